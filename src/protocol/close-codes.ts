@@ -1,0 +1,23 @@
+/** Every WebSocket close code of the protocol (docs/protocol.md, section 5). Its range tells the client what to do. */
+export const CLOSE_CODES = {
+  serviceRestart: 1012,
+  overloaded: 1013,
+  noPong: 4000,
+  stalled: 4001,
+  maximumAge: 4002,
+  tokenExpired: 4100,
+  keyUnknown: 4101,
+  tokenRevoked: 4102,
+  nodeFull: 4200,
+  tooManyConnections: 4201,
+  drained: 4202,
+  malformedMessage: 4400,
+  notAuthenticated: 4401,
+  notAllowed: 4403,
+  unknownVersion: 4406,
+  noHello: 4408,
+  abuse: 4429,
+  tooLarge: 1009,
+  bug: 1011,
+} as const;
+export type CloseCode = (typeof CLOSE_CODES)[keyof typeof CLOSE_CODES];
