@@ -1,0 +1,66 @@
+import { z } from "zod";
+
+/** The section `history`: change events kept in memory, so that most resumptions need no read of the oplog. */
+export const HistoryOptions = z.strictObject({
+  windowMs: z
+    .int()
+    .min(0)
+    .max(24 * 3_600_000)
+    .default(5 * 60_000)
+    .describe(
+      "How far back change events are kept. Also where a starting node begins to read, to have it filled.",
+    ),
+  bytes: z
+    .int()
+    .min(1_048_576)
+    .default(64 * 1_048_576)
+    .describe("How much memory they may take; the oldest go first."),
+});
+export type HistoryOptions = z.output<typeof HistoryOptions>;
+
+/** The part of the section `limits` that bounds snapshots, live queries and catch-up. */
+export const FeedLimits = z.strictObject({
+  snapshotDocuments: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe("Documents in one snapshot; a larger result is refused with snapshot-too-large."),
+  snapshotBatchBytes: z
+    .int()
+    .min(1_024)
+    .max(16 * 1_048_576)
+    .default(256 * 1_024)
+    .describe("Size at which a snapshot message is full and the next one begins."),
+  snapshotConcurrency: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(8)
+    .describe("Snapshots read from MongoDB at the same time; more wait in line."),
+  snapshotCacheBytes: z
+    .int()
+    .min(0)
+    .default(64 * 1_048_576)
+    .describe("Memory for finished snapshots that serve newcomers together with the changes since."),
+  windowSize: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1_000)
+    .describe("The largest limit of a sorted subscription."),
+  catchUpStreams: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(4)
+    .describe("Extra change streams for resumptions from before the history; more wait in line."),
+  lingerMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(10_000)
+    .describe(
+      "How long a live query outlives its last subscriber, for a page that is just being loaded again.",
+    ),
+});
+export type FeedLimits = z.output<typeof FeedLimits>;

@@ -1,0 +1,168 @@
+import { isIP } from "node:net";
+import { z } from "zod";
+
+const port = z.int().min(0).max(65_535);
+
+/** `scheme://host[:port]`, as browsers send it in `Origin`; anything more would never match. */
+function isOrigin(text: string): boolean {
+  if (text === "*") return true;
+  return URL.canParse(text) && new URL(text).origin === text;
+}
+
+function isCidr(text: string): boolean {
+  const [address = "", bits, ...rest] = text.split("/");
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
+/** PEM files of the listener; read again when they change, so that a renewed certificate needs no restart. */
+export const TlsOptions = z.strictObject({
+  cert: z
+    .string()
+    .min(1)
+    .meta({ examples: ["/etc/tidewire/cert.pem"] })
+    .describe("File with the certificate chain, as PEM."),
+  key: z
+    .string()
+    .min(1)
+    .meta({ examples: ["/etc/tidewire/key.pem"] })
+    .describe("File with the private key, as PEM."),
+});
+export type TlsOptions = z.output<typeof TlsOptions>;
+
+/** The second listener, which is not for the public: `/metrics`, `/livez`, `/readyz`. */
+export const AdminOptions = z.strictObject({
+  host: z.string().min(1).default("127.0.0.1").describe("Address that the admin listener binds to."),
+  port: port.default(8_481).describe("Port of the admin listener; 0 lets the system pick one."),
+});
+export type AdminOptions = z.output<typeof AdminOptions>;
+
+/** What clients are told in `welcome` about coming back (docs/protocol.md, section 5). */
+export const ReconnectOptions = z.strictObject({
+  minMs: z.int().min(10).max(60_000).default(250).describe("Upper end of the first back-off."),
+  maxMs: z.int().min(100).max(600_000).default(30_000).describe("Upper end of every later back-off."),
+  factor: z.number().min(1).max(10).default(2).describe("By how much the back-off grows each time."),
+  stableAfterMs: z
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(5_000)
+    .describe("The back-off starts over only after a connection has lasted this long."),
+});
+export type ReconnectOptions = z.output<typeof ReconnectOptions>;
+
+/** The section `server`: the listeners and how connections are kept. */
+export const ServerOptions = z.strictObject({
+  host: z
+    .string()
+    .min(1)
+    .default("127.0.0.1")
+    .describe("Address that the service binds to; 0.0.0.0 for all."),
+  port: port.default(8_480).describe("Port that clients connect to; 0 lets the system pick one."),
+  origins: z
+    .array(
+      z.string().refine(isOrigin, { error: 'an origin as browsers send it (scheme://host[:port]), or "*"' }),
+    )
+    .readonly()
+    .default([])
+    .meta({ examples: [["https://app.example.com"]] })
+    .describe('Pages that may connect from a browser. Empty: none may; "*" (any page) must be said.'),
+  tls: TlsOptions.optional().describe(
+    "Serve https and wss. Unset: plain, for use behind a proxy that ends TLS.",
+  ),
+  heartbeatMs: z
+    .int()
+    .min(1_000)
+    .max(300_000)
+    .default(25_000)
+    .describe(
+      "How often an idle connection is pinged and gets a watermark. Keep below the idle timeout of any proxy.",
+    ),
+  maxConnectionAgeMs: z
+    .int()
+    .min(60_000)
+    .optional()
+    .meta({ examples: [3_600_000] })
+    .describe("Connections older than this are closed (4002), spreading them over nodes. Unset: never."),
+  drainTimeoutMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(30_000)
+    .describe("How long a node that is told to stop hands its connections over before it closes the rest."),
+  trustedProxies: z
+    .array(z.string().refine(isCidr, { error: "an IP address or CIDR block" }))
+    .readonly()
+    .default([])
+    .meta({ examples: [["10.0.0.0/8"]] })
+    .describe("Addresses whose X-Forwarded-For is believed. Empty: nobody's."),
+  node: z
+    .string()
+    .min(1)
+    .max(64)
+    .optional()
+    .meta({ examples: ["node-1"] })
+    .describe("The node's name in welcome, logs and metrics. Unset: the host's name and a random part."),
+  reconnect: ReconnectOptions.prefault({}).describe("What clients are told about coming back."),
+  admin: AdminOptions.prefault({}).describe(
+    "The second listener: /metrics, /livez, /readyz. Not for the public.",
+  ),
+});
+export type ServerOptions = z.output<typeof ServerOptions>;
+
+/** The part of the section `limits` that bounds connections and what each may ask and hold. */
+export const GatewayLimits = z.strictObject({
+  messageBytes: z
+    .int()
+    .min(1_024)
+    .max(16 * 1_048_576)
+    .default(64 * 1_024)
+    .describe("Largest message of a client; a larger one closes with 1009."),
+  subscriptions: z.int().min(1).max(100_000).default(100).describe("Subscriptions per connection."),
+  requestsPerSecond: z
+    .number()
+    .positive()
+    .default(50)
+    .describe("Requests per second and connection, over time."),
+  requestBurst: z
+    .int()
+    .min(1)
+    .default(100)
+    .describe("Requests a connection may send at once, out of what it saved up."),
+  outboxBytes: z
+    .int()
+    .min(16 * 1_024)
+    .default(1_048_576)
+    .describe(
+      "What may wait for a connection that does not drain; beyond, it continues from its cursor later.",
+    ),
+  stallTimeoutMs: z
+    .int()
+    .min(1_000)
+    .default(60_000)
+    .describe("A connection that drains nothing for this long is ended (4001)."),
+  connections: z
+    .int()
+    .min(1)
+    .optional()
+    .meta({ examples: [50_000] })
+    .describe("Connections of this node. Unset: the process's limit of open files, less 10 %."),
+  connectionsPerUser: z.int().min(1).default(50).describe("Connections of one user (sub) on this node."),
+  connectionsPerAddress: z.int().min(1).default(200).describe("Connections from one address on this node."),
+  connectRate: z.number().positive().default(500).describe("New connections per second on this node."),
+  connectRatePerAddress: z
+    .number()
+    .positive()
+    .default(20)
+    .describe("New connections per second from one address."),
+  connectBurstPerAddress: z.int().min(1).default(60).describe("New connections at once from one address."),
+  fences: z.int().min(1).max(10_000).default(16).describe("Fences that may wait on one connection."),
+  fenceTimeoutMs: z
+    .int()
+    .min(100)
+    .max(600_000)
+    .default(30_000)
+    .describe("How long a fence waits before it is answered with unavailable."),
+});
+export type GatewayLimits = z.output<typeof GatewayLimits>;

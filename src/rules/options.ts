@@ -1,0 +1,106 @@
+import { z } from "zod";
+
+/** The part of the section `limits` that bounds what one client filter may cost (docs/protocol.md, section 4). */
+export const FilterLimits = z.strictObject({
+  filterDepth: z
+    .int()
+    .min(1)
+    .max(20)
+    .default(5)
+    .describe("Levels of $and, $or, $nor, $not, $elemMatch in a client's filter."),
+  filterPredicates: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(50)
+    .describe("Predicates (one operator on one path) in a client's filter."),
+  filterValues: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1_000)
+    .describe("Scalar values in a client's filter, $in lists included."),
+});
+export type FilterLimits = z.output<typeof FilterLimits>;
+
+const path = z
+  .string()
+  .min(1)
+  .refine((text) => text.split(".").every((part) => part !== "" && !part.startsWith("$")), {
+    error: "a path such as customer.name: no empty part, none that begins with $",
+  });
+const paths = z.array(path).min(1).readonly();
+
+/** A Mongo filter as written in the file; `compileRules` reads it, so here it is only an object. */
+const filter = z.record(z.string(), z.unknown());
+
+/** Which fields a rule shows. `_id` always is. */
+export const FieldsOptions = z.union([
+  z.strictObject({ include: paths.describe("Only these paths.") }),
+  z.strictObject({ exclude: paths.describe("All but these paths.") }),
+]);
+export type FieldsOptions = z.output<typeof FieldsOptions>;
+
+/** One rule: whom it is for, what they see, what they may ask. */
+export const RuleOptions = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(64)
+    .meta({ examples: ["customer"] })
+    .describe("Shown by check and explain and in the log; unique in its collection. Never told to clients."),
+  when: filter
+    .optional()
+    .meta({ examples: [{ "%%user.roles": { $in: ["admin"] } }] })
+    .describe("Filter over the claims, written with %%user paths. Unset: any authenticated user."),
+  anonymous: z.boolean().default(false).describe("Serve anonymous users too."),
+  filter: filter
+    .optional()
+    .meta({ examples: [{ customerId: "%%user.sub" }] })
+    .describe("Filter over the documents; %%user.… stands for a claim. Unset: every document."),
+  fields: FieldsOptions.optional()
+    .meta({ examples: [{ exclude: ["margin"] }] })
+    .describe("The visible fields: include or exclude paths. Unset: all."),
+  allow: z
+    .strictObject({
+      sort: z
+        .array(path)
+        .readonly()
+        .optional()
+        .describe("Paths that clients may sort by. Unset: every visible one."),
+      maxLimit: z.int().min(1).optional().describe("Largest limit that clients may ask for."),
+      snapshot: z
+        .boolean()
+        .default(true)
+        .describe("Whether clients may have the documents, or only changes."),
+    })
+    .prefault({})
+    .describe("Narrows what clients may ask."),
+});
+export type RuleOptions = z.output<typeof RuleOptions>;
+
+/** One collection, under the name that clients use. */
+export const CollectionOptions = z.strictObject({
+  database: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ examples: ["shop"] })
+    .describe("Unset: mongodb.database."),
+  collection: z
+    .string()
+    .min(1)
+    .refine((name) => !name.includes("$") && !name.includes("\0") && !name.startsWith("system."), {
+      error: "the name of a collection, without $, and not one of system.*",
+    })
+    .optional()
+    .meta({ examples: ["orders"] })
+    .describe("Its name in the database. Unset: the name that clients use."),
+  rules: z
+    .array(RuleOptions)
+    .min(1)
+    .readonly()
+    .meta({ examples: [[{ name: "everyone" }]] })
+    .describe("Read from the top; the first whose `when` holds applies, alone. None holds: forbidden."),
+});
+export type CollectionOptions = z.output<typeof CollectionOptions>;

@@ -1,0 +1,79 @@
+import { z } from "zod";
+
+/** How the service gets at the document before and after a write (docs/rules.md, section 3). */
+export const IMAGE_MODES = ["auto", "required", "off"] as const;
+export type ImageMode = (typeof IMAGE_MODES)[number];
+
+/** What `mongodb.uri` says to have a private mongod started instead of connecting to one. */
+export const EMBEDDED_URI = "embedded";
+
+const uri = z
+  .string()
+  .regex(/^(embedded$|mongodb:\/\/.|mongodb\+srv:\/\/.)/, {
+    error: 'a connection string (mongodb://… or mongodb+srv://…) or "embedded"',
+  })
+  .default(EMBEDDED_URI)
+  .describe(
+    'Connection string of a replica set or sharded cluster, or "embedded": a private mongod, its data kept in dataDir.',
+  );
+
+const databaseName = z
+  .string()
+  .min(1)
+  .max(63)
+  .regex(/^[^/\\. "$*<>:|?\0]+$/, {
+    error: 'a database name, without any of / \\ . " $ * < > : | ? and spaces',
+  });
+
+/** The section `mongodb`: where the documents are, and where the service keeps its own few. */
+export const MongodbOptions = z.strictObject({
+  uri,
+  database: databaseName
+    .meta({ examples: ["shop"] })
+    .describe("Default database of the collections that name none of their own."),
+  images: z
+    .enum(IMAGE_MODES)
+    .default("auto")
+    .describe(
+      "Pre- and post-images: auto switches them on where it can, required refuses to start without, off does without.",
+    ),
+  stateDatabase: databaseName
+    .default("tidewire")
+    .describe("Database of the service's own state: checkpoints and the key that seals tickets."),
+  dataDir: z
+    .string()
+    .min(1)
+    .default(".tidewire/mongodb")
+    .describe("Where the embedded mongod keeps its data. The default lies in the working directory."),
+  binary: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ examples: ["/usr/bin/mongod"] })
+    .describe("The mongod to run when embedded, 5.0 or newer. Unset: looked for, then downloaded."),
+  checkpointIntervalMs: z
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(1_000)
+    .describe(
+      "How often the position in the change stream is saved. Longer: more to read again after a crash.",
+    ),
+  awaitTimeMs: z
+    .int()
+    .min(100)
+    .max(10_000)
+    .default(1_000)
+    .describe(
+      "How long the server may hold an idle read of the change stream; also how often an idle position moves.",
+    ),
+  progressTimeoutMs: z
+    .int()
+    .min(1_000)
+    .max(120_000)
+    .default(5_000)
+    .describe(
+      "A change stream that answers nothing for this long beyond awaitTime is given up and opened again.",
+    ),
+});
+export type MongodbOptions = z.output<typeof MongodbOptions>;
