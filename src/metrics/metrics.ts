@@ -1,0 +1,110 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/**
+ * Every metric of the service, in the order in which data passes. Bytes and seconds, as Prometheus has it;
+ * no label ever holds a value that a client or a document brought.
+ */
+const COUNTERS = {
+  changeEvents: ["tidewire_change_events_total", "Change events read from MongoDB.", ["operation"]],
+  streamOpens: ["tidewire_stream_opens_total", "Times the change stream was opened.", []],
+  streamErrors: ["tidewire_stream_errors_total", "Errors of the change stream, by what they mean.", ["kind"]],
+  placeLost: [
+    "tidewire_place_lost_total",
+    "Times the position in the change stream was lost: everything was reset.",
+    [],
+  ],
+  checkpoints: ["tidewire_checkpoints_total", "Checkpoints saved.", []],
+  checkpointErrors: ["tidewire_checkpoint_errors_total", "Checkpoints that could not be saved.", []],
+  imagesMissing: [
+    "tidewire_images_missing_total",
+    "Change events without the image they should have had.",
+    [],
+  ],
+  historyEvicted: [
+    "tidewire_history_evicted_total",
+    "Commits dropped from the history for its window or its bytes.",
+    ["reason"],
+  ],
+  changes: [
+    "tidewire_changes_total",
+    "Changes of live queries, before they are multiplied by subscribers.",
+    ["type"],
+  ],
+  deliveries: ["tidewire_deliveries_total", "Changes handed to connections.", []],
+  snapshots: ["tidewire_snapshots_total", "Snapshots by how they were served.", ["served"]],
+  subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions by how they started.", ["start"]],
+  resets: ["tidewire_resets_total", "Resets sent on running subscriptions.", ["reason"]],
+  catchUps: ["tidewire_catch_ups_total", "Catch-ups by where they read from.", ["from"]],
+  lagged: ["tidewire_lagged_total", "Times a connection did not drain and was taken off live delivery.", []],
+  connectionsOpened: ["tidewire_connections_opened_total", "Connections that were welcomed.", ["transport"]],
+  connectionsRefused: [
+    "tidewire_connections_refused_total",
+    "Connections refused before they were welcomed.",
+    ["reason"],
+  ],
+  connectionsClosed: [
+    "tidewire_connections_closed_total",
+    "Connections that ended, by close code.",
+    ["code"],
+  ],
+  messagesReceived: ["tidewire_messages_received_total", "Messages of clients.", ["type"]],
+  errorsSent: ["tidewire_errors_sent_total", "Errors told to clients.", ["code"]],
+  bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
+  rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],
+  jwksFetches: ["tidewire_jwks_fetches_total", "Fetches of the key set, by outcome.", ["outcome"]],
+} as const;
+
+const GAUGES = {
+  streamState: ["tidewire_stream_up", "1 while the change stream is being read, else 0.", []],
+  historyCommits: ["tidewire_history_commits", "Commits in the history.", []],
+  historyBytes: ["tidewire_history_bytes", "Bytes of change events in the history.", []],
+  historySeconds: ["tidewire_history_seconds", "How far back the history reaches.", []],
+  encodedBytes: ["tidewire_encoded_bytes", "Bytes of encoded changes kept for catch-up.", []],
+  snapshotCacheBytes: [
+    "tidewire_snapshot_cache_bytes",
+    "Bytes of snapshots being sent or kept for newcomers.",
+    [],
+  ],
+  snapshotReads: ["tidewire_snapshot_reads", "Snapshots being read from MongoDB now.", []],
+  catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up now.", []],
+  liveQueries: ["tidewire_live_queries", "Live queries.", []],
+  subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
+  connections: ["tidewire_connections", "Connections.", []],
+  outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
+  rulesGeneration: [
+    "tidewire_rules_generation",
+    "Generation of the rules in force; grows with each edit that was applied.",
+    [],
+  ],
+} as const;
+
+const HISTOGRAMS = {
+  deliveryLag: ["tidewire_delivery_lag_seconds", "From the server's date of a write to its delivery.", []],
+  acceptTime: ["tidewire_accept_seconds", "Time to match and deliver one batch of the change stream.", []],
+  snapshotTime: ["tidewire_snapshot_read_seconds", "Time to read one snapshot from MongoDB.", []],
+} as const;
+
+type Table = Record<string, readonly [name: string, help: string, labels: readonly string[]]>;
+const build = <T extends Table, M>(table: T, make: (name: string, help: string, labels: string[]) => M) =>
+  // `fromEntries` forgets the keys; they are those of the table.
+  Object.fromEntries(
+    Object.entries(table).map(([key, [name, help, labels]]) => [key, make(name, help, [...labels])]),
+  ) as Record<keyof T, M>;
+
+/** Builds the registry; one per service, so that several can run in one process. */
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  return {
+    registry,
+    ...build(COUNTERS, (name, help, labelNames) => new Counter({ name, help, labelNames, registers })),
+    ...build(GAUGES, (name, help, labelNames) => new Gauge({ name, help, labelNames, registers })),
+    ...build(
+      HISTOGRAMS,
+      (name, help, labelNames) => new Histogram({ name, help, labelNames, registers, buckets: SECONDS }),
+    ),
+  };
+}
+export type Metrics = ReturnType<typeof createMetrics>;

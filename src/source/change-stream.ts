@@ -1,0 +1,183 @@
+import { type ClientSession, type Document, Long, type MongoClient } from "mongodb";
+import { forEachElement } from "./change-event.ts";
+import { toTimestamp } from "./cluster-time.ts";
+
+/** Where a change stream begins. Without any of them the server begins now. */
+export type StreamStart =
+  | { readonly resumeAfter: Uint8Array }
+  | { readonly startAfter: Uint8Array }
+  | { readonly atTime: bigint }
+  | { readonly now: true };
+
+export interface ChangeStreamOptions {
+  /** The database to watch; `null` for the whole deployment. */
+  readonly database: string | null;
+  /** `database.collection` of each watched collection. */
+  readonly namespaces: readonly string[];
+  /** Events a batch holds at most. */
+  readonly batchSize: number;
+  /** How long the server waits for a first event before it answers with none, in milliseconds. */
+  readonly maxAwaitMs: number;
+  /** An answer later than this is taken for a dead or frozen node, in milliseconds. */
+  readonly stallTimeoutMs: number;
+}
+
+export interface RawBatch {
+  readonly events: readonly Buffer[];
+  /** The server's resume token for the end of this batch, also of an empty one. */
+  readonly postBatchToken: Uint8Array | undefined;
+  /** The server has closed the cursor: nothing will follow. */
+  readonly ended: boolean;
+}
+
+/** No answer in time. The connection may hang for ever, so the client is to be abandoned, not closed politely. */
+export class StreamStalledError extends Error {
+  override readonly name = "StreamStalledError";
+}
+
+/** Both images above this many bytes are left out by the server: the event with them could pass 16 MB and kill the stream. */
+const IMAGES_BYTES_MAX = 15 * 1024 * 1024 + 768 * 1024;
+
+/**
+ * The server-side part of the stream. `to.coll`, `dropDatabase` and `invalidate` have to be let through as
+ * well: `$out`, a rename onto a watched collection, and dropping the database show no other event.
+ * `'ns.coll': {$in}` is the one form of this match that stays cheap with many collections.
+ */
+export function changeStreamPipeline(start: StreamStart, options: ChangeStreamOptions): Document[] {
+  const collections = [...new Set(options.namespaces.map((name) => name.slice(name.indexOf(".") + 1)))];
+  const images = ["$fullDocument", "$fullDocumentBeforeChange"];
+  const imagesBytes = { $add: images.map((path) => ({ $ifNull: [{ $bsonSize: path }, 0] })) };
+  const tooLarge = { $gt: [imagesBytes, IMAGES_BYTES_MAX] };
+  return [
+    {
+      $changeStream: {
+        fullDocument: "whenAvailable",
+        fullDocumentBeforeChange: "whenAvailable",
+        showExpandedEvents: true,
+        ...(options.database === null ? { allChangesForCluster: true } : {}),
+        ...startFields(start),
+      },
+    },
+    {
+      $match: {
+        $or: [
+          { "ns.coll": { $in: collections } },
+          { "to.coll": { $in: collections } },
+          { operationType: { $in: ["dropDatabase", "invalidate"] } },
+        ],
+      },
+    },
+    {
+      $set: {
+        fullDocument: { $cond: [tooLarge, "$$REMOVE", "$fullDocument"] },
+        fullDocumentBeforeChange: { $cond: [tooLarge, "$$REMOVE", "$fullDocumentBeforeChange"] },
+      },
+    },
+    { $unset: ["updateDescription", "operationDescription", "collectionUUID"] },
+  ];
+}
+
+function startFields(start: StreamStart): Document {
+  if ("resumeAfter" in start) return { resumeAfter: start.resumeAfter };
+  if ("startAfter" in start) return { startAfter: start.startAfter };
+  if ("atTime" in start) return { startAtOperationTime: toTimestamp(start.atTime) };
+  return {};
+}
+
+/**
+ * A change stream's cursor as plain commands with raw BSON. The driver's own ChangeStream decodes every event,
+ * stays silent for `serverSelectionTimeoutMS` after the serving node has died, and gives up on errors that can
+ * be survived; what to do after an error is decided by the caller here.
+ */
+export class RawChangeStream {
+  readonly #client: MongoClient;
+  readonly #options: ChangeStreamOptions;
+  readonly #session: ClientSession;
+  #cursorId = 0n;
+  #first: RawBatch | undefined;
+
+  private constructor(client: MongoClient, options: ChangeStreamOptions) {
+    this.#client = client;
+    this.#options = options;
+    this.#session = client.startSession({ causalConsistency: false });
+  }
+
+  /** Opens the cursor; a start the server cannot honour is an error here, or at the first `next`. */
+  static async open(
+    client: MongoClient,
+    start: StreamStart,
+    options: ChangeStreamOptions,
+  ): Promise<RawChangeStream> {
+    const stream = new RawChangeStream(client, options);
+    const answer = await stream.#command({
+      aggregate: 1,
+      pipeline: changeStreamPipeline(start, options),
+      cursor: { batchSize: 0 },
+    });
+    stream.#first = stream.#readBatch(answer, "firstBatch");
+    return stream;
+  }
+
+  /** The next batch; an empty one after `awaitMs` without events. */
+  async next(awaitMs = this.#options.maxAwaitMs): Promise<RawBatch> {
+    const first = this.#first;
+    this.#first = undefined;
+    if (first !== undefined && (first.events.length > 0 || first.ended)) return first;
+    const answer = await this.#command({
+      getMore: Long.fromBigInt(this.#cursorId),
+      collection: "$cmd.aggregate",
+      batchSize: this.#options.batchSize,
+      maxTimeMS: awaitMs,
+    });
+    return this.#readBatch(answer, "nextBatch");
+  }
+
+  /** Lets go of the server's cursor, without waiting: its node may be gone. */
+  close(): void {
+    const id = this.#cursorId;
+    this.#cursorId = 0n;
+    const killed =
+      id === 0n
+        ? Promise.resolve()
+        : this.#command({ killCursors: "$cmd.aggregate", cursors: [Long.fromBigInt(id)] });
+    // The server reaps a cursor that could not be killed; there is nobody left to tell.
+    killed
+      .then(
+        () => {},
+        () => {},
+      )
+      .finally(() => this.#session.endSession().catch(() => {}));
+  }
+
+  async #command(command: Document): Promise<Document> {
+    const database = this.#client.db(this.#options.database ?? "admin");
+    const running = database.command(command, { session: this.#session, raw: true });
+    let timer: NodeJS.Timeout | undefined;
+    const stalled = new Promise<never>((_resolve, reject) => {
+      const ms = this.#options.stallTimeoutMs + this.#options.maxAwaitMs;
+      timer = setTimeout(() => reject(new StreamStalledError(`no answer within ${ms} ms`)), ms);
+    });
+    try {
+      return await Promise.race([running, stalled]);
+    } finally {
+      clearTimeout(timer);
+      running.catch(() => {}); // abandoned after a stall; its late failure was already dealt with
+    }
+  }
+
+  #readBatch(answer: Document, batchName: string): RawBatch {
+    const bytes = answer["cursor"] as Uint8Array; // `raw: true` leaves sub-documents as bytes
+    const cursor = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const events: Buffer[] = [];
+    let postBatchToken: Uint8Array | undefined;
+    forEachElement(cursor, (name, _type, start, end) => {
+      if (name === "id") this.#cursorId = cursor.readBigInt64LE(start);
+      else if (name === "postBatchResumeToken") postBatchToken = cursor.subarray(start, end);
+      else if (name === batchName) {
+        const batch = cursor.subarray(start, end);
+        forEachElement(batch, (_index, _elementType, from, to) => events.push(batch.subarray(from, to)));
+      }
+    });
+    return { events, postBatchToken, ended: this.#cursorId === 0n };
+  }
+}

@@ -1,0 +1,71 @@
+import { randomBytes } from "node:crypto";
+import { Binary, type Collection, type Db } from "mongodb";
+
+/** A key that seals tickets (AES-256-GCM), by the short id that a ticket bears in the clear. */
+export interface SealingKey {
+  /** 1 to 255; grows by one with each rotation, and begins again after 255. */
+  readonly id: number;
+  readonly key: Uint8Array;
+}
+
+interface SealingKeysDocument {
+  _id: "tickets";
+  keys: { id: number; key: Binary; createdAt: Date }[];
+}
+
+/** The newest key seals, the one before it is still good for opening. */
+const VALID_KEYS = 2;
+const MAJORITY = { writeConcern: { w: "majority" as const } };
+
+/** Keeps the sealing keys in the state database: tickets are good on every node, and after a restart. */
+export class SealingKeyStore {
+  readonly #collection: Collection<SealingKeysDocument>;
+
+  constructor(stateDatabase: Db) {
+    this.#collection = stateDatabase.collection<SealingKeysDocument>("keys");
+  }
+
+  /** The valid keys, newest first; creates the first one. */
+  async load(): Promise<SealingKey[]> {
+    const saved = await this.#read();
+    if (saved !== null) return toKeys(saved);
+    const first = nextKeys([]);
+    return (await this.#insert(first)) ? toKeys(first) : this.load();
+  }
+
+  /** Puts a new key in front; the one that seals now goes on opening until the next rotation. */
+  async rotate(): Promise<SealingKey[]> {
+    await this.load();
+    for (;;) {
+      const saved = await this.#read();
+      const next = nextKeys(saved?.keys ?? []);
+      // Two rotations at once: one of them loses, and puts its key in front of the other's.
+      const inPlace = { _id: "tickets" as const, "keys.0.id": saved?.keys[0]?.id };
+      const { matchedCount } = await this.#collection.replaceOne(inPlace, next, MAJORITY);
+      if (matchedCount === 1) return toKeys(next);
+    }
+  }
+
+  #read(): Promise<SealingKeysDocument | null> {
+    return this.#collection.findOne({ _id: "tickets" }, { readConcern: "majority" });
+  }
+
+  async #insert(document: SealingKeysDocument): Promise<boolean> {
+    try {
+      await this.#collection.insertOne(document, MAJORITY);
+      return true;
+    } catch (error) {
+      if ((error as { code?: number }).code === 11_000) return false;
+      throw error;
+    }
+  }
+}
+
+function nextKeys(keys: SealingKeysDocument["keys"]): SealingKeysDocument {
+  const id = ((keys[0]?.id ?? 0) % 255) + 1;
+  const next = { id, key: new Binary(randomBytes(32)), createdAt: new Date() };
+  return { _id: "tickets", keys: [next, ...keys].slice(0, VALID_KEYS) };
+}
+
+const toKeys = (saved: SealingKeysDocument): SealingKey[] =>
+  saved.keys.map(({ id, key }) => ({ id, key: key.value() }));
