@@ -1,0 +1,162 @@
+/**
+ * Views on raw BSON. The server's types (int, long, double, decimal) decide what matches and what is
+ * written, so nothing here decodes a document: functions take a buffer and an offset into it.
+ */
+import { BSON } from "mongodb";
+
+/** The BSON types, by the byte that announces them (bsonspec.org); `missing` is ours, for an absent field. */
+export const BSON_TYPE = {
+  missing: 0,
+  double: 1,
+  string: 2,
+  object: 3,
+  array: 4,
+  binData: 5,
+  undefined: 6,
+  objectId: 7,
+  bool: 8,
+  date: 9,
+  null: 10,
+  regex: 11,
+  dbPointer: 12,
+  code: 13,
+  symbol: 14,
+  codeWithScope: 15,
+  int: 16,
+  timestamp: 17,
+  long: 18,
+  decimal: 19,
+  maxKey: 127,
+  minKey: 255,
+} as const;
+
+/** One value inside a buffer. `start` and `end` enclose the value alone, without type byte and name. */
+export interface BsonValue {
+  readonly type: number;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The byte at an offset. Past the end it is 0, which ends every loop over elements. */
+export function byteAt(bytes: Uint8Array, offset: number): number {
+  return bytes[offset] ?? 0;
+}
+
+/** A little-endian int32. */
+export function int32At(bytes: Uint8Array, at: number): number {
+  return (
+    byteAt(bytes, at) |
+    (byteAt(bytes, at + 1) << 8) |
+    (byteAt(bytes, at + 2) << 16) |
+    (byteAt(bytes, at + 3) << 24)
+  );
+}
+
+const scratch = new Uint8Array(8);
+const scratchDouble = new Float64Array(scratch.buffer);
+
+/** A double. Through one shared scratch buffer: a DataView for each document would cost more than the read. */
+export function doubleAt(bytes: Uint8Array, at: number): number {
+  for (let i = 0; i < 8; i++) scratch[i] = byteAt(bytes, at + i);
+  return scratchDouble[0] ?? 0;
+}
+
+/** A signed 64-bit integer, exactly. */
+export function bigIntAt(bytes: Uint8Array, at: number): bigint {
+  return (BigInt(int32At(bytes, at + 4)) << 32n) | BigInt(int32At(bytes, at) >>> 0);
+}
+
+/** A signed 64-bit integer as a number: exact only where `isSafeLongAt` holds. */
+export function longAsNumberAt(bytes: Uint8Array, at: number): number {
+  return int32At(bytes, at + 4) * 4_294_967_296 + (int32At(bytes, at) >>> 0);
+}
+
+/** Just past the NUL that ends the C string at `at`. */
+export function afterCString(bytes: Uint8Array, at: number): number {
+  let end = at;
+  while (byteAt(bytes, end) !== 0) end++;
+  return end + 1;
+}
+
+/** Where the value of this type that starts at `at` ends. */
+export function valueEnd(type: number, bytes: Uint8Array, at: number): number {
+  switch (type) {
+    case BSON_TYPE.double:
+    case BSON_TYPE.date:
+    case BSON_TYPE.timestamp:
+    case BSON_TYPE.long:
+      return at + 8;
+    case BSON_TYPE.int:
+      return at + 4;
+    case BSON_TYPE.string:
+    case BSON_TYPE.code:
+    case BSON_TYPE.symbol:
+      return at + 4 + int32At(bytes, at);
+    case BSON_TYPE.object:
+    case BSON_TYPE.array:
+    case BSON_TYPE.codeWithScope:
+      return at + int32At(bytes, at);
+    case BSON_TYPE.bool:
+      return at + 1;
+    case BSON_TYPE.objectId:
+      return at + 12;
+    case BSON_TYPE.binData:
+      return at + 5 + int32At(bytes, at);
+    case BSON_TYPE.decimal:
+      return at + 16;
+    case BSON_TYPE.regex:
+      return afterCString(bytes, afterCString(bytes, at));
+    case BSON_TYPE.dbPointer:
+      return at + 4 + int32At(bytes, at) + 12;
+    case BSON_TYPE.null:
+    case BSON_TYPE.undefined:
+    case BSON_TYPE.minKey:
+    case BSON_TYPE.maxKey:
+    case BSON_TYPE.missing:
+      return at;
+    default:
+      throw new RangeError(`not BSON: type ${type} at offset ${at}`);
+  }
+}
+
+/** One element (type, name, value) of a document or array. */
+export interface BsonElement extends BsonValue {
+  /** The name lies in `bytes` from here … */
+  readonly nameStart: number;
+  /** … to here (where its NUL is). */
+  readonly nameEnd: number;
+}
+
+/**
+ * The elements of a document or array that starts at `start`, in order. Convenient, but it allocates: hot
+ * paths loop themselves.
+ */
+export function* elementsOf(bytes: Uint8Array, start = 0): Generator<BsonElement> {
+  let at = start + 4;
+  for (let type = byteAt(bytes, at); type !== 0; type = byteAt(bytes, at)) {
+    const nameStart = at + 1;
+    const valueStart = afterCString(bytes, nameStart);
+    const end = valueEnd(type, bytes, valueStart);
+    yield { type, bytes, start: valueStart, end, nameStart, nameEnd: valueStart - 1 };
+    at = end;
+  }
+}
+
+/** A JavaScript or `bson` value as raw BSON. Numbers become Int32 where they can, as the driver does. */
+export function fromJs(value: unknown): BsonValue {
+  const bytes = BSON.serialize({ v: value }, { ignoreUndefined: false });
+  const type = byteAt(bytes, 4);
+  return { type, bytes, start: 7, end: valueEnd(type, bytes, 7) };
+}
+
+/** A value as the `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …). */
+export function toBson(value: BsonValue): unknown {
+  const size = value.end - value.start;
+  const bytes = new Uint8Array(8 + size);
+  new DataView(bytes.buffer).setInt32(0, bytes.length, true);
+  bytes[4] = value.type;
+  bytes[5] = 0x76;
+  bytes.set(value.bytes.subarray(value.start, value.end), 7);
+  return BSON.deserialize(bytes, { promoteValues: false, bsonRegExp: true })["v"];
+}

@@ -1,0 +1,2 @@
+import type { FilterCost, FilterTemplate } from "./filter.ts";
+export declare function filterCost(filter: FilterTemplate): FilterCost;

@@ -1,0 +1,2 @@
+import type { FilterTemplate } from "./filter.ts";
+export declare function filterPaths(filter: FilterTemplate): readonly string[];

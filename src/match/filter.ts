@@ -1,0 +1,56 @@
+/**
+ * A filter as a tree of our own: what a client or a rule wrote is parsed into this, and everything that
+ * follows (matching, hidden fields, identity, the server's `find`) is made from this alone.
+ */
+import type { BsonValue } from "./bson-value.ts";
+
+/** A place that a claim will fill. */
+export interface Placeholder {
+  /** As it was written, `%%user.sub`. */
+  readonly placeholder: string;
+}
+
+export type ComparisonOperator = "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte";
+export type ListOperator = "$in" | "$nin" | "$all";
+export type LogicalOperator = "$and" | "$or" | "$nor";
+
+/** What one path must be. `V` is an operand, `L` a list of operands. */
+export type PredicateOf<V, L> =
+  | { readonly op: ComparisonOperator; readonly value: V }
+  | { readonly op: ListOperator; readonly values: L }
+  | { readonly op: "$exists"; readonly exists: boolean }
+  /** BSON type bytes, as in `BSON_TYPE`; the alias `number` stands as its four types. */
+  | { readonly op: "$type"; readonly types: readonly number[] }
+  | { readonly op: "$size"; readonly size: number }
+  | { readonly op: "$mod"; readonly divisor: bigint; readonly remainder: bigint }
+  | { readonly op: "$regex"; readonly pattern: string; readonly options: string }
+  /** Not all of these. */
+  | { readonly op: "$not"; readonly predicates: readonly PredicateOf<V, L>[] }
+  /** Some element, taken as a document, matches the filter. */
+  | { readonly op: "$elemMatch"; readonly filter: FilterOf<V, L> }
+  /** Some element itself fulfils all of these. */
+  | { readonly op: "$elemMatchValue"; readonly predicates: readonly PredicateOf<V, L>[] };
+
+export type FilterOf<V, L> =
+  /** `$and` of nothing matches everything. */
+  | { readonly op: LogicalOperator; readonly filters: readonly FilterOf<V, L>[] }
+  | { readonly op: "path"; readonly path: string; readonly predicate: PredicateOf<V, L> };
+
+/** A filter that can be evaluated. */
+export type Filter = FilterOf<BsonValue, readonly BsonValue[]>;
+export type Predicate = PredicateOf<BsonValue, readonly BsonValue[]>;
+
+export type Operand = BsonValue | Placeholder;
+export type OperandList = readonly Operand[] | Placeholder;
+/** A filter with places for claims. Every `Filter` is one, without any. */
+export type FilterTemplate = FilterOf<Operand, OperandList>;
+export type PredicateTemplate = PredicateOf<Operand, OperandList>;
+
+export interface FilterCost {
+  /** How many of `$and $or $nor $not $elemMatch` lie in one another, at most. */
+  readonly depth: number;
+  /** Operators on paths. A branch or `$elemMatch` without any counts as one. */
+  readonly predicates: number;
+  /** Scalars in operands; an empty array or object counts as one. */
+  readonly values: number;
+}
