@@ -5,20 +5,22 @@ const project = (name: string, options: object = {}) => ({
   test: { name, include: [`test/${name}/**/*.test.ts`], ...options },
 });
 
+/** With a mongod for the run and `dist/` built; the unit tests start without waiting for either. */
+const withMongod = { globalSetup: ["test/support/global-setup.ts"] };
+
 /** The suites that need a mongod or built files run on two cores: a file at a time keeps them steady. */
 export default defineConfig({
   root: new URL("..", import.meta.url).pathname,
   test: {
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    globalSetup: ["test/support/global-setup.ts"],
     maxWorkers: 2,
     projects: [
       project("unit", { testTimeout: 20_000 }),
-      project("integration"),
-      project("conformance"),
-      project("property", { testTimeout: 600_000 }),
-      project("chaos", { testTimeout: 600_000 }),
+      project("integration", withMongod),
+      project("conformance", withMongod),
+      project("property", { ...withMongod, testTimeout: 600_000 }),
+      project("chaos", { ...withMongod, testTimeout: 600_000 }),
     ],
   },
 });

@@ -1,6 +1,6 @@
 /**
- * A private mongod for development, demos and small sites: a one-node replica set whose data stays under
- * `dataDir`. mongodb-memory-server starts it, together with a process that ends it should ours be killed.
+ * A private mongod for development, demos and small sites: a one-node replica set whose data stays in
+ * `dataDir`, and which ends when the service does, even if that is killed.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,10 +8,10 @@ import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { MongoInstance, MongoInstanceEvents } from "mongodb-memory-server-core/lib/util/MongoInstance.js";
 import type { Logger } from "pino";
 import { becomePrimary } from "./embedded-replica-set.ts";
 import { type FindMongodOptions, findMongod, type MongodBinary } from "./mongod-binary.ts";
+import { LaunchError, launchMongod, type MongodProcess } from "./mongod-process.ts";
 import { StartupError } from "./startup-error.ts";
 
 export interface EmbeddedMongodOptions {
@@ -19,7 +19,7 @@ export interface EmbeddedMongodOptions {
   readonly dataDir: string;
   /** 0, the default, takes a free one; the replica set follows, whichever it was the last time. */
   readonly port?: number;
-  readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
+  readonly logger: Pick<Logger, "info" | "warn" | "error">;
   /** Path of a mongod to use instead of one that is found. */
   readonly binary?: string | undefined;
   /** Further arguments for mongod, such as `--setParameter`. */
@@ -40,12 +40,21 @@ export interface EmbeddedMongod {
 const HOST = "127.0.0.1";
 const REPLICA_SET = "tidewire";
 
-/** Recovery after a kill replays the journal, which takes a while on a slow disk. */
-const LAUNCH_LIMIT_MS = 120_000;
-
-/** A predecessor that was killed leaves its mongod for up to 2 s, until the killer process looks again. */
-const PREDECESSOR_GONE_WITHIN_MS = 8_000;
+/** A predecessor that was killed leaves its mongod for up to 2 s, and that then writes out what it holds. */
+const PREDECESSOR_GONE_WITHIN_MS = 6_000;
 const RETRY_MS = 250;
+
+/**
+ * The cache stays small beside the service; a shutdown by signal does not hold back for drivers that might
+ * move elsewhere, since there is no elsewhere; an idle deployment still moves its clock every second.
+ */
+const MONGOD_ARGUMENTS = [
+  "--storageEngine=wiredTiger",
+  "--wiredTigerCacheSizeGB=0.5",
+  "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100",
+  "--setParameter=diagnosticDataCollectionEnabled=false",
+  "--setParameter=periodicNoopIntervalSecs=1",
+];
 
 /**
  * Starts mongod on `dataDir` and answers once it takes writes.
@@ -54,123 +63,58 @@ const RETRY_MS = 250;
 export async function startEmbeddedMongod(options: EmbeddedMongodOptions): Promise<EmbeddedMongod> {
   const { logger } = options;
   const binary = await findMongod(options);
-  const dbPath = join(resolve(options.dataDir), "mongod");
+  const dbPath = resolve(options.dataDir);
   await mkdir(dbPath, { recursive: true });
 
-  const { instance, port } = await launchUntilFree(binary, dbPath, options);
-  const pid = instance.mongodProcess?.pid;
-  let stopping: Promise<unknown> | undefined;
+  const { mongod, port } = await launchUntilFree(binary, dbPath, options);
+  let stopping: Promise<void> | undefined;
   const stop = () => {
-    stopping ??= instance.stop();
-    return stopping.then(() => undefined);
+    stopping ??= mongod.stop();
+    return stopping;
   };
   try {
-    if (pid === undefined) throw new StartupError("mongod ended right after it had started");
     await becomePrimary(REPLICA_SET, `${HOST}:${port}`);
   } catch (error) {
     await stop();
     throw error;
   }
-  instance.once(MongoInstanceEvents.instanceClosed, (code: number | null, signal: string | null) => {
-    if (stopping === undefined) logger.error({ code, signal, dbPath }, "the embedded mongod ended by itself");
+  void mongod.ended.then((how) => {
+    if (stopping === undefined) logger.error({ dbPath, how }, "the embedded mongod ended by itself");
   });
-  logger.info({ port, pid, dbPath }, "embedded mongod is ready");
-  return { uri: `mongodb://${HOST}:${port}/?replicaSet=${REPLICA_SET}`, port, pid, stop };
+  logger.info({ port, pid: mongod.pid, dbPath }, "embedded mongod is ready");
+  return { uri: `mongodb://${HOST}:${port}/?replicaSet=${REPLICA_SET}`, port, pid: mongod.pid, stop };
 }
 
-type Launch = { readonly instance: MongoInstance; readonly port: number };
+interface Launched {
+  readonly mongod: MongodProcess;
+  readonly port: number;
+}
 
-/** Tries again while the directory is still held by the mongod of a killed predecessor, or the port was taken. */
+/** Tries again while the directory is held by the mongod of a killed predecessor, or the port was taken meanwhile. */
 async function launchUntilFree(
   binary: MongodBinary,
   dbPath: string,
   options: EmbeddedMongodOptions,
-): Promise<Launch> {
+): Promise<Launched> {
   const giveUpAtMs = Date.now() + PREDECESSOR_GONE_WITHIN_MS;
-  for (let told = false; ; ) {
+  for (let told = false; ; await delay(RETRY_MS)) {
     const port = options.port || (await freePort());
-    const result = await launch(binary, dbPath, port, options);
-    if ("instance" in result) return result;
-    const inUse = /DBPathInUse|lock file|already running|code 100\b/i.test(result.reason);
-    const portTaken = /address already in use/i.test(result.reason) && !options.port;
-    if ((!inUse && !portTaken) || Date.now() > giveUpAtMs) {
-      throw inUse ? await directoryInUse(dbPath) : refused(dbPath, binary, result);
-    }
-    if (inUse && !told) {
-      options.logger.info(
-        { dbPath },
-        "the data directory is still in use: waiting for the mongod before us to end",
-      );
-      told = true;
-    }
-    await delay(RETRY_MS);
-  }
-}
-
-interface LaunchFailure {
-  readonly reason: string;
-  readonly cause: unknown;
-}
-
-async function launch(
-  binary: MongodBinary,
-  dbPath: string,
-  port: number,
-  options: EmbeddedMongodOptions,
-): Promise<Launch | LaunchFailure> {
-  const instance = new MongoInstance({
-    binary: { systemBinary: binary.path, version: binary.version },
-    instance: {
-      ip: HOST,
-      port,
-      dbPath,
-      storageEngine: "wiredTiger",
-      replSet: REPLICA_SET,
-      launchTimeout: LAUNCH_LIMIT_MS,
-      args: [...MONGOD_ARGUMENTS, ...(options.args ?? [])],
-    },
-    // A process group of its own: Ctrl-C in a terminal would otherwise end mongod before the service drained.
-    spawn: { detached: true },
-  });
-  const complaints: string[] = [];
-  instance.on(MongoInstanceEvents.instanceSTDOUT, (text: string) => complaints.push(...severeLines(text)));
-  instance.on(MongoInstanceEvents.instanceSTDERR, (text: string) => complaints.push(text));
-  try {
-    await instance.start();
-    return { instance, port };
-  } catch (cause) {
-    await instance.stop();
-    const reason = [cause instanceof Error ? cause.message : String(cause), ...complaints.slice(-4)].join(
-      " | ",
-    );
-    options.logger.debug({ err: cause, dbPath, port }, "mongod did not start");
-    return { reason, cause };
-  }
-}
-
-/**
- * The cache stays small beside the service; a shutdown by signal does not hold back for drivers that might
- * move elsewhere, since there is no elsewhere; an idle deployment still moves its clock every second.
- */
-const MONGOD_ARGUMENTS = [
-  "--wiredTigerCacheSizeGB=0.5",
-  "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100",
-  "--setParameter=diagnosticDataCollectionEnabled=false",
-  "--setParameter=periodicNoopIntervalSecs=1",
-];
-
-/** mongod logs a JSON object a line; `E` and `F` are errors and fatal errors. */
-function severeLines(text: string): string[] {
-  return text.split("\n").flatMap((line) => {
+    const place = ["--port", String(port), "--dbpath", dbPath, "--bind_ip", HOST, "--replSet", REPLICA_SET];
     try {
-      const entry: unknown = JSON.parse(line);
-      if (typeof entry !== "object" || entry === null || !("s" in entry && "msg" in entry)) return [];
-      if (entry.s !== "E" && entry.s !== "F") return [];
-      return [`${String(entry.msg)} ${"attr" in entry ? JSON.stringify(entry.attr) : ""}`.trim()];
-    } catch {
-      return [];
+      const args = [...place, ...MONGOD_ARGUMENTS, ...(options.args ?? [])];
+      return { mongod: await launchMongod(binary.path, args), port };
+    } catch (error) {
+      if (!(error instanceof LaunchError)) throw error;
+      const inUse = error.message.includes("DBPathInUse");
+      const portTaken = !options.port && error.message.includes("Address already in use");
+      if (!inUse && !portTaken) throw refused(dbPath, binary, error);
+      if (Date.now() > giveUpAtMs)
+        throw inUse ? await directoryInUse(dbPath) : refused(dbPath, binary, error);
+      if (inUse && !told)
+        options.logger.info({ dbPath }, "another mongod still uses the data: waiting for its end");
+      told ||= inUse;
     }
-  });
+  }
 }
 
 async function directoryInUse(dbPath: string): Promise<StartupError> {
@@ -179,20 +123,20 @@ async function directoryInUse(dbPath: string): Promise<StartupError> {
   const who = holder === "" ? "another mongod" : `another mongod (process ${holder})`;
   return new StartupError(
     `the data directory ${dbPath} is in use by ${who}. Stop the service that started it, or give this one ` +
-      "another dataDir.",
+      "another mongodb.dataDir.",
   );
 }
 
-function refused(dbPath: string, binary: MongodBinary, failure: LaunchFailure): StartupError {
+function refused(dbPath: string, binary: MongodBinary, cause: LaunchError): StartupError {
   return new StartupError(
-    `mongod ${binary.version} (${binary.path}) did not start on ${dbPath}. If the data was written by a newer ` +
-      "mongod, use that version or another dataDir. It said:",
-    [failure.reason],
-    { cause: failure.cause },
+    `mongod ${binary.version} (${binary.path}) did not start on ${dbPath}. If a newer mongod wrote the data, use ` +
+      "that one (mongodb.binary) or another mongodb.dataDir. It said:",
+    [cause.message],
+    { cause },
   );
 }
 
-/** mongod itself cannot take port 0. The system picks; should another process take it meanwhile, we pick again. */
+/** mongod itself cannot take port 0: the system picks, and should another process take it meanwhile, we pick again. */
 async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, HOST);

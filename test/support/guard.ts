@@ -1,0 +1,24 @@
+/** Processes that a test starts end with the test run, however that ends. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+
+/**
+ * Ends `child` when this process is gone, even by kill -9: the guard reads from a pipe that only we hold
+ * open, and the system closes it for us.
+ */
+export function endWithUs(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  const guard = spawn("sh", ["-c", `cat >/dev/null; kill -9 ${child.pid} 2>/dev/null`], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  guard.unref();
+  // Once the child has ended its number may be given to another process: the guard must not outlive it.
+  child.once("exit", () => guard.kill("SIGKILL"));
+}
+
+/** Waits until the process has ended; at once where it has. */
+export async function exited(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  return { code: child.exitCode, signal: child.signalCode };
+}
