@@ -1,0 +1,48 @@
+/** Pre- and post-images: whether a collection has them, and switching them on (docs/rules.md, section 3). */
+import { type Db, type Document, MongoServerError } from "mongodb";
+
+export type ImageState = "on" | "switched-on";
+
+/** Error codes of the server, as `src/mongo/base/error_codes.yml` names them. */
+const NAMESPACE_NOT_FOUND = 26;
+const NAMESPACE_EXISTS = 48;
+
+const OPTION = { changeStreamPreAndPostImages: { enabled: true } } as const;
+
+export interface CollectionDescription {
+  readonly type: "collection" | "view" | "timeseries" | "missing";
+  readonly images: boolean;
+}
+
+/** What the server says of a collection, without changing anything. */
+export async function describeCollection(db: Db, collection: string): Promise<CollectionDescription> {
+  // Without `nameOnly`, and so with options; the driver's type leaves both possible.
+  const [found] = (await db.listCollections({ name: collection }).toArray()) as Document[];
+  if (found === undefined) return { type: "missing", images: false };
+  const type = found["type"];
+  return {
+    type: type === "view" || type === "timeseries" ? type : "collection",
+    images: found["options"]?.["changeStreamPreAndPostImages"]?.["enabled"] === true,
+  };
+}
+
+/**
+ * Makes sure that writes from now on carry images; a missing collection is created with them. To be called
+ * again when the collection was dropped and created anew, as the option goes with the old one.
+ * @throws {MongoServerError} The server is too old, or the user may not (`collMod`, `createCollection`).
+ */
+export async function ensureImages(db: Db, collection: string): Promise<ImageState> {
+  for (;;) {
+    const { type, images } = await describeCollection(db, collection);
+    if (images) return "on";
+    try {
+      if (type === "missing") await db.createCollection(collection, OPTION);
+      else await db.command({ collMod: collection, ...OPTION });
+      return "switched-on";
+    } catch (error) {
+      // Created or dropped by somebody else in this very moment: look again.
+      const moved = type === "missing" ? NAMESPACE_EXISTS : NAMESPACE_NOT_FOUND;
+      if (!(error instanceof MongoServerError && error.code === moved)) throw error;
+    }
+  }
+}

@@ -1,0 +1,217 @@
+/** What must hold before the stream starts. Everything that does not is told at once. */
+import { type MongoClient, MongoServerError } from "mongodb";
+import { describeCollection, ensureImages, type ImageState } from "./images.ts";
+import type { ImageMode } from "./options.ts";
+import { describeNeed, missingPrivileges, type Need, type Privilege, readPrivileges } from "./privileges.ts";
+import { StartupError } from "./startup-error.ts";
+import {
+  describeServer,
+  identifyDeployment,
+  isServerError,
+  type ServerDescription,
+  serverProblems,
+  type Topology,
+  UNAUTHORIZED,
+} from "./topology.ts";
+
+export interface Namespace {
+  readonly database: string;
+  readonly collection: string;
+}
+
+export interface PreflightOptions {
+  readonly collections: readonly Namespace[];
+  readonly stateDatabase: string;
+  readonly images: ImageMode;
+}
+
+export interface PreflightReport {
+  readonly version: string;
+  readonly topology: Topology;
+  /** What tells this deployment from every other. */
+  readonly deploymentId: string;
+  readonly collections: readonly { readonly namespace: string; readonly images: ImageState }[];
+  /** What the service can live with and the admin should know. */
+  readonly warnings: readonly string[];
+}
+
+/** The first server that can keep images. */
+const IMAGES_FROM_MAJOR = 6;
+
+/** A collection of which nothing but its name is known to be right. */
+interface Inspected extends Namespace {
+  readonly images: "on" | "off" | "missing";
+}
+
+/**
+ * Inspects first and changes nothing while a problem is known; then switches images on where they are off.
+ * @param client Connected.
+ * @throws {StartupError} with every problem found.
+ */
+export async function preflight(client: MongoClient, options: PreflightOptions): Promise<PreflightReport> {
+  const server = await describeServer(client);
+  const problems = [...serverProblems(server), ...imageModeProblems(server, options.images)];
+  const warnings: string[] = [];
+  const privileges = await readPrivileges(client);
+  const inspected = await inspectCollections(client, options.collections, privileges !== null, problems);
+  if (privileges !== null) checkPrivileges(privileges, options, inspected, problems, warnings);
+  if (problems.length === 0) await tryChangeStream(client, options.collections, problems);
+  if (problems.length > 0) throw cannotStart(server, problems);
+
+  const collections = await switchImagesOn(client, inspected, problems);
+  if (problems.length > 0) throw cannotStart(server, problems);
+  const { id, unique } = await identifyDeployment(client);
+  if (!unique) {
+    warnings.push(
+      "the user may not read the deployment's unique id: grant the role clusterMonitor, or a MongoDB that was " +
+        "replaced by another one of the same name is not noticed",
+    );
+  }
+  return { version: server.version, topology: server.topology, deploymentId: id, collections, warnings };
+}
+
+const nameOf = ({ database, collection }: Namespace) => `${database}.${collection}`;
+
+function cannotStart({ version, topology }: ServerDescription, problems: readonly string[]): StartupError {
+  return new StartupError(`the service cannot work with this MongoDB (${version}, ${topology})`, problems);
+}
+
+function imageModeProblems({ version, major }: ServerDescription, images: ImageMode): string[] {
+  if (images === "off") return ["mongodb.images: off is not supported yet; use auto or required"];
+  if (major >= IMAGES_FROM_MAJOR) return [];
+  return [
+    `MongoDB ${version} keeps no pre- and post-images: ${IMAGES_FROM_MAJOR}.0 or newer is needed, as working ` +
+      "without them (mongodb.images: off) is not supported yet",
+  ];
+}
+
+async function inspectCollections(
+  client: MongoClient,
+  collections: readonly Namespace[],
+  loggedIn: boolean,
+  problems: string[],
+): Promise<Inspected[]> {
+  const inspected: Inspected[] = [];
+  for (const namespace of collections) {
+    const name = nameOf(namespace);
+    try {
+      const { type, images } = await describeCollection(client.db(namespace.database), namespace.collection);
+      if (type === "view") {
+        problems.push(
+          `${name} is a view, which has no changes of its own: name the collection it is made from`,
+        );
+      } else if (type === "timeseries") {
+        problems.push(`${name} is a time-series collection, for which MongoDB has no change streams`);
+      } else {
+        inspected.push({ ...namespace, images: type === "missing" ? "missing" : images ? "on" : "off" });
+      }
+    } catch (error) {
+      if (!isServerError(error, UNAUTHORIZED)) throw error;
+      if (!loggedIn) return needsLogin(problems);
+      // The right that is missing here is told with all others.
+    }
+  }
+  return inspected;
+}
+
+function needsLogin(problems: string[]): [] {
+  problems.push(
+    "this MongoDB wants a login: put user and password into mongodb.uri (mongodb://user:password@host/…)",
+  );
+  return [];
+}
+
+function checkPrivileges(
+  privileges: readonly Privilege[],
+  options: PreflightOptions,
+  inspected: readonly Inspected[],
+  problems: string[],
+  warnings: string[],
+): void {
+  problems.push(...missingPrivileges(needsOf(options), privileges).map(describeNeed));
+  for (const { database: db, collection, images } of inspected) {
+    const actions = [images === "missing" ? "createCollection" : "collMod"];
+    const need: Need = { resource: { db, collection }, actions, purpose: "switch pre- and post-images on" };
+    for (const missing of missingPrivileges([need], privileges).map(describeNeed)) {
+      // Where they are on nothing is needed today; but the option goes when a collection is dropped.
+      if (images === "on")
+        warnings.push(`${missing} again, should the collection be dropped and created anew`);
+      else problems.push(missing);
+    }
+  }
+}
+
+/** The rights to read; those to write the service's own state. */
+function needsOf({ collections, stateDatabase }: PreflightOptions): Need[] {
+  const watched = watchedDatabase(collections);
+  return [
+    {
+      resource: { db: watched ?? "", collection: "" },
+      actions: ["find", "changeStream"],
+      purpose: watched === null ? "follow collections of several databases" : "follow its collections",
+    },
+    ...[...new Set(collections.map(({ database }) => database))].map((database) => ({
+      resource: { db: database, collection: "" },
+      actions: ["listCollections"],
+      purpose: "learn the options of its collections",
+    })),
+    {
+      resource: { db: stateDatabase, collection: "" },
+      actions: ["find", "insert", "update", "remove"],
+      purpose: "keep checkpoints and keys (mongodb.stateDatabase)",
+    },
+  ];
+}
+
+/** The one database to watch; `null` for the whole deployment. */
+function watchedDatabase(collections: readonly Namespace[]): string | null {
+  const databases = new Set(collections.map(({ database }) => database));
+  const [only] = databases;
+  return databases.size === 1 && only !== undefined ? only : null;
+}
+
+/** Opens the stream once: what is compatible by name only (no change streams, or half of them) shows here. */
+async function tryChangeStream(
+  client: MongoClient,
+  collections: readonly Namespace[],
+  problems: string[],
+): Promise<void> {
+  const database = watchedDatabase(collections);
+  const db = client.db(database ?? "admin");
+  const wholeDeployment = database === null ? { allChangesForCluster: true } : {};
+  const $changeStream = {
+    fullDocument: "whenAvailable",
+    fullDocumentBeforeChange: "whenAvailable",
+    showExpandedEvents: true,
+    ...wholeDeployment,
+  };
+  try {
+    const { cursor } = await db.command({
+      aggregate: 1,
+      pipeline: [{ $changeStream }],
+      cursor: { batchSize: 0 },
+    });
+    await db.command({ killCursors: "$cmd.aggregate", cursors: [cursor.id] });
+  } catch (error) {
+    if (!(error instanceof MongoServerError)) throw error;
+    problems.push(`the server refuses a change stream with pre- and post-images: ${error.message}`);
+  }
+}
+
+async function switchImagesOn(
+  client: MongoClient,
+  inspected: readonly Inspected[],
+  problems: string[],
+): Promise<PreflightReport["collections"]> {
+  const collections: { namespace: string; images: ImageState }[] = [];
+  for (const { database, collection } of inspected) {
+    const namespace = nameOf({ database, collection });
+    try {
+      collections.push({ namespace, images: await ensureImages(client.db(database), collection) });
+    } catch (error) {
+      if (!(error instanceof MongoServerError)) throw error;
+      problems.push(`pre- and post-images of ${namespace} cannot be switched on: ${error.message}`);
+    }
+  }
+  return collections;
+}

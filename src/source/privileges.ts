@@ -1,0 +1,58 @@
+/** Which of the rights that the service needs the connected user has not. */
+import type { Document, MongoClient } from "mongodb";
+
+/** As in a role's definition: an empty name stands for every database, or every collection of it. */
+export interface Resource {
+  readonly db: string;
+  readonly collection: string;
+}
+
+export interface Need {
+  readonly resource: Resource;
+  readonly actions: readonly string[];
+  /** Completes "… is needed to …". */
+  readonly purpose: string;
+}
+
+export interface Privilege {
+  readonly resource: Partial<Resource> & { readonly anyResource?: boolean };
+  readonly actions: readonly string[];
+}
+
+/** The connected user's privileges; `null` where nobody has to log in. */
+export async function readPrivileges(client: MongoClient): Promise<readonly Privilege[] | null> {
+  const { authInfo }: Document = await client
+    .db("admin")
+    .command({ connectionStatus: 1, showPrivileges: true });
+  if (!authInfo?.authenticatedUsers?.length) return null;
+  return authInfo.authenticatedUserPrivileges ?? [];
+}
+
+/** The part of `needs` that `privileges` do not cover; equal resources are joined. */
+export function missingPrivileges(needs: readonly Need[], privileges: readonly Privilege[]): Need[] {
+  return needs.flatMap((need) => {
+    const actions = need.actions.filter(
+      (action) => !privileges.some((held) => covers(held.resource, need.resource) && allows(held, action)),
+    );
+    return actions.length === 0 ? [] : [{ ...need, actions }];
+  });
+}
+
+const allows = ({ actions }: Privilege, action: string) =>
+  actions.includes(action) || actions.includes("anyAction");
+
+function covers(held: Privilege["resource"], needed: Resource): boolean {
+  if (held.anyResource === true) return true;
+  // A cluster-wide resource has neither name, and covers no collection.
+  if (held.db === undefined || held.collection === undefined) return false;
+  return covered(held.db, needed.db) && covered(held.collection, needed.collection);
+}
+
+const covered = (held: string, needed: string) => held === "" || held === needed;
+
+/** For the admin: what is missing, on what, and what it is for. */
+export function describeNeed({ resource, actions, purpose }: Need): string {
+  const { db, collection } = resource;
+  const on = db === "" ? "every database" : collection === "" ? `database ${db}` : `${db}.${collection}`;
+  return `the user lacks ${actions.join(", ")} on ${on}, needed to ${purpose}`;
+}

@@ -1,0 +1,78 @@
+/** What kind of MongoDB this is, and which one: asked by feature where that can be asked. */
+import { type Document, type MongoClient, MongoServerError } from "mongodb";
+
+export type Topology = "replica set" | "sharded cluster" | "standalone";
+
+export interface ServerDescription {
+  /** For example `7.0.14`. */
+  readonly version: string;
+  readonly major: number;
+  readonly topology: Topology;
+}
+
+/** The oldest server whose change streams and snapshot reads the service can use. */
+const MINIMUM_MAJOR = 5;
+
+/** Error code of the server, as `src/mongo/base/error_codes.yml` names it. */
+export const UNAUTHORIZED = 13;
+
+export const isServerError = (error: unknown, code: number): boolean =>
+  error instanceof MongoServerError && error.code === code;
+
+export async function describeServer(client: MongoClient): Promise<ServerDescription> {
+  const admin = client.db("admin");
+  const hello = await admin.command({ hello: 1 });
+  const { version } = await admin.command({ buildInfo: 1 });
+  const topology = topologyOf(hello);
+  return { version: String(version), major: Number.parseInt(String(version), 10), topology };
+}
+
+function topologyOf(hello: Document): Topology {
+  if (hello["msg"] === "isdbgrid") return "sharded cluster";
+  return typeof hello["setName"] === "string" ? "replica set" : "standalone";
+}
+
+/** Why this server cannot serve live queries; none if it can. */
+export function serverProblems({ version, major, topology }: ServerDescription): string[] {
+  const problems: string[] = [];
+  if (!(major >= MINIMUM_MAJOR)) {
+    problems.push(
+      `MongoDB ${version} is too old: ${MINIMUM_MAJOR}.0 or newer is needed. Upgrade the server.`,
+    );
+  }
+  if (topology === "standalone") {
+    problems.push(
+      "this MongoDB is a standalone server, which has no change streams. Make it a one-node replica set: stop it, " +
+        "start it again with --replSet rs0 (or replication.replSetName: rs0 in mongod.conf), run rs.initiate() " +
+        "once in mongosh, and add replicaSet=rs0 to mongodb.uri. The data stays.",
+    );
+  }
+  return problems;
+}
+
+export interface DeploymentIdentity {
+  readonly id: string;
+  /** The server's own unique id; a mere name could be that of another deployment, too. */
+  readonly unique: boolean;
+}
+
+/**
+ * What tells this deployment from every other: positions of one mean nothing in another. Lacking the right to
+ * read the unique id is no error, the name of the set then has to do.
+ */
+export async function identifyDeployment(client: MongoClient): Promise<DeploymentIdentity> {
+  const admin = client.db("admin");
+  const hello = await admin.command({ hello: 1 });
+  try {
+    const unique =
+      topologyOf(hello) === "sharded cluster"
+        ? // The driver's types know only ObjectId as `_id`; config.version has the number 1.
+          (await client.db("config").collection("version").findOne({}))?.["clusterId"]
+        : (await admin.command({ replSetGetConfig: 1 }))["config"]?.["settings"]?.["replicaSetId"];
+    if (unique !== undefined) return { id: String(unique), unique: true };
+  } catch (error) {
+    // Anything else, a lost connection for one, must not make the deployment look like another one.
+    if (!isServerError(error, UNAUTHORIZED)) throw error;
+  }
+  return { id: `name:${String(hello["setName"] ?? "sharded")}`, unique: false };
+}

@@ -1,0 +1,168 @@
+import { type Db, MongoClient } from "mongodb";
+import { expect, onTestFinished, test } from "vitest";
+import { ensureImages } from "../../../src/source/images.ts";
+import { type Namespace, type PreflightOptions, preflight } from "../../../src/source/preflight.ts";
+import { StartupError } from "../../../src/source/startup-error.ts";
+import { Mongod, startReplicaSet, testDatabase } from "../../support/mongod.ts";
+
+const options = (db: Db, ...collections: string[]): PreflightOptions => ({
+  collections: collections.map((collection): Namespace => ({ database: db.databaseName, collection })),
+  stateDatabase: `${db.databaseName}-state`,
+  images: "auto",
+});
+
+async function problemsOf(run: Promise<unknown>): Promise<readonly string[]> {
+  const error = await run.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(StartupError);
+  return (error as StartupError).problems;
+}
+
+async function connect(uri: string): Promise<MongoClient> {
+  const client = await new MongoClient(uri).connect();
+  onTestFinished(() => client.close());
+  return client;
+}
+
+const hasImages = async (db: Db, name: string) => {
+  const [found] = await db.listCollections({ name }).toArray();
+  return (found as { options?: Record<string, unknown> })?.options?.["changeStreamPreAndPostImages"];
+};
+
+test("images are switched on where they are off, and a missing collection is created with them", async () => {
+  const { client, db } = await testDatabase();
+  await db.createCollection("plain");
+  await db.createCollection("ready", { changeStreamPreAndPostImages: { enabled: true } });
+
+  const report = await preflight(client, options(db, "plain", "ready", "missing"));
+  expect(report.collections).toEqual([
+    { namespace: `${db.databaseName}.plain`, images: "switched-on" },
+    { namespace: `${db.databaseName}.ready`, images: "on" },
+    { namespace: `${db.databaseName}.missing`, images: "switched-on" },
+  ]);
+  for (const name of ["plain", "ready", "missing"])
+    expect(await hasImages(db, name)).toEqual({ enabled: true });
+  expect(report).toMatchObject({ topology: "replica set", warnings: [] });
+});
+
+test("one deployment has one identity, another one another", async () => {
+  const { client, db } = await testDatabase();
+  const first = await preflight(client, options(db, "c"));
+  const again = await preflight(client, options(db, "c"));
+  expect(again.deploymentId).toBe(first.deploymentId);
+
+  const other = await startReplicaSet({ members: 1 });
+  onTestFinished(() => other.stop());
+  const report = await preflight(await connect(other.uri), options(db, "c"));
+  expect(report.deploymentId).toMatch(/^[0-9a-f]{24}$/);
+  expect(report.deploymentId).not.toBe(first.deploymentId);
+});
+
+test("a view and a time-series collection are refused together, with the reason, and nothing is changed", async () => {
+  const { client, db } = await testDatabase();
+  await db.createCollection("plain");
+  await db.createCollection("newest", { viewOn: "plain", pipeline: [] });
+  await db.createCollection("samples", { timeseries: { timeField: "at" } });
+
+  const problems = await problemsOf(preflight(client, options(db, "plain", "newest", "samples")));
+  expect(problems).toEqual([
+    expect.stringMatching(/\.newest is a view.*name the collection/),
+    expect.stringMatching(/\.samples is a time-series collection/),
+  ]);
+  expect(await hasImages(db, "plain")).toBeUndefined();
+});
+
+test("images: off is refused as long as it is not supported", async () => {
+  const { client, db } = await testDatabase();
+  const problems = await problemsOf(preflight(client, { ...options(db, "c"), images: "off" }));
+  expect(problems).toEqual([expect.stringContaining("images: off is not supported yet")]);
+});
+
+test("collections of several databases are followed in the whole deployment", async () => {
+  const { client, db } = await testDatabase();
+  const { db: other } = await testDatabase();
+  const collections = [...options(db, "a").collections, ...options(other, "b").collections];
+  const report = await preflight(client, { ...options(db), collections });
+  expect(report.collections.map(({ images }) => images)).toEqual(["switched-on", "switched-on"]);
+});
+
+test("a standalone server is refused with the way to make it a replica set", async () => {
+  const mongod = await Mongod.start();
+  onTestFinished(() => mongod.dispose());
+  const client = await connect(mongod.uri);
+  const problems = await problemsOf(preflight(client, options(client.db("shop"), "c")));
+  expect(problems).toEqual([expect.stringMatching(/standalone.*--replSet rs0.*rs\.initiate\(\)/)]);
+});
+
+test("a user hears of every missing right at once, and is let in with exactly those granted", async () => {
+  const set = await startReplicaSet({ members: 1, auth: true });
+  onTestFinished(() => set.stop());
+  const root = await connect(set.uri);
+  await root.db("shop").createCollection("orders");
+  await root.db("shop").createCollection("ready", { changeStreamPreAndPostImages: { enabled: true } });
+  const wanted: PreflightOptions = {
+    collections: ["orders", "ready", "missing"].map((collection) => ({ database: "shop", collection })),
+    stateDatabase: "tidewire",
+    images: "auto",
+  };
+  const admin = root.db("admin");
+  const anywhere = (db: string, collection = "") => ({ db, collection });
+  await admin.command({
+    createRole: "service",
+    privileges: [{ resource: anywhere("shop"), actions: ["find", "listCollections"] }],
+    roles: [],
+  });
+  await admin.command({ createUser: "app", pwd: "app", roles: ["service"] });
+
+  const app = await connect(set.uriFor({ user: "app", password: "app" }));
+  expect(await problemsOf(preflight(app, wanted))).toEqual([
+    "the user lacks changeStream on database shop, needed to follow its collections",
+    "the user lacks find, insert, update, remove on database tidewire, needed to keep checkpoints and keys " +
+      "(mongodb.stateDatabase)",
+    "the user lacks collMod on shop.orders, needed to switch pre- and post-images on",
+    "the user lacks createCollection on shop.missing, needed to switch pre- and post-images on",
+  ]);
+
+  await admin.command({
+    grantPrivilegesToRole: "service",
+    privileges: [
+      { resource: anywhere("shop"), actions: ["changeStream"] },
+      { resource: anywhere("shop", "orders"), actions: ["collMod"] },
+      { resource: anywhere("shop", "missing"), actions: ["createCollection"] },
+      { resource: anywhere("tidewire"), actions: ["find", "insert", "update", "remove"] },
+    ],
+  });
+  const report = await preflight(app, wanted);
+  expect(report.collections.map(({ images }) => images)).toEqual(["switched-on", "on", "switched-on"]);
+  expect(report.deploymentId).toBe("name:test");
+  expect(report.warnings).toEqual([
+    expect.stringMatching(/lacks collMod on shop\.ready.* dropped and created anew$/),
+    expect.stringContaining("clusterMonitor"),
+  ]);
+
+  await admin.command({ grantRolesToUser: "app", roles: [{ role: "clusterMonitor", db: "admin" }] });
+  expect((await preflight(app, wanted)).deploymentId).toMatch(/^[0-9a-f]{24}$/);
+});
+
+test("a server that wants a login says so to who gives none", async () => {
+  const set = await startReplicaSet({ members: 1, auth: true });
+  onTestFinished(() => set.stop());
+  const client = await connect(set.uriFor());
+  const problems = await problemsOf(preflight(client, options(client.db("shop"), "a", "b")));
+  expect(problems).toEqual([expect.stringContaining("wants a login")]);
+});
+
+test("images are switched on again after a collection was dropped and created anew, also by others meanwhile", async () => {
+  const { db } = await testDatabase();
+  expect(await ensureImages(db, "c")).toBe("switched-on");
+  await db.dropCollection("c");
+  await db.collection("c").insertOne({});
+  expect(await ensureImages(db, "c")).toBe("switched-on");
+  expect(await ensureImages(db, "c")).toBe("on");
+  await db.dropCollection("c");
+  const racing = await Promise.all(Array.from({ length: 8 }, () => ensureImages(db, "c")));
+  expect(racing).toContain("switched-on");
+  expect(await hasImages(db, "c")).toEqual({ enabled: true });
+});
