@@ -1,0 +1,26 @@
+/** One encoded message on its way to a client, with what the transports need to know of it. */
+export interface EncodedMessage {
+  readonly type: string;
+  /** The message as JSON text. */
+  readonly text: string;
+  /** The cursor it bears, for `Last-Event-ID` and polls; none in messages without one. */
+  readonly cursor: string | undefined;
+}
+
+/**
+ * Messages that are written together. One chunk is shared by every connection that gets it, and so is what a
+ * transport makes of it: `wire` is built once, by the first.
+ */
+export class Chunk {
+  readonly messages: readonly EncodedMessage[];
+  /** Length of the texts, in UTF-16 units: close enough to their size for budgets. */
+  readonly size: number;
+  wire: Buffer | undefined;
+
+  constructor(messages: readonly EncodedMessage[]) {
+    this.messages = messages;
+    let size = 0;
+    for (const message of messages) size += message.text.length;
+    this.size = size;
+  }
+}

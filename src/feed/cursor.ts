@@ -1,0 +1,64 @@
+import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
+import type { Epoch } from "../source/epoch-store.ts";
+
+/**
+ * A point in the deployment's order of changes. `within` tells points of one cluster time apart: `BEFORE` all
+ * of its commits, `AFTER` them, or just after the commit that has this tag.
+ */
+export interface Position {
+  readonly clusterTime: bigint;
+  readonly within: number;
+}
+
+export const BEFORE = 0;
+export const AFTER = 0xffff_ffff;
+
+export type DecodedCursor = Position | "invalid" | "other-epoch";
+
+const EPOCH_BYTES = 4;
+const BLOCK_BYTES = 16;
+const CURSOR_BYTES = EPOCH_BYTES + BLOCK_BYTES;
+const MARK = 0x7469_6465;
+
+/**
+ * Writes positions as cursors: the epoch in the clear, the rest one AES block under the epoch's key. So a
+ * cursor is opaque (a cluster time would tell when a write happened that the client may not see), cannot be
+ * invented, and is the same text on every node.
+ */
+export class CursorCodec {
+  readonly epoch: string;
+  readonly #key: Uint8Array;
+  readonly #cipher: ReturnType<typeof createCipheriv>;
+  readonly #decipher: ReturnType<typeof createDecipheriv>;
+
+  constructor(epoch: Epoch) {
+    this.epoch = epoch.id;
+    this.#key = epoch.cursorKey;
+    // A single block each, so no mode is at work, and one cipher object serves for ever.
+    this.#cipher = createCipheriv("aes-128-ecb", epoch.cursorKey, null).setAutoPadding(false);
+    this.#decipher = createDecipheriv("aes-128-ecb", epoch.cursorKey, null).setAutoPadding(false);
+  }
+
+  encode(position: Position): string {
+    const block = Buffer.allocUnsafe(BLOCK_BYTES);
+    block.writeUInt32BE(MARK, 0);
+    block.writeBigUInt64BE(position.clusterTime, 4);
+    block.writeUInt32BE(position.within, 12);
+    return Buffer.concat([Buffer.from(this.epoch, "hex"), this.#cipher.update(block)]).toString("base64url");
+  }
+
+  decode(cursor: string): DecodedCursor {
+    const bytes = Buffer.from(cursor, "base64url");
+    if (bytes.length !== CURSOR_BYTES || bytes.toString("base64url") !== cursor) return "invalid";
+    if (bytes.toString("hex", 0, EPOCH_BYTES) !== this.epoch) return "other-epoch";
+    const block = this.#decipher.update(bytes.subarray(EPOCH_BYTES));
+    if (block.readUInt32BE(0) !== MARK) return "invalid";
+    return { clusterTime: block.readBigUInt64BE(4), within: block.readUInt32BE(12) };
+  }
+
+  /** The tag of a commit: keyed, since its identity may hold an `_id`; never `BEFORE` or `AFTER`. */
+  tag(identity: string): number {
+    const digest = createHmac("sha256", this.#key).update(identity).digest();
+    return (digest.readUInt32BE(0) % (AFTER - 1)) + 1;
+  }
+}

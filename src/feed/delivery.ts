@@ -1,0 +1,383 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { TidewireError } from "../protocol/errors.ts";
+import type { Start, StartReason, ValueMode } from "../protocol/messages.ts";
+import { UNKNOWN } from "./change.ts";
+import { Chunk, type EncodedMessage } from "./chunk.ts";
+import type { Position } from "./cursor.ts";
+import type { Feed } from "./feed.ts";
+import type { Follower, LiveQuery, LogEntry } from "./live-query.ts";
+import type { OplogRead } from "./oplog-read.ts";
+import type { SnapshotReading } from "./snapshot-reading.ts";
+
+/** Where a delivery goes: one connection's outbox. */
+export interface Sink {
+  readonly mode: ValueMode;
+  /** Takes a chunk; `false`, and nothing taken, where there is no room for it. */
+  write(chunk: Chunk): boolean;
+  /** Settles when there is room for `size`, or nothing waits at all; `false` when the connection has ended. */
+  room(size: number): Promise<boolean>;
+  /** What the client holds for the live query is void. */
+  reset(query: number, reason: "history-lost" | "lagged"): void;
+  /** The delivery has ended by itself: the subscription can not be kept up. */
+  failed(query: number, error: unknown): void;
+}
+
+/** How a subscription asks to start; a cursor is one whose ticket has been checked. */
+export interface StartRequest {
+  readonly snapshot: boolean;
+  readonly resumeFrom: Position | null;
+  /** Why a cursor that was given cannot be used, where that is known beforehand. */
+  readonly refused: StartReason | null;
+}
+
+export interface Started {
+  readonly start: Start;
+  readonly reason: StartReason | undefined;
+  /** The position of the start, as a cursor. */
+  readonly cursor: string;
+}
+
+/** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
+const CHUNK_SIZE = 64 * 1_024;
+/** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
+const OPLOG_ROOM_TIMEOUT_MS = 5_000;
+const SNAPSHOT_RETRY_MS = 1_000;
+
+type ResetReason = "history-lost" | "lagged";
+
+/** What has to be done next before the delivery is live. */
+type Step =
+  | { readonly do: "snapshot"; readonly reading: SnapshotReading | null }
+  | { readonly do: "read-oplog"; readonly read: OplogRead }
+  | { readonly do: "catch-up" };
+
+/** How a step ended: `done`, given up because something else was decided meanwhile, or in need of a reset. */
+type Outcome = "done" | "abandoned" | ResetReason;
+
+/**
+ * Brings one live query to one connection: a snapshot or the missed changes first, then what comes. This is
+ * the seam between "what was" and "what happens", and the only one: a slow consumer, a resumption and a fresh
+ * subscription all come to the live stream through `#catchUp`, which joins it in the same turn in which it
+ * finds nothing more to read. So there is no gap and no overlap.
+ */
+export class Delivery implements Follower {
+  readonly liveQuery: LiveQuery;
+  readonly #sink: Sink;
+  readonly #feed: Feed;
+  readonly #wantsSnapshot: boolean;
+  #step: Step = { do: "catch-up" };
+  /** Everything up to this entry of the history has been written … */
+  #after = 0;
+  /** … and so many messages of the one after it. */
+  #written = 0;
+  /** Entries up to this cluster time are already in the snapshot. */
+  #afterTime = 0n;
+  /** Grows when whatever is going on has become pointless. */
+  #generation = 0;
+  #slow = false;
+  #live = false;
+  #closed = false;
+  #running = false;
+
+  constructor(feed: Feed, liveQuery: LiveQuery, sink: Sink, wantsSnapshot: boolean) {
+    this.#feed = feed;
+    this.liveQuery = liveQuery;
+    this.#sink = sink;
+    this.#wantsSnapshot = wantsSnapshot;
+  }
+
+  get mode(): ValueMode {
+    return this.#sink.mode;
+  }
+
+  /** Up to date: what comes is written as it comes. */
+  get isLive(): boolean {
+    return this.#live;
+  }
+
+  /**
+   * Decides how the subscription starts and does whatever can fail; nothing is written before `run`.
+   * @throws {TidewireError} `snapshot-too-large`, `unavailable`
+   */
+  async open(request: StartRequest): Promise<Started> {
+    if (request.refused !== null) return this.#openFresh("reset", request.refused);
+    if (request.resumeFrom === null) return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
+    const resumed = await this.#openResumed(request.resumeFrom);
+    if (resumed === "future") return this.#openFresh("reset", "cursor-invalid");
+    return resumed ?? this.#openFresh("reset", "history-lost");
+  }
+
+  /** Begins to write; call it once what `open` told has been written. */
+  run(): void {
+    if (this.#running || this.#closed || this.#live) return;
+    this.#running = true;
+    this.#bringLive().catch((error: unknown) => {
+      if (!this.#closed) this.#sink.failed(this.liveQuery.number, error);
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#live = false;
+    this.liveQuery.followers.delete(this);
+    this.#abandonStep({ do: "catch-up" });
+  }
+
+  deliver(chunk: Chunk, seq: number): void {
+    if (this.#sink.write(chunk)) {
+      this.#after = seq;
+      return;
+    }
+    // The consumer is slow: nothing more is kept for it, it goes on from here when it has drained.
+    this.#feed.noteLagged();
+    this.#slow = true;
+    this.#leaveLive();
+    this.run();
+  }
+
+  startOver(): void {
+    this.#leaveLive();
+    this.#reset("history-lost");
+    this.run();
+  }
+
+  async #openResumed(position: Position): Promise<Started | "future" | null> {
+    const started: Started = { start: "resumed", reason: undefined, cursor: this.#feed.encode(position) };
+    const located = await this.#feed.locate(position);
+    if (located === "ahead") return "future";
+    if (located !== "too-old") {
+      this.#after = located.seq;
+      return started;
+    }
+    const read = await this.#feed.readOplog(position);
+    if (read === null) return null;
+    if (this.#closed) read.end();
+    this.#step = { do: "read-oplog", read };
+    return started;
+  }
+
+  async #openFresh(start: Start, reason: StartReason | undefined): Promise<Started> {
+    if (!this.#wantsSnapshot) {
+      this.#after = this.#feed.headSeq;
+      return { start, reason, cursor: this.#feed.headCursor };
+    }
+    const reading = await this.#feed.openSnapshot(this.liveQuery, this.mode);
+    if (this.#closed) reading.leave();
+    else this.#step = { do: "snapshot", reading };
+    return { start, reason, cursor: reading.cursor };
+  }
+
+  /** Runs the steps until the delivery is live, or closed. */
+  async #bringLive(): Promise<void> {
+    // Never in the turn of a flush: the followers must not change while they are being served.
+    await null;
+    try {
+      while (!this.#closed && !this.#live) {
+        const outcome = await this.#runStep();
+        if (outcome !== "done" && outcome !== "abandoned") this.#reset(outcome);
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  #runStep(): Promise<Outcome> {
+    const generation = this.#generation;
+    const isCurrent = () => !this.#closed && generation === this.#generation;
+    const step = this.#step;
+    if (step.do === "snapshot") return this.#sendSnapshot(step.reading, isCurrent);
+    if (step.do === "read-oplog") return this.#sendFromOplog(step.read, isCurrent);
+    return this.#catchUp(isCurrent);
+  }
+
+  async #sendSnapshot(opened: SnapshotReading | null, isCurrent: () => boolean): Promise<Outcome> {
+    const reading = opened ?? (await this.#openAgain(isCurrent));
+    if (reading === null) return "abandoned";
+    if (opened === null) {
+      if (!isCurrent()) {
+        reading.leave();
+        return "abandoned";
+      }
+      this.#step = { do: "snapshot", reading };
+    }
+    for (let index = 0; ; index++) {
+      const batch = await reading.batch(index).catch((error: unknown) => {
+        if (error instanceof TidewireError) throw error;
+        this.#feed.noteReadFailed(error);
+        return "failed" as const;
+      });
+      if (!isCurrent()) return "abandoned";
+      if (batch === "overtaken") return "lagged";
+      if (batch === "failed") return "history-lost";
+      if (batch === null) break;
+      if (!(await this.#write(batch)) || !isCurrent()) return "abandoned";
+    }
+    this.#after = reading.coveredFrom;
+    this.#afterTime = reading.clusterTime;
+    this.#abandonStep({ do: "catch-up" });
+    return "done";
+  }
+
+  /** Opens a snapshot after a reset, as often as it takes: the subscription stands, and MongoDB will come back. */
+  async #openAgain(isCurrent: () => boolean): Promise<SnapshotReading | null> {
+    while (isCurrent()) {
+      try {
+        return await this.#feed.openSnapshot(this.liveQuery, this.mode);
+      } catch (error) {
+        if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
+        await sleep(SNAPSHOT_RETRY_MS * (0.5 + Math.random()));
+      }
+    }
+    return null;
+  }
+
+  /** Sends what was missed before the history begins, and ends where the history takes over. */
+  async #sendFromOplog(read: OplogRead, isCurrent: () => boolean): Promise<Outcome> {
+    const { liveQuery } = this;
+    for await (const { entries, until } of read.batches()) {
+      if (!isCurrent()) return "abandoned";
+      for (const entry of entries) {
+        const changes = liveQuery.evaluate(entry);
+        if (changes === UNKNOWN) return this.#endRead(read, "history-lost");
+        const messages = liveQuery.encodeChanges(changes, entry, this.mode);
+        for (const chunk of toChunks(messages)) {
+          const written = await this.#write(chunk, OPLOG_ROOM_TIMEOUT_MS);
+          if (!isCurrent()) return "abandoned";
+          if (!written) return this.#endRead(read, "lagged");
+        }
+      }
+      const located = await this.#feed.locate(until);
+      if (!isCurrent()) return "abandoned";
+      if (located === "too-old" || located === "ahead") continue;
+      this.#after = located.seq;
+      return this.#endRead(read, "done");
+    }
+    return isCurrent() ? this.#endRead(read, "history-lost") : "abandoned";
+  }
+
+  #endRead(read: OplogRead, outcome: Outcome): Outcome {
+    read.end();
+    this.#step = { do: "catch-up" };
+    return outcome;
+  }
+
+  /** Writes what the log holds and, when nothing is left to write, joins the live stream in that same turn. */
+  async #catchUp(isCurrent: () => boolean): Promise<Outcome> {
+    while (isCurrent()) {
+      const log = this.liveQuery.after(this.#after);
+      if (log === undefined) {
+        if (await this.liveQuery.extend(this.#after)) continue;
+        return isCurrent() ? this.#lost() : "abandoned";
+      }
+      const next = this.#nextChunk(log);
+      if (next === "unknown") return "history-lost";
+      if (next === "nothing") {
+        if (this.#feed.headTime >= this.#afterTime) {
+          this.#joinLive();
+          return "done";
+        }
+        // The snapshot is of a later time than the stream has come to.
+        await this.#feed.advanced();
+      } else if (!this.#sink.write(next.chunk)) {
+        if (!(await this.#sink.room(next.chunk.size))) return "abandoned";
+      } else {
+        this.#after = next.after;
+        this.#written = next.written;
+      }
+    }
+    return "abandoned";
+  }
+
+  #lost(): ResetReason {
+    return this.#slow ? "lagged" : "history-lost";
+  }
+
+  /** What is to be written next; entries that the snapshot already holds are passed over. */
+  #nextChunk(log: readonly LogEntry[]): "nothing" | "unknown" | NextChunk {
+    const messages: EncodedMessage[] = [];
+    let size = 0;
+    let after = this.#after;
+    for (const entry of log) {
+      if (entry.clusterTime <= this.#afterTime) continue;
+      if (entry.changes === UNKNOWN) {
+        if (messages.length === 0) return "unknown";
+        break;
+      }
+      const encoded = this.liveQuery.encode(entry, this.mode);
+      for (let index = after === this.#after ? this.#written : 0; index < encoded.length; index++) {
+        const message = encoded[index] as EncodedMessage; // the index is in range
+        if (messages.length > 0 && size + message.text.length > CHUNK_SIZE) {
+          return { chunk: new Chunk(messages), after, written: index };
+        }
+        messages.push(message);
+        size += message.text.length;
+      }
+      after = entry.seq;
+    }
+    return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages), after, written: 0 };
+  }
+
+  /** Writes, waiting for room; `false` when the connection has ended, or `timeoutMs` has passed. */
+  async #write(chunk: Chunk, timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const deadline = Date.now() + timeoutMs;
+    while (!this.#sink.write(chunk)) {
+      if (!(await this.#sink.room(chunk.size)) || Date.now() > deadline) return false;
+    }
+    return true;
+  }
+
+  #reset(reason: ResetReason): void {
+    if (this.#closed) return;
+    this.#afterTime = 0n;
+    this.#sink.reset(this.liveQuery.number, reason);
+    this.#after = this.#feed.headSeq;
+    this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", reading: null } : { do: "catch-up" });
+  }
+
+  /** Lets go of what the step at hand holds, and takes another. */
+  #abandonStep(next: Step): void {
+    if (this.#step.do === "snapshot") this.#step.reading?.leave();
+    if (this.#step.do === "read-oplog") this.#step.read.end();
+    this.#generation++;
+    this.#written = 0;
+    this.#step = next;
+  }
+
+  #joinLive(): void {
+    this.#after = this.#feed.headSeq;
+    this.#afterTime = 0n;
+    this.#slow = false;
+    this.#live = true;
+    this.liveQuery.followers.add(this);
+    this.#feed.noteLive();
+  }
+
+  #leaveLive(): void {
+    if (this.#live) this.#abandonStep({ do: "catch-up" });
+    this.#live = false;
+    this.liveQuery.followers.delete(this);
+  }
+}
+
+interface NextChunk {
+  readonly chunk: Chunk;
+  readonly after: number;
+  readonly written: number;
+}
+
+function toChunks(messages: readonly EncodedMessage[]): Chunk[] {
+  const chunks: Chunk[] = [];
+  let next: EncodedMessage[] = [];
+  let size = 0;
+  for (const message of messages) {
+    if (next.length > 0 && size + message.text.length > CHUNK_SIZE) {
+      chunks.push(new Chunk(next));
+      next = [];
+      size = 0;
+    }
+    next.push(message);
+    size += message.text.length;
+  }
+  if (next.length > 0) chunks.push(new Chunk(next));
+  return chunks;
+}

@@ -1,0 +1,345 @@
+import { type MongoClient, MongoError } from "mongodb";
+import type { Logger } from "pino";
+import { valueKey } from "../match/value-key.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import type { ValueMode } from "../protocol/messages.ts";
+import type { Commit } from "../source/change-event.ts";
+import type { CommitSink } from "../source/change-source.ts";
+import type { Deployment } from "../source/deployment.ts";
+import type { Epoch } from "../source/epoch-store.ts";
+import type { CommitBatch } from "../source/read-commits.ts";
+import { classifyStreamError } from "../source/stream-errors.ts";
+import { DocumentEncoder, hasImages, idOf } from "./change.ts";
+import { CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
+import { type Deferred, deferred } from "./deferred.ts";
+import { Delivery, type Sink } from "./delivery.ts";
+import { History, type HistoryEntry, type Located } from "./history.ts";
+import { Limiter } from "./limiter.ts";
+import { EncodedBudget, LiveQuery, type LiveQuerySpec } from "./live-query.ts";
+import { OplogRead } from "./oplog-read.ts";
+import type { FeedLimits, HistoryOptions } from "./options.ts";
+import { SnapshotStore } from "./snapshot-store.ts";
+
+export interface FeedParts {
+  readonly client: MongoClient;
+  readonly deployment: Deployment;
+  /** Commits from a cluster time on, that time included, out of the oplog. */
+  readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+const SWEEP_INTERVAL_MS = 1_000;
+/** How long a position that exists, but that this node has not come to yet, is waited for. */
+const REACH_TIMEOUT_MS = 10_000;
+
+/**
+ * The order of changes and everyone who follows it. Takes each commit once, gives it its place in the history,
+ * and lets every live query of its collections turn it into changes.
+ */
+export class Feed implements CommitSink {
+  readonly #limits: FeedLimits;
+  readonly #parts: FeedParts;
+  readonly #metrics: Metrics;
+  readonly #encoder = new DocumentEncoder();
+  readonly #budget: EncodedBudget;
+  readonly #historyOptions: HistoryOptions;
+  readonly #oplogReads: Limiter;
+  readonly #snapshots: SnapshotStore;
+  readonly #byKey = new Map<string, LiveQuery>();
+  readonly #byNamespace = new Map<string, Set<LiveQuery>>();
+  readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
+  readonly #lingering = new Map<LiveQuery, number>();
+  readonly #sweeper: NodeJS.Timeout;
+  #codec: CursorCodec | undefined;
+  #history: History | undefined;
+  #nextNumber = 1;
+  #advance = deferred();
+  #waiters: (Deferred & { clusterTime: bigint })[] = [];
+
+  constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
+    this.#historyOptions = history;
+    this.#limits = limits;
+    this.#parts = parts;
+    this.#metrics = parts.metrics;
+    this.#budget = new EncodedBudget(history.bytes);
+    this.#oplogReads = new Limiter(limits.catchUpStreams);
+    this.#snapshots = new SnapshotStore(limits, parts, this);
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#sweeper);
+  }
+
+  begin(epoch: Epoch, from: bigint): void {
+    this.#codec = new CursorCodec(epoch);
+    if (this.#history === undefined) {
+      this.#history = new History(this.#historyOptions, this.#metrics, this.#codec, from);
+    } else this.#history.begin(this.#codec, from);
+    this.#snapshots.clear();
+    for (const liveQuery of this.#byKey.values()) liveQuery.forget();
+    for (const delivery of this.#allDeliveries()) delivery.startOver();
+    this.#wake();
+  }
+
+  accept(batch: CommitBatch): void {
+    const history = this.#readyHistory();
+    const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
+    const changed = new Set<LiveQuery>();
+    for (const commit of batch.commits) this.#apply(history.append(commit), changed);
+    history.advance(batch.through);
+    // Flushed once for the whole batch: what comes together costs each connection one write.
+    for (const liveQuery of changed) liveQuery.flush();
+    this.#encoder.forget();
+    this.#wake();
+    endTimer?.();
+    const wallTimeMs = batch.commits.at(-1)?.wallTimeMs ?? null;
+    if (wallTimeMs !== null) this.#metrics.deliveryLag.observe(Math.max(0, Date.now() - wallTimeMs) / 1_000);
+  }
+
+  /** Whether positions and cursors exist already: the stream has found its start. */
+  get isReady(): boolean {
+    return this.#history !== undefined;
+  }
+
+  get headSeq(): number {
+    return this.#readyHistory().headSeq;
+  }
+
+  get headTime(): bigint {
+    return this.#readyHistory().headTime;
+  }
+
+  /** Where the stream is now. */
+  get head(): Position {
+    return this.#readyHistory().head;
+  }
+
+  get headCursor(): string {
+    return this.encode(this.head);
+  }
+
+  encode(position: Position): string {
+    return this.#readyCodec().encode(position);
+  }
+
+  decode(cursor: string): DecodedCursor {
+    return this.#readyCodec().decode(cursor);
+  }
+
+  /** The codec of the epoch in force. */
+  get codec(): CursorCodec {
+    return this.#readyCodec();
+  }
+
+  /**
+   * Joins a sink to the live query of this specification, which is made if there is none yet. Nothing happens
+   * before `open` and `run` of the delivery; it ends by `unsubscribe`.
+   */
+  subscribe(spec: LiveQuerySpec, sink: Sink, wantsSnapshot: boolean): Delivery {
+    const liveQuery = this.#byKey.get(spec.key) ?? this.#create(spec);
+    this.#lingering.delete(liveQuery);
+    const delivery = new Delivery(this, liveQuery, sink, wantsSnapshot);
+    this.#deliveries.get(liveQuery)?.add(delivery);
+    return delivery;
+  }
+
+  unsubscribe(delivery: Delivery): void {
+    delivery.close();
+    const { liveQuery } = delivery;
+    const deliveries = this.#deliveries.get(liveQuery);
+    deliveries?.delete(delivery);
+    if (deliveries?.size === 0) this.#lingering.set(liveQuery, Date.now() + this.#limits.lingerMs);
+  }
+
+  /** The number of the live query with this key, if there is one now. */
+  liveQueryNumber(key: string): number | undefined {
+    return this.#byKey.get(key)?.number;
+  }
+
+  /** Settles at the end of the next batch. */
+  advanced(): Promise<void> {
+    return this.#advance.promise;
+  }
+
+  /**
+   * Settles when every change up to `clusterTime` has been handed to all deliveries that are live.
+   * @throws {TidewireError} `unavailable` after `timeoutMs`.
+   */
+  async reached(clusterTime: bigint, timeoutMs: number): Promise<void> {
+    if (this.headTime >= clusterTime) return;
+    const waiter = { clusterTime, ...deferred() };
+    const timer = setTimeout(
+      () => waiter.reject(new TidewireError("unavailable", "the change stream is behind: try again later")),
+      timeoutMs,
+    );
+    this.#waiters.push(waiter);
+    try {
+      await waiter.promise;
+    } finally {
+      clearTimeout(timer);
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+    }
+  }
+
+  /**
+   * Finds a position in the history; one that another node has come to already is waited for.
+   * @returns `ahead` only for a position that does not exist.
+   * @throws {TidewireError} `unavailable`
+   */
+  async locate(position: Position): Promise<Located> {
+    const located = this.#readyHistory().locate(position);
+    if (located !== "ahead") return located;
+    const now = await this.#parts.deployment.now().catch((cause: unknown) => {
+      throw unavailable(cause);
+    });
+    if (position.clusterTime > now) return "ahead";
+    await this.reached(position.clusterTime, REACH_TIMEOUT_MS);
+    return this.#readyHistory().locate(position);
+  }
+
+  /** Reads what came after `position` out of the oplog; `null` where that does not reach back so far. */
+  async readOplog(position: Position): Promise<OplogRead | null> {
+    const release = await this.#oplogReads.acquire();
+    this.#metrics.catchUpStreams.set(this.#oplogReads.held);
+    const abort = new AbortController();
+    const end = () => {
+      abort.abort();
+      release();
+      this.#metrics.catchUpStreams.set(this.#oplogReads.held);
+    };
+    try {
+      const batches = this.#parts.readOplog(position.clusterTime, abort.signal);
+      const read = await OplogRead.open(position, batches, this.#readyCodec(), end);
+      this.#metrics.catchUps.inc({ from: "oplog" });
+      return read;
+    } catch (error) {
+      end();
+      if (classifyStreamError(error) === "place-lost") return null;
+      throw unavailable(error);
+    }
+  }
+
+  openSnapshot(liveQuery: LiveQuery, mode: ValueMode) {
+    return this.#snapshots.open(liveQuery, mode);
+  }
+
+  /**
+   * Brings documents that were read while the collection changed to what they were at one cluster time: the
+   * commits that came during the read are applied to them, whether or not the read had seen them already.
+   */
+  async makeExact(liveQuery: LiveQuery, raw: Uint8Array[], since: bigint): Promise<{ raw: Uint8Array[]; clusterTime: bigint }> {
+    const clusterTime = await this.#parts.deployment.now();
+    await this.reached(clusterTime, REACH_TIMEOUT_MS);
+    const located = this.#readyHistory().locate({ clusterTime: since, within: 0 });
+    if (typeof located === "string") throw new TidewireError("unavailable", "the snapshot took too long");
+    const documents = new Map(raw.map((document) => [valueKey(idOf(document)), document]));
+    for (const { commit } of this.#readyHistory().after(located.seq)) {
+      if (commit.clusterTime <= clusterTime) liveQuery.applyTo(documents, commit.events);
+    }
+    return { raw: [...documents.values()], clusterTime };
+  }
+
+  noteLagged(): void {
+    this.#metrics.lagged.inc();
+  }
+
+  noteLive(): void {
+    this.#metrics.catchUps.inc({ from: "history" });
+  }
+
+  noteReadFailed(error: unknown): void {
+    this.#parts.log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
+  }
+
+  /** Ends every delivery of a collection that can no longer be watched. */
+  deliveriesOf(namespace: string): Delivery[] {
+    return [...(this.#byNamespace.get(namespace) ?? [])].flatMap((liveQuery) => [
+      ...(this.#deliveries.get(liveQuery) ?? []),
+    ]);
+  }
+
+  get liveQueries(): number {
+    return this.#byKey.size;
+  }
+
+  #apply(entry: HistoryEntry, changed: Set<LiveQuery>): void {
+    const namespaces = new Set(entry.commit.events.map((event) => event.namespace));
+    this.#countMissingImages(entry.commit);
+    for (const namespace of namespaces) {
+      for (const liveQuery of this.#byNamespace.get(namespace) ?? []) {
+        if (liveQuery.apply(entry)) changed.add(liveQuery);
+      }
+    }
+  }
+
+  #countMissingImages(commit: Commit): void {
+    for (const event of commit.events) {
+      if (event.operation === "replaced-collection") {
+        this.#parts.log.warn({ namespace: event.namespace, by: event.by }, "a collection was replaced as a whole");
+      } else if (!hasImages(event)) this.#metrics.imagesMissing.inc();
+    }
+  }
+
+  #create(spec: LiveQuerySpec): LiveQuery {
+    const shared = { encoder: this.#encoder, budget: this.#budget, metrics: this.#metrics };
+    const liveQuery = new LiveQuery(this.#nextNumber++, spec, this.#readyHistory(), shared);
+    this.#byKey.set(spec.key, liveQuery);
+    this.#deliveries.set(liveQuery, new Set());
+    const others = this.#byNamespace.get(liveQuery.namespace);
+    if (others === undefined) this.#byNamespace.set(liveQuery.namespace, new Set([liveQuery]));
+    else others.add(liveQuery);
+    return liveQuery;
+  }
+
+  #remove(liveQuery: LiveQuery): void {
+    this.#lingering.delete(liveQuery);
+    this.#byKey.delete(liveQuery.spec.key);
+    this.#deliveries.delete(liveQuery);
+    this.#byNamespace.get(liveQuery.namespace)?.delete(liveQuery);
+    this.#snapshots.drop(liveQuery);
+    liveQuery.forget();
+  }
+
+  #sweep(): void {
+    const now = Date.now();
+    for (const [liveQuery, untilMs] of this.#lingering) if (untilMs <= now) this.#remove(liveQuery);
+    for (const liveQuery of this.#byKey.values()) liveQuery.prune();
+    this.#snapshots.sweep();
+    this.#metrics.liveQueries.set(this.#byKey.size);
+    this.#metrics.encodedBytes.set(this.#budget.usedBytes);
+  }
+
+  #wake(): void {
+    this.#advance.resolve();
+    this.#advance = deferred();
+    if (this.#waiters.length === 0) return;
+    const { headTime } = this;
+    for (const waiter of this.#waiters) if (waiter.clusterTime <= headTime) waiter.resolve();
+  }
+
+  #allDeliveries(): Delivery[] {
+    return [...this.#deliveries.values()].flatMap((deliveries) => [...deliveries]);
+  }
+
+  #readyHistory(): History {
+    if (this.#history === undefined) throw notReady();
+    return this.#history;
+  }
+
+  #readyCodec(): CursorCodec {
+    if (this.#codec === undefined) throw notReady();
+    return this.#codec;
+  }
+}
+
+const notReady = () =>
+  new TidewireError("unavailable", "the service is starting: try again in a moment", {}, { retryAfterMs: 1_000 });
+
+/** What a client is told when MongoDB did not answer; the server's own words are for the log alone. */
+function unavailable(cause: unknown): unknown {
+  if (!(cause instanceof MongoError)) return cause;
+  return new TidewireError("unavailable", "MongoDB cannot be reached just now: try again later", {}, { cause });
+}

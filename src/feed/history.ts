@@ -1,0 +1,191 @@
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Commit } from "../source/change-event.ts";
+import { secondsOf } from "../source/cluster-time.ts";
+import { AFTER, BEFORE, type CursorCodec, type Position } from "./cursor.ts";
+import type { HistoryOptions } from "./options.ts";
+
+/** A commit in the order of changes. `seq` counts within this process, without gaps. */
+export class HistoryEntry {
+  readonly seq: number;
+  readonly commit: Commit;
+  readonly #codec: CursorCodec;
+  readonly #previous: HistoryEntry | undefined;
+  #tag = 0;
+  #cursor = "";
+
+  constructor(seq: number, commit: Commit, codec: CursorCodec, previous: HistoryEntry | undefined) {
+    this.seq = seq;
+    this.commit = commit;
+    this.#codec = codec;
+    // Only a neighbour of the same time matters, and to hold more would chain the whole past to the present.
+    this.#previous = previous?.commit.clusterTime === commit.clusterTime ? previous : undefined;
+  }
+
+  /** Just after this commit. Computed when first needed: most commits concern nobody. */
+  get position(): Position {
+    if (this.#tag === 0) this.#tag = this.#codec.tag(this.commit.identity);
+    return { clusterTime: this.commit.clusterTime, within: this.#tag };
+  }
+
+  get cursor(): string {
+    if (this.#cursor === "") this.#cursor = this.#codec.encode(this.position);
+    return this.#cursor;
+  }
+
+  /** A cursor just before this commit, for all but the last change of a transaction. */
+  get cursorBefore(): string {
+    if (this.#previous !== undefined) return this.#previous.cursor;
+    return this.#codec.encode({ clusterTime: this.commit.clusterTime, within: BEFORE });
+  }
+}
+
+/** Where a position lies: everything after entry `seq`, or not to be told from what is here. */
+export type Located = { readonly seq: number } | "too-old" | "ahead";
+
+/** Bookkeeping of an entry besides its events, in bytes; measured, and rounded up. */
+const ENTRY_OVERHEAD_BYTES = 512;
+
+/** The commits accepted last, a ring bounded by size and age: what catch-up reads first. */
+export class History {
+  readonly #options: HistoryOptions;
+  readonly #metrics: Metrics;
+  #codec: CursorCodec;
+  /** Evicted slots before `#first` are emptied at once, and cut off now and then. */
+  #entries: (HistoryEntry | undefined)[] = [];
+  #first = 0;
+  #nextSeq = 1;
+  #bytes = 0;
+  #from: bigint;
+  #headTime: bigint;
+  #lastEvicted: HistoryEntry | undefined;
+
+  constructor(options: HistoryOptions, metrics: Metrics, codec: CursorCodec, from: bigint) {
+    this.#options = options;
+    this.#metrics = metrics;
+    this.#codec = codec;
+    this.#from = from;
+    this.#headTime = from;
+  }
+
+  /** Begins anew at `from`; the numbers of entries go on, so that no old one is taken for a new one. */
+  begin(codec: CursorCodec, from: bigint): void {
+    this.#codec = codec;
+    this.#entries = [];
+    this.#first = 0;
+    this.#bytes = 0;
+    this.#from = from;
+    this.#headTime = from;
+    this.#lastEvicted = undefined;
+    this.#report();
+  }
+
+  /** How far the stream has been read. */
+  get head(): Position {
+    const last = this.#entries.at(-1) ?? this.#lastEvicted;
+    if (last !== undefined && last.commit.clusterTime >= this.#headTime) return last.position;
+    return { clusterTime: this.#headTime, within: BEFORE };
+  }
+
+  /** The cluster time of `head`. */
+  get headTime(): bigint {
+    return this.#headTime;
+  }
+
+  /** Number of the last accepted commit. */
+  get headSeq(): number {
+    return this.#nextSeq - 1;
+  }
+
+  /** Commits up to this number are gone (or were never here). */
+  get evictedSeq(): number {
+    return this.#nextSeq - 1 - (this.#entries.length - this.#first);
+  }
+
+  /** Everything after this position is here. */
+  get start(): Position {
+    return this.#lastEvicted?.position ?? { clusterTime: this.#from, within: BEFORE };
+  }
+
+  append(commit: Commit): HistoryEntry {
+    const entry = new HistoryEntry(this.#nextSeq++, commit, this.#codec, this.#entries.at(-1));
+    if (commit.clusterTime > this.#headTime) this.#headTime = commit.clusterTime;
+    this.#entries.push(entry);
+    this.#bytes += commit.bytes + ENTRY_OVERHEAD_BYTES;
+    return entry;
+  }
+
+  /** The stream has been read up to before `through`; moves on idle streams too. Drops what is beyond the bounds. */
+  advance(through: bigint): void {
+    if (through > this.#headTime) this.#headTime = through;
+    this.#evict();
+    this.#report();
+  }
+
+  /** Entries after number `seq`, oldest first; `seq` must not be below `evictedSeq`. */
+  after(seq: number): HistoryEntry[] {
+    // Only slots before `#first` are empty.
+    return this.#entries.slice(this.#first + Math.max(0, seq - this.evictedSeq)) as HistoryEntry[];
+  }
+
+  locate(position: Position): Located {
+    const { clusterTime, within } = position;
+    const startTime = this.#lastEvicted?.commit.clusterTime ?? this.#from;
+    if (clusterTime > this.#headTime) return "ahead";
+    if (clusterTime < startTime) return "too-old";
+    const startWithin = clusterTime === startTime ? this.start.within : null;
+    const firstAtTime = this.#search(clusterTime);
+    const firstLater = this.#search(clusterTime + 1n);
+    if (within === AFTER) return { seq: this.#seqBefore(firstLater) };
+    if (within === BEFORE) {
+      return startWithin !== null && startWithin !== BEFORE ? "too-old" : { seq: this.#seqBefore(firstAtTime) };
+    }
+    for (let index = firstAtTime; index < firstLater; index++) {
+      if (this.#entries[index]?.position.within === within) return { seq: this.#seqBefore(index + 1) };
+    }
+    if (startWithin === within) return { seq: this.#seqBefore(firstAtTime) };
+    // A commit that today's pipeline leaves out. Where others share its time their order to it is unknown.
+    const alone = firstAtTime === firstLater && (startWithin === null || startWithin === BEFORE);
+    return alone ? { seq: this.#seqBefore(firstLater) } : "too-old";
+  }
+
+  /** Index of the first entry whose cluster time is at least `clusterTime`. */
+  #search(clusterTime: bigint): number {
+    let low = this.#first;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const entry = this.#entries[middle];
+      if (entry !== undefined && entry.commit.clusterTime < clusterTime) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #seqBefore(index: number): number {
+    return this.evictedSeq + (index - this.#first);
+  }
+
+  #evict(): void {
+    const oldest = secondsOf(this.#headTime) - this.#options.windowMs / 1_000;
+    for (let entry = this.#entries[this.#first]; entry !== undefined; entry = this.#entries[this.#first]) {
+      const tooMuch = this.#bytes > this.#options.bytes;
+      if (!tooMuch && secondsOf(entry.commit.clusterTime) >= oldest) break;
+      this.#metrics.historyEvicted.inc({ reason: tooMuch ? "bytes" : "window" });
+      this.#lastEvicted = entry;
+      this.#entries[this.#first] = undefined;
+      this.#bytes -= entry.commit.bytes + ENTRY_OVERHEAD_BYTES;
+      this.#first++;
+    }
+    if (this.#first > 1_024 && this.#first * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  #report(): void {
+    this.#metrics.historyCommits.set(this.#entries.length - this.#first);
+    this.#metrics.historyBytes.set(this.#bytes);
+    const start = this.#lastEvicted?.commit.clusterTime ?? this.#from;
+    this.#metrics.historySeconds.set(secondsOf(this.#headTime) - secondsOf(start));
+  }
+}

@@ -1,0 +1,213 @@
+import type { MongoClient } from "mongodb";
+import { encodeDocument } from "../match/encode.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import type { ValueMode } from "../protocol/messages.ts";
+import { SnapshotCursor } from "../source/snapshot-cursor.ts";
+import { Chunk } from "./chunk.ts";
+import { AFTER, type CursorCodec } from "./cursor.ts";
+import type { LiveQuery } from "./live-query.ts";
+
+export interface SnapshotLimits {
+  readonly snapshotDocuments: number;
+  readonly snapshotBatchBytes: number;
+}
+
+/** What a reading that is shared or kept may hold in memory before its first batches are let go of, in bytes. */
+const SHARED_BYTES_MAX = 8 * 1_048_576;
+
+/**
+ * One read of a live query's result at one cluster time, encoded into batches. Any number of connections send
+ * it at their own pace: the fastest drives the read, and nobody waits for the slowest. A reading that has grown
+ * large lets go of its first batches; whoever still needed them has been overtaken and reads for themselves.
+ */
+export class SnapshotReading {
+  readonly liveQuery: LiveQuery;
+  readonly mode: ValueMode;
+  /** The live query's log is complete from here on, so that catch-up can follow the reading. */
+  readonly coveredFrom: number;
+  readonly #limits: SnapshotLimits;
+  readonly #cursor: SnapshotCursor;
+  /** The cluster time at which the result is exact. */
+  readonly clusterTime: bigint;
+  readonly #codec: CursorCodec;
+  readonly #runLimited: <T>(work: () => Promise<T>) => Promise<T>;
+  #batches: Chunk[] = [];
+  #dropped = 0;
+  #heldBytes = 0;
+  #rest: string[] = [];
+  #restBytes = 0;
+  #raw: Uint8Array[] = [];
+  #documents = 0;
+  #complete = false;
+  #failed = false;
+  #advancing: Promise<void> | undefined;
+  #readers = 0;
+
+  private constructor(
+    liveQuery: LiveQuery,
+    mode: ValueMode,
+    from: { cursor: SnapshotCursor; clusterTime: bigint; raw: Uint8Array[]; coveredFrom: number },
+    parts: SnapshotParts,
+  ) {
+    this.liveQuery = liveQuery;
+    this.mode = mode;
+    this.coveredFrom = from.coveredFrom;
+    this.clusterTime = from.clusterTime;
+    this.#cursor = from.cursor;
+    this.#raw = from.raw;
+    this.#limits = parts.limits;
+    this.#codec = parts.codec;
+    this.#runLimited = parts.runLimited;
+  }
+
+  /**
+   * Opens the read and learns its cluster time.
+   * @param after The read is of this cluster time or later.
+   * @throws {TidewireError} `snapshot-too-large`; the server's own errors otherwise.
+   */
+  static async open(
+    liveQuery: LiveQuery,
+    mode: ValueMode,
+    position: { after: bigint; seq: number },
+    parts: SnapshotParts,
+  ): Promise<SnapshotReading> {
+    const most = parts.limits.snapshotDocuments;
+    return parts.runLimited(async () => {
+      const cursor = await SnapshotCursor.open(parts.client, liveQuery.snapshotQuery, position.after);
+      try {
+        const raw = await cursor.next();
+        // Refused before it hurts: what does not end with the first batch is counted before it is read.
+        const count = cursor.exhausted ? raw.length : await cursor.count(most + 1);
+        if (count > most) throw tooLarge(most);
+        const { clusterTime } = cursor;
+        const coveredFrom = position.seq;
+        if (cursor.exact) {
+          return new SnapshotReading(liveQuery, mode, { cursor, clusterTime, raw, coveredFrom }, parts);
+        }
+        for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) raw.push(...batch);
+        const exact = await parts.makeExact(liveQuery, raw, clusterTime);
+        return new SnapshotReading(liveQuery, mode, { cursor, coveredFrom, ...exact }, parts);
+      } catch (error) {
+        cursor.close();
+        throw error;
+      }
+    });
+  }
+
+  /** The cursor that all batches bear. */
+  get cursor(): string {
+    return this.#codec.encode({ clusterTime: this.clusterTime, within: AFTER });
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Everything has been read, and all of it is still here. */
+  get isWhole(): boolean {
+    return this.#complete && this.#dropped === 0;
+  }
+
+  /** Whether one who comes now can still send it from the beginning. */
+  get isJoinable(): boolean {
+    return this.#dropped === 0 && !this.#failed;
+  }
+
+  join(): void {
+    this.#readers++;
+  }
+
+  /** The last one to leave an unfinished reading ends it. */
+  leave(): void {
+    this.#readers--;
+    if (this.#readers > 0 || this.#complete) return;
+    this.#failed = true;
+    this.#cursor.close();
+  }
+
+  get readers(): number {
+    return this.#readers;
+  }
+
+  /** Batch number `index`, the first being 0; `null` after the last one; `overtaken` where it is gone. */
+  async batch(index: number): Promise<Chunk | null | "overtaken"> {
+    for (;;) {
+      if (index < this.#dropped) return "overtaken";
+      const chunk = this.#batches[index - this.#dropped];
+      if (chunk !== undefined) return chunk;
+      if (this.#complete) return null;
+      this.#advancing ??= this.#advance()
+        .catch((error: unknown) => {
+          this.#failed = true;
+          throw error;
+        })
+        .finally(() => {
+          this.#advancing = undefined;
+        });
+      await this.#advancing;
+    }
+  }
+
+  /** Completes one batch or the whole; encodes no more at a time than a batch holds. */
+  async #advance(): Promise<void> {
+    for (;;) {
+      for (let raw = this.#raw.shift(); raw !== undefined; raw = this.#raw.shift()) {
+        const text = encodeDocument(raw, this.liveQuery.spec.projection, this.mode);
+        if (this.#rest.length > 0 && this.#restBytes + text.length > this.#limits.snapshotBatchBytes) {
+          this.#close(false);
+          this.#keep(text);
+          return;
+        }
+        this.#keep(text);
+      }
+      if (this.#cursor.exhausted) {
+        this.#complete = true;
+        this.#close(true);
+        return;
+      }
+      this.#raw = await this.#runLimited(() => this.#cursor.next());
+    }
+  }
+
+  #keep(text: string): void {
+    this.#documents++;
+    if (this.#documents > this.#limits.snapshotDocuments) throw tooLarge(this.#limits.snapshotDocuments);
+    this.#rest.push(text);
+    this.#restBytes += text.length;
+  }
+
+  #close(last: boolean): void {
+    const docs = this.#rest.join(",");
+    const { cursor } = this;
+    const text = `{"type":"snapshot","query":${this.liveQuery.number},"docs":[${docs}],"cursor":"${cursor}","last":${last}}`;
+    this.#rest = [];
+    this.#restBytes = 0;
+    this.#batches.push(new Chunk([{ type: "snapshot", text, cursor }]));
+    this.#heldBytes += text.length;
+    while (this.#heldBytes > SHARED_BYTES_MAX && this.#batches.length > 1) {
+      this.#heldBytes -= this.#batches.shift()?.size ?? 0;
+      this.#dropped++;
+    }
+  }
+}
+
+export interface SnapshotParts {
+  readonly client: MongoClient;
+  readonly limits: SnapshotLimits;
+  readonly codec: CursorCodec;
+  /** Runs a read when it is its turn: only so many may burden the database at a time. */
+  readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Brings a result that was read while it changed, from `since` on, to what it was at one later cluster time. */
+  readonly makeExact: (
+    liveQuery: LiveQuery,
+    raw: Uint8Array[],
+    since: bigint,
+  ) => Promise<{ raw: Uint8Array[]; clusterTime: bigint }>;
+}
+
+const tooLarge = (most: number) =>
+  new TidewireError(
+    "snapshot-too-large",
+    `the result has more than ${most} documents: narrow the filter, or subscribe with "snapshot": false`,
+    { limit: "snapshotDocuments", value: most },
+  );

@@ -1,0 +1,121 @@
+import { MongoError } from "mongodb";
+import { TidewireError } from "../protocol/errors.ts";
+import type { ValueMode } from "../protocol/messages.ts";
+import type { Feed, FeedParts } from "./feed.ts";
+import { Limiter } from "./limiter.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { FeedLimits } from "./options.ts";
+import { SnapshotReading } from "./snapshot-reading.ts";
+
+/** A finished reading serves newcomers until so many changes have come since; then a new one is cheaper. */
+const CHANGES_SINCE_MAX = 1_000;
+/** SnapshotTooOld, SnapshotUnavailable and InterruptedAtShutdown and the like pass; a failed read is tried again. */
+const ATTEMPTS = 3;
+
+/**
+ * The snapshots being read and those read lately. Equal ones are read once, however many ask; together they
+ * hold no more than `limits.snapshotCacheBytes` beyond what is being sent.
+ */
+export class SnapshotStore {
+  readonly #limits: FeedLimits;
+  readonly #parts: FeedParts;
+  readonly #feed: Feed;
+  readonly #reads: Limiter;
+  readonly #opening = new Map<string, Promise<SnapshotReading>>();
+  /** The newest last. */
+  readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
+
+  constructor(limits: FeedLimits, parts: FeedParts, feed: Feed) {
+    this.#limits = limits;
+    this.#parts = parts;
+    this.#feed = feed;
+    this.#reads = new Limiter(limits.snapshotConcurrency);
+  }
+
+  /**
+   * A reading that can be sent from its first batch; `leave` it when done.
+   * @throws {TidewireError} `unavailable`, `snapshot-too-large`
+   */
+  async open(liveQuery: LiveQuery, mode: ValueMode): Promise<SnapshotReading> {
+    const key = keyOf(liveQuery, mode);
+    const kept = this.#readings.get(key)?.reading;
+    if (kept?.isJoinable === true && this.#isFresh(kept)) return this.#join(kept, "shared");
+    const opening = this.#opening.get(key);
+    if (opening !== undefined) return this.#join(await opening, "shared");
+    const started = this.#read(liveQuery, mode).finally(() => this.#opening.delete(key));
+    this.#opening.set(key, started);
+    const reading = await started;
+    this.#readings.delete(key);
+    this.#readings.set(key, { reading, untilMs: Date.now() + this.#limits.lingerMs });
+    return this.#join(reading, "read");
+  }
+
+  /** Forgets what is kept; readings that are being sent go on for those who have them. */
+  clear(): void {
+    this.#readings.clear();
+    this.#opening.clear();
+  }
+
+  drop(liveQuery: LiveQuery): void {
+    for (const [key, { reading }] of this.#readings) {
+      if (reading.liveQuery === liveQuery) this.#readings.delete(key);
+    }
+  }
+
+  sweep(): void {
+    const now = Date.now();
+    let bytes = 0;
+    for (const { reading } of this.#readings.values()) bytes += reading.heldBytes;
+    for (const [key, { reading, untilMs }] of this.#readings) {
+      if (reading.readers > 0) continue;
+      if (untilMs > now && reading.isWhole && bytes <= this.#limits.snapshotCacheBytes) continue;
+      this.#readings.delete(key);
+      bytes -= reading.heldBytes;
+    }
+    this.#parts.metrics.snapshotCacheBytes.set(bytes);
+  }
+
+  #join(reading: SnapshotReading, served: "shared" | "read"): SnapshotReading {
+    reading.join();
+    this.#parts.metrics.snapshots.inc({ served });
+    return reading;
+  }
+
+  /** Whether the changes since can follow it, and are few enough to be worth it. */
+  #isFresh(reading: SnapshotReading): boolean {
+    const since = reading.liveQuery.after(reading.coveredFrom);
+    return since !== undefined && since.length <= CHANGES_SINCE_MAX;
+  }
+
+  async #read(liveQuery: LiveQuery, mode: ValueMode): Promise<SnapshotReading> {
+    const { client, metrics } = this.#parts;
+    const end = metrics.snapshotTime.startTimer();
+    const parts = {
+      client,
+      limits: this.#limits,
+      codec: this.#feed.codec,
+      runLimited: <T>(work: () => Promise<T>) =>
+        this.#reads.run(() => {
+          metrics.snapshotReads.set(this.#reads.held);
+          return work().finally(() => metrics.snapshotReads.set(this.#reads.held - 1));
+        }),
+      makeExact: this.#feed.makeExact.bind(this.#feed),
+    };
+    for (let attempt = 1; ; attempt++) {
+      const position = { after: this.#feed.headTime, seq: this.#feed.headSeq };
+      try {
+        return await SnapshotReading.open(liveQuery, mode, position, parts);
+      } catch (error) {
+        if (!(error instanceof MongoError)) throw error;
+        this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
+        if (attempt < ATTEMPTS) continue;
+        const text = "MongoDB cannot be reached just now: try again later";
+        throw new TidewireError("unavailable", text, {}, { cause: error });
+      } finally {
+        end();
+      }
+    }
+  }
+}
+
+const keyOf = (liveQuery: LiveQuery, mode: ValueMode) => `${liveQuery.number} ${mode}`;
