@@ -145,8 +145,8 @@ test("when every way fails, one error says what was tried and what to do", async
 
 test.each([
   [{ XDG_CACHE_HOME: "/x" }, join("/x", "tidewire")],
-  [{ HOME: "/home/u" }, join("/home/u", ".cache", "tidewire")],
-  [{ XDG_CACHE_HOME: "", HOME: "/home/u" }, join("/home/u", ".cache", "tidewire")],
+  [{ HOME: "/u" }, join("/u", ".cache", "tidewire")],
+  [{ XDG_CACHE_HOME: "", HOME: "/u" }, join("/u", ".cache", "tidewire")],
 ])("with %j the cache is %s", (env, expected) => {
   expect(cacheDirectory(env)).toBe(expected);
 });

@@ -1,0 +1,121 @@
+/** The order of the folders under `src/` as a test: a stage imports what lies before it, never what comes after. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, sep } from "node:path";
+import { expect, test } from "vitest";
+import { ROOT } from "../support/build.ts";
+
+const BEFORE_ADMIN = ["protocol", "metrics", "match", "auth", "rules", "source", "feed", "gateway"];
+
+/** Folder → what it may import besides itself. Type imports count: they bind as well. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  protocol: [],
+  metrics: [],
+  match: ["protocol"],
+  auth: ["protocol"],
+  rules: ["protocol", "match"],
+  source: ["protocol", "metrics"],
+  feed: ["protocol", "metrics", "match", "source"],
+  gateway: ["protocol", "metrics", "auth", "rules", "feed"],
+  admin: BEFORE_ADMIN,
+  config: [...BEFORE_ADMIN, "admin"],
+  client: ["protocol"],
+  react: ["protocol", "client"],
+  console: ["protocol", "client", "react"],
+};
+
+/** These know every part. */
+const UNBOUND_FOLDERS = ["cli"];
+const UNBOUND_FILES = ["server.ts", "index.ts"];
+
+/** What runs in a browser gets by without Node and the driver; what is pure does no input or output. */
+const NEVER_FROM: Readonly<Record<string, RegExp>> = {
+  protocol: /^(node:|mongodb$|bson$)/,
+  client: /^(node:|mongodb$|bson$|zod)/,
+  react: /^(node:|mongodb$|bson$|zod|ws$)/,
+  console: /^(node:|mongodb$|bson$|zod|ws$)/,
+  match: /^node:(?!assert|buffer|util)/,
+};
+
+const SRC = join(ROOT, "src");
+
+const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
+  .filter((file) => /\.tsx?$/.test(file))
+  .map((file) => ({ file: file.split(sep).join("/"), text: readFileSync(join(SRC, file), "utf8") }));
+
+/** The specifiers of every import and re-export, over several lines too, and of `import("…")`. */
+function importsOf(text: string): string[] {
+  const patterns = [
+    /^(?:import|export)\s[^"';]*?\bfrom\s*["']([^"']+)["']/gm,
+    /^import\s*["']([^"']+)["']/gm,
+    /\bimport\(\s*["']([^"']+)["']/g,
+  ];
+  return patterns.flatMap((pattern) => Array.from(text.matchAll(pattern), (match) => match[1] ?? ""));
+}
+
+const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : undefined);
+
+/** The file under `src/` that a relative import means; undefined for a package. */
+function target(file: string, specifier: string): string | undefined {
+  if (!specifier.startsWith(".")) return undefined;
+  return normalize(join(dirname(file), specifier))
+    .split(sep)
+    .join("/");
+}
+
+test("every folder under src/ has its place in the order", () => {
+  const known = [...Object.keys(MAY_IMPORT), ...UNBOUND_FOLDERS, ...UNBOUND_FILES];
+  const unknown = readdirSync(SRC).filter((name) => !known.includes(name));
+  expect(unknown).toEqual([]);
+});
+
+test("no file imports a folder that comes after its own", () => {
+  const violations = files.flatMap(({ file, text }) => {
+    const allowed = MAY_IMPORT[folderOf(file) ?? ""];
+    if (allowed === undefined) return [];
+    return importsOf(text).flatMap((specifier) => {
+      const imported = target(file, specifier);
+      if (imported === undefined) return [];
+      const folder = folderOf(imported);
+      const fine = folder !== undefined && (folder === folderOf(file) || allowed.includes(folder));
+      return fine ? [] : [`${file} imports ${imported}`];
+    });
+  });
+  expect(violations).toEqual([]);
+});
+
+test("what must run in a browser, or be pure, imports no package that is neither", () => {
+  const violations = files.flatMap(({ file, text }) => {
+    const never = NEVER_FROM[folderOf(file) ?? ""];
+    return importsOf(text)
+      .filter((specifier) => never?.test(specifier))
+      .map((specifier) => `${file} imports ${specifier}`);
+  });
+  expect(violations).toEqual([]);
+});
+
+test("only the package's entries re-export", () => {
+  const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { exports: unknown };
+  const entries = Array.from(
+    JSON.stringify(exports).matchAll(/dist\/([\w/-]+)\.js/g),
+    (match) => `${match[1]}.ts`,
+  );
+  const reexporting = files
+    .filter(({ text }) => /^export\s[^"';]*?\bfrom\s*["']/m.test(text))
+    .map(({ file }) => file);
+  expect(reexporting.filter((file) => !entries.includes(file))).toEqual([]);
+});
+
+test("imports are found however they are written", () => {
+  const text = [
+    'import one from "./one.ts";',
+    'import { type A,\n  b,\n} from "./two.ts";',
+    'import type { C } from "./three.ts";',
+    'export { d } from "./four.ts";',
+    'import "./five.ts";',
+    'const six = await import("./six.ts");',
+    'export const text = "./not.ts";',
+    '// from "./not-either.ts"',
+  ].join("\n");
+  const found = ["./one.ts", "./two.ts", "./three.ts", "./four.ts", "./five.ts", "./six.ts"];
+  expect(importsOf(text).sort()).toEqual(found.sort());
+});

@@ -1,0 +1,79 @@
+/** What must never be committed, because it holds on one machine only or makes the project look unkept. */
+import { execFileSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { ROOT } from "../support/build.ts";
+
+const TOP_LEVEL = new Set([
+  ".ci",
+  ".dockerignore",
+  ".gitignore",
+  ".npmrc",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  "Dockerfile",
+  "LICENSE",
+  "README.md",
+  "SECURITY.md",
+  "bench",
+  "config",
+  "docker-compose.yml",
+  "docs",
+  "examples",
+  "package-lock.json",
+  "package.json",
+  "scripts",
+  "src",
+  "test",
+  "tsconfig.json",
+]);
+
+/** Everything that is, or would be, committed. */
+const names = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "-z"], {
+  cwd: ROOT,
+  encoding: "utf8",
+})
+  .split("\0")
+  .filter((name) => name !== "" && statSync(join(ROOT, name), { throwIfNoEntry: false })?.isFile());
+
+const texts = names.map((name) => ({ name, text: readFileSync(join(ROOT, name), "utf8") }));
+
+function linesWith(pattern: RegExp): string[] {
+  return texts.flatMap(({ name, text }) =>
+    text
+      .split("\n")
+      .flatMap((line, at) => (pattern.test(line) ? [`${name}:${at + 1}: ${line.trim().slice(0, 120)}`] : [])),
+  );
+}
+
+/** Put together here, so that this file does not name them itself. */
+const REGISTRIES = ["npmjs", "yarnpkg", "npmmirror", "pypi", "pythonhosted", "npm.pkg.github"];
+const HOSTS = new RegExp(`\\b(?:[\\w-]+\\.)*(?:${REGISTRIES.join("|")})\\.(?:org|com)\\b`, "i");
+const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+
+test("the lockfile names no place that a package came from", () => {
+  const lockfile: unknown = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8"));
+  expect(JSON.stringify(lockfile)).not.toContain('"resolved"');
+});
+
+test("no file names a package registry, nor sets one", () => {
+  expect(linesWith(HOSTS)).toEqual([]);
+  expect(linesWith(/^\s*(?:@[\w-]+:)?registry\s*=/)).toEqual([]);
+});
+
+test("no file holds a path of the machine it was written on", () => {
+  const here = [ROOT.replace(/\/$/, ""), homedir()].filter((path) => path.length > 5).map(escaped);
+  const elsewhere = ["Users", "home", "root", "work"].map((top) => `(?<![\\w.~-])/${top}/[\\w.-]+`);
+  expect(linesWith(new RegExp([...here, ...elsewhere].join("|")))).toEqual([]);
+});
+
+test("the top level holds what belongs there, and nothing else", () => {
+  const top = new Set(names.map((name) => name.split("/")[0] ?? ""));
+  expect([...top].filter((name) => !TOP_LEVEL.has(name))).toEqual([]);
+});
+
+test("nothing binary is committed", () => {
+  expect(texts.filter(({ text }) => text.includes("\0")).map(({ name }) => name)).toEqual([]);
+});
