@@ -2,13 +2,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 
+// A worker of vitest that was killed would otherwise go on by itself, and all that it started with it.
+process.once("disconnect", () => process.exit(1));
+
 /**
  * Ends `child` when this process is gone, even by kill -9: the guard reads from a pipe that only we hold
  * open, and the system closes it for us.
+ * @param directory Removed with it; while we live that is for us to do.
  */
-export function endWithUs(child: ChildProcess): void {
+export function endWithUs(child: ChildProcess, directory?: string): void {
   if (child.pid === undefined) return;
-  const guard = spawn("sh", ["-c", `cat >/dev/null; kill -9 ${child.pid} 2>/dev/null`], {
+  const script = `cat; kill -9 ${child.pid}; [ -z "$1" ] || rm -rf "$1"`;
+  const guard = spawn("sh", ["-c", script, "sh", directory ?? ""], {
     detached: true,
     stdio: ["pipe", "ignore", "ignore"],
   });

@@ -94,7 +94,7 @@ export class Mongod {
     child.once("exit", () => {
       if (this.#process === child) this.#process = undefined;
     });
-    endWithUs(child);
+    endWithUs(child, this.#directory);
     await listening(child);
   }
 
