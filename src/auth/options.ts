@@ -1,123 +1,117 @@
 import { z } from "zod";
+import { ALGORITHMS, familiesOf } from "./algorithms.ts";
+import { checkKeySource } from "./key-source.ts";
 
-/** The algorithms that may be listed, by the kind of key they take (RFC 7518, RFC 8037). `none` is not one. */
-export const ALGORITHM_FAMILIES = {
-  HS256: "secret",
-  HS384: "secret",
-  HS512: "secret",
-  RS256: "rsa",
-  RS384: "rsa",
-  RS512: "rsa",
-  PS256: "rsa",
-  PS384: "rsa",
-  PS512: "rsa",
-  ES256: "ec",
-  ES384: "ec",
-  ES512: "ec",
-  EdDSA: "okp",
-} as const;
-export type Algorithm = keyof typeof ALGORITHM_FAMILIES;
-export type AlgorithmFamily = (typeof ALGORITHM_FAMILIES)[Algorithm];
-
-// Object.keys forgets the literal types that ALGORITHM_FAMILIES has just been given.
-export const ALGORITHMS = Object.keys(ALGORITHM_FAMILIES) as [Algorithm, ...Algorithm[]];
-
-const oneOrMore = z.union([z.string().min(1), z.array(z.string().min(1)).min(1).readonly()]);
+const oneOrMore = z.union([z.string().min(1), z.array(z.string().min(1)).min(1).readonly()], {
+  error: "a text, or a list of texts",
+});
 
 /** The section `auth.jwt`: how tokens are verified. A token never chooses its own algorithm (RFC 8725, 3.1). */
-export const JwtOptions = z.strictObject({
-  algorithms: z
-    .array(z.enum(ALGORITHMS))
-    .min(1)
-    .readonly()
-    .meta({ examples: [["HS256"]] })
-    .describe("Algorithms that tokens may be signed with. HS* never beside RS*, PS*, ES* or EdDSA."),
-  secret: z
-    .string()
-    .min(1)
-    .optional()
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: the file's own syntax for an environment variable.
-    .meta({ examples: ["${TIDEWIRE_JWT_SECRET}"] })
-    .describe("For HS*: the shared secret, at least as long as the hash (32 bytes for HS256)."),
-  publicKey: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ examples: ["/etc/tidewire/jwt.pub.pem"] })
-    .describe(
-      "For one asymmetric key: the file that holds it, as PEM (public key or certificate) or as JWK.",
-    ),
-  jwksUri: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ examples: ["https://login.example.com/.well-known/jwks.json"] })
-    .describe("For rotating asymmetric keys: an https URL (http only on loopback), or file: with a path."),
-  issuer: oneOrMore
-    .optional()
-    .meta({ examples: ["https://login.example.com/"] })
-    .describe("The iss that tokens must carry; one or several. Unset: not checked."),
-  audience: oneOrMore
-    .optional()
-    .meta({ examples: ["tidewire"] })
-    .describe("The aud that tokens must carry; one or several. Unset: not checked."),
-  clockToleranceMs: z
-    .int()
-    .min(0)
-    .max(300_000)
-    .default(5_000)
-    .describe("How far the issuer's clock may be from this machine's."),
-  requireExpiry: z
-    .boolean()
-    .default(true)
-    .describe("Whether tokens need exp. Without, a stolen token is good until the key is changed."),
-  jwksMaxAgeMs: z
-    .int()
-    .min(1_000)
-    .default(600_000)
-    .describe("Keys older than this are fetched again; a retired key is trusted at most this long."),
-  jwksCooldownMs: z
-    .int()
-    .min(1_000)
-    .default(30_000)
-    .describe("Least time between two fetches, however many tokens name keys that are not known."),
-  jwksTimeoutMs: z
-    .int()
-    .min(100)
-    .max(60_000)
-    .default(5_000)
-    .describe("How long one fetch of the keys may take."),
-  tokenCache: z
-    .int()
-    .min(0)
-    .max(1_000_000)
-    .default(10_000)
-    .describe(
-      "Verified tokens remembered (by hash) until they expire, so that a reconnection wave costs little.",
-    ),
-});
+export const JwtOptions = z
+  .strictObject({
+    algorithms: z
+      .array(z.enum(ALGORITHMS))
+      .min(1)
+      .refine((list) => familiesOf(list).length === 1 || !familiesOf(list).includes("HS"), {
+        error:
+          "either HS* algorithms or asymmetric ones, never both: a public key would pass as an HS secret",
+      })
+      .readonly()
+      .meta({ examples: [["HS256"]] })
+      .describe("Algorithms that tokens may be signed with. HS* never beside RS*, PS*, ES* or EdDSA."),
+    secret: z
+      .string()
+      .min(1)
+      .optional()
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: the file's own syntax for an environment variable.
+      .meta({ examples: ["${TIDEWIRE_JWT_SECRET}"] })
+      .describe("For HS*: the shared secret, at least as long as the hash (32 bytes for HS256)."),
+    publicKey: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ examples: ["/etc/tidewire/jwt.pub.pem"] })
+      .describe(
+        "For one asymmetric key: the file that holds it, as PEM (public key or certificate) or as JWK.",
+      ),
+    jwksUri: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ examples: ["https://login.example.com/.well-known/jwks.json"] })
+      .describe("For rotating asymmetric keys: an https URL (http only on loopback), or file: with a path."),
+    issuer: oneOrMore
+      .optional()
+      .meta({ examples: ["https://login.example.com/"] })
+      .describe("The iss that tokens must carry; one or several. Unset: not checked."),
+    audience: oneOrMore
+      .optional()
+      .meta({ examples: ["tidewire"] })
+      .describe("The aud that tokens must carry; one or several. Unset: not checked."),
+    clockToleranceMs: z
+      .int()
+      .min(0)
+      .max(300_000)
+      .default(5_000)
+      .describe("How far the issuer's clock may be from this machine's."),
+    requireExpiry: z
+      .boolean()
+      .default(true)
+      .describe("Whether tokens need exp. Without, a stolen token is good until the key is changed."),
+    jwksMaxAgeMs: z
+      .int()
+      .min(1_000)
+      .default(600_000)
+      .describe("Keys older than this are fetched again; a retired key is trusted at most this long."),
+    jwksCooldownMs: z
+      .int()
+      .min(1_000)
+      .default(30_000)
+      .describe("Least time between two fetches, however many tokens name keys that are not known."),
+    jwksTimeoutMs: z
+      .int()
+      .min(100)
+      .max(60_000)
+      .default(5_000)
+      .describe("How long one fetch of the keys may take."),
+    tokenCache: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(10_000)
+      .describe(
+        "Verified tokens remembered (by hash) until they expire, so that a reconnection wave costs little.",
+      ),
+  })
+  .superRefine(checkKeySource);
 export type JwtOptions = z.output<typeof JwtOptions>;
 
 /** The section `auth`: who may connect. */
-export const AuthOptions = z.strictObject({
-  jwt: JwtOptions.optional().describe("How tokens are verified. Needed unless everybody is anonymous."),
-  anonymous: z
-    .boolean()
-    .default(false)
-    .describe(
-      "Whether connections without a token are let in; they match only rules that say anonymous: true.",
-    ),
-  helloTimeoutMs: z
-    .int()
-    .min(100)
-    .max(60_000)
-    .default(5_000)
-    .describe("A connection that has not said hello by then is closed (4408)."),
-  expiryNoticeMs: z
-    .int()
-    .min(0)
-    .max(3_600_000)
-    .default(60_000)
-    .describe("How long before its token expires a connection is told so."),
-});
+export const AuthOptions = z
+  .strictObject({
+    jwt: JwtOptions.optional().describe("How tokens are verified. Needed unless everybody is anonymous."),
+    anonymous: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Whether connections without a token are let in; they match only rules that say anonymous: true.",
+      ),
+    helloTimeoutMs: z
+      .int()
+      .min(100)
+      .max(60_000)
+      .default(5_000)
+      .describe("A connection that has not said hello by then is closed (4408)."),
+    expiryNoticeMs: z
+      .int()
+      .min(0)
+      .max(3_600_000)
+      .default(60_000)
+      .describe("How long before its token expires a connection is told so."),
+  })
+  .superRefine(({ jwt, anonymous }, context) => {
+    if (jwt !== undefined || anonymous) return;
+    const message = "jwt, anonymous: true, or both; as it is, nobody could connect. Add a jwt section";
+    context.addIssue({ code: "custom", path: [], message });
+  });
 export type AuthOptions = z.output<typeof AuthOptions>;

@@ -1,39 +1,122 @@
-import { z } from "zod";
-import { AuthOptions } from "../auth/options.ts";
-import { FeedLimits, HistoryOptions } from "../feed/options.ts";
-import { GatewayLimits, ServerOptions } from "../gateway/options.ts";
-import { CollectionOptions, FilterLimits } from "../rules/options.ts";
-import { MongodbOptions } from "../source/options.ts";
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import type { z } from "zod";
+import { DEFAULT_DATA_DIR } from "../source/options.ts";
+import { ConfigSchema } from "./config-schema.ts";
+import { type ConfigProblem, type Path, readConfigText } from "./config-text.ts";
+import { toCodeForm } from "./file-form.ts";
+import { fileIssues } from "./issue-text.ts";
 
-const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
-
-/** Every limit of the service, in one section of the file although three folders own them. */
-export const Limits = z.strictObject({
-  ...GatewayLimits.shape,
-  ...FeedLimits.shape,
-  ...FilterLimits.shape,
-});
-export type Limits = z.output<typeof Limits>;
-
-/**
- * The whole configuration in the form that code uses. Its durations end in `Ms`; in the file the same keys
- * go without `Ms` and say their unit (`heartbeat: 25s`), and sizes say theirs (`bytes: 64MiB`).
- */
-export const ConfigSchema = z.strictObject({
-  mongodb: MongodbOptions.describe("Where the documents are."),
-  server: ServerOptions.prefault({}).describe("The listeners and how connections are kept."),
-  auth: AuthOptions.describe("Who may connect."),
-  collections: z
-    .record(z.string().min(1).max(255), CollectionOptions)
-    .describe("What clients may see, under the names that clients use."),
-  limits: Limits.prefault({}).describe("Bounds; every one has a default."),
-  history: HistoryOptions.prefault({}).describe("Change events kept in memory for quick resumption."),
-  log: z
-    .strictObject({
-      level: z.enum(LOG_LEVELS).default("info").describe("The least grave level that is written."),
-    })
-    .prefault({})
-    .describe("The log, JSON lines on standard output."),
-});
 /** Frozen, all the way down. */
 export type Config = Readonly<z.output<typeof ConfigSchema>>;
+
+export type ParsedConfig =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** A file that is not a configuration, with everything that is wrong with it. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[], options?: ErrorOptions) {
+    super(problems.map(formatProblem).join("\n"), options);
+    this.problems = problems;
+  }
+}
+
+/** One line: `file:line:column: path: message`. Editors and terminals make the place a link. */
+export function formatProblem({ file, line, column, path, message }: ConfigProblem): string {
+  return `${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`;
+}
+
+/**
+ * Judges a configuration whole: either the frozen `Config`, or all that is wrong with it, in the file's order.
+ * Opens no file and no connection; relative paths in the text start at the folder of `file`.
+ * @param env Where `${NAME}` is looked up. No value of it appears in a problem's text.
+ */
+export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv): ParsedConfig {
+  const source = readConfigText(text, file, env);
+  const problems: ConfigProblem[] = [...source.problems];
+  const done = () => ({ ok: false, problems: inFileOrder(problems) }) as const;
+  if (source.value === undefined || source.value === null) {
+    if (problems.length === 0) {
+      problems.push(source.problem([], "the file is empty. Write at least mongodb, auth and collections"));
+    }
+    return done();
+  }
+  const seen = new Set(problems.map(({ path }) => path));
+  const report = (path: Path, message: string, at?: "key" | "value") => {
+    const problem = source.problem(path, message, at);
+    // One text per place: what follows from a problem that is already told helps nobody.
+    if (problem.path !== "" && seen.has(problem.path)) return;
+    seen.add(problem.path);
+    problems.push(problem);
+  };
+  const codeForm = toCodeForm(ConfigSchema, source.value, source, report);
+  const parsed = ConfigSchema.safeParse(codeForm, { error: (issue) => issue.code });
+  if (!parsed.success) {
+    for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
+  }
+  if (!parsed.success || problems.length > 0) return done();
+  return { ok: true, config: deepFreeze(withAbsolutePaths(parsed.data, file)) };
+}
+
+/**
+ * Reads and judges a configuration file.
+ * @throws {ConfigError} With every problem of the file, or the one that it cannot be read.
+ */
+export async function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): Promise<Config> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    const message = `the file cannot be read (${errorCode(cause)}). Name another with --config`;
+    throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message }], { cause });
+  }
+  const parsed = parseConfig(text, path, env);
+  if (!parsed.ok) throw new ConfigError(parsed.problems);
+  return parsed.config;
+}
+
+function errorCode(cause: unknown): string {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "unknown error";
+}
+
+function inFileOrder(problems: ConfigProblem[]): ConfigProblem[] {
+  return problems.sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+type Writable = z.output<typeof ConfigSchema>;
+
+/** Paths in a file mean its own folder, so that the service may be started from anywhere. */
+function withAbsolutePaths(config: Writable, file: string): Writable {
+  const at = (path: string) => resolve(dirname(file), path);
+  const { mongodb, server, auth } = config;
+  return {
+    ...config,
+    mongodb: {
+      ...mongodb,
+      // The default is the one path that nobody has written into the file: it means the working directory.
+      dataDir: mongodb.dataDir === DEFAULT_DATA_DIR ? resolve(mongodb.dataDir) : at(mongodb.dataDir),
+      ...(mongodb.binary === undefined ? {} : { binary: at(mongodb.binary) }),
+    },
+    server: {
+      ...server,
+      ...(server.tls === undefined ? {} : { tls: { cert: at(server.tls.cert), key: at(server.tls.key) } }),
+    },
+    auth: {
+      ...auth,
+      ...(auth.jwt?.publicKey === undefined
+        ? {}
+        : { jwt: { ...auth.jwt, publicKey: at(auth.jwt.publicKey) } }),
+    },
+  };
+}
+
+function deepFreeze<T>(value: T): T {
+  // Compiled rules hold maps and functions of their own; only plain options are walked.
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  for (const part of Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

@@ -39,76 +39,97 @@ export const AdminOptions = z.strictObject({
 export type AdminOptions = z.output<typeof AdminOptions>;
 
 /** What clients are told in `welcome` about coming back (docs/protocol.md, section 5). */
-export const ReconnectOptions = z.strictObject({
-  minMs: z.int().min(10).max(60_000).default(250).describe("Upper end of the first back-off."),
-  maxMs: z.int().min(100).max(600_000).default(30_000).describe("Upper end of every later back-off."),
-  factor: z.number().min(1).max(10).default(2).describe("By how much the back-off grows each time."),
-  stableAfterMs: z
-    .int()
-    .min(0)
-    .max(600_000)
-    .default(5_000)
-    .describe("The back-off starts over only after a connection has lasted this long."),
-});
+export const ReconnectOptions = z
+  .strictObject({
+    minMs: z.int().min(10).max(60_000).default(250).describe("Upper end of the first back-off."),
+    maxMs: z.int().min(100).max(600_000).default(30_000).describe("Upper end of every later back-off."),
+    factor: z.number().min(1).max(10).default(2).describe("By how much the back-off grows each time."),
+    stableAfterMs: z
+      .int()
+      .min(0)
+      .max(600_000)
+      .default(5_000)
+      .describe("The back-off starts over only after a connection has lasted this long."),
+  })
+  .refine(({ minMs, maxMs }) => minMs <= maxMs, {
+    path: ["max"],
+    error: "at least min. Raise max or lower min",
+  });
 export type ReconnectOptions = z.output<typeof ReconnectOptions>;
 
 /** The section `server`: the listeners and how connections are kept. */
-export const ServerOptions = z.strictObject({
-  host: z
-    .string()
-    .min(1)
-    .default("127.0.0.1")
-    .describe("Address that the service binds to; 0.0.0.0 for all."),
-  port: port.default(8_480).describe("Port that clients connect to; 0 lets the system pick one."),
-  origins: z
-    .array(
-      z.string().refine(isOrigin, { error: 'an origin as browsers send it (scheme://host[:port]), or "*"' }),
-    )
-    .readonly()
-    .default([])
-    .meta({ examples: [["https://app.example.com"]] })
-    .describe('Pages that may connect from a browser. Empty: none may; "*" (any page) must be said.'),
-  tls: TlsOptions.optional().describe(
-    "Serve https and wss. Unset: plain, for use behind a proxy that ends TLS.",
-  ),
-  heartbeatMs: z
-    .int()
-    .min(1_000)
-    .max(300_000)
-    .default(25_000)
-    .describe(
-      "How often an idle connection is pinged and gets a watermark. Keep below the idle timeout of any proxy.",
+export const ServerOptions = z
+  .strictObject({
+    host: z
+      .string()
+      .min(1)
+      .default("127.0.0.1")
+      .describe("Address that the service binds to; 0.0.0.0 for all."),
+    port: port.default(8_480).describe("Port that clients connect to; 0 lets the system pick one."),
+    origins: z
+      .array(
+        z
+          .string()
+          .refine(isOrigin, { error: 'an origin as browsers send it (scheme://host[:port]), or "*"' }),
+      )
+      .readonly()
+      .default([])
+      .meta({ examples: [["https://app.example.com"]] })
+      .describe('Pages that may connect from a browser. Empty: none may; "*" (any page) must be said.'),
+    tls: TlsOptions.optional().describe(
+      "Serve https and wss. Unset: plain, for use behind a proxy that ends TLS.",
     ),
+    heartbeatMs: z
+      .int()
+      .min(1_000)
+      .max(300_000)
+      .default(25_000)
+      .describe(
+        "How often an idle connection is pinged and gets a watermark. Keep below the idle timeout of any proxy.",
+      ),
+    pongTimeoutMs: z
+    .int()
+    .min(100)
+    .max(300_000)
+    .default(10_000)
+    .describe("A connection that gives no sign of life for this long after a ping is closed (4000)."),
   maxConnectionAgeMs: z
-    .int()
-    .min(60_000)
-    .optional()
-    .meta({ examples: [3_600_000] })
-    .describe("Connections older than this are closed (4002), spreading them over nodes. Unset: never."),
-  drainTimeoutMs: z
-    .int()
-    .min(0)
-    .max(3_600_000)
-    .default(30_000)
-    .describe("How long a node that is told to stop hands its connections over before it closes the rest."),
-  trustedProxies: z
-    .array(z.string().refine(isCidr, { error: "an IP address or CIDR block" }))
-    .readonly()
-    .default([])
-    .meta({ examples: [["10.0.0.0/8"]] })
-    .describe("Addresses whose X-Forwarded-For is believed. Empty: nobody's."),
-  node: z
-    .string()
-    .min(1)
-    .max(64)
-    .optional()
-    .meta({ examples: ["node-1"] })
-    .describe("The node's name in welcome, logs and metrics. Unset: the host's name and a random part."),
-  reconnect: ReconnectOptions.prefault({}).describe("What clients are told about coming back."),
-  admin: AdminOptions.prefault({}).describe(
-    "The second listener: /metrics, /livez, /readyz. Not for the public.",
-  ),
-});
+      .int()
+      .min(60_000)
+      .optional()
+      .meta({ examples: [3_600_000] })
+      .describe("Connections older than this are closed (4002), spreading them over nodes. Unset: never."),
+    drainTimeoutMs: z
+      .int()
+      .min(0)
+      .max(3_600_000)
+      .default(30_000)
+      .describe("How long a node that is told to stop hands its connections over before it closes the rest."),
+    trustedProxies: z
+      .array(z.string().refine(isCidr, { error: "an IP address or CIDR block" }))
+      .readonly()
+      .default([])
+      .meta({ examples: [["10.0.0.0/8"]] })
+      .describe("Addresses whose X-Forwarded-For is believed. Empty: nobody's."),
+    node: z
+      .string()
+      .min(1)
+      .max(64)
+      .optional()
+      .meta({ examples: ["node-1"] })
+      .describe("The node's name in welcome, logs and metrics. Unset: the host's name and a random part."),
+    reconnect: ReconnectOptions.prefault({}).describe("What clients are told about coming back."),
+    admin: AdminOptions.prefault({}).describe(
+      "The second listener: /metrics, /livez, /readyz. Not for the public.",
+    ),
+  })
+  .refine(
+    (server) => server.port === 0 || server.port !== server.admin.port || server.host !== server.admin.host,
+    {
+      path: ["admin", "port"],
+      error: "another port than server.port: the admin listener is not for the public. Choose a free one",
+    },
+  );
 export type ServerOptions = z.output<typeof ServerOptions>;
 
 /** The part of the section `limits` that bounds connections and what each may ask and hold. */
@@ -166,3 +187,12 @@ export const GatewayLimits = z.strictObject({
     .describe("How long a fence waits before it is answered with unavailable."),
 });
 export type GatewayLimits = z.output<typeof GatewayLimits>;
+
+/** [3.2] The limits as `welcome` tells them, under the names of the configuration; times in milliseconds. */
+export function limitsForClients(limits: object): Record<string, number> {
+  const told: Record<string, number> = {};
+  for (const [name, value] of Object.entries(limits)) {
+    if (typeof value === "number") told[name.replace(/Ms$/, "")] = value;
+  }
+  return told;
+}

@@ -35,10 +35,20 @@ const paths = z.array(path).min(1).readonly();
 const filter = z.record(z.string(), z.unknown());
 
 /** Which fields a rule shows. `_id` always is. */
-export const FieldsOptions = z.union([
-  z.strictObject({ include: paths.describe("Only these paths.") }),
-  z.strictObject({ exclude: paths.describe("All but these paths.") }),
-]);
+export const FieldsOptions = z
+  .strictObject({
+    include: paths
+      .optional()
+      .meta({ examples: [["title", "author.name"]] })
+      .describe("Only these paths."),
+    exclude: paths
+      .optional()
+      .meta({ examples: [["margin"]] })
+      .describe("All but these paths."),
+  })
+  .refine(({ include, exclude }) => (include === undefined) !== (exclude === undefined), {
+    error: "either include or exclude, each a list of paths",
+  });
 export type FieldsOptions = z.output<typeof FieldsOptions>;
 
 /** One rule: whom it is for, what they see, what they may ask. */

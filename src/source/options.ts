@@ -7,6 +7,9 @@ export type ImageMode = (typeof IMAGE_MODES)[number];
 /** What `mongodb.uri` says to have a private mongod started instead of connecting to one. */
 export const EMBEDDED_URI = "embedded";
 
+/** Unlike paths in a file, it lies in the working directory. */
+export const DEFAULT_DATA_DIR = ".tidewire/mongodb";
+
 const uri = z
   .string()
   .regex(/^(embedded$|mongodb:\/\/.|mongodb\+srv:\/\/.)/, {
@@ -23,6 +26,9 @@ const databaseName = z
   .max(63)
   .regex(/^[^/\\. "$*<>:|?\0]+$/, {
     error: 'a database name, without any of / \\ . " $ * < > : | ? and spaces',
+  })
+  .refine((name) => !["admin", "local", "config"].includes(name), {
+    error: "a database of your own: change streams do not open on admin, local and config",
   });
 
 /** The section `mongodb`: where the documents are, and where the service keeps its own few. */
@@ -33,6 +39,10 @@ export const MongodbOptions = z.strictObject({
     .describe("Default database of the collections that name none of their own."),
   images: z
     .enum(IMAGE_MODES)
+    // Until the fallback without images is built; the protocol's guarantees would not hold.
+    .refine((mode) => mode !== "off", {
+      error: "auto or required: off is not supported yet. Write images: auto",
+    })
     .default("auto")
     .describe(
       "Pre- and post-images: auto switches them on where it can, required refuses to start without, off does without.",
@@ -43,7 +53,7 @@ export const MongodbOptions = z.strictObject({
   dataDir: z
     .string()
     .min(1)
-    .default(".tidewire/mongodb")
+    .default(DEFAULT_DATA_DIR)
     .describe("Where the embedded mongod keeps its data. The default lies in the working directory."),
   binary: z
     .string()

@@ -1,0 +1,26 @@
+/** The algorithms that may be listed, by family: a key serves one family (RFC 7518, RFC 8037). `none` is not one. */
+export const ALGORITHM_FAMILIES = {
+  HS256: "HS",
+  HS384: "HS",
+  HS512: "HS",
+  RS256: "RS",
+  RS384: "RS",
+  RS512: "RS",
+  PS256: "PS",
+  PS384: "PS",
+  PS512: "PS",
+  ES256: "ES",
+  ES384: "ES",
+  ES512: "ES",
+  EdDSA: "EdDSA",
+} as const;
+export type Algorithm = keyof typeof ALGORITHM_FAMILIES;
+export type AlgorithmFamily = (typeof ALGORITHM_FAMILIES)[Algorithm];
+
+/** The families of some algorithms, each once. */
+export function familiesOf(algorithms: readonly Algorithm[]): AlgorithmFamily[] {
+  return [...new Set(algorithms.map((name) => ALGORITHM_FAMILIES[name]))];
+}
+
+// Object.keys forgets the literal types that ALGORITHM_FAMILIES has just been given.
+export const ALGORITHMS = Object.keys(ALGORITHM_FAMILIES) as [Algorithm, ...Algorithm[]];

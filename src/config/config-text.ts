@@ -1,0 +1,184 @@
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, Scalar } from "yaml";
+import { interpolate } from "./environment.ts";
+
+export type Path = readonly (string | number)[];
+
+/** One thing that is wrong with the file, where it stands, and what to write instead. */
+export interface ConfigProblem {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** As in `collections.orders.rules[0].when`; empty for the file as a whole. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** A YAML (or JSON) text as plain values, which still knows where each of them stood. */
+export interface ConfigText {
+  readonly value: unknown;
+  readonly problems: ConfigProblem[];
+  /** A problem at the value under `path` (or its key, or the closest parent that exists). */
+  problem(path: Path, message: string, at?: "key" | "value"): ConfigProblem;
+  /** What stands at `path`, in words for an error text, as the file has it: environment variables are not filled in. */
+  found(path: Path): string;
+}
+
+/** What no error text may show, even where it is written into the file itself: secrets, and URLs that may hold one. */
+const HIDDEN = ["mongodb.uri", "auth.jwt.secret", "auth.jwt.publicKey", "auth.jwt.jwksUri", "server.tls.key"];
+const isHidden = (path: string) => HIDDEN.some((name) => path === name || path.startsWith(`${name}.`));
+
+/** Beyond these a file is not a configuration; aliases could otherwise make a small file huge. */
+const MAX_NODES = 100_000;
+const MAX_DEPTH = 64;
+
+/** The parser's own texts quote the file, which may hold secrets. These do not. */
+const SYNTAX_TEXTS: Readonly<Record<string, string>> = {
+  TAB_AS_INDENT: "a tab in the indentation; YAML allows spaces only: replace each tab by two spaces",
+  DUPLICATE_KEY: "a key that stands twice in one map; remove one of the two",
+  BAD_INDENT:
+    "the indentation fits neither the line above nor its parent; align the keys of one map, with spaces",
+  BAD_ALIAS: "an alias (*name) without an anchor (&name) before it; put a text that begins with * in quotes",
+  BAD_DQ_ESCAPE:
+    "an escape sequence that YAML does not know; write \\\\ for a backslash, or use single quotes",
+  BAD_SCALAR_START: "a text that begins with a reserved character (@, `, %, |, >); put it in quotes",
+  MULTIPLE_DOCS: "more than one document (---) in the file; keep one",
+  NON_STRING_KEY: "a key that is not a text; put it in quotes",
+  TAG_RESOLVE_FAILED: "a tag (!name) that is not supported; remove it",
+  MISSING_CHAR: "a bracket, quote or comma is missing, here or on the lines above",
+  MULTILINE_IMPLICIT_KEY:
+    "a line that is neither `key: value` nor a list item (a colon or a quote may be missing)",
+  BLOCK_AS_IMPLICIT_KEY:
+    "a map inside a line (`a: b: c`); put the text in quotes, or the inner map on its own lines",
+};
+const SYNTAX_DEFAULT = "not valid YAML here; a colon, a quote, a dash or the indentation may be wrong";
+
+export function formatPath(path: Path): string {
+  let text = "";
+  for (const part of path) {
+    if (typeof part === "number") text += `[${part}]`;
+    else if (/^[\w-]+$/.test(part)) text += text === "" ? part : `.${part}`;
+    else text += `[${JSON.stringify(part)}]`;
+  }
+  return text;
+}
+
+/** Reads a text whole; syntax errors and unset variables are in `problems`, never thrown. */
+export function readConfigText(text: string, file: string, env: NodeJS.ProcessEnv): ConfigText {
+  const reader = new ConfigReader(text, file, env);
+  return reader;
+}
+
+class ConfigReader implements ConfigText {
+  readonly value: unknown;
+  readonly problems: ConfigProblem[] = [];
+  readonly #file: string;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #lines = new LineCounter();
+  readonly #nodes = new Map<string, { key?: Node; value: Node | null }>();
+  #count = 0;
+
+  constructor(text: string, file: string, env: NodeJS.ProcessEnv) {
+    this.#file = file;
+    this.#env = env;
+    const document = parseDocument(text, {
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      stringKeys: true,
+      resolveKnownTags: false,
+      logLevel: "silent",
+    });
+    for (const { code, pos } of [...document.errors, ...document.warnings]) {
+      this.problems.push(this.#at(pos[0], [], SYNTAX_TEXTS[code] ?? SYNTAX_DEFAULT));
+    }
+    if (this.problems.length > 0) return;
+    const resolve = (node: unknown) => (isAlias(node) ? node.resolve(document) : node);
+    this.value = this.#convert(document.contents, [], resolve);
+  }
+
+  problem(path: Path, message: string, at: "key" | "value" = "value"): ConfigProblem {
+    for (let length = path.length; length >= 0; length -= 1) {
+      const entry = this.#nodes.get(JSON.stringify(path.slice(0, length)));
+      if (entry === undefined) continue;
+      // A value that is missing is best shown at the key that should have held it.
+      const node =
+        length < path.length || at === "key" ? (entry.key ?? entry.value) : (entry.value ?? entry.key);
+      return this.#at(node?.range?.[0] ?? 0, path, message);
+    }
+    return this.#at(0, path, message);
+  }
+
+  found(path: Path): string {
+    const node = this.#nodes.get(JSON.stringify(path))?.value;
+    if (node === undefined) return "nothing";
+    if (isMap(node)) return "a map";
+    if (isSeq(node)) return this.#foundList(node.items, path);
+    if (!isScalar(node) || node.value === null) return "an empty value";
+    if (isHidden(path.join("."))) return "a text that is not shown here";
+    const text = typeof node.value === "string" ? JSON.stringify(node.value) : String(node.value);
+    return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+  }
+
+  /** A short list of short scalars as it is, any other as just a list. */
+  #foundList(items: readonly unknown[], path: Path): string {
+    if (items.length > 6 || isHidden(path.join(".")) || !items.every(isScalar)) return "a list";
+    const text = `[${items.map((item) => String(isScalar(item) ? item.value : item)).join(", ")}]`;
+    return text.length > 80 ? "a list" : text;
+  }
+
+  #at(offset: number, path: Path, message: string): ConfigProblem {
+    const { line, col } = this.#lines.linePos(offset);
+    return {
+      file: this.#file,
+      line: Math.max(line, 1),
+      column: Math.max(col, 1),
+      path: formatPath(path),
+      message,
+    };
+  }
+
+  #convert(given: unknown, path: Path, resolve: (node: unknown) => unknown, key?: Node): unknown {
+    const node = resolve(given);
+    const value = isNode(node) ? node : null;
+    this.#nodes.set(JSON.stringify(path), { value, ...(key === undefined ? {} : { key }) });
+    this.#count += 1;
+    if (this.#count > MAX_NODES || path.length > MAX_DEPTH) {
+      if (this.#count <= MAX_NODES + 1) {
+        const text = `more than ${MAX_NODES} values or ${MAX_DEPTH} levels, which no configuration needs`;
+        this.problems.push(this.problem(path, text));
+      }
+      this.#count = MAX_NODES + 1;
+      return null;
+    }
+    if (isMap(value)) return this.#convertMap(value.items, path, resolve);
+    if (isSeq(value)) return value.items.map((item, index) => this.#convert(item, [...path, index], resolve));
+    return value instanceof Scalar ? this.#convertScalar(value, path) : null;
+  }
+
+  #convertMap(
+    items: readonly { key: unknown; value: unknown }[],
+    path: Path,
+    resolve: (node: unknown) => unknown,
+  ): Record<string, unknown> {
+    const entries = items.map(({ key, value }): [string, unknown] => {
+      const name = isScalar(key) ? String(key.value) : String(key);
+      return [name, this.#convert(value, [...path, name], resolve, isNode(key) ? key : undefined)];
+    });
+    // fromEntries defines own properties: a key `__proto__` stays a key.
+    return Object.fromEntries(entries);
+  }
+
+  #convertScalar(node: Scalar, path: Path): unknown {
+    const { value, source } = node;
+    if (typeof value === "number" && /^[-+]?\d+$/.test(source ?? "") && !Number.isSafeInteger(value)) {
+      const text = `${source} is beyond 2^53 and would lose digits; write { $numberLong: "${source}" }`;
+      this.problems.push(this.problem(path, text));
+    }
+    if (typeof value !== "string") return value;
+    const result = interpolate(value, this.#env);
+    if ("problem" in result) {
+      this.problems.push(this.problem(path, result.problem));
+      return "";
+    }
+    return result.text;
+  }
+}

@@ -1,0 +1,71 @@
+import { z } from "zod";
+import type { ConfigText, Path } from "./config-text.ts";
+import { closest } from "./did-you-mean.ts";
+import { fileShape, type Unit, unitOf, unwrap } from "./schema-walk.ts";
+
+export type Report = (path: Path, message: string, at?: "key" | "value") => void;
+
+/**
+ * The file's form of a configuration as the code's: durations and sizes become numbers, `heartbeat` becomes
+ * `heartbeatMs`. What is unknown or has no unit is reported and left out, so that the schema can judge the rest.
+ */
+export function toCodeForm(
+  schema: z.core.$ZodType,
+  value: unknown,
+  source: ConfigText,
+  report: Report,
+  path: Path = [],
+): unknown {
+  const inner = unwrap(schema);
+  if (inner instanceof z.ZodArray && Array.isArray(value)) {
+    return value.map((item, index) => toCodeForm(inner.element, item, source, report, [...path, index]));
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  if (inner instanceof z.ZodRecord) {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [
+        key,
+        toCodeForm(inner.valueType, item, source, report, [...path, key]),
+      ]),
+    );
+  }
+  if (!(inner instanceof z.ZodObject)) return value;
+  const shape = fileShape(inner);
+  const entries: [string, unknown][] = [];
+  for (const [key, item] of Object.entries(value)) {
+    const here = [...path, key];
+    const option = shape.get(key);
+    if (option === undefined) {
+      report(here, unknownKey(key, [...shape.keys()]), "key");
+      continue;
+    }
+    const unit = unitOf(option.codeKey);
+    if (unit === undefined) {
+      entries.push([option.codeKey, toCodeForm(option.schema, item, source, report, here)]);
+      continue;
+    }
+    const number = typeof item === "string" ? unit.parse(item) : undefined;
+    if (number === undefined) report(here, wrongUnit(key, item, unit, source.found(here)));
+    else entries.push([option.codeKey, number]);
+  }
+  return Object.fromEntries(entries);
+}
+
+/** What version 1 of the rules names, but this release cannot do: said by name, never ignored. */
+const NOT_YET = new Map([["lookups", "lookups are not supported yet; remove this part"]]);
+
+function unknownKey(key: string, known: readonly string[]): string {
+  const notYet = NOT_YET.get(key);
+  if (notYet !== undefined) return notYet;
+  // `heartbeatMs: 25000` is an honest guess of somebody who has read the code.
+  const guess = known.includes(key.replace(/Ms$/, "")) ? key.replace(/Ms$/, "") : closest(key, known);
+  const advice = guess === undefined ? "Remove it." : `Did you mean ${JSON.stringify(guess)}?`;
+  return `unknown key ${JSON.stringify(key)}. ${advice} Allowed here: ${known.join(", ")}`;
+}
+
+function wrongUnit(key: string, item: unknown, unit: Unit, found: string): string {
+  // Somebody who wrote 30 most likely meant 30 of the unit's ordinary size.
+  const bare = typeof item === "number" && Number.isSafeInteger(item) && item >= 0 && item < 1e9;
+  const example = bare ? `${item}${unit.ordinary}` : `1${unit.ordinary}`;
+  return `found ${found}; allowed: ${unit.words}, always with its unit. Write for example \`${key}: ${example}\``;
+}
