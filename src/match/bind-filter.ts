@@ -1,9 +1,83 @@
-import type { BsonValue } from "./bson-value.ts";
-import type { Filter, FilterTemplate, Placeholder } from "./filter.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import { BSON_TYPE, type BsonValue, byteAt, elementsOf } from "./bson-value.ts";
+import type {
+  Filter,
+  FilterTemplate,
+  Operand,
+  OperandList,
+  Placeholder,
+  Predicate,
+  PredicateTemplate,
+} from "./filter.ts";
+
+/** Says what stands for a placeholder; each throws where the claim does not fit its place. */
 export interface PlaceholderResolver {
   one(placeholder: Placeholder): BsonValue;
   many(placeholder: Placeholder): readonly BsonValue[];
 }
-export declare function bindFilter(template: FilterTemplate, resolve: PlaceholderResolver): Filter;
-/** Whether `find` would take the value as a value wherever it stands (no regex, no `$` keys, not undefined). */
-export declare function isBindable(value: BsonValue): boolean;
+
+/**
+ * Fills in the claims. What a claim holds is a value for ever and never becomes an operator.
+ * @throws {TidewireError} `bad-filter` if a value is not `isBindable`, and whatever the resolver throws.
+ */
+export function bindFilter(template: FilterTemplate, resolve: PlaceholderResolver): Filter {
+  if (template.op === "path") {
+    return { op: "path", path: template.path, predicate: bindPredicate(template.predicate, resolve) };
+  }
+  return { ...template, filters: template.filters.map((filter) => bindFilter(filter, resolve)) };
+}
+
+function bindPredicate(predicate: PredicateTemplate, resolve: PlaceholderResolver): Predicate {
+  switch (predicate.op) {
+    case "$not":
+    case "$elemMatchValue":
+      return {
+        op: predicate.op,
+        predicates: predicate.predicates.map((inner) => bindPredicate(inner, resolve)),
+      };
+    case "$elemMatch":
+      return { op: "$elemMatch", filter: bindFilter(predicate.filter, resolve) };
+    case "$in":
+    case "$nin":
+    case "$all":
+      return { op: predicate.op, values: bindList(predicate.values, resolve) };
+    case "$exists":
+    case "$type":
+    case "$size":
+    case "$mod":
+    case "$regex":
+      return predicate;
+    default:
+      return { op: predicate.op, value: bindOperand(predicate.value, resolve) };
+  }
+}
+
+function bindOperand(operand: Operand, resolve: PlaceholderResolver): BsonValue {
+  return "placeholder" in operand ? bindable(resolve.one(operand)) : operand;
+}
+
+function bindList(values: OperandList, resolve: PlaceholderResolver): readonly BsonValue[] {
+  if ("placeholder" in values) return resolve.many(values).map(bindable);
+  return values.map((value) => bindOperand(value, resolve));
+}
+
+function bindable(value: BsonValue): BsonValue {
+  if (!isBindable(value)) throw new TidewireError("bad-filter", "a value would be read as an operator");
+  return value;
+}
+
+/**
+ * Whether `find` reads the value as a value wherever it stands. Regular expressions would be executed in `$in`,
+ * documents with `$` keys read as operators, undefined is not taken at all.
+ */
+export function isBindable(value: BsonValue): boolean {
+  if (value.type === BSON_TYPE.regex || value.type === BSON_TYPE.undefined) return false;
+  if (value.type !== BSON_TYPE.object && value.type !== BSON_TYPE.array) return true;
+  for (const element of elementsOf(value.bytes, value.start)) {
+    if (value.type === BSON_TYPE.object && byteAt(element.bytes, element.nameStart) === DOLLAR) return false;
+    if (!isBindable(element)) return false;
+  }
+  return true;
+}
+
+const DOLLAR = 0x24;

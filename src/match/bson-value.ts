@@ -43,6 +43,21 @@ export function byteAt(bytes: Uint8Array, offset: number): number {
   return bytes[offset] ?? 0;
 }
 
+/** The same memory as a Buffer, whose text functions are native. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The text of a string, code or symbol value. What is not UTF-8 reads as U+FFFD. */
+export function stringAt(bytes: Uint8Array, at: number): string {
+  return asBuffer(bytes).toString("utf8", at + 4, at + 3 + int32At(bytes, at));
+}
+
+/** The text of a C string: a field name, a regular expression's pattern or options. */
+export function cStringAt(bytes: Uint8Array, at: number): string {
+  return asBuffer(bytes).toString("utf8", at, afterCString(bytes, at) - 1);
+}
+
 /** A little-endian int32. */
 export function int32At(bytes: Uint8Array, at: number): number {
   return (
@@ -67,7 +82,7 @@ export function bigIntAt(bytes: Uint8Array, at: number): bigint {
   return (BigInt(int32At(bytes, at + 4)) << 32n) | BigInt(int32At(bytes, at) >>> 0);
 }
 
-/** A signed 64-bit integer as a number: exact only where `isSafeLongAt` holds. */
+/** A signed 64-bit integer as a number: exact only where it is a safe integer. */
 export function longAsNumberAt(bytes: Uint8Array, at: number): number {
   return int32At(bytes, at + 4) * 4_294_967_296 + (int32At(bytes, at) >>> 0);
 }

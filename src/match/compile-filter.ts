@@ -1,2 +1,196 @@
-import type { Filter } from "./filter.ts";
-export declare function compileFilter(filter: Filter): (document: Uint8Array) => boolean;
+/** Filters as functions on raw BSON. The specification is the server's `find` with the simple collation. */
+import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
+import { compareSameClass, compareValues, typeClass } from "./compare.ts";
+import type { ComparisonOperator, Filter, Predicate } from "./filter.ts";
+import { integerPartAt, isNaNAt } from "./numbers.ts";
+import { compilePath, someElement, type ValueTest } from "./path-walk.ts";
+import { compileRegexTest } from "./regex-test.ts";
+
+/** Asks about the document or array that starts at `at`. */
+type DocumentTest = (bytes: Uint8Array, at: number) => boolean;
+
+/** Makes a function that tells whether a document, as BSON, matches. */
+export function compileFilter(filter: Filter): (document: Uint8Array) => boolean {
+  const test = compileDocumentTest(filter);
+  return (document) => test(document, 0);
+}
+
+function compileDocumentTest(filter: Filter): DocumentTest {
+  if (filter.op === "path") return compilePathTest(filter.path, filter.predicate);
+  const tests = filter.filters.map(compileDocumentTest);
+  switch (filter.op) {
+    case "$and":
+      return (bytes, at) => tests.every((test) => test(bytes, at));
+    case "$or":
+      return (bytes, at) => tests.some((test) => test(bytes, at));
+    case "$nor":
+      return (bytes, at) => !tests.some((test) => test(bytes, at));
+  }
+}
+
+/** Negation is of the whole path: "no value there equals", never "some value there differs". */
+function compilePathTest(path: string, predicate: Predicate): DocumentTest {
+  const positive = negated(predicate);
+  if (positive !== undefined) {
+    const tests = positive.map((inner) => compilePathTest(path, inner));
+    return (bytes, at) => !tests.every((test) => test(bytes, at));
+  }
+  if (predicate.op === "$all") {
+    // Each value may be found at another element.
+    const tests = predicate.values.map((value) => compilePathTest(path, { op: "$eq", value }));
+    return (bytes, at) => tests.length > 0 && tests.every((test) => test(bytes, at));
+  }
+  const walk = compilePath(path, expandsLeaf(predicate));
+  const test = compileValueTest(predicate);
+  return (bytes, at) => walk(bytes, at, test);
+}
+
+/** What a negative predicate denies (that all of these hold), if it is one. */
+function negated(predicate: Predicate): readonly Predicate[] | undefined {
+  switch (predicate.op) {
+    case "$ne":
+      return [{ op: "$eq", value: predicate.value }];
+    case "$nin":
+      return [{ op: "$in", values: predicate.values }];
+    case "$not":
+      return predicate.predicates;
+    case "$exists":
+      return predicate.exists ? undefined : [{ op: "$exists", exists: true }];
+    default:
+      return undefined;
+  }
+}
+
+/** These ask about an array itself, the others about its elements too. */
+function expandsLeaf(predicate: Predicate): boolean {
+  return predicate.op !== "$size" && predicate.op !== "$elemMatch" && predicate.op !== "$elemMatchValue";
+}
+
+/** A predicate on one value, as on the elements inside `$elemMatch`. */
+function compileValueTest(predicate: Predicate): ValueTest {
+  const positive = negated(predicate);
+  if (positive !== undefined) {
+    const test = allOf(positive);
+    return (type, bytes, at) => !test(type, bytes, at);
+  }
+  switch (predicate.op) {
+    case "$eq":
+    case "$gt":
+    case "$gte":
+    case "$lt":
+    case "$lte":
+      return compileComparison(predicate.op, predicate.value);
+    case "$in":
+      return compileIn(predicate.values);
+    case "$all":
+      return predicate.values.length === 0
+        ? () => false
+        : allOf(predicate.values.map((value) => ({ op: "$eq", value })));
+    case "$exists":
+      return (type) => type !== BSON_TYPE.missing;
+    case "$type": {
+      const types = new Set(predicate.types);
+      return (type) => types.has(type);
+    }
+    case "$size":
+      return (type, bytes, at) => type === BSON_TYPE.array && countElements(bytes, at) === predicate.size;
+    case "$mod":
+      return compileMod(predicate.divisor, predicate.remainder);
+    case "$regex":
+      return compileRegexTest(predicate.pattern, predicate.options);
+    case "$elemMatch": {
+      const test = compileDocumentTest(predicate.filter);
+      // An array is a document too, whose fields are its indexes; a scalar is none.
+      const isMatch: ValueTest = (type, bytes, at) =>
+        (type === BSON_TYPE.object || type === BSON_TYPE.array) && test(bytes, at);
+      return (type, bytes, at) => type === BSON_TYPE.array && someElement(bytes, at, isMatch);
+    }
+    case "$elemMatchValue": {
+      const test = allOf(predicate.predicates);
+      return (type, bytes, at) => type === BSON_TYPE.array && someElement(bytes, at, test);
+    }
+    default:
+      throw new TypeError(`not a predicate on one value: ${predicate.op}`);
+  }
+}
+
+function allOf(predicates: readonly Predicate[]): ValueTest {
+  const tests = predicates.map(compileValueTest);
+  const [only] = tests;
+  if (tests.length === 1 && only !== undefined) return only;
+  return (type, bytes, at) => tests.every((test) => test(type, bytes, at));
+}
+
+/** Null finds undefined and missing too (the server's up to 7.0; 8.0 sets undefined apart). */
+function isNullish(type: number): boolean {
+  return type === BSON_TYPE.missing || type === BSON_TYPE.undefined || type === BSON_TYPE.null;
+}
+
+function compileComparison(op: Exclude<ComparisonOperator, "$ne">, value: BsonValue): ValueTest {
+  const { type: wanted, bytes: operand, start } = value;
+  const holds = ORDER_TESTS[op];
+  if (wanted === BSON_TYPE.null) return (type) => holds(0) && isNullish(type);
+  const wantedClass = typeClass(wanted);
+  if (wanted === BSON_TYPE.minKey || wanted === BSON_TYPE.maxKey) {
+    // The only operands to which values of all types compare.
+    return (type) => holds(typeClass(type) - wantedClass);
+  }
+  const isOrdering = op !== "$eq";
+  const isNumber = wantedClass === typeClass(BSON_TYPE.int);
+  const operandIsNaN = isNumber && isNaNAt(wanted, operand, start);
+  return (type, bytes, at) => {
+    if (typeClass(type) !== wantedClass) return false;
+    // NaN is neither above nor below any number, though a sort puts it first.
+    if (isNumber && isOrdering && operandIsNaN !== isNaNAt(type, bytes, at)) return false;
+    return holds(compareSameClass(type, bytes, at, wanted, operand, start));
+  };
+}
+
+const ORDER_TESTS: Readonly<Record<Exclude<ComparisonOperator, "$ne">, (order: number) => boolean>> = {
+  $eq: (order) => order === 0,
+  $gt: (order) => order > 0,
+  $gte: (order) => order >= 0,
+  $lt: (order) => order < 0,
+  $lte: (order) => order <= 0,
+};
+
+/** Binary search, as subscribers may list a thousand values. */
+function compileIn(values: readonly BsonValue[]): ValueTest {
+  const sorted = values.toSorted(compareValues);
+  const hasNull = values.some((value) => value.type === BSON_TYPE.null);
+  return (type, bytes, at) => {
+    if (isNullish(type)) return hasNull;
+    let low = 0;
+    let high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const candidate = sorted[middle];
+      if (candidate === undefined) return false;
+      const order =
+        typeClass(type) - typeClass(candidate.type) ||
+        compareSameClass(type, bytes, at, candidate.type, candidate.bytes, candidate.start);
+      if (order === 0) return true;
+      if (order < 0) high = middle;
+      else low = middle + 1;
+    }
+    return false;
+  };
+}
+
+function compileMod(divisor: bigint, remainder: bigint): ValueTest {
+  const numbers = typeClass(BSON_TYPE.int);
+  return (type, bytes, at) => {
+    if (typeClass(type) !== numbers) return false;
+    const dividend = integerPartAt(type, bytes, at);
+    return dividend !== undefined && dividend % divisor === remainder;
+  };
+}
+
+function countElements(bytes: Uint8Array, at: number): number {
+  let count = 0;
+  someElement(bytes, at, () => {
+    count++;
+    return false;
+  });
+  return count;
+}

@@ -1,2 +1,37 @@
-import type { FilterTemplate } from "./filter.ts";
-export declare function filterPaths(filter: FilterTemplate): readonly string[];
+import type { FilterTemplate, PredicateTemplate } from "./filter.ts";
+
+/**
+ * Every path of a document that some predicate looks at, `$elemMatch` nesting joined by dots, each once.
+ * An `$elemMatch` that asks for nothing still looks at its own path.
+ */
+export function filterPaths(filter: FilterTemplate): readonly string[] {
+  const paths = new Set<string>();
+  collect(filter, "", paths);
+  return [...paths];
+}
+
+function collect(filter: FilterTemplate, prefix: string, paths: Set<string>): void {
+  if (filter.op === "path") {
+    const path = prefix === "" ? filter.path : `${prefix}.${filter.path}`;
+    for (const deeper of elementFilters(filter.predicate)) {
+      if (deeper === undefined) paths.add(path);
+      else collect(deeper, path, paths);
+    }
+  } else {
+    if (filter.filters.length === 0 && prefix !== "") paths.add(prefix);
+    for (const branch of filter.filters) collect(branch, prefix, paths);
+  }
+}
+
+/** The filters on elements that a predicate holds; `undefined` where it looks at the value itself. */
+function elementFilters(predicate: PredicateTemplate): readonly (FilterTemplate | undefined)[] {
+  switch (predicate.op) {
+    case "$elemMatch":
+      return [predicate.filter];
+    case "$not":
+    case "$elemMatchValue":
+      return predicate.predicates.flatMap(elementFilters);
+    default:
+      return [undefined];
+  }
+}

@@ -32,8 +32,13 @@ export type PredicateOf<V, L> =
   | { readonly op: "$elemMatchValue"; readonly predicates: readonly PredicateOf<V, L>[] };
 
 export type FilterOf<V, L> =
-  /** `$and` of nothing matches everything. */
-  | { readonly op: LogicalOperator; readonly filters: readonly FilterOf<V, L>[] }
+  | {
+      readonly op: LogicalOperator;
+      /** `$and` of nothing matches everything; the other two are never empty. */
+      readonly filters: readonly FilterOf<V, L>[];
+      /** The keys of one object rather than a written `$and`: this adds no level. */
+      readonly implicit?: true;
+    }
   | { readonly op: "path"; readonly path: string; readonly predicate: PredicateOf<V, L> };
 
 /** A filter that can be evaluated. */

@@ -1,15 +1,298 @@
-import type { Filter, FilterTemplate, Placeholder } from "./filter.ts";
+/** What a client or a rule wrote becomes our own tree; whatever is not understood exactly is refused by name. */
+import { TidewireError } from "../protocol/errors.ts";
+import { type BsonValue, fromJs } from "./bson-value.ts";
+import type {
+  ComparisonOperator,
+  Filter,
+  FilterTemplate,
+  ListOperator,
+  LogicalOperator,
+  Operand,
+  OperandList,
+  Placeholder,
+  PredicateTemplate,
+} from "./filter.ts";
+import { readExists, readMod, readSize, readTypes } from "./operator-arguments.ts";
+import { pathFault, quote } from "./paths.ts";
+import { isPlainObject, isWrapperKey, LiteralRefused, readLiteral } from "./read-literal.ts";
+import { compileRegex, type RegexDialect, RegexRefused } from "./regex.ts";
+
 export interface FilterOptions {
-  readonly regex: "prefix" | "subset";
+  /** Clients may use prefixes only, rules a wider subset. */
+  readonly regex: RegexDialect;
+  /** How many of `$and $or $nor $not $elemMatch` may lie in one another; 5. */
   readonly maxDepth?: number;
+  /** Operators on paths; 50. */
   readonly maxPredicates?: number;
+  /** Scalars in operands; 1,000. */
   readonly maxValues?: number;
+  /** Turns a written key into the path it means; it may throw. */
   readonly path?: (key: string) => string;
 }
+
 export interface TemplateOptions extends FilterOptions {
+  /** Tells the strings that a claim will replace from those that mean themselves; it may throw. */
   readonly placeholder: (text: string) => Placeholder | undefined;
 }
-/** @throws {TidewireError} `bad-filter` */
-export declare function parseFilter(input: unknown, options: FilterOptions): Filter;
-/** @throws {TidewireError} `bad-filter` */
-export declare function parseFilterTemplate(input: unknown, options: TemplateOptions): FilterTemplate;
+
+/** A filter without placeholders.
+ * @throws {TidewireError} `bad-filter`; `details` has `at` (the place), and `path` and `operator` where there is one.
+ */
+export function parseFilter(input: unknown, options: FilterOptions): Filter {
+  // Without a `placeholder` function the parser makes none, so the template is a filter.
+  return new FilterParser(options, undefined).parse(input) as Filter;
+}
+
+/** As `parseFilter`; a string for which `placeholder` returns something becomes that.
+ * @throws {TidewireError} `bad-filter`
+ */
+export function parseFilterTemplate(input: unknown, options: TemplateOptions): FilterTemplate {
+  return new FilterParser(options, options.placeholder).parse(input);
+}
+
+/** Where the parser is: for errors, and how many levels lie around it. */
+interface Place {
+  readonly at: string;
+  readonly depth: number;
+  readonly path?: string;
+  readonly operator?: string;
+}
+
+const LOGICAL: ReadonlySet<string> = new Set<LogicalOperator>(["$and", "$or", "$nor"]);
+const COMPARISONS: ReadonlySet<string> = new Set<ComparisonOperator>([
+  "$eq",
+  "$ne",
+  "$gt",
+  "$gte",
+  "$lt",
+  "$lte",
+]);
+const LISTS: ReadonlySet<string> = new Set<ListOperator>(["$in", "$nin", "$all"]);
+
+// Guards, because a set of strings does not narrow one.
+const isLogical = (key: string): key is LogicalOperator => LOGICAL.has(key);
+const isComparison = (key: string): key is ComparisonOperator => COMPARISONS.has(key);
+const isList = (key: string): key is ListOperator => LISTS.has(key);
+
+type Entries = Readonly<Record<string, unknown>>;
+
+class FilterParser {
+  readonly #options: FilterOptions;
+  readonly #placeholder: ((text: string) => Placeholder | undefined) | undefined;
+  readonly #maxDepth: number;
+  #predicatesLeft: number;
+  #valuesLeft: number;
+
+  constructor(options: FilterOptions, placeholder: ((text: string) => Placeholder | undefined) | undefined) {
+    this.#options = options;
+    this.#placeholder = placeholder;
+    this.#maxDepth = options.maxDepth ?? 5;
+    this.#predicatesLeft = options.maxPredicates ?? 50;
+    this.#valuesLeft = options.maxValues ?? 1_000;
+  }
+
+  parse(input: unknown): FilterTemplate {
+    return this.#filter(input, { at: "", depth: 0 });
+  }
+
+  #filter(input: unknown, place: Place): FilterTemplate {
+    if (!isPlainObject(input)) throw refusal("a filter must be an object", place);
+    const keys = Object.keys(input);
+    // An empty branch costs a step of every evaluation too.
+    if (keys.length === 0 && place.depth > 0) this.#countPredicate(place);
+    const filters = keys.flatMap((key) => this.#entry(key, input[key], place));
+    const [only] = filters;
+    return filters.length === 1 && only !== undefined ? only : { op: "$and", filters, implicit: true };
+  }
+
+  #entry(key: string, value: unknown, place: Place): readonly FilterTemplate[] {
+    if (isLogical(key)) return [this.#logical(key, value, inside(place, key, { operator: key }))];
+    if (key.startsWith("$")) {
+      throw refusal(`${quote(key)} is not supported at the top of a filter`, { ...place, operator: key });
+    }
+    const path = this.#options.path?.(key) ?? key;
+    const here = inside(place, key, { path });
+    const fault = pathFault(path);
+    if (fault !== undefined) throw refusal(`the path ${quote(key)} ${fault}`, here);
+    return this.#onPath(value, here).map((predicate) => ({ op: "path", path, predicate }));
+  }
+
+  #logical(op: LogicalOperator, value: unknown, place: Place): FilterTemplate {
+    const deeper = this.#descend(place);
+    if (!Array.isArray(value) || value.length === 0)
+      throw refusal(`${op} needs an array that is not empty`, place);
+    return { op, filters: value.map((branch, i) => this.#filter(branch, inside(deeper, String(i), {}))) };
+  }
+
+  /** The value of a path: operators, a regular expression, or what the field must equal. */
+  #onPath(value: unknown, place: Place): readonly PredicateTemplate[] {
+    if (isPlainObject(value)) {
+      const first = Object.keys(value)[0] ?? "";
+      if (first === "$regularExpression") return [this.#regex(value, "", place)];
+      if (first.startsWith("$") && !isWrapperKey(first)) return this.#operators(value, place);
+    }
+    this.#countPredicate(place);
+    return [{ op: "$eq", value: this.#operand(value, place) }];
+  }
+
+  #operators(operators: Entries, place: Place): readonly PredicateTemplate[] {
+    return Object.keys(operators).flatMap((key) => {
+      const here = inside(place, key, { operator: key });
+      if (key === "$regex") return [this.#regex(operators[key], operators["$options"] ?? "", here)];
+      if (key !== "$options") return this.#operator(key, operators[key], here);
+      if (!Object.hasOwn(operators, "$regex")) throw refusal("$options needs a $regex", here);
+      return [];
+    });
+  }
+
+  #operator(key: string, value: unknown, place: Place): readonly PredicateTemplate[] {
+    if (key === "$not") return [this.#not(value, place)];
+    if (key === "$elemMatch") return [this.#elemMatch(value, place)];
+    if (key === "$all" && isElemMatch(Array.isArray(value) ? value[0] : undefined)) {
+      return this.#allElemMatch(value, place);
+    }
+    this.#countPredicate(place);
+    if (isComparison(key)) return [{ op: key, value: this.#operand(value, place) }];
+    if (isList(key)) return [{ op: key, values: this.#operands(value, place) }];
+    return [this.#argument(key, value, place)];
+  }
+
+  /** The operators that take arguments rather than values of the document. */
+  #argument(key: string, value: unknown, place: Place): PredicateTemplate {
+    const read = (argument: unknown) => this.#literal(argument, place);
+    try {
+      if (key === "$exists") return { op: key, exists: readExists(read(value)) };
+      if (key === "$size") return { op: key, size: readSize(read(value)) };
+      if (key === "$type") return { op: key, types: readTypes(list(value).map(read)) };
+      if (key === "$mod") return { op: key, ...readMod(list(value).map(read)) };
+    } catch (cause) {
+      throw cause instanceof LiteralRefused ? refusal(`${key} ${cause.message}`, place, cause) : cause;
+    }
+    throw refusal(`the operator ${quote(key)} is not supported`, place);
+  }
+
+  #not(value: unknown, place: Place): PredicateTemplate {
+    const deeper = this.#descend(place);
+    const first = isPlainObject(value) ? Object.keys(value)[0] : undefined;
+    if (first === "$regularExpression") return { op: "$not", predicates: [this.#regex(value, "", deeper)] };
+    if (!isPlainObject(value) || !first?.startsWith("$") || isWrapperKey(first)) {
+      throw refusal("$not needs an object of operators", place);
+    }
+    return { op: "$not", predicates: this.#operators(value, deeper) };
+  }
+
+  #elemMatch(value: unknown, place: Place): PredicateTemplate {
+    const deeper = this.#descend(place);
+    const first = isPlainObject(value) ? (Object.keys(value)[0] ?? "") : "";
+    if (!isPlainObject(value) || isWrapperKey(first)) throw refusal("$elemMatch needs an object", place);
+    if (first.startsWith("$") && !isLogical(first)) {
+      return { op: "$elemMatchValue", predicates: this.#operators(value, deeper) };
+    }
+    return { op: "$elemMatch", filter: this.#filter(value, deeper) };
+  }
+
+  /** Of one `$elemMatch` after the other all must hold, which is what the predicates of a path mean anyway. */
+  #allElemMatch(value: unknown, place: Place): readonly PredicateTemplate[] {
+    return list(value).map((element, i) => {
+      if (!isElemMatch(element)) throw refusal("$all takes either values or only $elemMatch", place);
+      return this.#elemMatch(element["$elemMatch"], inside(place, `${i}.$elemMatch`, {}));
+    });
+  }
+
+  #regex(value: unknown, options: unknown, place: Place): PredicateTemplate {
+    this.#countPredicate(place);
+    this.#countValue(place);
+    const wrapped = isPlainObject(value) ? value["$regularExpression"] : undefined;
+    const written = isPlainObject(wrapped) ? wrapped : { pattern: value, options };
+    const { pattern, options: flags } = written;
+    const keys =
+      Object.keys(written).length + (wrapped === undefined ? 0 : Object.keys(value ?? {}).length - 1);
+    if (
+      typeof pattern !== "string" ||
+      typeof flags !== "string" ||
+      keys !== 2 ||
+      (wrapped && options !== "")
+    ) {
+      throw refusal(
+        "a regular expression needs a pattern and options, both strings, and nothing else",
+        place,
+      );
+    }
+    if (this.#placeholder?.(pattern) !== undefined) {
+      throw refusal("a regular expression can not be made of a claim", place);
+    }
+    try {
+      compileRegex(pattern, flags, this.#options.regex);
+    } catch (cause) {
+      if (!(cause instanceof RegexRefused)) throw cause;
+      throw refusal(`the regular expression ${cause.message}`, place, cause);
+    }
+    return { op: "$regex", pattern, options: flags };
+  }
+
+  #operands(value: unknown, place: Place): OperandList {
+    const placeholder = typeof value === "string" ? this.#placeholder?.(value) : undefined;
+    if (placeholder !== undefined) {
+      this.#countValue(place);
+      return placeholder;
+    }
+    if (!Array.isArray(value)) throw refusal(`${place.operator} needs an array`, place);
+    return value.map((element, i) => this.#operand(element, inside(place, String(i), {})));
+  }
+
+  #operand(value: unknown, place: Place): Operand {
+    const placeholder = typeof value === "string" ? this.#placeholder?.(value) : undefined;
+    if (placeholder === undefined) return this.#literal(value, place);
+    this.#countValue(place);
+    return placeholder;
+  }
+
+  #literal(value: unknown, place: Place): BsonValue {
+    const hooks = {
+      onValue: () => this.#countValue(place),
+      onString: (text: string) => {
+        if (this.#placeholder?.(text) === undefined) return;
+        throw new LiteralRefused("holds a claim: a claim stands for a whole value, not for a part of one");
+      },
+    };
+    try {
+      return fromJs(readLiteral(value, hooks));
+    } catch (cause) {
+      throw cause instanceof LiteralRefused ? refusal(`the value ${cause.message}`, place, cause) : cause;
+    }
+  }
+
+  #descend(place: Place): Place {
+    if (place.depth >= this.#maxDepth) {
+      throw refusal(`the filter is deeper than ${this.#maxDepth} levels`, place);
+    }
+    return { ...place, depth: place.depth + 1 };
+  }
+
+  #countPredicate(place: Place): void {
+    if (--this.#predicatesLeft < 0) throw refusal("the filter has too many predicates", place);
+  }
+
+  #countValue(place: Place): void {
+    if (--this.#valuesLeft < 0) throw refusal("the filter has too many values", place);
+  }
+}
+
+function inside(place: Place, step: string, more: Partial<Place>): Place {
+  const short = step.length > 80 ? `${step.slice(0, 80)}…` : step;
+  return { ...place, ...more, at: place.at === "" ? short : `${place.at}.${short}` };
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [value];
+}
+
+function isElemMatch(value: unknown): value is Entries {
+  return isPlainObject(value) && Object.keys(value).length === 1 && Object.hasOwn(value, "$elemMatch");
+}
+
+function refusal(message: string, place: Place, cause?: unknown): TidewireError {
+  const where = place.at === "" ? "" : ` (at ${place.at})`;
+  const { depth: _, ...details } = place;
+  return new TidewireError("bad-filter", `${message}${where}`, details, { cause });
+}

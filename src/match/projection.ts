@@ -12,4 +12,8 @@ export declare function excludeProjection(paths: readonly string[]): Projection;
 export declare function intersectProjections(a: Projection, b: Projection): Projection;
 export declare function canonicalProjection(projection: Projection): string;
 export declare function isHiddenPath(projection: Projection, path: string): boolean;
-export declare function projectedEqual(projection: Projection, before: Uint8Array, after: Uint8Array): boolean;
+export declare function projectedEqual(
+  projection: Projection,
+  before: Uint8Array,
+  after: Uint8Array,
+): boolean;

@@ -1,0 +1,128 @@
+/**
+ * How the server finds the values of a dotted path (`src/mongo/db/matcher/path.cpp`), on raw BSON. Found values are
+ * handed on as type, buffer and offset, so that walking allocates nothing.
+ */
+import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
+import { isIndex } from "./paths.ts";
+
+/** Asked about each value found; `true` ends the walk. A missing field has the type `BSON_TYPE.missing`. */
+export type ValueTest = (type: number, bytes: Uint8Array, at: number) => boolean;
+
+/** Asks about the values of one path, in the document or array that starts at `at`, until one holds. */
+export type PathWalk = (bytes: Uint8Array, at: number, test: ValueTest) => boolean;
+
+interface PathPart {
+  readonly name: Uint8Array;
+  readonly isIndex: boolean;
+}
+
+/** @param expandsLeaf Whether an array at the end of the path stands for its elements too, as for most operators. */
+export function compilePath(path: string, expandsLeaf: boolean): PathWalk {
+  const parts = path.split(".").map((part) => ({ name: Buffer.from(part, "utf8"), isIndex: isIndex(part) }));
+  return (bytes, at, test) => walkObject(parts, 0, bytes, at, expandsLeaf, test);
+}
+
+/** Through objects straight on. A field that is absent is missing once for each object walked. */
+function walkObject(
+  parts: readonly PathPart[],
+  from: number,
+  bytes: Uint8Array,
+  at: number,
+  expandsLeaf: boolean,
+  test: ValueTest,
+): boolean {
+  let start = at;
+  for (let i = from; ; i++) {
+    const part = parts[i];
+    if (part === undefined) return false;
+    const found = findField(bytes, start, part.name);
+    if (found < 0) return test(BSON_TYPE.missing, bytes, 0);
+    const type = byteAt(bytes, found);
+    const value = found + part.name.length + 2;
+    if (i === parts.length - 1) return testLeaf(type, bytes, value, expandsLeaf, test);
+    if (type === BSON_TYPE.array) return walkArray(parts, i + 1, bytes, value, expandsLeaf, test);
+    if (type !== BSON_TYPE.object) return test(BSON_TYPE.missing, bytes, 0);
+    start = value;
+  }
+}
+
+/**
+ * Into every element that is an object; and, if the next part is an index, past it into that element, whatever
+ * it is. So arrays inside arrays are entered by index only, and scalars or absent indexes are not even missing.
+ */
+function walkArray(
+  parts: readonly PathPart[],
+  i: number,
+  bytes: Uint8Array,
+  at: number,
+  expandsLeaf: boolean,
+  test: ValueTest,
+): boolean {
+  const part = parts[i];
+  if (part === undefined) return false;
+  const isLast = i === parts.length - 1;
+  let offset = at + 4;
+  for (let type = byteAt(bytes, offset); type !== 0; type = byteAt(bytes, offset)) {
+    const value = afterCString(bytes, offset + 1);
+    if (type === BSON_TYPE.object && walkObject(parts, i, bytes, value, expandsLeaf, test)) return true;
+    if (part.isIndex && isNamed(bytes, offset + 1, part.name)) {
+      // An array that a path names by index at its end is taken as it is.
+      if (
+        isLast ? test(type, bytes, value) : walkNested(parts, i + 1, type, bytes, value, expandsLeaf, test)
+      ) {
+        return true;
+      }
+    }
+    offset = valueEnd(type, bytes, value);
+  }
+  return false;
+}
+
+function walkNested(
+  parts: readonly PathPart[],
+  i: number,
+  type: number,
+  bytes: Uint8Array,
+  at: number,
+  expandsLeaf: boolean,
+  test: ValueTest,
+): boolean {
+  if (type === BSON_TYPE.object) return walkObject(parts, i, bytes, at, expandsLeaf, test);
+  return type === BSON_TYPE.array && walkArray(parts, i, bytes, at, expandsLeaf, test);
+}
+
+function testLeaf(
+  type: number,
+  bytes: Uint8Array,
+  at: number,
+  expandsLeaf: boolean,
+  test: ValueTest,
+): boolean {
+  return (expandsLeaf && type === BSON_TYPE.array && someElement(bytes, at, test)) || test(type, bytes, at);
+}
+
+/** Whether the test holds for some element of the document or array at `at`. */
+export function someElement(bytes: Uint8Array, at: number, test: ValueTest): boolean {
+  let offset = at + 4;
+  for (let type = byteAt(bytes, offset); type !== 0; type = byteAt(bytes, offset)) {
+    const value = afterCString(bytes, offset + 1);
+    if (test(type, bytes, value)) return true;
+    offset = valueEnd(type, bytes, value);
+  }
+  return false;
+}
+
+/** Where the element of this name begins (its type byte), or -1. */
+export function findField(bytes: Uint8Array, at: number, name: Uint8Array): number {
+  let offset = at + 4;
+  for (let type = byteAt(bytes, offset); type !== 0; type = byteAt(bytes, offset)) {
+    if (isNamed(bytes, offset + 1, name)) return offset;
+    offset = valueEnd(type, bytes, afterCString(bytes, offset + 1));
+  }
+  return -1;
+}
+
+function isNamed(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
+  for (let i = 0; i < name.length; i++) if (bytes[at + i] !== name[i]) return false;
+  return bytes[at + name.length] === 0;
+}

@@ -1,0 +1,30 @@
+/** Dotted paths as filters, sorts and projections name fields. */
+
+/** The server takes 255; documents nest at most 180 deep anyway. */
+const MAX_PARTS = 100;
+
+/** A lone surrogate: such text has no UTF-8, so the server would see another one. */
+export function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
+/** Whether a part of a path may be an index of an array, as the server reads it. */
+export function isIndex(part: string): boolean {
+  return /^(?:0|[1-9][0-9]*)$/.test(part);
+}
+
+/** Why a path can not be used, or `undefined` if it can. */
+export function pathFault(path: string): string | undefined {
+  if (path.includes("\0")) return "holds a NUL character";
+  if (!isWellFormed(path)) return "is not well-formed Unicode";
+  const parts = path.split(".");
+  if (parts.length > MAX_PARTS) return `has more than ${MAX_PARTS} parts`;
+  if (parts.includes("")) return "is empty or has an empty part";
+  const operator = parts.find((part) => part.startsWith("$"));
+  return operator === undefined ? undefined : "has a part that starts with $";
+}
+
+/** Names from outside are cut short before they go into an error's text. */
+export function quote(name: string): string {
+  return name.length > 80 ? `"${name.slice(0, 80)}…"` : `"${name}"`;
+}
