@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Db, type Document, MongoClient, type MongoClientOptions } from "mongodb";
 import { pino } from "pino";
@@ -223,7 +223,7 @@ export class ReplicaSet {
 
   async stop(): Promise<void> {
     await Promise.all(this.members.map((member) => member.dispose()));
-    if (this.#keyFile !== undefined) await rm(this.#keyFile, { force: true });
+    if (this.#keyFile !== undefined) await rm(dirname(this.#keyFile), { recursive: true, force: true });
   }
 
   #login(): MongoClientOptions {
