@@ -18,6 +18,8 @@ export interface Sink {
   room(size: number): Promise<boolean>;
   /** What the client holds for the live query is void. */
   reset(query: number, reason: "history-lost" | "lagged"): void;
+  /** From now on everything is written as it comes. @param afterCatchUp Missed changes were sent before. */
+  becameLive(afterCatchUp: boolean): void;
   /** The delivery has ended by itself: the subscription can not be kept up. */
   failed(query: number, error: unknown): void;
 }
@@ -75,6 +77,8 @@ export class Delivery implements Follower {
   /** Grows when whatever is going on has become pointless. */
   #generation = 0;
   #slow = false;
+  /** Missed changes are being made up for, not a snapshot sent. */
+  #missed = false;
   #live = false;
   #closed = false;
   #running = false;
@@ -107,6 +111,13 @@ export class Delivery implements Follower {
     return resumed ?? this.#openFresh("reset", "history-lost");
   }
 
+  /** As `open`, for a subscription that stands already: at once, what may fail comes after and is tried again. */
+  openAnew(reason: StartReason): Started {
+    this.#after = this.#feed.headSeq;
+    this.#step = this.#wantsSnapshot ? { do: "snapshot", reading: null } : { do: "catch-up" };
+    return { start: "reset", reason, cursor: this.#feed.headCursor };
+  }
+
   /** Begins to write; call it once what `open` told has been written. */
   run(): void {
     if (this.#running || this.#closed || this.#live) return;
@@ -131,6 +142,7 @@ export class Delivery implements Follower {
     // The consumer is slow: nothing more is kept for it, it goes on from here when it has drained.
     this.#feed.noteLagged();
     this.#slow = true;
+    this.#missed = true;
     this.#leaveLive();
     this.run();
   }
@@ -145,7 +157,9 @@ export class Delivery implements Follower {
     const started: Started = { start: "resumed", reason: undefined, cursor: this.#feed.encode(position) };
     const located = await this.#feed.locate(position);
     if (located === "ahead") return "future";
+    this.#missed = true;
     if (located !== "too-old") {
+      this.#feed.noteCatchUp();
       this.#after = located.seq;
       return started;
     }
@@ -349,7 +363,8 @@ export class Delivery implements Follower {
     this.#slow = false;
     this.#live = true;
     this.liveQuery.followers.add(this);
-    this.#feed.noteLive();
+    this.#sink.becameLive(this.#missed);
+    this.#missed = false;
   }
 
   #leaveLive(): void {

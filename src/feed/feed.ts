@@ -246,7 +246,7 @@ export class Feed implements CommitSink {
     this.#metrics.lagged.inc();
   }
 
-  noteLive(): void {
+  noteCatchUp(): void {
     this.#metrics.catchUps.inc({ from: "history" });
   }
 

@@ -1,0 +1,142 @@
+import { BlockList, isIPv6 } from "node:net";
+import type { IncomingMessage } from "node:http";
+import type { GatewayLimits, ServerOptions } from "./options.ts";
+import { RateLimit } from "./rate-limit.ts";
+
+/** Counts by a key, which is forgotten at zero. */
+class Counts {
+  readonly #counts = new Map<string, number>();
+
+  of(key: string): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
+  add(key: string, by: 1 | -1): void {
+    const count = this.of(key) + by;
+    if (count <= 0) this.#counts.delete(key);
+    else this.#counts.set(key, count);
+  }
+}
+
+/** So many buckets, and those that are full again are forgotten. */
+const BUCKETS_MAX = 10_000;
+
+/**
+ * Who may connect, before anything is spent on them: rates and counts of the whole node, of an address, and,
+ * once it is known, of a user.
+ */
+export class Admission {
+  readonly #limits: GatewayLimits;
+  readonly #trusted: BlockList;
+  readonly #rate: RateLimit;
+  readonly #rateByAddress = new Map<string, RateLimit>();
+  readonly #byAddress = new Counts();
+  readonly #byUser = new Counts();
+  readonly #connectionsMax: number;
+  #connections = 0;
+
+  constructor(limits: GatewayLimits, server: ServerOptions, connectionsMax: number, nowMs: number) {
+    this.#limits = limits;
+    this.#connectionsMax = limits.connections ?? connectionsMax;
+    this.#rate = new RateLimit(limits.connectRate, Math.max(1, limits.connectRate), nowMs);
+    this.#trusted = blockListOf(server.trustedProxies);
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** The client's address; what a proxy says of it counts only from a trusted one. */
+  addressOf(request: IncomingMessage): string {
+    const hops = String(request.headers["x-forwarded-for"] ?? "")
+      .split(",")
+      .map((hop) => hop.trim())
+      .filter((hop) => hop !== "");
+    let address = normalize(request.socket.remoteAddress ?? "");
+    // From the right: each trusted proxy vouches for the one before it, and nobody for the rest.
+    while (this.#isTrusted(address)) {
+      const hop = hops.pop();
+      if (hop === undefined) break;
+      address = normalize(hop);
+    }
+    return address;
+  }
+
+  /** Milliseconds that a new connection has to wait for; 0 if it may come in. */
+  waitMs(address: string, nowMs: number): number {
+    const bucket = this.#bucketOf(address, nowMs);
+    if (!bucket.take(1, nowMs)) return Math.max(1, bucket.waitMs(1));
+    return this.#rate.take(1, nowMs) ? 0 : Math.max(1, this.#rate.waitMs(1));
+  }
+
+  /** Whether the connections counted by now are more than the node bears. */
+  isOverFull(): boolean {
+    return this.#connections > this.#connectionsMax;
+  }
+
+  addressIsOverFull(address: string): boolean {
+    return this.#byAddress.of(address) > this.#limits.connectionsPerAddress;
+  }
+
+  userIsFull(sub: string): boolean {
+    return this.#byUser.of(sub) >= this.#limits.connectionsPerUser;
+  }
+
+  connected(address: string): void {
+    this.#connections++;
+    this.#byAddress.add(address, 1);
+  }
+
+  disconnected(address: string): void {
+    this.#connections--;
+    this.#byAddress.add(address, -1);
+  }
+
+  userConnected(sub: string): void {
+    this.#byUser.add(sub, 1);
+  }
+
+  userDisconnected(sub: string): void {
+    this.#byUser.add(sub, -1);
+  }
+
+  #isTrusted(address: string): boolean {
+    if (address === "") return false;
+    return this.#trusted.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+  }
+
+  #bucketOf(address: string, nowMs: number): RateLimit {
+    const known = this.#rateByAddress.get(address);
+    if (known !== undefined) return known;
+    if (this.#rateByAddress.size >= BUCKETS_MAX) this.#forgetFullBuckets(nowMs);
+    const { connectRatePerAddress, connectBurstPerAddress } = this.#limits;
+    const bucket = new RateLimit(connectRatePerAddress, connectBurstPerAddress, nowMs);
+    this.#rateByAddress.set(address, bucket);
+    return bucket;
+  }
+
+  /** Bounded even against ever new addresses: where none is full again, the oldest go. */
+  #forgetFullBuckets(nowMs: number): void {
+    for (const [address, bucket] of this.#rateByAddress) {
+      if (bucket.isFull(nowMs)) this.#rateByAddress.delete(address);
+    }
+    for (const address of this.#rateByAddress.keys()) {
+      if (this.#rateByAddress.size < BUCKETS_MAX) break;
+      this.#rateByAddress.delete(address);
+    }
+  }
+}
+
+/** IPv4 in its IPv6 dress is IPv4. */
+const normalize = (address: string) => address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
+
+function blockListOf(blocks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const block of blocks) {
+    const [address = "", bits] = block.split("/");
+    const family = isIPv6(address) ? "ipv6" : "ipv4";
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}

@@ -1,0 +1,82 @@
+import type { Chunk } from "../feed/chunk.ts";
+import type { Delivery, Sink } from "../feed/delivery.ts";
+import type { ValueMode } from "../protocol/messages.ts";
+import type { EffectiveQuery } from "../rules/authorize.ts";
+import type { Connection } from "./connection.ts";
+
+/**
+ * One live query on one connection, shared by all its subscriptions that come to it: it stays until the last
+ * of them is gone.
+ */
+export class Attachment implements Sink {
+  readonly connection: Connection;
+  readonly query: EffectiveQuery;
+  readonly wantsSnapshot: boolean;
+  readonly ids = new Set<string>();
+  /** Cursor of the start: nothing before it was sent. */
+  startCursor = "";
+  /** Settles when the start is decided; rejects where the subscription can not be made. */
+  opened: Promise<void> = Promise.resolve();
+  readonly #delivery: Delivery;
+  #detached = false;
+
+  constructor(connection: Connection, query: EffectiveQuery, wantsSnapshot: boolean) {
+    this.connection = connection;
+    this.query = query;
+    this.wantsSnapshot = wantsSnapshot;
+    this.#delivery = connection.context.feed.subscribe(query, this, wantsSnapshot);
+  }
+
+  get delivery(): Delivery {
+    return this.#delivery;
+  }
+
+  /** The number of the live query on the wire. */
+  get number(): number {
+    return this.#delivery.liveQuery.number;
+  }
+
+  get isDetached(): boolean {
+    return this.#detached;
+  }
+
+  get mode(): ValueMode {
+    return this.connection.values;
+  }
+
+  /** From here on nothing more is written for this live query. */
+  detach(): void {
+    if (this.#detached) return;
+    this.#detached = true;
+    this.connection.context.feed.unsubscribe(this.#delivery);
+  }
+
+  write(chunk: Chunk): boolean {
+    return this.connection.outbox.write(chunk);
+  }
+
+  room(size: number): Promise<boolean> {
+    return this.connection.outbox.room(size);
+  }
+
+  reset(query: number, reason: "history-lost" | "lagged"): void {
+    const { context } = this.connection;
+    this.startCursor = context.feed.headCursor;
+    context.metrics.resets.inc({ reason });
+    this.connection.send({ type: "reset", query, ticket: this.ticket(), reason });
+  }
+
+  failed(_query: number, error: unknown): void {
+    this.connection.attachmentFailed(this, error);
+  }
+
+  becameLive(afterCatchUp: boolean): void {
+    if (afterCatchUp) this.connection.sendWatermark();
+  }
+
+  /** A ticket for what this connection sees of the live query from `startCursor` on. */
+  ticket(): string {
+    const { context, identity } = this.connection;
+    return context.sealer.seal({ key: this.query.key, since: this.startCursor, sub: identity?.sub ?? null });
+  }
+}

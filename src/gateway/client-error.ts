@@ -1,0 +1,41 @@
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { CloseCode } from "../protocol/close-codes.ts";
+import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import type { ErrorMessage } from "../protocol/messages.ts";
+
+/** An error after which the connection is closed, with the code that tells the client what to do. */
+export class ClientError extends TidewireError {
+  readonly closeCode: CloseCode | undefined;
+
+  constructor(code: ErrorCode, message: string, closeCode?: CloseCode, extras: ConstructorParameters<typeof TidewireError>[3] = {}) {
+    super(code, message, {}, extras);
+    this.closeCode = closeCode;
+  }
+}
+
+/** The error as a client is told it. What is not meant for clients is logged under a reference, and told as `internal`. */
+export function toErrorMessage(error: unknown, log: Logger): ErrorMessage {
+  if (error instanceof TidewireError) {
+    const { id, ...details } = error.details;
+    if (error.cause !== undefined) log.debug({ err: error.cause, code: error.code }, "a request failed");
+    return {
+      type: "error",
+      code: error.code,
+      message: error.message,
+      retry: error.retry,
+      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+      ...(typeof id === "string" ? { id } : {}),
+      ...(Object.keys(details).length === 0 ? {} : { details }),
+    };
+  }
+  const ref = randomBytes(6).toString("hex");
+  log.error({ err: error, ref }, "a bug");
+  return {
+    type: "error",
+    code: "internal",
+    message: "something went wrong in the service; it has been logged under this reference",
+    retry: "later",
+    details: { ref },
+  };
+}

@@ -1,0 +1,378 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Identity } from "../auth/verify-token.ts";
+import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import type { ClientMessage, ServerMessage, UnsubscribedReason, ValueMode } from "../protocol/messages.ts";
+import { authorize, type QueryRequest } from "../rules/authorize.ts";
+import type { Attachment } from "./attachment.ts";
+import { ClientError, toErrorMessage } from "./client-error.ts";
+import type { GatewayContext } from "./context.ts";
+import { handleFence } from "./handlers/fence.ts";
+import { handleHello } from "./handlers/hello.ts";
+import { handleRefresh } from "./handlers/refresh.ts";
+import { handleSubscribe, reattach } from "./handlers/subscribe.ts";
+import { handleUnsubscribe } from "./handlers/unsubscribe.ts";
+import { Outbox } from "./outbox.ts";
+import { MalformedMessageError, parseClientMessage } from "./parse-message.ts";
+import { RateLimit } from "./rate-limit.ts";
+import type { Transport } from "./transport.ts";
+
+/** One `id` of the client. */
+export interface Subscription {
+  readonly id: string;
+  readonly request: QueryRequest;
+  attachment: Attachment;
+}
+
+const CAUGHT_UP_POLL_MS = 20;
+
+/** So many refused requests in a row, and the client is taken for one that will not stop. */
+const REFUSALS_MAX = 100;
+
+/** Tells the gateway about a connection's life. */
+export interface ConnectionEvents {
+  /** The client has proved who it is; may refuse it. @throws {ClientError} */
+  onIdentified(connection: Connection): void;
+  onClosed(connection: Connection): void;
+}
+
+/**
+ * One client, whatever the transport: who it is, what it follows, and what waits to be read by it. All messages
+ * of the protocol come in through `receive`, and nothing is written for it but through its outbox.
+ */
+export class Connection {
+  readonly id = randomBytes(9).toString("base64url");
+  readonly context: GatewayContext;
+  readonly transport: Transport;
+  readonly outbox: Outbox;
+  readonly log: Logger;
+  readonly openedAtMs: number;
+  /** The client's address, for limits and the log. */
+  readonly address: string;
+  readonly subscriptions = new Map<string, Subscription>();
+  readonly attachments = new Map<string, Attachment>();
+  values: ValueMode = "json";
+  identity: Identity | null = null;
+  /** When the token runs out, tolerance included, in epoch milliseconds. */
+  deadlineMs = Number.POSITIVE_INFINITY;
+  fences = 0;
+  readonly #events: ConnectionEvents;
+  readonly #requests: RateLimit;
+  #state: "new" | "authenticating" | "open" | "closed" = "new";
+  #headerAuthenticated = false;
+  #refusals = 0;
+  #pingAtMs: number;
+  /** Without a sign of life until then the client is taken for gone. */
+  #answerByMs = Number.POSITIVE_INFINITY;
+  #noticed = false;
+  #chain: Promise<void> = Promise.resolve();
+
+  constructor(context: GatewayContext, transport: Transport, address: string, events: ConnectionEvents, nowMs: number) {
+    const { limits, server } = context;
+    this.context = context;
+    this.transport = transport;
+    this.address = address;
+    this.#events = events;
+    this.outbox = new Outbox(transport, limits.outboxBytes);
+    this.log = context.log.child({ connection: this.id });
+    this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
+    this.openedAtMs = nowMs;
+    // The first at a random part of the interval, so that connections made together are not pinged together.
+    this.#pingAtMs = nowMs + Math.random() * server.heartbeatMs;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  get isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  /** A welcomed client may still say how it wants its values, until it subscribes. */
+  get mayStillHello(): boolean {
+    return this.#headerAuthenticated && this.subscriptions.size === 0;
+  }
+
+  /** The request that made the connection brought the token, so that `hello` is optional. */
+  authenticateByHeader(token: string): void {
+    this.#headerAuthenticated = true;
+    this.#chain = this.#run(() => handleHello(this, { type: "hello", token }));
+  }
+
+  /** Takes one message. They are handled in order up to `welcome`; from then on a slow one holds up no other. */
+  receive(text: string, nowMs: number): void {
+    this.heard();
+    if (this.#state === "closed") return;
+    if (this.#state === "open") void this.#run(() => this.#handle(text, nowMs));
+    else this.#chain = this.#chain.then(() => this.#run(() => this.#handle(text, nowMs)));
+  }
+
+  /** Any sign of life. */
+  heard(): void {
+    this.#answerByMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Begins the check of a token. @throws {ClientError} when it is not the time for one. */
+  beginAuthentication(): void {
+    if (this.#state !== "new") throw new ClientError("bad-request", "hello comes once, before anything else");
+    this.#state = "authenticating";
+  }
+
+  /** The client is who it says; from now on it may ask. @throws {ClientError} over a limit of the node. */
+  welcome(identity: Identity | null): void {
+    this.identity = identity;
+    this.#setDeadline(identity);
+    this.#events.onIdentified(this);
+    this.#state = "open";
+  }
+
+  /** Takes the claims of a newer token; subscriptions are authorized again under them. */
+  replaceIdentity(identity: Identity): void {
+    this.identity = identity;
+    this.#noticed = false;
+    this.#setDeadline(identity);
+  }
+
+  send(message: ServerMessage): void {
+    if (this.#state === "closed") return;
+    this.outbox.send(JSON.stringify(message));
+  }
+
+  sendError(error: unknown, id?: string): void {
+    const message = toErrorMessage(error, this.log);
+    this.context.metrics.errorsSent.inc({ code: message.code });
+    this.send(id === undefined ? message : { ...message, id });
+  }
+
+  /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
+  sendWatermark(): void {
+    for (const attachment of this.attachments.values()) if (!attachment.delivery.isLive) return;
+    if (this.context.feed.isReady) this.send({ type: "watermark", cursor: this.context.feed.headCursor });
+  }
+
+  /**
+   * Settles when no live query of this connection has anything to make up for.
+   * @throws {TidewireError} `unavailable` at `deadlineMs`.
+   */
+  async caughtUp(deadlineMs: number): Promise<void> {
+    while ([...this.attachments.values()].some((attachment) => !attachment.delivery.isLive)) {
+      if (this.#state === "closed") return;
+      if (Date.now() >= deadlineMs) {
+        throw new TidewireError("unavailable", "this connection has not caught up in time: try again later");
+      }
+      await sleep(CAUGHT_UP_POLL_MS);
+    }
+  }
+
+  /** Ends a subscription; the live query goes with the last one. */
+  endSubscription(subscription: Subscription, reason: UnsubscribedReason): void {
+    this.subscriptions.delete(subscription.id);
+    this.release(subscription.attachment, subscription.id);
+    this.context.metrics.subscriptions.dec();
+    this.send({ type: "unsubscribed", id: subscription.id, reason });
+  }
+
+  /** Takes one id off an attachment. */
+  release(attachment: Attachment, id: string): void {
+    attachment.ids.delete(id);
+    if (attachment.ids.size > 0) return;
+    attachment.detach();
+    if (this.attachments.get(attachment.query.key) === attachment) this.attachments.delete(attachment.query.key);
+  }
+
+  /** A live query that can not be kept up, for a reason of its own: its subscriptions end. */
+  attachmentFailed(attachment: Attachment, error: unknown): void {
+    for (const id of [...attachment.ids]) {
+      const subscription = this.subscriptions.get(id);
+      if (subscription === undefined) continue;
+      this.sendError(error, id);
+      this.endSubscription(subscription, "config");
+    }
+  }
+
+  /**
+   * Authorizes every subscription anew, after an edit of the rules or under a newer token. All in one turn: no
+   * change can come between the decision and its effect.
+   * @returns How many subscriptions changed, and how many ended.
+   */
+  reauthorize(nowMs: number): { changed: number; ended: number } {
+    let changed = 0;
+    let ended = 0;
+    for (const subscription of [...this.subscriptions.values()]) {
+      try {
+        const query = authorize(this.context.rules, this.identity, subscription.request, nowMs);
+        if (query.key === subscription.attachment.query.key) continue;
+        reattach(this, subscription, query);
+        changed++;
+      } catch (error) {
+        if (!(error instanceof TidewireError)) throw error;
+        const gone = error.code === "unknown-collection" && this.identity !== null;
+        this.endSubscription(subscription, gone ? "config" : "forbidden");
+        ended++;
+      }
+    }
+    return { changed, ended };
+  }
+
+  /** Looks at the clock: heartbeat, expiry, age and stalls. Called for all connections by one timer. */
+  tick(nowMs: number, tickMs: number): void {
+    if (this.#state === "closed") return;
+    const { server, limits, auth } = this.context;
+    if (this.outbox.stalledForMs(nowMs) >= limits.stallTimeoutMs) {
+      this.log.info("the client reads nothing; its connection is ended");
+      this.terminate(CLOSE_CODES.stalled);
+      return;
+    }
+    if (this.#state !== "open") {
+      if (nowMs - this.openedAtMs >= auth.helloTimeoutMs) {
+        this.close(CLOSE_CODES.noHello, "no hello in time", new ClientError("bad-request", "no hello came in time"));
+      }
+      return;
+    }
+    if (this.deadlineMs <= nowMs) return this.expire();
+    // Sooner than the next look: the exact moment matters here.
+    if (this.deadlineMs <= nowMs + tickMs) setTimeout(() => this.expire(), this.deadlineMs - nowMs).unref();
+    if (!this.#noticed && this.deadlineMs - nowMs <= auth.expiryNoticeMs) {
+      this.#noticed = true;
+      this.send({ type: "expiring", inMs: Math.max(0, Math.round(this.deadlineMs - nowMs)) });
+    }
+    const age = server.maxConnectionAgeMs;
+    if (age !== undefined && nowMs - this.openedAtMs >= age) {
+      this.close(CLOSE_CODES.maximumAge, "connection too old: resume");
+      return;
+    }
+    this.#beat(nowMs);
+  }
+
+  /** The token has run out: nothing is pushed any more. */
+  expire(): void {
+    if (this.#state !== "open" || this.deadlineMs > Date.now()) return;
+    const error = new TidewireError("unauthenticated", "the token has expired: get a new one", { reason: "expired" });
+    this.close(CLOSE_CODES.tokenExpired, "token expired", error);
+  }
+
+  /** Closes in good order: says why, lets what waits be sent, pushes nothing more. */
+  close(code: CloseCode, reason: string, error?: unknown): void {
+    if (this.#state === "closed") return;
+    if (error !== undefined) this.sendError(error);
+    this.#end(code);
+    this.transport.close(code, reason);
+  }
+
+  /** Ends at once, and frees what waited. */
+  terminate(code: CloseCode): void {
+    if (this.#state === "closed") return;
+    this.#end(code);
+    this.transport.terminate();
+  }
+
+  /** The transport has ended, by whomever. */
+  transportEnded(code: number): void {
+    if (this.#state !== "closed") this.#end(code);
+  }
+
+  #end(code: number): void {
+    this.#state = "closed";
+    this.outbox.end();
+    for (const attachment of this.attachments.values()) attachment.detach();
+    this.context.metrics.subscriptions.dec(this.subscriptions.size);
+    this.attachments.clear();
+    this.subscriptions.clear();
+    this.context.metrics.connectionsClosed.inc({ code });
+    this.#events.onClosed(this);
+  }
+
+  #setDeadline(identity: Identity | null): void {
+    const expiresAtMs = identity?.expiresAtMs ?? null;
+    this.deadlineMs =
+      expiresAtMs === null ? Number.POSITIVE_INFINITY : expiresAtMs + (this.context.auth.jwt?.clockToleranceMs ?? 0);
+  }
+
+  #beat(nowMs: number): void {
+    const { heartbeatMs, pongTimeoutMs } = this.context.server;
+    if (nowMs >= this.#answerByMs) {
+      this.close(CLOSE_CODES.noPong, "no sign of life");
+      return;
+    }
+    if (nowMs >= this.#pingAtMs) {
+      this.#pingAtMs = nowMs + heartbeatMs;
+      this.#answerByMs = Math.min(this.#answerByMs, nowMs + pongTimeoutMs);
+      this.transport.ping();
+    }
+    if (nowMs - this.outbox.wroteAtMs >= heartbeatMs) this.sendWatermark();
+  }
+
+  async #handle(text: string, nowMs: number): Promise<void> {
+    if (this.#state === "closed") return;
+    const message = parseClientMessage(text);
+    this.context.metrics.messagesReceived.inc({ type: message.type });
+    if (message.type !== "hello" && this.#state !== "open") {
+      throw new ClientError("bad-request", "hello comes first", CLOSE_CODES.malformedMessage);
+    }
+    // What gives back is never refused.
+    if (message.type !== "unsubscribe") this.#charge(costOf(message), nowMs);
+    await this.#dispatch(message, nowMs);
+    this.#refusals = 0;
+  }
+
+  async #dispatch(message: ClientMessage, nowMs: number): Promise<void> {
+    switch (message.type) {
+      case "hello":
+        return handleHello(this, message);
+      case "subscribe":
+        return handleSubscribe(this, message, nowMs);
+      case "unsubscribe":
+        return handleUnsubscribe(this, message);
+      case "refresh":
+        return handleRefresh(this, message);
+      case "fence":
+        return handleFence(this, message);
+      case "ping":
+        return this.send({ type: "pong", ...(message.nonce === undefined ? {} : { nonce: message.nonce }) });
+    }
+  }
+
+  #charge(cost: number, nowMs: number): void {
+    if (this.#requests.take(cost, nowMs)) return;
+    this.#refusals++;
+    const { requestsPerSecond } = this.context.limits;
+    const error = new TidewireError(
+      "too-many-requests",
+      `more than ${requestsPerSecond} requests a second: slow down`,
+      { limit: "requestsPerSecond", value: requestsPerSecond },
+      { retryAfterMs: this.#requests.waitMs(cost) },
+    );
+    if (this.#refusals < REFUSALS_MAX) throw error;
+    throw new ClientError("too-many-requests", error.message, CLOSE_CODES.abuse);
+  }
+
+  /** Whatever a handler throws becomes an answer, and where it says so, the end of the connection. */
+  async #run(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (this.#state === "closed") return;
+      if (error instanceof MalformedMessageError) {
+        this.close(CLOSE_CODES.malformedMessage, "malformed message", new ClientError("bad-request", error.message));
+      } else if (error instanceof ClientError && error.closeCode !== undefined) {
+        this.close(error.closeCode, error.code, error);
+      } else if (this.#state === "open") this.sendError(error, idOfError(error));
+      else this.close(CLOSE_CODES.malformedMessage, "the first message must be hello", error);
+    }
+  }
+}
+
+/** The `id` of the message that failed, where its error knows it. */
+function idOfError(error: unknown): string | undefined {
+  const id = error instanceof TidewireError ? error.details["id"] : undefined;
+  return typeof id === "string" ? id : undefined;
+}
+
+/** What a message costs against the rate limit: large filters are work to check and to keep. */
+function costOf(message: ClientMessage): number {
+  if (message.type !== "subscribe" || message.filter === undefined) return 1;
+  return 1 + Math.floor(JSON.stringify(message.filter).length / 1_024);
+}

@@ -1,0 +1,25 @@
+import type { Logger } from "pino";
+import type { AuthOptions } from "../auth/options.ts";
+import type { Identity } from "../auth/verify-token.ts";
+import type { Feed } from "../feed/feed.ts";
+import type { FeedLimits } from "../feed/options.ts";
+import type { TicketSealer } from "../feed/ticket.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { RuleSet } from "../rules/compile-rules.ts";
+import type { GatewayLimits, ServerOptions } from "./options.ts";
+
+/** What every connection of a node works with. */
+export interface GatewayContext {
+  /** The node's name. */
+  readonly node: string;
+  readonly server: ServerOptions;
+  readonly limits: GatewayLimits & FeedLimits;
+  readonly auth: AuthOptions;
+  readonly verify: (token: string) => Promise<Identity>;
+  readonly feed: Feed;
+  readonly sealer: TicketSealer;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** The rules in force; replaced whole by an edit. */
+  rules: RuleSet;
+}

@@ -1,0 +1,263 @@
+import type { IncomingMessage, Server } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type WebSocket, WebSocketServer } from "ws";
+import { CLOSE_CODES } from "../protocol/close-codes.ts";
+import { SUBPROTOCOL } from "../protocol/messages.ts";
+import type { RuleSet } from "../rules/compile-rules.ts";
+import { Admission } from "./admission.ts";
+import { ClientError } from "./client-error.ts";
+import { Connection, type ConnectionEvents } from "./connection.ts";
+import type { GatewayContext } from "./context.ts";
+import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
+
+const WS_PATH = "/v1/ws";
+/** Clocks are looked at this often, or ten times a heartbeat where that is short; in milliseconds. */
+const TICK_MS = 1_000;
+const RETRY_WHEN_FULL_MS = 5_000;
+
+/** What a rule edit did to live subscriptions. */
+export interface RulesEffect {
+  readonly changed: number;
+  readonly ended: number;
+}
+
+/** All clients of this node: lets them in, keeps their clocks, and hands them over when the node goes. */
+export class Gateway implements ConnectionEvents {
+  readonly #context: GatewayContext;
+  readonly #admission: Admission;
+  readonly #connections = new Set<Connection>();
+  readonly #websockets: WebSocketServer;
+  readonly #tickMs: number;
+  readonly #ticker: NodeJS.Timeout;
+  /** The user that each connection is counted for; a refreshed token names the same. */
+  readonly #users = new WeakMap<Connection, string>();
+  #draining = false;
+
+  /** @param connectionsMax How many connections the process can bear where the limits do not say. */
+  constructor(context: GatewayContext, connectionsMax: number) {
+    this.#context = context;
+    this.#admission = new Admission(context.limits, context.server, connectionsMax, Date.now());
+    this.#websockets = new WebSocketServer({
+      noServer: true,
+      // Compression costs each connection some 200 KB, and what is compressed can not be shared.
+      perMessageDeflate: false,
+      maxPayload: context.limits.messageBytes,
+      clientTracking: false,
+      handleProtocols: () => SUBPROTOCOL,
+    });
+    this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
+    this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
+  /** Takes the upgrades of a server; each one is answered, or made a connection, or destroyed. */
+  listen(server: Server): void {
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /** Lets new rules take effect: at this point of the order of changes, for everyone. */
+  replaceRules(rules: RuleSet): RulesEffect {
+    this.#context.rules = rules;
+    const nowMs = Date.now();
+    let changed = 0;
+    let ended = 0;
+    for (const connection of this.#connections) {
+      const effect = connection.reauthorize(nowMs);
+      changed += effect.changed;
+      ended += effect.ended;
+    }
+    return { changed, ended };
+  }
+
+  /** The collection can no longer be watched: its subscriptions end. */
+  collectionDropped(database: string, collectionName: string): void {
+    for (const connection of this.#connections) {
+      for (const subscription of [...connection.subscriptions.values()]) {
+        const { query } = subscription.attachment;
+        if (query.database !== database || query.collectionName !== collectionName) continue;
+        connection.endSubscription(subscription, "collection-dropped");
+      }
+    }
+  }
+
+  /**
+   * Hands the clients over: tells them to go, goes on delivering meanwhile, and closes those who are still here
+   * at the end, one after another.
+   */
+  async drain(withinMs: number): Promise<void> {
+    this.#draining = true;
+    for (const connection of this.#connections) connection.send({ type: "draining", withinMs });
+    const endMs = Date.now() + withinMs;
+    while (this.#connections.size > 0 && Date.now() < endMs) {
+      await sleep(Math.min(50, Math.max(1, endMs - Date.now())));
+    }
+    const text = "this node is going away: resume on another";
+    for (const connection of [...this.#connections]) {
+      const error = new ClientError("unavailable", text, CLOSE_CODES.drained);
+      connection.close(CLOSE_CODES.drained, "drained", error);
+      await new Promise(setImmediate);
+    }
+  }
+
+  stop(): void {
+    clearInterval(this.#ticker);
+    for (const connection of [...this.#connections]) connection.terminate(CLOSE_CODES.serviceRestart);
+  }
+
+  /** A client has proved who it is. */
+  onIdentified(connection: Connection): void {
+    const sub = connection.identity?.sub;
+    if (typeof sub !== "string") return;
+    if (this.#admission.userIsFull(sub)) {
+      this.#context.metrics.connectionsRefused.inc({ reason: "user-limit" });
+      throw tooMany("connectionsPerUser", this.#context.limits.connectionsPerUser);
+    }
+    this.#admission.userConnected(sub);
+    this.#users.set(connection, sub);
+  }
+
+  onClosed(connection: Connection): void {
+    if (!this.#connections.delete(connection)) return;
+    this.#admission.disconnected(connection.address);
+    const sub = this.#users.get(connection);
+    if (sub !== undefined) this.#admission.userDisconnected(sub);
+    this.#context.metrics.connections.set(this.#connections.size);
+  }
+
+  #tick(): void {
+    const nowMs = Date.now();
+    let outboxBytes = 0;
+    for (const connection of this.#connections) {
+      connection.tick(nowMs, this.#tickMs);
+      outboxBytes += connection.outbox.bufferedBytes;
+    }
+    this.#context.metrics.outboxBytes.set(outboxBytes);
+  }
+
+  #upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+    // Node's HTTP server hands over the socket it accepted; the type only promises a Duplex.
+    const socket = stream as Socket;
+    socket.on("error", () => socket.destroy());
+    const nowMs = Date.now();
+    const address = this.#admission.addressOf(request);
+    const refusal = this.#refusalOf(request, address, nowMs);
+    if (refusal !== null) {
+      this.#context.metrics.connectionsRefused.inc({ reason: refusal.reason });
+      refuse(socket, refusal);
+      return;
+    }
+    this.#websockets.handleUpgrade(request, socket, head, (ws) => {
+      this.#accept(ws, socket, address, bearerOf(request), nowMs);
+    });
+  }
+
+  /** Why a request gets no WebSocket; checked before anything is spent on it. */
+  #refusalOf(request: IncomingMessage, address: string, nowMs: number): Refusal | null {
+    const path = (request.url ?? "").split("?")[0];
+    if (path !== WS_PATH) return { status: "404 Not Found", reason: "path", text: `the WebSocket is at ${WS_PATH}` };
+    if (!isOriginAllowed(request.headers.origin, this.#context.server.origins)) {
+      const text = "this page may not connect: server.origins does not list its origin";
+      return { status: "403 Forbidden", reason: "origin", text };
+    }
+    const offered = request.headers["sec-websocket-protocol"];
+    if (offered !== undefined && !offered.split(",").some((name) => name.trim() === SUBPROTOCOL)) {
+      return { status: "400 Bad Request", reason: "subprotocol", text: `the subprotocol is ${SUBPROTOCOL}` };
+    }
+    const waitMs = this.#admission.waitMs(address, nowMs);
+    if (waitMs === 0) return null;
+    const retryAfter = Math.ceil(waitMs / 1_000);
+    return { status: "503 Service Unavailable", reason: "connect-rate", text: "too many new connections", retryAfter };
+  }
+
+  #accept(ws: WebSocket, socket: Socket, address: string, token: string | null, nowMs: number): void {
+    const transport = new WsTransport(ws, socket);
+    const connection = new Connection(this.#context, transport, address, this, nowMs);
+    ws.on("message", (data: Buffer, isBinary: boolean) => {
+      if (isBinary) {
+        const error = new ClientError("bad-request", "a message is a text frame");
+        connection.close(CLOSE_CODES.malformedMessage, "binary frame", error);
+      } else connection.receive(data.toString("utf8"), Date.now());
+    });
+    ws.on("ping", () => connection.heard());
+    ws.on("pong", () => connection.heard());
+    ws.on("error", (error) => connection.transportEnded(codeOfWsError(error)));
+    ws.on("close", (code) => connection.transportEnded(code));
+    socket.on("close", () => connection.transportEnded(NO_CLOSE_FRAME));
+    this.#register(connection);
+    const full = this.#overLimit(address);
+    if (full !== null) {
+      connection.close(full.closeCode ?? CLOSE_CODES.nodeFull, "full", full);
+      return;
+    }
+    if (token !== null) connection.authenticateByHeader(token);
+  }
+
+  #register(connection: Connection): void {
+    this.#connections.add(connection);
+    this.#admission.connected(connection.address);
+    this.#context.metrics.connections.set(this.#connections.size);
+  }
+
+  /** The limit that the connection just registered has passed, if any. */
+  #overLimit(address: string): ClientError | null {
+    if (this.#draining) {
+      return new ClientError("unavailable", "this node is going away", CLOSE_CODES.drained, {
+        retryAfterMs: RETRY_WHEN_FULL_MS,
+      });
+    }
+    if (this.#admission.isOverFull()) {
+      this.#context.metrics.connectionsRefused.inc({ reason: "node-full" });
+      return new ClientError("unavailable", "this node is full: try another", CLOSE_CODES.nodeFull, {
+        retryAfterMs: RETRY_WHEN_FULL_MS,
+      });
+    }
+    if (!this.#admission.addressIsOverFull(address)) return null;
+    this.#context.metrics.connectionsRefused.inc({ reason: "address-limit" });
+    return tooMany("connectionsPerAddress", this.#context.limits.connectionsPerAddress);
+  }
+}
+
+const tooMany = (limit: string, value: number) =>
+  new ClientError("too-many-requests", `more than ${value} connections (limits.${limit})`, CLOSE_CODES.tooManyConnections, {
+    retryAfterMs: RETRY_WHEN_FULL_MS,
+  });
+
+interface Refusal {
+  readonly status: string;
+  /** For the metric. */
+  readonly reason: string;
+  readonly text: string;
+  readonly retryAfter?: number;
+}
+
+function refuse(socket: Socket, { status, text, retryAfter }: Refusal): void {
+  const body = `${text}\n`;
+  const lines = [
+    `HTTP/1.1 ${status}`,
+    "Connection: close",
+    "Content-Type: text/plain; charset=utf-8",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
+  ];
+  // `end` alone would wait for the other side, who may never close.
+  socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+/** [8, Origin] A request that bears an origin needs to be allowed by name, or by `*`; one without passes. */
+export function isOriginAllowed(origin: string | undefined, allowed: readonly string[]): boolean {
+  return origin === undefined || allowed.includes("*") || allowed.includes(origin);
+}
+
+function bearerOf(request: IncomingMessage): string | null {
+  const match = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "");
+  return match?.[1] ?? null;
+}

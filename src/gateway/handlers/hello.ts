@@ -1,0 +1,60 @@
+import type { Identity } from "../../auth/verify-token.ts";
+import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { HelloMessage } from "../../protocol/messages.ts";
+import { ClientError } from "../client-error.ts";
+import type { Connection } from "../connection.ts";
+import { limitsForClients } from "../options.ts";
+
+/** [3.1] The first message: who is there, and how documents are to be written. */
+export async function handleHello(connection: Connection, message: HelloMessage): Promise<void> {
+  if (connection.isOpen && connection.mayStillHello && message.token === undefined) {
+    // The request's own header has authenticated already; this `hello` is not answered.
+    if (message.values !== undefined) connection.values = message.values;
+    return;
+  }
+  connection.beginAuthentication();
+  if (message.values !== undefined) connection.values = message.values;
+  const identity = await identify(connection, message.token);
+  if (connection.isClosed) return;
+  connection.welcome(identity);
+  const { context } = connection;
+  context.metrics.connectionsOpened.inc({ transport: connection.transport.kind });
+  connection.send({
+    type: "welcome",
+    connection: connection.id,
+    node: context.node,
+    heartbeat: context.server.heartbeatMs,
+    user: identity?.sub ?? null,
+    expires: identity?.expiresAtMs ?? null,
+    reconnect: context.server.reconnect,
+    limits: limitsForClients(context.limits),
+  });
+}
+
+async function identify(connection: Connection, token: string | undefined): Promise<Identity | null> {
+  const { auth, verify, metrics } = connection.context;
+  if (token === undefined) {
+    if (auth.anonymous) return null;
+    metrics.connectionsRefused.inc({ reason: "token-missing" });
+    const text = "a token is needed: send it in hello";
+    throw new ClientError("unauthenticated", text, CLOSE_CODES.notAuthenticated, { retry: "never" });
+  }
+  try {
+    return await verify(token);
+  } catch (error) {
+    if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
+    const reason = String(error.details["reason"]);
+    metrics.connectionsRefused.inc({ reason: `token-${reason}` });
+    const closeCode = closeCodeFor(reason);
+    const retry = closeCode === CLOSE_CODES.notAuthenticated ? "never" : "token";
+    throw new ClientError("unauthenticated", error.message, closeCode, { retry, cause: error });
+  }
+}
+
+/** [5] 4100 to 4199: another token may help. 4401: it will not. */
+function closeCodeFor(reason: string): CloseCode {
+  if (reason === "expired" || reason === "not-yet-valid") return CLOSE_CODES.tokenExpired;
+  if (reason === "key-unknown") return CLOSE_CODES.keyUnknown;
+  return CLOSE_CODES.notAuthenticated;
+}

@@ -1,0 +1,15 @@
+import { TidewireError } from "../../protocol/errors.ts";
+import type { RefreshMessage } from "../../protocol/messages.ts";
+import type { Connection } from "../connection.ts";
+
+/** [3.1] A new token for the same user; a bad one changes nothing. */
+export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
+  const identity = await connection.context.verify(token);
+  if (connection.isClosed) return;
+  if (connection.identity === null || identity.sub !== connection.identity.sub) {
+    throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
+  }
+  connection.replaceIdentity(identity);
+  connection.send({ type: "refreshed", expires: identity.expiresAtMs });
+  connection.reauthorize(Date.now());
+}

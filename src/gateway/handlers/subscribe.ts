@@ -1,0 +1,210 @@
+import type { StartRequest } from "../../feed/delivery.ts";
+import { AFTER, BEFORE, type Position } from "../../feed/cursor.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
+import { authorize, type EffectiveQuery, type QueryRequest } from "../../rules/authorize.ts";
+import { Attachment } from "../attachment.ts";
+import type { Connection, Subscription } from "../connection.ts";
+
+/** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
+export async function handleSubscribe(
+  connection: Connection,
+  message: SubscribeMessage,
+  nowMs: number,
+): Promise<void> {
+  const { id } = message;
+  try {
+    checkId(connection, id);
+    const request = toRequest(message);
+    const query = authorize(connection.context.rules, connection.identity, request, nowMs);
+    await subscribe(connection, id, request, query, message);
+  } catch (error) {
+    if (!(error instanceof TidewireError)) throw error;
+    const { message: text, code, details, retry, retryAfterMs, cause } = error;
+    const extras = { retry, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    throw new TidewireError(code, text, { ...details, id }, extras);
+  }
+}
+
+function checkId(connection: Connection, id: string): void {
+  if (connection.subscriptions.has(id)) {
+    throw new TidewireError("duplicate-id", "the id is in use on this connection: choose another");
+  }
+  const most = connection.context.limits.subscriptions;
+  if (connection.subscriptions.size >= most) {
+    const details = { limit: "subscriptions", value: most };
+    throw new TidewireError("too-many-subscriptions", `a connection has at most ${most} subscriptions`, details);
+  }
+}
+
+function toRequest(message: SubscribeMessage): QueryRequest {
+  const { type: _type, id: _id, cursor: _cursor, ticket: _ticket, ...request } = message;
+  return request;
+}
+
+async function subscribe(
+  connection: Connection,
+  id: string,
+  request: QueryRequest,
+  query: EffectiveQuery,
+  message: SubscribeMessage,
+): Promise<void> {
+  const wantsSnapshot = request.snapshot !== false;
+  const present = connection.attachments.get(query.key);
+  if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
+    await share(connection, { id, request, attachment: present });
+    return;
+  }
+  const attachment = new Attachment(connection, query, wantsSnapshot);
+  const subscription = { id, request, attachment };
+  register(connection, subscription);
+  if (present === undefined) connection.attachments.set(query.key, attachment);
+  attachment.opened = open(connection, subscription, message);
+  try {
+    await attachment.opened;
+  } catch (error) {
+    undo(connection, attachment);
+    throw error;
+  }
+}
+
+/** Decides the start, tells it, and begins; all that can fail comes before the first word. */
+async function open(
+  connection: Connection,
+  subscription: Subscription,
+  message: SubscribeMessage,
+): Promise<void> {
+  const { attachment } = subscription;
+  const startRequest = await toStartRequest(connection, message, attachment.query);
+  const started = await attachment.delivery.open(startRequest);
+  if (attachment.isDetached) return;
+  attachment.startCursor = started.cursor;
+  // One that began without a snapshot gives way only now: the snapshot replaces what was held.
+  const present = connection.attachments.get(attachment.query.key);
+  if (present !== undefined && present !== attachment) takeOver(connection, present, attachment);
+  connection.attachments.set(attachment.query.key, attachment);
+  sendSubscribed(connection, subscription, started.start, started.reason);
+  attachment.delivery.run();
+}
+
+/** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
+async function share(connection: Connection, subscription: Subscription): Promise<void> {
+  register(connection, subscription);
+  const { attachment, id } = subscription;
+  try {
+    await attachment.opened;
+  } catch (error) {
+    if (connection.subscriptions.get(id) === subscription) forget(connection, subscription);
+    throw error;
+  }
+  if (connection.subscriptions.get(id) !== subscription || subscription.attachment !== attachment) return;
+  sendSubscribed(connection, subscription, "shared");
+}
+
+/**
+ * Lets a living subscription follow another live query, since its rights changed. In one turn: the old one is
+ * silent before anything else can happen.
+ */
+export function reattach(connection: Connection, subscription: Subscription, query: EffectiveQuery): void {
+  const { request, id } = subscription;
+  const wantsSnapshot = request.snapshot !== false;
+  connection.release(subscription.attachment, id);
+  const present = connection.attachments.get(query.key);
+  if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
+    subscription.attachment = present;
+    present.ids.add(id);
+    sendSubscribed(connection, subscription, "shared");
+    return;
+  }
+  const attachment = new Attachment(connection, query, wantsSnapshot);
+  attachment.ids.add(id);
+  subscription.attachment = attachment;
+  if (present !== undefined) takeOver(connection, present, attachment);
+  connection.attachments.set(query.key, attachment);
+  const started = attachment.delivery.openAnew("rights-changed");
+  attachment.startCursor = started.cursor;
+  sendSubscribed(connection, subscription, started.start, started.reason);
+  attachment.delivery.run();
+}
+
+function sendSubscribed(
+  connection: Connection,
+  { id, attachment }: Subscription,
+  start: "snapshot" | "resumed" | "live" | "shared" | "reset" | "moved",
+  reason?: StartReason,
+): void {
+  const { feed, metrics } = connection.context;
+  // What is shared may not have been delivered up to the head yet.
+  const cursor = start === "shared" && attachment.delivery.isLive ? feed.headCursor : attachment.startCursor;
+  metrics.subscriptionStarts.inc({ start });
+  connection.send({
+    type: "subscribed",
+    id,
+    query: attachment.number,
+    start,
+    cursor,
+    ticket: attachment.ticket(),
+    ...(reason === undefined ? {} : { reason }),
+  });
+}
+
+function register(connection: Connection, subscription: Subscription): void {
+  connection.subscriptions.set(subscription.id, subscription);
+  subscription.attachment.ids.add(subscription.id);
+  connection.context.metrics.subscriptions.inc();
+}
+
+function forget(connection: Connection, subscription: Subscription): void {
+  connection.subscriptions.delete(subscription.id);
+  connection.release(subscription.attachment, subscription.id);
+  connection.context.metrics.subscriptions.dec();
+}
+
+/** The subscription could not be made; those that joined it meanwhile find out by the same error. */
+function undo(connection: Connection, attachment: Attachment): void {
+  for (const id of [...attachment.ids]) {
+    const subscription = connection.subscriptions.get(id);
+    if (subscription?.attachment === attachment) forget(connection, subscription);
+  }
+}
+
+/** Moves the ids of one attachment to another of the same live query. */
+function takeOver(connection: Connection, from: Attachment, to: Attachment): void {
+  for (const id of [...from.ids]) {
+    const subscription = connection.subscriptions.get(id);
+    if (subscription !== undefined) subscription.attachment = to;
+    to.ids.add(id);
+    from.ids.delete(id);
+  }
+  from.detach();
+}
+
+/**
+ * [3.3] A cursor counts only with a genuine ticket of this user, for the live query that the request comes to
+ * now, from no later than the cursor. So nobody sees what a document held before they were allowed to see it.
+ */
+async function toStartRequest(
+  connection: Connection,
+  { snapshot, cursor, ticket }: SubscribeMessage,
+  query: EffectiveQuery,
+): Promise<StartRequest> {
+  const wanted = snapshot !== false;
+  const refuse = (reason: StartReason) => ({ snapshot: wanted, resumeFrom: null, refused: reason });
+  if (cursor === undefined) return { snapshot: wanted, resumeFrom: null, refused: null };
+  const { feed, sealer } = connection.context;
+  const position = feed.decode(cursor);
+  if (position === "other-epoch") return refuse("history-lost");
+  if (position === "invalid" || ticket === undefined) return refuse("cursor-invalid");
+  const opened = await sealer.open(ticket);
+  if (opened === null || opened.sub !== (connection.identity?.sub ?? null)) return refuse("cursor-invalid");
+  if (opened.key !== query.key) return refuse("rights-changed");
+  const since = feed.decode(opened.since);
+  if (typeof since === "string" || isLater(since, position)) return refuse("cursor-invalid");
+  return { snapshot: wanted, resumeFrom: position, refused: null };
+}
+
+/** Whether `a` is certainly later than `b`. Two commits of one cluster time have no order to be told from them. */
+function isLater(a: Position, b: Position): boolean {
+  if (a.clusterTime !== b.clusterTime) return a.clusterTime > b.clusterTime;
+  return b.within === BEFORE ? a.within !== BEFORE : a.within === AFTER && b.within !== AFTER;
+}

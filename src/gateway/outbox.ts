@@ -1,0 +1,82 @@
+import type { Chunk } from "../feed/chunk.ts";
+import type { Transport } from "./transport.ts";
+
+/**
+ * What waits for one client, in bytes: the bound of a slow consumer's memory (docs/protocol.md, section 6). It
+ * holds shared chunks by reference. Changes beyond the bound are refused, not queued: whoever brought them
+ * remembers how far it got.
+ */
+export class Outbox {
+  readonly #transport: Transport;
+  readonly #limitBytes: number;
+  #ended = false;
+  #wroteAtMs = 0;
+  #pendingBytes = 0;
+  #progressAtMs = 0;
+  #paused = false;
+
+  constructor(transport: Transport, limitBytes: number) {
+    this.#transport = transport;
+    this.#limitBytes = limitBytes;
+  }
+
+  get bufferedBytes(): number {
+    return this.#transport.bufferedBytes;
+  }
+
+  /** When something was written last, in epoch milliseconds. */
+  get wroteAtMs(): number {
+    return this.#wroteAtMs;
+  }
+
+  /** Takes a chunk if there is room; a message larger than the bound has room when nothing else waits. */
+  write(chunk: Chunk): boolean {
+    if (this.#ended) return true; // nobody is there to miss it
+    const { bufferedBytes } = this.#transport;
+    const fits = bufferedBytes + chunk.size <= this.#limitBytes;
+    if (!fits && !(bufferedBytes === 0 && chunk.messages.length === 1)) return false;
+    this.#transport.write(chunk);
+    this.#wroteAtMs = Date.now();
+    return true;
+  }
+
+  /** Sends an answer. Always taken; a client that asks without reading is not read any more until it does. */
+  send(text: string): void {
+    if (this.#ended) return;
+    this.#transport.send(text);
+    this.#wroteAtMs = Date.now();
+    if (this.#paused || this.#transport.bufferedBytes <= this.#limitBytes) return;
+    this.#paused = true;
+    this.#transport.pause();
+    this.#transport
+      .flushed()
+      .then(() => {
+        this.#paused = false;
+        if (!this.#ended) this.#transport.resume();
+      })
+      .catch(() => {}); // `flushed` never rejects
+  }
+
+  /** Settles when `size` more would be taken; `false` when the connection has ended. */
+  async room(size: number): Promise<boolean> {
+    while (!this.#ended) {
+      const { bufferedBytes } = this.#transport;
+      if (bufferedBytes === 0 || bufferedBytes + size <= this.#limitBytes) return true;
+      await this.#transport.flushed();
+    }
+    return false;
+  }
+
+  /** For how long a client that has something to read has read nothing, in milliseconds. */
+  stalledForMs(nowMs: number): number {
+    const { pendingBytes } = this.#transport;
+    const moved = pendingBytes === 0 || pendingBytes < this.#pendingBytes || this.#progressAtMs === 0;
+    if (moved) this.#progressAtMs = nowMs;
+    this.#pendingBytes = pendingBytes;
+    return nowMs - this.#progressAtMs;
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+}

@@ -1,0 +1,123 @@
+import { z } from "zod";
+import { TidewireError } from "../protocol/errors.ts";
+import { type ClientMessage, DOCUMENT_MODES, VALUE_MODES } from "../protocol/messages.ts";
+
+const id = z.string().min(1).max(64);
+const uint32 = z.int().min(0).max(0xffff_ffff);
+
+/** Left as it came: the filter has a parser of its own, which must see every key, `__proto__` among them. */
+const filter = z.custom<Record<string, unknown>>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  { error: "expected an object" },
+);
+
+const MESSAGES = {
+  hello: z.strictObject({
+    type: z.literal("hello"),
+    token: z.string().min(1).optional(),
+    values: z.enum(VALUE_MODES).optional(),
+    client: z.string().max(200).optional(),
+  }),
+  subscribe: z
+    .strictObject({
+      type: z.literal("subscribe"),
+      id,
+      collection: z.string().min(1).max(255),
+      filter: filter.optional(),
+      fields: z.array(z.string().min(1).max(500)).max(200).optional(),
+      sort: z
+        .array(z.tuple([z.string().min(1).max(500), z.union([z.literal(1), z.literal(-1)])]))
+        .min(1)
+        .max(32)
+        .optional(),
+      limit: z.int().min(1).optional(),
+      snapshot: z.boolean().optional(),
+      cursor: z.string().min(1).max(200).optional(),
+      ticket: z.string().min(1).max(2_000).optional(),
+      documents: z.enum(DOCUMENT_MODES).optional(),
+    })
+    .refine((message) => message.ticket === undefined || message.cursor !== undefined, {
+      path: ["ticket"],
+      error: "a ticket goes with a cursor",
+    })
+    .refine((message) => message.limit === undefined || message.sort !== undefined, {
+      path: ["limit"],
+      error: "limit goes with sort",
+    })
+    .refine((message) => message.limit === undefined || message.snapshot !== false, {
+      path: ["limit"],
+      error: "a limited window begins with its snapshot",
+    }),
+  unsubscribe: z.strictObject({ type: z.literal("unsubscribe"), id }),
+  refresh: z.strictObject({ type: z.literal("refresh"), token: z.string().min(1) }),
+  fence: z.strictObject({
+    type: z.literal("fence"),
+    id,
+    operationTime: z.strictObject({ $timestamp: z.strictObject({ t: uint32, i: uint32 }) }),
+  }),
+  ping: z.strictObject({
+    type: z.literal("ping"),
+    nonce: z.union([z.string().max(200), z.number()]).optional(),
+  }),
+} as const;
+
+/** A frame that is no message at all; the connection is closed with 4400. */
+export class MalformedMessageError extends Error {
+  override readonly name = "MalformedMessageError";
+}
+
+/**
+ * Reads one message of a client.
+ * @throws {MalformedMessageError} The text is not one JSON object.
+ * @throws {TidewireError} `bad-request`; `details.problems` lists paths and reasons, `details.id` the message's
+ *   own id where it has a usable one.
+ */
+export function parseClientMessage(text: string): ClientMessage {
+  const message = parseObject(text);
+  const type = Object.hasOwn(message, "type") ? message["type"] : undefined;
+  if (typeof type !== "string" || !Object.hasOwn(MESSAGES, type)) {
+    const known = Object.keys(MESSAGES).join(", ");
+    throw badRequest(message, [{ path: "type", reason: `expected one of ${known}` }]);
+  }
+  const schema = MESSAGES[type as keyof typeof MESSAGES]; // an own key, as was just checked
+  const parsed = schema.safeParse(message);
+  if (!parsed.success) {
+    throw badRequest(
+      message,
+      parsed.error.issues.map((issue) => ({ path: issue.path.join("."), reason: issue.message })),
+    );
+  }
+  // zod says `T | undefined` for what is absent, and leaves it absent.
+  return parsed.data as ClientMessage;
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new MalformedMessageError("a message is one JSON object", { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new MalformedMessageError("a message is one JSON object");
+  }
+  return value as Record<string, unknown>; // the keys of a JSON object are strings
+}
+
+const PROBLEMS_MAX = 20;
+
+function badRequest(
+  message: Record<string, unknown>,
+  problems: { path: string; reason: string }[],
+): TidewireError {
+  const first = problems[0];
+  const where = first === undefined || first.path === "" ? "" : `${first.path}: `;
+  const own = id.safeParse(Object.hasOwn(message, "id") ? message["id"] : undefined);
+  return new TidewireError("bad-request", clip(`${where}${first?.reason ?? "not understood"}`), {
+    problems: problems.slice(0, PROBLEMS_MAX).map(({ path, reason }) => ({ path: clip(path), reason: clip(reason) })),
+    ...(own.success ? { id: own.data } : {}),
+  });
+}
+
+/** A client's own text comes back in an error, so it must not come back at any length. */
+const clip = (text: string) => (text.length > 200 ? `${text.slice(0, 197)}…` : text);

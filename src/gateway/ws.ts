@@ -1,0 +1,101 @@
+import type { Socket } from "node:net";
+import type { WebSocket } from "ws";
+import type { Chunk } from "../feed/chunk.ts";
+import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
+import type { Transport } from "./transport.ts";
+import { joinFrames } from "./ws-frames.ts";
+
+/** A closing handshake that the client does not finish is cut off after this, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2_000;
+const REASON_BYTES_MAX = 123;
+const NOTHING = Buffer.alloc(0);
+
+/** Libuv's own count of what it could not hand to the system yet; Node has no public name for it. */
+interface WithHandle {
+  readonly _handle?: { readonly writeQueueSize?: number } | null;
+}
+
+/**
+ * A WebSocket (RFC 6455). The `ws` library speaks the protocol; data frames are written to the socket directly,
+ * since one ready-made buffer serves every connection that gets the same changes.
+ */
+export class WsTransport implements Transport {
+  readonly kind = "ws";
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
+
+  constructor(ws: WebSocket, socket: Socket) {
+    this.#ws = ws;
+    this.#socket = socket;
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  get pendingBytes(): number {
+    const handle = (this.#socket as WithHandle)._handle;
+    const atLibuv = handle?.writeQueueSize;
+    // Without it, only whole writes count as progress.
+    return atLibuv === undefined || atLibuv === 0 ? this.#socket.writableLength : atLibuv;
+  }
+
+  write(chunk: Chunk): void {
+    chunk.wire ??= joinFrames(chunk.messages.map((message) => message.text));
+    this.#writeRaw(chunk.wire);
+  }
+
+  send(text: string): void {
+    this.#writeRaw(joinFrames([text]));
+  }
+
+  flushed(): Promise<void> {
+    if (this.#socket.destroyed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#socket.off("close", done);
+        resolve();
+      };
+      this.#socket.once("close", done);
+      // Writes are taken in order: an empty one is taken when everything before it has been.
+      this.#socket.write(NOTHING, done);
+    });
+  }
+
+  ping(): void {
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping();
+  }
+
+  pause(): void {
+    this.#ws.pause();
+  }
+
+  resume(): void {
+    this.#ws.resume();
+  }
+
+  close(code: CloseCode, reason: string): void {
+    this.#ws.resume(); // a paused one would never see the answer
+    this.#ws.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString());
+    setTimeout(() => this.terminate(), CLOSE_TIMEOUT_MS).unref();
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+    this.#socket.destroy();
+  }
+
+  #writeRaw(frames: Buffer): void {
+    if (this.#ws.readyState === this.#ws.OPEN && !this.#socket.destroyed) this.#socket.write(frames);
+  }
+}
+
+/** What a closed socket counts as when no close frame said it. */
+export const NO_CLOSE_FRAME = 1006;
+
+/** The code of a message that `ws` itself refused: it has answered with the close frame already. */
+export function codeOfWsError(error: Error): number {
+  const code = (error as { code?: string }).code; // `ws` names its errors so
+  if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") return CLOSE_CODES.tooLarge;
+  return code === "WS_ERR_INVALID_UTF8" ? 1007 : 1002;
+}
