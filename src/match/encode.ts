@@ -1,5 +1,175 @@
+/**
+ * From BSON bytes to JSON text in one step, projecting on the way (docs/protocol.md, sections 2 and 8). A decoded
+ * document between them would cost about a third more, and would have lost some types.
+ */
+import { Decimal128 } from "mongodb";
 import type { ValueMode } from "../protocol/messages.ts";
-import type { BsonValue } from "./bson-value.ts";
+import {
+  afterCString,
+  asBuffer,
+  BSON_TYPE,
+  type BsonValue,
+  bigIntAt,
+  byteAt,
+  cStringAt,
+  doubleAt,
+  int32At,
+  longAsNumberAt,
+  stringAt,
+  valueEnd,
+} from "./bson-value.ts";
+import { isSafeLongAt } from "./numbers.ts";
 import type { Projection } from "./projection.ts";
-export declare function encodeDocument(document: Uint8Array, projection: Projection, mode: ValueMode): string;
-export declare function encodeValue(value: BsonValue, mode: ValueMode): string;
+import { type Shown, VisibleElements } from "./visible-elements.ts";
+
+/** The visible part of a document, as JSON text. */
+export function encodeDocument(document: Uint8Array, projection: Projection, mode: ValueMode): string {
+  return encodeObject(new VisibleElements(projection, document, 0, false), mode);
+}
+
+/** One value, as JSON text. */
+export function encodeValue(value: BsonValue, mode: ValueMode): string {
+  return encodeAt(value.type, value.bytes, value.start, true, mode);
+}
+
+/** The visible part of the value at which a cursor stands. */
+export function encodeVisible(element: VisibleElements, mode: ValueMode): string {
+  return encodeAt(element.type, element.bytes, element.start, element.shown, mode);
+}
+
+function encodeObject(elements: VisibleElements, mode: ValueMode): string {
+  let text = "{";
+  while (elements.next()) {
+    if (text.length > 1) text += ",";
+    text += `${encodeText(elements.bytes, elements.nameStart, elements.start - 1)}:${encodeVisible(elements, mode)}`;
+  }
+  return `${text}}`;
+}
+
+function encodeArray(elements: VisibleElements, mode: ValueMode): string {
+  let text = "[";
+  while (elements.next()) {
+    if (text.length > 1) text += ",";
+    text += encodeVisible(elements, mode);
+  }
+  return `${text}]`;
+}
+
+function encodeAt(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): string {
+  switch (type) {
+    case BSON_TYPE.string:
+      return encodeText(bytes, at + 4, at + 3 + int32At(bytes, at));
+    case BSON_TYPE.int:
+      return String(int32At(bytes, at));
+    case BSON_TYPE.double:
+      return encodeDouble(doubleAt(bytes, at), mode);
+    case BSON_TYPE.long:
+      return encodeLong(bytes, at, mode);
+    case BSON_TYPE.object:
+      return encodeObject(new VisibleElements(shown, bytes, at, false), mode);
+    case BSON_TYPE.array:
+      return encodeArray(new VisibleElements(shown, bytes, at, true), mode);
+    case BSON_TYPE.bool:
+      return byteAt(bytes, at) === 0 ? "false" : "true";
+    case BSON_TYPE.null:
+      return "null";
+    case BSON_TYPE.objectId: {
+      const hex = asBuffer(bytes).toString("hex", at, at + 12);
+      return mode === "json" ? `"${hex}"` : `{"$oid":"${hex}"}`;
+    }
+    case BSON_TYPE.date:
+      return encodeDate(bytes, at, mode);
+    default:
+      return encodeRareType(type, bytes, at, mode);
+  }
+}
+
+function encodeRareType(type: number, bytes: Uint8Array, at: number, mode: ValueMode): string {
+  switch (type) {
+    case BSON_TYPE.decimal: {
+      const text = new Decimal128(bytes.subarray(at, at + 16)).toString();
+      return mode === "json" ? `"${text}"` : `{"$numberDecimal":"${text}"}`;
+    }
+    case BSON_TYPE.binData:
+      return encodeBinary(bytes, at, mode);
+    case BSON_TYPE.regex: {
+      const pattern = cStringAt(bytes, at);
+      const options = cStringAt(bytes, afterCString(bytes, at));
+      return JSON.stringify(
+        mode === "json" ? `/${pattern}/${options}` : { $regularExpression: { pattern, options } },
+      );
+    }
+    case BSON_TYPE.timestamp:
+      return `{"$timestamp":{"t":${int32At(bytes, at + 4) >>> 0},"i":${int32At(bytes, at) >>> 0}}}`;
+    case BSON_TYPE.symbol:
+      return JSON.stringify({ $symbol: stringAt(bytes, at) });
+    case BSON_TYPE.code:
+      return JSON.stringify({ $code: stringAt(bytes, at) });
+    case BSON_TYPE.codeWithScope: {
+      const scope = new VisibleElements(true, bytes, valueEnd(BSON_TYPE.string, bytes, at + 4), false);
+      return `{"$code":${JSON.stringify(stringAt(bytes, at + 4))},"$scope":${encodeObject(scope, mode)}}`;
+    }
+    case BSON_TYPE.dbPointer: {
+      const id = valueEnd(BSON_TYPE.string, bytes, at);
+      const $id = { $oid: asBuffer(bytes).toString("hex", id, id + 12) };
+      return JSON.stringify({ $dbPointer: { $ref: stringAt(bytes, at), $id } });
+    }
+    case BSON_TYPE.undefined:
+      return `{"$undefined":true}`;
+    case BSON_TYPE.minKey:
+      return `{"$minKey":1}`;
+    default:
+      return `{"$maxKey":1}`;
+  }
+}
+
+/** Most strings are ASCII that needs no escape, and these can be copied. */
+function encodeText(bytes: Uint8Array, start: number, end: number): string {
+  for (let i = start; i < end; i++) {
+    const byte = byteAt(bytes, i);
+    if (byte < 0x20 || byte > 0x7e || byte === 0x22 || byte === 0x5c) {
+      return JSON.stringify(asBuffer(bytes).toString("utf8", start, end));
+    }
+  }
+  return `"${asBuffer(bytes).toString("latin1", start, end)}"`;
+}
+
+function encodeDouble(value: number, mode: ValueMode): string {
+  if (Object.is(value, -0)) return mode === "json" ? "-0" : `{"$numberDouble":"-0.0"}`;
+  if (Number.isFinite(value)) return String(value);
+  return mode === "json" ? "null" : `{"$numberDouble":"${value}"}`;
+}
+
+function encodeLong(bytes: Uint8Array, at: number, mode: ValueMode): string {
+  if (isSafeLongAt(bytes, at)) return String(longAsNumberAt(bytes, at));
+  const text = bigIntAt(bytes, at).toString();
+  return mode === "json" ? `"${text}"` : `{"$numberLong":"${text}"}`;
+}
+
+/** The last millisecond of the year 9999, after which relaxed Extended JSON writes a date as a number. */
+const MAX_RELAXED_DATE = 253_402_300_799_999;
+
+function encodeDate(bytes: Uint8Array, at: number, mode: ValueMode): string {
+  const epochMs = isSafeLongAt(bytes, at) ? longAsNumberAt(bytes, at) : Number.NaN;
+  const date = new Date(epochMs);
+  if (mode === "json" && !Number.isNaN(date.getTime())) return `"${date.toISOString()}"`;
+  if (epochMs >= 0 && epochMs <= MAX_RELAXED_DATE)
+    return `{"$date":"${date.toISOString().replace(".000Z", "Z")}"}`;
+  return `{"$date":{"$numberLong":"${bigIntAt(bytes, at)}"}}`;
+}
+
+const UUID = 4;
+const OLD_BINARY = 2;
+
+function encodeBinary(bytes: Uint8Array, at: number, mode: ValueMode): string {
+  const subType = byteAt(bytes, at + 4);
+  const end = at + 5 + int32At(bytes, at);
+  if (mode === "json" && subType === UUID && end - at === 21) {
+    const hex = asBuffer(bytes).toString("hex", at + 5, end);
+    return `"${hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}"`;
+  }
+  // The old subtype repeats the length before its bytes.
+  const base64 = asBuffer(bytes).toString("base64", subType === OLD_BINARY ? at + 9 : at + 5, end);
+  if (mode === "json") return `"${base64}"`;
+  return `{"$binary":{"base64":"${base64}","subType":"${subType.toString(16).padStart(2, "0")}"}}`;
+}

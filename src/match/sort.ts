@@ -1,10 +1,59 @@
+import { TidewireError } from "../protocol/errors.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { BsonValue } from "./bson-value.ts";
+import { pathFault, quote } from "./paths.ts";
+import { compareTuples, compileSortValues } from "./sort-values.ts";
+
+/** What decides a document's place: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
 export type SortKey = readonly BsonValue[];
+
 export interface Sort {
   key(document: Uint8Array): SortKey;
+  /** Negative where `a` comes first; zero only for documents of the same `_id`. */
   compare(a: SortKey, b: SortKey): number;
 }
-/** @throws {TidewireError} `bad-filter` */
-export declare function parseSort(input: unknown): SortSpec;
-export declare function compileSort(spec: SortSpec): Sort;
+
+/** The server's limit. */
+const MAX_PATHS = 32;
+
+/**
+ * Reads a client's `sort`: `[path, 1 | -1]` pairs.
+ * @throws {TidewireError} `bad-filter`
+ */
+export function parseSort(input: unknown): SortSpec {
+  if (!Array.isArray(input) || input.length === 0 || input.length > MAX_PATHS) {
+    throw refusal(`sort needs 1 to ${MAX_PATHS} pairs of path and direction`);
+  }
+  const paths = new Set<string>();
+  return input.map((pair: unknown) => {
+    const [path, direction, ...rest] = Array.isArray(pair) ? (pair as readonly unknown[]) : [];
+    if (typeof path !== "string" || (direction !== 1 && direction !== -1) || rest.length > 0) {
+      throw refusal("sort needs pairs of a path and 1 or -1");
+    }
+    const fault = pathFault(path) ?? (paths.has(path) ? "is sorted twice" : undefined);
+    if (fault !== undefined) throw refusal(`the path ${quote(path)} ${fault}`, path);
+    paths.add(path);
+    return [path, direction];
+  });
+}
+
+function refusal(message: string, path?: string): TidewireError {
+  return new TidewireError("bad-filter", message, path === undefined ? {} : { path });
+}
+
+/** The server's order of documents (`find().sort()`), ties broken by `_id`, ascending. */
+export function compileSort(spec: SortSpec): Sort {
+  const full: SortSpec = spec.some(([path]) => path === "_id") ? spec : [...spec, ["_id", 1]];
+  const values = compileSortValues(full);
+  return {
+    key: (document) => values(document).map(copy),
+    compare: (a, b) => compareTuples(a, b, full),
+  };
+}
+
+/** Keys are kept for long, documents are not. */
+function copy(value: BsonValue): BsonValue {
+  // Not `slice`: a Buffer's is a view.
+  const bytes = new Uint8Array(value.bytes.subarray(value.start, value.end));
+  return { type: value.type, bytes, start: 0, end: bytes.length };
+}

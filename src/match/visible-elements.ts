@@ -1,0 +1,72 @@
+import { afterCString, BSON_TYPE, byteAt, cStringAt, valueEnd } from "./bson-value.ts";
+import type { Projection } from "./projection.ts";
+
+/** What of a value is visible: all of it, or what the projection leaves. */
+export type Shown = Projection | true;
+
+/**
+ * Goes through the visible elements of one document or array. It is its own cursor: `next` moves it, and the
+ * fields then tell where it stands.
+ */
+export class VisibleElements {
+  readonly bytes: Uint8Array;
+  type = 0;
+  nameStart = 0;
+  /** Where the value starts and ends. */
+  start = 0;
+  end: number;
+  /** Of an object or array it may be a part, of any other value it is `true`. */
+  shown: Shown = true;
+  readonly #projection: Shown;
+  readonly #isArray: boolean;
+
+  constructor(projection: Shown, bytes: Uint8Array, at: number, isArray: boolean) {
+    this.bytes = bytes;
+    this.end = at + 4;
+    // Nothing to decide: then no name has to be read.
+    const isWhole = projection === true || (projection.keepsRest && projection.fields.size === 0);
+    this.#projection = isWhole ? true : projection;
+    this.#isArray = isArray;
+  }
+
+  next(): boolean {
+    const { bytes } = this;
+    while (true) {
+      const at = this.end;
+      const type = byteAt(bytes, at);
+      if (type === 0) return false;
+      this.type = type;
+      this.nameStart = at + 1;
+      this.start = afterCString(bytes, at + 1);
+      this.end = valueEnd(type, bytes, this.start);
+      if (this.#projection === true) return true;
+      const shown = this.#show(this.#projection);
+      if (shown !== false) {
+        this.shown = shown;
+        return true;
+      }
+    }
+  }
+
+  /** A cursor that stands at the same element. */
+  clone(): VisibleElements {
+    const copy = new VisibleElements(this.#projection, this.bytes, 0, this.#isArray);
+    copy.type = this.type;
+    copy.nameStart = this.nameStart;
+    copy.start = this.start;
+    copy.end = this.end;
+    copy.shown = this.shown;
+    return copy;
+  }
+
+  get name(): string {
+    return cStringAt(this.bytes, this.nameStart);
+  }
+
+  /** A projection goes on into objects and arrays; any other value it reaches is part of "the rest". */
+  #show(projection: Projection): Shown | false {
+    const field = this.#isArray ? projection : (projection.fields.get(this.name) ?? projection.keepsRest);
+    if (typeof field === "boolean") return field;
+    return this.type === BSON_TYPE.object || this.type === BSON_TYPE.array ? field : field.keepsRest;
+  }
+}
