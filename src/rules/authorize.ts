@@ -1,0 +1,211 @@
+/** The one place where it is decided who sees what. Called for every way to a live query, on every transport. */
+import { createHash } from "node:crypto";
+import { bindFilter } from "../match/bind-filter.ts";
+import { andFilters, canonicalFilter } from "../match/canonical-filter.ts";
+import type { Filter } from "../match/filter.ts";
+import { filterPaths } from "../match/filter-paths.ts";
+import { parseFilter } from "../match/parse-filter.ts";
+import {
+  canonicalProjection,
+  includeProjection,
+  intersectProjections,
+  isHiddenPath,
+  type Projection,
+} from "../match/projection.ts";
+import { parseSort } from "../match/sort.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
+import { ClaimRefused, type Claims, claimResolver } from "./claims.ts";
+import type { CollectionRules, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import { refuseUnsupported } from "./not-yet.ts";
+
+/** What a client asks for, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
+export interface QueryRequest {
+  readonly collection: string;
+  readonly filter?: Readonly<Record<string, unknown>>;
+  readonly fields?: readonly string[];
+  readonly sort?: SortSpec;
+  readonly limit?: number;
+  /** Default true. */
+  readonly snapshot?: boolean;
+  /** Default `full`. */
+  readonly documents?: DocumentMode;
+}
+
+/** What a client gets: the rule's filter and fields are in it, with the claims filled in. */
+export interface EffectiveQuery {
+  /** As clients name it. */
+  readonly collection: string;
+  readonly database: string;
+  readonly collectionName: string;
+  /** The rule that applied, for logs; never told to clients. */
+  readonly rule: string;
+  readonly filter: Filter;
+  readonly projection: Projection;
+  readonly sort: SortSpec | null;
+  readonly limit: number | null;
+  readonly documents: DocumentMode;
+  readonly snapshotAllowed: boolean;
+  /** Equal for equal live queries, on every node and after a restart; tells nothing about what is in it. */
+  readonly key: string;
+}
+
+/** Whom a request comes from. */
+export interface Subject {
+  readonly claims: Claims;
+}
+
+/** The request as far as it can be judged without any rule. */
+export interface ParsedRequest {
+  readonly filter: Filter;
+  readonly fields: Projection | null;
+  readonly sort: SortSpec | null;
+  readonly limit: number | null;
+  readonly snapshot: boolean;
+  readonly documents: DocumentMode;
+}
+
+/**
+ * Decides what a request comes to under the rules.
+ * @param subject `null` for anonymous users.
+ * @param nowMs What `%%now` stands for, floored to the minute so that equal grants share a live query.
+ * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. Who may not see a
+ *   collection learns nothing else about it: the request is judged before the rules are.
+ */
+export function authorize(
+  rules: RuleSet,
+  subject: Subject | null,
+  request: QueryRequest,
+  nowMs: number,
+): EffectiveQuery {
+  refuseUnsupported(request);
+  const parsed = parseRequest(request, rules.limits);
+  const collection = rules.collections.get(request.collection);
+  if (collection === undefined) throw unknownCollection(request.collection);
+  const rule = ruleFor(collection, subject);
+  if (rule === undefined) throw refusal(request.collection, subject);
+  let ruleFilter: Filter;
+  try {
+    ruleFilter = bindFilter(rule.filter, claimResolver(subject?.claims ?? {}, nowMs));
+  } catch (cause) {
+    if (!(cause instanceof ClaimRefused)) throw cause;
+    throw refusal(request.collection, subject, cause);
+  }
+  return effectiveQuery(collection, rule, ruleFilter, parsed);
+}
+
+/** The first rule that serves the subject and whose `when` holds; it applies alone. */
+export function ruleFor(collection: CollectionRules, subject: Subject | null): Rule | undefined {
+  return collection.rules.find((rule) => {
+    if (subject === null) return rule.anonymous && rule.holds({});
+    return rule.holds(subject.claims);
+  });
+}
+
+/** Reads what does not depend on rules.
+ * @throws {TidewireError} `bad-filter`, `bad-request`
+ */
+export function parseRequest(request: QueryRequest, limits: RequestLimits): ParsedRequest {
+  const { fields, sort, limit = null, snapshot = true, documents = "full" } = request;
+  if (limit !== null) checkLimit(limit, request, limits);
+  return {
+    filter: parseFilter(request.filter ?? {}, {
+      regex: "prefix",
+      maxDepth: limits.filterDepth,
+      maxPredicates: limits.filterPredicates,
+      maxValues: limits.filterValues,
+    }),
+    fields: fields === undefined ? null : includeProjection(fields),
+    sort: sort === undefined ? null : parseSort(sort),
+    limit,
+    snapshot,
+    documents,
+  };
+}
+
+function checkLimit(limit: number, request: QueryRequest, { windowSize }: RequestLimits): void {
+  const bad = (text: string) => new TidewireError("bad-request", text, { path: "limit" });
+  if (request.sort === undefined) throw bad("limit needs a sort");
+  if (request.snapshot === false) throw bad("limit needs the snapshot");
+  if (!Number.isInteger(limit) || limit < 1 || limit > windowSize) {
+    throw bad(`limit is a whole number from 1 to ${windowSize}`);
+  }
+}
+
+/** Joins a rule, its claims filled in, with a request.
+ * @throws {TidewireError} `forbidden` where the request asks for more than the rule gives.
+ */
+export function effectiveQuery(
+  collection: CollectionRules,
+  rule: Rule,
+  ruleFilter: Filter,
+  request: ParsedRequest,
+): EffectiveQuery {
+  checkPaths(filterPaths(request.filter), rule, "filter");
+  checkAllowed(rule, request);
+  const { database, collectionName } = collection;
+  const filter = andFilters(ruleFilter, request.filter);
+  const projection =
+    request.fields === null ? rule.projection : intersectProjections(rule.projection, request.fields);
+  const { sort, limit, documents } = request;
+  const identity = [
+    database,
+    collectionName,
+    canonicalFilter(filter),
+    canonicalProjection(projection),
+    sort,
+    limit,
+    documents,
+  ];
+  return {
+    collection: collection.name,
+    database,
+    collectionName,
+    rule: rule.name,
+    filter,
+    projection,
+    sort,
+    limit,
+    documents,
+    snapshotAllowed: rule.allow.snapshot,
+    key: createHash("sha256").update(JSON.stringify(identity)).digest("base64url"),
+  };
+}
+
+/** A filter or sort on a hidden field would reveal it by its effect. */
+function checkPaths(paths: readonly string[], rule: Rule, part: "filter" | "sort"): void {
+  const path = paths.find((candidate) => isHiddenPath(rule.projection, candidate));
+  if (path === undefined) return;
+  throw new TidewireError("forbidden", `the ${part} uses a field that you may not see`, { part, path });
+}
+
+function checkAllowed({ allow, ...rule }: Rule, { sort, limit, snapshot }: ParsedRequest): void {
+  const refuse = (part: string, text: string) => new TidewireError("forbidden", text, { part });
+  if (snapshot && !allow.snapshot) {
+    throw refuse("snapshot", "only changes may be had here: subscribe with snapshot: false");
+  }
+  const sortPaths = (sort ?? []).map(([path]) => path);
+  checkPaths(sortPaths, { allow, ...rule }, "sort");
+  if (sortPaths.some((path) => path !== "_id" && allow.sort?.includes(path) === false)) {
+    throw refuse("sort", "this sort is not allowed");
+  }
+  if (allow.maxLimit !== null && (limit === null || limit > allow.maxLimit)) {
+    throw refuse("limit", `a limit of at most ${allow.maxLimit} is needed here`);
+  }
+}
+
+/** Anonymous users cannot tell a collection that they may not see from one that does not exist. */
+function refusal(collection: string, subject: Subject | null, cause?: unknown): TidewireError {
+  if (subject === null) return unknownCollection(collection, cause);
+  return new TidewireError("forbidden", "no rule allows this", { collection }, { cause });
+}
+
+function unknownCollection(collection: string, cause?: unknown): TidewireError {
+  const name = collection.length > 80 ? `${collection.slice(0, 80)}…` : collection;
+  return new TidewireError(
+    "unknown-collection",
+    `there is no collection ${JSON.stringify(name)}`,
+    { collection: name },
+    { cause },
+  );
+}

@@ -1,0 +1,177 @@
+/** Rules as written become rules that can be asked; everything that is wrong with them is found here, at load. */
+import { BSON } from "mongodb";
+import { compileFilter } from "../match/compile-filter.ts";
+import type { Filter, FilterTemplate } from "../match/filter.ts";
+import { parseFilterTemplate } from "../match/parse-filter.ts";
+import {
+  EVERYTHING,
+  excludeProjection,
+  includeProjection,
+  isHiddenPath,
+  type Projection,
+} from "../match/projection.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import { type Claims, PlaceholderRefused, readPlaceholder } from "./claims.ts";
+import type { CollectionOptions, FieldsOptions, FilterLimits, RuleOptions } from "./options.ts";
+import { whenPath, wrongKey } from "./rule-keys.ts";
+
+/** Bounds of clients' requests that rules are asked with. */
+export type RequestLimits = FilterLimits & { readonly windowSize: number };
+
+export interface Rule {
+  readonly name: string;
+  readonly anonymous: boolean;
+  /** Over `{ user: <claims> }`; `null` holds for everybody whom the rule serves at all. */
+  readonly when: Filter | null;
+  /** Whether `when` holds for claims; anonymous users have none. */
+  readonly holds: (claims: Claims) => boolean;
+  readonly filter: FilterTemplate;
+  readonly projection: Projection;
+  readonly allow: {
+    readonly sort: readonly string[] | null;
+    readonly maxLimit: number | null;
+    readonly snapshot: boolean;
+  };
+}
+
+export interface CollectionRules {
+  /** As clients name it. */
+  readonly name: string;
+  readonly database: string;
+  readonly collectionName: string;
+  readonly rules: readonly Rule[];
+}
+
+/** All rules of a configuration, in force or not at all. */
+export interface RuleSet {
+  readonly collections: ReadonlyMap<string, CollectionRules>;
+  readonly limits: RequestLimits;
+}
+
+/** Something wrong with a rule: where, from `collections` on, and what. */
+export interface RuleProblem {
+  readonly path: readonly (string | number)[];
+  /** The place inside the filter at `path`, dotted as the filter's own keys are. */
+  readonly at: string;
+  readonly message: string;
+}
+
+/** What rules may cost at most: they are the admin's own, so this only catches accidents. */
+const RULE_LIMITS = { maxDepth: 20, maxPredicates: 1_000, maxValues: 10_000 };
+
+/**
+ * Compiles the rules of all collections.
+ * @param defaults The database of collections that name none, and the bounds of requests.
+ */
+export function compileRules(
+  collections: Readonly<Record<string, CollectionOptions>>,
+  defaults: { readonly database: string; readonly limits: RequestLimits },
+): { readonly rules: RuleSet; readonly problems: readonly RuleProblem[] } {
+  const problems: RuleProblem[] = [];
+  const compiled = Object.entries(collections).map(([name, options]): [string, CollectionRules] => {
+    const names = new Set<string>();
+    const rules = options.rules.map((rule, index) => {
+      const problem: Report = (path, message, at = "") =>
+        problems.push({ path: [name, "rules", index, ...path], at, message });
+      if (names.has(rule.name))
+        problem(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
+      names.add(rule.name);
+      return compileRule(rule, problem);
+    });
+    const database = options.database ?? defaults.database;
+    return [name, { name, database, collectionName: options.collection ?? name, rules }];
+  });
+  return { rules: { collections: new Map(compiled), limits: defaults.limits }, problems };
+}
+
+type Report = (path: readonly (string | number)[], message: string, at?: string) => void;
+
+function compileRule(rule: RuleOptions, report: Report): Rule {
+  const when = rule.when === undefined ? null : compileWhen(rule.when, report);
+  const test = when === null ? null : compileFilter(when);
+  const projection = compileFields(rule.fields, report);
+  const { sort = null, maxLimit = null, snapshot } = rule.allow;
+  sort?.forEach((path, index) => {
+    if (isHiddenPath(projection, path))
+      report(["allow", "sort", index], `${path} is hidden by this rule's fields`);
+  });
+  return {
+    name: rule.name,
+    anonymous: rule.anonymous,
+    when,
+    holds: (claims) => test === null || test(claimsToBson(claims)),
+    filter: compileRuleFilter(rule.filter ?? {}, report),
+    projection,
+    allow: { sort, maxLimit, snapshot },
+  };
+}
+
+/** Stands where the real one could not be made: a rule set with a problem is never used. */
+const NOTHING: Filter = { op: "$nor", filters: [{ op: "$and", filters: [] }] };
+
+function compileWhen(input: Readonly<Record<string, unknown>>, report: Report): Filter {
+  return guarded("when", report, () => {
+    const wrong = wrongKey(input, "when");
+    if (wrong !== undefined) throw new PlaceholderRefused(wrong);
+    const placeholder = (text: string) => {
+      if (readPlaceholder(text) === undefined) return undefined;
+      throw new PlaceholderRefused(
+        `${text} stands on the left in a when, as a key; on the right stand plain values`,
+      );
+    };
+    // The function above returns no placeholder, so what comes back has none; it is asked for its refusals.
+    const filter = parseFilterTemplate(input, {
+      regex: "subset",
+      ...RULE_LIMITS,
+      path: whenPath,
+      placeholder,
+    });
+    return filter as Filter;
+  });
+}
+
+function compileRuleFilter(input: Readonly<Record<string, unknown>>, report: Report): FilterTemplate {
+  return guarded("filter", report, () => {
+    const wrong = wrongKey(input, "filter");
+    if (wrong !== undefined) throw new PlaceholderRefused(wrong);
+    return parseFilterTemplate(input, { regex: "subset", ...RULE_LIMITS, placeholder: readPlaceholder });
+  });
+}
+
+function guarded<T extends FilterTemplate>(key: string, report: Report, compile: () => T): T | Filter {
+  try {
+    return compile();
+  } catch (error) {
+    if (error instanceof PlaceholderRefused) report([key], error.message);
+    else if (error instanceof TidewireError) report([key], error.message, String(error.details["at"] ?? ""));
+    else throw error;
+    return NOTHING;
+  }
+}
+
+function compileFields(fields: FieldsOptions | undefined, report: Report): Projection {
+  if (fields === undefined) return EVERYTHING;
+  const key = fields.include === undefined ? "exclude" : "include";
+  const isId = (path: string) => path === "_id" || path.startsWith("_id.");
+  const hidesId = fields.exclude?.findIndex(isId) ?? -1;
+  if (hidesId >= 0) report(["fields", "exclude", hidesId], "_id is always visible; remove it here");
+  try {
+    if (fields.include !== undefined) return includeProjection(fields.include);
+    return excludeProjection((fields.exclude ?? []).filter((path) => !isId(path)));
+  } catch (error) {
+    if (!(error instanceof TidewireError)) throw error;
+    report(["fields", key], error.message);
+    return EVERYTHING;
+  }
+}
+
+/** Claims as the document that a `when` sees. Maps, because in them no key (`_bsontype`) means anything. */
+export function claimsToBson(claims: Claims): Uint8Array {
+  return BSON.serialize({ user: toMap(claims) });
+}
+
+function toMap(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(toMap);
+  if (typeof value !== "object" || value === null) return value;
+  return new Map(Object.entries(value).map(([key, item]) => [key, toMap(item)]));
+}
