@@ -59,29 +59,45 @@ export interface RuleProblem {
 /** What rules may cost at most: they are the admin's own, so this only catches accidents. */
 const RULE_LIMITS = { maxDepth: 20, maxPredicates: 1_000, maxValues: 10_000 };
 
+/** The parts of a configuration that rules are made of. */
+export interface RulesSource {
+  readonly mongodb: { readonly database: string };
+  readonly collections: Readonly<Record<string, CollectionOptions>>;
+  readonly limits: RequestLimits;
+}
+
+/** Rules with something wrong in them; none of them may be used. */
+export class RulesRefused extends Error {
+  override readonly name = "RulesRefused";
+  readonly problems: readonly RuleProblem[];
+
+  constructor(problems: readonly RuleProblem[]) {
+    super(problems.map(({ path, message }) => `collections.${path.join(".")}: ${message}`).join("\n"));
+    this.problems = problems;
+  }
+}
+
 /**
- * Compiles the rules of all collections.
- * @param defaults The database of collections that name none, and the bounds of requests.
+ * Compiles the rules of all collections; a `Config` has passed this once already.
+ * @throws {RulesRefused} With everything that is wrong.
  */
-export function compileRules(
-  collections: Readonly<Record<string, CollectionOptions>>,
-  defaults: { readonly database: string; readonly limits: RequestLimits },
-): { readonly rules: RuleSet; readonly problems: readonly RuleProblem[] } {
+export function compileRules({ mongodb, collections, limits }: RulesSource): RuleSet {
   const problems: RuleProblem[] = [];
   const compiled = Object.entries(collections).map(([name, options]): [string, CollectionRules] => {
     const names = new Set<string>();
     const rules = options.rules.map((rule, index) => {
-      const problem: Report = (path, message, at = "") =>
+      const report: Report = (path, message, at = "") =>
         problems.push({ path: [name, "rules", index, ...path], at, message });
       if (names.has(rule.name))
-        problem(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
+        report(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
       names.add(rule.name);
-      return compileRule(rule, problem);
+      return compileRule(rule, report);
     });
-    const database = options.database ?? defaults.database;
+    const database = options.database ?? mongodb.database;
     return [name, { name, database, collectionName: options.collection ?? name, rules }];
   });
-  return { rules: { collections: new Map(compiled), limits: defaults.limits }, problems };
+  if (problems.length > 0) throw new RulesRefused(problems);
+  return { collections: new Map(compiled), limits };
 }
 
 type Report = (path: readonly (string | number)[], message: string, at?: string) => void;

@@ -1,0 +1,45 @@
+import { createHash } from "node:crypto";
+
+/** What verified tokens said, by their hash, so that the cache's memory holds no token. The least recently used go. */
+export class TokenCache<T> {
+  readonly #limit: number;
+  readonly #entries = new Map<string, T>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(token: string): T | undefined {
+    const key = keyOf(token);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    // A map keeps the order of insertion: what is used goes to the end.
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  set(token: string, entry: T): void {
+    if (this.#limit === 0) return;
+    this.#entries.set(keyOf(token), entry);
+    if (this.#entries.size <= this.#limit) return;
+    const [oldest] = this.#entries.keys();
+    if (oldest !== undefined) this.#entries.delete(oldest);
+  }
+
+  delete(token: string): void {
+    this.#entries.delete(keyOf(token));
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}
+
+function keyOf(token: string): string {
+  return createHash("sha256").update(token).digest("base64");
+}

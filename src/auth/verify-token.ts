@@ -1,0 +1,152 @@
+import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
+import { TidewireError } from "../protocol/errors.ts";
+import { JwksKeys, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
+import { loadPublicKey, secretKey, type VerifyKey } from "./keys.ts";
+import type { JwtOptions } from "./options.ts";
+import { TokenCache } from "./token-cache.ts";
+
+/** Who a connection speaks for. */
+export interface Identity {
+  /** The verified payload; rules see it as `%%user`. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  readonly sub: string | null;
+  /** When the token runs out, in epoch milliseconds and never beyond what a `Date` can hold; `null` if never. */
+  readonly expiresAtMs: number | null;
+}
+
+/** Why a token was not taken; `details.reason` of `unauthenticated`. */
+export type TokenReason = "missing" | "invalid" | "expired" | "not-yet-valid" | "key-unknown";
+
+export interface Verifier {
+  /**
+   * Verifies one token.
+   * @param nowMs The time to judge by, in epoch milliseconds.
+   * @throws {TidewireError} `unauthenticated`, `details.reason` being a `TokenReason`; `unavailable` while no
+   *   signing key has been had yet. The text tells nothing about token or key; the library's own error is the
+   *   `cause`, for the log alone.
+   */
+  verify(token: string, nowMs?: number): Promise<Identity>;
+}
+
+const TEXTS: Readonly<Record<TokenReason, string>> = {
+  missing: "a token is needed",
+  invalid: "the token is not genuine or not meant for this service",
+  expired: "the token has expired: get a new one",
+  "not-yet-valid": "the token is not valid yet: check the clocks, or get a new one",
+  "key-unknown": "the token's signing key is unknown or retired: get a new token",
+};
+
+/** The latest time that a `Date` can hold. A later `exp` is as good as this one, and no arithmetic overflows. */
+const LATEST_MS = 8.64e15;
+
+/**
+ * Makes the one function that takes tokens. Algorithms and keys come from `options` alone: a token's header
+ * chooses among them, and nothing in it is ever fetched or opened.
+ * @param options Undefined where everybody is anonymous; then no token is genuine.
+ * @param onKeys Told what becomes of fetched key sets, for the log.
+ * @throws {KeyRefused} The key cannot be used; the text says why, without it.
+ */
+export function createVerifier(options: JwtOptions | undefined, onKeys: KeysListener = () => {}): Verifier {
+  if (options === undefined)
+    return { verify: async (token) => Promise.reject(refusal(token === "" ? "missing" : "invalid")) };
+  const cache = new TokenCache<Identity>(options.tokenCache);
+  const keyFor = keySource(options, (event) => {
+    // A token that was verified by a key which is retired now must be looked at again.
+    if (event.type === "changed") cache.clear();
+    onKeys(event);
+  });
+  return {
+    async verify(token, nowMs = Date.now()) {
+      if (token === "") throw refusal("missing");
+      // A fetch that is due (rotation) must not wait until some unknown token asks for it.
+      await keyFor.refreshIfStale(nowMs);
+      const known = cache.get(token);
+      const identity = known ?? (await verifyAnew(token, options, keyFor, nowMs));
+      if (known === undefined) cache.set(token, identity);
+      else if (hasExpired(known, options, nowMs)) {
+        cache.delete(token);
+        throw refusal("expired");
+      }
+      return identity;
+    },
+  };
+}
+
+interface KeySource {
+  key(header: { alg?: string; kid?: string }, nowMs: number): VerifyKey | Promise<VerifyKey>;
+  refreshIfStale(nowMs: number): Promise<void> | undefined;
+}
+
+function keySource(options: JwtOptions, onKeys: KeysListener): KeySource {
+  if (options.jwksUri !== undefined) return new JwksKeys(options.jwksUri, options, onKeys);
+  const key =
+    options.secret === undefined
+      ? loadPublicKey(options.publicKey ?? "", options.algorithms)
+      : secretKey(options.secret, options.algorithms);
+  return { key: () => key, refreshIfStale: () => undefined };
+}
+
+async function verifyAnew(
+  token: string,
+  options: JwtOptions,
+  keys: KeySource,
+  nowMs: number,
+): Promise<Identity> {
+  let payload: JWTPayload;
+  try {
+    const verified = await jwtVerify(
+      token,
+      async (header) => keys.key(header, nowMs),
+      checksOf(options, nowMs),
+    );
+    payload = verified.payload;
+  } catch (cause) {
+    if (cause instanceof TidewireError) throw cause;
+    throw refusal(reasonOf(cause), cause);
+  }
+  const { sub, exp } = payload;
+  if (sub !== undefined && typeof sub !== "string")
+    throw refusal("invalid", new TypeError("sub is no string"));
+  return {
+    claims: payload,
+    sub: sub ?? null,
+    expiresAtMs: exp === undefined ? null : Math.min(exp * 1_000, LATEST_MS),
+  };
+}
+
+function checksOf(options: JwtOptions, nowMs: number): JWTVerifyOptions {
+  const { issuer, audience } = options;
+  return {
+    algorithms: [...options.algorithms],
+    ...(issuer === undefined ? {} : { issuer: listOf(issuer) }),
+    ...(audience === undefined ? {} : { audience: listOf(audience) }),
+    // The library counts in seconds (RFC 7519, NumericDate); everything else here in milliseconds.
+    currentDate: new Date(nowMs),
+    clockTolerance: options.clockToleranceMs / 1_000,
+    requiredClaims: options.requireExpiry ? ["exp"] : [],
+  };
+}
+
+const listOf = (value: string | readonly string[]) => (typeof value === "string" ? [value] : [...value]);
+
+function hasExpired({ expiresAtMs }: Identity, { clockToleranceMs }: JwtOptions, nowMs: number): boolean {
+  return expiresAtMs !== null && expiresAtMs + clockToleranceMs <= nowMs;
+}
+
+function reasonOf(cause: unknown): TokenReason {
+  if (cause instanceof errors.JWTExpired) return "expired";
+  if (
+    cause instanceof errors.JWTClaimValidationFailed &&
+    cause.claim === "nbf" &&
+    cause.reason === "check_failed"
+  ) {
+    return "not-yet-valid";
+  }
+  return cause instanceof KeyUnknown ? "key-unknown" : "invalid";
+}
+
+function refusal(reason: TokenReason, cause?: unknown): TidewireError {
+  // Nobody gets further by asking for another token of the same kind.
+  const retry = reason === "invalid" || reason === "missing" ? "never" : "token";
+  return new TidewireError("unauthenticated", TEXTS[reason], { reason }, { cause, retry });
+}
