@@ -1,0 +1,135 @@
+/** The matcher against its specification, the server's `find`. */
+import fc from "fast-check";
+import { BSON, type Collection, type Document, MongoClient } from "mongodb";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { fromJs } from "../../src/match/bson-value.ts";
+import { compileFilter } from "../../src/match/compile-filter.ts";
+import { compileEqualityKeys } from "../../src/match/equality-keys.ts";
+import type { Filter } from "../../src/match/filter.ts";
+import { parseFilter } from "../../src/match/parse-filter.ts";
+import { toMongo } from "../../src/match/to-mongo.ts";
+import { valueKey } from "../../src/match/value-key.ts";
+import { TidewireError } from "../../src/protocol/errors.ts";
+import { documentTree, isLiteral, toDocument, toJson, valueTree } from "./bson-samples.ts";
+import { filterJson, path } from "./filter-samples.ts";
+import { insertRaw } from "./raw-insert.ts";
+import { FUZZ_FACTOR, startSeed } from "./seed.ts";
+
+const { EJSON } = BSON;
+
+const DOCUMENTS = 400;
+const FILTERS = 300;
+const BATCHES = 2 * FUZZ_FACTOR;
+
+const database = `matcher-${process.pid}-${Date.now()}`;
+let client: MongoClient;
+let collection: Collection;
+
+beforeAll(async () => {
+  client = await MongoClient.connect(inject("mongodbUri"));
+  collection = client.db(database).collection("documents");
+});
+
+afterAll(async () => {
+  await client.db(database).dropDatabase();
+  await client.close();
+});
+
+/** The ids that `find` gives, or the reason for which the server refuses the filter. */
+async function find(filter: Document): Promise<Set<number> | string> {
+  try {
+    const found = await collection.find(filter, { projection: { _id: 1 }, batchSize: 10_000 }).toArray();
+    return new Set(found.map(({ _id }) => Number(_id)));
+  } catch (error) {
+    return String(error);
+  }
+}
+
+/** Extended JSON as the driver's values; `$regex`, which is an operator to us, is left as it is. */
+function revive(json: unknown): unknown {
+  if (Array.isArray(json)) return json.map(revive);
+  if (typeof json !== "object" || json === null) return json;
+  const entries = Object.entries(json);
+  if (entries.some(([key]) => WRAPPER.test(key))) {
+    return EJSON.parse(JSON.stringify({ json }), { relaxed: false }).json;
+  }
+  return Object.fromEntries(entries.map(([key, value]) => [key, revive(value)]));
+}
+
+const WRAPPER = /^\$(?:oid|date|number\w+|binary|timestamp|minKey|maxKey|regularExpression)$/;
+
+function parse(input: unknown): Filter | string {
+  try {
+    return parseFilter(input, { regex: "prefix", maxDepth: 20, maxPredicates: 1_000, maxValues: 10_000 });
+  } catch (error) {
+    if (!(error instanceof TidewireError)) throw error;
+    return error.message;
+  }
+}
+
+function differences(documents: readonly Buffer[], matched: Set<number>, found: Set<number>): string[] {
+  return documents.flatMap((document, id) => {
+    if (matched.has(id) === found.has(id)) return [];
+    const text = EJSON.stringify(BSON.deserialize(document, { promoteValues: false }), { relaxed: false });
+    return [`find says ${found.has(id)}: ${text}`];
+  });
+}
+
+async function insertDocuments(seed: number): Promise<Buffer[]> {
+  const documents = fc
+    .sample(documentTree, { numRuns: DOCUMENTS, seed })
+    .map((tree, id) => toDocument(tree, fromJs(id)));
+  await collection.deleteMany({});
+  await insertRaw(inject("mongodbUri"), database, collection.collectionName, documents);
+  return documents;
+}
+
+test("matches exactly the documents that find gives, for any filter, value and document", async () => {
+  const seed = startSeed("matcher");
+  let accepted = 0;
+  for (let batch = 0; batch < BATCHES; batch++) {
+    const documents = await insertDocuments(seed + batch);
+    const property = fc.asyncProperty(filterJson, async (input) => {
+      const filter = parse(input);
+      const found = await find(revive(input) as Document);
+      if (typeof filter === "string" || typeof found === "string") {
+        expect([typeof filter, typeof found], `we: ${String(filter)}, the server: ${String(found)}`).toEqual([
+          "string",
+          "string",
+        ]);
+        return;
+      }
+      accepted++;
+      const matches = compileFilter(filter);
+      const matched = new Set(documents.flatMap((document, id) => (matches(document) ? [id] : [])));
+      expect(differences(documents, matched, found)).toEqual([]);
+      expect(await find(toMongo(filter)), "what we send to the server").toEqual(found);
+    });
+    await fc.assert(property, { numRuns: FILTERS, seed: seed + batch });
+  }
+  console.log(`matcher: ${accepted} filters, ${accepted * DOCUMENTS} pairs`);
+  expect(accepted * DOCUMENTS).toBeGreaterThan(20_000);
+});
+
+test("a document fulfils an equality iff the value's key is among those of its path", () => {
+  const seed = startSeed("equality keys");
+  const literal = valueTree.filter(isLiteral).map(toJson);
+  const property = fc.property(
+    path,
+    literal,
+    fc.array(documentTree, { minLength: 20, maxLength: 20 }),
+    (at, value, trees) => {
+      const filter = parseFilter({ [at]: { $eq: value } }, { regex: "prefix" });
+      const operand =
+        "predicate" in filter && filter.predicate.op === "$eq" ? filter.predicate.value : undefined;
+      if (operand === undefined) throw new Error("not an equality");
+      const keys = compileEqualityKeys(at);
+      const matches = compileFilter(filter);
+      for (const tree of trees) {
+        const document = toDocument(tree);
+        expect(keys(document).has(valueKey(operand))).toBe(matches(document));
+      }
+    },
+  );
+  fc.assert(property, { numRuns: 2_000 * FUZZ_FACTOR, seed });
+});
