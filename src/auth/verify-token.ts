@@ -96,7 +96,7 @@ async function verifyAnew(
   try {
     const verified = await jwtVerify(
       token,
-      async (header) => keys.key(header, nowMs),
+      async (header) => (await keys.key(header, nowMs)).key,
       checksOf(options, nowMs),
     );
     payload = verified.payload;

@@ -21,6 +21,8 @@ export interface ConfigText {
   problem(path: Path, message: string, at?: "key" | "value"): ConfigProblem;
   /** What stands at `path`, in words for an error text, as the file has it: environment variables are not filled in. */
   found(path: Path): string;
+  /** The path that dotted keys lead to from `path` on; keys may hold dots themselves. Stops where nothing stands. */
+  inside(path: Path, dotted: string): Path;
 }
 
 /** What no error text may show, even where it is written into the file itself: secrets, and URLs that may hold one. */
@@ -118,6 +120,17 @@ class ConfigReader implements ConfigText {
     return text.length > 80 ? `${text.slice(0, 77)}…` : text;
   }
 
+  inside(path: Path, dotted: string): Path {
+    const parts = dotted === "" ? [] : dotted.split(".");
+    for (let length = parts.length; length > 0; length -= 1) {
+      const key = parts.slice(0, length).join(".");
+      const isItem = isSeq(this.#nodes.get(JSON.stringify(path))?.value) && /^\d+$/.test(key);
+      const next = [...path, isItem ? Number(key) : key];
+      if (this.#nodes.has(JSON.stringify(next))) return this.inside(next, parts.slice(length).join("."));
+    }
+    return path;
+  }
+
   /** A short list of short scalars as it is, any other as just a list. */
   #foundList(items: readonly unknown[], path: Path): string {
     if (items.length > 6 || isHidden(path.join(".")) || !items.every(isScalar)) return "a list";
@@ -139,6 +152,9 @@ class ConfigReader implements ConfigText {
   #convert(given: unknown, path: Path, resolve: (node: unknown) => unknown, key?: Node): unknown {
     const node = resolve(given);
     const value = isNode(node) ? node : null;
+    if (value === null && isAlias(given)) {
+      this.problems.push(this.#at(given.range?.[0] ?? 0, path, SYNTAX_TEXTS["BAD_ALIAS"] ?? SYNTAX_DEFAULT));
+    }
     this.#nodes.set(JSON.stringify(path), { value, ...(key === undefined ? {} : { key }) });
     this.#count += 1;
     if (this.#count > MAX_NODES || path.length > MAX_DEPTH) {

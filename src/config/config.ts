@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
+import { compileRules, RulesRefused } from "../rules/compile-rules.ts";
 import { DEFAULT_DATA_DIR } from "../source/options.ts";
 import { ConfigSchema } from "./config-schema.ts";
 import { type ConfigProblem, type Path, readConfigText } from "./config-text.ts";
+import { crossProblems } from "./cross-problems.ts";
 import { toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";
 
@@ -58,7 +60,17 @@ export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv):
   if (!parsed.success) {
     for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
   }
-  if (!parsed.success || problems.length > 0) return done();
+  if (!parsed.success) return done();
+  for (const { path, message } of crossProblems(parsed.data)) report(path, message);
+  try {
+    compileRules(parsed.data);
+  } catch (error) {
+    if (!(error instanceof RulesRefused)) throw error;
+    for (const { path, at, message } of error.problems) {
+      report(source.inside(["collections", ...path], at), message);
+    }
+  }
+  if (problems.length > 0) return done();
   return { ok: true, config: deepFreeze(withAbsolutePaths(parsed.data, file)) };
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
+import { notYet } from "./not-yet.ts";
 import { fileShape, type Unit, unitOf, unwrap } from "./schema-walk.ts";
 
 export type Report = (path: Path, message: string, at?: "key" | "value") => void;
@@ -34,6 +35,11 @@ export function toCodeForm(
   const entries: [string, unknown][] = [];
   for (const [key, item] of Object.entries(value)) {
     const here = [...path, key];
+    const early = notYet(here, item);
+    if (early !== undefined) {
+      report(here, early, "key");
+      continue;
+    }
     const option = shape.get(key);
     if (option === undefined) {
       report(here, unknownKey(key, [...shape.keys()]), "key");
@@ -51,12 +57,7 @@ export function toCodeForm(
   return Object.fromEntries(entries);
 }
 
-/** What version 1 of the rules names, but this release cannot do: said by name, never ignored. */
-const NOT_YET = new Map([["lookups", "lookups are not supported yet; remove this part"]]);
-
 function unknownKey(key: string, known: readonly string[]): string {
-  const notYet = NOT_YET.get(key);
-  if (notYet !== undefined) return notYet;
   // `heartbeatMs: 25000` is an honest guess of somebody who has read the code.
   const guess = known.includes(key.replace(/Ms$/, "")) ? key.replace(/Ms$/, "") : closest(key, known);
   const advice = guess === undefined ? "Remove it." : `Did you mean ${JSON.stringify(guess)}?`;
@@ -65,7 +66,14 @@ function unknownKey(key: string, known: readonly string[]): string {
 
 function wrongUnit(key: string, item: unknown, unit: Unit, found: string): string {
   // Somebody who wrote 30 most likely meant 30 of the unit's ordinary size.
-  const bare = typeof item === "number" && Number.isSafeInteger(item) && item >= 0 && item < 1e9;
-  const example = bare ? `${item}${unit.ordinary}` : `1${unit.ordinary}`;
+  const digits = /^ *(\d{1,9}) *([A-Za-z]*)/.exec(String(item)) ?? [];
+  const example = digits[1] === undefined ? unit.example : digits[1] + nearestUnit(digits[2] ?? "", unit);
   return `found ${found}; allowed: ${unit.words}, always with its unit. Write for example \`${key}: ${example}\``;
+}
+
+/** `KB`, `kib` and `K` were meant as `KiB`, `sec` as `s`. */
+function nearestUnit(written: string, unit: Unit): string {
+  const letter = written.charAt(0).toLowerCase();
+  if (written.toLowerCase() === "ms") return "ms";
+  return unit.units.find((name) => letter !== "" && name.toLowerCase().startsWith(letter)) ?? unit.ordinary;
 }

@@ -45,7 +45,7 @@ function guess(schema: z.core.$ZodType | undefined, found: string): string {
   const inner = schema === undefined ? undefined : unwrap(schema);
   if (!(inner instanceof z.ZodEnum)) return "";
   const near = closest(found.replaceAll('"', ""), inner.options.map(String));
-  return near === undefined ? "" : `. Did you mean ${near}?`;
+  return near === undefined ? "" : ` (did you mean ${near}?)`;
 }
 
 function forNumbers(found: string, allowed: string): string {
@@ -66,9 +66,10 @@ export function allowedText(schema: z.core.$ZodType, codeKey: string): string {
       ? "a text, not empty"
       : `a text of ${minLength ?? 0} to ${maxLength} characters`;
   }
-  if (inner instanceof z.ZodArray) return "a list, not empty where it must say something";
+  if (inner instanceof z.ZodArray) return "a list that is not empty";
   if (inner instanceof z.ZodObject) return `a map of ${Object.keys(inner.shape).map(fileKey).join(", ")}`;
-  if (inner instanceof z.ZodRecord) return "a map";
+  if (inner instanceof z.ZodRecord)
+    return inner.valueType instanceof z.ZodUnknown ? "a filter, as a map" : "a map";
   return "another value";
 }
 

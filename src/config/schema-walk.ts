@@ -22,6 +22,8 @@ export interface Unit {
   readonly pattern: string;
   /** The unit that a number without one most likely meant. */
   readonly ordinary: string;
+  readonly units: readonly string[];
+  readonly example: string;
   readonly parse: (text: string) => number | undefined;
   readonly format: (value: number) => string;
 }

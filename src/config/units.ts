@@ -9,12 +9,16 @@ const SIZE_UNITS = { B: 1, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 } as c
 export const DURATION = {
   pattern: "^[0-9]+(ms|s|m|h|d)$",
   words: "a duration in whole ms, s, m, h or d, such as 500ms, 60s, 5m, 1h or 1d",
+  units: ["s", "m", "h", "d", "ms"],
   ordinary: "s",
+  example: "60s",
 };
 export const SIZE = {
   pattern: "^[0-9]+(B|KiB|MiB|GiB)$",
   words: "a size in whole B, KiB, MiB or GiB (powers of 1024), such as 512B, 64KiB or 1MiB",
+  units: ["B", "KiB", "MiB", "GiB"],
   ordinary: "B",
+  example: "1MiB",
 };
 
 function parseUnit(text: string, units: Readonly<Record<string, number>>): number | undefined {

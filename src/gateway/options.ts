@@ -88,12 +88,12 @@ export const ServerOptions = z
         "How often an idle connection is pinged and gets a watermark. Keep below the idle timeout of any proxy.",
       ),
     pongTimeoutMs: z
-    .int()
-    .min(100)
-    .max(300_000)
-    .default(10_000)
-    .describe("A connection that gives no sign of life for this long after a ping is closed (4000)."),
-  maxConnectionAgeMs: z
+      .int()
+      .min(100)
+      .max(300_000)
+      .default(10_000)
+      .describe("A connection that gives no sign of life for this long after a ping is closed (4000)."),
+    maxConnectionAgeMs: z
       .int()
       .min(60_000)
       .optional()
@@ -153,7 +153,7 @@ export const GatewayLimits = z.strictObject({
     .describe("Requests a connection may send at once, out of what it saved up."),
   outboxBytes: z
     .int()
-    .min(16 * 1_024)
+    .min(1_024)
     .default(1_048_576)
     .describe(
       "What may wait for a connection that does not drain; beyond, it continues from its cursor later.",

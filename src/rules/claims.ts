@@ -31,12 +31,13 @@ export function readPlaceholder(text: string): Placeholder | undefined {
   if (!LOOKS_LIKE_ONE.test(text)) return undefined;
   if (/^%%lookup\./.test(text)) {
     throw new PlaceholderRefused(
-      `there is no lookup ${JSON.stringify(text.slice(9))} (lookups are not supported yet)`,
+      "there is no lookup of this name, as lookups are not supported yet. Remove it",
     );
   }
+  // The text itself is not repeated: an environment variable may be in it.
   const forms = "%%user.claim, %%oid:user.claim, %%date:user.claim or %%now";
   throw new PlaceholderRefused(
-    `${JSON.stringify(text)} is not a claim: write exactly ${forms}, and nothing around it`,
+    `a text with %%… in it is no claim. Write exactly ${forms}, and nothing around it`,
   );
 }
 

@@ -2,7 +2,7 @@
 import { BSON } from "mongodb";
 import { compileFilter } from "../match/compile-filter.ts";
 import type { Filter, FilterTemplate } from "../match/filter.ts";
-import { parseFilterTemplate } from "../match/parse-filter.ts";
+import { parseFilter, parseFilterTemplate } from "../match/parse-filter.ts";
 import {
   EVERYTHING,
   excludeProjection,
@@ -11,9 +11,9 @@ import {
   type Projection,
 } from "../match/projection.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type Claims, PlaceholderRefused, readPlaceholder } from "./claims.ts";
+import { type Claims, readPlaceholder } from "./claims.ts";
 import type { CollectionOptions, FieldsOptions, FilterLimits, RuleOptions } from "./options.ts";
-import { whenPath, wrongKey } from "./rule-keys.ts";
+import { placeholderFaults, type RulePart, whenPath } from "./placeholder-faults.ts";
 
 /** Bounds of clients' requests that rules are asked with. */
 export type RequestLimits = FilterLimits & { readonly windowSize: number };
@@ -100,6 +100,7 @@ export function compileRules({ mongodb, collections, limits }: RulesSource): Rul
   return { collections: new Map(compiled), limits };
 }
 
+type Entries = Readonly<Record<string, unknown>>;
 type Report = (path: readonly (string | number)[], message: string, at?: string) => void;
 
 function compileRule(rule: RuleOptions, report: Report): Rule {
@@ -125,42 +126,27 @@ function compileRule(rule: RuleOptions, report: Report): Rule {
 /** Stands where the real one could not be made: a rule set with a problem is never used. */
 const NOTHING: Filter = { op: "$nor", filters: [{ op: "$and", filters: [] }] };
 
-function compileWhen(input: Readonly<Record<string, unknown>>, report: Report): Filter {
-  return guarded("when", report, () => {
-    const wrong = wrongKey(input, "when");
-    if (wrong !== undefined) throw new PlaceholderRefused(wrong);
-    const placeholder = (text: string) => {
-      if (readPlaceholder(text) === undefined) return undefined;
-      throw new PlaceholderRefused(
-        `${text} stands on the left in a when, as a key; on the right stand plain values`,
-      );
-    };
-    // The function above returns no placeholder, so what comes back has none; it is asked for its refusals.
-    const filter = parseFilterTemplate(input, {
-      regex: "subset",
-      ...RULE_LIMITS,
-      path: whenPath,
-      placeholder,
-    });
-    return filter as Filter;
-  });
+function compileWhen(input: Entries, report: Report): Filter {
+  return compilePart("when", input, report, () =>
+    parseFilter(input, { regex: "subset", ...RULE_LIMITS, path: whenPath }),
+  );
 }
 
-function compileRuleFilter(input: Readonly<Record<string, unknown>>, report: Report): FilterTemplate {
-  return guarded("filter", report, () => {
-    const wrong = wrongKey(input, "filter");
-    if (wrong !== undefined) throw new PlaceholderRefused(wrong);
-    return parseFilterTemplate(input, { regex: "subset", ...RULE_LIMITS, placeholder: readPlaceholder });
-  });
+function compileRuleFilter(input: Entries, report: Report): FilterTemplate {
+  return compilePart<FilterTemplate>("filter", input, report, () =>
+    parseFilterTemplate(input, { regex: "subset", ...RULE_LIMITS, placeholder: readPlaceholder }),
+  );
 }
 
-function guarded<T extends FilterTemplate>(key: string, report: Report, compile: () => T): T | Filter {
+function compilePart<T>(part: RulePart, input: Entries, report: Report, parse: () => T): T | Filter {
+  const faults = placeholderFaults(input, part);
+  for (const { at, message } of faults) report([part], message, at);
+  if (faults.length > 0) return NOTHING;
   try {
-    return compile();
+    return parse();
   } catch (error) {
-    if (error instanceof PlaceholderRefused) report([key], error.message);
-    else if (error instanceof TidewireError) report([key], error.message, String(error.details["at"] ?? ""));
-    else throw error;
+    if (!(error instanceof TidewireError)) throw error;
+    report([part], error.message, String(error.details["at"] ?? ""));
     return NOTHING;
   }
 }

@@ -39,10 +39,6 @@ export const MongodbOptions = z.strictObject({
     .describe("Default database of the collections that name none of their own."),
   images: z
     .enum(IMAGE_MODES)
-    // Until the fallback without images is built; the protocol's guarantees would not hold.
-    .refine((mode) => mode !== "off", {
-      error: "auto or required: off is not supported yet. Write images: auto",
-    })
     .default("auto")
     .describe(
       "Pre- and post-images: auto switches them on where it can, required refuses to start without, off does without.",

@@ -1,0 +1,83 @@
+/** `%%…` where it means nothing: found before the filter is parsed, so that every one is told with its place. */
+import { PlaceholderRefused, readPlaceholder } from "./claims.ts";
+
+export type RulePart = "filter" | "when";
+
+export interface Fault {
+  /** Dotted keys from the filter on. */
+  readonly at: string;
+  readonly message: string;
+}
+
+const CLAIM_KEY = /^%%user(?:\.[^.]+)+$/;
+const LOGICAL = new Set(["$and", "$or", "$nor"]);
+
+/** A key of a `when` as the path in `{ user: <claims> }`. */
+export function whenPath(key: string): string {
+  return CLAIM_KEY.test(key) ? key.slice(2) : key;
+}
+
+/** Everything that is wrong with the places of `%%…` in a filter over documents or a `when` over claims. */
+export function placeholderFaults(input: Readonly<Record<string, unknown>>, part: RulePart): Fault[] {
+  return [...branchFaults(input, part, "")];
+}
+
+/** Keys here name a path: of the document in a filter, of the claims in a `when`. */
+function* branchFaults(
+  branch: Readonly<Record<string, unknown>>,
+  part: RulePart,
+  at: string,
+): Generator<Fault> {
+  for (const [key, value] of Object.entries(branch)) {
+    const here = join(at, key);
+    if (LOGICAL.has(key) && Array.isArray(value)) {
+      for (const [index, inner] of value.entries()) {
+        if (isEntries(inner)) yield* branchFaults(inner, part, join(here, String(index)));
+      }
+      continue;
+    }
+    if (part === "filter" && key.includes("%%")) {
+      yield {
+        at: here,
+        message: "a key of a filter is a path of the document. Write claims on the right of it",
+      };
+    }
+    if (part === "when" && !key.startsWith("$") && !CLAIM_KEY.test(key)) {
+      const message = 'a when sees claims only, no document. Write "%%user.claim" as the key';
+      yield { at: here, message };
+    }
+    yield* valueFaults(value, part, here);
+  }
+}
+
+function* valueFaults(value: unknown, part: RulePart, at: string): Generator<Fault> {
+  if (typeof value === "string") {
+    const message = textFault(value, part);
+    if (message !== undefined) yield { at, message };
+  } else if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) yield* valueFaults(item, part, join(at, String(index)));
+  } else if (isEntries(value)) {
+    for (const [key, item] of Object.entries(value)) {
+      const here = join(at, key);
+      if (key.includes("%%"))
+        yield { at: here, message: "a claim cannot be a key here. Write it on the right" };
+      yield* valueFaults(item, part, here);
+    }
+  }
+}
+
+function textFault(text: string, part: RulePart): string | undefined {
+  try {
+    if (readPlaceholder(text) === undefined || part === "filter") return undefined;
+    return 'in a when, claims stand on the left. Write { "%%user.claim": value }';
+  } catch (error) {
+    if (error instanceof PlaceholderRefused) return error.message;
+    throw error;
+  }
+}
+
+const join = (at: string, key: string) => (at === "" ? key : `${at}.${key}`);
+
+function isEntries(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
