@@ -15,6 +15,13 @@ export const Limits = z.strictObject({
 });
 export type Limits = z.output<typeof Limits>;
 
+/** At least one, by the names that clients use. */
+export const Collections = z
+  .record(z.string(), CollectionOptions)
+  .refine((collections) => Object.keys(collections).length > 0, {
+    error: "at least one collection. Add one, with a list of rules",
+  });
+
 /**
  * The whole configuration in the form that code uses. Its durations end in `Ms`; in the file the same keys
  * go without `Ms` and say their unit (`heartbeat: 25s`), and sizes say theirs (`bytes: 64MiB`).
@@ -23,12 +30,7 @@ export const ConfigSchema = z.strictObject({
   mongodb: MongodbOptions.describe("Where the documents are."),
   server: ServerOptions.prefault({}).describe("The listeners and how connections are kept."),
   auth: AuthOptions.describe("Who may connect."),
-  collections: z
-    .record(z.string(), CollectionOptions)
-    .refine((collections) => Object.keys(collections).length > 0, {
-      error: "at least one collection. Add one, with a list of rules",
-    })
-    .describe("What clients may see, under the names that clients use."),
+  collections: Collections.describe("What clients may see, under the names that clients use."),
   limits: Limits.prefault({}).describe("Bounds; every one has a default."),
   history: HistoryOptions.prefault({}).describe("Change events kept in memory for quick resumption."),
   log: z

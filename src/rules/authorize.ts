@@ -144,7 +144,8 @@ export function effectiveQuery(
   checkPaths(filterPaths(request.filter), rule, "filter");
   checkAllowed(rule, request);
   const { database, collectionName } = collection;
-  const filter = andFilters(ruleFilter, request.filter);
+  // Where only one of them asks for something, that is the filter; nothing to AND with nothing.
+  const filter = andFilters(...[ruleFilter, request.filter].filter(asksForSomething));
   const projection =
     request.fields === null ? rule.projection : intersectProjections(rule.projection, request.fields);
   const { sort, limit, documents } = request;
@@ -170,6 +171,10 @@ export function effectiveQuery(
     snapshotAllowed: rule.allow.snapshot,
     key: createHash("sha256").update(JSON.stringify(identity)).digest("base64url"),
   };
+}
+
+function asksForSomething(filter: Filter): boolean {
+  return filter.op !== "$and" || filter.filters.length > 0;
 }
 
 /** A filter or sort on a hidden field would reveal it by its effect. */

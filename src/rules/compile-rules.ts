@@ -153,16 +153,15 @@ function compilePart<T>(part: RulePart, input: Entries, report: Report, parse: (
 
 function compileFields(fields: FieldsOptions | undefined, report: Report): Projection {
   if (fields === undefined) return EVERYTHING;
-  const key = fields.include === undefined ? "exclude" : "include";
-  const isId = (path: string) => path === "_id" || path.startsWith("_id.");
-  const hidesId = fields.exclude?.findIndex(isId) ?? -1;
-  if (hidesId >= 0) report(["fields", "exclude", hidesId], "_id is always visible; remove it here");
+  const { include, exclude } = fields;
+  const [key, paths] =
+    include === undefined ? (["exclude", exclude ?? []] as const) : (["include", include] as const);
   try {
-    if (fields.include !== undefined) return includeProjection(fields.include);
-    return excludeProjection((fields.exclude ?? []).filter((path) => !isId(path)));
+    return key === "include" ? includeProjection(paths) : excludeProjection(paths);
   } catch (error) {
     if (!(error instanceof TidewireError)) throw error;
-    report(["fields", key], error.message);
+    const index = paths.indexOf(String(error.details["path"]));
+    report(["fields", key, ...(index < 0 ? [] : [index])], `${error.message}. Remove it`);
     return EVERYTHING;
   }
 }

@@ -1,0 +1,65 @@
+import { parseArgs } from "node:util";
+import { type Config, ConfigError, loadConfig } from "../config/config.ts";
+import { configJsonSchema } from "../config/json-schema.ts";
+import type { CollectionOptions, RuleOptions } from "../rules/options.ts";
+import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+
+const HELP = `Usage: tidewire check [options]
+
+Validates a configuration whole, with the rules and key files in it, and tells every problem at once:
+file, line, column, what was found, what is allowed. Connects to nothing.
+
+Options:
+  -c, --config FILE   the configuration (default config/tidewire.yaml)
+      --json          print the problems as a JSON array, for machines
+      --schema        print the JSON Schema of configurations instead, for editors
+
+Examples:
+  tidewire check
+  tidewire check --config deploy/tidewire.yaml && tidewire start --config deploy/tidewire.yaml
+  tidewire check --schema > config/tidewire.schema.json`;
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { ...CONFIG_FLAG, json: { type: "boolean" }, schema: { type: "boolean" } },
+  });
+  if (values.schema) {
+    io.out(JSON.stringify(configJsonSchema(), null, 2));
+    return 0;
+  }
+  try {
+    const config = await loadConfig(values.config, io.env);
+    io.out(values.json ? "[]" : summary(values.config, config));
+    return 0;
+  } catch (error) {
+    if (!values.json || !(error instanceof ConfigError)) throw error;
+    io.out(JSON.stringify(error.problems, null, 2));
+    return 1;
+  }
+}
+
+function summary(file: string, config: Config): string {
+  const lines = Object.entries(config.collections).map(([name, collection]) => {
+    const { database = config.mongodb.database, collection: stored = name } = collection as CollectionOptions;
+    const rules = collection.rules.map(ruleText).join(", then ");
+    return `  ${name} (${database}.${stored}): ${rules}`;
+  });
+  return [`ok: ${file}`, ...lines].join("\n");
+}
+
+function ruleText({ name, when, anonymous, filter }: RuleOptions): string {
+  const parts = [
+    when === undefined
+      ? anonymous
+        ? "everybody"
+        : "any user"
+      : anonymous
+        ? "conditional, anonymous too"
+        : "conditional",
+    ...(filter === undefined ? ["all documents"] : []),
+  ];
+  return `${name} [${parts.join(", ")}]`;
+}
+
+export const check: Command = { help: HELP, run };

@@ -1,0 +1,95 @@
+import { ConfigError, formatProblem } from "../config/config.ts";
+import { type Command, type Io, UsageError } from "./command.ts";
+
+interface Entry {
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+/** Every command, by name. Modules are loaded when asked for: `check` must not wait for the whole service. */
+const COMMANDS: ReadonlyMap<string, Entry> = new Map([
+  ["check", { summary: "validate a configuration", load: async () => (await import("./check.ts")).check }],
+  [
+    "explain",
+    { summary: "say what a user sees, and why", load: async () => (await import("./explain.ts")).explain },
+  ],
+  [
+    "token",
+    { summary: "make a token for development", load: async () => (await import("./token.ts")).token },
+  ],
+]);
+
+const EXIT = { ok: 0, problems: 1, usage: 2 } as const;
+
+/** Runs a command line.
+ * @returns The exit code: 0 all is well, 1 problems were found, 2 the command line is not understood.
+ */
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  const [name = "", ...args] = argv;
+  const asksHelp = name === "help" || name === "--help" || name === "-h" || name === "";
+  if (asksHelp) return help(args[0], io);
+  const entry = COMMANDS.get(name);
+  if (entry === undefined) return unknown(name, io);
+  const command = await entry.load();
+  if (args.includes("--help") || args.includes("-h")) {
+    io.out(command.help);
+    return EXIT.ok;
+  }
+  try {
+    return await command.run(args, io);
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      for (const problem of error.problems) io.err(formatProblem(problem));
+      return EXIT.problems;
+    }
+    if (!(error instanceof UsageError) && !isParseArgsError(error)) throw error;
+    io.err(`tidewire ${name}: ${error.message}`);
+    io.err(`See: tidewire help ${name}`);
+    return EXIT.usage;
+  }
+}
+
+async function help(name: string | undefined, io: Io): Promise<number> {
+  if (name === undefined) {
+    io.out(overview());
+    return EXIT.ok;
+  }
+  const entry = COMMANDS.get(name);
+  if (entry === undefined) return unknown(name, io);
+  io.out((await entry.load()).help);
+  return EXIT.ok;
+}
+
+function unknown(name: string, io: Io): number {
+  io.err(
+    `tidewire: there is no command ${JSON.stringify(name)}. Commands: ${[...COMMANDS.keys()].join(", ")}`,
+  );
+  io.err("See: tidewire --help");
+  return EXIT.usage;
+}
+
+function overview(): string {
+  const width = Math.max(...[...COMMANDS.keys()].map((name) => name.length));
+  const commands = [...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return `Tidewire: live queries on your own MongoDB.
+
+Usage: tidewire <command> [options]
+
+${commands.join("\n")}
+
+Examples:
+  tidewire check                                      validate config/tidewire.yaml
+  tidewire check --config shop.yaml                   another file
+  tidewire token --sub u1 --claim roles='["admin"]'   a token to try things with
+  tidewire explain --user '{"sub":"u1"}' --collection orders
+                                                      which rule applies to u1, and what it shows
+
+  tidewire help <command>                             options and examples of one command
+
+Exit codes: 0 all is well, 1 problems were found, 2 the command line was not understood.`;
+}
+
+/** `parseArgs` throws plain errors whose codes begin alike. */
+function isParseArgsError(error: unknown): error is Error {
+  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS_");
+}

@@ -1,0 +1,39 @@
+import { access, constants } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { KeyRefused, loadPublicKey } from "../auth/keys.ts";
+import type { Config } from "./config.ts";
+import type { Path } from "./config-text.ts";
+
+/** What is wrong with the files that a configuration names. */
+export async function* fileProblems(config: Config): AsyncGenerator<{ path: Path; message: string }> {
+  const { server, auth } = config;
+  const jwt: Path = ["auth", "jwt"];
+  if (auth.jwt?.publicKey !== undefined) {
+    try {
+      loadPublicKey(auth.jwt.publicKey, auth.jwt.algorithms);
+    } catch (error) {
+      if (!(error instanceof KeyRefused)) throw error;
+      yield { path: [...jwt, "publicKey"], message: error.message };
+    }
+  }
+  if (auth.jwt?.jwksUri?.startsWith("file:") && !(await isReadable(fileURLToPath(auth.jwt.jwksUri)))) {
+    yield { path: [...jwt, "jwksUri"], message: UNREADABLE };
+  }
+  for (const key of ["cert", "key"] as const) {
+    const path = server.tls?.[key];
+    if (path !== undefined && !(await isReadable(path)))
+      yield { path: ["server", "tls", key], message: UNREADABLE };
+  }
+}
+
+const UNREADABLE = "the file cannot be read. Check its path (from this file's folder) and its rights";
+
+async function isReadable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK);
+    return true;
+  } catch {
+    // Missing, or not ours: the advice is the same.
+    return false;
+  }
+}

@@ -1,0 +1,58 @@
+import { BSON } from "mongodb";
+import { compileFilter } from "../match/compile-filter.ts";
+import type { Filter } from "../match/filter.ts";
+import { toMongo } from "../match/to-mongo.ts";
+
+/** Which part of a filter decides about a document, in words. */
+export function deciding(filter: Filter, document: Uint8Array): { matches: boolean; because: string } {
+  const matches = compileFilter(filter)(document);
+  return { matches, because: because(filter, document, matches) };
+}
+
+function because(filter: Filter, document: Uint8Array, matches: boolean): string {
+  if (filter.op === "path") return `${predicateText(filter)} ${matches ? "holds" : "does not hold"}`;
+  const branch = (wanted: boolean) =>
+    filter.filters.find((inner) => compileFilter(inner)(document) === wanted);
+  if (filter.op === "$and") {
+    const failed = matches ? undefined : branch(false);
+    if (failed !== undefined) return because(failed, document, false);
+    return filter.filters.length === 0 ? "it asks for nothing" : `${predicateText(filter)} holds`;
+  }
+  const met = branch(true);
+  if (met !== undefined) {
+    const inner = because(met, document, true);
+    return filter.op === "$or" ? inner : `${inner}, which $nor forbids`;
+  }
+  return `no branch of ${filter.op} holds: ${predicateText(filter)}`;
+}
+
+/** A filter as JSON, as `find` takes it, a single `$eq` and a plain conjunction written the short way. */
+export function predicateText(filter: Filter): string {
+  return BSON.EJSON.stringify(shorten(toMongo(filter)), { relaxed: true });
+}
+
+/** Only for reading: what `toMongo` writes out in full so that no value can be taken for an operator. */
+function shorten(filter: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const entries = Object.entries(filter);
+  const [first] = entries;
+  if (entries.length === 1 && first?.[0] === "$and" && Array.isArray(first[1])) {
+    const parts = first[1].map(shorten).filter((part) => Object.keys(part).length > 0);
+    const keys = parts.flatMap((part) => Object.keys(part));
+    // Two conditions on one path cannot share an object.
+    if (new Set(keys).size === keys.length) return Object.assign({}, ...parts);
+    return { $and: parts };
+  }
+  return Object.fromEntries(
+    entries.map(([key, value]) => [key, Array.isArray(value) ? value.map(branchOf) : plain(value)]),
+  );
+}
+
+function branchOf(value: unknown): unknown {
+  // Branches of $or and $nor; lists of values never come here, as those stand one level deeper.
+  return typeof value === "object" && value !== null ? shorten({ ...value }) : value;
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  return "$eq" in value && Object.keys(value).length === 1 ? value.$eq : value;
+}

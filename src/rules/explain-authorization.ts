@@ -1,0 +1,90 @@
+/** Why a request comes to what it comes to: for admins, never for clients. */
+import { encodeDocument } from "../match/encode.ts";
+import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import { authorize, type EffectiveQuery, type QueryRequest, type Subject } from "./authorize.ts";
+import { ClaimRefused } from "./claims.ts";
+import { claimsToBson, type Rule, type RuleSet } from "./compile-rules.ts";
+import { deciding } from "./deciding-predicate.ts";
+
+export interface Explanation {
+  readonly collection: string;
+  /** `allowed`, or the code that the client is answered with. */
+  readonly outcome: "allowed" | ErrorCode;
+  /** What is behind a refusal, in more words than the client gets; `null` where it is allowed. */
+  readonly reason: string | null;
+  /** In the order of the file, with why each applies or does not. */
+  readonly rules: readonly { readonly name: string; readonly applies: boolean; readonly because: string }[];
+  readonly query: EffectiveQuery | null;
+  readonly document: DocumentVerdict | null;
+}
+
+export interface DocumentVerdict {
+  readonly visible: boolean;
+  /** The predicate that decides. */
+  readonly because: string;
+  /** What the client would see of it, as Extended JSON text. */
+  readonly shown: string | null;
+}
+
+/**
+ * Explains what `authorize` would do.
+ * @param document A document as BSON, to be told whether and why it is visible.
+ */
+export function explainAuthorization(
+  rules: RuleSet,
+  subject: Subject | null,
+  request: QueryRequest,
+  nowMs: number,
+  document?: Uint8Array,
+): Explanation {
+  const about = { collection: request.collection, rules: explainRules(rules, subject, request.collection) };
+  let query: EffectiveQuery;
+  try {
+    query = authorize(rules, subject, request, nowMs);
+  } catch (error) {
+    if (!(error instanceof TidewireError)) throw error;
+    const reason = reasonOf(error, about.rules);
+    return { ...about, outcome: error.code, reason, query: null, document: null };
+  }
+  const verdict = document === undefined ? null : judge(query, document);
+  return { ...about, outcome: "allowed", reason: null, query, document: verdict };
+}
+
+function reasonOf(error: TidewireError, rules: Explanation["rules"]): string {
+  if (error.cause instanceof ClaimRefused) {
+    const applied = rules.find(({ applies }) => applies)?.name;
+    return `rule ${applied} applies, but ${error.cause.message}; no later rule is asked`;
+  }
+  const refused = error.code === "forbidden" || error.code === "unknown-collection";
+  if (refused && rules.length > 0 && rules.every(({ applies }) => !applies)) return "no rule applies";
+  return error.message;
+}
+
+function explainRules(rules: RuleSet, subject: Subject | null, name: string): Explanation["rules"] {
+  const explained: { name: string; applies: boolean; because: string }[] = [];
+  for (const rule of rules.collections.get(name)?.rules ?? []) {
+    const earlier = explained.find(({ applies }) => applies);
+    const verdict =
+      earlier === undefined
+        ? explainRule(rule, subject)
+        : { applies: false, because: `not asked: ${earlier.name} applies already` };
+    explained.push({ name: rule.name, ...verdict });
+  }
+  return explained;
+}
+
+function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; because: string } {
+  if (subject === null && !rule.anonymous) {
+    return { applies: false, because: "it does not say anonymous: true, and the user is anonymous" };
+  }
+  if (rule.when === null) return { applies: true, because: "it has no when, so it is for everybody" };
+  const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}));
+  const claims = because.replace(/"user\.([^"]*)":/g, '"%%user.$1":');
+  return { applies: matches, because: `of its when, ${claims}` };
+}
+
+function judge(query: EffectiveQuery, document: Uint8Array): DocumentVerdict {
+  const { matches, because } = deciding(query.filter, document);
+  const shown = matches ? encodeDocument(document, query.projection, "ejson") : null;
+  return { visible: matches, because, shown };
+}
