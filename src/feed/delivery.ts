@@ -105,7 +105,8 @@ export class Delivery implements Follower {
    */
   async open(request: StartRequest): Promise<Started> {
     if (request.refused !== null) return this.#openFresh("reset", request.refused);
-    if (request.resumeFrom === null) return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
+    if (request.resumeFrom === null)
+      return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
     const resumed = await this.#openResumed(request.resumeFrom);
     if (resumed === "future") return this.#openFresh("reset", "cursor-invalid");
     return resumed ?? this.#openFresh("reset", "history-lost");

@@ -6,6 +6,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { Commit } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
+import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
@@ -26,6 +27,8 @@ export interface FeedParts {
   readonly deployment: Deployment;
   /** Commits from a cluster time on, that time included, out of the oplog. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
+  /** An event lacks a document that it should bear. */
+  readonly onMissingImage: (namespace: string) => void;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -184,6 +187,11 @@ export class Feed implements CommitSink {
     }
   }
 
+  /** As `reached`, for an operation time as the drivers give it. */
+  reachedOperationTime({ t, i }: { t: number; i: number }, timeoutMs: number): Promise<void> {
+    return this.reached(clusterTimeOf(t, i), timeoutMs);
+  }
+
   /**
    * Finds a position in the history; one that another node has come to already is waited for.
    * @returns `ahead` only for a position that does not exist.
@@ -230,7 +238,11 @@ export class Feed implements CommitSink {
    * Brings documents that were read while the collection changed to what they were at one cluster time: the
    * commits that came during the read are applied to them, whether or not the read had seen them already.
    */
-  async makeExact(liveQuery: LiveQuery, raw: Uint8Array[], since: bigint): Promise<{ raw: Uint8Array[]; clusterTime: bigint }> {
+  async makeExact(
+    liveQuery: LiveQuery,
+    raw: Uint8Array[],
+    since: bigint,
+  ): Promise<{ raw: Uint8Array[]; clusterTime: bigint }> {
     const clusterTime = await this.#parts.deployment.now();
     await this.reached(clusterTime, REACH_TIMEOUT_MS);
     const located = this.#readyHistory().locate({ clusterTime: since, within: 0 });
@@ -254,13 +266,6 @@ export class Feed implements CommitSink {
     this.#parts.log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
   }
 
-  /** Ends every delivery of a collection that can no longer be watched. */
-  deliveriesOf(namespace: string): Delivery[] {
-    return [...(this.#byNamespace.get(namespace) ?? [])].flatMap((liveQuery) => [
-      ...(this.#deliveries.get(liveQuery) ?? []),
-    ]);
-  }
-
   get liveQueries(): number {
     return this.#byKey.size;
   }
@@ -278,8 +283,14 @@ export class Feed implements CommitSink {
   #countMissingImages(commit: Commit): void {
     for (const event of commit.events) {
       if (event.operation === "replaced-collection") {
-        this.#parts.log.warn({ namespace: event.namespace, by: event.by }, "a collection was replaced as a whole");
-      } else if (!hasImages(event)) this.#metrics.imagesMissing.inc();
+        this.#parts.log.warn(
+          { namespace: event.namespace, by: event.by },
+          "a collection was replaced as a whole",
+        );
+      } else if (!hasImages(event)) {
+        this.#metrics.imagesMissing.inc();
+        this.#parts.onMissingImage(event.namespace);
+      }
     }
   }
 
@@ -336,10 +347,20 @@ export class Feed implements CommitSink {
 }
 
 const notReady = () =>
-  new TidewireError("unavailable", "the service is starting: try again in a moment", {}, { retryAfterMs: 1_000 });
+  new TidewireError(
+    "unavailable",
+    "the service is starting: try again in a moment",
+    {},
+    { retryAfterMs: 1_000 },
+  );
 
 /** What a client is told when MongoDB did not answer; the server's own words are for the log alone. */
 function unavailable(cause: unknown): unknown {
   if (!(cause instanceof MongoError)) return cause;
-  return new TidewireError("unavailable", "MongoDB cannot be reached just now: try again later", {}, { cause });
+  return new TidewireError(
+    "unavailable",
+    "MongoDB cannot be reached just now: try again later",
+    {},
+    { cause },
+  );
 }

@@ -137,7 +137,9 @@ export class History {
     const firstLater = this.#search(clusterTime + 1n);
     if (within === AFTER) return { seq: this.#seqBefore(firstLater) };
     if (within === BEFORE) {
-      return startWithin !== null && startWithin !== BEFORE ? "too-old" : { seq: this.#seqBefore(firstAtTime) };
+      return startWithin !== null && startWithin !== BEFORE
+        ? "too-old"
+        : { seq: this.#seqBefore(firstAtTime) };
     }
     for (let index = firstAtTime; index < firstLater; index++) {
       if (this.#entries[index]?.position.within === within) return { seq: this.#seqBefore(index + 1) };

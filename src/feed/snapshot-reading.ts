@@ -84,7 +84,8 @@ export class SnapshotReading {
         if (cursor.exact) {
           return new SnapshotReading(liveQuery, mode, { cursor, clusterTime, raw, coveredFrom }, parts);
         }
-        for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) raw.push(...batch);
+        for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
+          raw.push(...batch);
         const exact = await parts.makeExact(liveQuery, raw, clusterTime);
         return new SnapshotReading(liveQuery, mode, { cursor, coveredFrom, ...exact }, parts);
       } catch (error) {

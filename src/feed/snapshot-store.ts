@@ -1,6 +1,7 @@
 import { MongoError } from "mongodb";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
+import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
 import { Limiter } from "./limiter.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -84,7 +85,8 @@ export class SnapshotStore {
   /** Whether the changes since can follow it, and are few enough to be worth it. */
   #isFresh(reading: SnapshotReading): boolean {
     const since = reading.liveQuery.after(reading.coveredFrom);
-    return since !== undefined && since.length <= CHANGES_SINCE_MAX;
+    if (since === undefined || since.length > CHANGES_SINCE_MAX) return false;
+    return since.every((entry) => entry.changes !== UNKNOWN);
   }
 
   async #read(liveQuery: LiveQuery, mode: ValueMode): Promise<SnapshotReading> {

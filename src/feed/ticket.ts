@@ -32,6 +32,12 @@ export class TicketSealer {
     this.#loadedAtMs = nowMs;
   }
 
+  /** Reads the keys again. */
+  async reload(nowMs = Date.now()): Promise<void> {
+    this.#loadedAtMs = nowMs;
+    this.#keys = await this.#load();
+  }
+
   seal(ticket: Ticket): string {
     const newest = this.#keys[0];
     if (newest === undefined) throw new Error("there is no key to seal tickets with");
@@ -55,8 +61,7 @@ export class TicketSealer {
   async #keyWithId(id: number, nowMs: number): Promise<SealingKey | undefined> {
     const known = this.#keys.find((key) => key.id === id);
     if (known !== undefined || nowMs - this.#loadedAtMs < RELOAD_INTERVAL_MS) return known;
-    this.#loadedAtMs = nowMs;
-    this.#keys = await this.#load();
+    await this.reload(nowMs);
     return this.#keys.find((key) => key.id === id);
   }
 }
@@ -68,7 +73,8 @@ function decrypt(bytes: Buffer, key: SealingKey): Ticket | null {
   });
   decipher.setAAD(bytes.subarray(0, HEADER_BYTES)).setAuthTag(bytes.subarray(-TAG_BYTES));
   try {
-    const text = decipher.update(bytes.subarray(nonceEnd, -TAG_BYTES), undefined, "utf8") + decipher.final("utf8");
+    const text =
+      decipher.update(bytes.subarray(nonceEnd, -TAG_BYTES), undefined, "utf8") + decipher.final("utf8");
     // Sealed by us, so it has the shape that `seal` gave it.
     const [liveQueryKey, since, sub] = JSON.parse(text) as [string, string, string | null];
     return { key: liveQueryKey, since, sub };

@@ -1,5 +1,5 @@
-import { BlockList, isIPv6 } from "node:net";
 import type { IncomingMessage } from "node:http";
+import { BlockList, isIPv6 } from "node:net";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import { RateLimit } from "./rate-limit.ts";
 

@@ -8,7 +8,12 @@ import type { ErrorMessage } from "../protocol/messages.ts";
 export class ClientError extends TidewireError {
   readonly closeCode: CloseCode | undefined;
 
-  constructor(code: ErrorCode, message: string, closeCode?: CloseCode, extras: ConstructorParameters<typeof TidewireError>[3] = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    closeCode?: CloseCode,
+    extras: ConstructorParameters<typeof TidewireError>[3] = {},
+  ) {
     super(code, message, {}, extras);
     this.closeCode = closeCode;
   }

@@ -69,7 +69,13 @@ export class Connection {
   #noticed = false;
   #chain: Promise<void> = Promise.resolve();
 
-  constructor(context: GatewayContext, transport: Transport, address: string, events: ConnectionEvents, nowMs: number) {
+  constructor(
+    context: GatewayContext,
+    transport: Transport,
+    address: string,
+    events: ConnectionEvents,
+    nowMs: number,
+  ) {
     const { limits, server } = context;
     this.context = context;
     this.transport = transport;
@@ -180,7 +186,8 @@ export class Connection {
     attachment.ids.delete(id);
     if (attachment.ids.size > 0) return;
     attachment.detach();
-    if (this.attachments.get(attachment.query.key) === attachment) this.attachments.delete(attachment.query.key);
+    if (this.attachments.get(attachment.query.key) === attachment)
+      this.attachments.delete(attachment.query.key);
   }
 
   /** A live query that can not be kept up, for a reason of its own: its subscriptions end. */
@@ -228,7 +235,11 @@ export class Connection {
     }
     if (this.#state !== "open") {
       if (nowMs - this.openedAtMs >= auth.helloTimeoutMs) {
-        this.close(CLOSE_CODES.noHello, "no hello in time", new ClientError("bad-request", "no hello came in time"));
+        this.close(
+          CLOSE_CODES.noHello,
+          "no hello in time",
+          new ClientError("bad-request", "no hello came in time"),
+        );
       }
       return;
     }
@@ -250,7 +261,9 @@ export class Connection {
   /** The token has run out: nothing is pushed any more. */
   expire(): void {
     if (this.#state !== "open" || this.deadlineMs > Date.now()) return;
-    const error = new TidewireError("unauthenticated", "the token has expired: get a new one", { reason: "expired" });
+    const error = new TidewireError("unauthenticated", "the token has expired: get a new one", {
+      reason: "expired",
+    });
     this.close(CLOSE_CODES.tokenExpired, "token expired", error);
   }
 
@@ -288,7 +301,9 @@ export class Connection {
   #setDeadline(identity: Identity | null): void {
     const expiresAtMs = identity?.expiresAtMs ?? null;
     this.deadlineMs =
-      expiresAtMs === null ? Number.POSITIVE_INFINITY : expiresAtMs + (this.context.auth.jwt?.clockToleranceMs ?? 0);
+      expiresAtMs === null
+        ? Number.POSITIVE_INFINITY
+        : expiresAtMs + (this.context.auth.jwt?.clockToleranceMs ?? 0);
   }
 
   #beat(nowMs: number): void {
@@ -356,7 +371,11 @@ export class Connection {
     } catch (error) {
       if (this.#state === "closed") return;
       if (error instanceof MalformedMessageError) {
-        this.close(CLOSE_CODES.malformedMessage, "malformed message", new ClientError("bad-request", error.message));
+        this.close(
+          CLOSE_CODES.malformedMessage,
+          "malformed message",
+          new ClientError("bad-request", error.message),
+        );
       } else if (error instanceof ClientError && error.closeCode !== undefined) {
         this.close(error.closeCode, error.code, error);
       } else if (this.#state === "open") this.sendError(error, idOfError(error));

@@ -10,6 +10,7 @@ import { Admission } from "./admission.ts";
 import { ClientError } from "./client-error.ts";
 import { Connection, type ConnectionEvents } from "./connection.ts";
 import type { GatewayContext } from "./context.ts";
+import { connectionsByFileLimit } from "./file-limit.ts";
 import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
 
 const WS_PATH = "/v1/ws";
@@ -35,10 +36,9 @@ export class Gateway implements ConnectionEvents {
   readonly #users = new WeakMap<Connection, string>();
   #draining = false;
 
-  /** @param connectionsMax How many connections the process can bear where the limits do not say. */
-  constructor(context: GatewayContext, connectionsMax: number) {
+  constructor(context: GatewayContext) {
     this.#context = context;
-    this.#admission = new Admission(context.limits, context.server, connectionsMax, Date.now());
+    this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
     this.#websockets = new WebSocketServer({
       noServer: true,
       // Compression costs each connection some 200 KB, and what is compressed can not be shared.
@@ -79,11 +79,11 @@ export class Gateway implements ConnectionEvents {
   }
 
   /** The collection can no longer be watched: its subscriptions end. */
-  collectionDropped(database: string, collectionName: string): void {
+  collectionDropped(namespace: string): void {
     for (const connection of this.#connections) {
       for (const subscription of [...connection.subscriptions.values()]) {
         const { query } = subscription.attachment;
-        if (query.database !== database || query.collectionName !== collectionName) continue;
+        if (`${query.database}.${query.collectionName}` !== namespace) continue;
         connection.endSubscription(subscription, "collection-dropped");
       }
     }
@@ -163,7 +163,8 @@ export class Gateway implements ConnectionEvents {
   /** Why a request gets no WebSocket; checked before anything is spent on it. */
   #refusalOf(request: IncomingMessage, address: string, nowMs: number): Refusal | null {
     const path = (request.url ?? "").split("?")[0];
-    if (path !== WS_PATH) return { status: "404 Not Found", reason: "path", text: `the WebSocket is at ${WS_PATH}` };
+    if (path !== WS_PATH)
+      return { status: "404 Not Found", reason: "path", text: `the WebSocket is at ${WS_PATH}` };
     if (!isOriginAllowed(request.headers.origin, this.#context.server.origins)) {
       const text = "this page may not connect: server.origins does not list its origin";
       return { status: "403 Forbidden", reason: "origin", text };
@@ -175,7 +176,12 @@ export class Gateway implements ConnectionEvents {
     const waitMs = this.#admission.waitMs(address, nowMs);
     if (waitMs === 0) return null;
     const retryAfter = Math.ceil(waitMs / 1_000);
-    return { status: "503 Service Unavailable", reason: "connect-rate", text: "too many new connections", retryAfter };
+    return {
+      status: "503 Service Unavailable",
+      reason: "connect-rate",
+      text: "too many new connections",
+      retryAfter,
+    };
   }
 
   #accept(ws: WebSocket, socket: Socket, address: string, token: string | null, nowMs: number): void {
@@ -227,9 +233,14 @@ export class Gateway implements ConnectionEvents {
 }
 
 const tooMany = (limit: string, value: number) =>
-  new ClientError("too-many-requests", `more than ${value} connections (limits.${limit})`, CLOSE_CODES.tooManyConnections, {
-    retryAfterMs: RETRY_WHEN_FULL_MS,
-  });
+  new ClientError(
+    "too-many-requests",
+    `more than ${value} connections (limits.${limit})`,
+    CLOSE_CODES.tooManyConnections,
+    {
+      retryAfterMs: RETRY_WHEN_FULL_MS,
+    },
+  );
 
 interface Refusal {
   readonly status: string;

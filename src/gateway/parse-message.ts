@@ -114,7 +114,9 @@ function badRequest(
   const where = first === undefined || first.path === "" ? "" : `${first.path}: `;
   const own = id.safeParse(Object.hasOwn(message, "id") ? message["id"] : undefined);
   return new TidewireError("bad-request", clip(`${where}${first?.reason ?? "not understood"}`), {
-    problems: problems.slice(0, PROBLEMS_MAX).map(({ path, reason }) => ({ path: clip(path), reason: clip(reason) })),
+    problems: problems
+      .slice(0, PROBLEMS_MAX)
+      .map(({ path, reason }) => ({ path: clip(path), reason: clip(reason) })),
     ...(own.success ? { id: own.data } : {}),
   });
 }

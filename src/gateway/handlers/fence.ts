@@ -1,20 +1,25 @@
 import { TidewireError } from "../../protocol/errors.ts";
 import type { FenceMessage } from "../../protocol/messages.ts";
-import { clusterTimeOf } from "../../source/cluster-time.ts";
 import type { Connection } from "../connection.ts";
 
 /** [3.1] Answers once every change up to a write's operation time has been sent: read your own writes. */
-export async function handleFence(connection: Connection, { id, operationTime }: FenceMessage): Promise<void> {
+export async function handleFence(
+  connection: Connection,
+  { id, operationTime }: FenceMessage,
+): Promise<void> {
   const { limits, feed } = connection.context;
   if (connection.fences >= limits.fences) {
     const details = { id, limit: "fences", value: limits.fences };
-    throw new TidewireError("too-many-requests", `${limits.fences} fences wait on this connection already`, details);
+    throw new TidewireError(
+      "too-many-requests",
+      `${limits.fences} fences wait on this connection already`,
+      details,
+    );
   }
   connection.fences++;
   try {
-    const { t, i } = operationTime.$timestamp;
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
-    await feed.reached(clusterTimeOf(t, i), limits.fenceTimeoutMs);
+    await feed.reachedOperationTime(operationTime.$timestamp, limits.fenceTimeoutMs);
     await connection.caughtUp(deadlineMs);
     connection.send({ type: "fenced", id, cursor: feed.headCursor });
   } catch (error) {

@@ -1,5 +1,5 @@
-import type { StartRequest } from "../../feed/delivery.ts";
 import { AFTER, BEFORE, type Position } from "../../feed/cursor.ts";
+import type { StartRequest } from "../../feed/delivery.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
 import { authorize, type EffectiveQuery, type QueryRequest } from "../../rules/authorize.ts";
@@ -33,7 +33,11 @@ function checkId(connection: Connection, id: string): void {
   const most = connection.context.limits.subscriptions;
   if (connection.subscriptions.size >= most) {
     const details = { limit: "subscriptions", value: most };
-    throw new TidewireError("too-many-subscriptions", `a connection has at most ${most} subscriptions`, details);
+    throw new TidewireError(
+      "too-many-subscriptions",
+      `a connection has at most ${most} subscriptions`,
+      details,
+    );
   }
 }
 

@@ -1,0 +1,270 @@
+import { randomBytes } from "node:crypto";
+import type { RequestListener } from "node:http";
+import { hostname } from "node:os";
+import { MongoClient } from "mongodb";
+import { type Logger, pino } from "pino";
+import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
+import { type Readiness, readinessOf } from "./admin/readiness.ts";
+import { createVerifier } from "./auth/verify-token.ts";
+import type { Config } from "./config/config.ts";
+import { Feed } from "./feed/feed.ts";
+import { TicketSealer } from "./feed/ticket.ts";
+import type { GatewayContext } from "./gateway/context.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
+import { createMetrics, type Metrics } from "./metrics/metrics.ts";
+import { compileRules, type RuleSet } from "./rules/compile-rules.ts";
+import { ChangeSource } from "./source/change-source.ts";
+import { Deployment } from "./source/deployment.ts";
+import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
+import { EpochStore } from "./source/epoch-store.ts";
+import { ImageKeeper } from "./source/image-keeper.ts";
+import { EMBEDDED_URI } from "./source/options.ts";
+import { preflight } from "./source/preflight.ts";
+import { SealingKeyStore } from "./source/sealing-keys.ts";
+import { StartupError } from "./source/startup-error.ts";
+import { identifyDeployment } from "./source/topology.ts";
+
+/** Keys are read again this often: another node may have rotated them. In milliseconds. */
+const KEYS_INTERVAL_MS = 60_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** One running node. */
+export interface Service {
+  readonly node: string;
+  /** Where clients connect, and where metrics and health are. */
+  readonly address: Listening;
+  readonly adminAddress: Listening;
+  /** The MongoDB it works on; for the embedded one this is the only place to learn it. */
+  readonly mongodbUri: string;
+  readonly metrics: Metrics;
+  readiness(): Readiness;
+  /** Lets an edited configuration take effect: rules and collections now, the rest is named in the log. */
+  reload(config: Config): Promise<void>;
+  /** An edit was refused; it is told by metric and `/readyz`. */
+  noteRejectedReload(): void;
+  /** Hands the clients over within `server.drainTimeout`, then stops everything. */
+  drain(): Promise<void>;
+  /** Stops at once. */
+  stop(): Promise<void>;
+}
+
+const namespacesOf = (config: Config) =>
+  Object.entries(config.collections).map(([name, collection]) => ({
+    database: collection.database ?? config.mongodb.database,
+    collection: collection.collection ?? name,
+  }));
+
+const namesOf = (config: Config) =>
+  namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);
+
+/**
+ * Builds the parts of a node, starts them in the order in which data passes, and stops them in reverse.
+ * @throws {StartupError} What has to be changed first, all of it.
+ */
+export async function startService(config: Config, log: Logger = pino(config.log)): Promise<Service> {
+  const started: (() => Promise<void>)[] = [];
+  const stopAll = async () => {
+    for (const stop of started.splice(0).reverse()) await stop();
+  };
+  try {
+    return await start(config, log, started, stopAll);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+async function start(
+  config: Config,
+  log: Logger,
+  started: (() => Promise<void>)[],
+  stopAll: () => Promise<void>,
+): Promise<Service> {
+  const node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
+  const metrics = createMetrics();
+  const mongodb = await connect(config, log, started);
+  const { client } = mongodb;
+  const report = await preflight(client, {
+    collections: namespacesOf(config),
+    stateDatabase: config.mongodb.stateDatabase,
+    images: config.mongodb.images,
+  });
+  for (const warning of report.warnings) log.warn(warning);
+  log.info(
+    { version: report.version, topology: report.topology, collections: report.collections },
+    "MongoDB is fit",
+  );
+
+  const stateDatabase = client.db(config.mongodb.stateDatabase);
+  const identify = async () => (await identifyDeployment(client)).id;
+  const deployment = new Deployment(client, new EpochStore(stateDatabase), identify);
+  const keyStore = new SealingKeyStore(stateDatabase);
+  const sealer = new TicketSealer(await keyStore.load(), () => keyStore.load());
+  const keysTimer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
+  started.push(async () => clearInterval(keysTimer));
+
+  // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
+  const feed: Feed = new Feed(config.history, config.limits, {
+    client,
+    deployment,
+    readOplog: (from, signal) => source.read(from, signal),
+    onMissingImage: (namespace) => keeper.look(namespace),
+    log,
+    metrics,
+  });
+  started.push(async () => feed.stop());
+  const keeper: ImageKeeper = new ImageKeeper(client, log, (namespace) =>
+    gateway.collectionDropped(namespace),
+  );
+  const source: ChangeSource = new ChangeSource(
+    {
+      uri: mongodb.uri,
+      clientOptions: {},
+      namespaces: namesOf(config),
+      startBeforeMs: config.history.windowMs,
+      awaitTimeMs: config.mongodb.awaitTimeMs,
+      progressTimeoutMs: config.mongodb.progressTimeoutMs,
+      checkpointIntervalMs: config.mongodb.checkpointIntervalMs,
+      onNotice: (_operation, namespace) => keeper.look(namespace),
+    },
+    { deployment, stateDatabase, node, sink: feed, log, metrics },
+  );
+
+  const context: GatewayContext = {
+    node,
+    server: config.server,
+    limits: config.limits,
+    auth: config.auth,
+    verify: verifierOf(config, metrics, log),
+    feed,
+    sealer,
+    log,
+    metrics,
+    rules: compileRules(config),
+  };
+  const gateway: Gateway = new Gateway(context);
+  started.push(async () => gateway.stop());
+  const abort = new AbortController();
+  const running = source.run(abort.signal);
+  started.push(async () => {
+    abort.abort();
+    await running;
+  });
+
+  const rules = new RulesState(metrics, log);
+  const readiness = () => readinessOf({ node, source, feed, gateway, rules });
+  const answer: RequestListener = (request, response) => {
+    if (!answerHealth(request, response, readiness)) answerNotFound(response, "the WebSocket is at /v1/ws");
+  };
+  const publicServer = createPublicServer(config.server, answer, log);
+  gateway.listen(publicServer);
+  started.push(async () => closeServer(publicServer));
+  const adminServer = createAdminServer({ metrics, readiness });
+  started.push(async () => closeServer(adminServer));
+  const address = await listen(publicServer, config.server);
+  const adminAddress = await listen(adminServer, config.server.admin);
+  let current = config;
+
+  return {
+    node,
+    address,
+    adminAddress,
+    mongodbUri: mongodb.uri,
+    metrics,
+    readiness,
+    async reload(next) {
+      await prepareReload(client, current, next);
+      rules.apply(gateway, compileRules(next));
+      if (namesOf(next).join() !== namesOf(current).join()) source.watch(namesOf(next));
+      warnOfUnapplied(current, next, log);
+      current = next;
+    },
+    noteRejectedReload: () => rules.reject(),
+    async drain() {
+      publicServer.close();
+      await gateway.drain(config.server.drainTimeoutMs);
+      await stopAll();
+    },
+    stop: stopAll,
+  };
+}
+
+function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayContext["verify"] {
+  const verifier = createVerifier(config.auth.jwt, (event) => {
+    metrics.jwksFetches.inc({ outcome: event.type });
+    if (event.type === "failed")
+      log.warn({ err: event.error }, "the signing keys could not be fetched; known ones stay good");
+  });
+  return (token) => verifier.verify(token);
+}
+
+/** Which rules are in force, for those who wait for an edit to take effect. */
+class RulesState {
+  generation = 1;
+  lastReload: Readiness["lastReload"] = "none";
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+
+  constructor(metrics: Metrics, log: Logger) {
+    this.#metrics = metrics;
+    this.#log = log;
+    metrics.rulesGeneration.set(this.generation);
+  }
+
+  apply(gateway: Gateway, rules: RuleSet): void {
+    const effect = gateway.replaceRules(rules);
+    this.generation++;
+    this.lastReload = "applied";
+    this.#metrics.rulesGeneration.set(this.generation);
+    this.#metrics.rulesReloads.inc({ outcome: "applied" });
+    this.#log.info({ generation: this.generation, ...effect }, "the edited rules are in force");
+  }
+
+  reject(): void {
+    this.lastReload = "rejected";
+    this.#metrics.rulesReloads.inc({ outcome: "rejected" });
+  }
+}
+
+async function connect(
+  config: Config,
+  log: Logger,
+  started: (() => Promise<void>)[],
+): Promise<{ client: MongoClient; uri: string }> {
+  const { dataDir, binary } = config.mongodb;
+  let { uri } = config.mongodb;
+  if (uri === EMBEDDED_URI) {
+    const mongod: EmbeddedMongod = await startEmbeddedMongod({ dataDir, logger: log, binary });
+    started.push(() => mongod.stop());
+    uri = mongod.uri;
+  }
+  const client = new MongoClient(uri, { appName: "tidewire", serverSelectionTimeoutMS: CONNECT_TIMEOUT_MS });
+  started.push(() => client.close());
+  try {
+    await client.connect();
+  } catch (cause) {
+    const text = "MongoDB cannot be reached: check mongodb.uri, and that a server runs there";
+    throw new StartupError(text, [], { cause });
+  }
+  return { client, uri };
+}
+
+/** A newly configured collection has to be fit before its rules take effect. */
+async function prepareReload(client: MongoClient, current: Config, next: Config): Promise<void> {
+  const known = new Set(namesOf(current));
+  const added = namespacesOf(next).filter(
+    ({ database, collection }) => !known.has(`${database}.${collection}`),
+  );
+  if (added.length === 0) return;
+  const { stateDatabase, images } = current.mongodb;
+  await preflight(client, { collections: added, stateDatabase, images });
+}
+
+/** Everything but collections and their rules needs a restart; to take an edit silently for done would be worse. */
+function warnOfUnapplied(current: Config, next: Config, log: Logger): void {
+  const sections = ["mongodb", "server", "auth", "limits", "history", "log"] as const;
+  const differs = sections.filter((name) => JSON.stringify(current[name]) !== JSON.stringify(next[name]));
+  if (differs.length > 0)
+    log.warn({ sections: differs }, "these sections were edited, too: restart to apply them");
+}

@@ -1,0 +1,131 @@
+import { EJSON } from "bson";
+import type { Db, MongoClient } from "mongodb";
+import { Timestamp } from "mongodb";
+import { expect, test } from "vitest";
+import type { Feed } from "../../../src/feed/feed.ts";
+import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
+
+/** What the server's own `find` gives at the cluster time of a cursor. */
+async function oracle(feed: Feed, client: MongoClient, db: Db, cursor: string, filter: object) {
+  const position = feed.decode(cursor);
+  if (typeof position === "string") throw new Error(position);
+  const { cursor: answer } = await db.command({
+    find: "things",
+    filter,
+    batchSize: 100_000,
+    readConcern: { level: "snapshot", atClusterTime: new Timestamp(position.clusterTime) },
+  });
+  const documents: unknown[] = EJSON.serialize(answer.firstBatch);
+  return new Map(documents.map((doc) => [JSON.stringify((doc as { _id: unknown })._id), doc]));
+}
+
+/** Waits until everything written so far has been handed on. */
+async function settled(feed: Feed, client: MongoClient) {
+  const { operationTime } = await client.db("admin").command({ ping: 1 });
+  await feed.reached(operationTime.toBigInt(), 20_000);
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+test("brings a snapshot, then every change, and equals find", async () => {
+  const { client, db, feed, spec } = await startFeed();
+  const things = db.collection<{ _id: number; n: number; s?: string }>("things");
+  await things.insertMany([
+    { _id: 1, n: 1 },
+    { _id: 2, n: 5 },
+  ]);
+  const { sink, started } = await follow(feed, spec({ n: { $gt: 2 } }));
+  expect(started.start).toBe("snapshot");
+  await things.updateOne({ _id: 1 }, { $set: { n: 7 } });
+  await things.updateOne({ _id: 2 }, { $set: { s: "x" } });
+  await things.deleteOne({ _id: 2 });
+  await things.insertOne({ _id: 3, n: 0 });
+  await settled(feed, client);
+  expect(sink.messages.map(({ type, cause }) => [type, cause])).toEqual([
+    ["snapshot", undefined],
+    ["added", "update"],
+    ["changed", "update"],
+    ["removed", "delete"],
+  ]);
+  expect(sink.state).toEqual(await oracle(feed, client, db, feed.headCursor, { n: { $gt: 2 } }));
+});
+
+test("joins at any moment of a stream of writes without a gap and without an overlap", async () => {
+  const { client, db, feed, spec } = await startFeed();
+  const things = db.collection<{ _id: number; n: number; v: number }>("things");
+  let writing = true;
+  const writer = async (from: number) => {
+    for (let i = 0; writing; i++) {
+      const _id = from + (i % 20);
+      if (i % 7 === 6) await things.deleteOne({ _id });
+      else await things.updateOne({ _id }, { $inc: { v: 1 }, $set: { n: i % 5 } }, { upsert: true });
+    }
+  };
+  const writers = [writer(0), writer(1_000), writer(2_000)];
+  const sinks = [];
+  for (let round = 0; round < 60; round++) {
+    const { sink } = await follow(feed, spec(round % 2 === 0 ? {} : { n: { $lt: (round % 5) + 1 } }));
+    sinks.push({ sink, filter: round % 2 === 0 ? {} : { n: { $lt: (round % 5) + 1 } } });
+  }
+  // Some are slow meanwhile, and make up for it.
+  for (const { sink } of sinks.slice(0, 20)) sink.hasRoom = false;
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  for (const { sink } of sinks) sink.drain();
+  writing = false;
+  await Promise.all(writers);
+  await settled(feed, client);
+  await expect.poll(() => sinks.every(({ sink }) => sink.live > 0)).toBe(true);
+  await settled(feed, client);
+  for (const { sink, filter } of sinks) {
+    expect(sink.errors).toEqual([]);
+    expect(sink.state).toEqual(await oracle(feed, client, db, feed.headCursor, filter));
+  }
+});
+
+test("starts over when the collection is dropped and made anew", async () => {
+  const { client, db, feed, spec } = await startFeed();
+  await db.collection("things").insertMany([{ n: 1 }, { n: 2 }]);
+  const { sink } = await follow(feed, spec());
+  await expect.poll(() => sink.state.size).toBe(2);
+  await db.collection("things").drop();
+  await expect.poll(() => sink.state.size).toBe(0);
+  await db.collection("things").insertOne({ n: 3 });
+  await db.collection("things").updateOne({ n: 3 }, { $set: { n: 4 } });
+  await settled(feed, client);
+  await expect
+    .poll(() => JSON.stringify([...sink.state.values()].map((doc) => (doc as { n: number }).n)))
+    .toBe("[4]");
+  expect(sink.errors).toEqual([]);
+});
+
+test("resumes from a cursor, out of the history or out of the oplog", async () => {
+  const { client, db, feed, spec } = await startFeed({ history: { bytes: 1_048_576 } });
+  const things = db.collection<{ _id: number; pad?: string }>("things");
+  const { sink, delivery } = await follow(feed, spec());
+  await things.insertOne({ _id: 1 });
+  await settled(feed, client);
+  const { cursor } = sink;
+  feed.unsubscribe(delivery);
+  await things.insertOne({ _id: 2 });
+  await things.deleteOne({ _id: 1 });
+  await settled(feed, client);
+  const resume = async () => {
+    const position = feed.decode(cursor);
+    if (typeof position === "string") throw new Error(position);
+    const again = new Recorder();
+    for (const [key, doc] of sink.state) again.state.set(key, doc);
+    const { started } = await follow(feed, spec(), again, {
+      snapshot: true,
+      resumeFrom: position,
+      refused: null,
+    });
+    expect(started.start).toBe("resumed");
+    await expect.poll(() => again.live).toBe(1);
+    return again;
+  };
+  expect((await resume()).messages.map((message) => message.type)).toEqual(["added", "removed"]);
+  for (let i = 10; i < 30; i++) await things.insertOne({ _id: i, pad: "x".repeat(100_000) });
+  await settled(feed, client);
+  const old = await resume();
+  expect(old.messages.map((message) => message.type).slice(0, 3)).toEqual(["added", "removed", "added"]);
+  expect(old.state).toEqual(await oracle(feed, client, db, feed.headCursor, {}));
+});

@@ -1,0 +1,163 @@
+/** A source and a feed on a real mongod, without gateway and sockets: what follows is joined by plain functions. */
+import assert from "node:assert/strict";
+import { pino } from "pino";
+import { onTestFinished } from "vitest";
+import type { Chunk } from "../../src/feed/chunk.ts";
+import type { Delivery, Sink, StartRequest } from "../../src/feed/delivery.ts";
+import { Feed } from "../../src/feed/feed.ts";
+import type { LiveQuerySpec } from "../../src/feed/live-query.ts";
+import { FeedLimits, HistoryOptions } from "../../src/feed/options.ts";
+import { canonicalFilter } from "../../src/match/canonical-filter.ts";
+import { parseFilter } from "../../src/match/parse-filter.ts";
+import { EVERYTHING, type Projection } from "../../src/match/projection.ts";
+import { createMetrics } from "../../src/metrics/metrics.ts";
+import { ChangeSource } from "../../src/source/change-source.ts";
+import { Deployment } from "../../src/source/deployment.ts";
+import { EpochStore } from "../../src/source/epoch-store.ts";
+import { ensureImages } from "../../src/source/images.ts";
+import { identifyDeployment } from "../../src/source/topology.ts";
+import { testDatabase } from "./mongod.ts";
+
+export const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" });
+
+export interface HarnessOptions {
+  readonly collections?: readonly string[];
+  readonly history?: Partial<HistoryOptions>;
+  readonly limits?: Partial<FeedLimits>;
+}
+
+export async function startFeed(options: HarnessOptions = {}) {
+  const { client, db, name, uri } = await testDatabase();
+  const collections = options.collections ?? ["things"];
+  for (const collection of collections) await ensureImages(db, collection);
+  const stateDatabase = client.db(`${name}-state`);
+  const metrics = createMetrics();
+  const identify = async () => (await identifyDeployment(client)).id;
+  const deployment = new Deployment(client, new EpochStore(stateDatabase), identify);
+  const history = HistoryOptions.parse({ windowMs: 0, ...options.history });
+  const feed: Feed = new Feed({ ...history, windowMs: 300_000 }, FeedLimits.parse(options.limits ?? {}), {
+    client,
+    deployment,
+    readOplog: (from, signal) => source.read(from, signal),
+    onMissingImage: (namespace) => void ensureImages(db, namespace.slice(name.length + 1)),
+    log,
+    metrics,
+  });
+  const source: ChangeSource = new ChangeSource(
+    {
+      uri,
+      clientOptions: {},
+      namespaces: collections.map((collection) => `${name}.${collection}`),
+      startBeforeMs: 0,
+      awaitTimeMs: 200,
+      progressTimeoutMs: 5_000,
+      checkpointIntervalMs: 200,
+      onNotice: () => {},
+    },
+    { deployment, stateDatabase, node: "test", sink: feed, log, metrics },
+  );
+  const abort = new AbortController();
+  const running = source.run(abort.signal);
+  onTestFinished(async () => {
+    abort.abort();
+    await running;
+    feed.stop();
+    await stateDatabase.dropDatabase();
+  });
+  while (!feed.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+
+  const spec = (
+    filter: object = {},
+    projection: Projection = EVERYTHING,
+    collection = "things",
+  ): LiveQuerySpec => {
+    const parsed = parseFilter(filter, { regex: "prefix" });
+    return {
+      key: `${collection} ${canonicalFilter(parsed)} ${JSON.stringify([...projection.fields.keys()])}`,
+      database: name,
+      collectionName: collection,
+      filter: parsed,
+      projection,
+      sort: null,
+      limit: null,
+      documents: "full",
+    };
+  };
+  return { client, db, feed, source, metrics, deployment, spec };
+}
+
+export const FRESH: StartRequest = { snapshot: true, resumeFrom: null, refused: null };
+
+export type Message = Record<string, unknown> & { type: string };
+
+/** A consumer that keeps what it is sent, and can be made slow. */
+export class Recorder implements Sink {
+  readonly mode = "ejson";
+  readonly messages: Message[] = [];
+  readonly errors: unknown[] = [];
+  /** The result as the messages make it, by the text of the `_id`. */
+  readonly state = new Map<string, unknown>();
+  cursor = "";
+  hasRoom = true;
+  closed = false;
+  live = 0;
+  #waiting: (() => void)[] = [];
+
+  write(chunk: Chunk): boolean {
+    if (!this.hasRoom) return false;
+    for (const message of chunk.messages) this.#take(JSON.parse(message.text));
+    return true;
+  }
+
+  async room(): Promise<boolean> {
+    while (!this.hasRoom && !this.closed) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return !this.closed;
+  }
+
+  drain(): void {
+    this.hasRoom = true;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  reset(query: number, reason: string): void {
+    this.#take({ type: "reset", query, reason });
+  }
+
+  failed(_query: number, error: unknown): void {
+    this.errors.push(error);
+  }
+
+  becameLive(): void {
+    this.live++;
+  }
+
+  #take(message: Message): void {
+    this.messages.push(message);
+    if (typeof message["cursor"] === "string") this.cursor = message["cursor"];
+    const idOf = (document: unknown) => JSON.stringify((document as { _id: unknown })._id);
+    if (message.type === "reset") this.state.clear();
+    if (message.type === "snapshot")
+      for (const doc of message["docs"] as unknown[]) this.state.set(idOf(doc), doc);
+    if (message.type === "added") {
+      assert(!this.state.has(idOf(message["doc"])), `added twice: ${JSON.stringify(message)}`);
+      this.state.set(idOf(message["doc"]), message["doc"]);
+    }
+    if (message.type === "changed") {
+      assert(this.state.has(idOf(message["doc"])), `changed, but unknown: ${JSON.stringify(message)}`);
+      this.state.set(idOf(message["doc"]), message["doc"]);
+    }
+    if (message.type === "removed") {
+      assert(
+        this.state.delete(JSON.stringify(message["_id"])),
+        `removed, but unknown: ${JSON.stringify(message)}`,
+      );
+    }
+  }
+}
+
+export async function follow(feed: Feed, spec: LiveQuerySpec, sink = new Recorder(), start = FRESH) {
+  const delivery: Delivery = feed.subscribe(spec, sink, start.snapshot);
+  const started = await delivery.open(start);
+  delivery.run();
+  return { delivery, started, sink };
+}

@@ -1,0 +1,93 @@
+/** The service in this process, on the shared mongod, with a configuration of the test's own. */
+import { SignJWT } from "jose";
+import { pino } from "pino";
+import { onTestFinished } from "vitest";
+import { stringify } from "yaml";
+import { type Config, parseConfig } from "../../src/config/config.ts";
+import { type Service, startService } from "../../src/server.ts";
+import { testDatabase } from "./mongod.ts";
+import { type ConnectOptions, WsClient } from "./ws-client.ts";
+
+export const SECRET = "a secret of more than thirty-two bytes, for tests";
+
+/** A token for the service of `startTestService`. */
+export function signToken(claims: Record<string, unknown>, expiresInSeconds = 3_600): Promise<string> {
+  return new SignJWT(claims)
+    .setProtectedHeader({ alg: "HS256" })
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + expiresInSeconds)
+    .sign(new TextEncoder().encode(SECRET));
+}
+
+export interface TestServiceOptions {
+  readonly collections: Record<string, unknown>;
+  readonly server?: Record<string, unknown>;
+  readonly limits?: Record<string, unknown>;
+  readonly history?: Record<string, unknown>;
+  readonly auth?: Record<string, unknown>;
+  readonly mongodb?: Record<string, unknown>;
+}
+
+/** The configuration file of a test, as an object; ports are the system's, limits on connecting out of the way. */
+export function testConfig(
+  uri: string,
+  database: string,
+  options: TestServiceOptions,
+): Record<string, unknown> {
+  return {
+    mongodb: {
+      uri,
+      database,
+      stateDatabase: `${database}-state`,
+      checkpointInterval: "200ms",
+      awaitTime: "200ms",
+      ...options.mongodb,
+    },
+    server: { port: 0, admin: { port: 0 }, drainTimeout: "1s", ...options.server },
+    auth: { jwt: { algorithms: ["HS256"], secret: SECRET, clockTolerance: "0s" }, ...options.auth },
+    collections: options.collections,
+    limits: {
+      connectRate: 100_000,
+      connectRatePerAddress: 100_000,
+      connectBurstPerAddress: 100_000,
+      connectionsPerAddress: 100_000,
+      connectionsPerUser: 100_000,
+      ...options.limits,
+    },
+    history: { window: "0s", ...options.history },
+    log: { level: "silent" },
+  };
+}
+
+export function toConfig(file: Record<string, unknown>): Config {
+  const parsed = parseConfig(stringify(file), "test.yaml", {});
+  if (parsed.ok) return parsed.config;
+  throw new Error(JSON.stringify(parsed.problems, null, 2));
+}
+
+export async function startTestService(options: TestServiceOptions) {
+  const { client, db, name, uri } = await testDatabase();
+  const file = testConfig(uri, name, options);
+  const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" });
+  const service: Service = await startService(toConfig(file), log);
+  const url = `ws://127.0.0.1:${service.address.port}/v1/ws`;
+  const clients: WsClient[] = [];
+  onTestFinished(async () => {
+    for (const connected of clients) connected.socket.terminate();
+    await service.stop();
+    await client.db(`${name}-state`).dropDatabase();
+  });
+  await untilReady(service);
+  const connect = async (claims?: Record<string, unknown>, connectOptions: ConnectOptions = {}) => {
+    const token = claims === undefined ? {} : { token: await signToken(claims) };
+    const connected = await WsClient.connect(url, { ...token, ...connectOptions });
+    clients.push(connected);
+    return connected;
+  };
+  /** The cluster time after all writes so far. */
+  const now = async () => (await client.db("admin").command({ ping: 1 })).operationTime;
+  return { service, client, db, name, url, file, connect, now };
+}
+
+async function untilReady(service: Service): Promise<void> {
+  while (!service.readiness().ready) await new Promise((resolve) => setTimeout(resolve, 5));
+}
