@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { BSON_TYPE, int32At, stringAt } from "./bson-value.ts";
 import type { ValueTest } from "./path-walk.ts";
 import { compileRegex } from "./regex.ts";
@@ -7,7 +8,10 @@ export function compileRegexTest(pattern: string, options: string): ValueTest {
   const matchesString = compileStringTest(pattern, options);
   const itself = Buffer.from(`${pattern}\0${options}\0`, "utf8");
   return (type, bytes, at) => {
-    if (type === BSON_TYPE.string || type === BSON_TYPE.symbol) return matchesString(bytes, at);
+    if (type === BSON_TYPE.string || type === BSON_TYPE.symbol) {
+      // The server's engine fails on text that is not UTF-8, which counts as no match.
+      return matchesString(bytes, at) && isUtf8(bytes.subarray(at + 4, at + 3 + int32At(bytes, at)));
+    }
     return type === BSON_TYPE.regex && hasBytes(bytes, at, itself);
   };
 }
