@@ -50,6 +50,9 @@ export function parseFilterTemplate(input: unknown, options: TemplateOptions): F
   return new FilterParser(options, options.placeholder).parse(input);
 }
 
+/** Whatever the options say, recursion stays far from the end of the stack. */
+const STACK_DEPTH = 100;
+
 /** Where the parser is: for errors, and how many levels lie around it. */
 interface Place {
   readonly at: string;
@@ -86,7 +89,7 @@ class FilterParser {
   constructor(options: FilterOptions, placeholder: ((text: string) => Placeholder | undefined) | undefined) {
     this.#options = options;
     this.#placeholder = placeholder;
-    this.#maxDepth = options.maxDepth ?? 5;
+    this.#maxDepth = Math.min(options.maxDepth ?? 5, STACK_DEPTH);
     this.#predicatesLeft = options.maxPredicates ?? 50;
     this.#valuesLeft = options.maxValues ?? 1_000;
   }

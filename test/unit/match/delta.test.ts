@@ -1,0 +1,81 @@
+import { BSON } from "mongodb";
+import { expect, test } from "vitest";
+import { diffProjected } from "../../../src/match/delta.ts";
+import { EVERYTHING, excludeProjection, includeProjection } from "../../../src/match/projection.ts";
+
+const diff = (before: object, after: object, projection = EVERYTHING) => {
+  const delta = diffProjected(projection, BSON.serialize(before), BSON.serialize(after), "json");
+  return (
+    delta && {
+      set: Object.fromEntries(delta.set.map(([path, json]) => [path, JSON.parse(json)])),
+      unset: delta.unset,
+    }
+  );
+};
+
+test.each<[string, object, object, object]>([
+  ["nothing for equal documents", { a: 1 }, { a: 1 }, { set: {}, unset: [] }],
+  [
+    "fields that came, changed and went",
+    { a: 1, b: 1, c: 1 },
+    { b: 1, c: 2, d: 3 },
+    { set: { c: 2, d: 3 }, unset: ["a"] },
+  ],
+  [
+    "paths into objects",
+    { a: { b: { c: 1, d: 1 }, e: 1 } },
+    { a: { b: { c: 2 }, e: 1 } },
+    { set: { "a.b.c": 2 }, unset: ["a.b.d"] },
+  ],
+  [
+    "arrays whole",
+    { a: { b: [{ c: 1 }, 2] } },
+    { a: { b: [{ c: 2 }, 2] } },
+    { set: { "a.b": [{ c: 2 }, 2] }, unset: [] },
+  ],
+  ["a value whose kind changed whole", { a: { b: 1 } }, { a: [1] }, { set: { a: [1] }, unset: [] }],
+  [
+    "an object whole if a numeric field in it changed",
+    { a: { 0: 1, b: 1 } },
+    { a: { 0: 2, b: 1 } },
+    { set: { a: { 0: 2, b: 1 } }, unset: [] },
+  ],
+  [
+    "an object whole if a dotted field in it changed",
+    { a: { "b.c": 1 } },
+    { a: { "b.c": 2 } },
+    { set: { a: { "b.c": 2 } }, unset: [] },
+  ],
+  [
+    "an object whole if a dotted field in it went",
+    { a: { b: { "c.d": 1 } } },
+    { a: { b: {} } },
+    { set: { "a.b": {} }, unset: [] },
+  ],
+  [
+    "paths beside a dotted field that stays",
+    { a: { "b.c": 1, d: 1 } },
+    { a: { "b.c": 1, d: 2 } },
+    { set: { "a.d": 2 }, unset: [] },
+  ],
+])("[8, delta] tells %s", (_name, before, after, expected) => {
+  expect(diff(before, after)).toEqual(expected);
+});
+
+test("[8, delta] sends the document where a path can not name the field", () => {
+  expect(diff({ "a.b": 1 }, { "a.b": 2 })).toBeUndefined();
+  expect(diff({ 0: 1 }, {})).toBeUndefined();
+  expect(diff({}, { "": 1 })).toBeUndefined();
+  expect(diff({}, JSON.parse('{"__proto__":1}'))).toBeUndefined();
+});
+
+test("[4] tells nothing of fields that are not visible", () => {
+  const before = { _id: 1, margin: 1, notes: { internal: 1, text: 1 } };
+  const after = { _id: 1, margin: 2, notes: { internal: 2, text: 1 } };
+  expect(diff(before, after, excludeProjection(["margin", "notes.internal"]))).toEqual({
+    set: {},
+    unset: [],
+  });
+  // A scalar where the inclusion wants a part is not visible: for the client the field goes.
+  expect(diff({ a: { b: 1 } }, { a: 5 }, includeProjection(["a.b"]))).toEqual({ set: {}, unset: ["a"] });
+});

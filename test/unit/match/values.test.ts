@@ -1,0 +1,137 @@
+/** The order and the identity of BSON values. */
+import { BSONRegExp, Code, Decimal128, Double, Long, MaxKey, MinKey, ObjectId, Timestamp } from "mongodb";
+import { expect, test } from "vitest";
+import { BSON_TYPE, type BsonValue, fromJs, toBson } from "../../../src/match/bson-value.ts";
+import { compareValues } from "../../../src/match/compare.ts";
+import { valueKey } from "../../../src/match/value-key.ts";
+import { SCALARS } from "../../property/bson-samples.ts";
+
+const decimal = Decimal128.fromString;
+const raw = (type: number, ...bytes: number[]): BsonValue => ({
+  type,
+  bytes: Uint8Array.from(bytes),
+  start: 0,
+  end: bytes.length,
+});
+
+/** Each line is above the line before it; what stands in one line is equal. */
+const ORDER: BsonValue[][] = [
+  [new MinKey()],
+  [],
+  [null],
+  [new Double(Number.NaN), decimal("NaN")],
+  [new Double(-Infinity), decimal("-Infinity")],
+  [decimal("-9.999E+6144")],
+  [new Double(-1e308)],
+  [Long.fromString("-9223372036854775808"), decimal("-9223372036854775808"), new Double(-(2 ** 63))],
+  [-1.5, decimal("-1.50")],
+  [decimal("-1E-6176")],
+  [0, new Double(-0), decimal("-0E+10"), Long.ZERO],
+  [decimal("1E-6176")],
+  [new Double(5e-324)],
+  [decimal("0.1")],
+  [decimal("0.1000000000000000055511151231257827")],
+  [0.1],
+  [decimal("0.1000000000000000055511151231257828")],
+  [1, Long.ONE, decimal("1.000"), decimal("10E-1")],
+  [new Double(2 ** 53), Long.fromString("9007199254740992"), decimal("9007199254740992")],
+  [Long.fromString("9007199254740993"), decimal("9007199254740993.0")],
+  [Long.fromString("9223372036854775807"), decimal("9223372036854775807")],
+  [new Double(2 ** 63), decimal("9223372036854775808")],
+  [decimal("1.000000000000000052504760255204420E+300")],
+  [1e300],
+  [decimal("1.000000000000000052504760255204421E+300")],
+  [decimal("9.999E+6144")],
+  [new Double(Infinity), decimal("Infinity")],
+  [""],
+  ["A"],
+  ["a"],
+  ["a\0"],
+  ["ab"],
+  ["\uff5e"],
+  ["\u{1f600}"],
+  [{}],
+  // The type of a field comes before its name, its name before its value.
+  [{ b: 1 }],
+  [{ b: 2 }],
+  [{ b: 2, a: 1 }],
+  [{ c: 0 }],
+  [{ a: "" }],
+  [[]],
+  [[1]],
+  [[1, 2]],
+  [["a"]],
+  [Buffer.of()],
+  [Buffer.of(9)],
+  [Buffer.of(0, 0)],
+  [new ObjectId("000000000000000000000001")],
+  [new ObjectId("f00000000000000000000000")],
+  [false],
+  [true],
+  [new Date(-1)],
+  [new Date(0)],
+  [new Timestamp({ t: 1, i: 4_000_000_000 })],
+  [new Timestamp({ t: 4_000_000_000, i: 0 })],
+  [new BSONRegExp("a", "")],
+  [new BSONRegExp("a", "i")],
+  [new BSONRegExp("b", "")],
+].map((line) => line.map(fromJs));
+ORDER[1] = [raw(BSON_TYPE.undefined)];
+ORDER.push(
+  [raw(BSON_TYPE.dbPointer, 2, 0, 0, 0, 0x7a, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)],
+  [raw(BSON_TYPE.dbPointer, 3, 0, 0, 0, 0x61, 0x61, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)],
+  [fromJs(new Code("a"))],
+  [fromJs(new Code("b"))],
+  [fromJs(new Code("a", { b: 1 }))],
+  [fromJs(new Code("a", { c: 1 }))],
+  [fromJs(new MaxKey())],
+);
+
+test("orders all types and values as the server does", () => {
+  for (const [i, line] of ORDER.entries()) {
+    for (const [j, other] of ORDER.entries()) {
+      for (const a of line) {
+        for (const b of other) {
+          expect(Math.sign(compareValues(a, b)), `${i} ${j}`).toBe(Math.sign(i - j));
+        }
+      }
+    }
+  }
+});
+
+test("gives two values one key iff they compare as equal; undefined is found by null", () => {
+  const values = [...ORDER.flat(), ...SCALARS.map(({ value }) => value)];
+  const nullish: readonly number[] = [BSON_TYPE.null, BSON_TYPE.undefined];
+  for (const a of values) {
+    for (const b of values) {
+      const isEqual = compareValues(a, b) === 0 || (nullish.includes(a.type) && nullish.includes(b.type));
+      expect(valueKey(a) === valueKey(b), `${valueKey(a)} ${valueKey(b)}`).toBe(isEqual);
+    }
+  }
+});
+
+test("keeps apart documents whose parts would run together to one text", () => {
+  const keys = [
+    { a: "x", b: "y" },
+    { a: "x1:by" },
+    { ab: "x" },
+    { a: { b: "x" } },
+    [["a"], "b"],
+    [["a", "b"]],
+    ["a", ["b"]],
+    ["ab"],
+    { a: null },
+    {},
+    [null],
+    [],
+  ].map((value) => valueKey(fromJs(value)));
+  expect(new Set(keys).size).toBe(keys.length);
+});
+
+test("compares the hugest exponents at once", () => {
+  const values = ["1E+6111", "9E+6111", "1E-6176", "-1E+6111"].map((text) => fromJs(decimal(text)));
+  const doubles = [1e308, -1e308, 5e-324].map((value) => fromJs(new Double(value)));
+  const all = [...values, ...doubles];
+  const sorted = all.toSorted(compareValues).map((value) => String(toBson(value)));
+  expect(sorted).toEqual(["-1E+6111", "-1e+308", "1E-6176", "5e-324", "1e+308", "1E+6111", "9E+6111"]);
+});
