@@ -38,7 +38,7 @@ const SYNTAX_TEXTS: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: "a tab in the indentation; YAML allows spaces only: replace each tab by two spaces",
   DUPLICATE_KEY: "a key that stands twice in one map; remove one of the two",
   BAD_INDENT:
-    "the indentation fits neither the line above nor its parent; align the keys of one map, with spaces",
+    "the indentation fits neither the line above nor its parent, or a bracket above is not closed; close it, or align the keys of one map with spaces",
   BAD_ALIAS: "an alias (*name) without an anchor (&name) before it; put a text that begins with * in quotes",
   BAD_DQ_ESCAPE:
     "an escape sequence that YAML does not know; write \\\\ for a backslash, or use single quotes",
@@ -87,7 +87,8 @@ class ConfigReader implements ConfigText {
       prettyErrors: false,
       stringKeys: true,
       resolveKnownTags: false,
-      logLevel: "silent",
+      // "silent" would also swallow the error about a second document.
+      logLevel: "error",
     });
     for (const { code, pos } of [...document.errors, ...document.warnings]) {
       this.problems.push(this.#at(pos[0], [], SYNTAX_TEXTS[code] ?? SYNTAX_DEFAULT));

@@ -151,8 +151,8 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
 }
 
 function deepFreeze<T>(value: T): T {
-  // Compiled rules hold maps and functions of their own; only plain options are walked.
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  if (typeof value !== "object" || value === null) return value;
+  // Lists are frozen already by their schema, but not what is in them.
   for (const part of Object.values(value)) deepFreeze(part);
   return Object.freeze(value);
 }
