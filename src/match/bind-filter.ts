@@ -1,5 +1,6 @@
+import { isUtf8 } from "node:buffer";
 import { TidewireError } from "../protocol/errors.ts";
-import { BSON_TYPE, type BsonValue, byteAt, elementsOf } from "./bson-value.ts";
+import { BSON_TYPE, type BsonElement, type BsonValue, byteAt, elementsOf } from "./bson-value.ts";
 import type {
   Filter,
   FilterTemplate,
@@ -67,17 +68,33 @@ function bindable(value: BsonValue): BsonValue {
 }
 
 /**
- * Whether `find` reads the value as a value wherever it stands. Regular expressions would be executed in `$in`,
- * documents with `$` keys read as operators, undefined is not taken at all.
+ * Whether the value reaches `find`, wherever it stands, as the value it is. Regular expressions would be executed in
+ * `$in`, documents with `$` keys read as operators; undefined is not taken at all, a DBPointer or text that is
+ * not UTF-8 the driver can not send, and code has no business in a filter.
  */
 export function isBindable(value: BsonValue): boolean {
-  if (value.type === BSON_TYPE.regex || value.type === BSON_TYPE.undefined) return false;
-  if (value.type !== BSON_TYPE.object && value.type !== BSON_TYPE.array) return true;
-  for (const element of elementsOf(value.bytes, value.start)) {
-    if (value.type === BSON_TYPE.object && byteAt(element.bytes, element.nameStart) === DOLLAR) return false;
+  const { type, bytes, start, end } = value;
+  if (UNSENDABLE.has(type)) return false;
+  if (type === BSON_TYPE.string || type === BSON_TYPE.symbol)
+    return isUtf8(bytes.subarray(start + 4, end - 1));
+  if (type !== BSON_TYPE.object && type !== BSON_TYPE.array) return true;
+  for (const element of elementsOf(bytes, start)) {
+    if (type === BSON_TYPE.object && !isFieldName(element)) return false;
     if (!isBindable(element)) return false;
   }
   return true;
 }
 
+const UNSENDABLE: ReadonlySet<number> = new Set([
+  BSON_TYPE.regex,
+  BSON_TYPE.undefined,
+  BSON_TYPE.dbPointer,
+  BSON_TYPE.code,
+  BSON_TYPE.codeWithScope,
+]);
+
 const DOLLAR = 0x24;
+
+function isFieldName({ bytes, nameStart, nameEnd }: BsonElement): boolean {
+  return byteAt(bytes, nameStart) !== DOLLAR && isUtf8(bytes.subarray(nameStart, nameEnd));
+}

@@ -1,6 +1,6 @@
 /**
  * From BSON bytes to JSON text in one step, projecting on the way (docs/protocol.md, sections 2 and 8). A decoded
- * document between them would cost about a third more, and would have lost some types.
+ * document between them would cost more, and would have lost some types.
  */
 import { Decimal128 } from "mongodb";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -18,80 +18,120 @@ import {
   stringAt,
   valueEnd,
 } from "./bson-value.ts";
+import { JsonWriter } from "./json-writer.ts";
 import { isSafeLongAt } from "./numbers.ts";
 import type { Projection } from "./projection.ts";
 import { type Shown, VisibleElements } from "./visible-elements.ts";
 
 /** The visible part of a document, as JSON text. */
 export function encodeDocument(document: Uint8Array, projection: Projection, mode: ValueMode): string {
-  return encodeObject(new VisibleElements(projection, document, 0, false), mode);
+  return encode(BSON_TYPE.object, document, 0, projection, mode);
 }
 
 /** One value, as JSON text. */
 export function encodeValue(value: BsonValue, mode: ValueMode): string {
-  return encodeAt(value.type, value.bytes, value.start, true, mode);
+  return encode(value.type, value.bytes, value.start, true, mode);
 }
 
 /** The visible part of the value at which a cursor stands. */
 export function encodeVisible(element: VisibleElements, mode: ValueMode): string {
-  return encodeAt(element.type, element.bytes, element.start, element.shown, mode);
+  return encode(element.type, element.bytes, element.start, element.shown, mode);
 }
 
-function encodeObject(elements: VisibleElements, mode: ValueMode): string {
-  let text = "{";
-  while (elements.next()) {
-    if (text.length > 1) text += ",";
-    text += `${encodeText(elements.bytes, elements.nameStart, elements.start - 1)}:${encodeVisible(elements, mode)}`;
+/** One is enough: encoding never waits for anything. */
+const writer = new JsonWriter();
+
+function encode(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): string {
+  try {
+    writeValue(type, bytes, at, shown, mode);
+    return writer.finish();
+  } finally {
+    // Broken BSON throws half-way.
+    writer.reset();
   }
-  return `${text}}`;
 }
 
-function encodeArray(elements: VisibleElements, mode: ValueMode): string {
-  let text = "[";
-  while (elements.next()) {
-    if (text.length > 1) text += ",";
-    text += encodeVisible(elements, mode);
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const QUOTE = 0x22;
+
+function writeObject(elements: VisibleElements, mode: ValueMode): void {
+  writer.byte(0x7b);
+  for (let isFirst = true; elements.next(); isFirst = false) {
+    if (!isFirst) writer.byte(COMMA);
+    writer.string(elements.bytes, elements.nameStart, elements.start - 1);
+    writer.byte(COLON);
+    writeValue(elements.type, elements.bytes, elements.start, elements.shown, mode);
   }
-  return `${text}]`;
+  writer.byte(0x7d);
 }
 
-function encodeAt(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): string {
+function writeArray(elements: VisibleElements, mode: ValueMode): void {
+  writer.byte(0x5b);
+  for (let isFirst = true; elements.next(); isFirst = false) {
+    if (!isFirst) writer.byte(COMMA);
+    writeValue(elements.type, elements.bytes, elements.start, elements.shown, mode);
+  }
+  writer.byte(0x5d);
+}
+
+function writeValue(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): void {
   switch (type) {
     case BSON_TYPE.string:
-      return encodeText(bytes, at + 4, at + 3 + int32At(bytes, at));
+      writer.string(bytes, at + 4, at + 3 + int32At(bytes, at));
+      break;
     case BSON_TYPE.int:
-      return String(int32At(bytes, at));
+      writer.ascii(String(int32At(bytes, at)));
+      break;
     case BSON_TYPE.double:
-      return encodeDouble(doubleAt(bytes, at), mode);
+      writer.ascii(doubleText(doubleAt(bytes, at), mode));
+      break;
     case BSON_TYPE.long:
-      return encodeLong(bytes, at, mode);
+      writer.ascii(longText(bytes, at, mode));
+      break;
     case BSON_TYPE.object:
-      return encodeObject(new VisibleElements(shown, bytes, at, false), mode);
+      writeObject(new VisibleElements(shown, bytes, at, false), mode);
+      break;
     case BSON_TYPE.array:
-      return encodeArray(new VisibleElements(shown, bytes, at, true), mode);
+      writeArray(new VisibleElements(shown, bytes, at, true), mode);
+      break;
     case BSON_TYPE.bool:
-      return byteAt(bytes, at) === 0 ? "false" : "true";
+      writer.ascii(byteAt(bytes, at) === 0 ? "false" : "true");
+      break;
     case BSON_TYPE.null:
-      return "null";
-    case BSON_TYPE.objectId: {
-      const hex = asBuffer(bytes).toString("hex", at, at + 12);
-      return mode === "json" ? `"${hex}"` : `{"$oid":"${hex}"}`;
-    }
+      writer.ascii("null");
+      break;
+    case BSON_TYPE.objectId:
+      writeObjectId(bytes, at, mode);
+      break;
     case BSON_TYPE.date:
-      return encodeDate(bytes, at, mode);
+      writer.ascii(dateText(bytes, at, mode));
+      break;
+    case BSON_TYPE.codeWithScope:
+      writer.json(`{"$code":${JSON.stringify(stringAt(bytes, at + 4))},"$scope":`);
+      writeObject(new VisibleElements(true, bytes, valueEnd(BSON_TYPE.string, bytes, at + 4), false), mode);
+      writer.byte(0x7d);
+      break;
     default:
-      return encodeRareType(type, bytes, at, mode);
+      writer.json(rareText(type, bytes, at, mode));
   }
 }
 
-function encodeRareType(type: number, bytes: Uint8Array, at: number, mode: ValueMode): string {
+function writeObjectId(bytes: Uint8Array, at: number, mode: ValueMode): void {
+  writer.ascii(mode === "json" ? '"' : '{"$oid":"');
+  writer.hex(bytes, at, at + 12);
+  writer.byte(QUOTE);
+  if (mode === "ejson") writer.byte(0x7d);
+}
+
+function rareText(type: number, bytes: Uint8Array, at: number, mode: ValueMode): string {
   switch (type) {
     case BSON_TYPE.decimal: {
       const text = new Decimal128(bytes.subarray(at, at + 16)).toString();
       return mode === "json" ? `"${text}"` : `{"$numberDecimal":"${text}"}`;
     }
     case BSON_TYPE.binData:
-      return encodeBinary(bytes, at, mode);
+      return binaryText(bytes, at, mode);
     case BSON_TYPE.regex: {
       const pattern = cStringAt(bytes, at);
       const options = cStringAt(bytes, afterCString(bytes, at));
@@ -105,10 +145,6 @@ function encodeRareType(type: number, bytes: Uint8Array, at: number, mode: Value
       return JSON.stringify({ $symbol: stringAt(bytes, at) });
     case BSON_TYPE.code:
       return JSON.stringify({ $code: stringAt(bytes, at) });
-    case BSON_TYPE.codeWithScope: {
-      const scope = new VisibleElements(true, bytes, valueEnd(BSON_TYPE.string, bytes, at + 4), false);
-      return `{"$code":${JSON.stringify(stringAt(bytes, at + 4))},"$scope":${encodeObject(scope, mode)}}`;
-    }
     case BSON_TYPE.dbPointer: {
       const id = valueEnd(BSON_TYPE.string, bytes, at);
       const $id = { $oid: asBuffer(bytes).toString("hex", id, id + 12) };
@@ -123,24 +159,13 @@ function encodeRareType(type: number, bytes: Uint8Array, at: number, mode: Value
   }
 }
 
-/** Most strings are ASCII that needs no escape, and these can be copied. */
-function encodeText(bytes: Uint8Array, start: number, end: number): string {
-  for (let i = start; i < end; i++) {
-    const byte = byteAt(bytes, i);
-    if (byte < 0x20 || byte > 0x7e || byte === 0x22 || byte === 0x5c) {
-      return JSON.stringify(asBuffer(bytes).toString("utf8", start, end));
-    }
-  }
-  return `"${asBuffer(bytes).toString("latin1", start, end)}"`;
-}
-
-function encodeDouble(value: number, mode: ValueMode): string {
+function doubleText(value: number, mode: ValueMode): string {
   if (Object.is(value, -0)) return mode === "json" ? "-0" : `{"$numberDouble":"-0.0"}`;
   if (Number.isFinite(value)) return String(value);
   return mode === "json" ? "null" : `{"$numberDouble":"${value}"}`;
 }
 
-function encodeLong(bytes: Uint8Array, at: number, mode: ValueMode): string {
+function longText(bytes: Uint8Array, at: number, mode: ValueMode): string {
   if (isSafeLongAt(bytes, at)) return String(longAsNumberAt(bytes, at));
   const text = bigIntAt(bytes, at).toString();
   return mode === "json" ? `"${text}"` : `{"$numberLong":"${text}"}`;
@@ -149,19 +174,20 @@ function encodeLong(bytes: Uint8Array, at: number, mode: ValueMode): string {
 /** The last millisecond of the year 9999, after which relaxed Extended JSON writes a date as a number. */
 const MAX_RELAXED_DATE = 253_402_300_799_999;
 
-function encodeDate(bytes: Uint8Array, at: number, mode: ValueMode): string {
+function dateText(bytes: Uint8Array, at: number, mode: ValueMode): string {
   const epochMs = isSafeLongAt(bytes, at) ? longAsNumberAt(bytes, at) : Number.NaN;
   const date = new Date(epochMs);
   if (mode === "json" && !Number.isNaN(date.getTime())) return `"${date.toISOString()}"`;
-  if (epochMs >= 0 && epochMs <= MAX_RELAXED_DATE)
+  if (epochMs >= 0 && epochMs <= MAX_RELAXED_DATE) {
     return `{"$date":"${date.toISOString().replace(".000Z", "Z")}"}`;
+  }
   return `{"$date":{"$numberLong":"${bigIntAt(bytes, at)}"}}`;
 }
 
 const UUID = 4;
 const OLD_BINARY = 2;
 
-function encodeBinary(bytes: Uint8Array, at: number, mode: ValueMode): string {
+function binaryText(bytes: Uint8Array, at: number, mode: ValueMode): string {
   const subType = byteAt(bytes, at + 4);
   const end = at + 5 + int32At(bytes, at);
   if (mode === "json" && subType === UUID && end - at === 21) {

@@ -1,4 +1,5 @@
-import { afterCString, BSON_TYPE, byteAt, cStringAt, valueEnd } from "./bson-value.ts";
+import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
+import { fieldNameAt } from "./field-name.ts";
 import type { Projection } from "./projection.ts";
 
 /** What of a value is visible: all of it, or what the projection leaves. */
@@ -60,7 +61,7 @@ export class VisibleElements {
   }
 
   get name(): string {
-    return cStringAt(this.bytes, this.nameStart);
+    return fieldNameAt(this.bytes, this.nameStart, this.start - 1);
   }
 
   /** A projection goes on into objects and arrays; any other value it reaches is part of "the rest". */

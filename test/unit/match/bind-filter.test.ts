@@ -1,4 +1,4 @@
-import { BSONRegExp } from "mongodb";
+import { BSONRegExp, Code } from "mongodb";
 import { expect, test } from "vitest";
 import { bindFilter, isBindable } from "../../../src/match/bind-filter.ts";
 import { BSON_TYPE, fromJs } from "../../../src/match/bson-value.ts";
@@ -50,5 +50,8 @@ test("a claim that looks like an operator is refused, not executed", () => {
     expect(isBindable(fromJs(value))).toBe(false);
   }
   expect(isBindable({ type: BSON_TYPE.undefined, bytes: Buffer.alloc(0), start: 0, end: 0 })).toBe(false);
+  const notUtf8 = { type: BSON_TYPE.string, bytes: Buffer.of(2, 0, 0, 0, 0xff, 0), start: 0, end: 6 };
+  expect(isBindable(notUtf8)).toBe(false);
+  expect(isBindable(fromJs(new Code("f()")))).toBe(false);
   expect(isBindable(fromJs({ a: [{ b$: "$x" }] }))).toBe(true);
 });

@@ -106,3 +106,17 @@ test("a document that lies inside a larger buffer is read in its own bounds", ()
   const text = encodeDocument(larger.subarray(7, 7 + bytes.length), EVERYTHING, "json");
   expect(JSON.parse(text)).toEqual({ a: "é", b: "1", c: hex });
 });
+
+test("writes long strings, with escapes and wide characters at every place, and large documents", () => {
+  const piece = 'a"\\\u0001é\u{1f600}';
+  const document = { s: piece.repeat(3_000), [`n${piece.repeat(900)}`]: Array(5_000).fill("x".repeat(50)) };
+  expect(JSON.parse(encodeDocument(BSON.serialize(document), EVERYTHING, "json"))).toEqual(document);
+  expect(encodeValue(fromJs("after"), "json")).toBe('"after"');
+});
+
+test("a document that is not BSON leaves nothing behind in the next text", () => {
+  const broken = Buffer.concat([BSON.serialize({ a: 1 })]);
+  broken[4] = 99;
+  expect(() => encodeDocument(broken, EVERYTHING, "json")).toThrow(RangeError);
+  expect(encodeValue(fromJs(1), "json")).toBe("1");
+});
