@@ -1,0 +1,416 @@
+import { BSON, Long, ObjectId } from "mongodb";
+import { describe, expect, test } from "vitest";
+import { Collections, Limits } from "../../../src/config/config-schema.ts";
+import { compileFilter } from "../../../src/match/compile-filter.ts";
+import { encodeDocument } from "../../../src/match/encode.ts";
+import { toMongo } from "../../../src/match/to-mongo.ts";
+import { TidewireError } from "../../../src/protocol/errors.ts";
+import { authorize, type QueryRequest } from "../../../src/rules/authorize.ts";
+import { compileRules, type RulesSource } from "../../../src/rules/compile-rules.ts";
+
+const nowMs = Date.parse("2025-03-01T12:34:56.789Z");
+
+/** Rules of one collection, `orders`, as the file would say them. */
+function rulesOf(...rules: object[]) {
+  return setOf({ orders: { rules: rules.map((rule, index) => ({ name: `r${index}`, ...rule })) } });
+}
+
+function setOf(collections: object) {
+  const source: RulesSource = {
+    mongodb: { database: "shop" },
+    collections: Collections.parse(collections),
+    limits: Limits.parse({}),
+  };
+  return compileRules(source);
+}
+
+type Claims = Record<string, unknown>;
+const ask = (rules: ReturnType<typeof rulesOf>, claims: Claims | null, request: Partial<QueryRequest> = {}) =>
+  authorize(rules, claims && { claims }, { collection: "orders", ...request }, nowMs);
+
+function errorOf(act: () => unknown): TidewireError {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof TidewireError) return error;
+    throw error;
+  }
+  throw new Error("nothing was refused");
+}
+const codeOf = (act: () => unknown) => errorOf(act).code;
+
+/** Whether a document is in what the claims may see. */
+const sees = (rules: ReturnType<typeof rulesOf>, claims: Claims | null, document: object, request = {}) =>
+  compileFilter(ask(rules, claims, request).filter)(BSON.serialize(document));
+
+describe("which rule applies", () => {
+  const rules = rulesOf(
+    { name: "staff", when: { "%%user.roles": { $in: ["admin", "support"] } } },
+    { name: "customer", when: { "%%user.sub": { $exists: true } }, filter: { customerId: "%%user.sub" } },
+  );
+
+  test("the first one whose when holds, alone", () => {
+    expect(ask(rules, { sub: "u1", roles: ["admin"] }).rule).toBe("staff");
+    expect(ask(rules, { sub: "u1", roles: ["guest"] }).rule).toBe("customer");
+    expect(sees(rules, { sub: "u1", roles: ["admin"] }, { customerId: "u2" })).toBe(true);
+    expect(sees(rules, { sub: "u1" }, { customerId: "u2" })).toBe(false);
+  });
+
+  test("none is forbidden", () => {
+    expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
+  });
+
+  test("a rule without a when serves any user, but no anonymous one", () => {
+    expect(ask(rulesOf({}), {}).rule).toBe("r0");
+    expect(codeOf(() => ask(rulesOf({}), null))).toBe("unknown-collection");
+  });
+
+  test("anonymous: true serves anonymous users as well as the others", () => {
+    const open = rulesOf({ anonymous: true, filter: { public: true } });
+    expect(ask(open, null).rule).toBe("r0");
+    expect(ask(open, { sub: "u1" }).rule).toBe("r0");
+  });
+
+  test("for an anonymous user a when sees no claims at all", () => {
+    const open = rulesOf({ anonymous: true, when: { "%%user.sub": { $exists: true } } }, { anonymous: true });
+    expect(ask(open, null).rule).toBe("r1");
+  });
+
+  test("a when compares dotted claims, lists and negations as find does", () => {
+    const one = (when: object, claims: Claims) => {
+      try {
+        return ask(rulesOf({ when }), claims).rule === "r0";
+      } catch {
+        return false;
+      }
+    };
+    expect(one({ "%%user.org.id": 5 }, { org: { id: 5 } })).toBe(true);
+    expect(one({ "%%user.org.id": 5 }, { "org.id": 5 })).toBe(false);
+    expect(one({ "%%user.org": { id: 5 } }, { org: { id: 5 } })).toBe(true);
+    expect(one({ "%%user.roles": { $nin: ["banned"] } }, {})).toBe(true);
+    expect(one({ "%%user.roles": { $nin: ["banned"] } }, { roles: ["x", "banned"] })).toBe(false);
+    expect(one({ $or: [{ "%%user.a": 1 }, { "%%user.b": 1 }] }, { b: 1 })).toBe(true);
+    expect(
+      one({ "%%user.groups": { $elemMatch: { id: 1, role: "x" } } }, { groups: [{ id: 1, role: "x" }] }),
+    ).toBe(true);
+  });
+
+  test("a claim cannot pose as a BSON type or as an operator in a when", () => {
+    const rules = rulesOf({ when: { "%%user.id": { $type: "objectId" } } });
+    const claims = JSON.parse(
+      '{"id":{"_bsontype":"ObjectId","id":"abcdefghijkl"},"a":{"$ne":null}}',
+    ) as Claims;
+    expect(codeOf(() => ask(rules, claims))).toBe("forbidden");
+  });
+});
+
+describe("claims in a filter", () => {
+  const byClaim = (placeholder: unknown) => rulesOf({ filter: { owner: placeholder } });
+  const filled = (placeholder: unknown, claims: Claims) => toMongo(ask(byClaim(placeholder), claims).filter);
+
+  test("keep their type", () => {
+    expect(filled("%%user.id", { id: "7" })).toEqual({ owner: { $eq: "7" } });
+    expect(sees(byClaim("%%user.id"), { id: 7 }, { owner: 7 })).toBe(true);
+    expect(sees(byClaim("%%user.id"), { id: 7 }, { owner: "7" })).toBe(false);
+    expect(sees(byClaim("%%user.id"), { id: true }, { owner: true })).toBe(true);
+    expect(sees(byClaim("%%user.id"), { id: 1.5 }, { owner: 1.5 })).toBe(true);
+    expect(sees(byClaim("%%user.id"), { id: 2 ** 40 }, { owner: Long.fromNumber(2 ** 40) })).toBe(true);
+  });
+
+  test("are found by a dotted path, through objects only", () => {
+    expect(sees(byClaim("%%user.org.id"), { org: { id: "a" } }, { owner: "a" })).toBe(true);
+    expect(codeOf(() => ask(byClaim("%%user.orgs.0"), { orgs: ["a"] }))).toBe("forbidden");
+    expect(codeOf(() => ask(byClaim("%%user.name.length"), { name: "abc" }))).toBe("forbidden");
+  });
+
+  test.each([
+    "__proto__",
+    "constructor",
+    "toString",
+    "hasOwnProperty",
+    "__proto__.polluted",
+    "constructor.name",
+  ])("the inherited %s is no claim", (path) =>
+    expect(codeOf(() => ask(byClaim(`%%user.${path}`), { sub: "u1" }))).toBe("forbidden"),
+  );
+
+  test("a claim that is really called __proto__ is a claim like any other", () => {
+    const claims = JSON.parse('{"__proto__":"a"}') as Claims;
+    expect(sees(byClaim("%%user.__proto__"), claims, { owner: "a" })).toBe(true);
+  });
+
+  test.each<[string, unknown, Claims]>([
+    ["missing", "%%user.id", {}],
+    ["null", "%%user.id", { id: null }],
+    ["an object", "%%user.id", { id: { $ne: null } }],
+    ["an empty object", "%%user.id", { id: {} }],
+    ["a list where one value stands", "%%user.id", { id: ["a"] }],
+    ["an empty list where one value stands", "%%user.id", { id: [] }],
+    ["one value in $in", { $in: "%%user.id" }, { id: "a" }],
+    ["one value in $nin", { $nin: "%%user.id" }, { id: "a" }],
+    ["one value in $all", { $all: "%%user.id" }, { id: "a" }],
+    ["an object in $in", { $in: "%%user.id" }, { id: { 0: "a", length: 1 } }],
+    ["a list that holds null", { $in: "%%user.id" }, { id: ["a", null] }],
+    ["a list that holds an object", { $in: "%%user.id" }, { id: [{ $regex: "." }] }],
+    ["a list that holds a list", { $in: "%%user.id" }, { id: [["a"]] }],
+    ["a list beside values in $in", { $in: ["b", "%%user.id"] }, { id: ["a"] }],
+    ["a list in $ne", { $ne: "%%user.id" }, { id: ["a"] }],
+    ["missing under $ne", { $ne: "%%user.id" }, {}],
+    ["missing under $nin", { $nin: "%%user.id" }, {}],
+    ["a number that lost digits", "%%user.id", { id: 2 ** 53 }],
+    ["no ObjectId", "%%oid:user.id", { id: "xyz" }],
+    ["a number as an ObjectId", "%%oid:user.id", { id: 7 }],
+    ["twelve characters, which some libraries take as an ObjectId", "%%oid:user.id", { id: "abcdefghijkl" }],
+    ["no date", "%%date:user.id", { id: "tomorrow" }],
+    ["a date without its zone", "%%date:user.id", { id: "2025-01-01T00:00:00" }],
+    ["a date beyond all dates", "%%date:user.id", { id: 1e300 }],
+  ])("a claim that is %s is forbidden, never null and never the next rule", (_name, placeholder, claims) => {
+    const rules = rulesOf({ filter: { owner: placeholder } }, { name: "open" });
+    expect(codeOf(() => ask(rules, claims))).toBe("forbidden");
+  });
+
+  test("a missing claim deep inside of a filter is forbidden too", () => {
+    const rules = rulesOf({
+      filter: { $or: [{ public: true }, { a: { $elemMatch: { b: { $not: { $eq: "%%user.x" } } } } }] },
+    });
+    expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
+  });
+
+  test("a list stands in $in, $nin and $all; an empty one finds nothing", () => {
+    expect(sees(byClaim({ $in: "%%user.ids" }), { ids: ["a", "b"] }, { owner: "b" })).toBe(true);
+    expect(sees(byClaim({ $in: "%%user.ids" }), { ids: ["a", "b"] }, { owner: "c" })).toBe(false);
+    expect(sees(byClaim({ $nin: "%%user.ids" }), { ids: ["a"] }, { owner: "b" })).toBe(true);
+    expect(sees(byClaim({ $all: "%%user.ids" }), { ids: ["a", "b"] }, { owner: ["b", "a"] })).toBe(true);
+    expect(sees(byClaim({ $in: "%%user.ids" }), { ids: [] }, { owner: null })).toBe(false);
+    expect(sees(byClaim({ $in: ["public", "%%user.id"] }), { id: "a" }, { owner: "public" })).toBe(true);
+  });
+
+  test("a text that looks like an operator, a pattern or a placeholder is only a text", () => {
+    expect(filled("%%user.id", { id: "$where" })).toEqual({ owner: { $eq: "$where" } });
+    expect(filled("%%user.id", { id: "%%user.sub" })).toEqual({ owner: { $eq: "%%user.sub" } });
+    expect(sees(byClaim("%%user.id"), { id: ".*" }, { owner: "anything" })).toBe(false);
+  });
+
+  test("%%oid and %%date convert", () => {
+    const id = "65f0a1b2c3d4e5f607182930";
+    expect(sees(byClaim("%%oid:user.id"), { id }, { owner: new ObjectId(id) })).toBe(true);
+    expect(sees(byClaim("%%oid:user.id"), { id }, { owner: id })).toBe(false);
+    expect(sees(byClaim({ $in: "%%oid:user.ids" }), { ids: [id] }, { owner: new ObjectId(id) })).toBe(true);
+    const seconds = 1_700_000_000;
+    expect(sees(byClaim("%%date:user.at"), { at: seconds }, { owner: new Date(seconds * 1_000) })).toBe(true);
+    expect(
+      sees(byClaim("%%date:user.at"), { at: "2025-01-01T00:00:00Z" }, { owner: new Date("2025-01-01") }),
+    ).toBe(true);
+  });
+
+  test("%%now is the grant's time floored to the minute, so that equal grants share a live query", () => {
+    const rules = byClaim({ $lte: "%%now" });
+    expect(toMongo(ask(rules, {}).filter)).toEqual({ owner: { $lte: new Date("2025-03-01T12:34:00.000Z") } });
+    const at = (ms: number) => authorize(rules, { claims: {} }, { collection: "orders" }, ms).key;
+    expect(at(60_000)).toBe(at(119_999));
+    expect(at(60_000)).not.toBe(at(120_000));
+  });
+
+  test("what a client writes is never filled in", () => {
+    const query = ask(rulesOf({}), { sub: "u1" }, { filter: { owner: "%%user.sub" } });
+    expect(toMongo(query.filter)).toEqual({ owner: { $eq: "%%user.sub" } });
+  });
+});
+
+describe("the client's own filter and fields", () => {
+  const rules = rulesOf({
+    filter: { owner: "%%user.sub" },
+    fields: { exclude: ["margin", "notes.internal"] },
+  });
+  const user = { sub: "u1" };
+
+  test("is ANDed with the rule's, whatever it says", () => {
+    const filters = [
+      {},
+      { owner: "u2" },
+      { $or: [{ owner: "u2" }, { x: { $exists: false } }] },
+      { $nor: [{ owner: "u1" }] },
+      { owner: { $ne: "u1" } },
+    ];
+    for (const filter of filters) expect(sees(rules, user, { owner: "u2" }, { filter })).toBe(false);
+    expect(sees(rules, user, { owner: "u1", status: "open" }, { filter: { status: "open" } })).toBe(true);
+    expect(sees(rules, user, { owner: "u1", status: "done" }, { filter: { status: "open" } })).toBe(false);
+  });
+
+  test.each<[string, object]>([
+    ["on it", { margin: { $gt: 5 } }],
+    ["below it", { "margin.net": 1 }],
+    ["on its parent", { notes: { $exists: true } }],
+    ["on it, nested", { "notes.internal": "x" }],
+    ["through an index", { "notes.0.internal": "x" }],
+    ["in $elemMatch", { notes: { $elemMatch: { internal: "x" } } }],
+    ["in a branch of $or", { $or: [{ status: "open" }, { margin: 1 }] }],
+    ["under $not", { margin: { $not: { $gt: 5 } } }],
+    ["by $exists", { margin: { $exists: false } }],
+    ["in an object", { notes: { internal: "x" } }],
+  ])("a filter on a hidden field is forbidden: %s", (_name, filter) => {
+    expect(codeOf(() => ask(rules, user, { filter: filter as Record<string, unknown> }))).toBe("forbidden");
+  });
+
+  test("where a rule includes fields, every other one is hidden from filters", () => {
+    const including = rulesOf({ fields: { include: ["status"] } });
+    expect(codeOf(() => ask(including, user, { filter: { owner: "u1" } }))).toBe("forbidden");
+    expect(ask(including, user, { filter: { status: "open", _id: 1 } }).rule).toBe("r0");
+  });
+
+  test("a filter on a field beside a hidden one is allowed", () => {
+    expect(ask(rules, user, { filter: { "notes.public": "x" } }).rule).toBe("r0");
+  });
+
+  test("fields are intersected, and can bring back nothing that the rule hides", () => {
+    const document = BSON.serialize({
+      _id: 1,
+      owner: "u1",
+      margin: 3,
+      notes: { internal: "x", public: "y" },
+    });
+    const shown = (fields?: string[]) =>
+      JSON.parse(
+        encodeDocument(document, ask(rules, user, fields ? { fields } : {}).projection, "json"),
+      ) as unknown;
+    expect(shown()).toEqual({ _id: 1, owner: "u1", notes: { public: "y" } });
+    expect(shown(["margin", "notes"])).toEqual({ _id: 1, notes: { public: "y" } });
+    expect(shown(["notes.internal"])).toEqual({ _id: 1, notes: {} });
+  });
+
+  test.each<[string, object, string]>([
+    ["an unknown operator", { a: { $foo: 1 } }, "$foo"],
+    ["$where", { $where: "1" }, "$where"],
+    ["$expr", { $expr: {} }, "$expr"],
+    ["a regular expression that is no prefix", { a: { $regex: "x" } }, "regular expression"],
+  ])("%s is bad-filter and named", (_name, filter, named) => {
+    const error = errorOf(() => ask(rules, user, { filter: filter as Record<string, unknown> }));
+    expect(error.code).toBe("bad-filter");
+    expect(error.message).toContain(named);
+  });
+
+  test("depth, predicates and values are bounded on both sides", () => {
+    const deep = (levels: number): Record<string, unknown> =>
+      levels === 0 ? { a: 1 } : { $or: [deep(levels - 1)] };
+    const wide = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, 1]));
+    const long = (count: number) => ({ a: { $in: Array.from({ length: count }, (_, i) => i) } });
+    const open = rulesOf({});
+    for (const [good, bad] of [
+      [deep(5), deep(6)],
+      [wide(50), wide(51)],
+      [long(1_000), long(1_001)],
+    ]) {
+      expect(ask(open, {}, { filter: good! }).rule).toBe("r0");
+      expect(codeOf(() => ask(open, {}, { filter: bad! }))).toBe("bad-filter");
+    }
+  });
+});
+
+describe("what is allowed", () => {
+  test("allow.snapshot: false leaves only changes", () => {
+    const rules = rulesOf({ allow: { snapshot: false } });
+    expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
+    expect(codeOf(() => ask(rules, {}, { snapshot: true }))).toBe("forbidden");
+    expect(ask(rules, {}, { snapshot: false }).snapshotAllowed).toBe(false);
+  });
+
+  test.each<[string, Partial<QueryRequest>]>([
+    ["sort", { sort: [["a", 1]] }],
+    ["limit", { limit: 5 }],
+    ["documents", { documents: "delta" }],
+  ])("%s is not supported yet, and says so", (part, request) => {
+    const error = errorOf(() => ask(rulesOf({}), {}, request));
+    expect(error.code).toBe("bad-request");
+    expect(error.message).toMatch(/not supported yet/);
+    expect(error.details).toEqual({ path: part });
+  });
+});
+
+describe("what a refusal tells", () => {
+  const rules = setOf({
+    orders: {
+      rules: [{ name: "secret-rule", when: { "%%user.tier": "gold" }, filter: { owner: "%%user.sub" } }],
+    },
+    board: { rules: [{ name: "open", anonymous: true, filter: { owner: "%%user.sub" } }] },
+  });
+  const told = (error: TidewireError) =>
+    JSON.stringify([error.code, error.message, error.details, error.retry, error.retryAfterMs]);
+  const refused = (collection: string, claims: Claims | null, request: object = {}) =>
+    errorOf(() => authorize(rules, claims && { claims }, { collection, ...request }, nowMs));
+
+  test("anonymous users cannot tell a forbidden collection from one that does not exist", () => {
+    for (const request of [
+      {},
+      { filter: { a: 1 } },
+      { filter: { $bad: 1 } },
+      { sort: [["a", 1]] },
+      { fields: ["a", ""] },
+    ]) {
+      const forbidden = told(refused("orders", null, request));
+      expect(forbidden.replaceAll("orders", "nothing")).toBe(told(refused("nothing", null, request)));
+    }
+    expect(refused("orders", null).code).toBe("unknown-collection");
+  });
+
+  test("an anonymous user whom a rule serves, but whose claim is missing, learns no more", () => {
+    expect(told(refused("board", null)).replaceAll("board", "x")).toBe(told(refused("x", null)));
+  });
+
+  test("an authenticated user gets forbidden where a collection exists, and no word about rule or claim", () => {
+    for (const claims of [{}, { tier: "gold" }]) {
+      const error = refused("orders", claims);
+      expect(error.code).toBe("forbidden");
+      expect(told(error)).not.toMatch(/secret-rule|tier|gold|owner|sub/);
+    }
+    expect(told(refused("orders", {}))).toBe(told(refused("orders", { tier: "gold" })));
+    expect(refused("nothing", {}).code).toBe("unknown-collection");
+  });
+
+  test.each(["__proto__", "constructor", "toString"])("%s is an unknown collection", (name) => {
+    expect(refused(name, { sub: "u1" }).code).toBe("unknown-collection");
+  });
+});
+
+describe("the key of a live query", () => {
+  const rules = setOf({
+    orders: { rules: [{ name: "r", filter: { owner: "%%user.sub" }, fields: { exclude: ["margin"] } }] },
+    alias: {
+      collection: "orders",
+      rules: [{ name: "x", filter: { owner: "%%user.sub" }, fields: { exclude: ["margin"] } }],
+    },
+    elsewhere: {
+      database: "other",
+      collection: "orders",
+      rules: [{ name: "r", filter: { owner: "%%user.sub" }, fields: { exclude: ["margin"] } }],
+    },
+  });
+  const key = (sub: string, request: Partial<QueryRequest> = {}) =>
+    authorize(rules, { claims: { sub } }, { collection: "orders", ...request }, nowMs).key;
+
+  test("is a SHA-256 in base64url, and the same whenever and wherever it is made", () => {
+    expect(key("u1")).toMatch(/^[\w-]{43}$/);
+    expect(key("u1")).toBe(key("u1"));
+    expect(key("u1", { collection: "alias" })).toBe(key("u1"));
+  });
+
+  test("does not depend on how the request is written", () => {
+    expect(key("u1", { filter: { a: 1, b: { $in: [1, 2] } } })).toBe(
+      key("u1", { filter: { b: { $in: [2, 1] }, a: { $eq: 1 } } }),
+    );
+    expect(key("u1", { fields: ["a", "b"] })).toBe(key("u1", { fields: ["b", "a"] }));
+    expect(key("u1", { filter: {} })).toBe(key("u1"));
+    expect(key("u1", { documents: "full", snapshot: false })).toBe(key("u1"));
+  });
+
+  test("differs where anything that is seen differs", () => {
+    const keys = [
+      key("u1"),
+      key("u2"),
+      key("u1", { filter: { a: 1 } }),
+      key("u1", { filter: { a: "1" } }),
+      key("u1", { fields: ["a"] }),
+      key("u1", { collection: "elsewhere" }),
+    ];
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+});
