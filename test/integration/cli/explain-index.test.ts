@@ -1,0 +1,70 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { runCli } from "../../../src/cli/run-cli.ts";
+import { planSnapshot } from "../../../src/source/snapshot-plan.ts";
+import { testDatabase } from "../../support/mongod.ts";
+
+/** What `explain` says about the snapshot's index, for a rule on `customerId`. */
+async function indexLine(uri: string, database: string): Promise<string | undefined> {
+  const folder = await mkdtemp(join(tmpdir(), "tidewire-explain-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const path = join(folder, "t.yaml");
+  const config = {
+    mongodb: { uri, database },
+    auth: { anonymous: true },
+    collections: { orders: { rules: [{ name: "customer", filter: { customerId: "%%user.sub" } }] } },
+  };
+  await writeFile(path, JSON.stringify(config));
+  const out: string[] = [];
+  const io = { out: (text: string) => out.push(text), err: () => {}, env: {}, now: () => 0 };
+  expect(await runCli(["explain", "-c", path, "--user", '{"sub":"u1"}', "--collection", "orders"], io)).toBe(
+    0,
+  );
+  return out
+    .join("\n")
+    .split("\n")
+    .find((line) => line.startsWith("index for the snapshot"));
+}
+
+test("explain says that a snapshot reads everything, and names the index once there is one", async () => {
+  const { db, name, uri } = await testDatabase();
+  const orders = db.collection("orders");
+  await orders.insertMany([{ customerId: "u1" }, { customerId: "u2" }]);
+  expect(await indexLine(uri, name)).toMatch(/none: every snapshot reads the whole collection/);
+  await orders.createIndex({ customerId: 1 });
+  expect(await indexLine(uri, name)).toBe("index for the snapshot: customerId_1");
+});
+
+test("an index with a collation of its own does not serve snapshots, which compare simply", async () => {
+  const { client, db, name } = await testDatabase();
+  const orders = db.collection("orders");
+  await orders.insertOne({ customerId: "u1" });
+  await orders.createIndex({ customerId: 1 }, { collation: { locale: "en" } });
+  const query = { database: name, collection: "orders", filter: { customerId: { $eq: "u1" } } };
+  expect(await planSnapshot(client, query)).toEqual({ indexes: [], readsEverything: true });
+});
+
+test("of a disjunction every branch needs its index", async () => {
+  const { client, db, name } = await testDatabase();
+  const orders = db.collection("orders");
+  await orders.insertOne({ a: 1, b: 1 });
+  await orders.createIndex({ a: 1 });
+  const query = {
+    database: name,
+    collection: "orders",
+    filter: { $or: [{ a: { $eq: 1 } }, { b: { $eq: 1 } }] },
+  };
+  expect((await planSnapshot(client, query)).readsEverything).toBe(true);
+  await orders.createIndex({ b: 1 });
+  const plan = await planSnapshot(client, query);
+  expect({ ...plan, indexes: [...plan.indexes].sort() }).toEqual({
+    indexes: ["a_1", "b_1"],
+    readsEverything: false,
+  });
+});
+
+test("explain goes without the server where there is none", async () => {
+  expect(await indexLine("mongodb://127.0.0.1:1/", "shop")).toMatch(/not checked: MongoServerSelectionError/);
+});

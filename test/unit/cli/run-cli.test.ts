@@ -1,0 +1,212 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { JwtOptions } from "../../../src/auth/options.ts";
+import { createVerifier } from "../../../src/auth/verify-token.ts";
+import { runCli } from "../../../src/cli/run-cli.ts";
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+const nowMs = 1_700_000_000_000;
+
+const GOOD = `
+mongodb: { database: shop }
+auth: { jwt: { algorithms: [HS256], secret: "\${SECRET}", issuer: dev, audience: [tidewire, x] } }
+collections:
+  orders:
+    rules:
+      - { name: staff, when: { "%%user.roles": { $in: [admin] } } }
+      - { name: customer, filter: { customerId: "%%user.sub" }, fields: { exclude: [margin] } }
+`;
+
+async function fileOf(text: string, more: Record<string, string> = {}): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "tidewire-cli-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  for (const [name, content] of Object.entries(more)) await writeFile(join(folder, name), content);
+  await writeFile(join(folder, "t.yaml"), text);
+  return join(folder, "t.yaml");
+}
+
+async function run(...argv: string[]) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const io = {
+    out: (text: string) => out.push(text),
+    err: (text: string) => err.push(text),
+    env: { SECRET },
+    now: () => nowMs,
+  };
+  return { code: await runCli(argv, io), out: out.join("\n"), err: err.join("\n") };
+}
+
+test.each([[], ["--help"], ["-h"], ["help"]])("%j teaches the commands, with examples", async (...argv) => {
+  const { code, out } = await run(...argv);
+  expect(code).toBe(0);
+  for (const word of ["check", "explain", "token", "Examples:", "Exit codes:"]) expect(out).toContain(word);
+});
+
+test.each(["check", "explain", "token"])(
+  "help %s shows its options and examples, and so does --help",
+  async (name) => {
+    const { code, out } = await run("help", name);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^Usage: tidewire/);
+    expect(out).toContain("Examples:");
+    expect((await run(name, "--help")).out).toBe(out);
+  },
+);
+
+test.each([
+  [["frobnicate"], /there is no command "frobnicate"\. Commands: .*check/],
+  [["help", "frobnicate"], /there is no command/],
+  [["check", "--frobnicate"], /Unknown option.*\n.*tidewire help check/],
+  [["check", "extra"], /Unexpected argument/],
+  [["explain"], /--collection is needed/],
+  [["explain", "--collection", "o", "--user", "u1"], /--user is not JSON; put it in single quotes/],
+  [["explain", "--collection", "o", "--user", "[1]"], /takes a JSON object/],
+  [["explain", "--collection", "o", "--document", '{"_id":{"$oid":"x"}}'], /not Extended JSON/],
+  [["token", "--sub", "u1", "--expires", "60"], /--expires takes a duration/],
+  [["token", "--claim", "x"], /--claim takes KEY=JSON/],
+])("%j is a wrong command line: exit code 2, and where to read on", async (argv, text) => {
+  const { code, err, out } = await run(...argv);
+  expect({ code, out }).toEqual({ code: 2, out: "" });
+  expect(err).toMatch(text);
+});
+
+test("check says ok, and what each collection's rules are", async () => {
+  const path = await fileOf(GOOD);
+  const { code, out } = await run("check", "--config", path);
+  expect(code).toBe(0);
+  expect(out).toContain(`ok: ${path}`);
+  expect(out).toContain("orders (shop.orders): staff [conditional, all documents], then customer [any user]");
+});
+
+test("check prints every problem with its place, and exits with 1", async () => {
+  const path = await fileOf(GOOD.replace("shop", "5").replace("$in", "$inn"));
+  const { code, err } = await run("check", "-c", path);
+  expect(code).toBe(1);
+  expect(err.split("\n").map((line) => line.slice(path.length).split(" ")[0])).toEqual([":2:22:", ":7:56:"]);
+  const json = await run("check", "-c", path, "--json");
+  expect(json.code).toBe(1);
+  expect(JSON.parse(json.out)).toMatchObject([{ line: 2, path: "mongodb.database" }, { line: 7 }]);
+});
+
+test("check names a configuration that is not there", async () => {
+  const { code, err } = await run("check", "--config", "/nowhere/t.yaml");
+  expect(code).toBe(1);
+  expect(err).toMatch(/cannot be read \(ENOENT\)/);
+});
+
+test("check --schema prints the JSON Schema", async () => {
+  expect(JSON.parse((await run("check", "--schema")).out)).toMatchObject({ title: "Tidewire configuration" });
+});
+
+test("token makes a token that the same configuration takes", async () => {
+  const path = await fileOf(GOOD);
+  const { code, out } = await run(
+    "token",
+    "--sub",
+    "u1",
+    "--claim",
+    'roles=["admin"]',
+    "--claim",
+    "name=Ada",
+    "--expires",
+    "90s",
+    "-c",
+    path,
+  );
+  expect(code).toBe(0);
+  const options = JwtOptions.parse({
+    algorithms: ["HS256"],
+    secret: SECRET,
+    issuer: "dev",
+    audience: "tidewire",
+  });
+  const identity = await createVerifier(options).verify(out, nowMs);
+  expect(identity).toMatchObject({
+    sub: "u1",
+    expiresAtMs: nowMs + 90_000,
+    claims: { roles: ["admin"], name: "Ada" },
+  });
+});
+
+test("token cannot sign for a public key, and explains why", async () => {
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const key = publicKey.export({ type: "spki", format: "pem" }).toString();
+  const path = await fileOf(GOOD.replace('[HS256], secret: "${SECRET}"', "[ES256], publicKey: key.pem"), {
+    "key.pem": key,
+  });
+  const { code, out, err } = await run("token", "--sub", "u1", "-c", path);
+  expect({ code, out }).toEqual({ code: 1, out: "" });
+  expect(err).toMatch(/Only the holder of the private key can sign/);
+});
+
+test("explain prints rules, filter, fields and the document's verdict", async () => {
+  const path = await fileOf(GOOD);
+  const { code, out } = await run(
+    "explain",
+    "-c",
+    path,
+    "--user",
+    '{"sub":"u1"}',
+    "--collection",
+    "orders",
+    "--filter",
+    '{"status":"open"}',
+    "--document",
+    '{"_id":1,"customerId":"u2","status":"open"}',
+  );
+  expect(code).toBe(0);
+  expect(out.split("\n")).toEqual([
+    'allowed: the user {"sub":"u1"} on orders',
+    "rules:",
+    '    staff: of its when, {"%%user.roles":{"$in":["admin"]}} does not hold',
+    "  → customer: it has no when, so it is for everybody",
+    'filter: {"customerId":"u1","status":"open"}',
+    "fields: all but margin",
+    "index for the snapshot: not checked: the embedded mongod runs only with the service",
+    'document: hidden, as {"customerId":"u1"} does not hold',
+  ]);
+});
+
+test("explain --json says the same for machines, and of a refusal why", async () => {
+  const path = await fileOf(GOOD);
+  const allowed = await run(
+    "explain",
+    "-c",
+    path,
+    "--json",
+    "--user",
+    '{"sub":"u1"}',
+    "--collection",
+    "orders",
+  );
+  expect(JSON.parse(allowed.out)).toMatchObject({
+    outcome: "allowed",
+    query: {
+      rule: "customer",
+      namespace: "shop.orders",
+      filter: { customerId: { $eq: "u1" } },
+      fields: "all but margin",
+    },
+  });
+  const refused = await run("explain", "-c", path, "--user", "{}", "--collection", "orders");
+  expect(refused.code).toBe(0);
+  expect(refused.out).toContain('because rule customer applies, but the claim "sub" is missing');
+});
+
+test("no output of any command shows the secret", async () => {
+  const path = await fileOf(GOOD);
+  for (const argv of [
+    ["check"],
+    ["check", "--json"],
+    ["explain", "--collection", "orders"],
+    ["explain", "--json", "--collection", "orders"],
+  ]) {
+    const { out, err } = await run(...argv, "-c", path);
+    expect(out + err).not.toContain(SECRET);
+  }
+});
