@@ -5,6 +5,10 @@ export interface Io {
   readonly env: NodeJS.ProcessEnv;
   /** Epoch milliseconds. */
   now(): number;
+  /** Whether `out` is read by a person at a terminal. */
+  readonly terminal?: boolean;
+  /** Ends a command that would go on by itself; in a terminal Ctrl-C does. */
+  readonly signal?: AbortSignal;
 }
 
 /** A command line that is not understood: exit code 2, and where to read on. */

@@ -1,4 +1,5 @@
 import { ConfigError, formatProblem } from "../config/config.ts";
+import { StartupError } from "../source/startup-error.ts";
 import { type Command, type Io, UsageError } from "./command.ts";
 
 interface Entry {
@@ -8,6 +9,7 @@ interface Entry {
 
 /** Every command, by name. Modules are loaded when asked for: `check` must not wait for the whole service. */
 const COMMANDS: ReadonlyMap<string, Entry> = new Map([
+  ["start", { summary: "run a node", load: async () => (await import("./start.ts")).start }],
   ["check", { summary: "validate a configuration", load: async () => (await import("./check.ts")).check }],
   [
     "explain",
@@ -16,6 +18,21 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
   [
     "token",
     { summary: "make a token for development", load: async () => (await import("./token.ts")).token },
+  ],
+  ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
+  [
+    "rotate-keys",
+    {
+      summary: "seal tickets with a new key",
+      load: async () => (await import("./rotate-keys.ts")).rotateKeys,
+    },
+  ],
+  [
+    "new-epoch",
+    {
+      summary: "void every cursor, after a restore",
+      load: async () => (await import("./new-epoch.ts")).newEpoch,
+    },
   ],
 ]);
 
@@ -40,6 +57,10 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     if (error instanceof ConfigError) {
       for (const problem of error.problems) io.err(formatProblem(problem));
+      return EXIT.problems;
+    }
+    if (error instanceof StartupError) {
+      io.err(`tidewire ${name}: ${error.message}`);
       return EXIT.problems;
     }
     if (!(error instanceof UsageError) && !isParseArgsError(error)) throw error;
@@ -83,6 +104,8 @@ Examples:
   tidewire token --sub u1 --claim roles='["admin"]'   a token to try things with
   tidewire explain --user '{"sub":"u1"}' --collection orders
                                                       which rule applies to u1, and what it shows
+  tidewire start                                      run a node
+  tidewire tail --collection orders                   follow a live query from the terminal
 
   tidewire help <command>                             options and examples of one command
 

@@ -1,15 +1,68 @@
+import { parseArgs } from "node:util";
 import { pino } from "pino";
-import { loadConfig } from "../config/config.ts";
+import { type Config, loadConfig } from "../config/config.ts";
 import { watchConfig } from "../config/watch-config.ts";
 import { startService } from "../server.ts";
+import { StartupError } from "../source/startup-error.ts";
+import { CONFIG_FLAG, type Command, type Io, UsageError } from "./command.ts";
 
-/** Runs a node until it is told to stop: SIGTERM and SIGINT hand its clients over, a second one ends it at once. */
-export async function runStart(configPath: string, env: NodeJS.ProcessEnv): Promise<void> {
-  const config = await loadConfig(configPath, env);
+const HELP = `Usage: tidewire start [options]
+
+Runs a node until it is told to stop. It logs JSON lines to standard output; "listening" says where. An edit of
+the configuration file takes effect at once: rules and collections are applied, a mistake is refused and logged.
+
+Options:
+  -c, --config FILE       the configuration (default config/tidewire.yaml)
+      --port PORT         where clients connect, instead of server.port; 0 lets the system pick one
+      --admin-port PORT   metrics and health, instead of server.admin.port
+
+Signals:
+  SIGTERM, SIGINT  hand the clients over within server.drainTimeout, then end; a second one ends at once
+  SIGHUP           read the configuration again now
+
+Examples:
+  tidewire start
+  tidewire start --config deploy/tidewire.yaml
+  tidewire start --port 0 --admin-port 0 | npx pino-pretty`;
+
+/** Where to listen, said on the command line. */
+interface Ports {
+  readonly port?: number;
+  readonly adminPort?: number;
+}
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { ...CONFIG_FLAG, port: { type: "string" }, "admin-port": { type: "string" } },
+  });
+  const port = portFlag("port", values.port);
+  const adminPort = portFlag("admin-port", values["admin-port"]);
+  const ports = {
+    ...(port === undefined ? {} : { port }),
+    ...(adminPort === undefined ? {} : { adminPort }),
+  };
+  try {
+    await runNode(values.config, io.env, ports);
+    return 0;
+  } catch (error) {
+    if (!isPortError(error)) throw error;
+    throw new StartupError(
+      `cannot listen on ${error.address}:${error.port} (${error.code}). Choose another port in server.port or ` +
+        "server.admin.port, or with --port and --admin-port; 0 lets the system pick one.",
+      [],
+      { cause: error },
+    );
+  }
+}
+
+/** Serves until SIGTERM or SIGINT: they hand the clients over, a second one ends it at once. */
+async function runNode(configPath: string, env: NodeJS.ProcessEnv, ports: Ports): Promise<void> {
+  const config = withPorts(await loadConfig(configPath, env), ports);
   const log = pino(config.log);
   const service = await startService(config, log);
   const edits = watchConfig(configPath, env, {
-    onEdit: (edited) => service.reload(edited),
+    onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
       service.noteRejectedReload();
       log.error({ err: error }, "the edited configuration was refused; the rules in force stay");
@@ -30,3 +83,37 @@ export async function runStart(configPath: string, env: NodeJS.ProcessEnv): Prom
     process.once("SIGTERM", stop).once("SIGINT", stop);
   });
 }
+
+function portFlag(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) throw new UsageError(`--${name} takes a number from 0 to 65535`);
+  return port;
+}
+
+/** The configuration with the ports of the command line in place of its own, edits of the file included. */
+function withPorts(config: Config, { port, adminPort }: Ports): Config {
+  const { server } = config;
+  return {
+    ...config,
+    server: {
+      ...server,
+      port: port ?? server.port,
+      admin: { ...server.admin, port: adminPort ?? server.admin.port },
+    },
+  };
+}
+
+interface PortError extends Error {
+  readonly code: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What the system answers when a port cannot be had. */
+function isPortError(error: unknown): error is PortError {
+  if (!(error instanceof Error && "syscall" in error && "code" in error)) return false;
+  return error.syscall === "listen";
+}
+
+export const start: Command = { help: HELP, run };

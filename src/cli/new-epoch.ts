@@ -1,0 +1,44 @@
+import { parseArgs } from "node:util";
+import { loadConfig } from "../config/config.ts";
+import { EpochStore } from "../source/epoch-store.ts";
+import { identifyDeployment } from "../source/topology.ts";
+import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import { withStateDatabase } from "./state-database.ts";
+
+const HELP = `Usage: tidewire new-epoch [options]
+
+Ends the unbroken order of changes and begins another: every cursor given so far is answered by a reset, and every
+client gets a new snapshot. Do this after MongoDB was restored from a backup, before the service starts again.
+
+The service begins a new epoch by itself where it can tell: another deployment, or a clock that went back. A
+restore that was written to until the clock had passed the old position looks like neither.
+
+Stop every node first and start them afterwards: a running node goes on in the old epoch until its change stream is
+next opened.
+
+Options:
+  -c, --config FILE   the configuration (default config/tidewire.yaml)
+      --reason TEXT   kept beside the epoch, for whoever looks (default "begun by an operator")
+
+Examples:
+  tidewire new-epoch --reason "restored the backup of May 4"
+  tidewire new-epoch --config deploy/tidewire.yaml`;
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { ...CONFIG_FLAG, reason: { type: "string", default: "begun by an operator" } },
+  });
+  const config = await loadConfig(values.config, io.env);
+  const { before, after } = await withStateDatabase(config, async (client, database) => {
+    const store = new EpochStore(database);
+    const { id } = await identifyDeployment(client);
+    const { epoch } = await store.current(id);
+    return { before: epoch.id, after: (await store.begin(id, values.reason, epoch.id)).id };
+  });
+  io.out(`epoch ${after} has begun, ${before} has ended: every client gets a new snapshot`);
+  io.out("start the nodes now; one that still runs has to be restarted");
+  return 0;
+}
+
+export const newEpoch: Command = { help: HELP, run };

@@ -1,0 +1,107 @@
+import { parseArgs } from "node:util";
+import { Follower, type FollowOptions } from "../client/follower.ts";
+import { VALUE_MODES, type ValueMode } from "../protocol/messages.ts";
+import { type Command, type Io, objectFlag, UsageError } from "./command.ts";
+import { openSocket } from "./open-socket.ts";
+import { endText, stateText, type TailText, TailWriter } from "./tail-text.ts";
+
+const HELP = `Usage: tidewire tail --collection NAME [options]
+
+Subscribes from the terminal and prints what comes: documents of the snapshot (=), then those that enter the
+result (+), change in it (~) or leave it (-). After a cut it comes back and goes on where it was. What it is
+doing goes to standard error, so that the output can be piped.
+
+Options:
+      --collection NAME  as the configuration names it
+      --url URL          the service (default ws://127.0.0.1:8480)
+      --token TOKEN      who you are (default $TIDEWIRE_TOKEN; without one, anonymous)
+      --filter JSON      a Mongo filter, ANDed with what the rules allow
+      --fields A,B       only these fields
+      --values MODE      how values are written: json (default) or ejson (MongoDB Extended JSON, lossless)
+      --no-snapshot      only changes from now on
+      --json             print every message of the service as it came, a line each
+
+Examples:
+  tidewire tail --collection orders --token "$(tidewire token --sub u1)"
+  tidewire tail --collection orders --filter '{"status":"open"}' --fields status,total
+  tidewire tail --url wss://live.example.com --collection orders --json | jq .type
+
+Ctrl-C ends it. Exit code 1: the service refused, or ended it for good.`;
+
+const DEFAULT_URL = "ws://127.0.0.1:8480";
+const WS_PATH = "/v1/ws";
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      url: { type: "string", default: DEFAULT_URL },
+      token: { type: "string" },
+      collection: { type: "string" },
+      filter: { type: "string" },
+      fields: { type: "string" },
+      values: { type: "string" },
+      "no-snapshot": { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+    },
+  });
+  if (values.collection === undefined)
+    throw new UsageError("--collection is needed: the name that the configuration gives it");
+  const url = urlFlag(values.url);
+  const token = values.token ?? io.env["TIDEWIRE_TOKEN"];
+  const mode = values.values === undefined ? undefined : valuesFlag(values.values);
+  const request: FollowOptions["request"] = {
+    collection: values.collection,
+    ...(values.filter === undefined ? {} : { filter: objectFlag("filter", values.filter) }),
+    ...(values.fields === undefined ? {} : { fields: values.fields.split(",") }),
+    ...(values["no-snapshot"] ? { snapshot: false } : {}),
+  };
+
+  const colour = io.terminal === true && !io.env["NO_COLOR"];
+  const writer = new TailWriter(colour);
+  const note = (text: string) => io.err(`-- ${text}`);
+  const say = ({ out, note: text }: TailText) => {
+    for (const line of out ?? []) io.out(line);
+    if (text !== undefined) note(text);
+  };
+  const follower = new Follower({
+    open: (events) => openSocket(url, events),
+    // There is but the one; when it is not good any more, whoever runs this has to get another.
+    token: async (fresh) => (fresh ? undefined : token),
+    request,
+    ...(mode === undefined ? {} : { values: mode }),
+    onMessage: (message) => (values.json ? io.out(JSON.stringify(message)) : say(writer.message(message))),
+    onState: (state) => note(stateText(state, url)),
+  });
+  const stop = () => follower.stop();
+  io.signal?.addEventListener("abort", stop);
+  process.once("SIGINT", stop).once("SIGTERM", stop);
+  const end = await follower.ended;
+  process.off("SIGINT", stop).off("SIGTERM", stop);
+  const text = endText(end);
+  if (text === undefined) return 0;
+  if (values.json && end.why === "refused") note(end.error.message);
+  note(text);
+  return 1;
+}
+
+/** Takes the URL of the service as people have it at hand: without a path, or of its HTTP side. */
+function urlFlag(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^(ws|http)s?:$/.test(url.protocol)) {
+    throw new UsageError(
+      "--url takes the service's URL, such as ws://127.0.0.1:8480 or wss://live.example.com",
+    );
+  }
+  url.protocol = url.protocol.replace("http", "ws");
+  if (url.pathname === "/") url.pathname = WS_PATH;
+  return url.href;
+}
+
+function valuesFlag(text: string): ValueMode {
+  const mode = VALUE_MODES.find((known) => known === text);
+  if (mode === undefined) throw new UsageError(`--values takes one of ${VALUE_MODES.join(", ")}`);
+  return mode;
+}
+
+export const tail: Command = { help: HELP, run };

@@ -1,0 +1,84 @@
+import type { ReconnectAdvice } from "../protocol/messages.ts";
+
+/** What the end of a connection asks of the client (docs/protocol.md, section 5). */
+export type CloseAction = "back-off" | "token" | "wait" | "stop";
+
+/** Codes of RFC 6455 after which the same would only happen again: our own mistake, or a bug. */
+const HOPELESS: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010, 1011]);
+
+/** Judges by range, so that a client understands codes that are newer than it is. */
+export function actionFor(code: number): CloseAction {
+  if (HOPELESS.has(code) || (code >= 4400 && code < 4500)) return "stop";
+  if (code >= 4100 && code < 4200) return "token";
+  if (code >= 4200 && code < 4300) return "wait";
+  return "back-off";
+}
+
+/** Until a `welcome` has said otherwise. */
+const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor: 2, stableAfterMs: 5_000 };
+
+/** So many tokens are tried without a `welcome` between them. */
+export const TOKEN_ATTEMPTS_MAX = 3;
+
+export type NextStep =
+  | { readonly action: "stop" }
+  | { readonly action: "connect"; readonly delayMs: number; readonly withNewToken: boolean };
+
+/**
+ * When to come back, and how: full jitter, so that clients cut off together do not return together. Pure but
+ * for what it remembers; the clock and the dice are arguments.
+ */
+export class Reconnect {
+  readonly #random: () => number;
+  #advice = FIRST_ADVICE;
+  #failures = 0;
+  #tokenAttempts = 0;
+  #welcomedAtMs: number | undefined;
+  #waitMs = 0;
+
+  constructor(random: () => number = Math.random) {
+    this.#random = random;
+  }
+
+  /** A connection was welcomed. It still has to last before the back-off starts over. */
+  welcomed(advice: ReconnectAdvice, nowMs: number): void {
+    this.#advice = advice;
+    this.#welcomedAtMs = nowMs;
+    this.#tokenAttempts = 0;
+    this.#waitMs = 0;
+  }
+
+  /** The service said how long to wait, by `draining` or `retryAfterMs`. */
+  told(waitMs: number): void {
+    this.#waitMs = waitMs;
+  }
+
+  /** A random moment within the time that a draining node gives. */
+  momentWithin(withinMs: number): number {
+    return this.#random() * withinMs;
+  }
+
+  /** The next delay of the back-off, for a connection that has ended or a request that is to be repeated. */
+  nextDelayMs(): number {
+    const { minMs, maxMs, factor } = this.#advice;
+    const delayMs = this.#random() * Math.min(maxMs, minMs * factor ** this.#failures);
+    this.#failures++;
+    return delayMs;
+  }
+
+  closed(code: number, nowMs: number): NextStep {
+    const lastedMs = this.#welcomedAtMs === undefined ? 0 : nowMs - this.#welcomedAtMs;
+    if (this.#welcomedAtMs !== undefined && lastedMs >= this.#advice.stableAfterMs) this.#failures = 0;
+    this.#welcomedAtMs = undefined;
+    const action = actionFor(code);
+    if (action === "stop") return { action };
+    if (action === "token" && ++this.#tokenAttempts > TOKEN_ATTEMPTS_MAX) return { action: "stop" };
+    const waitMs = action === "wait" ? this.#waitMs : 0;
+    this.#waitMs = 0;
+    return {
+      action: "connect",
+      delayMs: waitMs + this.nextDelayMs(),
+      withNewToken: action === "token",
+    };
+  }
+}
