@@ -109,12 +109,12 @@ async function start(
     client,
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
-    onMissingImage: (namespace) => keeper.look(namespace),
     log,
     metrics,
   });
   started.push(async () => feed.stop());
-  const keeper: ImageKeeper = new ImageKeeper(client, log, (namespace) =>
+  const switchOn = report.keepsImages && config.mongodb.images !== "off";
+  const keeper: ImageKeeper = new ImageKeeper(client, log, switchOn, (namespace) =>
     gateway.collectionDropped(namespace),
   );
   const source: ChangeSource = new ChangeSource(
@@ -126,9 +126,19 @@ async function start(
       awaitTimeMs: config.mongodb.awaitTimeMs,
       progressTimeoutMs: config.mongodb.progressTimeoutMs,
       checkpointIntervalMs: config.mongodb.checkpointIntervalMs,
+      images: report.keepsImages,
       onNotice: (_operation, namespace) => keeper.look(namespace),
     },
-    { deployment, stateDatabase, node, sink: feed, log, metrics },
+    {
+      client,
+      deployment,
+      stateDatabase,
+      node,
+      sink: feed,
+      onMissingImage: (namespace) => keeper.look(namespace),
+      log,
+      metrics,
+    },
   );
 
   const context: GatewayContext = {

@@ -6,19 +6,6 @@ const NOT_YET: readonly { readonly place: RegExp; readonly value?: unknown; read
     place: /^collections\/[^/]*\/lookups$/,
     text: "lookups are not supported yet. Remove this part and the rules that use it",
   },
-  {
-    place: /^collections\/[^/]*\/rules\/\d+\/allow\/sort$/,
-    text: "allow.sort is not supported yet, as clients cannot sort yet. Remove it",
-  },
-  {
-    place: /^collections\/[^/]*\/rules\/\d+\/allow\/maxLimit$/,
-    text: "allow.maxLimit is not supported yet, as clients cannot set a limit yet. Remove it",
-  },
-  {
-    place: /^mongodb\/images$/,
-    value: "off",
-    text: "images: off is not supported yet. Write `images: auto` or `images: required`",
-  },
 ];
 
 /**

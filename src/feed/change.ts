@@ -1,17 +1,31 @@
 import { type BsonValue, elementsOf } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
+import { diffProjected } from "../match/delta.ts";
 import { encodeDocument, encodeValue } from "../match/encode.ts";
 import type { Filter } from "../match/filter.ts";
 import { canonicalProjection, type Projection, projectedEqual } from "../match/projection.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import type { Cause, ValueMode } from "../protocol/messages.ts";
-import type { ChangeEvent, StreamEvent } from "../source/change-event.ts";
+import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
+import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
+import type { TouchedDocument } from "./window.ts";
 
 /** What one write did to the result of a live query; not yet encoded. */
 export type Change =
-  | { readonly type: "added" | "changed"; readonly cause: Cause; readonly document: Uint8Array }
-  | { readonly type: "removed"; readonly cause: Cause; readonly documentKey: Uint8Array };
+  | ({ readonly type: "added"; readonly cause: Cause; readonly document: Uint8Array } & Placed)
+  | ({
+      readonly type: "changed";
+      readonly cause: Cause;
+      readonly document: Uint8Array;
+      /** The document before, for a delta. */
+      readonly previous: Uint8Array;
+    } & Placed)
+  | { readonly type: "removed"; readonly cause: Cause; readonly id: BsonValue };
+
+/** In sorted queries: the `_id` of the document that follows, `null` at the end. */
+interface Placed {
+  readonly place?: BsonValue | null;
+}
 
 /** The one thing an evaluation can say besides changes: what happened is not to be told from these events. */
 export const UNKNOWN = "unknown";
@@ -44,6 +58,34 @@ export class Evaluation {
   }
 
   /**
+   * What a commit did to the documents of the unlimited result, by the key of their `_id`: the first state and
+   * the last, as nothing in between was ever visible. `UNKNOWN` where an image is missing.
+   */
+  touchedBy(events: readonly StreamEvent[]): Map<string, TouchedDocument> | typeof UNKNOWN {
+    const touched = new Map<string, TouchedDocument>();
+    for (const event of events) {
+      if (event.namespace !== this.#namespace) continue;
+      if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
+      const { operation: cause, documentKey, before, after } = event;
+      const id = valueKey(idOf(documentKey));
+      const known = touched.get(id);
+      const previous = known === undefined ? this.#ifMatching(before) : known.previous;
+      const document = this.#ifMatching(after);
+      if (known === undefined && previous === undefined && document === undefined) continue;
+      const isVisiblyChanged =
+        previous === undefined ||
+        document === undefined ||
+        !projectedEqual(this.#projection, previous, document);
+      touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
+    }
+    return touched;
+  }
+
+  #ifMatching(document: Uint8Array | undefined): Uint8Array | undefined {
+    return document !== undefined && this.#matches(document) ? document : undefined;
+  }
+
+  /**
    * Applies events to documents of this query, by the key of their `_id`. What an event leaves does not depend
    * on what was there before, so it does no harm if the documents hold it already.
    * @throws {TidewireError} `unavailable` where an image is missing.
@@ -64,19 +106,12 @@ export class Evaluation {
     const cause = operation;
     const matchedBefore = before !== undefined && this.#matches(before);
     const matchesNow = after !== undefined && this.#matches(after);
-    if (!matchesNow) return matchedBefore ? { type: "removed", cause, documentKey } : undefined;
+    if (!matchesNow) return matchedBefore ? { type: "removed", cause, id: idOf(documentKey) } : undefined;
     if (!matchedBefore) return { type: "added", cause, document: after };
     // A write to fields that nobody here may see must not show, not even by a message without news.
     if (projectedEqual(this.#projection, before, after)) return undefined;
-    return { type: "changed", cause, document: after };
+    return { type: "changed", cause, document: after, previous: before };
   }
-}
-
-/** Whether the event bears the documents that its operation has. */
-export function hasImages({ operation, before, after }: ChangeEvent): boolean {
-  if (operation === "insert") return after !== undefined;
-  if (operation === "delete") return before !== undefined;
-  return before !== undefined && after !== undefined;
 }
 
 /**
@@ -131,12 +166,37 @@ export function idOf(document: Uint8Array): BsonValue {
 /** The change as a message of the protocol, as JSON text. */
 export function encodeChange(
   change: Change,
-  spec: { readonly query: number; readonly projection: Projection },
+  spec: { readonly query: number; readonly projection: Projection; readonly documents: DocumentMode },
   cursor: string,
   mode: ValueMode,
   encoder: DocumentEncoder,
 ): string {
   const head = `{"type":"${change.type}","query":${spec.query},"cursor":"${cursor}","cause":"${change.cause}",`;
-  if (change.type === "removed") return `${head}"_id":${encodeValue(idOf(change.documentKey), mode)}}`;
-  return `${head}"doc":${encoder.encode(change.document, spec.projection, mode)}}`;
+  if (change.type === "removed") return `${head}"_id":${encodeValue(change.id, mode)}}`;
+  const place = encodePlace(change.place, mode);
+  if (change.type === "changed" && spec.documents === "delta") {
+    const delta = encodeDelta(change.previous, change.document, spec.projection, mode);
+    if (delta !== undefined)
+      return `${head}"_id":${encodeValue(idOf(change.document), mode)}${delta}${place}}`;
+  }
+  return `${head}"doc":${encoder.encode(change.document, spec.projection, mode)}${place}}`;
+}
+
+function encodePlace(place: BsonValue | null | undefined, mode: ValueMode): string {
+  if (place === undefined) return "";
+  return `,"before":${place === null ? "null" : encodeValue(place, mode)}`;
+}
+
+/** `set` and `unset` as JSON; `undefined` where paths cannot say the difference, and the document has to be sent. */
+function encodeDelta(
+  previous: Uint8Array,
+  document: Uint8Array,
+  projection: Projection,
+  mode: ValueMode,
+): string | undefined {
+  const delta = diffProjected(projection, previous, document, mode);
+  if (delta === undefined) return undefined;
+  const set = delta.set.map(([path, json]) => `${JSON.stringify(path)}:${json}`).join(",");
+  const unset = JSON.stringify(delta.unset);
+  return `${set === "" ? "" : `,"set":{${set}}`}${delta.unset.length === 0 ? "" : `,"unset":${unset}`}`;
 }

@@ -2,10 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Start, StartReason, ValueMode } from "../protocol/messages.ts";
 import { UNKNOWN } from "./change.ts";
+import type { LogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import type { Feed } from "./feed.ts";
-import type { Follower, LiveQuery, LogEntry } from "./live-query.ts";
+import type { Follower, LiveQuery } from "./live-query.ts";
 import type { OplogRead } from "./oplog-read.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
 
@@ -72,8 +73,6 @@ export class Delivery implements Follower {
   #after = 0;
   /** … and so many messages of the one after it. */
   #written = 0;
-  /** Entries up to this cluster time are already in the snapshot. */
-  #afterTime = 0n;
   /** Grows when whatever is going on has become pointless. */
   #generation = 0;
   #slow = false;
@@ -82,6 +81,9 @@ export class Delivery implements Follower {
   #live = false;
   #closed = false;
   #running = false;
+  #begun = false;
+  /** What `open` decided was void before `run`. */
+  #voided = false;
 
   constructor(feed: Feed, liveQuery: LiveQuery, sink: Sink, wantsSnapshot: boolean) {
     this.#feed = feed;
@@ -96,7 +98,7 @@ export class Delivery implements Follower {
 
   /** Up to date: what comes is written as it comes. */
   get isLive(): boolean {
-    return this.#live;
+    return this.#live && this.liveQuery.isCurrent;
   }
 
   /**
@@ -122,7 +124,10 @@ export class Delivery implements Follower {
   /** Begins to write; call it once what `open` told has been written. */
   run(): void {
     if (this.#running || this.#closed || this.#live) return;
+    this.#begun = true;
     this.#running = true;
+    if (this.#voided) this.#reset("history-lost");
+    this.#voided = false;
     this.#bringLive().catch((error: unknown) => {
       if (!this.#closed) this.#sink.failed(this.liveQuery.number, error);
     });
@@ -149,6 +154,11 @@ export class Delivery implements Follower {
   }
 
   startOver(): void {
+    // Nothing may be written before the client knows of the subscription.
+    if (!this.#begun) {
+      this.#voided = true;
+      return;
+    }
     this.#leaveLive();
     this.#reset("history-lost");
     this.run();
@@ -164,6 +174,8 @@ export class Delivery implements Follower {
       this.#after = located.seq;
       return started;
     }
+    // A window's past can only be read as long as the server keeps it, which is as long as the history.
+    if (this.liveQuery.windowSpec !== null) return null;
     const read = await this.#feed.readOplog(position);
     if (read === null) return null;
     if (this.#closed) read.end();
@@ -225,10 +237,14 @@ export class Delivery implements Follower {
       if (batch === "overtaken") return "lagged";
       if (batch === "failed") return "history-lost";
       if (batch === null) break;
-      if (!(await this.#write(batch)) || !isCurrent()) return "abandoned";
+      if (!(await this.#write(batch, isCurrent))) return "abandoned";
     }
-    this.#after = reading.coveredFrom;
-    this.#afterTime = reading.clusterTime;
+    // The snapshot may be of a later time than the stream has come to: what comes before it is in it already.
+    while (this.#feed.headTime < reading.clusterTime) {
+      await this.#feed.advanced();
+      if (!isCurrent()) return "abandoned";
+    }
+    this.#after = this.#feed.seqAt(reading.clusterTime);
     this.#abandonStep({ do: "catch-up" });
     return "done";
   }
@@ -256,7 +272,7 @@ export class Delivery implements Follower {
         if (changes === UNKNOWN) return this.#endRead(read, "history-lost");
         const messages = liveQuery.encodeChanges(changes, entry, this.mode);
         for (const chunk of toChunks(messages)) {
-          const written = await this.#write(chunk, OPLOG_ROOM_TIMEOUT_MS);
+          const written = await this.#write(chunk, isCurrent, OPLOG_ROOM_TIMEOUT_MS);
           if (!isCurrent()) return "abandoned";
           if (!written) return this.#endRead(read, "lagged");
         }
@@ -287,13 +303,10 @@ export class Delivery implements Follower {
       const next = this.#nextChunk(log);
       if (next === "unknown") return "history-lost";
       if (next === "nothing") {
-        if (this.#feed.headTime >= this.#afterTime) {
-          this.#joinLive();
-          return "done";
-        }
-        // The snapshot is of a later time than the stream has come to.
-        await this.#feed.advanced();
-      } else if (!this.#sink.write(next.chunk)) {
+        this.#joinLive();
+        return "done";
+      }
+      if (!this.#sink.write(next.chunk)) {
         if (!(await this.#sink.room(next.chunk.size))) return "abandoned";
       } else {
         this.#after = next.after;
@@ -307,13 +320,12 @@ export class Delivery implements Follower {
     return this.#slow ? "lagged" : "history-lost";
   }
 
-  /** What is to be written next; entries that the snapshot already holds are passed over. */
+  /** What is to be written next. */
   #nextChunk(log: readonly LogEntry[]): "nothing" | "unknown" | NextChunk {
     const messages: EncodedMessage[] = [];
     let size = 0;
     let after = this.#after;
     for (const entry of log) {
-      if (entry.clusterTime <= this.#afterTime) continue;
       if (entry.changes === UNKNOWN) {
         if (messages.length === 0) return "unknown";
         break;
@@ -332,18 +344,24 @@ export class Delivery implements Follower {
     return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages), after, written: 0 };
   }
 
-  /** Writes, waiting for room; `false` when the connection has ended, or `timeoutMs` has passed. */
-  async #write(chunk: Chunk, timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+  /**
+   * Writes, waiting for room; `false` when the connection has ended, `timeoutMs` has passed, or the step has
+   * become pointless meanwhile: what nobody may see any more must not be written when there is room at last.
+   */
+  async #write(
+    chunk: Chunk,
+    isCurrent: () => boolean,
+    timeoutMs = Number.POSITIVE_INFINITY,
+  ): Promise<boolean> {
     const deadline = Date.now() + timeoutMs;
     while (!this.#sink.write(chunk)) {
-      if (!(await this.#sink.room(chunk.size)) || Date.now() > deadline) return false;
+      if (!(await this.#sink.room(chunk.size)) || Date.now() > deadline || !isCurrent()) return false;
     }
     return true;
   }
 
   #reset(reason: ResetReason): void {
     if (this.#closed) return;
-    this.#afterTime = 0n;
     this.#sink.reset(this.liveQuery.number, reason);
     this.#after = this.#feed.headSeq;
     this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", reading: null } : { do: "catch-up" });
@@ -359,8 +377,7 @@ export class Delivery implements Follower {
   }
 
   #joinLive(): void {
-    this.#after = this.#feed.headSeq;
-    this.#afterTime = 0n;
+    this.#after = this.liveQuery.knownSeq;
     this.#slow = false;
     this.#live = true;
     this.liveQuery.followers.add(this);

@@ -4,20 +4,21 @@ import { valueKey } from "../match/value-key.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import type { Commit } from "../source/change-event.ts";
+import { type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
 import { classifyStreamError } from "../source/stream-errors.ts";
-import { DocumentEncoder, hasImages, idOf } from "./change.ts";
+import { DocumentEncoder, idOf } from "./change.ts";
+import { EncodedBudget } from "./change-log.ts";
 import { CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type Sink } from "./delivery.ts";
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
-import { EncodedBudget, LiveQuery, type LiveQuerySpec } from "./live-query.ts";
+import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
 import { OplogRead } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
@@ -27,8 +28,6 @@ export interface FeedParts {
   readonly deployment: Deployment;
   /** Commits from a cluster time on, that time included, out of the oplog. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
-  /** An event lacks a document that it should bear. */
-  readonly onMissingImage: (namespace: string) => void;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -113,6 +112,11 @@ export class Feed implements CommitSink {
 
   get headTime(): bigint {
     return this.#readyHistory().headTime;
+  }
+
+  /** Number of the last commit whose cluster time is at most `clusterTime`. */
+  seqAt(clusterTime: bigint): number {
+    return this.#readyHistory().seqAt(clusterTime);
   }
 
   /** Where the stream is now. */
@@ -287,16 +291,21 @@ export class Feed implements CommitSink {
           { namespace: event.namespace, by: event.by },
           "a collection was replaced as a whole",
         );
-      } else if (!hasImages(event)) {
-        this.#metrics.imagesMissing.inc();
-        this.#parts.onMissingImage(event.namespace);
-      }
+      } else if (!hasImages(event)) this.#metrics.imagesUnreadable.inc();
     }
   }
 
   #create(spec: LiveQuerySpec): LiveQuery {
-    const shared = { encoder: this.#encoder, budget: this.#budget, metrics: this.#metrics };
-    const liveQuery = new LiveQuery(this.#nextNumber++, spec, this.#readyHistory(), shared);
+    const parts: LiveQueryParts = {
+      client: this.#parts.client,
+      history: this.#readyHistory(),
+      encoder: this.#encoder,
+      budget: this.#budget,
+      metrics: this.#metrics,
+      sortedDocumentsMax: this.#limits.snapshotDocuments,
+      onWindowLost: (error) => this.#parts.log.warn({ err: error }, "a window was lost; it is read anew"),
+    };
+    const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);
     this.#byKey.set(spec.key, liveQuery);
     this.#deliveries.set(liveQuery, new Set());
     const others = this.#byNamespace.get(liveQuery.namespace);
@@ -320,6 +329,9 @@ export class Feed implements CommitSink {
     for (const liveQuery of this.#byKey.values()) liveQuery.prune();
     this.#snapshots.sweep();
     this.#metrics.liveQueries.set(this.#byKey.size);
+    let tracked = 0;
+    for (const liveQuery of this.#byKey.values()) tracked += liveQuery.trackedDocuments;
+    this.#metrics.windowDocuments.set(tracked);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
   }
 

@@ -127,6 +127,24 @@ export class History {
     return this.#entries.slice(this.#first + Math.max(0, seq - this.evictedSeq)) as HistoryEntry[];
   }
 
+  /** Number of the last entry whose cluster time is at most `clusterTime`. */
+  seqAt(clusterTime: bigint): number {
+    return this.#seqBefore(this.#search(clusterTime + 1n));
+  }
+
+  /**
+   * A cluster time at which everything up to entry `seq` has happened and nothing after it; `null` where there is
+   * none, as the next entry is of the same time, or where the entry is gone.
+   */
+  timeAfter(seq: number): bigint | null {
+    const next = this.#entries[this.#first + (seq - this.evictedSeq)];
+    const last =
+      seq === this.evictedSeq ? this.#lastEvicted : this.#entries[this.#first + (seq - this.evictedSeq) - 1];
+    if (seq < this.evictedSeq) return null;
+    const time = last?.commit.clusterTime ?? this.#from - 1n;
+    return next?.commit.clusterTime === time ? null : time;
+  }
+
   locate(position: Position): Located {
     const { clusterTime, within } = position;
     const startTime = this.#lastEvicted?.commit.clusterTime ?? this.#from;

@@ -1,3 +1,4 @@
+import type { MongoClient } from "mongodb";
 import type { Filter } from "../match/filter.ts";
 import type { Projection } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
@@ -5,9 +6,11 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
-import { type Change, type DocumentEncoder, Evaluation, encodeChange, UNKNOWN } from "./change.ts";
+import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
+import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
 /** What a live query is: equal keys, one live query. Made by authorization; the rule is already in it. */
 export interface LiveQuerySpec {
@@ -31,23 +34,16 @@ export interface Follower {
   startOver(): void;
 }
 
-/** What one commit did to the result; kept as long as the history, so that catch-up is only reading. */
-export interface LogEntry {
-  readonly seq: number;
-  readonly clusterTime: bigint;
-  readonly changes: readonly Change[] | typeof UNKNOWN;
-  readonly entry: HistoryEntry;
-  readonly encoded: Map<ValueMode, EncodedMessage[]>;
-}
-
-/** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
-export class EncodedBudget {
-  readonly limitBytes: number;
-  usedBytes = 0;
-
-  constructor(limitBytes: number) {
-    this.limitBytes = limitBytes;
-  }
+export interface LiveQueryParts {
+  readonly client: MongoClient;
+  readonly history: History;
+  readonly encoder: DocumentEncoder;
+  readonly budget: EncodedBudget;
+  readonly metrics: Metrics;
+  /** How many documents a sorted result without a limit may have. */
+  readonly sortedDocumentsMax: number;
+  /** A window could not be kept up; it is read anew. */
+  readonly onWindowLost: (error: unknown) => void;
 }
 
 /** How much of the history is matched before other work gets its turn, in entries. */
@@ -56,67 +52,85 @@ const EXTEND_STEP = 500;
 /**
  * The query behind all subscriptions that come to the same effective query. It turns each commit into changes
  * once, encodes them once for each value mode, and keeps them while the history reaches back to them.
+ *
+ * Unsorted, it remembers nothing: the images of an event tell what it did. Sorted, it keeps a window, which now
+ * and then has to ask the database; until the answer is there, later commits wait in the history.
  */
 export class LiveQuery {
   readonly number: number;
   readonly spec: LiveQuerySpec;
   readonly namespace: string;
   readonly snapshotQuery: SnapshotQuery;
+  /** Of a sorted live query; `null` for all others. */
+  readonly windowSpec: WindowSpec | null;
   /** Everyone who is up to date; whoever is not reads the log at their own pace first. */
   readonly followers = new Set<Follower>();
+  readonly #parts: LiveQueryParts;
   readonly #evaluation: Evaluation;
   readonly #history: History;
-  readonly #encoder: DocumentEncoder;
-  readonly #budget: EncodedBudget;
-  readonly #metrics: Metrics;
-  #log: LogEntry[] = [];
-  /** The log holds the changes of every entry after this number. */
-  #coveredFrom: number;
+  readonly #log: ChangeLog;
   #pending: LogEntry[] = [];
   #extending: Promise<boolean> | undefined;
+  /** The state of a sorted live query; none before it is loaded, and after it was lost. */
+  #window: WindowedResult | undefined;
+  /** The window has come to this entry, and waits there for the database; `null` if it does not wait. */
+  #waitsAt: number | null = null;
+  /** Grows when what is going on has become pointless. */
+  #generation = 0;
 
-  constructor(
-    number: number,
-    spec: LiveQuerySpec,
-    history: History,
-    shared: { encoder: DocumentEncoder; budget: EncodedBudget; metrics: Metrics },
-  ) {
+  constructor(number: number, spec: LiveQuerySpec, parts: LiveQueryParts) {
     this.number = number;
     this.spec = spec;
     this.namespace = `${spec.database}.${spec.collectionName}`;
-    this.snapshotQuery = {
-      database: spec.database,
-      collection: spec.collectionName,
-      filter: toMongo(spec.filter),
-    };
+    const query = { database: spec.database, collection: spec.collectionName, filter: toMongo(spec.filter) };
+    this.windowSpec =
+      spec.sort === null ? null : { sort: spec.sort, limit: spec.limit, sizeMax: parts.sortedDocumentsMax };
+    this.snapshotQuery = this.windowSpec === null ? query : WindowedResult.loadQuery(query, this.windowSpec);
+    this.#parts = parts;
     this.#evaluation = new Evaluation(this.namespace, spec.filter, spec.projection);
-    this.#history = history;
-    this.#encoder = shared.encoder;
-    this.#budget = shared.budget;
-    this.#metrics = shared.metrics;
-    this.#coveredFrom = history.headSeq;
+    this.#history = parts.history;
+    this.#log = new ChangeLog(number, spec, parts.history, parts);
+  }
+
+  /** Nothing of what the history holds is still to be worked out. */
+  get isCurrent(): boolean {
+    return this.#waitsAt === null;
+  }
+
+  /** Up to which entry the changes are known. */
+  get knownSeq(): number {
+    return this.#waitsAt === null ? this.#history.headSeq : this.#waitsAt;
+  }
+
+  /** Documents that a window tracks; 0 for every other live query. */
+  get trackedDocuments(): number {
+    return this.#window?.size ?? 0;
   }
 
   /** Takes a new commit into account; whether there is something to flush. */
   apply(entry: HistoryEntry): boolean {
-    const logEntry = this.#evaluate(entry);
-    if (logEntry === null) return false;
-    this.#log.push(logEntry);
-    this.#pending.push(logEntry);
-    if (logEntry.changes !== UNKNOWN) {
-      for (const { type } of logEntry.changes) this.#metrics.changes.inc({ type });
+    if (this.windowSpec === null) return this.#take(entry, this.evaluate(entry));
+    if (this.#window === undefined || entry.commit.clusterTime <= this.#window.loadedAt) {
+      this.#log.restart(entry.seq);
+      return false;
     }
-    return true;
+    if (this.#waitsAt !== null) return false;
+    const changes = this.#window.apply(entry);
+    if (changes instanceof Promise) {
+      void this.#catchUpWindow(entry, changes);
+      return false;
+    }
+    return this.#take(entry, changes);
   }
 
-  /** Hands what `apply` found since the last flush to all followers, in one chunk for each value mode. */
+  /** Hands what is new since the last flush to all followers, in one chunk for each value mode. */
   flush(): void {
     const pending = this.#pending;
     this.#pending = [];
     const last = pending.at(-1);
-    if (last === undefined || this.followers.size === 0) return;
+    if (last === undefined) return;
     if (pending.some((entry) => entry.changes === UNKNOWN)) {
-      this.#metrics.resets.inc({ reason: "history-lost" }, this.followers.size);
+      if (this.windowSpec !== null) this.#loseWindow();
       for (const follower of [...this.followers]) follower.startOver();
       return;
     }
@@ -129,32 +143,19 @@ export class LiveQuery {
       }
       follower.deliver(chunk, last.seq);
     }
-    this.#metrics.deliveries.inc(this.followers.size * pending.length);
+    this.#parts.metrics.deliveries.inc(this.followers.size * pending.length);
   }
 
-  /** The messages of one entry. The cursors of all but the last point before the commit: nobody resumes inside it. */
   encode(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
-    const known = entry.encoded.get(mode);
-    if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
-    const messages = this.encodeChanges(entry.changes, entry.entry, mode);
-    const size = sizeOf(messages);
-    if (this.#budget.usedBytes + size <= this.#budget.limitBytes) {
-      this.#budget.usedBytes += size;
-      entry.encoded.set(mode, messages);
-    }
-    return messages;
+    return this.#log.encode(entry, mode);
   }
 
   encodeChanges(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
-    const spec = { query: this.number, projection: this.spec.projection };
-    return changes.map((change, index) => {
-      const cursor = index === changes.length - 1 ? at.cursor : at.cursorBefore;
-      return { type: change.type, cursor, text: encodeChange(change, spec, cursor, mode, this.#encoder) };
-    });
+    return this.#log.encodeChanges(changes, at, mode);
   }
 
-  /** The changes of one entry that is not (or no longer) of the history: for catch-up from the oplog. */
-  evaluate(entry: HistoryEntry): readonly Change[] | typeof UNKNOWN {
+  /** The changes of one entry to an unsorted result, from its images alone. */
+  evaluate(entry: HistoryEntry): Change[] | typeof UNKNOWN {
     return this.#evaluation.of(entry.commit.events);
   }
 
@@ -165,9 +166,8 @@ export class LiveQuery {
 
   /** Log entries after number `seq`; `undefined` where the log does not reach back so far. */
   after(seq: number): LogEntry[] | undefined {
-    this.prune();
-    if (seq < this.#coveredFrom) return undefined;
-    return this.#log.slice(lowerBound(this.#log, seq + 1));
+    if (this.windowSpec !== null && this.#window === undefined) return undefined;
+    return this.#log.after(seq);
   }
 
   /**
@@ -175,78 +175,146 @@ export class LiveQuery {
    * @returns Whether it does now; not where the history has lost that part meanwhile.
    */
   async extend(seq: number): Promise<boolean> {
-    while (seq < this.#coveredFrom) {
+    while (this.after(seq) === undefined) {
       if (seq < this.#history.evictedSeq) return false;
-      if (this.#extending === undefined) {
-        this.#extending = this.#extendTo(seq).finally(() => {
-          this.#extending = undefined;
-        });
-      }
+      this.#extending ??= this.#extendTo(seq).finally(() => {
+        this.#extending = undefined;
+      });
       if (!(await this.#extending)) return false;
     }
     return true;
   }
 
+  /** Takes the result of the load query as the state of a window, unless there is one already. */
+  loadWindow(documents: readonly Uint8Array[], clusterTime: bigint): void {
+    if (this.windowSpec === null || this.#window !== undefined) return;
+    const { client } = this.#parts;
+    const loaded = { documents, clusterTime };
+    this.#adopt(WindowedResult.loaded(client, this.snapshotQuery, this.windowSpec, this.#evaluation, loaded));
+    this.#log.restart(this.#history.seqAt(clusterTime));
+    this.#catchUpAdopted();
+  }
+
   /** Lets go of what the history has let go of. */
   prune(): void {
-    const { evictedSeq } = this.#history;
-    if (evictedSeq <= this.#coveredFrom) return;
-    this.#coveredFrom = evictedSeq;
-    const keep = lowerBound(this.#log, evictedSeq + 1);
-    if (keep > 0) this.#release(this.#log.splice(0, keep));
+    this.#log.prune();
   }
 
   /** What is known is void: the order of changes was broken, or the live query is given up. */
   forget(): void {
-    this.#release(this.#log);
-    this.#log = [];
     this.#pending = [];
-    this.#coveredFrom = this.#history.headSeq;
+    this.#loseWindow();
+    this.#log.restart(this.#history.headSeq);
   }
 
-  #evaluate(entry: HistoryEntry): LogEntry | null {
-    const changes = this.#evaluation.of(entry.commit.events);
-    if (changes !== UNKNOWN && changes.length === 0) return null;
-    const { seq } = entry;
-    return { seq, clusterTime: entry.commit.clusterTime, changes, entry, encoded: new Map() };
+  /** Notes the changes of an entry; whether there are any. */
+  #take(entry: HistoryEntry, changes: LogEntry["changes"]): boolean {
+    const logEntry = toLogEntry(entry, changes);
+    if (logEntry === null) return false;
+    this.#log.push(logEntry);
+    this.#pending.push(logEntry);
+    if (changes !== UNKNOWN) for (const { type } of changes) this.#parts.metrics.changes.inc({ type });
+    return true;
   }
 
-  #release(entries: readonly LogEntry[]): void {
-    for (const entry of entries) {
-      for (const messages of entry.encoded.values()) this.#budget.usedBytes -= sizeOf(messages);
-      entry.encoded.clear();
+  #adopt(window: WindowedResult): void {
+    this.#window = window;
+    this.#waitsAt = null;
+    this.#generation++;
+  }
+
+  #loseWindow(): void {
+    this.#window = undefined;
+    this.#waitsAt = null;
+    this.#generation++;
+  }
+
+  /** Applies what the history already holds beyond the state of a window that was just loaded. */
+  #catchUpAdopted(): void {
+    const entries = this.#history.after(this.#log.coveredFrom);
+    const [first] = entries;
+    if (first !== undefined) void this.#catchUpWindow(first, this.#window?.apply(first) ?? []);
+  }
+
+  /** Works off the history from an entry on whose changes are on their way, as long as the database has to be asked. */
+  async #catchUpWindow(
+    first: HistoryEntry,
+    firstChanges: ReturnType<WindowedResult["apply"]>,
+  ): Promise<void> {
+    const generation = this.#generation;
+    let entry: HistoryEntry | undefined = first;
+    let changes = firstChanges;
+    this.#waitsAt = first.seq - 1;
+    try {
+      while (entry !== undefined) {
+        const found = await changes;
+        if (generation !== this.#generation) return;
+        this.#waitsAt = entry.seq;
+        if (this.#take(entry, found)) this.flush();
+        if (generation !== this.#generation) return;
+        if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
+        entry = this.#history.after(entry.seq)[0];
+        if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
+      }
+      this.#waitsAt = null;
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      this.#parts.onWindowLost(error);
+      this.#loseWindow();
+      for (const follower of [...this.followers]) follower.startOver();
     }
   }
 
-  async #extendTo(seq: number): Promise<boolean> {
-    const until = this.#coveredFrom;
-    const entries = this.#history.after(seq).filter((entry) => entry.seq <= until);
+  #extendTo(seq: number): Promise<boolean> {
+    return this.windowSpec === null ? this.#extendLog(seq) : this.#extendWindow(seq, this.windowSpec);
+  }
+
+  async #extendLog(seq: number): Promise<boolean> {
+    const until = this.#log.coveredFrom;
     const found: LogEntry[] = [];
-    for (const [index, entry] of entries.entries()) {
-      const logEntry = this.#evaluate(entry);
+    for (const [index, entry] of this.#history.after(seq).entries()) {
+      if (entry.seq > until) break;
+      const logEntry = toLogEntry(entry, this.evaluate(entry));
       if (logEntry !== null) found.push(logEntry);
       if (index % EXTEND_STEP === EXTEND_STEP - 1) await new Promise(setImmediate);
     }
     // Meanwhile the order may have begun anew, or the history dropped what was to be joined.
-    if (this.#coveredFrom !== until || seq < this.#history.evictedSeq) return false;
-    this.#log = [...found, ...this.#log];
-    this.#coveredFrom = seq;
+    if (this.#log.coveredFrom !== until || seq < this.#history.evictedSeq) return false;
+    this.#log.prepend(found, seq);
     return true;
   }
-}
 
-const sizeOf = (messages: readonly EncodedMessage[]) =>
-  messages.reduce((size, message) => size + message.text.length, 0);
-
-/** Index of the first entry whose number is at least `seq`. */
-function lowerBound(log: readonly LogEntry[], seq: number): number {
-  let low = 0;
-  let high = log.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const entry = log[middle];
-    if (entry !== undefined && entry.seq < seq) low = middle + 1;
-    else high = middle;
+  /** A window has no way back: its state at entry `seq` is read, and brought forward to where the log begins. */
+  async #extendWindow(seq: number, spec: WindowSpec): Promise<boolean> {
+    const at = this.#history.timeAfter(seq);
+    if (at === null) return false;
+    const generation = this.#generation;
+    const window = await WindowedResult.at(
+      this.#parts.client,
+      this.snapshotQuery,
+      spec,
+      this.#evaluation,
+      at,
+    ).catch(() => null); // that time can not be read any more: the caller resets
+    if (window === null) return false;
+    const found: LogEntry[] = [];
+    let done = seq;
+    const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
+    while (done < target()) {
+      if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
+      const entry = this.#history.after(done)[0];
+      if (entry === undefined) return false;
+      const changes = window.apply(entry);
+      const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
+      if (logEntry !== null) found.push(logEntry);
+      done = entry.seq;
+    }
+    if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
+    if (this.#window === undefined) {
+      this.#adopt(window);
+      this.#log.restart(done);
+    }
+    this.#log.prepend(found, seq);
+    return true;
   }
-  return low;
 }

@@ -23,8 +23,6 @@ const SHARED_BYTES_MAX = 8 * 1_048_576;
 export class SnapshotReading {
   readonly liveQuery: LiveQuery;
   readonly mode: ValueMode;
-  /** The live query's log is complete from here on, so that catch-up can follow the reading. */
-  readonly coveredFrom: number;
   readonly #limits: SnapshotLimits;
   readonly #cursor: SnapshotCursor;
   /** The cluster time at which the result is exact. */
@@ -46,12 +44,11 @@ export class SnapshotReading {
   private constructor(
     liveQuery: LiveQuery,
     mode: ValueMode,
-    from: { cursor: SnapshotCursor; clusterTime: bigint; raw: Uint8Array[]; coveredFrom: number },
+    from: { cursor: SnapshotCursor; clusterTime: bigint; raw: Uint8Array[] },
     parts: SnapshotParts,
   ) {
     this.liveQuery = liveQuery;
     this.mode = mode;
-    this.coveredFrom = from.coveredFrom;
     this.clusterTime = from.clusterTime;
     this.#cursor = from.cursor;
     this.#raw = from.raw;
@@ -68,26 +65,30 @@ export class SnapshotReading {
   static async open(
     liveQuery: LiveQuery,
     mode: ValueMode,
-    position: { after: bigint; seq: number },
+    after: bigint,
     parts: SnapshotParts,
   ): Promise<SnapshotReading> {
     const most = parts.limits.snapshotDocuments;
     return parts.runLimited(async () => {
-      const cursor = await SnapshotCursor.open(parts.client, liveQuery.snapshotQuery, position.after);
+      const cursor = await SnapshotCursor.open(parts.client, liveQuery.snapshotQuery, after);
       try {
         const raw = await cursor.next();
+        if (liveQuery.windowSpec !== null) {
+          const documents = await readWindow(liveQuery, cursor, raw, parts);
+          return new SnapshotReading(
+            liveQuery,
+            mode,
+            { cursor, clusterTime: cursor.clusterTime, raw: documents },
+            parts,
+          );
+        }
         // Refused before it hurts: what does not end with the first batch is counted before it is read.
         const count = cursor.exhausted ? raw.length : await cursor.count(most + 1);
         if (count > most) throw tooLarge(most);
         const { clusterTime } = cursor;
-        const coveredFrom = position.seq;
-        if (cursor.exact) {
-          return new SnapshotReading(liveQuery, mode, { cursor, clusterTime, raw, coveredFrom }, parts);
-        }
-        for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
-          raw.push(...batch);
-        const exact = await parts.makeExact(liveQuery, raw, clusterTime);
-        return new SnapshotReading(liveQuery, mode, { cursor, coveredFrom, ...exact }, parts);
+        if (cursor.exact) return new SnapshotReading(liveQuery, mode, { cursor, clusterTime, raw }, parts);
+        const exact = await parts.makeExact(liveQuery, await readRest(cursor, raw), clusterTime);
+        return new SnapshotReading(liveQuery, mode, { cursor, ...exact }, parts);
       } catch (error) {
         cursor.close();
         throw error;
@@ -190,6 +191,30 @@ export class SnapshotReading {
       this.#dropped++;
     }
   }
+}
+
+async function readRest(cursor: SnapshotCursor, raw: Uint8Array[]): Promise<Uint8Array[]> {
+  for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) raw.push(...batch);
+  return raw;
+}
+
+/** A window is read whole, some more than its limit: it gives the live query its state, and the limit is sent. */
+async function readWindow(
+  liveQuery: LiveQuery,
+  cursor: SnapshotCursor,
+  first: Uint8Array[],
+  { limits }: SnapshotParts,
+): Promise<Uint8Array[]> {
+  if (!cursor.exact) {
+    throw new TidewireError("bad-request", "a capped collection can not be sorted: leave sort out", {
+      path: "sort",
+    });
+  }
+  const documents = await readRest(cursor, first);
+  const { limit } = liveQuery.spec;
+  if (limit === null && documents.length > limits.snapshotDocuments) throw tooLarge(limits.snapshotDocuments);
+  liveQuery.loadWindow(documents, cursor.clusterTime);
+  return documents.slice(0, limit ?? documents.length);
 }
 
 export interface SnapshotParts {

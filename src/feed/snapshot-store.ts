@@ -84,7 +84,7 @@ export class SnapshotStore {
 
   /** Whether the changes since can follow it, and are few enough to be worth it. */
   #isFresh(reading: SnapshotReading): boolean {
-    const since = reading.liveQuery.after(reading.coveredFrom);
+    const since = reading.liveQuery.after(this.#feed.seqAt(reading.clusterTime));
     if (since === undefined || since.length > CHANGES_SINCE_MAX) return false;
     return since.every((entry) => entry.changes !== UNKNOWN);
   }
@@ -104,9 +104,8 @@ export class SnapshotStore {
       makeExact: this.#feed.makeExact.bind(this.#feed),
     };
     for (let attempt = 1; ; attempt++) {
-      const position = { after: this.#feed.headTime, seq: this.#feed.headSeq };
       try {
-        return await SnapshotReading.open(liveQuery, mode, position, parts);
+        return await SnapshotReading.open(liveQuery, mode, this.#feed.headTime, parts);
       } catch (error) {
         if (!(error instanceof MongoError)) throw error;
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");

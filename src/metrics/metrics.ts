@@ -19,7 +19,12 @@ const COUNTERS = {
   checkpointErrors: ["tidewire_checkpoint_errors_total", "Checkpoints that could not be saved.", []],
   imagesMissing: [
     "tidewire_images_missing_total",
-    "Change events without the image they should have had.",
+    "Change events without an image that they need; it was read at the event's time instead.",
+    [],
+  ],
+  imagesUnreadable: [
+    "tidewire_images_unreadable_total",
+    "Change events whose image could not be read either: their live queries were started over.",
     [],
   ],
   historyEvicted: [
@@ -70,6 +75,7 @@ const GAUGES = {
   snapshotReads: ["tidewire_snapshot_reads", "Snapshots being read from MongoDB now.", []],
   catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up now.", []],
   liveQueries: ["tidewire_live_queries", "Live queries.", []],
+  windowDocuments: ["tidewire_window_documents", "Documents that windows of sorted live queries track.", []],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
   connections: ["tidewire_connections", "Connections.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],

@@ -17,7 +17,6 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 import { ClaimRefused, type Claims, claimResolver } from "./claims.ts";
 import type { CollectionRules, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
-import { refuseUnsupported } from "./not-yet.ts";
 
 /** What a client asks for, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
 export interface QueryRequest {
@@ -78,7 +77,6 @@ export function authorize(
   request: QueryRequest,
   nowMs: number,
 ): EffectiveQuery {
-  refuseUnsupported(request);
   const parsed = parseRequest(request, rules.limits);
   const collection = rules.collections.get(request.collection);
   if (collection === undefined) throw unknownCollection(request.collection);

@@ -24,6 +24,16 @@ export interface CollectionReplaced {
 
 export type StreamEvent = ChangeEvent | CollectionReplaced;
 
+export const isChangeEvent = (event: StreamEvent): event is ChangeEvent =>
+  event.operation !== "replaced-collection";
+
+/** Whether the event bears the documents that its operation has. */
+export function hasImages({ operation, before, after }: ChangeEvent): boolean {
+  if (operation === "insert") return after !== undefined;
+  if (operation === "delete") return before !== undefined;
+  return before !== undefined && after !== undefined;
+}
+
 /**
  * What became visible at once: the event of a single write, or all events of one multi-document transaction.
  * Indivisible; nothing is ever delivered, saved or resumed in the middle of it.

@@ -14,6 +14,7 @@ import { CheckpointWriter } from "./checkpoint-writer.ts";
 import { earlier, formatClusterTime } from "./cluster-time.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
+import { ImageFiller } from "./image-filler.ts";
 import { type CommitBatch, type NoticeHandler, readCommits } from "./read-commits.ts";
 import { classifyStreamError } from "./stream-errors.ts";
 
@@ -37,6 +38,8 @@ export interface ChangeSourceOptions {
   readonly awaitTimeMs: number;
   readonly progressTimeoutMs: number;
   readonly checkpointIntervalMs: number;
+  /** The server knows of pre- and post-images. */
+  readonly images: boolean;
   readonly onNotice: NoticeHandler;
 }
 
@@ -57,6 +60,7 @@ export class ChangeSource {
   readonly #sink: CommitSink;
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #filler: ImageFiller;
   #client: MongoClient;
   #stream: RawChangeStream | undefined;
   #watched: ReadonlySet<string>;
@@ -75,7 +79,10 @@ export class ChangeSource {
     options: ChangeSourceOptions,
     parts: {
       deployment: Deployment;
+      /** For reads beside the stream. */
+      client: MongoClient;
       stateDatabase: Db;
+      onMissingImage: (namespace: string) => void;
       node: string;
       sink: CommitSink;
       log: Logger;
@@ -88,6 +95,10 @@ export class ChangeSource {
     this.#log = parts.log;
     this.#metrics = parts.metrics;
     this.#watched = new Set(options.namespaces);
+    this.#filler = new ImageFiller(parts.client, (namespace) => {
+      parts.metrics.imagesMissing.inc();
+      parts.onMissingImage(namespace);
+    });
     this.#client = this.#newClient();
     this.#store = new CheckpointStore(parts.stateDatabase, "default", parts.node);
     this.#checkpoints = new CheckpointWriter(this.#store, options.checkpointIntervalMs, parts);
@@ -153,7 +164,7 @@ export class ChangeSource {
     try {
       for await (const batch of readCommits(stream, this.#watched)) {
         if (signal.aborted) return;
-        yield batch;
+        yield await this.#filler.fill(batch);
       }
     } finally {
       signal.removeEventListener("abort", close);
@@ -240,7 +251,7 @@ export class ChangeSource {
         this.#lastAnswerMs = Date.now();
         onProgress();
         // Order matters: a checkpoint never says more than what the sink has accepted.
-        this.#accept(batch);
+        this.#accept(await this.#filler.fill(batch));
         this.#advance(batch);
       }
     } catch (error) {
@@ -358,6 +369,7 @@ export class ChangeSource {
     return {
       database: databases.size === 1 ? ([...databases][0] ?? null) : null,
       namespaces: [...this.#watched],
+      images: this.#options.images,
       batchSize: BATCH_SIZE,
       maxAwaitMs: this.#options.awaitTimeMs,
       stallTimeoutMs: this.#options.progressTimeoutMs,

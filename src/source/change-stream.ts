@@ -1,6 +1,6 @@
 import { type ClientSession, type Document, Long, type MongoClient } from "mongodb";
-import { forEachElement } from "./change-event.ts";
 import { toTimestamp } from "./cluster-time.ts";
+import { readRawAnswer } from "./raw-answer.ts";
 
 /** Where a change stream begins. Without any of them the server begins now. */
 export type StreamStart =
@@ -9,7 +9,16 @@ export type StreamStart =
   | { readonly atTime: bigint }
   | { readonly now: true };
 
+/** What the stream is asked for where the server knows of images (6.0 and newer). */
+export const IMAGE_STAGE = {
+  fullDocument: "whenAvailable",
+  fullDocumentBeforeChange: "whenAvailable",
+  showExpandedEvents: true,
+};
+
 export interface ChangeStreamOptions {
+  /** The server knows of images. */
+  readonly images: boolean;
   /** The database to watch; `null` for the whole deployment. */
   readonly database: string | null;
   /** `database.collection` of each watched collection. */
@@ -51,9 +60,7 @@ export function changeStreamPipeline(start: StreamStart, options: ChangeStreamOp
   return [
     {
       $changeStream: {
-        fullDocument: "whenAvailable",
-        fullDocumentBeforeChange: "whenAvailable",
-        showExpandedEvents: true,
+        ...(options.images ? IMAGE_STAGE : {}),
         ...(options.database === null ? { allChangesForCluster: true } : {}),
         ...startFields(start),
       },
@@ -114,7 +121,7 @@ export class RawChangeStream {
       pipeline: changeStreamPipeline(start, options),
       cursor: { batchSize: 0 },
     });
-    stream.#first = stream.#readBatch(answer, "firstBatch");
+    stream.#first = stream.#readBatch(answer);
     return stream;
   }
 
@@ -129,7 +136,7 @@ export class RawChangeStream {
       batchSize: this.#options.batchSize,
       maxTimeMS: awaitMs,
     });
-    return this.#readBatch(answer, "nextBatch");
+    return this.#readBatch(answer);
   }
 
   /** Lets go of the server's cursor, without waiting: its node may be gone. */
@@ -165,19 +172,9 @@ export class RawChangeStream {
     }
   }
 
-  #readBatch(answer: Document, batchName: string): RawBatch {
-    const bytes = answer["cursor"] as Uint8Array; // `raw: true` leaves sub-documents as bytes
-    const cursor = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const events: Buffer[] = [];
-    let postBatchToken: Uint8Array | undefined;
-    forEachElement(cursor, (name, _type, start, end) => {
-      if (name === "id") this.#cursorId = cursor.readBigInt64LE(start);
-      else if (name === "postBatchResumeToken") postBatchToken = cursor.subarray(start, end);
-      else if (name === batchName) {
-        const batch = cursor.subarray(start, end);
-        forEachElement(batch, (_index, _elementType, from, to) => events.push(batch.subarray(from, to)));
-      }
-    });
-    return { events, postBatchToken, ended: this.#cursorId === 0n };
+  #readBatch(answer: Document): RawBatch {
+    const { documents, cursorId, postBatchToken } = readRawAnswer(answer);
+    this.#cursorId = cursorId;
+    return { events: documents, postBatchToken, ended: cursorId === 0n };
   }
 }

@@ -9,13 +9,23 @@ import { describeCollection, ensureImages } from "./images.ts";
 export class ImageKeeper {
   readonly #client: MongoClient;
   readonly #log: Logger;
+  readonly #switchOn: boolean;
   readonly #onUnwatchable: (namespace: string, type: string) => void;
   readonly #looking = new Set<string>();
 
-  /** @param onUnwatchable A collection has become something that no change stream shows. */
-  constructor(client: MongoClient, log: Logger, onUnwatchable: (namespace: string, type: string) => void) {
+  /**
+   * @param switchOn Whether images are wanted.
+   * @param onUnwatchable A collection has become something that no change stream shows.
+   */
+  constructor(
+    client: MongoClient,
+    log: Logger,
+    switchOn: boolean,
+    onUnwatchable: (namespace: string, type: string) => void,
+  ) {
     this.#client = client;
     this.#log = log;
+    this.#switchOn = switchOn;
     this.#onUnwatchable = onUnwatchable;
   }
 
@@ -27,7 +37,7 @@ export class ImageKeeper {
       .catch((error: unknown) => {
         this.#log.warn(
           { err: error, namespace },
-          "images could not be switched on; changes are found by reading anew",
+          "images could not be switched on; its documents are read for each change",
         );
       })
       .finally(() => this.#looking.delete(namespace));
@@ -44,6 +54,7 @@ export class ImageKeeper {
       this.#onUnwatchable(namespace, type);
       return;
     }
+    if (!this.#switchOn) return;
     await ensureImages(db, collection);
     this.#log.info({ namespace }, "images were switched on again");
   }

@@ -1,7 +1,7 @@
 /** Pre- and post-images: whether a collection has them, and switching them on (docs/rules.md, section 3). */
 import { type Db, type Document, MongoServerError } from "mongodb";
 
-export type ImageState = "on" | "switched-on";
+export type ImageState = "on" | "switched-on" | "off";
 
 /** Error codes of the server, as `src/mongo/base/error_codes.yml` names them. */
 const NAMESPACE_NOT_FOUND = 26;

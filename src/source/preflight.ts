@@ -1,5 +1,6 @@
 /** What must hold before the stream starts. Everything that does not is told at once. */
 import { type MongoClient, MongoServerError } from "mongodb";
+import { IMAGE_STAGE } from "./change-stream.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
 import type { ImageMode } from "./options.ts";
 import { describeNeed, missingPrivileges, type Need, type Privilege, readPrivileges } from "./privileges.ts";
@@ -30,6 +31,8 @@ export interface PreflightReport {
   readonly topology: Topology;
   /** What tells this deployment from every other. */
   readonly deploymentId: string;
+  /** The server knows pre- and post-images (6.0). */
+  readonly keepsImages: boolean;
   readonly collections: readonly { readonly namespace: string; readonly images: ImageState }[];
   /** What the service can live with and the admin should know. */
   readonly warnings: readonly string[];
@@ -54,11 +57,14 @@ export async function preflight(client: MongoClient, options: PreflightOptions):
   const warnings: string[] = [];
   const privileges = await readPrivileges(client);
   const inspected = await inspectCollections(client, options.collections, privileges !== null, problems);
-  if (privileges !== null) checkPrivileges(privileges, options, inspected, problems, warnings);
-  if (problems.length === 0) await tryChangeStream(client, options.collections, problems);
+  const withImages = keepsImages(server);
+  if (privileges !== null)
+    checkPrivileges(privileges, options, withImages ? inspected : [], problems, warnings);
+  if (problems.length === 0) await tryChangeStream(client, options.collections, withImages, problems);
   if (problems.length > 0) throw cannotStart(server, problems);
 
-  const collections = await switchImagesOn(client, inspected, problems);
+  const report = { problems, warnings };
+  const collections = await switchImagesOn(client, inspected, withImages ? options.images : "off", report);
   if (problems.length > 0) throw cannotStart(server, problems);
   const { id, unique } = await identifyDeployment(client);
   if (!unique) {
@@ -67,7 +73,8 @@ export async function preflight(client: MongoClient, options: PreflightOptions):
         "replaced by another one of the same name is not noticed",
     );
   }
-  return { version: server.version, topology: server.topology, deploymentId: id, collections, warnings };
+  const { version, topology } = server;
+  return { version, topology, deploymentId: id, keepsImages: withImages, collections, warnings };
 }
 
 const nameOf = ({ database, collection }: Namespace) => `${database}.${collection}`;
@@ -76,14 +83,16 @@ function cannotStart({ version, topology }: ServerDescription, problems: readonl
   return new StartupError(`the service cannot work with this MongoDB (${version}, ${topology})`, problems);
 }
 
-function imageModeProblems({ version, major }: ServerDescription, images: ImageMode): string[] {
-  if (images === "off") return ["mongodb.images: off is not supported yet; use auto or required"];
-  if (major >= IMAGES_FROM_MAJOR) return [];
+function imageModeProblems(server: ServerDescription, images: ImageMode): string[] {
+  if (images !== "required" || keepsImages(server)) return [];
   return [
-    `MongoDB ${version} keeps no pre- and post-images: ${IMAGES_FROM_MAJOR}.0 or newer is needed, as working ` +
-      "without them (mongodb.images: off) is not supported yet",
+    `MongoDB ${server.version} keeps no pre- and post-images, and mongodb.images is required: upgrade to ` +
+      `${IMAGES_FROM_MAJOR}.0 or newer, or write images: auto`,
   ];
 }
+
+/** Whether the server knows pre- and post-images and the events of collections being made. */
+const keepsImages = ({ major }: ServerDescription) => major >= IMAGES_FROM_MAJOR;
 
 async function inspectCollections(
   client: MongoClient,
@@ -129,6 +138,7 @@ function checkPrivileges(
   warnings: string[],
 ): void {
   problems.push(...missingPrivileges(needsOf(options), privileges).map(describeNeed));
+  if (options.images === "off") return;
   for (const { database: db, collection, images } of inspected) {
     const actions = [images === "missing" ? "createCollection" : "collMod"];
     const need: Need = { resource: { db, collection }, actions, purpose: "switch pre- and post-images on" };
@@ -136,7 +146,7 @@ function checkPrivileges(
       // Where they are on nothing is needed today; but the option goes when a collection is dropped.
       if (images === "on")
         warnings.push(`${missing} again, should the collection be dropped and created anew`);
-      else problems.push(missing);
+      else (options.images === "auto" ? warnings : problems).push(missing);
     }
   }
 }
@@ -174,17 +184,13 @@ function watchedDatabase(collections: readonly Namespace[]): string | null {
 async function tryChangeStream(
   client: MongoClient,
   collections: readonly Namespace[],
+  withImages: boolean,
   problems: string[],
 ): Promise<void> {
   const database = watchedDatabase(collections);
   const db = client.db(database ?? "admin");
   const wholeDeployment = database === null ? { allChangesForCluster: true } : {};
-  const $changeStream = {
-    fullDocument: "whenAvailable",
-    fullDocumentBeforeChange: "whenAvailable",
-    showExpandedEvents: true,
-    ...wholeDeployment,
-  };
+  const $changeStream = { ...(withImages ? IMAGE_STAGE : {}), ...wholeDeployment };
   try {
     const { cursor } = await db.command({
       aggregate: 1,
@@ -194,23 +200,34 @@ async function tryChangeStream(
     await db.command({ killCursors: "$cmd.aggregate", cursors: [cursor.id] });
   } catch (error) {
     if (!(error instanceof MongoServerError)) throw error;
-    problems.push(`the server refuses a change stream with pre- and post-images: ${error.message}`);
+    problems.push(`the server refuses the change stream: ${error.message}`);
   }
 }
 
+/** Where they cannot be had, `auto` goes on without: then documents are read at the time of each event. */
 async function switchImagesOn(
   client: MongoClient,
   inspected: readonly Inspected[],
-  problems: string[],
+  mode: ImageMode,
+  { problems, warnings }: { problems: string[]; warnings: string[] },
 ): Promise<PreflightReport["collections"]> {
   const collections: { namespace: string; images: ImageState }[] = [];
-  for (const { database, collection } of inspected) {
+  for (const { database, collection, images } of inspected) {
     const namespace = nameOf({ database, collection });
+    if (mode === "off") {
+      collections.push({ namespace, images: images === "on" ? "on" : "off" });
+      continue;
+    }
     try {
       collections.push({ namespace, images: await ensureImages(client.db(database), collection) });
     } catch (error) {
       if (!(error instanceof MongoServerError)) throw error;
-      problems.push(`pre- and post-images of ${namespace} cannot be switched on: ${error.message}`);
+      const text = `pre- and post-images of ${namespace} cannot be switched on: ${error.message}`;
+      if (mode === "required") problems.push(text);
+      else {
+        warnings.push(`${text}; its documents are read for each change instead`);
+        collections.push({ namespace, images: "off" });
+      }
     }
   }
   return collections;

@@ -6,21 +6,20 @@ import {
   MongoServerError,
   type Timestamp,
 } from "mongodb";
-import { forEachElement } from "./change-event.ts";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
+import { readRawAnswer } from "./raw-answer.ts";
 
 /** What a snapshot reads. */
 export interface SnapshotQuery {
   readonly database: string;
   readonly collection: string;
   readonly filter: Document;
-  readonly sort?: Document;
+  readonly sort?: ReadonlyMap<string, 1 | -1>;
   /** At most this many documents. */
   readonly limit?: number;
 }
 
 const BATCH_DOCUMENTS = 500;
-const TYPE_NULL = 10;
 /** SnapshotUnavailable: capped collections have no history to read from. */
 const SNAPSHOT_UNAVAILABLE = 246;
 
@@ -58,6 +57,24 @@ export class SnapshotCursor {
     }
   }
 
+  /**
+   * All documents of a query as they were at one cluster time of the last minutes.
+   * @throws The server's error: SnapshotTooOld (239) among them.
+   */
+  static async readAt(client: MongoClient, query: SnapshotQuery, clusterTime: bigint): Promise<Buffer[]> {
+    const cursor = new SnapshotCursor(client, query);
+    try {
+      const atClusterTime = toTimestamp(clusterTime);
+      cursor.#take(await cursor.#find({ level: "snapshot", atClusterTime }));
+      const documents: Buffer[] = [];
+      for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
+        documents.push(...batch);
+      return documents;
+    } finally {
+      cursor.close();
+    }
+  }
+
   /** The cluster time T at which everything is read. */
   get clusterTime(): bigint {
     return this.#clusterTime;
@@ -87,7 +104,6 @@ export class SnapshotCursor {
         collection: this.#query.collection,
         batchSize: BATCH_DOCUMENTS,
       }),
-      "nextBatch",
     );
     const next = this.#batch;
     this.#batch = [];
@@ -126,21 +142,21 @@ export class SnapshotCursor {
   async #open(after: bigint): Promise<void> {
     const snapshot = { level: "snapshot", afterClusterTime: toTimestamp(after) };
     try {
-      const clusterTime = this.#take(await this.#find(snapshot), "firstBatch");
+      const clusterTime = this.#take(await this.#find(snapshot));
       if (clusterTime !== null) {
         this.#clusterTime = clusterTime;
         return;
       }
       // The collection does not exist. It may come into being just now, so the time has to be asked for first.
       const { operationTime } = await this.#client.db("admin").command({ ping: 1 });
-      const again = this.#take(await this.#find(snapshot), "firstBatch");
+      const again = this.#take(await this.#find(snapshot));
       this.#clusterTime = again ?? fromTimestamp(operationTime as Timestamp);
     } catch (error) {
       if (!(error instanceof MongoServerError) || error.code !== SNAPSHOT_UNAVAILABLE) throw error;
       const { operationTime } = await this.#client.db("admin").command({ ping: 1 });
       this.#exact = false;
       this.#clusterTime = fromTimestamp(operationTime as Timestamp);
-      this.#take(await this.#find({ level: "majority", afterClusterTime: operationTime }), "firstBatch");
+      this.#take(await this.#find({ level: "majority", afterClusterTime: operationTime }));
     }
   }
 
@@ -163,19 +179,10 @@ export class SnapshotCursor {
   }
 
   /** Takes over a batch; gives the time of the read, `null` where the server tells none. */
-  #take(answer: Document, batchName: string): bigint | null {
-    const bytes = answer["cursor"] as Uint8Array; // `raw: true` leaves sub-documents as bytes
-    const cursor = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    let clusterTime: bigint | null = null;
-    this.#batch = [];
-    forEachElement(cursor, (name, type, start, end) => {
-      if (name === "id") this.#cursorId = cursor.readBigInt64LE(start);
-      else if (name === "atClusterTime" && type !== TYPE_NULL) clusterTime = cursor.readBigUInt64LE(start);
-      else if (name === batchName) {
-        const batch = cursor.subarray(start, end);
-        forEachElement(batch, (_index, _type, from, to) => this.#batch.push(batch.subarray(from, to)));
-      }
-    });
-    return clusterTime;
+  #take(answer: Document): bigint | null {
+    const { documents, cursorId, atClusterTime } = readRawAnswer(answer);
+    this.#batch = documents;
+    this.#cursorId = cursorId;
+    return atClusterTime;
   }
 }

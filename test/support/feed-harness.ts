@@ -22,6 +22,8 @@ export const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" })
 
 export interface HarnessOptions {
   readonly collections?: readonly string[];
+  /** Default true. */
+  readonly images?: boolean;
   readonly history?: Partial<HistoryOptions>;
   readonly limits?: Partial<FeedLimits>;
 }
@@ -29,7 +31,7 @@ export interface HarnessOptions {
 export async function startFeed(options: HarnessOptions = {}) {
   const { client, db, name, uri } = await testDatabase();
   const collections = options.collections ?? ["things"];
-  for (const collection of collections) await ensureImages(db, collection);
+  if (options.images !== false) for (const collection of collections) await ensureImages(db, collection);
   const stateDatabase = client.db(`${name}-state`);
   const metrics = createMetrics();
   const identify = async () => (await identifyDeployment(client)).id;
@@ -39,7 +41,6 @@ export async function startFeed(options: HarnessOptions = {}) {
     client,
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
-    onMissingImage: (namespace) => void ensureImages(db, namespace.slice(name.length + 1)),
     log,
     metrics,
   });
@@ -52,9 +53,10 @@ export async function startFeed(options: HarnessOptions = {}) {
       awaitTimeMs: 200,
       progressTimeoutMs: 5_000,
       checkpointIntervalMs: 200,
+      images: true,
       onNotice: () => {},
     },
-    { deployment, stateDatabase, node: "test", sink: feed, log, metrics },
+    { client, deployment, stateDatabase, node: "test", sink: feed, onMissingImage: () => {}, log, metrics },
   );
   const abort = new AbortController();
   const running = source.run(abort.signal);

@@ -25,6 +25,8 @@ export interface TestServiceOptions {
   readonly history?: Record<string, unknown>;
   readonly auth?: Record<string, unknown>;
   readonly mongodb?: Record<string, unknown>;
+  /** Shorter than the configuration allows, for tests that want many watermarks. */
+  readonly heartbeatMs?: number;
 }
 
 /** The configuration file of a test, as an object; ports are the system's, limits on connecting out of the way. */
@@ -68,7 +70,9 @@ export async function startTestService(options: TestServiceOptions) {
   const { client, db, name, uri } = await testDatabase();
   const file = testConfig(uri, name, options);
   const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" });
-  const service: Service = await startService(toConfig(file), log);
+  const config = toConfig(file);
+  const { heartbeatMs = config.server.heartbeatMs } = options;
+  const service: Service = await startService({ ...config, server: { ...config.server, heartbeatMs } }, log);
   const url = `ws://127.0.0.1:${service.address.port}/v1/ws`;
   const clients: WsClient[] = [];
   onTestFinished(async () => {
@@ -84,7 +88,7 @@ export async function startTestService(options: TestServiceOptions) {
     return connected;
   };
   /** The cluster time after all writes so far. */
-  const now = async () => (await client.db("admin").command({ ping: 1 })).operationTime;
+  const now = async () => (await client.db("admin").command({ ping: 1 }))["operationTime"];
   return { service, client, db, name, url, file, connect, now };
 }
 

@@ -74,10 +74,12 @@ test("a view and a time-series collection are refused together, with the reason,
   expect(await hasImages(db, "plain")).toBeUndefined();
 });
 
-test("images: off is refused as long as it is not supported", async () => {
+test("images: off leaves the collections as they are", async () => {
   const { client, db } = await testDatabase();
-  const problems = await problemsOf(preflight(client, { ...options(db, "c"), images: "off" }));
-  expect(problems).toEqual([expect.stringContaining("images: off is not supported yet")]);
+  await db.createCollection("plain");
+  const report = await preflight(client, { ...options(db, "plain"), images: "off" });
+  expect(report.collections.map(({ images }) => images)).toEqual(["off"]);
+  expect(await hasImages(db, "plain")).toBeUndefined();
 });
 
 test("collections of several databases are followed in the whole deployment", async () => {

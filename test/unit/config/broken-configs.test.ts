@@ -95,12 +95,6 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     /did you mean required\?/,
   ],
   [
-    "images: off",
-    withMongodb("{ database: s, images: off }"),
-    "3:25 mongodb.images",
-    /images: off is not supported yet.*images: auto/,
-  ],
-  [
     "a misspelt option",
     withMongodb("{ database: s, datadir: x }"),
     "3:25 mongodb.datadir",
@@ -515,18 +509,6 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     withRule("fields: { exclude: [a..b] }"),
     "3:65 collections.orders.rules[0].fields.exclude[0]",
     /no empty part/,
-  ],
-  [
-    "allow.sort",
-    withRule("allow: { sort: [at] }"),
-    "3:54 collections.orders.rules[0].allow.sort",
-    /allow\.sort is not supported yet.*Remove it/,
-  ],
-  [
-    "allow.maxLimit",
-    withRule("allow: { maxLimit: 5 }"),
-    "3:54 collections.orders.rules[0].allow.maxLimit",
-    /allow\.maxLimit is not supported yet.*Remove it/,
   ],
   [
     "a misspelt allowance",

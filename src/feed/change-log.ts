@@ -1,0 +1,136 @@
+import type { ValueMode } from "../protocol/messages.ts";
+import { type Change, type DocumentEncoder, encodeChange, UNKNOWN } from "./change.ts";
+import type { EncodedMessage } from "./chunk.ts";
+import type { History, HistoryEntry } from "./history.ts";
+import type { LiveQuerySpec } from "./live-query.ts";
+
+/** What one commit did to a result; kept as long as the history, so that catch-up is only reading. */
+export interface LogEntry {
+  readonly seq: number;
+  readonly changes: readonly Change[] | typeof UNKNOWN;
+  readonly entry: HistoryEntry;
+  readonly encoded: Map<ValueMode, EncodedMessage[]>;
+}
+
+export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): LogEntry | null {
+  if (changes !== UNKNOWN && changes.length === 0) return null;
+  return { seq: entry.seq, changes, entry, encoded: new Map() };
+}
+
+/** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
+export class EncodedBudget {
+  readonly limitBytes: number;
+  usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.limitBytes = limitBytes;
+  }
+}
+
+/** The changes of one live query since some entry of the history, encoded once for each value mode. */
+export class ChangeLog {
+  readonly #query: number;
+  readonly #spec: LiveQuerySpec;
+  readonly #history: History;
+  readonly #encoder: DocumentEncoder;
+  readonly #budget: EncodedBudget;
+  #entries: LogEntry[] = [];
+  #coveredFrom: number;
+
+  constructor(
+    query: number,
+    spec: LiveQuerySpec,
+    history: History,
+    shared: { encoder: DocumentEncoder; budget: EncodedBudget },
+  ) {
+    this.#query = query;
+    this.#spec = spec;
+    this.#history = history;
+    this.#encoder = shared.encoder;
+    this.#budget = shared.budget;
+    this.#coveredFrom = history.headSeq;
+  }
+
+  /** The log holds the changes of every entry after this number. */
+  get coveredFrom(): number {
+    return this.#coveredFrom;
+  }
+
+  push(entry: LogEntry): void {
+    this.#entries.push(entry);
+  }
+
+  /** Takes the changes of earlier entries: from now on the log reaches back to number `seq`. */
+  prepend(entries: readonly LogEntry[], seq: number): void {
+    this.#entries = [...entries, ...this.#entries];
+    this.#coveredFrom = seq;
+  }
+
+  /** Begins anew: what was known is void, what comes after number `seq` will be told. */
+  restart(seq: number): void {
+    this.#release(this.#entries);
+    this.#entries = [];
+    this.#coveredFrom = seq;
+  }
+
+  /** Entries after number `seq`; `undefined` where the log does not reach back so far. */
+  after(seq: number): LogEntry[] | undefined {
+    this.prune();
+    if (seq < this.#coveredFrom) return undefined;
+    return this.#entries.slice(lowerBound(this.#entries, seq + 1));
+  }
+
+  /** Lets go of what the history has let go of. */
+  prune(): void {
+    const { evictedSeq } = this.#history;
+    if (evictedSeq <= this.#coveredFrom) return;
+    this.#coveredFrom = evictedSeq;
+    const keep = lowerBound(this.#entries, evictedSeq + 1);
+    if (keep > 0) this.#release(this.#entries.splice(0, keep));
+  }
+
+  encode(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
+    const known = entry.encoded.get(mode);
+    if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
+    const messages = this.encodeChanges(entry.changes, entry.entry, mode);
+    const size = sizeOf(messages);
+    if (this.#budget.usedBytes + size <= this.#budget.limitBytes) {
+      this.#budget.usedBytes += size;
+      entry.encoded.set(mode, messages);
+    }
+    return messages;
+  }
+
+  /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
+  encodeChanges(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
+    const { projection, documents } = this.#spec;
+    const spec = { query: this.#query, projection, documents };
+    return changes.map((change, index) => {
+      const cursor = index === changes.length - 1 ? at.cursor : at.cursorBefore;
+      return { type: change.type, cursor, text: encodeChange(change, spec, cursor, mode, this.#encoder) };
+    });
+  }
+
+  #release(entries: readonly LogEntry[]): void {
+    for (const entry of entries) {
+      for (const messages of entry.encoded.values()) this.#budget.usedBytes -= sizeOf(messages);
+      entry.encoded.clear();
+    }
+  }
+}
+
+const sizeOf = (messages: readonly EncodedMessage[]) =>
+  messages.reduce((size, message) => size + message.text.length, 0);
+
+/** Index of the first entry whose number is at least `seq`. */
+function lowerBound(log: readonly LogEntry[], seq: number): number {
+  let low = 0;
+  let high = log.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const entry = log[middle];
+    if (entry !== undefined && entry.seq < seq) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

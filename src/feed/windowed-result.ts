@@ -1,0 +1,139 @@
+import type { MongoClient } from "mongodb";
+import { toBson } from "../match/bson-value.ts";
+import { valueKey } from "../match/value-key.ts";
+import type { SortSpec } from "../protocol/messages.ts";
+import { SnapshotCursor, type SnapshotQuery } from "../source/snapshot-cursor.ts";
+import { type Change, type Evaluation, idOf, UNKNOWN } from "./change.ts";
+import type { HistoryEntry } from "./history.ts";
+import { spareFor, type TouchedDocument, Window } from "./window.ts";
+
+/** What a sorted live query is about. */
+export interface WindowSpec {
+  readonly sort: SortSpec;
+  readonly limit: number | null;
+  /** How many documents a sorted result without a limit may have. */
+  readonly sizeMax: number;
+}
+
+/**
+ * A window kept up with the order of changes: at each commit it is exactly the server's own
+ * `find().sort().limit()` of that cluster time. Most commits are told from their images and the keys at hand; now
+ * and then the database has to be asked for what came into sight, as of the very cluster time of the commit.
+ */
+export class WindowedResult {
+  readonly #window: Window;
+  readonly #spec: WindowSpec;
+  readonly #client: MongoClient;
+  readonly #query: SnapshotQuery;
+  readonly #evaluation: Evaluation;
+  /** The state is that of this cluster time, or of the last commit applied. */
+  #loadedAt: bigint;
+
+  private constructor(
+    client: MongoClient,
+    query: SnapshotQuery,
+    spec: WindowSpec,
+    evaluation: Evaluation,
+    loadedAt: bigint,
+  ) {
+    this.#client = client;
+    this.#query = query;
+    this.#spec = spec;
+    this.#evaluation = evaluation;
+    this.#window = new Window(spec.sort, spec.limit);
+    this.#loadedAt = loadedAt;
+  }
+
+  /** The query that loads a window: some more than the limit, so that one that leaves has a successor at hand. */
+  static loadQuery(
+    query: SnapshotQuery,
+    { sort, limit, sizeMax }: WindowSpec,
+  ): SnapshotQuery & { limit: number } {
+    const most = limit === null ? sizeMax + 1 : limit + spareFor(limit);
+    return { ...query, sort: sortDocument(sort), limit: most };
+  }
+
+  /** Takes what the load query gave at a cluster time. */
+  static loaded(
+    client: MongoClient,
+    query: SnapshotQuery,
+    spec: WindowSpec,
+    evaluation: Evaluation,
+    result: { documents: readonly Uint8Array[]; clusterTime: bigint },
+  ): WindowedResult {
+    const windowed = new WindowedResult(client, query, spec, evaluation, result.clusterTime);
+    windowed.#load(result.documents);
+    windowed.#window.settle();
+    return windowed;
+  }
+
+  /** Reads the state of a cluster time of the last minutes. @throws The server's error. */
+  static async at(
+    client: MongoClient,
+    query: SnapshotQuery,
+    spec: WindowSpec,
+    evaluation: Evaluation,
+    clusterTime: bigint,
+  ): Promise<WindowedResult> {
+    const documents = await SnapshotCursor.readAt(client, WindowedResult.loadQuery(query, spec), clusterTime);
+    return WindowedResult.loaded(client, query, spec, evaluation, { documents, clusterTime });
+  }
+
+  get loadedAt(): bigint {
+    return this.#loadedAt;
+  }
+
+  get size(): number {
+    return this.#window.size;
+  }
+
+  /**
+   * The changes of the next commit. A promise where the database has to be asked; the next commit must wait for it.
+   * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.
+   */
+  apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
+    const { events, clusterTime } = entry.commit;
+    if (clusterTime <= this.#loadedAt) return [];
+    const touched = this.#evaluation.touchedBy(events);
+    if (touched === UNKNOWN) return UNKNOWN;
+    if (touched.size === 0) return [];
+    this.#window.apply(touched, valueKey);
+    const lacking = this.#window.lacking(touched);
+    if (lacking !== null) return this.#readLacking(touched, lacking, clusterTime);
+    if (this.#spec.limit === null && this.#window.size > this.#spec.sizeMax) return UNKNOWN;
+    return this.#window.changes(touched, new Map());
+  }
+
+  async #readLacking(
+    touched: ReadonlyMap<string, TouchedDocument>,
+    lacking: NonNullable<ReturnType<Window["lacking"]>>,
+    clusterTime: bigint,
+  ): Promise<Change[]> {
+    if (lacking === "refill") {
+      const query = WindowedResult.loadQuery(this.#query, this.#spec);
+      this.#load(await SnapshotCursor.readAt(this.#client, query, clusterTime));
+      return this.#window.changes(touched, new Map());
+    }
+    const { database, collection } = this.#query;
+    const filter = { _id: { $in: lacking.ids.map(toBson) } };
+    const documents = await SnapshotCursor.readAt(
+      this.#client,
+      { database, collection, filter },
+      clusterTime,
+    );
+    const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
+    return this.#window.changes(touched, read);
+  }
+
+  #load(documents: readonly Uint8Array[]): void {
+    const { limit } = WindowedResult.loadQuery(this.#query, this.#spec);
+    this.#window.load(documents, valueKey, documents.length < limit);
+  }
+}
+
+/** The server's own sort, made exact by the `_id`. */
+function sortDocument(sort: SortSpec): Map<string, 1 | -1> {
+  const document = new Map<string, 1 | -1>(sort);
+  if (!document.has("_id")) document.set("_id", 1);
+  return document;
+}

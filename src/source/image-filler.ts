@@ -1,0 +1,119 @@
+import { BSON, type MongoClient, MongoServerError } from "mongodb";
+import { type ChangeEvent, type Commit, hasImages, isChangeEvent, type StreamEvent } from "./change-event.ts";
+import { toTimestamp } from "./cluster-time.ts";
+import { readRawAnswer } from "./raw-answer.ts";
+import type { CommitBatch } from "./read-commits.ts";
+
+/** SnapshotTooOld and SnapshotUnavailable: that time can not be read any more, or never could (capped). */
+const UNREADABLE = new Set([239, 246]);
+
+/** Commits whose documents are being read at the same time. */
+const CONCURRENCY = 16;
+
+/** One document within one commit. */
+interface Touched {
+  readonly first: ChangeEvent;
+  last: ChangeEvent;
+}
+
+/**
+ * Gives change events the documents that the stream did not bear: where images are off or have expired, where a
+ * collection was made anew, and where they were too large to be sent. The server can be asked for a document at
+ * any cluster time of the last minutes, so a pre-image is a read just before the commit, a post-image one at it,
+ * and both are exact: nothing has to be remembered of who holds what. What can not be read any more stays
+ * without, and is started over from.
+ */
+export class ImageFiller {
+  readonly #client: MongoClient;
+  readonly #onFilled: (namespace: string) => void;
+
+  /** @param onFilled Called for each event that lacked an image and has it now. */
+  constructor(client: MongoClient, onFilled: (namespace: string) => void) {
+    this.#client = client;
+    this.#onFilled = onFilled;
+  }
+
+  /** The batch with all its images; the very same batch where nothing is missing, which is the usual case. */
+  async fill(batch: CommitBatch): Promise<CommitBatch> {
+    const lacking = batch.commits.filter((commit) => commit.events.some(lacksImages));
+    if (lacking.length === 0) return batch;
+    const filled = new Map<Commit, Commit>();
+    const next = lacking.values();
+    const work = async () => {
+      for (const commit of next) filled.set(commit, await this.#fillCommit(commit));
+    };
+    await Promise.all(Array.from({ length: Math.min(CONCURRENCY, lacking.length) }, work));
+    return { ...batch, commits: batch.commits.map((commit) => filled.get(commit) ?? commit) };
+  }
+
+  async #fillCommit(commit: Commit): Promise<Commit> {
+    const events: StreamEvent[] = [];
+    try {
+      for (const touched of touchedDocuments(commit.events)) {
+        const event = "last" in touched ? await this.#fillEvent(touched, commit.clusterTime) : touched;
+        if (event !== null) events.push(event);
+      }
+    } catch (error) {
+      if (error instanceof MongoServerError && UNREADABLE.has(Number(error.code))) return commit;
+      throw error;
+    }
+    return { ...commit, events };
+  }
+
+  async #fillEvent({ first, last }: Touched, clusterTime: bigint): Promise<ChangeEvent | null> {
+    if (first === last && hasImages(first)) return first;
+    this.#onFilled(first.namespace);
+    const inserted = first.operation === "insert";
+    const before = inserted ? undefined : (first.before ?? (await this.#read(first, clusterTime - 1n)));
+    const deleted = last.operation === "delete";
+    const after = deleted ? undefined : (last.after ?? (await this.#read(last, clusterTime)));
+    if (inserted && deleted) return null; // made and deleted within one transaction
+    // A document that is not found where it must have been: the collection is another one by now.
+    if ((before === undefined && !inserted) || (after === undefined && !deleted)) return last;
+    const operation = inserted ? "insert" : deleted ? "delete" : "update";
+    return { ...last, operation: first === last ? last.operation : operation, before, after };
+  }
+
+  /** The document as it was at a cluster time. */
+  async #read({ namespace, documentKey }: ChangeEvent, clusterTime: bigint): Promise<Uint8Array | undefined> {
+    const dot = namespace.indexOf(".");
+    const { _id } = BSON.deserialize(documentKey, { promoteValues: false, bsonRegExp: true });
+    const command = {
+      find: namespace.slice(dot + 1),
+      filter: { _id: { $eq: _id } },
+      limit: 1,
+      singleBatch: true,
+      readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
+      collation: { locale: "simple" },
+    };
+    return readRawAnswer(await this.#client.db(namespace.slice(0, dot)).command(command, { raw: true }))
+      .documents[0];
+  }
+}
+
+const lacksImages = (event: StreamEvent) => isChangeEvent(event) && !hasImages(event);
+
+/**
+ * The documents of a commit, in the order in which they are touched first. Between two writes of one
+ * transaction nothing can be read, so they become one change of the document.
+ */
+function touchedDocuments(events: readonly StreamEvent[]): (Touched | StreamEvent)[] {
+  const byKey = new Map<string, Touched>();
+  const touched: (Touched | StreamEvent)[] = [];
+  for (const event of events) {
+    if (!isChangeEvent(event)) {
+      touched.push(event);
+      continue;
+    }
+    const key = `${event.namespace} ${Buffer.from(event.documentKey).toString("base64")}`;
+    const known = byKey.get(key);
+    if (known !== undefined) {
+      known.last = event;
+      continue;
+    }
+    const document = { first: event, last: event };
+    byKey.set(key, document);
+    touched.push(document);
+  }
+  return touched;
+}

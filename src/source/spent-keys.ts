@@ -1,0 +1,49 @@
+import type { Collection, Db } from "mongodb";
+
+interface SpentKey {
+  _id: string;
+  expiresAt: Date;
+}
+
+/** What nobody may use any more; an entry goes by itself once its key would be too old anyway. */
+const COLLECTION = "spentKeys";
+/** MongoDB's error code of a unique index that holds the value already. */
+const DUPLICATE_KEY = 11_000;
+
+/** Remembers in the state database which single-use keys were used, so that each is taken once by all nodes together. */
+export class SpentKeyStore {
+  readonly #collection: Collection<SpentKey>;
+  #indexed: Promise<unknown> | undefined;
+
+  constructor(stateDatabase: Db) {
+    this.#collection = stateDatabase.collection<SpentKey>(COLLECTION);
+  }
+
+  /**
+   * Uses a key up. Majority, since a failover must not bring it back.
+   * @param expiresAtMs When it cannot be used any more in any case, in epoch milliseconds.
+   * @returns `false` if it was used before.
+   */
+  async spend(id: string, expiresAtMs: number): Promise<boolean> {
+    await this.#ensureIndex();
+    try {
+      const spent = { _id: id, expiresAt: new Date(expiresAtMs) };
+      await this.#collection.insertOne(spent, { writeConcern: { w: "majority" } });
+      return true;
+    } catch (error) {
+      if ((error as { code?: number }).code === DUPLICATE_KEY) return false;
+      throw error;
+    }
+  }
+
+  /** Made with the first key that is spent: most deployments never give one out. */
+  #ensureIndex(): Promise<unknown> {
+    this.#indexed ??= this.#collection
+      .createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0 })
+      .catch((error: unknown) => {
+        this.#indexed = undefined;
+        throw error;
+      });
+    return this.#indexed;
+  }
+}
