@@ -20,6 +20,10 @@ const BLOCK_BYTES = 16;
 const CURSOR_BYTES = EPOCH_BYTES + BLOCK_BYTES;
 const MARK = 0x7469_6465;
 
+/** The epoch that a cursor names, genuine or not. */
+export const epochOf = (cursor: string): string =>
+  Buffer.from(cursor, "base64url").toString("hex", 0, EPOCH_BYTES);
+
 /**
  * Writes positions as cursors: the epoch in the clear, the rest one AES block under the epoch's key. So a
  * cursor is opaque (a cluster time would tell when a write happened that the client may not see), cannot be

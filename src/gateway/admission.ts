@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { BlockList, isIPv6 } from "node:net";
+import { BlockList, isIP, isIPv6 } from "node:net";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import { RateLimit } from "./rate-limit.ts";
 
@@ -101,7 +101,8 @@ export class Admission {
   }
 
   #isTrusted(address: string): boolean {
-    if (address === "") return false;
+    // A proxy passes on whatever the client wrote: not every hop is an address.
+    if (!isIP(address)) return false;
     return this.#trusted.check(address, isIPv6(address) ? "ipv6" : "ipv4");
   }
 

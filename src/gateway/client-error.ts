@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { CloseCode } from "../protocol/close-codes.ts";
-import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import { type ErrorCode, type ErrorExtras, TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage } from "../protocol/messages.ts";
 
 /** An error after which the connection is closed, with the code that tells the client what to do. */
@@ -12,9 +12,9 @@ export class ClientError extends TidewireError {
     code: ErrorCode,
     message: string,
     closeCode?: CloseCode,
-    extras: ConstructorParameters<typeof TidewireError>[3] = {},
+    { details = {}, ...extras }: ErrorExtras & { readonly details?: Readonly<Record<string, unknown>> } = {},
   ) {
-    super(code, message, {}, extras);
+    super(code, message, details, extras);
     this.closeCode = closeCode;
   }
 }

@@ -24,12 +24,15 @@ export interface Subscription {
   readonly id: string;
   readonly request: QueryRequest;
   attachment: Attachment;
+  /** Its `subscribed` has been sent. */
+  isAnswered: boolean;
 }
 
 const CAUGHT_UP_POLL_MS = 20;
 
-/** So many refused requests in a row, and the client is taken for one that will not stop. */
-const REFUSALS_MAX = 100;
+/** So many requests refused at once, or one a second for ever, and the client is taken for one that will not stop. */
+const REFUSALS_BURST = 100;
+const REFUSALS_PER_SECOND = 1;
 
 /** Tells the gateway about a connection's life. */
 export interface ConnectionEvents {
@@ -60,14 +63,17 @@ export class Connection {
   fences = 0;
   readonly #events: ConnectionEvents;
   readonly #requests: RateLimit;
+  readonly #refusals: RateLimit;
   #state: "new" | "authenticating" | "open" | "closed" = "new";
   #headerAuthenticated = false;
-  #refusals = 0;
+  #helloIsOver = false;
   #pingAtMs: number;
   /** Without a sign of life until then the client is taken for gone. */
   #answerByMs = Number.POSITIVE_INFINITY;
   #noticed = false;
-  #chain: Promise<void> = Promise.resolve();
+  /** When the next watermark is due. */
+  #watermarkAtMs: number;
+  #authenticated: Promise<void> = Promise.resolve();
 
   constructor(
     context: GatewayContext,
@@ -84,6 +90,8 @@ export class Connection {
     this.outbox = new Outbox(transport, limits.outboxBytes);
     this.log = context.log.child({ connection: this.id });
     this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
+    this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
+    this.#watermarkAtMs = nextWatermark(nowMs, server.heartbeatMs);
     this.openedAtMs = nowMs;
     // The first at a random part of the interval, so that connections made together are not pinged together.
     this.#pingAtMs = nowMs + Math.random() * server.heartbeatMs;
@@ -97,23 +105,38 @@ export class Connection {
     return this.#state === "closed";
   }
 
-  /** A welcomed client may still say how it wants its values, until it subscribes. */
+  /** A client whose request brought the token may still say, once and before it subscribes, how it wants its values. */
   get mayStillHello(): boolean {
-    return this.#headerAuthenticated && this.subscriptions.size === 0;
+    return this.#headerAuthenticated && !this.#helloIsOver;
+  }
+
+  /** When the service will stop pushing, in epoch milliseconds; `null` if never. */
+  get expiresAtMs(): number | null {
+    return Number.isFinite(this.deadlineMs) ? this.deadlineMs : null;
   }
 
   /** The request that made the connection brought the token, so that `hello` is optional. */
   authenticateByHeader(token: string): void {
     this.#headerAuthenticated = true;
-    this.#chain = this.#run(() => handleHello(this, { type: "hello", token }));
+    this.#authenticated = this.#run(() => handleHello(this, { type: "hello", token }));
   }
 
-  /** Takes one message. They are handled in order up to `welcome`; from then on a slow one holds up no other. */
+  /** Takes one message. A slow one holds up no other. */
   receive(text: string, nowMs: number): void {
     this.heard();
     if (this.#state === "closed") return;
-    if (this.#state === "open") void this.#run(() => this.#handle(text, nowMs));
-    else this.#chain = this.#chain.then(() => this.#run(() => this.#handle(text, nowMs)));
+    const early = this.#state !== "open";
+    const handle = () => this.#run(() => this.#handle(text, nowMs, early));
+    if (this.#state !== "authenticating") {
+      void handle();
+    } else if (this.mayStillHello) {
+      // The one message that may wait for the check of a token, so that nothing piles up behind it.
+      this.#helloIsOver = true;
+      this.#authenticated = this.#authenticated.then(() => {
+        this.#helloIsOver = false;
+        return handle();
+      });
+    } else void this.#run(() => Promise.reject(helloFirst()));
   }
 
   /** Any sign of life. */
@@ -156,7 +179,9 @@ export class Connection {
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
   sendWatermark(): void {
     for (const attachment of this.attachments.values()) if (!attachment.delivery.isLive) return;
-    if (this.context.feed.isReady) this.send({ type: "watermark", cursor: this.context.feed.headCursor });
+    if (!this.context.feed.isReady) return;
+    this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
+    this.send({ type: "watermark", cursor: this.context.feed.headCursor });
   }
 
   /**
@@ -243,7 +268,10 @@ export class Connection {
       }
       return;
     }
-    if (this.deadlineMs <= nowMs) return this.expire();
+    if (this.deadlineMs <= nowMs) {
+      this.expire();
+      return;
+    }
     // Sooner than the next look: the exact moment matters here.
     if (this.deadlineMs <= nowMs + tickMs) setTimeout(() => this.expire(), this.deadlineMs - nowMs).unref();
     if (!this.#noticed && this.deadlineMs - nowMs <= auth.expiryNoticeMs) {
@@ -252,10 +280,16 @@ export class Connection {
     }
     const age = server.maxConnectionAgeMs;
     if (age !== undefined && nowMs - this.openedAtMs >= age) {
-      this.close(CLOSE_CODES.maximumAge, "connection too old: resume");
+      const error = new TidewireError(
+        "unavailable",
+        "the connection has reached its maximum age: resume on another",
+        {},
+        { retry: "now" },
+      );
+      this.close(CLOSE_CODES.maximumAge, "connection too old: resume", error);
       return;
     }
-    this.#beat(nowMs);
+    this.#beat(nowMs, tickMs);
   }
 
   /** The token has run out: nothing is pushed any more. */
@@ -306,10 +340,16 @@ export class Connection {
         : expiresAtMs + (this.context.auth.jwt?.clockToleranceMs ?? 0);
   }
 
-  #beat(nowMs: number): void {
+  #beat(nowMs: number, tickMs: number): void {
     const { heartbeatMs, pongTimeoutMs } = this.context.server;
+    // A ping behind what the client has not read yet can not be answered; the stall timeout judges until then.
+    if (this.outbox.bufferedBytes > 0 && this.#answerByMs !== Number.POSITIVE_INFINITY) {
+      this.#answerByMs = nowMs + pongTimeoutMs;
+    }
     if (nowMs >= this.#answerByMs) {
-      this.close(CLOSE_CODES.noPong, "no sign of life");
+      const text = "no answer to a ping in time: resume";
+      const error = new TidewireError("unavailable", text, {}, { retry: "now" });
+      this.close(CLOSE_CODES.noPong, "no sign of life", error);
       return;
     }
     if (nowMs >= this.#pingAtMs) {
@@ -317,20 +357,31 @@ export class Connection {
       this.#answerByMs = Math.min(this.#answerByMs, nowMs + pongTimeoutMs);
       this.transport.ping();
     }
-    if (nowMs - this.outbox.wroteAtMs >= heartbeatMs) this.sendWatermark();
+    // At least every heartbeat, whatever else is sent: a quiet query's cursor must not grow old beside a busy one.
+    if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();
   }
 
-  async #handle(text: string, nowMs: number): Promise<void> {
+  async #handle(text: string, nowMs: number, early: boolean): Promise<void> {
     if (this.#state === "closed") return;
-    const message = parseClientMessage(text);
+    const message = this.#parse(text, nowMs);
     this.context.metrics.messagesReceived.inc({ type: message.type });
-    if (message.type !== "hello" && this.#state !== "open") {
-      throw new ClientError("bad-request", "hello comes first", CLOSE_CODES.malformedMessage);
-    }
+    if (message.type !== "hello" && early) throw helloFirst();
     // What gives back is never refused.
-    if (message.type !== "unsubscribe") this.#charge(costOf(message), nowMs);
-    await this.#dispatch(message, nowMs);
-    this.#refusals = 0;
+    const givesBack = message.type === "unsubscribe" && this.subscriptions.has(message.id);
+    if (!givesBack) this.#charge(costOf(message, text), nowMs);
+    const handled = this.#dispatch(message, nowMs);
+    if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
+    await handled;
+  }
+
+  #parse(text: string, nowMs: number): ClientMessage {
+    try {
+      return parseClientMessage(text);
+    } catch (error) {
+      // To be told what is wrong costs as much as to be served.
+      if (error instanceof TidewireError && this.#state === "open") this.#charge(1, nowMs);
+      throw error;
+    }
   }
 
   async #dispatch(message: ClientMessage, nowMs: number): Promise<void> {
@@ -352,16 +403,13 @@ export class Connection {
 
   #charge(cost: number, nowMs: number): void {
     if (this.#requests.take(cost, nowMs)) return;
-    this.#refusals++;
     const { requestsPerSecond } = this.context.limits;
-    const error = new TidewireError(
-      "too-many-requests",
-      `more than ${requestsPerSecond} requests a second: slow down`,
-      { limit: "requestsPerSecond", value: requestsPerSecond },
-      { retryAfterMs: this.#requests.waitMs(cost) },
-    );
-    if (this.#refusals < REFUSALS_MAX) throw error;
-    throw new ClientError("too-many-requests", error.message, CLOSE_CODES.abuse);
+    const text = `more than ${requestsPerSecond} requests a second: slow down`;
+    const details = { limit: "requestsPerSecond", value: requestsPerSecond };
+    const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };
+    // The first offence is an error; whoever goes on is shown the door.
+    const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;
+    throw new ClientError("too-many-requests", text, closeCode, extras);
   }
 
   /** Whatever a handler throws becomes an answer, and where it says so, the end of the connection. */
@@ -379,10 +427,28 @@ export class Connection {
       } else if (error instanceof ClientError && error.closeCode !== undefined) {
         this.close(error.closeCode, error.code, error);
       } else if (this.#state === "open") this.sendError(error, idOfError(error));
-      else this.close(CLOSE_CODES.malformedMessage, "the first message must be hello", error);
+      else this.#refuseHello(error);
     }
   }
+
+  /** Nobody has been welcomed, so there is nothing to go on with. */
+  #refuseHello(error: unknown): void {
+    if (!(error instanceof TidewireError)) this.close(CLOSE_CODES.bug, "internal", error);
+    else if (error.retry === "later") this.close(CLOSE_CODES.overloaded, error.code, error);
+    else this.close(CLOSE_CODES.malformedMessage, "the first message must be hello", error);
+  }
 }
+
+const helloFirst = () =>
+  new ClientError(
+    "bad-request",
+    "hello comes first, then welcome, then all else",
+    CLOSE_CODES.malformedMessage,
+  );
+
+/** Within a heartbeat, and not for all who came together at the same time. */
+const nextWatermark = (nowMs: number, heartbeatMs: number) =>
+  nowMs + heartbeatMs * (0.75 + Math.random() / 4);
 
 /** The `id` of the message that failed, where its error knows it. */
 function idOfError(error: unknown): string | undefined {
@@ -391,7 +457,7 @@ function idOfError(error: unknown): string | undefined {
 }
 
 /** What a message costs against the rate limit: large filters are work to check and to keep. */
-function costOf(message: ClientMessage): number {
+function costOf(message: ClientMessage, text: string): number {
   if (message.type !== "subscribe" || message.filter === undefined) return 1;
-  return 1 + Math.floor(JSON.stringify(message.filter).length / 1_024);
+  return 1 + Math.floor(text.length / 1_024);
 }

@@ -45,6 +45,8 @@ export class Gateway implements ConnectionEvents {
       perMessageDeflate: false,
       maxPayload: context.limits.messageBytes,
       clientTracking: false,
+      // Pongs are written by us, so that a client which pings and never reads is not read either.
+      autoPong: false,
       handleProtocols: () => SUBPROTOCOL,
     });
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
@@ -193,9 +195,15 @@ export class Gateway implements ConnectionEvents {
         connection.close(CLOSE_CODES.malformedMessage, "binary frame", error);
       } else connection.receive(data.toString("utf8"), Date.now());
     });
-    ws.on("ping", () => connection.heard());
+    ws.on("ping", (data: Buffer) => {
+      connection.heard();
+      connection.outbox.pong(data);
+    });
     ws.on("pong", () => connection.heard());
-    ws.on("error", (error) => connection.transportEnded(codeOfWsError(error)));
+    ws.on("error", (error) => {
+      connection.transportEnded(codeOfWsError(error));
+      transport.cutOffSoon();
+    });
     ws.on("close", (code) => connection.transportEnded(code));
     socket.on("close", () => connection.transportEnded(NO_CLOSE_FRAME));
     this.#register(connection);
@@ -237,9 +245,7 @@ const tooMany = (limit: string, value: number) =>
     "too-many-requests",
     `more than ${value} connections (limits.${limit})`,
     CLOSE_CODES.tooManyConnections,
-    {
-      retryAfterMs: RETRY_WHEN_FULL_MS,
-    },
+    { details: { limit, value }, retryAfterMs: RETRY_WHEN_FULL_MS },
   );
 
 interface Refusal {

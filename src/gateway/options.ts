@@ -153,7 +153,8 @@ export const GatewayLimits = z.strictObject({
     .describe("Requests a connection may send at once, out of what it saved up."),
   outboxBytes: z
     .int()
-    .min(1_024)
+    // Catch-up is written in pieces of this size; with less room it would never get on.
+    .min(65_536)
     .default(1_048_576)
     .describe(
       "What may wait for a connection that does not drain; beyond, it continues from its cursor later.",

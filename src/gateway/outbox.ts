@@ -10,7 +10,6 @@ export class Outbox {
   readonly #transport: Transport;
   readonly #limitBytes: number;
   #ended = false;
-  #wroteAtMs = 0;
   #pendingBytes = 0;
   #progressAtMs = 0;
   #paused = false;
@@ -24,11 +23,6 @@ export class Outbox {
     return this.#transport.bufferedBytes;
   }
 
-  /** When something was written last, in epoch milliseconds. */
-  get wroteAtMs(): number {
-    return this.#wroteAtMs;
-  }
-
   /** Takes a chunk if there is room; a message larger than the bound has room when nothing else waits. */
   write(chunk: Chunk): boolean {
     if (this.#ended) return true; // nobody is there to miss it
@@ -36,7 +30,6 @@ export class Outbox {
     const fits = bufferedBytes + chunk.size <= this.#limitBytes;
     if (!fits && !(bufferedBytes === 0 && chunk.messages.length === 1)) return false;
     this.#transport.write(chunk);
-    this.#wroteAtMs = Date.now();
     return true;
   }
 
@@ -44,7 +37,17 @@ export class Outbox {
   send(text: string): void {
     if (this.#ended) return;
     this.#transport.send(text);
-    this.#wroteAtMs = Date.now();
+    this.#holdBack();
+  }
+
+  /** Answers a ping of the transport, on the same terms. */
+  pong(payload: Uint8Array): void {
+    if (this.#ended) return;
+    this.#transport.pong(payload);
+    this.#holdBack();
+  }
+
+  #holdBack(): void {
     if (this.#paused || this.#transport.bufferedBytes <= this.#limitBytes) return;
     this.#paused = true;
     this.#transport.pause();

@@ -16,6 +16,8 @@ export interface Transport {
   flushed(): Promise<void>;
   /** Asks the client for a sign of life. */
   ping(): void;
+  /** Answers the client's own question for one. */
+  pong(payload: Uint8Array): void;
   /** Stops and resumes reading what the client sends. */
   pause(): void;
   resume(): void;

@@ -27,6 +27,8 @@ export class WsTransport implements Transport {
   constructor(ws: WebSocket, socket: Socket) {
     this.#ws = ws;
     this.#socket = socket;
+    // Each live query of a slow consumer waits for the socket to drain or to end.
+    socket.setMaxListeners(0);
   }
 
   get bufferedBytes(): number {
@@ -66,6 +68,10 @@ export class WsTransport implements Transport {
     if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping();
   }
 
+  pong(payload: Uint8Array): void {
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.pong(payload);
+  }
+
   pause(): void {
     this.#ws.pause();
   }
@@ -77,6 +83,11 @@ export class WsTransport implements Transport {
   close(code: CloseCode, reason: string): void {
     this.#ws.resume(); // a paused one would never see the answer
     this.#ws.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString());
+    this.cutOffSoon();
+  }
+
+  /** A client that does not answer a close frame keeps its socket no longer than this. */
+  cutOffSoon(): void {
     setTimeout(() => this.terminate(), CLOSE_TIMEOUT_MS).unref();
   }
 

@@ -26,7 +26,7 @@ export async function handleHello(connection: Connection, message: HelloMessage)
     node: context.node,
     heartbeat: context.server.heartbeatMs,
     user: identity?.sub ?? null,
-    expires: identity?.expiresAtMs ?? null,
+    expires: connection.expiresAtMs,
     reconnect: context.server.reconnect,
     limits: limitsForClients(context.limits),
   });

@@ -10,6 +10,6 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
   }
   connection.replaceIdentity(identity);
-  connection.send({ type: "refreshed", expires: identity.expiresAtMs });
+  connection.send({ type: "refreshed", expires: connection.expiresAtMs });
   connection.reauthorize(Date.now());
 }

@@ -1,4 +1,4 @@
-import { AFTER, BEFORE, type Position } from "../../feed/cursor.ts";
+import { AFTER, BEFORE, epochOf, type Position } from "../../feed/cursor.ts";
 import type { StartRequest } from "../../feed/delivery.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
@@ -56,20 +56,23 @@ async function subscribe(
   const wantsSnapshot = request.snapshot !== false;
   const present = connection.attachments.get(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    await share(connection, { id, request, attachment: present });
+    await share(connection, { id, request, attachment: present, isAnswered: false });
     return;
   }
   const attachment = new Attachment(connection, query, wantsSnapshot);
-  const subscription = { id, request, attachment };
+  const subscription = { id, request, attachment, isAnswered: false };
   register(connection, subscription);
   if (present === undefined) connection.attachments.set(query.key, attachment);
   attachment.opened = open(connection, subscription, message);
   try {
     await attachment.opened;
   } catch (error) {
-    undo(connection, attachment);
-    throw error;
+    // Who has unsubscribed meanwhile was answered already, and may use the id for something else by now.
+    const isAwaited = attachment.ids.has(id);
+    undo(connection, attachment, error, id);
+    if (isAwaited) throw error;
   }
+  answerShared(connection, subscription);
 }
 
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
@@ -94,14 +97,14 @@ async function open(
 /** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
 async function share(connection: Connection, subscription: Subscription): Promise<void> {
   register(connection, subscription);
-  const { attachment, id } = subscription;
-  try {
-    await attachment.opened;
-  } catch (error) {
-    if (connection.subscriptions.get(id) === subscription) forget(connection, subscription);
-    throw error;
-  }
-  if (connection.subscriptions.get(id) !== subscription || subscription.attachment !== attachment) return;
+  const { attachment } = subscription;
+  await attachment.opened.catch(() => {}); // `undo` has told all who share it
+  answerShared(connection, subscription);
+}
+
+/** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
+function answerShared(connection: Connection, subscription: Subscription): void {
+  if (subscription.isAnswered || connection.subscriptions.get(subscription.id) !== subscription) return;
   sendSubscribed(connection, subscription, "shared");
 }
 
@@ -133,10 +136,12 @@ export function reattach(connection: Connection, subscription: Subscription, que
 
 function sendSubscribed(
   connection: Connection,
-  { id, attachment }: Subscription,
+  subscription: Subscription,
   start: "snapshot" | "resumed" | "live" | "shared" | "reset" | "moved",
   reason?: StartReason,
 ): void {
+  const { id, attachment } = subscription;
+  subscription.isAnswered = true;
   const { feed, metrics } = connection.context;
   // What is shared may not have been delivered up to the head yet.
   const cursor = start === "shared" && attachment.delivery.isLive ? feed.headCursor : attachment.startCursor;
@@ -164,11 +169,13 @@ function forget(connection: Connection, subscription: Subscription): void {
   connection.context.metrics.subscriptions.dec();
 }
 
-/** The subscription could not be made; those that joined it meanwhile find out by the same error. */
-function undo(connection: Connection, attachment: Attachment): void {
+/** The subscription could not be made; those that joined it meanwhile are told by the same error. */
+function undo(connection: Connection, attachment: Attachment, error: unknown, makerId: string): void {
   for (const id of [...attachment.ids]) {
     const subscription = connection.subscriptions.get(id);
-    if (subscription?.attachment === attachment) forget(connection, subscription);
+    if (subscription?.attachment !== attachment) continue;
+    forget(connection, subscription);
+    if (id !== makerId) connection.sendError(error, id);
   }
 }
 
@@ -197,10 +204,15 @@ async function toStartRequest(
   if (cursor === undefined) return { snapshot: wanted, resumeFrom: null, refused: null };
   const { feed, sealer } = connection.context;
   const position = feed.decode(cursor);
-  if (position === "other-epoch") return refuse("history-lost");
   if (position === "invalid" || ticket === undefined) return refuse("cursor-invalid");
   const opened = await sealer.open(ticket);
-  if (opened === null || opened.sub !== (connection.identity?.sub ?? null)) return refuse("cursor-invalid");
+  // A replaced deployment may have other keys: there no ticket of before is genuine.
+  if (opened === null) return refuse(position === "other-epoch" ? "history-lost" : "cursor-invalid");
+  if (opened.sub !== (connection.identity?.sub ?? null)) return refuse("cursor-invalid");
+  if (position === "other-epoch") {
+    const isOfTicket = epochOf(cursor) === epochOf(opened.since);
+    return refuse(isOfTicket ? "history-lost" : "cursor-invalid");
+  }
   if (opened.key !== query.key) return refuse("rights-changed");
   const since = feed.decode(opened.since);
   if (typeof since === "string" || isLater(since, position)) return refuse("cursor-invalid");
