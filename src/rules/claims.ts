@@ -83,7 +83,7 @@ function lookUp(claims: Claims, placeholder: string): LookedUp {
   const path = dotted.slice(1);
   const name = `the claim ${JSON.stringify(path)}`;
   const claim = claimAt(claims, path);
-  if (claim === undefined || claim === null) throw new ClaimRefused(`${name} is missing`);
+  if (claim === undefined) throw new ClaimRefused(`${name} is missing`);
   const convert = (value: unknown) => fromJs(toValue(value, conversion, name));
   return { claim, name, convert };
 }

@@ -223,3 +223,11 @@ test("reads a key set from a file, and again when it is older than the maximum a
   await expect(verify(await token(b), nowMs + MAX_AGE)).resolves.toBeDefined();
   await expect(verify(await token(a), nowMs + MAX_AGE)).rejects.toEqual(refused("key-unknown"));
 });
+
+test("an answer without end is left at the limit, not at the timeout", async () => {
+  const server = await keyServer();
+  server.listener = (_request, response) => void response.write("x".repeat(300_000));
+  const { verify, events } = verifierFor(server.uri, { jwksTimeoutMs: 10_000 });
+  await expect(verify(await token(a), nowMs)).rejects.toMatchObject({ code: "unavailable" });
+  expect(String(events[0]?.type === "failed" && events[0].error)).toContain("larger than 262144 bytes");
+});
