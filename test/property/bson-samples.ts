@@ -54,6 +54,8 @@ export const NUMBERS: readonly Sample[] = [
   ...["0.1000000000000000055511151231257827", "0.1000000000000000055511151231257828"].map(decimal),
   ...["9007199254740993", "9223372036854775807", "9223372036854775808", "1E+6111", "1E-6176"].map(decimal),
   ...["-1E+6111", "1E+300", "1000E-3", "1E+1", "12345678901234567890123456789012.34"].map(decimal),
+  // Not canonical: its coefficient would have more than 34 digits, and counts as zero.
+  raw(BSON_TYPE.decimal, ...new Array<number>(14).fill(1), 0x20, 0x6c),
 ];
 
 const STRINGS: readonly Sample[] = [

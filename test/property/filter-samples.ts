@@ -32,7 +32,7 @@ export const path = fc.oneof(
 
 const literal = valueTree.filter(isLiteral).map(toJson);
 const literals = fc.array(literal, { maxLength: 4 });
-const number = fc.constantFrom(...NUMBERS.map(({ json }) => json));
+const number = fc.constantFrom(...NUMBERS.flatMap(({ json }) => json ?? []));
 
 const TYPES = [
   ..."double string object array binData undefined objectId bool date null regex dbPointer javascript".split(
