@@ -9,6 +9,7 @@ interface Entry {
 
 /** Every command, by name. Modules are loaded when asked for: `check` must not wait for the whole service. */
 const COMMANDS: ReadonlyMap<string, Entry> = new Map([
+  ["demo", { summary: "show what this does", load: async () => (await import("./demo.ts")).demo }],
   ["start", { summary: "run a node", load: async () => (await import("./start.ts")).start }],
   ["check", { summary: "validate a configuration", load: async () => (await import("./check.ts")).check }],
   [

@@ -4,7 +4,8 @@ import { type Config, loadConfig } from "../config/config.ts";
 import { watchConfig } from "../config/watch-config.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
-import { CONFIG_FLAG, type Command, type Io, UsageError } from "./command.ts";
+import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire start [options]
 
@@ -36,11 +37,10 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     args: [...args],
     options: { ...CONFIG_FLAG, port: { type: "string" }, "admin-port": { type: "string" } },
   });
-  const port = portFlag("port", values.port);
-  const adminPort = portFlag("admin-port", values["admin-port"]);
+  const { port, "admin-port": adminPort } = values;
   const ports = {
-    ...(port === undefined ? {} : { port }),
-    ...(adminPort === undefined ? {} : { adminPort }),
+    ...(port === undefined ? {} : { port: portFlag("port", port) }),
+    ...(adminPort === undefined ? {} : { adminPort: portFlag("admin-port", adminPort) }),
   };
   try {
     await runNode(values.config, io.env, ports);
@@ -82,13 +82,6 @@ async function runNode(configPath: string, env: NodeJS.ProcessEnv, ports: Ports)
     };
     process.once("SIGTERM", stop).once("SIGINT", stop);
   });
-}
-
-function portFlag(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535) throw new UsageError(`--${name} takes a number from 0 to 65535`);
-  return port;
 }
 
 /** The configuration with the ports of the command line in place of its own, edits of the file included. */

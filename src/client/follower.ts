@@ -129,6 +129,7 @@ export class Follower {
 
   #open(token: string | undefined): Link {
     const { open, values } = this.#options;
+    this.#reconnect.attempted(Date.now());
     const socket = open({
       opened: () => {
         const hello: ClientMessage = { type: "hello" };
@@ -191,7 +192,7 @@ export class Follower {
     if (message.type === "unsubscribed") this.#finish({ why: "unsubscribed", reason: message.reason });
     if (message.type === "expiring") void this.#refresh();
     if (message.type === "draining") {
-      this.#reconnect.told(message.withinMs);
+      this.#reconnect.told(message.withinMs, Date.now());
       this.#options.onState?.({ is: "moving", withinMs: message.withinMs });
       this.#later(this.#reconnect.momentWithin(message.withinMs), () => this.#move());
     }
@@ -199,7 +200,7 @@ export class Follower {
 
   /** An error about the subscription is answered here; one about the connection, by the close code after it. */
   #failed(error: ErrorMessage): void {
-    if (error.retryAfterMs !== undefined) this.#reconnect.told(error.retryAfterMs);
+    if (error.retryAfterMs !== undefined) this.#reconnect.told(error.retryAfterMs, Date.now());
     this.#lastError = error;
     if (error.id !== ID) return;
     if (error.retry === "never" || error.retry === "token") this.#finish({ why: "refused", error });

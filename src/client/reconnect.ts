@@ -20,6 +20,16 @@ const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor: 2, st
 /** So many tokens are tried without a `welcome` between them. */
 export const TOKEN_ATTEMPTS_MAX = 3;
 
+const MINUTE_MS = 60_000;
+/** Full jitter alone has no bound: a row of small dice would hammer a service that refuses. */
+const ATTEMPTS_PER_MINUTE = 12;
+
+/** What an application may set otherwise than the service advises. */
+export interface ReconnectOptions extends Partial<ReconnectAdvice> {
+  /** Connections begun within any minute, whatever the back-off says; 12 unless told. */
+  readonly attemptsPerMinute?: number;
+}
+
 export type NextStep =
   | { readonly action: "stop" }
   | { readonly action: "connect"; readonly delayMs: number; readonly withNewToken: boolean };
@@ -30,27 +40,39 @@ export type NextStep =
  */
 export class Reconnect {
   readonly #random: () => number;
-  #advice = FIRST_ADVICE;
+  readonly #options: ReconnectOptions;
+  #advice: ReconnectAdvice;
   #failures = 0;
   #tokenAttempts = 0;
   #welcomedAtMs: number | undefined;
-  #waitMs = 0;
+  /** The service asked to be left alone until then. */
+  #notBeforeMs = 0;
+  /** When the connections of the last minute were begun. */
+  #attempts: number[] = [];
 
-  constructor(random: () => number = Math.random) {
+  constructor(random: () => number = Math.random, options: ReconnectOptions = {}) {
     this.#random = random;
+    this.#options = options;
+    this.#advice = { ...FIRST_ADVICE, ...options };
+  }
+
+  /** A connection is begun. */
+  attempted(nowMs: number): void {
+    this.#attempts.push(nowMs);
+    if (this.#attempts.length > this.#attemptsMax) this.#attempts.shift();
   }
 
   /** A connection was welcomed. It still has to last before the back-off starts over. */
   welcomed(advice: ReconnectAdvice, nowMs: number): void {
-    this.#advice = advice;
+    this.#advice = { ...advice, ...this.#options };
     this.#welcomedAtMs = nowMs;
     this.#tokenAttempts = 0;
-    this.#waitMs = 0;
+    this.#notBeforeMs = 0;
   }
 
   /** The service said how long to wait, by `draining` or `retryAfterMs`. */
-  told(waitMs: number): void {
-    this.#waitMs = waitMs;
+  told(waitMs: number, nowMs: number): void {
+    this.#notBeforeMs = nowMs + waitMs;
   }
 
   /** A random moment within the time that a draining node gives. */
@@ -66,6 +88,12 @@ export class Reconnect {
     return delayMs;
   }
 
+  /** How long the next connection has to wait at least, so that there are not too many a minute. */
+  pauseMs(nowMs: number): number {
+    if (this.#attempts.length < this.#attemptsMax) return 0;
+    return Math.max(0, (this.#attempts[0] ?? 0) + MINUTE_MS - nowMs);
+  }
+
   closed(code: number, nowMs: number): NextStep {
     const lastedMs = this.#welcomedAtMs === undefined ? 0 : nowMs - this.#welcomedAtMs;
     if (this.#welcomedAtMs !== undefined && lastedMs >= this.#advice.stableAfterMs) this.#failures = 0;
@@ -73,12 +101,12 @@ export class Reconnect {
     const action = actionFor(code);
     if (action === "stop") return { action };
     if (action === "token" && ++this.#tokenAttempts > TOKEN_ATTEMPTS_MAX) return { action: "stop" };
-    const waitMs = action === "wait" ? this.#waitMs : 0;
-    this.#waitMs = 0;
-    return {
-      action: "connect",
-      delayMs: waitMs + this.nextDelayMs(),
-      withNewToken: action === "token",
-    };
+    const waitMs = action === "wait" ? Math.max(0, this.#notBeforeMs - nowMs) : 0;
+    const delayMs = Math.max(waitMs + this.nextDelayMs(), this.pauseMs(nowMs));
+    return { action: "connect", delayMs, withNewToken: action === "token" };
+  }
+
+  get #attemptsMax(): number {
+    return this.#options.attemptsPerMinute ?? ATTEMPTS_PER_MINUTE;
   }
 }

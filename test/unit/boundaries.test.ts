@@ -24,7 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These know every part. */
-const UNBOUND_FOLDERS = ["cli"];
+const UNBOUND_FOLDERS = ["cli", "demo"];
 const UNBOUND_FILES = ["server.ts", "index.ts"];
 
 /** What runs in a browser gets by without Node and the driver; what is pure does no input or output. */

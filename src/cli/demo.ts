@@ -1,0 +1,101 @@
+import { parseArgs } from "node:util";
+import { runDemo } from "../demo/demo.ts";
+import { type Command, type Io, UsageError } from "./command.ts";
+import { portFlag } from "./port-flag.ts";
+
+const HELP = `Usage: tidewire demo [options]
+
+Shows what Tidewire does: starts MongoDB (or takes MONGODB_URI), the service, and a backend that writes an order board
+with the ordinary driver; and three people who each see, live, what the rules of config/demo.yaml allow them.
+
+Options:
+      --port PORT        where the service listens (default: the system picks one)
+      --admin-port PORT  its metrics and health (default: the system picks one)
+      --rate N           writes per second (default 3)
+      --seconds N        end after so long, and compare what everybody holds with what find shows
+
+Keys: q ends it, k kills the service (it is started again, and the views go on where they were).
+All that it writes lies in .tidewire/ in the working directory.
+
+Examples:
+  tidewire demo
+  tidewire demo --seconds 10 | cat`;
+
+/** However it is ended, it ends as from its own key. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** How often to see whether whoever started the demo is still there. */
+const PARENT_POLL_MS = 500;
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      port: { type: "string", default: "0" },
+      "admin-port": { type: "string", default: "0" },
+      rate: { type: "string", default: "3" },
+      seconds: { type: "string" },
+    },
+  });
+  const rate = positiveFlag("rate", values.rate);
+  const seconds = values.seconds === undefined ? undefined : positiveFlag("seconds", values.seconds);
+  const abort = new AbortController();
+  const end = () => abort.abort();
+  const keys = new Map<string, () => void>([
+    ["q", end],
+    ["\x03", end], // Ctrl-C, which is a key like any other while keys are read
+  ]);
+  const stopListening = [endBySignals(end), endWithParent(end), readKeys(keys)];
+  io.signal?.addEventListener("abort", end);
+  try {
+    const equal = await runDemo(
+      {
+        port: portFlag("port", values.port),
+        adminPort: portFlag("admin-port", values["admin-port"]),
+        rate,
+        forMs: seconds === undefined ? undefined : seconds * 1_000,
+        terminal: io.terminal === true ? process.stdout : undefined,
+        signal: abort.signal,
+        onKillable: (kill) => keys.set("k", kill),
+      },
+      io,
+    );
+    return equal ? 0 : 1;
+  } finally {
+    for (const stop of stopListening) stop();
+  }
+}
+
+function endBySignals(end: () => void): () => void {
+  for (const signal of SIGNALS) process.once(signal, end);
+  return () => {
+    for (const signal of SIGNALS) process.off(signal, end);
+  };
+}
+
+/** Signals do not always get through to the end of a chain of shells and npm. */
+function endWithParent(end: () => void): () => void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid !== parent) end();
+  }, PARENT_POLL_MS);
+  return () => clearInterval(timer);
+}
+
+function readKeys(keys: ReadonlyMap<string, () => void>): () => void {
+  const { stdin } = process;
+  if (!stdin.isTTY || !process.stdout.isTTY) return () => {};
+  const onData = (data: Buffer) => keys.get(data.toString())?.();
+  stdin.setRawMode(true).on("data", onData);
+  return () => {
+    stdin.off("data", onData).setRawMode(false);
+    stdin.pause();
+  };
+}
+
+function positiveFlag(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new UsageError(`--${name} takes a number above 0`);
+  return value;
+}
+
+export const demo: Command = { help: HELP, run };

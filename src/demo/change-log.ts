@@ -1,0 +1,55 @@
+import type { Applied, Mark, Shown } from "./view.ts";
+
+/** One write, and what each viewer was told of it. */
+export interface LogEntry {
+  readonly atMs: number;
+  readonly id: number;
+  /** What happened, as far as anybody was told. */
+  text: string;
+  readonly marks: Map<string, Mark>;
+}
+
+const ENTRIES_MAX = 50;
+
+/**
+ * The writes of the last moments. Everybody who is told of a write gets the same cursor with it, so what belongs
+ * together is found by that.
+ */
+export class ChangeLog {
+  readonly #entries = new Map<string, LogEntry>();
+
+  get latest(): readonly LogEntry[] {
+    return [...this.#entries.values()];
+  }
+
+  add(viewer: string, applied: Applied, atMs: number): void {
+    const key = `${applied.id} ${applied.cursor}`;
+    const entry = this.#entries.get(key) ?? { atMs, id: applied.id, text: "", marks: new Map() };
+    entry.marks.set(viewer, applied.mark);
+    const text = textOf(applied);
+    // Whoever sees more tells more: "ready → riding" says more than "leaves".
+    if (text.length > entry.text.length) entry.text = text;
+    this.#entries.set(key, entry);
+    for (const oldest of this.#entries.keys()) {
+      if (this.#entries.size <= ENTRIES_MAX) break;
+      this.#entries.delete(oldest);
+    }
+  }
+}
+
+function textOf({ mark, before, after }: Applied): string {
+  if (mark === "-") return "";
+  if (mark === "+") return after?.status === "new" ? `new order of ${after.customer ?? "somebody"}` : "";
+  return before === undefined || after === undefined ? "" : differenceOf(before, after);
+}
+
+function differenceOf(before: Shown, after: Shown): string {
+  const fields = ["status", "customer", "courier", "total", "margin"] as const;
+  return fields
+    .filter((field) => before[field] !== after[field])
+    .map((field) => {
+      const label = field === "status" ? "" : `${field} `;
+      return `${label}${before[field] ?? "nobody"} → ${after[field] ?? "nobody"}`;
+    })
+    .join(", ");
+}

@@ -1,0 +1,160 @@
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { MongoClient } from "mongodb";
+import type { Io } from "../cli/command.ts";
+import { loadConfig } from "../config/config.ts";
+import { deferred } from "../feed/deferred.ts";
+import { StartupError } from "../source/startup-error.ts";
+import { Child } from "./child.ts";
+import { COLLECTION } from "./order.ts";
+import { type Stops, startMongodb, startServiceProcess } from "./processes.ts";
+import { PlainShow, type Show, TerminalShow } from "./show.ts";
+import { VIEWERS } from "./viewers.ts";
+import { signToken, Watcher } from "./watcher.ts";
+
+export interface DemoOptions {
+  /** 0 lets the system pick one. */
+  readonly port: number;
+  readonly adminPort: number;
+  /** Writes per second, on average. */
+  readonly rate: number;
+  /** Ends after so long and then compares what the viewers hold with `find`; absent: goes on until it is aborted. */
+  readonly forMs: number | undefined;
+  /** Where to draw; absent: plain lines. */
+  readonly terminal: NodeJS.WriteStream | undefined;
+  /** Aborted when it is to end. */
+  readonly signal: AbortSignal;
+  /** Takes a function that is called to kill the service. */
+  readonly onKillable: (kill: () => void) => void;
+}
+
+export const DEMO_CONFIG = fileURLToPath(new URL("../../config/demo.yaml", import.meta.url));
+const BACKEND = fileURLToPath(new URL("backend.js", import.meta.url));
+/** All that the demo writes, in the working directory. */
+const DIRECTORY = ".tidewire/demo";
+
+/**
+ * Runs the demo until it is aborted: MongoDB, the service, and a backend that writes, each a process of its own, and
+ * three viewers.
+ * @returns Whether every viewer held at the end what `find` shows; `true` where that was not asked.
+ * @throws {StartupError}
+ */
+export async function runDemo(options: DemoOptions, io: Io): Promise<boolean> {
+  const stops: Stops = [];
+  try {
+    return await run(options, io, stops);
+  } finally {
+    for (const stop of stops.reverse()) await stop();
+  }
+}
+
+async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean> {
+  const directory = resolve(DIRECTORY);
+  await mkdir(directory, { recursive: true });
+  const secret = io.env["TIDEWIRE_JWT_SECRET"] || randomBytes(32).toString("hex");
+  const { mongodb } = await loadConfig(DEMO_CONFIG, { ...io.env, TIDEWIRE_JWT_SECRET: secret });
+  const mongodbUri = await startMongodb(mongodb, `${directory}/mongodb`, io, stops);
+
+  const failed = deferred();
+  // Until there is something to look at, notes are lines.
+  let show: Show = new PlainShow(io);
+  const childOptions = (name: string) => ({
+    env: { MONGODB_URI: mongodbUri, TIDEWIRE_JWT_SECRET: secret },
+    logFile: `${directory}/${name}.log`,
+    onRestart: (how: string) => show.note(`the ${name} ended (${how}) and is started again`),
+    onFailed: (lines: readonly string[]) =>
+      failed.reject(new StartupError(`the ${name} does not stay up. Its last words:`, lines)),
+  });
+  // Never fulfilled, so that only its failure ends a race.
+  const orFailed = <T>(work: Promise<T>) => Promise.race([work, failed.promise as Promise<never>]);
+
+  io.err("starting the service");
+  const wanted = { port: options.port, adminPort: options.adminPort };
+  const service = await orFailed(startServiceProcess(childOptions("service"), DEMO_CONFIG, wanted, stops));
+  const rate = String(options.rate);
+  const backend = new Child({
+    ...childOptions("backend"),
+    command: () => [BACKEND, mongodb.database, rate],
+  });
+  stops.push(() => backend.stop());
+  backend.isUp();
+
+  const url = `ws://127.0.0.1:${service.place.port}`;
+  await introduce(io, url, service.place.adminPort, secret);
+  const watchers: Watcher[] = [];
+  if (options.terminal !== undefined) show = new TerminalShow(io, watchers, options.terminal);
+  stops.push(() => show.end());
+  show.note(`service: process ${service.child.pid}, backend: process ${backend.pid}`);
+  options.onKillable(() => service.child.kill());
+  for (const viewer of VIEWERS) {
+    const watcher = new Watcher(viewer, `${url}/v1/ws`, secret, {
+      onMessage: (from, message) => show.message(from, message),
+      onState: (from, state) => show.state(from, state),
+      onRefused: (from, why) =>
+        failed.reject(new StartupError(`${from.viewer.name} was turned away: ${why}`)),
+    });
+    watchers.push(watcher);
+    stops.push(() => watcher.stop());
+  }
+  await orFailed(abortedOrAfter(options.signal, options.forMs));
+  if (options.signal.aborted) return true;
+  await backend.stop();
+  return orFailed(check(watchers, mongodbUri, mongodb.database, show));
+}
+
+/** What a reader needs to look at it from outside. */
+async function introduce(io: Io, url: string, adminPort: number, secret: string): Promise<void> {
+  const [, ben] = VIEWERS;
+  const token = await signToken(ben, secret);
+  const main = relative(process.cwd(), fileURLToPath(new URL("../cli/main.js", import.meta.url)));
+  io.out(
+    [
+      "",
+      `Tidewire is running: ${url}/v1/ws   (metrics: http://127.0.0.1:${adminPort}/metrics)`,
+      "",
+      `A token of ${ben.name}, good for this run:`,
+      `  ${token}`,
+      "",
+      `Follow ${ben.name}'s orders from another terminal:`,
+      `  node ${main} tail --url ${url} --collection ${COLLECTION} --token ${token}`,
+      "",
+      `Edit the rules while it runs: ${relative(process.cwd(), DEMO_CONFIG)}`,
+      "",
+    ].join("\n"),
+  );
+}
+
+/** Compares what the viewers were sent with what the database holds. */
+async function check(
+  watchers: readonly Watcher[],
+  mongodbUri: string,
+  database: string,
+  show: Show,
+): Promise<boolean> {
+  const client = new MongoClient(mongodbUri);
+  try {
+    let allEqual = true;
+    for (const watcher of watchers) {
+      const equal = await watcher.equalsFind(client.db(database));
+      const { length } = watcher.view.documents;
+      show.note(`${watcher.viewer.name} holds ${length} orders, ${equal ? "as" : "NOT as"} find shows them`);
+      allEqual &&= equal;
+    }
+    return allEqual;
+  } finally {
+    await client.close();
+  }
+}
+
+const abortedOrAfter = (signal: AbortSignal, timeoutMs: number | undefined) =>
+  new Promise<void>((resolve) => {
+    const timer = timeoutMs === undefined ? undefined : setTimeout(resolve, timeoutMs);
+    const onAbort = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });

@@ -1,0 +1,85 @@
+import { fileURLToPath } from "node:url";
+import { pino } from "pino";
+import type { Io } from "../cli/command.ts";
+import { paintWith } from "../cli/paint.ts";
+import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
+import { EMBEDDED_URI, type MongodbOptions } from "../source/options.ts";
+import { StartupError } from "../source/startup-error.ts";
+import { Child, type ChildOptions } from "./child.ts";
+
+/** Ends what was started, in reverse. */
+export type Stops = (() => Promise<unknown> | void)[];
+
+const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const LISTENING_WITHIN_MS = 60_000;
+
+/**
+ * The MongoDB to work on: the one that is named, or one of our own. That is the demo's and not the service's, so
+ * that the service can be killed without it.
+ * @returns Its connection string.
+ */
+export async function startMongodb(
+  { uri, binary }: MongodbOptions,
+  dataDir: string,
+  io: Io,
+  stops: Stops,
+): Promise<string> {
+  if (uri !== EMBEDDED_URI) return uri;
+  const { dim } = paintWith(io.terminal === true && !io.env["NO_COLOR"]);
+  io.err("starting a private mongod");
+  // What it logs is what there is to tell: where the binary comes from, and how far its download has come.
+  const logger = pino({ base: null }, { write: (line) => io.err(dim(`  ${JSON.parse(line).msg}`)) });
+  const mongod = await startEmbeddedMongod({ dataDir, binary, logger, env: io.env });
+  stops.push(() => mongod.stop());
+  return mongod.uri;
+}
+
+export interface Place {
+  readonly port: number;
+  readonly adminPort: number;
+}
+
+export interface RunningService {
+  readonly child: Child;
+  readonly place: Place;
+}
+
+/** Starts the service as anybody would, and again on the same ports whenever it ends. */
+export async function startServiceProcess(
+  options: Omit<ChildOptions, "command">,
+  configFile: string,
+  wanted: Place,
+  stops: Stops,
+): Promise<RunningService> {
+  let place = wanted;
+  let onPlace: (place: Place) => void = () => {};
+  const listening = new Promise<Place>((resolve, reject) => {
+    onPlace = resolve;
+    const text = `the service did not listen within ${LISTENING_WITHIN_MS / 1_000} s`;
+    setTimeout(() => reject(new StartupError(text)), LISTENING_WITHIN_MS).unref();
+  });
+  const child = new Child({
+    ...options,
+    command: () => {
+      const ports = ["--port", String(place.port), "--admin-port", String(place.adminPort)];
+      return [MAIN, "start", "--config", configFile, ...ports];
+    },
+    onLine: (line) => {
+      const found = placeIn(line);
+      if (found === undefined) return;
+      child.isUp();
+      onPlace(found);
+    },
+  });
+  stops.push(() => child.stop());
+  place = await listening;
+  return { child, place };
+}
+
+/** Where the service listens, if this line of its log says so. */
+function placeIn(line: string): Place | undefined {
+  if (!line.includes('"msg":"listening"')) return undefined;
+  // A line of our own log: `server.ts` and `start.ts` say what is in it.
+  const { port, adminPort } = JSON.parse(line) as Place;
+  return { port, adminPort };
+}

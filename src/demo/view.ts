@@ -1,0 +1,101 @@
+import type { ServerMessage } from "../protocol/messages.ts";
+import type { Order } from "./order.ts";
+
+/** How a document came, changed or went: entering, changed, leaving. */
+export type Mark = "+" | "~" | "-";
+
+/** A document as one viewer is shown it: which fields there are is the rules' business. */
+export type Shown = Partial<Order> & { readonly _id: number };
+
+export interface Row {
+  readonly shown: Shown;
+  readonly mark: Mark | null;
+}
+
+export interface Applied {
+  readonly mark: Mark;
+  readonly id: number;
+  readonly cursor: string;
+  readonly before: Shown | undefined;
+  readonly after: Shown | undefined;
+}
+
+/** For so long one sees what happened to a row; also how long one that has left stays to be seen. */
+export const MARKED_FOR_MS = 2_000;
+
+interface Held {
+  shown: Shown;
+  mark: Mark | null;
+  markedAtMs: number;
+}
+
+/** One viewer's result, put together from the messages alone. */
+export class View {
+  readonly #rows = new Map<number, Held>();
+  #isComplete = false;
+
+  /** Whether the first snapshot has come whole. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  /** What the viewer holds, without what is shown a little longer than it is there. */
+  get documents(): Shown[] {
+    return this.#sorted()
+      .filter(({ mark }) => mark !== "-")
+      .map(({ shown }) => shown);
+  }
+
+  rows(nowMs: number): Row[] {
+    for (const [id, row] of this.#rows) {
+      if (nowMs - row.markedAtMs < MARKED_FOR_MS) continue;
+      if (row.mark === "-") this.#rows.delete(id);
+      row.mark = null;
+    }
+    return this.#sorted();
+  }
+
+  /** @returns What it did to one document; `undefined` for messages that bring none or many. */
+  take(message: ServerMessage, nowMs: number): Applied | undefined {
+    switch (message.type) {
+      case "subscribed":
+        if (message.start === "snapshot" || message.start === "reset") this.#rows.clear();
+        return undefined;
+      case "reset":
+        this.#rows.clear();
+        return undefined;
+      case "snapshot":
+        for (const doc of message.docs) this.#put(toShown(doc), null, nowMs);
+        this.#isComplete ||= message.last;
+        return undefined;
+      case "added":
+      case "changed": {
+        const after = toShown(message.doc ?? {});
+        const mark = message.type === "added" ? "+" : "~";
+        const before = this.#put(after, mark, nowMs);
+        return { mark, id: after._id, cursor: message.cursor, before, after };
+      }
+      case "removed": {
+        const id = Number(message._id);
+        const row = this.#rows.get(id);
+        if (row !== undefined) Object.assign(row, { mark: "-", markedAtMs: nowMs });
+        return { mark: "-", id, cursor: message.cursor, before: row?.shown, after: undefined };
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  #put(shown: Shown, mark: Mark | null, nowMs: number): Shown | undefined {
+    const before = this.#rows.get(shown._id);
+    this.#rows.set(shown._id, { shown, mark, markedAtMs: nowMs });
+    return before?.mark === "-" ? undefined : before?.shown;
+  }
+
+  #sorted(): Held[] {
+    return [...this.#rows.values()].sort((a, b) => a.shown._id - b.shown._id);
+  }
+}
+
+/** The demo's own backend wrote it, so it is a part of an `Order`. */
+const toShown = (doc: Record<string, unknown>) => doc as unknown as Shown;

@@ -1,0 +1,43 @@
+/** The three people in front of the demo's board. */
+export interface Viewer {
+  readonly name: string;
+  /** Who they are and what they see, in a few words. */
+  readonly title: string;
+  readonly sees: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+  /**
+   * What `find` would have to show them. Said here once more, apart from the rules in config/demo.yaml, so that
+   * one can be checked against the other.
+   */
+  readonly visible: {
+    readonly filter: Readonly<Record<string, unknown>>;
+    readonly projection: Readonly<Record<string, 0 | 1>>;
+  };
+}
+
+export const VIEWERS = [
+  {
+    name: "ada",
+    title: "ada, admin",
+    sees: "every order, all fields",
+    claims: { sub: "ada", roles: ["admin"] },
+    visible: { filter: {}, projection: {} },
+  },
+  {
+    name: "ben",
+    title: "ben, customer",
+    sees: "own orders, no margin",
+    claims: { sub: "ben" },
+    visible: { filter: { customer: "ben" }, projection: { margin: 0, courier: 0 } },
+  },
+  {
+    name: "cleo",
+    title: "cleo, courier",
+    sees: "her rides, no prices",
+    claims: { sub: "cleo", roles: ["courier"] },
+    visible: {
+      filter: { courier: "cleo", status: { $in: ["ready", "riding"] } },
+      projection: { status: 1, address: 1, courier: 1 },
+    },
+  },
+] as const satisfies readonly Viewer[];
