@@ -30,7 +30,7 @@ const HIDDEN = ["mongodb.uri", "auth.jwt.secret", "auth.jwt.publicKey", "auth.jw
 const isHidden = (path: string) => HIDDEN.some((name) => path === name || path.startsWith(`${name}.`));
 
 /** Beyond these a file is not a configuration; aliases could otherwise make a small file huge. */
-const MAX_NODES = 100_000;
+const MAX_NODES = 50_000;
 const MAX_DEPTH = 64;
 
 /** The parser's own texts quote the file, which may hold secrets. These do not. */
@@ -94,7 +94,13 @@ class ConfigReader implements ConfigText {
       this.problems.push(this.#at(pos[0], [], SYNTAX_TEXTS[code] ?? SYNTAX_DEFAULT));
     }
     if (this.problems.length > 0) return;
-    const resolve = (node: unknown) => (isAlias(node) ? node.resolve(document) : node);
+    // The library looks through the whole document for each one; what is repeated is looked for once.
+    const resolved = new Map<unknown, unknown>();
+    const resolve = (node: unknown) => {
+      if (!isAlias(node)) return node;
+      if (!resolved.has(node)) resolved.set(node, node.resolve(document));
+      return resolved.get(node);
+    };
     this.value = this.#convert(document.contents, [], resolve);
   }
 

@@ -8,8 +8,8 @@ const SYSTEM_DATABASES = new Set(["admin", "local", "config"]);
 export function* crossProblems(
   config: z.output<typeof ConfigSchema>,
 ): Generator<{ readonly path: Path; readonly message: string }> {
-  const { mongodb, collections } = config;
-  for (const [name, { database }] of Object.entries(collections)) {
+  const { mongodb, collections, limits } = config;
+  for (const [name, { database, rules }] of Object.entries(collections)) {
     const path: Path = ["collections", name, "database"];
     if (database !== undefined && SYSTEM_DATABASES.has(database)) {
       const message = `found ${database}; allowed: a database of your own, as change streams do not open on ${database}`;
@@ -20,6 +20,11 @@ export function* crossProblems(
       const reason = "the service keeps its keys in mongodb.stateDatabase, so no collection may lie there";
       const message = `found ${mongodb.stateDatabase}; allowed: another database, as ${reason}. Write for example \`stateDatabase: tidewire\``;
       yield { path: database === undefined ? ["mongodb", "stateDatabase"] : path, message };
+    }
+    for (const [index, { allow }] of rules.entries()) {
+      if (allow.maxLimit === undefined || allow.maxLimit <= limits.windowSize) continue;
+      const message = `found ${allow.maxLimit}; allowed: at most limits.windowSize (${limits.windowSize}). Lower it, or raise windowSize`;
+      yield { path: ["collections", name, "rules", index, "allow", "maxLimit"], message };
     }
   }
 }

@@ -516,6 +516,18 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     "3:54 collections.orders.rules[0].allow.snapshots",
     /Did you mean "snapshot"\?/,
   ],
+  [
+    "a limit beyond all windows",
+    withRule("allow: { maxLimit: 1001 }"),
+    "3:64 collections.orders.rules[0].allow.maxLimit",
+    /at most limits\.windowSize \(1000\)\. Lower it/,
+  ],
+  [
+    "a sort on a hidden field",
+    withRule("fields: { exclude: [m] }, allow: { sort: [m] }"),
+    "3:87 collections.orders.rules[0].allow.sort[0]",
+    /m is hidden by this rule's fields/,
+  ],
 ];
 
 describe("a broken configuration is refused with its place and its remedy", () => {

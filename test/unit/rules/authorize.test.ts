@@ -314,15 +314,74 @@ describe("what is allowed", () => {
     expect(ask(rules, {}, { snapshot: false }).snapshotAllowed).toBe(false);
   });
 
-  test.each<[string, Partial<QueryRequest>]>([
-    ["sort", { sort: [["a", 1]] }],
-    ["limit", { limit: 5 }],
-    ["documents", { documents: "delta" }],
-  ])("%s is not supported yet, and says so", (part, request) => {
-    const error = errorOf(() => ask(rulesOf({}), {}, request));
-    expect(error.code).toBe("bad-request");
-    expect(error.message).toMatch(/not supported yet/);
-    expect(error.details).toEqual({ path: part });
+  test("a sort on a hidden field is forbidden, whatever the direction", () => {
+    const rules = rulesOf({ fields: { exclude: ["margin"] } });
+    expect(codeOf(() => ask(rules, {}, { sort: [["margin", 1]] }))).toBe("forbidden");
+    expect(
+      codeOf(() =>
+        ask(
+          rules,
+          {},
+          {
+            sort: [
+              ["a", 1],
+              ["margin.net", -1],
+            ],
+          },
+        ),
+      ),
+    ).toBe("forbidden");
+    expect(ask(rules, {}, { sort: [["a", -1]] }).sort).toEqual([["a", -1]]);
+  });
+
+  test("allow.sort names the paths that may be sorted by; ties by _id are always allowed", () => {
+    const rules = rulesOf({ allow: { sort: ["at"] } });
+    expect(
+      ask(
+        rules,
+        {},
+        {
+          sort: [
+            ["at", 1],
+            ["_id", 1],
+          ],
+        },
+      ).rule,
+    ).toBe("r0");
+    expect(
+      codeOf(() =>
+        ask(
+          rules,
+          {},
+          {
+            sort: [
+              ["at", 1],
+              ["by", 1],
+            ],
+          },
+        ),
+      ),
+    ).toBe("forbidden");
+    expect(codeOf(() => ask(rulesOf({ allow: { sort: [] } }), {}, { sort: [["at", 1]] }))).toBe("forbidden");
+  });
+
+  test("allow.maxLimit bounds the limit, and no limit at all is more than any", () => {
+    const rules = rulesOf({ allow: { maxLimit: 20 } });
+    const limited = (limit: number) => ask(rules, {}, { sort: [["at", 1]], limit });
+    expect(limited(20).limit).toBe(20);
+    expect(codeOf(() => limited(21))).toBe("forbidden");
+    expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
+    expect(codeOf(() => ask(rules, {}, { sort: [["at", 1]] }))).toBe("forbidden");
+  });
+
+  test("limit is a whole number up to windowSize, with a sort and a snapshot", () => {
+    const limited = (limit: number, more: Partial<QueryRequest> = { sort: [["at", 1]] }) =>
+      ask(rulesOf({}), {}, { limit, ...more });
+    expect(limited(1_000).limit).toBe(1_000);
+    for (const limit of [0, -1, 1.5, 1_001, Number.NaN])
+      expect(codeOf(() => limited(limit))).toBe("bad-request");
+    expect(codeOf(() => limited(5, {}))).toBe("bad-request");
+    expect(codeOf(() => limited(5, { sort: [["at", 1]], snapshot: false }))).toBe("bad-request");
   });
 });
 
@@ -410,6 +469,11 @@ describe("the key of a live query", () => {
       key("u1", { filter: { a: "1" } }),
       key("u1", { fields: ["a"] }),
       key("u1", { collection: "elsewhere" }),
+      key("u1", { sort: [["a", 1]] }),
+      key("u1", { sort: [["a", -1]] }),
+      key("u1", { sort: [["a", 1]], limit: 5 }),
+      key("u1", { sort: [["a", 1]], limit: 6 }),
+      key("u1", { documents: "delta" }),
     ];
     expect(new Set(keys).size).toBe(keys.length);
   });
