@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { MongoError } from "mongodb";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -11,7 +12,10 @@ import { SnapshotReading } from "./snapshot-reading.ts";
 /** A finished reading serves newcomers until so many changes have come since; then a new one is cheaper. */
 const CHANGES_SINCE_MAX = 1_000;
 /** SnapshotTooOld, SnapshotUnavailable and InterruptedAtShutdown and the like pass; a failed read is tried again. */
-const ATTEMPTS = 3;
+const ATTEMPTS = 4;
+/** BadValue: of what we send, only "cannot sort with keys that are parallel arrays". */
+const BAD_VALUE = 2;
+const ATTEMPT_PAUSE_MS = 50;
 
 /**
  * The snapshots being read and those read lately. Equal ones are read once, however many ask; together they
@@ -108,8 +112,12 @@ export class SnapshotStore {
         return await SnapshotReading.open(liveQuery, mode, this.#feed.headTime, parts);
       } catch (error) {
         if (!(error instanceof MongoError)) throw error;
+        if (error.code === BAD_VALUE) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
-        if (attempt < ATTEMPTS) continue;
+        if (attempt < ATTEMPTS) {
+          await sleep(ATTEMPT_PAUSE_MS * attempt);
+          continue;
+        }
         const text = "MongoDB cannot be reached just now: try again later";
         throw new TidewireError("unavailable", text, {}, { cause: error });
       } finally {
@@ -118,5 +126,13 @@ export class SnapshotStore {
     }
   }
 }
+
+const badSort = (cause: unknown) =>
+  new TidewireError(
+    "bad-filter",
+    "the server refuses this sort: two of its paths hold arrays in one document",
+    {},
+    { cause },
+  );
 
 const keyOf = (liveQuery: LiveQuery, mode: ValueMode) => `${liveQuery.number} ${mode}`;

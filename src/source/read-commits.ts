@@ -83,8 +83,8 @@ export async function* readCommits(
     }
     yield {
       commits,
-      // Inside a transaction nothing of its time has been handed on yet.
-      through: open === undefined ? through : open.clusterTime,
+      // Of an open transaction nothing has been handed on yet: its own time is not reached.
+      through: open === undefined ? through : open.clusterTime - 1n,
       resumeToken: aligned,
       invalidated,
     };

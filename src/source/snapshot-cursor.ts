@@ -20,7 +20,7 @@ export interface SnapshotQuery {
 }
 
 const BATCH_DOCUMENTS = 500;
-/** SnapshotUnavailable: capped collections have no history to read from. */
+/** SnapshotUnavailable: capped collections have no history to read from, nor has one that was just made. */
 const SNAPSHOT_UNAVAILABLE = 246;
 
 /**
@@ -153,11 +153,19 @@ export class SnapshotCursor {
       this.#clusterTime = again ?? fromTimestamp(operationTime as Timestamp);
     } catch (error) {
       if (!(error instanceof MongoServerError) || error.code !== SNAPSHOT_UNAVAILABLE) throw error;
+      // The same error, but a passing one, where the collection was made or changed in this very moment.
+      if (!(await this.#isCapped())) throw error;
       const { operationTime } = await this.#client.db("admin").command({ ping: 1 });
       this.#exact = false;
       this.#clusterTime = fromTimestamp(operationTime as Timestamp);
       this.#take(await this.#find({ level: "majority", afterClusterTime: operationTime }));
     }
+  }
+
+  async #isCapped(): Promise<boolean> {
+    const { database, collection } = this.#query;
+    const [found] = await this.#client.db(database).listCollections({ name: collection }).toArray();
+    return found !== undefined && "options" in found && found.options?.["capped"] === true;
   }
 
   #find(readConcern: Document): Promise<Document> {

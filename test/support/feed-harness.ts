@@ -31,7 +31,10 @@ export interface HarnessOptions {
 export async function startFeed(options: HarnessOptions = {}) {
   const { client, db, name, uri } = await testDatabase();
   const collections = options.collections ?? ["things"];
-  if (options.images !== false) for (const collection of collections) await ensureImages(db, collection);
+  for (const collection of collections) {
+    if (options.images === false) await db.createCollection(collection);
+    else await ensureImages(db, collection);
+  }
   const stateDatabase = client.db(`${name}-state`);
   const metrics = createMetrics();
   const identify = async () => (await identifyDeployment(client)).id;
@@ -72,10 +75,12 @@ export async function startFeed(options: HarnessOptions = {}) {
     filter: object = {},
     projection: Projection = EVERYTHING,
     collection = "things",
+    rest: Partial<Pick<LiveQuerySpec, "sort" | "limit" | "documents">> = {},
   ): LiveQuerySpec => {
     const parsed = parseFilter(filter, { regex: "prefix" });
+    const fields = JSON.stringify([[...projection.fields.keys()], rest]);
     return {
-      key: `${collection} ${canonicalFilter(parsed)} ${JSON.stringify([...projection.fields.keys()])}`,
+      key: `${collection} ${canonicalFilter(parsed)} ${fields}`,
       database: name,
       collectionName: collection,
       filter: parsed,
@@ -83,6 +88,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       sort: null,
       limit: null,
       documents: "full",
+      ...rest,
     };
   };
   return { client, db, feed, source, metrics, deployment, spec };
@@ -99,6 +105,10 @@ export class Recorder implements Sink {
   readonly errors: unknown[] = [];
   /** The result as the messages make it, by the text of the `_id`. */
   readonly state = new Map<string, unknown>();
+  /** The keys of `state` as a sorted query puts them; of no meaning for others. */
+  order: string[] = [];
+  /** Called after each message that bears a cursor, unless more of its commit follows. */
+  onCursor: (cursor: string) => void = () => {};
   cursor = "";
   hasRoom = true;
   closed = false;
@@ -135,26 +145,66 @@ export class Recorder implements Sink {
 
   #take(message: Message): void {
     this.messages.push(message);
-    if (typeof message["cursor"] === "string") this.cursor = message["cursor"];
-    const idOf = (document: unknown) => JSON.stringify((document as { _id: unknown })._id);
-    if (message.type === "reset") this.state.clear();
-    if (message.type === "snapshot")
-      for (const doc of message["docs"] as unknown[]) this.state.set(idOf(doc), doc);
+    if (message.type === "reset") this.#clear();
+    if (message.type === "snapshot") {
+      for (const doc of message["docs"] as unknown[]) this.#put(keyOf(doc), doc, undefined);
+    }
     if (message.type === "added") {
-      assert(!this.state.has(idOf(message["doc"])), `added twice: ${JSON.stringify(message)}`);
-      this.state.set(idOf(message["doc"]), message["doc"]);
+      const key = keyOf(message["doc"]);
+      assert(!this.state.has(key), `added twice: ${JSON.stringify(message)}`);
+      this.#put(key, message["doc"], message["before"]);
     }
-    if (message.type === "changed") {
-      assert(this.state.has(idOf(message["doc"])), `changed, but unknown: ${JSON.stringify(message)}`);
-      this.state.set(idOf(message["doc"]), message["doc"]);
-    }
+    if (message.type === "changed") this.#change(message);
     if (message.type === "removed") {
-      assert(
-        this.state.delete(JSON.stringify(message["_id"])),
-        `removed, but unknown: ${JSON.stringify(message)}`,
-      );
+      const key = JSON.stringify(message["_id"]);
+      assert(this.state.delete(key), `removed, but unknown: ${JSON.stringify(message)}`);
+      this.order.splice(this.order.indexOf(key), 1);
+    }
+    if (typeof message["cursor"] !== "string") return;
+    this.cursor = message["cursor"];
+    this.onCursor(this.cursor);
+  }
+
+  #change(message: Message): void {
+    const key = message["doc"] === undefined ? JSON.stringify(message["_id"]) : keyOf(message["doc"]);
+    const known = this.state.get(key);
+    assert(known !== undefined, `changed, but unknown: ${JSON.stringify(message)}`);
+    const doc = message["doc"] ?? applyDelta(known, message);
+    if (message["before"] === undefined) this.state.set(key, doc);
+    else {
+      this.order.splice(this.order.indexOf(key), 1);
+      this.#put(key, doc, message["before"]);
     }
   }
+
+  #put(key: string, doc: unknown, before: unknown): void {
+    this.state.set(key, doc);
+    const next = before === undefined || before === null ? -1 : this.order.indexOf(JSON.stringify(before));
+    assert(
+      next >= 0 || before === undefined || before === null,
+      `put before an unknown document: ${JSON.stringify(before)}`,
+    );
+    if (next < 0) this.order.push(key);
+    else this.order.splice(next, 0, key);
+  }
+
+  #clear(): void {
+    this.state.clear();
+    this.order = [];
+  }
+}
+
+const keyOf = (document: unknown) => JSON.stringify((document as { _id: unknown })._id);
+
+/** What a client does with `set` and `unset`. */
+function applyDelta(known: unknown, { set = {}, unset = [] }: Record<string, unknown>): unknown {
+  const doc = structuredClone(known) as Record<string, unknown>;
+  const parentOf = (path: string[]) => path.slice(0, -1).reduce((at, part) => at[part] as typeof doc, doc);
+  for (const path of unset as string[]) delete parentOf(path.split("."))[path.split(".").at(-1)!];
+  for (const [path, value] of Object.entries(set as object)) {
+    parentOf(path.split("."))[path.split(".").at(-1)!] = value;
+  }
+  return doc;
 }
 
 export async function follow(feed: Feed, spec: LiveQuerySpec, sink = new Recorder(), start = FRESH) {
