@@ -8,9 +8,11 @@ import { type Readiness, readinessOf } from "./admin/readiness.ts";
 import { createVerifier } from "./auth/verify-token.ts";
 import type { Config } from "./config/config.ts";
 import { Feed } from "./feed/feed.ts";
+import { Sealer } from "./feed/sealer.ts";
 import { TicketSealer } from "./feed/ticket.ts";
 import type { GatewayContext } from "./gateway/context.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { compileRules, type RuleSet } from "./rules/compile-rules.ts";
@@ -22,6 +24,7 @@ import { ImageKeeper } from "./source/image-keeper.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
 import { preflight } from "./source/preflight.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
+import { SpentKeyStore } from "./source/spent-keys.ts";
 import { StartupError } from "./source/startup-error.ts";
 import { identifyDeployment } from "./source/topology.ts";
 
@@ -100,7 +103,8 @@ async function start(
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(stateDatabase), identify);
   const keyStore = new SealingKeyStore(stateDatabase);
-  const sealer = new TicketSealer(await keyStore.load(), () => keyStore.load());
+  const sealer = new Sealer(await keyStore.load(), () => keyStore.load());
+  const tickets = new TicketSealer(sealer);
   const keysTimer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
   started.push(async () => clearInterval(keysTimer));
 
@@ -148,7 +152,8 @@ async function start(
     auth: config.auth,
     verify: verifierOf(config, metrics, log),
     feed,
-    sealer,
+    sealer: tickets,
+    keys: urlKeysOf(config, sealer, tickets, new SpentKeyStore(stateDatabase)),
     log,
     metrics,
     rules: compileRules(config),
@@ -165,7 +170,8 @@ async function start(
   const rules = new RulesState(metrics, log);
   const readiness = () => readinessOf({ node, source, feed, gateway, rules });
   const answer: RequestListener = (request, response) => {
-    if (!answerHealth(request, response, readiness)) answerNotFound(response, "the WebSocket is at /v1/ws");
+    if (gateway.answer(request, response) || answerHealth(request, response, readiness)) return;
+    answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
   };
   const publicServer = createPublicServer(config.server, answer, log);
   gateway.listen(publicServer);
@@ -207,6 +213,13 @@ function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayConte
       log.warn({ err: event.error }, "the signing keys could not be fetched; known ones stay good");
   });
   return (token) => verifier.verify(token);
+}
+
+function urlKeysOf(config: Config, sealer: Sealer, tickets: TicketSealer, spent: SpentKeyStore): UrlKeys {
+  const { urlKeyLifetimeMs: lifetimeMs, jwt } = config.auth;
+  const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
+  const spend = (id: string, expiresAtMs: number) => spent.spend(id, expiresAtMs);
+  return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
 }
 
 /** Which rules are in force, for those who wait for an edit to take effect. */

@@ -102,6 +102,12 @@ export const AuthOptions = z
       .max(60_000)
       .default(5_000)
       .describe("A connection that has not said hello by then is closed (4408)."),
+    urlKeyLifetimeMs: z
+      .int()
+      .min(1_000)
+      .max(600_000)
+      .default(30_000)
+      .describe("How long a single-use key for EventSource (POST /v1/key) may be used."),
     expiryNoticeMs: z
       .int()
       .min(0)

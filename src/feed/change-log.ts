@@ -107,7 +107,8 @@ export class ChangeLog {
     const spec = { query: this.#query, projection, documents };
     return changes.map((change, index) => {
       const cursor = index === changes.length - 1 ? at.cursor : at.cursorBefore;
-      return { type: change.type, cursor, text: encodeChange(change, spec, cursor, mode, this.#encoder) };
+      const text = encodeChange(change, spec, cursor, mode, this.#encoder);
+      return { type: change.type, text, cursor, partial: index < changes.length - 1 };
     });
   }
 

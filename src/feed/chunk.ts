@@ -5,6 +5,8 @@ export interface EncodedMessage {
   readonly text: string;
   /** The cursor it bears, for `Last-Event-ID` and polls; none in messages without one. */
   readonly cursor: string | undefined;
+  /** What belongs together goes on in the next message: one may not stop here and go on from the cursor. */
+  readonly partial?: boolean;
 }
 
 /**

@@ -184,7 +184,7 @@ export class SnapshotReading {
     const text = `{"type":"snapshot","query":${this.liveQuery.number},"docs":[${docs}],"cursor":"${cursor}","last":${last}}`;
     this.#rest = [];
     this.#restBytes = 0;
-    this.#batches.push(new Chunk([{ type: "snapshot", text, cursor }]));
+    this.#batches.push(new Chunk([{ type: "snapshot", text, cursor, partial: !last }]));
     this.#heldBytes += text.length;
     while (this.#heldBytes > SHARED_BYTES_MAX && this.#batches.length > 1) {
       this.#heldBytes -= this.#batches.shift()?.size ?? 0;

@@ -18,6 +18,13 @@ class Counts {
   }
 }
 
+/** Which rate is passed, and after how many milliseconds it is not any more. */
+export interface OverRate {
+  readonly limit: "connectRate" | "connectRatePerAddress";
+  readonly value: number;
+  readonly waitMs: number;
+}
+
 /** So many buckets, and those that are full again are forgotten. */
 const BUCKETS_MAX = 10_000;
 
@@ -62,11 +69,11 @@ export class Admission {
     return address;
   }
 
-  /** Milliseconds that a new connection has to wait for; 0 if it may come in. */
-  waitMs(address: string, nowMs: number): number {
+  /** The rate that a new connection passes, if any; otherwise it is counted. */
+  overRate(address: string, nowMs: number): OverRate | null {
     const bucket = this.#bucketOf(address, nowMs);
-    if (!bucket.take(1, nowMs)) return Math.max(1, bucket.waitMs(1));
-    return this.#rate.take(1, nowMs) ? 0 : Math.max(1, this.#rate.waitMs(1));
+    if (!bucket.take(1, nowMs)) return this.#overRate("connectRatePerAddress", bucket);
+    return this.#rate.take(1, nowMs) ? null : this.#overRate("connectRate", this.#rate);
   }
 
   /** Whether the connections counted by now are more than the node bears. */
@@ -98,6 +105,10 @@ export class Admission {
 
   userDisconnected(sub: string): void {
     this.#byUser.add(sub, -1);
+  }
+
+  #overRate(limit: OverRate["limit"], bucket: RateLimit): OverRate {
+    return { limit, value: this.#limits[limit], waitMs: Math.max(1, bucket.waitMs(1)) };
   }
 
   #isTrusted(address: string): boolean {

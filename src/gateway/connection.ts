@@ -10,7 +10,7 @@ import type { Attachment } from "./attachment.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
 import type { GatewayContext } from "./context.ts";
 import { handleFence } from "./handlers/fence.ts";
-import { handleHello } from "./handlers/hello.ts";
+import { authenticate, handleHello } from "./handlers/hello.ts";
 import { handleRefresh } from "./handlers/refresh.ts";
 import { handleSubscribe, reattach } from "./handlers/subscribe.ts";
 import { handleUnsubscribe } from "./handlers/unsubscribe.ts";
@@ -115,10 +115,14 @@ export class Connection {
     return Number.isFinite(this.deadlineMs) ? this.deadlineMs : null;
   }
 
-  /** The request that made the connection brought the token, so that `hello` is optional. */
-  authenticateByHeader(token: string): void {
+  /**
+   * The request that made the connection says who is there, so that `hello` is optional.
+   * @returns Settles when the client is welcomed, or has been refused.
+   */
+  authenticateByRequest(who: () => Promise<Identity | null>): Promise<void> {
     this.#headerAuthenticated = true;
-    this.#authenticated = this.#run(() => handleHello(this, { type: "hello", token }));
+    this.#authenticated = this.#run(() => authenticate(this, who));
+    return this.#authenticated;
   }
 
   /** Takes one message. A slow one holds up no other. */
@@ -167,7 +171,7 @@ export class Connection {
 
   send(message: ServerMessage): void {
     if (this.#state === "closed") return;
-    this.outbox.send(JSON.stringify(message));
+    this.outbox.send(message);
   }
 
   sendError(error: unknown, id?: string): void {
@@ -259,7 +263,8 @@ export class Connection {
       return;
     }
     if (this.#state !== "open") {
-      if (nowMs - this.openedAtMs >= auth.helloTimeoutMs) {
+      // Once it has come, its token is being checked: that takes as long as fetching a signing key may take.
+      if (this.#state === "new" && nowMs - this.openedAtMs >= auth.helloTimeoutMs) {
         this.close(
           CLOSE_CODES.noHello,
           "no hello in time",
@@ -354,8 +359,7 @@ export class Connection {
     }
     if (nowMs >= this.#pingAtMs) {
       this.#pingAtMs = nowMs + heartbeatMs;
-      this.#answerByMs = Math.min(this.#answerByMs, nowMs + pongTimeoutMs);
-      this.transport.ping();
+      if (this.transport.ping()) this.#answerByMs = Math.min(this.#answerByMs, nowMs + pongTimeoutMs);
     }
     // At least every heartbeat, whatever else is sent: a quiet query's cursor must not grow old beside a busy one.
     if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();

@@ -6,6 +6,7 @@ import type { FeedLimits } from "../feed/options.ts";
 import type { TicketSealer } from "../feed/ticket.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
+import type { UrlKeys } from "./key.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 
 /** What every connection of a node works with. */
@@ -18,6 +19,7 @@ export interface GatewayContext {
   readonly verify: (token: string) => Promise<Identity>;
   readonly feed: Feed;
   readonly sealer: TicketSealer;
+  readonly keys: UrlKeys;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** The rules in force; replaced whole by an edit. */

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,7 +10,12 @@ import { Admission } from "./admission.ts";
 import { ClientError } from "./client-error.ts";
 import { Connection, type ConnectionEvents } from "./connection.ts";
 import type { GatewayContext } from "./context.ts";
+import { isOriginAllowed } from "./cors.ts";
 import { connectionsByFileLimit } from "./file-limit.ts";
+import { identify } from "./handlers/hello.ts";
+import { bearerOf } from "./http-request.ts";
+import { HttpRoutes } from "./http-routes.ts";
+import type { Transport } from "./transport.ts";
 import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
 
 const WS_PATH = "/v1/ws";
@@ -30,6 +35,7 @@ export class Gateway implements ConnectionEvents {
   readonly #admission: Admission;
   readonly #connections = new Set<Connection>();
   readonly #websockets: WebSocketServer;
+  readonly #http: HttpRoutes;
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
   /** The user that each connection is counted for; a refreshed token names the same. */
@@ -49,6 +55,7 @@ export class Gateway implements ConnectionEvents {
       autoPong: false,
       handleProtocols: () => SUBPROTOCOL,
     });
+    this.#http = new HttpRoutes(context, this.#admission, this.#open.bind(this));
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
     this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
   }
@@ -64,6 +71,11 @@ export class Gateway implements ConnectionEvents {
   /** Takes the upgrades of a server; each one is answered, or made a connection, or destroyed. */
   listen(server: Server): void {
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /** Answers what is not a WebSocket: streams, polls and keys. `false` where the path is not one of theirs. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean {
+    return this.#http.answer(request, response);
   }
 
   /** Lets new rules take effect: at this point of the order of changes, for everyone. */
@@ -112,6 +124,7 @@ export class Gateway implements ConnectionEvents {
 
   stop(): void {
     clearInterval(this.#ticker);
+    this.#http.stop();
     for (const connection of [...this.#connections]) connection.terminate(CLOSE_CODES.serviceRestart);
   }
 
@@ -175,9 +188,9 @@ export class Gateway implements ConnectionEvents {
     if (offered !== undefined && !offered.split(",").some((name) => name.trim() === SUBPROTOCOL)) {
       return { status: "400 Bad Request", reason: "subprotocol", text: `the subprotocol is ${SUBPROTOCOL}` };
     }
-    const waitMs = this.#admission.waitMs(address, nowMs);
-    if (waitMs === 0) return null;
-    const retryAfter = Math.ceil(waitMs / 1_000);
+    const over = this.#admission.overRate(address, nowMs);
+    if (over === null) return null;
+    const retryAfter = Math.ceil(over.waitMs / 1_000);
     return {
       status: "503 Service Unavailable",
       reason: "connect-rate",
@@ -186,9 +199,12 @@ export class Gateway implements ConnectionEvents {
     };
   }
 
-  #accept(ws: WebSocket, socket: Socket, address: string, token: string | null, nowMs: number): void {
+  #accept(ws: WebSocket, socket: Socket, address: string, token: string | undefined, nowMs: number): void {
     const transport = new WsTransport(ws, socket);
-    const connection = new Connection(this.#context, transport, address, this, nowMs);
+    const connection = this.#open(transport, address, nowMs);
+    if (token !== undefined && !connection.isClosed) {
+      void connection.authenticateByRequest(() => identify(this.#context, token));
+    }
     ws.on("message", (data: Buffer, isBinary: boolean) => {
       if (isBinary) {
         const error = new ClientError("bad-request", "a message is a text frame");
@@ -206,19 +222,17 @@ export class Gateway implements ConnectionEvents {
     });
     ws.on("close", (code) => connection.transportEnded(code));
     socket.on("close", () => connection.transportEnded(NO_CLOSE_FRAME));
-    this.#register(connection);
-    const full = this.#overLimit(address);
-    if (full !== null) {
-      connection.close(full.closeCode ?? CLOSE_CODES.nodeFull, "full", full);
-      return;
-    }
-    if (token !== null) connection.authenticateByHeader(token);
   }
 
-  #register(connection: Connection): void {
+  /** Makes a connection and counts it; one that passes a limit is closed at once, with the reason. */
+  #open(transport: Transport, address: string, nowMs: number): Connection {
+    const connection = new Connection(this.#context, transport, address, this, nowMs);
     this.#connections.add(connection);
-    this.#admission.connected(connection.address);
+    this.#admission.connected(address);
     this.#context.metrics.connections.set(this.#connections.size);
+    const full = this.#overLimit(address);
+    if (full !== null) connection.close(full.closeCode ?? CLOSE_CODES.nodeFull, "full", full);
+    return connection;
   }
 
   /** The limit that the connection just registered has passed, if any. */
@@ -267,14 +281,4 @@ function refuse(socket: Socket, { status, text, retryAfter }: Refusal): void {
   ];
   // `end` alone would wait for the other side, who may never close.
   socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
-}
-
-/** [8, Origin] A request that bears an origin needs to be allowed by name, or by `*`; one without passes. */
-export function isOriginAllowed(origin: string | undefined, allowed: readonly string[]): boolean {
-  return origin === undefined || allowed.includes("*") || allowed.includes(origin);
-}
-
-function bearerOf(request: IncomingMessage): string | null {
-  const match = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "");
-  return match?.[1] ?? null;
 }

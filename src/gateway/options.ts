@@ -93,6 +93,20 @@ export const ServerOptions = z
       .max(300_000)
       .default(10_000)
       .describe("A connection that gives no sign of life for this long after a ping is closed (4000)."),
+    sseCommentMs: z
+      .int()
+      .min(1_000)
+      .max(300_000)
+      .default(15_000)
+      .describe("How often a line without content keeps a stream of server-sent events from looking dead."),
+    sseRetryMs: z
+      .int()
+      .min(100)
+      .max(300_000)
+      .default(3_000)
+      .describe(
+        "How long EventSource waits before it reconnects; each stream is told half to one and a half of it.",
+      ),
     maxConnectionAgeMs: z
       .int()
       .min(60_000)
@@ -164,6 +178,11 @@ export const GatewayLimits = z.strictObject({
     .min(1_000)
     .default(60_000)
     .describe("A connection that drains nothing for this long is ended (4001)."),
+  pollBytes: z
+    .int()
+    .min(1_024)
+    .default(1_048_576)
+    .describe("Size at which the answer to a poll ends with the change at hand; a snapshot is always whole."),
   connections: z
     .int()
     .min(1)

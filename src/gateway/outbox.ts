@@ -1,4 +1,5 @@
 import type { Chunk } from "../feed/chunk.ts";
+import type { ServerMessage } from "../protocol/messages.ts";
 import type { Transport } from "./transport.ts";
 
 /**
@@ -34,9 +35,9 @@ export class Outbox {
   }
 
   /** Sends an answer. Always taken; a client that asks without reading is not read any more until it does. */
-  send(text: string): void {
+  send(message: ServerMessage): void {
     if (this.#ended) return;
-    this.#transport.send(text);
+    this.#transport.send(message);
     this.#holdBack();
   }
 

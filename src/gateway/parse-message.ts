@@ -73,18 +73,28 @@ export class MalformedMessageError extends Error {
  *   own id where it has a usable one.
  */
 export function parseClientMessage(text: string): ClientMessage {
-  const message = parseObject(text);
+  return checkMessage(parseObject(text));
+}
+
+/**
+ * Checks one message, whatever it was read from.
+ * @throws {TidewireError} As `parseClientMessage`.
+ */
+export function checkMessage(message: Readonly<Record<string, unknown>>): ClientMessage {
+  const own = id.safeParse(Object.hasOwn(message, "id") ? message["id"] : undefined);
+  const ownId = own.success ? own.data : undefined;
   const type = Object.hasOwn(message, "type") ? message["type"] : undefined;
   if (typeof type !== "string" || !Object.hasOwn(MESSAGES, type)) {
     const known = Object.keys(MESSAGES).join(", ");
-    throw badRequest(message, [{ path: "type", reason: `expected one of ${known}` }]);
+    throw badRequest([{ path: "type", reason: `expected one of ${known}` }], ownId);
   }
   const schema = MESSAGES[type as keyof typeof MESSAGES]; // an own key, as was just checked
   const parsed = schema.safeParse(message);
   if (!parsed.success) {
+    const { issues } = parsed.error;
     throw badRequest(
-      message,
-      parsed.error.issues.map((issue) => ({ path: issue.path.join("."), reason: issue.message })),
+      issues.map((issue) => ({ path: issue.path.join("."), reason: issue.message })),
+      ownId,
     );
   }
   // zod says `T | undefined` for what is absent, and leaves it absent.
@@ -106,18 +116,21 @@ function parseObject(text: string): Record<string, unknown> {
 
 const PROBLEMS_MAX = 20;
 
-function badRequest(
-  message: Record<string, unknown>,
-  problems: { path: string; reason: string }[],
-): TidewireError {
+/** What is wrong with one part of a request. */
+export interface Problem {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** @param ownId The message's own id, for the answer. */
+export function badRequest(problems: readonly Problem[], ownId?: string): TidewireError {
   const first = problems[0];
   const where = first === undefined || first.path === "" ? "" : `${first.path}: `;
-  const own = id.safeParse(Object.hasOwn(message, "id") ? message["id"] : undefined);
   return new TidewireError("bad-request", clip(`${where}${first?.reason ?? "not understood"}`), {
     problems: problems
       .slice(0, PROBLEMS_MAX)
       .map(({ path, reason }) => ({ path: clip(path), reason: clip(reason) })),
-    ...(own.success ? { id: own.data } : {}),
+    ...(ownId === undefined ? {} : { id: ownId }),
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Chunk } from "../feed/chunk.ts";
 import type { CloseCode } from "../protocol/close-codes.ts";
+import type { ServerMessage } from "../protocol/messages.ts";
 
 /** What carries one connection's messages to its client: the only part of a connection that differs by transport. */
 export interface Transport {
@@ -11,11 +12,11 @@ export interface Transport {
   /** Writes a chunk that other connections share. */
   write(chunk: Chunk): void;
   /** Writes one message that is for this client alone. */
-  send(text: string): void;
+  send(message: ServerMessage): void;
   /** Settles when everything written so far has been taken, or the transport has ended. */
   flushed(): Promise<void>;
-  /** Asks the client for a sign of life. */
-  ping(): void;
+  /** Asks the client for a sign of life; `false` where it has no way to answer. */
+  ping(): boolean;
   /** Answers the client's own question for one. */
   pong(payload: Uint8Array): void;
   /** Stops and resumes reading what the client sends. */

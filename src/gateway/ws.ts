@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import type { Chunk } from "../feed/chunk.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
+import type { ServerMessage } from "../protocol/messages.ts";
+import { pendingBytesOf } from "./pending-bytes.ts";
 import type { Transport } from "./transport.ts";
 import { joinFrames } from "./ws-frames.ts";
 
@@ -9,11 +11,6 @@ import { joinFrames } from "./ws-frames.ts";
 const CLOSE_TIMEOUT_MS = 2_000;
 const REASON_BYTES_MAX = 123;
 const NOTHING = Buffer.alloc(0);
-
-/** Libuv's own count of what it could not hand to the system yet; Node has no public name for it. */
-interface WithHandle {
-  readonly _handle?: { readonly writeQueueSize?: number } | null;
-}
 
 /**
  * A WebSocket (RFC 6455). The `ws` library speaks the protocol; data frames are written to the socket directly,
@@ -36,10 +33,7 @@ export class WsTransport implements Transport {
   }
 
   get pendingBytes(): number {
-    const handle = (this.#socket as WithHandle)._handle;
-    const atLibuv = handle?.writeQueueSize;
-    // Without it, only whole writes count as progress.
-    return atLibuv === undefined || atLibuv === 0 ? this.#socket.writableLength : atLibuv;
+    return pendingBytesOf(this.#socket, this.bufferedBytes);
   }
 
   write(chunk: Chunk): void {
@@ -47,8 +41,8 @@ export class WsTransport implements Transport {
     this.#writeRaw(chunk.wire);
   }
 
-  send(text: string): void {
-    this.#writeRaw(joinFrames([text]));
+  send(message: ServerMessage): void {
+    this.#writeRaw(joinFrames([JSON.stringify(message)]));
   }
 
   flushed(): Promise<void> {
@@ -64,8 +58,9 @@ export class WsTransport implements Transport {
     });
   }
 
-  ping(): void {
+  ping(): boolean {
     if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping();
+    return true;
   }
 
   pong(payload: Uint8Array): void {

@@ -4,6 +4,7 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { HelloMessage } from "../../protocol/messages.ts";
 import { ClientError } from "../client-error.ts";
 import type { Connection } from "../connection.ts";
+import type { GatewayContext } from "../context.ts";
 import { limitsForClients } from "../options.ts";
 
 /** [3.1] The first message: who is there, and how documents are to be written. */
@@ -13,9 +14,19 @@ export async function handleHello(connection: Connection, message: HelloMessage)
     if (message.values !== undefined) connection.values = message.values;
     return;
   }
+  await authenticate(connection, () => {
+    if (message.values !== undefined) connection.values = message.values;
+    return identify(connection.context, message.token);
+  });
+}
+
+/** Finds out who is there, and welcomes them. @throws {ClientError} */
+export async function authenticate(
+  connection: Connection,
+  who: () => Promise<Identity | null>,
+): Promise<void> {
   connection.beginAuthentication();
-  if (message.values !== undefined) connection.values = message.values;
-  const identity = await identify(connection, message.token);
+  const identity = await who();
   if (connection.isClosed) return;
   connection.welcome(identity);
   const { context } = connection;
@@ -32,8 +43,12 @@ export async function handleHello(connection: Connection, message: HelloMessage)
   });
 }
 
-async function identify(connection: Connection, token: string | undefined): Promise<Identity | null> {
-  const { auth, verify, metrics } = connection.context;
+/**
+ * Whom a token speaks for; `null` for an anonymous user, where such may connect.
+ * @throws {ClientError} `unauthenticated`
+ */
+export async function identify(context: GatewayContext, token: string | undefined): Promise<Identity | null> {
+  const { auth, verify, metrics } = context;
   if (token === undefined) {
     if (auth.anonymous) return null;
     metrics.connectionsRefused.inc({ reason: "token-missing" });

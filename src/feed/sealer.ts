@@ -1,0 +1,110 @@
+import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { TidewireError } from "../protocol/errors.ts";
+import type { SealingKey } from "../source/sealing-keys.ts";
+
+/** What a sealed text is for, as its first byte: one kind is never taken for another. */
+export const SEALED = { ticket: 1, urlKey: 2 } as const;
+export type SealedKind = (typeof SEALED)[keyof typeof SEALED];
+
+const HEADER_BYTES = 2;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+/** 120 bits and the byte that names the key: nobody guesses it, and it goes out with every event of a stream. */
+const MARK_BYTES = 16;
+
+/** How often keys are read again for a text of an unknown one, at most; it may just be an invented one. */
+const RELOAD_INTERVAL_MS = 10_000;
+
+/**
+ * Seals texts that clients keep for the service (AES-256-GCM, NIST SP 800-38D, a random nonce each): nobody else
+ * can read, alter or invent them, and every node opens what another has sealed.
+ */
+export class Sealer {
+  readonly #load: () => Promise<readonly SealingKey[]>;
+  #keys: readonly SealingKey[];
+  #loadedAtMs: number;
+
+  /** @param load Reads the valid keys again, newest first: another node may have rotated them. */
+  constructor(keys: readonly SealingKey[], load: () => Promise<readonly SealingKey[]>, nowMs = Date.now()) {
+    this.#keys = keys;
+    this.#load = load;
+    this.#loadedAtMs = nowMs;
+  }
+
+  /** Reads the keys again. */
+  async reload(nowMs = Date.now()): Promise<void> {
+    this.#loadedAtMs = nowMs;
+    this.#keys = await this.#load();
+  }
+
+  seal(kind: SealedKind, text: string): string {
+    const newest = this.#newest();
+    const header = Buffer.from([kind, newest.id]);
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv("aes-256-gcm", newest.key, nonce).setAAD(header);
+    const sealed = cipher.update(text, "utf8");
+    return Buffer.concat([header, nonce, sealed, cipher.final(), cipher.getAuthTag()]).toString("base64url");
+  }
+
+  /** What is in a sealed text; `null` if it is not a genuine one of this kind. */
+  async open(kind: SealedKind, sealed: string, nowMs = Date.now()): Promise<string | null> {
+    const bytes = decodeExactly(sealed);
+    if (bytes === null || bytes.length <= HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return null;
+    if (bytes[0] !== kind) return null;
+    const key = await this.#keyWithId(bytes[1] ?? 0, nowMs);
+    return key === undefined ? null : decrypt(bytes, key);
+  }
+
+  /** A short proof beside a text that it comes from the service (HMAC-SHA-256, RFC 2104, truncated). */
+  mark(text: string): string {
+    return markWith(this.#newest(), text).toString("base64url");
+  }
+
+  async isMarked(text: string, mark: string, nowMs = Date.now()): Promise<boolean> {
+    const bytes = decodeExactly(mark);
+    if (bytes?.length !== MARK_BYTES) return false;
+    const key = await this.#keyWithId(bytes[0] ?? 0, nowMs);
+    return key !== undefined && timingSafeEqual(markWith(key, text), bytes);
+  }
+
+  #newest(): SealingKey {
+    const newest = this.#keys[0];
+    if (newest === undefined) throw new Error("there is no key to seal with");
+    return newest;
+  }
+
+  async #keyWithId(id: number, nowMs: number): Promise<SealingKey | undefined> {
+    const known = this.#keys.find((key) => key.id === id);
+    if (known !== undefined || nowMs - this.#loadedAtMs < RELOAD_INTERVAL_MS) return known;
+    await this.reload(nowMs).catch((cause: unknown) => {
+      const text = "MongoDB cannot be reached just now: try again later";
+      throw new TidewireError("unavailable", text, {}, { cause });
+    });
+    return this.#keys.find((key) => key.id === id);
+  }
+}
+
+/** Base64 has several spellings of the same bytes; only the one that was given is genuine. */
+function decodeExactly(text: string): Buffer | null {
+  const bytes = Buffer.from(text, "base64url");
+  return bytes.toString("base64url") === text ? bytes : null;
+}
+
+function markWith({ id, key }: SealingKey, text: string): Buffer {
+  // The label keeps this use of the key apart from sealing.
+  const digest = createHmac("sha256", key).update("mark\0").update(text).digest();
+  return Buffer.concat([Buffer.from([id]), digest.subarray(0, MARK_BYTES - 1)]);
+}
+
+function decrypt(bytes: Buffer, key: SealingKey): string | null {
+  const nonceEnd = HEADER_BYTES + NONCE_BYTES;
+  const decipher = createDecipheriv("aes-256-gcm", key.key, bytes.subarray(HEADER_BYTES, nonceEnd), {
+    authTagLength: TAG_BYTES,
+  });
+  decipher.setAAD(bytes.subarray(0, HEADER_BYTES)).setAuthTag(bytes.subarray(-TAG_BYTES));
+  try {
+    return decipher.update(bytes.subarray(nonceEnd, -TAG_BYTES), undefined, "utf8") + decipher.final("utf8");
+  } catch {
+    return null; // altered, or sealed by another key of this number: not genuine, whatever the reason
+  }
+}

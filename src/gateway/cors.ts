@@ -1,0 +1,46 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+
+/** [8, Origin] A request that bears an origin needs to be allowed by name, or by `*`; one without passes. */
+export function isOriginAllowed(origin: string | undefined, allowed: readonly string[]): boolean {
+  return origin === undefined || allowed.includes("*") || allowed.includes(origin);
+}
+
+/** What scripts may send beyond what every form may; `*` would leave out `Authorization`. */
+const ALLOWED_HEADERS = "Authorization, Cache-Control, Content-Type, Last-Event-ID";
+/** How long a browser may go by the answer to a preflight, in seconds; edits of `server.origins` need a restart anyway. */
+const MAX_AGE_S = 600;
+
+/**
+ * Lets pages of the allowed origins read the answer (Fetch standard, "CORS protocol"). Never with credentials:
+ * cookies authenticate nobody here.
+ * @returns `false` for a page that may not; no header says anything to it.
+ */
+export function allowOrigin(
+  request: IncomingMessage,
+  response: ServerResponse,
+  allowed: readonly string[],
+): boolean {
+  const { origin } = request.headers;
+  const isForAll = allowed.includes("*");
+  if (!isForAll) response.setHeader("Vary", "Origin");
+  if (!isOriginAllowed(origin, allowed)) return false;
+  if (origin === undefined) return true;
+  response.setHeader("Access-Control-Allow-Origin", isForAll ? "*" : origin);
+  response.setHeader("Access-Control-Expose-Headers", "Retry-After");
+  return true;
+}
+
+/** Whether a browser asks beforehand whether it may send the real request. */
+export function isPreflight({ method, headers }: IncomingMessage): boolean {
+  return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
+}
+
+/** @param method The one that the path takes. */
+export function answerPreflight(response: ServerResponse, method: string): void {
+  response.writeHead(204, {
+    "Access-Control-Allow-Methods": method,
+    "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+    "Access-Control-Max-Age": MAX_AGE_S,
+  });
+  response.end();
+}

@@ -1,0 +1,128 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { ERROR_CODES } from "../protocol/errors.ts";
+import type { ErrorMessage } from "../protocol/messages.ts";
+import { pendingBytesOf } from "./pending-bytes.ts";
+
+const NOTHING = Buffer.alloc(0);
+/** An answer that nobody reads to its end is cut off after this, in milliseconds. */
+const END_TIMEOUT_MS = 2_000;
+/** What a request is told that the service ends before it could be answered. */
+export const GOING_AWAY: ErrorMessage = {
+  type: "error",
+  code: "unavailable",
+  message: "the request was not served to its end: try again",
+  retry: "later",
+};
+/** Where an error does not say when to come back: up to so much later, not all at once, in seconds. */
+const RETRY_AFTER_S = { min: 1, max: 5 };
+
+/** One request over plain HTTP and its answer, written bit by bit: what streams and polls have in common. */
+export class HttpExchange {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request;
+    this.#response = response;
+    // A client that goes away in the middle of a write is told by "close".
+    response.on("error", () => {});
+  }
+
+  get bufferedBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  get pendingBytes(): number {
+    return pendingBytesOf(this.#request.socket, this.bufferedBytes);
+  }
+
+  /** Whether the status has gone out, so that no other can. */
+  get hasBegun(): boolean {
+    return this.#response.headersSent;
+  }
+
+  begin(headers: Readonly<Record<string, string>>): void {
+    this.#response.writeHead(200, headers);
+  }
+
+  write(text: string): void {
+    if (!this.#response.destroyed) this.#response.write(text);
+  }
+
+  flushed(): Promise<void> {
+    const response = this.#response;
+    if (!response.headersSent || response.destroyed || response.writableEnded) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        response.off("close", done);
+        resolve();
+      };
+      response.once("close", done);
+      // Writes are taken in order: an empty one is taken when everything before it has been.
+      response.write(NOTHING, done);
+    });
+  }
+
+  /** Ends the answer; what waits is still sent. */
+  end(text = ""): void {
+    this.#response.end(text);
+  }
+
+  /** A client that does not read its answer to the end keeps its socket no longer than this. */
+  cutOffSoon(): void {
+    const timer = setTimeout(() => this.destroy(), END_TIMEOUT_MS).unref();
+    this.#response.once("close", () => clearTimeout(timer));
+  }
+
+  /** The socket is not kept for a next request: the client is to find another node. */
+  closeAfterwards(): void {
+    if (!this.#response.headersSent) this.#response.setHeader("Connection", "close");
+  }
+
+  /** A whole answer. @param json An object, as text. */
+  answer(json: string): void {
+    answerText(this.#response, 200, json);
+  }
+
+  answerError(error: ErrorMessage): void {
+    answerError(this.#response, error);
+  }
+
+  answerNothing(): void {
+    this.#response.writeHead(204, { "Cache-Control": "no-store" }).end();
+  }
+
+  destroy(): void {
+    this.#response.destroy();
+  }
+}
+
+export function answerJson(response: ServerResponse, status: number, body: object): void {
+  answerText(response, status, `${JSON.stringify(body)}\n`);
+}
+
+function answerText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, {
+    "Content-Type": "application/json; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+/** [7] An error before a stream has begun: its status says the kind, the body is the error as it would be a message. */
+export function answerError(
+  response: ServerResponse,
+  { id: _id, ...error }: ErrorMessage,
+  status: number = ERROR_CODES[error.code].httpStatus,
+): void {
+  if (status === 401) response.setHeader("WWW-Authenticate", "Bearer");
+  if (error.retry === "later") response.setHeader("Retry-After", retryAfterSeconds(error.retryAfterMs));
+  answerJson(response, status, error);
+}
+
+function retryAfterSeconds(retryAfterMs: number | undefined): number {
+  if (retryAfterMs !== undefined) return Math.ceil(retryAfterMs / 1_000);
+  const { min, max } = RETRY_AFTER_S;
+  return min + Math.floor(Math.random() * (max - min + 1));
+}

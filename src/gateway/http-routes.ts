@@ -1,0 +1,222 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Identity } from "../auth/verify-token.ts";
+import { CLOSE_CODES } from "../protocol/close-codes.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import type { SubscribeMessage } from "../protocol/messages.ts";
+import type { Admission } from "./admission.ts";
+import { ClientError, toErrorMessage } from "./client-error.ts";
+import type { Connection } from "./connection.ts";
+import type { GatewayContext } from "./context.ts";
+import { allowOrigin, answerPreflight, isPreflight } from "./cors.ts";
+import { ENDED, type EventId, parseEventId, START_OVER } from "./event-id.ts";
+import { identify } from "./handlers/hello.ts";
+import { answerError, answerJson, HttpExchange } from "./http-exchange.ts";
+import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
+import { PollTransport } from "./poll.ts";
+import { SseTransport } from "./sse.ts";
+import type { Transport } from "./transport.ts";
+import { NO_CLOSE_FRAME } from "./ws.ts";
+
+/** What a connection counts as whose answer was sent to its end. */
+const COMPLETE = 1000;
+
+type Route = (request: IncomingMessage, response: ServerResponse, address: string) => Promise<void>;
+
+/** Makes a connection of the gateway, counted and held to its limits. */
+type OpenConnection = (transport: Transport, address: string, nowMs: number) => Connection;
+
+/**
+ * [7] What is served over plain HTTP. A stream and a poll are connections like any other, with a transport of
+ * their own: the request is taken for the `hello` and the `subscribe` that it stands for.
+ */
+export class HttpRoutes {
+  readonly #context: GatewayContext;
+  readonly #admission: Admission;
+  readonly #open: OpenConnection;
+  readonly #routes: ReadonlyMap<string, { readonly method: string; readonly serve: Route }>;
+  readonly #streams = new Set<SseTransport>();
+  readonly #commenter: NodeJS.Timeout;
+
+  constructor(context: GatewayContext, admission: Admission, open: OpenConnection) {
+    this.#context = context;
+    this.#admission = admission;
+    this.#open = open;
+    this.#routes = new Map([
+      ["/v1/sse", { method: "GET", serve: this.#stream.bind(this) }],
+      ["/v1/poll", { method: "GET", serve: this.#poll.bind(this) }],
+      ["/v1/key", { method: "POST", serve: this.#giveKey.bind(this) }],
+    ]);
+    // One timer for all: what it writes is three bytes each.
+    this.#commenter = setInterval(() => this.#comment(), context.server.sseCommentMs).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#commenter);
+  }
+
+  /** `false` where the path is none of these. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean {
+    const route = this.#routes.get((request.url ?? "").split("?")[0] ?? "");
+    if (route === undefined) return false;
+    this.#serve(route.method, route.serve, request, response).catch((error: unknown) => {
+      if (response.headersSent) response.destroy();
+      else this.#refuse(response, error);
+    });
+    return true;
+  }
+
+  async #serve(
+    method: string,
+    serve: Route,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    // Whatever body there is says nothing; left unread, it would hold up the next request.
+    request.resume();
+    const { server, metrics, log } = this.#context;
+    if (!allowOrigin(request, response, server.origins)) {
+      metrics.connectionsRefused.inc({ reason: "origin" });
+      throw new TidewireError(
+        "forbidden",
+        "this page may not connect: server.origins does not list its origin",
+      );
+    }
+    if (isPreflight(request)) {
+      answerPreflight(response, method);
+      return;
+    }
+    if (request.method !== method) {
+      response.setHeader("Allow", `${method}, OPTIONS`);
+      answerError(response, toErrorMessage(new TidewireError("bad-request", `use ${method} here`), log), 405);
+      return;
+    }
+    const address = this.#admission.addressOf(request);
+    const over = this.#admission.overRate(address, Date.now());
+    if (over !== null) {
+      const { limit, value, waitMs: retryAfterMs } = over;
+      metrics.connectionsRefused.inc({ reason: "connect-rate" });
+      throw new TidewireError(
+        "too-many-requests",
+        "too many new connections",
+        { limit, value },
+        { retryAfterMs },
+      );
+    }
+    await serve(request, response, address);
+  }
+
+  #refuse(response: ServerResponse, error: unknown): void {
+    const message = toErrorMessage(error, this.#context.log);
+    this.#context.metrics.errorsSent.inc({ code: message.code });
+    answerError(response, message);
+  }
+
+  async #stream(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
+    const { sealer, server } = this.#context;
+    const asked = parseUrlRequest(request.url ?? "", "sse");
+    const lastEventId = lastEventIdOf(request);
+    const exchange = new HttpExchange(request, response);
+    if (lastEventId?.cursor === ENDED) {
+      exchange.answerNothing();
+      return;
+    }
+    const isReconnection =
+      lastEventId !== null && (await sealer.isMarked(lastEventId.ticket, lastEventId.mark));
+    const transport = new SseTransport(exchange, {
+      wantsSnapshot: asked.subscribe.snapshot !== false,
+      isReconnection,
+      // Those whom a node loses at once must not all come back at once.
+      retryMs: Math.round(server.sseRetryMs * (0.5 + Math.random())),
+      mark: (ticket) => sealer.mark(ticket),
+    });
+    this.#streams.add(transport);
+    response.once("close", () => this.#streams.delete(transport));
+    const subscribe = resumeFrom(asked.subscribe, lastEventId);
+    const { key } = asked;
+    const token = bearerOf(request);
+    if (token !== undefined && key !== null) {
+      throw new TidewireError("bad-request", "either a token or a key, not both", { path: "key" });
+    }
+    const connection = this.#connect(response, transport, address);
+    await this.#ask(connection, { ...asked, subscribe }, () =>
+      key === null ? identify(this.#context, token) : this.#redeem(key, lastEventId),
+    );
+  }
+
+  async #poll(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
+    const asked = parseUrlRequest(request.url ?? "", "poll");
+    let timer: NodeJS.Timeout | undefined;
+    response.once("close", () => clearTimeout(timer));
+    const transport = new PollTransport(new HttpExchange(request, response), {
+      wantsSnapshot: asked.subscribe.snapshot !== false,
+      limitBytes: this.#context.limits.pollBytes,
+      onSubscribed: () => {
+        timer = setTimeout(() => {
+          // So that the cursor of a quiet query does not grow old.
+          connection.sendWatermark();
+          transport.due();
+        }, asked.waitMs);
+      },
+    });
+    const connection = this.#connect(response, transport, address);
+    await this.#ask(connection, asked, () => identify(this.#context, bearerOf(request)));
+  }
+
+  async #giveKey(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // An empty token is refused, so that nobody is anonymous here.
+    const identity = await identify(this.#context, bearerOf(request) ?? "");
+    if (identity !== null) answerJson(response, 200, this.#context.keys.issue(identity));
+  }
+
+  #comment(): void {
+    for (const stream of this.#streams) stream.comment();
+  }
+
+  #connect(response: ServerResponse, transport: Transport, address: string): Connection {
+    const connection = this.#open(transport, address, Date.now());
+    response.once("close", () => {
+      connection.transportEnded(response.writableFinished ? COMPLETE : NO_CLOSE_FRAME);
+    });
+    return connection;
+  }
+
+  /** Lets the request say its `hello` and its `subscribe`. */
+  async #ask(connection: Connection, asked: UrlRequest, who: () => Promise<Identity | null>): Promise<void> {
+    if (connection.isClosed) return;
+    connection.values = asked.values;
+    await connection.authenticateByRequest(who);
+    if (connection.isOpen) connection.receive(JSON.stringify(asked.subscribe), Date.now());
+  }
+
+  async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {
+    try {
+      return await this.#context.keys.redeem(key, lastEventId);
+    } catch (error) {
+      if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
+      this.#context.metrics.connectionsRefused.inc({ reason: "key" });
+      const { message, details, retry } = error;
+      throw new ClientError("unauthenticated", message, CLOSE_CODES.notAuthenticated, {
+        details,
+        retry,
+        cause: error,
+      });
+    }
+  }
+}
+
+/** One that is not of ours, or damaged: `cursor-invalid`, as for a cursor without its ticket. */
+const NOT_OURS: EventId = { mark: "", ticket: "", cursor: "invalid" };
+
+function lastEventIdOf({ headers }: IncomingMessage): EventId | null {
+  const text = String(headers["last-event-id"] ?? "");
+  return text === "" ? null : (parseEventId(text) ?? NOT_OURS);
+}
+
+/** What a browser's reconnection brings is newer than what stands in the URL that it repeats. */
+function resumeFrom(subscribe: SubscribeMessage, lastEventId: EventId | null): SubscribeMessage {
+  if (lastEventId === null) return subscribe;
+  const { cursor: _cursor, ticket: _ticket, ...request } = subscribe;
+  const { cursor, ticket } = lastEventId;
+  if (cursor === START_OVER) return request;
+  return { ...request, cursor, ...(ticket === "" ? {} : { ticket }) };
+}

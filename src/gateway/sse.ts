@@ -1,0 +1,153 @@
+import type { Chunk, EncodedMessage } from "../feed/chunk.ts";
+import type { CloseCode } from "../protocol/close-codes.ts";
+import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
+import { ENDED, idPrefix, START_OVER } from "./event-id.ts";
+import { GOING_AWAY, type HttpExchange } from "./http-exchange.ts";
+import type { Transport } from "./transport.ts";
+
+export interface SseOptions {
+  /** Whether a snapshot precedes the changes: then nothing can be resumed before its end. */
+  readonly wantsSnapshot: boolean;
+  /** A browser's own reconnection, which is to stop where there is nothing left to come back to. */
+  readonly isReconnection: boolean;
+  /** What the browser is told to wait before it reconnects, in milliseconds. */
+  readonly retryMs: number;
+  /** The service's mark on a ticket. */
+  readonly mark: (ticket: string) => string;
+}
+
+const HEADERS = {
+  "Content-Type": "text/event-stream",
+  "Cache-Control": "no-store",
+  // For nginx: otherwise it keeps events until its buffer is full.
+  "X-Accel-Buffering": "no",
+};
+const COMMENT = ":\n\n";
+
+/**
+ * Server-sent events (HTML standard, 9.2): one subscription, each message an event. What fails before the
+ * subscription stands is an HTTP error; the stream begins with `welcome` and `subscribed`.
+ */
+export class SseTransport implements Transport {
+  readonly kind = "sse";
+  readonly #exchange: HttpExchange;
+  readonly #options: SseOptions;
+  #state: "pending" | "streaming" | "over" = "pending";
+  /** Events from before the subscription stood. */
+  #held = "";
+  #idPrefix = "";
+
+  constructor(exchange: HttpExchange, options: SseOptions) {
+    this.#exchange = exchange;
+    this.#options = options;
+  }
+
+  get bufferedBytes(): number {
+    return this.#exchange.bufferedBytes;
+  }
+
+  get pendingBytes(): number {
+    return this.#exchange.pendingBytes;
+  }
+
+  write(chunk: Chunk): void {
+    if (this.#state !== "streaming") return;
+    this.#exchange.write(chunk.messages.map((message) => this.#encodedEvent(message)).join(""));
+  }
+
+  send(message: ServerMessage): void {
+    if (this.#state === "over") return;
+    if (message.type === "subscribed") this.#subscribed(message);
+    else if (this.#state === "streaming") this.#stream(message);
+    else if (message.type === "error") this.#refuse(message);
+    else this.#held += eventOf(message);
+  }
+
+  /** A line that says nothing, so that nobody in between takes the stream for dead. */
+  comment(): void {
+    if (this.#state === "streaming" && this.bufferedBytes === 0) this.#exchange.write(COMMENT);
+  }
+
+  flushed(): Promise<void> {
+    return this.#exchange.flushed();
+  }
+
+  /** A stream goes one way only; what cannot be written any more tells that the client is gone. */
+  ping(): boolean {
+    return false;
+  }
+
+  pong(): void {}
+
+  pause(): void {}
+
+  resume(): void {}
+
+  close(_code: CloseCode, _reason: string): void {
+    if (this.#state === "pending") this.#refuse(GOING_AWAY);
+    else if (this.#state === "streaming") this.#end();
+    this.#exchange.cutOffSoon();
+  }
+
+  terminate(): void {
+    this.#state = "over";
+    this.#exchange.destroy();
+  }
+
+  #subscribed(message: SubscribedMessage): void {
+    this.#idPrefix = this.#prefixFor(message.ticket);
+    const hasState = message.start === "resumed" || message.start === "live" || !this.#options.wantsSnapshot;
+    const first = eventOf(message, this.#idPrefix + (hasState ? message.cursor : START_OVER));
+    if (this.#state === "pending") {
+      this.#state = "streaming";
+      this.#exchange.begin(HEADERS);
+      this.#exchange.write(`retry: ${this.#options.retryMs}\n\n${this.#held}`);
+      this.#held = "";
+    }
+    this.#exchange.write(first);
+  }
+
+  #stream(message: ServerMessage): void {
+    if (message.type === "reset") this.#idPrefix = this.#prefixFor(message.ticket);
+    const goOn = goOnFrom(message);
+    this.#exchange.write(eventOf(message, goOn === undefined ? undefined : this.#idPrefix + goOn));
+    if (message.type === "unsubscribed") this.#end();
+  }
+
+  #prefixFor(ticket: string): string {
+    return idPrefix(this.#options.mark(ticket), ticket);
+  }
+
+  #encodedEvent({ type, text, cursor, partial }: EncodedMessage): string {
+    if (cursor === undefined) return event(type, text);
+    // Half a snapshot is nothing to go on from. Within a transaction the cursor itself points before it.
+    const isHalf = type === "snapshot" && partial === true;
+    return event(type, text, this.#idPrefix + (isHalf ? START_OVER : cursor));
+  }
+
+  #refuse(error: ErrorMessage): void {
+    const isGone = error.code === "forbidden" || error.code === "unknown-collection";
+    if (isGone && this.#options.isReconnection) this.#exchange.answerNothing();
+    else this.#exchange.answerError(error);
+    this.#state = "over";
+  }
+
+  #end(): void {
+    this.#state = "over";
+    this.#exchange.end();
+  }
+}
+
+/** Where a reconnection goes on after this message, if it says so. */
+function goOnFrom(message: ServerMessage): string | undefined {
+  if (message.type === "watermark") return message.cursor;
+  if (message.type === "reset") return START_OVER;
+  return message.type === "unsubscribed" ? ENDED : undefined;
+}
+
+const eventOf = (message: ServerMessage, id?: string) => event(message.type, JSON.stringify(message), id);
+
+/** The JSON has no line breaks, so it is one line of data. */
+function event(type: string, text: string, id?: string): string {
+  return `${id === undefined ? "" : `id: ${id}\n`}event: ${type}\ndata: ${text}\n\n`;
+}
