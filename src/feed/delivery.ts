@@ -244,7 +244,9 @@ export class Delivery implements Follower {
       await this.#feed.advanced();
       if (!isCurrent()) return "abandoned";
     }
-    this.#after = this.#feed.seqAt(reading.clusterTime);
+    const seq = this.#feed.seqAt(reading.clusterTime);
+    if (seq === null) return this.#lost();
+    this.#after = seq;
     this.#abandonStep({ do: "catch-up" });
     return "done";
   }

@@ -114,8 +114,8 @@ export class Feed implements CommitSink {
     return this.#readyHistory().headTime;
   }
 
-  /** Number of the last commit whose cluster time is at most `clusterTime`. */
-  seqAt(clusterTime: bigint): number {
+  /** Number of the last commit whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
+  seqAt(clusterTime: bigint): number | null {
     return this.#readyHistory().seqAt(clusterTime);
   }
 

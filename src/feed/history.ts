@@ -127,8 +127,9 @@ export class History {
     return this.#entries.slice(this.#first + Math.max(0, seq - this.evictedSeq)) as HistoryEntry[];
   }
 
-  /** Number of the last entry whose cluster time is at most `clusterTime`. */
-  seqAt(clusterTime: bigint): number {
+  /** Number of the last entry whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
+  seqAt(clusterTime: bigint): number | null {
+    if (clusterTime < (this.#lastEvicted?.commit.clusterTime ?? this.#from)) return null;
     return this.#seqBefore(this.#search(clusterTime + 1n));
   }
 

@@ -187,11 +187,12 @@ export class LiveQuery {
 
   /** Takes the result of the load query as the state of a window, unless there is one already. */
   loadWindow(documents: readonly Uint8Array[], clusterTime: bigint): void {
-    if (this.windowSpec === null || this.#window !== undefined) return;
+    const seq = this.#history.seqAt(clusterTime);
+    if (this.windowSpec === null || this.#window !== undefined || seq === null) return;
     const { client } = this.#parts;
     const loaded = { documents, clusterTime };
     this.#adopt(WindowedResult.loaded(client, this.snapshotQuery, this.windowSpec, this.#evaluation, loaded));
-    this.#log.restart(this.#history.seqAt(clusterTime));
+    this.#log.restart(seq);
     this.#catchUpAdopted();
   }
 

@@ -88,7 +88,8 @@ export class SnapshotStore {
 
   /** Whether the changes since can follow it, and are few enough to be worth it. */
   #isFresh(reading: SnapshotReading): boolean {
-    const since = reading.liveQuery.after(this.#feed.seqAt(reading.clusterTime));
+    const seq = this.#feed.seqAt(reading.clusterTime);
+    const since = seq === null ? undefined : reading.liveQuery.after(seq);
     if (since === undefined || since.length > CHANGES_SINCE_MAX) return false;
     return since.every((entry) => entry.changes !== UNKNOWN);
   }
