@@ -1,0 +1,242 @@
+/** [G1 to G4] What clients hold is what `find` gives: at every watermark, and at the cursors of changes. */
+import { expect, onTestFinished, test } from "vitest";
+import type { HeldQuery } from "../support/held-query.ts";
+import { ModelClient, type ModelRequest, type ModelSubscription } from "../support/model-client.ts";
+import { differencesOf, Oracle, type OracleQuery } from "../support/oracle.ts";
+import { Random } from "../support/random.ts";
+import { RandomWriter } from "../support/random-writer.ts";
+import { signToken, startTestService } from "../support/service.ts";
+import { COLLECTION, randomRequest, randomRules, toOracleQuery, USERS, type User } from "./exact-samples.ts";
+import { FUZZ_FACTOR, startSeed } from "./seed.ts";
+
+const SEEDS = 8 * FUZZ_FACTOR;
+const OPERATIONS = 2_600;
+const BURST = 330;
+const WRITERS = 3;
+const HEARTBEAT_MS = 150;
+/** Of the cursors of changes, so many are compared. */
+const SAMPLED = 0.04;
+
+/** Compares what clients hold with what the server found at the same moment; the server is asked meanwhile. */
+class Judge {
+  readonly differences: string[] = [];
+  compared = { watermark: 0, change: 0, snapshot: 0 };
+  unreadable = 0;
+  readonly #oracle: Oracle;
+  readonly #asked = new Set<Promise<void>>();
+
+  constructor(oracle: Oracle) {
+    this.#oracle = oracle;
+  }
+
+  compare(held: HeldQuery, query: OracleQuery, by: keyof Judge["compared"]): void {
+    const { cursor, mode } = held;
+    const documents = new Map(held.documents);
+    const asked = this.#oracle
+      .find(query, cursor, mode)
+      .then((found) => {
+        if (found === null) {
+          this.unreadable++;
+          return;
+        }
+        this.compared[by]++;
+        const differences = differencesOf(documents, found);
+        if (differences.length > 0)
+          this.differences.push(`${by} ${JSON.stringify(query)}`, ...differences.slice(0, 5));
+      })
+      .catch((error: unknown) => this.differences.push(String(error)))
+      .then(() => {
+        this.#asked.delete(asked);
+      });
+    this.#asked.add(asked);
+  }
+
+  async settled(): Promise<void> {
+    while (this.#asked.size > 0) await Promise.all(this.#asked);
+  }
+}
+
+/** One application: a user with some subscriptions, on a connection that comes and goes. */
+class App {
+  readonly user: User;
+  connection: ModelClient | undefined;
+  away: ModelSubscription[] = [];
+  readonly #connect: () => Promise<ModelClient | undefined>;
+  #count = 0;
+
+  constructor(user: User, connect: () => Promise<ModelClient | undefined>) {
+    this.user = user;
+    this.#connect = connect;
+  }
+
+  async join(): Promise<void> {
+    if (this.connection !== undefined) return;
+    const connection = await this.#connect();
+    if (connection === undefined) throw new Error("not let in");
+    this.connection = connection;
+    const back = this.away.splice(0);
+    const answers = await Promise.all(
+      back.map(({ id, request, held }) => connection.subscribe(id, request, held)),
+    );
+    for (const answer of answers) expect(answer).toMatchObject({ type: "subscribed" });
+  }
+
+  leave(): ModelClient | undefined {
+    const { connection } = this;
+    if (connection === undefined) return undefined;
+    this.away = connection.drop();
+    this.connection = undefined;
+    return connection;
+  }
+
+  async subscribe(request: ModelRequest): Promise<void> {
+    if (this.connection === undefined || this.connection.subscriptions.size >= 5) return;
+    const answer = await this.connection.subscribe(`s${this.#count++}`, request);
+    expect(answer).toMatchObject({ type: "subscribed" });
+  }
+
+  async unsubscribe(random: Random): Promise<void> {
+    const ids = [...(this.connection?.subscriptions.keys() ?? [])];
+    if (ids.length > 1) await this.connection?.unsubscribe(random.pick(ids));
+  }
+}
+
+async function runSeed(seed: number): Promise<Record<string, unknown>> {
+  const random = new Random(seed);
+  const rules = randomRules(random);
+  const small = random.chance(0.3);
+  const service = await startTestService({
+    collections: { [COLLECTION]: { rules: rules.rules } },
+    heartbeatMs: HEARTBEAT_MS,
+    limits: {
+      requestBurst: 100_000,
+      ...(small ? { snapshotBatchBytes: "1KiB", outboxBytes: "64KiB" } : {}),
+      linger: "1s",
+    },
+    mongodb: { awaitTime: "100ms" },
+    // Now and then so short that who was away finds its cursor in the oplog only.
+    history: random.chance(0.4) ? { window: "1s" } : { window: "60s" },
+  });
+  const oracle = new Oracle(service.client, `${service.name}-state`);
+  await oracle.learnEpoch();
+  const judge = new Judge(oracle);
+  const sampling = random.fork();
+  const connections: ModelClient[] = [];
+  const queryOf = (user: User, request: ModelRequest) =>
+    toOracleQuery(service.name, rules.grantOf(user), request);
+
+  const apps = [...USERS, random.pick(USERS), "admin" as const].map((user, index) => {
+    const values = index % 2 === 0 ? "json" : "ejson";
+    const connect = async () => {
+      const token = await signToken({ sub: user, ...(user === "admin" ? { roles: ["admin"] } : {}) });
+      const connection = await ModelClient.connect(service.url, {
+        token,
+        values,
+        decode: (cursor) => oracle.decode(cursor),
+        baseOf: (request, cursor, mode) => oracle.find(queryOf(user, request), cursor, mode),
+        onPoint: (held, id, by) => {
+          const request = connection?.subscriptions.get(id)?.request;
+          if (request === undefined) return;
+          const kind = by === "watermark" || by === "snapshot" ? by : "change";
+          if (kind !== "change" || sampling.chance(SAMPLED))
+            judge.compare(held, queryOf(user, request), kind);
+        },
+      });
+      if (connection !== undefined) connections.push(connection);
+      return connection;
+    };
+    return new App(user, connect);
+  });
+
+  const act = async (acting: Random) => {
+    const app = acting.pick(apps);
+    const choice = acting.next();
+    if (choice < 0.45) await app.subscribe(randomRequest(acting, rules.grantOf(app.user)));
+    else if (choice < 0.6) await app.unsubscribe(acting);
+    else if (choice < 0.8) app.leave();
+    else await app.join();
+  };
+
+  const writers = Array.from(
+    { length: WRITERS },
+    () => new RandomWriter(service.client, service.db, COLLECTION, random.fork()),
+  );
+  const acting = random.fork();
+  let drops = 0;
+  for (const app of apps) {
+    await app.join();
+    await app.subscribe(randomRequest(acting, rules.grantOf(app.user)));
+  }
+  const operations = () => writers.reduce((sum, { written }) => sum + written.operations, 0);
+  while (operations() < OPERATIONS) {
+    let writing = true;
+    const burst = Promise.all(writers.map((writer) => writer.write(BURST / WRITERS))).finally(() => {
+      writing = false;
+    });
+    while (writing) {
+      await act(acting);
+      await new Promise(setImmediate);
+    }
+    await burst;
+    for (const app of apps) if (acting.chance(0.7)) await app.join();
+    await watermarked(apps);
+    await judge.settled();
+    const faults = connections.flatMap((connection) => connection.faults);
+    expect({ faults, differences: judge.differences }, `seed ${seed}`).toEqual({
+      faults: [],
+      differences: [],
+    });
+    if (random.chance(0.15)) {
+      drops++;
+      await oracle.replacing(() => service.db.collection(COLLECTION).drop());
+    }
+  }
+  const starts: Record<string, number> = {};
+  for (const connection of connections) {
+    for (const [start, count] of Object.entries(connection.starts))
+      starts[start] = (starts[start] ?? 0) + count;
+  }
+  const total = (key: "transactions" | "aborted" | "refused") =>
+    writers.reduce((sum, { written }) => sum + written[key], 0);
+  return {
+    operations: operations(),
+    transactions: total("transactions"),
+    aborted: total("aborted"),
+    drops,
+    compared: JSON.stringify(judge.compared),
+    unreadable: judge.unreadable,
+    connections: connections.length,
+    ...starts,
+  };
+}
+
+/** Waits until every connection has been told anew, after what was written so far, that it has everything. */
+async function watermarked(apps: readonly App[]): Promise<void> {
+  const before = apps.map(({ connection }) => connection?.watermarks ?? 0);
+  await expect
+    .poll(
+      () =>
+        apps.every(
+          ({ connection }, i) => connection === undefined || connection.watermarks >= (before[i] ?? 0) + 2,
+        ),
+      { timeout: 20_000, interval: 10 },
+    )
+    .toBe(true);
+}
+
+const first = startSeed("exact");
+test.each(Array.from({ length: SEEDS }, (_, i) => first + i))(
+  "[G1] clients hold exactly what find gives, whatever is written and however they come and go (seed %i)",
+  async (seed) => {
+    onTestFinished(({ task }) => {
+      if (task.result?.state === "fail") console.log(`exact: failed with TIDEWIRE_SEED=${seed}`);
+    });
+    const counts = await runSeed(seed);
+    console.log(
+      `exact: seed ${seed}: ${Object.entries(counts)
+        .map(([name, count]) => `${name} ${count}`)
+        .join(", ")}`,
+    );
+    expect(counts["operations"]).toBeGreaterThanOrEqual(OPERATIONS);
+  },
+);

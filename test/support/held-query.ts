@@ -1,0 +1,202 @@
+/** What a client holds of one live query, and the rules by which messages may change it. */
+import type { Position } from "../../src/feed/cursor.ts";
+import { AFTER, BEFORE } from "../../src/feed/cursor.ts";
+import type {
+  AddedMessage,
+  ChangedMessage,
+  RemovedMessage,
+  ServerMessage,
+  SnapshotMessage,
+  ValueMode,
+} from "../../src/protocol/messages.ts";
+import type { Result } from "./oracle.ts";
+
+export type ChangeMessage = AddedMessage | ChangedMessage | RemovedMessage;
+
+/** A message came that the protocol does not allow here. */
+export class ProtocolFault extends Error {
+  override readonly name = "ProtocolFault";
+}
+
+const textOfId = (id: unknown) => JSON.stringify(id);
+
+/**
+ * The documents of one live query as the messages make them. Strict: `added` must be new, `changed` and
+ * `removed` known, a `changed` must change something, cursors must not go back, and nothing comes twice. The
+ * changes of a transaction take effect together, so that a connection lost inside one leaves nothing half done.
+ */
+export class HeldQuery {
+  readonly mode: ValueMode;
+  readonly documents = new Map<string, string>();
+  /** Resumes after everything that is held. */
+  cursor = "";
+  ticket = "";
+  /** `following` is the one in which the documents are those of the cursor. */
+  phase: "snapshot" | "base" | "following" | "unknown" = "snapshot";
+  changes = 0;
+  /** Every change as it took effect, in order. */
+  onChange: (message: ChangeMessage, before: string | undefined) => void = () => {};
+  readonly #decode: (cursor: string) => Position;
+  #snapshotCursor: string | undefined;
+  #transaction: ChangeMessage[] = [];
+  #beforeBase: ServerMessage[] = [];
+
+  constructor(mode: ValueMode, decode: (cursor: string) => Position) {
+    this.mode = mode;
+    this.#decode = decode;
+  }
+
+  get isInTransaction(): boolean {
+    return this.#transaction.length > 0;
+  }
+
+  /** A snapshot comes: what is held is void. */
+  expectSnapshot(cursor?: string): void {
+    this.#void();
+    this.phase = "snapshot";
+    this.#snapshotCursor = cursor;
+  }
+
+  /** No snapshot comes: changes follow from `cursor` on, and only somebody else knows to what. */
+  expectBase(cursor: string, base: Promise<Result | null>): void {
+    this.#void();
+    this.phase = "base";
+    this.cursor = cursor;
+    void base.then((result) => {
+      if (this.phase !== "base" || this.cursor !== cursor) return;
+      if (result === null) {
+        this.phase = "unknown";
+        return;
+      }
+      for (const [id, text] of result) this.documents.set(id, text);
+      this.phase = "following";
+      for (const message of this.#beforeBase.splice(0)) this.take(message);
+    });
+  }
+
+  /** The connection is lost, and with it what had not taken effect yet. */
+  disconnected(): void {
+    this.#transaction = [];
+    if (this.phase === "base") this.phase = "unknown";
+    this.#beforeBase = [];
+  }
+
+  /** @throws {ProtocolFault} */
+  take(message: ServerMessage): void {
+    if (this.phase === "unknown") return;
+    if (this.phase === "base") {
+      this.#beforeBase.push(message);
+      return;
+    }
+    if (message.type === "snapshot") this.#takeSnapshot(message);
+    else if (message.type === "watermark") this.#takeWatermark(message.cursor);
+    else if (message.type === "added" || message.type === "changed" || message.type === "removed") {
+      this.#takeChange(message);
+    }
+  }
+
+  #void(): void {
+    this.documents.clear();
+    this.#transaction = [];
+    this.#beforeBase = [];
+    this.cursor = "";
+  }
+
+  #takeSnapshot({ docs, cursor, last }: SnapshotMessage): void {
+    this.#must(this.phase === "snapshot", "a snapshot that nobody expects");
+    this.#must((this.#snapshotCursor ?? cursor) === cursor, "batches of one snapshot with different cursors");
+    this.#snapshotCursor = cursor;
+    for (const doc of docs) {
+      const id = textOfId(doc["_id"]);
+      this.#must(!this.documents.has(id), `twice in one snapshot: ${id}`);
+      this.documents.set(id, JSON.stringify(doc));
+    }
+    if (!last) return;
+    this.phase = "following";
+    this.cursor = cursor;
+  }
+
+  #takeWatermark(cursor: string): void {
+    this.#must(this.phase === "following", "a watermark before the end of the snapshot");
+    this.#must(!this.isInTransaction, "a watermark inside a transaction");
+    const held = this.#decode(this.cursor);
+    const next = this.#decode(cursor);
+    this.#must(next.clusterTime >= held.clusterTime, "a watermark that goes back");
+    this.cursor = cursor;
+  }
+
+  #takeChange(message: ChangeMessage): void {
+    this.#must(this.phase === "following", `${message.type} before the end of the snapshot`);
+    const held = this.#decode(this.cursor);
+    const next = this.#decode(message.cursor);
+    const isLater =
+      next.clusterTime > held.clusterTime ||
+      (next.clusterTime === held.clusterTime && held.within !== AFTER && isAfter(next, held));
+    this.#must(isLater, `${message.type} that the cursor already covers (${text(held)}, then ${text(next)})`);
+    this.#transaction.push(message);
+    // All but the last change of a transaction bear a cursor before it.
+    if (next.within === BEFORE) return;
+    const changes = this.#transaction;
+    this.#transaction = [];
+    for (const change of changes) this.#apply(change);
+    this.cursor = message.cursor;
+  }
+
+  #apply(message: ChangeMessage): void {
+    const id = textOfId(idOf(message));
+    const before = this.documents.get(id);
+    this.changes++;
+    if (message.type === "removed") {
+      this.#must(this.documents.delete(id), `removed, but not held: ${id}`);
+    } else if (message.type === "added") {
+      this.#must(before === undefined, `added, but held: ${id}`);
+      this.documents.set(id, JSON.stringify(message.doc));
+    } else {
+      this.#must(before !== undefined, `changed, but not held: ${id}`);
+      const after = JSON.stringify(message.doc ?? applyDelta(before ?? "", message));
+      this.#must(before !== after, `changed, but the same: ${after}`);
+      this.documents.set(id, after);
+    }
+    this.onChange(message, before);
+  }
+
+  #must(holds: boolean, what: string): void {
+    if (!holds) throw new ProtocolFault(what);
+  }
+}
+
+const text = ({ clusterTime, within }: Position) =>
+  `${clusterTime >> 32n}.${clusterTime & 0xffff_ffffn}/${within}`;
+
+/** Of positions of one cluster time; `BEFORE` comes again for each change of a transaction. */
+const isAfter = (next: Position, held: Position) =>
+  next.within === BEFORE ? held.within === BEFORE : next.within !== held.within;
+
+function idOf(message: ChangeMessage): unknown {
+  if (message.type === "removed") return message._id;
+  return message.type === "changed" && message.doc === undefined ? message._id : message.doc?.["_id"];
+}
+
+/** [3.2, delta] `set` and `unset` by dotted path, as a client does it. */
+function applyDelta(before: string, { set, unset }: ChangedMessage): unknown {
+  const document: unknown = JSON.parse(before);
+  const parentOf = (path: string): [Record<string, unknown>, string] => {
+    const parts = path.split(".");
+    const last = parts.pop() ?? "";
+    let parent = document as Record<string, unknown>; // a document is an object
+    for (const part of parts) {
+      parent[part] ??= {};
+      parent = parent[part] as Record<string, unknown>; // the service sends paths through objects only
+    }
+    return [parent, last];
+  };
+  for (const path of unset ?? []) {
+    const [parent, name] = parentOf(path);
+    delete parent[name];
+  }
+  for (const [path, value] of Object.entries(set ?? {})) {
+    const [parent, name] = parentOf(path);
+    parent[name] = value;
+  }
+  return document;
+}

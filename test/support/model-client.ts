@@ -1,0 +1,234 @@
+/** A client that believes nothing: it applies what comes by the letter of the protocol, and says what was not allowed. */
+import type { Position } from "../../src/feed/cursor.ts";
+import type {
+  ErrorMessage,
+  ServerMessage,
+  SubscribedMessage,
+  ValueMode,
+} from "../../src/protocol/messages.ts";
+import { HeldQuery, ProtocolFault } from "./held-query.ts";
+import type { Result } from "./oracle.ts";
+import { type Received, WsClient } from "./ws-client.ts";
+
+export interface ModelRequest {
+  readonly collection: string;
+  readonly filter?: object;
+  readonly fields?: readonly string[];
+  readonly snapshot?: boolean;
+  readonly documents?: "full" | "delta";
+}
+
+export interface ModelOptions {
+  readonly token: string;
+  readonly values?: ValueMode;
+  readonly decode: (cursor: string) => Position;
+  /** What a query that begins without a snapshot was at its first cursor. Without it, such a query is not checked. */
+  readonly baseOf?: (request: ModelRequest, cursor: string, mode: ValueMode) => Promise<Result | null>;
+  /** The documents are now those of the query's cursor. */
+  readonly onPoint?: (held: HeldQuery, id: string, by: ServerMessage["type"]) => void;
+}
+
+/** One id of an application; it outlives connections. */
+export interface ModelSubscription {
+  readonly id: string;
+  readonly request: ModelRequest;
+  held: HeldQuery | undefined;
+}
+
+/** Kinds of starts and reasons of resets, counted. */
+export type Starts = Record<string, number>;
+
+export class ModelClient {
+  readonly client: WsClient;
+  readonly subscriptions = new Map<string, ModelSubscription>();
+  readonly faults: string[] = [];
+  readonly starts: Starts = {};
+  readonly #options: ModelOptions;
+  readonly #mode: ValueMode;
+  readonly #queries = new Map<number, { held: HeldQuery; ids: Set<string> }>();
+  readonly #asked = new Map<
+    string,
+    { subscription: ModelSubscription; answered: (answer: Received) => void }
+  >();
+  isDraining = false;
+  watermarks = 0;
+
+  private constructor(client: WsClient, options: ModelOptions) {
+    this.client = client;
+    this.#options = options;
+    this.#mode = options.values ?? "json";
+    client.onMessage = (message) => this.#receive(message);
+  }
+
+  /** @returns `undefined` where no connection came about. */
+  static async connect(url: string, options: ModelOptions): Promise<ModelClient | undefined> {
+    const { token, values = "json" } = options;
+    const client = await WsClient.connect(url, { token, values }).catch(() => undefined);
+    return client === undefined || client.closed !== undefined ? undefined : new ModelClient(client, options);
+  }
+
+  get closed(): WsClient["closed"] {
+    return this.client.closed;
+  }
+
+  /** Subscribes, or resumes what an earlier connection held. @returns `undefined` where the connection ended first. */
+  async subscribe(
+    id: string,
+    request: ModelRequest,
+    held?: HeldQuery,
+  ): Promise<SubscribedMessage | ErrorMessage | undefined> {
+    const resumable = held !== undefined && held.phase === "following" ? held : undefined;
+    const subscription: ModelSubscription = { id, request, held: resumable };
+    const answer = new Promise<Received>((answered) => this.#asked.set(id, { subscription, answered }));
+    const place = resumable === undefined ? {} : { cursor: resumable.cursor, ticket: resumable.ticket };
+    this.client.send({ type: "subscribe", id, ...request, ...place });
+    const first = await Promise.race([answer, this.#ended()]);
+    return first as SubscribedMessage | ErrorMessage | undefined; // only these two answer a subscribe
+  }
+
+  async unsubscribe(id: string): Promise<void> {
+    await this.client.ask({ type: "unsubscribe", id });
+  }
+
+  /** Ends the connection without a word; what it held can be resumed by another one. */
+  drop(): ModelSubscription[] {
+    this.client.socket.terminate();
+    return this.release();
+  }
+
+  /** What the connection held, after its end: nothing that still arrives takes effect. */
+  release(): ModelSubscription[] {
+    this.client.onMessage = () => {};
+    const subscriptions = [...this.subscriptions.values()];
+    for (const { held } of subscriptions) held?.disconnected();
+    this.subscriptions.clear();
+    this.#queries.clear();
+    return subscriptions;
+  }
+
+  async #ended(): Promise<undefined> {
+    await this.client.until(() => false, this.client.received.length, 120_000);
+    return undefined;
+  }
+
+  #receive(message: Received): void {
+    // A long run must not keep every message.
+    if (this.client.received.length > 2_000) this.client.received.splice(0, 1_000);
+    try {
+      this.#take(message);
+    } catch (error) {
+      if (!(error instanceof ProtocolFault)) throw error;
+      this.faults.push(`${error.message}, by ${JSON.stringify(message).slice(0, 300)}`);
+    }
+  }
+
+  #take(message: Received): void {
+    switch (message.type) {
+      case "subscribed":
+        this.#takeSubscribed(message);
+        return;
+      case "snapshot":
+      case "added":
+      case "changed":
+      case "removed":
+      case "reset":
+        this.#takeOfQuery(message);
+        return;
+      case "watermark":
+        this.watermarks++;
+        for (const { held, ids } of this.#queries.values()) {
+          held.take(message);
+          this.#point(held, ids, "watermark");
+        }
+        return;
+      case "unsubscribed":
+        this.#takeUnsubscribed(message.id);
+        return;
+      case "error":
+        if (message.id !== undefined) this.#answer(message.id, message);
+        return;
+      case "draining":
+        this.isDraining = true;
+        return;
+      default:
+        return;
+    }
+  }
+
+  #takeSubscribed(message: Received & SubscribedMessage): void {
+    const { id, query, start, cursor, ticket } = message;
+    const asked = this.#asked.get(id);
+    if (asked === undefined) throw new ProtocolFault(`subscribed without having asked: ${id}`);
+    this.starts[message.reason ?? start] = (this.starts[message.reason ?? start] ?? 0) + 1;
+    const known = this.#queries.get(query);
+    const { subscription } = asked;
+    const held = this.#heldFor(subscription, message, known?.held);
+    held.ticket = ticket;
+    subscription.held = held;
+    this.subscriptions.set(id, subscription);
+    if (known === undefined) this.#queries.set(query, { held, ids: new Set([id]) });
+    else known.ids.add(id);
+    if (start === "snapshot" || (start === "reset" && subscription.request.snapshot !== false)) {
+      held.expectSnapshot(cursor);
+    } else if (start === "live" || start === "reset") {
+      const base = this.#options.baseOf?.(subscription.request, cursor, this.#mode);
+      held.expectBase(cursor, base ?? Promise.resolve(null));
+    }
+    this.#answer(id, message);
+  }
+
+  /** Which state the subscription goes on with. */
+  #heldFor(
+    subscription: ModelSubscription,
+    { start }: SubscribedMessage,
+    known: HeldQuery | undefined,
+  ): HeldQuery {
+    if (start === "shared") {
+      if (known === undefined) throw new ProtocolFault("shared, but nobody has it");
+      return known;
+    }
+    if (start === "resumed") {
+      if (subscription.held === undefined) throw new ProtocolFault("resumed without a cursor");
+      return subscription.held;
+    }
+    // Only a snapshot may replace what another id holds already.
+    if (known !== undefined && start !== "snapshot")
+      throw new ProtocolFault(`${start}, but an id of this connection has it`);
+    return known ?? subscription.held ?? new HeldQuery(this.#mode, this.#options.decode);
+  }
+
+  #takeOfQuery(message: Received & { query: number }): void {
+    const known = this.#queries.get(message.query);
+    if (known === undefined) throw new ProtocolFault(`${message.type} of a query that nobody has`);
+    const { held, ids } = known;
+    if (message.type === "reset") {
+      const reason = `reset, ${message.reason}`;
+      this.starts[reason] = (this.starts[reason] ?? 0) + 1;
+      held.ticket = message.ticket;
+      const wantsSnapshot = [...ids].some((id) => this.subscriptions.get(id)?.request.snapshot !== false);
+      if (wantsSnapshot) held.expectSnapshot();
+      else held.expectBase("", Promise.resolve(null));
+      return;
+    }
+    held.take(message);
+    if (!held.isInTransaction) this.#point(held, ids, message.type);
+  }
+
+  #takeUnsubscribed(id: string): void {
+    this.subscriptions.delete(id);
+    for (const [query, { ids }] of this.#queries) {
+      ids.delete(id);
+      if (ids.size === 0) this.#queries.delete(query);
+    }
+  }
+
+  #point(held: HeldQuery, ids: ReadonlySet<string>, by: ServerMessage["type"]): void {
+    const [id] = ids;
+    if (held.phase === "following" && id !== undefined) this.#options.onPoint?.(held, id, by);
+  }
+
+  #answer(id: string, message: Received): void {
+    this.#asked.get(id)?.answered(message);
+    this.#asked.delete(id);
+  }
+}
