@@ -36,7 +36,7 @@ export function compareValues(a: BsonValue, b: BsonValue): number {
 }
 
 /** `compareValues` without the views: each value is a type, a buffer and an offset. */
-export function compareAt(
+function compareAt(
   typeA: number,
   a: Uint8Array,
   atA: number,

@@ -15,7 +15,7 @@ export type ListOperator = "$in" | "$nin" | "$all";
 export type LogicalOperator = "$and" | "$or" | "$nor";
 
 /** What one path must be. `V` is an operand, `L` a list of operands. */
-export type PredicateOf<V, L> =
+type PredicateOf<V, L> =
   | { readonly op: ComparisonOperator; readonly value: V }
   | { readonly op: ListOperator; readonly values: L }
   | { readonly op: "$exists"; readonly exists: boolean }

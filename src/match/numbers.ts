@@ -14,7 +14,7 @@ const MAX_COEFFICIENT = 10n ** 34n - 1n;
 const EXPONENT_BIAS = 6176;
 
 /** Decimal128 in its binary (BID) encoding, IEEE 754-2008. NaN and infinities come as numbers. */
-export function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
+function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
   const top = byteAt(bytes, at + 15);
   const negative = (top & 0x80) !== 0;
   const combination = (top >> 2) & 0x1f;

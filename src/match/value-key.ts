@@ -19,7 +19,7 @@ export function valueKey(value: BsonValue): string {
 }
 
 /** The key of null, undefined and a missing field, which one `$eq: null` finds. */
-export const NULL_KEY = "5:";
+const NULL_KEY = "5:";
 
 /** `valueKey` without the view. */
 export function valueKeyAt(type: number, bytes: Uint8Array, at: number): string {

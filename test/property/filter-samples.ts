@@ -56,64 +56,61 @@ const comparison = fc
 /** Some of these the server refuses, and then so must we. */
 const divisor = fc.oneof(fc.constantFrom(1, 2, 3, -2, 4, 0.5, 2.9), number);
 
-const { filter, predicate } = fc.letrec<{ filter: Json; predicate: Json; branch: Json; onPath: unknown }>(
-  (tie) => ({
-    filter: fc.oneof(
-      { maxDepth: 3, depthIdentifier: "filter" },
-      {
-        weight: 6,
-        arbitrary: fc.dictionary(path, tie("onPath"), { minKeys: 1, maxKeys: 2, depthIdentifier: "filter" }),
-      },
-      { weight: 2, arbitrary: tie("branch") },
-    ),
-    branch: fc
-      .tuple(
-        fc.constantFrom("$and", "$or", "$nor"),
-        fc.array(tie("filter"), { minLength: 1, maxLength: 3, depthIdentifier: "filter" }),
-      )
-      .map(([operator, branches]) => ({ [operator]: branches })),
-    onPath: fc.oneof({ weight: 5, arbitrary: tie("predicate") }, { weight: 2, arbitrary: literal }),
-    predicate: fc.oneof(
-      { maxDepth: 3, depthIdentifier: "filter" },
-      { weight: 6, arbitrary: comparison },
-      { weight: 1, arbitrary: fc.tuple(comparison, comparison).map(([one, two]) => ({ ...one, ...two })) },
-      {
-        weight: 3,
-        arbitrary: fc
-          .tuple(fc.constantFrom("$in", "$nin", "$all"), literals)
-          .map(([op, list]) => ({ [op]: list })),
-      },
-      { weight: 1, arbitrary: fc.oneof(fc.boolean(), literal).map(($exists) => ({ $exists })) },
-      {
-        weight: 1,
-        arbitrary: fc.oneof(type, fc.array(type, { minLength: 1, maxLength: 3 })).map(($type) => ({ $type })),
-      },
-      {
-        weight: 1,
-        arbitrary: fc.oneof(fc.constantFrom(0, 1, 2, 3, 1.5, -1), number).map(($size) => ({ $size })),
-      },
-      {
-        weight: 1,
-        arbitrary: fc.tuple(divisor, fc.oneof(fc.constantFrom(0, 1, -1), number)).map(($mod) => ({ $mod })),
-      },
-      { weight: 1, arbitrary: regex },
-      { weight: 3, arbitrary: tie("predicate").map(($not) => ({ $not })) },
-      {
-        weight: 3,
-        arbitrary: tie("predicate")
-          .filter((inner) => !("$regularExpression" in inner))
-          .map(($elemMatch) => ({ $elemMatch })),
-      },
-      { weight: 3, arbitrary: tie("filter").map(($elemMatch) => ({ $elemMatch })) },
-      {
-        weight: 1,
-        arbitrary: fc
-          .array(tie("filter"), { minLength: 1, maxLength: 2, depthIdentifier: "filter" })
-          .map((list) => ({ $all: list.map(($elemMatch) => ({ $elemMatch })) })),
-      },
-    ),
-  }),
-);
+const { filter } = fc.letrec<{ filter: Json; predicate: Json; branch: Json; onPath: unknown }>((tie) => ({
+  filter: fc.oneof(
+    { maxDepth: 3, depthIdentifier: "filter" },
+    {
+      weight: 6,
+      arbitrary: fc.dictionary(path, tie("onPath"), { minKeys: 1, maxKeys: 2, depthIdentifier: "filter" }),
+    },
+    { weight: 2, arbitrary: tie("branch") },
+  ),
+  branch: fc
+    .tuple(
+      fc.constantFrom("$and", "$or", "$nor"),
+      fc.array(tie("filter"), { minLength: 1, maxLength: 3, depthIdentifier: "filter" }),
+    )
+    .map(([operator, branches]) => ({ [operator]: branches })),
+  onPath: fc.oneof({ weight: 5, arbitrary: tie("predicate") }, { weight: 2, arbitrary: literal }),
+  predicate: fc.oneof(
+    { maxDepth: 3, depthIdentifier: "filter" },
+    { weight: 6, arbitrary: comparison },
+    { weight: 1, arbitrary: fc.tuple(comparison, comparison).map(([one, two]) => ({ ...one, ...two })) },
+    {
+      weight: 3,
+      arbitrary: fc
+        .tuple(fc.constantFrom("$in", "$nin", "$all"), literals)
+        .map(([op, list]) => ({ [op]: list })),
+    },
+    { weight: 1, arbitrary: fc.oneof(fc.boolean(), literal).map(($exists) => ({ $exists })) },
+    {
+      weight: 1,
+      arbitrary: fc.oneof(type, fc.array(type, { minLength: 1, maxLength: 3 })).map(($type) => ({ $type })),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.oneof(fc.constantFrom(0, 1, 2, 3, 1.5, -1), number).map(($size) => ({ $size })),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(divisor, fc.oneof(fc.constantFrom(0, 1, -1), number)).map(($mod) => ({ $mod })),
+    },
+    { weight: 1, arbitrary: regex },
+    { weight: 3, arbitrary: tie("predicate").map(($not) => ({ $not })) },
+    {
+      weight: 3,
+      arbitrary: tie("predicate")
+        .filter((inner) => !("$regularExpression" in inner))
+        .map(($elemMatch) => ({ $elemMatch })),
+    },
+    { weight: 3, arbitrary: tie("filter").map(($elemMatch) => ({ $elemMatch })) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .array(tie("filter"), { minLength: 1, maxLength: 2, depthIdentifier: "filter" })
+        .map((list) => ({ $all: list.map(($elemMatch) => ({ $elemMatch })) })),
+    },
+  ),
+}));
 
 export const filterJson: fc.Arbitrary<Json> = filter;
-export const predicateJson: fc.Arbitrary<Json> = predicate;

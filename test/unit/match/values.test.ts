@@ -29,6 +29,9 @@ const ORDER: BsonValue[][] = [
   [0, new Double(-0), decimal("-0E+10"), Long.ZERO],
   [decimal("1E-6176")],
   [new Double(5e-324)],
+  // 2^-48 needs all of the 34 digits that a decimal has.
+  [new Double(2 ** -48), decimal("3.552713678800500929355621337890625E-15")],
+  [new Double(2 ** -30), decimal("9.31322574615478515625E-10")],
   [decimal("0.1")],
   [decimal("0.1000000000000000055511151231257827")],
   [0.1],
