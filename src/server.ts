@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import type { RequestListener } from "node:http";
+import type { RequestListener, Server } from "node:http";
 import { hostname } from "node:os";
-import { MongoClient } from "mongodb";
+import { type Db, MongoClient } from "mongodb";
 import { type Logger, pino } from "pino";
 import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
 import { type Readiness, readinessOf } from "./admin/readiness.ts";
@@ -22,7 +22,7 @@ import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mong
 import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
-import { preflight } from "./source/preflight.ts";
+import { type PreflightReport, preflight } from "./source/preflight.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
 import { SpentKeyStore } from "./source/spent-keys.ts";
 import { StartupError } from "./source/startup-error.ts";
@@ -78,6 +78,15 @@ export async function startService(config: Config, log: Logger = pino(config.log
   }
 }
 
+/** What every part of a node works with; `onStop` is called in reverse when the node stops. */
+interface Basics {
+  readonly config: Config;
+  readonly node: string;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  onStop(stop: () => Promise<void>): void;
+}
+
 async function start(
   config: Config,
   log: Logger,
@@ -85,101 +94,25 @@ async function start(
   stopAll: () => Promise<void>,
 ): Promise<Service> {
   const node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
-  const metrics = createMetrics();
-  const mongodb = await connect(config, log, started);
-  const { client } = mongodb;
-  const report = await preflight(client, {
-    collections: namespacesOf(config),
-    stateDatabase: config.mongodb.stateDatabase,
-    images: config.mongodb.images,
-  });
-  for (const warning of report.warnings) log.warn(warning);
-  log.info(
-    { version: report.version, topology: report.topology, collections: report.collections },
-    "MongoDB is fit",
-  );
-
-  const stateDatabase = client.db(config.mongodb.stateDatabase);
-  const identify = async () => (await identifyDeployment(client)).id;
-  const deployment = new Deployment(client, new EpochStore(stateDatabase), identify);
-  const keyStore = new SealingKeyStore(stateDatabase);
-  const sealer = new Sealer(await keyStore.load(), () => keyStore.load());
-  const tickets = new TicketSealer(sealer);
-  const keysTimer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
-  started.push(async () => clearInterval(keysTimer));
-
-  // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
-  const feed: Feed = new Feed(config.history, config.limits, {
-    client,
-    deployment,
-    readOplog: (from, signal) => source.read(from, signal),
-    log,
-    metrics,
-  });
-  started.push(async () => feed.stop());
-  const switchOn = report.keepsImages && config.mongodb.images !== "off";
-  const keeper: ImageKeeper = new ImageKeeper(client, log, switchOn, (namespace) =>
-    gateway.collectionDropped(namespace),
-  );
-  const source: ChangeSource = new ChangeSource(
-    {
-      uri: mongodb.uri,
-      clientOptions: {},
-      namespaces: namesOf(config),
-      startBeforeMs: config.history.windowMs,
-      awaitTimeMs: config.mongodb.awaitTimeMs,
-      progressTimeoutMs: config.mongodb.progressTimeoutMs,
-      checkpointIntervalMs: config.mongodb.checkpointIntervalMs,
-      images: report.keepsImages,
-      onNotice: (_operation, namespace) => keeper.look(namespace),
-    },
-    {
-      client,
-      deployment,
-      stateDatabase,
-      node,
-      sink: feed,
-      onMissingImage: (namespace) => keeper.look(namespace),
-      log,
-      metrics,
-    },
-  );
-
-  const context: GatewayContext = {
+  const basics: Basics = {
+    config,
     node,
-    server: config.server,
-    limits: config.limits,
-    auth: config.auth,
-    verify: verifierOf(config, metrics, log),
-    feed,
-    sealer: tickets,
-    keys: urlKeysOf(config, sealer, tickets, new SpentKeyStore(stateDatabase)),
     log,
-    metrics,
-    rules: compileRules(config),
+    metrics: createMetrics(),
+    onStop: (stop) => started.push(stop),
   };
-  const gateway: Gateway = new Gateway(context);
-  started.push(async () => gateway.stop());
-  const abort = new AbortController();
-  const running = source.run(abort.signal);
-  started.push(async () => {
-    abort.abort();
-    await running;
-  });
+  const mongodb = await connect(basics);
+  const report = await checkDeployment(basics, mongodb.client);
+  const state = await openState(basics, mongodb.client);
+  const { feed, source, keeper } = buildPipeline(basics, mongodb, state, report);
+  const gateway = new Gateway(gatewayContext(basics, state, feed));
+  basics.onStop(async () => gateway.stop());
+  keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
+  run(basics, source);
 
-  const rules = new RulesState(metrics, log);
+  const rules = new RulesState(basics.metrics, log);
   const readiness = () => readinessOf({ node, source, feed, gateway, rules });
-  const answer: RequestListener = (request, response) => {
-    if (gateway.answer(request, response) || answerHealth(request, response, readiness)) return;
-    answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
-  };
-  const publicServer = createPublicServer(config.server, answer, log);
-  gateway.listen(publicServer);
-  started.push(async () => closeServer(publicServer));
-  const adminServer = createAdminServer({ metrics, readiness });
-  started.push(async () => closeServer(adminServer));
-  const address = await listen(publicServer, config.server);
-  const adminAddress = await listen(adminServer, config.server.admin);
+  const { publicServer, address, adminAddress } = await openListeners(basics, gateway, readiness);
   let current = config;
 
   return {
@@ -187,12 +120,15 @@ async function start(
     address,
     adminAddress,
     mongodbUri: mongodb.uri,
-    metrics,
+    metrics: basics.metrics,
     readiness,
     async reload(next) {
-      await prepareReload(client, current, next);
+      const added = await prepareReload(mongodb.client, current, next);
       rules.apply(gateway, compileRules(next));
-      if (namesOf(next).join() !== namesOf(current).join()) source.watch(namesOf(next));
+      if (namesOf(next).join() !== namesOf(current).join()) {
+        feed.follow(added);
+        source.watch(namesOf(next));
+      }
       warnOfUnapplied(current, next, log);
       current = next;
     },
@@ -204,6 +140,128 @@ async function start(
     },
     stop: stopAll,
   };
+}
+
+async function checkDeployment({ config, log }: Basics, client: MongoClient): Promise<PreflightReport> {
+  const report = await preflight(client, {
+    collections: namespacesOf(config),
+    stateDatabase: config.mongodb.stateDatabase,
+    images: config.mongodb.images,
+  });
+  for (const warning of report.warnings) log.warn(warning);
+  const { version, topology, collections } = report;
+  log.info({ version, topology, collections }, "MongoDB is fit");
+  return report;
+}
+
+/** What the nodes of a fleet share, all of it in the state database. */
+interface SharedState {
+  readonly database: Db;
+  readonly deployment: Deployment;
+  readonly sealer: Sealer;
+}
+
+async function openState({ config, onStop }: Basics, client: MongoClient): Promise<SharedState> {
+  const database = client.db(config.mongodb.stateDatabase);
+  const identify = async () => (await identifyDeployment(client)).id;
+  const deployment = new Deployment(client, new EpochStore(database), identify);
+  const keyStore = new SealingKeyStore(database);
+  const sealer = new Sealer(await keyStore.load(), () => keyStore.load());
+  const timer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
+  onStop(async () => clearInterval(timer));
+  return { database, deployment, sealer };
+}
+
+/** From MongoDB to the live queries. */
+function buildPipeline(
+  { config, node, log, metrics, onStop }: Basics,
+  { client, uri }: { client: MongoClient; uri: string },
+  { database, deployment }: SharedState,
+  report: PreflightReport,
+): { feed: Feed; source: ChangeSource; keeper: ImageKeeper } {
+  const keeper = new ImageKeeper(client, log, report.keepsImages && config.mongodb.images !== "off");
+  // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
+  const feed: Feed = new Feed(config.history, config.limits, {
+    client,
+    deployment,
+    readOplog: (from, signal) => source.read(from, signal),
+    log,
+    metrics,
+  });
+  onStop(async () => feed.stop());
+  const { awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
+  const source: ChangeSource = new ChangeSource(
+    {
+      uri,
+      clientOptions: {},
+      namespaces: namesOf(config),
+      startBeforeMs: config.history.windowMs,
+      awaitTimeMs,
+      progressTimeoutMs,
+      checkpointIntervalMs,
+      images: report.keepsImages,
+      onNotice: (_operation, namespace) => keeper.look(namespace),
+    },
+    {
+      client,
+      deployment,
+      stateDatabase: database,
+      node,
+      sink: feed,
+      onMissingImage: (namespace) => keeper.look(namespace),
+      log,
+      metrics,
+    },
+  );
+  return { feed, source, keeper };
+}
+
+function run({ onStop }: Basics, source: ChangeSource): void {
+  const abort = new AbortController();
+  const running = source.run(abort.signal);
+  onStop(async () => {
+    abort.abort();
+    await running;
+  });
+}
+
+function gatewayContext(
+  { config, node, log, metrics }: Basics,
+  { database, sealer }: SharedState,
+  feed: Feed,
+): GatewayContext {
+  const tickets = new TicketSealer(sealer);
+  return {
+    node,
+    server: config.server,
+    limits: config.limits,
+    auth: config.auth,
+    verify: verifierOf(config, metrics, log),
+    feed,
+    sealer: tickets,
+    keys: urlKeysOf(config, sealer, tickets, new SpentKeyStore(database)),
+    log,
+    metrics,
+    rules: compileRules(config),
+  };
+}
+
+async function openListeners(
+  { config, log, metrics, onStop }: Basics,
+  gateway: Gateway,
+  readiness: () => Readiness,
+): Promise<{ publicServer: Server; address: Listening; adminAddress: Listening }> {
+  const answer: RequestListener = (request, response) => {
+    if (gateway.answer(request, response) || answerHealth(request, response, readiness)) return;
+    answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
+  };
+  const publicServer = createPublicServer(config.server, answer, log);
+  gateway.listen(publicServer);
+  onStop(async () => closeServer(publicServer));
+  const adminServer = createAdminServer({ metrics, readiness });
+  onStop(async () => closeServer(adminServer));
+  const address = await listen(publicServer, config.server);
+  return { publicServer, address, adminAddress: await listen(adminServer, config.server.admin) };
 }
 
 function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayContext["verify"] {
@@ -250,20 +308,16 @@ class RulesState {
   }
 }
 
-async function connect(
-  config: Config,
-  log: Logger,
-  started: (() => Promise<void>)[],
-): Promise<{ client: MongoClient; uri: string }> {
+async function connect({ config, log, onStop }: Basics): Promise<{ client: MongoClient; uri: string }> {
   const { dataDir, binary } = config.mongodb;
   let { uri } = config.mongodb;
   if (uri === EMBEDDED_URI) {
     const mongod: EmbeddedMongod = await startEmbeddedMongod({ dataDir, logger: log, binary });
-    started.push(() => mongod.stop());
+    onStop(() => mongod.stop());
     uri = mongod.uri;
   }
   const client = new MongoClient(uri, { appName: "tidewire", serverSelectionTimeoutMS: CONNECT_TIMEOUT_MS });
-  started.push(() => client.close());
+  onStop(() => client.close());
   try {
     await client.connect();
   } catch (cause) {
@@ -273,15 +327,16 @@ async function connect(
   return { client, uri };
 }
 
-/** A newly configured collection has to be fit before its rules take effect. */
-async function prepareReload(client: MongoClient, current: Config, next: Config): Promise<void> {
+/** A newly configured collection has to be fit before its rules take effect. Gives the new ones. */
+async function prepareReload(client: MongoClient, current: Config, next: Config): Promise<string[]> {
   const known = new Set(namesOf(current));
   const added = namespacesOf(next).filter(
     ({ database, collection }) => !known.has(`${database}.${collection}`),
   );
-  if (added.length === 0) return;
+  if (added.length === 0) return [];
   const { stateDatabase, images } = current.mongodb;
-  await preflight(client, { collections: added, stateDatabase, images });
+  const report = await preflight(client, { collections: added, stateDatabase, images });
+  return report.collections.map(({ namespace }) => namespace);
 }
 
 /** Everything but collections and their rules needs a restart; to take an edit silently for done would be worse. */

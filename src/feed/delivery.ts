@@ -169,7 +169,7 @@ export class Delivery implements Follower {
     const located = await this.#feed.locate(position);
     if (located === "ahead") return "future";
     this.#missed = true;
-    if (located !== "too-old") {
+    if (located !== "too-old" && this.#feed.holds(this.liveQuery.namespace, located.seq)) {
       this.#feed.noteCatchUp();
       this.#after = located.seq;
       return started;
@@ -281,7 +281,7 @@ export class Delivery implements Follower {
       }
       const located = await this.#feed.locate(until);
       if (!isCurrent()) return "abandoned";
-      if (located === "too-old" || located === "ahead") continue;
+      if (typeof located === "string" || !this.#feed.holds(liveQuery.namespace, located.seq)) continue;
       this.#after = located.seq;
       return this.#endRead(read, "done");
     }

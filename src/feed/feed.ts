@@ -52,6 +52,8 @@ export class Feed implements CommitSink {
   readonly #byKey = new Map<string, LiveQuery>();
   readonly #byNamespace = new Map<string, Set<LiveQuery>>();
   readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
+  /** Collections that were added while running, by the entry since which they are followed. */
+  readonly #followedFrom = new Map<string, number>();
   readonly #lingering = new Map<LiveQuery, number>();
   readonly #sweeper: NodeJS.Timeout;
   #codec: CursorCodec | undefined;
@@ -164,6 +166,16 @@ export class Feed implements CommitSink {
   /** The number of the live query with this key, if there is one now. */
   liveQueryNumber(key: string): number | undefined {
     return this.#byKey.get(key)?.number;
+  }
+
+  /** Collections that are followed from here on: of what happened to them before, the history knows nothing. */
+  follow(namespaces: readonly string[]): void {
+    for (const namespace of namespaces) this.#followedFrom.set(namespace, this.headSeq);
+  }
+
+  /** Whether the history holds what happened to a collection after entry `seq`. */
+  holds(namespace: string, seq: number): boolean {
+    return seq >= (this.#followedFrom.get(namespace) ?? 0);
   }
 
   /** Settles at the end of the next batch. */

@@ -10,23 +10,15 @@ export class ImageKeeper {
   readonly #client: MongoClient;
   readonly #log: Logger;
   readonly #switchOn: boolean;
-  readonly #onUnwatchable: (namespace: string, type: string) => void;
+  /** Called when a collection has become something that no change stream shows. */
+  onUnwatchable: (namespace: string, type: string) => void = () => {};
   readonly #looking = new Set<string>();
 
-  /**
-   * @param switchOn Whether images are wanted.
-   * @param onUnwatchable A collection has become something that no change stream shows.
-   */
-  constructor(
-    client: MongoClient,
-    log: Logger,
-    switchOn: boolean,
-    onUnwatchable: (namespace: string, type: string) => void,
-  ) {
+  /** @param switchOn Whether images are wanted. */
+  constructor(client: MongoClient, log: Logger, switchOn: boolean) {
     this.#client = client;
     this.#log = log;
     this.#switchOn = switchOn;
-    this.#onUnwatchable = onUnwatchable;
   }
 
   /** Looks at a collection now, unless somebody is looking already. */
@@ -51,7 +43,7 @@ export class ImageKeeper {
     if (type === "missing" || (type === "collection" && images)) return;
     if (type !== "collection") {
       this.#log.error({ namespace, type }, "the collection has become something that cannot be watched");
-      this.#onUnwatchable(namespace, type);
+      this.onUnwatchable(namespace, type);
       return;
     }
     if (!this.#switchOn) return;
