@@ -282,8 +282,13 @@ class FilterParser {
 }
 
 function inside(place: Place, step: string, more: Partial<Place>): Place {
-  const short = step.length > 80 ? `${step.slice(0, 80)}…` : step;
+  const short = shorten(step);
   return { ...place, ...more, at: place.at === "" ? short : `${place.at}.${short}` };
+}
+
+/** What a client wrote goes into an error only so far. */
+function shorten(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 
 function list(value: unknown): readonly unknown[] {
@@ -296,6 +301,11 @@ function isElemMatch(value: unknown): value is Entries {
 
 function refusal(message: string, place: Place, cause?: unknown): TidewireError {
   const where = place.at === "" ? "" : ` (at ${place.at})`;
-  const { depth: _, ...details } = place;
+  const { at, path, operator } = place;
+  const details = {
+    at,
+    ...(path === undefined ? {} : { path: shorten(path) }),
+    ...(operator === undefined ? {} : { operator: shorten(operator) }),
+  };
   return new TidewireError("bad-filter", `${message}${where}`, details, { cause });
 }

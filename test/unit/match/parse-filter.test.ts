@@ -44,6 +44,19 @@ test("tells the place, the path and the operator of what it refuses", () => {
   expect(error.message).toBe("$size needs a number (at $and.1.a.b.$size)");
 });
 
+test("repeats no more than the beginning of a long name", () => {
+  const long = "x".repeat(60_000);
+  for (const filter of [
+    { [`${long}.$y`]: 1 },
+    { a: { [`$${long}`]: 1 } },
+    { [`$${long}`]: 1 },
+    { a: { b: { [`$${long}`]: 1 } } },
+  ]) {
+    const error = refusal(filter);
+    expect(error.message.length + JSON.stringify(error.details).length).toBeLessThan(1_000);
+  }
+});
+
 test.each<[string, unknown]>([
   ["a filter that is no object", [1]],
   ["null", null],
