@@ -215,12 +215,14 @@ async function toStartRequest(
   }
   if (opened.key !== query.key) return refuse("rights-changed");
   const since = feed.decode(opened.since);
-  if (typeof since === "string" || isLater(since, position)) return refuse("cursor-invalid");
-  return { snapshot: wanted, resumeFrom: position, refused: null };
+  if (typeof since === "string" || since.clusterTime > position.clusterTime) return refuse("cursor-invalid");
+  // A watermark may name no more than the cluster time of the snapshot before it. What is held begins at
+  // `since` in any case, and nothing before that is anybody's to see.
+  return { snapshot: wanted, resumeFrom: isLater(since, position) ? since : position, refused: null };
 }
 
-/** Whether `a` is certainly later than `b`. Two commits of one cluster time have no order to be told from them. */
+/** Of one cluster time, whether `a` is certainly later. Two commits of it have no order to be told from them. */
 function isLater(a: Position, b: Position): boolean {
-  if (a.clusterTime !== b.clusterTime) return a.clusterTime > b.clusterTime;
+  if (a.clusterTime !== b.clusterTime) return false;
   return b.within === BEFORE ? a.within !== BEFORE : a.within === AFTER && b.within !== AFTER;
 }
