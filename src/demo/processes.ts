@@ -8,7 +8,7 @@ import { StartupError } from "../source/startup-error.ts";
 import { Child, type ChildOptions } from "./child.ts";
 
 /** Ends what was started, in reverse. */
-export type Stops = (() => Promise<unknown> | void)[];
+export type Stops = (() => unknown)[];
 
 const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
 const LISTENING_WITHIN_MS = 60_000;

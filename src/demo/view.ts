@@ -32,12 +32,6 @@ interface Held {
 /** One viewer's result, put together from the messages alone. */
 export class View {
   readonly #rows = new Map<number, Held>();
-  #isComplete = false;
-
-  /** Whether the first snapshot has come whole. */
-  get isComplete(): boolean {
-    return this.#isComplete;
-  }
 
   /** What the viewer holds, without what is shown a little longer than it is there. */
   get documents(): Shown[] {
@@ -66,7 +60,6 @@ export class View {
         return undefined;
       case "snapshot":
         for (const doc of message.docs) this.#put(toShown(doc), null, nowMs);
-        this.#isComplete ||= message.last;
         return undefined;
       case "added":
       case "changed": {

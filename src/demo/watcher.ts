@@ -31,8 +31,8 @@ export class Watcher {
   readonly viewer: Viewer;
   readonly view = new View();
   readonly #follower: Follower;
-  #fences = 0;
-  #onFenced: ((id: string) => void) | undefined;
+  /** A write that is waited for, and what to do once it has come. */
+  #fence: { readonly time: Timestamp; readonly reached: () => void } | undefined;
 
   constructor(viewer: Viewer, url: string, secret: string, events: WatcherEvents) {
     this.viewer = viewer;
@@ -41,7 +41,9 @@ export class Watcher {
       token: () => signToken(viewer, secret),
       request: { collection: COLLECTION },
       onMessage: (message) => {
-        if (message.type === "fenced") this.#onFenced?.(message.id);
+        // A fence goes with its connection, so the next one is asked again.
+        if (message.type === "subscribed") this.#askFence();
+        if (message.type === "fenced") this.#fence?.reached();
         events.onMessage(this, message);
       },
       onState: (state) => events.onState(this, state),
@@ -65,17 +67,23 @@ export class Watcher {
   }
 
   /** [3.1, fence] Waits until every change up to a time has come. */
-  #caughtUp({ t, i }: Timestamp): Promise<void> {
-    const id = `fence-${++this.#fences}`;
+  #caughtUp(time: Timestamp): Promise<void> {
     return new Promise((resolve, reject) => {
       const late = new Error(`${this.viewer.name} had no answer to a fence`);
       const timer = setTimeout(() => reject(late), FENCE_WITHIN_MS);
-      this.#onFenced = (fenced) => {
-        if (fenced !== id) return;
+      const reached = () => {
         clearTimeout(timer);
+        this.#fence = undefined;
         resolve();
       };
-      this.#follower.send({ type: "fence", id, operationTime: { $timestamp: { t, i } } });
+      this.#fence = { time, reached };
+      this.#askFence();
     });
+  }
+
+  #askFence(): void {
+    if (this.#fence === undefined) return;
+    const { t, i } = this.#fence.time;
+    this.#follower.send({ type: "fence", id: "written", operationTime: { $timestamp: { t, i } } });
   }
 }

@@ -1,0 +1,155 @@
+/** The demo as newcomers run it: a process of its own, in an empty directory. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Db } from "mongodb";
+import { expect, onTestFinished, test } from "vitest";
+import { ROOT } from "../support/build.ts";
+import { endWithUs, exited } from "../support/guard.ts";
+import { testDatabase, until } from "../support/mongod.ts";
+
+const MAIN = join(ROOT, "dist", "cli", "main.js");
+
+/** A command that runs until the test has finished, and the lines that it has printed. */
+class Running {
+  readonly child: ChildProcess;
+  readonly lines: string[] = [];
+  readonly errors: string[] = [];
+
+  constructor(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
+    this.child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+    endWithUs(this.child);
+    const { stdout, stderr } = this.child;
+    assert(stdout !== null && stderr !== null);
+    createInterface({ input: stdout }).on("line", (line) => this.lines.push(line));
+    createInterface({ input: stderr }).on("line", (line) => this.errors.push(line));
+    onTestFinished(() => void this.child.kill("SIGKILL"));
+  }
+
+  /** The first line that fits, of those that come after number `from`. */
+  line(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+    return until(`a line like ${pattern}: ${this.errors.at(-1)}`, async () => {
+      const found = this.lines.slice(from).find((line) => pattern.test(line));
+      return found === undefined ? undefined : (pattern.exec(found) ?? undefined);
+    });
+  }
+}
+
+async function emptyDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "tidewire-demo-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }));
+  return directory;
+}
+
+/** Starts it on the shared MongoDB, in a database of the test's own. */
+async function startDemo(args: readonly string[]) {
+  const { client, db, name, uri } = await testDatabase();
+  onTestFinished(async () => {
+    await client.db(`${name}-state`).dropDatabase();
+  });
+  const directory = await emptyDirectory();
+  const env = { ...process.env, MONGODB_URI: uri, TIDEWIRE_DEMO_DATABASE: name, HOME: directory };
+  const demo = new Running(process.execPath, [MAIN, "demo", ...args], directory, env);
+  return { demo, db, directory, env };
+}
+
+/** What a viewer holds according to the lines that were printed for it. */
+function replay(lines: readonly string[], viewer: string): unknown[] {
+  const held = new Map<number, unknown>();
+  for (const line of lines) {
+    const [, name, mark, text = ""] = /^[\d:]+ (\w+) +([=+~*-]) (.*)$/.exec(line) ?? [];
+    if (name !== viewer) continue;
+    if (mark === "*") {
+      if (text.startsWith("reset") || text === "snapshot") held.clear();
+      continue;
+    }
+    const document = JSON.parse(text) as { _id: number };
+    if (mark === "-") assert(held.delete(document._id), `${viewer} is told of ${document._id} leaving twice`);
+    else held.set(document._id, document);
+  }
+  return [...held.entries()].sort(([a], [b]) => a - b).map(([, document]) => document);
+}
+
+/** What the rules of config/demo.yaml come to, as `find` says it. */
+async function expectViewsAsFound(lines: readonly string[], db: Db): Promise<void> {
+  const orders = db.collection("orders");
+  const find = (filter: object, projection: object) =>
+    orders.find(filter).project(projection).sort({ _id: 1 }).toArray();
+  expect(replay(lines, "ada")).toEqual(await find({}, {}));
+  expect(replay(lines, "ben")).toEqual(await find({ customer: "ben" }, { margin: 0, courier: 0 }));
+  expect(replay(lines, "cleo")).toEqual(
+    await find(
+      { courier: "cleo", status: { $in: ["ready", "riding"] } },
+      { status: 1, address: 1, courier: 1 },
+    ),
+  );
+}
+
+const isAlive = (pid: number) => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+test("shows each viewer what find shows them, says so at the end, and writes nowhere else", async () => {
+  const { demo, db, directory } = await startDemo(["--seconds", "6", "--rate", "12"]);
+  const { code } = await exited(demo.child);
+  expect(code, demo.errors.join("\n")).toBe(0);
+  await expectViewsAsFound(demo.lines, db);
+  expect(demo.lines.filter((line) => line.includes("as find shows them"))).toHaveLength(3);
+  expect(demo.lines.filter((line) => / ada {2}[+~-] /.test(line)).length).toBeGreaterThan(10);
+  expect(demo.lines.filter((line) => / (ben|cleo) /.test(line) && line.includes("margin"))).toEqual([]);
+  expect(await readdir(directory)).toEqual([".tidewire"]);
+});
+
+test("the printed command follows a view; a killed service is started again, and nobody misses anything", async () => {
+  const { demo, db, directory, env } = await startDemo(["--rate", "6", "--seconds", "10"]);
+  const [, servicePid, backendPid] = await demo.line(/service: process (\d+), backend: process (\d+)/);
+  const [command] = await demo.line(/^ *node .*main\.js tail --url .*$/);
+  const tail = new Running("sh", ["-c", `exec ${command.trim()}`], directory, env);
+  const [, first = ""] = await tail.line(/^\+ insert (.*)$/);
+  expect(JSON.parse(first)).toMatchObject({ customer: "ben", status: "new" });
+  expect(first).not.toContain("margin");
+
+  process.kill(Number(servicePid), "SIGKILL");
+  await demo.line(/the service ended \(SIGKILL\) and is started again/);
+  for (const viewer of ["ada ", "ben ", "cleo"]) await demo.line(new RegExp(` ${viewer} \\* resumed$`));
+  await until("the tail to resume", async () => tail.errors.some((line) => line.includes("resumed")));
+
+  process.kill(Number(backendPid), "SIGKILL");
+  await demo.line(/the backend ended \(SIGKILL\) and is started again/);
+  const { code } = await exited(demo.child);
+  expect(code, demo.errors.join("\n")).toBe(0);
+  await expectViewsAsFound(demo.lines, db);
+});
+
+test.each(["SIGINT", "SIGKILL"] as const)("at %s nothing is left behind", async (signal) => {
+  const directory = await emptyDirectory();
+  const { MONGODB_URI: _, ...env } = process.env;
+  const demo = new Running(process.execPath, [MAIN, "demo"], directory, env);
+  const [, servicePid, backendPid] = await demo.line(/service: process (\d+), backend: process (\d+)/);
+  await demo.line(/ ada {2}\+ /);
+  const mongodPid = await readFile(join(directory, ".tidewire/demo/mongodb/mongod.lock"), "utf8");
+  const pids = [servicePid, backendPid, mongodPid].map(Number);
+  expect(pids.map(isAlive)).toEqual([true, true, true]);
+  demo.child.kill(signal);
+  const { code } = await exited(demo.child);
+  expect(code).toBe(signal === "SIGINT" ? 0 : null);
+  await until("the end of all processes", async () => !pids.some(isAlive));
+  expect(await readdir(directory)).toEqual([".tidewire"]);
+});
+
+test("says in a line what is wrong where MongoDB cannot be used", async () => {
+  const directory = await emptyDirectory();
+  const env = { ...process.env, MONGODB_URI: "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500" };
+  const demo = new Running(process.execPath, [MAIN, "demo"], directory, env);
+  expect(await exited(demo.child)).toMatchObject({ code: 1 });
+  expect(demo.errors.join("\n")).toMatch(/MongoDB cannot be reached/);
+  expect(demo.errors.join("\n")).not.toMatch(/\n\s+at /);
+});
