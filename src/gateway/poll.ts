@@ -24,7 +24,8 @@ export class PollTransport implements Transport {
   readonly kind = "poll";
   readonly #exchange: HttpExchange;
   readonly #options: PollOptions;
-  #state: "pending" | "open" | "over" = "pending";
+  /** `full`: what comes now is not sent any more, but is still there for the next poll. */
+  #state: "pending" | "open" | "full" | "over" = "pending";
   #start = "";
   #ticket = "";
   /** Where the client goes on after what it has been sent. */
@@ -56,20 +57,22 @@ export class PollTransport implements Transport {
     if (this.#state !== "open") return;
     const texts: string[] = [];
     for (const { type, text, cursor, partial } of chunk.messages) {
-      // What comes after is still there for the next poll.
-      if (this.#isFull) break;
       texts.push(text);
       this.#bytes += text.length;
       this.#isWhole = partial !== true;
       if (this.#isWhole && cursor !== undefined) this.#cursor = cursor;
       if (this.#isWhole && type === "snapshot") this.#isCaughtUp = true;
+      if (this.#isWhole && this.#bytes >= this.#options.limitBytes) {
+        this.#state = "full";
+        break;
+      }
     }
     this.#append(texts);
     this.#settle();
   }
 
   send(message: ServerMessage): void {
-    if (this.#state === "over") return;
+    if (this.#state === "over" || this.#state === "full") return;
     switch (message.type) {
       case "subscribed":
         if (this.#state === "pending") this.#subscribed(message);
@@ -135,10 +138,6 @@ export class PollTransport implements Transport {
     this.#exchange.destroy();
   }
 
-  get #isFull(): boolean {
-    return this.#isWhole && this.#bytes >= this.#options.limitBytes;
-  }
-
   #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): void {
     this.#state = "open";
     this.#start = `"start":"${start}"${reason === undefined ? "" : `,"reason":"${reason}"`}`;
@@ -178,13 +177,14 @@ export class PollTransport implements Transport {
     this.#isEnding = true;
     setImmediate(() => {
       this.#isEnding = false;
-      if (this.#state === "open" && this.#isDone) this.#finish();
+      if (this.#state !== "over" && this.#isDone) this.#finish();
     });
   }
 
   get #isDone(): boolean {
+    if (this.#state === "full") return true;
     if (!this.#isWhole) return false;
-    if (this.#messages > 0) return this.#isCaughtUp || this.#isDue || this.#isFull;
+    if (this.#messages > 0) return this.#isCaughtUp || this.#isDue;
     return this.#isCaughtUp && this.#isDue;
   }
 

@@ -15,7 +15,7 @@ export function runScenarios(
   describe(`${title} over ${driver.name}`, { concurrent: true }, () => {
     let service: SharedService;
     beforeAll(async () => {
-      service = await startShared(options);
+      service = await startShared({ ...driver.options, ...options });
     });
     afterAll(() => service?.stop());
     for (const { name, only, run } of scenarios) {

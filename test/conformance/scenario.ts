@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Db, Timestamp } from "mongodb";
 import type { ServerMessage } from "../../src/protocol/messages.ts";
+import type { TestServiceOptions } from "../support/service.ts";
 import type { Received, WsClient } from "../support/ws-client.ts";
 import type { SharedService } from "./shared-service.ts";
 
@@ -41,6 +42,8 @@ export interface Reader {
 /** How a transport is driven; with this, it runs every scenario that does not name another one. */
 export interface Driver {
   readonly name: TransportName;
+  /** What the service has to be configured to for it, if anything. */
+  readonly options?: Partial<TestServiceOptions>;
   /** Makes a subscription and reads it, as the user of these claims; `null`: as nobody. */
   follow(
     service: SharedService,

@@ -1,10 +1,11 @@
+import { pollDriver, sseDriver } from "./http-drivers.ts";
 import { runScenarios } from "./run-scenarios.ts";
 import { RIGHTS } from "./scenarios/rights.ts";
 import { STARTS } from "./scenarios/starts.ts";
 import { wsDriver } from "./ws-driver.ts";
 
 /** Every transport that there is; each has to pass the same table. */
-for (const driver of [wsDriver]) {
+for (const driver of [wsDriver, sseDriver, pollDriver]) {
   runScenarios("how a subscription starts", driver, STARTS);
   runScenarios("who sees what", driver, RIGHTS);
 }
