@@ -15,7 +15,7 @@ export function actionFor(code: number): CloseAction {
 }
 
 /** Until a `welcome` has said otherwise. */
-const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor: 2, stableAfterMs: 5_000 };
+export const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor: 2, stableAfterMs: 5_000 };
 
 /** So many tokens are tried without a `welcome` between them. */
 export const TOKEN_ATTEMPTS_MAX = 3;
@@ -66,6 +66,13 @@ export class Reconnect {
   welcomed(advice: ReconnectAdvice, nowMs: number): void {
     this.#advice = { ...advice, ...this.#options };
     this.#welcomedAtMs = nowMs;
+    this.#tokenAttempts = 0;
+    this.#notBeforeMs = 0;
+  }
+
+  /** The application wants another try. */
+  restart(): void {
+    this.#failures = 0;
     this.#tokenAttempts = 0;
     this.#notBeforeMs = 0;
   }

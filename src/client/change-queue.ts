@@ -1,0 +1,69 @@
+import type { Change } from "./types.ts";
+
+/** What may wait to be read; beyond it the whole result says the same, and is bounded. */
+const WAITING_MAX = 1_000;
+
+type Next<R> = IteratorResult<Change<R>, undefined>;
+
+/** Changes between the client, which does not wait, and a loop, which takes its time. */
+export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefined> {
+  /** Called when nobody reads any more. */
+  onEnd: () => void = () => {};
+  readonly #result: () => readonly R[];
+  #waiting: Change<R>[] = [];
+  #reader: { resolve: (next: Next<R>) => void; reject: (error: Error) => void } | undefined;
+  #error: Error | undefined;
+  #hasEnded = false;
+
+  constructor(result: () => readonly R[]) {
+    this.#result = result;
+  }
+
+  push(change: Change<R>): void {
+    if (this.#hasEnded) return;
+    if (this.#reader !== undefined) {
+      this.#reader.resolve({ done: false, value: change });
+      this.#reader = undefined;
+      return;
+    }
+    this.#waiting.push(change);
+    if (this.#waiting.length > WAITING_MAX) {
+      this.#waiting = [{ type: "snapshot", docs: this.#result(), reason: "lagged" }];
+    }
+  }
+
+  fail(error: Error): void {
+    if (this.#hasEnded) return;
+    this.#error = error;
+    this.#reader?.reject(error);
+    this.#end();
+  }
+
+  async next(): Promise<Next<R>> {
+    const value = this.#waiting.shift();
+    if (value !== undefined) return { done: false, value };
+    if (this.#error !== undefined) throw this.#error;
+    if (this.#hasEnded) return { done: true, value: undefined };
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
+  }
+
+  async return(): Promise<Next<R>> {
+    this.#waiting = [];
+    this.#reader?.resolve({ done: true, value: undefined });
+    this.#end();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#reader = undefined;
+    this.onEnd();
+  }
+}

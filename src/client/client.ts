@@ -1,0 +1,216 @@
+/** The client of a Tidewire service, for browsers and Node. */
+import { TidewireError } from "../protocol/errors.ts";
+import type { ValueMode } from "../protocol/messages.ts";
+import { toEjson } from "./ejson.ts";
+import type { OperationTime } from "./fences.ts";
+import { type LiveRequest, LiveResult } from "./live-result.ts";
+import { Persistence, type PersistOptions } from "./persistence.ts";
+import { type FindOptions, Query, type QueryHost } from "./query.ts";
+import type { ReconnectOptions } from "./reconnect.ts";
+import { type ConnectionState, Session } from "./session.ts";
+import type { TokenProvider } from "./tokens.ts";
+import { TRANSPORTS, type TransportKind, type WebSocketConstructor } from "./transport.ts";
+import type { Filter } from "./types.ts";
+
+export { TidewireError } from "../protocol/errors.ts";
+export type { OperationTime } from "./fences.ts";
+export type { PersistOptions, Saved, Store } from "./persistence.ts";
+export type { FindOptions, Query } from "./query.ts";
+export type { ReconnectOptions } from "./reconnect.ts";
+export type { ConnectionState } from "./session.ts";
+export type { Status } from "./status.ts";
+export { indexedDbStore, memoryStore } from "./stores.ts";
+export type { TokenProvider } from "./tokens.ts";
+export type { TransportKind, WebSocketConstructor, WebSocketLike } from "./transport.ts";
+export type {
+  BsonValue,
+  Change,
+  EjsonValue,
+  Filter,
+  Observer,
+  Operators,
+  Path,
+  Projected,
+  QueryState,
+  ValueAt,
+} from "./types.ts";
+
+export interface ClientOptions {
+  /** The service: `https://live.example.com`, or with `wss:`; a path is kept as a prefix. */
+  readonly url: string | URL;
+  /** Gives a token: for the first connection, and whenever the last one is about to run out. Left out: anonymous. */
+  readonly token?: TokenProvider;
+  /** `false`: nothing connects before `connect()` is called. Otherwise the first query that is followed does it. */
+  readonly autoConnect?: boolean;
+  /** How documents are written: `"json"` (the default), or lossless MongoDB Extended JSON. */
+  readonly values?: ValueMode;
+  /** Keeps results, so that a reload goes on where it was. */
+  readonly persist?: PersistOptions;
+  /** Which ways to the service may be taken, best first; WebSocket, SSE and long polling unless told. */
+  readonly transports?: readonly TransportKind[];
+  /** Where the runtime has none of its own (Node before 22): that of the package `ws`, for instance. */
+  readonly WebSocket?: WebSocketConstructor;
+  readonly fetch?: typeof fetch;
+  /** Overrides what the service advises about coming back. */
+  readonly reconnect?: ReconnectOptions;
+  /** Within this time a connection has to be made, in milliseconds; 15000 unless told. */
+  readonly connectTimeoutMs?: number;
+  /** How much longer than its heartbeat the service may be silent, in milliseconds; 10000 unless told. */
+  readonly silenceMs?: number;
+  /** A query that nobody follows any more is kept so long for the next who does, in milliseconds; 1000 unless told. */
+  readonly lingerMs?: number;
+  /** After so long on a second choice of transport the first is tried again, in milliseconds; 300000 unless told. */
+  readonly upgradeAfterMs?: number;
+  readonly random?: () => number;
+}
+
+const DEFAULTS = {
+  connectTimeoutMs: 15_000,
+  silenceMs: 10_000,
+  lingerMs: 1_000,
+  upgradeAfterMs: 300_000,
+  values: "json",
+} as const;
+
+/** Makes a client. It connects when a query is followed, and not before. */
+export function createClient(options: ClientOptions): Client {
+  return new Client(options);
+}
+
+/** A collection, as the service's configuration names it. */
+export class Collection<T extends object> {
+  readonly #host: QueryHost;
+  readonly #name: string;
+
+  /** @internal */
+  constructor(host: QueryHost, name: string) {
+    this.#host = host;
+    this.#name = name;
+  }
+
+  /**
+   * A live query on the documents that match, as `find` would.
+   * @throws {TidewireError} `bad-filter`, for what cannot be sent.
+   */
+  find(filter?: Filter<T>, options: FindOptions = {}): Query<T> {
+    // An object goes in, so an object comes out.
+    const written = filter === undefined ? {} : { filter: toEjson(filter) as Record<string, unknown> };
+    return new Query(this.#host, { collection: this.#name, ...written, ...options });
+  }
+}
+
+/** One user's way to a service: one connection, whatever is followed over it. */
+export class Client {
+  readonly #session: Session;
+  readonly #persistence: Persistence | undefined;
+  readonly #lingerMs: number;
+  readonly #scope: string;
+  readonly #results = new Map<string, LiveResult>();
+  readonly #lingering = new Map<LiveResult, ReturnType<typeof setTimeout>>();
+  readonly #listeners = new Set<(state: ConnectionState) => void>();
+  readonly #host: QueryHost;
+  #count = 0;
+
+  /** @internal */
+  constructor(options: ClientOptions) {
+    const given = { ...DEFAULTS, ...options };
+    const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // not in Node 20
+    const transports = (options.transports ?? TRANSPORTS).filter((kind) => kind !== "ws" || WebSocket);
+    const url = String(options.url).replace(/^ws/, "http").replace(/\/+$/, "");
+    this.#lingerMs = given.lingerMs;
+    this.#scope = `${url} ${given.values} `;
+    this.#persistence = options.persist === undefined ? undefined : new Persistence(options.persist);
+    this.#session = new Session(
+      {
+        ...given,
+        url,
+        token: options.token,
+        transports,
+        WebSocket,
+        fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+        reconnect: options.reconnect ?? {},
+        random: options.random ?? Math.random,
+        onState: (state) => {
+          for (const listener of [...this.#listeners]) listener(state);
+        },
+        onEnded: (result) => this.#persistence?.remove(result),
+        onHidden: () => this.#persistence?.flush(),
+      },
+      options.autoConnect ?? true,
+    );
+    this.#host = {
+      peek: (key) => this.#results.get(key),
+      acquire: (key, request) => this.#acquire(key, request),
+    };
+  }
+
+  /** What the connection is at, and which way it takes. */
+  get state(): ConnectionState {
+    return this.#session.state;
+  }
+
+  collection<T extends object = Record<string, unknown>>(name: string): Collection<T> {
+    return new Collection(this.#host, name);
+  }
+
+  /** Calls `listener` with the connection's state, at once and whenever it changes. @returns Stops that. */
+  onState(listener: (state: ConnectionState) => void): () => void {
+    this.#listeners.add(listener);
+    listener(this.state);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Allows to connect where `autoConnect` is off; begins anew after the service has refused, with a new token. */
+  connect(): void {
+    this.#session.connect();
+  }
+
+  /** Ends the connection and all queries; `connect` begins anew. */
+  close(): void {
+    this.#persistence?.flush();
+    this.#session.stop(new TidewireError("unavailable", "the client was closed", { reason: "closed" }));
+  }
+
+  /**
+   * Settles once every query shows what was written up to `operationTime`, which the driver gives to the backend
+   * that wrote: read your own writes. Needs a WebSocket.
+   * @throws {TidewireError} `unavailable` where that takes too long.
+   */
+  fence(operationTime: OperationTime): Promise<void> {
+    return this.#session.fence(operationTime);
+  }
+
+  #acquire(key: string, request: LiveRequest): LiveResult {
+    const known = this.#results.get(key);
+    if (known !== undefined) {
+      clearTimeout(this.#lingering.get(known));
+      this.#lingering.delete(known);
+      return known;
+    }
+    const result = new LiveResult(`${++this.#count}`, this.#scope + key, request, {
+      abandoned: () => this.#abandoned(key, result),
+      moved: () => this.#persistence?.moved(result),
+    });
+    this.#results.set(key, result);
+    this.#session.add(result);
+    void this.#restore(result);
+    return result;
+  }
+
+  async #restore(result: LiveResult): Promise<void> {
+    const saved = await this.#persistence?.load(result);
+    if (saved !== undefined && result.isUsed) result.restore(saved);
+    this.#session.ready(result);
+  }
+
+  /** Kept for a moment: whoever shows a query often leaves it only to follow it again. */
+  #abandoned(key: string, result: LiveResult): void {
+    const end = () => {
+      this.#lingering.delete(result);
+      if (this.#results.get(key) === result) this.#results.delete(key);
+      this.#session.remove(result);
+    };
+    if (result.state.status === "stopped") end();
+    else this.#lingering.set(result, setTimeout(end, this.#lingerMs));
+  }
+}

@@ -1,0 +1,196 @@
+import type {
+  ClientMessage,
+  ErrorMessage,
+  ServerMessage,
+  SubscribedMessage,
+  SubscribeMessage,
+  WelcomeMessage,
+} from "../protocol/messages.ts";
+import { eventData, readText } from "./read-body.ts";
+import { FIRST_ADVICE } from "./reconnect.ts";
+import { BROKEN, type Target, type Transport, type TransportEvents, Watchdog } from "./transport.ts";
+
+const TOKEN_EXPIRED = 4100;
+const NOT_AUTHENTICATED = 4401;
+/** Until a stream has said otherwise, and for polls, which wait so long; in milliseconds. */
+const HEARTBEAT_MS = 25_000;
+/** An empty answer that comes sooner was not waited for: somebody in between has made it up. */
+const POLL_PAUSE_MS = 1_000;
+
+/** [7] What a poll is answered. */
+interface PollAnswer extends Pick<SubscribedMessage, "start" | "reason" | "cursor" | "ticket"> {
+  readonly messages: ServerMessage[];
+}
+
+/** The connection is to be given up. */
+class Broken extends Error {
+  readonly code: number;
+
+  constructor(code: number, reason: string) {
+    super(reason);
+    this.code = code;
+  }
+}
+
+/**
+ * [7] Server-sent events or long polling, for where something on the way breaks WebSockets: a request for each
+ * subscription. Read with `fetch`, since an `EventSource` can send no `Authorization`.
+ */
+export class HttpTransport implements Transport {
+  readonly kind: "sse" | "poll";
+  readonly #target: Target;
+  readonly #events: TransportEvents;
+  readonly #requests = new Map<string, AbortController>();
+  #isWelcome = false;
+  #ended = false;
+
+  constructor(kind: "sse" | "poll", target: Target, events: TransportEvents) {
+    this.kind = kind;
+    this.#target = target;
+    this.#events = events;
+    queueMicrotask(() => {
+      if (!this.#ended) events.ready();
+    });
+  }
+
+  send(message: ClientMessage): void {
+    if (message.type === "unsubscribe") {
+      this.#requests.get(message.id)?.abort();
+      this.#requests.delete(message.id);
+    }
+    if (message.type === "subscribe") void this.#follow(message);
+  }
+
+  /** A request that got stuck is found out by its own silence. */
+  check(): void {}
+
+  end(): void {
+    this.#ended = true;
+    for (const request of this.#requests.values()) request.abort();
+  }
+
+  async #follow(subscribe: SubscribeMessage): Promise<void> {
+    const request = new AbortController();
+    this.#requests.get(subscribe.id)?.abort();
+    this.#requests.set(subscribe.id, request);
+    const { connectTimeoutMs } = this.#target;
+    const watchdog = new Watchdog(connectTimeoutMs, () => request.abort(new Broken(BROKEN, "nothing heard")));
+    try {
+      await (this.kind === "sse"
+        ? this.#stream(subscribe, request.signal, watchdog)
+        : this.#poll(subscribe, request.signal, watchdog));
+    } catch (error) {
+      const { reason }: { reason?: unknown } = request.signal;
+      if (this.#ended || (request.signal.aborted && !(reason instanceof Broken))) return;
+      const broken = [reason, error].find((candidate) => candidate instanceof Broken);
+      this.end();
+      // Whatever else `fetch` throws means that nothing came through.
+      this.#events.closed(broken?.code ?? BROKEN, broken?.message ?? String(error));
+    } finally {
+      watchdog.stop();
+    }
+  }
+
+  async #stream(subscribe: SubscribeMessage, signal: AbortSignal, watchdog: Watchdog): Promise<void> {
+    const response = await this.#request("sse", subscribe, signal);
+    if (response === undefined) return;
+    let patienceMs = HEARTBEAT_MS + this.#target.silenceMs;
+    let error: ErrorMessage | undefined;
+    const texts = readText(response.body, () => watchdog.heard(patienceMs));
+    for await (const data of eventData(texts)) {
+      signal.throwIfAborted();
+      const message = JSON.parse(data) as ServerMessage; // the service writes nothing else
+      if (message.type === "welcome") {
+        patienceMs = message.heartbeat + this.#target.silenceMs;
+        this.#welcome(message);
+        continue;
+      }
+      if (message.type === "error") error = message;
+      this.#tell(message, subscribe.id);
+    }
+    signal.throwIfAborted();
+    throw error?.retry === "token"
+      ? new Broken(TOKEN_EXPIRED, error.message)
+      : new Broken(BROKEN, "stream ended");
+  }
+
+  async #poll(subscribe: SubscribeMessage, signal: AbortSignal, watchdog: Watchdog): Promise<void> {
+    const { connectTimeoutMs } = this.#target;
+    // The first is to tell how it starts, and does not wait.
+    for (let wait = 0, place = {}; ; wait = HEARTBEAT_MS / 1_000) {
+      watchdog.heard(connectTimeoutMs + wait * 1_000);
+      const askedAtMs = Date.now();
+      const response = await this.#request("poll", { ...subscribe, ...place, wait }, signal);
+      if (response === undefined) return;
+      let text = "";
+      for await (const piece of readText(response.body, () => watchdog.heard(connectTimeoutMs)))
+        text += piece;
+      const answer: PollAnswer = JSON.parse(text); // as section 7 has it; anything else fails here or below
+      signal.throwIfAborted();
+      const { start, reason, messages, cursor, ticket } = answer;
+      this.#welcome({
+        type: "welcome",
+        connection: "",
+        node: "",
+        heartbeat: HEARTBEAT_MS,
+        user: null,
+        expires: null,
+        reconnect: FIRST_ADVICE,
+        limits: {},
+      });
+      const { id } = subscribe;
+      this.#tell({ type: "subscribed", id, query: 0, start, cursor, ticket, ...(reason && { reason }) }, id);
+      for (const message of messages) this.#tell(message, id);
+      this.#tell({ type: "watermark", cursor }, id);
+      if (messages.length === 0 && wait > 0 && Date.now() - askedAtMs < POLL_PAUSE_MS) {
+        await new Promise((resolve) => setTimeout(resolve, POLL_PAUSE_MS));
+        signal.throwIfAborted();
+      }
+      place = { cursor, ticket };
+    }
+  }
+
+  /** `undefined` where the subscription was refused, which has been told then. @throws {Broken} */
+  async #request(
+    path: string,
+    request: SubscribeMessage & { wait?: number },
+    signal: AbortSignal,
+  ): Promise<Response | undefined> {
+    const { url, token, values } = this.#target;
+    const { type: _type, id, documents: _documents, filter, fields, sort, ...rest } = request;
+    const query = new URLSearchParams({ values });
+    for (const [name, value] of Object.entries({ filter, sort })) {
+      if (value !== undefined) query.set(name, JSON.stringify(value));
+    }
+    if (fields !== undefined) query.set("fields", fields.join());
+    for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
+    const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    const response = await this.#target.fetch(`${url}/v1/${path}?${query}`, { headers, signal });
+    if (response.ok) return response;
+    // A body that is not the service's own comes from somebody in between.
+    const error = (await response.json().catch(() => undefined)) as Partial<ErrorMessage> | undefined;
+    if (typeof error?.code !== "string" || typeof error.retry !== "string") {
+      throw new Broken(BROKEN, `HTTP ${response.status}`);
+    }
+    const told = { ...error, type: "error", message: error.message ?? "" } as ErrorMessage; // code and retry were checked
+    if (response.status === 401) {
+      this.#events.message(told, undefined);
+      throw new Broken(error.retry === "token" ? TOKEN_EXPIRED : NOT_AUTHENTICATED, told.message);
+    }
+    this.#tell({ ...told, id }, id);
+    return undefined;
+  }
+
+  /** The first sign that the service is there; each stream has its own. */
+  #welcome(message: WelcomeMessage): void {
+    if (this.#isWelcome) return;
+    this.#isWelcome = true;
+    this.#events.message(message, undefined);
+  }
+
+  /** On the wire every subscription of a request has the same id. */
+  #tell(message: ServerMessage, id: string): void {
+    if (this.#ended || !this.#requests.has(id)) return;
+    this.#events.message("id" in message ? { ...message, id } : message, id);
+  }
+}

@@ -1,0 +1,92 @@
+import type { ClientMessage, ErrorMessage, WelcomeMessage } from "../protocol/messages.ts";
+import type { LiveResult } from "./live-result.ts";
+import type { Transport } from "./transport.ts";
+import type { View } from "./view.ts";
+
+/** Half of what the service allows: other requests want their share, and clocks differ. */
+const SHARE = 0.5;
+const BURST = 100;
+const PER_SECOND = 50;
+const COST_BYTES = 1_024;
+
+/** One connection, and what is known of it. */
+export class Link {
+  /** Set right after the link is made; a transport tells nothing before. */
+  transport: Transport | undefined;
+  /** By the number of the live query, or by the stream they come in. */
+  readonly views = new Map<string, View>();
+  /** Those that wait for the answer to their `subscribe`. */
+  readonly asked = new Set<LiveResult>();
+  isReady = false;
+  isDraining = false;
+  /** When the service was first heard, in epoch milliseconds. */
+  welcomedAtMs: number | undefined;
+  lastError: ErrorMessage | undefined;
+  #burst = BURST * SHARE;
+  #perSecond = PER_SECOND * SHARE;
+  #allowance = this.#burst;
+  #countedAtMs = 0;
+  #queue: { readonly text: number; readonly send: () => void }[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  welcome({ limits }: WelcomeMessage, nowMs: number): void {
+    this.welcomedAtMs = nowMs;
+    this.#burst = (limits["requestBurst"] ?? BURST) * SHARE;
+    this.#perSecond = (limits["requestsPerSecond"] ?? PER_SECOND) * SHARE;
+    this.#allowance = this.#burst;
+    this.#countedAtMs = nowMs;
+  }
+
+  send(message: ClientMessage): void {
+    if (this.isReady) this.transport?.send(message);
+  }
+
+  /** Sends what `make` gives when the service's rate limit has room for it; nothing if it gives nothing then. */
+  sendPaced(make: () => ClientMessage | undefined, size: number): void {
+    const send = () => {
+      const message = make();
+      if (message !== undefined) this.send(message);
+    };
+    this.#queue.push({ text: size, send });
+    if (this.#timer === undefined) this.#pump();
+  }
+
+  /** Forgets the views that nobody shows any more; not while one may still be answered with `shared`. */
+  prune(): void {
+    if (this.asked.size > 0) return;
+    for (const [key, view] of this.views) if (view.watchers.size === 0) this.views.delete(key);
+  }
+
+  /** From now on the view is another connection's. */
+  forget(view: View): void {
+    for (const [key, held] of this.views) if (held === view) this.views.delete(key);
+  }
+
+  holds(view: View): boolean {
+    return [...this.views.values()].includes(view);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.isReady = false;
+    this.transport?.end();
+  }
+
+  #pump(): void {
+    this.#timer = undefined;
+    const nowMs = Date.now();
+    const earned = ((nowMs - this.#countedAtMs) * this.#perSecond) / 1_000;
+    this.#allowance = Math.min(this.#burst, this.#allowance + earned);
+    this.#countedAtMs = nowMs;
+    while (this.#allowance >= 1) {
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      // As the service counts: large filters cost more.
+      this.#allowance -= 1 + Math.floor(next.text / COST_BYTES);
+      next.send();
+    }
+    if (this.#queue.length === 0) return;
+    const waitMs = ((1 - this.#allowance) * 1_000) / this.#perSecond;
+    this.#timer = setTimeout(() => this.#pump(), Math.max(1, waitMs));
+  }
+}

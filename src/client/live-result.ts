@@ -1,0 +1,183 @@
+import type { TidewireError } from "../protocol/errors.ts";
+import type { SubscribeMessage } from "../protocol/messages.ts";
+import type { Saved } from "./persistence.ts";
+import type { Doc } from "./result-set.ts";
+import { type Status, type StatusEvent, TRANSITIONS } from "./status.ts";
+import type { Change, Observer, QueryState } from "./types.ts";
+import { View, type Watcher } from "./view.ts";
+
+/** What is asked of the service. Equal requests share a result. */
+export type LiveRequest = Omit<SubscribeMessage, "type" | "id" | "cursor" | "ticket">;
+
+/** What a query is at before anybody follows it. */
+export const UNUSED: QueryState<never> = Object.freeze({
+  data: Object.freeze([]),
+  status: "connecting",
+  error: undefined,
+});
+
+/** As an observer, and told of every new state. */
+export interface Listener extends Observer<Doc> {
+  readonly state?: (state: QueryState<Doc>) => void;
+}
+
+export interface LiveResultEvents {
+  /** Nobody follows it any more. */
+  abandoned(result: LiveResult): void;
+  /** Documents, cursor or ticket are others now. */
+  moved(result: LiveResult): void;
+}
+
+/** One request's result, shared by all who follow it: what it holds, what it is at, and whom to tell. */
+export class LiveResult implements Watcher {
+  readonly id: string;
+  readonly key: string;
+  readonly request: LiveRequest;
+  view: View;
+  ticket: string | undefined;
+  /** Whether it may be asked for: what was kept of it has been read. */
+  isReady = false;
+  /** Subscriptions in a row that the service could not take. */
+  refusals = 0;
+  readonly #events: LiveResultEvents;
+  readonly #listeners = new Set<Listener>();
+  #status: Status = "connecting";
+  #error: TidewireError | undefined;
+  #state: QueryState<Doc> = UNUSED;
+  #hasResult = false;
+  #told: QueryState<Doc> = UNUSED;
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(id: string, key: string, request: LiveRequest, events: LiveResultEvents) {
+    this.id = id;
+    this.key = key;
+    this.request = request;
+    this.#events = events;
+    this.view = new View(request.sort !== undefined, request.snapshot !== false);
+    this.view.watchers.add(this);
+  }
+
+  get isUsed(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  get state(): QueryState<Doc> {
+    const data = this.#hasResult ? this.view.list : UNUSED.data;
+    const { data: before, status, error } = this.#state;
+    if (data !== before || status !== this.#status || error !== this.#error) {
+      this.#state = Object.freeze({ data, status: this.#status, error: this.#error });
+    }
+    return this.#state;
+  }
+
+  /** What to ask with, from where things stand. */
+  get resumePoint(): { cursor: string; ticket: string } | undefined {
+    const { cursor } = this.view;
+    return cursor === undefined || this.ticket === undefined ? undefined : { cursor, ticket: this.ticket };
+  }
+
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.view.list });
+    if (this.#hasResult) call(listener.data, this.view.list);
+    call(listener.status, this.#status);
+    if (this.#status === "stopped" && this.#error !== undefined) call(listener.error, this.#error);
+    return () => {
+      if (this.#listeners.delete(listener) && !this.isUsed) this.#events.abandoned(this);
+    };
+  }
+
+  /** Takes what was kept from an earlier time. */
+  restore({ docs, cursor, ticket }: Saved): void {
+    this.view.restore(docs, cursor);
+    this.ticket = ticket;
+    this.changed({ type: "snapshot", docs: this.view.list });
+  }
+
+  /** From now on it is this view that is shown. */
+  show(view: View): void {
+    const before = this.view;
+    if (before === view) return;
+    before.watchers.delete(this);
+    view.watchers.add(this);
+    this.view = view;
+  }
+
+  /** Tells all of a view that was another's before. */
+  showAll(): void {
+    if (this.view.cursor !== undefined) this.changed({ type: "snapshot", docs: this.view.list });
+  }
+
+  changed(change: Change<Doc>): void {
+    this.#hasResult = true;
+    for (const { change: tell } of [...this.#listeners]) call(tell, change);
+    this.#flushTimer ??= setTimeout(() => this.#flush(), 0);
+  }
+
+  advance(event: StatusEvent): void {
+    const status = TRANSITIONS[this.#status][event];
+    const isNew = status !== this.#status;
+    this.#status = status;
+    if (status === "live" || event === "restart") this.#error = undefined;
+    this.#flush();
+    if (!isNew) return;
+    for (const { status: tell } of [...this.#listeners]) call(tell, status);
+  }
+
+  renewed(ticket: string): void {
+    this.ticket = ticket;
+    this.#events.moved(this);
+  }
+
+  moved(): void {
+    this.#events.moved(this);
+  }
+
+  /** Something is wrong; another attempt comes by itself. */
+  note(error: TidewireError): void {
+    this.#error = error;
+    this.#flush();
+    for (const { error: tell } of [...this.#listeners]) call(tell, error);
+  }
+
+  /** It has ended for good. What may not be seen any more is not shown any longer. */
+  stop(error: TidewireError): void {
+    this.#error = error;
+    if (error.code === "forbidden" && this.view.list.length > 0) {
+      this.show(new View(false, false));
+      this.changed({ type: "snapshot", docs: this.view.list });
+    }
+    this.advance("stop");
+    for (const { error: tell } of [...this.#listeners]) call(tell, error);
+  }
+
+  end(): void {
+    clearTimeout(this.#flushTimer);
+    this.view.watchers.delete(this);
+  }
+
+  /** What came together is told together; and never a status before the data that it speaks of. */
+  #flush(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    const { state } = this;
+    const told = this.#told;
+    this.#told = state;
+    if (state === told) return;
+    for (const listener of [...this.#listeners]) {
+      if (state.data !== told.data) call(listener.data, state.data);
+      call(listener.state, state);
+    }
+  }
+}
+
+/** A listener that fails is reported as any uncaught error; it must not keep others from hearing. */
+function call<T>(listener: ((value: T) => void) | undefined, value: T): void {
+  try {
+    listener?.(value);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,77 @@
+import type { LiveResult } from "./live-result.ts";
+import type { Doc } from "./result-set.ts";
+
+/** What is kept of a query, so that a reload goes on where it was. */
+export interface Saved {
+  readonly docs: readonly Doc[];
+  readonly cursor: string;
+  readonly ticket: string;
+}
+
+/** Where results are kept. One that fails is as good as an empty one: everything comes from the service then. */
+export interface Store {
+  load(key: string): Promise<Saved | undefined>;
+  save(key: string, saved: Saved): Promise<void>;
+  remove(key: string): Promise<void>;
+}
+
+export interface PersistOptions {
+  readonly store: Store;
+  /**
+   * Whose data it is: the user's id, say. What was kept under one scope is never shown under another, not even
+   * for the moment until the service has answered.
+   */
+  readonly scope: string;
+  /** Results are written at most so often, in milliseconds; 1000 unless told. */
+  readonly intervalMs?: number;
+}
+
+const INTERVAL_MS = 1_000;
+
+/** Keeps results in a store: together, and not at every change. */
+export class Persistence {
+  readonly #options: PersistOptions;
+  readonly #moved = new Set<LiveResult>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: PersistOptions) {
+    this.#options = options;
+  }
+
+  async load({ key }: LiveResult): Promise<Saved | undefined> {
+    try {
+      return await this.#options.store.load(this.#keyOf(key));
+    } catch {
+      return undefined; // as if nothing had been kept
+    }
+  }
+
+  moved(result: LiveResult): void {
+    this.#moved.add(result);
+    this.#timer ??= setTimeout(() => this.flush(), this.#options.intervalMs ?? INTERVAL_MS);
+  }
+
+  remove(result: LiveResult): void {
+    this.#moved.delete(result);
+    // What stays behind is told from what the service knows by the ticket.
+    this.#options.store.remove(this.#keyOf(result.key)).catch(() => {});
+  }
+
+  /** Writes what has changed since. What is in the middle of something is left until it is whole. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const result of this.#moved) {
+      const { resumePoint, key, view } = result;
+      if (resumePoint === undefined) continue;
+      const saved = { docs: view.list, ...resumePoint };
+      // The next one may succeed; until then the service makes up for it.
+      this.#options.store.save(this.#keyOf(key), saved).catch(() => {});
+    }
+    this.#moved.clear();
+  }
+
+  #keyOf(key: string): string {
+    return JSON.stringify([this.#options.scope, key]);
+  }
+}

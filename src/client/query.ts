@@ -1,0 +1,114 @@
+import { TidewireError } from "../protocol/errors.ts";
+import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
+import { ChangeQueue } from "./change-queue.ts";
+import { type Listener, type LiveRequest, type LiveResult, UNUSED } from "./live-result.ts";
+import type { Doc } from "./result-set.ts";
+import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
+
+/** What a query needs of its client. */
+export interface QueryHost {
+  /** The shared result of a request, if somebody follows it. */
+  peek(key: string): LiveResult | undefined;
+  /** The shared result of a request; the caller listens to it at once. */
+  acquire(key: string, request: LiveRequest): LiveResult;
+}
+
+/** How the documents of a query come. */
+export interface FindOptions {
+  /** `false`: no documents to begin with, only changes from now on. */
+  readonly snapshot?: boolean;
+  /** `"delta"`: changes to large documents come as what has changed in them. The result is the same. */
+  readonly documents?: DocumentMode;
+}
+
+/**
+ * A live query: what to follow. Making one costs nothing and asks for nothing; the service hears of it when
+ * somebody follows it, and equal queries are asked for once. Never altered: each step gives another query.
+ *
+ * It is a Svelte store as well: `subscribe` with a function calls it with the state, at once and ever after.
+ */
+export class Query<T extends object, R = T> {
+  /** Equal for equal queries of a client. */
+  readonly key: string;
+  readonly #host: QueryHost;
+  readonly #request: LiveRequest;
+
+  /** @internal */
+  constructor(host: QueryHost, request: LiveRequest) {
+    if (request.snapshot === false && (request.limit !== undefined || request.documents === "delta")) {
+      throw new TidewireError("bad-request", "without a snapshot there is neither a limit nor a delta");
+    }
+    this.#host = host;
+    this.#request = request;
+    this.key = JSON.stringify(request);
+  }
+
+  /** Only these fields, by dotted path; `_id` always comes. */
+  fields<const P extends Path<T>>(...paths: readonly P[]): Query<T, Projected<T, P>> {
+    return new Query(this.#host, { ...this.#request, fields: [...paths] });
+  }
+
+  /** Sorts by a path, `1` ascending; called again, ties by another one. The last ties are broken by `_id`. */
+  sort(path: Path<T>, direction: 1 | -1 = 1): Query<T, R> {
+    const sort = [...(this.#request.sort ?? []), [path, direction] as SortSpec[number] & [string, 1 | -1]];
+    return new Query(this.#host, { ...this.#request, sort });
+  }
+
+  /** At most so many documents, the first by the sort; needs one. */
+  limit(limit: number): Query<T, R> {
+    return new Query(this.#host, { ...this.#request, limit });
+  }
+
+  /**
+   * Follows the query until the function that is returned is called.
+   * @param observer What to be told of; or a function that is told every state, at once and ever after.
+   */
+  subscribe(observer: Observer<R> | ((state: QueryState<R>) => void)): () => void {
+    if (typeof observer !== "function") return this.#follow(observer);
+    const stop = this.#follow({ state: observer });
+    observer(this.getState());
+    return stop;
+  }
+
+  /** The state of now: the same object as long as nothing changes. Does not follow the query by itself. */
+  getState(): QueryState<R> {
+    const state = this.#host.peek(this.key)?.state ?? UNUSED;
+    return state as QueryState<unknown> as QueryState<R>; // documents are what the application says they are
+  }
+
+  /**
+   * Every change, a `snapshot` first. Ends when the loop is left; throws when the query has stopped. One that
+   * is read too slowly is told all anew by another `snapshot`.
+   */
+  changes(): AsyncIterableIterator<Change<R>> {
+    const queue = new ChangeQueue<R>(() => this.getState().data);
+    queue.onEnd = this.#follow({
+      change: (change) => queue.push(change),
+      error: (error) => {
+        if (this.getState().status === "stopped") queue.fail(error);
+      },
+    });
+    return queue;
+  }
+
+  /** The result, once it is up to date. @throws {TidewireError} Why the query has stopped. */
+  snapshot(): Promise<readonly R[]> {
+    return new Promise((resolve, reject) => {
+      let stop: (() => void) | undefined;
+      const settle = ({ status, data, error }: QueryState<R>) => {
+        if (status === "live") resolve(data);
+        else if (status === "stopped") reject(error);
+        else return;
+        stop?.();
+      };
+      stop = this.subscribe(settle);
+      settle(this.getState());
+    });
+  }
+
+  #follow(listener: Observer<R> & { state?: (state: QueryState<R>) => void }): () => void {
+    const result = this.#host.acquire(this.key, this.#request);
+    // Documents are what the application says they are.
+    return result.listen(listener as Listener & Observer<Doc>);
+  }
+}

@@ -1,0 +1,63 @@
+import type { Saved, Store } from "./persistence.ts";
+
+/** Keeps results as long as the page lives: for tests, and for clients that come and go. */
+export function memoryStore(): Store {
+  const kept = new Map<string, Saved>();
+  return {
+    load: async (key) => kept.get(key),
+    save: async (key, saved) => void kept.set(key, saved),
+    remove: async (key) => void kept.delete(key),
+  };
+}
+
+interface Request<T> {
+  readonly result: T;
+  readonly error: unknown;
+  onsuccess: unknown;
+  onerror: unknown;
+  onupgradeneeded?: unknown;
+}
+interface ObjectStore {
+  get(key: string): Request<Saved | undefined>;
+  put(value: Saved, key: string): Request<unknown>;
+  delete(key: string): Request<unknown>;
+}
+interface Database {
+  createObjectStore(name: string): ObjectStore;
+  transaction(name: string, mode: "readonly" | "readwrite"): { objectStore(name: string): ObjectStore };
+}
+interface Factory {
+  open(name: string): Request<Database>;
+}
+
+const STORE = "results";
+
+const settled = <T>(request: Request<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+/** Keeps results in the browser's IndexedDB, so that a reload goes on where it was. @param name Of the database. */
+export function indexedDbStore(name = "tidewire"): Store {
+  let opened: Promise<Database> | undefined;
+  const open = () => {
+    const { indexedDB } = globalThis as { indexedDB?: Factory }; // only browsers have it
+    if (indexedDB === undefined) return Promise.reject(new TypeError("there is no IndexedDB here"));
+    const request = indexedDB.open(name);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+    return settled(request);
+  };
+  const run = async <T>(
+    mode: "readonly" | "readwrite",
+    work: (store: ObjectStore) => Request<T>,
+  ): Promise<T> => {
+    opened ??= open();
+    return settled(work((await opened).transaction(STORE, mode).objectStore(STORE)));
+  };
+  return {
+    load: (key) => run("readonly", (store) => store.get(key)),
+    save: async (key, saved) => void (await run("readwrite", (store) => store.put(saved, key))),
+    remove: async (key) => void (await run("readwrite", (store) => store.delete(key))),
+  };
+}

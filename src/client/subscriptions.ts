@@ -1,0 +1,187 @@
+import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import type {
+  ErrorMessage,
+  SubscribedMessage,
+  SubscribeMessage,
+  UnsubscribedMessage,
+} from "../protocol/messages.ts";
+import type { Link } from "./link.ts";
+import type { LiveResult } from "./live-result.ts";
+import { View } from "./view.ts";
+
+/** The error as the application gets it. */
+export const toError = ({ code, message, details, retry, retryAfterMs }: ErrorMessage) =>
+  new TidewireError(code, message, details, {
+    retry,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+
+const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
+  requested: "internal",
+  forbidden: "forbidden",
+  "collection-dropped": "unknown-collection",
+  config: "unknown-collection",
+};
+
+export interface SubscriptionsEvents {
+  /** The service is to be asked once more for it, after a while. */
+  askLater(link: Link, result: LiveResult, retryAfterMs: number): void;
+  /** It has ended for good, and what was kept of it is void. */
+  ended(result: LiveResult): void;
+  /** What the connection says makes no sense. */
+  broken(link: Link): void;
+}
+
+/** What is asked for, and what the service answers (docs/protocol.md, section 3.3). */
+export class Subscriptions {
+  readonly results = new Map<string, LiveResult>();
+  readonly #events: SubscriptionsEvents;
+
+  constructor(events: SubscriptionsEvents) {
+    this.#events = events;
+  }
+
+  /** Asks for a result, going on from where it stands. */
+  ask(link: Link, result: LiveResult): void {
+    if (!result.isReady) return;
+    link.asked.add(result);
+    const make = (): SubscribeMessage | undefined => {
+      if (!link.asked.has(result)) return undefined;
+      const { resumePoint } = result;
+      if (resumePoint !== undefined) result.view.resuming();
+      return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
+    };
+    link.sendPaced(make, JSON.stringify(result.request).length);
+  }
+
+  remove(result: LiveResult, links: readonly Link[]): void {
+    result.end();
+    if (!this.results.delete(result.id)) return;
+    for (const link of links) {
+      link.asked.delete(result);
+      link.send({ type: "unsubscribe", id: result.id });
+      link.prune();
+    }
+  }
+
+  /** @param others Connections that delivered for it before, and have nothing more to say. */
+  subscribed(
+    link: Link,
+    message: SubscribedMessage,
+    scope: string | undefined,
+    others: readonly Link[],
+  ): void {
+    const result = this.results.get(message.id);
+    if (result === undefined) return;
+    link.asked.delete(result);
+    result.refusals = 0;
+    const key = scope ?? String(message.query);
+    const before = result.view;
+    const goesOn = message.start === "resumed" && link.views.get(key) === before;
+    if (!goesOn && !this.#start(link, result, message, key, scope)) {
+      this.#events.broken(link);
+      return;
+    }
+    result.renewed(message.ticket);
+    for (const other of others) {
+      other.forget(result.view);
+      other.prune();
+    }
+    link.prune();
+    if (goesOn) return;
+    result.advance("subscribed");
+    if (result.view.isCurrent) result.advance("caught-up");
+  }
+
+  error(link: Link, message: ErrorMessage): void {
+    const result = message.id === undefined ? undefined : this.results.get(message.id);
+    if (result === undefined) {
+      if (message.id === undefined) link.lastError = message;
+      return;
+    }
+    // Asked twice, because an answer was given up too early: the first one stands.
+    if (message.code === "duplicate-id") return;
+    const isAnswer = link.asked.delete(result);
+    if (isAnswer) result.view.resumeFailed();
+    const error = toError(message);
+    if (!isAnswer) {
+      // Whether it goes on is for the message to say that follows.
+      result.note(error);
+    } else if (message.retry === "never") {
+      this.#end(result, error);
+    } else {
+      result.advance("refused");
+      result.note(error);
+      this.#events.askLater(link, result, message.retryAfterMs ?? 0);
+    }
+    link.prune();
+  }
+
+  unsubscribed(link: Link, { id, reason }: UnsubscribedMessage): void {
+    const result = this.results.get(id);
+    if (result === undefined) return;
+    const text = `the service has ended the subscription: ${reason}`;
+    this.#end(result, result.state.error ?? new TidewireError(ENDED[reason], text, { reason }));
+    link.prune();
+  }
+
+  /** A connection has ended before it had answered all. */
+  lost(link: Link, others: readonly Link[]): void {
+    for (const result of link.asked) {
+      if (!others.some((other) => other.asked.has(result))) result.view.resumeFailed();
+    }
+    link.asked.clear();
+  }
+
+  #end(result: LiveResult, error: TidewireError): void {
+    this.results.delete(result.id);
+    result.end();
+    result.stop(error);
+    this.#events.ended(result);
+  }
+
+  /** Lets the result show what the answer says. `false` where the answer makes no sense. */
+  #start(
+    link: Link,
+    result: LiveResult,
+    { start, from, cursor, reason }: SubscribedMessage,
+    key: string,
+    scope: string | undefined,
+  ): boolean {
+    const { request, view: held } = result;
+    const wantsSnapshot = request.snapshot !== false;
+    const fork = (view: View) => new View(request.sort !== undefined, wantsSnapshot, view);
+    const present = link.views.get(key);
+    const attach = (view: View) => {
+      link.views.set(key, view);
+      result.show(view);
+      return view;
+    };
+    switch (start) {
+      case "snapshot":
+      case "reset":
+        attach(present ?? fork(held)).startOver(wantsSnapshot, reason, cursor);
+        return true;
+      case "live":
+        attach(present ?? fork(held)).begin(cursor);
+        return true;
+      case "resumed":
+        attach(link.holds(held) ? fork(held) : held).resumed();
+        return true;
+      case "moved": {
+        const base = link.views.get(scope ?? String(from)) ?? held;
+        const isOthers = [...base.watchers].some((watcher) => watcher !== result);
+        if (!isOthers) link.forget(base);
+        attach(isOthers ? fork(base) : base).rightsMoved();
+        return true;
+      }
+      case "shared":
+        if (present === undefined) return false;
+        if (present !== held) {
+          attach(present);
+          result.showAll();
+        }
+        return true;
+    }
+  }
+}

@@ -1,0 +1,235 @@
+import type {
+  AddedMessage,
+  ChangedMessage,
+  RemovedMessage,
+  ResetMessage,
+  SnapshotMessage,
+} from "../protocol/messages.ts";
+import { type Doc, ResultSet, withDelta } from "./result-set.ts";
+import type { StatusEvent } from "./status.ts";
+import type { Change } from "./types.ts";
+
+export type ChangeMessage = AddedMessage | ChangedMessage | RemovedMessage;
+
+/** A query of the application that shows a view. */
+export interface Watcher {
+  changed(change: Change<Doc>): void;
+  advance(event: StatusEvent): void;
+  /** The service has begun the view anew, under another ticket. */
+  renewed(ticket: string): void;
+  /** Something that is worth keeping has changed. */
+  moved(): void;
+}
+
+/** Another `snapshot` is told with it, where what was held is void. */
+type Reason = Extract<Change<Doc>, { type: "snapshot" }>["reason"];
+
+/**
+ * What the client holds of one live query: the documents, and up to which cursor. Queries of the application
+ * that come to the same live query share it.
+ */
+export class View {
+  readonly watchers = new Set<Watcher>();
+  readonly #sorted: boolean;
+  #set: ResultSet;
+  /** The snapshot that is coming in; what was held stays in sight until it is complete. */
+  #staging: ResultSet | undefined;
+  #reason: Reason;
+  #wantsSnapshot: boolean;
+  #cursor: string | undefined;
+  /** What has been applied since the cursor that a resumption names: it comes again. */
+  #tail: ChangeMessage[] = [];
+  #resumesAt: string | undefined;
+  /** What the service is about to repeat, and the cursor it was asked to go on from. */
+  #repeats: ChangeMessage[] = [];
+  #repeatsFrom: string | undefined;
+  #isCurrent = false;
+
+  constructor(sorted: boolean, wantsSnapshot: boolean, from?: View) {
+    this.#sorted = sorted;
+    this.#wantsSnapshot = wantsSnapshot;
+    this.#set = new ResultSet(sorted, from === undefined ? undefined : from.#set);
+    this.#cursor = from === undefined ? undefined : from.cursor;
+  }
+
+  get list(): readonly Doc[] {
+    return this.#set.list;
+  }
+
+  /** All that was to come at the start has come. */
+  get isCurrent(): boolean {
+    return this.#isCurrent;
+  }
+
+  /** Where to go on; `undefined` while a snapshot is under way, whose cursor is good only at its end. */
+  get cursor(): string | undefined {
+    return this.#staging === undefined ? this.#cursor : undefined;
+  }
+
+  /** Takes what was kept from an earlier time. */
+  restore(docs: readonly Doc[], cursor: string): void {
+    for (const doc of docs) this.#set.put(doc, null);
+    this.#cursor = cursor;
+  }
+
+  /** A resumption from the cursor of now is asked for, perhaps while an older connection goes on delivering. */
+  resuming(): void {
+    this.#resumesAt ??= this.#cursor;
+  }
+
+  /** The resumption came to nothing. */
+  resumeFailed(): void {
+    this.#resumesAt = undefined;
+    this.#tail = this.#tail.filter(({ cursor }) => cursor === this.#cursor);
+  }
+
+  /** The service goes on from the cursor of `resuming`; what came since comes again, and is passed over. */
+  resumed(): void {
+    this.#repeats = this.#tail;
+    this.#repeatsFrom = this.#resumesAt;
+    this.resumeFailed();
+    this.#isCurrent = false;
+  }
+
+  /** What is held goes on as that of another live query; the difference follows. */
+  rightsMoved(): void {
+    this.#forget();
+    this.#isCurrent = false;
+  }
+
+  /** Changes follow from here on. */
+  begin(cursor: string): void {
+    this.#forget();
+    this.#cursor = cursor;
+    this.#isCurrent = true;
+  }
+
+  /** A snapshot follows, unless none is wanted. @param cursor Where the changes begin without one. */
+  startOver(wantsSnapshot: boolean, reason: Reason, cursor?: string): void {
+    this.#forget();
+    this.#wantsSnapshot = wantsSnapshot;
+    this.#reason = reason;
+    this.#cursor = undefined;
+    this.#staging = undefined;
+    this.#isCurrent = !wantsSnapshot;
+    if (wantsSnapshot) {
+      this.#staging = new ResultSet(this.#sorted);
+      return;
+    }
+    this.#cursor = cursor;
+    this.#set = new ResultSet(this.#sorted);
+    this.#tellSnapshot();
+  }
+
+  snapshot({ docs, cursor, last }: SnapshotMessage): void {
+    this.#staging ??= new ResultSet(this.#sorted);
+    const staging = this.#staging;
+    for (const doc of docs) staging.put(this.#known(doc), null);
+    if (!last) return;
+    if (!staging.equals(this.#set)) this.#set = staging;
+    this.#staging = undefined;
+    this.#cursor = cursor;
+    this.#tellSnapshot();
+    this.#caughtUp();
+  }
+
+  change(message: ChangeMessage): void {
+    if (this.#isRepeat(message)) return;
+    if (message.cursor !== this.#cursor && this.#resumesAt === undefined) this.#tail = [];
+    this.#tail.push(message);
+    if (this.#staging === undefined) this.#cursor = message.cursor;
+    const change = applyTo(this.#staging ?? this.#set, message, this.#wantsSnapshot);
+    if (this.#staging !== undefined) return;
+    for (const watcher of this.watchers) {
+      if (change !== undefined) watcher.changed(change);
+      watcher.moved();
+    }
+  }
+
+  reset({ reason, ticket }: ResetMessage): void {
+    this.startOver(this.#wantsSnapshot, reason);
+    for (const watcher of this.watchers) {
+      watcher.renewed(ticket);
+      watcher.advance(this.#isCurrent ? "caught-up" : "reset");
+    }
+  }
+
+  /** Everything up to here has come. */
+  watermark(cursor: string): void {
+    if (this.#staging !== undefined) return;
+    if (this.#resumesAt === undefined) this.#tail = [];
+    this.#repeats = [];
+    this.#cursor = cursor;
+    this.#caughtUp();
+    for (const watcher of this.watchers) watcher.moved();
+  }
+
+  #caughtUp(): void {
+    this.#isCurrent = true;
+    for (const watcher of this.watchers) watcher.advance("caught-up");
+  }
+
+  #forget(): void {
+    this.#tail = [];
+    this.#repeats = [];
+    this.#resumesAt = undefined;
+  }
+
+  #tellSnapshot(): void {
+    const change: Change<Doc> = { type: "snapshot", docs: this.list, reason: this.#reason };
+    this.#reason = undefined;
+    for (const watcher of this.watchers) {
+      watcher.changed(change);
+      watcher.moved();
+    }
+  }
+
+  /**
+   * Whether a resumption repeats what has been applied already: the rest of a transaction that was cut off, or
+   * what an older connection brought in the meantime. The order is the same on every node.
+   */
+  #isRepeat(message: ChangeMessage): boolean {
+    while (this.#repeats.length > 0) {
+      const first = this.#repeats[0];
+      if (first === undefined) break;
+      this.#repeats.shift();
+      if (isSame(first, message)) return true;
+      // A change with the very cursor of the resumption comes again only from within a transaction.
+      if (first.cursor !== this.#repeatsFrom) this.#repeats = [];
+    }
+    return false;
+  }
+
+  /** The object that is held already where the document has not changed. */
+  #known(doc: Doc): Doc {
+    const held = this.#set.get(doc["_id"]);
+    return held !== undefined && JSON.stringify(held) === JSON.stringify(doc) ? held : doc;
+  }
+}
+
+/** The live query may have another number on another connection. */
+function isSame(a: ChangeMessage, b: ChangeMessage): boolean {
+  return a.cursor === b.cursor && JSON.stringify({ ...a, query: 0 }) === JSON.stringify({ ...b, query: 0 });
+}
+
+/**
+ * Puts a change into effect, and tells it as it shows: what is held already is not added once more.
+ * @param isWhole The set is the whole result; otherwise it may lack what the change is about.
+ */
+function applyTo(set: ResultSet, message: ChangeMessage, isWhole: boolean): Change<Doc> | undefined {
+  const { cause, cursor } = message;
+  if (message.type === "removed") {
+    const { _id } = message;
+    const doc = set.remove(_id);
+    return doc === undefined && isWhole ? undefined : { type: "removed", _id, doc, cause, cursor };
+  }
+  const { before } = message;
+  const given: Pick<ChangedMessage, "doc" | "_id" | "set" | "unset"> = message;
+  const id = given.doc === undefined ? given._id : given.doc["_id"];
+  const previous = set.get(id);
+  const doc = given.doc ?? withDelta(previous ?? { _id: id }, given.set, given.unset);
+  set.put(doc, before);
+  const rest = { doc, cause, cursor, ...(before === undefined ? {} : { before }) };
+  const isAdded = isWhole ? previous === undefined : message.type === "added";
+  return isAdded ? { type: "added", ...rest } : { type: "changed", previous, ...rest };
+}
