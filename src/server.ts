@@ -22,7 +22,7 @@ import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mong
 import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
-import { type PreflightReport, preflight } from "./source/preflight.ts";
+import { type Namespace, type PreflightReport, preflight } from "./source/preflight.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
 import { SpentKeyStore } from "./source/spent-keys.ts";
 import { StartupError } from "./source/startup-error.ts";
@@ -52,11 +52,19 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-const namespacesOf = (config: Config) =>
-  Object.entries(config.collections).map(([name, collection]) => ({
-    database: collection.database ?? config.mongodb.database,
-    collection: collection.collection ?? name,
-  }));
+/** The collections to watch: those that clients may see, and those that only lookups look at. */
+function namespacesOf({ collections, mongodb }: Config): Namespace[] {
+  const named = new Map<string, Namespace>();
+  const add = (database: string, collection: string) =>
+    named.set(`${database}.${collection}`, { database, collection });
+  for (const [name, options] of Object.entries(collections)) {
+    const database = options.database ?? mongodb.database;
+    add(database, options.collection ?? name);
+    for (const lookup of Object.values(options.lookups ?? {}))
+      add(lookup.database ?? database, lookup.collection);
+  }
+  return [...named.values()];
+}
 
 const namesOf = (config: Config) =>
   namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
-import { notYet } from "./not-yet.ts";
 import { fileShape, type Unit, unitOf, unwrap } from "./schema-walk.ts";
 
 export type Report = (path: Path, message: string, at?: "key" | "value") => void;
@@ -35,11 +34,6 @@ export function toCodeForm(
   const entries: [string, unknown][] = [];
   for (const [key, item] of Object.entries(value)) {
     const here = [...path, key];
-    const early = notYet(here, item);
-    if (early !== undefined) {
-      report(here, early, "key");
-      continue;
-    }
     const option = shape.get(key);
     if (option === undefined) {
       report(here, unknownKey(key, [...shape.keys()]), "key");

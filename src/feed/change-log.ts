@@ -103,12 +103,31 @@ export class ChangeLog {
 
   /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
   encodeChanges(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
+    if (changes.length === 0) return [];
+    return this.encodeAll(
+      changes,
+      { last: at.cursor, others: changes.length > 1 ? at.cursorBefore : "" },
+      mode,
+    );
+  }
+
+  /** The messages of changes that belong together. */
+  encodeAll(
+    changes: readonly Change[],
+    cursors: { readonly last: string; readonly others: string },
+    mode: ValueMode,
+  ): EncodedMessage[] {
     const { projection, documents } = this.#spec;
     const spec = { query: this.#query, projection, documents };
     return changes.map((change, index) => {
-      const cursor = index === changes.length - 1 ? at.cursor : at.cursorBefore;
-      const text = encodeChange(change, spec, cursor, mode, this.#encoder);
-      return { type: change.type, text, cursor, partial: index < changes.length - 1 };
+      const partial = index < changes.length - 1;
+      const cursor = partial ? cursors.others : cursors.last;
+      return {
+        type: change.type,
+        text: encodeChange(change, spec, cursor, mode, this.#encoder),
+        cursor,
+        partial,
+      };
     });
   }
 

@@ -6,6 +6,7 @@ import type { LogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import type { Feed } from "./feed.ts";
+import type { GrantPoint } from "./grant-diff.ts";
 import type { Follower, LiveQuery } from "./live-query.ts";
 import type { OplogRead } from "./oplog-read.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
@@ -52,6 +53,7 @@ type ResetReason = "history-lost" | "lagged";
 type Step =
   | { readonly do: "snapshot"; readonly reading: SnapshotReading | null }
   | { readonly do: "read-oplog"; readonly read: OplogRead }
+  | { readonly do: "move"; readonly from: LiveQuery; readonly at: GrantPoint }
   | { readonly do: "catch-up" };
 
 /** How a step ended: `done`, given up because something else was decided meanwhile, or in need of a reset. */
@@ -119,6 +121,17 @@ export class Delivery implements Follower {
     this.#after = this.#feed.headSeq;
     this.#step = this.#wantsSnapshot ? { do: "snapshot", reading: null } : { do: "catch-up" };
     return { start: "reset", reason, cursor: this.#feed.headCursor };
+  }
+
+  /**
+   * As `openAnew`, for one whose client holds the state of another live query, delivered up to this very point:
+   * only the difference is sent.
+   */
+  openMoved(from: LiveQuery, at: GrantPoint): Started {
+    this.#after = at.seq;
+    this.#step = { do: "move", from, at };
+    // A point before the change of rights: nobody resumes between this and the end of the difference.
+    return { start: "moved", reason: undefined, cursor: this.#feed.cursorBefore(at) };
   }
 
   /** Begins to write; call it once what `open` told has been written. */
@@ -213,6 +226,7 @@ export class Delivery implements Follower {
     const isCurrent = () => !this.#closed && generation === this.#generation;
     const step = this.#step;
     if (step.do === "snapshot") return this.#sendSnapshot(step.reading, isCurrent);
+    if (step.do === "move") return this.#sendGrantDiff(step.from, step.at, isCurrent);
     if (step.do === "read-oplog") return this.#sendFromOplog(step.read, isCurrent);
     return this.#catchUp(isCurrent);
   }
@@ -247,6 +261,20 @@ export class Delivery implements Follower {
     const seq = this.#feed.seqAt(reading.clusterTime);
     if (seq === null) return this.#lost();
     this.#after = seq;
+    this.#abandonStep({ do: "catch-up" });
+    return "done";
+  }
+
+  /** Sends what a change of rights brought into sight and what it took away. */
+  async #sendGrantDiff(from: LiveQuery, at: GrantPoint, isCurrent: () => boolean): Promise<Outcome> {
+    const changes = await this.#feed.readGrantDiff(from, this.liveQuery, at);
+    if (!isCurrent()) return "abandoned";
+    if (changes === null) return "history-lost";
+    const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
+    for (const chunk of toChunks(this.liveQuery.encodeGrant(changes, cursors, this.mode))) {
+      if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";
+    }
+    this.#missed = true;
     this.#abandonStep({ do: "catch-up" });
     return "done";
   }

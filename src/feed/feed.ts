@@ -11,14 +11,16 @@ import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
 import { classifyStreamError } from "../source/stream-errors.ts";
-import { DocumentEncoder, idOf } from "./change.ts";
+import { type Change, DocumentEncoder, idOf } from "./change.ts";
 import { EncodedBudget } from "./change-log.ts";
-import { CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
+import { AFTER, CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type Sink } from "./delivery.ts";
+import { type GrantPoint, readGrantDiff } from "./grant-diff.ts";
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import { Lookups } from "./lookups.ts";
 import { OplogRead } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
@@ -41,6 +43,7 @@ const REACH_TIMEOUT_MS = 10_000;
  * and lets every live query of its collections turn it into changes.
  */
 export class Feed implements CommitSink {
+  readonly lookups: Lookups;
   readonly #limits: FeedLimits;
   readonly #parts: FeedParts;
   readonly #metrics: Metrics;
@@ -70,6 +73,7 @@ export class Feed implements CommitSink {
     this.#budget = new EncodedBudget(history.bytes);
     this.#oplogReads = new Limiter(limits.catchUpStreams);
     this.#snapshots = new SnapshotStore(limits, parts, this);
+    this.lookups = new Lookups(limits, parts, this);
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -84,6 +88,7 @@ export class Feed implements CommitSink {
     } else this.#history.begin(this.#codec, from);
     this.#snapshots.clear();
     for (const liveQuery of this.#byKey.values()) liveQuery.forget();
+    this.lookups.loseAll();
     for (const delivery of this.#allDeliveries()) delivery.startOver();
     this.#wake();
   }
@@ -92,10 +97,19 @@ export class Feed implements CommitSink {
     const history = this.#readyHistory();
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
     const changed = new Set<LiveQuery>();
-    for (const commit of batch.commits) this.#apply(history.append(commit), changed);
-    history.advance(batch.through);
     // Flushed once for the whole batch: what comes together costs each connection one write.
-    for (const liveQuery of changed) liveQuery.flush();
+    const flush = () => {
+      for (const liveQuery of changed) liveQuery.flush();
+      changed.clear();
+    };
+    for (const commit of batch.commits) {
+      const entry = history.append(commit);
+      // Rights first: what came before was allowed and is written, what the commit withdraws is silent from here on.
+      this.lookups.apply(entry, flush);
+      this.#apply(entry, changed);
+    }
+    history.advance(batch.through);
+    flush();
     this.#encoder.forget();
     this.#wake();
     endTimer?.();
@@ -178,6 +192,12 @@ export class Feed implements CommitSink {
     return seq >= (this.#followedFrom.get(namespace) ?? 0);
   }
 
+  /** The commits after number `seq`; `null` where the history has let go of some. */
+  entriesAfter(seq: number): HistoryEntry[] | null {
+    const history = this.#readyHistory();
+    return seq < history.evictedSeq ? null : history.after(seq);
+  }
+
   /** Settles at the end of the next batch. */
   advanced(): Promise<void> {
     return this.#advance.promise;
@@ -243,6 +263,34 @@ export class Feed implements CommitSink {
       end();
       if (classifyStreamError(error) === "place-lost") return null;
       throw unavailable(error);
+    }
+  }
+
+  /** The point at which rights change: at a commit that is being accepted, or at the head. */
+  grantPoint(entry: HistoryEntry | null): GrantPoint {
+    if (entry === null) return { entry, clusterTime: this.headTime, seq: this.headSeq };
+    return { entry, clusterTime: entry.commit.clusterTime, seq: entry.seq };
+  }
+
+  /** A cursor of just before a change of rights; of an earlier cluster time, so that no newer ticket goes with it. */
+  cursorBefore({ clusterTime }: GrantPoint): string {
+    return this.encode({ clusterTime: clusterTime - 1n, within: AFTER });
+  }
+
+  /** A cursor at which a change of rights has taken effect. */
+  cursorAfter({ entry, clusterTime }: GrantPoint): string {
+    return entry?.cursor ?? this.encode({ clusterTime, within: AFTER });
+  }
+
+  /** See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. */
+  async readGrantDiff(from: LiveQuery, to: LiveQuery, at: GrantPoint): Promise<Change[] | null> {
+    const { client, log } = this.#parts;
+    try {
+      return await readGrantDiff(client, from, to, at, this.#limits.snapshotDocuments);
+    } catch (error) {
+      if (!(error instanceof MongoError)) throw error;
+      log.warn({ err: error }, "the difference of a change of rights could not be read");
+      return null;
     }
   }
 
@@ -340,6 +388,7 @@ export class Feed implements CommitSink {
     for (const [liveQuery, untilMs] of this.#lingering) if (untilMs <= now) this.#remove(liveQuery);
     for (const liveQuery of this.#byKey.values()) liveQuery.prune();
     this.#snapshots.sweep();
+    this.lookups.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
     let tracked = 0;
     for (const liveQuery of this.#byKey.values()) tracked += liveQuery.trackedDocuments;

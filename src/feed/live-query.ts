@@ -1,6 +1,6 @@
 import type { MongoClient } from "mongodb";
 import type { Filter } from "../match/filter.ts";
-import type { Projection } from "../match/projection.ts";
+import { canonicalProjection, type Projection, projectedEqual } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
@@ -154,9 +154,31 @@ export class LiveQuery {
     return this.#log.encodeChanges(changes, at, mode);
   }
 
+  encodeGrant(
+    changes: readonly Change[],
+    cursors: { last: string; others: string },
+    mode: ValueMode,
+  ): EncodedMessage[] {
+    return this.#log.encodeAll(changes, cursors, mode);
+  }
+
   /** The changes of one entry to an unsorted result, from its images alone. */
   evaluate(entry: HistoryEntry): Change[] | typeof UNKNOWN {
     return this.#evaluation.of(entry.commit.events);
+  }
+
+  /** What a commit did to the documents of the result. */
+  touchedBy(events: readonly StreamEvent[]): ReturnType<Evaluation["touchedBy"]> {
+    return this.#evaluation.touchedBy(events);
+  }
+
+  hasSameProjection(other: LiveQuery): boolean {
+    return canonicalProjection(this.spec.projection) === canonicalProjection(other.spec.projection);
+  }
+
+  /** Whether two states of a document look the same to those who follow. */
+  looksEqual(a: Uint8Array, b: Uint8Array): boolean {
+    return projectedEqual(this.spec.projection, a, b);
   }
 
   /** Brings documents that were read from the collection up to date with later events. */

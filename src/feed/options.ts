@@ -48,6 +48,11 @@ export const FeedLimits = z.strictObject({
     .max(100_000)
     .default(1_000)
     .describe("The largest limit of a sorted subscription."),
+  lookupValues: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe("Documents that one lookup of a rule may find; with more, nobody gets in by it."),
   catchUpStreams: z
     .int()
     .min(1)

@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Identity } from "../auth/verify-token.ts";
+import type { HistoryEntry } from "../feed/history.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ClientMessage, ServerMessage, UnsubscribedReason, ValueMode } from "../protocol/messages.ts";
-import { authorize, type QueryRequest } from "../rules/authorize.ts";
+import { authorize, type BoundLookup, LookupsNeeded, type QueryRequest } from "../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
 import type { GatewayContext } from "./context.ts";
@@ -14,6 +15,7 @@ import { authenticate, handleHello } from "./handlers/hello.ts";
 import { handleRefresh } from "./handlers/refresh.ts";
 import { handleSubscribe, reattach } from "./handlers/subscribe.ts";
 import { handleUnsubscribe } from "./handlers/unsubscribe.ts";
+import type { HeldLookups } from "./held-lookups.ts";
 import { Outbox } from "./outbox.ts";
 import { MalformedMessageError, parseClientMessage } from "./parse-message.ts";
 import { RateLimit } from "./rate-limit.ts";
@@ -24,11 +26,14 @@ export interface Subscription {
   readonly id: string;
   readonly request: QueryRequest;
   attachment: Attachment;
+  /** The sets that its rights depend on. */
+  readonly lookups: HeldLookups;
   /** Its `subscribed` has been sent. */
   isAnswered: boolean;
 }
 
 const CAUGHT_UP_POLL_MS = 20;
+const LOOKUP_RETRY_MS = 1_000;
 
 /** So many requests refused at once, or one a second for ever, and the client is taken for one that will not stop. */
 const REFUSALS_BURST = 100;
@@ -205,6 +210,7 @@ export class Connection {
   /** Ends a subscription; the live query goes with the last one. */
   endSubscription(subscription: Subscription, reason: UnsubscribedReason): void {
     this.subscriptions.delete(subscription.id);
+    subscription.lookups.release();
     this.release(subscription.attachment, subscription.id);
     this.context.metrics.subscriptions.dec();
     this.send({ type: "unsubscribed", id: subscription.id, reason });
@@ -239,18 +245,59 @@ export class Connection {
     let ended = 0;
     for (const subscription of [...this.subscriptions.values()]) {
       try {
-        const query = authorize(this.context.rules, this.identity, subscription.request, nowMs);
-        if (query.key === subscription.attachment.query.key) continue;
-        reattach(this, subscription, query);
-        changed++;
+        if (this.reauthorizeOne(subscription, nowMs, null)) changed++;
       } catch (error) {
         if (!(error instanceof TidewireError)) throw error;
-        const gone = error.code === "unknown-collection" && this.identity !== null;
-        this.endSubscription(subscription, gone ? "config" : "forbidden");
+        this.endForbidden(subscription, error);
         ended++;
       }
     }
     return { changed, ended };
+  }
+
+  /**
+   * Authorizes one subscription anew.
+   * @param at The commit that changed its rights; `null` for the head of the stream.
+   * @returns Whether its rights are others now.
+   * @throws {TidewireError} It has none any more.
+   */
+  reauthorizeOne(subscription: Subscription, nowMs: number, at: HistoryEntry | null): boolean {
+    const { request, lookups } = subscription;
+    try {
+      const query = authorize(this.context.rules, this.identity, request, nowMs, lookups.values);
+      lookups.keepOnly(query.lookups);
+      if (query.key === subscription.attachment.query.key && !subscription.attachment.isDetached)
+        return false;
+      reattach(this, subscription, query, at);
+    } catch (error) {
+      if (!(error instanceof LookupsNeeded)) throw error;
+      // Until the sets are read nobody knows what may be seen: so nothing is sent.
+      this.release(subscription.attachment, subscription.id);
+      void this.#reauthorizeLater(subscription, error.lookups);
+    }
+    return true;
+  }
+
+  endForbidden(subscription: Subscription, error: TidewireError): void {
+    const gone = error.code === "unknown-collection" && this.identity !== null;
+    this.endSubscription(subscription, gone ? "config" : "forbidden");
+  }
+
+  async #reauthorizeLater(subscription: Subscription, needed: readonly BoundLookup[]): Promise<void> {
+    const isWanted = () => this.subscriptions.get(subscription.id) === subscription;
+    try {
+      await subscription.lookups.acquire(needed);
+      if (isWanted()) this.reauthorizeOne(subscription, Date.now(), null);
+    } catch (error) {
+      if (!isWanted()) return;
+      if (error instanceof TidewireError && error.code === "unavailable") {
+        await sleep(LOOKUP_RETRY_MS * (0.5 + Math.random()));
+        if (isWanted()) await this.#reauthorizeLater(subscription, needed);
+        return;
+      }
+      this.sendError(error, subscription.id);
+      this.endSubscription(subscription, "forbidden");
+    }
   }
 
   /** Looks at the clock: heartbeat, expiry, age and stalls. Called for all connections by one timer. */
@@ -330,6 +377,7 @@ export class Connection {
     this.#state = "closed";
     this.outbox.end();
     for (const attachment of this.attachments.values()) attachment.detach();
+    for (const subscription of this.subscriptions.values()) subscription.lookups.release();
     this.context.metrics.subscriptions.dec(this.subscriptions.size);
     this.attachments.clear();
     this.subscriptions.clear();

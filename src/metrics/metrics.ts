@@ -76,6 +76,7 @@ const GAUGES = {
   catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up now.", []],
   liveQueries: ["tidewire_live_queries", "Live queries.", []],
   windowDocuments: ["tidewire_window_documents", "Documents that windows of sorted live queries track.", []],
+  lookupSets: ["tidewire_lookup_sets", "Lookup sets of rules that are kept up to date.", []],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
   connections: ["tidewire_connections", "Connections.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],

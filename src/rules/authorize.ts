@@ -1,6 +1,7 @@
 /** The one place where it is decided who sees what. Called for every way to a live query, on every transport. */
 import { createHash } from "node:crypto";
 import { bindFilter } from "../match/bind-filter.ts";
+import type { BsonValue } from "../match/bson-value.ts";
 import { andFilters, canonicalFilter } from "../match/canonical-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { filterPaths } from "../match/filter-paths.ts";
@@ -16,7 +17,7 @@ import { parseSort } from "../match/sort.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 import { ClaimRefused, type Claims, claimResolver } from "./claims.ts";
-import type { CollectionRules, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
 
 /** What a client asks for, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
 export interface QueryRequest {
@@ -45,8 +46,34 @@ export interface EffectiveQuery {
   readonly limit: number | null;
   readonly documents: DocumentMode;
   readonly snapshotAllowed: boolean;
+  /** The sets that the filter was made with; when one changes, so do the rights. */
+  readonly lookups: readonly BoundLookup[];
   /** Equal for equal live queries, on every node and after a restart; tells nothing about what is in it. */
   readonly key: string;
+}
+
+/** A lookup with the claims filled in: equal keys, one set. */
+export interface BoundLookup {
+  readonly key: string;
+  readonly database: string;
+  readonly collectionName: string;
+  readonly filter: Filter;
+  /** The path whose values make the set. */
+  readonly value: string;
+}
+
+/** The values of a set as they are now; `null` for one that is not at hand. */
+export type LookupValues = (lookup: BoundLookup) => readonly BsonValue[] | null;
+
+/** A request cannot be judged before these sets are at hand. */
+export class LookupsNeeded extends Error {
+  override readonly name = "LookupsNeeded";
+  readonly lookups: readonly BoundLookup[];
+
+  constructor(lookups: readonly BoundLookup[]) {
+    super("a lookup has to be read first");
+    this.lookups = lookups;
+  }
 }
 
 /** Whom a request comes from. */
@@ -76,20 +103,58 @@ export function authorize(
   subject: Subject | null,
   request: QueryRequest,
   nowMs: number,
+  lookupValues: LookupValues = () => null,
 ): EffectiveQuery {
   const parsed = parseRequest(request, rules.limits);
   const collection = rules.collections.get(request.collection);
   if (collection === undefined) throw unknownCollection(request.collection);
   const rule = ruleFor(collection, subject);
   if (rule === undefined) throw refusal(request.collection, subject);
-  let ruleFilter: Filter;
   try {
-    ruleFilter = bindFilter(rule.filter, claimResolver(subject?.claims ?? {}, nowMs));
+    const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, nowMs, lookupValues);
+    return effectiveQuery(collection, rule, filter, parsed, lookups);
   } catch (cause) {
     if (!(cause instanceof ClaimRefused)) throw cause;
     throw refusal(request.collection, subject, cause);
   }
-  return effectiveQuery(collection, rule, ruleFilter, parsed);
+}
+
+/**
+ * Fills claims and sets into a rule's filter.
+ * @throws {ClaimRefused} A claim is missing, or of the wrong shape.
+ * @throws {LookupsNeeded} With all the sets that are not at hand.
+ */
+function bindRule(
+  collection: CollectionRules,
+  rule: Rule,
+  claims: Claims,
+  nowMs: number,
+  lookupValues: LookupValues,
+): { filter: Filter; lookups: BoundLookup[] } {
+  const lookups: BoundLookup[] = [];
+  const needed: BoundLookup[] = [];
+  const filter = bindFilter(
+    rule.filter,
+    claimResolver(claims, nowMs, (name) => {
+      const template = collection.lookups.get(name);
+      if (template === undefined) throw new ClaimRefused(`there is no lookup ${name}`);
+      const lookup = bindLookup(template, claims, nowMs);
+      lookups.push(lookup);
+      const values = lookupValues(lookup);
+      if (values === null) needed.push(lookup);
+      return values ?? [];
+    }),
+  );
+  if (needed.length > 0) throw new LookupsNeeded(needed);
+  return { filter, lookups };
+}
+
+function bindLookup(template: LookupTemplate, claims: Claims, nowMs: number): BoundLookup {
+  const { database, collectionName, value } = template;
+  const filter = bindFilter(template.filter, claimResolver(claims, nowMs));
+  const identity = JSON.stringify([database, collectionName, canonicalFilter(filter), value]);
+  const key = createHash("sha256").update(identity).digest("base64url");
+  return { key, database, collectionName, filter, value };
 }
 
 /** The first rule that serves the subject and whose `when` holds; it applies alone. */
@@ -138,6 +203,7 @@ export function effectiveQuery(
   rule: Rule,
   ruleFilter: Filter,
   request: ParsedRequest,
+  lookups: readonly BoundLookup[] = [],
 ): EffectiveQuery {
   checkPaths(filterPaths(request.filter), rule, "filter");
   checkAllowed(rule, request);
@@ -167,6 +233,7 @@ export function effectiveQuery(
     limit,
     documents,
     snapshotAllowed: rule.allow.snapshot,
+    lookups,
     key: createHash("sha256").update(JSON.stringify(identity)).digest("base64url"),
   };
 }

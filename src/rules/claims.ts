@@ -20,19 +20,25 @@ export class PlaceholderRefused extends Error {
 /** Equal grants within a minute share one live query; the finer the clock, the fewer do. */
 const NOW_STEP_MS = 60_000;
 
+const LOOKUP = /^%%lookup\.([A-Za-z0-9_-]+)$/;
 const PLACEHOLDER = /^%%(?:(oid|date):)?user((?:\.[^.]+)+)$/;
 const LOOKS_LIKE_ONE = /%%[A-Za-z]/;
 
+/** The lookup that a placeholder names; `undefined` for a claim. */
+export const lookupOf = ({ placeholder }: Placeholder): string | undefined => LOOKUP.exec(placeholder)?.[1];
+
 /** Tells a placeholder from an ordinary string.
+ * @param lookups Names that may stand after `%%lookup.`.
  * @throws {PlaceholderRefused} where it is neither clearly.
  */
-export function readPlaceholder(text: string): Placeholder | undefined {
+export function readPlaceholder(text: string, lookups: readonly string[] = []): Placeholder | undefined {
   if (PLACEHOLDER.test(text) || text === "%%now") return { placeholder: text };
   if (!LOOKS_LIKE_ONE.test(text)) return undefined;
+  const lookup = LOOKUP.exec(text)?.[1];
+  if (lookup !== undefined && lookups.includes(lookup)) return { placeholder: text };
   if (/^%%lookup\./.test(text)) {
-    throw new PlaceholderRefused(
-      "there is no lookup of this name, as lookups are not supported yet. Remove it",
-    );
+    const known = lookups.length === 0 ? "none here" : `only ${lookups.join(", ")}`;
+    throw new PlaceholderRefused(`there is no lookup of this name, ${known}. Add it under lookups`);
   }
   // The text itself is not repeated: an environment variable may be in it.
   const forms = "%%user.claim, %%oid:user.claim, %%date:user.claim or %%now";
@@ -54,7 +60,11 @@ export function claimAt(claims: Claims, path: string): unknown {
 }
 
 /** What the placeholders of a rule stand for, for these claims at this time; it throws `ClaimRefused`. */
-export function claimResolver(claims: Claims, nowMs: number): PlaceholderResolver {
+export function claimResolver(
+  claims: Claims,
+  nowMs: number,
+  lookUpSet: (name: string) => readonly BsonValue[] = () => [],
+): PlaceholderResolver {
   const now = () => new Date(Math.floor(nowMs / NOW_STEP_MS) * NOW_STEP_MS);
   return {
     one({ placeholder }) {
@@ -63,6 +73,8 @@ export function claimResolver(claims: Claims, nowMs: number): PlaceholderResolve
       return convert(claim);
     },
     many({ placeholder }) {
+      const lookup = lookupOf({ placeholder });
+      if (lookup !== undefined) return lookUpSet(lookup);
       if (placeholder === "%%now") throw new ClaimRefused("%%now is one value, and a list is needed");
       const { claim, convert, name } = lookUp(claims, placeholder);
       if (!Array.isArray(claim)) throw new ClaimRefused(`${name} is not a list, and a list is needed`);

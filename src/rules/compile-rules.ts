@@ -1,5 +1,7 @@
 /** Rules as written become rules that can be asked; everything that is wrong with them is found here, at load. */
 import { BSON } from "mongodb";
+import { bindFilter } from "../match/bind-filter.ts";
+import { fromJs } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
 import type { Filter, FilterTemplate } from "../match/filter.ts";
 import { parseFilter, parseFilterTemplate } from "../match/parse-filter.ts";
@@ -11,8 +13,14 @@ import {
   type Projection,
 } from "../match/projection.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type Claims, readPlaceholder } from "./claims.ts";
-import type { CollectionOptions, FieldsOptions, FilterLimits, RuleOptions } from "./options.ts";
+import { type Claims, lookupOf, readPlaceholder } from "./claims.ts";
+import type {
+  CollectionOptions,
+  FieldsOptions,
+  FilterLimits,
+  LookupOptions,
+  RuleOptions,
+} from "./options.ts";
 import { placeholderFaults, type RulePart, whenPath } from "./placeholder-faults.ts";
 
 /** Bounds of clients' requests that rules are asked with. */
@@ -39,7 +47,16 @@ export interface CollectionRules {
   readonly name: string;
   readonly database: string;
   readonly collectionName: string;
+  readonly lookups: ReadonlyMap<string, LookupTemplate>;
   readonly rules: readonly Rule[];
+}
+
+/** A lookup as the rules have it, without claims. */
+export interface LookupTemplate {
+  readonly database: string;
+  readonly collectionName: string;
+  readonly filter: FilterTemplate;
+  readonly value: string;
 }
 
 /** All rules of a configuration, in force or not at all. */
@@ -91,10 +108,13 @@ export function compileRules({ mongodb, collections, limits }: RulesSource): Rul
       if (names.has(rule.name))
         report(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
       names.add(rule.name);
-      return compileRule(rule, report);
+      return compileRule(rule, Object.keys(options.lookups ?? {}), report);
     });
     const database = options.database ?? mongodb.database;
-    return [name, { name, database, collectionName: options.collection ?? name, rules }];
+    const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
+      problems.push({ path: [name, "lookups", ...path], at, message }),
+    );
+    return [name, { name, database, collectionName: options.collection ?? name, lookups, rules }];
   });
   if (problems.length > 0) throw new RulesRefused(problems);
   return { collections: new Map(compiled), limits };
@@ -103,7 +123,27 @@ export function compileRules({ mongodb, collections, limits }: RulesSource): Rul
 type Entries = Readonly<Record<string, unknown>>;
 type Report = (path: readonly (string | number)[], message: string, at?: string) => void;
 
-function compileRule(rule: RuleOptions, report: Report): Rule {
+function compileLookups(
+  lookups: Readonly<Record<string, LookupOptions>>,
+  database: string,
+  report: Report,
+): Map<string, LookupTemplate> {
+  return new Map(
+    Object.entries(lookups).map(([name, options]) => [
+      name,
+      {
+        database: options.database ?? database,
+        collectionName: options.collection,
+        filter: compileRuleFilter(options.filter, [], (path, message, at) =>
+          report([name, ...path], message, at),
+        ),
+        value: options.value,
+      },
+    ]),
+  );
+}
+
+function compileRule(rule: RuleOptions, lookups: readonly string[], report: Report): Rule {
   const when = rule.when === undefined ? null : compileWhen(rule.when, report);
   const test = when === null ? null : compileFilter(when);
   const projection = compileFields(rule.fields, report);
@@ -117,7 +157,7 @@ function compileRule(rule: RuleOptions, report: Report): Rule {
     anonymous: rule.anonymous,
     when,
     holds: (claims) => test === null || test(claimsToBson(claims)),
-    filter: compileRuleFilter(rule.filter ?? {}, report),
+    filter: compileRuleFilter(rule.filter ?? {}, lookups, report),
     projection,
     allow: { sort, maxLimit, snapshot },
   };
@@ -132,14 +172,43 @@ function compileWhen(input: Entries, report: Report): Filter {
   );
 }
 
-function compileRuleFilter(input: Entries, report: Report): FilterTemplate {
-  return compilePart<FilterTemplate>("filter", input, report, () =>
-    parseFilterTemplate(input, { regex: "subset", ...RULE_LIMITS, placeholder: readPlaceholder }),
+function compileRuleFilter(input: Entries, lookups: readonly string[], report: Report): FilterTemplate {
+  const placeholder = (text: string) => readPlaceholder(text, lookups);
+  const template = compilePart<FilterTemplate>(
+    "filter",
+    input,
+    report,
+    () => parseFilterTemplate(input, { regex: "subset", ...RULE_LIMITS, placeholder }),
+    lookups,
   );
+  const single = singleLookup(template);
+  if (single !== null) {
+    report(["filter"], `${single} is a list: it may only be the whole operand of $in, $nin or $all`);
+  }
+  return template;
 }
 
-function compilePart<T>(part: RulePart, input: Entries, report: Report, parse: () => T): T | Filter {
-  const faults = placeholderFaults(input, part);
+/** A lookup that stands where one value is wanted. */
+function singleLookup(template: FilterTemplate): string | null {
+  let found: string | null = null;
+  bindFilter(template, {
+    one: (operand) => {
+      if (lookupOf(operand) !== undefined) found = operand.placeholder;
+      return fromJs(0);
+    },
+    many: () => [],
+  });
+  return found;
+}
+
+function compilePart<T>(
+  part: RulePart,
+  input: Entries,
+  report: Report,
+  parse: () => T,
+  lookups: readonly string[] = [],
+): T | Filter {
+  const faults = placeholderFaults(input, part, lookups);
   for (const { at, message } of faults) report([part], message, at);
   if (faults.length > 0) return NOTHING;
   try {

@@ -89,6 +89,28 @@ export const RuleOptions = z.strictObject({
 });
 export type RuleOptions = z.output<typeof RuleOptions>;
 
+/** A set of values that follows another collection: what a user is a member of, say. */
+export const LookupOptions = z.strictObject({
+  database: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ examples: ["shop"] })
+    .describe("Unset: that of the collection."),
+  collection: z
+    .string()
+    .min(1)
+    .meta({ examples: ["members"] })
+    .describe("Where the set comes from; clients need no rule for it."),
+  filter: filter
+    .meta({ examples: [{ userId: "%%user.sub" }] })
+    .describe("Which of its documents count; %%user.… stands for a claim."),
+  value: path
+    .meta({ examples: ["roomId"] })
+    .describe("The path whose values make the set; an array gives each element."),
+});
+export type LookupOptions = z.output<typeof LookupOptions>;
+
 /** One collection, under the name that clients use. */
 export const CollectionOptions = z.strictObject({
   database: z
@@ -106,6 +128,16 @@ export const CollectionOptions = z.strictObject({
     .optional()
     .meta({ examples: ["orders"] })
     .describe("Its name in the database. Unset: the name that clients use."),
+  lookups: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9_-]+$/, { error: "a name of letters, digits, - and _" }),
+      LookupOptions,
+    )
+    .optional()
+    .meta({
+      examples: [{ rooms: { collection: "members", filter: { userId: "%%user.sub" }, value: "roomId" } }],
+    })
+    .describe("Sets that rules use as %%lookup.name, in place of a list."),
   rules: z
     .array(RuleOptions)
     .min(1)

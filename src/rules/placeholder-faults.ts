@@ -18,21 +18,32 @@ export function whenPath(key: string): string {
 }
 
 /** Everything that is wrong with the places of `%%…` in a filter over documents or a `when` over claims. */
-export function placeholderFaults(input: Readonly<Record<string, unknown>>, part: RulePart): Fault[] {
-  return [...branchFaults(input, part, "")];
+export function placeholderFaults(
+  input: Readonly<Record<string, unknown>>,
+  part: RulePart,
+  lookups: readonly string[] = [],
+): Fault[] {
+  return [...branchFaults(input, { part, lookups }, "")];
+}
+
+/** What may stand where faults are looked for. */
+interface Allowed {
+  readonly part: RulePart;
+  readonly lookups: readonly string[];
 }
 
 /** Keys here name a path: of the document in a filter, of the claims in a `when`. */
 function* branchFaults(
   branch: Readonly<Record<string, unknown>>,
-  part: RulePart,
+  allowed: Allowed,
   at: string,
 ): Generator<Fault> {
+  const { part } = allowed;
   for (const [key, value] of Object.entries(branch)) {
     const here = join(at, key);
     if (LOGICAL.has(key) && Array.isArray(value)) {
       for (const [index, inner] of value.entries()) {
-        if (isEntries(inner)) yield* branchFaults(inner, part, join(here, String(index)));
+        if (isEntries(inner)) yield* branchFaults(inner, allowed, join(here, String(index)));
       }
       continue;
     }
@@ -46,29 +57,29 @@ function* branchFaults(
       const message = 'a when sees claims only, no document. Write "%%user.claim" as the key';
       yield { at: here, message };
     }
-    yield* valueFaults(value, part, here);
+    yield* valueFaults(value, allowed, here);
   }
 }
 
-function* valueFaults(value: unknown, part: RulePart, at: string): Generator<Fault> {
+function* valueFaults(value: unknown, allowed: Allowed, at: string): Generator<Fault> {
   if (typeof value === "string") {
-    const message = textFault(value, part);
+    const message = textFault(value, allowed);
     if (message !== undefined) yield { at, message };
   } else if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) yield* valueFaults(item, part, join(at, String(index)));
+    for (const [index, item] of value.entries()) yield* valueFaults(item, allowed, join(at, String(index)));
   } else if (isEntries(value)) {
     for (const [key, item] of Object.entries(value)) {
       const here = join(at, key);
       if (key.includes("%%"))
         yield { at: here, message: "a claim cannot be a key here. Write it on the right" };
-      yield* valueFaults(item, part, here);
+      yield* valueFaults(item, allowed, here);
     }
   }
 }
 
-function textFault(text: string, part: RulePart): string | undefined {
+function textFault(text: string, { part, lookups }: Allowed): string | undefined {
   try {
-    if (readPlaceholder(text) === undefined || part === "filter") return undefined;
+    if (readPlaceholder(text, lookups) === undefined || part === "filter") return undefined;
     return 'in a when, claims stand on the left. Write { "%%user.claim": value }';
   } catch (error) {
     if (error instanceof PlaceholderRefused) return error.message;

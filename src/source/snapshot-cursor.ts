@@ -17,6 +17,7 @@ export interface SnapshotQuery {
   readonly sort?: ReadonlyMap<string, 1 | -1>;
   /** At most this many documents. */
   readonly limit?: number;
+  readonly projection?: Document;
 }
 
 const BATCH_DOCUMENTS = 500;
@@ -169,12 +170,13 @@ export class SnapshotCursor {
   }
 
   #find(readConcern: Document): Promise<Document> {
-    const { collection, filter, sort, limit } = this.#query;
+    const { collection, filter, sort, limit, projection } = this.#query;
     return this.#command({
       find: collection,
       filter,
       ...(sort === undefined ? {} : { sort }),
       ...(limit === undefined ? {} : { limit }),
+      ...(projection === undefined ? {} : { projection }),
       batchSize: BATCH_DOCUMENTS,
       readConcern,
       // Whatever the collection's own collation: rules and the stream compare strings byte by byte.

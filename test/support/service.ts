@@ -89,7 +89,7 @@ export async function startTestService(options: TestServiceOptions) {
   };
   /** The cluster time after all writes so far. */
   const now = async () => (await client.db("admin").command({ ping: 1 }))["operationTime"];
-  return { service, client, db, name, url, file, connect, now };
+  return { service, client, db, name, uri, url, file, connect, now };
 }
 
 async function untilReady(service: Service): Promise<void> {

@@ -1,10 +1,13 @@
 import { AFTER, BEFORE, epochOf, type Position } from "../../feed/cursor.ts";
 import type { StartRequest } from "../../feed/delivery.ts";
+import { canMove } from "../../feed/grant-diff.ts";
+import type { HistoryEntry } from "../../feed/history.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
-import { authorize, type EffectiveQuery, type QueryRequest } from "../../rules/authorize.ts";
+import { authorize, type EffectiveQuery, LookupsNeeded, type QueryRequest } from "../../rules/authorize.ts";
 import { Attachment } from "../attachment.ts";
 import type { Connection, Subscription } from "../connection.ts";
+import { HeldLookups } from "../held-lookups.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
 export async function handleSubscribe(
@@ -16,13 +19,37 @@ export async function handleSubscribe(
   try {
     checkId(connection, id);
     const request = toRequest(message);
-    const query = authorize(connection.context.rules, connection.identity, request, nowMs);
-    await subscribe(connection, id, request, query, message);
+    const lookups = new HeldLookups(connection.context.feed);
+    try {
+      const query = await grant(connection, request, lookups, nowMs);
+      if (connection.isClosed) return;
+      checkId(connection, id); // the sets may have taken a while
+      await subscribe(connection, { id, request, lookups }, query, message);
+    } finally {
+      if (connection.subscriptions.get(id)?.lookups !== lookups) lookups.release();
+    }
   } catch (error) {
     if (!(error instanceof TidewireError)) throw error;
     const { message: text, code, details, retry, retryAfterMs, cause } = error;
     const extras = { retry, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
     throw new TidewireError(code, text, { ...details, id }, extras);
+  }
+}
+
+/** What the request comes to, the sets that the rule needs being read first where they are not at hand. */
+async function grant(
+  connection: Connection,
+  request: QueryRequest,
+  lookups: HeldLookups,
+  nowMs: number,
+): Promise<EffectiveQuery> {
+  for (;;) {
+    try {
+      return authorize(connection.context.rules, connection.identity, request, nowMs, lookups.values);
+    } catch (error) {
+      if (!(error instanceof LookupsNeeded)) throw error;
+      await lookups.acquire(error.lookups);
+    }
   }
 }
 
@@ -48,19 +75,19 @@ function toRequest(message: SubscribeMessage): QueryRequest {
 
 async function subscribe(
   connection: Connection,
-  id: string,
-  request: QueryRequest,
+  asked: Pick<Subscription, "id" | "request" | "lookups">,
   query: EffectiveQuery,
   message: SubscribeMessage,
 ): Promise<void> {
+  const { id, request } = asked;
   const wantsSnapshot = request.snapshot !== false;
   const present = connection.attachments.get(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    await share(connection, { id, request, attachment: present, isAnswered: false });
+    await share(connection, { ...asked, attachment: present, isAnswered: false });
     return;
   }
   const attachment = new Attachment(connection, query, wantsSnapshot);
-  const subscription = { id, request, attachment, isAnswered: false };
+  const subscription = { ...asked, attachment, isAnswered: false };
   register(connection, subscription);
   if (present === undefined) connection.attachments.set(query.key, attachment);
   attachment.opened = open(connection, subscription, message);
@@ -112,10 +139,18 @@ function answerShared(connection: Connection, subscription: Subscription): void 
  * Lets a living subscription follow another live query, since its rights changed. In one turn: the old one is
  * silent before anything else can happen.
  */
-export function reattach(connection: Connection, subscription: Subscription, query: EffectiveQuery): void {
-  const { request, id } = subscription;
+export function reattach(
+  connection: Connection,
+  subscription: Subscription,
+  query: EffectiveQuery,
+  at: HistoryEntry | null,
+): void {
+  const { request, id, attachment: previous } = subscription;
+  const { feed } = connection.context;
   const wantsSnapshot = request.snapshot !== false;
-  connection.release(subscription.attachment, id);
+  // Only what this client alone holds, up to this very point, can be turned into something else.
+  const isKnown = previous.delivery.isLive && previous.ids.size === 1 && !previous.isDetached;
+  connection.release(previous, id);
   const present = connection.attachments.get(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
     subscription.attachment = present;
@@ -128,9 +163,16 @@ export function reattach(connection: Connection, subscription: Subscription, que
   subscription.attachment = attachment;
   if (present !== undefined) takeOver(connection, present, attachment);
   connection.attachments.set(query.key, attachment);
-  const started = attachment.delivery.openAnew("rights-changed");
-  attachment.startCursor = started.cursor;
-  sendSubscribed(connection, subscription, started.start, started.reason);
+  const point = feed.grantPoint(at);
+  const from = previous.delivery.liveQuery;
+  const moves = isKnown && present === undefined && canMove(from, attachment.delivery.liveQuery);
+  const started = moves
+    ? attachment.delivery.openMoved(from, point)
+    : attachment.delivery.openAnew("rights-changed");
+  // The ticket begins where the new rights do; after a move the cursor told with it is of before that.
+  attachment.startCursor = moves ? feed.cursorAfter(point) : started.cursor;
+  const rest = moves ? { from: previous.number, cursor: started.cursor } : {};
+  sendSubscribed(connection, subscription, started.start, started.reason, rest);
   attachment.delivery.run();
 }
 
@@ -139,6 +181,7 @@ function sendSubscribed(
   subscription: Subscription,
   start: "snapshot" | "resumed" | "live" | "shared" | "reset" | "moved",
   reason?: StartReason,
+  rest: { readonly from?: number; readonly cursor?: string } = {},
 ): void {
   const { id, attachment } = subscription;
   subscription.isAnswered = true;
@@ -154,17 +197,35 @@ function sendSubscribed(
     cursor,
     ticket: attachment.ticket(),
     ...(reason === undefined ? {} : { reason }),
+    ...rest,
   });
 }
 
 function register(connection: Connection, subscription: Subscription): void {
   connection.subscriptions.set(subscription.id, subscription);
+  followLookups(connection, subscription);
   subscription.attachment.ids.add(subscription.id);
   connection.context.metrics.subscriptions.inc();
 }
 
+/** From here on a change of its sets is a change of its rights, at that very commit. */
+function followLookups(connection: Connection, subscription: Subscription): void {
+  const again = (at: HistoryEntry | null) => {
+    if (connection.subscriptions.get(subscription.id) !== subscription) return;
+    try {
+      connection.reauthorizeOne(subscription, Date.now(), at);
+    } catch (error) {
+      if (!(error instanceof TidewireError)) throw error;
+      connection.endForbidden(subscription, error);
+    }
+  };
+  subscription.lookups.onChanged = again;
+  subscription.lookups.onLost = () => again(null);
+}
+
 function forget(connection: Connection, subscription: Subscription): void {
   connection.subscriptions.delete(subscription.id);
+  subscription.lookups.release();
   connection.release(subscription.attachment, subscription.id);
   connection.context.metrics.subscriptions.dec();
 }

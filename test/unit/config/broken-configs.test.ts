@@ -361,10 +361,10 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     /not one of system/,
   ],
   [
-    "lookups",
-    withCollections("{ o: { lookups: {}, rules: [{ name: r }] } }"),
-    "3:21 collections.o.lookups",
-    /not supported yet\. Remove/,
+    "a lookup without a value",
+    withCollections("{ o: { lookups: { r: { collection: m, filter: {} } }, rules: [{ name: r }] } }"),
+    "3:32 collections.o.lookups.r.value",
+    /value/,
   ],
   [
     "a rule without a name",

@@ -1,0 +1,95 @@
+import { isBindable } from "../match/bind-filter.ts";
+import type { BsonValue } from "../match/bson-value.ts";
+import { compileFilter } from "../match/compile-filter.ts";
+import type { Filter } from "../match/filter.ts";
+import { compilePathValues } from "../match/path-values.ts";
+import { valueKey } from "../match/value-key.ts";
+import { hasImages, type StreamEvent } from "../source/change-event.ts";
+import { UNKNOWN } from "./change.ts";
+import type { HistoryEntry } from "./history.ts";
+
+/** Which set: the claims are filled in already. */
+export interface LookupSpec {
+  readonly key: string;
+  readonly database: string;
+  readonly collectionName: string;
+  readonly filter: Filter;
+  /** The path whose values make the set. */
+  readonly value: string;
+}
+
+/** One whose rights a set decides. */
+export interface LookupHolder {
+  /**
+   * The set is another one from this commit on. Called before anything else is made of the commit, so that what
+   * is withdrawn is silent before the next change.
+   */
+  lookupChanged(at: HistoryEntry): void;
+  /** What is in the set is not known any more: until it has been read again, nothing may be pushed. */
+  lookupLost(): void;
+}
+
+/**
+ * The values under one path of the documents that match, kept up with the order of changes. A value counts as long
+ * as some document has it.
+ */
+export class LookupSet {
+  readonly spec: LookupSpec;
+  readonly namespace: string;
+  readonly holders = new Set<LookupHolder>();
+  readonly #matches: (document: Uint8Array) => boolean;
+  readonly #valuesOf: (document: Uint8Array) => BsonValue[];
+  readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
+
+  constructor(spec: LookupSpec) {
+    this.spec = spec;
+    this.namespace = `${spec.database}.${spec.collectionName}`;
+    this.#matches = compileFilter(spec.filter);
+    this.#valuesOf = compilePathValues(spec.value);
+  }
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  get values(): BsonValue[] {
+    return [...this.#values.values()].map(({ value }) => value);
+  }
+
+  /** Takes the matching documents as they are at one cluster time. */
+  load(documents: readonly Uint8Array[]): void {
+    this.#values.clear();
+    for (const document of documents) this.#count(document, 1);
+  }
+
+  /** Takes a commit into account; whether the set is another one now, or can not be told. */
+  apply(events: readonly StreamEvent[]): boolean | typeof UNKNOWN {
+    const before = new Set(this.#values.keys());
+    let touched = false;
+    for (const event of events) {
+      if (event.namespace !== this.namespace) continue;
+      if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
+      if (event.before !== undefined && this.#matches(event.before)) this.#count(event.before, -1);
+      if (event.after !== undefined && this.#matches(event.after)) this.#count(event.after, 1);
+      touched = true;
+    }
+    if (!touched) return false;
+    return before.size !== this.#values.size || [...before].some((key) => !this.#values.has(key));
+  }
+
+  #count(document: Uint8Array, by: 1 | -1): void {
+    // A value that one document has twice counts once; one that `find` would not take as a value, not at all.
+    const values = new Map(
+      this.#valuesOf(document)
+        .filter(isBindable)
+        .map((value) => [valueKey(value), value]),
+    );
+    for (const [key, value] of values) {
+      const known = this.#values.get(key);
+      const count = (known?.count ?? 0) + by;
+      if (count <= 0) this.#values.delete(key);
+      else if (known === undefined) this.#values.set(key, { value, count });
+      else known.count = count;
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { MongoError } from "mongodb";
+import { toMongo } from "../match/to-mongo.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import { SnapshotCursor } from "../source/snapshot-cursor.ts";
+import { UNKNOWN } from "./change.ts";
+import type { Feed, FeedParts } from "./feed.ts";
+import type { HistoryEntry } from "./history.ts";
+import { LookupSet, type LookupSpec } from "./lookup-set.ts";
+import type { FeedLimits } from "./options.ts";
+
+const ATTEMPTS = 4;
+const ATTEMPT_PAUSE_MS = 50;
+
+interface Kept {
+  readonly set: LookupSet;
+  /** Settles when the set is in step with the stream; rejects where it can not be read. */
+  readonly loaded: Promise<void>;
+  isLoaded: boolean;
+  users: number;
+  /** Without users it is kept for a while: a page that is loaded again will ask for it. */
+  lingersUntilMs: number;
+}
+
+/** All lookup sets in use: one for each distinct filter, however many subscriptions ask for it. */
+export class Lookups {
+  readonly #limits: FeedLimits;
+  readonly #parts: FeedParts;
+  readonly #feed: Feed;
+  readonly #byKey = new Map<string, Kept>();
+
+  constructor(limits: FeedLimits, parts: FeedParts, feed: Feed) {
+    this.#limits = limits;
+    this.#parts = parts;
+    this.#feed = feed;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /**
+   * A set in step with the stream; `release` it when done.
+   * @throws {TidewireError} `unavailable`; `snapshot-too-large` for more than `limits.lookupValues`.
+   */
+  async acquire(spec: LookupSpec): Promise<LookupSet> {
+    const kept = this.#byKey.get(spec.key) ?? this.#read(spec);
+    kept.users++;
+    try {
+      await kept.loaded;
+      return kept.set;
+    } catch (error) {
+      this.release(kept.set);
+      throw error;
+    }
+  }
+
+  release(set: LookupSet): void {
+    const kept = this.#byKey.get(set.spec.key);
+    if (kept?.set !== set) return;
+    kept.users--;
+    kept.lingersUntilMs = Date.now() + this.#limits.lingerMs;
+  }
+
+  /** Takes a commit into account. Holders of a changed set are told at once, before anyone makes anything of the commit. */
+  apply(entry: HistoryEntry, beforeTelling: () => void): void {
+    const changed: LookupSet[] = [];
+    for (const kept of this.#byKey.values()) {
+      if (!kept.isLoaded) continue;
+      const outcome = kept.set.apply(entry.commit.events);
+      if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept.set);
+      else if (outcome) changed.push(kept.set);
+    }
+    if (changed.length === 0) return;
+    beforeTelling();
+    // A holder of several sets is told once; it looks at all of them.
+    const holders = new Set(changed.flatMap((set) => [...set.holders]));
+    for (const holder of holders) holder.lookupChanged(entry);
+  }
+
+  /** The order of changes was broken: no set is known to be right. */
+  loseAll(): void {
+    for (const { set } of [...this.#byKey.values()]) this.#lose(set);
+  }
+
+  sweep(nowMs: number): void {
+    for (const [key, { users, lingersUntilMs }] of this.#byKey) {
+      if (users === 0 && lingersUntilMs <= nowMs) this.#byKey.delete(key);
+    }
+    this.#parts.metrics.lookupSets.set(this.#byKey.size);
+  }
+
+  #lose(set: LookupSet): void {
+    this.#byKey.delete(set.spec.key);
+    for (const holder of [...set.holders]) holder.lookupLost();
+  }
+
+  #read(spec: LookupSpec): Kept {
+    const set = new LookupSet(spec);
+    const kept: Kept = { set, loaded: this.#load(set), isLoaded: false, users: 0, lingersUntilMs: 0 };
+    this.#byKey.set(spec.key, kept);
+    kept.loaded.then(
+      () => {},
+      () => {
+        if (this.#byKey.get(spec.key) === kept) this.#byKey.delete(spec.key);
+      },
+    );
+    return kept;
+  }
+
+  /** Reads the set at the very point to which the stream has come, and takes the commits since into account. */
+  async #load(set: LookupSet): Promise<void> {
+    const { database, collectionName: collection, filter } = set.spec;
+    const query = { database, collection, filter: toMongo(filter), limit: this.#limits.lookupValues + 1 };
+    for (let attempt = 1; ; attempt++) {
+      const { headTime, headSeq } = this.#feed;
+      try {
+        const documents = await SnapshotCursor.readAt(this.#parts.client, query, headTime);
+        if (documents.length > this.#limits.lookupValues) throw tooMany(this.#limits.lookupValues);
+        set.load(documents);
+        const missed = this.#feed.entriesAfter(headSeq);
+        if (missed === null)
+          throw new TidewireError("unavailable", "the lookup took too long to read: try again");
+        const known = missed.every(({ commit }) => set.apply(commit.events) !== UNKNOWN);
+        if (!known) throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
+        const kept = this.#byKey.get(set.spec.key);
+        if (kept?.set === set) kept.isLoaded = true;
+        return;
+      } catch (error) {
+        const passes = error instanceof MongoError && attempt < ATTEMPTS;
+        if (error instanceof MongoError && !passes) {
+          const text = "MongoDB cannot be reached just now: try again later";
+          throw new TidewireError("unavailable", text, {}, { cause: error });
+        }
+        if (!passes) throw error;
+        await sleep(ATTEMPT_PAUSE_MS * attempt);
+      }
+    }
+  }
+}
+
+const tooMany = (value: number) =>
+  new TidewireError("snapshot-too-large", `a lookup of the rule finds more than ${value} documents`, {
+    limit: "lookupValues",
+    value,
+  });

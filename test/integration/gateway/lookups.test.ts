@@ -1,0 +1,159 @@
+/** Rights that follow the data: sets from another collection, edits of the rules, newer tokens. */
+import { expect, test } from "vitest";
+import { signToken, startTestService, testConfig, toConfig } from "../../support/service.ts";
+import type { Received, WsClient } from "../../support/ws-client.ts";
+
+const CHAT = {
+  messages: {
+    lookups: {
+      rooms: {
+        collection: "members",
+        filter: { userId: "%%user.sub", banned: { $ne: true } },
+        value: "roomId",
+      },
+    },
+    rules: [{ name: "member", filter: { roomId: { $in: "%%lookup.rooms" } } }],
+  },
+};
+
+interface Message {
+  _id: number;
+  roomId: string;
+  text: string;
+}
+
+/** Applies what a client has received; the last `query` is the one that counts. */
+function held(client: WsClient): Map<unknown, unknown> {
+  const state = new Map<unknown, unknown>();
+  let query: unknown;
+  for (const message of client.received as Received[]) {
+    if (message.type === "subscribed") query = message.query;
+    if (message.type === "subscribed" && message.start === "reset") state.clear();
+    if (message.type === "reset") state.clear();
+    if (!("query" in message) || message["query"] !== query) continue;
+    if (message.type === "snapshot") for (const doc of message.docs) state.set(doc["_id"], doc);
+    if (message.type === "added") {
+      expect(state.has(message.doc["_id"])).toBe(false);
+      state.set(message.doc["_id"], message.doc);
+    }
+    if (message.type === "changed") state.set(message.doc!["_id"], message.doc);
+    if (message.type === "removed") expect(state.delete(message._id)).toBe(true);
+  }
+  return state;
+}
+
+async function startChat() {
+  const started = await startTestService({ collections: CHAT, server: { heartbeat: "1s" } });
+  const messages = started.db.collection<Message>("messages");
+  const members = started.db.collection<{ _id: string; userId: string; roomId: string; banned?: boolean }>(
+    "members",
+  );
+  await members.insertMany([
+    { _id: "u1-a", userId: "u1", roomId: "a" },
+    { _id: "u2-b", userId: "u2", roomId: "b" },
+  ]);
+  await messages.insertMany([
+    { _id: 1, roomId: "a", text: "in a" },
+    { _id: 2, roomId: "b", text: "in b" },
+  ]);
+  return { ...started, messages, members };
+}
+
+test("a change of membership changes what is seen, at that point, and only the difference is sent", async () => {
+  const { connect, messages, members, now } = await startChat();
+  const client = await connect({ sub: "u1" });
+  await client.ask({ type: "subscribe", id: "m", collection: "messages" });
+  await expect.poll(() => held(client).size).toBe(1);
+
+  await members.insertOne({ _id: "u1-b", userId: "u1", roomId: "b" });
+  await client.fence(await now());
+  const moved = client.received.find((got) => got.type === "subscribed" && got.start === "moved");
+  expect(moved).toMatchObject({ id: "m", from: expect.any(Number) });
+  expect(client.received.filter(({ type }) => type === "added")).toEqual([
+    expect.objectContaining({ cause: "grant", doc: { _id: 2, roomId: "b", text: "in b" } }),
+  ]);
+
+  await members.updateOne({ _id: "u1-a" }, { $set: { banned: true } });
+  await messages.insertOne({ _id: 3, roomId: "a", text: "not for u1" });
+  await messages.insertOne({ _id: 4, roomId: "b", text: "for u1" });
+  await client.fence(await now());
+  expect([...held(client).keys()]).toEqual([2, 4]);
+  expect(client.received.filter(({ type }) => type === "removed")).toEqual([
+    expect.objectContaining({ cause: "grant", _id: 1 }),
+  ]);
+  expect(JSON.stringify(client.received)).not.toContain("not for u1");
+});
+
+test("a withdrawal takes effect before what the same transaction writes", async () => {
+  const { client: mongo, connect, messages, members, now } = await startChat();
+  const client = await connect({ sub: "u1" });
+  await client.ask({ type: "subscribe", id: "m", collection: "messages" });
+  await expect.poll(() => held(client).size).toBe(1);
+  await mongo.withSession((session) =>
+    session.withTransaction(async () => {
+      await messages.updateOne({ _id: 1 }, { $set: { text: "secret" } }, { session });
+      await messages.insertOne({ _id: 5, roomId: "a", text: "secret, too" }, { session });
+      await members.deleteOne({ _id: "u1-a" }, { session });
+    }),
+  );
+  await client.fence(await now());
+  expect(held(client).size).toBe(0);
+  expect(JSON.stringify(client.received)).not.toContain("secret");
+});
+
+test("nothing written after a withdrawal ever arrives: 1,000 trials with writes going on", async () => {
+  const { connect, messages, members, now, db } = await startChat();
+  const client = await connect({ sub: "u1" });
+  await client.ask({ type: "subscribe", id: "m", collection: "messages" });
+  let going = true;
+  const background = (async () => {
+    for (let n = 0; going; n++) {
+      await messages.updateOne(
+        { _id: 1_000 + (n % 20) },
+        { $set: { roomId: "a", text: `${n}` } },
+        { upsert: true },
+      );
+    }
+  })();
+  for (let trial = 0; trial < 1_000; trial++) {
+    await members.updateOne({ _id: "u1-a" }, { $set: { banned: true } });
+    await messages.insertOne({ _id: 5_000, roomId: "a", text: `secret ${trial}` });
+    await messages.deleteOne({ _id: 5_000 });
+    await members.updateOne({ _id: "u1-a" }, { $unset: { banned: "" } });
+  }
+  going = false;
+  await background;
+  await client.fence(await now());
+  const leaked = client.received.filter((message) => JSON.stringify(message).includes("secret"));
+  expect(leaked).toEqual([]);
+  const visible = await db.collection("messages").find({ roomId: "a" }).sort({ _id: 1 }).toArray();
+  expect([...held(client).values()].sort((a, b) => (a as Message)._id - (b as Message)._id)).toEqual(visible);
+  console.log(
+    `withdrawals: 1000 trials, ${client.received.length} messages, ${leaked.length} after a withdrawal`,
+  );
+}, 120_000);
+
+test("an edit of the rules and a newer token send only the difference", async () => {
+  const collections = {
+    messages: { rules: [{ name: "by room", filter: { roomId: { $in: "%%user.rooms" } } }] },
+  };
+  const { service, uri, name, connect, db, now } = await startTestService({ collections });
+  const messages = db.collection<Message>("messages");
+  await messages.insertMany(["a", "b", "c"].map((roomId, _id) => ({ _id, roomId, text: roomId })));
+  const client = await connect({ sub: "u1", rooms: ["a", "b"] });
+  await client.ask({ type: "subscribe", id: "m", collection: "messages" });
+  await expect.poll(() => held(client).size).toBe(2);
+
+  client.send({ type: "refresh", token: await signToken({ sub: "u1", rooms: ["b", "c"] }) });
+  await client.until(({ type }) => type === "refreshed");
+  await client.fence(await now());
+  expect([...held(client).keys()]).toEqual([1, 2]);
+  expect(client.received.filter(({ type }) => type === "snapshot")).toHaveLength(1);
+
+  const rules = [{ name: "by room", filter: { roomId: "c", text: { $exists: true } } }];
+  await service.reload(toConfig(testConfig(uri, name, { collections: { messages: { rules } } })));
+  await client.fence(await now());
+  expect([...held(client).keys()]).toEqual([2]);
+  expect(client.received.filter(({ type }) => type === "snapshot")).toHaveLength(1);
+  expect(client.received.filter((got) => got.type === "subscribed" && got.start === "moved")).toHaveLength(2);
+});
