@@ -5,7 +5,7 @@ import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { StartupError } from "../source/startup-error.ts";
 
-const CONNECT_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Works on the service's own database. An embedded mongod is started for it, as there is no other way to what

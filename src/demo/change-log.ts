@@ -44,12 +44,11 @@ function textOf({ mark, before, after }: Applied): string {
 }
 
 function differenceOf(before: Shown, after: Shown): string {
-  const fields = ["status", "customer", "courier", "total", "margin"] as const;
-  return fields
+  const fields = ["status", "customer", "total", "margin"] as const;
+  const changes = fields
     .filter((field) => before[field] !== after[field])
-    .map((field) => {
-      const label = field === "status" ? "" : `${field} `;
-      return `${label}${before[field] ?? "nobody"} → ${after[field] ?? "nobody"}`;
-    })
-    .join(", ");
+    .map((field) => `${field === "status" ? "" : `${field} `}${before[field]} → ${after[field]}`);
+  const { courier } = after;
+  if (before.courier === null && typeof courier === "string") changes.push(`for ${courier}`);
+  return changes.join(", ");
 }

@@ -85,7 +85,10 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   await introduce(io, url, service.place.adminPort, secret);
   const watchers: Watcher[] = [];
   if (options.terminal !== undefined) show = new TerminalShow(io, watchers, options.terminal);
-  stops.push(() => show.end());
+  stops.push(() => {
+    show.end();
+    io.err("ending the backend, the service and what else was started");
+  });
   show.note(`service: process ${service.child.pid}, backend: process ${backend.pid}`);
   options.onKillable(() => service.child.kill());
   for (const viewer of VIEWERS) {

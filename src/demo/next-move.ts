@@ -8,7 +8,7 @@ export type Move =
 
 const CUSTOMERS = ["ben", "eve", "ben", "finn"] as const;
 const COURIERS = ["cleo", "dan"] as const;
-const STREETS = ["Elm St", "Oak Av", "Bay Rd", "Mill Ln"] as const;
+const STREETS = ["Elm St", "Oak Av", "Bay Rd", "Lea Ln"] as const;
 
 /** The board stays small enough to be seen at once. */
 export const FEWEST = 6;

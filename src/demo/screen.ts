@@ -18,7 +18,7 @@ export interface Screen {
   readonly viewers: readonly string[];
 }
 
-/** Columns of 32, 22 and 22 characters, with what parts them 78 in all. */
+/** With what parts them 80 characters in all. */
 const WIDTHS = [32, 22, 22] as const;
 const BORDER = " │";
 const BOARD_ROWS = 11;
@@ -60,15 +60,15 @@ export function drawScreen(screen: Screen, size: { width: number; height: number
       }),
     ),
   );
-  const entries = log.slice(-logRows).map((entry) => logLine(entry, viewers, paint));
+  const entries = log.slice(Math.max(0, log.length - logRows)).map((entry) => logLine(entry, viewers, paint));
   const lines = [
     join(titles),
     join(subtitles),
     ...board,
-    paint.dim("─".repeat(Math.min(78, size.width))),
+    paint.dim("─".repeat(Math.min(80, size.width))),
     ...entries,
     ...Array.from({ length: logRows - entries.length }, () => ""),
-    paint.cyan(clip(note, Math.min(78, size.width))),
+    paint.cyan(clip(note, Math.min(80, size.width))),
     paint.dim("q quits   k kills the service: the views come back where they were"),
   ];
   return lines.slice(0, size.height);

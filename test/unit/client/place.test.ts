@@ -4,8 +4,13 @@ import type { SubscribedMessage } from "../../../src/protocol/messages.ts";
 
 const subscribed = (start: SubscribedMessage["start"], extra: Partial<SubscribedMessage> = {}) =>
   ({ type: "subscribed", id: "a", query: 7, start, cursor: "c0", ticket: "t0", ...extra }) as const;
-const snapshot = (cursor: string, last: boolean) =>
-  ({ type: "snapshot", query: 7, docs: [], cursor, last }) as const;
+const snapshot = (cursor: string, last: boolean) => ({
+  type: "snapshot" as const,
+  query: 7,
+  docs: [],
+  cursor,
+  last,
+});
 const added = (cursor: string, query = 7) =>
   ({ type: "added", query, cursor, cause: "insert", doc: {} }) as const;
 const watermark = (cursor: string) => ({ type: "watermark", cursor }) as const;

@@ -108,3 +108,22 @@ test("[5] waits for the time it was told, and then its back-off", () => {
 test("comes back with the token it has where the code does not ask for another", () => {
   expect(new Reconnect(always).closed(1006, 0)).toMatchObject({ withNewToken: false });
 });
+
+test("the application's own settings go before the service's advice", () => {
+  const reconnect = new Reconnect(always, { minMs: 7 });
+  reconnect.welcomed(ADVICE, 0);
+  expect([1, 2].map(() => delayOf(reconnect.closed(1006, 0)))).toEqual([7, 14]);
+});
+
+test.each([0, 0.01, 0.5, 1])("begins no more than 12 connections in any minute, with dice of %d", (dice) => {
+  const reconnect = new Reconnect(() => dice);
+  const begun: number[] = [];
+  for (let nowMs = 0; nowMs < 600_000; ) {
+    reconnect.attempted(nowMs);
+    begun.push(nowMs);
+    nowMs += Math.max(1, Math.ceil(delayOf(reconnect.closed(1006, nowMs)) ?? Number.NaN));
+  }
+  const inAMinute = begun.map((from) => begun.filter((at) => at >= from && at < from + 60_000).length);
+  expect(Math.max(...inAMinute)).toBeLessThanOrEqual(12);
+  expect(begun.length).toBeGreaterThan(15);
+});
