@@ -20,6 +20,7 @@ import { type GrantPoint, readGrantDiff } from "./grant-diff.ts";
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import { LiveQueryIndex } from "./live-query-index.ts";
 import { Lookups } from "./lookups.ts";
 import { OplogRead } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
@@ -53,7 +54,7 @@ export class Feed implements CommitSink {
   readonly #oplogReads: Limiter;
   readonly #snapshots: SnapshotStore;
   readonly #byKey = new Map<string, LiveQuery>();
-  readonly #byNamespace = new Map<string, Set<LiveQuery>>();
+  readonly #byNamespace = new Map<string, LiveQueryIndex>();
   readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
@@ -335,12 +336,13 @@ export class Feed implements CommitSink {
   }
 
   #apply(entry: HistoryEntry, changed: Set<LiveQuery>): void {
-    const namespaces = new Set(entry.commit.events.map((event) => event.namespace));
     this.#countMissingImages(entry.commit);
-    for (const namespace of namespaces) {
-      for (const liveQuery of this.#byNamespace.get(namespace) ?? []) {
-        if (liveQuery.apply(entry)) changed.add(liveQuery);
-      }
+    const { events } = entry.commit;
+    for (const namespace of new Set(events.map((event) => event.namespace))) {
+      const index = this.#byNamespace.get(namespace);
+      if (index === undefined) continue;
+      const own = events.length === 1 ? events : events.filter((event) => event.namespace === namespace);
+      for (const liveQuery of index.candidates(own)) if (liveQuery.apply(entry)) changed.add(liveQuery);
     }
   }
 
@@ -368,9 +370,12 @@ export class Feed implements CommitSink {
     const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);
     this.#byKey.set(spec.key, liveQuery);
     this.#deliveries.set(liveQuery, new Set());
-    const others = this.#byNamespace.get(liveQuery.namespace);
-    if (others === undefined) this.#byNamespace.set(liveQuery.namespace, new Set([liveQuery]));
-    else others.add(liveQuery);
+    let index = this.#byNamespace.get(liveQuery.namespace);
+    if (index === undefined) {
+      index = new LiveQueryIndex();
+      this.#byNamespace.set(liveQuery.namespace, index);
+    }
+    index.add(liveQuery);
     return liveQuery;
   }
 
@@ -378,7 +383,9 @@ export class Feed implements CommitSink {
     this.#lingering.delete(liveQuery);
     this.#byKey.delete(liveQuery.spec.key);
     this.#deliveries.delete(liveQuery);
-    this.#byNamespace.get(liveQuery.namespace)?.delete(liveQuery);
+    const index = this.#byNamespace.get(liveQuery.namespace);
+    index?.remove(liveQuery);
+    if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#snapshots.drop(liveQuery);
     liveQuery.forget();
   }
