@@ -30,7 +30,7 @@ ${descriptionOf(schema)}
 
 | option | default | takes | what it does |
 | --- | --- | --- | --- |
-${rows.map((cells) => `| ${cells.map(escape).join(" | ")} |`).join("\n")}
+${rows.map((cells) => `| ${cells.map(escapeBars).join(" | ")} |`).join("\n")}
 `;
   });
   return [INTRODUCTION, ...sections].join("\n");
@@ -79,4 +79,4 @@ function takesText(schema: z.core.$ZodType, codeKey: string): string {
 const descriptionOf = (schema: z.core.$ZodType): string => z.globalRegistry.get(schema)?.description ?? "";
 
 /** A bar would end the cell. */
-const escape = (cell: string) => cell.replaceAll("|", "\\|");
+const escapeBars = (cell: string) => cell.replaceAll("|", "\\|");

@@ -30,7 +30,7 @@ export interface DemoOptions {
   readonly onKillable: (kill: () => void) => void;
 }
 
-export const DEMO_CONFIG = fileURLToPath(new URL("../../config/demo.yaml", import.meta.url));
+const DEMO_CONFIG = fileURLToPath(new URL("../../config/demo.yaml", import.meta.url));
 const BACKEND = fileURLToPath(new URL("backend.js", import.meta.url));
 /** All that the demo writes, in the working directory. */
 const DIRECTORY = ".tidewire/demo";

@@ -77,11 +77,7 @@ export function drawScreen(screen: Screen, size: { width: number; height: number
 const TEXT_WIDTH = 36;
 
 /** One write: what happened, and who was told what of it. */
-export function logLine(
-  { atMs, id, text, marks }: LogEntry,
-  viewers: readonly string[],
-  paint: Paint,
-): string {
+function logLine({ atMs, id, text, marks }: LogEntry, viewers: readonly string[], paint: Paint): string {
   const told = viewers.map((name) => {
     const mark = marks.get(name) ?? null;
     return colourOf(mark, paint)(`${name} ${mark ?? "·"}`);
