@@ -137,3 +137,14 @@ export function held(messages: readonly Received[]): unknown[] {
 }
 
 export const briefly = (messages: readonly Received[]) => messages.map(brief);
+
+const POLL_MS = 10;
+
+/** Asks again until it holds. (`expect.poll` needs to know its test, which concurrent ones do not tell.) */
+export async function eventually(holds: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!holds()) {
+    assert(Date.now() < deadline, `not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
