@@ -59,6 +59,11 @@ function worldOf(service: SharedService, driver: Driver): { world: World; end: (
       clients.push(connected);
       return connected;
     },
+    async settled() {
+      const client = await world.connect({ sub: world.me });
+      await client.fence(await now());
+      await client.close();
+    },
     async open(headers = {}) {
       const opened = await WsClient.connect(url, { silent: true, headers });
       clients.push(opened);

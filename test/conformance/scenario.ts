@@ -63,6 +63,8 @@ export interface World {
   /** The cluster time after all writes so far. */
   now(): Promise<Timestamp>;
   follow(claims: Claims, request: Request, options?: ReaderOptions): Promise<Reader>;
+  /** Settles once the service has read everything that was written so far. */
+  settled(): Promise<void>;
   /** A WebSocket that has been welcomed. For the scenarios of WebSockets alone. */
   connect(claims: Claims, options?: ConnectOptions): Promise<WsClient>;
   /** A WebSocket that has said nothing. */

@@ -56,8 +56,10 @@ export interface SharedService {
   stop(): Promise<void>;
 }
 
-export async function startShared(options: Partial<TestServiceOptions> = {}): Promise<SharedService> {
-  const uri = inject("mongodbUri");
+export async function startShared(
+  options: Partial<TestServiceOptions> = {},
+  uri = inject("mongodbUri"),
+): Promise<SharedService> {
   const client = await new MongoClient(uri).connect();
   const database = `test-${randomBytes(6).toString("hex")}`;
   const file = testConfig(uri, database, { collections: COLLECTIONS, ...options });

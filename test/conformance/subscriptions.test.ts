@@ -1,5 +1,6 @@
 import { pollDriver, sseDriver } from "./http-drivers.ts";
 import { runScenarios } from "./run-scenarios.ts";
+import { PLACES } from "./scenarios/places.ts";
 import { RIGHTS } from "./scenarios/rights.ts";
 import { STARTS } from "./scenarios/starts.ts";
 import { wsDriver } from "./ws-driver.ts";
@@ -8,4 +9,5 @@ import { wsDriver } from "./ws-driver.ts";
 for (const driver of [wsDriver, sseDriver, pollDriver]) {
   runScenarios("how a subscription starts", driver, STARTS);
   runScenarios("who sees what", driver, RIGHTS);
+  runScenarios("places to come back to", driver, PLACES, { history: { bytes: "1MiB" } });
 }

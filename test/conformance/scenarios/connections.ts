@@ -367,6 +367,7 @@ const IDS: readonly Scenario[] = [
     name: "[3.3] shared: one that wants the documents where another began without gets a snapshot, which replaces",
     async run(world) {
       await world.notes.insertOne({ _id: `${world.me}/0`, owner: world.me });
+      await world.settled();
       const client = await world.connect({ sub: world.me });
       const first = await subscribe(client, "a", { snapshot: false });
       const second = await subscribe(client, "b");
@@ -412,6 +413,7 @@ const REFRESH: readonly Scenario[] = [
       const token = await signToken({ sub: world.me }, 500);
       const from = client.received.length;
       client.send({ type: "refresh", token });
+      await client.until(({ type }) => type === "refreshed", from);
       await client.fence(await world.now());
       const refreshed = client.received.slice(from).filter(({ type }) => type !== "snapshot");
       expect(refreshed.map(({ type }) => type)).toEqual(["refreshed", "fenced"]);

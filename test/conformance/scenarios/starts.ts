@@ -30,6 +30,7 @@ export const STARTS: readonly Scenario[] = [
     name: "[3.3] starts live without a snapshot: nothing of what was there before arrives",
     async run(world) {
       await insert(world, "before");
+      await world.settled();
       const reader = await world.follow(mine(world), { collection: "notes", snapshot: false });
       expect(brief(reader.answer)).toEqual(["subscribed", "live"]);
       await insert(world, "after");
@@ -108,6 +109,7 @@ export const STARTS: readonly Scenario[] = [
     name: "[3.3] with snapshot: false a reset is followed by no snapshot, only by changes",
     async run(world) {
       await insert(world, "before");
+      await world.settled();
       const reader = await world.follow(mine(world), {
         collection: "notes",
         snapshot: false,
