@@ -34,15 +34,17 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
 
   fail(error: Error): void {
     if (this.#hasEnded) return;
-    this.#error = error;
-    this.#reader?.reject(error);
+    if (this.#reader === undefined) this.#error = error;
+    else this.#reader.reject(error);
     this.#end();
   }
 
   async next(): Promise<Next<R>> {
     const value = this.#waiting.shift();
     if (value !== undefined) return { done: false, value };
-    if (this.#error !== undefined) throw this.#error;
+    const error = this.#error;
+    this.#error = undefined;
+    if (error !== undefined) throw error;
     if (this.#hasEnded) return { done: true, value: undefined };
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };

@@ -193,12 +193,13 @@ export class Client {
     });
     this.#results.set(key, result);
     this.#session.add(result);
-    void this.#restore(result);
+    if (this.#persistence === undefined) this.#session.ready(result);
+    else void this.#restore(result, this.#persistence);
     return result;
   }
 
-  async #restore(result: LiveResult): Promise<void> {
-    const saved = await this.#persistence?.load(result);
+  async #restore(result: LiveResult, persistence: Persistence): Promise<void> {
+    const saved = await persistence.load(result);
     if (saved !== undefined && result.isUsed) result.restore(saved);
     this.#session.ready(result);
   }

@@ -1,0 +1,90 @@
+import { expect, test } from "vitest";
+import { keyOf, ResultSet, withDelta } from "../../../src/client/result-set.ts";
+
+function setOf(sorted: boolean, ...ids: unknown[]): ResultSet {
+  const set = new ResultSet(sorted);
+  for (const _id of ids) set.put({ _id }, null);
+  return set;
+}
+const ids = (set: ResultSet) => set.list.map((doc) => doc["_id"]);
+
+test("keeps `_id`s of different types apart", () => {
+  expect(keyOf(1)).not.toBe(keyOf("1"));
+  expect(keyOf({ $oid: "a" })).toBe(keyOf({ $oid: "a" }));
+});
+
+test("without a sort, documents stand in the order in which they came, and stay there", () => {
+  const set = setOf(false, 1, 2);
+  set.put({ _id: 3 }, undefined);
+  set.put({ _id: 1, a: 1 }, undefined);
+  expect(set.list).toEqual([{ _id: 1, a: 1 }, { _id: 2 }, { _id: 3 }]);
+});
+
+test.each([
+  ["before another", 9, 2, [1, 9, 2, 3]],
+  ["at the end", 9, null, [1, 2, 3, 9]],
+  ["at the end, if what follows is not known", 9, 77, [1, 2, 3, 9]],
+  ["to where it moves, forward", 1, null, [2, 3, 1]],
+  ["to where it moves, backward", 3, 1, [3, 1, 2]],
+  ["to where it is, if it moves in front of what follows already", 1, 2, [1, 2, 3]],
+])("[3.2, before] puts a document %s", (_name, _id, before, order) => {
+  const set = setOf(true, 1, 2, 3);
+  set.put({ _id }, before);
+  expect(ids(set)).toEqual(order);
+});
+
+test("a document that changes without a `before` stays where it is", () => {
+  const set = setOf(true, 1, 2, 3);
+  set.put({ _id: 2, a: 1 }, undefined);
+  expect(set.list).toEqual([{ _id: 1 }, { _id: 2, a: 1 }, { _id: 3 }]);
+});
+
+test("the list is the same array until something changes, and then another", () => {
+  const set = setOf(true, 1, 2);
+  const { list } = set;
+  expect(set.list).toBe(list);
+  expect(set.remove(7)).toBeUndefined();
+  expect(set.list).toBe(list);
+  set.remove(1);
+  expect(set.list).not.toBe(list);
+  expect(list).toEqual([{ _id: 1 }, { _id: 2 }]);
+  expect(set.list[0]).toBe(list[1]);
+});
+
+test("a copy goes its own way", () => {
+  const set = setOf(true, 1, 2);
+  const copy = new ResultSet(true, set);
+  copy.put({ _id: 3 }, 1);
+  expect([ids(set), ids(copy)]).toEqual([
+    [1, 2],
+    [3, 1, 2],
+  ]);
+});
+
+test.each([
+  ["sets a field", { a: 1 }, { b: 2 }, [], { a: 1, b: 2 }],
+  ["sets inside an object", { a: { b: 1, c: 2 } }, { "a.b": 3 }, [], { a: { b: 3, c: 2 } }],
+  ["makes the objects on the way", { x: 1 }, { "a.b": 3 }, [], { x: 1, a: { b: 3 } }],
+  ["takes away a field", { a: 1, b: 2 }, {}, ["b"], { a: 1 }],
+  ["takes away inside an object", { a: { b: 1, c: 2 } }, {}, ["a.b"], { a: { c: 2 } }],
+  ["replaces an array whole", { a: [1, 2] }, { a: [3] }, [], { a: [3] }],
+  ["sets and takes away together", { a: { b: 1 } }, { "a.c": 2 }, ["a.b"], { a: { c: 2 } }],
+])("[3.2, delta] %s", (_name, doc, set, unset, result) => {
+  const before = structuredClone(doc);
+  expect(withDelta(doc, set, unset)).toEqual(result);
+  expect(doc).toEqual(before);
+});
+
+test("[3.2, delta] what is not touched stays the same object", () => {
+  const doc = { _id: 1, a: { b: 1 }, c: { d: { e: 1 }, f: { g: 1 } } };
+  const next = withDelta(doc, { "c.d.e": 2 });
+  expect(next["a"]).toBe(doc.a);
+  expect(next["c"]).toEqual({ d: { e: 2 }, f: { g: 1 } });
+  expect((next["c"] as typeof doc.c).f).toBe(doc.c.f);
+});
+
+test("[3.2, delta] a field called __proto__ is a field like any other", () => {
+  const next = withDelta({ _id: 1 }, JSON.parse('{"__proto__":{"x":1},"__proto__.y":2}'));
+  expect(Object.getPrototypeOf(next)).toBe(Object.prototype);
+  expect(({} as Record<string, unknown>)["y"]).toBeUndefined();
+});
