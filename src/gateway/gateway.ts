@@ -15,6 +15,7 @@ import { connectionsByFileLimit } from "./file-limit.ts";
 import { identify } from "./handlers/hello.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
+import { SentBytes } from "./sent-bytes.ts";
 import type { Transport } from "./transport.ts";
 import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
 
@@ -38,6 +39,7 @@ export class Gateway implements ConnectionEvents {
   readonly #http: HttpRoutes;
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
+  readonly #sentBytes: SentBytes;
   /** The user that each connection is counted for; a refreshed token names the same. */
   readonly #users = new WeakMap<Connection, string>();
   #draining = false;
@@ -57,6 +59,7 @@ export class Gateway implements ConnectionEvents {
     });
     this.#http = new HttpRoutes(context, this.#admission, this.#open.bind(this));
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
+    this.#sentBytes = new SentBytes(context.metrics.bytesSent);
     this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
   }
 
@@ -70,6 +73,7 @@ export class Gateway implements ConnectionEvents {
 
   /** Takes the upgrades of a server; each one is answered, or made a connection, or destroyed. */
   listen(server: Server): void {
+    this.#sentBytes.follow(server);
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
@@ -156,6 +160,7 @@ export class Gateway implements ConnectionEvents {
       outboxBytes += connection.outbox.bufferedBytes;
     }
     this.#context.metrics.outboxBytes.set(outboxBytes);
+    this.#sentBytes.count();
   }
 
   #upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {

@@ -1,0 +1,35 @@
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+import type { Metrics } from "../metrics/metrics.ts";
+
+/** Counts what leaves by a server's sockets, whichever transport they carry. */
+export class SentBytes {
+  readonly #counter: Metrics["bytesSent"];
+  /** What has been counted of each open socket. */
+  readonly #counted = new Map<Socket, number>();
+
+  constructor(counter: Metrics["bytesSent"]) {
+    this.#counter = counter;
+  }
+
+  follow(server: Server): void {
+    server.on("connection", (socket: Socket) => {
+      this.#counted.set(socket, 0);
+      socket.once("close", () => {
+        this.#count(socket);
+        this.#counted.delete(socket);
+      });
+    });
+  }
+
+  /** Counts what has left since it was called last. */
+  count(): void {
+    for (const socket of this.#counted.keys()) this.#count(socket);
+  }
+
+  #count(socket: Socket): void {
+    const { bytesWritten } = socket;
+    this.#counter.inc(bytesWritten - (this.#counted.get(socket) ?? 0));
+    this.#counted.set(socket, bytesWritten);
+  }
+}
