@@ -295,19 +295,20 @@ export class Delivery implements Follower {
   /** Sends what was missed before the history begins, and ends where the history takes over. */
   async #sendFromOplog(read: OplogRead, isCurrent: () => boolean): Promise<Outcome> {
     const { liveQuery } = this;
-    for await (const { entries, until } of read.batches()) {
+    for await (const { batch, covered } of read.batches()) {
       if (!isCurrent()) return "abandoned";
-      for (const entry of entries) {
-        const changes = liveQuery.evaluate(entry);
-        if (changes === UNKNOWN) return this.#endRead(read, "history-lost");
-        const messages = liveQuery.encodeChanges(changes, entry, this.mode);
-        for (const chunk of toChunks(messages)) {
-          const written = await this.#write(chunk, isCurrent, OPLOG_ROOM_TIMEOUT_MS);
-          if (!isCurrent()) return "abandoned";
-          if (!written) return this.#endRead(read, "lagged");
-        }
+      const missed = liveQuery.encodeOplogBatch(batch, this.mode).filter(({ index }) => index >= covered);
+      const messages: EncodedMessage[] = [];
+      for (const { messages: more } of missed) {
+        if (more === UNKNOWN) return this.#endRead(read, "history-lost");
+        messages.push(...more);
       }
-      const located = await this.#feed.locate(until);
+      for (const chunk of toChunks(messages)) {
+        const written = await this.#write(chunk, isCurrent, OPLOG_ROOM_TIMEOUT_MS);
+        if (!isCurrent()) return "abandoned";
+        if (!written) return this.#endRead(read, "lagged");
+      }
+      const located = await this.#feed.locate(batch.until);
       if (!isCurrent()) return "abandoned";
       if (typeof located === "string" || !this.#feed.holds(liveQuery.namespace, located.seq)) continue;
       this.#after = located.seq;

@@ -10,7 +10,6 @@ import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
-import { classifyStreamError } from "../source/stream-errors.ts";
 import { type Change, DocumentEncoder, idOf } from "./change.ts";
 import { EncodedBudget } from "./change-log.ts";
 import { AFTER, CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
@@ -22,7 +21,7 @@ import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
 import { LiveQueryIndex } from "./live-query-index.ts";
 import { Lookups } from "./lookups.ts";
-import { OplogRead } from "./oplog-read.ts";
+import { type OplogRead, OplogReads } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
@@ -51,7 +50,7 @@ export class Feed implements CommitSink {
   readonly #encoder = new DocumentEncoder();
   readonly #budget: EncodedBudget;
   readonly #historyOptions: HistoryOptions;
-  readonly #oplogReads: Limiter;
+  readonly #oplogReads: OplogReads;
   readonly #snapshots: SnapshotStore;
   readonly #byKey = new Map<string, LiveQuery>();
   readonly #byNamespace = new Map<string, LiveQueryIndex>();
@@ -72,7 +71,9 @@ export class Feed implements CommitSink {
     this.#parts = parts;
     this.#metrics = parts.metrics;
     this.#budget = new EncodedBudget(history.bytes);
-    this.#oplogReads = new Limiter(limits.catchUpStreams);
+    this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
+      parts.metrics.catchUpStreams.set(held),
+    );
     this.#snapshots = new SnapshotStore(limits, parts, this);
     this.lookups = new Lookups(limits, parts, this);
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
@@ -247,22 +248,11 @@ export class Feed implements CommitSink {
 
   /** Reads what came after `position` out of the oplog; `null` where that does not reach back so far. */
   async readOplog(position: Position): Promise<OplogRead | null> {
-    const release = await this.#oplogReads.acquire();
-    this.#metrics.catchUpStreams.set(this.#oplogReads.held);
-    const abort = new AbortController();
-    const end = () => {
-      abort.abort();
-      release();
-      this.#metrics.catchUpStreams.set(this.#oplogReads.held);
-    };
     try {
-      const batches = this.#parts.readOplog(position.clusterTime, abort.signal);
-      const read = await OplogRead.open(position, batches, this.#readyCodec(), end);
-      this.#metrics.catchUps.inc({ from: "oplog" });
+      const read = await this.#oplogReads.request(position, this.#readyCodec());
+      if (read !== null) this.#metrics.catchUps.inc({ from: "oplog" });
       return read;
     } catch (error) {
-      end();
-      if (classifyStreamError(error) === "place-lost") return null;
       throw unavailable(error);
     }
   }

@@ -10,6 +10,7 @@ import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import type { OplogBatch } from "./oplog-read.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
 /** What a live query is: equal keys, one live query. Made by authorization; the rule is already in it. */
@@ -46,6 +47,13 @@ export interface LiveQueryParts {
   readonly onWindowLost: (error: unknown) => void;
 }
 
+/** What one entry of a batch from the oplog did. */
+export interface OplogMessages {
+  /** Its place in the batch. */
+  readonly index: number;
+  readonly messages: readonly EncodedMessage[] | typeof UNKNOWN;
+}
+
 /** How much of the history is matched before other work gets its turn, in entries. */
 const EXTEND_STEP = 500;
 
@@ -69,6 +77,7 @@ export class LiveQuery {
   readonly #evaluation: Evaluation;
   readonly #history: History;
   readonly #log: ChangeLog;
+  readonly #fromOplog = new WeakMap<OplogBatch, Map<ValueMode, readonly OplogMessages[]>>();
   #pending: LogEntry[] = [];
   #extending: Promise<boolean> | undefined;
   /** The state of a sorted live query; none before it is loaded, and after it was lost. */
@@ -150,8 +159,27 @@ export class LiveQuery {
     return this.#log.encode(entry, mode);
   }
 
-  encodeChanges(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
-    return this.#log.encodeChanges(changes, at, mode);
+  /**
+   * What a batch that was read from the oplog does to an unsorted result, entry by entry, those without any left
+   * out; worked out once for all who share the read.
+   */
+  encodeOplogBatch(batch: OplogBatch, mode: ValueMode): readonly OplogMessages[] {
+    let byMode = this.#fromOplog.get(batch);
+    if (byMode === undefined) {
+      byMode = new Map();
+      this.#fromOplog.set(batch, byMode);
+    }
+    const known = byMode.get(mode);
+    if (known !== undefined) return known;
+    const found: OplogMessages[] = [];
+    for (const [index, entry] of batch.entries.entries()) {
+      const changes = this.evaluate(entry);
+      if (changes === UNKNOWN) found.push({ index, messages: UNKNOWN });
+      else if (changes.length > 0)
+        found.push({ index, messages: this.#log.encodeChanges(changes, entry, mode) });
+    }
+    byMode.set(mode, found);
+    return found;
   }
 
   encodeGrant(

@@ -1,7 +1,9 @@
-import type { Commit } from "../source/change-event.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { CommitBatch } from "../source/read-commits.ts";
+import { classifyStreamError } from "../source/stream-errors.ts";
 import { AFTER, BEFORE, type CursorCodec, type Position } from "./cursor.ts";
 import { HistoryEntry } from "./history.ts";
+import type { Limiter } from "./limiter.ts";
 
 export interface OplogBatch {
   readonly entries: readonly HistoryEntry[];
@@ -9,78 +11,214 @@ export interface OplogBatch {
   readonly until: Position;
 }
 
+type Open = (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
+
+/** Who comes within this time shares one stream: after a restart of many clients they all come at once. */
+const GATHER_MS = 25;
+/** What a stream keeps for those who read it slower than the fastest, in bytes of change events. */
+const KEPT_BYTES_MAX = 16 * 1_048_576;
+
 /**
- * The commits after a position that the history no longer holds, from a change stream of their own. Holds one
- * of the few places for such streams until `end`.
+ * One change stream from a cluster time on, read once for all who share it, at the pace of the fastest. Whoever
+ * falls too far behind it finds the beginning gone.
  */
-export class OplogRead {
+class SharedStream {
   readonly #batches: AsyncGenerator<CommitBatch, void, void>;
+  readonly #abort = new AbortController();
   readonly #codec: CursorCodec;
-  readonly #onEnd: () => void;
-  readonly #from: Position;
-  #first: CommitBatch | undefined;
-  /** Still at commits that the position already covers. */
-  #skipping: boolean;
+  /** Called once, when nobody reads any more. */
+  onEnd: () => void = () => {};
+  #kept: { readonly batch: OplogBatch; readonly bytes: number }[] = [];
+  #keptBytes = 0;
+  #dropped = 0;
+  #readers = 0;
+  #ended = false;
+  #reading: Promise<void> | undefined;
   #last: HistoryEntry | undefined;
 
-  private constructor(
-    from: Position,
-    batches: AsyncGenerator<CommitBatch, void, void>,
-    codec: CursorCodec,
-    onEnd: () => void,
-  ) {
-    this.#from = from;
-    this.#batches = batches;
+  constructor(from: bigint, open: Open, codec: CursorCodec) {
+    this.#batches = open(from, this.#abort.signal);
     this.#codec = codec;
-    this.#onEnd = onEnd;
-    this.#skipping = from.within !== BEFORE;
   }
 
-  /** Opens the stream and reads its first batch: only then does the server tell whether it reaches back. */
-  static async open(
-    from: Position,
-    batches: AsyncGenerator<CommitBatch, void, void>,
-    codec: CursorCodec,
-    onEnd: () => void,
-  ): Promise<OplogRead> {
-    const read = new OplogRead(from, batches, codec, onEnd);
-    const first = await batches.next();
-    read.#first = first.done === true ? undefined : first.value;
-    return read;
+  join(): void {
+    this.#readers++;
   }
 
-  async *batches(): AsyncGenerator<OplogBatch, void, void> {
-    if (this.#first !== undefined) yield this.#take(this.#first);
-    this.#first = undefined;
-    for await (const batch of this.#batches) yield this.#take(batch);
+  /** The last one to leave ends it. */
+  leave(): void {
+    this.#readers--;
+    if (this.#readers === 0) this.end();
   }
 
   end(): void {
-    this.#onEnd();
+    this.#abort.abort();
+    this.onEnd();
   }
 
-  #take(batch: CommitBatch): OplogBatch {
-    const entries: HistoryEntry[] = [];
-    for (const commit of batch.commits) {
-      const entry = new HistoryEntry(0, commit, this.#codec, this.#last);
-      this.#last = entry;
-      if (!this.#isCovered(commit, entry)) entries.push(entry);
+  /** Batch number `index`; `null` at the end of the stream, or where the batch is gone already. */
+  async batch(index: number): Promise<OplogBatch | null> {
+    for (;;) {
+      if (index < this.#dropped) return null;
+      const kept = this.#kept[index - this.#dropped];
+      if (kept !== undefined) return kept.batch;
+      if (this.#ended) return null;
+      this.#reading ??= this.#read().finally(() => {
+        this.#reading = undefined;
+      });
+      await this.#reading;
     }
-    const { through } = batch;
-    const last = this.#last;
-    const until =
-      last !== undefined && last.commit.clusterTime >= through
-        ? last.position
-        : { clusterTime: through, within: BEFORE };
-    return { entries, until };
   }
 
-  #isCovered(commit: Commit, entry: HistoryEntry): boolean {
+  async #read(): Promise<void> {
+    const next = await this.#batches.next();
+    if (next.done === true) {
+      this.#ended = true;
+      return;
+    }
+    let bytes = 0;
+    const entries = next.value.commits.map((commit) => {
+      bytes += commit.bytes;
+      this.#last = new HistoryEntry(0, commit, this.#codec, this.#last);
+      return this.#last;
+    });
+    this.#kept.push({ batch: { entries, until: this.#until(next.value.through) }, bytes });
+    this.#keptBytes += bytes;
+    while (this.#keptBytes > KEPT_BYTES_MAX && this.#kept.length > 1) {
+      this.#keptBytes -= this.#kept.shift()?.bytes ?? 0;
+      this.#dropped++;
+    }
+  }
+
+  #until(through: bigint): Position {
+    const last = this.#last;
+    if (last !== undefined && last.commit.clusterTime >= through) return last.position;
+    return { clusterTime: through, within: BEFORE };
+  }
+}
+
+/** The commits after a position that the history no longer holds, out of the oplog; call `end` when done. */
+export class OplogRead {
+  readonly #stream: SharedStream;
+  readonly #from: Position;
+  /** Still at commits that the position may cover. */
+  #skipping = true;
+  #left = false;
+
+  constructor(stream: SharedStream, from: Position) {
+    this.#stream = stream;
+    this.#from = from;
+    stream.join();
+  }
+
+  /**
+   * The batches, and how many entries at the front of each the position already covers. Ends without having come
+   * to the present where this reader was too slow for the others.
+   */
+  async *batches(): AsyncGenerator<{ batch: OplogBatch; covered: number }, void, void> {
+    for (let index = 0; ; index++) {
+      const batch = await this.#stream.batch(index);
+      if (batch === null) return;
+      yield { batch, covered: this.#countCovered(batch) };
+    }
+  }
+
+  end(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#stream.leave();
+  }
+
+  #countCovered({ entries }: OplogBatch): number {
+    if (!this.#skipping) return 0;
     const { clusterTime, within } = this.#from;
-    if (commit.clusterTime > clusterTime) return false;
-    if (within === AFTER) return true;
-    const covered = this.#skipping;
-    if (entry.position.within === within) this.#skipping = false;
-    return covered;
+    const first = entries.findIndex(
+      ({ commit }) =>
+        commit.clusterTime > clusterTime || (commit.clusterTime === clusterTime && within === BEFORE),
+    );
+    const end = first < 0 ? entries.length : first;
+    if (first >= 0) this.#skipping = false;
+    if (within === AFTER || within === BEFORE) return end;
+    // Of several commits of its time, those up to the one that the position names.
+    for (let index = 0; index < end; index++) {
+      const entry = entries[index];
+      if (entry?.commit.clusterTime !== clusterTime || entry.position.within !== within) continue;
+      this.#skipping = false;
+      return index + 1;
+    }
+    return end;
+  }
+}
+
+interface Request {
+  readonly from: Position;
+  readonly resolve: (read: OplogRead | null) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Reads of the oplog for resumptions from before the history: few at a time, and each for all who ask while it is
+ * prepared, so that a crowd that comes back costs a stream or two.
+ */
+export class OplogReads {
+  readonly #open: Open;
+  readonly #places: Limiter;
+  readonly #onChange: (held: number) => void;
+  #requests: Request[] = [];
+  #gathering = false;
+
+  constructor(open: Open, places: Limiter, onChange: (held: number) => void) {
+    this.#open = open;
+    this.#places = places;
+    this.#onChange = onChange;
+  }
+
+  /**
+   * @returns `null` where the oplog does not reach back to the position.
+   * @throws The server's error.
+   */
+  request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
+    return new Promise((resolve, reject) => {
+      this.#requests.push({ from, resolve, reject });
+      if (!this.#gathering) void this.#serve(codec);
+    });
+  }
+
+  async #serve(codec: CursorCodec): Promise<void> {
+    this.#gathering = true;
+    const release = await this.#places.acquire();
+    this.#onChange(this.#places.held);
+    await sleep(GATHER_MS);
+    this.#gathering = false;
+    const requests = this.#requests.sort((a, b) => (a.from.clusterTime < b.from.clusterTime ? -1 : 1));
+    this.#requests = [];
+    const onEnd = () => {
+      release();
+      this.#onChange(this.#places.held);
+    };
+    await this.#openFor(requests, codec, onEnd).catch((error: unknown) => {
+      onEnd();
+      for (const request of requests) request.reject(error);
+    });
+  }
+
+  /** Begins at the oldest position that the oplog still reaches: only with the first batch does the server tell. */
+  async #openFor(requests: readonly Request[], codec: CursorCodec, onEnd: () => void): Promise<void> {
+    const [oldest, ...others] = requests;
+    if (oldest === undefined) {
+      onEnd();
+      return;
+    }
+    const stream = new SharedStream(oldest.from.clusterTime, this.#open, codec);
+    try {
+      await stream.batch(0);
+    } catch (error) {
+      stream.end();
+      if (classifyStreamError(error) !== "place-lost") throw error;
+      oldest.resolve(null);
+      return this.#openFor(others, codec, onEnd);
+    }
+    stream.onEnd = onEnd;
+    for (const request of requests) request.resolve(new OplogRead(stream, request.from));
   }
 }
