@@ -1,18 +1,33 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ERROR_CODES } from "../protocol/errors.ts";
-import type { ErrorMessage } from "../protocol/messages.ts";
+import type { ErrorMessage, ServerMessage } from "../protocol/messages.ts";
 import { pendingBytesOf } from "./pending-bytes.ts";
 
 const NOTHING = Buffer.alloc(0);
 /** An answer that nobody reads to its end is cut off after this, in milliseconds. */
 const END_TIMEOUT_MS = 2_000;
 /** What a request is told that the service ends before it could be answered. */
-export const GOING_AWAY: ErrorMessage = {
+export const NOT_SERVED: ErrorMessage = {
   type: "error",
   code: "unavailable",
   message: "the request was not served to its end: try again",
   retry: "later",
 };
+
+/**
+ * What comes before a subscription stands, where it means that it never will: an edit of the rules, or a new order
+ * of changes, may overtake it. `null` where it means nothing of the kind.
+ */
+export function refusalIn(message: ServerMessage): ErrorMessage | null {
+  if (message.type === "error") return message;
+  if (message.type === "reset") return NOT_SERVED;
+  if (message.type !== "unsubscribed") return null;
+  if (message.reason === "forbidden") {
+    return { type: "error", code: "forbidden", message: "no rule allows this", retry: "never" };
+  }
+  return { type: "error", code: "unknown-collection", message: "the collection is gone", retry: "never" };
+}
+
 /** Where an error does not say when to come back: up to so much later, not all at once, in seconds. */
 const RETRY_AFTER_S = { min: 1, max: 5 };
 

@@ -1,7 +1,7 @@
 import type { Chunk } from "../feed/chunk.ts";
 import type { CloseCode } from "../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
-import { GOING_AWAY, type HttpExchange } from "./http-exchange.ts";
+import { type HttpExchange, NOT_SERVED, refusalIn } from "./http-exchange.ts";
 import type { Transport } from "./transport.ts";
 
 export interface PollOptions {
@@ -72,36 +72,9 @@ export class PollTransport implements Transport {
   }
 
   send(message: ServerMessage): void {
-    if (this.#state === "over" || this.#state === "full") return;
-    switch (message.type) {
-      case "subscribed":
-        if (this.#state === "pending") this.#subscribed(message);
-        else this.#subscribedAnew(message);
-        break;
-      case "watermark":
-        this.#cursor = message.cursor;
-        this.#isWhole = true;
-        this.#isCaughtUp = true;
-        this.#settle();
-        break;
-      case "reset":
-        this.#ticket = message.ticket;
-        this.#isWhole = false;
-        this.#append([JSON.stringify(message)]);
-        break;
-      case "unsubscribed":
-        this.#append([JSON.stringify(message)]);
-        this.#finish();
-        break;
-      case "error":
-        if (this.#exchange.hasBegun) this.#append([JSON.stringify(message)]);
-        else this.#refuse(message);
-        break;
-      case "draining":
-        this.#leaveWithin(message.withinMs);
-        break;
-      default: // `welcome` and the like say nothing that the next answer would not
-    }
+    if (message.type === "draining") this.#leaveWithin(message.withinMs);
+    else if (this.#state === "pending") this.#begin(message);
+    else if (this.#state === "open") this.#goOn(message);
   }
 
   /** The client has waited as long as it wanted to. */
@@ -127,7 +100,7 @@ export class PollTransport implements Transport {
   close(_code: CloseCode, _reason: string): void {
     if (this.#state !== "over") {
       if (this.#isWhole) this.#finish();
-      else if (!this.#exchange.hasBegun) this.#refuse(GOING_AWAY);
+      else if (!this.#exchange.hasBegun) this.#refuse(NOT_SERVED);
       else this.terminate(); // what is cut off cannot be taken for complete
     }
     this.#exchange.cutOffSoon();
@@ -136,6 +109,40 @@ export class PollTransport implements Transport {
   terminate(): void {
     this.#state = "over";
     this.#exchange.destroy();
+  }
+
+  #begin(message: ServerMessage): void {
+    const refusal = refusalIn(message);
+    if (refusal !== null) this.#refuse(refusal);
+    else if (message.type === "subscribed") this.#subscribed(message);
+  }
+
+  #goOn(message: ServerMessage): void {
+    switch (message.type) {
+      case "subscribed":
+        this.#subscribedAnew(message);
+        break;
+      case "watermark":
+        this.#cursor = message.cursor;
+        this.#isWhole = true;
+        this.#isCaughtUp = true;
+        this.#settle();
+        break;
+      case "reset":
+        this.#ticket = message.ticket;
+        this.#isWhole = false;
+        this.#append([JSON.stringify(message)]);
+        break;
+      case "unsubscribed":
+        this.#append([JSON.stringify(message)]);
+        this.#finish();
+        break;
+      case "error":
+        if (this.#exchange.hasBegun) this.#append([JSON.stringify(message)]);
+        else this.#refuse(message);
+        break;
+      default: // `welcome` and the like say nothing that the next answer would not
+    }
   }
 
   #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): void {

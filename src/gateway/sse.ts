@@ -2,7 +2,7 @@ import type { Chunk, EncodedMessage } from "../feed/chunk.ts";
 import type { CloseCode } from "../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
 import { ENDED, idPrefix, START_OVER } from "./event-id.ts";
-import { GOING_AWAY, type HttpExchange } from "./http-exchange.ts";
+import { type HttpExchange, NOT_SERVED, refusalIn } from "./http-exchange.ts";
 import type { Transport } from "./transport.ts";
 
 export interface SseOptions {
@@ -59,8 +59,7 @@ export class SseTransport implements Transport {
     if (this.#state === "over") return;
     if (message.type === "subscribed") this.#subscribed(message);
     else if (this.#state === "streaming") this.#stream(message);
-    else if (message.type === "error") this.#refuse(message);
-    else this.#held += eventOf(message);
+    else this.#hold(message);
   }
 
   /** A line that says nothing, so that nobody in between takes the stream for dead. */
@@ -84,7 +83,7 @@ export class SseTransport implements Transport {
   resume(): void {}
 
   close(_code: CloseCode, _reason: string): void {
-    if (this.#state === "pending") this.#refuse(GOING_AWAY);
+    if (this.#state === "pending") this.#refuse(NOT_SERVED);
     else if (this.#state === "streaming") this.#end();
     this.#exchange.cutOffSoon();
   }
@@ -105,6 +104,12 @@ export class SseTransport implements Transport {
       this.#held = "";
     }
     this.#exchange.write(first);
+  }
+
+  #hold(message: ServerMessage): void {
+    const refusal = refusalIn(message);
+    if (refusal === null) this.#held += eventOf(message);
+    else this.#refuse(refusal);
   }
 
   #stream(message: ServerMessage): void {

@@ -1,0 +1,71 @@
+import { randomBytes } from "node:crypto";
+import { expect, test } from "vitest";
+import { SEALED, Sealer } from "../../../src/feed/sealer.ts";
+
+const keyOf = (id: number) => ({ id, key: randomBytes(32) });
+const START_MS = 1_700_000_000_000;
+
+test("what one node seals another opens, and nothing shows of it", async () => {
+  const keys = [keyOf(7)];
+  const [one, other] = [new Sealer(keys, async () => keys), new Sealer(keys, async () => keys)];
+  const sealed = one.seal(SEALED.ticket, "a secret");
+  expect(sealed).toMatch(/^[\w-]+$/);
+  expect(Buffer.from(sealed, "base64url").toString("latin1")).not.toContain("secret");
+  expect(await other.open(SEALED.ticket, sealed)).toBe("a secret");
+  expect(one.seal(SEALED.ticket, "a secret")).not.toBe(sealed);
+});
+
+test("one kind is never taken for another", async () => {
+  const keys = [keyOf(1)];
+  const sealer = new Sealer(keys, async () => keys);
+  expect(await sealer.open(SEALED.urlKey, sealer.seal(SEALED.ticket, "x"))).toBeNull();
+  expect(await sealer.open(SEALED.ticket, sealer.seal(SEALED.urlKey, "x"))).toBeNull();
+});
+
+test("a key that was rotated away opens until it is gone; a newer one is fetched, not for every invented text", async () => {
+  const [first, second, third] = [keyOf(1), keyOf(2), keyOf(3)];
+  let valid = [first];
+  let loads = 0;
+  const load = async () => {
+    loads++;
+    return valid;
+  };
+  const node = new Sealer([first], load, START_MS);
+  const old = node.seal(SEALED.ticket, "old");
+  valid = [second, first];
+  const newer = new Sealer(valid, load).seal(SEALED.ticket, "new");
+  expect(await node.open(SEALED.ticket, newer, START_MS + 9_999)).toBeNull();
+  expect(await node.open(SEALED.ticket, newer, START_MS + 10_000)).toBe("new");
+  expect(await node.open(SEALED.ticket, old)).toBe("old");
+  expect(loads).toBe(1);
+  valid = [third, second];
+  await node.reload(START_MS + 20_000);
+  expect(await node.open(SEALED.ticket, old, START_MS + 20_001)).toBeNull();
+  expect(loads).toBe(2);
+});
+
+test("while keys cannot be read nobody can say whether a text of an unknown one is genuine", async () => {
+  const node = new Sealer([keyOf(1)], () => Promise.reject(new Error("no server")), START_MS);
+  const other = new Sealer([keyOf(2)], async () => []);
+  const sealed = other.seal(SEALED.ticket, "x");
+  await expect(node.open(SEALED.ticket, sealed, START_MS + 10_000)).rejects.toMatchObject({
+    code: "unavailable",
+  });
+});
+
+test("a mark belongs to one text and to the service", async () => {
+  const [first, second] = [keyOf(1), keyOf(2)];
+  const sealer = new Sealer([first], async () => [second, first], START_MS);
+  const mark = sealer.mark("text");
+  expect(mark.length).toBeLessThanOrEqual(22);
+  expect(await sealer.isMarked("text", mark)).toBe(true);
+  expect(await sealer.isMarked("other", mark)).toBe(false);
+  for (const wrong of ["", "x", `${mark}A`, mark.slice(1), `B${mark.slice(1)}`]) {
+    expect(await sealer.isMarked("text", wrong), wrong).toBe(false);
+  }
+  await sealer.reload();
+  expect(sealer.mark("text")).not.toBe(mark);
+  expect(await sealer.isMarked("text", mark)).toBe(true);
+  const stranger = new Sealer([keyOf(1)], async () => []);
+  expect(await stranger.isMarked("text", mark)).toBe(false);
+});
