@@ -420,7 +420,7 @@ export class Connection {
     if (message.type !== "hello" && early) throw helloFirst();
     // What gives back is never refused.
     const givesBack = message.type === "unsubscribe" && this.subscriptions.has(message.id);
-    if (!givesBack) this.#charge(costOf(message, text), nowMs);
+    if (!givesBack) this.#charge(costOf(message, text), nowMs, "id" in message ? message.id : undefined);
     const handled = this.#dispatch(message, nowMs);
     if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
     await handled;
@@ -431,7 +431,7 @@ export class Connection {
       return parseClientMessage(text);
     } catch (error) {
       // To be told what is wrong costs as much as to be served.
-      if (error instanceof TidewireError && this.#state === "open") this.#charge(1, nowMs);
+      if (error instanceof TidewireError && this.#state === "open") this.#charge(1, nowMs, idOfError(error));
       throw error;
     }
   }
@@ -453,11 +453,12 @@ export class Connection {
     }
   }
 
-  #charge(cost: number, nowMs: number): void {
+  #charge(cost: number, nowMs: number, id: string | undefined): void {
     if (this.#requests.take(cost, nowMs)) return;
     const { requestsPerSecond } = this.context.limits;
     const text = `more than ${requestsPerSecond} requests a second: slow down`;
-    const details = { limit: "requestsPerSecond", value: requestsPerSecond };
+    const limit = { limit: "requestsPerSecond", value: requestsPerSecond };
+    const details = id === undefined ? limit : { ...limit, id };
     const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };
     // The first offence is an error; whoever goes on is shown the door.
     const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;

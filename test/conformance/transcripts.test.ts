@@ -1,0 +1,90 @@
+/**
+ * Replays the transcripts of protocol version 1: a field that is missing or different is red, a new one is not.
+ * `TIDEWIRE_RECORD=1` records them anew; read the difference as a promise to every client that is out there.
+ */
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { CONVERSATIONS, type Conversation } from "./conversations.ts";
+import { Play } from "./play.ts";
+import { startShared } from "./shared-service.ts";
+import { differences, Normalizer, type Step, type Transcript } from "./transcript.ts";
+
+const FOLDER = join(import.meta.dirname, "transcripts");
+const fileOf = (name: string) => join(FOLDER, `${name.replaceAll(/[^a-z]+/gi, "-")}.json`);
+const RECORDS = process.env["TIDEWIRE_RECORD"] === "1";
+
+async function start(options: Transcript["service"]): Promise<Play> {
+  const play = new Play(await startShared(options));
+  onTestFinished(async () => {
+    for (const { socket } of play.clients.values()) socket.terminate();
+    await play.service.stop();
+  });
+  return play;
+}
+
+async function record({ name, service, moves }: Conversation): Promise<void> {
+  const play = await start(service);
+  const normalizer = new Normalizer();
+  const steps: Step[] = [];
+  for (const move of moves) {
+    const { awaits = {}, ...step } = move;
+    steps.push(step);
+    await play.do(step);
+    for (const [connection, types] of Object.entries(awaits)) {
+      for (const type of types) {
+        const got = await play.next(connection, type);
+        if (typeof got === "number") steps.push({ closed: connection, code: got });
+        else steps.push({ server: connection, message: normalizer.normalize(got) });
+        expect(typeof got === "number" ? "closed" : got.type, `${name}: ${JSON.stringify(got)}`).toBe(type);
+      }
+    }
+  }
+  const transcript: Transcript = { name, protocol: 1, service, steps };
+  await writeFile(fileOf(name), `${JSON.stringify(transcript, null, 2)}\n`);
+}
+
+async function replay({ service, steps }: Transcript): Promise<void> {
+  const play = await start(service);
+  const normalizer = new Normalizer();
+  for (const [index, step] of steps.entries()) {
+    const where = `step ${index}`;
+    if ("server" in step) {
+      const got = await play.next(step.server, String(step.message["type"]));
+      const message = typeof got === "number" ? { closed: got } : normalizer.normalize(got);
+      expect(differences(step.message, message, where), JSON.stringify(message)).toEqual([]);
+    } else if ("closed" in step) {
+      expect(await play.next(step.closed), where).toBe(step.code);
+    } else await play.do(step);
+  }
+  expect(await play.rest()).toEqual([]);
+}
+
+if (RECORDS) {
+  test.each(CONVERSATIONS)("records $name", record);
+} else {
+  const files = (await readdir(FOLDER)).filter((name) => name.endsWith(".json"));
+  const transcripts = await Promise.all(
+    files.map(async (file): Promise<Transcript> => JSON.parse(await readFile(join(FOLDER, file), "utf8"))),
+  );
+
+  test("every conversation has its transcript", () => {
+    expect(transcripts.map(({ name }) => name).sort()).toEqual(CONVERSATIONS.map(({ name }) => name).sort());
+  });
+
+  test.each(transcripts)("version 1 still says: $name", replay);
+}
+
+test("a missing or changed field is told, a new optional one is not", () => {
+  const expected = { type: "welcome", limits: { subscriptions: 100 }, list: [1] };
+  expect(differences(expected, { ...expected, extra: 1, limits: { subscriptions: 100, more: 2 } })).toEqual(
+    [],
+  );
+  expect(differences(expected, { type: "welcome", limits: {}, list: [1] })).toEqual([
+    ".limits.subscriptions: missing",
+  ]);
+  expect(differences(expected, { ...expected, list: [1, 2] })).toHaveLength(1);
+  expect(differences(expected, { ...expected, type: "hi" })).toHaveLength(1);
+  // Not in documents: what is new there has leaked.
+  expect(differences({ doc: { _id: 1 } }, { doc: { _id: 1, secret: 2 } })).toHaveLength(1);
+});
