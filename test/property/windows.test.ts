@@ -1,7 +1,6 @@
 /** Sorted and limited live queries against the server's own `find().sort().limit()`, at many cluster times. */
-import { EJSON } from "bson";
 import fc from "fast-check";
-import { type Db, Timestamp } from "mongodb";
+import { BSON, type Db, Timestamp } from "mongodb";
 import { expect, test } from "vitest";
 import type { Feed } from "../../src/feed/feed.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
@@ -95,7 +94,7 @@ async function oracle(
     singleBatch: true,
     readConcern: { level: "snapshot", atClusterTime: new Timestamp(position.clusterTime) },
   });
-  return (EJSON.serialize(answer["cursor"].firstBatch) as unknown as object[]).map((doc) =>
+  return (BSON.EJSON.serialize(answer["cursor"].firstBatch) as unknown as object[]).map((doc) =>
     JSON.stringify(doc),
   );
 }
@@ -118,7 +117,7 @@ test.each([
           numRuns: 1,
           seed: roundSeed,
         },
-      ) as [Spec[]];
+      ) as unknown as [Spec[]];
       const writes = fc.sample(write, { numRuns: 60, seed: roundSeed });
       const writing = (async () => {
         for (const step of writes) await perform(db, step);

@@ -1,6 +1,5 @@
-import { EJSON } from "bson";
 import type { Db, MongoClient } from "mongodb";
-import { Timestamp } from "mongodb";
+import { BSON, Timestamp } from "mongodb";
 import { expect, test } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
 import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
@@ -15,7 +14,7 @@ async function oracle(feed: Feed, db: Db, cursor: string, filter: object) {
     batchSize: 100_000,
     readConcern: { level: "snapshot", atClusterTime: new Timestamp(position.clusterTime) },
   });
-  const documents = EJSON.serialize(answer.firstBatch) as unknown as { _id: unknown }[];
+  const documents = BSON.EJSON.serialize(answer.firstBatch) as unknown as { _id: unknown }[];
   return new Map(documents.map((doc) => [JSON.stringify(doc._id), doc]));
 }
 

@@ -6,7 +6,7 @@ const LIVE_QUERIES = 50;
 const CLIENTS = Number(process.env["TIDEWIRE_HERD"] ?? 5_000);
 const MISSED = 100;
 
-const valueOf = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
+const totalOf = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
   (await metric.get()).values.reduce((sum, { value }) => sum + value, 0);
 
 test.each([
@@ -28,7 +28,8 @@ test.each([
       if (padBytes > 0) {
         // More than the history holds, between what is missed and now.
         const pad = "x".repeat(padBytes);
-        for (let n = 0; n < 4; n++) await db.collection<object>("things").insertOne({ room: -1, pad });
+        for (let n = 0; n < 4; n++)
+          await db.collection<{ room: number; pad: string }>("things").insertOne({ room: -1, pad });
       }
       const { operationTime } = await client.db("admin").command({ ping: 1 });
       await feed.reached(operationTime.toBigInt(), 30_000);
@@ -42,21 +43,21 @@ test.each([
     const sinks = Array.from({ length: CLIENTS }, () => new Recorder());
     const joined = await Promise.all(sinks.map((sink, index) => join(sink, index % LIVE_QUERIES)));
     await expect.poll(() => sinks.every(({ live }) => live === 1), { timeout: 60_000 }).toBe(true);
-    expect(await valueOf(metrics.snapshotTime)).toBeGreaterThan(0);
+    expect(await totalOf(metrics.snapshotTime)).toBeGreaterThan(0);
     const reads = async () =>
-      (await metrics.snapshots.get()).values.find(({ labels }) => labels.served === "read")?.value ?? 0;
+      (await metrics.snapshots.get()).values.find(({ labels }) => labels["served"] === "read")?.value ?? 0;
     expect(await reads()).toBeLessThanOrEqual(LIVE_QUERIES);
     for (const { delivery } of joined) feed.unsubscribe(delivery);
 
     await writeAll(2, 2 + MISSED);
     const readsBefore = await reads();
-    const opensBefore = await valueOf(metrics.catchUps);
+    const opensBefore = await totalOf(metrics.catchUps);
     const begin = performance.now();
     await Promise.all(sinks.map((sink, index) => join(sink, index % LIVE_QUERIES, sink.cursor)));
     await expect.poll(() => sinks.every(({ live }) => live === 2), { timeout: 60_000 }).toBe(true);
     const ms = Math.round(performance.now() - begin);
     expect(await reads()).toBe(readsBefore);
-    expect((await valueOf(metrics.catchUps)) - opensBefore).toBe(CLIENTS);
+    expect((await totalOf(metrics.catchUps)) - opensBefore).toBe(CLIENTS);
     for (const [index, sink] of sinks.entries()) {
       expect(sink.errors).toEqual([]);
       expect(sink.state.size).toBe(2 + MISSED);

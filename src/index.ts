@@ -1,0 +1,4 @@
+/** Tidewire as a library: a node inside a process of your own. The command line does no more than this. */
+export { type Config, ConfigError, loadConfig, parseConfig } from "./config/config.ts";
+export { type Service, startService } from "./server.ts";
+export { StartupError } from "./source/startup-error.ts";
