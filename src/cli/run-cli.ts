@@ -17,6 +17,10 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     { summary: "say what a user sees, and why", load: async () => (await import("./explain.ts")).explain },
   ],
   [
+    "test-rules",
+    { summary: "run the tests of the rules", load: async () => (await import("./test-rules.ts")).testRules },
+  ],
+  [
     "token",
     { summary: "make a token for development", load: async () => (await import("./token.ts")).token },
   ],
@@ -105,6 +109,7 @@ Examples:
   tidewire token --sub u1 --claim roles='["admin"]'   a token to try things with
   tidewire explain --user '{"sub":"u1"}' --collection orders
                                                       which rule applies to u1, and what it shows
+  tidewire test-rules                                 do the rules still do what their tests say?
   tidewire start                                      run a node
   tidewire tail --collection orders                   follow a live query from the terminal
 

@@ -1,14 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
-import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-rules.ts";
 import { DEFAULT_DATA_DIR } from "../source/options.ts";
-import { Collections, ConfigSchema, Limits } from "./config-schema.ts";
+import type { ConfigSchema } from "./config-schema.ts";
 import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
-import { crossProblems } from "./cross-problems.ts";
-import { type Report, toCodeForm } from "./file-form.ts";
+import { examine, inFileOrder } from "./examine.ts";
 import { fileProblems } from "./file-problems.ts";
-import { fileIssues } from "./issue-text.ts";
 
 /** Frozen, all the way down. */
 export type Config = Readonly<z.output<typeof ConfigSchema>>;
@@ -47,14 +44,7 @@ export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv):
  * @throws {ConfigError} With every problem of the file, or the one that it cannot be read.
  */
 export async function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): Promise<Config> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (cause) {
-    const message = `the file cannot be read (${errorCode(cause)}). Name another with --config`;
-    throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message }], { cause });
-  }
-  const source = readConfigText(text, path, env);
+  const source = readConfigText(await readConfigFile(path), path, env);
   const parsed = judge(source, path);
   if (!parsed.ok) throw new ConfigError(parsed.problems);
   const problems: ConfigProblem[] = [];
@@ -66,61 +56,23 @@ export async function loadConfig(path: string, env: NodeJS.ProcessEnv = process.
 }
 
 function judge(source: ConfigText, file: string): ParsedConfig {
-  const problems: ConfigProblem[] = [...source.problems];
-  const done = () => ({ ok: false, problems: inFileOrder(problems) }) as const;
-  if (source.value === undefined || source.value === null) {
-    if (problems.length === 0) {
-      problems.push(source.problem([], "the file is empty. Write at least mongodb, auth and collections"));
-    }
-    return done();
-  }
-  const seen = new Set(problems.map(({ path }) => path));
-  const report: Report = (path, message, at) => {
-    const problem = source.problem(path, message, at);
-    // One text per place: what follows from a problem that is already told helps nobody.
-    if (problem.path !== "" && seen.has(problem.path)) return;
-    seen.add(problem.path);
-    problems.push(problem);
-  };
-  const codeForm = toCodeForm(ConfigSchema, source.value, source, report);
-  // The schemas' own texts stand; where there is none, the issue's code tells the next step to write one.
-  const parsed = ConfigSchema.safeParse(codeForm, { error: (issue) => issue.code });
-  if (!parsed.success) {
-    for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
-  }
-  reportRules(parsed.data ?? rulesAlone(codeForm), source, report);
-  if (!parsed.success) return done();
-  for (const { path, message } of crossProblems(parsed.data)) report(path, message);
-  if (problems.length > 0) return done();
-  return { ok: true, config: deepFreeze(withAbsolutePaths(parsed.data, file)) };
+  const { problems, config } = examine(source);
+  if (config === undefined || problems.length > 0) return { ok: false, problems };
+  return { ok: true, config: deepFreeze(withAbsolutePaths(config, file)) };
 }
 
-/** The collections of a file whose other sections are not right yet, so that their rules are judged all the same. */
-function rulesAlone(codeForm: unknown): RulesSource | undefined {
-  const given = typeof codeForm === "object" && codeForm !== null && "collections" in codeForm;
-  const collections = Collections.safeParse(given ? codeForm.collections : undefined);
-  if (!collections.success) return undefined;
-  return { mongodb: { database: "" }, collections: collections.data, limits: Limits.parse({}) };
-}
-
-function reportRules(rules: RulesSource | undefined, source: ConfigText, report: Report): void {
-  if (rules === undefined) return;
+/** @throws {ConfigError} The one problem that it cannot be read. */
+export async function readConfigFile(path: string): Promise<string> {
   try {
-    compileRules(rules);
-  } catch (error) {
-    if (!(error instanceof RulesRefused)) throw error;
-    for (const { path, at, message } of error.problems) {
-      report(source.inside(["collections", ...path], at), message);
-    }
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const message = `the file cannot be read (${errorCode(cause)}). Name another with --config`;
+    throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message }], { cause });
   }
 }
 
 function errorCode(cause: unknown): string {
   return cause instanceof Error && "code" in cause ? String(cause.code) : "unknown error";
-}
-
-function inFileOrder(problems: ConfigProblem[]): ConfigProblem[] {
-  return problems.sort((a, b) => a.line - b.line || a.column - b.column);
 }
 
 type Writable = z.output<typeof ConfigSchema>;

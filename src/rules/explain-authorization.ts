@@ -1,7 +1,13 @@
 /** Why a request comes to what it comes to: for admins, never for clients. */
 import { encodeDocument } from "../match/encode.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
-import { authorize, type EffectiveQuery, type QueryRequest, type Subject } from "./authorize.ts";
+import {
+  authorize,
+  type EffectiveQuery,
+  type LookupValues,
+  type QueryRequest,
+  type Subject,
+} from "./authorize.ts";
 import { ClaimRefused } from "./claims.ts";
 import { claimsToBson, type Rule, type RuleSet } from "./compile-rules.ts";
 import { deciding } from "./deciding-predicate.ts";
@@ -29,6 +35,9 @@ export interface DocumentVerdict {
 /**
  * Explains what `authorize` would do.
  * @param document A document as BSON, to be told whether and why it is visible.
+ * @param lookupValues What is in the sets is in the database; unless it is given, each counts as empty, and the
+ *   query names it.
+ * @throws {LookupsNeeded} Sets that `lookupValues` answers with `null`.
  */
 export function explainAuthorization(
   rules: RuleSet,
@@ -36,12 +45,12 @@ export function explainAuthorization(
   request: QueryRequest,
   nowMs: number,
   document?: Uint8Array,
+  lookupValues: LookupValues = () => [],
 ): Explanation {
   const about = { collection: request.collection, rules: explainRules(rules, subject, request.collection) };
   let query: EffectiveQuery;
   try {
-    // What is in the sets is in the database; here each one counts as empty, and the query names it.
-    query = authorize(rules, subject, request, nowMs, () => []);
+    query = authorize(rules, subject, request, nowMs, lookupValues);
   } catch (error) {
     if (!(error instanceof TidewireError)) throw error;
     const reason = reasonOf(error, about.rules);

@@ -24,6 +24,8 @@ const now = z
   .meta({ examples: ["2026-01-15T12:00:00Z"] })
   .describe("What %%now stands for. Unset: the time of the run.");
 
+const PAIR = { error: "a pair of a path and 1 or -1, such as [at, -1]" };
+
 /** One document, and whether the user sees it. */
 const DocumentExpectation = z
   .strictObject({
@@ -82,7 +84,7 @@ const RuleTest = z
     filter: map.optional().describe("The client's own filter."),
     fields: z.array(z.string()).readonly().optional().describe("The client's own fields."),
     sort: z
-      .array(z.tuple([z.string(), z.union([z.literal(1), z.literal(-1)])]))
+      .array(z.tuple([z.string(PAIR), z.union([z.literal(1), z.literal(-1)], PAIR)], PAIR))
       .readonly()
       .optional()
       .meta({ examples: [[["at", -1]]] })

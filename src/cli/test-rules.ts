@@ -1,0 +1,198 @@
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { ConfigError, formatProblem } from "../config/config.ts";
+import type { ConfigProblem, ConfigText } from "../config/config-text.ts";
+import { type ConfiguredRules, loadRules } from "../config/load-rules.ts";
+import { loadRuleTests } from "../config/rule-tests.ts";
+import { compileRules, type RuleSet } from "../rules/compile-rules.ts";
+import { type RuleTestFailure, testRules as runRuleTests } from "../rules/test-rules.ts";
+import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+
+const HELP = `Usage: tidewire test-rules [FILES…] [options]
+
+Runs the tests of the rules: who asks, for what, and which documents they must see and must not see. Judged by
+the function that decides for clients too. Connects to nothing, and needs none of the configuration's secrets.
+
+Options:
+  -c, --config FILE   the configuration (default config/tidewire.yaml)
+      --json          print the result as JSON, for machines
+      FILES           the tests (default: every *.test.yaml, .yml and .json beside the configuration,
+                      but not a.test.yaml where a.yaml is another configuration)
+
+Examples:
+  tidewire test-rules
+  tidewire test-rules config/orders.test.yaml
+  tidewire test-rules --config deploy/tidewire.yaml config/*.test.yaml
+
+A file of tests, such as config/tidewire.test.yaml:
+
+  tests:
+    - name: customers see their own orders, without the margin
+      as: { sub: ada }                    # the claims of a token; or  anonymous: true
+      collection: orders
+      rule: customer                      # optional: the rule that must apply
+      documents:                          # plain values or Extended JSON
+        - visible: { _id: 1, customerId: ada, total: 30, margin: 4 }
+          without: [margin]               # optional; or exactly:  shown: { _id: 1, … }
+        - hidden: { _id: 2, customerId: ben }
+
+    - name: nobody filters by what they may not see
+      as: { sub: ada }
+      collection: orders
+      filter: { margin: { $gt: 3 } }      # what the client asks: filter, fields, sort, limit, snapshot
+      expect: forbidden
+
+    - name: members read their rooms
+      as: { sub: ada }
+      collection: messages
+      now: 2026-01-15T12:00:00Z           # optional: what %%now stands for
+      given:                              # what lookups find
+        members: [{ userId: ada, roomId: tea }]
+      documents:
+        - visible: { _id: 1, roomId: tea }
+
+Exit codes: 0 every test holds, 1 one does not or cannot be run, 2 the command line was not understood.`;
+
+interface Placed extends Omit<RuleTestFailure, "path">, Omit<ConfigProblem, "message"> {}
+
+interface Result {
+  readonly files: readonly string[];
+  readonly tests: number;
+  readonly failed: number;
+  readonly failures: readonly Placed[];
+  /** Why the configuration or a file of tests could not be used. */
+  readonly problems: readonly ConfigProblem[];
+  /** `collection: rule` of every rule that no test reaches. */
+  readonly untested: readonly string[];
+}
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { ...CONFIG_FLAG, json: { type: "boolean" } },
+  });
+  const result = await testAll(values.config, positionals, io);
+  if (values.json) io.out(JSON.stringify(result, null, 2));
+  else print(result, io);
+  return result.failures.length + result.problems.length > 0 ? 1 : 0;
+}
+
+async function testAll(configFile: string, named: readonly string[], io: Io): Promise<Result> {
+  const files = named.length > 0 ? named : await testsBeside(configFile);
+  const problems: ConfigProblem[] = [];
+  const configured = await configuredRules(configFile, io, problems);
+  const rules = configured && compileRules(configured.source);
+  if (files.length === 0 && configured !== null) problems.push(noTests(configFile));
+  const failures: Placed[] = [];
+  const applied = new Set<string>();
+  let tests = 0;
+  let failed = 0;
+  for (const file of files) {
+    const loaded = await loadRuleTests(file, io.env, rules);
+    if (!loaded.ok) problems.push(...loaded.problems);
+    // Where the rules are not right, what is wrong with the tests is told all the same.
+    if (!loaded.ok || configured === null || rules === null) continue;
+    const ran = runRuleTests(rules, loaded.tests, { anonymous: configured.anonymous, nowMs: io.now() });
+    tests += ran.tests;
+    failed += ran.failed;
+    for (const rule of ran.applied) applied.add(rule);
+    failures.push(...ran.failures.map((failure) => placed(failure, loaded.source)));
+  }
+  const untested =
+    problems.length > 0 || rules === null ? [] : namesOf(rules).filter((name) => !applied.has(name));
+  return { files, tests, failed, failures, problems, untested };
+}
+
+async function configuredRules(
+  file: string,
+  io: Io,
+  problems: ConfigProblem[],
+): Promise<ConfiguredRules | null> {
+  try {
+    return await loadRules(file, io.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems);
+    return null;
+  }
+}
+
+const IS_TEST = /\.test\.(?:ya?ml|json)$/;
+const IS_YAML_OR_JSON = /\.(?:ya?ml|json)$/;
+
+/** The tests in the configuration's folder, but for those that bear the name of another configuration in it. */
+async function testsBeside(configFile: string): Promise<string[]> {
+  const folder = dirname(configFile);
+  const names = await readdir(folder).catch(() => {
+    // Without the folder there is no configuration either, and that is told better.
+    return [];
+  });
+  const stem = (name: string) => name.split(".")[0];
+  const others = new Set(
+    names
+      .filter((name) => IS_YAML_OR_JSON.test(name) && !IS_TEST.test(name) && name !== basename(configFile))
+      .map(stem),
+  );
+  return names
+    .filter(
+      (name) => IS_TEST.test(name) && (stem(name) === stem(basename(configFile)) || !others.has(stem(name))),
+    )
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+/** A run that tests nothing must not pass for a good one. */
+function noTests(configFile: string): ConfigProblem {
+  const place = join(dirname(configFile), "*.test.yaml");
+  const message = `there are no tests beside it (${place}). Write some: tidewire help test-rules shows how`;
+  return { file: configFile, line: 1, column: 1, path: "", message };
+}
+
+function placed({ path, ...failure }: RuleTestFailure, source: ConfigText): Placed {
+  const { message: _, ...place } = source.problem(path, "", "key");
+  return { ...place, ...failure };
+}
+
+const namesOf = (rules: RuleSet) =>
+  [...rules.collections.values()].flatMap(({ name, rules: list }) =>
+    list.map((rule) => `${name}: ${rule.name}`),
+  );
+
+function print({ files, tests, failed, failures, problems, untested }: Result, io: Io): void {
+  for (const problem of problems) io.err(formatProblem(problem));
+  for (const failure of failures) io.out(`${failureText(failure)}\n`);
+  if (untested.length > 0) io.out(`rules that no test reaches: ${untested.join(", ")}`);
+  const counts = [
+    ...(failed === 0 ? [] : [`${failed} failed`]),
+    `${tests - failed} passed`,
+    ...(problems.length === 0 ? [] : ["not all could be run"]),
+  ];
+  io.out(`tests: ${counts.join(", ")}${files.length === 0 ? "" : ` (${files.join(", ")})`}`);
+}
+
+/** Longer ones are cut: where the document stands in the file is said. */
+const MAX_VALUE_LENGTH = 400;
+
+function failureText(failure: Placed): string {
+  const { file, line, column, test, claims, collection, rules, document, expected, found, because } = failure;
+  const rows: [string, string][] = [
+    ["user", `${claims === null ? "anonymous" : JSON.stringify(claims)} on ${collection}`],
+    ...rules.map((rule, index): [string, string] => [
+      index === 0 ? "rules" : "",
+      `${rule.applies ? "→" : " "} ${rule.name}: ${rule.because}`,
+    ]),
+    ...(document === null ? [] : [["document", JSON.stringify(document)] satisfies [string, string]]),
+    ["expected", expected],
+    ["found", because === null ? found : `${found}, as ${because}`],
+    ...failure.differences.map((text): [string, string] => ["", text]),
+  ];
+  const lines = rows.map(([label, text]) => `  ${label.padEnd(9)} ${cut(text)}`);
+  return [`${file}:${line}:${column}: ${test}`, ...lines].join("\n");
+}
+
+const cut = (text: string) =>
+  text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH - 1)}…` : text;
+
+export const testRules: Command = { help: HELP, run };

@@ -1,0 +1,85 @@
+import type { z } from "zod";
+import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-rules.ts";
+import { Collections, ConfigSchema, Limits } from "./config-schema.ts";
+import type { ConfigProblem, ConfigText } from "./config-text.ts";
+import { crossProblems } from "./cross-problems.ts";
+import { type Report, toCodeForm } from "./file-form.ts";
+import { fileIssues } from "./issue-text.ts";
+
+/** What a file comes to, right or wrong. */
+interface Examined {
+  /** In the file's order. */
+  readonly problems: readonly ConfigProblem[];
+  /** There where the schema takes it, whatever else is wrong. */
+  readonly config?: z.output<typeof ConfigSchema>;
+  /** There where the file can be read as YAML. */
+  readonly codeForm?: unknown;
+}
+
+/** Judges a file whole; environment variables are filled in already. */
+export function examine(source: ConfigText): Examined {
+  const problems: ConfigProblem[] = [...source.problems];
+  if (source.value === undefined || source.value === null) {
+    if (problems.length === 0) {
+      problems.push(source.problem([], "the file is empty. Write at least mongodb, auth and collections"));
+    }
+    return { problems: inFileOrder(problems) };
+  }
+  const report = reporter(source, problems);
+  const codeForm = toCodeForm(ConfigSchema, source.value, source, report);
+  // The schemas' own texts stand; where there is none, the issue's code tells the next step to write one.
+  const parsed = ConfigSchema.safeParse(codeForm, { error: (issue) => issue.code });
+  if (!parsed.success) {
+    for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
+  }
+  reportRules(parsed.data ?? rulesAlone(codeForm), source, report);
+  if (!parsed.success) return { problems: inFileOrder(problems), codeForm };
+  for (const { path, message } of crossProblems(parsed.data)) report(path, message);
+  return { problems: inFileOrder(problems), config: parsed.data, codeForm };
+}
+
+/** The collections of a file whose other sections are not right yet, so that their rules are judged all the same. */
+export function rulesAlone(codeForm: unknown): RulesSource | undefined {
+  const collections = Collections.safeParse(sectionOf(codeForm, "collections"));
+  if (!collections.success) return undefined;
+  const limits = Limits.safeParse(sectionOf(codeForm, "limits") ?? {});
+  return {
+    mongodb: { database: String(sectionOf(sectionOf(codeForm, "mongodb"), "database") ?? "") },
+    collections: collections.data,
+    limits: limits.data ?? Limits.parse({}),
+  };
+}
+
+/** What stands under a key of a value that may be anything. */
+export function sectionOf(value: unknown, name: string): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return undefined;
+  // Just checked to be an object that has it.
+  return (value as Record<string, unknown>)[name];
+}
+
+/** One text per place: what follows from a problem that is already told helps nobody. */
+export function reporter(source: ConfigText, problems: ConfigProblem[]): Report {
+  const seen = new Set(problems.map(({ path }) => path));
+  return (path, message, at) => {
+    const problem = source.problem(path, message, at);
+    if (problem.path !== "" && seen.has(problem.path)) return;
+    seen.add(problem.path);
+    problems.push(problem);
+  };
+}
+
+function reportRules(rules: RulesSource | undefined, source: ConfigText, report: Report): void {
+  if (rules === undefined) return;
+  try {
+    compileRules(rules);
+  } catch (error) {
+    if (!(error instanceof RulesRefused)) throw error;
+    for (const { path, at, message } of error.problems) {
+      report(source.inside(["collections", ...path], at), message);
+    }
+  }
+}
+
+export function inFileOrder(problems: ConfigProblem[]): ConfigProblem[] {
+  return problems.sort((a, b) => a.line - b.line || a.column - b.column);
+}

@@ -1,0 +1,28 @@
+import type { RulesSource } from "../rules/compile-rules.ts";
+import { ConfigError, readConfigFile } from "./config.ts";
+import { readConfigText } from "./config-text.ts";
+import { examine, rulesAlone, sectionOf } from "./examine.ts";
+
+/** What decides who sees what. */
+export interface ConfiguredRules {
+  readonly source: RulesSource;
+  /** Whether users without a token are let in at all. */
+  readonly anonymous: boolean;
+}
+
+/** The parts of a file that it stands in; the empty path is the file as a whole. */
+const RULES_PATH = /^(?:$|(?:collections|limits)\b|auth\.anonymous$)/;
+
+/**
+ * Reads the rules of a configuration file, and of the rest nothing: a machine that only tests rules has no secrets,
+ * key files and addresses. `loadConfig` is there to find what is wrong with them.
+ * @throws {ConfigError} With every problem of the rules, or the one that the file cannot be read.
+ */
+export async function loadRules(path: string, env: NodeJS.ProcessEnv): Promise<ConfiguredRules> {
+  const { problems, codeForm } = examine(readConfigText(await readConfigFile(path), path, env));
+  const concerning = problems.filter((problem) => RULES_PATH.test(problem.path));
+  if (concerning.length > 0) throw new ConfigError(concerning);
+  const source = rulesAlone(codeForm);
+  if (source === undefined) throw new ConfigError(problems);
+  return { source, anonymous: sectionOf(sectionOf(codeForm, "auth"), "anonymous") === true };
+}

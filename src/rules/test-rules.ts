@@ -1,0 +1,199 @@
+/** Rule tests: what the rules come to for given claims and documents, held against what their author expects. */
+import { isBindable } from "../match/bind-filter.ts";
+import { compileFilter } from "../match/compile-filter.ts";
+import { encodeDocument } from "../match/encode.ts";
+import { compilePathValues } from "../match/path-values.ts";
+import { EVERYTHING } from "../match/projection.ts";
+import { type BoundLookup, LookupsNeeded, type LookupValues, type QueryRequest } from "./authorize.ts";
+import type { RuleSet } from "./compile-rules.ts";
+import { type Explanation, explainAuthorization } from "./explain-authorization.ts";
+import { readDocument } from "./read-document.ts";
+import type { DocumentExpectation, RuleTest, RuleTestFile } from "./rule-test-options.ts";
+import { hasPath, shownDifference } from "./shown-difference.ts";
+
+/** One expectation that does not hold. */
+export interface RuleTestFailure {
+  /** Where in the file the expectation stands. */
+  readonly path: readonly (string | number)[];
+  readonly test: string;
+  /** `null` for an anonymous user. */
+  readonly claims: RuleTest["as"] | null;
+  readonly collection: string;
+  readonly expected: string;
+  readonly found: string;
+  /** The predicate, or the refusal's reason, that decided; `null` where `found` says all. */
+  readonly because: string | null;
+  /** Why each rule of the collection applies or does not. */
+  readonly rules: Explanation["rules"];
+  /** The document that the expectation is about, as the file has it. */
+  readonly document: Readonly<Record<string, unknown>> | null;
+  /** Of an exact `shown`, every place that differs. */
+  readonly differences: readonly string[];
+}
+
+export interface RuleTestRun {
+  readonly tests: number;
+  /** How many of them have a failure, or several. */
+  readonly failed: number;
+  readonly failures: readonly RuleTestFailure[];
+  /** `collection: rule` of every rule that applied to some test. */
+  readonly applied: ReadonlySet<string>;
+}
+
+export interface RuleTestSettings {
+  /** Whether users without a token are let in at all (`auth.anonymous`). */
+  readonly anonymous: boolean;
+  /** What `%%now` stands for where neither file nor test says it. */
+  readonly nowMs: number;
+}
+
+type Verdict = Omit<
+  RuleTestFailure,
+  "test" | "claims" | "collection" | "rules" | "document" | "differences"
+> &
+  Partial<RuleTestFailure>;
+
+/** Asks the rules what each test of a file asks, with the function that decides for clients too. */
+export function testRules(rules: RuleSet, file: RuleTestFile, settings: RuleTestSettings): RuleTestRun {
+  const applied = new Set<string>();
+  const failures = file.tests.flatMap((test, index) => {
+    const path = ["tests", index];
+    const ask = asker(rules, file, test, settings);
+    const explanation = ask();
+    const about = { test: test.name, claims: test.as ?? null, collection: test.collection, document: null };
+    if (typeof explanation === "string") {
+      const expected = `documents of ${explanation} under given, as a lookup reads them ([] for none)`;
+      return [{ ...about, path, expected, found: "nothing", because: null, rules: [], differences: [] }];
+    }
+    const rule = appliedRule(explanation);
+    if (rule !== null) applied.add(`${test.collection}: ${rule}`);
+    return [...judge(test, explanation, ask)].map((verdict) => ({
+      ...about,
+      rules: explanation.rules,
+      differences: [],
+      ...verdict,
+      path: [...path, ...verdict.path],
+    }));
+  });
+  const failed = new Set(failures.map(({ path }) => path[1])).size;
+  return { tests: file.tests.length, failed, failures, applied };
+}
+
+type Ask = (document?: Uint8Array) => Explanation | string;
+
+/** Explains the test's request, or names the collections that would have to be given for that. */
+function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: RuleTestSettings): Ask {
+  const { as, collection, filter, fields, sort, limit, snapshot } = test;
+  const now = test.now ?? file.now;
+  const nowMs = now === undefined ? settings.nowMs : Date.parse(now);
+  const lookupValues = valuesFrom({ ...file.given, ...test.given });
+  const request: QueryRequest = {
+    collection,
+    ...(filter === undefined ? {} : { filter }),
+    ...(fields === undefined ? {} : { fields }),
+    ...(sort === undefined ? {} : { sort }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(snapshot === undefined ? {} : { snapshot }),
+  };
+  const subject = as === undefined ? null : { claims: as };
+  return (document) => {
+    if (subject === null && !settings.anonymous) return refusedAtTheDoor(collection);
+    try {
+      return explainAuthorization(rules, subject, request, nowMs, document, lookupValues);
+    } catch (error) {
+      if (!(error instanceof LookupsNeeded)) throw error;
+      return [...new Set(error.lookups.map(({ collectionName }) => collectionName))].join(", ");
+    }
+  };
+}
+
+/** No rule is asked for those who may not even connect. */
+function refusedAtTheDoor(collection: string): Explanation {
+  const reason = "auth.anonymous is off: nobody is let in without a token";
+  return { collection, outcome: "unauthenticated", reason, rules: [], query: null, document: null };
+}
+
+/** The sets as lookups would find them among the given documents; `null` for a collection that is not given. */
+function valuesFrom(given: NonNullable<RuleTestFile["given"]>): LookupValues {
+  return ({ database, collectionName, filter, value }: BoundLookup) => {
+    const qualified = `${database}.${collectionName}`;
+    const key = Object.hasOwn(given, qualified) ? qualified : collectionName;
+    if (!Object.hasOwn(given, key)) return null;
+    const matches = compileFilter(filter);
+    const valuesOf = compilePathValues(value);
+    return toBson(given[key] ?? [])
+      .filter(matches)
+      .flatMap(valuesOf)
+      .filter(isBindable);
+  };
+}
+
+function toBson(documents: readonly Readonly<Record<string, unknown>>[]): Uint8Array[] {
+  return documents.flatMap((document) => readDocument(document) ?? []);
+}
+
+const appliedRule = ({ rules }: Explanation) => rules.find(({ applies }) => applies)?.name ?? null;
+
+/** What an anonymous client is not told, its operator may know: that it is the rules that refuse. */
+const REFUSALS: readonly string[] = ["forbidden", "unknown-collection", "unauthenticated"];
+
+function* judge(test: RuleTest, explanation: Explanation, ask: Ask): Generator<Verdict> {
+  const { outcome, reason } = explanation;
+  const found = REFUSALS.includes(outcome) ? "forbidden" : outcome;
+  const rule = appliedRule(explanation);
+  if (test.rule !== undefined && test.rule !== rule) {
+    yield {
+      path: ["rule"],
+      expected: `rule ${test.rule}`,
+      found: rule === null ? "no rule" : `rule ${rule}`,
+      because: null,
+    };
+  }
+  const expected = test.expect ?? "allowed";
+  if (found !== expected) {
+    const path = test.expect === undefined ? ["collection"] : ["expect"];
+    const because = reason ?? `rule ${rule} applies and lets this through`;
+    yield { path, expected, found, because };
+  }
+  // Of what is refused nothing is seen: that has been said once, and not for each document.
+  if (outcome !== "allowed") return;
+  for (const [index, expectation] of (test.documents ?? []).entries()) {
+    yield* judgeDocument(expectation, ["documents", index], ask);
+  }
+}
+
+function* judgeDocument(
+  { visible, hidden, shown, without = [] }: DocumentExpectation,
+  path: readonly (string | number)[],
+  ask: Ask,
+): Generator<Verdict> {
+  const expected = visible === undefined ? "hidden" : "visible";
+  const document = visible ?? hidden ?? {};
+  const explanation = ask(readDocument(document));
+  const verdict = typeof explanation === "string" ? null : explanation.document;
+  if (verdict === null) return;
+  const found = verdict.visible ? "visible" : "hidden";
+  if (found !== expected) {
+    yield { path: [...path, expected], expected, found, because: verdict.because, document };
+  }
+  if (expected === "hidden" || verdict.shown === null) return;
+  const seen: unknown = JSON.parse(verdict.shown);
+  const differences = shown === undefined ? [] : shownDifference(plain(shown), seen);
+  if (differences.length > 0) {
+    const texts = {
+      expected: `shown as ${JSON.stringify(plain(shown ?? {}))}`,
+      found: `shown as ${verdict.shown}`,
+    };
+    yield { path: [...path, "shown"], ...texts, because: null, document, differences };
+  }
+  for (const [index, field] of without.entries()) {
+    if (!hasPath(seen, field)) continue;
+    const texts = { expected: `${field} is not shown`, found: `shown as ${verdict.shown}` };
+    yield { path: [...path, "without", index], ...texts, because: null, document };
+  }
+}
+
+/** A document as the file has it in the form that what is shown has. */
+function plain(document: Readonly<Record<string, unknown>>): unknown {
+  return JSON.parse(encodeDocument(readDocument(document) ?? new Uint8Array(5), EVERYTHING, "ejson"));
+}
