@@ -56,6 +56,7 @@ export class History {
   #nextSeq = 1;
   #bytes = 0;
   #from: bigint;
+  /** Of this time and all before it nothing more will come; of `#from` itself nothing has come at first. */
   #headTime: bigint;
   #lastEvicted: HistoryEntry | undefined;
 
@@ -64,7 +65,7 @@ export class History {
     this.#metrics = metrics;
     this.#codec = codec;
     this.#from = from;
-    this.#headTime = from;
+    this.#headTime = from - 1n;
   }
 
   /** Begins anew at `from`; the numbers of entries go on, so that no old one is taken for a new one. */
@@ -74,7 +75,7 @@ export class History {
     this.#first = 0;
     this.#bytes = 0;
     this.#from = from;
-    this.#headTime = from;
+    this.#headTime = from - 1n;
     this.#lastEvicted = undefined;
     this.#report();
   }
@@ -83,10 +84,11 @@ export class History {
   get head(): Position {
     const last = this.#entries.at(-1) ?? this.#lastEvicted;
     if (last !== undefined && last.commit.clusterTime >= this.#headTime) return last.position;
-    return { clusterTime: this.#headTime, within: BEFORE };
+    const clusterTime = this.#headTime < this.#from ? this.#from : this.#headTime;
+    return { clusterTime, within: BEFORE };
   }
 
-  /** The cluster time of `head`. */
+  /** Everything up to this cluster time has come, itself included. */
   get headTime(): bigint {
     return this.#headTime;
   }
@@ -114,7 +116,7 @@ export class History {
     return entry;
   }
 
-  /** The stream has been read up to before `through`; moves on idle streams too. Drops what is beyond the bounds. */
+  /** The stream has been read up to `through`; moves on idle streams too. Drops what is beyond the bounds. */
   advance(through: bigint): void {
     if (through > this.#headTime) this.#headTime = through;
     this.#evict();

@@ -1,0 +1,65 @@
+import { expect, test } from "vitest";
+import { AFTER, BEFORE, CursorCodec } from "../../../src/feed/cursor.ts";
+import { History } from "../../../src/feed/history.ts";
+import { HistoryOptions } from "../../../src/feed/options.ts";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+import type { Commit } from "../../../src/source/change-event.ts";
+
+const codec = new CursorCodec({ id: "0123abcd", cursorKey: new Uint8Array(16).fill(7) });
+const FROM = 1_000n << 32n;
+
+const historyFrom = (from: bigint) => new History(HistoryOptions.parse({}), createMetrics(), codec, from);
+
+const commitAt = (clusterTime: bigint, identity = `token-${clusterTime}`): Commit => ({
+  events: [],
+  clusterTime,
+  identity,
+  bytes: 100,
+  wallTimeMs: null,
+});
+
+const just = (clusterTime: bigint, identity = `token-${clusterTime}`) => ({
+  clusterTime,
+  within: codec.tag(identity),
+});
+
+test("does not know the time at which it begins before the stream has come past it", () => {
+  const history = historyFrom(FROM);
+  // Whoever holds a cursor of the commit at that very time would get it again otherwise.
+  expect(history.locate(just(FROM))).toBe("ahead");
+  expect(history.locate({ clusterTime: FROM, within: AFTER })).toBe("ahead");
+  history.append(commitAt(FROM));
+  history.advance(FROM);
+  expect(history.locate(just(FROM))).toEqual({ seq: 1 });
+  expect(history.locate({ clusterTime: FROM, within: AFTER })).toEqual({ seq: 1 });
+});
+
+test("begins with a cursor before everything that will come", () => {
+  const history = historyFrom(FROM);
+  const { head } = history;
+  expect(head).toEqual({ clusterTime: FROM, within: BEFORE });
+  history.append(commitAt(FROM));
+  history.append(commitAt(FROM + 1n));
+  history.advance(FROM + 1n);
+  expect(history.locate(head)).toEqual({ seq: 0 });
+  expect(history.head).toEqual(just(FROM + 1n));
+});
+
+test("begins anew like this, too: what it was before is no position of it", () => {
+  const history = historyFrom(FROM);
+  history.append(commitAt(FROM + 1n));
+  history.advance(FROM + 1n);
+  history.begin(codec, FROM + 5n);
+  expect(history.head).toEqual({ clusterTime: FROM + 5n, within: BEFORE });
+  expect(history.locate(just(FROM + 1n))).toBe("too-old");
+  expect(history.locate(just(FROM + 5n))).toBe("ahead");
+});
+
+test("takes a commit that it has not for one of another pipeline only where it has no company", () => {
+  const history = historyFrom(FROM);
+  history.append(commitAt(FROM + 1n));
+  history.append(commitAt(FROM + 3n));
+  history.advance(FROM + 4n);
+  expect(history.locate(just(FROM + 2n, "left out"))).toEqual({ seq: 1 });
+  expect(history.locate(just(FROM + 3n, "left out"))).toBe("too-old");
+});
