@@ -1,4 +1,4 @@
-import { type ClientSession, type Document, Long, type MongoClient } from "mongodb";
+import { BSON, type ClientSession, type Document, Long, type MongoClient } from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
 import { readRawAnswer } from "./raw-answer.ts";
 
@@ -85,11 +85,14 @@ export function changeStreamPipeline(start: StreamStart, options: ChangeStreamOp
 }
 
 function startFields(start: StreamStart): Document {
-  if ("resumeAfter" in start) return { resumeAfter: start.resumeAfter };
-  if ("startAfter" in start) return { startAfter: start.startAfter };
+  if ("resumeAfter" in start) return { resumeAfter: toTokenDocument(start.resumeAfter) };
+  if ("startAfter" in start) return { startAfter: toTokenDocument(start.startAfter) };
   if ("atTime" in start) return { startAtOperationTime: toTimestamp(start.atTime) };
   return {};
 }
+
+/** The server wants the document back; its raw bytes would be sent as a binary value, which it refuses. */
+const toTokenDocument = (token: Uint8Array): Document => BSON.deserialize(token, { promoteValues: false });
 
 /**
  * A change stream's cursor as plain commands with raw BSON. The driver's own ChangeStream decodes every event,
