@@ -86,7 +86,7 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
   const { as, collection, filter, fields, sort, limit, snapshot } = test;
   const now = test.now ?? file.now;
   const nowMs = now === undefined ? settings.nowMs : Date.parse(now);
-  const lookupValues = valuesFrom({ ...file.given, ...test.given });
+  const lookupValues = valuesFrom([test.given ?? {}, file.given ?? {}]);
   const request: QueryRequest = {
     collection,
     ...(filter === undefined ? {} : { filter }),
@@ -113,18 +113,19 @@ function refusedAtTheDoor(collection: string): Explanation {
   return { collection, outcome: "unauthenticated", reason, rules: [], query: null, document: null };
 }
 
-/** The sets as lookups would find them among the given documents; `null` for a collection that is not given. */
-function valuesFrom(given: NonNullable<RuleTestFile["given"]>): LookupValues {
+type Given = NonNullable<RuleTestFile["given"]>;
+
+/** The sets as lookups would find them where a collection is given first; `null` where it is not given at all. */
+function valuesFrom(givens: readonly Given[]): LookupValues {
   return ({ database, collectionName, filter, value }: BoundLookup) => {
-    const qualified = `${database}.${collectionName}`;
-    const key = Object.hasOwn(given, qualified) ? qualified : collectionName;
-    if (!Object.hasOwn(given, key)) return null;
+    const names = [`${database}.${collectionName}`, collectionName];
+    const documents = givens
+      .flatMap((given) => names.map((name) => (Object.hasOwn(given, name) ? given[name] : undefined)))
+      .find((candidate) => candidate !== undefined);
+    if (documents === undefined) return null;
     const matches = compileFilter(filter);
     const valuesOf = compilePathValues(value);
-    return toBson(given[key] ?? [])
-      .filter(matches)
-      .flatMap(valuesOf)
-      .filter(isBindable);
+    return toBson(documents).filter(matches).flatMap(valuesOf).filter(isBindable);
   };
 }
 
@@ -155,8 +156,6 @@ function* judge(test: RuleTest, explanation: Explanation, ask: Ask): Generator<V
     const because = reason ?? `rule ${rule} applies and lets this through`;
     yield { path, expected, found, because };
   }
-  // Of what is refused nothing is seen: that has been said once, and not for each document.
-  if (outcome !== "allowed") return;
   for (const [index, expectation] of (test.documents ?? []).entries()) {
     yield* judgeDocument(expectation, ["documents", index], ask);
   }
@@ -171,6 +170,7 @@ function* judgeDocument(
   const document = visible ?? hidden ?? {};
   const explanation = ask(readDocument(document));
   const verdict = typeof explanation === "string" ? null : explanation.document;
+  // Of what is refused nothing is seen: that has been said once, and not for each document.
   if (verdict === null) return;
   const found = verdict.visible ? "visible" : "hidden";
   if (found !== expected) {

@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -69,6 +69,18 @@ test("the example in the command's help is a file of tests that can be run", asy
   const example = out.slice(out.indexOf("  tests:\n"), out.indexOf("Exit codes:")).replace(", … }", " }");
   const { err, code } = await run({ "help.test.yaml": example.replaceAll("shown:", "# shown:") });
   expect({ err, code }).toEqual({ err: "", code: 0 });
+});
+
+test("the tests in docs/rules.md hold for the rules there, and fail as shown there", async () => {
+  const page = await readFile(join(ROOT, "docs/rules.md"), "utf8");
+  const block = (start: string) => page.split("```").find((part) => part.startsWith(start))!;
+  const config = { "t.yaml": block("yaml\nmongodb:").slice(4) };
+  const tests = block("yaml\n# config/shop.test.yaml").slice("yaml\n".length);
+  expect(await run({ ...config, "t.test.yaml": tests })).toMatchObject({ code: 0, err: "" });
+  const wrong = tests.replace("hidden: { _id: 3", "visible: { _id: 3");
+  const { out } = await run({ ...config, "t.test.yaml": wrong });
+  const shown = block("text\nconfig/shop.test.yaml").slice("text\nconfig/shop".length).trimEnd();
+  expect(out.split("\n\n")[0]).toBe(`t${shown}`);
 });
 
 test("a failure says where it stands, which rule applied, which predicate decided, what was expected and found", async () => {
@@ -203,8 +215,10 @@ test("lookups read the documents that are given, by their own filter", async () 
     - { userId: ben, roomId: rum }
 ${oneTest(documents, "as: { sub: ada }", "messages")}`;
   expect(await run({ "t.test.yaml": tests })).toMatchObject({ code: 0, err: "" });
-  const banned = tests.replace(documents, `given: { shop.members: [] }\n    ${documents}`);
-  const { code, out } = await run({ "t.test.yaml": banned });
+  const ownGiven = (given: string) =>
+    run({ "t.test.yaml": tests.replace(documents, `given: { ${given} }\n    ${documents}`) });
+  expect((await ownGiven("shop.members: []")).code).toBe(1);
+  const { code, out } = await ownGiven("members: []");
   expect(code).toBe(1);
   expect(out).toContain('document  {"_id":1,"roomId":"tea"}\n  expected  visible\n  found     hidden');
 });
