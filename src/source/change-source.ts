@@ -193,17 +193,19 @@ export class ChangeSource {
       a < b ? -1 : 1,
     );
     for (const from of candidates) {
-      if (!(await this.#reaches(from))) continue;
-      return this.#begin(epoch, { atTime: from }, from, now);
-    }
-    if (checkpoint !== null) {
-      this.#metrics.placeLost.inc();
-      this.#log.error(
-        { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
-        "the oplog no longer reaches back to the saved position: changes were missed, subscribers will be reset; make the oplog larger",
-      );
+      if (await this.#reaches(from)) return this.#begin(epoch, { atTime: from }, from, now);
+      // Also where reading begins later anyway: clients come back with cursors from before.
+      if (from === checkpoint) this.#noteTooOld(checkpoint, now);
     }
     return this.#begin(epoch, { atTime: now }, now, now);
+  }
+
+  #noteTooOld(checkpoint: bigint, now: bigint): void {
+    this.#metrics.placeLost.inc();
+    this.#log.error(
+      { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
+      "the oplog no longer reaches back to the saved position: changes were missed, subscribers will be reset; make the oplog larger",
+    );
   }
 
   #begin(epoch: Epoch, start: StreamStart, from: bigint, now: bigint): void {
