@@ -29,7 +29,10 @@ export class SentBytes {
 
   #count(socket: Socket): void {
     const { bytesWritten } = socket;
-    this.#counter.inc(bytesWritten - (this.#counted.get(socket) ?? 0));
+    const counted = this.#counted.get(socket) ?? 0;
+    // What still waits for the system counts as written; a socket that is destroyed takes it back.
+    if (bytesWritten <= counted) return;
+    this.#counter.inc(bytesWritten - counted);
     this.#counted.set(socket, bytesWritten);
   }
 }
