@@ -20,6 +20,7 @@ export const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor
 /** So many tokens are tried without a `welcome` between them. */
 export const TOKEN_ATTEMPTS_MAX = 3;
 
+const MOVE_SHARE = 0.8;
 const MINUTE_MS = 60_000;
 /** Full jitter alone has no bound: a row of small dice would hammer a service that refuses. */
 const ATTEMPTS_PER_MINUTE = 12;
@@ -82,9 +83,9 @@ export class Reconnect {
     this.#notBeforeMs = nowMs + waitMs;
   }
 
-  /** A random moment within the time that a draining node gives. */
+  /** A random moment within the time that a draining node gives, early enough to be done by its end. */
   momentWithin(withinMs: number): number {
-    return this.#random() * withinMs;
+    return this.#random() * withinMs * MOVE_SHARE;
   }
 
   /** The next delay of the back-off, for a connection that has ended or a request that is to be repeated. */
