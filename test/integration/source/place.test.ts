@@ -75,7 +75,9 @@ test("[3.3] a place that the oplog has left behind: loud, counted, and every cur
 
 test("[3.3] a saved place in the future: another epoch begins, and cursors of the old one are history-lost", async () => {
   const { client, db, name, uri } = await testDatabase();
-  onTestFinished(() => client.db(`${name}-state`).dropDatabase());
+  onTestFinished(async () => {
+    await client.db(`${name}-state`).dropDatabase();
+  });
   const options = { collections: COLLECTIONS };
   const first = await startNode(uri, name, options);
   const things = db.collection<{ _id: number }>("things");

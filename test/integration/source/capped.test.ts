@@ -1,0 +1,79 @@
+/** Collections that no snapshot can be read of at one cluster time. */
+import { expect, onTestFinished, test } from "vitest";
+import { QueryFollower } from "../../support/follower.ts";
+import { type TestDatabase, testDatabase } from "../../support/mongod.ts";
+import { startNode } from "../../support/node.ts";
+import { Oracle } from "../../support/oracle.ts";
+import { signToken } from "../../support/service.ts";
+import { WsClient } from "../../support/ws-client.ts";
+
+interface Entry {
+  _id: number;
+  n: number;
+}
+
+async function start({ client, name, uri }: TestDatabase) {
+  onTestFinished(async () => {
+    await client.db(`${name}-state`).dropDatabase();
+  });
+  const { url } = await startNode(uri, name, { collections: { entries: { rules: [{ name: "all" }] } } });
+  const oracle = new Oracle(client, `${name}-state`);
+  await oracle.learnEpoch();
+  const follow = (filter: object) => QueryFollower.start(url, oracle, { collection: "entries", filter });
+  /** Waits until the service has read whatever has happened. */
+  const settle = async () => {
+    const other = await WsClient.connect(url, { token: await signToken({ sub: "u2" }) });
+    onTestFinished(() => other.socket.terminate());
+    await other.fence((await client.db("admin").command({ ping: 1 }))["operationTime"]);
+  };
+  return { follow, settle };
+}
+
+test("[G1] a snapshot of a capped collection that is being written is exact, and goes on to equal find", async () => {
+  const database = await testDatabase();
+  const { db } = database;
+  const entries = await db.createCollection<Entry>("entries", { capped: true, size: 16 * 1_024 * 1_024 });
+  const { follow } = await start(database);
+  let writing = true;
+  let next = 0;
+  const write = async () => {
+    while (writing) {
+      const _id = next++;
+      await entries.insertOne({ _id, n: _id % 5 });
+      await entries.updateOne({ _id: _id >> 1 }, { $set: { n: (_id + 1) % 5 } });
+    }
+  };
+  const writers = [write(), write()];
+  const followers: QueryFollower[] = [];
+  for (let round = 0; round < 12; round++) {
+    followers.push(await follow(round % 2 === 0 ? {} : { n: { $lt: 1 + (round % 4) } }));
+  }
+  writing = false;
+  await Promise.all(writers);
+  await entries.insertOne({ _id: -1, n: 0 });
+  for (const follower of followers) {
+    await follower.equalsFind(db);
+    expect(follower.held.changes).toBeGreaterThan(0);
+    expect(follower.starts, "never started over").toEqual({ snapshot: 1 });
+  }
+});
+
+test("[3.3] a missing collection gives an empty snapshot, and then its first document", async () => {
+  const database = await testDatabase();
+  const { db } = database;
+  const { follow, settle } = await start(database);
+  await db.dropCollection("entries");
+  await settle();
+  const everything = await follow({});
+  const some = await follow({ n: { $gt: 2 } });
+  expect(everything.held.documents.size).toBe(0);
+  const entries = db.collection<Entry>("entries");
+  await entries.insertOne({ _id: 1, n: 1 });
+  await entries.insertOne({ _id: 2, n: 3 });
+  for (const follower of [everything, some]) {
+    await follower.equalsFind(db);
+    expect(follower.starts, "never started over").toEqual({ snapshot: 1 });
+  }
+  const added = everything.model.client.received.filter(({ type }) => type === "added");
+  expect(added.map(({ doc }) => (doc as Entry)._id)).toEqual([1, 2]);
+});
