@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: [...BEFORE_ADMIN, "admin"],
   client: ["protocol"],
   react: ["protocol", "client"],
+  vue: ["protocol", "client"],
   console: ["protocol", "client", "react"],
 };
 
@@ -32,6 +33,7 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   protocol: /^(node:|mongodb$|bson$)/,
   client: /^(node:|mongodb$|bson$|zod)/,
   react: /^(node:|mongodb$|bson$|zod|ws$)/,
+  vue: /^(node:|mongodb$|bson$|zod|ws$)/,
   console: /^(node:|mongodb$|bson$|zod|ws$)/,
   match: /^node:(?!assert|buffer|util)/,
 };
