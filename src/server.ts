@@ -30,7 +30,11 @@ import { identifyDeployment } from "./source/topology.ts";
 
 /** Keys are read again this often: another node may have rotated them. In milliseconds. */
 const KEYS_INTERVAL_MS = 60_000;
-const CONNECT_TIMEOUT_MS = 10_000;
+/**
+ * A node that has frozen, or to which the route is lost, closes no connection: the driver finds out when it does
+ * not answer a heartbeat, and then ends what waits for it. Reads that just take long are not concerned.
+ */
+const TIMEOUTS = { serverSelectionTimeoutMS: 5_000, connectTimeoutMS: 5_000, heartbeatFrequencyMS: 2_000 };
 
 /** One running node. */
 export interface Service {
@@ -324,7 +328,7 @@ async function connect({ config, log, onStop }: Basics): Promise<{ client: Mongo
     onStop(() => mongod.stop());
     uri = mongod.uri;
   }
-  const client = new MongoClient(uri, { appName: "tidewire", serverSelectionTimeoutMS: CONNECT_TIMEOUT_MS });
+  const client = new MongoClient(uri, { appName: "tidewire", ...TIMEOUTS });
   onStop(() => client.close());
   try {
     await client.connect();

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoError } from "mongodb";
+import { MongoError, MongoServerSelectionError } from "mongodb";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { UNKNOWN } from "./change.ts";
@@ -115,7 +115,8 @@ export class SnapshotStore {
         if (!(error instanceof MongoError)) throw error;
         if (error.code === BAD_VALUE) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
-        if (attempt < ATTEMPTS) {
+        // Where there is no server to ask, it has been waited for already; clients are told at once then.
+        if (attempt < ATTEMPTS && !(error instanceof MongoServerSelectionError)) {
           await sleep(ATTEMPT_PAUSE_MS * attempt);
           continue;
         }
