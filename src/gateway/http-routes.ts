@@ -13,10 +13,11 @@ import { identify } from "./handlers/hello.ts";
 import { answerError, answerJson, HttpExchange } from "./http-exchange.ts";
 import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
 import { PollTransport } from "./poll.ts";
-import { SseTransport } from "./sse.ts";
+import { answerForNow, SseTransport, willPass } from "./sse.ts";
 import type { Transport } from "./transport.ts";
 import { NO_CLOSE_FRAME } from "./ws.ts";
 
+const SSE_PATH = "/v1/sse";
 /** What a connection counts as whose answer was sent to its end. */
 const COMPLETE = 1000;
 
@@ -42,7 +43,7 @@ export class HttpRoutes {
     this.#admission = admission;
     this.#open = open;
     this.#routes = new Map([
-      ["/v1/sse", { method: "GET", serve: this.#stream.bind(this) }],
+      [SSE_PATH, { method: "GET", serve: this.#stream.bind(this) }],
       ["/v1/poll", { method: "GET", serve: this.#poll.bind(this) }],
       ["/v1/key", { method: "POST", serve: this.#giveKey.bind(this) }],
     ]);
@@ -56,11 +57,11 @@ export class HttpRoutes {
 
   /** `false` where the path is none of these. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
-    const route = this.#routes.get((request.url ?? "").split("?")[0] ?? "");
+    const route = this.#routes.get(pathOf(request));
     if (route === undefined) return false;
     this.#serve(route.method, route.serve, request, response).catch((error: unknown) => {
       if (response.headersSent) response.destroy();
-      else this.#refuse(response, error);
+      else this.#refuse(request, response, error);
     });
     return true;
   }
@@ -105,14 +106,22 @@ export class HttpRoutes {
     await serve(request, response, address);
   }
 
-  #refuse(response: ServerResponse, error: unknown): void {
+  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const message = toErrorMessage(error, this.#context.log);
     this.#context.metrics.errorsSent.inc({ code: message.code });
-    answerError(response, message);
+    const comesBack = pathOf(request) === SSE_PATH && lastEventIdOf(request) !== null;
+    if (comesBack && willPass(message)) {
+      answerForNow(new HttpExchange(request, response), message, this.#retryMs());
+    } else answerError(response, message);
+  }
+
+  /** Those whom a node loses at once must not all come back at once. */
+  #retryMs(): number {
+    return Math.round(this.#context.server.sseRetryMs * (0.5 + Math.random()));
   }
 
   async #stream(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
-    const { sealer, server } = this.#context;
+    const { sealer } = this.#context;
     const asked = parseUrlRequest(request.url ?? "", "sse");
     const lastEventId = lastEventIdOf(request);
     const exchange = new HttpExchange(request, response);
@@ -120,13 +129,10 @@ export class HttpRoutes {
       exchange.answerNothing();
       return;
     }
-    const isReconnection =
-      lastEventId !== null && (await sealer.isMarked(lastEventId.ticket, lastEventId.mark));
     const transport = new SseTransport(exchange, {
       wantsSnapshot: asked.subscribe.snapshot !== false,
-      isReconnection,
-      // Those whom a node loses at once must not all come back at once.
-      retryMs: Math.round(server.sseRetryMs * (0.5 + Math.random())),
+      isReconnection: lastEventId !== null,
+      retryMs: this.#retryMs(),
       mark: (ticket) => sealer.mark(ticket),
     });
     this.#streams.add(transport);
@@ -203,6 +209,8 @@ export class HttpRoutes {
     }
   }
 }
+
+const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
 
 /** One that is not of ours, or damaged: `cursor-invalid`, as for a cursor without its ticket. */
 const NOT_OURS: EventId = { mark: "", ticket: "", cursor: "invalid" };

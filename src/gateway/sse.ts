@@ -8,7 +8,7 @@ import type { Transport } from "./transport.ts";
 export interface SseOptions {
   /** Whether a snapshot precedes the changes: then nothing can be resumed before its end. */
   readonly wantsSnapshot: boolean;
-  /** A browser's own reconnection, which is to stop where there is nothing left to come back to. */
+  /** A browser's own reconnection: it stops for good at any status but 200. */
   readonly isReconnection: boolean;
   /** What the browser is told to wait before it reconnects, in milliseconds. */
   readonly retryMs: number;
@@ -131,8 +131,10 @@ export class SseTransport implements Transport {
   }
 
   #refuse(error: ErrorMessage): void {
+    const { isReconnection, retryMs } = this.#options;
     const isGone = error.code === "forbidden" || error.code === "unknown-collection";
-    if (isGone && this.#options.isReconnection) this.#exchange.answerNothing();
+    if (isReconnection && isGone) this.#exchange.answerNothing();
+    else if (isReconnection && willPass(error)) answerForNow(this.#exchange, error, retryMs);
     else this.#exchange.answerError(error);
     this.#state = "over";
   }
@@ -141,6 +143,18 @@ export class SseTransport implements Transport {
     this.#state = "over";
     this.#exchange.end();
   }
+}
+
+/** Whether the same request may succeed later. */
+export const willPass = ({ retry }: ErrorMessage): boolean => retry === "later" || retry === "now";
+
+/**
+ * Answers a browser's own reconnection with an error that will pass, as a stream with nothing else in it: the
+ * browser takes any status but 200 for the end, and would never come back.
+ */
+export function answerForNow(exchange: HttpExchange, error: ErrorMessage, retryMs: number): void {
+  exchange.begin(HEADERS);
+  exchange.end(`retry: ${(error.retryAfterMs ?? 0) + retryMs}\n\n${eventOf(error)}`);
 }
 
 /** Where a reconnection goes on after this message, if it says so. */

@@ -249,11 +249,8 @@ test("[7] a subscription that ended for good ends its stream, and the browser's 
     const retry = await refusal({}, { ...(await bearer()), ...reconnection(id) });
     expect(retry).toMatchObject({ status: 204, text: "" });
   }
-  // Who comes for the first time, or makes the id up, is told why.
-  expect(await refusal()).toMatchObject({ status: 403 });
-  expect(await refusal({}, { ...(await bearer()), ...reconnection("AA.BB.CC") })).toMatchObject({
-    status: 403,
-  });
+  // Who comes for the first time is told why.
+  expect(await refusal()).toMatchObject({ status: 403, body: { code: "forbidden" } });
 });
 
 test("[5] a token that expires ends the stream, and the retry needs another one", async () => {
@@ -326,6 +323,26 @@ test("[G6] new streams, polls and keys are held to the rate of connections", asy
     body: { code: "too-many-requests", details: { limit: "connectRatePerAddress", value: 0.001 } },
   });
   expect(Number(refused.headers["retry-after"])).toBeGreaterThan(100);
+});
+
+test("[7] a browser that comes back to a node that is full is told by a stream of one event: a status would stop it", async () => {
+  const { stream: open, refusal } = await startHttpService({
+    limits: { connections: 1, connectRatePerAddress: 0.001, connectBurstPerAddress: 3 },
+    server: { sseRetry: "1s" },
+  });
+  const stream = await open();
+  await stream.untilType("snapshot");
+  const headers = { ...(await bearer()), ...reconnection(stream.lastEventId) };
+  expect(await refusal()).toMatchObject({ status: 503 });
+  const full = await open({}, headers);
+  expect(await full.untilEnded()).toBe("complete");
+  expect(full.messages).toMatchObject([{ type: "error", code: "unavailable", retryAfterMs: 5_000 }]);
+  expect(full.retries[0]).toBeGreaterThanOrEqual(5_500);
+  expect(full.lastEventId).toBe("");
+  expect(await refusal()).toMatchObject({ status: 429 });
+  const limited = await open({}, headers);
+  expect(await limited.untilEnded()).toBe("complete");
+  expect(limited.messages).toMatchObject([{ type: "error", code: "too-many-requests" }]);
 });
 
 test("[6] a stream that nobody reads costs a bounded amount, delays nobody, and misses nothing in the end", async () => {

@@ -103,19 +103,35 @@ test("begins with retry and what was said before the subscription stood; comment
 });
 
 test.each([
-  [{ type: "error", code: "snapshot-too-large", message: "", retry: "later" }, 429, 429],
+  [{ type: "error", code: "bad-filter", message: "", retry: "never" }, 400, 400],
+  [{ type: "error", code: "unauthenticated", message: "", retry: "token" }, 401, 401],
   [{ type: "error", code: "forbidden", message: "", retry: "never" }, 403, 204],
   [{ type: "error", code: "unknown-collection", message: "", retry: "never" }, 404, 204],
   [{ type: "unsubscribed", id: "1", reason: "forbidden" }, 403, 204],
   [{ type: "unsubscribed", id: "1", reason: "collection-dropped" }, 404, 204],
-  [{ type: "reset", query: 1, ticket: "t", reason: "history-lost" }, 503, 503],
-] as const)("before the stream: %j", async (early, status, onReconnection) => {
-  for (const isReconnection of [false, true]) {
-    const { transport, answer } = await openStream({ isReconnection });
-    transport.send(early);
-    transport.send(subscribed("snapshot"));
-    expect((await answer).status).toBe(isReconnection ? onReconnection : status);
-  }
+  [{ type: "error", code: "snapshot-too-large", message: "", retry: "later" }, 429, 200],
+  [{ type: "error", code: "unavailable", message: "", retry: "later" }, 503, 200],
+  [{ type: "reset", query: 1, ticket: "t", reason: "history-lost" }, 503, 200],
+] as const)(
+  "before the stream: %j is %d, and %d for a reconnection",
+  async (early, status, onReconnection) => {
+    for (const isReconnection of [false, true]) {
+      const { transport, answer } = await openStream({ isReconnection });
+      transport.send(early);
+      transport.send(subscribed("snapshot"));
+      expect((await answer).status).toBe(isReconnection ? onReconnection : status);
+    }
+  },
+);
+
+test("a reconnection that fails for now is told so by a stream of one event, and comes back later than usual", async () => {
+  const { transport, answer } = await openStream({ isReconnection: true });
+  transport.send({ type: "error", code: "unavailable", message: "no", retry: "later", retryAfterMs: 5_000 });
+  const { text, headers } = await answer;
+  expect(headers["content-type"]).toBe("text/event-stream");
+  expect(text).toBe(
+    'retry: 6234\n\nevent: error\ndata: {"type":"error","code":"unavailable","message":"no","retry":"later","retryAfterMs":5000}\n\n',
+  );
 });
 
 test("a connection that is closed before its stream began is answered with 503", async () => {
