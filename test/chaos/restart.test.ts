@@ -4,7 +4,7 @@ import { type Db, MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { startReplicaSet, testDatabase } from "../support/mongod.ts";
 import { signToken, testConfig } from "../support/service.ts";
-import { type ServiceConfig, spawnService } from "../support/spawn-service.ts";
+import { type ServiceConfig, type SpawnedService, spawnService } from "../support/spawn-service.ts";
 import { sumOfFaults, type Versioned, VersionWatch, VersionWriter } from "../support/version-watch.ts";
 
 const COLLECTIONS = {
@@ -15,6 +15,18 @@ const PATIENCE = { timeout: 60_000, interval: 50 };
 /** The log says where the service listens. The file is one configuration; its type only says what tests look at. */
 const spawned = (file: Record<string, unknown>) =>
   ({ ...file, log: { level: "info" } }) as unknown as ServiceConfig;
+
+/** A client that tries to come back may hold the very port for a moment: the system gave it as its own end. */
+async function startAgain(service: SpawnedService): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await service.start();
+    } catch (error) {
+      if (attempt === 20 || !String(error).includes("EADDRINUSE")) throw error;
+      await delay(250);
+    }
+  }
+}
 
 /** Half of the clients may see one half of the documents each. */
 async function startWatches(urlOf: () => string, count: number): Promise<VersionWatch[]> {
