@@ -87,7 +87,8 @@ test.each([
     const watches = await startWatches(() => `${service.url.replace("http", "ws")}/v1/ws`, 8);
     for (let kill = 0; kill < kills; kill++) {
       await delay(100 + Math.random() * 500);
-      await service.restart("SIGKILL");
+      await service.kill("SIGKILL");
+    await startAgain(service);
     }
     await Promise.all(writers.map((writer) => writer.stop()));
     const written = writers.reduce((sum, writer) => sum + writer.written, 0);
