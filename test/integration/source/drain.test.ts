@@ -19,7 +19,7 @@ test("[3.2] draining: told first, served meanwhile, moved without loss or repeti
     await client.db(`${name}-state`).dropDatabase();
   });
   const collections = { things: { rules: [{ name: "all" }] } };
-  const going = await startNode(uri, name, { collections, server: { drainTimeout: "6s" } });
+  const going = await startNode(uri, name, { collections, server: { drainTimeout: "10s" } });
   const staying = await startNode(uri, name, { collections });
   const oracle = new Oracle(client, `${name}-state`);
   await oracle.learnEpoch();
@@ -43,9 +43,10 @@ test("[3.2] draining: told first, served meanwhile, moved without loss or repeti
     expect(model.closed).toBeUndefined();
   }
   expect(going.service.readiness()).toMatchObject({ ready: false, status: "draining" });
-  const changes = stayer.held.changes;
-  await expect.poll(() => stayer.held.changes, PATIENCE).toBeGreaterThan(changes);
   for (const mover of movers) expect(await mover.connect(staying.url)).toMatchObject({ start: "resumed" });
+  await things.insertOne({ _id: 999, n: 0, v: 0 });
+  await expect.poll(() => stayer.held.documents.has("999"), PATIENCE).toBe(true);
+  expect(stayer.model.closed, "served to the end").toBeUndefined();
 
   expect((await stayer.model.client.untilClosed()).code).toBe(4202);
   await drained;
