@@ -88,7 +88,7 @@ test.each([
     for (let kill = 0; kill < kills; kill++) {
       await delay(100 + Math.random() * 500);
       await service.kill("SIGKILL");
-    await startAgain(service);
+      await startAgain(service);
     }
     await Promise.all(writers.map((writer) => writer.stop()));
     const written = writers.reduce((sum, writer) => sum + writer.written, 0);
