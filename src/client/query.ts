@@ -30,6 +30,8 @@ export interface FindOptions {
 export class Query<T extends object, R = T> {
   /** Equal for equal queries of a client. */
   readonly key: string;
+  /** The same object for all queries of a client. */
+  readonly client: object;
   readonly #host: QueryHost;
   readonly #request: LiveRequest;
 
@@ -39,6 +41,7 @@ export class Query<T extends object, R = T> {
       throw new TidewireError("bad-request", "without a snapshot there is neither a limit nor a delta");
     }
     this.#host = host;
+    this.client = host;
     this.#request = request;
     this.key = JSON.stringify(request);
   }

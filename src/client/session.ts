@@ -8,7 +8,6 @@ import type {
   WelcomeMessage,
 } from "../protocol/messages.ts";
 import { Fences, type OperationTime } from "./fences.ts";
-import { HttpTransport } from "./http-transport.ts";
 import { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
 import { watchPage } from "./page.ts";
@@ -18,7 +17,6 @@ import { type TokenProvider, Tokens } from "./tokens.ts";
 import {
   BROKEN,
   type Target,
-  type Transport,
   type TransportEvents,
   type TransportKind,
   type WebSocketConstructor,
@@ -217,7 +215,16 @@ export class Session {
         message: (message, scope) => this.#receive(link, message, scope),
         closed: (code, reason) => this.#closed(link, code, reason),
       };
-      link.transport = openTransport(kind, target, events);
+      if (kind === "ws") {
+        const { WebSocket } = target;
+        if (WebSocket === undefined)
+          throw new TypeError("there is no WebSocket here: give one to createClient");
+        link.transport = new WsTransport(WebSocket, target, events);
+      } else {
+        // Few ever need the second choices: bundlers leave them to be fetched by those who do.
+        const { HttpTransport } = await import("./http-transport.ts");
+        if (this.#links().includes(link)) link.transport = new HttpTransport(kind, target, events);
+      }
     } catch (cause) {
       // Whoever makes tokens has failed, or the address is none: the next attempt may fare better.
       this.#closed(link, BROKEN, cause instanceof Error ? cause.message : String(cause), cause);
@@ -478,13 +485,6 @@ export class Session {
     this.#next = undefined;
     for (const link of links) link.end();
   }
-}
-
-function openTransport(kind: TransportKind, target: Target, events: TransportEvents): Transport {
-  if (kind !== "ws") return new HttpTransport(kind, target, events);
-  if (target.WebSocket === undefined)
-    throw new TypeError("there is no WebSocket here: give one to createClient");
-  return new WsTransport(target.WebSocket, target, events);
 }
 
 const noFences = () => new TidewireError("unavailable", "a fence needs a WebSocket, which could not be made");

@@ -241,7 +241,7 @@ test("[3.2] leaves a draining node only when the next connection stands, and mis
   first.welcome();
   first.subscribed();
   first.say({ type: "draining", withinMs: 10_000 });
-  await vi.advanceTimersByTimeAsync(4_999);
+  await vi.advanceTimersByTimeAsync(3_999);
   expect(sockets).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(1);
   const second = await newest();

@@ -301,7 +301,7 @@ test("[3.2, draining] the next connection is made within the time, resumes, and 
   const statuses: string[] = [];
   query.subscribe({ status: (status) => statuses.push(status) });
   old.tell({ type: "draining", withinMs: 10_000 });
-  await pass(4_999);
+  await pass(3_999);
   expect(service.sockets.length).toBe(1);
   await pass(1);
   expect(service.sockets.length).toBe(2);

@@ -1,0 +1,189 @@
+// @vitest-environment happy-dom
+import { act, createElement, type ReactNode, StrictMode, Suspense, use, useState } from "react";
+import { createRoot, hydrateRoot, type Root } from "react-dom/client";
+import { renderToString } from "react-dom/server";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { type Client, createClient, type Query, type QueryState } from "../../../src/client/client.ts";
+import { TidewireProvider, useLiveQuery, useTidewire } from "../../../src/react/react.ts";
+import { FakeService } from "../../support/fake-service.ts";
+import { added, answerSnapshot } from "../../support/scripted-client.ts";
+
+vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
+
+interface Page {
+  createElement(name: string): { innerHTML: string; textContent: string };
+}
+const { document } = globalThis as unknown as { document: Page }; // happy-dom's, which the types do not know
+
+interface Order {
+  _id: number;
+  a?: number;
+}
+
+function setUp(lingerMs = 20) {
+  const service = new FakeService();
+  const client = createClient({
+    url: "http://live.test",
+    WebSocket: service.WebSocket,
+    transports: ["ws"],
+    lingerMs,
+  });
+  const container = document.createElement("div");
+  let root: Root | undefined;
+  onTestFinished(async () => {
+    await act(async () => root?.unmount());
+    client.close();
+  });
+  const render = (node: ReactNode) =>
+    act(async () => {
+      root ??= createRoot(container as unknown as Parameters<typeof createRoot>[0]); // an element of happy-dom
+      root.render(createElement(TidewireProvider, { client }, node));
+    });
+  return { service, client, container, render };
+}
+
+const states: QueryState<Order>[] = [];
+
+/** Makes its query anew in every render, as applications do. */
+function Orders({ a = 1 }: { a?: number }): ReactNode {
+  const client = useTidewire();
+  const state = useLiveQuery(client.collection<Order>("orders").find({ a }));
+  states.push(state);
+  return `${state.status}: ${state.data.map(({ _id }) => _id).join()}`;
+}
+
+async function goLive({ service }: { service: FakeService }, docs: Order[]): Promise<void> {
+  await act(async () => {
+    service.socket.welcome();
+    answerSnapshot(service.socket, docs);
+  });
+}
+
+test("shows a live query, and its changes", async () => {
+  const setup = setUp();
+  await setup.render(createElement(Orders));
+  expect(setup.container.textContent).toBe("connecting: ");
+  await goLive(setup, [{ _id: 1 }]);
+  expect(setup.container.textContent).toBe("live: 1");
+  await act(async () => {
+    setup.service.socket.tell(added(2, "c2"));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  });
+  expect(setup.container.textContent).toBe("live: 1,2");
+});
+
+test("one connection and one subscription: in StrictMode, in many components, through many renders", async () => {
+  const setup = setUp();
+  const all = () =>
+    createElement(StrictMode, null, createElement(Orders), createElement(Orders), createElement(Orders));
+  for (let render = 0; render < 5; render++) await setup.render(all());
+  await goLive(setup, [{ _id: 1 }]);
+  for (let render = 0; render < 5; render++) await setup.render(all());
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(setup.service.sockets.length).toBe(1);
+  expect(setup.service.socket.sent.map(({ type }) => type)).toEqual(["hello", "subscribe"]);
+  expect(setup.container.textContent).toBe("live: 1live: 1live: 1");
+});
+
+test("a component that is mounted again at once, as by fast refresh, goes on with the same subscription", async () => {
+  const setup = setUp();
+  await setup.render(createElement(Orders, { key: "before" } as object));
+  await goLive(setup, [{ _id: 1 }]);
+  await setup.render(createElement(Orders, { key: "after" } as object));
+  expect(setup.container.textContent).toBe("live: 1");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(setup.service.socket.sent.length).toBe(2);
+});
+
+test("state, result and documents stay the same objects when nothing has changed", async () => {
+  const setup = setUp();
+  await setup.render(createElement(Orders));
+  await goLive(setup, [{ _id: 1 }]);
+  const before = states.at(-1);
+  await setup.render(createElement(Orders));
+  expect(states.at(-1)).toBe(before);
+  const renders = states.length;
+  await act(async () => {
+    setup.service.socket.tell({ type: "watermark", cursor: "c9" });
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  });
+  expect(states.length).toBe(renders);
+});
+
+test("another query is another subscription; the old one is left", async () => {
+  const setup = setUp();
+  await setup.render(createElement(Orders, { a: 1 }));
+  await goLive(setup, [{ _id: 1 }]);
+  await setup.render(createElement(Orders, { a: 2 }));
+  expect(setup.container.textContent).toBe("connecting: ");
+  await act(async () => answerSnapshot(setup.service.socket, [{ _id: 2 }], 2));
+  expect(setup.container.textContent).toBe("live: 2");
+  await vi.waitFor(() => expect(setup.service.socket.of("unsubscribe").length).toBe(1));
+  expect(setup.service.sockets.length).toBe(1);
+});
+
+test("unmounting ends the subscription, and with the last one the connection", async () => {
+  const setup = setUp();
+  await setup.render(createElement(Orders));
+  await goLive(setup, []);
+  await setup.render(null);
+  await vi.waitFor(() => expect(setup.service.socket.closedWith).toBe(1000));
+});
+
+test("a component that suspends while it renders leaves nothing behind, and is followed once when it is there", async () => {
+  const setup = setUp();
+  let arrive: (text: string) => void = () => {};
+  const text = new Promise<string>((resolve) => {
+    arrive = resolve;
+  });
+  function Slow(): ReactNode {
+    const shown = createElement(Orders);
+    return createElement("p", null, use(text), shown);
+  }
+  await setup.render(createElement(Suspense, { fallback: "wait" }, createElement(Slow)));
+  expect(setup.container.textContent).toBe("wait");
+  expect(setup.service.sockets.length).toBe(0);
+  await act(async () => arrive("here "));
+  await goLive(setup, [{ _id: 1 }]);
+  expect(setup.container.textContent).toBe("here live: 1");
+  expect(setup.service.socket.of("subscribe").length).toBe(1);
+});
+
+test("nothing is followed where there is no query", async () => {
+  const setup = setUp();
+  let choose: (query: Query<Order> | null) => void = () => {};
+  function Maybe(): ReactNode {
+    const [query, setQuery] = useState<Query<Order> | null>(null);
+    choose = setQuery;
+    const { status, data } = useLiveQuery(query);
+    return `${status} ${data.length}`;
+  }
+  await setup.render(createElement(Maybe));
+  expect([setup.container.textContent, setup.service.sockets.length]).toEqual(["connecting 0", 0]);
+  await act(async () => choose(setup.client.collection<Order>("orders").find()));
+  await goLive(setup, [{ _id: 1 }]);
+  expect(setup.container.textContent).toBe("live 1");
+});
+
+test("on the server nothing connects, and the page takes over without a mismatch", async () => {
+  const { service, client, container } = setUp();
+  const page = createElement(TidewireProvider, { client }, createElement(Orders));
+  const html = renderToString(page);
+  expect(html).toBe("connecting: ");
+  expect(service.sockets.length).toBe(0);
+  container.innerHTML = html;
+  const onRecoverableError = vi.fn();
+  const root = await act(async () =>
+    hydrateRoot(container as unknown as Parameters<typeof hydrateRoot>[0], page, { onRecoverableError }),
+  );
+  await goLive({ service }, [{ _id: 1 }]);
+  expect(container.textContent).toBe("live: 1");
+  expect(onRecoverableError).not.toHaveBeenCalled();
+  await act(async () => root.unmount());
+});
+
+test("without a provider, the hook says what is missing", () => {
+  const useIt = (): Client => useTidewire();
+  const Lost = (): ReactNode => String(useIt());
+  expect(() => renderToString(createElement(Lost))).toThrow(/TidewireProvider/);
+});
