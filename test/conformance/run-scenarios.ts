@@ -12,14 +12,15 @@ export function runScenarios(
   scenarios: readonly Scenario[],
   options: Partial<TestServiceOptions> = {},
 ): void {
+  const own = scenarios.filter(({ only }) => only === undefined || only === driver.name);
+  if (own.length === 0) return;
   describe(`${title} over ${driver.name}`, { concurrent: true }, () => {
     let service: SharedService;
     beforeAll(async () => {
       service = await startShared({ ...driver.options, ...options });
     });
     afterAll(() => service?.stop());
-    for (const { name, only, run } of scenarios) {
-      if (only !== undefined && only !== driver.name) continue;
+    for (const { name, run } of own) {
       test(name, async () => {
         const { world, end } = worldOf(service, driver);
         try {

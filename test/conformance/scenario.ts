@@ -13,6 +13,7 @@ export interface Request {
   readonly collection: string;
   readonly filter?: Record<string, unknown>;
   readonly fields?: readonly string[];
+  readonly sort?: readonly (readonly [string, 1 | -1])[];
   readonly snapshot?: boolean;
   readonly cursor?: string;
   readonly ticket?: string;

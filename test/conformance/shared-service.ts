@@ -9,7 +9,7 @@ import { type TestServiceOptions, testConfig, toConfig } from "../support/servic
 
 /**
  * The rules that scenarios play under. `notes`: everybody their own, admins all; `board`: what is public, also
- * for those who are nobody; `staff`: admins only; `ticker`: changes, but no snapshots.
+ * for those who are nobody; `team` and `teams`: that of a claim, those of a list; `staff`: admins only; `ticker`: changes, but no snapshots.
  */
 export const COLLECTIONS = {
   notes: {
@@ -34,6 +34,8 @@ export const COLLECTIONS = {
       },
     ],
   },
+  team: { collection: "notes", rules: [{ name: "member", filter: { team: "%%user.team" } }] },
+  teams: { collection: "notes", rules: [{ name: "member", filter: { team: { $in: "%%user.teams" } } }] },
   staff: { rules: [{ name: "admin", when: { "%%user.roles": { $in: ["admin"] } } }] },
   ticker: {
     collection: "notes",

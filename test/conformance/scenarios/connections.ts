@@ -1,5 +1,5 @@
 /** A connection's life: hello, refresh, ids, fences, clocks. For WebSockets, which alone have connections. */
-import { EventEmitter, once } from "node:events";
+import { once } from "node:events";
 import { SignJWT } from "jose";
 import { expect } from "vitest";
 import { WebSocket } from "ws";
@@ -545,12 +545,8 @@ const FENCES: readonly Scenario[] = [
       client.send({ type: "subscribe", id: "a", collection: "notes" });
       client.send({ type: "fence", id: "f", operationTime: { $timestamp: { t, i } } });
       await client.until(({ type }) => type === "fenced");
-      expect(client.received.map(({ type }) => type)).toEqual([
-        "welcome",
-        "subscribed",
-        "snapshot",
-        "fenced",
-      ]);
+      const types = client.received.map(({ type }) => type).filter((type) => type !== "watermark");
+      expect(types).toEqual(["welcome", "subscribed", "snapshot", "fenced"]);
     },
   },
   {
@@ -584,7 +580,7 @@ const CLOCKS: readonly Scenario[] = [
       const { ticket } = (await subscribe(client, "a")) as unknown as { ticket: string };
       const startMs = Date.now();
       await eventually(() => ofType(client, "watermark").length >= 3, "ofType(client, 'watermark').length");
-      expect(Date.now() - startMs).toBeLessThan(3 * 1_000 + 2_000);
+      expect(Date.now() - startMs).toBeLessThan(3 * 1_000 + 10_000);
       const cursor = String(ofType(client, "watermark").at(-1)?.["cursor"]);
       const again = await world.follow({ sub: world.me }, { collection: "notes", cursor, ticket });
       expect(brief(again.answer)).toEqual(["subscribed", "resumed"]);
@@ -604,16 +600,15 @@ const CLOCKS: readonly Scenario[] = [
     name: "[6] pings at every heartbeat, and closes with 4000 who gives no sign of life",
     async run(world) {
       const socket = new WebSocket(world.service.url, ["tidewire.v1"], { autoPong: false });
-      const pings = new EventEmitter();
       const received: Received[] = [];
-      socket.on("ping", () => pings.emit("ping"));
+      let pings = 0;
+      socket.on("ping", () => pings++);
       socket.on("message", (data) => received.push(JSON.parse(String(data))));
       await once(socket, "open");
       socket.send(hello(await signToken({ sub: world.me })));
-      const pinged = once(pings, "ping");
       const [code] = await once(socket, "close");
-      await pinged;
       expect(code).toBe(4000);
+      expect(pings).toBeGreaterThan(0);
       expect(received.at(-1)).toMatchObject({ type: "error", code: "unavailable", retry: "now" });
     },
   },

@@ -110,6 +110,94 @@ export const RIGHTS: readonly Scenario[] = [
     },
   },
   {
+    name: "[4] a sort by a hidden field is forbidden, too",
+    async run(world) {
+      for (const path of ["secret", "inner.hidden", "inner.0.hidden", "inner", "secret.x"]) {
+        const sort = [["title", 1] as const, [path, -1] as const];
+        const reader = await world.follow(mine(world), { collection: "notes", sort });
+        expect(brief(reader.answer), path).toEqual(["error", "forbidden"]);
+        await reader.leave();
+      }
+    },
+  },
+  {
+    name: "[rules.md 1] a claim is a value: operators, lists and nothing in its place are forbidden, and open nothing",
+    async run(world) {
+      await world.notes.insertOne({ _id: `${world.me}/1`, owner: world.me, team: "red" });
+      const one: readonly unknown[] = [
+        { $ne: null },
+        { $gt: "" },
+        { $in: ["red"] },
+        ["red"],
+        [],
+        null,
+        {},
+        { $regex: "^r" },
+      ];
+      for (const team of one) {
+        const reader = await world.follow(mine(world, { team }), { collection: "team" });
+        expect(brief(reader.answer), JSON.stringify(team)).toEqual(["error", "forbidden"]);
+        await reader.leave();
+      }
+      const many: readonly unknown[] = [
+        "red",
+        [{ $ne: null }],
+        [["red"]],
+        { 0: "red", length: 1 },
+        [null],
+        { $ne: 1 },
+      ];
+      for (const teams of many) {
+        const reader = await world.follow(mine(world, { teams }), { collection: "teams" });
+        expect(brief(reader.answer), JSON.stringify(teams)).toEqual(["error", "forbidden"]);
+        await reader.leave();
+      }
+      const none = await world.follow(mine(world, { teams: [] }), { collection: "teams" });
+      await none.settle();
+      expect(briefly(none.received)).toEqual([
+        ["subscribed", "snapshot"],
+        ["snapshot", []],
+      ]);
+    },
+  },
+  {
+    name: "[G5] of one write everyone gets what their own rule shows: no one's share is cut from another's",
+    async run(world) {
+      const filter = { owner: world.me };
+      const requests = [
+        [mine(world, { roles: ["admin"] }), { collection: "notes", filter }],
+        [mine(world), { collection: "notes" }],
+        [mine(world), { collection: "notes", fields: ["title"] }],
+        [mine(world), { collection: "board", filter }],
+        [mine(world, { roles: ["admin"] }), { collection: "notes", filter, fields: ["secret"] }],
+      ] as const;
+      const readers = [];
+      for (const [claims, request] of requests) readers.push(await world.follow(claims, request));
+      const whole = { title: "t", public: true, secret: "s", inner: { hidden: 1, shown: 2 } };
+      for (let n = 0; n < 5; n++) {
+        await world.notes.replaceOne(
+          { _id: `${world.me}/1` },
+          { owner: world.me, ...whole, n, title: `t${n}`, secret: `s${n}` },
+          { upsert: true },
+        );
+      }
+      for (const reader of readers) await reader.settle();
+      const _id = `${world.me}/1`;
+      const owner = world.me;
+      const shown = readers.map((reader) => held(reader.received));
+      expect(shown).toEqual([
+        [{ _id, owner, ...whole, n: 4, title: "t4", secret: "s4" }],
+        [{ _id, owner, title: "t4", public: true, inner: { shown: 2 }, n: 4 }],
+        [{ _id, title: "t4" }],
+        [{ _id, owner, title: "t4" }],
+        [{ _id, secret: "s4" }],
+      ]);
+      expect(JSON.stringify(readers.slice(1, 4).map((reader) => reader.received))).not.toMatch(
+        /secret|hidden|"s\d/,
+      );
+    },
+  },
+  {
     name: "[4] fields can not bring back what the rule hides",
     async run(world) {
       await insert(world, "1", { secret: "s", inner: { hidden: 1, shown: 2 } });
@@ -284,6 +372,11 @@ export const RIGHTS: readonly Scenario[] = [
         deep,
         { $or: {} },
         { $and: { 0: { n: 1 }, length: 1 } },
+        { $or: { 0: { secret: "x" }, length: 1 } },
+        { $nor: { 0: { secret: "x" }, length: 1 } },
+        { $nor: "secret" },
+        { inner: { $all: { 0: { $elemMatch: { hidden: 1 } }, length: 1 } } },
+        { n: { $not: { $in: { 0: 1, length: 1 } } } },
         { $nor: [] },
         { n: { $in: 1 } },
         { title: { $regex: "a.*b" } },

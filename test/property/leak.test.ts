@@ -1,0 +1,280 @@
+/**
+ * [G5] Nothing forbidden arrives: random rules, users and writes, and for each subscription the messages that the
+ * server's own `find`, asked before and after every write, says are due, and not one more.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import type { Document } from "mongodb";
+import { expect, test } from "vitest";
+import { BEFORE } from "../../src/feed/cursor.ts";
+import { Oracle, type OracleQuery } from "../support/oracle.ts";
+import { Random } from "../support/random.ts";
+import { startTestService } from "../support/service.ts";
+import type { Received, WsClient } from "../support/ws-client.ts";
+import {
+  type Claims,
+  expectedOf,
+  type LeakRequest,
+  type RuleText,
+  randomClaims,
+  randomFields,
+  randomRequest,
+  randomRules,
+  randomWrite,
+} from "./leak-samples.ts";
+import { FUZZ_FACTOR, startSeed } from "./seed.ts";
+
+const ROUNDS = 3 * FUZZ_FACTOR;
+const COLLECTIONS = 6;
+const USERS = 5;
+const SUBSCRIPTIONS = 4;
+const WRITES = 120;
+const ATTACKS = 40;
+const ATTACKERS = 10;
+
+type Setup = Awaited<ReturnType<typeof setUp>>;
+
+/** A write that took effect, by its cluster time. */
+interface Written {
+  readonly collection: string;
+  readonly time: bigint;
+}
+
+interface Followed {
+  readonly client: WsClient;
+  readonly id: string;
+  readonly claims: Claims;
+  readonly request: LeakRequest;
+  readonly query: OracleQuery;
+  readonly answer: Received;
+  /** Messages from this one on may be for the subscription. */
+  readonly from: number;
+}
+
+async function setUp(random: Random) {
+  const names = Array.from({ length: COLLECTIONS }, (_, index) => `c${index}`);
+  const rules = new Map<string, RuleText[]>(names.map((name) => [name, randomRules(random)]));
+  const setup = await startTestService({
+    collections: Object.fromEntries([...rules].map(([name, list]) => [name, { rules: list }])),
+    limits: { requestBurst: 100_000, linger: "0s" },
+    // Attackers are to find their places in the history, and to be refused for better reasons.
+    history: { window: "60s" },
+  });
+  for (const name of names) {
+    const documents = Array.from({ length: 8 }, (_, n) => ({ ...randomFields(random), _id: `${name}-${n}` }));
+    await setup.db.collection<{ _id: string }>(name).insertMany(documents);
+  }
+  const oracle = new Oracle(setup.client, `${setup.name}-state`);
+  await oracle.learnEpoch();
+  const startTime: bigint = (await setup.now()).toBigInt();
+  const results = new Map<string, ReadonlyMap<string, string>>();
+  return { ...setup, names, rules, oracle, startTime, results, written: [] as Written[] };
+}
+
+const requestOf = ({ collection, ...rest }: LeakRequest) => ({ type: "subscribe", collection, ...rest });
+
+/** Subscribes, and holds the answer to what the rules say in the naive reading. */
+async function follow(
+  setup: Setup,
+  client: WsClient,
+  { id, claims, request, place = {} }: { id: string; claims: Claims; request: LeakRequest; place?: object },
+): Promise<Followed | undefined> {
+  const expected = await expectedOf(setup.db, setup.rules.get(request.collection) ?? [], claims, request);
+  const from = client.received.length;
+  const answer = await client.ask({ ...requestOf(request), id, ...place });
+  const what = JSON.stringify({ answer, claims, request, rules: setup.rules.get(request.collection) });
+  if (expected === "forbidden") {
+    expect(answer, what).toMatchObject({ type: "error", code: "forbidden" });
+    return undefined;
+  }
+  expect(answer, what).toMatchObject({ type: "subscribed" });
+  return { client, id, claims, request, query: expected.query, answer, from };
+}
+
+async function write(setup: Setup, command: Document): Promise<void> {
+  const answer = await setup.db.command(command);
+  const collection = String(command["update"] ?? command["delete"] ?? command["insert"]);
+  if (answer["n"] > 0) setup.written.push({ collection, time: answer["operationTime"].toBigInt() });
+}
+
+/** A message of a query, in the oracle's terms. */
+type Due = readonly ["added" | "changed", doc: string] | readonly ["removed", _id: string];
+
+const timeOf = ({ oracle }: Setup, message: Received) => {
+  const { clusterTime, within } = oracle.decode(String(message["cursor"]));
+  return within === BEFORE ? clusterTime - 1n : clusterTime;
+};
+
+/** What is due to one who holds the result at `since`: by asking before and after each write. */
+async function dueAfter(setup: Setup, query: OracleQuery, since: bigint): Promise<Due[]> {
+  let before = await resultAt(setup, query, since);
+  const due: Due[] = [];
+  for (const { collection, time } of setup.written) {
+    if (collection !== query.collection || time <= since) continue;
+    const after = await resultAt(setup, query, time);
+    for (const [id, doc] of after) {
+      if (before.get(id) !== doc) due.push([before.has(id) ? "changed" : "added", doc]);
+    }
+    for (const id of before.keys()) if (!after.has(id)) due.push(["removed", id]);
+    before = after;
+  }
+  return due;
+}
+
+/** The result between two writes is that just after the first of them: so each is asked for once. */
+async function resultAt(
+  setup: Setup,
+  query: OracleQuery,
+  time: bigint,
+): Promise<ReadonlyMap<string, string>> {
+  const last = setup.written.findLast((write) => write.collection === query.collection && write.time <= time);
+  const at = last?.time ?? setup.startTime;
+  const key = JSON.stringify([query, String(at)]);
+  const known = setup.results.get(key) ?? (await setup.oracle.findAt(query, at, "json"));
+  if (known === null) throw new Error("the server can not tell any more");
+  setup.results.set(key, known);
+  return known;
+}
+
+/** Holds everything that arrived for a subscription to what was due: the snapshot, and each change. */
+async function judge(setup: Setup, followed: Followed): Promise<void> {
+  const { client, answer, from, query } = followed;
+  const mine = client.received.slice(from).filter((message) => message["query"] === answer["query"]);
+  const snapshots = mine.filter(({ type }) => type === "snapshot");
+  const what = JSON.stringify({ answer, query });
+  let since = timeOf(setup, answer);
+  if (snapshots[0] !== undefined) {
+    since = timeOf(setup, snapshots[0]);
+    const docs = snapshots.flatMap((message) => message["docs"] as Document[]);
+    expect(new Set(docs.map((doc) => JSON.stringify(doc))), what).toEqual(
+      new Set((await resultAt(setup, query, since)).values()),
+    );
+  }
+  const changes = mine.filter(({ type }) => ["added", "changed", "removed"].includes(type));
+  const got = changes.map(
+    (message): Due =>
+      message.type === "removed"
+        ? ["removed", JSON.stringify(message["_id"])]
+        : [message.type as "added" | "changed", JSON.stringify(message["doc"])],
+  );
+  expect(got, what).toEqual(await dueAfter(setup, query, since));
+  expect(mine.filter(({ type }) => type === "reset")).toEqual([]);
+}
+
+/** Makes an attempt on somebody else's place, and holds the answer and all that follows to the rules. */
+async function attack(setup: Setup, random: Random, victims: readonly Followed[]): Promise<string> {
+  const victim = random.pick(victims);
+  const own = random.pick(victims);
+  const place = placeOf(own);
+  const stolen = placeOf(victim);
+  const sameUser = own.claims["sub"] === victim.claims["sub"];
+  const attempts: readonly (readonly [kind: string, place: object, answer: object])[] = [
+    ["no ticket", { cursor: stolen.cursor }, { start: "reset", reason: "cursor-invalid" }],
+    [
+      "altered ticket",
+      { ...place, ticket: altered(random, place.ticket) },
+      { start: "reset", reason: "cursor-invalid" },
+    ],
+    [
+      "altered cursor",
+      { ...place, cursor: altered(random, place.cursor) },
+      { start: "reset", reason: "cursor-invalid" },
+    ],
+    [
+      "another's place",
+      stolen,
+      own === victim ? {} : { start: "reset", reason: sameUser ? "rights-changed" : "cursor-invalid" },
+    ],
+    [
+      "another's ticket",
+      { cursor: place.cursor, ticket: stolen.ticket },
+      own === victim ? {} : { start: "reset", reason: sameUser ? "rights-changed" : "cursor-invalid" },
+    ],
+    // A position is a position; what may be seen from there is for the ticket to say.
+    ["another's cursor", { cursor: stolen.cursor, ticket: place.ticket }, {}],
+    ["its own place", place, { start: "resumed" }],
+  ];
+  const [kind, given, answer] = random.pick(attempts);
+  const isSameQuery = JSON.stringify(own.query) === JSON.stringify(victim.query);
+  const client = await setup.connect({ ...own.claims });
+  const followed = await follow(setup, client, {
+    id: "attack",
+    claims: own.claims,
+    request: own.request,
+    place: given,
+  });
+  if (!(isSameQuery && sameUser))
+    expect(followed?.answer, kind).toMatchObject({ type: "subscribed", ...answer });
+  await client.fence(await setup.now());
+  if (followed !== undefined) await judge(setup, followed);
+  client.socket.terminate();
+  return kind;
+}
+
+/** Where the client has come to: the last cursor of the query, and the ticket of its beginning. */
+function placeOf({ client, answer, from }: Followed): { cursor: string; ticket: string } {
+  const last = client.received
+    .slice(from)
+    .findLast((message) => message["query"] === answer["query"] && typeof message["cursor"] === "string");
+  return { cursor: String((last ?? answer)["cursor"]), ticket: String(answer["ticket"]) };
+}
+
+function altered(random: Random, text: string): string {
+  const bytes = Buffer.from(text, "base64url");
+  const at = random.int(0, bytes.length - 1);
+  bytes[at] = (bytes[at] ?? 0) ^ (1 << random.int(0, 7));
+  return bytes.toString("base64url");
+}
+
+async function runRound(seed: number): Promise<Record<string, number>> {
+  const random = new Random(seed);
+  const setup = await setUp(random);
+  const followed: Followed[] = [];
+  const counts: Record<string, number> = { refused: 0 };
+  let asked = 0;
+  const users = Array.from({ length: USERS }, (_, index) => randomClaims(random, `u${index}`));
+  const connections = await Promise.all(users.map((claims) => setup.connect({ ...claims })));
+  const join = async (index: number) => {
+    const client = connections[index];
+    const claims = users[index];
+    if (client === undefined || claims === undefined) return;
+    const request = randomRequest(random, random.pick(setup.names));
+    const one = await follow(setup, client, {
+      id: `s${asked++}`,
+      claims,
+      request,
+    });
+    if (one === undefined) counts["refused"] = (counts["refused"] ?? 0) + 1;
+    // Messages of a shared query are judged once.
+    else if (one.answer["start"] !== "shared") followed.push(one);
+  };
+  for (let index = 0; index < USERS; index++) {
+    for (let n = 0; n < SUBSCRIPTIONS; n++) await join(index);
+  }
+  for (let n = 0; n < WRITES; n++) {
+    await write(setup, randomWrite(random, random.pick(setup.names)));
+    if (random.chance(0.05)) await join(random.int(0, USERS - 1));
+    if (random.chance(0.05)) await pause(5);
+  }
+  for (const client of connections) await client.fence(await setup.now());
+  for (const one of followed) await judge(setup, one);
+  if (followed.length > 0) {
+    // Some at a time, since each waits for the stream to come by.
+    for (let n = 0; n < ATTACKS; n += ATTACKERS) {
+      const kinds = Array.from({ length: ATTACKERS }, () => attack(setup, random, followed));
+      for (const kind of await Promise.all(kinds)) counts[kind] = (counts[kind] ?? 0) + 1;
+    }
+  }
+  return { ...counts, subscriptions: followed.length, writes: setup.written.length };
+}
+
+test("[G5] whoever asks, however: exactly the documents, fields and _ids that the rules give, at each write", async () => {
+  const seed = startSeed("leak");
+  for (let round = 0; round < ROUNDS; round++) {
+    try {
+      console.log(JSON.stringify(await runRound(seed + round)));
+    } catch (error) {
+      console.log(`failed with TIDEWIRE_SEED=${seed + round}`);
+      throw error;
+    }
+  }
+});
