@@ -32,6 +32,12 @@ export interface Subscription {
   isAnswered: boolean;
 }
 
+/** A subscription that waits for the sets which its rights depend on. */
+export interface Asked extends Pick<Subscription, "id" | "request" | "lookups"> {
+  /** Unsubscribed meanwhile, or the connection has ended. */
+  isOver: boolean;
+}
+
 const CAUGHT_UP_POLL_MS = 20;
 const LOOKUP_RETRY_MS = 1_000;
 
@@ -61,6 +67,7 @@ export class Connection {
   readonly address: string;
   readonly subscriptions = new Map<string, Subscription>();
   readonly attachments = new Map<string, Attachment>();
+  readonly asked = new Map<string, Asked>();
   values: ValueMode = "json";
   identity: Identity | null = null;
   /** When the token runs out, tolerance included, in epoch milliseconds. */
@@ -198,7 +205,8 @@ export class Connection {
    * @throws {TidewireError} `unavailable` at `deadlineMs`.
    */
   async caughtUp(deadlineMs: number): Promise<void> {
-    while ([...this.attachments.values()].some((attachment) => !attachment.delivery.isLive)) {
+    const isBehind = () => [...this.attachments.values()].some((attachment) => !attachment.delivery.isLive);
+    while (this.asked.size > 0 || isBehind()) {
       if (this.#state === "closed") return;
       if (Date.now() >= deadlineMs) {
         throw new TidewireError("unavailable", "this connection has not caught up in time: try again later");
@@ -214,6 +222,14 @@ export class Connection {
     this.release(subscription.attachment, subscription.id);
     this.context.metrics.subscriptions.dec();
     this.send({ type: "unsubscribed", id: subscription.id, reason });
+  }
+
+  /** Forgets a subscription that is still being judged; whether there was one. */
+  withdraw(id: string): boolean {
+    const asked = this.asked.get(id);
+    if (asked === undefined) return false;
+    asked.isOver = true;
+    return this.asked.delete(id);
   }
 
   /** Takes one id off an attachment. */
@@ -376,6 +392,7 @@ export class Connection {
   #end(code: number): void {
     this.#state = "closed";
     this.outbox.end();
+    for (const id of [...this.asked.keys()]) this.withdraw(id);
     for (const attachment of this.attachments.values()) attachment.detach();
     for (const subscription of this.subscriptions.values()) subscription.lookups.release();
     this.context.metrics.subscriptions.dec(this.subscriptions.size);
@@ -419,7 +436,8 @@ export class Connection {
     this.context.metrics.messagesReceived.inc({ type: message.type });
     if (message.type !== "hello" && early) throw helloFirst();
     // What gives back is never refused.
-    const givesBack = message.type === "unsubscribe" && this.subscriptions.has(message.id);
+    const givesBack =
+      message.type === "unsubscribe" && (this.subscriptions.has(message.id) || this.asked.has(message.id));
     if (!givesBack) this.#charge(costOf(message, text), nowMs, "id" in message ? message.id : undefined);
     const handled = this.#dispatch(message, nowMs);
     if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;

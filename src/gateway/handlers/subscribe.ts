@@ -6,7 +6,7 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
 import { authorize, type EffectiveQuery, LookupsNeeded, type QueryRequest } from "../../rules/authorize.ts";
 import { Attachment } from "../attachment.ts";
-import type { Connection, Subscription } from "../connection.ts";
+import type { Asked, Connection, Subscription } from "../connection.ts";
 import { HeldLookups } from "../held-lookups.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
@@ -16,49 +16,52 @@ export async function handleSubscribe(
   nowMs: number,
 ): Promise<void> {
   const { id } = message;
+  const lookups = new HeldLookups(connection.context.feed);
+  const asked = { id, request: toRequest(message), lookups, isOver: false };
   try {
     checkId(connection, id);
-    const request = toRequest(message);
-    const lookups = new HeldLookups(connection.context.feed);
-    try {
-      const query = await grant(connection, request, lookups, nowMs);
-      if (connection.isClosed) return;
-      checkId(connection, id); // the sets may have taken a while
-      await subscribe(connection, { id, request, lookups }, query, message);
-    } finally {
-      if (connection.subscriptions.get(id)?.lookups !== lookups) lookups.release();
+    let query = grant(connection, asked, nowMs);
+    while (query instanceof LookupsNeeded) {
+      connection.asked.set(id, asked);
+      await lookups.acquire(query.lookups);
+      if (asked.isOver) return;
+      query = grant(connection, asked, nowMs);
     }
+    connection.asked.delete(id);
+    // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
+    await subscribe(connection, asked, query, message);
   } catch (error) {
+    if (asked.isOver) return; // and was answered so
     if (!(error instanceof TidewireError)) throw error;
     const { message: text, code, details, retry, retryAfterMs, cause } = error;
     const extras = { retry, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
     throw new TidewireError(code, text, { ...details, id }, extras);
+  } finally {
+    if (connection.asked.get(id) === asked) connection.asked.delete(id);
+    if (connection.subscriptions.get(id)?.lookups !== lookups) lookups.release();
   }
 }
 
-/** What the request comes to, the sets that the rule needs being read first where they are not at hand. */
-async function grant(
-  connection: Connection,
-  request: QueryRequest,
-  lookups: HeldLookups,
+/** What the request comes to, or the sets that have to be read first. */
+function grant(
+  { context, identity }: Connection,
+  { request, lookups }: Asked,
   nowMs: number,
-): Promise<EffectiveQuery> {
-  for (;;) {
-    try {
-      return authorize(connection.context.rules, connection.identity, request, nowMs, lookups.values);
-    } catch (error) {
-      if (!(error instanceof LookupsNeeded)) throw error;
-      await lookups.acquire(error.lookups);
-    }
+): EffectiveQuery | LookupsNeeded {
+  try {
+    return authorize(context.rules, identity, request, nowMs, lookups.values);
+  } catch (error) {
+    if (error instanceof LookupsNeeded) return error;
+    throw error;
   }
 }
 
 function checkId(connection: Connection, id: string): void {
-  if (connection.subscriptions.has(id)) {
+  if (connection.subscriptions.has(id) || connection.asked.has(id)) {
     throw new TidewireError("duplicate-id", "the id is in use on this connection: choose another");
   }
   const most = connection.context.limits.subscriptions;
-  if (connection.subscriptions.size >= most) {
+  if (connection.subscriptions.size + connection.asked.size >= most) {
     const details = { limit: "subscriptions", value: most };
     throw new TidewireError(
       "too-many-subscriptions",
@@ -75,7 +78,7 @@ function toRequest(message: SubscribeMessage): QueryRequest {
 
 async function subscribe(
   connection: Connection,
-  asked: Pick<Subscription, "id" | "request" | "lookups">,
+  asked: Asked,
   query: EffectiveQuery,
   message: SubscribeMessage,
 ): Promise<void> {
@@ -83,11 +86,11 @@ async function subscribe(
   const wantsSnapshot = request.snapshot !== false;
   const present = connection.attachments.get(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    await share(connection, { ...asked, attachment: present, isAnswered: false });
+    await share(connection, { id, request, lookups: asked.lookups, attachment: present, isAnswered: false });
     return;
   }
   const attachment = new Attachment(connection, query, wantsSnapshot);
-  const subscription = { ...asked, attachment, isAnswered: false };
+  const subscription = { id, request, lookups: asked.lookups, attachment, isAnswered: false };
   register(connection, subscription);
   if (present === undefined) connection.attachments.set(query.key, attachment);
   attachment.opened = open(connection, subscription, message);

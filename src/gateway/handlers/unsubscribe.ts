@@ -5,8 +5,7 @@ import type { Connection } from "../connection.ts";
 /** [3.1] Ends a subscription; after the answer nothing more comes for the id. */
 export async function handleUnsubscribe(connection: Connection, { id }: UnsubscribeMessage): Promise<void> {
   const subscription = connection.subscriptions.get(id);
-  if (subscription === undefined) {
-    throw new TidewireError("unknown-id", "no subscription of this connection has this id", { id });
-  }
-  connection.endSubscription(subscription, "requested");
+  if (subscription !== undefined) connection.endSubscription(subscription, "requested");
+  else if (connection.withdraw(id)) connection.send({ type: "unsubscribed", id, reason: "requested" });
+  else throw new TidewireError("unknown-id", "no subscription of this connection has this id", { id });
 }
