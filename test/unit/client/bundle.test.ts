@@ -1,0 +1,80 @@
+/** The client as pages without a build step get it. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { createContext, runInContext } from "node:vm";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ROOT } from "../../support/build.ts";
+import { FakeService } from "../../support/fake-service.ts";
+
+let directory = "";
+let printed = "";
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "tidewire-bundle-"));
+  const script = join(ROOT, "scripts", "bundle-client.mjs");
+  ({ stdout: printed } = await promisify(execFile)(process.execPath, [script, directory]));
+});
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+const read = (name: string) => readFile(join(directory, name), "utf8");
+const gzipped = (text: string) => gzipSync(text, { level: 9 }).length;
+/** The files that a module loads at once, itself included. */
+async function graph(name: string): Promise<string[]> {
+  const text = await read(name);
+  const imported = Array.from(
+    text.matchAll(/(?:^|[;}\s])(?:import|export)[^;"'(]*?from\s*"\.\/([^"]+)"/g),
+    (m) => m[1]!,
+  );
+  return [text, ...(await Promise.all(imported.map(graph))).flat()];
+}
+
+test("the module and all it loads at once weigh at most 10 kB, gzipped", async () => {
+  const files = await graph("tidewire.js");
+  expect(files.length).toBeGreaterThan(1);
+  expect(files.map(gzipped).reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(10_200);
+});
+
+test("the classic script weighs at most 11.5 kB, gzipped, with everything in it", async () => {
+  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(11_500);
+});
+
+test("the script says what each file weighs", () => {
+  expect(printed).toMatch(/^tidewire\.js: [\d.]+ kB, [\d.]+ kB gzip$/m);
+  expect(printed).toMatch(/^tidewire\.global\.js: [\d.]+ kB, [\d.]+ kB gzip$/m);
+});
+
+test("nothing of Node is in it", async () => {
+  for (const name of ["tidewire.js", "tidewire.global.js"]) {
+    expect(await read(name)).not.toMatch(/\b(?:require|Buffer|process)\b|["']node:/);
+  }
+});
+
+test("the classic script makes a global that connects, in a page that has nothing but the web's own", async () => {
+  const service = new FakeService();
+  const { WebSocket } = service;
+  const page = createContext({ WebSocket, setTimeout, clearTimeout, queueMicrotask, URL });
+  runInContext(await read("tidewire.global.js"), page);
+  runInContext(
+    'client = tidewire.createClient({ url: "https://live.test" }); client.collection("orders").find().subscribe(() => {})',
+    page,
+  );
+  await expect.poll(() => service.sockets.length).toBe(1);
+  expect(service.socket.url).toBe("wss://live.test/v1/ws");
+  runInContext("client.close()", page);
+});
+
+test("the module exports what the documentation names", async () => {
+  const module: object = await import(join(directory, "tidewire.js"));
+  expect(Object.keys(module).sort()).toEqual([
+    "Client",
+    "Collection",
+    "TidewireError",
+    "createClient",
+    "indexedDbStore",
+    "memoryStore",
+  ]);
+});
