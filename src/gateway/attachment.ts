@@ -71,7 +71,8 @@ export class Attachment implements Sink {
   }
 
   becameLive(afterCatchUp: boolean): void {
-    if (afterCatchUp) this.connection.sendWatermark();
+    // Another one may have caught up already, and not have been told because of this one.
+    if (afterCatchUp || this.connection.owesWatermark) this.connection.sendWatermark();
   }
 
   /** A ticket for what this connection sees of the live query from `startCursor` on. */

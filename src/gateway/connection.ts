@@ -73,6 +73,8 @@ export class Connection {
   /** When the token runs out, tolerance included, in epoch milliseconds. */
   deadlineMs = Number.POSITIVE_INFINITY;
   fences = 0;
+  /** A watermark was due while something was still missing. */
+  owesWatermark = false;
   readonly #events: ConnectionEvents;
   readonly #requests: RateLimit;
   readonly #refusals: RateLimit;
@@ -194,8 +196,10 @@ export class Connection {
 
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
   sendWatermark(): void {
+    this.owesWatermark = true;
     for (const attachment of this.attachments.values()) if (!attachment.delivery.isLive) return;
     if (!this.context.feed.isReady) return;
+    this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
     this.send({ type: "watermark", cursor: this.context.feed.headCursor });
   }

@@ -35,3 +35,24 @@ test("[G2] resumes from the watermark of an idle deployment, which may name the 
   }
   expect(sameTime, "rounds in which the case arose").toBeGreaterThan(0);
 });
+
+test("says that a resumed query has caught up as soon as what was asked for beside it is complete", async () => {
+  const { db, connect } = await startTestService({
+    collections: { things: { rules: [{ name: "all" }] }, many: { rules: [{ name: "all" }] } },
+    heartbeatMs: 60_000,
+  });
+  await db.collection<{ _id: number }>("things").insertOne({ _id: 1 });
+  await db
+    .collection<{ _id: number; text: string }>("many")
+    .insertMany(Array.from({ length: 3_000 }, (_, _id) => ({ _id, text: "x".repeat(200) })));
+  const first = await connect({ sub: "u1" });
+  const { ticket, cursor } = await first.ask({ type: "subscribe", id: "a", collection: "things" });
+  await first.until(({ type }) => type === "snapshot");
+  await db.collection<{ _id: number }>("things").insertOne({ _id: 2 });
+  const second = await connect({ sub: "u1" });
+  second.send({ type: "subscribe", id: "b", collection: "many" });
+  second.send({ type: "subscribe", id: "a", collection: "things", cursor, ticket });
+  await second.until(({ type }) => type === "watermark", 0, 10_000);
+  expect(second.received.filter(({ type, last }) => type === "snapshot" && last)).toHaveLength(1);
+  expect(second.received.filter(({ type }) => type === "added")).toHaveLength(1);
+});
