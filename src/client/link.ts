@@ -19,6 +19,8 @@ export class Link {
   readonly asked = new Set<LiveResult>();
   isReady = false;
   isDraining = false;
+  /** A new token was sent, and not answered yet. */
+  isRefreshing = false;
   /** When the service was first heard, in epoch milliseconds. */
   welcomedAtMs: number | undefined;
   lastError: ErrorMessage | undefined;

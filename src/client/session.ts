@@ -264,6 +264,8 @@ export class Session {
   }
 
   #receive(link: Link, message: ServerMessage, scope: string | undefined): void {
+    // What a service says before it closes stands last; any other error is not why the connection ends.
+    if (message.type !== "error") link.lastError = undefined;
     const view = "query" in message ? link.views.get(scope ?? String(message.query)) : undefined;
     switch (message.type) {
       case "welcome":
@@ -294,6 +296,7 @@ export class Session {
         void this.#refresh();
         break;
       case "refreshed":
+        link.isRefreshing = false;
         this.#expires(message.expires);
         break;
       case "draining":
@@ -318,6 +321,7 @@ export class Session {
     } else {
       if (message.retryAfterMs !== undefined) this.#reconnect.told(message.retryAfterMs, Date.now());
       if (message.id !== undefined && this.#fences.refused(message.id, message)) return;
+      if (message.id === undefined && link.isRefreshing) this.#refreshRefused(link, message);
       subscriptions.error(link, message);
     }
     this.#promote();
@@ -350,13 +354,23 @@ export class Session {
       if (token === undefined || token === before) return;
       const link = this.#link;
       // A stream goes one way only: the new token comes with another one.
-      if (link?.transport?.kind === "ws") link.send({ type: "refresh", token });
-      else this.#move(this.#transport);
+      if (link?.transport?.kind !== "ws") {
+        this.#move(this.#transport);
+        return;
+      }
+      link.isRefreshing = true;
+      link.send({ type: "refresh", token });
     } catch (cause) {
       const message = "no new token could be had; the old one runs out";
       const error = new TidewireError("unauthenticated", message, {}, { cause });
       for (const result of this.#results()) result.note(error);
     }
+  }
+
+  /** The old token stays in force until it expires; whoever gives tokens should know. */
+  #refreshRefused(link: Link, message: ErrorMessage): void {
+    link.isRefreshing = false;
+    for (const result of this.#results()) result.note(toError(message));
   }
 
   #draining(link: Link, withinMs: number): void {

@@ -405,6 +405,23 @@ test("[3.2, expiring] brings a new token by refresh, on the same connection", as
   expect(service.sockets.length).toBe(1);
 });
 
+test("[3.1, refresh] that is refused is told, changes nothing, and is not taken for why a later cut came", async () => {
+  const { service, follow, token } = scriptedClient();
+  const { query, states } = follow();
+  await settle();
+  service.socket.welcome();
+  answerSnapshot(service.socket);
+  token.mockResolvedValue("somebody else's");
+  service.socket.tell({ type: "expiring", inMs: 60_000 });
+  await settle();
+  service.socket.tell({ type: "error", code: "forbidden", message: "another user's", retry: "never" });
+  expect(query.getState()).toMatchObject({ status: "live", error: { code: "forbidden" } });
+  service.socket.tell({ type: "watermark", cursor: "c2" });
+  expect(states.at(-1)).toMatchObject({ status: "live", error: undefined });
+  service.socket.drop();
+  expect(query.getState().error).toMatchObject({ code: "unavailable" });
+});
+
 test("refreshes ahead of `expires` where no notice comes, again for every new token", async () => {
   const { service, follow, token } = scriptedClient();
   follow();
