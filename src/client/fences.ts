@@ -1,5 +1,5 @@
 import type { ErrorMessage, FenceMessage } from "../protocol/messages.ts";
-import { toError } from "./subscriptions.ts";
+import { toError } from "./to-error.ts";
 
 /** When a write took place, as the driver gives it to the backend: a BSON timestamp, or its Extended JSON. */
 export type OperationTime =

@@ -12,7 +12,9 @@ import { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
 import { watchPage } from "./page.ts";
 import { Reconnect, type ReconnectOptions } from "./reconnect.ts";
-import { Subscriptions, toError } from "./subscriptions.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { endError, toError } from "./to-error.ts";
+import { TokenRenewal } from "./token-renewal.ts";
 import { type TokenProvider, Tokens } from "./tokens.ts";
 import {
   BROKEN,
@@ -59,10 +61,7 @@ const FAILURES_PER_TRANSPORT = 2;
 /** A subscription that could not be taken is asked for again after at most this at first, in milliseconds. */
 const ASK_AGAIN_MS = 1_000;
 const ASK_AGAIN_MAX_MS = 30_000;
-/** Ahead of the token's end, where the service's own notice does not come; in milliseconds. */
-const REFRESH_AHEAD_MS = 30_000;
 const OVERLOADED = 1013;
-const TIMER_MAX_MS = 2 ** 31 - 1;
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -71,6 +70,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #reconnect: Reconnect;
   readonly #tokens: Tokens;
+  readonly #renewal: TokenRenewal;
   readonly #subscriptions: Subscriptions;
   readonly #fences = new Fences();
   #isAllowed: boolean;
@@ -82,7 +82,6 @@ export class Session {
   #transport = 0;
   #failures = 0;
   #retryTimer: Timer | undefined;
-  #refreshTimer: Timer | undefined;
   readonly #timers = new Set<Timer>();
   #mayHurry = true;
   #unwatch: (() => void) | undefined;
@@ -93,6 +92,10 @@ export class Session {
     this.#isAllowed = autoConnect;
     this.#reconnect = new Reconnect(options.random, options.reconnect);
     this.#tokens = new Tokens(options.token);
+    this.#renewal = new TokenRenewal(this.#tokens, {
+      renewed: (token) => this.#renewed(token),
+      failed: (error) => this.#note(error),
+    });
     this.#state = { status: "idle", transport: this.#kind, error: undefined };
     this.#subscriptions = new Subscriptions({
       askLater: (link, result, retryAfterMs) => this.#askLater(link, result, retryAfterMs),
@@ -163,6 +166,10 @@ export class Session {
 
   #results(): LiveResult[] {
     return [...this.#subscriptions.results.values()];
+  }
+
+  #note(error: TidewireError): void {
+    for (const result of this.#results()) result.note(error);
   }
 
   #links(): Link[] {
@@ -293,11 +300,11 @@ export class Session {
         }
         break;
       case "expiring":
-        void this.#refresh();
+        void this.#renewal.renew();
         break;
       case "refreshed":
         link.isRefreshing = false;
-        this.#expires(message.expires);
+        this.#renewal.expires(message.expires);
         break;
       case "draining":
         this.#draining(link, message.withinMs);
@@ -331,46 +338,25 @@ export class Session {
     const nowMs = Date.now();
     link.welcome(message, nowMs);
     this.#reconnect.welcomed(message.reconnect, nowMs);
-    this.#expires(message.expires);
+    this.#renewal.expires(message.expires);
     this.#connected(link);
   }
 
-  /** [3.2, expiring] The token is renewed ahead of its end even if the notice of it does not come. */
-  #expires(expiresAtMs: number | null): void {
-    this.#tokens.told(expiresAtMs);
-    clearTimeout(this.#refreshTimer);
-    const leftMs = (expiresAtMs ?? 0) - Date.now();
-    // None at all, or a clock that is wrong: then the notice, or the end, has to tell.
-    if (leftMs <= 0) return;
-    const delayMs = leftMs - Math.min(REFRESH_AHEAD_MS, leftMs / 2);
-    this.#refreshTimer = setTimeout(() => void this.#refresh(), Math.min(delayMs, TIMER_MAX_MS));
-  }
-
-  async #refresh(): Promise<void> {
-    clearTimeout(this.#refreshTimer);
-    const before = this.#tokens.current;
-    try {
-      const token = await this.#tokens.get(true);
-      if (token === undefined || token === before) return;
-      const link = this.#link;
+  #renewed(token: string): void {
+    const link = this.#link;
+    if (link?.transport?.kind !== "ws") {
       // A stream goes one way only: the new token comes with another one.
-      if (link?.transport?.kind !== "ws") {
-        this.#move(this.#transport);
-        return;
-      }
-      link.isRefreshing = true;
-      link.send({ type: "refresh", token });
-    } catch (cause) {
-      const message = "no new token could be had; the old one runs out";
-      const error = new TidewireError("unauthenticated", message, {}, { cause });
-      for (const result of this.#results()) result.note(error);
+      this.#move(this.#transport);
+      return;
     }
+    link.isRefreshing = true;
+    link.send({ type: "refresh", token });
   }
 
   /** The old token stays in force until it expires; whoever gives tokens should know. */
   #refreshRefused(link: Link, message: ErrorMessage): void {
     link.isRefreshing = false;
-    for (const result of this.#results()) result.note(toError(message));
+    this.#note(toError(message));
   }
 
   #draining(link: Link, withinMs: number): void {
@@ -419,7 +405,11 @@ export class Session {
     this.#next = undefined;
     this.#subscriptions.lost(link, this.#links());
     if (this.#link !== undefined) this.#takeOver(this.#link);
-    else this.#comeBack(link, code, errorOf(link, code, reason, cause));
+    else {
+      const { lastError } = link;
+      const error = lastError === undefined ? endError(code, reason, cause) : toError(lastError);
+      this.#comeBack(link, code, error);
+    }
   }
 
   /** The old connection broke off before the new one had answered for all. */
@@ -434,7 +424,7 @@ export class Session {
   }
 
   #comeBack(link: Link, code: number, error: TidewireError): void {
-    clearTimeout(this.#refreshTimer);
+    this.#renewal.stop();
     const nowMs = Date.now();
     if (link.welcomedAtMs !== undefined) {
       this.#failures = 0;
@@ -489,7 +479,8 @@ export class Session {
   }
 
   #endAll(): void {
-    for (const timer of [this.#retryTimer, this.#refreshTimer, ...this.#timers]) clearTimeout(timer);
+    for (const timer of [this.#retryTimer, ...this.#timers]) clearTimeout(timer);
+    this.#renewal.stop();
     this.#timers.clear();
     this.#retryTimer = undefined;
     this.#unwatch?.();
@@ -502,14 +493,6 @@ export class Session {
 }
 
 const noFences = () => new TidewireError("unavailable", "a fence needs a WebSocket, which could not be made");
-
-/** What the application is told of the end of a connection. */
-function errorOf(link: Link, code: number, reason: string, cause: unknown): TidewireError {
-  if (link.lastError !== undefined) return toError(link.lastError);
-  const isAuth = (code >= 4100 && code < 4200) || code === 4401;
-  const message = reason === "" ? `the connection ended (${code})` : reason;
-  return new TidewireError(isAuth ? "unauthenticated" : "unavailable", message, { code }, { cause });
-}
 
 /** @throws {Error} when it has not settled in time. */
 async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {

@@ -7,14 +7,8 @@ import type {
 } from "../protocol/messages.ts";
 import type { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
+import { toError } from "./to-error.ts";
 import { View } from "./view.ts";
-
-/** The error as the application gets it. */
-export const toError = ({ code, message, details, retry, retryAfterMs }: ErrorMessage) =>
-  new TidewireError(code, message, details, {
-    retry,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
 
 const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
   requested: "internal",

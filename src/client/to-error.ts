@@ -1,0 +1,17 @@
+import { TidewireError } from "../protocol/errors.ts";
+import type { ErrorMessage } from "../protocol/messages.ts";
+
+/** The service's error as the application gets it. */
+export function toError({ code, message, details, retry, retryAfterMs }: ErrorMessage): TidewireError {
+  return new TidewireError(code, message, details, {
+    retry,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** What the application is told of the end of a connection that the service said nothing about. */
+export function endError(code: number, reason: string, cause: unknown): TidewireError {
+  const isAuth = (code >= 4100 && code < 4200) || code === 4401;
+  const message = reason === "" ? `the connection ended (${code})` : reason;
+  return new TidewireError(isAuth ? "unauthenticated" : "unavailable", message, { code }, { cause });
+}
