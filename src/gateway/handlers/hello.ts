@@ -52,7 +52,7 @@ export async function identify(context: GatewayContext, token: string | undefine
   if (token === undefined) {
     if (auth.anonymous) return null;
     metrics.connectionsRefused.inc({ reason: "token-missing" });
-    const text = "a token is needed: send it in hello";
+    const text = "a token is needed: in hello, or as Authorization: Bearer";
     throw new ClientError("unauthenticated", text, CLOSE_CODES.notAuthenticated, { retry: "never" });
   }
   try {
