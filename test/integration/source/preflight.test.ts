@@ -119,7 +119,7 @@ test("a user hears of every missing right at once, and is let in with exactly th
   await admin.command({ createUser: "app", pwd: "app", roles: ["service"] });
 
   const app = await connect(set.uriFor({ user: "app", password: "app" }));
-  expect(await problemsOf(preflight(app, wanted))).toEqual([
+  expect(await problemsOf(preflight(app, { ...wanted, images: "required" }))).toEqual([
     "the user lacks changeStream on database shop, needed to follow its collections",
     "the user lacks find, insert, update, remove on database tidewire, needed to keep checkpoints and keys " +
       "(mongodb.stateDatabase)",
