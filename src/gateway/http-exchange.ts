@@ -66,7 +66,7 @@ export class HttpExchange {
 
   flushed(): Promise<void> {
     const response = this.#response;
-    if (!response.headersSent || response.destroyed || response.writableEnded) return Promise.resolve();
+    if (!response.headersSent || response.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         response.off("close", done);
@@ -74,7 +74,7 @@ export class HttpExchange {
       };
       response.once("close", done);
       // Writes are taken in order: an empty one is taken when everything before it has been.
-      response.write(NOTHING, done);
+      if (!response.writableEnded) response.write(NOTHING, done);
     });
   }
 

@@ -67,6 +67,8 @@ export class Outbox {
       const { bufferedBytes } = this.#transport;
       if (bufferedBytes === 0 || bufferedBytes + size <= this.#limitBytes) return true;
       await this.#transport.flushed();
+      // A socket that was reset is of no use at once, but tells so in a turn of its own: that turn has to come.
+      await new Promise(setImmediate);
     }
     return false;
   }
