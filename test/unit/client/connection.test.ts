@@ -284,6 +284,18 @@ test("the page's signs to hurry do not lift the bound on attempts", async () => 
   vi.unstubAllGlobals();
 });
 
+test("leaving and following again and again does not lift the bound on attempts either", async () => {
+  const { service, follow } = scriptedClient({ lingerMs: 0 });
+  service.onSocket = (socket) => socket.drop();
+  for (let second = 0; second < 59; second++) {
+    const { stop } = follow();
+    await pass(500);
+    stop();
+    await pass(500);
+  }
+  expect(service.sockets.length).toBeLessThanOrEqual(12);
+});
+
 test("[5] 4400 to 4499 and 1002 stop, and tell the application what the service said", async () => {
   for (const code of [4401, 4403, 4499, 1002, 1011]) {
     const { service, client, follow } = scriptedClient();

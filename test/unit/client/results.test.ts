@@ -394,6 +394,23 @@ test("[3.2, draining] a query that the new connection has answered is not distur
   expect(other.getState().status).toBe("live");
 });
 
+test("[3.2, draining] what the old connection still brings for a query that the new one has answered is not applied", async () => {
+  const { service, orders, ids } = await live([{ _id: 1 }], { random: () => 0.5 });
+  const old = service.socket;
+  const other = orders.find({ a: 1 });
+  other.subscribe({});
+  answerSnapshot(old, [], 2, "c1");
+  old.tell({ type: "draining", withinMs: 2 });
+  await pass(1);
+  service.socket.welcome();
+  const first = service.socket.of("subscribe")[0]!.id;
+  service.socket.tell(subscribed(service.socket, "resumed", { id: first, query: 1, cursor: "c1" }));
+  service.socket.tell(added(2, "c2"), removed(2, "c3"));
+  old.tell(added(2, "c2"));
+  expect(old.closedWith).toBeUndefined();
+  expect(ids()).toEqual([1]);
+});
+
 test("[5] a subscription that is refused for good stops alone, and says why", async () => {
   const { service, orders, query } = await live();
   const bad = orders.find({ a: 1 });
