@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ERROR_CODES } from "../protocol/errors.ts";
 import type { ErrorMessage, ServerMessage } from "../protocol/messages.ts";
-import { pendingBytesOf } from "./pending-bytes.ts";
+import { takenBytesOf } from "./taken-bytes.ts";
 
 const NOTHING = Buffer.alloc(0);
 /** An answer that nobody reads to its end is cut off after this, in milliseconds. */
@@ -47,8 +47,8 @@ export class HttpExchange {
     return this.#response.writableLength;
   }
 
-  get pendingBytes(): number {
-    return pendingBytesOf(this.#request.socket, this.bufferedBytes);
+  get takenBytes(): number {
+    return takenBytesOf(this.#request.socket);
   }
 
   /** Whether the status has gone out, so that no other can. */

@@ -11,7 +11,7 @@ export class Outbox {
   readonly #transport: Transport;
   readonly #limitBytes: number;
   #ended = false;
-  #pendingBytes = 0;
+  #takenBytes = 0;
   #progressAtMs = 0;
   #paused = false;
 
@@ -75,10 +75,10 @@ export class Outbox {
 
   /** For how long a client that has something to read has read nothing, in milliseconds. */
   stalledForMs(nowMs: number): number {
-    const { pendingBytes } = this.#transport;
-    const moved = pendingBytes === 0 || pendingBytes < this.#pendingBytes || this.#progressAtMs === 0;
+    const { bufferedBytes, takenBytes } = this.#transport;
+    const moved = bufferedBytes === 0 || takenBytes > this.#takenBytes || this.#progressAtMs === 0;
     if (moved) this.#progressAtMs = nowMs;
-    this.#pendingBytes = pendingBytes;
+    this.#takenBytes = takenBytes;
     return nowMs - this.#progressAtMs;
   }
 

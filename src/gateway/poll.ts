@@ -49,8 +49,8 @@ export class PollTransport implements Transport {
     return this.#exchange.bufferedBytes;
   }
 
-  get pendingBytes(): number {
-    return this.#exchange.pendingBytes;
+  get takenBytes(): number {
+    return this.#exchange.takenBytes;
   }
 
   write(chunk: Chunk): void {

@@ -46,8 +46,8 @@ export class SseTransport implements Transport {
     return this.#exchange.bufferedBytes;
   }
 
-  get pendingBytes(): number {
-    return this.#exchange.pendingBytes;
+  get takenBytes(): number {
+    return this.#exchange.takenBytes;
   }
 
   write(chunk: Chunk): void {

@@ -7,8 +7,8 @@ export interface Transport {
   readonly kind: "ws" | "sse" | "poll";
   /** Bytes handed to `write` and `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number;
-  /** Of those, what has not even begun to leave; it falls while a slow client reads at all. */
-  readonly pendingBytes: number;
+  /** Bytes that the operating system has taken by now; it grows while a slow client reads at all. */
+  readonly takenBytes: number;
   /** Writes a chunk that other connections share. */
   write(chunk: Chunk): void;
   /** Writes one message that is for this client alone. */

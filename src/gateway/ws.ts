@@ -3,7 +3,7 @@ import type { WebSocket } from "ws";
 import type { Chunk } from "../feed/chunk.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
-import { pendingBytesOf } from "./pending-bytes.ts";
+import { takenBytesOf } from "./taken-bytes.ts";
 import type { Transport } from "./transport.ts";
 import { joinFrames } from "./ws-frames.ts";
 
@@ -32,8 +32,8 @@ export class WsTransport implements Transport {
     return this.#socket.writableLength;
   }
 
-  get pendingBytes(): number {
-    return pendingBytesOf(this.#socket, this.bufferedBytes);
+  get takenBytes(): number {
+    return takenBytesOf(this.#socket);
   }
 
   write(chunk: Chunk): void {
