@@ -6,7 +6,7 @@ import { ModelClient, type ModelRequest, type ModelSubscription } from "../suppo
 import { differencesOf, Oracle, type OracleQuery } from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
 import { RandomWriter } from "../support/random-writer.ts";
-import { signToken, startTestService } from "../support/service.ts";
+import { signToken, startTestService, toConfig } from "../support/service.ts";
 import { COLLECTION, randomRequest, randomRules, toOracleQuery, USERS, type User } from "./exact-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
@@ -164,6 +164,7 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
   );
   const acting = random.fork();
   let drops = 0;
+  let reloads = 0;
   for (const app of apps) {
     await app.join();
     await app.subscribe(randomRequest(acting, rules.grantOf(app.user)));
@@ -174,6 +175,7 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
     const burst = Promise.all(writers.map((writer) => writer.write(BURST / WRITERS))).finally(() => {
       writing = false;
     });
+    if (random.chance(0.6)) await followAnotherCollection(service, reloads++);
     while (writing) {
       await act(acting);
       await pause(acting.int(0, 40)); // so that the writes get their turn
@@ -204,11 +206,22 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
     transactions: total("transactions"),
     aborted: total("aborted"),
     drops,
+    reloads,
     compared: JSON.stringify(judge.compared),
     unreadable: judge.unreadable,
     connections: connections.length,
     ...starts,
   };
+}
+
+/** An edit of the configuration while all goes on: the change stream is opened again, by time, among the writes. */
+async function followAnotherCollection(
+  { service, file }: Awaited<ReturnType<typeof startTestService>>,
+  count: number,
+): Promise<void> {
+  const { collections } = file as { collections: object }; // `testConfig` gives every section of the file
+  const other = count % 2 === 0 ? { other: { rules: [{ name: "all" }] } } : {};
+  await service.reload(toConfig({ ...file, collections: { ...collections, ...other } }));
 }
 
 /** Waits until every connection has been told anew, after what was written so far, that it has everything. */
