@@ -109,7 +109,7 @@ export class History {
   }
 
   append(commit: Commit): HistoryEntry {
-    const entry = new HistoryEntry(this.#nextSeq++, commit, this.#codec, this.#entries.at(-1));
+    const entry = new HistoryEntry(this.#nextSeq++, commit, this.#codec, this.#entries.at(-1) ?? this.#lastEvicted);
     if (commit.clusterTime > this.#headTime) this.#headTime = commit.clusterTime;
     this.#entries.push(entry);
     this.#bytes += commit.bytes + ENTRY_OVERHEAD_BYTES;

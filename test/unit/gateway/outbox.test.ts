@@ -1,26 +1,121 @@
 import { expect, test } from "vitest";
+import { Chunk } from "../../../src/feed/chunk.ts";
 import { Outbox } from "../../../src/gateway/outbox.ts";
-import type { Transport } from "../../../src/gateway/transport.ts";
+import { FakeTransport } from "./fake-transport.ts";
+
+const LIMIT = 1_000;
+const message = (size: number) => ({ type: "added", text: "x".repeat(size), cursor: undefined });
+const chunkOf = (...sizes: number[]) => new Chunk(sizes.map(message));
+const settled = () => new Promise(setImmediate);
+
+function newOutbox() {
+  const transport = new FakeTransport();
+  return { transport, outbox: new Outbox(transport, LIMIT) };
+}
+
+test("takes chunks up to exactly its limit, and not one byte more", () => {
+  const { transport, outbox } = newOutbox();
+  expect(outbox.write(chunkOf(600))).toBe(true);
+  expect(outbox.write(chunkOf(401))).toBe(false);
+  expect(outbox.write(chunkOf(400))).toBe(true);
+  expect(outbox.write(chunkOf(1))).toBe(false);
+  expect(transport.bufferedBytes).toBe(LIMIT);
+  transport.drain(1);
+  expect(outbox.write(chunkOf(1))).toBe(true);
+});
+
+test("a message larger than the limit has room when nothing else waits, several together do not", () => {
+  const { transport, outbox } = newOutbox();
+  expect(outbox.write(chunkOf(600, 600))).toBe(false);
+  expect(outbox.write(chunkOf(5_000))).toBe(true);
+  expect(outbox.write(chunkOf(5_000))).toBe(false);
+  transport.drain();
+  expect(outbox.write(chunkOf(5_000))).toBe(true);
+});
+
+test("shared chunks are written as they are", () => {
+  const { transport, outbox } = newOutbox();
+  const chunk = chunkOf(10);
+  outbox.write(chunk);
+  expect(transport.chunks[0]).toBe(chunk);
+});
+
+test("answers are always taken, but whoever asks without reading is not read until all of it has left", async () => {
+  const { transport, outbox } = newOutbox();
+  const pong = { type: "pong", nonce: "x".repeat(100) } as const;
+  while (transport.bufferedBytes <= LIMIT) outbox.send(pong);
+  outbox.send(pong);
+  expect(transport.calls).toEqual(["pause"]);
+  transport.drain(500);
+  await settled();
+  expect(transport.calls).toEqual(["pause"]);
+  transport.drain();
+  await settled();
+  expect(transport.calls).toEqual(["pause", "resume"]);
+});
+
+test("pongs count like answers", async () => {
+  const { transport, outbox } = newOutbox();
+  for (let n = 0; n < 20; n++) outbox.pong(Buffer.alloc(100));
+  expect(transport.calls).toEqual(["pause"]);
+});
+
+test("room for so much is there when it would be taken", async () => {
+  const { transport, outbox } = newOutbox();
+  outbox.write(chunkOf(900));
+  expect(await outbox.room(100)).toBe(true);
+  let hasRoom = false;
+  const room = outbox.room(101).then((value) => {
+    hasRoom = value;
+  });
+  await settled();
+  expect(hasRoom).toBe(false);
+  transport.drain();
+  await room;
+  expect(hasRoom).toBe(true);
+});
+
+test("when the connection has ended there is no room, nothing is written, and nobody is told to wait", async () => {
+  const { transport, outbox } = newOutbox();
+  outbox.write(chunkOf(900));
+  const room = outbox.room(500);
+  outbox.end();
+  transport.terminate();
+  expect(await room).toBe(false);
+  expect(await outbox.room(1)).toBe(false);
+  expect(outbox.write(chunkOf(9_999))).toBe(true);
+  outbox.send({ type: "pong" });
+  expect(transport.sent).toEqual([]);
+  expect(transport.chunks).toHaveLength(1);
+});
 
 /** Full, and of no use any more, but nobody has been told of its end yet: as a socket is that was just reset. */
-const dying: Transport = {
-  kind: "ws",
-  bufferedBytes: 1_000,
-  pendingBytes: 1_000,
-  write: () => {},
-  send: () => {},
-  flushed: () => Promise.resolve(),
-  ping: () => true,
-  pong: () => {},
-  pause: () => {},
-  resume: () => {},
-  close: () => {},
-  terminate: () => {},
-};
+class Dying extends FakeTransport {
+  override bufferedBytes = LIMIT;
+  override flushed(): Promise<void> {
+    return Promise.resolve();
+  }
+}
 
 test("whoever waits for room on a transport that is just ending leaves the others their turn", async () => {
-  const outbox = new Outbox(dying, 1_000);
+  const outbox = new Outbox(new Dying(), LIMIT);
   const room = outbox.room(1);
   setImmediate(() => outbox.end());
   expect(await room).toBe(false);
+});
+
+test("a client has stalled since it last took a byte, however much or little waits for it", () => {
+  const { transport, outbox } = newOutbox();
+  expect(outbox.stalledForMs(1_000)).toBe(0);
+  outbox.write(chunkOf(500));
+  expect(outbox.stalledForMs(2_000)).toBe(1_000);
+  expect(outbox.stalledForMs(5_000)).toBe(4_000);
+  transport.drain(1);
+  outbox.write(chunkOf(400)); // more waits now than before
+  expect(outbox.stalledForMs(6_000)).toBe(0);
+  expect(outbox.stalledForMs(7_500)).toBe(1_500);
+  transport.drain();
+  expect(outbox.stalledForMs(60_000)).toBe(0);
+  outbox.write(chunkOf(10));
+  expect(outbox.stalledForMs(61_000)).toBe(1_000);
 });

@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { Limiter } from "../../../src/feed/limiter.ts";
+
+const settled = () => new Promise(setImmediate);
+
+test("lets so many hold a place at once, and the others come in the order in which they asked", async () => {
+  const limiter = new Limiter(2);
+  const order: number[] = [];
+  const releases: (() => void)[] = [];
+  for (let n = 0; n < 5; n++) {
+    void limiter.acquire().then((release) => {
+      order.push(n);
+      releases.push(release);
+    });
+  }
+  await settled();
+  expect([order, limiter.held]).toEqual([[0, 1], 2]);
+  releases[1]?.();
+  await settled();
+  expect([order, limiter.held]).toEqual([[0, 1, 2], 2]);
+  releases[0]?.();
+  releases[2]?.();
+  await settled();
+  expect(order).toEqual([0, 1, 2, 3, 4]);
+  for (const release of releases) release();
+  expect(limiter.held).toBe(0);
+});
+
+test("a place given back twice is one place", async () => {
+  const limiter = new Limiter(1);
+  const release = await limiter.acquire();
+  release();
+  release();
+  expect(limiter.held).toBe(0);
+  await limiter.acquire();
+  let second = false;
+  void limiter.acquire().then(() => {
+    second = true;
+  });
+  await settled();
+  expect(second).toBe(false);
+});
+
+test("work that fails gives its place back", async () => {
+  const limiter = new Limiter(1);
+  await expect(limiter.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
+  expect(await limiter.run(async () => limiter.held)).toBe(1);
+  expect(limiter.held).toBe(0);
+});

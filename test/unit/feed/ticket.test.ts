@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { Sealer } from "../../../src/feed/sealer.ts";
+import { TicketSealer } from "../../../src/feed/ticket.ts";
+
+const keys = [{ id: 3, key: new Uint8Array(32).fill(1) }];
+const sealer = new TicketSealer(new Sealer(keys, async () => keys));
+const ticket = { key: "live-query", since: "cursor", sub: "u1" };
+
+test.each([
+  ticket,
+  { ...ticket, sub: null },
+  { ...ticket, sub: "null" },
+  { ...ticket, sub: "" },
+  { ...ticket, sub: '"],["\ud83d\ude00' },
+])("what is sealed is opened as it was: %j", async (given) => {
+  expect(await sealer.open(sealer.seal(given))).toEqual(given);
+});
+
+test("two tickets of the same are not alike, and neither shows what is in it", () => {
+  const [one, two] = [sealer.seal(ticket), sealer.seal(ticket)];
+  expect(one).not.toBe(two);
+  expect(Buffer.from(one, "base64url").toString("latin1")).not.toMatch(/live-query|cursor|u1/);
+});
+
+test("a ticket with any bit changed is not genuine", async () => {
+  const bytes = Buffer.from(sealer.seal(ticket), "base64url");
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const altered = Buffer.from(bytes);
+    altered[bit >> 3] = (altered[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    expect(await sealer.open(altered.toString("base64url")), `bit ${bit}`).toBeNull();
+  }
+});
+
+test("a ticket cut short, made longer or spelt otherwise is not genuine", async () => {
+  const sealed = sealer.seal(ticket);
+  for (const text of [
+    "",
+    "A",
+    sealed.slice(0, -1),
+    sealed.slice(1),
+    `${sealed}A`,
+    `${sealed}=`,
+    `${sealed}\n`,
+    sealed.repeat(2),
+  ]) {
+    expect(await sealer.open(text), JSON.stringify(text)).toBeNull();
+  }
+});
+
+test("a ticket of other keys is not genuine, though the number of the key be the same", async () => {
+  const others = [{ id: 3, key: new Uint8Array(32).fill(2) }];
+  const other = new TicketSealer(new Sealer(others, async () => others));
+  expect(await sealer.open(other.seal(ticket))).toBeNull();
+});
