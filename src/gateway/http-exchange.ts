@@ -14,6 +14,9 @@ export const NOT_SERVED: ErrorMessage = {
   retry: "later",
 };
 
+/** Whether the same request may succeed later. */
+export const willPass = ({ retry }: ErrorMessage): boolean => retry === "later" || retry === "now";
+
 /**
  * What comes before a subscription stands, where it means that it never will: an edit of the rules, or a new order
  * of changes, may overtake it. `null` where it means nothing of the kind.

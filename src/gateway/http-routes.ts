@@ -10,10 +10,10 @@ import type { GatewayContext } from "./context.ts";
 import { allowOrigin, answerPreflight, isPreflight } from "./cors.ts";
 import { ENDED, type EventId, parseEventId, START_OVER } from "./event-id.ts";
 import { identify } from "./handlers/hello.ts";
-import { answerError, answerJson, HttpExchange } from "./http-exchange.ts";
+import { answerError, answerJson, HttpExchange, willPass } from "./http-exchange.ts";
 import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
 import { PollTransport } from "./poll.ts";
-import { answerForNow, SseTransport, willPass } from "./sse.ts";
+import { answerForNow, SseTransport } from "./sse.ts";
 import type { Transport } from "./transport.ts";
 import { NO_CLOSE_FRAME } from "./ws.ts";
 

@@ -1,7 +1,7 @@
 import type { Chunk } from "../feed/chunk.ts";
 import type { CloseCode } from "../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
-import { type HttpExchange, NOT_SERVED, refusalIn } from "./http-exchange.ts";
+import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
 import type { Transport } from "./transport.ts";
 
 export interface PollOptions {
@@ -138,8 +138,7 @@ export class PollTransport implements Transport {
         this.#finish();
         break;
       case "error":
-        if (this.#exchange.hasBegun) this.#append([JSON.stringify(message)]);
-        else this.#refuse(message);
+        this.#failed(message);
         break;
       default: // `welcome` and the like say nothing that the next answer would not
     }
@@ -158,6 +157,13 @@ export class PollTransport implements Transport {
     this.#options.onSubscribed();
     // That there is a gap is news enough.
     if (start === "reset" && !startsEmpty) this.due();
+  }
+
+  #failed(error: ErrorMessage): void {
+    if (this.#exchange.hasBegun) this.#append([JSON.stringify(error)]);
+    // Who has only waited may go on elsewhere.
+    else if (this.#isWhole && willPass(error)) this.#finish();
+    else this.#refuse(error);
   }
 
   /** The rights have changed. What was not begun is left to the next poll, which is told so by its own `start`. */

@@ -2,7 +2,7 @@ import type { Chunk, EncodedMessage } from "../feed/chunk.ts";
 import type { CloseCode } from "../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
 import { ENDED, idPrefix, START_OVER } from "./event-id.ts";
-import { type HttpExchange, NOT_SERVED, refusalIn } from "./http-exchange.ts";
+import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
 import type { Transport } from "./transport.ts";
 
 export interface SseOptions {
@@ -144,9 +144,6 @@ export class SseTransport implements Transport {
     this.#exchange.end();
   }
 }
-
-/** Whether the same request may succeed later. */
-export const willPass = ({ retry }: ErrorMessage): boolean => retry === "later" || retry === "now";
 
 /**
  * Answers a browser's own reconnection with an error that will pass, as a stream with nothing else in it: the

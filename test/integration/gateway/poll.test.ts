@@ -6,6 +6,8 @@ import { bearer, COLLECTIONS, startHttpService } from "../../support/http-servic
 import { metricOf } from "../../support/metric.ts";
 import { toConfig } from "../../support/service.ts";
 
+const PATIENCE = { timeout: 20_000 };
+
 const place = ({ cursor, ticket }: PollAnswer) => ({ cursor, ticket });
 const typesOf = ({ messages }: PollAnswer) => messages.map(({ type }) => type);
 const docsOf = ({ messages }: PollAnswer) =>
@@ -41,7 +43,7 @@ test("[7] a poll answers as soon as there is a change", async () => {
   const { poll, items, service } = await startHttpService();
   const first = await poll({ wait: 0 });
   const waiting = poll({ wait: 60, ...place(first) });
-  await expect.poll(() => service.readiness().connections).toBe(1);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(1);
   await items.insertOne({ _id: 1, owner: "u2" });
   await items.insertOne({ _id: 2, owner: "u1" });
   const answer = await waiting;
@@ -147,9 +149,9 @@ test("[7] what is wrong is an HTTP error with the error as its body", async () =
 test("[G6] a poll counts as a connection while it waits, and no longer", async () => {
   const { poll, service, connect } = await startHttpService({ limits: { connectionsPerUser: 1 } });
   const first = await poll({ wait: 0 });
-  await expect.poll(() => service.readiness().connections).toBe(0);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(0);
   const waiting = poll({ wait: 60, ...place(first) }).catch((error: unknown) => error);
-  await expect.poll(() => service.readiness().connections).toBe(1);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(1);
   const refused = await connect({ sub: "u1" });
   expect(await refused.untilClosed()).toMatchObject({ code: 4201 });
   await expect(poll({ wait: 0 })).rejects.toThrow("429");
@@ -166,9 +168,9 @@ test("[G6] a client that goes away while its poll waits leaves nothing behind", 
   });
   sent.on("error", () => {});
   sent.end();
-  await expect.poll(() => service.readiness().connections).toBe(1);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(1);
   sent.destroy();
-  await expect.poll(() => service.readiness().connections).toBe(0);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(0);
 });
 
 test("[7] polls follow each other on one socket", async () => {
@@ -195,7 +197,7 @@ test("[4] rights that change end a waiting poll: the next one is told", async ()
   const reload = (rules: unknown) =>
     service.reload(toConfig({ ...file, collections: { ...COLLECTIONS, items: { rules } } }));
   const starts = (count: number) =>
-    expect.poll(() => metricOf(service, "tidewire_subscription_starts_total")).toBe(count);
+    expect.poll(() => metricOf(service, "tidewire_subscription_starts_total"), PATIENCE).toBe(count);
   const first = await poll({ wait: 0 });
   const waiting = poll({ wait: 60, ...place(first) });
   await starts(2);
@@ -229,7 +231,7 @@ test("[5] a node that goes away answers the polls that wait, and keeps no socket
   const waiting = Array.from({ length: 4 }, () =>
     ask("GET", url("/v1/poll", { wait: 60, ...place(first) }), { ...headers, Connection: "keep-alive" }),
   );
-  await expect.poll(() => service.readiness().connections).toBe(4);
+  await expect.poll(() => metricOf(service, "tidewire_subscription_starts_total"), PATIENCE).toBe(5);
   const drained = service.drain();
   for (const answer of await Promise.all(waiting)) {
     expect(answer).toMatchObject({ status: 200, body: { start: "resumed", messages: [] } });
@@ -254,8 +256,8 @@ test("[6] an answer that nobody reads is cut off, and costs a bounded amount unt
   });
   sent.on("error", () => {});
   sent.end();
-  await expect.poll(() => service.readiness().connections).toBe(1);
-  await expect.poll(() => service.readiness().connections, { timeout: 20_000 }).toBe(0);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(1);
+  await expect.poll(() => service.readiness().connections, PATIENCE).toBe(0);
   sent.destroy();
   await cut;
 });

@@ -309,7 +309,9 @@ test("[G6] streams count as connections of the user, of the address and of the n
     body: { code: "unavailable" },
   });
   stream.cut();
-  await expect.poll(async () => (await refusal().catch(() => ({ status: 200 }))).status).toBe(200);
+  await expect
+    .poll(async () => (await refusal().catch(() => ({ status: 200 }))).status, { timeout: 20_000 })
+    .toBe(200);
 });
 
 test("[G6] new streams, polls and keys are held to the rate of connections", async () => {

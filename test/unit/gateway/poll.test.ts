@@ -182,6 +182,17 @@ test.each([
   expect(subscriptions()).toBe(0);
 });
 
+test("an error that will pass leaves the answer of who has only waited as it was; any other is the answer", async () => {
+  const passing = await openPoll();
+  passing.transport.send(subscribed("resumed"));
+  passing.transport.send({ type: "error", code: "unavailable", message: "drained", retry: "later" });
+  expect(await passing.answered()).toMatchObject({ status: 200, body: { messages: [], cursor: "c0" } });
+  const lasting = await openPoll();
+  lasting.transport.send(subscribed("resumed"));
+  lasting.transport.send({ type: "error", code: "unauthenticated", message: "expired", retry: "token" });
+  expect(await lasting.answered()).toMatchObject({ status: 401, body: { code: "unauthenticated" } });
+});
+
 test("a connection that is closed is answered if it can be, and cut off where half of something was sent", async () => {
   const pending = await openPoll();
   pending.transport.close(4202, "drained");
