@@ -1,0 +1,172 @@
+/** A connection's clocks, with the time in the test's hand. */
+import { pino } from "pino";
+import { beforeEach, expect, test, vi } from "vitest";
+import { AuthOptions } from "../../../src/auth/options.ts";
+import { Connection } from "../../../src/gateway/connection.ts";
+import type { GatewayContext } from "../../../src/gateway/context.ts";
+import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { FakeTransport } from "./fake-transport.ts";
+
+const START_MS = 1_700_000_000_000;
+const TICK_MS = 1_000;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: START_MS });
+  return () => vi.useRealTimers();
+});
+
+function connect(server: object = {}, auth: object = {}) {
+  const transport = new FakeTransport();
+  const context = {
+    node: "n",
+    server: ServerOptions.parse(server),
+    limits: GatewayLimits.parse({}),
+    auth: AuthOptions.parse({ anonymous: true, ...auth }),
+    verify: async () => Promise.reject(new Error("unused")),
+    feed: { isReady: true, headCursor: "head" },
+    log: pino({ level: "silent" }),
+    metrics: createMetrics(),
+  } as unknown as GatewayContext; // what clocks need, and no more
+  const events = { onIdentified: () => {}, onClosed: () => {} };
+  const connection = new Connection(context, transport, "a", events, START_MS);
+  /** Lets time pass, looking at the clock as the gateway does. */
+  const pass = (ms: number, meanwhile: () => void = () => {}) => {
+    for (let at = 0; at < ms && transport.closedWith === undefined; at += TICK_MS) {
+      vi.advanceTimersByTime(TICK_MS);
+      meanwhile();
+      connection.tick(Date.now(), TICK_MS);
+    }
+  };
+  return { transport, connection, pass };
+}
+
+const read = (transport: FakeTransport) => () => transport.drain();
+const lastError = ({ sent }: FakeTransport) => sent.findLast(({ type }) => type === "error");
+
+test("[3.1] waits for hello as long as auth.helloTimeout, and then closes with 4408", () => {
+  const { transport, pass } = connect();
+  pass(4_000);
+  expect(transport.closedWith).toBeUndefined();
+  pass(1_000);
+  expect(transport.closedWith).toBe(4408);
+});
+
+test("[6] pings within the first heartbeat and once in each, and waits pongTimeout for any sign of life", () => {
+  const { transport, connection, pass } = connect({ heartbeatMs: 25_000, pongTimeoutMs: 10_000 });
+  connection.welcome(null);
+  pass(25_000, read(transport));
+  expect(transport.calls.filter((call) => call === "ping")).toHaveLength(1);
+  connection.heard();
+  pass(24_000, read(transport));
+  expect(transport.closedWith).toBeUndefined();
+  pass(40_000, read(transport));
+  expect(transport.closedWith).toBe(4000);
+  expect(lastError(transport)).toMatchObject({ code: "unavailable", retry: "now" });
+});
+
+test("[6] nobody is taken for gone by a ping that they can not have read yet: the stall timeout judges", () => {
+  const { transport, connection, pass } = connect({ heartbeatMs: 1_000, pongTimeoutMs: 1_000 });
+  connection.welcome(null);
+  transport.bufferedBytes = 500_000;
+  pass(300_000, () => transport.drain(1_000)); // slow, but reading
+  expect(transport.closedWith).toBeUndefined();
+  transport.drain();
+  pass(5_000, read(transport));
+  expect(transport.closedWith).toBe(4000);
+});
+
+test("[6] one that drains nothing for stallTimeout is terminated, whatever it says meanwhile", () => {
+  const { transport, connection, pass } = connect();
+  connection.welcome(null);
+  transport.bufferedBytes = 10_000;
+  const speak = () => connection.heard();
+  pass(60_000, speak);
+  expect(transport.calls).not.toContain("terminate");
+  pass(2_000, speak);
+  expect(transport.calls).toContain("terminate");
+  expect(connection.isClosed).toBe(true);
+});
+
+test("[3.2] a watermark comes within every heartbeat, also beside answers", () => {
+  const { transport, connection, pass } = connect({ heartbeatMs: 10_000 });
+  connection.welcome(null);
+  const times: number[] = [];
+  pass(200_000, () => {
+    transport.drain();
+    connection.heard();
+    connection.send({ type: "pong" });
+    if (transport.sent.some(({ type }) => type === "watermark")) times.push(Date.now());
+    transport.sent.length = 0;
+  });
+  expect(times.length).toBeGreaterThanOrEqual(20);
+  for (const [index, time] of times.entries()) {
+    // Seen one look after it was sent.
+    expect(time - (times[index - 1] ?? START_MS)).toBeLessThanOrEqual(10_000 + TICK_MS);
+  }
+});
+
+test("[5] a connection is closed with 4002 at server.maxConnectionAge, in words first", () => {
+  const { transport, connection, pass } = connect({ maxConnectionAgeMs: 60_000 });
+  connection.welcome(null);
+  const speak = () => {
+    transport.drain();
+    connection.heard();
+  };
+  pass(59_000, speak);
+  expect(transport.closedWith).toBeUndefined();
+  pass(1_000, speak);
+  expect(transport.closedWith).toBe(4002);
+  expect(lastError(transport)).toMatchObject({ code: "unavailable", retry: "now" });
+});
+
+test("[3.1] the token's end is told once, in time, and kept to the millisecond", () => {
+  const jwt = { algorithms: ["HS256"], secret: "x".repeat(40), clockToleranceMs: 5_000 };
+  const { transport, connection, pass } = connect({}, { jwt, expiryNoticeMs: 60_000 });
+  connection.welcome({ claims: {}, sub: "u", expiresAtMs: START_MS + 120_300 });
+  expect(connection.expiresAtMs).toBe(START_MS + 125_300);
+  const speak = () => {
+    transport.drain();
+    connection.heard();
+  };
+  pass(65_000, speak);
+  expect(transport.sent.filter(({ type }) => type === "expiring")).toEqual([]);
+  pass(60_000, speak);
+  expect(transport.sent.filter(({ type }) => type === "expiring")).toEqual([
+    { type: "expiring", inMs: 59_300 },
+  ]);
+  expect(transport.closedWith).toBeUndefined();
+  vi.advanceTimersByTime(299);
+  expect(transport.closedWith).toBeUndefined();
+  vi.advanceTimersByTime(1);
+  expect(transport.closedWith).toBe(4100);
+  expect(lastError(transport)).toMatchObject({ code: "unauthenticated", retry: "token" });
+});
+
+test("[3.1] a newer token moves the end, and its own is told again", () => {
+  const { transport, connection, pass } = connect({}, { expiryNoticeMs: 10_000 });
+  connection.welcome({ claims: {}, sub: "u", expiresAtMs: START_MS + 20_000 });
+  const speak = () => {
+    transport.drain();
+    connection.heard();
+  };
+  pass(15_000, speak);
+  connection.replaceIdentity({ claims: {}, sub: "u", expiresAtMs: START_MS + 60_000 });
+  pass(30_000, speak);
+  expect(transport.closedWith).toBeUndefined();
+  pass(15_000, speak);
+  expect(transport.closedWith).toBe(4100);
+  expect(transport.sent.filter(({ type }) => type === "expiring")).toHaveLength(2);
+});
+
+test("after its end a connection says nothing more and hears nothing more", () => {
+  const { transport, connection, pass } = connect();
+  connection.welcome(null);
+  connection.close(4202, "drained");
+  const said = transport.sent.length;
+  connection.receive('{"type":"ping"}', Date.now());
+  connection.send({ type: "pong" });
+  connection.sendWatermark();
+  pass(120_000);
+  expect(transport.sent).toHaveLength(said);
+});
