@@ -168,6 +168,29 @@ export const CONVERSATIONS: readonly Conversation[] = [
     ],
   },
   {
+    name: "rights that change by a difference that can be told",
+    service: {
+      collections: { notes: { rules: [{ name: "teams", filter: { team: { $in: "%%user.teams" } } }] } },
+    },
+    moves: [
+      insert([
+        { _id: "1", team: "red" },
+        { _id: "2", team: "green" },
+        { _id: "3", team: "blue" },
+      ]),
+      ...connect("a", { sub: "u1", teams: ["red", "green"] }),
+      subscribe("a", "ours"),
+      { client: "a", sends: { type: "fence", id: "f", operationTime: "<now>" }, awaits: { a: ["fenced"] } },
+      {
+        client: "a",
+        sends: { type: "refresh", token: "<token>" },
+        claims: { sub: "u1", teams: ["green", "blue"] },
+        awaits: { a: ["refreshed", "subscribed", "removed", "added"] },
+      },
+      update("3", { $set: { n: 1 } }, { a: ["changed"] }),
+    ],
+  },
+  {
     name: "a token that runs out",
     service: { collections: COLLECTIONS },
     moves: [

@@ -47,8 +47,7 @@ export class Play {
 
   /** What arrives, up to all that was written, without having been asked for by `next`. */
   async rest(): Promise<Received[]> {
-    const { operationTime } = await this.service.client.db("admin").command({ ping: 1 });
-    const fence = { type: "fence", id: "the end", operationTime: { $timestamp: operationTime } };
+    const fence = { type: "fence", id: "the end", operationTime: await this.#now() };
     const isTheEnd = (got: Received) => got["id"] === fence.id;
     for (const client of this.clients.values()) {
       if (client.closed !== undefined) continue;
@@ -78,10 +77,19 @@ export class Play {
   async #send({ client, sends, claims }: Extract<Doing, { client: string }>): Promise<void> {
     const { expiresInSeconds, ...payload } = claims ?? {};
     const token = claims === undefined ? "" : await signToken(payload, Number(expiresInSeconds ?? 3_600));
+    const now = await this.#now();
     const message = Object.fromEntries(
-      Object.entries(sends).map(([key, value]) => [key, this.#filledIn(value, token)]),
+      Object.entries(sends).map(([key, value]) => [
+        key,
+        value === "<now>" ? now : this.#filledIn(value, token),
+      ]),
     );
     this.client(client).send(message);
+  }
+
+  async #now(): Promise<object> {
+    const { operationTime } = await this.service.client.db("admin").command({ ping: 1 });
+    return { $timestamp: { t: operationTime.t, i: operationTime.i } };
   }
 
   #filledIn(value: unknown, token: string): unknown {
