@@ -109,7 +109,12 @@ export class History {
   }
 
   append(commit: Commit): HistoryEntry {
-    const entry = new HistoryEntry(this.#nextSeq++, commit, this.#codec, this.#entries.at(-1) ?? this.#lastEvicted);
+    const entry = new HistoryEntry(
+      this.#nextSeq++,
+      commit,
+      this.#codec,
+      this.#entries.at(-1) ?? this.#lastEvicted,
+    );
     if (commit.clusterTime > this.#headTime) this.#headTime = commit.clusterTime;
     this.#entries.push(entry);
     this.#bytes += commit.bytes + ENTRY_OVERHEAD_BYTES;
