@@ -1,5 +1,4 @@
 /** A client that believes nothing: it applies what comes by the letter of the protocol, and says what was not allowed. */
-import { once } from "node:events";
 import type { Position } from "../../src/feed/cursor.ts";
 import type {
   ErrorMessage,
@@ -25,6 +24,8 @@ export interface ModelOptions {
   readonly decode: (cursor: string) => Position;
   /** What a query that begins without a snapshot was at its first cursor. Without it, such a query is not checked. */
   readonly baseOf?: (request: ModelRequest, cursor: string, mode: ValueMode) => Promise<Result | null>;
+  /** A query is held for the first time, or anew. */
+  readonly onHeld?: (held: HeldQuery, id: string) => void;
   /** The documents are now those of the query's cursor. */
   readonly onPoint?: (held: HeldQuery, id: string, by: ServerMessage["type"]) => void;
 }
@@ -51,15 +52,24 @@ export class ModelClient {
     string,
     { subscription: ModelSubscription; answered: (answer: Received) => void }
   >();
-  readonly #ended: Promise<undefined>;
+  /** Settle when the connection has ended, and when the node has said that it goes away. */
+  readonly ended: Promise<undefined>;
+  readonly draining: Promise<void>;
   isDraining = false;
+  drainsWithinMs = 0;
   watermarks = 0;
+  #onDraining = () => {};
 
   private constructor(client: WsClient, options: ModelOptions) {
     this.client = client;
     this.#options = options;
     this.#mode = options.values ?? "json";
-    this.#ended = once(client.socket, "close").then(() => undefined);
+    this.ended = new Promise((resolve) => client.socket.once("close", () => resolve(undefined)));
+    this.draining = new Promise((resolve) => {
+      this.#onDraining = resolve;
+    });
+    // What came together with `welcome` is here already.
+    for (const message of client.received) this.#receive(message);
     client.onMessage = (message) => this.#receive(message);
   }
 
@@ -85,7 +95,7 @@ export class ModelClient {
     const answer = new Promise<Received>((answered) => this.#asked.set(id, { subscription, answered }));
     const place = resumable === undefined ? {} : { cursor: resumable.cursor, ticket: resumable.ticket };
     this.client.send({ type: "subscribe", id, ...request, ...place });
-    const first = await Promise.race([answer, this.#ended]);
+    const first = await Promise.race([answer, this.ended]);
     return first as SubscribedMessage | ErrorMessage | undefined; // only these two answer a subscribe
   }
 
@@ -147,6 +157,8 @@ export class ModelClient {
         return;
       case "draining":
         this.isDraining = true;
+        this.drainsWithinMs = message.withinMs;
+        this.#onDraining();
         return;
       default:
         return;
@@ -192,7 +204,11 @@ export class ModelClient {
     // Only a snapshot may replace what another id holds already.
     if (known !== undefined && start !== "snapshot")
       throw new ProtocolFault(`${start}, but an id of this connection has it`);
-    return known ?? subscription.held ?? new HeldQuery(this.#mode, this.#options.decode);
+    const present = known ?? subscription.held;
+    if (present !== undefined) return present;
+    const held = new HeldQuery(this.#mode, this.#options.decode);
+    this.#options.onHeld?.(held, subscription.id);
+    return held;
   }
 
   #takeOfQuery(message: Received & { query: number }): void {

@@ -204,7 +204,7 @@ export class ReplicaSet {
     return this.members.filter((member) => member !== primary && member.running);
   }
 
-  /** The primary gives way for a minute and stays up; answers its successor. */
+  /** The primary gives way to another one and stays up; answers its successor. */
   async stepDown(): Promise<Mongod> {
     const old = await this.primary();
     await asOne(
@@ -212,10 +212,13 @@ export class ReplicaSet {
       (admin) => admin.command({ replSetStepDown: 60, secondaryCatchUpPeriodSecs: 10 }),
       this.#login(),
     );
-    return until("another primary", async () => {
+    const successor = await until("another primary", async () => {
       const primary = await this.primary();
       return primary === old ? undefined : primary;
     });
+    // It may be elected again from now on, or a set would run out of candidates.
+    await asOne(old, (admin) => admin.command({ replSetFreeze: 0 }), this.#login());
+    return successor;
   }
 
   async stop(): Promise<void> {

@@ -5,11 +5,14 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { ROOT } from "./build.ts";
 import { endWithUs, exited } from "./guard.ts";
 
 const READY_WITHIN_MS = 60_000;
+const START_ATTEMPTS = 20;
+const START_PAUSE_MS = 250;
 /** Enough to see what went wrong; a long run must not fill the memory with its log. */
 const KEPT_LOG_LINES = 2_000;
 
@@ -77,8 +80,23 @@ export class SpawnedService {
     return this.#child?.pid;
   }
 
-  /** Starts it, on the ports it had the last time, so that clients find it again. */
+  /**
+   * Starts it, on the ports it had the last time, so that clients find it again. One that tries to connect may
+   * hold the very port for a moment, as the system gave it as its own end: then it is tried again.
+   */
   async start(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#startOnce();
+        return;
+      } catch (error) {
+        if (attempt === START_ATTEMPTS || !String(error).includes("EADDRINUSE")) throw error;
+        await delay(START_PAUSE_MS);
+      }
+    }
+  }
+
+  async #startOnce(): Promise<void> {
     assert(this.#child === undefined, "already running");
     await this.writeConfig(this.#config);
     const main = join(ROOT, "dist", "cli", "main.js");
