@@ -17,6 +17,8 @@ export class Link {
   readonly views = new Map<string, View>();
   /** Those that wait for the answer to their `subscribe`. */
   readonly asked = new Set<LiveResult>();
+  /** Those that it delivers for. */
+  readonly serves = new Set<LiveResult>();
   isReady = false;
   isDraining = false;
   /** A new token was sent, and not answered yet. */

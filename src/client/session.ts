@@ -320,6 +320,8 @@ export class Session {
     scope: string | undefined,
   ): void {
     const subscriptions = this.#subscriptions;
+    // What the old connection still says of a query that the new one has taken over is of no interest.
+    if (link === this.#link && subscriptions.isServed(message.id, this.#next)) return;
     if (message.type === "subscribed") {
       const others = this.#links().filter((other) => other !== link);
       subscriptions.subscribed(link, message, scope, others);

@@ -53,9 +53,16 @@ export class Subscriptions {
     if (!this.results.delete(result.id)) return;
     for (const link of links) {
       link.asked.delete(result);
+      link.serves.delete(result);
       link.send({ type: "unsubscribe", id: result.id });
       link.prune();
     }
+  }
+
+  /** Whether a connection delivers for the subscription of this id. */
+  isServed(id: string | undefined, link: Link | undefined): boolean {
+    const result = id === undefined ? undefined : this.results.get(id);
+    return result !== undefined && link?.serves.has(result) === true;
   }
 
   /** @param others Connections that delivered for it before, and have nothing more to say. */
@@ -68,6 +75,7 @@ export class Subscriptions {
     const result = this.results.get(message.id);
     if (result === undefined) return;
     link.asked.delete(result);
+    link.serves.add(result);
     result.refusals = 0;
     const key = scope ?? String(message.query);
     const before = result.view;

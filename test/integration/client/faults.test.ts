@@ -170,6 +170,15 @@ async function injectFaults(client: Client, proxy: FaultProxy, random: Random, c
     proxy.cut();
   };
   const kinds = weighted.flatMap(([weight, inject]) => Array.from({ length: weight }, () => inject));
+  // Each kind once for sure, also the rare ones.
+  const greetings = ["silence", "bad-gateway", "refuse", "no-websocket"] as const;
+  for (const welcome of greetings) {
+    greet(welcome);
+    const counted = welcome === "no-websocket" ? "refused upgrade" : welcome;
+    await expect.poll(() => proxy.faults[counted], { timeout: 20_000 }).toBeGreaterThan(0);
+  }
+  proxy.welcome = "pass";
+  await expect.poll(() => proxy.freeze(), { timeout: 20_000 }).toBe(true);
   while (total() < count) {
     random.pick(kinds)();
     await sleep(random.int(0, 60));

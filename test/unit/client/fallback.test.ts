@@ -320,6 +320,29 @@ test("a second choice is left for the first one when that works again, make befo
   expect(query.getState()).toMatchObject({ status: "live", data: [{ _id: 1 }] });
 });
 
+test("an old connection that goes on answering takes nothing back from the new one", async () => {
+  const { service, http, follow, orders } = clientOver(["ws", "poll"], { upgradeAfterMs: 60_000 });
+  service.onSocket = (socket) => socket.drop();
+  const [first] = [follow(orders.find({ a: 1 })), follow(orders.find({ a: 2 }))];
+  await pass(2_000);
+  const answerAll = (body: object) => {
+    for (const request of http.requests.slice(-2)) request.answer({ messages: [], ticket: "k1", ...body });
+    return settle();
+  };
+  await answerAll({ start: "snapshot", messages: [snapshot], cursor: "c1" });
+  service.onSocket = () => {};
+  for (let waited = 0; waited < 60_000; waited += 20_000) {
+    await pass(20_000);
+    await answerAll({ start: "resumed", cursor: "c2" });
+  }
+  service.socket.welcome();
+  const { id } = service.socket.of("subscribe")[0]!;
+  service.socket.tell({ type: "subscribed", id, query: 9, start: "resumed", cursor: "c2", ticket: "k9" });
+  await answerAll({ start: "resumed", cursor: "c3" });
+  service.socket.tell(added(7, "c4", 9));
+  expect(first!.query.getState().data).toEqual([{ _id: 1 }, { _id: 7 }]);
+});
+
 test("a fence needs a WebSocket, and says so", async () => {
   const { client } = await liveOverSse();
   await expect(client.fence({ t: 1, i: 1 })).rejects.toMatchObject({ code: "unavailable" });
