@@ -15,8 +15,6 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
-    // Real clocks, sockets and processes on a shared machine: what fails by its noise passes alone, a bug does not.
-    retry: process.env["CI"] === undefined ? 0 : 2,
     projects: [
       project("unit", { testTimeout: 20_000 }),
       project("integration", withMongod),

@@ -9,6 +9,7 @@ import type { Feed } from "./feed.ts";
 import type { GrantPoint } from "./grant-diff.ts";
 import type { Follower, LiveQuery } from "./live-query.ts";
 import type { OplogRead } from "./oplog-read.ts";
+import type { Rights } from "./rights.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
 
 /** Where a delivery goes: one connection's outbox. */
@@ -70,6 +71,7 @@ export class Delivery implements Follower {
   readonly #sink: Sink;
   readonly #feed: Feed;
   readonly #wantsSnapshot: boolean;
+  readonly #rights: Rights;
   #step: Step = { do: "catch-up" };
   /** Everything up to this entry of the history has been written … */
   #after = 0;
@@ -87,11 +89,12 @@ export class Delivery implements Follower {
   /** What `open` decided was void before `run`. */
   #voided = false;
 
-  constructor(feed: Feed, liveQuery: LiveQuery, sink: Sink, wantsSnapshot: boolean) {
+  constructor(feed: Feed, liveQuery: LiveQuery, sink: Sink, wantsSnapshot: boolean, rights: Rights) {
     this.#feed = feed;
     this.liveQuery = liveQuery;
     this.#sink = sink;
     this.#wantsSnapshot = wantsSnapshot;
+    this.#rights = rights;
   }
 
   get mode(): ValueMode {
@@ -112,8 +115,7 @@ export class Delivery implements Follower {
     if (request.resumeFrom === null)
       return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
     const resumed = await this.#openResumed(request.resumeFrom);
-    if (resumed === "future") return this.#openFresh("reset", "cursor-invalid");
-    return resumed ?? this.#openFresh("reset", "history-lost");
+    return typeof resumed === "string" ? this.#openFresh("reset", resumed) : resumed;
   }
 
   /** As `open`, for a subscription that stands already: at once, what may fail comes after and is tried again. */
@@ -177,23 +179,31 @@ export class Delivery implements Follower {
     this.run();
   }
 
-  async #openResumed(position: Position): Promise<Started | "future" | null> {
+  async #openResumed(position: Position): Promise<Started | StartReason> {
     const started: Started = { start: "resumed", reason: undefined, cursor: this.#feed.encode(position) };
     const located = await this.#feed.locate(position);
-    if (located === "ahead") return "future";
+    if (located === "ahead") return "cursor-invalid";
     this.#missed = true;
     if (located !== "too-old" && this.#feed.holds(this.liveQuery.namespace, located.seq)) {
+      if (!this.#hadRightsSince(position, located.seq)) return "rights-changed";
       this.#feed.noteCatchUp();
       this.#after = located.seq;
       return started;
     }
     // A window's past can only be read as long as the server keeps it, which is as long as the history.
-    if (this.liveQuery.windowSpec !== null) return null;
+    if (this.liveQuery.windowSpec !== null) return "history-lost";
+    const { position: begin, seq } = this.#feed.historyStart;
+    if (!this.#hadRightsSince(begin, seq)) return "rights-changed";
     const read = await this.#feed.readOplog(position);
-    if (read === null) return null;
+    if (read === null) return "history-lost";
     if (this.#closed) read.end();
     this.#step = { do: "read-oplog", read };
     return started;
+  }
+
+  /** Who was shut out in between must not be told now what happened meanwhile. */
+  #hadRightsSince(position: Position, seq: number): boolean {
+    return this.#rights.sets.every((set) => this.#feed.isUnchanged(set, position, seq));
   }
 
   async #openFresh(start: Start, reason: StartReason | undefined): Promise<Started> {
@@ -201,7 +211,7 @@ export class Delivery implements Follower {
       this.#after = this.#feed.headSeq;
       return { start, reason, cursor: this.#feed.headCursor };
     }
-    const reading = await this.#feed.openSnapshot(this.liveQuery, this.mode);
+    const reading = await this.#feed.openSnapshot(this.liveQuery, this.mode, this.#rights.since);
     if (this.#closed) reading.leave();
     else this.#step = { do: "snapshot", reading };
     return { start, reason, cursor: reading.cursor };
@@ -283,7 +293,7 @@ export class Delivery implements Follower {
   async #openAgain(isCurrent: () => boolean): Promise<SnapshotReading | null> {
     while (isCurrent()) {
       try {
-        return await this.#feed.openSnapshot(this.liveQuery, this.mode);
+        return await this.#feed.openSnapshot(this.liveQuery, this.mode, this.#rights.since);
       } catch (error) {
         if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
         await sleep(SNAPSHOT_RETRY_MS * (0.5 + Math.random()));
@@ -297,6 +307,10 @@ export class Delivery implements Follower {
     const { liveQuery } = this;
     for await (const { batch, covered } of read.batches()) {
       if (!isCurrent()) return "abandoned";
+      const fresh = batch.entries.slice(covered);
+      if (fresh.some(({ commit }) => this.#rights.mayChangeBy(commit.events))) {
+        return this.#endRead(read, "history-lost");
+      }
       const missed = liveQuery.encodeOplogBatch(batch, this.mode).filter(({ index }) => index >= covered);
       const messages: EncodedMessage[] = [];
       for (const { messages: more } of missed) {

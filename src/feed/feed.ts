@@ -20,9 +20,11 @@ import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
 import { LiveQueryIndex } from "./live-query-index.ts";
+import type { LookupSet } from "./lookup-set.ts";
 import { Lookups } from "./lookups.ts";
 import { type OplogRead, OplogReads } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
+import { type Rights, UNCONDITIONAL } from "./rights.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
 export interface FeedParts {
@@ -163,10 +165,15 @@ export class Feed implements CommitSink {
    * Joins a sink to the live query of this specification, which is made if there is none yet. Nothing happens
    * before `open` and `run` of the delivery; it ends by `unsubscribe`.
    */
-  subscribe(spec: LiveQuerySpec, sink: Sink, wantsSnapshot: boolean): Delivery {
+  subscribe(
+    spec: LiveQuerySpec,
+    sink: Sink,
+    wantsSnapshot: boolean,
+    rights: Rights = UNCONDITIONAL,
+  ): Delivery {
     const liveQuery = this.#byKey.get(spec.key) ?? this.#create(spec);
     this.#lingering.delete(liveQuery);
-    const delivery = new Delivery(this, liveQuery, sink, wantsSnapshot);
+    const delivery = new Delivery(this, liveQuery, sink, wantsSnapshot, rights);
     this.#deliveries.get(liveQuery)?.add(delivery);
     return delivery;
   }
@@ -192,6 +199,12 @@ export class Feed implements CommitSink {
   /** Whether the history holds what happened to a collection after entry `seq`. */
   holds(namespace: string, seq: number): boolean {
     return seq >= (this.#followedFrom.get(namespace) ?? 0);
+  }
+
+  /** From here on the history holds everything. */
+  get historyStart(): { position: Position; seq: number } {
+    const history = this.#readyHistory();
+    return { position: history.start, seq: history.evictedSeq };
   }
 
   /** The commits after number `seq`; `null` where the history has let go of some. */
@@ -285,8 +298,23 @@ export class Feed implements CommitSink {
     }
   }
 
-  openSnapshot(liveQuery: LiveQuery, mode: ValueMode) {
-    return this.#snapshots.open(liveQuery, mode);
+  /** A reading of cluster time `since` or later. */
+  openSnapshot(liveQuery: LiveQuery, mode: ValueMode, since: bigint) {
+    return this.#snapshots.open(liveQuery, mode, since);
+  }
+
+  /**
+   * Whether a set has been the same from a position on; as far as the history reaches, which is what is asked
+   * where it does not reach back to the position.
+   */
+  isUnchanged(set: LookupSet, { clusterTime }: Position, seq: number): boolean {
+    if (set.sameSince < clusterTime) return true;
+    const entries = this.entriesAfter(seq);
+    if (entries === null || !this.holds(set.namespace, seq)) return false;
+    const last = entries.findLast(({ commit }) => set.mayChangeBy(commit.events));
+    // Many come back at once: the next one need not look again.
+    set.sameSince = last?.commit.clusterTime ?? clusterTime;
+    return last === undefined;
   }
 
   /**

@@ -4,7 +4,7 @@ import { compileFilter } from "../match/compile-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { compilePathValues } from "../match/path-values.ts";
 import { valueKey } from "../match/value-key.ts";
-import { hasImages, type StreamEvent } from "../source/change-event.ts";
+import { type Commit, hasImages, type StreamEvent } from "../source/change-event.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 
@@ -40,6 +40,8 @@ export class LookupSet {
   readonly #matches: (document: Uint8Array) => boolean;
   readonly #valuesOf: (document: Uint8Array) => BsonValue[];
   readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
+  /** From this cluster time until now the set is known to have been what it is. */
+  sameSince = 0n;
 
   constructor(spec: LookupSpec) {
     this.spec = spec;
@@ -57,13 +59,14 @@ export class LookupSet {
   }
 
   /** Takes the matching documents as they are at one cluster time. */
-  load(documents: readonly Uint8Array[]): void {
+  load(documents: readonly Uint8Array[], clusterTime: bigint): void {
     this.#values.clear();
+    this.sameSince = clusterTime;
     for (const document of documents) this.#count(document, 1);
   }
 
   /** Takes a commit into account; whether the set is another one now, or can not be told. */
-  apply(events: readonly StreamEvent[]): boolean | typeof UNKNOWN {
+  apply({ clusterTime, events }: Pick<Commit, "clusterTime" | "events">): boolean | typeof UNKNOWN {
     const before = new Set(this.#values.keys());
     let touched = false;
     for (const event of events) {
@@ -74,17 +77,37 @@ export class LookupSet {
       touched = true;
     }
     if (!touched) return false;
-    return before.size !== this.#values.size || [...before].some((key) => !this.#values.has(key));
+    const differs = before.size !== this.#values.size || [...before].some((key) => !this.#values.has(key));
+    if (differs) this.sameSince = clusterTime;
+    return differs;
   }
 
-  #count(document: Uint8Array, by: 1 | -1): void {
-    // A value that one document has twice counts once; one that `find` would not take as a value, not at all.
-    const values = new Map(
+  /** Whether events that the set has not counted may have changed it: a document comes in, goes, or has other values. */
+  mayChangeBy(events: readonly StreamEvent[]): boolean {
+    return events.some((event) => {
+      if (event.namespace !== this.namespace) return false;
+      if (event.operation === "replaced-collection" || !hasImages(event)) return true;
+      return this.#keysOf(event.before).join() !== this.#keysOf(event.after).join();
+    });
+  }
+
+  /** The keys of what a document gives to the set, in order. */
+  #keysOf(document: Uint8Array | undefined): string[] {
+    if (document === undefined || !this.#matches(document)) return [];
+    return [...this.#bindable(document).keys()].sort();
+  }
+
+  /** A value that one document has twice counts once; one that `find` would not take as a value, not at all. */
+  #bindable(document: Uint8Array): Map<string, BsonValue> {
+    return new Map(
       this.#valuesOf(document)
         .filter(isBindable)
         .map((value) => [valueKey(value), value]),
     );
-    for (const [key, value] of values) {
+  }
+
+  #count(document: Uint8Array, by: 1 | -1): void {
+    for (const [key, value] of this.#bindable(document)) {
       const known = this.#values.get(key);
       const count = (known?.count ?? 0) + by;
       if (count <= 0) this.#values.delete(key);

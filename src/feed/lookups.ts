@@ -67,7 +67,7 @@ export class Lookups {
     const changed: LookupSet[] = [];
     for (const kept of this.#byKey.values()) {
       if (!kept.isLoaded) continue;
-      const outcome = kept.set.apply(entry.commit.events);
+      const outcome = kept.set.apply(entry.commit);
       if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept.set);
       else if (outcome) changed.push(kept.set);
     }
@@ -117,11 +117,11 @@ export class Lookups {
       try {
         const documents = await SnapshotCursor.readAt(this.#parts.client, query, headTime);
         if (documents.length > this.#limits.lookupValues) throw tooMany(this.#limits.lookupValues);
-        set.load(documents);
+        set.load(documents, headTime);
         const missed = this.#feed.entriesAfter(headSeq);
         if (missed === null)
           throw new TidewireError("unavailable", "the lookup took too long to read: try again");
-        const known = missed.every(({ commit }) => set.apply(commit.events) !== UNKNOWN);
+        const known = missed.every(({ commit }) => set.apply(commit) !== UNKNOWN);
         if (!known) throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
         const kept = this.#byKey.get(set.spec.key);
         if (kept?.set === set) kept.isLoaded = true;

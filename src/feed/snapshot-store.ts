@@ -39,15 +39,22 @@ export class SnapshotStore {
 
   /**
    * A reading that can be sent from its first batch; `leave` it when done.
+   * @param since It is of this cluster time or later: the changes that follow it are for the reader to see.
    * @throws {TidewireError} `unavailable`, `snapshot-too-large`
    */
-  async open(liveQuery: LiveQuery, mode: ValueMode): Promise<SnapshotReading> {
+  async open(liveQuery: LiveQuery, mode: ValueMode, since: bigint): Promise<SnapshotReading> {
     const key = keyOf(liveQuery, mode);
     const kept = this.#readings.get(key)?.reading;
-    if (kept?.isJoinable === true && this.#isFresh(kept)) return this.#join(kept, "shared");
-    const opening = this.#opening.get(key);
-    if (opening !== undefined) return this.#join(await opening, "shared");
-    const started = this.#read(liveQuery, mode).finally(() => this.#opening.delete(key));
+    if (kept?.isJoinable === true && kept.clusterTime >= since && this.#isFresh(kept)) {
+      return this.#join(kept, "shared");
+    }
+    for (let opening = this.#opening.get(key); opening !== undefined; opening = this.#opening.get(key)) {
+      const reading = await opening;
+      if (reading.isJoinable && reading.clusterTime >= since) return this.#join(reading, "shared");
+    }
+    const started = this.#read(liveQuery, mode, since).finally(() => {
+      if (this.#opening.get(key) === started) this.#opening.delete(key);
+    });
     this.#opening.set(key, started);
     const reading = await started;
     this.#readings.delete(key);
@@ -94,7 +101,7 @@ export class SnapshotStore {
     return since.every((entry) => entry.changes !== UNKNOWN);
   }
 
-  async #read(liveQuery: LiveQuery, mode: ValueMode): Promise<SnapshotReading> {
+  async #read(liveQuery: LiveQuery, mode: ValueMode, since: bigint): Promise<SnapshotReading> {
     const { client, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
     const parts = {
@@ -110,7 +117,8 @@ export class SnapshotStore {
     };
     for (let attempt = 1; ; attempt++) {
       try {
-        return await SnapshotReading.open(liveQuery, mode, this.#feed.headTime, parts);
+        const { headTime } = this.#feed;
+        return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
       } catch (error) {
         if (!(error instanceof MongoError)) throw error;
         if (error.code === BAD_VALUE) throw badSort(error);

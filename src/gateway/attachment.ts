@@ -1,5 +1,6 @@
 import type { Chunk } from "../feed/chunk.ts";
 import type { Delivery, Sink } from "../feed/delivery.ts";
+import type { Rights } from "../feed/rights.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
 import type { Connection } from "./connection.ts";
@@ -20,11 +21,11 @@ export class Attachment implements Sink {
   readonly #delivery: Delivery;
   #detached = false;
 
-  constructor(connection: Connection, query: EffectiveQuery, wantsSnapshot: boolean) {
+  constructor(connection: Connection, query: EffectiveQuery, wantsSnapshot: boolean, rights: Rights) {
     this.connection = connection;
     this.query = query;
     this.wantsSnapshot = wantsSnapshot;
-    this.#delivery = connection.context.feed.subscribe(query, this, wantsSnapshot);
+    this.#delivery = connection.context.feed.subscribe(query, this, wantsSnapshot, rights);
   }
 
   get delivery(): Delivery {

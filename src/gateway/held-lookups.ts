@@ -20,6 +20,10 @@ export class HeldLookups implements LookupHolder {
   /** What is in a set that is held; `null` for any other. */
   readonly values: LookupValues = (lookup) => this.#sets.get(lookup.key)?.values ?? null;
 
+  get sets(): readonly LookupSet[] {
+    return [...this.#sets.values()];
+  }
+
   /** Reads the sets, or joins those that are read already. @throws {TidewireError} */
   async acquire(lookups: readonly BoundLookup[]): Promise<void> {
     for (const lookup of lookups) {

@@ -97,37 +97,32 @@ test.each([
   300_000,
 );
 
-// Not steady yet on a shared machine: run it by hand until it is.
-test.skipIf(process.env["CI"] !== undefined)(
-  "the primary steps down, and dies, again and again",
-  async () => {
-    const set = await startReplicaSet({ members: 3 });
-    onTestFinished(() => set.stop());
-    const client = await new MongoClient(set.uri, { serverSelectionTimeoutMS: 30_000 }).connect();
-    onTestFinished(() => client.close());
-    const db = client.db("chaos");
-    const config = spawned(testConfig(set.uri, "chaos", { collections: COLLECTIONS }));
-    await db.createCollection("things");
-    const writers = await startWriters(db, 200);
-    const service = await spawnService({ config });
-    const watches = await startWatches(() => `${service.url.replace("http", "ws")}/v1/ws`, 6);
-    const progress = async () => {
-      const before = watches.map(({ changes }) => changes);
-      await expect
-        .poll(() => watches.every(({ changes }, index) => changes > before[index]! + 20), PATIENCE)
-        .toBe(true);
-    };
-    for (let round = 0; round < 5; round++) {
-      await set.stepDown();
-      await progress();
-      const primary = await set.primary();
-      await primary.kill("SIGKILL");
-      await progress();
-      await primary.start();
-    }
-    await Promise.all(writers.map((writer) => writer.stop()));
-    const written = writers.reduce((sum, writer) => sum + writer.written, 0);
-    await judge(db, watches, "5 step-downs, 5 primaries killed", written);
-  },
-  300_000,
-);
+test("the primary steps down, and dies, again and again", async () => {
+  const set = await startReplicaSet({ members: 3 });
+  onTestFinished(() => set.stop());
+  const client = await new MongoClient(set.uri, { serverSelectionTimeoutMS: 30_000 }).connect();
+  onTestFinished(() => client.close());
+  const db = client.db("chaos");
+  const config = spawned(testConfig(set.uri, "chaos", { collections: COLLECTIONS }));
+  await db.createCollection("things");
+  const writers = await startWriters(db, 200);
+  const service = await spawnService({ config });
+  const watches = await startWatches(() => `${service.url.replace("http", "ws")}/v1/ws`, 6);
+  const progress = async () => {
+    const before = watches.map(({ changes }) => changes);
+    await expect
+      .poll(() => watches.every(({ changes }, index) => changes > before[index]! + 20), PATIENCE)
+      .toBe(true);
+  };
+  for (let round = 0; round < 5; round++) {
+    await set.stepDown();
+    await progress();
+    const primary = await set.primary();
+    await primary.kill("SIGKILL");
+    await progress();
+    await primary.start();
+  }
+  await Promise.all(writers.map((writer) => writer.stop()));
+  const written = writers.reduce((sum, writer) => sum + writer.written, 0);
+  await judge(db, watches, "5 step-downs, 5 primaries killed", written);
+}, 300_000);

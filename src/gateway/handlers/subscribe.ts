@@ -2,6 +2,7 @@ import { AFTER, BEFORE, epochOf, type Position } from "../../feed/cursor.ts";
 import type { StartRequest } from "../../feed/delivery.ts";
 import { canMove } from "../../feed/grant-diff.ts";
 import type { HistoryEntry } from "../../feed/history.ts";
+import { Rights } from "../../feed/rights.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
 import { authorize, type EffectiveQuery, LookupsNeeded, type QueryRequest } from "../../rules/authorize.ts";
@@ -89,7 +90,7 @@ async function subscribe(
     await share(connection, { id, request, lookups: asked.lookups, attachment: present, isAnswered: false });
     return;
   }
-  const attachment = new Attachment(connection, query, wantsSnapshot);
+  const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(0n, asked.lookups.sets));
   const subscription = { id, request, lookups: asked.lookups, attachment, isAnswered: false };
   register(connection, subscription);
   if (present === undefined) connection.attachments.set(query.key, attachment);
@@ -161,12 +162,13 @@ export function reattach(
     sendSubscribed(connection, subscription, "shared");
     return;
   }
-  const attachment = new Attachment(connection, query, wantsSnapshot);
+  const point = feed.grantPoint(at);
+  const rights = new Rights(point.clusterTime, subscription.lookups.sets);
+  const attachment = new Attachment(connection, query, wantsSnapshot, rights);
   attachment.ids.add(id);
   subscription.attachment = attachment;
   if (present !== undefined) takeOver(connection, present, attachment);
   connection.attachments.set(query.key, attachment);
-  const point = feed.grantPoint(at);
   const from = previous.delivery.liveQuery;
   const moves = isKnown && present === undefined && canMove(from, attachment.delivery.liveQuery);
   const started = moves

@@ -1,0 +1,36 @@
+import type { StreamEvent } from "../source/change-event.ts";
+import type { LookupSet } from "./lookup-set.ts";
+
+/** Since when whoever follows a live query may see what it shows, and what that depends on. */
+export class Rights {
+  readonly #grantedAt: bigint;
+  readonly sets: readonly LookupSet[];
+
+  /**
+   * @param grantedAt Cluster time of the change of rights that led here; 0 for a subscription that begins.
+   * @param sets The lookups that the rights follow from.
+   */
+  constructor(grantedAt: bigint, sets: readonly LookupSet[]) {
+    this.#grantedAt = grantedAt;
+    this.sets = sets;
+  }
+
+  /**
+   * What was before this cluster time is not to be shown: neither by a snapshot that was read for others earlier
+   * and the changes since, nor to one who comes back.
+   */
+  get since(): bigint {
+    return this.sets.reduce(
+      (latest, { sameSince }) => (sameSince > latest ? sameSince : latest),
+      this.#grantedAt,
+    );
+  }
+
+  /** Whether a commit may have changed the rights. */
+  mayChangeBy(events: readonly StreamEvent[]): boolean {
+    return this.sets.some((set) => set.mayChangeBy(events));
+  }
+}
+
+/** Rights that follow from claims alone. */
+export const UNCONDITIONAL = new Rights(0n, []);
