@@ -174,9 +174,10 @@ export class ChangeSource {
 
   /** Decides where to begin: at the checkpoint or, to fill the history, further back, whichever is older and there. */
   async #start(): Promise<void> {
-    const now = await this.#deployment.now();
     const { epoch, changed } = await this.#deployment.epoch();
     const saved = await this.#store.load();
+    // Only now: other nodes go on saving positions, and none of them may seem to lie in the future.
+    const now = await this.#deployment.now();
     const checkpoint = saved?.epoch === epoch.id ? saved.clusterTime : null;
     if (changed) this.#log.warn("this is another deployment than before: every earlier cursor will be reset");
     if (checkpoint !== null && checkpoint > now) {

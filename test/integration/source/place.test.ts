@@ -107,16 +107,20 @@ test("[3.3] a saved place in the future: another epoch begins, and cursors of th
   expect((await checkpoints.findOne({ _id: "default" }))?.epoch).not.toBe(saved?.epoch);
 });
 
+type Database = Awaited<ReturnType<typeof testDatabase>>;
+
 /** A source whose sink keeps what it is given, and that saves its place very often. */
-async function startSource(images: boolean) {
-  const { client, db, name, uri } = await testDatabase({ monitorCommands: true });
+async function startSource(images: boolean, whileStarting = async (_database: Database) => {}) {
+  const database = await testDatabase({ monitorCommands: true });
+  const { client, db, name, uri } = database;
+  let toDo: () => Promise<void> = () => whileStarting(database);
   await db.createCollection("things", { changeStreamPreAndPostImages: { enabled: images } });
   const stateDatabase = client.db(`${name}-state`);
-  const deployment = new Deployment(
-    client,
-    new EpochStore(stateDatabase),
-    async () => (await identifyDeployment(client)).id,
-  );
+  const deployment = new Deployment(client, new EpochStore(stateDatabase), async () => {
+    await toDo();
+    toDo = async () => {};
+    return (await identifyDeployment(client)).id;
+  });
   const accepted: string[] = [];
   let through = 0n;
   const sink = {
@@ -199,6 +203,21 @@ test.each([
     expect(saves.at(-1)!.token >= accepted.at(-1)!, "the last place is saved on stopping").toBe(true);
   },
 );
+
+test("[3.3] a node that starts while another one saves its place does not take that for the future", async () => {
+  const { stateDatabase } = await startSource(true, async ({ client, db, name, uri }) => {
+    await startNode(uri, name, { collections: COLLECTIONS });
+    const checkpoints = client.db(`${name}-state`).collection<SavedCheckpoint>("checkpoints");
+    await db.collection<{ _id: number }>("things").insertOne({ _id: 1 });
+    const { operationTime } = await client.db("admin").command({ ping: 1 });
+    await until("the other node's place", async () =>
+      (await checkpoints.findOne({ _id: "default" }))?.clusterTime.greaterThanOrEqual(operationTime),
+    );
+  });
+  expect(await stateDatabase.collection("epochs").find().toArray()).toEqual([
+    expect.objectContaining({ reason: "first start" }),
+  ]);
+});
 
 test("the place of an idle stream moves on, so that it does not grow old", async () => {
   const { stateDatabase, accepted } = await startSource(true);
