@@ -19,6 +19,8 @@ export interface Sink {
   write(chunk: Chunk): boolean;
   /** Settles when there is room for `size`, or nothing waits at all; `false` when the connection has ended. */
   room(size: number): Promise<boolean>;
+  /** Settles when it is this delivery's turn to hold a snapshot; give the turn back by what is returned. */
+  snapshotTurn(): Promise<() => void>;
   /** What the client holds for the live query is void. */
   reset(query: number, reason: "history-lost" | "lagged"): void;
   /** From now on everything is written as it comes. @param afterCatchUp Missed changes were sent before. */
@@ -50,9 +52,14 @@ const SNAPSHOT_RETRY_MS = 1_000;
 
 type ResetReason = "history-lost" | "lagged";
 
+interface HeldSnapshot {
+  readonly reading: SnapshotReading;
+  readonly leave: () => void;
+}
+
 /** What has to be done next before the delivery is live. */
 type Step =
-  | { readonly do: "snapshot"; readonly reading: SnapshotReading | null }
+  | { readonly do: "snapshot"; readonly opened: HeldSnapshot | null }
   | { readonly do: "read-oplog"; readonly read: OplogRead }
   | { readonly do: "move"; readonly from: LiveQuery; readonly at: GrantPoint }
   | { readonly do: "catch-up" };
@@ -121,7 +128,7 @@ export class Delivery implements Follower {
   /** As `open`, for a subscription that stands already: at once, what may fail comes after and is tried again. */
   openAnew(reason: StartReason): Started {
     this.#after = this.#feed.headSeq;
-    this.#step = this.#wantsSnapshot ? { do: "snapshot", reading: null } : { do: "catch-up" };
+    this.#step = this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" };
     return { start: "reset", reason, cursor: this.#feed.headCursor };
   }
 
@@ -211,10 +218,31 @@ export class Delivery implements Follower {
       this.#after = this.#feed.headSeq;
       return { start, reason, cursor: this.#feed.headCursor };
     }
-    const reading = await this.#feed.openSnapshot(this.liveQuery, this.mode, this.#rights.since);
-    if (this.#closed) reading.leave();
-    else this.#step = { do: "snapshot", reading };
-    return { start, reason, cursor: reading.cursor };
+    const opened = await this.#openSnapshot(() => !this.#closed);
+    if (opened === null) return { start, reason, cursor: this.#feed.headCursor }; // nobody is there to be told
+    if (this.#closed) opened.leave();
+    else this.#step = { do: "snapshot", opened };
+    return { start, reason, cursor: opened.reading.cursor };
+  }
+
+  /** Opens a snapshot when it is its turn: one who reads slowly must not make many be held, nor MongoDB's cursors. */
+  async #openSnapshot(isWanted: () => boolean): Promise<HeldSnapshot | null> {
+    const giveBack = await this.#sink.snapshotTurn();
+    if (!isWanted()) {
+      giveBack();
+      return null;
+    }
+    try {
+      const reading = await this.#feed.openSnapshot(this.liveQuery, this.mode, this.#rights.since);
+      const leave = () => {
+        reading.leave();
+        giveBack();
+      };
+      return { reading, leave };
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
   }
 
   /** Runs the steps until the delivery is live, or closed. */
@@ -235,22 +263,23 @@ export class Delivery implements Follower {
     const generation = this.#generation;
     const isCurrent = () => !this.#closed && generation === this.#generation;
     const step = this.#step;
-    if (step.do === "snapshot") return this.#sendSnapshot(step.reading, isCurrent);
+    if (step.do === "snapshot") return this.#sendSnapshot(step.opened, isCurrent);
     if (step.do === "move") return this.#sendGrantDiff(step.from, step.at, isCurrent);
     if (step.do === "read-oplog") return this.#sendFromOplog(step.read, isCurrent);
     return this.#catchUp(isCurrent);
   }
 
-  async #sendSnapshot(opened: SnapshotReading | null, isCurrent: () => boolean): Promise<Outcome> {
-    const reading = opened ?? (await this.#openAgain(isCurrent));
-    if (reading === null) return "abandoned";
-    if (opened === null) {
+  async #sendSnapshot(openedBefore: HeldSnapshot | null, isCurrent: () => boolean): Promise<Outcome> {
+    const opened = openedBefore ?? (await this.#openAgain(isCurrent));
+    if (opened === null) return "abandoned";
+    if (openedBefore === null) {
       if (!isCurrent()) {
-        reading.leave();
+        opened.leave();
         return "abandoned";
       }
-      this.#step = { do: "snapshot", reading };
+      this.#step = { do: "snapshot", opened };
     }
+    const { reading } = opened;
     for (let index = 0; ; index++) {
       const batch = await reading.batch(index).catch((error: unknown) => {
         if (error instanceof TidewireError) throw error;
@@ -277,12 +306,18 @@ export class Delivery implements Follower {
 
   /** Sends what a change of rights brought into sight and what it took away. */
   async #sendGrantDiff(from: LiveQuery, at: GrantPoint, isCurrent: () => boolean): Promise<Outcome> {
-    const changes = await this.#feed.readGrantDiff(from, this.liveQuery, at);
-    if (!isCurrent()) return "abandoned";
-    if (changes === null) return "history-lost";
-    const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
-    for (const chunk of toChunks(this.liveQuery.encodeGrant(changes, cursors, this.mode))) {
-      if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";
+    const giveBack = await this.#sink.snapshotTurn();
+    try {
+      if (!isCurrent()) return "abandoned";
+      const changes = await this.#feed.readGrantDiff(from, this.liveQuery, at);
+      if (!isCurrent()) return "abandoned";
+      if (changes === null) return "history-lost";
+      const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
+      for (const chunk of toChunks(this.liveQuery.encodeGrant(changes, cursors, this.mode))) {
+        if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";
+      }
+    } finally {
+      giveBack();
     }
     this.#missed = true;
     this.#abandonStep({ do: "catch-up" });
@@ -290,10 +325,10 @@ export class Delivery implements Follower {
   }
 
   /** Opens a snapshot after a reset, as often as it takes: the subscription stands, and MongoDB will come back. */
-  async #openAgain(isCurrent: () => boolean): Promise<SnapshotReading | null> {
+  async #openAgain(isCurrent: () => boolean): Promise<HeldSnapshot | null> {
     while (isCurrent()) {
       try {
-        return await this.#feed.openSnapshot(this.liveQuery, this.mode, this.#rights.since);
+        return await this.#openSnapshot(isCurrent);
       } catch (error) {
         if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
         await sleep(SNAPSHOT_RETRY_MS * (0.5 + Math.random()));
@@ -409,12 +444,12 @@ export class Delivery implements Follower {
     if (this.#closed) return;
     this.#sink.reset(this.liveQuery.number, reason);
     this.#after = this.#feed.headSeq;
-    this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", reading: null } : { do: "catch-up" });
+    this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
   }
 
   /** Lets go of what the step at hand holds, and takes another. */
   #abandonStep(next: Step): void {
-    if (this.#step.do === "snapshot") this.#step.reading?.leave();
+    if (this.#step.do === "snapshot") this.#step.opened?.leave();
     if (this.#step.do === "read-oplog") this.#step.read.end();
     this.#generation++;
     this.#written = 0;

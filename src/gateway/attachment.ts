@@ -60,6 +60,10 @@ export class Attachment implements Sink {
     return this.connection.outbox.room(size);
   }
 
+  snapshotTurn(): Promise<() => void> {
+    return this.connection.snapshotTurns.acquire();
+  }
+
   reset(query: number, reason: "history-lost" | "lagged"): void {
     const { context } = this.connection;
     this.startCursor = context.feed.headCursor;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Identity } from "../auth/verify-token.ts";
 import type { HistoryEntry } from "../feed/history.ts";
+import { Limiter } from "../feed/limiter.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ClientMessage, ServerMessage, UnsubscribedReason, ValueMode } from "../protocol/messages.ts";
@@ -68,6 +69,7 @@ export class Connection {
   readonly subscriptions = new Map<string, Subscription>();
   readonly attachments = new Map<string, Attachment>();
   readonly asked = new Map<string, Asked>();
+  readonly snapshotTurns: Limiter;
   values: ValueMode = "json";
   identity: Identity | null = null;
   /** When the token runs out, tolerance included, in epoch milliseconds. */
@@ -102,6 +104,7 @@ export class Connection {
     this.address = address;
     this.#events = events;
     this.outbox = new Outbox(transport, limits.outboxBytes);
+    this.snapshotTurns = new Limiter(limits.snapshotsPerConnection);
     this.log = context.log.child({ connection: this.id });
     this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
     this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);

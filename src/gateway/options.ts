@@ -173,6 +173,11 @@ export const GatewayLimits = z.strictObject({
     .describe(
       "What may wait for a connection that does not drain; beyond, it continues from its cursor later.",
     ),
+  snapshotsPerConnection: z
+    .int()
+    .min(1)
+    .default(4)
+    .describe("Snapshots sent to one connection at a time; further subscriptions wait for their turn."),
   stallTimeoutMs: z
     .int()
     .min(1_000)

@@ -126,6 +126,10 @@ export class Recorder implements Sink {
     return !this.closed;
   }
 
+  async snapshotTurn(): Promise<() => void> {
+    return () => {};
+  }
+
   drain(): void {
     this.hasRoom = true;
     for (const resolve of this.#waiting.splice(0)) resolve();

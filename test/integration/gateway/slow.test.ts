@@ -200,3 +200,33 @@ test("[6] one that is slow and goes on reading is not cut off, however small its
     expect(documents.toSorted((a, b) => a._id - b._id)).toEqual(found.toSorted((a, b) => a._id - b._id));
   }
 });
+
+test("[6] one that reads nothing holds no more than limits.snapshotsPerConnection, whatever it asks for", async () => {
+  const setup = await startTestService({
+    collections: RULES,
+    limits: { outboxBytes: "64KiB", snapshotBatchBytes: "64KiB", snapshotsPerConnection: 2 },
+  });
+  const { db, connect, service } = setup;
+  const items = db.collection<Item>("items");
+  await items.insertMany(Array.from({ length: 20 }, (_, n) => ({ _id: n, n, pad: PAD })));
+  const opened = async () => {
+    const text = await service.metrics.registry.getSingleMetricAsString("tidewire_snapshots_total");
+    return Number(/served="read"\} (\d+)/.exec(text)?.[1] ?? 0);
+  };
+  const slow = await connect({ sub: "slow" });
+  slow.socket.pause();
+  const ids = ["a", "b", "c", "d", "e"];
+  for (const id of ids) {
+    slow.send({ type: "subscribe", id, collection: "items", filter: { n: { $gte: -ids.indexOf(id) } } });
+  }
+  await expect.poll(opened).toBe(2);
+  // Whoever asks later and reads is served: the others still wait, and not for want of time.
+  const other = await connect({ sub: "other" });
+  await other.ask({ type: "subscribe", id: "a", collection: "items", filter: { n: { $lt: 5 } } });
+  await other.until(({ type, last }) => type === "snapshot" && last === true);
+  expect(await opened()).toBe(3);
+  slow.socket.resume();
+  const isLast = ({ type, last }: { type: string; last?: unknown }) => type === "snapshot" && last === true;
+  await expect.poll(() => slow.received.filter(isLast).length, { timeout: 30_000 }).toBe(ids.length);
+  expect(slow.received.filter(({ type }) => type === "subscribed")).toHaveLength(ids.length);
+});
