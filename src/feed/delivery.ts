@@ -280,6 +280,10 @@ export class Delivery implements Follower {
       this.#step = { do: "snapshot", opened };
     }
     const { reading } = opened;
+    // It may be of a later time than the stream has come to. By then the rights may be others: nobody knows yet.
+    if (this.#rights.isConditional && !(await this.#streamReaches(reading.clusterTime, isCurrent))) {
+      return "abandoned";
+    }
     for (let index = 0; ; index++) {
       const batch = await reading.batch(index).catch((error: unknown) => {
         if (error instanceof TidewireError) throw error;
@@ -292,16 +296,19 @@ export class Delivery implements Follower {
       if (batch === null) break;
       if (!(await this.#write(batch, isCurrent))) return "abandoned";
     }
-    // The snapshot may be of a later time than the stream has come to: what comes before it is in it already.
-    while (this.#feed.headTime < reading.clusterTime) {
-      await this.#feed.advanced();
-      if (!isCurrent()) return "abandoned";
-    }
+    // What comes before the time of the snapshot is in it already.
+    if (!(await this.#streamReaches(reading.clusterTime, isCurrent))) return "abandoned";
     const seq = this.#feed.seqAt(reading.clusterTime);
     if (seq === null) return this.#lost();
     this.#after = seq;
     this.#abandonStep({ do: "catch-up" });
     return "done";
+  }
+
+  /** Waits until the stream has come to a cluster time; `false` where that has become pointless meanwhile. */
+  async #streamReaches(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
+    while (isCurrent() && this.#feed.headTime < clusterTime) await this.#feed.advanced();
+    return isCurrent();
   }
 
   /** Sends what a change of rights brought into sight and what it took away. */

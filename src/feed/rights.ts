@@ -26,6 +26,11 @@ export class Rights {
     );
   }
 
+  /** Whether writes can change them. */
+  get isConditional(): boolean {
+    return this.sets.length > 0;
+  }
+
   /** Whether a commit may have changed the rights. */
   mayChangeBy(events: readonly StreamEvent[]): boolean {
     return this.sets.some((set) => set.mayChangeBy(events));

@@ -192,11 +192,11 @@ async function tryChangeStream(
   const wholeDeployment = database === null ? { allChangesForCluster: true } : {};
   const $changeStream = { ...(withImages ? IMAGE_STAGE : {}), ...wholeDeployment };
   try {
-    const { cursor } = await db.command({
-      aggregate: 1,
-      pipeline: [{ $changeStream }],
-      cursor: { batchSize: 0 },
-    });
+    // As a number, a small cursor id would go back as a double, which the server refuses.
+    const { cursor } = await db.command(
+      { aggregate: 1, pipeline: [{ $changeStream }], cursor: { batchSize: 0 } },
+      { promoteLongs: false },
+    );
     await db.command({ killCursors: "$cmd.aggregate", cursors: [cursor.id] });
   } catch (error) {
     if (!(error instanceof MongoServerError)) throw error;

@@ -7,14 +7,16 @@ import type { Delivery, Sink, StartRequest } from "../../src/feed/delivery.ts";
 import { Feed } from "../../src/feed/feed.ts";
 import type { LiveQuerySpec } from "../../src/feed/live-query.ts";
 import { FeedLimits, HistoryOptions } from "../../src/feed/options.ts";
+import { UNCONDITIONAL } from "../../src/feed/rights.ts";
 import { canonicalFilter } from "../../src/match/canonical-filter.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
 import { EVERYTHING, type Projection } from "../../src/match/projection.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
-import { ChangeSource } from "../../src/source/change-source.ts";
+import { ChangeSource, type CommitSink } from "../../src/source/change-source.ts";
 import { Deployment } from "../../src/source/deployment.ts";
-import { EpochStore } from "../../src/source/epoch-store.ts";
+import { type Epoch, EpochStore } from "../../src/source/epoch-store.ts";
 import { ensureImages } from "../../src/source/images.ts";
+import type { CommitBatch } from "../../src/source/read-commits.ts";
 import { identifyDeployment } from "../../src/source/topology.ts";
 import { testDatabase } from "./mongod.ts";
 
@@ -47,6 +49,7 @@ export async function startFeed(options: HarnessOptions = {}) {
     log,
     metrics,
   });
+  const gate = new Gate(feed);
   const source: ChangeSource = new ChangeSource(
     {
       uri,
@@ -59,7 +62,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       images: true,
       onNotice: () => {},
     },
-    { client, deployment, stateDatabase, node: "test", sink: feed, onMissingImage: () => {}, log, metrics },
+    { client, deployment, stateDatabase, node: "test", sink: gate, onMissingImage: () => {}, log, metrics },
   );
   const abort = new AbortController();
   const running = source.run(abort.signal);
@@ -91,7 +94,36 @@ export async function startFeed(options: HarnessOptions = {}) {
       ...rest,
     };
   };
-  return { client, db, feed, source, metrics, deployment, spec };
+  return { client, db, feed, gate, source, metrics, deployment, spec };
+}
+
+/** Between source and feed: a stream that is behind, for as long as a test wants. */
+class Gate implements CommitSink {
+  readonly #feed: Feed;
+  #held: CommitBatch[] | undefined;
+
+  constructor(feed: Feed) {
+    this.#feed = feed;
+  }
+
+  begin(epoch: Epoch, from: bigint): void {
+    this.#feed.begin(epoch, from);
+  }
+
+  accept(batch: CommitBatch): void {
+    if (this.#held === undefined) this.#feed.accept(batch);
+    else this.#held.push(batch);
+  }
+
+  hold(): void {
+    this.#held = [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const batch of held) this.#feed.accept(batch);
+  }
 }
 
 export const FRESH: StartRequest = { snapshot: true, resumeFrom: null, refused: null };
@@ -211,8 +243,14 @@ function applyDelta(known: unknown, { set = {}, unset = [] }: Record<string, unk
   return doc;
 }
 
-export async function follow(feed: Feed, spec: LiveQuerySpec, sink = new Recorder(), start = FRESH) {
-  const delivery: Delivery = feed.subscribe(spec, sink, start.snapshot);
+export async function follow(
+  feed: Feed,
+  spec: LiveQuerySpec,
+  sink = new Recorder(),
+  start = FRESH,
+  rights = UNCONDITIONAL,
+) {
+  const delivery: Delivery = feed.subscribe(spec, sink, start.snapshot, rights);
   const started = await delivery.open(start);
   delivery.run();
   return { delivery, started, sink };

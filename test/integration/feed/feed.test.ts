@@ -2,6 +2,7 @@ import type { Db, MongoClient } from "mongodb";
 import { BSON, Timestamp } from "mongodb";
 import { expect, test } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
+import { Rights } from "../../../src/feed/rights.ts";
 import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
 
 /** What the server's own `find` gives at the cluster time of a cursor. */
@@ -133,4 +134,31 @@ test("resumes from a cursor, out of the history or out of the oplog", async () =
   const old = await resume();
   expect(old.messages.map((message) => message.type).slice(0, 3)).toEqual(["added", "removed", "added"]);
   expect(old.state).toEqual(await oracle(feed, db, feed.headCursor, {}));
+});
+
+test("a snapshot of after a withdrawal that the stream has not come to yet is not sent", async () => {
+  const { client, db, feed, gate, spec } = await startFeed({ collections: ["things", "members"] });
+  const members = db.collection<{ _id: number; user: string; room: string }>("members");
+  const things = db.collection<{ _id: number; room: string }>("things");
+  await members.insertOne({ _id: 1, user: "u1", room: "a" });
+  await settled(feed, client);
+  const set = await feed.lookups.acquire({
+    ...spec({ user: "u1" }, undefined, "members"),
+    value: "room",
+  });
+  gate.hold();
+  await members.deleteOne({ _id: 1 });
+  await things.insertOne({ _id: 7, room: "a" });
+  const { sink, delivery } = await follow(
+    feed,
+    spec({ room: "a" }),
+    undefined,
+    undefined,
+    new Rights(0n, [set]),
+  );
+  set.holders.add({ lookupChanged: () => feed.unsubscribe(delivery), lookupLost: () => {} });
+  await client.db("admin").command({ ping: 1 }); // time enough for what must not be sent
+  gate.release();
+  await settled(feed, client);
+  expect(sink.messages).toEqual([]);
 });
