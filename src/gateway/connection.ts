@@ -200,8 +200,7 @@ export class Connection {
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
   sendWatermark(): void {
     this.owesWatermark = true;
-    for (const attachment of this.attachments.values()) if (!attachment.delivery.isLive) return;
-    if (!this.context.feed.isReady) return;
+    if (this.#isBehind() || !this.context.feed.isReady) return;
     this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
     this.send({ type: "watermark", cursor: this.context.feed.headCursor });
@@ -212,14 +211,20 @@ export class Connection {
    * @throws {TidewireError} `unavailable` at `deadlineMs`.
    */
   async caughtUp(deadlineMs: number): Promise<void> {
-    const isBehind = () => [...this.attachments.values()].some((attachment) => !attachment.delivery.isLive);
-    while (this.asked.size > 0 || isBehind()) {
+    while (this.asked.size > 0 || this.#isBehind()) {
       if (this.#state === "closed") return;
       if (Date.now() >= deadlineMs) {
         throw new TidewireError("unavailable", "this connection has not caught up in time: try again later");
       }
       await sleep(CAUGHT_UP_POLL_MS);
     }
+  }
+
+  /** Something is to be made up for, or waits for the sets that decide what it may see. */
+  #isBehind(): boolean {
+    for (const { delivery } of this.attachments.values()) if (!delivery.isLive) return true;
+    for (const { attachment } of this.subscriptions.values()) if (attachment.isDetached) return true;
+    return false;
   }
 
   /** Ends a subscription; the live query goes with the last one. */
