@@ -382,6 +382,11 @@ export class Delivery implements Follower {
   /** Writes what the log holds and, when nothing is left to write, joins the live stream in that same turn. */
   async #catchUp(isCurrent: () => boolean): Promise<Outcome> {
     while (isCurrent()) {
+      // A window that waits for the database may be behind what was sent: what it comes to tell then is in that already.
+      if (this.liveQuery.knownSeq < this.#after) {
+        await this.liveQuery.reaches(this.#after);
+        continue;
+      }
       const log = this.liveQuery.after(this.#after);
       if (log === undefined) {
         if (await this.liveQuery.extend(this.#after)) continue;

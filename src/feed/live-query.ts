@@ -84,6 +84,8 @@ export class LiveQuery {
   #window: WindowedResult | undefined;
   /** The window has come to this entry, and waits there for the database; `null` if it does not wait. */
   #waitsAt: number | null = null;
+  /** Settles when the window waits no longer, or is lost. */
+  #waiting: Promise<void> = Promise.resolve();
   /** Grows when what is going on has become pointless. */
   #generation = 0;
 
@@ -111,6 +113,11 @@ export class LiveQuery {
     return this.#waitsAt === null ? this.#history.headSeq : this.#waitsAt;
   }
 
+  /** Settles when the changes are known up to entry `seq` of the history, or the window is lost. */
+  async reaches(seq: number): Promise<void> {
+    while (this.knownSeq < seq) await this.#waiting;
+  }
+
   /** Documents that a window tracks; 0 for every other live query. */
   get trackedDocuments(): number {
     return this.#window?.size ?? 0;
@@ -126,7 +133,7 @@ export class LiveQuery {
     if (this.#waitsAt !== null) return false;
     const changes = this.#window.apply(entry);
     if (changes instanceof Promise) {
-      void this.#catchUpWindow(entry, changes);
+      this.#waiting = this.#catchUpWindow(entry, changes);
       return false;
     }
     return this.#take(entry, changes);
@@ -284,7 +291,7 @@ export class LiveQuery {
   #catchUpAdopted(): void {
     const entries = this.#history.after(this.#log.coveredFrom);
     const [first] = entries;
-    if (first !== undefined) void this.#catchUpWindow(first, this.#window?.apply(first) ?? []);
+    if (first !== undefined) this.#waiting = this.#catchUpWindow(first, this.#window?.apply(first) ?? []);
   }
 
   /** Works off the history from an entry on whose changes are on their way, as long as the database has to be asked. */
