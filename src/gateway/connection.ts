@@ -447,13 +447,24 @@ export class Connection {
     const message = this.#parse(text, nowMs);
     this.context.metrics.messagesReceived.inc({ type: message.type });
     if (message.type !== "hello" && early) throw helloFirst();
+    try {
+      this.#chargeFor(message, text, nowMs);
+      const handled = this.#dispatch(message, nowMs);
+      if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
+      await handled;
+    } catch (error) {
+      // Whoever asked under an id is answered under it, whatever went wrong.
+      const endsConnection = error instanceof ClientError && error.closeCode !== undefined;
+      if (!("id" in message) || endsConnection) throw error;
+      if (this.#state === "open") this.sendError(error, message.id);
+    }
+  }
+
+  #chargeFor(message: ClientMessage, text: string, nowMs: number): void {
     // What gives back is never refused.
     const givesBack =
       message.type === "unsubscribe" && (this.subscriptions.has(message.id) || this.asked.has(message.id));
-    if (!givesBack) this.#charge(costOf(message, text), nowMs, "id" in message ? message.id : undefined);
-    const handled = this.#dispatch(message, nowMs);
-    if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
-    await handled;
+    if (!givesBack) this.#charge(costOf(message, text), nowMs);
   }
 
   #parse(text: string, nowMs: number): ClientMessage {
@@ -483,7 +494,7 @@ export class Connection {
     }
   }
 
-  #charge(cost: number, nowMs: number, id: string | undefined): void {
+  #charge(cost: number, nowMs: number, id?: string): void {
     if (this.#requests.take(cost, nowMs)) return;
     const { requestsPerSecond } = this.context.limits;
     const text = `more than ${requestsPerSecond} requests a second: slow down`;

@@ -9,7 +9,7 @@ export async function handleFence(
 ): Promise<void> {
   const { limits, feed } = connection.context;
   if (connection.fences >= limits.fences) {
-    const details = { id, limit: "fences", value: limits.fences };
+    const details = { limit: "fences", value: limits.fences };
     throw new TidewireError(
       "too-many-requests",
       `${limits.fences} fences wait on this connection already`,
@@ -22,9 +22,6 @@ export async function handleFence(
     await feed.reachedOperationTime(operationTime.$timestamp, limits.fenceTimeoutMs);
     await connection.caughtUp(deadlineMs);
     connection.send({ type: "fenced", id, cursor: feed.headCursor });
-  } catch (error) {
-    if (!(error instanceof TidewireError)) throw error;
-    throw new TidewireError(error.code, error.message, { ...error.details, id }, { cause: error });
   } finally {
     connection.fences--;
   }

@@ -32,11 +32,7 @@ export async function handleSubscribe(
     // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
     await subscribe(connection, asked, query, message);
   } catch (error) {
-    if (asked.isOver) return; // and was answered so
-    if (!(error instanceof TidewireError)) throw error;
-    const { message: text, code, details, retry, retryAfterMs, cause } = error;
-    const extras = { retry, cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
-    throw new TidewireError(code, text, { ...details, id }, extras);
+    if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
   } finally {
     if (connection.asked.get(id) === asked) connection.asked.delete(id);
     if (connection.subscriptions.get(id)?.lookups !== lookups) lookups.release();

@@ -7,5 +7,5 @@ export async function handleUnsubscribe(connection: Connection, { id }: Unsubscr
   const subscription = connection.subscriptions.get(id);
   if (subscription !== undefined) connection.endSubscription(subscription, "requested");
   else if (connection.withdraw(id)) connection.send({ type: "unsubscribed", id, reason: "requested" });
-  else throw new TidewireError("unknown-id", "no subscription of this connection has this id", { id });
+  else throw new TidewireError("unknown-id", "no subscription of this connection has this id");
 }
