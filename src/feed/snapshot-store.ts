@@ -13,8 +13,11 @@ import { SnapshotReading } from "./snapshot-reading.ts";
 const CHANGES_SINCE_MAX = 1_000;
 /** SnapshotTooOld, SnapshotUnavailable and InterruptedAtShutdown and the like pass; a failed read is tried again. */
 const ATTEMPTS = 4;
-/** BadValue: of what we send, only "cannot sort with keys that are parallel arrays". */
-const BAD_VALUE = 2;
+/**
+ * Of what we send, only a sort that a document makes impossible: BadValue, "cannot sort with keys that are parallel
+ * arrays", and 16746, "Ambiguous field name found in array", for a path that is an index and a field at once.
+ */
+const BAD_SORT: readonly unknown[] = [2, 16_746];
 const ATTEMPT_PAUSE_MS = 50;
 
 /**
@@ -121,7 +124,7 @@ export class SnapshotStore {
         return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
       } catch (error) {
         if (!(error instanceof MongoError)) throw error;
-        if (error.code === BAD_VALUE) throw badSort(error);
+        if (BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
         // Where there is no server to ask, it has been waited for already; clients are told at once then.
         if (attempt < ATTEMPTS && !(error instanceof MongoServerSelectionError)) {
@@ -140,7 +143,7 @@ export class SnapshotStore {
 const badSort = (cause: unknown) =>
   new TidewireError(
     "bad-filter",
-    "the server refuses this sort: two of its paths hold arrays in one document",
+    "the server refuses this sort: in one document two of its paths hold arrays, or a number in it is both an index and a field",
     {},
     { cause },
   );

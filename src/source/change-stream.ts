@@ -1,6 +1,6 @@
 import { BSON, type ClientSession, type Document, Long, type MongoClient } from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
-import { readRawAnswer } from "./raw-answer.ts";
+import { RAW, readRawAnswer } from "./raw-answer.ts";
 
 /** Where a change stream begins. Without any of them the server begins now. */
 export type StreamStart =
@@ -161,7 +161,7 @@ export class RawChangeStream {
 
   async #command(command: Document): Promise<Document> {
     const database = this.#client.db(this.#options.database ?? "admin");
-    const running = database.command(command, { session: this.#session, raw: true });
+    const running = database.command(command, { session: this.#session, ...RAW });
     let timer: NodeJS.Timeout | undefined;
     const stalled = new Promise<never>((_resolve, reject) => {
       const ms = this.#options.stallTimeoutMs + this.#options.maxAwaitMs;

@@ -1,7 +1,7 @@
 import { BSON, type MongoClient, MongoServerError } from "mongodb";
 import { type ChangeEvent, type Commit, hasImages, isChangeEvent, type StreamEvent } from "./change-event.ts";
 import { toTimestamp } from "./cluster-time.ts";
-import { readRawAnswer } from "./raw-answer.ts";
+import { RAW, readRawAnswer } from "./raw-answer.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
 /** SnapshotTooOld and SnapshotUnavailable: that time can not be read any more, or never could (capped). */
@@ -86,7 +86,7 @@ export class ImageFiller {
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
       collation: { locale: "simple" },
     };
-    return readRawAnswer(await this.#client.db(namespace.slice(0, dot)).command(command, { raw: true }))
+    return readRawAnswer(await this.#client.db(namespace.slice(0, dot)).command(command, RAW))
       .documents[0];
   }
 }

@@ -11,11 +11,17 @@ export interface RawAnswer {
   readonly atClusterTime: bigint | null;
 }
 
+/**
+ * Options of a command whose answer `readRawAnswer` reads. An error's text may quote what a document holds, also what
+ * is not UTF-8: checked, it would hide the server's error behind one of the BSON library's.
+ */
+export const RAW = { raw: true, enableUtf8Validation: false } as const;
+
 const TYPE_TIMESTAMP = 17;
 
-/** Reads the answer of a command that was sent with `raw: true`, which leaves sub-documents as bytes. */
+/** Reads the answer of a command that was sent with `RAW`, which leaves sub-documents as bytes. */
 export function readRawAnswer(answer: Document): RawAnswer {
-  const bytes = answer["cursor"] as Uint8Array; // by `raw: true`
+  const bytes = answer["cursor"] as Uint8Array; // by `RAW`
   const cursor = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const documents: Buffer[] = [];
   let cursorId = 0n;

@@ -7,7 +7,7 @@ import {
   type Timestamp,
 } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
-import { readRawAnswer } from "./raw-answer.ts";
+import { RAW, readRawAnswer } from "./raw-answer.ts";
 
 /** What a snapshot reads. */
 export interface SnapshotQuery {
@@ -185,7 +185,7 @@ export class SnapshotCursor {
   }
 
   #command(command: Document): Promise<Document> {
-    return this.#client.db(this.#query.database).command(command, { session: this.#session, raw: true });
+    return this.#client.db(this.#query.database).command(command, { session: this.#session, ...RAW });
   }
 
   /** Takes over a batch; gives the time of the read, `null` where the server tells none. */

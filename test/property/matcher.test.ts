@@ -13,7 +13,7 @@ import { TidewireError } from "../../src/protocol/errors.ts";
 import { MATCHER_CASES } from "../unit/match/matcher-cases.ts";
 import { documentTree, isLiteral, toDocument, toJson, valueTree } from "./bson-samples.ts";
 import { filterJson, path } from "./filter-samples.ts";
-import { insertRaw } from "./raw-insert.ts";
+import { insertRaw } from "../support/raw-insert.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const { EJSON } = BSON;

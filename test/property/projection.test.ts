@@ -15,7 +15,7 @@ import {
   projectedEqual,
 } from "../../src/match/projection.ts";
 import { documentTree, toDocument } from "./bson-samples.ts";
-import { insertRaw } from "./raw-insert.ts";
+import { insertRaw } from "../support/raw-insert.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const DOCUMENTS = 300;

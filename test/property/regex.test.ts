@@ -8,7 +8,7 @@ import { parseFilter } from "../../src/match/parse-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
 import { toDocument } from "./bson-samples.ts";
-import { insertRaw } from "./raw-insert.ts";
+import { insertRaw } from "../support/raw-insert.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const STRINGS = 500;
