@@ -12,8 +12,9 @@ export interface Delta {
 }
 
 /**
- * What turns one visible document into another. Arrays go whole, and so does an object in which a field
- * changed whose name can not stand in a path. `undefined` where that object is the document itself: then the
+ * What turns one visible document into another, its fields in the same order: `set` leaves a field where it stands,
+ * and appends a new one. Arrays go whole, and so does an object in which a field changed whose name can not stand in
+ * a path, or whose fields are in another order now. `undefined` where that object is the document itself: then the
  * document must be sent.
  */
 export function diffProjected(
@@ -63,7 +64,7 @@ class Differ {
       set.push(...(inner?.set ?? [[prefix + name, encodeVisible(value, this.#mode)] as const]));
       unset.push(...(inner?.unset ?? []));
     }
-    return { set, unset };
+    return isInOrder(before, after) ? { set, unset } : undefined;
   }
 
   #inner(before: VisibleElements, after: VisibleElements, prefix: string): Delta | undefined {
@@ -71,6 +72,13 @@ class Differ {
     const fields = ({ shown, bytes, start }: VisibleElements) => fieldsOf(shown, bytes, start);
     return this.diff(fields(before), fields(after), prefix);
   }
+}
+
+/** Whether what is left of the fields stands in the order in which it stood, and what is new behind it. */
+function isInOrder(before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): boolean {
+  const kept = [...before.keys()].filter((name) => after.has(name));
+  const names = after.keys();
+  return kept.every((name) => names.next().value === name);
 }
 
 /** A number might be taken for an index, a dot divides, and `__proto__` is a trap for who assigns by path. */

@@ -58,6 +58,24 @@ test.each<[string, object, object, object]>([
     { a: { "b.c": 1, d: 2 } },
     { set: { "a.d": 2 }, unset: [] },
   ],
+  [
+    "an object whole if its fields are in another order",
+    { a: { b: 1, c: 1 }, d: 1 },
+    { a: { c: 1, b: 1 }, d: 1 },
+    { set: { a: { c: 1, b: 1 } }, unset: [] },
+  ],
+  [
+    "an object whole if a new field does not come last",
+    { a: { b: 1 } },
+    { a: { c: 1, b: 1 } },
+    { set: { a: { c: 1, b: 1 } }, unset: [] },
+  ],
+  [
+    "paths where fields went and the rest kept its order",
+    { a: 1, b: 1, c: 1, d: 1 },
+    { b: 1, d: 2, e: 1 },
+    { set: { d: 2, e: 1 }, unset: ["a", "c"] },
+  ],
 ])("[8, delta] tells %s", (_name, before, after, expected) => {
   expect(diff(before, after)).toEqual(expected);
 });
@@ -67,6 +85,16 @@ test("[8, delta] sends the document where a path can not name the field", () => 
   expect(diff({ 0: 1 }, {})).toBeUndefined();
   expect(diff({}, { "": 1 })).toBeUndefined();
   expect(diff({}, JSON.parse('{"__proto__":1}'))).toBeUndefined();
+});
+
+test("[8, delta] sends the document where its fields are in another order", () => {
+  expect(diff({ a: 1, b: 1 }, { b: 1, a: 1 })).toBeUndefined();
+  expect(diff({ a: 1, b: 1 }, { c: 1, a: 1, b: 1 })).toBeUndefined();
+  // What cannot be seen has no place in the order.
+  expect(diff({ a: 1, m: 1, b: 1 }, { m: 2, a: 1, b: 2 }, excludeProjection(["m"]))).toEqual({
+    set: { b: 2 },
+    unset: [],
+  });
 });
 
 test("[4] tells nothing of fields that are not visible", () => {
