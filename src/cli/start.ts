@@ -58,10 +58,11 @@ async function run(args: readonly string[], io: Io): Promise<number> {
 
 /** Serves until SIGTERM or SIGINT: they hand the clients over, a second one ends it at once. */
 async function runNode(configPath: string, env: NodeJS.ProcessEnv, ports: Ports): Promise<void> {
-  const config = withPorts(await loadConfig(configPath, env), ports);
+  const loaded = await loadConfig(configPath, env);
+  const config = withPorts(loaded, ports);
   const log = pino(config.log);
   const service = await startService(config, log);
-  const edits = watchConfig(configPath, env, {
+  const edits = watchConfig(configPath, env, loaded, {
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
       service.noteRejectedReload();

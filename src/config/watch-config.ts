@@ -1,8 +1,12 @@
 import { unwatchFile, watchFile } from "node:fs";
+import { stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, loadConfig } from "./config.ts";
 
 /** Files are looked at, not notified about: that works on every file system, mounted ones included. */
 const POLL_MS = 500;
+/** A file that has been the same for so long is written to its end. */
+const SETTLED_MS = 100;
 
 /** What to do about an edit. Edits are handled one after another. */
 export interface ConfigEdits {
@@ -11,17 +15,31 @@ export interface ConfigEdits {
   onRefused(error: unknown): void;
 }
 
-/** Follows edits of a configuration file until the returned function is called. `now` handles one at once. */
+/**
+ * Follows edits of a configuration file until `stop` is called. `now` handles one at once. A file that comes to what
+ * is in force already is no edit.
+ * @param inForce What the file came to when the service started.
+ */
 export function watchConfig(
   path: string,
   env: NodeJS.ProcessEnv,
+  inForce: Config,
   edits: ConfigEdits,
 ): { now: () => void; stop: () => void } {
+  let applied: string | undefined = JSON.stringify(inForce);
   let last: Promise<void> = Promise.resolve();
   const handle = async () => {
     try {
-      await edits.onEdit(await loadConfig(path, env));
+      await untilSettled(path);
+      const config = await loadConfig(path, env);
+      const text = JSON.stringify(config);
+      if (text === applied) return;
+      // Until it has succeeded nobody knows; and after a refusal the way back is an edit, too.
+      applied = undefined;
+      await edits.onEdit(config);
+      applied = text;
     } catch (error) {
+      applied = undefined;
       edits.onRefused(error);
     }
   };
@@ -30,4 +48,26 @@ export function watchConfig(
   };
   watchFile(path, { interval: POLL_MS, persistent: false }, now);
   return { now, stop: () => unwatchFile(path, now) };
+}
+
+/**
+ * Settles when a file is not being written to any more: the first half of a list of rules may well be a valid file.
+ * @param wait Lets so many milliseconds pass.
+ */
+export async function untilSettled(
+  path: string,
+  wait: (ms: number) => Promise<unknown> = sleep,
+): Promise<void> {
+  const look = () =>
+    stat(path).then(
+      ({ mtimeMs, size, ino }) => `${mtimeMs} ${size} ${ino}`,
+      () => "", // whoever reads it finds out why
+    );
+  let before = await look();
+  for (;;) {
+    await wait(SETTLED_MS);
+    const after = await look();
+    if (after === before) return;
+    before = after;
+  }
 }

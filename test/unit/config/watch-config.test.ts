@@ -1,0 +1,77 @@
+import { appendFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { type Config, loadConfig } from "../../../src/config/config.ts";
+import { untilSettled, watchConfig } from "../../../src/config/watch-config.ts";
+
+const withRule = (name: string) => `
+mongodb: { database: shop }
+auth: { anonymous: true }
+collections: { orders: { rules: [{ name: ${name}, anonymous: true }] } }
+`;
+
+/** A file that is watched, and what came of its edits. */
+async function watched(text: string) {
+  const folder = await mkdtemp(join(tmpdir(), "tidewire-watch-"));
+  const path = join(folder, "t.yaml");
+  await writeFile(path, text);
+  const outcomes: string[] = [];
+  const edits = watchConfig(path, {}, await loadConfig(path, {}), {
+    onEdit: async ({ collections }: Config) => {
+      const name = collections["orders"]?.rules[0]?.name;
+      if (name === "unfit") throw new Error("not taken");
+      outcomes.push(String(name));
+    },
+    onRefused: () => outcomes.push("refused"),
+  });
+  onTestFinished(async () => {
+    edits.stop();
+    await rm(folder, { recursive: true });
+  });
+  const comesTo = (...expected: string[]) =>
+    expect.poll(() => outcomes, { timeout: 10_000 }).toEqual(expected);
+  return { path, now: edits.now, comesTo };
+}
+
+test("an edit is taken by itself, once, and at once where that is asked for", async () => {
+  const { path, now, comesTo } = await watched(withRule("one"));
+  await writeFile(path, withRule("two"));
+  await comesTo("two");
+  await writeFile(path, withRule("three"));
+  now();
+  now();
+  await comesTo("two", "three");
+  // The same in other words is no edit: were one of the calls above one, it would stand before this.
+  await writeFile(path, `# in force\n${withRule("three")}`);
+  now();
+  await writeFile(path, withRule("four"));
+  now();
+  await comesTo("two", "three", "four");
+});
+
+test("a refused edit is told, and so is the way back to what is in force", async () => {
+  const { path, now, comesTo } = await watched(withRule("one"));
+  await writeFile(path, "collections: [");
+  now();
+  await comesTo("refused");
+  await writeFile(path, withRule("one"));
+  now();
+  await comesTo("refused", "one");
+  await writeFile(path, withRule("unfit"));
+  now();
+  await comesTo("refused", "one", "refused");
+  await writeFile(path, withRule("one"));
+  now();
+  await comesTo("refused", "one", "refused", "one");
+});
+
+test("a file that is being written to is waited for", async () => {
+  const { path } = await watched(withRule("one"));
+  let waits = 0;
+  await untilSettled(path, async () => {
+    waits++;
+    if (waits <= 3) await appendFile(path, "#");
+  });
+  expect(waits).toBe(4);
+});
