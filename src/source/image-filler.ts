@@ -86,8 +86,7 @@ export class ImageFiller {
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
       collation: { locale: "simple" },
     };
-    return readRawAnswer(await this.#client.db(namespace.slice(0, dot)).command(command, RAW))
-      .documents[0];
+    return readRawAnswer(await this.#client.db(namespace.slice(0, dot)).command(command, RAW)).documents[0];
   }
 }
 

@@ -22,9 +22,10 @@ export interface RandomRules {
   grantOf(user: User): Grant;
 }
 
-const ALL = ["n", "kind", "tags", "meta.a", "meta.deep.x", "items", "owner", "at"];
-const INCLUDED = ["n", "kind", "tags", "owner", "meta.a"];
-const EXCLUDED = ["secret", "meta.hidden"];
+/** Fields that nothing hides by default. */
+export const VISIBLE = ["n", "kind", "tags", "meta.a", "meta.deep.x", "items", "owner", "at"];
+export const INCLUDED = ["n", "kind", "tags", "owner", "meta.a"];
+export const EXCLUDED = ["secret", "meta.hidden"];
 
 export function randomRules(random: Random): RandomRules {
   const limit = random.int(3, 8);
@@ -47,17 +48,17 @@ export function randomRules(random: Random): RandomRules {
   return {
     rules: [staff, customer],
     grantOf: (user) => {
-      if (user === "admin") return { filter: {}, projection: null, visible: ALL };
+      if (user === "admin") return { filter: {}, projection: null, visible: VISIBLE };
       return {
         filter: filter(user),
         projection,
-        visible: fields !== null && "include" in fields ? INCLUDED : ALL,
+        visible: fields !== null && "include" in fields ? INCLUDED : VISIBLE,
       };
     },
   };
 }
 
-function toServerProjection(fields: { include: string[] } | { exclude: string[] }): Document {
+export function toServerProjection(fields: { include: string[] } | { exclude: string[] }): Document {
   const [paths, value] = "include" in fields ? [fields.include, 1] : [fields.exclude, 0];
   return Object.fromEntries(paths.map((path) => [path, value]));
 }
@@ -72,7 +73,7 @@ export function randomRequest(random: Random, { visible }: Grant): ModelRequest 
   };
 }
 
-function randomFilter(random: Random, visible: readonly string[], depth = 0): Document {
+export function randomFilter(random: Random, visible: readonly string[], depth = 0): Document {
   if (depth < 2 && random.chance(0.25)) {
     const branches = Array.from({ length: random.int(1, 3) }, () => randomFilter(random, visible, depth + 1));
     return { [random.pick(["$and", "$or", "$nor"])]: branches };

@@ -1,9 +1,9 @@
 /** [G1 to G4] What clients hold is what `find` gives: at every watermark, and at the cursors of changes. */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
-import type { HeldQuery } from "../support/held-query.ts";
+import { Judge } from "../support/judge.ts";
 import { ModelClient, type ModelRequest, type ModelSubscription } from "../support/model-client.ts";
-import { differencesOf, Oracle, type OracleQuery } from "../support/oracle.ts";
+import { Oracle } from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
 import { RandomWriter } from "../support/random-writer.ts";
 import { signToken, startTestService, toConfig } from "../support/service.ts";
@@ -17,45 +17,6 @@ const WRITERS = 3;
 const HEARTBEAT_MS = 250;
 /** Of the cursors of changes, so many are compared. */
 const SAMPLED = 0.05;
-
-/** Compares what clients hold with what the server found at the same moment; the server is asked meanwhile. */
-class Judge {
-  readonly differences: string[] = [];
-  compared = { watermark: 0, change: 0, snapshot: 0 };
-  unreadable = 0;
-  readonly #oracle: Oracle;
-  readonly #asked = new Set<Promise<void>>();
-
-  constructor(oracle: Oracle) {
-    this.#oracle = oracle;
-  }
-
-  compare(held: HeldQuery, query: OracleQuery, by: keyof Judge["compared"]): void {
-    const { cursor, mode } = held;
-    const documents = new Map(held.documents);
-    const asked = this.#oracle
-      .find(query, cursor, mode)
-      .then((found) => {
-        if (found === null) {
-          this.unreadable++;
-          return;
-        }
-        this.compared[by]++;
-        const differences = differencesOf(documents, found);
-        if (differences.length > 0)
-          this.differences.push(`${by} ${JSON.stringify(query)}`, ...differences.slice(0, 5));
-      })
-      .catch((error: unknown) => this.differences.push(String(error)))
-      .then(() => {
-        this.#asked.delete(asked);
-      });
-    this.#asked.add(asked);
-  }
-
-  async settled(): Promise<void> {
-    while (this.#asked.size > 0) await Promise.all(this.#asked);
-  }
-}
 
 /** One application: a user with some subscriptions, on a connection that comes and goes. */
 class App {
@@ -120,7 +81,7 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
   });
   const oracle = new Oracle(service.client, `${service.name}-state`);
   await oracle.learnEpoch();
-  const judge = new Judge(oracle);
+  const judge = new Judge();
   const sampling = random.fork();
   const connections: ModelClient[] = [];
   const queryOf = (user: User, request: ModelRequest) =>
@@ -139,8 +100,15 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
           const request = connection?.subscriptions.get(id)?.request;
           if (request === undefined) return;
           const kind = by === "watermark" || by === "snapshot" ? by : "change";
-          if (kind !== "change" || sampling.chance(SAMPLED))
-            judge.compare(held, queryOf(user, request), kind);
+          if (kind !== "change" || sampling.chance(SAMPLED)) {
+            const query = queryOf(user, request);
+            judge.compare(
+              held,
+              (cursor, mode) => oracle.find(query, cursor, mode),
+              kind,
+              () => JSON.stringify(query),
+            );
+          }
         },
       });
       if (connection !== undefined) connections.push(connection);

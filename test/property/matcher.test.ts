@@ -10,10 +10,10 @@ import { parseFilter } from "../../src/match/parse-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { valueKey } from "../../src/match/value-key.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
+import { insertRaw } from "../support/raw-insert.ts";
 import { MATCHER_CASES } from "../unit/match/matcher-cases.ts";
 import { documentTree, isLiteral, toDocument, toJson, valueTree } from "./bson-samples.ts";
 import { filterJson, path } from "./filter-samples.ts";
-import { insertRaw } from "../support/raw-insert.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const { EJSON } = BSON;

@@ -14,8 +14,8 @@ import {
   type Projection,
   projectedEqual,
 } from "../../src/match/projection.ts";
-import { documentTree, toDocument } from "./bson-samples.ts";
 import { insertRaw } from "../support/raw-insert.ts";
+import { documentTree, toDocument } from "./bson-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const DOCUMENTS = 300;

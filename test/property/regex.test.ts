@@ -7,8 +7,8 @@ import { compileFilter } from "../../src/match/compile-filter.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
-import { toDocument } from "./bson-samples.ts";
 import { insertRaw } from "../support/raw-insert.ts";
+import { toDocument } from "./bson-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const STRINGS = 500;

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileSort } from "../../src/match/sort.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
-import { documentTree, toDocument } from "./bson-samples.ts";
 import { insertRaw } from "../support/raw-insert.ts";
+import { documentTree, toDocument } from "./bson-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 /** Few at a time: one document that the server refuses to sort (parallel arrays) spoils the query. */

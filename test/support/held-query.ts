@@ -28,6 +28,9 @@ const textOfId = (id: unknown) => JSON.stringify(id);
 export class HeldQuery {
   readonly mode: ValueMode;
   readonly documents = new Map<string, string>();
+  /** The ids in the order of a sorted query; of any other nobody promises one. */
+  order: string[] = [];
+  readonly #isSorted: boolean;
   /** Resumes after everything that is held. */
   cursor = "";
   ticket = "";
@@ -40,9 +43,12 @@ export class HeldQuery {
   #snapshotCursor: string | undefined;
   #transaction: ChangeMessage[] = [];
   #beforeBase: ServerMessage[] = [];
+  /** The cursor that all but the last change of a difference bear, while one is expected. */
+  #difference: string | undefined;
 
-  constructor(mode: ValueMode, decode: (cursor: string) => Position) {
+  constructor(mode: ValueMode, decode: (cursor: string) => Position, isSorted = false) {
     this.mode = mode;
+    this.#isSorted = isSorted;
     this.#decode = decode;
   }
 
@@ -74,10 +80,19 @@ export class HeldQuery {
     });
   }
 
+  /** [3.3, moved] What is held is that of another query from now on; the difference follows, if there is one. */
+  expectDifference(cursor: string): void {
+    if (this.phase !== "following") return;
+    this.#difference = cursor;
+    this.cursor = cursor;
+  }
+
   /** The connection is lost, and with it what had not taken effect yet. */
   disconnected(): void {
     this.#transaction = [];
-    if (this.phase === "base") this.phase = "unknown";
+    // Between two states that can be resumed: what is held is not that of the new ticket yet.
+    if (this.phase === "base" || this.#difference !== undefined) this.phase = "unknown";
+    this.#difference = undefined;
     this.#beforeBase = [];
   }
 
@@ -97,6 +112,8 @@ export class HeldQuery {
 
   #void(): void {
     this.documents.clear();
+    this.order = [];
+    this.#difference = undefined;
     this.#transaction = [];
     this.#beforeBase = [];
     this.cursor = "";
@@ -110,6 +127,7 @@ export class HeldQuery {
       const id = textOfId(doc["_id"]);
       this.#must(!this.documents.has(id), `twice in one snapshot: ${id}`);
       this.documents.set(id, JSON.stringify(doc));
+      this.order.push(id);
     }
     if (!last) return;
     this.phase = "following";
@@ -123,10 +141,16 @@ export class HeldQuery {
     const next = this.#decode(cursor);
     this.#must(next.clusterTime >= held.clusterTime, "a watermark that goes back");
     this.cursor = cursor;
+    this.#difference = undefined;
   }
 
   #takeChange(message: ChangeMessage): void {
     this.#must(this.phase === "following", `${message.type} before the end of the snapshot`);
+    if (message.cursor === this.#difference) {
+      this.#transaction.push(message);
+      return;
+    }
+    this.#difference = undefined; // the last of it, or there was none
     const held = this.#decode(this.cursor);
     const next = this.#decode(message.cursor);
     const isLater =
@@ -148,16 +172,33 @@ export class HeldQuery {
     this.changes++;
     if (message.type === "removed") {
       this.#must(this.documents.delete(id), `removed, but not held: ${id}`);
+      this.order.splice(this.order.indexOf(id), 1);
     } else if (message.type === "added") {
       this.#must(before === undefined, `added, but held: ${id}`);
       this.documents.set(id, JSON.stringify(message.doc));
+      this.#place(id, message.before);
     } else {
       this.#must(before !== undefined, `changed, but not held: ${id}`);
       const after = JSON.stringify(message.doc ?? applyDelta(before ?? "", message));
-      this.#must(before !== after, `changed, but the same: ${after}`);
+      // In a sorted query it may only have moved.
+      this.#must(before !== after || message.before !== undefined, `changed, but the same: ${after}`);
       this.documents.set(id, after);
+      if (message.before !== undefined) {
+        this.order.splice(this.order.indexOf(id), 1);
+        this.#place(id, message.before);
+      }
     }
     this.onChange(message, before);
+  }
+
+  #place(id: string, before: unknown): void {
+    if (!this.#isSorted || before === null) {
+      this.order.push(id);
+      return;
+    }
+    const next = this.order.indexOf(textOfId(before));
+    this.#must(next >= 0, `placed before one that is not held: ${JSON.stringify(before)}`);
+    this.order.splice(next, 0, id);
   }
 
   #must(holds: boolean, what: string): void {

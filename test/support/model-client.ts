@@ -16,6 +16,8 @@ export interface ModelRequest {
   readonly fields?: readonly string[];
   readonly snapshot?: boolean;
   readonly documents?: "full" | "delta";
+  readonly sort?: readonly (readonly [string, 1 | -1])[];
+  readonly limit?: number;
 }
 
 export interface ModelOptions {
@@ -99,6 +101,15 @@ export class ModelClient {
     return first as SubscribedMessage | ErrorMessage | undefined; // only these two answer a subscribe
   }
 
+  /** Everything that the service decided before this is here when it settles. @returns Whether it still stands. */
+  async sync(): Promise<boolean> {
+    this.client.send({ type: "ping", nonce: "sync" });
+    const from = this.client.received.length;
+    return (
+      (await this.client.until(({ type }) => type === "pong", from).catch(() => undefined)) !== undefined
+    );
+  }
+
   async unsubscribe(id: string): Promise<void> {
     await this.client.ask({ type: "unsubscribe", id });
   }
@@ -169,7 +180,10 @@ export class ModelClient {
   #takeSubscribed(message: Received & SubscribedMessage): void {
     const { id, query, start, cursor, ticket } = message;
     const asked = this.#asked.get(id);
-    if (asked === undefined) throw new ProtocolFault(`subscribed without having asked: ${id}`);
+    if (asked === undefined) {
+      this.#takeMoved(message);
+      return;
+    }
     this.starts[message.reason ?? start] = (this.starts[message.reason ?? start] ?? 0) + 1;
     const known = this.#queries.get(query);
     const { subscription } = asked;
@@ -180,12 +194,43 @@ export class ModelClient {
     if (known === undefined) this.#queries.set(query, { held, ids: new Set([id]) });
     else known.ids.add(id);
     if (start === "snapshot" || (start === "reset" && subscription.request.snapshot !== false)) {
-      held.expectSnapshot(cursor);
+      // Rights that change while it is being made lead to a reset at once, whose snapshot is still to be read.
+      held.expectSnapshot(start === "snapshot" ? cursor : undefined);
     } else if (start === "live" || start === "reset") {
       const base = this.#options.baseOf?.(subscription.request, cursor, this.#mode);
       held.expectBase(cursor, base ?? Promise.resolve(null));
     }
     this.#answer(id, message);
+  }
+
+  /** [3.2, subscribed] It comes again for a living id when its rights have changed. */
+  #takeMoved({ id, query, start, reason, from, cursor, ticket }: SubscribedMessage): void {
+    const subscription = this.subscriptions.get(id);
+    if (subscription === undefined) throw new ProtocolFault(`subscribed without having asked: ${id}`);
+    this.starts[reason ?? start] = (this.starts[reason ?? start] ?? 0) + 1;
+    const before = subscription.held;
+    const others = [...this.#queries].filter(([, { held, ids }]) => held === before && ids.delete(id));
+    for (const [number, { ids }] of others) if (ids.size === 0) this.#queries.delete(number);
+    const isShared = others.some(([, { ids }]) => ids.size > 0);
+    const known = this.#queries.get(query);
+    if (start === "shared" ? known === undefined : known !== undefined)
+      throw new ProtocolFault(`${start} is not how ${id} can go on`);
+    if (start === "moved" && (isShared || !others.some(([number]) => number === from)))
+      throw new ProtocolFault(`moved from ${from}, which is not what ${id} alone holds`);
+    const held = known?.held ?? (isShared || before === undefined ? this.#newHeld(subscription) : before);
+    held.ticket = ticket;
+    subscription.held = held;
+    if (known === undefined) this.#queries.set(query, { held, ids: new Set([id]) });
+    else known.ids.add(id);
+    if (start === "moved") held.expectDifference(cursor);
+    else if (start === "reset" && subscription.request.snapshot !== false) held.expectSnapshot();
+    else if (start === "reset") held.expectBase(cursor, Promise.resolve(null));
+  }
+
+  #newHeld({ id, request }: ModelSubscription): HeldQuery {
+    const held = new HeldQuery(this.#mode, this.#options.decode, request.sort !== undefined);
+    this.#options.onHeld?.(held, id);
+    return held;
   }
 
   /** Which state the subscription goes on with. */
@@ -207,9 +252,7 @@ export class ModelClient {
       throw new ProtocolFault(`${start}, but an id of this connection has it`);
     const present = known ?? subscription.held;
     if (present !== undefined) return present;
-    const held = new HeldQuery(this.#mode, this.#options.decode);
-    this.#options.onHeld?.(held, subscription.id);
-    return held;
+    return this.#newHeld(subscription);
   }
 
   #takeOfQuery(message: Received & { query: number }): void {

@@ -20,6 +20,8 @@ export interface OracleQuery {
   readonly filter: Document;
   /** Projections, one applied to what the other leaves. */
   readonly projections: readonly Document[];
+  readonly sort?: Document;
+  readonly limit?: number;
 }
 
 /** Documents as JSON text, by the text of their `_id`. */
@@ -87,7 +89,12 @@ export class Oracle {
   async findAt(query: OracleQuery, clusterTime: bigint, mode: ValueMode): Promise<Result | null> {
     const answer = await this.#client.db(query.database).command({
       aggregate: query.collection,
-      pipeline: [{ $match: query.filter }, ...query.projections.map(($project) => ({ $project }))],
+      pipeline: [
+        { $match: query.filter },
+        ...(query.sort === undefined ? [] : [{ $sort: query.sort }]),
+        ...(query.limit === undefined ? [] : [{ $limit: query.limit }]),
+        ...query.projections.map(($project) => ({ $project })),
+      ],
       cursor: { batchSize: 100_000 },
       readConcern: { level: "snapshot", atClusterTime: new Timestamp(clusterTime) },
       collation: { locale: "simple" },

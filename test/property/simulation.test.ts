@@ -1,0 +1,37 @@
+/** [G1 to G5] All at once: what clients hold is what `find` gives under the rights of that moment, whatever happens. */
+import { expect, onTestFinished, test } from "vitest";
+import { FUZZ_FACTOR, startSeed } from "./seed.ts";
+import { Simulation, type SimulationOptions } from "./simulation.ts";
+
+const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
+  { operations: 8_000, images: "auto", stepsDown: false },
+  { operations: 32_000, images: "off", stepsDown: false },
+  { operations: 8_000, images: "auto", stepsDown: false },
+  { operations: 6_000, images: "auto", stepsDown: true },
+];
+
+const first = startSeed("simulation");
+const runs = Array.from({ length: FUZZ_FACTOR }, (_, round) =>
+  KINDS.map((kind, index) => ({ ...kind, seed: first + round * KINDS.length + index })),
+).flat();
+
+test.each(runs)(
+  "[G1] clients hold what find gives, in windows, by lookups and as deltas, through edits, refreshes, cuts and kills (seed $seed, images $images, step-downs $stepsDown)",
+  async (options) => {
+    onTestFinished(({ task }) => {
+      if (task.result?.state === "fail")
+        console.log(`simulation: failed with TIDEWIRE_SEED=${options.seed}`, JSON.stringify(options));
+    });
+    const simulation = await Simulation.start(options);
+    const counts = await simulation.run();
+    console.log(
+      `simulation: seed ${options.seed}: ${Object.entries(counts)
+        .map(([name, count]) => `${name} ${count}`)
+        .join(", ")}`,
+    );
+    expect(counts["operations"]).toBeGreaterThanOrEqual(options.operations);
+    expect(counts["watermark"], "comparisons at watermarks").toBeGreaterThan(20);
+    // Nothing but rights and lost history may void what is held; never a cursor that was seen.
+    expect(Object.keys(counts).filter((name) => name === "cursor-invalid")).toEqual([]);
+  },
+);
