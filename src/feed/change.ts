@@ -8,7 +8,7 @@ import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
-import type { TouchedDocument } from "./window.ts";
+import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 /** What one write did to the result of a live query; not yet encoded. */
 export type Change =
@@ -61,7 +61,7 @@ export class Evaluation {
    * What a commit did to the documents of the unlimited result, by the key of their `_id`: the first state and
    * the last, as nothing in between was ever visible. `UNKNOWN` where an image is missing.
    */
-  touchedBy(events: readonly StreamEvent[]): Map<string, TouchedDocument> | typeof UNKNOWN {
+  touchedBy(events: readonly StreamEvent[]): Touched | typeof UNKNOWN {
     const touched = new Map<string, TouchedDocument>();
     for (const event of events) {
       if (event.namespace !== this.#namespace) continue;

@@ -6,7 +6,7 @@ import type { LogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import type { Feed } from "./feed.ts";
-import type { GrantPoint } from "./grant-diff.ts";
+import type { GrantMove, GrantPoint } from "./grant-diff.ts";
 import type { Follower, LiveQuery } from "./live-query.ts";
 import type { OplogRead } from "./oplog-read.ts";
 import type { Rights } from "./rights.ts";
@@ -61,7 +61,7 @@ interface HeldSnapshot {
 type Step =
   | { readonly do: "snapshot"; readonly opened: HeldSnapshot | null }
   | { readonly do: "read-oplog"; readonly read: OplogRead }
-  | { readonly do: "move"; readonly from: LiveQuery; readonly at: GrantPoint }
+  | { readonly do: "move"; readonly move: GrantMove }
   | { readonly do: "catch-up" };
 
 /** How a step ended: `done`, given up because something else was decided meanwhile, or in need of a reset. */
@@ -138,7 +138,7 @@ export class Delivery implements Follower {
    */
   openMoved(from: LiveQuery, at: GrantPoint): Started {
     this.#after = at.seq;
-    this.#step = { do: "move", from, at };
+    this.#step = { do: "move", move: { from, to: this.liveQuery, at, held: from.places ?? [] } };
     // A point before the change of rights: nobody resumes between this and the end of the difference.
     return { start: "moved", reason: undefined, cursor: this.#feed.cursorBefore(at) };
   }
@@ -264,7 +264,7 @@ export class Delivery implements Follower {
     const isCurrent = () => !this.#closed && generation === this.#generation;
     const step = this.#step;
     if (step.do === "snapshot") return this.#sendSnapshot(step.opened, isCurrent);
-    if (step.do === "move") return this.#sendGrantDiff(step.from, step.at, isCurrent);
+    if (step.do === "move") return this.#sendGrantDiff(step.move, isCurrent);
     if (step.do === "read-oplog") return this.#sendFromOplog(step.read, isCurrent);
     return this.#catchUp(isCurrent);
   }
@@ -312,13 +312,14 @@ export class Delivery implements Follower {
   }
 
   /** Sends what a change of rights brought into sight and what it took away. */
-  async #sendGrantDiff(from: LiveQuery, at: GrantPoint, isCurrent: () => boolean): Promise<Outcome> {
+  async #sendGrantDiff(move: GrantMove, isCurrent: () => boolean): Promise<Outcome> {
     const giveBack = await this.#sink.snapshotTurn();
     try {
       if (!isCurrent()) return "abandoned";
-      const changes = await this.#feed.readGrantDiff(from, this.liveQuery, at);
+      const changes = await this.#feed.readGrantDiff(move);
       if (!isCurrent()) return "abandoned";
       if (changes === null) return "history-lost";
+      const { at } = move;
       const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
       for (const chunk of toChunks(this.liveQuery.encodeGrant(changes, cursors, this.mode))) {
         if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";

@@ -15,7 +15,7 @@ import { EncodedBudget } from "./change-log.ts";
 import { AFTER, CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type Sink } from "./delivery.ts";
-import { type GrantPoint, readGrantDiff } from "./grant-diff.ts";
+import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts";
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
@@ -287,10 +287,12 @@ export class Feed implements CommitSink {
   }
 
   /** See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. */
-  async readGrantDiff(from: LiveQuery, to: LiveQuery, at: GrantPoint): Promise<Change[] | null> {
+  async readGrantDiff(move: GrantMove): Promise<Change[] | null> {
     const { client, log } = this.#parts;
+    // A window is read as it was just after the commit: not where another commit has the same time.
+    if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
     try {
-      return await readGrantDiff(client, from, to, at, this.#limits.snapshotDocuments);
+      return await readGrantDiff(client, move, this.#limits.snapshotDocuments);
     } catch (error) {
       if (!(error instanceof MongoError)) throw error;
       log.warn({ err: error }, "the difference of a change of rights could not be read");

@@ -6,6 +6,7 @@ import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
+import { type Touched, type TouchedDocument, type WindowPlace, windowChanges } from "./window-changes.ts";
 
 /** The point at which rights changed: a commit, or the head of the stream for an edit of the rules. */
 export interface GrantPoint {
@@ -18,11 +19,20 @@ export interface GrantPoint {
 export function canMove(from: LiveQuery, to: LiveQuery): boolean {
   return (
     from.namespace === to.namespace &&
-    from.windowSpec === null &&
-    to.windowSpec === null &&
     from.spec.documents === to.spec.documents &&
-    from.hasSameProjection(to)
+    from.hasSameProjection(to) &&
+    from.hasSameWindow(to) &&
+    from.places !== null
   );
+}
+
+/** A change of rights, for a client that holds the result of `from` and is to hold that of `to`. */
+export interface GrantMove {
+  readonly from: LiveQuery;
+  readonly to: LiveQuery;
+  readonly at: GrantPoint;
+  /** Of sorted live queries: what the client holds, in order. */
+  readonly held: readonly WindowPlace[];
 }
 
 /**
@@ -31,15 +41,20 @@ export function canMove(from: LiveQuery, to: LiveQuery): boolean {
  * old rights, the state after it is judged by the new ones alone, so that nothing in between shows.
  * @returns `null` where the difference can not be told, or is larger than `most` documents.
  */
-export async function readGrantDiff(
+export function readGrantDiff(client: MongoClient, move: GrantMove, most: number): Promise<Change[] | null> {
+  const touched = touchedBy(move);
+  if (touched === null) return Promise.resolve(null);
+  return move.to.windowSpec === null
+    ? readResultDiff(client, move, touched, most)
+    : readWindowDiff(client, move, touched, most);
+}
+
+async function readResultDiff(
   client: MongoClient,
-  from: LiveQuery,
-  to: LiveQuery,
-  at: GrantPoint,
+  { from, to, at }: GrantMove,
+  touched: Touched,
   most: number,
 ): Promise<Change[] | null> {
-  const touched = touchedChanges(from, to, at.entry);
-  if (touched === null) return null;
   const old = toMongo(from.spec.filter);
   const now = toMongo(to.spec.filter);
   const { database, collection } = to.snapshotQuery;
@@ -54,37 +69,65 @@ export async function readGrantDiff(
     SnapshotCursor.readAt(client, { ...query, filter: only(now, old) }, at.clusterTime),
   ]);
   if (left.length > most || entered.length > most) return null;
-  const isUntouched = (document: Uint8Array) => !touched.ids.has(valueKey(idOf(document)));
+  const isUntouched = (document: Uint8Array) => !touched.has(valueKey(idOf(document)));
   return [
     ...left.filter(isUntouched).map((document): Change => removed(idOf(document))),
-    ...touched.changes,
+    ...touchedChanges(touched),
     ...entered.filter(isUntouched).map((document): Change => ({ type: "added", cause: "grant", document })),
   ];
 }
 
+/** Of a window all that is in sight now is read, which is what it needs to go on, too. */
+async function readWindowDiff(
+  client: MongoClient,
+  { to, at, held }: GrantMove,
+  touched: Touched,
+  most: number,
+): Promise<Change[] | null> {
+  const documents = await SnapshotCursor.readAt(client, to.snapshotQuery, at.clusterTime);
+  const { limit } = to.spec;
+  if (limit === null && documents.length > most) return null;
+  to.loadWindow(documents, at.clusterTime);
+  const places = documents.slice(0, limit ?? documents.length).map((document) => {
+    const idValue = idOf(document);
+    return { id: valueKey(idValue), idValue, document };
+  });
+  return windowChanges(
+    held,
+    places,
+    touched,
+    ({ document }) => document,
+    () => "grant",
+  );
+}
+
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });
 
-/** The documents of the commit that changed the rights, from what was seen before to what is seen after it. */
-function touchedChanges(
-  from: LiveQuery,
-  to: LiveQuery,
-  entry: HistoryEntry | null,
-): { ids: Set<string>; changes: Change[] } | null {
-  const events = entry?.commit.events ?? [];
+/** What the commit that changed the rights did to documents, from what was seen before to what is seen after it. */
+function touchedBy({ from, to, at }: GrantMove): Touched | null {
+  const events = at.entry?.commit.events ?? [];
   const before = from.touchedBy(events);
   const after = to.touchedBy(events);
   if (before === UNKNOWN || after === UNKNOWN) return null;
-  const ids = new Set([...before.keys(), ...after.keys()]);
-  const changes: Change[] = [];
-  for (const id of ids) {
+  const touched = new Map<string, TouchedDocument>();
+  for (const [id, { cause, documentKey }] of [...before, ...after]) {
     const previous = before.get(id)?.previous;
     const document = after.get(id)?.document;
+    const isVisiblyChanged =
+      previous === undefined || document === undefined || !to.looksEqual(previous, document);
+    touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
+  }
+  return touched;
+}
+
+function touchedChanges(touched: Touched): Change[] {
+  const changes: Change[] = [];
+  for (const { cause, previous, document, isVisiblyChanged } of touched.values()) {
     if (previous !== undefined && document === undefined) changes.unshift(removed(idOf(previous)));
     else if (previous === undefined && document !== undefined)
       changes.push({ type: "added", cause: "grant", document });
-    else if (previous !== undefined && document !== undefined && !to.looksEqual(previous, document)) {
-      changes.push({ type: "changed", cause: after.get(id)?.cause ?? "grant", document, previous });
-    }
+    else if (previous !== undefined && document !== undefined && isVisiblyChanged)
+      changes.push({ type: "changed", cause, document, previous });
   }
-  return { ids, changes };
+  return changes;
 }

@@ -11,6 +11,7 @@ import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./chan
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import type { OplogBatch } from "./oplog-read.ts";
+import type { WindowPlace } from "./window-changes.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
 /** What a live query is: equal keys, one live query. Made by authorization; the rule is already in it. */
@@ -205,6 +206,16 @@ export class LiveQuery {
   /** What a commit did to the documents of the result. */
   touchedBy(events: readonly StreamEvent[]): ReturnType<Evaluation["touchedBy"]> {
     return this.#evaluation.touchedBy(events);
+  }
+
+  /** What is in sight of a sorted live query, in order, nothing of any other; `null` where that is not known just now. */
+  get places(): readonly WindowPlace[] | null {
+    if (this.windowSpec === null) return [];
+    return this.#window === undefined || this.#waitsAt !== null ? null : this.#window.places;
+  }
+
+  hasSameWindow({ spec }: LiveQuery): boolean {
+    return this.spec.limit === spec.limit && JSON.stringify(this.spec.sort) === JSON.stringify(spec.sort);
   }
 
   hasSameProjection(other: LiveQuery): boolean {

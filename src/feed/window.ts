@@ -1,25 +1,13 @@
 import type { BsonValue } from "../match/bson-value.ts";
 import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
-import type { Cause, SortSpec } from "../protocol/messages.ts";
+import type { SortSpec } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
+import { type Touched, type WindowPlace, windowChanges } from "./window-changes.ts";
 
 /** A document's place, and what the window keeps of it: its key, and in the spare, while there is room, the document. */
-interface WindowEntry {
-  readonly id: string;
+interface WindowEntry extends WindowPlace {
   readonly key: SortKey;
   document: Uint8Array | undefined;
-}
-
-/** What a commit did to one document of the result. */
-export interface TouchedDocument {
-  readonly cause: Cause;
-  readonly documentKey: Uint8Array;
-  /** Before the commit; absent where it was not in the result. */
-  readonly previous: Uint8Array | undefined;
-  /** After it; absent where it is not in the result any more. */
-  readonly document: Uint8Array | undefined;
-  /** A visible field differs. */
-  readonly isVisiblyChanged: boolean;
 }
 
 /** What is to be read before the changes of a commit can be told. */
@@ -71,7 +59,7 @@ export class Window {
   }
 
   /** Takes a commit into account; afterwards `lacking` and then `changes` tell what it did. */
-  apply(touched: ReadonlyMap<string, TouchedDocument>, keyOfId: (id: BsonValue) => string): void {
+  apply(touched: Touched, keyOfId: (id: BsonValue) => string): void {
     this.#before = this.#visible();
     const last = this.#entries.at(-1);
     for (const id of touched.keys()) this.#remove(id);
@@ -90,49 +78,35 @@ export class Window {
   }
 
   /** What has to be read to tell the changes of the commit just applied. */
-  lacking(touched: ReadonlyMap<string, TouchedDocument>): Lacking {
+  lacking(touched: Touched): Lacking {
     if (this.#entries.length < this.limit && !this.#isComplete) return "refill";
     const known = new Set(this.#before.map((entry) => entry.id));
     const ids = this.#visible()
       .filter(({ id, document }) => !known.has(id) && document === undefined && !touched.has(id))
-      .map(({ key }) => key[this.#idIndex] as BsonValue); // every key holds the `_id`
+      .map(({ idValue }) => idValue);
     return ids.length === 0 ? null : { ids };
   }
 
   /**
-   * The changes of the commit just applied: what left first, then, from the end to the front, what has come or
-   * moved, so that the document each one is put before stands there already.
+   * The changes of the commit just applied.
    * @param read Documents that were lacking, by the key of their `_id`.
    */
-  changes(touched: ReadonlyMap<string, TouchedDocument>, read: ReadonlyMap<string, Uint8Array>): Change[] {
-    const before = this.#before;
-    const after = this.#visible();
-    const isIn = new Set(after.map((entry) => entry.id));
-    const was = new Set(before.map((entry) => entry.id));
-    const changes: Change[] = [];
-    for (const { id, key } of before) {
-      if (isIn.has(id)) continue;
-      const cause = touched.get(id)?.cause ?? "window";
-      changes.push({ type: "removed", cause, id: key[this.#idIndex] as BsonValue });
-    }
-    const moved = movedIds(before, after, touched);
-    for (let index = after.length - 1; index >= 0; index--) {
-      const entry = after[index] as WindowEntry; // the index is in range
-      const place = after[index + 1]?.key[this.#idIndex] ?? null;
-      const touch = touched.get(entry.id);
-      if (!was.has(entry.id)) {
-        const document = touch?.document ?? entry.document ?? read.get(entry.id);
-        if (document === undefined) throw new Error("a document that entered a window was not read");
-        // One that was in the result already has only moved into sight.
-        const cause = touch === undefined ? "window" : touch.cause;
-        changes.push({ type: "added", cause, document, place });
-      } else if (touch?.document !== undefined && (touch.isVisiblyChanged || moved.has(entry.id))) {
-        const { cause, document, previous = document } = touch;
-        changes.push({ type: "changed", cause, document, previous, place });
-      }
-    }
+  changes(touched: Touched, read: ReadonlyMap<string, Uint8Array>): Change[] {
+    const documentOf = ({ id, document }: WindowEntry) => {
+      const found = touched.get(id)?.document ?? document ?? read.get(id);
+      if (found === undefined) throw new Error("a document that entered a window was not read");
+      return found;
+    };
+    // One that nobody wrote was in the result already, or still is, and has only moved into sight or out of it.
+    const causeOf = (id: string) => touched.get(id)?.cause ?? "window";
+    const changes = windowChanges(this.#before, this.#visible(), touched, documentOf, causeOf);
     this.settle();
     return changes;
+  }
+
+  /** What is in sight, in order. */
+  get places(): readonly WindowPlace[] {
+    return this.#visible();
   }
 
   #visible(): WindowEntry[] {
@@ -141,7 +115,8 @@ export class Window {
 
   #entryOf(document: Uint8Array, keyOfId: (id: BsonValue) => string): WindowEntry {
     const key = this.#sort.key(document);
-    return { id: keyOfId(key[this.#idIndex] as BsonValue), key, document };
+    const idValue = key[this.#idIndex] as BsonValue; // every key holds the `_id`
+    return { id: keyOfId(idValue), idValue, key, document };
   }
 
   #insert(entry: WindowEntry): void {
@@ -184,47 +159,4 @@ export class Window {
   get spareBytes(): number {
     return this.#spareBytes;
   }
-}
-
-/**
- * Which touched documents have to be put in their place anew. Untouched ones keep their order among themselves,
- * so a touched one has stayed if it lies between the same two of them, in the same company.
- */
-function movedIds(
-  before: readonly WindowEntry[],
-  after: readonly WindowEntry[],
-  touched: ReadonlyMap<string, TouchedDocument>,
-): Set<string> {
-  const stays = new Set(before.map((entry) => entry.id));
-  const common = new Set(after.filter((entry) => stays.has(entry.id)).map((entry) => entry.id));
-  const gapsBefore = gapsOf(before, common, touched);
-  const gapsAfter = gapsOf(after, common, touched);
-  const moved = new Set<string>();
-  for (const [anchor, ids] of gapsAfter) {
-    const were = gapsBefore.get(anchor) ?? [];
-    if (ids.length === were.length && ids.every((id, index) => id === were[index])) continue;
-    for (const id of ids) moved.add(id);
-  }
-  return moved;
-}
-
-/** The touched documents in common, by the untouched one that they follow. */
-function gapsOf(
-  entries: readonly WindowEntry[],
-  common: ReadonlySet<string>,
-  touched: ReadonlyMap<string, TouchedDocument>,
-): Map<string | null, string[]> {
-  const gaps = new Map<string | null, string[]>();
-  let anchor: string | null = null;
-  for (const { id } of entries) {
-    if (!common.has(id)) continue;
-    if (!touched.has(id)) {
-      anchor = id;
-      continue;
-    }
-    const ids = gaps.get(anchor);
-    if (ids === undefined) gaps.set(anchor, [id]);
-    else ids.push(id);
-  }
-  return gaps;
 }

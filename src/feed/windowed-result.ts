@@ -5,7 +5,8 @@ import type { SortSpec } from "../protocol/messages.ts";
 import { SnapshotCursor, type SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, type Evaluation, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
-import { spareFor, type TouchedDocument, Window } from "./window.ts";
+import { spareFor, Window } from "./window.ts";
+import type { Touched, WindowPlace } from "./window-changes.ts";
 
 /** What a sorted live query is about. */
 export interface WindowSpec {
@@ -87,6 +88,11 @@ export class WindowedResult {
     return this.#window.size;
   }
 
+  /** What is in sight, in order. */
+  get places(): readonly WindowPlace[] {
+    return this.#window.places;
+  }
+
   /**
    * The changes of the next commit. A promise where the database has to be asked; the next commit must wait for it.
    * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.
@@ -105,7 +111,7 @@ export class WindowedResult {
   }
 
   async #readLacking(
-    touched: ReadonlyMap<string, TouchedDocument>,
+    touched: Touched,
     lacking: NonNullable<ReturnType<Window["lacking"]>>,
     clusterTime: bigint,
   ): Promise<Change[]> {

@@ -4,10 +4,10 @@ import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 import { Simulation, type SimulationOptions } from "./simulation.ts";
 
 const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
-  { operations: 8_000, images: "auto", stepsDown: false },
-  { operations: 32_000, images: "off", stepsDown: false },
-  { operations: 8_000, images: "auto", stepsDown: false },
-  { operations: 6_000, images: "auto", stepsDown: true },
+  { operations: 28_000, images: "auto", stepsDown: false },
+  { operations: 24_000, images: "off", stepsDown: false },
+  { operations: 28_000, images: "auto", stepsDown: false },
+  { operations: 20_000, images: "auto", stepsDown: true },
 ];
 
 const first = startSeed("simulation");

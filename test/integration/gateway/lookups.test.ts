@@ -214,3 +214,50 @@ test("an edit of the rules and a newer token send only the difference", async ()
   expect(client.received.filter(({ type }) => type === "snapshot")).toHaveLength(1);
   expect(client.received.filter((got) => got.type === "subscribed" && got.start === "moved")).toHaveLength(2);
 });
+
+test("of a window, too, only the difference is sent, each document in its place", async () => {
+  const { client: mongo, connect, messages, members, now } = await startChat();
+  await messages.deleteMany({});
+  await messages.insertMany(
+    ["a", "b", "a", "b", "a", "c", "a", "b"].map((roomId, _id) => ({ _id, roomId, text: `${_id}` })),
+  );
+  const client = await connect({ sub: "u1" });
+  const request = { collection: "messages", sort: [["_id", -1]], limit: 4 };
+  await client.ask({ type: "subscribe", id: "m", ...request });
+  await client.fence(await now());
+  const query = await client.until(({ type }) => type === "snapshot");
+  expect(query["docs"]).toMatchObject([{ _id: 6 }, { _id: 4 }, { _id: 2 }, { _id: 0 }]);
+
+  // In one transaction a document in sight changes, and the user joins b and leaves a.
+  const before = client.received.length;
+  await mongo.withSession((session) =>
+    session.withTransaction(async () => {
+      await messages.updateOne({ _id: 4 }, { $set: { roomId: "b" } }, { session });
+      await members.updateOne({ _id: "u1-a" }, { $set: { roomId: "b" } }, { session });
+      await messages.updateOne({ _id: 6 }, { $set: { text: "secret" } }, { session });
+    }),
+  );
+  await client.fence(await now());
+  const said = client.received.slice(before).filter(({ type }) => type !== "fenced" && type !== "watermark");
+  expect(said).toMatchObject([
+    { type: "subscribed", id: "m", start: "moved" },
+    { type: "removed", cause: "grant", _id: 6 },
+    { type: "removed", cause: "grant", _id: 2 },
+    { type: "removed", cause: "grant", _id: 0 },
+    { type: "added", cause: "grant", doc: { _id: 1 }, before: null },
+    { type: "added", cause: "grant", doc: { _id: 3 }, before: 1 },
+    { type: "changed", cause: "update", doc: { _id: 4, roomId: "b" }, before: 3 },
+    { type: "added", cause: "grant", doc: { _id: 7 }, before: 4 },
+  ]);
+  expect(JSON.stringify(client.received)).not.toContain("secret");
+
+  // The window goes on from there.
+  await messages.deleteOne({ _id: 7 });
+  await messages.insertOne({ _id: 8, roomId: "b", text: "8" });
+  await client.fence(await now());
+  expect(client.received.slice(-3)).toMatchObject([
+    { type: "removed", cause: "delete", _id: 7 },
+    { type: "added", cause: "insert", doc: { _id: 8 }, before: 4 },
+    { type: "fenced" },
+  ]);
+});
