@@ -1,10 +1,10 @@
 /** Rules, users and requests of the simulation, drawn at random, and what they come to for the server. */
 import { BSON, type Document } from "mongodb";
 import type { ValueMode } from "../../src/protocol/messages.ts";
+import { EXCLUDED, INCLUDED, randomFilter, toServerProjection, VISIBLE } from "../property/exact-samples.ts";
 import type { ModelRequest } from "../support/model-client.ts";
 import type { Oracle, OracleQuery, Result } from "../support/oracle.ts";
 import type { Random } from "../support/random.ts";
-import { EXCLUDED, INCLUDED, randomFilter, toServerProjection, VISIBLE } from "./exact-samples.ts";
 
 export const THINGS = "things";
 export const MEMBERS = "members";

@@ -1,6 +1,6 @@
 /** [G1 to G5] All at once: what clients hold is what `find` gives under the rights of that moment, whatever happens. */
 import { expect, onTestFinished, test } from "vitest";
-import { FUZZ_FACTOR, startSeed } from "./seed.ts";
+import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
 import { Simulation, type SimulationOptions } from "./simulation.ts";
 
 const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
