@@ -3,10 +3,12 @@ import type { RequestListener, Server } from "node:http";
 import { hostname } from "node:os";
 import { type Db, MongoClient } from "mongodb";
 import { type Logger, pino } from "pino";
-import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
+import { type AdminParts, answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
+import { type EditPlan, type EditProblems, planEdit } from "./admin/plan-edit.ts";
 import { type Readiness, readinessOf } from "./admin/readiness.ts";
 import { createVerifier } from "./auth/verify-token.ts";
-import type { Config } from "./config/config.ts";
+import { type Config, ConfigError } from "./config/config.ts";
+import { readRules } from "./config/load-rules.ts";
 import { Feed } from "./feed/feed.ts";
 import { Sealer } from "./feed/sealer.ts";
 import { TicketSealer } from "./feed/ticket.ts";
@@ -15,7 +17,7 @@ import { Gateway } from "./gateway/gateway.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
-import { compileRules, type RuleSet } from "./rules/compile-rules.ts";
+import { compileRules, type RuleSet, type RulesSource } from "./rules/compile-rules.ts";
 import { ChangeSource } from "./source/change-source.ts";
 import { Deployment } from "./source/deployment.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
@@ -124,8 +126,11 @@ async function start(
 
   const rules = new RulesState(basics.metrics, log);
   const readiness = () => readinessOf({ node, source, feed, gateway, rules });
-  const { publicServer, address, adminAddress } = await openListeners(basics, gateway, readiness);
   let current = config;
+  const plan = (text: string) =>
+    planText(text, (edited) => planEdit(gateway, rules.generation, current, edited));
+  const adminParts = { metrics: basics.metrics, readiness, plan, log };
+  const { publicServer, address, adminAddress } = await openListeners(basics, gateway, adminParts);
 
   return {
     node,
@@ -259,18 +264,18 @@ function gatewayContext(
 }
 
 async function openListeners(
-  { config, log, metrics, onStop }: Basics,
+  { config, log, onStop }: Basics,
   gateway: Gateway,
-  readiness: () => Readiness,
+  adminParts: AdminParts,
 ): Promise<{ publicServer: Server; address: Listening; adminAddress: Listening }> {
   const answer: RequestListener = (request, response) => {
-    if (gateway.answer(request, response) || answerHealth(request, response, readiness)) return;
+    if (gateway.answer(request, response) || answerHealth(request, response, adminParts.readiness)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
   };
   const publicServer = createPublicServer(config.server, answer, log);
   gateway.listen(publicServer);
   onStop(async () => closeServer(publicServer));
-  const adminServer = createAdminServer({ metrics, readiness });
+  const adminServer = createAdminServer(adminParts);
   onStop(async () => closeServer(adminServer));
   const address = await listen(publicServer, config.server);
   return { publicServer, address, adminAddress: await listen(adminServer, config.server.admin) };
@@ -290,6 +295,22 @@ function urlKeysOf(config: Config, sealer: Sealer, tickets: TicketSealer, spent:
   const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
   const spend = (id: string, expiresAtMs: number) => spent.spend(id, expiresAtMs);
   return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
+}
+
+/**
+ * Reads the rules of an edit that is only to be looked at. No variable of our own environment is filled in: else
+ * whoever may ask could have them read out.
+ */
+async function planText(
+  text: string,
+  plan: (edited: RulesSource) => Promise<EditPlan>,
+): Promise<EditPlan | EditProblems> {
+  try {
+    return await plan(readRules(text, "edit", {}).source);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { problems: error.problems.map(({ file: _, ...problem }) => problem) };
+  }
 }
 
 /** Which rules are in force, for those who wait for an edit to take effect. */

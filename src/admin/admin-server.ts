@@ -1,20 +1,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
+import { answerJson } from "./answer-json.ts";
+import { type EditPlan, type EditProblems, PlanRoute } from "./plan-edit.ts";
 import type { Readiness } from "./readiness.ts";
 
 export interface AdminParts {
   readonly metrics: Metrics;
   readonly readiness: () => Readiness;
-}
-
-function answer(response: ServerResponse, status: number, body: unknown): void {
-  const text = `${JSON.stringify(body)}\n`;
-  response.writeHead(status, {
-    "content-type": "application/json; charset=utf-8",
-    "cache-control": "no-store",
-    "content-length": Buffer.byteLength(text),
-  });
-  response.end(text);
+  /** What an edit would do, given as the text of a configuration. */
+  readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
+  readonly log: Logger;
 }
 
 /**
@@ -27,30 +23,43 @@ export function answerHealth(
 ): boolean {
   const path = (request.url ?? "").split("?")[0];
   if (path === "/livez") {
-    answer(response, 200, { status: "alive" });
+    answerJson(response, 200, { status: "alive" });
     return true;
   }
   if (path !== "/readyz") return false;
   const now = readiness();
-  answer(response, now.ready ? 200 : 503, now);
+  answerJson(response, now.ready ? 200 : 503, now);
   return true;
 }
 
 export function answerNotFound(response: ServerResponse, text: string): void {
-  answer(response, 404, { error: text });
+  answerJson(response, 404, { error: text });
 }
 
-/** The second listener, not for the public: health and `/metrics` in Prometheus' text format. */
-export function createAdminServer({ metrics, readiness }: AdminParts): Server {
+/**
+ * The second listener, not for the public: health, `/metrics` in Prometheus' text format, and `/plan`, which says
+ * what an edit of the rules would do.
+ */
+export function createAdminServer({ metrics, readiness, plan, log }: AdminParts): Server {
+  const planRoute = new PlanRoute(plan);
+  const sendMetrics = async (response: ServerResponse) => {
+    const text = await metrics.registry.metrics();
+    response.writeHead(200, { "content-type": metrics.registry.contentType }).end(text);
+  };
   return createServer((request, response) => {
     if (answerHealth(request, response, readiness)) return;
-    if ((request.url ?? "").split("?")[0] !== "/metrics") {
-      answerNotFound(response, "there are /livez, /readyz and /metrics here");
+    const path = (request.url ?? "").split("?")[0];
+    if (path !== "/metrics" && path !== "/plan") {
+      answerNotFound(response, "there are /livez, /readyz, /metrics and /plan here");
       return;
     }
-    metrics.registry.metrics().then(
-      (text) => response.writeHead(200, { "content-type": metrics.registry.contentType }).end(text),
-      () => response.writeHead(500).end(),
-    );
+    const answered = path === "/plan" ? planRoute.answer(request, response) : sendMetrics(response);
+    answered.catch((error: unknown) => {
+      // Whoever has gone away needs no answer.
+      if (request.destroyed && !request.complete) return;
+      log.error({ err: error, path }, "an admin's request could not be answered");
+      if (response.headersSent) response.destroy();
+      else answerJson(response, 500, { error: "this failed; the log says why" });
+    });
   });
 }

@@ -21,6 +21,10 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     { summary: "run the tests of the rules", load: async () => (await import("./test-rules.ts")).testRules },
   ],
   [
+    "plan",
+    { summary: "say what an edit of the rules would do", load: async () => (await import("./plan.ts")).plan },
+  ],
+  [
     "token",
     { summary: "make a token for development", load: async () => (await import("./token.ts")).token },
   ],
@@ -110,6 +114,8 @@ Examples:
   tidewire explain --user '{"sub":"u1"}' --collection orders
                                                       which rule applies to u1, and what it shows
   tidewire test-rules                                 do the rules still do what their tests say?
+  tidewire plan --config new.yaml --admin http://127.0.0.1:8481
+                                                      what would this edit do to those who are connected?
   tidewire start                                      run a node
   tidewire tail --collection orders                   follow a live query from the terminal
 

@@ -19,7 +19,15 @@ const RULES_PATH = /^(?:$|(?:collections|limits)\b|auth\.anonymous$)/;
  * @throws {ConfigError} With every problem of the rules, or the one that the file cannot be read.
  */
 export async function loadRules(path: string, env: NodeJS.ProcessEnv): Promise<ConfiguredRules> {
-  const { problems, codeForm } = examine(readConfigText(await readConfigFile(path), path, env));
+  return readRules(await readConfigFile(path), path, env);
+}
+
+/**
+ * As `loadRules`, for a text that is at hand.
+ * @throws {ConfigError} With every problem of the rules.
+ */
+export function readRules(text: string, file: string, env: NodeJS.ProcessEnv): ConfiguredRules {
+  const { problems, codeForm } = examine(readConfigText(text, file, env));
   const concerning = problems.filter((problem) => RULES_PATH.test(problem.path));
   if (concerning.length > 0) throw new ConfigError(concerning);
   const source = rulesAlone(codeForm);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { MongoError } from "mongodb";
+import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
@@ -53,6 +54,12 @@ export class Lookups {
       this.release(kept.set);
       throw error;
     }
+  }
+
+  /** What is in a set now, where it has been read for somebody; reads nothing itself. */
+  peek(key: string): readonly BsonValue[] | null {
+    const kept = this.#byKey.get(key);
+    return kept?.isLoaded ? kept.set.values : null;
   }
 
   release(set: LookupSet): void {

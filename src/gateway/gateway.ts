@@ -15,6 +15,7 @@ import { connectionsByFileLimit } from "./file-limit.ts";
 import { identify } from "./handlers/hello.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
+import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SentBytes } from "./sent-bytes.ts";
 import type { Transport } from "./transport.ts";
 import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
@@ -94,6 +95,11 @@ export class Gateway implements ConnectionEvents {
       ended += effect.ended;
     }
     return { changed, ended };
+  }
+
+  /** What new rules would make of everyone who is here, without letting them take effect. */
+  planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
+    return planRules([...this.#connections], rules, Date.now());
   }
 
   /** The collection can no longer be watched: its subscriptions end. */

@@ -134,7 +134,7 @@ export const ServerOptions = z
       .describe("The node's name in welcome, logs and metrics. Unset: the host's name and a random part."),
     reconnect: ReconnectOptions.prefault({}).describe("What clients are told about coming back."),
     admin: AdminOptions.prefault({}).describe(
-      "The second listener: /metrics, /livez, /readyz. Not for the public.",
+      "The second listener: /metrics, /livez, /readyz, /plan. Not for the public.",
     ),
   })
   .refine(

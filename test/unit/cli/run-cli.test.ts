@@ -47,7 +47,7 @@ test.each([[], ["--help"], ["-h"], ["help"]])("%j teaches the commands, with exa
   for (const word of ["check", "explain", "token", "Examples:", "Exit codes:"]) expect(out).toContain(word);
 });
 
-test.each(["check", "explain", "token"])(
+test.each(["check", "explain", "plan", "token"])(
   "help %s shows its options and examples, and so does --help",
   async (name) => {
     const { code, out } = await run("help", name);
@@ -67,6 +67,11 @@ test.each([
   [["explain", "--collection", "o", "--user", "u1"], /--user is not JSON; put it in single quotes/],
   [["explain", "--collection", "o", "--user", "[1]"], /takes a JSON object/],
   [["explain", "--collection", "o", "--document", '{"_id":{"$oid":"x"}}'], /not Extended JSON/],
+  [["plan"], /--config is needed/],
+  [
+    ["plan", "--config", "new.yaml", "--admin", "localhost:8481"],
+    /--admin takes the URL of an admin listener/,
+  ],
   [["token", "--sub", "u1", "--expires", "60"], /--expires takes a duration/],
   [["token", "--claim", "x"], /--claim takes KEY=JSON/],
 ])("%j is a wrong command line: exit code 2, and where to read on", async (argv, text) => {

@@ -1,0 +1,96 @@
+/** What an edit of the rules would do, worked out by the node that it would take effect on. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { SubscriptionsPlan } from "../gateway/plan-rules.ts";
+import { compileRules, type RulesSource } from "../rules/compile-rules.ts";
+import { diffRules, type RulesDiff } from "../rules/diff-rules.ts";
+import { answerJson } from "./answer-json.ts";
+
+/** The answer to an edit that could take effect. */
+export interface EditPlan {
+  /** Of the rules in force, which the edit was compared with. */
+  readonly generation: number;
+  /** The rules in force are not shown in it: whoever may ask may not be the one who wrote them. */
+  readonly diff: RulesDiff;
+  readonly live: SubscriptionsPlan;
+}
+
+/** The answer to one that could not: everything that is wrong with it. */
+export interface EditProblems {
+  readonly problems: readonly {
+    readonly line: number;
+    readonly column: number;
+    readonly path: string;
+    readonly message: string;
+  }[];
+}
+
+/** Nothing takes effect. */
+export async function planEdit(
+  gateway: Gateway,
+  generation: number,
+  inForce: RulesSource,
+  candidate: RulesSource,
+): Promise<EditPlan> {
+  const diff = withoutRulesInForce(diffRules(inForce, candidate));
+  return { generation, diff, live: await gateway.planRules(compileRules(candidate)) };
+}
+
+function withoutRulesInForce(diff: RulesDiff): RulesDiff {
+  const hide = <T extends { readonly from: string | null }>(parts: readonly T[]) =>
+    parts.map((part) => ({ ...part, from: null }));
+  const collections = diff.collections.map((collection) => {
+    const rules = collection.rules.map((rule) => ({ ...rule, parts: hide(rule.parts) }));
+    return { ...collection, parts: hide(collection.parts), rules };
+  });
+  return { limits: hide(diff.limits), collections };
+}
+
+/** A configuration that is larger is none. */
+const BODY_BYTES_MAX = 1_048_576;
+
+/** Answers `POST /plan`, whose body is a configuration as it stands in a file. One at a time. */
+export class PlanRoute {
+  readonly #plan: (text: string) => Promise<EditPlan | EditProblems>;
+  #isBusy = false;
+
+  constructor(plan: (text: string) => Promise<EditPlan | EditProblems>) {
+    this.#plan = plan;
+  }
+
+  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refuse = (status: number, error: string) => answerJson(response, status, { error });
+    if (request.method !== "POST") {
+      response.setHeader("allow", "POST");
+      return refuse(405, "POST a configuration here, as it stands in a file");
+    }
+    // Nobody's web page has any business here; browsers say that they ask for one.
+    if (request.headers.origin !== undefined) return refuse(403, "web pages may not ask this");
+    if (this.#isBusy) return refuse(429, "another edit is being looked at: try again in a moment");
+    this.#isBusy = true;
+    try {
+      const text = await readBody(request);
+      if (text === null) {
+        response.setHeader("connection", "close");
+        return refuse(413, `a configuration of at most ${BODY_BYTES_MAX} bytes is taken here`);
+      }
+      const plan = await this.#plan(text);
+      answerJson(response, "problems" in plan ? 422 : 200, plan);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+}
+
+/** `null` where it is too large; what comes after the limit is not kept. */
+async function readBody(request: IncomingMessage): Promise<string | null> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  // Node types what a request gives as anything; without an encoding it is always buffers.
+  for await (const part of request as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > BODY_BYTES_MAX) return null;
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}

@@ -1,0 +1,69 @@
+/** What `tidewire plan` prints. */
+import type { EditPlan } from "../admin/plan-edit.ts";
+import type { EffectCounts } from "../gateway/plan-rules.ts";
+import {
+  type CollectionDiff,
+  isSameRules,
+  type PartDiff,
+  type RuleDiff,
+  type RulesDiff,
+} from "../rules/diff-rules.ts";
+
+export function diffText(diff: RulesDiff): string {
+  if (isSameRules(diff)) return "no rule is another";
+  const limits =
+    diff.limits.length === 0 ? [] : ["limits", ...diff.limits.flatMap((part) => partLines(part, "  "))];
+  return [...diff.collections.flatMap(collectionLines), ...limits].join("\n");
+}
+
+function collectionLines({ collection, change, parts, rules }: CollectionDiff): string[] {
+  if (change === "removed") return [`${collection}: gone; its subscriptions end`];
+  const head = change === "added" ? `${collection}: new` : collection;
+  return [head, ...parts.flatMap((part) => partLines(part, "  ")), ...rules.flatMap(ruleLines)];
+}
+
+const SIGN = { added: "+", removed: "-", changed: "~", renamed: "~" } as const;
+
+function ruleLines({ rule, change, note, parts }: RuleDiff): string[] {
+  const head = `  ${SIGN[change]} ${rule}${note === null ? "" : `, ${note}`}`;
+  return [head, ...parts.flatMap((part) => partLines(part, "      "))];
+}
+
+/** Wide enough for the parts that there mostly are. */
+const PART_WIDTH = 8;
+
+function partLines({ part, effect, from, to }: PartDiff, indent: string): string[] {
+  const label = `${indent}${part.padEnd(PART_WIDTH)}`;
+  if (effect === "") return [`${label} ${to}`];
+  const below = indent + " ".repeat(PART_WIDTH + 1);
+  const texts = from === to ? [to] : [from === null ? null : `- ${from}`, to === null ? null : `+ ${to}`];
+  return [`${label} ${effect}`, ...texts.flatMap((text) => (text === null ? [] : [below + text]))];
+}
+
+const COLUMNS = ["unchanged", "gains", "loses", "changes", "ends", "unknown"] as const;
+
+export function liveText({ generation, live }: EditPlan): string {
+  const rows = live.collections.flatMap(({ collection, effects, rules }): [string, EffectCounts][] => [
+    [`  ${collection}`, effects],
+    ...rules.map(({ from, to, effects: own }): [string, EffectCounts] => [
+      `    ${from === to ? "" : `${from ?? "no rule"} → `}${to ?? "no rule"}`,
+      own,
+    ]),
+  ]);
+  const width = Math.max(20, ...rows.map(([label]) => label.length));
+  const line = (label: string, cells: readonly string[]) =>
+    `${label.padEnd(width)}${cells.map((cell, index) => cell.padStart((COLUMNS[index]?.length ?? 0) + 2)).join("")}`;
+  const head = `live: ${live.subscriptions} subscriptions of ${live.connections} connections, rules of generation ${generation}`;
+  return [
+    head,
+    ...(rows.length === 0 ? [] : [line("", COLUMNS)]),
+    ...rows.map(([label, effects]) =>
+      line(
+        label,
+        COLUMNS.map((column) => String(effects[column])),
+      ),
+    ),
+    `  ${live.newLiveQueries} live queries that nobody follows now: at most so many snapshots would be read`,
+    "nothing was applied",
+  ].join("\n");
+}

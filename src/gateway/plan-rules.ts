@@ -1,0 +1,131 @@
+/** What other rules would make of the subscriptions that stand; nothing of it takes effect. */
+import { TidewireError } from "../protocol/errors.ts";
+import { authorize, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
+import type { RuleSet } from "../rules/compile-rules.ts";
+import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
+import type { Connection, Subscription } from "./connection.ts";
+
+/** `ends`: nothing allows it any more. `unknown`: its rights follow from a lookup set that nobody has read yet. */
+type PlannedEffect = RightsEffect | "ends" | "unknown";
+export type EffectCounts = Record<PlannedEffect, number>;
+
+/** Subscriptions that fall under one rule now, and under another, or the same, afterwards. */
+interface RuleMove {
+  /** `null`: no rule. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly effects: EffectCounts;
+}
+
+interface CollectionPlan {
+  /** As clients name it. */
+  readonly collection: string;
+  readonly effects: EffectCounts;
+  readonly rules: readonly RuleMove[];
+}
+
+export interface SubscriptionsPlan {
+  readonly connections: number;
+  readonly subscriptions: number;
+  /** Live queries that nobody follows now: at most so many snapshots would be read. */
+  readonly newLiveQueries: number;
+  readonly collections: readonly CollectionPlan[];
+}
+
+/** The authorizations of this long come in one turn; then everyone else has theirs. In milliseconds. */
+const TURN_MS = 10;
+
+const noEffects = (): EffectCounts => ({ unchanged: 0, gains: 0, loses: 0, changes: 0, ends: 0, unknown: 0 });
+
+/** Authorizes every subscription under `candidate`, as `reauthorize` would, and counts what would become of it. */
+export async function planRules(
+  connections: readonly Connection[],
+  candidate: RuleSet,
+  nowMs: number,
+): Promise<SubscriptionsPlan> {
+  const counted = new Counted(candidate, nowMs);
+  let turnEndsMs = performance.now() + TURN_MS;
+  for (const connection of connections) {
+    for (const subscription of [...connection.subscriptions.values()]) {
+      counted.add(connection, subscription);
+      if (performance.now() < turnEndsMs) continue;
+      await new Promise(setImmediate);
+      turnEndsMs = performance.now() + TURN_MS;
+    }
+  }
+  return counted.plan(connections.length);
+}
+
+class Counted {
+  readonly #candidate: RuleSet;
+  readonly #nowMs: number;
+  readonly #moves = new Map<string, Map<string, RuleMove>>();
+  /** By the keys of both live queries: many subscriptions share them. */
+  readonly #effects = new Map<string, RightsEffect>();
+  readonly #newKeys = new Set<string>();
+  #subscriptions = 0;
+
+  constructor(candidate: RuleSet, nowMs: number) {
+    this.#candidate = candidate;
+    this.#nowMs = nowMs;
+  }
+
+  add(connection: Connection, subscription: Subscription): void {
+    const { collection } = subscription.request;
+    const ruleUnder = (rules: RuleSet) => {
+      const own = rules.collections.get(collection);
+      return (own && ruleFor(own, connection.identity)?.name) ?? null;
+    };
+    const [from, to] = [ruleUnder(connection.context.rules), ruleUnder(this.#candidate)];
+    this.#subscriptions++;
+    this.#moveOf(collection, from, to).effects[this.#effectOn(connection, subscription)]++;
+  }
+
+  plan(connections: number): SubscriptionsPlan {
+    const collections = [...this.#moves].sort().map(([collection, moves]) => {
+      const rules = [...moves.values()];
+      const effects = noEffects();
+      for (const move of rules) for (const effect of EFFECTS) effects[effect] += move.effects[effect];
+      return { collection, effects, rules };
+    });
+    const newLiveQueries = this.#newKeys.size;
+    return { connections, subscriptions: this.#subscriptions, newLiveQueries, collections };
+  }
+
+  #moveOf(collection: string, from: string | null, to: string | null): RuleMove {
+    const moves = this.#moves.get(collection) ?? new Map<string, RuleMove>();
+    this.#moves.set(collection, moves);
+    const key = JSON.stringify([from, to]);
+    const move = moves.get(key) ?? { from, to, effects: noEffects() };
+    moves.set(key, move);
+    return move;
+  }
+
+  #effectOn(
+    { context, identity }: Connection,
+    { request, attachment, lookups }: Subscription,
+  ): PlannedEffect {
+    try {
+      const query = authorize(
+        this.#candidate,
+        identity,
+        request,
+        this.#nowMs,
+        (lookup) => lookups.values(lookup) ?? context.feed.lookups.peek(lookup.key),
+      );
+      // One that waits for its sets follows nothing now that could be compared.
+      if (attachment.isDetached) return "unknown";
+      if (context.feed.liveQueryNumber(query.key) === undefined) this.#newKeys.add(query.key);
+      const pair = `${attachment.query.key} ${query.key}`;
+      const effect = this.#effects.get(pair) ?? rightsEffect(attachment.query, query);
+      this.#effects.set(pair, effect);
+      return effect;
+    } catch (error) {
+      if (error instanceof LookupsNeeded) return "unknown";
+      if (error instanceof TidewireError) return "ends";
+      throw error;
+    }
+  }
+}
+
+const EFFECTS = Object.keys(noEffects()) as PlannedEffect[]; // `keys` forgets what they are

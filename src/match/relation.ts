@@ -1,0 +1,163 @@
+/** How what one filter or projection shows relates to what another does, as far as their structure alone can tell. */
+import { BSON_TYPE, type BsonValue, fromJs } from "./bson-value.ts";
+import { canonicalFilter } from "./canonical-filter.ts";
+import { compareValues, typeClass } from "./compare.ts";
+import type { Filter, Predicate } from "./filter.ts";
+import { canonicalProjection, intersectProjections, type Projection } from "./projection.ts";
+import { valueKey } from "./value-key.ts";
+
+/** Of the second to the first. `other`: it shows something else, or structure does not tell. */
+export type Relation = "equal" | "narrower" | "wider" | "other";
+
+/** How the documents of one filter relate to those of another. Anything but `other` is certain. */
+export function compareFilters(from: Filter, to: Filter): Relation {
+  if (canonicalFilter(from) === canonicalFilter(to)) return "equal";
+  return relationOf(implies(to, from), implies(from, to));
+}
+
+/** How the fields that one projection shows relate to those of another. */
+export function compareProjections(from: Projection, to: Projection): Relation {
+  const both = canonicalProjection(intersectProjections(from, to));
+  return relationOf(both === canonicalProjection(to), both === canonicalProjection(from));
+}
+
+/** Two relations at once: what is narrower in one and wider in the other is just another. */
+export function joinRelations(a: Relation, b: Relation): Relation {
+  if (a === "equal" || a === b) return b;
+  return b === "equal" ? a : "other";
+}
+
+function relationOf(isWithin: boolean, isAround: boolean): Relation {
+  if (isWithin) return isAround ? "equal" : "narrower";
+  return isAround ? "wider" : "other";
+}
+
+/** Pairs of parts that are looked at before the question is given up: nested disjunctions could ask very many. */
+const STEPS_MAX = 5_000;
+
+/** Whether every document of `a` is one of `b`, provably; `false` where that is not so, or can not be told. */
+export function implies(a: Filter, b: Filter): boolean {
+  const steps = { left: STEPS_MAX };
+  return impliesAll(conjunctsOf(a), b, steps);
+}
+
+interface Steps {
+  left: number;
+}
+
+function impliesAll(given: readonly Filter[], b: Filter, steps: Steps): boolean {
+  return conjunctsOf(b).every((wanted) => impliesOne(given, wanted, steps));
+}
+
+function impliesOne(given: readonly Filter[], wanted: Filter, steps: Steps): boolean {
+  if (steps.left <= 0) return false;
+  if (given.some((one) => impliesAlone(one, wanted, steps))) return true;
+  if (wanted.op === "$or" && wanted.filters.some((branch) => impliesAll(given, branch, steps))) return true;
+  return given.some(
+    (one) =>
+      one.op === "$or" && one.filters.every((branch) => impliesOne(conjunctsOf(branch), wanted, steps)),
+  );
+}
+
+/** One conjunct against another. */
+function impliesAlone(a: Filter, b: Filter, steps: Steps): boolean {
+  if (steps.left-- <= 0) return false;
+  if (a.op === "path" && b.op === "path")
+    return a.path === b.path && holdsToo(a.predicate, b.predicate, steps);
+  if (a.op === "$nor" && b.op === "$nor") {
+    // Nothing of `a`'s branches holds, so nothing holds that leads to one of them.
+    return b.filters.every((branch) => a.filters.some((not) => impliesAll(conjunctsOf(branch), not, steps)));
+  }
+  return canonical(a) === canonical(b);
+}
+
+/** What is made of a part of a filter is made once, however often it is compared. */
+function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
+  const known = new WeakMap<K, V>();
+  return (key) => {
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const made = make(key);
+    known.set(key, made);
+    return made;
+  };
+}
+
+const canonical = remembered(canonicalFilter);
+const keysOf = remembered((values: readonly BsonValue[]) => new Set(values.map(valueKey)));
+
+/** What must hold, each for itself. */
+const conjunctsOf = remembered((filter: Filter): readonly Filter[] => {
+  if (filter.op === "$and") return filter.filters.flatMap(conjunctsOf);
+  if (filter.op === "$nor") return filter.filters.map((branch) => ({ op: "$nor", filters: [branch] }));
+  if (filter.op !== "path" || filter.predicate.op !== "$all" || filter.predicate.values.length === 0) {
+    return [filter];
+  }
+  const { path } = filter;
+  return filter.predicate.values.map((value) => ({ op: "path", path, predicate: { op: "$eq", value } }));
+});
+
+/** Whether a value that fulfils one predicate fulfils another, too, both of the same path. */
+function holdsToo(a: Predicate, b: Predicate, steps: Steps): boolean {
+  const [valuesA, valuesB] = [oneOf(a), oneOf(b)];
+  if (valuesA !== null && valuesB !== null) return isSubset(valuesA, valuesB);
+  if (valuesA !== null && isRange(b)) {
+    return valuesA.every((value) => isWithin({ op: "$eq", value }, b));
+  }
+  if (isRange(a) && isRange(b)) return isWithin(a, b);
+  const [noneOfA, noneOfB] = [noneOf(a), noneOf(b)];
+  if (noneOfA !== null && noneOfB !== null) return isSubset(noneOfB, noneOfA);
+  if (a.op === "$type" && b.op === "$type") return a.types.every((type) => b.types.includes(type));
+  if (a.op === "$not" && b.op === "$not") return allHoldToo(b.predicates, a.predicates, steps);
+  if (a.op === "$elemMatchValue" && b.op === "$elemMatchValue") {
+    return allHoldToo(a.predicates, b.predicates, steps);
+  }
+  if (a.op === "$elemMatch" && b.op === "$elemMatch")
+    return impliesAll(conjunctsOf(a.filter), b.filter, steps);
+  return canonicalPredicate(a) === canonicalPredicate(b);
+}
+
+function allHoldToo(given: readonly Predicate[], wanted: readonly Predicate[], steps: Steps): boolean {
+  return wanted.every((one) => given.some((other) => holdsToo(other, one, steps)));
+}
+
+const canonicalPredicate = (predicate: Predicate) => canonicalFilter({ op: "path", path: "", predicate });
+
+/** The values of which one must be there; `null` where the predicate says something else. */
+function oneOf(predicate: Predicate): readonly BsonValue[] | null {
+  if (predicate.op === "$eq") return [predicate.value];
+  return predicate.op === "$in" ? predicate.values : null;
+}
+
+/** The values of which none may be there. */
+function noneOf(predicate: Predicate): readonly BsonValue[] | null {
+  if (predicate.op === "$ne") return [predicate.value];
+  return predicate.op === "$nin" ? predicate.values : null;
+}
+
+function isSubset(part: readonly BsonValue[], whole: readonly BsonValue[]): boolean {
+  const keys = keysOf(whole);
+  return [...keysOf(part)].every((key) => keys.has(key));
+}
+
+type Comparison = Extract<Predicate, { readonly value: BsonValue }>;
+const isRange = (predicate: Predicate): predicate is Comparison =>
+  predicate.op === "$gt" || predicate.op === "$gte" || predicate.op === "$lt" || predicate.op === "$lte";
+
+/** The classes in which a greater value is greater for the server's operators, too; others have peculiarities. */
+const ORDERED = new Set(
+  [BSON_TYPE.int, BSON_TYPE.string, BSON_TYPE.date, BSON_TYPE.objectId].map((type) => typeClass(type)),
+);
+const NAN = valueKey(fromJs(Number.NaN));
+
+/** Whether what lies in the range `a` (or at its value) lies in the range `b`. */
+function isWithin(a: Comparison, b: Comparison): boolean {
+  const kind = typeClass(a.value.type);
+  if (kind !== typeClass(b.value.type) || !ORDERED.has(kind)) return false;
+  if (valueKey(a.value) === NAN || valueKey(b.value) === NAN) return false;
+  const isUpward = b.op === "$gt" || b.op === "$gte";
+  if (a.op !== "$eq" && (a.op === "$gt" || a.op === "$gte") !== isUpward) return false;
+  const beyond = isUpward ? compareValues(a.value, b.value) : compareValues(b.value, a.value);
+  const hasEdge = b.op === "$gte" || b.op === "$lte";
+  return beyond > 0 || (beyond === 0 && (hasEdge || a.op === "$gt" || a.op === "$lt"));
+}

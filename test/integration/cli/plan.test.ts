@@ -1,0 +1,246 @@
+/** What `tidewire plan` says of an edit, against a running service with clients, and what saving it then does. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { runCli } from "../../../src/cli/run-cli.ts";
+import { startTestService, toConfig } from "../../support/service.ts";
+
+async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const io = {
+    out: (text: string) => out.push(text),
+    err: (text: string) => err.push(text),
+    env,
+    now: Date.now,
+  };
+  return { code: await runCli(args, io), out: out.join("\n"), err: err.join("\n") };
+}
+
+async function fileOf(config: object, name = "new.json"): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "tidewire-plan-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, name), JSON.stringify(config));
+  return join(folder, name);
+}
+
+const MEMBERS = { collection: "members", filter: { userId: "%%user.sub" }, value: "roomId" };
+const COLLECTIONS = {
+  orders: {
+    rules: [
+      { name: "staff", when: { "%%user.role": "staff" } },
+      { name: "customer", filter: { owner: "%%user.sub" }, fields: { exclude: ["margin"] } },
+    ],
+  },
+  messages: {
+    lookups: { rooms: MEMBERS },
+    rules: [{ name: "member", filter: { room: { $in: "%%lookup.rooms" } } }],
+  },
+  news: { rules: [{ name: "all" }] },
+};
+
+/** A service with three customers, two of the staff, and a member. */
+async function startShop() {
+  const started = await startTestService({ collections: COLLECTIONS });
+  await started.db
+    .collection<{ _id: string }>("members")
+    .insertOne({ _id: "1", userId: "u1", roomId: "a" } as never);
+  const clients = [];
+  for (const claims of [
+    { sub: "u1" },
+    { sub: "u2" },
+    { sub: "u3" },
+    { sub: "s1", role: "staff" },
+    { sub: "s2", role: "staff" },
+  ]) {
+    const client = await started.connect(claims);
+    await client.ask({ type: "subscribe", id: "orders", collection: "orders" });
+    clients.push(client);
+  }
+  const [first] = clients;
+  await first?.ask({ type: "subscribe", id: "messages", collection: "messages" });
+  await first?.ask({ type: "subscribe", id: "news", collection: "news" });
+  const { adminAddress } = started.service;
+  const admin = `http://${adminAddress.host}:${adminAddress.port}`;
+  const edit = (collections: object) => ({ ...started.file, collections });
+  return { ...started, clients, admin, edit };
+}
+
+/** The numbers of a line of the table, by column. */
+function effectsOf(out: string, label: string): Record<string, number> {
+  const columns = ["unchanged", "gains", "loses", "changes", "ends", "unknown"];
+  const line =
+    out.split("\n").find((text) => text.trimStart().startsWith(`${label} `) && /\d$/.test(text)) ?? "";
+  const numbers = line.trim().split(/\s+/).slice(-columns.length).map(Number);
+  const entries = columns.map((column, index): [string, number] => [column, numbers[index] ?? Number.NaN]);
+  return Object.fromEntries(entries.filter(([, number]) => number !== 0));
+}
+
+const [STAFF, CUSTOMER] = COLLECTIONS.orders.rules;
+
+test("counts who would gain, lose and end, by rule, and what is then saved does just that", async () => {
+  const { service, clients, admin, edit, now } = await startShop();
+  const edited = edit({
+    ...COLLECTIONS,
+    orders: {
+      rules: [
+        { ...STAFF, fields: { exclude: ["margin"] } },
+        { name: "no u3", when: { "%%user.sub": { $ne: "u3" } }, filter: { owner: "%%user.sub", open: true } },
+        { name: "nobody", filter: { owner: "%%user.missing" } },
+      ],
+    },
+    news: { rules: [{ name: "all", filter: { public: true } }] },
+  });
+  const file = await fileOf(edited);
+  const before = clients.map(({ received }) => received.length);
+  const { code, out } = await run(["plan", "--config", file, "--admin", admin]);
+  expect(code).toBe(0);
+  expect(effectsOf(out, "orders")).toEqual({ loses: 2, changes: 2, ends: 1 });
+  expect(effectsOf(out, "staff")).toEqual({ loses: 2 });
+  // Fewer documents, but more fields of them.
+  expect(effectsOf(out, "customer → no u3")).toEqual({ changes: 2 });
+  expect(effectsOf(out, "customer → nobody")).toEqual({ ends: 1 });
+  expect(effectsOf(out, "messages")).toEqual({ unchanged: 1 });
+  expect(effectsOf(out, "news")).toEqual({ loses: 1 });
+  expect(out).toContain("live: 7 subscriptions of 5 connections, rules of generation 1");
+  // One for the staff, one for each of two customers, one for the news.
+  expect(out).toContain("4 live queries that nobody follows now");
+
+  // Nothing of it has taken effect.
+  for (const client of clients) await client.fence(await now());
+  expect(clients.map(({ received }) => received.length - 1)).toEqual(before);
+  expect(service.readiness().rulesGeneration).toBe(1);
+
+  await service.reload(toConfig(edited));
+  for (const client of clients) await client.fence(await now());
+  const after = clients.map(({ received }, index) => received.slice((before[index] ?? 0) + 1));
+  const ended = after.map((messages) => messages.filter(({ type }) => type === "unsubscribed").length);
+  expect(ended).toEqual([0, 0, 1, 0, 0]);
+  const moved = after.map((messages) =>
+    messages.filter(({ type }) => type === "subscribed").map(({ id }) => id),
+  );
+  expect(moved).toEqual([["orders", "news"], ["orders"], [], ["orders"], ["orders"]]);
+});
+
+test("says what the node's rules lose and gain, and shows nothing of them that the edit does not say", async () => {
+  const { admin, edit } = await startShop();
+  const orders = {
+    rules: [STAFF, { ...CUSTOMER, filter: { owner: "%%user.org" }, fields: { exclude: ["margin", "x"] } }],
+  };
+  const file = await fileOf(edit({ ...COLLECTIONS, orders }));
+  const { out } = await run(["plan", "--config", file, "--admin", admin]);
+  expect(out).toContain("filter   other documents");
+  expect(out).toContain("fields   fewer fields");
+  expect(out).not.toContain("%%user.sub");
+  // Between two files everything is shown.
+  const old = await fileOf(edit(COLLECTIONS), "old.json");
+  const both = await run(["plan", "--config", file, "--against", old, "--admin", admin]);
+  expect(both.out).toContain('- {"owner":"%%user.sub"}');
+  expect(effectsOf(both.out, "orders")).toMatchObject({ unchanged: 2, ends: 3 });
+  const json = JSON.parse((await run(["plan", "--config", file, "--admin", admin, "--json"])).out);
+  expect(json).toMatchObject({
+    generation: 1,
+    live: { subscriptions: 7 },
+    diff: { collections: [{ collection: "orders" }] },
+  });
+});
+
+test("rights that follow from a set which nobody has read are unknown; from one that is at hand they are not", async () => {
+  const { admin, edit } = await startShop();
+  const under = (lookup: object) => ({
+    ...COLLECTIONS,
+    news: {
+      lookups: { rooms: lookup },
+      rules: [{ name: "all", filter: { room: { $in: "%%lookup.rooms" } } }],
+    },
+  });
+  const known = await run(["plan", "--config", await fileOf(edit(under(MEMBERS))), "--admin", admin]);
+  expect(effectsOf(known.out, "news")).toEqual({ loses: 1 });
+  const other = { ...MEMBERS, value: "_id" };
+  const unknown = await run(["plan", "--config", await fileOf(edit(under(other))), "--admin", admin]);
+  expect(effectsOf(unknown.out, "news")).toEqual({ unknown: 1 });
+});
+
+test("an edit of nothing is no change, a rule by another name changes nobody's rights", async () => {
+  const { admin, edit } = await startShop();
+  const same = await run(["plan", "--config", await fileOf(edit(COLLECTIONS)), "--admin", admin]);
+  expect(same.out).toContain("no rule is another");
+  expect(effectsOf(same.out, "orders")).toEqual({ unchanged: 5 });
+  expect(same.out).toContain("  0 live queries that nobody follows now");
+  const orders = { rules: [STAFF, { ...CUSTOMER, name: "buyer" }] };
+  const renamed = await run([
+    "plan",
+    "--config",
+    await fileOf(edit({ ...COLLECTIONS, orders })),
+    "--admin",
+    admin,
+  ]);
+  expect(renamed.out).toContain("~ buyer, it was customer");
+  expect(effectsOf(renamed.out, "customer → buyer")).toEqual({ unchanged: 3 });
+});
+
+test("a mistake is told as check tells it, by the command and by the node", async () => {
+  const { admin, edit } = await startShop();
+  const wrong = edit({ orders: { rules: [{ name: "x", filter: { owner: { $frob: 1 } } }] } });
+  const file = await fileOf(wrong);
+  const check = await run(["check", "--config", file]);
+  const plan = await run(["plan", "--config", file, "--admin", admin]);
+  expect(plan).toEqual({ code: 1, out: "", err: check.err });
+  expect(check.err).toContain("$frob");
+  const answer = await fetch(`${admin}/plan`, { method: "POST", body: JSON.stringify(wrong) });
+  expect(answer.status).toBe(422);
+  const { problems } = await answer.json();
+  expect(problems).toEqual([
+    expect.objectContaining({ path: 'collections.orders.rules[0].filter.owner["$frob"]', line: 1 }),
+  ]);
+});
+
+test("fills in the environment of the command, never that of the node", async () => {
+  const { admin, edit } = await startShop();
+  process.env["TIDEWIRE_PLAN_SECRET"] = "a-secret-of-the-node";
+  onTestFinished(() => void delete process.env["TIDEWIRE_PLAN_SECRET"]);
+  const news = (name: string) => ({ ...COLLECTIONS, news: { rules: [{ name, filter: { price: "$${}" } }] } });
+  const file = await fileOf(edit(news("${TIDEWIRE_PLAN_SECRET}")));
+  const { out } = await run(["plan", "--config", file, "--admin", admin], { TIDEWIRE_PLAN_SECRET: "mine" });
+  expect(out).toContain("+ mine");
+  expect(out).toContain('{"price":"${}"}');
+  const body = JSON.stringify(edit(news("${TIDEWIRE_PLAN_SECRET}")));
+  const answer = await fetch(`${admin}/plan`, { method: "POST", body });
+  const text = await answer.text();
+  expect(answer.status).toBe(422);
+  expect(text).toContain("TIDEWIRE_PLAN_SECRET is not set");
+  expect(text).not.toContain("a-secret-of-the-node");
+});
+
+test("the node takes a configuration by POST alone, of a bounded size, and not from a web page", async () => {
+  const { admin, file } = await startShop();
+  const body = JSON.stringify(file);
+  const ask = async (init: RequestInit) => (await fetch(`${admin}/plan`, init)).status;
+  expect(await ask({})).toBe(405);
+  expect(await ask({ method: "POST", body, headers: { origin: "http://127.0.0.1:8481" } })).toBe(403);
+  expect(await ask({ method: "POST", body: " ".repeat(1_048_577) }).catch(() => 413)).toBe(413);
+  expect(await ask({ method: "POST", body: "" })).toBe(422);
+  expect(await ask({ method: "POST", body: body.padEnd(1_048_576) })).toBe(200);
+});
+
+test("says in a line that it has asked no node, the public port, or something else", async () => {
+  const { service, file } = await startTestService({ collections: COLLECTIONS });
+  const other = createServer((_request, response) => response.end("hello")).listen(0, "127.0.0.1");
+  await once(other, "listening");
+  onTestFinished(() => void other.close());
+  const edited = await fileOf(file);
+  const cases: readonly (readonly [number, RegExp])[] = [
+    [1, /does not answer: is the node running/],
+    [service.address.port, /is not the admin listener of a node/],
+    [(other.address() as AddressInfo).port, /answers 200: nothing that is understood/],
+  ];
+  for (const [port, text] of cases) {
+    const answer = await run(["plan", "--config", edited, "--admin", `http://127.0.0.1:${port}`]);
+    expect(answer).toMatchObject({ code: 1, err: expect.stringMatching(text) });
+  }
+});
