@@ -125,7 +125,7 @@ async function start(
   run(basics, source);
 
   const rules = new RulesState(basics.metrics, log);
-  const readiness = () => readinessOf({ node, source, feed, gateway, rules });
+  const readiness = () => readinessOf({ node, source, feed, gateway, keeper, rules });
   let current = config;
   const plan = (text: string) =>
     planText(text, (edited) => planEdit(gateway, rules.generation, current, edited));
@@ -143,7 +143,10 @@ async function start(
       const added = await prepareReload(mongodb.client, current, next);
       rules.apply(gateway, compileRules(next));
       if (namesOf(next).join() !== namesOf(current).join()) {
-        feed.follow(added);
+        keeper.follow(added);
+        keeper.keepOnly(namesOf(next));
+        if (added.length > 0) log.info({ collections: added }, "more collections are followed");
+        feed.follow(added.map(({ namespace }) => namespace));
         source.watch(namesOf(next));
       }
       warnOfUnapplied(current, next, log);
@@ -196,7 +199,9 @@ function buildPipeline(
   { database, deployment }: SharedState,
   report: PreflightReport,
 ): { feed: Feed; source: ChangeSource; keeper: ImageKeeper } {
-  const keeper = new ImageKeeper(client, log, report.keepsImages && config.mongodb.images !== "off");
+  const switchOn = report.keepsImages && config.mongodb.images !== "off";
+  const keeper = new ImageKeeper(client, log, metrics, switchOn);
+  keeper.follow(report.collections);
   // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
   const feed: Feed = new Feed(config.history, config.limits, {
     client,
@@ -225,7 +230,7 @@ function buildPipeline(
       stateDatabase: database,
       node,
       sink: feed,
-      onMissingImage: (namespace) => keeper.look(namespace),
+      onMissingImage: (namespace) => keeper.imageMissing(namespace),
       log,
       metrics,
     },
@@ -268,8 +273,13 @@ async function openListeners(
   gateway: Gateway,
   adminParts: AdminParts,
 ): Promise<{ publicServer: Server; address: Listening; adminAddress: Listening }> {
+  // Which collections there are is nothing for the public.
+  const publicReadiness = () => {
+    const { images: _, ...readiness } = adminParts.readiness();
+    return readiness;
+  };
   const answer: RequestListener = (request, response) => {
-    if (gateway.answer(request, response) || answerHealth(request, response, adminParts.readiness)) return;
+    if (gateway.answer(request, response) || answerHealth(request, response, publicReadiness)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
   };
   const publicServer = createPublicServer(config.server, answer, log);
@@ -361,7 +371,11 @@ async function connect({ config, log, onStop }: Basics): Promise<{ client: Mongo
 }
 
 /** A newly configured collection has to be fit before its rules take effect. Gives the new ones. */
-async function prepareReload(client: MongoClient, current: Config, next: Config): Promise<string[]> {
+async function prepareReload(
+  client: MongoClient,
+  current: Config,
+  next: Config,
+): Promise<PreflightReport["collections"]> {
   const known = new Set(namesOf(current));
   const added = namespacesOf(next).filter(
     ({ database, collection }) => !known.has(`${database}.${collection}`),
@@ -369,7 +383,7 @@ async function prepareReload(client: MongoClient, current: Config, next: Config)
   if (added.length === 0) return [];
   const { stateDatabase, images } = current.mongodb;
   const report = await preflight(client, { collections: added, stateDatabase, images });
-  return report.collections.map(({ namespace }) => namespace);
+  return report.collections;
 }
 
 /** Everything but collections and their rules needs a restart; to take an edit silently for done would be worse. */

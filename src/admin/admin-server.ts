@@ -19,7 +19,7 @@ export interface AdminParts {
 export function answerHealth(
   request: IncomingMessage,
   response: ServerResponse,
-  readiness: () => Readiness,
+  readiness: () => Pick<Readiness, "ready">,
 ): boolean {
   const path = (request.url ?? "").split("?")[0];
   if (path === "/livez") {

@@ -1,6 +1,7 @@
 import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { ChangeSource } from "../source/change-source.ts";
+import type { ImageKeeper, ImagesInUse } from "../source/image-keeper.ts";
 
 /** What a load balancer and an admin want to know of a node. */
 export interface Readiness {
@@ -13,6 +14,8 @@ export interface Readiness {
   readonly lastReload: "none" | "applied" | "rejected";
   readonly stream: string;
   readonly connections: number;
+  /** By collection: whether its images are in use. Not for the public: it names them. */
+  readonly images: Readonly<Record<string, ImagesInUse>>;
 }
 
 export interface ReadinessParts {
@@ -20,11 +23,12 @@ export interface ReadinessParts {
   readonly source: ChangeSource;
   readonly feed: Feed;
   readonly gateway: Gateway;
+  readonly keeper: ImageKeeper;
   readonly rules: { readonly generation: number; readonly lastReload: Readiness["lastReload"] };
 }
 
 /** Whether this node should get new clients, and if not, why. */
-export function readinessOf({ node, source, feed, gateway, rules }: ReadinessParts): Readiness {
+export function readinessOf({ node, source, feed, gateway, keeper, rules }: ReadinessParts): Readiness {
   const status = statusOf(source, feed, gateway);
   return {
     ready: status === "ready",
@@ -34,6 +38,7 @@ export function readinessOf({ node, source, feed, gateway, rules }: ReadinessPar
     lastReload: rules.lastReload,
     stream: source.state,
     connections: gateway.connections,
+    images: keeper.inUse,
   };
 }
 

@@ -63,6 +63,11 @@ const COUNTERS = {
 
 const GAUGES = {
   streamState: ["tidewire_stream_up", "1 while the change stream is being read, else 0.", []],
+  images: [
+    "tidewire_images",
+    "1 where a collection's images are on, 0 where documents are read at the time of each event.",
+    ["collection"],
+  ],
   historyCommits: ["tidewire_history_commits", "Commits in the history.", []],
   historyBytes: ["tidewire_history_bytes", "Bytes of change events in the history.", []],
   historySeconds: ["tidewire_history_seconds", "How far back the history reaches.", []],

@@ -1,36 +1,74 @@
 import type { MongoClient } from "mongodb";
 import type { Logger } from "pino";
-import { describeCollection, ensureImages } from "./images.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { describeCollection, ensureImages, type ImageState } from "./images.ts";
+
+/** `off`: documents are read at the time of each event. */
+export type ImagesInUse = "on" | "off";
+
+/** After images could not be switched on, events without them lead to the next attempt no sooner than this; in milliseconds. */
+const RETRY_MS = 60_000;
 
 /**
  * Keeps images switched on while the service runs: a collection that was dropped and made anew has lost the
- * option, and so has one where somebody switched it off. Events in between are dealt with as they come.
+ * option, and so has one where somebody switched it off. Events in between are dealt with as they come. Knows, and
+ * tells by metric and log, where images are in use.
  */
 export class ImageKeeper {
   readonly #client: MongoClient;
   readonly #log: Logger;
+  readonly #metrics: Metrics;
   readonly #switchOn: boolean;
   /** Called when a collection has become something that no change stream shows. */
   onUnwatchable: (namespace: string, type: string) => void = () => {};
+  readonly #inUse = new Map<string, ImagesInUse>();
   readonly #looking = new Set<string>();
+  readonly #lookedAtMs = new Map<string, number>();
 
   /** @param switchOn Whether images are wanted. */
-  constructor(client: MongoClient, log: Logger, switchOn: boolean) {
+  constructor(client: MongoClient, log: Logger, metrics: Metrics, switchOn: boolean) {
     this.#client = client;
     this.#log = log;
+    this.#metrics = metrics;
     this.#switchOn = switchOn;
+  }
+
+  /** By the name of the collection, with its database. */
+  get inUse(): Readonly<Record<string, ImagesInUse>> {
+    return Object.fromEntries(this.#inUse);
+  }
+
+  /** Collections that are followed from here on, as they were found; whoever found them has told the log. */
+  follow(collections: readonly { readonly namespace: string; readonly images: ImageState }[]): void {
+    for (const { namespace, images } of collections) this.#set(namespace, images === "off" ? "off" : "on");
+  }
+
+  /** Forgets all other collections. */
+  keepOnly(namespaces: readonly string[]): void {
+    for (const namespace of this.#inUse.keys()) {
+      if (namespaces.includes(namespace)) continue;
+      this.#inUse.delete(namespace);
+      this.#lookedAtMs.delete(namespace);
+      this.#metrics.images.remove({ collection: namespace });
+    }
+  }
+
+  /** An event came without an image that it needs: somebody may have switched them off. */
+  imageMissing(namespace: string): void {
+    const lookedAtMs = this.#lookedAtMs.get(namespace) ?? Number.NEGATIVE_INFINITY;
+    // Where they are known to be off, each event says so; it is not worth a question each time.
+    if (this.#inUse.get(namespace) === "off" && Date.now() < lookedAtMs + RETRY_MS) return;
+    this.look(namespace);
   }
 
   /** Looks at a collection now, unless somebody is looking already. */
   look(namespace: string): void {
     if (this.#looking.has(namespace)) return;
     this.#looking.add(namespace);
+    this.#lookedAtMs.set(namespace, Date.now());
     this.#look(namespace)
       .catch((error: unknown) => {
-        this.#log.warn(
-          { err: error, namespace },
-          "images could not be switched on; its documents are read for each change",
-        );
+        this.#log.warn({ err: error, namespace }, "whether a collection has images could not be found out");
       })
       .finally(() => this.#looking.delete(namespace));
   }
@@ -40,14 +78,38 @@ export class ImageKeeper {
     const db = this.#client.db(namespace.slice(0, dot));
     const collection = namespace.slice(dot + 1);
     const { type, images } = await describeCollection(db, collection);
-    if (type === "missing" || (type === "collection" && images)) return;
+    if (type === "missing") return;
     if (type !== "collection") {
       this.#log.error({ namespace, type }, "the collection has become something that cannot be watched");
       this.onUnwatchable(namespace, type);
       return;
     }
-    if (!this.#switchOn) return;
-    await ensureImages(db, collection);
-    this.#log.info({ namespace }, "images were switched on again");
+    if (images || !this.#switchOn) {
+      this.#change(namespace, images ? "on" : "off");
+      return;
+    }
+    try {
+      await ensureImages(db, collection);
+      this.#change(namespace, "on");
+    } catch (error) {
+      this.#log.warn({ err: error, namespace }, "images could not be switched on");
+      this.#change(namespace, "off");
+    }
+  }
+
+  #change(namespace: string, images: ImagesInUse): void {
+    // One that is followed no longer, by an edit meanwhile.
+    if (!this.#inUse.has(namespace) || this.#inUse.get(namespace) === images) return;
+    this.#set(namespace, images);
+    if (images === "on") this.#log.info({ namespace, images }, "images are on from here on");
+    else {
+      const text = "images are off from here on: documents are read at the time of each event";
+      this.#log.warn({ namespace, images }, text);
+    }
+  }
+
+  #set(namespace: string, images: ImagesInUse): void {
+    this.#inUse.set(namespace, images);
+    this.#metrics.images.set({ collection: namespace }, images === "on" ? 1 : 0);
   }
 }
