@@ -96,19 +96,20 @@ export class SnapshotCursor {
 
   /** The next documents, raw; none at the end. */
   async next(): Promise<Buffer[]> {
+    if (this.#batch.length === 0 && this.#cursorId !== 0n) {
+      this.#take(
+        await this.#command({
+          getMore: Long.fromBigInt(this.#cursorId),
+          collection: this.#query.collection,
+          batchSize: BATCH_DOCUMENTS,
+        }),
+      );
+    }
     const batch = this.#batch;
     this.#batch = [];
-    if (batch.length > 0 || this.#cursorId === 0n) return batch;
-    this.#take(
-      await this.#command({
-        getMore: Long.fromBigInt(this.#cursorId),
-        collection: this.#query.collection,
-        batchSize: BATCH_DOCUMENTS,
-      }),
-    );
-    const next = this.#batch;
-    this.#batch = [];
-    return next;
+    // One that has not ended is held by the client for ever, and with it the last answer that it was given.
+    if (this.#cursorId === 0n) this.#endSession();
+    return batch;
   }
 
   /** Counts the whole result at the same cluster time, up to `most`. */
@@ -135,9 +136,13 @@ export class SnapshotCursor {
         : this.#command({ killCursors: this.#query.collection, cursors: [Long.fromBigInt(id)] });
     // The server reaps what could not be killed.
     killed.then(
-      () => this.#session.endSession().catch(() => {}),
-      () => this.#session.endSession().catch(() => {}),
+      () => this.#endSession(),
+      () => this.#endSession(),
     );
+  }
+
+  #endSession(): void {
+    this.#session.endSession().catch(() => {}); // what the server is not told it finds out by itself
   }
 
   async #open(after: bigint): Promise<void> {

@@ -1,6 +1,6 @@
-import type { Db, MongoClient } from "mongodb";
+import type { ClientSession, Db, MongoClient } from "mongodb";
 import { BSON, Timestamp } from "mongodb";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
 import { Rights } from "../../../src/feed/rights.ts";
 import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
@@ -161,4 +161,22 @@ test("a snapshot of after a withdrawal that the stream has not come to yet is no
   gate.release();
   await settled(feed, client);
   expect(sink.messages).toEqual([]);
+});
+
+test("a snapshot that has been read leaves nothing open, however it ends", async () => {
+  const { client, db, feed, spec } = await startFeed();
+  const started = vi.spyOn(client, "startSession");
+  const things = db.collection<{ _id: number; n: number }>("things");
+  // More than one batch of the server's answer.
+  await things.insertMany(Array.from({ length: 1_200 }, (_, _id) => ({ _id, n: _id })));
+  const sorted = (limit: number) => spec({}, undefined, "things", { sort: [["n", 1]], limit });
+  for (const one of [spec({ n: { $lt: 5 } }), spec({ n: -1 }), spec(), sorted(10), sorted(1_000)]) {
+    const { sink } = await follow(feed, one);
+    await expect.poll(() => sink.live).toBe(1);
+  }
+  const { delivery } = await follow(feed, spec({ n: { $gte: 0 } }));
+  feed.unsubscribe(delivery);
+  expect(started.mock.results.length).toBeGreaterThanOrEqual(6);
+  const open = () => started.mock.results.filter(({ value }) => !(value as ClientSession).hasEnded).length;
+  await expect.poll(open).toBe(0);
 });
