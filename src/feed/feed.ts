@@ -418,8 +418,13 @@ export class Feed implements CommitSink {
     this.lookups.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
     let tracked = 0;
-    for (const liveQuery of this.#byKey.values()) tracked += liveQuery.trackedDocuments;
+    let windowBytes = 0;
+    for (const liveQuery of this.#byKey.values()) {
+      tracked += liveQuery.trackedDocuments;
+      windowBytes += liveQuery.windowBytes;
+    }
     this.#metrics.windowDocuments.set(tracked);
+    this.#metrics.windowBytes.set(windowBytes);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
   }
 

@@ -124,6 +124,11 @@ export class LiveQuery {
     return this.#window?.size ?? 0;
   }
 
+  /** Bytes of keys and documents that a window holds. */
+  get windowBytes(): number {
+    return this.#window?.heldBytes ?? 0;
+  }
+
   /** Takes a new commit into account; whether there is something to flush. */
   apply(entry: HistoryEntry): boolean {
     if (this.windowSpec === null) return this.#take(entry, this.evaluate(entry));

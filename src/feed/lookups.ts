@@ -94,7 +94,10 @@ export class Lookups {
     for (const [key, { users, lingersUntilMs }] of this.#byKey) {
       if (users === 0 && lingersUntilMs <= nowMs) this.#byKey.delete(key);
     }
+    let values = 0;
+    for (const { set } of this.#byKey.values()) values += set.size;
     this.#parts.metrics.lookupSets.set(this.#byKey.size);
+    this.#parts.metrics.lookupValues.set(values);
   }
 
   #lose(set: LookupSet): void {

@@ -33,6 +33,7 @@ export class Window {
   #isComplete = true;
   /** The visible entries before the commit at hand. */
   #before: readonly WindowEntry[] = [];
+  #keyBytes = 0;
   #spareBytes = 0;
 
   /** @param limit `null` for a sorted result without a limit: then all of it is tracked. */
@@ -50,11 +51,17 @@ export class Window {
     return this.#entries.length;
   }
 
+  /** Bytes of the keys, and of documents kept in the spare. */
+  get heldBytes(): number {
+    return this.#keyBytes + this.#spareBytes;
+  }
+
   /** Takes the first documents of the result as they are in the database, in any order; then tell `changes` or `settle`. */
   load(documents: readonly Uint8Array[], keyOfId: (id: BsonValue) => string, isComplete: boolean): void {
     this.#entries = documents.map((document) => this.#entryOf(document, keyOfId));
     this.#entries.sort((a, b) => this.#sort.compare(a.key, b.key));
     this.#byId = new Map(this.#entries.map((entry) => [entry.id, entry]));
+    this.#keyBytes = this.#entries.reduce((bytes, entry) => bytes + keyBytesOf(entry), 0);
     this.#isComplete = isComplete;
   }
 
@@ -72,7 +79,7 @@ export class Window {
       if (isTracked) this.#insert(entry);
     }
     if (this.#entries.length > this.limit + this.#spare) {
-      for (const entry of this.#entries.splice(this.limit + this.#spare)) this.#byId.delete(entry.id);
+      for (const entry of this.#entries.splice(this.limit + this.#spare)) this.#forget(entry);
       this.#isComplete = false;
     }
   }
@@ -122,13 +129,19 @@ export class Window {
   #insert(entry: WindowEntry): void {
     this.#entries.splice(this.#indexOf(entry.key), 0, entry);
     this.#byId.set(entry.id, entry);
+    this.#keyBytes += keyBytesOf(entry);
   }
 
   #remove(id: string): void {
     const entry = this.#byId.get(id);
     if (entry === undefined) return;
     this.#entries.splice(this.#indexOf(entry.key), 1);
-    this.#byId.delete(id);
+    this.#forget(entry);
+  }
+
+  #forget(entry: WindowEntry): void {
+    this.#byId.delete(entry.id);
+    this.#keyBytes -= keyBytesOf(entry);
   }
 
   /** Where a key stands, or would stand. */
@@ -148,15 +161,20 @@ export class Window {
   settle(): void {
     let bytes = 0;
     for (const [index, entry] of this.#entries.entries()) {
-      if (entry.document === undefined) continue;
-      bytes += index < this.limit ? 0 : entry.document.length;
-      if (index < this.limit || bytes > SPARE_BYTES_MAX) entry.document = undefined;
+      const { document } = entry;
+      if (document === undefined) continue;
+      const isKept = index >= this.limit && bytes + document.length <= SPARE_BYTES_MAX;
+      entry.document = isKept ? alone(document) : undefined;
+      if (isKept) bytes += document.length;
     }
     this.#spareBytes = bytes;
   }
+}
 
-  /** Bytes of documents kept in the spare. */
-  get spareBytes(): number {
-    return this.#spareBytes;
-  }
+/** All values of a key lie in one array. */
+const keyBytesOf = ({ key }: WindowEntry) => key[0]?.bytes.length ?? 0;
+
+/** The document without what was sent with it: a part of an answer would keep all of the answer in memory. */
+function alone(document: Uint8Array): Uint8Array {
+  return document.buffer.byteLength === document.byteLength ? document : new Uint8Array(document);
 }

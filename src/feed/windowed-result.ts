@@ -93,6 +93,10 @@ export class WindowedResult {
     return this.#window.places;
   }
 
+  get heldBytes(): number {
+    return this.#window.heldBytes;
+  }
+
   /**
    * The changes of the next commit. A promise where the database has to be asked; the next commit must wait for it.
    * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.

@@ -46,14 +46,19 @@ export function compileSort(spec: SortSpec): Sort {
   const full: SortSpec = spec.some(([path]) => path === "_id") ? spec : [...spec, ["_id", 1]];
   const values = compileSortValues(full);
   return {
-    key: (document) => values(document).map(copy),
+    key: (document) => copied(values(document)),
     compare: (a, b) => compareTuples(a, b, full),
   };
 }
 
-/** Keys are kept for long, documents are not. */
-function copy(value: BsonValue): BsonValue {
-  // Not `slice`: a Buffer's is a view.
-  const bytes = new Uint8Array(value.bytes.subarray(value.start, value.end));
-  return { type: value.type, bytes, start: 0, end: bytes.length };
+/** Keys are kept for long, documents are not. All values of a key lie in one array: each array costs more than most values. */
+function copied(values: readonly BsonValue[]): SortKey {
+  const bytes = new Uint8Array(values.reduce((size, { start, end }) => size + end - start, 0));
+  let at = 0;
+  return values.map((value) => {
+    const start = at;
+    at += value.end - value.start;
+    bytes.set(value.bytes.subarray(value.start, value.end), start);
+    return { type: value.type, bytes, start, end: at };
+  });
 }

@@ -81,7 +81,13 @@ const GAUGES = {
   catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up now.", []],
   liveQueries: ["tidewire_live_queries", "Live queries.", []],
   windowDocuments: ["tidewire_window_documents", "Documents that windows of sorted live queries track.", []],
+  windowBytes: [
+    "tidewire_window_bytes",
+    "Bytes of sort keys, and of the few documents beyond the limit, that windows hold.",
+    [],
+  ],
   lookupSets: ["tidewire_lookup_sets", "Lookup sets of rules that are kept up to date.", []],
+  lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
   connections: ["tidewire_connections", "Connections.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],

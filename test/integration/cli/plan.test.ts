@@ -194,7 +194,7 @@ test("a mistake is told as check tells it, by the command and by the node", asyn
   expect(check.err).toContain("$frob");
   const answer = await fetch(`${admin}/plan`, { method: "POST", body: JSON.stringify(wrong) });
   expect(answer.status).toBe(422);
-  const { problems } = await answer.json();
+  const { problems } = (await answer.json()) as { problems: unknown };
   expect(problems).toEqual([
     expect.objectContaining({ path: 'collections.orders.rules[0].filter.owner["$frob"]', line: 1 }),
   ]);

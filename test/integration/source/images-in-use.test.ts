@@ -23,7 +23,9 @@ async function start(
   const log = pino({ level: "info" }, { write: (line) => lines.push(JSON.parse(line)) });
   const options = { collections, mongodb: { images } };
   const { service } = await startNode(uri, name, options, log);
-  onTestFinished(() => db.client.db(`${name}-state`).dropDatabase());
+  onTestFinished(async () => {
+    await db.client.db(`${name}-state`).dropDatabase();
+  });
   const linesOf = (msg: string) => lines.filter((line) => line["msg"] === msg);
   const reload = (edited: Record<string, unknown>) =>
     service.reload(toConfig(testConfig(uri, name, { ...options, collections: edited })));
@@ -31,7 +33,8 @@ async function start(
 }
 
 async function healthOf({ address, adminAddress }: Service) {
-  const ask = async (port: number): Promise<Line> => (await fetch(`http://127.0.0.1:${port}/readyz`)).json();
+  const ask = async (port: number): Promise<Line> =>
+    (await (await fetch(`http://127.0.0.1:${port}/readyz`)).json()) as Line;
   return { admin: await ask(adminAddress.port), public: await ask(address.port) };
 }
 
