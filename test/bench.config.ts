@@ -7,6 +7,7 @@ export default defineConfig({
     include: ["bench/*.bench.ts"],
     globalSetup: ["test/support/global-setup.ts"],
     testTimeout: 3_600_000,
+    hookTimeout: 120_000,
     maxWorkers: 1,
     // Memory is measured after the garbage is gone.
     execArgv: ["--expose-gc"],

@@ -190,6 +190,71 @@ test("nothing written after a withdrawal ever arrives: 1,000 trials with writes 
   );
 }, 120_000);
 
+test("withdrawals under load: each client is told soon, and nothing comes after the point: 250 trials", async () => {
+  const USERS = 10;
+  const ROUNDS = 25;
+  const { connect, messages, members, now } = await startChat();
+  const users = Array.from({ length: USERS }, (_, index) => `member-${index}`);
+  await members.insertMany(users.map((userId) => ({ _id: userId, userId, roomId: "a" })));
+  const watched = await Promise.all(
+    users.map(async (sub) => {
+      const client = await connect({ sub });
+      // When the last change came while it was still allowed, and when the client was told that it is over.
+      const seen = { client, lastMs: 0, removedMs: 0 };
+      client.onMessage = ({ type, ...message }) => {
+        if (type === "changed") seen.lastMs = performance.now();
+        if (type === "removed" && message["cause"] === "grant") seen.removedMs ||= performance.now();
+      };
+      await client.ask({ type: "subscribe", id: "m", collection: "messages" });
+      return seen;
+    }),
+  );
+  let going = true;
+  const background = Promise.all(
+    [0, 1].map(async (writer) => {
+      for (let n = 0; going; n++) await messages.updateOne({ _id: 1 }, { $set: { text: `${writer}/${n}` } });
+    }),
+  );
+  const told: number[] = [];
+  const last: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const { client } of watched) await expect.poll(() => held(client).size, { interval: 2 }).toBe(1);
+    for (const seen of watched) Object.assign(seen, { lastMs: 0, removedMs: 0 });
+    const acknowledged = await Promise.all(
+      users.map(async (userId) => {
+        await members.updateOne({ _id: userId }, { $set: { banned: true } });
+        return performance.now();
+      }),
+    );
+    await messages.insertOne({ _id: 5_000, roomId: "a", text: `secret ${round}` });
+    await messages.deleteOne({ _id: 5_000 });
+    for (const [index, seen] of watched.entries()) {
+      await expect.poll(() => seen.removedMs, { interval: 2, timeout: 30_000 }).toBeGreaterThan(0);
+      told.push(Math.max(0, seen.removedMs - (acknowledged[index] ?? 0)));
+      last.push(Math.max(0, seen.lastMs - (acknowledged[index] ?? 0)));
+      // What came is of before the point, so that each client can forget it.
+      expect(JSON.stringify(seen.client.received)).not.toContain("secret");
+      seen.client.received.splice(0);
+    }
+    await members.updateMany({ _id: { $in: users } }, { $unset: { banned: "" } });
+  }
+  going = false;
+  await background;
+  for (const { client } of watched) {
+    await client.fence(await now());
+    expect(JSON.stringify(client.received)).not.toContain("secret");
+  }
+  const p99 = (values: number[]) =>
+    Math.round(values.sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? 0);
+  expect(told).toHaveLength(USERS * ROUNDS);
+  console.log(
+    `withdrawals: ${told.length} trials; from the acknowledgement to removed at the client: p99 ${p99(told)} ms; ` +
+      `to the last change of before the point: p99 ${p99(last)} ms`,
+  );
+  // A busy machine is slow; what must hold of any is above.
+  expect(p99(told)).toBeLessThan(20_000);
+}, 120_000);
+
 test("an edit of the rules and a newer token send only the difference", async () => {
   const collections = {
     messages: { rules: [{ name: "by room", filter: { roomId: { $in: "%%user.rooms" } } }] },
