@@ -1,9 +1,10 @@
 /** Sorted and limited live queries against the server's own `find().sort().limit()`, at many cluster times. */
 import fc from "fast-check";
 import { BSON, type Db, Timestamp } from "mongodb";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Feed } from "../../src/feed/feed.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
+import { SnapshotCursor } from "../../src/source/snapshot-cursor.ts";
 import { follow, type Recorder, startFeed } from "../support/feed-harness.ts";
 
 const ROUNDS = Number(process.env["TIDEWIRE_WINDOW_ROUNDS"] ?? 20);
@@ -159,3 +160,57 @@ test.each([
   },
   300_000,
 );
+
+test("windows stay exact through storms of deletions, each deeper than the spare, while others write at both ends", async () => {
+  const { client, db, feed, spec } = await startFeed();
+  const reads = vi.spyOn(SnapshotCursor, "readAt");
+  const things = db.collection<{ _id: number; n: number }>("things");
+  await things.insertMany(Array.from({ length: 1_500 }, (_, _id) => ({ _id, n: _id })));
+  const windows: Spec[] = [
+    { filter: {}, sort: [["n", 1]], limit: 50 },
+    { filter: {}, sort: [["n", -1]], limit: 10 },
+    { filter: { n: { $gte: 100 } }, sort: [["n", 1]], limit: 200 },
+  ];
+  const followed = await Promise.all(
+    windows.map(async ({ filter: query, sort, limit }) => {
+      const joined = await follow(feed, spec(query, undefined, "things", { sort, limit }));
+      return { window: { filter: query, sort, limit }, ...joined };
+    }),
+  );
+  await expect.poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 20_000 }).toBe(true);
+  reads.mockClear();
+  const atEnds = async (round: number) => {
+    for (let n = 0; n < 20; n++) {
+      const _id = 10_000 + round * 100 + n;
+      await things.insertOne({ _id, n: n % 2 === 0 ? -_id : _id });
+      if (n % 3 === 0) await things.updateOne({ _id }, { $inc: { n: 1 } });
+    }
+  };
+  for (let round = 0; round < 4; round++) {
+    const [lowest] = await things
+      .find({ n: { $gte: 0 } })
+      .sort({ n: 1 })
+      .limit(1)
+      .toArray();
+    const from = lowest?.n ?? 0;
+    await Promise.all([
+      things.deleteMany({ n: { $gte: from, $lt: from + 300 } }),
+      things.deleteMany({ n: { $lt: 0 } }),
+      atEnds(round),
+    ]);
+    const { operationTime } = await client.db("admin").command({ ping: 1 });
+    await feed.reached(operationTime.toBigInt(), 60_000);
+    await expect
+      .poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 60_000 })
+      .toBe(true);
+    for (const { window, sink, delivery } of followed) {
+      await delivery.liveQuery.reaches(feed.headSeq);
+      expect(sink.errors).toEqual([]);
+      expect(held(sink), JSON.stringify(window)).toEqual(await oracle(feed, db, feed.headCursor, window));
+    }
+  }
+  const refills = reads.mock.calls.filter(([, query]) => query.sort !== undefined).length;
+  console.log(`windows, storms: ${refills} refills`);
+  expect(refills).toBeGreaterThan(4);
+  for (const { sink } of followed) expect(sink.messages.filter(({ type }) => type === "reset")).toEqual([]);
+});

@@ -2,7 +2,8 @@
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
 import { idOf } from "../../../src/feed/change.ts";
-import { spareFor, type TouchedDocument, Window } from "../../../src/feed/window.ts";
+import { spareFor, Window } from "../../../src/feed/window.ts";
+import type { TouchedDocument } from "../../../src/feed/window-changes.ts";
 import { valueKey } from "../../../src/match/value-key.ts";
 
 const LIMIT = 10;
