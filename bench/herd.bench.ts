@@ -12,11 +12,13 @@ const MISSED = 100;
 const rows: Record<string, unknown>[] = [];
 
 function note(how: string, back: Return): void {
+  console.log(`${how}: ${JSON.stringify(back)}`);
   rows.push({
     how,
     "time ms": back.ms,
     starts: JSON.stringify(back.starts),
     messages: back.messages,
+    retries: back.retries,
     "snapshots read": back.snapshotsRead,
     "snapshots shared": back.snapshotsShared,
     "from history": back.catchUps.history,

@@ -13,6 +13,8 @@ export interface Listening {
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const TLS_POLL_MS = 5_000;
+/** Connections that the system takes before we do: thousands may come back within a second. It has a limit of its own. */
+const BACKLOG = 4_096;
 
 /** The public listener, plain or TLS. A request without a body has no reason to take long. */
 export function createPublicServer(options: ServerOptions, onRequest: RequestListener, log: Logger): Server {
@@ -49,7 +51,7 @@ function createSecureServer(tls: TlsOptions, onRequest: RequestListener, log: Lo
 
 /** @throws The system's error, such as a port in use. */
 export async function listen(server: Server, { host, port }: Listening): Promise<Listening> {
-  server.listen(port, host);
+  server.listen({ port, host, backlog: BACKLOG });
   await once(server, "listening");
   // A TCP server has an address once it listens.
   const address = server.address() as AddressInfo;

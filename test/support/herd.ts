@@ -33,6 +33,8 @@ export interface Return {
   readonly commands: Readonly<Record<"find" | "aggregate" | "getMore", number>>;
   /** Messages to all clients. */
   readonly messages: number;
+  /** Attempts to connect that failed: all clients are one process, which may be too late with the rest of it. */
+  readonly retries: number;
   /** Clients whose documents were not those that `find` gives. */
   readonly different: number;
   readonly faults: readonly string[];
@@ -41,6 +43,7 @@ export interface Return {
 /** More than a history of 1 MiB holds. */
 const PAD_BYTES = 400_000;
 const PADS = 4;
+const RETRIES_MAX = 10;
 /** Within this time all of them come back. */
 const RETURN_WITHIN_MS = 1_000;
 /** Whoever has not got everything by then never will. */
@@ -145,6 +148,7 @@ export class Herd {
       },
       commands: { find: grown("find"), aggregate: grown("aggregate"), getMore: grown("getMore") },
       messages: this.#members.reduce((sum, { messages }) => sum + messages, 0),
+      retries: this.#members.reduce((sum, { retries }) => sum + retries, 0),
       different: await this.#different(),
       faults: this.#members.flatMap(({ faults }) => faults),
     };
@@ -230,6 +234,8 @@ class Member {
   /** How the subscription started the last time. */
   start = "";
   messages = 0;
+  /** Connections that did not come about, or ended too early. */
+  retries = 0;
   readonly #token: string;
   #socket: WebSocket | undefined;
   #place: { cursor: string; ticket: string } | undefined;
@@ -249,12 +255,16 @@ class Member {
   async follow(url: string, withPlace: boolean, lastId: string): Promise<void> {
     if (!withPlace) this.#place = undefined;
     this.messages = 0;
-    await this.#connect(url, () => this.documents.has(lastId), {
-      type: "subscribe",
-      id: "t",
-      collection: "things",
-      ...this.#place,
-    });
+    this.retries = 0;
+    const isDone = () => this.documents.has(lastId);
+    for (;;) {
+      const message = { type: "subscribe", id: "t", collection: "things", ...this.#place };
+      const failure = await this.#connect(url, isDone, message).catch((error: unknown) => error);
+      if (failure === undefined) return;
+      // As any client does: it waits a moment, and tries again.
+      if (++this.retries > RETRIES_MAX) throw failure;
+      await pause(Math.random() * RETURN_WITHIN_MS);
+    }
   }
 
   /** Connects, and settles when everything up to an operation time has been read by the node. */
