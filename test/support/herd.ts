@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Collection, Db, MongoClient } from "mongodb";
 import { WebSocket } from "ws";
-import { testDatabase } from "./mongod.ts";
+import { testDatabase, until } from "./mongod.ts";
 import { signToken, testConfig } from "./service.ts";
 import { type SpawnedService, spawnService } from "./spawn-service.ts";
 
@@ -84,6 +84,7 @@ export class Herd {
     const service = await spawnService({
       config: { ...config, mongodb: mongodbOf(config), log: { level: "info" } },
     });
+    await until("a ready node", async () => (await fetch(`${service.url}/readyz`)).ok || undefined);
     const members = await Promise.all(
       Array.from({ length: options.clients }, async (_, index) => {
         const room = index % options.liveQueries;

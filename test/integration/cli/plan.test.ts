@@ -65,6 +65,7 @@ async function startShop() {
   const [first] = clients;
   await first?.ask({ type: "subscribe", id: "messages", collection: "messages" });
   await first?.ask({ type: "subscribe", id: "news", collection: "news" });
+  for (const client of clients) await client.fence(await started.now());
   const { adminAddress } = started.service;
   const admin = `http://${adminAddress.host}:${adminAddress.port}`;
   const edit = (collections: object) => ({ ...started.file, collections });
