@@ -281,15 +281,15 @@ function narrowed(context: GatewayContext, database: string): GatewayContext {
 function receive(connection: Connection, acks: Acknowledgements, name: string, given: unknown[]): void {
   const acknowledge = typeof given.at(-1) === "function" ? (given.pop() as Acknowledge) : undefined; // the library's
   const [body = {}, ...more] = given;
-  const fields = isObject(body) && more.length === 0 ? body : { arguments: given };
-  const id =
-    HAVE_ID.has(name) && fields["id"] === undefined ? randomBytes(9).toString("base64url") : fields["id"];
-  const message = { ...fields, ...(id === undefined ? {} : { id }), type: name };
+  const fields = { ...(isObject(body) ? body : {}) };
+  if (!isObject(body) || more.length > 0) fields["arguments"] = given;
+  if (HAVE_ID.has(name)) fields["id"] ??= randomBytes(9).toString("base64url");
+  const { id } = fields;
   const refused =
     acknowledge === undefined
       ? undefined
       : acks.expect(name, typeof id === "string" ? id : undefined, acknowledge);
-  connection.receive(JSON.stringify(message), Date.now(), refused);
+  connection.receive(JSON.stringify({ ...fields, type: name }), Date.now(), refused);
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -156,7 +156,11 @@ export class SocketIoSession {
   #closed(reason: string): void {
     this.#took(this.bufferedBytes);
     this.#heldPost?.();
-    for (const response of this.#polls) response.destroy();
+    // The last answer goes out by itself, if anybody reads it.
+    const cutOff = () => {
+      for (const response of this.#polls) response.destroy();
+    };
+    if (this.#polls.size > 0) setTimeout(cutOff, CLOSE_TIMEOUT_MS).unref();
     const code = reason === "ping timeout" ? CLOSE_CODES.noPong : NO_CLOSE_FRAME;
     for (const member of [...this.members]) member.ended(code);
   }
