@@ -31,6 +31,8 @@ export class MessageFollower {
   readonly faults: string[] = [];
   readonly #oracle: Oracle;
   #ticket = "";
+  /** Of the connection at hand: until then its watermarks say nothing of what is held. */
+  #isSubscribed = false;
 
   constructor(oracle: Oracle) {
     this.#oracle = oracle;
@@ -45,6 +47,7 @@ export class MessageFollower {
 
   start(start: string): void {
     this.starts.push(start);
+    this.#isSubscribed = true;
     if (start === "resumed") this.held.disconnected();
     else this.held.expectSnapshot();
   }
@@ -52,7 +55,9 @@ export class MessageFollower {
   take(message: ServerMessage): void {
     if (message.type === "subscribed" || message.type === "reset") this.#ticket = message.ticket;
     try {
-      if (message.type === "subscribed") this.start(message.start);
+      if (message.type === "welcome") this.#isSubscribed = false;
+      else if (message.type === "watermark" && !this.#isSubscribed) return;
+      else if (message.type === "subscribed") this.start(message.start);
       else if (message.type === "reset") this.held.expectSnapshot();
       else this.held.take(message);
     } catch (error) {
