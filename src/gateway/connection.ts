@@ -167,7 +167,7 @@ export class Connection {
     this.heard();
     if (this.#state === "closed") return;
     const early = this.#state !== "open";
-    const handle = () => this.#run(() => this.#handle(text, nowMs, early), refused);
+    const handle = () => this.#run(() => this.#handle(text, nowMs, early, refused), refused);
     if (this.#state !== "authenticating") {
       void handle();
     } else if (this.mayStillHello) {
@@ -464,7 +464,7 @@ export class Connection {
     if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();
   }
 
-  async #handle(text: string, nowMs: number, early: boolean): Promise<void> {
+  async #handle(text: string, nowMs: number, early: boolean, refused?: Refused): Promise<void> {
     if (this.#state === "closed") return;
     const message = this.#parse(text, nowMs);
     this.context.metrics.messagesReceived.inc({ type: message.type });
@@ -478,7 +478,7 @@ export class Connection {
       // Whoever asked under an id is answered under it, whatever went wrong.
       const endsConnection = error instanceof ClientError && error.closeCode !== undefined;
       if (!("id" in message) || endsConnection) throw error;
-      if (this.#state === "open") this.sendError(error, message.id);
+      if (this.#state === "open") this.sendError(error, message.id, refused);
     }
   }
 

@@ -51,7 +51,9 @@ export class SocketIoClient {
   /** Waits until every change up to an operation time has arrived. */
   async fence(operationTime: { t: number; i: number }): Promise<Received> {
     const { t, i } = operationTime;
-    return this.ask("fence", { operationTime: { $timestamp: { t, i } } });
+    const answer = await this.ask("fence", { operationTime: { $timestamp: { t, i } } });
+    // The event follows its acknowledgement.
+    return this.until(({ type, id }) => type === "fenced" && id === answer["id"]);
   }
 
   close(): void {
