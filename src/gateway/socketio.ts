@@ -25,22 +25,27 @@ export class SocketIoEvents {
   of(chunk: Chunk): readonly WirePacket[] {
     const made = this.#made.get(chunk);
     if (made !== undefined) return made;
-    const packets = chunk.messages.map(({ type, text: json }) => {
-      const text = this.#text(type, json);
-      return { text, options: { compress: false, wsPreEncodedFrame: [joinFrames([MESSAGE + text])] } };
-    });
+    const texts = chunk.messages.map(({ type, text }) => this.#text(type, text));
+    // Snapshots are kept for others, within a bound that knows nothing of what is kept beside them.
+    if (chunk.messages[0]?.type === "snapshot") return texts.map(packet);
+    const packets = texts.map((text) => ({
+      text,
+      options: { compress: false, wsPreEncodedFrame: [joinFrames([MESSAGE + text])] },
+    }));
     this.#made.set(chunk, packets);
     return packets;
   }
 
   one(message: ServerMessage): WirePacket {
-    return { text: this.#text(message.type, JSON.stringify(message)), options: { compress: false } };
+    return packet(this.#text(message.type, JSON.stringify(message)));
   }
 
   #text(type: string, json: string): string {
     return `${this.#prefix}["${type}",${json}]`;
   }
 }
+
+const packet = (text: string): WirePacket => ({ text, options: { compress: false } });
 
 /** What the library does for one client in one namespace. */
 export interface Membership {
