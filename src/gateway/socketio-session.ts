@@ -106,9 +106,9 @@ export class SocketIoSession {
     response.once("close", () => this.#polls.delete(response));
   }
 
-  /** A WebSocket that the session goes on with, once the client has tried it. */
+  /** A WebSocket that the session goes on with, once the client has tried it. A second one is refused by the engine. */
   willUpgradeTo(socket: Socket): void {
-    this.#nextSocket = socket;
+    if (!this.#engine.upgrading && !this.#engine.upgraded) this.#nextSocket = socket;
   }
 
   /** Hands over a request with packets of the client; not before it reads what it was sent, where that was too much. */
@@ -126,8 +126,7 @@ export class SocketIoSession {
   resume(): void {
     if (--this.#pauses > 0) return;
     this.#socket?.resume();
-    this.#heldPost?.();
-    this.#heldPost = undefined;
+    this.#handOverHeld();
   }
 
   /** Ends the session, so that the library's client comes back by itself; what waits is still sent. */
@@ -153,9 +152,15 @@ export class SocketIoSession {
     });
   }
 
+  #handOverHeld(): void {
+    const post = this.#heldPost;
+    this.#heldPost = undefined;
+    post?.();
+  }
+
   #closed(reason: string): void {
     this.#took(this.bufferedBytes);
-    this.#heldPost?.();
+    this.#handOverHeld();
     // The last answer goes out by itself, if anybody reads it.
     const cutOff = () => {
       for (const response of this.#polls) response.destroy();

@@ -1,6 +1,8 @@
 /** What clients of Socket.IO may cost: those that read slowly, or not, and those that come in numbers. */
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
 import { held } from "../../conformance/scenario.ts";
 import { COLLECTIONS, type Item } from "../../support/http-service.ts";
 import { metricOf } from "../../support/metric.ts";
@@ -136,6 +138,17 @@ test("[6] a WebSocket that nobody reads costs a bounded amount, delays nobody, a
   );
 });
 
+/** Waits until a number grows no more. */
+async function settled(count: () => Promise<number>): Promise<void> {
+  let last = 0;
+  const isSame = async () => {
+    const before = last;
+    last = await count();
+    return last > 0 && last === before;
+  };
+  await expect.poll(isSame, { timeout: 20_000, interval: 500 }).toBe(true);
+}
+
 /** Polls, has joined the default namespace, and follows all that there is. */
 async function pollBoard(base: string): Promise<Poller> {
   const poller = await Poller.open(base);
@@ -187,22 +200,44 @@ test("[6] who asks without reading the answers is not read any more until they d
   raw.pause();
   const nonce = "n".repeat(200);
   for (let asked = 0; asked < PINGS; asked++) slow.socket.emit("ping", { nonce });
-  let received = 0;
-  await expect
-    .poll(
-      async () => {
-        const before = received;
-        received = await metricOf(service, "tidewire_messages_received_total");
-        return received > 0 && received === before;
-      },
-      { timeout: 20_000, interval: 500 },
-    )
-    .toBe(true);
-  expect(received).toBeLessThan(PINGS);
+  await settled(() => metricOf(service, "tidewire_messages_received_total"));
+  expect(await metricOf(service, "tidewire_messages_received_total")).toBeLessThan(PINGS);
   expect(await metricOf(service, "tidewire_outbox_bytes")).toBeLessThan(1_000_000);
   raw.resume();
   await slow.fence(await now());
   expect(slow.ofType("pong")).toHaveLength(PINGS);
+});
+
+test("[6] a second WebSocket for a session is refused, and does not hide the first from being held back", async () => {
+  const { base, service } = await start({
+    limits: { outboxBytes: "64KiB", requestsPerSecond: 1e6, requestBurst: 1e6 },
+  });
+  const { url } = await Poller.open(base);
+  const upgrade = async () => {
+    const socket = new WebSocket(url.replace("http", "ws").replace("polling", "websocket"));
+    onTestFinished(() => socket.terminate());
+    const packets: string[] = [];
+    socket.on("message", (data) => packets.push(String(data)));
+    await once(socket, "open");
+    return { socket, packets };
+  };
+  const first = await upgrade();
+  const second = await upgrade();
+  await once(second.socket, "close");
+  const says = async (packet: string, answer: string) => {
+    first.socket.send(packet);
+    await expect.poll(() => first.packets.some((text) => text.startsWith(answer)), PATIENCE).toBe(true);
+  };
+  await says("2probe", "3probe");
+  first.socket.send("5");
+  await says(`40${JSON.stringify({ token: await signToken({ sub: "u1" }) })}`, '42["welcome"');
+  first.socket.pause();
+  for (let asked = 0; asked < PINGS; asked++) first.socket.send(`42["ping",{"nonce":"${"n".repeat(190)}"}]`);
+  await settled(() => metricOf(service, "tidewire_messages_received_total"));
+  expect(await metricOf(service, "tidewire_messages_received_total")).toBeLessThan(PINGS);
+  first.socket.resume();
+  const pongs = () => first.packets.filter((text) => text.startsWith('42["pong"')).length;
+  await expect.poll(pongs, PATIENCE).toBe(PINGS);
 });
 
 test("[G6] handshakes by polls and by WebSockets, and namespaces that are joined, are held to the rate of connections", async () => {
