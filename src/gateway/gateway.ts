@@ -217,8 +217,8 @@ export class Gateway implements ConnectionEvents {
     ) {
       return { status: "400 Bad Request", reason: "subprotocol", text: `the subprotocol is ${SUBPROTOCOL}` };
     }
-    // Who goes on with a session by a WebSocket has been counted.
-    if (socketIo?.isOfSession(request)) return null;
+    // A session that changes to a WebSocket was counted when it began.
+    if (socketIo?.isCounted(request)) return null;
     const over = this.#admission.overRate(address, nowMs);
     if (over === null) return null;
     const retryAfter = Math.ceil(over.waitMs / 1_000);

@@ -100,9 +100,9 @@ export class SocketIoEndpoint {
     return PATHS.has(url.split("?")[0] ?? "");
   }
 
-  /** Whether the request belongs to a session that has been let in. */
-  isOfSession(request: IncomingMessage): boolean {
-    return this.#sessionOf(request) !== undefined;
+  /** Whether an upgrade belongs to a session that has been let in, and comes for the first time. */
+  isCounted(request: IncomingMessage): boolean {
+    return this.#sessionOf(request)?.hasTriedUpgrade === false;
   }
 
   answer(request: IncomingMessage, response: ServerResponse): void {

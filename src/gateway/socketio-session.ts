@@ -35,6 +35,8 @@ export class SocketIoSession {
   readonly address: string;
   /** Namespaces that were asked for, whatever came of it. */
   joins = 0;
+  /** The client has come with a WebSocket to go on with, as it does once. */
+  hasTriedUpgrade = false;
   readonly members = new Set<SocketIoMember>();
   readonly #engine: Engine;
   /** Under a WebSocket, and while the client changes to one. */
@@ -108,6 +110,7 @@ export class SocketIoSession {
 
   /** A WebSocket that the session goes on with, once the client has tried it. A second one is refused by the engine. */
   willUpgradeTo(socket: Socket): void {
+    this.hasTriedUpgrade = true;
     if (!this.#engine.upgrading && !this.#engine.upgraded) this.#nextSocket = socket;
   }
 

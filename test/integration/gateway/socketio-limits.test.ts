@@ -254,6 +254,16 @@ test("[G6] handshakes by polls and by WebSockets, and namespaces that are joined
   expect(await poller.post(`40${JSON.stringify({ token })}`)).toBe(200);
   await poller.post(`40/other,${JSON.stringify({ token })}`);
   expect(await poller.until("44/other,")).toContain('"too-many-requests"');
+  // Once it may come with a WebSocket; more of them would be a way around the rate.
+  const upgrade = poller.url.replace("http", "ws").replace("polling", "websocket");
+  const sockets = [new WebSocket(upgrade), new WebSocket(upgrade)];
+  onTestFinished(() => {
+    for (const socket of sockets) socket.terminate();
+  });
+  const [opened, denied] = await Promise.all(
+    sockets.map((socket) => once(socket, "open").then(() => "", String)),
+  );
+  expect([opened, denied]).toEqual(["", expect.stringContaining("503")]);
   const refused = await fetch(`${base}/socket.io/?EIO=4&transport=polling`);
   expect([refused.status, Number(refused.headers.get("retry-after"))]).toEqual([429, expect.any(Number)]);
   expect(await refused.json()).toMatchObject({ details: { limit: "connectRatePerAddress" } });
