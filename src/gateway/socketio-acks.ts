@@ -4,13 +4,16 @@ import type { ClientMessage, ErrorMessage, ServerMessage } from "../protocol/mes
 export type Acknowledge = (answer: ServerMessage) => void;
 
 /** The message that answers each kind of request. */
-const ANSWERS: Readonly<Record<string, ServerMessage["type"]>> = {
-  subscribe: "subscribed",
-  unsubscribe: "unsubscribed",
-  fence: "fenced",
-  refresh: "refreshed",
-  ping: "pong",
-} satisfies Readonly<Partial<Record<ClientMessage["type"], ServerMessage["type"]>>>;
+const ANSWERS: ReadonlyMap<string, ServerMessage["type"]> = new Map<
+  ClientMessage["type"],
+  ServerMessage["type"]
+>([
+  ["subscribe", "subscribed"],
+  ["unsubscribe", "unsubscribed"],
+  ["fence", "fenced"],
+  ["refresh", "refreshed"],
+  ["ping", "pong"],
+]);
 
 /**
  * The acknowledgements that clients of Socket.IO wait for. No more than there are requests under way, which is
@@ -24,7 +27,7 @@ export class Acknowledgements {
    * @returns To be called where there will be none but an error.
    */
   expect(type: string, id: string | undefined, acknowledge: Acknowledge): (error: ErrorMessage) => void {
-    const answer = ANSWERS[type];
+    const answer = ANSWERS.get(type);
     // What is no request of the protocol is answered by an error.
     if (answer === undefined) return acknowledge;
     const key = keyOf(answer, id);
