@@ -162,7 +162,7 @@ test.skipIf(skipped).each(BALANCERS)(
 );
 
 test.skipIf(skipped).each(BALANCERS)(
-  "behind %s one connection of HTTP/2 carries more streams than a browser opens of HTTP/1.1",
+  "behind %s one connection of HTTP/2 carries more streams than a browser opens of HTTP/1.1, and WebSockets where it says so",
   async (_name, start) => {
     const { balancer, certificate, db } = await startBehind(start);
     const session = connectHttp2(balancer.tls, { ca: certificate.ca });
@@ -182,5 +182,21 @@ test.skipIf(skipped).each(BALANCERS)(
       .toBe(true);
     await db.collection<{ _id: number }>("items").insertOne({ _id: 1 });
     await expect.poll(() => streams.every(({ text }) => text.includes("event: added")), PATIENCE).toBe(true);
+    // Where the proxy takes WebSockets inside of HTTP/2 (RFC 8441), browsers send them so.
+    if (session.remoteSettings.enableConnectProtocol !== true) return;
+    const socket = session.request({
+      ":method": "CONNECT",
+      ":protocol": "websocket",
+      ":scheme": "https",
+      ":path": "/v1/ws",
+      "sec-websocket-version": "13",
+      "sec-websocket-protocol": "tidewire.v1",
+      authorization,
+    });
+    let heard = "";
+    socket.on("data", (bytes) => {
+      heard += String(bytes);
+    });
+    await expect.poll(() => heard, PATIENCE).toContain('"type":"welcome"');
   },
 );
