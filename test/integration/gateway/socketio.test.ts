@@ -37,6 +37,10 @@ const token = async (sub = "u1", expiresInSeconds?: number) => ({
   token: await signToken({ sub }, expiresInSeconds),
 });
 
+/** Without what only says how far everything has come. */
+const typesSince = ({ received }: SocketIoClient, from: number) =>
+  received.slice(from).flatMap(({ type }) => (type === "watermark" || type === "fenced" ? [] : [type]));
+
 test("a client as it comes, which polls before it has a WebSocket, follows by acknowledgement and events", async () => {
   const { join, items, now } = await start();
   await items.insertOne({ _id: 1, owner: "u1" });
@@ -112,7 +116,7 @@ test("a namespace is a database; the default one is that of the configuration, a
 });
 
 test("several namespaces of one session are connections of their own", async () => {
-  const { join, base, items, now, service, name } = await start();
+  const { join, base, items, now, service } = await start();
   const first = await join(await token("u1"), { forceNew: false, multiplex: true });
   const second = new SocketIoClient(`${base}/`, {
     auth: await token("u2"),
@@ -136,10 +140,11 @@ test("several namespaces of one session are connections of their own", async () 
     expect(held(client.received)).toMatchObject([{ owner }]);
   }
   first.close();
+  const heard = first.received.length;
   await expect.poll(() => service.readiness().connections, PATIENCE).toBe(1);
   await items.insertOne({ _id: 3, owner: "u2" });
   await second.fence(await now());
-  expect([held(second.received).length, first.received.at(-1)?.type, name]).toEqual([2, "fenced", name]);
+  expect([held(second.received).length, first.received.length]).toEqual([2, heard]);
 });
 
 test("who is not let in is told by connect_error what would help, and no word of it holds the token", async () => {
@@ -191,10 +196,8 @@ test("[4] hidden fields are in no event, and a write to them alone sends none", 
   await items.insertOne({ _id: 2, owner: "u2" });
   await items.updateOne({ _id: 1 }, { $set: { n: 1, secret: "s3" } });
   await client.fence(await now());
-  expect(client.received.slice(from)).toMatchObject([
-    { type: "changed", doc: { _id: 1, owner: "u1", n: 1 } },
-    { type: "fenced" },
-  ]);
+  expect(typesSince(client, from)).toEqual(["changed"]);
+  expect(client.ofType("changed")).toMatchObject([{ doc: { _id: 1, owner: "u1", n: 1 } }]);
   expect(JSON.stringify(client.received)).not.toContain("secret");
   const hidden = await client.ask("subscribe", { collection: "items", filter: { secret: "s3" } });
   expect(hidden).toMatchObject({ type: "error", code: "forbidden" });
@@ -292,8 +295,7 @@ test("[5] a token that runs out ends the connection; the client comes back with 
     const answer = await client.ask("subscribe", { id: "a", collection: "items", cursor, ticket });
     expect(answer).toMatchObject({ start: "resumed" });
     await client.fence(await now());
-    const types = client.received.slice(from).map(({ type }) => type);
-    expect(types).toEqual(["subscribed", "added", "watermark", "fenced"]);
+    expect(typesSince(client, from)).toEqual(["subscribed", "added"]);
   }
 });
 
