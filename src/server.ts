@@ -16,6 +16,7 @@ import type { GatewayContext } from "./gateway/context.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
+import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { compileRules, type RuleSet, type RulesSource } from "./rules/compile-rules.ts";
 import { ChangeSource } from "./source/change-source.ts";
@@ -115,11 +116,12 @@ async function start(
     metrics: createMetrics(),
     onStop: (stop) => started.push(stop),
   };
+  const socketIo = await socketIoOf(config);
   const mongodb = await connect(basics);
   const report = await checkDeployment(basics, mongodb.client);
   const state = await openState(basics, mongodb.client);
   const { feed, source, keeper } = buildPipeline(basics, mongodb, state, report);
-  const gateway = new Gateway(gatewayContext(basics, state, feed));
+  const gateway = new Gateway(gatewayContext(basics, state, feed), socketIo);
   basics.onStop(async () => gateway.stop());
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
@@ -266,6 +268,19 @@ function gatewayContext(
     metrics,
     rules: compileRules(config),
   };
+}
+
+/** Loads the package only where it is wanted: most have no use for it, and it is not one of our own. */
+async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions | null> {
+  if (!server.socketio) return null;
+  try {
+    const { Server } = await import("socket.io");
+    return { Server, database: mongodb.database };
+  } catch (cause) {
+    const text =
+      "server.socketio needs a package that is not here: npm install socket.io@4, or set it to false";
+    throw new StartupError(text, [], { cause });
+  }
 }
 
 async function openListeners(

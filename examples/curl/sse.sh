@@ -23,15 +23,24 @@ stream() {
 }
 
 while :; do
-  stream | while IFS=' ' read -r field value; do
-    case $field in
-    id:) echo "$value" >"$work/id" ;;
-    retry:) echo "$value" >"$work/retry" ;;
-    data:) echo "$value" ;;
-    status:) echo "$value" >"$work/status" ;;
-    '{'*) echo "$field $value" >&2 ;; # an error before the stream began
-    esac
-  done
+  stream | {
+    id='' data=''
+    while IFS=' ' read -r field value; do
+      case $field in
+      id:) id=$value ;;
+      data:) data=$value ;;
+      retry:) echo "$value" >"$work/retry" ;;
+      status:) echo "$value" >"$work/status" ;;
+      '{'*) printf '%s\n' "$field $value" >&2 ;; # an error before the stream began
+      '')
+        # An event is complete at its blank line; one that was cut off comes again.
+        if [ -n "$data" ]; then printf '%s\n' "$data"; fi
+        if [ -n "$data" ] && [ -n "$id" ]; then printf '%s\n' "$id" >"$work/id"; fi
+        id='' data=''
+        ;;
+      esac
+    done
+  }
   case $(cat "$work/status") in
   200 | 000) ;; # the stream broke off, or the service cannot be reached
   204) exit 0 ;;

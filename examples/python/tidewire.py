@@ -48,6 +48,8 @@ class Follower:
         self._ticket: str | None = None
         # None while what is held is not whole: then there is nothing to resume from.
         self._cursor: str | None = None
+        # On the connection at hand: until then its watermarks say nothing of what is held.
+        self._is_subscribed = False
         self._reconnect: Message = dict(RECONNECT)
         self._failures = 0
         self._tokens_tried = 0
@@ -83,6 +85,7 @@ class Follower:
 
     async def _begin(self, socket: ClientConnection) -> float:
         """Says hello and subscribes; returns the service's heartbeat in seconds."""
+        self._is_subscribed = False
         hello: Message = {"type": "hello", "client": "python example"}
         if self.token is not None:
             hello["token"] = await self.token()
@@ -116,6 +119,7 @@ class Follower:
         """Brings `documents` up to date. Unknown messages are ignored: the protocol may grow."""
         match message["type"]:
             case "subscribed":
+                self._is_subscribed = True
                 self._ticket = message["ticket"]
                 if message["start"] in ("snapshot", "reset"):
                     self.documents.clear()
@@ -137,7 +141,7 @@ class Follower:
             case "removed":
                 self.documents.pop(_key(message["_id"]), None)
                 self._cursor = message["cursor"]
-            case "watermark":
+            case "watermark" if self._is_subscribed:
                 self._cursor = message["cursor"]
 
     def _note(self, message: Message) -> None:

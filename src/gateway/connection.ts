@@ -6,7 +6,13 @@ import type { HistoryEntry } from "../feed/history.ts";
 import { Limiter } from "../feed/limiter.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import type { ClientMessage, ServerMessage, UnsubscribedReason, ValueMode } from "../protocol/messages.ts";
+import type {
+  ClientMessage,
+  ErrorMessage,
+  ServerMessage,
+  UnsubscribedReason,
+  ValueMode,
+} from "../protocol/messages.ts";
 import { authorize, type BoundLookup, LookupsNeeded, type QueryRequest } from "../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
@@ -45,6 +51,17 @@ const LOOKUP_RETRY_MS = 1_000;
 /** So many requests refused at once, or one a second for ever, and the client is taken for one that will not stop. */
 const REFUSALS_BURST = 100;
 const REFUSALS_PER_SECOND = 1;
+
+/** Tells the client in a way of the transport's own that a request has failed. */
+type Refused = (error: ErrorMessage) => void;
+
+/** Makes a connection of the gateway, counted and held to its limits. */
+export type OpenConnection = (
+  transport: Transport,
+  address: string,
+  nowMs: number,
+  context?: GatewayContext,
+) => Connection;
 
 /** Tells the gateway about a connection's life. */
 export interface ConnectionEvents {
@@ -142,12 +159,15 @@ export class Connection {
     return this.#authenticated;
   }
 
-  /** Takes one message. A slow one holds up no other. */
-  receive(text: string, nowMs: number): void {
+  /**
+   * Takes one message. A slow one holds up no other.
+   * @param refused Where an error that it meets is not to be told by a message, unless it ends the connection.
+   */
+  receive(text: string, nowMs: number, refused?: Refused): void {
     this.heard();
     if (this.#state === "closed") return;
     const early = this.#state !== "open";
-    const handle = () => this.#run(() => this.#handle(text, nowMs, early));
+    const handle = () => this.#run(() => this.#handle(text, nowMs, early, refused), refused);
     if (this.#state !== "authenticating") {
       void handle();
     } else if (this.mayStillHello) {
@@ -191,10 +211,12 @@ export class Connection {
     this.outbox.send(message);
   }
 
-  sendError(error: unknown, id?: string): void {
-    const message = toErrorMessage(error, this.log);
-    this.context.metrics.errorsSent.inc({ code: message.code });
-    this.send(id === undefined ? message : { ...message, id });
+  sendError(error: unknown, id?: string, refused?: Refused): void {
+    const told = toErrorMessage(error, this.log);
+    this.context.metrics.errorsSent.inc({ code: told.code });
+    const message = id === undefined ? told : { ...told, id };
+    if (refused === undefined) this.send(message);
+    else if (this.#state !== "closed") this.outbox.answer(() => refused(message));
   }
 
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
@@ -442,7 +464,7 @@ export class Connection {
     if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();
   }
 
-  async #handle(text: string, nowMs: number, early: boolean): Promise<void> {
+  async #handle(text: string, nowMs: number, early: boolean, refused?: Refused): Promise<void> {
     if (this.#state === "closed") return;
     const message = this.#parse(text, nowMs);
     this.context.metrics.messagesReceived.inc({ type: message.type });
@@ -456,7 +478,7 @@ export class Connection {
       // Whoever asked under an id is answered under it, whatever went wrong.
       const endsConnection = error instanceof ClientError && error.closeCode !== undefined;
       if (!("id" in message) || endsConnection) throw error;
-      if (this.#state === "open") this.sendError(error, message.id);
+      if (this.#state === "open") this.sendError(error, message.id, refused);
     }
   }
 
@@ -507,7 +529,7 @@ export class Connection {
   }
 
   /** Whatever a handler throws becomes an answer, and where it says so, the end of the connection. */
-  async #run(work: () => Promise<void>): Promise<void> {
+  async #run(work: () => Promise<void>, refused?: Refused): Promise<void> {
     try {
       await work();
     } catch (error) {
@@ -520,7 +542,7 @@ export class Connection {
         );
       } else if (error instanceof ClientError && error.closeCode !== undefined) {
         this.close(error.closeCode, error.code, error);
-      } else if (this.#state === "open") this.sendError(error, idOfError(error));
+      } else if (this.#state === "open") this.sendError(error, idOfError(error), refused);
       else this.#refuseHello(error);
     }
   }

@@ -17,6 +17,7 @@ import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SentBytes } from "./sent-bytes.ts";
+import { SocketIoEndpoint, type SocketIoOptions } from "./socketio-endpoint.ts";
 import type { Transport } from "./transport.ts";
 import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
 
@@ -38,6 +39,7 @@ export class Gateway implements ConnectionEvents {
   readonly #connections = new Set<Connection>();
   readonly #websockets: WebSocketServer;
   readonly #http: HttpRoutes;
+  readonly #socketIo: SocketIoEndpoint | null;
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #sentBytes: SentBytes;
@@ -45,7 +47,8 @@ export class Gateway implements ConnectionEvents {
   readonly #users = new WeakMap<Connection, string>();
   #draining = false;
 
-  constructor(context: GatewayContext) {
+  /** @param socketIo Where Socket.IO is served, too. */
+  constructor(context: GatewayContext, socketIo: SocketIoOptions | null = null) {
     this.#context = context;
     this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
     this.#websockets = new WebSocketServer({
@@ -58,7 +61,10 @@ export class Gateway implements ConnectionEvents {
       autoPong: false,
       handleProtocols: () => SUBPROTOCOL,
     });
-    this.#http = new HttpRoutes(context, this.#admission, this.#open.bind(this));
+    const open = this.#open.bind(this);
+    this.#http = new HttpRoutes(context, this.#admission, open);
+    const own = { open, overLimit: (address: string) => this.#overLimit(address) };
+    this.#socketIo = socketIo === null ? null : new SocketIoEndpoint(socketIo, context, this.#admission, own);
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
     this.#sentBytes = new SentBytes(context.metrics.bytesSent);
     this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
@@ -78,9 +84,12 @@ export class Gateway implements ConnectionEvents {
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
-  /** Answers what is not a WebSocket: streams, polls and keys. `false` where the path is not one of theirs. */
+  /** Answers what is not a WebSocket: streams, polls, keys, Socket.IO. `false` where the path is not one of theirs. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
-    return this.#http.answer(request, response);
+    if (this.#http.answer(request, response)) return true;
+    if (this.#socketIo === null || !this.#socketIo.serves(request)) return false;
+    this.#socketIo.answer(request, response);
+    return true;
   }
 
   /** Lets new rules take effect: at this point of the order of changes, for everyone. */
@@ -136,6 +145,7 @@ export class Gateway implements ConnectionEvents {
     clearInterval(this.#ticker);
     this.#http.stop();
     for (const connection of [...this.#connections]) connection.terminate(CLOSE_CODES.serviceRestart);
+    this.#socketIo?.stop();
   }
 
   /** A client has proved who it is. */
@@ -175,10 +185,15 @@ export class Gateway implements ConnectionEvents {
     socket.on("error", () => socket.destroy());
     const nowMs = Date.now();
     const address = this.#admission.addressOf(request);
-    const refusal = this.#refusalOf(request, address, nowMs);
+    const socketIo = this.#socketIo?.serves(request) ? this.#socketIo : null;
+    const refusal = this.#refusalOf(request, address, nowMs, socketIo);
     if (refusal !== null) {
       this.#context.metrics.connectionsRefused.inc({ reason: refusal.reason });
       refuse(socket, refusal);
+      return;
+    }
+    if (socketIo !== null) {
+      socketIo.upgrade(request, socket, head);
       return;
     }
     this.#websockets.handleUpgrade(request, socket, head, (ws) => {
@@ -187,18 +202,29 @@ export class Gateway implements ConnectionEvents {
   }
 
   /** Why a request gets no WebSocket; checked before anything is spent on it. */
-  #refusalOf(request: IncomingMessage, address: string, nowMs: number): Refusal | null {
+  #refusalOf(
+    request: IncomingMessage,
+    address: string,
+    nowMs: number,
+    socketIo: SocketIoEndpoint | null,
+  ): Refusal | null {
     const path = (request.url ?? "").split("?")[0];
-    if (path !== WS_PATH)
+    if (socketIo === null && path !== WS_PATH)
       return { status: "404 Not Found", reason: "path", text: `the WebSocket is at ${WS_PATH}` };
     if (!isOriginAllowed(request.headers.origin, this.#context.server.origins)) {
       const text = "this page may not connect: server.origins does not list its origin";
       return { status: "403 Forbidden", reason: "origin", text };
     }
     const offered = request.headers["sec-websocket-protocol"];
-    if (offered !== undefined && !offered.split(",").some((name) => name.trim() === SUBPROTOCOL)) {
+    if (
+      socketIo === null &&
+      offered !== undefined &&
+      !offered.split(",").some((name) => name.trim() === SUBPROTOCOL)
+    ) {
       return { status: "400 Bad Request", reason: "subprotocol", text: `the subprotocol is ${SUBPROTOCOL}` };
     }
+    // A session that changes to a WebSocket was counted when it began.
+    if (socketIo?.isCounted(request)) return null;
     const over = this.#admission.overRate(address, nowMs);
     if (over === null) return null;
     const retryAfter = Math.ceil(over.waitMs / 1_000);
@@ -236,8 +262,8 @@ export class Gateway implements ConnectionEvents {
   }
 
   /** Makes a connection and counts it; one that passes a limit is closed at once, with the reason. */
-  #open(transport: Transport, address: string, nowMs: number): Connection {
-    const connection = new Connection(this.#context, transport, address, this, nowMs);
+  #open(transport: Transport, address: string, nowMs: number, context = this.#context): Connection {
+    const connection = new Connection(context, transport, address, this, nowMs);
     this.#connections.add(connection);
     this.#admission.connected(address);
     this.#context.metrics.connections.set(this.#connections.size);

@@ -5,11 +5,12 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { SubscribeMessage } from "../protocol/messages.ts";
 import type { Admission } from "./admission.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, OpenConnection } from "./connection.ts";
 import type { GatewayContext } from "./context.ts";
-import { allowOrigin, answerPreflight, isPreflight } from "./cors.ts";
+import { answerPreflight, isPreflight } from "./cors.ts";
 import { ENDED, type EventId, parseEventId, START_OVER } from "./event-id.ts";
 import { identify } from "./handlers/hello.ts";
+import { chargeConnect, checkOrigin } from "./http-admission.ts";
 import { answerError, answerJson, HttpExchange, willPass } from "./http-exchange.ts";
 import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
 import { PollTransport } from "./poll.ts";
@@ -22,9 +23,6 @@ const SSE_PATH = "/v1/sse";
 const COMPLETE = 1000;
 
 type Route = (request: IncomingMessage, response: ServerResponse, address: string) => Promise<void>;
-
-/** Makes a connection of the gateway, counted and held to its limits. */
-type OpenConnection = (transport: Transport, address: string, nowMs: number) => Connection;
 
 /**
  * [7] What is served over plain HTTP. A stream and a poll are connections like any other, with a transport of
@@ -74,35 +72,22 @@ export class HttpRoutes {
   ): Promise<void> {
     // Whatever body there is says nothing; left unread, it would hold up the next request.
     request.resume();
-    const { server, metrics, log } = this.#context;
-    if (!allowOrigin(request, response, server.origins)) {
-      metrics.connectionsRefused.inc({ reason: "origin" });
-      throw new TidewireError(
-        "forbidden",
-        "this page may not connect: server.origins does not list its origin",
-      );
-    }
+    checkOrigin(request, response, this.#context);
     if (isPreflight(request)) {
       answerPreflight(response, method);
       return;
     }
     if (request.method !== method) {
       response.setHeader("Allow", `${method}, OPTIONS`);
-      answerError(response, toErrorMessage(new TidewireError("bad-request", `use ${method} here`), log), 405);
+      answerError(
+        response,
+        toErrorMessage(new TidewireError("bad-request", `use ${method} here`), this.#context.log),
+        405,
+      );
       return;
     }
     const address = this.#admission.addressOf(request);
-    const over = this.#admission.overRate(address, Date.now());
-    if (over !== null) {
-      const { limit, value, waitMs: retryAfterMs } = over;
-      metrics.connectionsRefused.inc({ reason: "connect-rate" });
-      throw new TidewireError(
-        "too-many-requests",
-        "too many new connections",
-        { limit, value },
-        { retryAfterMs },
-      );
-    }
+    chargeConnect(this.#admission, address, this.#context);
     await serve(request, response, address);
   }
 

@@ -125,6 +125,12 @@ export const ServerOptions = z
       .default([])
       .meta({ examples: [["10.0.0.0/8"]] })
       .describe("Addresses whose X-Forwarded-For is believed. Empty: nobody's."),
+    socketio: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Serve clients of Socket.IO too, under /socket.io/. Needs the package socket.io beside this one.",
+      ),
     node: z
       .string()
       .min(1)

@@ -36,16 +36,19 @@ export class Outbox {
 
   /** Sends an answer. Always taken; a client that asks without reading is not read any more until it does. */
   send(message: ServerMessage): void {
+    this.answer(() => this.#transport.send(message));
+  }
+
+  /** Lets a transport answer in a way of its own, on the same terms. */
+  answer(write: () => void): void {
     if (this.#ended) return;
-    this.#transport.send(message);
+    write();
     this.#holdBack();
   }
 
   /** Answers a ping of the transport, on the same terms. */
   pong(payload: Uint8Array): void {
-    if (this.#ended) return;
-    this.#transport.pong(payload);
-    this.#holdBack();
+    this.answer(() => this.#transport.pong(payload));
   }
 
   #holdBack(): void {

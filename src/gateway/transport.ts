@@ -4,7 +4,7 @@ import type { ServerMessage } from "../protocol/messages.ts";
 
 /** What carries one connection's messages to its client: the only part of a connection that differs by transport. */
 export interface Transport {
-  readonly kind: "ws" | "sse" | "poll";
+  readonly kind: "ws" | "sse" | "poll" | "socketio";
   /** Bytes handed to `write` and `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number;
   /** Bytes that the operating system has taken by now; it grows while a slow client reads at all. */

@@ -3,10 +3,11 @@ import { runScenarios } from "./run-scenarios.ts";
 import { PLACES } from "./scenarios/places.ts";
 import { RIGHTS } from "./scenarios/rights.ts";
 import { STARTS } from "./scenarios/starts.ts";
+import { socketIoDriver } from "./socketio-driver.ts";
 import { wsDriver } from "./ws-driver.ts";
 
 /** Every transport that there is; each has to pass the same table. */
-for (const driver of [wsDriver, sseDriver, pollDriver]) {
+for (const driver of [wsDriver, sseDriver, pollDriver, socketIoDriver]) {
   runScenarios("how a subscription starts", driver, STARTS);
   runScenarios("who sees what", driver, RIGHTS);
   runScenarios("places to come back to", driver, PLACES, { history: { bytes: "1MiB" } });

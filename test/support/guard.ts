@@ -9,10 +9,16 @@ process.once("disconnect", () => process.exit(1));
  * Ends `child` when this process is gone, even by kill -9: the guard reads from a pipe that only we hold
  * open, and the system closes it for us.
  * @param directory Removed with it; while we live that is for us to do.
+ * @param target "group" for one that leads a process group of its own and has children in it.
  */
-export function endWithUs(child: ChildProcess, directory?: string): void {
+export function endWithUs(
+  child: ChildProcess,
+  directory?: string,
+  target: "process" | "group" = "process",
+): void {
   if (child.pid === undefined) return;
-  const script = `cat; kill -9 ${child.pid}; [ -z "$1" ] || rm -rf "$1"`;
+  const pid = target === "group" ? `-${child.pid}` : child.pid;
+  const script = `cat; kill -9 ${pid}; [ -z "$1" ] || rm -rf "$1"`;
   const guard = spawn("sh", ["-c", script, "sh", directory ?? ""], {
     detached: true,
     stdio: ["pipe", "ignore", "ignore"],

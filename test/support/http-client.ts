@@ -1,5 +1,6 @@
 /** Clients of the HTTP transports that hide nothing: for tests that ask what exactly arrives. */
 import { type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
+import { request as requestByTls } from "node:https";
 import type { ErrorMessage, ServerMessage } from "../../src/protocol/messages.ts";
 
 export type Parameters = Readonly<Record<string, string | number | boolean | object | undefined>>;
@@ -28,6 +29,7 @@ export class SseClient {
   /** What a browser would send as `Last-Event-ID`. */
   lastEventId = "";
   ended: "complete" | "cut" | undefined;
+  onEvent: (event: SseEvent) => void = () => {};
   readonly response: IncomingMessage;
   #text = "";
   #waiting: (() => void)[] = [];
@@ -47,15 +49,16 @@ export class SseClient {
   static async open(
     url: string,
     headers: Record<string, string> = {},
+    ca?: string,
   ): Promise<{ stream: SseClient; refused: undefined } | { stream: undefined; refused: Answer }> {
-    const response = await send("GET", url, headers);
+    const response = await send("GET", url, headers, ca);
     if (response.statusCode !== 200) return { stream: undefined, refused: await read(response) };
     return { stream: new SseClient(response), refused: undefined };
   }
 
   /** As `open`, where the stream is expected. */
-  static async stream(url: string, headers: Record<string, string> = {}): Promise<SseClient> {
-    const { stream, refused } = await SseClient.open(url, headers);
+  static async stream(url: string, headers: Record<string, string> = {}, ca?: string): Promise<SseClient> {
+    const { stream, refused } = await SseClient.open(url, headers, ca);
     if (stream === undefined) throw new Error(`refused: ${refused.status} ${JSON.stringify(refused.body)}`);
     return stream;
   }
@@ -121,7 +124,10 @@ export class SseClient {
       else throw new Error(`not a field of an event stream: ${line}`);
     }
     if (id !== undefined) this.lastEventId = id;
-    if (data !== undefined) this.events.push({ type, id, data: JSON.parse(data) });
+    if (data === undefined) return;
+    const event: SseEvent = { type, id, data: JSON.parse(data) };
+    this.events.push(event);
+    this.onEvent(event);
   }
 
   #news(deadline: number): Promise<void> {
@@ -151,8 +157,9 @@ export async function ask(
   method: string,
   url: string,
   headers: Record<string, string> = {},
+  ca?: string,
 ): Promise<Answer> {
-  return read(await send(method, url, headers));
+  return read(await send(method, url, headers, ca));
 }
 
 export interface PollAnswer {
@@ -170,10 +177,16 @@ export async function poll(url: string, headers: Record<string, string> = {}): P
   return JSON.parse(answer.text);
 }
 
-function send(method: string, url: string, headers: Record<string, string>): Promise<IncomingMessage> {
+function send(
+  method: string,
+  url: string,
+  headers: Record<string, string>,
+  ca?: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     // A socket of its own: a test that looks at limits must know how many there are.
-    const sent = request(url, { method, headers, agent: false });
+    const options = { method, headers, agent: false } as const;
+    const sent = url.startsWith("https:") ? requestByTls(url, { ...options, ca }) : request(url, options);
     sent.once("response", resolve);
     sent.once("error", reject);
     sent.end();

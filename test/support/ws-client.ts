@@ -9,6 +9,8 @@ export interface ConnectOptions {
   readonly token?: string;
   readonly values?: "json" | "ejson";
   readonly headers?: Record<string, string>;
+  /** Whom to trust, for TLS. */
+  readonly ca?: string;
   /** Do not say hello. */
   readonly silent?: boolean;
 }
@@ -38,7 +40,10 @@ export class WsClient {
 
   /** Opens a socket and says hello; answers after `welcome`, or after the service has closed. */
   static async connect(url: string, options: ConnectOptions = {}): Promise<WsClient> {
-    const socket = new WebSocket(url, ["tidewire.v1"], { headers: options.headers ?? {} });
+    const socket = new WebSocket(url, ["tidewire.v1"], {
+      headers: options.headers ?? {},
+      ...(options.ca === undefined ? {} : { ca: options.ca }),
+    });
     const client = new WsClient(socket);
     await once(socket, "open");
     if (options.silent === true) return client;

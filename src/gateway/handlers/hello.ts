@@ -45,14 +45,19 @@ export async function authenticate(
 
 /**
  * Whom a token speaks for; `null` for an anonymous user, where such may connect.
+ * @param where A token is to be given, in words.
  * @throws {ClientError} `unauthenticated`
  */
-export async function identify(context: GatewayContext, token: string | undefined): Promise<Identity | null> {
+export async function identify(
+  context: GatewayContext,
+  token: string | undefined,
+  where = "in hello",
+): Promise<Identity | null> {
   const { auth, verify, metrics } = context;
   if (token === undefined) {
     if (auth.anonymous) return null;
     metrics.connectionsRefused.inc({ reason: "token-missing" });
-    const text = "a token is needed: in hello, or as Authorization: Bearer";
+    const text = `a token is needed: ${where}, or as Authorization: Bearer`;
     throw new ClientError("unauthenticated", text, CLOSE_CODES.notAuthenticated, { retry: "never" });
   }
   try {

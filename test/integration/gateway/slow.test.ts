@@ -1,11 +1,10 @@
 /** [6] Slow consumers: bounded memory, no harm to others, and equal to `find` once they read again. */
 import { once } from "node:events";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { eventually, held } from "../../conformance/scenario.ts";
 import { signToken, startTestService } from "../../support/service.ts";
+import { usedBytes } from "../../support/used-bytes.ts";
 
 const READERS = 1_000;
 const MIB = 1_048_576;
@@ -17,20 +16,10 @@ const PAD = "x".repeat(400_000);
 const WRITES = 110;
 const QUIET_WRITES = 20;
 
-setFlagsFromString("--expose-gc");
-const collectGarbage = runInNewContext("gc") as () => void; // the flag puts it into new contexts
-
 const RULES = { items: { rules: [{ name: "everybody" }] } };
 
 type Setup = Awaited<ReturnType<typeof startTestService>>;
 type Item = { _id: number; n: number; pad?: string };
-
-/** Bytes of this process that are in use, whatever holds them. */
-function usedBytes(): number {
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
 
 async function outboxBytes({ service }: Setup): Promise<number> {
   const text = await service.metrics.registry.getSingleMetricAsString("tidewire_outbox_bytes");
