@@ -19,6 +19,7 @@ export default defineConfig({
       project("unit", { testTimeout: 20_000 }),
       project("integration", withMongod),
       project("conformance", withMongod),
+      project("browser", withMongod),
       project("property", { ...withMongod, testTimeout: 600_000 }),
       project("chaos", { ...withMongod, testTimeout: 600_000 }),
     ],
