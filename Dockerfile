@@ -5,7 +5,8 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY tsconfig.json ./
 COPY src ./src
-RUN npm run build && npm prune --omit=dev
+COPY scripts ./scripts
+RUN npm run prepack && npm prune --omit=dev
 
 FROM node:22-slim
 ENV NODE_ENV=production

@@ -1,7 +1,7 @@
 /**
  * Bundles the client for pages without a build step, and prints what it weighs.
  *   node scripts/bundle-client.mjs [directory]     (dist/browser unless told)
- * tidewire.js         an ES module; what few need is left in chunks that are fetched when needed
+ * tidewire.js         an ES module; what few need is in http-transport.js, which it fetches when that is needed
  * tidewire.global.js  one classic script, which makes the global `tidewire`
  */
 import { readdir, readFile, rm } from "node:fs/promises";
@@ -15,11 +15,26 @@ const entry = join(root, "src", "client", "client.ts");
 const common = { bundle: true, minify: true, sourcemap: true, target: "es2022", outdir };
 
 await rm(outdir, { recursive: true, force: true });
+/**
+ * The second choices of transport are a file of their own, which repeats the little that both need: a shared chunk
+ * would be one more file for everybody to fetch, before anything else can begin.
+ */
+const fetchedWhenNeeded = {
+  name: "fetched-when-needed",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/http-transport\.ts$/ }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./http-transport.js", external: true } : undefined,
+    );
+  },
+};
 await build({
   ...common,
-  entryPoints: [{ in: entry, out: "tidewire" }],
+  entryPoints: [
+    { in: entry, out: "tidewire" },
+    { in: join(root, "src", "client", "http-transport.ts"), out: "http-transport" },
+  ],
   format: "esm",
-  splitting: true,
+  plugins: [fetchedWhenNeeded],
 });
 await build({
   ...common,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { RequestListener, Server } from "node:http";
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
 import { hostname } from "node:os";
 import { type Db, MongoClient } from "mongodb";
 import { type Logger, pino } from "pino";
@@ -76,43 +76,54 @@ function namespacesOf({ collections, mongodb }: Config): Namespace[] {
 const namesOf = (config: Config) =>
   namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);
 
+/** Answers on the public listener what is not the service's own; `false` where the path is none of theirs. */
+export type ExtraRoutes = (request: IncomingMessage, response: ServerResponse) => boolean;
+
 /**
  * Builds the parts of a node, starts them in the order in which data passes, and stops them in reverse.
  * @throws {StartupError} What has to be changed first, all of it.
  */
-export async function startService(config: Config, log: Logger = pino(config.log)): Promise<Service> {
+export async function startService(
+  config: Config,
+  log: Logger = pino(config.log),
+  extraRoutes: ExtraRoutes = () => false,
+): Promise<Service> {
   const started: (() => Promise<void>)[] = [];
   const stopAll = async () => {
     for (const stop of started.splice(0).reverse()) await stop();
   };
   try {
-    return await start(config, log, started, stopAll);
+    return await start({ config, log, extraRoutes }, started, stopAll);
   } catch (error) {
     await stopAll();
     throw error;
   }
 }
 
-/** What every part of a node works with; `onStop` is called in reverse when the node stops. */
-interface Basics {
+/** What a node is started with. */
+interface Given {
   readonly config: Config;
-  readonly node: string;
   readonly log: Logger;
+  readonly extraRoutes: ExtraRoutes;
+}
+
+/** What every part of a node works with; `onStop` is called in reverse when the node stops. */
+interface Basics extends Given {
+  readonly node: string;
   readonly metrics: Metrics;
   onStop(stop: () => Promise<void>): void;
 }
 
 async function start(
-  config: Config,
-  log: Logger,
+  given: Given,
   started: (() => Promise<void>)[],
   stopAll: () => Promise<void>,
 ): Promise<Service> {
+  const { config, log } = given;
   const node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
   const basics: Basics = {
-    config,
+    ...given,
     node,
-    log,
     metrics: createMetrics(),
     onStop: (stop) => started.push(stop),
   };
@@ -284,7 +295,7 @@ async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions 
 }
 
 async function openListeners(
-  { config, log, onStop }: Basics,
+  { config, log, onStop, extraRoutes }: Basics,
   gateway: Gateway,
   adminParts: AdminParts,
 ): Promise<{ publicServer: Server; address: Listening; adminAddress: Listening }> {
@@ -295,6 +306,7 @@ async function openListeners(
   };
   const answer: RequestListener = (request, response) => {
     if (gateway.answer(request, response) || answerHealth(request, response, publicReadiness)) return;
+    if (extraRoutes(request, response)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
   };
   const publicServer = createPublicServer(config.server, answer, log);

@@ -20,6 +20,7 @@ export default defineConfig({
       project("integration", withMongod),
       project("conformance", withMongod),
       project("proxies", { ...withMongod, testTimeout: 180_000 }),
+      project("browser", withMongod),
       project("property", { ...withMongod, testTimeout: 600_000 }),
       project("chaos", { ...withMongod, testTimeout: 600_000 }),
     ],

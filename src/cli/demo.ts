@@ -6,7 +6,8 @@ import { portFlag } from "./port-flag.ts";
 const HELP = `Usage: tidewire demo [options]
 
 Shows what Tidewire does: starts MongoDB (or takes MONGODB_URI), the service, and a backend that writes an order board
-with the ordinary driver; and three people who each see, live, what the rules of config/demo.yaml allow them.
+with the ordinary driver; and three people who each see, live, what the rules of config/demo.yaml allow them: in
+the terminal, and on a page that it prints the address of.
 
 Options:
       --port PORT        where the service listens (default: the system picks one)

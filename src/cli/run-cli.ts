@@ -61,6 +61,16 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     io.out(command.help);
     return EXIT.ok;
   }
+  return runCommand(name, command, args, io);
+}
+
+/** Runs one command, and says in a line what it could not do. @returns The exit code. */
+export async function runCommand(
+  name: string,
+  command: Command,
+  args: readonly string[],
+  io: Io,
+): Promise<number> {
   try {
     return await command.run(args, io);
   } catch (error) {

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { type Config, loadConfig } from "../config/config.ts";
 import { watchConfig } from "../config/watch-config.ts";
-import { startService } from "../server.ts";
+import { type ExtraRoutes, startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
 import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
 import { portFlag } from "./port-flag.ts";
@@ -32,7 +32,7 @@ interface Ports {
   readonly adminPort?: number;
 }
 
-async function run(args: readonly string[], io: Io): Promise<number> {
+async function run(args: readonly string[], io: Io, extraRoutes?: ExtraRoutes): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
     options: { ...CONFIG_FLAG, port: { type: "string" }, "admin-port": { type: "string" } },
@@ -43,7 +43,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     ...(adminPort === undefined ? {} : { adminPort: portFlag("admin-port", adminPort) }),
   };
   try {
-    await runNode(values.config, io.env, ports);
+    await runNode(values.config, io.env, ports, extraRoutes);
     return 0;
   } catch (error) {
     if (!isPortError(error)) throw error;
@@ -57,11 +57,16 @@ async function run(args: readonly string[], io: Io): Promise<number> {
 }
 
 /** Serves until SIGTERM or SIGINT: they hand the clients over, a second one ends it at once. */
-async function runNode(configPath: string, env: NodeJS.ProcessEnv, ports: Ports): Promise<void> {
+async function runNode(
+  configPath: string,
+  env: NodeJS.ProcessEnv,
+  ports: Ports,
+  extraRoutes?: ExtraRoutes,
+): Promise<void> {
   const loaded = await loadConfig(configPath, env);
   const config = withPorts(loaded, ports);
   const log = pino(config.log);
-  const service = await startService(config, log);
+  const service = await startService(config, log, extraRoutes);
   const edits = watchConfig(configPath, env, loaded, {
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
@@ -109,5 +114,11 @@ function isPortError(error: unknown): error is PortError {
   if (!(error instanceof Error && "syscall" in error && "code" in error)) return false;
   return error.syscall === "listen";
 }
+
+/** A node that answers more than the protocol on its public listener. */
+export const startWith = (extraRoutes: ExtraRoutes): Command => ({
+  help: HELP,
+  run: (args, io) => run(args, io, extraRoutes),
+});
 
 export const start: Command = { help: HELP, run };

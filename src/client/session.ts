@@ -58,6 +58,8 @@ export interface SessionOptions {
 
 /** Failures in a row before the next transport is tried. */
 const FAILURES_PER_TRANSPORT = 2;
+/** A first choice that has worked before was not what failed: it is tried again this soon, in milliseconds. */
+const BACK_TO_FIRST_MS = 5_000;
 /** A subscription that could not be taken is asked for again after at most this at first, in milliseconds. */
 const ASK_AGAIN_MS = 1_000;
 const ASK_AGAIN_MAX_MS = 30_000;
@@ -81,6 +83,8 @@ export class Session {
   #next: Link | undefined;
   #transport = 0;
   #failures = 0;
+  /** The first choice of transport has worked since it was last taken for broken. */
+  #firstHasWorked = false;
   #retryTimer: Timer | undefined;
   readonly #timers = new Set<Timer>();
   #mayHurry = true;
@@ -339,6 +343,7 @@ export class Session {
   #welcome(link: Link, message: WelcomeMessage): void {
     const nowMs = Date.now();
     link.welcome(message, nowMs);
+    if (link.transport?.kind === this.#options.transports[0]) this.#firstHasWorked = true;
     this.#reconnect.welcomed(message.reconnect, nowMs);
     this.#renewal.expires(message.expires);
     this.#connected(link);
@@ -378,10 +383,13 @@ export class Session {
     void this.#open(link, this.#options.transports[transport] ?? this.#kind, false);
   }
 
-  /** A second choice serves for now; what made it necessary may pass. */
+  /** A second choice serves for now; what made it necessary may pass, or was only a service that was away. */
   #upgradeLater(link: Link): void {
     if (this.#transport === 0) return;
-    this.#later(this.#options.upgradeAfterMs, () => {
+    const { upgradeAfterMs } = this.#options;
+    const delayMs = this.#firstHasWorked ? Math.min(BACK_TO_FIRST_MS, upgradeAfterMs) : upgradeAfterMs;
+    this.#firstHasWorked = false;
+    this.#later(delayMs, () => {
       if (link === this.#link && this.#transport > 0) this.#move(0);
     });
   }

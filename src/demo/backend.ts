@@ -2,6 +2,7 @@
  * The demo's backend, a process of its own. It knows nothing of Tidewire: it writes to MongoDB with the ordinary
  * driver, as yours does.
  */
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MongoClient } from "mongodb";
 import { type Move, nextMove } from "./next-move.ts";
@@ -10,7 +11,12 @@ import { COLLECTION, type Order } from "./order.ts";
 /** Where nobody has ordered yet. */
 const FIRST_ID = 1001;
 
-const [, , database = "", rate = ""] = process.argv;
+const [, , database = "", firstRate = ""] = process.argv;
+let rate = Number(firstRate);
+// Somebody at the page wants it slower, faster, or not at all.
+process.on("message", (message: { readonly rate: number }) => {
+  rate = message.rate;
+});
 const uri = process.env["MONGODB_URI"] ?? "";
 const orders = new MongoClient(uri, { appName: "demo-backend" }).db(database).collection<Order>(COLLECTION);
 
@@ -22,10 +28,11 @@ async function write(move: Move): Promise<void> {
 
 let lastId = (await orders.find().sort({ _id: -1 }).limit(1).next())?._id ?? FIRST_ID - 1;
 for (;;) {
+  while (rate === 0) await once(process, "message");
   const board = await orders.find().sort({ _id: 1 }).toArray();
   const move = nextMove(board, lastId + 1, Math.random);
   await write(move);
   if ("insert" in move) lastId = move.insert._id;
   // Not on the beat: people do not write on the beat.
-  await sleep((2 * Math.random() * 1_000) / Number(rate));
+  await sleep((2 * Math.random() * 1_000) / rate);
 }

@@ -22,7 +22,8 @@ export class ChangeLog {
     return [...this.#entries.values()];
   }
 
-  add(viewer: string, applied: Applied, atMs: number): void {
+  /** @returns The write that it belongs to. */
+  add(viewer: string, applied: Applied, atMs: number): LogEntry {
     const key = `${applied.id} ${applied.cursor}`;
     const entry = this.#entries.get(key) ?? { atMs, id: applied.id, text: "", marks: new Map() };
     entry.marks.set(viewer, applied.mark);
@@ -34,6 +35,7 @@ export class ChangeLog {
       if (this.#entries.size <= ENTRIES_MAX) break;
       this.#entries.delete(oldest);
     }
+    return entry;
   }
 }
 

@@ -17,6 +17,8 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly logFile: string;
   readonly onLine?: (line: string) => void;
+  /** It says something to the demo. */
+  readonly onMessage?: (message: unknown) => void;
   /** It ended by itself, or somebody ended it; it is started again. */
   readonly onRestart: (how: string) => void;
   /** It does not stay up: its last lines say why. */
@@ -52,6 +54,11 @@ export class Child {
     this.#process?.kill("SIGKILL");
   }
 
+  /** Says something to it; one that is just being started again learns it from its command. */
+  send(message: object): void {
+    if (this.#process?.connected) this.#process.send(message);
+  }
+
   /** Ends it in good order, by force if that takes too long. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -66,7 +73,7 @@ export class Child {
   }
 
   #start(): void {
-    const { command, env, onLine } = this.#options;
+    const { command, env, onLine, onMessage } = this.#options;
     const startedAtMs = Date.now();
     // A process group of its own: Ctrl-C in a terminal is for the demo, which then ends the others in order.
     const child = spawn(process.execPath, ["--import", END_WITH_PARENT, ...command()], {
@@ -83,6 +90,7 @@ export class Child {
         onLine?.(line);
       });
     }
+    if (onMessage !== undefined) child.on("message", onMessage);
     // "close" comes after its last line.
     child.once("close", (code, signal) => {
       if (this.#stopping) return;

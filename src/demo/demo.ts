@@ -8,8 +8,9 @@ import { loadConfig } from "../config/config.ts";
 import { deferred } from "../feed/deferred.ts";
 import { StartupError } from "../source/startup-error.ts";
 import { Child } from "./child.ts";
+import { copyDemoConfig } from "./demo-config.ts";
 import { COLLECTION } from "./order.ts";
-import { type Stops, startMongodb, startServiceProcess } from "./processes.ts";
+import { type Place, type Stops, startMongodb, startServiceProcess } from "./processes.ts";
 import { PlainShow, type Show, TerminalShow } from "./show.ts";
 import { VIEWERS } from "./viewers.ts";
 import { signToken, Watcher } from "./watcher.ts";
@@ -30,7 +31,6 @@ export interface DemoOptions {
   readonly onKillable: (kill: () => void) => void;
 }
 
-const DEMO_CONFIG = fileURLToPath(new URL("../../config/demo.yaml", import.meta.url));
 const BACKEND = fileURLToPath(new URL("backend.js", import.meta.url));
 /** All that the demo writes, in the working directory. */
 const DIRECTORY = ".tidewire/demo";
@@ -54,7 +54,9 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   const directory = resolve(DIRECTORY);
   await mkdir(directory, { recursive: true });
   const secret = io.env["TIDEWIRE_JWT_SECRET"] || randomBytes(32).toString("hex");
-  const { mongodb } = await loadConfig(DEMO_CONFIG, { ...io.env, TIDEWIRE_JWT_SECRET: secret });
+  const configFile = `${directory}/tidewire.yaml`;
+  await copyDemoConfig(configFile);
+  const { mongodb } = await loadConfig(configFile, { ...io.env, TIDEWIRE_JWT_SECRET: secret });
   const mongodbUri = await startMongodb(mongodb, `${directory}/mongodb`, io, stops);
 
   const failed = deferred();
@@ -71,30 +73,39 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   const orFailed = <T>(work: Promise<T>) => Promise.race([work, failed.promise as Promise<never>]);
 
   io.err("starting the service");
-  const wanted = { port: options.port, adminPort: options.adminPort };
-  const service = await orFailed(startServiceProcess(childOptions("service"), DEMO_CONFIG, wanted, stops));
-  const rate = String(options.rate);
-  const backend = new Child({
+  let { rate } = options;
+  let backend: Child | undefined;
+  const onMessage = (message: unknown) => {
+    // The page's wish, which the service has looked at.
+    rate = (message as { rate: number }).rate;
+    backend?.send({ rate });
+  };
+  const wishes = { port: options.port, adminPort: options.adminPort, configFile, rate: () => rate };
+  const serviceOptions = { ...childOptions("service"), onMessage };
+  const service = await orFailed(startServiceProcess(serviceOptions, wishes, stops));
+  const writer = new Child({
     ...childOptions("backend"),
-    command: () => [BACKEND, mongodb.database, rate],
+    command: () => [BACKEND, mongodb.database, String(rate)],
   });
-  stops.push(() => backend.stop());
-  backend.isUp();
+  backend = writer;
+  stops.push(() => writer.stop());
+  writer.isUp();
 
   const url = `ws://127.0.0.1:${service.place.port}`;
-  await introduce(io, url, service.place.adminPort, secret);
+  await introduce(io, service.place, configFile, secret);
   const watchers: Watcher[] = [];
   if (options.terminal !== undefined) show = new TerminalShow(io, watchers, options.terminal);
   stops.push(() => {
     show.end();
     io.err("ending the backend, the service and what else was started");
   });
-  show.note(`service: process ${service.child.pid}, backend: process ${backend.pid}`);
+  show.note(`service: process ${service.child.pid}, backend: process ${writer.pid}`);
   options.onKillable(() => service.child.kill());
   for (const viewer of VIEWERS) {
     const watcher = new Watcher(viewer, `${url}/v1/ws`, secret, {
       onMessage: (from, message) => show.message(from, message),
       onState: (from, state) => show.state(from, state),
+      onShutOut: (from) => show.note(`no rule lets ${from.viewer.name} in any more`),
       onRefused: (from, why) =>
         failed.reject(new StartupError(`${from.viewer.name} was turned away: ${why}`)),
     });
@@ -103,12 +114,18 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   }
   await orFailed(abortedOrAfter(options.signal, options.forMs));
   if (options.signal.aborted) return true;
-  await backend.stop();
+  await writer.stop();
   return orFailed(check(watchers, mongodbUri, mongodb.database, show));
 }
 
 /** What a reader needs to look at it from outside. */
-async function introduce(io: Io, url: string, adminPort: number, secret: string): Promise<void> {
+async function introduce(
+  io: Io,
+  { port, adminPort }: Place,
+  configFile: string,
+  secret: string,
+): Promise<void> {
+  const url = `ws://127.0.0.1:${port}`;
   const [, ben] = VIEWERS;
   const token = await signToken(ben, secret);
   const main = relative(process.cwd(), fileURLToPath(new URL("../cli/main.js", import.meta.url)));
@@ -117,13 +134,15 @@ async function introduce(io: Io, url: string, adminPort: number, secret: string)
       "",
       `Tidewire is running: ${url}/v1/ws   (metrics: http://127.0.0.1:${adminPort}/metrics)`,
       "",
+      `See it in a browser: http://127.0.0.1:${port}/demo`,
+      "",
       `A token of ${ben.name}, good for this run:`,
       `  ${token}`,
       "",
       `Follow ${ben.name}'s orders from another terminal:`,
       `  node ${main} tail --url ${url} --collection ${COLLECTION} --token ${token}`,
       "",
-      `Edit the rules while it runs: ${relative(process.cwd(), DEMO_CONFIG)}`,
+      `Edit the rules while it runs: ${relative(process.cwd(), configFile)}`,
       "",
     ].join("\n"),
   );
@@ -140,6 +159,10 @@ async function check(
   try {
     let allEqual = true;
     for (const watcher of watchers) {
+      if (watcher.isShutOut) {
+        show.note(`${watcher.viewer.name} holds nothing, as no rule allows it`);
+        continue;
+      }
       const equal = await watcher.equalsFind(client.db(database));
       const { length } = watcher.view.documents;
       show.note(`${watcher.viewer.name} holds ${length} orders, ${equal ? "as" : "NOT as"} find shows them`);

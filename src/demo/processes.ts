@@ -10,7 +10,7 @@ import { Child, type ChildOptions } from "./child.ts";
 /** Ends what was started, in reverse. */
 export type Stops = (() => unknown)[];
 
-const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const SERVICE = fileURLToPath(new URL("service.js", import.meta.url));
 const LISTENING_WITHIN_MS = 60_000;
 
 /**
@@ -39,19 +39,24 @@ export interface Place {
   readonly adminPort: number;
 }
 
+export interface ServiceWishes extends Place {
+  readonly configFile: string;
+  /** Writes per second, for the page; asked for at each start. */
+  readonly rate: () => number;
+}
+
 export interface RunningService {
   readonly child: Child;
   readonly place: Place;
 }
 
-/** Starts the service as anybody would, and again on the same ports whenever it ends. */
+/** Starts the service, and again on the same ports whenever it ends. */
 export async function startServiceProcess(
   options: Omit<ChildOptions, "command">,
-  configFile: string,
-  wanted: Place,
+  { configFile, rate, ...wanted }: ServiceWishes,
   stops: Stops,
 ): Promise<RunningService> {
-  let place = wanted;
+  let place: Place = wanted;
   let onPlace: (place: Place) => void = () => {};
   const listening = new Promise<Place>((resolve, reject) => {
     onPlace = resolve;
@@ -62,7 +67,7 @@ export async function startServiceProcess(
     ...options,
     command: () => {
       const ports = ["--port", String(place.port), "--admin-port", String(place.adminPort)];
-      return [MAIN, "start", "--config", configFile, ...ports];
+      return [SERVICE, configFile, String(rate()), ...ports];
     },
     onLine: (line) => {
       const found = placeIn(line);

@@ -40,6 +40,11 @@ export class View {
       .map(({ shown }) => shown);
   }
 
+  /** Nothing may be seen any more. */
+  clear(): void {
+    this.#rows.clear();
+  }
+
   rows(nowMs: number): Row[] {
     for (const [id, row] of this.#rows) {
       if (nowMs - row.markedAtMs < MARKED_FOR_MS) continue;

@@ -1,60 +1,13 @@
 /** The demo as newcomers run it: a process of its own, in an empty directory. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
+import { request } from "node:http";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { Db } from "mongodb";
-import { expect, onTestFinished, test } from "vitest";
-import { ROOT } from "../support/build.ts";
-import { endWithUs, exited } from "../support/guard.ts";
-import { testDatabase, until } from "../support/mongod.ts";
-
-const MAIN = join(ROOT, "dist", "cli", "main.js");
-
-/** A command that runs until the test has finished, and the lines that it has printed. */
-class Running {
-  readonly child: ChildProcess;
-  readonly lines: string[] = [];
-  readonly errors: string[] = [];
-
-  constructor(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
-    this.child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
-    endWithUs(this.child);
-    const { stdout, stderr } = this.child;
-    assert(stdout !== null && stderr !== null);
-    createInterface({ input: stdout }).on("line", (line) => this.lines.push(line));
-    createInterface({ input: stderr }).on("line", (line) => this.errors.push(line));
-    onTestFinished(() => void this.child.kill("SIGKILL"));
-  }
-
-  /** The first line that fits, of those that come after number `from`. */
-  line(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
-    return until(`a line like ${pattern}: ${this.errors.at(-1)}`, async () => {
-      const found = this.lines.slice(from).find((line) => pattern.test(line));
-      return found === undefined ? undefined : (pattern.exec(found) ?? undefined);
-    });
-  }
-}
-
-async function emptyDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "tidewire-demo-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }));
-  return directory;
-}
-
-/** Starts it on the shared MongoDB, in a database of the test's own. */
-async function startDemo(args: readonly string[]) {
-  const { client, db, name, uri } = await testDatabase();
-  onTestFinished(async () => {
-    await client.db(`${name}-state`).dropDatabase();
-  });
-  const directory = await emptyDirectory();
-  const env = { ...process.env, MONGODB_URI: uri, TIDEWIRE_DEMO_DATABASE: name, HOME: directory };
-  const demo = new Running(process.execPath, [MAIN, "demo", ...args], directory, env);
-  return { demo, db, directory, env };
-}
+import { expect, test } from "vitest";
+import { exited } from "../support/guard.ts";
+import { until } from "../support/mongod.ts";
+import { emptyDirectory, MAIN, Running, startDemo } from "../support/running.ts";
 
 /** What a viewer holds according to the lines that were printed for it. */
 function replay(lines: readonly string[], viewer: string): unknown[] {
@@ -152,4 +105,35 @@ test("says in a line what is wrong where MongoDB cannot be used", async () => {
   expect(await exited(demo.child)).toMatchObject({ code: 1 });
   expect(demo.errors.join("\n")).toMatch(/MongoDB cannot be reached/);
   expect(demo.errors.join("\n")).not.toMatch(/\n\s+at /);
+});
+
+test("the page's service hands out tokens and takes edits from the page alone", async () => {
+  const { demo, directory } = await startDemo(["--rate", "1"]);
+  const [, page = ""] = await demo.line(/in a browser: (\S+)/);
+  const { origin, port } = new URL(page);
+  const ask = (name: string, headers: Record<string, string>, body: object = { viewer: "ada" }) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const asked = request(`${origin}/demo/api/${name}`, { method: "POST", headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      asked.on("error", reject).end(JSON.stringify(body));
+    });
+  expect(await ask("token", { Origin: origin })).toBe(200);
+  const others = [{}, { Origin: "http://elsewhere.example" }, { Origin: "null" }];
+  for (const headers of others) expect(await ask("token", headers)).toBe(403);
+  // A name of somebody else's that has been made to lead here.
+  const rebound = `elsewhere.example:${port}`;
+  expect(await ask("token", { Host: rebound, Origin: `http://${rebound}` })).toBe(403);
+  expect(await ask("kill", { Origin: "http://elsewhere.example" })).toBe(403);
+
+  const file = join(directory, ".tidewire/demo/tidewire.yaml");
+  const before = await readFile(file, "utf8");
+  const rules = (text: unknown) => ask("rules", { Origin: origin }, { text });
+  expect(await rules("- name: everybody\nserver: { origins: [x] }")).toBe(200);
+  expect(await rules(7)).toBe(400);
+  expect(await ask("rate", { Origin: origin }, { rate: 1e9 })).toBe(400);
+  expect(await ask("token", { Origin: origin }, { viewer: "root" })).toBe(400);
+  expect(await ask("token", { Origin: origin }, { viewer: "x".repeat(100_000) })).toBe(413);
+  expect(await readFile(file, "utf8")).toBe(before);
 });

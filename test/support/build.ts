@@ -14,7 +14,7 @@ const STAMP = join(ROOT, "dist", ".built");
  */
 export async function buildIfStale(): Promise<void> {
   if ((await modifiedAtMs(STAMP)) > (await newestSourceMs())) return;
-  const npm = spawn("npm", ["run", "--silent", "build"], {
+  const npm = spawn("npm", ["run", "--silent", "prepack"], {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
   });

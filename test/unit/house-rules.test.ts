@@ -74,6 +74,12 @@ test("the top level holds what belongs there, and nothing else", () => {
   expect([...top].filter((name) => !TOP_LEVEL.has(name))).toEqual([]);
 });
 
-test("nothing binary is committed", () => {
-  expect(texts.filter(({ text }) => text.includes("\0")).map(({ name }) => name)).toEqual([]);
+/** Made by scripts/screenshot-demo.mjs. */
+const PICTURES = ["docs/demo.png", "docs/demo-dark.png"];
+const PICTURE_BYTES_MAX = 150_000;
+
+test("nothing binary is committed but the pictures of the README, and those are small", () => {
+  const binary = texts.filter(({ text }) => text.includes("\0")).map(({ name }) => name);
+  expect(binary.filter((name) => !PICTURES.includes(name))).toEqual([]);
+  for (const name of PICTURES) expect(statSync(join(ROOT, name)).size).toBeLessThanOrEqual(PICTURE_BYTES_MAX);
 });

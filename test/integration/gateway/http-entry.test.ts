@@ -259,3 +259,11 @@ test("[7] a key is given for a token alone, and never beside one", async () => {
   expect(bytes).not.toContain("u1");
   expect(bytes).not.toContain(SECRET);
 });
+
+test("a node serves nothing else: the demo's page is the demo's alone", async () => {
+  const { base } = await startHttpService();
+  for (const path of ["/", "/demo", "/demo/page.js", "/demo/api/board"]) {
+    const { status, text } = await ask("GET", base + path);
+    expect([status, text]).toEqual([404, expect.stringContaining("there are /v1/ws")]);
+  }
+});

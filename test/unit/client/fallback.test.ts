@@ -320,6 +320,27 @@ test("a second choice is left for the first one when that works again, make befo
   expect(query.getState()).toMatchObject({ status: "live", data: [{ _id: 1 }] });
 });
 
+test("after an outage that met every transport, the first one, which had worked before, is soon tried again", async () => {
+  const { service, http, client, follow } = clientOver(["ws", "sse"]);
+  follow();
+  await settle();
+  service.socket.welcome();
+  service.onSocket = (socket) => socket.drop();
+  service.socket.drop();
+  await pass(8_000);
+  const stream = http.request.stream();
+  stream.write(event(WELCOME) + event(subscribed) + event(snapshot));
+  await settle();
+  expect(client.state).toMatchObject({ status: "connected", transport: "sse" });
+  const tried = service.sockets.length;
+  await pass(5_000);
+  expect(service.sockets.length).toBe(tried + 1);
+  // It is broken after all: then that is believed, and the usual time taken.
+  stream.write(":\n\n");
+  await pass(20_000);
+  expect(service.sockets.length).toBe(tried + 1);
+});
+
 test("an old connection that goes on answering takes nothing back from the new one", async () => {
   const { service, http, follow, orders } = clientOver(["ws", "poll"], { upgradeAfterMs: 60_000 });
   service.onSocket = (socket) => socket.drop();

@@ -1,0 +1,67 @@
+import { element } from "./element.ts";
+
+/** What a card counts. */
+const COUNTS = {
+  changes: "changes",
+  resumed: "resumed",
+  madeUp: "made up for",
+  tokens: "tokens renewed",
+} as const;
+export type Count = keyof typeof COUNTS;
+
+export const CUT = "Cut the line";
+
+/** The parts of a card that change. */
+export interface CardParts {
+  readonly table: HTMLElement;
+  readonly state: HTMLElement;
+  readonly count: HTMLElement;
+  readonly sees: HTMLElement;
+  readonly plug: HTMLElement;
+  readonly check: HTMLElement;
+  readonly verdict: HTMLElement;
+  readonly numbers: Readonly<Record<Count, HTMLElement>>;
+}
+
+export function makeParts(table: HTMLElement): CardParts {
+  const number = () => element("dd", {}, "0");
+  return {
+    table,
+    state: element("span", { class: "state" }),
+    count: element("span", { class: "count" }),
+    sees: element("p"),
+    plug: element("button", { type: "button" }, CUT),
+    check: element("button", { type: "button" }, "Compare with find"),
+    verdict: element("p", { class: "verdict" }),
+    numbers: { changes: number(), resumed: number(), madeUp: number(), tokens: number() },
+  };
+}
+
+/** Puts a card together: who it is, what they see, and what can be done to them. */
+export function cardElement(name: string, title: string, role: string, parts: CardParts): HTMLElement {
+  const heading = `${name}-name`;
+  // `entries` forgets the keys; they are those of the table.
+  const counts = Object.entries(COUNTS).map(([count, text]) =>
+    element("div", {}, element("dt", {}, text), parts.numbers[count as Count]),
+  );
+  const who = element("h2", { id: heading }, title, element("small", {}, role));
+  return element(
+    "section",
+    { class: `card ${name}`, "aria-labelledby": heading },
+    element(
+      "header",
+      {},
+      element("span", { class: "avatar", "aria-hidden": "true" }, title.charAt(0)),
+      element("div", { class: "who" }, who, parts.sees),
+      element("div", { class: "standing" }, parts.state, parts.count),
+    ),
+    element("div", { class: "board", tabindex: "0", role: "group", "aria-labelledby": heading }, parts.table),
+    element(
+      "footer",
+      {},
+      element("div", { class: "actions" }, parts.plug, parts.check),
+      parts.verdict,
+      element("dl", {}, ...counts),
+    ),
+  );
+}

@@ -1,0 +1,51 @@
+import type { Client, Query } from "tidewire/client";
+import type { Order } from "../order.ts";
+import { api, pause } from "./api.ts";
+import { count } from "./element.ts";
+
+export interface Verdict {
+  readonly isEqual: boolean;
+  readonly text: string;
+}
+
+/** The backend goes on writing: a result may be ahead of the answer, and then it is asked again. */
+const ATTEMPTS = 20;
+const BETWEEN_MS = 50;
+
+/** Asks `find` of a time, waits until all changes up to then have come, and holds one against the other. */
+export async function compareWithFind(viewer: string, client: Client, query: Query<Order>): Promise<Verdict> {
+  let found = "";
+  let held = "";
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    try {
+      const { docs, at } = await api.find({ viewer });
+      const { status, data } = query.getState();
+      if (docs === null) {
+        const isEqual = status === "stopped" && data.length === 0;
+        if (isEqual) return { isEqual, text: "nothing is shown, as no rule allows it" };
+      } else if (status !== "stopped") {
+        await client.fence(at);
+        found = canonical(docs);
+        held = canonical(query.getState().data);
+        if (held === found)
+          return { isEqual: true, text: `equals find at ${time()}: ${count(docs.length, "order")}` };
+      }
+    } catch (error) {
+      // Cut off again, or the service has just gone: it may come back meanwhile.
+      if (attempt === ATTEMPTS) return { isEqual: false, text: `not compared: ${String(error)}` };
+    }
+    await pause(BETWEEN_MS);
+  }
+  return { isEqual: false, text: `NOT as find shows: held ${held}, found ${found}` };
+}
+
+const time = () => new Date().toTimeString().slice(0, 8);
+
+/** Documents by `_id`, fields by name: orders that say nothing. */
+function canonical(docs: readonly object[]): string {
+  const texts = docs.map((doc) => {
+    const fields = Object.entries(doc).sort(([a], [b]) => (a < b ? -1 : 1));
+    return JSON.stringify(Object.fromEntries(fields));
+  });
+  return texts.sort().join("\n");
+}

@@ -1,0 +1,140 @@
+import type { WebSocketConstructor, WebSocketLike } from "tidewire/client";
+import type { ClientMessage, ServerMessage } from "../../protocol/messages.ts";
+
+/** As a browser tells of a connection that broke off. */
+const BROKEN_OFF = { code: 1006, reason: "" };
+
+export interface LineEvents {
+  /** The service goes on from the cursor it was asked to. */
+  resuming(cursor: string): void;
+  /** What was missed has come. @param missed So many changes. */
+  resumed(missed: number): void;
+  renewed(): void;
+}
+
+/** One viewer's way to the service: a WebSocket that can be pulled out, and an ear on what passes over it. */
+export class Line {
+  readonly WebSocket: WebSocketConstructor;
+  readonly #events: LineEvents;
+  readonly #sockets = new Set<TappedSocket>();
+  #isCut = false;
+  #askedFrom = "";
+  /** Changes since the service said that it resumes; `undefined` when it is not at that. */
+  #missed: number | undefined;
+
+  constructor(events: LineEvents) {
+    this.#events = events;
+    const line = this;
+    this.WebSocket = class extends TappedSocket {
+      constructor(url: string, protocols: string[]) {
+        super(line.#isCut ? undefined : new WebSocket(url, protocols), {
+          sent: (message) => line.#sent(message),
+          received: (message) => line.#received(message),
+        });
+        line.#missed = undefined;
+        for (const old of line.#sockets) if (old.isOver) line.#sockets.delete(old);
+        line.#sockets.add(this);
+      }
+    };
+  }
+
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
+  get isCatchingUp(): boolean {
+    return this.#missed !== undefined;
+  }
+
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.breakOff();
+    this.#sockets.clear();
+  }
+
+  mend(): void {
+    this.#isCut = false;
+    // What a browser says when the network is back.
+    dispatchEvent(new Event("online"));
+  }
+
+  #sent(message: ClientMessage): void {
+    if (message.type === "subscribe") this.#askedFrom = message.cursor ?? "";
+  }
+
+  #received({ type, ...message }: ServerMessage): void {
+    if (type === "subscribed" && "start" in message && message.start === "resumed") {
+      this.#missed = 0;
+      this.#events.resuming(this.#askedFrom);
+    } else if (this.#missed !== undefined) {
+      if (type === "added" || type === "changed" || type === "removed") this.#missed++;
+      if (type === "watermark") {
+        const missed = this.#missed;
+        this.#missed = undefined;
+        // After the client has heard it, too.
+        queueMicrotask(() => this.#events.resumed(missed));
+      }
+    }
+    if (type === "refreshed") this.#events.renewed();
+  }
+}
+
+interface Ear {
+  sent(message: ClientMessage): void;
+  received(message: ServerMessage): void;
+}
+
+/** A WebSocket as the client uses it; without a real one, one that could not be made. */
+class TappedSocket implements WebSocketLike {
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
+  onerror: (() => void) | null = null;
+  readonly #socket: WebSocket | undefined;
+  readonly #ear: Ear;
+  #hasEnded = false;
+
+  constructor(socket: WebSocket | undefined, ear: Ear) {
+    this.#socket = socket;
+    this.#ear = ear;
+    if (socket === undefined) {
+      queueMicrotask(() => this.#end(BROKEN_OFF));
+      return;
+    }
+    socket.onopen = () => this.onopen?.();
+    socket.onmessage = ({ data }) => {
+      ear.received(JSON.parse(data));
+      this.onmessage?.({ data });
+    };
+    socket.onclose = (event) => this.#end(event);
+  }
+
+  get isOver(): boolean {
+    return this.#hasEnded;
+  }
+
+  send(data: string): void {
+    this.#ear.sent(JSON.parse(data));
+    this.#socket?.send(data);
+  }
+
+  close(code?: number): void {
+    this.#hasEnded = true;
+    this.#socket?.close(code);
+  }
+
+  /** Nothing passes any more, in either direction. */
+  breakOff(): void {
+    if (this.#socket !== undefined) {
+      this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+      this.#socket.close();
+    }
+    this.#end(BROKEN_OFF);
+  }
+
+  #end(event: { code: number; reason: string }): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.onclose?.(event);
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * The demo's service, a process of its own: a node like any other, which also serves the page that shows it.
+ *   node service.js CONFIG RATE [options of tidewire start]
+ */
+import { runCommand } from "../cli/run-cli.ts";
+import { startWith } from "../cli/start.ts";
+import { PageServer } from "./page-server.ts";
+
+const [, , configFile = "", rate = "", ...args] = process.argv;
+const { env } = process;
+
+const page = await PageServer.open({
+  configFile,
+  env,
+  mongodbUri: env["MONGODB_URI"] ?? "",
+  secret: env["TIDEWIRE_JWT_SECRET"] ?? "",
+  rate: Number(rate),
+  // The backend is the demo's, not ours.
+  onRate: (wanted) => process.send?.({ rate: wanted }),
+  onKill: () => process.kill(process.pid, "SIGKILL"),
+});
+
+process.exitCode = await runCommand("start", startWith(page.answer), ["--config", configFile, ...args], {
+  out: (text) => process.stdout.write(`${text}\n`),
+  err: (text) => process.stderr.write(`${text}\n`),
+  env,
+  now: () => Date.now(),
+});
+await page.close();

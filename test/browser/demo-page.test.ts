@@ -1,0 +1,178 @@
+/** The demo's page as newcomers see it: the demo is a process of its own, the page is in a real browser. */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import type { AxeResults } from "axe-core";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { expect, test } from "vitest";
+import { VIEWERS } from "../../src/demo/viewers.ts";
+import { isBrowserMissing, openPage, PATIENCE } from "../support/browser.ts";
+import { ROOT } from "../support/build.ts";
+import { startDemo } from "../support/running.ts";
+
+const NAMES = ["Ada", "Ben", "Cleo"] as const;
+
+const card = (page: Page, name: string) => page.getByRole("region", { name, exact: false });
+const button = (page: Page, name: string) => page.getByRole("button", { name });
+const standing = (page: Page, name: string, text: string) =>
+  card(page, name).locator(".state", { hasText: text }).waitFor();
+const verdict = (page: Page, name: string, text: string) =>
+  card(page, name).locator(".verdict", { hasText: text }).waitFor();
+const outcome = (page: Page, text: string) => page.locator("#rules-outcome", { hasText: text }).waitFor();
+const setRate = (page: Page, rate: string) =>
+  page.getByRole("radio", { name: rate, exact: true }).check({ force: true });
+
+async function numberOf(page: Page, name: string, title: string): Promise<number> {
+  const pair = card(page, name).locator("dl div", { hasText: title });
+  return Number(await pair.locator("dd").textContent());
+}
+
+async function open(options?: BrowserContextOptions) {
+  const started = await startDemo(["--rate", "10"]);
+  const [, url = ""] = await started.demo.line(/in a browser: (\S+)/);
+  const page = await openPage({ viewport: { width: 1360, height: 1000 }, ...options });
+  await page.goto(url);
+  for (const name of NAMES) await standing(page, name, "live");
+  return { ...started, url, page };
+}
+
+/** What a viewer's table shows: order, status and address of each row that has not just left. */
+function shown(page: Page, viewer: string): Promise<string[]> {
+  const fields = `["_id", "status", "address"].map((field) => row.querySelector("." + field).textContent).join(" ")`;
+  return page.evaluate(
+    `Array.from(document.querySelectorAll(".card.${viewer} tbody tr:not(.left)"), (row) => ${fields})`,
+  );
+}
+
+/** Holds every table against what `find` gives; nothing is written meanwhile. */
+async function expectAsFound({ page, db }: Awaited<ReturnType<typeof open>>): Promise<void> {
+  await setRate(page, "Pause");
+  for (const { name, visible } of VIEWERS) {
+    const isEqual = async () => {
+      const { filter, projection } = visible;
+      const docs = await db.collection("orders").find(filter).project(projection).sort({ _id: -1 }).toArray();
+      const found = docs.map(({ _id, status, address }) => `${_id} ${status} ${address}`);
+      return JSON.stringify(await shown(page, name)) === JSON.stringify(found);
+    };
+    await expect.poll(isEqual, PATIENCE).toBe(true);
+  }
+  await setRate(page, "10");
+}
+
+test.skipIf(isBrowserMissing)(
+  "shows the board live; a line that was cut and a service that was killed are made up for",
+  async () => {
+    const world = await open();
+    const { page } = world;
+    for (const style of ["entered", "changed", "left"])
+      await page.locator(`.card.ada tr.${style}`).first().waitFor();
+    await expectAsFound(world);
+
+    await card(page, "Ben").getByRole("button", { name: "Cut the line" }).click();
+    await standing(page, "Ben", "cut off");
+    const held = await shown(page, "ben");
+    const before = await numberOf(page, "Ada", "changes");
+    await expect.poll(() => numberOf(page, "Ada", "changes"), PATIENCE).toBeGreaterThan(before + 20);
+    expect(await shown(page, "ben")).toEqual(held);
+    // So that the log goes on showing the writes that Ben has missed.
+    await setRate(page, "Pause");
+    await card(page, "Ben").getByRole("button", { name: "Mend the line" }).click();
+    await verdict(page, "Ben", "made up for; equals find");
+    expect(await numberOf(page, "Ben", "resumed")).toBe(1);
+    expect(await numberOf(page, "Ben", "made up for")).toBeGreaterThan(0);
+    await page.locator("#log .late").first().waitFor();
+    await setRate(page, "10");
+
+    await button(page, "Kill the service").click();
+    await page.getByText("ready again after").first().waitFor();
+    for (const name of NAMES) await verdict(page, name, "made up for; equals find");
+    expect(await numberOf(page, "Ben", "resumed")).toBe(2);
+    await expectAsFound(world);
+  },
+);
+
+test.skipIf(isBrowserMissing)(
+  "rules that are edited on the page take effect on every view, and wrong ones on none",
+  async () => {
+    const { page, demo, directory } = await open();
+    const file = join(directory, ".tidewire/demo/tidewire.yaml");
+    const original = await readFile(join(ROOT, "config/demo.yaml"), "utf8");
+    const margin = card(page, "Ben").getByRole("columnheader", { name: "Margin" });
+    expect(await margin.count()).toBe(0);
+    await button(page, "Ben sees the margin").click();
+    await margin.waitFor();
+    await outcome(page, "+   fields: { exclude: [courier] }");
+    await outcome(page, "By the rules alone: Ben:");
+    await verdict(page, "Ben", "equals find");
+
+    await button(page, "Ben is shut out").click();
+    await standing(page, "Ben", "no rule lets this user in");
+    expect(await shown(page, "ben")).toEqual([]);
+    await verdict(page, "Ben", "nothing is shown, as no rule allows it");
+    expect(await readFile(file, "utf8")).toContain("$ne: ben");
+    await demo.line(/no rule lets ben in any more/);
+
+    const editor = page.getByLabel("Rules of the collection orders");
+    const good = await editor.inputValue();
+    await editor.fill(good.replace("$in: [admin]", "$inn: [admin]"));
+    await editor.press("Control+Enter");
+    await outcome(page, 'line 3: the operator "$inn" is not supported');
+    expect(await readFile(file, "utf8")).not.toContain("$inn");
+
+    await button(page, "As they were").click();
+    await standing(page, "Ben", "live");
+    await verdict(page, "Ben", "equals find");
+    await margin.waitFor({ state: "detached" });
+    // The file that the demo comes with is nobody's to edit.
+    expect(await readFile(join(ROOT, "config/demo.yaml"), "utf8")).toBe(original);
+  },
+);
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+async function violations(page: Page): Promise<string[]> {
+  const results = await page.evaluate<AxeResults>("axe.run()");
+  return results.violations.map(
+    ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" ")}`,
+  );
+}
+
+/** Until nothing moves and nothing is marked any more. */
+const untilStill = (page: Page) =>
+  expect.poll(() => page.locator("tr.entered, tr.changed, tr.left").count(), PATIENCE).toBe(0);
+
+test.skipIf(isBrowserMissing)(
+  "is usable by keyboard, readable in light and dark, and still where motion is not wanted",
+  async () => {
+    const { page } = await open({ reducedMotion: "reduce" });
+    await page.evaluate(await readFile(AXE, "utf8"));
+    const moving = () => page.evaluate<number>("document.getAnimations().length");
+    await page.locator(".card.ada tr.entered").first().waitFor();
+    expect(await moving()).toBe(0);
+    await page.emulateMedia({ reducedMotion: "no-preference" });
+    await expect.poll(moving, PATIENCE).toBeGreaterThan(0);
+
+    // From the top: the pace, then the service, then each viewer's board and buttons.
+    await page.locator("body").press("Tab");
+    await page.keyboard.press("ArrowLeft");
+    await expect
+      .poll(() => page.getByRole("radio", { name: "3", exact: true }).isChecked(), PATIENCE)
+      .toBe(true);
+    for (const _ of ["kill", "board of Ada", "cut"]) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await standing(page, "Ada", "cut off");
+    expect(await page.getByRole("status").first().textContent()).toBe("Ada is cut off");
+    await page.keyboard.press("Space");
+    await standing(page, "Ada", "live");
+
+    await setRate(page, "Pause");
+    await card(page, "Cleo").getByRole("button", { name: "Cut the line" }).click();
+    await button(page, "Ben is shut out").click();
+    await outcome(page, "Ben: shut out");
+    await untilStill(page);
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      expect(await violations(page), colorScheme).toEqual([]);
+    }
+  },
+);
