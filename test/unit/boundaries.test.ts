@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   gateway: ["protocol", "metrics", "auth", "rules", "feed"],
   admin: BEFORE_ADMIN,
   config: [...BEFORE_ADMIN, "admin"],
+  "app-services": ["protocol", "match", "config"],
   client: ["protocol"],
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
