@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ["protocol"],
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
+  "tanstack-db": ["protocol", "client"],
   console: ["protocol", "client", "react"],
 };
 
@@ -35,6 +36,7 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   client: /^(node:|mongodb$|bson$|zod)/,
   react: /^(node:|mongodb$|bson$|zod|ws$)/,
   vue: /^(node:|mongodb$|bson$|zod|ws$)/,
+  "tanstack-db": /^(node:|mongodb$|bson$|zod|ws$)/,
   console: /^(node:|mongodb$|bson$|zod|ws$)/,
   match: /^node:(?!assert|buffer|util)/,
 };
