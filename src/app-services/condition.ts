@@ -135,7 +135,8 @@ export const NOTHING: Filter = { _id: { $in: [] } };
 
 /** All of them at once, in one object where that can say it. */
 export function mergeFilters(filters: readonly Filter[]): Filter {
-  const merged: Record<string, unknown> = {};
+  // Without a prototype, a field of any name is a field: `__proto__` would otherwise be lost, and with it a condition.
+  const merged: Record<string, unknown> = Object.create(null);
   const rest: Filter[] = [];
   for (const filter of filters) {
     if (Object.keys(filter).every((key) => fits(merged[key], filter[key]))) {

@@ -132,7 +132,7 @@ class AppFolder {
   }
 
   #folders(folder: string): Promise<string[]> {
-    return this.#names(folder, (entry) => entry.isDirectory() && entry.name !== "rules");
+    return this.#names(folder, (entry) => entry.isDirectory());
   }
 
   async #names(

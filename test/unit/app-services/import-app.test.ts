@@ -130,6 +130,14 @@ test("what is not understood in one part of an expression takes away that part a
   expect(neither.rules).toEqual([]);
 });
 
+test("a field is a field, whatever it is called", async () => {
+  const text = `{ "roles": [{ "name": "r", "apply_when": { "__proto__": "x", "a": 1 }, "read": true }] }`;
+  const folder = await exportedApp({ "data_sources/a/rules/orders/rules.json": text });
+  const { config, problems } = await importApp(folder);
+  expect(problems).toEqual([]);
+  expect(config).toContain("filter: { __proto__: x, a: 1 }");
+});
+
 test("a role that cannot be understood and shows less stops the ones after it, which would be too much", async () => {
   const fn = { "%%true": { "%function": { name: "isBanned" } } };
   const { rules, told } = await importRules({
