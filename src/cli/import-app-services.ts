@@ -10,7 +10,7 @@ Makes a configuration from an exported app of Atlas App Services: roles and filt
 become rules. Names everything that it cannot take over; that gives no access. Connects to nothing.
 
 Options:
-  -o, --out FILE           where the configuration goes (default: standard output)
+  -o, --out FILE           where the configuration goes, a new file (default: standard output)
       --data-source NAME   the cluster, where the app has several
       --environment NAME   what %%environment stands for
       --claim PATH=CLAIM   a path of the user object, and the claim that takes its place; may be repeated.
@@ -49,10 +49,21 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     allowId: values["allow-id"],
   });
   if (config !== undefined && values.out === undefined) io.out(config.trimEnd());
-  else if (config !== undefined && values.out !== undefined) await writeFile(values.out, config);
+  else if (config !== undefined && values.out !== undefined) await writeNew(values.out, config);
   if (values.json) io.out(JSON.stringify(problems, null, 2));
   else for (const line of summary(problems, claims, config !== undefined)) io.err(line);
   return problems.length === 0 && config !== undefined ? 0 : 1;
+}
+
+/** Somebody may have worked on a configuration that is there already. */
+async function writeNew(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text, { flag: "wx" });
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause)) throw cause;
+    const why = cause.code === "EEXIST" ? "is there already" : `cannot be written (${String(cause.code)})`;
+    throw new UsageError(`${file} ${why}; name another one with --out`, { cause });
+  }
 }
 
 async function read(directory: string, options: ImportOptions) {

@@ -342,7 +342,10 @@ test("the command writes a configuration that `check` takes, and tells what is m
   expect(err).toContain("Tokens need the claims: sub");
   expect(await runCli(["check", "--config", file], io)).toBe(0);
   expect(await readFile(file, "utf8")).toContain('filter: { owner_id: "%%user.sub" }');
-  const json = await run(folder, "--out", file, "--json");
+  const again = await run(folder, "--out", file);
+  expect(again.code).toBe(2);
+  expect(again.err).toContain("is there already; name another one");
+  const json = await run(folder, "--out", `${file}.json`, "--json");
   expect(JSON.parse(json.out)).toHaveLength(2);
 });
 
