@@ -104,9 +104,9 @@ export function randomDocument(random: Random): Entries {
 
 export function randomUser(random: Random): Entries {
   const custom: Record<string, unknown> = {};
-  if (random.chance(0.7)) custom["role"] = random.pick(["admin", "member"]);
-  if (random.chance(0.7)) custom["team"] = random.pick(["red", "blue"]);
-  if (random.chance(0.7)) custom["teams"] = random.some(["red", "blue"], 0.5);
+  if (random.chance(0.85)) custom["role"] = random.pick(["admin", "member"]);
+  if (random.chance(0.85)) custom["team"] = random.pick(["red", "blue"]);
+  if (random.chance(0.85)) custom["teams"] = random.some(["red", "blue"], 0.5);
   return { id: random.pick(["u1", "u2"]), custom_data: custom };
 }
 
