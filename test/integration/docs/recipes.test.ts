@@ -1,9 +1,13 @@
 /** The recipes as they stand on the pages: their rules in a real service, their clients, what their backends write. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Db } from "mongodb";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { type Client, createClient } from "../../../src/client/client.ts";
+import { ROOT } from "../../support/build.ts";
 import { blockUnder, collectionsOf, guideFolder, writeModule } from "../../support/guide.ts";
+import { testDatabase } from "../../support/mongod.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 
 const PATIENCE = { timeout: 20_000 };
@@ -41,14 +45,14 @@ function screen<T>() {
   const all: T[] = [];
   return { all, show: (value: T) => void all.push(value), last: () => all.at(-1) };
 }
-const join = (db: Db, roomId: string, userId: string) =>
+const addMember = (db: Db, roomId: string, userId: string) =>
   db.collection("members").insertOne({ roomId, userId });
 
 test("chat: members read along, in order; who is banned reads nothing from then on", async () => {
   const { client, backend } = await codeOf("recipes.md", "Chat");
   const { db, clientFor } = await serve("recipes.md", ["Chat"]);
-  await join(db, "tea", "ada");
-  await join(db, "tea", "ben");
+  await addMember(db, "tea", "ada");
+  await addMember(db, "tea", "ben");
   const [ada, ben] = [screen<{ text: string }[]>(), screen<{ text: string }[]>()];
   client.followRoom(clientFor({ sub: "ada" }), "tea", ada.show);
   client.followRoom(clientFor({ sub: "ben" }), "tea", ben.show);
@@ -66,6 +70,20 @@ test("chat: members read along, in order; who is banned reads nothing from then 
   await backend.say(db, "tea", "ada", "three");
   await expect.poll(() => texts(ada), PATIENCE).toEqual(["one", "two", "three"]);
   await expect.poll(() => texts(ben), PATIENCE).toEqual([]);
+});
+
+test("chat: the index that the page names reads the latest fifty, and not one more", async () => {
+  const { db } = await testDatabase();
+  const messages = db.collection("messages");
+  const page = readFileSync(join(ROOT, "docs", "recipes.md"), "utf8");
+  const [, index = ""] = /An index on `(.+?)`/.exec(page) ?? [];
+  await messages.createIndex(JSON.parse(index));
+  await messages.insertMany(
+    Array.from({ length: 300 }, (_, n) => ({ roomId: `r${n % 3}`, at: new Date(n) })),
+  );
+  const filter = { $and: [{ roomId: { $in: ["r1", "r2"] } }, { roomId: "r2" }] };
+  const found = messages.find(filter).sort({ at: -1, _id: 1 }).limit(50);
+  expect((await found.explain())["executionStats"]).toMatchObject({ totalKeysExamined: 50, nReturned: 50 });
 });
 
 test("order board: orders move from column to column; a customer sees no margin, and only their own", async () => {
@@ -101,7 +119,7 @@ test("order board: orders move from column to column; a customer sees no margin,
 test("presence: who beats is here, and leaves with the document", async () => {
   const { client, backend } = await codeOf("recipes.md", "Who is here");
   const { db, clientFor } = await serve("recipes.md", ["Who is here"]);
-  await join(db, "tea", "ada");
+  await addMember(db, "tea", "ada");
   await backend.prepare(db);
   const here = screen<string[]>();
   let beats = 0;
@@ -141,7 +159,7 @@ test("badge: counts what is unread, tells what is new, and nothing else", async 
 test("what takes the place of a Socket.IO room", async () => {
   const { client, backend } = await codeOf("moving/from-socketio.md", "From Socket.IO rooms");
   const { db, clientFor } = await serve("moving/from-socketio.md");
-  await join(db, "tea", "ada");
+  await addMember(db, "tea", "ada");
   const shown = screen<{ text: string }[]>();
   client.follow(clientFor({ sub: "ada" }), "tea", shown.show);
   await backend.post(db, "tea", "ben", "one");
