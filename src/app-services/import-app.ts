@@ -1,6 +1,7 @@
 /** An app of App Services becomes a configuration, and a list of what is not in it. */
 import { Document, isCollection, isScalar, visit } from "yaml";
 import { parseConfig } from "../config/config.ts";
+import { isPlainObject } from "../match/read-literal.ts";
 import { decide, type RuleText } from "./decide.ts";
 import type { Surroundings } from "./operands.ts";
 import { type ImportProblem, Report, type Tell } from "./problems.ts";
@@ -27,14 +28,14 @@ export interface Imported {
   readonly claims: readonly string[];
 }
 
-/** More than one cluster, and none was chosen. */
-export class ChooseDataSource extends Error {
-  override readonly name = "ChooseDataSource";
+/** An option names something that the app does not have, or has to name one of several. */
+export class ImportRefused extends Error {
+  override readonly name = "ImportRefused";
 }
 
 /**
  * Reads an exported app.
- * @throws {ChooseDataSource} And whatever the file system throws where there is no such folder.
+ * @throws {ImportRefused} And whatever the file system throws where there is no such folder.
  */
 export async function importApp(directory: string, options: ImportOptions = {}): Promise<Imported> {
   const report = new Report();
@@ -62,27 +63,23 @@ function chosen({ sources }: ExportedApp, wanted: string | undefined): DataSourc
   const [only] = sources;
   const found = wanted === undefined ? only : sources.find(({ name }) => name === wanted);
   if (found === undefined) {
-    throw new ChooseDataSource(
+    throw new ImportRefused(
       only === undefined
         ? "no collections under data_sources/ or services/: give the folder of an exported app"
         : `there is no data source ${wanted}. Data sources: ${names}`,
     );
   }
   if (wanted === undefined && sources.length > 1) {
-    throw new ChooseDataSource(`a service follows one MongoDB. Say which with --data-source: ${names}`);
+    throw new ImportRefused(`a service follows one MongoDB. Say which with --data-source: ${names}`);
   }
   return found;
 }
 
 function surroundings(app: ExportedApp, { environment, claims = new Map() }: ImportOptions): Surroundings {
   const known = new Map([["id", "sub"], ...claims]);
-  const values = environment === undefined ? undefined : app.environments.get(environment)?.["values"];
   return {
     values: app.values,
-    environment:
-      environment === undefined
-        ? undefined
-        : { tag: environment, values: (values ?? {}) as Record<string, unknown> }, // looked into with care
+    environment: environment === undefined ? undefined : environmentOf(app, environment),
     claimFor: (path) => {
       const parts = path.split(".");
       for (let length = parts.length; length > 0; length--) {
@@ -92,6 +89,19 @@ function surroundings(app: ExportedApp, { environment, claims = new Map() }: Imp
       return path;
     },
   };
+}
+
+/** Names that every app has, whether its folder says so or not; the first is that of an app without one. */
+const ENVIRONMENTS = ["no-environment", "development", "testing", "qa", "production"];
+
+/** A name that is misspelt would be another environment, in which other roles apply. */
+function environmentOf({ environments }: ExportedApp, name: string) {
+  const names = [...new Set([...ENVIRONMENTS, ...environments.keys()])];
+  if (!names.includes(name)) {
+    throw new ImportRefused(`there is no environment ${name}. Environments: ${names.join(", ")}`);
+  }
+  const values = environments.get(name)?.["values"];
+  return { tag: name === ENVIRONMENTS[0] ? "" : name, values: isPlainObject(values) ? values : {} };
 }
 
 function rulesOf(

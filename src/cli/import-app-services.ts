@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { ChooseDataSource, type ImportOptions, importApp } from "../app-services/import-app.ts";
+import { type ImportOptions, ImportRefused, importApp } from "../app-services/import-app.ts";
 import type { ImportProblem } from "../app-services/problems.ts";
 import { type Command, type Io, UsageError } from "./command.ts";
 
@@ -70,7 +70,7 @@ async function read(directory: string, options: ImportOptions) {
   try {
     return await importApp(directory, options);
   } catch (error) {
-    if (error instanceof ChooseDataSource) throw new UsageError(error.message, { cause: error });
+    if (error instanceof ImportRefused) throw new UsageError(error.message, { cause: error });
     if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) {
       throw new UsageError(`there is no folder ${directory}`, { cause: error });
     }

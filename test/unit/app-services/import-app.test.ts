@@ -304,6 +304,15 @@ test("of several clusters one has to be chosen; the layout of before is read too
   expect((await importApp(folder, { dataSource: "two" })).config).toContain("things:");
 });
 
+test("an environment that is misspelt is refused: other roles would apply in it", async () => {
+  const rules = { roles: [role("r", { "%%environment.tag": { $ne: "production" } })] };
+  await expect(importRules(rules, { environment: "prodution" })).rejects.toThrow(
+    "there is no environment prodution",
+  );
+  expect((await importRules(rules, { environment: "production" })).rules).toEqual([]);
+  expect((await importRules(rules, { environment: "no-environment" })).rules).toEqual([{ name: "r" }]);
+});
+
 test("more rules than anybody could read are not made", async () => {
   const roles = Array.from({ length: 7 }, (_, n) => role(`r${n}`, { [`%%user.data.f${n}`]: true, kind: n }));
   const { rules, told } = await importRules({ roles });
