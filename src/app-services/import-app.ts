@@ -45,7 +45,9 @@ export async function importApp(directory: string, options: ImportOptions = {}):
   const collections = new Map<string, Collection>();
   for (const file of source.collections) {
     const rules = rulesOf(file, around, options, report);
-    if (rules.length > 0) collections.set(nameFor(file, source), { ...file, rules });
+    let name = nameFor(file, source);
+    while (collections.has(name)) name += "_2";
+    if (rules.length > 0) collections.set(name, { ...file, rules });
   }
   const kept = keepValid(collections, report);
   const problems = report.problems;

@@ -35,14 +35,14 @@ export async function readApp(directory: string, report: Report): Promise<Export
   const values = new Map<string, unknown>();
   for (const name of await folder.files("values")) {
     const value = await folder.json(`values/${name}`);
-    if (value !== undefined && value["from_secret"] !== true) {
+    if (value && value["from_secret"] !== true) {
       values.set(String(value["name"] ?? withoutEnding(name)), value["value"]);
     }
   }
   const environments = new Map<string, Entries>();
   for (const name of await folder.files("environments")) {
     const environment = await folder.json(`environments/${name}`);
-    if (environment !== undefined) environments.set(withoutEnding(name), environment);
+    if (environment) environments.set(withoutEnding(name), environment);
   }
   await folder.reportSync();
   return { sources: await folder.sources(), values, environments };
@@ -59,8 +59,8 @@ class AppFolder {
     this.#report = report;
   }
 
-  /** `undefined` where it is not there, or is not to be read. */
-  async json(file: string): Promise<Entries | undefined> {
+  /** `undefined` where it is not there; `null` where it cannot be understood, which is told. */
+  async json(file: string): Promise<Entries | null | undefined> {
     let text: string;
     try {
       text = await readFile(join(this.#directory, file), "utf8");
@@ -75,7 +75,7 @@ class AppFolder {
       // Told below, as what is JSON but no object.
     }
     this.#report.add({ file, at: "", message: "not a JSON object: nothing is given by it" });
-    return undefined;
+    return null;
   }
 
   files(folder: string): Promise<string[]> {
@@ -87,7 +87,7 @@ class AppFolder {
     for (const root of ["data_sources", "services"]) {
       for (const name of await this.#folders(root)) {
         const source = await this.#source(`${root}/${name}`, name);
-        if (source !== undefined && source.collections.length > 0) found.push(source);
+        if (source !== undefined) found.push(source);
       }
     }
     return found;
@@ -97,7 +97,7 @@ class AppFolder {
   async reportSync(): Promise<void> {
     const file = "sync/config.json";
     const sync = await this.json(file);
-    if (sync === undefined) return;
+    if (!sync) return;
     if (sync["permissions"] !== undefined || isPlainObject(sync["partition"])) {
       const message = "permissions of the older kinds of sync are not taken over; export the app once more";
       this.#report.add({ file, at: "permissions", message });
@@ -107,28 +107,75 @@ class AppFolder {
   async #source(path: string, name: string): Promise<DataSource | undefined> {
     const config = await this.json(`${path}/config.json`);
     const type = config?.["type"] ?? "mongodb-atlas";
-    if (type !== "mongodb-atlas" && type !== "mongodb") return undefined;
-    const fallback = await this.json(`${path}/default_rule.json`);
-    if (fallback !== undefined) {
-      const message =
-        "applies to every collection without rules, but only those with a folder are known here";
-      this.#report.add({ file: `${path}/default_rule.json`, at: "", message });
+    if (type !== "mongodb-atlas" && type !== "mongodb") {
+      if (path.startsWith("data_sources/"))
+        this.#tell(`${path}/config.json`, `of the type ${type}: left out`);
+      return undefined;
     }
-    const collections: CollectionFile[] = [];
-    for (const file of await this.files(`${path}/rules`)) {
-      const rules = await this.json(`${path}/rules/${file}`);
-      const [database = "", ...rest] = withoutEnding(file).split(".");
-      if (rules !== undefined)
-        collections.push(ruled(`${path}/rules/${file}`, database, rest.join("."), rules));
+    const fallback = await this.#fallback(`${path}/default_rule.json`);
+    const collections: (CollectionFile | undefined)[] = [];
+    for (const name of await this.files(`${path}/rules`)) {
+      const file = `${path}/rules/${name}`;
+      const [database = "", ...rest] = withoutEnding(name).split(".");
+      collections.push(this.#ruled(file, database, rest.join("."), await this.json(file)));
     }
     for (const database of await this.#folders(path)) {
       for (const collection of await this.#folders(`${path}/${database}`)) {
         const file = `${path}/${database}/${collection}/rules.json`;
-        const rules = (await this.json(file)) ?? {};
-        collections.push(withDefaults(ruled(file, database, collection, rules), path, fallback));
+        const rules = await this.json(file);
+        const own = this.#ruled(file, database, collection, rules === undefined ? {} : rules);
+        collections.push(own && withDefaults(own, fallback));
       }
     }
-    return { name, collections };
+    if (collections.length === 0) return undefined;
+    return { name, collections: this.#onlyOnce(collections.filter((file) => file !== undefined)) };
+  }
+
+  async #fallback(file: string): Promise<CollectionFile | undefined> {
+    const rules = await this.json(file);
+    if (rules === undefined) return undefined;
+    this.#tell(
+      file,
+      "applies to every collection without rules, but only those with a folder are known here",
+    );
+    return this.#ruled(file, "", "", rules);
+  }
+
+  /** The rules of a file, all of them or none: one that is left out might be the one that forbids. */
+  #ruled(
+    file: string,
+    database: string,
+    collection: string,
+    rules: Entries | null | undefined,
+  ): CollectionFile | undefined {
+    if (!rules) return undefined;
+    const roles = objects(rules["roles"]);
+    const filters = objects(rules["filters"]);
+    if (roles === undefined || filters === undefined) {
+      this.#tell(file, "roles and filters have to be lists of objects: left out");
+      return undefined;
+    }
+    return {
+      file,
+      database: String(rules["database"] ?? database),
+      collection: String(rules["collection"] ?? collection),
+      roles,
+      filters,
+    };
+  }
+
+  /** Of two files for one collection nobody knows which counts. */
+  #onlyOnce(files: readonly CollectionFile[]): CollectionFile[] {
+    const nameOf = ({ database, collection }: CollectionFile) => `${database}.${collection}`;
+    return files.filter((file) => {
+      const isAlone = files.every((other) => other === file || nameOf(other) !== nameOf(file));
+      if (!isAlone) this.#tell(file.file, `another file has rules for ${nameOf(file)}, too: left out`);
+      return isAlone;
+    });
+  }
+
+  #tell(file: string, message: string): void {
+    this.#report.add({ file, at: "", message });
   }
 
   #folders(folder: string): Promise<string[]> {
@@ -156,25 +203,14 @@ function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }
 
-function ruled(file: string, database: string, collection: string, rules: Entries): CollectionFile {
-  return {
-    file,
-    database: String(rules["database"] ?? database),
-    collection: String(rules["collection"] ?? collection),
-    roles: objects(rules["roles"]),
-    filters: objects(rules["filters"]),
-  };
-}
-
 /** A collection without roles has those of its data source; the filters of both can only take away. */
-function withDefaults(
-  collection: CollectionFile,
-  path: string,
-  fallback: Entries | undefined,
-): CollectionFile {
+function withDefaults(collection: CollectionFile, fallback: CollectionFile | undefined): CollectionFile {
   if (collection.roles.length > 0 || fallback === undefined) return collection;
-  const filters = [...collection.filters, ...objects(fallback["filters"])];
-  return { ...collection, file: `${path}/default_rule.json`, roles: objects(fallback["roles"]), filters };
+  const filters = [...collection.filters, ...fallback.filters];
+  return { ...collection, file: fallback.file, roles: fallback.roles, filters };
 }
 
-const objects = (value: unknown): Entries[] => (Array.isArray(value) ? value.filter(isPlainObject) : []);
+/** `undefined` where it is anything else than a list of objects; none at all is an empty one. */
+function objects(value: unknown = []): Entries[] | undefined {
+  return Array.isArray(value) && value.every(isPlainObject) ? value : undefined;
+}

@@ -290,6 +290,33 @@ test("collections without roles have the default ones; two of one name bear thei
   expect(problems.map(({ file }) => file)).toEqual(["data_sources/atlas/default_rule.json"]);
 });
 
+test.each([
+  ["that is not JSON", "{ roles"],
+  ["whose roles are no list", { roles: { name: "r" } }],
+  ["with a role that is none", { roles: [role("all", {}), "owner"] }],
+  ["with a filter that is none", { roles: [role("all", {})], filters: [1] }],
+])("a file %s gives nothing, not even the default roles", async (_name, rules) => {
+  const folder = await exportedApp({
+    "data_sources/a/default_rule.json": { roles: [role("all", {})] },
+    "data_sources/a/shop/orders/rules.json": rules,
+    "data_sources/a/shop/items/schema.json": {},
+  });
+  const { config, problems } = await importApp(folder);
+  expect(config).toContain("items:");
+  expect(config).not.toContain("orders:");
+  expect(problems.map(({ file }) => file)).toContain("data_sources/a/shop/orders/rules.json");
+});
+
+test("of two files for one collection neither counts", async () => {
+  const folder = await exportedApp({
+    "data_sources/a/shop/orders/rules.json": { roles: [role("all", {})] },
+    "data_sources/a/rules/shop.orders.json": { roles: [role("owner", OWNER)] },
+  });
+  const { config, problems } = await importApp(folder);
+  expect(config).toBeUndefined();
+  expect(problems.filter(({ message }) => message.includes("another file"))).toHaveLength(2);
+});
+
 test("of several clusters one has to be chosen; the layout of before is read too", async () => {
   const folder = await exportedApp({
     "data_sources/one/shop/orders/rules.json": { roles: [role("all", {})] },
