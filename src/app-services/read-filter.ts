@@ -19,6 +19,8 @@ export interface QueryFilter {
 
 type Entries = Readonly<Record<string, unknown>>;
 
+const PARTS: ReadonlySet<string> = new Set(["name", "apply_when", "query", "projection", "project"]);
+
 export function readQueryFilter(
   name: string,
   filter: Entries,
@@ -32,6 +34,9 @@ export function readQueryFilter(
   );
   const claims: string[] = [];
   try {
+    const unknown = Object.keys(filter).find((part) => !PARTS.has(part));
+    if (unknown !== undefined) throw new Unfit(`${unknown} is not known`);
+    if (!isPlainObject(query)) throw new Unfit("a query that is no object");
     const rest = {
       query: replaced(query, around, claims) as Filter, // an object goes in, so an object comes out
       claims,

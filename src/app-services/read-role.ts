@@ -51,6 +51,11 @@ export function readRole(name: string, role: Entries, around: Surroundings, tell
   // A role without `apply_when` is not one that App Services makes: who knows whom it is for?
   const applies = role["apply_when"] === undefined ? UNKNOWN : read(role["apply_when"], "apply_when");
   if (role["apply_when"] === undefined) tell("apply_when", "missing: the role is given to nobody");
+  const fault = faultOf(role);
+  if (fault !== undefined) {
+    tell("", `${fault}: the role gives nothing`);
+    return { name, applies, grants: [] };
+  }
   const gates = readGates(role["document_filters"], read);
   const readable = optional(role["read"], "read", read);
   // What a role may write it may read. What is tied to the document of before is a right to insert, and none to read.
@@ -67,6 +72,20 @@ export function readRole(name: string, role: Entries, around: Surroundings, tell
     tell("fields", "rights on fields beside a read of the whole document are left out");
   }
   return { name, applies, grants };
+}
+
+const PARTS: ReadonlySet<string> = new Set(
+  "name apply_when document_filters read write insert delete search fields additional_fields".split(" "),
+);
+
+/** Something in a role that is not understood might be what narrows it. */
+function faultOf(role: Entries): string | undefined {
+  const unknown = Object.keys(role).find((part) => !PARTS.has(part));
+  if (unknown !== undefined) return `${unknown} is not known`;
+  const { document_filters: gates = {}, fields = {}, additional_fields: rest = {} } = role;
+  if (![gates, fields, rest].every(isPlainObject)) return "document filters and fields have to be objects";
+  const gate = Object.keys(entriesOf(gates)).find((name) => name !== "read" && name !== "write");
+  return gate === undefined ? undefined : `document_filters.${gate} is not known`;
 }
 
 type Read = (value: unknown, at: string) => Condition;

@@ -186,6 +186,17 @@ test("a role that hides _id shows nothing, unless that is allowed", async () => 
   ]);
 });
 
+test.each([
+  [{ document_filter: { read: OWNER } }, /document_filter is not known/],
+  [{ document_filters: { reads: OWNER } }, /document_filters\.reads is not known/],
+  [{ document_filters: false }, /have to be objects/],
+  [{ fields: ["margin"], additional_fields: { read: true } }, /have to be objects/],
+])("a role with %j gives nothing: what is not understood might be what narrows it", async (more, why) => {
+  const { rules, told } = await importRules({ roles: [role("r", {}, { ...readAll, ...more })] });
+  expect(rules).toEqual([]);
+  expect(told.join("\n")).toMatch(why);
+});
+
 test("fields that only some roles of a user show are hidden, and told", async () => {
   const { rules, told } = await importRules({
     roles: [
@@ -235,6 +246,8 @@ test("filters take away from every role, for whom they apply", async () => {
 test.each([
   [{ query: { $where: "true" } }, /Left out/],
   [{ query: { a: "%%request.remoteIPAddress" } }, /whom it applies to sees nothing/],
+  [{ where: { a: 1 } }, /where is not known/],
+  [{ query: [] }, /whom it applies to sees nothing/],
   [{ projection: { a: { $slice: 1 } } }, /not a list of paths/],
   [{ projection: { _id: 0, a: 1 } }, /_id is hidden/],
   [{ projection: { owner_id: 0 } }, /hides owner_id, which roles ask about/],
