@@ -165,3 +165,10 @@ function isOperators(value: unknown): value is Filter {
     )
   );
 }
+
+/** The paths of documents that a filter asks about. */
+export function pathsIn(filter: Filter): string[] {
+  return Object.entries(filter).flatMap(([key, value]) =>
+    key.startsWith("$") && Array.isArray(value) ? value.flatMap((part) => pathsIn(part as Filter)) : [key],
+  );
+}

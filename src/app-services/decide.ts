@@ -18,6 +18,7 @@ import {
   NOTHING,
   not,
   openFact,
+  pathsIn,
   possibly,
   presence,
   toFilter,
@@ -166,6 +167,16 @@ function seen(decision: Decision, facts: Facts): Sight | undefined {
       "roles of one user show different fields: what only some of them show is hidden",
     );
   }
+  const kinds = new Set(applying.map(({ rest }) => rest?.shown.of ?? "all"));
+  if (kinds.has("only") && kinds.has("but")) {
+    const names = applying.map(({ name }) => name).join(" and ");
+    decision.tell(
+      names,
+      "projection",
+      "some show and some hide fields, which no query may: nobody sees anything",
+    );
+    return undefined;
+  }
   const documents = toFilter(any(parts.map((part) => part.documents)));
   for (const { name, rest } of applying) {
     if (rest === undefined) return undefined;
@@ -225,13 +236,6 @@ function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part
 function isOnlyTaken(who: Condition, visible: Condition): boolean {
   const alone = certainly(all([who, visible]));
   return alone.is !== "constant" || alone.value;
-}
-
-/** The paths of documents that a filter asks about. */
-function pathsIn(filter: Filter): string[] {
-  return Object.entries(filter).flatMap(([key, value]) =>
-    key.startsWith("$") && Array.isArray(value) ? value.flatMap((part) => pathsIn(part as Filter)) : [key],
-  );
 }
 
 function unique(name: string, taken: Set<string>): string {

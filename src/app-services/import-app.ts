@@ -129,7 +129,7 @@ function rulesOf(
     const name = String(filter["name"] ?? `filter ${index + 1}`);
     return readQueryFilter(name, filter, around, { allowId }, tellOf("filter", name));
   });
-  const isFilter = (name: string) => filters.some((filter) => filter.name === name);
+  const isFilter = (name: string) => !roles.some((role) => role.name === name);
   const tell = (name: string, at: string, message: string) =>
     tellOf(isFilter(name) ? "filter" : "role", name)(at, message);
   const rules = decide({ roles, filters, options: { allowId }, tell });

@@ -12,9 +12,7 @@ export interface QueryFilter {
   /** For whom; over users alone. */
   readonly applies: Condition;
   /** What is left of the documents and of their fields; `undefined` where that cannot be said, so: nothing. */
-  readonly rest:
-    | { readonly query: Filter; readonly claims: readonly string[]; readonly shown: Shown }
-    | undefined;
+  readonly rest: { readonly query: Filter; readonly shown: Shown } | undefined;
 }
 
 type Entries = Readonly<Record<string, unknown>>;
@@ -32,14 +30,12 @@ export function readQueryFilter(
   const applies = readExpression(when, "apply_when", around, (at, message) =>
     tell(at, message.replace("nothing is given by it", "the filter is applied to everybody")),
   );
-  const claims: string[] = [];
   try {
     const unknown = Object.keys(filter).find((part) => !PARTS.has(part));
     if (unknown !== undefined) throw new Unfit(`${unknown} is not known`);
     if (!isPlainObject(query)) throw new Unfit("a query that is no object");
     const rest = {
-      query: replaced(query, around, claims) as Filter, // an object goes in, so an object comes out
-      claims,
+      query: replaced(query, around) as Filter, // an object goes in, so an object comes out
       shown: readProjection(projection, options.allowId),
     };
     return { name, applies: overUsers(applies), rest };
@@ -60,20 +56,19 @@ class Unfit extends Error {
 }
 
 /** A query of MongoDB, with claims in the place of expansions. */
-function replaced(value: unknown, around: Surroundings, claims: string[]): unknown {
-  if (Array.isArray(value)) return value.map((item) => replaced(item, around, claims));
+function replaced(value: unknown, around: Surroundings): unknown {
+  if (Array.isArray(value)) return value.map((item) => replaced(item, around));
   if (typeof value === "string" || isConversion(value)) {
     const operand = readValue(value, around);
     if (operand.is === "value") return operand.value;
     if (operand.is !== "user") throw new Unfit(operand.is === "unfit" ? operand.why : "a field as a value");
-    claims.push(operand.claim);
     return `%%${operand.asOid ? "oid:" : ""}user.${operand.claim}`;
   }
   if (!isPlainObject(value)) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => {
       if (hasExpansion(key)) throw new Unfit(`${key} as a key of a query`);
-      return [key, replaced(inner, around, claims)];
+      return [key, replaced(inner, around)];
     }),
   );
 }

@@ -260,6 +260,16 @@ test.each([
   expect(told.join("\n")).toMatch(why);
 });
 
+test("filters that both show and hide fields let nobody see anything, as they did there", async () => {
+  const filter = (name: string, projection: object) => ({ name, apply_when: true, projection });
+  const { rules, told } = await importRules({
+    roles: [role("all", {})],
+    filters: [filter("f", { _id: 1, a: 1 }), filter("g", { b: 0 })],
+  });
+  expect(rules).toEqual([]);
+  expect(told.join("\n")).toContain('"f and g": projection: some show and some hide fields');
+});
+
 test("a filter whose condition is not understood applies to everybody", async () => {
   const { rules, told } = await importRules({
     roles: [role("all", {})],
