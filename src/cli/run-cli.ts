@@ -28,6 +28,13 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     "token",
     { summary: "make a token for development", load: async () => (await import("./token.ts")).token },
   ],
+  [
+    "import-app-services",
+    {
+      summary: "make rules of an app of Atlas App Services",
+      load: async () => (await import("./import-app-services.ts")).importAppServices,
+    },
+  ],
   ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
   [
     "rotate-keys",

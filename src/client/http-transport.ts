@@ -41,6 +41,9 @@ export class HttpTransport implements Transport {
   readonly #target: Target;
   readonly #events: TransportEvents;
   readonly #requests = new Map<string, AbortController>();
+  /** Until the service has answered one, the others wait: where it cannot be reached, all would try in vain. */
+  #waiting: SubscribeMessage[] = [];
+  #isReached = false;
   #isWelcome = false;
   #ended = false;
 
@@ -54,11 +57,17 @@ export class HttpTransport implements Transport {
   }
 
   send(message: ClientMessage): void {
-    if (message.type === "unsubscribe") {
-      this.#requests.get(message.id)?.abort();
-      this.#requests.delete(message.id);
+    const requests = this.#requests;
+    if (message.type === "subscribe") {
+      if (this.#isReached || requests.size === 0 || requests.has(message.id)) void this.#follow(message);
+      else this.#waiting.push(message);
+    } else if (message.type === "unsubscribe") {
+      this.#waiting = this.#waiting.filter(({ id }) => id !== message.id);
+      requests.get(message.id)?.abort();
+      requests.delete(message.id);
+      const next = requests.size === 0 && this.#waiting.shift();
+      if (next) void this.#follow(next);
     }
-    if (message.type === "subscribe") void this.#follow(message);
   }
 
   /** A request that got stuck is found out by its own silence. */
@@ -166,7 +175,10 @@ export class HttpTransport implements Transport {
     for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
     const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
     const response = await this.#target.fetch(`${url}/v1/${path}?${query}`, { headers, signal });
-    if (response.ok) return response;
+    if (response.ok) {
+      this.#reached();
+      return response;
+    }
     // A body that is not the service's own comes from somebody in between.
     const error = (await response.json().catch(() => undefined)) as Partial<ErrorMessage> | undefined;
     if (typeof error?.code !== "string" || typeof error.retry !== "string") {
@@ -177,8 +189,14 @@ export class HttpTransport implements Transport {
       this.#events.message(told, undefined);
       throw new Broken(error.retry === "token" ? TOKEN_EXPIRED : NOT_AUTHENTICATED, told.message);
     }
+    this.#reached();
     this.#tell({ ...told, id }, id);
     return undefined;
+  }
+
+  #reached(): void {
+    this.#isReached = true;
+    for (const message of this.#waiting.splice(0)) void this.#follow(message);
   }
 
   /** The first sign that the service is there; each stream has its own. */

@@ -377,7 +377,13 @@ export class Session {
 
   /** [3.2, draining] Make before break: the next connection is made while this one delivers. */
   #move(transport: number): void {
-    if (this.#link?.isReady !== true || this.#next !== undefined) return;
+    const active = this.#link;
+    if (active?.isReady !== true || this.#next !== undefined) return;
+    const pauseMs = this.#reconnect.pauseMs(Date.now());
+    if (pauseMs > 0) {
+      this.#later(pauseMs, () => active === this.#link && this.#move(transport));
+      return;
+    }
     const link = new Link();
     this.#next = link;
     void this.#open(link, this.#options.transports[transport] ?? this.#kind, false);

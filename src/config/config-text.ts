@@ -184,7 +184,12 @@ class ConfigReader implements ConfigText {
   ): Record<string, unknown> {
     const entries = items.map(({ key, value }): [string, unknown] => {
       const name = isScalar(key) ? String(key.value) : String(key);
-      return [name, this.#convert(value, [...path, name], resolve, isNode(key) ? key : undefined)];
+      const here = [...path, name];
+      if (name === "__proto__" && path[0] === "collections") {
+        // The schema library drops it: a condition on such a field would be lost, and the rule give more than it says.
+        this.problems.push(this.problem(path, "no rule can speak of a field __proto__; rename the field"));
+      }
+      return [name, this.#convert(value, here, resolve, isNode(key) ? key : undefined)];
     });
     // fromEntries defines own properties: a key `__proto__` stays a key.
     return Object.fromEntries(entries);

@@ -65,6 +65,14 @@ export class FaultProxy {
     });
   }
 
+  /** The client loses its connection, the service does not: when the client is back, there are two of it. */
+  duplicate(): boolean {
+    return this.#each("duplicated connection", (pair) => {
+      pair.frozen = true;
+      pair.client.destroy();
+    });
+  }
+
   /** What is on its way arrives late. */
   delay(ms: number): boolean {
     return this.#each("delay", (pair) => {

@@ -18,9 +18,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   gateway: ["protocol", "metrics", "auth", "rules", "feed"],
   admin: BEFORE_ADMIN,
   config: [...BEFORE_ADMIN, "admin"],
+  "app-services": ["protocol", "match", "config"],
   client: ["protocol"],
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
+  "tanstack-db": ["protocol", "client"],
   console: ["protocol", "client", "react"],
 };
 
@@ -34,6 +36,7 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   client: /^(node:|mongodb$|bson$|zod)/,
   react: /^(node:|mongodb$|bson$|zod|ws$)/,
   vue: /^(node:|mongodb$|bson$|zod|ws$)/,
+  "tanstack-db": /^(node:|mongodb$|bson$|zod|ws$)/,
   console: /^(node:|mongodb$|bson$|zod|ws$)/,
   match: /^node:(?!assert|buffer|util)/,
 };

@@ -118,7 +118,7 @@ test(
       clients.map(({ used }) => [...used].join()),
     );
     expect(count).toBeGreaterThanOrEqual(500 * FUZZ_FACTOR);
-    expect(Object.keys(faults).length).toBe(8);
+    expect(Object.keys(faults).length).toBe(9);
   },
   240_000 * FUZZ_FACTOR,
 );
@@ -160,6 +160,7 @@ async function injectFaults(client: Client, proxy: FaultProxy, random: Random, c
     [20, () => proxy.cutAfter(random.int(1, 3_000))],
     [15, () => proxy.delay(random.int(1, 60))],
     [2, () => proxy.freeze()],
+    [10, () => proxy.duplicate()],
     [10, () => greet("refuse")],
     [10, () => greet("bad-gateway")],
     [1, () => greet("silence")],
@@ -179,6 +180,7 @@ async function injectFaults(client: Client, proxy: FaultProxy, random: Random, c
   }
   proxy.welcome = "pass";
   await expect.poll(() => proxy.freeze(), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => proxy.duplicate(), { timeout: 20_000 }).toBe(true);
   while (total() < count) {
     random.pick(kinds)();
     await sleep(random.int(0, 60));

@@ -85,11 +85,13 @@ test("[7] each query has a stream of its own; numbers of other streams do not ge
   const { http, follow, orders } = clientOver(["sse"]);
   const [first, second] = [follow(orders.find({ a: 1 })), follow(orders.find({ a: 2 }))];
   await settle();
-  const streams = http.requests.map((request) => request.stream());
-  for (const [index, stream] of streams.entries()) {
+  const streams = [];
+  for (const index of [0, 1]) {
+    const stream = http.requests[index]!.stream();
     stream.write(event(WELCOME) + event(subscribed) + event({ ...snapshot, docs: [{ _id: index }] }));
+    streams.push(stream);
+    await settle();
   }
-  await settle();
   streams[0]!.write(event(added(7, "c2", 4)));
   await settle();
   expect(first!.query.getState().data).toEqual([{ _id: 0 }, { _id: 7 }]);
@@ -350,7 +352,12 @@ test("an old connection that goes on answering takes nothing back from the new o
     for (const request of http.requests.slice(-2)) request.answer({ messages: [], ticket: "k1", ...body });
     return settle();
   };
-  await answerAll({ start: "snapshot", messages: [snapshot], cursor: "c1" });
+  // The second is asked for once the first has been answered.
+  const snapshots = { start: "snapshot", messages: [snapshot], cursor: "c1", ticket: "k1" };
+  http.requests[0]!.answer(snapshots);
+  await settle();
+  http.requests.find(({ parameters }) => parameters["filter"] === '{"a":2}')!.answer(snapshots);
+  await settle();
   service.onSocket = () => {};
   for (let waited = 0; waited < 60_000; waited += 20_000) {
     await pass(20_000);
@@ -381,4 +388,53 @@ test("a WebSocket that has worked is tried again as long as it takes two failure
   service.socket.drop();
   await pass(500);
   expect(service.sockets.length).toBe(3);
+});
+
+test.each([0, 0.3, 1])(
+  "[5] where everything is refused, at most 12 attempts a minute over all transports, whatever is followed (dice %d)",
+  async (dice) => {
+    const { service, http, follow, orders } = clientOver(["ws", "sse", "poll"], { random: () => dice });
+    const startMs = Date.now();
+    const attemptsAtMs: number[] = [];
+    const attempted = () => attemptsAtMs.push(Date.now() - startMs);
+    service.onSocket = (socket) => {
+      attempted();
+      socket.drop();
+    };
+    http.onRequest = (request) => {
+      attempted();
+      request.fail();
+    };
+    for (const a of [1, 2, 3]) follow(orders.find({ a }));
+    await pass(300_000);
+    const inAMinute = attemptsAtMs.map(
+      (from) => attemptsAtMs.filter((at) => at >= from && at < from + 60_000).length,
+    );
+    expect(Math.max(...inAMinute)).toBeLessThanOrEqual(12);
+    expect(service.sockets.length).toBeGreaterThan(1);
+    expect(http.requests.length).toBeGreaterThan(3);
+  },
+);
+
+test("[7] the first request shows whether the service is there; then the others follow", async () => {
+  const { http, follow, orders } = clientOver(["sse"]);
+  const [first, second] = [1, 2, 3].map((a) => follow(orders.find({ a })));
+  await settle();
+  const asked = () => http.requests.map(({ parameters }) => parameters["filter"]);
+  expect(asked()).toEqual(['{"a":1}']);
+  http.request.stream().write(event(WELCOME));
+  await settle();
+  expect(asked()).toEqual(['{"a":1}', '{"a":2}', '{"a":3}']);
+  expect([first, second].map((one) => one?.query.getState().status)).toEqual(["connecting", "connecting"]);
+});
+
+test("[7] who leaves the query that is asked for first hands its place on", async () => {
+  const { http, follow, orders } = clientOver(["sse"], { lingerMs: 0 });
+  const first = follow(orders.find({ a: 1 }));
+  follow(orders.find({ a: 2 }));
+  await settle();
+  first.stop();
+  await pass(1);
+  expect(http.requests.map(({ isAborted }) => isAborted())).toEqual([true, false]);
+  expect(http.request.parameters["filter"]).toBe('{"a":2}');
 });

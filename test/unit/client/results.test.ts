@@ -365,6 +365,20 @@ test("[3.2, draining] the old connection serves on where the new one fails, and 
   expect(service.sockets.length).toBe(3);
 });
 
+test("[3.2, draining] however long the new connection fails, no more than 12 a minute are begun", async () => {
+  const { service, query } = await live([{ _id: 1 }], { random: () => 0.1 });
+  const old = service.socket;
+  service.onSocket = (socket) => socket.drop();
+  old.tell({ type: "draining", withinMs: 100 });
+  for (let second = 0; second < 50; second += 10) {
+    await pass(10_000);
+    old.tell({ type: "watermark", cursor: "c1" });
+  }
+  expect(service.sockets.length).toBeGreaterThan(5);
+  expect(service.sockets.length).toBeLessThanOrEqual(12);
+  expect(query.getState().status).toBe("live");
+});
+
 test("[3.2, draining] a query that the new connection has answered is not disturbed when the old one ends", async () => {
   const { service, orders, query } = await live([{ _id: 1 }], { random: () => 0.5 });
   const old = service.socket;

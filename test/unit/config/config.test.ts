@@ -153,6 +153,14 @@ test("keys named like members of objects are only unknown keys", () => {
   expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
 });
 
+test("a condition that would be lost on the way is refused, not dropped", () => {
+  const rule = "[{ name: a, filter: { __proto__: x, a: 1 } }]";
+  const [problem, ...more] = problemsOf(GOOD.replace("[{ name: all }]", rule));
+  expect(problem).toMatchObject({ path: "collections.orders.rules[0].filter" });
+  expect(problem?.message).toContain("no rule can speak of a field __proto__");
+  expect(more).toEqual([]);
+});
+
 test("an alias may repeat a part, but not grow without bound", () => {
   const shared = parsed(
     `${GOOD.replace("[{ name: all }]", "[{ name: a, filter: &f { x: 1 } }, { name: b, filter: *f }]")}`,

@@ -1,0 +1,174 @@
+/**
+ * Conditions as App Services has them, over a user and a document at once, and what is certain of them: a right is
+ * given only where it is certainly there in the source, and taken away wherever it might be.
+ */
+import { isPlainObject, isWrapperKey } from "../match/read-literal.ts";
+
+export type Filter = Readonly<Record<string, unknown>>;
+
+export type Condition =
+  | { readonly is: "constant"; readonly value: boolean }
+  /** What cannot be told here; it may hold or not. */
+  | { readonly is: "unknown" }
+  /** Holds for users alone: a filter over claims. */
+  | { readonly is: "user"; readonly when: Filter }
+  /** Holds for documents: a filter, and the claims that stand in it. */
+  | { readonly is: "document"; readonly filter: Filter; readonly claims: readonly string[] }
+  | { readonly is: "all" | "any"; readonly parts: readonly Condition[] }
+  | { readonly is: "not"; readonly part: Condition };
+
+export const ALWAYS: Condition = { is: "constant", value: true };
+export const NEVER: Condition = { is: "constant", value: false };
+export const UNKNOWN: Condition = { is: "unknown" };
+
+export const all = (parts: readonly Condition[]): Condition => join("all", parts);
+export const any = (parts: readonly Condition[]): Condition => join("any", parts);
+
+function join(is: "all" | "any", parts: readonly Condition[]): Condition {
+  const [neutral, decides] = is === "all" ? [true, NEVER] : [false, ALWAYS];
+  const different = new Map(parts.map((part) => [JSON.stringify(part), part]));
+  const left = [...different.values()].filter((part) => part.is !== "constant" || part.value !== neutral);
+  if (left.some((part) => part.is === "constant")) return decides;
+  const [only] = left;
+  if (only === undefined) return { is: "constant", value: neutral };
+  return left.length === 1 ? only : { is, parts: left };
+}
+
+export function not(part: Condition): Condition {
+  if (part.is === "constant") return { is: "constant", value: !part.value };
+  if (part.is === "not") return part.part;
+  return part.is === "unknown" ? part : { is: "not", part };
+}
+
+/** What is known of a user: which conditions over claims hold, and which claims there are, by their text. */
+export type Facts = ReadonlyMap<string, boolean>;
+
+export const factOf = (when: Filter): string => JSON.stringify(when);
+/** A filter that names a claim which is not there refuses the whole rule: so its presence is a fact of its own. */
+export const presence = (claim: string): Filter => ({ [`%%user.${claim}`]: { $exists: true } });
+
+/** The condition with what is known of the user put in. */
+export function given(condition: Condition, facts: Facts): Condition {
+  switch (condition.is) {
+    case "user": {
+      const value = facts.get(factOf(condition.when));
+      return value === undefined ? condition : { is: "constant", value };
+    }
+    case "document":
+      return condition.claims.some((claim) => facts.get(factOf(presence(claim))) === false)
+        ? UNKNOWN
+        : condition;
+    case "all":
+    case "any":
+      return join(
+        condition.is,
+        condition.parts.map((part) => given(part, facts)),
+      );
+    case "not":
+      return not(given(condition.part, facts));
+    default:
+      return condition;
+  }
+}
+
+/** The first condition over claims in it that is not decided. */
+export function openFact(condition: Condition): Filter | undefined {
+  if (condition.is === "user") return condition.when;
+  if (condition.is === "not") return openFact(condition.part);
+  if (condition.is !== "all" && condition.is !== "any") return undefined;
+  for (const part of condition.parts) {
+    const fact = openFact(part);
+    if (fact !== undefined) return fact;
+  }
+  return undefined;
+}
+
+/** Holds for what the condition certainly holds for. Nothing about users is left in it. */
+export const certainly = (condition: Condition): Condition => bound(condition, false);
+/** Holds for what the condition may hold for. */
+export const possibly = (condition: Condition): Condition => bound(condition, true);
+
+function bound(condition: Condition, unknown: boolean): Condition {
+  switch (condition.is) {
+    case "unknown":
+      return { is: "constant", value: unknown };
+    case "not":
+      return not(bound(condition.part, !unknown));
+    case "all":
+    case "any":
+      return join(
+        condition.is,
+        condition.parts.map((part) => bound(part, unknown)),
+      );
+    default:
+      return condition;
+  }
+}
+
+/** The claims that stand in a condition. */
+export function claimsIn(condition: Condition): readonly string[] {
+  if (condition.is === "document") return condition.claims;
+  if (condition.is === "not") return claimsIn(condition.part);
+  return condition.is === "all" || condition.is === "any" ? condition.parts.flatMap(claimsIn) : [];
+}
+
+/** A condition over documents as a filter of MongoDB; nothing unknown and no user is left in it. */
+export function toFilter(condition: Condition): Filter {
+  switch (condition.is) {
+    case "constant":
+      return condition.value ? {} : NOTHING;
+    case "document":
+      return condition.filter;
+    case "all":
+      return mergeFilters(condition.parts.map(toFilter));
+    case "any":
+      return { $or: condition.parts.map(toFilter) };
+    case "not":
+      return { $nor: [toFilter(condition.part)] };
+    default:
+      throw new TypeError(`${condition.is} is not over documents`);
+  }
+}
+
+/** Finds no document. */
+export const NOTHING: Filter = { _id: { $in: [] } };
+
+/** All of them at once, in one object where that can say it. */
+export function mergeFilters(filters: readonly Filter[]): Filter {
+  // Without a prototype, a field of any name is a field: `__proto__` would otherwise be lost, and with it a condition.
+  const merged: Record<string, unknown> = Object.create(null);
+  const rest: Filter[] = [];
+  for (const filter of filters) {
+    if (Object.keys(filter).every((key) => fits(merged[key], filter[key]))) {
+      for (const [key, value] of Object.entries(filter)) {
+        merged[key] = isOperators(value) ? { ...(merged[key] as object | undefined), ...value } : value;
+      }
+    } else if (!rest.some((other) => JSON.stringify(other) === JSON.stringify(filter))) rest.push(filter);
+  }
+  return rest.length === 0 ? merged : { $and: [merged, ...rest] };
+}
+
+/** Whether both can stand under one key: it is free, says the same, or holds other operators. */
+function fits(present: unknown, added: unknown): boolean {
+  if (present === undefined || JSON.stringify(present) === JSON.stringify(added)) return true;
+  if (!isOperators(present) || !isOperators(added)) return false;
+  return Object.keys(added).every((operator) => !Object.hasOwn(present, operator));
+}
+
+/** Operators that can stand beside others; not a regular expression, which is two of them, nor a value. */
+function isOperators(value: unknown): value is Filter {
+  return (
+    isPlainObject(value) &&
+    Object.keys(value).length > 0 &&
+    Object.keys(value).every(
+      (key) => key.startsWith("$") && !isWrapperKey(key) && !/^\$(?:regex|options)/.test(key),
+    )
+  );
+}
+
+/** The paths of documents that a filter asks about. */
+export function pathsIn(filter: Filter): string[] {
+  return Object.entries(filter).flatMap(([key, value]) =>
+    key.startsWith("$") && Array.isArray(value) ? value.flatMap((part) => pathsIn(part as Filter)) : [key],
+  );
+}

@@ -1,0 +1,96 @@
+/** Filters of App Services: what is added to every query of certain users, before any role is asked. */
+import { pathFault } from "../match/paths.ts";
+import { isPlainObject } from "../match/read-literal.ts";
+import { ALWAYS, type Condition, type Filter } from "./condition.ts";
+import { hasExpansion, readValue, type Surroundings } from "./operands.ts";
+import type { Tell } from "./problems.ts";
+import { readExpression } from "./read-expression.ts";
+import { ALL_FIELDS, type Shown } from "./shown-fields.ts";
+
+export interface QueryFilter {
+  readonly name: string;
+  /** For whom; over users alone. */
+  readonly applies: Condition;
+  /** What is left of the documents and of their fields; `undefined` where that cannot be said, so: nothing. */
+  readonly rest: { readonly query: Filter; readonly shown: Shown } | undefined;
+}
+
+type Entries = Readonly<Record<string, unknown>>;
+
+const PARTS: ReadonlySet<string> = new Set(["name", "apply_when", "query", "projection", "project"]);
+
+export function readQueryFilter(
+  name: string,
+  filter: Entries,
+  around: Surroundings,
+  options: { readonly allowId: boolean },
+  tell: Tell,
+): QueryFilter {
+  const { apply_when: when = true, query = {}, projection = filter["project"] ?? {} } = filter;
+  const applies = readExpression(when, "apply_when", around, (at, message) =>
+    tell(at, message.replace("nothing is given by it", "the filter is applied to everybody")),
+  );
+  try {
+    const unknown = Object.keys(filter).find((part) => !PARTS.has(part));
+    if (unknown !== undefined) throw new Unfit(`${unknown} is not known`);
+    if (!isPlainObject(query)) throw new Unfit("a query that is no object");
+    const rest = {
+      query: replaced(query, around) as Filter, // an object goes in, so an object comes out
+      shown: readProjection(projection, options.allowId),
+    };
+    return { name, applies: overUsers(applies), rest };
+  } catch (error) {
+    if (!(error instanceof Unfit)) throw error;
+    tell("", `${error.message}: whom it applies to sees nothing`);
+    return { name, applies: overUsers(applies), rest: undefined };
+  }
+}
+
+/** Filters are asked before there is a document; one that speaks of documents all the same applies to everybody. */
+function overUsers(condition: Condition): Condition {
+  return JSON.stringify(condition).includes('"is":"document"') ? ALWAYS : condition;
+}
+
+class Unfit extends Error {
+  override readonly name = "Unfit";
+}
+
+/** A query of MongoDB, with claims in the place of expansions. */
+function replaced(value: unknown, around: Surroundings): unknown {
+  if (Array.isArray(value)) return value.map((item) => replaced(item, around));
+  if (typeof value === "string" || isConversion(value)) {
+    const operand = readValue(value, around);
+    if (operand.is === "value") return operand.value;
+    if (operand.is !== "user") throw new Unfit(operand.is === "unfit" ? operand.why : "a field as a value");
+    return `%%${operand.asOid ? "oid:" : ""}user.${operand.claim}`;
+  }
+  if (!isPlainObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => {
+      if (hasExpansion(key)) throw new Unfit(`${key} as a key of a query`);
+      return [key, replaced(inner, around)];
+    }),
+  );
+}
+
+const isConversion = (value: unknown) =>
+  isPlainObject(value) && Object.keys(value).length === 1 && Object.hasOwn(value, "%stringToOid");
+
+function readProjection(value: unknown, allowId: boolean): Shown {
+  const { _id: id, ...entries } = isPlainObject(value) ? value : { projection: value };
+  const paths = Object.keys(entries);
+  const kinds = new Set(
+    Object.values(entries).map((kind) => (kind === 1 || kind === true ? "only" : isOff(kind))),
+  );
+  if (isOff(id) === "but" && !allowId)
+    throw new Unfit("_id is hidden, which always shows here (--allow-id lets it)");
+  const [of] = kinds;
+  if (kinds.size > 1 || of === "neither" || paths.some((path) => pathFault(path) !== undefined)) {
+    throw new Unfit("a projection that is not a list of paths to show or to hide");
+  }
+  if (of === undefined)
+    return isOff(id) === "but" || id === undefined ? ALL_FIELDS : { of: "only", paths: ["_id"] };
+  return { of: of === "only" ? "only" : "but", paths: of === "only" ? ["_id", ...paths] : paths };
+}
+
+const isOff = (kind: unknown) => (kind === 0 || kind === false ? "but" : "neither");

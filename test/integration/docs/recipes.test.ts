@@ -1,0 +1,183 @@
+/** The recipes as they stand on the pages: their rules in a real service, their clients, what their backends write. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Db } from "mongodb";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
+import { type Client, createClient } from "../../../src/client/client.ts";
+import { ROOT } from "../../support/build.ts";
+import { blockUnder, collectionsOf, guideFolder, writeModule } from "../../support/guide.ts";
+import { testDatabase } from "../../support/mongod.ts";
+import { signToken, startTestService } from "../../support/service.ts";
+
+const PATIENCE = { timeout: 20_000 };
+
+let folder: Awaited<ReturnType<typeof guideFolder>>;
+beforeAll(async () => {
+  folder = await guideFolder();
+});
+afterAll(() => folder.remove());
+
+/** What a page's client and backend export. */
+async function codeOf(page: string, heading: string, more = 'from "tidewire/client"') {
+  const name = heading.replaceAll(/\W/g, "-");
+  const read = async (kind: string, part: string) =>
+    import(await writeModule(folder.folder, `${name}-${kind}`, blockUnder(page, heading, "ts", part)));
+  return { client: await read("client", more), backend: await read("backend", 'from "mongodb"') };
+}
+
+async function serve(page: string, headings?: readonly string[]) {
+  const { service, db } = await startTestService({ collections: collectionsOf(page, headings) });
+  const clientFor = (claims: Record<string, unknown>): Client => {
+    const client = createClient({
+      url: `http://127.0.0.1:${service.address.port}`,
+      token: () => signToken(claims),
+      WebSocket,
+    });
+    onTestFinished(() => client.close());
+    return client;
+  };
+  return { db, clientFor };
+}
+
+/** Remembers what is shown. */
+function screen<T>() {
+  const all: T[] = [];
+  return { all, show: (value: T) => void all.push(value), last: () => all.at(-1) };
+}
+const addMember = (db: Db, roomId: string, userId: string) =>
+  db.collection("members").insertOne({ roomId, userId });
+
+test("chat: members read along, in order; who is banned reads nothing from then on", async () => {
+  const { client, backend } = await codeOf("recipes.md", "Chat");
+  const { db, clientFor } = await serve("recipes.md", ["Chat"]);
+  await addMember(db, "tea", "ada");
+  await addMember(db, "tea", "ben");
+  const [ada, ben] = [screen<{ text: string }[]>(), screen<{ text: string }[]>()];
+  client.followRoom(clientFor({ sub: "ada" }), "tea", ada.show);
+  client.followRoom(clientFor({ sub: "ben" }), "tea", ben.show);
+  await backend.say(db, "tea", "ada", "one");
+  await backend.say(db, "tea", "ben", "two");
+  await backend.say(db, "rum", "eve", "elsewhere");
+  const texts = (of: typeof ada) => of.last()?.map(({ text }) => text);
+  await expect
+    .poll(() => [texts(ada), texts(ben)], PATIENCE)
+    .toEqual([
+      ["one", "two"],
+      ["one", "two"],
+    ]);
+  await backend.ban(db, "tea", "ben");
+  await backend.say(db, "tea", "ada", "three");
+  await expect.poll(() => texts(ada), PATIENCE).toEqual(["one", "two", "three"]);
+  await expect.poll(() => texts(ben), PATIENCE).toEqual([]);
+});
+
+test("chat: the index that the page names reads the latest fifty, and not one more", async () => {
+  const { db } = await testDatabase();
+  const messages = db.collection("messages");
+  const page = readFileSync(join(ROOT, "docs", "recipes.md"), "utf8");
+  const [, index = ""] = /An index on `(.+?)`/.exec(page) ?? [];
+  await messages.createIndex(JSON.parse(index));
+  await messages.insertMany(
+    Array.from({ length: 300 }, (_, n) => ({ roomId: `r${n % 3}`, at: new Date(n) })),
+  );
+  const filter = { $and: [{ roomId: { $in: ["r1", "r2"] } }, { roomId: "r2" }] };
+  const found = messages.find(filter).sort({ at: -1, _id: 1 }).limit(50);
+  expect((await found.explain())["executionStats"]).toMatchObject({ totalKeysExamined: 50, nReturned: 50 });
+});
+
+test("order board: orders move from column to column; a customer sees no margin, and only their own", async () => {
+  const { client, backend } = await codeOf("recipes.md", "Order board");
+  const { db, clientFor } = await serve("recipes.md", ["Order board"]);
+  const orders = db.collection("orders");
+  const insert = (customerId: string) =>
+    orders.insertOne({ customerId, status: "new", table: 1, margin: 3, at: new Date() });
+  await insert("ada");
+  type Board = Record<string, object[]>;
+  const [kitchen, ada, bell] = [screen<Board>(), screen<Board>(), screen<object>()];
+  client.followBoard(clientFor({ sub: "k", roles: ["kitchen"] }), kitchen.show, bell.show);
+  client.followBoard(clientFor({ sub: "ada" }), ada.show, () => {});
+  const counts = (of: typeof kitchen) => Object.values(of.last() ?? {}).map(({ length }) => length);
+  await expect
+    .poll(() => [counts(kitchen), counts(ada)], PATIENCE)
+    .toEqual([
+      [1, 0, 0],
+      [1, 0, 0],
+    ]);
+  expect(bell.all).toEqual([]);
+  const { insertedId } = await insert("ben");
+  await expect.poll(() => counts(kitchen), PATIENCE).toEqual([2, 0, 0]);
+  expect(bell.all).toHaveLength(1);
+  await backend.advance(db, insertedId, "cooking");
+  await expect.poll(() => counts(kitchen), PATIENCE).toEqual([1, 1, 0]);
+  await backend.advance(db, insertedId, "served");
+  await expect.poll(() => counts(kitchen), PATIENCE).toEqual([1, 0, 0]);
+  expect(counts(ada)).toEqual([1, 0, 0]);
+  expect(JSON.stringify([ada.all, kitchen.last()]).match(/margin/g)).toHaveLength(1);
+});
+
+test("presence: who beats is here, and leaves with the document", async () => {
+  const { client, backend } = await codeOf("recipes.md", "Who is here");
+  const { db, clientFor } = await serve("recipes.md", ["Who is here"]);
+  await addMember(db, "tea", "ada");
+  await backend.prepare(db);
+  const here = screen<string[]>();
+  let beats = 0;
+  const stop = client.followPresence(clientFor({ sub: "ada" }), "tea", here.show, () => {
+    beats++;
+    void backend.seen(db, "tea", "ada");
+  });
+  onTestFinished(stop);
+  await expect.poll(here.last, PATIENCE).toEqual(["ada"]);
+  await backend.seen(db, "tea", "ben");
+  await db
+    .collection("presence")
+    .insertOne({ roomId: "tea", userId: "old", seenAt: new Date(Date.now() - 90_000) });
+  await backend.seen(db, "rum", "eve");
+  await expect.poll(here.last, PATIENCE).toEqual(["ada", "ben"]);
+  // As the index does it, a minute later.
+  await db.collection("presence").deleteMany({ userId: { $in: ["ben", "old"] } });
+  await expect.poll(here.last, PATIENCE).toEqual(["ada"]);
+  expect(beats).toBeGreaterThan(0);
+});
+
+test("badge: counts what is unread, tells what is new, and nothing else", async () => {
+  const { client, backend } = await codeOf("recipes.md", "A badge with a number");
+  const { db, clientFor } = await serve("recipes.md", ["A badge with a number"]);
+  for (let count = 0; count < 101; count++) await backend.notify(db, "ada", `old ${count}`);
+  const [badge, toast] = [screen<string>(), screen<string>()];
+  client.followUnread(clientFor({ sub: "ada" }), badge.show, toast.show);
+  await expect.poll(badge.last, PATIENCE).toBe("99+");
+  await backend.notify(db, "ben", "not for ada");
+  await backend.notify(db, "ada", "new");
+  await expect.poll(() => toast.all, PATIENCE).toEqual(["new"]);
+  await backend.markRead(db, "ada");
+  await expect.poll(badge.last, PATIENCE).toBe("0");
+  expect(toast.all).toEqual(["new"]);
+});
+
+test("what takes the place of a Socket.IO room", async () => {
+  const { client, backend } = await codeOf("moving/from-socketio.md", "From Socket.IO rooms");
+  const { db, clientFor } = await serve("moving/from-socketio.md");
+  await addMember(db, "tea", "ada");
+  const shown = screen<{ text: string }[]>();
+  client.follow(clientFor({ sub: "ada" }), "tea", shown.show);
+  await backend.post(db, "tea", "ben", "one");
+  await backend.post(db, "tea", "ada", "two");
+  await expect.poll(() => shown.last()?.map(({ text }) => text), PATIENCE).toEqual(["one", "two"]);
+});
+
+test("what takes the place of a Firestore listener", async () => {
+  const page = "moving/from-firestore.md";
+  const file = await writeModule(folder.folder, "firestore", blockUnder(page, "From Firestore", "ts"));
+  const { follow } = await import(file);
+  const { db, clientFor } = await serve(page);
+  const insert = (customerId: string) =>
+    db.collection("orders").insertOne({ customerId, status: "open", at: new Date() });
+  await insert("ada");
+  await insert("ben");
+  const [ada, staff] = [screen<object[]>(), screen<object[]>()];
+  follow(clientFor({ sub: "ada" }), ada.show);
+  follow(clientFor({ sub: "s", staff: true }), staff.show);
+  await expect.poll(() => [ada.last()?.length, staff.last()?.length], PATIENCE).toEqual([1, 2]);
+});
