@@ -16,6 +16,8 @@ import type { GatewayContext } from "./gateway/context.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
+import { type EffectCounts, totalOf } from "./gateway/plan-rules.ts";
+import { RuleTimes } from "./gateway/rule-times.ts";
 import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { compileRules, type RuleSet, type RulesSource } from "./rules/compile-rules.ts";
@@ -26,6 +28,7 @@ import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
 import { type Namespace, type PreflightReport, preflight } from "./source/preflight.ts";
+import { RuleTimeStore } from "./source/rule-time-store.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
 import { SpentKeyStore } from "./source/spent-keys.ts";
 import { StartupError } from "./source/startup-error.ts";
@@ -132,7 +135,13 @@ async function start(
   const report = await checkDeployment(basics, mongodb.client);
   const state = await openState(basics, mongodb.client);
   const { feed, source, keeper } = buildPipeline(basics, mongodb, state, report);
-  const gateway = new Gateway(gatewayContext(basics, state, feed), socketIo);
+  const ruleTimes = new RuleTimes(
+    compileRules(config),
+    await state.rules.load(),
+    await state.deployment.now(),
+  );
+  await state.rules.save(ruleTimes.all);
+  const gateway = new Gateway(gatewayContext(basics, state, feed, ruleTimes), socketIo);
   basics.onStop(async () => gateway.stop());
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
@@ -154,7 +163,13 @@ async function start(
     readiness,
     async reload(next) {
       const added = await prepareReload(mongodb.client, current, next);
-      rules.apply(gateway, compileRules(next));
+      const edited = compileRules(next);
+      const { collections } = await gateway.planRules(edited);
+      rules.apply(gateway, edited, totalOf(collections));
+      // What could not be saved is found out, and made up for, by the next start.
+      await state.rules
+        .save(ruleTimes.all)
+        .catch((err: unknown) => log.warn({ err }, "the time of the edit could not be saved"));
       if (namesOf(next).join() !== namesOf(current).join()) {
         keeper.follow(added);
         keeper.keepOnly(namesOf(next));
@@ -192,6 +207,7 @@ interface SharedState {
   readonly database: Db;
   readonly deployment: Deployment;
   readonly sealer: Sealer;
+  readonly rules: RuleTimeStore;
 }
 
 async function openState({ config, onStop }: Basics, client: MongoClient): Promise<SharedState> {
@@ -202,7 +218,7 @@ async function openState({ config, onStop }: Basics, client: MongoClient): Promi
   const sealer = new Sealer(await keyStore.load(), () => keyStore.load());
   const timer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
   onStop(async () => clearInterval(timer));
-  return { database, deployment, sealer };
+  return { database, deployment, sealer, rules: new RuleTimeStore(database) };
 }
 
 /** From MongoDB to the live queries. */
@@ -264,6 +280,7 @@ function gatewayContext(
   { config, node, log, metrics }: Basics,
   { database, sealer }: SharedState,
   feed: Feed,
+  ruleTimes: RuleTimes,
 ): GatewayContext {
   const tickets = new TicketSealer(sealer);
   return {
@@ -278,6 +295,7 @@ function gatewayContext(
     log,
     metrics,
     rules: compileRules(config),
+    ruleTimes,
   };
 }
 
@@ -363,13 +381,17 @@ class RulesState {
     metrics.rulesGeneration.set(this.generation);
   }
 
-  apply(gateway: Gateway, rules: RuleSet): void {
+  /** @param planned What was to be expected of it, for the log. */
+  apply(gateway: Gateway, rules: RuleSet, planned: EffectCounts): void {
     const effect = gateway.replaceRules(rules);
     this.generation++;
     this.lastReload = "applied";
     this.#metrics.rulesGeneration.set(this.generation);
     this.#metrics.rulesReloads.inc({ outcome: "applied" });
-    this.#log.info({ generation: this.generation, ...effect }, "the edited rules are in force");
+    this.#log.info(
+      { generation: this.generation, ...effect, subscriptions: planned },
+      "the edited rules are in force",
+    );
   }
 
   reject(): void {

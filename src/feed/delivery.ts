@@ -128,7 +128,7 @@ export class Delivery implements Follower {
   /** As `open`, for a subscription that stands already: at once, what may fail comes after and is tried again. */
   openAnew(reason: StartReason): Started {
     this.#after = this.#feed.headSeq;
-    this.#step = this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" };
+    this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
     return { start: "reset", reason, cursor: this.#feed.headCursor };
   }
 
@@ -190,6 +190,7 @@ export class Delivery implements Follower {
     const started: Started = { start: "resumed", reason: undefined, cursor: this.#feed.encode(position) };
     const located = await this.#feed.locate(position);
     if (located === "ahead") return "cursor-invalid";
+    if (position.clusterTime < this.#rights.grantedAt) return "rights-changed";
     this.#missed = true;
     if (located !== "too-old" && this.#feed.holds(this.liveQuery.namespace, located.seq)) {
       if (!this.#hadRightsSince(position, located.seq)) return "rights-changed";

@@ -134,7 +134,10 @@ export class Lookups {
         const known = missed.every(({ commit }) => set.apply(commit) !== UNKNOWN);
         if (!known) throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
         const kept = this.#byKey.get(set.spec.key);
-        if (kept?.set === set) kept.isLoaded = true;
+        // The order of changes has broken meanwhile: what was read is in step with nothing.
+        if (kept?.set !== set)
+          throw new TidewireError("unavailable", "the lookup was lost while it was read: try again");
+        kept.isLoaded = true;
         return;
       } catch (error) {
         const passes = error instanceof MongoError && attempt < ATTEMPTS;

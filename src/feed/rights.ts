@@ -7,7 +7,7 @@ export class Rights {
   readonly sets: readonly LookupSet[];
 
   /**
-   * @param grantedAt Cluster time of the change of rights that led here; 0 for a subscription that begins.
+   * @param grantedAt Cluster time since which the rules give them; of a change of rights that led here, its own.
    * @param sets The lookups that the rights follow from.
    */
   constructor(grantedAt: bigint, sets: readonly LookupSet[]) {
@@ -24,6 +24,11 @@ export class Rights {
       (latest, { sameSince }) => (sameSince > latest ? sameSince : latest),
       this.#grantedAt,
     );
+  }
+
+  /** Since when the rules have given them without a break; what the sets give may be younger. */
+  get grantedAt(): bigint {
+    return this.#grantedAt;
   }
 
   /** Whether writes can change them. */

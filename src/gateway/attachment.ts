@@ -41,6 +41,11 @@ export class Attachment implements Sink {
     return this.#detached;
   }
 
+  /** Whether what is written for it is for this id, too. */
+  serves(id: string): boolean {
+    return !this.#detached && this.ids.has(id);
+  }
+
   get mode(): ValueMode {
     return this.connection.values;
   }

@@ -5,7 +5,7 @@ import type { Identity } from "../auth/verify-token.ts";
 import type { HistoryEntry } from "../feed/history.ts";
 import { Limiter } from "../feed/limiter.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
-import { TidewireError } from "../protocol/errors.ts";
+import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import type {
   ClientMessage,
   ErrorMessage,
@@ -37,6 +37,8 @@ export interface Subscription {
   readonly lookups: HeldLookups;
   /** Its `subscribed` has been sent. */
   isAnswered: boolean;
+  /** Its rights have changed, which a client that reads nothing is told once it does. */
+  isPostponed?: boolean;
 }
 
 /** A subscription that waits for the sets which its rights depend on. */
@@ -62,6 +64,9 @@ export type OpenConnection = (
   nowMs: number,
   context?: GatewayContext,
 ) => Connection;
+
+/** What a subscription that stands is told by its end alone. */
+const ENDS: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "unknown-collection"]);
 
 /** Tells the gateway about a connection's life. */
 export interface ConnectionEvents {
@@ -92,6 +97,8 @@ export class Connection {
   /** When the token runs out, tolerance included, in epoch milliseconds. */
   deadlineMs = Number.POSITIVE_INFINITY;
   fences = 0;
+  /** Numbers of the newest token that was sent, and of the one in force. */
+  readonly refreshes = { asked: 0, taken: 0 };
   /** A watermark was due while something was still missing. */
   owesWatermark = false;
   readonly #events: ConnectionEvents;
@@ -245,7 +252,7 @@ export class Connection {
   /** Something is to be made up for, or waits for the sets that decide what it may see. */
   #isBehind(): boolean {
     for (const { delivery } of this.attachments.values()) if (!delivery.isLive) return true;
-    for (const { attachment } of this.subscriptions.values()) if (attachment.isDetached) return true;
+    for (const { id, attachment } of this.subscriptions.values()) if (!attachment.serves(id)) return true;
     return false;
   }
 
@@ -316,9 +323,10 @@ export class Connection {
     try {
       const query = authorize(this.context.rules, this.identity, request, nowMs, lookups.values);
       lookups.keepOnly(query.lookups);
-      if (query.key === subscription.attachment.query.key && !subscription.attachment.isDetached)
+      if (query.key === subscription.attachment.query.key && subscription.attachment.serves(subscription.id))
         return false;
-      reattach(this, subscription, query, at);
+      if (this.outbox.isFull) this.#postpone(subscription);
+      else reattach(this, subscription, query, at);
     } catch (error) {
       if (!(error instanceof LookupsNeeded)) throw error;
       // Until the sets are read nobody knows what may be seen: so nothing is sent.
@@ -333,6 +341,29 @@ export class Connection {
     this.endSubscription(subscription, gone ? "config" : "forbidden");
   }
 
+  /**
+   * Nothing more of the subscription is sent until the client has read what waits; then it is judged anew. So what
+   * changes without the client's asking does not pile up.
+   */
+  #postpone(subscription: Subscription): void {
+    this.release(subscription.attachment, subscription.id);
+    if (subscription.isPostponed === true) return;
+    subscription.isPostponed = true;
+    void this.outbox.room(1).then(() => {
+      subscription.isPostponed = false;
+      if (this.subscriptions.get(subscription.id) === subscription) this.#reauthorizeNow(subscription);
+    });
+  }
+
+  #reauthorizeNow(subscription: Subscription): void {
+    try {
+      this.reauthorizeOne(subscription, Date.now(), null);
+    } catch (error) {
+      if (!(error instanceof TidewireError)) throw error;
+      this.endForbidden(subscription, error);
+    }
+  }
+
   async #reauthorizeLater(subscription: Subscription, needed: readonly BoundLookup[]): Promise<void> {
     const isWanted = () => this.subscriptions.get(subscription.id) === subscription;
     try {
@@ -345,8 +376,11 @@ export class Connection {
         if (isWanted()) await this.#reauthorizeLater(subscription, needed);
         return;
       }
-      this.sendError(error, subscription.id);
-      this.endSubscription(subscription, "forbidden");
+      if (error instanceof TidewireError && ENDS.has(error.code)) this.endForbidden(subscription, error);
+      else {
+        this.sendError(error, subscription.id);
+        this.endSubscription(subscription, "forbidden");
+      }
     }
   }
 
@@ -428,7 +462,10 @@ export class Connection {
     this.outbox.end();
     for (const id of [...this.asked.keys()]) this.withdraw(id);
     for (const attachment of this.attachments.values()) attachment.detach();
-    for (const subscription of this.subscriptions.values()) subscription.lookups.release();
+    for (const { lookups, attachment } of this.subscriptions.values()) {
+      lookups.release();
+      attachment.detach(); // one that is being opened to take another's place is not among the attachments yet
+    }
     this.context.metrics.subscriptions.dec(this.subscriptions.size);
     this.attachments.clear();
     this.subscriptions.clear();

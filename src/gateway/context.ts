@@ -8,6 +8,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import type { UrlKeys } from "./key.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
+import type { RuleTimes } from "./rule-times.ts";
 
 /** What every connection of a node works with. */
 export interface GatewayContext {
@@ -24,4 +25,5 @@ export interface GatewayContext {
   readonly metrics: Metrics;
   /** The rules in force; replaced whole by an edit. */
   rules: RuleSet;
+  readonly ruleTimes: RuleTimes;
 }

@@ -94,7 +94,9 @@ export class Gateway implements ConnectionEvents {
 
   /** Lets new rules take effect: at this point of the order of changes, for everyone. */
   replaceRules(rules: RuleSet): RulesEffect {
+    const { feed, ruleTimes } = this.#context;
     this.#context.rules = rules;
+    ruleTimes.replace(rules, feed.isReady ? feed.headTime : 0n);
     const nowMs = Date.now();
     let changed = 0;
     let ended = 0;

@@ -88,11 +88,11 @@ export class UrlKeys {
     return identity;
   }
 
-  /** Whether the id was sent to the same user, in a stream. */
+  /** Whether the id was sent to the same user, in a stream. Without a `sub` nobody can be told from anybody. */
   async #isOwn({ mark, ticket }: EventId, { sub }: Identity): Promise<boolean> {
     if (!(await this.#parts.tickets.isMarked(ticket, mark))) return false;
     const opened = await this.#parts.tickets.open(ticket);
-    return opened !== null && opened.sub === sub;
+    return opened !== null && sub !== null && opened.sub === sub;
   }
 
   #endOf({ expiresAtMs }: Identity): number {

@@ -24,6 +24,11 @@ export class Outbox {
     return this.#transport.bufferedBytes;
   }
 
+  /** More waits than the bound allows: answers that a client asked for without reading them. */
+  get isFull(): boolean {
+    return this.bufferedBytes > this.#limitBytes;
+  }
+
   /** Takes a chunk if there is room; a message larger than the bound has room when nothing else waits. */
   write(chunk: Chunk): boolean {
     if (this.#ended) return true; // nobody is there to miss it

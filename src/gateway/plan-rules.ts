@@ -84,9 +84,7 @@ class Counted {
   plan(connections: number): SubscriptionsPlan {
     const collections = [...this.#moves].sort().map(([collection, moves]) => {
       const rules = [...moves.values()];
-      const effects = noEffects();
-      for (const move of rules) for (const effect of EFFECTS) effects[effect] += move.effects[effect];
-      return { collection, effects, rules };
+      return { collection, effects: totalOf(rules), rules };
     });
     const newLiveQueries = this.#newKeys.size;
     return { connections, subscriptions: this.#subscriptions, newLiveQueries, collections };
@@ -126,6 +124,13 @@ class Counted {
       throw error;
     }
   }
+}
+
+/** The counts of several, together. */
+export function totalOf(counted: readonly { readonly effects: EffectCounts }[]): EffectCounts {
+  const total = noEffects();
+  for (const { effects } of counted) for (const effect of EFFECTS) total[effect] += effects[effect];
+  return total;
 }
 
 const EFFECTS = Object.keys(noEffects()) as PlannedEffect[]; // `keys` forgets what they are

@@ -40,6 +40,8 @@ export interface EffectiveQuery {
   readonly collectionName: string;
   /** The rule that applied, for logs; never told to clients. */
   readonly rule: string;
+  /** That of the rule that applied (`Rule.identity`). */
+  readonly ruleIdentity: string;
   readonly filter: Filter;
   readonly projection: Projection;
   readonly sort: SortSpec | null;
@@ -227,6 +229,7 @@ export function effectiveQuery(
     database,
     collectionName,
     rule: rule.name,
+    ruleIdentity: rule.identity,
     filter,
     projection,
     sort,

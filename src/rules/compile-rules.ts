@@ -1,4 +1,5 @@
 /** Rules as written become rules that can be asked; everything that is wrong with them is found here, at load. */
+import { createHash } from "node:crypto";
 import { BSON } from "mongodb";
 import { bindFilter } from "../match/bind-filter.ts";
 import { fromJs } from "../match/bson-value.ts";
@@ -28,6 +29,8 @@ export type RequestLimits = FilterLimits & { readonly windowSize: number };
 
 export interface Rule {
   readonly name: string;
+  /** Equal as long as the rule gives the same to the same users: a digest of it and of what it depends on. */
+  readonly identity: string;
   readonly anonymous: boolean;
   /** Over `{ user: <claims> }`; `null` holds for everybody whom the rule serves at all. */
   readonly when: Filter | null;
@@ -101,6 +104,7 @@ export class RulesRefused extends Error {
 export function compileRules({ mongodb, collections, limits }: RulesSource): RuleSet {
   const problems: RuleProblem[] = [];
   const compiled = Object.entries(collections).map(([name, options]): [string, CollectionRules] => {
+    const database = options.database ?? mongodb.database;
     const names = new Set<string>();
     const rules = options.rules.map((rule, index) => {
       const report: Report = (path, message, at = "") =>
@@ -108,9 +112,9 @@ export function compileRules({ mongodb, collections, limits }: RulesSource): Rul
       if (names.has(rule.name))
         report(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
       names.add(rule.name);
-      return compileRule(rule, Object.keys(options.lookups ?? {}), report);
+      const lookups = Object.keys(options.lookups ?? {});
+      return { ...compileRule(rule, lookups, report), identity: identityOf(options, index, database) };
     });
-    const database = options.database ?? mongodb.database;
     const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
       problems.push({ path: [name, "lookups", ...path], at, message }),
     );
@@ -118,6 +122,14 @@ export function compileRules({ mongodb, collections, limits }: RulesSource): Rul
   });
   if (problems.length > 0) throw new RulesRefused(problems);
   return { collections: new Map(compiled), limits };
+}
+
+/** A rule gives what it says of the collection and its lookups, to those whom no rule before it has taken. */
+function identityOf(options: CollectionOptions, index: number, database: string): string {
+  const { collection, lookups, rules } = options;
+  const before = rules.slice(0, index).map(({ anonymous, when }) => [anonymous, when]);
+  const parts = [database, collection, lookups, before, rules[index]];
+  return createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
 }
 
 type Entries = Readonly<Record<string, unknown>>;
@@ -143,7 +155,7 @@ function compileLookups(
   );
 }
 
-function compileRule(rule: RuleOptions, lookups: readonly string[], report: Report): Rule {
+function compileRule(rule: RuleOptions, lookups: readonly string[], report: Report): Omit<Rule, "identity"> {
   const when = rule.when === undefined ? null : compileWhen(rule.when, report);
   const test = when === null ? null : compileFilter(when);
   const projection = compileFields(rule.fields, report);

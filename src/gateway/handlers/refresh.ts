@@ -4,11 +4,18 @@ import type { Connection } from "../connection.ts";
 
 /** [3.1] A new token for the same user; a bad one changes nothing. */
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
+  const number = ++connection.refreshes.asked;
   const identity = await connection.context.verify(token);
   if (connection.isClosed) return;
   if (connection.identity === null || identity.sub !== connection.identity.sub) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
   }
+  // One that took longer to verify must not undo a newer one.
+  if (number < connection.refreshes.taken) {
+    connection.send({ type: "refreshed", expires: connection.expiresAtMs });
+    return;
+  }
+  connection.refreshes.taken = number;
   connection.replaceIdentity(identity);
   connection.send({ type: "refreshed", expires: connection.expiresAtMs });
   connection.reauthorize(Date.now());

@@ -86,7 +86,8 @@ async function subscribe(
     await share(connection, { id, request, lookups: asked.lookups, attachment: present, isAnswered: false });
     return;
   }
-  const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(0n, asked.lookups.sets));
+  const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
+  const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(since, asked.lookups.sets));
   const subscription = { id, request, lookups: asked.lookups, attachment, isAnswered: false };
   register(connection, subscription);
   if (present === undefined) connection.attachments.set(query.key, attachment);
@@ -103,29 +104,42 @@ async function subscribe(
 }
 
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
-async function open(
-  connection: Connection,
-  subscription: Subscription,
-  message: SubscribeMessage,
-): Promise<void> {
-  const { attachment } = subscription;
+async function open(connection: Connection, maker: Subscription, message: SubscribeMessage): Promise<void> {
+  const { attachment } = maker;
   const startRequest = await toStartRequest(connection, message, attachment.query);
-  const started = await attachment.delivery.open(startRequest);
+  const opened = await attachment.delivery.open(startRequest);
   if (attachment.isDetached) return;
+  // Who asked may have left meanwhile, and those who share it have stayed: they hold nothing that could go on.
+  const hasLeft = connection.subscriptions.get(maker.id) !== maker;
+  const started =
+    hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   attachment.startCursor = started.cursor;
   // One that began without a snapshot gives way only now: the snapshot replaces what was held.
   const present = connection.attachments.get(attachment.query.key);
   if (present !== undefined && present !== attachment) takeOver(connection, present, attachment);
   connection.attachments.set(attachment.query.key, attachment);
-  sendSubscribed(connection, subscription, started.start, started.reason);
+  const first = hasLeft ? firstOf(connection, attachment) : maker;
+  if (first !== undefined) sendSubscribed(connection, first, started.start, started.reason);
   attachment.delivery.run();
+}
+
+function firstOf({ subscriptions }: Connection, attachment: Attachment): Subscription | undefined {
+  for (const id of attachment.ids) {
+    const subscription = subscriptions.get(id);
+    if (subscription?.attachment === attachment) return subscription;
+  }
+  return undefined;
 }
 
 /** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
 async function share(connection: Connection, subscription: Subscription): Promise<void> {
   register(connection, subscription);
-  const { attachment } = subscription;
-  await attachment.opened.catch(() => {}); // `undo` has told all who share it
+  await answerOnceOpen(connection, subscription);
+}
+
+async function answerOnceOpen(connection: Connection, subscription: Subscription): Promise<void> {
+  subscription.isAnswered = false;
+  await subscription.attachment.opened.catch(() => {}); // `undo` has told all who share it
   answerShared(connection, subscription);
 }
 
@@ -149,13 +163,22 @@ export function reattach(
   const { feed } = connection.context;
   const wantsSnapshot = request.snapshot !== false;
   // Only what this client alone holds, up to this very point, can be turned into something else.
-  const isKnown = previous.delivery.isLive && previous.ids.size === 1 && !previous.isDetached;
+  const isKnown = previous.delivery.isLive && previous.ids.size === 1 && previous.serves(id);
   connection.release(previous, id);
   const present = connection.attachments.get(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
     subscription.attachment = present;
     present.ids.add(id);
-    sendSubscribed(connection, subscription, "shared");
+    // At a commit: what that one changes is still to be sent.
+    if (present.startCursor !== "")
+      sendSubscribed(
+        connection,
+        subscription,
+        "shared",
+        undefined,
+        at === null ? {} : { cursor: at.cursorBefore },
+      );
+    else void answerOnceOpen(connection, subscription);
     return;
   }
   const point = feed.grantPoint(at);
@@ -166,7 +189,9 @@ export function reattach(
   if (present !== undefined) takeOver(connection, present, attachment);
   connection.attachments.set(query.key, attachment);
   const from = previous.delivery.liveQuery;
-  const moves = isKnown && present === undefined && canMove(from, attachment.delivery.liveQuery);
+  // Who asked for no documents holds none, and is not given those that come into sight.
+  const moves =
+    isKnown && wantsSnapshot && present === undefined && canMove(from, attachment.delivery.liveQuery);
   const started = moves
     ? attachment.delivery.openMoved(from, point)
     : attachment.delivery.openAnew("rights-changed");

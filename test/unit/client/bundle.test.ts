@@ -31,8 +31,8 @@ test("the module is one file that weighs at most 10 kB, gzipped; what few need i
   expect(await read("http-transport.js")).toContain("HttpTransport");
 });
 
-test("the classic script weighs at most 11.5 kB, gzipped, with everything in it", async () => {
-  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(11_549);
+test("the classic script weighs at most 11.6 kB, gzipped, with everything in it", async () => {
+  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(11_600);
 });
 
 test("the script says what each file weighs", () => {

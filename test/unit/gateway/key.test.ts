@@ -141,3 +141,12 @@ test("a ticket is no key, an altered or invented key none either", async () => {
   }
   expect(await tickets.open(key)).toBeNull();
 });
+
+test("a spent key of a user without a sub is not taken again: nobody can tell that it is the same one", async () => {
+  const { keys, tickets } = setup();
+  const { key } = keys.issue(identity(null), START_MS);
+  await keys.redeem(key, null, START_MS);
+  const ticket = tickets.seal({ key: "q", since: "c", sub: null });
+  const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
+  await expect(keys.redeem(key, lastEventId, START_MS)).rejects.toThrow(refused("invalid"));
+});

@@ -1,0 +1,40 @@
+import type { Collection, Db, Timestamp } from "mongodb";
+import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
+
+interface SavedRule {
+  /** The rule's identity: a digest, nothing of the rule itself. */
+  _id: string;
+  /** Cluster time. */
+  since: Timestamp;
+}
+
+const COLLECTION = "rules";
+
+/**
+ * Remembers in the state database since when each rule has been in force, over restarts and for all nodes. What is
+ * not in force any more is forgotten: should it come back, it is new.
+ */
+export class RuleTimeStore {
+  readonly #collection: Collection<SavedRule>;
+
+  constructor(stateDatabase: Db) {
+    this.#collection = stateDatabase.collection<SavedRule>(COLLECTION, { writeConcern: { w: "majority" } });
+  }
+
+  /** The times of those rules that are known. */
+  async load(): Promise<Map<string, bigint>> {
+    const saved = await this.#collection.find({}, { readConcern: { level: "majority" } }).toArray();
+    return new Map(saved.map(({ _id, since }) => [_id, fromTimestamp(since)]));
+  }
+
+  /** Of two nodes that take the same edit the later one counts. */
+  async save(since: ReadonlyMap<string, bigint>): Promise<void> {
+    await this.#collection.deleteMany({ _id: { $nin: [...since.keys()] } });
+    if (since.size === 0) return;
+    await this.#collection.bulkWrite(
+      [...since].map(([_id, time]) => ({
+        updateOne: { filter: { _id }, update: { $max: { since: toTimestamp(time) } }, upsert: true },
+      })),
+    );
+  }
+}

@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { deferred } from "../../../src/feed/deferred.ts";
+import type { Connection } from "../../../src/gateway/connection.ts";
+import { handleRefresh } from "../../../src/gateway/handlers/refresh.ts";
+
+/** What a refresh needs of a connection; tokens are verified when the test says so. */
+function connect() {
+  const verified = new Map(["narrow", "wide", "bad"].map((token) => [token, deferred()]));
+  const taken: unknown[] = [];
+  const sent: unknown[] = [];
+  const connection = {
+    context: {
+      verify: async (token: string) => {
+        await verified.get(token)?.promise;
+        return { sub: "u", claims: { token }, expiresAtMs: null };
+      },
+    },
+    identity: { sub: "u", claims: {}, expiresAtMs: null },
+    refreshes: { asked: 0, taken: 0 },
+    replaceIdentity: ({ claims }: { claims: { token: string } }) => taken.push(claims.token),
+    send: ({ type }: { type: string }) => sent.push(type),
+    reauthorize: () => {},
+  } as unknown as Connection;
+  const refresh = (token: string) => handleRefresh(connection, { type: "refresh", token });
+  return { refresh, verified, taken, sent };
+}
+
+test("[3.1] a token that takes longer to verify does not undo a newer one, and is answered all the same", async () => {
+  const { refresh, verified, taken, sent } = connect();
+  const first = refresh("wide");
+  const second = refresh("narrow");
+  verified.get("narrow")?.resolve();
+  await second;
+  verified.get("wide")?.resolve();
+  await first;
+  expect(taken).toEqual(["narrow"]);
+  expect(sent).toEqual(["refreshed", "refreshed"]);
+});
+
+test("[3.1] a newer token that is refused leaves the older one its turn", async () => {
+  const { refresh, verified, taken } = connect();
+  const first = refresh("wide");
+  const second = refresh("bad");
+  verified.get("bad")?.reject(new Error("not genuine"));
+  await expect(second).rejects.toThrow("not genuine");
+  verified.get("wide")?.resolve();
+  await first;
+  expect(taken).toEqual(["wide"]);
+});
