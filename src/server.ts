@@ -134,6 +134,7 @@ async function start(
   const { feed, source, keeper } = buildPipeline(basics, mongodb, state, report);
   const gateway = new Gateway(gatewayContext(basics, state, feed), socketIo);
   basics.onStop(async () => gateway.stop());
+  feed.onHandedOut = () => gateway.flush();
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
 
