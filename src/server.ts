@@ -143,6 +143,7 @@ async function start(
   await state.rules.save(ruleTimes.all);
   const gateway = new Gateway(gatewayContext(basics, state, feed, ruleTimes), socketIo);
   basics.onStop(async () => gateway.stop());
+  feed.onHandedOut = () => gateway.flush();
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
 

@@ -1,4 +1,5 @@
 import type { ValueMode } from "../protocol/messages.ts";
+import { cutChunk, type NextChunk, type Place } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, encodeChange, UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
@@ -9,12 +10,12 @@ export interface LogEntry {
   readonly seq: number;
   readonly changes: readonly Change[] | typeof UNKNOWN;
   readonly entry: HistoryEntry;
-  readonly encoded: Map<ValueMode, EncodedMessage[]>;
+  readonly encoded: { [mode in ValueMode]: EncodedMessage[] | undefined };
 }
 
 export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): LogEntry | null {
   if (changes !== UNKNOWN && changes.length === 0) return null;
-  return { seq: entry.seq, changes, entry, encoded: new Map() };
+  return { seq: entry.seq, changes, entry, encoded: { json: undefined, ejson: undefined } };
 }
 
 /** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
@@ -27,13 +28,15 @@ export class EncodedBudget {
   }
 }
 
-/** The changes of one live query since some entry of the history, encoded once for each value mode. */
+/** The changes of one live query since some entry of the history; for those who catch up, encoded once for each value mode. */
 export class ChangeLog {
   readonly #query: number;
   readonly #spec: LiveQuerySpec;
   readonly #history: History;
   readonly #encoder: DocumentEncoder;
   readonly #budget: EncodedBudget;
+  /** What was cut last, for the others who come back to the same place; its wire form is shared with it. */
+  readonly #chunks = new Map<string, NextChunk>();
   #entries: LogEntry[] = [];
   #coveredFrom: number;
 
@@ -57,6 +60,7 @@ export class ChangeLog {
   }
 
   push(entry: LogEntry): void {
+    this.forgetChunks();
     this.#entries.push(entry);
   }
 
@@ -68,6 +72,7 @@ export class ChangeLog {
 
   /** Begins anew: what was known is void, what comes after number `seq` will be told. */
   restart(seq: number): void {
+    this.forgetChunks();
     this.#release(this.#entries);
     this.#entries = [];
     this.#coveredFrom = seq;
@@ -89,15 +94,44 @@ export class ChangeLog {
     if (keep > 0) this.#release(this.#entries.splice(0, keep));
   }
 
-  encode(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
-    const known = entry.encoded.get(mode);
+  /**
+   * The messages of an entry, for all who follow now. They are not kept: to hold a text for each change of the last
+   * minutes, for the few who come back, would double what the garbage collector has to carry along.
+   */
+  encodeLive(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
+    if (entry.changes === UNKNOWN) return [];
+    return entry.encoded[mode] ?? this.encodeChanges(entry.changes, entry.entry, mode);
+  }
+
+  /** What one who has come to `place` is to be sent next; `log` begins there. */
+  nextChunk(log: readonly LogEntry[], place: Place, mode: ValueMode): "nothing" | "unknown" | NextChunk {
+    const key = `${mode} ${place.after} ${place.written}`;
+    const known = this.#chunks.get(key);
+    if (known !== undefined) return known;
+    const next = cutChunk(log, place, (entry) => this.#encodeForLater(entry, mode));
+    if (typeof next === "object" && this.#takeRoom(next.chunk.size)) this.#chunks.set(key, next);
+    return next;
+  }
+
+  /** A wave of clients who come back is soon over; and a log that has grown gives other chunks. */
+  forgetChunks(): void {
+    if (this.#chunks.size === 0) return;
+    for (const { chunk } of this.#chunks.values()) this.#budget.usedBytes -= chunk.size;
+    this.#chunks.clear();
+  }
+
+  #takeRoom(size: number): boolean {
+    if (this.#budget.usedBytes + size > this.#budget.limitBytes) return false;
+    this.#budget.usedBytes += size;
+    return true;
+  }
+
+  /** The messages of an entry, for one who reads the log; whoever reads it next finds them here. */
+  #encodeForLater(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
+    const known = entry.encoded[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
     const messages = this.encodeChanges(entry.changes, entry.entry, mode);
-    const size = sizeOf(messages);
-    if (this.#budget.usedBytes + size <= this.#budget.limitBytes) {
-      this.#budget.usedBytes += size;
-      entry.encoded.set(mode, messages);
-    }
+    if (this.#takeRoom(sizeOf(messages))) entry.encoded[mode] = messages;
     return messages;
   }
 
@@ -133,8 +167,9 @@ export class ChangeLog {
 
   #release(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
-      for (const messages of entry.encoded.values()) this.#budget.usedBytes -= sizeOf(messages);
-      entry.encoded.clear();
+      const { json = [], ejson = [] } = entry.encoded;
+      this.#budget.usedBytes -= sizeOf(json) + sizeOf(ejson);
+      entry.encoded.json = entry.encoded.ejson = undefined;
     }
   }
 }

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
+import { createCipheriv, createDecipheriv, hash } from "node:crypto";
 import type { Epoch } from "../source/epoch-store.ts";
 
 /**
@@ -31,24 +31,28 @@ export const epochOf = (cursor: string): string =>
  */
 export class CursorCodec {
   readonly epoch: string;
-  readonly #key: Uint8Array;
+  readonly #key: string;
   readonly #cipher: ReturnType<typeof createCipheriv>;
   readonly #decipher: ReturnType<typeof createDecipheriv>;
+  /** What is being written; one is enough, as writing never waits. */
+  readonly #cursor = Buffer.alloc(CURSOR_BYTES);
+  readonly #block = Buffer.alloc(BLOCK_BYTES);
 
   constructor(epoch: Epoch) {
     this.epoch = epoch.id;
-    this.#key = epoch.cursorKey;
+    this.#key = Buffer.from(epoch.cursorKey).toString("hex");
+    this.#cursor.write(epoch.id, 0, EPOCH_BYTES, "hex");
+    this.#block.writeUInt32BE(MARK, 0);
     // A single block each, so no mode is at work, and one cipher object serves for ever.
     this.#cipher = createCipheriv("aes-128-ecb", epoch.cursorKey, null).setAutoPadding(false);
     this.#decipher = createDecipheriv("aes-128-ecb", epoch.cursorKey, null).setAutoPadding(false);
   }
 
-  encode(position: Position): string {
-    const block = Buffer.allocUnsafe(BLOCK_BYTES);
-    block.writeUInt32BE(MARK, 0);
-    block.writeBigUInt64BE(position.clusterTime, 4);
-    block.writeUInt32BE(position.within, 12);
-    return Buffer.concat([Buffer.from(this.epoch, "hex"), this.#cipher.update(block)]).toString("base64url");
+  encode({ clusterTime, within }: Position): string {
+    this.#block.writeBigUInt64BE(clusterTime, 4);
+    this.#block.writeUInt32BE(within, 12);
+    this.#cursor.set(this.#cipher.update(this.#block), EPOCH_BYTES);
+    return this.#cursor.toString("base64url");
   }
 
   decode(cursor: string): DecodedCursor {
@@ -60,9 +64,12 @@ export class CursorCodec {
     return { clusterTime: block.readBigUInt64BE(4), within: block.readUInt32BE(12) };
   }
 
-  /** The tag of a commit: keyed, since its identity may hold an `_id`; never `BEFORE` or `AFTER`. */
+  /**
+   * The tag of a commit, never `BEFORE` or `AFTER`. Keyed, since its identity may hold an `_id`; nobody sees it outside
+   * the block, so that a plain hash will do, at a quarter of what an HMAC costs every change.
+   */
   tag(identity: string): number {
-    const digest = createHmac("sha256", this.#key).update(identity).digest();
-    return (digest.readUInt32BE(0) % (AFTER - 1)) + 1;
+    const digest = hash("sha256", this.#key + identity);
+    return (Number.parseInt(digest.slice(0, 8), 16) % (AFTER - 1)) + 1;
   }
 }

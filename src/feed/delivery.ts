@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Start, StartReason, ValueMode } from "../protocol/messages.ts";
+import { toChunks } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
-import type { LogEntry } from "./change-log.ts";
-import { Chunk, type EncodedMessage } from "./chunk.ts";
+import type { Chunk, EncodedMessage } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import type { Feed } from "./feed.ts";
 import type { GrantMove, GrantPoint } from "./grant-diff.ts";
@@ -44,8 +44,6 @@ export interface Started {
   readonly cursor: string;
 }
 
-/** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
-const CHUNK_SIZE = 64 * 1_024;
 /** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
 const OPLOG_ROOM_TIMEOUT_MS = 5_000;
 const SNAPSHOT_RETRY_MS = 1_000;
@@ -394,7 +392,7 @@ export class Delivery implements Follower {
         if (await this.liveQuery.extend(this.#after)) continue;
         return isCurrent() ? this.#lost() : "abandoned";
       }
-      const next = this.#nextChunk(log);
+      const next = this.liveQuery.nextChunk(log, { after: this.#after, written: this.#written }, this.mode);
       if (next === "unknown") return "history-lost";
       if (next === "nothing") {
         this.#joinLive();
@@ -412,30 +410,6 @@ export class Delivery implements Follower {
 
   #lost(): ResetReason {
     return this.#slow ? "lagged" : "history-lost";
-  }
-
-  /** What is to be written next. */
-  #nextChunk(log: readonly LogEntry[]): "nothing" | "unknown" | NextChunk {
-    const messages: EncodedMessage[] = [];
-    let size = 0;
-    let after = this.#after;
-    for (const entry of log) {
-      if (entry.changes === UNKNOWN) {
-        if (messages.length === 0) return "unknown";
-        break;
-      }
-      const encoded = this.liveQuery.encode(entry, this.mode);
-      for (let index = after === this.#after ? this.#written : 0; index < encoded.length; index++) {
-        const message = encoded[index] as EncodedMessage; // the index is in range
-        if (messages.length > 0 && size + message.text.length > CHUNK_SIZE) {
-          return { chunk: new Chunk(messages), after, written: index };
-        }
-        messages.push(message);
-        size += message.text.length;
-      }
-      after = entry.seq;
-    }
-    return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages), after, written: 0 };
   }
 
   /**
@@ -484,27 +458,4 @@ export class Delivery implements Follower {
     this.#live = false;
     this.liveQuery.followers.delete(this);
   }
-}
-
-interface NextChunk {
-  readonly chunk: Chunk;
-  readonly after: number;
-  readonly written: number;
-}
-
-function toChunks(messages: readonly EncodedMessage[]): Chunk[] {
-  const chunks: Chunk[] = [];
-  let next: EncodedMessage[] = [];
-  let size = 0;
-  for (const message of messages) {
-    if (next.length > 0 && size + message.text.length > CHUNK_SIZE) {
-      chunks.push(new Chunk(next));
-      next = [];
-      size = 0;
-    }
-    next.push(message);
-    size += message.text.length;
-  }
-  if (next.length > 0) chunks.push(new Chunk(next));
-  return chunks;
 }

@@ -4,7 +4,7 @@ import { valueKey } from "../match/value-key.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { type Commit, hasImages } from "../source/change-event.ts";
+import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
@@ -19,11 +19,11 @@ import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts"
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
-import { LiveQueryIndex } from "./live-query-index.ts";
 import type { LookupSet } from "./lookup-set.ts";
 import { Lookups } from "./lookups.ts";
 import { type OplogRead, OplogReads } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
+import { PredicateIndex } from "./predicate-index.ts";
 import { type Rights, UNCONDITIONAL } from "./rights.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
@@ -46,6 +46,8 @@ const REACH_TIMEOUT_MS = 10_000;
  */
 export class Feed implements CommitSink {
   readonly lookups: Lookups;
+  /** Called when a batch has been handed to everyone who follows. */
+  onHandedOut: () => void = () => {};
   readonly #limits: FeedLimits;
   readonly #parts: FeedParts;
   readonly #metrics: Metrics;
@@ -55,7 +57,7 @@ export class Feed implements CommitSink {
   readonly #oplogReads: OplogReads;
   readonly #snapshots: SnapshotStore;
   readonly #byKey = new Map<string, LiveQuery>();
-  readonly #byNamespace = new Map<string, LiveQueryIndex>();
+  readonly #byNamespace = new Map<string, PredicateIndex<LiveQuery>>();
   readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
@@ -114,6 +116,7 @@ export class Feed implements CommitSink {
     }
     history.advance(batch.through);
     flush();
+    this.onHandedOut();
     this.#encoder.forget();
     this.#wake();
     endTimer?.();
@@ -357,12 +360,10 @@ export class Feed implements CommitSink {
 
   #apply(entry: HistoryEntry, changed: Set<LiveQuery>): void {
     this.#countMissingImages(entry.commit);
-    const { events } = entry.commit;
-    for (const namespace of new Set(events.map((event) => event.namespace))) {
+    for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
-      const own = events.length === 1 ? events : events.filter((event) => event.namespace === namespace);
-      for (const liveQuery of index.candidates(own)) if (liveQuery.apply(entry)) changed.add(liveQuery);
+      for (const liveQuery of index.candidates(events)) if (liveQuery.apply(entry)) changed.add(liveQuery);
     }
   }
 
@@ -392,10 +393,10 @@ export class Feed implements CommitSink {
     this.#deliveries.set(liveQuery, new Set());
     let index = this.#byNamespace.get(liveQuery.namespace);
     if (index === undefined) {
-      index = new LiveQueryIndex();
+      index = new PredicateIndex();
       this.#byNamespace.set(liveQuery.namespace, index);
     }
-    index.add(liveQuery);
+    index.add(liveQuery, spec.filter);
     return liveQuery;
   }
 

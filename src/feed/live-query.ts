@@ -6,6 +6,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
+import type { NextChunk, Place } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
@@ -156,20 +157,24 @@ export class LiveQuery {
       for (const follower of [...this.followers]) follower.startOver();
       return;
     }
-    const chunks = new Map<ValueMode, Chunk>();
+    const chunks: { [mode in ValueMode]?: Chunk } = {};
     for (const follower of this.followers) {
-      let chunk = chunks.get(follower.mode);
-      if (chunk === undefined) {
-        chunk = new Chunk(pending.flatMap((entry) => this.encode(entry, follower.mode)));
-        chunks.set(follower.mode, chunk);
-      }
-      follower.deliver(chunk, last.seq);
+      chunks[follower.mode] ??= this.#chunkOf(pending, follower.mode);
+      follower.deliver(chunks[follower.mode] as Chunk, last.seq); // made just now, if not before
     }
     this.#parts.metrics.deliveries.inc(this.followers.size * pending.length);
   }
 
-  encode(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
-    return this.#log.encode(entry, mode);
+  #chunkOf(entries: readonly LogEntry[], mode: ValueMode): Chunk {
+    const messages: EncodedMessage[] = [];
+    for (const entry of entries)
+      for (const message of this.#log.encodeLive(entry, mode)) messages.push(message);
+    return new Chunk(messages);
+  }
+
+  /** What one who has come to `place` is to be sent next; `log` begins there. Those who come back together share it. */
+  nextChunk(log: readonly LogEntry[], place: Place, mode: ValueMode): "nothing" | "unknown" | NextChunk {
+    return this.#log.nextChunk(log, place, mode);
   }
 
   /**
@@ -269,9 +274,10 @@ export class LiveQuery {
     this.#catchUpAdopted();
   }
 
-  /** Lets go of what the history has let go of. */
+  /** Lets go of what the history has let go of, and of what was kept for those who came back together. */
   prune(): void {
     this.#log.prune();
+    this.#log.forgetChunks();
   }
 
   /** What is known is void: the order of changes was broken, or the live query is given up. */

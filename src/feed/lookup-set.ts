@@ -67,17 +67,15 @@ export class LookupSet {
 
   /** Takes a commit into account; whether the set is another one now, or can not be told. */
   apply({ clusterTime, events }: Pick<Commit, "clusterTime" | "events">): boolean | typeof UNKNOWN {
-    const before = new Set(this.#values.keys());
-    let touched = false;
+    /** Which of the values that are counted here were in the set before. */
+    const before = new Map<string, boolean>();
     for (const event of events) {
       if (event.namespace !== this.namespace) continue;
       if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
-      if (event.before !== undefined && this.#matches(event.before)) this.#count(event.before, -1);
-      if (event.after !== undefined && this.#matches(event.after)) this.#count(event.after, 1);
-      touched = true;
+      if (event.before !== undefined && this.#matches(event.before)) this.#count(event.before, -1, before);
+      if (event.after !== undefined && this.#matches(event.after)) this.#count(event.after, 1, before);
     }
-    if (!touched) return false;
-    const differs = before.size !== this.#values.size || [...before].some((key) => !this.#values.has(key));
+    const differs = [...before].some(([key, wasThere]) => this.#values.has(key) !== wasThere);
     if (differs) this.sameSince = clusterTime;
     return differs;
   }
@@ -106,9 +104,10 @@ export class LookupSet {
     );
   }
 
-  #count(document: Uint8Array, by: 1 | -1): void {
+  #count(document: Uint8Array, by: 1 | -1, before?: Map<string, boolean>): void {
     for (const [key, value] of this.#bindable(document)) {
       const known = this.#values.get(key);
+      if (before?.has(key) === false) before.set(key, known !== undefined);
       const count = (known?.count ?? 0) + by;
       if (count <= 0) this.#values.delete(key);
       else if (known === undefined) this.#values.set(key, { value, count });

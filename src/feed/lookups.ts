@@ -3,12 +3,14 @@ import { MongoError } from "mongodb";
 import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { TidewireError } from "../protocol/errors.ts";
+import { byNamespace } from "../source/change-event.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
 import type { HistoryEntry } from "./history.ts";
 import { LookupSet, type LookupSpec } from "./lookup-set.ts";
 import type { FeedLimits } from "./options.ts";
+import { PredicateIndex } from "./predicate-index.ts";
 
 const ATTEMPTS = 4;
 const ATTEMPT_PAUSE_MS = 50;
@@ -29,6 +31,8 @@ export class Lookups {
   readonly #parts: FeedParts;
   readonly #feed: Feed;
   readonly #byKey = new Map<string, Kept>();
+  /** A commit that no set may hold costs them nothing. */
+  readonly #byNamespace = new Map<string, PredicateIndex<Kept>>();
 
   constructor(limits: FeedLimits, parts: FeedParts, feed: Feed) {
     this.#limits = limits;
@@ -72,11 +76,13 @@ export class Lookups {
   /** Takes a commit into account. Holders of a changed set are told at once, before anyone makes anything of the commit. */
   apply(entry: HistoryEntry, beforeTelling: () => void): void {
     const changed: LookupSet[] = [];
-    for (const kept of this.#byKey.values()) {
-      if (!kept.isLoaded) continue;
-      const outcome = kept.set.apply(entry.commit);
-      if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept.set);
-      else if (outcome) changed.push(kept.set);
+    for (const [namespace, events] of byNamespace(entry.commit.events)) {
+      for (const kept of this.#byNamespace.get(namespace)?.candidates(events) ?? []) {
+        if (!kept.isLoaded) continue;
+        const outcome = kept.set.apply(entry.commit);
+        if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept);
+        else if (outcome) changed.push(kept.set);
+      }
     }
     if (changed.length === 0) return;
     beforeTelling();
@@ -87,12 +93,12 @@ export class Lookups {
 
   /** The order of changes was broken: no set is known to be right. */
   loseAll(): void {
-    for (const { set } of [...this.#byKey.values()]) this.#lose(set);
+    for (const kept of [...this.#byKey.values()]) this.#lose(kept);
   }
 
   sweep(nowMs: number): void {
-    for (const [key, { users, lingersUntilMs }] of this.#byKey) {
-      if (users === 0 && lingersUntilMs <= nowMs) this.#byKey.delete(key);
+    for (const kept of this.#byKey.values()) {
+      if (kept.users === 0 && kept.lingersUntilMs <= nowMs) this.#remove(kept);
     }
     let values = 0;
     for (const { set } of this.#byKey.values()) values += set.size;
@@ -100,20 +106,34 @@ export class Lookups {
     this.#parts.metrics.lookupValues.set(values);
   }
 
-  #lose(set: LookupSet): void {
-    this.#byKey.delete(set.spec.key);
-    for (const holder of [...set.holders]) holder.lookupLost();
+  #lose(kept: Kept): void {
+    this.#remove(kept);
+    for (const holder of [...kept.set.holders]) holder.lookupLost();
+  }
+
+  #add(kept: Kept): void {
+    const { spec, namespace } = kept.set;
+    this.#byKey.set(spec.key, kept);
+    const index = this.#byNamespace.get(namespace) ?? new PredicateIndex();
+    this.#byNamespace.set(namespace, index);
+    index.add(kept, spec.filter);
+  }
+
+  #remove(kept: Kept): void {
+    const { spec, namespace } = kept.set;
+    if (this.#byKey.get(spec.key) === kept) this.#byKey.delete(spec.key);
+    const index = this.#byNamespace.get(namespace);
+    index?.remove(kept);
+    if (index?.size === 0) this.#byNamespace.delete(namespace);
   }
 
   #read(spec: LookupSpec): Kept {
     const set = new LookupSet(spec);
     const kept: Kept = { set, loaded: this.#load(set), isLoaded: false, users: 0, lingersUntilMs: 0 };
-    this.#byKey.set(spec.key, kept);
+    this.#add(kept);
     kept.loaded.then(
       () => {},
-      () => {
-        if (this.#byKey.get(spec.key) === kept) this.#byKey.delete(spec.key);
-      },
+      () => this.#remove(kept),
     );
     return kept;
   }

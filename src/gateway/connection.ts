@@ -84,7 +84,6 @@ export class Connection {
   readonly context: GatewayContext;
   readonly transport: Transport;
   readonly outbox: Outbox;
-  readonly log: Logger;
   readonly openedAtMs: number;
   /** The client's address, for limits and the log. */
   readonly address: string;
@@ -129,13 +128,17 @@ export class Connection {
     this.#events = events;
     this.outbox = new Outbox(transport, limits.outboxBytes);
     this.snapshotTurns = new Limiter(limits.snapshotsPerConnection);
-    this.log = context.log.child({ connection: this.id });
     this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
     this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
     this.#watermarkAtMs = nextWatermark(nowMs, server.heartbeatMs);
     this.openedAtMs = nowMs;
     // The first at a random part of the interval, so that connections made together are not pinged together.
     this.#pingAtMs = nowMs + Math.random() * server.heartbeatMs;
+  }
+
+  /** Made when there is something to log, which for most there never is. */
+  get log(): Logger {
+    return this.context.log.child({ connection: this.id });
   }
 
   get isOpen(): boolean {

@@ -15,6 +15,7 @@ import { connectionsByFileLimit } from "./file-limit.ts";
 import { identify } from "./handlers/hello.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
+import { joinedWrites } from "./joined-writes.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SentBytes } from "./sent-bytes.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio-endpoint.ts";
@@ -90,6 +91,11 @@ export class Gateway implements ConnectionEvents {
     if (this.#socketIo === null || !this.#socketIo.serves(request)) return false;
     this.#socketIo.answer(request, response);
     return true;
+  }
+
+  /** Lets out what is held to be written together. */
+  flush(): void {
+    joinedWrites.flush();
   }
 
   /** Lets new rules take effect: at this point of the order of changes, for everyone. */

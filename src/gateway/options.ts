@@ -220,10 +220,16 @@ export const GatewayLimits = z.strictObject({
 export type GatewayLimits = z.output<typeof GatewayLimits>;
 
 /** [3.2] The limits as `welcome` tells them, under the names of the configuration; times in milliseconds. */
-export function limitsForClients(limits: object): Record<string, number> {
+export function limitsForClients(limits: object): Readonly<Record<string, number>> {
+  const known = toldLimits.get(limits);
+  if (known !== undefined) return known;
   const told: Record<string, number> = {};
   for (const [name, value] of Object.entries(limits)) {
     if (typeof value === "number") told[name.replace(/Ms$/, "")] = value;
   }
+  toldLimits.set(limits, told);
   return told;
 }
+
+/** Every client is told the same. */
+const toldLimits = new WeakMap<object, Readonly<Record<string, number>>>();

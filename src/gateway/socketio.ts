@@ -5,7 +5,7 @@ import { NOT_SERVED, willPass } from "./http-exchange.ts";
 import type { Acknowledgements } from "./socketio-acks.ts";
 import type { SocketIoSession, WirePacket } from "./socketio-session.ts";
 import type { Transport } from "./transport.ts";
-import { joinFrames } from "./ws-frames.ts";
+import { toFrame } from "./ws-frames.ts";
 
 const EVENT = "2";
 /** Of the engine: what follows is a packet of Socket.IO. */
@@ -30,7 +30,7 @@ export class SocketIoEvents {
     if (chunk.messages[0]?.type === "snapshot") return texts.map(packet);
     const packets = texts.map((text) => ({
       text,
-      options: { compress: false, wsPreEncodedFrame: [joinFrames([MESSAGE + text])] },
+      options: { compress: false, wsPreEncodedFrame: [toFrame(MESSAGE + text)] },
     }));
     this.#made.set(chunk, packets);
     return packets;

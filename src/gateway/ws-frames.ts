@@ -5,18 +5,28 @@ const LENGTH_64 = 127;
 const headerBytes = (payload: number) => (payload < LENGTH_16 ? 2 : payload < 0x1_0000 ? 4 : 10);
 
 /** Texts as unmasked WebSocket text frames, one after another in one buffer (RFC 6455, 5.2). */
-export function joinFrames(texts: readonly string[]): Buffer {
-  const sizes = texts.map((text) => Buffer.byteLength(text));
+export function joinFrames(messages: readonly { readonly text: string }[]): Buffer {
   let total = 0;
-  for (const size of sizes) total += headerBytes(size) + size;
-  const frames = Buffer.allocUnsafeSlow(total);
+  for (const { text } of messages) total += frameBytes(text);
+  // Small ones out of the pool: memory of their own costs more than to fill it, and they are soon gone.
+  const frames = Buffer.allocUnsafe(total);
   let at = 0;
-  for (const [index, text] of texts.entries()) {
-    const size = sizes[index] ?? 0;
-    at = writeHeader(frames, at, size);
-    at += frames.write(text, at, size, "utf8");
-  }
+  for (const { text } of messages) at = writeFrame(frames, at, text);
   return frames;
+}
+
+/** One text as a frame. */
+export const toFrame = (text: string): Buffer => joinFrames([{ text }]);
+
+function frameBytes(text: string): number {
+  const size = Buffer.byteLength(text);
+  return headerBytes(size) + size;
+}
+
+function writeFrame(frames: Buffer, at: number, text: string): number {
+  const size = Buffer.byteLength(text);
+  const start = writeHeader(frames, at, size);
+  return start + frames.write(text, start, size, "utf8");
 }
 
 function writeHeader(frames: Buffer, at: number, size: number): number {

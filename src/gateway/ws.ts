@@ -3,9 +3,10 @@ import type { WebSocket } from "ws";
 import type { Chunk } from "../feed/chunk.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
+import { joinedWrites } from "./joined-writes.ts";
 import { takenBytesOf } from "./taken-bytes.ts";
 import type { Transport } from "./transport.ts";
-import { joinFrames } from "./ws-frames.ts";
+import { joinFrames, toFrame } from "./ws-frames.ts";
 
 /** A closing handshake that the client does not finish is cut off after this, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -37,12 +38,12 @@ export class WsTransport implements Transport {
   }
 
   write(chunk: Chunk): void {
-    chunk.wire ??= joinFrames(chunk.messages.map((message) => message.text));
+    chunk.wire ??= joinFrames(chunk.messages);
     this.#writeRaw(chunk.wire);
   }
 
   send(message: ServerMessage): void {
-    this.#writeRaw(joinFrames([JSON.stringify(message)]));
+    this.#writeRaw(toFrame(JSON.stringify(message)));
   }
 
   flushed(): Promise<void> {
@@ -92,7 +93,8 @@ export class WsTransport implements Transport {
   }
 
   #writeRaw(frames: Buffer): void {
-    if (this.#ws.readyState === this.#ws.OPEN && !this.#socket.destroyed) this.#socket.write(frames);
+    if (this.#ws.readyState === this.#ws.OPEN && !this.#socket.destroyed)
+      joinedWrites.write(this.#socket, frames);
   }
 }
 

@@ -27,6 +27,21 @@ export type StreamEvent = ChangeEvent | CollectionReplaced;
 export const isChangeEvent = (event: StreamEvent): event is ChangeEvent =>
   event.operation !== "replaced-collection";
 
+/** The events of each collection, in their order. */
+export function byNamespace(
+  events: readonly StreamEvent[],
+): Iterable<readonly [string, readonly StreamEvent[]]> {
+  const [first] = events;
+  if (events.length === 1 && first !== undefined) return [[first.namespace, events]];
+  const groups = new Map<string, StreamEvent[]>();
+  for (const event of events) {
+    const group = groups.get(event.namespace);
+    if (group === undefined) groups.set(event.namespace, [event]);
+    else group.push(event);
+  }
+  return groups;
+}
+
 /** Whether the event bears the documents that its operation has. */
 export function hasImages({ operation, before, after }: ChangeEvent): boolean {
   if (operation === "insert") return after !== undefined;
@@ -98,15 +113,43 @@ function valueSize(raw: Buffer, type: number, offset: number): number {
   throw new TypeError(`a change event holds an unexpected BSON type ${type}`);
 }
 
-/** Walks the elements of one raw document: name, type, and where the value lies. */
+/** Names of the envelope: known ones are told by their bytes, as to make a string of each costs more than all the rest. */
+const KNOWN_NAMES = new Map(
+  [
+    ...["_id", "_data", "operationType", "clusterTime", "wallTime", "ns", "db", "coll", "to", "documentKey"],
+    ...["fullDocument", "fullDocumentBeforeChange", "lsid", "txnNumber"],
+    ...["id", "postBatchResumeToken", "atClusterTime", "firstBatch", "nextBatch"],
+  ].map((name) => [hashOf(Buffer.from(name), 0, name.length), name]),
+);
+
+function hashOf(bytes: Uint8Array, start: number, end: number): number {
+  let hash = 0;
+  for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0;
+  return hash;
+}
+
+function nameAt(raw: Buffer, start: number, end: number): string {
+  const known = KNOWN_NAMES.get(hashOf(raw, start, end));
+  return known !== undefined && isNamed(raw, start, end, known) ? known : raw.toString("latin1", start, end);
+}
+
+function isNamed(raw: Buffer, start: number, end: number, name: string): boolean {
+  if (end - start !== name.length) return false;
+  for (let i = 0; i < name.length; i++) if (raw[start + i] !== name.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Walks the elements of the raw document that begins at `from`: name, type, and where the value lies. */
 export function forEachElement(
   raw: Buffer,
   visit: (name: string, type: number, start: number, end: number) => void,
+  from = 0,
 ): void {
-  let offset = 4;
+  let offset = from + 4;
   for (let type = raw[offset++]; type !== undefined && type !== 0; type = raw[offset++]) {
-    const nameEnd = raw.indexOf(0, offset);
-    const name = raw.toString("latin1", offset, nameEnd);
+    let nameEnd = offset;
+    while (raw[nameEnd] !== 0 && nameEnd < raw.length) nameEnd++;
+    const name = nameAt(raw, offset, nameEnd);
     const start = nameEnd + 1;
     const end = start + valueSize(raw, type, start);
     visit(name, type, start, end);
@@ -116,15 +159,19 @@ export function forEachElement(
 
 const readString = (raw: Buffer, start: number, end: number) => raw.toString("utf8", start + 4, end - 1);
 
-/** A collection's full name out of `{db, coll}`; just the database where there is no collection. */
-function readNamespace(raw: Buffer): string {
+/** A collection's full name out of `{db, coll}` at `from`; just the database where there is no collection. */
+function readNamespace(raw: Buffer, from: number): string {
   let database = "";
   let collection = "";
-  forEachElement(raw, (name, type, start, end) => {
-    if (type !== TYPE_STRING) return;
-    if (name === "db") database = readString(raw, start, end);
-    if (name === "coll") collection = readString(raw, start, end);
-  });
+  forEachElement(
+    raw,
+    (name, type, start, end) => {
+      if (type !== TYPE_STRING) return;
+      if (name === "db") database = readString(raw, start, end);
+      if (name === "coll") collection = readString(raw, start, end);
+    },
+    from,
+  );
   return collection === "" ? database : `${database}.${collection}`;
 }
 
@@ -162,13 +209,14 @@ export function parseEvent(raw: Buffer): ParsedEvent {
   forEachElement(raw, (name, type, start, end) => {
     const isDocument = type === TYPE_DOCUMENT;
     if (name === "_id" && isDocument) {
-      event.rawToken = raw.subarray(start, end);
-      event.token = readTokenData(raw.subarray(start, end));
+      const token = raw.subarray(start, end);
+      event.rawToken = token;
+      event.token = readTokenData(token);
     } else if (name === "operationType") event.operation = readString(raw, start, end);
     else if (name === "clusterTime") event.clusterTime = raw.readBigUInt64LE(start);
     else if (name === "wallTime" && type === 9) event.wallTimeMs = Number(raw.readBigInt64LE(start));
-    else if (name === "ns" && isDocument) event.namespace = readNamespace(raw.subarray(start, end));
-    else if (name === "to" && isDocument) event.renamedTo = readNamespace(raw.subarray(start, end));
+    else if (name === "ns" && isDocument) event.namespace = readNamespace(raw, start);
+    else if (name === "to" && isDocument) event.renamedTo = readNamespace(raw, start);
     else if (name === "documentKey" && isDocument) event.documentKey = raw.subarray(start, end);
     else if (name === "fullDocument" && isDocument) event.after = raw.subarray(start, end);
     else if (name === "fullDocumentBeforeChange" && isDocument) event.before = raw.subarray(start, end);

@@ -2,14 +2,14 @@
 import fc from "fast-check";
 import { BSON, type Collection, type Document, MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { PredicateIndex } from "../../src/feed/predicate-index.ts";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
-import { compileEqualityKeys } from "../../src/match/equality-keys.ts";
 import type { Filter } from "../../src/match/filter.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
-import { valueKey } from "../../src/match/value-key.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
+import type { ChangeEvent } from "../../src/source/change-event.ts";
 import { insertRaw } from "../support/raw-insert.ts";
 import { MATCHER_CASES } from "../unit/match/matcher-cases.ts";
 import { documentTree, isLiteral, toDocument, toJson, valueTree } from "./bson-samples.ts";
@@ -113,8 +113,18 @@ test("matches exactly the documents that find gives, for any filter, value and d
   expect(accepted * DOCUMENTS).toBeGreaterThan(20_000);
 });
 
-test("a document fulfils an equality iff the value's key is among those of its path", () => {
-  const seed = startSeed("equality keys");
+const insertOf = (after: Uint8Array | undefined): ChangeEvent => ({
+  operation: "insert",
+  namespace: "db.c",
+  documentKey: BSON.serialize({ _id: 1 }),
+  before: undefined,
+  after,
+});
+/** Concerns everything. */
+const WITHOUT_IMAGE = insertOf(undefined);
+
+test("a document fulfils an equality iff the index of filters finds it", () => {
+  const seed = startSeed("equality in the index");
   const literal = valueTree.filter(isLiteral).map(toJson);
   const property = fc.property(
     path,
@@ -122,18 +132,38 @@ test("a document fulfils an equality iff the value's key is among those of its p
     fc.array(documentTree, { minLength: 20, maxLength: 20 }),
     (at, value, trees) => {
       const filter = parseFilter({ [at]: { $eq: value } }, { regex: "prefix" });
-      const operand =
-        "predicate" in filter && filter.predicate.op === "$eq" ? filter.predicate.value : undefined;
-      if (operand === undefined) throw new Error("not an equality");
-      const keys = compileEqualityKeys(at);
+      const index = new PredicateIndex<object>();
+      index.add({}, filter);
       const matches = compileFilter(filter);
       for (const tree of trees) {
         const document = toDocument(tree);
-        expect(keys(document).has(valueKey(operand))).toBe(matches(document));
+        expect(index.candidates([insertOf(document)]).size === 1).toBe(matches(document));
       }
     },
   );
   fc.assert(property, { numRuns: 2_000 * FUZZ_FACTOR, seed });
+});
+
+test("whatever fulfils a filter is found by the index of filters", () => {
+  const seed = startSeed("filters in the index");
+  const property = fc.property(
+    fc.array(filterJson, { minLength: 1, maxLength: 20 }),
+    fc.array(documentTree, { minLength: 20, maxLength: 20 }),
+    (all, trees) => {
+      const index = new PredicateIndex<Filter>();
+      for (const json of all) {
+        const filter = parse(json);
+        if (typeof filter !== "string") index.add(filter, filter);
+      }
+      const filters = [...index.candidates([WITHOUT_IMAGE])];
+      for (const tree of trees) {
+        const document = toDocument(tree);
+        const found = new Set(index.candidates([insertOf(document)]));
+        for (const filter of filters) if (compileFilter(filter)(document)) expect(found).toContain(filter);
+      }
+    },
+  );
+  fc.assert(property, { numRuns: 200 * FUZZ_FACTOR, seed });
 });
 
 test("the server agrees with every case of the table", async () => {

@@ -1,0 +1,249 @@
+/** One contender in one scenario: the server under test, its clients, and who writes for it. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { COLLECTABLE, cpuMs, cpuMsWithEnded, profiled, rssKiB, startProgram, Worker } from "./processes.mjs";
+import { ROOT } from "./product.mjs";
+import { median, quantile } from "./statistics.mjs";
+import { SECRET } from "./tokens.mjs";
+
+const DELIVERED_WITHIN_MS = 60_000;
+/** Whatever a server does after the last delivery is its cost too. */
+const SETTLE_MS = 50;
+
+const MAIN = fileURLToPath(new URL("dist/cli/main.js", ROOT));
+
+/** As many of everything as the benchmark needs; all else is the default. */
+const LIMITS = {
+  connections: 100_000,
+  connectionsPerAddress: 100_000,
+  connectionsPerUser: 100_000,
+  connectRate: 100_000,
+  connectRatePerAddress: 100_000,
+  connectBurstPerAddress: 100_000,
+};
+
+const CONTENDERS = {
+  "limit-ws": { file: "servers/limit-ws.mjs", dialect: "plain", drive: "broadcast" },
+  "limit-stream": { file: "servers/limit-stream.mjs" },
+  "limit-stream-raw": { file: "servers/limit-stream.mjs", options: { isRaw: true } },
+  "limit-route": { file: "servers/limit-route.mjs", dialect: "plain" },
+  "diy-watch": { file: "servers/diy-watch.mjs", dialect: "plain" },
+  "diy-single": { file: "servers/diy-single.mjs", dialect: "plain" },
+  "socket.io": { file: "servers/socket-io.mjs", dialect: "socketIo", needs: "socket.io" },
+  parse: { file: "servers/parse.mjs", dialect: "parse", needs: "parse-server" },
+  tidewire: { dialect: "tidewire" },
+  "tidewire-in-process": { file: "servers/tidewire-in-process.mjs" },
+};
+
+/** What has to be installed for a contender, if anything. */
+export const packageOf = (contender) => CONTENDERS[contender].needs;
+
+let lanes = 0;
+
+export class Lane {
+  name;
+  /** So many rooms, live queries or users are followed here. */
+  of;
+  #server;
+  #clients;
+  #writer;
+  #drive;
+  /** A bare stream beside the contender, which notes when each change was there to be had. */
+  #bare;
+  #mongodPid;
+  #isProfiled;
+
+  /**
+   * @param contender A key of `CONTENDERS`.
+   * @param parts `uri`, `database` and `mongodPid`; `directory`, for a configuration; `rules` of Tidewire; `collectable`: its memory
+   *   is measured; `isTimed`: against a bare stream; `profiles`: a directory for CPU profiles; `writer`: how it is
+   *   written; `mongodb`: further options of Tidewire's section of that name.
+   */
+  static async start(name, contender, parts) {
+    const lane = new Lane();
+    const { file, dialect, drive, options } = CONTENDERS[contender];
+    // New each time: what was written before is nobody's.
+    const collection = `${name.replaceAll(/\W/g, "-")}-${++lanes}`;
+    const where = { uri: parts.uri, database: parts.database, collection, ...options, ...parts.watches };
+    const how = howToStart(parts, name);
+    lane.name = name;
+    lane.#isProfiled = parts.profiles !== undefined;
+    lane.#drive = drive ?? "write";
+    lane.#mongodPid = parts.mongodPid;
+    lane.#server =
+      file === undefined ? await startTidewire(parts, collection, how) : await Worker.fork(file, where, how);
+    const { port, url } = lane.#server.ready;
+    lane.#clients =
+      dialect === undefined ? lane.#server : await Worker.fork("clients.mjs", { port, dialect });
+    if (lane.#drive === "write")
+      lane.#writer = await Worker.fork("writer.mjs", { ...where, ...parts.writer, parseUrl: url });
+    if (parts.isTimed) {
+      const bare = CONTENDERS["limit-stream-raw"];
+      lane.#bare = await Worker.fork(bare.file, { ...where, ...bare.options, isTimed: true });
+    }
+    return lane;
+  }
+
+  get writes() {
+    return this.#drive === "write";
+  }
+
+  async open(filters, rest = {}) {
+    await this.#clients.call("open", { filters, ...rest });
+    this.of = (this.of ?? 0) + filters.length;
+  }
+
+  /**
+   * Writes `count` documents in bursts of `size`, each when the one before has arrived.
+   * @returns Deliveries, changes, and the CPU time of the server, in milliseconds.
+   */
+  async burst({ kind, count, size, of = this.of }) {
+    const bursts = this.writes
+      ? await this.#writer.call("prepare", { kind, count, of, size })
+      : Array.from({ length: Math.ceil(count / size) }, () => size * of);
+    return this.#measure(async () => {
+      let deliveries = 0;
+      for (const expected of bursts) {
+        await this.#clients.call("arm", { deliveries: expected });
+        await this.#go({ size }, { count: size });
+        deliveries += await this.#arrived(expected);
+      }
+      return { deliveries, changes: count };
+    });
+  }
+
+  /** Writes `count` documents one by one. @returns As `burst`, and the latencies. */
+  async pace({ kind, count, perSecond, of = this.of }) {
+    const [deliveries] = this.writes
+      ? await this.#writer.call("prepare", { kind, count, of, size: count })
+      : [count * of];
+    await this.#bare?.call("arm", { deliveries: count });
+    const measured = await this.#measure(async () => {
+      await this.#clients.call("arm", { deliveries });
+      await this.#go({ perSecond }, { count, perSecond });
+      return { deliveries: await this.#arrived(deliveries), changes: count };
+    });
+    return { ...measured, ...(await this.#latencies()) };
+  }
+
+  /** Everybody goes, `changes` are missed, everybody comes back. */
+  async resume({ kind, changes }) {
+    const clients = this.of;
+    await this.#clients.call("drop");
+    if (this.writes) {
+      await this.#writer.call("prepare", { kind, count: changes, of: 1, size: changes });
+      await this.#writer.call("burst", { size: changes });
+    } else await this.#server.call("prepareResume", { changes });
+    await pause(500);
+    const expected = this.writes ? clients * changes : clients;
+    return this.#measure(async () => {
+      await this.#clients.call("arm", { deliveries: expected });
+      const notResumed = await this.#clients.call("reopen");
+      if (this.writes && notResumed > 0) throw new Error(`${notResumed} clients were not resumed`);
+      return { deliveries: await this.#arrived(expected), changes };
+    });
+  }
+
+  /** Of the server, with garbage collected. */
+  async memoryKiB() {
+    this.#server.signal();
+    await pause(1_000);
+    return rssKiB(this.#server.pid);
+  }
+
+  async stop() {
+    const processes = [this.#writer, this.#bare, this.#clients, this.#server];
+    await Promise.all(processes.map((process) => process?.stop()));
+  }
+
+  #go(write, broadcast) {
+    if (!this.writes) return this.#server.call("broadcast", broadcast);
+    return this.#writer.call(write.perSecond === undefined ? "burst" : "pace", write);
+  }
+
+  async #arrived(expected) {
+    const { received, lost } = await this.#clients.call("done", { withinMs: DELIVERED_WITHIN_MS });
+    if (received !== expected || lost > 0) {
+      throw new Error(
+        `${this.name}: ${received} of ${expected} deliveries came, ${lost} connections were lost`,
+      );
+    }
+    return received;
+  }
+
+  async #measure(work) {
+    const before = { server: cpuMs(this.#server.pid), mongod: this.#mongodCpuMs() };
+    const startedMs = performance.now();
+    if (this.#isProfiled) this.#server.signal();
+    const done = await work();
+    const wallMs = performance.now() - startedMs;
+    await pause(SETTLE_MS);
+    if (this.#isProfiled) this.#server.signal();
+    return {
+      ...done,
+      cpuMs: cpuMs(this.#server.pid) - before.server,
+      mongodCpuMs: this.#mongodCpuMs() - before.mongod,
+      wallMs,
+    };
+  }
+
+  #mongodCpuMs() {
+    return this.#mongodPid === undefined ? Number.NaN : cpuMsWithEnded(this.#mongodPid);
+  }
+
+  /**
+   * Quantiles in milliseconds: from the acknowledgement of each write to each receipt that was noted, and `lag` from
+   * when the bare stream had the change.
+   */
+  async #latencies() {
+    if (!this.writes) return {};
+    const seen = pairs(await this.#clients.call("seen"));
+    const acknowledged = new Map(pairs(await this.#writer.call("acknowledged")));
+    const latencies = seen.map(([n, at]) => at - acknowledged.get(n));
+    const [p50, p95, p99] = [0.5, 0.95, 0.99].map((part) => quantile(latencies, part));
+    if (this.#bare === undefined) return { p50, p95, p99 };
+    await this.#bare.call("done");
+    const known = new Map(pairs(await this.#bare.call("seen")));
+    const lag = median(seen.map(([n, at]) => at - known.get(n)));
+    return { p50, p95, p99, lag };
+  }
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function pairs(flat) {
+  const found = [];
+  for (let i = 0; i < flat.length; i += 2) found.push([flat[i], flat[i + 1]]);
+  return found;
+}
+
+/** The service as users run it, with all its checks and rules. */
+async function startTidewire({ uri, database, directory, rules, mongodb }, collection, how) {
+  const file = join(directory, `${collection}.json`);
+  const configuration = {
+    mongodb: { uri, database, stateDatabase: `${database}-state-${lanes}`, ...mongodb },
+    server: { port: 0, admin: { port: 0 } },
+    auth: { anonymous: true, jwt: { algorithms: ["HS256"], secret: SECRET } },
+    collections: { docs: { collection, rules: rules ?? [{ name: "all", anonymous: true }] } },
+    limits: LIMITS,
+    log: { level: "info" },
+  };
+  await writeFile(file, JSON.stringify(configuration));
+  const find = (line) => (line.includes('"listening"') ? JSON.parse(line) : undefined);
+  const service = await startProgram([MAIN, "start", "--config", file], find, how);
+  while (!(await isReady(service.ready))) await pause(20);
+  return service;
+}
+
+/** Listening is not all: the change stream has to have found its start. */
+async function isReady({ host, adminPort }) {
+  const response = await fetch(`http://${host}:${adminPort}/readyz`);
+  await response.arrayBuffer();
+  return response.ok;
+}
+
+function howToStart({ collectable, profiles }, name) {
+  if (collectable) return COLLECTABLE;
+  return profiles === undefined ? {} : profiled(join(profiles, `${name.replaceAll(/\W/g, "-")}.cpuprofile`));
+}

@@ -1,0 +1,90 @@
+/** Medians over the rounds, ratios within each round, and the tables. */
+import { median } from "./statistics.mjs";
+
+/** Values and ratios of one scenario; ratios are of one round each, as the machine is not the same in the next. */
+export function summarize(scenario, roundsByLane) {
+  const valuesOf = (name) => roundsByLane.get(name)?.map(({ value }) => value) ?? [];
+  const ratio = (lane, against) => median(valuesOf(lane).map((value, i) => value / valuesOf(against)[i]));
+  const rows = [...roundsByLane].map(([name, rounds]) => {
+    const middle = (key) => median(rounds.map((round) => round[key] ?? Number.NaN));
+    return {
+      name,
+      value: middle("value"),
+      ratio: ratio(name, scenario.reference),
+      p50: middle("p50"),
+      p95: middle("p95"),
+      p99: middle("p99"),
+      mongodMsPer1000: median(
+        rounds.map(({ mongodCpuMs, changes }) => (mongodCpuMs * 1_000) / changes).filter(Number.isFinite),
+      ),
+      rounds: rounds.map(({ value }) => value),
+    };
+  });
+  const targets = scenario.targets
+    .filter(({ lane, against }) => [lane, against ?? lane].every((name) => roundsByLane.has(name)))
+    .map((target) => {
+      const { lane, against, atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = target;
+      const measured = against === undefined ? median(valuesOf(lane)) : ratio(lane, against);
+      return { ...target, measured, isMet: measured <= atMost && measured >= atLeast };
+    });
+  const { name, about, unit, reference } = scenario;
+  return { name, about, unit, reference, rows, targets };
+}
+
+const shown = (value) => {
+  if (!Number.isFinite(value)) return "";
+  const size = Math.abs(value);
+  if (size >= 1_000) return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+};
+
+/** Titles and cells of a table, the first cell of each row a name. */
+function cellsOf({ unit, reference, rows }) {
+  const hasLatency = rows.some(({ p50 }) => Number.isFinite(p50));
+  const hasMongod = rows.some(({ mongodMsPer1000 }) => Number.isFinite(mongodMsPer1000));
+  const head = [
+    "",
+    unit,
+    `× ${reference}`,
+    ...(hasLatency ? ["p50 ms", "p95 ms", "p99 ms"] : []),
+    ...(hasMongod ? ["mongod ms/1,000"] : []),
+  ];
+  const lines = rows.map((row) => [
+    row.name,
+    shown(row.value),
+    shown(row.ratio),
+    ...(hasLatency ? [shown(row.p50), shown(row.p95), shown(row.p99)] : []),
+    ...(hasMongod ? [shown(row.mongodMsPer1000)] : []),
+  ]);
+  return { head, lines };
+}
+
+/** For the terminal. */
+export function tableOf(result) {
+  const { head, lines } = cellsOf(result);
+  const widths = head.map((title, i) => Math.max(title.length, ...lines.map((line) => line[i].length)));
+  const text = (line) =>
+    line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  ");
+  const title = `\n${result.name}: ${result.about}`;
+  return [title, text(head), ...lines.map(text), ...result.targets.map(targetText)].join("\n");
+}
+
+const BLOCK = /(<!-- bench -->\n)[\s\S]*(<!-- \/bench -->)/;
+
+/** A page with the results in the place that it keeps for them. */
+export function intoPage(page, results, machine) {
+  const parts = results.map((result) => {
+    const { head, lines } = cellsOf(result);
+    const row = (cells) => `| ${cells.join(" | ")} |`;
+    const table = [row(head), row(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...lines.map(row)];
+    const targets = result.targets.map((target) => `- ${targetText(target).trim()}`);
+    return [`### ${result.name}`, "", `${result.about}.`, "", ...table, "", ...targets, ""].join("\n");
+  });
+  return page.replace(BLOCK, (_all, begin, end) => `${begin}\n${machine}\n\n${parts.join("\n")}\n${end}`);
+}
+
+function targetText({ lane, against, atMost, atLeast, measured, isMet }) {
+  const wanted = atMost === undefined ? `at least ${shown(atLeast)}` : `at most ${shown(atMost)}`;
+  const of = against === undefined ? lane : `${lane} / ${against}`;
+  return `  ${isMet ? "met" : "MISSED"}: ${of}: ${shown(measured)}, wanted ${wanted}`;
+}

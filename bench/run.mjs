@@ -1,0 +1,157 @@
+/**
+ * Measures Tidewire against its peers and against the physical limits: `npm run bench -- --help`.
+ * Everything runs in processes of its own: mongod, and for each contender a server, its clients and a writer.
+ */
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { Lane, packageOf } from "./lib/lane.mjs";
+import { dist, MongoClient, ROOT } from "./lib/product.mjs";
+import { intoPage, summarize, tableOf } from "./lib/report.mjs";
+import { scenarios } from "./scenarios.mjs";
+
+const HELP = `Usage: npm run bench -- [options]
+
+  --only TEXT         scenarios whose name holds this text; several times for several
+  --contenders A,B    these alone (tidewire, limit-ws, socket.io, …)
+  --rounds N          interleaved rounds; 5 unless told
+  --quick             tiny sizes, one round: shows that it runs, and measures nothing
+  --profile DIR       saves a CPU profile of each server's last round; the figures are no good then
+  --docs              writes the tables into docs/performance.md
+  --json FILE         where the results go as JSON
+  --mongodb URI       a replica set to use instead of one started for the run
+  --no-install        do without what is not installed, rather than install it (npm ci in bench/)
+
+Scenarios: ${scenarios(false)
+  .map(({ name }) => name)
+  .join(", ")}.`;
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+
+const { values: flags } = parseArgs({
+  options: {
+    only: { type: "string", multiple: true, default: [""] },
+    contenders: { type: "string" },
+    rounds: { type: "string" },
+    quick: { type: "boolean", default: false },
+    profile: { type: "string" },
+    docs: { type: "boolean", default: false },
+    json: { type: "string" },
+    mongodb: { type: "string" },
+    "no-install": { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+
+const print = (text) => process.stdout.write(`${text}\n`);
+const note = (text) => process.stderr.write(`${text}\n`);
+
+const isInstalled = (name) => existsSync(join(HERE, "node_modules", name));
+
+/** Whether a lane is asked for and can be run; what cannot be is said once. */
+function isWanted({ contender }, missing) {
+  if (flags.contenders !== undefined && !flags.contenders.split(",").includes(contender)) return false;
+  const needed = packageOf(contender);
+  if (needed === undefined || isInstalled(needed)) return true;
+  missing.add(`${contender}: left out, ${needed} is not installed (npm ci --prefix bench)`);
+  return false;
+}
+
+async function startLane(lane, parts) {
+  const started = await Lane.start(lane.name ?? lane.contender, lane.contender, { ...parts, ...lane.parts });
+  await lane.open(started);
+  return started;
+}
+
+async function runScenario(scenario, lanes, wanted, parts) {
+  const rounds = Math.min(wanted, scenario.roundsMax ?? wanted);
+  const roundsByLane = new Map(lanes.map((lane) => [lane.name ?? lane.contender, []]));
+  const started = new Map();
+  const stop = async (lane) => {
+    await started.get(lane)?.stop();
+    started.delete(lane);
+  };
+  try {
+    // One round more than counts: in the first one everything is still cold.
+    for (let round = scenario.isFresh ? 1 : 0; round <= rounds; round++) {
+      // Another one is first in each round, so that none always follows the same.
+      for (let i = 0; i < lanes.length; i++) {
+        const lane = lanes[(i + round) % lanes.length];
+        if (!started.has(lane)) started.set(lane, await startLane(lane, parts));
+        const measured = await lane.round(started.get(lane));
+        if (round > 0) roundsByLane.get(lane.name ?? lane.contender).push(measured);
+        if (scenario.isFresh) await stop(lane);
+      }
+      note(`${scenario.name}: round ${round} of ${rounds}`);
+    }
+  } finally {
+    for (const lane of [...started.keys()]) await stop(lane);
+  }
+  return summarize(scenario, roundsByLane);
+}
+
+async function main() {
+  if (flags.help) return print(HELP);
+  if (!flags["no-install"] && !isInstalled(".package-lock.json")) {
+    note("installing what Tidewire is compared with");
+    execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
+  }
+  const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 5));
+  const directory = await mkdtemp(join(tmpdir(), "tidewire-bench-"));
+  const database = `bench-${randomBytes(4).toString("hex")}`;
+  const mongod =
+    flags.mongodb === undefined ? await startMongod(directory) : useMongod(flags.mongodb, database);
+  const parts = { uri: mongod.uri, database, mongodPid: mongod.pid, directory, profiles: flags.profile };
+  const missing = new Set();
+  const results = [];
+  const startedMs = Date.now();
+  try {
+    for (const scenario of scenarios(flags.quick)) {
+      if (!flags.only.some((text) => scenario.name.includes(text))) continue;
+      const lanes = scenario.lanes.filter((lane) => isWanted(lane, missing));
+      if (lanes.length === 0) continue;
+      const result = await runScenario(scenario, lanes, rounds, parts);
+      results.push(result);
+      print(tableOf(result));
+    }
+  } finally {
+    await mongod.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+  for (const text of missing) print(`\n${text}`);
+  const seconds = Math.round((Date.now() - startedMs) / 1_000);
+  const machine = `${rounds} rounds in ${seconds} s, ${cpus().length} × ${cpus()[0].model.trim()}, Node ${process.version}.`;
+  print(`\n${machine}`);
+  if (flags.json !== undefined)
+    await writeFile(flags.json, `${JSON.stringify({ rounds, seconds, machine, results }, null, 2)}\n`);
+  if (flags.docs) {
+    const page = fileURLToPath(new URL("docs/performance.md", ROOT));
+    await writeFile(page, intoPage(await readFile(page, "utf8"), results, machine));
+  }
+}
+
+async function startMongod(directory) {
+  const { startEmbeddedMongod } = await dist("source/embedded-mongod.js");
+  const logger = { info: () => {}, warn: note, error: note };
+  return startEmbeddedMongod({ dataDir: join(directory, "mongodb"), logger });
+}
+
+/** One that runs already: afterwards it holds what it held before. */
+function useMongod(uri, database) {
+  return {
+    uri,
+    async stop() {
+      const client = await new MongoClient(uri).connect();
+      const { databases } = await client.db("admin").admin().listDatabases({ nameOnly: true });
+      for (const { name } of databases) if (name.startsWith(database)) await client.db(name).dropDatabase();
+      await client.close();
+    },
+  };
+}
+
+await main();

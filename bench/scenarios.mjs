@@ -1,0 +1,325 @@
+/**
+ * What is measured. A scenario has lanes, each one contender with what its clients follow, and a `round` that measures
+ * one lane once; lower values are better unless it says otherwise. `targets` compare lanes of one round.
+ */
+import { mixedFilters } from "./lib/documents.mjs";
+import { tokenFor } from "./lib/tokens.mjs";
+
+const roomFilters = (count) => Array.from({ length: count }, (_, room) => ({ room }));
+const sameFilters = (count) => Array.from({ length: count }, () => ({ room: 0 }));
+const perDelivery = ({ cpuMs, deliveries }) => (cpuMs * 1_000) / deliveries;
+const perChange = ({ cpuMs, changes }) => (cpuMs * 1_000) / changes;
+
+/** So slow, or so hard on MongoDB, that less of everything has to do. */
+const WATCHERS = 50;
+
+const fanOutInBursts = ({ clients, scale }) => {
+  const lane = (contender, count, size, most = clients) => ({
+    contender,
+    round: async (lane) => {
+      const measured = await lane.burst({ kind: "fan", count: count * scale, size: size * scale });
+      return { ...measured, value: perDelivery(measured) };
+    },
+    open: (lane) =>
+      lane.open(sameFilters(Math.min(most, clients)), { sampleEvery: Number.POSITIVE_INFINITY }),
+  });
+  return {
+    name: "fan-out in bursts",
+    about: `${clients} subscribers of one live query; CPU of the server per delivery`,
+    unit: "µs",
+    reference: "limit-ws",
+    lanes: [
+      lane("limit-ws", 100, 100),
+      lane("limit-route", 100, 100),
+      lane("diy-single", 100, 100),
+      lane("diy-watch", 100, 100, WATCHERS),
+      lane("socket.io", 100, 100),
+      lane("parse", 10, 10),
+      lane("tidewire", 2_000, 500),
+    ],
+    targets: [{ lane: "tidewire", against: "limit-ws", atMost: 0.05 }],
+  };
+};
+
+const fanOutPaced = ({ clients, scale }) => {
+  const lane = (contender, most = clients) => ({
+    contender,
+    open: (lane) => lane.open(sameFilters(Math.min(most, clients)), { sampleEvery: 25 }),
+    round: async (lane) => {
+      const measured = await lane.pace({ kind: "fan", count: 50 * scale, perSecond: 25 });
+      return { ...measured, value: perDelivery(measured) };
+    },
+  });
+  return {
+    name: "fan-out, paced",
+    about: `the same, 25 changes a second; CPU of the server per delivery, latency from the acknowledgement`,
+    unit: "µs",
+    reference: "limit-ws",
+    lanes: [
+      lane("limit-ws"),
+      lane("limit-route"),
+      lane("diy-single"),
+      lane("diy-watch", WATCHERS),
+      lane("socket.io"),
+      lane("parse"),
+      lane("tidewire"),
+    ],
+    targets: [{ lane: "tidewire", against: "limit-ws", atMost: 1.3 }],
+  };
+};
+
+const selective = ({ queries, scale }) => {
+  const lane = (contender, count, rest = {}) => {
+    const { name = contender, filters = roomFilters(queries), kind = "room" } = rest;
+    return {
+      contender,
+      name,
+      open: (lane) => lane.open(filters),
+      round: async (lane) => {
+        // Where nobody follows, each change is counted.
+        const of = Math.max(1, filters.length);
+        // No more at once than there are rooms where there are fewest: each change is a write of its own everywhere.
+        const size = Math.min(count, 100) * scale;
+        const measured = await lane.burst({ kind, count: count * scale, size, of });
+        return { ...measured, value: perChange(measured) };
+      },
+    };
+  };
+  return {
+    name: "selective",
+    about: `${queries} live queries {room: n} on as many connections, each change is for one; CPU of the server per change`,
+    unit: "µs",
+    reference: "limit-route",
+    lanes: [
+      lane("limit-stream", 5_000, { filters: [] }),
+      lane("limit-stream-raw", 5_000, { filters: [] }),
+      lane("limit-route", 5_000),
+      lane("diy-single", 500),
+      lane("diy-watch", 100, { filters: roomFilters(Math.min(queries, WATCHERS)) }),
+      lane("socket.io", 2_500),
+      lane("parse", 10),
+      lane("tidewire", 5_000),
+      lane("tidewire", 5_000, { name: "tidewire, 100", filters: roomFilters(Math.min(queries, 100)) }),
+      lane("tidewire", 5_000, { name: "tidewire, mixed", filters: mixedFilters(queries), kind: "mixed" }),
+    ],
+    targets: [
+      { lane: "tidewire", against: "limit-route", atMost: 0.8 },
+      { lane: "tidewire", against: "tidewire, 100", atMost: 1.1 },
+      { lane: "tidewire, mixed", against: "tidewire", atMost: 2 },
+    ],
+  };
+};
+
+const growth = ({ scale, inProcess }) => {
+  const lane = (queries) => ({
+    contender: "tidewire-in-process",
+    name: `${queries} live queries`,
+    open: (lane) => lane.open(roomFilters(queries)),
+    round: async (lane) => {
+      const measured = await lane.burst({ kind: "room", count: 5_000 * scale, size: 500 * scale });
+      return { ...measured, value: perChange(measured) };
+    },
+  });
+  const [few, many, most] = inProcess;
+  return {
+    name: "growth",
+    about:
+      "Tidewire with subscribers in the process; CPU per change, from the change stream to the ready frame",
+    unit: "µs",
+    reference: `${few} live queries`,
+    lanes: inProcess.map(lane),
+    targets: [
+      { lane: `${many} live queries`, against: `${few} live queries`, atMost: 1.1 },
+      { lane: `${most} live queries`, against: `${few} live queries`, atMost: 1.25 },
+    ],
+  };
+};
+
+const ruleOfOwner = [
+  {
+    name: "owner or shared",
+    when: { "%%user.sub": { $exists: true } },
+    filter: { $or: [{ owner: "%%user.sub" }, { shared: true }] },
+  },
+];
+
+const claims = ({ clients, scale }) => ({
+  name: "a rule for each user",
+  about: `${clients} users, a filter with a claim in it: each change comes to all of them, by as many live queries; deliveries per CPU second`,
+  unit: "/s",
+  isMoreBetter: true,
+  reference: "tidewire",
+  lanes: [
+    {
+      contender: "tidewire",
+      parts: { rules: ruleOfOwner },
+      open: (lane) =>
+        lane.open(
+          Array.from({ length: clients }, () => undefined),
+          {
+            tokens: Array.from({ length: clients }, (_, i) => tokenFor(`user-${i}`)),
+            sampleEvery: Number.POSITIVE_INFINITY,
+          },
+        ),
+      round: async (lane) => {
+        const measured = await lane.burst({ kind: "shared", count: 500 * scale, size: 100 * scale });
+        return { ...measured, value: (measured.deliveries * 1_000) / measured.cpuMs };
+      },
+    },
+  ],
+  targets: [{ lane: "tidewire", atLeast: 50_000 }],
+});
+
+const latency = ({ scale }) => {
+  const lane = (contender) => ({
+    contender,
+    parts: { isTimed: true },
+    open: (lane) => lane.open(roomFilters(100)),
+    round: async (lane) => {
+      const measured = await lane.pace({ kind: "room", count: 600 * scale, perSecond: 200 });
+      return { ...measured, value: measured.lag };
+    },
+  });
+  return {
+    name: "latency",
+    about:
+      "200 writes a second, 100 subscribers, each change for one; value: lag behind a bare stream, p50; others: from the acknowledgement",
+    unit: "ms",
+    reference: "limit-route",
+    lanes: [lane("limit-route"), lane("diy-single"), lane("socket.io"), lane("tidewire")],
+    targets: [{ lane: "tidewire", against: "limit-route", atMost: 1.15 }],
+  };
+};
+
+const memory = ({ connections }) => {
+  const [few, many] = connections;
+  const lane = (contender, rest = {}) => ({
+    contender,
+    name: contender,
+    parts: { collectable: true },
+    open: (lane) => lane.open((rest.filters ?? sameFilters)(few)),
+    round: async (lane) => {
+      const before = await lane.memoryKiB();
+      await lane.open((rest.filters ?? sameFilters)(many).slice(few));
+      return { value: ((await lane.memoryKiB()) - before) / (many - few) };
+    },
+    ...rest,
+  });
+  return {
+    name: "memory",
+    about: `resident memory of each further idle subscribed connection, between ${few} and ${many}`,
+    unit: "KiB",
+    reference: "limit-ws",
+    isFresh: true,
+    roundsMax: 3,
+    lanes: [
+      lane("limit-ws"),
+      lane("socket.io"),
+      lane("tidewire"),
+      lane("tidewire", { name: "tidewire, a live query each", filters: roomFilters }),
+    ],
+    targets: [{ lane: "tidewire", atMost: 12 }],
+  };
+};
+
+const resume = ({ clients, scale }) => {
+  const lane = (contender) => ({
+    contender,
+    parts: { rules: [{ name: "users", when: { "%%user.sub": { $exists: true } } }] },
+    open: (lane) =>
+      lane.open(
+        sameFilters(clients).map((filter) => ({ ...filter })),
+        {
+          tokens: Array.from({ length: clients }, (_, i) => tokenFor(`user-${i}`)),
+          followsCursor: true,
+        },
+      ),
+    round: async (lane) => {
+      const measured = await lane.resume({ kind: "fan", changes: 100 * scale });
+      return { ...measured, value: (measured.cpuMs * 1_000) / clients };
+    },
+  });
+  return {
+    name: "resumption",
+    about: `${clients} clients drop, miss 100 changes each, and come back where they were; CPU of the server per client`,
+    unit: "µs",
+    reference: "limit-ws",
+    lanes: [lane("limit-ws"), lane("tidewire")],
+    targets: [{ lane: "tidewire", against: "limit-ws", atMost: 1.3 }],
+  };
+};
+
+const journal = ({ scale }) => {
+  const lane = (name, writer) => ({
+    contender: "limit-stream-raw",
+    name,
+    parts: { writer, watches: { isTimed: true } },
+    open: () => {},
+    round: async (lane) => {
+      const measured = await lane.pace({ kind: "fan", count: 60 * scale, perSecond: 20, of: 1 });
+      return { ...measured, value: measured.p50 };
+    },
+  });
+  return {
+    name: "journal",
+    about:
+      "a bare stream, 20 writes a second: how long after the acknowledgement a change is there to be had",
+    unit: "ms",
+    reference: "w: majority",
+    // Each sets the interval for all: only one may run at a time.
+    isFresh: true,
+    roundsMax: 3,
+    lanes: [
+      lane("w: majority", { w: "majority" }),
+      lane("w: 1", { w: 1 }),
+      lane("w: 1, journal every 10 ms", { w: 1, journalMs: 10 }),
+    ],
+    targets: [],
+  };
+};
+
+const images = ({ clients, scale }) => {
+  const lane = (mode) => ({
+    contender: "tidewire",
+    name: `images: ${mode}`,
+    parts: { writer: { updates: true }, mongodb: { images: mode } },
+    open: (lane) => lane.open(roomFilters(clients)),
+    round: async (lane) => {
+      const measured = await lane.burst({ kind: "room", count: 1_000 * scale, size: 100 * scale });
+      return { ...measured, value: perChange(measured) };
+    },
+  });
+  return {
+    name: "images",
+    about: `${clients} documents, each with a live query of its own, are updated; CPU of the server per change`,
+    unit: "µs",
+    reference: "images: auto",
+    lanes: [lane("auto"), lane("off")],
+    targets: [],
+  };
+};
+
+const FULL = {
+  clients: 1_000,
+  queries: 5_000,
+  inProcess: [100, 5_000, 50_000],
+  connections: [1_000, 4_000],
+  scale: 1,
+};
+const QUICK = { clients: 20, queries: 60, inProcess: [10, 50, 100], connections: [10, 30], scale: 0.1 };
+
+export function scenarios(isQuick) {
+  const size = isQuick ? QUICK : FULL;
+  return [
+    fanOutInBursts,
+    fanOutPaced,
+    selective,
+    growth,
+    claims,
+    latency,
+    memory,
+    resume,
+    journal,
+    images,
+  ].map((make) => make(size));
+}

@@ -1,0 +1,38 @@
+/** The physical limit: `ws` sends a ready text from memory to everyone, with `ws.send` or as one frame of the same bytes. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { clockMs, serve } from "../lib/serve.mjs";
+import { changeText, listen, SUBSCRIBED } from "./common.mjs";
+
+const sockets = new Set();
+const text = changeText({ _id: "0".repeat(24), n: 1_000_000, room: 1_000, text: "x".repeat(240) });
+/** As bytes: a text would be encoded again for each. */
+const frame = Buffer.from(text);
+let onResume = frame;
+
+const port = await listen((socket, { isBack }) => {
+  sockets.add(socket);
+  socket.once("close", () => sockets.delete(socket));
+  socket.send(SUBSCRIBED);
+  if (isBack) socket.send(onResume, { binary: false });
+});
+
+serve({
+  ready: () => ({ port }),
+
+  /** Sends so many texts to everyone, at once or so many a second. */
+  async broadcast({ count, perSecond }) {
+    const start = clockMs();
+    for (let i = 0; i < count; i++) {
+      if (perSecond !== undefined) {
+        const wait = start + (i * 1_000) / perSecond - clockMs();
+        if (wait > 0) await sleep(wait);
+      } else if (i % 10 === 9) await new Promise(setImmediate);
+      for (const socket of sockets) socket.send(frame, { binary: false });
+    }
+  },
+
+  /** What whoever comes back is sent: as many bytes as so many changes, in one message, which is as cheap as can be. */
+  prepareResume({ changes }) {
+    onResume = Buffer.concat(Array.from({ length: changes }, () => frame));
+  },
+});

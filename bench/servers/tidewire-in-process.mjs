@@ -1,0 +1,119 @@
+/**
+ * Tidewire's own pipeline from the change stream to ready frames, with subscribers in the process instead of sockets:
+ * for more live queries than one machine can open sockets for.
+ */
+import { pino } from "pino";
+import { dist, MongoClient } from "../lib/product.mjs";
+import { options, serve } from "../lib/serve.mjs";
+
+const { Feed } = await dist("feed/feed.js");
+const { FeedLimits, HistoryOptions } = await dist("feed/options.js");
+const { canonicalFilter } = await dist("match/canonical-filter.js");
+const { parseFilter } = await dist("match/parse-filter.js");
+const { EVERYTHING } = await dist("match/projection.js");
+const { createMetrics } = await dist("metrics/metrics.js");
+const { ChangeSource } = await dist("source/change-source.js");
+const { Deployment } = await dist("source/deployment.js");
+const { EpochStore } = await dist("source/epoch-store.js");
+const { ensureImages } = await dist("source/images.js");
+const { identifyDeployment } = await dist("source/topology.js");
+const { joinFrames } = await dist("gateway/ws-frames.js");
+
+let received = 0;
+let expected = 0;
+let reached = () => {};
+
+/** Makes the frames as a socket would, and counts them. */
+const sink = {
+  mode: "json",
+  write(chunk) {
+    chunk.wire ??= joinFrames(chunk.messages);
+    received += chunk.messages.length;
+    if (received === expected) reached();
+    return true;
+  },
+  room: async () => true,
+  snapshotTurn: async () => () => {},
+  reset: () => {},
+  becameLive: () => {},
+  failed: (_query, error) => {
+    throw error;
+  },
+};
+
+const client = await new MongoClient(options.uri).connect();
+const db = client.db(options.database);
+await ensureImages(db, options.collection);
+const stateDatabase = client.db(`${options.database}-${process.pid}`);
+const log = pino({ level: "silent" });
+const metrics = createMetrics();
+const deployment = new Deployment(
+  client,
+  new EpochStore(stateDatabase),
+  async () => (await identifyDeployment(client)).id,
+);
+const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
+  client,
+  deployment,
+  readOplog: (from, signal) => source.read(from, signal),
+  log,
+  metrics,
+});
+const source = new ChangeSource(
+  {
+    uri: options.uri,
+    clientOptions: {},
+    namespaces: [`${options.database}.${options.collection}`],
+    startBeforeMs: 0,
+    awaitTimeMs: 1_000,
+    progressTimeoutMs: 10_000,
+    checkpointIntervalMs: 1_000,
+    images: true,
+    onNotice: () => {},
+  },
+  { client, deployment, stateDatabase, node: "bench", sink: feed, onMissingImage: () => {}, log, metrics },
+);
+const running = source.run(new AbortController().signal);
+running.catch(() => process.exit(1));
+while (!feed.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+
+serve({
+  ready: () => ({}),
+
+  async open({ filters }) {
+    for (const filter of filters) {
+      const parsed = parseFilter(filter, { regex: "prefix" });
+      const delivery = feed.subscribe(
+        {
+          key: canonicalFilter(parsed),
+          database: options.database,
+          collectionName: options.collection,
+          filter: parsed,
+          projection: EVERYTHING,
+          sort: null,
+          limit: null,
+          documents: "full",
+        },
+        sink,
+        false,
+      );
+      await delivery.open({ snapshot: false, resumeFrom: null, refused: null });
+      delivery.run();
+    }
+  },
+
+  arm({ deliveries }) {
+    received = 0;
+    expected = deliveries;
+  },
+
+  async done() {
+    if (received < expected)
+      await new Promise((resolve) => {
+        reached = resolve;
+      });
+    return { received, lost: 0 };
+  },
+
+  seen: () => new Float64Array(),
+});

@@ -1,0 +1,131 @@
+import type { BsonValue } from "../match/bson-value.ts";
+import { BSON_TYPE } from "../match/bson-value.ts";
+import { compareSameClass, typeClass } from "../match/compare.ts";
+import type { Filter, Predicate } from "../match/filter.ts";
+import { valueKey } from "../match/value-key.ts";
+
+/** At this path, one of these values. */
+export interface EqualityAnchor {
+  readonly path: string;
+  /** Keys of the values (`valueKey`), each once. */
+  readonly keys: readonly string[];
+}
+
+/** At this path, a value of one type class that is not below `low`, and one that is not above `high`. */
+export interface RangeAnchor {
+  readonly path: string;
+  readonly typeClass: number;
+  readonly low: BsonValue | undefined;
+  readonly high: BsonValue | undefined;
+}
+
+/** What a document must have to match: where there are several, one of them. */
+export type Anchor = EqualityAnchor | RangeAnchor;
+
+export const isRange = (anchor: Anchor): anchor is RangeAnchor => "typeClass" in anchor;
+
+/** More places than this would make the index larger than the scan it spares. */
+const KEYS_MAX = 256;
+const ANCHORS_MAX = 16;
+
+interface Choice {
+  readonly anchors: readonly Anchor[];
+  readonly cost: number;
+}
+
+/**
+ * The anchors of a filter: a document that has none of them does not match. Of those that `$and` leaves to choose
+ * from, the cheapest; of `$or`, those of every branch.
+ * @param costOf What it costs to file something under an anchor.
+ * @returns `null` where there are none, as in `{ n: { $ne: 3 } }`.
+ */
+export function chooseAnchors(filter: Filter, costOf: (anchor: Anchor) => number): readonly Anchor[] | null {
+  return choose(filter, costOf)?.anchors ?? null;
+}
+
+function choose(filter: Filter, costOf: (anchor: Anchor) => number): Choice | null {
+  if (filter.op === "path") return cheapest(anchorsOfPath(filter.path, [filter.predicate]), costOf);
+  if (filter.op === "$and") return chooseOfAll(filter.filters, costOf);
+  if (filter.op !== "$or") return null;
+  const anchors: Anchor[] = [];
+  let cost = 0;
+  for (const branch of filter.filters) {
+    const choice = choose(branch, costOf);
+    if (choice === null) return null;
+    anchors.push(...choice.anchors);
+    cost += choice.cost;
+  }
+  return anchors.length > ANCHORS_MAX ? null : { anchors, cost };
+}
+
+/** All have to hold: one is enough to find it by. What is said of one path in several places is one range. */
+function chooseOfAll(filters: readonly Filter[], costOf: (anchor: Anchor) => number): Choice | null {
+  const byPath = new Map<string, Predicate[]>();
+  let best: Choice | null = null;
+  const offer = (choice: Choice | null) => {
+    if (choice !== null && (best === null || choice.cost < best.cost)) best = choice;
+  };
+  for (const part of filters) {
+    if (part.op !== "path") offer(choose(part, costOf));
+    else byPath.set(part.path, [...(byPath.get(part.path) ?? []), part.predicate]);
+  }
+  for (const [path, predicates] of byPath) offer(cheapest(anchorsOfPath(path, predicates), costOf));
+  return best;
+}
+
+function cheapest(anchors: readonly Anchor[], costOf: (anchor: Anchor) => number): Choice | null {
+  let best: Choice | null = null;
+  for (const anchor of anchors) {
+    const cost = costOf(anchor);
+    if (best === null || cost < best.cost) best = { anchors: [anchor], cost };
+  }
+  return best;
+}
+
+function anchorsOfPath(path: string, predicates: readonly Predicate[]): Anchor[] {
+  const anchors: Anchor[] = [];
+  const ranges = new Map<number, RangeAnchor>();
+  for (const predicate of predicates) {
+    if (predicate.op === "$eq") anchors.push({ path, keys: [valueKey(predicate.value)] });
+    else if (predicate.op === "$in") anchors.push(...anchorOfList(path, predicate.values));
+    else if (predicate.op === "$all") anchors.push(...anchorOfList(path, predicate.values.slice(0, 1)));
+    else if (isOrdering(predicate.op)) addRange(ranges, path, predicate);
+  }
+  return [...anchors, ...ranges.values()];
+}
+
+function anchorOfList(path: string, values: readonly BsonValue[]): EqualityAnchor[] {
+  const keys = [...new Set(values.map(valueKey))];
+  return keys.length > KEYS_MAX ? [] : [{ path, keys }];
+}
+
+type OrderingOperator = "$gt" | "$gte" | "$lt" | "$lte";
+
+const isOrdering = (op: Predicate["op"]): op is OrderingOperator =>
+  op === "$gt" || op === "$gte" || op === "$lt" || op === "$lte";
+
+/** Null is no range (it finds what is missing, too), and MinKey and MaxKey compare to every type. */
+const NO_RANGE = new Set<number>([
+  BSON_TYPE.null,
+  BSON_TYPE.undefined,
+  BSON_TYPE.missing,
+  BSON_TYPE.minKey,
+  BSON_TYPE.maxKey,
+]);
+
+/** Narrows the range of the operand's type class. Whether an end itself is in it is left to the filter. */
+function addRange(ranges: Map<number, RangeAnchor>, path: string, predicate: Predicate): void {
+  if (!isOrdering(predicate.op) || !("value" in predicate) || NO_RANGE.has(predicate.value.type)) return;
+  const { op, value } = predicate;
+  const known = typeClass(value.type);
+  const range = ranges.get(known) ?? { path, typeClass: known, low: undefined, high: undefined };
+  const isLow = op === "$gt" || op === "$gte";
+  const end = isLow ? range.low : range.high;
+  if (end !== undefined && compareInClass(value, end) > 0 !== isLow) return;
+  ranges.set(known, { ...range, [isLow ? "low" : "high"]: value });
+}
+
+/** Two values of one type class. */
+export function compareInClass(a: BsonValue, b: BsonValue): number {
+  return compareSameClass(a.type, a.bytes, a.start, b.type, b.bytes, b.start);
+}

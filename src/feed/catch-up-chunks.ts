@@ -1,0 +1,63 @@
+import { UNKNOWN } from "./change.ts";
+import type { LogEntry } from "./change-log.ts";
+import { Chunk, type EncodedMessage } from "./chunk.ts";
+
+/** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
+const CHUNK_SIZE = 64 * 1_024;
+
+/** How far one who catches up has come: everything up to this entry, and so many messages of the one after it. */
+export interface Place {
+  readonly after: number;
+  readonly written: number;
+}
+
+/** What is to be written next, and where one is then. */
+export interface NextChunk extends Place {
+  readonly chunk: Chunk;
+}
+
+/** The next chunk of a log that begins after `place`; `unknown` where that can not be told. */
+export function cutChunk(
+  log: readonly LogEntry[],
+  place: Place,
+  encode: (entry: LogEntry) => readonly EncodedMessage[],
+): "nothing" | "unknown" | NextChunk {
+  const messages: EncodedMessage[] = [];
+  let size = 0;
+  let { after } = place;
+  for (const entry of log) {
+    if (entry.changes === UNKNOWN) {
+      if (messages.length === 0) return "unknown";
+      break;
+    }
+    const encoded = encode(entry);
+    for (let index = after === place.after ? place.written : 0; index < encoded.length; index++) {
+      const message = encoded[index] as EncodedMessage; // the index is in range
+      if (messages.length > 0 && size + message.text.length > CHUNK_SIZE) {
+        return { chunk: new Chunk(messages), after, written: index };
+      }
+      messages.push(message);
+      size += message.text.length;
+    }
+    after = entry.seq;
+  }
+  return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages), after, written: 0 };
+}
+
+/** Messages as chunks of that size. */
+export function toChunks(messages: readonly EncodedMessage[]): Chunk[] {
+  const chunks: Chunk[] = [];
+  let next: EncodedMessage[] = [];
+  let size = 0;
+  for (const message of messages) {
+    if (next.length > 0 && size + message.text.length > CHUNK_SIZE) {
+      chunks.push(new Chunk(next));
+      next = [];
+      size = 0;
+    }
+    next.push(message);
+    size += message.text.length;
+  }
+  if (next.length > 0) chunks.push(new Chunk(next));
+  return chunks;
+}

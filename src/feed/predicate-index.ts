@@ -1,0 +1,152 @@
+import type { BsonValue } from "../match/bson-value.ts";
+import { typeClass } from "../match/compare.ts";
+import type { Filter } from "../match/filter.ts";
+import { compilePath, type PathWalk } from "../match/path-walk.ts";
+import { valueKeyAt } from "../match/value-key.ts";
+import { hasImages, type StreamEvent } from "../source/change-event.ts";
+import { type Anchor, chooseAnchors, compareInClass, isRange } from "./anchors.ts";
+import { RangeIndex } from "./range-index.ts";
+
+/** What one path leads to: by equal values, and for each type class by ranges. */
+interface PathIndex<T> {
+  readonly walk: PathWalk;
+  readonly byKey: Map<string, Set<T>>;
+  readonly ranges: Map<number, RangeIndex<T>>;
+}
+
+/** A place with so many in it is full: fuller than that no two are told apart. */
+const CROWD_MAX = 64;
+/** Among places that are equally full, one value rather than a list, and a list rather than a range. */
+const COST = { crowded: 1_024, boundedRange: 300, openRange: 600 };
+
+/**
+ * Filters of one collection, found by what a change event holds: the cost follows the number of those that may
+ * match, not the number of all. Claims are constants in them, so a rule for each user is just an equality.
+ */
+export class PredicateIndex<T extends object> {
+  /** Each with what it is filed under; `null` where it is looked at for every event. */
+  readonly #anchors = new Map<T, readonly Anchor[] | null>();
+  readonly #rest = new Set<T>();
+  readonly #paths = new Map<string, PathIndex<T>>();
+
+  get size(): number {
+    return this.#anchors.size;
+  }
+
+  add(item: T, filter: Filter): void {
+    const anchors = chooseAnchors(filter, (anchor) => this.#costOf(anchor));
+    this.#anchors.set(item, anchors);
+    if (anchors === null) this.#rest.add(item);
+    else for (const anchor of anchors) this.#file(item, anchor);
+  }
+
+  remove(item: T): void {
+    const anchors = this.#anchors.get(item);
+    this.#anchors.delete(item);
+    this.#rest.delete(item);
+    for (const anchor of anchors ?? []) this.#unfile(item, anchor);
+  }
+
+  /** All that some of these events, all of this collection, may concern. */
+  candidates(events: readonly StreamEvent[]): Iterable<T> & { readonly size: number } {
+    const found = new Set(this.#rest);
+    for (const event of events) {
+      if (event.operation === "replaced-collection" || !hasImages(event)) return this.#all();
+      for (const index of this.#paths.values()) {
+        if (event.before !== undefined) collect(index, event.before, found);
+        if (event.after !== undefined) collect(index, event.after, found);
+      }
+    }
+    return found;
+  }
+
+  #all(): Set<T> {
+    return new Set(this.#anchors.keys());
+  }
+
+  /** Not the filter alone says which anchor tells most, but what is filed already: who all have in common, tells nothing. */
+  #costOf(anchor: Anchor): number {
+    const index = this.#paths.get(anchor.path);
+    let crowd = 0;
+    if (isRange(anchor)) {
+      index?.ranges.get(anchor.typeClass)?.find(anchor.low, anchor.high, () => ++crowd >= CROWD_MAX);
+      const isBounded = anchor.low !== undefined && anchor.high !== undefined;
+      return crowd * COST.crowded + (isBounded ? COST.boundedRange : COST.openRange);
+    }
+    for (const key of anchor.keys) crowd = Math.max(crowd, index?.byKey.get(key)?.size ?? 0);
+    return Math.min(crowd, CROWD_MAX) * COST.crowded + anchor.keys.length;
+  }
+
+  #file(item: T, anchor: Anchor): void {
+    let index = this.#paths.get(anchor.path);
+    if (index === undefined) {
+      index = { walk: compilePath(anchor.path, true), byKey: new Map(), ranges: new Map() };
+      this.#paths.set(anchor.path, index);
+    }
+    if (isRange(anchor)) {
+      const ranges = index.ranges.get(anchor.typeClass) ?? new RangeIndex<T>();
+      index.ranges.set(anchor.typeClass, ranges);
+      ranges.add(anchor, item);
+      return;
+    }
+    for (const key of anchor.keys) {
+      const items = index.byKey.get(key);
+      if (items === undefined) index.byKey.set(key, new Set([item]));
+      else items.add(item);
+    }
+  }
+
+  #unfile(item: T, anchor: Anchor): void {
+    const index = this.#paths.get(anchor.path);
+    if (index === undefined) return;
+    if (isRange(anchor)) {
+      const ranges = index.ranges.get(anchor.typeClass);
+      ranges?.remove(anchor, item);
+      if (ranges?.isEmpty === true) index.ranges.delete(anchor.typeClass);
+    } else {
+      for (const key of anchor.keys) {
+        const items = index.byKey.get(key);
+        items?.delete(item);
+        if (items?.size === 0) index.byKey.delete(key);
+      }
+    }
+    if (index.byKey.size === 0 && index.ranges.size === 0) this.#paths.delete(anchor.path);
+  }
+}
+
+/** The lowest and the highest value of one type class that a path leads to. */
+interface Extent {
+  min: BsonValue;
+  max: BsonValue;
+}
+
+/** Finds by every value that an operator on the path would see; a missing field is seen as null. */
+function collect<T>({ walk, byKey, ranges }: PathIndex<T>, document: Uint8Array, found: Set<T>): void {
+  let extents: Map<number, Extent> | undefined;
+  walk(document, 0, (type, bytes, start) => {
+    if (byKey.size > 0) {
+      const items = byKey.get(valueKeyAt(type, bytes, start));
+      if (items !== undefined) for (const item of items) found.add(item);
+    }
+    const known = typeClass(type);
+    if (ranges.size > 0 && ranges.has(known)) {
+      extents ??= new Map();
+      extend(extents, known, { type, bytes, start, end: start });
+    }
+    return false;
+  });
+  if (extents === undefined) return;
+  for (const [known, { min, max }] of extents) {
+    ranges.get(known)?.find(min, max, (item) => {
+      found.add(item);
+      return false;
+    });
+  }
+}
+
+function extend(extents: Map<number, Extent>, known: number, value: BsonValue): void {
+  const extent = extents.get(known);
+  if (extent === undefined) extents.set(known, { min: value, max: value });
+  else if (compareInClass(value, extent.min) < 0) extent.min = value;
+  else if (compareInClass(value, extent.max) > 0) extent.max = value;
+}
