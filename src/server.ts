@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from "n
 import { hostname } from "node:os";
 import { type Db, MongoClient } from "mongodb";
 import { type Logger, pino } from "pino";
-import { type AdminParts, answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
+import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
 import { type EditPlan, type EditProblems, planEdit } from "./admin/plan-edit.ts";
 import { type Readiness, readinessOf } from "./admin/readiness.ts";
 import { createVerifier } from "./auth/verify-token.ts";
@@ -42,24 +42,44 @@ const KEYS_INTERVAL_MS = 60_000;
  */
 const TIMEOUTS = { serverSelectionTimeoutMS: 5_000, connectTimeoutMS: 5_000, heartbeatFrequencyMS: 2_000 };
 
-/** One running node. */
-export interface Service {
+/** What runs, whoever listens for it. */
+interface Running {
   readonly node: string;
-  /** Where clients connect, and where metrics and health are. */
-  readonly address: Listening;
-  readonly adminAddress: Listening;
   /** The MongoDB it works on; for the embedded one this is the only place to learn it. */
   readonly mongodbUri: string;
   readonly metrics: Metrics;
   readiness(): Readiness;
-  /** Lets an edited configuration take effect: rules and collections now, the rest is named in the log. */
-  reload(config: Config): Promise<void>;
   /** An edit was refused; it is told by metric and `/readyz`. */
   noteRejectedReload(): void;
   /** Hands the clients over within `server.drainTimeout`, then stops everything. */
   drain(): Promise<void>;
   /** Stops at once. */
   stop(): Promise<void>;
+}
+
+/** One running node. */
+export interface Service extends Running {
+  /** Where clients connect, and where metrics and health are. */
+  readonly address: Listening;
+  readonly adminAddress: Listening;
+  /** Lets an edited configuration take effect: rules and collections now, the rest is named in the log. */
+  reload(config: Config): Promise<void>;
+}
+
+/** A node that does not listen: what it serves has to be given to it. */
+export interface RunningNode extends Running {
+  readonly publicServer: Server;
+  /** Finds out whether an edit can take effect. @returns What lets it. */
+  prepare(config: Config): Promise<() => void>;
+  /** What an edit would do, given as the text of a configuration. */
+  plan(text: string): Promise<EditPlan | EditProblems>;
+}
+
+/** What a node may be given besides its configuration. */
+export interface NodeOptions {
+  /** Of the rules it starts with; 1 unless told. */
+  readonly generation?: number;
+  readonly extraRoutes?: ExtraRoutes;
 }
 
 /** The collections to watch: those that clients may see, and those that only lookups look at. */
@@ -83,7 +103,7 @@ const namesOf = (config: Config) =>
 export type ExtraRoutes = (request: IncomingMessage, response: ServerResponse) => boolean;
 
 /**
- * Builds the parts of a node, starts them in the order in which data passes, and stops them in reverse.
+ * Starts a node in this process, whatever `server.workers` says: several processes are for the command line.
  * @throws {StartupError} What has to be changed first, all of it.
  */
 export async function startService(
@@ -91,45 +111,66 @@ export async function startService(
   log: Logger = pino(config.log),
   extraRoutes: ExtraRoutes = () => false,
 ): Promise<Service> {
+  const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
+  const { metrics, readiness } = running;
+  const adminServer = createAdminServer({
+    metrics: () => metrics.registry.metrics(),
+    readiness,
+    plan,
+    log,
+  });
+  const stop = async () => {
+    closeServer(adminServer);
+    await running.stop();
+  };
+  try {
+    const address = await listen(publicServer, config.server);
+    const adminAddress = await listen(adminServer, config.server.admin);
+    const reload = async (next: Config) => (await prepare(next))();
+    const drain = () => running.drain().finally(() => closeServer(adminServer));
+    return { ...running, address, adminAddress, reload, drain, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/**
+ * Builds the parts of a node, starts them in the order in which data passes, and stops them in reverse.
+ * @throws {StartupError} What has to be changed first, all of it.
+ */
+export async function startNode(
+  config: Config,
+  log: Logger,
+  { generation = 1, extraRoutes = () => false }: NodeOptions = {},
+): Promise<RunningNode> {
   const started: (() => Promise<void>)[] = [];
   const stopAll = async () => {
     for (const stop of started.splice(0).reverse()) await stop();
   };
+  const node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
+  const metrics = createMetrics();
+  const onStop = (stop: () => Promise<void>) => void started.push(stop);
   try {
-    return await start({ config, log, extraRoutes }, started, stopAll);
+    return await start({ config, node, log, metrics, extraRoutes, onStop }, generation, stopAll);
   } catch (error) {
     await stopAll();
     throw error;
   }
 }
 
-/** What a node is started with. */
-interface Given {
+/** What every part of a node works with; `onStop` is called in reverse when the node stops. */
+interface Basics {
   readonly config: Config;
   readonly log: Logger;
   readonly extraRoutes: ExtraRoutes;
-}
-
-/** What every part of a node works with; `onStop` is called in reverse when the node stops. */
-interface Basics extends Given {
   readonly node: string;
   readonly metrics: Metrics;
   onStop(stop: () => Promise<void>): void;
 }
 
-async function start(
-  given: Given,
-  started: (() => Promise<void>)[],
-  stopAll: () => Promise<void>,
-): Promise<Service> {
-  const { config, log } = given;
-  const node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
-  const basics: Basics = {
-    ...given,
-    node,
-    metrics: createMetrics(),
-    onStop: (stop) => started.push(stop),
-  };
+async function start(basics: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
+  const { config, node, log, metrics } = basics;
   const socketIo = await socketIoOf(config);
   const mongodb = await connect(basics);
   const report = await checkDeployment(basics, mongodb.client);
@@ -147,39 +188,41 @@ async function start(
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
 
-  const rules = new RulesState(basics.metrics, log);
+  const rules = new RulesState(metrics, log, generation);
   const readiness = () => readinessOf({ node, source, feed, gateway, keeper, rules });
+  const publicServer = buildPublicServer(basics, gateway, readiness);
+  metrics.workers.set(1);
   let current = config;
   const plan = (text: string) =>
     planText(text, (edited) => planEdit(gateway, rules.generation, current, edited));
-  const adminParts = { metrics: basics.metrics, readiness, plan, log };
-  const { publicServer, address, adminAddress } = await openListeners(basics, gateway, adminParts);
 
   return {
     node,
-    address,
-    adminAddress,
     mongodbUri: mongodb.uri,
-    metrics: basics.metrics,
+    metrics,
     readiness,
-    async reload(next) {
+    plan,
+    publicServer,
+    async prepare(next) {
       const added = await prepareReload(mongodb.client, current, next);
       const edited = compileRules(next);
       const { collections } = await gateway.planRules(edited);
-      rules.apply(gateway, edited, totalOf(collections));
-      // What could not be saved is found out, and made up for, by the next start.
-      await state.rules
-        .save(ruleTimes.all)
-        .catch((err: unknown) => log.warn({ err }, "the time of the edit could not be saved"));
-      if (namesOf(next).join() !== namesOf(current).join()) {
-        keeper.follow(added);
-        keeper.keepOnly(namesOf(next));
-        if (added.length > 0) log.info({ collections: added }, "more collections are followed");
-        feed.follow(added.map(({ namespace }) => namespace));
-        source.watch(namesOf(next));
-      }
-      warnOfUnapplied(current, next, log);
-      current = next;
+      return () => {
+        rules.apply(gateway, edited, totalOf(collections));
+        // What could not be saved is found out, and made up for, by the next start.
+        state.rules
+          .save(ruleTimes.all)
+          .catch((err: unknown) => log.warn({ err }, "the time of the edit could not be saved"));
+        if (namesOf(next).join() !== namesOf(current).join()) {
+          keeper.follow(added);
+          keeper.keepOnly(namesOf(next));
+          if (added.length > 0) log.info({ collections: added }, "more collections are followed");
+          feed.follow(added.map(({ namespace }) => namespace));
+          source.watch(namesOf(next));
+        }
+        warnOfUnapplied(current, next, log);
+        current = next;
+      };
     },
     noteRejectedReload: () => rules.reject(),
     async drain() {
@@ -313,15 +356,15 @@ async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions 
   }
 }
 
-async function openListeners(
+function buildPublicServer(
   { config, log, onStop, extraRoutes }: Basics,
   gateway: Gateway,
-  adminParts: AdminParts,
-): Promise<{ publicServer: Server; address: Listening; adminAddress: Listening }> {
+  readiness: () => Readiness,
+): Server {
   // Which collections there are is nothing for the public.
   const publicReadiness = () => {
-    const { images: _, ...readiness } = adminParts.readiness();
-    return readiness;
+    const { images: _, ...told } = readiness();
+    return told;
   };
   const answer: RequestListener = (request, response) => {
     if (gateway.answer(request, response) || answerHealth(request, response, publicReadiness)) return;
@@ -331,10 +374,7 @@ async function openListeners(
   const publicServer = createPublicServer(config.server, answer, log);
   gateway.listen(publicServer);
   onStop(async () => closeServer(publicServer));
-  const adminServer = createAdminServer(adminParts);
-  onStop(async () => closeServer(adminServer));
-  const address = await listen(publicServer, config.server);
-  return { publicServer, address, adminAddress: await listen(adminServer, config.server.admin) };
+  return publicServer;
 }
 
 function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayContext["verify"] {
@@ -371,12 +411,13 @@ async function planText(
 
 /** Which rules are in force, for those who wait for an edit to take effect. */
 class RulesState {
-  generation = 1;
+  generation: number;
   lastReload: Readiness["lastReload"] = "none";
   readonly #metrics: Metrics;
   readonly #log: Logger;
 
-  constructor(metrics: Metrics, log: Logger) {
+  constructor(metrics: Metrics, log: Logger, generation: number) {
+    this.generation = generation;
     this.#metrics = metrics;
     this.#log = log;
     metrics.rulesGeneration.set(this.generation);

@@ -1,13 +1,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import type { Metrics } from "../metrics/metrics.ts";
+import { Registry } from "prom-client";
 import { answerJson } from "./answer-json.ts";
 import { type EditPlan, type EditProblems, PlanRoute } from "./plan-edit.ts";
 import type { Readiness } from "./readiness.ts";
 
+/** What tells of itself: one node, or several as one. */
+type AskReadiness = () => Pick<Readiness, "ready"> | Promise<Pick<Readiness, "ready">>;
+
 export interface AdminParts {
-  readonly metrics: Metrics;
-  readonly readiness: () => Readiness;
+  /** In Prometheus' text format. */
+  readonly metrics: () => Promise<string>;
+  readonly readiness: AskReadiness;
   /** What an edit would do, given as the text of a configuration. */
   readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
   readonly log: Logger;
@@ -19,7 +23,7 @@ export interface AdminParts {
 export function answerHealth(
   request: IncomingMessage,
   response: ServerResponse,
-  readiness: () => Pick<Readiness, "ready">,
+  readiness: AskReadiness,
 ): boolean {
   const path = (request.url ?? "").split("?")[0];
   if (path === "/livez") {
@@ -27,8 +31,7 @@ export function answerHealth(
     return true;
   }
   if (path !== "/readyz") return false;
-  const now = readiness();
-  answerJson(response, now.ready ? 200 : 503, now);
+  void Promise.resolve(readiness()).then((now) => answerJson(response, now.ready ? 200 : 503, now));
   return true;
 }
 
@@ -43,8 +46,8 @@ export function answerNotFound(response: ServerResponse, text: string): void {
 export function createAdminServer({ metrics, readiness, plan, log }: AdminParts): Server {
   const planRoute = new PlanRoute(plan);
   const sendMetrics = async (response: ServerResponse) => {
-    const text = await metrics.registry.metrics();
-    response.writeHead(200, { "content-type": metrics.registry.contentType }).end(text);
+    const text = await metrics();
+    response.writeHead(200, { "content-type": Registry.PROMETHEUS_CONTENT_TYPE }).end(text);
   };
   return createServer((request, response) => {
     if (answerHealth(request, response, readiness)) return;

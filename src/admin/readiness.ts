@@ -6,7 +6,8 @@ import type { ImageKeeper, ImagesInUse } from "../source/image-keeper.ts";
 /** What a load balancer and an admin want to know of a node. */
 export interface Readiness {
   readonly ready: boolean;
-  readonly status: "ready" | "starting" | "catching-up" | "mongodb-unreachable" | "draining";
+  /** `no-answer` is told of a worker by its primary. */
+  readonly status: "ready" | "starting" | "catching-up" | "mongodb-unreachable" | "draining" | "no-answer";
   readonly node: string;
   /** Generation of the rules in force: an editor sees an edit take effect by it. */
   readonly rulesGeneration: number;

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { pino } from "pino";
+import { startPrimary, workersOf } from "../cluster/primary.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { watchConfig } from "../config/watch-config.ts";
 import { type ExtraRoutes, startService } from "../server.ts";
@@ -9,8 +10,9 @@ import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire start [options]
 
-Runs a node until it is told to stop. It logs JSON lines to standard output; "listening" says where. An edit of
-the configuration file takes effect at once: rules and collections are applied, a mistake is refused and logged.
+Runs a node until it is told to stop, or several on one port (server.workers). It logs JSON lines to standard output;
+"listening" says where. An edit of the configuration file takes effect at once: rules and collections are applied, a
+mistake is refused and logged.
 
 Options:
   -c, --config FILE       the configuration (default config/tidewire.yaml)
@@ -66,7 +68,10 @@ async function runNode(
   const loaded = await loadConfig(configPath, env);
   const config = withPorts(loaded, ports);
   const log = pino(config.log);
-  const service = await startService(config, log, extraRoutes);
+  // A page of one's own is one process's to answer.
+  const workers = extraRoutes === undefined ? workersOf(config.server) : 1;
+  const service =
+    workers > 1 ? await startPrimary(config, log) : await startService(config, log, extraRoutes);
   const edits = watchConfig(configPath, env, loaded, {
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
@@ -74,7 +79,9 @@ async function runNode(
       log.error({ err: error }, "the edited configuration was refused; the rules in force stay");
     },
   });
-  log.info({ ...service.address, adminPort: service.adminAddress.port, node: service.node }, "listening");
+  const { address, adminAddress, node } = service;
+  const several = workers > 1 ? { workers } : {};
+  log.info({ ...address, adminPort: adminAddress.port, node, ...several }, "listening");
   process.on("SIGHUP", edits.now);
   await new Promise<void>((resolve) => {
     const stop = (signal: NodeJS.Signals) => {

@@ -59,6 +59,9 @@ export function allowedText(schema: z.core.$ZodType, codeKey: string): string {
   const inner = unwrap(schema);
   if (inner instanceof z.ZodNumber) return numberText(inner, codeKey);
   if (inner instanceof z.ZodEnum) return `one of ${inner.options.join(", ")}`;
+  if (inner instanceof z.ZodLiteral) return [...inner.values].join(", ");
+  if (inner instanceof z.ZodUnion)
+    return inner.options.map((option) => allowedText(option, codeKey)).join("; or ");
   if (inner instanceof z.ZodBoolean) return "true or false";
   if (inner instanceof z.ZodString) {
     const { minLength, maxLength } = inner;

@@ -67,7 +67,8 @@ function takesText(schema: z.core.$ZodType, codeKey: string): string {
   const listOf = inner instanceof z.ZodArray ? unwrap(inner.element) : undefined;
   if (listOf instanceof z.ZodEnum) return `a list of ${listOf.options.join(", ")}`;
   if (listOf !== undefined) return `a list${such}`;
-  if (inner instanceof z.ZodUnion) return `a text, or a list of texts${such}`;
+  if (inner instanceof z.ZodUnion && inner.options.some((option) => unwrap(option) instanceof z.ZodArray))
+    return `a text, or a list of texts${such}`;
   // What durations and sizes look like is told once, at the top of the page.
   const allowed = allowedText(schema, codeKey)
     .replace(DURATION.words, "a duration")

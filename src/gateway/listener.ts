@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server as NetServer } from "node:net";
 import type { Logger } from "pino";
 import type { ServerOptions, TlsOptions } from "./options.ts";
 
@@ -50,7 +50,7 @@ function createSecureServer(tls: TlsOptions, onRequest: RequestListener, log: Lo
 }
 
 /** @throws The system's error, such as a port in use. */
-export async function listen(server: Server, { host, port }: Listening): Promise<Listening> {
+export async function listen(server: NetServer, { host, port }: Listening): Promise<Listening> {
   server.listen({ port, host, backlog: BACKLOG });
   await once(server, "listening");
   // A TCP server has an address once it listens.

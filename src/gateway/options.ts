@@ -66,6 +66,12 @@ export const ServerOptions = z
       .default("127.0.0.1")
       .describe("Address that the service binds to; 0.0.0.0 for all."),
     port: port.default(8_480).describe("Port that clients connect to; 0 lets the system pick one."),
+    workers: z
+      .union([z.int().min(1).max(256), z.literal("auto")])
+      .default(1)
+      .describe(
+        "Processes that serve the port; auto: as many as there are cores. Each is a node of its own: limits are per process.",
+      ),
     origins: z
       .array(
         z

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type Aggregator, Counter, type CounterConfiguration, Gauge, Histogram, Registry } from "prom-client";
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -59,6 +59,7 @@ const COUNTERS = {
   bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
   rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],
   jwksFetches: ["tidewire_jwks_fetches_total", "Fetches of the key set, by outcome.", ["outcome"]],
+  workerRestarts: ["tidewire_worker_restarts_total", "Workers started again after they had ended.", []],
 } as const;
 
 const GAUGES = {
@@ -96,6 +97,7 @@ const GAUGES = {
     "Generation of the rules in force; grows with each edit that was applied.",
     [],
   ],
+  workers: ["tidewire_workers", "Processes that serve clients.", []],
 } as const;
 
 const HISTOGRAMS = {
@@ -104,11 +106,24 @@ const HISTOGRAMS = {
   snapshotTime: ["tidewire_snapshot_read_seconds", "Time to read one snapshot from MongoDB.", []],
 } as const;
 
+/** How what several workers count becomes one number, where that is not the sum. */
+const JOINED: Readonly<Record<string, Aggregator>> = {
+  rulesReloads: "max",
+  streamState: "min",
+  images: "min",
+  historySeconds: "min",
+  rulesGeneration: "min",
+};
+
 type Table = Record<string, readonly [name: string, help: string, labels: readonly string[]]>;
-const build = <T extends Table, M>(table: T, make: (name: string, help: string, labels: string[]) => M) =>
+type Options = Pick<CounterConfiguration<string>, "name" | "help" | "labelNames" | "aggregator">;
+const build = <T extends Table, M>(table: T, make: (options: Options) => M) =>
   // `fromEntries` forgets the keys; they are those of the table.
   Object.fromEntries(
-    Object.entries(table).map(([key, [name, help, labels]]) => [key, make(name, help, [...labels])]),
+    Object.entries(table).map(([key, [name, help, labels]]) => [
+      key,
+      make({ name, help, labelNames: [...labels], aggregator: JOINED[key] ?? "sum" }),
+    ]),
   ) as Record<keyof T, M>;
 
 /** Builds the registry; one per service, so that several can run in one process. */
@@ -117,12 +132,9 @@ export function createMetrics() {
   const registers = [registry];
   return {
     registry,
-    ...build(COUNTERS, (name, help, labelNames) => new Counter({ name, help, labelNames, registers })),
-    ...build(GAUGES, (name, help, labelNames) => new Gauge({ name, help, labelNames, registers })),
-    ...build(
-      HISTOGRAMS,
-      (name, help, labelNames) => new Histogram({ name, help, labelNames, registers, buckets: SECONDS }),
-    ),
+    ...build(COUNTERS, (options) => new Counter({ ...options, registers })),
+    ...build(GAUGES, (options) => new Gauge({ ...options, registers })),
+    ...build(HISTOGRAMS, (options) => new Histogram({ ...options, registers, buckets: SECONDS })),
   };
 }
 export type Metrics = ReturnType<typeof createMetrics>;

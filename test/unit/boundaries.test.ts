@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: BEFORE_ADMIN,
   config: [...BEFORE_ADMIN, "admin"],
   "app-services": ["protocol", "match", "config"],
+  cluster: [...BEFORE_ADMIN, "admin", "config"],
   client: ["protocol"],
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
@@ -28,7 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** These know every part. */
 const UNBOUND_FOLDERS = ["cli", "demo"];
-const UNBOUND_FILES = ["server.ts", "index.ts"];
+const UNBOUND_FILES = ["server.ts", "worker.ts", "index.ts"];
 
 /** What runs in a browser gets by without Node and the driver; what is pure does no input or output. */
 const NEVER_FROM: Readonly<Record<string, RegExp>> = {

@@ -1,0 +1,151 @@
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import type { Logger } from "pino";
+import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import type { Readiness } from "../admin/readiness.ts";
+import type { Config } from "../config/config.ts";
+import { createMetrics } from "../metrics/metrics.ts";
+import { HandOut } from "./hand-out.ts";
+import { JoinedMetrics } from "./join-metrics.ts";
+import { joinPlans } from "./join-plans.ts";
+import { type JoinedReadiness, joinReadiness, type WorkerReadiness } from "./join-readiness.ts";
+import type { Edit } from "./messages.ts";
+import { WorkerGone } from "./worker-process.ts";
+import { type Slot, Workers } from "./workers.ts";
+
+const READINESS_WITHIN_MS = 2_000;
+/** A newly configured collection is looked at, and may get its images switched on. */
+const PREPARE_WITHIN_MS = 60_000;
+const APPLY_WITHIN_MS = 30_000;
+const PLAN_WITHIN_MS = 30_000;
+
+export interface FleetOptions {
+  readonly config: Config;
+  readonly workers: number;
+  /** The MongoDB that all of them work on. */
+  readonly mongodbUri: string;
+  readonly log: Logger;
+}
+
+/** The workers of one primary, all on the same configuration and rules. */
+export class Fleet {
+  readonly node: string;
+  readonly workers: Workers;
+  readonly handOut: HandOut;
+  readonly #mongodbUri: string;
+  readonly #log: Logger;
+  readonly #metrics = createMetrics();
+  readonly #joined: JoinedMetrics;
+  #config: Config;
+  #generation = 1;
+  #lastReload: Readiness["lastReload"] = "none";
+
+  constructor({ config, workers, mongodbUri, log }: FleetOptions) {
+    this.node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
+    this.#config = config;
+    this.#mongodbUri = mongodbUri;
+    this.#log = log;
+    const { workerRestarts, connectionsRefused } = this.#metrics;
+    this.#joined = new JoinedMetrics(() => Promise.all([workerRestarts.get(), connectionsRefused.get()]));
+    this.handOut = new HandOut(
+      () => this.workers.up,
+      () => connectionsRefused.inc({ reason: "workers-busy" }),
+    );
+    this.workers = new Workers({
+      count: workers,
+      log,
+      metrics: this.#metrics,
+      edit: (number) => this.#editFor(number, this.#config, this.#generation),
+      onUp: () => this.handOut.next(),
+      onEnded: (worker) => this.#joined.noteEnded(worker),
+    });
+  }
+
+  /** In Prometheus' text format. */
+  async metrics(): Promise<string> {
+    return (await this.#joined.registry(this.workers.up)).metrics();
+  }
+
+  async readiness(): Promise<JoinedReadiness> {
+    const workers = await Promise.all(this.workers.slots.map((slot) => this.#readinessOf(slot)));
+    return joinReadiness(
+      { node: this.node, lastReload: this.#lastReload, rulesGeneration: this.#generation },
+      workers,
+    );
+  }
+
+  /**
+   * Lets an edit take effect in all workers, or in none: each has to be able to before the first one does. One after
+   * another, so that what the first one had to change in MongoDB is there for the rest.
+   * @throws {StartupError} One of them can not.
+   */
+  async reload(config: Config): Promise<void> {
+    const generation = this.#generation + 1;
+    for (const { number, process } of this.#up()) {
+      const prepared = process.ask("prepare", this.#editFor(number, config, generation), PREPARE_WITHIN_MS);
+      await prepared.catch((error: unknown) => {
+        // One that has ended is started again with what is in force by then.
+        if (process.isUp || !(error instanceof WorkerGone)) throw error;
+      });
+    }
+    this.#config = config;
+    this.#generation = generation;
+    this.#lastReload = "applied";
+    // From here on there is no way back: a worker that cannot follow is started again, with the new rules.
+    await Promise.all(this.#up().map((slot) => this.#apply(slot)));
+  }
+
+  /** What an edit would do, given as the text of a configuration. */
+  async plan(text: string): Promise<EditPlan | EditProblems> {
+    const asked = this.workers.up.map((worker) => worker.ask("plan", text, PLAN_WITHIN_MS));
+    return joinPlans(await Promise.all(asked));
+  }
+
+  noteRejectedReload(): void {
+    this.#lastReload = "rejected";
+    for (const { process } of this.#up())
+      process.ask("noteRejectedReload", undefined, APPLY_WITHIN_MS).catch(() => {}); // it has ended
+  }
+
+  #up(): readonly Slot[] {
+    return this.workers.slots.filter(({ process }) => process.isUp);
+  }
+
+  async #apply({ number, process }: Slot): Promise<void> {
+    const edit = this.#editFor(number, this.#config, this.#generation);
+    await process.ask("apply", edit, APPLY_WITHIN_MS).catch((error: unknown) => {
+      this.#log.error(
+        { worker: number, err: error },
+        "the worker could not follow the edit; it is started again",
+      );
+      process.kill();
+    });
+  }
+
+  #editFor(number: number, config: Config, generation: number): Edit {
+    const { mongodb, server } = config;
+    return {
+      generation,
+      config: {
+        ...config,
+        mongodb: { ...mongodb, uri: this.#mongodbUri },
+        server: { ...server, node: this.#nameOf(number) },
+      },
+    };
+  }
+
+  #nameOf = (number: number): string => `${this.node}-${number}`;
+
+  async #readinessOf({ number, process }: Slot): Promise<WorkerReadiness> {
+    const { pid } = process;
+    const silent = (status: "starting" | "no-answer"): WorkerReadiness => {
+      return { pid, ready: false, status, node: this.#nameOf(number) };
+    };
+    if (!process.isUp) return silent("starting");
+    try {
+      return { pid, ...(await process.ask("readiness", undefined, READINESS_WITHIN_MS)) };
+    } catch {
+      return silent(process.isUp ? "no-answer" : "starting");
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import { AggregatorRegistry, type Registry } from "prom-client";
+import type { MetricsJson } from "./messages.ts";
+import type { WorkerProcess } from "./worker-process.ts";
+
+const ANSWER_WITHIN_MS = 5_000;
+
+/**
+ * The metrics of all workers as those of one service. What an ended worker had counted when it was last asked stays
+ * counted, so that no counter ever falls.
+ */
+export class JoinedMetrics {
+  readonly #own: () => Promise<MetricsJson>;
+  readonly #last = new Map<WorkerProcess, MetricsJson>();
+  #ended: MetricsJson = [];
+
+  /** @param own What the primary counts itself. */
+  constructor(own: () => Promise<MetricsJson>) {
+    this.#own = own;
+  }
+
+  /** A worker that does not answer counts as when it last did. */
+  async registry(workers: readonly WorkerProcess[]): Promise<Registry> {
+    await Promise.all(
+      workers.map(async (worker) => {
+        const metrics = await worker.ask("metrics", undefined, ANSWER_WITHIN_MS).catch(() => undefined);
+        // It may have ended since it answered.
+        if (metrics !== undefined && worker.isUp) this.#last.set(worker, metrics);
+      }),
+    );
+    return join([...this.#last.values(), this.#ended, await this.#own()]);
+  }
+
+  /** Takes over what the worker has counted. */
+  noteEnded(worker: WorkerProcess): void {
+    const last = this.#last.get(worker);
+    if (last === undefined) return;
+    this.#last.delete(worker);
+    const counts = last.filter(({ type }) => String(type) !== "gauge");
+    // What a joined registry holds has its values, which the library's type for it leaves out.
+    this.#ended = join([this.#ended, counts]).getMetricsAsArray() as MetricsJson;
+  }
+}
+
+/** Sums, or what the metric says instead. */
+const join = (metrics: MetricsJson[]): Registry => AggregatorRegistry.aggregate(metrics);

@@ -1,0 +1,52 @@
+import type { Readiness } from "../admin/readiness.ts";
+
+/** What a worker says of itself, or what there is to say of one that does not. */
+export type WorkerReadiness = { readonly pid: number | undefined } & (
+  | Readiness
+  | { readonly ready: false; readonly status: "starting" | "no-answer"; readonly node: string }
+);
+
+/** Of all workers: ready when each of them is. */
+export interface JoinedReadiness extends Readiness {
+  readonly workers: readonly WorkerReadiness[];
+}
+
+/** From what an admin has to look at first to what passes by itself. */
+const GRAVEST_FIRST: readonly WorkerReadiness["status"][] = [
+  "draining",
+  "mongodb-unreachable",
+  "no-answer",
+  "starting",
+  "catching-up",
+];
+
+/** @param own What the primary knows: its name, and the generation where no worker says one. */
+export function joinReadiness(
+  own: Pick<Readiness, "node" | "lastReload" | "rulesGeneration">,
+  workers: readonly WorkerReadiness[],
+): JoinedReadiness {
+  const answers = workers.filter((worker): worker is Readiness & WorkerReadiness => "stream" in worker);
+  const generations = answers.map(({ rulesGeneration }) => rulesGeneration);
+  return {
+    ready: workers.every(({ ready }) => ready),
+    status: GRAVEST_FIRST.find((status) => workers.some((worker) => worker.status === status)) ?? "ready",
+    node: own.node,
+    rulesGeneration: generations.length === 0 ? own.rulesGeneration : Math.min(...generations),
+    lastReload: own.lastReload,
+    stream: answers.find(({ stream }) => stream !== "running")?.stream ?? answers[0]?.stream ?? "starting",
+    connections: answers.reduce((sum, { connections }) => sum + connections, 0),
+    images: joinImages(answers),
+    workers,
+  };
+}
+
+/** On where they are for every worker. */
+function joinImages(answers: readonly Readiness[]): Readiness["images"] {
+  const joined: Record<string, Readiness["images"][string]> = {};
+  for (const { images } of answers) {
+    for (const [collection, inUse] of Object.entries(images)) {
+      if (joined[collection] !== "off") joined[collection] = inUse;
+    }
+  }
+  return joined;
+}

@@ -1,0 +1,49 @@
+/** What a primary and its workers say to each other. Both are of one version, as the one starts the other. */
+import type { Registry } from "prom-client";
+import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import type { Readiness } from "../admin/readiness.ts";
+import type { Config } from "../config/config.ts";
+
+export type MetricsJson = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
+
+/** A configuration, and which generation of the rules it is. */
+export interface Edit {
+  readonly config: Config;
+  readonly generation: number;
+}
+
+/** What the primary asks for, with what, and what it gets; `unknown` where that is only that it is done. */
+export interface Requests {
+  /** Answered once the worker can take connections. */
+  start: { with: Edit; gives: unknown };
+  readiness: { with: undefined; gives: Readiness };
+  metrics: { with: undefined; gives: MetricsJson };
+  /** What an edit would do to the worker's subscriptions, given as the text of a configuration. */
+  plan: { with: string; gives: EditPlan | EditProblems };
+  /** Whether the worker could take the edit; nothing takes effect yet. */
+  prepare: { with: Edit; gives: unknown };
+  apply: { with: Edit; gives: unknown };
+  noteRejectedReload: { with: undefined; gives: unknown };
+  /** Answered when the clients have gone; the process ends after it. */
+  drain: { with: undefined; gives: unknown };
+}
+
+export type RequestType = keyof Requests;
+
+/** A connection comes as a message with a socket, and is answered by `taken`. */
+export type ToWorker =
+  | { readonly connection: true }
+  | { readonly id: number; readonly request: RequestType; readonly with: unknown };
+
+export type FromWorker =
+  /** How many connections the worker has now. */
+  | { readonly taken: number }
+  | { readonly id: number; readonly gives: unknown }
+  | { readonly id: number; readonly failed: Failure };
+
+/** An error on its way between processes, where it loses its class. */
+export interface Failure {
+  readonly message: string;
+  /** A `StartupError`: what it says is meant for the admin. */
+  readonly isExpected: boolean;
+}

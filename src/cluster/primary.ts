@@ -1,0 +1,100 @@
+/** Several processes on one port: the primary owns the port, the workers serve it (docs/decisions/13-workers.md). */
+import { createServer } from "node:net";
+import { availableParallelism } from "node:os";
+import type { Logger } from "pino";
+import { createAdminServer } from "../admin/admin-server.ts";
+import type { Config } from "../config/config.ts";
+import { closeServer, type Listening, listen } from "../gateway/listener.ts";
+import type { ServerOptions } from "../gateway/options.ts";
+import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
+import { EMBEDDED_URI } from "../source/options.ts";
+import { Fleet } from "./fleet.ts";
+
+/** Beyond `server.drainTimeout`, to close what is left and end. */
+const END_WITHIN_MS = 10_000;
+
+/** How many processes serve; what `auto` comes to depends on the machine. */
+export function workersOf({ workers }: ServerOptions): number {
+  return workers === "auto" ? availableParallelism() : workers;
+}
+
+/** The process that was started, where others do the serving. Whoever started it handles it like a single node. */
+export interface Primary {
+  readonly node: string;
+  readonly address: Listening;
+  readonly adminAddress: Listening;
+  reload(config: Config): Promise<void>;
+  noteRejectedReload(): void;
+  drain(): Promise<void>;
+}
+
+/**
+ * Starts the workers, and listens once all of them serve.
+ * @throws {StartupError} What has to be changed first.
+ */
+export async function startPrimary(config: Config, log: Logger): Promise<Primary> {
+  const stops: (() => unknown)[] = [];
+  const stopAll = async () => {
+    for (const stop of stops.splice(0).reverse()) await stop();
+  };
+  try {
+    return await start(config, log, stops, stopAll);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+async function start(
+  config: Config,
+  log: Logger,
+  stops: (() => unknown)[],
+  stopAll: () => Promise<void>,
+): Promise<Primary> {
+  const { server } = config;
+  const mongodbUri = await startMongodb(config, log, stops);
+  const fleet = new Fleet({ config, workers: workersOf(server), mongodbUri, log });
+  stops.push(() => fleet.workers.end());
+  await fleet.workers.start();
+  // Nothing is read here: what this process had read would be missing in the worker.
+  const publicServer = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
+    // Whoever has gone by now is found out about in the worker.
+    socket.on("error", () => {});
+    fleet.handOut.take(socket);
+  });
+  stops.push(() => {
+    publicServer.close();
+    fleet.handOut.stop();
+  });
+  const address = await listen(publicServer, server);
+  const adminServer = createAdminServer({
+    metrics: () => fleet.metrics(),
+    readiness: () => fleet.readiness(),
+    plan: (text) => fleet.plan(text),
+    log,
+  });
+  stops.push(() => closeServer(adminServer));
+  const adminAddress = await listen(adminServer, server.admin);
+  return {
+    node: fleet.node,
+    address,
+    adminAddress,
+    reload: (next) => fleet.reload(next),
+    noteRejectedReload: () => fleet.noteRejectedReload(),
+    async drain() {
+      publicServer.close();
+      fleet.handOut.stop();
+      await fleet.workers.drain(server.drainTimeoutMs + END_WITHIN_MS);
+      await stopAll();
+    },
+  };
+}
+
+/** An embedded mongod belongs to the primary: it outlives any worker. */
+async function startMongodb({ mongodb }: Config, log: Logger, stops: (() => unknown)[]): Promise<string> {
+  const { uri, dataDir, binary } = mongodb;
+  if (uri !== EMBEDDED_URI) return uri;
+  const mongod = await startEmbeddedMongod({ dataDir, logger: log, binary });
+  stops.push(() => mongod.stop());
+  return mongod.uri;
+}

@@ -1,0 +1,115 @@
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+import { type Logger, pino } from "pino";
+import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import type { Readiness } from "../admin/readiness.ts";
+import type { Config } from "../config/config.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { StartupError } from "../source/startup-error.ts";
+import type { Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
+
+/** What a worker runs: a node without listeners. */
+export interface ServedNode {
+  readonly publicServer: Server;
+  readonly metrics: Metrics;
+  readiness(): Readiness;
+  /** Finds out whether an edit can take effect. @returns What lets it. */
+  prepare(config: Config): Promise<() => void>;
+  plan(text: string): Promise<EditPlan | EditProblems>;
+  noteRejectedReload(): void;
+  drain(): Promise<void>;
+}
+
+export type StartNode = (config: Config, log: Logger, generation: number) => Promise<ServedNode>;
+
+type Answers = { [T in RequestType]: (value: Requests[T]["with"]) => Promise<Requests[T]["gives"]> };
+
+/** Makes this process a worker: it does what its primary asks, and ends when that does. */
+export function serveAsWorker(startNode: StartNode): void {
+  // Whoever sends signals to a whole group means the primary, which drains us. They must not end us first.
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
+  // Also where the primary has ended before we came to listen.
+  if (!process.connected) process.exit(1);
+  process.once("disconnect", () => process.exit(1));
+  const worker = new Worker(startNode);
+  // Only the primary has the other end of the channel.
+  process.on("message", (message, handle) =>
+    worker.receive(message as ToWorker, handle as Socket | undefined),
+  );
+}
+
+class Worker {
+  readonly #startNode: StartNode;
+  #node: ServedNode | undefined;
+  #prepared: { generation: number; apply: () => void } | undefined;
+  #connections = 0;
+
+  constructor(startNode: StartNode) {
+    this.#startNode = startNode;
+  }
+
+  receive(message: ToWorker, socket: Socket | undefined): void {
+    if ("connection" in message) this.#take(socket);
+    else void this.#answer(message.id, message.request, message.with);
+  }
+
+  /** A socket that was closed on its way comes as none. */
+  #take(socket: Socket | undefined): void {
+    if (socket !== undefined && this.#node !== undefined) {
+      this.#connections++;
+      socket.once("close", () => this.#connections--);
+      // As the sockets that a server has accepted by itself: a client may end its side and still read.
+      socket.allowHalfOpen = true;
+      this.#node.publicServer.emit("connection", socket);
+    } else socket?.destroy();
+    send({ taken: this.#connections });
+  }
+
+  async #answer(id: number, request: RequestType, value: unknown): Promise<void> {
+    try {
+      // The request's own value: the primary sends no other.
+      const answer = this.#answers[request] as (value: unknown) => Promise<unknown>;
+      const gives = await answer(value);
+      send({ id, gives }, request === "drain" ? () => process.exit(0) : undefined);
+    } catch (error) {
+      const isExpected = error instanceof StartupError;
+      const text = isExpected ? error.message : String(error instanceof Error ? error.stack : error);
+      send({ id, failed: { message: text, isExpected } });
+    }
+  }
+
+  readonly #answers: Answers = {
+    start: async ({ config, generation }) => {
+      const log = pino(config.log).child({ node: config.server.node });
+      const node = await this.#startNode(config, log, generation);
+      // It never listens, but is given its connections; with this it begins to keep their time limits.
+      node.publicServer.emit("listening");
+      this.#node = node;
+    },
+    readiness: async () => this.#running.readiness(),
+    metrics: () => this.#running.metrics.registry.getMetricsAsJSON(),
+    plan: (text) => this.#running.plan(text),
+    prepare: async (edit) => {
+      this.#prepared = { generation: edit.generation, apply: await this.#running.prepare(edit.config) };
+    },
+    apply: async (edit) => (await this.#preparedFor(edit))(),
+    noteRejectedReload: async () => this.#running.noteRejectedReload(),
+    drain: () => this.#running.drain(),
+  };
+
+  /** A worker that came up while the others were asked has not been asked itself. */
+  async #preparedFor({ config, generation }: Edit): Promise<() => void> {
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    return prepared?.generation === generation ? prepared.apply : this.#running.prepare(config);
+  }
+
+  get #running(): ServedNode {
+    if (this.#node === undefined) throw new Error("not started yet");
+    return this.#node;
+  }
+}
+
+function send(message: FromWorker, sent?: () => void): void {
+  process.send?.(message, undefined, undefined, sent);
+}

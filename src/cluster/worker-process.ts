@@ -1,0 +1,151 @@
+import { type ChildProcess, fork } from "node:child_process";
+import type { Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { StartupError } from "../source/startup-error.ts";
+import type { FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
+
+const WORKER = fileURLToPath(new URL("../worker.js", import.meta.url));
+
+/** The worker has ended, or does not answer: whatever it was asked, it has not said no. */
+export class WorkerGone extends Error {
+  override readonly name = "WorkerGone";
+}
+
+interface Asked {
+  settle(gives: unknown): void;
+  fail(error: Error): void;
+}
+
+/** A worker as its primary sees it: one process, from its start to its end. */
+export class WorkerProcess {
+  /** Settles when the process has ended, with how. */
+  readonly ended: Promise<string>;
+  readonly #child: ChildProcess;
+  readonly #asked = new Map<number, Asked>();
+  #lastId = 0;
+  #connections = 0;
+  #hasEnded = false;
+  #isUp = false;
+  #onHanded: ((taken: boolean) => void) | undefined;
+
+  constructor() {
+    // A process group of its own: Ctrl-C in a terminal is for the primary, which then ends the others in order.
+    this.#child = fork(WORKER, {
+      detached: true,
+      serialization: "advanced",
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    this.#child.on("message", (message) => this.#receive(message as FromWorker)); // nobody else has the channel
+    this.ended = new Promise((resolve) => {
+      this.#child.once("error", (error) => this.#end(String(error), resolve));
+      this.#child.once("exit", (code, signal) => this.#end(signal ?? `exit code ${code}`, resolve));
+      // Before the news of its end: what is written from here on reaches nobody.
+      this.#child.once("disconnect", () => this.#forsake());
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Connections that it has, as of the last one that it took. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** It has been started, and serves. */
+  get isUp(): boolean {
+    return this.#isUp && !this.#hasEnded;
+  }
+
+  /** It can take a connection now: one is on its way at a time, so that few are held up by a worker that is busy. */
+  get isFree(): boolean {
+    return this.isUp && this.#onHanded === undefined;
+  }
+
+  noteUp(): void {
+    this.#isUp = true;
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  /**
+   * @throws {WorkerGone} It ended, or did not answer within `timeoutMs`.
+   * @throws {StartupError} What it was asked for cannot be had; the text is meant for the admin.
+   */
+  ask<T extends RequestType>(
+    request: T,
+    value: Requests[T]["with"],
+    timeoutMs: number,
+  ): Promise<Requests[T]["gives"]> {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      if (this.#hasEnded) return reject(new WorkerGone("the worker has ended"));
+      const late = () =>
+        this.#asked.get(id)?.fail(new WorkerGone(`the worker gave no answer within ${timeoutMs} ms`));
+      const timer = setTimeout(late, timeoutMs);
+      const over = () => {
+        clearTimeout(timer);
+        this.#asked.delete(id);
+      };
+      this.#asked.set(id, {
+        settle: (gives) => {
+          over();
+          resolve(gives as Requests[T]["gives"]); // the answer to this request
+        },
+        fail: (error) => {
+          over();
+          reject(error);
+        },
+      });
+      const message: ToWorker = { id, request, with: value };
+      this.#child.send(message, (error) => {
+        if (error !== null)
+          this.#asked.get(id)?.fail(new WorkerGone("the worker has ended", { cause: error }));
+      });
+    });
+  }
+
+  /** Hands a connection over. @returns Whether it was taken; if not, it still is the caller's. */
+  hand(socket: Socket): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#onHanded = (taken) => {
+        this.#onHanded = undefined;
+        resolve(taken);
+      };
+      const message: ToWorker = { connection: true };
+      // Kept open here until the worker says that it has it: one that dies meanwhile must not take it along.
+      this.#child.send(message, socket, { keepOpen: true }, (error) => {
+        if (error !== null) this.#forsake();
+      });
+    });
+  }
+
+  #receive(message: FromWorker): void {
+    if ("taken" in message) {
+      this.#connections = message.taken;
+      this.#onHanded?.(true);
+      return;
+    }
+    const asked = this.#asked.get(message.id);
+    if ("gives" in message) asked?.settle(message.gives);
+    else {
+      const { message: text, isExpected } = message.failed;
+      asked?.fail(isExpected ? new StartupError(text) : new Error(text));
+    }
+  }
+
+  #end(how: string, resolve: (how: string) => void): void {
+    this.#forsake();
+    resolve(how);
+  }
+
+  /** Nothing more comes from it. */
+  #forsake(): void {
+    this.#hasEnded = true;
+    for (const { fail } of [...this.#asked.values()]) fail(new WorkerGone("the worker has ended"));
+    this.#onHanded?.(false);
+  }
+}

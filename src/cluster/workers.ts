@@ -1,0 +1,170 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Edit } from "./messages.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+/** A start reads what MongoDB is and may build images into collections. */
+const START_WITHIN_MS = 120_000;
+const APPLY_WITHIN_MS = 30_000;
+const BACKOFF_MS = { first: 100, most: 10_000 };
+/** One that was up for so long has not failed to start. */
+const STABLE_AFTER_MS = 30_000;
+/** Workers are asked for a sign of life this often; one that gives none so many times in a row is ended. */
+const WATCH_MS = 10_000;
+const MISSES_MAX = 3;
+
+/** A worker's place: the process in it changes, its number stays. */
+export interface Slot {
+  readonly number: number;
+  process: WorkerProcess;
+  /** Starts in a row that came to nothing, or not to much. */
+  failures: number;
+  misses: number;
+}
+
+export interface WorkersOptions {
+  readonly count: number;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** What a worker is started with, now. */
+  readonly edit: (number: number) => Edit;
+  readonly onUp: () => void;
+  readonly onEnded: (process: WorkerProcess) => void;
+}
+
+/** Keeps a number of workers running: starts again whichever ends, or hangs. */
+export class Workers {
+  readonly #options: WorkersOptions;
+  readonly #slots: Slot[] = [];
+  readonly #watch: NodeJS.Timeout;
+  readonly #stopping = new AbortController();
+
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+    this.#watch = setInterval(() => this.#look(), WATCH_MS).unref();
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots;
+  }
+
+  /** Those that serve. */
+  get up(): readonly WorkerProcess[] {
+    return this.#slots.map(({ process }) => process).filter(({ isUp }) => isUp);
+  }
+
+  /**
+   * Answers when all of them serve. The first alone finds out whether MongoDB is fit, and switches on what has to be:
+   * what is wrong is told once.
+   * @throws {StartupError} One could not start.
+   */
+  async start(): Promise<void> {
+    await this.#startFirst(1);
+    const others = Array.from({ length: this.#options.count - 1 }, (_, index) => this.#startFirst(index + 2));
+    await Promise.all(others);
+    for (const slot of this.#slots) void this.#keep(slot);
+  }
+
+  /** Lets all go in good order; whoever has not gone after `withinMs` is ended. */
+  async drain(withinMs: number): Promise<void> {
+    this.#stop();
+    await Promise.all(
+      this.#slots.map(async ({ process }) => {
+        const drained = process.isUp ? process.ask("drain", undefined, withinMs) : Promise.reject();
+        await drained.catch(() => process.kill());
+        await process.ended;
+      }),
+    );
+  }
+
+  /** Ends all at once. */
+  async end(): Promise<void> {
+    this.#stop();
+    for (const { process } of this.#slots) process.kill();
+    await Promise.all(this.#slots.map(({ process }) => process.ended));
+  }
+
+  #stop(): void {
+    clearInterval(this.#watch);
+    this.#stopping.abort();
+  }
+
+  async #startFirst(number: number): Promise<void> {
+    const slot: Slot = { number, process: new WorkerProcess(), failures: 0, misses: 0 };
+    this.#slots.push(slot);
+    await this.#bringUp(slot);
+  }
+
+  /** Starts what the process in the slot is to serve, and brings it to the rules that are in force by then. */
+  async #bringUp({ number, process }: Slot): Promise<void> {
+    const started = this.#options.edit(number);
+    await process.ask("start", started, START_WITHIN_MS);
+    for (let { generation } = started; generation !== this.#options.edit(number).generation; ) {
+      const edit = this.#options.edit(number);
+      await process.ask("apply", edit, APPLY_WITHIN_MS);
+      generation = edit.generation;
+    }
+    process.noteUp();
+    this.#options.onUp();
+  }
+
+  /** Starts the slot's process again whenever it ends. */
+  async #keep(slot: Slot): Promise<void> {
+    const { log, metrics } = this.#options;
+    for (let sinceMs = Date.now(); !this.#stopping.signal.aborted; ) {
+      const how = await slot.process.ended;
+      this.#options.onEnded(slot.process);
+      if (this.#stopping.signal.aborted) return;
+      if (Date.now() - sinceMs >= STABLE_AFTER_MS) slot.failures = 0;
+      const inMs = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** Math.min(slot.failures++, 10));
+      log.error(
+        { worker: slot.number, workerPid: slot.process.pid, how, inMs },
+        "a worker has ended; it is started again",
+      );
+      await sleep(inMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
+      if (this.#stopping.signal.aborted) return;
+      metrics.workerRestarts.inc();
+      slot.process = new WorkerProcess();
+      slot.misses = 0;
+      sinceMs = Date.now();
+      await this.#bringUpAgain(slot);
+    }
+  }
+
+  async #bringUpAgain(slot: Slot): Promise<void> {
+    const { number, process } = slot;
+    try {
+      await this.#bringUp(slot);
+      this.#options.log.info({ worker: number, workerPid: process.pid }, "the worker serves again");
+    } catch (error) {
+      this.#options.log.error({ worker: number, err: error }, "the worker could not be started again");
+      process.kill();
+    }
+  }
+
+  /** A worker that hangs holds its clients, and none of them finds out before its own patience is over. */
+  #look(): void {
+    for (const slot of this.#slots) {
+      const { process } = slot;
+      if (!process.isUp) continue;
+      const answered = process.ask("readiness", undefined, WATCH_MS);
+      answered.then(
+        () => {
+          slot.misses = 0;
+        },
+        () => this.#missed(slot, process),
+      );
+    }
+  }
+
+  #missed(slot: Slot, process: WorkerProcess): void {
+    if (slot.process !== process || !process.isUp || ++slot.misses < MISSES_MAX) return;
+    const silentMs = MISSES_MAX * WATCH_MS;
+    this.#options.log.error(
+      { worker: slot.number, pid: process.pid, silentMs },
+      "a worker hangs; it is ended",
+    );
+    process.kill();
+  }
+}
