@@ -124,11 +124,11 @@ export function compileRules({ mongodb, collections, limits }: RulesSource): Rul
   return { collections: new Map(compiled), limits };
 }
 
-/** A rule gives what it says of the collection and its lookups, to those whom no rule before it has taken. */
+/** A rule gives what it says of the collection and its lookups, to those whom no rule before it has taken; whatever its name. */
 function identityOf(options: CollectionOptions, index: number, database: string): string {
   const { collection, lookups, rules } = options;
   const before = rules.slice(0, index).map(({ anonymous, when }) => [anonymous, when]);
-  const parts = [database, collection, lookups, before, rules[index]];
+  const parts = [database, collection, lookups, before, { ...rules[index], name: undefined }];
   return createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
 }
 
