@@ -354,6 +354,10 @@ export class Feed implements CommitSink {
     this.#parts.log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
   }
 
+  noteCatchUpFailed(error: unknown): void {
+    this.#parts.log.warn({ err: error }, "what was missed could not be read; the result is read anew");
+  }
+
   get liveQueries(): number {
     return this.#byKey.size;
   }
@@ -386,6 +390,7 @@ export class Feed implements CommitSink {
       budget: this.#budget,
       metrics: this.#metrics,
       sortedDocumentsMax: this.#limits.snapshotDocuments,
+      onExtendFailed: (error) => this.noteCatchUpFailed(error),
       onWindowLost: (error) => this.#parts.log.warn({ err: error }, "a window was lost; it is read anew"),
     };
     const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);

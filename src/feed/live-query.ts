@@ -47,6 +47,8 @@ export interface LiveQueryParts {
   readonly sortedDocumentsMax: number;
   /** A window could not be kept up; it is read anew. */
   readonly onWindowLost: (error: unknown) => void;
+  /** The past of a window could not be read; who asked for it starts over. */
+  readonly onExtendFailed: (error: unknown) => void;
 }
 
 /** What one entry of a batch from the oplog did. */
@@ -346,7 +348,12 @@ export class LiveQuery {
   }
 
   #extendTo(seq: number): Promise<boolean> {
-    return this.windowSpec === null ? this.#extendLog(seq) : this.#extendWindow(seq, this.windowSpec);
+    if (this.windowSpec === null) return this.#extendLog(seq);
+    // MongoDB does not answer, or that time can not be read any more: the caller resets.
+    return this.#extendWindow(seq, this.windowSpec).catch((error: unknown) => {
+      this.#parts.onExtendFailed(error);
+      return false;
+    });
   }
 
   async #extendLog(seq: number): Promise<boolean> {
@@ -375,8 +382,7 @@ export class LiveQuery {
       spec,
       this.#evaluation,
       at,
-    ).catch(() => null); // that time can not be read any more: the caller resets
-    if (window === null) return false;
+    );
     const found: LogEntry[] = [];
     let done = seq;
     const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
