@@ -6,6 +6,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
+import { StreamStalledError } from "../source/change-stream.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
@@ -262,14 +263,17 @@ export class Feed implements CommitSink {
     return this.#readyHistory().locate(position);
   }
 
-  /** Reads what came after `position` out of the oplog; `null` where that does not reach back so far. */
+  /** Reads what came after `position` out of the oplog; `null` where that does not reach back so far, or takes too long. */
   async readOplog(position: Position): Promise<OplogRead | null> {
     try {
       const read = await this.#oplogReads.request(position, this.#readyCodec());
       if (read !== null) this.#metrics.catchUps.inc({ from: "oplog" });
       return read;
     } catch (error) {
-      throw unavailable(error);
+      if (!(error instanceof StreamStalledError)) throw unavailable(error);
+      // There is too much to look through, and it would be no less the next time.
+      this.noteCatchUpFailed(error);
+      return null;
     }
   }
 
