@@ -70,7 +70,7 @@ export class Feed implements CommitSink {
   #history: History | undefined;
   #nextNumber = 1;
   #advance = deferred();
-  #waiters: (Deferred & { clusterTime: bigint })[] = [];
+  readonly #waiters = new Set<Deferred & { clusterTime: bigint }>();
 
   constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
     this.#historyOptions = history;
@@ -237,12 +237,12 @@ export class Feed implements CommitSink {
       () => waiter.reject(new TidewireError("unavailable", "the change stream is behind: try again later")),
       timeoutMs,
     );
-    this.#waiters.push(waiter);
+    this.#waiters.add(waiter);
     try {
       await waiter.promise;
     } finally {
       clearTimeout(timer);
-      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+      this.#waiters.delete(waiter);
     }
   }
 
@@ -448,7 +448,7 @@ export class Feed implements CommitSink {
   #wake(): void {
     this.#advance.resolve();
     this.#advance = deferred();
-    if (this.#waiters.length === 0) return;
+    if (this.#waiters.size === 0) return;
     const { headTime } = this;
     for (const waiter of this.#waiters) if (waiter.clusterTime <= headTime) waiter.resolve();
   }
