@@ -5,12 +5,19 @@ export class TokenCache<T> {
   readonly #limit: number;
   readonly #entries = new Map<string, T>();
 
+  /** Grows with each `clear`. */
+  #generation = 0;
+
   constructor(limit: number) {
     this.#limit = limit;
   }
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  get generation(): number {
+    return this.#generation;
   }
 
   get(token: string): T | undefined {
@@ -23,8 +30,9 @@ export class TokenCache<T> {
     return entry;
   }
 
-  set(token: string, entry: T): void {
-    if (this.#limit === 0) return;
+  /** @param generation The one in which the entry began to be worked out: what was cleared since must not come back. */
+  set(token: string, entry: T, generation = this.#generation): void {
+    if (this.#limit === 0 || generation !== this.#generation) return;
     this.#entries.set(keyOf(token), entry);
     if (this.#entries.size <= this.#limit) return;
     const [oldest] = this.#entries.keys();
@@ -37,6 +45,7 @@ export class TokenCache<T> {
 
   clear(): void {
     this.#entries.clear();
+    this.#generation++;
   }
 }
 

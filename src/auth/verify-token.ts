@@ -60,9 +60,10 @@ export function createVerifier(options: JwtOptions | undefined, onKeys: KeysList
       if (token === "") throw refusal("missing");
       // A fetch that is due (rotation) must not wait until some unknown token asks for it.
       await keyFor.refreshIfStale(nowMs);
+      const { generation } = cache;
       const known = cache.get(token);
       const identity = known ?? (await verifyAnew(token, options, keyFor, nowMs));
-      if (known === undefined) cache.set(token, identity);
+      if (known === undefined) cache.set(token, identity, generation);
       else if (hasExpired(known, options, nowMs)) {
         cache.delete(token);
         throw refusal("expired");

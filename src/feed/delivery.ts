@@ -320,7 +320,7 @@ export class Delivery implements Follower {
       if (changes === null) return "history-lost";
       const { at } = move;
       const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
-      for (const chunk of toChunks(this.liveQuery.encodeGrant(changes, cursors, this.mode))) {
+      for (const chunk of this.liveQuery.grantChunks(changes, cursors, this.mode)) {
         if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";
       }
     } finally {
@@ -346,31 +346,38 @@ export class Delivery implements Follower {
 
   /** Sends what was missed before the history begins, and ends where the history takes over. */
   async #sendFromOplog(read: OplogRead, isCurrent: () => boolean): Promise<Outcome> {
+    // Whatever became of MongoDB meanwhile, the subscription stands: it goes on with a snapshot, which waits for it.
+    const outcome = await this.#copyFromOplog(read, isCurrent).catch((error: unknown) => {
+      this.#feed.noteCatchUpFailed(error);
+      return "history-lost" as const;
+    });
+    return isCurrent() ? this.#endRead(read, outcome) : "abandoned";
+  }
+
+  async #copyFromOplog(read: OplogRead, isCurrent: () => boolean): Promise<Outcome> {
     const { liveQuery } = this;
     for await (const { batch, covered } of read.batches()) {
       if (!isCurrent()) return "abandoned";
       const fresh = batch.entries.slice(covered);
-      if (fresh.some(({ commit }) => this.#rights.mayChangeBy(commit.events))) {
-        return this.#endRead(read, "history-lost");
-      }
+      if (fresh.some(({ commit }) => this.#rights.mayChangeBy(commit.events))) return "history-lost";
       const missed = liveQuery.encodeOplogBatch(batch, this.mode).filter(({ index }) => index >= covered);
       const messages: EncodedMessage[] = [];
       for (const { messages: more } of missed) {
-        if (more === UNKNOWN) return this.#endRead(read, "history-lost");
+        if (more === UNKNOWN) return "history-lost";
         messages.push(...more);
       }
       for (const chunk of toChunks(messages)) {
         const written = await this.#write(chunk, isCurrent, OPLOG_ROOM_TIMEOUT_MS);
         if (!isCurrent()) return "abandoned";
-        if (!written) return this.#endRead(read, "lagged");
+        if (!written) return "lagged";
       }
       const located = await this.#feed.locate(batch.until);
       if (!isCurrent()) return "abandoned";
       if (typeof located === "string" || !this.#feed.holds(liveQuery.namespace, located.seq)) continue;
       this.#after = located.seq;
-      return this.#endRead(read, "done");
+      return "done";
     }
-    return isCurrent() ? this.#endRead(read, "history-lost") : "abandoned";
+    return "history-lost";
   }
 
   #endRead(read: OplogRead, outcome: Outcome): Outcome {

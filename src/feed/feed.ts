@@ -6,6 +6,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
+import { StreamStalledError } from "../source/change-stream.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
@@ -19,6 +20,7 @@ import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts"
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import { LogBudget } from "./log-budget.ts";
 import type { LookupSet } from "./lookup-set.ts";
 import { Lookups } from "./lookups.ts";
 import { type OplogRead, OplogReads } from "./oplog-read.ts";
@@ -53,6 +55,7 @@ export class Feed implements CommitSink {
   readonly #metrics: Metrics;
   readonly #encoder = new DocumentEncoder();
   readonly #budget: EncodedBudget;
+  readonly #logBudget: LogBudget;
   readonly #historyOptions: HistoryOptions;
   readonly #oplogReads: OplogReads;
   readonly #snapshots: SnapshotStore;
@@ -61,13 +64,15 @@ export class Feed implements CommitSink {
   readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
+  /** Differences of a change of rights that are being read. */
+  readonly #grantDiffs = new Map<string, Promise<Change[] | null>>();
   readonly #lingering = new Map<LiveQuery, number>();
   readonly #sweeper: NodeJS.Timeout;
   #codec: CursorCodec | undefined;
   #history: History | undefined;
   #nextNumber = 1;
   #advance = deferred();
-  #waiters: (Deferred & { clusterTime: bigint })[] = [];
+  readonly #waiters = new Set<Deferred & { clusterTime: bigint }>();
 
   constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
     this.#historyOptions = history;
@@ -75,6 +80,7 @@ export class Feed implements CommitSink {
     this.#parts = parts;
     this.#metrics = parts.metrics;
     this.#budget = new EncodedBudget(history.bytes);
+    this.#logBudget = new LogBudget(history.bytes);
     this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
       parts.metrics.catchUpStreams.set(held),
     );
@@ -117,6 +123,7 @@ export class Feed implements CommitSink {
     history.advance(batch.through);
     flush();
     this.onHandedOut();
+    this.#logBudget.trim(history.headSeq);
     this.#encoder.forget();
     this.#wake();
     endTimer?.();
@@ -232,12 +239,12 @@ export class Feed implements CommitSink {
       () => waiter.reject(new TidewireError("unavailable", "the change stream is behind: try again later")),
       timeoutMs,
     );
-    this.#waiters.push(waiter);
+    this.#waiters.add(waiter);
     try {
       await waiter.promise;
     } finally {
       clearTimeout(timer);
-      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+      this.#waiters.delete(waiter);
     }
   }
 
@@ -262,14 +269,17 @@ export class Feed implements CommitSink {
     return this.#readyHistory().locate(position);
   }
 
-  /** Reads what came after `position` out of the oplog; `null` where that does not reach back so far. */
+  /** Reads what came after `position` out of the oplog; `null` where that does not reach back so far, or takes too long. */
   async readOplog(position: Position): Promise<OplogRead | null> {
     try {
       const read = await this.#oplogReads.request(position, this.#readyCodec());
       if (read !== null) this.#metrics.catchUps.inc({ from: "oplog" });
       return read;
     } catch (error) {
-      throw unavailable(error);
+      if (!(error instanceof StreamStalledError)) throw unavailable(error);
+      // There is too much to look through, and it would be no less the next time.
+      this.noteCatchUpFailed(error);
+      return null;
     }
   }
 
@@ -289,13 +299,27 @@ export class Feed implements CommitSink {
     return entry?.cursor ?? this.encode({ clusterTime, within: AFTER });
   }
 
-  /** See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. */
-  async readGrantDiff(move: GrantMove): Promise<Change[] | null> {
+  /**
+   * See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. All whose
+   * rights change alike at one point share it: an edit of the rules concerns everyone at once.
+   */
+  readGrantDiff(move: GrantMove): Promise<Change[] | null> {
+    const key = `${move.from.number} ${move.to.number} ${move.at.seq} ${move.at.clusterTime}`;
+    const known = this.#grantDiffs.get(key);
+    if (known !== undefined) return known;
+    const reading = this.#readGrantDiff(move).finally(() => this.#grantDiffs.delete(key));
+    this.#grantDiffs.set(key, reading);
+    return reading;
+  }
+
+  async #readGrantDiff(move: GrantMove): Promise<Change[] | null> {
     const { client, log } = this.#parts;
-    // A window is read as it was just after the commit: not where another commit has the same time.
-    if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
     try {
-      return await readGrantDiff(client, move, this.#limits.snapshotDocuments);
+      return await this.#snapshots.runLimited(async () => {
+        // A window is read as it was just after the commit: not where another commit has the same time.
+        if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
+        return readGrantDiff(client, move, this.#limits.snapshotDocuments);
+      });
     } catch (error) {
       if (!(error instanceof MongoError)) throw error;
       log.warn({ err: error }, "the difference of a change of rights could not be read");
@@ -354,6 +378,10 @@ export class Feed implements CommitSink {
     this.#parts.log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
   }
 
+  noteCatchUpFailed(error: unknown): void {
+    this.#parts.log.warn({ err: error }, "what was missed could not be read; the result is read anew");
+  }
+
   get liveQueries(): number {
     return this.#byKey.size;
   }
@@ -384,8 +412,10 @@ export class Feed implements CommitSink {
       history: this.#readyHistory(),
       encoder: this.#encoder,
       budget: this.#budget,
+      logBudget: this.#logBudget,
       metrics: this.#metrics,
       sortedDocumentsMax: this.#limits.snapshotDocuments,
+      onExtendFailed: (error) => this.noteCatchUpFailed(error),
       onWindowLost: (error) => this.#parts.log.warn({ err: error }, "a window was lost; it is read anew"),
     };
     const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);
@@ -408,13 +438,14 @@ export class Feed implements CommitSink {
     index?.remove(liveQuery);
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#snapshots.drop(liveQuery);
-    liveQuery.forget();
+    liveQuery.end();
   }
 
   #sweep(): void {
     const now = Date.now();
     for (const [liveQuery, untilMs] of this.#lingering) if (untilMs <= now) this.#remove(liveQuery);
     for (const liveQuery of this.#byKey.values()) liveQuery.prune();
+    if (this.#history !== undefined) this.#logBudget.trim(this.#history.headSeq);
     this.#snapshots.sweep();
     this.lookups.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
@@ -427,12 +458,13 @@ export class Feed implements CommitSink {
     this.#metrics.windowDocuments.set(tracked);
     this.#metrics.windowBytes.set(windowBytes);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
+    this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
   }
 
   #wake(): void {
     this.#advance.resolve();
     this.#advance = deferred();
-    if (this.#waiters.length === 0) return;
+    if (this.#waiters.size === 0) return;
     const { headTime } = this;
     for (const waiter of this.#waiters) if (waiter.clusterTime <= headTime) waiter.resolve();
   }

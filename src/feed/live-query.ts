@@ -6,11 +6,12 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
-import type { NextChunk, Place } from "./catch-up-chunks.ts";
+import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import type { LogBudget } from "./log-budget.ts";
 import type { OplogBatch } from "./oplog-read.ts";
 import type { WindowPlace } from "./window-changes.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
@@ -42,11 +43,14 @@ export interface LiveQueryParts {
   readonly history: History;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
+  readonly logBudget: LogBudget;
   readonly metrics: Metrics;
   /** How many documents a sorted result without a limit may have. */
   readonly sortedDocumentsMax: number;
   /** A window could not be kept up; it is read anew. */
   readonly onWindowLost: (error: unknown) => void;
+  /** The past of a window could not be read; who asked for it starts over. */
+  readonly onExtendFailed: (error: unknown) => void;
 }
 
 /** What one entry of a batch from the oplog did. */
@@ -80,6 +84,7 @@ export class LiveQuery {
   readonly #history: History;
   readonly #log: ChangeLog;
   readonly #fromOplog = new WeakMap<OplogBatch, Map<ValueMode, readonly OplogMessages[]>>();
+  readonly #fromGrants = new WeakMap<readonly Change[], Map<ValueMode, readonly Chunk[]>>();
   #pending: LogEntry[] = [];
   #extending: Promise<boolean> | undefined;
   /** The state of a sorted live query; none before it is loaded, and after it was lost. */
@@ -200,12 +205,20 @@ export class LiveQuery {
     return found;
   }
 
-  encodeGrant(
+  /** A difference that a change of rights made, as it is sent; one text for all who share the difference. */
+  grantChunks(
     changes: readonly Change[],
     cursors: { last: string; others: string },
     mode: ValueMode,
-  ): EncodedMessage[] {
-    return this.#log.encodeAll(changes, cursors, mode);
+  ): readonly Chunk[] {
+    let byMode = this.#fromGrants.get(changes);
+    if (byMode === undefined) {
+      byMode = new Map();
+      this.#fromGrants.set(changes, byMode);
+    }
+    const chunks = byMode.get(mode) ?? toChunks(this.#log.encodeAll(changes, cursors, mode));
+    byMode.set(mode, chunks);
+    return chunks;
   }
 
   /** The changes of one entry to an unsorted result, from its images alone. */
@@ -280,11 +293,17 @@ export class LiveQuery {
     this.#log.forgetChunks();
   }
 
-  /** What is known is void: the order of changes was broken, or the live query is given up. */
+  /** What is known is void: the order of changes was broken. */
   forget(): void {
     this.#pending = [];
     this.#loseWindow();
     this.#log.restart(this.#history.headSeq);
+  }
+
+  /** The live query is given up. */
+  end(): void {
+    this.forget();
+    this.#log.end();
   }
 
   /** Notes the changes of an entry; whether there are any. */
@@ -311,8 +330,7 @@ export class LiveQuery {
 
   /** Applies what the history already holds beyond the state of a window that was just loaded. */
   #catchUpAdopted(): void {
-    const entries = this.#history.after(this.#log.coveredFrom);
-    const [first] = entries;
+    const first = this.#history.next(this.#log.coveredFrom);
     if (first !== undefined) this.#waiting = this.#catchUpWindow(first, this.#window?.apply(first) ?? []);
   }
 
@@ -324,6 +342,7 @@ export class LiveQuery {
     const generation = this.#generation;
     let entry: HistoryEntry | undefined = first;
     let changes = firstChanges;
+    let done = 0;
     this.#waitsAt = first.seq - 1;
     try {
       while (entry !== undefined) {
@@ -331,9 +350,10 @@ export class LiveQuery {
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
         if (this.#take(entry, found)) this.flush();
+        if (++done % EXTEND_STEP === 0) await new Promise(setImmediate);
         if (generation !== this.#generation) return;
         if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
-        entry = this.#history.after(entry.seq)[0];
+        entry = this.#history.next(entry.seq);
         if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
       }
       this.#waitsAt = null;
@@ -346,20 +366,28 @@ export class LiveQuery {
   }
 
   #extendTo(seq: number): Promise<boolean> {
-    return this.windowSpec === null ? this.#extendLog(seq) : this.#extendWindow(seq, this.windowSpec);
+    if (this.windowSpec === null) return this.#extendLog(seq);
+    // MongoDB does not answer, or that time can not be read any more: the caller resets.
+    return this.#extendWindow(seq, this.windowSpec).catch((error: unknown) => {
+      this.#parts.onExtendFailed(error);
+      return false;
+    });
   }
 
   async #extendLog(seq: number): Promise<boolean> {
-    const until = this.#log.coveredFrom;
     const found: LogEntry[] = [];
-    for (const [index, entry] of this.#history.after(seq).entries()) {
-      if (entry.seq > until) break;
+    let done = seq;
+    // The log may let go of its beginning meanwhile.
+    while (done < this.#log.coveredFrom) {
+      const entry = done < this.#history.evictedSeq ? undefined : this.#history.next(done);
+      if (entry === undefined) return false;
       const logEntry = toLogEntry(entry, this.evaluate(entry));
       if (logEntry !== null) found.push(logEntry);
-      if (index % EXTEND_STEP === EXTEND_STEP - 1) await new Promise(setImmediate);
+      done = entry.seq;
+      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
     }
     // Meanwhile the order may have begun anew, or the history dropped what was to be joined.
-    if (this.#log.coveredFrom !== until || seq < this.#history.evictedSeq) return false;
+    if (seq < this.#history.evictedSeq) return false;
     this.#log.prepend(found, seq);
     return true;
   }
@@ -375,19 +403,19 @@ export class LiveQuery {
       spec,
       this.#evaluation,
       at,
-    ).catch(() => null); // that time can not be read any more: the caller resets
-    if (window === null) return false;
+    );
     const found: LogEntry[] = [];
     let done = seq;
     const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
     while (done < target()) {
       if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
-      const entry = this.#history.after(done)[0];
+      const entry = this.#history.next(done);
       if (entry === undefined) return false;
       const changes = window.apply(entry);
       const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
+      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
     }
     if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
     if (this.#window === undefined) {

@@ -13,7 +13,7 @@ const TAG_BYTES = 16;
 const MARK_BYTES = 16;
 
 /** How often keys are read again for a text of an unknown one, at most; it may just be an invented one. */
-const RELOAD_INTERVAL_MS = 10_000;
+const SEEK_INTERVAL_MS = 1_000;
 
 /**
  * Seals texts that clients keep for the service (AES-256-GCM, NIST SP 800-38D, a random nonce each): nobody else
@@ -22,18 +22,18 @@ const RELOAD_INTERVAL_MS = 10_000;
 export class Sealer {
   readonly #load: () => Promise<readonly SealingKey[]>;
   #keys: readonly SealingKey[];
-  #loadedAtMs: number;
+  /** When an unknown key was last looked for, in epoch milliseconds. */
+  #soughtAtMs = Number.NEGATIVE_INFINITY;
+  #seeking: Promise<void> | undefined;
 
   /** @param load Reads the valid keys again, newest first: another node may have rotated them. */
-  constructor(keys: readonly SealingKey[], load: () => Promise<readonly SealingKey[]>, nowMs = Date.now()) {
+  constructor(keys: readonly SealingKey[], load: () => Promise<readonly SealingKey[]>) {
     this.#keys = keys;
     this.#load = load;
-    this.#loadedAtMs = nowMs;
   }
 
   /** Reads the keys again. */
-  async reload(nowMs = Date.now()): Promise<void> {
-    this.#loadedAtMs = nowMs;
+  async reload(): Promise<void> {
     this.#keys = await this.#load();
   }
 
@@ -73,14 +73,26 @@ export class Sealer {
     return newest;
   }
 
+  /** A key; an unknown one may be another node's, from a moment ago. All who ask meanwhile wait for the same read. */
   async #keyWithId(id: number, nowMs: number): Promise<SealingKey | undefined> {
     const known = this.#keys.find((key) => key.id === id);
-    if (known !== undefined || nowMs - this.#loadedAtMs < RELOAD_INTERVAL_MS) return known;
-    await this.reload(nowMs).catch((cause: unknown) => {
+    if (known !== undefined) return known;
+    if (this.#seeking === undefined) {
+      if (nowMs - this.#soughtAtMs < SEEK_INTERVAL_MS) return undefined;
+      this.#seeking = this.#seek(nowMs).finally(() => {
+        this.#seeking = undefined;
+      });
+    }
+    await this.#seeking;
+    return this.#keys.find((key) => key.id === id);
+  }
+
+  async #seek(nowMs: number): Promise<void> {
+    await this.reload().catch((cause: unknown) => {
       const text = "MongoDB cannot be reached just now: try again later";
       throw new TidewireError("unavailable", text, {}, { cause });
     });
-    return this.#keys.find((key) => key.id === id);
+    this.#soughtAtMs = nowMs;
   }
 }
 

@@ -102,7 +102,7 @@ export class SnapshotReading {
   }
 
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#heldBytes + this.#raw.reduce((sum, document) => sum + document.length, 0);
   }
 
   /** Everything has been read, and all of it is still here. */

@@ -47,6 +47,8 @@ export type SourceState = "starting" | "running" | "interrupted" | "stopped";
 
 const BATCH_SIZE = 1_000;
 const BACKOFF_MS = { first: 100, most: 5_000 };
+/** The longest that one answer of the stream is ever waited for: the server may have a long gap to look through. */
+const PATIENCE_MS_MAX = 10 * 60_000;
 
 /**
  * Reads the one change stream of the service, for ever: opens it where the last run left off, hands its commits
@@ -74,6 +76,8 @@ export class ChangeSource {
   #state: SourceState = "starting";
   #caughtUpAt: bigint | null = null;
   #lastAnswerMs = 0;
+  /** Stalls since the stream last moved on; each doubles the patience. */
+  #stalls = 0;
 
   constructor(
     options: ChangeSourceOptions,
@@ -252,6 +256,7 @@ export class ChangeSource {
         this.#state = "running";
         this.#metrics.streamState.set(1);
         this.#lastAnswerMs = Date.now();
+        this.#stalls = 0;
         onProgress();
         // Order matters: a checkpoint never says more than what the sink has accepted.
         this.#accept(await this.#filler.fill(batch));
@@ -316,7 +321,10 @@ export class ChangeSource {
     } else {
       this.#log.warn({ err: error, failures }, "the change stream was interrupted; it will be opened again");
     }
-    if (error instanceof StreamStalledError) this.#replaceClient();
+    if (error instanceof StreamStalledError) {
+      this.#stalls++;
+      this.#replaceClient();
+    }
     const ceiling = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
     await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {});
     try {
@@ -361,7 +369,7 @@ export class ChangeSource {
       serverSelectionTimeoutMS: 5_000,
       connectTimeoutMS: 5_000,
       ...this.#options.clientOptions,
-      socketTimeoutMS: this.#options.awaitTimeMs + this.#options.progressTimeoutMs + 1_000,
+      socketTimeoutMS: this.#options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
       readPreference: "primary",
       appName: "tidewire-stream",
     });
@@ -375,8 +383,16 @@ export class ChangeSource {
       images: this.#options.images,
       batchSize: BATCH_SIZE,
       maxAwaitMs: this.#options.awaitTimeMs,
-      stallTimeoutMs: this.#options.progressTimeoutMs,
+      stallTimeoutMs: this.#patienceMs,
     };
+  }
+
+  /**
+   * A frozen node and one that looks through a long stretch of unwatched writes are both silent. Whoever gives up on
+   * the second after the same time again and again never gets past it.
+   */
+  get #patienceMs(): number {
+    return Math.min(PATIENCE_MS_MAX, this.#options.progressTimeoutMs * 2 ** this.#stalls);
   }
 }
 

@@ -1,4 +1,4 @@
-import { BSON, type MongoClient, MongoServerError } from "mongodb";
+import { BSON, type MongoClient, MongoError } from "mongodb";
 import { type ChangeEvent, type Commit, hasImages, isChangeEvent, type StreamEvent } from "./change-event.ts";
 import { toTimestamp } from "./cluster-time.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
@@ -54,8 +54,9 @@ export class ImageFiller {
         if (event !== null) events.push(event);
       }
     } catch (error) {
-      if (error instanceof MongoServerError && UNREADABLE.has(Number(error.code))) return commit;
-      throw error;
+      // Only what MongoDB may answer another time is tried again; all else would stop the stream here for ever.
+      if (error instanceof MongoError && !UNREADABLE.has(Number(error.code))) throw error;
+      return commit;
     }
     return { ...commit, events };
   }
@@ -74,7 +75,10 @@ export class ImageFiller {
     return { ...last, operation: first === last ? last.operation : operation, before, after };
   }
 
-  /** The document as it was at a cluster time. */
+  /**
+   * The document as it was at a cluster time.
+   * @throws Where the `_id` holds text that is not UTF-8: the driver can only ask for another one, which may exist.
+   */
   async #read({ namespace, documentKey }: ChangeEvent, clusterTime: bigint): Promise<Uint8Array | undefined> {
     const dot = namespace.indexOf(".");
     const { _id } = BSON.deserialize(documentKey, { promoteValues: false, bsonRegExp: true });

@@ -79,7 +79,7 @@ export const MongodbOptions = z.strictObject({
     .max(120_000)
     .default(5_000)
     .describe(
-      "A change stream that answers nothing for this long beyond awaitTime is given up and opened again.",
+      "A change stream that answers nothing for this long beyond awaitTime is given up and opened again; twice as long each time, until it answers.",
     ),
 });
 export type MongodbOptions = z.output<typeof MongodbOptions>;

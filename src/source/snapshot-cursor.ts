@@ -21,6 +21,8 @@ export interface SnapshotQuery {
 }
 
 const BATCH_DOCUMENTS = 500;
+/** What a batch of a result that is read at a client's pace is to be of, in bytes: it waits here until that has room. */
+const BATCH_BYTES = 512 * 1_024;
 /** SnapshotUnavailable: capped collections have no history to read from, nor has one that was just made. */
 const SNAPSHOT_UNAVAILABLE = 246;
 
@@ -34,6 +36,7 @@ export class SnapshotCursor {
   readonly #query: SnapshotQuery;
   #cursorId = 0n;
   #batch: Buffer[] = [];
+  #batchDocuments = BATCH_DOCUMENTS;
   #clusterTime = 0n;
   #exact = true;
 
@@ -51,6 +54,7 @@ export class SnapshotCursor {
     const cursor = new SnapshotCursor(client, query);
     try {
       await cursor.#open(after);
+      await cursor.#readSmaller();
       return cursor;
     } catch (error) {
       cursor.close();
@@ -101,9 +105,10 @@ export class SnapshotCursor {
         await this.#command({
           getMore: Long.fromBigInt(this.#cursorId),
           collection: this.#query.collection,
-          batchSize: BATCH_DOCUMENTS,
+          batchSize: this.#batchDocuments,
         }),
       );
+      this.#fitBatches();
     }
     const batch = this.#batch;
     this.#batch = [];
@@ -128,12 +133,7 @@ export class SnapshotCursor {
   }
 
   close(): void {
-    const id = this.#cursorId;
-    this.#cursorId = 0n;
-    const killed =
-      id === 0n
-        ? Promise.resolve()
-        : this.#command({ killCursors: this.#query.collection, cursors: [Long.fromBigInt(id)] });
+    const killed = this.#kill();
     // The server reaps what could not be killed.
     killed.then(
       () => this.#endSession(),
@@ -143,6 +143,30 @@ export class SnapshotCursor {
 
   #endSession(): void {
     this.#session.endSession().catch(() => {}); // what the server is not told it finds out by itself
+  }
+
+  async #kill(): Promise<void> {
+    const id = this.#cursorId;
+    this.#cursorId = 0n;
+    if (id === 0n) return;
+    await this.#command({ killCursors: this.#query.collection, cursors: [Long.fromBigInt(id)] });
+  }
+
+  /** A first batch of large documents is of up to 16 MB: it is read again, of the same time, in batches that are small. */
+  async #readSmaller(): Promise<void> {
+    // What is sorted or changes while it is read is held as a whole anyway.
+    if (!this.#exact || this.#query.sort !== undefined || !this.#fitBatches()) return;
+    await this.#kill();
+    this.#take(await this.#find({ level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }));
+  }
+
+  /** Lowers the number of documents in the batches to come where the one at hand is too large; whether it was. */
+  #fitBatches(): boolean {
+    let bytes = 0;
+    for (const document of this.#batch) bytes += document.length;
+    if (bytes <= 2 * BATCH_BYTES) return false;
+    this.#batchDocuments = Math.max(1, Math.floor((BATCH_BYTES * this.#batch.length) / bytes));
+    return true;
   }
 
   async #open(after: bigint): Promise<void> {
@@ -182,7 +206,7 @@ export class SnapshotCursor {
       ...(sort === undefined ? {} : { sort }),
       ...(limit === undefined ? {} : { limit }),
       ...(projection === undefined ? {} : { projection }),
-      batchSize: BATCH_DOCUMENTS,
+      batchSize: this.#batchDocuments,
       readConcern,
       // Whatever the collection's own collation: rules and the stream compare strings byte by byte.
       collation: { locale: "simple" },

@@ -94,7 +94,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       ...rest,
     };
   };
-  return { client, db, feed, gate, source, metrics, deployment, spec };
+  return { client, db, name, uri, feed, gate, source, metrics, deployment, spec };
 }
 
 /** Between source and feed: a stream that is behind, for as long as a test wants. */

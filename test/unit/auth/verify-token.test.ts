@@ -264,6 +264,17 @@ describe("the cache of verified tokens", () => {
     expect(none.size).toBe(0);
   });
 
+  test("takes nothing that was worked out before it was cleared: the key may be retired by now", async () => {
+    const { TokenCache } = await import("../../../src/auth/token-cache.ts");
+    const cache = new TokenCache<number>(2);
+    const { generation } = cache;
+    cache.clear();
+    cache.set("a", 1, generation);
+    expect(cache.get("a")).toBeUndefined();
+    cache.set("a", 2, cache.generation);
+    expect(cache.get("a")).toBe(2);
+  });
+
   test("a refused token is not remembered as a good one, nor a good one as another", async () => {
     const token = await sign({});
     await verifier.verify(token, nowMs);

@@ -30,32 +30,40 @@ test("a key that was rotated away opens until it is gone; a newer one is fetched
     loads++;
     return valid;
   };
-  const node = new Sealer([first], load, START_MS);
+  const node = new Sealer([first], load);
   const old = node.seal(SEALED.ticket, "old");
+  // However lately the keys were read as they are every so often.
+  await node.reload();
   valid = [second, first];
   const newer = new Sealer(valid, load).seal(SEALED.ticket, "new");
-  expect(await node.open(SEALED.ticket, newer, START_MS + 9_999)).toBeNull();
-  expect(await node.open(SEALED.ticket, newer, START_MS + 10_000)).toBe("new");
+  const both = [node.open(SEALED.ticket, newer, START_MS), node.open(SEALED.ticket, newer, START_MS)];
+  expect(await Promise.all(both)).toEqual(["new", "new"]);
   expect(await node.open(SEALED.ticket, old)).toBe("old");
-  expect(loads).toBe(1);
-  valid = [third, second];
-  await node.reload(START_MS + 20_000);
-  expect(await node.open(SEALED.ticket, old, START_MS + 20_001)).toBeNull();
   expect(loads).toBe(2);
+  valid = [third, second];
+  const newest = new Sealer(valid, load).seal(SEALED.ticket, "newest");
+  expect(await node.open(SEALED.ticket, newest, START_MS + 999)).toBeNull();
+  expect(loads).toBe(2);
+  expect(await node.open(SEALED.ticket, newest, START_MS + 1_000)).toBe("newest");
+  expect(loads).toBe(3);
+  expect(await node.open(SEALED.ticket, old, START_MS + 1_001)).toBeNull();
+  expect(loads).toBe(3);
 });
 
 test("while keys cannot be read nobody can say whether a text of an unknown one is genuine", async () => {
-  const node = new Sealer([keyOf(1)], () => Promise.reject(new Error("no server")), START_MS);
+  const node = new Sealer([keyOf(1)], () => Promise.reject(new Error("no server")));
   const other = new Sealer([keyOf(2)], async () => []);
   const sealed = other.seal(SEALED.ticket, "x");
-  await expect(node.open(SEALED.ticket, sealed, START_MS + 10_000)).rejects.toMatchObject({
-    code: "unavailable",
-  });
+  for (const ms of [0, 1]) {
+    await expect(node.open(SEALED.ticket, sealed, START_MS + ms)).rejects.toMatchObject({
+      code: "unavailable",
+    });
+  }
 });
 
 test("a mark belongs to one text and to the service", async () => {
   const [first, second] = [keyOf(1), keyOf(2)];
-  const sealer = new Sealer([first], async () => [second, first], START_MS);
+  const sealer = new Sealer([first], async () => [second, first]);
   const mark = sealer.mark("text");
   expect(mark.length).toBeLessThanOrEqual(22);
   expect(await sealer.isMarked("text", mark)).toBe(true);
