@@ -77,7 +77,9 @@ export class WsTransport implements Transport {
   }
 
   close(code: CloseCode, reason: string): void {
-    this.#ws.resume(); // a paused one would never see the answer
+    // A paused one would never see the answer. Whoever floods is not read any more, whatever they still send.
+    if (code === CLOSE_CODES.abuse) this.#ws.pause();
+    else this.#ws.resume();
     this.#ws.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString());
     this.cutOffSoon();
   }

@@ -169,7 +169,8 @@ class SubsetParser {
     const lower = character.toLowerCase();
     const set = CLASS_ESCAPES[lower];
     if (set !== undefined) return single(lower === character ? `[${set}]` : `[^${set}]`);
-    if (lower === "b") return anchor(`\\${character}`);
+    // Not `\B`: the server denies it where it holds, in "9a𝟘9" for one.
+    if (character === "b") return anchor("\\b");
     return single(literal(this.#escapedCharacter(character)));
   }
 

@@ -80,7 +80,7 @@ test("the printed command follows a view; a killed service is started again, and
   const { code } = await exited(demo.child);
   expect(code, demo.errors.join("\n")).toBe(0);
   await expectViewsAsFound(demo.lines, db);
-});
+}, 180_000);
 
 test.each(["SIGINT", "SIGKILL"] as const)("at %s nothing is left behind", async (signal) => {
   const directory = await emptyDirectory();
