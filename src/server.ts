@@ -6,6 +6,7 @@ import { type Logger, pino } from "pino";
 import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
 import { type EditPlan, type EditProblems, planEdit } from "./admin/plan-edit.ts";
 import { type Readiness, readinessOf } from "./admin/readiness.ts";
+import { RulesState } from "./admin/rules-state.ts";
 import { createVerifier } from "./auth/verify-token.ts";
 import { type Config, ConfigError } from "./config/config.ts";
 import { readRules } from "./config/load-rules.ts";
@@ -16,11 +17,11 @@ import type { GatewayContext } from "./gateway/context.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
-import { type EffectCounts, totalOf } from "./gateway/plan-rules.ts";
+import { totalOf } from "./gateway/plan-rules.ts";
 import { RuleTimes } from "./gateway/rule-times.ts";
 import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
-import { compileRules, type RuleSet, type RulesSource } from "./rules/compile-rules.ts";
+import { compileRules, type RulesSource } from "./rules/compile-rules.ts";
 import { ChangeSource } from "./source/change-source.ts";
 import { Deployment } from "./source/deployment.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
@@ -406,39 +407,6 @@ async function planText(
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return { problems: error.problems.map(({ file: _, ...problem }) => problem) };
-  }
-}
-
-/** Which rules are in force, for those who wait for an edit to take effect. */
-class RulesState {
-  generation: number;
-  lastReload: Readiness["lastReload"] = "none";
-  readonly #metrics: Metrics;
-  readonly #log: Logger;
-
-  constructor(metrics: Metrics, log: Logger, generation: number) {
-    this.generation = generation;
-    this.#metrics = metrics;
-    this.#log = log;
-    metrics.rulesGeneration.set(this.generation);
-  }
-
-  /** @param planned What was to be expected of it, for the log. */
-  apply(gateway: Gateway, rules: RuleSet, planned: EffectCounts): void {
-    const effect = gateway.replaceRules(rules);
-    this.generation++;
-    this.lastReload = "applied";
-    this.#metrics.rulesGeneration.set(this.generation);
-    this.#metrics.rulesReloads.inc({ outcome: "applied" });
-    this.#log.info(
-      { generation: this.generation, ...effect, subscriptions: planned },
-      "the edited rules are in force",
-    );
-  }
-
-  reject(): void {
-    this.lastReload = "rejected";
-    this.#metrics.rulesReloads.inc({ outcome: "rejected" });
   }
 }
 
