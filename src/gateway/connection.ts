@@ -48,7 +48,7 @@ export interface Asked extends Pick<Subscription, "id" | "request" | "lookups"> 
 }
 
 const CAUGHT_UP_POLL_MS = 20;
-const LOOKUP_RETRY_MS = 1_000;
+const RETRY_MS = 1_000;
 
 /** So many requests refused at once, or one a second for ever, and the client is taken for one that will not stop. */
 const REFUSALS_BURST = 100;
@@ -358,6 +358,14 @@ export class Connection {
     });
   }
 
+  /** What a subscription was to go on with could not be had: in a moment it is judged anew. */
+  tryAgain(subscription: Subscription): void {
+    this.release(subscription.attachment, subscription.id);
+    void sleep(RETRY_MS * (0.5 + Math.random())).then(() => {
+      if (this.subscriptions.get(subscription.id) === subscription) this.#reauthorizeNow(subscription);
+    });
+  }
+
   #reauthorizeNow(subscription: Subscription): void {
     try {
       this.reauthorizeOne(subscription, Date.now(), null);
@@ -375,7 +383,7 @@ export class Connection {
     } catch (error) {
       if (!isWanted()) return;
       if (error instanceof TidewireError && error.code === "unavailable") {
-        await sleep(LOOKUP_RETRY_MS * (0.5 + Math.random()));
+        await sleep(RETRY_MS * (0.5 + Math.random()));
         if (isWanted()) await this.#reauthorizeLater(subscription, needed);
         return;
       }

@@ -134,13 +134,17 @@ function firstOf({ subscriptions }: Connection, attachment: Attachment): Subscri
 /** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
 async function share(connection: Connection, subscription: Subscription): Promise<void> {
   register(connection, subscription);
-  await answerOnceOpen(connection, subscription);
-}
-
-async function answerOnceOpen(connection: Connection, subscription: Subscription): Promise<void> {
-  subscription.isAnswered = false;
   await subscription.attachment.opened.catch(() => {}); // `undo` has told all who share it
   answerShared(connection, subscription);
+}
+
+/** As `share`, for a subscription that stands already, and goes on standing should this come to nothing. */
+async function joinOnceOpen(connection: Connection, subscription: Subscription): Promise<void> {
+  const { attachment } = subscription;
+  await attachment.opened.catch(() => {}); // `undo` has seen to it
+  const isWanted = connection.subscriptions.get(subscription.id) === subscription;
+  if (isWanted && subscription.attachment === attachment && attachment.serves(subscription.id))
+    sendSubscribed(connection, subscription, "shared");
 }
 
 /** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
@@ -178,7 +182,7 @@ export function reattach(
         undefined,
         at === null ? {} : { cursor: at.cursorBefore },
       );
-    else void answerOnceOpen(connection, subscription);
+    else void joinOnceOpen(connection, subscription);
     return;
   }
   const point = feed.grantPoint(at);
@@ -256,11 +260,18 @@ function forget(connection: Connection, subscription: Subscription): void {
   connection.context.metrics.subscriptions.dec();
 }
 
-/** The subscription could not be made; those that joined it meanwhile are told by the same error. */
+/**
+ * The subscription could not be made; those that joined it meanwhile are told by the same error, but for those that
+ * stood before: they are judged anew.
+ */
 function undo(connection: Connection, attachment: Attachment, error: unknown, makerId: string): void {
   for (const id of [...attachment.ids]) {
     const subscription = connection.subscriptions.get(id);
     if (subscription?.attachment !== attachment) continue;
+    if (subscription.isAnswered) {
+      connection.tryAgain(subscription);
+      continue;
+    }
     forget(connection, subscription);
     if (id !== makerId) connection.sendError(error, id);
   }

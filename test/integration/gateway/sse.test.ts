@@ -357,9 +357,11 @@ test("[6] a stream that nobody reads costs a bounded amount, delays nobody, and 
   } = await startHttpService({
     limits: { outboxBytes: "64KiB" },
     history: { window: "5m" },
+    server: { heartbeat: "1s" },
   });
   const slow = await open({ collection: "board" });
-  await slow.untilType("snapshot");
+  // Following along by now: who is still making up for something does not fall behind.
+  await slow.untilType("watermark");
   slow.response.pause();
   const other = await connect({ sub: "u1" });
   await other.ask({ type: "subscribe", id: "a", collection: "board" });
