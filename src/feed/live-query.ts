@@ -11,7 +11,6 @@ import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
-import type { LogBudget } from "./log-budget.ts";
 import type { OplogBatch } from "./oplog-read.ts";
 import type { WindowPlace } from "./window-changes.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
@@ -43,7 +42,6 @@ export interface LiveQueryParts {
   readonly history: History;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
-  readonly logBudget: LogBudget;
   readonly metrics: Metrics;
   /** How many documents a sorted result without a limit may have. */
   readonly sortedDocumentsMax: number;
@@ -284,17 +282,11 @@ export class LiveQuery {
     this.#log.forgetChunks();
   }
 
-  /** What is known is void: the order of changes was broken. */
+  /** What is known is void: the order of changes was broken, or the live query is given up. */
   forget(): void {
     this.#pending = [];
     this.#loseWindow();
     this.#log.restart(this.#history.headSeq);
-  }
-
-  /** The live query is given up. */
-  end(): void {
-    this.forget();
-    this.#log.end();
   }
 
   /** Notes the changes of an entry; whether there are any. */
@@ -366,19 +358,16 @@ export class LiveQuery {
   }
 
   async #extendLog(seq: number): Promise<boolean> {
+    const until = this.#log.coveredFrom;
     const found: LogEntry[] = [];
-    let done = seq;
-    // The log may let go of its beginning meanwhile.
-    while (done < this.#log.coveredFrom) {
-      const entry = done < this.#history.evictedSeq ? undefined : this.#history.next(done);
-      if (entry === undefined) return false;
+    for (const [index, entry] of this.#history.after(seq).entries()) {
+      if (entry.seq > until) break;
       const logEntry = toLogEntry(entry, this.evaluate(entry));
       if (logEntry !== null) found.push(logEntry);
-      done = entry.seq;
-      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
+      if (index % EXTEND_STEP === EXTEND_STEP - 1) await new Promise(setImmediate);
     }
     // Meanwhile the order may have begun anew, or the history dropped what was to be joined.
-    if (seq < this.#history.evictedSeq) return false;
+    if (this.#log.coveredFrom !== until || seq < this.#history.evictedSeq) return false;
     this.#log.prepend(found, seq);
     return true;
   }
