@@ -197,12 +197,19 @@ export class ChangeSource {
     const candidates = [wanted, ...(checkpoint === null ? [] : [checkpoint])].sort((a, b) =>
       a < b ? -1 : 1,
     );
+    let start = now;
+    let tooOld = false;
     for (const from of candidates) {
-      if (await this.#reaches(from)) return this.#begin(epoch, { atTime: from }, from, now);
-      // Also where reading begins later anyway: clients come back with cursors from before.
-      if (from === checkpoint) this.#noteTooOld(checkpoint, now);
+      if (await this.#reaches(from)) {
+        start = from;
+        break;
+      }
+      tooOld ||= from === checkpoint;
     }
-    return this.#begin(epoch, { atTime: now }, now, now);
+    // Also where reading begins later anyway: clients come back with cursors from before. Only now, as each
+    // question above can fail and is then asked again.
+    if (checkpoint !== null && tooOld) this.#noteTooOld(checkpoint, now);
+    return this.#begin(epoch, { atTime: start }, start, now);
   }
 
   #noteTooOld(checkpoint: bigint, now: bigint): void {

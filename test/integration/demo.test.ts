@@ -70,6 +70,9 @@ test("the printed command follows a view; a killed service is started again, and
   expect(JSON.parse(first)).toMatchObject({ customer: "ben", status: "new" });
   expect(first).not.toContain("margin");
 
+  // Whoever has no result yet has nothing to resume.
+  for (const viewer of ["ada ", "ben ", "cleo"]) await demo.line(new RegExp(` ${viewer} \\* snapshot$`));
+  await demo.line(/ ada {2}~ /);
   process.kill(Number(servicePid), "SIGKILL");
   await demo.line(/the service ended \(SIGKILL\) and is started again/);
   for (const viewer of ["ada ", "ben ", "cleo"]) await demo.line(new RegExp(` ${viewer} \\* resumed$`));
