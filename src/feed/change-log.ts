@@ -10,12 +10,13 @@ export interface LogEntry {
   readonly seq: number;
   readonly changes: readonly Change[] | typeof UNKNOWN;
   readonly entry: HistoryEntry;
-  readonly encoded: { [mode in ValueMode]: EncodedMessage[] | undefined };
+  /** What is kept for those who come back; nothing, for most. */
+  encoded: { [mode in ValueMode]?: EncodedMessage[] } | undefined;
 }
 
 export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): LogEntry | null {
   if (changes !== UNKNOWN && changes.length === 0) return null;
-  return { seq: entry.seq, changes, entry, encoded: { json: undefined, ejson: undefined } };
+  return { seq: entry.seq, changes, entry, encoded: undefined };
 }
 
 /** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
@@ -100,7 +101,7 @@ export class ChangeLog {
    */
   encodeLive(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
     if (entry.changes === UNKNOWN) return [];
-    return entry.encoded[mode] ?? this.encodeChanges(entry.changes, entry.entry, mode);
+    return entry.encoded?.[mode] ?? this.encodeChanges(entry.changes, entry.entry, mode);
   }
 
   /** What one who has come to `place` is to be sent next; `log` begins there. */
@@ -128,10 +129,13 @@ export class ChangeLog {
 
   /** The messages of an entry, for one who reads the log; whoever reads it next finds them here. */
   #encodeForLater(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
-    const known = entry.encoded[mode];
+    const known = entry.encoded?.[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
     const messages = this.encodeChanges(entry.changes, entry.entry, mode);
-    if (this.#takeRoom(sizeOf(messages))) entry.encoded[mode] = messages;
+    if (this.#takeRoom(sizeOf(messages))) {
+      entry.encoded ??= {};
+      entry.encoded[mode] = messages;
+    }
     return messages;
   }
 
@@ -167,9 +171,10 @@ export class ChangeLog {
 
   #release(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
+      if (entry.encoded === undefined) continue;
       const { json = [], ejson = [] } = entry.encoded;
       this.#budget.usedBytes -= sizeOf(json) + sizeOf(ejson);
-      entry.encoded.json = entry.encoded.ejson = undefined;
+      entry.encoded = undefined;
     }
   }
 }

@@ -154,6 +154,7 @@ export class LiveQuery {
     this.#pending = [];
     const last = pending.at(-1);
     if (last === undefined) return;
+    this.#count(pending);
     if (pending.some((entry) => entry.changes === UNKNOWN)) {
       if (this.windowSpec !== null) this.#loseWindow();
       for (const follower of [...this.followers]) follower.startOver();
@@ -165,6 +166,16 @@ export class LiveQuery {
       follower.deliver(chunks[follower.mode] as Chunk, last.seq); // made just now, if not before
     }
     this.#parts.metrics.deliveries.inc(this.followers.size * pending.length);
+  }
+
+  #count(entries: readonly LogEntry[]): void {
+    const counts = { added: 0, changed: 0, removed: 0 };
+    for (const { changes } of entries)
+      if (changes !== UNKNOWN) for (const { type } of changes) counts[type]++;
+    const { added, changed, removed } = this.#parts.metrics.changesBy;
+    if (counts.added > 0) added.inc(counts.added);
+    if (counts.changed > 0) changed.inc(counts.changed);
+    if (counts.removed > 0) removed.inc(counts.removed);
   }
 
   #chunkOf(entries: readonly LogEntry[], mode: ValueMode): Chunk {
@@ -211,7 +222,7 @@ export class LiveQuery {
   }
 
   /** The changes of one entry to an unsorted result, from its images alone. */
-  evaluate(entry: HistoryEntry): Change[] | typeof UNKNOWN {
+  evaluate(entry: HistoryEntry): LogEntry["changes"] {
     return this.#evaluation.of(entry.commit.events);
   }
 
@@ -295,7 +306,6 @@ export class LiveQuery {
     if (logEntry === null) return false;
     this.#log.push(logEntry);
     this.#pending.push(logEntry);
-    if (changes !== UNKNOWN) for (const { type } of changes) this.#parts.metrics.changes.inc({ type });
     return true;
   }
 

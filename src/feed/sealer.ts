@@ -46,6 +46,11 @@ export class Sealer {
     return Buffer.concat([header, nonce, sealed, cipher.final(), cipher.getAuthTag()]).toString("base64url");
   }
 
+  /** Whether a genuine sealed text need not be replaced yet: keys come and go, and the newest stays longest. */
+  isSealedByNewest(sealed: string): boolean {
+    return Buffer.from(sealed.slice(0, 4), "base64url")[1] === this.#newest().id;
+  }
+
   /** What is in a sealed text; `null` if it is not a genuine one of this kind. */
   async open(kind: SealedKind, sealed: string, nowMs = Date.now()): Promise<string | null> {
     const bytes = decodeExactly(sealed);

@@ -22,6 +22,11 @@ export class TicketSealer {
     return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, sub]));
   }
 
+  /** A ticket that was opened is as good as a new one of the same content, unless its key is about to go. */
+  mayBeKept(ticket: string): boolean {
+    return this.#sealer.isSealedByNewest(ticket);
+  }
+
   /** What is in a ticket; `null` if it is not a genuine one. */
   async open(ticket: string): Promise<Ticket | null> {
     const text = await this.#sealer.open(SEALED.ticket, ticket);

@@ -16,6 +16,8 @@ export class Attachment implements Sink {
   readonly ids = new Set<string>();
   /** Cursor of the start: nothing before it was sent. */
   startCursor = "";
+  /** The ticket that the client came back with, where it was resumed: it says all that a new one would. */
+  keptTicket: string | null = null;
   /** Settles when the start is decided; rejects where the subscription can not be made. */
   opened: Promise<void> = Promise.resolve();
   readonly #delivery: Delivery;
@@ -72,6 +74,7 @@ export class Attachment implements Sink {
   reset(query: number, reason: "history-lost" | "lagged"): void {
     const { context } = this.connection;
     this.startCursor = context.feed.headCursor;
+    this.keptTicket = null;
     context.metrics.resets.inc({ reason });
     this.connection.send({ type: "reset", query, ticket: this.ticket(), reason });
   }
@@ -88,6 +91,7 @@ export class Attachment implements Sink {
   /** A ticket for what this connection sees of the live query from `startCursor` on. */
   ticket(): string {
     const { context, identity } = this.connection;
+    if (this.keptTicket !== null) return this.keptTicket;
     return context.sealer.seal({ key: this.query.key, since: this.startCursor, sub: identity?.sub ?? null });
   }
 }

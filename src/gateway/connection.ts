@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Identity } from "../auth/verify-token.ts";
@@ -80,7 +80,7 @@ export interface ConnectionEvents {
  * of the protocol come in through `receive`, and nothing is written for it but through its outbox.
  */
 export class Connection {
-  readonly id = randomBytes(9).toString("base64url");
+  readonly id = randomUUID();
   readonly context: GatewayContext;
   readonly transport: Transport;
   readonly outbox: Outbox;

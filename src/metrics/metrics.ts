@@ -130,9 +130,24 @@ const build = <T extends Table, M>(table: T, make: (options: Options) => M) =>
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
+  const counters = build(COUNTERS, (options) => new Counter({ ...options, registers }));
+  const { changes, changeEvents } = counters;
   return {
     registry,
-    ...build(COUNTERS, (options) => new Counter({ ...options, registers })),
+    ...counters,
+    /** Found once: to look a label up costs more than to count, and these are counted for every change. */
+    changesBy: {
+      added: changes.labels("added"),
+      changed: changes.labels("changed"),
+      removed: changes.labels("removed"),
+    },
+    changeEventsBy: {
+      insert: changeEvents.labels("insert"),
+      update: changeEvents.labels("update"),
+      replace: changeEvents.labels("replace"),
+      delete: changeEvents.labels("delete"),
+      "replaced-collection": changeEvents.labels("replaced-collection"),
+    },
     ...build(GAUGES, (options) => new Gauge({ ...options, registers })),
     ...build(HISTOGRAMS, (options) => new Histogram({ ...options, registers, buckets: SECONDS })),
   };

@@ -67,20 +67,80 @@ export interface Commit {
   readonly wallTimeMs: number | null;
 }
 
+/** A value's place in a raw document. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** One event as it came, before commits are put together. */
 export interface ParsedEvent {
-  readonly token: string;
-  readonly rawToken: Uint8Array;
+  readonly raw: Buffer;
+  readonly token: Span;
   readonly operation: string;
   readonly clusterTime: bigint;
   readonly wallTimeMs: number | null;
   readonly namespace: string;
   readonly renamedTo: string | undefined;
   readonly transaction: string | undefined;
-  readonly documentKey: Uint8Array | undefined;
+  readonly documentKey: Span | undefined;
   readonly before: Uint8Array | undefined;
   readonly after: Uint8Array | undefined;
-  readonly bytes: number;
+}
+
+export const rawTokenOf = ({ raw, token }: ParsedEvent): Uint8Array => raw.subarray(token.start, token.end);
+
+/**
+ * A change as the history keeps it for minutes: by the hundred thousand, so that each object less in it is felt in
+ * every collection of garbage. What few ask for is read from the raw event each time.
+ */
+class RawChangeEvent implements ChangeEvent {
+  readonly operation: ChangeEvent["operation"];
+  readonly namespace: string;
+  readonly before: Uint8Array | undefined;
+  readonly after: Uint8Array | undefined;
+  readonly #raw: Buffer;
+  readonly #keyStart: number;
+  readonly #keyEnd: number;
+
+  constructor(event: ParsedEvent, operation: ChangeEvent["operation"], key: Span) {
+    this.operation = operation;
+    this.namespace = event.namespace;
+    this.before = event.before;
+    this.after = event.after;
+    this.#raw = event.raw;
+    this.#keyStart = key.start;
+    this.#keyEnd = key.end;
+  }
+
+  get documentKey(): Uint8Array {
+    return this.#raw.subarray(this.#keyStart, this.#keyEnd);
+  }
+}
+
+/** The commit of a write outside a transaction. */
+export class SingleCommit implements Commit {
+  readonly events: readonly StreamEvent[];
+  readonly clusterTime: bigint;
+  readonly wallTimeMs: number | null;
+  readonly #raw: Buffer;
+  readonly #tokenStart: number;
+
+  constructor(event: ParsedEvent, events: readonly StreamEvent[]) {
+    this.events = events;
+    this.clusterTime = event.clusterTime;
+    this.wallTimeMs = event.wallTimeMs;
+    this.#raw = event.raw;
+    this.#tokenStart = event.token.start;
+  }
+
+  get identity(): string {
+    return readTokenData(this.#raw, this.#tokenStart);
+  }
+
+  get bytes(): number {
+    return this.#raw.length;
+  }
 }
 
 const TYPE_DOUBLE = 1;
@@ -113,12 +173,13 @@ function valueSize(raw: Buffer, type: number, offset: number): number {
   throw new TypeError(`a change event holds an unexpected BSON type ${type}`);
 }
 
-/** Names of the envelope: known ones are told by their bytes, as to make a string of each costs more than all the rest. */
+/** Texts of the envelope: known ones are told by their bytes, as to make a string of each costs more than all the rest. */
 const KNOWN_NAMES = new Map(
   [
     ...["_id", "_data", "operationType", "clusterTime", "wallTime", "ns", "db", "coll", "to", "documentKey"],
     ...["fullDocument", "fullDocumentBeforeChange", "lsid", "txnNumber"],
     ...["id", "postBatchResumeToken", "atClusterTime", "firstBatch", "nextBatch"],
+    ...["insert", "update", "replace", "delete"],
   ].map((name) => [hashOf(Buffer.from(name), 0, name.length), name]),
 );
 
@@ -159,6 +220,21 @@ export function forEachElement(
 
 const readString = (raw: Buffer, start: number, end: number) => raw.toString("utf8", start + 4, end - 1);
 
+/** The full names read before, by a hash of the bytes that said them: every event says one of the few there are. */
+const knownNamespaces = new Map<number, { readonly said: Buffer; readonly name: string }>();
+const KNOWN_NAMESPACES_MAX = 1_000;
+
+function namespaceAt(raw: Buffer, start: number, end: number): string {
+  const hash = hashOf(raw, start, end);
+  const known = knownNamespaces.get(hash);
+  if (known !== undefined && raw.compare(known.said, 0, known.said.length, start, end) === 0)
+    return known.name;
+  const name = readNamespace(raw, start);
+  if (knownNamespaces.size >= KNOWN_NAMESPACES_MAX) knownNamespaces.clear();
+  knownNamespaces.set(hash, { said: Buffer.from(raw.subarray(start, end)), name });
+  return name;
+}
+
 /** A collection's full name out of `{db, coll}` at `from`; just the database where there is no collection. */
 function readNamespace(raw: Buffer, from: number): string {
   let database = "";
@@ -175,15 +251,21 @@ function readNamespace(raw: Buffer, from: number): string {
   return collection === "" ? database : `${database}.${collection}`;
 }
 
-/** The text of a resume token, which orders and identifies it. */
-export function readTokenData(raw: Buffer): string {
+/** The text of the resume token that begins at `from`, which orders and identifies it. */
+export function readTokenData(raw: Buffer, from = 0): string {
   let token = "";
-  forEachElement(raw, (name, type, start, end) => {
-    if (name === "_data" && type === TYPE_STRING) token = raw.toString("latin1", start + 4, end - 1);
-  });
+  forEachElement(
+    raw,
+    (name, type, start, end) => {
+      if (name === "_data" && type === TYPE_STRING) token = raw.toString("latin1", start + 4, end - 1);
+    },
+    from,
+  );
   // Where a server's tokens are no KeyString text, the bytes themselves tell them apart.
-  return token === "" ? raw.toString("hex") : token;
+  return token === "" ? raw.toString("hex", from, from + raw.readInt32LE(from)) : token;
 }
+
+const NOWHERE: Span = { start: 0, end: 0 };
 
 /**
  * Reads one raw change event without decoding its documents: about a twentieth of what a full decode costs.
@@ -191,33 +273,29 @@ export function readTokenData(raw: Buffer): string {
  */
 export function parseEvent(raw: Buffer): ParsedEvent {
   const event = {
-    token: "",
-    rawToken: new Uint8Array() as Uint8Array,
+    raw,
+    token: NOWHERE,
     operation: "",
     clusterTime: 0n,
     wallTimeMs: null as number | null,
     namespace: "",
     renamedTo: undefined as string | undefined,
     transaction: undefined as string | undefined,
-    documentKey: undefined as Uint8Array | undefined,
+    documentKey: undefined as Span | undefined,
     before: undefined as Uint8Array | undefined,
     after: undefined as Uint8Array | undefined,
-    bytes: raw.length,
   };
   let session = "";
   let transactionNumber = "";
   forEachElement(raw, (name, type, start, end) => {
     const isDocument = type === TYPE_DOCUMENT;
-    if (name === "_id" && isDocument) {
-      const token = raw.subarray(start, end);
-      event.rawToken = token;
-      event.token = readTokenData(token);
-    } else if (name === "operationType") event.operation = readString(raw, start, end);
+    if (name === "_id" && isDocument) event.token = { start, end };
+    else if (name === "operationType") event.operation = nameAt(raw, start + 4, end - 1);
     else if (name === "clusterTime") event.clusterTime = raw.readBigUInt64LE(start);
     else if (name === "wallTime" && type === 9) event.wallTimeMs = Number(raw.readBigInt64LE(start));
-    else if (name === "ns" && isDocument) event.namespace = readNamespace(raw, start);
-    else if (name === "to" && isDocument) event.renamedTo = readNamespace(raw, start);
-    else if (name === "documentKey" && isDocument) event.documentKey = raw.subarray(start, end);
+    else if (name === "ns" && isDocument) event.namespace = namespaceAt(raw, start, end);
+    else if (name === "to" && isDocument) event.renamedTo = namespaceAt(raw, start, end);
+    else if (name === "documentKey" && isDocument) event.documentKey = { start, end };
     else if (name === "fullDocument" && isDocument) event.after = raw.subarray(start, end);
     else if (name === "fullDocumentBeforeChange" && isDocument) event.before = raw.subarray(start, end);
     else if (name === "lsid" && isDocument) session = raw.toString("base64", start, end);
@@ -234,16 +312,8 @@ const REPLACING_OPERATIONS = new Set(["drop", "rename", "dropDatabase"]);
 export function toStreamEvents(event: ParsedEvent, watched: ReadonlySet<string>): StreamEvent[] {
   if (DOCUMENT_OPERATIONS.has(event.operation)) {
     if (!watched.has(event.namespace) || event.documentKey === undefined) return [];
-    return [
-      {
-        // Narrowed by the set above.
-        operation: event.operation as ChangeEvent["operation"],
-        namespace: event.namespace,
-        documentKey: event.documentKey,
-        before: event.before,
-        after: event.after,
-      },
-    ];
+    // Narrowed by the set above.
+    return [new RawChangeEvent(event, event.operation as ChangeEvent["operation"], event.documentKey)];
   }
   if (!REPLACING_OPERATIONS.has(event.operation)) return [];
   const concerned =

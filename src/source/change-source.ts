@@ -282,7 +282,7 @@ export class ChangeSource {
       ? batch.commits.filter((commit) => !this.#isKnown(commit.clusterTime, commit.identity))
       : batch.commits;
     for (const commit of commits) {
-      for (const event of commit.events) this.#metrics.changeEvents.inc({ operation: event.operation });
+      for (const event of commit.events) this.#metrics.changeEventsBy[event.operation].inc();
     }
     this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
   }

@@ -1,4 +1,4 @@
-import { BSON, type ClientSession, type Document, Long, type MongoClient } from "mongodb";
+import { BSON, type ClientSession, type Db, type Document, Long, type MongoClient } from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 
@@ -100,16 +100,16 @@ const toTokenDocument = (token: Uint8Array): Document => BSON.deserialize(token,
  * be survived; what to do after an error is decided by the caller here.
  */
 export class RawChangeStream {
-  readonly #client: MongoClient;
   readonly #options: ChangeStreamOptions;
   readonly #session: ClientSession;
+  readonly #database: Db;
   #cursorId = 0n;
   #first: RawBatch | undefined;
 
   private constructor(client: MongoClient, options: ChangeStreamOptions) {
-    this.#client = client;
     this.#options = options;
     this.#session = client.startSession({ causalConsistency: false });
+    this.#database = client.db(options.database ?? "admin");
   }
 
   /** Opens the cursor; a start the server cannot honour is an error here, or at the first `next`. */
@@ -160,8 +160,7 @@ export class RawChangeStream {
   }
 
   async #command(command: Document): Promise<Document> {
-    const database = this.#client.db(this.#options.database ?? "admin");
-    const running = database.command(command, { session: this.#session, ...RAW });
+    const running = this.#database.command(command, { session: this.#session, ...RAW });
     let timer: NodeJS.Timeout | undefined;
     const stalled = new Promise<never>((_resolve, reject) => {
       const ms = this.#options.stallTimeoutMs + this.#options.maxAwaitMs;

@@ -58,7 +58,8 @@ export class ImageFiller {
       if (error instanceof MongoError && !UNREADABLE.has(Number(error.code))) throw error;
       return commit;
     }
-    return { ...commit, events };
+    const { clusterTime, identity, bytes, wallTimeMs } = commit;
+    return { events, clusterTime, identity, bytes, wallTimeMs };
   }
 
   async #fillEvent({ first, last }: Touched, clusterTime: bigint): Promise<ChangeEvent | null> {
@@ -72,7 +73,8 @@ export class ImageFiller {
     // A document that is not found where it must have been: the collection is another one by now.
     if ((before === undefined && !inserted) || (after === undefined && !deleted)) return last;
     const operation = inserted ? "insert" : deleted ? "delete" : "update";
-    return { ...last, operation: first === last ? last.operation : operation, before, after };
+    const { namespace, documentKey } = last;
+    return { operation: first === last ? last.operation : operation, namespace, documentKey, before, after };
   }
 
   /**

@@ -2,7 +2,9 @@ import {
   type Commit,
   type ParsedEvent,
   parseEvent,
+  rawTokenOf,
   readTokenData,
+  SingleCommit,
   type StreamEvent,
   toStreamEvents,
 } from "./change-event.ts";
@@ -52,8 +54,9 @@ export async function* readCommits(
   for (;;) {
     const raw = await stream.next(open === undefined ? undefined : PROBE_MS);
     const commits: Commit[] = [];
-    let aligned: Uint8Array | undefined;
-    let lastToken: Uint8Array | undefined;
+    let last: ParsedEvent | undefined;
+    /** The last event after which no transaction is open. */
+    let aligned: ParsedEvent | undefined;
     let invalidated: Uint8Array | undefined;
     const close = () => {
       if (open !== undefined && open.events.length > 0) commits.push(toCommit(open));
@@ -64,28 +67,29 @@ export async function* readCommits(
       const event = parseEvent(bytes);
       if (open !== undefined && event.transaction !== open.id) {
         close();
-        aligned = lastToken;
+        aligned = last;
       }
-      if (event.operation === "invalidate") invalidated = event.rawToken;
+      if (event.operation === "invalidate") invalidated = rawTokenOf(event);
       const streamEvents = toStreamEvents(event, watched);
       if (streamEvents.length === 0 || event.operation === "drop" || event.operation === "rename") {
         onNotice(event.operation, event.renamedTo ?? event.namespace);
       }
       if (event.transaction !== undefined) open = append(open, event, streamEvents);
-      else if (streamEvents.length > 0) commits.push(singleCommit(event, streamEvents));
-      lastToken = event.rawToken;
+      else if (streamEvents.length > 0) commits.push(new SingleCommit(event, streamEvents));
+      last = event;
       if (event.clusterTime > through) through = event.clusterTime;
-      if (event.transaction === undefined) aligned = event.rawToken;
+      if (event.transaction === undefined) aligned = event;
     }
+    let resumeToken = aligned === undefined ? undefined : rawTokenOf(aligned);
     if (open === undefined) {
-      aligned = raw.postBatchToken ?? aligned;
+      resumeToken = raw.postBatchToken ?? resumeToken;
       through = laterOf(through, timeOf(raw.postBatchToken));
     }
     yield {
       commits,
       // Of an open transaction nothing has been handed on yet: its own time is not reached.
       through: open === undefined ? through : open.clusterTime - 1n,
-      resumeToken: aligned,
+      resumeToken,
       invalidated,
     };
     if (raw.ended || invalidated !== undefined) return;
@@ -113,16 +117,8 @@ function append(
     bytes: 0,
   };
   transaction.events.push(...events);
-  transaction.bytes += event.bytes;
+  transaction.bytes += event.raw.length;
   return transaction;
 }
 
 const toCommit = ({ id, ...rest }: OpenTransaction): Commit => ({ ...rest, identity: id });
-
-const singleCommit = (event: ParsedEvent, events: readonly StreamEvent[]): Commit => ({
-  events,
-  clusterTime: event.clusterTime,
-  identity: event.token,
-  bytes: event.bytes,
-  wallTimeMs: event.wallTimeMs,
-});

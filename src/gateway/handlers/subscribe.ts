@@ -114,6 +114,8 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   attachment.startCursor = started.cursor;
+  if (started.start === "resumed" && connection.context.sealer.mayBeKept(message.ticket ?? ""))
+    attachment.keptTicket = message.ticket ?? null;
   // One that began without a snapshot gives way only now: the snapshot replaces what was held.
   const present = connection.attachments.get(attachment.query.key);
   if (present !== undefined && present !== attachment) takeOver(connection, present, attachment);
