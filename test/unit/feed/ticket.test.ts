@@ -52,3 +52,13 @@ test("a ticket of other keys is not genuine, though the number of the key be the
   const other = new TicketSealer(new Sealer(others, async () => others));
   expect(await sealer.open(other.seal(ticket))).toBeNull();
 });
+
+test("a ticket may be kept as long as its key is the newest", async () => {
+  const old = sealer.seal(ticket);
+  expect(sealer.mayBeKept(old)).toBe(true);
+  const rotated = [{ id: 4, key: new Uint8Array(32).fill(3) }, ...keys];
+  const later = new TicketSealer(new Sealer(rotated, async () => rotated));
+  expect(await later.open(old)).toEqual(ticket);
+  expect(later.mayBeKept(old)).toBe(false);
+  expect(later.mayBeKept(later.seal(ticket))).toBe(true);
+});
