@@ -320,7 +320,7 @@ export class Delivery implements Follower {
       if (changes === null) return "history-lost";
       const { at } = move;
       const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
-      for (const chunk of toChunks(this.liveQuery.encodeGrant(changes, cursors, this.mode))) {
+      for (const chunk of this.liveQuery.grantChunks(changes, cursors, this.mode)) {
         if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";
       }
     } finally {

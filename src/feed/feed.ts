@@ -62,6 +62,8 @@ export class Feed implements CommitSink {
   readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
+  /** Differences of a change of rights that are being read. */
+  readonly #grantDiffs = new Map<string, Promise<Change[] | null>>();
   readonly #lingering = new Map<LiveQuery, number>();
   readonly #sweeper: NodeJS.Timeout;
   #codec: CursorCodec | undefined;
@@ -293,13 +295,27 @@ export class Feed implements CommitSink {
     return entry?.cursor ?? this.encode({ clusterTime, within: AFTER });
   }
 
-  /** See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. */
-  async readGrantDiff(move: GrantMove): Promise<Change[] | null> {
+  /**
+   * See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. All whose
+   * rights change alike at one point share it: an edit of the rules concerns everyone at once.
+   */
+  readGrantDiff(move: GrantMove): Promise<Change[] | null> {
+    const key = `${move.from.number} ${move.to.number} ${move.at.seq} ${move.at.clusterTime}`;
+    const known = this.#grantDiffs.get(key);
+    if (known !== undefined) return known;
+    const reading = this.#readGrantDiff(move).finally(() => this.#grantDiffs.delete(key));
+    this.#grantDiffs.set(key, reading);
+    return reading;
+  }
+
+  async #readGrantDiff(move: GrantMove): Promise<Change[] | null> {
     const { client, log } = this.#parts;
-    // A window is read as it was just after the commit: not where another commit has the same time.
-    if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
     try {
-      return await readGrantDiff(client, move, this.#limits.snapshotDocuments);
+      return await this.#snapshots.runLimited(async () => {
+        // A window is read as it was just after the commit: not where another commit has the same time.
+        if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
+        return readGrantDiff(client, move, this.#limits.snapshotDocuments);
+      });
     } catch (error) {
       if (!(error instanceof MongoError)) throw error;
       log.warn({ err: error }, "the difference of a change of rights could not be read");

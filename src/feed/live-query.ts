@@ -6,7 +6,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
-import type { NextChunk, Place } from "./catch-up-chunks.ts";
+import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
@@ -82,6 +82,7 @@ export class LiveQuery {
   readonly #history: History;
   readonly #log: ChangeLog;
   readonly #fromOplog = new WeakMap<OplogBatch, Map<ValueMode, readonly OplogMessages[]>>();
+  readonly #fromGrants = new WeakMap<readonly Change[], Map<ValueMode, readonly Chunk[]>>();
   #pending: LogEntry[] = [];
   #extending: Promise<boolean> | undefined;
   /** The state of a sorted live query; none before it is loaded, and after it was lost. */
@@ -213,12 +214,20 @@ export class LiveQuery {
     return found;
   }
 
-  encodeGrant(
+  /** A difference that a change of rights made, as it is sent; one text for all who share the difference. */
+  grantChunks(
     changes: readonly Change[],
     cursors: { last: string; others: string },
     mode: ValueMode,
-  ): EncodedMessage[] {
-    return this.#log.encodeAll(changes, cursors, mode);
+  ): readonly Chunk[] {
+    let byMode = this.#fromGrants.get(changes);
+    if (byMode === undefined) {
+      byMode = new Map();
+      this.#fromGrants.set(changes, byMode);
+    }
+    const chunks = byMode.get(mode) ?? toChunks(this.#log.encodeAll(changes, cursors, mode));
+    byMode.set(mode, chunks);
+    return chunks;
   }
 
   /** The changes of one entry to an unsorted result, from its images alone. */

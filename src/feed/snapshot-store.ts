@@ -65,6 +65,15 @@ export class SnapshotStore {
     return this.#join(reading, "read");
   }
 
+  /** Runs a read when it is its turn: only so many may burden the database at a time. */
+  runLimited<T>(work: () => Promise<T>): Promise<T> {
+    const { snapshotReads } = this.#parts.metrics;
+    return this.#reads.run(() => {
+      snapshotReads.set(this.#reads.held);
+      return work().finally(() => snapshotReads.set(this.#reads.held - 1));
+    });
+  }
+
   /** Forgets what is kept; readings that are being sent go on for those who have them. */
   clear(): void {
     this.#readings.clear();
@@ -111,11 +120,7 @@ export class SnapshotStore {
       client,
       limits: this.#limits,
       codec: this.#feed.codec,
-      runLimited: <T>(work: () => Promise<T>) =>
-        this.#reads.run(() => {
-          metrics.snapshotReads.set(this.#reads.held);
-          return work().finally(() => metrics.snapshotReads.set(this.#reads.held - 1));
-        }),
+      runLimited: this.runLimited.bind(this),
       makeExact: this.#feed.makeExact.bind(this.#feed),
     };
     for (let attempt = 1; ; attempt++) {
