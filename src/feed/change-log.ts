@@ -4,6 +4,7 @@ import { type Change, type DocumentEncoder, encodeChange, UNKNOWN } from "./chan
 import type { EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import type { LiveQuerySpec } from "./live-query.ts";
+import type { LogBudget } from "./log-budget.ts";
 
 /** What one commit did to a result; kept as long as the history, so that catch-up is only reading. */
 export interface LogEntry {
@@ -18,6 +19,10 @@ export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): L
   if (changes !== UNKNOWN && changes.length === 0) return null;
   return { seq: entry.seq, changes, entry, encoded: undefined };
 }
+
+/** What an entry costs besides its text and the events in the history, and each of its changes, in bytes; rounded up. */
+const ENTRY_BYTES = 400;
+const CHANGE_BYTES = 256;
 
 /** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
 export class EncodedBudget {
@@ -36,6 +41,7 @@ export class ChangeLog {
   readonly #history: History;
   readonly #encoder: DocumentEncoder;
   readonly #budget: EncodedBudget;
+  readonly #logBudget: LogBudget;
   /** What was cut last, for the others who come back to the same place; its wire form is shared with it. */
   readonly #chunks = new Map<string, NextChunk>();
   #entries: LogEntry[] = [];
@@ -45,13 +51,15 @@ export class ChangeLog {
     query: number,
     spec: LiveQuerySpec,
     history: History,
-    shared: { encoder: DocumentEncoder; budget: EncodedBudget },
+    shared: { encoder: DocumentEncoder; budget: EncodedBudget; logBudget: LogBudget },
   ) {
     this.#query = query;
     this.#spec = spec;
     this.#history = history;
     this.#encoder = shared.encoder;
     this.#budget = shared.budget;
+    this.#logBudget = shared.logBudget;
+    this.#logBudget.add(this);
     this.#coveredFrom = history.headSeq;
   }
 
@@ -60,15 +68,22 @@ export class ChangeLog {
     return this.#coveredFrom;
   }
 
+  /** Number of the oldest entry it holds. */
+  get firstSeq(): number | undefined {
+    return this.#entries[0]?.seq;
+  }
+
   push(entry: LogEntry): void {
     this.forgetChunks();
     this.#entries.push(entry);
+    this.#logBudget.usedBytes += costOf(entry);
   }
 
   /** Takes the changes of earlier entries: from now on the log reaches back to number `seq`. */
   prepend(entries: readonly LogEntry[], seq: number): void {
     this.#entries = [...entries, ...this.#entries];
     this.#coveredFrom = seq;
+    for (const entry of entries) this.#logBudget.usedBytes += costOf(entry);
   }
 
   /** Begins anew: what was known is void, what comes after number `seq` will be told. */
@@ -89,10 +104,22 @@ export class ChangeLog {
   /** Lets go of what the history has let go of. */
   prune(): void {
     const { evictedSeq } = this.#history;
-    if (evictedSeq <= this.#coveredFrom) return;
-    this.#coveredFrom = evictedSeq;
-    const keep = lowerBound(this.#entries, evictedSeq + 1);
-    if (keep > 0) this.#release(this.#entries.splice(0, keep));
+    this.dropUntil(evictedSeq);
+    if (evictedSeq > this.#coveredFrom) this.#coveredFrom = evictedSeq;
+  }
+
+  /** Lets go of the entries up to number `seq`. */
+  dropUntil(seq: number): void {
+    const dropped = this.#entries.splice(0, lowerBound(this.#entries, seq + 1));
+    this.#release(dropped);
+    const last = dropped.at(-1);
+    if (last !== undefined) this.#coveredFrom = last.seq;
+  }
+
+  /** The live query is given up. */
+  end(): void {
+    this.restart(this.#coveredFrom);
+    this.#logBudget.remove(this);
   }
 
   /**
@@ -173,11 +200,15 @@ export class ChangeLog {
     for (const entry of entries) {
       if (entry.encoded === undefined) continue;
       const { json = [], ejson = [] } = entry.encoded;
+      this.#logBudget.usedBytes -= costOf(entry);
       this.#budget.usedBytes -= sizeOf(json) + sizeOf(ejson);
       entry.encoded = undefined;
     }
   }
 }
+
+const costOf = ({ changes }: LogEntry) =>
+  ENTRY_BYTES + (changes === UNKNOWN ? 0 : changes.length * CHANGE_BYTES);
 
 const sizeOf = (messages: readonly EncodedMessage[]) =>
   messages.reduce((size, message) => size + message.text.length, 0);

@@ -20,6 +20,7 @@ import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts"
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import { LogBudget } from "./log-budget.ts";
 import type { LookupSet } from "./lookup-set.ts";
 import { Lookups } from "./lookups.ts";
 import { type OplogRead, OplogReads } from "./oplog-read.ts";
@@ -54,6 +55,7 @@ export class Feed implements CommitSink {
   readonly #metrics: Metrics;
   readonly #encoder = new DocumentEncoder();
   readonly #budget: EncodedBudget;
+  readonly #logBudget: LogBudget;
   readonly #historyOptions: HistoryOptions;
   readonly #oplogReads: OplogReads;
   readonly #snapshots: SnapshotStore;
@@ -78,6 +80,7 @@ export class Feed implements CommitSink {
     this.#parts = parts;
     this.#metrics = parts.metrics;
     this.#budget = new EncodedBudget(history.bytes);
+    this.#logBudget = new LogBudget(history.bytes);
     this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
       parts.metrics.catchUpStreams.set(held),
     );
@@ -120,6 +123,7 @@ export class Feed implements CommitSink {
     history.advance(batch.through);
     flush();
     this.onHandedOut();
+    this.#logBudget.trim(history.headSeq);
     this.#encoder.forget();
     this.#wake();
     endTimer?.();
@@ -408,6 +412,7 @@ export class Feed implements CommitSink {
       history: this.#readyHistory(),
       encoder: this.#encoder,
       budget: this.#budget,
+      logBudget: this.#logBudget,
       metrics: this.#metrics,
       sortedDocumentsMax: this.#limits.snapshotDocuments,
       onExtendFailed: (error) => this.noteCatchUpFailed(error),
@@ -433,13 +438,14 @@ export class Feed implements CommitSink {
     index?.remove(liveQuery);
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#snapshots.drop(liveQuery);
-    liveQuery.forget();
+    liveQuery.end();
   }
 
   #sweep(): void {
     const now = Date.now();
     for (const [liveQuery, untilMs] of this.#lingering) if (untilMs <= now) this.#remove(liveQuery);
     for (const liveQuery of this.#byKey.values()) liveQuery.prune();
+    if (this.#history !== undefined) this.#logBudget.trim(this.#history.headSeq);
     this.#snapshots.sweep();
     this.lookups.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
@@ -452,6 +458,7 @@ export class Feed implements CommitSink {
     this.#metrics.windowDocuments.set(tracked);
     this.#metrics.windowBytes.set(windowBytes);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
+    this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
   }
 
   #wake(): void {

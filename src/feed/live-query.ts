@@ -11,6 +11,7 @@ import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import type { LogBudget } from "./log-budget.ts";
 import type { OplogBatch } from "./oplog-read.ts";
 import type { WindowPlace } from "./window-changes.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
@@ -42,6 +43,7 @@ export interface LiveQueryParts {
   readonly history: History;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
+  readonly logBudget: LogBudget;
   readonly metrics: Metrics;
   /** How many documents a sorted result without a limit may have. */
   readonly sortedDocumentsMax: number;
@@ -302,11 +304,17 @@ export class LiveQuery {
     this.#log.forgetChunks();
   }
 
-  /** What is known is void: the order of changes was broken, or the live query is given up. */
+  /** What is known is void: the order of changes was broken. */
   forget(): void {
     this.#pending = [];
     this.#loseWindow();
     this.#log.restart(this.#history.headSeq);
+  }
+
+  /** The live query is given up. */
+  end(): void {
+    this.forget();
+    this.#log.end();
   }
 
   /** Notes the changes of an entry; whether there are any. */
@@ -376,16 +384,19 @@ export class LiveQuery {
   }
 
   async #extendLog(seq: number): Promise<boolean> {
-    const until = this.#log.coveredFrom;
     const found: LogEntry[] = [];
-    for (const [index, entry] of this.#history.after(seq).entries()) {
-      if (entry.seq > until) break;
+    let done = seq;
+    // The log may let go of its beginning meanwhile.
+    while (done < this.#log.coveredFrom) {
+      const entry = done < this.#history.evictedSeq ? undefined : this.#history.next(done);
+      if (entry === undefined) return false;
       const logEntry = toLogEntry(entry, this.evaluate(entry));
       if (logEntry !== null) found.push(logEntry);
-      if (index % EXTEND_STEP === EXTEND_STEP - 1) await new Promise(setImmediate);
+      done = entry.seq;
+      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
     }
     // Meanwhile the order may have begun anew, or the history dropped what was to be joined.
-    if (this.#log.coveredFrom !== until || seq < this.#history.evictedSeq) return false;
+    if (seq < this.#history.evictedSeq) return false;
     this.#log.prepend(found, seq);
     return true;
   }

@@ -72,6 +72,11 @@ const GAUGES = {
   historyCommits: ["tidewire_history_commits", "Commits in the history.", []],
   historyBytes: ["tidewire_history_bytes", "Bytes of change events in the history.", []],
   historySeconds: ["tidewire_history_seconds", "How far back the history reaches.", []],
+  changeLogBytes: [
+    "tidewire_change_log_bytes",
+    "Bytes that live queries hold of which commit changed what.",
+    [],
+  ],
   encodedBytes: ["tidewire_encoded_bytes", "Bytes of encoded changes kept for catch-up.", []],
   snapshotCacheBytes: [
     "tidewire_snapshot_cache_bytes",
