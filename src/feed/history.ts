@@ -134,6 +134,11 @@ export class History {
     return this.#entries.slice(this.#first + Math.max(0, seq - this.evictedSeq)) as HistoryEntry[];
   }
 
+  /** The entry that follows number `seq`, if it has come; `seq` must not be below `evictedSeq`. */
+  next(seq: number): HistoryEntry | undefined {
+    return this.#entries[this.#first + Math.max(0, seq - this.evictedSeq)];
+  }
+
   /** Number of the last entry whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
   seqAt(clusterTime: bigint): number | null {
     if (clusterTime < (this.#lastEvicted?.commit.clusterTime ?? this.#from)) return null;

@@ -340,8 +340,7 @@ export class LiveQuery {
 
   /** Applies what the history already holds beyond the state of a window that was just loaded. */
   #catchUpAdopted(): void {
-    const entries = this.#history.after(this.#log.coveredFrom);
-    const [first] = entries;
+    const first = this.#history.next(this.#log.coveredFrom);
     if (first !== undefined) this.#waiting = this.#catchUpWindow(first, this.#window?.apply(first) ?? []);
   }
 
@@ -353,6 +352,7 @@ export class LiveQuery {
     const generation = this.#generation;
     let entry: HistoryEntry | undefined = first;
     let changes = firstChanges;
+    let done = 0;
     this.#waitsAt = first.seq - 1;
     try {
       while (entry !== undefined) {
@@ -360,9 +360,10 @@ export class LiveQuery {
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
         if (this.#take(entry, found)) this.flush();
+        if (++done % EXTEND_STEP === 0) await new Promise(setImmediate);
         if (generation !== this.#generation) return;
         if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
-        entry = this.#history.after(entry.seq)[0];
+        entry = this.#history.next(entry.seq);
         if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
       }
       this.#waitsAt = null;
@@ -418,12 +419,13 @@ export class LiveQuery {
     const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
     while (done < target()) {
       if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
-      const entry = this.#history.after(done)[0];
+      const entry = this.#history.next(done);
       if (entry === undefined) return false;
       const changes = window.apply(entry);
       const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
+      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
     }
     if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
     if (this.#window === undefined) {

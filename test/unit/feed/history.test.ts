@@ -63,3 +63,13 @@ test("takes a commit that it has not for one of another pipeline only where it h
   expect(history.locate(just(FROM + 2n, "left out"))).toEqual({ seq: 1 });
   expect(history.locate(just(FROM + 3n, "left out"))).toBe("too-old");
 });
+
+test("gives the entry after any number, also once the first ones are gone", () => {
+  const history = new History(HistoryOptions.parse({ windowMs: 1_000 }), createMetrics(), codec, FROM);
+  for (let second = 0n; second < 10n; second++) history.append(commitAt(FROM + (second << 32n)));
+  history.advance(FROM + (9n << 32n));
+  expect(history.evictedSeq).toBe(8);
+  expect(history.next(8)?.seq).toBe(9);
+  expect(history.next(9)?.seq).toBe(10);
+  expect(history.next(10)).toBeUndefined();
+});
