@@ -291,9 +291,12 @@ export class Simulation {
       return;
     }
     app.isSettled = false;
-    connection.client.send({ type: "refresh", token: await signToken({ ...claims }) });
+    const token = await signToken({ ...claims });
+    // An earlier one was told `refreshed`, too.
+    const from = connection.client.received.length;
+    connection.client.send({ type: "refresh", token });
     const isRefreshed = await connection.client
-      .until(({ type }) => type === "refreshed")
+      .until(({ type }) => type === "refreshed", from)
       .catch(() => undefined);
     if (isRefreshed === undefined) {
       // Which of the two tokens held is not known any more: it comes back with the new one.

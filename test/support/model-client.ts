@@ -103,8 +103,8 @@ export class ModelClient {
 
   /** Everything that the service decided before this is here when it settles. @returns Whether it still stands. */
   async sync(): Promise<boolean> {
-    this.client.send({ type: "ping", nonce: "sync" });
     const from = this.client.received.length;
+    this.client.send({ type: "ping", nonce: "sync" });
     return (
       (await this.client.until(({ type }) => type === "pong", from).catch(() => undefined)) !== undefined
     );

@@ -21,7 +21,7 @@ export class WsClient {
   readonly received: Received[] = [];
   closed: { code: number; reason: string } | undefined;
   onMessage: (message: Received) => void = () => {};
-  #arrived: (() => void)[] = [];
+  readonly #waiting = new Set<(message: Received | undefined) => void>();
 
   private constructor(socket: WebSocket) {
     this.socket = socket;
@@ -29,11 +29,11 @@ export class WsClient {
       const message: Received = JSON.parse(String(data));
       this.received.push(message);
       this.onMessage(message);
-      this.#wake();
+      for (const told of [...this.#waiting]) told(message);
     });
     socket.on("close", (code, reason) => {
       this.closed = { code, reason: String(reason) };
-      this.#wake();
+      for (const told of [...this.#waiting]) told(undefined);
     });
     socket.on("error", () => {});
   }
@@ -66,24 +66,30 @@ export class WsClient {
     from = 0,
     timeoutMs = 20_000,
   ): Promise<Received | undefined> {
-    const deadline = Date.now() + timeoutMs;
-    for (let index = from; ; ) {
-      for (; index < this.received.length; index++) {
-        const message = this.received[index]!;
-        if (fits(message)) return message;
-      }
-      if (this.closed !== undefined) return undefined;
-      if (Date.now() > deadline) {
-        throw new Error(`nothing fit in ${timeoutMs} ms; last: ${JSON.stringify(this.received.slice(-5))}`);
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, Math.max(1, deadline - Date.now()));
-        this.#arrived.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-    }
+    const known = this.received.slice(from).find(fits);
+    if (known !== undefined || this.closed !== undefined) return known;
+    // By what arrives, not by its number: a client that runs for long forgets its first messages.
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(told);
+      };
+      const told = (message: Received | undefined) => {
+        try {
+          if (message !== undefined && !fits(message)) return;
+          resolve(message);
+        } catch (error) {
+          reject(error);
+        }
+        end();
+      };
+      const timer = setTimeout(() => {
+        end();
+        const last = JSON.stringify(this.received.slice(-5));
+        reject(new Error(`nothing fit in ${timeoutMs} ms; last: ${last}`));
+      }, timeoutMs);
+      this.#waiting.add(told);
+    });
   }
 
   /** Sends a message and waits for the answer that bears the same `id`, or for an error. */
@@ -114,9 +120,5 @@ export class WsClient {
     if (this.closed !== undefined) return;
     this.socket.close();
     await this.untilClosed();
-  }
-
-  #wake(): void {
-    for (const resolve of this.#arrived.splice(0)) resolve();
   }
 }

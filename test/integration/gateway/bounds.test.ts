@@ -1,0 +1,53 @@
+/** Limits that are reached: what they hold back, and what those who reach them are told. */
+import { expect, test, vi } from "vitest";
+import { startTestService } from "../../support/service.ts";
+
+const CHAT = {
+  messages: {
+    lookups: { rooms: { collection: "members", filter: { userId: "%%user.sub" }, value: "roomId" } },
+    rules: [{ name: "member", filter: { roomId: { $in: "%%lookup.rooms" } } }],
+  },
+};
+
+test("limits.lookupValues: one membership more than it, and nobody is let in by that lookup any more", async () => {
+  const { db, connect } = await startTestService({ collections: CHAT, limits: { lookupValues: 2 } });
+  const members = db.collection<{ _id: string; userId: string; roomId: string }>("members");
+  await db.collection<{ _id: number; roomId: string }>("messages").insertOne({ _id: 1, roomId: "a" });
+  await members.insertMany(["a", "b"].map((roomId) => ({ _id: `u1-${roomId}`, userId: "u1", roomId })));
+  const subscribe = { type: "subscribe", id: "a", collection: "messages" };
+  const before = await connect({ sub: "u1" });
+  expect(await before.ask(subscribe)).toMatchObject({ start: "snapshot" });
+
+  await members.insertOne({ _id: "u1-c", userId: "u1", roomId: "c" });
+  expect(await before.until(({ type }) => type === "error")).toMatchObject({
+    id: "a",
+    code: "snapshot-too-large",
+    details: { limit: "lookupValues", value: 2 },
+  });
+  await before.until(({ type }) => type === "unsubscribed");
+  const after = await connect({ sub: "u1" });
+  expect(await after.ask(subscribe)).toMatchObject({ type: "error", code: "snapshot-too-large" });
+
+  await members.deleteOne({ _id: "u1-c" });
+  await expect
+    .poll(async () => (await after.ask({ ...subscribe, id: `${Math.random()}` })).type)
+    .toBe("subscribed");
+});
+
+test("limits.snapshotConcurrency: so many snapshots are read at a time, and all who wait get theirs", async () => {
+  const collections = { things: { rules: [{ name: "all" }] } };
+  const { service, db, connect } = await startTestService({
+    collections,
+    limits: { snapshotConcurrency: 2 },
+  });
+  const documents = Array.from({ length: 20 * 50 }, (_, i) => ({ n: i % 20 }));
+  await db.collection<{ n: number }>("things").insertMany(documents);
+  const held = vi.spyOn(service.metrics.snapshotReads, "set");
+  const client = await connect({ sub: "u1" });
+  for (let n = 0; n < 20; n++)
+    client.send({ type: "subscribe", id: `${n}`, collection: "things", filter: { n } });
+  const isLast = ({ type, last }: { type: string; last?: unknown }) => type === "snapshot" && last === true;
+  await expect.poll(() => client.received.filter(isLast).length, { timeout: 20_000 }).toBe(20);
+  const counts = held.mock.calls.map(([count]) => Number(count));
+  expect(Math.max(...counts)).toBe(2);
+});
