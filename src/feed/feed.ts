@@ -304,7 +304,10 @@ export class Feed implements CommitSink {
    * rights change alike at one point share it: an edit of the rules concerns everyone at once.
    */
   readGrantDiff(move: GrantMove): Promise<Change[] | null> {
-    const key = `${move.from.number} ${move.to.number} ${move.at.seq} ${move.at.clusterTime}`;
+    const { from, to, at } = move;
+    // Of a commit that changes rights itself, what it did to documents is a part of the difference.
+    const what = at.entry === null ? "edit" : "commit";
+    const key = `${from.number} ${to.number} ${what} ${at.seq} ${at.clusterTime}`;
     const known = this.#grantDiffs.get(key);
     if (known !== undefined) return known;
     const reading = this.#readGrantDiff(move).finally(() => this.#grantDiffs.delete(key));
