@@ -3,7 +3,7 @@ import type { LogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 
 /** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
-const CHUNK_SIZE = 64 * 1_024;
+const CHUNK_BYTES = 64 * 1_024;
 
 /** How far one who catches up has come: everything up to this entry, and so many messages of the one after it. */
 export interface Place {
@@ -33,11 +33,12 @@ export function cutChunk(
     const encoded = encode(entry);
     for (let index = after === place.after ? place.written : 0; index < encoded.length; index++) {
       const message = encoded[index] as EncodedMessage; // the index is in range
-      if (messages.length > 0 && size + message.text.length > CHUNK_SIZE) {
+      const bytes = Buffer.byteLength(message.text);
+      if (messages.length > 0 && size + bytes > CHUNK_BYTES) {
         return { chunk: new Chunk(messages), after, written: index };
       }
       messages.push(message);
-      size += message.text.length;
+      size += bytes;
     }
     after = entry.seq;
   }
@@ -50,13 +51,14 @@ export function toChunks(messages: readonly EncodedMessage[]): Chunk[] {
   let next: EncodedMessage[] = [];
   let size = 0;
   for (const message of messages) {
-    if (next.length > 0 && size + message.text.length > CHUNK_SIZE) {
+    const bytes = Buffer.byteLength(message.text);
+    if (next.length > 0 && size + bytes > CHUNK_BYTES) {
       chunks.push(new Chunk(next));
       next = [];
       size = 0;
     }
     next.push(message);
-    size += message.text.length;
+    size += bytes;
   }
   if (next.length > 0) chunks.push(new Chunk(next));
   return chunks;

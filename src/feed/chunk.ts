@@ -15,14 +15,14 @@ export interface EncodedMessage {
  */
 export class Chunk {
   readonly messages: readonly EncodedMessage[];
-  /** Length of the texts, in UTF-16 units: close enough to their size for budgets. */
+  /** Size of the texts, in bytes of UTF-8. */
   readonly size: number;
   wire: Buffer | undefined;
 
   constructor(messages: readonly EncodedMessage[]) {
     this.messages = messages;
     let size = 0;
-    for (const message of messages) size += message.text.length;
+    for (const message of messages) size += Buffer.byteLength(message.text);
     this.size = size;
   }
 }

@@ -155,12 +155,11 @@ export class SnapshotReading {
     for (;;) {
       for (let raw = this.#raw.shift(); raw !== undefined; raw = this.#raw.shift()) {
         const text = encodeDocument(raw, this.liveQuery.spec.projection, this.mode);
-        if (this.#rest.length > 0 && this.#restBytes + text.length > this.#limits.snapshotBatchBytes) {
-          this.#close(false);
-          this.#keep(text);
-          return;
-        }
-        this.#keep(text);
+        const bytes = Buffer.byteLength(text);
+        const isFull = this.#rest.length > 0 && this.#restBytes + bytes > this.#limits.snapshotBatchBytes;
+        if (isFull) this.#close(false);
+        this.#keep(text, bytes);
+        if (isFull) return;
       }
       if (this.#cursor.exhausted) {
         this.#complete = true;
@@ -171,11 +170,11 @@ export class SnapshotReading {
     }
   }
 
-  #keep(text: string): void {
+  #keep(text: string, bytes: number): void {
     this.#documents++;
     if (this.#documents > this.#limits.snapshotDocuments) throw tooLarge(this.#limits.snapshotDocuments);
     this.#rest.push(text);
-    this.#restBytes += text.length;
+    this.#restBytes += bytes;
   }
 
   #close(last: boolean): void {
@@ -184,8 +183,9 @@ export class SnapshotReading {
     const text = `{"type":"snapshot","query":${this.liveQuery.number},"docs":[${docs}],"cursor":"${cursor}","last":${last}}`;
     this.#rest = [];
     this.#restBytes = 0;
-    this.#batches.push(new Chunk([{ type: "snapshot", text, cursor, partial: !last }]));
-    this.#heldBytes += text.length;
+    const batch = new Chunk([{ type: "snapshot", text, cursor, partial: !last }]);
+    this.#batches.push(batch);
+    this.#heldBytes += batch.size;
     while (this.#heldBytes > SHARED_BYTES_MAX && this.#batches.length > 1) {
       this.#heldBytes -= this.#batches.shift()?.size ?? 0;
       this.#dropped++;

@@ -58,7 +58,7 @@ export class PollTransport implements Transport {
     const texts: string[] = [];
     for (const { type, text, cursor, partial } of chunk.messages) {
       texts.push(text);
-      this.#bytes += text.length;
+      this.#bytes += Buffer.byteLength(text);
       this.#isWhole = partial !== true;
       if (this.#isWhole && cursor !== undefined) this.#cursor = cursor;
       if (this.#isWhole && type === "snapshot") this.#isCaughtUp = true;
