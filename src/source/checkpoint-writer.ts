@@ -1,6 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
+
+/** For the last position a database that does not answer is waited for no longer than this, in milliseconds. */
+const LAST_SAVE_TIMEOUT_MS = 2_000;
 
 /** Saves the latest position at intervals, one write at a time; a lost write only means reading a little again. */
 export class CheckpointWriter {
@@ -29,9 +33,18 @@ export class CheckpointWriter {
     this.#latest = undefined;
   }
 
-  /** Saves what is not yet saved, and ends. */
+  /** Saves what is not yet saved, if that can be done in a moment, and ends. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    const giveUp = new AbortController();
+    const isSaved = this.#saveAll().then(() => true);
+    const isLate = sleep(LAST_SAVE_TIMEOUT_MS, false, { signal: giveUp.signal }).catch(() => false);
+    if (!(await Promise.race([isSaved, isLate])))
+      this.#log.warn("the last position could not be saved: the next start reads a little again");
+    giveUp.abort();
+  }
+
+  async #saveAll(): Promise<void> {
     await this.#saving;
     await this.#save();
   }

@@ -23,9 +23,14 @@ export async function startNode(
 }
 
 /** A log that can be read. */
-export function recordingLog(): { readonly log: Logger; readonly errors: () => string[] } {
+export function recordingLog(): {
+  readonly log: Logger;
+  readonly errors: () => string[];
+  readonly warnings: () => string[];
+} {
   const lines: { level: number; msg: string }[] = [];
   const log = pino({ level: "info" }, { write: (line) => lines.push(JSON.parse(line)) });
-  const ERROR = 50;
-  return { log, errors: () => lines.filter(({ level }) => level >= ERROR).map(({ msg }) => msg) };
+  const { error = 50, warn = 40 } = pino.levels.values;
+  const from = (least: number) => () => lines.filter(({ level }) => level >= least).map(({ msg }) => msg);
+  return { log, errors: from(error), warnings: from(warn) };
 }

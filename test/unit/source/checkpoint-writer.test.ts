@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+import type { CheckpointStore } from "../../../src/source/checkpoint-store.ts";
+import { CheckpointWriter } from "../../../src/source/checkpoint-writer.ts";
+import { recordingLog } from "../../support/node.ts";
+
+const checkpoint = { token: new Uint8Array(), clusterTime: 1n, epoch: "00000000", fingerprint: "f" };
+
+function writerTo(save: CheckpointStore["save"]) {
+  const { log, warnings } = recordingLog();
+  const store = { save } as CheckpointStore; // all that a writer needs of it
+  return { writer: new CheckpointWriter(store, 60_000, { log, metrics: createMetrics() }), warnings };
+}
+
+test("the last position is saved when the service stops", async () => {
+  const saved: unknown[] = [];
+  const { writer, warnings } = writerTo(async (given) => void saved.push(given));
+  writer.note(checkpoint);
+  await writer.stop();
+  expect(saved).toEqual([checkpoint]);
+  expect(warnings()).toEqual([]);
+});
+
+test("a database that does not answer does not keep the service from stopping", async () => {
+  const { writer, warnings } = writerTo(() => new Promise(() => {}));
+  writer.note(checkpoint);
+  await writer.stop();
+  expect(warnings()).toEqual([expect.stringContaining("could not be saved")]);
+});
