@@ -198,9 +198,9 @@ export class ChangeLog {
 
   #release(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
+      this.#logBudget.usedBytes -= costOf(entry);
       if (entry.encoded === undefined) continue;
       const { json = [], ejson = [] } = entry.encoded;
-      this.#logBudget.usedBytes -= costOf(entry);
       this.#budget.usedBytes -= sizeOf(json) + sizeOf(ejson);
       entry.encoded = undefined;
     }
