@@ -96,8 +96,10 @@ export const STARTS: readonly Scenario[] = [
       const second = await world.follow(mine(world), { collection: "notes", ...first.place });
       await insert(world, "1");
       await second.settle();
+      // Before the next is written: the second one goes on, and so does its place.
+      const { place } = second;
       await insert(world, "2");
-      const third = await world.follow(mine(world), { collection: "notes", ...second.place });
+      const third = await world.follow(mine(world), { collection: "notes", ...place });
       await third.settle();
       expect(briefly(third.received)).toEqual([
         ["subscribed", "resumed"],
