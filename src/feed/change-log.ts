@@ -43,7 +43,7 @@ export class ChangeLog {
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
   /** What was cut last, for the others who come back to the same place; its wire form is shared with it. */
-  readonly #chunks = new Map<string, NextChunk>();
+  #chunks: Map<string, NextChunk> | undefined;
   #entries: LogEntry[] = [];
   #coveredFrom: number;
 
@@ -59,7 +59,6 @@ export class ChangeLog {
     this.#encoder = shared.encoder;
     this.#budget = shared.budget;
     this.#logBudget = shared.logBudget;
-    this.#logBudget.add(this);
     this.#coveredFrom = history.headSeq;
   }
 
@@ -75,12 +74,14 @@ export class ChangeLog {
 
   push(entry: LogEntry): void {
     this.forgetChunks();
+    if (this.#entries.length === 0) this.#logBudget.add(this);
     this.#entries.push(entry);
     this.#logBudget.usedBytes += costOf(entry);
   }
 
   /** Takes the changes of earlier entries: from now on the log reaches back to number `seq`. */
   prepend(entries: readonly LogEntry[], seq: number): void {
+    if (entries.length > 0) this.#logBudget.add(this);
     this.#entries = [...entries, ...this.#entries];
     this.#coveredFrom = seq;
     for (const entry of entries) this.#logBudget.usedBytes += costOf(entry);
@@ -88,9 +89,9 @@ export class ChangeLog {
 
   /** Begins anew: what was known is void, what comes after number `seq` will be told. */
   restart(seq: number): void {
-    this.forgetChunks();
     this.#release(this.#entries);
     this.#entries = [];
+    this.#emptied();
     this.#coveredFrom = seq;
   }
 
@@ -110,15 +111,16 @@ export class ChangeLog {
 
   /** Lets go of the entries up to number `seq`. */
   dropUntil(seq: number): void {
-    const dropped = this.#entries.splice(0, lowerBound(this.#entries, seq + 1));
-    this.#release(dropped);
-    const last = dropped.at(-1);
-    if (last !== undefined) this.#coveredFrom = last.seq;
+    const count = lowerBound(this.#entries, seq + 1);
+    const last = this.#entries[count - 1];
+    if (last === undefined) return;
+    this.#release(this.#entries.splice(0, count));
+    if (this.#entries.length === 0) this.#emptied();
+    this.#coveredFrom = last.seq;
   }
 
-  /** The live query is given up. */
-  end(): void {
-    this.restart(this.#coveredFrom);
+  #emptied(): void {
+    this.forgetChunks();
     this.#logBudget.remove(this);
   }
 
@@ -134,18 +136,21 @@ export class ChangeLog {
   /** What one who has come to `place` is to be sent next; `log` begins there. */
   nextChunk(log: readonly LogEntry[], place: Place, mode: ValueMode): "nothing" | "unknown" | NextChunk {
     const key = `${mode} ${place.after} ${place.written}`;
-    const known = this.#chunks.get(key);
+    const known = this.#chunks?.get(key);
     if (known !== undefined) return known;
     const next = cutChunk(log, place, (entry) => this.#encodeForLater(entry, mode));
-    if (typeof next === "object" && this.#takeRoom(next.chunk.size)) this.#chunks.set(key, next);
+    if (typeof next === "object" && this.#takeRoom(next.chunk.size)) {
+      this.#chunks ??= new Map();
+      this.#chunks.set(key, next);
+    }
     return next;
   }
 
   /** A wave of clients who come back is soon over; and a log that has grown gives other chunks. */
   forgetChunks(): void {
-    if (this.#chunks.size === 0) return;
+    if (this.#chunks === undefined) return;
     for (const { chunk } of this.#chunks.values()) this.#budget.usedBytes -= chunk.size;
-    this.#chunks.clear();
+    this.#chunks = undefined;
   }
 
   #takeRoom(size: number): boolean {

@@ -86,6 +86,9 @@ export class Feed implements CommitSink {
     );
     this.#snapshots = new SnapshotStore(limits, parts, this);
     this.lookups = new Lookups(limits, parts, this);
+    const { onScrape, windowDocuments, windowBytes } = parts.metrics;
+    onScrape.windowDocuments = () => windowDocuments.set(this.#sumOf((query) => query.trackedDocuments));
+    onScrape.windowBytes = () => windowBytes.set(this.#sumOf((query) => query.windowBytes));
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -120,9 +123,10 @@ export class Feed implements CommitSink {
       this.lookups.apply(entry, flush);
       this.#apply(entry, changed);
     }
-    history.advance(batch.through);
+    // What is new goes out before the books are kept: nobody waits for those.
     flush();
     this.onHandedOut();
+    history.advance(batch.through);
     this.#logBudget.trim(history.headSeq);
     this.#encoder.forget();
     this.#wake();
@@ -441,27 +445,25 @@ export class Feed implements CommitSink {
     index?.remove(liveQuery);
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#snapshots.drop(liveQuery);
-    liveQuery.end();
+    liveQuery.forget();
   }
 
   #sweep(): void {
     const now = Date.now();
     for (const [liveQuery, untilMs] of this.#lingering) if (untilMs <= now) this.#remove(liveQuery);
-    for (const liveQuery of this.#byKey.values()) liveQuery.prune();
+    this.#logBudget.prune();
     if (this.#history !== undefined) this.#logBudget.trim(this.#history.headSeq);
     this.#snapshots.sweep();
     this.lookups.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
-    let tracked = 0;
-    let windowBytes = 0;
-    for (const liveQuery of this.#byKey.values()) {
-      tracked += liveQuery.trackedDocuments;
-      windowBytes += liveQuery.windowBytes;
-    }
-    this.#metrics.windowDocuments.set(tracked);
-    this.#metrics.windowBytes.set(windowBytes);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
     this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
+  }
+
+  #sumOf(size: (liveQuery: LiveQuery) => number): number {
+    let sum = 0;
+    for (const liveQuery of this.#byKey.values()) sum += size(liveQuery);
+    return sum;
   }
 
   #wake(): void {

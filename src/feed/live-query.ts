@@ -60,6 +60,8 @@ export interface OplogMessages {
   readonly messages: readonly EncodedMessage[] | typeof UNKNOWN;
 }
 
+const NOT_WAITING = Promise.resolve();
+
 /** How much of the history is matched before other work gets its turn, in entries. */
 const EXTEND_STEP = 500;
 
@@ -83,8 +85,9 @@ export class LiveQuery {
   readonly #evaluation: Evaluation;
   readonly #history: History;
   readonly #log: ChangeLog;
-  readonly #fromOplog = new WeakMap<OplogBatch, Map<ValueMode, readonly OplogMessages[]>>();
-  readonly #fromGrants = new WeakMap<readonly Change[], Map<ValueMode, readonly Chunk[]>>();
+  /** Made when first needed, as a live query of one user's never needs it and the collector has to look after each. */
+  #fromOplog: WeakMap<OplogBatch, Map<ValueMode, readonly OplogMessages[]>> | undefined;
+  #fromGrants: WeakMap<readonly Change[], Map<ValueMode, readonly Chunk[]>> | undefined;
   #pending: LogEntry[] = [];
   #extending: Promise<boolean> | undefined;
   /** The state of a sorted live query; none before it is loaded, and after it was lost. */
@@ -92,7 +95,7 @@ export class LiveQuery {
   /** The window has come to this entry, and waits there for the database; `null` if it does not wait. */
   #waitsAt: number | null = null;
   /** Settles when the window waits no longer, or is lost. */
-  #waiting: Promise<void> = Promise.resolve();
+  #waiting: Promise<void> = NOT_WAITING;
   /** Grows when what is going on has become pointless. */
   #generation = 0;
 
@@ -198,6 +201,7 @@ export class LiveQuery {
    * out; worked out once for all who share the read.
    */
   encodeOplogBatch(batch: OplogBatch, mode: ValueMode): readonly OplogMessages[] {
+    this.#fromOplog ??= new WeakMap();
     let byMode = this.#fromOplog.get(batch);
     if (byMode === undefined) {
       byMode = new Map();
@@ -222,6 +226,7 @@ export class LiveQuery {
     cursors: { last: string; others: string },
     mode: ValueMode,
   ): readonly Chunk[] {
+    this.#fromGrants ??= new WeakMap();
     let byMode = this.#fromGrants.get(changes);
     if (byMode === undefined) {
       byMode = new Map();
@@ -298,23 +303,11 @@ export class LiveQuery {
     this.#catchUpAdopted();
   }
 
-  /** Lets go of what the history has let go of, and of what was kept for those who came back together. */
-  prune(): void {
-    this.#log.prune();
-    this.#log.forgetChunks();
-  }
-
-  /** What is known is void: the order of changes was broken. */
+  /** What is known is void: the order of changes was broken, or the live query is given up. */
   forget(): void {
     this.#pending = [];
     this.#loseWindow();
     this.#log.restart(this.#history.headSeq);
-  }
-
-  /** The live query is given up. */
-  end(): void {
-    this.forget();
-    this.#log.end();
   }
 
   /** Notes the changes of an entry; whether there are any. */

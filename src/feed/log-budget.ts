@@ -10,6 +10,7 @@ const KEPT_SHARE = 0.75;
 export class LogBudget {
   readonly limitBytes: number;
   usedBytes = 0;
+  /** Those that hold anything, so that live queries to which nothing happens cost nothing. */
   readonly #logs = new Set<ChangeLog>();
 
   constructor(limitBytes: number) {
@@ -22,6 +23,14 @@ export class LogBudget {
 
   remove(log: ChangeLog): void {
     this.#logs.delete(log);
+  }
+
+  /** Lets go of what the history has let go of, and of what was kept for those who came back together. */
+  prune(): void {
+    for (const log of this.#logs) {
+      log.prune();
+      log.forgetChunks();
+    }
   }
 
   /** Lets go of the oldest where the logs hold too much; not while changes are on their way to those who follow. */

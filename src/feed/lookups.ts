@@ -75,6 +75,7 @@ export class Lookups {
 
   /** Takes a commit into account. Holders of a changed set are told at once, before anyone makes anything of the commit. */
   apply(entry: HistoryEntry, beforeTelling: () => void): void {
+    if (this.#byNamespace.size === 0) return;
     const changed: LookupSet[] = [];
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       for (const kept of this.#byNamespace.get(namespace)?.candidates(events) ?? []) {

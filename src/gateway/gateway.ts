@@ -68,6 +68,8 @@ export class Gateway implements ConnectionEvents {
     this.#socketIo = socketIo === null ? null : new SocketIoEndpoint(socketIo, context, this.#admission, own);
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
     this.#sentBytes = new SentBytes(context.metrics.bytesSent);
+    context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
+    context.metrics.onScrape.outboxBytes = () => context.metrics.outboxBytes.set(this.#outboxBytes());
     this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
   }
 
@@ -178,13 +180,13 @@ export class Gateway implements ConnectionEvents {
 
   #tick(): void {
     const nowMs = Date.now();
-    let outboxBytes = 0;
-    for (const connection of this.#connections) {
-      connection.tick(nowMs, this.#tickMs);
-      outboxBytes += connection.outbox.bufferedBytes;
-    }
-    this.#context.metrics.outboxBytes.set(outboxBytes);
-    this.#sentBytes.count();
+    for (const connection of this.#connections) connection.tick(nowMs, this.#tickMs);
+  }
+
+  #outboxBytes(): number {
+    let bytes = 0;
+    for (const { outbox } of this.#connections) bytes += outbox.bufferedBytes;
+    return bytes;
   }
 
   #upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {

@@ -121,24 +121,37 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
 };
 
 type Table = Record<string, readonly [name: string, help: string, labels: readonly string[]]>;
-type Options = Pick<CounterConfiguration<string>, "name" | "help" | "labelNames" | "aggregator">;
-const build = <T extends Table, M>(table: T, make: (options: Options) => M) =>
-  // `fromEntries` forgets the keys; they are those of the table.
-  Object.fromEntries(
-    Object.entries(table).map(([key, [name, help, labels]]) => [
-      key,
-      make({ name, help, labelNames: [...labels], aggregator: JOINED[key] ?? "sum" }),
-    ]),
-  ) as Record<keyof T, M>;
+interface Options extends Pick<CounterConfiguration<string>, "name" | "help" | "labelNames" | "aggregator"> {
+  /** Called before the value is read. */
+  readonly collect: () => void;
+}
+
+/** What is worked out when somebody looks: it takes a look at every connection, or at every live query. */
+export type OnScrape = {
+  [key in "bytesSent" | "outboxBytes" | "windowDocuments" | "windowBytes"]?: () => void;
+};
 
 /** Builds the registry; one per service, so that several can run in one process. */
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
+  const onScrape: OnScrape = {};
+  const build = <T extends Table, M>(table: T, make: (options: Options) => M) =>
+    // `fromEntries` forgets the keys; they are those of the table.
+    Object.fromEntries(
+      Object.entries(table).map(([key, [name, help, labels]]) => {
+        const collect = () => onScrape[key as keyof OnScrape]?.();
+        return [
+          key,
+          make({ name, help, labelNames: [...labels], aggregator: JOINED[key] ?? "sum", collect }),
+        ];
+      }),
+    ) as Record<keyof T, M>;
   const counters = build(COUNTERS, (options) => new Counter({ ...options, registers }));
   const { changes, changeEvents } = counters;
   return {
     registry,
+    onScrape,
     ...counters,
     /** Found once: to look a label up costs more than to count, and these are counted for every change. */
     changesBy: {

@@ -260,8 +260,8 @@ export class ChangeSource {
     try {
       for await (const batch of readCommits(stream, watched, this.#options.onNotice)) {
         if (signal.aborted || watched !== this.#watched) return;
+        if (this.#state !== "running") this.#metrics.streamState.set(1);
         this.#state = "running";
-        this.#metrics.streamState.set(1);
         this.#lastAnswerMs = Date.now();
         this.#stalls = 0;
         onProgress();
@@ -281,10 +281,10 @@ export class ChangeSource {
     const commits = this.#dropKnown
       ? batch.commits.filter((commit) => !this.#isKnown(commit.clusterTime, commit.identity))
       : batch.commits;
+    this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
     for (const commit of commits) {
       for (const event of commit.events) this.#metrics.changeEventsBy[event.operation].inc();
     }
-    this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
   }
 
   #isKnown(clusterTime: bigint, identity: string): boolean {
