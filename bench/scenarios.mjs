@@ -94,6 +94,7 @@ const selective = ({ queries, scale }) => {
       lane("limit-stream", 5_000, { filters: [] }),
       lane("limit-stream-raw", 5_000, { filters: [] }),
       lane("limit-route", 5_000),
+      lane("limit-route", 5_000, { name: "limit-route, 100", filters: roomFilters(Math.min(queries, 100)) }),
       lane("diy-single", 500),
       lane("diy-watch", 100, { filters: roomFilters(Math.min(queries, WATCHERS)) }),
       lane("socket.io", 2_500),
