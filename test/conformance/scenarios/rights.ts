@@ -193,7 +193,7 @@ export const RIGHTS: readonly Scenario[] = [
         [{ _id, secret: "s4" }],
       ]);
       expect(JSON.stringify(readers.slice(1, 4).map((reader) => reader.received))).not.toMatch(
-        /secret|hidden|"s\d/,
+        /secret|hidden|"s\d"/,
       );
     },
   },
