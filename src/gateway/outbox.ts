@@ -83,13 +83,9 @@ export class Outbox {
 
   /** For how long a client that has something to read has read nothing, in milliseconds. */
   stalledForMs(nowMs: number): number {
-    // For nearly all, nearly always: not worth asking the socket for more.
-    if (this.#transport.bufferedBytes === 0) {
-      this.#progressAtMs = nowMs;
-      return 0;
-    }
-    const { takenBytes } = this.#transport;
-    if (takenBytes > this.#takenBytes || this.#progressAtMs === 0) this.#progressAtMs = nowMs;
+    const { bufferedBytes, takenBytes } = this.#transport;
+    const moved = bufferedBytes === 0 || takenBytes > this.#takenBytes || this.#progressAtMs === 0;
+    if (moved) this.#progressAtMs = nowMs;
     this.#takenBytes = takenBytes;
     return nowMs - this.#progressAtMs;
   }

@@ -192,9 +192,11 @@ export const RIGHTS: readonly Scenario[] = [
         [{ _id, owner, title: "t4" }],
         [{ _id, secret: "s4" }],
       ]);
-      expect(JSON.stringify(readers.slice(1, 4).map((reader) => reader.received))).not.toMatch(
-        /secret|hidden|"s\d"/,
-      );
+      // A cursor or a ticket is random to the eye, and may begin like a secret.
+      const withoutPlaces = (key: string, value: unknown) =>
+        key === "cursor" || key === "ticket" ? undefined : value;
+      const others = readers.slice(1, 4).map((reader) => reader.received);
+      expect(JSON.stringify(others, withoutPlaces)).not.toMatch(/secret|hidden|"s\d/);
     },
   },
   {
