@@ -3,15 +3,23 @@ import { TidewireError } from "../protocol/errors.ts";
 import { JwksKeys, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
 import { loadPublicKey, secretKey, type VerifyKey } from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
+import { type SubjectDigest, subjectOf } from "./subject.ts";
 import { TokenCache } from "./token-cache.ts";
 
 /** Who a connection speaks for. */
 export interface Identity {
   /** The verified payload; rules see it as `%%user`. */
   readonly claims: Readonly<Record<string, unknown>>;
+  /** As `welcome` tells it. Compare users by `subject`. */
   readonly sub: string | null;
+  /** The user, for every comparison and count (see `subjectOf`); `null` for a token without `sub`. */
+  readonly subject: SubjectDigest | null;
   /** When the token runs out, in epoch milliseconds and never beyond what a `Date` can hold; `null` if never. */
   readonly expiresAtMs: number | null;
+  /** When the token was issued (`iat`), in epoch milliseconds within what a `Date` can hold; `null` if it does not say. */
+  readonly issuedAtMs: number | null;
+  /** The token's `jti`; `null` if it has none. */
+  readonly tokenId: string | null;
 }
 
 /** Why a token was not taken; `details.reason` of `unauthenticated`. */
@@ -105,15 +113,32 @@ async function verifyAnew(
     if (cause instanceof TidewireError) throw cause;
     throw refusal(reasonOf(cause), cause);
   }
-  const { sub, exp } = payload;
-  if (sub !== undefined && typeof sub !== "string")
-    throw refusal("invalid", new TypeError("sub is no string"));
+  return identityOf(payload);
+}
+
+/** @throws {TidewireError} `unauthenticated`: a claim that says whose token it is has another type than RFC 7519 gives it. */
+function identityOf(payload: JWTPayload): Identity {
+  const { iss, sub, exp, iat } = payload;
+  // The library's type promises a string; some issuers count their tokens.
+  const jti: unknown = payload.jti;
+  for (const [name, value] of Object.entries({ iss, sub })) {
+    if (value !== undefined && typeof value !== "string")
+      throw refusal("invalid", new TypeError(`${name} is no string`));
+  }
+  if (jti !== undefined && typeof jti !== "string" && typeof jti !== "number")
+    throw refusal("invalid", new TypeError("jti is no string"));
   return {
     claims: payload,
     sub: sub ?? null,
-    expiresAtMs: exp === undefined ? null : Math.min(exp * 1_000, LATEST_MS),
+    subject: subjectOf({ iss, sub }),
+    expiresAtMs: exp === undefined ? null : toMs(exp),
+    issuedAtMs: iat === undefined ? null : toMs(iat),
+    tokenId: jti === undefined ? null : String(jti),
   };
 }
+
+/** A NumericDate (RFC 7519, 2) in milliseconds, within what a `Date` can hold. */
+const toMs = (seconds: number) => Math.min(Math.max(seconds * 1_000, -LATEST_MS), LATEST_MS);
 
 function checksOf(options: JwtOptions, nowMs: number): JWTVerifyOptions {
   const { issuer, audience } = options;

@@ -2,8 +2,11 @@ import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEq
 import { TidewireError } from "../protocol/errors.ts";
 import type { SealingKey } from "../source/sealing-keys.ts";
 
-/** What a sealed text is for, as its first byte: one kind is never taken for another. */
-export const SEALED = { ticket: 1, urlKey: 2 } as const;
+/**
+ * The purpose of a sealed text, as its first byte: one kind is never taken for another. 1 and 2 were tickets and keys
+ * that named users by `sub` alone.
+ */
+export const SEALED = { ticket: 3, urlKey: 4 } as const;
 export type SealedKind = (typeof SEALED)[keyof typeof SEALED];
 
 const HEADER_BYTES = 2;

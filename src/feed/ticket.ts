@@ -6,8 +6,8 @@ export interface Ticket {
   readonly key: string;
   /** Cursor at which the subscription began. */
   readonly since: string;
-  /** Who it was given to; `null` for an anonymous user. */
-  readonly sub: string | null;
+  /** Whom it was given to: a digest, so that every ticket has the same size (see `holderOf`). */
+  readonly holder: string;
 }
 
 /** Seals and opens tickets. */
@@ -18,8 +18,8 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, sub }: Ticket): string {
-    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, sub]));
+  seal({ key, since, holder }: Ticket): string {
+    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, holder]));
   }
 
   /** A ticket that was opened is as good as a new one of the same content, unless its key is about to go. */
@@ -32,8 +32,8 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Sealed by us, so it has the shape that `seal` gave it.
-    const [key, since, sub] = JSON.parse(text) as [string, string, string | null];
-    return { key, since, sub };
+    const [key, since, holder] = JSON.parse(text) as [string, string, string];
+    return { key, since, holder };
   }
 
   /** Shows, beside a ticket, by which way the service gave it out. */

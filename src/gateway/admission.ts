@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIP, isIPv6 } from "node:net";
+import type { SubjectDigest } from "../auth/subject.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import { RateLimit } from "./rate-limit.ts";
 
@@ -85,8 +86,8 @@ export class Admission {
     return this.#byAddress.of(address) > this.#limits.connectionsPerAddress;
   }
 
-  userIsFull(sub: string): boolean {
-    return this.#byUser.of(sub) >= this.#limits.connectionsPerUser;
+  userIsFull(subject: SubjectDigest): boolean {
+    return this.#byUser.of(subject) >= this.#limits.connectionsPerUser;
   }
 
   connected(address: string): void {
@@ -99,12 +100,12 @@ export class Admission {
     this.#byAddress.add(address, -1);
   }
 
-  userConnected(sub: string): void {
-    this.#byUser.add(sub, 1);
+  userConnected(subject: SubjectDigest): void {
+    this.#byUser.add(subject, 1);
   }
 
-  userDisconnected(sub: string): void {
-    this.#byUser.add(sub, -1);
+  userDisconnected(subject: SubjectDigest): void {
+    this.#byUser.add(subject, -1);
   }
 
   #overRate(limit: OverRate["limit"], bucket: RateLimit): OverRate {

@@ -1,3 +1,4 @@
+import { holderOf } from "../auth/subject.ts";
 import type { Chunk } from "../feed/chunk.ts";
 import type { Delivery, Sink } from "../feed/delivery.ts";
 import type { Rights } from "../feed/rights.ts";
@@ -92,6 +93,6 @@ export class Attachment implements Sink {
   ticket(): string {
     const { context, identity } = this.connection;
     if (this.keptTicket !== null) return this.keptTicket;
-    return context.sealer.seal({ key: this.query.key, since: this.startCursor, sub: identity?.sub ?? null });
+    return context.sealer.seal({ key: this.query.key, since: this.startCursor, holder: holderOf(identity) });
   }
 }

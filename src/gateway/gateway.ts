@@ -160,21 +160,21 @@ export class Gateway implements ConnectionEvents {
 
   /** A client has proved who it is. */
   onIdentified(connection: Connection): void {
-    const sub = connection.identity?.sub;
-    if (typeof sub !== "string") return;
-    if (this.#admission.userIsFull(sub)) {
+    const subject = connection.identity?.subject ?? null;
+    if (subject === null) return;
+    if (this.#admission.userIsFull(subject)) {
       this.#context.metrics.connectionsRefused.inc({ reason: "user-limit" });
       throw tooMany("connectionsPerUser", this.#context.limits.connectionsPerUser);
     }
-    this.#admission.userConnected(sub);
-    this.#users.set(connection, sub);
+    this.#admission.userConnected(subject);
+    this.#users.set(connection, subject);
   }
 
   onClosed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#admission.disconnected(connection.address);
-    const sub = this.#users.get(connection);
-    if (sub !== undefined) this.#admission.userDisconnected(sub);
+    const subject = this.#users.get(connection);
+    if (subject !== undefined) this.#admission.userDisconnected(subject);
     this.#context.metrics.connections.set(this.#connections.size);
   }
 

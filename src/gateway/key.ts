@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { holderOf } from "../auth/subject.ts";
 import type { Identity } from "../auth/verify-token.ts";
 import { SEALED, type Sealer } from "../feed/sealer.ts";
 import type { TicketSealer } from "../feed/ticket.ts";
@@ -89,10 +90,10 @@ export class UrlKeys {
   }
 
   /** Whether the id was sent to the same user, in a stream. Without a `sub` nobody can be told from anybody. */
-  async #isOwn({ mark, ticket }: EventId, { sub }: Identity): Promise<boolean> {
+  async #isOwn({ mark, ticket }: EventId, identity: Identity): Promise<boolean> {
     if (!(await this.#parts.tickets.isMarked(ticket, mark))) return false;
     const opened = await this.#parts.tickets.open(ticket);
-    return opened !== null && sub !== null && opened.sub === sub;
+    return opened !== null && identity.subject !== null && opened.holder === holderOf(identity);
   }
 
   #endOf({ expiresAtMs }: Identity): number {

@@ -206,7 +206,11 @@ export const GatewayLimits = z.strictObject({
     .optional()
     .meta({ examples: [50_000] })
     .describe("Connections of this node. Unset: the process's limit of open files, less 10 %."),
-  connectionsPerUser: z.int().min(1).default(50).describe("Connections of one user (sub) on this node."),
+  connectionsPerUser: z
+    .int()
+    .min(1)
+    .default(50)
+    .describe("Connections of one user (iss and sub of the token) on this node."),
   connectionsPerAddress: z.int().min(1).default(200).describe("Connections from one address on this node."),
   connectRate: z.number().positive().default(500).describe("New connections per second on this node."),
   connectRatePerAddress: z

@@ -1,3 +1,4 @@
+import { maySucceed } from "../../auth/subject.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { RefreshMessage } from "../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
@@ -7,7 +8,7 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   const number = ++connection.refreshes.asked;
   const identity = await connection.context.verify(token);
   if (connection.isClosed) return;
-  if (connection.identity === null || identity.sub !== connection.identity.sub) {
+  if (connection.identity === null || !maySucceed(connection.identity, identity)) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
   }
   // One that took longer to verify must not undo a newer one.

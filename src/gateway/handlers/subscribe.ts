@@ -1,3 +1,4 @@
+import { holderOf } from "../../auth/subject.ts";
 import { AFTER, BEFORE, epochOf, type Position } from "../../feed/cursor.ts";
 import type { StartRequest } from "../../feed/delivery.ts";
 import { canMove } from "../../feed/grant-diff.ts";
@@ -308,7 +309,7 @@ async function toStartRequest(
   const opened = await sealer.open(ticket);
   // A replaced deployment may have other keys: there no ticket of before is genuine.
   if (opened === null) return refuse(position === "other-epoch" ? "history-lost" : "cursor-invalid");
-  if (opened.sub !== (connection.identity?.sub ?? null)) return refuse("cursor-invalid");
+  if (opened.holder !== holderOf(connection.identity)) return refuse("cursor-invalid");
   if (position === "other-epoch") {
     const isOfTicket = epochOf(cursor) === epochOf(opened.since);
     return refuse(isOfTicket ? "history-lost" : "cursor-invalid");

@@ -49,6 +49,20 @@ test("gives claims, sub and expiry of a genuine token", async () => {
   });
 });
 
+test("tells users apart by issuer and sub, and gives the token's own iat and jti", async () => {
+  const of = async (claims: object) => verifier.verify(await sign(claims), nowMs);
+  const ada = await of({ iss: "https://a", sub: "ada", iat: now, jti: "t1" });
+  expect(ada).toMatchObject({ sub: "ada", issuedAtMs: nowMs, tokenId: "t1" });
+  expect((await of({ iss: "https://a", sub: "ada", jti: 7 as never })).subject).toBe(ada.subject);
+  expect((await of({ iss: "https://b", sub: "ada" })).subject).not.toBe(ada.subject);
+  expect(await of({ jti: 7 as never })).toMatchObject({ issuedAtMs: null, tokenId: "7" });
+  expect(await verifier.verify(forge({ alg: "HS256" }, { exp: now + 60 }), nowMs)).toMatchObject({
+    sub: null,
+    subject: null,
+    tokenId: null,
+  });
+});
+
 describe("time", () => {
   test("allows exactly clockTolerance past the expiry, the first time and from the cache", async () => {
     for (const { verify } of [verifier, createVerifier({ ...hs, tokenCache: 0 })]) {
@@ -117,6 +131,9 @@ describe("what is not genuine is invalid, and nothing says why", () => {
     ["a sub that is a number", () => sign({ sub: 5 as never })],
     ["a sub that is null", () => forge({ alg: "HS256" }, { ...good, sub: null })],
     ["a sub that is an object", () => forge({ alg: "HS256" }, { ...good, sub: { $ne: "" } })],
+    ["an iss that is an object", () => sign({ iss: {} as never })],
+    ["a jti that is a list", () => sign({ jti: [] as never })],
+    ["an iat that is a text", () => sign({ iat: "1" as never })],
     ["five parts", () => "a.b.c.d.e"],
     ["no parts", () => "garbage"],
     [

@@ -2,6 +2,8 @@
 import { pino } from "pino";
 import { beforeEach, expect, test, vi } from "vitest";
 import { AuthOptions } from "../../../src/auth/options.ts";
+import { subjectOf } from "../../../src/auth/subject.ts";
+import type { Identity } from "../../../src/auth/verify-token.ts";
 import { Connection } from "../../../src/gateway/connection.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
@@ -14,6 +16,15 @@ const TICK_MS = 1_000;
 beforeEach(() => {
   vi.useFakeTimers({ now: START_MS });
   return () => vi.useRealTimers();
+});
+
+const identity = (expiresAtMs: number): Identity => ({
+  claims: {},
+  sub: "u",
+  subject: subjectOf({ sub: "u" }),
+  expiresAtMs,
+  issuedAtMs: null,
+  tokenId: null,
 });
 
 function connect(server: object = {}, auth: object = {}) {
@@ -131,7 +142,7 @@ test("[5] a connection is closed with 4002 at server.maxConnectionAge, in words 
 test("[3.1] the token's end is told once, in time, and kept to the millisecond", () => {
   const jwt = { algorithms: ["HS256"], secret: "x".repeat(40), clockToleranceMs: 5_000 };
   const { transport, connection, pass } = connect({}, { jwt, expiryNoticeMs: 60_000 });
-  connection.welcome({ claims: {}, sub: "u", expiresAtMs: START_MS + 120_300 });
+  connection.welcome(identity(START_MS + 120_300));
   expect(connection.expiresAtMs).toBe(START_MS + 125_300);
   const speak = () => {
     transport.drain();
@@ -153,13 +164,13 @@ test("[3.1] the token's end is told once, in time, and kept to the millisecond",
 
 test("[3.1] a newer token moves the end, and its own is told again", () => {
   const { transport, connection, pass } = connect({}, { expiryNoticeMs: 10_000 });
-  connection.welcome({ claims: {}, sub: "u", expiresAtMs: START_MS + 20_000 });
+  connection.welcome(identity(START_MS + 20_000));
   const speak = () => {
     transport.drain();
     connection.heard();
   };
   pass(15_000, speak);
-  connection.replaceIdentity({ claims: {}, sub: "u", expiresAtMs: START_MS + 60_000 });
+  connection.replaceIdentity(identity(START_MS + 60_000));
   pass(30_000, speak);
   expect(transport.closedWith).toBeUndefined();
   pass(15_000, speak);

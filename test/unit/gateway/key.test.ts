@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
+import { holderOf, subjectOf } from "../../../src/auth/subject.ts";
 import { SEALED, Sealer } from "../../../src/feed/sealer.ts";
 import { TicketSealer } from "../../../src/feed/ticket.ts";
 import { UrlKeys } from "../../../src/gateway/key.ts";
@@ -28,7 +29,10 @@ function onceEach() {
 const identity = (sub: string | null = "u1", expiresAtMs: number | null = START_MS + 3_600_000) => ({
   claims: { sub, roles: ["a"] },
   sub,
+  subject: subjectOf({ sub: sub ?? undefined }),
   expiresAtMs,
+  issuedAtMs: null,
+  tokenId: null,
 });
 const refused = (reason: string) =>
   expect.objectContaining({ code: "unauthenticated", retry: "token", details: { reason } });
@@ -58,7 +62,7 @@ test("a spent key is taken again with an event id of its user until the token ex
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(), START_MS);
   await keys.redeem(key, null, START_MS);
-  const ticket = tickets.seal({ key: "q", since: "c", sub: "u1" });
+  const ticket = tickets.seal({ key: "q", since: "c", holder: holderOf(identity("u1")) });
   const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
   const endMs = START_MS + 3_600_000 + TOLERANCE_MS;
   expect(await keys.redeem(key, lastEventId, endMs - 1)).toEqual(identity());
@@ -69,8 +73,8 @@ test("an event id of another user, or a ticket that was in no event, does not br
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(), START_MS);
   await keys.redeem(key, null, START_MS);
-  const theirs = tickets.seal({ key: "q", since: "c", sub: "u2" });
-  const mine = tickets.seal({ key: "q", since: "c", sub: "u1" });
+  const theirs = tickets.seal({ key: "q", since: "c", holder: holderOf(identity("u2")) });
+  const mine = tickets.seal({ key: "q", since: "c", holder: holderOf(identity("u1")) });
   const ids = [
     { mark: tickets.mark(theirs), ticket: theirs },
     { mark: tickets.mark(theirs), ticket: mine },
@@ -131,7 +135,7 @@ test("a ticket is no key, an altered or invented key none either", async () => {
     copy[at] = (copy[at] ?? 0) ^ 1;
     return copy.toString("base64url");
   });
-  const ticket = tickets.seal({ key: "q", since: "c", sub: "u1" });
+  const ticket = tickets.seal({ key: "q", since: "c", holder: holderOf(identity("u1")) });
   const asTicket = sealer.seal(
     SEALED.ticket,
     JSON.stringify({ id: "x", useByMs: START_MS * 2, identity: identity() }),
@@ -146,7 +150,7 @@ test("a spent key of a user without a sub is not taken again: nobody can tell th
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(null), START_MS);
   await keys.redeem(key, null, START_MS);
-  const ticket = tickets.seal({ key: "q", since: "c", sub: null });
+  const ticket = tickets.seal({ key: "q", since: "c", holder: holderOf(identity(null)) });
   const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
   await expect(keys.redeem(key, lastEventId, START_MS)).rejects.toThrow(refused("invalid"));
 });

@@ -12,10 +12,10 @@ function connect() {
     context: {
       verify: async (token: string) => {
         await verified.get(token)?.promise;
-        return { sub: "u", claims: { token }, expiresAtMs: null };
+        return { sub: "u", subject: "digest of u", claims: { token }, expiresAtMs: null };
       },
     },
-    identity: { sub: "u", claims: {}, expiresAtMs: null },
+    identity: { sub: "u", subject: "digest of u", claims: {}, expiresAtMs: null },
     refreshes: { asked: 0, taken: 0 },
     replaceIdentity: ({ claims }: { claims: { token: string } }) => taken.push(claims.token),
     send: ({ type }: { type: string }) => sent.push(type),
