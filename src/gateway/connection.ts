@@ -23,8 +23,9 @@ import { handleRefresh } from "./handlers/refresh.ts";
 import { handleSubscribe, reattach } from "./handlers/subscribe.ts";
 import { handleUnsubscribe } from "./handlers/unsubscribe.ts";
 import type { HeldLookups } from "./held-lookups.ts";
+import { type Incoming, MalformedMessageError } from "./incoming.ts";
 import { Outbox } from "./outbox.ts";
-import { MalformedMessageError, parseClientMessage } from "./parse-message.ts";
+import { checkMessage } from "./parse-message.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { Transport } from "./transport.ts";
 
@@ -173,11 +174,11 @@ export class Connection {
    * Takes one message. A slow one holds up no other.
    * @param refused Where an error that it meets is not to be told by a message, unless it ends the connection.
    */
-  receive(text: string, nowMs: number, refused?: Refused): void {
+  receive(incoming: Incoming, nowMs: number, refused?: Refused): void {
     this.heard();
     if (this.#state === "closed") return;
     const early = this.#state !== "open";
-    const handle = () => this.#run(() => this.#handle(text, nowMs, early, refused), refused);
+    const handle = () => this.#run(() => this.#handle(incoming, nowMs, early, refused), refused);
     if (this.#state !== "authenticating") {
       void handle();
     } else if (this.mayStillHello) {
@@ -512,13 +513,13 @@ export class Connection {
     if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();
   }
 
-  async #handle(text: string, nowMs: number, early: boolean, refused?: Refused): Promise<void> {
+  async #handle(incoming: Incoming, nowMs: number, early: boolean, refused?: Refused): Promise<void> {
     if (this.#state === "closed") return;
-    const message = this.#parse(text, nowMs);
+    const message = this.#read(incoming, nowMs);
     this.context.metrics.messagesReceived.inc({ type: message.type });
     if (message.type !== "hello" && early) throw helloFirst();
     try {
-      this.#chargeFor(message, text, nowMs);
+      this.#chargeFor(message, incoming.bytes, nowMs);
       const handled = this.#dispatch(message, nowMs);
       if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
       await handled;
@@ -530,16 +531,18 @@ export class Connection {
     }
   }
 
-  #chargeFor(message: ClientMessage, text: string, nowMs: number): void {
+  #chargeFor(message: ClientMessage, bytes: number, nowMs: number): void {
     // What gives back is never refused.
     const givesBack =
       message.type === "unsubscribe" && (this.subscriptions.has(message.id) || this.asked.has(message.id));
-    if (!givesBack) this.#charge(costOf(message, text), nowMs);
+    if (!givesBack) this.#charge(costOf(message, bytes), nowMs);
   }
 
-  #parse(text: string, nowMs: number): ClientMessage {
+  #read(incoming: Incoming, nowMs: number): ClientMessage {
     try {
-      return parseClientMessage(text);
+      if (!("unread" in incoming)) return checkMessage(incoming.fields);
+      this.context.metrics.messagesUnread.inc({ reason: incoming.unread });
+      throw incoming.error;
     } catch (error) {
       // To be told what is wrong costs as much as to be served.
       if (error instanceof TidewireError && this.#state === "open") this.#charge(1, nowMs, idOfError(error));
@@ -621,7 +624,7 @@ function idOfError(error: unknown): string | undefined {
 }
 
 /** What a message costs against the rate limit: large filters are work to check and to keep. */
-function costOf(message: ClientMessage, text: string): number {
+function costOf(message: ClientMessage, bytes: number): number {
   if (message.type !== "subscribe" || message.filter === undefined) return 1;
-  return 1 + Math.floor(text.length / 1_024);
+  return 1 + Math.floor(bytes / 1_024);
 }

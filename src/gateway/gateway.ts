@@ -15,6 +15,7 @@ import { connectionsByFileLimit } from "./file-limit.ts";
 import { identify } from "./handlers/hello.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
+import { readMessage } from "./incoming.ts";
 import { joinedWrites } from "./joined-writes.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SentBytes } from "./sent-bytes.ts";
@@ -256,7 +257,10 @@ export class Gateway implements ConnectionEvents {
       if (isBinary) {
         const error = new ClientError("bad-request", "a message is a text frame");
         connection.close(CLOSE_CODES.malformedMessage, "binary frame", error);
-      } else connection.receive(data.toString("utf8"), Date.now());
+      } else {
+        const message = readMessage(data.toString("utf8"), data.length, this.#context.limits);
+        connection.receive(message, Date.now());
+      }
     });
     ws.on("ping", (data: Buffer) => {
       connection.heard();

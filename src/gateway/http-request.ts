@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { type SubscribeMessage, VALUE_MODES, type ValueMode } from "../protocol/messages.ts";
+import { checkShape, type MessageLimits } from "./incoming.ts";
 import { badRequest, checkMessage, type Problem } from "./parse-message.ts";
 
 /** What the URL of a stream or a poll asks for (docs/protocol.md, section 7). */
@@ -9,6 +10,8 @@ export interface UrlRequest {
   readonly values: ValueMode;
   /** Single-use key of a stream, in place of a token. */
   readonly key: string | null;
+  /** Size of the URL, as the rate limit counts it. */
+  readonly bytes: number;
   /** How long a poll waits for a change. */
   readonly waitMs: number;
 }
@@ -36,7 +39,7 @@ const WAIT_MAX_S = 60;
  * Reads the URL of a stream or a poll. An empty value counts as left out.
  * @throws {TidewireError} `bad-request`; no text or detail repeats a value.
  */
-export function parseUrlRequest(url: string, kind: "sse" | "poll"): UrlRequest {
+export function parseUrlRequest(url: string, kind: "sse" | "poll", limits: MessageLimits): UrlRequest {
   const parameters = readParameters(url, PARAMETERS[kind]);
   const problems: Problem[] = [];
   const read = <T>(path: string, parse: (text: string) => T | undefined, expected: string): T | undefined => {
@@ -65,9 +68,10 @@ export function parseUrlRequest(url: string, kind: "sse" | "poll"): UrlRequest {
   const waitS = read("wait", parseSeconds, `seconds, from 0 to ${WAIT_MAX_S}`);
   if (problems.length > 0) throw badRequest(problems);
   return {
-    subscribe: checkSubscribe(subscribe),
+    subscribe: checkSubscribe(subscribe, limits),
     values: values ?? "json",
     key: parameters.get("key") ?? null,
+    bytes: Buffer.byteLength(url),
     waitMs: (waitS ?? WAIT_DEFAULT_S) * 1_000,
   };
 }
@@ -79,10 +83,12 @@ export function bearerOf({ headers: { authorization = "" } }: IncomingMessage): 
 }
 
 /** The same checks as for a message over a WebSocket. */
-function checkSubscribe(given: Record<string, unknown>): SubscribeMessage {
+function checkSubscribe(given: Record<string, unknown>, limits: MessageLimits): SubscribeMessage {
   const present = Object.entries(given).filter(([, value]) => value !== undefined);
+  const message = checkShape(Object.fromEntries(present), limits);
+  if ("unread" in message) throw message.error;
   // The type that goes in is the one that comes out.
-  return checkMessage(Object.fromEntries(present)) as SubscribeMessage;
+  return checkMessage(message.fields) as SubscribeMessage;
 }
 
 const TOKEN_NAME = /^(?:(?:access|id|auth|bearer)?[-_]?token|jwt|bearer|auth|authorization)$/i;

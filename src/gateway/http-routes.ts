@@ -106,8 +106,8 @@ export class HttpRoutes {
   }
 
   async #stream(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
-    const { sealer } = this.#context;
-    const asked = parseUrlRequest(request.url ?? "", "sse");
+    const { sealer, limits } = this.#context;
+    const asked = parseUrlRequest(request.url ?? "", "sse", limits);
     const lastEventId = lastEventIdOf(request);
     const exchange = new HttpExchange(request, response);
     if (lastEventId?.cursor === ENDED) {
@@ -135,7 +135,7 @@ export class HttpRoutes {
   }
 
   async #poll(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
-    const asked = parseUrlRequest(request.url ?? "", "poll");
+    const asked = parseUrlRequest(request.url ?? "", "poll", this.#context.limits);
     let timer: NodeJS.Timeout | undefined;
     response.once("close", () => clearTimeout(timer));
     const transport = new PollTransport(new HttpExchange(request, response), {
@@ -176,7 +176,8 @@ export class HttpRoutes {
     if (connection.isClosed) return;
     connection.values = asked.values;
     await connection.authenticateByRequest(who);
-    if (connection.isOpen) connection.receive(JSON.stringify(asked.subscribe), Date.now());
+    const { subscribe, bytes } = asked;
+    if (connection.isOpen) connection.receive({ fields: { ...subscribe }, bytes }, Date.now());
   }
 
   async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {

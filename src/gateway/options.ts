@@ -166,6 +166,18 @@ export const GatewayLimits = z.strictObject({
     .max(16 * 1_048_576)
     .default(64 * 1_024)
     .describe("Largest message of a client; a larger one closes with 1009."),
+  messageDepth: z
+    .int()
+    .min(16)
+    .max(1_000)
+    .default(128)
+    .describe("How deep a client's message may nest, the message itself being level 1."),
+  messageNodes: z
+    .int()
+    .min(1_000)
+    .max(1_000_000)
+    .default(10_000)
+    .describe("How many values a client's message may hold; each scalar, array and object is one."),
   subscriptions: z.int().min(1).max(100_000).default(100).describe("Subscriptions per connection."),
   requestsPerSecond: z
     .number()

@@ -61,28 +61,13 @@ const MESSAGES = {
   }),
 } as const;
 
-/** A frame that is no message at all; the connection is closed with 4400. */
-export class MalformedMessageError extends Error {
-  override readonly name = "MalformedMessageError";
-}
-
 /**
- * Reads one message of a client.
- * @throws {MalformedMessageError} The text is not one JSON object.
+ * Checks the fields of one message, whatever transport brought it.
  * @throws {TidewireError} `bad-request`; `details.problems` lists paths and reasons, `details.id` the message's
  *   own id where it has a usable one.
  */
-export function parseClientMessage(text: string): ClientMessage {
-  return checkMessage(parseObject(text));
-}
-
-/**
- * Checks one message, whatever it was read from.
- * @throws {TidewireError} As `parseClientMessage`.
- */
 export function checkMessage(message: Readonly<Record<string, unknown>>): ClientMessage {
-  const own = id.safeParse(Object.hasOwn(message, "id") ? message["id"] : undefined);
-  const ownId = own.success ? own.data : undefined;
+  const ownId = usableId(Object.hasOwn(message, "id") ? message["id"] : undefined);
   const type = Object.hasOwn(message, "type") ? message["type"] : undefined;
   if (typeof type !== "string" || !Object.hasOwn(MESSAGES, type)) {
     const known = Object.keys(MESSAGES).join(", ");
@@ -101,17 +86,10 @@ export function checkMessage(message: Readonly<Record<string, unknown>>): Client
   return parsed.data as ClientMessage;
 }
 
-function parseObject(text: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new MalformedMessageError("a message is one JSON object", { cause });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new MalformedMessageError("a message is one JSON object");
-  }
-  return value as Record<string, unknown>; // the keys of a JSON object are strings
+/** The `id` of a message as an answer may repeat it, or `undefined` where it is none. */
+export function usableId(given: unknown): string | undefined {
+  const own = id.safeParse(given);
+  return own.success ? own.data : undefined;
 }
 
 const PROBLEMS_MAX = 20;

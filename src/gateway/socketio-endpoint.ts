@@ -16,6 +16,7 @@ import { identify } from "./handlers/hello.ts";
 import { chargeConnect, checkOrigin } from "./http-admission.ts";
 import { answerError } from "./http-exchange.ts";
 import { bearerOf } from "./http-request.ts";
+import { checkShape } from "./incoming.ts";
 import { checkMessage } from "./parse-message.ts";
 import { SocketIoEvents, SocketIoTransport } from "./socketio.ts";
 import { type Acknowledge, Acknowledgements } from "./socketio-acks.ts";
@@ -177,7 +178,7 @@ export class SocketIoEndpoint {
       assert(session !== undefined, "the engine has told of every session");
       // The first time comes with the handshake, which was charged.
       if (session.joins++ > 0) chargeConnect(this.#admission, session.address, this.#context);
-      const hello = checkMessage({ ...socket.handshake.auth, type: "hello" }) as HelloMessage; // by its type
+      const hello = readHello(socket.handshake.auth, this.#context);
       this.#connect(socket, session, hello, next);
     } catch (error) {
       next(toConnectError(toErrorMessage(error, this.#context.log)));
@@ -289,7 +290,15 @@ function receive(connection: Connection, acks: Acknowledgements, name: string, g
     acknowledge === undefined
       ? undefined
       : acks.expect(name, typeof id === "string" ? id : undefined, acknowledge);
-  connection.receive(JSON.stringify({ ...fields, type: name }), Date.now(), refused);
+  const { limits } = connection.context;
+  connection.receive(checkShape({ ...fields, type: name }, limits), Date.now(), refused);
+}
+
+/** The `auth` that a client gives when it joins, as the `hello` it stands for. @throws {TidewireError} */
+function readHello(auth: Readonly<Record<string, unknown>>, { limits }: GatewayContext): HelloMessage {
+  const message = checkShape({ ...auth, type: "hello" }, limits);
+  if ("unread" in message) throw message.error;
+  return checkMessage(message.fields) as HelloMessage; // by its type
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -55,6 +55,11 @@ const COUNTERS = {
     ["code"],
   ],
   messagesReceived: ["tidewire_messages_received_total", "Messages of clients.", ["type"]],
+  messagesUnread: [
+    "tidewire_messages_unread_total",
+    "Messages of clients that were refused before their fields were read, by what was wrong.",
+    ["reason"],
+  ],
   errorsSent: ["tidewire_errors_sent_total", "Errors told to clients.", ["code"]],
   bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
   rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],

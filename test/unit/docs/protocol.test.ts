@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseClientMessage } from "../../../src/gateway/parse-message.ts";
 import { ERROR_CODES } from "../../../src/protocol/errors.ts";
 import { ROOT } from "../../support/build.ts";
+import { parseText } from "../../support/parse-text.ts";
 
 const page = readFileSync(join(ROOT, "docs", "protocol.md"), "utf8");
 const types = readFileSync(join(ROOT, "src", "protocol", "messages.ts"), "utf8");
@@ -49,7 +49,7 @@ test.each(entries)(
     expect(examples.length).toBeGreaterThan(0);
     for (const example of examples) {
       expect(example.type).toBe(type);
-      if (from === "client → service") expect(parseClientMessage(JSON.stringify(example))).toEqual(example);
+      if (from === "client → service") expect(parseText(JSON.stringify(example))).toEqual(example);
       const fields = (from === "client → service" ? CLIENT : SERVER).get(type) ?? [];
       expect(Object.keys(example).filter((field) => !fields.includes(field))).toEqual([]);
     }
@@ -71,7 +71,7 @@ test("the conversations are numbered, and made of messages that there are", () =
     last = Number(number) === 1 ? 1 : last + 1;
     expect(Number(number), text).toBe(last);
     const message = JSON.parse(text);
-    if (direction === "→") expect(parseClientMessage(text), text).toEqual(message);
+    if (direction === "→") expect(parseText(text), text).toEqual(message);
     const fields = (direction === "→" ? CLIENT : SERVER).get(message.type) ?? [];
     expect(
       Object.keys(message).filter((field) => !fields.includes(field)),

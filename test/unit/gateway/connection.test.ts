@@ -183,7 +183,7 @@ test("after its end a connection says nothing more and hears nothing more", () =
   connection.welcome(null);
   connection.close(4202, "drained");
   const said = transport.sent.length;
-  connection.receive('{"type":"ping"}', Date.now());
+  connection.receive({ fields: { type: "ping" }, bytes: 15 }, Date.now());
   connection.send({ type: "pong" });
   connection.sendWatermark();
   pass(120_000);

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { expect, test } from "vitest";
 import { bearerOf, parseUrlRequest } from "../../../src/gateway/http-request.ts";
+import { DEFAULT_LIMITS } from "../../support/parse-text.ts";
 
 const problems = (...paths: string[]) =>
   expect.objectContaining({
@@ -20,7 +21,7 @@ test("a URL stands for the message that asks the same over a WebSocket", () => {
     cursor: "c",
     ticket: "t",
   });
-  const { subscribe, ...rest } = parseUrlRequest(`/v1/poll?${parameters}&wait=0.25`, "poll");
+  const { subscribe, ...rest } = parseUrlRequest(`/v1/poll?${parameters}&wait=0.25`, "poll", DEFAULT_LIMITS);
   expect(subscribe).toMatchObject({
     type: "subscribe",
     id: expect.any(String),
@@ -34,11 +35,11 @@ test("a URL stands for the message that asks the same over a WebSocket", () => {
   });
   // Left as it came, for the filter's own parser to judge.
   expect(JSON.stringify(subscribe.filter)).toBe('{"n":{"$gt":1},"__proto__":{"x":1}}');
-  expect(rest).toEqual({ values: "ejson", key: null, waitMs: 250 });
+  expect(rest).toEqual({ values: "ejson", key: null, waitMs: 250, bytes: expect.any(Number) });
 });
 
 test("what is left out has its default", () => {
-  const { subscribe, values, waitMs } = parseUrlRequest("/v1/poll?collection=orders", "poll");
+  const { subscribe, values, waitMs } = parseUrlRequest("/v1/poll?collection=orders", "poll", DEFAULT_LIMITS);
   expect(Object.keys(subscribe).sort()).toEqual(["collection", "id", "type"]);
   expect([values, waitMs]).toEqual(["json", 25_000]);
 });
@@ -49,15 +50,15 @@ test.each([
   ["60.000", 60_000],
   ["0.001", 1],
 ])("wait=%s is %d ms", (wait, waitMs) => {
-  expect(parseUrlRequest(`/v1/poll?collection=x&wait=${wait}`, "poll").waitMs).toBe(waitMs);
+  expect(parseUrlRequest(`/v1/poll?collection=x&wait=${wait}`, "poll", DEFAULT_LIMITS).waitMs).toBe(waitMs);
 });
 
 test.each(["60.001", "61", "-1", "1e1", "Infinity", "+5", "five", "0x10", "1.2345"])(
   "wait=%s is refused",
   (wait) => {
-    expect(() => parseUrlRequest(`/v1/poll?collection=x&wait=${encodeURIComponent(wait)}`, "poll")).toThrow(
-      problems("wait"),
-    );
+    expect(() =>
+      parseUrlRequest(`/v1/poll?collection=x&wait=${encodeURIComponent(wait)}`, "poll", DEFAULT_LIMITS),
+    ).toThrow(problems("wait"));
   },
 );
 
@@ -76,14 +77,16 @@ test.each([
 ])("%s=%s is refused", (name, value) => {
   const parameters = new URLSearchParams(name === "collection" ? {} : { collection: "x" });
   parameters.set(name, value);
-  expect(() => parseUrlRequest(`/v1/sse?${parameters}`, "sse")).toThrow(
+  expect(() => parseUrlRequest(`/v1/sse?${parameters}`, "sse", DEFAULT_LIMITS)).toThrow(
     expect.objectContaining({ code: "bad-request", message: expect.stringMatching(new RegExp(`^${name}`)) }),
   );
 });
 
 test("all problems of a URL are told at once", () => {
   const url = "/v1/sse?collection=x&wait=1&snapshott=false&collection=y";
-  expect(() => parseUrlRequest(url, "sse")).toThrow(problems("wait", "snapshott", "collection"));
+  expect(() => parseUrlRequest(url, "sse", DEFAULT_LIMITS)).toThrow(
+    problems("wait", "snapshott", "collection"),
+  );
 });
 
 test.each([
@@ -99,7 +102,7 @@ test.each([
 ])("a token in a URL is refused, and not repeated: %s", (parameter) => {
   let told = "";
   try {
-    parseUrlRequest(`/v1/sse?${parameter}`, "sse");
+    parseUrlRequest(`/v1/sse?${parameter}`, "sse", DEFAULT_LIMITS);
   } catch (error) {
     told = JSON.stringify({ ...(error as object), message: (error as Error).message });
   }

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { MalformedMessageError, parseClientMessage } from "../../../src/gateway/parse-message.ts";
+import { MalformedMessageError } from "../../../src/gateway/incoming.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
+import { parseText } from "../../support/parse-text.ts";
 
-const parse = (message: unknown) => parseClientMessage(JSON.stringify(message));
+const parse = (message: unknown) => parseText(JSON.stringify(message));
 const refused = (message: unknown) => {
   try {
     parse(message);
@@ -47,7 +48,7 @@ test.each(GOOD)("takes %j as it is", (message) => {
 test.each(GOOD)("refuses a field too much in %j, whatever its name", (message) => {
   for (const name of ["extra", "Type", "__proto__", "constructor", ""]) {
     const text = `${JSON.stringify(message).slice(0, -1)},${JSON.stringify(name)}:1}`;
-    expect(() => parseClientMessage(text), text).toThrow(TidewireError);
+    expect(() => parseText(text), text).toThrow(TidewireError);
   }
 });
 
@@ -64,7 +65,7 @@ test.each(GOOD)("refuses another type in every field of %j, and says where", (me
 });
 
 test.each(["", "null", "1", '"x"', "[]", "{", "{}x", "\ufeff{}", "undefined"])("%j is no message", (text) => {
-  expect(() => parseClientMessage(text)).toThrow(MalformedMessageError);
+  expect(() => parseText(text)).toThrow(MalformedMessageError);
 });
 
 test.each(["toString", "__proto__", "constructor", "HELLO", "", 1, null])("%j is no type", (type) => {
@@ -120,7 +121,7 @@ test("whatever comes, it is a message, or bad-request, or no message at all", ()
   fc.assert(
     fc.property(texts, (text) => {
       try {
-        parseClientMessage(text);
+        parseText(text);
       } catch (error) {
         if (error instanceof MalformedMessageError) return;
         expect(error).toBeInstanceOf(TidewireError);
