@@ -8,7 +8,7 @@ import { test } from "vitest";
 import type { Chunk } from "../src/feed/chunk.ts";
 import type { Delivery, Sink } from "../src/feed/delivery.ts";
 import type { LiveQuerySpec } from "../src/feed/live-query.ts";
-import { FRESH, startFeed } from "../test/support/feed-harness.ts";
+import { FRESH, startFeed, terms } from "../test/support/feed-harness.ts";
 
 const LIVE_QUERIES = 1_000;
 const rows: Record<string, unknown>[] = [];
@@ -74,7 +74,7 @@ test("memory per live query, window and subscriber", async () => {
   const follow = async (specs: readonly LiveQuerySpec[]): Promise<Delivery[]> => {
     const joined = specs.map((one) => {
       const reader = new Reader();
-      return { reader, delivery: feed.subscribe(one, reader, true) };
+      return { reader, delivery: feed.subscribe(one, reader, terms()) };
     });
     for (const { delivery } of joined) {
       await delivery.open(FRESH);

@@ -102,6 +102,8 @@ async function startService(workers) {
       connectBurstPerAddress: many,
       connectionsPerAddress: many,
       connectionsPerUser: many,
+      subscriptionsPerUser: many,
+      liveQueriesPerUser: many,
     },
     log: { level: "info" },
   };

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Start, StartReason, ValueMode } from "../protocol/messages.ts";
+import type { Account } from "./account.ts";
 import { toChunks } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Chunk, EncodedMessage } from "./chunk.ts";
@@ -35,6 +36,14 @@ export interface StartRequest {
   readonly resumeFrom: Position | null;
   /** Why a cursor that was given cannot be used, where that is known beforehand. */
   readonly refused: StartReason | null;
+}
+
+/** What a delivery is made with. */
+export interface DeliveryTerms {
+  readonly wantsSnapshot: boolean;
+  readonly rights: Rights;
+  /** The user to whom the live query is charged. */
+  readonly account: Account;
 }
 
 export interface Started {
@@ -73,6 +82,8 @@ type Outcome = "done" | "abandoned" | ResetReason;
  */
 export class Delivery implements Follower {
   readonly liveQuery: LiveQuery;
+  /** The user to whom the live query is charged. */
+  readonly account: Account;
   readonly #sink: Sink;
   readonly #feed: Feed;
   readonly #wantsSnapshot: boolean;
@@ -94,9 +105,15 @@ export class Delivery implements Follower {
   /** What `open` decided was void before `run`. */
   #voided = false;
 
-  constructor(feed: Feed, liveQuery: LiveQuery, sink: Sink, wantsSnapshot: boolean, rights: Rights) {
+  constructor(
+    feed: Feed,
+    liveQuery: LiveQuery,
+    sink: Sink,
+    { wantsSnapshot, rights, account }: DeliveryTerms,
+  ) {
     this.#feed = feed;
     this.liveQuery = liveQuery;
+    this.account = account;
     this.#sink = sink;
     this.#wantsSnapshot = wantsSnapshot;
     this.#rights = rights;

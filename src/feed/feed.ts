@@ -11,13 +11,15 @@ import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
+import type { Account } from "./account.ts";
 import { type Change, DocumentEncoder, idOf } from "./change.ts";
 import { EncodedBudget } from "./change-log.ts";
 import { AFTER, CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
-import { Delivery, type Sink } from "./delivery.ts";
+import { Delivery, type DeliveryTerms, type Sink } from "./delivery.ts";
 import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts";
 import { History, type HistoryEntry, type Located } from "./history.ts";
+import { Holdings } from "./holdings.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
 import { LogBudget } from "./log-budget.ts";
@@ -26,7 +28,6 @@ import { Lookups } from "./lookups.ts";
 import { type OplogRead, OplogReads } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
 import { PredicateIndex } from "./predicate-index.ts";
-import { type Rights, UNCONDITIONAL } from "./rights.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
 export interface FeedParts {
@@ -61,12 +62,11 @@ export class Feed implements CommitSink {
   readonly #snapshots: SnapshotStore;
   readonly #byKey = new Map<string, LiveQuery>();
   readonly #byNamespace = new Map<string, PredicateIndex<LiveQuery>>();
-  readonly #deliveries = new Map<LiveQuery, Set<Delivery>>();
+  readonly #holdings: Holdings;
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
   /** Differences of a change of rights that are being read. */
   readonly #grantDiffs = new Map<string, Promise<Change[] | null>>();
-  readonly #lingering = new Map<LiveQuery, number>();
   readonly #sweeper: NodeJS.Timeout;
   #codec: CursorCodec | undefined;
   #history: History | undefined;
@@ -79,6 +79,7 @@ export class Feed implements CommitSink {
     this.#limits = limits;
     this.#parts = parts;
     this.#metrics = parts.metrics;
+    this.#holdings = new Holdings(limits.lingerMs);
     this.#budget = new EncodedBudget(history.bytes);
     this.#logBudget = new LogBudget(history.bytes);
     this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
@@ -104,7 +105,7 @@ export class Feed implements CommitSink {
     this.#snapshots.clear();
     for (const liveQuery of this.#byKey.values()) liveQuery.forget();
     this.lookups.loseAll();
-    for (const delivery of this.#allDeliveries()) delivery.startOver();
+    for (const delivery of [...this.#holdings.allDeliveries()]) delivery.startOver();
     this.#wake();
   }
 
@@ -176,28 +177,36 @@ export class Feed implements CommitSink {
   }
 
   /**
-   * Joins a sink to the live query of this specification, which is made if there is none yet. Nothing happens
-   * before `open` and `run` of the delivery; it ends by `unsubscribe`.
+   * Checks that a user may follow the live query with this key. A live query that the user left behind makes room
+   * before anything is refused.
+   * @throws {TidewireError} `too-many-subscriptions`
    */
-  subscribe(
-    spec: LiveQuerySpec,
-    sink: Sink,
-    wantsSnapshot: boolean,
-    rights: Rights = UNCONDITIONAL,
-  ): Delivery {
+  admit(key: string, account: Account): void {
+    const liveQuery = this.#byKey.get(key);
+    if (liveQuery !== undefined && account.owns(liveQuery)) return;
+    while (account.isFull) {
+      const oldest = account.oldestLingering;
+      if (oldest === undefined) throw account.refusal("liveQueriesPerUser");
+      this.#remove(oldest);
+    }
+  }
+
+  /**
+   * Joins a sink to the live query of this specification, which is made if there is none yet. Nothing happens
+   * before `open` and `run` of the delivery; it ends by `unsubscribe`. No limit is checked here (see `admit`): rights
+   * that change move a subscription to another live query, whatever its user holds.
+   */
+  subscribe(spec: LiveQuerySpec, sink: Sink, terms: DeliveryTerms): Delivery {
     const liveQuery = this.#byKey.get(spec.key) ?? this.#create(spec);
-    this.#lingering.delete(liveQuery);
-    const delivery = new Delivery(this, liveQuery, sink, wantsSnapshot, rights);
-    this.#deliveries.get(liveQuery)?.add(delivery);
+    const delivery = new Delivery(this, liveQuery, sink, terms);
+    this.#holdings.join(delivery);
     return delivery;
   }
 
   unsubscribe(delivery: Delivery): void {
     delivery.close();
-    const { liveQuery } = delivery;
-    const deliveries = this.#deliveries.get(liveQuery);
-    deliveries?.delete(delivery);
-    if (deliveries?.size === 0) this.#lingering.set(liveQuery, Date.now() + this.#limits.lingerMs);
+    const tooMany = this.#holdings.leave(delivery, Date.now());
+    if (tooMany !== undefined) this.#remove(tooMany);
   }
 
   /** The number of the live query with this key, if there is one now. */
@@ -427,7 +436,7 @@ export class Feed implements CommitSink {
     };
     const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);
     this.#byKey.set(spec.key, liveQuery);
-    this.#deliveries.set(liveQuery, new Set());
+    this.#holdings.add(liveQuery);
     let index = this.#byNamespace.get(liveQuery.namespace);
     if (index === undefined) {
       index = new PredicateIndex();
@@ -438,9 +447,8 @@ export class Feed implements CommitSink {
   }
 
   #remove(liveQuery: LiveQuery): void {
-    this.#lingering.delete(liveQuery);
+    this.#holdings.remove(liveQuery);
     this.#byKey.delete(liveQuery.spec.key);
-    this.#deliveries.delete(liveQuery);
     const index = this.#byNamespace.get(liveQuery.namespace);
     index?.remove(liveQuery);
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
@@ -450,12 +458,13 @@ export class Feed implements CommitSink {
 
   #sweep(): void {
     const now = Date.now();
-    for (const [liveQuery, untilMs] of this.#lingering) if (untilMs <= now) this.#remove(liveQuery);
+    for (const liveQuery of this.#holdings.expired(now)) this.#remove(liveQuery);
     this.#logBudget.prune();
     if (this.#history !== undefined) this.#logBudget.trim(this.#history.headSeq);
     this.#snapshots.sweep();
     this.lookups.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
+    this.#metrics.lingeringLiveQueries.set(this.#holdings.lingering);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
     this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
   }
@@ -472,10 +481,6 @@ export class Feed implements CommitSink {
     if (this.#waiters.size === 0) return;
     const { headTime } = this;
     for (const waiter of this.#waiters) if (waiter.clusterTime <= headTime) waiter.resolve();
-  }
-
-  #allDeliveries(): Delivery[] {
-    return [...this.#deliveries.values()].flatMap((deliveries) => [...deliveries]);
   }
 
   #readyHistory(): History {

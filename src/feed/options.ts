@@ -59,6 +59,26 @@ export const FeedLimits = z.strictObject({
     .max(100)
     .default(4)
     .describe("Extra change streams for resumptions from before the history; more wait in line."),
+  subscriptionsPerUser: z
+    .int()
+    .min(1)
+    .default(2_000)
+    .describe("Subscriptions of one user on this node, over all connections."),
+  liveQueriesPerUser: z
+    .int()
+    .min(1)
+    .default(1_000)
+    .describe("Distinct live queries of one user on this node, those that still linger included."),
+  lingeringPerUser: z
+    .int()
+    .min(0)
+    .default(100)
+    .describe("Live queries that may linger after one user left them; beyond, the oldest are removed first."),
+  userRequestBytes: z
+    .int()
+    .min(1_024)
+    .default(8 * 1_048_576)
+    .describe("Size of the requests of one user's subscriptions on this node, together."),
   lingerMs: z
     .int()
     .min(0)

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIP, isIPv6 } from "node:net";
-import type { SubjectDigest } from "../auth/subject.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import { RateLimit } from "./rate-limit.ts";
 
@@ -39,7 +38,6 @@ export class Admission {
   readonly #rate: RateLimit;
   readonly #rateByAddress = new Map<string, RateLimit>();
   readonly #byAddress = new Counts();
-  readonly #byUser = new Counts();
   readonly #connectionsMax: number;
   #connections = 0;
 
@@ -86,10 +84,6 @@ export class Admission {
     return this.#byAddress.of(address) > this.#limits.connectionsPerAddress;
   }
 
-  userIsFull(subject: SubjectDigest): boolean {
-    return this.#byUser.of(subject) >= this.#limits.connectionsPerUser;
-  }
-
   connected(address: string): void {
     this.#connections++;
     this.#byAddress.add(address, 1);
@@ -98,14 +92,6 @@ export class Admission {
   disconnected(address: string): void {
     this.#connections--;
     this.#byAddress.add(address, -1);
-  }
-
-  userConnected(subject: SubjectDigest): void {
-    this.#byUser.add(subject, 1);
-  }
-
-  userDisconnected(subject: SubjectDigest): void {
-    this.#byUser.add(subject, -1);
   }
 
   #overRate(limit: OverRate["limit"], bucket: RateLimit): OverRate {

@@ -28,7 +28,8 @@ export class Attachment implements Sink {
     this.connection = connection;
     this.query = query;
     this.wantsSnapshot = wantsSnapshot;
-    this.#delivery = connection.context.feed.subscribe(query, this, wantsSnapshot, rights);
+    const { account } = connection;
+    this.#delivery = connection.context.feed.subscribe(query, this, { wantsSnapshot, rights, account });
   }
 
   get delivery(): Delivery {

@@ -1,7 +1,9 @@
+import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Identity } from "../auth/verify-token.ts";
+import type { Account } from "../feed/account.ts";
 import type { HistoryEntry } from "../feed/history.ts";
 import { Limiter } from "../feed/limiter.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
@@ -36,6 +38,8 @@ export interface Subscription {
   attachment: Attachment;
   /** The sets that its rights depend on. */
   readonly lookups: HeldLookups;
+  /** Gives back to the user's account what the subscription was charged. */
+  readonly giveBack: () => void;
   /** Its `subscribed` has been sent. */
   isAnswered: boolean;
   /** Its rights have changed, which a client that reads nothing is told once it does. */
@@ -43,7 +47,7 @@ export interface Subscription {
 }
 
 /** A subscription that waits for the sets which its rights depend on. */
-export interface Asked extends Pick<Subscription, "id" | "request" | "lookups"> {
+export interface Asked extends Pick<Subscription, "id" | "request" | "lookups" | "giveBack"> {
   /** Unsubscribed meanwhile, or the connection has ended. */
   isOver: boolean;
 }
@@ -71,8 +75,8 @@ const ENDS: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "unknown-coll
 
 /** Tells the gateway about a connection's life. */
 export interface ConnectionEvents {
-  /** The client has proved who it is; may refuse it. @throws {ClientError} */
-  onIdentified(connection: Connection): void;
+  /** The client has proved who it is. @returns The account to charge. @throws {ClientError} Over a limit. */
+  onIdentified(connection: Connection): Account;
   onClosed(connection: Connection): void;
 }
 
@@ -102,6 +106,7 @@ export class Connection {
   /** A watermark was due while something was still missing. */
   owesWatermark = false;
   readonly #events: ConnectionEvents;
+  #account: Account | null = null;
   readonly #requests: RateLimit;
   readonly #refusals: RateLimit;
   #state: "new" | "authenticating" | "open" | "closed" = "new";
@@ -140,6 +145,12 @@ export class Connection {
   /** Made when there is something to log, which for most there never is. */
   get log(): Logger {
     return this.context.log.child({ connection: this.id });
+  }
+
+  /** The account of the user, who is known from `welcome` on. */
+  get account(): Account {
+    assert(this.#account !== null, "nobody was welcomed");
+    return this.#account;
   }
 
   get isOpen(): boolean {
@@ -206,7 +217,7 @@ export class Connection {
   welcome(identity: Identity | null): void {
     this.identity = identity;
     this.#setDeadline(identity);
-    this.#events.onIdentified(this);
+    this.#account = this.#events.onIdentified(this);
     this.#state = "open";
   }
 
@@ -264,6 +275,7 @@ export class Connection {
   endSubscription(subscription: Subscription, reason: UnsubscribedReason): void {
     this.subscriptions.delete(subscription.id);
     subscription.lookups.release();
+    subscription.giveBack();
     this.release(subscription.attachment, subscription.id);
     this.context.metrics.subscriptions.dec();
     this.send({ type: "unsubscribed", id: subscription.id, reason });
@@ -474,8 +486,9 @@ export class Connection {
     this.outbox.end();
     for (const id of [...this.asked.keys()]) this.withdraw(id);
     for (const attachment of this.attachments.values()) attachment.detach();
-    for (const { lookups, attachment } of this.subscriptions.values()) {
+    for (const { lookups, attachment, giveBack } of this.subscriptions.values()) {
       lookups.release();
+      giveBack();
       attachment.detach(); // one that is being opened to take another's place is not among the attachments yet
     }
     this.context.metrics.subscriptions.dec(this.subscriptions.size);

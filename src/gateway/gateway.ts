@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
+import type { Account } from "../feed/account.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import { SUBPROTOCOL } from "../protocol/messages.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -21,6 +22,7 @@ import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SentBytes } from "./sent-bytes.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio-endpoint.ts";
 import type { Transport } from "./transport.ts";
+import { UserAccounts } from "./user-accounts.ts";
 import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
 
 const WS_PATH = "/v1/ws";
@@ -45,14 +47,18 @@ export class Gateway implements ConnectionEvents {
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #sentBytes: SentBytes;
-  /** The user that each connection is counted for; a refreshed token names the same. */
-  readonly #users = new WeakMap<Connection, string>();
+  readonly #accounts: UserAccounts;
+  /** The account that each welcomed connection is charged to; a refreshed token names the same user. */
+  readonly #accountOf = new Map<Connection, Account>();
   #draining = false;
 
   /** @param socketIo Where Socket.IO is served, too. */
   constructor(context: GatewayContext, socketIo: SocketIoOptions | null = null) {
     this.#context = context;
     this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
+    this.#accounts = new UserAccounts(context.limits, (limit) =>
+      context.metrics.limitHits.inc({ limit, outcome: "refused" }),
+    );
     this.#websockets = new WebSocketServer({
       noServer: true,
       // Compression costs each connection some 200 KB, and what is compressed can not be shared.
@@ -160,28 +166,34 @@ export class Gateway implements ConnectionEvents {
   }
 
   /** A client has proved who it is. */
-  onIdentified(connection: Connection): void {
-    const subject = connection.identity?.subject ?? null;
-    if (subject === null) return;
-    if (this.#admission.userIsFull(subject)) {
-      this.#context.metrics.connectionsRefused.inc({ reason: "user-limit" });
-      throw tooMany("connectionsPerUser", this.#context.limits.connectionsPerUser);
+  onIdentified(connection: Connection): Account {
+    const { identity, address } = connection;
+    const { limits, metrics } = this.#context;
+    const account = this.#accounts.of(identity, address);
+    // Users who cannot be told apart are held to `connectionsPerAddress` instead.
+    const isOneUser = identity !== null && identity.subject !== null;
+    if (isOneUser && account.connections >= limits.connectionsPerUser) {
+      metrics.connectionsRefused.inc({ reason: "user-limit" });
+      throw tooMany("connectionsPerUser", limits.connectionsPerUser);
     }
-    this.#admission.userConnected(subject);
-    this.#users.set(connection, subject);
+    account.connected();
+    this.#accountOf.set(connection, account);
+    return account;
   }
 
   onClosed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#admission.disconnected(connection.address);
-    const subject = this.#users.get(connection);
-    if (subject !== undefined) this.#admission.userDisconnected(subject);
+    this.#accountOf.get(connection)?.disconnected();
+    this.#accountOf.delete(connection);
     this.#context.metrics.connections.set(this.#connections.size);
   }
 
   #tick(): void {
     const nowMs = Date.now();
     for (const connection of this.#connections) connection.tick(nowMs, this.#tickMs);
+    this.#accounts.sweep();
+    this.#context.metrics.userAccounts.set(this.#accounts.size);
   }
 
   #outboxBytes(): number {

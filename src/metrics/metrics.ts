@@ -54,6 +54,11 @@ const COUNTERS = {
     "Connections that ended, by close code.",
     ["code"],
   ],
+  limitHits: [
+    "tidewire_limit_hits_total",
+    "Requests refused, and subscriptions ended, by a limit of their user or of the node.",
+    ["limit", "outcome"],
+  ],
   messagesReceived: ["tidewire_messages_received_total", "Messages of clients.", ["type"]],
   messagesUnread: [
     "tidewire_messages_unread_total",
@@ -91,6 +96,11 @@ const GAUGES = {
   snapshotReads: ["tidewire_snapshot_reads", "Snapshots being read from MongoDB now.", []],
   catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up now.", []],
   liveQueries: ["tidewire_live_queries", "Live queries.", []],
+  lingeringLiveQueries: [
+    "tidewire_lingering_live_queries",
+    "Live queries that nobody follows now, kept for a moment.",
+    [],
+  ],
   windowDocuments: ["tidewire_window_documents", "Documents that windows of sorted live queries track.", []],
   windowBytes: [
     "tidewire_window_bytes",
@@ -101,6 +111,7 @@ const GAUGES = {
   lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
   connections: ["tidewire_connections", "Connections.", []],
+  userAccounts: ["tidewire_user_accounts", "Users to whom something is charged on this node.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
   rulesGeneration: [
     "tidewire_rules_generation",

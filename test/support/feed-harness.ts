@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
+import { Account } from "../../src/feed/account.ts";
 import type { Chunk } from "../../src/feed/chunk.ts";
-import type { Delivery, Sink, StartRequest } from "../../src/feed/delivery.ts";
+import type { Delivery, DeliveryTerms, Sink, StartRequest } from "../../src/feed/delivery.ts";
 import { Feed } from "../../src/feed/feed.ts";
 import type { LiveQuerySpec } from "../../src/feed/live-query.ts";
 import { FeedLimits, HistoryOptions } from "../../src/feed/options.ts";
@@ -243,14 +244,22 @@ function applyDelta(known: unknown, { set = {}, unset = [] }: Record<string, unk
   return doc;
 }
 
+/** What a delivery is made with where nothing else matters: a snapshot, for a user of its own. */
+export const terms = (account = new Account(FeedLimits.parse({}), () => {})): DeliveryTerms => ({
+  wantsSnapshot: true,
+  rights: UNCONDITIONAL,
+  account,
+});
+
 export async function follow(
   feed: Feed,
   spec: LiveQuerySpec,
   sink = new Recorder(),
   start = FRESH,
   rights = UNCONDITIONAL,
+  account = new Account(FeedLimits.parse({}), () => {}),
 ) {
-  const delivery: Delivery = feed.subscribe(spec, sink, start.snapshot, rights);
+  const delivery: Delivery = feed.subscribe(spec, sink, { wantsSnapshot: start.snapshot, rights, account });
   const started = await delivery.open(start);
   delivery.run();
   return { delivery, started, sink };

@@ -18,10 +18,12 @@ export async function handleSubscribe(
   nowMs: number,
 ): Promise<void> {
   const { id } = message;
+  checkId(connection, id);
+  const request = toRequest(message);
   const lookups = new HeldLookups(connection.context.feed);
-  const asked = { id, request: toRequest(message), lookups, isOver: false };
+  const giveBack = connection.account.subscribe(sizeOf(request));
+  const asked = { id, request, lookups, giveBack, isOver: false };
   try {
-    checkId(connection, id);
     let query = grant(connection, asked, nowMs);
     while (query instanceof LookupsNeeded) {
       connection.asked.set(id, asked);
@@ -36,7 +38,10 @@ export async function handleSubscribe(
     if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
   } finally {
     if (connection.asked.get(id) === asked) connection.asked.delete(id);
-    if (connection.subscriptions.get(id)?.lookups !== lookups) lookups.release();
+    if (connection.subscriptions.get(id)?.lookups !== lookups) {
+      lookups.release();
+      giveBack();
+    }
   }
 }
 
@@ -69,6 +74,12 @@ function checkId(connection: Connection, id: string): void {
   }
 }
 
+/** Bookkeeping of one subscription besides its request, in bytes; measured, and rounded up. */
+const REQUEST_BYTES = 1_024;
+
+/** What a request keeps in memory, in bytes: about twice its text, and the filter that was made of it. */
+const sizeOf = (request: QueryRequest) => REQUEST_BYTES + 4 * JSON.stringify(request).length;
+
 function toRequest(message: SubscribeMessage): QueryRequest {
   const { type: _type, id: _id, cursor: _cursor, ticket: _ticket, ...request } = message;
   return request;
@@ -80,16 +91,17 @@ async function subscribe(
   query: EffectiveQuery,
   message: SubscribeMessage,
 ): Promise<void> {
-  const { id, request } = asked;
+  const { id, request, lookups, giveBack } = asked;
   const wantsSnapshot = request.snapshot !== false;
   const present = connection.attachments.get(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    await share(connection, { id, request, lookups: asked.lookups, attachment: present, isAnswered: false });
+    await share(connection, { id, request, lookups, giveBack, attachment: present, isAnswered: false });
     return;
   }
+  connection.context.feed.admit(query.key, connection.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
-  const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(since, asked.lookups.sets));
-  const subscription = { id, request, lookups: asked.lookups, attachment, isAnswered: false };
+  const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(since, lookups.sets));
+  const subscription = { id, request, lookups, giveBack, attachment, isAnswered: false };
   register(connection, subscription);
   if (present === undefined) connection.attachments.set(query.key, attachment);
   attachment.opened = open(connection, subscription, message);
@@ -259,6 +271,7 @@ function followLookups(connection: Connection, subscription: Subscription): void
 function forget(connection: Connection, subscription: Subscription): void {
   connection.subscriptions.delete(subscription.id);
   subscription.lookups.release();
+  subscription.giveBack();
   connection.release(subscription.attachment, subscription.id);
   connection.context.metrics.subscriptions.dec();
 }

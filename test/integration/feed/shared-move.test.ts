@@ -1,9 +1,8 @@
 /** A change of rights that concerns many at once. */
 import { afterEach, expect, test, vi } from "vitest";
 import type { Chunk } from "../../../src/feed/chunk.ts";
-import { UNCONDITIONAL } from "../../../src/feed/rights.ts";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
-import { FRESH, follow, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { FRESH, follow, Recorder, startFeed, terms } from "../../support/feed-harness.ts";
 
 const PATIENCE = { timeout: 30_000 };
 const CLIENTS = 20;
@@ -35,7 +34,7 @@ test("[G6] the difference of one edit is read once and held once, however many c
   const at = feed.grantPoint(null);
   for (const [index, { delivery }] of joined.entries()) {
     const sink = sinks[index] as ChunkRecorder; // one for each
-    const moved = feed.subscribe(wide, sink, true, UNCONDITIONAL);
+    const moved = feed.subscribe(wide, sink, terms());
     moved.openMoved(delivery.liveQuery, at);
     moved.run();
     feed.unsubscribe(delivery);

@@ -63,8 +63,8 @@ test("the node's own rate holds for all together", () => {
   expect(answers).toEqual([undefined, undefined, "connectRate"]);
 });
 
-test("counts connections by node, address and user, and forgets who has left", () => {
-  const one = admission({ connections: 2, connectionsPerAddress: 1, connectionsPerUser: 1 });
+test("counts connections by node and address, and forgets who has left", () => {
+  const one = admission({ connections: 2, connectionsPerAddress: 1 });
   one.connected("a");
   expect([one.isOverFull(), one.addressIsOverFull("a")]).toEqual([false, false]);
   one.connected("a");
@@ -77,11 +77,6 @@ test("counts connections by node, address and user, and forgets who has left", (
   expect(one.isOverFull()).toBe(true);
   for (const address of ["a", "a", "b"]) one.disconnected(address);
   expect([one.connections, one.addressIsOverFull("a")]).toEqual([0, false]);
-  expect(one.userIsFull("u")).toBe(false);
-  one.userConnected("u");
-  expect([one.userIsFull("u"), one.userIsFull("v")]).toEqual([true, false]);
-  one.userDisconnected("u");
-  expect(one.userIsFull("u")).toBe(false);
 });
 
 test("remembers rates of a bounded number of addresses, however many come", () => {

@@ -4,6 +4,8 @@ import { beforeEach, expect, test, vi } from "vitest";
 import { AuthOptions } from "../../../src/auth/options.ts";
 import { subjectOf } from "../../../src/auth/subject.ts";
 import type { Identity } from "../../../src/auth/verify-token.ts";
+import { Account } from "../../../src/feed/account.ts";
+import { FeedLimits } from "../../../src/feed/options.ts";
 import { Connection } from "../../../src/gateway/connection.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
@@ -39,7 +41,8 @@ function connect(server: object = {}, auth: object = {}) {
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
   } as unknown as GatewayContext; // what clocks need, and no more
-  const events = { onIdentified: () => {}, onClosed: () => {} };
+  const account = new Account(FeedLimits.parse({}), () => {});
+  const events = { onIdentified: () => account, onClosed: () => {} };
   const connection = new Connection(context, transport, "a", events, START_MS);
   /** Lets time pass, looking at the clock as the gateway does. */
   const pass = (ms: number, meanwhile: () => void = () => {}) => {

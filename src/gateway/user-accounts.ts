@@ -1,0 +1,41 @@
+import type { Identity } from "../auth/verify-token.ts";
+import { Account, type AccountLimits, type OnRefused } from "../feed/account.ts";
+
+/**
+ * One account for each user of this node: for each subject, and for each address of those who cannot be told apart
+ * (anonymous users and tokens without `sub`).
+ */
+export class UserAccounts {
+  readonly #limits: AccountLimits;
+  readonly #onRefused: OnRefused;
+  readonly #byKey = new Map<string, Account>();
+
+  constructor(limits: AccountLimits, onRefused: OnRefused) {
+    this.#limits = limits;
+    this.#onRefused = onRefused;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** The account of a connection's user. */
+  of(identity: Identity | null, address: string): Account {
+    const subject = identity?.subject ?? null;
+    const key = subject === null ? `address ${address}` : `subject ${subject}`;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const account = new Account(this.#limits, this.#onRefused);
+    this.#byKey.set(key, account);
+    return account;
+  }
+
+  /** Forgets the accounts to which nothing is charged. */
+  sweep(): void {
+    for (const [key, account] of this.#byKey) if (account.isEmpty) this.#byKey.delete(key);
+  }
+
+  [Symbol.iterator](): IterableIterator<Account> {
+    return this.#byKey.values();
+  }
+}
