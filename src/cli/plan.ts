@@ -103,8 +103,9 @@ async function ask(url: URL, edited: RulesSource): Promise<EditPlan | EditProble
  * like one by now is just a text.
  */
 function fileOf({ mongodb, collections, limits }: RulesSource): string {
-  const { filterDepth, filterPredicates, filterValues, windowSize } = limits;
-  const file = { mongodb, collections, limits: { filterDepth, filterPredicates, filterValues, windowSize } };
+  const { filterDepth, filterPredicates, filterValues, projectionNodes, windowSize } = limits;
+  const requestLimits = { filterDepth, filterPredicates, filterValues, projectionNodes, windowSize };
+  const file = { mongodb, collections, limits: requestLimits };
   const asText = (value: unknown) => (typeof value === "string" ? value.split("${").join("$${") : value);
   return JSON.stringify(file, (_key, value: unknown) => asText(value));
 }

@@ -23,7 +23,20 @@ export function diffProjected(
   after: Uint8Array,
   mode: ValueMode,
 ): Delta | undefined {
-  return new Differ(mode).diff(fieldsOf(projection, before, 0), fieldsOf(projection, after, 0), "");
+  const delta = new Differ(mode).diff(fieldsOf(projection, before, 0), fieldsOf(projection, after, 0), "");
+  return delta !== undefined && isShort(delta, after.length) ? delta : undefined;
+}
+
+/** Paths of this many characters in all are always sent. */
+const PATHS_LENGTH = 4_096;
+
+/**
+ * Whether the paths take less than the value that they change: each path repeats the names above it, so that many
+ * changes below one long name could make a message far larger than the document.
+ */
+function isShort({ set, unset }: Delta, valueBytes: number): boolean {
+  const length = unset.reduce((sum, path) => sum + path.length, 0);
+  return set.reduce((sum, [path]) => sum + path.length, length) <= Math.max(PATHS_LENGTH, valueBytes);
 }
 
 type Fields = ReadonlyMap<string, VisibleElements> | undefined;
@@ -49,28 +62,35 @@ class Differ {
 
   diff(before: Fields, after: Fields, prefix: string): Delta | undefined {
     if (before === undefined || after === undefined) return undefined;
-    const set: (readonly [string, string])[] = [];
+    // Every reason to give up that names alone tell comes first: giving up after descending discards the work below.
+    if (!isInOrder(before, after)) return undefined;
     const unset: string[] = [];
     for (const name of before.keys()) {
       if (after.has(name)) continue;
       if (!canStandInPath(name)) return undefined;
       unset.push(prefix + name);
     }
-    for (const [name, value] of after) {
+    const changed = [...after].filter(([name, value]) => {
       const old = before.get(name);
-      if (old !== undefined && isEqualVisible(old, value)) continue;
-      if (!canStandInPath(name)) return undefined;
+      return old === undefined || !isEqualVisible(old, value);
+    });
+    if (!changed.every(([name]) => canStandInPath(name))) return undefined;
+    const set: (readonly [string, string])[] = [];
+    for (const [name, value] of changed) {
+      const old = before.get(name);
       const inner = old === undefined ? undefined : this.#inner(old, value, `${prefix}${name}.`);
-      set.push(...(inner?.set ?? [[prefix + name, encodeVisible(value, this.#mode)] as const]));
-      unset.push(...(inner?.unset ?? []));
+      for (const one of inner?.set ?? [[prefix + name, encodeVisible(value, this.#mode)] as const])
+        set.push(one);
+      for (const path of inner?.unset ?? []) unset.push(path);
     }
-    return isInOrder(before, after) ? { set, unset } : undefined;
+    return { set, unset };
   }
 
   #inner(before: VisibleElements, after: VisibleElements, prefix: string): Delta | undefined {
     if (before.type !== BSON_TYPE.object || after.type !== BSON_TYPE.object) return undefined;
     const fields = ({ shown, bytes, start }: VisibleElements) => fieldsOf(shown, bytes, start);
-    return this.diff(fields(before), fields(after), prefix);
+    const delta = this.diff(fields(before), fields(after), prefix);
+    return delta !== undefined && isShort(delta, after.end - after.start) ? delta : undefined;
   }
 }
 

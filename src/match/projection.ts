@@ -1,8 +1,8 @@
 /** Which fields of a document are visible, as a tree; with the server's projection semantics. */
 import { TidewireError } from "../protocol/errors.ts";
 import { asBuffer, BSON_TYPE } from "./bson-value.ts";
-import { compareBytes } from "./compare.ts";
 import { isIndex, pathFault, quote } from "./paths.ts";
+import { type FieldShown, type ListedFields, listedFields } from "./projection-fields.ts";
 import { VisibleElements } from "./visible-elements.ts";
 
 /**
@@ -12,57 +12,79 @@ import { VisibleElements } from "./visible-elements.ts";
 export interface Projection {
   /** What happens to fields that are not listed. */
   readonly keepsRest: boolean;
-  /** Listed fields: all of it (`true`), nothing of it (`false`), or parts. */
-  readonly fields: ReadonlyMap<string, Projection | boolean>;
+  readonly fields: ListedFields;
 }
 
 export const EVERYTHING: Projection = { keepsRest: true, fields: new Map() };
 
 /** Only these paths, and `_id`.
+ * @param maxNodes How many names the tree of the paths may have.
  * @throws {TidewireError} `bad-request`
  */
-export function includeProjection(paths: readonly string[]): Projection {
-  const root = buildTree(paths, false);
-  root.fields.set("_id", true);
-  return root;
+export function includeProjection(
+  paths: readonly string[],
+  maxNodes: number = Number.POSITIVE_INFINITY,
+): Projection {
+  const root = buildTree(paths, false, maxNodes);
+  root.set("_id", true);
+  return compact(root, false);
 }
 
-/** All but these paths; `_id` can not be excluded.
+/** All but these paths; `_id` cannot be excluded.
  * @throws {TidewireError} `bad-request`
  */
 export function excludeProjection(paths: readonly string[]): Projection {
-  const root = buildTree(paths, true);
-  if (root.fields.has("_id")) throw refusal("_id", "is always visible");
-  return root;
+  const root = buildTree(paths, true, Number.POSITIVE_INFINITY);
+  if (root.has("_id")) throw refusal("_id", "is always visible");
+  return compact(root, true);
 }
 
-interface MutableProjection {
-  readonly keepsRest: boolean;
-  readonly fields: Map<string, MutableProjection | boolean>;
-}
+/** A level of the tree while paths are added to it. */
+interface Level extends Map<string, Level | boolean> {}
 
-function buildTree(paths: readonly string[], keepsRest: boolean): MutableProjection {
-  const root: MutableProjection = { keepsRest, fields: new Map() };
+function buildTree(paths: readonly string[], keepsRest: boolean, maxNodes: number): Level {
+  const root: Level = new Map();
+  let nodes = 0;
   for (const path of paths) {
     const fault = pathFault(path);
     if (fault !== undefined) throw refusal(path, fault);
-    addPath(root, path);
+    nodes += addPath(root, path, !keepsRest);
+    if (nodes > maxNodes) {
+      const reason = `makes more than ${maxNodes} names in all (limits.projectionNodes): list fewer or shorter paths`;
+      throw refusal(path, reason);
+    }
   }
   return root;
 }
 
-function addPath(root: MutableProjection, path: string): void {
+/** @returns How many names were new. */
+function addPath(root: Level, path: string, shown: boolean): number {
   const parts = path.split(".");
   const last = parts.pop() ?? "";
-  let node = root;
+  let level = root;
+  let added = 0;
   for (const part of parts) {
-    const next = node.fields.get(part) ?? { keepsRest: root.keepsRest, fields: new Map() };
+    let next = level.get(part);
     if (typeof next === "boolean") throw refusal(path, "is part of another path in the list");
-    node.fields.set(part, next);
-    node = next;
+    if (next === undefined) {
+      next = new Map();
+      level.set(part, next);
+      added++;
+    }
+    level = next;
   }
-  if (typeof node.fields.get(last) === "object") throw refusal(path, "has a part that is also in the list");
-  node.fields.set(last, !root.keepsRest);
+  const known = level.get(last);
+  if (typeof known === "object") throw refusal(path, "has a part that is also in the list");
+  level.set(last, shown);
+  return known === undefined ? added + 1 : added;
+}
+
+function compact(level: Level, keepsRest: boolean): Projection {
+  const fields = new Map<string, FieldShown>();
+  for (const [name, below] of level) {
+    fields.set(name, typeof below === "boolean" ? below : compact(below, keepsRest));
+  }
+  return { keepsRest, fields: listedFields(fields) };
 }
 
 function refusal(path: string, reason: string): TidewireError {
@@ -72,15 +94,16 @@ function refusal(path: string, reason: string): TidewireError {
 /** What is visible under both: one applied to what the other leaves. */
 export function intersectProjections(a: Projection, b: Projection): Projection {
   const keepsRest = a.keepsRest && b.keepsRest;
-  const fields = new Map<string, Projection | boolean>();
-  for (const name of new Set([...a.fields.keys(), ...b.fields.keys()])) {
+  const fields = new Map<string, FieldShown>();
+  for (const [name] of [...a.fields, ...b.fields]) {
+    if (fields.has(name)) continue;
     const both = intersectFields(a.fields.get(name) ?? a.keepsRest, b.fields.get(name) ?? b.keepsRest);
     if (both !== keepsRest) fields.set(name, both);
   }
-  return { keepsRest, fields };
+  return { keepsRest, fields: listedFields(fields) };
 }
 
-function intersectFields(a: Projection | boolean, b: Projection | boolean): Projection | boolean {
+function intersectFields(a: FieldShown, b: FieldShown): FieldShown {
   if (a === true) return b;
   if (b === true) return a;
   return a !== false && b !== false && intersectProjections(a, b);
@@ -88,14 +111,32 @@ function intersectFields(a: Projection | boolean, b: Projection | boolean): Proj
 
 /** Text that is equal for two projections iff they show the same. */
 export function canonicalProjection(projection: Projection): string {
-  const fields = [...projection.fields]
-    .filter(([, field]) => field !== projection.keepsRest)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, field]) => {
-      const shown = typeof field === "boolean" ? (field ? "+" : "-") : canonicalProjection(field);
-      return `${JSON.stringify(name)}${shown}`;
-    });
-  return `${projection.keepsRest ? "+" : "-"}{${fields.join()}}`;
+  const parts: string[] = [];
+  writeCanonical(projection, parts);
+  return parts.join("");
+}
+
+/** Appends to one list, because joining the text of each level would copy a deep level once for each level above. */
+function writeCanonical({ keepsRest, fields }: Projection, parts: string[]): void {
+  parts.push(keepsRest ? "+{" : "-{");
+  const listed = [...fields].filter(([, field]) => field !== keepsRest).sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [i, [name, field]] of listed.entries()) {
+    parts.push(i === 0 ? "" : ",", JSON.stringify(name));
+    if (typeof field === "object") writeCanonical(field, parts);
+    else parts.push(field ? "+" : "-");
+  }
+  parts.push("}");
+}
+
+/** How many names a projection lists on all levels, and the bytes of their text. */
+export function projectionSize({ fields }: Projection): { nodes: number; nameBytes: number } {
+  const size = { nodes: 0, nameBytes: 0 };
+  for (const [name, field] of fields) {
+    const below = typeof field === "object" ? projectionSize(field) : { nodes: 0, nameBytes: 0 };
+    size.nodes += 1 + below.nodes;
+    size.nameBytes += name.length * 2 + below.nameBytes;
+  }
+  return size;
 }
 
 /**
@@ -124,9 +165,7 @@ export function isHiddenPath(projection: Projection, path: string): boolean {
 function hidesSomething(projection: Projection): boolean {
   return (
     !projection.keepsRest ||
-    [...projection.fields.values()].some(
-      (field) => field !== true && (field === false || hidesSomething(field)),
-    )
+    [...projection.fields].some(([, field]) => field !== true && (field === false || hidesSomething(field)))
   );
 }
 
@@ -155,8 +194,10 @@ function hasEqualElements(a: VisibleElements, b: VisibleElements, isArray: boole
 /** Whether the values at which two cursors stand, both under the same projection, look the same. */
 export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean {
   if (a.type !== b.type) return false;
-  if (hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end)) return true;
-  if (a.shown === true || b.shown === true) return false;
+  if (a.shown === true || b.shown === true) {
+    return a.shown === b.shown && hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
+  }
+  // Not the bytes of the whole first: below a hidden difference that would read each level once for each level above.
   const isArray = a.type === BSON_TYPE.array;
   return hasEqualElements(
     new VisibleElements(a.shown, a.bytes, a.start, isArray),
@@ -164,6 +205,9 @@ export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean 
     isArray,
   );
 }
+
+/** From this size on one native call is faster than a loop. */
+const NATIVE_BYTES = 128;
 
 function hasEqualBytes(
   a: Uint8Array,
@@ -173,5 +217,9 @@ function hasEqualBytes(
   startB: number,
   endB: number,
 ): boolean {
-  return compareBytes(a, startA, endA - startA, b, startB, endB - startB) === 0;
+  const size = endA - startA;
+  if (size !== endB - startB) return false;
+  if (size >= NATIVE_BYTES) return asBuffer(a).compare(b, startB, endB, startA, endA) === 0;
+  for (let i = 0; i < size; i++) if (a[startA + i] !== b[startB + i]) return false;
+  return true;
 }

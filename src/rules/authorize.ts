@@ -18,6 +18,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 import { ClaimRefused, type Claims, claimResolver } from "./claims.ts";
 import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import { sharedProjection } from "./shared-projection.ts";
 
 /** What a client asks for, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
 export interface QueryRequest {
@@ -180,7 +181,7 @@ export function parseRequest(request: QueryRequest, limits: RequestLimits): Pars
       maxPredicates: limits.filterPredicates,
       maxValues: limits.filterValues,
     }),
-    fields: fields === undefined ? null : includeProjection(fields),
+    fields: fields === undefined ? null : includeProjection(fields, limits.projectionNodes),
     sort: sort === undefined ? null : parseSort(sort),
     limit,
     snapshot,
@@ -212,14 +213,16 @@ export function effectiveQuery(
   const { database, collectionName } = collection;
   // Where only one of them asks for something, that is the filter; nothing to AND with nothing.
   const filter = andFilters(...[ruleFilter, request.filter].filter(asksForSomething));
-  const projection =
+  const shown =
     request.fields === null ? rule.projection : intersectProjections(rule.projection, request.fields);
+  const canonicalFields = canonicalProjection(shown);
+  const projection = sharedProjection(shown, canonicalFields);
   const { sort, limit, documents } = request;
   const identity = [
     database,
     collectionName,
     canonicalFilter(filter),
-    canonicalProjection(projection),
+    canonicalFields,
     sort,
     limit,
     documents,

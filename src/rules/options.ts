@@ -20,6 +20,12 @@ export const FilterLimits = z.strictObject({
     .max(100_000)
     .default(1_000)
     .describe("Scalar values in a client's filter, $in lists included."),
+  projectionNodes: z
+    .int()
+    .min(1)
+    .max(20_000)
+    .default(1_000)
+    .describe("Names in the tree that a client's fields make: a.b and a.c make three."),
 });
 export type FilterLimits = z.output<typeof FilterLimits>;
 

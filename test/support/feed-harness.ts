@@ -82,7 +82,7 @@ export async function startFeed(options: HarnessOptions = {}) {
     rest: Partial<Pick<LiveQuerySpec, "sort" | "limit" | "documents">> = {},
   ): LiveQuerySpec => {
     const parsed = parseFilter(filter, { regex: "prefix" });
-    const fields = JSON.stringify([[...projection.fields.keys()], rest]);
+    const fields = JSON.stringify([[...projection.fields].map(([field]) => field), rest]);
     return {
       key: `${collection} ${canonicalFilter(parsed)} ${fields}`,
       database: name,

@@ -107,3 +107,30 @@ test("[4] tells nothing of fields that are not visible", () => {
   // A scalar where the inclusion wants a part is not visible: for the client the field goes.
   expect(diff({ a: { b: 1 } }, { a: 5 }, includeProjection(["a.b"]))).toEqual({ set: {}, unset: ["a"] });
 });
+
+test("takes an object in which very many fields changed", () => {
+  const fields = (value: number) =>
+    Object.fromEntries(Array.from({ length: 150_000 }, (_, i) => [`f${i}`, value]));
+  const before = BSON.serialize({ a: fields(1) });
+  const after = BSON.serialize({ a: fields(2) });
+  expect(diffProjected(EVERYTHING, before, after, "json")?.set).toHaveLength(150_000);
+});
+
+test("sends an object whole where the paths would be longer than it is", () => {
+  const long = "x".repeat(2_000);
+  const fields = (value: number, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, value]));
+  const paths = (count: number) =>
+    diff({ [long]: fields(1, count) }, { [long]: fields(2, count) })?.set ?? "the document";
+  expect(Object.keys(paths(2))).toEqual([`${long}.f0`, `${long}.f1`]);
+  expect(Object.keys(paths(3))).toEqual([long]);
+});
+
+test("sends the document whole where the paths would be longer than it is", () => {
+  const document = (value: number) =>
+    Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`${"x".repeat(100)}${i}`, { a: { b: value } }]));
+  expect(diff(document(1), document(2))).toBeDefined();
+  const deep = (value: number, levels: number): object =>
+    levels === 0 ? { v: value } : { ["y".repeat(60)]: deep(value, levels - 1) };
+  expect(diff(deep(1, 90), deep(2, 90))).toBeDefined();
+});

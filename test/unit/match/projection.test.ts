@@ -10,6 +10,7 @@ import {
   isHiddenPath,
   type Projection,
   projectedEqual,
+  projectionSize,
 } from "../../../src/match/projection.ts";
 
 const show = (projection: Projection, document: object) =>
@@ -125,4 +126,44 @@ test("hidden fields do not make two documents different", () => {
   const inclusion = includeProjection(["a.b"]);
   expect(equal(inclusion, { _id: 1, a: [5, { b: 1 }] }, { _id: 1, a: [{ b: 1, c: 1 }] })).toBe(true);
   expect(equal(EVERYTHING, before, { ...before })).toBe(true);
+});
+
+test("fields may make as many names as the limit allows, and no more", () => {
+  expect(show(includeProjection(["a.b", "a.c"], 3), { _id: 1, a: { b: 1, d: 1 } })).toEqual({
+    _id: 1,
+    a: { b: 1 },
+  });
+  // A path that is listed twice makes no new name.
+  includeProjection(["a.b", "a.c", "a.b"], 3);
+  const refused = expect.objectContaining({ code: "bad-request", details: { path: "d" } });
+  expect(() => includeProjection(["a.b", "a.c", "d"], 3)).toThrow(refused);
+});
+
+test("the size of a projection counts the names of all levels", () => {
+  expect(projectionSize(EVERYTHING)).toEqual({ nodes: 0, nameBytes: 0 });
+  // With `_id`, which is always listed.
+  expect(projectionSize(includeProjection(["a.bb", "a.cc"]))).toEqual({ nodes: 4, nameBytes: 16 });
+});
+
+test("a level with one listed field behaves as one with several", () => {
+  const one = excludeProjection(["a.b"]);
+  const { fields } = one;
+  expect([fields.size, [...fields], fields.get("b")]).toEqual([1, [["a", fields.get("a")]], undefined]);
+  expect(canonicalProjection(one)).toBe('+{"a"+{"b"-}}');
+});
+
+/** Nested objects, a field before each that is the same in all, and at the bottom `leaf`. */
+function nested(depth: number, filler: string, leaf: number): object {
+  return depth === 0 ? { leaf, hidden: leaf } : { filler, below: nested(depth - 1, filler, leaf) };
+}
+
+test("compares documents of 170 levels under a projection of 99", () => {
+  const path = `${"below.".repeat(99)}hidden`;
+  const projection = excludeProjection([path]);
+  const [before, after] = [nested(99, "x", 1), nested(99, "x", 2)].map((document) =>
+    BSON.serialize(document),
+  );
+  expect(projectedEqual(projection, before as Uint8Array, after as Uint8Array)).toBe(false);
+  const deep = [nested(170, "x", 1), nested(170, "x", 1)].map((document) => BSON.serialize(document));
+  expect(projectedEqual(projection, deep[0] as Uint8Array, deep[1] as Uint8Array)).toBe(true);
 });

@@ -1,0 +1,49 @@
+import type { FilterTemplate, OperandList, PredicateTemplate } from "./filter.ts";
+
+/** How many elements an array is taken to have: an estimate, because documents are not known beforehand. */
+const ARRAY_ELEMENTS = 16;
+/** A document's size bounds how far nested arrays multiply each other. */
+const ELEMENTS_MAX = 256;
+/** A regular expression reads a whole string where a comparison mostly reads its first bytes. */
+const REGEX_WORK = 8;
+
+/**
+ * Estimates the work of evaluating a filter on one document, in units of one predicate on one value. A predicate costs
+ * one unit for each part of its path plus the elements of the array at its end; `$elemMatch` evaluates its filter on
+ * each element. A list of values is a set, so its length adds only a logarithm.
+ */
+export function filterWork(filter: FilterTemplate): number {
+  return workOf(filter, 1);
+}
+
+/** @param elements How many elements of outer arrays the filter is evaluated on. */
+function workOf(filter: FilterTemplate, elements: number): number {
+  if (filter.op === "path") {
+    return filter.path.split(".").length * elements + predicateWork(filter.predicate, elements);
+  }
+  return filter.filters.reduce((work, branch) => work + workOf(branch, elements), elements);
+}
+
+function predicateWork(predicate: PredicateTemplate, elements: number): number {
+  const inArray = Math.min(elements * ARRAY_ELEMENTS, ELEMENTS_MAX);
+  switch (predicate.op) {
+    case "$not":
+      return predicate.predicates.reduce((work, inner) => work + predicateWork(inner, elements), elements);
+    case "$elemMatchValue":
+      return predicate.predicates.reduce((work, inner) => work + predicateWork(inner, inArray), inArray);
+    case "$elemMatch":
+      return workOf(predicate.filter, inArray);
+    case "$in":
+    case "$nin":
+    case "$all":
+      return inArray * (1 + Math.log2(1 + lengthOf(predicate.values)));
+    case "$regex":
+      return inArray * REGEX_WORK;
+    default:
+      return inArray;
+  }
+}
+
+function lengthOf(values: OperandList): number {
+  return "placeholder" in values ? 1 : values.length;
+}

@@ -1,0 +1,39 @@
+/** The listed fields of one level of a projection. Thousands of levels may be kept, most of them with one field. */
+import type { Projection } from "./projection.ts";
+
+/** What is visible of a listed field: all of it, nothing of it, or parts. */
+export type FieldShown = Projection | boolean;
+
+/** Listed fields by name. A `Map` is one; a level with one field takes a sixth of a map's memory. */
+export interface ListedFields extends Iterable<readonly [name: string, shown: FieldShown]> {
+  readonly size: number;
+  get(name: string): FieldShown | undefined;
+}
+
+/** Keeps the entries of a map in the least memory. */
+export function listedFields(entries: ReadonlyMap<string, FieldShown>): ListedFields {
+  if (entries.size > 1) return entries;
+  for (const [name, shown] of entries) return new OneField(name, shown);
+  return NONE;
+}
+
+class OneField implements ListedFields {
+  readonly size = 1;
+  readonly #name: string;
+  readonly #shown: FieldShown;
+
+  constructor(name: string, shown: FieldShown) {
+    this.#name = name;
+    this.#shown = shown;
+  }
+
+  get(name: string): FieldShown | undefined {
+    return name === this.#name ? this.#shown : undefined;
+  }
+
+  *[Symbol.iterator](): Iterator<readonly [string, FieldShown]> {
+    yield [this.#name, this.#shown];
+  }
+}
+
+const NONE: ListedFields = new Map<string, FieldShown>();
