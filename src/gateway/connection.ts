@@ -4,10 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
-import type { HistoryEntry } from "../feed/history.ts";
 import { Limiter } from "../feed/limiter.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
-import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import { TidewireError } from "../protocol/errors.ts";
 import type {
   ClientMessage,
   ErrorMessage,
@@ -15,45 +14,23 @@ import type {
   UnsubscribedReason,
   ValueMode,
 } from "../protocol/messages.ts";
-import { authorize, type BoundLookup, LookupsNeeded, type QueryRequest } from "../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
 import type { GatewayContext } from "./context.ts";
 import { handleFence } from "./handlers/fence.ts";
 import { authenticate, handleHello } from "./handlers/hello.ts";
 import { handleRefresh } from "./handlers/refresh.ts";
-import { handleSubscribe, reattach } from "./handlers/subscribe.ts";
+import { handleSubscribe } from "./handlers/subscribe.ts";
 import { handleUnsubscribe } from "./handlers/unsubscribe.ts";
-import type { HeldLookups } from "./held-lookups.ts";
 import { type Incoming, MalformedMessageError } from "./incoming.ts";
 import { Outbox } from "./outbox.ts";
 import { checkMessage } from "./parse-message.ts";
 import { RateLimit } from "./rate-limit.ts";
+import { endFor } from "./reauthorization.ts";
+import { type Subscription, Subscriptions } from "./subscriptions.ts";
 import type { Transport } from "./transport.ts";
 
-/** One `id` of the client. */
-export interface Subscription {
-  readonly id: string;
-  readonly request: QueryRequest;
-  attachment: Attachment;
-  /** The sets that its rights depend on. */
-  readonly lookups: HeldLookups;
-  /** Gives back to the user's account what the subscription was charged. */
-  readonly giveBack: () => void;
-  /** Its `subscribed` has been sent. */
-  isAnswered: boolean;
-  /** Its rights have changed, which a client that reads nothing is told once it does. */
-  isPostponed?: boolean;
-}
-
-/** A subscription that waits for the sets which its rights depend on. */
-export interface Asked extends Pick<Subscription, "id" | "request" | "lookups" | "giveBack"> {
-  /** Unsubscribed meanwhile, or the connection has ended. */
-  isOver: boolean;
-}
-
 const CAUGHT_UP_POLL_MS = 20;
-const RETRY_MS = 1_000;
 
 /** So many requests refused at once, or one a second for ever, and the client is taken for one that will not stop. */
 const REFUSALS_BURST = 100;
@@ -69,9 +46,6 @@ export type OpenConnection = (
   nowMs: number,
   context?: GatewayContext,
 ) => Connection;
-
-/** What a subscription that stands is told by its end alone. */
-const ENDS: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "unknown-collection"]);
 
 /** Tells the gateway about a connection's life. */
 export interface ConnectionEvents {
@@ -92,9 +66,7 @@ export class Connection {
   readonly openedAtMs: number;
   /** The client's address, for limits and the log. */
   readonly address: string;
-  readonly subscriptions = new Map<string, Subscription>();
-  readonly attachments = new Map<string, Attachment>();
-  readonly asked = new Map<string, Asked>();
+  readonly subscriptions: Subscriptions;
   readonly snapshotTurns: Limiter;
   values: ValueMode = "json";
   identity: Identity | null = null;
@@ -133,6 +105,7 @@ export class Connection {
     this.address = address;
     this.#events = events;
     this.outbox = new Outbox(transport, limits.outboxBytes);
+    this.subscriptions = new Subscriptions(context.metrics.subscriptions);
     this.snapshotTurns = new Limiter(limits.snapshotsPerConnection);
     this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
     this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
@@ -244,7 +217,7 @@ export class Connection {
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
   sendWatermark(): void {
     this.owesWatermark = true;
-    if (this.#isBehind() || !this.context.feed.isReady) return;
+    if (this.subscriptions.isBehind || !this.context.feed.isReady) return;
     this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
     this.send({ type: "watermark", cursor: this.context.feed.headCursor });
@@ -255,7 +228,7 @@ export class Connection {
    * @throws {TidewireError} `unavailable` at `deadlineMs`.
    */
   async caughtUp(deadlineMs: number): Promise<void> {
-    while (this.asked.size > 0 || this.#isBehind()) {
+    while (this.subscriptions.isAsking || this.subscriptions.isBehind) {
       if (this.#state === "closed") return;
       if (Date.now() >= deadlineMs) {
         throw new TidewireError("unavailable", "this connection has not caught up in time: try again later");
@@ -264,148 +237,16 @@ export class Connection {
     }
   }
 
-  /** Something is to be made up for, or waits for the sets that decide what it may see. */
-  #isBehind(): boolean {
-    for (const { delivery } of this.attachments.values()) if (!delivery.isLive) return true;
-    for (const { id, attachment } of this.subscriptions.values()) if (!attachment.serves(id)) return true;
-    return false;
-  }
-
-  /** Ends a subscription; the live query goes with the last one. */
+  /** Ends a subscription; its live query goes with the last one. */
   endSubscription(subscription: Subscription, reason: UnsubscribedReason): void {
-    this.subscriptions.delete(subscription.id);
-    subscription.lookups.release();
-    subscription.giveBack();
-    this.release(subscription.attachment, subscription.id);
-    this.context.metrics.subscriptions.dec();
+    this.subscriptions.remove(subscription);
     this.send({ type: "unsubscribed", id: subscription.id, reason });
   }
 
-  /** Forgets a subscription that is still being judged; whether there was one. */
-  withdraw(id: string): boolean {
-    const asked = this.asked.get(id);
-    if (asked === undefined) return false;
-    asked.isOver = true;
-    return this.asked.delete(id);
-  }
-
-  /** Takes one id off an attachment. */
-  release(attachment: Attachment, id: string): void {
-    attachment.ids.delete(id);
-    if (attachment.ids.size > 0) return;
-    attachment.detach();
-    if (this.attachments.get(attachment.query.key) === attachment)
-      this.attachments.delete(attachment.query.key);
-  }
-
-  /** A live query that can not be kept up, for a reason of its own: its subscriptions end. */
+  /** A live query that cannot be kept up, for a reason of its own: its subscriptions end. Never throws. */
   attachmentFailed(attachment: Attachment, error: unknown): void {
-    for (const id of [...attachment.ids]) {
-      const subscription = this.subscriptions.get(id);
-      if (subscription === undefined) continue;
-      this.sendError(error, id);
-      this.endSubscription(subscription, "config");
-    }
-  }
-
-  /**
-   * Authorizes every subscription anew, after an edit of the rules or under a newer token. All in one turn: no
-   * change can come between the decision and its effect.
-   * @returns How many subscriptions changed, and how many ended.
-   */
-  reauthorize(nowMs: number): { changed: number; ended: number } {
-    let changed = 0;
-    let ended = 0;
-    for (const subscription of [...this.subscriptions.values()]) {
-      try {
-        if (this.reauthorizeOne(subscription, nowMs, null)) changed++;
-      } catch (error) {
-        if (!(error instanceof TidewireError)) throw error;
-        this.endForbidden(subscription, error);
-        ended++;
-      }
-    }
-    return { changed, ended };
-  }
-
-  /**
-   * Authorizes one subscription anew.
-   * @param at The commit that changed its rights; `null` for the head of the stream.
-   * @returns Whether its rights are others now.
-   * @throws {TidewireError} It has none any more.
-   */
-  reauthorizeOne(subscription: Subscription, nowMs: number, at: HistoryEntry | null): boolean {
-    const { request, lookups } = subscription;
-    try {
-      const query = authorize(this.context.rules, this.identity, request, nowMs, lookups.values);
-      lookups.keepOnly(query.lookups);
-      if (query.key === subscription.attachment.query.key && subscription.attachment.serves(subscription.id))
-        return false;
-      if (this.outbox.isFull) this.#postpone(subscription);
-      else reattach(this, subscription, query, at);
-    } catch (error) {
-      if (!(error instanceof LookupsNeeded)) throw error;
-      // Until the sets are read nobody knows what may be seen: so nothing is sent.
-      this.release(subscription.attachment, subscription.id);
-      void this.#reauthorizeLater(subscription, error.lookups);
-    }
-    return true;
-  }
-
-  endForbidden(subscription: Subscription, error: TidewireError): void {
-    const gone = error.code === "unknown-collection" && this.identity !== null;
-    this.endSubscription(subscription, gone ? "config" : "forbidden");
-  }
-
-  /**
-   * Nothing more of the subscription is sent until the client has read what waits; then it is judged anew. So what
-   * changes without the client's asking does not pile up.
-   */
-  #postpone(subscription: Subscription): void {
-    this.release(subscription.attachment, subscription.id);
-    if (subscription.isPostponed === true) return;
-    subscription.isPostponed = true;
-    void this.outbox.room(1).then(() => {
-      subscription.isPostponed = false;
-      if (this.subscriptions.get(subscription.id) === subscription) this.#reauthorizeNow(subscription);
-    });
-  }
-
-  /** What a subscription was to go on with could not be had: in a moment it is judged anew. */
-  tryAgain(subscription: Subscription): void {
-    this.release(subscription.attachment, subscription.id);
-    void sleep(RETRY_MS * (0.5 + Math.random())).then(() => {
-      if (this.subscriptions.get(subscription.id) === subscription) this.#reauthorizeNow(subscription);
-    });
-  }
-
-  #reauthorizeNow(subscription: Subscription): void {
-    try {
-      this.reauthorizeOne(subscription, Date.now(), null);
-    } catch (error) {
-      if (!(error instanceof TidewireError)) throw error;
-      this.endForbidden(subscription, error);
-    }
-  }
-
-  async #reauthorizeLater(subscription: Subscription, needed: readonly BoundLookup[]): Promise<void> {
-    const isWanted = () => this.subscriptions.get(subscription.id) === subscription;
-    try {
-      await subscription.lookups.acquire(needed);
-      if (isWanted()) this.reauthorizeOne(subscription, Date.now(), null);
-    } catch (error) {
-      if (!isWanted()) return;
-      if (error instanceof TidewireError && error.code === "unavailable") {
-        await sleep(RETRY_MS * (0.5 + Math.random()));
-        if (isWanted()) await this.#reauthorizeLater(subscription, needed);
-        return;
-      }
-      if (error instanceof TidewireError && ENDS.has(error.code)) this.endForbidden(subscription, error);
-      else {
-        this.sendError(error, subscription.id);
-        this.endSubscription(subscription, "forbidden");
-      }
-    }
+    for (const subscription of this.subscriptions.servedBy(attachment))
+      endFor(this, subscription, error, "config");
   }
 
   /** Looks at the clock: heartbeat, expiry, age and stalls. Called for all connections by one timer. */
@@ -484,16 +325,7 @@ export class Connection {
   #end(code: number): void {
     this.#state = "closed";
     this.outbox.end();
-    for (const id of [...this.asked.keys()]) this.withdraw(id);
-    for (const attachment of this.attachments.values()) attachment.detach();
-    for (const { lookups, attachment, giveBack } of this.subscriptions.values()) {
-      lookups.release();
-      giveBack();
-      attachment.detach(); // one that is being opened to take another's place is not among the attachments yet
-    }
-    this.context.metrics.subscriptions.dec(this.subscriptions.size);
-    this.attachments.clear();
-    this.subscriptions.clear();
+    this.subscriptions.end();
     this.context.metrics.connectionsClosed.inc({ code });
     this.#events.onClosed(this);
   }
@@ -546,8 +378,7 @@ export class Connection {
 
   #chargeFor(message: ClientMessage, bytes: number, nowMs: number): void {
     // What gives back is never refused.
-    const givesBack =
-      message.type === "unsubscribe" && (this.subscriptions.has(message.id) || this.asked.has(message.id));
+    const givesBack = message.type === "unsubscribe" && this.subscriptions.has(message.id);
     if (!givesBack) this.#charge(costOf(message, bytes), nowMs);
   }
 

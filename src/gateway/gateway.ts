@@ -19,6 +19,7 @@ import { HttpRoutes } from "./http-routes.ts";
 import { readMessage } from "./incoming.ts";
 import { joinedWrites } from "./joined-writes.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
+import { reauthorizeAll } from "./reauthorization.ts";
 import { SentBytes } from "./sent-bytes.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio-endpoint.ts";
 import type { Transport } from "./transport.ts";
@@ -116,7 +117,7 @@ export class Gateway implements ConnectionEvents {
     let changed = 0;
     let ended = 0;
     for (const connection of this.#connections) {
-      const effect = connection.reauthorize(nowMs);
+      const effect = reauthorizeAll(connection, nowMs);
       changed += effect.changed;
       ended += effect.ended;
     }
@@ -131,7 +132,7 @@ export class Gateway implements ConnectionEvents {
   /** The collection can no longer be watched: its subscriptions end. */
   collectionDropped(namespace: string): void {
     for (const connection of this.#connections) {
-      for (const subscription of [...connection.subscriptions.values()]) {
+      for (const subscription of connection.subscriptions) {
         const { query } = subscription.attachment;
         if (`${query.database}.${query.collectionName}` !== namespace) continue;
         connection.endSubscription(subscription, "collection-dropped");

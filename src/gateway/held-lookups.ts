@@ -7,14 +7,16 @@ import type { BoundLookup, LookupValues } from "../rules/authorize.ts";
 export class HeldLookups implements LookupHolder {
   readonly #feed: Feed;
   readonly #sets = new Map<string, LookupSet>();
+  readonly #onChanged: (at: HistoryEntry | null) => void;
   #released = false;
-  /** A set is another one from this commit on. */
-  onChanged: (at: HistoryEntry) => void = () => {};
-  /** A set is not known any more, and is held no longer. */
-  onLost: () => void = () => {};
 
-  constructor(feed: Feed) {
+  /**
+   * @param onChanged A set differs from this commit on; `null`: a set is not known any more, and is held no longer.
+   *   Must not throw.
+   */
+  constructor(feed: Feed, onChanged: (at: HistoryEntry | null) => void) {
     this.#feed = feed;
+    this.#onChanged = onChanged;
   }
 
   /** What is in a set that is held; `null` for any other. */
@@ -50,12 +52,12 @@ export class HeldLookups implements LookupHolder {
   }
 
   lookupChanged(at: HistoryEntry): void {
-    this.onChanged(at);
+    this.#onChanged(at);
   }
 
   lookupLost(): void {
     for (const [key, set] of this.#sets) this.#letGo(key, set);
-    this.onLost();
+    this.#onChanged(null);
   }
 
   #letGo(key: string, set: LookupSet): void {

@@ -3,7 +3,8 @@ import { TidewireError } from "../protocol/errors.ts";
 import { authorize, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
-import type { Connection, Subscription } from "./connection.ts";
+import type { Connection } from "./connection.ts";
+import type { Subscription } from "./subscriptions.ts";
 
 /** `ends`: nothing allows it any more. `unknown`: its rights follow from a lookup set that nobody has read yet. */
 type PlannedEffect = RightsEffect | "ends" | "unknown";
@@ -46,7 +47,7 @@ export async function planRules(
   const counted = new Counted(candidate, nowMs);
   let turnEndsMs = performance.now() + TURN_MS;
   for (const connection of connections) {
-    for (const subscription of [...connection.subscriptions.values()]) {
+    for (const subscription of connection.subscriptions) {
       counted.add(connection, subscription);
       if (performance.now() < turnEndsMs) continue;
       await new Promise(setImmediate);

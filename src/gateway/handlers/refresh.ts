@@ -2,6 +2,7 @@ import { maySucceed } from "../../auth/subject.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { RefreshMessage } from "../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
+import { reauthorizeAll } from "../reauthorization.ts";
 
 /** [3.1] A new token for the same user; a bad one changes nothing. */
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
@@ -19,5 +20,5 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   connection.refreshes.taken = number;
   connection.replaceIdentity(identity);
   connection.send({ type: "refreshed", expires: connection.expiresAtMs });
-  connection.reauthorize(Date.now());
+  reauthorizeAll(connection, Date.now());
 }

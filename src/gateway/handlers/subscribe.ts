@@ -1,15 +1,14 @@
-import { holderOf } from "../../auth/subject.ts";
-import { AFTER, BEFORE, epochOf, type Position } from "../../feed/cursor.ts";
-import type { StartRequest } from "../../feed/delivery.ts";
-import { canMove } from "../../feed/grant-diff.ts";
-import type { HistoryEntry } from "../../feed/history.ts";
 import { Rights } from "../../feed/rights.ts";
 import { TidewireError } from "../../protocol/errors.ts";
-import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
+import type { SubscribeMessage } from "../../protocol/messages.ts";
 import { authorize, type EffectiveQuery, LookupsNeeded, type QueryRequest } from "../../rules/authorize.ts";
+import { sendSubscribed } from "../answers.ts";
 import { Attachment } from "../attachment.ts";
-import type { Asked, Connection, Subscription } from "../connection.ts";
+import type { Connection } from "../connection.ts";
 import { HeldLookups } from "../held-lookups.ts";
+import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
+import { toStartRequest } from "../start-request.ts";
+import type { Asked, Subscription } from "../subscriptions.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
 export async function handleSubscribe(
@@ -20,24 +19,28 @@ export async function handleSubscribe(
   const { id } = message;
   checkId(connection, id);
   const request = toRequest(message);
-  const lookups = new HeldLookups(connection.context.feed);
+  // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
+  const lookups = new HeldLookups(connection.context.feed, (at) => {
+    const subscription = connection.subscriptions.get(id);
+    if (subscription?.lookups === lookups) reauthorize(connection, subscription, Date.now(), at);
+  });
   const giveBack = connection.account.subscribe(sizeOf(request));
   const asked = { id, request, lookups, giveBack, isOver: false };
   try {
     let query = grant(connection, asked, nowMs);
     while (query instanceof LookupsNeeded) {
-      connection.asked.set(id, asked);
+      connection.subscriptions.ask(asked);
       await lookups.acquire(query.lookups);
       if (asked.isOver) return;
       query = grant(connection, asked, nowMs);
     }
-    connection.asked.delete(id);
+    connection.subscriptions.answer(asked);
     // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
     await subscribe(connection, asked, query, message);
   } catch (error) {
     if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
   } finally {
-    if (connection.asked.get(id) === asked) connection.asked.delete(id);
+    connection.subscriptions.answer(asked);
     if (connection.subscriptions.get(id)?.lookups !== lookups) {
       lookups.release();
       giveBack();
@@ -60,11 +63,11 @@ function grant(
 }
 
 function checkId(connection: Connection, id: string): void {
-  if (connection.subscriptions.has(id) || connection.asked.has(id)) {
+  if (connection.subscriptions.has(id)) {
     throw new TidewireError("duplicate-id", "the id is in use on this connection: choose another");
   }
   const most = connection.context.limits.subscriptions;
-  if (connection.subscriptions.size + connection.asked.size >= most) {
+  if (connection.subscriptions.size >= most) {
     const details = { limit: "subscriptions", value: most };
     throw new TidewireError(
       "too-many-subscriptions",
@@ -93,7 +96,7 @@ async function subscribe(
 ): Promise<void> {
   const { id, request, lookups, giveBack } = asked;
   const wantsSnapshot = request.snapshot !== false;
-  const present = connection.attachments.get(query.key);
+  const present = connection.subscriptions.attachmentOf(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
     await share(connection, { id, request, lookups, giveBack, attachment: present, isAnswered: false });
     return;
@@ -102,8 +105,8 @@ async function subscribe(
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
   const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(since, lookups.sets));
   const subscription = { id, request, lookups, giveBack, attachment, isAnswered: false };
-  register(connection, subscription);
-  if (present === undefined) connection.attachments.set(query.key, attachment);
+  connection.subscriptions.add(subscription);
+  if (present === undefined) connection.subscriptions.follow(attachment);
   attachment.opened = open(connection, subscription, message);
   try {
     await attachment.opened;
@@ -123,157 +126,30 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const opened = await attachment.delivery.open(startRequest);
   if (attachment.isDetached) return;
   // Who asked may have left meanwhile, and those who share it have stayed: they hold nothing that could go on.
-  const hasLeft = connection.subscriptions.get(maker.id) !== maker;
+  const hasLeft = !connection.subscriptions.holds(maker);
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   attachment.startCursor = started.cursor;
   if (started.start === "resumed" && connection.context.sealer.mayBeKept(message.ticket ?? ""))
     attachment.keptTicket = message.ticket ?? null;
   // One that began without a snapshot gives way only now: the snapshot replaces what was held.
-  const present = connection.attachments.get(attachment.query.key);
-  if (present !== undefined && present !== attachment) takeOver(connection, present, attachment);
-  connection.attachments.set(attachment.query.key, attachment);
-  const first = hasLeft ? firstOf(connection, attachment) : maker;
+  connection.subscriptions.follow(attachment);
+  const first = hasLeft ? connection.subscriptions.firstOf(attachment) : maker;
   if (first !== undefined) sendSubscribed(connection, first, started.start, started.reason);
   attachment.delivery.run();
 }
 
-function firstOf({ subscriptions }: Connection, attachment: Attachment): Subscription | undefined {
-  for (const id of attachment.ids) {
-    const subscription = subscriptions.get(id);
-    if (subscription?.attachment === attachment) return subscription;
-  }
-  return undefined;
-}
-
 /** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
 async function share(connection: Connection, subscription: Subscription): Promise<void> {
-  register(connection, subscription);
+  connection.subscriptions.add(subscription);
   await subscription.attachment.opened.catch(() => {}); // `undo` has told all who share it
   answerShared(connection, subscription);
 }
 
-/** As `share`, for a subscription that stands already, and goes on standing should this come to nothing. */
-async function joinOnceOpen(connection: Connection, subscription: Subscription): Promise<void> {
-  const { attachment } = subscription;
-  await attachment.opened.catch(() => {}); // `undo` has seen to it
-  const isWanted = connection.subscriptions.get(subscription.id) === subscription;
-  if (isWanted && subscription.attachment === attachment && attachment.serves(subscription.id))
-    sendSubscribed(connection, subscription, "shared");
-}
-
 /** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
 function answerShared(connection: Connection, subscription: Subscription): void {
-  if (subscription.isAnswered || connection.subscriptions.get(subscription.id) !== subscription) return;
+  if (subscription.isAnswered || !connection.subscriptions.holds(subscription)) return;
   sendSubscribed(connection, subscription, "shared");
-}
-
-/**
- * Lets a living subscription follow another live query, since its rights changed. In one turn: the old one is
- * silent before anything else can happen.
- */
-export function reattach(
-  connection: Connection,
-  subscription: Subscription,
-  query: EffectiveQuery,
-  at: HistoryEntry | null,
-): void {
-  const { request, id, attachment: previous } = subscription;
-  const { feed } = connection.context;
-  const wantsSnapshot = request.snapshot !== false;
-  // Only what this client alone holds, up to this very point, can be turned into something else.
-  const isKnown = previous.delivery.isLive && previous.ids.size === 1 && previous.serves(id);
-  connection.release(previous, id);
-  const present = connection.attachments.get(query.key);
-  if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    subscription.attachment = present;
-    present.ids.add(id);
-    // At a commit: what that one changes is still to be sent.
-    if (present.startCursor !== "")
-      sendSubscribed(
-        connection,
-        subscription,
-        "shared",
-        undefined,
-        at === null ? {} : { cursor: at.cursorBefore },
-      );
-    else void joinOnceOpen(connection, subscription);
-    return;
-  }
-  const point = feed.grantPoint(at);
-  const rights = new Rights(point.clusterTime, subscription.lookups.sets);
-  const attachment = new Attachment(connection, query, wantsSnapshot, rights);
-  attachment.ids.add(id);
-  subscription.attachment = attachment;
-  if (present !== undefined) takeOver(connection, present, attachment);
-  connection.attachments.set(query.key, attachment);
-  const from = previous.delivery.liveQuery;
-  // Who asked for no documents holds none, and is not given those that come into sight.
-  const moves =
-    isKnown && wantsSnapshot && present === undefined && canMove(from, attachment.delivery.liveQuery);
-  const started = moves
-    ? attachment.delivery.openMoved(from, point)
-    : attachment.delivery.openAnew("rights-changed");
-  // The ticket begins where the new rights do; after a move the cursor told with it is of before that.
-  attachment.startCursor = moves ? feed.cursorAfter(point) : started.cursor;
-  const rest = moves ? { from: previous.number, cursor: started.cursor } : {};
-  sendSubscribed(connection, subscription, started.start, started.reason, rest);
-  attachment.delivery.run();
-}
-
-function sendSubscribed(
-  connection: Connection,
-  subscription: Subscription,
-  start: "snapshot" | "resumed" | "live" | "shared" | "reset" | "moved",
-  reason?: StartReason,
-  rest: { readonly from?: number; readonly cursor?: string } = {},
-): void {
-  const { id, attachment } = subscription;
-  subscription.isAnswered = true;
-  const { feed, metrics } = connection.context;
-  // What is shared may not have been delivered up to the head yet.
-  const cursor = start === "shared" && attachment.delivery.isLive ? feed.headCursor : attachment.startCursor;
-  metrics.subscriptionStarts.inc({ start });
-  connection.send({
-    type: "subscribed",
-    id,
-    query: attachment.number,
-    start,
-    cursor,
-    ticket: attachment.ticket(),
-    ...(reason === undefined ? {} : { reason }),
-    ...rest,
-  });
-}
-
-function register(connection: Connection, subscription: Subscription): void {
-  connection.subscriptions.set(subscription.id, subscription);
-  followLookups(connection, subscription);
-  subscription.attachment.ids.add(subscription.id);
-  connection.context.metrics.subscriptions.inc();
-}
-
-/** From here on a change of its sets is a change of its rights, at that very commit. */
-function followLookups(connection: Connection, subscription: Subscription): void {
-  const again = (at: HistoryEntry | null) => {
-    if (connection.subscriptions.get(subscription.id) !== subscription) return;
-    try {
-      connection.reauthorizeOne(subscription, Date.now(), at);
-    } catch (error) {
-      if (!(error instanceof TidewireError)) throw error;
-      connection.endForbidden(subscription, error);
-    }
-  };
-  subscription.lookups.onChanged = again;
-  subscription.lookups.onLost = () => again(null);
-}
-
-function forget(connection: Connection, subscription: Subscription): void {
-  connection.subscriptions.delete(subscription.id);
-  subscription.lookups.release();
-  subscription.giveBack();
-  connection.release(subscription.attachment, subscription.id);
-  connection.context.metrics.subscriptions.dec();
 }
 
 /**
@@ -281,62 +157,12 @@ function forget(connection: Connection, subscription: Subscription): void {
  * stood before: they are judged anew.
  */
 function undo(connection: Connection, attachment: Attachment, error: unknown, makerId: string): void {
-  for (const id of [...attachment.ids]) {
-    const subscription = connection.subscriptions.get(id);
-    if (subscription?.attachment !== attachment) continue;
+  for (const subscription of connection.subscriptions.servedBy(attachment)) {
     if (subscription.isAnswered) {
-      connection.tryAgain(subscription);
+      reauthorizeSoon(connection, subscription);
       continue;
     }
-    forget(connection, subscription);
-    if (id !== makerId) connection.sendError(error, id);
+    connection.subscriptions.remove(subscription);
+    if (subscription.id !== makerId) connection.sendError(error, subscription.id);
   }
-}
-
-/** Moves the ids of one attachment to another of the same live query. */
-function takeOver(connection: Connection, from: Attachment, to: Attachment): void {
-  for (const id of [...from.ids]) {
-    const subscription = connection.subscriptions.get(id);
-    if (subscription !== undefined) subscription.attachment = to;
-    to.ids.add(id);
-    from.ids.delete(id);
-  }
-  from.detach();
-}
-
-/**
- * [3.3] A cursor counts only with a genuine ticket of this user, for the live query that the request comes to
- * now, from no later than the cursor. So nobody sees what a document held before they were allowed to see it.
- */
-async function toStartRequest(
-  connection: Connection,
-  { snapshot, cursor, ticket }: SubscribeMessage,
-  query: EffectiveQuery,
-): Promise<StartRequest> {
-  const wanted = snapshot !== false;
-  const refuse = (reason: StartReason) => ({ snapshot: wanted, resumeFrom: null, refused: reason });
-  if (cursor === undefined) return { snapshot: wanted, resumeFrom: null, refused: null };
-  const { feed, sealer } = connection.context;
-  const position = feed.decode(cursor);
-  if (position === "invalid" || ticket === undefined) return refuse("cursor-invalid");
-  const opened = await sealer.open(ticket);
-  // A replaced deployment may have other keys: there no ticket of before is genuine.
-  if (opened === null) return refuse(position === "other-epoch" ? "history-lost" : "cursor-invalid");
-  if (opened.holder !== holderOf(connection.identity)) return refuse("cursor-invalid");
-  if (position === "other-epoch") {
-    const isOfTicket = epochOf(cursor) === epochOf(opened.since);
-    return refuse(isOfTicket ? "history-lost" : "cursor-invalid");
-  }
-  if (opened.key !== query.key) return refuse("rights-changed");
-  const since = feed.decode(opened.since);
-  if (typeof since === "string" || since.clusterTime > position.clusterTime) return refuse("cursor-invalid");
-  // A watermark may name no more than the cluster time of the snapshot before it. What is held begins at
-  // `since` in any case, and nothing before that is anybody's to see.
-  return { snapshot: wanted, resumeFrom: isLater(since, position) ? since : position, refused: null };
-}
-
-/** Of one cluster time, whether `a` is certainly later. Two commits of it have no order to be told from them. */
-function isLater(a: Position, b: Position): boolean {
-  if (a.clusterTime !== b.clusterTime) return false;
-  return b.within === BEFORE ? a.within !== BEFORE : a.within === AFTER && b.within !== AFTER;
 }

@@ -6,6 +6,7 @@ import type { Connection } from "../connection.ts";
 export async function handleUnsubscribe(connection: Connection, { id }: UnsubscribeMessage): Promise<void> {
   const subscription = connection.subscriptions.get(id);
   if (subscription !== undefined) connection.endSubscription(subscription, "requested");
-  else if (connection.withdraw(id)) connection.send({ type: "unsubscribed", id, reason: "requested" });
+  else if (connection.subscriptions.withdraw(id))
+    connection.send({ type: "unsubscribed", id, reason: "requested" });
   else throw new TidewireError("unknown-id", "no subscription of this connection has this id");
 }

@@ -19,7 +19,7 @@ function connect() {
     refreshes: { asked: 0, taken: 0 },
     replaceIdentity: ({ claims }: { claims: { token: string } }) => taken.push(claims.token),
     send: ({ type }: { type: string }) => sent.push(type),
-    reauthorize: () => {},
+    subscriptions: [],
   } as unknown as Connection;
   const refresh = (token: string) => handleRefresh(connection, { type: "refresh", token });
   return { refresh, verified, taken, sent };

@@ -1,0 +1,29 @@
+import type { Start, StartReason } from "../protocol/messages.ts";
+import type { Connection } from "./connection.ts";
+import type { Subscription } from "./subscriptions.ts";
+
+/** [3.2] Tells how a subscription starts, with the ticket for what it sees from there on. */
+export function sendSubscribed(
+  connection: Connection,
+  subscription: Subscription,
+  start: Start,
+  reason?: StartReason,
+  rest: { readonly from?: number; readonly cursor?: string } = {},
+): void {
+  const { id, attachment } = subscription;
+  subscription.isAnswered = true;
+  const { feed, metrics } = connection.context;
+  // A shared attachment may not have been delivered up to the head yet.
+  const cursor = start === "shared" && attachment.delivery.isLive ? feed.headCursor : attachment.startCursor;
+  metrics.subscriptionStarts.inc({ start });
+  connection.send({
+    type: "subscribed",
+    id,
+    query: attachment.number,
+    start,
+    cursor,
+    ticket: attachment.ticket(),
+    ...(reason === undefined ? {} : { reason }),
+    ...rest,
+  });
+}
