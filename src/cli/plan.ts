@@ -16,7 +16,8 @@ applied. Of the configuration only the rules and limits are read.
 Options:
   -c, --config FILE    the edited configuration
       --against FILE   the rules as they are (default config/tidewire.yaml, unless --admin is given)
-      --admin URL      a running node, by its admin listener: compare with its rules, and count its subscriptions
+      --admin URL      a running node, by its admin listener: compare with its rules, and count its subscriptions.
+                       Needs server.admin.token: out of TIDEWIRE_ADMIN_TOKEN, or else as --config has it
       --json           print JSON, for machines
 
 What becomes of a live subscription:
@@ -37,6 +38,10 @@ Examples:
 Exit codes: 0 here is the plan, 1 the edit has a mistake or the node does not answer, 2 the command line was not
 understood.`;
 
+const NO_TOKEN = "needs its token: set TIDEWIRE_ADMIN_TOKEN to the node's server.admin.token";
+const WRONG_TOKEN =
+  "has another token: TIDEWIRE_ADMIN_TOKEN, or server.admin.token of --config, must be the node's server.admin.token";
+
 /** Many subscriptions take a while; a node that is gone does not say so. */
 const ANSWER_TIMEOUT_MS = 120_000;
 
@@ -52,11 +57,12 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   });
   if (values.config === undefined) throw new UsageError("--config is needed: the edited configuration");
   const url = values.admin === undefined ? undefined : planUrl(values.admin);
-  const edited = (await loadRules(values.config, io.env)).source;
+  const { source: edited, adminToken } = await loadRules(values.config, io.env);
   const against = values.against ?? (url === undefined ? DEFAULT_CONFIG : undefined);
   const ofFiles =
     against === undefined ? undefined : diffRules((await loadRules(against, io.env)).source, edited);
-  const answer = url === undefined ? undefined : await ask(url, edited);
+  const answer =
+    url === undefined ? undefined : await ask(url, edited, io.env["TIDEWIRE_ADMIN_TOKEN"] || adminToken);
   if (answer !== undefined && "problems" in answer) {
     for (const { path, message } of answer.problems) io.err(`${values.config}: ${path}: ${message}`);
     return 1;
@@ -79,14 +85,16 @@ function planUrl(text: string): URL {
 }
 
 /** Asks a running node. @throws {StartupError} It does not answer, or not this. */
-async function ask(url: URL, edited: RulesSource): Promise<EditPlan | EditProblems> {
+async function ask(url: URL, edited: RulesSource, token: string): Promise<EditPlan | EditProblems> {
   const fail = (why: string, cause?: unknown) =>
     new StartupError(`${url.origin} ${why}`, [], cause === undefined ? {} : { cause });
   let response: Response;
   let text: string;
   try {
     const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    response = await fetch(url, { method: "POST", body: fileOf(edited), signal });
+    const headers: Record<string, string> = token === "" ? {} : { authorization: `Bearer ${token}` };
+    // A redirect could send the token, or the rules, elsewhere.
+    response = await fetch(url, { method: "POST", headers, body: fileOf(edited), redirect: "error", signal });
     text = await response.text();
   } catch (cause) {
     throw fail("does not answer: is the node running, and is that its server.admin listener?", cause);
@@ -94,6 +102,7 @@ async function ask(url: URL, edited: RulesSource): Promise<EditPlan | EditProble
   const answer = parseObject(text);
   if (response.status === 200 && "live" in answer) return answer as unknown as EditPlan; // as `PlanRoute` answers
   if (response.status === 422 && "problems" in answer) return answer as unknown as EditProblems;
+  if (response.status === 401) throw fail(token === "" ? NO_TOKEN : WRONG_TOKEN);
   if (response.status === 404) throw fail("is not the admin listener of a node (server.admin)");
   throw fail(`answers ${response.status}: ${String(answer["error"] ?? "nothing that is understood")}`);
 }

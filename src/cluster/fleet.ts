@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
-import type { Readiness } from "../admin/readiness.ts";
+import { type Readiness, randomNodeId } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
-import { createMetrics } from "../metrics/metrics.ts";
+import { createMetrics, type Metrics } from "../metrics/metrics.ts";
 import { HandOut } from "./hand-out.ts";
 import { JoinedMetrics } from "./join-metrics.ts";
 import { joinPlans } from "./join-plans.ts";
@@ -30,6 +30,7 @@ export interface FleetOptions {
 /** The workers of one primary, all on the same configuration and rules. */
 export class Fleet {
   readonly node: string;
+  readonly #id = randomNodeId();
   readonly workers: Workers;
   readonly handOut: HandOut;
   readonly #mongodbUri: string;
@@ -45,8 +46,9 @@ export class Fleet {
     this.#config = config;
     this.#mongodbUri = mongodbUri;
     this.#log = log;
-    const { workerRestarts, connectionsRefused } = this.#metrics;
-    this.#joined = new JoinedMetrics(() => Promise.all([workerRestarts.get(), connectionsRefused.get()]));
+    const { workerRestarts, connectionsRefused, socketsRefused, adminRefused } = this.#metrics;
+    const own = [workerRestarts, connectionsRefused, socketsRefused, adminRefused];
+    this.#joined = new JoinedMetrics(() => Promise.all(own.map((metric) => metric.get())));
     this.handOut = new HandOut(
       () => this.workers.up,
       () => connectionsRefused.inc({ reason: "workers-busy" }),
@@ -61,6 +63,11 @@ export class Fleet {
     });
   }
 
+  /** Counted by this process itself. */
+  get counters(): Pick<Metrics, "adminRefused" | "socketsRefused"> {
+    return this.#metrics;
+  }
+
   /** In Prometheus' text format. */
   async metrics(): Promise<string> {
     return (await this.#joined.registry(this.workers.up)).metrics();
@@ -69,7 +76,7 @@ export class Fleet {
   async readiness(): Promise<JoinedReadiness> {
     const workers = await Promise.all(this.workers.slots.map((slot) => this.#readinessOf(slot)));
     return joinReadiness(
-      { node: this.node, lastReload: this.#lastReload, rulesGeneration: this.#generation },
+      { node: this.node, id: this.#id, lastReload: this.#lastReload, rulesGeneration: this.#generation },
       workers,
     );
   }

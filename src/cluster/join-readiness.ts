@@ -22,7 +22,7 @@ const GRAVEST_FIRST: readonly WorkerReadiness["status"][] = [
 
 /** @param own What the primary knows: its name, and the generation where no worker says one. */
 export function joinReadiness(
-  own: Pick<Readiness, "node" | "lastReload" | "rulesGeneration">,
+  own: Pick<Readiness, "node" | "id" | "lastReload" | "rulesGeneration">,
   workers: readonly WorkerReadiness[],
 ): JoinedReadiness {
   const answers = workers.filter((worker): worker is Readiness & WorkerReadiness => "stream" in worker);
@@ -31,6 +31,7 @@ export function joinReadiness(
     ready: workers.every(({ ready }) => ready),
     status: GRAVEST_FIRST.find((status) => workers.some((worker) => worker.status === status)) ?? "ready",
     node: own.node,
+    id: own.id,
     rulesGeneration: generations.length === 0 ? own.rulesGeneration : Math.min(...generations),
     lastReload: own.lastReload,
     stream: answers.find(({ stream }) => stream !== "running")?.stream ?? answers[0]?.stream ?? "starting",

@@ -68,6 +68,8 @@ async function start(
   });
   const address = await listen(publicServer, server);
   const adminServer = createAdminServer({
+    server,
+    counters: fleet.counters,
     metrics: () => fleet.metrics(),
     readiness: () => fleet.readiness(),
     plan: (text) => fleet.plan(text),

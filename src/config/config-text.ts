@@ -26,7 +26,14 @@ export interface ConfigText {
 }
 
 /** What no error text may show, even where it is written into the file itself: secrets, and URLs that may hold one. */
-const HIDDEN = ["mongodb.uri", "auth.jwt.secret", "auth.jwt.publicKey", "auth.jwt.jwksUri", "server.tls.key"];
+const HIDDEN = [
+  "mongodb.uri",
+  "auth.jwt.secret",
+  "auth.jwt.publicKey",
+  "auth.jwt.jwksUri",
+  "server.tls.key",
+  "server.admin.token",
+];
 const isHidden = (path: string) => HIDDEN.some((name) => path === name || path.startsWith(`${name}.`));
 
 /** Beyond these a file is not a configuration; aliases could otherwise make a small file huge. */

@@ -8,6 +8,8 @@ export interface ConfiguredRules {
   readonly source: RulesSource;
   /** Whether users without a token are let in at all. */
   readonly anonymous: boolean;
+  /** `server.admin.token`; empty where there is none, or its environment variable is not set. */
+  readonly adminToken: string;
 }
 
 /** The parts of a file that it stands in; the empty path is the file as a whole. */
@@ -15,7 +17,7 @@ const RULES_PATH = /^(?:$|(?:collections|limits)\b|auth\.anonymous$)/;
 
 /**
  * Reads the rules of a configuration file, and of the rest nothing: a machine that only tests rules has no secrets,
- * key files and addresses. `loadConfig` is there to find what is wrong with them.
+ * key files and addresses. The admin token is read where it is there. `loadConfig` is there to find what is wrong with them.
  * @throws {ConfigError} With every problem of the rules, or the one that the file cannot be read.
  */
 export async function loadRules(path: string, env: NodeJS.ProcessEnv): Promise<ConfiguredRules> {
@@ -32,5 +34,10 @@ export function readRules(text: string, file: string, env: NodeJS.ProcessEnv): C
   if (concerning.length > 0) throw new ConfigError(concerning);
   const source = rulesAlone(codeForm);
   if (source === undefined) throw new ConfigError(problems);
-  return { source, anonymous: sectionOf(sectionOf(codeForm, "auth"), "anonymous") === true };
+  const token = sectionOf(sectionOf(sectionOf(codeForm, "server"), "admin"), "token");
+  return {
+    source,
+    anonymous: sectionOf(sectionOf(codeForm, "auth"), "anonymous") === true,
+    adminToken: typeof token === "string" ? token : "",
+  };
 }

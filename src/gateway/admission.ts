@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { BlockList, isIP, isIPv6 } from "node:net";
+import { networkOf, normalizeAddress, TrustedProxies } from "./client-network.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import { RateLimit } from "./rate-limit.ts";
 
@@ -34,7 +34,7 @@ const BUCKETS_MAX = 10_000;
  */
 export class Admission {
   readonly #limits: GatewayLimits;
-  readonly #trusted: BlockList;
+  readonly #trusted: TrustedProxies;
   readonly #rate: RateLimit;
   readonly #rateByAddress = new Map<string, RateLimit>();
   readonly #byAddress = new Counts();
@@ -45,7 +45,7 @@ export class Admission {
     this.#limits = limits;
     this.#connectionsMax = limits.connections ?? connectionsMax;
     this.#rate = new RateLimit(limits.connectRate, Math.max(1, limits.connectRate), nowMs);
-    this.#trusted = blockListOf(server.trustedProxies);
+    this.#trusted = new TrustedProxies(server.trustedProxies);
   }
 
   get connections(): number {
@@ -58,19 +58,19 @@ export class Admission {
       .split(",")
       .map((hop) => hop.trim())
       .filter((hop) => hop !== "");
-    let address = normalize(request.socket.remoteAddress ?? "");
+    let address = normalizeAddress(request.socket.remoteAddress ?? "");
     // From the right: each trusted proxy vouches for the one before it, and nobody for the rest.
-    while (this.#isTrusted(address)) {
+    while (this.#trusted.includes(address)) {
       const hop = hops.pop();
       if (hop === undefined) break;
-      address = normalize(hop);
+      address = normalizeAddress(hop);
     }
     return address;
   }
 
   /** The rate that a new connection passes, if any; otherwise it is counted. */
   overRate(address: string, nowMs: number): OverRate | null {
-    const bucket = this.#bucketOf(address, nowMs);
+    const bucket = this.#bucketOf(networkOf(address), nowMs);
     if (!bucket.take(1, nowMs)) return this.#overRate("connectRatePerAddress", bucket);
     return this.#rate.take(1, nowMs) ? null : this.#overRate("connectRate", this.#rate);
   }
@@ -81,27 +81,21 @@ export class Admission {
   }
 
   addressIsOverFull(address: string): boolean {
-    return this.#byAddress.of(address) > this.#limits.connectionsPerAddress;
+    return this.#byAddress.of(networkOf(address)) > this.#limits.connectionsPerAddress;
   }
 
   connected(address: string): void {
     this.#connections++;
-    this.#byAddress.add(address, 1);
+    this.#byAddress.add(networkOf(address), 1);
   }
 
   disconnected(address: string): void {
     this.#connections--;
-    this.#byAddress.add(address, -1);
+    this.#byAddress.add(networkOf(address), -1);
   }
 
   #overRate(limit: OverRate["limit"], bucket: RateLimit): OverRate {
     return { limit, value: this.#limits[limit], waitMs: Math.max(1, bucket.waitMs(1)) };
-  }
-
-  #isTrusted(address: string): boolean {
-    // A proxy passes on whatever the client wrote: not every hop is an address.
-    if (!isIP(address)) return false;
-    return this.#trusted.check(address, isIPv6(address) ? "ipv6" : "ipv4");
   }
 
   #bucketOf(address: string, nowMs: number): RateLimit {
@@ -124,18 +118,4 @@ export class Admission {
       this.#rateByAddress.delete(address);
     }
   }
-}
-
-/** IPv4 in its IPv6 dress is IPv4. */
-const normalize = (address: string) => address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
-
-function blockListOf(blocks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const block of blocks) {
-    const [address = "", bits] = block.split("/");
-    const family = isIPv6(address) ? "ipv6" : "ipv4";
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return list;
 }

@@ -12,7 +12,7 @@ import type { RuleTimes } from "./rule-times.ts";
 
 /** What every connection of a node works with. */
 export interface GatewayContext {
-  /** The node's name. */
+  /** The opaque id under which clients see the node. */
   readonly node: string;
   readonly server: ServerOptions;
   readonly limits: GatewayLimits & FeedLimits;

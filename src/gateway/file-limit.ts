@@ -1,14 +1,22 @@
 import { readFileSync } from "node:fs";
 
-/** Where the system tells no limit. */
+/** Assumed where the system does not report a limit. */
 const UNKNOWN_LIMIT = 10_000;
 
 /** How many connections this process may hold: its limit of open files, less 10 % for everything else. */
-export function connectionsByFileLimit(): number {
+export const connectionsByFileLimit = (): number => Math.floor(openFilesMax() * 0.9);
+
+/**
+ * How many sockets this process may accept. The 5 % between this and `connectionsByFileLimit` lets a full node still
+ * answer a client with the reason.
+ */
+export const socketsByFileLimit = (): number => Math.floor(openFilesMax() * 0.95);
+
+function openFilesMax(): number {
   try {
     const limits = readFileSync("/proc/self/limits", "utf8");
     const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
-    return soft === undefined || soft === "unlimited" ? UNKNOWN_LIMIT : Math.floor(Number(soft) * 0.9);
+    return soft === undefined || soft === "unlimited" ? UNKNOWN_LIMIT : Number(soft);
   } catch {
     return UNKNOWN_LIMIT; // not Linux
   }

@@ -14,6 +14,7 @@ import type { GatewayContext } from "./context.ts";
 import { isOriginAllowed } from "./cors.ts";
 import { connectionsByFileLimit } from "./file-limit.ts";
 import { identify } from "./handlers/hello.ts";
+import { HostNames, UNKNOWN_HOST_TEXT } from "./host-names.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
 import { readMessage } from "./incoming.ts";
@@ -41,6 +42,7 @@ export interface RulesEffect {
 export class Gateway implements ConnectionEvents {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
+  readonly #hosts: HostNames | null;
   readonly #connections = new Set<Connection>();
   readonly #websockets: WebSocketServer;
   readonly #http: HttpRoutes;
@@ -56,6 +58,8 @@ export class Gateway implements ConnectionEvents {
   /** @param socketIo Where Socket.IO is served, too. */
   constructor(context: GatewayContext, socketIo: SocketIoOptions | null = null) {
     this.#context = context;
+    const { hosts } = context.server;
+    this.#hosts = hosts === undefined ? null : new HostNames(hosts);
     this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
     this.#accounts = new UserAccounts(context.limits, (limit) =>
       context.metrics.limitHits.inc({ limit, outcome: "refused" }),
@@ -235,6 +239,8 @@ export class Gateway implements ConnectionEvents {
     const path = (request.url ?? "").split("?")[0];
     if (socketIo === null && path !== WS_PATH)
       return { status: "404 Not Found", reason: "path", text: `the WebSocket is at ${WS_PATH}` };
+    if (this.#hosts?.includes(request.headers.host) === false)
+      return { status: "421 Misdirected Request", reason: "host", text: UNKNOWN_HOST_TEXT };
     if (!isOriginAllowed(request.headers.origin, this.#context.server.origins)) {
       const text = "this page may not connect: server.origins does not list its origin";
       return { status: "403 Forbidden", reason: "origin", text };

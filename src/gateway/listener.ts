@@ -1,38 +1,127 @@
 import { once } from "node:events";
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type RequestListener, type Server, STATUS_CODES } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Server as NetServer } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
-import type { ServerOptions, TlsOptions } from "./options.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { TrustedProxies } from "./client-network.ts";
+import { socketsByFileLimit } from "./file-limit.ts";
+import { OpenSockets, type SocketLimits } from "./open-sockets.ts";
+import type { GatewayLimits, ServerOptions, TlsOptions } from "./options.ts";
+import { SocketGuard } from "./socket-guard.ts";
 
 export interface Listening {
   readonly host: string;
   readonly port: number;
 }
 
-const HEADERS_TIMEOUT_MS = 10_000;
+/** Sockets are checked against the time limits of requests this often; Node's default of 30 s would add to them. */
+const CHECK_MS = 1_000;
+/** A socket that was answered and sends no further request is closed after this. */
+const KEEP_ALIVE_MS = 5_000;
+/** The longest time a poll waits for a change, which is silence on its socket. */
+const POLL_WAIT_MS = 60_000;
 const TLS_POLL_MS = 5_000;
-/** Connections that the system takes before we do: thousands may come back within a second. It has a limit of its own. */
+/** Connections that the kernel queues before they are accepted, because thousands may return within a second. The kernel has a limit of its own. */
 const BACKLOG = 4_096;
 
-/** The public listener, plain or TLS. A request without a body has no reason to take long. */
-export function createPublicServer(options: ServerOptions, onRequest: RequestListener, log: Logger): Server {
+/** The admin listener has few clients, often all of one address. */
+const ADMIN_SOCKETS: SocketLimits = { total: 128, perAddress: Number.POSITIVE_INFINITY };
+
+export interface PublicServerParts {
+  readonly server: ServerOptions;
+  readonly limits: GatewayLimits;
+  readonly metrics: Pick<Metrics, "sockets" | "socketsRefused" | "onScrape">;
+  readonly log: Logger;
+}
+
+/** How many sockets one process accepts. */
+export function socketLimitsOf({
+  sockets,
+  socketsPerAddress,
+  connectionsPerAddress,
+}: GatewayLimits): SocketLimits {
+  return {
+    total: sockets ?? socketsByFileLimit(),
+    perAddress: socketsPerAddress ?? Math.ceil(connectionsPerAddress * 1.5),
+  };
+}
+
+/** The public listener, plain or TLS, with its limits on sockets. */
+export function createPublicServer(
+  { server: options, limits, metrics, log }: PublicServerParts,
+  onRequest: RequestListener,
+): Server {
   const server =
-    options.tls === undefined ? createServer(onRequest) : createSecureServer(options.tls, onRequest, log);
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = 2 * HEADERS_TIMEOUT_MS;
-  server.on("clientError", (_error, socket) => {
-    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
-    socket.destroy();
+    options.tls === undefined
+      ? createServer(timeLimitsOf(options), onRequest)
+      : createSecureServer(options.tls, options, onRequest, log);
+  // Beyond every silence that is ordinary; a peer that reads nothing of an answer would hold the socket for good.
+  server.timeout = 2 * Math.max(limits.stallTimeoutMs, options.sseCommentMs, POLL_WAIT_MS) + 60_000;
+  const sockets = new OpenSockets(socketLimitsOf(limits), new TrustedProxies(options.trustedProxies));
+  const guard = new SocketGuard(server, {
+    sockets,
+    onRefused: (reason) => metrics.socketsRefused.inc({ reason }),
   });
+  metrics.onScrape.sockets = () => metrics.sockets.set(sockets.count);
+  server.on("upgrade", (request) => guard.upgraded(request));
+  server.on("clientError", answerClientError);
   return server;
 }
 
-/** Takes a renewed certificate without a restart; a broken one changes nothing. */
-function createSecureServer(tls: TlsOptions, onRequest: RequestListener, log: Logger): TlsServer {
+/** A plain listener for admins, with the same time limits and few sockets. */
+export function createSmallServer(
+  options: ServerOptions,
+  onRequest: RequestListener,
+  socketsRefused: Metrics["socketsRefused"],
+): Server {
+  const server = createServer(timeLimitsOf(options), onRequest);
+  server.timeout = 2 * POLL_WAIT_MS;
+  new SocketGuard(server, {
+    sockets: new OpenSockets(ADMIN_SOCKETS, null),
+    onRefused: (reason) => socketsRefused.inc({ reason }),
+  });
+  server.on("clientError", answerClientError);
+  return server;
+}
+
+const timeLimitsOf = ({ headersTimeoutMs, requestTimeoutMs }: ServerOptions) => ({
+  headersTimeout: headersTimeoutMs,
+  requestTimeout: requestTimeoutMs,
+  connectionsCheckingInterval: CHECK_MS,
+  keepAliveTimeout: KEEP_ALIVE_MS,
+});
+
+const CLIENT_ERRORS: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_HEADER_OVERFLOW: 431,
+};
+
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  const status = CLIENT_ERRORS[error.code ?? ""] ?? 400;
+  if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+  socket.destroy();
+}
+
+/** Reads a renewed certificate without a restart; a broken one changes nothing. */
+function createSecureServer(
+  tls: TlsOptions,
+  options: ServerOptions,
+  onRequest: RequestListener,
+  log: Logger,
+): TlsServer {
   const read = () => ({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) });
-  const server = createTlsServer({ ...read(), minVersion: "TLSv1.2" }, onRequest);
+  const server = createTlsServer(
+    {
+      ...read(),
+      ...timeLimitsOf(options),
+      handshakeTimeout: options.tlsHandshakeTimeoutMs,
+      minVersion: "TLSv1.2",
+    },
+    onRequest,
+  );
   const reload = () => {
     try {
       server.setSecureContext({ ...read(), minVersion: "TLSv1.2" });

@@ -31,11 +31,60 @@ export const TlsOptions = z.strictObject({
 });
 export type TlsOptions = z.output<typeof TlsOptions>;
 
-/** The second listener, which is not for the public: `/metrics`, `/livez`, `/readyz`. */
-export const AdminOptions = z.strictObject({
-  host: z.string().min(1).default("127.0.0.1").describe("Address that the admin listener binds to."),
-  port: port.default(8_481).describe("Port of the admin listener; 0 lets the system pick one."),
+/** A host as it appears in a `Host` header: a name, an IPv4 address or an IPv6 address in brackets; a port is optional. */
+const HOST = /^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
+const host = z.string().regex(HOST, {
+  error:
+    "a host as clients name it: a name, an IPv4 address or an IPv6 address in brackets, with or without a port",
 });
+
+/** Tokens are compared as digests, so that their length and content show in no timing. */
+const isAdminToken = (text: string) =>
+  text === "" || (/^[\x21-\x7e]{32,512}$/.test(text) && new Set(text).size >= 10);
+
+/** The second listener, which is not for the public: health, `/metrics`, and the acts of an admin. */
+export const AdminOptions = z
+  .strictObject({
+    host: z.string().min(1).default("127.0.0.1").describe("Address that the admin listener binds to."),
+    port: port.default(8_481).describe("Port of the admin listener; 0 lets the system pick one."),
+    hosts: z
+      .array(host)
+      .readonly()
+      .default(["localhost", "127.0.0.1", "[::1]"])
+      .meta({ examples: [["localhost", "127.0.0.1", "[::1]", "tidewire.internal"]] })
+      .describe(
+        "Names under which clients may ask the admin listener (Host header); without a port, any. Protects against DNS rebinding.",
+      ),
+    token: z
+      .string()
+      .refine(isAdminToken, {
+        error:
+          'at least 32 characters, random and without spaces, or "" for none. Make one with `openssl rand -hex 32`',
+      })
+      .optional()
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
+      .meta({ examples: ["${TIDEWIRE_ADMIN_TOKEN}"] })
+      .describe(
+        "Bearer token for everything on the admin listener but /livez, /readyz and /metrics. Unset or empty: those are refused.",
+      ),
+    protectMetrics: z.boolean().default(false).describe("Whether /metrics needs the token, too."),
+    planBytes: z
+      .int()
+      .min(1_024)
+      .max(16 * 1_048_576)
+      .default(1_048_576)
+      .describe("Largest configuration that POST /plan accepts."),
+    planTimeoutMs: z
+      .int()
+      .min(1_000)
+      .max(120_000)
+      .default(20_000)
+      .describe("How long POST /plan may take to read a configuration, beside the service's own work."),
+  })
+  .refine(({ protectMetrics, token = "" }) => !protectMetrics || token !== "", {
+    path: ["protectMetrics"],
+    error: "true only with a token: without one nobody could read them. Set server.admin.token",
+  });
 export type AdminOptions = z.output<typeof AdminOptions>;
 
 /** What clients are told in `welcome` about coming back (docs/protocol.md, section 5). */
@@ -82,6 +131,14 @@ export const ServerOptions = z
       .default([])
       .meta({ examples: [["https://app.example.com"]] })
       .describe('Pages that may connect from a browser. Empty: none may; "*" (any page) must be said.'),
+    hosts: z
+      .array(host)
+      .readonly()
+      .optional()
+      .meta({ examples: [["live.example.com"]] })
+      .describe(
+        "Names under which clients may reach the service (Host header); without a port, any. Unset: all.",
+      ),
     tls: TlsOptions.optional().describe(
       "Serve https and wss. Unset: plain, for use behind a proxy that ends TLS.",
     ),
@@ -99,6 +156,24 @@ export const ServerOptions = z
       .max(300_000)
       .default(10_000)
       .describe("A connection that gives no sign of life for this long after a ping is closed (4000)."),
+    headersTimeoutMs: z
+      .int()
+      .min(1_000)
+      .max(120_000)
+      .default(5_000)
+      .describe("A socket that has not sent the whole head of a request by then is closed."),
+    requestTimeoutMs: z
+      .int()
+      .min(1_000)
+      .max(300_000)
+      .default(10_000)
+      .describe("A socket that has not sent a whole request, with its body, by then is closed."),
+    tlsHandshakeTimeoutMs: z
+      .int()
+      .min(1_000)
+      .max(120_000)
+      .default(5_000)
+      .describe("A socket that has not finished its TLS handshake by then is closed."),
     sseCommentMs: z
       .int()
       .min(1_000)
@@ -143,7 +218,9 @@ export const ServerOptions = z
       .max(64)
       .optional()
       .meta({ examples: ["node-1"] })
-      .describe("The node's name in welcome, logs and metrics. Unset: the host's name and a random part."),
+      .describe(
+        "The node's name in logs and on the admin listener. Clients see an opaque id instead. Unset: the host's name and a random part.",
+      ),
     reconnect: ReconnectOptions.prefault({}).describe("What clients are told about coming back."),
     admin: AdminOptions.prefault({}).describe(
       "The second listener: /metrics, /livez, /readyz, /plan. Not for the public.",
@@ -155,7 +232,11 @@ export const ServerOptions = z
       path: ["admin", "port"],
       error: "another port than server.port: the admin listener is not for the public. Choose a free one",
     },
-  );
+  )
+  .refine(({ headersTimeoutMs, requestTimeoutMs }) => headersTimeoutMs <= requestTimeoutMs, {
+    path: ["requestTimeout"],
+    error: "at least headersTimeout. Raise requestTimeout or lower headersTimeout",
+  });
 export type ServerOptions = z.output<typeof ServerOptions>;
 
 /** The part of the section `limits` that bounds connections and what each may ask and hold. */
@@ -223,13 +304,33 @@ export const GatewayLimits = z.strictObject({
     .min(1)
     .default(50)
     .describe("Connections of one user (iss and sub of the token) on this node."),
-  connectionsPerAddress: z.int().min(1).default(200).describe("Connections from one address on this node."),
+  connectionsPerAddress: z
+    .int()
+    .min(1)
+    .default(200)
+    .describe("Connections from one address on this node; an IPv6 address counts by its /64."),
+  sockets: z
+    .int()
+    .min(1)
+    .optional()
+    .meta({ examples: [60_000] })
+    .describe(
+      "Sockets of this node, with or without a request yet. Unset: the limit of open files, less 5 %.",
+    ),
+  socketsPerAddress: z
+    .int()
+    .min(1)
+    .optional()
+    .meta({ examples: [300] })
+    .describe(
+      "Sockets from one address on this node, from the moment they are accepted. Unset: one and a half times connectionsPerAddress.",
+    ),
   connectRate: z.number().positive().default(500).describe("New connections per second on this node."),
   connectRatePerAddress: z
     .number()
     .positive()
     .default(20)
-    .describe("New connections per second from one address."),
+    .describe("New connections per second from one address (IPv6: one /64)."),
   connectBurstPerAddress: z.int().min(1).default(60).describe("New connections at once from one address."),
   fences: z.int().min(1).max(10_000).default(16).describe("Fences that may wait on one connection."),
   fenceTimeoutMs: z

@@ -49,6 +49,16 @@ const COUNTERS = {
     "Connections refused before they were welcomed.",
     ["reason"],
   ],
+  socketsRefused: [
+    "tidewire_sockets_refused_total",
+    "Sockets closed before they sent a whole request, or because they were too many, by reason.",
+    ["reason"],
+  ],
+  adminRefused: [
+    "tidewire_admin_refused_total",
+    "Requests that the admin listener refused for who asked, by reason.",
+    ["reason"],
+  ],
   connectionsClosed: [
     "tidewire_connections_closed_total",
     "Connections that ended, by close code.",
@@ -110,6 +120,7 @@ const GAUGES = {
   lookupSets: ["tidewire_lookup_sets", "Lookup sets of rules that are kept up to date.", []],
   lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
+  sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
   connections: ["tidewire_connections", "Connections.", []],
   userAccounts: ["tidewire_user_accounts", "Users to whom something is charged on this node.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
@@ -144,7 +155,7 @@ interface Options extends Pick<CounterConfiguration<string>, "name" | "help" | "
 
 /** What is worked out when somebody looks: it takes a look at every connection, or at every live query. */
 export type OnScrape = {
-  [key in "bytesSent" | "outboxBytes" | "windowDocuments" | "windowBytes"]?: () => void;
+  [key in "bytesSent" | "sockets" | "outboxBytes" | "windowDocuments" | "windowBytes"]?: () => void;
 };
 
 /** Builds the registry; one per service, so that several can run in one process. */

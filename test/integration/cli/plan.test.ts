@@ -10,6 +10,10 @@ import { expect, onTestFinished, test } from "vitest";
 import { runCli } from "../../../src/cli/run-cli.ts";
 import { startTestService, toConfig } from "../../support/service.ts";
 
+const TOKEN = "a-token-for-the-admins-of-a-test-0123456789";
+const authorization = `Bearer ${TOKEN}`;
+const WITH_TOKEN = { admin: { port: 0, token: TOKEN } };
+
 async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   const out: string[] = [];
   const err: string[] = [];
@@ -46,7 +50,7 @@ const COLLECTIONS = {
 
 /** A service with three customers, two of the staff, and a member. */
 async function startShop() {
-  const started = await startTestService({ collections: COLLECTIONS });
+  const started = await startTestService({ collections: COLLECTIONS, server: WITH_TOKEN });
   await started.db
     .collection<{ _id: string }>("members")
     .insertOne({ _id: "1", userId: "u1", roomId: "a" } as never);
@@ -193,7 +197,11 @@ test("a mistake is told as check tells it, by the command and by the node", asyn
   const plan = await run(["plan", "--config", file, "--admin", admin]);
   expect(plan).toEqual({ code: 1, out: "", err: check.err });
   expect(check.err).toContain("$frob");
-  const answer = await fetch(`${admin}/plan`, { method: "POST", body: JSON.stringify(wrong) });
+  const answer = await fetch(`${admin}/plan`, {
+    method: "POST",
+    headers: { authorization },
+    body: JSON.stringify(wrong),
+  });
   expect(answer.status).toBe(422);
   const { problems } = (await answer.json()) as { problems: unknown };
   expect(problems).toEqual([
@@ -211,7 +219,7 @@ test("fills in the environment of the command, never that of the node", async ()
   expect(out).toContain("+ mine");
   expect(out).toContain('{"price":"${}"}');
   const body = JSON.stringify(edit(news("${TIDEWIRE_PLAN_SECRET}")));
-  const answer = await fetch(`${admin}/plan`, { method: "POST", body });
+  const answer = await fetch(`${admin}/plan`, { method: "POST", headers: { authorization }, body });
   const text = await answer.text();
   expect(answer.status).toBe(422);
   expect(text).toContain("TIDEWIRE_PLAN_SECRET is not set");
@@ -221,16 +229,55 @@ test("fills in the environment of the command, never that of the node", async ()
 test("the node takes a configuration by POST alone, of a bounded size, and not from a web page", async () => {
   const { admin, file } = await startShop();
   const body = JSON.stringify(file);
-  const ask = async (init: RequestInit) => (await fetch(`${admin}/plan`, init)).status;
+  const ask = async ({ headers, ...init }: RequestInit) =>
+    (await fetch(`${admin}/plan`, { ...init, headers: { authorization, ...headers } })).status;
   expect(await ask({})).toBe(405);
-  expect(await ask({ method: "POST", body, headers: { origin: "http://127.0.0.1:8481" } })).toBe(403);
+  expect(await ask({ method: "POST", body, headers: { origin: "http://127.0.0.1:1" } })).toBe(403);
   expect(await ask({ method: "POST", body: " ".repeat(1_048_577) }).catch(() => 413)).toBe(413);
   expect(await ask({ method: "POST", body: "" })).toBe(422);
   expect(await ask({ method: "POST", body: body.padEnd(1_048_576) })).toBe(200);
 });
 
-test("says in a line that it has asked no node, the public port, or something else", async () => {
+test("sends the token of the environment, else that of the configuration, and says which it lacks", async () => {
+  const { admin, edit, file } = await startShop();
+  const edited = await fileOf(edit(COLLECTIONS));
+  const other = "another-token-than-that-of-the-node-0123456789";
+  const planned = (path: string, env: NodeJS.ProcessEnv) =>
+    run(["plan", "--config", path, "--admin", admin], env);
+  expect(await planned(edited, {})).toMatchObject({ code: 0 });
+  const server = { admin: { token: "${TIDEWIRE_TEST_TOKEN:-}" } };
+  const without = await fileOf({ ...file, server });
+  expect(await planned(without, { TIDEWIRE_ADMIN_TOKEN: TOKEN })).toMatchObject({ code: 0 });
+  expect(await planned(without, { TIDEWIRE_TEST_TOKEN: TOKEN })).toMatchObject({ code: 0 });
+  const none = await planned(without, {});
+  expect(none).toMatchObject({ code: 1, err: expect.stringContaining("set TIDEWIRE_ADMIN_TOKEN") });
+  const wrong = await planned(edited, { TIDEWIRE_ADMIN_TOKEN: other });
+  expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining("has another token") });
+  expect(wrong.err + none.err).not.toContain(other);
+  expect(wrong.err + none.err).not.toContain(TOKEN);
+});
+
+test("a node without a token plans nothing, and the command says what to set", async () => {
   const { service, file } = await startTestService({ collections: COLLECTIONS });
+  const admin = `http://127.0.0.1:${service.adminAddress.port}`;
+  const refused = await run(["plan", "--config", await fileOf(file), "--admin", admin]);
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("set server.admin.token") });
+});
+
+test("a redirect is not followed, because it would take the token elsewhere", async () => {
+  const { admin, edit } = await startShop();
+  const elsewhere = createServer((_request, response) =>
+    response.writeHead(307, { location: `${admin}/plan` }).end(),
+  ).listen(0, "127.0.0.1");
+  await once(elsewhere, "listening");
+  onTestFinished(() => void elsewhere.close());
+  const url = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
+  const answer = await run(["plan", "--config", await fileOf(edit(COLLECTIONS)), "--admin", url]);
+  expect(answer).toMatchObject({ code: 1, err: expect.stringContaining("does not answer") });
+});
+
+test("says in a line that it has asked no node, the public port, or something else", async () => {
+  const { service, file } = await startTestService({ collections: COLLECTIONS, server: WITH_TOKEN });
   const other = createServer((_request, response) => response.end("hello")).listen(0, "127.0.0.1");
   await once(other, "listening");
   onTestFinished(() => void other.close());

@@ -314,7 +314,7 @@ test("[3.2] a node that goes away says so, goes on delivering, and its clients f
   proxy.target = next.address.port;
   await drained;
   await expect.poll(() => client.ofType("welcome").length, PATIENCE).toBe(2);
-  expect(client.ofType("welcome")[1]).toMatchObject({ node: next.node });
+  expect(client.ofType("welcome")[1]).toMatchObject({ node: next.id });
   expect(client.refusals.filter(({ data }) => data !== undefined)).toEqual([]);
   expect(client.ofType("error")).toMatchObject([{ code: "unavailable" }]);
 });

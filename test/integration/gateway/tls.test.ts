@@ -3,7 +3,8 @@ import { copyFile, writeFile } from "node:fs/promises";
 import { connect } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
 import { closeServer, createPublicServer, listen } from "../../../src/gateway/listener.ts";
-import { ServerOptions } from "../../../src/gateway/options.ts";
+import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { isWithout } from "../../support/installed.ts";
 import { makeCertificate } from "../../support/load-balancer.ts";
 import { recordingLog } from "../../support/node.ts";
@@ -22,9 +23,15 @@ test.skipIf(isWithout("openssl"))(
   "a renewed certificate is taken without a restart, and a broken one leaves the old one in force",
   async () => {
     const [first, second] = await Promise.all([makeCertificate(), makeCertificate()]);
-    const options = ServerOptions.parse({ tls: { cert: first.certFile, key: first.keyFile } });
+    const tls = { cert: first.certFile, key: first.keyFile };
     const { log, errors } = recordingLog();
-    const server = createPublicServer(options, (_request, response) => void response.end("here"), log);
+    const parts = {
+      server: ServerOptions.parse({ tls }),
+      limits: GatewayLimits.parse({}),
+      metrics: createMetrics(),
+      log,
+    };
+    const server = createPublicServer(parts, (_request, response) => void response.end("here"));
     onTestFinished(() => closeServer(server));
     const { port } = await listen(server, { port: 0, host: "127.0.0.1" });
     const before = await fingerprint(port);

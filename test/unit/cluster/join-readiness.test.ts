@@ -2,12 +2,13 @@ import { expect, test } from "vitest";
 import type { Readiness } from "../../../src/admin/readiness.ts";
 import { joinReadiness, type WorkerReadiness } from "../../../src/cluster/join-readiness.ts";
 
-const own = { node: "n", lastReload: "none", rulesGeneration: 3 } as const;
+const own = { node: "n", id: "0", lastReload: "none", rulesGeneration: 3 } as const;
 const worker = (parts: Partial<Readiness> = {}): WorkerReadiness => ({
   pid: 1,
   ready: true,
   status: "ready",
   node: "n-1",
+  id: "1",
   rulesGeneration: 3,
   lastReload: "none",
   stream: "running",

@@ -30,7 +30,7 @@ test.each([
   ["a proxy that says nothing", "10.0.0.1", undefined, "10.0.0.1"],
   ["empty hops", "10.0.0.1", " , ,", "10.0.0.1"],
   ["a word", "10.0.0.1", "unknown", "unknown"],
-  ["an address with a port", "10.0.0.1", "1.2.3.4:5678", "1.2.3.4:5678"],
+  ["an address with a port", "10.0.0.1", "1.2.3.4:5678", "1.2.3.4"],
   ["a word behind a proxy", "10.0.0.1", "_hidden, 10.0.0.2", "_hidden"],
   ["a socket that has gone", undefined, "1.2.3.4", ""],
 ])("whose address counts: %s", (_what, remote, forwarded, expected) => {

@@ -1,0 +1,61 @@
+import { networkOf, normalizeAddress, type TrustedProxies } from "./client-network.ts";
+
+export interface SocketLimits {
+  readonly total: number;
+  readonly perAddress: number;
+}
+
+export type SocketLimitReached = "node-full" | "address-limit";
+
+/**
+ * Counts TCP connections from the moment they are accepted, before any byte of a TLS handshake or a request was read.
+ * A trusted proxy carries many clients, so its sockets count towards the total only.
+ */
+export class OpenSockets {
+  readonly #limits: SocketLimits;
+  readonly #proxies: TrustedProxies | null;
+  readonly #byNetwork = new Map<string, number>();
+  #count = 0;
+
+  constructor(limits: SocketLimits, proxies: TrustedProxies | null) {
+    this.#limits = limits;
+    this.#proxies = proxies;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The limit that one more socket from this address would exceed; `null` if there is room. */
+  limitReached(remoteAddress: string | undefined): SocketLimitReached | null {
+    const network = this.#networkOf(remoteAddress);
+    const open = network === null ? 0 : (this.#byNetwork.get(network) ?? 0);
+    if (open >= this.#limits.perAddress) return "address-limit";
+    return this.#count >= this.#limits.total ? "node-full" : null;
+  }
+
+  /** Counts a socket. @returns Uncounts it; further calls do nothing. */
+  add(remoteAddress: string | undefined): () => void {
+    const network = this.#networkOf(remoteAddress);
+    this.#change(network, 1);
+    let isCounted = true;
+    return () => {
+      if (isCounted) this.#change(network, -1);
+      isCounted = false;
+    };
+  }
+
+  #change(network: string | null, by: 1 | -1): void {
+    this.#count += by;
+    if (network === null) return;
+    const open = (this.#byNetwork.get(network) ?? 0) + by;
+    if (open === 0) this.#byNetwork.delete(network);
+    else this.#byNetwork.set(network, open);
+  }
+
+  /** `null` for a trusted proxy. A peer that has already gone has no address. */
+  #networkOf(remoteAddress: string | undefined): string | null {
+    const address = normalizeAddress(remoteAddress ?? "");
+    return this.#proxies?.includes(address) ? null : networkOf(address);
+  }
+}

@@ -1,0 +1,114 @@
+/** What a listener does about sockets that are too many, or that never send a whole request. */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Server as TlsServer } from "node:https";
+import type { Socket } from "node:net";
+import type { OpenSockets, SocketLimitReached } from "./open-sockets.ts";
+
+/** Why a socket was closed; the label of `tidewire_sockets_refused_total`. */
+export type SocketRefusal = SocketLimitReached | "evicted" | "request-timeout" | "tls-timeout" | "inactive";
+
+export interface SocketGuardParts {
+  readonly sockets: OpenSockets;
+  readonly onRefused: (reason: SocketRefusal) => void;
+}
+
+interface Watched {
+  readonly socket: Socket;
+  /** Uncounts the socket. */
+  readonly release: () => void;
+  /** Requests that are being answered. */
+  answering: number;
+}
+
+/**
+ * Counts every accepted socket and closes those over a limit, before TLS or HTTP sees them. When all of them together
+ * are too many, the oldest socket without a request in progress makes room, so that silent sockets shut nobody out.
+ */
+export class SocketGuard {
+  readonly #parts: SocketGuardParts;
+  readonly #watched = new Map<string, Watched>();
+  /** Those without a request in progress, the longest idle first. */
+  readonly #idle = new Map<string, Watched>();
+
+  constructor(server: Server | TlsServer, parts: SocketGuardParts) {
+    this.#parts = parts;
+    // Node's own listeners would set up a parser, or TLS, for a socket that is refused: they are called from here.
+    const accept = server.listeners("connection");
+    server.removeAllListeners("connection");
+    server.on("connection", (socket: Socket) => {
+      if (!this.#admit(socket)) return;
+      for (const listener of accept) listener.call(server, socket);
+    });
+    server.on("request", (request, response) => this.#answer(request, response));
+    server.on("clientError", (error) => {
+      if (codeOf(error) === "ERR_HTTP_REQUEST_TIMEOUT") parts.onRefused("request-timeout");
+    });
+    server.on("tlsClientError", (error: Error) => {
+      if (codeOf(error) === "ERR_TLS_HANDSHAKE_TIMEOUT") parts.onRefused("tls-timeout");
+    });
+    server.on("timeout", (socket: Socket) => {
+      // Also emitted when a kept-alive socket has had no further request, which is ordinary.
+      if (!this.#idle.has(peerOf(socket))) parts.onRefused("inactive");
+      // Node destroys it only where nothing listens to this event.
+      socket.destroy();
+    });
+  }
+
+  /** An upgraded socket belongs to a connection, which has time limits of its own. */
+  upgraded(request: IncomingMessage): void {
+    this.#idle.delete(peerOf(request.socket));
+  }
+
+  #admit(socket: Socket): boolean {
+    const { sockets, onRefused } = this.#parts;
+    let reached = sockets.limitReached(socket.remoteAddress);
+    if (reached === "node-full" && this.#evict()) reached = sockets.limitReached(socket.remoteAddress);
+    if (reached !== null) {
+      onRefused(reached);
+      socket.destroy();
+      return false;
+    }
+    const peer = peerOf(socket);
+    const watched = { socket, release: sockets.add(socket.remoteAddress), answering: 0 };
+    this.#watched.set(peer, watched);
+    this.#idle.set(peer, watched);
+    socket.once("close", () => this.#forget(peer, watched));
+    return true;
+  }
+
+  #forget(peer: string, watched: Watched): void {
+    watched.release();
+    // Ports are reused: the entry may belong to a newer socket by now.
+    if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
+    if (this.#idle.get(peer) === watched) this.#idle.delete(peer);
+  }
+
+  /** @returns Whether a socket made room. */
+  #evict(): boolean {
+    const [oldest] = this.#idle;
+    if (oldest === undefined) return false;
+    const [peer, watched] = oldest;
+    this.#parts.onRefused("evicted");
+    this.#forget(peer, watched);
+    watched.socket.destroy();
+    return true;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const peer = peerOf(request.socket);
+    const watched = this.#watched.get(peer);
+    if (watched === undefined) return;
+    watched.answering++;
+    this.#idle.delete(peer);
+    response.once("close", () => {
+      watched.answering--;
+      const isOpen = this.#watched.get(peer) === watched && !watched.socket.destroyed;
+      if (isOpen && watched.answering === 0) this.#idle.set(peer, watched);
+    });
+  }
+}
+
+/** The same for a TCP socket and for the TLS socket on top of it, which are two objects. */
+const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
+
+const codeOf = (error: Error): unknown => ("code" in error ? error.code : undefined);

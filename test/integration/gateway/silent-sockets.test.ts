@@ -1,0 +1,172 @@
+/** Time limits and counts of sockets, on real sockets: silent, slow and idle ones. */
+import { once } from "node:events";
+import type { RequestListener } from "node:http";
+import { connect, createServer, type Socket } from "node:net";
+import { pino } from "pino";
+import { expect, onTestFinished, test } from "vitest";
+import { closeServer, createPublicServer, createSmallServer, listen } from "../../../src/gateway/listener.ts";
+import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+
+const log = pino({ level: "silent" });
+const QUICK = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
+
+function createPublic(server: object, limits: object = {}, onRequest: RequestListener = answerOk) {
+  const metrics = createMetrics();
+  const parts = { server: ServerOptions.parse(server), limits: GatewayLimits.parse(limits), metrics, log };
+  const listener = createPublicServer(parts, onRequest);
+  onTestFinished(() => closeServer(listener));
+  /** The counts of `tidewire_sockets_refused_total`, by reason. */
+  const refused = async () => {
+    const { values } = await metrics.socketsRefused.get();
+    return Object.fromEntries(values.map(({ labels, value }) => [labels["reason"], value]));
+  };
+  const open = async () => (await metrics.sockets.get()).values[0]?.value;
+  return { listener, refused, open };
+}
+
+const answerOk: RequestListener = (_request, response) => void response.end("here");
+
+function dial(port: number, from = "127.0.0.1"): Socket {
+  const socket = connect({ port, host: "127.0.0.1", localAddress: from });
+  socket.on("error", () => {});
+  onTestFinished(() => void socket.destroy());
+  return socket;
+}
+
+/** All that a socket receives until it is closed. */
+async function untilClosed(socket: Socket): Promise<string> {
+  let text = "";
+  socket.on("data", (data) => {
+    text += String(data);
+  });
+  if (!socket.closed) await once(socket, "close");
+  return text;
+}
+
+/** The answer to a request on a socket of its own. */
+async function ask(port: number, from?: string): Promise<string> {
+  const socket = dial(port, from);
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  return untilClosed(socket);
+}
+
+const SLOW = [
+  ["that says nothing", ""],
+  ["with half a request line", "GET / HT"],
+  ["whose head does not end", "GET / HTTP/1.1\r\nHost: x\r\n"],
+  ["whose body does not end", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"],
+  ["whose chunks do not end", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"],
+  ["that begins a second request and stops", "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n"],
+] as const;
+
+test.each(SLOW)("a socket %s is closed when its time is over", async (_what, text) => {
+  // Answers once the whole request is there, as a route that reads the body does.
+  const { listener, refused } = createPublic(QUICK, {}, (request, response) => {
+    request.resume().once("end", () => response.end("here"));
+  });
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = dial(port);
+  socket.write(text);
+  expect(await untilClosed(socket)).toMatch(/HTTP\/1\.1 408 Request Timeout/);
+  expect(await refused()).toEqual({ "request-timeout": 1 });
+});
+
+test("a socket that sends a byte now and then gets no more time than a silent one", async () => {
+  const { listener } = createPublic(QUICK);
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = dial(port);
+  const drip = setInterval(() => socket.write("a"), 50);
+  onTestFinished(() => clearInterval(drip));
+  socket.write("GET / HTTP/1.1\r\nX: ");
+  expect(await untilClosed(socket)).toContain("408");
+});
+
+test("keeps the time limits of requests also for connections that it is given, as a worker is", async () => {
+  const { listener } = createPublic(QUICK);
+  listener.emit("listening");
+  const front = createServer((socket) => void listener.emit("connection", socket));
+  onTestFinished(() => void front.close());
+  const { port } = await listen(front, { port: 0, host: "127.0.0.1" });
+  expect(await untilClosed(dial(port))).toContain("408");
+});
+
+test("a request within its time is answered, and the socket is closed when no further one comes", async () => {
+  const { listener, refused, open } = createPublic({});
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = dial(port);
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  expect(await untilClosed(socket)).toContain("200 OK");
+  expect(await refused()).toEqual({});
+  await expect.poll(open).toBe(0);
+});
+
+test("while an address holds as many silent sockets as it may, others are answered, and it gets no more", async () => {
+  const { listener, refused, open } = createPublic({}, { socketsPerAddress: 20 });
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const silent = Array.from({ length: 30 }, () => dial(port, "127.0.0.1"));
+  await expect.poll(refused).toEqual({ "address-limit": 10 });
+  expect(await open()).toBe(20);
+  expect(await ask(port, "127.0.0.2")).toContain("200 OK");
+  expect(await ask(port, "127.0.0.1")).toBe("");
+  for (const socket of silent) socket.destroy();
+  await expect.poll(open).toBe(0);
+  expect(await ask(port, "127.0.0.1")).toContain("200 OK");
+});
+
+test("a trusted proxy may have more sockets than an address", async () => {
+  const { listener } = createPublic({ trustedProxies: ["127.0.0.1"] }, { socketsPerAddress: 2 });
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  for (let i = 0; i < 5; i++) dial(port, "127.0.0.1");
+  expect(await ask(port, "127.0.0.1")).toContain("200 OK");
+});
+
+test("with all sockets taken, the oldest silent one makes room; one with a request in progress never does", async () => {
+  let finish = () => {};
+  const { listener, refused, open } = createPublic({}, { sockets: 5 }, (request, response) => {
+    if (request.url === "/slow") finish = () => void response.end("at last");
+    else response.end("here");
+  });
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const slow = dial(port);
+  slow.write("GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  await once(listener, "request");
+  const silent = Array.from({ length: 4 }, (_, i) => dial(port, `127.0.0.${i + 2}`));
+  await expect.poll(open).toBe(5);
+  expect(await ask(port, "127.0.0.9")).toContain("200 OK");
+  expect(await refused()).toEqual({ evicted: 1 });
+  await expect.poll(() => silent.filter(({ closed }) => closed).length).toBe(1);
+  finish();
+  expect(await untilClosed(slow)).toContain("at last");
+});
+
+test("with all sockets busy, one more is refused", async () => {
+  const { listener, refused } = createPublic({}, { sockets: 2 }, () => {}); // never answers
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  for (let i = 0; i < 2; i++) {
+    const asked = once(listener, "request");
+    dial(port).write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await asked;
+  }
+  expect(await ask(port)).toBe("");
+  expect(await refused()).toEqual({ "node-full": 1 });
+});
+
+test("unset, the limit of an address is one and a half times its connections", async () => {
+  const { listener, refused } = createPublic({}, { connectionsPerAddress: 3 });
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  for (let i = 0; i < 6; i++) dial(port);
+  await expect.poll(refused).toEqual({ "address-limit": 1 });
+});
+
+test("silent sockets keep nobody from the admin listener", async () => {
+  const { socketsRefused } = createMetrics();
+  const listener = createSmallServer(ServerOptions.parse({}), answerOk, socketsRefused);
+  onTestFinished(() => closeServer(listener));
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  let accepted = 0;
+  listener.on("connection", () => accepted++);
+  for (let i = 0; i < 200; i++) dial(port);
+  await expect.poll(() => accepted).toBe(200);
+  expect(await ask(port)).toContain("200 OK");
+});
