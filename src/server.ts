@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
 import { hostname } from "node:os";
-import { type Db, MongoClient } from "mongodb";
 import { type Logger, pino } from "pino";
 import { answerHealth, answerNotFound, createAdminServer } from "./admin/admin-server.ts";
 import { answerJson } from "./admin/answer-json.ts";
@@ -29,21 +28,19 @@ import { Deployment } from "./source/deployment.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
 import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
+import { answerWithin, type MongoAccess, type StateDatabase } from "./source/mongo.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
 import { type Namespace, type PreflightReport, preflight } from "./source/preflight.ts";
+import { clientOptions, ReplaceableClient } from "./source/replaceable-client.ts";
 import { RuleTimeStore } from "./source/rule-time-store.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
 import { SpentKeyStore } from "./source/spent-keys.ts";
+import { StartPatience, unreachable } from "./source/start-patience.ts";
 import { StartupError } from "./source/startup-error.ts";
 import { identifyDeployment } from "./source/topology.ts";
 
 /** Keys are read again this often: another node may have rotated them. In milliseconds. */
 const KEYS_INTERVAL_MS = 60_000;
-/**
- * A node that has frozen, or to which the route is lost, closes no connection: the driver finds out when it does
- * not answer a heartbeat, and then ends what waits for it. Reads that just take long are not concerned.
- */
-const TIMEOUTS = { serverSelectionTimeoutMS: 5_000, connectTimeoutMS: 5_000, heartbeatFrequencyMS: 2_000 };
 
 /** What runs, whoever listens for it. */
 interface Running {
@@ -182,16 +179,17 @@ interface Basics {
 async function start(basics: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
   const { config, node, id, log, metrics } = basics;
   const socketIo = await socketIoOf(config);
-  const mongodb = await connect(basics);
-  const report = await checkDeployment(basics, mongodb.client);
-  const state = await openState(basics, mongodb.client);
+  const patience = new StartPatience(config.mongodb.startTimeoutMs, log);
+  const mongodb = await connect(basics, patience);
+  const report = await patience.run(() => checkDeployment(basics, mongodb.client));
+  const state = await patience.run(() => openState(basics, mongodb.client));
   const { feed, source, keeper } = buildPipeline(basics, mongodb, state, report);
-  const ruleTimes = new RuleTimes(
-    compileRules(config),
-    await state.rules.load(),
-    await state.deployment.now(),
-  );
-  await state.rules.save(ruleTimes.all);
+  const ruleTimes = await patience.run(async () => {
+    const since = await state.rules.load();
+    const times = new RuleTimes(compileRules(config), since, await state.deployment.now());
+    await state.rules.save(times.all);
+    return times;
+  });
   const gateway = new Gateway(gatewayContext(basics, state, feed, ruleTimes), socketIo);
   basics.onStop(async () => gateway.stop());
   feed.onHandedOut = () => gateway.flush();
@@ -245,7 +243,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   };
 }
 
-async function checkDeployment({ config, log }: Basics, client: MongoClient): Promise<PreflightReport> {
+async function checkDeployment({ config, log }: Basics, client: MongoAccess): Promise<PreflightReport> {
   const report = await preflight(client, {
     collections: namespacesOf(config),
     stateDatabase: config.mongodb.stateDatabase,
@@ -253,24 +251,24 @@ async function checkDeployment({ config, log }: Basics, client: MongoClient): Pr
   });
   for (const warning of report.warnings) log.warn(warning);
   const { version, topology, collections } = report;
-  log.info({ version, topology, collections }, "MongoDB is fit");
+  log.info({ version, topology, collections }, "MongoDB checks passed");
   return report;
 }
 
 /** What the nodes of a fleet share, all of it in the state database. */
 interface SharedState {
-  readonly database: Db;
+  readonly database: StateDatabase;
   readonly deployment: Deployment;
   readonly sealer: Sealer;
   readonly rules: RuleTimeStore;
 }
 
-async function openState({ config, onStop }: Basics, client: MongoClient): Promise<SharedState> {
-  const database = client.db(config.mongodb.stateDatabase);
+async function openState({ config, onStop }: Basics, client: ReplaceableClient): Promise<SharedState> {
+  const database = client.stateDatabase(config.mongodb.stateDatabase);
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(database), identify);
   const keyStore = new SealingKeyStore(database);
-  const sealer = new Sealer(await keyStore.load(), () => keyStore.load());
+  const sealer = new Sealer(await keyStore.load(), () => answerWithin(keyStore.load()));
   const timer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
   onStop(async () => clearInterval(timer));
   return { database, deployment, sealer, rules: new RuleTimeStore(database) };
@@ -279,7 +277,7 @@ async function openState({ config, onStop }: Basics, client: MongoClient): Promi
 /** From MongoDB to the live queries. */
 function buildPipeline(
   { config, node, log, metrics, onStop }: Basics,
-  { client, uri }: { client: MongoClient; uri: string },
+  { client, uri }: { client: MongoAccess; uri: string },
   { database, deployment }: SharedState,
   report: PreflightReport,
 ): { feed: Feed; source: ChangeSource; keeper: ImageKeeper } {
@@ -295,11 +293,11 @@ function buildPipeline(
     metrics,
   });
   onStop(async () => feed.stop());
-  const { awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
+  const { connectTimeoutMs, awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
   const source: ChangeSource = new ChangeSource(
     {
       uri,
-      clientOptions: {},
+      connectTimeoutMs,
       namespaces: namesOf(config),
       startBeforeMs: config.history.windowMs,
       awaitTimeMs,
@@ -403,7 +401,7 @@ function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayConte
 function urlKeysOf(config: Config, sealer: Sealer, tickets: TicketSealer, spent: SpentKeyStore): UrlKeys {
   const { urlKeyLifetimeMs: lifetimeMs, jwt } = config.auth;
   const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
-  const spend = (id: string, expiresAtMs: number) => spent.spend(id, expiresAtMs);
+  const spend = (id: string, expiresAtMs: number) => answerWithin(spent.spend(id, expiresAtMs));
   return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
 }
 
@@ -423,28 +421,33 @@ async function planText(
   }
 }
 
-async function connect({ config, log, onStop }: Basics): Promise<{ client: MongoClient; uri: string }> {
-  const { dataDir, binary } = config.mongodb;
+async function connect(
+  { config, log, onStop }: Basics,
+  patience: StartPatience,
+): Promise<{ client: ReplaceableClient; uri: string }> {
+  const { dataDir, binary, connectTimeoutMs } = config.mongodb;
   let { uri } = config.mongodb;
   if (uri === EMBEDDED_URI) {
     const mongod: EmbeddedMongod = await startEmbeddedMongod({ dataDir, logger: log, binary });
     onStop(() => mongod.stop());
     uri = mongod.uri;
   }
-  const client = new MongoClient(uri, { appName: "tidewire", ...TIMEOUTS });
+  const options = { appName: "tidewire", ...clientOptions(connectTimeoutMs) };
+  const client = new ReplaceableClient(uri, options, (reason) =>
+    log.warn({ reason }, "the MongoDB client was replaced"),
+  );
   onStop(() => client.close());
-  try {
-    await client.connect();
-  } catch (cause) {
-    const text = "MongoDB cannot be reached: check mongodb.uri, and that a server runs there";
-    throw new StartupError(text, [], { cause });
-  }
+  await patience
+    .run(() => client.current.connect())
+    .catch((error: unknown) => {
+      throw error instanceof StartupError ? error : unreachable(error);
+    });
   return { client, uri };
 }
 
 /** A newly configured collection has to be fit before its rules take effect. Gives the new ones. */
 async function prepareReload(
-  client: MongoClient,
+  client: MongoAccess,
   current: Config,
   next: Config,
 ): Promise<PreflightReport["collections"]> {

@@ -62,7 +62,7 @@ const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
 const source = new ChangeSource(
   {
     uri: options.uri,
-    clientOptions: {},
+    connectTimeoutMs: 2_000,
     namespaces: [`${options.database}.${options.collection}`],
     startBeforeMs: 0,
     awaitTimeMs: 1_000,

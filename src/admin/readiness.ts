@@ -3,6 +3,7 @@ import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper, ImagesInUse } from "../source/image-keeper.ts";
+import type { StreamDown } from "../source/stream-outage.ts";
 
 /** The state of a node for its admins; `toPublicReadiness` removes what is not for everybody. */
 export interface Readiness {
@@ -18,6 +19,8 @@ export interface Readiness {
   /** What became of the last edit; an error tells that the rules in force are older than the file. */
   readonly lastReload: "none" | "applied" | "rejected";
   readonly stream: string;
+  /** For how long the change stream has been down, and why; `null` while it is up. */
+  readonly streamDown: StreamDown | null;
   readonly connections: number;
   /** By collection: whether its images are in use. */
   readonly images: Readonly<Record<string, ImagesInUse>>;
@@ -62,6 +65,7 @@ export function readinessOf({ node, id, source, feed, gateway, keeper, rules }: 
     rulesGeneration: rules.generation,
     lastReload: rules.lastReload,
     stream: source.state,
+    streamDown: source.down,
     connections: gateway.connections,
     images: keeper.inUse,
   };

@@ -8,6 +8,7 @@ import { predicateText } from "../rules/deciding-predicate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
 import { type Explanation, explainAuthorization } from "../rules/explain-authorization.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
+import { clientOptions } from "../source/replaceable-client.ts";
 import { planSnapshot } from "../source/snapshot-plan.ts";
 import { CONFIG_FLAG, type Command, type Io, objectFlag, UsageError } from "./command.ts";
 
@@ -31,7 +32,7 @@ Examples:
   tidewire explain --user '{"sub":"u9","roles":["admin"]}' --collection orders --filter '{"status":"open"}'`;
 
 /** The server may well be away when rules are written; nobody wants to wait for that. */
-const CONNECT_TIMEOUT_MS = 2_000;
+const SELECTION_TIMEOUT_MS = 2_000;
 
 async function run(args: readonly string[], io: Io): Promise<number> {
   const { values } = parseArgs({
@@ -76,9 +77,12 @@ async function indexText(
   config: Config,
   { database, collectionName, filter }: EffectiveQuery,
 ): Promise<string> {
-  const { uri } = config.mongodb;
+  const { uri, connectTimeoutMs } = config.mongodb;
   if (uri === EMBEDDED_URI) return "not checked: the embedded mongod runs only with the service";
-  const client = new MongoClient(uri, { serverSelectionTimeoutMS: CONNECT_TIMEOUT_MS });
+  const client = new MongoClient(uri, {
+    ...clientOptions(connectTimeoutMs),
+    serverSelectionTimeoutMS: SELECTION_TIMEOUT_MS,
+  });
   try {
     const plan = await planSnapshot(client, {
       database,

@@ -1,11 +1,14 @@
-import { type Db, MongoClient } from "mongodb";
+import { type Db, MongoClient, MongoError, MongoServerError } from "mongodb";
 import { pino } from "pino";
 import type { Config } from "../config/config.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
+import { answerWithin } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
-import { StartupError } from "../source/startup-error.ts";
+import { clientOptions } from "../source/replaceable-client.ts";
+import { unreachable } from "../source/start-patience.ts";
 
-const CONNECT_TIMEOUT_MS = 5_000;
+/** An operator's command is a few reads and writes; one without an answer is not to hang for ever. In milliseconds. */
+const WORK_TIMEOUT_MS = 30_000;
 
 /**
  * Works on the service's own database. An embedded mongod is started for it, as there is no other way to what
@@ -23,19 +26,16 @@ export async function withStateDatabase<T>(
       : undefined;
   const client = new MongoClient(embedded?.uri ?? mongodb.uri, {
     appName: "tidewire-cli",
-    serverSelectionTimeoutMS: CONNECT_TIMEOUT_MS,
+    ...clientOptions(mongodb.connectTimeoutMs),
   });
   try {
     await client.connect().catch((cause: unknown) => {
-      throw new StartupError(
-        "MongoDB cannot be reached: check mongodb.uri, and that a server runs there",
-        [],
-        {
-          cause,
-        },
-      );
+      throw unreachable(cause);
     });
-    return await work(client, client.db(stateDatabase));
+    return await answerWithin(work(client, client.db(stateDatabase)), WORK_TIMEOUT_MS);
+  } catch (error) {
+    // Also where it has stopped answering since.
+    throw error instanceof MongoError && !(error instanceof MongoServerError) ? unreachable(error) : error;
   } finally {
     await client.close();
     await embedded?.stop();

@@ -35,11 +35,20 @@ export function joinReadiness(
     rulesGeneration: generations.length === 0 ? own.rulesGeneration : Math.min(...generations),
     lastReload: own.lastReload,
     stream: answers.find(({ stream }) => stream !== "running")?.stream ?? answers[0]?.stream ?? "starting",
+    streamDown: joinDown(answers),
     connections: answers.reduce((sum, { connections }) => sum + connections, 0),
     images: joinImages(answers),
     workers,
   };
 }
+
+/** The longest. */
+const joinDown = (answers: readonly Readiness[]): Readiness["streamDown"] =>
+  answers.reduce<Readiness["streamDown"]>(
+    (longest, { streamDown }) =>
+      (streamDown?.seconds ?? -1) > (longest?.seconds ?? -1) ? streamDown : longest,
+    null,
+  );
 
 /** On where they are for every worker. */
 function joinImages(answers: readonly Readiness[]): Readiness["images"] {

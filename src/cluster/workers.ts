@@ -55,8 +55,8 @@ export class Workers {
   }
 
   /**
-   * Answers when all of them serve. The first alone finds out whether MongoDB is fit, and switches on what has to be:
-   * what is wrong is told once.
+   * Answers when all of them serve. The first one alone checks MongoDB and switches images on, so
+   * that each problem is reported once.
    * @throws {StartupError} One could not start.
    */
   async start(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type MongoClient, MongoError } from "mongodb";
+import { MongoError } from "mongodb";
 import type { Logger } from "pino";
 import { valueKey } from "../match/value-key.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -6,11 +6,12 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
-import { StreamStalledError } from "../source/change-stream.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
+import type { MongoAccess } from "../source/mongo.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
+import { StreamStalledError } from "../source/stream-errors.ts";
 import type { Account } from "./account.ts";
 import { type Change, DocumentEncoder, idOf } from "./change.ts";
 import { EncodedBudget } from "./change-log.ts";
@@ -31,7 +32,7 @@ import { PredicateIndex } from "./predicate-index.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 
 export interface FeedParts {
-  readonly client: MongoClient;
+  readonly client: MongoAccess;
   readonly deployment: Deployment;
   /** Commits from a cluster time on, that time included, out of the oplog. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
@@ -274,7 +275,7 @@ export class Feed implements CommitSink {
   async locate(position: Position): Promise<Located> {
     const located = this.#readyHistory().locate(position);
     if (located !== "ahead") return located;
-    const now = await this.#parts.deployment.now().catch((cause: unknown) => {
+    const now = await this.#parts.deployment.now(position.clusterTime).catch((cause: unknown) => {
       throw unavailable(cause);
     });
     if (position.clusterTime > now) return "ahead";

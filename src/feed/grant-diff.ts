@@ -1,7 +1,7 @@
-import type { MongoClient } from "mongodb";
 import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
+import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
@@ -41,7 +41,7 @@ export interface GrantMove {
  * old rights, the state after it is judged by the new ones alone, so that nothing in between shows.
  * @returns `null` where the difference can not be told, or is larger than `most` documents.
  */
-export function readGrantDiff(client: MongoClient, move: GrantMove, most: number): Promise<Change[] | null> {
+export function readGrantDiff(client: MongoAccess, move: GrantMove, most: number): Promise<Change[] | null> {
   const touched = touchedBy(move);
   if (touched === null) return Promise.resolve(null);
   return move.to.windowSpec === null
@@ -50,7 +50,7 @@ export function readGrantDiff(client: MongoClient, move: GrantMove, most: number
 }
 
 async function readResultDiff(
-  client: MongoClient,
+  client: MongoAccess,
   { from, to, at }: GrantMove,
   touched: Touched,
   most: number,
@@ -79,7 +79,7 @@ async function readResultDiff(
 
 /** Of a window all that is in sight now is read, which is what it needs to go on, too. */
 async function readWindowDiff(
-  client: MongoClient,
+  client: MongoAccess,
   { to, at, held }: GrantMove,
   touched: Touched,
   most: number,

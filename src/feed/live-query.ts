@@ -1,10 +1,10 @@
-import type { MongoClient } from "mongodb";
 import type { Filter } from "../match/filter.ts";
 import { canonicalProjection, type Projection, projectedEqual } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
+import type { MongoAccess } from "../source/mongo.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
@@ -39,7 +39,7 @@ export interface Follower {
 }
 
 export interface LiveQueryParts {
-  readonly client: MongoClient;
+  readonly client: MongoAccess;
   readonly history: History;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;

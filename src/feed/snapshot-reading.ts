@@ -1,7 +1,7 @@
-import type { MongoClient } from "mongodb";
 import { encodeDocument } from "../match/encode.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
+import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { Chunk } from "./chunk.ts";
 import { AFTER, type CursorCodec } from "./cursor.ts";
@@ -218,7 +218,7 @@ async function readWindow(
 }
 
 export interface SnapshotParts {
-  readonly client: MongoClient;
+  readonly client: MongoAccess;
   readonly limits: SnapshotLimits;
   readonly codec: CursorCodec;
   /** Runs a read when it is its turn: only so many may burden the database at a time. */

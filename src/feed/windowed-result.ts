@@ -1,7 +1,7 @@
-import type { MongoClient } from "mongodb";
 import { toBson } from "../match/bson-value.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { SortSpec } from "../protocol/messages.ts";
+import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor, type SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, type Evaluation, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
@@ -24,14 +24,14 @@ export interface WindowSpec {
 export class WindowedResult {
   readonly #window: Window;
   readonly #spec: WindowSpec;
-  readonly #client: MongoClient;
+  readonly #client: MongoAccess;
   readonly #query: SnapshotQuery;
   readonly #evaluation: Evaluation;
   /** The state is that of this cluster time, or of the last commit applied. */
   #loadedAt: bigint;
 
   private constructor(
-    client: MongoClient,
+    client: MongoAccess,
     query: SnapshotQuery,
     spec: WindowSpec,
     evaluation: Evaluation,
@@ -56,7 +56,7 @@ export class WindowedResult {
 
   /** Takes what the load query gave at a cluster time. */
   static loaded(
-    client: MongoClient,
+    client: MongoAccess,
     query: SnapshotQuery,
     spec: WindowSpec,
     evaluation: Evaluation,
@@ -70,7 +70,7 @@ export class WindowedResult {
 
   /** Reads the state of a cluster time of the last minutes. @throws The server's error. */
   static async at(
-    client: MongoClient,
+    client: MongoAccess,
     query: SnapshotQuery,
     spec: WindowSpec,
     evaluation: Evaluation,

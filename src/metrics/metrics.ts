@@ -84,6 +84,11 @@ const COUNTERS = {
 
 const GAUGES = {
   streamState: ["tidewire_stream_up", "1 while the change stream is being read, else 0.", []],
+  streamDownSeconds: [
+    "tidewire_stream_down_seconds",
+    "How long the change stream has been down, under the reason of its last failure; 0 while it is up.",
+    ["reason"],
+  ],
   images: [
     "tidewire_images",
     "1 where a collection's images are on, 0 where documents are read at the time of each event.",
@@ -142,6 +147,7 @@ const HISTOGRAMS = {
 const JOINED: Readonly<Record<string, Aggregator>> = {
   rulesReloads: "max",
   streamState: "min",
+  streamDownSeconds: "max",
   images: "min",
   historySeconds: "min",
   rulesGeneration: "min",
@@ -155,7 +161,13 @@ interface Options extends Pick<CounterConfiguration<string>, "name" | "help" | "
 
 /** What is worked out when somebody looks: it takes a look at every connection, or at every live query. */
 export type OnScrape = {
-  [key in "bytesSent" | "sockets" | "outboxBytes" | "windowDocuments" | "windowBytes"]?: () => void;
+  [key in
+    | "bytesSent"
+    | "sockets"
+    | "outboxBytes"
+    | "streamDownSeconds"
+    | "windowDocuments"
+    | "windowBytes"]?: () => void;
 };
 
 /** Builds the registry; one per service, so that several can run in one process. */

@@ -1,22 +1,22 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Db, MongoClient, type MongoClientOptions } from "mongodb";
+import { MongoServerError } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
-import {
-  type ChangeStreamOptions,
-  RawChangeStream,
-  StreamStalledError,
-  type StreamStart,
-} from "./change-stream.ts";
+import { type ChangeStreamOptions, RawChangeStream } from "./change-stream.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
-import { earlier, formatClusterTime } from "./cluster-time.ts";
+import { formatClusterTime } from "./cluster-time.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
 import { ImageFiller } from "./image-filler.ts";
+import type { MongoAccess, StateDatabase } from "./mongo.ts";
 import { type CommitBatch, type NoticeHandler, readCommits } from "./read-commits.ts";
-import { classifyStreamError } from "./stream-errors.ts";
+import { clientOptions, ReplaceableClient } from "./replaceable-client.ts";
+import { classifyStreamError, StreamStalledError } from "./stream-errors.ts";
+import { type StreamDown, StreamOutage } from "./stream-outage.ts";
+import { StreamPosition } from "./stream-position.ts";
+import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
 
 /** What takes the commits on. Both calls are synchronous: whatever is accepted is accepted whole. */
 export interface CommitSink {
@@ -30,7 +30,8 @@ export interface CommitSink {
 
 export interface ChangeSourceOptions {
   readonly uri: string;
-  readonly clientOptions: MongoClientOptions;
+  /** See `mongodb.connectTimeout`. */
+  readonly connectTimeoutMs: number;
   /** `database.collection` of every configured collection. */
   readonly namespaces: readonly string[];
   /** How far back reading begins, in milliseconds, so that the history is filled at once. */
@@ -46,7 +47,13 @@ export interface ChangeSourceOptions {
 export type SourceState = "starting" | "running" | "interrupted" | "stopped";
 
 const BATCH_SIZE = 1_000;
-const BACKOFF_MS = { first: 100, most: 5_000 };
+/**
+ * Pauses between attempts to open the stream. Short, because an attempt is cheap and the service is to be back within
+ * seconds of MongoDB. After a lost position each attempt resets every client, so that pause grows longer.
+ */
+const BACKOFF_MS = { first: 100, most: 1_000, mostAfterLoss: 5_000 };
+/** After so many failures in a row the client is replaced, even if the server did answer. */
+const SAME_CLIENT_FAILURES = 3;
 /** The longest that one answer of the stream is ever waited for: the server may have a long gap to look through. */
 const PATIENCE_MS_MAX = 10 * 60_000;
 
@@ -63,16 +70,15 @@ export class ChangeSource {
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #filler: ImageFiller;
-  #client: MongoClient;
+  readonly #outage: StreamOutage;
+  readonly #position = new StreamPosition();
+  /** Of its own, so that the stream's long reads never take a connection from snapshots, nor the reverse. */
+  readonly #client: ReplaceableClient;
   #stream: RawChangeStream | undefined;
   #watched: ReadonlySet<string>;
-  #next: StreamStart = { now: true };
-  /** Everything before this cluster time was accepted, and of the time itself the commits in `#atThrough`. */
-  #through = 0n;
-  #atThrough = new Set<string>();
-  /** Commits up to `#through` may come again after the stream was opened by time. */
-  #dropKnown = false;
   #epoch: Epoch | undefined;
+  /** Since an interruption nobody has asked whether this is the same deployment, with the same past. */
+  #doubt: "none" | "interrupted" | "position-lost" = "none";
   #state: SourceState = "starting";
   #caughtUpAt: bigint | null = null;
   #lastAnswerMs = 0;
@@ -84,8 +90,8 @@ export class ChangeSource {
     parts: {
       deployment: Deployment;
       /** For reads beside the stream. */
-      client: MongoClient;
-      stateDatabase: Db;
+      client: MongoAccess;
+      stateDatabase: StateDatabase;
       onMissingImage: (namespace: string) => void;
       node: string;
       sink: CommitSink;
@@ -103,7 +109,17 @@ export class ChangeSource {
       parts.metrics.imagesMissing.inc();
       parts.onMissingImage(namespace);
     });
-    this.#client = this.#newClient();
+    this.#outage = new StreamOutage(parts.log, parts.metrics);
+    this.#client = new ReplaceableClient(
+      options.uri,
+      {
+        ...clientOptions(options.connectTimeoutMs),
+        socketTimeoutMS: options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
+        readPreference: "primary",
+        appName: "tidewire-stream",
+      },
+      (reason) => parts.log.debug({ reason }, "the change stream's client was replaced"),
+    );
     this.#store = new CheckpointStore(parts.stateDatabase, "default", parts.node);
     this.#checkpoints = new CheckpointWriter(this.#store, options.checkpointIntervalMs, parts);
   }
@@ -114,47 +130,43 @@ export class ChangeSource {
 
   /** Everything that had happened when the stream was opened first has been accepted. */
   get caughtUp(): boolean {
-    return this.#caughtUpAt !== null && this.#through >= this.#caughtUpAt;
+    return this.#caughtUpAt !== null && this.#position.through >= this.#caughtUpAt;
   }
 
-  /** When the server last answered the stream, in epoch milliseconds; 0 if never. */
-  get lastAnswerMs(): number {
-    return this.#lastAnswerMs;
+  /** For how long the stream has been down, and why; `null` while it is up. */
+  get down(): StreamDown | null {
+    return this.#outage.current;
   }
 
   /** Follows other collections from here on; what is known stays good. */
   watch(namespaces: readonly string[]): void {
     this.#watched = new Set(namespaces);
-    // A token is not portable to a pipeline that leaves its event out; a cluster time is.
-    this.#next = { atTime: this.#through };
-    this.#dropKnown = true;
+    this.#position.openByTime();
     this.#stream?.close();
     this.#stream = undefined;
   }
 
-  /** Reads until `signal` aborts. Only a failure to find a first start rejects. */
+  /** Reads until `signal` aborts, whatever happens to MongoDB. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => this.#stream?.close(), { once: true });
     let failures = 0;
-    let started = false;
+    const onProgress = () => {
+      failures = 0;
+    };
     while (!signal.aborted) {
       try {
-        if (!started) await this.#start();
-        started = true;
-        await this.#follow(signal, () => {
-          failures = 0;
-        });
+        await this.#ensurePosition();
+        await this.#follow(signal, onProgress);
       } catch (error) {
         if (signal.aborted) break;
-        this.#state = "interrupted";
-        this.#metrics.streamState.set(0);
         await this.#recover(error, signal, failures++);
       }
     }
     this.#state = "stopped";
     this.#metrics.streamState.set(0);
+    this.#outage.stop();
     await this.#checkpoints.stop();
-    await this.#client.close(true);
+    await this.#client.close();
   }
 
   /**
@@ -176,56 +188,32 @@ export class ChangeSource {
     }
   }
 
-  /** Decides where to begin: at the checkpoint or, to fill the history, further back, whichever is older and there. */
-  async #start(): Promise<void> {
-    const { epoch, changed } = await this.#deployment.epoch();
-    const saved = await this.#store.load();
-    // Only now: other nodes go on saving positions, and none of them may seem to lie in the future.
-    const now = await this.#deployment.now();
-    const checkpoint = saved?.epoch === epoch.id ? saved.clusterTime : null;
-    if (changed) this.#log.warn("this is another deployment than before: every earlier cursor will be reset");
-    if (checkpoint !== null && checkpoint > now) {
-      const next = await this.#deployment.newEpoch("the deployment went back in time", epoch.id);
-      this.#log.error(
-        { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
-        "the saved position lies in the future: the deployment was restored or replaced; a new epoch begins",
-      );
-      this.#metrics.placeLost.inc();
-      return this.#begin(next, { atTime: now }, now, now);
+  /**
+   * Finds where to begin, or makes sure that the position still means what it did. The stream is never opened before
+   * that: of a position that means nothing here the server would say nothing.
+   */
+  async #ensurePosition(): Promise<void> {
+    const parts = {
+      deployment: this.#deployment,
+      store: this.#store,
+      reaches: (from: bigint) => this.#reaches(from),
+      log: this.#log,
+      metrics: this.#metrics,
+    };
+    if (this.#epoch === undefined) {
+      this.#begin(await findStart(this.#options.startBeforeMs, parts));
+    } else if (this.#doubt !== "none") {
+      const { through } = this.#position;
+      const isLost = this.#doubt === "position-lost";
+      const start = await findNewStart({ epoch: this.#epoch, through, isLost }, parts);
+      if (start !== null) this.#begin(start);
     }
-    const wanted = earlier(now, this.#options.startBeforeMs);
-    const candidates = [wanted, ...(checkpoint === null ? [] : [checkpoint])].sort((a, b) =>
-      a < b ? -1 : 1,
-    );
-    let start = now;
-    let tooOld = false;
-    for (const from of candidates) {
-      if (await this.#reaches(from)) {
-        start = from;
-        break;
-      }
-      tooOld ||= from === checkpoint;
-    }
-    // Also where reading begins later anyway: clients come back with cursors from before. Only now, as each
-    // question above can fail and is then asked again.
-    if (checkpoint !== null && tooOld) this.#noteTooOld(checkpoint, now);
-    return this.#begin(epoch, { atTime: start }, start, now);
+    this.#doubt = "none";
   }
 
-  #noteTooOld(checkpoint: bigint, now: bigint): void {
-    this.#metrics.placeLost.inc();
-    this.#log.error(
-      { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
-      "the oplog no longer reaches back to the saved position: changes were missed, subscribers will be reset; make the oplog larger",
-    );
-  }
-
-  #begin(epoch: Epoch, start: StreamStart, from: bigint, now: bigint): void {
+  #begin({ epoch, from, now }: FoundStart): void {
     this.#epoch = epoch;
-    this.#next = start;
-    this.#through = from;
-    this.#atThrough.clear();
-    this.#dropKnown = false;
+    this.#position.begin(from);
     this.#caughtUpAt ??= now;
     this.#checkpoints.reset();
     this.#sink.begin(epoch, from);
@@ -252,23 +240,23 @@ export class ChangeSource {
     }
   }
 
+  /** Reads the stream until it ends by an invalidate event, or to be opened for other collections. */
   async #follow(signal: AbortSignal, onProgress: () => void): Promise<void> {
     const watched = this.#watched;
     this.#metrics.streamOpens.inc();
-    const stream = await RawChangeStream.open(this.#client, this.#next, this.#streamOptions());
+    const stream = await RawChangeStream.open(this.#client, this.#position.next, this.#streamOptions());
     this.#stream = stream;
     try {
       for await (const batch of readCommits(stream, watched, this.#options.onNotice)) {
         if (signal.aborted || watched !== this.#watched) return;
-        if (this.#state !== "running") this.#metrics.streamState.set(1);
-        this.#state = "running";
-        this.#lastAnswerMs = Date.now();
-        this.#stalls = 0;
+        this.#noteAnswer();
         onProgress();
         // Order matters: a checkpoint never says more than what the sink has accepted.
         this.#accept(await this.#filler.fill(batch));
         this.#advance(batch);
+        if (batch.invalidated !== undefined) return;
       }
+      throw new Error("the server has closed the change stream");
     } catch (error) {
       if (watched !== this.#watched) return; // closed by `watch`
       throw error;
@@ -277,109 +265,60 @@ export class ChangeSource {
     }
   }
 
+  #noteAnswer(): void {
+    if (this.#state !== "running") this.#metrics.streamState.set(1);
+    this.#state = "running";
+    this.#outage.ended();
+    this.#lastAnswerMs = Date.now();
+    this.#stalls = 0;
+  }
+
   #accept(batch: CommitBatch): void {
-    const commits = this.#dropKnown
-      ? batch.commits.filter((commit) => !this.#isKnown(commit.clusterTime, commit.identity))
-      : batch.commits;
+    const commits = this.#position.unknown(batch.commits);
     this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
     for (const commit of commits) {
       for (const event of commit.events) this.#metrics.changeEventsBy[event.operation].inc();
     }
   }
 
-  #isKnown(clusterTime: bigint, identity: string): boolean {
-    return clusterTime < this.#through || (clusterTime === this.#through && this.#atThrough.has(identity));
-  }
-
   #advance(batch: CommitBatch): void {
-    if (batch.through > this.#through) {
-      this.#through = batch.through;
-      this.#atThrough.clear();
-      this.#dropKnown = false;
-    } else if (batch.through !== 0n && batch.through < this.#through && !this.#dropKnown) {
+    const { through } = this.#position;
+    if (!this.#position.advance(batch)) {
       this.#log.warn(
-        { through: formatClusterTime(this.#through), got: formatClusterTime(batch.through) },
-        "the change stream went back; what was had is dropped",
+        { through: formatClusterTime(through), got: formatClusterTime(batch.through) },
+        "the change stream went back; commits that were accepted before are dropped",
       );
-      this.#dropKnown = true;
     }
-    for (const commit of batch.commits) {
-      if (commit.clusterTime === this.#through) this.#atThrough.add(commit.identity);
-    }
-    if (batch.invalidated !== undefined) this.#next = { startAfter: batch.invalidated };
-    else if (batch.resumeToken !== undefined) this.#next = { resumeAfter: batch.resumeToken };
     if (batch.resumeToken === undefined || this.#epoch === undefined) return;
     this.#checkpoints.note({
       token: batch.resumeToken,
-      clusterTime: this.#through,
+      clusterTime: this.#position.through,
       epoch: this.#epoch.id,
       fingerprint: fingerprintOf(this.#watched),
     });
   }
 
+  /** Prepares the next attempt, and waits for its turn. */
   async #recover(error: unknown, signal: AbortSignal, failures: number): Promise<void> {
-    const kind = classifyStreamError(error);
-    this.#metrics.streamErrors.inc({ kind });
-    if (kind === "place-lost" && this.#epoch !== undefined) {
+    const isLost = classifyStreamError(error) === "place-lost";
+    this.#state = "interrupted";
+    this.#metrics.streamState.set(0);
+    this.#metrics.streamErrors.inc({ kind: isLost ? "place-lost" : "resumable" });
+    this.#outage.failed(error, this.#lastAnswerMs);
+    if (isLost && this.#epoch !== undefined) {
       this.#log.error(
-        { err: error, through: formatClusterTime(this.#through) },
-        "the place in the change stream is lost: changes were missed, every live query is reset",
+        { err: error, through: formatClusterTime(this.#position.through) },
+        "the change stream position is lost: changes were missed, every live query is reset",
       );
-    } else {
-      this.#log.warn({ err: error, failures }, "the change stream was interrupted; it will be opened again");
     }
-    if (error instanceof StreamStalledError) {
-      this.#stalls++;
-      this.#replaceClient();
-    }
-    const ceiling = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
+    this.#doubt = isLost || this.#doubt === "position-lost" ? "position-lost" : "interrupted";
+    if (error instanceof StreamStalledError) this.#stalls++;
+    // After anything but an answer of the server, nobody knows what state the client is in.
+    if (!(error instanceof MongoServerError) || failures >= SAME_CLIENT_FAILURES)
+      this.#client.replace(`after ${failures + 1} failures of the change stream`);
+    const most = isLost ? BACKOFF_MS.mostAfterLoss : BACKOFF_MS.most;
+    const ceiling = Math.min(most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
     await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {});
-    try {
-      if (!signal.aborted && this.#epoch !== undefined)
-        await this.#checkPlace(this.#epoch, kind === "place-lost");
-    } catch (cause) {
-      this.#log.warn({ err: cause }, "MongoDB cannot be reached");
-    }
-  }
-
-  /**
-   * A position in the future, or one of another deployment, is no error to the server: it would stay silent.
-   * So after each interruption it is asked whether it still is the deployment that we were reading.
-   */
-  async #checkPlace(known: Epoch, lost: boolean): Promise<void> {
-    const now = await this.#deployment.now();
-    const { epoch } = await this.#deployment.epoch();
-    const wentBack = epoch.id === known.id && now < this.#through;
-    if (!lost && !wentBack && epoch.id === known.id) return;
-    const next = wentBack
-      ? await this.#deployment.newEpoch("the deployment went back in time", known.id)
-      : epoch;
-    this.#metrics.placeLost.inc();
-    if (!lost)
-      this.#log.error(
-        { epoch: next.id },
-        "this is another deployment, or a restored one: every live query is reset",
-      );
-    this.#begin(next, { atTime: now }, now, now);
-  }
-
-  #replaceClient(): void {
-    const abandoned = this.#client;
-    this.#client = this.#newClient();
-    // Not awaited: closing waits for the very node that does not answer.
-    abandoned.close(true).catch(() => {});
-  }
-
-  /** Of its own, so that the stream's long reads never take a connection from snapshots, nor the reverse. */
-  #newClient(): MongoClient {
-    return new MongoClient(this.#options.uri, {
-      serverSelectionTimeoutMS: 5_000,
-      connectTimeoutMS: 5_000,
-      ...this.#options.clientOptions,
-      socketTimeoutMS: this.#options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
-      readPreference: "primary",
-      appName: "tidewire-stream",
-    });
   }
 
   #streamOptions(): ChangeStreamOptions {

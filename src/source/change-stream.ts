@@ -1,6 +1,8 @@
-import { BSON, type ClientSession, type Db, type Document, Long, type MongoClient } from "mongodb";
+import { BSON, type ClientSession, type Db, type Document, Long } from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
+import { clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
+import { StreamStalledError } from "./stream-errors.ts";
 
 /** Where a change stream begins. Without any of them the server begins now. */
 export type StreamStart =
@@ -37,11 +39,6 @@ export interface RawBatch {
   readonly postBatchToken: Uint8Array | undefined;
   /** The server has closed the cursor: nothing will follow. */
   readonly ended: boolean;
-}
-
-/** No answer in time. The connection may hang for ever, so the client is to be abandoned, not closed politely. */
-export class StreamStalledError extends Error {
-  override readonly name = "StreamStalledError";
 }
 
 /** Both images above this many bytes are left out by the server: the event with them could pass 16 MB and kill the stream. */
@@ -106,19 +103,20 @@ export class RawChangeStream {
   #cursorId = 0n;
   #first: RawBatch | undefined;
 
-  private constructor(client: MongoClient, options: ChangeStreamOptions) {
+  private constructor(access: MongoAccess, options: ChangeStreamOptions) {
     this.#options = options;
+    const client = clientOf(access);
     this.#session = client.startSession({ causalConsistency: false });
     this.#database = client.db(options.database ?? "admin");
   }
 
   /** Opens the cursor; a start the server cannot honour is an error here, or at the first `next`. */
   static async open(
-    client: MongoClient,
+    access: MongoAccess,
     start: StreamStart,
     options: ChangeStreamOptions,
   ): Promise<RawChangeStream> {
-    const stream = new RawChangeStream(client, options);
+    const stream = new RawChangeStream(access, options);
     const answer = await stream.#command({
       aggregate: 1,
       pipeline: changeStreamPipeline(start, options),

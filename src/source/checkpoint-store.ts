@@ -1,5 +1,6 @@
-import { Binary, type Collection, type Db, Timestamp } from "mongodb";
+import { Binary, type Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
+import type { StateDatabase } from "./mongo.ts";
 
 /** A saved position of the change stream: up to here everything was accepted. */
 export interface Checkpoint {
@@ -23,14 +24,18 @@ interface CheckpointDocument {
 
 /** Where the service saves its position, in the state database. */
 export class CheckpointStore {
-  readonly #collection: Collection<CheckpointDocument>;
+  readonly #database: StateDatabase;
   readonly #stream: string;
   readonly #node: string;
 
-  constructor(stateDatabase: Db, stream: string, node: string) {
-    this.#collection = stateDatabase.collection<CheckpointDocument>("checkpoints");
+  constructor(stateDatabase: StateDatabase, stream: string, node: string) {
+    this.#database = stateDatabase;
     this.#stream = stream;
     this.#node = node;
+  }
+
+  get #collection(): Collection<CheckpointDocument> {
+    return this.#database.collection<CheckpointDocument>("checkpoints");
   }
 
   async load(): Promise<Checkpoint | null> {
@@ -62,7 +67,7 @@ export class CheckpointStore {
       _id: this.#stream,
       $or: [{ clusterTime: { $lte: clusterTime } }, { epoch: { $ne: checkpoint.epoch } }],
     };
-    const options = { upsert: true, writeConcern: { w: "majority" as const, wtimeoutMS: 10_000 } };
+    const options = { upsert: true, writeConcern: { w: "majority" as const, wtimeoutMS: 4_000 } };
     try {
       await this.#collection.updateOne(notLater, { $set: set }, options);
     } catch (error) {

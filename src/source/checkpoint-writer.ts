@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
+import { answerWithin } from "./mongo.ts";
 
 /** For the last position a database that does not answer is waited for no longer than this, in milliseconds. */
 const LAST_SAVE_TIMEOUT_MS = 2_000;
@@ -53,7 +54,7 @@ export class CheckpointWriter {
     const latest = this.#latest;
     if (this.#saving !== undefined || latest === undefined || latest === this.#saved)
       return Promise.resolve();
-    const saving = this.#store.save(latest).then(
+    const saving = answerWithin(this.#store.save(latest)).then(
       () => {
         this.#saved = latest;
         this.#metrics.checkpoints.inc();

@@ -1,36 +1,42 @@
-import type { MongoClient, Timestamp } from "mongodb";
+import type { Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import type { Epoch, EpochStore } from "./epoch-store.ts";
+import { answerWithin, type MongoAccess } from "./mongo.ts";
 
 /** The MongoDB deployment as an order of changes: its clock, and which unbroken order this is. */
 export class Deployment {
-  readonly #client: MongoClient;
+  readonly #client: MongoAccess;
   readonly #epochs: EpochStore;
   readonly #identify: () => Promise<string>;
 
   /** @param identify Asks the server for what tells this deployment from every other. */
-  constructor(client: MongoClient, epochs: EpochStore, identify: () => Promise<string>) {
+  constructor(client: MongoAccess, epochs: EpochStore, identify: () => Promise<string>) {
     this.#client = client;
     this.#epochs = epochs;
     this.#identify = identify;
   }
 
-  /** The cluster time of the latest write that the server knows. */
-  async now(): Promise<bigint> {
-    const answer = await this.#client.db("admin").command({ ping: 1 }, { readPreference: "primary" });
-    const operationTime: Timestamp | undefined = answer["operationTime"];
+  /**
+   * The cluster time of the latest write that the server knows.
+   * @param least A time that was seen already. A primary that was frozen while another one was elected takes itself for
+   * the primary for a moment, and knows less: where the server's time is before `least`, a majority has to confirm it.
+   */
+  async now(least = 0n): Promise<bigint> {
+    const ping = this.#client.db("admin").command({ ping: 1 }, { readPreference: "primary" });
+    const operationTime: Timestamp | undefined = (await answerWithin(ping))["operationTime"];
     if (operationTime === undefined)
       throw new Error("the server reports no operationTime: it is no replica set");
-    return fromTimestamp(operationTime);
+    const now = fromTimestamp(operationTime);
+    return now < least ? ((await answerWithin(this.#epochs.confirmedTime())) ?? now) : now;
   }
 
   /** The epoch of this deployment; `changed` when that is another deployment than at the last look. */
   async epoch(): Promise<{ epoch: Epoch; changed: boolean }> {
-    return this.#epochs.current(await this.#identify());
+    return answerWithin(this.#identify().then((id) => this.#epochs.current(id)));
   }
 
   /** Ends the epoch `previous`: cursors of it are answered by `reset`. */
   async newEpoch(reason: string, previous: string): Promise<Epoch> {
-    return this.#epochs.begin(await this.#identify(), reason, previous);
+    return answerWithin(this.#identify().then((id) => this.#epochs.begin(id, reason, previous)));
   }
 }

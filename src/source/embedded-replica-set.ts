@@ -1,10 +1,13 @@
 /** Makes one mongod the only member, and so the primary, of a replica set that may exist from an earlier run. */
 import { setTimeout as delay } from "node:timers/promises";
 import { type Db, type Document, MongoClient, MongoServerError } from "mongodb";
+import { clientOptions } from "./replaceable-client.ts";
 import { StartupError } from "./startup-error.ts";
 
 const PRIMARY_WITHIN_MS = 60_000;
 const POLL_MS = 20;
+/** A mongod that recovers a large journal may take a while to accept connections. */
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Error codes of the server, as `src/mongo/base/error_codes.yml` names them. */
 const ALREADY_INITIALIZED = 23;
@@ -18,6 +21,7 @@ const NOT_YET_INITIALIZED = 94;
  */
 export async function becomePrimary(replicaSet: string, host: string): Promise<void> {
   const client = new MongoClient(`mongodb://${host}/`, {
+    ...clientOptions(CONNECT_TIMEOUT_MS),
     directConnection: true,
     serverSelectionTimeoutMS: PRIMARY_WITHIN_MS,
   });

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { Binary, type Collection, type Db } from "mongodb";
+import { Binary, type Collection, MongoServerError, type Timestamp } from "mongodb";
+import { fromTimestamp } from "./cluster-time.ts";
+import { STATE_TIMEOUT_MS, type StateDatabase } from "./mongo.ts";
 
 /** One unbroken order of changes. It ends when the deployment is replaced or restored. */
 export interface Epoch {
@@ -18,14 +20,21 @@ interface EpochDocument {
   startedAt: Date;
 }
 
+const COLLECTION = "epochs";
+/** What servers that merely speak the protocol answer to a read concern that they do not know. */
+const UNSUPPORTED = new Set([2, 9, 72, 115, 303]);
 const MAJORITY = { writeConcern: { w: "majority" as const } };
 
 /** Keeps the epoch in the state database, where every node finds the same one. */
 export class EpochStore {
-  readonly #collection: Collection<EpochDocument>;
+  readonly #database: StateDatabase;
 
-  constructor(stateDatabase: Db) {
-    this.#collection = stateDatabase.collection<EpochDocument>("epochs");
+  constructor(stateDatabase: StateDatabase) {
+    this.#database = stateDatabase;
+  }
+
+  get #collection(): Collection<EpochDocument> {
+    return this.#database.collection<EpochDocument>(COLLECTION);
   }
 
   /** The epoch of this deployment; begins the first one, and another one when the deployment is a different one. */
@@ -34,6 +43,28 @@ export class EpochStore {
     if (saved === null) return { epoch: await this.begin(deploymentId, "first start", null), changed: false };
     if (saved.deploymentId === deploymentId) return { epoch: toEpoch(saved), changed: false };
     return { epoch: await this.begin(deploymentId, "another deployment", saved.epoch), changed: true };
+  }
+
+  /**
+   * A cluster time that a majority of the members confirms; `null` where the server cannot be asked so. A linearizable
+   * read is answered only by a primary that still is one.
+   */
+  async confirmedTime(): Promise<bigint | null> {
+    const read = {
+      find: COLLECTION,
+      filter: { _id: "current" },
+      limit: 1,
+      singleBatch: true,
+      readConcern: { level: "linearizable" },
+      maxTimeMS: STATE_TIMEOUT_MS,
+    };
+    try {
+      const { operationTime } = await this.#database.command(read, { readPreference: "primary" });
+      return operationTime === undefined ? null : fromTimestamp(operationTime as Timestamp);
+    } catch (error) {
+      if (error instanceof MongoServerError && UNSUPPORTED.has(Number(error.code))) return null;
+      throw error;
+    }
   }
 
   /**

@@ -1,6 +1,7 @@
-import { BSON, type MongoClient, MongoError } from "mongodb";
+import { BSON, MongoError } from "mongodb";
 import { type ChangeEvent, type Commit, hasImages, isChangeEvent, type StreamEvent } from "./change-event.ts";
 import { toTimestamp } from "./cluster-time.ts";
+import { answerWithin, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
@@ -9,6 +10,9 @@ const UNREADABLE = new Set([239, 246]);
 
 /** Commits whose documents are being read at the same time. */
 const CONCURRENCY = 16;
+
+/** The stream waits for each read, and a read by `_id` takes milliseconds. */
+const READ_TIMEOUT_MS = 10_000;
 
 /** One document within one commit. */
 interface Touched {
@@ -24,11 +28,11 @@ interface Touched {
  * without, and is started over from.
  */
 export class ImageFiller {
-  readonly #client: MongoClient;
+  readonly #client: MongoAccess;
   readonly #onFilled: (namespace: string) => void;
 
   /** @param onFilled Called for each event that lacked an image and has it now. */
-  constructor(client: MongoClient, onFilled: (namespace: string) => void) {
+  constructor(client: MongoAccess, onFilled: (namespace: string) => void) {
     this.#client = client;
     this.#onFilled = onFilled;
   }
@@ -92,7 +96,8 @@ export class ImageFiller {
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
       collation: { locale: "simple" },
     };
-    return readRawAnswer(await this.#client.db(namespace.slice(0, dot)).command(command, RAW)).documents[0];
+    const found = this.#client.db(namespace.slice(0, dot)).command(command, RAW);
+    return readRawAnswer(await answerWithin(found, READ_TIMEOUT_MS)).documents[0];
   }
 }
 

@@ -1,13 +1,15 @@
-import type { MongoClient } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
+import { answerWithin, type MongoAccess } from "./mongo.ts";
 
 /** `off`: documents are read at the time of each event. */
 export type ImagesInUse = "on" | "off";
 
 /** After images could not be switched on, events without them lead to the next attempt no sooner than this; in milliseconds. */
 const RETRY_MS = 60_000;
+/** `collMod` waits for the operations on the collection that are in progress. In milliseconds. */
+const LOOK_TIMEOUT_MS = 60_000;
 
 /**
  * Keeps images switched on while the service runs: a collection that was dropped and made anew has lost the
@@ -15,7 +17,7 @@ const RETRY_MS = 60_000;
  * tells by metric and log, where images are in use.
  */
 export class ImageKeeper {
-  readonly #client: MongoClient;
+  readonly #client: MongoAccess;
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #switchOn: boolean;
@@ -26,7 +28,7 @@ export class ImageKeeper {
   readonly #lookedAtMs = new Map<string, number>();
 
   /** @param switchOn Whether images are wanted. */
-  constructor(client: MongoClient, log: Logger, metrics: Metrics, switchOn: boolean) {
+  constructor(client: MongoAccess, log: Logger, metrics: Metrics, switchOn: boolean) {
     this.#client = client;
     this.#log = log;
     this.#metrics = metrics;
@@ -66,7 +68,7 @@ export class ImageKeeper {
     if (this.#looking.has(namespace)) return;
     this.#looking.add(namespace);
     this.#lookedAtMs.set(namespace, Date.now());
-    this.#look(namespace)
+    answerWithin(this.#look(namespace), LOOK_TIMEOUT_MS)
       .catch((error: unknown) => {
         this.#log.warn({ err: error, namespace }, "whether a collection has images could not be found out");
       })

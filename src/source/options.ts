@@ -57,6 +57,22 @@ export const MongodbOptions = z.strictObject({
     .optional()
     .meta({ examples: ["/usr/bin/mongod"] })
     .describe("The mongod to run when embedded, 5.0 or newer. Unset: looked for, then downloaded."),
+  connectTimeoutMs: z
+    .int()
+    .min(500)
+    .max(60_000)
+    .default(2_000)
+    .describe(
+      "How long MongoDB may take to accept a connection or to answer a heartbeat before the node takes it for gone. The service is back within about twice this after an outage; raise it where the network or the server is slower.",
+    ),
+  startTimeoutMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(30_000)
+    .describe(
+      "How long a node that starts waits for a MongoDB that does not answer, before it ends with an error.",
+    ),
   checkpointIntervalMs: z
     .int()
     .min(100)

@@ -1,7 +1,8 @@
 /** What must hold before the stream starts. Everything that does not is told at once. */
-import { type MongoClient, MongoServerError } from "mongodb";
+import { MongoServerError } from "mongodb";
 import { IMAGE_STAGE } from "./change-stream.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
+import type { MongoAccess } from "./mongo.ts";
 import type { ImageMode } from "./options.ts";
 import { describeNeed, missingPrivileges, type Need, type Privilege, readPrivileges } from "./privileges.ts";
 import { StartupError } from "./startup-error.ts";
@@ -51,7 +52,7 @@ interface Inspected extends Namespace {
  * @param client Connected.
  * @throws {StartupError} with every problem found.
  */
-export async function preflight(client: MongoClient, options: PreflightOptions): Promise<PreflightReport> {
+export async function preflight(client: MongoAccess, options: PreflightOptions): Promise<PreflightReport> {
   const server = await describeServer(client);
   const problems = [...serverProblems(server), ...imageModeProblems(server, options.images)];
   const warnings: string[] = [];
@@ -95,7 +96,7 @@ function imageModeProblems(server: ServerDescription, images: ImageMode): string
 const keepsImages = ({ major }: ServerDescription) => major >= IMAGES_FROM_MAJOR;
 
 async function inspectCollections(
-  client: MongoClient,
+  client: MongoAccess,
   collections: readonly Namespace[],
   loggedIn: boolean,
   problems: string[],
@@ -182,7 +183,7 @@ function watchedDatabase(collections: readonly Namespace[]): string | null {
 
 /** Opens the stream once: what is compatible by name only (no change streams, or half of them) shows here. */
 async function tryChangeStream(
-  client: MongoClient,
+  client: MongoAccess,
   collections: readonly Namespace[],
   withImages: boolean,
   problems: string[],
@@ -206,7 +207,7 @@ async function tryChangeStream(
 
 /** Where they cannot be had, `auto` goes on without: then documents are read at the time of each event. */
 async function switchImagesOn(
-  client: MongoClient,
+  client: MongoAccess,
   inspected: readonly Inspected[],
   mode: ImageMode,
   { problems, warnings }: { problems: string[]; warnings: string[] },

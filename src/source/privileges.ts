@@ -1,5 +1,6 @@
 /** Which of the rights that the service needs the connected user has not. */
-import type { Document, MongoClient } from "mongodb";
+import type { Document } from "mongodb";
+import type { MongoAccess } from "./mongo.ts";
 
 /** As in a role's definition: an empty name stands for every database, or every collection of it. */
 interface Resource {
@@ -20,7 +21,7 @@ export interface Privilege {
 }
 
 /** The connected user's privileges; `null` where nobody has to log in. */
-export async function readPrivileges(client: MongoClient): Promise<readonly Privilege[] | null> {
+export async function readPrivileges(client: MongoAccess): Promise<readonly Privilege[] | null> {
   const { authInfo }: Document = await client
     .db("admin")
     .command({ connectionStatus: 1, showPrivileges: true });

@@ -1,5 +1,6 @@
-import type { Collection, Db, Timestamp } from "mongodb";
+import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
+import type { StateDatabase } from "./mongo.ts";
 
 interface SavedRule {
   /** The rule's identity: a digest, nothing of the rule itself. */
@@ -15,10 +16,14 @@ const COLLECTION = "rules";
  * not in force any more is forgotten: should it come back, it is new.
  */
 export class RuleTimeStore {
-  readonly #collection: Collection<SavedRule>;
+  readonly #database: StateDatabase;
 
-  constructor(stateDatabase: Db) {
-    this.#collection = stateDatabase.collection<SavedRule>(COLLECTION, { writeConcern: { w: "majority" } });
+  constructor(stateDatabase: StateDatabase) {
+    this.#database = stateDatabase;
+  }
+
+  get #collection(): Collection<SavedRule> {
+    return this.#database.collection<SavedRule>(COLLECTION, { writeConcern: { w: "majority" } });
   }
 
   /** The times of those rules that are known. */

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { Binary, type Collection, type Db } from "mongodb";
+import { Binary, type Collection } from "mongodb";
+import type { StateDatabase } from "./mongo.ts";
 
 /** A key that seals tickets (AES-256-GCM), by the short id that a ticket bears in the clear. */
 export interface SealingKey {
@@ -19,10 +20,14 @@ const MAJORITY = { writeConcern: { w: "majority" as const } };
 
 /** Keeps the sealing keys in the state database: tickets are good on every node, and after a restart. */
 export class SealingKeyStore {
-  readonly #collection: Collection<SealingKeysDocument>;
+  readonly #database: StateDatabase;
 
-  constructor(stateDatabase: Db) {
-    this.#collection = stateDatabase.collection<SealingKeysDocument>("keys");
+  constructor(stateDatabase: StateDatabase) {
+    this.#database = stateDatabase;
+  }
+
+  get #collection(): Collection<SealingKeysDocument> {
+    return this.#database.collection<SealingKeysDocument>("keys");
   }
 
   /** The valid keys, newest first; creates the first one. */

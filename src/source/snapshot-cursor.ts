@@ -7,6 +7,7 @@ import {
   type Timestamp,
 } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
+import { clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 
 /** What a snapshot reads. */
@@ -40,18 +41,18 @@ export class SnapshotCursor {
   #clusterTime = 0n;
   #exact = true;
 
-  private constructor(client: MongoClient, query: SnapshotQuery) {
-    this.#client = client;
+  private constructor(access: MongoAccess, query: SnapshotQuery) {
     this.#query = query;
-    this.#session = client.startSession({ causalConsistency: false });
+    this.#client = clientOf(access);
+    this.#session = this.#client.startSession({ causalConsistency: false });
   }
 
   /**
    * @param after The read is of this cluster time or later, so that it is never behind the stream.
    * @throws The server's error; the cursor is gone then.
    */
-  static async open(client: MongoClient, query: SnapshotQuery, after: bigint): Promise<SnapshotCursor> {
-    const cursor = new SnapshotCursor(client, query);
+  static async open(access: MongoAccess, query: SnapshotQuery, after: bigint): Promise<SnapshotCursor> {
+    const cursor = new SnapshotCursor(access, query);
     try {
       await cursor.#open(after);
       await cursor.#readSmaller();
@@ -66,8 +67,8 @@ export class SnapshotCursor {
    * All documents of a query as they were at one cluster time of the last minutes.
    * @throws The server's error: SnapshotTooOld (239) among them.
    */
-  static async readAt(client: MongoClient, query: SnapshotQuery, clusterTime: bigint): Promise<Buffer[]> {
-    const cursor = new SnapshotCursor(client, query);
+  static async readAt(access: MongoAccess, query: SnapshotQuery, clusterTime: bigint): Promise<Buffer[]> {
+    const cursor = new SnapshotCursor(access, query);
     try {
       const atClusterTime = toTimestamp(clusterTime);
       cursor.#take(await cursor.#find({ level: "snapshot", atClusterTime }));

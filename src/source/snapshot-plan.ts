@@ -1,4 +1,5 @@
-import type { Document, MongoClient } from "mongodb";
+import type { Document } from "mongodb";
+import type { MongoAccess } from "./mongo.ts";
 
 /** How the server would find the documents of a snapshot. */
 export interface SnapshotPlan {
@@ -13,7 +14,7 @@ export interface SnapshotPlan {
  * @throws The server's or the driver's error.
  */
 export async function planSnapshot(
-  client: MongoClient,
+  client: MongoAccess,
   query: { readonly database: string; readonly collection: string; readonly filter: Document },
 ): Promise<SnapshotPlan> {
   const { database, collection, filter } = query;

@@ -1,4 +1,5 @@
-import type { Collection, Db } from "mongodb";
+import type { Collection } from "mongodb";
+import type { StateDatabase } from "./mongo.ts";
 
 interface SpentKey {
   _id: string;
@@ -12,11 +13,15 @@ const DUPLICATE_KEY = 11_000;
 
 /** Remembers in the state database which single-use keys were used, so that each is taken once by all nodes together. */
 export class SpentKeyStore {
-  readonly #collection: Collection<SpentKey>;
+  readonly #database: StateDatabase;
   #indexed: Promise<unknown> | undefined;
 
-  constructor(stateDatabase: Db) {
-    this.#collection = stateDatabase.collection<SpentKey>(COLLECTION);
+  constructor(stateDatabase: StateDatabase) {
+    this.#database = stateDatabase;
+  }
+
+  get #collection(): Collection<SpentKey> {
+    return this.#database.collection<SpentKey>(COLLECTION);
   }
 
   /**

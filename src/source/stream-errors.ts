@@ -1,4 +1,15 @@
-import { MongoError, MongoServerError } from "mongodb";
+import {
+  MongoError,
+  MongoNetworkError,
+  MongoNetworkTimeoutError,
+  MongoServerError,
+  MongoServerSelectionError,
+} from "mongodb";
+
+/** No answer in time. The connection may hang for ever, so the client is to be abandoned, not closed politely. */
+export class StreamStalledError extends Error {
+  override readonly name = "StreamStalledError";
+}
 
 /**
  * Errors after which this position can never be read again: the oplog no longer reaches back
@@ -21,3 +32,41 @@ export function classifyStreamError(error: unknown): StreamFailure {
   if (error instanceof MongoServerError && PLACE_LOST.has(Number(error.code))) return "place-lost";
   return error.hasErrorLabel("NonResumableChangeStreamError") ? "place-lost" : "resumable";
 }
+
+/** Why the change stream is down: values of a label, and of `/readyz`. */
+export const DOWN_REASONS = [
+  "starting",
+  "unreachable",
+  "no-answer",
+  "no-primary",
+  "refused",
+  "position-lost",
+  "other",
+] as const;
+export type DownReason = (typeof DOWN_REASONS)[number];
+
+/** Errors of a server that is no primary, or is about to end (src/mongo/base/error_codes.yml). */
+const NO_PRIMARY = new Set([10_107, 13_435, 13_436, 11_600, 11_602, 189, 91]);
+
+/** What an admin has to look at after an error of the stream. */
+export function downReasonOf(error: unknown): DownReason {
+  if (error instanceof StreamStalledError || error instanceof MongoNetworkTimeoutError) return "no-answer";
+  if (error instanceof MongoServerSelectionError) return reasonOfSelection(error);
+  if (error instanceof MongoServerError) {
+    if (classifyStreamError(error) === "place-lost") return "position-lost";
+    return NO_PRIMARY.has(Number(error.code)) ? "no-primary" : "refused";
+  }
+  if (!(error instanceof MongoNetworkError)) return "other";
+  // The driver interrupts operations when a heartbeat got no answer; it does not export the class.
+  const isInterrupted = error.name === "PoolClearedOnNetworkError" || isTimeout(error.cause);
+  return isInterrupted ? "no-answer" : "unreachable";
+}
+
+/** The driver found no server to use: the reason is what it knows of each of them. */
+function reasonOfSelection({ reason }: MongoServerSelectionError): DownReason {
+  const servers = [...(reason?.servers.values() ?? [])];
+  if (servers.some(({ type }) => type !== "Unknown")) return "no-primary";
+  return servers.some(({ error }) => isTimeout(error)) ? "no-answer" : "unreachable";
+}
+
+const isTimeout = (error: unknown) => error instanceof MongoNetworkTimeoutError;

@@ -1,5 +1,6 @@
 /** What kind of MongoDB this is, and which one: asked by feature where that can be asked. */
-import { type Document, type MongoClient, MongoServerError } from "mongodb";
+import { type Document, MongoServerError } from "mongodb";
+import type { MongoAccess } from "./mongo.ts";
 
 export type Topology = "replica set" | "sharded cluster" | "standalone";
 
@@ -19,7 +20,7 @@ export const UNAUTHORIZED = 13;
 export const isServerError = (error: unknown, code: number): boolean =>
   error instanceof MongoServerError && error.code === code;
 
-export async function describeServer(client: MongoClient): Promise<ServerDescription> {
+export async function describeServer(client: MongoAccess): Promise<ServerDescription> {
   const admin = client.db("admin");
   const hello = await admin.command({ hello: 1 });
   const { version } = await admin.command({ buildInfo: 1 });
@@ -60,7 +61,7 @@ export interface DeploymentIdentity {
  * What tells this deployment from every other: positions of one mean nothing in another. Lacking the right to
  * read the unique id is no error, the name of the set then has to do.
  */
-export async function identifyDeployment(client: MongoClient): Promise<DeploymentIdentity> {
+export async function identifyDeployment(client: MongoAccess): Promise<DeploymentIdentity> {
   const admin = client.db("admin");
   const hello = await admin.command({ hello: 1 });
   try {

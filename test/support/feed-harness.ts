@@ -54,7 +54,7 @@ export async function startFeed(options: HarnessOptions = {}) {
   const source: ChangeSource = new ChangeSource(
     {
       uri,
-      clientOptions: {},
+      connectTimeoutMs: 2_000,
       namespaces: collections.map((collection) => `${name}.${collection}`),
       startBeforeMs: 0,
       awaitTimeMs: 200,

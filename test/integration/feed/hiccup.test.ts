@@ -1,8 +1,8 @@
 /** MongoDB fails while what was missed is read: the subscription stands, and its client is brought up to date all the same. */
 import { MongoNetworkError, MongoServerError } from "mongodb";
 import { afterEach, expect, test, vi } from "vitest";
-import { StreamStalledError } from "../../../src/source/change-stream.ts";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
+import { StreamStalledError } from "../../../src/source/stream-errors.ts";
 import { FRESH, follow, type Recorder, startFeed } from "../../support/feed-harness.ts";
 
 const PATIENCE = { timeout: 30_000 };

@@ -51,7 +51,7 @@ test("auto: on from the start, and again soon after somebody has switched them o
     shop.createCollection("things"),
   );
   const things = `${name}.things`;
-  expect(linesOf("MongoDB is fit")).toMatchObject([
+  expect(linesOf("MongoDB checks passed")).toMatchObject([
     { collections: [{ namespace: things, images: "switched-on" }] },
   ]);
   expect((await healthOf(service)).admin).toMatchObject({ images: { [things]: "on" } });

@@ -144,7 +144,7 @@ async function startSource(images: boolean, whileStarting = async (_database: Da
   const source = new ChangeSource(
     {
       uri,
-      clientOptions: {},
+      connectTimeoutMs: 2_000,
       namespaces: [`${name}.things`],
       startBeforeMs: 0,
       awaitTimeMs: 100,

@@ -12,6 +12,7 @@ const worker = (parts: Partial<Readiness> = {}): WorkerReadiness => ({
   rulesGeneration: 3,
   lastReload: "none",
   stream: "running",
+  streamDown: null,
   connections: 2,
   images: { "shop.items": "on" },
   ...parts,
@@ -42,6 +43,13 @@ test.each([
   const joined = joinReadiness(own, [worker(), other]);
   expect(joined).toMatchObject({ ready: false, status });
   expect(joined.workers).toEqual([worker(), other]);
+});
+
+test("the change stream is down for as long as the one that is down longest", () => {
+  const down = (seconds: number) => worker({ streamDown: { reason: "no-answer", seconds } });
+  const joined = joinReadiness(own, [worker(), down(3), down(20), down(7), silent("starting")]);
+  expect(joined.streamDown).toEqual({ reason: "no-answer", seconds: 20 });
+  expect(joinReadiness(own, [worker(), silent("starting")]).streamDown).toBeNull();
 });
 
 test("the generation of the rules is the lowest of those that say one", () => {

@@ -1,0 +1,106 @@
+import {
+  type Collection,
+  type CollectionOptions,
+  type Db,
+  type DbOptions,
+  type Document,
+  MongoClient,
+  type MongoClientOptions,
+  type TopologyDescription,
+} from "mongodb";
+import type { StateDatabase } from "./mongo.ts";
+
+/** The driver tries a server again this soon while something waits for it. In milliseconds. */
+const HEARTBEAT_MS = 1_000;
+
+/**
+ * How the service's clients find out that a server is gone, and that it is back. A frozen node, or one to which the route
+ * is lost, closes no connection: the driver notices a heartbeat without an answer after `connectTimeoutMs` and one
+ * heartbeat interval, and then fails what waits for that node. Long reads are not limited.
+ */
+export const clientOptions = (connectTimeoutMs: number): MongoClientOptions => ({
+  serverSelectionTimeoutMS: Math.max(5_000, 2 * connectTimeoutMs),
+  connectTimeoutMS: connectTimeoutMs,
+  heartbeatFrequencyMS: HEARTBEAT_MS,
+});
+
+/**
+ * A `MongoClient` that is replaced when it can never work again. The driver (7.9) has three such states, and leaves none
+ * of them by itself:
+ * - The first connect failed: the topology is closed, but kept, and every operation fails with `MongoTopologyClosedError`.
+ * - No server is left: each one answered as a member of no or another set (a mongod restarted alone for maintenance), which
+ *   removes it from the topology, and nothing adds it again.
+ * - A server once answered as a standalone one: the topology stays `Single`, and reads go to that server, primary or not.
+ */
+export class ReplaceableClient {
+  readonly #uri: string;
+  readonly #options: MongoClientOptions;
+  readonly #onReplaced: (reason: string) => void;
+  #client: MongoClient;
+  #closed = false;
+
+  /** @param onReplaced Called after each replacement, with the reason in words. */
+  constructor(uri: string, options: MongoClientOptions, onReplaced: (reason: string) => void = () => {}) {
+    this.#uri = uri;
+    this.#options = options;
+    this.#onReplaced = onReplaced;
+    this.#client = this.#create();
+  }
+
+  /** The client at hand: for what must use one and the same client throughout, such as a session. */
+  get current(): MongoClient {
+    return this.#client;
+  }
+
+  db(name?: string, options?: DbOptions): Db {
+    return this.#client.db(name, options);
+  }
+
+  /** A database of which every operation uses the client of that moment. */
+  stateDatabase(name: string): StateDatabase {
+    return {
+      collection: <T extends Document>(collection: string, options?: CollectionOptions): Collection<T> =>
+        this.#client.db(name).collection<T>(collection, options),
+      command: (command, options) => this.#client.db(name).command(command, options),
+    };
+  }
+
+  /** Abandons the client at hand, whatever state it is in; what still waits for it fails. */
+  replace(reason: string): void {
+    if (this.#closed) return;
+    const abandoned = this.#client;
+    this.#client = this.#create();
+    // Not awaited: closing waits for the very node that does not answer.
+    abandoned.close().catch(() => {});
+    this.#onReplaced(reason);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#client.close();
+  }
+
+  #create(): MongoClient {
+    const client = new MongoClient(this.#uri, this.#options);
+    const replaceIf = (reason: string | null) => {
+      if (reason === null) return;
+      // Never within the driver's own event: it has not finished what it is doing.
+      setImmediate(() => {
+        if (client === this.#client) this.replace(reason);
+      });
+    };
+    client.on("topologyClosed", () => replaceIf("the driver has closed it"));
+    client.on("topologyDescriptionChanged", ({ newDescription }) =>
+      replaceIf(unusable(newDescription, client.options.directConnection)),
+    );
+    return client;
+  }
+}
+
+/** Why the topology can never be used again; `null` where it can. */
+function unusable({ type, servers }: TopologyDescription, isDirect: boolean): string | null {
+  if (servers.size === 0) return "no server of the set is left in it";
+  if (type !== "Single" || isDirect) return null;
+  const isMember = [...servers.values()].some((server) => server.type.startsWith("RS"));
+  return isMember ? "it took a member of a replica set for a standalone server" : null;
+}

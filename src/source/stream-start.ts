@@ -1,0 +1,93 @@
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import { earlier, formatClusterTime } from "./cluster-time.ts";
+import type { Deployment } from "./deployment.ts";
+import type { Epoch } from "./epoch-store.ts";
+
+/** Where the change stream begins, or begins anew. */
+export interface FoundStart {
+  readonly epoch: Epoch;
+  /** Everything from this cluster time on will follow. */
+  readonly from: bigint;
+  /** The cluster time at which the start was found. */
+  readonly now: bigint;
+}
+
+export interface StartParts {
+  readonly deployment: Deployment;
+  readonly store: CheckpointStore;
+  /** Whether the oplog reaches back to a cluster time. */
+  readonly reaches: (from: bigint) => Promise<boolean>;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Decides where to begin: at the checkpoint or, to fill the history, further back, whichever is older and available.
+ * @param startBeforeMs How far back the history is to reach.
+ */
+export async function findStart(startBeforeMs: number, parts: StartParts): Promise<FoundStart> {
+  const { deployment, log, metrics } = parts;
+  const { epoch, changed } = await deployment.epoch();
+  const saved = await parts.store.load();
+  const checkpoint = saved?.epoch === epoch.id ? saved.clusterTime : null;
+  // Only now: other nodes go on saving positions, and none of them may seem to lie in the future.
+  const now = await deployment.now(checkpoint ?? 0n);
+  if (changed) log.warn("this is another deployment than before: every earlier cursor will be reset");
+  if (checkpoint !== null && checkpoint > now) {
+    const next = await deployment.newEpoch("the deployment went back in time", epoch.id);
+    log.error(
+      { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
+      "the saved position lies in the future: the deployment was restored or replaced; a new epoch begins",
+    );
+    metrics.placeLost.inc();
+    return { epoch: next, from: now, now };
+  }
+  const candidates = [earlier(now, startBeforeMs), ...(checkpoint === null ? [] : [checkpoint])].sort(
+    (a, b) => (a < b ? -1 : 1),
+  );
+  let isTooOld = false;
+  let from = now;
+  for (const candidate of candidates) {
+    if (await parts.reaches(candidate)) {
+      from = candidate;
+      break;
+    }
+    isTooOld ||= candidate === checkpoint;
+  }
+  // Logged only now, because each question above can fail and is then asked again. Also where reading begins later
+  // anyway: clients come back with cursors from before.
+  if (checkpoint !== null && isTooOld) {
+    metrics.placeLost.inc();
+    log.error(
+      { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
+      "the oplog no longer reaches back to the saved position: changes were missed, subscribers will be reset; make the oplog larger",
+    );
+  }
+  return { epoch, from, now };
+}
+
+/**
+ * A position in the future, or one of another deployment, is no error to the server: it would stay silent. So after each
+ * interruption the server has to say whether it still is the deployment that was being read.
+ * @param known What was being read, and up to where; `isLost` where the server has refused that position.
+ * @returns Where to begin anew; `null` where the position is still good.
+ */
+export async function findNewStart(
+  known: { readonly epoch: Epoch; readonly through: bigint; readonly isLost: boolean },
+  { deployment, log, metrics }: Pick<StartParts, "deployment" | "log" | "metrics">,
+): Promise<FoundStart | null> {
+  const now = await deployment.now(known.through);
+  const { epoch } = await deployment.epoch();
+  const isSame = epoch.id === known.epoch.id;
+  const wentBack = isSame && now < known.through;
+  if (!known.isLost && !wentBack && isSame) return null;
+  const next = wentBack
+    ? await deployment.newEpoch("the deployment went back in time", known.epoch.id)
+    : epoch;
+  metrics.placeLost.inc();
+  if (!known.isLost)
+    log.error({ epoch: next.id }, "this is another deployment, or a restored one: every live query is reset");
+  return { epoch: next, from: now, now };
+}
