@@ -251,7 +251,8 @@ export class Gateway implements ConnectionEvents {
       offered !== undefined &&
       !offered.split(",").some((name) => name.trim() === SUBPROTOCOL)
     ) {
-      return { status: "400 Bad Request", reason: "subprotocol", text: `the subprotocol is ${SUBPROTOCOL}` };
+      const text = `none of the offered subprotocols is supported; supported are: ${SUBPROTOCOL}`;
+      return { status: "400 Bad Request", reason: "subprotocol", text };
     }
     // A session that changes to a WebSocket was counted when it began.
     if (socketIo?.isCounted(request)) return null;

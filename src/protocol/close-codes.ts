@@ -14,7 +14,6 @@ export const CLOSE_CODES = {
   malformedMessage: 4400,
   notAuthenticated: 4401,
   notAllowed: 4403,
-  unknownVersion: 4406,
   noHello: 4408,
   abuse: 4429,
   tooLarge: 1009,

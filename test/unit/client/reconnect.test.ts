@@ -24,7 +24,6 @@ test.each([
   ["malformedMessage", "stop"],
   ["notAuthenticated", "stop"],
   ["notAllowed", "stop"],
-  ["unknownVersion", "stop"],
   ["noHello", "stop"],
   ["abuse", "stop"],
   ["tooLarge", "stop"],
@@ -34,7 +33,7 @@ test.each([
 });
 
 test("every close code of the protocol is judged above", () => {
-  expect(Object.keys(CLOSE_CODES)).toHaveLength(19);
+  expect(Object.keys(CLOSE_CODES)).toHaveLength(18);
 });
 
 test.each([
