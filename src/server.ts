@@ -7,7 +7,6 @@ import { answerJson } from "./admin/answer-json.ts";
 import { type EditPlan, type EditProblems, planEdit } from "./admin/plan-edit.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import { RulesState } from "./admin/rules-state.ts";
-import { createVerifier } from "./auth/verify-token.ts";
 import { type Config, ConfigError } from "./config/config.ts";
 import { readRules } from "./config/load-rules.ts";
 import { Feed } from "./feed/feed.ts";
@@ -21,6 +20,7 @@ import { closeServer, createPublicServer, type Listening, listen } from "./gatew
 import { totalOf } from "./gateway/plan-rules.ts";
 import { RuleTimes } from "./gateway/rule-times.ts";
 import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
+import { Trust } from "./gateway/trust.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { compileRules, type RulesSource } from "./rules/compile-rules.ts";
 import { ChangeSource } from "./source/change-source.ts";
@@ -341,7 +341,7 @@ function gatewayContext(
     server: config.server,
     limits: config.limits,
     auth: config.auth,
-    verify: verifierOf(config, metrics, log),
+    trust: new Trust(config.auth.jwt, { metrics, log }),
     feed,
     sealer: tickets,
     keys: urlKeysOf(config, sealer, tickets, new SpentKeyStore(database)),
@@ -387,15 +387,6 @@ function buildPublicServer(
 function answerUnknownHost(response: ServerResponse, metrics: Metrics): void {
   metrics.connectionsRefused.inc({ reason: "host" });
   answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
-}
-
-function verifierOf(config: Config, metrics: Metrics, log: Logger): GatewayContext["verify"] {
-  const verifier = createVerifier(config.auth.jwt, (event) => {
-    metrics.jwksFetches.inc({ outcome: event.type });
-    if (event.type === "failed")
-      log.warn({ err: event.error }, "the signing keys could not be fetched; known ones stay good");
-  });
-  return (token) => verifier.verify(token);
 }
 
 function urlKeysOf(config: Config, sealer: Sealer, tickets: TicketSealer, spent: SpentKeyStore): UrlKeys {

@@ -1,7 +1,7 @@
 import { TidewireError } from "../protocol/errors.ts";
 import { ALGORITHMS, type Algorithm } from "./algorithms.ts";
 import { fetchJwks } from "./fetch-jwks.ts";
-import { fromJwk, KeyRefused, misfitOf, type VerifyKey } from "./keys.ts";
+import { fromJwk, KeyRefused, misfitOf, signedByOf, toVerifyKey, type VerifyKey } from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
 
 /** No key of the set fits the token: it may be new, retired, or invented. */
@@ -12,11 +12,16 @@ export class KeyUnknown extends Error {
 export type KeysEvent =
   /** The set is another one than before. `refused`: why some of its keys are not used. */
   | { readonly type: "changed"; readonly kids: readonly string[]; readonly refused: readonly string[] }
-  /** The keys that were known stay in force. */
-  | { readonly type: "failed"; readonly error: unknown };
+  /** The known keys stay in force. */
+  | { readonly type: "failed"; readonly error: unknown }
+  /** The known keys could not be fetched again for `jwksStaleMax`: none of them is trusted any more. */
+  | { readonly type: "expired" };
 export type KeysListener = (event: KeysEvent) => void;
 
-type Timing = Pick<JwtOptions, "algorithms" | "jwksMaxAgeMs" | "jwksCooldownMs" | "jwksTimeoutMs">;
+type Timing = Pick<
+  JwtOptions,
+  "algorithms" | "jwksMaxAgeMs" | "jwksStaleMaxMs" | "jwksCooldownMs" | "jwksTimeoutMs"
+>;
 
 /** A set that has never been fetched is tried again sooner: until then nobody gets in. */
 const FIRST_RETRY_MS = 5_000;
@@ -27,6 +32,8 @@ export class JwksKeys {
   readonly #options: Timing;
   readonly #onKeys: KeysListener;
   #keys: ReadonlyMap<string, readonly VerifyKey[]> | undefined;
+  /** `signedByOf` each key and algorithm of the set. */
+  #trusted: ReadonlySet<string> = new Set();
   /** The set as it came, to tell whether another is new. */
   #text = "";
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
@@ -51,14 +58,52 @@ export class JwksKeys {
     if (found === undefined && (await this.#refresh(nowMs))) found = this.#find(kid, algorithm);
     if (found !== undefined) return found;
     if (this.#keys !== undefined) throw new KeyUnknown("no key of the set fits");
+    throw this.#unavailable();
+  }
+
+  #unavailable(): TidewireError {
     const text = "the signing keys cannot be fetched just now";
-    throw new TidewireError("unavailable", text, {}, { retryAfterMs: this.#cooldownMs });
+    return new TidewireError("unavailable", text, {}, { retryAfterMs: this.#cooldownMs });
   }
 
   /** Fetches the set where it is older than its maximum age, so that a retired key is not trusted longer. */
   refreshIfStale(nowMs: number): Promise<void> | undefined {
     if (this.#keys !== undefined && nowMs - this.#fetchedAtMs < this.#options.jwksMaxAgeMs) return undefined;
-    return this.#refresh(nowMs).then(() => undefined);
+    return this.#refresh(nowMs).then(() => this.#expireIfTooOld(nowMs));
+  }
+
+  /**
+   * Keeps a set that is in use young, whether or not a token is being verified: connections depend on it. Before the
+   * first token there is nothing to keep.
+   */
+  async tick(nowMs: number): Promise<void> {
+    if (this.#fetchedAtMs === Number.NEGATIVE_INFINITY) return;
+    // A process that did not run for long (a suspended machine) tries to fetch the set before it gives the keys up.
+    if (this.#triedAtMs > this.#fetchedAtMs) this.#expireIfTooOld(nowMs);
+    await this.refreshIfStale(nowMs);
+  }
+
+  /** @throws {TidewireError} `unavailable` while there is no set. */
+  async ensureKeys(nowMs: number): Promise<void> {
+    await this.refreshIfStale(nowMs);
+    if (this.#keys === undefined) throw this.#unavailable();
+  }
+
+  isTrusted(signedBy: string): boolean {
+    return this.#trusted.has(signedBy);
+  }
+
+  /** Since the set was fetched last; `null` before the first time. */
+  ageMs(nowMs: number): number | null {
+    return this.#fetchedAtMs === Number.NEGATIVE_INFINITY ? null : Math.max(0, nowMs - this.#fetchedAtMs);
+  }
+
+  #expireIfTooOld(nowMs: number): void {
+    if (this.#keys === undefined || nowMs - this.#fetchedAtMs < this.#options.jwksStaleMaxMs) return;
+    this.#keys = undefined;
+    this.#trusted = new Set();
+    this.#text = "";
+    this.#onKeys({ type: "expired" });
   }
 
   #find(kid: string | undefined, algorithm: Algorithm): VerifyKey | undefined {
@@ -94,6 +139,7 @@ export class JwksKeys {
       this.#fetchedAtMs = nowMs;
       if (text === this.#text) return;
       this.#keys = keys;
+      this.#trusted = new Set([...keys.values()].flat().flatMap(signedByAll));
       this.#text = text;
       this.#onKeys({ type: "changed", kids: [...keys.keys()], refused });
     } catch (error) {
@@ -101,6 +147,8 @@ export class JwksKeys {
     }
   }
 }
+
+const signedByAll = (key: VerifyKey) => key.algorithms.map((algorithm) => signedByOf(algorithm, key));
 
 /** More keys than any issuer has; each costs memory, and time for a token without a kid. */
 const MAX_KEYS = 100;
@@ -129,7 +177,7 @@ function readKeys(
       );
       if (typeof kid !== "string") throw new KeyRefused("a key whose kid is not a text");
       if (fitting.length === 0) throw new KeyRefused("a key that serves none of the algorithms");
-      keys.set(kid, [...(keys.get(kid) ?? []), { key, algorithms: fitting }]);
+      keys.set(kid, [...(keys.get(kid) ?? []), toVerifyKey(key, fitting)]);
     } catch (error) {
       if (!(error instanceof KeyRefused)) throw error;
       refused.push(error.message);

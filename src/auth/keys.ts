@@ -1,5 +1,6 @@
 /** Keys as the configuration or a key set brings them, checked against the algorithms that they are to serve. */
 import {
+  createHash,
   createPublicKey,
   createSecretKey,
   type JsonWebKey,
@@ -14,6 +15,18 @@ import { secretProblem } from "./key-source.ts";
 export interface VerifyKey {
   readonly key: KeyObject;
   readonly algorithms: readonly Algorithm[];
+  /** Of the key itself, whatever `kid` it has: an issuer may give an old `kid` to a new key. */
+  readonly fingerprint: string;
+}
+
+/** Says under which key and by which algorithm a token was verified. */
+export const signedByOf = (algorithm: string, { fingerprint }: VerifyKey): string =>
+  `${algorithm} ${fingerprint}`;
+
+export function toVerifyKey(key: KeyObject, algorithms: readonly Algorithm[]): VerifyKey {
+  const bytes = key.type === "secret" ? key.export() : key.export({ type: "spki", format: "der" });
+  const fingerprint = createHash("sha256").update("tidewire key\0").update(bytes).digest("base64url");
+  return { key, algorithms, fingerprint };
 }
 
 /** A key that cannot be used. The message says why and what to do, and shows nothing of the key. */
@@ -29,7 +42,7 @@ const CURVES = { ES256: "prime256v1", ES384: "secp384r1", ES512: "secp521r1" } a
 export function secretKey(secret: string, algorithms: readonly Algorithm[]): VerifyKey {
   const problem = secretProblem(secret, algorithms);
   if (problem !== undefined) throw new KeyRefused(`the secret: ${problem}`);
-  return { key: createSecretKey(Buffer.from(secret, "utf8")), algorithms };
+  return toVerifyKey(createSecretKey(Buffer.from(secret, "utf8")), algorithms);
 }
 
 /** Reads a public key file (PEM of a key or a certificate, or one JWK).
@@ -57,7 +70,7 @@ export function publicKeyOf(text: string, algorithms: readonly Algorithm[]): Ver
     const misfit = misfitOf(key, algorithm);
     if (misfit !== undefined) throw new KeyRefused(`publicKey does not serve ${algorithm}: ${misfit}`);
   }
-  return { key, algorithms };
+  return toVerifyKey(key, algorithms);
 }
 
 const PRIVATE =

@@ -62,7 +62,16 @@ export const JwtOptions = z
       .int()
       .min(1_000)
       .default(600_000)
-      .describe("Keys older than this are fetched again; a retired key is trusted at most this long."),
+      .describe(
+        "Keys older than this are fetched again. A key that the set no longer holds is trusted at most this long.",
+      ),
+    jwksStaleMaxMs: z
+      .int()
+      .min(1_000)
+      .default(86_400_000)
+      .describe(
+        "Keys that could not be fetched again for this long are no longer trusted. At least jwksMaxAge.",
+      ),
     jwksCooldownMs: z
       .int()
       .min(1_000)
@@ -83,7 +92,12 @@ export const JwtOptions = z
         "Verified tokens remembered (by hash) until they expire, so that a reconnection wave costs little.",
       ),
   })
-  .superRefine(checkKeySource);
+  .superRefine(checkKeySource)
+  .superRefine(({ jwksMaxAgeMs, jwksStaleMaxMs }, context) => {
+    if (jwksStaleMaxMs >= jwksMaxAgeMs) return;
+    const message = "at least jwksMaxAge: keys younger than that are not even fetched again";
+    context.addIssue({ code: "custom", path: ["jwksStaleMaxMs"], message });
+  });
 export type JwtOptions = z.output<typeof JwtOptions>;
 
 /** The section `auth`: who may connect. */

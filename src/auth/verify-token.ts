@@ -1,7 +1,7 @@
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { TidewireError } from "../protocol/errors.ts";
 import { JwksKeys, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
-import { loadPublicKey, secretKey, type VerifyKey } from "./keys.ts";
+import { loadPublicKey, secretKey, signedByOf, type VerifyKey } from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
 import { type SubjectDigest, subjectOf } from "./subject.ts";
 import { TokenCache } from "./token-cache.ts";
@@ -20,6 +20,8 @@ export interface Identity {
   readonly issuedAtMs: number | null;
   /** The token's `jti`; `null` if it has none. */
   readonly tokenId: string | null;
+  /** The key under which the token was verified (see `isTrusted`). Says nothing outside the service. */
+  readonly signedBy: string;
 }
 
 /** Why a token was not taken; `details.reason` of `unauthenticated`. */
@@ -34,6 +36,17 @@ export interface Verifier {
    *   `cause`, for the log alone.
    */
   verify(token: string, nowMs?: number): Promise<Identity>;
+  /**
+   * Makes sure that `isTrusted` can tell, for an identity that was verified by another node.
+   * @throws {TidewireError} `unavailable` while there is no key set.
+   */
+  ensureKeys(nowMs: number): Promise<void>;
+  /** Whether the key under which a token was verified is still in use. */
+  isTrusted(signedBy: string): boolean;
+  /** To be called about every second: keys are fetched again, and given up, also while no token is verified. */
+  tick(nowMs: number): Promise<void>;
+  /** How old the fetched key set is; `null` where none is fetched. */
+  keysAgeMs(nowMs: number): number | null;
 }
 
 const TEXTS: Readonly<Record<TokenReason, string>> = {
@@ -55,17 +68,20 @@ const LATEST_MS = 8.64e15;
  * @throws {KeyRefused} The key cannot be used; the text says why, without it.
  */
 export function createVerifier(options: JwtOptions | undefined, onKeys: KeysListener = () => {}): Verifier {
-  if (options === undefined)
-    return { verify: async (token) => Promise.reject(refusal(token === "" ? "missing" : "invalid")) };
+  if (options === undefined) return NO_TOKENS;
   const cache = new TokenCache<Identity>(options.tokenCache);
   const keyFor = keySource(options, (event) => {
-    // A token that was verified by a key which is retired now must be looked at again.
-    if (event.type === "changed") cache.clear();
+    // Tokens that were verified under a key that is now retired must be verified again.
+    if (event.type !== "failed") cache.clear();
     onKeys(event);
   });
   return {
+    ensureKeys: (nowMs) => keyFor.ensureKeys(nowMs),
+    isTrusted: (signedBy) => keyFor.isTrusted(signedBy),
+    tick: (nowMs) => keyFor.tick(nowMs),
+    keysAgeMs: (nowMs) => keyFor.ageMs(nowMs),
     async verify(token, nowMs = Date.now()) {
-      if (token === "") throw refusal("missing");
+      if (token === "") throw tokenRefusal("missing");
       // A fetch that is due (rotation) must not wait until some unknown token asks for it.
       await keyFor.refreshIfStale(nowMs);
       const { generation } = cache;
@@ -74,16 +90,29 @@ export function createVerifier(options: JwtOptions | undefined, onKeys: KeysList
       if (known === undefined) cache.set(token, identity, generation);
       else if (hasExpired(known, options, nowMs)) {
         cache.delete(token);
-        throw refusal("expired");
+        throw tokenRefusal("expired");
       }
       return identity;
     },
   };
 }
 
+/** Where everybody is anonymous. */
+const NO_TOKENS: Verifier = {
+  verify: async (token) => Promise.reject(tokenRefusal(token === "" ? "missing" : "invalid")),
+  ensureKeys: async () => {},
+  isTrusted: () => false,
+  tick: async () => {},
+  keysAgeMs: () => null,
+};
+
 interface KeySource {
   key(header: { alg?: string; kid?: string }, nowMs: number): VerifyKey | Promise<VerifyKey>;
   refreshIfStale(nowMs: number): Promise<void> | undefined;
+  ensureKeys(nowMs: number): Promise<void>;
+  isTrusted(signedBy: string): boolean;
+  tick(nowMs: number): Promise<void>;
+  ageMs(nowMs: number): number | null;
 }
 
 function keySource(options: JwtOptions, onKeys: KeysListener): KeySource {
@@ -92,7 +121,15 @@ function keySource(options: JwtOptions, onKeys: KeysListener): KeySource {
     options.secret === undefined
       ? loadPublicKey(options.publicKey ?? "", options.algorithms)
       : secretKey(options.secret, options.algorithms);
-  return { key: () => key, refreshIfStale: () => undefined };
+  const trusted = new Set(options.algorithms.map((algorithm) => signedByOf(algorithm, key)));
+  return {
+    key: () => key,
+    refreshIfStale: () => undefined,
+    ensureKeys: async () => {},
+    isTrusted: (signedBy) => trusted.has(signedBy),
+    tick: async () => {},
+    ageMs: () => null,
+  };
 }
 
 async function verifyAnew(
@@ -102,31 +139,36 @@ async function verifyAnew(
   nowMs: number,
 ): Promise<Identity> {
   let payload: JWTPayload;
+  let signedBy = "";
   try {
     const verified = await jwtVerify(
       token,
-      async (header) => (await keys.key(header, nowMs)).key,
+      async (header) => {
+        const key = await keys.key(header, nowMs);
+        signedBy = signedByOf(header.alg, key);
+        return key.key;
+      },
       checksOf(options, nowMs),
     );
     payload = verified.payload;
   } catch (cause) {
     if (cause instanceof TidewireError) throw cause;
-    throw refusal(reasonOf(cause), cause);
+    throw tokenRefusal(reasonOf(cause), cause);
   }
-  return identityOf(payload);
+  return identityOf(payload, signedBy);
 }
 
 /** @throws {TidewireError} `unauthenticated`: a claim that says whose token it is has another type than RFC 7519 gives it. */
-function identityOf(payload: JWTPayload): Identity {
+function identityOf(payload: JWTPayload, signedBy: string): Identity {
   const { iss, sub, exp, iat } = payload;
   // The library's type promises a string; some issuers count their tokens.
   const jti: unknown = payload.jti;
   for (const [name, value] of Object.entries({ iss, sub })) {
     if (value !== undefined && typeof value !== "string")
-      throw refusal("invalid", new TypeError(`${name} is no string`));
+      throw tokenRefusal("invalid", new TypeError(`${name} is no string`));
   }
   if (jti !== undefined && typeof jti !== "string" && typeof jti !== "number")
-    throw refusal("invalid", new TypeError("jti is no string"));
+    throw tokenRefusal("invalid", new TypeError("jti is no string"));
   return {
     claims: payload,
     sub: sub ?? null,
@@ -134,6 +176,7 @@ function identityOf(payload: JWTPayload): Identity {
     expiresAtMs: exp === undefined ? null : toMs(exp),
     issuedAtMs: iat === undefined ? null : toMs(iat),
     tokenId: jti === undefined ? null : String(jti),
+    signedBy,
   };
 }
 
@@ -171,7 +214,7 @@ function reasonOf(cause: unknown): TokenReason {
   return cause instanceof KeyUnknown ? "key-unknown" : "invalid";
 }
 
-function refusal(reason: TokenReason, cause?: unknown): TidewireError {
+export function tokenRefusal(reason: TokenReason, cause?: unknown): TidewireError {
   // Nobody gets further by asking for another token of the same kind.
   const retry = reason === "invalid" || reason === "missing" ? "never" : "token";
   return new TidewireError("unauthenticated", TEXTS[reason], { reason }, { cause, retry });

@@ -28,6 +28,7 @@ import { checkMessage } from "./parse-message.ts";
 import { RateLimit } from "./rate-limit.ts";
 import { endFor } from "./reauthorization.ts";
 import { type Subscription, Subscriptions } from "./subscriptions.ts";
+import { closingRefusal, reasonOf } from "./token-refusal.ts";
 import type { Transport } from "./transport.ts";
 
 const CAUGHT_UP_POLL_MS = 20;
@@ -186,8 +187,18 @@ export class Connection {
     this.#state = "authenticating";
   }
 
-  /** The client is who it says; from now on it may ask. @throws {ClientError} over a limit of the node. */
+  /**
+   * The client is who it says; from now on it may ask.
+   * @throws {TidewireError} A limit of the node is reached, or the token is not trusted any more.
+   */
   welcome(identity: Identity | null): void {
+    // The one place that every client of every transport passes, in the turn in which its identity takes effect.
+    const refusal = identity === null ? null : this.context.trust.refusalOf(identity);
+    if (refusal?.code === "unauthenticated") {
+      this.context.metrics.connectionsRefused.inc({ reason: `token-${reasonOf(refusal)}` });
+      throw closingRefusal(refusal);
+    }
+    if (refusal !== null) throw refusal;
     this.identity = identity;
     this.#setDeadline(identity);
     this.#account = this.#events.onIdentified(this);
@@ -291,6 +302,16 @@ export class Connection {
       return;
     }
     this.#beat(nowMs, tickMs);
+  }
+
+  /** Closes if the token is not trusted any more: nothing is pushed from here on. */
+  closeIfUntrusted(): void {
+    if (this.#state !== "open" || this.identity === null) return;
+    const refusal = this.context.trust.refusalOf(this.identity);
+    // That it cannot be told just now withdraws nothing.
+    if (refusal?.code !== "unauthenticated") return;
+    const error = closingRefusal(refusal);
+    this.close(error.closeCode ?? CLOSE_CODES.notAuthenticated, reasonOf(refusal), error);
   }
 
   /** The token has run out: nothing is pushed any more. */

@@ -1,6 +1,5 @@
 import type { Logger } from "pino";
 import type { AuthOptions } from "../auth/options.ts";
-import type { Identity } from "../auth/verify-token.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { FeedLimits } from "../feed/options.ts";
 import type { TicketSealer } from "../feed/ticket.ts";
@@ -9,6 +8,7 @@ import type { RuleSet } from "../rules/compile-rules.ts";
 import type { UrlKeys } from "./key.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import type { RuleTimes } from "./rule-times.ts";
+import type { Trust } from "./trust.ts";
 
 /** What every connection of a node works with. */
 export interface GatewayContext {
@@ -17,7 +17,7 @@ export interface GatewayContext {
   readonly server: ServerOptions;
   readonly limits: GatewayLimits & FeedLimits;
   readonly auth: AuthOptions;
-  readonly verify: (token: string) => Promise<Identity>;
+  readonly trust: Trust;
   readonly feed: Feed;
   readonly sealer: TicketSealer;
   readonly keys: UrlKeys;

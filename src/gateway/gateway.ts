@@ -82,6 +82,7 @@ export class Gateway implements ConnectionEvents {
     this.#sentBytes = new SentBytes(context.metrics.bytesSent);
     context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
     context.metrics.onScrape.outboxBytes = () => context.metrics.outboxBytes.set(this.#outboxBytes());
+    context.trust.onChange(() => this.closeUntrusted());
     this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
   }
 
@@ -131,6 +132,19 @@ export class Gateway implements ConnectionEvents {
   /** What new rules would make of everyone who is here, without letting them take effect. */
   planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
     return planRules([...this.#connections], rules, Date.now());
+  }
+
+  /** Ends the connections whose token is not trusted any more. */
+  closeUntrusted(): void {
+    for (const connection of [...this.#connections]) {
+      try {
+        connection.closeIfUntrusted();
+      } catch (error) {
+        // An error with one client must not keep the others, whose tokens are not trusted either.
+        connection.log.error({ err: error }, "a connection could not be closed in good order; it is cut off");
+        connection.terminate(CLOSE_CODES.bug);
+      }
+    }
   }
 
   /** The collection can no longer be watched: its subscriptions end. */
@@ -196,6 +210,7 @@ export class Gateway implements ConnectionEvents {
 
   #tick(): void {
     const nowMs = Date.now();
+    this.#context.trust.tick(nowMs);
     for (const connection of this.#connections) connection.tick(nowMs, this.#tickMs);
     this.#accounts.sweep();
     this.#context.metrics.userAccounts.set(this.#accounts.size);

@@ -182,7 +182,9 @@ export class HttpRoutes {
 
   async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {
     try {
-      return await this.#context.keys.redeem(key, lastEventId);
+      const identity = await this.#context.keys.redeem(key, lastEventId);
+      await this.#context.trust.ensureKeys();
+      return identity;
     } catch (error) {
       if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
       this.#context.metrics.connectionsRefused.inc({ reason: "key" });

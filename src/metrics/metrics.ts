@@ -128,6 +128,7 @@ const GAUGES = {
   sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
   connections: ["tidewire_connections", "Connections.", []],
   userAccounts: ["tidewire_user_accounts", "Users to whom something is charged on this node.", []],
+  jwksAge: ["tidewire_jwks_age_seconds", "Seconds since the key set was last fetched.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
   rulesGeneration: [
     "tidewire_rules_generation",
@@ -149,6 +150,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   streamState: "min",
   streamDownSeconds: "max",
   images: "min",
+  jwksAge: "max",
   historySeconds: "min",
   rulesGeneration: "min",
 };

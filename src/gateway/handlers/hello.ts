@@ -1,11 +1,12 @@
 import type { Identity } from "../../auth/verify-token.ts";
-import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { HelloMessage } from "../../protocol/messages.ts";
 import { ClientError } from "../client-error.ts";
 import type { Connection } from "../connection.ts";
 import type { GatewayContext } from "../context.ts";
 import { limitsForClients } from "../options.ts";
+import { closingRefusal, reasonOf } from "../token-refusal.ts";
 
 /** [3.1] The first message: who is there, and how documents are to be written. */
 export async function handleHello(connection: Connection, message: HelloMessage): Promise<void> {
@@ -53,7 +54,7 @@ export async function identify(
   token: string | undefined,
   where = "in hello",
 ): Promise<Identity | null> {
-  const { auth, verify, metrics } = context;
+  const { auth, trust, metrics } = context;
   if (token === undefined) {
     if (auth.anonymous) return null;
     metrics.connectionsRefused.inc({ reason: "token-missing" });
@@ -61,20 +62,10 @@ export async function identify(
     throw new ClientError("unauthenticated", text, CLOSE_CODES.notAuthenticated, { retry: "never" });
   }
   try {
-    return await verify(token);
+    return await trust.verify(token);
   } catch (error) {
     if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
-    const reason = String(error.details["reason"]);
-    metrics.connectionsRefused.inc({ reason: `token-${reason}` });
-    const closeCode = closeCodeFor(reason);
-    const retry = closeCode === CLOSE_CODES.notAuthenticated ? "never" : "token";
-    throw new ClientError("unauthenticated", error.message, closeCode, { retry, cause: error });
+    metrics.connectionsRefused.inc({ reason: `token-${reasonOf(error)}` });
+    throw closingRefusal(error);
   }
-}
-
-/** [5] 4100 to 4199: another token may help. 4401: it will not. */
-function closeCodeFor(reason: string): CloseCode {
-  if (reason === "expired" || reason === "not-yet-valid") return CLOSE_CODES.tokenExpired;
-  if (reason === "key-unknown") return CLOSE_CODES.keyUnknown;
-  return CLOSE_CODES.notAuthenticated;
 }

@@ -7,7 +7,7 @@ import { reauthorizeAll } from "../reauthorization.ts";
 /** [3.1] A new token for the same user; a bad one changes nothing. */
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
   const number = ++connection.refreshes.asked;
-  const identity = await connection.context.verify(token);
+  const identity = await connection.context.trust.verify(token);
   if (connection.isClosed) return;
   if (connection.identity === null || !maySucceed(connection.identity, identity)) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
@@ -17,6 +17,9 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
     connection.send({ type: "refreshed", expires: connection.expiresAtMs });
     return;
   }
+  // Verifying took a while: the token's key may have been retired meanwhile.
+  const refusal = connection.context.trust.refusalOf(identity);
+  if (refusal !== null) throw refusal;
   connection.refreshes.taken = number;
   connection.replaceIdentity(identity);
   connection.send({ type: "refreshed", expires: connection.expiresAtMs });

@@ -14,6 +14,7 @@ import { createVerifier } from "../../../src/auth/verify-token.ts";
 const nowMs = 1_700_000_000_000;
 const COOLDOWN = 30_000;
 const MAX_AGE = 600_000;
+const STALE_MAX = 86_400_000;
 
 const pair = (kid: string) => ({ kid, ...generateKeyPairSync("ec", { namedCurve: "P-256" }) });
 type Pair = ReturnType<typeof pair>;
@@ -230,4 +231,87 @@ test("an answer without end is left at the limit, not at the timeout", async () 
   const { verify, events } = verifierFor(server.uri, { jwksTimeoutMs: 10_000 });
   await expect(verify(await token(a), nowMs)).rejects.toMatchObject({ code: "unavailable" });
   expect(String(events[0]?.type === "failed" && events[0].error)).toContain("larger than 262144 bytes");
+});
+
+const away: RequestListener = (_request, response) => response.writeHead(503).end();
+
+test("keys that cannot be fetched again are trusted until jwksStaleMax, and not a millisecond longer", async () => {
+  const server = await keyServer(jwk(a));
+  const { verify, isTrusted, events } = verifierFor(server.uri);
+  const text = await token(a, { kid: "a" }, nowMs + STALE_MAX);
+  const { signedBy } = await verify(text, nowMs);
+  server.listener = away;
+  await expect(verify(text, nowMs + STALE_MAX - 1)).resolves.toMatchObject({ sub: "u1" });
+  expect(isTrusted(signedBy)).toBe(true);
+  await expect(verify(text, nowMs + STALE_MAX)).rejects.toMatchObject({ code: "unavailable" });
+  expect(isTrusted(signedBy)).toBe(false);
+  expect(events.map(({ type }) => type)).toEqual(["changed", "failed", "expired"]);
+  // The same set as before is a known one again.
+  server.listener = undefined;
+  await expect(verify(text, nowMs + STALE_MAX + COOLDOWN)).resolves.toMatchObject({ sub: "u1" });
+  expect(isTrusted(signedBy)).toBe(true);
+});
+
+test("keys are fetched again, and given up at jwksStaleMax, also while no token is verified", async () => {
+  const server = await keyServer(jwk(a));
+  const { verify, tick, isTrusted, keysAgeMs, events } = verifierFor(server.uri);
+  await tick(nowMs);
+  expect([server.requests, keysAgeMs(nowMs)]).toEqual([0, null]);
+  const { signedBy } = await verify(await token(a), nowMs);
+  await tick(nowMs + MAX_AGE - 1);
+  expect(server.requests).toBe(1);
+  await tick(nowMs + MAX_AGE);
+  expect([server.requests, keysAgeMs(nowMs + MAX_AGE + 5)]).toEqual([2, 5]);
+  server.listener = away;
+  const limit = nowMs + MAX_AGE + STALE_MAX;
+  for (const at of [limit - COOLDOWN, limit - 1]) await tick(at);
+  expect(isTrusted(signedBy)).toBe(true);
+  await tick(limit);
+  expect(isTrusted(signedBy)).toBe(false);
+  expect(events.map(({ type }) => type)).toEqual(["changed", "failed", "expired", "failed"]);
+});
+
+test("a process that did not run past jwksStaleMax fetches the keys before it gives them up", async () => {
+  const server = await keyServer(jwk(a));
+  const { verify, tick, isTrusted, events } = verifierFor(server.uri);
+  const { signedBy } = await verify(await token(a), nowMs);
+  await tick(nowMs + 2 * STALE_MAX);
+  expect(isTrusted(signedBy)).toBe(true);
+  expect(events.map(({ type }) => type)).toEqual(["changed"]);
+});
+
+test("a key is retired when the set no longer holds it, even if another key has its kid now", async () => {
+  const server = await keyServer(jwk(a), jwk(b));
+  const { verify, tick, isTrusted } = verifierFor(server.uri);
+  const [byA, byB] = [await verify(await token(a), nowMs), await verify(await token(b), nowMs)];
+  expect([isTrusted(byA.signedBy), isTrusted(byB.signedBy)]).toEqual([true, true]);
+  server.keys = [jwk(c, { kid: "a" }), jwk(b)];
+  await tick(nowMs + MAX_AGE);
+  expect([isTrusted(byA.signedBy), isTrusted(byB.signedBy)]).toEqual([false, true]);
+});
+
+test("a key that a set restricts to another algorithm is retired for the one it served", async () => {
+  const server = await keyServer(jwk(a));
+  const { verify, tick, isTrusted } = verifierFor(server.uri);
+  const { signedBy } = await verify(await token(a), nowMs);
+  server.keys = [jwk(a, { alg: "ES384" })];
+  await tick(nowMs + MAX_AGE);
+  expect(isTrusted(signedBy)).toBe(false);
+});
+
+test("an identity that another node verified is judged once there is a key set, and not before", async () => {
+  const server = await keyServer(jwk(a));
+  const { signedBy } = await verifierFor(server.uri).verify(await token(a), nowMs);
+  const other = verifierFor(server.uri);
+  server.listener = away;
+  await expect(other.ensureKeys(nowMs)).rejects.toMatchObject({ code: "unavailable" });
+  server.listener = undefined;
+  await other.ensureKeys(nowMs + COOLDOWN);
+  expect(other.isTrusted(signedBy)).toBe(true);
+});
+
+test("jwksStaleMax is at least jwksMaxAge", () => {
+  const parse = (jwksStaleMaxMs: number) =>
+    JwtOptions.safeParse({ algorithms: ["ES256"], jwksUri: "https://a.example/", jwksStaleMaxMs }).success;
+  expect([parse(MAX_AGE - 1), parse(MAX_AGE)]).toEqual([false, true]);
 });

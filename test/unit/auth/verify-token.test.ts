@@ -300,3 +300,16 @@ describe("the cache of verified tokens", () => {
     await expect(verifier.verify(altered, nowMs)).rejects.toEqual(refused("invalid"));
   });
 });
+
+test("an identity is trusted under the configured key, and under no other key or algorithm", async () => {
+  const { signedBy } = await verifier.verify(await sign({}), nowMs);
+  expect(verifier.isTrusted(signedBy)).toBe(true);
+  expect(signedBy).not.toContain(SECRET);
+  for (const changed of [
+    { ...hs, secret: `${SECRET}x` },
+    { ...hs, algorithms: ["HS384" as const], secret: SECRET.padEnd(48, "x") },
+  ]) {
+    expect(createVerifier(changed).isTrusted(signedBy)).toBe(false);
+  }
+  expect(createVerifier(undefined).isTrusted(signedBy)).toBe(false);
+});

@@ -27,6 +27,7 @@ const identity = (expiresAtMs: number): Identity => ({
   expiresAtMs,
   issuedAtMs: null,
   tokenId: null,
+  signedBy: "key",
 });
 
 function connect(server: object = {}, auth: object = {}) {
@@ -36,7 +37,7 @@ function connect(server: object = {}, auth: object = {}) {
     server: ServerOptions.parse(server),
     limits: GatewayLimits.parse({}),
     auth: AuthOptions.parse({ anonymous: true, ...auth }),
-    verify: async () => Promise.reject(new Error("unused")),
+    trust: { refusalOf: () => null },
     feed: { isReady: true, headCursor: "head" },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),

@@ -33,6 +33,7 @@ const identity = (sub: string | null = "u1", expiresAtMs: number | null = START_
   expiresAtMs,
   issuedAtMs: null,
   tokenId: null,
+  signedBy: "key",
 });
 const refused = (reason: string) =>
   expect.objectContaining({ code: "unauthenticated", retry: "token", details: { reason } });
