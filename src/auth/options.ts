@@ -83,6 +83,26 @@ export const JwtOptions = z
       .max(60_000)
       .default(5_000)
       .describe("How long one fetch of the keys may take."),
+    claimsBytes: z
+      .int()
+      .min(256)
+      .default(32 * 1_024)
+      .describe(
+        "Largest payload of a token, as JSON; a larger one is refused (unauthenticated, claims-bytes).",
+      ),
+    claimsDepth: z
+      .int()
+      .min(2)
+      .max(64)
+      .default(16)
+      .describe(
+        "How deeply objects and lists may nest in claims, the payload itself being the first level; rules read claims each time they are asked.",
+      ),
+    claimsValues: z
+      .int()
+      .min(16)
+      .default(2_000)
+      .describe("Values in the claims of one token, members of objects and lists together."),
     tokenCache: z
       .int()
       .min(0)

@@ -1,5 +1,6 @@
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { TidewireError } from "../protocol/errors.ts";
+import { type ClaimsFault, claimsFault } from "./claims-bounds.ts";
 import { JwksKeys, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
 import { loadPublicKey, secretKey, signedByOf, type VerifyKey } from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
@@ -25,7 +26,7 @@ export interface Identity {
 }
 
 /** Why a token was not taken; `details.reason` of `unauthenticated`. */
-export type TokenReason = "missing" | "invalid" | "expired" | "not-yet-valid" | "key-unknown";
+export type TokenReason = "missing" | "invalid" | "expired" | "not-yet-valid" | "key-unknown" | ClaimsFault;
 
 export interface Verifier {
   /**
@@ -55,6 +56,10 @@ const TEXTS: Readonly<Record<TokenReason, string>> = {
   expired: "the token has expired: get a new one",
   "not-yet-valid": "the token is not valid yet: check the clocks, or get a new one",
   "key-unknown": "the token's signing key is unknown or retired: get a new token",
+  "claims-bytes": "the token's claims are too large",
+  "claims-depth": "the token's claims are nested too deeply",
+  "claims-values": "the token has too many claims",
+  "claims-unusable": "the token's claims hold a key, a text or a number that no rule can read",
 };
 
 /** The latest time that a `Date` can hold. A later `exp` is as good as this one, and no arithmetic overflows. */
@@ -155,8 +160,13 @@ async function verifyAnew(
     if (cause instanceof TidewireError) throw cause;
     throw tokenRefusal(reasonOf(cause), cause);
   }
+  const fault = claimsFault(payload, payloadBytes(token), options);
+  if (fault !== undefined) throw tokenRefusal(fault);
   return identityOf(payload, signedBy);
 }
+
+/** Length of the JSON in a token (RFC 7515, 7.1: the second of three parts, in base64url). */
+const payloadBytes = (token: string) => Math.floor(((token.split(".")[1] ?? "").length * 3) / 4);
 
 /** @throws {TidewireError} `unauthenticated`: a claim that says whose token it is has another type than RFC 7519 gives it. */
 function identityOf(payload: JWTPayload, signedBy: string): Identity {
@@ -214,8 +224,10 @@ function reasonOf(cause: unknown): TokenReason {
   return cause instanceof KeyUnknown ? "key-unknown" : "invalid";
 }
 
+const PASSING: ReadonlySet<TokenReason> = new Set(["expired", "not-yet-valid", "key-unknown"]);
+
 export function tokenRefusal(reason: TokenReason, cause?: unknown): TidewireError {
   // Nobody gets further by asking for another token of the same kind.
-  const retry = reason === "invalid" || reason === "missing" ? "never" : "token";
+  const retry = PASSING.has(reason) ? "token" : "never";
   return new TidewireError("unauthenticated", TEXTS[reason], { reason }, { cause, retry });
 }

@@ -14,6 +14,7 @@ import type {
   UnsubscribedReason,
   ValueMode,
 } from "../protocol/messages.ts";
+import { RuleFailure } from "../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
 import type { GatewayContext } from "./context.ts";
@@ -218,11 +219,19 @@ export class Connection {
   }
 
   sendError(error: unknown, id?: string, refused?: Refused): void {
+    this.noteRuleFailure(error);
     const told = toErrorMessage(error, this.log);
     this.context.metrics.errorsSent.inc({ code: told.code });
     const message = id === undefined ? told : { ...told, id };
     if (refused === undefined) this.send(message);
     else if (this.#state !== "closed") this.outbox.answer(() => refused(message));
+  }
+
+  /** Reports a rule that could not be evaluated: the client learns no more than that it was refused. */
+  noteRuleFailure(error: unknown): void {
+    if (!(error instanceof TidewireError) || !(error.cause instanceof RuleFailure)) return;
+    this.context.metrics.ruleFailures.inc();
+    this.log.error({ err: error.cause }, "a rule could not be evaluated; the user was refused");
   }
 
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */

@@ -1,6 +1,6 @@
 /** What other rules would make of the subscriptions that stand; nothing of it takes effect. */
 import { TidewireError } from "../protocol/errors.ts";
-import { authorize, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
+import { authorizeParsed, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
 import type { Connection } from "./connection.ts";
@@ -105,7 +105,7 @@ class Counted {
     { request, attachment, lookups }: Subscription,
   ): PlannedEffect {
     try {
-      const query = authorize(
+      const query = authorizeParsed(
         this.#candidate,
         identity,
         request,

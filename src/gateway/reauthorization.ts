@@ -12,7 +12,7 @@ import { Rights } from "../feed/rights.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import type { UnsubscribedReason } from "../protocol/messages.ts";
-import { authorize, type BoundLookup, type EffectiveQuery, LookupsNeeded } from "../rules/authorize.ts";
+import { authorizeParsed, type BoundLookup, type EffectiveQuery, LookupsNeeded } from "../rules/authorize.ts";
 import { sendSubscribed } from "./answers.ts";
 import { Attachment } from "./attachment.ts";
 import type { Connection } from "./connection.ts";
@@ -74,7 +74,8 @@ export function endFor(
   try {
     connection.subscriptions.remove(subscription);
     const isSaidByReason = error instanceof TidewireError && SAID_BY_REASON.has(error.code);
-    if (!isSaidByReason) connection.sendError(error, subscription.id);
+    if (isSaidByReason) connection.noteRuleFailure(error);
+    else connection.sendError(error, subscription.id);
     const said = isSaidByReason ? reasonOf(error, connection) : reason;
     connection.send({ type: "unsubscribed", id: subscription.id, reason: said });
   } catch (fault) {
@@ -94,7 +95,9 @@ function decide(connection: Connection, subscription: Subscription, nowMs: numbe
   const { request, lookups, attachment, id } = subscription;
   let query: EffectiveQuery;
   try {
-    query = authorize(connection.context.rules, connection.identity, request, nowMs, lookups.values);
+    const { rules } = connection.context;
+    const known = attachment.query;
+    query = authorizeParsed(rules, connection.identity, request, nowMs, lookups.values, known);
   } catch (error) {
     if (!(error instanceof LookupsNeeded)) throw error;
     // Until the sets are read nobody knows what may be seen, so nothing is sent.
@@ -163,7 +166,7 @@ function reattach(
   const { subscriptions, context } = connection;
   const { feed } = context;
   const { request, id, attachment: previous } = subscription;
-  const wantsSnapshot = request.snapshot !== false;
+  const wantsSnapshot = request.snapshot;
   // Only a state that this client alone holds, up to this very point, can become the state of another live query.
   const isKnown = previous.delivery.isLive && previous.ids.size === 1 && previous.serves(id);
   subscriptions.release(subscription);

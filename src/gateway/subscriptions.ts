@@ -1,12 +1,12 @@
 import type { HistoryEntry } from "../feed/history.ts";
-import type { QueryRequest } from "../rules/authorize.ts";
+import type { ParsedRequest } from "../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import type { HeldLookups } from "./held-lookups.ts";
 
 /** One `id` of the client. */
 export interface Subscription {
   readonly id: string;
-  readonly request: QueryRequest;
+  readonly request: ParsedRequest;
   attachment: Attachment;
   /** The sets that its rights depend on. */
   readonly lookups: HeldLookups;

@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { JwtOptions } from "../auth/options.ts";
 import { createVerifier, type Identity, tokenRefusal, type Verifier } from "../auth/verify-token.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { TidewireError } from "../protocol/errors.ts";
+import { TidewireError } from "../protocol/errors.ts";
 
 /**
  * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired: so
@@ -37,10 +37,16 @@ export class Trust {
 
   /** Verifies a token. @throws {TidewireError} `unauthenticated`, `unavailable` */
   async verify(token: string): Promise<Identity> {
-    const identity = await this.#verifier.verify(token);
-    const refusal = this.refusalOf(identity);
-    if (refusal !== null) throw refusal;
-    return identity;
+    try {
+      const identity = await this.#verifier.verify(token);
+      const refusal = this.refusalOf(identity);
+      if (refusal !== null) throw refusal;
+      return identity;
+    } catch (error) {
+      if (error instanceof TidewireError && error.code === "unauthenticated")
+        this.#metrics.tokensRefused.inc({ reason: String(error.details["reason"]) });
+      throw error;
+    }
   }
 
   /** Makes sure that `refusalOf` can judge an identity that another node has verified. @throws {TidewireError} `unavailable` */

@@ -69,6 +69,16 @@ const COUNTERS = {
     "Requests refused, and subscriptions ended, by a limit of their user or of the node.",
     ["limit", "outcome"],
   ],
+  tokensRefused: [
+    "tidewire_tokens_refused_total",
+    "Tokens that were refused, by reason; of connections, refreshes and HTTP requests.",
+    ["reason"],
+  ],
+  ruleFailures: [
+    "tidewire_rule_failures_total",
+    "Rules that could not be evaluated for a user, who was refused; a bug, logged as such.",
+    [],
+  ],
   messagesReceived: ["tidewire_messages_received_total", "Messages of clients.", ["type"]],
   messagesUnread: [
     "tidewire_messages_unread_total",

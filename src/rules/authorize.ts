@@ -51,6 +51,8 @@ export interface EffectiveQuery {
   readonly snapshotAllowed: boolean;
   /** The sets that the filter was made with; when one changes, so do the rights. */
   readonly lookups: readonly BoundLookup[];
+  /** What the rule contributes, claims filled in: with an equal grant an equal request gives an equal live query. */
+  readonly grant: string;
   /** Equal for equal live queries, on every node and after a restart; tells nothing about what is in it. */
   readonly key: string;
 }
@@ -84,8 +86,19 @@ export interface Subject {
   readonly claims: Claims;
 }
 
-/** The request as far as it can be judged without any rule. */
+/** A rule could not be evaluated, which is a bug. The user is refused as if no rule applied. */
+export class RuleFailure extends Error {
+  override readonly name = "RuleFailure";
+
+  constructor(rule: string, cause: unknown) {
+    super(`the rule ${JSON.stringify(rule)} could not be evaluated`, { cause });
+  }
+}
+
+/** The request as far as it can be judged without any rule; kept, since rules judge it again when rights change. */
 export interface ParsedRequest {
+  /** As clients name it. */
+  readonly collection: string;
   readonly filter: Filter;
   readonly fields: Projection | null;
   readonly sort: SortSpec | null;
@@ -100,6 +113,7 @@ export interface ParsedRequest {
  * @param nowMs What `%%now` stands for, floored to the minute so that equal grants share a live query.
  * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. Who may not see a
  *   collection learns nothing else about it: the request is judged before the rules are.
+ * @throws {LookupsNeeded}
  */
 export function authorize(
   rules: RuleSet,
@@ -108,17 +122,39 @@ export function authorize(
   nowMs: number,
   lookupValues: LookupValues = () => null,
 ): EffectiveQuery {
-  const parsed = parseRequest(request, rules.limits);
+  return authorizeParsed(rules, subject, parseRequest(request, rules.limits), nowMs, lookupValues);
+}
+
+/**
+ * As `authorize`, for a request that was parsed before.
+ * @param known What the same request came to before. Where the grant is still the same, so is all of it.
+ * @throws {TidewireError} `forbidden`, `unknown-collection`; `forbidden` also for a rule that cannot be evaluated.
+ * @throws {LookupsNeeded}
+ */
+export function authorizeParsed(
+  rules: RuleSet,
+  subject: Subject | null,
+  request: ParsedRequest,
+  nowMs: number,
+  lookupValues: LookupValues,
+  known?: EffectiveQuery,
+): EffectiveQuery {
   const collection = rules.collections.get(request.collection);
   if (collection === undefined) throw unknownCollection(request.collection);
-  const rule = ruleFor(collection, subject);
-  if (rule === undefined) throw refusal(request.collection, subject);
+  let asked = "";
   try {
+    const rule = firstRule(collection, subject, (name) => {
+      asked = name;
+    });
+    if (rule === undefined) throw refusal(request.collection, subject);
     const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, nowMs, lookupValues);
-    return effectiveQuery(collection, rule, filter, parsed, lookups);
+    const grant = grantOf(rule, filter);
+    if (known?.grant === grant) return { ...known, rule: rule.name, lookups };
+    return effectiveQuery(collection, rule, filter, request, lookups, grant);
   } catch (cause) {
-    if (!(cause instanceof ClaimRefused)) throw cause;
-    throw refusal(request.collection, subject, cause);
+    if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
+    const isClaim = cause instanceof ClaimRefused;
+    throw refusal(request.collection, subject, isClaim ? cause : new RuleFailure(asked, cause));
   }
 }
 
@@ -160,21 +196,46 @@ function bindLookup(template: LookupTemplate, claims: Claims, nowMs: number): Bo
   return { key, database, collectionName, filter, value };
 }
 
-/** The first rule that serves the subject and whose `when` holds; it applies alone. */
-export function ruleFor(collection: CollectionRules, subject: Subject | null): Rule | undefined {
+/**
+ * The first rule that serves the subject and whose `when` holds; it applies alone.
+ * @param onAsked Called with the name of each rule, before it is evaluated.
+ * @throws {Error} A `when` could not be evaluated. Then no later rule may apply: this one might have come first.
+ */
+function firstRule(
+  collection: CollectionRules,
+  subject: Subject | null,
+  onAsked: (name: string) => void,
+): Rule | undefined {
   return collection.rules.find((rule) => {
+    onAsked(rule.name);
     if (subject === null) return rule.anonymous && rule.holds({});
     return rule.holds(subject.claims);
   });
+}
+
+/** The rule that applies to a subject; none also where one could not be evaluated. Never throws. */
+export function ruleFor(collection: CollectionRules, subject: Subject | null): Rule | undefined {
+  try {
+    return firstRule(collection, subject, () => {});
+  } catch {
+    return undefined; // `authorize` reports it; here it is only named
+  }
+}
+
+function grantOf(rule: Rule, filter: Filter): string {
+  return createHash("sha256")
+    .update(JSON.stringify([rule.identity, canonicalFilter(filter)]))
+    .digest("base64url");
 }
 
 /** Reads what does not depend on rules.
  * @throws {TidewireError} `bad-filter`, `bad-request`
  */
 export function parseRequest(request: QueryRequest, limits: RequestLimits): ParsedRequest {
-  const { fields, sort, limit = null, snapshot = true, documents = "full" } = request;
+  const { collection, fields, sort, limit = null, snapshot = true, documents = "full" } = request;
   if (limit !== null) checkLimit(limit, request, limits);
   return {
+    collection,
     filter: parseFilter(request.filter ?? {}, {
       regex: "prefix",
       maxDepth: limits.filterDepth,
@@ -207,6 +268,7 @@ export function effectiveQuery(
   ruleFilter: Filter,
   request: ParsedRequest,
   lookups: readonly BoundLookup[] = [],
+  grant = grantOf(rule, ruleFilter),
 ): EffectiveQuery {
   checkPaths(filterPaths(request.filter), rule, "filter");
   checkAllowed(rule, request);
@@ -240,6 +302,7 @@ export function effectiveQuery(
     documents,
     snapshotAllowed: rule.allow.snapshot,
     lookups,
+    grant,
     key: createHash("sha256").update(JSON.stringify(identity)).digest("base64url"),
   };
 }

@@ -247,9 +247,15 @@ function compileFields(fields: FieldsOptions | undefined, report: Report): Proje
   }
 }
 
+/** The last claims that were asked for: all rules of all subscriptions of one user are asked one after another. */
+let last: { readonly claims: WeakRef<Claims>; readonly document: Uint8Array } | undefined;
+
 /** Claims as the document that a `when` sees. Maps, because in them no key (`_bsontype`) means anything. */
 export function claimsToBson(claims: Claims): Uint8Array {
-  return BSON.serialize({ user: toMap(claims) });
+  if (last?.claims.deref() === claims) return last.document;
+  const document = BSON.serialize({ user: toMap(claims) });
+  last = { claims: new WeakRef(claims), document };
+  return document;
 }
 
 function toMap(value: unknown): unknown {

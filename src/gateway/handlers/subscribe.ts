@@ -1,7 +1,13 @@
 import { Rights } from "../../feed/rights.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../protocol/messages.ts";
-import { authorize, type EffectiveQuery, LookupsNeeded, type QueryRequest } from "../../rules/authorize.ts";
+import {
+  authorizeParsed,
+  type EffectiveQuery,
+  LookupsNeeded,
+  parseRequest,
+  type QueryRequest,
+} from "../../rules/authorize.ts";
 import { sendSubscribed } from "../answers.ts";
 import { Attachment } from "../attachment.ts";
 import type { Connection } from "../connection.ts";
@@ -18,13 +24,14 @@ export async function handleSubscribe(
 ): Promise<void> {
   const { id } = message;
   checkId(connection, id);
-  const request = toRequest(message);
+  const asksFor = toRequest(message);
+  const request = parseRequest(asksFor, connection.context.rules.limits);
   // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
   const lookups = new HeldLookups(connection.context.feed, (at) => {
     const subscription = connection.subscriptions.get(id);
     if (subscription?.lookups === lookups) reauthorize(connection, subscription, Date.now(), at);
   });
-  const giveBack = connection.account.subscribe(sizeOf(request));
+  const giveBack = connection.account.subscribe(sizeOf(asksFor));
   const asked = { id, request, lookups, giveBack, isOver: false };
   try {
     let query = grant(connection, asked, nowMs);
@@ -55,7 +62,7 @@ function grant(
   nowMs: number,
 ): EffectiveQuery | LookupsNeeded {
   try {
-    return authorize(context.rules, identity, request, nowMs, lookups.values);
+    return authorizeParsed(context.rules, identity, request, nowMs, lookups.values);
   } catch (error) {
     if (error instanceof LookupsNeeded) return error;
     throw error;
@@ -95,7 +102,7 @@ async function subscribe(
   message: SubscribeMessage,
 ): Promise<void> {
   const { id, request, lookups, giveBack } = asked;
-  const wantsSnapshot = request.snapshot !== false;
+  const wantsSnapshot = request.snapshot;
   const present = connection.subscriptions.attachmentOf(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
     await share(connection, { id, request, lookups, giveBack, attachment: present, isAnswered: false });

@@ -313,3 +313,38 @@ test("an identity is trusted under the configured key, and under no other key or
   }
   expect(createVerifier(undefined).isTrusted(signedBy)).toBe(false);
 });
+
+describe("claims that rules could not be asked about", () => {
+  const header = { alg: "HS256" };
+  const payload = (claims: string) => `{"sub":"u1","exp":${now + 60},${claims}}`;
+  const limits = JwtOptions.parse({ ...hs, claimsBytes: 300, claimsDepth: 3, claimsValues: 20 });
+  const { verify } = createVerifier(limits);
+
+  test.each([
+    ["claims-bytes", '"a":"x"', `"a":"${"x".repeat(300)}"`],
+    ["claims-depth", '"a":[[1]]', '"a":[[[]]]'],
+    ["claims-values", `"a":[${Array(17).fill(1)}]`, `"a":[${Array(18).fill(1)}]`],
+    ["claims-unusable", '"a":"\\u0000"', '"a\\u0000":1'],
+  ])("are refused for ever, as %s, and those within the limit are taken", async (reason, taken, over) => {
+    await expect(verify(forge(header, payload(taken)), nowMs)).resolves.toMatchObject({ sub: "u1" });
+    for (let time = 0; time < 2; time++) {
+      await expect(verify(forge(header, payload(over)), nowMs)).rejects.toMatchObject({
+        code: "unauthenticated",
+        retry: "never",
+        details: { reason },
+      });
+    }
+  });
+
+  test("a list of thousands in each other is refused, not a crash", async () => {
+    const deep = payload(`"a":${"[".repeat(5_000)}${"]".repeat(5_000)}`);
+    await expect(createVerifier(hs).verify(forge(header, deep), nowMs)).rejects.toEqual(
+      refused("claims-depth"),
+    );
+  });
+
+  test("claims of a token that is not genuine are not looked at", async () => {
+    const token = forge(header, payload('"a\\u0000":1'), "another-secret-of-thirty-two-bytes");
+    await expect(verify(token, nowMs)).rejects.toEqual(refused("invalid"));
+  });
+});

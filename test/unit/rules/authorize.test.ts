@@ -5,7 +5,13 @@ import { compileFilter } from "../../../src/match/compile-filter.ts";
 import { encodeDocument } from "../../../src/match/encode.ts";
 import { toMongo } from "../../../src/match/to-mongo.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
-import { authorize, type QueryRequest } from "../../../src/rules/authorize.ts";
+import {
+  authorize,
+  authorizeParsed,
+  type EffectiveQuery,
+  parseRequest,
+  type QueryRequest,
+} from "../../../src/rules/authorize.ts";
 import { compileRules, type RulesSource } from "../../../src/rules/compile-rules.ts";
 
 const nowMs = Date.parse("2025-03-01T12:34:56.789Z");
@@ -477,4 +483,48 @@ describe("the key of a live query", () => {
     ];
     expect(new Set(keys).size).toBe(keys.length);
   });
+});
+
+describe("a rule that cannot be evaluated", () => {
+  // No issuer's token gets here with such claims: they stand for any bug in a matcher.
+  const broken = { sub: "u1", "a\0b": 1 };
+
+  test("does not hold, and no later rule is asked: it might have come first", () => {
+    const rules = rulesOf({ when: { "%%user.banned": true }, filter: { no: "document" } }, {});
+    expect(ask(rules, { sub: "u1" }).rule).toBe("r1");
+    const error = errorOf(() => ask(rules, broken));
+    expect(error).toMatchObject({ code: "forbidden", message: "no rule allows this" });
+    expect(error.cause).toMatchObject({ name: "RuleFailure", message: expect.stringContaining("r0") });
+  });
+
+  test("is not asked where an earlier one applies", () => {
+    expect(ask(rulesOf({}, { when: { "%%user.x": 1 } }), broken).rule).toBe("r0");
+  });
+
+  test.each([
+    ["a list that is read as it is bound", { roles: new Proxy([], { get: () => raise() }) }],
+    [
+      "an object behind a getter",
+      Object.defineProperty({}, "roles", { get: () => raise(), enumerable: true }),
+    ],
+  ])("refuses whatever throws while its filter is made: %s", (_name, claims) => {
+    const error = errorOf(() => ask(rulesOf({ filter: { role: { $in: "%%user.roles" } } }), claims));
+    expect(error).toMatchObject({ code: "forbidden", cause: { name: "RuleFailure" } });
+  });
+});
+
+function raise(): never {
+  throw new Error("injected");
+}
+
+test("with an equal grant the query of before is given again, with another grant another one", () => {
+  const rules = rulesOf({ filter: { owner: "%%user.sub" }, fields: { exclude: ["secret"] } });
+  const request = parseRequest({ collection: "orders", filter: { status: "open" } }, rules.limits);
+  const as = (claims: Claims, known?: EffectiveQuery) =>
+    authorizeParsed(rules, { claims }, request, nowMs, () => null, known);
+  const known = as({ sub: "u1", iat: 1 });
+  expect(as({ sub: "u1", iat: 2 }, known).filter).toBe(known.filter);
+  expect(as({ sub: "u1", iat: 2 }, known)).toEqual(as({ sub: "u1", iat: 2 }));
+  expect(as({ sub: "u2" }, known)).toEqual(as({ sub: "u2" }));
+  expect(as({ sub: "u2" }, known).key).not.toBe(known.key);
 });
