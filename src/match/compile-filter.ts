@@ -97,7 +97,7 @@ function compileValueTest(predicate: Predicate): ValueTest {
     case "$mod":
       return compileMod(predicate.divisor, predicate.remainder);
     case "$regex":
-      return compileRegexTest(predicate.pattern, predicate.options);
+      return compileRegexTest(predicate);
     case "$elemMatch": {
       const test = compileDocumentTest(predicate.filter);
       // An array is a document too, whose fields are its indexes; a scalar is none.

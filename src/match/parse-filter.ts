@@ -15,7 +15,8 @@ import type {
 import { readExists, readMod, readSize, readTypes } from "./operator-arguments.ts";
 import { pathFault, quote } from "./paths.ts";
 import { isPlainObject, isWrapperKey, LiteralRefused, readLiteral } from "./read-literal.ts";
-import { compileRegex, type RegexDialect, RegexRefused } from "./regex.ts";
+import { compileRegex, type RegexDialect } from "./regex.ts";
+import { RegexRefused } from "./regex-parser.ts";
 
 export interface FilterOptions {
   /** Clients may use prefixes only, rules a wider subset. */

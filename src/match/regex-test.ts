@@ -1,11 +1,14 @@
 import { isUtf8 } from "node:buffer";
-import { BSON_TYPE, int32At, stringAt } from "./bson-value.ts";
+import { asBuffer, BSON_TYPE, int32At } from "./bson-value.ts";
+import type { Predicate } from "./filter.ts";
 import type { ValueTest } from "./path-walk.ts";
 import { compileRegex } from "./regex.ts";
+import type { RegexAutomaton } from "./regex-automaton.ts";
 
 /** A regular expression matches strings, symbols, and a stored regular expression that is the same. */
-export function compileRegexTest(pattern: string, options: string): ValueTest {
-  const matchesString = compileStringTest(pattern, options);
+export function compileRegexTest(predicate: RegexPredicate): ValueTest {
+  const { pattern, options } = predicate;
+  const matchesString = stringTestOf(predicate);
   const itself = Buffer.from(`${pattern}\0${options}\0`, "utf8");
   return (type, bytes, at) => {
     if (type === BSON_TYPE.string || type === BSON_TYPE.symbol) {
@@ -16,12 +19,42 @@ export function compileRegexTest(pattern: string, options: string): ValueTest {
   };
 }
 
-function compileStringTest(pattern: string, options: string): (bytes: Uint8Array, at: number) => boolean {
-  // What the parser took, in whichever dialect, is in the wider one.
+type RegexPredicate = Extract<Predicate, { readonly op: "$regex" }>;
+type StringTest = (bytes: Uint8Array, at: number) => boolean;
+
+/** The filters of all who are under one rule have its predicate in common, and so they share one automaton. */
+const known = new WeakMap<RegexPredicate, StringTest>();
+
+function stringTestOf(predicate: RegexPredicate): StringTest {
+  const before = known.get(predicate);
+  if (before !== undefined) return before;
+  const test = compileStringTest(predicate);
+  known.set(predicate, test);
+  return test;
+}
+
+function compileStringTest({ pattern, options }: RegexPredicate): StringTest {
+  // The wider dialect holds whatever the parser has let through.
   const regex = compileRegex(pattern, options, "subset");
-  if (regex.kind === "regexp") return (bytes, at) => regex.regexp.test(stringAt(bytes, at));
+  if (regex.kind === "automaton") return automatonTest(regex.automaton, regex.required);
   const prefix = Buffer.from(regex.prefix, "utf8");
   return (bytes, at) => int32At(bytes, at) - 1 >= prefix.length && hasBytes(bytes, at + 4, prefix);
+}
+
+/** From this size on a native search for the required text costs less than it spares. */
+const LONG_TEXT = 256;
+/** A longer text to search for could cost more: what the search compares in vain grows with it. */
+const REQUIRED_MAX = 32;
+
+function automatonTest(automaton: RegexAutomaton, required: string): StringTest {
+  const needle = Buffer.from(required, "utf8").subarray(0, REQUIRED_MAX);
+  return (bytes, at) => {
+    const start = at + 4;
+    const end = at + 3 + int32At(bytes, at);
+    const isLong = needle.length > 0 && end - start >= LONG_TEXT;
+    if (isLong && !asBuffer(bytes).subarray(start, end).includes(needle)) return false;
+    return automaton.test(bytes, start, end);
+  };
 }
 
 function hasBytes(bytes: Uint8Array, at: number, wanted: Uint8Array): boolean {

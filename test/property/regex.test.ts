@@ -1,6 +1,6 @@
 /** The subset of regular expressions that rules may hold, against the server's engine, on nasty strings. */
 import fc from "fast-check";
-import { type Collection, MongoClient } from "mongodb";
+import { BSON, type Collection, type Document, MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
@@ -140,6 +140,18 @@ test("matches the strings that the server matches, for every pattern that is tak
   await fc.assert(property, { numRuns: PATTERNS, seed });
   console.log(`regex: ${taken} of ${PATTERNS} patterns taken`);
   expect(taken).toBeGreaterThan(PATTERNS / 5);
+});
+
+test("finds a match where the server's engine may give up after too many attempts", async () => {
+  const filter = parsed({ s: { $regex: "a.*b.*c.*d\\d" } });
+  if (filter === undefined) return expect.unreachable();
+  // The first line holds millions of ways that all fail; the second one matches.
+  const text = `${"abcd".repeat(1_500)}\nabcd1`;
+  const document = BSON.serialize({ _id: STRINGS * 10, s: text });
+  expect(compileFilter(filter)(document)).toBe(true);
+  await collection.insertOne(BSON.deserialize(document));
+  const found = await collection.countDocuments({ _id: STRINGS * 10, ...toMongo(filter) } as Document);
+  console.log(`regex: the server ${found === 1 ? "finds it too" : "gives up and says no match"}`);
 });
 
 function parsed(input: unknown) {

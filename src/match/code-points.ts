@@ -1,0 +1,47 @@
+/** Sets of code points, as sorted ranges that neither touch nor overlap; both ends are included. */
+export type CodePoints = readonly (readonly [low: number, high: number])[];
+
+const LAST = 0x10ffff;
+
+export function onePoint(character: string): CodePoints {
+  const point = character.codePointAt(0) ?? 0;
+  return [[point, point]];
+}
+
+export function union(...sets: readonly CodePoints[]): CodePoints {
+  const sorted = sets.flat().sort(([a], [b]) => a - b);
+  const ranges: [number, number][] = [];
+  for (const [low, high] of sorted) {
+    const last = ranges.at(-1);
+    if (last === undefined || low > last[1] + 1) ranges.push([low, high]);
+    else if (high > last[1]) last[1] = high;
+  }
+  return ranges;
+}
+
+export function complement(set: CodePoints): CodePoints {
+  const ranges: [number, number][] = [];
+  let next = 0;
+  for (const [low, high] of set) {
+    if (low > next) ranges.push([next, low - 1]);
+    next = high + 1;
+  }
+  if (next <= LAST) ranges.push([next, LAST]);
+  return ranges;
+}
+
+export const EVERY_POINT: CodePoints = [[0, LAST]];
+export const DIGITS: CodePoints = [[0x30, 0x39]];
+/** `0-9 A-Z _ a-z`, for PCRE without its Unicode properties. */
+export const WORD: CodePoints = [
+  [0x30, 0x39],
+  [0x41, 0x5a],
+  [0x5f, 0x5f],
+  [0x61, 0x7a],
+];
+/** PCRE's spaces: tab, newline, vertical tab, form feed, carriage return and the space itself. */
+export const SPACES: CodePoints = [
+  [0x09, 0x0d],
+  [0x20, 0x20],
+];
+export const NEWLINE: CodePoints = [[0x0a, 0x0a]];

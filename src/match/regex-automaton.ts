@@ -1,0 +1,218 @@
+/**
+ * Runs a program over UTF-8 text by following all its ways at once. Each character is read once, and costs no more
+ * than the program is long. States that were seen are remembered, which makes most characters one look-up.
+ */
+import { byteAt } from "./bson-value.ts";
+import { type Alphabet, alphabetOf, OP, type RegexProgram } from "./regex-program.ts";
+
+interface State {
+  /** Where the program goes on, in ascending order; not yet followed through splits and assertions. */
+  readonly places: Int32Array;
+  readonly isStart: boolean;
+  /** Whether the character before belongs to a word. */
+  readonly isAfterWord: boolean;
+  /** By symbol; `undefined` where it has not been worked out yet. */
+  readonly next: (State | undefined)[];
+}
+
+/** Each of them ends the search. */
+const MATCHED: State = { places: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
+const FAILED: State = { places: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
+
+/** Bounds the memory of one expression: the places and the next states that are remembered. When there are more, all are dropped. */
+const CELLS_MAX = 131_072;
+/** A text that makes so many states makes a new one for most characters: then remembering costs more than it saves. */
+const STATES_PER_TEXT = 4_096;
+const ROUNDS_MAX = 2 ** 32 - 1;
+
+const NEWLINE = 0x0a;
+
+export class RegexAutomaton {
+  readonly #program: RegexProgram;
+  readonly #alphabet: Alphabet;
+  /** Symbols are the classes of the alphabet, and then these two. */
+  readonly #finalNewline: number;
+  readonly #end: number;
+  readonly #newlineClass: number;
+  readonly #start: State;
+  /** Whether a match may begin elsewhere than at the start. */
+  readonly #isFloating: boolean;
+  readonly #looksAtWords: boolean;
+  #states = new Map<string, State>();
+  #cells = 0;
+  /** States made for the text at hand. */
+  #made = 0;
+  /** In which round an instruction was visited last. */
+  readonly #visited: Uint32Array;
+  #round = 0;
+  /** Room for what is still to be followed, and for what was found. */
+  readonly #waiting: Int32Array;
+  readonly #reached: Int32Array;
+
+  constructor(program: RegexProgram) {
+    this.#program = program;
+    this.#alphabet = alphabetOf(program);
+    this.#finalNewline = this.#alphabet.classes;
+    this.#end = this.#alphabet.classes + 1;
+    this.#newlineClass = this.#alphabet.ascii[NEWLINE] ?? 0;
+    this.#visited = new Uint32Array(program.ops.length);
+    this.#waiting = new Int32Array(2 * program.ops.length + 1);
+    this.#reached = new Int32Array(program.ops.length);
+    this.#looksAtWords = program.ops.includes(OP.boundary);
+    this.#isFloating = this.#mayBeginLater();
+    this.#start = this.#makeState(Int32Array.of(0), true, false);
+  }
+
+  /** Whether the text from `start` to `end` holds a match. What it says of bytes that are not UTF-8 means nothing. */
+  test(bytes: Uint8Array, start: number, end: number): boolean {
+    const { ascii } = this.#alphabet;
+    let current = this.#start;
+    this.#made = 0;
+    for (let at = start; at < end; ) {
+      const lead = byteAt(bytes, at);
+      let symbol: number;
+      if (lead < 0x80) {
+        at++;
+        symbol = lead === NEWLINE && at === end ? this.#finalNewline : (ascii[lead] ?? 0);
+      } else {
+        symbol = this.#classOf(codePointAt(bytes, at, lead));
+        at += lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+      }
+      current = current.next[symbol] ?? this.#step(current, symbol);
+      if (current === FAILED) return false;
+      if (current === MATCHED) return true;
+    }
+    return (current.next[this.#end] ?? this.#step(current, this.#end)) === MATCHED;
+  }
+
+  #classOf(point: number): number {
+    const { starts, classOfRange } = this.#alphabet;
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((starts[middle] ?? 0) <= point) low = middle;
+      else high = middle - 1;
+    }
+    return classOfRange[low] ?? 0;
+  }
+
+  #step(from: State, symbol: number): State {
+    const to = this.#follow(from, symbol);
+    // A state that is not remembered must not be linked either: a long text would leave a chain as long as itself.
+    if (this.#made <= STATES_PER_TEXT) from.next[symbol] = to;
+    return to;
+  }
+
+  #follow(from: State, symbol: number): State {
+    const isNewline = symbol === this.#finalNewline;
+    const consumed = isNewline ? this.#newlineClass : symbol;
+    const isWord = symbol !== this.#end && this.#alphabet.isWord[consumed] === 1;
+    const count = this.#reach(from.places, {
+      isStart: from.isStart,
+      isEnd: symbol === this.#end || isNewline,
+      isBoundary: from.isAfterWord !== isWord,
+    });
+    if (count < 0) return MATCHED;
+    if (symbol === this.#end) return FAILED;
+    const places = this.#consume(count, consumed);
+    return places.length === 0 ? FAILED : this.#stateOf(places, this.#looksAtWords && isWord);
+  }
+
+  /** Where the program goes on behind those of the places reached that take a character. */
+  #consume(count: number, consumed: number): Int32Array {
+    const { first } = this.#program;
+    const { holds } = this.#alphabet;
+    const places = this.#waiting;
+    let size = 0;
+    if (this.#isFloating) places[size++] = 0;
+    for (let i = 0; i < count; i++) {
+      const place = this.#reached[i] ?? 0;
+      if (holds[first[place] ?? 0]?.[consumed] === 1) places[size++] = place + 1;
+    }
+    return places.slice(0, size);
+  }
+
+  #stateOf(places: Int32Array, isAfterWord: boolean): State {
+    if (this.#made > STATES_PER_TEXT) return { places, isStart: false, isAfterWord, next: [] };
+    places.sort();
+    const key = (isAfterWord ? "w" : "-") + String.fromCharCode(...places);
+    const known = this.#states.get(key);
+    if (known !== undefined) return known;
+    this.#made++;
+    this.#cells += places.length + this.#end + 1;
+    if (this.#cells > CELLS_MAX) {
+      this.#states = new Map();
+      this.#cells = 0;
+      this.#start.next.fill(undefined);
+    }
+    const made = this.#makeState(places, false, isAfterWord);
+    this.#states.set(key, made);
+    return made;
+  }
+
+  #makeState(places: Int32Array, isStart: boolean, isAfterWord: boolean): State {
+    return { places, isStart, isAfterWord, next: new Array<undefined>(this.#end + 1).fill(undefined) };
+  }
+
+  /**
+   * Follows splits and assertions from these places on, up to the instructions that take a character.
+   * @returns How many of those were reached; -1 where the end of the program was.
+   */
+  #reach(places: Int32Array, context: Context): number {
+    const { ops, first, second } = this.#program;
+    const round = this.#nextRound();
+    const waiting = this.#waiting;
+    let found = 0;
+    for (const from of places) {
+      let left = 1;
+      waiting[0] = from;
+      while (left > 0) {
+        const place = waiting[--left] ?? 0;
+        if (this.#visited[place] === round) continue;
+        this.#visited[place] = round;
+        const op = ops[place];
+        if (op === OP.characters) this.#reached[found++] = place;
+        else if (op === OP.match) return -1;
+        else if (op === OP.split) {
+          waiting[left++] = first[place] ?? 0;
+          waiting[left++] = second[place] ?? 0;
+        } else if (op === OP.jump) waiting[left++] = first[place] ?? 0;
+        else if (holds(op, context)) waiting[left++] = place + 1;
+      }
+    }
+    return found;
+  }
+
+  #nextRound(): number {
+    if (this.#round === ROUNDS_MAX) {
+      this.#round = 0;
+      this.#visited.fill(0);
+    }
+    return ++this.#round;
+  }
+
+  #mayBeginLater(): boolean {
+    return this.#reach(Int32Array.of(0), { isStart: false, isEnd: true, isBoundary: true }) !== 0;
+  }
+}
+
+/** What is known about the point between two characters. */
+interface Context {
+  readonly isStart: boolean;
+  readonly isEnd: boolean;
+  readonly isBoundary: boolean;
+}
+
+function holds(assertion: number | undefined, { isStart, isEnd, isBoundary }: Context): boolean {
+  return assertion === OP.start ? isStart : assertion === OP.end ? isEnd : isBoundary;
+}
+
+/** One code point of more than one byte. */
+function codePointAt(bytes: Uint8Array, at: number, lead: number): number {
+  const second = byteAt(bytes, at + 1) & 0x3f;
+  if (lead < 0xe0) return ((lead & 0x1f) << 6) | second;
+  const third = byteAt(bytes, at + 2) & 0x3f;
+  if (lead < 0xf0) return ((lead & 0x0f) << 12) | (second << 6) | third;
+  return ((lead & 0x07) << 18) | (second << 12) | (third << 6) | (byteAt(bytes, at + 3) & 0x3f);
+}
