@@ -14,7 +14,7 @@ type AskReadiness = () => Readiness | Promise<Readiness>;
 
 export interface AdminParts {
   readonly server: ServerOptions;
-  readonly counters: Pick<Metrics, "adminRefused" | "socketsRefused">;
+  readonly counters: Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors">;
   /** In Prometheus' text format. */
   readonly metrics: () => Promise<string>;
   readonly readiness: AskReadiness;
@@ -58,13 +58,12 @@ export function answerNotFound(response: ServerResponse, text: string): void {
  * what an edit of the rules would do and needs the admin's token.
  */
 export function createAdminServer(parts: AdminParts): Server {
-  const { server, counters } = parts;
+  const { server, counters, log } = parts;
   const handler = new AdminHandler(parts);
-  return createSmallServer(
-    server,
-    (request, response) => handler.handle(request, response),
-    counters.socketsRefused,
-  );
+  return createSmallServer(server, (request, response) => handler.handle(request, response), {
+    log,
+    metrics: counters,
+  });
 }
 
 const notFound = async (_request: IncomingMessage, response: ServerResponse): Promise<void> =>

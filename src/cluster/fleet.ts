@@ -46,8 +46,9 @@ export class Fleet {
     this.#config = config;
     this.#mongodbUri = mongodbUri;
     this.#log = log;
-    const { workerRestarts, connectionsRefused, socketsRefused, adminRefused } = this.#metrics;
-    const own = [workerRestarts, connectionsRefused, socketsRefused, adminRefused];
+    const { workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors } =
+      this.#metrics;
+    const own = [workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors];
     this.#joined = new JoinedMetrics(() => Promise.all(own.map((metric) => metric.get())));
     this.handOut = new HandOut(
       () => this.workers.up,
@@ -64,7 +65,7 @@ export class Fleet {
   }
 
   /** Counted by this process itself. */
-  get counters(): Pick<Metrics, "adminRefused" | "socketsRefused"> {
+  get counters(): Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors"> {
     return this.#metrics;
   }
 

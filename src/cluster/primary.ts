@@ -6,6 +6,7 @@ import { createAdminServer } from "../admin/admin-server.ts";
 import type { Config } from "../config/config.ts";
 import { closeServer, type Listening, listen } from "../gateway/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
+import { runGuarded } from "../metrics/guard.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { Fleet } from "./fleet.ts";
@@ -57,10 +58,12 @@ async function start(
   stops.push(() => fleet.workers.end());
   await fleet.workers.start();
   // Nothing is read here: what this process had read would be missing in the worker.
+  const guard = { log, metrics: fleet.counters };
   const publicServer = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-    // Whoever has gone by now is found out about in the worker.
+    // A client that has gone by now is found out about in the worker.
     socket.on("error", () => {});
-    fleet.handOut.take(socket);
+    const take = () => fleet.handOut.take(socket);
+    runGuarded(guard, "primary.connection", take, () => socket.destroy());
   });
   stops.push(() => {
     publicServer.close();

@@ -4,6 +4,7 @@ import { type Logger, pino } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
+import { guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
@@ -41,6 +42,7 @@ export function serveAsWorker(startNode: StartNode): void {
 class Worker {
   readonly #startNode: StartNode;
   #node: ServedNode | undefined;
+  #log: Logger | undefined;
   #prepared: { generation: number; apply: () => void } | undefined;
   #connections = 0;
 
@@ -55,12 +57,19 @@ class Worker {
 
   /** A socket that was closed on its way comes as none. */
   #take(socket: Socket | undefined): void {
-    if (socket !== undefined && this.#node !== undefined) {
+    const node = this.#node;
+    const log = this.#log;
+    if (socket !== undefined && node !== undefined && log !== undefined) {
+      const guard = { log, metrics: node.metrics };
       this.#connections++;
-      socket.once("close", () => this.#connections--);
+      socket.once(
+        "close",
+        guarded(guard, "worker.socket", () => this.#connections--),
+      );
       // As the sockets that a server has accepted by itself: a client may end its side and still read.
       socket.allowHalfOpen = true;
-      this.#node.publicServer.emit("connection", socket);
+      const serve = () => node.publicServer.emit("connection", socket);
+      runGuarded(guard, "worker.connection", serve, () => socket.destroy());
     } else socket?.destroy();
     send({ taken: this.#connections });
   }
@@ -81,6 +90,7 @@ class Worker {
   readonly #answers: Answers = {
     start: async ({ config, generation }) => {
       const log = pino(config.log).child({ node: config.server.node });
+      this.#log = log;
       const node = await this.#startNode(config, log, generation);
       // It never listens, but is given its connections; with this it begins to keep their time limits.
       node.publicServer.emit("listening");

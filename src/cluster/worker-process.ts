@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
 
@@ -21,6 +22,7 @@ export class WorkerProcess {
   /** Settles when the process has ended, with how. */
   readonly ended: Promise<string>;
   readonly #child: ChildProcess;
+  readonly #guard: GuardParts;
   readonly #asked = new Map<number, Asked>();
   #lastId = 0;
   #connections = 0;
@@ -28,19 +30,30 @@ export class WorkerProcess {
   #isUp = false;
   #onHanded: ((taken: boolean) => void) | undefined;
 
-  constructor() {
+  constructor(guard: GuardParts) {
+    this.#guard = guard;
     // A process group of its own: Ctrl-C in a terminal is for the primary, which then ends the others in order.
     this.#child = fork(WORKER, {
       detached: true,
       serialization: "advanced",
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    this.#child.on("message", (message) => this.#receive(message as FromWorker)); // nobody else has the channel
+    // Nobody else has the channel.
+    const received = guarded(guard, "worker.message", (message) => this.#receive(message as FromWorker));
+    this.#child.on("message", received);
     this.ended = new Promise((resolve) => {
-      this.#child.once("error", (error) => this.#end(String(error), resolve));
-      this.#child.once("exit", (code, signal) => this.#end(signal ?? `exit code ${code}`, resolve));
+      const ended = guarded(guard, "worker.ended", (how: string) => this.#end(how, resolve));
+      const failed = guarded(guard, "worker.error", (error: Error) => ended(String(error)));
+      const exited = guarded(guard, "worker.exit", (code: number | null, signal: NodeJS.Signals | null) =>
+        ended(signal ?? `exit code ${code}`),
+      );
+      this.#child.once("error", failed);
+      this.#child.once("exit", exited);
       // Before the news of its end: what is written from here on reaches nobody.
-      this.#child.once("disconnect", () => this.#forsake());
+      this.#child.once(
+        "disconnect",
+        guarded(guard, "worker.disconnect", () => this.#forsake()),
+      );
     });
   }
 
@@ -83,8 +96,9 @@ export class WorkerProcess {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       if (this.#hasEnded) return reject(new WorkerGone("the worker has ended"));
-      const late = () =>
-        this.#asked.get(id)?.fail(new WorkerGone(`the worker gave no answer within ${timeoutMs} ms`));
+      const late = guarded(this.#guard, "worker.late", () =>
+        this.#asked.get(id)?.fail(new WorkerGone(`the worker gave no answer within ${timeoutMs} ms`)),
+      );
       const timer = setTimeout(late, timeoutMs);
       const over = () => {
         clearTimeout(timer);

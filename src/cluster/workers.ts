@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Edit } from "./messages.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -42,7 +43,10 @@ export class Workers {
 
   constructor(options: WorkersOptions) {
     this.#options = options;
-    this.#watch = setInterval(() => this.#look(), WATCH_MS).unref();
+    this.#watch = setInterval(
+      guarded(options, "workers.watch", () => this.#look()),
+      WATCH_MS,
+    ).unref();
   }
 
   get slots(): readonly Slot[] {
@@ -63,7 +67,7 @@ export class Workers {
     await this.#startFirst(1);
     const others = Array.from({ length: this.#options.count - 1 }, (_, index) => this.#startFirst(index + 2));
     await Promise.all(others);
-    for (const slot of this.#slots) void this.#keep(slot);
+    for (const slot of this.#slots) runGuarded(this.#options, "workers.keep", () => this.#keep(slot));
   }
 
   /** Lets all go in good order; whoever has not gone after `withinMs` is ended. */
@@ -91,7 +95,7 @@ export class Workers {
   }
 
   async #startFirst(number: number): Promise<void> {
-    const slot: Slot = { number, process: new WorkerProcess(), failures: 0, misses: 0 };
+    const slot: Slot = { number, process: new WorkerProcess(this.#options), failures: 0, misses: 0 };
     this.#slots.push(slot);
     await this.#bringUp(slot);
   }
@@ -125,7 +129,7 @@ export class Workers {
       await sleep(inMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
       if (this.#stopping.signal.aborted) return;
       metrics.workerRestarts.inc();
-      slot.process = new WorkerProcess();
+      slot.process = new WorkerProcess(this.#options);
       slot.misses = 0;
       sinceMs = Date.now();
       await this.#bringUpAgain(slot);

@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
+import { newReference } from "../metrics/guard.ts";
 import type { CloseCode } from "../protocol/close-codes.ts";
 import { type ErrorCode, type ErrorExtras, TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage } from "../protocol/messages.ts";
@@ -34,13 +34,13 @@ export function toErrorMessage(error: unknown, log: Logger): ErrorMessage {
       ...(Object.keys(details).length === 0 ? {} : { details }),
     };
   }
-  const ref = randomBytes(6).toString("hex");
-  log.error({ err: error, ref }, "a bug");
-  return {
-    type: "error",
-    code: "internal",
-    message: "something went wrong in the service; it has been logged under this reference",
-    retry: "later",
-    details: { ref },
-  };
+  const ref = newReference();
+  log.error({ err: error, ref }, "a request failed unexpectedly; please report it");
+  return toErrorMessage(internalError(ref), log);
+}
+
+/** An error of the service itself, as a client receives it: the log has the rest under the reference. */
+export function internalError(ref: string): TidewireError {
+  const text = "something went wrong in the service; it has been logged under this reference";
+  return new TidewireError("internal", text, { ref });
 }

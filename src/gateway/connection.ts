@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
 import { Limiter } from "../feed/limiter.ts";
+import { type Fault, guarded, noteFault } from "../metrics/guard.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type {
@@ -16,7 +17,8 @@ import type {
 } from "../protocol/messages.ts";
 import { RuleFailure } from "../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
-import { ClientError, toErrorMessage } from "./client-error.ts";
+import { ClientError, internalError, toErrorMessage } from "./client-error.ts";
+import { closeCodeLabel } from "./close-code-label.ts";
 import type { GatewayContext } from "./context.ts";
 import { handleFence } from "./handlers/fence.ts";
 import { authenticate, handleHello } from "./handlers/hello.ts";
@@ -294,7 +296,10 @@ export class Connection {
       return;
     }
     // Sooner than the next look: the exact moment matters here.
-    if (this.deadlineMs <= nowMs + tickMs) setTimeout(() => this.expire(), this.deadlineMs - nowMs).unref();
+    if (this.deadlineMs <= nowMs + tickMs) {
+      const expire = this.guarded("connection.expire", () => this.expire());
+      setTimeout(expire, this.deadlineMs - nowMs).unref();
+    }
     if (!this.#noticed && this.deadlineMs - nowMs <= auth.expiryNoticeMs) {
       this.#noticed = true;
       this.send({ type: "expiring", inMs: Math.max(0, Math.round(this.deadlineMs - nowMs)) });
@@ -332,6 +337,23 @@ export class Connection {
     this.close(CLOSE_CODES.tokenExpired, "token expired", error);
   }
 
+  /** A listener, a timer or an abandoned promise of this connection: an error that nobody expected ends it alone. */
+  guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
+    return guarded(this.context, where, run, (fault) => this.fail(fault));
+  }
+
+  /** An error that nobody expected ends this connection alone: with 1011, and the reference under which it was logged. */
+  fail({ ref }: Fault): void {
+    try {
+      this.close(CLOSE_CODES.bug, "internal", internalError(ref));
+    } catch (error) {
+      // Whatever is broken is of this connection: it ends without a word.
+      noteFault(this.context, "connection.close", error);
+      if (this.#state !== "closed") this.#end(CLOSE_CODES.bug);
+      this.transport.terminate();
+    }
+  }
+
   /** Closes in good order: says why, lets what waits be sent, pushes nothing more. */
   close(code: CloseCode, reason: string, error?: unknown): void {
     if (this.#state === "closed") return;
@@ -347,16 +369,16 @@ export class Connection {
     this.transport.terminate();
   }
 
-  /** The transport has ended, by whomever. */
-  transportEnded(code: number): void {
+  /** The transport has ended, by whomever. @param code `null` for one of the client's own choosing. */
+  transportEnded(code: number | null): void {
     if (this.#state !== "closed") this.#end(code);
   }
 
-  #end(code: number): void {
+  #end(code: number | null): void {
     this.#state = "closed";
     this.outbox.end();
     this.subscriptions.end();
-    this.context.metrics.connectionsClosed.inc({ code });
+    this.context.metrics.connectionsClosed.inc({ code: closeCodeLabel(code) });
     this.#events.onClosed(this);
   }
 
@@ -458,18 +480,22 @@ export class Connection {
     try {
       await work();
     } catch (error) {
-      if (this.#state === "closed") return;
-      if (error instanceof MalformedMessageError) {
-        this.close(
-          CLOSE_CODES.malformedMessage,
-          "malformed message",
-          new ClientError("bad-request", error.message),
-        );
-      } else if (error instanceof ClientError && error.closeCode !== undefined) {
-        this.close(error.closeCode, error.code, error);
-      } else if (this.#state === "open") this.sendError(error, idOfError(error), refused);
-      else this.#refuseHello(error);
+      this.guarded("connection.answer", () => this.#answerFailure(error, refused))();
     }
+  }
+
+  #answerFailure(error: unknown, refused?: Refused): void {
+    if (this.#state === "closed") return;
+    if (error instanceof MalformedMessageError) {
+      this.close(
+        CLOSE_CODES.malformedMessage,
+        "malformed message",
+        new ClientError("bad-request", error.message),
+      );
+    } else if (error instanceof ClientError && error.closeCode !== undefined) {
+      this.close(error.closeCode, error.code, error);
+    } else if (this.#state === "open") this.sendError(error, idOfError(error), refused);
+    else this.#refuseHello(error);
   }
 
   /** Nobody has been welcomed, so there is nothing to go on with. */

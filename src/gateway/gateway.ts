@@ -2,8 +2,9 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type WebSocket, WebSocketServer } from "ws";
+import { WebSocketServer, type Server as WsServer } from "ws";
 import type { Account } from "../feed/account.ts";
+import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import { SUBPROTOCOL } from "../protocol/messages.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -17,7 +18,6 @@ import { identify } from "./handlers/hello.ts";
 import { HostNames, UNKNOWN_HOST_TEXT } from "./host-names.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
-import { readMessage } from "./incoming.ts";
 import { joinedWrites } from "./joined-writes.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { reauthorizeAll } from "./reauthorization.ts";
@@ -25,7 +25,8 @@ import { SentBytes } from "./sent-bytes.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio-endpoint.ts";
 import type { Transport } from "./transport.ts";
 import { UserAccounts } from "./user-accounts.ts";
-import { codeOfWsError, NO_CLOSE_FRAME, WsTransport } from "./ws.ts";
+import { WsTransport } from "./ws.ts";
+import { followWebSocket, ServerWebSocket } from "./ws-listeners.ts";
 
 const WS_PATH = "/v1/ws";
 /** Clocks are looked at this often, or ten times a heartbeat where that is short; in milliseconds. */
@@ -44,7 +45,7 @@ export class Gateway implements ConnectionEvents {
   readonly #admission: Admission;
   readonly #hosts: HostNames | null;
   readonly #connections = new Set<Connection>();
-  readonly #websockets: WebSocketServer;
+  readonly #websockets: WsServer<typeof ServerWebSocket>;
   readonly #http: HttpRoutes;
   readonly #socketIo: SocketIoEndpoint | null;
   readonly #tickMs: number;
@@ -66,6 +67,7 @@ export class Gateway implements ConnectionEvents {
     );
     this.#websockets = new WebSocketServer({
       noServer: true,
+      WebSocket: ServerWebSocket,
       // Compression costs each connection some 200 KB, and what is compressed can not be shared.
       perMessageDeflate: false,
       maxPayload: context.limits.messageBytes,
@@ -79,11 +81,12 @@ export class Gateway implements ConnectionEvents {
     const own = { open, overLimit: (address: string) => this.#overLimit(address) };
     this.#socketIo = socketIo === null ? null : new SocketIoEndpoint(socketIo, context, this.#admission, own);
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
-    this.#sentBytes = new SentBytes(context.metrics.bytesSent);
+    this.#sentBytes = new SentBytes(context, context.metrics.bytesSent);
     context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
     context.metrics.onScrape.outboxBytes = () => context.metrics.outboxBytes.set(this.#outboxBytes());
     context.trust.onChange(() => this.closeUntrusted());
-    this.#ticker = setInterval(() => this.#tick(), this.#tickMs).unref();
+    const tick = guarded(context, "gateway.tick", () => this.#tick());
+    this.#ticker = setInterval(tick, this.#tickMs).unref();
   }
 
   get connections(): number {
@@ -97,7 +100,10 @@ export class Gateway implements ConnectionEvents {
   /** Takes the upgrades of a server; each one is answered, or made a connection, or destroyed. */
   listen(server: Server): void {
     this.#sentBytes.follow(server);
-    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    server.on("upgrade", (request, socket, head) => {
+      const upgrade = () => this.#upgrade(request, socket, head);
+      runGuarded(this.#context, "gateway.upgrade", upgrade, () => socket.destroy());
+    });
   }
 
   /** Answers what is not a WebSocket: streams, polls, keys, Socket.IO. `false` where the path is not one of theirs. */
@@ -150,11 +156,7 @@ export class Gateway implements ConnectionEvents {
   /** The collection can no longer be watched: its subscriptions end. */
   collectionDropped(namespace: string): void {
     for (const connection of this.#connections) {
-      for (const subscription of connection.subscriptions) {
-        const { query } = subscription.attachment;
-        if (`${query.database}.${query.collectionName}` !== namespace) continue;
-        connection.endSubscription(subscription, "collection-dropped");
-      }
+      connection.guarded("gateway.collectionDropped", () => endThoseOf(connection, namespace))();
     }
   }
 
@@ -164,7 +166,8 @@ export class Gateway implements ConnectionEvents {
    */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
-    for (const connection of this.#connections) connection.send({ type: "draining", withinMs });
+    for (const connection of this.#connections)
+      connection.guarded("gateway.drain", () => connection.send({ type: "draining", withinMs }))();
     const endMs = Date.now() + withinMs;
     while (this.#connections.size > 0 && Date.now() < endMs) {
       await sleep(Math.min(50, Math.max(1, endMs - Date.now())));
@@ -172,7 +175,7 @@ export class Gateway implements ConnectionEvents {
     const text = "this node is going away: resume on another";
     for (const connection of [...this.#connections]) {
       const error = new ClientError("unavailable", text, CLOSE_CODES.drained);
-      connection.close(CLOSE_CODES.drained, "drained", error);
+      connection.guarded("gateway.drain", () => connection.close(CLOSE_CODES.drained, "drained", error))();
       await new Promise(setImmediate);
     }
   }
@@ -180,7 +183,8 @@ export class Gateway implements ConnectionEvents {
   stop(): void {
     clearInterval(this.#ticker);
     this.#http.stop();
-    for (const connection of [...this.#connections]) connection.terminate(CLOSE_CODES.serviceRestart);
+    for (const connection of [...this.#connections])
+      connection.guarded("gateway.stop", () => connection.terminate(CLOSE_CODES.serviceRestart))();
     this.#socketIo?.stop();
   }
 
@@ -211,7 +215,13 @@ export class Gateway implements ConnectionEvents {
   #tick(): void {
     const nowMs = Date.now();
     this.#context.trust.tick(nowMs);
-    for (const connection of this.#connections) connection.tick(nowMs, this.#tickMs);
+    for (const connection of this.#connections) {
+      try {
+        connection.tick(nowMs, this.#tickMs);
+      } catch (error) {
+        connection.fail(noteFault(this.#context, "connection.tick", error));
+      }
+    }
     this.#accounts.sweep();
     this.#context.metrics.userAccounts.set(this.#accounts.size);
   }
@@ -225,7 +235,10 @@ export class Gateway implements ConnectionEvents {
   #upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
     // Node's HTTP server hands over the socket it accepted; the type only promises a Duplex.
     const socket = stream as Socket;
-    socket.on("error", () => socket.destroy());
+    socket.on(
+      "error",
+      guarded(this.#context, "gateway.socket", () => socket.destroy()),
+    );
     const nowMs = Date.now();
     const address = this.#admission.addressOf(request);
     const socketIo = this.#socketIo?.serves(request) ? this.#socketIo : null;
@@ -282,32 +295,21 @@ export class Gateway implements ConnectionEvents {
     };
   }
 
-  #accept(ws: WebSocket, socket: Socket, address: string, token: string | undefined, nowMs: number): void {
-    const transport = new WsTransport(ws, socket);
+  #accept(
+    ws: ServerWebSocket,
+    socket: Socket,
+    address: string,
+    token: string | undefined,
+    nowMs: number,
+  ): void {
+    const transport = new WsTransport(ws, socket, this.#context);
     const connection = this.#open(transport, address, nowMs);
     if (token !== undefined && !connection.isClosed) {
-      void connection.authenticateByRequest(() => identify(this.#context, token));
+      connection.guarded("ws.authenticate", () =>
+        connection.authenticateByRequest(() => identify(this.#context, token)),
+      )();
     }
-    ws.on("message", (data: Buffer, isBinary: boolean) => {
-      if (isBinary) {
-        const error = new ClientError("bad-request", "a message is a text frame");
-        connection.close(CLOSE_CODES.malformedMessage, "binary frame", error);
-      } else {
-        const message = readMessage(data.toString("utf8"), data.length, this.#context.limits);
-        connection.receive(message, Date.now());
-      }
-    });
-    ws.on("ping", (data: Buffer) => {
-      connection.heard();
-      connection.outbox.pong(data);
-    });
-    ws.on("pong", () => connection.heard());
-    ws.on("error", (error) => {
-      connection.transportEnded(codeOfWsError(error));
-      transport.cutOffSoon();
-    });
-    ws.on("close", (code) => connection.transportEnded(code));
-    socket.on("close", () => connection.transportEnded(NO_CLOSE_FRAME));
+    followWebSocket(ws, socket, transport, connection);
   }
 
   /** Makes a connection and counts it; one that passes a limit is closed at once, with the reason. */
@@ -337,6 +339,14 @@ export class Gateway implements ConnectionEvents {
     if (!this.#admission.addressIsOverFull(address)) return null;
     this.#context.metrics.connectionsRefused.inc({ reason: "address-limit" });
     return tooMany("connectionsPerAddress", this.#context.limits.connectionsPerAddress);
+  }
+}
+
+function endThoseOf(connection: Connection, namespace: string): void {
+  for (const subscription of connection.subscriptions) {
+    const { query } = subscription.attachment;
+    if (`${query.database}.${query.collectionName}` === namespace)
+      connection.endSubscription(subscription, "collection-dropped");
   }
 }
 

@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { ERROR_CODES } from "../protocol/errors.ts";
 import type { ErrorMessage, ServerMessage } from "../protocol/messages.ts";
 import { takenBytesOf } from "./taken-bytes.ts";
 
 const NOTHING = Buffer.alloc(0);
+const NOTHING_TO_DO = () => {};
 /** An answer that nobody reads to its end is cut off after this, in milliseconds. */
 const END_TIMEOUT_MS = 2_000;
 /** What a request is told that the service ends before it could be answered. */
@@ -38,12 +40,19 @@ const RETRY_AFTER_S = { min: 1, max: 5 };
 export class HttpExchange {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #guard: GuardParts;
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: IncomingMessage, response: ServerResponse, guard: GuardParts) {
     this.#request = request;
     this.#response = response;
+    this.#guard = guard;
     // A client that goes away in the middle of a write is told by "close".
-    response.on("error", () => {});
+    response.on("error", NOTHING_TO_DO);
+  }
+
+  /** A listener or a timer of this exchange: an error that nobody expected cuts it off. */
+  guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
+    return guarded(this.#guard, where, run, () => this.destroy());
   }
 
   get bufferedBytes(): number {
@@ -63,18 +72,19 @@ export class HttpExchange {
     this.#response.writeHead(200, headers);
   }
 
+  /** As bytes: of a text, Node counts what waits in UTF-16 units, which are up to three bytes each. */
   write(text: string): void {
-    if (!this.#response.destroyed) this.#response.write(text);
+    if (!this.#response.destroyed) this.#response.write(Buffer.from(text));
   }
 
   flushed(): Promise<void> {
     const response = this.#response;
     if (!response.headersSent || response.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
-      const done = () => {
+      const done = this.guarded("http.flushed", () => {
         response.off("close", done);
         resolve();
-      };
+      });
       response.once("close", done);
       // Writes are taken in order: an empty one is taken when everything before it has been.
       if (!response.writableEnded) response.write(NOTHING, done);
@@ -83,13 +93,19 @@ export class HttpExchange {
 
   /** Ends the answer; what waits is still sent. */
   end(text = ""): void {
-    this.#response.end(text);
+    this.#response.end(Buffer.from(text));
   }
 
   /** A client that does not read its answer to the end keeps its socket no longer than this. */
   cutOffSoon(): void {
-    const timer = setTimeout(() => this.destroy(), END_TIMEOUT_MS).unref();
-    this.#response.once("close", () => clearTimeout(timer));
+    const timer = setTimeout(
+      this.guarded("http.cut-off", () => this.destroy()),
+      END_TIMEOUT_MS,
+    ).unref();
+    this.#response.once(
+      "close",
+      this.guarded("http.cut-off", () => clearTimeout(timer)),
+    );
   }
 
   /** The socket is not kept for a next request: the client is to find another node. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Identity } from "../auth/verify-token.ts";
+import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { SubscribeMessage } from "../protocol/messages.ts";
@@ -46,7 +47,8 @@ export class HttpRoutes {
       ["/v1/key", { method: "POST", serve: this.#giveKey.bind(this) }],
     ]);
     // One timer for all: what it writes is three bytes each.
-    this.#commenter = setInterval(() => this.#comment(), context.server.sseCommentMs).unref();
+    const comment = guarded(context, "http.comment", () => this.#comment());
+    this.#commenter = setInterval(comment, context.server.sseCommentMs).unref();
   }
 
   stop(): void {
@@ -57,10 +59,9 @@ export class HttpRoutes {
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const route = this.#routes.get(pathOf(request));
     if (route === undefined) return false;
-    this.#serve(route.method, route.serve, request, response).catch((error: unknown) => {
-      if (response.headersSent) response.destroy();
-      else this.#refuse(request, response, error);
-    });
+    const serve = () => this.#serve(route.method, route.serve, request, response);
+    const answer = () => serve().catch((error: unknown) => this.#refuse(request, response, error));
+    runGuarded(this.#context, "http.request", answer, () => response.destroy());
     return true;
   }
 
@@ -92,11 +93,16 @@ export class HttpRoutes {
   }
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    if (response.headersSent) {
+      noteFault(this.#context, "http.stream", error);
+      response.destroy();
+      return;
+    }
     const message = toErrorMessage(error, this.#context.log);
     this.#context.metrics.errorsSent.inc({ code: message.code });
     const comesBack = pathOf(request) === SSE_PATH && lastEventIdOf(request) !== null;
     if (comesBack && willPass(message)) {
-      answerForNow(new HttpExchange(request, response), message, this.#retryMs());
+      answerForNow(new HttpExchange(request, response, this.#context), message, this.#retryMs());
     } else answerError(response, message);
   }
 
@@ -109,7 +115,7 @@ export class HttpRoutes {
     const { sealer, limits } = this.#context;
     const asked = parseUrlRequest(request.url ?? "", "sse", limits);
     const lastEventId = lastEventIdOf(request);
-    const exchange = new HttpExchange(request, response);
+    const exchange = new HttpExchange(request, response, this.#context);
     if (lastEventId?.cursor === ENDED) {
       exchange.answerNothing();
       return;
@@ -121,7 +127,10 @@ export class HttpRoutes {
       mark: (ticket) => sealer.mark(ticket),
     });
     this.#streams.add(transport);
-    response.once("close", () => this.#streams.delete(transport));
+    response.once(
+      "close",
+      exchange.guarded("sse.close", () => this.#streams.delete(transport)),
+    );
     const subscribe = resumeFrom(asked.subscribe, lastEventId);
     const { key } = asked;
     const token = bearerOf(request);
@@ -136,17 +145,22 @@ export class HttpRoutes {
 
   async #poll(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
     const asked = parseUrlRequest(request.url ?? "", "poll", this.#context.limits);
+    const exchange = new HttpExchange(request, response, this.#context);
     let timer: NodeJS.Timeout | undefined;
-    response.once("close", () => clearTimeout(timer));
-    const transport = new PollTransport(new HttpExchange(request, response), {
+    response.once(
+      "close",
+      exchange.guarded("poll.close", () => clearTimeout(timer)),
+    );
+    const transport = new PollTransport(exchange, {
       wantsSnapshot: asked.subscribe.snapshot !== false,
       limitBytes: this.#context.limits.pollBytes,
       onSubscribed: () => {
-        timer = setTimeout(() => {
+        const due = connection.guarded("poll.due", () => {
           // So that the cursor of a quiet query does not grow old.
           connection.sendWatermark();
           transport.due();
-        }, asked.waitMs);
+        });
+        timer = setTimeout(due, asked.waitMs);
       },
     });
     const connection = this.#connect(response, transport, address);
@@ -165,9 +179,8 @@ export class HttpRoutes {
 
   #connect(response: ServerResponse, transport: Transport, address: string): Connection {
     const connection = this.#open(transport, address, Date.now());
-    response.once("close", () => {
-      connection.transportEnded(response.writableFinished ? COMPLETE : NO_CLOSE_FRAME);
-    });
+    const ended = () => connection.transportEnded(response.writableFinished ? COMPLETE : NO_CLOSE_FRAME);
+    response.once("close", connection.guarded("http.close", ended));
     return connection;
   }
 

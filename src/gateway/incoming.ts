@@ -7,7 +7,7 @@ import { badRequest, usableId } from "./parse-message.ts";
 export type MessageLimits = Pick<GatewayLimits, "messageDepth" | "messageNodes">;
 
 /** Why a message was refused unread; the label of a metric. */
-export type UnreadReason = "malformed" | "binary" | "bytes" | "frame" | "depth" | "nodes";
+export type UnreadReason = "malformed" | "depth" | "nodes";
 
 /** One message of a client, or why it could not be read. `bytes` is what it cost to receive. */
 export type Incoming =

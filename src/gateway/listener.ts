@@ -1,10 +1,17 @@
 import { once } from "node:events";
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
-import { createServer, type RequestListener, type Server, STATUS_CODES } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  STATUS_CODES,
+} from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
+import { type GuardParts, guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TrustedProxies } from "./client-network.ts";
 import { socketsByFileLimit } from "./file-limit.ts";
@@ -33,7 +40,7 @@ const ADMIN_SOCKETS: SocketLimits = { total: 128, perAddress: Number.POSITIVE_IN
 export interface PublicServerParts {
   readonly server: ServerOptions;
   readonly limits: GatewayLimits;
-  readonly metrics: Pick<Metrics, "sockets" | "socketsRefused" | "onScrape">;
+  readonly metrics: Pick<Metrics, "sockets" | "socketsRefused" | "onScrape" | "unexpectedErrors">;
   readonly log: Logger;
 }
 
@@ -50,24 +57,28 @@ export function socketLimitsOf({
 }
 
 /** The public listener, plain or TLS, with its limits on sockets. */
-export function createPublicServer(
-  { server: options, limits, metrics, log }: PublicServerParts,
-  onRequest: RequestListener,
-): Server {
+export function createPublicServer(parts: PublicServerParts, onRequest: RequestListener): Server {
+  const { server: options, limits, metrics } = parts;
+  const listener: RequestListener = (request, response) => {
+    const answer = () => onRequest(request, response);
+    runGuarded(parts, "http.request", answer, () => response.destroy());
+  };
   const server =
     options.tls === undefined
-      ? createServer(timeLimitsOf(options), onRequest)
-      : createSecureServer(options.tls, options, onRequest, log);
+      ? createServer(timeLimitsOf(options), listener)
+      : createSecureServer(options.tls, options, listener, parts);
   // Beyond every silence that is ordinary; a peer that reads nothing of an answer would hold the socket for good.
   server.timeout = 2 * Math.max(limits.stallTimeoutMs, options.sseCommentMs, POLL_WAIT_MS) + 60_000;
   const sockets = new OpenSockets(socketLimitsOf(limits), new TrustedProxies(options.trustedProxies));
   const guard = new SocketGuard(server, {
     sockets,
+    guard: parts,
     onRefused: (reason) => metrics.socketsRefused.inc({ reason }),
   });
   metrics.onScrape.sockets = () => metrics.sockets.set(sockets.count);
-  server.on("upgrade", (request) => guard.upgraded(request));
-  server.on("clientError", answerClientError);
+  const upgraded = (request: IncomingMessage) => guard.upgraded(request);
+  server.on("upgrade", guarded(parts, "socket.upgraded", upgraded));
+  server.on("clientError", guarded(parts, "http.client-error", answerClientError));
   return server;
 }
 
@@ -75,15 +86,20 @@ export function createPublicServer(
 export function createSmallServer(
   options: ServerOptions,
   onRequest: RequestListener,
-  socketsRefused: Metrics["socketsRefused"],
+  guard: { readonly log: Logger; readonly metrics: Pick<Metrics, "socketsRefused" | "unexpectedErrors"> },
 ): Server {
-  const server = createServer(timeLimitsOf(options), onRequest);
+  const { socketsRefused } = guard.metrics;
+  const server = createServer(timeLimitsOf(options), (request, response) => {
+    const answer = () => onRequest(request, response);
+    runGuarded(guard, "admin.request", answer, () => response.destroy());
+  });
   server.timeout = 2 * POLL_WAIT_MS;
   new SocketGuard(server, {
     sockets: new OpenSockets(ADMIN_SOCKETS, null),
+    guard,
     onRefused: (reason) => socketsRefused.inc({ reason }),
   });
-  server.on("clientError", answerClientError);
+  server.on("clientError", guarded(guard, "admin.client-error", answerClientError));
   return server;
 }
 
@@ -110,8 +126,9 @@ function createSecureServer(
   tls: TlsOptions,
   options: ServerOptions,
   onRequest: RequestListener,
-  log: Logger,
+  guard: GuardParts,
 ): TlsServer {
+  const { log } = guard;
   const read = () => ({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) });
   const server = createTlsServer(
     {
@@ -122,19 +139,20 @@ function createSecureServer(
     },
     onRequest,
   );
-  const reload = () => {
+  const reload = guarded(guard, "tls.reload", () => {
     try {
       server.setSecureContext({ ...read(), minVersion: "TLSv1.2" });
       log.info("the TLS certificate was read again");
     } catch (error) {
       log.error({ err: error }, "the edited TLS certificate is not usable; the old one stays");
     }
-  };
+  });
   for (const file of [tls.cert, tls.key])
     watchFile(file, { interval: TLS_POLL_MS, persistent: false }, reload);
-  server.once("close", () => {
+  const stop = () => {
     for (const file of [tls.cert, tls.key]) unwatchFile(file, reload);
-  });
+  };
+  server.once("close", guarded(guard, "tls.close", stop));
   return server;
 }
 

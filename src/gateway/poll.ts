@@ -188,10 +188,11 @@ export class PollTransport implements Transport {
   #settle(): void {
     if (this.#isEnding || !this.#isDone) return;
     this.#isEnding = true;
-    setImmediate(() => {
+    const finish = this.#exchange.guarded("poll.settle", () => {
       this.#isEnding = false;
       if (this.#state !== "over" && this.#isDone) this.#finish();
     });
+    setImmediate(finish);
   }
 
   get #isDone(): boolean {
@@ -216,6 +217,7 @@ export class PollTransport implements Transport {
   /** The node is going away: a waiting client is sent to another one, at a moment of its own. */
   #leaveWithin(withinMs: number): void {
     this.#exchange.closeAfterwards();
-    setTimeout(() => this.due(), Math.random() * withinMs).unref();
+    const due = this.#exchange.guarded("poll.drain", () => this.due());
+    setTimeout(due, Math.random() * withinMs).unref();
   }
 }

@@ -2,12 +2,14 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
+import { type GuardParts, guarded, runGuarded } from "../metrics/guard.ts";
 import type { OpenSockets, SocketLimitReached } from "./open-sockets.ts";
 
 /** Why a socket was closed; the label of `tidewire_sockets_refused_total`. */
 export type SocketRefusal = SocketLimitReached | "evicted" | "request-timeout" | "tls-timeout" | "inactive";
 
 export interface SocketGuardParts {
+  readonly guard: GuardParts;
   readonly sockets: OpenSockets;
   readonly onRefused: (reason: SocketRefusal) => void;
 }
@@ -36,22 +38,28 @@ export class SocketGuard {
     const accept = server.listeners("connection");
     server.removeAllListeners("connection");
     server.on("connection", (socket: Socket) => {
-      if (!this.#admit(socket)) return;
-      for (const listener of accept) listener.call(server, socket);
+      const admit = () => {
+        if (this.#admit(socket)) for (const listener of accept) listener.call(server, socket);
+      };
+      runGuarded(parts.guard, "socket.accept", admit, () => socket.destroy());
     });
-    server.on("request", (request, response) => this.#answer(request, response));
-    server.on("clientError", (error) => {
-      if (codeOf(error) === "ERR_HTTP_REQUEST_TIMEOUT") parts.onRefused("request-timeout");
+    server.on("request", (request, response) => {
+      const answer = () => this.#answer(request, response);
+      runGuarded(parts.guard, "socket.request", answer, () => response.destroy());
     });
-    server.on("tlsClientError", (error: Error) => {
-      if (codeOf(error) === "ERR_TLS_HANDSHAKE_TIMEOUT") parts.onRefused("tls-timeout");
-    });
-    server.on("timeout", (socket: Socket) => {
+    const ifTimedOut = (code: string, reason: SocketRefusal) =>
+      guarded(parts.guard, "socket.error", (error: Error) => {
+        if (codeOf(error) === code) parts.onRefused(reason);
+      });
+    server.on("clientError", ifTimedOut("ERR_HTTP_REQUEST_TIMEOUT", "request-timeout"));
+    server.on("tlsClientError", ifTimedOut("ERR_TLS_HANDSHAKE_TIMEOUT", "tls-timeout"));
+    const inactive = (socket: Socket) => {
       // Also emitted when a kept-alive socket has had no further request, which is ordinary.
       if (!this.#idle.has(peerOf(socket))) parts.onRefused("inactive");
       // Node destroys it only where nothing listens to this event.
       socket.destroy();
-    });
+    };
+    server.on("timeout", guarded(parts.guard, "socket.timeout", inactive));
   }
 
   /** An upgraded socket belongs to a connection, which has time limits of its own. */
@@ -72,7 +80,8 @@ export class SocketGuard {
     const watched = { socket, release: sockets.add(socket.remoteAddress), answering: 0 };
     this.#watched.set(peer, watched);
     this.#idle.set(peer, watched);
-    socket.once("close", () => this.#forget(peer, watched));
+    const forget = () => this.#forget(peer, watched);
+    socket.once("close", guarded(this.#parts.guard, "socket.close", forget));
     return true;
   }
 
@@ -100,11 +109,12 @@ export class SocketGuard {
     if (watched === undefined) return;
     watched.answering++;
     this.#idle.delete(peer);
-    response.once("close", () => {
+    const answered = () => {
       watched.answering--;
       const isOpen = this.#watched.get(peer) === watched && !watched.socket.destroyed;
       if (isOpen && watched.answering === 0) this.#idle.set(peer, watched);
-    });
+    };
+    response.once("close", guarded(this.#parts.guard, "socket.answered", answered));
   }
 }
 

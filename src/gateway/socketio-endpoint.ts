@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { Socket as NetSocket } from "node:net";
 import type { Server, Socket } from "socket.io";
 import type { Identity } from "../auth/verify-token.ts";
+import { guarded, runGuarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import type { ErrorMessage, HelloMessage } from "../protocol/messages.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -88,8 +89,14 @@ export class SocketIoEndpoint {
     });
     // Whether a database is served is said only to who has proved who they are; so any name may be asked for.
     for (const namespace of [this.#io.of("/"), this.#io.of((_name, _auth, allow) => allow(null, true))]) {
-      namespace.use((socket, next) => this.#join(socket, next));
-      namespace.on("connection", (socket) => this.#transports.get(socket)?.joined());
+      namespace.use((socket, next) => {
+        const join = () => this.#join(socket, next);
+        runGuarded(context, "socketio.join", join, () => this.#byEngine.get(socket.conn)?.destroy());
+      });
+      namespace.on("connection", (socket) => {
+        const joined = () => this.#transports.get(socket)?.joined();
+        runGuarded(context, "socketio.joined", joined, () => this.#byEngine.get(socket.conn)?.destroy());
+      });
     }
     // It brings requests to the library by itself, so that our server's own order of listeners stays as it is.
     this.#io.attach(createServer());
@@ -156,19 +163,24 @@ export class SocketIoEndpoint {
       return id;
     };
     engine.on("connection", (connection: Socket["conn"]) => {
-      const id = ids.get(connection.request) ?? "";
-      const address = this.#admission.addressOf(connection.request);
-      const session = new SocketIoSession(connection, address);
-      this.#sessions.set(id, session);
-      this.#byEngine.set(connection, session);
-      this.#admission.connected(address);
-      connection.once("close", () => {
-        this.#sessions.delete(id);
-        // Those who were in it have just left.
-        this.#admission.disconnected(address);
-      });
-      if (this.#gateway.overLimit(address) !== null) session.destroy();
+      const begin = () => this.#begin(connection, ids.get(connection.request) ?? "");
+      runGuarded(this.#context, "socketio.session", begin, () => connection.close(true));
     });
+  }
+
+  #begin(connection: Socket["conn"], id: string): void {
+    const address = this.#admission.addressOf(connection.request);
+    const session = new SocketIoSession(connection, address, this.#context);
+    this.#sessions.set(id, session);
+    this.#byEngine.set(connection, session);
+    this.#admission.connected(address);
+    const ended = () => {
+      this.#sessions.delete(id);
+      // Those who were in it have just left.
+      this.#admission.disconnected(address);
+    };
+    connection.once("close", session.guarded("socketio.session", ended));
+    if (this.#gateway.overLimit(address) !== null) session.destroy();
   }
 
   /** A client asks to be let into a namespace. */
@@ -217,9 +229,12 @@ export class SocketIoEndpoint {
     connection = opened;
     opened.values = hello.values ?? "json";
     this.#transports.set(socket, transport);
-    socket.once("disconnect", () => member.ended(NO_CLOSE_FRAME));
-    socket.onAny((name: unknown, ...given: unknown[]) => receive(opened, acks, String(name), given));
-    void opened.authenticateByRequest(() => this.#identify(socket, hello, context));
+    const left = () => member.ended(NO_CLOSE_FRAME);
+    const received = (name: unknown, ...given: unknown[]) => receive(opened, acks, String(name), given);
+    const authenticate = () => opened.authenticateByRequest(() => this.#identify(socket, hello, context));
+    socket.once("disconnect", opened.guarded("socketio.disconnect", left));
+    socket.onAny(opened.guarded("socketio.event", received));
+    opened.guarded("socketio.authenticate", authenticate)();
   }
 
   /** A session counts as a connection while nobody in it does. */
@@ -234,7 +249,8 @@ export class SocketIoEndpoint {
     const endIfIdle = () => {
       if (session.isOpen && session.members.size === 0) session.close();
     };
-    setTimeout(endIfIdle, this.#context.auth.helloTimeoutMs).unref();
+    const whenIdle = guarded(this.#context, "socketio.idle", endIfIdle);
+    setTimeout(whenIdle, this.#context.auth.helloTimeoutMs).unref();
   }
 
   async #identify(

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Socket as IoSocket } from "socket.io";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import { takenBytesOf } from "./taken-bytes.ts";
 import { NO_CLOSE_FRAME } from "./ws.ts";
@@ -13,12 +14,18 @@ type Engine = IoSocket["conn"];
 /** One packet of the engine, as its events show it. */
 interface EnginePacket {
   readonly data?: unknown;
+  readonly options?: { readonly bytes?: number } | undefined;
 }
 
 /** A packet ready to be written; `options` hold the WebSocket frame where it is made once for many. */
 export interface WirePacket {
   readonly text: string;
-  readonly options: { compress: boolean; readonly wsPreEncodedFrame?: readonly Buffer[] };
+  readonly options: {
+    compress: boolean;
+    /** Size of the text. */
+    readonly bytes: number;
+    readonly wsPreEncodedFrame?: readonly Buffer[];
+  };
 }
 
 /** A client in one of the session's namespaces. */
@@ -39,6 +46,7 @@ export class SocketIoSession {
   hasTriedUpgrade = false;
   readonly members = new Set<SocketIoMember>();
   readonly #engine: Engine;
+  readonly #guard: GuardParts;
   /** Under a WebSocket, and while the client changes to one. */
   #socket: Socket | undefined;
   #nextSocket: Socket | undefined;
@@ -52,30 +60,44 @@ export class SocketIoSession {
   #pauses = 0;
   #heldPost: (() => void) | undefined;
 
-  constructor(engine: Engine, address: string) {
+  constructor(engine: Engine, address: string, guard: GuardParts) {
     this.#engine = engine;
+    this.#guard = guard;
     this.address = address;
     if (engine.transport.name === "websocket") this.#socket = engine.request.socket;
-    engine.on("packetCreate", (packet: EnginePacket) => {
+    const created = (packet: EnginePacket) => {
       this.#writtenBytes += sizeOf(packet);
-    });
-    engine.on("flush", (packets: readonly EnginePacket[]) => {
+    };
+    const flushed = (packets: readonly EnginePacket[]) => {
       this.#batches.push(packets.reduce((sum, packet) => sum + sizeOf(packet), 0));
-    });
-    engine.on("upgrade", (transport: Engine["transport"]) => {
+    };
+    const upgraded = (transport: Engine["transport"]) => {
       this.#socket = this.#nextSocket;
       if (this.#pauses > 0) this.#socket?.pause();
       this.#follow(transport);
-    });
-    engine.on("packet", () => {
+    };
+    const heard = () => {
       for (const member of this.members) member.heard();
-    });
+    };
     // Nothing of ours is binary, and the library would keep such parts until the last has come.
-    engine.prependListener("data", (data: unknown) => {
+    const refuseBinary = (data: unknown) => {
       if (typeof data !== "string") this.destroy();
-    });
-    engine.once("close", (reason: string) => this.#closed(reason));
+    };
+    engine.on("packetCreate", this.guarded("socketio.packet-create", created));
+    engine.on("flush", this.guarded("socketio.flush", flushed));
+    engine.on("upgrade", this.guarded("socketio.upgraded", upgraded));
+    engine.on("packet", this.guarded("socketio.packet", heard));
+    engine.prependListener("data", this.guarded("socketio.data", refuseBinary));
+    engine.once(
+      "close",
+      this.guarded("socketio.close", (reason: string) => this.#closed(reason)),
+    );
     this.#follow(engine.transport);
+  }
+
+  /** A listener or a timer of this session: an error that nobody expected ends it. */
+  guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
+    return guarded(this.#guard, where, run, () => this.destroy());
   }
 
   get isOpen(): boolean {
@@ -105,7 +127,10 @@ export class SocketIoSession {
   polledBy(response: ServerResponse): void {
     this.#poll = response;
     this.#polls.add(response);
-    response.once("close", () => this.#polls.delete(response));
+    response.once(
+      "close",
+      this.guarded("socketio.poll", () => this.#polls.delete(response)),
+    );
   }
 
   /** A WebSocket that the session goes on with, once the client has tried it. A second one is refused by the engine. */
@@ -136,7 +161,10 @@ export class SocketIoSession {
   close(): void {
     this.#socket?.resume();
     this.#engine.close();
-    setTimeout(() => this.destroy(), CLOSE_TIMEOUT_MS).unref();
+    setTimeout(
+      this.guarded("socketio.cut-off", () => this.destroy()),
+      CLOSE_TIMEOUT_MS,
+    ).unref();
   }
 
   destroy(): void {
@@ -146,13 +174,18 @@ export class SocketIoSession {
   }
 
   #follow(transport: Engine["transport"]): void {
-    transport.on("drain", () => {
+    const drained = () => {
       const bytes = this.#batches.shift() ?? 0;
       const poll = transport.name === "polling" ? this.#poll : undefined;
       // The library takes an answer for sent that only waits in our buffers.
       if (poll === undefined || poll.closed) this.#took(bytes);
-      else poll.once("close", () => this.#took(bytes));
-    });
+      else
+        poll.once(
+          "close",
+          this.guarded("socketio.drain", () => this.#took(bytes)),
+        );
+    };
+    transport.on("drain", this.guarded("socketio.drain", drained));
   }
 
   #handOverHeld(): void {
@@ -165,9 +198,9 @@ export class SocketIoSession {
     this.#took(this.bufferedBytes);
     this.#handOverHeld();
     // The last answer goes out by itself, if anybody reads it.
-    const cutOff = () => {
+    const cutOff = this.guarded("socketio.cut-off", () => {
       for (const response of this.#polls) response.destroy();
-    };
+    });
     if (this.#polls.size > 0) setTimeout(cutOff, CLOSE_TIMEOUT_MS).unref();
     const code = reason === "ping timeout" ? CLOSE_CODES.noPong : NO_CLOSE_FRAME;
     for (const member of [...this.members]) member.ended(code);
@@ -183,5 +216,6 @@ export class SocketIoSession {
   }
 }
 
-/** In UTF-16 units, as chunks are measured; what is not text is of a few bytes. */
-const sizeOf = ({ data }: EnginePacket) => (typeof data === "string" ? data.length : 0);
+/** In bytes, as every transport counts; what is not text is of a few. A packet that many share was measured once. */
+const sizeOf = ({ data, options }: EnginePacket): number =>
+  options?.bytes ?? (typeof data === "string" ? Buffer.byteLength(data) : 0);

@@ -30,7 +30,11 @@ export class SocketIoEvents {
     if (chunk.messages[0]?.type === "snapshot") return texts.map(packet);
     const packets = texts.map((text) => ({
       text,
-      options: { compress: false, wsPreEncodedFrame: [toFrame(MESSAGE + text)] },
+      options: {
+        compress: false,
+        bytes: Buffer.byteLength(text),
+        wsPreEncodedFrame: [toFrame(MESSAGE + text)],
+      },
     }));
     this.#made.set(chunk, packets);
     return packets;
@@ -45,7 +49,10 @@ export class SocketIoEvents {
   }
 }
 
-const packet = (text: string): WirePacket => ({ text, options: { compress: false } });
+const packet = (text: string): WirePacket => ({
+  text,
+  options: { compress: false, bytes: Buffer.byteLength(text) },
+});
 
 /** What the library does for one client in one namespace. */
 export interface Membership {

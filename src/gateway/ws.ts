@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import type { Chunk } from "../feed/chunk.ts";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
 import { joinedWrites } from "./joined-writes.ts";
@@ -22,9 +23,12 @@ export class WsTransport implements Transport {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
 
-  constructor(ws: WebSocket, socket: Socket) {
+  readonly #guard: GuardParts;
+
+  constructor(ws: WebSocket, socket: Socket, guard: GuardParts) {
     this.#ws = ws;
     this.#socket = socket;
+    this.#guard = guard;
     // Each live query of a slow consumer waits for the socket to drain or to end.
     socket.setMaxListeners(0);
   }
@@ -49,10 +53,10 @@ export class WsTransport implements Transport {
   flushed(): Promise<void> {
     if (this.#socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
-      const done = () => {
+      const done = guarded(this.#guard, "ws.flushed", () => {
         this.#socket.off("close", done);
         resolve();
-      };
+      });
       this.#socket.once("close", done);
       // Writes are taken in order: an empty one is taken when everything before it has been.
       this.#socket.write(NOTHING, done);
@@ -86,7 +90,10 @@ export class WsTransport implements Transport {
 
   /** A client that does not answer a close frame keeps its socket no longer than this. */
   cutOffSoon(): void {
-    setTimeout(() => this.terminate(), CLOSE_TIMEOUT_MS).unref();
+    setTimeout(
+      guarded(this.#guard, "ws.cut-off", () => this.terminate()),
+      CLOSE_TIMEOUT_MS,
+    ).unref();
   }
 
   terminate(): void {
@@ -102,10 +109,3 @@ export class WsTransport implements Transport {
 
 /** What a closed socket counts as when no close frame said it. */
 export const NO_CLOSE_FRAME = 1006;
-
-/** The code of a message that `ws` itself refused: it has answered with the close frame already. */
-export function codeOfWsError(error: Error): number {
-  const code = (error as { code?: string }).code; // `ws` names its errors so
-  if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") return CLOSE_CODES.tooLarge;
-  return code === "WS_ERR_INVALID_UTF8" ? 1007 : 1002;
-}

@@ -86,6 +86,11 @@ const COUNTERS = {
     ["reason"],
   ],
   errorsSent: ["tidewire_errors_sent_total", "Errors told to clients.", ["code"]],
+  unexpectedErrors: [
+    "tidewire_unexpected_errors_total",
+    "Errors that nobody expected and that were contained, by where they were caught.",
+    ["where"],
+  ],
   bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
   rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],
   jwksFetches: ["tidewire_jwks_fetches_total", "Fetches of the key set, by outcome.", ["outcome"]],

@@ -1,5 +1,7 @@
 /** Every WebSocket close code of the protocol (docs/protocol.md, section 5). Its range tells the client what to do. */
 export const CLOSE_CODES = {
+  protocolError: 1002,
+  invalidText: 1007,
   serviceRestart: 1012,
   overloaded: 1013,
   noPong: 4000,

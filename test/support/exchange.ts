@@ -3,13 +3,16 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 import { HttpExchange } from "../../src/gateway/http-exchange.ts";
+import { guardParts } from "./guard-parts.ts";
 import { type Answer, ask } from "./http-client.ts";
 
 /** The service's side of a request, and what its client gets in the end. */
 export async function openExchange(): Promise<{ exchange: HttpExchange; answer: Promise<Answer> }> {
   let answer: Promise<Answer> | undefined;
   const exchange = await new Promise<HttpExchange>((resolve) => {
-    const server = createServer((request, response) => resolve(new HttpExchange(request, response)));
+    const server = createServer((request, response) =>
+      resolve(new HttpExchange(request, response, guardParts())),
+    );
     onTestFinished(() => {
       server.close();
       server.closeAllConnections();

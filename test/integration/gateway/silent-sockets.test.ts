@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { closeServer, createPublicServer, createSmallServer, listen } from "../../../src/gateway/listener.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 
 const log = pino({ level: "silent" });
 const QUICK = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
@@ -160,8 +161,7 @@ test("unset, the limit of an address is one and a half times its connections", a
 });
 
 test("silent sockets keep nobody from the admin listener", async () => {
-  const { socketsRefused } = createMetrics();
-  const listener = createSmallServer(ServerOptions.parse({}), answerOk, socketsRefused);
+  const listener = createSmallServer(ServerOptions.parse({}), answerOk, guardParts());
   onTestFinished(() => closeServer(listener));
   const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
   let accepted = 0;

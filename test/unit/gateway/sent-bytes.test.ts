@@ -4,11 +4,12 @@ import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { SentBytes } from "../../../src/gateway/sent-bytes.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 
 test("a socket that is destroyed with bytes still waiting takes nothing back from the count", async () => {
   const { bytesSent } = createMetrics();
   const counted = async () => (await bytesSent.get()).values[0]?.value ?? 0;
-  const sent = new SentBytes(bytesSent);
+  const sent = new SentBytes(guardParts(), bytesSent);
   const server = createServer();
   sent.follow(server);
   server.listen(0, "127.0.0.1");

@@ -1,0 +1,73 @@
+/**
+ * The boundary between libraries, timers and abandoned promises on one side and the service's own code on the other.
+ * An exception that leaves a listener, or a rejection that nobody waits for, ends the process and with it every
+ * client. Behind the guard it ends what it belongs to, and leaves a log line with a reference and a count.
+ */
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { Metrics } from "./metrics.ts";
+
+/** What a guard needs. */
+export interface GuardParts {
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, "unexpectedErrors">;
+}
+
+/** An unexpected error that has been logged and counted. */
+export interface Fault {
+  readonly error: unknown;
+  /** Under this reference the log has the stack. It is what a client may know. */
+  readonly ref: string;
+}
+
+type OnFault = (fault: Fault) => void;
+
+export const newReference = (): string => randomBytes(6).toString("hex");
+
+/** Logs and counts an error that nobody expected. @param where A fixed name; the label of the metric. */
+export function noteFault({ log, metrics }: GuardParts, where: string, error: unknown): Fault {
+  const ref = newReference();
+  metrics.unexpectedErrors.inc({ where });
+  log.error({ err: error, ref, where }, "an unexpected error was contained; please report it");
+  return { error, ref };
+}
+
+/**
+ * Makes a listener out of a function: what it throws, or rejects with, goes no further.
+ * @param onFault Ends what the event belongs to, such as one connection.
+ */
+export function guarded<A extends readonly unknown[]>(
+  parts: GuardParts,
+  where: string,
+  run: (...args: A) => unknown,
+  onFault: OnFault = () => {},
+): (...args: A) => void {
+  const failed = (error: unknown) => contain(parts, where, error, onFault);
+  return (...args) => {
+    try {
+      const running = run(...args);
+      if (running instanceof Promise) running.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  };
+}
+
+/** Runs one piece of work in the same way, at once. */
+export function runGuarded(
+  parts: GuardParts,
+  where: string,
+  run: () => unknown,
+  onFault: OnFault = () => {},
+): void {
+  guarded(parts, where, run, onFault)();
+}
+
+/** What ends the connection may fail for the same reason as the work before it. */
+function contain(parts: GuardParts, where: string, error: unknown, onFault: OnFault): void {
+  try {
+    onFault(noteFault(parts, where, error));
+  } catch (second) {
+    noteFault(parts, where, second);
+  }
+}
