@@ -2,6 +2,7 @@ import { holderOf } from "../auth/subject.ts";
 import type { Chunk } from "../feed/chunk.ts";
 import type { Delivery, Sink } from "../feed/delivery.ts";
 import type { Rights } from "../feed/rights.ts";
+import { noteFault } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
 import type { Connection } from "./connection.ts";
@@ -61,8 +62,14 @@ export class Attachment implements Sink {
     this.connection.context.feed.unsubscribe(this.#delivery);
   }
 
+  /** The feed serves all clients in one loop, which an error of this one must not end. */
   write(chunk: Chunk): boolean {
-    return this.connection.outbox.write(chunk);
+    try {
+      return this.connection.outbox.write(chunk);
+    } catch (error) {
+      this.#fail("delivery.write", error);
+      return true;
+    }
   }
 
   room(size: number): Promise<boolean> {
@@ -75,19 +82,35 @@ export class Attachment implements Sink {
 
   reset(query: number, reason: "history-lost" | "lagged"): void {
     const { context } = this.connection;
-    this.startCursor = context.feed.headCursor;
-    this.keptTicket = null;
-    context.metrics.resets.inc({ reason });
-    this.connection.send({ type: "reset", query, ticket: this.ticket(), reason });
+    try {
+      this.startCursor = context.feed.headCursor;
+      this.keptTicket = null;
+      context.metrics.resets.inc({ reason });
+      this.connection.send({ type: "reset", query, ticket: this.ticket(), reason });
+    } catch (error) {
+      this.#fail("delivery.reset", error);
+    }
   }
 
   failed(_query: number, error: unknown): void {
-    this.connection.attachmentFailed(this, error);
+    try {
+      this.connection.attachmentFailed(this, error);
+    } catch (second) {
+      this.#fail("delivery.failed", second);
+    }
   }
 
   becameLive(afterCatchUp: boolean): void {
-    // Another one may have caught up already, and not have been told because of this one.
-    if (afterCatchUp || this.connection.owesWatermark) this.connection.sendWatermark();
+    try {
+      // Another one may have caught up already, and not have been told because of this one.
+      if (afterCatchUp || this.connection.owesWatermark) this.connection.sendWatermark();
+    } catch (error) {
+      this.#fail("delivery.live", error);
+    }
+  }
+
+  #fail(where: string, error: unknown): void {
+    this.connection.fail(noteFault(this.connection.context, where, error));
   }
 
   /** A ticket for what this connection sees of the live query from `startCursor` on. */

@@ -143,13 +143,8 @@ export class Gateway implements ConnectionEvents {
   /** Ends the connections whose token is not trusted any more. */
   closeUntrusted(): void {
     for (const connection of [...this.#connections]) {
-      try {
-        connection.closeIfUntrusted();
-      } catch (error) {
-        // An error with one client must not keep the others, whose tokens are not trusted either.
-        connection.log.error({ err: error }, "a connection could not be closed in good order; it is cut off");
-        connection.terminate(CLOSE_CODES.bug);
-      }
+      // An error with one client must not keep the others, whose tokens are not trusted either.
+      connection.guarded("gateway.trust", () => connection.closeIfUntrusted())();
     }
   }
 

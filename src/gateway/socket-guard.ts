@@ -47,12 +47,13 @@ export class SocketGuard {
       const answer = () => this.#answer(request, response);
       runGuarded(parts.guard, "socket.request", answer, () => response.destroy());
     });
-    const ifTimedOut = (code: string, reason: SocketRefusal) =>
-      guarded(parts.guard, "socket.error", (error: Error) => {
-        if (codeOf(error) === code) parts.onRefused(reason);
-      });
-    server.on("clientError", ifTimedOut("ERR_HTTP_REQUEST_TIMEOUT", "request-timeout"));
-    server.on("tlsClientError", ifTimedOut("ERR_TLS_HANDSHAKE_TIMEOUT", "tls-timeout"));
+    const countTimeout = (error: Error) => {
+      const code = codeOf(error);
+      if (code === "ERR_HTTP_REQUEST_TIMEOUT") parts.onRefused("request-timeout");
+      if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") parts.onRefused("tls-timeout");
+    };
+    server.on("clientError", guarded(parts.guard, "socket.client-error", countTimeout));
+    server.on("tlsClientError", guarded(parts.guard, "socket.tls-error", countTimeout));
     const inactive = (socket: Socket) => {
       // Also emitted when a kept-alive socket has had no further request, which is ordinary.
       if (!this.#idle.has(peerOf(socket))) parts.onRefused("inactive");

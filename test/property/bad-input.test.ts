@@ -193,21 +193,32 @@ function frame(
   return Buffer.concat([header, masked ? Buffer.alloc(4) : Buffer.alloc(0), bytes]);
 }
 
-/** The code of the close frame among a server's frames. */
-function closeCodeOf(frames: Buffer): number | undefined {
-  for (let at = 0; at + 2 <= frames.length; ) {
-    const short = (frames[at + 1] ?? 0) & 0x7f;
+/** A server's frames, which are not masked. */
+function parseFrames(bytes: Buffer): { opcode: number; payload: Buffer }[] {
+  const frames: { opcode: number; payload: Buffer }[] = [];
+  for (let at = 0; at + 2 <= bytes.length; ) {
+    const short = (bytes[at + 1] ?? 0) & 0x7f;
     const header = short < 126 ? 2 : short === 126 ? 4 : 10;
     const size =
       short === 126
-        ? frames.readUInt16BE(at + 2)
+        ? bytes.readUInt16BE(at + 2)
         : short === 127
-          ? Number(frames.readBigUInt64BE(at + 2))
+          ? Number(bytes.readBigUInt64BE(at + 2))
           : short;
-    if (((frames[at] ?? 0) & 0x0f) === 8) return frames.readUInt16BE(at + header);
+    const payload = bytes.subarray(at + header, at + header + size);
+    frames.push({ opcode: (bytes[at] ?? 0) & 0x0f, payload });
     at += header + size;
   }
-  return undefined;
+  return frames;
+}
+
+/** What the service said last, and the code with which it closed. */
+function lastWords(bytes: Buffer): { error: Received | undefined; code: number | undefined } {
+  const frames = parseFrames(bytes);
+  const close = frames.findIndex(({ opcode }) => opcode === 8);
+  const before = frames[close - 1];
+  const error = before?.opcode === 1 ? (JSON.parse(before.payload.toString()) as Received) : undefined;
+  return { error, code: frames[close]?.payload.readUInt16BE(0) };
 }
 
 const BAD_FRAMES: readonly (readonly [string, Buffer, number])[] = [
@@ -226,13 +237,17 @@ const BAD_FRAMES: readonly (readonly [string, Buffer, number])[] = [
   ["a length of 1 GiB", frame(0x81, "x", { length: 2 ** 30 }), 1009],
 ];
 
-test("[5] frames that break the protocol close with the code of RFC 6455, and their sockets go", async () => {
+test("[5] frames that break the protocol are answered with an error, close with the code of RFC 6455, and their sockets go", async () => {
   const setup = await start();
   for (const [what, bytes, code] of BAD_FRAMES) {
     const { socket, frames, closed } = await openWebSocket(setup);
     socket.write(bytes);
     await closed;
-    expect(closeCodeOf(frames()), what).toBe(code);
+    const words = lastWords(frames());
+    expect(words, what).toMatchObject({
+      code,
+      error: { type: "error", code: "bad-request", retry: "never" },
+    });
   }
   await expect.poll(() => setup.service.readiness().connections).toBe(0);
   await expectAlive(setup);

@@ -27,13 +27,15 @@ test.each([
   ["noHello", "stop"],
   ["abuse", "stop"],
   ["tooLarge", "stop"],
+  ["protocolError", "stop"],
+  ["invalidText", "stop"],
   ["bug", "stop"],
 ] as const)("[5] takes %s for: %s", (name, action) => {
   expect(actionFor(CLOSE_CODES[name])).toBe(action);
 });
 
 test("every close code of the protocol is judged above", () => {
-  expect(Object.keys(CLOSE_CODES)).toHaveLength(18);
+  expect(Object.keys(CLOSE_CODES)).toHaveLength(20);
 });
 
 test.each([
