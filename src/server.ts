@@ -289,6 +289,7 @@ function buildPipeline(
     client,
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
+    idleAgeMs: idleAgeOf(config),
     log,
     metrics,
   });
@@ -319,6 +320,13 @@ function buildPipeline(
   );
   return { feed, source, keeper };
 }
+
+/** A server without writes moves the stream on every so often. */
+const NO_OP_INTERVAL_MS = 10_000;
+
+/** An idle stream moves with the position that the service itself saves, as soon as the server answers after that. */
+const idleAgeOf = ({ mongodb: { checkpointIntervalMs, awaitTimeMs } }: Config): number =>
+  Math.min(checkpointIntervalMs, NO_OP_INTERVAL_MS) + awaitTimeMs;
 
 function run({ onStop }: Basics, source: ChangeSource): void {
   const abort = new AbortController();

@@ -55,6 +55,7 @@ const deployment = new Deployment(
 const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
   client,
   deployment,
+  idleAgeMs: 2_000,
   readOplog: (from, signal) => source.read(from, signal),
   log,
   metrics,

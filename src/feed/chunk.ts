@@ -25,4 +25,9 @@ export class Chunk {
     for (const message of messages) size += Buffer.byteLength(message.text);
     this.size = size;
   }
+
+  /** Where a client goes on after it, if it says so. */
+  get cursor(): string | undefined {
+    return this.messages[this.messages.length - 1]?.cursor;
+  }
 }

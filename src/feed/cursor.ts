@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, hash } from "node:crypto";
+import { createCipheriv, createDecipheriv, hash, randomBytes } from "node:crypto";
+import { secondsOf } from "../source/cluster-time.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 
 /**
@@ -8,6 +9,8 @@ import type { Epoch } from "../source/epoch-store.ts";
 export interface Position {
   readonly clusterTime: bigint;
   readonly within: number;
+  /** Of a hidden cursor: the first step of the told head that clients may take for later. */
+  readonly step?: bigint;
 }
 
 export const BEFORE = 0;
@@ -15,14 +18,57 @@ export const AFTER = 0xffff_ffff;
 
 export type DecodedCursor = Position | "invalid" | "other-epoch";
 
+/** A position together with the cursor by which a client knows it. */
+export interface Told {
+  readonly position: Position;
+  readonly cursor: string;
+}
+
 const EPOCH_BYTES = 4;
 const BLOCK_BYTES = 16;
 const CURSOR_BYTES = EPOCH_BYTES + BLOCK_BYTES;
+const NONCE_BYTES = 12;
+const POSITION_BYTES = 20;
+const TAG_BYTES = 16;
+const HIDDEN_BYTES = EPOCH_BYTES + NONCE_BYTES + POSITION_BYTES + TAG_BYTES;
 const MARK = 0x7469_6465;
 
 /** The epoch that a cursor names, genuine or not. */
 export const epochOf = (cursor: string): string =>
   Buffer.from(cursor, "base64url").toString("hex", 0, EPOCH_BYTES);
+
+/**
+ * Of one cluster time, whether `a` is certainly later. Two commits of it have no order that can be told from their
+ * positions.
+ */
+function isLaterWithin(a: Position, b: Position): boolean {
+  if (a.clusterTime !== b.clusterTime) return false;
+  return b.within === BEFORE ? a.within !== BEFORE : a.within === AFTER && b.within !== AFTER;
+}
+
+/** Whether `a` is certainly later than `b`. */
+export const isLater = (a: Position, b: Position): boolean =>
+  a.clusterTime > b.clusterTime || isLaterWithin(a, b);
+
+/** Whether a position is a step of the told head: no commit has the counter 0. */
+export const isStep = ({ clusterTime, within }: Position): boolean =>
+  within === BEFORE && (clusterTime & 0xffff_ffffn) === 0n;
+
+/** As `isLater`, by what clients may know: to compare a hidden position with a step would tell when it was. */
+export function isLaterForClients(a: Position, b: Position): boolean {
+  if (a.step !== undefined && isStep(b)) return a.step > b.clusterTime;
+  if (b.step !== undefined && isStep(a)) return a.clusterTime >= b.step;
+  return isLater(a, b);
+}
+
+/**
+ * Whether one who was sent the change at a position was sent all up to a cluster time, as far as they may know: that
+ * of the change itself, or one of an earlier second. The order within a second would count the writes in between.
+ */
+export function coversForClients({ clusterTime, within }: Position, wanted: bigint): boolean {
+  if (within === BEFORE || within === AFTER) return false;
+  return clusterTime === wanted || secondsOf(clusterTime) > secondsOf(wanted);
+}
 
 /**
  * Writes positions as cursors: the epoch in the clear, the rest one AES block under the epoch's key. So a
@@ -32,6 +78,7 @@ export const epochOf = (cursor: string): string =>
 export class CursorCodec {
   readonly epoch: string;
   readonly #key: string;
+  readonly #hidingKey: Buffer;
   readonly #cipher: ReturnType<typeof createCipheriv>;
   readonly #decipher: ReturnType<typeof createDecipheriv>;
   /** What is being written; one is enough, as writing never waits. */
@@ -41,6 +88,7 @@ export class CursorCodec {
   constructor(epoch: Epoch) {
     this.epoch = epoch.id;
     this.#key = Buffer.from(epoch.cursorKey).toString("hex");
+    this.#hidingKey = Buffer.from(hash("sha256", `hidden cursor ${this.#key}`, "hex"), "hex").subarray(0, 16);
     this.#cursor.write(epoch.id, 0, EPOCH_BYTES, "hex");
     this.#block.writeUInt32BE(MARK, 0);
     // A single block each, so no mode is at work, and one cipher object serves for ever.
@@ -55,13 +103,51 @@ export class CursorCodec {
     return this.#cursor.toString("base64url");
   }
 
+  /**
+   * Writes a position that a client must be able to come back to, but not to recognize: each text is another one
+   * (AES-128-GCM with a random nonce), so that two of them do not tell whether anything was written in between.
+   */
+  encodeHidden({ clusterTime, within, step = clusterTime }: Position): string {
+    const plain = Buffer.alloc(POSITION_BYTES);
+    plain.writeBigUInt64BE(clusterTime, 0);
+    plain.writeUInt32BE(within, 8);
+    plain.writeBigUInt64BE(step, 12);
+    const epoch = Buffer.from(this.epoch, "hex");
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv("aes-128-gcm", this.#hidingKey, nonce).setAAD(epoch);
+    const parts = [epoch, nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()];
+    return Buffer.concat(parts).toString("base64url");
+  }
+
   decode(cursor: string): DecodedCursor {
     const bytes = Buffer.from(cursor, "base64url");
-    if (bytes.length !== CURSOR_BYTES || bytes.toString("base64url") !== cursor) return "invalid";
+    const isOfOurs = bytes.length === CURSOR_BYTES || bytes.length === HIDDEN_BYTES;
+    if (!isOfOurs || bytes.toString("base64url") !== cursor) return "invalid";
     if (bytes.toString("hex", 0, EPOCH_BYTES) !== this.epoch) return "other-epoch";
+    if (bytes.length === HIDDEN_BYTES) return this.#decodeHidden(bytes);
     const block = this.#decipher.update(bytes.subarray(EPOCH_BYTES));
     if (block.readUInt32BE(0) !== MARK) return "invalid";
     return { clusterTime: block.readBigUInt64BE(4), within: block.readUInt32BE(12) };
+  }
+
+  #decodeHidden(bytes: Buffer): DecodedCursor {
+    const nonceEnd = EPOCH_BYTES + NONCE_BYTES;
+    const options = { authTagLength: TAG_BYTES };
+    const decipher = createDecipheriv(
+      "aes-128-gcm",
+      this.#hidingKey,
+      bytes.subarray(EPOCH_BYTES, nonceEnd),
+      options,
+    );
+    decipher.setAAD(bytes.subarray(0, EPOCH_BYTES)).setAuthTag(bytes.subarray(-TAG_BYTES));
+    const plain = decipher.update(bytes.subarray(nonceEnd, -TAG_BYTES));
+    try {
+      decipher.final();
+    } catch {
+      return "invalid"; // altered, or invented: there is nothing more to know about it
+    }
+    const step = plain.readBigUInt64BE(12);
+    return { clusterTime: plain.readBigUInt64BE(0), within: plain.readUInt32BE(8), step };
   }
 
   /**

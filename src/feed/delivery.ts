@@ -34,6 +34,8 @@ export interface Sink {
 export interface StartRequest {
   readonly snapshot: boolean;
   readonly resumeFrom: Position | null;
+  /** The cursor that was given, by which the client knows the position; where there is none, that of the position. */
+  readonly cursor?: string;
   /** Why a cursor that was given cannot be used, where that is known beforehand. */
   readonly refused: StartReason | null;
 }
@@ -49,8 +51,10 @@ export interface DeliveryTerms {
 export interface Started {
   readonly start: Start;
   readonly reason: StartReason | undefined;
-  /** The position of the start, as a cursor. */
+  /** The cursor to tell for the position of the start. */
   readonly cursor: string;
+  /** That position itself. */
+  readonly since: Position;
 }
 
 /** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
@@ -136,7 +140,8 @@ export class Delivery implements Follower {
     if (request.refused !== null) return this.#openFresh("reset", request.refused);
     if (request.resumeFrom === null)
       return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
-    const resumed = await this.#openResumed(request.resumeFrom);
+    const { resumeFrom, cursor = this.#feed.encode(resumeFrom) } = request;
+    const resumed = await this.#openResumed(resumeFrom, cursor);
     return typeof resumed === "string" ? this.#openFresh("reset", resumed) : resumed;
   }
 
@@ -144,7 +149,7 @@ export class Delivery implements Follower {
   openAnew(reason: StartReason): Started {
     this.#after = this.#feed.headSeq;
     this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
-    return { start: "reset", reason, cursor: this.#feed.headCursor };
+    return this.#atHead("reset", reason);
   }
 
   /**
@@ -155,7 +160,13 @@ export class Delivery implements Follower {
     this.#after = at.seq;
     this.#step = { do: "move", move: { from, to: this.liveQuery, at, held: from.places ?? [] } };
     // A point before the change of rights: nobody resumes between this and the end of the difference.
-    return { start: "moved", reason: undefined, cursor: this.#feed.cursorBefore(at) };
+    const since = this.#feed.positionAfter(at);
+    return { start: "moved", reason: undefined, cursor: this.#feed.cursorBefore(at), since };
+  }
+
+  #atHead(start: Start, reason: StartReason | undefined): Started {
+    const { told, headPosition } = this.#feed;
+    return { start, reason, cursor: told.cursor, since: headPosition };
   }
 
   /** Begins to write; call it once what `open` told has been written. */
@@ -201,8 +212,8 @@ export class Delivery implements Follower {
     this.run();
   }
 
-  async #openResumed(position: Position): Promise<Started | StartReason> {
-    const started: Started = { start: "resumed", reason: undefined, cursor: this.#feed.encode(position) };
+  async #openResumed(position: Position, cursor: string): Promise<Started | StartReason> {
+    const started: Started = { start: "resumed", reason: undefined, cursor, since: position };
     const located = await this.#feed.locate(position);
     if (located === "ahead") return "cursor-invalid";
     if (position.clusterTime < this.#rights.grantedAt) return "rights-changed";
@@ -232,13 +243,14 @@ export class Delivery implements Follower {
   async #openFresh(start: Start, reason: StartReason | undefined): Promise<Started> {
     if (!this.#wantsSnapshot) {
       this.#after = this.#feed.headSeq;
-      return { start, reason, cursor: this.#feed.headCursor };
+      return this.#atHead(start, reason);
     }
     const opened = await this.#openSnapshot(() => !this.#closed);
-    if (opened === null) return { start, reason, cursor: this.#feed.headCursor }; // nobody is there to be told
+    if (opened === null) return this.#atHead(start, reason); // nobody is there to be told
     if (this.#closed) opened.leave();
     else this.#step = { do: "snapshot", opened };
-    return { start, reason, cursor: opened.reading.cursor };
+    const { cursor, position } = opened.reading;
+    return { start, reason, cursor, since: position };
   }
 
   /** Opens a snapshot when it is its turn: one who reads slowly must not make many be held, nor MongoDB's cursors. */

@@ -15,7 +15,7 @@ import { StreamStalledError } from "../source/stream-errors.ts";
 import type { Account } from "./account.ts";
 import { type Change, DocumentEncoder, idOf } from "./change.ts";
 import { EncodedBudget } from "./change-log.ts";
-import { AFTER, CursorCodec, type DecodedCursor, type Position } from "./cursor.ts";
+import { AFTER, CursorCodec, type DecodedCursor, type Position, type Told } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type DeliveryTerms, type Sink } from "./delivery.ts";
 import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts";
@@ -30,12 +30,15 @@ import { type OplogRead, OplogReads } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
 import { PredicateIndex } from "./predicate-index.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
+import { ToldHead } from "./told-head.ts";
 
 export interface FeedParts {
   readonly client: MongoAccess;
   readonly deployment: Deployment;
   /** Commits from a cluster time on, that time included, out of the oplog. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
+  /** The age that the position of an idle stream reaches before it moves on, in milliseconds. */
+  readonly idleAgeMs: number;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -73,7 +76,10 @@ export class Feed implements CommitSink {
   #history: History | undefined;
   #nextNumber = 1;
   #advance = deferred();
-  readonly #waiters = new Set<Deferred & { clusterTime: bigint }>();
+  readonly #waiters = new Set<Deferred & { isDone: () => boolean }>();
+  readonly #toldHead: ToldHead;
+  /** Told last: most ask within the same step. */
+  #told: Told | undefined;
 
   constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
     this.#historyOptions = history;
@@ -81,6 +87,7 @@ export class Feed implements CommitSink {
     this.#parts = parts;
     this.#metrics = parts.metrics;
     this.#holdings = new Holdings(limits.lingerMs);
+    this.#toldHead = new ToldHead(history.cursorStepMs, parts.idleAgeMs);
     this.#budget = new EncodedBudget(history.bytes);
     this.#logBudget = new LogBudget(history.bytes);
     this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
@@ -100,6 +107,7 @@ export class Feed implements CommitSink {
 
   begin(epoch: Epoch, from: bigint): void {
     this.#codec = new CursorCodec(epoch);
+    this.#told = undefined;
     if (this.#history === undefined) {
       this.#history = new History(this.#historyOptions, this.#metrics, this.#codec, from);
     } else this.#history.begin(this.#codec, from);
@@ -162,6 +170,26 @@ export class Feed implements CommitSink {
 
   get headCursor(): string {
     return this.encode(this.head);
+  }
+
+  /** What clients are told in place of the head; everything up to here has been handed out. */
+  get told(): Told {
+    const history = this.#readyHistory();
+    const position = this.#toldHead.isExact ? history.head : this.#toldHead.at(Date.now(), history);
+    const { clusterTime, within } = this.#told?.position ?? {};
+    if (this.#told === undefined || clusterTime !== position.clusterTime || within !== position.within)
+      this.#told = { position, cursor: this.encode(position) };
+    return this.#told;
+  }
+
+  #hasTold(clusterTime: bigint): boolean {
+    if (this.#toldHead.isExact) return this.headTime >= clusterTime;
+    return this.told.position.clusterTime > clusterTime;
+  }
+
+  /** Whether clients are told the head itself. */
+  get tellsExactly(): boolean {
+    return this.#toldHead.isExact;
   }
 
   encode(position: Position): string {
@@ -246,25 +274,42 @@ export class Feed implements CommitSink {
    * Settles when every change up to `clusterTime` has been handed to all deliveries that are live.
    * @throws {TidewireError} `unavailable` after `timeoutMs`.
    */
-  async reached(clusterTime: bigint, timeoutMs: number): Promise<void> {
-    if (this.headTime >= clusterTime) return;
-    const waiter = { clusterTime, ...deferred() };
-    const timer = setTimeout(
+  reached(clusterTime: bigint, timeoutMs: number): Promise<void> {
+    return this.#until(() => this.headTime >= clusterTime, timeoutMs);
+  }
+
+  /**
+   * Settles when the told head has passed an operation time, as the drivers give it, or the one who asks has been sent a change of that time or
+   * later. So the wait tells nothing about writes that they do not see.
+   * @throws {TidewireError} `unavailable` after `timeoutMs`.
+   */
+  toldReached(
+    { t, i }: { t: number; i: number },
+    hasBeenSent: (clusterTime: bigint) => boolean,
+    timeoutMs: number,
+  ): Promise<void> {
+    const clusterTime = clusterTimeOf(t, i);
+    const isDone = () => hasBeenSent(clusterTime) || this.#hasTold(clusterTime);
+    return this.#until(isDone, timeoutMs, this.#toldHead.passesAtMs(clusterTime) - Date.now());
+  }
+
+  /** Looks at the end of each batch, and after `againMs`. */
+  async #until(isDone: () => boolean, timeoutMs: number, againMs = timeoutMs): Promise<void> {
+    if (isDone()) return;
+    const waiter = { isDone, ...deferred() };
+    const timeout = setTimeout(
       () => waiter.reject(new TidewireError("unavailable", "the change stream is behind: try again later")),
       timeoutMs,
     );
+    const again = setTimeout(() => void (isDone() && waiter.resolve()), Math.min(againMs, timeoutMs));
     this.#waiters.add(waiter);
     try {
       await waiter.promise;
     } finally {
-      clearTimeout(timer);
+      clearTimeout(timeout);
+      clearTimeout(again);
       this.#waiters.delete(waiter);
     }
-  }
-
-  /** As `reached`, for an operation time as the drivers give it. */
-  reachedOperationTime({ t, i }: { t: number; i: number }, timeoutMs: number): Promise<void> {
-    return this.reached(clusterTimeOf(t, i), timeoutMs);
   }
 
   /**
@@ -299,18 +344,39 @@ export class Feed implements CommitSink {
 
   /** The point at which rights change: at a commit that is being accepted, or at the head. */
   grantPoint(entry: HistoryEntry | null): GrantPoint {
-    if (entry === null) return { entry, clusterTime: this.headTime, seq: this.headSeq };
-    return { entry, clusterTime: entry.commit.clusterTime, seq: entry.seq };
+    if (entry !== null)
+      return { entry, clusterTime: entry.commit.clusterTime, seq: entry.seq, told: entry.position };
+    const head = { clusterTime: this.headTime, within: AFTER };
+    const told = this.tellsExactly ? head : this.told.position;
+    return { entry, clusterTime: this.headTime, seq: this.headSeq, told };
   }
 
   /** A cursor of just before a change of rights; of an earlier cluster time, so that no newer ticket goes with it. */
-  cursorBefore({ clusterTime }: GrantPoint): string {
-    return this.encode({ clusterTime: clusterTime - 1n, within: AFTER });
+  cursorBefore({ told }: GrantPoint): string {
+    return this.encode({ clusterTime: told.clusterTime - 1n, within: AFTER });
   }
 
-  /** A cursor at which a change of rights has taken effect. */
-  cursorAfter({ entry, clusterTime }: GrantPoint): string {
-    return entry?.cursor ?? this.encode({ clusterTime, within: AFTER });
+  /** A cursor at which a change of rights has taken effect, as clients are told it. */
+  cursorAfter({ told }: GrantPoint): string {
+    return this.encode(told);
+  }
+
+  /** The cursor of a result that was just read, as it was after a cluster time. */
+  cursorOfReading(clusterTime: bigint): string {
+    const position = { clusterTime, within: AFTER };
+    if (this.tellsExactly) return this.encode(position);
+    const step = this.#toldHead.stepAfter(clusterTime, Date.now());
+    return this.#readyCodec().encodeHidden({ ...position, step });
+  }
+
+  /** The head as a beginning: everything up to it has been handed out. */
+  get headPosition(): Position {
+    return { clusterTime: this.headTime, within: AFTER };
+  }
+
+  /** The exact position at which a change of rights has taken effect. */
+  positionAfter({ entry, clusterTime }: GrantPoint): Position {
+    return entry?.position ?? { clusterTime, within: AFTER };
   }
 
   /**
@@ -321,7 +387,7 @@ export class Feed implements CommitSink {
     const { from, to, at } = move;
     // Of a commit that changes rights itself, what it did to documents is a part of the difference.
     const what = at.entry === null ? "edit" : "commit";
-    const key = `${from.number} ${to.number} ${what} ${at.seq} ${at.clusterTime}`;
+    const key = `${from.number} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.told.clusterTime}`;
     const known = this.#grantDiffs.get(key);
     if (known !== undefined) return known;
     const reading = this.#readGrantDiff(move).finally(() => this.#grantDiffs.delete(key));
@@ -479,9 +545,7 @@ export class Feed implements CommitSink {
   #wake(): void {
     this.#advance.resolve();
     this.#advance = deferred();
-    if (this.#waiters.size === 0) return;
-    const { headTime } = this;
-    for (const waiter of this.#waiters) if (waiter.clusterTime <= headTime) waiter.resolve();
+    for (const waiter of this.#waiters) if (waiter.isDone()) waiter.resolve();
   }
 
   #readyHistory(): History {

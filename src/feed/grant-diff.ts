@@ -4,6 +4,7 @@ import { valueKey } from "../match/value-key.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
+import type { Position } from "./cursor.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import { type Touched, type TouchedDocument, type WindowPlace, windowChanges } from "./window-changes.ts";
@@ -13,6 +14,8 @@ export interface GrantPoint {
   readonly entry: HistoryEntry | null;
   readonly clusterTime: bigint;
   readonly seq: number;
+  /** The position that clients are told for it. */
+  readonly told: Position;
 }
 
 /** Whether the state of one live query can become that of another by telling the difference. */

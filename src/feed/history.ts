@@ -93,6 +93,11 @@ export class History {
     return this.#headTime;
   }
 
+  /** Where this order of changes begins. */
+  get from(): bigint {
+    return this.#from;
+  }
+
   /** Number of the last accepted commit. */
   get headSeq(): number {
     return this.#nextSeq - 1;

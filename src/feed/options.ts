@@ -15,6 +15,15 @@ export const HistoryOptions = z.strictObject({
     .min(1_048_576)
     .default(64 * 1_048_576)
     .describe("How much memory they may take; the oldest go first."),
+  cursorStepMs: z
+    .int()
+    .min(0)
+    .max(60_000)
+    .multipleOf(1_000)
+    .default(1_000)
+    .describe(
+      "Steps in which the cursors of subscribed, watermark and fenced move, in whole seconds: so they tell nothing of writes that a client may not see. 0s: with every write.",
+    ),
 });
 export type HistoryOptions = z.output<typeof HistoryOptions>;
 

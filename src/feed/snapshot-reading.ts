@@ -4,7 +4,7 @@ import type { ValueMode } from "../protocol/messages.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { Chunk } from "./chunk.ts";
-import { AFTER, type CursorCodec } from "./cursor.ts";
+import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 
 export interface SnapshotLimits {
@@ -27,7 +27,8 @@ export class SnapshotReading {
   readonly #cursor: SnapshotCursor;
   /** The cluster time at which the result is exact. */
   readonly clusterTime: bigint;
-  readonly #codec: CursorCodec;
+  /** The cursor that all batches bear. */
+  readonly cursor: string;
   readonly #runLimited: <T>(work: () => Promise<T>) => Promise<T>;
   #batches: Chunk[] = [];
   #dropped = 0;
@@ -53,7 +54,7 @@ export class SnapshotReading {
     this.#cursor = from.cursor;
     this.#raw = from.raw;
     this.#limits = parts.limits;
-    this.#codec = parts.codec;
+    this.cursor = parts.cursorOf(from.clusterTime);
     this.#runLimited = parts.runLimited;
   }
 
@@ -96,9 +97,9 @@ export class SnapshotReading {
     });
   }
 
-  /** The cursor that all batches bear. */
-  get cursor(): string {
-    return this.#codec.encode({ clusterTime: this.clusterTime, within: AFTER });
+  /** What the whole of it is the state of. */
+  get position(): Position {
+    return { clusterTime: this.clusterTime, within: AFTER };
   }
 
   get heldBytes(): number {
@@ -220,7 +221,8 @@ async function readWindow(
 export interface SnapshotParts {
   readonly client: MongoAccess;
   readonly limits: SnapshotLimits;
-  readonly codec: CursorCodec;
+  /** The cursor for what was read as it was at a cluster time. */
+  readonly cursorOf: (clusterTime: bigint) => string;
   /** Runs a read when it is its turn: only so many may burden the database at a time. */
   readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
   /** Brings a result that was read while it changed, from `since` on, to what it was at one later cluster time. */

@@ -119,7 +119,7 @@ export class SnapshotStore {
     const parts = {
       client,
       limits: this.#limits,
-      codec: this.#feed.codec,
+      cursorOf: this.#feed.cursorOfReading.bind(this.#feed),
       runLimited: this.runLimited.bind(this),
       makeExact: this.#feed.makeExact.bind(this.#feed),
     };

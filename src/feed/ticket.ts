@@ -4,8 +4,10 @@ import { SEALED, type Sealer } from "./sealer.ts";
 export interface Ticket {
   /** Key of the live query. */
   readonly key: string;
-  /** Cursor at which the subscription began. */
+  /** Cursor of the exact position at which the subscription began; clients never see it. */
   readonly since: string;
+  /** The cursor that the client received for it: of the same position or an earlier one. */
+  readonly told: string;
   /** Whom it was given to: a digest, so that every ticket has the same size (see `holderOf`). */
   readonly holder: string;
 }
@@ -18,8 +20,8 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, holder }: Ticket): string {
-    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, holder]));
+  seal({ key, since, told, holder }: Ticket): string {
+    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, holder, told]));
   }
 
   /** A ticket that was opened is as good as a new one of the same content, unless its key is about to go. */
@@ -32,8 +34,8 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Sealed by us, so it has the shape that `seal` gave it.
-    const [key, since, holder] = JSON.parse(text) as [string, string, string];
-    return { key, since, holder };
+    const [key, since, holder, told] = JSON.parse(text) as [string, string, string, string];
+    return { key, since, told, holder };
   }
 
   /** Shows, beside a ticket, by which way the service gave it out. */

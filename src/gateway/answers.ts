@@ -1,6 +1,7 @@
 import type { Start, StartReason } from "../protocol/messages.ts";
 import type { Connection } from "./connection.ts";
 import type { Subscription } from "./subscriptions.ts";
+import { toldCursor } from "./told-cursor.ts";
 
 /** [3.2] Tells how a subscription starts, with the ticket for what it sees from there on. */
 export function sendSubscribed(
@@ -14,7 +15,8 @@ export function sendSubscribed(
   subscription.isAnswered = true;
   const { feed, metrics } = connection.context;
   // A shared attachment may not have been delivered up to the head yet.
-  const cursor = start === "shared" && attachment.delivery.isLive ? feed.headCursor : attachment.startCursor;
+  const isUpToDate = start === "shared" && attachment.delivery.isLive;
+  const cursor = isUpToDate ? toldCursor(feed, [attachment]) : attachment.startCursor;
   metrics.subscriptionStarts.inc({ start });
   connection.send({
     type: "subscribed",

@@ -1,11 +1,18 @@
 import { holderOf } from "../auth/subject.ts";
 import type { Chunk } from "../feed/chunk.ts";
+import type { Position, Told } from "../feed/cursor.ts";
 import type { Delivery, Sink } from "../feed/delivery.ts";
 import type { Rights } from "../feed/rights.ts";
 import { noteFault } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
 import type { Connection } from "./connection.ts";
+
+interface AttachmentStart {
+  /** As the client receives it. */
+  readonly cursor: string;
+  readonly since: Position;
+}
 
 /**
  * One live query on one connection, shared by all its subscriptions that come to it: it stays until the last
@@ -16,8 +23,11 @@ export class Attachment implements Sink {
   readonly query: EffectiveQuery;
   readonly wantsSnapshot: boolean;
   readonly ids = new Set<string>();
-  /** Cursor of the start: nothing before it was sent. */
-  startCursor = "";
+  /** Where the delivery starts; `null` until that is decided. */
+  #start: AttachmentStart | null = null;
+  /** The cursor of what was written last. */
+  #sentCursor = "";
+  #sent: Told | null = null;
   /** The ticket that the client came back with, where it was resumed: it says all that a new one would. */
   keptTicket: string | null = null;
   /** Settles when the start is decided; rejects where the subscription can not be made. */
@@ -55,6 +65,26 @@ export class Attachment implements Sink {
     return this.connection.values;
   }
 
+  /** The cursor that the client received for the start; empty until the start is decided. */
+  get startCursor(): string {
+    return this.#start?.cursor ?? "";
+  }
+
+  /** Decides where the delivery starts. */
+  startAt(start: AttachmentStart): void {
+    this.#start = start;
+    this.#sentCursor = start.cursor;
+  }
+
+  /** The position up to which the client knows this live query: that of the last write, or of the start. */
+  get sent(): Told | null {
+    if (this.#sent?.cursor === this.#sentCursor) return this.#sent;
+    const { feed } = this.connection.context;
+    const position = this.#sentCursor === "" ? "invalid" : feed.decode(this.#sentCursor);
+    this.#sent = typeof position === "string" ? null : { position, cursor: this.#sentCursor };
+    return this.#sent;
+  }
+
   /** From here on nothing more is written for this live query. */
   detach(): void {
     if (this.#detached) return;
@@ -65,7 +95,9 @@ export class Attachment implements Sink {
   /** The feed serves all clients in one loop, which an error of this one must not end. */
   write(chunk: Chunk): boolean {
     try {
-      return this.connection.outbox.write(chunk);
+      const isWritten = this.connection.outbox.write(chunk);
+      if (isWritten) this.#sentCursor = chunk.cursor ?? this.#sentCursor;
+      return isWritten;
     } catch (error) {
       this.#fail("delivery.write", error);
       return true;
@@ -83,7 +115,7 @@ export class Attachment implements Sink {
   reset(query: number, reason: "history-lost" | "lagged"): void {
     const { context } = this.connection;
     try {
-      this.startCursor = context.feed.headCursor;
+      this.startAt({ cursor: context.feed.told.cursor, since: context.feed.headPosition });
       this.keptTicket = null;
       context.metrics.resets.inc({ reason });
       this.connection.send({ type: "reset", query, ticket: this.ticket(), reason });
@@ -113,10 +145,12 @@ export class Attachment implements Sink {
     this.connection.fail(noteFault(this.connection.context, where, error));
   }
 
-  /** A ticket for what this connection sees of the live query from `startCursor` on. */
+  /** A ticket for what this connection sees of the live query from the start on. */
   ticket(): string {
     const { context, identity } = this.connection;
     if (this.keptTicket !== null) return this.keptTicket;
-    return context.sealer.seal({ key: this.query.key, since: this.startCursor, holder: holderOf(identity) });
+    const since = this.#start === null ? "" : context.feed.encode(this.#start.since);
+    const told = this.startCursor;
+    return context.sealer.seal({ key: this.query.key, since, told, holder: holderOf(identity) });
   }
 }

@@ -32,6 +32,7 @@ import { RateLimit } from "./rate-limit.ts";
 import { endFor } from "./reauthorization.ts";
 import { type Subscription, Subscriptions } from "./subscriptions.ts";
 import { closingRefusal, reasonOf } from "./token-refusal.ts";
+import { toldCursor } from "./told-cursor.ts";
 import type { Transport } from "./transport.ts";
 
 const CAUGHT_UP_POLL_MS = 20;
@@ -242,7 +243,7 @@ export class Connection {
     if (this.subscriptions.isBehind || !this.context.feed.isReady) return;
     this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
-    this.send({ type: "watermark", cursor: this.context.feed.headCursor });
+    this.send({ type: "watermark", cursor: toldCursor(this.context.feed, this.subscriptions.attachments) });
   }
 
   /**

@@ -191,7 +191,7 @@ function reattach(
   const moves = isKnown && wantsSnapshot && present === undefined && canMove(from, delivery.liveQuery);
   const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
   // The ticket begins where the new rights do; after a move the cursor sent with it is of before that.
-  attachment.startCursor = moves ? feed.cursorAfter(point) : started.cursor;
+  attachment.startAt(moves ? { cursor: feed.cursorAfter(point), since: started.since } : started);
   const rest = moves ? { from: previous.number, cursor: started.cursor } : {};
   sendSubscribed(connection, subscription, started.start, started.reason, rest);
   delivery.run();

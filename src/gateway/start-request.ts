@@ -1,5 +1,5 @@
 import { holderOf } from "../auth/subject.ts";
-import { AFTER, BEFORE, epochOf, type Position } from "../feed/cursor.ts";
+import { AFTER, epochOf, isLater, isStep, type Position } from "../feed/cursor.ts";
 import type { StartRequest } from "../feed/delivery.ts";
 import type { StartReason, SubscribeMessage } from "../protocol/messages.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
@@ -30,14 +30,28 @@ export async function toStartRequest(
   }
   if (opened.key !== query.key) return refuse("rights-changed");
   const since = feed.decode(opened.since);
-  if (typeof since === "string" || since.clusterTime > position.clusterTime) return refuse("cursor-invalid");
-  // A watermark may name no more than the cluster time of the snapshot before it. What is held begins at
-  // `since` in any case, and nothing before that is anybody's to see.
-  return { snapshot: wanted, resumeFrom: isLater(since, position) ? since : position, refused: null };
+  const told = feed.decode(opened.told);
+  if (typeof since === "string" || typeof told === "string") return refuse("cursor-invalid");
+  if (cursor !== opened.told && !isAfterStart(position, { since, told }, feed.tellsExactly))
+    return refuse("cursor-invalid");
+  // A cursor may name an earlier point than the client holds, since clients receive the head in steps. What the client
+  // holds begins at `since` in any case, and nothing before that may be shown.
+  return { snapshot: wanted, resumeFrom: isLater(since, position) ? since : position, cursor, refused: null };
 }
 
-/** Of one cluster time, whether `a` is certainly later. Two commits of it have no order to be told from them. */
-function isLater(a: Position, b: Position): boolean {
-  if (a.clusterTime !== b.clusterTime) return false;
-  return b.within === BEFORE ? a.within !== BEFORE : a.within === AFTER && b.within !== AFTER;
+/**
+ * Whether a position that a client knows is later than the start of its ticket. Steps and hidden positions are compared
+ * by the clock: the answer must not tell whether anything was written in between.
+ */
+function isAfterStart(
+  position: Position,
+  { since, told }: { since: Position; told: Position },
+  tellsExactly: boolean,
+): boolean {
+  if (tellsExactly) return position.clusterTime >= since.clusterTime;
+  // A subscription has one snapshot: another cursor of this kind belongs to another subscription.
+  if (position.step !== undefined) return told.step === undefined && position.step > told.clusterTime;
+  if (isStep(position)) return position.clusterTime >= (told.step ?? told.clusterTime);
+  if (since.within === AFTER) return position.clusterTime > since.clusterTime;
+  return position.clusterTime >= since.clusterTime;
 }

@@ -77,6 +77,11 @@ export class Subscriptions implements Iterable<Subscription> {
     return this.#byId.get(subscription.id) === subscription;
   }
 
+  /** All attachments that serve a subscription. */
+  get attachments(): Iterable<Attachment> {
+    return this.#attachments.values();
+  }
+
   /** The attachment by which this connection follows a live query. */
   attachmentOf(key: string): Attachment | undefined {
     return this.#attachments.get(key);

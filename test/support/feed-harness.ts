@@ -42,11 +42,12 @@ export async function startFeed(options: HarnessOptions = {}) {
   const metrics = createMetrics();
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(stateDatabase), identify);
-  const history = HistoryOptions.parse({ windowMs: 0, ...options.history });
+  const history = HistoryOptions.parse({ windowMs: 0, cursorStepMs: 0, ...options.history });
   const feed: Feed = new Feed({ ...history, windowMs: 300_000 }, FeedLimits.parse(options.limits ?? {}), {
     client,
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
+    idleAgeMs: 400,
     log,
     metrics,
   });

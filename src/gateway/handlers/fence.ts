@@ -1,6 +1,7 @@
 import { TidewireError } from "../../protocol/errors.ts";
 import type { FenceMessage } from "../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
+import { hasBeenSent, toldCursor } from "../told-cursor.ts";
 
 /** [3.1] Answers once every change up to a write's operation time has been sent: read your own writes. */
 export async function handleFence(
@@ -19,9 +20,11 @@ export async function handleFence(
   connection.fences++;
   try {
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
-    await feed.reachedOperationTime(operationTime.$timestamp, limits.fenceTimeoutMs);
+    const { subscriptions } = connection;
+    const isSent = (clusterTime: bigint) => hasBeenSent(subscriptions.attachments, clusterTime);
+    await feed.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
     await connection.caughtUp(deadlineMs);
-    connection.send({ type: "fenced", id, cursor: feed.headCursor });
+    connection.send({ type: "fenced", id, cursor: toldCursor(feed, subscriptions.attachments) });
   } finally {
     connection.fences--;
   }

@@ -136,7 +136,7 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const hasLeft = !connection.subscriptions.holds(maker);
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
-  attachment.startCursor = started.cursor;
+  attachment.startAt(started);
   if (started.start === "resumed" && connection.context.sealer.mayBeKept(message.ticket ?? ""))
     attachment.keptTicket = message.ticket ?? null;
   // One that began without a snapshot gives way only now: the snapshot replaces what was held.

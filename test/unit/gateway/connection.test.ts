@@ -38,7 +38,7 @@ function connect(server: object = {}, auth: object = {}) {
     limits: GatewayLimits.parse({}),
     auth: AuthOptions.parse({ anonymous: true, ...auth }),
     trust: { refusalOf: () => null },
-    feed: { isReady: true, headCursor: "head" },
+    feed: { isReady: true, told: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
   } as unknown as GatewayContext; // what clocks need, and no more

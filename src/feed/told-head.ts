@@ -1,0 +1,63 @@
+import { clusterTimeOf, secondsOf } from "../source/cluster-time.ts";
+import { BEFORE, type Position } from "./cursor.ts";
+
+/** How far the stream has been read. */
+export interface ReadSoFar {
+  /** Everything up to this cluster time has come, itself included. */
+  readonly headTime: bigint;
+  /** Where this node began to read. */
+  readonly from: bigint;
+}
+
+/** Answers of MongoDB take some time: by so much the told head lags behind more than an idle stream does, in milliseconds. */
+const LATENCY_MS = 500;
+
+/**
+ * Which position clients receive in place of the head of the stream. The head itself moves with every commit, also
+ * of documents that a client may not see. The told head moves at full steps of the clock instead. It lags behind
+ * the clock by as much as the position of an idle stream does, so that an idle stream and a busy one look alike.
+ */
+export class ToldHead {
+  readonly #stepMs: number;
+  readonly #lagMs: number;
+
+  /**
+   * @param stepMs Whole seconds, since a cluster time counts no finer; 0 tells the head itself.
+   * @param idleAgeMs The age that the position of an idle stream reaches before it moves on.
+   */
+  constructor(stepMs: number, idleAgeMs: number) {
+    this.#stepMs = stepMs;
+    this.#lagMs = idleAgeMs + LATENCY_MS;
+  }
+
+  /** Whether clients receive the head itself. */
+  get isExact(): boolean {
+    return this.#stepMs === 0;
+  }
+
+  /**
+   * The told head at a time. Never later than the head: where the stream is behind, for whatever reason, the step that
+   * it has come to.
+   */
+  at(nowMs: number, { headTime, from }: ReadSoFar): Position {
+    const ms = Math.min(nowMs - this.#lagMs, secondsOf(headTime) * 1_000);
+    const seconds = Math.floor(Math.max(0, ms) / this.#stepMs) * (this.#stepMs / 1_000);
+    const clusterTime = clusterTimeOf(seconds, 0);
+    return { clusterTime: clusterTime > from ? clusterTime : from, within: BEFORE };
+  }
+
+  /**
+   * The first step that is later than a position which was read at `nowMs`. It follows from the clock: when exactly the
+   * last write was is nothing for clients.
+   */
+  stepAfter(clusterTime: bigint, nowMs: number): bigint {
+    const ms = Math.max(nowMs, secondsOf(clusterTime) * 1_000);
+    return clusterTimeOf((Math.floor(ms / this.#stepMs) + 1) * (this.#stepMs / 1_000), 0);
+  }
+
+  /** When the told head passes a cluster time, unless the stream is behind; in epoch milliseconds. */
+  passesAtMs(clusterTime: bigint): number {
+    const ms = secondsOf(clusterTime) * 1_000;
+    return this.isExact ? ms : (Math.floor(ms / this.#stepMs) + 1) * this.#stepMs + this.#lagMs;
+  }
+}
