@@ -68,7 +68,10 @@ async function record() {
 }
 
 async function makeFeed(counted) {
-  const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), { idleAgeMs: 2_000, metrics: createMetrics() });
+  const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
+    idleAgeMs: 2_000,
+    metrics: createMetrics(),
+  });
   feed.begin({ id: "00000000", cursorKey: Buffer.alloc(16, 1) }, 1n);
   const sink = {
     mode: "json",

@@ -73,7 +73,7 @@ export function coversForClients({ clusterTime, within }: Position, wanted: bigi
 /**
  * Writes positions as cursors: the epoch in the clear, the rest one AES block under the epoch's key. So a
  * cursor is opaque (a cluster time would tell when a write happened that the client may not see), cannot be
- * invented, and is the same text on every node.
+ * invented, and, unless it is hidden, is the same text on every node.
  */
 export class CursorCodec {
   readonly epoch: string;

@@ -10,7 +10,7 @@ export interface ReadSoFar {
 }
 
 /** Answers of MongoDB take some time: by so much the told head lags behind more than an idle stream does, in milliseconds. */
-const LATENCY_MS = 500;
+const LATENCY_MS = 200;
 
 /**
  * Which position clients receive in place of the head of the stream. The head itself moves with every commit, also
