@@ -87,6 +87,7 @@ export function createVerifier(options: JwtOptions | undefined, onKeys: KeysList
     keysAgeMs: (nowMs) => keyFor.ageMs(nowMs),
     async verify(token, nowMs = Date.now()) {
       if (token === "") throw tokenRefusal("missing");
+      if (!isSpelledAsSigned(token)) throw tokenRefusal("invalid");
       // A fetch that is due (rotation) must not wait until some unknown token asks for it.
       await keyFor.refreshIfStale(nowMs);
       const { generation } = cache;
@@ -110,6 +111,21 @@ const NO_TOKENS: Verifier = {
   tick: async () => {},
   keysAgeMs: () => null,
 };
+
+const PARTS = 3;
+
+/**
+ * Whether a token is written in the one way in which RFC 7515 spells it: three parts of base64url, without padding,
+ * white space or the characters of ordinary base64, and without stray bits at the end of a part. The library decodes
+ * all of those, so one genuine token would have many spellings, and a list of tokens could be passed by.
+ */
+function isSpelledAsSigned(token: string): boolean {
+  const parts = token.split(".", PARTS + 1);
+  return (
+    parts.length === PARTS &&
+    parts.every((part) => Buffer.from(part, "base64url").toString("base64url") === part)
+  );
+}
 
 interface KeySource {
   key(header: { alg?: string; kid?: string }, nowMs: number): VerifyKey | Promise<VerifyKey>;

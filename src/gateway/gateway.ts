@@ -19,6 +19,7 @@ import { HostNames, UNKNOWN_HOST_TEXT } from "./host-names.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
 import { joinedWrites } from "./joined-writes.ts";
+import { answerWithoutUpgrade, asksForWebSocket, hasBody } from "./plain-upgrade.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { reauthorizeAll } from "./reauthorization.ts";
 import { SentBytes } from "./sent-bytes.ts";
@@ -101,7 +102,7 @@ export class Gateway implements ConnectionEvents {
   listen(server: Server): void {
     this.#sentBytes.follow(server);
     server.on("upgrade", (request, socket, head) => {
-      const upgrade = () => this.#upgrade(request, socket, head);
+      const upgrade = () => this.#upgrade(server, request, socket, head);
       runGuarded(this.#context, "gateway.upgrade", upgrade, () => socket.destroy());
     });
   }
@@ -227,13 +228,17 @@ export class Gateway implements ConnectionEvents {
     return bytes;
   }
 
-  #upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+  #upgrade(server: Server, request: IncomingMessage, stream: Duplex, head: Buffer): void {
     // Node's HTTP server hands over the socket it accepted; the type only promises a Duplex.
     const socket = stream as Socket;
     socket.on(
       "error",
       guarded(this.#context, "gateway.socket", () => socket.destroy()),
     );
+    if (!asksForWebSocket(request) && !hasBody(request)) {
+      answerWithoutUpgrade(server, request, socket, this.#context);
+      return;
+    }
     const nowMs = Date.now();
     const address = this.#admission.addressOf(request);
     const socketIo = this.#socketIo?.serves(request) ? this.#socketIo : null;

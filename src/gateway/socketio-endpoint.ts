@@ -6,6 +6,7 @@ import type { Server, Socket } from "socket.io";
 import type { Identity } from "../auth/verify-token.ts";
 import { guarded, runGuarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
+import { TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage, HelloMessage } from "../protocol/messages.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import type { Admission } from "./admission.ts";
@@ -139,11 +140,13 @@ export class SocketIoEndpoint {
   }
 
   #handOver(request: IncomingMessage, response: ServerResponse): void {
+    checkPolling(request);
     const session = this.#sessionOf(request);
     if (session === undefined)
       chargeConnect(this.#admission, this.#admission.addressOf(request), this.#context);
     else if (request.method === "GET") session.polledBy(response);
-    const handOver = () => this.#io.engine.handleRequest(request, response);
+    const handle = () => this.#io.engine.handleRequest(request, response);
+    const handOver = guarded(this.#context, "socketio.request", handle, () => response.destroy());
     if (session !== undefined && request.method === "POST") session.take(handOver);
     else handOver();
   }
@@ -276,6 +279,15 @@ export class SocketIoEndpoint {
     if (view.context.rules.collections.size > 0) this.#views.set(namespace, view);
     return view;
   }
+}
+
+/**
+ * JSONP would let a page of any origin read answers, as a script needs no permission to be read.
+ * @throws {TidewireError} `bad-request`
+ */
+function checkPolling({ url = "" }: IncomingMessage): void {
+  if (!new URLSearchParams(url.slice(url.indexOf("?") + 1)).has("j")) return;
+  throw new TidewireError("bad-request", "polling by JSONP (the parameter j) is not served", { path: "j" });
 }
 
 /** The same with the rules of one database alone, whichever are in force. */
