@@ -4,6 +4,10 @@ import type { Logger } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import { type Readiness, randomNodeId } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
+import { TrustedProxies } from "../gateway/client-network.ts";
+import { socketsByFileLimit } from "../gateway/file-limit.ts";
+import { socketLimitsOf } from "../gateway/listener.ts";
+import { OpenSockets } from "../gateway/open-sockets.ts";
 import { createMetrics, type Metrics } from "../metrics/metrics.ts";
 import { HandOut } from "./hand-out.ts";
 import { JoinedMetrics } from "./join-metrics.ts";
@@ -18,6 +22,9 @@ const READINESS_WITHIN_MS = 2_000;
 const PREPARE_WITHIN_MS = 60_000;
 const APPLY_WITHIN_MS = 30_000;
 const PLAN_WITHIN_MS = 30_000;
+
+/** New connections that wait for a worker. */
+const WAITING_MAX = 4_096;
 
 export interface FleetOptions {
   readonly config: Config;
@@ -34,6 +41,7 @@ export class Fleet {
   readonly workers: Workers;
   readonly handOut: HandOut;
   readonly #mongodbUri: string;
+  readonly #count: number;
   readonly #log: Logger;
   readonly #metrics = createMetrics();
   readonly #joined: JoinedMetrics;
@@ -45,15 +53,23 @@ export class Fleet {
     this.node = config.server.node ?? `${hostname()}-${randomBytes(3).toString("hex")}`;
     this.#config = config;
     this.#mongodbUri = mongodbUri;
+    this.#count = workers;
     this.#log = log;
     const { workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors } =
       this.#metrics;
     const own = [workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors];
     this.#joined = new JoinedMetrics(() => Promise.all(own.map((metric) => metric.get())));
-    this.handOut = new HandOut(
-      () => this.workers.up,
-      () => connectionsRefused.inc({ reason: "workers-busy" }),
-    );
+    this.handOut = new HandOut({
+      takers: () => this.workers.up,
+      sockets: new OpenSockets(
+        { total: Number.POSITIVE_INFINITY, perAddress: perAddressOfAll(config, workers) },
+        new TrustedProxies(config.server.trustedProxies),
+      ),
+      waitingMax: Math.min(WAITING_MAX, Math.floor(socketsByFileLimit() / 2)),
+      waitMs: config.server.requestTimeoutMs,
+      onRefused: (reason) =>
+        reason === "workers-busy" ? connectionsRefused.inc({ reason }) : socketsRefused.inc({ reason }),
+    });
     this.workers = new Workers({
       count: workers,
       log,
@@ -131,13 +147,16 @@ export class Fleet {
   }
 
   #editFor(number: number, config: Config, generation: number): Edit {
-    const { mongodb, server } = config;
+    const { mongodb, server, limits } = config;
+    // Workers serve no admins, so they hold no token.
+    const { token: _, ...admin } = server.admin;
     return {
       generation,
       config: {
         ...config,
         mongodb: { ...mongodb, uri: this.#mongodbUri },
-        server: { ...server, node: this.#nameOf(number) },
+        limits: { ...limits, socketsPerAddress: perAddressOfAll(config, this.#count) },
+        server: { ...server, admin, node: this.#nameOf(number) },
       },
     };
   }
@@ -157,3 +176,10 @@ export class Fleet {
     }
   }
 }
+
+/**
+ * The sockets that all workers together accept from one address. The primary counts them, as it sees every socket
+ * first; how many each worker gets of them is chance.
+ */
+const perAddressOfAll = ({ limits }: Config, workers: number): number =>
+  socketLimitsOf(limits).perAddress * workers;

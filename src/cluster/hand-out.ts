@@ -1,59 +1,95 @@
 import type { Socket } from "node:net";
+import type { OpenSockets, SocketLimitReached } from "../gateway/open-sockets.ts";
 
-/** New connections that wait for a worker; what comes on top is refused. */
-const WAITING_MAX = 4_096;
-
-/** Who takes connections. */
+/** A worker, as far as it takes connections. */
 export interface Taker {
   readonly isFree: boolean;
   readonly connections: number;
-  /** @returns Whether it was taken. */
-  hand(socket: Socket): Promise<boolean>;
+  /**
+   * @param onEnded Called once the connection has ended in the worker.
+   * @returns Whether it was taken.
+   */
+  hand(socket: Socket, onEnded: () => void): Promise<boolean>;
+}
+
+export interface HandOutParts {
+  readonly takers: () => readonly Taker[];
+  /** Counts the sockets of all workers, and those that wait for one. */
+  readonly sockets: OpenSockets;
+  /** New connections that may wait for a worker at a time. */
+  readonly waitingMax: number;
+  /** How long each may wait: nothing is read meanwhile, so a peer that has gone is not noticed. */
+  readonly waitMs: number;
+  readonly onRefused: (reason: SocketLimitReached | "workers-busy") => void;
+}
+
+interface Waiting {
+  readonly socket: Socket;
+  readonly release: () => void;
 }
 
 /**
- * Gives each new connection to the worker that has the fewest. Connections last: whoever they were given to in turn
- * would stay empty for long after a crash. One that a worker did not come to take, as it ended, goes to another.
+ * Gives each new connection to the worker that has the fewest. In turn would not do: connections last, so a worker that
+ * was started again would stay empty for long. A connection that a worker did not take, because it ended, goes to another.
  */
 export class HandOut {
-  readonly #takers: () => readonly Taker[];
-  readonly #onRefused: () => void;
-  readonly #waiting: Socket[] = [];
+  readonly #parts: HandOutParts;
+  readonly #waiting: Waiting[] = [];
 
-  constructor(takers: () => readonly Taker[], onRefused: () => void) {
-    this.#takers = takers;
-    this.#onRefused = onRefused;
+  constructor(parts: HandOutParts) {
+    this.#parts = parts;
   }
 
   take(socket: Socket): void {
-    if (this.#waiting.length >= WAITING_MAX) {
-      this.#onRefused();
+    const { sockets, waitingMax, onRefused } = this.#parts;
+    const isFull = this.#waiting.length >= waitingMax;
+    const reason = sockets.limitReached(socket.remoteAddress) ?? (isFull ? "workers-busy" : null);
+    if (reason !== null) {
+      onRefused(reason);
       socket.destroy();
       return;
     }
-    this.#waiting.push(socket);
+    this.#wait({ socket, release: sockets.add(socket.remoteAddress) });
     this.next();
   }
 
   /** Goes on; to be called when a worker has come up. */
   next(): void {
     while (this.#waiting.length > 0) {
-      const free = this.#takers().filter(({ isFree }) => isFree);
+      const free = this.#parts.takers().filter(({ isFree }) => isFree);
       const [taker] = free.sort((a, b) => a.connections - b.connections);
-      const socket = taker === undefined ? undefined : this.#waiting.shift();
-      if (taker === undefined || socket === undefined) return;
-      void this.#give(socket, taker);
+      const waiting = taker === undefined ? undefined : this.#waiting.shift();
+      if (taker === undefined || waiting === undefined) return;
+      void this.#give(waiting, taker);
     }
   }
 
   stop(): void {
-    for (const socket of this.#waiting.splice(0)) socket.destroy();
+    for (const { socket, release } of this.#waiting.splice(0)) {
+      release();
+      socket.destroy();
+    }
   }
 
-  async #give(socket: Socket, taker: Taker): Promise<void> {
-    // Only our copy is closed: the worker has its own.
-    if (await taker.hand(socket)) socket.destroy();
-    else this.#waiting.unshift(socket);
+  #wait(waiting: Waiting): void {
+    const { socket } = waiting;
+    this.#waiting.push(waiting);
+    socket.setTimeout(this.#parts.waitMs, () => {
+      const at = this.#waiting.indexOf(waiting);
+      // On its way to a worker it is that worker's.
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
+      this.#parts.onRefused("workers-busy");
+      waiting.release();
+      socket.destroy();
+    });
+  }
+
+  async #give(waiting: Waiting, taker: Taker): Promise<void> {
+    const { socket, release } = waiting;
+    // Only this process's copy is closed: the worker has its own.
+    if (await taker.hand(socket, release)) socket.destroy();
+    else this.#waiting.unshift(waiting);
     this.next();
   }
 }

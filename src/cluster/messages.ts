@@ -30,14 +30,16 @@ export interface Requests {
 
 export type RequestType = keyof Requests;
 
-/** A connection comes as a message with a socket, and is answered by `taken`. */
+/** A connection comes as a message with a socket, and is answered by `taken`, and by `closed` when it has ended. */
 export type ToWorker =
-  | { readonly connection: true }
+  | { readonly connection: number }
   | { readonly id: number; readonly request: RequestType; readonly with: unknown };
 
 export type FromWorker =
-  /** How many connections the worker has now. */
+  /** The worker has its own copy of this connection's socket. */
   | { readonly taken: number }
+  /** These connections have ended. */
+  | { readonly closed: readonly number[] }
   | { readonly id: number; readonly gives: unknown }
   | { readonly id: number; readonly failed: Failure };
 

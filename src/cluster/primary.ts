@@ -60,7 +60,7 @@ async function start(
   // Nothing is read here: what this process had read would be missing in the worker.
   const guard = { log, metrics: fleet.counters };
   const publicServer = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-    // A client that has gone by now is found out about in the worker.
+    // A client that has gone by now is noticed in the worker.
     socket.on("error", () => {});
     const take = () => fleet.handOut.take(socket);
     runGuarded(guard, "primary.connection", take, () => socket.destroy());

@@ -44,34 +44,46 @@ class Worker {
   #node: ServedNode | undefined;
   #log: Logger | undefined;
   #prepared: { generation: number; apply: () => void } | undefined;
-  #connections = 0;
+  /** Connections that have ended, until the primary is told of all of them at once. */
+  #closed: number[] = [];
 
   constructor(startNode: StartNode) {
     this.#startNode = startNode;
   }
 
   receive(message: ToWorker, socket: Socket | undefined): void {
-    if ("connection" in message) this.#take(socket);
+    if ("connection" in message) this.#take(message.connection, socket);
     else void this.#answer(message.id, message.request, message.with);
   }
 
-  /** A socket that was closed on its way comes as none. */
-  #take(socket: Socket | undefined): void {
+  /** A socket that was closed on its way arrives as `undefined`. */
+  #take(id: number, socket: Socket | undefined): void {
+    send({ taken: id });
     const node = this.#node;
     const log = this.#log;
-    if (socket !== undefined && node !== undefined && log !== undefined) {
-      const guard = { log, metrics: node.metrics };
-      this.#connections++;
-      socket.once(
-        "close",
-        guarded(guard, "worker.socket", () => this.#connections--),
-      );
-      // As the sockets that a server has accepted by itself: a client may end its side and still read.
-      socket.allowHalfOpen = true;
-      const serve = () => node.publicServer.emit("connection", socket);
-      runGuarded(guard, "worker.connection", serve, () => socket.destroy());
-    } else socket?.destroy();
-    send({ taken: this.#connections });
+    if (socket === undefined || node === undefined || log === undefined) {
+      socket?.destroy();
+      this.#noteClosed(id);
+      return;
+    }
+    const guard = { log, metrics: node.metrics };
+    socket.once(
+      "close",
+      guarded(guard, "worker.socket", () => this.#noteClosed(id)),
+    );
+    // As the sockets that a server has accepted by itself: a client may end its side and still read.
+    socket.allowHalfOpen = true;
+    const serve = () => node.publicServer.emit("connection", socket);
+    runGuarded(guard, "worker.connection", serve, () => socket.destroy());
+  }
+
+  #noteClosed(id: number): void {
+    this.#closed.push(id);
+    if (this.#closed.length > 1) return;
+    setImmediate(() => {
+      send({ closed: this.#closed });
+      this.#closed = [];
+    });
   }
 
   async #answer(id: number, request: RequestType, value: unknown): Promise<void> {

@@ -25,7 +25,8 @@ export class WorkerProcess {
   readonly #guard: GuardParts;
   readonly #asked = new Map<number, Asked>();
   #lastId = 0;
-  #connections = 0;
+  /** The connections that the worker has, or that are on their way to it, with what uncounts each. */
+  readonly #held = new Map<number, () => void>();
   #hasEnded = false;
   #isUp = false;
   #onHanded: ((taken: boolean) => void) | undefined;
@@ -61,9 +62,8 @@ export class WorkerProcess {
     return this.#child.pid;
   }
 
-  /** Connections that it has, as of the last one that it took. */
   get connections(): number {
-    return this.#connections;
+    return this.#held.size;
   }
 
   /** It has been started, and serves. */
@@ -122,14 +122,21 @@ export class WorkerProcess {
     });
   }
 
-  /** Hands a connection over. @returns Whether it was taken; if not, it still is the caller's. */
-  hand(socket: Socket): Promise<boolean> {
+  /**
+   * Hands a connection over.
+   * @param onEnded Called once the worker has closed the connection, or has ended itself.
+   * @returns Whether it was taken; if not, it still is the caller's, and `onEnded` is not called.
+   */
+  hand(socket: Socket, onEnded: () => void): Promise<boolean> {
+    const id = ++this.#lastId;
+    this.#held.set(id, onEnded);
     return new Promise((resolve) => {
       this.#onHanded = (taken) => {
         this.#onHanded = undefined;
+        if (!taken) this.#held.delete(id);
         resolve(taken);
       };
-      const message: ToWorker = { connection: true };
+      const message: ToWorker = { connection: id };
       // Kept open here until the worker says that it has it: one that dies meanwhile must not take it along.
       this.#child.send(message, socket, { keepOpen: true }, (error) => {
         if (error !== null) this.#forsake();
@@ -139,8 +146,11 @@ export class WorkerProcess {
 
   #receive(message: FromWorker): void {
     if ("taken" in message) {
-      this.#connections = message.taken;
       this.#onHanded?.(true);
+      return;
+    }
+    if ("closed" in message) {
+      for (const id of message.closed) this.#release(id);
       return;
     }
     const asked = this.#asked.get(message.id);
@@ -161,5 +171,12 @@ export class WorkerProcess {
     this.#hasEnded = true;
     for (const { fail } of [...this.#asked.values()]) fail(new WorkerGone("the worker has ended"));
     this.#onHanded?.(false);
+    for (const id of [...this.#held.keys()]) this.#release(id);
+  }
+
+  #release(id: number): void {
+    const onEnded = this.#held.get(id);
+    this.#held.delete(id);
+    onEnded?.();
   }
 }

@@ -2,12 +2,15 @@
 import { once } from "node:events";
 import type { RequestListener } from "node:http";
 import { connect, createServer, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { closeServer, createPublicServer, createSmallServer, listen } from "../../../src/gateway/listener.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { guardParts } from "../../support/guard-parts.ts";
+import { isWithout } from "../../support/installed.ts";
+import { makeCertificate } from "../../support/load-balancer.ts";
 
 const log = pino({ level: "silent" });
 const QUICK = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000 };
@@ -41,7 +44,8 @@ async function untilClosed(socket: Socket): Promise<string> {
   socket.on("data", (data) => {
     text += String(data);
   });
-  if (!socket.closed) await once(socket, "close");
+  // Not `once` of node:events, which would reject where the peer resets the connection.
+  if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
   return text;
 }
 
@@ -159,6 +163,53 @@ test("unset, the limit of an address is one and a half times its connections", a
   for (let i = 0; i < 6; i++) dial(port);
   await expect.poll(refused).toEqual({ "address-limit": 1 });
 });
+
+/** The answer over TLS to a request on a socket of its own. */
+async function askTls(port: number, localAddress: string): Promise<string> {
+  const socket = connectTls({ socket: dial(port, localAddress), rejectUnauthorized: false });
+  socket.on("error", () => {});
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  return untilClosed(socket);
+}
+
+/** What begins a handshake: the head of a record that announces 512 bytes. */
+const HALF_HELLO = Buffer.from([22, 3, 1, 2, 0, 1]);
+
+test.skipIf(isWithout("openssl"))(
+  "sockets count before their TLS handshake, which has a time limit; after it the head has its own",
+  async () => {
+    const { certFile: cert, keyFile: key } = await makeCertificate();
+    const tls = { tls: { cert, key }, tlsHandshakeTimeoutMs: 1_000, ...QUICK };
+    const { listener, refused, open } = createPublic(tls, { socketsPerAddress: 3 });
+    const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+    const silent = [dial(port), dial(port), dial(port)];
+    silent[1]?.write(HALF_HELLO);
+    await expect.poll(open).toBe(3);
+    expect(await askTls(port, "127.0.0.1")).toBe("");
+    expect(await refused()).toEqual({ "address-limit": 1 });
+    expect(await askTls(port, "127.0.0.2")).toContain("200 OK");
+    await Promise.all(silent.map(untilClosed));
+    expect(await refused()).toEqual({ "address-limit": 1, "tls-timeout": 3 });
+    // A handshake, and then nothing.
+    const shaken = connectTls({ socket: dial(port), rejectUnauthorized: false });
+    shaken.on("error", () => {});
+    expect(await untilClosed(shaken)).toContain("408");
+    await expect.poll(open).toBe(0);
+  },
+);
+
+test.skipIf(isWithout("openssl"))(
+  "with all sockets taken, silent ones make room for a TLS client, too",
+  async () => {
+    const { certFile: cert, keyFile: key } = await makeCertificate();
+    const { listener, refused, open } = createPublic({ tls: { cert, key } }, { sockets: 3 });
+    const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+    for (let i = 0; i < 3; i++) dial(port);
+    await expect.poll(open).toBe(3);
+    expect(await askTls(port, "127.0.0.2")).toContain("200 OK");
+    expect(await refused()).toEqual({ evicted: 1 });
+  },
+);
 
 test("silent sockets keep nobody from the admin listener", async () => {
   const listener = createSmallServer(ServerOptions.parse({}), answerOk, guardParts());

@@ -1,18 +1,23 @@
 import { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { HandOut, type Taker } from "../../../src/cluster/hand-out.ts";
+import { OpenSockets } from "../../../src/gateway/open-sockets.ts";
 
 /** A worker in name: it takes what it is handed when the test says so. */
 class FakeTaker implements Taker {
   isUp = true;
   connections = 0;
+  /** What the hand-out wants to be told of, for each connection that was taken. */
+  readonly ended: (() => void)[] = [];
   #onHanded: ((taken: boolean) => void) | undefined;
+  #onEnded = () => {};
 
   get isFree(): boolean {
     return this.isUp && this.#onHanded === undefined;
   }
 
-  hand(): Promise<boolean> {
+  hand(_socket: Socket, onEnded: () => void): Promise<boolean> {
+    this.#onEnded = onEnded;
     return new Promise((resolve) => {
       this.#onHanded = resolve;
     });
@@ -20,6 +25,7 @@ class FakeTaker implements Taker {
 
   async take(): Promise<void> {
     this.connections++;
+    this.ended.push(this.#onEnded);
     await this.#settle(true);
   }
 
@@ -36,14 +42,23 @@ class FakeTaker implements Taker {
   }
 }
 
-function startHandOut(count: number) {
+interface Limits {
+  readonly perAddress?: number;
+  readonly waitMs?: number;
+}
+
+function startHandOut(count: number, { perAddress = 10_000, waitMs = 60_000 }: Limits = {}) {
   const takers = Array.from({ length: count }, () => new FakeTaker());
   const sockets: Socket[] = [];
-  let refused = 0;
-  const handOut = new HandOut(
-    () => takers,
-    () => refused++,
-  );
+  const open = new OpenSockets({ total: Number.POSITIVE_INFINITY, perAddress }, null);
+  const refusals: string[] = [];
+  const handOut = new HandOut({
+    takers: () => takers,
+    sockets: open,
+    waitingMax: 4_096,
+    waitMs,
+    onRefused: (reason) => refusals.push(reason),
+  });
   const connect = (times = 1) => {
     for (let i = 0; i < times; i++) {
       const socket = new Socket();
@@ -51,7 +66,7 @@ function startHandOut(count: number) {
       handOut.take(socket);
     }
   };
-  return { takers, sockets, handOut, connect, refused: () => refused };
+  return { takers, sockets, open, handOut, connect, refusals };
 }
 
 test("gives a connection to the worker that has the fewest", async () => {
@@ -96,16 +111,57 @@ test("a connection that was on its way to a worker as that ended goes to another
 });
 
 test("keeps connections while there is no worker, up to 4096, and refuses what comes on top", async () => {
-  const { takers, sockets, connect, handOut, refused } = startHandOut(1);
+  const { takers, sockets, connect, handOut, refusals } = startHandOut(1);
   const [taker] = takers as [FakeTaker];
   taker.isUp = false;
   connect(4_096);
-  expect(refused()).toBe(0);
+  expect(refusals).toEqual([]);
   connect();
-  expect(refused()).toBe(1);
+  expect(refusals).toEqual(["workers-busy"]);
   expect(sockets.filter(({ destroyed }) => destroyed)).toEqual([sockets[4_096]]);
   taker.isUp = true;
   handOut.next();
   for (let i = 0; i < 4_096; i++) await taker.take();
   expect(taker.connections).toBe(4_096);
+});
+
+test("counts a connection from accept on until its worker says that it has ended", async () => {
+  const { takers, sockets, open, connect, refusals } = startHandOut(1, { perAddress: 2 });
+  const [taker] = takers as [FakeTaker];
+  connect(3);
+  expect(refusals).toEqual(["address-limit"]);
+  expect(sockets.map(({ destroyed }) => destroyed)).toEqual([false, false, true]);
+  await taker.take();
+  await taker.take();
+  // The copies of this process are closed; the connections are not.
+  expect(open.count).toBe(2);
+  connect();
+  expect(refusals).toHaveLength(2);
+  taker.ended[0]?.();
+  connect();
+  expect(refusals).toHaveLength(2);
+});
+
+test("a connection that no worker takes within the time is closed, and makes room", async () => {
+  const { takers, sockets, open, connect, refusals } = startHandOut(1, { waitMs: 10 });
+  const [taker] = takers as [FakeTaker];
+  connect(3);
+  await expect.poll(() => refusals).toEqual(["workers-busy", "workers-busy"]);
+  // The first is on its way to the worker.
+  expect(sockets.map(({ destroyed }) => destroyed)).toEqual([false, true, true]);
+  expect(open.count).toBe(1);
+  await taker.take();
+  expect(open.count).toBe(1);
+});
+
+test("a connection whose worker ended on the way is counted once, whichever worker takes it", async () => {
+  const { takers, open, connect } = startHandOut(2);
+  const [dying, living] = takers as [FakeTaker, FakeTaker];
+  connect();
+  await dying.end();
+  expect(open.count).toBe(1);
+  await living.take();
+  expect(open.count).toBe(1);
+  living.ended[0]?.();
+  expect(open.count).toBe(0);
 });
