@@ -1,5 +1,6 @@
-# Build with everything, ship with what runs: no compiler, no sources, no test tools, not as root.
-FROM node:22-slim AS build
+# Built with everything, shipped with what runs: no compiler, no sources, no test tools, not as root. It writes nothing
+# to its own file system, so it runs read-only (docker-compose.yml). The base image is pinned to an exact version.
+FROM node:22.22.2-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
@@ -8,7 +9,7 @@ COPY src ./src
 COPY scripts ./scripts
 RUN npm run prepack && npm prune --omit=dev
 
-FROM node:22-slim
+FROM node:22.22.2-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=build /app/node_modules ./node_modules

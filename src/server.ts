@@ -7,8 +7,8 @@ import { answerJson } from "./admin/answer-json.ts";
 import { type EditPlan, type EditProblems, planEdit } from "./admin/plan-edit.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import { RulesState } from "./admin/rules-state.ts";
-import { type Config, ConfigError } from "./config/config.ts";
-import { readRules } from "./config/load-rules.ts";
+import type { Config } from "./config/config.ts";
+import { readEdit } from "./config/edit-reader.ts";
 import { Feed } from "./feed/feed.ts";
 import { Sealer } from "./feed/sealer.ts";
 import { TicketSealer } from "./feed/ticket.ts";
@@ -22,7 +22,7 @@ import { RuleTimes } from "./gateway/rule-times.ts";
 import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
 import { Trust } from "./gateway/trust.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
-import { compileRules, type RulesSource } from "./rules/compile-rules.ts";
+import { compileRules, compileRulesInTurns, type RulesSource } from "./rules/compile-rules.ts";
 import { ChangeSource } from "./source/change-source.ts";
 import { Deployment } from "./source/deployment.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
@@ -97,6 +97,13 @@ function namespacesOf({ collections, mongodb }: Config): Namespace[] {
   }
   return [...named.values()];
 }
+
+/** Of a configuration what rules are made of, and no secret. */
+const rulesOf = ({ mongodb: { database }, collections, limits }: Config): RulesSource => ({
+  mongodb: { database },
+  collections,
+  limits,
+});
 
 const namesOf = (config: Config) =>
   namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);
@@ -201,8 +208,10 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   const publicServer = buildPublicServer(basics, gateway, readiness);
   metrics.workers.set(1);
   let current = config;
-  const plan = (text: string) =>
-    planText(text, (edited) => planEdit(gateway, rules.generation, current, edited));
+  const plan = async (text: string) => {
+    const edit = await readEdit({ text, inForce: rulesOf(current) }, config.server.admin.planTimeoutMs);
+    return "problems" in edit ? edit : planEdit(gateway, rules.generation, edit.source, edit.diff);
+  };
 
   return {
     node,
@@ -214,7 +223,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     publicServer,
     async prepare(next) {
       const added = await prepareReload(mongodb.client, current, next);
-      const edited = compileRules(next);
+      const edited = await compileRulesInTurns(next);
       const { collections } = await gateway.planRules(edited);
       return () => {
         rules.apply(gateway, edited, totalOf(collections));
@@ -402,22 +411,6 @@ function urlKeysOf(config: Config, sealer: Sealer, tickets: TicketSealer, spent:
   const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
   const spend = (id: string, expiresAtMs: number) => answerWithin(spent.spend(id, expiresAtMs));
   return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
-}
-
-/**
- * Reads the rules of an edit that is only to be looked at. No variable of our own environment is filled in: else
- * whoever may ask could have them read out.
- */
-async function planText(
-  text: string,
-  plan: (edited: RulesSource) => Promise<EditPlan>,
-): Promise<EditPlan | EditProblems> {
-  try {
-    return await plan(readRules(text, "edit", {}).source);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return { problems: error.problems.map(({ file: _, ...problem }) => problem) };
-  }
 }
 
 async function connect(

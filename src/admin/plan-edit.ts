@@ -2,8 +2,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { SubscriptionsPlan } from "../gateway/plan-rules.ts";
-import { compileRules, type RulesSource } from "../rules/compile-rules.ts";
-import { diffRules, type RulesDiff } from "../rules/diff-rules.ts";
+import { compileRulesInTurns, type RulesSource } from "../rules/compile-rules.ts";
+import type { RulesDiff } from "../rules/diff-rules.ts";
 import { answerJson } from "./answer-json.ts";
 
 /** The answer to an edit that could take effect. */
@@ -25,15 +25,15 @@ export interface EditProblems {
   }[];
 }
 
-/** Nothing takes effect. */
+/** Nothing takes effect. @param diff Between the rules in force and the candidate. */
 export async function planEdit(
   gateway: Gateway,
   generation: number,
-  inForce: RulesSource,
   candidate: RulesSource,
+  diff: RulesDiff,
 ): Promise<EditPlan> {
-  const diff = withoutRulesInForce(diffRules(inForce, candidate));
-  return { generation, diff, live: await gateway.planRules(compileRules(candidate)) };
+  const rules = await compileRulesInTurns(candidate);
+  return { generation, diff: withoutRulesInForce(diff), live: await gateway.planRules(rules) };
 }
 
 function withoutRulesInForce(diff: RulesDiff): RulesDiff {

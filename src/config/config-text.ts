@@ -1,4 +1,16 @@
-import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, Scalar } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  Scalar,
+  visit,
+} from "yaml";
 import { interpolate } from "./environment.ts";
 
 export type Path = readonly (string | number)[];
@@ -94,11 +106,16 @@ class ConfigReader implements ConfigText {
       prettyErrors: false,
       stringKeys: true,
       resolveKnownTags: false,
+      // The library compares each key with all before it: 60,000 keys would take 12 s.
+      uniqueKeys: false,
       // "silent" would also swallow the error about a second document.
       logLevel: "error",
     });
     for (const { code, pos } of [...document.errors, ...document.warnings]) {
       this.problems.push(this.#at(pos[0], [], SYNTAX_TEXTS[code] ?? SYNTAX_DEFAULT));
+    }
+    for (const offset of repeatedKeys(document)) {
+      this.problems.push(this.#at(offset, [], SYNTAX_TEXTS["DUPLICATE_KEY"] ?? SYNTAX_DEFAULT));
     }
     if (this.problems.length > 0) return;
     // The library looks through the whole document for each one; what is repeated is looked for once.
@@ -216,4 +233,20 @@ class ConfigReader implements ConfigText {
     }
     return result.text;
   }
+}
+
+/** The offsets of keys that their map holds already. */
+function repeatedKeys(document: Document): number[] {
+  const offsets: number[] = [];
+  visit(document, {
+    Map(_key, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        const name = isScalar(key) ? key.value : key;
+        if (seen.has(name)) offsets.push(isNode(key) ? (key.range?.[0] ?? 0) : 0);
+        seen.add(name);
+      }
+    },
+  });
+  return offsets;
 }

@@ -79,6 +79,9 @@ export interface RuleProblem {
 /** What rules may cost at most: they are the admin's own, so this only catches accidents. */
 const RULE_LIMITS = { maxDepth: 20, maxPredicates: 1_000, maxValues: 10_000 };
 
+/** How long `compileRulesInTurns` works before it lets others go on. */
+const TURN_MS = 10;
+
 /** The parts of a configuration that rules are made of. */
 export interface RulesSource {
   readonly mongodb: { readonly database: string };
@@ -101,35 +104,77 @@ export class RulesRefused extends Error {
  * Compiles the rules of all collections; a `Config` has passed this once already.
  * @throws {RulesRefused} With everything that is wrong.
  */
-export function compileRules({ mongodb, collections, limits }: RulesSource): RuleSet {
+export function compileRules(source: RulesSource): RuleSet {
+  const steps = compileSteps(source);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** As `compileRules`, in turns of some milliseconds between which everything else goes on. */
+export async function compileRulesInTurns(source: RulesSource): Promise<RuleSet> {
+  const steps = compileSteps(source);
+  for (let turnEndsMs = performance.now() + TURN_MS; ; ) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    if (performance.now() < turnEndsMs) continue;
+    await new Promise(setImmediate);
+    turnEndsMs = performance.now() + TURN_MS;
+  }
+}
+
+/** Yields after each rule. */
+function* compileSteps({ mongodb, collections, limits }: RulesSource): Generator<undefined, RuleSet> {
   const problems: RuleProblem[] = [];
-  const compiled = Object.entries(collections).map(([name, options]): [string, CollectionRules] => {
+  const compiled = new Map<string, CollectionRules>();
+  for (const [name, options] of Object.entries(collections)) {
     const database = options.database ?? mongodb.database;
     const names = new Set<string>();
-    const rules = options.rules.map((rule, index) => {
+    const identities = identitiesOf(options, database);
+    const rules: Rule[] = [];
+    for (const [index, rule] of options.rules.entries()) {
       const report: Report = (path, message, at = "") =>
         problems.push({ path: [name, "rules", index, ...path], at, message });
       if (names.has(rule.name))
         report(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
       names.add(rule.name);
       const lookups = Object.keys(options.lookups ?? {});
-      return { ...compileRule(rule, lookups, report), identity: identityOf(options, index, database) };
-    });
+      const { value: identity = "" } = identities.next();
+      rules.push({ ...compileRule(rule, lookups, report), identity });
+      yield;
+    }
     const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
       problems.push({ path: [name, "lookups", ...path], at, message }),
     );
-    return [name, { name, database, collectionName: options.collection ?? name, lookups, rules }];
-  });
+    compiled.set(name, { name, database, collectionName: options.collection ?? name, lookups, rules });
+    yield;
+  }
   if (problems.length > 0) throw new RulesRefused(problems);
-  return { collections: new Map(compiled), limits };
+  return { collections: compiled, limits };
 }
 
-/** A rule gives what it says of the collection and its lookups, to those whom no rule before it has taken; whatever its name. */
-function identityOf(options: CollectionOptions, index: number, database: string): string {
-  const { collection, lookups, rules } = options;
-  const before = rules.slice(0, index).map(({ anonymous, when }) => [anonymous, when]);
-  const parts = [database, collection, lookups, before, { ...rules[index], name: undefined }];
-  return createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
+/**
+ * Digests of the rules of a collection. A rule gives what it says of the collection and its lookups, to the users that
+ * no rule before it applies to; its name does not matter. Each digest covers the rules before, so one running hash
+ * serves all: hashing them again for each rule took seconds for some thousand rules.
+ */
+function* identitiesOf(
+  { collection, lookups, rules }: CollectionOptions,
+  database: string,
+): Generator<string, undefined> {
+  const text = (value: unknown) => JSON.stringify([value]).slice(1, -1);
+  const head = [database, collection, lookups].map(text).join();
+  const running = createHash("sha256").update(`[${head},[`);
+  let separator = "";
+  for (const rule of rules) {
+    yield running
+      .copy()
+      .update(`],${text({ ...rule, name: undefined })}]`)
+      .digest("base64url");
+    running.update(separator + text([rule.anonymous, rule.when]));
+    separator = ",";
+  }
 }
 
 type Entries = Readonly<Record<string, unknown>>;

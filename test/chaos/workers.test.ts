@@ -134,7 +134,11 @@ async function edit(
 
 test("an edit of the rules takes effect in all workers, one that cannot be had in none, and a worker that is new has the rules of now", async () => {
   const { name: database, uri, db } = await testDatabase();
-  const config = testConfig(uri, database, { collections: EVERYONE, server: { workers: 2 } });
+  const token = "a-token-for-the-admins-of-a-test-0123456789";
+  const config = testConfig(uri, database, {
+    collections: EVERYONE,
+    server: { workers: 2, admin: { token } },
+  });
   const { service, health, url } = await spawnWorkers(config, 2);
   await db.collection("items").insertOne({ owner: "u2" });
   await db.createCollection("view", { viewOn: "items", pipeline: [] });
@@ -147,7 +151,11 @@ test("an edit of the rules takes effect in all workers, one that cannot be had i
   expect(refused).toMatchObject({ type: "error", code: "unknown-collection" });
 
   const body = JSON.stringify({ ...config, collections: NOBODY_ELSE });
-  const plan = await fetch(`${service.adminUrl}/plan`, { method: "POST", body });
+  const plan = await fetch(`${service.adminUrl}/plan`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+    body,
+  });
   expect(await plan.json()).toMatchObject({ live: { connections: 4, subscriptions: 4 } });
 
   await edit(service, { ...config, collections: NOBODY_ELSE }, { rulesGeneration: 2, lastReload: "applied" });

@@ -117,7 +117,8 @@ export class SpawnedService {
   async writeConfig(config: ServiceConfig): Promise<void> {
     this.#config = config;
     const { port = 0, adminPort = 0 } = this.#listening ?? {};
-    const server = { ...config.server, port, admin: { port: adminPort } };
+    const admin = { ...(config.server?.["admin"] as object | undefined), port: adminPort }; // a map, if given
+    const server = { ...config.server, port, admin };
     await writeFile(this.configFile, JSON.stringify({ ...config, server }, null, 2));
   }
 

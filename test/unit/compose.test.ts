@@ -11,6 +11,13 @@ const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 interface Service {
   readonly image?: string;
   readonly build?: string;
+  readonly user?: string;
+  readonly privileged?: boolean;
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly cap_add?: readonly string[];
+  readonly security_opt?: readonly string[];
+  readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly volumes?: readonly string[];
   readonly ports?: readonly string[];
@@ -19,7 +26,7 @@ interface Service {
 }
 
 // The shape is what this test looks at; a file of another shape makes it fail, as it should.
-const compose = parse(read("docker-compose.yml")) as {
+const compose = parse(read("docker-compose.yml"), { merge: true }) as {
   readonly services: Readonly<Record<string, Service>>;
   readonly volumes: Readonly<Record<string, unknown>>;
 };
@@ -48,13 +55,52 @@ test("every volume that is mounted exists, as a folder here or as a named volume
   }
 });
 
-test("whom a service waits for can become healthy", () => {
+test("a service waits only for what can become healthy, or end", () => {
   for (const [name, { depends_on = {} }] of services) {
     for (const [dependency, { condition }] of Object.entries(depends_on)) {
+      expect(compose.services, name).toHaveProperty([dependency]);
+      if (condition === "service_completed_successfully") continue;
       expect(condition, name).toBe("service_healthy");
       expect(compose.services[dependency]?.healthcheck, dependency).toBeDefined();
     }
   }
+});
+
+test.each(services)("%s runs without rights that it does not need", (_name, options) => {
+  expect(options).toMatchObject({
+    read_only: true,
+    cap_drop: ["ALL"],
+    security_opt: ["no-new-privileges:true"],
+  });
+  expect(options.user).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+  expect([options.cap_add, options.privileged]).toEqual([undefined, undefined]);
+  // Neither the engine's socket nor a folder of the host that may be written to.
+  for (const volume of options.volumes ?? []) {
+    if (/^[./~]/.test(volume)) expect(volume).toMatch(/^\.\/[\w./-]+:[\w./-]+:ro$/);
+  }
+});
+
+test("images are pinned to exact versions", () => {
+  const base = Array.from(dockerfile.matchAll(/^FROM (\S+)/gm), ([, image = ""]) => image);
+  const images = [...services.flatMap(([, { image = [] }]) => image), ...base];
+  expect(images.length).toBeGreaterThanOrEqual(4);
+  for (const image of images) expect(image).toMatch(/^\w+:\d+\.\d+\.\d+(-[a-z-]+)?(@sha256:[0-9a-f]{64})?$/);
+  expect(new Set(base).size).toBe(1);
+});
+
+test("no secret is committed: each has a name in .env.example, without a value, and compose insists on it", () => {
+  const names = Array.from(read(".env.example").matchAll(/^(\w+)=(.*)$/gm), ([, name = "", value]) => {
+    expect(value, name).toBe("");
+    return name;
+  });
+  const used = new Set(
+    Array.from(read("docker-compose.yml").matchAll(/\$\{(\w+)(:\?|:-\})/g), ([, name = "", kind = ""]) => {
+      if (name !== "TIDEWIRE_ADMIN_TOKEN") expect(kind, name).toBe(":?");
+      return name;
+    }),
+  );
+  expect([...used].sort()).toEqual(names.sort());
+  expect(read(".gitignore").split("\n")).toContain(".env");
 });
 
 test("the environment sets variables that the configuration uses, and all that it must have", () => {
@@ -65,14 +111,20 @@ test("the environment sets variables that the configuration uses, and all that i
   expect(required.filter((name) => !set.includes(name))).toEqual([]);
 });
 
-test("MongoDB is initiated under the name and the address that the service connects to", () => {
-  const mongodb = compose.services["mongodb"];
-  const initiation = mongodb?.healthcheck?.test.join(" ") ?? "";
+test("MongoDB wants a login, and is initiated under the name and the address that the service connects to", () => {
+  const { command = [], healthcheck, volumes = [] } = compose.services["mongodb"] ?? {};
   const uri = service?.environment?.["MONGODB_URI"] ?? "";
-  const [, host = "?", replicaSet = "?"] = /^mongodb:\/\/([^/]+)\/\?replicaSet=(\w+)$/.exec(uri) ?? [];
-  expect(initiation).toContain(`host: "${host}"`);
-  expect(initiation).toContain(`_id: "${replicaSet}"`);
-  expect(mongodb).toMatchObject({ command: expect.arrayContaining(["--replSet", replicaSet]) });
+  const form =
+    /^mongodb:\/\/(\w+):\$\{MONGODB_PASSWORD:\?[^}]*\}@([\w:]+)\/\?replicaSet=(\w+)&authSource=admin$/;
+  const [, user = "?", host = "?", replicaSet = "?"] = form.exec(uri) ?? [];
+  const script = healthcheck?.test.at(-1) ?? "";
+  const file = volumes.find((volume) => volume.includes(`:${script}:`))?.split(":")[0] ?? "";
+  const setup = read(file);
+  expect(setup).toContain(`host: "${host}"`);
+  expect(setup).toContain(`_id: "${replicaSet}"`);
+  expect(setup).toContain(`createUser: "${user}"`);
+  expect(command.slice(0, 2)).toEqual(["--replSet", replicaSet]);
+  expect(command).toContain("--keyFile");
   expect(host.split(":")[0]).toBe("mongodb");
 });
 

@@ -9,6 +9,7 @@ import { ROOT } from "../support/build.ts";
 const TOP_LEVEL = new Set([
   ".ci",
   ".dockerignore",
+  ".env.example",
   ".gitignore",
   ".npmrc",
   "CHANGELOG.md",

@@ -1,0 +1,51 @@
+// Run by mongosh as the health check of docker-compose.yml: makes the replica set and its users where they are missing,
+// and fails until the service can log in at a primary. MongoDB takes these commands from its own machine as long as no
+// user exists. Each step may be repeated, because a check may be cut off between two of them.
+const admin = db.getSiblingDB("admin");
+const { MONGODB_ADMIN_PASSWORD: adminPassword, MONGODB_PASSWORD: password } = process.env;
+
+/** The rights of the service; docs/operations.md says what each is for. */
+const PRIVILEGES = [
+  {
+    resource: { db: "shop", collection: "" },
+    actions: ["find", "changeStream", "listCollections", "collMod", "createCollection"],
+  },
+];
+const ROLES = [
+  { role: "tidewire", db: "shop" },
+  { role: "readWrite", db: "tidewire" },
+  { role: "clusterMonitor", db: "admin" },
+];
+
+const canLogIn = (user, pwd) => {
+  try {
+    return Boolean(admin.auth(user, pwd));
+  } catch {
+    return false;
+  }
+};
+
+const unlessThere = (make) => {
+  try {
+    make();
+  } catch (error) {
+    if (!/already exists/.test(error.message)) throw error;
+  }
+};
+
+if (!admin.runCommand({ hello: 1 }).setName) {
+  const members = [{ _id: 0, host: "mongodb:27017" }];
+  admin.runCommand({ replSetInitiate: { _id: "rs0", members } });
+}
+if (!admin.runCommand({ hello: 1 }).isWritablePrimary) quit(1);
+if (canLogIn("tidewire", password)) quit(0);
+
+if (!canLogIn("admin", adminPassword)) {
+  admin.runCommand({ createUser: "admin", pwd: adminPassword, roles: [{ role: "root", db: "admin" }] });
+  if (!canLogIn("admin", adminPassword)) quit(1);
+}
+unlessThere(() =>
+  db.getSiblingDB("shop").runCommand({ createRole: "tidewire", privileges: PRIVILEGES, roles: [] }),
+);
+unlessThere(() => admin.runCommand({ createUser: "tidewire", pwd: password, roles: ROLES }));
+quit(canLogIn("tidewire", password) ? 0 : 1);
