@@ -47,13 +47,14 @@ export class SocketGuard {
       const answer = () => this.#answer(request, response);
       runGuarded(parts.guard, "socket.request", answer, () => response.destroy());
     });
-    const countTimeout = (error: Error) => {
-      const code = codeOf(error);
-      if (code === "ERR_HTTP_REQUEST_TIMEOUT") parts.onRefused("request-timeout");
-      if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") parts.onRefused("tls-timeout");
+    // Node emits an error of a handshake as both events.
+    const count = (code: string, reason: SocketRefusal) => (error: Error) => {
+      if (codeOf(error) === code) parts.onRefused(reason);
     };
-    server.on("clientError", guarded(parts.guard, "socket.client-error", countTimeout));
-    server.on("tlsClientError", guarded(parts.guard, "socket.tls-error", countTimeout));
+    const late = count("ERR_HTTP_REQUEST_TIMEOUT", "request-timeout");
+    server.on("clientError", guarded(parts.guard, "socket.client-error", late));
+    const lateTls = count("ERR_TLS_HANDSHAKE_TIMEOUT", "tls-timeout");
+    server.on("tlsClientError", guarded(parts.guard, "socket.tls-error", lateTls));
     const inactive = (socket: Socket) => {
       // Also emitted when a kept-alive socket has had no further request, which is ordinary.
       if (!this.#idle.has(peerOf(socket))) parts.onRefused("inactive");
