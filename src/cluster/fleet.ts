@@ -60,6 +60,7 @@ export class Fleet {
     const own = [workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors];
     this.#joined = new JoinedMetrics(() => Promise.all(own.map((metric) => metric.get())));
     this.handOut = new HandOut({
+      guard: { log, metrics: this.#metrics },
       takers: () => this.workers.up,
       sockets: new OpenSockets(
         { total: Number.POSITIVE_INFINITY, perAddress: perAddressOfAll(config, workers) },

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { OpenSockets, SocketLimitReached } from "../gateway/open-sockets.ts";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 
 /** A worker, as far as it takes connections. */
 export interface Taker {
@@ -13,6 +14,7 @@ export interface Taker {
 }
 
 export interface HandOutParts {
+  readonly guard: GuardParts;
   readonly takers: () => readonly Taker[];
   /** Counts the sockets of all workers, and those that wait for one. */
   readonly sockets: OpenSockets;
@@ -74,15 +76,18 @@ export class HandOut {
   #wait(waiting: Waiting): void {
     const { socket } = waiting;
     this.#waiting.push(waiting);
-    socket.setTimeout(this.#parts.waitMs, () => {
-      const at = this.#waiting.indexOf(waiting);
-      // On its way to a worker it is that worker's.
-      if (at < 0) return;
-      this.#waiting.splice(at, 1);
-      this.#parts.onRefused("workers-busy");
-      waiting.release();
-      socket.destroy();
-    });
+    const late = () => this.#refuseLate(waiting);
+    socket.setTimeout(this.#parts.waitMs, guarded(this.#parts.guard, "primary.wait", late));
+  }
+
+  #refuseLate(waiting: Waiting): void {
+    const at = this.#waiting.indexOf(waiting);
+    // On its way to a worker it is that worker's.
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    this.#parts.onRefused("workers-busy");
+    waiting.release();
+    waiting.socket.destroy();
   }
 
   async #give(waiting: Waiting, taker: Taker): Promise<void> {

@@ -4,7 +4,7 @@ import { type Logger, pino } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
-import { guarded, runGuarded } from "../metrics/guard.ts";
+import { type GuardParts, guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
@@ -63,13 +63,13 @@ class Worker {
     const log = this.#log;
     if (socket === undefined || node === undefined || log === undefined) {
       socket?.destroy();
-      this.#noteClosed(id);
+      send({ closed: [id] });
       return;
     }
     const guard = { log, metrics: node.metrics };
     socket.once(
       "close",
-      guarded(guard, "worker.socket", () => this.#noteClosed(id)),
+      guarded(guard, "worker.socket", () => this.#noteClosed(id, guard)),
     );
     // As the sockets that a server has accepted by itself: a client may end its side and still read.
     socket.allowHalfOpen = true;
@@ -77,13 +77,11 @@ class Worker {
     runGuarded(guard, "worker.connection", serve, () => socket.destroy());
   }
 
-  #noteClosed(id: number): void {
+  #noteClosed(id: number, guard: GuardParts): void {
     this.#closed.push(id);
     if (this.#closed.length > 1) return;
-    setImmediate(() => {
-      send({ closed: this.#closed });
-      this.#closed = [];
-    });
+    const tell = () => send({ closed: this.#closed.splice(0) });
+    setImmediate(guarded(guard, "worker.closed", tell));
   }
 
   async #answer(id: number, request: RequestType, value: unknown): Promise<void> {

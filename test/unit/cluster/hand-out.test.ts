@@ -2,6 +2,7 @@ import { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { HandOut, type Taker } from "../../../src/cluster/hand-out.ts";
 import { OpenSockets } from "../../../src/gateway/open-sockets.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 
 /** A worker in name: it takes what it is handed when the test says so. */
 class FakeTaker implements Taker {
@@ -53,6 +54,7 @@ function startHandOut(count: number, { perAddress = 10_000, waitMs = 60_000 }: L
   const open = new OpenSockets({ total: Number.POSITIVE_INFINITY, perAddress }, null);
   const refusals: string[] = [];
   const handOut = new HandOut({
+    guard: guardParts(),
     takers: () => takers,
     sockets: open,
     waitingMax: 4_096,
