@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { startPrimary, workersOf } from "../cluster/primary.ts";
+import { guardProcess } from "../cluster/process-guard.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { watchConfig } from "../config/watch-config.ts";
 import { type ExtraRoutes, startService } from "../server.ts";
@@ -22,6 +23,8 @@ Options:
 Signals:
   SIGTERM, SIGINT  hand the clients over within server.drainTimeout, then end; a second one ends at once
   SIGHUP           read the configuration again now
+
+Ends with 70 after an error that nobody expected: it logs the error, hands the clients over first, and may be started again.
 
 Examples:
   tidewire start
@@ -81,14 +84,18 @@ async function runNode(
   });
   const { address, adminAddress, node } = service;
   const several = workers > 1 ? { workers } : {};
+  const drain = () => {
+    edits.stop();
+    return service.drain();
+  };
+  guardProcess({ log, drainTimeoutMs: config.server.drainTimeoutMs, drain });
   log.info({ ...address, adminPort: adminAddress.port, node, ...several }, "listening");
   process.on("SIGHUP", edits.now);
   await new Promise<void>((resolve) => {
     const stop = (signal: NodeJS.Signals) => {
       process.once("SIGTERM", () => process.exit(1)).once("SIGINT", () => process.exit(1));
       log.info({ signal }, "handing the clients over");
-      edits.stop();
-      service.drain().then(resolve, (error: unknown) => {
+      drain().then(resolve, (error: unknown) => {
         log.error({ err: error }, "the node could not stop in good order");
         process.exit(1);
       });

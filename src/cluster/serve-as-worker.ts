@@ -8,6 +8,7 @@ import { type GuardParts, guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
+import { guardProcess } from "./process-guard.ts";
 
 /** What a worker runs: a node without listeners. */
 export interface ServedNode {
@@ -31,8 +32,10 @@ export function serveAsWorker(startNode: StartNode): void {
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
   // Also where the primary has ended before we came to listen.
   if (!process.connected) process.exit(1);
-  process.once("disconnect", () => process.exit(1));
   const worker = new Worker(startNode);
+  process.once("disconnect", () => {
+    if (!worker.isEnding) process.exit(1);
+  });
   // Only the primary has the other end of the channel.
   process.on("message", (message, handle) =>
     worker.receive(message as ToWorker, handle as Socket | undefined),
@@ -46,9 +49,15 @@ class Worker {
   #prepared: { generation: number; apply: () => void } | undefined;
   /** Connections that have ended, until the primary is told of all of them at once. */
   #closed: number[] = [];
+  #isEnding = false;
 
   constructor(startNode: StartNode) {
     this.#startNode = startNode;
+  }
+
+  /** It ends by itself, and has told its primary so. */
+  get isEnding(): boolean {
+    return this.#isEnding;
   }
 
   receive(message: ToWorker, socket: Socket | undefined): void {
@@ -105,6 +114,8 @@ class Worker {
       // It never listens, but is given its connections; with this it begins to keep their time limits.
       node.publicServer.emit("listening");
       this.#node = node;
+      const drain = () => this.#leave(node);
+      guardProcess({ log, drainTimeoutMs: config.server.drainTimeoutMs, drain });
     },
     readiness: async () => this.#running.readiness(),
     metrics: () => this.#running.metrics.registry.getMetricsAsJSON(),
@@ -116,6 +127,13 @@ class Worker {
     noteRejectedReload: async () => this.#running.noteRejectedReload(),
     drain: () => this.#running.drain(),
   };
+
+  /** Hands the clients over without the primary, which gives no more connections to a worker that has disconnected. */
+  async #leave(node: ServedNode): Promise<void> {
+    this.#isEnding = true;
+    if (process.connected) process.disconnect();
+    await node.drain();
+  }
 
   /** A worker that came up while the others were asked has not been asked itself. */
   async #preparedFor({ config, generation }: Edit): Promise<() => void> {
@@ -131,5 +149,5 @@ class Worker {
 }
 
 function send(message: FromWorker, sent?: () => void): void {
-  process.send?.(message, undefined, undefined, sent);
+  if (process.connected) process.send?.(message, undefined, undefined, sent);
 }
