@@ -53,6 +53,9 @@ export function answerNotFound(response: ServerResponse, text: string): void {
   answerJson(response, 404, { error: text });
 }
 
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || host.startsWith("127.");
+
 /**
  * The second listener, not for the public: health, `/metrics` in Prometheus' text format, and `/plan`, which says
  * what an edit of the rules would do and needs the admin's token.
@@ -60,6 +63,12 @@ export function answerNotFound(response: ServerResponse, text: string): void {
 export function createAdminServer(parts: AdminParts): Server {
   const { server, counters, log } = parts;
   const handler = new AdminHandler(parts);
+  if (!isLoopback(server.admin.host) && !server.admin.protectMetrics) {
+    parts.log.warn(
+      { host: server.admin.host },
+      "the admin listener is not on loopback and serves /metrics without a token: set server.admin.protectMetrics",
+    );
+  }
   return createSmallServer(server, (request, response) => handler.handle(request, response), {
     log,
     metrics: counters,

@@ -7,7 +7,7 @@ import { ROOT } from "../../support/build.ts";
 
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 
-const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
   .concat(
     readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".md"))
@@ -58,3 +58,24 @@ test("the rules of docs/rules.md are a configuration that the service takes", ()
   const parsed = parseConfig(yaml, "rules.md", { TIDEWIRE_JWT_SECRET: "x".repeat(32) });
   expect(parsed.ok ? [] : parsed.problems).toEqual([]);
 });
+
+test.each(["SECURITY.md", "docs/security.md"])(
+  "%s names only tests, options and metrics that exist",
+  (page) => {
+    const text = read(page);
+    for (const [, file = ""] of text.matchAll(/`(test\/[\w/.-]+)`/g))
+      expect(existsSync(join(ROOT, file)), file).toBe(true);
+    const reference = read("docs/configuration.md");
+    const operations = read("docs/operations.md");
+    let named = 0;
+    for (const [, section = "", option = ""] of text.matchAll(/`(server|auth|limits|mongodb)\.([\w.]+)/g)) {
+      const [, own = ""] =
+        new RegExp(`^## ${section}\\n([\\s\\S]*?)(?=^## |(?![\\s\\S]))`, "m").exec(reference) ?? [];
+      expect(own.includes(`| \`${option}\` |`), `${section}.${option}`).toBe(true);
+      named++;
+    }
+    expect(named).toBeGreaterThan(5);
+    for (const [, metric = ""] of text.matchAll(/`(tidewire_\w+)/g))
+      expect(operations, metric).toContain(`\`${metric}\``);
+  },
+);
