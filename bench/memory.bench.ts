@@ -26,6 +26,10 @@ class Reader implements Sink {
     return true;
   }
 
+  async mayRead(): Promise<boolean> {
+    return true;
+  }
+
   async snapshotTurn(): Promise<() => void> {
     return () => {};
   }

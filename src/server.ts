@@ -9,15 +9,18 @@ import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts"
 import { RulesState } from "./admin/rules-state.ts";
 import type { Config } from "./config/config.ts";
 import { readEdit } from "./config/edit-reader.ts";
+import { namesOf, namespacesOf, statePrefixOf } from "./config/namespaces.ts";
 import { Feed } from "./feed/feed.ts";
 import { Sealer } from "./feed/sealer.ts";
 import { TicketSealer } from "./feed/ticket.ts";
+import { followRevocations, followStateOf } from "./follow-revocations.ts";
 import type { GatewayContext } from "./gateway/context.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { HostNames, UNKNOWN_HOST_TEXT } from "./gateway/host-names.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
 import { totalOf } from "./gateway/plan-rules.ts";
+import type { Revocations } from "./gateway/revocations.ts";
 import { RuleTimes } from "./gateway/rule-times.ts";
 import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
 import { Trust } from "./gateway/trust.ts";
@@ -30,13 +33,14 @@ import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
 import { answerWithin, type MongoAccess, type StateDatabase } from "./source/mongo.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
-import { type Namespace, type PreflightReport, preflight } from "./source/preflight.ts";
+import { type FollowState, type PreflightReport, preflight } from "./source/preflight.ts";
 import { clientOptions, ReplaceableClient } from "./source/replaceable-client.ts";
 import { RuleTimeStore } from "./source/rule-time-store.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
 import { SpentKeyStore } from "./source/spent-keys.ts";
 import { StartPatience, unreachable } from "./source/start-patience.ts";
 import { StartupError } from "./source/startup-error.ts";
+import { checkStateNames, prefixed } from "./source/state-names.ts";
 import { identifyDeployment } from "./source/topology.ts";
 
 /** Keys are read again this often: another node may have rotated them. In milliseconds. */
@@ -84,29 +88,12 @@ export interface NodeOptions {
   readonly extraRoutes?: ExtraRoutes;
 }
 
-/** The collections to watch: those that clients may see, and those that only lookups look at. */
-function namespacesOf({ collections, mongodb }: Config): Namespace[] {
-  const named = new Map<string, Namespace>();
-  const add = (database: string, collection: string) =>
-    named.set(`${database}.${collection}`, { database, collection });
-  for (const [name, options] of Object.entries(collections)) {
-    const database = options.database ?? mongodb.database;
-    add(database, options.collection ?? name);
-    for (const lookup of Object.values(options.lookups ?? {}))
-      add(lookup.database ?? database, lookup.collection);
-  }
-  return [...named.values()];
-}
-
 /** Of a configuration what rules are made of, and no secret. */
 const rulesOf = ({ mongodb: { database }, collections, limits }: Config): RulesSource => ({
   mongodb: { database },
   collections,
   limits,
 });
-
-const namesOf = (config: Config) =>
-  namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);
 
 /** Answers on the public listener what is not the service's own; `false` where the path is none of theirs. */
 export type ExtraRoutes = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -190,21 +177,21 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   const mongodb = await connect(basics, patience);
   const report = await patience.run(() => checkDeployment(basics, mongodb.client));
   const state = await patience.run(() => openState(basics, mongodb.client));
-  const { feed, source, keeper } = buildPipeline(basics, mongodb, state, report);
+  const { feed, source, keeper, revocations } = buildPipeline(basics, mongodb, state, report);
   const ruleTimes = await patience.run(async () => {
     const since = await state.rules.load();
     const times = new RuleTimes(compileRules(config), since, await state.deployment.now());
     await state.rules.save(times.all);
     return times;
   });
-  const gateway = new Gateway(gatewayContext(basics, state, feed, ruleTimes), socketIo);
+  const gateway = new Gateway(gatewayContext(basics, state, { feed, revocations, ruleTimes }), socketIo);
   basics.onStop(async () => gateway.stop());
   feed.onHandedOut = () => gateway.flush();
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
 
   const rules = new RulesState(metrics, log, generation);
-  const readiness = () => readinessOf({ node, id, source, feed, gateway, keeper, rules });
+  const readiness = () => readinessOf({ node, id, source, feed, gateway, keeper, rules, revocations });
   const publicServer = buildPublicServer(basics, gateway, readiness);
   metrics.workers.set(1);
   let current = config;
@@ -255,12 +242,14 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
 async function checkDeployment({ config, log }: Basics, client: MongoAccess): Promise<PreflightReport> {
   const report = await preflight(client, {
     collections: namespacesOf(config),
+    followState: followStateOf(config),
     stateDatabase: config.mongodb.stateDatabase,
     images: config.mongodb.images,
   });
   for (const warning of report.warnings) log.warn(warning);
-  const { version, topology, collections } = report;
-  log.info({ version, topology, collections }, "MongoDB checks passed");
+  const { version, topology, collections, scope, followsState } = report;
+  const revocation = followsState ? "on" : "off";
+  log.info({ version, topology, collections, changeStream: scope, revocation }, "MongoDB checks passed");
   return report;
 }
 
@@ -273,7 +262,10 @@ interface SharedState {
 }
 
 async function openState({ config, onStop }: Basics, client: ReplaceableClient): Promise<SharedState> {
-  const database = client.stateDatabase(config.mongodb.stateDatabase);
+  const { stateDatabase } = config.mongodb;
+  const prefix = statePrefixOf(config);
+  await checkStateNames(client, stateDatabase, prefix);
+  const database = prefixed(client.stateDatabase(stateDatabase), prefix);
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(database), identify);
   const keyStore = new SealingKeyStore(database);
@@ -283,13 +275,21 @@ async function openState({ config, onStop }: Basics, client: ReplaceableClient):
   return { database, deployment, sealer, rules: new RuleTimeStore(database) };
 }
 
+interface Pipeline {
+  readonly feed: Feed;
+  readonly source: ChangeSource;
+  readonly keeper: ImageKeeper;
+  /** `null` where this node does not follow them. */
+  readonly revocations: Revocations | null;
+}
+
 /** From MongoDB to the live queries. */
 function buildPipeline(
   { config, node, log, metrics, onStop }: Basics,
   { client, uri }: { client: MongoAccess; uri: string },
   { database, deployment }: SharedState,
   report: PreflightReport,
-): { feed: Feed; source: ChangeSource; keeper: ImageKeeper } {
+): Pipeline {
   const switchOn = report.keepsImages && config.mongodb.images !== "off";
   const keeper = new ImageKeeper(client, log, metrics, switchOn);
   keeper.follow(report.collections);
@@ -303,12 +303,15 @@ function buildPipeline(
     metrics,
   });
   onStop(async () => feed.stop());
+  const followed = report.followsState ? followRevocations(config, client, { log, metrics }) : null;
+  if (followed !== null) feed.followState(followed.collection);
   const { connectTimeoutMs, awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
   const source: ChangeSource = new ChangeSource(
     {
       uri,
       connectTimeoutMs,
       namespaces: namesOf(config),
+      stateNamespaces: followed === null ? [] : [followed.collection.namespace],
       startBeforeMs: config.history.windowMs,
       awaitTimeMs,
       progressTimeoutMs,
@@ -327,7 +330,7 @@ function buildPipeline(
       metrics,
     },
   );
-  return { feed, source, keeper };
+  return { feed, source, keeper, revocations: followed?.revocations ?? null };
 }
 
 /** A server without writes moves the stream on every so often. */
@@ -349,8 +352,11 @@ function run({ onStop }: Basics, source: ChangeSource): void {
 function gatewayContext(
   { config, id, log, metrics }: Basics,
   { database, sealer }: SharedState,
-  feed: Feed,
-  ruleTimes: RuleTimes,
+  {
+    feed,
+    revocations,
+    ruleTimes,
+  }: Pick<GatewayContext, "feed" | "ruleTimes"> & Pick<Pipeline, "revocations">,
 ): GatewayContext {
   const tickets = new TicketSealer(sealer);
   return {
@@ -358,7 +364,7 @@ function gatewayContext(
     server: config.server,
     limits: config.limits,
     auth: config.auth,
-    trust: new Trust(config.auth.jwt, { metrics, log }),
+    trust: new Trust(config.auth.jwt, revocations, { metrics, log }),
     feed,
     sealer: tickets,
     keys: urlKeysOf(config, sealer, tickets, new SpentKeyStore(database)),
@@ -447,9 +453,16 @@ async function prepareReload(
   const added = namespacesOf(next).filter(
     ({ database, collection }) => !known.has(`${database}.${collection}`),
   );
+  if (statePrefixOf(next) !== statePrefixOf(current)) {
+    const text = "mongodb.stateDatabase gets its first collection of a rule, or loses its last one";
+    throw new StartupError(
+      `${text}: the service's own collections have other names then. Restart to apply it`,
+    );
+  }
   if (added.length === 0) return [];
   const { stateDatabase, images } = current.mongodb;
-  const report = await preflight(client, { collections: added, stateDatabase, images });
+  const followState: FollowState = { ...followStateOf(current), mode: "off" };
+  const report = await preflight(client, { collections: added, followState, stateDatabase, images });
   return report.collections;
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
+import type { Revocations } from "../gateway/revocations.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper, ImagesInUse } from "../source/image-keeper.ts";
 import type { StreamDown } from "../source/stream-outage.ts";
@@ -9,7 +10,15 @@ import type { StreamDown } from "../source/stream-outage.ts";
 export interface Readiness {
   readonly ready: boolean;
   /** `no-answer` is told of a worker by its primary. */
-  readonly status: "ready" | "starting" | "catching-up" | "mongodb-unreachable" | "draining" | "no-answer";
+  readonly status:
+    | "ready"
+    | "starting"
+    | "catching-up"
+    | "mongodb-unreachable"
+    | "revocations-unknown"
+    | "too-many-revocations"
+    | "draining"
+    | "no-answer";
   /** The node's name, which may hold that of its host. */
   readonly node: string;
   /** The id under which clients see the node, in `welcome` and on the public `/readyz`. */
@@ -22,6 +31,8 @@ export interface Readiness {
   /** For how long the change stream has been down, and why; `null` while it is up. */
   readonly streamDown: StreamDown | null;
   readonly connections: number;
+  /** Whether revoked tokens are followed. */
+  readonly revocation: "on" | "off";
   /** By collection: whether its images are in use. */
   readonly images: Readonly<Record<string, ImagesInUse>>;
 }
@@ -51,12 +62,14 @@ export interface ReadinessParts {
   readonly feed: Feed;
   readonly gateway: Gateway;
   readonly keeper: ImageKeeper;
+  readonly revocations: Revocations | null;
   readonly rules: { readonly generation: number; readonly lastReload: Readiness["lastReload"] };
 }
 
 /** Whether this node should get new clients, and if not, why. */
-export function readinessOf({ node, id, source, feed, gateway, keeper, rules }: ReadinessParts): Readiness {
-  const status = statusOf(source, feed, gateway);
+export function readinessOf(parts: ReadinessParts): Readiness {
+  const { node, id, source, gateway, keeper, rules, revocations } = parts;
+  const status = statusOf(parts);
   return {
     ready: status === "ready",
     status,
@@ -67,13 +80,16 @@ export function readinessOf({ node, id, source, feed, gateway, keeper, rules }: 
     stream: source.state,
     streamDown: source.down,
     connections: gateway.connections,
+    revocation: revocations === null ? "off" : "on",
     images: keeper.inUse,
   };
 }
 
-function statusOf(source: ChangeSource, feed: Feed, gateway: Gateway): Readiness["status"] {
+function statusOf({ source, feed, gateway, revocations }: ReadinessParts): Readiness["status"] {
   if (gateway.isDraining) return "draining";
   if (source.state === "interrupted") return "mongodb-unreachable";
   if (!feed.isReady || source.state !== "running") return "starting";
+  const why = revocations?.uncertainty ?? null;
+  if (why !== null) return why === "too-large" ? "too-many-revocations" : "revocations-unknown";
   return source.caughtUp ? "ready" : "catching-up";
 }

@@ -120,6 +120,8 @@ export const JwtOptions = z
   });
 export type JwtOptions = z.output<typeof JwtOptions>;
 
+export const REVOCATION_MODES = ["auto", "on", "off"] as const;
+
 /** The section `auth`: who may connect. */
 export const AuthOptions = z
   .strictObject({
@@ -130,6 +132,17 @@ export const AuthOptions = z
       .describe(
         "Whether connections without a token are let in; they match only rules that say anonymous: true.",
       ),
+    revocation: z
+      .enum(REVOCATION_MODES)
+      .default("auto")
+      .describe(
+        "Whether nodes follow revoked tokens: auto where the change stream can cover mongodb.stateDatabase, on refuses to start without, off does without.",
+      ),
+    revocationBytes: z
+      .int()
+      .min(1_024)
+      .default(16_777_216)
+      .describe("What all revocations in force may take in memory. Beyond it no token is accepted."),
     helloTimeoutMs: z
       .int()
       .min(100)

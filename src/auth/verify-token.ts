@@ -26,7 +26,14 @@ export interface Identity {
 }
 
 /** Why a token was not taken; `details.reason` of `unauthenticated`. */
-export type TokenReason = "missing" | "invalid" | "expired" | "not-yet-valid" | "key-unknown" | ClaimsFault;
+export type TokenReason =
+  | "missing"
+  | "invalid"
+  | "expired"
+  | "not-yet-valid"
+  | "key-unknown"
+  | "revoked"
+  | ClaimsFault;
 
 export interface Verifier {
   /**
@@ -60,6 +67,7 @@ const TEXTS: Readonly<Record<TokenReason, string>> = {
   "claims-depth": "the token's claims are nested too deeply",
   "claims-values": "the token has too many claims",
   "claims-unusable": "the token's claims hold a key, a text or a number that no rule can read",
+  revoked: "the token has been revoked: get a new one",
 };
 
 /** The latest time that a `Date` can hold. A later `exp` is as good as this one, and no arithmetic overflows. */

@@ -37,6 +37,13 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
   ],
   ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
   [
+    "revoke",
+    {
+      summary: "refuse tokens before they expire",
+      load: async () => (await import("./revoke.ts")).revokeTokens,
+    },
+  ],
+  [
     "rotate-keys",
     {
       summary: "seal tickets with a new key",

@@ -1,11 +1,13 @@
-import { type Db, MongoClient, MongoError, MongoServerError } from "mongodb";
+import { MongoClient, MongoError, MongoServerError } from "mongodb";
 import { pino } from "pino";
 import type { Config } from "../config/config.ts";
+import { statePrefixOf } from "../config/namespaces.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
-import { answerWithin } from "../source/mongo.ts";
+import { answerWithin, type StateDatabase } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions } from "../source/replaceable-client.ts";
 import { unreachable } from "../source/start-patience.ts";
+import { checkStateNames, prefixed } from "../source/state-names.ts";
 
 /** An operator's command is a few reads and writes; one without an answer is not to hang for ever. In milliseconds. */
 const WORK_TIMEOUT_MS = 30_000;
@@ -16,9 +18,11 @@ const WORK_TIMEOUT_MS = 30_000;
  * @throws {StartupError} MongoDB cannot be reached, or the embedded one's data is in use.
  */
 export async function withStateDatabase<T>(
-  { mongodb }: Config,
-  work: (client: MongoClient, database: Db) => Promise<T>,
+  config: Config,
+  work: (client: MongoClient, database: StateDatabase) => Promise<T>,
 ): Promise<T> {
+  const { mongodb } = config;
+  const prefix = statePrefixOf(config);
   const { dataDir, binary, stateDatabase } = mongodb;
   const embedded =
     mongodb.uri === EMBEDDED_URI
@@ -32,7 +36,8 @@ export async function withStateDatabase<T>(
     await client.connect().catch((cause: unknown) => {
       throw unreachable(cause);
     });
-    return await answerWithin(work(client, client.db(stateDatabase)), WORK_TIMEOUT_MS);
+    await answerWithin(checkStateNames(client, stateDatabase, prefix), WORK_TIMEOUT_MS);
+    return await answerWithin(work(client, prefixed(client.db(stateDatabase), prefix)), WORK_TIMEOUT_MS);
   } catch (error) {
     // Also where it has stopped answering since.
     throw error instanceof MongoError && !(error instanceof MongoServerError) ? unreachable(error) : error;

@@ -15,6 +15,8 @@ export interface JoinedReadiness extends Readiness {
 const GRAVEST_FIRST: readonly WorkerReadiness["status"][] = [
   "draining",
   "mongodb-unreachable",
+  "too-many-revocations",
+  "revocations-unknown",
   "no-answer",
   "starting",
   "catching-up",
@@ -37,6 +39,7 @@ export function joinReadiness(
     stream: answers.find(({ stream }) => stream !== "running")?.stream ?? answers[0]?.stream ?? "starting",
     streamDown: joinDown(answers),
     connections: answers.reduce((sum, { connections }) => sum + connections, 0),
+    revocation: answers.every(({ revocation }) => revocation === "on") ? "on" : "off",
     images: joinImages(answers),
     workers,
   };

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { STATE_PREFIX } from "../source/mongo.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import type { Path } from "./config-text.ts";
 
@@ -9,22 +10,54 @@ export function* crossProblems(
   config: z.output<typeof ConfigSchema>,
 ): Generator<{ readonly path: Path; readonly message: string }> {
   const { mongodb, collections, limits } = config;
-  for (const [name, { database, rules }] of Object.entries(collections)) {
+  for (const [name, options] of Object.entries(collections)) {
+    const { database, rules } = options;
     const path: Path = ["collections", name, "database"];
     if (database !== undefined && SYSTEM_DATABASES.has(database)) {
       const message = `found ${database}; allowed: a database of your own, as change streams do not open on ${database}`;
       yield { path, message };
     }
-    // The key that seals tickets lies there: no rule may ever reach it.
-    if ((database ?? mongodb.database) === mongodb.stateDatabase) {
-      const reason = "the service keeps its keys in mongodb.stateDatabase, so no collection may lie there";
-      const message = `found ${mongodb.stateDatabase}; allowed: another database, as ${reason}. Write for example \`stateDatabase: tidewire\``;
-      yield { path: database === undefined ? ["mongodb", "stateDatabase"] : path, message };
-    }
+    // The keys that seal tickets lie there: no rule may ever reach them.
+    yield* stateProblems(mongodb, name, options);
     for (const [index, { allow }] of rules.entries()) {
       if (allow.maxLimit === undefined || allow.maxLimit <= limits.windowSize) continue;
       const message = `found ${allow.maxLimit}; allowed: at most limits.windowSize (${limits.windowSize}). Lower it, or raise windowSize`;
       yield { path: ["collections", name, "rules", index, "allow", "maxLimit"], message };
     }
+  }
+}
+
+type Whole = z.output<typeof ConfigSchema>;
+type Problem = { readonly path: Path; readonly message: string };
+
+/** A collection in the state database must not be one of the service's own. */
+function* stateProblems(
+  { database, stateDatabase }: Whole["mongodb"],
+  name: string,
+  options: Whole["collections"][string],
+): Generator<Problem> {
+  const own = options.database ?? database;
+  const at: Path = ["collections", name];
+  const isMixed = database === stateDatabase;
+  const problemOf = (of: string, collection: string, path: Path, field: string): Problem | null => {
+    if (of !== stateDatabase) return null;
+    if (!isMixed) {
+      const reason =
+        "the service keeps its keys in mongodb.stateDatabase, which is a database of its own here";
+      const message = `found ${of}; allowed: another database, as ${reason}. Write another one`;
+      return { path: [...path, "database"], message };
+    }
+    if (!collection.startsWith(STATE_PREFIX)) return null;
+    const message = `found ${collection}; allowed: a name that does not begin with ${STATE_PREFIX}, as the service's own collections have such names in mongodb.stateDatabase. Name another collection`;
+    return { path: field === "" ? path : [...path, field], message };
+  };
+  const field = options.collection === undefined ? "" : "collection";
+  const found = problemOf(own, options.collection ?? name, at, field);
+  if (found !== null) yield found;
+  for (const [lookup, { database: of = own, collection }] of Object.entries(options.lookups ?? {})) {
+    // One text is enough where the lookup lies where its collection does.
+    if (found !== null && of === own && !isMixed) continue;
+    const problem = problemOf(of, collection, [...at, "lookups", lookup], "collection");
+    if (problem !== null) yield problem;
   }
 }

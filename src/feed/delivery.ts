@@ -22,6 +22,11 @@ export interface Sink {
   room(size: number): Promise<boolean>;
   /** Settles when it is this delivery's turn to hold a snapshot; give the turn back by what is returned. */
   snapshotTurn(): Promise<() => void>;
+  /**
+   * Whether the client may be sent data of a cluster time that the stream has not come to yet, by which its token may be
+   * revoked. `false` also where only the stream can tell.
+   */
+  mayRead(clusterTime: bigint): Promise<boolean>;
   /** What the client holds for the live query is void. */
   reset(query: number, reason: "history-lost" | "lagged"): void;
   /** From now on everything is written as it comes. @param afterCatchUp Missed changes were sent before. */
@@ -308,10 +313,7 @@ export class Delivery implements Follower {
       this.#step = { do: "snapshot", opened };
     }
     const { reading } = opened;
-    // It may be of a later time than the stream has come to. By then the rights may be others: nobody knows yet.
-    if (this.#rights.isConditional && !(await this.#streamReaches(reading.clusterTime, isCurrent))) {
-      return "abandoned";
-    }
+    if (!(await this.#mayShow(reading.clusterTime, isCurrent))) return "abandoned";
     for (let index = 0; ; index++) {
       const batch = await reading.batch(index).catch((error: unknown) => {
         if (error instanceof TidewireError) throw error;
@@ -331,6 +333,16 @@ export class Delivery implements Follower {
     this.#after = seq;
     this.#abandonStep({ do: "catch-up" });
     return "done";
+  }
+
+  /**
+   * Waits until data of a cluster time may be sent. Where the stream has not come to that time yet, rights that depend on
+   * other documents, or the token, may have been withdrawn by then. `false` where waiting has become pointless.
+   */
+  async #mayShow(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
+    if (this.#feed.headTime >= clusterTime) return true;
+    if (!this.#rights.isConditional && (await this.#sink.mayRead(clusterTime))) return isCurrent();
+    return this.#streamReaches(clusterTime, isCurrent);
   }
 
   /** Waits until the stream has come to a cluster time; `false` where that has become pointless meanwhile. */
@@ -395,6 +407,8 @@ export class Delivery implements Follower {
         if (more === UNKNOWN) return "history-lost";
         messages.push(...more);
       }
+      const last = fresh.at(-1)?.commit.clusterTime;
+      if (last !== undefined && !(await this.#mayShow(last, isCurrent))) return "abandoned";
       for (const chunk of toChunks(messages)) {
         const written = await this.#write(chunk, isCurrent, OPLOG_ROOM_TIMEOUT_MS);
         if (!isCurrent()) return "abandoned";

@@ -18,6 +18,7 @@ import { EncodedBudget } from "./change-log.ts";
 import { AFTER, CursorCodec, type DecodedCursor, type Position, type Told } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type DeliveryTerms, type Sink } from "./delivery.ts";
+import type { StateFollower } from "./followed-collection.ts";
 import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts";
 import { History, type HistoryEntry, type Located } from "./history.ts";
 import { Holdings } from "./holdings.ts";
@@ -71,6 +72,8 @@ export class Feed implements CommitSink {
   readonly #followedFrom = new Map<string, number>();
   /** Differences of a change of rights that are being read. */
   readonly #grantDiffs = new Map<string, Promise<Change[] | null>>();
+  /** Of the service's own collections, by namespace. */
+  readonly #stateFollowers = new Map<string, StateFollower>();
   readonly #sweeper: NodeJS.Timeout;
   #codec: CursorCodec | undefined;
   #history: History | undefined;
@@ -105,6 +108,19 @@ export class Feed implements CommitSink {
     clearInterval(this.#sweeper);
   }
 
+  /** To be called before the stream begins; the source has to watch the namespace. */
+  followState(follower: StateFollower): void {
+    this.#stateFollowers.set(follower.namespace, follower);
+  }
+
+  lost(): void {
+    for (const follower of this.#stateFollowers.values()) follower.lose();
+  }
+
+  async prepare(clusterTime: bigint): Promise<void> {
+    for (const follower of this.#stateFollowers.values()) await follower.prepare(clusterTime);
+  }
+
   begin(epoch: Epoch, from: bigint): void {
     this.#codec = new CursorCodec(epoch);
     this.#told = undefined;
@@ -130,6 +146,7 @@ export class Feed implements CommitSink {
     for (const commit of batch.commits) {
       const entry = history.append(commit);
       // Rights first: what came before was allowed and is written, what the commit withdraws is silent from here on.
+      for (const follower of this.#stateFollowers.values()) follower.apply(commit, flush);
       this.lookups.apply(entry, flush);
       this.#apply(entry, changed);
     }
@@ -485,7 +502,8 @@ export class Feed implements CommitSink {
           { namespace: event.namespace, by: event.by },
           "a collection was replaced as a whole",
         );
-      } else if (!hasImages(event)) this.#metrics.imagesUnreadable.inc();
+      } else if (!hasImages(event) && !this.#stateFollowers.has(event.namespace))
+        this.#metrics.imagesUnreadable.inc();
     }
   }
 
@@ -530,6 +548,7 @@ export class Feed implements CommitSink {
     if (this.#history !== undefined) this.#logBudget.trim(this.#history.headSeq);
     this.#snapshots.sweep();
     this.lookups.sweep(now);
+    for (const follower of this.#stateFollowers.values()) follower.sweep(now);
     this.#metrics.liveQueries.set(this.#byKey.size);
     this.#metrics.lingeringLiveQueries.set(this.#holdings.lingering);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);

@@ -108,6 +108,11 @@ export class Attachment implements Sink {
     return this.connection.outbox.room(size);
   }
 
+  mayRead(clusterTime: bigint): Promise<boolean> {
+    const { context, identity } = this.connection;
+    return context.trust.mayRead(identity, clusterTime);
+  }
+
   snapshotTurn(): Promise<() => void> {
     return this.connection.snapshotTurns.acquire();
   }

@@ -322,9 +322,12 @@ export class Connection {
   /** Closes if the token is not trusted any more: nothing is pushed from here on. */
   closeIfUntrusted(): void {
     if (this.#state !== "open" || this.identity === null) return;
-    const refusal = this.context.trust.refusalOf(this.identity);
-    // That it cannot be told just now withdraws nothing.
-    if (refusal?.code !== "unauthenticated") return;
+    const refusal = this.context.trust.endOf(this.identity);
+    if (refusal === null) return;
+    if (refusal.code !== "unauthenticated") {
+      this.close(CLOSE_CODES.overloaded, refusal.code, refusal);
+      return;
+    }
     const error = closingRefusal(refusal);
     this.close(error.closeCode ?? CLOSE_CODES.notAuthenticated, reasonOf(refusal), error);
   }

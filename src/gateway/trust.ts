@@ -3,18 +3,28 @@ import type { JwtOptions } from "../auth/options.ts";
 import { createVerifier, type Identity, tokenRefusal, type Verifier } from "../auth/verify-token.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
+import type { Revocations } from "./revocations.ts";
 
 /**
- * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired: so
- * what `verify` says holds for that moment, and `refusalOf` is asked again where the identity takes effect.
+ * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired or
+ * when it is revoked: so what `verify` says holds for that moment, and `refusalOf` is asked again where the identity takes
+ * effect.
  */
 export class Trust {
   readonly #verifier: Verifier;
   readonly #metrics: Metrics;
   readonly #log: Logger;
+  readonly #revocations: Revocations | null;
   readonly #listeners = new Set<() => void>();
 
-  constructor(jwt: JwtOptions | undefined, { metrics, log }: { metrics: Metrics; log: Logger }) {
+  /** @param revocations `null` where this node does not follow them. */
+  constructor(
+    jwt: JwtOptions | undefined,
+    revocations: Revocations | null,
+    { metrics, log }: { metrics: Metrics; log: Logger },
+  ) {
+    this.#revocations = revocations;
+    revocations?.onChange(() => this.#changed());
     this.#metrics = metrics;
     this.#log = log;
     this.#verifier = createVerifier(jwt, (event) => {
@@ -54,12 +64,25 @@ export class Trust {
     return this.#verifier.ensureKeys(Date.now());
   }
 
-  /** Why a verified token must not connect or stay connected; `null` if it may. */
-  refusalOf({ signedBy }: Identity): TidewireError | null {
-    return this.#verifier.isTrusted(signedBy) ? null : tokenRefusal("key-unknown");
+  /** Why a verified token must not connect; `null` if it may. */
+  refusalOf(identity: Identity): TidewireError | null {
+    if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
+    return this.#revocations?.refusalOf(identity) ?? null;
   }
 
-  /** Calls `listener`, in the same turn, whenever `refusalOf` may answer differently for somebody. */
+  /** Why a connection must not stay; `null` if it may. */
+  endOf(identity: Identity): TidewireError | null {
+    if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
+    return this.#revocations?.endOf(identity) ?? null;
+  }
+
+  /** Whether a client may be sent what is of a cluster time that the stream has not come to yet. */
+  mayRead(identity: Identity | null, clusterTime: bigint): Promise<boolean> {
+    if (identity === null || this.#revocations === null) return Promise.resolve(true);
+    return this.#revocations.mayRead(identity, clusterTime);
+  }
+
+  /** Calls `listener`, in the same turn, whenever `endOf` may answer differently for somebody. */
   onChange(listener: () => void): void {
     this.#listeners.add(listener);
   }

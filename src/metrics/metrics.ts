@@ -143,6 +143,8 @@ const GAUGES = {
   sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
   connections: ["tidewire_connections", "Connections.", []],
   userAccounts: ["tidewire_user_accounts", "Users to whom something is charged on this node.", []],
+  revocations: ["tidewire_revocations", "Revocations in force.", []],
+  revocationBytes: ["tidewire_revocation_bytes", "Bytes of revocations in memory.", []],
   jwksAge: ["tidewire_jwks_age_seconds", "Seconds since the key set was last fetched.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
   rulesGeneration: [
@@ -166,6 +168,8 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   streamDownSeconds: "max",
   images: "min",
   jwksAge: "max",
+  revocations: "max",
+  revocationBytes: "max",
   historySeconds: "min",
   rulesGeneration: "min",
 };

@@ -18,8 +18,15 @@ import { type StreamDown, StreamOutage } from "./stream-outage.ts";
 import { StreamPosition } from "./stream-position.ts";
 import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
 
-/** What takes the commits on. Both calls are synchronous: whatever is accepted is accepted whole. */
+/** Takes the commits on. `begin` and `accept` are synchronous: whatever is accepted is accepted whole. */
 export interface CommitSink {
+  /** The position is lost: commits may be missing, and an order of changes will begin after `prepare`. */
+  lost(): void;
+  /**
+   * Reads what has to be known when an order of changes begins, as of `clusterTime` or later.
+   * @throws The server's error; then it is called again.
+   */
+  prepare(clusterTime: bigint): Promise<void>;
   /**
    * An order of changes begins: everything after `from`, `from` included, will follow. What was known before
    * is void, as changes may be missing between it and `from`.
@@ -34,6 +41,8 @@ export interface ChangeSourceOptions {
   readonly connectTimeoutMs: number;
   /** `database.collection` of every configured collection. */
   readonly namespaces: readonly string[];
+  /** Of the service's own collections, which are followed for as long as it runs. */
+  readonly stateNamespaces: readonly string[];
   /** How far back reading begins, in milliseconds, so that the history is filled at once. */
   readonly startBeforeMs: number;
   readonly awaitTimeMs: number;
@@ -104,11 +113,12 @@ export class ChangeSource {
     this.#sink = parts.sink;
     this.#log = parts.log;
     this.#metrics = parts.metrics;
-    this.#watched = new Set(options.namespaces);
-    this.#filler = new ImageFiller(parts.client, (namespace) => {
+    this.#watched = new Set([...options.namespaces, ...options.stateNamespaces]);
+    const onFilled = (namespace: string) => {
       parts.metrics.imagesMissing.inc();
       parts.onMissingImage(namespace);
-    });
+    };
+    this.#filler = new ImageFiller(parts.client, onFilled, new Set(options.stateNamespaces));
     this.#outage = new StreamOutage(parts.log, parts.metrics);
     this.#client = new ReplaceableClient(
       options.uri,
@@ -140,7 +150,7 @@ export class ChangeSource {
 
   /** Follows other collections from here on; what is known stays good. */
   watch(namespaces: readonly string[]): void {
-    this.#watched = new Set(namespaces);
+    this.#watched = new Set([...namespaces, ...this.#options.stateNamespaces]);
     this.#position.openByTime();
     this.#stream?.close();
     this.#stream = undefined;
@@ -201,17 +211,19 @@ export class ChangeSource {
       metrics: this.#metrics,
     };
     if (this.#epoch === undefined) {
-      this.#begin(await findStart(this.#options.startBeforeMs, parts));
+      await this.#begin(await findStart(this.#options.startBeforeMs, parts));
     } else if (this.#doubt !== "none") {
       const { through } = this.#position;
       const isLost = this.#doubt === "position-lost";
       const start = await findNewStart({ epoch: this.#epoch, through, isLost }, parts);
-      if (start !== null) this.#begin(start);
+      if (start !== null) await this.#begin(start);
     }
     this.#doubt = "none";
   }
 
-  #begin({ epoch, from, now }: FoundStart): void {
+  async #begin({ epoch, from, now }: FoundStart): Promise<void> {
+    // First, because it can fail: then nothing has begun, and the start is looked for again.
+    await this.#sink.prepare(now);
     this.#epoch = epoch;
     this.#position.begin(from);
     this.#caughtUpAt ??= now;
@@ -311,6 +323,7 @@ export class ChangeSource {
         "the change stream position is lost: changes were missed, every live query is reset",
       );
     }
+    if (isLost) this.#sink.lost();
     this.#doubt = isLost || this.#doubt === "position-lost" ? "position-lost" : "interrupted";
     if (error instanceof StreamStalledError) this.#stalls++;
     // After anything but an answer of the server, nobody knows what state the client is in.

@@ -51,6 +51,9 @@ const IMAGES_BYTES_MAX = 15 * 1024 * 1024 + 768 * 1024;
  */
 export function changeStreamPipeline(start: StreamStart, options: ChangeStreamOptions): Document[] {
   const collections = [...new Set(options.namespaces.map((name) => name.slice(name.indexOf(".") + 1)))];
+  const databases = [...new Set(options.namespaces.map((name) => name.slice(0, name.indexOf("."))))];
+  // Of the whole deployment, collections of the same names in other databases need not be sent.
+  const inDatabases = (path: string) => (options.database === null ? { [path]: { $in: databases } } : {});
   const images = ["$fullDocument", "$fullDocumentBeforeChange"];
   const imagesBytes = { $add: images.map((path) => ({ $ifNull: [{ $bsonSize: path }, 0] })) };
   const tooLarge = { $gt: [imagesBytes, IMAGES_BYTES_MAX] };
@@ -65,8 +68,8 @@ export function changeStreamPipeline(start: StreamStart, options: ChangeStreamOp
     {
       $match: {
         $or: [
-          { "ns.coll": { $in: collections } },
-          { "to.coll": { $in: collections } },
+          { "ns.coll": { $in: collections }, ...inDatabases("ns.db") },
+          { "to.coll": { $in: collections }, ...inDatabases("to.db") },
           { operationType: { $in: ["dropDatabase", "invalidate"] } },
         ],
       },

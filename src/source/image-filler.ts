@@ -30,16 +30,27 @@ interface Touched {
 export class ImageFiller {
   readonly #client: MongoAccess;
   readonly #onFilled: (namespace: string) => void;
+  readonly #withoutPreImages: ReadonlySet<string>;
 
-  /** @param onFilled Called for each event that lacked an image and has it now. */
-  constructor(client: MongoAccess, onFilled: (namespace: string) => void) {
+  /**
+   * @param onFilled Called for each event that lacked an image and has it now.
+   * @param withoutPreImages Namespaces of which nobody asks for the document before a write.
+   */
+  constructor(
+    client: MongoAccess,
+    onFilled: (namespace: string) => void,
+    withoutPreImages: ReadonlySet<string> = new Set(),
+  ) {
     this.#client = client;
     this.#onFilled = onFilled;
+    this.#withoutPreImages = withoutPreImages;
   }
 
   /** The batch with all its images; the very same batch where nothing is missing, which is the usual case. */
   async fill(batch: CommitBatch): Promise<CommitBatch> {
-    const lacking = batch.commits.filter((commit) => commit.events.some(lacksImages));
+    const lacking = batch.commits.filter(({ events }) =>
+      events.some((event) => isChangeEvent(event) && !this.#isComplete(event)),
+    );
     if (lacking.length === 0) return batch;
     const filled = new Map<Commit, Commit>();
     const next = lacking.values();
@@ -48,6 +59,12 @@ export class ImageFiller {
     };
     await Promise.all(Array.from({ length: Math.min(CONCURRENCY, lacking.length) }, work));
     return { ...batch, commits: batch.commits.map((commit) => filled.get(commit) ?? commit) };
+  }
+
+  #isComplete(event: ChangeEvent): boolean {
+    if (hasImages(event)) return true;
+    if (!this.#withoutPreImages.has(event.namespace)) return false;
+    return event.operation === "delete" || event.after !== undefined;
   }
 
   async #fillCommit(commit: Commit): Promise<Commit> {
@@ -67,7 +84,7 @@ export class ImageFiller {
   }
 
   async #fillEvent({ first, last }: Touched, clusterTime: bigint): Promise<ChangeEvent | null> {
-    if (first === last && hasImages(first)) return first;
+    if (first === last && this.#isComplete(first)) return first;
     this.#onFilled(first.namespace);
     const inserted = first.operation === "insert";
     const before = inserted ? undefined : (first.before ?? (await this.#read(first, clusterTime - 1n)));
@@ -100,8 +117,6 @@ export class ImageFiller {
     return readRawAnswer(await answerWithin(found, READ_TIMEOUT_MS)).documents[0];
   }
 }
-
-const lacksImages = (event: StreamEvent) => isChangeEvent(event) && !hasImages(event);
 
 /**
  * The documents of a commit, in the order in which they are touched first. Between two writes of one

@@ -63,8 +63,9 @@ export class ImageKeeper {
     this.look(namespace);
   }
 
-  /** Looks at a collection now, unless somebody is looking already. */
+  /** Looks at a collection now, unless somebody is looking already. Others of the deployment are left as they are. */
   look(namespace: string): void {
+    if (!this.#inUse.has(namespace)) return;
     if (this.#looking.has(namespace)) return;
     this.#looking.add(namespace);
     this.#lookedAtMs.set(namespace, Date.now());

@@ -8,6 +8,9 @@ export type MongoAccess = MongoClient | ReplaceableClient;
 /** One client, for what lives and ends with it: a session and its cursors. */
 export const clientOf = (access: MongoAccess): MongoClient => ("current" in access ? access.current : access);
 
+/** What the names of the service's own collections begin with where other collections lie in the same database. */
+export const STATE_PREFIX = "tidewire.";
+
 /** The database of the service's own state. A collection is obtained for each operation, for the same reason. */
 export type StateDatabase = Pick<Db, "collection" | "command">;
 

@@ -45,7 +45,9 @@ export const MongodbOptions = z.strictObject({
     ),
   stateDatabase: databaseName
     .default("tidewire")
-    .describe("Database of the service's own state: checkpoints and the key that seals tickets."),
+    .describe(
+      "Database of the service's own state: checkpoints, keys, revocations. Where collections of the rules lie in it, too, the service's own carry the prefix tidewire.",
+    ),
   dataDir: z
     .string()
     .min(1)

@@ -21,8 +21,20 @@ export interface Namespace {
   readonly collection: string;
 }
 
+/** Whether collections of the service's own are to be followed through the change stream. */
+export interface FollowState {
+  /** `auto`: where the stream can cover them with the rights that the user has. */
+  readonly mode: "auto" | "on" | "off";
+  readonly collections: readonly Namespace[];
+  /** What does not work without, for texts. */
+  readonly feature: string;
+  /** The option that is `mode`. */
+  readonly option: string;
+}
+
 export interface PreflightOptions {
   readonly collections: readonly Namespace[];
+  readonly followState: FollowState;
   readonly stateDatabase: string;
   readonly images: ImageMode;
 }
@@ -34,6 +46,10 @@ export interface PreflightReport {
   readonly deploymentId: string;
   /** The server knows pre- and post-images (6.0). */
   readonly keepsImages: boolean;
+  /** The change stream can cover, and is to cover, the collections of `followState`. */
+  readonly followsState: boolean;
+  /** What the change stream is opened on. */
+  readonly scope: string;
   readonly collections: readonly { readonly namespace: string; readonly images: ImageState }[];
   /** What the service can live with and the admin should know. */
   readonly warnings: readonly string[];
@@ -59,12 +75,25 @@ export async function preflight(client: MongoAccess, options: PreflightOptions):
   const privileges = await readPrivileges(client);
   const inspected = await inspectCollections(client, options.collections, privileges !== null, problems);
   const withImages = keepsImages(server);
+  const report = { problems, warnings };
+  const mayFollowState = followsState(privileges, options, report);
+  const watched = mayFollowState ? allWatched(options) : options.collections;
   if (privileges !== null)
-    checkPrivileges(privileges, options, withImages ? inspected : [], problems, warnings);
-  if (problems.length === 0) await tryChangeStream(client, options.collections, withImages, problems);
+    checkPrivileges(privileges, { ...options, watched }, withImages ? inspected : [], problems, warnings);
+  const opens = (of: readonly Namespace[]) => tryChangeStream(client, of, withImages);
+  let isFollowing = mayFollowState;
+  if (problems.length === 0) {
+    let refusal = await opens(watched);
+    if (refusal !== null && mayFollowState && options.followState.mode === "auto") {
+      // A deployment that offers streams of single databases only.
+      warnings.push(`${options.followState.feature} is off: ${refusal}`);
+      isFollowing = false;
+      refusal = await opens(options.collections);
+    }
+    if (refusal !== null) problems.push(refusal);
+  }
   if (problems.length > 0) throw cannotStart(server, problems);
 
-  const report = { problems, warnings };
   const collections = await switchImagesOn(client, inspected, withImages ? options.images : "off", report);
   if (problems.length > 0) throw cannotStart(server, problems);
   const { id, unique } = await identifyDeployment(client);
@@ -75,7 +104,17 @@ export async function preflight(client: MongoAccess, options: PreflightOptions):
     );
   }
   const { version, topology } = server;
-  return { version, topology, deploymentId: id, keepsImages: withImages, collections, warnings };
+  const scope = scopeText(isFollowing ? allWatched(options) : options.collections);
+  return {
+    version,
+    topology,
+    deploymentId: id,
+    keepsImages: withImages,
+    followsState: isFollowing,
+    scope,
+    collections,
+    warnings,
+  };
 }
 
 const nameOf = ({ database, collection }: Namespace) => `${database}.${collection}`;
@@ -131,9 +170,59 @@ function needsLogin(problems: string[]): [] {
   return [];
 }
 
+type Watched = Pick<PreflightOptions, "collections" | "followState">;
+
+/** Why the change stream cannot follow the state, as a node decides it at its start; `null` where it can. */
+export async function preflightFollowState(client: MongoAccess, options: Watched): Promise<string | null> {
+  const problems: string[] = [];
+  const report = { problems, warnings: problems };
+  followsState(await readPrivileges(client), options, report);
+  if (problems.length > 0) return problems.join("; ");
+  return tryChangeStream(client, allWatched(options), keepsImages(await describeServer(client)));
+}
+
+const allWatched = ({ collections, followState }: Watched): readonly Namespace[] => [
+  ...collections,
+  ...followState.collections,
+];
+
+function scopeText(watched: readonly Namespace[]): string {
+  const database = watchedDatabase(watched);
+  return database === null ? "the whole deployment" : `database ${database}`;
+}
+
+/** Decides whether the stream covers the state database, and says what is missing where it does not. */
+function followsState(
+  privileges: readonly Privilege[] | null,
+  options: Watched,
+  { problems, warnings }: { problems: string[]; warnings: string[] },
+): boolean {
+  const { mode, feature, option } = options.followState;
+  if (mode === "off") return false;
+  const lacking =
+    privileges === null ? [] : missingPrivileges([streamNeed(allWatched(options), feature)], privileges);
+  if (lacking.length === 0) return true;
+  const text =
+    `${feature} ${mode === "on" ? "cannot be switched on" : "is off"}: ${lacking.map(describeNeed).join("; ")}. Grant that, ` +
+    `or set mongodb.stateDatabase to the database of the collections, or write ${option}: off`;
+  (mode === "on" ? problems : warnings).push(text);
+  return false;
+}
+
+function streamNeed(watched: readonly Namespace[], feature: string): Need {
+  const database = watchedDatabase(watched);
+  return {
+    resource: { db: database ?? "", collection: "" },
+    actions: ["find", "changeStream"],
+    purpose: `follow mongodb.stateDatabase through the change stream of ${scopeText(watched)} (${feature})`,
+  };
+}
+
+type Checked = PreflightOptions & { readonly watched: readonly Namespace[] };
+
 function checkPrivileges(
   privileges: readonly Privilege[],
-  options: PreflightOptions,
+  options: Checked,
   inspected: readonly Inspected[],
   problems: string[],
   warnings: string[],
@@ -153,13 +242,13 @@ function checkPrivileges(
 }
 
 /** The rights to read; those to write the service's own state. */
-function needsOf({ collections, stateDatabase }: PreflightOptions): Need[] {
-  const watched = watchedDatabase(collections);
+function needsOf({ collections, watched, stateDatabase }: Checked): Need[] {
+  const database = watchedDatabase(watched);
   return [
     {
-      resource: { db: watched ?? "", collection: "" },
+      resource: { db: database ?? "", collection: "" },
       actions: ["find", "changeStream"],
-      purpose: watched === null ? "follow collections of several databases" : "follow its collections",
+      purpose: database === null ? "follow collections of several databases" : "follow its collections",
     },
     ...[...new Set(collections.map(({ database }) => database))].map((database) => ({
       resource: { db: database, collection: "" },
@@ -181,13 +270,15 @@ function watchedDatabase(collections: readonly Namespace[]): string | null {
   return databases.size === 1 && only !== undefined ? only : null;
 }
 
-/** Opens the stream once: what is compatible by name only (no change streams, or half of them) shows here. */
+/**
+ * Opens the stream once, because a server that is compatible by name only (no change streams, or half of them) refuses it.
+ * @returns Why it refuses; `null` where it does not.
+ */
 async function tryChangeStream(
   client: MongoAccess,
   collections: readonly Namespace[],
   withImages: boolean,
-  problems: string[],
-): Promise<void> {
+): Promise<string | null> {
   const database = watchedDatabase(collections);
   const db = client.db(database ?? "admin");
   const wholeDeployment = database === null ? { allChangesForCluster: true } : {};
@@ -199,9 +290,10 @@ async function tryChangeStream(
       { promoteLongs: false },
     );
     await db.command({ killCursors: "$cmd.aggregate", cursors: [cursor.id] });
+    return null;
   } catch (error) {
     if (!(error instanceof MongoServerError)) throw error;
-    problems.push(`the server refuses the change stream: ${error.message}`);
+    return `the server refuses the change stream of ${scopeText(collections)}: ${error.message}`;
   }
 }
 

@@ -57,6 +57,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       uri,
       connectTimeoutMs: 2_000,
       namespaces: collections.map((collection) => `${name}.${collection}`),
+      stateNamespaces: [],
       startBeforeMs: 0,
       awaitTimeMs: 200,
       progressTimeoutMs: 5_000,
@@ -108,6 +109,14 @@ class Gate implements CommitSink {
     this.#feed = feed;
   }
 
+  lost(): void {
+    this.#feed.lost();
+  }
+
+  prepare(clusterTime: bigint): Promise<void> {
+    return this.#feed.prepare(clusterTime);
+  }
+
   begin(epoch: Epoch, from: bigint): void {
     this.#feed.begin(epoch, from);
   }
@@ -145,6 +154,8 @@ export class Recorder implements Sink {
   onCursor: (cursor: string) => void = () => {};
   cursor = "";
   hasRoom = true;
+  /** What is answered for data of which the stream has not come to the time. */
+  mayReadAhead: () => Promise<boolean> = async () => true;
   closed = false;
   live = 0;
   #waiting: (() => void)[] = [];
@@ -158,6 +169,10 @@ export class Recorder implements Sink {
   async room(): Promise<boolean> {
     while (!this.hasRoom && !this.closed) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     return !this.closed;
+  }
+
+  mayRead(): Promise<boolean> {
+    return this.mayReadAhead();
   }
 
   async snapshotTurn(): Promise<() => void> {

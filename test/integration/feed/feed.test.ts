@@ -163,6 +163,45 @@ test("a snapshot of after a withdrawal that the stream has not come to yet is no
   expect(sink.messages).toEqual([]);
 });
 
+test.each([
+  ["a snapshot", false],
+  ["what the oplog brings", true],
+])(
+  "%s of a time that the stream has not come to is sent only where the consumer may read ahead",
+  async (_what, resumes) => {
+    const { client, db, feed, gate, spec } = await startFeed({ history: { bytes: 1_048_576 } });
+    const things = db.collection<{ _id: number; pad?: string }>("things");
+    await things.insertOne({ _id: 1 });
+    await settled(feed, client);
+    const { head } = feed;
+    // The history no longer holds what follows the head, so that a resumption reads the oplog.
+    for (let _id = 10; _id < 30; _id++) await things.insertOne({ _id, pad: "x".repeat(100_000) });
+    await settled(feed, client);
+    const start = resumes ? { snapshot: true, resumeFrom: head, refused: null } : undefined;
+    gate.hold();
+    await things.insertOne({ _id: 7 });
+    const asked: Recorder[] = [];
+    const join = async (mayRead: boolean) => {
+      const sink = new Recorder();
+      sink.mayReadAhead = async () => {
+        asked.push(sink);
+        return mayRead;
+      };
+      const { started } = await follow(feed, spec(), sink, start);
+      expect(started.start).toBe(resumes ? "resumed" : "snapshot");
+      await expect.poll(() => asked).toContain(sink);
+      return sink;
+    };
+    const [ahead, waiting] = [await join(true), await join(false)];
+    await expect.poll(() => [...ahead.state.keys()]).toContain("7");
+    expect([...waiting.state.keys()]).not.toContain("7");
+    gate.release();
+    await settled(feed, client);
+    await expect.poll(() => waiting.live).toBe(1);
+    expect([...waiting.state.keys()]).toContain("7");
+  },
+);
+
 test("a snapshot that has been read leaves nothing open, however it ends", async () => {
   const { client, db, feed, spec } = await startFeed();
   const started = vi.spyOn(client, "startSession");

@@ -124,6 +124,8 @@ async function startSource(images: boolean, whileStarting = async (_database: Da
   const accepted: string[] = [];
   let through = 0n;
   const sink = {
+    lost: () => {},
+    prepare: async () => {},
     begin: (_epoch: unknown, from: bigint) => {
       through = from;
     },
@@ -146,6 +148,7 @@ async function startSource(images: boolean, whileStarting = async (_database: Da
       uri,
       connectTimeoutMs: 2_000,
       namespaces: [`${name}.things`],
+      stateNamespaces: [],
       startBeforeMs: 0,
       awaitTimeMs: 100,
       progressTimeoutMs: 5_000,

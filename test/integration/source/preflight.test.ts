@@ -1,13 +1,26 @@
 import { type Db, MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { ensureImages } from "../../../src/source/images.ts";
-import { type Namespace, type PreflightOptions, preflight } from "../../../src/source/preflight.ts";
+import {
+  type FollowState,
+  type Namespace,
+  type PreflightOptions,
+  preflight,
+} from "../../../src/source/preflight.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
 import { Mongod, startReplicaSet, testDatabase } from "../../support/mongod.ts";
+
+const revocation = (mode: FollowState["mode"], database: string): FollowState => ({
+  mode,
+  collections: [{ database, collection: "revocations" }],
+  feature: "revocation",
+  option: "auth.revocation",
+});
 
 const options = (db: Db, ...collections: string[]): PreflightOptions => ({
   collections: collections.map((collection): Namespace => ({ database: db.databaseName, collection })),
   stateDatabase: `${db.databaseName}-state`,
+  followState: revocation("off", `${db.databaseName}-state`),
   images: "auto",
 });
 
@@ -107,6 +120,7 @@ test("a user hears of every missing right at once, and is let in with exactly th
   const wanted: PreflightOptions = {
     collections: ["orders", "ready", "missing"].map((collection) => ({ database: "shop", collection })),
     stateDatabase: "tidewire",
+    followState: revocation("off", "tidewire"),
     images: "auto",
   };
   const admin = root.db("admin");
@@ -146,6 +160,63 @@ test("a user hears of every missing right at once, and is let in with exactly th
 
   await admin.command({ grantRolesToUser: "app", roles: [{ role: "clusterMonitor", db: "admin" }] });
   expect((await preflight(app, wanted)).deploymentId).toMatch(/^[0-9a-f]{24}$/);
+});
+
+test("revocation needs a stream that covers the state database: without the right it is off, or says what is missing", async () => {
+  const set = await startReplicaSet({ members: 1, auth: true });
+  onTestFinished(() => set.stop());
+  const root = await connect(set.uri);
+  const admin = root.db("admin");
+  await root.db("shop").createCollection("orders", { changeStreamPreAndPostImages: { enabled: true } });
+  const anywhere = (db: string) => ({ db, collection: "" });
+  await admin.command({
+    createRole: "service",
+    privileges: [
+      {
+        resource: anywhere("shop"),
+        actions: ["find", "changeStream", "listCollections", "insert", "update", "remove"],
+      },
+      { resource: anywhere("tidewire"), actions: ["find", "insert", "update", "remove"] },
+    ],
+    roles: [{ role: "clusterMonitor", db: "admin" }],
+  });
+  await admin.command({ createUser: "app", pwd: "app", roles: ["service"] });
+  const app = await connect(set.uriFor({ user: "app", password: "app" }));
+  const run = (mode: FollowState["mode"], database: string, by = app) =>
+    preflight(by, {
+      collections: [{ database: "shop", collection: "orders" }],
+      stateDatabase: database,
+      followState: revocation(mode, database),
+      images: "off",
+    });
+
+  const narrow = { followsState: false, scope: "database shop" };
+  const missing = "the user lacks find, changeStream on every database";
+  expect(await run("off", "tidewire")).toMatchObject({ ...narrow, warnings: [] });
+  expect(await run("auto", "tidewire")).toMatchObject({
+    ...narrow,
+    warnings: [
+      expect.stringMatching(`revocation is off: ${missing}.*Grant that, or set mongodb.stateDatabase to`),
+    ],
+  });
+  expect(await problemsOf(run("on", "tidewire"))).toEqual([
+    expect.stringMatching(`revocation cannot be switched on: ${missing}`),
+  ]);
+  // The same rights suffice where the state lies among the collections.
+  for (const mode of ["auto", "on"] as const) {
+    expect(await run(mode, "shop")).toMatchObject({
+      followsState: true,
+      scope: "database shop",
+      warnings: [],
+    });
+    const whole = { followsState: true, scope: "the whole deployment" };
+    expect(await run(mode, "tidewire", root)).toMatchObject(whole);
+  }
+  await admin.command({
+    grantPrivilegesToRole: "service",
+    privileges: [{ resource: anywhere(""), actions: ["find", "changeStream"] }],
+  });
+  expect(await run("auto", "tidewire")).toMatchObject({ followsState: true, scope: "the whole deployment" });
 });
 
 test("a server that wants a login says so to who gives none", async () => {

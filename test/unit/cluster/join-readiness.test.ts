@@ -14,6 +14,7 @@ const worker = (parts: Partial<Readiness> = {}): WorkerReadiness => ({
   stream: "running",
   streamDown: null,
   connections: 2,
+  revocation: "on",
   images: { "shop.items": "on" },
   ...parts,
 });

@@ -16,6 +16,8 @@ const withJwt = (text: string) => withAuth(`{ jwt: ${text} }`);
 const withServer = (text: string) => `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nserver: ${text}\n`;
 const withLimits = (text: string) => `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nlimits: ${text}\n`;
 const withCollections = (text: string) => `${MONGODB}\n${AUTH}\ncollections: ${text}\n`;
+const withMixed = (text: string) =>
+  `mongodb: { database: s, stateDatabase: s }\n${AUTH}\ncollections: ${text}\n`;
 const withRule = (text: string) => withCollections(`{ orders: { rules: [{ name: r, ${text} }] } }`);
 
 /** name, file, place (`line:column path`), what the text must say of the remedy. */
@@ -101,10 +103,32 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     /Did you mean "dataDir"\?/,
   ],
   [
-    "the state among the documents",
-    withMongodb("{ database: s, stateDatabase: s }"),
-    "3:40 mongodb.stateDatabase",
-    /no collection may lie there/,
+    "a collection that is the service's own",
+    withMixed("{ o: { collection: tidewire.keys, rules: [{ name: r }] } }"),
+    "3:33 collections.o.collection",
+    /allowed: a name that does not begin with tidewire\./,
+  ],
+  [
+    "a collection that is the service's own, by its key",
+    withMixed("{ tidewire.keys: { rules: [{ name: r }] } }"),
+    `3:31 collections["tidewire.keys"]`,
+    /allowed: a name that does not begin with tidewire\./,
+  ],
+  [
+    "a lookup in a collection that is the service's own",
+    withMixed(
+      "{ o: { lookups: { l: { collection: tidewire.keys, filter: {a: 1}, value: b } }, rules: [{ name: r }] } }",
+    ),
+    "3:49 collections.o.lookups.l.collection",
+    /allowed: a name that does not begin with tidewire\./,
+  ],
+  [
+    "a lookup in the state database",
+    withCollections(
+      "{ o: { lookups: { l: { database: tidewire, collection: c, filter: {a: 1}, value: b } }, rules: [{ name: r }] } }",
+    ),
+    "3:47 collections.o.lookups.l.database",
+    /allowed: another database, as the service keeps its keys/,
   ],
   // Units.
   [
@@ -352,7 +376,7 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     "the state database",
     withCollections("{ o: { database: tidewire, rules: [{ name: r }] } }"),
     "3:31 collections.o.database",
-    /no collection may lie there/,
+    /allowed: another database, as the service keeps its keys/,
   ],
   [
     "a system collection",

@@ -36,7 +36,7 @@ test("the symptoms name only metrics that there are, with labels that they have"
 
 test("the table of health holds every status that /readyz may answer", () => {
   const source = readFileSync(join(ROOT, "src", "admin", "readiness.ts"), "utf8");
-  const [, union = ""] = /readonly status: ([^;]+);/.exec(source) ?? [];
+  const [, union = ""] = /readonly status:\s([^;]+);/.exec(source) ?? [];
   const statuses = Array.from(union.matchAll(/"([\w-]+)"/g), ([, status]) => status).sort();
   const health = page.slice(page.indexOf("## Health"), page.indexOf("## Symptoms"));
   const rows = Array.from(health.matchAll(/^\| `([\w-]+)` \|/gm), ([, status]) => status);

@@ -1,0 +1,270 @@
+import type { Document } from "mongodb";
+import type { Logger } from "pino";
+import { valueKey } from "../match/value-key.ts";
+import type { Commit, StreamEvent } from "../source/change-event.ts";
+import type { MongoAccess } from "../source/mongo.ts";
+import { SnapshotCursor } from "../source/snapshot-cursor.ts";
+import { idOf } from "./change.ts";
+
+/** A collection of the service's own whose documents take effect at their commit, on every node at the same point. */
+export interface StateFollower {
+  /** `database.collection`. */
+  readonly namespace: string;
+  /** The order of changes was broken: nothing is known until the collection has been read again. */
+  lose(): void;
+  /**
+   * Reads the collection as of `clusterTime` or later; nothing of the order that begins is accepted before.
+   * @throws The server's error.
+   */
+  prepare(clusterTime: bigint): Promise<void>;
+  /** Takes a commit into account, in the turn in which it is accepted and before anything else is made of it. */
+  apply(commit: Commit, beforeTelling: () => void): void;
+  sweep(nowMs: number): void;
+}
+
+export interface FollowedSpec<T> {
+  readonly database: string;
+  readonly collection: string;
+  /** The documents that are read. */
+  readonly filter: (nowMs: number) => Document;
+  /** What the documents may take together, in bytes. */
+  readonly maxBytes: number;
+  /** @throws The document is not understood. */
+  readonly parse: (document: Uint8Array) => T;
+  /** When an entry is of no effect any more, in epoch milliseconds. */
+  readonly expiresAtMs: (entry: T) => number;
+}
+
+/** Why the entries are not known: never read or to be read again, too many, or one that is not understood. */
+export type Uncertainty = "unread" | "too-large" | "not-understood";
+
+/** Who acts on the entries. All calls are synchronous. */
+export interface FollowedListener<T> {
+  /** At its commit. Also while the entries are not known. */
+  entered(entry: T): void;
+  left(entry: T): void;
+  /** These are all entries, and they are known from here on. */
+  reloaded(entries: readonly T[]): void;
+  /** The entries are not known any more, or not all of them. Those that come are still told. */
+  uncertain(why: Uncertainty): void;
+  /** There are entries that nobody can act on, because they do not fit or are not understood. */
+  unenforceable(): void;
+  /** For metrics. */
+  measured(entries: number, bytes: number): void;
+}
+
+interface Kept<T> {
+  readonly entry: T;
+  readonly bytes: number;
+}
+
+/** The whole collection at one cluster time. */
+interface Read<T> {
+  readonly kept: Map<string, Kept<T>>;
+  readonly bytes: number;
+  readonly at: bigint;
+  /** Why these are not all entries. */
+  readonly why: Uncertainty | null;
+}
+
+const RETRY_MS = 1_000;
+/** More entries than fit, or one that is not understood, mostly need an admin. */
+const RETRY_SLOWLY_MS = 10_000;
+
+/**
+ * Keeps the entries of one collection: reads it whole at one cluster time, and follows it through the change stream from
+ * there. Its documents are only ever inserted, replaced and deleted, so that each event holds what it needs without images.
+ */
+export class FollowedCollection<T> implements StateFollower {
+  readonly namespace: string;
+  readonly #spec: FollowedSpec<T>;
+  readonly #listener: FollowedListener<T>;
+  readonly #client: MongoAccess;
+  readonly #log: Logger;
+  #state: "known" | Uncertainty = "unread";
+  #kept = new Map<string, Kept<T>>();
+  #bytes = 0;
+  /** The entries hold everything up to this cluster time, whatever the stream still brings of before. */
+  #readAt = 0n;
+  /** The latest cluster time at which a commit was applied; a read must not be older. */
+  #headTime = 0n;
+  /** Commits that came while the collection was being read. */
+  #pending: Commit[] | null = null;
+  /** Grows whenever a read that is under way has become pointless. */
+  #generation = 0;
+  #retryAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(
+    spec: FollowedSpec<T>,
+    parts: { readonly client: MongoAccess; readonly log: Logger },
+    listener: FollowedListener<T>,
+  ) {
+    this.#spec = spec;
+    this.namespace = `${spec.database}.${spec.collection}`;
+    this.#client = parts.client;
+    this.#log = parts.log;
+    this.#listener = listener;
+  }
+
+  lose(): void {
+    this.#generation++;
+    this.#pending = null;
+    this.#becomeUncertain("unread");
+    // `prepare` reads the collection, and is called again after a failure.
+    this.#retryAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  async prepare(clusterTime: bigint): Promise<void> {
+    this.lose();
+    this.#headTime = clusterTime;
+    await this.#read();
+  }
+
+  apply(commit: Commit, beforeTelling: () => void): void {
+    this.#headTime = commit.clusterTime;
+    if (!commit.events.some(({ namespace }) => namespace === this.namespace)) return;
+    this.#pending?.push(commit);
+    if (commit.clusterTime <= this.#readAt) return;
+    beforeTelling();
+    for (const event of commit.events) if (event.namespace === this.namespace) this.#take(event);
+    this.#measure();
+  }
+
+  sweep(nowMs: number): void {
+    for (const [key, { entry }] of this.#kept) if (this.#spec.expiresAtMs(entry) <= nowMs) this.#remove(key);
+    this.#measure();
+    if (this.#state === "known" || this.#pending !== null || nowMs < this.#retryAtMs) return;
+    this.#read().catch((error: unknown) => {
+      this.#retryAtMs = Date.now() + RETRY_MS;
+      this.#log.warn(
+        { err: error, namespace: this.namespace },
+        "a collection of the service could not be read",
+      );
+    });
+  }
+
+  #take(event: StreamEvent): void {
+    if (event.operation === "replaced-collection") {
+      this.#becomeUncertain("unread");
+      return;
+    }
+    if (event.operation === "delete") {
+      this.#remove(valueKey(idOf(event.documentKey)));
+      return;
+    }
+    // Somebody has updated fields, and the document could not be read as it was at that time.
+    if (event.after === undefined) this.#becomeUncertain("unread");
+    else this.#put(event.after);
+  }
+
+  #put(document: Uint8Array): void {
+    const key = valueKey(idOf(document));
+    this.#remove(key);
+    let entry: T;
+    try {
+      entry = this.#spec.parse(document);
+    } catch (error) {
+      this.#notUnderstood(error, key);
+      return;
+    }
+    if (this.#spec.expiresAtMs(entry) <= Date.now()) return;
+    if (this.#bytes + document.length > this.#spec.maxBytes) this.#becomeUncertain("too-large");
+    else this.#keep(key, { entry, bytes: document.length });
+    this.#listener.entered(entry);
+  }
+
+  #keep(key: string, kept: Kept<T>): void {
+    this.#kept.set(key, kept);
+    this.#bytes += kept.bytes;
+  }
+
+  #remove(key: string): void {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return;
+    this.#kept.delete(key);
+    this.#bytes -= kept.bytes;
+    this.#listener.left(kept.entry);
+  }
+
+  #noteNotUnderstood(error: unknown, key: string): void {
+    this.#log.error(
+      { err: error, namespace: this.namespace, _id: key },
+      "a document of the service's own is not understood: is it of a newer version, or was it edited by hand?",
+    );
+  }
+
+  #notUnderstood(error: unknown, key: string): void {
+    this.#noteNotUnderstood(error, key);
+    this.#becomeUncertain("not-understood");
+    this.#listener.unenforceable();
+  }
+
+  #becomeUncertain(why: Uncertainty): void {
+    this.#retryAtMs = Date.now() + (why === "unread" ? 0 : RETRY_SLOWLY_MS);
+    if (this.#state === why) return;
+    this.#state = why;
+    this.#listener.uncertain(why);
+  }
+
+  /** Reads the collection, and takes into account what has come meanwhile. @throws The server's error. */
+  async #read(): Promise<void> {
+    const generation = ++this.#generation;
+    this.#pending = [];
+    try {
+      const read = await this.#readAll();
+      if (generation !== this.#generation) return;
+      const pending = this.#pending;
+      this.#pending = null;
+      this.#replace(read, pending);
+    } finally {
+      if (generation === this.#generation) this.#pending = null;
+    }
+  }
+
+  #replace(read: Read<T>, pending: readonly Commit[]): void {
+    this.#kept = read.kept;
+    this.#bytes = read.bytes;
+    this.#readAt = read.at;
+    if (read.why !== null) {
+      this.#becomeUncertain(read.why);
+      this.#listener.unenforceable();
+      return;
+    }
+    this.#state = "known";
+    this.#listener.reloaded([...read.kept.values()].map(({ entry }) => entry));
+    for (const commit of pending) this.apply(commit, () => {});
+    this.#measure();
+  }
+
+  async #readAll(): Promise<Read<T>> {
+    const { database, collection, filter, maxBytes, parse } = this.#spec;
+    const query = { database, collection, filter: filter(Date.now()) };
+    const cursor = await SnapshotCursor.open(this.#client, query, this.#headTime);
+    const kept = new Map<string, Kept<T>>();
+    let bytes = 0;
+    let why: Uncertainty | null = null;
+    try {
+      for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
+        for (const document of batch) {
+          bytes += document.length;
+          if (bytes > maxBytes)
+            return { kept: new Map(), bytes: 0, at: cursor.clusterTime, why: "too-large" };
+          const key = valueKey(idOf(document));
+          try {
+            kept.set(key, { entry: parse(document), bytes: document.length });
+          } catch (error) {
+            this.#noteNotUnderstood(error, key);
+            why = "not-understood";
+          }
+        }
+      }
+    } finally {
+      cursor.close();
+    }
+    return { kept, bytes, at: cursor.clusterTime, why };
+  }
+
+  #measure(): void {
+    this.#listener.measured(this.#kept.size, this.#bytes);
+  }
+}

@@ -1,0 +1,49 @@
+import type { Logger } from "pino";
+import type { RevokedTokens } from "./auth/revocations.ts";
+import type { Config } from "./config/config.ts";
+import { statePrefixOf } from "./config/namespaces.ts";
+import { FollowedCollection } from "./feed/followed-collection.ts";
+import { Revocations } from "./gateway/revocations.ts";
+import type { Metrics } from "./metrics/metrics.ts";
+import { answerWithin, type MongoAccess } from "./source/mongo.ts";
+import type { FollowState, Namespace } from "./source/preflight.ts";
+import { notExpired, parseRevocation, REVOCATIONS, revocationId } from "./source/revocation-store.ts";
+import { SnapshotCursor } from "./source/snapshot-cursor.ts";
+
+function revocationsIn(config: Config): Namespace {
+  return {
+    database: config.mongodb.stateDatabase,
+    collection: statePrefixOf(config) + REVOCATIONS,
+  };
+}
+
+/** What preflight has to find out, for a node and for the command line alike. */
+export const followStateOf = (config: Config): FollowState => ({
+  // Where every client is anonymous there is no token to revoke.
+  mode: config.auth.jwt === undefined ? "off" : config.auth.revocation,
+  collections: [revocationsIn(config)],
+  feature: "revocation",
+  option: "auth.revocation",
+});
+
+/** The revoked tokens, kept up to date by the change stream once the feed follows `collection`. */
+export function followRevocations(
+  config: Config,
+  client: MongoAccess,
+  parts: { log: Logger; metrics: Metrics },
+): { revocations: Revocations; collection: FollowedCollection<RevokedTokens> } {
+  const namespace = revocationsIn(config);
+  const revocations = new Revocations(async (which, clusterTime) => {
+    const filter = { _id: { $in: which.map(revocationId) } };
+    const found = SnapshotCursor.readAt(client, { ...namespace, filter }, clusterTime);
+    return (await answerWithin(found)).map(parseRevocation);
+  }, parts);
+  const spec = {
+    ...namespace,
+    filter: notExpired,
+    maxBytes: config.auth.revocationBytes,
+    parse: parseRevocation,
+    expiresAtMs: ({ expiresAtMs }: RevokedTokens) => expiresAtMs,
+  };
+  return { revocations, collection: new FollowedCollection(spec, { client, log: parts.log }, revocations) };
+}

@@ -1,0 +1,45 @@
+import type { MongoAccess, StateDatabase } from "./mongo.ts";
+import { STATE_PREFIX } from "./mongo.ts";
+import { StartupError } from "./startup-error.ts";
+
+/** The service's own collections, each under the name that it has in a database of its own. */
+export const STATE_COLLECTIONS = [
+  "checkpoints",
+  "epochs",
+  "keys",
+  "revocations",
+  "rules",
+  "spentKeys",
+] as const;
+
+/**
+ * Refuses to begin with empty state where the state exists under the other names: keys would change, and revoked tokens
+ * would be accepted again. The names change when the first collection of a rule comes to lie in the state database, or the
+ * last one leaves it.
+ * @throws {StartupError} Names the collections to rename.
+ */
+export async function checkStateNames(client: MongoAccess, database: string, prefix: string): Promise<void> {
+  const otherPrefix = prefix === "" ? STATE_PREFIX : "";
+  const db = client.db(database);
+  const hasKeys = async (of: string) =>
+    (await db.collection<{ _id: string }>(`${of}keys`).countDocuments({ _id: "tickets" }, { limit: 1 })) > 0;
+  if ((await hasKeys(prefix)) || !(await hasKeys(otherPrefix))) return;
+  const rename = (name: string) =>
+    `db.getSiblingDB(${JSON.stringify(database)}).getCollection("${otherPrefix}${name}").renameCollection("${prefix}${name}")`;
+  throw new StartupError(
+    `the service's state in database ${database} has names ${prefix === "" ? "with" : "without"} the prefix ` +
+      `${STATE_PREFIX}, and this configuration needs the opposite, because ${prefix === "" ? "no" : "a"} collection of the rules ` +
+      "lies in that database. Stop every node and rename each of these collections that exists, in mongosh",
+    STATE_COLLECTIONS.map(rename),
+  );
+}
+
+/** The service's collections of a database, under names with a prefix. */
+export function prefixed(database: StateDatabase, prefix: string): StateDatabase {
+  if (prefix === "") return database;
+  return {
+    collection: ((name: string, options) =>
+      database.collection(prefix + name, options)) as StateDatabase["collection"], // the driver's own, for each type of document
+    command: (command, options) => database.command(command, options),
+  };
+}
