@@ -1,5 +1,5 @@
 /** docs/errors.md and the tables in the code are equal, both ways. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { actionFor } from "../../../src/client/reconnect.ts";
@@ -35,4 +35,17 @@ test("the ranges of the page are those that clients go by", () => {
     const action = actions[words as keyof typeof actions]; // one of the alternatives above
     expect([actionFor(Number(from)), actionFor(Number(to))]).toEqual([action, action]);
   }
+});
+
+test("every close code and every error code is sent by some code of the service", () => {
+  const files = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" });
+  const code = files
+    .filter((file) => file.endsWith(".ts") && !/^(?:protocol|client)\b/.test(file))
+    .map((file) => readFileSync(join(ROOT, "src", file), "utf8"))
+    .join("\n");
+  const unsent = [
+    ...Object.keys(CLOSE_CODES).filter((name) => !new RegExp(`CLOSE_CODES\\.${name}\\b`).test(code)),
+    ...Object.keys(ERROR_CODES).filter((name) => !code.includes(`"${name}"`)),
+  ];
+  expect(unsent).toEqual([]);
 });
