@@ -82,7 +82,10 @@ export class Revocations implements FollowedListener<RevokedTokens> {
     if (identity.sub === null) return Promise.resolve(true);
     return new Promise((answer) => {
       this.#asked.push({ identity, clusterTime, answer });
-      if (!this.#isAsking) void this.#askAll();
+      if (this.#isAsking) return;
+      this.#askAll().catch((err: unknown) =>
+        this.#log.error({ err }, "revoked tokens could not be asked for"),
+      );
     });
   }
 
@@ -138,34 +141,38 @@ export class Revocations implements FollowedListener<RevokedTokens> {
 
   async #askAll(): Promise<void> {
     this.#isAsking = true;
-    // Those who ask in this turn share the first read, too.
-    await null;
-    for (
-      let asked = this.#asked.splice(0, ASKED_MAX);
-      asked.length > 0;
-      asked = this.#asked.splice(0, ASKED_MAX)
-    ) {
-      const revoked = await this.#readFor(asked);
-      const nowMs = Date.now();
-      for (const { identity, answer } of asked)
-        answer(revoked !== null && !revoked.some((entry) => isRevokedBy(identity, entry, nowMs)));
+    try {
+      // Those who ask in this turn share the first read, too.
+      await null;
+      for (let asked = this.#take(); asked.length > 0; asked = this.#take()) {
+        const isRevoked = await this.#readFor(asked);
+        for (const { identity, answer } of asked) answer(!isRevoked(identity));
+      }
+    } finally {
+      this.#isAsking = false;
     }
-    this.#isAsking = false;
   }
 
-  async #readFor(asked: readonly Asked[]): Promise<readonly RevokedTokens[] | null> {
+  #take(): Asked[] {
+    return this.#asked.splice(0, ASKED_MAX);
+  }
+
+  /** Which of the tokens were revoked at the latest of the cluster times; all of them where that cannot be read. */
+  async #readFor(asked: readonly Asked[]): Promise<(identity: Identity) => boolean> {
     const latest = asked.reduce((time, { clusterTime }) => (clusterTime > time ? clusterTime : time), 0n);
     try {
-      return await this.#read(
-        asked.flatMap(({ identity }) => revocationsToLookFor(identity)),
-        latest,
+      const which = asked.flatMap(({ identity }) => revocationsToLookFor(identity));
+      const revoked = await this.#read(which, latest);
+      const nowMs = Date.now();
+      const found = new Set(
+        asked.flatMap(({ identity }) =>
+          revoked.some((entry) => isRevokedBy(identity, entry, nowMs)) ? [identity] : [],
+        ),
       );
-    } catch (error) {
-      this.#log.debug(
-        { err: error },
-        "whether tokens are revoked could not be read; the change stream will tell",
-      );
-      return null;
+      return (identity) => found.has(identity);
+    } catch (err) {
+      this.#log.debug({ err }, "whether tokens are revoked could not be read; the change stream will tell");
+      return () => true;
     }
   }
 
