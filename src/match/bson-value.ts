@@ -165,13 +165,24 @@ export function fromJs(value: unknown): BsonValue {
   return { type, bytes, start: 7, end: valueEnd(type, bytes, 7) };
 }
 
-/** A value as the `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …). */
+/**
+ * A value as the `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …), for the driver's serializer.
+ * Documents are maps, in which no key (`_bsontype`, `__proto__`, `0`) has a meaning or a place of its own.
+ */
 export function toBson(value: BsonValue): unknown {
-  const size = value.end - value.start;
-  const bytes = new Uint8Array(8 + size);
-  new DataView(bytes.buffer).setInt32(0, bytes.length, true);
-  bytes[4] = value.type;
-  bytes[5] = 0x76;
-  bytes.set(value.bytes.subarray(value.start, value.end), 7);
-  return BSON.deserialize(bytes, { promoteValues: false, bsonRegExp: true })["v"];
+  const { type, bytes, start } = value;
+  if (type === BSON_TYPE.array) return Array.from(elementsOf(bytes, start), toBson);
+  if (type === BSON_TYPE.object) {
+    const document = new Map<string, unknown>();
+    for (const element of elementsOf(bytes, start))
+      document.set(cStringAt(bytes, element.nameStart), toBson(element));
+    return document;
+  }
+  const size = value.end - start;
+  const wrapped = new Uint8Array(8 + size);
+  new DataView(wrapped.buffer).setInt32(0, wrapped.length, true);
+  wrapped[4] = type;
+  wrapped[5] = 0x76;
+  wrapped.set(bytes.subarray(start, value.end), 7);
+  return BSON.deserialize(wrapped, { promoteValues: false, bsonRegExp: true })["v"];
 }

@@ -1,7 +1,8 @@
-import { BSON } from "mongodb";
+import { fromJs } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
+import { encodeValue } from "../match/encode.ts";
 import type { Filter } from "../match/filter.ts";
-import { toMongo } from "../match/to-mongo.ts";
+import { type MongoDocument, toMongo } from "../match/to-mongo.ts";
 
 /** Which part of a filter decides about a document, in words. */
 export function deciding(filter: Filter, document: Uint8Array): { matches: boolean; because: string } {
@@ -28,31 +29,29 @@ function because(filter: Filter, document: Uint8Array, matches: boolean): string
 
 /** A filter as JSON, as `find` takes it, a single `$eq` and a plain conjunction written the short way. */
 export function predicateText(filter: Filter): string {
-  return BSON.EJSON.stringify(shorten(toMongo(filter)), { relaxed: true });
+  return encodeValue(fromJs(shorten(toMongo(filter))), "ejson");
 }
 
-/** Only for reading: what `toMongo` writes out in full so that no value can be taken for an operator. */
-function shorten(filter: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const entries = Object.entries(filter);
-  const [first] = entries;
-  if (entries.length === 1 && first?.[0] === "$and" && Array.isArray(first[1])) {
-    const parts = first[1].map(shorten).filter((part) => Object.keys(part).length > 0);
-    const keys = parts.flatMap((part) => Object.keys(part));
+/** Only for reading: `toMongo` writes everything out in full so that no value can be taken for an operator. */
+function shorten(filter: MongoDocument): MongoDocument {
+  const [first] = filter;
+  if (filter.size === 1 && first?.[0] === "$and" && Array.isArray(first[1])) {
+    const parts = first[1].map(shorten).filter((part) => part.size > 0);
+    const entries = parts.flatMap((part) => [...part]);
+    const short = new Map(entries);
     // Two conditions on one path cannot share an object.
-    if (new Set(keys).size === keys.length) return Object.assign({}, ...parts);
-    return { $and: parts };
+    return short.size === entries.length ? short : new Map([["$and", parts]]);
   }
-  return Object.fromEntries(
-    entries.map(([key, value]) => [key, Array.isArray(value) ? value.map(branchOf) : plain(value)]),
+  return new Map(
+    Array.from(filter, ([key, value]) => [key, Array.isArray(value) ? value.map(branchOf) : plain(value)]),
   );
 }
 
 function branchOf(value: unknown): unknown {
   // Branches of $or and $nor; lists of values never come here, as those stand one level deeper.
-  return typeof value === "object" && value !== null ? shorten({ ...value }) : value;
+  return value instanceof Map ? shorten(value) : value;
 }
 
 function plain(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  return "$eq" in value && Object.keys(value).length === 1 ? value.$eq : value;
+  return value instanceof Map && value.size === 1 && value.has("$eq") ? value.get("$eq") : value;
 }

@@ -14,7 +14,8 @@ import { RAW, readRawAnswer } from "./raw-answer.ts";
 export interface SnapshotQuery {
   readonly database: string;
   readonly collection: string;
-  readonly filter: Document;
+  /** A map where clients have brought keys of it. */
+  readonly filter: Document | ReadonlyMap<string, unknown>;
   readonly sort?: ReadonlyMap<string, 1 | -1>;
   /** At most this many documents. */
   readonly limit?: number;

@@ -15,7 +15,11 @@ export interface SnapshotPlan {
  */
 export async function planSnapshot(
   client: MongoAccess,
-  query: { readonly database: string; readonly collection: string; readonly filter: Document },
+  query: {
+    readonly database: string;
+    readonly collection: string;
+    readonly filter: Document | ReadonlyMap<string, unknown>;
+  },
 ): Promise<SnapshotPlan> {
   const { database, collection, filter } = query;
   const find = { find: collection, filter, collation: { locale: "simple" } };

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
-import { toMongo } from "../../src/match/to-mongo.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
+import { plainFilter } from "../support/plain-filter.ts";
 import { insertRaw } from "../support/raw-insert.ts";
 import { toDocument } from "./bson-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
@@ -132,7 +132,7 @@ test("matches the strings that the server matches, for every pattern that is tak
     const matches = compileFilter(filter);
     const ours = strings.filter((_, id) => matches(documents[id]!));
     const found = await collection
-      .find(toMongo(filter), { projection: { _id: 1 } })
+      .find(plainFilter(filter), { projection: { _id: 1 } })
       .sort({ _id: 1 })
       .toArray();
     expect(ours).toEqual(found.map(({ _id }) => strings[Number(_id)]));
@@ -150,7 +150,7 @@ test("finds a match where the server's engine may give up after too many attempt
   const document = BSON.serialize({ _id: STRINGS * 10, s: text });
   expect(compileFilter(filter)(document)).toBe(true);
   await collection.insertOne(BSON.deserialize(document));
-  const found = await collection.countDocuments({ _id: STRINGS * 10, ...toMongo(filter) } as Document);
+  const found = await collection.countDocuments({ _id: STRINGS * 10, ...plainFilter(filter) } as Document);
   console.log(`regex: the server ${found === 1 ? "finds it too" : "gives up and says no match"}`);
 });
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { bindFilter, isBindable } from "../../../src/match/bind-filter.ts";
 import { BSON_TYPE, fromJs } from "../../../src/match/bson-value.ts";
 import { parseFilter, parseFilterTemplate } from "../../../src/match/parse-filter.ts";
-import { toMongo } from "../../../src/match/to-mongo.ts";
+import { plainFilter } from "../../support/plain-filter.ts";
 
 const placeholder = (text: string) => (text.startsWith("%%") ? { placeholder: text } : undefined);
 
@@ -13,7 +13,7 @@ function bind(input: unknown, claims: Record<string, unknown>): unknown {
     one: ({ placeholder: text }) => fromJs(claims[text]),
     many: ({ placeholder: text }) => (claims[text] as unknown[]).map(fromJs),
   });
-  return toMongo(filter);
+  return plainFilter(filter);
 }
 
 test("fills in one value or many, in every kind of place", () => {
@@ -38,7 +38,7 @@ test("fills in one value or many, in every kind of place", () => {
     ],
   };
   expect(bind(input, { "%%x": "X", "%%list": ["p", "q"] })).toEqual(
-    toMongo(parseFilter(plain, { regex: "prefix" })),
+    plainFilter(parseFilter(plain, { regex: "prefix" })),
   );
 });
 

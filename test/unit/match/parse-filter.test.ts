@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { filterCost } from "../../../src/match/filter-cost.ts";
 import { type FilterOptions, parseFilter, parseFilterTemplate } from "../../../src/match/parse-filter.ts";
-import { toMongo } from "../../../src/match/to-mongo.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
+import { plainFilter } from "../../support/plain-filter.ts";
 
 const parse = (input: unknown, options: Partial<FilterOptions> = {}) =>
   parseFilter(input, { regex: "prefix", ...options });
@@ -192,7 +192,7 @@ test("reads Extended JSON and plain JSON alike", () => {
     ["min", { $minKey: 1 }, "minKey"],
   ] as const;
   for (const [, a] of values) expect(parse({ a })).toMatchObject({ predicate: { op: "$eq" } });
-  const filter = toMongo(parse({ a: { $in: values.map(([, value]) => value) } }));
+  const filter = plainFilter(parse({ a: { $in: values.map(([, value]) => value) } }));
   expect(JSON.stringify(filter)).toContain('"$in"');
 });
 
