@@ -248,7 +248,7 @@ function reasonOf(cause: unknown): TokenReason {
   return cause instanceof KeyUnknown ? "key-unknown" : "invalid";
 }
 
-const PASSING: ReadonlySet<TokenReason> = new Set(["expired", "not-yet-valid", "key-unknown"]);
+const PASSING: ReadonlySet<TokenReason> = new Set(["expired", "not-yet-valid", "key-unknown", "revoked"]);
 
 export function tokenRefusal(reason: TokenReason, cause?: unknown): TidewireError {
   // Nobody gets further by asking for another token of the same kind.

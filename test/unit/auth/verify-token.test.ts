@@ -6,7 +6,7 @@ import { type JWTHeaderParameters, SignJWT } from "jose";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Algorithm } from "../../../src/auth/algorithms.ts";
 import { JwtOptions } from "../../../src/auth/options.ts";
-import { createVerifier } from "../../../src/auth/verify-token.ts";
+import { createVerifier, type TokenReason, tokenRefusal } from "../../../src/auth/verify-token.ts";
 
 const nowMs = 1_700_000_000_000;
 const now = nowMs / 1_000;
@@ -347,4 +347,11 @@ describe("claims that rules could not be asked about", () => {
     const token = forge(header, payload('"a\\u0000":1'), "another-secret-of-thirty-two-bytes");
     await expect(verify(token, nowMs)).rejects.toEqual(refused("invalid"));
   });
+});
+
+test("another token may help wherever this one was good once, or will be", () => {
+  const advice = (reason: TokenReason) => tokenRefusal(reason).retry;
+  for (const reason of ["expired", "not-yet-valid", "key-unknown", "revoked"] as const)
+    expect(advice(reason)).toBe("token");
+  for (const reason of ["missing", "invalid", "claims-bytes"] as const) expect(advice(reason)).toBe("never");
 });
