@@ -31,7 +31,7 @@ export interface Sink {
   reset(query: number, reason: "history-lost" | "lagged"): void;
   /** From now on everything is written as it comes. @param afterCatchUp Missed changes were sent before. */
   becameLive(afterCatchUp: boolean): void;
-  /** The delivery has ended by itself: the subscription can not be kept up. */
+  /** The delivery has ended by itself: the subscription can not be kept up. Never throws. */
   failed(query: number, error: unknown): void;
 }
 
@@ -181,9 +181,11 @@ export class Delivery implements Follower {
     this.#running = true;
     if (this.#voided) this.#reset("history-lost");
     this.#voided = false;
-    this.#bringLive().catch((error: unknown) => {
-      if (!this.#closed) this.#sink.failed(this.liveQuery.number, error);
-    });
+    this.#bringLive().catch((error: unknown) => this.fail(error));
+  }
+
+  fail(error: unknown): void {
+    if (!this.#closed) this.#sink.failed(this.liveQuery.number, error);
   }
 
   close(): void {

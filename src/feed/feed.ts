@@ -130,7 +130,13 @@ export class Feed implements CommitSink {
     this.#snapshots.clear();
     for (const liveQuery of this.#byKey.values()) liveQuery.forget();
     this.lookups.loseAll();
-    for (const delivery of [...this.#holdings.allDeliveries()]) delivery.startOver();
+    for (const delivery of [...this.#holdings.allDeliveries()]) {
+      try {
+        delivery.startOver();
+      } catch (error) {
+        delivery.fail(error);
+      }
+    }
     this.#wake();
   }
 
@@ -140,7 +146,13 @@ export class Feed implements CommitSink {
     const changed = new Set<LiveQuery>();
     // Flushed once for the whole batch: what comes together costs each connection one write.
     const flush = () => {
-      for (const liveQuery of changed) liveQuery.flush();
+      for (const liveQuery of changed) {
+        try {
+          liveQuery.flush();
+        } catch (error) {
+          this.#fail(liveQuery, error);
+        }
+      }
       changed.clear();
     };
     for (const commit of batch.commits) {
@@ -491,8 +503,21 @@ export class Feed implements CommitSink {
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
-      for (const liveQuery of index.candidates(events)) if (liveQuery.apply(entry)) changed.add(liveQuery);
+      for (const liveQuery of index.candidates(events)) {
+        // A live query that a commit breaks ends, and the commit goes on to all others.
+        try {
+          if (liveQuery.apply(entry)) changed.add(liveQuery);
+        } catch (error) {
+          this.#fail(liveQuery, error);
+        }
+      }
     }
+  }
+
+  /** Ends everyone who follows a live query, because of a bug. What it knows is void. */
+  #fail(liveQuery: LiveQuery, error: unknown): void {
+    for (const delivery of [...this.#holdings.deliveriesOf(liveQuery)]) delivery.fail(error);
+    this.#remove(liveQuery);
   }
 
   #countMissingImages(commit: Commit): void {

@@ -36,6 +36,8 @@ export interface Follower {
   deliver(chunk: Chunk, seq: number): void;
   /** The result can no longer be told from the change events: it has to be read anew. */
   startOver(): void;
+  /** The changes could not be worked out or written, because of a bug: it ends. Never throws. */
+  fail(error: unknown): void;
 }
 
 export interface LiveQueryParts {
@@ -163,13 +165,18 @@ export class LiveQuery {
     this.#count(pending);
     if (pending.some((entry) => entry.changes === UNKNOWN)) {
       if (this.windowSpec !== null) this.#loseWindow();
-      for (const follower of [...this.followers]) follower.startOver();
+      this.#startOverAll();
       return;
     }
     const chunks: { [mode in ValueMode]?: Chunk } = {};
     for (const follower of this.followers) {
-      chunks[follower.mode] ??= this.#chunkOf(pending, follower.mode);
-      follower.deliver(chunks[follower.mode] as Chunk, last.seq); // made just now, if not before
+      // One follower that fails, or one mode that cannot be encoded, is none of the others' business.
+      try {
+        chunks[follower.mode] ??= this.#chunkOf(pending, follower.mode);
+        follower.deliver(chunks[follower.mode] as Chunk, last.seq); // made just now, if not before
+      } catch (error) {
+        follower.fail(error);
+      }
     }
     this.#parts.metrics.deliveries.inc(this.followers.size * pending.length);
   }
@@ -364,7 +371,17 @@ export class LiveQuery {
       if (generation !== this.#generation) return;
       this.#parts.onWindowLost(error);
       this.#loseWindow();
-      for (const follower of [...this.followers]) follower.startOver();
+      this.#startOverAll();
+    }
+  }
+
+  #startOverAll(): void {
+    for (const follower of [...this.followers]) {
+      try {
+        follower.startOver();
+      } catch (error) {
+        follower.fail(error);
+      }
     }
   }
 

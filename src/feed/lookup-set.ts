@@ -27,6 +27,8 @@ export interface LookupHolder {
   lookupChanged(at: HistoryEntry): void;
   /** What is in the set is not known any more: until it has been read again, nothing may be pushed. */
   lookupLost(): void;
+  /** One of the two has thrown: nothing may be pushed any more. Never throws. */
+  fail(error: unknown): void;
 }
 
 /**

@@ -2,13 +2,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MongoError } from "mongodb";
 import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
+import { noteFault } from "../metrics/guard.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace } from "../source/change-event.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
 import type { HistoryEntry } from "./history.ts";
-import { LookupSet, type LookupSpec } from "./lookup-set.ts";
+import { type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
 import type { FeedLimits } from "./options.ts";
 import { PredicateIndex } from "./predicate-index.ts";
 
@@ -80,7 +81,7 @@ export class Lookups {
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       for (const kept of this.#byNamespace.get(namespace)?.candidates(events) ?? []) {
         if (!kept.isLoaded) continue;
-        const outcome = kept.set.apply(entry.commit);
+        const outcome = this.#applyTo(kept, entry);
         if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept);
         else if (outcome) changed.push(kept.set);
       }
@@ -89,7 +90,26 @@ export class Lookups {
     beforeTelling();
     // A holder of several sets is told once; it looks at all of them.
     const holders = new Set(changed.flatMap((set) => [...set.holders]));
-    for (const holder of holders) holder.lookupChanged(entry);
+    for (const holder of holders) this.#tell(holder, () => holder.lookupChanged(entry));
+  }
+
+  /** A commit that a set cannot be brought past leaves it unknown. */
+  #applyTo(kept: Kept, entry: HistoryEntry): boolean | typeof UNKNOWN {
+    try {
+      return kept.set.apply(entry.commit);
+    } catch (error) {
+      noteFault(this.#parts, "lookup.apply", error);
+      return UNKNOWN;
+    }
+  }
+
+  /** Tells one holder. Whatever goes wrong there, the others are told, and this one loses what it cannot judge. */
+  #tell(holder: LookupHolder, tell: () => void): void {
+    try {
+      tell();
+    } catch (error) {
+      holder.fail(error);
+    }
   }
 
   /** The order of changes was broken: no set is known to be right. */
@@ -109,7 +129,7 @@ export class Lookups {
 
   #lose(kept: Kept): void {
     this.#remove(kept);
-    for (const holder of [...kept.set.holders]) holder.lookupLost();
+    for (const holder of [...kept.set.holders]) this.#tell(holder, () => holder.lookupLost());
   }
 
   #add(kept: Kept): void {

@@ -1,6 +1,7 @@
 import { holderOf } from "../auth/subject.ts";
 import type { Chunk } from "../feed/chunk.ts";
 import type { Position, Told } from "../feed/cursor.ts";
+import { type Deferred, deferred } from "../feed/deferred.ts";
 import type { Delivery, Sink } from "../feed/delivery.ts";
 import type { Rights } from "../feed/rights.ts";
 import { noteFault } from "../metrics/guard.ts";
@@ -16,13 +17,19 @@ interface AttachmentStart {
 
 /**
  * One live query on one connection, shared by all its subscriptions that come to it: it stays until the last
- * of them is gone.
+ * of them is gone. While the rights of one of them are undecided, nothing is written for any.
  */
 export class Attachment implements Sink {
   readonly connection: Connection;
   readonly query: EffectiveQuery;
   readonly wantsSnapshot: boolean;
-  readonly ids = new Set<string>();
+  readonly #ids = new Set<string>();
+  /** Those of the ids whose rights are undecided. */
+  readonly #undecided = new Set<string>();
+  /** Settles when no rights are undecided, or nothing more is written at all. */
+  #decided: Deferred | null = null;
+  /** What the client holds is void, which it is told once the rights are decided. */
+  #owedReset: "history-lost" | "lagged" | null = null;
   /** Where the delivery starts; `null` until that is decided. */
   #start: AttachmentStart | null = null;
   /** The cursor of what was written last. */
@@ -56,9 +63,49 @@ export class Attachment implements Sink {
     return this.#detached;
   }
 
+  /** Those whom it serves. */
+  get ids(): ReadonlySet<string> {
+    return this.#ids;
+  }
+
+  join(id: string): void {
+    this.#ids.add(id);
+  }
+
+  leave(id: string): void {
+    this.#ids.delete(id);
+    this.decide(id);
+  }
+
   /** Whether what is written for it is for this id, too. */
   serves(id: string): boolean {
-    return !this.#detached && this.ids.has(id);
+    return !this.#detached && this.#ids.has(id);
+  }
+
+  isUndecided(id: string): boolean {
+    return this.#undecided.has(id);
+  }
+
+  /** The rights of this id are undecided: nothing is written until they are decided, or the id has left. */
+  suspend(id: string): void {
+    if (!this.serves(id)) return;
+    this.#undecided.add(id);
+    this.#decided ??= deferred();
+  }
+
+  /** Settles when no rights are undecided, or nothing more is written at all. */
+  async whenDecided(): Promise<void> {
+    while (this.#decided !== null) await this.#decided.promise;
+  }
+
+  /** The rights of this id are decided, and it stays. */
+  decide(id: string): void {
+    if (!this.#undecided.delete(id) || this.#undecided.size > 0) return;
+    const reset = this.#owedReset;
+    this.#owedReset = null;
+    if (reset !== null && this.#ids.size > 0) this.#sendReset(reset);
+    this.#decided?.resolve();
+    this.#decided = null;
   }
 
   get mode(): ValueMode {
@@ -89,11 +136,16 @@ export class Attachment implements Sink {
   detach(): void {
     if (this.#detached) return;
     this.#detached = true;
+    this.#undecided.clear();
+    this.#decided?.resolve();
+    this.#decided = null;
     this.connection.context.feed.unsubscribe(this.#delivery);
   }
 
   /** The feed serves all clients in one loop, which an error of this one must not end. */
   write(chunk: Chunk): boolean {
+    // Refused, not lost: the delivery goes on from here once the rights are decided.
+    if (this.#decided !== null) return false;
     try {
       const isWritten = this.connection.outbox.write(chunk);
       if (isWritten) this.#sentCursor = chunk.cursor ?? this.#sentCursor;
@@ -104,7 +156,8 @@ export class Attachment implements Sink {
     }
   }
 
-  room(size: number): Promise<boolean> {
+  async room(size: number): Promise<boolean> {
+    await this.whenDecided();
     return this.connection.outbox.room(size);
   }
 
@@ -117,16 +170,10 @@ export class Attachment implements Sink {
     return this.connection.snapshotTurns.acquire();
   }
 
-  reset(query: number, reason: "history-lost" | "lagged"): void {
-    const { context } = this.connection;
-    try {
-      this.startAt({ cursor: context.feed.told.cursor, since: context.feed.headPosition });
-      this.keptTicket = null;
-      context.metrics.resets.inc({ reason });
-      this.connection.send({ type: "reset", query, ticket: this.ticket(), reason });
-    } catch (error) {
-      this.#fail("delivery.reset", error);
-    }
+  reset(_query: number, reason: "history-lost" | "lagged"): void {
+    // A ticket that was sealed now would be for rights that nobody has decided about.
+    if (this.#decided !== null) this.#owedReset = reason;
+    else this.#sendReset(reason);
   }
 
   failed(_query: number, error: unknown): void {
@@ -157,5 +204,17 @@ export class Attachment implements Sink {
     const since = this.#start === null ? "" : context.feed.encode(this.#start.since);
     const told = this.startCursor;
     return context.sealer.seal({ key: this.query.key, since, told, holder: holderOf(identity) });
+  }
+
+  #sendReset(reason: "history-lost" | "lagged"): void {
+    const { context } = this.connection;
+    try {
+      this.startAt({ cursor: context.feed.told.cursor, since: context.feed.headPosition });
+      this.keptTicket = null;
+      context.metrics.resets.inc({ reason });
+      this.connection.send({ type: "reset", query: this.number, ticket: this.ticket(), reason });
+    } catch (error) {
+      this.#fail("delivery.reset", error);
+    }
   }
 }

@@ -85,6 +85,7 @@ export class Connection {
   readonly #events: ConnectionEvents;
   #account: Account | null = null;
   readonly #requests: RateLimit;
+  readonly #refreshes: RateLimit;
   readonly #refusals: RateLimit;
   #state: "new" | "authenticating" | "open" | "closed" = "new";
   #headerAuthenticated = false;
@@ -113,6 +114,7 @@ export class Connection {
     this.subscriptions = new Subscriptions(context.metrics.subscriptions);
     this.snapshotTurns = new Limiter(limits.snapshotsPerConnection);
     this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
+    this.#refreshes = new RateLimit(limits.refreshesPerMinute / 60, limits.refreshBurst, nowMs);
     this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
     this.#watermarkAtMs = nextWatermark(nowMs, server.heartbeatMs);
     this.openedAtMs = nowMs;
@@ -436,6 +438,15 @@ export class Connection {
     // What gives back is never refused.
     const givesBack = message.type === "unsubscribe" && this.subscriptions.has(message.id);
     if (!givesBack) this.#charge(costOf(message, bytes), nowMs);
+    if (message.type !== "refresh" || this.#refreshes.take(1, nowMs)) return;
+    this.context.metrics.limitHits.inc({ limit: "refreshesPerMinute", outcome: "refused" });
+    const value = this.context.limits.refreshesPerMinute;
+    throw new TidewireError(
+      "too-many-requests",
+      `more than ${value} refreshes a minute: slow down`,
+      { limit: "refreshesPerMinute", value },
+      { retryAfterMs: this.#refreshes.waitMs(1) },
+    );
   }
 
   #read(incoming: Incoming, nowMs: number): ClientMessage {

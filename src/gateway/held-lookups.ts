@@ -3,20 +3,24 @@ import type { HistoryEntry } from "../feed/history.ts";
 import type { LookupHolder, LookupSet } from "../feed/lookup-set.ts";
 import type { BoundLookup, LookupValues } from "../rules/authorize.ts";
 
+/** Whose rights depend on the sets. */
+export interface RightsOwner {
+  /** A set differs from this commit on; `null`: a set is not known any more, and is held no longer. */
+  rightsChanged(at: HistoryEntry | null): void;
+  /** The change could not be dealt with: nothing may be pushed any more. Never throws. */
+  rightsFailed(error: unknown): void;
+}
+
 /** The lookup sets that one subscription's rights depend on. */
 export class HeldLookups implements LookupHolder {
   readonly #feed: Feed;
   readonly #sets = new Map<string, LookupSet>();
-  readonly #onChanged: (at: HistoryEntry | null) => void;
+  readonly #owner: RightsOwner;
   #released = false;
 
-  /**
-   * @param onChanged A set differs from this commit on; `null`: a set is not known any more, and is held no longer.
-   *   Must not throw.
-   */
-  constructor(feed: Feed, onChanged: (at: HistoryEntry | null) => void) {
+  constructor(feed: Feed, owner: RightsOwner) {
     this.#feed = feed;
-    this.#onChanged = onChanged;
+    this.#owner = owner;
   }
 
   /** What is in a set that is held; `null` for any other. */
@@ -52,12 +56,16 @@ export class HeldLookups implements LookupHolder {
   }
 
   lookupChanged(at: HistoryEntry): void {
-    this.#onChanged(at);
+    this.#owner.rightsChanged(at);
   }
 
   lookupLost(): void {
     for (const [key, set] of this.#sets) this.#letGo(key, set);
-    this.#onChanged(null);
+    this.#owner.rightsChanged(null);
+  }
+
+  fail(error: unknown): void {
+    this.#owner.rightsFailed(error);
   }
 
   #letGo(key: string, set: LookupSet): void {

@@ -325,6 +325,14 @@ export const GatewayLimits = z.strictObject({
     .describe(
       "Sockets from one address on this node, from the moment they are accepted. Unset: one and a half times connectionsPerAddress.",
     ),
+  refreshesPerMinute: z
+    .number()
+    .positive()
+    .default(60)
+    .describe(
+      "Refreshes of one connection in a minute, sustained; each authorizes all its subscriptions again, and costs a request as well.",
+    ),
+  refreshBurst: z.int().min(1).default(20).describe("Refreshes of one connection at once."),
   connectRate: z.number().positive().default(500).describe("New connections per second on this node."),
   connectRatePerAddress: z
     .number()

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { canMove } from "../feed/grant-diff.ts";
 import { Rights } from "../feed/rights.ts";
-import { CLOSE_CODES } from "../protocol/close-codes.ts";
+import { noteFault } from "../metrics/guard.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import type { UnsubscribedReason } from "../protocol/messages.ts";
 import { authorizeParsed, type BoundLookup, type EffectiveQuery, LookupsNeeded } from "../rules/authorize.ts";
@@ -80,8 +80,7 @@ export function endFor(
     connection.send({ type: "unsubscribed", id: subscription.id, reason: said });
   } catch (fault) {
     // Nobody knows what the client has been told: only the end of its connection is certain to be silent.
-    connection.log.error({ err: fault }, "a subscription could not be ended; its connection is closed");
-    connection.terminate(CLOSE_CODES.bug);
+    connection.fail(noteFault(connection.context, "rights.end", fault));
   }
 }
 
@@ -106,7 +105,10 @@ function decide(connection: Connection, subscription: Subscription, nowMs: numbe
     return "changed";
   }
   lookups.keepOnly(query.lookups);
-  if (query.key === attachment.query.key && attachment.serves(id)) return "unchanged";
+  if (query.key === attachment.query.key && attachment.serves(id)) {
+    attachment.decide(id);
+    return "unchanged";
+  }
   if (connection.outbox.isFull) postpone(connection, subscription);
   else reattach(connection, subscription, query, at);
   return "changed";

@@ -108,7 +108,7 @@ export class Subscriptions implements Iterable<Subscription> {
   /** Takes a new subscription, served by its attachment. */
   add(subscription: Subscription): void {
     this.#byId.set(subscription.id, subscription);
-    subscription.attachment.ids.add(subscription.id);
+    subscription.attachment.join(subscription.id);
     this.#gauge.inc();
   }
 
@@ -121,21 +121,22 @@ export class Subscriptions implements Iterable<Subscription> {
     for (const id of [...present.ids]) {
       const subscription = this.#byId.get(id);
       if (subscription !== undefined) subscription.attachment = attachment;
-      attachment.ids.add(id);
+      attachment.join(id);
+      if (present.isUndecided(id)) attachment.suspend(id);
+      present.leave(id);
     }
-    present.ids.clear();
     present.detach();
   }
 
   /** Lets another attachment serve a subscription that has been released. */
   serve(subscription: Subscription, attachment: Attachment): void {
     subscription.attachment = attachment;
-    attachment.ids.add(subscription.id);
+    attachment.join(subscription.id);
   }
 
   /** From here on nothing is sent for the subscription, until it is served again. */
   release({ id, attachment }: Pick<Subscription, "id" | "attachment">): void {
-    attachment.ids.delete(id);
+    attachment.leave(id);
     if (attachment.ids.size > 0) return;
     const { key } = attachment.query;
     if (this.#attachments.get(key) === attachment) this.#attachments.delete(key);

@@ -125,6 +125,45 @@ export function authorize(
   return authorizeParsed(rules, subject, parseRequest(request, rules.limits), nowMs, lookupValues);
 }
 
+/** What the rules give to a user in one collection, before any request is looked at. */
+export interface Grant {
+  readonly collection: CollectionRules;
+  readonly rule: Rule;
+  /** The rule's own, claims and sets filled in. */
+  readonly filter: Filter;
+  readonly lookups: readonly BoundLookup[];
+  /** Equal grants have equal keys. */
+  readonly key: string;
+}
+
+/**
+ * Finds the rule that applies to a user, and fills in claims and sets.
+ * @throws {TidewireError} `forbidden`, `unknown-collection`; also for a rule that cannot be evaluated.
+ * @throws {LookupsNeeded}
+ */
+export function grantOf(
+  rules: RuleSet,
+  subject: Subject | null,
+  name: string,
+  nowMs: number,
+  lookupValues: LookupValues,
+): Grant {
+  const collection = rules.collections.get(name);
+  if (collection === undefined) throw unknownCollection(name);
+  let asked = "";
+  try {
+    const rule = firstRule(collection, subject, (next) => {
+      asked = next;
+    });
+    if (rule === undefined) throw refusal(name, subject);
+    const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, nowMs, lookupValues);
+    return { collection, rule, filter, lookups, key: grantKey(rule, filter) };
+  } catch (cause) {
+    if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
+    throw refusal(name, subject, cause instanceof ClaimRefused ? cause : new RuleFailure(asked, cause));
+  }
+}
+
 /**
  * As `authorize`, for a request that was parsed before.
  * @param known What the same request came to before. Where the grant is still the same, so is all of it.
@@ -139,23 +178,9 @@ export function authorizeParsed(
   lookupValues: LookupValues,
   known?: EffectiveQuery,
 ): EffectiveQuery {
-  const collection = rules.collections.get(request.collection);
-  if (collection === undefined) throw unknownCollection(request.collection);
-  let asked = "";
-  try {
-    const rule = firstRule(collection, subject, (name) => {
-      asked = name;
-    });
-    if (rule === undefined) throw refusal(request.collection, subject);
-    const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, nowMs, lookupValues);
-    const grant = grantOf(rule, filter);
-    if (known?.grant === grant) return { ...known, rule: rule.name, lookups };
-    return effectiveQuery(collection, rule, filter, request, lookups, grant);
-  } catch (cause) {
-    if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
-    const isClaim = cause instanceof ClaimRefused;
-    throw refusal(request.collection, subject, isClaim ? cause : new RuleFailure(asked, cause));
-  }
+  const grant = grantOf(rules, subject, request.collection, nowMs, lookupValues);
+  if (known?.grant === grant.key) return { ...known, rule: grant.rule.name, lookups: grant.lookups };
+  return effectiveQuery(grant, request);
 }
 
 /**
@@ -222,7 +247,7 @@ export function ruleFor(collection: CollectionRules, subject: Subject | null): R
   }
 }
 
-function grantOf(rule: Rule, filter: Filter): string {
+function grantKey(rule: Rule, filter: Filter): string {
   return createHash("sha256")
     .update(JSON.stringify([rule.identity, canonicalFilter(filter)]))
     .digest("base64url");
@@ -262,13 +287,9 @@ function checkLimit(limit: number, request: QueryRequest, { windowSize }: Reques
 /** Joins a rule, its claims filled in, with a request.
  * @throws {TidewireError} `forbidden` where the request asks for more than the rule gives.
  */
-export function effectiveQuery(
-  collection: CollectionRules,
-  rule: Rule,
-  ruleFilter: Filter,
+function effectiveQuery(
+  { collection, rule, filter: ruleFilter, lookups, key: grant }: Grant,
   request: ParsedRequest,
-  lookups: readonly BoundLookup[] = [],
-  grant = grantOf(rule, ruleFilter),
 ): EffectiveQuery {
   checkPaths(filterPaths(request.filter), rule, "filter");
   checkAllowed(rule, request);

@@ -1,8 +1,8 @@
 import { maySucceed } from "../../auth/subject.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { RefreshMessage } from "../../protocol/messages.ts";
+import { applyIdentity } from "../apply-identity.ts";
 import type { Connection } from "../connection.ts";
-import { reauthorizeAll } from "../reauthorization.ts";
 
 /** [3.1] A new token for the same user; a bad one changes nothing. */
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
@@ -21,7 +21,5 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   const refusal = connection.context.trust.refusalOf(identity);
   if (refusal !== null) throw refusal;
   connection.refreshes.taken = number;
-  connection.replaceIdentity(identity);
-  connection.send({ type: "refreshed", expires: connection.expiresAtMs });
-  reauthorizeAll(connection, Date.now());
+  await applyIdentity(connection, identity, Date.now());
 }

@@ -1,4 +1,5 @@
 import { Rights } from "../../feed/rights.ts";
+import { noteFault } from "../../metrics/guard.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../protocol/messages.ts";
 import {
@@ -26,10 +27,13 @@ export async function handleSubscribe(
   checkId(connection, id);
   const asksFor = toRequest(message);
   const request = parseRequest(asksFor, connection.context.rules.limits);
-  // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
-  const lookups = new HeldLookups(connection.context.feed, (at) => {
-    const subscription = connection.subscriptions.get(id);
-    if (subscription?.lookups === lookups) reauthorize(connection, subscription, Date.now(), at);
+  const lookups: HeldLookups = new HeldLookups(connection.context.feed, {
+    // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
+    rightsChanged: (at) => {
+      const subscription = connection.subscriptions.get(id);
+      if (subscription?.lookups === lookups) reauthorize(connection, subscription, Date.now(), at);
+    },
+    rightsFailed: (error) => connection.fail(noteFault(connection.context, "rights.lookup", error)),
   });
   const giveBack = connection.account.subscribe(sizeOf(asksFor));
   const asked = { id, request, lookups, giveBack, isOver: false };
@@ -123,7 +127,7 @@ async function subscribe(
     undo(connection, attachment, error, id);
     if (isAwaited) throw error;
   }
-  answerShared(connection, subscription);
+  await answerShared(connection, subscription);
 }
 
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
@@ -131,6 +135,8 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const { attachment } = maker;
   const startRequest = await toStartRequest(connection, message, attachment.query);
   const opened = await attachment.delivery.open(startRequest);
+  // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
+  await attachment.whenDecided();
   if (attachment.isDetached) return;
   // Who asked may have left meanwhile, and those who share it have stayed: they hold nothing that could go on.
   const hasLeft = !connection.subscriptions.holds(maker);
@@ -150,11 +156,14 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
 async function share(connection: Connection, subscription: Subscription): Promise<void> {
   connection.subscriptions.add(subscription);
   await subscription.attachment.opened.catch(() => {}); // `undo` has told all who share it
-  answerShared(connection, subscription);
+  await answerShared(connection, subscription);
 }
 
 /** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
-function answerShared(connection: Connection, subscription: Subscription): void {
+async function answerShared(connection: Connection, subscription: Subscription): Promise<void> {
+  const { subscriptions } = connection;
+  while (subscriptions.holds(subscription) && subscription.attachment.isUndecided(subscription.id))
+    await subscription.attachment.whenDecided();
   if (subscription.isAnswered || !connection.subscriptions.holds(subscription)) return;
   sendSubscribed(connection, subscription, "shared");
 }

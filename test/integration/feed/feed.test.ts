@@ -156,7 +156,7 @@ test("a snapshot of after a withdrawal that the stream has not come to yet is no
     undefined,
     new Rights(0n, [set]),
   );
-  set.holders.add({ lookupChanged: () => feed.unsubscribe(delivery), lookupLost: () => {} });
+  set.holders.add({ lookupChanged: () => feed.unsubscribe(delivery), lookupLost: () => {}, fail: () => {} });
   await client.db("admin").command({ ping: 1 }); // time enough for what must not be sent
   gate.release();
   await settled(feed, client);
