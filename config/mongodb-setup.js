@@ -6,13 +6,12 @@ const { MONGODB_ADMIN_PASSWORD: adminPassword, MONGODB_PASSWORD: password } = pr
 
 /** The rights of the service; docs/operations.md says what each is for. */
 const PRIVILEGES = [
-  {
-    resource: { db: "shop", collection: "" },
-    actions: ["find", "changeStream", "listCollections", "collMod", "createCollection"],
-  },
+  // On every database, so that one change stream brings revocations, too.
+  { resource: { db: "", collection: "" }, actions: ["find", "changeStream"] },
+  { resource: { db: "shop", collection: "" }, actions: ["listCollections", "collMod", "createCollection"] },
 ];
 const ROLES = [
-  { role: "tidewire", db: "shop" },
+  { role: "tidewire", db: "admin" },
   { role: "readWrite", db: "tidewire" },
   { role: "clusterMonitor", db: "admin" },
 ];
@@ -44,8 +43,6 @@ if (!canLogIn("admin", adminPassword)) {
   admin.runCommand({ createUser: "admin", pwd: adminPassword, roles: [{ role: "root", db: "admin" }] });
   if (!canLogIn("admin", adminPassword)) quit(1);
 }
-unlessThere(() =>
-  db.getSiblingDB("shop").runCommand({ createRole: "tidewire", privileges: PRIVILEGES, roles: [] }),
-);
+unlessThere(() => admin.runCommand({ createRole: "tidewire", privileges: PRIVILEGES, roles: [] }));
 unlessThere(() => admin.runCommand({ createUser: "tidewire", pwd: password, roles: ROLES }));
 quit(canLogIn("tidewire", password) ? 0 : 1);

@@ -96,6 +96,7 @@ test("compose's MongoDB makes its key, its replica set and its users once, and t
   const { service } = await startNode(uri, "shop", {
     collections: { orders: { rules: [{ name: "all" }] } },
     mongodb: { images: "required", stateDatabase: "tidewire" },
+    auth: { jwt: { algorithms: ["HS256"], secret: randomBytes(32).toString("hex") }, revocation: "on" },
   });
   expect(service.readiness()).toMatchObject({ ready: true, images: { "shop.orders": "on" } });
   await service.stop();
