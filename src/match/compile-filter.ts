@@ -1,9 +1,10 @@
 /** Filters as functions on raw BSON. The specification is the server's `find` with the simple collation. */
 import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
 import { compareSameClass, compareValues, typeClass } from "./compare.ts";
+import { someElement, type ValueTest } from "./elements.ts";
 import type { ComparisonOperator, Filter, Predicate } from "./filter.ts";
 import { integerPartAt, isNaNAt } from "./numbers.ts";
-import { compilePath, someElement, type ValueTest } from "./path-walk.ts";
+import { compilePath } from "./path-walk.ts";
 import { compileRegexTest } from "./regex-test.ts";
 
 /** Asks about the document or array that starts at `at`. */

@@ -2,23 +2,23 @@
  * How the server finds the values of a dotted path (`src/mongo/db/matcher/path.cpp`), on raw BSON. Found values are
  * handed on as type, buffer and offset, so that walking allocates nothing.
  */
+import { AmbiguousPath, type PathPart } from "./ambiguous-path.ts";
 import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
+import { findField, isNamed, someElement, type ValueTest } from "./elements.ts";
 import { isIndex } from "./paths.ts";
-
-/** Asked about each value found; `true` ends the walk. A missing field has the type `BSON_TYPE.missing`. */
-export type ValueTest = (type: number, bytes: Uint8Array, at: number) => boolean;
 
 /** Asks about the values of one path, in the document or array that starts at `at`, until one holds. */
 export type PathWalk = (bytes: Uint8Array, at: number, test: ValueTest) => boolean;
 
-interface PathPart {
-  readonly name: Uint8Array;
-  readonly isIndex: boolean;
-}
-
 /** @param expandsLeaf Whether an array at the end of the path stands for its elements too, as for most operators. */
-export function compilePath(path: string, expandsLeaf: boolean): PathWalk {
-  const parts = path.split(".").map((part) => ({ name: Buffer.from(part, "utf8"), isIndex: isIndex(part) }));
+export function compilePath(dottedPath: string, expandsLeaf: boolean): PathWalk {
+  const parts = dottedPath
+    .split(".")
+    .map((part) => ({ name: Buffer.from(part, "utf8"), isIndex: isIndex(part) }));
+  if (AmbiguousPath.is(parts)) {
+    const path = new AmbiguousPath(parts, expandsLeaf);
+    return (bytes, at, test) => path.walk(bytes, at, test);
+  }
   return (bytes, at, test) => walkObject(parts, 0, bytes, at, expandsLeaf, test);
 }
 
@@ -99,30 +99,4 @@ function testLeaf(
   test: ValueTest,
 ): boolean {
   return (expandsLeaf && type === BSON_TYPE.array && someElement(bytes, at, test)) || test(type, bytes, at);
-}
-
-/** Whether the test holds for some element of the document or array at `at`. */
-export function someElement(bytes: Uint8Array, at: number, test: ValueTest): boolean {
-  let offset = at + 4;
-  for (let type = byteAt(bytes, offset); type !== 0; type = byteAt(bytes, offset)) {
-    const value = afterCString(bytes, offset + 1);
-    if (test(type, bytes, value)) return true;
-    offset = valueEnd(type, bytes, value);
-  }
-  return false;
-}
-
-/** Where the element of this name begins (its type byte), or -1. */
-export function findField(bytes: Uint8Array, at: number, name: Uint8Array): number {
-  let offset = at + 4;
-  for (let type = byteAt(bytes, offset); type !== 0; type = byteAt(bytes, offset)) {
-    if (isNamed(bytes, offset + 1, name)) return offset;
-    offset = valueEnd(type, bytes, afterCString(bytes, offset + 1));
-  }
-  return -1;
-}
-
-function isNamed(bytes: Uint8Array, at: number, name: Uint8Array): boolean {
-  for (let i = 0; i < name.length; i++) if (bytes[at + i] !== name[i]) return false;
-  return bytes[at + name.length] === 0;
 }

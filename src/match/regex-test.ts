@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { asBuffer, BSON_TYPE, int32At } from "./bson-value.ts";
+import type { ValueTest } from "./elements.ts";
 import type { Predicate } from "./filter.ts";
-import type { ValueTest } from "./path-walk.ts";
 import { compileRegex } from "./regex.ts";
 import type { RegexAutomaton } from "./regex-automaton.ts";
 

@@ -5,145 +5,258 @@
 import type { SortSpec } from "../protocol/messages.ts";
 import { BSON_TYPE, type BsonValue, byteAt, elementsOf, valueEnd } from "./bson-value.ts";
 import { compareValues } from "./compare.ts";
-import { findField } from "./path-walk.ts";
+import { findField } from "./elements.ts";
+import { isIndex } from "./paths.ts";
 
 const NULL: BsonValue = { type: BSON_TYPE.null, bytes: new Uint8Array(0), start: 0, end: 0 };
 /** Stands for an array without elements; it sorts below null. */
 const UNDEFINED: BsonValue = { ...NULL, type: BSON_TYPE.undefined };
 const EMPTY = documentValue(Uint8Array.of(5, 0, 0, 0, 0));
 
-type Path = readonly string[];
+interface PathPart {
+  readonly name: Uint8Array;
+  readonly isIndex: boolean;
+}
+type Path = readonly PathPart[];
 /** A value of each sorted path. */
 type Tuple = readonly BsonValue[];
 
-/** What a path leads to: its value, or an array on the way, and the part of the path that is left. */
+/** What a path leads to: its value, or an array on the way, and the number of the part that comes next. */
 interface Found {
   readonly value: BsonValue | undefined;
-  readonly rest: Path;
+  readonly next: number;
 }
 
 /** One sorted path, as far as it was followed. */
 interface Branch {
-  readonly rest: Path;
+  readonly path: Path;
+  /** The number of the part that comes next; at the end of the path there is none. */
+  readonly next: number;
   readonly value: BsonValue;
   /** Where it leads if its next part is read as an index of the array around, which is followed only once. */
   readonly indexed?: Found & { readonly isArray: boolean };
 }
 
+const isEnded = ({ path, next }: Branch) => next === path.length;
+
+/** Sorted paths that have come to one array, on their way or at their end; the others have their values. */
+interface Arrival {
+  readonly branches: readonly Branch[];
+  /** Which of them have come to the array. */
+  readonly isThrough: readonly boolean[];
+  /** An array that was named by index is a value of its own; one that was found by name stands for its elements. */
+  readonly isExpanded: boolean;
+}
+
+/** Arrivals at one array, each kind once. */
+interface Arrivals {
+  readonly array: BsonValue;
+  readonly kinds: Map<string, Arrival>;
+}
+
 export function compileSortValues(spec: SortSpec): (document: Uint8Array) => Tuple {
-  const branches = spec.map(([path]): Branch => ({ rest: path.split("."), value: NULL }));
+  const branches = spec.map(([path]): Branch => ({ path: partsOf(path), next: 0, value: NULL }));
   const alone = spec.map((_, i) => ({ spec: spec.slice(i, i + 1), branches: branches.slice(i, i + 1) }));
   return (document) => {
     const root = documentValue(document);
-    const tuples: Tuple[] = [];
-    if (collectTuples(branches, root, tuples)) return first(tuples, spec);
+    const together = new TupleSearch(spec).first(branches, root);
     // The server refuses to sort a document with arrays beside each other on two paths. It must stand somewhere:
     // each path is taken for itself.
-    return alone.flatMap((one) => {
-      const values: Tuple[] = [];
-      collectTuples(one.branches, root, values);
-      return first(values, one.spec);
-    });
+    return together ?? alone.flatMap((one) => new TupleSearch(one.spec).first(one.branches, root) ?? [NULL]);
   };
+}
+
+function partsOf(path: string): Path {
+  return path.split(".").map((name) => ({ name: Buffer.from(name, "utf8"), isIndex: isIndex(name) }));
 }
 
 function documentValue(bytes: Uint8Array): BsonValue {
   return { type: BSON_TYPE.object, bytes, start: 0, end: bytes.length };
 }
 
-function first(tuples: readonly Tuple[], spec: SortSpec): Tuple {
-  return tuples.reduce((best, tuple) => (compareTuples(tuple, best, spec) < 0 ? tuple : best));
-}
-
 /** The order of two tuples under a sort. */
 export function compareTuples(a: Tuple, b: Tuple, spec: SortSpec): number {
   for (const [i, [, direction]] of spec.entries()) {
-    const order = compareValues(a[i] ?? NULL, b[i] ?? NULL);
+    const [left = NULL, right = NULL] = [a[i], b[i]];
+    // A large array would otherwise be compared with itself for each element of the array that leads to it.
+    if (left.bytes === right.bytes && left.start === right.start && left.type === right.type) continue;
+    const order = compareValues(left, right);
     if (order !== 0) return order * direction;
   }
   return 0;
 }
 
-/** Follows all paths from one object; `false` if they lead through two different arrays. */
-function collectTuples(branches: readonly Branch[], object: BsonValue, tuples: Tuple[]): boolean {
-  let array: BsonValue | undefined;
-  // An array that was named by index is a value of its own; one that was found by name stands for its elements.
-  let isExpanded = true;
-  const followed: Branch[] = [];
-  for (const branch of branches) {
-    if (branch.rest.length === 0) {
-      followed.push(branch);
-      continue;
+/**
+ * Follows all paths of a sort through one document, and keeps the first of the tuples that they make. Each array is
+ * visited once, with all arrivals at it: an index in a path may lead from every element of an array into the same
+ * inner array, and from there again, which one after the other would take exponential time.
+ */
+class TupleSearch {
+  readonly #spec: SortSpec;
+  #first: Tuple | undefined;
+  #isRefused = false;
+
+  constructor(spec: SortSpec) {
+    this.#spec = spec;
+  }
+
+  /** `undefined` where the paths lead through two different arrays. */
+  first(branches: readonly Branch[], root: BsonValue): Tuple | undefined {
+    const arrays = new Map<number, Arrivals>();
+    this.#follow(branches, root, () => arrays);
+    this.#visitArrays(arrays);
+    return this.#isRefused ? undefined : this.#first;
+  }
+
+  #visitArrays(arrays: ReadonlyMap<number, Arrivals> | undefined): void {
+    for (const arrivals of arrays?.values() ?? []) {
+      if (this.#isRefused) return;
+      this.#visitArray(arrivals);
     }
-    const { value, rest, isNested } = follow(branch, object);
-    followed.push(value === undefined ? { rest: [], value: NULL } : { rest, value });
-    if (value?.type !== BSON_TYPE.array) continue;
-    if (array !== undefined && array.start !== value.start) return false;
-    array = value;
-    if (isNested) isExpanded = false;
   }
-  if (array === undefined) {
-    tuples.push(followed.map(({ value }) => value));
-    return true;
+
+  /**
+   * Follows all paths from one object: to a tuple, or to the array that they have in common.
+   * @param placeOf Where to note that array.
+   */
+  #follow(
+    branches: readonly Branch[],
+    object: BsonValue,
+    placeOf: (array: BsonValue) => Map<number, Arrivals>,
+  ): void {
+    let array: BsonValue | undefined;
+    let isExpanded = true;
+    const isThrough: boolean[] = [];
+    const followed = branches.map((branch, i): Branch => {
+      isThrough[i] = false;
+      if (isEnded(branch)) return branch;
+      const { value, next, isNested } = follow(branch, object);
+      if (value?.type !== BSON_TYPE.array) return ended(branch, value ?? NULL);
+      if (array !== undefined && array.start !== value.start) this.#isRefused = true;
+      array = value;
+      isThrough[i] = true;
+      if (isNested) isExpanded = false;
+      return { path: branch.path, next, value };
+    });
+    if (this.#isRefused) return;
+    if (array === undefined) this.#offer(followed.map(({ value }) => value));
+    else this.#note(array, { branches: followed, isThrough, isExpanded }, placeOf(array));
   }
-  return collectElements(branches, followed, array, isExpanded, tuples);
+
+  #offer(tuple: Tuple): void {
+    if (this.#first === undefined || compareTuples(tuple, this.#first, this.#spec) < 0) this.#first = tuple;
+  }
+
+  /**
+   * Of arrivals that differ only in values found before the array, the first is kept: whatever the array adds to both,
+   * the tuples of the first come first.
+   */
+  #note(array: BsonValue, arrival: Arrival, arrays: Map<number, Arrivals>): void {
+    let arrivals = arrays.get(array.start);
+    if (arrivals === undefined) {
+      arrivals = { array, kinds: new Map() };
+      arrays.set(array.start, arrivals);
+    }
+    const { branches, isThrough, isExpanded } = arrival;
+    const key = `${isExpanded}${branches.map(({ next }, i) => (isThrough[i] ? next : "-")).join()}`;
+    const known = arrivals.kinds.get(key);
+    const valuesOf = (one: Arrival) =>
+      one.branches.map(({ value }, i) => (one.isThrough[i] === true ? NULL : value));
+    if (known === undefined || compareTuples(valuesOf(arrival), valuesOf(known), this.#spec) < 0) {
+      arrivals.kinds.set(key, arrival);
+    }
+  }
+
+  #visitArray({ array, kinds }: Arrivals): void {
+    const arrivals = [...kinds.values()].map((arrival) => withIndexes(arrival, array));
+    const indexed = arrivals.flatMap(({ branches }) =>
+      branches.flatMap((branch) => branch.indexed?.value ?? []),
+    );
+    // All other elements may lead into an element that an index names, so the arrays in it are visited last.
+    const later = new Map<number, Arrivals>();
+    let isEmpty = true;
+    for (const element of elementsOf(array.bytes, array.start)) {
+      isEmpty = false;
+      const isLater = indexed.some((value) => isInside(value, element));
+      let inside: Map<number, Arrivals> | undefined;
+      const placeOf = (found: BsonValue) => {
+        if (isLater || !isInside(found, element)) return later;
+        inside ??= new Map();
+        return inside;
+      };
+      const object = element.type === BSON_TYPE.object ? element : EMPTY;
+      for (const arrival of arrivals) {
+        this.#follow(intoElement(arrival, array, element), object, placeOf);
+        if (this.#isRefused) return;
+      }
+      this.#visitArrays(inside);
+    }
+    if (isEmpty) for (const arrival of arrivals) this.#follow(atEmptyArray(arrival), EMPTY, () => later);
+    this.#visitArrays(later);
+  }
 }
 
-/** Of each element of the array, the tuples it makes. */
-function collectElements(
-  before: readonly Branch[],
-  followed: readonly Branch[],
+function isInside(value: BsonValue, element: BsonValue): boolean {
+  return value.start >= element.start && value.end <= element.end;
+}
+
+function ended({ path }: Branch, value: BsonValue): Branch {
+  return { path, next: path.length, value };
+}
+
+/** Follows the next part of each path as an index, once for all elements of the array. */
+function withIndexes(arrival: Arrival, array: BsonValue): Arrival {
+  const branches = arrival.branches.map((branch, i): Branch => {
+    const part = branch.path[branch.next];
+    if (arrival.isThrough[i] !== true || part?.isIndex !== true) return branch;
+    const named = findField(array.bytes, array.start, part.name);
+    if (named < 0) return branch;
+    const isArray = byteAt(array.bytes, named) === BSON_TYPE.array;
+    return { ...branch, indexed: { ...extract(array, branch.path, branch.next), isArray } };
+  });
+  return { ...arrival, branches };
+}
+
+function intoElement(
+  { branches, isThrough, isExpanded }: Arrival,
   array: BsonValue,
-  isExpanded: boolean,
-  tuples: Tuple[],
-): boolean {
-  // All that were followed just now and came to an array came to this one.
-  const isThrough = (branch: Branch, i: number) =>
-    branch.value.type === BSON_TYPE.array && before[i]?.rest.length !== 0;
-  const intoElement = (element: BsonValue) =>
-    followed.map((branch, i): Branch => {
-      if (!isThrough(branch, i)) return branch;
-      if (branch.rest.length === 0) return { rest: [], value: isExpanded ? element : array };
-      const indexed = extract(array, branch.rest);
-      const [part = ""] = branch.rest;
-      const named = extract(array, [part]).value;
-      if (named === undefined) return branch;
-      return { ...branch, indexed: { ...indexed, isArray: named.type === BSON_TYPE.array } };
-    });
-  const elements = [...elementsOf(array.bytes, array.start)];
-  if (elements.length === 0) {
-    const ended = followed.map((branch, i): Branch => {
-      const isEnd = isThrough(branch, i) && branch.rest.length === 0;
-      return isEnd ? { rest: [], value: UNDEFINED } : branch;
-    });
-    return collectTuples(ended, EMPTY, tuples);
-  }
-  return elements.every((element) =>
-    collectTuples(intoElement(element), element.type === BSON_TYPE.object ? element : EMPTY, tuples),
+  element: BsonValue,
+): Branch[] {
+  return branches.map((branch, i) =>
+    isThrough[i] === true && isEnded(branch) ? ended(branch, isExpanded ? element : array) : branch,
+  );
+}
+
+function atEmptyArray({ branches, isThrough }: Arrival): Branch[] {
+  return branches.map((branch, i) =>
+    isThrough[i] === true && isEnded(branch) ? ended(branch, UNDEFINED) : branch,
   );
 }
 
 /** A field of the object itself comes before an index of the array that the object lies in. */
 function follow(branch: Branch, object: BsonValue): Found & { readonly isNested: boolean } {
-  const [part = ""] = branch.rest;
-  if (branch.indexed !== undefined && extract(object, [part]).value === undefined) {
-    return { ...branch.indexed, isNested: branch.indexed.isArray };
+  const { indexed, path, next } = branch;
+  const name = path[next]?.name ?? new Uint8Array();
+  if (indexed !== undefined && findField(object.bytes, object.start, name) < 0) {
+    return { ...indexed, isNested: indexed.isArray };
   }
-  return { ...extract(object, branch.rest), isNested: false };
+  return { ...extract(object, path, next), isNested: false };
 }
 
 /** Along the path as far as it goes without passing an array. */
-function extract(from: BsonValue, path: Path): Found {
-  let value = from;
-  for (const [i, part] of path.entries()) {
-    const { bytes, start } = value;
-    const found = findField(bytes, start, Buffer.from(part, "utf8"));
+function extract(from: BsonValue, path: Path, first: number): Found {
+  const { bytes } = from;
+  let { start } = from;
+  for (let i = first; i < path.length; i++) {
+    const name = path[i]?.name ?? new Uint8Array();
+    const found = findField(bytes, start, name);
     if (found < 0) break;
     const type = byteAt(bytes, found);
-    const valueStart = found + Buffer.byteLength(part, "utf8") + 2;
-    value = { type, bytes, start: valueStart, end: valueEnd(type, bytes, valueStart) };
-    if (type === BSON_TYPE.array || i === path.length - 1) return { value, rest: path.slice(i + 1) };
+    start = found + name.length + 2;
+    if (type === BSON_TYPE.array || i === path.length - 1) {
+      return { value: { type, bytes, start, end: valueEnd(type, bytes, start) }, next: i + 1 };
+    }
     if (type !== BSON_TYPE.object) break;
   }
-  return { value: undefined, rest: [] };
+  return { value: undefined, next: path.length };
 }

@@ -19,6 +19,9 @@ const PATHS = [
   "a.0.1",
   "b.a",
   "a.a",
+  "a.0.0",
+  "a.0.0.b",
+  "a.0.0.0",
 ];
 export const path = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...PATHS) },

@@ -28,7 +28,10 @@ afterAll(async () => {
   await client.close();
 });
 
-const PATHS = ["a", "b", "a.a", "a.b", "b.a", "a.0", "a.1", "a.b.a", "a.0.b", "a.b.0", "0", "_id"];
+const PATHS = [
+  ...["a", "b", "a.a", "a.b", "b.a", "a.0", "a.1", "a.b.a", "a.0.b", "a.b.0", "0", "_id"],
+  ...["a.0.0", "a.0.0.a", "a.0.1", "a.1.0.b", "a.0.0.0"],
+];
 const spec: fc.Arbitrary<SortSpec> = fc.uniqueArray(
   fc.tuple(fc.constantFrom(...PATHS), fc.constantFrom<1 | -1>(1, -1)),
   { minLength: 1, maxLength: 3, selector: ([path]) => path },

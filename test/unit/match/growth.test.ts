@@ -1,0 +1,127 @@
+/** How the work grows with documents and filters that were made to be dear, counted by the bytes that are read. */
+import { BSON } from "mongodb";
+import { expect, test } from "vitest";
+import { compileFilter } from "../../../src/match/compile-filter.ts";
+import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { compilePathValues } from "../../../src/match/path-values.ts";
+import { compilePath } from "../../../src/match/path-walk.ts";
+import { compileSortValues } from "../../../src/match/sort-values.ts";
+import type { SortSpec } from "../../../src/protocol/messages.ts";
+import { countReads } from "../../support/count-reads.ts";
+
+/** How many bytes are read while `work` goes on with a document. */
+function readsOf(document: object, work: (bytes: Uint8Array) => void): number {
+  const { bytes, reads } = countReads(BSON.serialize(document));
+  work(bytes);
+  return reads();
+}
+
+/** Arrays of objects with the key `0`, in each other: an index in a path reads each level in two ways. */
+function nested(levels: number, bottom: unknown): unknown {
+  let value = bottom;
+  for (let i = 0; i < levels; i++) value = i % 2 === 0 ? { 0: value } : [value, 7];
+  return value;
+}
+
+const zeros = (parts: number) => `a${".0".repeat(parts)}`;
+
+function matches(filter: object): (bytes: Uint8Array) => void {
+  const test = compileFilter(
+    parseFilter(filter, { regex: "prefix", maxPredicates: 1_000, maxValues: 10_000 }),
+  );
+  return (bytes) => expect(test(bytes)).toBe(false);
+}
+
+const sorted = (spec: SortSpec) => (bytes: Uint8Array) => void compileSortValues(spec)(bytes);
+
+test.each<[string, (levels: number) => (bytes: Uint8Array) => void]>([
+  ["a filter", (levels) => matches({ [zeros(levels)]: "none" })],
+  ["a filter on an array's own size", (levels) => matches({ [zeros(levels)]: { $size: 1_000 } })],
+  ["the values of a lookup", (levels) => (bytes) => void compilePathValues(zeros(levels))(bytes)],
+  ["a sort", (levels) => sorted([[zeros(levels), 1]])],
+  [
+    "a sort by two paths",
+    (levels) =>
+      sorted([
+        [zeros(levels), 1],
+        [zeros(levels - 1), -1],
+      ]),
+  ],
+])(
+  "a path of indexes through nested arrays costs %s a power of the depth, not an exponential",
+  (_name, workOf) => {
+    const reads = [20, 40, 80].map((levels) => readsOf({ a: nested(levels, 5) }, workOf(levels)));
+    // Elements × parts: at most 8 times as much for twice as many of both, with some room.
+    expect(reads[1]).toBeLessThan(10 * (reads[0] ?? 0));
+    expect(reads[2]).toBeLessThan(10 * (reads[1] ?? 0));
+  },
+);
+
+test("such a path finds what lies at each of its ends", () => {
+  const walk = compilePath(zeros(4), true);
+  const found: number[] = [];
+  const document = BSON.serialize({
+    a: [{ 0: [{ 0: 1 }, { 0: [2, 3] }] }, { 0: { 0: { 0: { 0: 4 } } } }, [[[5]]]],
+  });
+  walk(document, 0, (type, bytes, at) => {
+    if (type === 16) found.push(bytes[at] ?? 0);
+    return false;
+  });
+  expect(found.sort()).toEqual([1, 2, 4]);
+});
+
+test("documents of 179 levels are walked to the end", () => {
+  let value: unknown = 5;
+  for (let i = 0; i < 177; i++) value = i % 2 === 0 ? { 0: value } : [value];
+  const document = BSON.serialize({ a: value });
+  const test = compileFilter(parseFilter({ [zeros(98)]: "none" }, { regex: "prefix" }));
+  expect(test(document)).toBe(false);
+  expect(compileSortValues([[zeros(98), 1]])(document)).toHaveLength(1);
+  const equal = compileFilter(parseFilter({ a: { $ne: 1 } }, { regex: "prefix" }));
+  expect(equal(document)).toBe(true);
+});
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+test.each<[string, SortSpec, (size: number) => object]>([
+  ["sub-documents", [["a.b", 1]], (size) => ({ a: numbers(size).map((b) => ({ b })) })],
+  [
+    "sub-documents by an index that they lack",
+    [["a.0.b", 1]],
+    (size) => ({ a: numbers(size).map((b) => ({ b })) }),
+  ],
+  [
+    "sub-documents by two paths",
+    [
+      ["a.b", 1],
+      ["a.c", -1],
+    ],
+    (size) => ({ a: numbers(size).map((b) => ({ b, c: 1 })) }),
+  ],
+  ["values", [["a", -1]], (size) => ({ a: numbers(size) })],
+  [
+    "values, beside another path into them",
+    [
+      ["a", 1],
+      ["a.b", 1],
+    ],
+    (size) => ({ a: numbers(size) }),
+  ],
+  ["values beside an array in the first", [["a.0", 1]], (size) => ({ a: [numbers(size), ...numbers(size)] })],
+  [
+    "objects beside an array in the first, with a path of their own",
+    [
+      ["a.0.x", 1],
+      ["a.b", 1],
+    ],
+    (size) => ({ a: [numbers(size), ...numbers(size).map((b) => ({ b: size - b }))] }),
+  ],
+  [
+    "arrays in the first of arrays, by two indexes",
+    [["a.0.0", 1]],
+    (size) => ({ a: [[numbers(size), ...numbers(size)], ...numbers(size)] }),
+  ],
+])("sorting through an array of %s costs as much as it is long", (_name, spec, documentOf) => {
+  const [once = 0, twice = 0] = [400, 800].map((size) => readsOf(documentOf(size), sorted(spec)));
+  expect(twice).toBeLessThan(2.6 * once);
+});
