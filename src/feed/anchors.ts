@@ -66,8 +66,13 @@ function chooseOfAll(filters: readonly Filter[], costOf: (anchor: Anchor) => num
     if (choice !== null && (best === null || choice.cost < best.cost)) best = choice;
   };
   for (const part of filters) {
-    if (part.op !== "path") offer(choose(part, costOf));
-    else byPath.set(part.path, [...(byPath.get(part.path) ?? []), part.predicate]);
+    if (part.op !== "path") {
+      offer(choose(part, costOf));
+      continue;
+    }
+    const predicates = byPath.get(part.path);
+    if (predicates === undefined) byPath.set(part.path, [part.predicate]);
+    else predicates.push(part.predicate);
   }
   for (const [path, predicates] of byPath) offer(cheapest(anchorsOfPath(path, predicates), costOf));
   return best;

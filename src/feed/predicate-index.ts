@@ -1,4 +1,4 @@
-import type { BsonValue } from "../match/bson-value.ts";
+import { BSON_TYPE, type BsonValue } from "../match/bson-value.ts";
 import { typeClass } from "../match/compare.ts";
 import type { Filter } from "../match/filter.ts";
 import { compilePath, type PathWalk } from "../match/path-walk.ts";
@@ -11,6 +11,8 @@ import { RangeIndex } from "./range-index.ts";
 interface PathIndex<T> {
   readonly walk: PathWalk;
   readonly byKey: Map<string, Set<T>>;
+  /** How many of the keys are of objects and arrays. */
+  containerKeys: number;
   readonly ranges: Map<number, RangeIndex<T>>;
 }
 
@@ -80,7 +82,7 @@ export class PredicateIndex<T extends object> {
   #file(item: T, anchor: Anchor): void {
     let index = this.#paths.get(anchor.path);
     if (index === undefined) {
-      index = { walk: compilePath(anchor.path, true), byKey: new Map(), ranges: new Map() };
+      index = { walk: compilePath(anchor.path, true), byKey: new Map(), containerKeys: 0, ranges: new Map() };
       this.#paths.set(anchor.path, index);
     }
     if (isRange(anchor)) {
@@ -91,8 +93,11 @@ export class PredicateIndex<T extends object> {
     }
     for (const key of anchor.keys) {
       const items = index.byKey.get(key);
-      if (items === undefined) index.byKey.set(key, new Set([item]));
-      else items.add(item);
+      if (items !== undefined) items.add(item);
+      else {
+        index.byKey.set(key, new Set([item]));
+        if (isContainerKey(key)) index.containerKeys++;
+      }
     }
   }
 
@@ -107,12 +112,18 @@ export class PredicateIndex<T extends object> {
       for (const key of anchor.keys) {
         const items = index.byKey.get(key);
         items?.delete(item);
-        if (items?.size === 0) index.byKey.delete(key);
+        if (items?.size !== 0) continue;
+        index.byKey.delete(key);
+        if (isContainerKey(key)) index.containerKeys--;
       }
     }
     if (index.byKey.size === 0 && index.ranges.size === 0) this.#paths.delete(anchor.path);
   }
 }
+
+/** Keys begin with the number of their value's type class. */
+const CONTAINER_KEYS = [BSON_TYPE.object, BSON_TYPE.array].map((type) => `${typeClass(type)}:`);
+const isContainerKey = (key: string) => CONTAINER_KEYS.some((start) => key.startsWith(start));
 
 /** The lowest and the highest value of one type class that a path leads to. */
 interface Extent {
@@ -121,10 +132,13 @@ interface Extent {
 }
 
 /** Finds by every value that an operator on the path would see; a missing field is seen as null. */
-function collect<T>({ walk, byKey, ranges }: PathIndex<T>, document: Uint8Array, found: Set<T>): void {
+function collect<T>(index: PathIndex<T>, document: Uint8Array, found: Set<T>): void {
+  const { walk, byKey, ranges, containerKeys } = index;
   let extents: Map<number, Extent> | undefined;
   walk(document, 0, (type, bytes, start) => {
-    if (byKey.size > 0) {
+    // The key of an object or array takes as long to make as it is large.
+    const mayHaveKey = containerKeys > 0 || (type !== BSON_TYPE.object && type !== BSON_TYPE.array);
+    if (byKey.size > 0 && mayHaveKey) {
       const items = byKey.get(valueKeyAt(type, bytes, start));
       if (items !== undefined) for (const item of items) found.add(item);
     }

@@ -1,11 +1,12 @@
 /** Filters as functions on raw BSON. The specification is the server's `find` with the simple collation. */
 import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
-import { compareSameClass, compareValues, typeClass } from "./compare.ts";
+import { compareSameClass, typeClass } from "./compare.ts";
 import { someElement, type ValueTest } from "./elements.ts";
 import type { ComparisonOperator, Filter, Predicate } from "./filter.ts";
 import { integerPartAt, isNaNAt } from "./numbers.ts";
 import { compilePath } from "./path-walk.ts";
 import { compileRegexTest } from "./regex-test.ts";
+import { ValueSet } from "./value-set.ts";
 
 /** Asks about the document or array that starts at `at`. */
 type DocumentTest = (bytes: Uint8Array, at: number) => boolean;
@@ -36,14 +37,30 @@ function compilePathTest(path: string, predicate: Predicate): DocumentTest {
     const tests = positive.map((inner) => compilePathTest(path, inner));
     return (bytes, at) => !tests.every((test) => test(bytes, at));
   }
-  if (predicate.op === "$all") {
-    // Each value may be found at another element.
-    const tests = predicate.values.map((value) => compilePathTest(path, { op: "$eq", value }));
-    return (bytes, at) => tests.length > 0 && tests.every((test) => test(bytes, at));
-  }
+  if (predicate.op === "$all") return compileAll(path, predicate.values);
   const walk = compilePath(path, expandsLeaf(predicate));
   const test = compileValueTest(predicate);
   return (bytes, at) => walk(bytes, at, test);
+}
+
+/** Each value may be found at another element; one walk looks for all of them. */
+function compileAll(path: string, values: readonly BsonValue[]): DocumentTest {
+  const wanted = new ValueSet(values);
+  if (wanted.size === 0) return () => false;
+  const walk = compilePath(path, true);
+  // For each value, the evaluation that found it last: so nothing has to be cleared for the next document.
+  const foundIn = new Float64Array(wanted.size);
+  let evaluation = 0;
+  return (bytes, at) => {
+    evaluation++;
+    let left = wanted.size;
+    return walk(bytes, at, (type, buffer, start) => {
+      const found = wanted.find(type, buffer, start);
+      if (found < 0 || foundIn[found] === evaluation) return false;
+      foundIn[found] = evaluation;
+      return --left === 0;
+    });
+  };
 }
 
 /** What a negative predicate denies (that all of these hold), if it is one. */
@@ -81,12 +98,16 @@ function compileValueTest(predicate: Predicate): ValueTest {
     case "$lt":
     case "$lte":
       return compileComparison(predicate.op, predicate.value);
-    case "$in":
-      return compileIn(predicate.values);
-    case "$all":
-      return predicate.values.length === 0
-        ? () => false
-        : allOf(predicate.values.map((value) => ({ op: "$eq", value })));
+    case "$in": {
+      const listed = new ValueSet(predicate.values);
+      return (type, bytes, at) => listed.find(type, bytes, at) >= 0;
+    }
+    case "$all": {
+      // One value cannot equal two different ones.
+      const [value] = predicate.values;
+      const isPossible = value !== undefined && new ValueSet(predicate.values).size === 1;
+      return isPossible ? compileComparison("$eq", value) : () => false;
+    }
     case "$exists":
       return (type) => type !== BSON_TYPE.missing;
     case "$type": {
@@ -154,29 +175,6 @@ const ORDER_TESTS: Readonly<Record<Exclude<ComparisonOperator, "$ne">, (order: n
   $lt: (order) => order < 0,
   $lte: (order) => order <= 0,
 };
-
-/** Binary search, as subscribers may list a thousand values. */
-function compileIn(values: readonly BsonValue[]): ValueTest {
-  const sorted = values.toSorted(compareValues);
-  const hasNull = values.some((value) => value.type === BSON_TYPE.null);
-  return (type, bytes, at) => {
-    if (isNullish(type)) return hasNull;
-    let low = 0;
-    let high = sorted.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const candidate = sorted[middle];
-      if (candidate === undefined) return false;
-      const order =
-        typeClass(type) - typeClass(candidate.type) ||
-        compareSameClass(type, bytes, at, candidate.type, candidate.bytes, candidate.start);
-      if (order === 0) return true;
-      if (order < 0) high = middle;
-      else low = middle + 1;
-    }
-    return false;
-  };
-}
 
 function compileMod(divisor: bigint, remainder: bigint): ValueTest {
   const numbers = typeClass(BSON_TYPE.int);

@@ -35,7 +35,8 @@ export function readSize(value: BsonValue): number {
 
 export function readTypes(values: readonly BsonValue[]): readonly number[] {
   if (values.length === 0) throw new LiteralRefused("needs at least one type");
-  return values.flatMap(readType);
+  // Each once: there are two dozen types, however many a list names.
+  return [...new Set(values.flatMap(readType))];
 }
 
 function readType(value: BsonValue): readonly number[] {

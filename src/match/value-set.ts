@@ -39,7 +39,8 @@ export class ValueSet {
   /** The number of the value that equals this one, or -1. */
   find(type: number, bytes: Uint8Array, at: number): number {
     // The server's up to 7.0; 8.0 sets undefined apart.
-    if (type === BSON_TYPE.missing || type === BSON_TYPE.undefined || type === BSON_TYPE.null) return this.#null;
+    if (type === BSON_TYPE.missing || type === BSON_TYPE.undefined || type === BSON_TYPE.null)
+      return this.#null;
     const kind = typeClass(type);
     if (kind === NUMBERS) {
       return this.#numbers.size === 0 ? -1 : (this.#numbers.get(mathematicalKey(type, bytes, at)) ?? -1);

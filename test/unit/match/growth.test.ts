@@ -125,3 +125,38 @@ test.each<[string, SortSpec, (size: number) => object]>([
   const [once = 0, twice = 0] = [400, 800].map((size) => readsOf(documentOf(size), sorted(spec)));
   expect(twice).toBeLessThan(2.6 * once);
 });
+
+const LISTS: readonly (readonly [name: string, filter: (values: readonly number[]) => object])[] = [
+  ["$all", (values) => ({ a: { $all: values } })],
+  ["$in", (values) => ({ a: { $in: values } })],
+  ["$nin", (values) => ({ a: { $not: { $nin: values } } })],
+  ["$all in $elemMatch", (values) => ({ a: { $elemMatch: { $all: values } } })],
+  [
+    "$all of the same value in $elemMatch",
+    (values) => ({ a: { $elemMatch: { $all: values.map(() => -1) } } }),
+  ],
+  ["$in in $elemMatch", (values) => ({ a: { $elemMatch: { $in: values } } })],
+  ["$not $in in $elemMatch", (values) => ({ a: { $not: { $elemMatch: { $not: { $nin: values } } } } })],
+];
+
+test.each(LISTS)(
+  "%s with 980 values walks an array of 1,000 numbers as often as with one value",
+  (_name, filterOf) => {
+    const document = { a: numbers(1_000) };
+    const reads = [1, 980].map((count) => {
+      const values = numbers(count).map((value) => -1 - value);
+      const { bytes, reads: total } = countReads(BSON.serialize(document));
+      compileFilter(parseFilter(filterOf(values), { regex: "prefix" }))(bytes);
+      return total();
+    });
+    expect(reads[1]).toBeLessThanOrEqual(1.5 * (reads[0] ?? 0));
+  },
+);
+
+test("$all with 980 texts reads an array of texts little more often than with one", () => {
+  const texts = (count: number, letter: string) => numbers(count).map((i) => `${letter}${i}`);
+  const document = { a: texts(1_000, "x") };
+  const reads = [1, 980].map((count) => readsOf(document, matches({ a: { $all: texts(count, "y") } })));
+  // A binary search compares ten times, mostly the first bytes.
+  expect(reads[1]).toBeLessThan(8 * (reads[0] ?? 0));
+});

@@ -220,3 +220,9 @@ test("a string that is a claim becomes a placeholder as a whole operand, and now
     expect(() => template({ a })).toThrow(expect.objectContaining({ code: "bad-filter" }));
   }
 });
+
+test("a list of types names each type once", () => {
+  const types = Array.from({ length: 300 }, () => ["number", "int", 2, "string"]).flat();
+  const filter = parseFilter({ a: { $type: types } }, { regex: "prefix", maxValues: 2_000 });
+  expect(filter).toEqual({ op: "path", path: "a", predicate: { op: "$type", types: [1, 16, 18, 19, 2] } });
+});
