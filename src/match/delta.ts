@@ -70,17 +70,19 @@ class Differ {
       if (!canStandInPath(name)) return undefined;
       unset.push(prefix + name);
     }
-    const changed = [...after].filter(([name, value]) => {
+    const changed: (readonly [name: string, old: VisibleElements | undefined, value: VisibleElements])[] = [];
+    for (const [name, value] of after) {
       const old = before.get(name);
-      return old === undefined || !isEqualVisible(old, value);
-    });
-    if (!changed.every(([name]) => canStandInPath(name))) return undefined;
+      if (old !== undefined && isEqualVisible(old, value)) continue;
+      if (!canStandInPath(name)) return undefined;
+      changed.push([name, old, value]);
+    }
     const set: (readonly [string, string])[] = [];
-    for (const [name, value] of changed) {
-      const old = before.get(name);
+    for (const [name, old, value] of changed) {
       const inner = old === undefined ? undefined : this.#inner(old, value, `${prefix}${name}.`);
-      for (const one of inner?.set ?? [[prefix + name, encodeVisible(value, this.#mode)] as const])
-        set.push(one);
+      if (inner === undefined) set.push([prefix + name, encodeVisible(value, this.#mode)]);
+      // One by one: as arguments of one call, a hundred thousand would overflow the stack.
+      for (const one of inner?.set ?? []) set.push(one);
       for (const path of inner?.unset ?? []) unset.push(path);
     }
     return { set, unset };

@@ -194,10 +194,8 @@ function hasEqualElements(a: VisibleElements, b: VisibleElements, isArray: boole
 /** Whether the values at which two cursors stand, both under the same projection, look the same. */
 export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean {
   if (a.type !== b.type) return false;
-  if (a.shown === true || b.shown === true) {
-    return a.shown === b.shown && hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
-  }
-  // Not the bytes of the whole first: below a hidden difference that would read each level once for each level above.
+  if (hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end)) return true;
+  if (a.shown === true || b.shown === true) return false;
   const isArray = a.type === BSON_TYPE.array;
   return hasEqualElements(
     new VisibleElements(a.shown, a.bytes, a.start, isArray),

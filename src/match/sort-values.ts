@@ -3,41 +3,15 @@
  * (`src/mongo/db/index/btree_key_generator.cpp`), and of these, where arrays make several, the first in the order.
  */
 import type { SortSpec } from "../protocol/messages.ts";
-import { BSON_TYPE, type BsonValue, byteAt, elementsOf, valueEnd } from "./bson-value.ts";
+import { BSON_TYPE, type BsonValue, byteAt, elementsOf } from "./bson-value.ts";
 import { compareValues } from "./compare.ts";
 import { findField } from "./elements.ts";
-import { isIndex } from "./paths.ts";
+import { type Branch, branchOf, ended, extract, follow, isEnded, NULL, UNDEFINED } from "./sort-branch.ts";
 
-const NULL: BsonValue = { type: BSON_TYPE.null, bytes: new Uint8Array(0), start: 0, end: 0 };
-/** Stands for an array without elements; it sorts below null. */
-const UNDEFINED: BsonValue = { ...NULL, type: BSON_TYPE.undefined };
 const EMPTY = documentValue(Uint8Array.of(5, 0, 0, 0, 0));
 
-interface PathPart {
-  readonly name: Uint8Array;
-  readonly isIndex: boolean;
-}
-type Path = readonly PathPart[];
 /** A value of each sorted path. */
 type Tuple = readonly BsonValue[];
-
-/** What a path leads to: its value, or an array on the way, and the number of the part that comes next. */
-interface Found {
-  readonly value: BsonValue | undefined;
-  readonly next: number;
-}
-
-/** One sorted path, as far as it was followed. */
-interface Branch {
-  readonly path: Path;
-  /** The number of the part that comes next; at the end of the path there is none. */
-  readonly next: number;
-  readonly value: BsonValue;
-  /** Where it leads if its next part is read as an index of the array around, which is followed only once. */
-  readonly indexed?: Found & { readonly isArray: boolean };
-}
-
-const isEnded = ({ path, next }: Branch) => next === path.length;
 
 /** Sorted paths that have come to one array, on their way or at their end; the others have their values. */
 interface Arrival {
@@ -55,7 +29,7 @@ interface Arrivals {
 }
 
 export function compileSortValues(spec: SortSpec): (document: Uint8Array) => Tuple {
-  const branches = spec.map(([path]): Branch => ({ path: partsOf(path), next: 0, value: NULL }));
+  const branches = spec.map(([path]) => branchOf(path));
   const alone = spec.map((_, i) => ({ spec: spec.slice(i, i + 1), branches: branches.slice(i, i + 1) }));
   return (document) => {
     const root = documentValue(document);
@@ -64,10 +38,6 @@ export function compileSortValues(spec: SortSpec): (document: Uint8Array) => Tup
     // each path is taken for itself.
     return together ?? alone.flatMap((one) => new TupleSearch(one.spec).first(one.branches, root) ?? [NULL]);
   };
-}
-
-function partsOf(path: string): Path {
-  return path.split(".").map((name) => ({ name: Buffer.from(name, "utf8"), isIndex: isIndex(name) }));
 }
 
 function documentValue(bytes: Uint8Array): BsonValue {
@@ -168,7 +138,12 @@ class TupleSearch {
   }
 
   #visitArray({ array, kinds }: Arrivals): void {
-    const arrivals = [...kinds.values()].map((arrival) => withIndexes(arrival, array));
+    const all = [...kinds.values()];
+    for (const arrival of all) if (arrival.branches.every(isEnded)) this.#offerElements(arrival, array);
+    const arrivals = all
+      .filter(({ branches }) => !branches.every(isEnded))
+      .map((arrival) => withIndexes(arrival, array));
+    if (arrivals.length === 0) return;
     const indexed = arrivals.flatMap(({ branches }) =>
       branches.flatMap((branch) => branch.indexed?.value ?? []),
     );
@@ -194,14 +169,20 @@ class TupleSearch {
     if (isEmpty) for (const arrival of arrivals) this.#follow(atEmptyArray(arrival), EMPTY, () => later);
     this.#visitArrays(later);
   }
+
+  /** All paths have come to their end, some of them at the array. */
+  #offerElements(arrival: Arrival, array: BsonValue): void {
+    const { branches, isThrough, isExpanded } = arrival;
+    const offer = (element: BsonValue) =>
+      this.#offer(branches.map(({ value }, i) => (isThrough[i] === true ? element : value)));
+    if (byteAt(array.bytes, array.start + 4) === 0) offer(UNDEFINED);
+    else if (!isExpanded) offer(array);
+    else for (const element of elementsOf(array.bytes, array.start)) offer(element);
+  }
 }
 
 function isInside(value: BsonValue, element: BsonValue): boolean {
   return value.start >= element.start && value.end <= element.end;
-}
-
-function ended({ path }: Branch, value: BsonValue): Branch {
-  return { path, next: path.length, value };
 }
 
 /** Follows the next part of each path as an index, once for all elements of the array. */
@@ -231,32 +212,4 @@ function atEmptyArray({ branches, isThrough }: Arrival): Branch[] {
   return branches.map((branch, i) =>
     isThrough[i] === true && isEnded(branch) ? ended(branch, UNDEFINED) : branch,
   );
-}
-
-/** A field of the object itself comes before an index of the array that the object lies in. */
-function follow(branch: Branch, object: BsonValue): Found & { readonly isNested: boolean } {
-  const { indexed, path, next } = branch;
-  const name = path[next]?.name ?? new Uint8Array();
-  if (indexed !== undefined && findField(object.bytes, object.start, name) < 0) {
-    return { ...indexed, isNested: indexed.isArray };
-  }
-  return { ...extract(object, path, next), isNested: false };
-}
-
-/** Along the path as far as it goes without passing an array. */
-function extract(from: BsonValue, path: Path, first: number): Found {
-  const { bytes } = from;
-  let { start } = from;
-  for (let i = first; i < path.length; i++) {
-    const name = path[i]?.name ?? new Uint8Array();
-    const found = findField(bytes, start, name);
-    if (found < 0) break;
-    const type = byteAt(bytes, found);
-    start = found + name.length + 2;
-    if (type === BSON_TYPE.array || i === path.length - 1) {
-      return { value: { type, bytes, start, end: valueEnd(type, bytes, start) }, next: i + 1 };
-    }
-    if (type !== BSON_TYPE.object) break;
-  }
-  return { value: undefined, next: path.length };
 }

@@ -79,9 +79,8 @@ test("two relations at once are one only where they agree", () => {
 
 test("parts that two filters have in common are told at once, however many there are", () => {
   const own = Array.from({ length: 900 }, (_, i) => ({ [`f${i}`]: { $gte: i } }));
-  const filter = (rule: object) =>
+  const joined = (rule: object) =>
     parseFilter({ $and: [rule, ...own] }, { regex: "prefix", maxPredicates: 1_000 });
-  const joined = (rule: object) => filter({ $and: [rule, ...own] });
   // Pair by pair this would be 400,000 steps, after which the question is given up.
   expect(compareFilters(joined({ n: { $gt: 1 } }), joined({ n: { $gt: 2 } }))).toBe("narrower");
 });
