@@ -5,7 +5,7 @@ import { statePrefixOf } from "./config/namespaces.ts";
 import { FollowedCollection } from "./feed/followed-collection.ts";
 import { Revocations } from "./gateway/revocations.ts";
 import type { Metrics } from "./metrics/metrics.ts";
-import { answerWithin, type MongoAccess } from "./source/mongo.ts";
+import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./source/mongo.ts";
 import type { FollowState, Namespace } from "./source/preflight.ts";
 import { notExpired, parseRevocation, REVOCATIONS, revocationId } from "./source/revocation-store.ts";
 import { SnapshotCursor } from "./source/snapshot-cursor.ts";
@@ -35,8 +35,8 @@ export function followRevocations(
   const namespace = revocationsIn(config);
   const revocations = new Revocations(async (which, clusterTime) => {
     const filter = { _id: { $in: which.map(revocationId) } };
-    const found = SnapshotCursor.readAt(client, { ...namespace, filter }, clusterTime);
-    return (await answerWithin(found)).map(parseRevocation);
+    const read = () => SnapshotCursor.readAt(client, { ...namespace, filter }, clusterTime);
+    return (await answerOf(client, read, { timeoutMs: STATE_TIMEOUT_MS })).map(parseRevocation);
   }, parts);
   const spec = {
     ...namespace,

@@ -31,7 +31,7 @@ import { Deployment } from "./source/deployment.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
 import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
-import { answerWithin, type MongoAccess, type StateDatabase } from "./source/mongo.ts";
+import { answerOf, type MongoAccess, STATE_TIMEOUT_MS, type StateDatabase } from "./source/mongo.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
 import { type FollowState, type PreflightReport, preflight } from "./source/preflight.ts";
 import { clientOptions, ReplaceableClient } from "./source/replaceable-client.ts";
@@ -43,6 +43,8 @@ import { StartupError } from "./source/startup-error.ts";
 import { checkStateNames, prefixed } from "./source/state-names.ts";
 import { identifyDeployment } from "./source/topology.ts";
 
+/** For an edit that adds collections: to switch images on waits for the operations in progress. In milliseconds. */
+const PREFLIGHT_TIMEOUT_MS = 60_000;
 /** Keys are read again this often: another node may have rotated them. In milliseconds. */
 const KEYS_INTERVAL_MS = 60_000;
 
@@ -173,8 +175,9 @@ interface Basics {
 async function start(basics: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
   const { config, node, id, log, metrics } = basics;
   const socketIo = await socketIoOf(config);
-  const patience = new StartPatience(config.mongodb.startTimeoutMs, log);
-  const mongodb = await connect(basics, patience);
+  const mongodb = await openClient(basics);
+  const patience = new StartPatience(mongodb.client, config.mongodb.startTimeoutMs, log);
+  await patience.run((client) => client.connect()).catch(throwStartupError);
   const report = await patience.run(() => checkDeployment(basics, mongodb.client));
   const state = await patience.run(() => openState(basics, mongodb.client));
   const { feed, source, keeper, revocations } = buildPipeline(basics, mongodb, state, report);
@@ -256,6 +259,8 @@ async function checkDeployment({ config, log }: Basics, client: MongoAccess): Pr
 /** What the nodes of a fleet share, all of it in the state database. */
 interface SharedState {
   readonly database: StateDatabase;
+  /** Waits for an answer of it, but not for ever. */
+  readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly deployment: Deployment;
   readonly sealer: Sealer;
   readonly rules: RuleTimeStore;
@@ -269,10 +274,11 @@ async function openState({ config, onStop }: Basics, client: ReplaceableClient):
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(database), identify);
   const keyStore = new SealingKeyStore(database);
-  const sealer = new Sealer(await keyStore.load(), () => answerWithin(keyStore.load()));
+  const answer: SharedState["answer"] = (ask) => answerOf(client, ask, { timeoutMs: STATE_TIMEOUT_MS });
+  const sealer = new Sealer(await keyStore.load(), () => answer(() => keyStore.load()));
   const timer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
   onStop(async () => clearInterval(timer));
-  return { database, deployment, sealer, rules: new RuleTimeStore(database) };
+  return { database, answer, deployment, sealer, rules: new RuleTimeStore(database) };
 }
 
 interface Pipeline {
@@ -351,14 +357,14 @@ function run({ onStop }: Basics, source: ChangeSource): void {
 
 function gatewayContext(
   { config, id, log, metrics }: Basics,
-  { database, sealer }: SharedState,
+  state: SharedState,
   {
     feed,
     revocations,
     ruleTimes,
   }: Pick<GatewayContext, "feed" | "ruleTimes"> & Pick<Pipeline, "revocations">,
 ): GatewayContext {
-  const tickets = new TicketSealer(sealer);
+  const tickets = new TicketSealer(state.sealer);
   return {
     node: id,
     server: config.server,
@@ -367,7 +373,7 @@ function gatewayContext(
     trust: new Trust(config.auth.jwt, revocations, { metrics, log }),
     feed,
     sealer: tickets,
-    keys: urlKeysOf(config, sealer, tickets, new SpentKeyStore(database)),
+    keys: urlKeysOf(config, state, tickets),
     log,
     metrics,
     rules: compileRules(config),
@@ -412,17 +418,27 @@ function answerUnknownHost(response: ServerResponse, metrics: Metrics): void {
   answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
 }
 
-function urlKeysOf(config: Config, sealer: Sealer, tickets: TicketSealer, spent: SpentKeyStore): UrlKeys {
+function urlKeysOf(
+  config: Config,
+  { sealer, database, answer }: SharedState,
+  tickets: TicketSealer,
+): UrlKeys {
+  const spent = new SpentKeyStore(database);
   const { urlKeyLifetimeMs: lifetimeMs, jwt } = config.auth;
   const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
-  const spend = (id: string, expiresAtMs: number) => answerWithin(spent.spend(id, expiresAtMs));
+  const spend = (id: string, expiresAtMs: number) => answer(() => spent.spend(id, expiresAtMs));
   return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
 }
 
-async function connect(
-  { config, log, onStop }: Basics,
-  patience: StartPatience,
-): Promise<{ client: ReplaceableClient; uri: string }> {
+const throwStartupError = (error: unknown) => {
+  throw error instanceof StartupError ? error : unreachable(error);
+};
+
+async function openClient({
+  config,
+  log,
+  onStop,
+}: Basics): Promise<{ client: ReplaceableClient; uri: string }> {
   const { dataDir, binary, connectTimeoutMs } = config.mongodb;
   let { uri } = config.mongodb;
   if (uri === EMBEDDED_URI) {
@@ -435,11 +451,6 @@ async function connect(
     log.warn({ reason }, "the MongoDB client was replaced"),
   );
   onStop(() => client.close());
-  await patience
-    .run(() => client.current.connect())
-    .catch((error: unknown) => {
-      throw error instanceof StartupError ? error : unreachable(error);
-    });
   return { client, uri };
 }
 
@@ -462,7 +473,8 @@ async function prepareReload(
   if (added.length === 0) return [];
   const { stateDatabase, images } = current.mongodb;
   const followState: FollowState = { ...followStateOf(current), mode: "off" };
-  const report = await preflight(client, { collections: added, followState, stateDatabase, images });
+  const options = { collections: added, followState, stateDatabase, images };
+  const report = await answerOf(client, (at) => preflight(at, options), { timeoutMs: PREFLIGHT_TIMEOUT_MS });
   return report.collections;
 }
 

@@ -9,6 +9,7 @@ import { compileRules } from "../rules/compile-rules.ts";
 import { predicateText } from "../rules/deciding-predicate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
 import { type Explanation, explainAuthorization } from "../rules/explain-authorization.ts";
+import { answerOf, STATE_TIMEOUT_MS } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions } from "../source/replaceable-client.ts";
 import { planSnapshot } from "../source/snapshot-plan.ts";
@@ -86,11 +87,8 @@ async function indexText(
     serverSelectionTimeoutMS: SELECTION_TIMEOUT_MS,
   });
   try {
-    const plan = await planSnapshot(client, {
-      database,
-      collection: collectionName,
-      filter: toMongo(filter),
-    });
+    const query = { database, collection: collectionName, filter: toMongo(filter) };
+    const plan = await answerOf(client, (at) => planSnapshot(at, query), { timeoutMs: STATE_TIMEOUT_MS });
     if (plan.readsEverything)
       return "none: every snapshot reads the whole collection. Index a field that the filter asks for";
     return plan.indexes.length === 0 ? "not needed: the server reads nothing" : plan.indexes.join(", ");

@@ -1,9 +1,9 @@
-import { MongoClient, MongoError, MongoServerError } from "mongodb";
+import { MongoClient, MongoServerError } from "mongodb";
 import { pino } from "pino";
 import type { Config } from "../config/config.ts";
 import { statePrefixOf } from "../config/namespaces.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
-import { answerWithin, type StateDatabase } from "../source/mongo.ts";
+import { answerOf, isMongoFailure, type StateDatabase } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions } from "../source/replaceable-client.ts";
 import { unreachable } from "../source/start-patience.ts";
@@ -36,11 +36,14 @@ export async function withStateDatabase<T>(
     await client.connect().catch((cause: unknown) => {
       throw unreachable(cause);
     });
-    await answerWithin(checkStateNames(client, stateDatabase, prefix), WORK_TIMEOUT_MS);
-    return await answerWithin(work(client, prefixed(client.db(stateDatabase), prefix)), WORK_TIMEOUT_MS);
+    const ask = async () => {
+      await checkStateNames(client, stateDatabase, prefix);
+      return work(client, prefixed(client.db(stateDatabase), prefix));
+    };
+    return await answerOf(client, ask, { timeoutMs: WORK_TIMEOUT_MS });
   } catch (error) {
     // Also where it has stopped answering since.
-    throw error instanceof MongoError && !(error instanceof MongoServerError) ? unreachable(error) : error;
+    throw isMongoFailure(error) && !(error instanceof MongoServerError) ? unreachable(error) : error;
   } finally {
     await client.close();
     await embedded?.stop();

@@ -1,4 +1,3 @@
-import { MongoError } from "mongodb";
 import type { Logger } from "pino";
 import { valueKey } from "../match/value-key.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -9,7 +8,7 @@ import type { CommitSink } from "../source/change-source.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
-import type { MongoAccess } from "../source/mongo.ts";
+import { isMongoFailure, type MongoAccess } from "../source/mongo.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
 import { StreamStalledError } from "../source/stream-errors.ts";
 import type { Account } from "./account.ts";
@@ -433,7 +432,7 @@ export class Feed implements CommitSink {
         return readGrantDiff(client, move, this.#limits.snapshotDocuments);
       });
     } catch (error) {
-      if (!(error instanceof MongoError)) throw error;
+      if (!isMongoFailure(error)) throw error;
       log.warn({ err: error }, "the difference of a change of rights could not be read");
       return null;
     }
@@ -613,7 +612,7 @@ const notReady = () =>
 
 /** What a client is told when MongoDB did not answer; the server's own words are for the log alone. */
 function unavailable(cause: unknown): unknown {
-  if (!(cause instanceof MongoError)) return cause;
+  if (!isMongoFailure(cause)) return cause;
   return new TidewireError(
     "unavailable",
     "MongoDB cannot be reached just now: try again later",

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoError } from "mongodb";
 import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { noteFault } from "../metrics/guard.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace } from "../source/change-event.ts";
+import { isMongoFailure } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
@@ -181,8 +181,8 @@ export class Lookups {
         kept.isLoaded = true;
         return;
       } catch (error) {
-        const passes = error instanceof MongoError && attempt < ATTEMPTS;
-        if (error instanceof MongoError && !passes) {
+        const passes = isMongoFailure(error) && attempt < ATTEMPTS;
+        if (isMongoFailure(error) && !passes) {
           const text = "MongoDB cannot be reached just now: try again later";
           throw new TidewireError("unavailable", text, {}, { cause: error });
         }

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoError, MongoServerSelectionError } from "mongodb";
+import { MongoServerError, MongoServerSelectionError } from "mongodb";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
+import { isMongoFailure } from "../source/mongo.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
 import { Limiter } from "./limiter.ts";
@@ -128,8 +129,8 @@ export class SnapshotStore {
         const { headTime } = this.#feed;
         return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
       } catch (error) {
-        if (!(error instanceof MongoError)) throw error;
-        if (BAD_SORT.includes(error.code)) throw badSort(error);
+        if (!isMongoFailure(error)) throw error;
+        if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
         // Where there is no server to ask, it has been waited for already; clients are told at once then.
         if (attempt < ATTEMPTS && !(error instanceof MongoServerSelectionError)) {

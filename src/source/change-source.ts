@@ -4,13 +4,13 @@ import { MongoServerError } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { type ChangeStreamOptions, RawChangeStream } from "./change-stream.ts";
-import { CheckpointStore } from "./checkpoint-store.ts";
+import { type Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
 import { formatClusterTime } from "./cluster-time.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
 import { ImageFiller } from "./image-filler.ts";
-import type { MongoAccess, StateDatabase } from "./mongo.ts";
+import { answerOf, type MongoAccess, STATE_TIMEOUT_MS, type StateDatabase } from "./mongo.ts";
 import { type CommitBatch, type NoticeHandler, readCommits } from "./read-commits.ts";
 import { clientOptions, ReplaceableClient } from "./replaceable-client.ts";
 import { classifyStreamError, StreamStalledError } from "./stream-errors.ts";
@@ -80,6 +80,8 @@ export class ChangeSource {
   readonly #metrics: Metrics;
   readonly #filler: ImageFiller;
   readonly #outage: StreamOutage;
+  /** Waits for an answer of the state database. */
+  readonly #answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly #position = new StreamPosition();
   /** Of its own, so that the stream's long reads never take a connection from snapshots, nor the reverse. */
   readonly #client: ReplaceableClient;
@@ -124,6 +126,8 @@ export class ChangeSource {
       options.uri,
       {
         ...clientOptions(options.connectTimeoutMs),
+        // A client that has found no server by then is replaced, so that nothing depends on what state it is in.
+        serverSelectionTimeoutMS: options.connectTimeoutMs + 1_000,
         socketTimeoutMS: options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
         readPreference: "primary",
         appName: "tidewire-stream",
@@ -131,7 +135,9 @@ export class ChangeSource {
       (reason) => parts.log.debug({ reason }, "the change stream's client was replaced"),
     );
     this.#store = new CheckpointStore(parts.stateDatabase, "default", parts.node);
-    this.#checkpoints = new CheckpointWriter(this.#store, options.checkpointIntervalMs, parts);
+    this.#answer = (ask) => answerOf(parts.client, ask, { timeoutMs: STATE_TIMEOUT_MS });
+    const save = (checkpoint: Checkpoint) => this.#answer(() => this.#store.save(checkpoint));
+    this.#checkpoints = new CheckpointWriter({ save }, options.checkpointIntervalMs, parts);
   }
 
   get state(): SourceState {
@@ -205,7 +211,7 @@ export class ChangeSource {
   async #ensurePosition(): Promise<void> {
     const parts = {
       deployment: this.#deployment,
-      store: this.#store,
+      load: () => this.#answer(() => this.#store.load()),
       reaches: (from: bigint) => this.#reaches(from),
       log: this.#log,
       metrics: this.#metrics,

@@ -1,6 +1,6 @@
-import { BSON, type ClientSession, type Db, type Document, Long } from "mongodb";
+import { BSON, type ClientSession, type Db, type Document, Long, type MongoClient } from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
-import { clientOf, type MongoAccess } from "./mongo.ts";
+import { answerOf, clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 import { StreamStalledError } from "./stream-errors.ts";
 
@@ -101,6 +101,7 @@ const toTokenDocument = (token: Uint8Array): Document => BSON.deserialize(token,
  */
 export class RawChangeStream {
   readonly #options: ChangeStreamOptions;
+  readonly #client: MongoClient;
   readonly #session: ClientSession;
   readonly #database: Db;
   #cursorId = 0n;
@@ -108,9 +109,9 @@ export class RawChangeStream {
 
   private constructor(access: MongoAccess, options: ChangeStreamOptions) {
     this.#options = options;
-    const client = clientOf(access);
-    this.#session = client.startSession({ causalConsistency: false });
-    this.#database = client.db(options.database ?? "admin");
+    this.#client = clientOf(access);
+    this.#session = this.#client.startSession({ causalConsistency: false });
+    this.#database = this.#client.db(options.database ?? "admin");
   }
 
   /** Opens the cursor; a start the server cannot honour is an error here, or at the first `next`. */
@@ -160,19 +161,11 @@ export class RawChangeStream {
       .finally(() => this.#session.endSession().catch(() => {}));
   }
 
-  async #command(command: Document): Promise<Document> {
-    const running = this.#database.command(command, { session: this.#session, ...RAW });
-    let timer: NodeJS.Timeout | undefined;
-    const stalled = new Promise<never>((_resolve, reject) => {
-      const ms = this.#options.stallTimeoutMs + this.#options.maxAwaitMs;
-      timer = setTimeout(() => reject(new StreamStalledError(`no answer within ${ms} ms`)), ms);
-    });
-    try {
-      return await Promise.race([running, stalled]);
-    } finally {
-      clearTimeout(timer);
-      running.catch(() => {}); // abandoned after a stall; its late failure was already dealt with
-    }
+  #command(command: Document): Promise<Document> {
+    const timeoutMs = this.#options.stallTimeoutMs + this.#options.maxAwaitMs;
+    const onTimeout = () => new StreamStalledError(`no answer within ${timeoutMs} ms`);
+    const ask = () => this.#database.command(command, { session: this.#session, ...RAW });
+    return answerOf(this.#client, ask, { timeoutMs, onTimeout });
   }
 
   #readBatch(answer: Document): RawBatch {

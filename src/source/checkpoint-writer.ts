@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
-import { answerWithin } from "./mongo.ts";
+import type { Checkpoint } from "./checkpoint-store.ts";
 
 /** For the last position a database that does not answer is waited for no longer than this, in milliseconds. */
 const LAST_SAVE_TIMEOUT_MS = 2_000;
 
+/** Where a position is saved. A write that never settles would end all later ones. */
+export interface SavesCheckpoints {
+  save(checkpoint: Checkpoint): Promise<void>;
+}
+
 /** Saves the latest position at intervals, one write at a time; a lost write only means reading a little again. */
 export class CheckpointWriter {
-  readonly #store: CheckpointStore;
+  readonly #store: SavesCheckpoints;
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #timer: NodeJS.Timeout;
@@ -17,7 +21,7 @@ export class CheckpointWriter {
   #saved: Checkpoint | undefined;
   #saving: Promise<void> | undefined;
 
-  constructor(store: CheckpointStore, intervalMs: number, parts: { log: Logger; metrics: Metrics }) {
+  constructor(store: SavesCheckpoints, intervalMs: number, parts: { log: Logger; metrics: Metrics }) {
     this.#store = store;
     this.#log = parts.log;
     this.#metrics = parts.metrics;
@@ -54,7 +58,7 @@ export class CheckpointWriter {
     const latest = this.#latest;
     if (this.#saving !== undefined || latest === undefined || latest === this.#saved)
       return Promise.resolve();
-    const saving = answerWithin(this.#store.save(latest)).then(
+    const saving = this.#store.save(latest).then(
       () => {
         this.#saved = latest;
         this.#metrics.checkpoints.inc();

@@ -1,7 +1,7 @@
 import type { Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import type { Epoch, EpochStore } from "./epoch-store.ts";
-import { answerWithin, type MongoAccess } from "./mongo.ts";
+import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./mongo.ts";
 
 /** The MongoDB deployment as an order of changes: its clock, and which unbroken order this is. */
 export class Deployment {
@@ -22,21 +22,27 @@ export class Deployment {
    * the primary for a moment, and knows less: where the server's time is before `least`, a majority has to confirm it.
    */
   async now(least = 0n): Promise<bigint> {
-    const ping = this.#client.db("admin").command({ ping: 1 }, { readPreference: "primary" });
-    const operationTime: Timestamp | undefined = (await answerWithin(ping))["operationTime"];
+    const answer = await this.#answer(() =>
+      this.#client.db("admin").command({ ping: 1 }, { readPreference: "primary" }),
+    );
+    const operationTime: Timestamp | undefined = answer["operationTime"];
     if (operationTime === undefined)
       throw new Error("the server reports no operationTime: it is no replica set");
     const now = fromTimestamp(operationTime);
-    return now < least ? ((await answerWithin(this.#epochs.confirmedTime())) ?? now) : now;
+    return now < least ? ((await this.#answer(() => this.#epochs.confirmedTime())) ?? now) : now;
   }
 
   /** The epoch of this deployment; `changed` when that is another deployment than at the last look. */
   async epoch(): Promise<{ epoch: Epoch; changed: boolean }> {
-    return answerWithin(this.#identify().then((id) => this.#epochs.current(id)));
+    return this.#answer(async () => this.#epochs.current(await this.#identify()));
   }
 
   /** Ends the epoch `previous`: cursors of it are answered by `reset`. */
   async newEpoch(reason: string, previous: string): Promise<Epoch> {
-    return answerWithin(this.#identify().then((id) => this.#epochs.begin(id, reason, previous)));
+    return this.#answer(async () => this.#epochs.begin(await this.#identify(), reason, previous));
+  }
+
+  #answer<T>(ask: () => Promise<T>): Promise<T> {
+    return answerOf(this.#client, ask, { timeoutMs: STATE_TIMEOUT_MS });
   }
 }

@@ -1,7 +1,7 @@
-import { BSON, MongoError } from "mongodb";
+import { BSON, type MongoClient, MongoServerError } from "mongodb";
 import { type ChangeEvent, type Commit, hasImages, isChangeEvent, type StreamEvent } from "./change-event.ts";
 import { toTimestamp } from "./cluster-time.ts";
-import { answerWithin, type MongoAccess } from "./mongo.ts";
+import { answerOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
@@ -76,7 +76,8 @@ export class ImageFiller {
       }
     } catch (error) {
       // Only what MongoDB may answer another time is tried again; all else would stop the stream here for ever.
-      if (error instanceof MongoError && !UNREADABLE.has(Number(error.code))) throw error;
+      if (isMongoFailure(error) && !(error instanceof MongoServerError && UNREADABLE.has(Number(error.code))))
+        throw error;
       return commit;
     }
     const { clusterTime, identity, bytes, wallTimeMs } = commit;
@@ -113,8 +114,8 @@ export class ImageFiller {
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
       collation: { locale: "simple" },
     };
-    const found = this.#client.db(namespace.slice(0, dot)).command(command, RAW);
-    return readRawAnswer(await answerWithin(found, READ_TIMEOUT_MS)).documents[0];
+    const find = (client: MongoClient) => client.db(namespace.slice(0, dot)).command(command, RAW);
+    return readRawAnswer(await answerOf(this.#client, find, { timeoutMs: READ_TIMEOUT_MS })).documents[0];
   }
 }
 

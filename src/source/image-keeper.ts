@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
-import { answerWithin, type MongoAccess } from "./mongo.ts";
+import { answerOf, type MongoAccess } from "./mongo.ts";
 
 /** `off`: documents are read at the time of each event. */
 export type ImagesInUse = "on" | "off";
@@ -69,7 +69,7 @@ export class ImageKeeper {
     if (this.#looking.has(namespace)) return;
     this.#looking.add(namespace);
     this.#lookedAtMs.set(namespace, Date.now());
-    answerWithin(this.#look(namespace), LOOK_TIMEOUT_MS)
+    answerOf(this.#client, () => this.#look(namespace), { timeoutMs: LOOK_TIMEOUT_MS })
       .catch((error: unknown) => {
         this.#log.warn({ err: error, namespace }, "whether a collection has images could not be found out");
       })

@@ -1,12 +1,15 @@
 /** What the service asks of MongoDB's driver, so that the client behind it can be replaced while it runs. */
-import { type Db, type MongoClient, MongoNetworkTimeoutError } from "mongodb";
+import {
+  type Db,
+  type MongoClient,
+  MongoError,
+  MongoNetworkTimeoutError,
+  MongoServerSelectionError,
+} from "mongodb";
 import type { ReplaceableClient } from "./replaceable-client.ts";
 
 /** Keep this, never a `Db` or `Collection` of it: those belong to one client, which may have been abandoned. */
 export type MongoAccess = MongoClient | ReplaceableClient;
-
-/** One client, for what lives and ends with it: a session and its cursors. */
-export const clientOf = (access: MongoAccess): MongoClient => ("current" in access ? access.current : access);
 
 /** What the names of the service's own collections begin with where other collections lie in the same database. */
 export const STATE_PREFIX = "tidewire.";
@@ -14,23 +17,106 @@ export const STATE_PREFIX = "tidewire.";
 /** The database of the service's own state. A collection is obtained for each operation, for the same reason. */
 export type StateDatabase = Pick<Db, "collection" | "command">;
 
+/** One client, for what lives and ends with it: a session and its cursors. */
+export const clientOf = (access: MongoAccess): MongoClient => ("current" in access ? access.current : access);
+
+/**
+ * Whether an operation failed because of MongoDB or the way to it, and may succeed later. Not all such errors are the
+ * driver's: one of a socket whose buffer was full (7.9, `Connection.writeCommand`) is passed on as Node gave it.
+ */
+export function isMongoFailure(error: unknown): error is Error {
+  if (error instanceof MongoError) return true;
+  if (!(error instanceof Error) || !("code" in error)) return false;
+  return "syscall" in error || /^ERR_(SSL|STREAM|SOCKET)_|^EPIPE$/.test(String(error.code));
+}
+
 /** For reads and writes of the service's own few documents, which take milliseconds where MongoDB is well. */
 export const STATE_TIMEOUT_MS = 5_000;
 
+/** What the driver has not failed by itself so long after it has given up all connections to a server, it never will. */
+const GRACE_MS = 1_000;
+
+export interface AnswerLimit {
+  /** Default: none. */
+  readonly timeoutMs?: number;
+  readonly onTimeout?: (timeoutMs: number) => Error;
+  /** The client that a session binds the operation to. Default: the one at hand. */
+  readonly pinned?: MongoClient;
+}
+
 /**
- * Rejects when MongoDB has not answered within `timeoutMs`. The driver (7.9) has no such limit of its own: `timeoutMS`
- * has no effect, and a connection whose route was lost answers never. The operation itself may still take effect.
+ * Waits for an answer of MongoDB, in place of the driver (7.9), which leaves an operation pending for ever in two cases:
+ * - It was written to a connection just as that was being destroyed: the driver then waits for a `drain` that never
+ *   comes. All such operations fail here, `GRACE_MS` after the driver has cleared the pool of their server.
+ * - The route was lost, and nothing but this one connection shows it. `timeoutMs` is for these; the driver's own
+ *   `timeoutMS` has no effect.
+ *
+ * The operation itself may still take effect. A client that finds no server to use is replaced: its monitor may hang, too.
  */
-export async function answerWithin<T>(operation: Promise<T>, timeoutMs = STATE_TIMEOUT_MS): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const fail = () => reject(new MongoNetworkTimeoutError(`no answer within ${timeoutMs} ms`));
-    timer = setTimeout(fail, timeoutMs);
+export async function answerOf<T>(
+  access: MongoAccess,
+  ask: (client: MongoClient) => Promise<T>,
+  { timeoutMs, onTimeout = noAnswer, pinned }: AnswerLimit = {},
+): Promise<T> {
+  const client = pinned ?? clientOf(access);
+  const operation = ask(client);
+  let stopWaiting = () => {};
+  const abandoned = new Promise<never>((_resolve, reject) => {
+    const forget = pendingOf(client).add(reject);
+    const fail = () => reject(onTimeout(timeoutMs ?? 0));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(fail, timeoutMs);
+    stopWaiting = () => {
+      forget();
+      clearTimeout(timer);
+    };
   });
   try {
-    return await Promise.race([operation, late]);
+    return await Promise.race([operation, abandoned]);
+  } catch (error) {
+    if (error instanceof MongoServerSelectionError && "current" in access && access.current === client)
+      access.replace("it found no server to use");
+    throw error;
   } finally {
-    clearTimeout(timer);
+    stopWaiting();
     operation.catch(() => {}); // The caller already knows that it failed.
   }
+}
+
+const noAnswer = (timeoutMs: number) => new MongoNetworkTimeoutError(`no answer within ${timeoutMs} ms`);
+
+/** The operations that wait for the answer of one client. */
+class Pending {
+  readonly #fails = new Set<(error: Error) => void>();
+
+  constructor(client: MongoClient) {
+    const failAll = () => this.#failAll();
+    client.on("connectionPoolCleared", failAll).on("topologyClosed", failAll);
+  }
+
+  /** @returns Forgets it again. */
+  add(fail: (error: Error) => void): () => void {
+    this.#fails.add(fail);
+    return () => void this.#fails.delete(fail);
+  }
+
+  /** Those that wait now; later ones go by connections that were made since. */
+  #failAll(): void {
+    const fails = [...this.#fails];
+    if (fails.length === 0) return;
+    const text =
+      "the connections to the server were given up, and the driver has left this operation pending";
+    setTimeout(() => {
+      for (const fail of fails) fail(new MongoNetworkTimeoutError(text));
+    }, GRACE_MS).unref();
+  }
+}
+
+const pendingByClient = new WeakMap<MongoClient, Pending>();
+
+function pendingOf(client: MongoClient): Pending {
+  const known = pendingByClient.get(client);
+  if (known !== undefined) return known;
+  const pending = new Pending(client);
+  pendingByClient.set(client, pending);
+  return pending;
 }

@@ -10,8 +10,8 @@ import {
 } from "mongodb";
 import type { StateDatabase } from "./mongo.ts";
 
-/** The driver tries a server again this soon while something waits for it. In milliseconds. */
-const HEARTBEAT_MS = 1_000;
+/** With `connectTimeout`, how long the event loop may be busy before a healthy server is taken for gone. In milliseconds. */
+const HEARTBEAT_MS = 2_000;
 
 /**
  * How the service's clients find out that a server is gone, and that it is back. A frozen node, or one to which the route

@@ -7,7 +7,7 @@ import {
   type Timestamp,
 } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
-import { clientOf, type MongoAccess } from "./mongo.ts";
+import { answerOf, clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 
 /** What a snapshot reads. */
@@ -33,6 +33,7 @@ const SNAPSHOT_UNAVAILABLE = 246;
  * change stream, only "read at T, then take the events after T" loses nothing and repeats nothing.
  */
 export class SnapshotCursor {
+  readonly #access: MongoAccess;
   readonly #client: MongoClient;
   readonly #session: ClientSession;
   readonly #query: SnapshotQuery;
@@ -44,6 +45,7 @@ export class SnapshotCursor {
 
   private constructor(access: MongoAccess, query: SnapshotQuery) {
     this.#query = query;
+    this.#access = access;
     this.#client = clientOf(access);
     this.#session = this.#client.startSession({ causalConsistency: false });
   }
@@ -124,13 +126,15 @@ export class SnapshotCursor {
     const readConcern = this.#exact
       ? { level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }
       : { level: "majority" };
-    const answer = await this.#client.db(this.#query.database).command({
-      aggregate: this.#query.collection,
-      pipeline: [{ $match: this.#query.filter }, { $limit: most }, { $count: "n" }],
-      cursor: {},
-      readConcern,
-      collation: { locale: "simple" },
-    });
+    const answer = await this.#ask((client) =>
+      client.db(this.#query.database).command({
+        aggregate: this.#query.collection,
+        pipeline: [{ $match: this.#query.filter }, { $limit: most }, { $count: "n" }],
+        cursor: {},
+        readConcern,
+        collation: { locale: "simple" },
+      }),
+    );
     return Number(answer["cursor"].firstBatch[0]?.n ?? 0);
   }
 
@@ -180,14 +184,14 @@ export class SnapshotCursor {
         return;
       }
       // The collection does not exist. It may come into being just now, so the time has to be asked for first.
-      const { operationTime } = await this.#client.db("admin").command({ ping: 1 });
+      const { operationTime } = await this.#ask((client) => client.db("admin").command({ ping: 1 }));
       const again = this.#take(await this.#find(snapshot));
       this.#clusterTime = again ?? fromTimestamp(operationTime as Timestamp);
     } catch (error) {
       if (!(error instanceof MongoServerError) || error.code !== SNAPSHOT_UNAVAILABLE) throw error;
       // The same error, but a passing one, where the collection was made or changed in this very moment.
       if (!(await this.#isCapped())) throw error;
-      const { operationTime } = await this.#client.db("admin").command({ ping: 1 });
+      const { operationTime } = await this.#ask((client) => client.db("admin").command({ ping: 1 }));
       this.#exact = false;
       this.#clusterTime = fromTimestamp(operationTime as Timestamp);
       this.#take(await this.#find({ level: "majority", afterClusterTime: operationTime }));
@@ -196,7 +200,9 @@ export class SnapshotCursor {
 
   async #isCapped(): Promise<boolean> {
     const { database, collection } = this.#query;
-    const [found] = await this.#client.db(database).listCollections({ name: collection }).toArray();
+    const [found] = await this.#ask((client) =>
+      client.db(database).listCollections({ name: collection }).toArray(),
+    );
     return found !== undefined && "options" in found && found.options?.["capped"] === true;
   }
 
@@ -216,7 +222,12 @@ export class SnapshotCursor {
   }
 
   #command(command: Document): Promise<Document> {
-    return this.#client.db(this.#query.database).command(command, { session: this.#session, ...RAW });
+    const options = { session: this.#session, ...RAW };
+    return this.#ask((client) => client.db(this.#query.database).command(command, options));
+  }
+
+  #ask<T>(ask: (client: MongoClient) => Promise<T>): Promise<T> {
+    return answerOf(this.#access, ask, { pinned: this.#client });
   }
 
   /** Takes over a batch; gives the time of the read, `null` where the server tells none. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoError, MongoServerError } from "mongodb";
+import { type MongoClient, MongoServerError } from "mongodb";
 import type { Logger } from "pino";
-import { answerWithin } from "./mongo.ts";
+import { answerOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
 import { StartupError } from "./startup-error.ts";
 import { downReasonOf } from "./stream-errors.ts";
 
@@ -11,12 +11,14 @@ const STEP_TIMEOUT_MS = 60_000;
 
 /** Repeats the steps of a start while MongoDB does not answer, for `timeoutMs` of all steps together. */
 export class StartPatience {
+  readonly #client: MongoAccess;
   readonly #giveUpAtMs: number;
   readonly #timeoutMs: number;
   readonly #log: Logger;
   #hasWarned = false;
 
-  constructor(timeoutMs: number, log: Logger) {
+  constructor(client: MongoAccess, timeoutMs: number, log: Logger) {
+    this.#client = client;
     this.#giveUpAtMs = Date.now() + timeoutMs;
     this.#timeoutMs = timeoutMs;
     this.#log = log;
@@ -26,10 +28,10 @@ export class StartPatience {
    * @param step May run several times.
    * @throws {StartupError} MongoDB has not answered in time; whatever else the step throws, at once.
    */
-  async run<T>(step: () => Promise<T>): Promise<T> {
+  async run<T>(step: (client: MongoClient) => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await answerWithin(step(), STEP_TIMEOUT_MS);
+        return await answerOf(this.#client, step, { timeoutMs: STEP_TIMEOUT_MS });
       } catch (error) {
         if (!mayPass(error)) throw error;
         if (Date.now() >= this.#giveUpAtMs) throw unreachable(error);
@@ -50,7 +52,7 @@ export class StartPatience {
 /** Whether the same step may succeed later: MongoDB gave no answer, or has no primary just now. */
 function mayPass(error: unknown): boolean {
   if (error instanceof MongoServerError) return downReasonOf(error) === "no-primary";
-  return error instanceof MongoError;
+  return isMongoFailure(error);
 }
 
 export const unreachable = (cause: unknown) =>

@@ -5,6 +5,7 @@ import {
   MongoServerError,
   MongoServerSelectionError,
 } from "mongodb";
+import { isMongoFailure } from "./mongo.ts";
 
 /** No answer in time. The connection may hang for ever, so the client is to be abandoned, not closed politely. */
 export class StreamStalledError extends Error {
@@ -56,7 +57,8 @@ export function downReasonOf(error: unknown): DownReason {
     if (classifyStreamError(error) === "place-lost") return "position-lost";
     return NO_PRIMARY.has(Number(error.code)) ? "no-primary" : "refused";
   }
-  if (!(error instanceof MongoNetworkError)) return "other";
+  if (!(error instanceof MongoNetworkError))
+    return isMongoFailure(error) && !(error instanceof MongoError) ? "unreachable" : "other";
   // The driver interrupts operations when a heartbeat got no answer; it does not export the class.
   const isInterrupted = error.name === "PoolClearedOnNetworkError" || isTimeout(error.cause);
   return isInterrupted ? "no-answer" : "unreachable";

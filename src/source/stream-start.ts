@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { CheckpointStore } from "./checkpoint-store.ts";
+import type { Checkpoint } from "./checkpoint-store.ts";
 import { earlier, formatClusterTime } from "./cluster-time.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
@@ -16,7 +16,8 @@ export interface FoundStart {
 
 export interface StartParts {
   readonly deployment: Deployment;
-  readonly store: CheckpointStore;
+  /** The saved position. */
+  readonly load: () => Promise<Checkpoint | null>;
   /** Whether the oplog reaches back to a cluster time. */
   readonly reaches: (from: bigint) => Promise<boolean>;
   readonly log: Logger;
@@ -30,7 +31,7 @@ export interface StartParts {
 export async function findStart(startBeforeMs: number, parts: StartParts): Promise<FoundStart> {
   const { deployment, log, metrics } = parts;
   const { epoch, changed } = await deployment.epoch();
-  const saved = await parts.store.load();
+  const saved = await parts.load();
   const checkpoint = saved?.epoch === epoch.id ? saved.clusterTime : null;
   // Only now: other nodes go on saving positions, and none of them may seem to lie in the future.
   const now = await deployment.now(checkpoint ?? 0n);

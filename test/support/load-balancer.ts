@@ -42,9 +42,9 @@ export interface LoadBalancer {
   reload(): void;
 }
 
-/** A certificate for 127.0.0.1 that signs itself, good until the test is over. */
-export async function makeCertificate(): Promise<Certificate> {
-  const directory = await temporaryDirectory();
+/** A certificate for 127.0.0.1 that signs itself; without a directory of its own, good until the test is over. */
+export async function makeCertificate(inDirectory?: string): Promise<Certificate> {
+  const directory = inDirectory ?? (await temporaryDirectory());
   const [certFile, keyFile, bothFile] = ["cert.pem", "key.pem", "both.pem"].map((name) =>
     join(directory, name),
   );

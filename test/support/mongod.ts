@@ -75,14 +75,15 @@ export class Mongod {
     return this.#process !== undefined;
   }
 
-  /** Answers once it accepts connections. */
-  async start(): Promise<void> {
+  /** Answers once it accepts connections. `alone`: outside its replica set, as for maintenance. */
+  async start({ alone = false } = {}): Promise<void> {
     assert(this.#process === undefined, "already running");
     const dbPath = join(this.#directory, "db");
     await mkdir(dbPath, { recursive: true });
+    const args = alone ? this.#args.filter((arg) => arg !== "--replSet" && arg !== SET) : this.#args;
     const child = spawn(
       this.#binary,
-      ["--port", String(this.port), "--dbpath", dbPath, "--bind_ip", HOST, ...QUICK, ...this.#args],
+      ["--port", String(this.port), "--dbpath", dbPath, "--bind_ip", HOST, ...QUICK, ...args],
       { stdio: ["ignore", "pipe", "ignore"] },
     );
     this.#process = child;
@@ -126,6 +127,8 @@ export interface ReplicaSetOptions {
   readonly auth?: boolean;
   /** How soon a dead primary is replaced, at the latest. Default 1,000. */
   readonly electionTimeoutMillis?: number;
+  /** Where everybody else reaches a member, `127.0.0.1:27017`: a proxy before it, say. Default: the member itself. */
+  readonly addressOf?: (member: Mongod) => Promise<string>;
 }
 
 const SET = "test";
@@ -138,7 +141,8 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
   const members = await Promise.all(
     Array.from({ length: options.members ?? 3 }, () => Mongod.start([...args, ...(options.args ?? [])])),
   );
-  const set = new ReplicaSet(members, keyFile);
+  const { addressOf = async ({ host }: Mongod) => host } = options;
+  const set = new ReplicaSet(members, await Promise.all(members.map(addressOf)), keyFile);
   try {
     await set.initiate(options.electionTimeoutMillis ?? 1_000);
     return set;
@@ -150,10 +154,12 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
 
 export class ReplicaSet {
   readonly members: readonly Mongod[];
+  readonly #addresses: readonly string[];
   readonly #keyFile: string | undefined;
 
-  constructor(members: readonly Mongod[], keyFile: string | undefined) {
+  constructor(members: readonly Mongod[], addresses: readonly string[], keyFile: string | undefined) {
     this.members = members;
+    this.#addresses = addresses;
     this.#keyFile = keyFile;
   }
 
@@ -164,7 +170,7 @@ export class ReplicaSet {
 
   uriFor(login?: { readonly user: string; readonly password: string }): string {
     const who = login === undefined ? "" : `${login.user}:${login.password}@`;
-    return `mongodb://${who}${this.members.map(({ host }) => host).join(",")}/?replicaSet=${SET}`;
+    return `mongodb://${who}${this.#addresses.join(",")}/?replicaSet=${SET}`;
   }
 
   async initiate(electionTimeoutMillis: number): Promise<void> {
@@ -172,7 +178,7 @@ export class ReplicaSet {
     assert(first !== undefined);
     const config = {
       _id: SET,
-      members: this.members.map(({ host }, _id) => ({ _id, host })),
+      members: this.#addresses.map((host, _id) => ({ _id, host })),
       settings: { electionTimeoutMillis, heartbeatIntervalMillis: 200, catchUpTimeoutMillis: 1_000 },
     };
     await asOne(first, (admin) => admin.command({ replSetInitiate: config }));

@@ -1,12 +1,18 @@
-/** A TCP proxy between the service and mongod: cuts, or goes silent as a frozen machine or a lost route does. */
-import { connect, createServer, type Server, type Socket } from "node:net";
+/** A TCP proxy before a mongod: cuts, closes its port, or goes silent as a frozen machine or a lost route does. */
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
+
+type State = "forwarding" | "cut" | "frozen" | "swallowing";
 
 export class TcpProxy {
   readonly #target: number;
-  readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  #state: "forwarding" | "cut" | "frozen" = "forwarding";
+  /** Sockets whose bytes go nowhere, for as long as they are open. */
+  readonly #lost = new WeakSet<Socket>();
+  #server: Server;
+  #port = 0;
+  #state: State = "forwarding";
 
   private constructor(target: number) {
     this.#target = target;
@@ -15,22 +21,26 @@ export class TcpProxy {
 
   /** Listens on a port that the system picks, until the test has finished. */
   static async start(target: number): Promise<TcpProxy> {
+    const proxy = await TcpProxy.open(target);
+    onTestFinished(() => proxy.stop());
+    return proxy;
+  }
+
+  /** As `start`, until `stop`. */
+  static async open(target: number): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
-    await new Promise<void>((resolve) => proxy.#server.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => proxy.#stop());
+    await proxy.#listen();
     return proxy;
   }
 
   get port(): number {
-    const address = this.#server.address();
-    if (address === null || typeof address === "string") throw new Error("not listening");
-    return address.port;
+    return this.#port;
   }
 
-  /** Ends every connection, and every new one at once. */
+  /** Resets every connection, and every new one at once: before a TLS handshake comes to anything. */
   cut(): void {
     this.#state = "cut";
-    this.#destroyAll();
+    this.#resetAll();
   }
 
   /** Half-open: connections stay, new ones are accepted, and not a byte passes in either direction. */
@@ -39,26 +49,59 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.pause();
   }
 
+  /** As `freeze`, but what is sent meanwhile is lost: the connections of that time stay silent for ever. */
+  swallow(): void {
+    this.#state = "swallowing";
+    for (const socket of this.#sockets) this.#lost.add(socket);
+  }
+
+  /** Nobody listens any more, and all connections end. */
+  closePort(): void {
+    this.#server.close();
+    this.#resetAll();
+  }
+
   /** All is well again; connections that were frozen get what had been sent meanwhile, if they are still there. */
-  resume(): void {
+  async resume(): Promise<void> {
     this.#state = "forwarding";
     for (const socket of this.#sockets) socket.resume();
+    if (!this.#server.listening) await this.#listen();
+  }
+
+  stop(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+
+  async #listen(): Promise<void> {
+    this.#server = createServer((client) => this.#accept(client));
+    this.#server.listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
+    // A server on a port has an address with it.
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   #accept(client: Socket): void {
     if (this.#state === "cut") {
-      client.destroy();
+      client.on("error", () => {});
+      client.resetAndDestroy();
       return;
     }
     const server = connect(this.#target, "127.0.0.1");
+    for (const socket of [client, server]) {
+      this.#sockets.add(socket);
+      if (this.#state === "swallowing") this.#lost.add(socket);
+      if (this.#state === "frozen") socket.pause();
+    }
     this.#pass(client, server);
     this.#pass(server, client);
   }
 
   #pass(from: Socket, to: Socket): void {
-    this.#sockets.add(from);
     from.setNoDelay(true);
-    from.on("data", (bytes: Buffer) => to.write(bytes));
+    from.on("data", (bytes: Buffer) => {
+      if (!this.#lost.has(from)) to.write(bytes);
+    });
     from.on("error", () => from.destroy());
     from.on("close", () => {
       this.#sockets.delete(from);
@@ -67,12 +110,7 @@ export class TcpProxy {
     if (this.#state === "frozen") from.pause();
   }
 
-  #destroyAll(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  #stop(): void {
-    this.#destroyAll();
-    this.#server.close();
+  #resetAll(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 }

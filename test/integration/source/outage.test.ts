@@ -60,7 +60,7 @@ test.each([
     });
     expect(everything.held.changes).toBe(0);
 
-    proxy.resume();
+    await proxy.resume();
     await expect.poll(() => service.readiness().ready, PATIENCE).toBe(true);
     for (const follower of [everything, few]) {
       await follower.equalsFind(db);

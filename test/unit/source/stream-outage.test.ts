@@ -42,6 +42,7 @@ test.each([
   [refusal(40_573), "refused"],
   [refusal(286), "position-lost"],
   [refusal(1, ["NonResumableChangeStreamError"]), "position-lost"],
+  [Object.assign(new Error("write ECONNRESET"), { code: "ECONNRESET", syscall: "write" }), "unreachable"],
   [new Error("a bug"), "other"],
   ["not even an error", "other"],
 ])("%s is told as %s", (error, reason) => {
