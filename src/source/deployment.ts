@@ -8,6 +8,9 @@ export class Deployment {
   readonly #client: MongoAccess;
   readonly #epochs: EpochStore;
   readonly #identify: () => Promise<string>;
+  /** The question that is being answered, and the one that will be asked next: thousands of clients may come back at once. */
+  #asking: Promise<bigint> | undefined;
+  #askingNext: Promise<bigint> | undefined;
 
   /** @param identify Asks the server for what tells this deployment from every other. */
   constructor(client: MongoAccess, epochs: EpochStore, identify: () => Promise<string>) {
@@ -22,14 +25,9 @@ export class Deployment {
    * the primary for a moment, and knows less: where the server's time is before `least`, a majority has to confirm it.
    */
   async now(least = 0n): Promise<bigint> {
-    const answer = await this.#answer(() =>
-      this.#client.db("admin").command({ ping: 1 }, { readPreference: "primary" }),
-    );
-    const operationTime: Timestamp | undefined = answer["operationTime"];
-    if (operationTime === undefined)
-      throw new Error("the server reports no operationTime: it is no replica set");
-    const now = fromTimestamp(operationTime);
-    return now < least ? ((await this.#answer(() => this.#epochs.confirmedTime())) ?? now) : now;
+    const now = await this.#ask();
+    if (now >= least) return now;
+    return (await this.#answer(() => this.#epochs.confirmedTime())) ?? now;
   }
 
   /** The epoch of this deployment; `changed` when that is another deployment than at the last look. */
@@ -40,6 +38,33 @@ export class Deployment {
   /** Ends the epoch `previous`: cursors of it are answered by `reset`. */
   async newEpoch(reason: string, previous: string): Promise<Epoch> {
     return this.#answer(async () => this.#epochs.begin(await this.#identify(), reason, previous));
+  }
+
+  /** Asks the server after the call, once for all who call while the question before is being answered. */
+  #ask(): Promise<bigint> {
+    if (this.#asking === undefined) {
+      this.#asking = this.#ping().finally(() => {
+        this.#asking = undefined;
+      });
+      return this.#asking;
+    }
+    this.#askingNext ??= this.#asking
+      .catch(() => {}) // Its own callers are told.
+      .then(() => {
+        this.#askingNext = undefined;
+        return this.#ask();
+      });
+    return this.#askingNext;
+  }
+
+  async #ping(): Promise<bigint> {
+    const answer = await this.#answer(() =>
+      this.#client.db("admin").command({ ping: 1 }, { readPreference: "primary" }),
+    );
+    const operationTime: Timestamp | undefined = answer["operationTime"];
+    if (operationTime === undefined)
+      throw new Error("the server reports no operationTime: it is no replica set");
+    return fromTimestamp(operationTime);
   }
 
   #answer<T>(ask: () => Promise<T>): Promise<T> {

@@ -31,7 +31,7 @@ export function isMongoFailure(error: unknown): error is Error {
 }
 
 /** For reads and writes of the service's own few documents, which take milliseconds where MongoDB is well. */
-export const STATE_TIMEOUT_MS = 5_000;
+export const STATE_TIMEOUT_MS = 10_000;
 
 /** What the driver has not failed by itself so long after it has given up all connections to a server, it never will. */
 const GRACE_MS = 1_000;
@@ -64,7 +64,9 @@ export async function answerOf<T>(
   const abandoned = new Promise<never>((_resolve, reject) => {
     const forget = pendingOf(client).add(reject);
     const fail = () => reject(onTimeout(timeoutMs ?? 0));
-    const timer = timeoutMs === undefined ? undefined : setTimeout(fail, timeoutMs);
+    // After the event loop was busy the answer may be here already: it is read before the second turn.
+    const failUnlessRead = () => setImmediate(() => setImmediate(fail));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(failUnlessRead, timeoutMs);
     stopWaiting = () => {
       forget();
       clearTimeout(timer);
