@@ -78,7 +78,7 @@ export interface Service extends Running {
 export interface RunningNode extends Running {
   readonly publicServer: Server;
   /** Finds out whether an edit can take effect. @returns What lets it. */
-  prepare(config: Config): Promise<() => void>;
+  prepare(config: Config): Promise<() => Promise<void>>;
   /** What an edit would do, given as the text of a configuration. */
   plan(text: string): Promise<EditPlan | EditProblems>;
 }
@@ -215,19 +215,20 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
       const added = await prepareReload(mongodb.client, current, next);
       const edited = await compileRulesInTurns(next);
       const { collections } = await gateway.planRules(edited);
-      return () => {
-        rules.apply(gateway, edited, totalOf(collections));
+      const followCollections = () => {
+        if (namesOf(next).join() === namesOf(current).join()) return;
+        keeper.follow(added);
+        keeper.keepOnly(namesOf(next));
+        if (added.length > 0) log.info({ collections: added }, "more collections are followed");
+        feed.follow(added.map(({ namespace }) => namespace));
+        source.watch(namesOf(next));
+      };
+      return async () => {
+        await rules.apply(gateway, edited, totalOf(collections), followCollections);
         // What could not be saved is found out, and made up for, by the next start.
         state.rules
           .save(ruleTimes.all)
           .catch((err: unknown) => log.warn({ err }, "the time of the edit could not be saved"));
-        if (namesOf(next).join() !== namesOf(current).join()) {
-          keeper.follow(added);
-          keeper.keepOnly(namesOf(next));
-          if (added.length > 0) log.info({ collections: added }, "more collections are followed");
-          feed.follow(added.map(({ namespace }) => namespace));
-          source.watch(namesOf(next));
-        }
         warnOfUnapplied(current, next, log);
         current = next;
       };

@@ -19,9 +19,12 @@ export class RulesState {
     metrics.rulesGeneration.set(this.generation);
   }
 
-  /** @param planned What was to be expected of it, for the log. */
-  apply(gateway: Gateway, rules: RuleSet, planned: EffectCounts): void {
-    const effect = gateway.replaceRules(rules);
+  /**
+   * @param planned What was to be expected of it, for the log.
+   * @param atOnce Called in the same turn in which the rules come into force.
+   */
+  async apply(gateway: Gateway, rules: RuleSet, planned: EffectCounts, atOnce: () => void): Promise<void> {
+    const effect = await gateway.replaceRules(rules, atOnce);
     this.generation++;
     this.lastReload = "applied";
     this.#metrics.rulesGeneration.set(this.generation);

@@ -16,7 +16,7 @@ export interface ServedNode {
   readonly metrics: Metrics;
   readiness(): Readiness;
   /** Finds out whether an edit can take effect. @returns What lets it. */
-  prepare(config: Config): Promise<() => void>;
+  prepare(config: Config): Promise<() => Promise<void>>;
   plan(text: string): Promise<EditPlan | EditProblems>;
   noteRejectedReload(): void;
   drain(): Promise<void>;
@@ -46,7 +46,7 @@ class Worker {
   readonly #startNode: StartNode;
   #node: ServedNode | undefined;
   #log: Logger | undefined;
-  #prepared: { generation: number; apply: () => void } | undefined;
+  #prepared: { generation: number; apply: () => Promise<void> } | undefined;
   /** Connections that have ended, until the primary is told of all of them at once. */
   #closed: number[] = [];
   #isEnding = false;
@@ -136,7 +136,7 @@ class Worker {
   }
 
   /** A worker that came up while the others were asked has not been asked itself. */
-  async #preparedFor({ config, generation }: Edit): Promise<() => void> {
+  async #preparedFor({ config, generation }: Edit): Promise<() => Promise<void>> {
     const prepared = this.#prepared;
     this.#prepared = undefined;
     return prepared?.generation === generation ? prepared.apply : this.#running.prepare(config);

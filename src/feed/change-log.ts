@@ -24,6 +24,9 @@ export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): L
 const ENTRY_BYTES = 400;
 const CHANGE_BYTES = 256;
 
+/** How many changes of one commit are encoded before the event loop may have its turn. */
+const CHANGES_STEP = 100;
+
 /** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
 export class EncodedBudget {
   readonly limitBytes: number;
@@ -128,9 +131,19 @@ export class ChangeLog {
    * The messages of an entry, for all who follow now. They are not kept: to hold a text for each change of the last
    * minutes, for the few who come back, would double what the garbage collector has to carry along.
    */
-  encodeLive(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
-    if (entry.changes === UNKNOWN) return [];
-    return entry.encoded?.[mode] ?? this.encodeChanges(entry.changes, entry.entry, mode);
+  *encodeLive(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
+    const { changes } = entry;
+    if (changes === UNKNOWN) return;
+    const known = entry.encoded?.[mode];
+    if (known !== undefined || changes.length <= CHANGES_STEP) {
+      for (const message of known ?? this.encodeChanges(changes, entry.entry, mode)) messages.push(message);
+      return;
+    }
+    const cursors = cursorsOf(changes, entry.entry);
+    for (const [index, change] of changes.entries()) {
+      messages.push(this.#encode(change, index === changes.length - 1, cursors, mode));
+      if ((index + 1) % CHANGES_STEP === 0) yield;
+    }
   }
 
   /** What one who has come to `place` is to be sent next; `log` begins there. */
@@ -173,32 +186,20 @@ export class ChangeLog {
 
   /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
   encodeChanges(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
-    if (changes.length === 0) return [];
-    return this.encodeAll(
-      changes,
-      { last: at.cursor, others: changes.length > 1 ? at.cursorBefore : "" },
-      mode,
-    );
+    return changes.length === 0 ? [] : this.encodeAll(changes, cursorsOf(changes, at), mode);
   }
 
   /** The messages of changes that belong together. */
-  encodeAll(
-    changes: readonly Change[],
-    cursors: { readonly last: string; readonly others: string },
-    mode: ValueMode,
-  ): EncodedMessage[] {
+  encodeAll(changes: readonly Change[], cursors: CommitCursors, mode: ValueMode): EncodedMessage[] {
+    return changes.map((change, index) => this.#encode(change, index === changes.length - 1, cursors, mode));
+  }
+
+  #encode(change: Change, isLast: boolean, cursors: CommitCursors, mode: ValueMode): EncodedMessage {
     const { projection, documents } = this.#spec;
     const spec = { query: this.#query, projection, documents };
-    return changes.map((change, index) => {
-      const partial = index < changes.length - 1;
-      const cursor = partial ? cursors.others : cursors.last;
-      return {
-        type: change.type,
-        text: encodeChange(change, spec, cursor, mode, this.#encoder),
-        cursor,
-        partial,
-      };
-    });
+    const cursor = isLast ? cursors.last : cursors.others;
+    const text = encodeChange(change, spec, cursor, mode, this.#encoder);
+    return { type: change.type, text, cursor, partial: !isLast };
   }
 
   #release(entries: readonly LogEntry[]): void {
@@ -211,6 +212,17 @@ export class ChangeLog {
     }
   }
 }
+
+/** The cursor that the last message of a commit bears, and the one of all others. */
+interface CommitCursors {
+  readonly last: string;
+  readonly others: string;
+}
+
+const cursorsOf = (changes: readonly Change[], at: HistoryEntry): CommitCursors => ({
+  last: at.cursor,
+  others: changes.length > 1 ? at.cursorBefore : "",
+});
 
 const costOf = ({ changes }: LogEntry) =>
   ENTRY_BYTES + (changes === UNKNOWN ? 0 : changes.length * CHANGE_BYTES);

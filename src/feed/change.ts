@@ -32,6 +32,13 @@ export const UNKNOWN = "unknown";
 
 const NONE: readonly Change[] = [];
 
+/** How many events of one commit are matched before the event loop may have its turn. */
+export const EVENTS_STEP = 100;
+
+function* piecesOf(events: readonly StreamEvent[]): Generator<readonly StreamEvent[], void> {
+  for (let at = 0; at < events.length; at += EVENTS_STEP) yield events.slice(at, at + EVENTS_STEP);
+}
+
 /**
  * Decides what events do to a result from the document before and after alone, without any memory of who
  * holds what: the same for live changes, catch-up and resumption.
@@ -64,6 +71,28 @@ export class Evaluation {
     return changes;
   }
 
+  /** As `of`, with pauses between pieces of the commit. */
+  *inSteps(events: readonly StreamEvent[]): Generator<void, readonly Change[] | typeof UNKNOWN> {
+    const changes: Change[] = [];
+    for (const piece of piecesOf(events)) {
+      const found = this.of(piece);
+      if (found === UNKNOWN) return UNKNOWN;
+      changes.push(...found);
+      yield;
+    }
+    return changes;
+  }
+
+  /** As `touchedBy`, with pauses between pieces of the commit. */
+  *touchedInSteps(events: readonly StreamEvent[]): Generator<void, Touched | typeof UNKNOWN> {
+    const touched = new Map<string, TouchedDocument>();
+    for (const piece of piecesOf(events)) {
+      if (this.touchedBy(piece, touched) === UNKNOWN) return UNKNOWN;
+      yield;
+    }
+    return touched;
+  }
+
   #ofEvent(event: StreamEvent): Change | typeof UNKNOWN | undefined {
     if (event.namespace !== this.#namespace) return undefined;
     return event.operation === "replaced-collection" || !hasImages(event) ? UNKNOWN : this.#changeOf(event);
@@ -73,8 +102,10 @@ export class Evaluation {
    * What a commit did to the documents of the unlimited result, by the key of their `_id`: the first state and
    * the last, as nothing in between was ever visible. `UNKNOWN` where an image is missing.
    */
-  touchedBy(events: readonly StreamEvent[]): Touched | typeof UNKNOWN {
-    const touched = new Map<string, TouchedDocument>();
+  touchedBy(
+    events: readonly StreamEvent[],
+    touched: Map<string, TouchedDocument> = new Map(),
+  ): Touched | typeof UNKNOWN {
     for (const event of events) {
       if (event.namespace !== this.#namespace) continue;
       if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;

@@ -349,7 +349,10 @@ export class Delivery implements Follower {
 
   /** Waits until the stream has come to a cluster time; `false` where that has become pointless meanwhile. */
   async #streamReaches(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
-    while (isCurrent() && this.#feed.headTime < clusterTime) await this.#feed.advanced();
+    // Within a batch the head may be of this time already although more commits of it follow.
+    while (isCurrent() && !(this.#feed.isSettled && this.#feed.headTime >= clusterTime)) {
+      await this.#feed.advanced();
+    }
     return isCurrent();
   }
 
@@ -434,6 +437,11 @@ export class Delivery implements Follower {
   /** Writes what the log holds and, when nothing is left to write, joins the live stream in that same turn. */
   async #catchUp(isCurrent: () => boolean): Promise<Outcome> {
     while (isCurrent()) {
+      // A live query may have noted a commit that it has not handed to its followers yet.
+      if (!this.#feed.isSettled) {
+        await this.#feed.settles;
+        continue;
+      }
       // A window that waits for the database may be behind what was sent: what it comes to tell then is in that already.
       if (this.liveQuery.knownSeq < this.#after) {
         await this.liveQuery.reaches(this.#after);

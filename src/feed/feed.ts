@@ -3,7 +3,7 @@ import { valueKey } from "../match/value-key.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
+import type { Commit } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
 import { clusterTimeOf } from "../source/cluster-time.ts";
 import type { Deployment } from "../source/deployment.ts";
@@ -14,12 +14,14 @@ import { StreamStalledError } from "../source/stream-errors.ts";
 import type { Account } from "./account.ts";
 import { type Change, DocumentEncoder, idOf } from "./change.ts";
 import { EncodedBudget } from "./change-log.ts";
+import { CommitGate } from "./commit-gate.ts";
 import { AFTER, CursorCodec, type DecodedCursor, type Position, type Told } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type DeliveryTerms, type Sink } from "./delivery.ts";
+import { Dispatch } from "./dispatch.ts";
 import type { StateFollower } from "./followed-collection.ts";
 import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts";
-import { History, type HistoryEntry, type Located } from "./history.ts";
+import { type HeadMark, History, type HistoryEntry, type Located } from "./history.ts";
 import { Holdings } from "./holdings.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
@@ -28,7 +30,7 @@ import type { LookupSet } from "./lookup-set.ts";
 import { Lookups } from "./lookups.ts";
 import { type OplogRead, OplogReads } from "./oplog-read.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
-import { PredicateIndex } from "./predicate-index.ts";
+import { type SliceClock, Slices } from "./slices.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { ToldHead } from "./told-head.ts";
 
@@ -41,6 +43,8 @@ export interface FeedParts {
   readonly idleAgeMs: number;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Of the system unless a test has one of its own. */
+  readonly sliceClock?: SliceClock;
 }
 
 const SWEEP_INTERVAL_MS = 1_000;
@@ -65,7 +69,11 @@ export class Feed implements CommitSink {
   readonly #oplogReads: OplogReads;
   readonly #snapshots: SnapshotStore;
   readonly #byKey = new Map<string, LiveQuery>();
-  readonly #byNamespace = new Map<string, PredicateIndex<LiveQuery>>();
+  readonly #gate = new CommitGate();
+  readonly #slices: Slices;
+  readonly #dispatch: Dispatch;
+  /** The head before the batch that is being handed out. */
+  #settledHead: HeadMark | undefined;
   readonly #holdings: Holdings;
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
@@ -95,8 +103,18 @@ export class Feed implements CommitSink {
     this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
       parts.metrics.catchUpStreams.set(held),
     );
-    this.#snapshots = new SnapshotStore(limits, parts, this);
+    this.#snapshots = new SnapshotStore(limits, { ...parts, gate: this.#gate }, this);
     this.lookups = new Lookups(limits, parts, this);
+    this.#slices = new Slices(limits.commitSliceMs, parts.sliceClock);
+    const { lookups } = this;
+    this.#dispatch = new Dispatch({
+      ...parts,
+      lookups,
+      slices: this.#slices,
+      isOwn: (namespace) => this.#stateFollowers.has(namespace),
+      onHandedOut: () => this.onHandedOut(),
+      onFailed: (liveQuery, error) => this.#fail(liveQuery, error),
+    });
     const { onScrape, windowDocuments, windowBytes } = parts.metrics;
     onScrape.windowDocuments = () => windowDocuments.set(this.#sumOf((query) => query.trackedDocuments));
     onScrape.windowBytes = () => windowBytes.set(this.#sumOf((query) => query.windowBytes));
@@ -120,57 +138,74 @@ export class Feed implements CommitSink {
     for (const follower of this.#stateFollowers.values()) await follower.prepare(clusterTime);
   }
 
-  begin(epoch: Epoch, from: bigint): void {
-    this.#codec = new CursorCodec(epoch);
-    this.#told = undefined;
-    if (this.#history === undefined) {
-      this.#history = new History(this.#historyOptions, this.#metrics, this.#codec, from);
-    } else this.#history.begin(this.#codec, from);
-    this.#snapshots.clear();
-    for (const liveQuery of this.#byKey.values()) liveQuery.forget();
-    this.lookups.loseAll();
-    for (const delivery of [...this.#holdings.allDeliveries()]) {
-      try {
-        delivery.startOver();
-      } catch (error) {
-        delivery.fail(error);
-      }
-    }
+  async begin(epoch: Epoch, from: bigint): Promise<void> {
+    await this.#closed((slices) => {
+      this.#codec = new CursorCodec(epoch);
+      if (this.#history === undefined) {
+        this.#history = new History(this.#historyOptions, this.#metrics, this.#codec, from);
+      } else this.#history.begin(this.#codec, from);
+      this.#settledHead = undefined;
+      this.#told = undefined;
+      this.#snapshots.clear();
+      for (const liveQuery of this.#byKey.values()) liveQuery.forget();
+      this.lookups.loseAll();
+      return slices.run(startOverAll([...this.#holdings.allDeliveries()]));
+    });
     this.#wake();
   }
 
-  accept(batch: CommitBatch): void {
-    const history = this.#readyHistory();
+  /** Takes a batch of commits. Settles when it has been handed to every live query; the next one must wait for that. */
+  async accept(batch: CommitBatch): Promise<void> {
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
-    const changed = new Set<LiveQuery>();
-    // Flushed once for the whole batch: what comes together costs each connection one write.
-    const flush = () => {
-      for (const liveQuery of changed) {
-        try {
-          liveQuery.flush();
-        } catch (error) {
-          this.#fail(liveQuery, error);
-        }
-      }
-      changed.clear();
-    };
-    for (const commit of batch.commits) {
-      const entry = history.append(commit);
-      // Rights first: what came before was allowed and is written, what the commit withdraws is silent from here on.
-      for (const follower of this.#stateFollowers.values()) follower.apply(commit, flush);
-      this.lookups.apply(entry, flush);
-      this.#apply(entry, changed);
-    }
-    // What is new goes out before the books are kept: nobody waits for those.
-    flush();
-    this.onHandedOut();
-    history.advance(batch.through);
-    this.#logBudget.trim(history.headSeq);
-    this.#encoder.forget();
+    const rest = this.#closed((slices) => slices.run(this.#handOut(batch)));
+    // In the usual case all was done in this turn, and nobody has seen the gate closed.
+    if (rest !== undefined) await rest;
     this.#wake();
     endTimer?.();
     const wallTimeMs = batch.commits.at(-1)?.wallTimeMs ?? null;
     if (wallTimeMs !== null) this.#metrics.deliveryLag.observe(Math.max(0, Date.now() - wallTimeMs) / 1_000);
+  }
+
+  *#handOut(batch: CommitBatch): Generator<void, void> {
+    const history = this.#readyHistory();
+    for (const commit of batch.commits) {
+      const entry = history.append(commit);
+      yield* this.#applyState(commit);
+      yield* this.#dispatch.apply(entry);
+    }
+    yield* this.#dispatch.flush();
+    history.advance(batch.through);
+    this.#logBudget.trim(history.headSeq);
+    this.#encoder.forget();
+  }
+
+  /** Documents of the service's own take effect before anything else is made of their commit. */
+  *#applyState(commit: Commit): Generator<void, void> {
+    if (commit.events.some(({ namespace }) => this.#stateFollowers.has(namespace)))
+      yield* this.#dispatch.flush();
+    for (const follower of this.#stateFollowers.values()) follower.apply(commit, () => {});
+  }
+
+  #closed(work: (slices: Slices) => Promise<void> | undefined): Promise<void> | undefined {
+    return this.#gate.handOut(() => {
+      this.#settledHead = this.#history?.headMark;
+      return work(this.#slices);
+    });
+  }
+
+  /** Runs work between two batches of commits. No commit is handed out while it pauses by the slices that it is given. */
+  async exclusively(work: (slices: Slices) => Promise<void> | undefined): Promise<void> {
+    await this.#gate.exclusively(() => work(this.#slices));
+  }
+
+  /** Every live query has come to the head. Not so while a batch is being handed out, which may yield. */
+  get isSettled(): boolean {
+    return this.#gate.isOpen;
+  }
+
+  /** Settles when `isSettled` may be true; look again then. */
+  get settles(): Promise<void> {
+    return this.#gate.opens;
   }
 
   /** Whether positions and cursors exist already: the stream has found its start. */
@@ -210,9 +245,20 @@ export class Feed implements CommitSink {
     return this.#told;
   }
 
+  /** As `told`, for a claim about every live query: up to here all of them have handed everything out. */
+  get settledTold(): Told {
+    const mark = this.isSettled ? undefined : this.#settledHead;
+    if (mark === undefined) return this.told;
+    const history = this.#readyHistory();
+    const position = this.#toldHead.isExact
+      ? history.positionOf(mark)
+      : this.#toldHead.at(Date.now(), { headTime: mark.time, from: history.from });
+    return { position, cursor: this.encode(position) };
+  }
+
   #hasTold(clusterTime: bigint): boolean {
-    if (this.#toldHead.isExact) return this.headTime >= clusterTime;
-    return this.told.position.clusterTime > clusterTime;
+    if (this.#toldHead.isExact) return this.isSettled && this.headTime >= clusterTime;
+    return this.settledTold.position.clusterTime > clusterTime;
   }
 
   /** Whether clients are told the head itself. */
@@ -303,7 +349,7 @@ export class Feed implements CommitSink {
    * @throws {TidewireError} `unavailable` after `timeoutMs`.
    */
   reached(clusterTime: bigint, timeoutMs: number): Promise<void> {
-    return this.#until(() => this.headTime >= clusterTime, timeoutMs);
+    return this.#until(() => this.isSettled && this.headTime >= clusterTime, timeoutMs);
   }
 
   /**
@@ -425,11 +471,13 @@ export class Feed implements CommitSink {
 
   async #readGrantDiff(move: GrantMove): Promise<Change[] | null> {
     const { client, log } = this.#parts;
+    // The commit may be one of a batch that has not been handed out whole: its neighbours have to be known.
+    while (!this.isSettled) await this.settles;
     try {
       return await this.#snapshots.runLimited(async () => {
         // A window is read as it was just after the commit: not where another commit has the same time.
         if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
-        return readGrantDiff(client, move, this.#limits.snapshotDocuments);
+        return readGrantDiff(client, move, this.#limits.snapshotDocuments, this.#gate);
       });
     } catch (error) {
       if (!isMongoFailure(error)) throw error;
@@ -497,44 +545,11 @@ export class Feed implements CommitSink {
     return this.#byKey.size;
   }
 
-  #apply(entry: HistoryEntry, changed: Set<LiveQuery>): void {
-    this.#countMissingImages(entry.commit);
-    for (const [namespace, events] of byNamespace(entry.commit.events)) {
-      const index = this.#byNamespace.get(namespace);
-      if (index === undefined) continue;
-      for (const liveQuery of index.candidates(events)) {
-        // A live query that a commit breaks ends, and the commit goes on to all others.
-        try {
-          if (liveQuery.apply(entry)) changed.add(liveQuery);
-        } catch (error) {
-          this.#fail(liveQuery, error);
-        }
-      }
-    }
-  }
-
-  /** Ends everyone who follows a live query, because of a bug. What it knows is void. */
-  #fail(liveQuery: LiveQuery, error: unknown): void {
-    for (const delivery of [...this.#holdings.deliveriesOf(liveQuery)]) delivery.fail(error);
-    this.#remove(liveQuery);
-  }
-
-  #countMissingImages(commit: Commit): void {
-    for (const event of commit.events) {
-      if (event.operation === "replaced-collection") {
-        this.#parts.log.warn(
-          { namespace: event.namespace, by: event.by },
-          "a collection was replaced as a whole",
-        );
-      } else if (!hasImages(event) && !this.#stateFollowers.has(event.namespace))
-        this.#metrics.imagesUnreadable.inc();
-    }
-  }
-
   #create(spec: LiveQuerySpec): LiveQuery {
     const parts: LiveQueryParts = {
       client: this.#parts.client,
       history: this.#readyHistory(),
+      gate: this.#gate,
       encoder: this.#encoder,
       budget: this.#budget,
       logBudget: this.#logBudget,
@@ -546,26 +561,27 @@ export class Feed implements CommitSink {
     const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);
     this.#byKey.set(spec.key, liveQuery);
     this.#holdings.add(liveQuery);
-    let index = this.#byNamespace.get(liveQuery.namespace);
-    if (index === undefined) {
-      index = new PredicateIndex();
-      this.#byNamespace.set(liveQuery.namespace, index);
-    }
-    index.add(liveQuery, spec.filter);
+    this.#dispatch.add(liveQuery);
     return liveQuery;
+  }
+
+  /** Ends everyone who follows a live query, because of a bug. What it knows is void. */
+  #fail(liveQuery: LiveQuery, error: unknown): void {
+    for (const delivery of [...this.#holdings.deliveriesOf(liveQuery)]) delivery.fail(error);
+    this.#remove(liveQuery);
   }
 
   #remove(liveQuery: LiveQuery): void {
     this.#holdings.remove(liveQuery);
     this.#byKey.delete(liveQuery.spec.key);
-    const index = this.#byNamespace.get(liveQuery.namespace);
-    index?.remove(liveQuery);
-    if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
+    this.#dispatch.remove(liveQuery);
     this.#snapshots.drop(liveQuery);
     liveQuery.forget();
   }
 
   #sweep(): void {
+    // Changes are on their way to those who follow: what they need must not go.
+    if (!this.isSettled) return;
     const now = Date.now();
     for (const liveQuery of this.#holdings.expired(now)) this.#remove(liveQuery);
     this.#logBudget.prune();
@@ -599,6 +615,17 @@ export class Feed implements CommitSink {
   #readyCodec(): CursorCodec {
     if (this.#codec === undefined) throw notReady();
     return this.#codec;
+  }
+}
+
+function* startOverAll(deliveries: readonly Delivery[]): Generator<void, void> {
+  for (const delivery of deliveries) {
+    try {
+      delivery.startOver();
+    } catch (error) {
+      delivery.fail(error);
+    }
+    yield;
   }
 }
 

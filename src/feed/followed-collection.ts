@@ -17,7 +17,7 @@ export interface StateFollower {
    * @throws The server's error.
    */
   prepare(clusterTime: bigint): Promise<void>;
-  /** Takes a commit into account, in the turn in which it is accepted and before anything else is made of it. */
+  /** Takes a commit into account, in one turn and before anything else is made of it. */
   apply(commit: Commit, beforeTelling: () => void): void;
   sweep(nowMs: number): void;
 }

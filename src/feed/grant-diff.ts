@@ -4,6 +4,7 @@ import { valueKey } from "../match/value-key.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
+import type { CommitGate } from "./commit-gate.ts";
 import type { Position } from "./cursor.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -44,12 +45,17 @@ export interface GrantMove {
  * old rights, the state after it is judged by the new ones alone, so that nothing in between shows.
  * @returns `null` where the difference can not be told, or is larger than `most` documents.
  */
-export function readGrantDiff(client: MongoAccess, move: GrantMove, most: number): Promise<Change[] | null> {
+export function readGrantDiff(
+  client: MongoAccess,
+  move: GrantMove,
+  most: number,
+  gate: CommitGate,
+): Promise<Change[] | null> {
   const touched = touchedBy(move);
   if (touched === null) return Promise.resolve(null);
   return move.to.windowSpec === null
     ? readResultDiff(client, move, touched, most)
-    : readWindowDiff(client, move, touched, most);
+    : readWindowDiff(client, move, touched, most, gate);
 }
 
 async function readResultDiff(
@@ -86,10 +92,12 @@ async function readWindowDiff(
   { to, at, held }: GrantMove,
   touched: Touched,
   most: number,
+  gate: CommitGate,
 ): Promise<Change[] | null> {
   const documents = await SnapshotCursor.readAt(client, to.snapshotQuery, at.clusterTime);
   const { limit } = to.spec;
   if (limit === null && documents.length > most) return null;
+  while (!gate.isOpen) await gate.opens;
   to.loadWindow(documents, at.clusterTime);
   const places = documents.slice(0, limit ?? documents.length).map((document) => {
     const idValue = idOf(document);

@@ -39,6 +39,12 @@ export class HistoryEntry {
   }
 }
 
+/** A head of the stream whose position may not have been computed. */
+export interface HeadMark {
+  readonly last: HistoryEntry | undefined;
+  readonly time: bigint;
+}
+
 /** Where a position lies: everything after entry `seq`, or not to be told from what is here. */
 export type Located = { readonly seq: number } | "too-old" | "ahead";
 
@@ -82,10 +88,17 @@ export class History {
 
   /** How far the stream has been read. */
   get head(): Position {
-    const last = this.#entries.at(-1) ?? this.#lastEvicted;
-    if (last !== undefined && last.commit.clusterTime >= this.#headTime) return last.position;
-    const clusterTime = this.#headTime < this.#from ? this.#from : this.#headTime;
-    return { clusterTime, within: BEFORE };
+    return this.positionOf(this.headMark);
+  }
+
+  /** What `positionOf` needs to tell later where the head is now; costs nothing unless it is asked. */
+  get headMark(): HeadMark {
+    return { last: this.#entries.at(-1) ?? this.#lastEvicted, time: this.#headTime };
+  }
+
+  positionOf({ last, time }: HeadMark): Position {
+    if (last !== undefined && last.commit.clusterTime >= time) return last.position;
+    return { clusterTime: time < this.#from ? this.#from : time, within: BEFORE };
   }
 
   /** Everything up to this cluster time has come, itself included. */

@@ -10,6 +10,7 @@ import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
+import type { CommitGate } from "./commit-gate.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import type { LogBudget } from "./log-budget.ts";
 import type { OplogBatch } from "./oplog-read.ts";
@@ -43,6 +44,7 @@ export interface Follower {
 export interface LiveQueryParts {
   readonly client: MongoAccess;
   readonly history: History;
+  readonly gate: CommitGate;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
   readonly logBudget: LogBudget;
@@ -66,6 +68,8 @@ const NOT_WAITING = Promise.resolve();
 
 /** How much of the history is matched before other work gets its turn, in entries. */
 const EXTEND_STEP = 500;
+/** How many followers are served before the event loop may have its turn. */
+const FOLLOWERS_STEP = 64;
 
 /**
  * The query behind all subscriptions that come to the same effective query. It turns each commit into changes
@@ -148,16 +152,31 @@ export class LiveQuery {
       return false;
     }
     if (this.#waitsAt !== null) return false;
-    const changes = this.#window.apply(entry);
-    if (changes instanceof Promise) {
-      this.#waiting = this.#catchUpWindow(entry, changes);
-      return false;
-    }
-    return this.#take(entry, changes);
+    return this.#noteWindow(entry, this.#window.apply(entry));
+  }
+
+  #noteWindow(entry: HistoryEntry, changes: ReturnType<WindowedResult["apply"]>): boolean {
+    if (!(changes instanceof Promise)) return this.#take(entry, changes);
+    this.#waiting = this.#catchUpWindow(entry, changes);
+    return false;
+  }
+
+  /** As `apply`, for a commit of many events. */
+  *applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
+    const { events } = entry.commit;
+    if (this.windowSpec === null) return this.#take(entry, yield* this.#evaluation.inSteps(events));
+    const window = this.#window;
+    const isReady =
+      window !== undefined && this.#waitsAt === null && entry.commit.clusterTime > window.loadedAt;
+    if (!isReady) return this.apply(entry);
+    const touched = yield* this.#evaluation.touchedInSteps(events);
+    // The live query may have been given up meanwhile.
+    if (this.#window !== window) return false;
+    return this.#noteWindow(entry, window.applyTouched(entry, touched));
   }
 
   /** Hands what is new since the last flush to all followers, in one chunk for each value mode. */
-  flush(): void {
+  *flush(): Generator<void, void> {
     const pending = this.#pending;
     this.#pending = [];
     const last = pending.at(-1);
@@ -165,20 +184,24 @@ export class LiveQuery {
     this.#count(pending);
     if (pending.some((entry) => entry.changes === UNKNOWN)) {
       if (this.windowSpec !== null) this.#loseWindow();
-      this.#startOverAll();
+      yield* this.#startOverAll();
       return;
     }
+    this.#parts.metrics.deliveries.inc(this.followers.size * pending.length);
     const chunks: { [mode in ValueMode]?: Chunk } = {};
+    let served = 0;
+    // Nobody joins while this pauses, as catch-ups wait for the batch to end; whoever leaves is left out.
     for (const follower of this.followers) {
       // One follower that fails, or one mode that cannot be encoded, is none of the others' business.
       try {
-        chunks[follower.mode] ??= this.#chunkOf(pending, follower.mode);
-        follower.deliver(chunks[follower.mode] as Chunk, last.seq); // made just now, if not before
+        const chunk = chunks[follower.mode] ?? (yield* this.#chunkOf(pending, follower.mode));
+        chunks[follower.mode] = chunk;
+        if (this.followers.has(follower)) follower.deliver(chunk, last.seq);
       } catch (error) {
         follower.fail(error);
       }
+      if (++served % FOLLOWERS_STEP === 0) yield;
     }
-    this.#parts.metrics.deliveries.inc(this.followers.size * pending.length);
   }
 
   #count(entries: readonly LogEntry[]): void {
@@ -191,10 +214,9 @@ export class LiveQuery {
     if (counts.removed > 0) removed.inc(counts.removed);
   }
 
-  #chunkOf(entries: readonly LogEntry[], mode: ValueMode): Chunk {
+  *#chunkOf(entries: readonly LogEntry[], mode: ValueMode): Generator<void, Chunk> {
     const messages: EncodedMessage[] = [];
-    for (const entry of entries)
-      for (const message of this.#log.encodeLive(entry, mode)) messages.push(message);
+    for (const entry of entries) yield* this.#log.encodeLive(entry, mode, messages);
     return new Chunk(messages);
   }
 
@@ -357,10 +379,13 @@ export class LiveQuery {
     try {
       while (entry !== undefined) {
         const found = await changes;
+        // A commit that is being handed out must not reach a window before it has reached the lookups.
+        while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
-        if (this.#take(entry, found)) this.flush();
+        if (this.#take(entry, found)) runThrough(this.flush());
         if (++done % EXTEND_STEP === 0) await new Promise(setImmediate);
+        while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
         if (generation !== this.#generation) return;
         if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
         entry = this.#history.next(entry.seq);
@@ -371,17 +396,18 @@ export class LiveQuery {
       if (generation !== this.#generation) return;
       this.#parts.onWindowLost(error);
       this.#loseWindow();
-      this.#startOverAll();
+      runThrough(this.#startOverAll());
     }
   }
 
-  #startOverAll(): void {
+  *#startOverAll(): Generator<void, void> {
     for (const follower of [...this.followers]) {
       try {
         follower.startOver();
       } catch (error) {
         follower.fail(error);
       }
+      yield;
     }
   }
 
@@ -427,7 +453,10 @@ export class LiveQuery {
     const found: LogEntry[] = [];
     let done = seq;
     const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
-    while (done < target()) {
+    for (;;) {
+      // At the end the window takes over from the log, or becomes current: between two batches of commits.
+      while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
+      if (done >= target()) break;
       if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
@@ -445,4 +474,9 @@ export class LiveQuery {
     this.#log.prepend(found, seq);
     return true;
   }
+}
+
+/** Runs steps to their end, without a pause. */
+function runThrough(steps: Iterable<void>): void {
+  for (const _ of steps);
 }

@@ -75,7 +75,7 @@ export class Lookups {
   }
 
   /** Takes a commit into account. Holders of a changed set are told at once, before anyone makes anything of the commit. */
-  apply(entry: HistoryEntry, beforeTelling: () => void): void {
+  *apply(entry: HistoryEntry, beforeTelling: () => Iterable<void>): Generator<void, void> {
     if (this.#byNamespace.size === 0) return;
     const changed: LookupSet[] = [];
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
@@ -84,13 +84,17 @@ export class Lookups {
         const outcome = this.#applyTo(kept, entry);
         if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept);
         else if (outcome) changed.push(kept.set);
+        yield;
       }
     }
     if (changed.length === 0) return;
-    beforeTelling();
+    yield* beforeTelling();
     // A holder of several sets is told once; it looks at all of them.
     const holders = new Set(changed.flatMap((set) => [...set.holders]));
-    for (const holder of holders) this.#tell(holder, () => holder.lookupChanged(entry));
+    for (const holder of holders) {
+      this.#tell(holder, () => holder.lookupChanged(entry));
+      yield;
+    }
   }
 
   /** A commit that a set cannot be brought past leaves it unknown. */
@@ -164,10 +168,13 @@ export class Lookups {
     const { database, collectionName: collection, filter } = set.spec;
     const query = { database, collection, filter: toMongo(filter), limit: this.#limits.lookupValues + 1 };
     for (let attempt = 1; ; attempt++) {
+      while (!this.#feed.isSettled) await this.#feed.settles;
       const { headTime, headSeq } = this.#feed;
       try {
         const documents = await SnapshotCursor.readAt(this.#parts.client, query, headTime);
         if (documents.length > this.#limits.lookupValues) throw tooMany(this.#limits.lookupValues);
+        // A commit that is being handed out may have been offered to this set already, or may not.
+        while (!this.#feed.isSettled) await this.#feed.settles;
         set.load(documents, headTime);
         const missed = this.#feed.entriesAfter(headSeq);
         if (missed === null)

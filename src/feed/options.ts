@@ -68,6 +68,14 @@ export const FeedLimits = z.strictObject({
     .max(100)
     .default(4)
     .describe("Extra change streams for resumptions from before the history; more wait in line."),
+  commitSliceMs: z
+    .int()
+    .min(0)
+    .max(1_000)
+    .default(50)
+    .describe(
+      "How long handing out commits may hold the event loop before everything else gets its turn. 0: after each live query.",
+    ),
   subscriptionsPerUser: z
     .int()
     .min(1)

@@ -4,6 +4,7 @@ import type { ValueMode } from "../protocol/messages.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { Chunk } from "./chunk.ts";
+import type { CommitGate } from "./commit-gate.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 
@@ -204,7 +205,7 @@ async function readWindow(
   liveQuery: LiveQuery,
   cursor: SnapshotCursor,
   first: Uint8Array[],
-  { limits }: SnapshotParts,
+  { limits, gate }: SnapshotParts,
 ): Promise<Uint8Array[]> {
   if (!cursor.exact) {
     throw new TidewireError("bad-request", "a capped collection can not be sorted: leave sort out", {
@@ -214,6 +215,7 @@ async function readWindow(
   const documents = await readRest(cursor, first);
   const { limit } = liveQuery.spec;
   if (limit === null && documents.length > limits.snapshotDocuments) throw tooLarge(limits.snapshotDocuments);
+  while (!gate.isOpen) await gate.opens;
   liveQuery.loadWindow(documents, cursor.clusterTime);
   return documents.slice(0, limit ?? documents.length);
 }
@@ -223,6 +225,8 @@ export interface SnapshotParts {
   readonly limits: SnapshotLimits;
   /** The cursor for what was read as it was at a cluster time. */
   readonly cursorOf: (clusterTime: bigint) => string;
+  /** A window is loaded between two batches of commits. */
+  readonly gate: CommitGate;
   /** Runs a read when it is its turn: only so many may burden the database at a time. */
   readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
   /** Brings a result that was read while it changed, from `since` on, to what it was at one later cluster time. */

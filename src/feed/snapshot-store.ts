@@ -4,6 +4,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import { UNKNOWN } from "./change.ts";
+import type { CommitGate } from "./commit-gate.ts";
 import type { Feed, FeedParts } from "./feed.ts";
 import { Limiter } from "./limiter.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -29,13 +30,15 @@ export class SnapshotStore {
   readonly #limits: FeedLimits;
   readonly #parts: FeedParts;
   readonly #feed: Feed;
+  readonly #gate: CommitGate;
   readonly #reads: Limiter;
   readonly #opening = new Map<string, Promise<SnapshotReading>>();
   /** The newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
 
-  constructor(limits: FeedLimits, parts: FeedParts, feed: Feed) {
+  constructor(limits: FeedLimits, parts: FeedParts & { readonly gate: CommitGate }, feed: Feed) {
     this.#limits = limits;
+    this.#gate = parts.gate;
     this.#parts = parts;
     this.#feed = feed;
     this.#reads = new Limiter(limits.snapshotConcurrency);
@@ -121,6 +124,7 @@ export class SnapshotStore {
       client,
       limits: this.#limits,
       cursorOf: this.#feed.cursorOfReading.bind(this.#feed),
+      gate: this.#gate,
       runLimited: this.runLimited.bind(this),
       makeExact: this.#feed.makeExact.bind(this.#feed),
     };

@@ -102,9 +102,16 @@ export class WindowedResult {
    * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.
    */
   apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
-    const { events, clusterTime } = entry.commit;
-    if (clusterTime <= this.#loadedAt) return [];
-    const touched = this.#evaluation.touchedBy(events);
+    if (entry.commit.clusterTime <= this.#loadedAt) return [];
+    return this.applyTouched(entry, this.#evaluation.touchedBy(entry.commit.events));
+  }
+
+  /** As `apply`, for a commit of which is known what it did to the documents of the unlimited result. */
+  applyTouched(
+    entry: HistoryEntry,
+    touched: Touched | typeof UNKNOWN,
+  ): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
+    const { clusterTime } = entry.commit;
     if (touched === UNKNOWN) return UNKNOWN;
     if (touched.size === 0) return [];
     this.#window.apply(touched, valueKey);

@@ -14,7 +14,7 @@ export function sendSubscribed(
   const { id, attachment } = subscription;
   subscription.isAnswered = true;
   const { feed, metrics } = connection.context;
-  // A shared attachment may not have been delivered up to the head yet.
+  // A shared attachment may not have been delivered up to the head yet; a batch may be on its way to it.
   const isUpToDate = start === "shared" && attachment.delivery.isLive;
   const cursor = isUpToDate ? toldCursor(feed, [attachment]) : attachment.startCursor;
   metrics.subscriptionStarts.inc({ start });

@@ -242,24 +242,31 @@ export class Connection {
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
   sendWatermark(): void {
     this.owesWatermark = true;
-    if (this.subscriptions.isBehind || !this.context.feed.isReady) return;
+    if (!this.#isCaughtUp || !this.context.feed.isReady) return;
     this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
     this.send({ type: "watermark", cursor: toldCursor(this.context.feed, this.subscriptions.attachments) });
   }
 
+  /** Nothing is missing on this connection, up to the head of the stream. */
+  get #isCaughtUp(): boolean {
+    return this.context.feed.isSettled && !this.subscriptions.isBehind;
+  }
+
   /**
    * Settles when no live query of this connection has anything to make up for.
+   * @param then Called in the turn in which that is so.
    * @throws {TidewireError} `unavailable` at `deadlineMs`.
    */
-  async caughtUp(deadlineMs: number): Promise<void> {
-    while (this.subscriptions.isAsking || this.subscriptions.isBehind) {
+  async caughtUp(deadlineMs: number, then: () => void): Promise<void> {
+    while (this.subscriptions.isAsking || !this.#isCaughtUp) {
       if (this.#state === "closed") return;
       if (Date.now() >= deadlineMs) {
         throw new TidewireError("unavailable", "this connection has not caught up in time: try again later");
       }
       await sleep(CAUGHT_UP_POLL_MS);
     }
+    then();
   }
 
   /** Ends a subscription; its live query goes with the last one. */

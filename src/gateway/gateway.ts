@@ -120,20 +120,31 @@ export class Gateway implements ConnectionEvents {
     joinedWrites.flush();
   }
 
-  /** Lets new rules take effect: at this point of the order of changes, for everyone. */
-  replaceRules(rules: RuleSet): RulesEffect {
+  /**
+   * Lets new rules take effect: at one point of the order of changes, for everyone. With many connections this pauses
+   * now and then, and no commit is handed out meanwhile.
+   * @param atOnce Called in the same turn in which the rules come into force.
+   */
+  async replaceRules(rules: RuleSet, atOnce: () => void = () => {}): Promise<RulesEffect> {
     const { feed, ruleTimes } = this.#context;
-    this.#context.rules = rules;
-    ruleTimes.replace(rules, feed.isReady ? feed.headTime : 0n);
+    const total = { changed: 0, ended: 0 };
+    await feed.exclusively((slices) => {
+      this.#context.rules = rules;
+      ruleTimes.replace(rules, feed.isReady ? feed.headTime : 0n);
+      atOnce();
+      return slices.run(this.#reauthorizeEach(total));
+    });
+    return total;
+  }
+
+  *#reauthorizeEach(total: { changed: number; ended: number }): Generator<void, void> {
     const nowMs = Date.now();
-    let changed = 0;
-    let ended = 0;
     for (const connection of this.#connections) {
-      const effect = reauthorizeAll(connection, nowMs);
-      changed += effect.changed;
-      ended += effect.ended;
+      const { changed, ended } = reauthorizeAll(connection, nowMs);
+      total.changed += changed;
+      total.ended += ended;
+      yield;
     }
-    return { changed, ended };
   }
 
   /** What new rules would make of everyone who is here, without letting them take effect. */

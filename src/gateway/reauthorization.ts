@@ -170,7 +170,8 @@ function reattach(
   const { request, id, attachment: previous } = subscription;
   const wantsSnapshot = request.snapshot;
   // Only a state that this client alone holds, up to this very point, can become the state of another live query.
-  const isKnown = previous.delivery.isLive && previous.ids.size === 1 && previous.serves(id);
+  const isAtPoint = at !== null || feed.isSettled;
+  const isKnown = isAtPoint && previous.delivery.isLive && previous.ids.size === 1 && previous.serves(id);
   subscriptions.release(subscription);
   const present = subscriptions.attachmentOf(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {

@@ -7,7 +7,7 @@ type Sent = Iterable<Pick<Attachment, "sent">>;
 
 /** The told head, or a later position that the client knows already; for when nothing is missing on the attachments. */
 export function toldCursor(feed: Feed, attachments: Sent): string {
-  let { position, cursor } = feed.told;
+  let { position, cursor } = feed.settledTold;
   for (const { sent } of attachments) {
     if (sent === null || sent.cursor === cursor) continue;
     if (isLaterForClients(sent.position, position)) ({ position, cursor } = sent);

@@ -18,7 +18,7 @@ import { type StreamDown, StreamOutage } from "./stream-outage.ts";
 import { StreamPosition } from "./stream-position.ts";
 import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
 
-/** Takes the commits on. `begin` and `accept` are synchronous: whatever is accepted is accepted whole. */
+/** What takes the commits on. Whatever is accepted is accepted whole, and the next call waits for it. */
 export interface CommitSink {
   /** The position is lost: commits may be missing, and an order of changes will begin after `prepare`. */
   lost(): void;
@@ -31,8 +31,8 @@ export interface CommitSink {
    * An order of changes begins: everything after `from`, `from` included, will follow. What was known before
    * is void, as changes may be missing between it and `from`.
    */
-  begin(epoch: Epoch, from: bigint): void;
-  accept(batch: CommitBatch): void;
+  begin(epoch: Epoch, from: bigint): Promise<void>;
+  accept(batch: CommitBatch): Promise<void>;
 }
 
 export interface ChangeSourceOptions {
@@ -234,7 +234,7 @@ export class ChangeSource {
     this.#position.begin(from);
     this.#caughtUpAt ??= now;
     this.#checkpoints.reset();
-    this.#sink.begin(epoch, from);
+    await this.#sink.begin(epoch, from);
     this.#log.info({ epoch: epoch.id, from: formatClusterTime(from) }, "the change stream begins");
   }
 
@@ -270,8 +270,10 @@ export class ChangeSource {
         this.#noteAnswer();
         onProgress();
         // Order matters: a checkpoint never says more than what the sink has accepted.
-        this.#accept(await this.#filler.fill(batch));
+        await this.#accept(await this.#filler.fill(batch));
         this.#advance(batch);
+        // Other collections are watched by now: the batch's token belongs to a pipeline that is given up.
+        if (watched !== this.#watched) this.#position.openByTime();
         if (batch.invalidated !== undefined) return;
       }
       throw new Error("the server has closed the change stream");
@@ -291,9 +293,9 @@ export class ChangeSource {
     this.#stalls = 0;
   }
 
-  #accept(batch: CommitBatch): void {
+  async #accept(batch: CommitBatch): Promise<void> {
     const commits = this.#position.unknown(batch.commits);
-    this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
+    await this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
     for (const commit of commits) {
       for (const event of commit.events) this.#metrics.changeEventsBy[event.operation].inc();
     }

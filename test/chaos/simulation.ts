@@ -115,6 +115,7 @@ export class Simulation {
         limits: {
           requestBurst: 100_000,
           linger: "1s",
+          commitSlice: random.chance(0.5) ? "0ms" : "50ms",
           ...(small ? { snapshotBatchBytes: "1KiB", outboxBytes: "64KiB" } : {}),
         },
       });

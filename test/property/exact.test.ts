@@ -74,6 +74,8 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
       requestBurst: 100_000,
       ...(small ? { snapshotBatchBytes: "1KiB", outboxBytes: "64KiB" } : {}),
       linger: "1s",
+      // Half of the runs pause after every live query, so that everything else interleaves with a commit.
+      commitSlice: random.chance(0.5) ? "0ms" : "50ms",
     },
     mongodb: { awaitTime: "100ms" },
     // Now and then so short that who was away finds its cursor in the oplog only.

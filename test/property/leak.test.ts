@@ -55,7 +55,7 @@ async function setUp(random: Random) {
   const rules = new Map<string, RuleText[]>(names.map((name) => [name, randomRules(random)]));
   const setup = await startTestService({
     collections: Object.fromEntries([...rules].map(([name, list]) => [name, { rules: list }])),
-    limits: { requestBurst: 100_000, linger: "0s" },
+    limits: { requestBurst: 100_000, linger: "0s", commitSlice: random.chance(0.5) ? "0ms" : "50ms" },
     // Attackers are to find their places in the history, and to be refused for better reasons.
     history: { window: "60s" },
   });

@@ -9,6 +9,7 @@ import { Feed } from "../../src/feed/feed.ts";
 import type { LiveQuerySpec } from "../../src/feed/live-query.ts";
 import { FeedLimits, HistoryOptions } from "../../src/feed/options.ts";
 import { UNCONDITIONAL } from "../../src/feed/rights.ts";
+import type { SliceClock } from "../../src/feed/slices.ts";
 import { canonicalFilter } from "../../src/match/canonical-filter.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
 import { EVERYTHING, type Projection } from "../../src/match/projection.ts";
@@ -29,6 +30,7 @@ export interface HarnessOptions {
   readonly images?: boolean;
   readonly history?: Partial<HistoryOptions>;
   readonly limits?: Partial<FeedLimits>;
+  readonly sliceClock?: SliceClock;
 }
 
 export async function startFeed(options: HarnessOptions = {}) {
@@ -50,6 +52,7 @@ export async function startFeed(options: HarnessOptions = {}) {
     idleAgeMs: 400,
     log,
     metrics,
+    ...(options.sliceClock === undefined ? {} : { sliceClock: options.sliceClock }),
   });
   const gate = new Gate(feed);
   const source: ChangeSource = new ChangeSource(
@@ -117,12 +120,12 @@ class Gate implements CommitSink {
     return this.#feed.prepare(clusterTime);
   }
 
-  begin(epoch: Epoch, from: bigint): void {
-    this.#feed.begin(epoch, from);
+  begin(epoch: Epoch, from: bigint): Promise<void> {
+    return this.#feed.begin(epoch, from);
   }
 
-  accept(batch: CommitBatch): void {
-    if (this.#held === undefined) this.#feed.accept(batch);
+  async accept(batch: CommitBatch): Promise<void> {
+    if (this.#held === undefined) await this.#feed.accept(batch);
     else this.#held.push(batch);
   }
 
@@ -130,10 +133,10 @@ class Gate implements CommitSink {
     this.#held = [];
   }
 
-  release(): void {
+  async release(): Promise<void> {
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const batch of held) this.#feed.accept(batch);
+    for (const batch of held) await this.#feed.accept(batch);
   }
 }
 

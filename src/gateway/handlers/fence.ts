@@ -23,8 +23,9 @@ export async function handleFence(
     const { subscriptions } = connection;
     const isSent = (clusterTime: bigint) => hasBeenSent(subscriptions.attachments, clusterTime);
     await feed.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
-    await connection.caughtUp(deadlineMs);
-    connection.send({ type: "fenced", id, cursor: toldCursor(feed, subscriptions.attachments) });
+    await connection.caughtUp(deadlineMs, () =>
+      connection.send({ type: "fenced", id, cursor: toldCursor(feed, subscriptions.attachments) }),
+    );
   } finally {
     connection.fences--;
   }

@@ -8,6 +8,9 @@ import type { Connection } from "../connection.ts";
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
   const number = ++connection.refreshes.asked;
   const identity = await connection.context.trust.verify(token);
+  // In the middle of a commit nobody knows what the client holds, and could be told the difference of.
+  const { feed } = connection.context;
+  while (!feed.isSettled) await feed.settles;
   if (connection.isClosed) return;
   if (connection.identity === null || !maySucceed(connection.identity, identity)) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");

@@ -158,7 +158,7 @@ test("a snapshot of after a withdrawal that the stream has not come to yet is no
   );
   set.holders.add({ lookupChanged: () => feed.unsubscribe(delivery), lookupLost: () => {}, fail: () => {} });
   await client.db("admin").command({ ping: 1 }); // time enough for what must not be sent
-  gate.release();
+  await gate.release();
   await settled(feed, client);
   expect(sink.messages).toEqual([]);
 });
@@ -195,7 +195,7 @@ test.each([
     const [ahead, waiting] = [await join(true), await join(false)];
     await expect.poll(() => [...ahead.state.keys()]).toContain("7");
     expect([...waiting.state.keys()]).not.toContain("7");
-    gate.release();
+    await gate.release();
     await settled(feed, client);
     await expect.poll(() => waiting.live).toBe(1);
     expect([...waiting.state.keys()]).toContain("7");

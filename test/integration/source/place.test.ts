@@ -126,10 +126,10 @@ async function startSource(images: boolean, whileStarting = async (_database: Da
   const sink = {
     lost: () => {},
     prepare: async () => {},
-    begin: (_epoch: unknown, from: bigint) => {
+    begin: async (_epoch: unknown, from: bigint) => {
       through = from;
     },
-    accept: (batch: CommitBatch) => {
+    accept: async (batch: CommitBatch) => {
       accepted.push(...batch.commits.map(({ identity }) => identity));
       if (batch.through > through) through = batch.through;
     },

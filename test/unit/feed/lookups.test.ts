@@ -15,7 +15,7 @@ test("a set that was being read when the order of changes broke is not given to 
   });
   onTestFinished(() => spy.mockRestore());
   // All that reading a set needs of them.
-  const feed = { headTime: 5n, headSeq: 0, entriesAfter: () => [] } as unknown as Feed;
+  const feed = { isSettled: true, headTime: 5n, headSeq: 0, entriesAfter: () => [] } as unknown as Feed;
   const parts = { client: {} as MongoClient, metrics: createMetrics() } as ConstructorParameters<
     typeof Lookups
   >[1];

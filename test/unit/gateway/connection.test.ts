@@ -38,7 +38,11 @@ function connect(server: object = {}, auth: object = {}) {
     limits: GatewayLimits.parse({}),
     auth: AuthOptions.parse({ anonymous: true, ...auth }),
     trust: { refusalOf: () => null },
-    feed: { isReady: true, told: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
+    feed: {
+      isReady: true,
+      isSettled: true,
+      settledTold: { cursor: "head", position: { clusterTime: 1n, within: 0 } },
+    },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
   } as unknown as GatewayContext; // what clocks need, and no more

@@ -12,6 +12,7 @@ function connect() {
   const sent: unknown[] = [];
   const connection = {
     context: {
+      feed: { isSettled: true },
       trust: {
         verify: async (token: string) => {
           await verified.get(token)?.promise;

@@ -1,0 +1,122 @@
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import { byNamespace, type Commit, hasImages, type StreamEvent } from "../source/change-event.ts";
+import { EVENTS_STEP } from "./change.ts";
+import type { HistoryEntry } from "./history.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { Lookups } from "./lookups.ts";
+import { PredicateIndex } from "./predicate-index.ts";
+import type { Slices } from "./slices.ts";
+
+export interface DispatchParts {
+  readonly lookups: Lookups;
+  readonly slices: Slices;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** A live query cannot be kept up. It must be removed: what its followers hold is unknown now. */
+  readonly onFailed: (liveQuery: LiveQuery, error: unknown) => void;
+  /** Whether a collection is the service's own, whose events need no images. */
+  readonly isOwn: (namespace: string) => boolean;
+  /** What was handed out can be written now. */
+  readonly onHandedOut: () => void;
+}
+
+/**
+ * Hands commits to the live queries that they concern, one commit after the other. Every `yield` is a point at which
+ * the caller may let the event loop do other work; what was found until then has been written by that time.
+ */
+export class Dispatch {
+  readonly #parts: DispatchParts;
+  readonly #byNamespace = new Map<string, PredicateIndex<LiveQuery>>();
+  readonly #changed = new Set<LiveQuery>();
+  /** Live queries that were removed while a commit was being handed out are skipped. */
+  readonly #filed = new Set<LiveQuery>();
+
+  constructor(parts: DispatchParts) {
+    this.#parts = parts;
+  }
+
+  add(liveQuery: LiveQuery): void {
+    let index = this.#byNamespace.get(liveQuery.namespace);
+    if (index === undefined) {
+      index = new PredicateIndex();
+      this.#byNamespace.set(liveQuery.namespace, index);
+    }
+    index.add(liveQuery, liveQuery.spec.filter);
+    this.#filed.add(liveQuery);
+  }
+
+  remove(liveQuery: LiveQuery): void {
+    const index = this.#byNamespace.get(liveQuery.namespace);
+    index?.remove(liveQuery);
+    if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
+    this.#filed.delete(liveQuery);
+    this.#changed.delete(liveQuery);
+  }
+
+  /** Hands out one commit. Rights first: what it withdraws is silent before anyone makes anything of it. */
+  *apply(entry: HistoryEntry): Generator<void, void> {
+    const { lookups, slices } = this.#parts;
+    this.#countMissingImages(entry.commit);
+    yield* lookups.apply(entry, () => this.flush());
+    for (const [namespace, events] of byNamespace(entry.commit.events)) {
+      const index = this.#byNamespace.get(namespace);
+      if (index === undefined) continue;
+      for (const liveQuery of yield* candidatesOf(index, events)) {
+        if (!this.#filed.has(liveQuery)) continue;
+        yield* this.#offer(liveQuery, entry, events.length > EVENTS_STEP);
+        // What was found goes out before others have their turn.
+        if (slices.isOver()) yield* this.flush();
+        yield;
+      }
+    }
+  }
+
+  /** Writes what was found since the last flush. What comes together costs each connection one write. */
+  *flush(): Generator<void, void> {
+    for (const liveQuery of this.#changed) {
+      this.#changed.delete(liveQuery);
+      try {
+        yield* liveQuery.flush();
+      } catch (error) {
+        this.#parts.onFailed(liveQuery, error);
+      }
+    }
+    this.#parts.onHandedOut();
+  }
+
+  *#offer(liveQuery: LiveQuery, entry: HistoryEntry, isLong: boolean): Generator<void, void> {
+    try {
+      const hasChanged = isLong ? yield* liveQuery.applyInSteps(entry) : liveQuery.apply(entry);
+      if (hasChanged) this.#changed.add(liveQuery);
+    } catch (error) {
+      this.#parts.onFailed(liveQuery, error);
+    }
+  }
+
+  #countMissingImages(commit: Commit): void {
+    for (const event of commit.events) {
+      if (event.operation === "replaced-collection") {
+        this.#parts.log.warn(
+          { namespace: event.namespace, by: event.by },
+          "a collection was replaced as a whole",
+        );
+      } else if (!hasImages(event) && !this.#parts.isOwn(event.namespace)) {
+        this.#parts.metrics.imagesUnreadable.inc();
+      }
+    }
+  }
+}
+
+function* candidatesOf(
+  index: PredicateIndex<LiveQuery>,
+  events: readonly StreamEvent[],
+): Generator<void, Iterable<LiveQuery>> {
+  if (events.length <= EVENTS_STEP) return index.candidates(events);
+  const found = new Set<LiveQuery>();
+  for (let at = 0; at < events.length; at += EVENTS_STEP) {
+    for (const liveQuery of index.candidates(events.slice(at, at + EVENTS_STEP))) found.add(liveQuery);
+    yield;
+  }
+  return found;
+}
