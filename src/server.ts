@@ -21,6 +21,7 @@ import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
 import { totalOf } from "./gateway/plan-rules.ts";
 import type { Revocations } from "./gateway/revocations.ts";
+import { RuleClock } from "./gateway/rule-clock.ts";
 import { RuleTimes } from "./gateway/rule-times.ts";
 import type { SocketIoOptions } from "./gateway/socketio-endpoint.ts";
 import { Trust } from "./gateway/trust.ts";
@@ -379,6 +380,7 @@ function gatewayContext(
     metrics,
     rules: compileRules(config),
     ruleTimes,
+    clock: new RuleClock(config.rules.nowStepMs, Date.now()),
   };
 }
 

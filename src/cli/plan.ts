@@ -111,10 +111,11 @@ async function ask(url: URL, edited: RulesSource, token: string): Promise<EditPl
  * The rules as a file would have them. Environment variables are filled in here, the node has others; what looks
  * like one by now is just a text.
  */
-function fileOf({ mongodb, collections, limits }: RulesSource): string {
+function fileOf({ mongodb, collections, limits, rules }: RulesSource): string {
   const { filterDepth, filterPredicates, filterValues, projectionNodes, windowSize } = limits;
   const requestLimits = { filterDepth, filterPredicates, filterValues, projectionNodes, windowSize };
-  const file = { mongodb, collections, limits: requestLimits };
+  const steps = rules === undefined ? {} : { rules: { nowStep: `${rules.nowStepMs}ms` } };
+  const file = { mongodb, collections, limits: requestLimits, ...steps };
   const asText = (value: unknown) => (typeof value === "string" ? value.split("${").join("$${") : value);
   return JSON.stringify(file, (_key, value: unknown) => asText(value));
 }

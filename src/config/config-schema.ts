@@ -2,7 +2,7 @@ import { z } from "zod";
 import { AuthOptions } from "../auth/options.ts";
 import { FeedLimits, HistoryOptions } from "../feed/options.ts";
 import { GatewayLimits, ServerOptions } from "../gateway/options.ts";
-import { CollectionOptions, FilterLimits } from "../rules/options.ts";
+import { CollectionOptions, FilterLimits, RulesOptions } from "../rules/options.ts";
 import { MongodbOptions } from "../source/options.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -30,6 +30,7 @@ export const ConfigSchema = z.strictObject({
   mongodb: MongodbOptions.describe("Where the documents are."),
   server: ServerOptions.prefault({}).describe("The listeners and how connections are kept."),
   auth: AuthOptions.describe("Who may connect."),
+  rules: RulesOptions.prefault({}).describe("How rules are evaluated."),
   collections: Collections.describe("What clients may see, under the names that clients use."),
   limits: Limits.prefault({}).describe("Bounds; every one has a default."),
   history: HistoryOptions.prefault({}).describe("Change events kept in memory for quick resumption."),

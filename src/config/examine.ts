@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-rules.ts";
+import { RulesOptions } from "../rules/options.ts";
 import { Collections, ConfigSchema, Limits } from "./config-schema.ts";
 import type { ConfigProblem, ConfigText } from "./config-text.ts";
 import { crossProblems } from "./cross-problems.ts";
@@ -43,8 +44,10 @@ export function rulesAlone(codeForm: unknown): RulesSource | undefined {
   const collections = Collections.safeParse(sectionOf(codeForm, "collections"));
   if (!collections.success) return undefined;
   const limits = Limits.safeParse(sectionOf(codeForm, "limits") ?? {});
+  const rules = RulesOptions.safeParse(sectionOf(codeForm, "rules") ?? {});
   return {
     mongodb: { database: String(sectionOf(sectionOf(codeForm, "mongodb"), "database") ?? "") },
+    rules: rules.data ?? RulesOptions.parse({}),
     collections: collections.data,
     limits: limits.data ?? Limits.parse({}),
   };

@@ -13,7 +13,7 @@ export interface ConfiguredRules {
 }
 
 /** The parts of a file that it stands in; the empty path is the file as a whole. */
-const RULES_PATH = /^(?:$|(?:collections|limits)\b|auth\.anonymous$)/;
+const RULES_PATH = /^(?:$|(?:collections|limits|rules)\b|auth\.anonymous$)/;
 
 /**
  * Reads the rules of a configuration file, and of the rest nothing: a machine that only tests rules has no secrets,

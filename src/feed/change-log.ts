@@ -190,12 +190,24 @@ export class ChangeLog {
   }
 
   /** The messages of changes that belong together. */
-  encodeAll(changes: readonly Change[], cursors: CommitCursors, mode: ValueMode): EncodedMessage[] {
-    return changes.map((change, index) => this.#encode(change, index === changes.length - 1, cursors, mode));
+  encodeAll(
+    changes: readonly Change[],
+    cursors: CommitCursors,
+    mode: ValueMode,
+    documents = this.#spec.documents,
+  ): EncodedMessage[] {
+    const isLast = (index: number) => index === changes.length - 1;
+    return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode, documents));
   }
 
-  #encode(change: Change, isLast: boolean, cursors: CommitCursors, mode: ValueMode): EncodedMessage {
-    const { projection, documents } = this.#spec;
+  #encode(
+    change: Change,
+    isLast: boolean,
+    cursors: CommitCursors,
+    mode: ValueMode,
+    documents = this.#spec.documents,
+  ): EncodedMessage {
+    const { projection } = this.#spec;
     const spec = { query: this.#query, projection, documents };
     const cursor = isLast ? cursors.last : cursors.others;
     const text = encodeChange(change, spec, cursor, mode, this.#encoder);

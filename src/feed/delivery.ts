@@ -8,7 +8,7 @@ import type { Chunk, EncodedMessage } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import type { Feed } from "./feed.ts";
 import type { GrantMove, GrantPoint } from "./grant-diff.ts";
-import type { Follower, LiveQuery } from "./live-query.ts";
+import type { Follower, LiveQuery, LiveQuerySpec } from "./live-query.ts";
 import type { OplogRead } from "./oplog-read.ts";
 import type { Rights } from "./rights.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
@@ -41,6 +41,11 @@ export interface StartRequest {
   readonly resumeFrom: Position | null;
   /** The cursor that was given, by which the client knows the position; where there is none, that of the position. */
   readonly cursor?: string;
+  /**
+   * The live query whose state the client holds, where `%%now` has taken a step since: what became of that state meanwhile is
+   * sent as one difference.
+   */
+  readonly heldQuery?: LiveQuerySpec;
   /** Why a cursor that was given cannot be used, where that is known beforehand. */
   readonly refused: StartReason | null;
 }
@@ -60,6 +65,11 @@ export interface Started {
   readonly cursor: string;
   /** That position itself. */
   readonly since: Position;
+  /**
+   * Where a difference follows: the cursor with which it ends. The ticket begins there, and `cursor` is of before: nobody
+   * resumes inside the difference.
+   */
+  readonly finally?: string;
 }
 
 /** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
@@ -146,7 +156,7 @@ export class Delivery implements Follower {
     if (request.resumeFrom === null)
       return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
     const { resumeFrom, cursor = this.#feed.encode(resumeFrom) } = request;
-    const resumed = await this.#openResumed(resumeFrom, cursor);
+    const resumed = await this.#openResumed(resumeFrom, cursor, request.heldQuery);
     return typeof resumed === "string" ? this.#openFresh("reset", resumed) : resumed;
   }
 
@@ -165,8 +175,12 @@ export class Delivery implements Follower {
     this.#after = at.seq;
     this.#step = { do: "move", move: { from, to: this.liveQuery, at, held: from.places ?? [] } };
     // A point before the change of rights: nobody resumes between this and the end of the difference.
-    const since = this.#feed.positionAfter(at);
-    return { start: "moved", reason: undefined, cursor: this.#feed.cursorBefore(at), since };
+    return { start: "moved", reason: undefined, ...this.#around(at) };
+  }
+
+  #around(at: GrantPoint): Omit<Started, "start" | "reason"> {
+    const { cursorBefore, cursorAfter, positionAfter } = this.#feed.cursorsAround(at);
+    return { cursor: cursorBefore, since: positionAfter, finally: cursorAfter };
   }
 
   #atHead(start: Start, reason: StartReason | undefined): Started {
@@ -219,7 +233,11 @@ export class Delivery implements Follower {
     this.run();
   }
 
-  async #openResumed(position: Position, cursor: string): Promise<Started | StartReason> {
+  async #openResumed(
+    position: Position,
+    cursor: string,
+    heldQuery: LiveQuerySpec | undefined,
+  ): Promise<Started | StartReason> {
     const started: Started = { start: "resumed", reason: undefined, cursor, since: position };
     const located = await this.#feed.locate(position);
     if (located === "ahead") return "cursor-invalid";
@@ -228,9 +246,11 @@ export class Delivery implements Follower {
     if (located !== "too-old" && this.#feed.holds(this.liveQuery.namespace, located.seq)) {
       if (!this.#hadRightsSince(position, located.seq)) return "rights-changed";
       this.#feed.noteCatchUp();
+      if (heldQuery !== undefined) return await this.#openByDifference(heldQuery, located.seq);
       this.#after = located.seq;
       return started;
     }
+    if (heldQuery !== undefined) return "history-lost";
     // A window's past can only be read as long as the server keeps it, which is as long as the history.
     if (this.liveQuery.windowSpec !== null) return "history-lost";
     const { position: begin, seq } = this.#feed.historyStart;
@@ -240,6 +260,19 @@ export class Delivery implements Follower {
     if (this.#closed) read.end();
     this.#step = { do: "read-oplog", read };
     return started;
+  }
+
+  /**
+   * The client holds what another live query was at entry `seq`. It receives what became of that, and nothing of how:
+   * in between it may have had other rights than now.
+   */
+  async #openByDifference(heldQuery: LiveQuerySpec, seq: number): Promise<Started | StartReason> {
+    while (!this.#feed.isSettled) await this.#feed.settles;
+    const move = this.#feed.moveSince(heldQuery, this.liveQuery, seq, this.#wantsSnapshot);
+    if (move === null) return "history-lost";
+    this.#after = move.at.seq;
+    this.#step = { do: "move", move };
+    return { start: "resumed", reason: undefined, ...this.#around(move.at) };
   }
 
   /** Who was shut out in between must not be told now what happened meanwhile. */
@@ -364,9 +397,11 @@ export class Delivery implements Follower {
       const changes = await this.#feed.readGrantDiff(move);
       if (!isCurrent()) return "abandoned";
       if (changes === null) return "history-lost";
-      const { at } = move;
-      const cursors = { last: this.#feed.cursorAfter(at), others: this.#feed.cursorBefore(at) };
-      for (const chunk of this.liveQuery.grantChunks(changes, cursors, this.mode)) {
+      const { cursorAfter: last, cursorBefore: others } = this.#feed.cursorsAround(move.at);
+      const cursors = { last, others };
+      // A client may hold a later state than the one that the difference is from, and a delta would not fit that.
+      const documents = move.missed === undefined ? undefined : "full";
+      for (const chunk of this.liveQuery.grantChunks(changes, cursors, this.mode, documents)) {
         if (!(await this.#write(chunk, isCurrent)) || !isCurrent()) return "abandoned";
       }
     } finally {

@@ -47,6 +47,8 @@ export interface FeedParts {
   readonly sliceClock?: SliceClock;
 }
 
+/** With more commits missed than this, a result is read again rather than told by its difference. */
+const MISSED_COMMITS_MAX = 10_000;
 const SWEEP_INTERVAL_MS = 1_000;
 /** How long a position that exists, but that this node has not come to yet, is waited for. */
 const REACH_TIMEOUT_MS = 10_000;
@@ -425,14 +427,29 @@ export class Feed implements CommitSink {
     return { entry, clusterTime: this.headTime, seq: this.headSeq, told };
   }
 
-  /** A cursor of just before a change of rights; of an earlier cluster time, so that no newer ticket goes with it. */
-  cursorBefore({ told }: GrantPoint): string {
-    return this.encode({ clusterTime: told.clusterTime - 1n, within: AFTER });
+  /**
+   * The cursors that clients receive for a change of rights, and the exact position at which it has taken effect. The cursor
+   * before it is of an earlier cluster time, so that the newer ticket does not go with it.
+   */
+  cursorsAround({ entry, clusterTime, told }: GrantPoint) {
+    return {
+      cursorBefore: this.encode({ clusterTime: told.clusterTime - 1n, within: AFTER }),
+      cursorAfter: this.encode(told),
+      positionAfter: entry?.position ?? { clusterTime, within: AFTER },
+    };
   }
 
-  /** A cursor at which a change of rights has taken effect, as clients are told it. */
-  cursorAfter({ told }: GrantPoint): string {
-    return this.encode(told);
+  /**
+   * What became of the state that a live query had at entry `seq`, as a move to another one at the head; `null` where too
+   * much has happened since.
+   */
+  moveSince(held: LiveQuerySpec, to: LiveQuery, seq: number, wantsDocuments: boolean): GrantMove | null {
+    const entries = this.entriesAfter(seq);
+    if (entries === null || entries.length > MISSED_COMMITS_MAX) return null;
+    const events = entries.flatMap(({ commit }) => commit.events);
+    const from = new LiveQuery(this.#nextNumber++, held, this.#liveQueryParts());
+    const missed = { seq, events, heldAt: this.#readyHistory().timeAfter(seq), wantsDocuments };
+    return { from, to, at: this.grantPoint(null), held: [], missed };
   }
 
   /** The cursor of a result that was just read, as it was after a cluster time. */
@@ -448,20 +465,16 @@ export class Feed implements CommitSink {
     return { clusterTime: this.headTime, within: AFTER };
   }
 
-  /** The exact position at which a change of rights has taken effect. */
-  positionAfter({ entry, clusterTime }: GrantPoint): Position {
-    return entry?.position ?? { clusterTime, within: AFTER };
-  }
-
   /**
    * See `readGrantDiff`; `null` also where MongoDB does not answer: then the result is read anew when it does. All whose
    * rights change alike at one point share it: an edit of the rules concerns everyone at once.
    */
   readGrantDiff(move: GrantMove): Promise<Change[] | null> {
-    const { from, to, at } = move;
+    const { from, to, at, missed } = move;
     // Of a commit that changes rights itself, what it did to documents is a part of the difference.
     const what = at.entry === null ? "edit" : "commit";
-    const key = `${from.number} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.told.clusterTime}`;
+    const since = missed === undefined ? "" : `${missed.seq} ${missed.wantsDocuments}`;
+    const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.told.clusterTime} ${since}`;
     const known = this.#grantDiffs.get(key);
     if (known !== undefined) return known;
     const reading = this.#readGrantDiff(move).finally(() => this.#grantDiffs.delete(key));
@@ -545,8 +558,8 @@ export class Feed implements CommitSink {
     return this.#byKey.size;
   }
 
-  #create(spec: LiveQuerySpec): LiveQuery {
-    const parts: LiveQueryParts = {
+  #liveQueryParts(): LiveQueryParts {
+    return {
       client: this.#parts.client,
       history: this.#readyHistory(),
       gate: this.#gate,
@@ -558,7 +571,10 @@ export class Feed implements CommitSink {
       onExtendFailed: (error) => this.noteCatchUpFailed(error),
       onWindowLost: (error) => this.#parts.log.warn({ err: error }, "a window was lost; it is read anew"),
     };
-    const liveQuery = new LiveQuery(this.#nextNumber++, spec, parts);
+  }
+
+  #create(spec: LiveQuerySpec): LiveQuery {
+    const liveQuery = new LiveQuery(this.#nextNumber++, spec, this.#liveQueryParts());
     this.#byKey.set(spec.key, liveQuery);
     this.#holdings.add(liveQuery);
     this.#dispatch.add(liveQuery);

@@ -1,6 +1,8 @@
 import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
+import type { Cause } from "../protocol/messages.ts";
+import type { StreamEvent } from "../source/change-event.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
@@ -37,6 +39,18 @@ export interface GrantMove {
   readonly at: GrantPoint;
   /** Of sorted live queries: what the client holds, in order. */
   readonly held: readonly WindowPlace[];
+  /** Of a client that comes back: what it has missed since it held the state of `from`. */
+  readonly missed?: Missed;
+}
+
+export interface Missed {
+  /** The client holds the state at this entry. */
+  readonly seq: number;
+  readonly events: readonly StreamEvent[];
+  /** A cluster time of that state; `null` where there is none. */
+  readonly heldAt: bigint | null;
+  /** Whether the client holds documents at all, or follows changes only. */
+  readonly wantsDocuments: boolean;
 }
 
 /**
@@ -60,10 +74,11 @@ export function readGrantDiff(
 
 async function readResultDiff(
   client: MongoAccess,
-  { from, to, at }: GrantMove,
+  { from, to, at, missed }: GrantMove,
   touched: Touched,
   most: number,
 ): Promise<Change[] | null> {
+  if (missed?.wantsDocuments === false) return touchedChanges(touched, causeOfMissed);
   const old = toMongo(from.spec.filter);
   const now = toMongo(to.spec.filter);
   const { database, collection } = to.snapshotQuery;
@@ -81,28 +96,43 @@ async function readResultDiff(
   const isUntouched = (document: Uint8Array) => !touched.has(valueKey(idOf(document)));
   return [
     ...left.filter(isUntouched).map((document): Change => removed(idOf(document))),
-    ...touchedChanges(touched),
+    ...touchedChanges(touched, missed === undefined ? () => "grant" : causeOfMissed),
     ...entered.filter(isUntouched).map((document): Change => ({ type: "added", cause: "grant", document })),
   ];
+}
+
+/** What a window showed when the client last heard of it; `null` where that cannot be read. */
+async function readHeld(
+  client: MongoAccess,
+  { snapshotQuery, spec }: LiveQuery,
+  { heldAt }: Missed,
+): Promise<WindowPlace[] | null> {
+  if (heldAt === null) return null;
+  const documents = await SnapshotCursor.readAt(client, snapshotQuery, heldAt);
+  return documents.slice(0, spec.limit ?? documents.length).map(placeOf);
+}
+
+function placeOf(document: Uint8Array): WindowPlace & { readonly document: Uint8Array } {
+  const idValue = idOf(document);
+  return { id: valueKey(idValue), idValue, document };
 }
 
 /** Of a window all that is in sight now is read, which is what it needs to go on, too. */
 async function readWindowDiff(
   client: MongoAccess,
-  { to, at, held }: GrantMove,
+  { from, to, at, held: known, missed }: GrantMove,
   touched: Touched,
   most: number,
   gate: CommitGate,
 ): Promise<Change[] | null> {
+  const held = missed === undefined ? known : await readHeld(client, from, missed);
+  if (held === null) return null;
   const documents = await SnapshotCursor.readAt(client, to.snapshotQuery, at.clusterTime);
   const { limit } = to.spec;
   if (limit === null && documents.length > most) return null;
   while (!gate.isOpen) await gate.opens;
   to.loadWindow(documents, at.clusterTime);
-  const places = documents.slice(0, limit ?? documents.length).map((document) => {
-    const idValue = idOf(document);
-    return { id: valueKey(idValue), idValue, document };
-  });
+  const places = documents.slice(0, limit ?? documents.length).map(placeOf);
   return windowChanges(
     held,
     places,
@@ -115,8 +145,8 @@ async function readWindowDiff(
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });
 
 /** What the commit that changed the rights did to documents, from what was seen before to what is seen after it. */
-function touchedBy({ from, to, at }: GrantMove): Touched | null {
-  const events = at.entry?.commit.events ?? [];
+function touchedBy({ from, to, at, missed }: GrantMove): Touched | null {
+  const events = missed?.events ?? at.entry?.commit.events ?? [];
   const before = from.touchedBy(events);
   const after = to.touchedBy(events);
   if (before === UNKNOWN || after === UNKNOWN) return null;
@@ -131,12 +161,15 @@ function touchedBy({ from, to, at }: GrantMove): Touched | null {
   return touched;
 }
 
-function touchedChanges(touched: Touched): Change[] {
+const causeOfMissed = (cause: Cause): Cause => cause;
+
+function touchedChanges(touched: Touched, causeOf: (cause: Cause) => Cause): Change[] {
   const changes: Change[] = [];
   for (const { cause, previous, document, isVisiblyChanged } of touched.values()) {
-    if (previous !== undefined && document === undefined) changes.unshift(removed(idOf(previous)));
+    if (previous !== undefined && document === undefined)
+      changes.unshift({ type: "removed", cause: causeOf(cause), id: idOf(previous) });
     else if (previous === undefined && document !== undefined)
-      changes.push({ type: "added", cause: "grant", document });
+      changes.push({ type: "added", cause: causeOf(cause), document });
     else if (previous !== undefined && document !== undefined && isVisiblyChanged)
       changes.push({ type: "changed", cause, document, previous });
   }

@@ -254,6 +254,7 @@ export class LiveQuery {
     changes: readonly Change[],
     cursors: { last: string; others: string },
     mode: ValueMode,
+    documents = this.spec.documents,
   ): readonly Chunk[] {
     this.#fromGrants ??= new WeakMap();
     let byMode = this.#fromGrants.get(changes);
@@ -261,7 +262,7 @@ export class LiveQuery {
       byMode = new Map();
       this.#fromGrants.set(changes, byMode);
     }
-    const chunks = byMode.get(mode) ?? toChunks(this.#log.encodeAll(changes, cursors, mode));
+    const chunks = byMode.get(mode) ?? toChunks(this.#log.encodeAll(changes, cursors, mode, documents));
     byMode.set(mode, chunks);
     return chunks;
   }

@@ -61,6 +61,17 @@ export class Lookups {
     }
   }
 
+  /** Sets that have been read already; `release` each when done. `null`, and none taken, where one has not. */
+  acquireAtOnce(specs: readonly LookupSpec[]): readonly LookupSet[] | null {
+    const found = specs.map(({ key }) => this.#byKey.get(key));
+    if (!found.every((kept) => kept?.isLoaded === true)) return null;
+    return found.flatMap((kept) => {
+      if (kept === undefined) return [];
+      kept.users++;
+      return [kept.set];
+    });
+  }
+
   /** What is in a set now, where it has been read for somebody; reads nothing itself. */
   peek(key: string): readonly BsonValue[] | null {
     const kept = this.#byKey.get(key);

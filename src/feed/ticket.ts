@@ -8,6 +8,8 @@ export interface Ticket {
   readonly since: string;
   /** The cursor that the client received for it: of the same position or an earlier one. */
   readonly told: string;
+  /** The rounded time that stands for `%%now` in the live query, in epoch milliseconds; `null` where nothing does. */
+  readonly nowMs: number | null;
   /** Whom it was given to: a digest, so that every ticket has the same size (see `holderOf`). */
   readonly holder: string;
 }
@@ -20,8 +22,8 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, told, holder }: Ticket): string {
-    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, holder, told]));
+  seal({ key, since, told, nowMs, holder }: Ticket): string {
+    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, holder, told, nowMs]));
   }
 
   /** A ticket that was opened is as good as a new one of the same content, unless its key is about to go. */
@@ -34,8 +36,14 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Sealed by us, so it has the shape that `seal` gave it.
-    const [key, since, holder, told] = JSON.parse(text) as [string, string, string, string];
-    return { key, since, told, holder };
+    const [key, since, holder, told, nowMs] = JSON.parse(text) as [
+      string,
+      string,
+      string,
+      string,
+      number | null,
+    ];
+    return { key, since, told, nowMs, holder };
   }
 
   /** Shows, beside a ticket, by which way the service gave it out. */

@@ -21,12 +21,11 @@ interface Affected {
 export async function applyIdentity(
   connection: Connection,
   identity: Identity,
-  nowMs: number,
   turns: WorkTurns = workTurns,
 ): Promise<void> {
   try {
     connection.replaceIdentity(identity);
-    const affected = silence(connection, nowMs);
+    const affected = silence(connection);
     connection.send({ type: "refreshed", expires: connection.expiresAtMs });
     for (const { subscription, error } of affected)
       if (error !== null) endFor(connection, subscription, error);
@@ -41,8 +40,8 @@ export async function applyIdentity(
 }
 
 /** Nothing is sent from here on for a subscription whose grant is not the same as before. Gives those. */
-function silence(connection: Connection, nowMs: number): Affected[] {
-  const grants = new Grants(connection, nowMs);
+function silence(connection: Connection): Affected[] {
+  const grants = new Grants(connection);
   const affected: Affected[] = [];
   for (const subscription of connection.subscriptions) {
     const { attachment, id } = subscription;
@@ -61,18 +60,16 @@ function silence(connection: Connection, nowMs: number): Affected[] {
 function decide(connection: Connection, identity: Identity, subscription: Subscription): void {
   // A still newer token decides about all of them, and so does the end.
   if (connection.identity !== identity || !connection.subscriptions.holds(subscription)) return;
-  reauthorize(connection, subscription, Date.now());
+  reauthorize(connection, subscription);
 }
 
 /** The grants of a connection under its token, each worked out once, as all rights of one collection have one grant. */
 class Grants {
   readonly #connection: Connection;
-  readonly #nowMs: number;
   readonly #byCollection = new Map<string, Grant | { readonly error: unknown }>();
 
-  constructor(connection: Connection, nowMs: number) {
+  constructor(connection: Connection) {
     this.#connection = connection;
-    this.#nowMs = nowMs;
   }
 
   /** Never throws: whatever goes wrong is a reason to end the subscription. */
@@ -86,7 +83,7 @@ class Grants {
   #find(collection: string, lookupValues: Subscription["lookups"]["values"]): Grant | { error: unknown } {
     const { context, identity } = this.#connection;
     try {
-      const grant = grantOf(context.rules, identity, collection, this.#nowMs, lookupValues);
+      const grant = grantOf(context.rules, identity, collection, context.clock.nowMs, lookupValues);
       // Which sets are at hand differs from subscription to subscription.
       if (grant.lookups.length === 0) this.#byCollection.set(collection, grant);
       return grant;

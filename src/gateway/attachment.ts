@@ -1,19 +1,13 @@
 import { holderOf } from "../auth/subject.ts";
 import type { Chunk } from "../feed/chunk.ts";
-import type { Position, Told } from "../feed/cursor.ts";
+import type { Told } from "../feed/cursor.ts";
 import { type Deferred, deferred } from "../feed/deferred.ts";
-import type { Delivery, Sink } from "../feed/delivery.ts";
+import type { Delivery, Sink, Started } from "../feed/delivery.ts";
 import type { Rights } from "../feed/rights.ts";
 import { noteFault } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
 import type { Connection } from "./connection.ts";
-
-interface AttachmentStart {
-  /** As the client receives it. */
-  readonly cursor: string;
-  readonly since: Position;
-}
 
 /**
  * One live query on one connection, shared by all its subscriptions that come to it: it stays until the last
@@ -31,7 +25,7 @@ export class Attachment implements Sink {
   /** What the client holds is void, which it is told once the rights are decided. */
   #owedReset: "history-lost" | "lagged" | null = null;
   /** Where the delivery starts; `null` until that is decided. */
-  #start: AttachmentStart | null = null;
+  #start: Pick<Started, "cursor" | "since" | "finally"> | null = null;
   /** The cursor of what was written last. */
   #sentCursor = "";
   #sent: Told | null = null;
@@ -112,15 +106,15 @@ export class Attachment implements Sink {
     return this.connection.values;
   }
 
-  /** The cursor that the client received for the start; empty until the start is decided. */
+  /** The cursor that the client receives for the start; empty until the start is decided. */
   get startCursor(): string {
     return this.#start?.cursor ?? "";
   }
 
   /** Decides where the delivery starts. */
-  startAt(start: AttachmentStart): void {
+  startAt(start: Pick<Started, "cursor" | "since" | "finally">): void {
     this.#start = start;
-    this.#sentCursor = start.cursor;
+    this.#sentCursor = start.finally ?? start.cursor;
   }
 
   /** The position up to which the client knows this live query: that of the last write, or of the start. */
@@ -202,8 +196,9 @@ export class Attachment implements Sink {
     const { context, identity } = this.connection;
     if (this.keptTicket !== null) return this.keptTicket;
     const since = this.#start === null ? "" : context.feed.encode(this.#start.since);
-    const told = this.startCursor;
-    return context.sealer.seal({ key: this.query.key, since, told, holder: holderOf(identity) });
+    const told = this.#start?.finally ?? this.startCursor;
+    const { key, nowMs } = this.query;
+    return context.sealer.seal({ key, since, told, nowMs, holder: holderOf(identity) });
   }
 
   #sendReset(reason: "history-lost" | "lagged"): void {

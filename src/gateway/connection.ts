@@ -430,7 +430,7 @@ export class Connection {
     if (message.type !== "hello" && early) throw helloFirst();
     try {
       this.#chargeFor(message, incoming.bytes, nowMs);
-      const handled = this.#dispatch(message, nowMs);
+      const handled = this.#dispatch(message);
       if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
       await handled;
     } catch (error) {
@@ -468,12 +468,12 @@ export class Connection {
     }
   }
 
-  async #dispatch(message: ClientMessage, nowMs: number): Promise<void> {
+  async #dispatch(message: ClientMessage): Promise<void> {
     switch (message.type) {
       case "hello":
         return handleHello(this, message);
       case "subscribe":
-        return handleSubscribe(this, message, nowMs);
+        return handleSubscribe(this, message);
       case "unsubscribe":
         return handleUnsubscribe(this, message);
       case "refresh":

@@ -7,6 +7,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import type { UrlKeys } from "./key.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
+import type { RuleClock } from "./rule-clock.ts";
 import type { RuleTimes } from "./rule-times.ts";
 import type { Trust } from "./trust.ts";
 
@@ -26,4 +27,6 @@ export interface GatewayContext {
   /** The rules in force; replaced whole by an edit. */
   rules: RuleSet;
   readonly ruleTimes: RuleTimes;
+  /** The time that `%%now` stands for. */
+  readonly clock: RuleClock;
 }

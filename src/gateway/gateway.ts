@@ -19,6 +19,7 @@ import { HostNames, UNKNOWN_HOST_TEXT } from "./host-names.ts";
 import { bearerOf } from "./http-request.ts";
 import { HttpRoutes } from "./http-routes.ts";
 import { joinedWrites } from "./joined-writes.ts";
+import { NowSteps } from "./now-steps.ts";
 import { answerWithoutUpgrade, asksForWebSocket, hasBody } from "./plain-upgrade.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { reauthorizeAll } from "./reauthorization.ts";
@@ -52,6 +53,7 @@ export class Gateway implements ConnectionEvents {
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #sentBytes: SentBytes;
+  readonly #nowSteps: NowSteps;
   readonly #accounts: UserAccounts;
   /** The account that each welcomed connection is charged to; a refreshed token names the same user. */
   readonly #accountOf = new Map<Connection, Account>();
@@ -86,6 +88,8 @@ export class Gateway implements ConnectionEvents {
     context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
     context.metrics.onScrape.outboxBytes = () => context.metrics.outboxBytes.set(this.#outboxBytes());
     context.trust.onChange(() => this.closeUntrusted());
+    this.#nowSteps = new NowSteps(context, () => this.#connections);
+    this.#nowSteps.schedule();
     const tick = guarded(context, "gateway.tick", () => this.#tick());
     this.#ticker = setInterval(tick, this.#tickMs).unref();
   }
@@ -131,6 +135,8 @@ export class Gateway implements ConnectionEvents {
     await feed.exclusively((slices) => {
       this.#context.rules = rules;
       ruleTimes.replace(rules, feed.isReady ? feed.headTime : 0n);
+      this.#context.clock.setStep(rules.nowStepMs, Date.now());
+      this.#nowSteps.schedule();
       atOnce();
       return slices.run(this.#reauthorizeEach(total));
     });
@@ -138,9 +144,8 @@ export class Gateway implements ConnectionEvents {
   }
 
   *#reauthorizeEach(total: { changed: number; ended: number }): Generator<void, void> {
-    const nowMs = Date.now();
     for (const connection of this.#connections) {
-      const { changed, ended } = reauthorizeAll(connection, nowMs);
+      const { changed, ended } = reauthorizeAll(connection);
       total.changed += changed;
       total.ended += ended;
       yield;
@@ -189,6 +194,7 @@ export class Gateway implements ConnectionEvents {
 
   stop(): void {
     clearInterval(this.#ticker);
+    this.#nowSteps.stop();
     this.#http.stop();
     for (const connection of [...this.#connections])
       connection.guarded("gateway.stop", () => connection.terminate(CLOSE_CODES.serviceRestart))();

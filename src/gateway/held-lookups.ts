@@ -44,6 +44,17 @@ export class HeldLookups implements LookupHolder {
     }
   }
 
+  /** Takes the sets at once, if all of them have been read for somebody already; whether they have. */
+  acquireAtOnce(lookups: readonly BoundLookup[]): boolean {
+    const sets = this.#feed.lookups.acquireAtOnce(lookups);
+    for (const set of sets ?? []) {
+      if (this.#sets.has(set.spec.key)) this.#feed.lookups.release(set);
+      set.holders.add(this);
+      this.#sets.set(set.spec.key, set);
+    }
+    return sets !== null;
+  }
+
   /** Lets go of the sets that the rights do not depend on any more. */
   keepOnly(lookups: readonly BoundLookup[]): void {
     const keys = new Set(lookups.map(({ key }) => key));

@@ -30,25 +30,57 @@ const SAID_BY_REASON: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "un
  * Authorizes every subscription of a connection again, in one turn.
  * @returns How many subscriptions changed, and how many ended.
  */
-export function reauthorizeAll(connection: Connection, nowMs: number): { changed: number; ended: number } {
+export function reauthorizeAll(connection: Connection): { changed: number; ended: number } {
   const counts = { unchanged: 0, changed: 0, ended: 0 };
   for (const subscription of connection.subscriptions)
-    if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription, nowMs)]++;
+    if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription)]++;
   return { changed: counts.changed, ended: counts.ended };
+}
+
+/**
+ * `%%now` has taken a step: authorizes the subscriptions whose rules use it again, in one turn.
+ * @returns How many subscriptions changed or ended.
+ */
+export function reauthorizeForStep(connection: Connection): number {
+  const { subscriptions } = connection;
+  /** Whether all ids of an attachment come to one live query: then they move on together. */
+  const together = new Map<Attachment, boolean>();
+  let moved = 0;
+  for (const subscription of subscriptions) {
+    const { attachment, id } = subscription;
+    if (attachment.query.nowMs === null || !subscriptions.holds(subscription) || !attachment.serves(id))
+      continue;
+    if (!together.has(attachment)) together.set(attachment, moveAlike(connection, attachment));
+    const outcome = reauthorize(connection, subscription, null, together.get(attachment));
+    if (outcome !== "unchanged") moved++;
+  }
+  return moved;
+}
+
+function moveAlike(connection: Connection, attachment: Attachment): boolean {
+  const served = connection.subscriptions.servedBy(attachment);
+  if (served.length < 2) return true;
+  try {
+    const keys = served.map((subscription) => judge(connection, subscription).key);
+    return new Set(keys).size === 1;
+  } catch {
+    return false; // each of them finds out for itself what is wrong
+  }
 }
 
 /**
  * Authorizes one subscription again. Never throws.
  * @param at The commit that changed its rights; `null` for the head of the stream.
+ * @param together All ids of its attachment come to the same live query at this point.
  */
 export function reauthorize(
   connection: Connection,
   subscription: Subscription,
-  nowMs: number,
   at: ChangePoint = null,
+  together = false,
 ): Outcome {
   try {
-    return decide(connection, subscription, nowMs, at);
+    return decide(connection, subscription, at, together);
   } catch (error) {
     endFor(connection, subscription, error);
     return "ended";
@@ -90,13 +122,16 @@ function reasonOf({ code }: TidewireError, { identity }: Connection): Unsubscrib
 }
 
 /** @throws {TidewireError} The subscription has no rights any more. */
-function decide(connection: Connection, subscription: Subscription, nowMs: number, at: ChangePoint): Outcome {
-  const { request, lookups, attachment, id } = subscription;
+function decide(
+  connection: Connection,
+  subscription: Subscription,
+  at: ChangePoint,
+  together: boolean,
+): Outcome {
+  const { lookups, attachment, id } = subscription;
   let query: EffectiveQuery;
   try {
-    const { rules } = connection.context;
-    const known = attachment.query;
-    query = authorizeParsed(rules, connection.identity, request, nowMs, lookups.values, known);
+    query = judgeAtOnce(connection, subscription);
   } catch (error) {
     if (!(error instanceof LookupsNeeded)) throw error;
     // Until the sets are read nobody knows what may be seen, so nothing is sent.
@@ -110,12 +145,29 @@ function decide(connection: Connection, subscription: Subscription, nowMs: numbe
     return "unchanged";
   }
   if (connection.outbox.isFull) postpone(connection, subscription);
-  else reattach(connection, subscription, query, at);
+  else reattach(connection, subscription, query, { at, together });
   return "changed";
 }
 
+/** @throws {LookupsNeeded} Also where the sets have been read for somebody else. */
+function judge(connection: Connection, { request, lookups, attachment }: Subscription): EffectiveQuery {
+  const { rules, clock } = connection.context;
+  const known = attachment.query;
+  return authorizeParsed(rules, connection.identity, request, clock.nowMs, lookups.values, known);
+}
+
+/** As `judge`; sets that have been read already are taken, so that nobody has to be silent for them. */
+function judgeAtOnce(connection: Connection, subscription: Subscription): EffectiveQuery {
+  try {
+    return judge(connection, subscription);
+  } catch (error) {
+    if (!(error instanceof LookupsNeeded) || !subscription.lookups.acquireAtOnce(error.lookups)) throw error;
+    return judge(connection, subscription);
+  }
+}
+
 function reauthorizeIfActive(connection: Connection, subscription: Subscription): void {
-  if (connection.subscriptions.holds(subscription)) reauthorize(connection, subscription, Date.now());
+  if (connection.subscriptions.holds(subscription)) reauthorize(connection, subscription);
 }
 
 /**
@@ -163,7 +215,7 @@ function reattach(
   connection: Connection,
   subscription: Subscription,
   query: EffectiveQuery,
-  at: ChangePoint,
+  { at, together }: { at: ChangePoint; together: boolean },
 ): void {
   const { subscriptions, context } = connection;
   const { feed } = context;
@@ -171,7 +223,8 @@ function reattach(
   const wantsSnapshot = request.snapshot;
   // Only a state that this client alone holds, up to this very point, can become the state of another live query.
   const isAtPoint = at !== null || feed.isSettled;
-  const isKnown = isAtPoint && previous.delivery.isLive && previous.ids.size === 1 && previous.serves(id);
+  const isItsOwn = together || previous.ids.size === 1;
+  const isKnown = isAtPoint && previous.delivery.isLive && isItsOwn && previous.serves(id);
   subscriptions.release(subscription);
   const present = subscriptions.attachmentOf(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
@@ -194,8 +247,8 @@ function reattach(
   const moves = isKnown && wantsSnapshot && present === undefined && canMove(from, delivery.liveQuery);
   const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
   // The ticket begins where the new rights do; after a move the cursor sent with it is of before that.
-  attachment.startAt(moves ? { cursor: feed.cursorAfter(point), since: started.since } : started);
-  const rest = moves ? { from: previous.number, cursor: started.cursor } : {};
+  attachment.startAt(started);
+  const rest = moves ? { from: previous.number } : {};
   sendSubscribed(connection, subscription, started.start, started.reason, rest);
   delivery.run();
 }

@@ -1,9 +1,18 @@
 import { holderOf } from "../auth/subject.ts";
 import { AFTER, epochOf, isLater, isStep, type Position } from "../feed/cursor.ts";
 import type { StartRequest } from "../feed/delivery.ts";
+import type { Ticket } from "../feed/ticket.ts";
+import { TidewireError } from "../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../protocol/messages.ts";
-import type { EffectiveQuery } from "../rules/authorize.ts";
+import {
+  authorizeParsed,
+  type EffectiveQuery,
+  LookupsNeeded,
+  type LookupValues,
+} from "../rules/authorize.ts";
 import type { Connection } from "./connection.ts";
+import { HeldLookups, type RightsOwner } from "./held-lookups.ts";
+import type { Subscription } from "./subscriptions.ts";
 
 /**
  * [3.3] A cursor counts only with a genuine ticket of this user, for the live query that the request comes to
@@ -12,7 +21,7 @@ import type { Connection } from "./connection.ts";
 export async function toStartRequest(
   connection: Connection,
   { snapshot, cursor, ticket }: SubscribeMessage,
-  query: EffectiveQuery,
+  subscription: Subscription,
 ): Promise<StartRequest> {
   const wanted = snapshot !== false;
   const refuse = (reason: StartReason) => ({ snapshot: wanted, resumeFrom: null, refused: reason });
@@ -28,7 +37,8 @@ export async function toStartRequest(
     const isOfTicket = epochOf(cursor) === epochOf(opened.since);
     return refuse(isOfTicket ? "history-lost" : "cursor-invalid");
   }
-  if (opened.key !== query.key) return refuse("rights-changed");
+  const held = await heldQuery(connection, subscription, opened);
+  if (held === null) return refuse("rights-changed");
   const since = feed.decode(opened.since);
   const told = feed.decode(opened.told);
   if (typeof since === "string" || typeof told === "string") return refuse("cursor-invalid");
@@ -36,7 +46,49 @@ export async function toStartRequest(
     return refuse("cursor-invalid");
   // A cursor may name an earlier point than the client holds, since clients receive the head in steps. What the client
   // holds begins at `since` in any case, and nothing before that may be shown.
-  return { snapshot: wanted, resumeFrom: isLater(since, position) ? since : position, cursor, refused: null };
+  const resumeFrom = isLater(since, position) ? since : position;
+  const isSame = held.key === subscription.attachment.query.key;
+  return { snapshot: wanted, resumeFrom, cursor, refused: null, ...(isSame ? {} : { heldQuery: held }) };
+}
+
+/**
+ * The live query that a ticket was given for, if the request still comes to it; or if it did under another step of
+ * `%%now`, everything else being equal. `null` for any other.
+ */
+async function heldQuery(
+  connection: Connection,
+  { attachment, request, lookups }: Subscription,
+  { key, nowMs }: Ticket,
+): Promise<EffectiveQuery | null> {
+  const { query } = attachment;
+  if (key === query.key) return query;
+  if (nowMs === null || query.nowMs === null || nowMs === query.nowMs) return null;
+  const { rules, feed } = connection.context;
+  const temporary = new HeldLookups(feed, NOBODY);
+  const values: LookupValues = (lookup) => lookups.values(lookup) ?? temporary.values(lookup);
+  const judge = () => authorizeParsed(rules, connection.identity, request, nowMs, values);
+  try {
+    const then = await judgeWithLookups(judge, temporary);
+    return then.key === key ? then : null;
+  } catch (error) {
+    if (error instanceof TidewireError && error.code !== "unavailable") return null;
+    throw error;
+  } finally {
+    temporary.release();
+  }
+}
+
+/** The sets are only looked at, and nothing follows from their changes. */
+const NOBODY: RightsOwner = { rightsChanged: () => {}, rightsFailed: () => {} };
+
+async function judgeWithLookups(judge: () => EffectiveQuery, lookups: HeldLookups): Promise<EffectiveQuery> {
+  try {
+    return judge();
+  } catch (error) {
+    if (!(error instanceof LookupsNeeded)) throw error;
+    await lookups.acquire(error.lookups);
+    return judge();
+  }
 }
 
 /**

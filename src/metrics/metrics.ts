@@ -40,6 +40,7 @@ const COUNTERS = {
   deliveries: ["tidewire_deliveries_total", "Changes handed to connections.", []],
   snapshots: ["tidewire_snapshots_total", "Snapshots by how they were served.", ["served"]],
   subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions by how they started.", ["start"]],
+  nowMoves: ["tidewire_now_moves_total", "Subscriptions that a step of %%now moved or ended.", []],
   resets: ["tidewire_resets_total", "Resets sent on running subscriptions.", ["reason"]],
   catchUps: ["tidewire_catch_ups_total", "Catch-ups by where they read from.", ["from"]],
   lagged: ["tidewire_lagged_total", "Times a connection did not drain and was taken off live delivery.", []],

@@ -16,7 +16,7 @@ import {
 import { parseSort } from "../match/sort.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
-import { ClaimRefused, type Claims, claimResolver } from "./claims.ts";
+import { ClaimRefused, type Claims, claimResolver, roundNow } from "./claims.ts";
 import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
 import { sharedProjection } from "./shared-projection.ts";
 
@@ -49,6 +49,8 @@ export interface EffectiveQuery {
   readonly limit: number | null;
   readonly documents: DocumentMode;
   readonly snapshotAllowed: boolean;
+  /** The rounded time that stands in it for `%%now`, in epoch milliseconds; `null` where its rule does not use that. */
+  readonly nowMs: number | null;
   /** The sets that the filter was made with; when one changes, so do the rights. */
   readonly lookups: readonly BoundLookup[];
   /** What the rule contributes, claims filled in: with an equal grant an equal request gives an equal live query. */
@@ -110,7 +112,7 @@ export interface ParsedRequest {
 /**
  * Decides what a request comes to under the rules.
  * @param subject `null` for anonymous users.
- * @param nowMs What `%%now` stands for, floored to the minute so that equal grants share a live query.
+ * @param nowMs The time; `%%now` stands for it rounded down to `rules.nowStep`.
  * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. Who may not see a
  *   collection learns nothing else about it: the request is judged before the rules are.
  * @throws {LookupsNeeded}
@@ -132,6 +134,8 @@ export interface Grant {
   /** The rule's own, claims and sets filled in. */
   readonly filter: Filter;
   readonly lookups: readonly BoundLookup[];
+  /** The rounded time that stands for `%%now`; `null` where the rule does not use that. */
+  readonly nowMs: number | null;
   /** Equal grants have equal keys. */
   readonly key: string;
 }
@@ -156,8 +160,10 @@ export function grantOf(
       asked = next;
     });
     if (rule === undefined) throw refusal(name, subject);
-    const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, nowMs, lookupValues);
-    return { collection, rule, filter, lookups, key: grantKey(rule, filter) };
+    const roundedMs = roundNow(nowMs, rules.nowStepMs);
+    const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, roundedMs, lookupValues);
+    const key = grantKey(rule, filter);
+    return { collection, rule, filter, lookups, nowMs: rule.usesNow ? roundedMs : null, key };
   } catch (cause) {
     if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
     throw refusal(name, subject, cause instanceof ClaimRefused ? cause : new RuleFailure(asked, cause));
@@ -179,8 +185,8 @@ export function authorizeParsed(
   known?: EffectiveQuery,
 ): EffectiveQuery {
   const grant = grantOf(rules, subject, request.collection, nowMs, lookupValues);
-  if (known?.grant === grant.key) return { ...known, rule: grant.rule.name, lookups: grant.lookups };
-  return effectiveQuery(grant, request);
+  if (known?.grant !== grant.key) return effectiveQuery(grant, request);
+  return { ...known, rule: grant.rule.name, lookups: grant.lookups, nowMs: grant.nowMs };
 }
 
 /**
@@ -288,7 +294,7 @@ function checkLimit(limit: number, request: QueryRequest, { windowSize }: Reques
  * @throws {TidewireError} `forbidden` where the request asks for more than the rule gives.
  */
 function effectiveQuery(
-  { collection, rule, filter: ruleFilter, lookups, key: grant }: Grant,
+  { collection, rule, filter: ruleFilter, lookups, nowMs, key: grant }: Grant,
   request: ParsedRequest,
 ): EffectiveQuery {
   checkPaths(filterPaths(request.filter), rule, "filter");
@@ -316,6 +322,7 @@ function effectiveQuery(
     collectionName,
     rule: rule.name,
     ruleIdentity: rule.identity,
+    nowMs,
     filter,
     projection,
     sort,

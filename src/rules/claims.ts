@@ -17,8 +17,11 @@ export class PlaceholderRefused extends Error {
   override readonly name = "PlaceholderRefused";
 }
 
-/** Equal grants within a minute share one live query; the finer the clock, the fewer do. */
-const NOW_STEP_MS = 60_000;
+/** The placeholder for the time. */
+export const NOW = "%%now";
+
+/** What `%%now` stands for: equal grants within a step share one live query. */
+export const roundNow = (nowMs: number, stepMs: number): number => Math.floor(nowMs / stepMs) * stepMs;
 
 const LOOKUP = /^%%lookup\.([A-Za-z0-9_-]+)$/;
 const PLACEHOLDER = /^%%(?:(oid|date):)?user((?:\.[^.]+)+)$/;
@@ -32,7 +35,7 @@ export const lookupOf = ({ placeholder }: Placeholder): string | undefined => LO
  * @throws {PlaceholderRefused} where it is neither clearly.
  */
 export function readPlaceholder(text: string, lookups: readonly string[] = []): Placeholder | undefined {
-  if (PLACEHOLDER.test(text) || text === "%%now") return { placeholder: text };
+  if (PLACEHOLDER.test(text) || text === NOW) return { placeholder: text };
   if (!LOOKS_LIKE_ONE.test(text)) return undefined;
   const lookup = LOOKUP.exec(text)?.[1];
   if (lookup !== undefined && lookups.includes(lookup)) return { placeholder: text };
@@ -59,23 +62,25 @@ export function claimAt(claims: Claims, path: string): unknown {
   return value;
 }
 
-/** What the placeholders of a rule stand for, for these claims at this time; it throws `ClaimRefused`. */
+/**
+ * What the placeholders of a rule stand for, for these claims; it throws `ClaimRefused`.
+ * @param nowMs The time, rounded by `roundNow`.
+ */
 export function claimResolver(
   claims: Claims,
   nowMs: number,
   lookUpSet: (name: string) => readonly BsonValue[] = () => [],
 ): PlaceholderResolver {
-  const now = () => new Date(Math.floor(nowMs / NOW_STEP_MS) * NOW_STEP_MS);
   return {
     one({ placeholder }) {
-      if (placeholder === "%%now") return fromJs(now());
+      if (placeholder === NOW) return fromJs(new Date(nowMs));
       const { claim, convert } = lookUp(claims, placeholder);
       return convert(claim);
     },
     many({ placeholder }) {
       const lookup = lookupOf({ placeholder });
       if (lookup !== undefined) return lookUpSet(lookup);
-      if (placeholder === "%%now") throw new ClaimRefused("%%now is one value, and a list is needed");
+      if (placeholder === NOW) throw new ClaimRefused("%%now is one value, and a list is needed");
       const { claim, convert, name } = lookUp(claims, placeholder);
       if (!Array.isArray(claim)) throw new ClaimRefused(`${name} is not a list, and a list is needed`);
       return claim.map(convert);

@@ -4,7 +4,7 @@ import { BSON } from "mongodb";
 import { bindFilter } from "../match/bind-filter.ts";
 import { fromJs } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
-import type { Filter, FilterTemplate } from "../match/filter.ts";
+import type { Filter, FilterTemplate, Placeholder } from "../match/filter.ts";
 import { parseFilter, parseFilterTemplate } from "../match/parse-filter.ts";
 import {
   EVERYTHING,
@@ -14,13 +14,14 @@ import {
   type Projection,
 } from "../match/projection.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type Claims, lookupOf, readPlaceholder } from "./claims.ts";
-import type {
-  CollectionOptions,
-  FieldsOptions,
-  FilterLimits,
-  LookupOptions,
-  RuleOptions,
+import { type Claims, lookupOf, NOW, readPlaceholder } from "./claims.ts";
+import {
+  type CollectionOptions,
+  type FieldsOptions,
+  type FilterLimits,
+  type LookupOptions,
+  type RuleOptions,
+  RulesOptions,
 } from "./options.ts";
 import { placeholderFaults, type RulePart, whenPath } from "./placeholder-faults.ts";
 
@@ -37,6 +38,8 @@ export interface Rule {
   /** Whether `when` holds for claims; anonymous users have none. */
   readonly holds: (claims: Claims) => boolean;
   readonly filter: FilterTemplate;
+  /** Whether what the rule gives depends on `%%now`, by its filter or by a lookup in it. */
+  readonly usesNow: boolean;
   readonly projection: Projection;
   readonly allow: {
     readonly sort: readonly string[] | null;
@@ -66,6 +69,8 @@ export interface LookupTemplate {
 export interface RuleSet {
   readonly collections: ReadonlyMap<string, CollectionRules>;
   readonly limits: RequestLimits;
+  /** To what `%%now` is rounded down. */
+  readonly nowStepMs: number;
 }
 
 /** Something wrong with a rule: where, from `collections` on, and what. */
@@ -84,6 +89,8 @@ const TURN_MS = 10;
 
 /** The parts of a configuration that rules are made of. */
 export interface RulesSource {
+  /** Unset: the defaults. */
+  readonly rules?: RulesOptions;
   readonly mongodb: { readonly database: string };
   readonly collections: Readonly<Record<string, CollectionOptions>>;
   readonly limits: RequestLimits;
@@ -125,12 +132,21 @@ export async function compileRulesInTurns(source: RulesSource): Promise<RuleSet>
 }
 
 /** Yields after each rule. */
-function* compileSteps({ mongodb, collections, limits }: RulesSource): Generator<undefined, RuleSet> {
+function* compileSteps({
+  mongodb,
+  collections,
+  limits,
+  rules: evaluation,
+}: RulesSource): Generator<undefined, RuleSet> {
+  const { nowStepMs } = evaluation ?? RulesOptions.parse({});
   const problems: RuleProblem[] = [];
   const compiled = new Map<string, CollectionRules>();
   for (const [name, options] of Object.entries(collections)) {
     const database = options.database ?? mongodb.database;
     const names = new Set<string>();
+    const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
+      problems.push({ path: [name, "lookups", ...path], at, message }),
+    );
     const identities = identitiesOf(options, database);
     const rules: Rule[] = [];
     for (const [index, rule] of options.rules.entries()) {
@@ -139,19 +155,15 @@ function* compileSteps({ mongodb, collections, limits }: RulesSource): Generator
       if (names.has(rule.name))
         report(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
       names.add(rule.name);
-      const lookups = Object.keys(options.lookups ?? {});
       const { value: identity = "" } = identities.next();
       rules.push({ ...compileRule(rule, lookups, report), identity });
       yield;
     }
-    const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
-      problems.push({ path: [name, "lookups", ...path], at, message }),
-    );
     compiled.set(name, { name, database, collectionName: options.collection ?? name, lookups, rules });
     yield;
   }
   if (problems.length > 0) throw new RulesRefused(problems);
-  return { collections: compiled, limits };
+  return { collections: compiled, limits, nowStepMs };
 }
 
 /**
@@ -200,7 +212,11 @@ function compileLookups(
   );
 }
 
-function compileRule(rule: RuleOptions, lookups: readonly string[], report: Report): Omit<Rule, "identity"> {
+function compileRule(
+  rule: RuleOptions,
+  lookups: ReadonlyMap<string, LookupTemplate>,
+  report: Report,
+): Omit<Rule, "identity"> {
   const when = rule.when === undefined ? null : compileWhen(rule.when, report);
   const test = when === null ? null : compileFilter(when);
   const projection = compileFields(rule.fields, report);
@@ -209,12 +225,14 @@ function compileRule(rule: RuleOptions, lookups: readonly string[], report: Repo
     if (isHiddenPath(projection, path))
       report(["allow", "sort", index], `${path} is hidden by this rule's fields`);
   });
+  const filter = compileRuleFilter(rule.filter ?? {}, [...lookups.keys()], report);
   return {
     name: rule.name,
     anonymous: rule.anonymous,
     when,
     holds: (claims) => test === null || test(claimsToBson(claims)),
-    filter: compileRuleFilter(rule.filter ?? {}, lookups, report),
+    filter,
+    usesNow: usesNow(filter, lookups),
     projection,
     allow: { sort, maxLimit, snapshot },
   };
@@ -247,15 +265,34 @@ function compileRuleFilter(input: Entries, lookups: readonly string[], report: R
 
 /** A lookup that stands where one value is wanted. */
 function singleLookup(template: FilterTemplate): string | null {
-  let found: string | null = null;
+  const found = placeholdersOf(template).single.findLast((operand) => lookupOf(operand) !== undefined);
+  return found?.placeholder ?? null;
+}
+
+function usesNow(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTemplate>): boolean {
+  const { single, lists } = placeholdersOf(template);
+  if (single.some(({ placeholder }) => placeholder === NOW)) return true;
+  const named = lists.flatMap((operand) => lookups.get(lookupOf(operand) ?? "") ?? []);
+  return named.some(({ filter }) =>
+    placeholdersOf(filter).single.some(({ placeholder }) => placeholder === NOW),
+  );
+}
+
+/** The placeholders of a template, by whether one value or a list stands for them. */
+function placeholdersOf(template: FilterTemplate): { single: Placeholder[]; lists: Placeholder[] } {
+  const single: Placeholder[] = [];
+  const lists: Placeholder[] = [];
   bindFilter(template, {
     one: (operand) => {
-      if (lookupOf(operand) !== undefined) found = operand.placeholder;
+      single.push(operand);
       return fromJs(0);
     },
-    many: () => [],
+    many: (operand) => {
+      lists.push(operand);
+      return [];
+    },
   });
-  return found;
+  return { single, lists };
 }
 
 function compilePart<T>(

@@ -73,7 +73,10 @@ export function diffRules(from: RulesSource, to: RulesSource): RulesDiff {
   const after = { source: to, rules: compileRules(to) };
   const names = new Set([...after.rules.collections.keys(), ...before.rules.collections.keys()]);
   const collections = [...names].map((name) => diffCollection(name, before, after));
-  return { limits: diffLimits(from, to), collections: collections.filter((diff) => diff !== null) };
+  return {
+    limits: [...diffLimits(from, to), ...diffNowStep(before, after)],
+    collections: collections.filter((diff) => diff !== null),
+  };
 }
 
 /** Whether nothing differs that could change what anybody may see or ask. */
@@ -82,6 +85,12 @@ export const isSameRules = ({ limits, collections }: RulesDiff) => limits.length
 function diffLimits(from: RulesSource, to: RulesSource): PartDiff[] {
   const names = ["filterDepth", "filterPredicates", "filterValues", "projectionNodes", "windowSize"] as const;
   return names.flatMap((name) => sizePart(`limits.${name}`, from.limits[name], to.limits[name]));
+}
+
+/** Rules that use `%%now` then come to other filters. */
+function diffNowStep(from: Side, to: Side): PartDiff[] {
+  const [was, is] = [`${from.rules.nowStepMs}ms`, `${to.rules.nowStepMs}ms`];
+  return was === is ? [] : [{ part: "rules.nowStep", effect: "other documents", from: was, to: is }];
 }
 
 function sizePart(part: string, from: number | undefined, to: number | undefined): PartDiff[] {

@@ -29,6 +29,19 @@ export const FilterLimits = z.strictObject({
 });
 export type FilterLimits = z.output<typeof FilterLimits>;
 
+/** The section `rules`: how rules are evaluated. */
+export const RulesOptions = z.strictObject({
+  nowStepMs: z
+    .int()
+    .min(1_000)
+    .max(24 * 3_600_000)
+    .default(60_000)
+    .describe(
+      "%%now is the time rounded down to this. At each step the subscriptions move whose rules use it; shorter steps cost more reads.",
+    ),
+});
+export type RulesOptions = z.output<typeof RulesOptions>;
+
 const path = z
   .string()
   .min(1)

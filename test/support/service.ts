@@ -23,6 +23,7 @@ export interface TestServiceOptions {
   readonly server?: Record<string, unknown>;
   readonly limits?: Record<string, unknown>;
   readonly history?: Record<string, unknown>;
+  readonly rules?: Record<string, unknown>;
   readonly auth?: Record<string, unknown>;
   readonly mongodb?: Record<string, unknown>;
   /** Shorter than the configuration allows, for tests that want many watermarks. */
@@ -59,6 +60,7 @@ export function testConfig(
       ...options.limits,
     },
     history: { window: "0s", ...options.history },
+    rules: { ...options.rules },
     log: { level: "silent" },
   };
 }

@@ -24,5 +24,5 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   const refusal = connection.context.trust.refusalOf(identity);
   if (refusal !== null) throw refusal;
   connection.refreshes.taken = number;
-  await applyIdentity(connection, identity, Date.now());
+  await applyIdentity(connection, identity);
 }

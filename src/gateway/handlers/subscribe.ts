@@ -18,11 +18,7 @@ import { toStartRequest } from "../start-request.ts";
 import type { Asked, Subscription } from "../subscriptions.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
-export async function handleSubscribe(
-  connection: Connection,
-  message: SubscribeMessage,
-  nowMs: number,
-): Promise<void> {
+export async function handleSubscribe(connection: Connection, message: SubscribeMessage): Promise<void> {
   const { id } = message;
   checkId(connection, id);
   const asksFor = toRequest(message);
@@ -31,19 +27,19 @@ export async function handleSubscribe(
     // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
     rightsChanged: (at) => {
       const subscription = connection.subscriptions.get(id);
-      if (subscription?.lookups === lookups) reauthorize(connection, subscription, Date.now(), at);
+      if (subscription?.lookups === lookups) reauthorize(connection, subscription, at);
     },
     rightsFailed: (error) => connection.fail(noteFault(connection.context, "rights.lookup", error)),
   });
   const giveBack = connection.account.subscribe(sizeOf(asksFor));
   const asked = { id, request, lookups, giveBack, isOver: false };
   try {
-    let query = grant(connection, asked, nowMs);
+    let query = grant(connection, asked);
     while (query instanceof LookupsNeeded) {
       connection.subscriptions.ask(asked);
       await lookups.acquire(query.lookups);
       if (asked.isOver) return;
-      query = grant(connection, asked, nowMs);
+      query = grant(connection, asked);
     }
     connection.subscriptions.answer(asked);
     // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
@@ -63,10 +59,9 @@ export async function handleSubscribe(
 function grant(
   { context, identity }: Connection,
   { request, lookups }: Asked,
-  nowMs: number,
 ): EffectiveQuery | LookupsNeeded {
   try {
-    return authorizeParsed(context.rules, identity, request, nowMs, lookups.values);
+    return authorizeParsed(context.rules, identity, request, context.clock.nowMs, lookups.values);
   } catch (error) {
     if (error instanceof LookupsNeeded) return error;
     throw error;
@@ -133,7 +128,7 @@ async function subscribe(
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
 async function open(connection: Connection, maker: Subscription, message: SubscribeMessage): Promise<void> {
   const { attachment } = maker;
-  const startRequest = await toStartRequest(connection, message, attachment.query);
+  const startRequest = await toStartRequest(connection, message, maker);
   const opened = await attachment.delivery.open(startRequest);
   // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
   await attachment.whenDecided();
@@ -143,7 +138,9 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   attachment.startAt(started);
-  if (started.start === "resumed" && connection.context.sealer.mayBeKept(message.ticket ?? ""))
+  // After a difference the old ticket would stand for another live query.
+  const isSame = started.start === "resumed" && started.finally === undefined;
+  if (isSame && connection.context.sealer.mayBeKept(message.ticket ?? ""))
     attachment.keptTicket = message.ticket ?? null;
   // One that began without a snapshot gives way only now: the snapshot replaces what was held.
   connection.subscriptions.follow(attachment);

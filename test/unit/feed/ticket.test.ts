@@ -4,7 +4,7 @@ import { TicketSealer } from "../../../src/feed/ticket.ts";
 
 const keys = [{ id: 3, key: new Uint8Array(32).fill(1) }];
 const sealer = new TicketSealer(new Sealer(keys, async () => keys));
-const ticket = { key: "live-query", since: "cursor", told: "earlier", holder: "u1" };
+const ticket = { key: "live-query", since: "cursor", told: "earlier", nowMs: 60_000, holder: "u1" };
 
 test.each([
   ticket,

@@ -63,7 +63,13 @@ test("a spent key is taken again with an event id of its user until the token ex
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(), START_MS);
   await keys.redeem(key, null, START_MS);
-  const ticket = tickets.seal({ key: "q", since: "c", told: "c", holder: holderOf(identity("u1")) });
+  const ticket = tickets.seal({
+    key: "q",
+    since: "c",
+    told: "c",
+    nowMs: null,
+    holder: holderOf(identity("u1")),
+  });
   const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
   const endMs = START_MS + 3_600_000 + TOLERANCE_MS;
   expect(await keys.redeem(key, lastEventId, endMs - 1)).toEqual(identity());
@@ -74,8 +80,20 @@ test("an event id of another user, or a ticket that was in no event, does not br
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(), START_MS);
   await keys.redeem(key, null, START_MS);
-  const theirs = tickets.seal({ key: "q", since: "c", told: "c", holder: holderOf(identity("u2")) });
-  const mine = tickets.seal({ key: "q", since: "c", told: "c", holder: holderOf(identity("u1")) });
+  const theirs = tickets.seal({
+    key: "q",
+    since: "c",
+    told: "c",
+    nowMs: null,
+    holder: holderOf(identity("u2")),
+  });
+  const mine = tickets.seal({
+    key: "q",
+    since: "c",
+    told: "c",
+    nowMs: null,
+    holder: holderOf(identity("u1")),
+  });
   const ids = [
     { mark: tickets.mark(theirs), ticket: theirs },
     { mark: tickets.mark(theirs), ticket: mine },
@@ -136,7 +154,13 @@ test("a ticket is no key, an altered or invented key none either", async () => {
     copy[at] = (copy[at] ?? 0) ^ 1;
     return copy.toString("base64url");
   });
-  const ticket = tickets.seal({ key: "q", since: "c", told: "c", holder: holderOf(identity("u1")) });
+  const ticket = tickets.seal({
+    key: "q",
+    since: "c",
+    told: "c",
+    nowMs: null,
+    holder: holderOf(identity("u1")),
+  });
   const asTicket = sealer.seal(
     SEALED.ticket,
     JSON.stringify({ id: "x", useByMs: START_MS * 2, identity: identity() }),
@@ -151,7 +175,13 @@ test("a spent key of a user without a sub is not taken again: nobody can tell th
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(null), START_MS);
   await keys.redeem(key, null, START_MS);
-  const ticket = tickets.seal({ key: "q", since: "c", told: "c", holder: holderOf(identity(null)) });
+  const ticket = tickets.seal({
+    key: "q",
+    since: "c",
+    told: "c",
+    nowMs: null,
+    holder: holderOf(identity(null)),
+  });
   const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
   await expect(keys.redeem(key, lastEventId, START_MS)).rejects.toThrow(refused("invalid"));
 });

@@ -1,0 +1,131 @@
+import type { LookupSet } from "../feed/lookup-set.ts";
+import { guarded, runGuarded } from "../metrics/guard.ts";
+import { authorizeParsed, type BoundLookup, LookupsNeeded } from "../rules/authorize.ts";
+import type { Connection } from "./connection.ts";
+import type { GatewayContext } from "./context.ts";
+import { reauthorizeForStep } from "./reauthorization.ts";
+import type { Subscription } from "./subscriptions.ts";
+
+/** Lookup sets of the next step are read this long before it, or half a step where that is shorter; in milliseconds. */
+const PREPARE_MS = 5_000;
+
+/**
+ * Lets `%%now` take its steps. At each, all subscriptions whose rules use it are authorized again between two commits,
+ * so that nothing of a later commit is sent under the rights of the step before.
+ */
+export class NowSteps {
+  readonly #context: GatewayContext;
+  readonly #connections: () => Iterable<Connection>;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
+  /** The step whose lookup sets are being read, or have been. */
+  #preparedMs = Number.NEGATIVE_INFINITY;
+  #prepared = nothingPrepared();
+
+  constructor(context: GatewayContext, connections: () => Iterable<Connection>) {
+    this.#context = context;
+    this.#connections = connections;
+  }
+
+  /** Waits for the next step; call it again when the steps are others. */
+  schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#isStopped) return;
+    const { nextMs, stepMs } = this.#context.clock;
+    const prepareMs = nextMs - Math.min(PREPARE_MS, stepMs / 2);
+    const atMs = this.#preparedMs === nextMs ? nextMs : prepareMs;
+    const wake = guarded(this.#context, "gateway.nowStep", () => this.#wake());
+    this.#timer = setTimeout(wake, Math.max(1, atMs - Date.now())).unref();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    this.#letGo();
+  }
+
+  async #wake(): Promise<void> {
+    try {
+      const { clock } = this.#context;
+      if (Date.now() >= clock.nextMs) await this.#step();
+      else if (this.#preparedMs !== clock.nextMs) this.#prepare(clock.nextMs);
+    } finally {
+      this.schedule();
+    }
+  }
+
+  /** With many connections this pauses now and then, and no commit is handed out meanwhile. */
+  async #step(): Promise<void> {
+    const { feed, clock } = this.#context;
+    await feed.exclusively((slices) =>
+      clock.advance(Date.now()) ? slices.run(this.#moveEach()) : undefined,
+    );
+    this.#letGo();
+  }
+
+  *#moveEach(): Generator<void, void> {
+    for (const connection of [...this.#connections()]) {
+      runGuarded(
+        this.#context,
+        "gateway.nowStep",
+        () => this.#context.metrics.nowMoves.inc(reauthorizeForStep(connection)),
+        (fault) => connection.fail(fault),
+      );
+      yield;
+    }
+  }
+
+  /** Reads the lookup sets of the next step, so that nobody has to wait for them in silence when it comes. */
+  #prepare(nextMs: number): void {
+    this.#letGo();
+    this.#preparedMs = nextMs;
+    for (const connection of this.#connections()) {
+      for (const subscription of connection.subscriptions) {
+        if (subscription.attachment.query.nowMs === null || subscription.lookups.sets.length === 0) continue;
+        for (const lookup of neededAt(connection, subscription, nextMs)) this.#acquire(lookup);
+      }
+    }
+  }
+
+  #acquire(lookup: BoundLookup): void {
+    const prepared = this.#prepared;
+    if (prepared.keys.has(lookup.key)) return;
+    prepared.keys.add(lookup.key);
+    const { lookups } = this.#context.feed;
+    // A set that cannot be read now is read at the step; its subscriptions are silent until then.
+    lookups.acquire(lookup).then(
+      (set) => (prepared.isOver ? lookups.release(set) : prepared.sets.push(set)),
+      () => {},
+    );
+  }
+
+  /** From here on the sets are held by those who use them. */
+  #letGo(): void {
+    const { sets } = this.#prepared;
+    this.#prepared.isOver = true;
+    this.#prepared = nothingPrepared();
+    for (const set of sets) this.#context.feed.lookups.release(set);
+  }
+}
+
+interface Prepared {
+  readonly keys: Set<string>;
+  readonly sets: LookupSet[];
+  isOver: boolean;
+}
+
+const nothingPrepared = (): Prepared => ({ keys: new Set(), sets: [], isOver: false });
+
+/** The lookup sets that a subscription will need at another time and does not hold. */
+function neededAt(
+  { context, identity }: Connection,
+  { request, lookups }: Subscription,
+  nowMs: number,
+): readonly BoundLookup[] {
+  try {
+    authorizeParsed(context.rules, identity, request, nowMs, lookups.values);
+  } catch (error) {
+    if (error instanceof LookupsNeeded) return error.lookups;
+  }
+  return []; // what else may be wrong with it, the step itself finds out
+}
