@@ -35,7 +35,8 @@ export function followRevocations(
   const namespace = revocationsIn(config);
   const revocations = new Revocations(async (which, clusterTime) => {
     const filter = { _id: { $in: which.map(revocationId) } };
-    const read = () => SnapshotCursor.readAt(client, { ...namespace, filter }, clusterTime);
+    const read = () =>
+      SnapshotCursor.readAt(client, { ...namespace, filter, maxTimeMs: STATE_TIMEOUT_MS }, clusterTime);
     return (await answerOf(client, read, { timeoutMs: STATE_TIMEOUT_MS })).map(parseRevocation);
   }, parts);
   const spec = {

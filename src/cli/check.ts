@@ -48,7 +48,7 @@ function summary(file: string, config: Config): string {
   return [`ok: ${file}`, ...lines].join("\n");
 }
 
-function ruleText({ name, when, anonymous, filter }: RuleOptions): string {
+function ruleText({ name, when, anonymous, filter, allow }: RuleOptions): string {
   const parts = [
     when === undefined
       ? anonymous
@@ -58,6 +58,7 @@ function ruleText({ name, when, anonymous, filter }: RuleOptions): string {
         ? "conditional, anonymous too"
         : "conditional",
     ...(filter === undefined ? ["all documents"] : []),
+    ...(allow.requireIndex ? ["index required"] : []),
   ];
   return `${name} [${parts.join(", ")}]`;
 }

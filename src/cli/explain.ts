@@ -78,7 +78,7 @@ function documentFlag(text: string): Uint8Array {
 /** Whether an index serves the snapshot, in words. */
 async function indexText(
   config: Config,
-  { database, collectionName, filter }: EffectiveQuery,
+  { database, collectionName, filter, requireIndex }: EffectiveQuery,
 ): Promise<string> {
   const { uri, connectTimeoutMs } = config.mongodb;
   if (uri === EMBEDDED_URI) return "not checked: the embedded mongod runs only with the service";
@@ -87,10 +87,12 @@ async function indexText(
     serverSelectionTimeoutMS: SELECTION_TIMEOUT_MS,
   });
   try {
-    const query = { database, collection: collectionName, filter: toMongo(filter) };
+    const maxTimeMs = STATE_TIMEOUT_MS;
+    const query = { database, collection: collectionName, filter: toMongo(filter), maxTimeMs };
     const plan = await answerOf(client, (at) => planSnapshot(at, query), { timeoutMs: STATE_TIMEOUT_MS });
+    const refused = requireIndex ? ". The rule's allow.requireIndex refuses this request" : "";
     if (plan.readsEverything)
-      return "none: every snapshot reads the whole collection. Index a field that the filter asks for";
+      return `none: every snapshot reads the whole collection. Index a field that the filter asks for${refused}`;
     return plan.indexes.length === 0 ? "not needed: the server reads nothing" : plan.indexes.join(", ");
   } catch (error) {
     // Explaining the rules needs no server; what it would have added is all that is missing.

@@ -419,7 +419,7 @@ export class Delivery implements Follower {
         return await this.#openSnapshot(isCurrent);
       } catch (error) {
         if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
-        await sleep(SNAPSHOT_RETRY_MS * (0.5 + Math.random()));
+        await sleep((error.retryAfterMs ?? SNAPSHOT_RETRY_MS) * (0.5 + Math.random()));
       }
     }
     return null;

@@ -488,12 +488,14 @@ export class Feed implements CommitSink {
     while (!this.isSettled) await this.settles;
     try {
       return await this.#snapshots.runLimited(async () => {
+        await this.#snapshots.checkIndex(move.to);
         // A window is read as it was just after the commit: not where another commit has the same time.
         if (move.to.windowSpec !== null && this.#readyHistory().timeAfter(move.at.seq) === null) return null;
         return readGrantDiff(client, move, this.#limits.snapshotDocuments, this.#gate);
       });
     } catch (error) {
-      if (!isMongoFailure(error)) throw error;
+      const isPassing = error instanceof TidewireError && error.code === "unavailable";
+      if (!isMongoFailure(error) && !isPassing) throw error;
       log.warn({ err: error }, "the difference of a change of rights could not be read");
       return null;
     }
@@ -567,6 +569,7 @@ export class Feed implements CommitSink {
       budget: this.#budget,
       logBudget: this.#logBudget,
       metrics: this.#metrics,
+      snapshotTimeMs: this.#limits.snapshotTimeMs,
       sortedDocumentsMax: this.#limits.snapshotDocuments,
       onExtendFailed: (error) => this.noteCatchUpFailed(error),
       onWindowLost: (error) => this.#parts.log.warn({ err: error }, "a window was lost; it is read anew"),

@@ -68,6 +68,8 @@ interface Read<T> {
 }
 
 const RETRY_MS = 1_000;
+/** How long MongoDB may work on reading the collection; then it is asked again. */
+const READ_MS = 60_000;
 /** More entries than fit, or one that is not understood, mostly need an admin. */
 const RETRY_SLOWLY_MS = 10_000;
 
@@ -238,7 +240,7 @@ export class FollowedCollection<T> implements StateFollower {
 
   async #readAll(): Promise<Read<T>> {
     const { database, collection, filter, maxBytes, parse } = this.#spec;
-    const query = { database, collection, filter: filter(Date.now()) };
+    const query = { database, collection, filter: filter(Date.now()), maxTimeMs: READ_MS };
     const cursor = await SnapshotCursor.open(this.#client, query, this.#headTime);
     const kept = new Map<string, Kept<T>>();
     let bytes = 0;

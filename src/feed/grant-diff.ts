@@ -81,8 +81,8 @@ async function readResultDiff(
   if (missed?.wantsDocuments === false) return touchedChanges(touched, causeOfMissed);
   const old = toMongo(from.spec.filter);
   const now = toMongo(to.spec.filter);
-  const { database, collection } = to.snapshotQuery;
-  const query = { database, collection, limit: most + 1 };
+  const { database, collection, maxTimeMs } = to.snapshotQuery;
+  const query = { database, collection, maxTimeMs, limit: most + 1 };
   const only = (wanted: object, unwanted: object) => ({ $and: [wanted, { $nor: [unwanted] }] });
   const [left, entered] = await Promise.all([
     SnapshotCursor.readAt(

@@ -28,6 +28,8 @@ export interface LiveQuerySpec {
   readonly sort: SortSpec | null;
   readonly limit: number | null;
   readonly documents: DocumentMode;
+  /** A snapshot is only read where an index serves it. */
+  readonly requireIndex: boolean;
 }
 
 /** One that follows the live query now, up to the head of the history. */
@@ -49,6 +51,8 @@ export interface LiveQueryParts {
   readonly budget: EncodedBudget;
   readonly logBudget: LogBudget;
   readonly metrics: Metrics;
+  /** How long MongoDB may work on one read. */
+  readonly snapshotTimeMs: number;
   /** How many documents a sorted result without a limit may have. */
   readonly sortedDocumentsMax: number;
   /** A window could not be kept up; it is read anew. */
@@ -109,7 +113,12 @@ export class LiveQuery {
     this.number = number;
     this.spec = spec;
     this.namespace = `${spec.database}.${spec.collectionName}`;
-    const query = { database: spec.database, collection: spec.collectionName, filter: toMongo(spec.filter) };
+    const query = {
+      database: spec.database,
+      collection: spec.collectionName,
+      filter: toMongo(spec.filter),
+      maxTimeMs: parts.snapshotTimeMs,
+    };
     this.windowSpec =
       spec.sort === null ? null : { sort: spec.sort, limit: spec.limit, sizeMax: parts.sortedDocumentsMax };
     this.snapshotQuery = this.windowSpec === null ? query : WindowedResult.loadQuery(query, this.windowSpec);

@@ -5,13 +5,14 @@ import { noteFault } from "../metrics/guard.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace } from "../source/change-event.ts";
 import { isMongoFailure } from "../source/mongo.ts";
-import { SnapshotCursor } from "../source/snapshot-cursor.ts";
+import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
 import type { FeedLimits } from "./options.ts";
 import { PredicateIndex } from "./predicate-index.ts";
+import { tooSlow } from "./too-slow.ts";
 
 const ATTEMPTS = 4;
 const ATTEMPT_PAUSE_MS = 50;
@@ -177,13 +178,14 @@ export class Lookups {
   /** Reads the set at the very point to which the stream has come, and takes the commits since into account. */
   async #load(set: LookupSet): Promise<void> {
     const { database, collectionName: collection, filter } = set.spec;
-    const query = { database, collection, filter: toMongo(filter), limit: this.#limits.lookupValues + 1 };
+    const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
+    const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {
       while (!this.#feed.isSettled) await this.#feed.settles;
       const { headTime, headSeq } = this.#feed;
       try {
         const documents = await SnapshotCursor.readAt(this.#parts.client, query, headTime);
-        if (documents.length > this.#limits.lookupValues) throw tooMany(this.#limits.lookupValues);
+        if (documents.length > lookupValues) throw tooMany(lookupValues);
         // A commit that is being handed out may have been offered to this set already, or may not.
         while (!this.#feed.isSettled) await this.#feed.settles;
         set.load(documents, headTime);
@@ -199,6 +201,7 @@ export class Lookups {
         kept.isLoaded = true;
         return;
       } catch (error) {
+        if (tookTooLong(error)) throw tooSlow("a lookup of the rule", maxTimeMs, error);
         const passes = isMongoFailure(error) && attempt < ATTEMPTS;
         if (isMongoFailure(error) && !passes) {
           const text = "MongoDB cannot be reached just now: try again later";

@@ -46,6 +46,14 @@ export const FeedLimits = z.strictObject({
     .max(1_000)
     .default(8)
     .describe("Snapshots read from MongoDB at the same time; more wait in line."),
+  snapshotTimeMs: z
+    .int()
+    .min(1)
+    .max(3_600_000)
+    .default(30_000)
+    .describe(
+      "How long MongoDB may work on one read of documents (maxTimeMS): snapshots, lookups, windows. Longer: unavailable.",
+    ),
   snapshotCacheBytes: z
     .int()
     .min(0)

@@ -2,15 +2,17 @@ import { encodeDocument } from "../match/encode.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { MongoAccess } from "../source/mongo.ts";
-import { SnapshotCursor } from "../source/snapshot-cursor.ts";
+import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
 import { Chunk } from "./chunk.ts";
 import type { CommitGate } from "./commit-gate.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
+import { tooSlow } from "./too-slow.ts";
 
 export interface SnapshotLimits {
   readonly snapshotDocuments: number;
   readonly snapshotBatchBytes: number;
+  readonly snapshotTimeMs: number;
 }
 
 /** What a reading that is shared or kept may hold in memory before its first batches are let go of, in bytes. */
@@ -143,6 +145,8 @@ export class SnapshotReading {
       this.#advancing ??= this.#advance()
         .catch((error: unknown) => {
           this.#failed = true;
+          // To read it again would take as long again: the subscription ends.
+          if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
           throw error;
         })
         .finally(() => {

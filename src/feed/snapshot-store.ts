@@ -3,13 +3,16 @@ import { MongoServerError, MongoServerSelectionError } from "mongodb";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { isMongoFailure } from "../source/mongo.ts";
+import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { CommitGate } from "./commit-gate.ts";
 import type { Feed, FeedParts } from "./feed.ts";
+import { IndexCheck } from "./index-check.ts";
 import { Limiter } from "./limiter.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
 import { SnapshotReading } from "./snapshot-reading.ts";
+import { tooSlow } from "./too-slow.ts";
 
 /** A finished reading serves newcomers until so many changes have come since; then a new one is cheaper. */
 const CHANGES_SINCE_MAX = 1_000;
@@ -31,6 +34,7 @@ export class SnapshotStore {
   readonly #parts: FeedParts;
   readonly #feed: Feed;
   readonly #gate: CommitGate;
+  readonly #indexes: IndexCheck;
   readonly #reads: Limiter;
   readonly #opening = new Map<string, Promise<SnapshotReading>>();
   /** The newest last. */
@@ -39,6 +43,7 @@ export class SnapshotStore {
   constructor(limits: FeedLimits, parts: FeedParts & { readonly gate: CommitGate }, feed: Feed) {
     this.#limits = limits;
     this.#gate = parts.gate;
+    this.#indexes = new IndexCheck(parts.client, parts.metrics);
     this.#parts = parts;
     this.#feed = feed;
     this.#reads = new Limiter(limits.snapshotConcurrency);
@@ -76,6 +81,11 @@ export class SnapshotStore {
       snapshotReads.set(this.#reads.held);
       return work().finally(() => snapshotReads.set(this.#reads.held - 1));
     });
+  }
+
+  /** @throws {TidewireError} `forbidden` where a rule requires an index and none serves the live query's snapshot. */
+  checkIndex(liveQuery: LiveQuery): Promise<void> {
+    return this.#indexes.check(liveQuery);
   }
 
   /** Forgets what is kept; readings that are being sent go on for those who have them. */
@@ -130,10 +140,12 @@ export class SnapshotStore {
     };
     for (let attempt = 1; ; attempt++) {
       try {
+        await this.runLimited(() => this.checkIndex(liveQuery));
         const { headTime } = this.#feed;
         return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
       } catch (error) {
         if (!isMongoFailure(error)) throw error;
+        if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
         if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
         // Where there is no server to ask, it has been waited for already; clients are told at once then.

@@ -131,11 +131,11 @@ export class WindowedResult {
       this.#load(await SnapshotCursor.readAt(this.#client, query, clusterTime));
       return this.#window.changes(touched, new Map());
     }
-    const { database, collection } = this.#query;
+    const { database, collection, maxTimeMs } = this.#query;
     const filter = { _id: { $in: lacking.ids.map(toBson) } };
     const documents = await SnapshotCursor.readAt(
       this.#client,
-      { database, collection, filter },
+      { database, collection, maxTimeMs, filter },
       clusterTime,
     );
     const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));

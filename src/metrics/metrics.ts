@@ -39,6 +39,11 @@ const COUNTERS = {
   ],
   deliveries: ["tidewire_deliveries_total", "Changes handed to connections.", []],
   snapshots: ["tidewire_snapshots_total", "Snapshots by how they were served.", ["served"]],
+  indexChecks: [
+    "tidewire_index_checks_total",
+    "Snapshots under a rule with allow.requireIndex, by what is known of the index.",
+    ["outcome"],
+  ],
   subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions by how they started.", ["start"]],
   nowMoves: ["tidewire_now_moves_total", "Subscriptions that a step of %%now moved or ended.", []],
   resets: ["tidewire_resets_total", "Resets sent on running subscriptions.", ["reason"]],

@@ -51,6 +51,8 @@ export interface EffectiveQuery {
   readonly snapshotAllowed: boolean;
   /** The rounded time that stands in it for `%%now`, in epoch milliseconds; `null` where its rule does not use that. */
   readonly nowMs: number | null;
+  /** A snapshot is only read where an index serves it. */
+  readonly requireIndex: boolean;
   /** The sets that the filter was made with; when one changes, so do the rights. */
   readonly lookups: readonly BoundLookup[];
   /** What the rule contributes, claims filled in: with an equal grant an equal request gives an equal live query. */
@@ -315,6 +317,7 @@ function effectiveQuery(
     sort,
     limit,
     documents,
+    ...(rule.allow.requireIndex ? ["requireIndex"] : []),
   ];
   return {
     collection: collection.name,
@@ -329,6 +332,7 @@ function effectiveQuery(
     limit,
     documents,
     snapshotAllowed: rule.allow.snapshot,
+    requireIndex: rule.allow.requireIndex,
     lookups,
     grant,
     key: createHash("sha256").update(JSON.stringify(identity)).digest("base64url"),

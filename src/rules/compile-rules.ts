@@ -45,6 +45,7 @@ export interface Rule {
     readonly sort: readonly string[] | null;
     readonly maxLimit: number | null;
     readonly snapshot: boolean;
+    readonly requireIndex: boolean;
   };
 }
 
@@ -220,7 +221,7 @@ function compileRule(
   const when = rule.when === undefined ? null : compileWhen(rule.when, report);
   const test = when === null ? null : compileFilter(when);
   const projection = compileFields(rule.fields, report);
-  const { sort = null, maxLimit = null, snapshot } = rule.allow;
+  const { sort = null, maxLimit = null, snapshot, requireIndex } = rule.allow;
   sort?.forEach((path, index) => {
     if (isHiddenPath(projection, path))
       report(["allow", "sort", index], `${path} is hidden by this rule's fields`);
@@ -234,7 +235,7 @@ function compileRule(
     filter,
     usesNow: usesNow(filter, lookups),
     projection,
-    allow: { sort, maxLimit, snapshot },
+    allow: { sort, maxLimit, snapshot, requireIndex },
   };
 }
 

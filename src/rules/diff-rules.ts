@@ -237,6 +237,7 @@ const FILE_ORDER = [
   "allow.sort",
   "allow.maxLimit",
   "allow.snapshot",
+  "allow.requireIndex",
 ];
 const inFileOrder = (a: PartDiff, b: PartDiff) => FILE_ORDER.indexOf(a.part) - FILE_ORDER.indexOf(b.part);
 
@@ -250,6 +251,15 @@ function allowParts(from: Rule["allow"], to: Rule["allow"]): PartDiff[] {
   if (from.snapshot !== to.snapshot) {
     const effect = to.snapshot ? "snapshots may be asked for" : "snapshots are forbidden";
     parts.push({ part: "allow.snapshot", effect, from: String(from.snapshot), to: String(to.snapshot) });
+  }
+  if (from.requireIndex !== to.requireIndex) {
+    const effect = to.requireIndex ? "an index has to serve the snapshot" : "no index is needed any more";
+    parts.push({
+      part: "allow.requireIndex",
+      effect,
+      from: String(from.requireIndex),
+      to: String(to.requireIndex),
+    });
   }
   const [was, is] = [from.sort, to.sort].map((paths) => paths && [...new Set(paths)].sort().join());
   if (was !== is) {

@@ -102,6 +102,10 @@ export const RuleOptions = z.strictObject({
         .boolean()
         .default(true)
         .describe("Whether clients may have the documents, or only changes."),
+      requireIndex: z
+        .boolean()
+        .default(false)
+        .describe("Refuse a request whose snapshot no index serves, the sort included."),
     })
     .prefault({})
     .describe("Narrows what clients may ask."),

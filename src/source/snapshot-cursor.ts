@@ -20,7 +20,19 @@ export interface SnapshotQuery {
   /** At most this many documents. */
   readonly limit?: number;
   readonly projection?: Document;
+  /** How long the server may work on the read, in milliseconds, all its batches together. */
+  readonly maxTimeMs: number;
 }
+
+/** MaxTimeMSExpired: the server has given the read up. */
+const MAX_TIME_EXPIRED = 50;
+
+/** Whether a read was given up because it took longer than `maxTimeMs`. */
+export const tookTooLong = (error: unknown): boolean =>
+  error instanceof MongoServerError && error.code === MAX_TIME_EXPIRED;
+
+/** By so much an answer may be late that the server had to give within `maxTimeMs`, in milliseconds. */
+const LATENCY_MS = 10_000;
 
 const BATCH_DOCUMENTS = 500;
 /** What a batch of a result that is read at a client's pace is to be of, in bytes: it waits here until that has room. */
@@ -131,6 +143,7 @@ export class SnapshotCursor {
         aggregate: this.#query.collection,
         pipeline: [{ $match: this.#query.filter }, { $limit: most }, { $count: "n" }],
         cursor: {},
+        maxTimeMS: this.#query.maxTimeMs,
         readConcern,
         collation: { locale: "simple" },
       }),
@@ -215,6 +228,8 @@ export class SnapshotCursor {
       ...(limit === undefined ? {} : { limit }),
       ...(projection === undefined ? {} : { projection }),
       batchSize: this.#batchDocuments,
+      // The server counts the batches that follow against the same limit.
+      maxTimeMS: this.#query.maxTimeMs,
       readConcern,
       // Whatever the collection's own collation: rules and the stream compare strings byte by byte.
       collation: { locale: "simple" },
@@ -227,7 +242,8 @@ export class SnapshotCursor {
   }
 
   #ask<T>(ask: (client: MongoClient) => Promise<T>): Promise<T> {
-    return answerOf(this.#access, ask, { pinned: this.#client });
+    const timeoutMs = this.#query.maxTimeMs + LATENCY_MS;
+    return answerOf(this.#access, ask, { pinned: this.#client, timeoutMs });
   }
 
   /** Takes over a batch; gives the time of the read, `null` where the server tells none. */

@@ -1,5 +1,6 @@
 import type { Document } from "mongodb";
-import type { MongoAccess } from "./mongo.ts";
+import { answerOf, type MongoAccess } from "./mongo.ts";
+import type { SnapshotQuery } from "./snapshot-cursor.ts";
 
 /** How the server would find the documents of a snapshot. */
 export interface SnapshotPlan {
@@ -7,6 +8,10 @@ export interface SnapshotPlan {
   readonly indexes: readonly string[];
   /** Whether some part of it reads the whole collection. */
   readonly readsEverything: boolean;
+  /** Whether it sorts what it has found, rather than read an index in the order of the sort. */
+  readonly sortsInMemory: boolean;
+  /** Whether an index is used that holds a part of the collection only: other values may not be served by it. */
+  readonly usesPartialIndex: boolean;
 }
 
 /**
@@ -15,21 +20,28 @@ export interface SnapshotPlan {
  */
 export async function planSnapshot(
   client: MongoAccess,
-  query: {
-    readonly database: string;
-    readonly collection: string;
-    readonly filter: Document | ReadonlyMap<string, unknown>;
-  },
+  query: Pick<SnapshotQuery, "database" | "collection" | "filter" | "sort" | "limit" | "maxTimeMs">,
 ): Promise<SnapshotPlan> {
-  const { database, collection, filter } = query;
-  const find = { find: collection, filter, collation: { locale: "simple" } };
-  const answer = await client.db(database).command({ explain: find, verbosity: "queryPlanner" });
+  const { database, collection, filter, sort, limit, maxTimeMs } = query;
+  const find = {
+    find: collection,
+    filter,
+    ...(sort === undefined ? {} : { sort }),
+    ...(limit === undefined ? {} : { limit }),
+    collation: { locale: "simple" },
+  };
+  const explain = { explain: find, verbosity: "queryPlanner", maxTimeMS: maxTimeMs };
+  const answer = await answerOf(client, (at) => at.db(database).command(explain), {
+    timeoutMs: 2 * maxTimeMs,
+  });
   const stages = [...stagesOf(answer["queryPlanner"]?.winningPlan)];
   return {
     indexes: [
       ...new Set(stages.flatMap(({ indexName }) => (typeof indexName === "string" ? [indexName] : []))),
     ],
     readsEverything: stages.some(({ stage }) => stage === "COLLSCAN"),
+    sortsInMemory: stages.some(({ stage }) => stage === "SORT"),
+    usesPartialIndex: stages.some(({ isPartial }) => isPartial === true),
   };
 }
 
@@ -39,6 +51,7 @@ function* stagesOf(value: unknown): Generator<Document> {
     for (const item of value) yield* stagesOf(item);
   } else if (typeof value === "object" && value !== null) {
     if ("stage" in value) yield value;
-    for (const part of Object.values(value)) yield* stagesOf(part);
+    // Plans that were weighed and rejected say nothing about the one that would run.
+    for (const [key, part] of Object.entries(value)) if (key !== "rejectedPlans") yield* stagesOf(part);
   }
 }

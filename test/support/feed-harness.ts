@@ -84,7 +84,7 @@ export async function startFeed(options: HarnessOptions = {}) {
     filter: object = {},
     projection: Projection = EVERYTHING,
     collection = "things",
-    rest: Partial<Pick<LiveQuerySpec, "sort" | "limit" | "documents">> = {},
+    rest: Partial<Pick<LiveQuerySpec, "sort" | "limit" | "documents" | "requireIndex">> = {},
   ): LiveQuerySpec => {
     const parsed = parseFilter(filter, { regex: "prefix" });
     const fields = JSON.stringify([[...projection.fields].map(([field]) => field), rest]);
@@ -97,6 +97,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       sort: null,
       limit: null,
       documents: "full",
+      requireIndex: false,
       ...rest,
     };
   };

@@ -68,6 +68,12 @@ test.each([
   ["a smaller limit", "maxLimit: 100", "maxLimit: 50", "allow.maxLimit: less may be asked"],
   ["no limit", ", maxLimit: 100", "", "allow.maxLimit: more may be asked"],
   [
+    "an index required",
+    "maxLimit: 100",
+    "maxLimit: 100, requireIndex: true",
+    "allow.requireIndex: an index has to serve the snapshot",
+  ],
+  [
     "no snapshots",
     "maxLimit: 100",
     "maxLimit: 100, snapshot: false",

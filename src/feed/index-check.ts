@@ -1,0 +1,92 @@
+import { canonicalFilter } from "../match/canonical-filter.ts";
+import { filterShape } from "../match/filter-shape.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import { isMongoFailure, type MongoAccess } from "../source/mongo.ts";
+import { planSnapshot, type SnapshotPlan } from "../source/snapshot-plan.ts";
+import type { LiveQuery } from "./live-query.ts";
+
+/** How long an answer of the server's planner counts, in milliseconds: an index may be made or dropped meanwhile. */
+const ANSWER_AGE_MS = 60_000;
+/** Answers that are kept; the oldest go first. */
+const ANSWERS_MAX = 1_000;
+
+interface Answer {
+  readonly isServed: boolean;
+  readonly untilMs: number;
+}
+
+/**
+ * Refuses snapshots that no index serves, for rules with `allow.requireIndex`. The server's own planner decides, as
+ * `explain` shows it. What it says is kept for a while: for filters of the same shape where it does not depend on
+ * their values, and for equal filters otherwise.
+ */
+export class IndexCheck {
+  readonly #client: MongoAccess;
+  readonly #metrics: Metrics;
+  readonly #now: () => number;
+  readonly #answers = new Map<string, Answer>();
+
+  constructor(client: MongoAccess, metrics: Metrics, now: () => number = Date.now) {
+    this.#client = client;
+    this.#metrics = metrics;
+    this.#now = now;
+  }
+
+  /** Answers that are kept now. */
+  get size(): number {
+    return this.#answers.size;
+  }
+
+  /** @throws {TidewireError} `forbidden` where no index serves the snapshot; `unavailable` where the server does not say. */
+  async check(liveQuery: LiveQuery): Promise<void> {
+    if (!liveQuery.spec.requireIndex) return;
+    if (await this.#isServed(liveQuery)) return;
+    const text = "no index serves this request: filter and sort by fields that are indexed";
+    throw new TidewireError("forbidden", text, { part: "index" });
+  }
+
+  async #isServed({ namespace, spec, snapshotQuery }: LiveQuery): Promise<boolean> {
+    const place = JSON.stringify([namespace, spec.sort]);
+    const ofShape = `shape ${place} ${filterShape(spec.filter)}`;
+    const ofFilter = `filter ${place} ${canonicalFilter(spec.filter)}`;
+    const known = this.#known(ofFilter) ?? this.#known(ofShape);
+    if (known !== undefined) {
+      this.#metrics.indexChecks.inc({ outcome: "cached" });
+      return known;
+    }
+    const plan = await this.#plan(snapshotQuery);
+    const isServed = !plan.readsEverything && !plan.sortsInMemory;
+    this.#metrics.indexChecks.inc({ outcome: isServed ? "served" : "refused" });
+    // A partial index serves some values of a shape, and another value may be served by one where this is not.
+    this.#keep(isServed && !plan.usesPartialIndex ? ofShape : ofFilter, isServed);
+    return isServed;
+  }
+
+  async #plan(query: LiveQuery["snapshotQuery"]): Promise<SnapshotPlan> {
+    try {
+      return await planSnapshot(this.#client, query);
+    } catch (cause) {
+      this.#metrics.indexChecks.inc({ outcome: "failed" });
+      if (!isMongoFailure(cause)) throw cause;
+      const text = "whether an index serves this request cannot be found out just now: try again later";
+      throw new TidewireError("unavailable", text, {}, { cause });
+    }
+  }
+
+  #known(key: string): boolean | undefined {
+    const answer = this.#answers.get(key);
+    if (answer === undefined || answer.untilMs > this.#now()) return answer?.isServed;
+    this.#answers.delete(key);
+    return undefined;
+  }
+
+  #keep(key: string, isServed: boolean): void {
+    this.#answers.delete(key);
+    this.#answers.set(key, { isServed, untilMs: this.#now() + ANSWER_AGE_MS });
+    for (const oldest of this.#answers.keys()) {
+      if (this.#answers.size <= ANSWERS_MAX) break;
+      this.#answers.delete(oldest);
+    }
+  }
+}
