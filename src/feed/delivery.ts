@@ -375,17 +375,14 @@ export class Delivery implements Follower {
    * other documents, or the token, may have been withdrawn by then. `false` where waiting has become pointless.
    */
   async #mayShow(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
-    if (this.#feed.headTime >= clusterTime) return true;
+    if (this.#feed.settledTime >= clusterTime) return true;
     if (!this.#rights.isConditional && (await this.#sink.mayRead(clusterTime))) return isCurrent();
     return this.#streamReaches(clusterTime, isCurrent);
   }
 
   /** Waits until the stream has come to a cluster time; `false` where that has become pointless meanwhile. */
   async #streamReaches(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
-    // Within a batch the head may be of this time already although more commits of it follow.
-    while (isCurrent() && !(this.#feed.isSettled && this.#feed.headTime >= clusterTime)) {
-      await this.#feed.advanced();
-    }
+    while (isCurrent() && this.#feed.settledTime < clusterTime) await this.#feed.advanced();
     return isCurrent();
   }
 

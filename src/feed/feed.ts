@@ -223,6 +223,14 @@ export class Feed implements CommitSink {
     return this.#readyHistory().headTime;
   }
 
+  /**
+   * Every commit up to this cluster time has taken effect, and so has what it withdraws. While a batch is being handed out
+   * this is the head before it: `headTime` is already that of a commit of which the lookups may not know.
+   */
+  get settledTime(): bigint {
+    return (this.isSettled ? undefined : this.#settledHead?.time) ?? this.headTime;
+  }
+
   /** Number of the last commit whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
   seqAt(clusterTime: bigint): number | null {
     return this.#readyHistory().seqAt(clusterTime);

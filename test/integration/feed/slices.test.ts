@@ -1,7 +1,10 @@
 /** Handing out a commit yields to the event loop, and nothing that runs meanwhile sees half of it. */
 import { expect, test } from "vitest";
+import type { Delivery } from "../../../src/feed/delivery.ts";
+import { Rights } from "../../../src/feed/rights.ts";
 import type { SliceClock } from "../../../src/feed/slices.ts";
-import { FRESH, follow, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { FRESH, follow, Recorder, startFeed, terms } from "../../support/feed-harness.ts";
 import { Random } from "../../support/random.ts";
 
 const PATIENCE = { timeout: 60_000 };
@@ -206,6 +209,58 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
   }
   expect(active.length).toBeGreaterThan(0);
 }, 180_000);
+
+test("a snapshot at the commit that withdraws a right is not sent while that commit is handed out", async () => {
+  let meanwhile: () => Promise<void> = async () => {};
+  const sliceClock: SliceClock = { now: () => performance.now(), yield: () => meanwhile() };
+  const { client, db, name, feed, gate, spec } = await startFeed({
+    collections: ["things", "members"],
+    limits: { commitSliceMs: 0 },
+    sliceClock,
+  });
+  const things = db.collection<{ _id: string }>("things");
+  const members = db.collection<{ _id: string }>("members");
+  const isMember = parseFilter({ _id: "eve" }, { regex: "prefix" });
+  /** Whether the snapshot is of the very commit: the service itself may have written something after it. */
+  const attempt = async (): Promise<boolean> => {
+    await members.insertOne({ _id: "eve" });
+    const { operationTime } = await client.db("admin").command({ ping: 1 });
+    await feed.reached(operationTime.toBigInt(), 20_000);
+    const lookup = { key: "members", database: name, collectionName: "members", filter: isMember };
+    const set = await feed.lookups.acquire({ ...lookup, value: "_id" });
+    expect(set.values).toHaveLength(1);
+    gate.hold();
+    const sink = new Recorder();
+    const conditional = { ...terms(), rights: new Rights(0n, [set]) };
+    const delivery: Delivery = feed.subscribe(spec(), sink, conditional);
+    set.holders.add({
+      lookupChanged: () => feed.unsubscribe(delivery),
+      lookupLost: () => feed.unsubscribe(delivery),
+      fail: () => {},
+    });
+    const session = client.startSession();
+    await session.withTransaction(async () => {
+      await members.deleteOne({ _id: "eve" }, { session });
+      await things.insertOne({ _id: "secret" }, { session });
+    });
+    const withdrawnAt = session.operationTime?.toBigInt() ?? 0n;
+    await session.endSession();
+    const { since } = await delivery.open(FRESH);
+    meanwhile = async () => {
+      if (feed.headTime === withdrawnAt) delivery.run();
+      for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await gate.release();
+    meanwhile = async () => {};
+    feed.unsubscribe(delivery);
+    expect(sink.messages).toEqual([]);
+    feed.lookups.release(set);
+    await things.deleteMany({});
+    return since.clusterTime === withdrawnAt;
+  };
+  let attempts = 0;
+  while (!(await attempt())) expect(++attempts).toBeLessThan(50);
+}, 60_000);
 
 const sorted = ({ state }: Recorder) => [...state.values()].sort((a, b) => idOf(a) - idOf(b));
 
