@@ -156,16 +156,20 @@ export function numberKey(type: number, bytes: Uint8Array, at: number): string {
   return doubleKey(value);
 }
 
-/**
- * A key for a `Map` that is equal for two numbers of any type iff the server calls them equal: the double that equals
- * the number, which costs nothing to make, or text where there is none.
- */
-export function mathematicalKey(type: number, bytes: Uint8Array, at: number): number | string {
+/** An int, a double or a long as a double, if it is one exactly without looking twice. */
+export function binaryDouble(type: number, bytes: Uint8Array, at: number): number | undefined {
+  if (type === BSON_TYPE.decimal) return undefined;
+  const value = binaryAt(type, bytes, at);
+  return typeof value === "number" ? value : undefined;
+}
+
+/** The double that equals a number of any type, if there is one. */
+export function equalDouble(type: number, bytes: Uint8Array, at: number): number | undefined {
   const value = type === BSON_TYPE.decimal ? decimalAt(bytes, at) : binaryAt(type, bytes, at);
   if (typeof value === "number") return value;
   const rounded =
     typeof value === "bigint" ? Number(value) : Number(`${value.coefficient}e${value.exponent}`);
-  return compareExactly(value, rounded) === 0 ? rounded : numberKey(type, bytes, at);
+  return compareExactly(value, rounded) === 0 ? rounded : undefined;
 }
 
 /** Longer than this no Decimal128 can be, so a double that needs more is equal only to itself. */

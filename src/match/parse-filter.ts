@@ -13,7 +13,7 @@ import type {
   PredicateTemplate,
 } from "./filter.ts";
 import { readExists, readMod, readSize, readTypes } from "./operator-arguments.ts";
-import { pathFault, quote } from "./paths.ts";
+import { quote, walkFault } from "./paths.ts";
 import { isPlainObject, isWrapperKey, LiteralRefused, readLiteral } from "./read-literal.ts";
 import { compileRegex, type RegexDialect } from "./regex.ts";
 import { RegexRefused } from "./regex-parser.ts";
@@ -116,7 +116,7 @@ class FilterParser {
     }
     const path = this.#options.path?.(key) ?? key;
     const here = inside(place, key, { path });
-    const fault = pathFault(path);
+    const fault = walkFault(path);
     if (fault !== undefined) throw refusal(`the path ${quote(key)} ${fault}`, here);
     return this.#onPath(value, here).map((predicate) => ({ op: "path", path, predicate }));
   }

@@ -24,6 +24,26 @@ export function pathFault(path: string): string | undefined {
   return operator === undefined ? undefined : "has a part that starts with $";
 }
 
+/**
+ * How many parts of a path in a filter or a sort may be indexes of arrays. Each of them may be read as an index or as a
+ * name, and the work on nested arrays grows with their number.
+ */
+export const MAX_INDEXES = 8;
+
+/** Why a path cannot be walked through documents, or `undefined` if it can. */
+export function walkFault(path: string): string | undefined {
+  const fault = pathFault(path);
+  if (fault !== undefined) return fault;
+  return indexesIn(path) > MAX_INDEXES
+    ? `has more than ${MAX_INDEXES} parts that may be indexes of arrays`
+    : undefined;
+}
+
+/** How many parts of a path may be indexes of arrays. */
+export function indexesIn(path: string): number {
+  return path.split(".").filter(isIndex).length;
+}
+
 /** Names from outside are cut short before they go into an error's text. */
 export function quote(name: string): string {
   return name.length > 80 ? `"${name.slice(0, 80)}…"` : `"${name}"`;

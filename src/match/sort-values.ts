@@ -3,9 +3,9 @@
  * (`src/mongo/db/index/btree_key_generator.cpp`), and of these, where arrays make several, the first in the order.
  */
 import type { SortSpec } from "../protocol/messages.ts";
-import { BSON_TYPE, type BsonValue, byteAt, elementsOf } from "./bson-value.ts";
+import { afterCString, BSON_TYPE, type BsonValue, byteAt, elementsOf, valueEnd } from "./bson-value.ts";
 import { compareValues } from "./compare.ts";
-import { findField } from "./elements.ts";
+import { findField, isNamed } from "./elements.ts";
 import { type Branch, branchOf, ended, extract, follow, isEnded, NULL, UNDEFINED } from "./sort-branch.ts";
 
 const EMPTY = documentValue(Uint8Array.of(5, 0, 0, 0, 0));
@@ -149,9 +149,18 @@ class TupleSearch {
     );
     // All other elements may lead into an element that an index names, so the arrays in it are visited last.
     const later = new Map<number, Arrivals>();
+    const owners = ownersOf(arrivals);
+    // To these an element matters even if it has no field on a path: they have come to their end at the array.
+    const varying = arrivals.filter(takesElements);
     let isEmpty = true;
+    let hasStranger = false;
     for (const element of elementsOf(array.bytes, array.start)) {
       isEmpty = false;
+      const isOwner = element.type === BSON_TYPE.object && hasSomeField(element, owners);
+      // All elements without a field on any of the paths lead to the same, so one of them is enough.
+      const following = isOwner || !hasStranger ? arrivals : varying;
+      if (!isOwner) hasStranger = true;
+      if (following.length === 0) continue;
       const isLater = indexed.some((value) => isInside(value, element));
       let inside: Map<number, Arrivals> | undefined;
       const placeOf = (found: BsonValue) => {
@@ -160,7 +169,7 @@ class TupleSearch {
         return inside;
       };
       const object = element.type === BSON_TYPE.object ? element : EMPTY;
-      for (const arrival of arrivals) {
+      for (const arrival of following) {
         this.#follow(intoElement(arrival, array, element), object, placeOf);
         if (this.#isRefused) return;
       }
@@ -179,6 +188,31 @@ class TupleSearch {
     else if (!isExpanded) offer(array);
     else for (const element of elementsOf(array.bytes, array.start)) offer(element);
   }
+}
+
+/** The names by which an element of the array may continue a path, each once. */
+function ownersOf(arrivals: readonly Arrival[]): readonly Uint8Array[] {
+  const names = new Map<string, Uint8Array>();
+  for (const { branches, isThrough } of arrivals) {
+    for (const [i, { path, next }] of branches.entries()) {
+      const name = path[next]?.name;
+      if (isThrough[i] === true && name !== undefined) names.set(Buffer.from(name).toString("latin1"), name);
+    }
+  }
+  return [...names.values()];
+}
+
+function takesElements({ branches, isThrough, isExpanded }: Arrival): boolean {
+  return isExpanded && branches.some((branch, i) => isThrough[i] === true && isEnded(branch));
+}
+
+function hasSomeField({ bytes, start }: BsonValue, names: readonly Uint8Array[]): boolean {
+  let at = start + 4;
+  for (let type = byteAt(bytes, at); type !== 0; type = byteAt(bytes, at)) {
+    for (const name of names) if (isNamed(bytes, at + 1, name)) return true;
+    at = valueEnd(type, bytes, afterCString(bytes, at + 1));
+  }
+  return false;
 }
 
 function isInside(value: BsonValue, element: BsonValue): boolean {

@@ -1,7 +1,7 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { BsonValue } from "./bson-value.ts";
-import { pathFault, quote } from "./paths.ts";
+import { indexesIn, MAX_INDEXES, quote, walkFault } from "./paths.ts";
 import { compareTuples, compileSortValues } from "./sort-values.ts";
 
 /** What decides a document's place: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
@@ -25,14 +25,23 @@ export function parseSort(input: unknown): SortSpec {
     throw refusal(`sort needs 1 to ${MAX_PATHS} pairs of path and direction`);
   }
   const paths = new Set<string>();
+  let indexes = 0;
   return input.map((pair: unknown) => {
     const [path, direction, ...rest] = Array.isArray(pair) ? (pair as readonly unknown[]) : [];
     if (typeof path !== "string" || (direction !== 1 && direction !== -1) || rest.length > 0) {
       throw refusal("sort needs pairs of a path and 1 or -1");
     }
-    const fault = pathFault(path) ?? (paths.has(path) ? "is sorted twice" : undefined);
+    const fault = walkFault(path) ?? (paths.has(path) ? "is sorted twice" : undefined);
     if (fault !== undefined) throw refusal(`the path ${quote(path)} ${fault}`, path);
     paths.add(path);
+    // All paths are followed together, so what indexes cost one of them they cost all.
+    indexes += indexesIn(path);
+    if (indexes > MAX_INDEXES) {
+      throw refusal(
+        `the paths of a sort have more than ${MAX_INDEXES} parts that may be indexes of arrays`,
+        path,
+      );
+    }
     return [path, direction];
   });
 }

@@ -1,6 +1,6 @@
 import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
 import { compareSameClass, compareValues, typeClass } from "./compare.ts";
-import { mathematicalKey } from "./numbers.ts";
+import { binaryDouble, equalDouble, numberKey } from "./numbers.ts";
 
 const NUMBERS = typeClass(BSON_TYPE.int);
 
@@ -12,7 +12,9 @@ const NUMBERS = typeClass(BSON_TYPE.int);
 export class ValueSet {
   /** How many different values there are; each has a number below this. */
   readonly size: number;
-  readonly #numbers = new Map<number | string, number>();
+  /** By their mathematical value; those that a double equals also by that, which costs nothing to make. */
+  readonly #numbers = new Map<string, number>();
+  readonly #doubles = new Map<number, number>();
   readonly #sorted: readonly BsonValue[];
   /** The number of the value that null, undefined and a missing field equal, or -1. */
   readonly #null: number;
@@ -22,8 +24,7 @@ export class ValueSet {
     for (const value of values) {
       if (typeClass(value.type) !== NUMBERS) others.push(value);
       else {
-        const key = mathematicalKey(value.type, value.bytes, value.start);
-        if (!this.#numbers.has(key)) this.#numbers.set(key, this.#numbers.size);
+        this.#addNumber(value);
       }
     }
     const sorted = others.sort(compareValues);
@@ -36,16 +37,29 @@ export class ValueSet {
     this.size = this.#numbers.size + this.#sorted.length;
   }
 
+  #addNumber({ type, bytes, start }: BsonValue): void {
+    const key = numberKey(type, bytes, start);
+    if (this.#numbers.has(key)) return;
+    const double = equalDouble(type, bytes, start);
+    if (double !== undefined) this.#doubles.set(double, this.#numbers.size);
+    this.#numbers.set(key, this.#numbers.size);
+  }
+
   /** The number of the value that equals this one, or -1. */
   find(type: number, bytes: Uint8Array, at: number): number {
     // The server's up to 7.0; 8.0 sets undefined apart.
     if (type === BSON_TYPE.missing || type === BSON_TYPE.undefined || type === BSON_TYPE.null)
       return this.#null;
     const kind = typeClass(type);
-    if (kind === NUMBERS) {
-      return this.#numbers.size === 0 ? -1 : (this.#numbers.get(mathematicalKey(type, bytes, at)) ?? -1);
-    }
-    return this.#search(kind, type, bytes, at);
+    return kind === NUMBERS ? this.#findNumber(type, bytes, at) : this.#search(kind, type, bytes, at);
+  }
+
+  #findNumber(type: number, bytes: Uint8Array, at: number): number {
+    if (this.#numbers.size === 0) return -1;
+    const double = binaryDouble(type, bytes, at);
+    const found =
+      double === undefined ? this.#numbers.get(numberKey(type, bytes, at)) : this.#doubles.get(double);
+    return found ?? -1;
   }
 
   #search(kind: number, type: number, bytes: Uint8Array, at: number): number {
