@@ -133,8 +133,9 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
   await attachment.whenDecided();
   if (attachment.isDetached) return;
-  // Who asked may have left meanwhile, and those who share it have stayed: they hold nothing that could go on.
-  const hasLeft = !connection.subscriptions.holds(maker);
+  // The subscription that asked may have ended meanwhile, or a change of rights has moved it to another live query.
+  // Those that share this one have stayed, and hold no state that could be resumed.
+  const hasLeft = !connection.subscriptions.holds(maker) || !attachment.serves(maker.id);
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   attachment.startAt(started);

@@ -191,6 +191,32 @@ test("[3.3] what comes to share a live query that is still opening is answered o
   expect(new Set(answers.slice(-2).map((got) => got["query"])).size).toBe(1);
 });
 
+test("[3.3] an edit that parts two ids while the live query they share is still opening answers each for its own", async () => {
+  const fields = { include: ["text"] };
+  const { items, connect, edit, now } = await start([{ name: "all", fields }]);
+  await items.insertOne({ _id: 1, text: "x", room: "r" });
+  const client = await connect({ sub: "u" });
+  const held = holdSnapshots();
+  client.send({ type: "subscribe", id: "a", collection: "items" });
+  client.send({ type: "subscribe", id: "b", collection: "items", fields: ["text"] });
+  await expect.poll(held.opened).toBeGreaterThan(0);
+  await edit([{ name: "all" }]);
+  held.release();
+  await client.until(() => client.received.filter(({ type }) => type === "snapshot").length === 2);
+  await client.fence(await now());
+  const answers = client.received.filter(({ type }) => type === "subscribed");
+  expect(answers.map((got) => [got["id"], got["start"]]).sort()).toEqual([
+    ["a", "reset"],
+    ["b", "snapshot"],
+  ]);
+  const docsOf = (id: string) => {
+    const query = answers.find((got) => got["id"] === id)?.["query"];
+    return client.received.find((got) => got.type === "snapshot" && got["query"] === query)?.["docs"];
+  };
+  expect(docsOf("a")).toEqual([{ _id: 1, text: "x", room: "r" }]);
+  expect(docsOf("b")).toEqual([{ _id: 1, text: "x" }]);
+});
+
 test("[G6] rights that change again and again cost a client that reads nothing no more than its outbox", async () => {
   const outboxBytes = 64 * 1_024;
   const setup = await startTestService({
