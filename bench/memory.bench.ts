@@ -36,7 +36,7 @@ class Reader implements Sink {
 
   reset(): void {}
 
-  failed(_query: number, error: unknown): void {
+  failed(error: unknown): void {
     throw error;
   }
 

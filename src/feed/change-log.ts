@@ -39,7 +39,6 @@ export class EncodedBudget {
 
 /** The changes of one live query since some entry of the history; for those who catch up, encoded once for each value mode. */
 export class ChangeLog {
-  readonly #query: number;
   readonly #spec: LiveQuerySpec;
   readonly #history: History;
   readonly #encoder: DocumentEncoder;
@@ -51,12 +50,10 @@ export class ChangeLog {
   #coveredFrom: number;
 
   constructor(
-    query: number,
     spec: LiveQuerySpec,
     history: History,
     shared: { encoder: DocumentEncoder; budget: EncodedBudget; logBudget: LogBudget },
   ) {
-    this.#query = query;
     this.#spec = spec;
     this.#history = history;
     this.#encoder = shared.encoder;
@@ -208,7 +205,7 @@ export class ChangeLog {
     documents = this.#spec.documents,
   ): EncodedMessage {
     const { projection } = this.#spec;
-    const spec = { query: this.#query, projection, documents };
+    const spec = { projection, documents };
     const cursor = isLast ? cursors.last : cursors.others;
     const text = encodeChange(change, spec, cursor, mode, this.#encoder);
     return { type: change.type, text, cursor, partial: !isLast };

@@ -8,6 +8,7 @@ import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
+import { headOf } from "./chunk.ts";
 import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 /** What one write did to the result of a live query; not yet encoded. */
@@ -209,12 +210,12 @@ export function idOf(document: Uint8Array): BsonValue {
 /** The change as a message of the protocol, as JSON text. */
 export function encodeChange(
   change: Change,
-  spec: { readonly query: number; readonly projection: Projection; readonly documents: DocumentMode },
+  spec: { readonly projection: Projection; readonly documents: DocumentMode },
   cursor: string,
   mode: ValueMode,
   encoder: DocumentEncoder,
 ): string {
-  const head = `{"type":"${change.type}","query":${spec.query},"cursor":"${cursor}","cause":"${change.cause}",`;
+  const head = `${headOf(change.type)}"cursor":"${cursor}","cause":"${change.cause}",`;
   if (change.type === "removed") return `${head}"_id":${encodeValue(change.id, mode)}}`;
   const place = encodePlace(change.place, mode);
   if (change.type === "changed" && spec.documents === "delta") {

@@ -28,11 +28,11 @@ export interface Sink {
    */
   mayRead(clusterTime: bigint): Promise<boolean>;
   /** What the client holds for the live query is void. */
-  reset(query: number, reason: "history-lost" | "lagged"): void;
+  reset(reason: "history-lost" | "lagged"): void;
   /** From now on everything is written as it comes. @param afterCatchUp Missed changes were sent before. */
   becameLive(afterCatchUp: boolean): void;
   /** The delivery has ended by itself: the subscription can not be kept up. Never throws. */
-  failed(query: number, error: unknown): void;
+  failed(error: unknown): void;
 }
 
 /** How a subscription asks to start; a cursor is one whose ticket has been checked. */
@@ -199,7 +199,7 @@ export class Delivery implements Follower {
   }
 
   fail(error: unknown): void {
-    if (!this.#closed) this.#sink.failed(this.liveQuery.number, error);
+    if (!this.#closed) this.#sink.failed(error);
   }
 
   close(): void {
@@ -522,7 +522,7 @@ export class Delivery implements Follower {
 
   #reset(reason: ResetReason): void {
     if (this.#closed) return;
-    this.#sink.reset(this.liveQuery.number, reason);
+    this.#sink.reset(reason);
     this.#after = this.#feed.headSeq;
     this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
   }

@@ -322,9 +322,9 @@ export class Feed implements CommitSink {
     if (tooMany !== undefined) this.#remove(tooMany);
   }
 
-  /** The number of the live query with this key, if there is one now. */
-  liveQueryNumber(key: string): number | undefined {
-    return this.#byKey.get(key)?.number;
+  /** Whether there is a live query with this key now. */
+  hasLiveQuery(key: string): boolean {
+    return this.#byKey.has(key);
   }
 
   /** Collections that are followed from here on: of what happened to them before, the history knows nothing. */

@@ -125,7 +125,7 @@ export class LiveQuery {
     this.#parts = parts;
     this.#evaluation = new Evaluation(this.namespace, spec.filter, spec.projection);
     this.#history = parts.history;
-    this.#log = new ChangeLog(number, spec, parts.history, parts);
+    this.#log = new ChangeLog(spec, parts.history, parts);
   }
 
   /** Nothing of what the history holds is still to be worked out. */

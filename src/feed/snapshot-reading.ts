@@ -3,7 +3,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
-import { Chunk } from "./chunk.ts";
+import { Chunk, headOf } from "./chunk.ts";
 import type { CommitGate } from "./commit-gate.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -186,7 +186,7 @@ export class SnapshotReading {
   #close(last: boolean): void {
     const docs = this.#rest.join(",");
     const { cursor } = this;
-    const text = `{"type":"snapshot","query":${this.liveQuery.number},"docs":[${docs}],"cursor":"${cursor}","last":${last}}`;
+    const text = `${headOf("snapshot")}"docs":[${docs}],"cursor":"${cursor}","last":${last}}`;
     this.#rest = [];
     this.#restBytes = 0;
     const batch = new Chunk([{ type: "snapshot", text, cursor, partial: !last }]);

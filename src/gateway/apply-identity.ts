@@ -27,11 +27,12 @@ export async function applyIdentity(
     connection.replaceIdentity(identity);
     const affected = silence(connection);
     connection.send({ type: "refreshed", expires: connection.expiresAtMs });
-    for (const { subscription, error } of affected)
-      if (error !== null) endFor(connection, subscription, error);
     for (const { subscription, error } of affected) {
-      if (error !== null) continue;
-      await turns.run(() => decide(connection, identity, subscription));
+      // A still newer token decides about all that is left, and so does the end.
+      if (connection.identity !== identity) return;
+      if (!connection.subscriptions.holds(subscription)) continue;
+      if (error !== null) endFor(connection, subscription, error);
+      else await turns.run(() => decide(connection, identity, subscription));
     }
   } catch (fault) {
     // Nothing is sent for what is still undecided, and nothing would ever decide it.
@@ -45,20 +46,21 @@ function silence(connection: Connection): Affected[] {
   const affected: Affected[] = [];
   for (const subscription of connection.subscriptions) {
     const { attachment, id } = subscription;
+    // An older token was never decided about. The time under it is a gap, also where this one gives the same as before.
+    if (attachment.isUndecided(id)) connection.subscriptions.release(subscription);
     // Most often this is all the work there is: of a token that is only newer, every grant is the same.
     const outcome = grants.outcomeFor(subscription);
-    if (outcome === "same") {
-      attachment.decide(id);
-      continue;
-    }
-    attachment.suspend(id);
-    affected.push({ subscription, error: outcome === "differs" ? null : outcome.error });
+    if (outcome === "same") continue;
+    const error = outcome === "differs" ? null : outcome.error;
+    // Without rights nothing of what it has goes on; with others it may become a part of what the client holds then.
+    if (error === null) attachment.suspend(id);
+    else connection.subscriptions.release(subscription);
+    affected.push({ subscription, error });
   }
   return affected;
 }
 
 function decide(connection: Connection, identity: Identity, subscription: Subscription): void {
-  // A still newer token decides about all of them, and so does the end.
   if (connection.identity !== identity || !connection.subscriptions.holds(subscription)) return;
   reauthorize(connection, subscription);
 }

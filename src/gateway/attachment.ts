@@ -17,6 +17,8 @@ export class Attachment implements Sink {
   readonly connection: Connection;
   readonly query: EffectiveQuery;
   readonly wantsSnapshot: boolean;
+  /** The number of the live query on the wire, which is this connection's own. */
+  readonly number: number;
   readonly #ids = new Set<string>();
   /** Those of the ids whose rights are undecided. */
   readonly #undecided = new Set<string>();
@@ -40,17 +42,13 @@ export class Attachment implements Sink {
     this.connection = connection;
     this.query = query;
     this.wantsSnapshot = wantsSnapshot;
+    this.number = connection.subscriptions.numberFor(query.key);
     const { account } = connection;
     this.#delivery = connection.context.feed.subscribe(query, this, { wantsSnapshot, rights, account });
   }
 
   get delivery(): Delivery {
     return this.#delivery;
-  }
-
-  /** The number of the live query on the wire. */
-  get number(): number {
-    return this.#delivery.liveQuery.number;
   }
 
   get isDetached(): boolean {
@@ -141,7 +139,7 @@ export class Attachment implements Sink {
     // Refused, not lost: the delivery goes on from here once the rights are decided.
     if (this.#decided !== null) return false;
     try {
-      const isWritten = this.connection.outbox.write(chunk);
+      const isWritten = this.connection.outbox.write(chunk.numbered(this.number));
       if (isWritten) this.#sentCursor = chunk.cursor ?? this.#sentCursor;
       return isWritten;
     } catch (error) {
@@ -164,13 +162,13 @@ export class Attachment implements Sink {
     return this.connection.snapshotTurns.acquire();
   }
 
-  reset(_query: number, reason: "history-lost" | "lagged"): void {
+  reset(reason: "history-lost" | "lagged"): void {
     // A ticket that was sealed now would be for rights that nobody has decided about.
     if (this.#decided !== null) this.#owedReset = reason;
     else this.#sendReset(reason);
   }
 
-  failed(_query: number, error: unknown): void {
+  failed(error: unknown): void {
     try {
       this.connection.attachmentFailed(this, error);
     } catch (second) {

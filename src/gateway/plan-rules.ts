@@ -114,7 +114,7 @@ class Counted {
       );
       // One that waits for its sets follows nothing now that could be compared.
       if (attachment.isDetached) return "unknown";
-      if (context.feed.liveQueryNumber(query.key) === undefined) this.#newKeys.add(query.key);
+      if (!context.feed.hasLiveQuery(query.key)) this.#newKeys.add(query.key);
       const pair = `${attachment.query.key} ${query.key}`;
       const effect = this.#effects.get(pair) ?? rightsEffect(attachment.query, query);
       this.#effects.set(pair, effect);

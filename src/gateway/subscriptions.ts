@@ -27,6 +27,9 @@ export interface Asked extends Pick<Subscription, "id" | "request" | "lookups" |
 /** The commit at which rights change; `null` for the head of the stream. */
 export type ChangePoint = HistoryEntry | null;
 
+/** So many live queries of one connection keep their numbers after they have ended. */
+const NUMBERS_MAX = 100;
+
 /** Counts the subscriptions of all connections. */
 interface Gauge {
   inc(): void;
@@ -44,6 +47,9 @@ export class Subscriptions implements Iterable<Subscription> {
   readonly #attachments = new Map<string, Attachment>();
   readonly #asked = new Map<string, Asked>();
   readonly #gauge: Gauge;
+  #lastNumber = 0;
+  /** By the key of the live query; those that were asked for last. */
+  readonly #numbers = new Map<string, number>();
 
   constructor(gauge: Gauge) {
     this.#gauge = gauge;
@@ -85,6 +91,19 @@ export class Subscriptions implements Iterable<Subscription> {
   /** The attachment by which this connection follows a live query. */
   attachmentOf(key: string): Attachment | undefined {
     return this.#attachments.get(key);
+  }
+
+  /**
+   * The number of a live query on the wire. It is counted for each connection, so that it tells nothing about others. A
+   * live query that is followed again has the same number, as long as it is remembered.
+   */
+  numberFor(key: string): number {
+    const number = this.#attachments.get(key)?.number ?? this.#numbers.get(key) ?? ++this.#lastNumber;
+    this.#numbers.delete(key);
+    this.#numbers.set(key, number);
+    const [oldest] = this.#numbers.keys();
+    if (this.#numbers.size > NUMBERS_MAX && oldest !== undefined) this.#numbers.delete(oldest);
+    return number;
   }
 
   /** A subscription begins to wait until it can be judged. */

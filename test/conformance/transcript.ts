@@ -49,9 +49,22 @@ const FREE = new Set(["limits", "message", "problems"]);
 /** In documents every field is the database's: nothing is replaced, and nothing may be added. */
 const DOCUMENTS = new Set(["doc", "docs", "_id", "set"]);
 
-/** Replaces volatile values; live queries are numbered in the order in which the conversation meets them. */
+/**
+ * Replaces volatile values in the messages of one connection; its live queries are numbered in the order in which they are
+ * met. The numbers of two connections have nothing to do with each other.
+ */
 export class Normalizer {
   readonly #queries = new Map<unknown, number>();
+
+  /** A recorded message, its live queries numbered in the same way; nothing else is touched. */
+  renumber(message: Record<string, unknown>): Record<string, unknown> {
+    return Object.fromEntries(
+      Object.entries(message).map(([name, value]) => [
+        name,
+        name === "query" || name === "from" ? `<query ${this.#numberOf(value)}>` : value,
+      ]),
+    );
+  }
 
   normalize(message: Received): Record<string, unknown> {
     return this.#value(message, "") as Record<string, unknown>; // an object comes back as one

@@ -23,9 +23,19 @@ async function start(options: Transcript["service"]): Promise<Play> {
   return play;
 }
 
+/** One for each connection of a conversation. */
+function normalizers(): (connection: string) => Normalizer {
+  const byConnection = new Map<string, Normalizer>();
+  return (connection) => {
+    const normalizer = byConnection.get(connection) ?? new Normalizer();
+    byConnection.set(connection, normalizer);
+    return normalizer;
+  };
+}
+
 async function record({ name, service, moves }: Conversation): Promise<void> {
   const play = await start(service);
-  const normalizer = new Normalizer();
+  const normalizerOf = normalizers();
   const steps: Step[] = [];
   for (const move of moves) {
     const { awaits = {}, ...step } = move;
@@ -35,7 +45,7 @@ async function record({ name, service, moves }: Conversation): Promise<void> {
       for (const type of types) {
         const got = await play.next(connection, type);
         if (typeof got === "number") steps.push({ closed: connection, code: got });
-        else steps.push({ server: connection, message: normalizer.normalize(got) });
+        else steps.push({ server: connection, message: normalizerOf(connection).normalize(got) });
         expect(typeof got === "number" ? "closed" : got.type, `${name}: ${JSON.stringify(got)}`).toBe(type);
       }
     }
@@ -46,13 +56,14 @@ async function record({ name, service, moves }: Conversation): Promise<void> {
 
 async function replay({ service, steps }: Transcript): Promise<void> {
   const play = await start(service);
-  const normalizer = new Normalizer();
+  const [normalizerOf, recordedOf] = [normalizers(), normalizers()];
   for (const [index, step] of steps.entries()) {
     const where = `step ${index}`;
     if ("server" in step) {
       const got = await play.next(step.server, String(step.message["type"]));
-      const message = typeof got === "number" ? { closed: got } : normalizer.normalize(got);
-      expect(differences(step.message, message, where), JSON.stringify(message)).toEqual([]);
+      const message = typeof got === "number" ? { closed: got } : normalizerOf(step.server).normalize(got);
+      const expected = recordedOf(step.server).renumber(step.message);
+      expect(differences(expected, message, where), JSON.stringify(message)).toEqual([]);
     } else if ("closed" in step) {
       expect(await play.next(step.closed), where).toBe(step.code);
     } else await play.do(step);

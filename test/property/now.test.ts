@@ -181,7 +181,7 @@ class World {
       if (canMove(previous.liveQuery, delivery.liveQuery)) {
         delivery.openMoved(previous.liveQuery, this.feed.grantPoint(null));
       } else {
-        client.sink.reset(0, "rights-changed");
+        client.sink.reset("rights-changed");
         delivery.openAnew("rights-changed");
       }
       delivery.run();
@@ -208,7 +208,7 @@ class World {
       refused: null,
       ...(isSame ? {} : { heldQuery: held }),
     });
-    if (started?.start === "reset") client.sink.reset(0, "history-lost");
+    if (started?.start === "reset") client.sink.reset("history-lost");
     client.delivery?.run();
     return `${started?.start}${isSame ? "" : ", over a step"}`;
   }

@@ -188,11 +188,11 @@ export class Recorder implements Sink {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  reset(query: number, reason: string): void {
-    this.#take({ type: "reset", query, reason });
+  reset(reason: string): void {
+    this.#take({ type: "reset", reason });
   }
 
-  failed(_query: number, error: unknown): void {
+  failed(error: unknown): void {
     this.errors.push(error);
   }
 

@@ -162,8 +162,9 @@ async function answerShared(connection: Connection, subscription: Subscription):
   const { subscriptions } = connection;
   while (subscriptions.holds(subscription) && subscription.attachment.isUndecided(subscription.id))
     await subscription.attachment.whenDecided();
-  if (subscription.isAnswered || !connection.subscriptions.holds(subscription)) return;
-  sendSubscribed(connection, subscription, "shared");
+  if (subscription.isAnswered || !subscriptions.holds(subscription)) return;
+  // Without an attachment it is being authorized again, and is answered then.
+  if (subscription.attachment.serves(subscription.id)) sendSubscribed(connection, subscription, "shared");
 }
 
 /**

@@ -321,6 +321,35 @@ const IDS: readonly Scenario[] = [
     },
   },
   {
+    name: "[3.2] counts the live queries of each connection from 1, whoever else follows them",
+    async run(world) {
+      await world.notes.insertOne({ _id: `${world.me}/0`, owner: world.me });
+      const filters = [{ n: 1 }, { n: 2 }, { title: null }];
+      for (const order of [
+        [0, 1, 2],
+        [2, 0, 1],
+        [1, 2, 0],
+      ]) {
+        const client = await world.connect({ sub: world.me });
+        for (const [index, which] of order.entries()) {
+          const answer = await subscribe(client, `${which}`, { filter: filters[which] });
+          expect(answer).toMatchObject({ type: "subscribed", query: index + 1 });
+        }
+        await world.notes.insertOne({ _id: `${world.me}/${order.join("")}`, owner: world.me });
+        await client.fence(await world.now());
+        // Changes come under the number of this very connection.
+        expect(new Set(ofType(client, "added").map((added) => added["query"]))).toEqual(
+          new Set([order.indexOf(2) + 1]),
+        );
+        // Another live query gets another number, and one that is followed again its own.
+        await client.ask({ type: "unsubscribe", id: "2" });
+        expect(await subscribe(client, "more", { filter: { n: 3 } })).toMatchObject({ query: 4 });
+        const again = await subscribe(client, "again", { filter: filters[2] });
+        expect(again).toMatchObject({ query: order.indexOf(2) + 1 });
+      }
+    },
+  },
+  {
     name: "[3.3] shared: an equal live query of the same connection is told its number, and sends nothing twice",
     async run(world) {
       await world.notes.insertOne({ _id: `${world.me}/0`, owner: world.me });

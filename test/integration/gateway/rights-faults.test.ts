@@ -3,6 +3,7 @@
  * change receives nothing more than the new rights give, and nobody else notices: neither a user who keeps their rights
  * nor one who is withdrawn by the very same commit.
  */
+import { inspect } from "node:util";
 import { MongoNetworkError } from "mongodb";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Delivery } from "../../../src/feed/delivery.ts";
@@ -14,8 +15,8 @@ import { Attachment } from "../../../src/gateway/attachment.ts";
 import { Connection } from "../../../src/gateway/connection.ts";
 import { HeldLookups } from "../../../src/gateway/held-lookups.ts";
 import { Subscriptions } from "../../../src/gateway/subscriptions.ts";
+import { canonicalFilter } from "../../../src/match/canonical-filter.ts";
 import type { Filter } from "../../../src/match/filter.ts";
-import { toMongo } from "../../../src/match/to-mongo.ts";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
 import { signToken, startTestService, testConfig, toConfig } from "../../support/service.ts";
 import type { WsClient } from "../../support/ws-client.ts";
@@ -158,8 +159,8 @@ function namesIn(value: unknown): string {
   const hit: Hit = value;
   const connection = hit.connection ?? hit.attachment?.connection;
   const filters = [hit.liveQuery?.spec, hit.spec, ...(hit.sets ?? []).map(({ spec }) => spec)];
-  const written = filters.map((spec) => (spec === undefined ? "" : JSON.stringify(toMongo(spec.filter))));
-  const plain = hit.filter === undefined || "op" in hit.filter ? "" : JSON.stringify(hit.filter);
+  const written = filters.map((spec) => (spec === undefined ? "" : canonicalFilter(spec.filter)));
+  const plain = hit.filter === undefined || "op" in hit.filter ? "" : inspect(hit.filter, { depth: null });
   return [connection?.identity?.sub, hit.identity?.sub, ...written, plain].join();
 }
 

@@ -1,16 +1,34 @@
 import { expect, test } from "vitest";
-import { toChunks } from "../../../src/feed/catch-up-chunks.ts";
-import { Chunk } from "../../../src/feed/chunk.ts";
+import { Chunk, headOf } from "../../../src/feed/chunk.ts";
 
-const message = (text: string) => ({ type: "added", text, cursor: "c" });
+const message = (type: string, rest: string, cursor?: string) => ({
+  type,
+  text: `${headOf(type)}${rest}}`,
+  cursor,
+  partial: cursor === "c1",
+});
+const chunk = () =>
+  new Chunk([
+    message("added", '"cursor":"c1","cause":"insert","doc":{"_id":1,"query":1,"type":"ä"}', "c1"),
+    message("removed", '"cursor":"c2","cause":"delete","_id":{"query":1}', "c2"),
+  ]);
 
-test("a chunk is as large as its texts are on the wire", () => {
-  expect(new Chunk([message('"é"'), message('"語"'), message('"😀"')]).size).toBe(4 + 5 + 6);
+test("a chunk bears the number of whoever it is written for, and is otherwise the same", () => {
+  const base = chunk();
+  const other = base.numbered(120);
+  expect(other.messages.map(({ text }) => JSON.parse(text))).toEqual(
+    base.messages.map(({ text }) => ({ ...JSON.parse(text), query: 120 })),
+  );
+  expect(other.messages.map(({ text: _, ...rest }) => rest)).toEqual(
+    base.messages.map(({ text: _, ...rest }) => rest),
+  );
+  expect(other.cursor).toBe("c2");
+  expect(other.size).toBe(base.size + 4);
 });
 
-test("catch-up is cut by bytes, not by characters: what fits an outbox does so in every script", () => {
-  const chunks = toChunks(Array.from({ length: 100 }, () => message("語".repeat(1_000))));
-  expect(chunks.map(({ size }) => size)).toEqual(chunks.map(({ messages }) => messages.length * 3_000));
-  expect(Math.max(...chunks.map(({ size }) => size))).toBeLessThanOrEqual(65_536);
-  expect(chunks.flatMap(({ messages }) => messages)).toHaveLength(100);
+test("whoever is written to in one turn under one number shares one chunk", () => {
+  const base = chunk();
+  expect(base.numbered(1)).toBe(base);
+  expect(base.numbered(2)).toBe(base.numbered(2));
+  expect(base.numbered(3)).not.toBe(base.numbered(2));
 });
