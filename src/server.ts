@@ -38,6 +38,7 @@ import { type FollowState, type PreflightReport, preflight } from "./source/pref
 import { clientOptions, ReplaceableClient } from "./source/replaceable-client.ts";
 import { RuleTimeStore } from "./source/rule-time-store.ts";
 import { SealingKeyStore } from "./source/sealing-keys.ts";
+import { readServerTime, ServerClock } from "./source/server-clock.ts";
 import { SpentKeyStore } from "./source/spent-keys.ts";
 import { StartPatience, unreachable } from "./source/start-patience.ts";
 import { StartupError } from "./source/startup-error.ts";
@@ -264,6 +265,7 @@ interface SharedState {
   /** Waits for an answer of it, but not for ever. */
   readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly deployment: Deployment;
+  readonly clock: ServerClock;
   readonly sealer: Sealer;
   readonly rules: RuleTimeStore;
 }
@@ -275,12 +277,15 @@ async function openState({ config, onStop }: Basics, client: ReplaceableClient):
   const database = prefixed(client.stateDatabase(stateDatabase), prefix);
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(database), identify);
-  const keyStore = new SealingKeyStore(database);
   const answer: SharedState["answer"] = (ask) => answerOf(client, ask, { timeoutMs: STATE_TIMEOUT_MS });
+  const clock = new ServerClock(() => answer(() => readServerTime(client)));
+  onStop(async () => clock.stop());
+  await clock.start();
+  const keyStore = new SealingKeyStore(database);
   const sealer = new Sealer(await keyStore.load(), () => answer(() => keyStore.load()));
   const timer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
   onStop(async () => clearInterval(timer));
-  return { database, answer, deployment, sealer, rules: new RuleTimeStore(database) };
+  return { database, answer, deployment, clock, sealer, rules: new RuleTimeStore(database) };
 }
 
 interface Pipeline {
@@ -295,7 +300,7 @@ interface Pipeline {
 function buildPipeline(
   { config, node, log, metrics, onStop }: Basics,
   { client, uri }: { client: MongoAccess; uri: string },
-  { database, deployment }: SharedState,
+  { database, deployment, clock }: SharedState,
   report: PreflightReport,
 ): Pipeline {
   const switchOn = report.keepsImages && config.mongodb.images !== "off";
@@ -307,6 +312,7 @@ function buildPipeline(
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
     idleAgeMs: idleAgeOf(config),
+    serverNowMs: () => clock.nowMs(),
     log,
     metrics,
   });

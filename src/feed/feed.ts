@@ -41,6 +41,8 @@ export interface FeedParts {
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
   /** The age that the position of an idle stream reaches before it moves on, in milliseconds. */
   readonly idleAgeMs: number;
+  /** MongoDB's clock, in epoch milliseconds. Default: this machine's. */
+  readonly serverNowMs?: () => number;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Of the system unless a test has one of its own. */
@@ -90,6 +92,7 @@ export class Feed implements CommitSink {
   #advance = deferred();
   readonly #waiters = new Set<Deferred & { isDone: () => boolean }>();
   readonly #toldHead: ToldHead;
+  readonly #serverNowMs: () => number;
   /** Told last: most ask within the same step. */
   #told: Told | undefined;
 
@@ -99,6 +102,7 @@ export class Feed implements CommitSink {
     this.#parts = parts;
     this.#metrics = parts.metrics;
     this.#holdings = new Holdings(limits.lingerMs);
+    this.#serverNowMs = parts.serverNowMs ?? Date.now;
     this.#toldHead = new ToldHead(history.cursorStepMs, parts.idleAgeMs);
     this.#budget = new EncodedBudget(history.bytes);
     this.#logBudget = new LogBudget(history.bytes);
@@ -248,7 +252,7 @@ export class Feed implements CommitSink {
   /** What clients are told in place of the head; everything up to here has been handed out. */
   get told(): Told {
     const history = this.#readyHistory();
-    const position = this.#toldHead.isExact ? history.head : this.#toldHead.at(Date.now(), history);
+    const position = this.#toldHead.isExact ? history.head : this.#toldHead.at(this.#serverNowMs(), history);
     const { clusterTime, within } = this.#told?.position ?? {};
     if (this.#told === undefined || clusterTime !== position.clusterTime || within !== position.within)
       this.#told = { position, cursor: this.encode(position) };
@@ -262,7 +266,7 @@ export class Feed implements CommitSink {
     const history = this.#readyHistory();
     const position = this.#toldHead.isExact
       ? history.positionOf(mark)
-      : this.#toldHead.at(Date.now(), { headTime: mark.time, from: history.from });
+      : this.#toldHead.at(this.#serverNowMs(), { headTime: mark.time, from: history.from });
     return { position, cursor: this.encode(position) };
   }
 
@@ -374,7 +378,7 @@ export class Feed implements CommitSink {
   ): Promise<void> {
     const clusterTime = clusterTimeOf(t, i);
     const isDone = () => hasBeenSent(clusterTime) || this.#hasTold(clusterTime);
-    return this.#until(isDone, timeoutMs, this.#toldHead.passesAtMs(clusterTime) - Date.now());
+    return this.#until(isDone, timeoutMs, this.#toldHead.passesAtMs(clusterTime) - this.#serverNowMs());
   }
 
   /** Looks at the end of each batch, and after `againMs`. */
@@ -464,7 +468,7 @@ export class Feed implements CommitSink {
   cursorOfReading(clusterTime: bigint): string {
     const position = { clusterTime, within: AFTER };
     if (this.tellsExactly) return this.encode(position);
-    const step = this.#toldHead.stepAfter(clusterTime, Date.now());
+    const step = this.#toldHead.stepAfter(clusterTime, this.#serverNowMs());
     return this.#readyCodec().encodeHidden({ ...position, step });
   }
 

@@ -1,0 +1,62 @@
+import type { MongoAccess } from "./mongo.ts";
+
+/** How often MongoDB's clock is read, in milliseconds: clocks drift by seconds a day. */
+const INTERVAL_MS = 60_000;
+
+/**
+ * MongoDB's clock, which cluster times follow. The clock of this machine may be wrong by minutes, and a wait for "the
+ * time of that write has passed" must not take those minutes.
+ */
+export class ServerClock {
+  readonly #readMs: () => Promise<number>;
+  readonly #localMs: () => number;
+  #offsetMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /**
+   * @param readMs Asks MongoDB for its time, in epoch milliseconds.
+   * @param localMs The clock of this machine, in epoch milliseconds.
+   */
+  constructor(readMs: () => Promise<number>, localMs: () => number = Date.now) {
+    this.#readMs = readMs;
+    this.#localMs = localMs;
+  }
+
+  /** Reads MongoDB's clock once, and again every minute until `stop`. */
+  async start(): Promise<void> {
+    await this.#measure();
+    // A reading that fails leaves the one before in force.
+    this.#timer = setInterval(() => void this.#measure().catch(() => {}), INTERVAL_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** MongoDB's time in epoch milliseconds, as well as it is known. */
+  nowMs(): number {
+    return this.#localMs() + this.#offsetMs;
+  }
+
+  /** How far MongoDB's clock is ahead of this machine's, in milliseconds. */
+  get offsetMs(): number {
+    return this.#offsetMs;
+  }
+
+  async #measure(): Promise<void> {
+    const askedMs = this.#localMs();
+    const serverMs = await this.#readMs();
+    const answeredMs = this.#localMs();
+    // The clock was read somewhere between question and answer: a smaller difference may be none at all.
+    if (serverMs < askedMs) this.#offsetMs = serverMs - askedMs;
+    else if (serverMs > answeredMs) this.#offsetMs = serverMs - answeredMs;
+    else this.#offsetMs = 0;
+  }
+}
+
+/** The time of the server that takes writes, in epoch milliseconds. */
+export async function readServerTime(access: MongoAccess): Promise<number> {
+  const { localTime } = await access.db("admin").command({ hello: 1 }, { readPreference: "primary" });
+  if (!(localTime instanceof Date)) throw new Error("the server reports no localTime");
+  return localTime.getTime();
+}
