@@ -18,8 +18,8 @@ interface Watched {
   readonly socket: Socket;
   /** Uncounts the socket. */
   readonly release: () => void;
-  /** Requests that are being answered. */
-  answering: number;
+  /** Answers that have not ended; all but the first wait for the one before them. */
+  readonly answering: Set<ServerResponse>;
 }
 
 /**
@@ -79,7 +79,11 @@ export class SocketGuard {
       return false;
     }
     const peer = peerOf(socket);
-    const watched = { socket, release: sockets.add(socket.remoteAddress), answering: 0 };
+    const watched = {
+      socket,
+      release: sockets.add(socket.remoteAddress),
+      answering: new Set<ServerResponse>(),
+    };
     this.#watched.set(peer, watched);
     this.#idle.set(peer, watched);
     const forget = () => this.#forget(peer, watched);
@@ -92,6 +96,9 @@ export class SocketGuard {
     // Ports are reused: the entry may belong to a newer socket by now.
     if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
     if (this.#idle.get(peer) === watched) this.#idle.delete(peer);
+    if (watched.answering.size === 0) return;
+    const close = () => closeQueued(watched.answering);
+    setImmediate(guarded(this.#parts.guard, "socket.queued", close));
   }
 
   /** @returns Whether a socket made room. */
@@ -109,14 +116,26 @@ export class SocketGuard {
     const peer = peerOf(request.socket);
     const watched = this.#watched.get(peer);
     if (watched === undefined) return;
-    watched.answering++;
+    watched.answering.add(response);
     this.#idle.delete(peer);
     const answered = () => {
-      watched.answering--;
+      watched.answering.delete(response);
       const isOpen = this.#watched.get(peer) === watched && !watched.socket.destroyed;
-      if (isOpen && watched.answering === 0) this.#idle.set(peer, watched);
+      if (isOpen && watched.answering.size === 0) this.#idle.set(peer, watched);
     };
     response.once("close", guarded(this.#parts.guard, "socket.answered", answered));
+  }
+}
+
+/**
+ * Ends the answers that never got the socket. Node 20 emits `close` only for the answer that has the socket, so the
+ * connections behind pipelined requests would stay counted, and their memory would never be freed.
+ */
+function closeQueued(responses: ReadonlySet<ServerResponse>): void {
+  for (const response of [...responses]) {
+    if (response.socket !== null) continue;
+    response.destroy();
+    response.emit("close");
   }
 }
 
