@@ -1,9 +1,10 @@
 import type { Identity } from "../auth/verify-token.ts";
 import { Account, type AccountLimits, type OnRefused } from "../feed/account.ts";
+import { networkOf } from "./client-network.ts";
 
 /**
- * One account for each user of this node: for each subject, and for each address of those who cannot be told apart
- * (anonymous users and tokens without `sub`).
+ * One account for each user of this node. Users who cannot be told apart (anonymous users and tokens without `sub`)
+ * share the account of their address; an IPv6 address counts by its /64, because one subscriber owns all of it.
  */
 export class UserAccounts {
   readonly #limits: AccountLimits;
@@ -22,7 +23,7 @@ export class UserAccounts {
   /** The account of a connection's user. */
   of(identity: Identity | null, address: string): Account {
     const subject = identity?.subject ?? null;
-    const key = subject === null ? `address ${address}` : `subject ${subject}`;
+    const key = subject === null ? `address ${networkOf(address)}` : `subject ${subject}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     const account = new Account(this.#limits, this.#onRefused);
