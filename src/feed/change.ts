@@ -158,31 +158,50 @@ export class Evaluation {
   }
 }
 
+/** What one encoder may keep, in characters; the texts of a batch may be many times its size. */
+const KEPT_MAX = 16 * 1_048_576;
+
 /**
- * Encodes documents, remembering those of the batch at hand: live queries with equal projections share the
- * work. `forget` ends a batch, so that nothing is kept beyond it.
+ * Encodes documents and keeps the texts of the batch at hand, because live queries with equal projections share them.
+ * Clients choose projections, so the texts are bounded: when there are too many, all are dropped and encoded again where
+ * they are needed. `forget` ends a batch, so that nothing is kept beyond it.
  */
 export class DocumentEncoder {
   readonly #known = new Map<Uint8Array, Map<string, string>>();
   readonly #projectionKeys = new WeakMap<Projection, string>();
+  readonly #keptMax: number;
+  #kept = 0;
+
+  constructor(keptMax = KEPT_MAX) {
+    this.#keptMax = keptMax;
+  }
+
+  /** Characters of the texts that are kept. */
+  get kept(): number {
+    return this.#kept;
+  }
 
   encode(document: Uint8Array, projection: Projection, mode: ValueMode): string {
-    let texts = this.#known.get(document);
-    if (texts === undefined) {
-      texts = new Map();
-      this.#known.set(document, texts);
-    }
     const key = mode + this.#keyOf(projection);
-    let text = texts.get(key);
-    if (text === undefined) {
-      text = encodeDocument(document, projection, mode);
-      texts.set(key, text);
-    }
+    const known = this.#known.get(document)?.get(key);
+    if (known !== undefined) return known;
+    const text = encodeDocument(document, projection, mode);
+    this.#keep(document, key, text);
     return text;
+  }
+
+  #keep(document: Uint8Array, key: string, text: string): void {
+    if (text.length > this.#keptMax) return;
+    if (this.#kept + text.length > this.#keptMax) this.forget();
+    this.#kept += text.length;
+    const texts = this.#known.get(document);
+    if (texts === undefined) this.#known.set(document, new Map([[key, text]]));
+    else texts.set(key, text);
   }
 
   forget(): void {
     this.#known.clear();
+    this.#kept = 0;
   }
 
   #keyOf(projection: Projection): string {
