@@ -264,7 +264,9 @@ export const GatewayLimits = z.strictObject({
     .number()
     .positive()
     .default(50)
-    .describe("Requests per second and connection, over time."),
+    .describe(
+      "Requests per second and connection, over time. Pings and pongs of a WebSocket, and packets of Socket.IO that are no events, have the same rate for themselves.",
+    ),
   requestBurst: z
     .int()
     .min(1)

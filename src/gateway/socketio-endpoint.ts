@@ -13,6 +13,7 @@ import type { Admission } from "./admission.ts";
 import { ClientError, toErrorMessage } from "./client-error.ts";
 import type { Connection, OpenConnection } from "./connection.ts";
 import type { GatewayContext } from "./context.ts";
+import { engineSockets } from "./control-frames.ts";
 import { answerPreflight, isPreflight } from "./cors.ts";
 import { identify } from "./handlers/hello.ts";
 import { chargeConnect, checkOrigin } from "./http-admission.ts";
@@ -87,6 +88,7 @@ export class SocketIoEndpoint {
       // As for WebSockets; and an answer that is still being compressed would be taken for sent.
       perMessageDeflate: false,
       httpCompression: false,
+      wsEngine: engineSockets(context),
     });
     // Whether a database is served is said only to who has proved who they are; so any name may be asked for.
     for (const namespace of [this.#io.of("/"), this.#io.of((_name, _auth, allow) => allow(null, true))]) {

@@ -3,6 +3,8 @@ import type { Socket } from "node:net";
 import type { Socket as IoSocket } from "socket.io";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
+import type { GatewayContext } from "./context.ts";
+import { ControlFrames } from "./control-frames.ts";
 import { takenBytesOf } from "./taken-bytes.ts";
 import { NO_CLOSE_FRAME } from "./ws.ts";
 
@@ -13,6 +15,7 @@ type Engine = IoSocket["conn"];
 
 /** One packet of the engine, as its events show it. */
 interface EnginePacket {
+  readonly type?: string;
   readonly data?: unknown;
   readonly options?: { readonly bytes?: number } | undefined;
 }
@@ -60,9 +63,9 @@ export class SocketIoSession {
   #pauses = 0;
   #heldPost: (() => void) | undefined;
 
-  constructor(engine: Engine, address: string, guard: GuardParts) {
+  constructor(engine: Engine, address: string, context: GatewayContext) {
     this.#engine = engine;
-    this.#guard = guard;
+    this.#guard = context;
     this.address = address;
     if (engine.transport.name === "websocket") this.#socket = engine.request.socket;
     const created = (packet: EnginePacket) => {
@@ -76,7 +79,9 @@ export class SocketIoSession {
       if (this.#pauses > 0) this.#socket?.pause();
       this.#follow(transport);
     };
-    const heard = () => {
+    const frames = new ControlFrames(context, Date.now());
+    const heard = (packet: EnginePacket) => {
+      if (!isCharged(packet) && !frames.take(Date.now())) this.destroy();
       for (const member of this.members) member.heard();
     };
     // Nothing of ours is binary, and the library would keep such parts until the last has come.
@@ -215,6 +220,10 @@ export class SocketIoSession {
     for (const { resolve } of done) resolve();
   }
 }
+
+/** Whether the packet is charged elsewhere: an event as a request, and a `CONNECT` as a connection. */
+const isCharged = ({ type, data }: EnginePacket): boolean =>
+  type === "message" && typeof data === "string" && (data.startsWith("2") || data.startsWith("0"));
 
 /** In bytes, as every transport counts; what is not text is of a few. A packet that many share was measured once. */
 const sizeOf = ({ data, options }: EnginePacket): number =>

@@ -3,6 +3,7 @@ import { WebSocket } from "ws";
 import { CLOSE_CODES, type CloseCode } from "../protocol/close-codes.ts";
 import { ClientError } from "./client-error.ts";
 import type { Connection } from "./connection.ts";
+import { ControlFrames } from "./control-frames.ts";
 import { readMessage } from "./incoming.ts";
 import { NO_CLOSE_FRAME, type WsTransport } from "./ws.ts";
 
@@ -48,16 +49,25 @@ export function followWebSocket(
     if (isBinary) refuse(connection, CLOSE_CODES.malformedMessage, "a message is a text frame", "binary");
     else connection.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
   };
+  const frames = new ControlFrames(connection.context, Date.now());
+  /** Whether a control frame is to be taken notice of. */
+  const isWithinRate = () => {
+    if (connection.isClosed) return false;
+    if (frames.take(Date.now())) return true;
+    refuseFlood(connection);
+    return false;
+  };
   const pinged = (data: Buffer) => {
+    if (!isWithinRate()) return;
     connection.heard();
     connection.outbox.pong(data);
   };
+  const ponged = () => {
+    if (isWithinRate()) connection.heard();
+  };
   ws.on("message", connection.guarded("ws.message", received));
   ws.on("ping", connection.guarded("ws.ping", pinged));
-  ws.on(
-    "pong",
-    connection.guarded("ws.pong", () => connection.heard()),
-  );
+  ws.on("pong", connection.guarded("ws.pong", ponged));
   // The connection has been closed by then: see `ServerWebSocket`.
   ws.on(
     "error",
@@ -71,6 +81,15 @@ export function followWebSocket(
     "close",
     connection.guarded("ws.socket", () => connection.transportEnded(NO_CLOSE_FRAME)),
   );
+}
+
+/** Nothing more is read: see `WsTransport.close`. */
+function refuseFlood(connection: Connection): void {
+  const value = connection.context.limits.requestsPerSecond;
+  const text = `more than ${value} pings and pongs a second`;
+  const details = { limit: "requestsPerSecond", value };
+  const error = new ClientError("too-many-requests", text, CLOSE_CODES.abuse, { details });
+  connection.close(CLOSE_CODES.abuse, "too-many-requests", error);
 }
 
 function refuseFrame(connection: Connection, status: number): void {
