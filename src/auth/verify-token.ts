@@ -232,7 +232,11 @@ function checksOf(options: JwtOptions, nowMs: number): JWTVerifyOptions {
 
 const listOf = (value: string | readonly string[]) => (typeof value === "string" ? [value] : [...value]);
 
-function hasExpired({ expiresAtMs }: Identity, { clockToleranceMs }: JwtOptions, nowMs: number): boolean {
+export function hasExpired(
+  { expiresAtMs }: Pick<Identity, "expiresAtMs">,
+  { clockToleranceMs }: Pick<JwtOptions, "clockToleranceMs">,
+  nowMs: number,
+): boolean {
   return expiresAtMs !== null && expiresAtMs + clockToleranceMs <= nowMs;
 }
 

@@ -1,17 +1,24 @@
 import type { Logger } from "pino";
 import type { JwtOptions } from "../auth/options.ts";
-import { createVerifier, type Identity, tokenRefusal, type Verifier } from "../auth/verify-token.ts";
+import {
+  createVerifier,
+  hasExpired,
+  type Identity,
+  tokenRefusal,
+  type Verifier,
+} from "../auth/verify-token.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Revocations } from "./revocations.ts";
 
 /**
- * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired or
- * when it is revoked: so what `verify` says holds for that moment, and `refusalOf` is asked again where the identity takes
+ * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired,
+ * when it is revoked or when it expires: so what `verify` says holds for that moment, and `refusalOf` is asked again where the identity takes
  * effect.
  */
 export class Trust {
   readonly #verifier: Verifier;
+  readonly #jwt: JwtOptions | undefined;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #revocations: Revocations | null;
@@ -23,6 +30,7 @@ export class Trust {
     revocations: Revocations | null,
     { metrics, log }: { metrics: Metrics; log: Logger },
   ) {
+    this.#jwt = jwt;
     this.#revocations = revocations;
     revocations?.onChange(() => this.#changed());
     this.#metrics = metrics;
@@ -64,10 +72,14 @@ export class Trust {
     return this.#verifier.ensureKeys(Date.now());
   }
 
-  /** Why a verified token must not connect; `null` if it may. */
-  refusalOf(identity: Identity): TidewireError | null {
+  /**
+   * Why a verified token must not connect; `null` if it may. The token may have expired since it was verified, because a
+   * signing key had to be fetched or a single-use key had to be spent.
+   */
+  refusalOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
     if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
-    return this.#revocations?.refusalOf(identity) ?? null;
+    if (this.#jwt !== undefined && hasExpired(identity, this.#jwt, nowMs)) return tokenRefusal("expired");
+    return this.#revocations?.refusalOf(identity, nowMs) ?? null;
   }
 
   /** Why a connection must not stay; `null` if it may. */
