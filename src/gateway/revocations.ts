@@ -90,6 +90,8 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   }
 
   entered(entry: RevokedTokens): void {
+    // No token is accepted until all entries have been read again: those beyond the limit must not pile up meanwhile.
+    if (this.#isUnenforceable) return;
     const known = this.#bySub.get(entry.sub) ?? new Set();
     known.add(entry);
     this.#bySub.set(entry.sub, known);
@@ -124,6 +126,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
 
   unenforceable(): void {
     this.#isUnenforceable = true;
+    this.#bySub.clear();
     this.#changed();
   }
 
