@@ -17,7 +17,7 @@ function revocationsIn(config: Config): Namespace {
   };
 }
 
-/** What preflight has to find out, for a node and for the command line alike. */
+/** The question that preflight answers, for a node and for the command line alike. */
 export const followStateOf = (config: Config): FollowState => ({
   // Where every client is anonymous there is no token to revoke.
   mode: config.auth.jwt === undefined ? "off" : config.auth.revocation,

@@ -28,7 +28,7 @@ export function isRevokedBy(token: Judged, revoked: RevokedTokens, nowMs: number
   );
 }
 
-/** What names every revocation that could hold for a token; none for a token without `sub`. */
+/** The names of all revocations that could hold for a token; none for a token without `sub`. */
 export function revocationsToLookFor(token: Judged): Pick<RevokedTokens, "iss" | "sub" | "jti">[] {
   const { sub, tokenId } = token;
   if (sub === null) return [];

@@ -24,7 +24,7 @@ export function subjectOf({ iss, sub }: SubjectClaims): SubjectDigest | null {
     .digest("base64url");
 }
 
-/** What `holderOf` and `maySucceed` need to know of a verified token. */
+/** The part of a verified token that `holderOf` and `maySucceed` use. */
 interface VerifiedToken {
   readonly claims: Readonly<Record<string, unknown>>;
   readonly subject: SubjectDigest | null;

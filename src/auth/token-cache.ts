@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** What verified tokens said, by their hash, so that the cache's memory holds no token. The least recently used go. */
+/** The content of verified tokens by their hash, so that the cache holds no token. It evicts the least recently used. */
 export class TokenCache<T> {
   readonly #limit: number;
   readonly #entries = new Map<string, T>();

@@ -7,7 +7,7 @@ import type { JwtOptions } from "./options.ts";
 import { type SubjectDigest, subjectOf } from "./subject.ts";
 import { TokenCache } from "./token-cache.ts";
 
-/** Who a connection speaks for. */
+/** The user for whom a connection speaks. */
 export interface Identity {
   /** The verified payload; rules see it as `%%user`. */
   readonly claims: Readonly<Record<string, unknown>>;

@@ -54,7 +54,7 @@ const OPTIONS = {
 
 type Which = Pick<Revocation, "sub" | "iss" | "jti">;
 
-/** What the command line asks for. */
+/** The action that the command line asks for. */
 type Asked =
   | { readonly do: "list" }
   | { readonly do: "undo"; readonly which: Which }

@@ -27,7 +27,7 @@ export interface FollowedSpec<T> {
   readonly collection: string;
   /** The documents that are read. */
   readonly filter: (nowMs: number) => Document;
-  /** What the documents may take together, in bytes. */
+  /** Limit of the documents' total size, in bytes. */
   readonly maxBytes: number;
   /** @throws The document is not understood. */
   readonly parse: (document: Uint8Array) => T;
@@ -38,7 +38,7 @@ export interface FollowedSpec<T> {
 /** Why the entries are not known: never read or to be read again, too many, or one that is not understood. */
 export type Uncertainty = "unread" | "too-large" | "not-understood";
 
-/** Who acts on the entries. All calls are synchronous. */
+/** Acts on the entries. All calls are synchronous. */
 export interface FollowedListener<T> {
   /** At its commit. Also while the entries are not known. */
   entered(entry: T): void;

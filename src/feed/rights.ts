@@ -16,7 +16,7 @@ export class Rights {
   }
 
   /**
-   * What was before this cluster time is not to be shown: neither by a snapshot that was read for others earlier
+   * Nothing from before this cluster time may be shown: neither by a snapshot that was read for others earlier
    * and the changes since, nor to one who comes back.
    */
   get since(): bigint {

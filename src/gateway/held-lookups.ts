@@ -23,7 +23,7 @@ export class HeldLookups implements LookupHolder {
     this.#owner = owner;
   }
 
-  /** What is in a set that is held; `null` for any other. */
+  /** The values of a set that is held; `null` for any other. */
   readonly values: LookupValues = (lookup) => this.#sets.get(lookup.key)?.values ?? null;
 
   get sets(): readonly LookupSet[] {

@@ -145,7 +145,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   async #askAll(): Promise<void> {
     this.#isAsking = true;
     try {
-      // Those who ask in this turn share the first read, too.
+      // Questions of the same turn share the first read, too.
       await null;
       for (let asked = this.#take(); asked.length > 0; asked = this.#take()) {
         const isRevoked = await this.#readFor(asked);

@@ -96,7 +96,7 @@ export class RevocationStore {
     return deletedCount > 0;
   }
 
-  /** Those that have not expired, by user. */
+  /** The revocations that have not expired, by user. */
   async list(nowMs: number): Promise<Revocation[]> {
     const saved = await this.#collection
       .find(notExpired(nowMs), { readConcern: "majority", raw: true })
@@ -105,7 +105,7 @@ export class RevocationStore {
     return (saved as unknown as Buffer[]).map(parseRevocation); // `raw` gives the bytes, which the driver's types do not say
   }
 
-  /** Bytes of those that have not expired, as nodes count them. */
+  /** Size of the revocations that have not expired, in bytes, as nodes count them. */
   async bytes(nowMs: number): Promise<number> {
     const [sum] = await this.#collection
       .aggregate<{ bytes: number }>([

@@ -15,7 +15,7 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   if (connection.identity === null || !maySucceed(connection.identity, identity)) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
   }
-  // One that took longer to verify must not undo a newer one.
+  // A token that took longer to verify must not undo a newer one.
   if (number < connection.refreshes.taken) {
     connection.send({ type: "refreshed", expires: connection.expiresAtMs });
     return;

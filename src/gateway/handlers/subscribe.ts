@@ -55,7 +55,7 @@ export async function handleSubscribe(connection: Connection, message: Subscribe
   }
 }
 
-/** What the request comes to, or the sets that have to be read first. */
+/** The live query that the request asks for, or the sets that have to be read first. */
 function grant(
   { context, identity }: Connection,
   { request, lookups }: Asked,
@@ -86,7 +86,7 @@ function checkId(connection: Connection, id: string): void {
 /** Bookkeeping of one subscription besides its request, in bytes; measured, and rounded up. */
 const REQUEST_BYTES = 1_024;
 
-/** What a request keeps in memory, in bytes: about twice its text, and the filter that was made of it. */
+/** Memory that a request takes, in bytes: about twice its text, and the filter that was made of it. */
 const sizeOf = (request: QueryRequest) => REQUEST_BYTES + 4 * JSON.stringify(request).length;
 
 function toRequest(message: SubscribeMessage): QueryRequest {
@@ -117,7 +117,7 @@ async function subscribe(
   try {
     await attachment.opened;
   } catch (error) {
-    // Who has unsubscribed meanwhile was answered already, and may use the id for something else by now.
+    // A client that has unsubscribed meanwhile was answered already, and may have used the id again.
     const isAwaited = attachment.ids.has(id);
     undo(connection, attachment, error, id);
     if (isAwaited) throw error;
@@ -143,7 +143,7 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const isSame = started.start === "resumed" && started.finally === undefined;
   if (isSame && connection.context.sealer.mayBeKept(message.ticket ?? ""))
     attachment.keptTicket = message.ticket ?? null;
-  // One that began without a snapshot gives way only now: the snapshot replaces what was held.
+  // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
   connection.subscriptions.follow(attachment);
   const first = hasLeft ? connection.subscriptions.firstOf(attachment) : maker;
   if (first !== undefined) sendSubscribed(connection, first, started.start, started.reason);
@@ -168,8 +168,8 @@ async function answerShared(connection: Connection, subscription: Subscription):
 }
 
 /**
- * The subscription could not be made; those that joined it meanwhile are told by the same error, but for those that
- * stood before: they are judged anew.
+ * The subscription could not be made; those that joined it meanwhile receive the same error. Those that were
+ * active before are authorized again.
  */
 function undo(connection: Connection, attachment: Attachment, error: unknown, makerId: string): void {
   for (const subscription of connection.subscriptions.servedBy(attachment)) {

@@ -69,7 +69,7 @@ async function untilMoved(client: WsClient, from: number): Promise<unknown[]> {
     .map(brief);
 }
 
-test("what has run out is removed at the step, by moved, and a later change of it is not sent", async () => {
+test("a step of %%now removes a document that has run out, by moved, and sends no later change of it", async () => {
   const { connect, things, now, service } = await start();
   await earlyInStep();
   const expiresAt = new Date(stepAfter());
@@ -99,7 +99,7 @@ test("what has run out is removed at the step, by moved, and a later change of i
   expect(await metricOf(service, "tidewire_now_moves_total")).toBeGreaterThan(0);
 });
 
-test("what has begun comes at the step, in a window with its place, and nothing of before is told", async () => {
+test("a step of %%now adds a document that has begun, in a window with its position, and sends nothing from before", async () => {
   const { connect, things, now } = await start();
   await earlyInStep();
   const publishAt = new Date(stepAfter());
@@ -145,7 +145,7 @@ test("ids that share a live query move on together: one difference, nothing twic
   ]);
 });
 
-test("who is on the same connection by rules without %%now notices nothing", async () => {
+test("a step of %%now sends nothing to a subscription of the same connection whose rule does not use it", async () => {
   const { connect, things, now } = await start();
   await things.insertOne({ _id: "short", expiresAt: new Date(stepAfter()) });
   const client = await connect({ sub: "u1" });
@@ -157,7 +157,7 @@ test("who is on the same connection by rules without %%now notices nothing", asy
   expect(client.received.slice(from).map(({ type }) => type)).toEqual(["fenced"]);
 });
 
-test("a membership that runs out ends what it showed at the step, without silence before", async () => {
+test("a membership that runs out withdraws its documents at the step, without silence before", async () => {
   const { connect, things, members, now } = await start();
   await earlyInStep();
   await members.insertMany([
@@ -194,7 +194,7 @@ test.each([
   ["a window", { sort: [["n", 1]], limit: 3 }],
   ["deltas", { documents: "delta" }],
 ])(
-  "who comes back after a step resumes: what became of %s meanwhile, and nothing that was out of sight",
+  "a client that comes back after a step resumes %s, and receives nothing that was out of sight",
   async (_, request) => {
     const { connect, things, now } = await start();
     await earlyInStep();
