@@ -10,9 +10,11 @@ import { documentsOf, mixedFilters } from "./lib/documents.mjs";
 import { dist, MongoClient } from "./lib/product.mjs";
 import { median } from "./lib/statistics.mjs";
 
+const { Account } = await dist("feed/account.js");
 const { Feed } = await dist("feed/feed.js");
 const { FeedLimits, HistoryOptions } = await dist("feed/options.js");
 const { joinFrames } = await dist("gateway/ws-frames.js");
+const { UNCONDITIONAL } = await dist("feed/rights.js");
 const { canonicalFilter } = await dist("match/canonical-filter.js");
 const { parseFilter } = await dist("match/parse-filter.js");
 const { EVERYTHING } = await dist("match/projection.js");
@@ -82,13 +84,15 @@ async function makeFeed(counted) {
     },
     becameLive: () => {},
   };
+  const account = new Account(FeedLimits.parse({}), () => {});
+  const terms = { wantsSnapshot: false, rights: UNCONDITIONAL, account };
   const filters =
     kind === "mixed" ? mixedFilters(queries) : Array.from({ length: queries }, (_, room) => ({ room }));
   for (const json of filters) {
     const filter = parseFilter(json, { regex: "prefix" });
     const spec = { key: canonicalFilter(filter), database: DATABASE, collectionName: COLLECTION, filter };
     const rest = { projection: EVERYTHING, sort: null, limit: null, documents: "full" };
-    const delivery = feed.subscribe({ ...spec, ...rest }, sink, false);
+    const delivery = feed.subscribe({ ...spec, ...rest }, sink, terms);
     await delivery.open({ snapshot: false, resumeFrom: null, refused: null });
     delivery.run();
   }
@@ -112,7 +116,7 @@ for (let round = 0; round < rounds + 3; round++) {
   const commits = [];
   for await (const batch of readCommits(stream, new Set([`${DATABASE}.${COLLECTION}`]))) commits.push(batch);
   const readUs = cpuUs();
-  for (const batch of commits) feed.accept(batch);
+  for (const batch of commits) await feed.accept(batch);
   // The first few rounds are cold.
   if (round < 3) continue;
   read.push((readUs - startUs) / EVENTS);

@@ -6,8 +6,10 @@ import { pino } from "pino";
 import { dist, MongoClient } from "../lib/product.mjs";
 import { options, serve } from "../lib/serve.mjs";
 
+const { Account } = await dist("feed/account.js");
 const { Feed } = await dist("feed/feed.js");
 const { FeedLimits, HistoryOptions } = await dist("feed/options.js");
+const { UNCONDITIONAL } = await dist("feed/rights.js");
 const { canonicalFilter } = await dist("match/canonical-filter.js");
 const { parseFilter } = await dist("match/parse-filter.js");
 const { EVERYTHING } = await dist("match/projection.js");
@@ -65,6 +67,7 @@ const source = new ChangeSource(
     uri: options.uri,
     connectTimeoutMs: 2_000,
     namespaces: [`${options.database}.${options.collection}`],
+    stateNamespaces: [],
     startBeforeMs: 0,
     awaitTimeMs: 1_000,
     progressTimeoutMs: 10_000,
@@ -77,6 +80,12 @@ const source = new ChangeSource(
 const running = source.run(new AbortController().signal);
 running.catch(() => process.exit(1));
 while (!feed.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+
+const terms = {
+  wantsSnapshot: false,
+  rights: UNCONDITIONAL,
+  account: new Account(FeedLimits.parse({}), () => {}),
+};
 
 serve({
   ready: () => ({}),
@@ -96,7 +105,7 @@ serve({
           documents: "full",
         },
         sink,
-        false,
+        terms,
       );
       await delivery.open({ snapshot: false, resumeFrom: null, refused: null });
       delivery.run();
