@@ -35,8 +35,10 @@ const PATHS_LENGTH = 4_096;
  * changes below one long name could make a message far larger than the document.
  */
 function isShort({ set, unset }: Delta, valueBytes: number): boolean {
-  const length = unset.reduce((sum, path) => sum + path.length, 0);
-  return set.reduce((sum, [path]) => sum + path.length, length) <= Math.max(PATHS_LENGTH, valueBytes);
+  let length = 0;
+  for (const path of unset) length += path.length;
+  for (const [path] of set) length += path.length;
+  return length <= PATHS_LENGTH || length <= valueBytes;
 }
 
 type Fields = ReadonlyMap<string, VisibleElements> | undefined;
@@ -70,20 +72,25 @@ class Differ {
       if (!canStandInPath(name)) return undefined;
       unset.push(prefix + name);
     }
-    const changed: (readonly [name: string, old: VisibleElements | undefined, value: VisibleElements])[] = [];
+    const changed: string[] = [];
     for (const [name, value] of after) {
       const old = before.get(name);
       if (old !== undefined && isEqualVisible(old, value)) continue;
       if (!canStandInPath(name)) return undefined;
-      changed.push([name, old, value]);
+      changed.push(name);
     }
     const set: (readonly [string, string])[] = [];
-    for (const [name, old, value] of changed) {
+    for (const name of changed) {
+      const [old, value] = [before.get(name), after.get(name)];
+      if (value === undefined) continue;
       const inner = old === undefined ? undefined : this.#inner(old, value, `${prefix}${name}.`);
-      if (inner === undefined) set.push([prefix + name, encodeVisible(value, this.#mode)]);
+      if (inner === undefined) {
+        set.push([prefix + name, encodeVisible(value, this.#mode)]);
+        continue;
+      }
       // One by one: as arguments of one call, a hundred thousand would overflow the stack.
-      for (const one of inner?.set ?? []) set.push(one);
-      for (const path of inner?.unset ?? []) unset.push(path);
+      for (const one of inner.set) set.push(one);
+      for (const path of inner.unset) unset.push(path);
     }
     return { set, unset };
   }
