@@ -9,11 +9,11 @@ import { TcpProxy } from "../support/tcp-proxy.ts";
 export const TOPOLOGIES = { "single node": 1, "three members": 3 } as const;
 export type Topology = keyof typeof TOPOLOGIES;
 
-/** A backend's own client, that does not wait long for a member that is gone. */
+/** A backend's own client, which does not wait very long for a member that is gone. */
 export const QUICK: MongoClientOptions = {
-  serverSelectionTimeoutMS: 2_000,
-  connectTimeoutMS: 2_000,
-  socketTimeoutMS: 5_000,
+  serverSelectionTimeoutMS: 10_000,
+  connectTimeoutMS: 5_000,
+  socketTimeoutMS: 10_000,
   heartbeatFrequencyMS: 1_000,
 };
 
@@ -144,6 +144,7 @@ export class FaultDeployment {
       via === "tls-proxy" ? await makeCertificate(directory) : { certFile: "", bothFile: "" };
     const set = await startReplicaSet({
       members: TOPOLOGIES[topology],
+      electionTimeoutMillis: 2_000,
       // Members talk to one another in plain text, as do backends; the service does not.
       args: certFile === "" ? [] : ["--tlsMode", "allowTLS", "--tlsCertificateKeyFile", bothFile],
       ...(via === undefined ? {} : { addressOf }),
@@ -164,7 +165,11 @@ export class FaultDeployment {
   async untilAnswers(): Promise<number> {
     return until("a write by a majority", async () => {
       const primary = await this.set.primary();
-      const client = new MongoClient(primary.uri, { ...QUICK, retryWrites: false });
+      const client = new MongoClient(primary.uri, {
+        ...QUICK,
+        socketTimeoutMS: 1_000,
+        retryWrites: false,
+      });
       try {
         const probes = client.db("probe").collection("probes");
         await probes.insertOne({}, { writeConcern: { w: "majority", wtimeoutMS: 5_000 } });

@@ -57,18 +57,40 @@ export async function startUntilItRuns(uri: string, window: string): Promise<Ser
 
 export const urlOf = ({ address }: Service) => `ws://127.0.0.1:${address.port}/v1/ws`;
 
+interface Seeded extends Document {
+  readonly _id: number | string;
+}
+
 export async function fill(db: Db): Promise<void> {
   const large = Array.from({ length: LARGE.documents }, (_, _id) => ({ _id, padding: LARGE.padding }));
-  await Promise.all([
-    db.collection<{ _id: number }>("large").insertMany(large),
-    db.collection<{ _id: number }>("busy").insertMany([{ _id: 0 }]),
-    db.collection<{ _id: string }>("live").insertOne({ _id: "first" }),
-    db.collection("members").insertMany([
-      { user: "u1", room: "a" },
-      { user: "u2", room: "b" },
-    ]),
-    db.collection("rooms").insertMany(["a", "a", "b"].map((room, n) => ({ room, n }))),
+  await put(db, "large", large);
+  await put(db, "busy", [{ _id: 0 }]);
+  await put(db, "live", [{ _id: "first" }]);
+  await put(db, "members", [
+    { _id: 1, user: "u1", room: "a" },
+    { _id: 2, user: "u2", room: "b" },
   ]);
+  await put(
+    db,
+    "rooms",
+    ["a", "a", "b"].map((room, _id) => ({ _id, room })),
+  );
+}
+
+/** Writes documents for sure: a busy machine may hold an election at any time. */
+async function put(db: Db, collection: string, documents: readonly Seeded[]): Promise<void> {
+  const upserts = documents.map((document) => ({
+    replaceOne: { filter: { _id: document._id }, replacement: document, upsert: true },
+  }));
+  await until(`documents in ${collection}`, () =>
+    db
+      .collection<Seeded>(collection)
+      .bulkWrite(upserts, { ordered: false })
+      .then(
+        () => true,
+        () => undefined,
+      ),
+  );
 }
 
 /** One client in its situation. */
@@ -220,10 +242,8 @@ export async function inCatchUp(url: string, oracle: Oracle, db: Db): Promise<Si
   await until("a client that follows", async () => followed(before)?.phase === "following");
   const held = before.drop()[0]?.held;
   assert(held !== undefined);
-  const busy = db.collection<{ _id: number }>("busy");
-  await busy.insertMany(
-    Array.from({ length: BUSY_WRITES }, (_, n) => ({ _id: n + 1, padding: LARGE.padding })),
-  );
+  const missed = Array.from({ length: BUSY_WRITES }, (_, n) => ({ _id: n + 1, padding: LARGE.padding }));
+  await put(db, "busy", missed);
   const client = await connect(url, oracle);
   void client.subscribe("q", { collection: "busy" }, held);
   await client.client.until(({ type }) => type === "added");
