@@ -74,7 +74,7 @@ export interface Started {
 
 /** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
 const OPLOG_ROOM_TIMEOUT_MS = 5_000;
-const SNAPSHOT_RETRY_MS = 1_000;
+const RETRY_MS = 1_000;
 
 type ResetReason = "history-lost" | "lagged";
 
@@ -410,16 +410,8 @@ export class Delivery implements Follower {
   }
 
   /** Opens a snapshot after a reset, as often as it takes: the subscription stands, and MongoDB will come back. */
-  async #openAgain(isCurrent: () => boolean): Promise<HeldSnapshot | null> {
-    while (isCurrent()) {
-      try {
-        return await this.#openSnapshot(isCurrent);
-      } catch (error) {
-        if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
-        await sleep((error.retryAfterMs ?? SNAPSHOT_RETRY_MS) * (0.5 + Math.random()));
-      }
-    }
-    return null;
+  #openAgain(isCurrent: () => boolean): Promise<HeldSnapshot | null> {
+    return untilAvailable(isCurrent, () => this.#openSnapshot(isCurrent));
   }
 
   /** Sends what was missed before the history begins, and ends where the history takes over. */
@@ -451,8 +443,8 @@ export class Delivery implements Follower {
         if (!isCurrent()) return "abandoned";
         if (!written) return "lagged";
       }
-      const located = await this.#feed.locate(batch.until);
-      if (!isCurrent()) return "abandoned";
+      const located = await untilAvailable(isCurrent, () => this.#feed.locate(batch.until));
+      if (located === null || !isCurrent()) return "abandoned";
       if (typeof located === "string" || !this.#feed.holds(liveQuery.namespace, located.seq)) continue;
       this.#after = located.seq;
       return "done";
@@ -550,4 +542,17 @@ export class Delivery implements Follower {
     this.#live = false;
     this.liveQuery.followers.delete(this);
   }
+}
+
+/** Tries again while MongoDB does not answer; `null` where that has become pointless meanwhile. */
+async function untilAvailable<T>(isCurrent: () => boolean, ask: () => Promise<T>): Promise<T | null> {
+  while (isCurrent()) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
+      await sleep((error.retryAfterMs ?? RETRY_MS) * (0.5 + Math.random()));
+    }
+  }
+  return null;
 }

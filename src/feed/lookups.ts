@@ -4,7 +4,7 @@ import { toMongo } from "../match/to-mongo.ts";
 import { noteFault } from "../metrics/guard.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace } from "../source/change-event.ts";
-import { isMongoFailure } from "../source/mongo.ts";
+import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Feed, FeedParts } from "./feed.ts";
@@ -202,7 +202,7 @@ export class Lookups {
         return;
       } catch (error) {
         if (tookTooLong(error)) throw tooSlow("a lookup of the rule", maxTimeMs, error);
-        const passes = isMongoFailure(error) && attempt < ATTEMPTS;
+        const passes = isMongoFailure(error) && attempt < ATTEMPTS && !foundNoServer(error);
         if (isMongoFailure(error) && !passes) {
           const text = "MongoDB cannot be reached just now: try again later";
           throw new TidewireError("unavailable", text, {}, { cause: error });

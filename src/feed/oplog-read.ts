@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isMongoFailure } from "../source/mongo.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
 import { classifyStreamError } from "../source/stream-errors.ts";
 import { AFTER, BEFORE, type CursorCodec, type Position } from "./cursor.ts";
@@ -17,6 +18,8 @@ type Open = (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, v
 const GATHER_MS = 25;
 /** What a stream keeps for those who read it slower than the fastest, in bytes of change events. */
 const KEPT_BYTES_MAX = 16 * 1_048_576;
+/** About how long after a failure the stream is opened again, in milliseconds. */
+const RETRY_MS = 1_000;
 
 /**
  * One change stream from a cluster time on, read once for all who share it, at the pace of the fastest. Whoever
@@ -33,6 +36,7 @@ class SharedStream {
   #dropped = 0;
   #readers = 0;
   #ended = false;
+  #failure: { readonly error: unknown } | undefined;
   #reading: Promise<void> | undefined;
   #last: HistoryEntry | undefined;
 
@@ -63,6 +67,8 @@ class SharedStream {
       const kept = this.#kept[index - this.#dropped];
       if (kept !== undefined) return kept.batch;
       if (this.#ended) return null;
+      // Also for one who comes to it later: a generator that has thrown would only say that it has ended.
+      if (this.#failure !== undefined) throw this.#failure.error;
       this.#reading ??= this.#read().finally(() => {
         this.#reading = undefined;
       });
@@ -71,7 +77,10 @@ class SharedStream {
   }
 
   async #read(): Promise<void> {
-    const next = await this.#batches.next();
+    const next = await this.#batches.next().catch((error: unknown) => {
+      this.#failure = { error };
+      throw error;
+    });
     if (next.done === true) {
       this.#ended = true;
       return;
@@ -97,36 +106,80 @@ class SharedStream {
   }
 }
 
+/** Opens a stream again from a position; `null` where the oplog does not reach back to it. */
+type OpenAgain = (from: Position) => Promise<SharedStream | null>;
+
 /** The commits after a position that the history no longer holds, out of the oplog; call `end` when done. */
 export class OplogRead {
-  readonly #stream: SharedStream;
-  readonly #from: Position;
+  readonly #openAgain: OpenAgain;
+  /** `undefined` while it is being opened again, and after the end. */
+  #stream: SharedStream | undefined;
+  /** Commits up to here are covered: those of the position asked for, and later those that were given. */
+  #from: Position;
   /** Still at commits that the position may cover. */
   #skipping = true;
   #left = false;
 
-  constructor(stream: SharedStream, from: Position) {
+  /** @param stream Joined already. */
+  constructor(stream: SharedStream, from: Position, openAgain: OpenAgain) {
     this.#stream = stream;
     this.#from = from;
-    stream.join();
+    this.#openAgain = openAgain;
   }
 
   /**
    * The batches, and how many entries at the front of each the position already covers. Ends without having come
-   * to the present where this reader was too slow for the others.
+   * to the present where this reader was too slow for the others. An outage of MongoDB is waited for: to start over would
+   * lose the missed changes for a subscriber without a snapshot.
    */
   async *batches(): AsyncGenerator<{ batch: OplogBatch; covered: number }, void, void> {
     for (let index = 0; ; index++) {
-      const batch = await this.#stream.batch(index);
+      if (this.#stream === undefined) return;
+      const batch = await this.#stream.batch(index).catch((error: unknown) => {
+        if (this.#left || !isMongoFailure(error) || classifyStreamError(error) === "place-lost") throw error;
+        return { failed: error };
+      });
       if (batch === null) return;
+      if ("failed" in batch) {
+        await this.#reopen(batch.failed);
+        index = -1;
+        continue;
+      }
       yield { batch, covered: this.#countCovered(batch) };
+      if (!this.#skipping || batch.until.clusterTime > this.#from.clusterTime) this.#from = batch.until;
+    }
+  }
+
+  /** @throws `error` where the oplog no longer reaches back so far, or nobody waits any more. */
+  async #reopen(error: Error): Promise<void> {
+    this.#stream?.leave();
+    this.#stream = undefined;
+    let stream: SharedStream | null | "later" = "later";
+    while (stream === "later") stream = await this.#tryAgain();
+    if (stream === null) throw error;
+    if (this.#left) {
+      stream.leave();
+      throw error;
+    }
+    this.#stream = stream;
+    this.#skipping = true;
+  }
+
+  async #tryAgain(): Promise<SharedStream | null | "later"> {
+    await sleep(RETRY_MS * (0.5 + Math.random()));
+    try {
+      return this.#left ? null : await this.#openAgain(this.#from);
+    } catch (error) {
+      if (isMongoFailure(error)) return "later";
+      throw error;
     }
   }
 
   end(): void {
     if (this.#left) return;
     this.#left = true;
-    this.#stream.leave();
+    this.#stream?.leave();
+    this.#stream = undefined;
   }
 
   #countCovered({ entries }: OplogBatch): number {
@@ -152,7 +205,7 @@ export class OplogRead {
 
 interface Request {
   readonly from: Position;
-  readonly resolve: (read: OplogRead | null) => void;
+  readonly resolve: (stream: SharedStream | null) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -177,7 +230,13 @@ export class OplogReads {
    * @returns `null` where the oplog does not reach back to the position.
    * @throws The server's error.
    */
-  request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
+  async request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
+    const openAgain = (position: Position) => this.#request(position, codec);
+    const stream = await openAgain(from);
+    return stream === null ? null : new OplogRead(stream, from, openAgain);
+  }
+
+  #request(from: Position, codec: CursorCodec): Promise<SharedStream | null> {
     return new Promise((resolve, reject) => {
       this.#requests.push({ from, resolve, reject });
       if (!this.#gathering) void this.#serve(codec);
@@ -219,6 +278,9 @@ export class OplogReads {
       return this.#openFor(others, codec, onEnd);
     }
     stream.onEnd = onEnd;
-    for (const request of requests) request.resolve(new OplogRead(stream, request.from));
+    for (const request of requests) {
+      stream.join();
+      request.resolve(stream);
+    }
   }
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoServerError, MongoServerSelectionError } from "mongodb";
+import { MongoServerError } from "mongodb";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { isMongoFailure } from "../source/mongo.ts";
+import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { CommitGate } from "./commit-gate.ts";
@@ -149,7 +149,7 @@ export class SnapshotStore {
         if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
         // Where there is no server to ask, it has been waited for already; clients are told at once then.
-        if (attempt < ATTEMPTS && !(error instanceof MongoServerSelectionError)) {
+        if (attempt < ATTEMPTS && !foundNoServer(error)) {
           await sleep(ATTEMPT_PAUSE_MS * attempt);
           continue;
         }

@@ -5,6 +5,7 @@ import {
   MongoError,
   MongoNetworkTimeoutError,
   MongoServerSelectionError,
+  MongoTopologyClosedError,
 } from "mongodb";
 import type { ReplaceableClient } from "./replaceable-client.ts";
 
@@ -29,6 +30,13 @@ export function isMongoFailure(error: unknown): error is Error {
   if (!(error instanceof Error) || !("code" in error)) return false;
   return "syscall" in error || /^ERR_(SSL|STREAM|SOCKET)_|^EPIPE$/.test(String(error.code));
 }
+
+/**
+ * Whether the driver has waited for a server in vain, or the client was abandoned because another operation had: there is
+ * nothing to gain by asking again at once.
+ */
+export const foundNoServer = (error: unknown): boolean =>
+  error instanceof MongoServerSelectionError || error instanceof MongoTopologyClosedError;
 
 /** For reads and writes of the service's own few documents, which take milliseconds where MongoDB is well. */
 export const STATE_TIMEOUT_MS = 10_000;

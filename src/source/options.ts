@@ -63,7 +63,7 @@ export const MongodbOptions = z.strictObject({
     .int()
     .min(500)
     .max(60_000)
-    .default(2_000)
+    .default(3_000)
     .describe(
       "How long MongoDB may take to accept a connection or to answer a heartbeat before the node takes it for gone. The service is back within about twice this after an outage; raise it where the network or the server is slower.",
     ),

@@ -5,7 +5,7 @@ import {
   MongoServerError,
   MongoServerSelectionError,
 } from "mongodb";
-import { isMongoFailure } from "./mongo.ts";
+import { foundNoServer, isMongoFailure } from "./mongo.ts";
 
 /** No answer in time. The connection may hang for ever, so the client is to be abandoned, not closed politely. */
 export class StreamStalledError extends Error {
@@ -53,6 +53,7 @@ const NO_PRIMARY = new Set([10_107, 13_435, 13_436, 11_600, 11_602, 189, 91]);
 export function downReasonOf(error: unknown): DownReason {
   if (error instanceof StreamStalledError || error instanceof MongoNetworkTimeoutError) return "no-answer";
   if (error instanceof MongoServerSelectionError) return reasonOfSelection(error);
+  if (foundNoServer(error)) return "unreachable";
   if (error instanceof MongoServerError) {
     if (classifyStreamError(error) === "place-lost") return "position-lost";
     return NO_PRIMARY.has(Number(error.code)) ? "no-primary" : "refused";

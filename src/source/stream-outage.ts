@@ -1,3 +1,4 @@
+import { MongoTopologyClosedError } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { DOWN_REASONS, type DownReason, downReasonOf } from "./stream-errors.ts";
@@ -37,7 +38,7 @@ export class StreamOutage {
    * @param sinceMs When it was known to be up last, in epoch milliseconds.
    */
   failed(error: unknown, sinceMs: number): void {
-    const reason = downReasonOf(error);
+    const reason = this.#reasonOf(error);
     if (this.#down === undefined || this.#down.attempts === 0) {
       const { sinceMs: startedMs = sinceMs } = this.#down ?? {};
       this.#down = { sinceMs: startedMs, reason, error, attempts: 1 };
@@ -65,6 +66,12 @@ export class StreamOutage {
 
   stop(): void {
     clearTimeout(this.#repeat);
+  }
+
+  /** That another operation has abandoned the client says nothing new. */
+  #reasonOf(error: unknown): DownReason {
+    const isNews = !(error instanceof MongoTopologyClosedError);
+    return isNews || !this.#down?.attempts ? downReasonOf(error) : this.#down.reason;
   }
 
   #scheduleRepeat(inMs: number): void {

@@ -63,9 +63,13 @@ test.each(runs.map((each) => ({ ...each, name: each.fault.name, each })))(
   "[G2] $topology, $name: ready again soon after MongoDB, equal to find, nothing lost",
   async ({ topology, name, each }) => {
     const outcome = await outcomes.get(each);
-    const { backAfterMs, problems } = outcome ?? { backAfterMs: {}, problems: {} };
-    console.log(`fault matrix: ${topology}, ${name}: back after (ms) ${JSON.stringify(backAfterMs)}`);
+    const { backAfterMs, startMs, problems } = outcome ?? { backAfterMs: {}, startMs: 0, problems: {} };
+    const times = `back after (ms) ${JSON.stringify(backAfterMs)}, a start takes ${startMs}`;
+    console.log(`fault matrix: ${topology}, ${name}: ${times}`);
     expect(Object.entries(problems).filter(([, found]) => found.length > 0)).toEqual([]);
-    for (const [what, ms] of Object.entries(backAfterMs)) expect(ms, what).toBeLessThan(BACK_WITHIN_MS);
+    for (const [what, ms] of Object.entries(backAfterMs)) {
+      // A start tells how busy the machine is; and a node that starts has all of it before it when MongoDB is back.
+      expect(ms, what).toBeLessThan(BACK_WITHIN_MS + 3 * startMs);
+    }
   },
 );

@@ -31,6 +31,8 @@ export interface Run {
 export interface Outcome {
   /** From the moment at which MongoDB took writes again, in milliseconds; 0 where the service was there before. */
   readonly backAfterMs: { readonly live: number; readonly "catch-up": number; readonly start: number };
+  /** What a start takes where nothing is wrong, on this machine and with all that it does besides. */
+  readonly startMs: number;
   /** By situation, what was wrong in the end. */
   readonly problems: Readonly<Record<string, readonly string[]>>;
 }
@@ -45,17 +47,20 @@ class World {
   readonly forgetful: Service;
   readonly situations: Situation[] = [];
   readonly logged: readonly string[];
+  /** What a start took, in milliseconds. */
+  readonly startMs: number;
   readonly #stops: (() => Promise<unknown>)[];
 
   private constructor(
     deployment: FaultDeployment,
     nodes: readonly [Service, Service],
-    logged: readonly string[],
+    { logged, startMs }: Pick<World, "logged" | "startMs">,
     stops: (() => Promise<unknown>)[],
   ) {
     this.deployment = deployment;
     [this.node, this.forgetful] = nodes;
     this.logged = logged;
+    this.startMs = startMs;
     this.#stops = stops;
     this.oracle = new Oracle(deployment.backend, `${DATABASE}-state`);
   }
@@ -67,15 +72,17 @@ class World {
     const stops = [() => deployment.stop()];
     try {
       await fill(deployment.backend.db(DATABASE));
+      const beginMs = Date.now();
       const nodes: [Service, Service] = [
         await startNode(deployment.uri, "120s", log),
         await startNode(deployment.uri, "0s"),
       ];
+      const startMs = Date.now() - beginMs;
       for (const node of nodes) {
         stops.push(() => node.stop());
         await until("a node that is ready", async () => node.readiness().ready);
       }
-      return new World(deployment, nodes, logged, stops);
+      return new World(deployment, nodes, { logged, startMs }, stops);
     } catch (error) {
       for (const stop of stops.reverse()) await stop();
       throw error;
@@ -143,7 +150,11 @@ async function suffer(world: World, fault: Fault, random: Random): Promise<Outco
   for (const situation of world.situations)
     problems[situation.name] = await situation.problems(deployment.backend.db(DATABASE));
   problems["nodes"] = await problemsOf(world);
-  return { backAfterMs: { live: liveMs, "catch-up": catchUpMs, start: startMs }, problems };
+  return {
+    backAfterMs: { live: liveMs, "catch-up": catchUpMs, start: startMs },
+    startMs: world.startMs,
+    problems,
+  };
 }
 
 function startWriter({ deployment }: World, random: Random): VersionedWriter {

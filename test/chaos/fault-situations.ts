@@ -203,11 +203,19 @@ class PausedSituation implements Situation {
   readonly name: string;
   readonly #client: ModelClient;
   readonly #collection: string;
+  readonly #mayBeReset: boolean;
+  readonly #resets: string[] = [];
 
-  constructor(name: string, collection: string, client: ModelClient) {
+  constructor(name: string, collection: string, client: ModelClient, mayBeReset: boolean) {
     this.name = name;
     this.#collection = collection;
     this.#client = client;
+    this.#mayBeReset = mayBeReset;
+    const { onMessage } = client.client;
+    client.client.onMessage = (message) => {
+      if (message.type === "reset") this.#resets.push(message.reason);
+      onMessage(message);
+    };
   }
 
   strike(): void {
@@ -218,7 +226,12 @@ class PausedSituation implements Situation {
     const held = () => this.#client.subscriptions.get("q")?.held;
     const unlike = await untilEqual(db, this.#collection, {}, held);
     const { closed, faults } = this.#client;
-    return [...unlike, ...faults, ...(closed === undefined ? [] : [`closed: ${JSON.stringify(closed)}`])];
+    return [
+      ...unlike,
+      ...faults,
+      ...(this.#mayBeReset || this.#resets.length === 0 ? [] : [`reset: ${this.#resets.join()}`]),
+      ...(closed === undefined ? [] : [`closed: ${JSON.stringify(closed)}`]),
+    ];
   }
 
   async stop(): Promise<void> {
@@ -232,7 +245,8 @@ export async function inSnapshot(url: string, oracle: Oracle): Promise<Situation
   void client.subscribe("q", { collection: "large" });
   await client.client.until(({ type }) => type === "snapshot");
   client.client.socket.pause();
-  return new PausedSituation("during a snapshot", "large", client);
+  // The server keeps no cursor over its end: what it has not given is read anew.
+  return new PausedSituation("during a snapshot", "large", client, true);
 }
 
 /** Resumes from before the history: the node reads the oplog, and the client has read the beginning of that. */
@@ -248,7 +262,7 @@ export async function inCatchUp(url: string, oracle: Oracle, db: Db): Promise<Si
   void client.subscribe("q", { collection: "busy" }, held);
   await client.client.until(({ type }) => type === "added");
   client.client.socket.pause();
-  return new PausedSituation("during a catch-up", "busy", client);
+  return new PausedSituation("during a catch-up", "busy", client, false);
 }
 
 const followed = (client: ModelClient): HeldQuery | undefined => client.subscriptions.get("q")?.held;

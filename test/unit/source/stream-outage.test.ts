@@ -3,6 +3,7 @@ import {
   MongoNetworkTimeoutError,
   MongoServerError,
   MongoServerSelectionError,
+  MongoTopologyClosedError,
   type TopologyDescription,
 } from "mongodb";
 import { pino } from "pino";
@@ -43,6 +44,7 @@ test.each([
   [refusal(286), "position-lost"],
   [refusal(1, ["NonResumableChangeStreamError"]), "position-lost"],
   [Object.assign(new Error("write ECONNRESET"), { code: "ECONNRESET", syscall: "write" }), "unreachable"],
+  [new MongoTopologyClosedError("closed"), "unreachable"],
   [new Error("a bug"), "other"],
   ["not even an error", "other"],
 ])("%s is told as %s", (error, reason) => {
@@ -85,6 +87,13 @@ test("says once that the stream is down, repeats it at growing intervals, and sa
   expect([outage.current, await measured()]).toEqual([null, []]);
   vi.advanceTimersByTime(600_000);
   expect(said()).toEqual([]);
+});
+
+test("keeps the reason where a client was merely abandoned because of it", () => {
+  const { outage } = startOutage();
+  outage.failed(timeout, Date.now());
+  outage.failed(new MongoTopologyClosedError("closed"), Date.now());
+  expect(outage.current?.reason).toBe("no-answer");
 });
 
 test("counts from the start where the stream was never up, and is silent where nothing failed", async () => {
