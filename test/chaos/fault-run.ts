@@ -75,7 +75,7 @@ class World {
       const beginMs = Date.now();
       const nodes: [Service, Service] = [
         await startNode(deployment.uri, "120s", log),
-        await startNode(deployment.uri, "0s"),
+        await startNode(deployment.uri, "2s"),
       ];
       const startMs = Date.now() - beginMs;
       for (const node of nodes) {
@@ -119,8 +119,9 @@ async function suffer(world: World, fault: Fault, random: Random): Promise<Outco
   world.add(live);
   world.add(await loadingLookup(urlOf(node), oracle, random));
   world.add(await inSnapshot(urlOf(node), oracle));
-  world.add(await inCatchUp(urlOf(forgetful), oracle, deployment.backend.db(DATABASE)));
   const primary = await deployment.set.primary();
+  const isForgotten = async () => (await metricOf(forgetful, "tidewire_history_commits")) === 0;
+  world.add(await inCatchUp(urlOf(forgetful), oracle, deployment.backend.db(DATABASE), isForgotten));
   const writer = fault.quiet === true ? undefined : startWriter(world, random);
 
   // Now and then the fault comes before the first step of a start, now and then in the midst of it.

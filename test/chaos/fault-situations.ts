@@ -229,7 +229,8 @@ class PausedSituation implements Situation {
     return [
       ...unlike,
       ...faults,
-      ...(this.#mayBeReset || this.#resets.length === 0 ? [] : [`reset: ${this.#resets.join()}`]),
+      // A client that did not keep up is another matter.
+      ...(!this.#mayBeReset && this.#resets[0] === "history-lost" ? [`reset: ${this.#resets.join()}`] : []),
       ...(closed === undefined ? [] : [`closed: ${JSON.stringify(closed)}`]),
     ];
   }
@@ -249,8 +250,16 @@ export async function inSnapshot(url: string, oracle: Oracle): Promise<Situation
   return new PausedSituation("during a snapshot", "large", client, true);
 }
 
-/** Resumes from before the history: the node reads the oplog, and the client has read the beginning of that. */
-export async function inCatchUp(url: string, oracle: Oracle, db: Db): Promise<Situation> {
+/**
+ * Resumes from before the history: the node reads the oplog, and the client has read the beginning of that.
+ * @param isForgotten The history of the node holds nothing any more.
+ */
+export async function inCatchUp(
+  url: string,
+  oracle: Oracle,
+  db: Db,
+  isForgotten: () => Promise<boolean>,
+): Promise<Situation> {
   const before = await connect(url, oracle);
   await before.subscribe("q", { collection: "busy" });
   await until("a client that follows", async () => followed(before)?.phase === "following");
@@ -258,6 +267,7 @@ export async function inCatchUp(url: string, oracle: Oracle, db: Db): Promise<Si
   assert(held !== undefined);
   const missed = Array.from({ length: BUSY_WRITES }, (_, n) => ({ _id: n + 1, padding: LARGE.padding }));
   await put(db, "busy", missed);
+  await until("a history that does not reach back", isForgotten);
   const client = await connect(url, oracle);
   void client.subscribe("q", { collection: "busy" }, held);
   await client.client.until(({ type }) => type === "added");

@@ -1,6 +1,7 @@
 /** A backend under load that survives what happens to MongoDB: each of its writes adds one to `v` of a document. */
 import { setTimeout as pause } from "node:timers/promises";
-import { type AnyBulkWriteOperation, type Collection, type Db, type MongoClient, MongoError } from "mongodb";
+import type { AnyBulkWriteOperation, Collection, Db, MongoClient } from "mongodb";
+import { isMongoFailure } from "../../src/source/mongo.ts";
 import type { Random } from "./random.ts";
 
 export interface Versioned {
@@ -57,7 +58,7 @@ export class VersionedWriter {
         if (this.#random.chance(0.2)) await this.#transaction();
         await this.#bulk(Math.min(GO_MAX, Math.max(1, due)));
       } catch (error) {
-        if (!(error instanceof MongoError)) throw error;
+        if (!isMongoFailure(error)) throw error;
         this.failed++;
       }
       await pause(this.#random.int(PAUSE_MS / 2, (PAUSE_MS * 3) / 2));
