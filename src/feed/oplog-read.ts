@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
-import { classifyStreamError } from "../source/stream-errors.ts";
+import { classifyStreamError, StreamStalledError } from "../source/stream-errors.ts";
 import { AFTER, BEFORE, type CursorCodec, type Position } from "./cursor.ts";
 import { HistoryEntry } from "./history.ts";
 import type { Limiter } from "./limiter.ts";
@@ -136,7 +136,7 @@ export class OplogRead {
     for (let index = 0; ; index++) {
       if (this.#stream === undefined) return;
       const batch = await this.#stream.batch(index).catch((error: unknown) => {
-        if (this.#left || !isMongoFailure(error) || classifyStreamError(error) === "place-lost") throw error;
+        if (this.#left || !mayPass(error, index)) throw error;
         return { failed: error };
       });
       if (batch === null) return;
@@ -151,7 +151,7 @@ export class OplogRead {
   }
 
   /** @throws `error` where the oplog no longer reaches back so far, or nobody waits any more. */
-  async #reopen(error: Error): Promise<void> {
+  async #reopen(error: unknown): Promise<void> {
     this.#stream?.leave();
     this.#stream = undefined;
     let stream: SharedStream | null | "later" = "later";
@@ -201,6 +201,16 @@ export class OplogRead {
     }
     return end;
   }
+}
+
+/**
+ * Whether the rest may be read later.
+ * @param batches Those that the stream has given. One that stalls at the first has too much to look through, and would have
+ * no less the next time.
+ */
+function mayPass(error: unknown, batches: number): boolean {
+  if (error instanceof StreamStalledError) return batches > 0;
+  return isMongoFailure(error) && classifyStreamError(error) !== "place-lost";
 }
 
 interface Request {
