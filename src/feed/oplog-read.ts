@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { isMongoFailure } from "../source/mongo.ts";
+import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
 import { classifyStreamError, StreamStalledError } from "../source/stream-errors.ts";
 import { AFTER, BEFORE, type CursorCodec, type Position } from "./cursor.ts";
@@ -20,6 +20,11 @@ const GATHER_MS = 25;
 const KEPT_BYTES_MAX = 16 * 1_048_576;
 /** About how long after a failure the stream is opened again, in milliseconds. */
 const RETRY_MS = 1_000;
+/**
+ * A read is given up after so many failures in a row, besides those for which no server was found: an outage is waited for,
+ * but where the servers answer and this read fails all the same, it always will.
+ */
+const FAILURES_MAX = 20;
 
 /**
  * One change stream from a cluster time on, read once for all who share it, at the pace of the fastest. Whoever
@@ -119,6 +124,8 @@ export class OplogRead {
   /** Still at commits that the position may cover. */
   #skipping = true;
   #left = false;
+  /** Since the last progress. */
+  #failures = 0;
 
   /** @param stream Joined already. */
   constructor(stream: SharedStream, from: Position, openAgain: OpenAgain) {
@@ -136,7 +143,7 @@ export class OplogRead {
     for (let index = 0; ; index++) {
       if (this.#stream === undefined) return;
       const batch = await this.#stream.batch(index).catch((error: unknown) => {
-        if (this.#left || !mayPass(error, index)) throw error;
+        if (this.#left || !this.#mayPass(error, index)) throw error;
         return { failed: error };
       });
       if (batch === null) return;
@@ -146,7 +153,10 @@ export class OplogRead {
         continue;
       }
       yield { batch, covered: this.#countCovered(batch) };
-      if (!this.#skipping || batch.until.clusterTime > this.#from.clusterTime) this.#from = batch.until;
+      if (!this.#skipping || batch.until.clusterTime > this.#from.clusterTime) {
+        this.#from = batch.until;
+        this.#failures = 0;
+      }
     }
   }
 
@@ -170,9 +180,21 @@ export class OplogRead {
     try {
       return this.#left ? null : await this.#openAgain(this.#from);
     } catch (error) {
-      if (isMongoFailure(error)) return "later";
-      throw error;
+      if (!this.#mayPass(error, 0)) throw error;
+      return "later";
     }
+  }
+
+  /**
+   * Whether the rest may be read later.
+   * @param batches Those that the stream has given. One that stalls at the first has too much to look through, and would
+   * have no less the next time.
+   */
+  #mayPass(error: unknown, batches: number): boolean {
+    if (foundNoServer(error)) return true;
+    if (++this.#failures > FAILURES_MAX) return false;
+    if (error instanceof StreamStalledError) return batches > 0;
+    return isMongoFailure(error) && classifyStreamError(error) !== "place-lost";
   }
 
   end(): void {
@@ -201,16 +223,6 @@ export class OplogRead {
     }
     return end;
   }
-}
-
-/**
- * Whether the rest may be read later.
- * @param batches Those that the stream has given. One that stalls at the first has too much to look through, and would have
- * no less the next time.
- */
-function mayPass(error: unknown, batches: number): boolean {
-  if (error instanceof StreamStalledError) return batches > 0;
-  return isMongoFailure(error) && classifyStreamError(error) !== "place-lost";
 }
 
 interface Request {
