@@ -237,7 +237,7 @@ const costOf = ({ changes }: LogEntry) =>
   ENTRY_BYTES + (changes === UNKNOWN ? 0 : changes.length * CHANGE_BYTES);
 
 const sizeOf = (messages: readonly EncodedMessage[]) =>
-  messages.reduce((size, message) => size + message.text.length, 0);
+  messages.reduce((size, { text }) => size + Buffer.byteLength(text), 0);
 
 /** Index of the first entry whose number is at least `seq`. */
 function lowerBound(log: readonly LogEntry[], seq: number): number {

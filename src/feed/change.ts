@@ -158,27 +158,29 @@ export class Evaluation {
   }
 }
 
-/** What one encoder may keep, in characters; the texts of a batch may be many times its size. */
-const KEPT_MAX = 16 * 1_048_576;
+/** Documents are remembered no longer than this, in milliseconds: live queries that share one encode it in one go. */
+const KEPT_MS = 100;
+/** What an entry costs besides its document and its texts, in bytes; rounded up. */
+const ENTRY_BYTES = 300;
 
 /**
- * Encodes documents and keeps the texts of the batch at hand, because live queries with equal projections share them.
- * Clients choose projections, so the texts are bounded: when there are too many, all are dropped and encoded again where
- * they are needed. `forget` ends a batch, so that nothing is kept beyond it.
+ * Encodes documents, and remembers them for a moment: live queries with equal projections share the work. What it
+ * remembers is bounded, and is forgotten at the end of a batch, or soon after a catch-up, which has no such end.
  */
 export class DocumentEncoder {
+  readonly #limitBytes: number;
   readonly #known = new Map<Uint8Array, Map<string, string>>();
   readonly #projectionKeys = new WeakMap<Projection, string>();
-  readonly #keptMax: number;
-  #kept = 0;
+  #heldBytes = 0;
+  #forgetting: NodeJS.Timeout | undefined;
 
-  constructor(keptMax = KEPT_MAX) {
-    this.#keptMax = keptMax;
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
   }
 
-  /** Characters of the texts that are kept. */
-  get kept(): number {
-    return this.#kept;
+  /** Bytes of the documents and texts that are remembered. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   encode(document: Uint8Array, projection: Projection, mode: ValueMode): string {
@@ -186,22 +188,31 @@ export class DocumentEncoder {
     const known = this.#known.get(document)?.get(key);
     if (known !== undefined) return known;
     const text = encodeDocument(document, projection, mode);
-    this.#keep(document, key, text);
+    this.#remember(document, key, text);
     return text;
-  }
-
-  #keep(document: Uint8Array, key: string, text: string): void {
-    if (text.length > this.#keptMax) return;
-    if (this.#kept + text.length > this.#keptMax) this.forget();
-    this.#kept += text.length;
-    const texts = this.#known.get(document);
-    if (texts === undefined) this.#known.set(document, new Map([[key, text]]));
-    else texts.set(key, text);
   }
 
   forget(): void {
     this.#known.clear();
-    this.#kept = 0;
+    this.#heldBytes = 0;
+  }
+
+  #remember(document: Uint8Array, key: string, text: string): void {
+    const own = ENTRY_BYTES + Buffer.byteLength(text);
+    const isHeld = this.#known.has(document);
+    // Encoding again costs time; keeping everything that a catch-up encodes would cost memory without a bound.
+    const isOver = this.#heldBytes + own + (isHeld ? 0 : document.length) > this.#limitBytes;
+    if (isOver) this.forget();
+    const bytes = isHeld && !isOver ? own : own + document.length;
+    if (bytes > this.#limitBytes) return;
+    const texts = this.#known.get(document) ?? new Map<string, string>();
+    texts.set(key, text);
+    this.#known.set(document, texts);
+    this.#heldBytes += bytes;
+    this.#forgetting ??= setTimeout(() => {
+      this.#forgetting = undefined;
+      this.forget();
+    }, KEPT_MS).unref();
   }
 
   #keyOf(projection: Projection): string {

@@ -66,7 +66,7 @@ export class Feed implements CommitSink {
   readonly #limits: FeedLimits;
   readonly #parts: FeedParts;
   readonly #metrics: Metrics;
-  readonly #encoder = new DocumentEncoder();
+  readonly #encoder: DocumentEncoder;
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
   readonly #historyOptions: HistoryOptions;
@@ -104,6 +104,7 @@ export class Feed implements CommitSink {
     this.#holdings = new Holdings(limits.lingerMs);
     this.#serverNowMs = parts.serverNowMs ?? Date.now;
     this.#toldHead = new ToldHead(history.cursorStepMs, parts.idleAgeMs);
+    this.#encoder = new DocumentEncoder(limits.encodeCacheBytes);
     this.#budget = new EncodedBudget(history.bytes);
     this.#logBudget = new LogBudget(history.bytes);
     this.#oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
@@ -623,6 +624,7 @@ export class Feed implements CommitSink {
     this.#metrics.liveQueries.set(this.#byKey.size);
     this.#metrics.lingeringLiveQueries.set(this.#holdings.lingering);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
+    this.#metrics.encodeCacheBytes.set(this.#encoder.heldBytes);
     this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
   }
 

@@ -40,6 +40,13 @@ export const FeedLimits = z.strictObject({
     .max(16 * 1_048_576)
     .default(256 * 1_024)
     .describe("Size at which a snapshot message is full and the next one begins."),
+  encodeCacheBytes: z
+    .int()
+    .min(65_536)
+    .default(16 * 1_048_576)
+    .describe(
+      "Documents and their encoded texts remembered for a moment, so that live queries with equal fields encode each once.",
+    ),
   snapshotConcurrency: z
     .int()
     .min(1)

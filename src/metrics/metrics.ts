@@ -123,6 +123,11 @@ const GAUGES = {
     "Bytes that live queries hold of which commit changed what.",
     [],
   ],
+  encodeCacheBytes: [
+    "tidewire_encode_cache_bytes",
+    "Bytes of documents and texts that are remembered for a moment while changes are encoded.",
+    [],
+  ],
   encodedBytes: ["tidewire_encoded_bytes", "Bytes of encoded changes kept for catch-up.", []],
   snapshotCacheBytes: [
     "tidewire_snapshot_cache_bytes",
