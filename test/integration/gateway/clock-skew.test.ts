@@ -26,8 +26,6 @@ test.each([-SKEW_MS, SKEW_MS])(
     const { client: mongo, db } = await testDatabase();
     const env = { NODE_OPTIONS: shiftedBy(skewMs) };
     const service = await spawnTestService({ collections: COLLECTIONS, env });
-    const isReady = async () => (await fetch(`${service.adminUrl}/readyz`)).ok;
-    await expect.poll(isReady, { timeout: 30_000 }).toBe(true);
     const url = `${service.url.replace("http", "ws")}/v1/ws`;
     const client = await WsClient.connect(url, { token: await signToken({ sub: "u1" }) });
     onTestFinished(() => client.socket.terminate());
