@@ -19,6 +19,7 @@ import { Gateway } from "./gateway/gateway.ts";
 import { HostNames, UNKNOWN_HOST_TEXT } from "./gateway/host-names.ts";
 import { UrlKeys } from "./gateway/key.ts";
 import { closeServer, createPublicServer, type Listening, listen } from "./gateway/listener.ts";
+import { LostRights, type LostRightsStore } from "./gateway/lost-rights.ts";
 import { totalOf } from "./gateway/plan-rules.ts";
 import type { Revocations } from "./gateway/revocations.ts";
 import { RuleClock } from "./gateway/rule-clock.ts";
@@ -32,6 +33,7 @@ import { Deployment } from "./source/deployment.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "./source/embedded-mongod.ts";
 import { EpochStore } from "./source/epoch-store.ts";
 import { ImageKeeper } from "./source/image-keeper.ts";
+import { LostRightStore } from "./source/lost-right-store.ts";
 import { answerOf, type MongoAccess, STATE_TIMEOUT_MS, type StateDatabase } from "./source/mongo.ts";
 import { EMBEDDED_URI } from "./source/options.ts";
 import { type FollowState, type PreflightReport, preflight } from "./source/preflight.ts";
@@ -381,6 +383,11 @@ function gatewayContext(
     trust: new Trust(config.auth.jwt, revocations, { metrics, log }),
     feed,
     sealer: tickets,
+    ticketTerms: {
+      maxAgeMs: config.tickets.maxAgeMs,
+      clockToleranceMs: config.auth.jwt?.clockToleranceMs ?? 0,
+    },
+    lostRights: lostRightsOf(config, state, { log, metrics }),
     keys: urlKeysOf(config, state, tickets),
     log,
     metrics,
@@ -425,6 +432,19 @@ function buildPublicServer(
 function answerUnknownHost(response: ServerResponse, metrics: Metrics): void {
   metrics.connectionsRefused.inc({ reason: "host" });
   answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
+}
+
+function lostRightsOf(
+  { tickets: { maxAgeMs, lostRights } }: Config,
+  { database, answer }: SharedState,
+  parts: Pick<Basics, "log" | "metrics">,
+): LostRights {
+  const saved = new LostRightStore(database);
+  const store: LostRightsStore = {
+    save: (ids, expiresAt) => answer(() => saved.save(ids, expiresAt)),
+    load: (ids) => answer(() => saved.load(ids)),
+  };
+  return new LostRights({ maxAgeMs, entries: lostRights }, { ...parts, store });
 }
 
 function urlKeysOf(
@@ -489,7 +509,7 @@ async function prepareReload(
 
 /** Everything but collections and their rules needs a restart; to take an edit silently for done would be worse. */
 function warnOfUnapplied(current: Config, next: Config, log: Logger): void {
-  const sections = ["mongodb", "server", "auth", "limits", "history", "log"] as const;
+  const sections = ["mongodb", "server", "auth", "limits", "history", "tickets", "log"] as const;
   const differs = sections.filter((name) => JSON.stringify(current[name]) !== JSON.stringify(next[name]));
   if (differs.length > 0)
     log.warn({ sections: differs }, "these sections were edited, too: restart to apply them");

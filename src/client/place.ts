@@ -55,6 +55,9 @@ export class Place {
       case "watermark":
         this.#advance(message.cursor);
         return;
+      case "tickets":
+        this.#ticket = message.tickets[this.#id] ?? this.#ticket;
+        return;
     }
   }
 

@@ -303,6 +303,10 @@ export class Session {
           if (scope === undefined || scope === key) held.watermark(message.cursor);
         }
         break;
+      case "tickets":
+        for (const [id, ticket] of Object.entries(message.tickets))
+          this.#subscriptions.results.get(id)?.renewed(ticket);
+        break;
       case "expiring":
         void this.#renewal.renew();
         break;

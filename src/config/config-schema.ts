@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { AuthOptions } from "../auth/options.ts";
 import { FeedLimits, HistoryOptions } from "../feed/options.ts";
-import { GatewayLimits, ServerOptions } from "../gateway/options.ts";
+import { GatewayLimits, ServerOptions, TicketOptions } from "../gateway/options.ts";
 import { CollectionOptions, FilterLimits, RulesOptions } from "../rules/options.ts";
 import { MongodbOptions } from "../source/options.ts";
 
@@ -34,6 +34,7 @@ export const ConfigSchema = z.strictObject({
   collections: Collections.describe("What clients may see, under the names that clients use."),
   limits: Limits.prefault({}).describe("Bounds; every one has a default."),
   history: HistoryOptions.prefault({}).describe("Change events kept in memory for quick resumption."),
+  tickets: TicketOptions.prefault({}).describe("How long clients may resume, and over which tokens."),
   log: z
     .strictObject({
       level: z.enum(LOG_LEVELS).default("info").describe("The least grave level that is written."),

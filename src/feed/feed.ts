@@ -236,6 +236,12 @@ export class Feed implements CommitSink {
     return (this.isSettled ? undefined : this.#settledHead?.time) ?? this.headTime;
   }
 
+  /** The cluster time that begins at a point of the clock, or that of the head where the point is later. */
+  headTimeBy(epochMs: number): bigint {
+    const time = clusterTimeOf(Math.max(0, Math.ceil(epochMs / 1_000)), 0);
+    return time < this.headTime ? time : this.headTime;
+  }
+
   /** Number of the last commit whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
   seqAt(clusterTime: bigint): number | null {
     return this.#readyHistory().seqAt(clusterTime);

@@ -4,14 +4,18 @@ import type { LookupSet } from "./lookup-set.ts";
 /** Since when whoever follows a live query may see what it shows, and what that depends on. */
 export class Rights {
   readonly #grantedAt: bigint;
+  #heldSince: bigint;
   readonly sets: readonly LookupSet[];
 
   /**
    * @param grantedAt Cluster time since which the rules give them; of a change of rights that led here, its own.
    * @param sets The lookups that the rights follow from.
+   * @param heldSince Cluster time since which the user's token gives them. No snapshot is older; a resumption may begin
+   *   earlier, as its ticket says.
    */
-  constructor(grantedAt: bigint, sets: readonly LookupSet[]) {
+  constructor(grantedAt: bigint, sets: readonly LookupSet[], heldSince = 0n) {
     this.#grantedAt = grantedAt;
+    this.#heldSince = heldSince;
     this.sets = sets;
   }
 
@@ -22,8 +26,13 @@ export class Rights {
   get since(): bigint {
     return this.sets.reduce(
       (latest, { sameSince }) => (sameSince > latest ? sameSince : latest),
-      this.#grantedAt,
+      this.#grantedAt > this.#heldSince ? this.#grantedAt : this.#heldSince,
     );
+  }
+
+  /** The user may have lacked them before this cluster time. */
+  beginAt(clusterTime: bigint): void {
+    if (clusterTime > this.#heldSince) this.#heldSince = clusterTime;
   }
 
   /** Since when the rules have given them without a break; what the sets give may be younger. */

@@ -3,10 +3,10 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { SealingKey } from "../source/sealing-keys.ts";
 
 /**
- * The purpose of a sealed text, as its first byte: one kind is never taken for another. 1 and 2 were tickets and keys
- * that named users by `sub` alone.
+ * The purpose of a sealed text, as its first byte: one kind is never taken for another. 1 to 3 were tickets and keys
+ * of earlier forms.
  */
-export const SEALED = { ticket: 3, urlKey: 4 } as const;
+export const SEALED = { ticket: 5, urlKey: 4 } as const;
 export type SealedKind = (typeof SEALED)[keyof typeof SEALED];
 
 const HEADER_BYTES = 2;

@@ -1,5 +1,15 @@
 import { SEALED, type Sealer } from "./sealer.ts";
 
+/** The token under which a ticket was sealed. */
+export interface TicketTerms {
+  /** When it was sealed, in epoch milliseconds by the clock of that node. */
+  readonly sealedAtMs: number;
+  /** A digest of the claims; empty for anonymous users. */
+  readonly token: string;
+  /** When the token expires, tolerance included, in epoch milliseconds; `null` if never. */
+  readonly untilMs: number | null;
+}
+
 /** What a subscription was allowed to see, and since when; sealed, so that only the service can say so. */
 export interface Ticket {
   /** Key of the live query. */
@@ -12,7 +22,10 @@ export interface Ticket {
   readonly nowMs: number | null;
   /** Whom it was given to: a digest, so that every ticket has the same size (see `holderOf`). */
   readonly holder: string;
+  readonly terms: TicketTerms;
 }
+
+type Sealed = [string, string, string, string, number | null, number, string, number | null];
 
 /** Seals and opens tickets. */
 export class TicketSealer {
@@ -22,8 +35,10 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, told, nowMs, holder }: Ticket): string {
-    return this.#sealer.seal(SEALED.ticket, JSON.stringify([key, since, holder, told, nowMs]));
+  seal({ key, since, told, nowMs, holder, terms }: Ticket): string {
+    const { sealedAtMs, token, untilMs } = terms;
+    const parts: Sealed = [key, since, holder, told, nowMs, sealedAtMs, token, untilMs];
+    return this.#sealer.seal(SEALED.ticket, JSON.stringify(parts));
   }
 
   /** A ticket that was opened is as good as a new one of the same content, unless its key is about to go. */
@@ -36,14 +51,8 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Sealed by us, so it has the shape that `seal` gave it.
-    const [key, since, holder, told, nowMs] = JSON.parse(text) as [
-      string,
-      string,
-      string,
-      string,
-      number | null,
-    ];
-    return { key, since, told, nowMs, holder };
+    const [key, since, holder, told, nowMs, sealedAtMs, token, untilMs] = JSON.parse(text) as Sealed;
+    return { key, since, told, nowMs, holder, terms: { sealedAtMs, token, untilMs } };
   }
 
   /** Shows, beside a ticket, by which way the service gave it out. */

@@ -1,6 +1,8 @@
+import { holderOf } from "../auth/subject.ts";
 import type { Identity } from "../auth/verify-token.ts";
 import { noteFault } from "../metrics/guard.ts";
 import { type Grant, grantOf, LookupsNeeded } from "../rules/authorize.ts";
+import { sendTickets } from "./answers.ts";
 import type { Connection } from "./connection.ts";
 import { endFor, reauthorize } from "./reauthorization.ts";
 import type { Subscription } from "./subscriptions.ts";
@@ -34,6 +36,8 @@ export async function applyIdentity(
       if (error !== null) endFor(connection, subscription, error);
       else await turns.run(() => decide(connection, identity, subscription));
     }
+    // Tickets of the older token end with it.
+    if (connection.identity === identity) sendTickets(connection);
   } catch (fault) {
     // Nothing is sent for what is still undecided, and nothing would ever decide it.
     connection.fail(noteFault(connection.context, "rights.refresh", fault));
@@ -51,6 +55,7 @@ function silence(connection: Connection): Affected[] {
     // Most often this is all the work there is: of a token that is only newer, every grant is the same.
     const outcome = grants.outcomeFor(subscription);
     if (outcome === "same") continue;
+    noteLost(connection, subscription);
     const error = outcome === "differs" ? null : outcome.error;
     // Without rights nothing of what it has goes on; with others it may become a part of what the client holds then.
     if (error === null) attachment.suspend(id);
@@ -58,6 +63,11 @@ function silence(connection: Connection): Affected[] {
     affected.push({ subscription, error });
   }
   return affected;
+}
+
+/** Tickets of before must not resume over the time from here on, not even under a token that gives the same again. */
+function noteLost({ context, identity }: Connection, { request: { collection } }: Subscription): void {
+  context.lostRights.note(holderOf(identity), collection, context.feed.headTime, Date.now());
 }
 
 function decide(connection: Connection, identity: Identity, subscription: Subscription): void {

@@ -8,6 +8,7 @@ import { noteFault } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { EffectiveQuery } from "../rules/authorize.ts";
 import type { Connection } from "./connection.ts";
+import { termsFor } from "./ticket-terms.ts";
 
 /**
  * One live query on one connection, shared by all its subscriptions that come to it: it stays until the last
@@ -189,6 +190,13 @@ export class Attachment implements Sink {
     this.connection.fail(noteFault(this.connection.context, where, error));
   }
 
+  /** A newer ticket for the same; `null` before the start is decided, and while rights are undecided. */
+  renewTicket(): string | null {
+    if (this.#start === null || this.#decided !== null || this.#detached) return null;
+    this.keptTicket = null;
+    return this.ticket();
+  }
+
   /** A ticket for what this connection sees of the live query from the start on. */
   ticket(): string {
     const { context, identity } = this.connection;
@@ -196,7 +204,8 @@ export class Attachment implements Sink {
     const since = this.#start === null ? "" : context.feed.encode(this.#start.since);
     const told = this.#start?.finally ?? this.startCursor;
     const { key, nowMs } = this.query;
-    return context.sealer.seal({ key, since, told, nowMs, holder: holderOf(identity) });
+    const terms = termsFor(identity, Date.now(), context.ticketTerms);
+    return context.sealer.seal({ key, since, told, nowMs, holder: holderOf(identity), terms });
   }
 
   #sendReset(reason: "history-lost" | "lagged"): void {

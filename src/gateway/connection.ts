@@ -16,6 +16,7 @@ import type {
   ValueMode,
 } from "../protocol/messages.ts";
 import { RuleFailure } from "../rules/authorize.ts";
+import { sendTickets } from "./answers.ts";
 import type { Attachment } from "./attachment.ts";
 import { ClientError, internalError, toErrorMessage } from "./client-error.ts";
 import { closeCodeLabel } from "./close-code-label.ts";
@@ -94,6 +95,8 @@ export class Connection {
   /** Without a sign of life until then the client is taken for gone. */
   #answerByMs = Number.POSITIVE_INFINITY;
   #noticed = false;
+  /** When the tickets that the client has are renewed, as they end with time. */
+  #ticketsDueMs: number;
   /** When the next watermark is due. */
   #watermarkAtMs: number;
   #authenticated: Promise<void> = Promise.resolve();
@@ -118,6 +121,7 @@ export class Connection {
     this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
     this.#watermarkAtMs = nextWatermark(nowMs, server.heartbeatMs);
     this.openedAtMs = nowMs;
+    this.#ticketsDueMs = nowMs + context.ticketTerms.maxAgeMs / 2;
     // The first at a random part of the interval, so that connections made together are not pinged together.
     this.#pingAtMs = nowMs + Math.random() * server.heartbeatMs;
   }
@@ -324,6 +328,10 @@ export class Connection {
       );
       this.close(CLOSE_CODES.maximumAge, "connection too old: resume", error);
       return;
+    }
+    if (nowMs >= this.#ticketsDueMs) {
+      this.#ticketsDueMs = nowMs + this.context.ticketTerms.maxAgeMs / 2;
+      sendTickets(this);
     }
     this.#beat(nowMs, tickMs);
   }

@@ -6,9 +6,11 @@ import type { TicketSealer } from "../feed/ticket.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import type { UrlKeys } from "./key.ts";
+import type { LostRights } from "./lost-rights.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
 import type { RuleClock } from "./rule-clock.ts";
 import type { RuleTimes } from "./rule-times.ts";
+import type { TermsOptions } from "./ticket-terms.ts";
 import type { Trust } from "./trust.ts";
 
 /** What every connection of a node works with. */
@@ -21,6 +23,9 @@ export interface GatewayContext {
   readonly trust: Trust;
   readonly feed: Feed;
   readonly sealer: TicketSealer;
+  /** How long tickets count. */
+  readonly ticketTerms: TermsOptions;
+  readonly lostRights: LostRights;
   readonly keys: UrlKeys;
   readonly log: Logger;
   readonly metrics: Metrics;

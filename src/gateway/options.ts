@@ -106,6 +106,25 @@ export const ReconnectOptions = z
   });
 export type ReconnectOptions = z.output<typeof ReconnectOptions>;
 
+/** The section `tickets`: how long a client may come back with what it was given. */
+export const TicketOptions = z.strictObject({
+  maxAgeMs: z
+    .int()
+    .min(60_000)
+    .default(24 * 3_600_000)
+    .describe(
+      "How long after it was given a ticket resumes. Connected clients are given newer ones when half of this is over.",
+    ),
+  lostRights: z
+    .int()
+    .min(100)
+    .default(10_000)
+    .describe(
+      "Rights lost by a newer token that this node remembers, one for each user and collection, besides the state database, which holds all of them for maxAge.",
+    ),
+});
+export type TicketOptions = z.output<typeof TicketOptions>;
+
 /** The section `server`: the listeners and how connections are kept. */
 export const ServerOptions = z
   .strictObject({

@@ -133,6 +133,10 @@ export class PollTransport implements Transport {
         this.#isWhole = false;
         this.#append([JSON.stringify(message)]);
         break;
+      case "tickets":
+        // A poll has one subscription.
+        for (const ticket of Object.values(message.tickets)) this.#ticket = ticket;
+        break;
       case "unsubscribed":
         this.#append([JSON.stringify(message)]);
         this.#finish();

@@ -114,6 +114,10 @@ export class SseTransport implements Transport {
 
   #stream(message: ServerMessage): void {
     if (message.type === "reset") this.#idPrefix = this.#prefixFor(message.ticket);
+    // A stream has one subscription.
+    if (message.type === "tickets") {
+      for (const ticket of Object.values(message.tickets)) this.#idPrefix = this.#prefixFor(ticket);
+    }
     const goOn = goOnFrom(message);
     this.#exchange.write(eventOf(message, goOn === undefined ? undefined : this.#idPrefix + goOn));
     if (message.type === "unsubscribed") this.#end();

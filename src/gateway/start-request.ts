@@ -1,4 +1,5 @@
 import { holderOf } from "../auth/subject.ts";
+import type { Identity } from "../auth/verify-token.ts";
 import { AFTER, epochOf, isLater, isStep, type Position } from "../feed/cursor.ts";
 import type { StartRequest } from "../feed/delivery.ts";
 import type { Ticket } from "../feed/ticket.ts";
@@ -13,6 +14,7 @@ import {
 import type { Connection } from "./connection.ts";
 import { HeldLookups, type RightsOwner } from "./held-lookups.ts";
 import type { Subscription } from "./subscriptions.ts";
+import { hasEnded, isDueForRenewal, isSameToken } from "./ticket-terms.ts";
 
 /**
  * [3.3] A cursor counts only with a genuine ticket of this user, for the live query that the request comes to
@@ -22,33 +24,96 @@ export async function toStartRequest(
   connection: Connection,
   { snapshot, cursor, ticket }: SubscribeMessage,
   subscription: Subscription,
-): Promise<StartRequest> {
+): Promise<StartRequest & { readonly keptTicket?: string | null }> {
   const wanted = snapshot !== false;
   const refuse = (reason: StartReason) => ({ snapshot: wanted, resumeFrom: null, refused: reason });
   if (cursor === undefined) return { snapshot: wanted, resumeFrom: null, refused: null };
-  const { feed, sealer } = connection.context;
+  const { identity } = connection;
+  const { feed, sealer, ticketTerms } = connection.context;
+  const nowMs = Date.now();
   const position = feed.decode(cursor);
   if (position === "invalid" || ticket === undefined) return refuse("cursor-invalid");
   const opened = await sealer.open(ticket);
   // A replaced deployment may have other keys: there no ticket of before is genuine.
   if (opened === null) return refuse(position === "other-epoch" ? "history-lost" : "cursor-invalid");
-  if (opened.holder !== holderOf(connection.identity)) return refuse("cursor-invalid");
+  if (opened.holder !== holderOf(identity)) return refuse("cursor-invalid");
   if (position === "other-epoch") {
     const isOfTicket = epochOf(cursor) === epochOf(opened.since);
     return refuse(isOfTicket ? "history-lost" : "cursor-invalid");
   }
+  if (hasEnded(opened.terms, identity, nowMs, ticketTerms)) return refuse("rights-changed");
   const held = await heldQuery(connection, subscription, opened);
-  if (held === null) return refuse("rights-changed");
+  if (held === null) {
+    noteLost(connection, identity, opened, subscription.request.collection);
+    return refuse("rights-changed");
+  }
   const since = feed.decode(opened.since);
   const told = feed.decode(opened.told);
   if (typeof since === "string" || typeof told === "string") return refuse("cursor-invalid");
   if (cursor !== opened.told && !isAfterStart(position, { since, told }, feed.tellsExactly))
     return refuse("cursor-invalid");
+  if (
+    await wasLostSince(connection, identity, opened, { collection: subscription.request.collection, since })
+  )
+    return refuse("rights-changed");
   // A cursor may name an earlier point than the client holds, since clients receive the head in steps. What the client
   // holds begins at `since` in any case, and nothing before that may be shown.
   const resumeFrom = isLater(since, position) ? since : position;
   const isSame = held.key === subscription.attachment.query.key;
-  return { snapshot: wanted, resumeFrom, cursor, refused: null, ...(isSame ? {} : { heldQuery: held }) };
+  // After a difference the old ticket would stand for another live query.
+  const mayBeKept =
+    isSame && isSameToken(opened.terms, identity) && !isDueForRenewal(opened.terms, nowMs, ticketTerms);
+  const keptTicket = mayBeKept && sealer.mayBeKept(ticket) ? ticket : null;
+  return {
+    snapshot: wanted,
+    resumeFrom,
+    cursor,
+    keptTicket,
+    refused: null,
+    ...(isSame ? {} : { heldQuery: held }),
+  };
+}
+
+/**
+ * A request was refused although a ticket shows that its user had the right. Where the token is another one than that of
+ * the ticket, the user has lost the right by it.
+ */
+export async function noteRefused(
+  connection: Connection,
+  { collection, ticket }: SubscribeMessage,
+  error: unknown,
+): Promise<void> {
+  const isRefused =
+    error instanceof TidewireError && (error.code === "forbidden" || error.code === "unknown-collection");
+  if (!isRefused || ticket === undefined) return;
+  const { identity } = connection;
+  // Where the keys cannot be read just now, the ticket cannot be used either.
+  const opened = await connection.context.sealer.open(ticket).catch(() => null);
+  if (opened !== null && opened.holder === holderOf(identity))
+    noteLost(connection, identity, opened, collection);
+}
+
+function noteLost(
+  { context: { feed, lostRights } }: Connection,
+  identity: Identity | null,
+  { terms, holder }: Ticket,
+  collection: string,
+): void {
+  if (!isSameToken(terms, identity)) lostRights.note(holder, collection, feed.headTime, Date.now());
+}
+
+/** Whether a token of this user was seen without the right after the subscription had begun. */
+async function wasLostSince(
+  { context: { lostRights } }: Connection,
+  identity: Identity | null,
+  { holder, terms }: Ticket,
+  { collection, since }: { readonly collection: string; readonly since: Position },
+): Promise<boolean> {
+  // Under the very token of the ticket nothing can have been lost in between, as far as other nodes could know.
+  const lostAt = isSameToken(terms, identity)
+    ? lostRights.knownAt(holder, collection)
+    : await lostRights.at(holder, collection);
+  return lostAt !== null && since.clusterTime <= lostAt;
 }
 
 /**

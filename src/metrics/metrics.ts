@@ -150,6 +150,16 @@ const GAUGES = {
   ],
   lookupSets: ["tidewire_lookup_sets", "Lookup sets of rules that are kept up to date.", []],
   lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
+  lostRights: [
+    "tidewire_lost_rights",
+    "Rights lost by newer tokens that are remembered, one for each user and collection.",
+    [],
+  ],
+  lostRightsUnsaved: [
+    "tidewire_lost_rights_unsaved",
+    "Rights lost by newer tokens that other nodes cannot know of yet.",
+    [],
+  ],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
   sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
   connections: ["tidewire_connections", "Connections.", []],

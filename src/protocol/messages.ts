@@ -143,6 +143,11 @@ export interface RefreshedMessage {
   type: "refreshed";
   expires: number | null;
 }
+export interface TicketsMessage {
+  type: "tickets";
+  /** Newer tickets, by the ids of subscriptions. */
+  tickets: Readonly<Record<string, string>>;
+}
 export interface ExpiringMessage {
   type: "expiring";
   inMs: number;
@@ -180,6 +185,7 @@ export type ServerMessage =
   | ResetMessage
   | UnsubscribedMessage
   | RefreshedMessage
+  | TicketsMessage
   | ExpiringMessage
   | ErrorMessage
   | DrainingMessage

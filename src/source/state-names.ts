@@ -7,6 +7,7 @@ export const STATE_COLLECTIONS = [
   "checkpoints",
   "epochs",
   "keys",
+  "lostRights",
   "revocations",
   "rules",
   "spentKeys",

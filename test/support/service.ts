@@ -28,6 +28,8 @@ export interface TestServiceOptions {
   readonly mongodb?: Record<string, unknown>;
   /** Shorter than the configuration allows, for tests that want many watermarks. */
   readonly heartbeatMs?: number;
+  /** As well, for tests that want tickets to end. */
+  readonly ticketMaxAgeMs?: number;
 }
 
 /** The configuration file of a test, as an object; ports are the system's, limits on connecting out of the way. */
@@ -76,8 +78,15 @@ export async function startTestService(options: TestServiceOptions) {
   const file = testConfig(uri, name, options);
   const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" });
   const config = toConfig(file);
-  const { heartbeatMs = config.server.heartbeatMs } = options;
-  const service: Service = await startService({ ...config, server: { ...config.server, heartbeatMs } }, log);
+  const { heartbeatMs = config.server.heartbeatMs, ticketMaxAgeMs = config.tickets.maxAgeMs } = options;
+  const service: Service = await startService(
+    {
+      ...config,
+      server: { ...config.server, heartbeatMs },
+      tickets: { ...config.tickets, maxAgeMs: ticketMaxAgeMs },
+    },
+    log,
+  );
   const url = `ws://127.0.0.1:${service.address.port}/v1/ws`;
   const clients: WsClient[] = [];
   onTestFinished(async () => {

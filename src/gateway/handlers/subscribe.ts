@@ -1,3 +1,4 @@
+import { holderOf } from "../../auth/subject.ts";
 import { Rights } from "../../feed/rights.ts";
 import { noteFault } from "../../metrics/guard.ts";
 import { TidewireError } from "../../protocol/errors.ts";
@@ -14,7 +15,7 @@ import { Attachment } from "../attachment.ts";
 import type { Connection } from "../connection.ts";
 import { HeldLookups } from "../held-lookups.ts";
 import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
-import { toStartRequest } from "../start-request.ts";
+import { noteRefused, toStartRequest } from "../start-request.ts";
 import type { Asked, Subscription } from "../subscriptions.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
@@ -45,6 +46,7 @@ export async function handleSubscribe(connection: Connection, message: Subscribe
     // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
     await subscribe(connection, asked, query, message);
   } catch (error) {
+    await noteRefused(connection, message, error);
     if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
   } finally {
     connection.subscriptions.answer(asked);
@@ -109,11 +111,12 @@ async function subscribe(
   }
   connection.context.feed.admit(query.key, connection.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
-  const attachment = new Attachment(connection, query, wantsSnapshot, new Rights(since, lookups.sets));
+  const rights = new Rights(since, lookups.sets, heldSince(connection, request.collection));
+  const attachment = new Attachment(connection, query, wantsSnapshot, rights);
   const subscription = { id, request, lookups, giveBack, attachment, isAnswered: false };
   connection.subscriptions.add(subscription);
   if (present === undefined) connection.subscriptions.follow(attachment);
-  attachment.opened = open(connection, subscription, message);
+  attachment.opened = open(connection, subscription, rights, message);
   try {
     await attachment.opened;
   } catch (error) {
@@ -125,10 +128,31 @@ async function subscribe(
   await answerShared(connection, subscription);
 }
 
+/** Numeric dates are whole seconds: a token may have been issued at the end of the one that it names. */
+const SECOND_MS = 1_000;
+
+/**
+ * The cluster time since which the user certainly has the rights of the token. A snapshot that was read for others before
+ * that would show, with the changes since, what happened before this user might see it.
+ */
+function heldSince({ identity, context: { feed, lostRights } }: Connection, collection: string): bigint {
+  if (lostRights.knownAt(holderOf(identity), collection) !== null) return feed.headTime;
+  const issuedAtMs = identity?.issuedAtMs ?? null;
+  return issuedAtMs === null ? 0n : feed.headTimeBy(issuedAtMs + SECOND_MS);
+}
+
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
-async function open(connection: Connection, maker: Subscription, message: SubscribeMessage): Promise<void> {
+async function open(
+  connection: Connection,
+  maker: Subscription,
+  rights: Rights,
+  message: SubscribeMessage,
+): Promise<void> {
   const { attachment } = maker;
+  const { identity } = connection;
   const startRequest = await toStartRequest(connection, message, maker);
+  // The ticket does not show that the user had the rights until now.
+  if (startRequest.refused === "rights-changed") rights.beginAt(connection.context.feed.headTime);
   const opened = await attachment.delivery.open(startRequest);
   // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
   await attachment.whenDecided();
@@ -139,10 +163,9 @@ async function open(connection: Connection, maker: Subscription, message: Subscr
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   attachment.startAt(started);
-  // After a difference the old ticket would stand for another live query.
   const isSame = started.start === "resumed" && started.finally === undefined;
-  if (isSame && connection.context.sealer.mayBeKept(message.ticket ?? ""))
-    attachment.keptTicket = message.ticket ?? null;
+  // A newer token may have come meanwhile, whose ticket this is not.
+  if (isSame && connection.identity === identity) attachment.keptTicket = startRequest.keptTicket ?? null;
   // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
   connection.subscriptions.follow(attachment);
   const first = hasLeft ? connection.subscriptions.firstOf(attachment) : maker;

@@ -445,7 +445,7 @@ const REFRESH: readonly Scenario[] = [
       await client.until(({ type }) => type === "refreshed", from);
       await client.fence(await world.now());
       const refreshed = client.received.slice(from).filter(({ type }) => type !== "snapshot");
-      expect(refreshed.map(({ type }) => type)).toEqual(["refreshed", "fenced"]);
+      expect(refreshed.map(({ type }) => type)).toEqual(["refreshed", "tickets", "fenced"]);
       const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
       expect(refreshed[0]).toEqual({ type: "refreshed", expires: exp * 1_000 });
     },

@@ -259,7 +259,7 @@ export const RIGHTS: readonly Scenario[] = [
         ...altered.filter((_, at) => at % 9 === 0),
         altered.at(-1),
       ];
-      for (const given of tickets) {
+      const comeBack = async (given: string | undefined) => {
         const reader = await world.follow(mine(world), {
           collection: "notes",
           cursor,
@@ -270,7 +270,8 @@ export const RIGHTS: readonly Scenario[] = [
         expect(reader.received[1]?.type).toBe("snapshot");
         expect(held(reader.received)).toEqual([]);
         await reader.leave();
-      }
+      };
+      await Promise.all(tickets.map(comeBack));
     },
   },
   {

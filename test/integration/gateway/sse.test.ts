@@ -263,9 +263,15 @@ test("[5] a token that expires ends the stream, and the retry needs another one"
   expect(await refusal({}, { ...headers, ...reconnection(stream.lastEventId) })).toMatchObject({
     status: 401,
   });
-  const renewed = await open({}, { ...(await bearer()), ...reconnection(stream.lastEventId) });
+  // One that was issued in time goes on; after a gap the stream begins with the documents.
+  const inTime = { sub: "u1", iat: Math.floor(Date.now() / 1_000) - 60 };
+  const renewed = await open({}, { ...(await bearer(inTime)), ...reconnection(stream.lastEventId) });
   await renewed.untilType("added");
   expect(renewed.events[1]?.data["start"]).toBe("resumed");
+  const late = { sub: "u1", iat: Math.floor(Date.now() / 1_000) + 5 };
+  const afterGap = await open({}, { ...(await bearer(late)), ...reconnection(stream.lastEventId) });
+  await afterGap.untilType("snapshot");
+  expect(afterGap.events[1]?.data).toMatchObject({ start: "reset", reason: "rights-changed" });
 });
 
 test("[5] a node that goes away says so, goes on delivering, and ends its streams", async () => {

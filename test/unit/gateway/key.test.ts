@@ -6,6 +6,7 @@ import { TicketSealer } from "../../../src/feed/ticket.ts";
 import { UrlKeys } from "../../../src/gateway/key.ts";
 
 const START_MS = 1_700_000_000_000;
+const TERMS = { sealedAtMs: START_MS, token: "digest", untilMs: null };
 const LIFETIME_MS = 30_000;
 const TOLERANCE_MS = 5_000;
 
@@ -64,6 +65,7 @@ test("a spent key is taken again with an event id of its user until the token ex
   const { key } = keys.issue(identity(), START_MS);
   await keys.redeem(key, null, START_MS);
   const ticket = tickets.seal({
+    terms: TERMS,
     key: "q",
     since: "c",
     told: "c",
@@ -81,6 +83,7 @@ test("an event id of another user, or a ticket that was in no event, does not br
   const { key } = keys.issue(identity(), START_MS);
   await keys.redeem(key, null, START_MS);
   const theirs = tickets.seal({
+    terms: TERMS,
     key: "q",
     since: "c",
     told: "c",
@@ -88,6 +91,7 @@ test("an event id of another user, or a ticket that was in no event, does not br
     holder: holderOf(identity("u2")),
   });
   const mine = tickets.seal({
+    terms: TERMS,
     key: "q",
     since: "c",
     told: "c",
@@ -155,6 +159,7 @@ test("a ticket is no key, an altered or invented key none either", async () => {
     return copy.toString("base64url");
   });
   const ticket = tickets.seal({
+    terms: TERMS,
     key: "q",
     since: "c",
     told: "c",
@@ -176,6 +181,7 @@ test("a spent key of a user without a sub is not taken again: nobody can tell th
   const { key } = keys.issue(identity(null), START_MS);
   await keys.redeem(key, null, START_MS);
   const ticket = tickets.seal({
+    terms: TERMS,
     key: "q",
     since: "c",
     told: "c",
