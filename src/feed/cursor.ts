@@ -9,8 +9,8 @@ import type { Epoch } from "../source/epoch-store.ts";
 export interface Position {
   readonly clusterTime: bigint;
   readonly within: number;
-  /** Of a hidden cursor: the first step of the told head that clients may take for later. */
-  readonly step?: bigint;
+  /** Of a hidden cursor: when it was made, in epoch milliseconds. By this alone clients may compare two of them. */
+  readonly issuedMs?: number;
 }
 
 export const BEFORE = 0;
@@ -49,17 +49,6 @@ function isLaterWithin(a: Position, b: Position): boolean {
 /** Whether `a` is certainly later than `b`. */
 export const isLater = (a: Position, b: Position): boolean =>
   a.clusterTime > b.clusterTime || isLaterWithin(a, b);
-
-/** Whether a position is a step of the told head: no commit has the counter 0. */
-export const isStep = ({ clusterTime, within }: Position): boolean =>
-  within === BEFORE && (clusterTime & 0xffff_ffffn) === 0n;
-
-/** As `isLater`, by what clients may know: to compare a hidden position with a step would tell when it was. */
-export function isLaterForClients(a: Position, b: Position): boolean {
-  if (a.step !== undefined && isStep(b)) return a.step > b.clusterTime;
-  if (b.step !== undefined && isStep(a)) return a.clusterTime >= b.step;
-  return isLater(a, b);
-}
 
 /**
  * Whether one who was sent the change at a position was sent all up to a cluster time, as far as they may know: that
@@ -107,11 +96,11 @@ export class CursorCodec {
    * Writes a position that a client must be able to come back to, but not to recognize: each text is another one
    * (AES-128-GCM with a random nonce), so that two of them do not tell whether anything was written in between.
    */
-  encodeHidden({ clusterTime, within, step = clusterTime }: Position): string {
+  encodeHidden({ clusterTime, within }: Position, issuedMs: number): string {
     const plain = Buffer.alloc(POSITION_BYTES);
     plain.writeBigUInt64BE(clusterTime, 0);
     plain.writeUInt32BE(within, 8);
-    plain.writeBigUInt64BE(step, 12);
+    plain.writeBigUInt64BE(BigInt(issuedMs), 12);
     const epoch = Buffer.from(this.epoch, "hex");
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv("aes-128-gcm", this.#hidingKey, nonce).setAAD(epoch);
@@ -146,8 +135,8 @@ export class CursorCodec {
     } catch {
       return "invalid"; // altered, or invented: there is nothing more to know about it
     }
-    const step = plain.readBigUInt64BE(12);
-    return { clusterTime: plain.readBigUInt64BE(0), within: plain.readUInt32BE(8), step };
+    const issuedMs = Number(plain.readBigUInt64BE(12));
+    return { clusterTime: plain.readBigUInt64BE(0), within: plain.readUInt32BE(8), issuedMs };
   }
 
   /**

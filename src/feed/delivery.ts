@@ -162,8 +162,9 @@ export class Delivery implements Follower {
 
   /** As `open`, for a subscription that stands already: at once, what may fail comes after and is tried again. */
   openAnew(reason: StartReason): Started {
-    this.#after = this.#feed.headSeq;
     this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
+    if (!this.#wantsSnapshot) return this.#openChanges("reset", reason);
+    this.#after = this.#feed.headSeq;
     return this.#atHead("reset", reason);
   }
 
@@ -179,13 +180,19 @@ export class Delivery implements Follower {
   }
 
   #around(at: GrantPoint): Omit<Started, "start" | "reason"> {
-    const { cursorBefore, cursorAfter, positionAfter } = this.#feed.cursorsAround(at);
-    return { cursor: cursorBefore, since: positionAfter, finally: cursorAfter };
+    return { cursor: at.told.before, since: this.#feed.positionAfter(at), finally: at.told.after };
   }
 
+  /** Before a snapshot that is still to be read, whose own cursor is good only at its end. */
   #atHead(start: Start, reason: StartReason | undefined): Started {
-    const { told, headPosition } = this.#feed;
-    return { start, reason, cursor: told.cursor, since: headPosition };
+    const { told, head } = this.#feed;
+    return { start, reason, cursor: told.cursor, since: head };
+  }
+
+  #openChanges(start: Start, reason: StartReason | undefined): Started {
+    const { cursor, position, seq } = this.#feed.startOfChanges(this.liveQuery, this.#rights.since);
+    this.#after = seq;
+    return { start, reason, cursor, since: position };
   }
 
   /** Begins to write; call it once what `open` told has been written. */
@@ -281,10 +288,7 @@ export class Delivery implements Follower {
   }
 
   async #openFresh(start: Start, reason: StartReason | undefined): Promise<Started> {
-    if (!this.#wantsSnapshot) {
-      this.#after = this.#feed.headSeq;
-      return this.#atHead(start, reason);
-    }
+    if (!this.#wantsSnapshot) return this.#openChanges(start, reason);
     const opened = await this.#openSnapshot(() => !this.#closed);
     if (opened === null) return this.#atHead(start, reason); // nobody is there to be told
     if (this.#closed) opened.leave();
@@ -394,7 +398,7 @@ export class Delivery implements Follower {
       const changes = await this.#feed.readGrantDiff(move);
       if (!isCurrent()) return "abandoned";
       if (changes === null) return "history-lost";
-      const { cursorAfter: last, cursorBefore: others } = this.#feed.cursorsAround(move.at);
+      const { after: last, before: others } = move.at.told;
       const cursors = { last, others };
       // A client may hold a later state than the one that the difference is from, and a delta would not fit that.
       const documents = move.missed === undefined ? undefined : "full";

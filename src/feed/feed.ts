@@ -49,6 +49,13 @@ export interface FeedParts {
   readonly sliceClock?: SliceClock;
 }
 
+/** A point from which on changes are sent, and how clients know it. */
+interface ChangesStart extends Told {
+  readonly seq: number;
+  /** From then on there is a newer one, in epoch milliseconds. */
+  readonly untilMs: number;
+}
+
 /** With more commits missed than this, a result is read again rather than told by its difference. */
 const MISSED_COMMITS_MAX = 10_000;
 const SWEEP_INTERVAL_MS = 1_000;
@@ -94,7 +101,10 @@ export class Feed implements CommitSink {
   readonly #toldHead: ToldHead;
   readonly #serverNowMs: () => number;
   /** Told last: most ask within the same step. */
-  #told: Told | undefined;
+  #told: ChangesStart | undefined;
+  /** The point at the head at which rights changed last. */
+  #headPoint: (GrantPoint & { readonly untilMs: number }) | undefined;
+  readonly #changesStarts = new WeakMap<LiveQuery, ChangesStart>();
 
   constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
     this.#historyOptions = history;
@@ -153,6 +163,7 @@ export class Feed implements CommitSink {
       } else this.#history.begin(this.#codec, from);
       this.#settledHead = undefined;
       this.#told = undefined;
+      this.#headPoint = undefined;
       this.#snapshots.clear();
       for (const liveQuery of this.#byKey.values()) liveQuery.forget();
       this.lookups.loseAll();
@@ -256,30 +267,44 @@ export class Feed implements CommitSink {
     return this.encode(this.head);
   }
 
-  /** What clients are told in place of the head; everything up to here has been handed out. */
-  get told(): Told {
+  /**
+   * What clients are told in place of the head: for the length of a step the same hidden cursor. All live queries have
+   * handed out everything up to there.
+   */
+  get told(): ChangesStart {
+    const mark = this.isSettled ? undefined : this.#settledHead;
     const history = this.#readyHistory();
-    const position = this.#toldHead.isExact ? history.head : this.#toldHead.at(this.#serverNowMs(), history);
-    const { clusterTime, within } = this.#told?.position ?? {};
-    if (this.#told === undefined || clusterTime !== position.clusterTime || within !== position.within)
-      this.#told = { position, cursor: this.encode(position) };
+    const head = mark === undefined ? history.head : history.positionOf(mark);
+    const seq = mark === undefined ? history.headSeq : (mark.last?.seq ?? 0);
+    if (this.tellsExactly) return { position: head, cursor: this.encode(head), seq, untilMs: 0 };
+    const nowMs = this.#serverNowMs();
+    if (this.#told === undefined || nowMs >= this.#told.untilMs)
+      this.#told = { ...this.#hide(head, nowMs), seq };
     return this.#told;
   }
 
-  /** As `told`, for a claim about every live query: up to here all of them have handed everything out. */
-  get settledTold(): Told {
-    const mark = this.isSettled ? undefined : this.#settledHead;
-    if (mark === undefined) return this.told;
-    const history = this.#readyHistory();
-    const position = this.#toldHead.isExact
-      ? history.positionOf(mark)
-      : this.#toldHead.at(this.#serverNowMs(), { headTime: mark.time, from: history.from });
-    return { position, cursor: this.encode(position) };
+  /** Lets all be told of the head as it is now, and not only from the next step on. */
+  renewTold(): Told {
+    this.#told = undefined;
+    return this.told;
+  }
+
+  /** A hidden cursor of its own for a position. */
+  hide(position: Position): Told {
+    return this.#hide(position, this.#serverNowMs());
+  }
+
+  #hide(position: Position, issuedMs: number): Told & { readonly untilMs: number } {
+    const cursor = this.#readyCodec().encodeHidden(position, issuedMs);
+    const untilMs = this.#toldHead.stepEndsAtMs(issuedMs);
+    return { position: { ...position, issuedMs }, cursor, untilMs };
   }
 
   #hasTold(clusterTime: bigint): boolean {
     if (this.#toldHead.isExact) return this.isSettled && this.headTime >= clusterTime;
-    return this.settledTold.position.clusterTime > clusterTime;
+    const { from } = this.#readyHistory();
+    const headTime = this.isSettled ? this.headTime : (this.#settledHead?.time ?? from);
+    return this.#toldHead.at(this.#serverNowMs(), { headTime, from }) > clusterTime;
   }
 
   /** Whether clients are told the head itself. */
@@ -439,23 +464,36 @@ export class Feed implements CommitSink {
 
   /** The point at which rights change: at a commit that is being accepted, or at the head. */
   grantPoint(entry: HistoryEntry | null): GrantPoint {
-    if (entry !== null)
-      return { entry, clusterTime: entry.commit.clusterTime, seq: entry.seq, told: entry.position };
-    const head = { clusterTime: this.headTime, within: AFTER };
-    const told = this.tellsExactly ? head : this.told.position;
-    return { entry, clusterTime: this.headTime, seq: this.headSeq, told };
+    if (entry !== null) {
+      const { clusterTime } = entry.commit;
+      const told = { before: this.#cursorBefore(clusterTime), after: entry.cursor };
+      return { entry, clusterTime, seq: entry.seq, told };
+    }
+    const { headTime: clusterTime, headSeq: seq } = this;
+    const known = this.#headPoint;
+    const nowMs = this.#serverNowMs();
+    // All whose rights change at one point are told the same, and share the difference.
+    if (known?.clusterTime === clusterTime && known.seq === seq && nowMs < known.untilMs) return known;
+    const point = { entry, clusterTime, seq, told: this.#cursorsOfHead(clusterTime, nowMs) };
+    this.#headPoint = { ...point, untilMs: this.tellsExactly ? 0 : this.#toldHead.stepEndsAtMs(nowMs) };
+    return this.#headPoint;
   }
 
-  /**
-   * The cursors that clients receive for a change of rights, and the exact position at which it has taken effect. The cursor
-   * before it is of an earlier cluster time, so that the newer ticket does not go with it.
-   */
-  cursorsAround({ entry, clusterTime, told }: GrantPoint) {
-    return {
-      cursorBefore: this.encode({ clusterTime: told.clusterTime - 1n, within: AFTER }),
-      cursorAfter: this.encode(told),
-      positionAfter: entry?.position ?? { clusterTime, within: AFTER },
-    };
+  #cursorsOfHead(clusterTime: bigint, nowMs: number): GrantPoint["told"] {
+    const after = { clusterTime, within: AFTER };
+    if (this.tellsExactly) return { before: this.#cursorBefore(clusterTime), after: this.encode(after) };
+    const codec = this.#readyCodec();
+    return { before: codec.encodeHidden(after, nowMs - 1), after: codec.encodeHidden(after, nowMs) };
+  }
+
+  /** Of an earlier cluster time, so that a ticket which begins at this one does not go with it. */
+  #cursorBefore(clusterTime: bigint): string {
+    return this.encode({ clusterTime: clusterTime - 1n, within: AFTER });
+  }
+
+  /** The exact position at which a change of rights has taken effect. */
+  positionAfter({ entry, clusterTime }: GrantPoint): Position {
+    return entry?.position ?? { clusterTime, within: AFTER };
   }
 
   /**
@@ -474,14 +512,25 @@ export class Feed implements CommitSink {
   /** The cursor of a result that was just read, as it was after a cluster time. */
   cursorOfReading(clusterTime: bigint): string {
     const position = { clusterTime, within: AFTER };
-    if (this.tellsExactly) return this.encode(position);
-    const step = this.#toldHead.stepAfter(clusterTime, this.#serverNowMs());
-    return this.#readyCodec().encodeHidden({ ...position, step });
+    return this.tellsExactly ? this.encode(position) : this.hide(position).cursor;
   }
 
-  /** The head as a beginning: everything up to it has been handed out. */
-  get headPosition(): Position {
-    return { clusterTime: this.headTime, within: AFTER };
+  /**
+   * Where one begins who follows the changes of a live query only. For the length of a step, and as long as the result has not
+   * changed, that is the same point for everyone: a newer one would tell that something else was written.
+   * @param since The point is of this cluster time or later.
+   */
+  startOfChanges(liveQuery: LiveQuery, since: bigint): ChangesStart {
+    const { head: position, headSeq: seq } = this;
+    if (this.tellsExactly) return { cursor: this.encode(position), position, seq, untilMs: 0 };
+    const nowMs = this.#serverNowMs();
+    for (const known of [this.told, this.#changesStarts.get(liveQuery)]) {
+      const isGood = known !== undefined && nowMs < known.untilMs && known.position.clusterTime >= since;
+      if (isGood && liveQuery.after(known.seq)?.length === 0) return known;
+    }
+    const start = { ...this.#hide(position, nowMs), seq };
+    this.#changesStarts.set(liveQuery, start);
+    return start;
   }
 
   /**
@@ -493,7 +542,7 @@ export class Feed implements CommitSink {
     // Of a commit that changes rights itself, what it did to documents is a part of the difference.
     const what = at.entry === null ? "edit" : "commit";
     const since = missed === undefined ? "" : `${missed.seq} ${missed.wantsDocuments}`;
-    const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.told.clusterTime} ${since}`;
+    const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.told.after} ${since}`;
     const known = this.#grantDiffs.get(key);
     if (known !== undefined) return known;
     const reading = this.#readGrantDiff(move).finally(() => this.#grantDiffs.delete(key));

@@ -7,7 +7,6 @@ import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { CommitGate } from "./commit-gate.ts";
-import type { Position } from "./cursor.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import { type Touched, type TouchedDocument, type WindowPlace, windowChanges } from "./window-changes.ts";
@@ -17,8 +16,8 @@ export interface GrantPoint {
   readonly entry: HistoryEntry | null;
   readonly clusterTime: bigint;
   readonly seq: number;
-  /** The position that clients are told for it. */
-  readonly told: Position;
+  /** The cursors that clients are told: for all but the last change of the difference, and for its end. */
+  readonly told: { readonly before: string; readonly after: string };
 }
 
 /** Whether the state of one live query can become that of another by telling the difference. */

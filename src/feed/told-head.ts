@@ -1,5 +1,4 @@
 import { clusterTimeOf, secondsOf } from "../source/cluster-time.ts";
-import { BEFORE, type Position } from "./cursor.ts";
 
 /** How far the stream has been read. */
 export interface ReadSoFar {
@@ -39,20 +38,16 @@ export class ToldHead {
    * The told head at a time. Never later than the head: where the stream is behind, for whatever reason, the step that
    * it has come to.
    */
-  at(nowMs: number, { headTime, from }: ReadSoFar): Position {
+  at(nowMs: number, { headTime, from }: ReadSoFar): bigint {
     const ms = Math.min(nowMs - this.#lagMs, secondsOf(headTime) * 1_000);
     const seconds = Math.floor(Math.max(0, ms) / this.#stepMs) * (this.#stepMs / 1_000);
     const clusterTime = clusterTimeOf(seconds, 0);
-    return { clusterTime: clusterTime > from ? clusterTime : from, within: BEFORE };
+    return clusterTime > from ? clusterTime : from;
   }
 
-  /**
-   * The first step that is later than a position which was read at `nowMs`. It follows from the clock: when exactly the
-   * last write was is nothing for clients.
-   */
-  stepAfter(clusterTime: bigint, nowMs: number): bigint {
-    const ms = Math.max(nowMs, secondsOf(clusterTime) * 1_000);
-    return clusterTimeOf((Math.floor(ms / this.#stepMs) + 1) * (this.#stepMs / 1_000), 0);
+  /** When the step that a time lies in is over. */
+  stepEndsAtMs(nowMs: number): number {
+    return (Math.floor(nowMs / this.#stepMs) + 1) * this.#stepMs;
   }
 
   /** When the told head passes a cluster time, unless the stream is behind; in epoch milliseconds. */

@@ -211,7 +211,7 @@ export class Attachment implements Sink {
   #sendReset(reason: "history-lost" | "lagged"): void {
     const { context } = this.connection;
     try {
-      this.startAt({ cursor: context.feed.told.cursor, since: context.feed.headPosition });
+      this.startAt({ cursor: context.feed.told.cursor, since: context.feed.head });
       this.keptTicket = null;
       context.metrics.resets.inc({ reason });
       this.connection.send({ type: "reset", query: this.number, ticket: this.ticket(), reason });

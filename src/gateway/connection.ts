@@ -33,7 +33,7 @@ import { RateLimit } from "./rate-limit.ts";
 import { endFor } from "./reauthorization.ts";
 import { type Subscription, Subscriptions } from "./subscriptions.ts";
 import { closingRefusal, reasonOf } from "./token-refusal.ts";
-import { toldCursor } from "./told-cursor.ts";
+import { ToldCursor } from "./told-cursor.ts";
 import type { Transport } from "./transport.ts";
 
 const CAUGHT_UP_POLL_MS = 20;
@@ -79,6 +79,7 @@ export class Connection {
   /** When the token runs out, tolerance included, in epoch milliseconds. */
   deadlineMs = Number.POSITIVE_INFINITY;
   fences = 0;
+  readonly told: ToldCursor;
   /** Numbers of the newest token that was sent, and of the one in force. */
   readonly refreshes = { asked: 0, taken: 0 };
   /** A watermark was due while something was still missing. */
@@ -113,6 +114,7 @@ export class Connection {
     this.transport = transport;
     this.address = address;
     this.#events = events;
+    this.told = new ToldCursor(context.feed);
     this.outbox = new Outbox(transport, limits.outboxBytes);
     this.subscriptions = new Subscriptions(context.metrics.subscriptions);
     this.snapshotTurns = new Limiter(limits.snapshotsPerConnection);
@@ -249,7 +251,7 @@ export class Connection {
     if (!this.#isCaughtUp || !this.context.feed.isReady) return;
     this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
-    this.send({ type: "watermark", cursor: toldCursor(this.context.feed, this.subscriptions.attachments) });
+    this.send({ type: "watermark", cursor: this.told.next(this.subscriptions.attachments) });
   }
 
   /** Nothing is missing on this connection, up to the head of the stream. */

@@ -1,6 +1,10 @@
 import { holderOf } from "../auth/subject.ts";
+<<<<<<< HEAD
 import type { Identity } from "../auth/verify-token.ts";
 import { AFTER, epochOf, isLater, isStep, type Position } from "../feed/cursor.ts";
+=======
+import { epochOf, isLater, type Position } from "../feed/cursor.ts";
+>>>>>>> 8277ccd (Tell the head by cursors that are the same for the length of a step and hide what they name, because watermarks fell inside transactions)
 import type { StartRequest } from "../feed/delivery.ts";
 import type { Ticket } from "../feed/ticket.ts";
 import { TidewireError } from "../protocol/errors.ts";
@@ -157,8 +161,8 @@ async function judgeWithLookups(judge: () => EffectiveQuery, lookups: HeldLookup
 }
 
 /**
- * Whether a position that a client knows is later than the start of its ticket. Steps and hidden positions are compared
- * by the clock: the answer must not tell whether anything was written in between.
+ * Whether a position that a client knows is later than the start of its ticket. Two hidden positions are compared by when
+ * they were told: the answer must not tell whether anything was written in between.
  */
 function isAfterStart(
   position: Position,
@@ -166,9 +170,7 @@ function isAfterStart(
   tellsExactly: boolean,
 ): boolean {
   if (tellsExactly) return position.clusterTime >= since.clusterTime;
-  // A subscription has one snapshot: another cursor of this kind belongs to another subscription.
-  if (position.step !== undefined) return told.step === undefined && position.step > told.clusterTime;
-  if (isStep(position)) return position.clusterTime >= (told.step ?? told.clusterTime);
-  if (since.within === AFTER) return position.clusterTime > since.clusterTime;
-  return position.clusterTime >= since.clusterTime;
+  if (told.issuedMs === undefined) return position.clusterTime >= since.clusterTime;
+  if (position.issuedMs !== undefined) return position.issuedMs >= told.issuedMs;
+  return position.clusterTime > since.clusterTime;
 }

@@ -265,7 +265,7 @@ test.each(Array.from({ length: 4 * FUZZ_FACTOR }, (_, index) => seed + index))(
         await world.expectFound(client, where);
         // The state is that of the cursor only where a cursor came with it; a real client has watermarks.
         if (random.chance(0.2)) {
-          client.sink.cursor = world.feed.encode(world.feed.headPosition);
+          client.sink.cursor = world.feed.headCursor;
           world.leave(client);
         }
       }

@@ -1,7 +1,6 @@
 import { TidewireError } from "../../protocol/errors.ts";
 import type { FenceMessage } from "../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
-import { hasBeenSent, toldCursor } from "../told-cursor.ts";
 
 /** [3.1] Answers once every change up to a write's operation time has been sent: read your own writes. */
 export async function handleFence(
@@ -20,11 +19,11 @@ export async function handleFence(
   connection.fences++;
   try {
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
-    const { subscriptions } = connection;
-    const isSent = (clusterTime: bigint) => hasBeenSent(subscriptions.attachments, clusterTime);
+    const { subscriptions, told } = connection;
+    const isSent = (clusterTime: bigint) => told.covers(subscriptions.attachments, clusterTime);
     await feed.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
     await connection.caughtUp(deadlineMs, () =>
-      connection.send({ type: "fenced", id, cursor: toldCursor(feed, subscriptions.attachments) }),
+      connection.send({ type: "fenced", id, cursor: told.next(subscriptions.attachments) }),
     );
   } finally {
     connection.fences--;

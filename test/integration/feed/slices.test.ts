@@ -143,7 +143,7 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
   act = () => {
     expect(feed.isSettled).toBe(false);
     // What is said to have reached everybody lies before the batch at hand.
-    const { position: settled } = feed.settledTold;
+    const { position: settled } = feed.told;
     expect(settled.clusterTime <= feed.headTime, `seed ${seed}`).toBe(true);
     const chance = random.next();
     if (chance < 0.04 && followed.filter(({ isOver }) => !isOver).length < 25) run(begin());

@@ -41,7 +41,8 @@ function connect(server: object = {}, auth: object = {}) {
     feed: {
       isReady: true,
       isSettled: true,
-      settledTold: { cursor: "head", position: { clusterTime: 1n, within: 0 } },
+      codec: { epoch: "" },
+      told: { cursor: "head", position: { clusterTime: 1n, within: 0 } },
     },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),

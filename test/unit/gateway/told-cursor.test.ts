@@ -1,0 +1,64 @@
+import { expect, test } from "vitest";
+import { AFTER, CursorCodec, type Position, type Told } from "../../../src/feed/cursor.ts";
+import type { Feed } from "../../../src/feed/feed.ts";
+import { ToldCursor } from "../../../src/gateway/told-cursor.ts";
+
+const codec = new CursorCodec({ id: "0123abcd", cursorKey: new Uint8Array(16).fill(7) });
+const hidden = (clusterTime: bigint, issuedMs: number): Told => {
+  const position = { clusterTime, within: AFTER };
+  return { position: { ...position, issuedMs }, cursor: codec.encodeHidden(position, issuedMs) };
+};
+const change = (clusterTime: bigint, within = 5): Told => {
+  const position: Position = { clusterTime, within };
+  return { position, cursor: codec.encode(position) };
+};
+
+/** A feed whose head is told as given. */
+function toldBy(told: Told, renewed = told) {
+  const feed = { told, codec, encode: codec.encode.bind(codec), renewTold: () => renewed };
+  return new ToldCursor(feed as unknown as Feed); // what telling needs, and no more
+}
+
+const sent = (...known: Told[]) => known.map((told) => ({ sent: told }));
+
+test("a client is told of the head, or of a later change that it was sent", () => {
+  const head = hidden(10n, 1_000);
+  expect(toldBy(head).next([])).toBe(head.cursor);
+  expect(toldBy(head).next(sent(change(9n)))).toBe(head.cursor);
+  const later = change(11n);
+  expect(toldBy(head).next(sent(change(9n), later))).toBe(later.cursor);
+});
+
+test("of hidden cursors the one that was made last is told, whether or not anything was written in between", () => {
+  const head = hidden(10n, 1_000);
+  for (const clusterTime of [10n, 11n, 50n]) {
+    const start = hidden(clusterTime, 1_001);
+    expect(toldBy(head).next(sent(start))).toBe(start.cursor);
+  }
+});
+
+test("what a client is told does not go back: not when a subscription ends, nor behind a snapshot", () => {
+  const told = toldBy(hidden(10n, 1_000));
+  const later = change(11n);
+  expect(told.next(sent(later))).toBe(later.cursor);
+  expect(told.next([])).toBe(later.cursor);
+  const renewed = hidden(30n, 3_000);
+  const snapshot = hidden(20n, 1_500);
+  expect(toldBy(hidden(19n, 2_000), renewed).next(sent(snapshot))).toBe(renewed.cursor);
+});
+
+test("where two changes of one cluster time were sent, all of that time is told", () => {
+  const told = toldBy(hidden(10n, 1_000)).next(sent(change(11n, 5), change(11n, 6)));
+  expect(codec.decode(told)).toEqual({ clusterTime: 11n, within: AFTER });
+});
+
+test("what was told before the order of changes broke means nothing afterwards", () => {
+  const other = new CursorCodec({ id: "89abcdef", cursorKey: new Uint8Array(16).fill(8) });
+  const head = hidden(10n, 1_000);
+  const feed = { told: change(99n), codec: codec as CursorCodec };
+  const told = new ToldCursor(feed as unknown as Feed); // what telling needs, and no more
+  expect(told.next([])).toBe(change(99n).cursor);
+  feed.codec = other;
+  feed.told = head;
+  expect(told.next([])).toBe(head.cursor);
+});
