@@ -104,6 +104,8 @@ async function startService(workers) {
       connectionsPerUser: many,
       subscriptionsPerUser: many,
       liveQueriesPerUser: many,
+      filterWorkPerUser: 1_000_000_000,
+      workPerUser: "1s",
     },
     log: { level: "info" },
   };

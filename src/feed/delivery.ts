@@ -304,15 +304,24 @@ export class Delivery implements Follower {
       giveBack();
       return null;
     }
+    let held: HeldSnapshot | null = null;
     try {
-      const reading = await this.#feed.openSnapshot(this.liveQuery, this.mode, this.#rights.since);
+      const reading = await this.#feed.openSnapshot(
+        this.liveQuery,
+        this.mode,
+        this.#rights.since,
+        this.account,
+      );
       const leave = () => {
         reading.leave();
         giveBack();
       };
-      return { reading, leave };
+      held = { reading, leave };
+      this.#feed.admitWindow(this.liveQuery, this.account);
+      return held;
     } catch (error) {
-      giveBack();
+      if (held === null) giveBack();
+      else held.leave();
       throw error;
     }
   }
@@ -434,7 +443,9 @@ export class Delivery implements Follower {
       if (!isCurrent()) return "abandoned";
       const fresh = batch.entries.slice(covered);
       if (fresh.some(({ commit }) => this.#rights.mayChangeBy(commit.events))) return "history-lost";
-      const missed = liveQuery.encodeOplogBatch(batch, this.mode).filter(({ index }) => index >= covered);
+      const encoded = await liveQuery.encodeOplogBatch(batch, this.mode);
+      if (!isCurrent()) return "abandoned";
+      const missed = encoded.filter(({ index }) => index >= covered);
       const messages: EncodedMessage[] = [];
       for (const { messages: more } of missed) {
         if (more === UNKNOWN) return "history-lost";

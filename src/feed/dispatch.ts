@@ -7,12 +7,17 @@ import type { LiveQuery } from "./live-query.ts";
 import type { Lookups } from "./lookups.ts";
 import { PredicateIndex } from "./predicate-index.ts";
 import type { Slices } from "./slices.ts";
+import type { WorkMeter } from "./work-meter.ts";
+
+/** A live query whose commits take so long, in milliseconds, is handed its commits after all others. */
+const DEAR_MS = 0.5;
 
 export interface DispatchParts {
   readonly lookups: Lookups;
   readonly slices: Slices;
   readonly log: Logger;
   readonly metrics: Metrics;
+  readonly work: WorkMeter;
   /** A live query cannot be kept up. It must be removed: what its followers hold is unknown now. */
   readonly onFailed: (liveQuery: LiveQuery, error: unknown) => void;
   /** Whether a collection is the service's own, whose events need no images. */
@@ -56,20 +61,29 @@ export class Dispatch {
 
   /** Hands out one commit. Rights first: what it withdraws is silent before anyone makes anything of it. */
   *apply(entry: HistoryEntry): Generator<void, void> {
-    const { lookups, slices } = this.#parts;
+    const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
     yield* lookups.apply(entry, () => this.flush());
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
-      for (const liveQuery of yield* candidatesOf(index, events)) {
-        if (!this.#filed.has(liveQuery)) continue;
-        yield* this.#offer(liveQuery, entry, events.length > EVENTS_STEP);
-        // What was found goes out before others have their turn.
-        if (slices.isOver()) yield* this.flush();
-        yield;
-      }
+      const fromMs = slices.workMs;
+      const candidates = yield* candidatesOf(index, events);
+      work.noteSearch(index, slices.workMs - fromMs);
+      yield* this.#offerAll(candidates, entry, events.length > EVENTS_STEP);
     }
+  }
+
+  /** The dear ones last: whoever follows a cheap one need not wait for them. */
+  *#offerAll(candidates: Iterable<LiveQuery>, entry: HistoryEntry, isLong: boolean): Generator<void, void> {
+    const dear: LiveQuery[] = [];
+    for (const liveQuery of candidates) {
+      if (liveQuery.cost.perCommitMs >= DEAR_MS) dear.push(liveQuery);
+      else yield* this.#offer(liveQuery, entry, isLong);
+    }
+    dear.sort((a, b) => a.cost.perCommitMs - b.cost.perCommitMs);
+    if (dear.length > 0) yield* this.flush();
+    for (const liveQuery of dear) yield* this.#offer(liveQuery, entry, isLong);
   }
 
   /** Writes what was found since the last flush. What comes together costs each connection one write. */
@@ -86,12 +100,23 @@ export class Dispatch {
   }
 
   *#offer(liveQuery: LiveQuery, entry: HistoryEntry, isLong: boolean): Generator<void, void> {
+    if (!this.#filed.has(liveQuery)) return;
+    const { slices, work } = this.#parts;
+    const fromMs = slices.workMs;
     try {
       const hasChanged = isLong ? yield* liveQuery.applyInSteps(entry) : liveQuery.apply(entry);
       if (hasChanged) this.#changed.add(liveQuery);
     } catch (error) {
       this.#parts.onFailed(liveQuery, error);
     }
+    const nowMs = slices.workMs;
+    work.note(liveQuery, nowMs - fromMs);
+    if (slices.isOver(nowMs)) {
+      // What was found goes out before others have their turn, and what a user may not spend ends before it is spent again.
+      yield* this.flush();
+      if (work.isDue) work.judge(Date.now());
+    }
+    yield;
   }
 
   #countMissingImages(commit: Commit): void {

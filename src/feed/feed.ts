@@ -18,13 +18,12 @@ import { CommitGate } from "./commit-gate.ts";
 import { AFTER, CursorCodec, type DecodedCursor, type Position, type Told } from "./cursor.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { Delivery, type DeliveryTerms, type Sink } from "./delivery.ts";
-import { Dispatch } from "./dispatch.ts";
 import type { StateFollower } from "./followed-collection.ts";
 import { type GrantMove, type GrantPoint, readGrantDiff } from "./grant-diff.ts";
 import { type HeadMark, History, type HistoryEntry, type Located } from "./history.ts";
-import { Holdings } from "./holdings.ts";
 import { Limiter } from "./limiter.ts";
-import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import { LiveQueries, type LiveQueriesParts } from "./live-queries.ts";
+import type { LiveQuery, LiveQuerySpec } from "./live-query.ts";
 import { LogBudget } from "./log-budget.ts";
 import type { LookupSet } from "./lookup-set.ts";
 import { Lookups } from "./lookups.ts";
@@ -33,6 +32,7 @@ import type { FeedLimits, HistoryOptions } from "./options.ts";
 import { type SliceClock, Slices } from "./slices.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { ToldHead } from "./told-head.ts";
+import type { ReadingCharge } from "./window-budget.ts";
 
 export interface FeedParts {
   readonly client: MongoAccess;
@@ -79,13 +79,12 @@ export class Feed implements CommitSink {
   readonly #historyOptions: HistoryOptions;
   readonly #oplogReads: OplogReads;
   readonly #snapshots: SnapshotStore;
-  readonly #byKey = new Map<string, LiveQuery>();
   readonly #gate = new CommitGate();
   readonly #slices: Slices;
-  readonly #dispatch: Dispatch;
+  readonly #liveQueries: LiveQueries;
+  #sweepIsDue = false;
   /** The head before the batch that is being handed out. */
   #settledHead: HeadMark | undefined;
-  readonly #holdings: Holdings;
   /** Collections that were added while running, by the entry since which they are followed. */
   readonly #followedFrom = new Map<string, number>();
   /** Differences of a change of rights that are being read. */
@@ -95,7 +94,6 @@ export class Feed implements CommitSink {
   readonly #sweeper: NodeJS.Timeout;
   #codec: CursorCodec | undefined;
   #history: History | undefined;
-  #nextNumber = 1;
   #advance = deferred();
   readonly #waiters = new Set<Deferred & { isDone: () => boolean }>();
   readonly #toldHead: ToldHead;
@@ -111,7 +109,6 @@ export class Feed implements CommitSink {
     this.#limits = limits;
     this.#parts = parts;
     this.#metrics = parts.metrics;
-    this.#holdings = new Holdings(limits.lingerMs);
     this.#serverNowMs = parts.serverNowMs ?? Date.now;
     this.#toldHead = new ToldHead(history.cursorStepMs, parts.idleAgeMs);
     this.#encoder = new DocumentEncoder(limits.encodeCacheBytes);
@@ -124,17 +121,19 @@ export class Feed implements CommitSink {
     this.lookups = new Lookups(limits, parts, this);
     this.#slices = new Slices(limits.commitSliceMs, parts.sliceClock);
     const { lookups } = this;
-    this.#dispatch = new Dispatch({
+    this.#liveQueries = new LiveQueries(limits, {
       ...parts,
       lookups,
       slices: this.#slices,
       isOwn: (namespace) => this.#stateFollowers.has(namespace),
       onHandedOut: () => this.onHandedOut(),
-      onFailed: (liveQuery, error) => this.#fail(liveQuery, error),
+      partsOf: () => this.#liveQueryParts(),
+      onRemoved: (liveQuery) => this.#snapshots.drop(liveQuery),
+      settled: async () => {
+        do await this.settles;
+        while (!this.isSettled);
+      },
     });
-    const { onScrape, windowDocuments, windowBytes } = parts.metrics;
-    onScrape.windowDocuments = () => windowDocuments.set(this.#sumOf((query) => query.trackedDocuments));
-    onScrape.windowBytes = () => windowBytes.set(this.#sumOf((query) => query.windowBytes));
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -165,9 +164,9 @@ export class Feed implements CommitSink {
       this.#told = undefined;
       this.#headPoint = undefined;
       this.#snapshots.clear();
-      for (const liveQuery of this.#byKey.values()) liveQuery.forget();
+      this.#liveQueries.forgetAll();
       this.lookups.loseAll();
-      return slices.run(startOverAll([...this.#holdings.allDeliveries()]));
+      return slices.run(this.#liveQueries.startOverAll());
     });
     this.#wake();
   }
@@ -178,6 +177,7 @@ export class Feed implements CommitSink {
     const rest = this.#closed((slices) => slices.run(this.#handOut(batch)));
     // In the usual case all was done in this turn, and nobody has seen the gate closed.
     if (rest !== undefined) await rest;
+    if (this.#sweepIsDue) this.#sweep();
     this.#wake();
     endTimer?.();
     const wallTimeMs = batch.commits.at(-1)?.wallTimeMs ?? null;
@@ -189,9 +189,9 @@ export class Feed implements CommitSink {
     for (const commit of batch.commits) {
       const entry = history.append(commit);
       yield* this.#applyState(commit);
-      yield* this.#dispatch.apply(entry);
+      yield* this.#liveQueries.dispatch.apply(entry);
     }
-    yield* this.#dispatch.flush();
+    yield* this.#liveQueries.dispatch.flush();
     history.advance(batch.through);
     this.#logBudget.trim(history.headSeq);
     this.#encoder.forget();
@@ -200,7 +200,7 @@ export class Feed implements CommitSink {
   /** Documents of the service's own take effect before anything else is made of their commit. */
   *#applyState(commit: Commit): Generator<void, void> {
     if (commit.events.some(({ namespace }) => this.#stateFollowers.has(namespace)))
-      yield* this.#dispatch.flush();
+      yield* this.#liveQueries.dispatch.flush();
     for (const follower of this.#stateFollowers.values()) follower.apply(commit, () => {});
   }
 
@@ -325,19 +325,19 @@ export class Feed implements CommitSink {
     return this.#readyCodec();
   }
 
-  /**
-   * Checks that a user may follow the live query with this key. A live query that the user left behind makes room
-   * before anything is refused.
-   * @throws {TidewireError} `too-many-subscriptions`
-   */
-  admit(key: string, account: Account): void {
-    const liveQuery = this.#byKey.get(key);
-    if (liveQuery !== undefined && account.owns(liveQuery)) return;
-    while (account.isFull) {
-      const oldest = account.oldestLingering;
-      if (oldest === undefined) throw account.refusal("liveQueriesPerUser");
-      this.#remove(oldest);
-    }
+  /** @throws {TidewireError} `too-many-subscriptions` where a user may not follow one more live query. */
+  admit(spec: Pick<LiveQuerySpec, "key" | "filter">, account: Account): void {
+    this.#liveQueries.admit(spec, account);
+  }
+
+  /** @throws {TidewireError} `too-many-subscriptions` where there is no room for the window that was just loaded. */
+  admitWindow(liveQuery: LiveQuery, account: Account): void {
+    this.#liveQueries.admitWindow(liveQuery, account);
+  }
+
+  /** For a sorted result that is read on behalf of a user. */
+  chargeReading(account: Account): ReadingCharge {
+    return this.#liveQueries.chargeReading(account);
   }
 
   /**
@@ -346,21 +346,19 @@ export class Feed implements CommitSink {
    * that change move a subscription to another live query, whatever its user holds.
    */
   subscribe(spec: LiveQuerySpec, sink: Sink, terms: DeliveryTerms): Delivery {
-    const liveQuery = this.#byKey.get(spec.key) ?? this.#create(spec);
-    const delivery = new Delivery(this, liveQuery, sink, terms);
-    this.#holdings.join(delivery);
+    const delivery = new Delivery(this, this.#liveQueries.obtain(spec), sink, terms);
+    this.#liveQueries.join(delivery);
     return delivery;
   }
 
   unsubscribe(delivery: Delivery): void {
     delivery.close();
-    const tooMany = this.#holdings.leave(delivery, Date.now());
-    if (tooMany !== undefined) this.#remove(tooMany);
+    this.#liveQueries.leave(delivery, Date.now());
   }
 
   /** Whether there is a live query with this key now. */
   hasLiveQuery(key: string): boolean {
-    return this.#byKey.has(key);
+    return this.#liveQueries.get(key) !== undefined;
   }
 
   /** Collections that are followed from here on: of what happened to them before, the history knows nothing. */
@@ -504,7 +502,7 @@ export class Feed implements CommitSink {
     const entries = this.entriesAfter(seq);
     if (entries === null || entries.length > MISSED_COMMITS_MAX) return null;
     const events = entries.flatMap(({ commit }) => commit.events);
-    const from = new LiveQuery(this.#nextNumber++, held, this.#liveQueryParts());
+    const from = this.#liveQueries.detached(held);
     const missed = { seq, events, heldAt: this.#readyHistory().timeAfter(seq), wantsDocuments };
     return { from, to, at: this.grantPoint(null), held: [], missed };
   }
@@ -569,9 +567,9 @@ export class Feed implements CommitSink {
     }
   }
 
-  /** A reading of cluster time `since` or later. */
-  openSnapshot(liveQuery: LiveQuery, mode: ValueMode, since: bigint) {
-    return this.#snapshots.open(liveQuery, mode, since);
+  /** A reading of cluster time `since` or later, charged to a user while it is in memory whole. */
+  openSnapshot(liveQuery: LiveQuery, mode: ValueMode, since: bigint, account: Account) {
+    return this.#snapshots.open(liveQuery, mode, since, account);
   }
 
   /**
@@ -602,8 +600,11 @@ export class Feed implements CommitSink {
     const located = this.#readyHistory().locate({ clusterTime: since, within: 0 });
     if (typeof located === "string") throw new TidewireError("unavailable", "the snapshot took too long");
     const documents = new Map(raw.map((document) => [valueKey(idOf(document)), document]));
+    const slices = new Slices(this.#limits.commitSliceMs, this.#parts.sliceClock);
+    slices.begin();
     for (const { commit } of this.#readyHistory().after(located.seq)) {
       if (commit.clusterTime <= clusterTime) liveQuery.applyTo(documents, commit.events);
+      if (slices.isOver()) await slices.pause();
     }
     return { raw: [...documents.values()], clusterTime };
   }
@@ -625,14 +626,15 @@ export class Feed implements CommitSink {
   }
 
   get liveQueries(): number {
-    return this.#byKey.size;
+    return this.#liveQueries.size;
   }
 
-  #liveQueryParts(): LiveQueryParts {
+  #liveQueryParts(): ReturnType<LiveQueriesParts["partsOf"]> {
     return {
       client: this.#parts.client,
       history: this.#readyHistory(),
       gate: this.#gate,
+      newSlices: () => new Slices(this.#limits.commitSliceMs, this.#parts.sliceClock),
       encoder: this.#encoder,
       budget: this.#budget,
       logBudget: this.#logBudget,
@@ -644,49 +646,20 @@ export class Feed implements CommitSink {
     };
   }
 
-  #create(spec: LiveQuerySpec): LiveQuery {
-    const liveQuery = new LiveQuery(this.#nextNumber++, spec, this.#liveQueryParts());
-    this.#byKey.set(spec.key, liveQuery);
-    this.#holdings.add(liveQuery);
-    this.#dispatch.add(liveQuery);
-    return liveQuery;
-  }
-
-  /** Ends everyone who follows a live query, because of a bug. What it knows is void. */
-  #fail(liveQuery: LiveQuery, error: unknown): void {
-    for (const delivery of [...this.#holdings.deliveriesOf(liveQuery)]) delivery.fail(error);
-    this.#remove(liveQuery);
-  }
-
-  #remove(liveQuery: LiveQuery): void {
-    this.#holdings.remove(liveQuery);
-    this.#byKey.delete(liveQuery.spec.key);
-    this.#dispatch.remove(liveQuery);
-    this.#snapshots.drop(liveQuery);
-    liveQuery.forget();
-  }
-
   #sweep(): void {
     // Changes are on their way to those who follow: what they need must not go.
-    if (!this.isSettled) return;
+    this.#sweepIsDue = !this.isSettled;
+    if (this.#sweepIsDue) return;
     const now = Date.now();
-    for (const liveQuery of this.#holdings.expired(now)) this.#remove(liveQuery);
+    this.#liveQueries.sweep(now);
     this.#logBudget.prune();
     if (this.#history !== undefined) this.#logBudget.trim(this.#history.headSeq);
     this.#snapshots.sweep();
     this.lookups.sweep(now);
     for (const follower of this.#stateFollowers.values()) follower.sweep(now);
-    this.#metrics.liveQueries.set(this.#byKey.size);
-    this.#metrics.lingeringLiveQueries.set(this.#holdings.lingering);
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
     this.#metrics.encodeCacheBytes.set(this.#encoder.heldBytes);
     this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
-  }
-
-  #sumOf(size: (liveQuery: LiveQuery) => number): number {
-    let sum = 0;
-    for (const liveQuery of this.#byKey.values()) sum += size(liveQuery);
-    return sum;
   }
 
   #wake(): void {
@@ -703,17 +676,6 @@ export class Feed implements CommitSink {
   #readyCodec(): CursorCodec {
     if (this.#codec === undefined) throw notReady();
     return this.#codec;
-  }
-}
-
-function* startOverAll(deliveries: readonly Delivery[]): Generator<void, void> {
-  for (const delivery of deliveries) {
-    try {
-      delivery.startOver();
-    } catch (error) {
-      delivery.fail(error);
-    }
-    yield;
   }
 }
 

@@ -1,12 +1,19 @@
-import type { Account } from "./account.ts";
+import { filterWork } from "../match/filter-work.ts";
+import type { Account, Load } from "./account.ts";
 import type { Delivery } from "./delivery.ts";
 import type { LiveQuery } from "./live-query.ts";
 
-/** Who follows one live query, or who left it last. */
+/** Who follows one live query or left it last, and what it costs them. */
 interface Holding {
   readonly deliveries: Set<Delivery>;
+  /** The users whose deliveries these are. */
+  readonly accounts: Set<Account>;
+  readonly load: { windowBytes: number; readonly filterWork: number };
   lingering: { readonly untilMs: number; readonly leftBy: Account } | null;
 }
+
+/** Windows change with almost every commit: their bytes are charged again once they differ by so much. */
+const CHARGE_STEP_BYTES = 4_096;
 
 /**
  * The live queries of this node and who holds each. A live query without deliveries lingers for a moment, charged to
@@ -17,6 +24,7 @@ export class Holdings {
   readonly #byQuery = new Map<LiveQuery, Holding>();
   /** Those without deliveries; the oldest first. */
   readonly #lingering = new Map<LiveQuery, Holding>();
+  #windowBytes = 0;
 
   constructor(lingerMs: number) {
     this.#lingerMs = lingerMs;
@@ -27,20 +35,27 @@ export class Holdings {
     return this.#lingering.size;
   }
 
+  /** Bytes of all windows, each counted once. */
+  get windowBytes(): number {
+    return this.#windowBytes;
+  }
+
   add(liveQuery: LiveQuery): void {
-    this.#byQuery.set(liveQuery, { deliveries: new Set(), lingering: null });
+    this.#byQuery.set(liveQuery, {
+      deliveries: new Set(),
+      accounts: new Set(),
+      load: { windowBytes: 0, filterWork: filterWork(liveQuery.spec.filter) },
+      lingering: null,
+    });
   }
 
   remove(liveQuery: LiveQuery): void {
     const holding = this.#byQuery.get(liveQuery);
     if (holding === undefined) return;
     this.#endLingering(liveQuery, holding);
-    for (const { account } of holding.deliveries) account.letGo(liveQuery);
+    for (const { account } of holding.deliveries) account.letGo(liveQuery, holding.load);
+    this.#windowBytes -= holding.load.windowBytes;
     this.#byQuery.delete(liveQuery);
-  }
-
-  has(liveQuery: LiveQuery): boolean {
-    return this.#byQuery.has(liveQuery);
   }
 
   join(delivery: Delivery): void {
@@ -49,20 +64,35 @@ export class Holdings {
     if (holding === undefined || holding.deliveries.has(delivery)) return;
     this.#endLingering(liveQuery, holding);
     holding.deliveries.add(delivery);
-    account.hold(liveQuery);
+    if (account.hold(liveQuery, holding.load)) holding.accounts.add(account);
   }
 
-  /** @returns A live query that this user left behind earlier and that has to go for it, if any. */
-  leave(delivery: Delivery, nowMs: number): LiveQuery | undefined {
+  leave(delivery: Delivery, nowMs: number): void {
     const { liveQuery, account } = delivery;
     const holding = this.#byQuery.get(liveQuery);
-    if (holding === undefined || !holding.deliveries.delete(delivery)) return undefined;
-    account.letGo(liveQuery);
-    if (holding.deliveries.size > 0) return undefined;
+    if (holding === undefined || !holding.deliveries.delete(delivery)) return;
+    if (account.letGo(liveQuery, holding.load)) holding.accounts.delete(account);
+    if (holding.deliveries.size > 0) return;
     holding.lingering = { untilMs: nowMs + this.#lingerMs, leftBy: account };
     this.#lingering.set(liveQuery, holding);
-    account.leftBehind(liveQuery);
-    return account.lingersTooMuch ? account.oldestLingering : undefined;
+    account.leftBehind(liveQuery, holding.load);
+  }
+
+  /**
+   * Charges what a window holds now, whole to each user.
+   * @returns The users whose share it may have passed.
+   */
+  chargeWindow(liveQuery: LiveQuery): Iterable<Account> {
+    const holding = this.#byQuery.get(liveQuery);
+    if (holding === undefined) return [];
+    const bytes = liveQuery.windowBytes;
+    const grown = bytes - holding.load.windowBytes;
+    if (grown === 0 || (bytes !== 0 && Math.abs(grown) < CHARGE_STEP_BYTES)) return [];
+    holding.load.windowBytes = bytes;
+    this.#windowBytes += grown;
+    for (const account of holding.accounts) account.growWindows(grown);
+    holding.lingering?.leftBy.growWindows(grown);
+    return grown > 0 ? holding.accounts : [];
   }
 
   /** The live queries that have lingered long enough. */
@@ -76,13 +106,36 @@ export class Holdings {
     return expired;
   }
 
-  /** The live query that has lingered longest. */
-  get oldestLingering(): LiveQuery | undefined {
-    return this.#lingering.keys().next().value;
+  /** The live query that has lingered longest; with an account, of those that its user left. */
+  oldestLingering(account: Account | null): LiveQuery | undefined {
+    return account === null ? this.#lingering.keys().next().value : account.oldestLingering;
   }
 
-  deliveriesOf(liveQuery: LiveQuery): ReadonlySet<Delivery> {
-    return this.#byQuery.get(liveQuery)?.deliveries ?? NONE;
+  /** The live query with the largest window; with an account, of those that its user follows. */
+  largestWindow(account: Account | null): LiveQuery | undefined {
+    let largest: LiveQuery | undefined;
+    for (const liveQuery of account?.held ?? this.#byQuery.keys()) {
+      if (liveQuery.windowBytes > (largest?.windowBytes ?? 0)) largest = liveQuery;
+    }
+    return largest;
+  }
+
+  accountsOf(liveQuery: LiveQuery): ReadonlySet<Account> {
+    return this.#byQuery.get(liveQuery)?.accounts ?? NOBODY;
+  }
+
+  /** The deliveries of a live query; with an account, those of its user. */
+  deliveriesOf(liveQuery: LiveQuery, account: Account | null = null): Delivery[] {
+    const deliveries = [...(this.#byQuery.get(liveQuery)?.deliveries ?? [])];
+    return account === null ? deliveries : deliveries.filter((delivery) => delivery.account === account);
+  }
+
+  isFollowed(liveQuery: LiveQuery): boolean {
+    return (this.#byQuery.get(liveQuery)?.deliveries.size ?? 0) > 0;
+  }
+
+  loadOf(liveQuery: LiveQuery): Load | undefined {
+    return this.#byQuery.get(liveQuery)?.load;
   }
 
   *allDeliveries(): Generator<Delivery> {
@@ -90,10 +143,10 @@ export class Holdings {
   }
 
   #endLingering(liveQuery: LiveQuery, holding: Holding): void {
-    holding.lingering?.leftBy.notLingering(liveQuery);
+    holding.lingering?.leftBy.notLingering(liveQuery, holding.load);
     holding.lingering = null;
     this.#lingering.delete(liveQuery);
   }
 }
 
-const NONE: ReadonlySet<Delivery> = new Set();
+const NOBODY: ReadonlySet<Account> = new Set();

@@ -14,6 +14,9 @@ import type { CommitGate } from "./commit-gate.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import type { LogBudget } from "./log-budget.ts";
 import type { OplogBatch } from "./oplog-read.ts";
+import { Pace } from "./pace.ts";
+import { QueryCost } from "./query-cost.ts";
+import type { Slices } from "./slices.ts";
 import type { WindowPlace } from "./window-changes.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
@@ -51,6 +54,12 @@ export interface LiveQueryParts {
   readonly budget: EncodedBudget;
   readonly logBudget: LogBudget;
   readonly metrics: Metrics;
+  /** Slices for work on commits of before, which then are let go of one by one. */
+  readonly newSlices: () => Slices;
+  /** The bytes of its window may be others. */
+  readonly onWindowChanged: (liveQuery: LiveQuery) => void;
+  /** It has worked for so long on commits of before. */
+  readonly onCatchUpWork: (liveQuery: LiveQuery, ms: number) => void;
   /** How long MongoDB may work on one read. */
   readonly snapshotTimeMs: number;
   /** How many documents a sorted result without a limit may have. */
@@ -70,8 +79,8 @@ export interface OplogMessages {
 
 const NOT_WAITING = Promise.resolve();
 
-/** How much of the history is matched before other work gets its turn, in entries. */
-const EXTEND_STEP = 500;
+/** What a window holds for a document besides its key, in bytes; measured, and rounded up. */
+const WINDOW_ENTRY_BYTES = 600;
 /** How many followers are served before the event loop may have its turn. */
 const FOLLOWERS_STEP = 64;
 
@@ -91,15 +100,18 @@ export class LiveQuery {
   readonly windowSpec: WindowSpec | null;
   /** Everyone who is up to date; whoever is not reads the log at their own pace first. */
   readonly followers = new Set<Follower>();
+  /** What its commits cost. */
+  readonly cost = new QueryCost();
   readonly #parts: LiveQueryParts;
   readonly #evaluation: Evaluation;
   readonly #history: History;
   readonly #log: ChangeLog;
   /** Made when first needed, as a live query of one user's never needs it and the collector has to look after each. */
-  #fromOplog: WeakMap<OplogBatch, Map<ValueMode, readonly OplogMessages[]>> | undefined;
+  #fromOplog: WeakMap<OplogBatch, Map<ValueMode, Promise<readonly OplogMessages[]>>> | undefined;
   #fromGrants: WeakMap<readonly Change[], Map<ValueMode, readonly Chunk[]>> | undefined;
   #pending: LogEntry[] = [];
   #extending: Promise<boolean> | undefined;
+  #isRetired = false;
   /** The state of a sorted live query; none before it is loaded, and after it was lost. */
   #window: WindowedResult | undefined;
   /** The window has come to this entry, and waits there for the database; `null` if it does not wait. */
@@ -148,9 +160,10 @@ export class LiveQuery {
     return this.#window?.size ?? 0;
   }
 
-  /** Bytes of keys and documents that a window holds. */
+  /** Bytes that a window holds: keys, documents, and the bookkeeping of each entry. */
   get windowBytes(): number {
-    return this.#window?.heldBytes ?? 0;
+    if (this.#window === undefined) return 0;
+    return this.#window.heldBytes + this.#window.size * WINDOW_ENTRY_BYTES;
   }
 
   /** Takes a new commit into account; whether there is something to flush. */
@@ -165,7 +178,10 @@ export class LiveQuery {
   }
 
   #noteWindow(entry: HistoryEntry, changes: ReturnType<WindowedResult["apply"]>): boolean {
-    if (!(changes instanceof Promise)) return this.#take(entry, changes);
+    if (!(changes instanceof Promise)) {
+      this.#parts.onWindowChanged(this);
+      return this.#take(entry, changes);
+    }
     this.#waiting = this.#catchUpWindow(entry, changes);
     return false;
   }
@@ -238,23 +254,30 @@ export class LiveQuery {
    * What a batch that was read from the oplog does to an unsorted result, entry by entry, those without any left
    * out; worked out once for all who share the read.
    */
-  encodeOplogBatch(batch: OplogBatch, mode: ValueMode): readonly OplogMessages[] {
+  encodeOplogBatch(batch: OplogBatch, mode: ValueMode): Promise<readonly OplogMessages[]> {
     this.#fromOplog ??= new WeakMap();
     let byMode = this.#fromOplog.get(batch);
     if (byMode === undefined) {
       byMode = new Map();
       this.#fromOplog.set(batch, byMode);
     }
-    const known = byMode.get(mode);
-    if (known !== undefined) return known;
+    const encoding = byMode.get(mode) ?? this.#encodeOplogBatch(batch, mode);
+    byMode.set(mode, encoding);
+    return encoding;
+  }
+
+  async #encodeOplogBatch(batch: OplogBatch, mode: ValueMode): Promise<readonly OplogMessages[]> {
     const found: OplogMessages[] = [];
+    const pace = this.#newPace();
     for (const [index, entry] of batch.entries.entries()) {
       const changes = this.evaluate(entry);
       if (changes === UNKNOWN) found.push({ index, messages: UNKNOWN });
       else if (changes.length > 0)
         found.push({ index, messages: this.#log.encodeChanges(changes, entry, mode) });
+      if (pace.isOver) await pace.keep();
+      if (this.#isRetired) break;
     }
-    byMode.set(mode, found);
+    pace.stop();
     return found;
   }
 
@@ -349,6 +372,12 @@ export class LiveQuery {
     this.#log.restart(this.#history.headSeq);
   }
 
+  /** The live query is given up: whatever is still being worked out for it is wanted by nobody. */
+  retire(): void {
+    this.#isRetired = true;
+    this.forget();
+  }
+
   /** Notes the changes of an entry; whether there are any. */
   #take(entry: HistoryEntry, changes: LogEntry["changes"]): boolean {
     const logEntry = toLogEntry(entry, changes);
@@ -362,12 +391,14 @@ export class LiveQuery {
     this.#window = window;
     this.#waitsAt = null;
     this.#generation++;
+    this.#parts.onWindowChanged(this);
   }
 
   #loseWindow(): void {
     this.#window = undefined;
     this.#waitsAt = null;
     this.#generation++;
+    this.#parts.onWindowChanged(this);
   }
 
   /** Applies what the history already holds beyond the state of a window that was just loaded. */
@@ -384,7 +415,8 @@ export class LiveQuery {
     const generation = this.#generation;
     let entry: HistoryEntry | undefined = first;
     let changes = firstChanges;
-    let done = 0;
+    const pace = this.#newPace();
+    pace.stop();
     this.#waitsAt = first.seq - 1;
     try {
       while (entry !== undefined) {
@@ -393,13 +425,16 @@ export class LiveQuery {
         while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
+        this.#parts.onWindowChanged(this);
         if (this.#take(entry, found)) runThrough(this.flush());
-        if (++done % EXTEND_STEP === 0) await new Promise(setImmediate);
+        pace.resume();
+        if (pace.isOver) await pace.keep();
         while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
         if (generation !== this.#generation) return;
         if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
         entry = this.#history.next(entry.seq);
         if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
+        pace.stop();
       }
       this.#waitsAt = null;
     } catch (error) {
@@ -421,6 +456,10 @@ export class LiveQuery {
     }
   }
 
+  #newPace(): Pace {
+    return new Pace(this.#parts.newSlices(), (ms) => this.#parts.onCatchUpWork(this, ms));
+  }
+
   #extendTo(seq: number): Promise<boolean> {
     if (this.windowSpec === null) return this.#extendLog(seq);
     // MongoDB does not answer, or that time can not be read any more: the caller resets.
@@ -432,16 +471,19 @@ export class LiveQuery {
 
   async #extendLog(seq: number): Promise<boolean> {
     const found: LogEntry[] = [];
+    const pace = this.#newPace();
     let done = seq;
     // The log may let go of its beginning meanwhile.
     while (done < this.#log.coveredFrom) {
       const entry = done < this.#history.evictedSeq ? undefined : this.#history.next(done);
-      if (entry === undefined) return false;
+      if (entry === undefined || this.#isRetired) break;
       const logEntry = toLogEntry(entry, this.evaluate(entry));
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
-      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
+      if (pace.isOver) await pace.keep();
     }
+    pace.stop();
+    if (done < this.#log.coveredFrom) return false;
     // Meanwhile the order may have begun anew, or the history dropped what was to be joined.
     if (seq < this.#history.evictedSeq) return false;
     this.#log.prepend(found, seq);
@@ -461,6 +503,8 @@ export class LiveQuery {
       at,
     );
     const found: LogEntry[] = [];
+    const pace = this.#newPace();
+    pace.stop();
     let done = seq;
     const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
     for (;;) {
@@ -470,11 +514,14 @@ export class LiveQuery {
       if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
+      pace.resume();
       const changes = window.apply(entry);
+      pace.stop();
       const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
-      if ((done - seq) % EXTEND_STEP === 0) await new Promise(setImmediate);
+      pace.resume();
+      if (pace.isOver) await pace.keep();
     }
     if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
     if (this.#window === undefined) {

@@ -72,6 +72,33 @@ export const FeedLimits = z.strictObject({
     .max(100_000)
     .default(1_000)
     .describe("The largest limit of a sorted subscription."),
+  windowBytes: z
+    .int()
+    .min(1_048_576)
+    .default(256 * 1_048_576)
+    .describe(
+      "What sorted live queries may hold on this node: sort values, _ids, documents kept or on their way; beyond, too-many-subscriptions.",
+    ),
+  userWindowBytes: z
+    .int()
+    .min(65_536)
+    .default(64 * 1_048_576)
+    .describe("The share of windowBytes that the sorted live queries of one user may hold."),
+  filterWorkPerUser: z
+    .int()
+    .min(100)
+    .default(500_000)
+    .describe(
+      "What matching one document may cost for all live queries of one user, estimated: predicates by values by the array walk.",
+    ),
+  workPerUserMs: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(250)
+    .describe(
+      "Time of the event loop, per second, that the live queries of one user may take, measured; beyond, the dearest end.",
+    ),
   lookupValues: z
     .int()
     .min(1)

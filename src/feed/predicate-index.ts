@@ -49,6 +49,10 @@ export class PredicateIndex<T extends object> {
     for (const anchor of anchors ?? []) this.#unfile(item, anchor);
   }
 
+  items(): Iterable<T> {
+    return this.#anchors.keys();
+  }
+
   /** All that some of these events, all of this collection, may concern. */
   candidates(events: readonly StreamEvent[]): Iterable<T> & { readonly size: number } {
     const found = new Set(this.#rest);

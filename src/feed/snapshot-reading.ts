@@ -8,6 +8,7 @@ import type { CommitGate } from "./commit-gate.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 import { tooSlow } from "./too-slow.ts";
+import type { ReadingCharge } from "./window-budget.ts";
 
 export interface SnapshotLimits {
   readonly snapshotDocuments: number;
@@ -39,6 +40,8 @@ export class SnapshotReading {
   #rest: string[] = [];
   #restBytes = 0;
   #raw: Uint8Array[] = [];
+  /** For the documents of a sorted result, which is held as a whole; none where they are read as they are sent. */
+  readonly #charge: ReadingCharge | null;
   #documents = 0;
   #complete = false;
   #failed = false;
@@ -48,7 +51,7 @@ export class SnapshotReading {
   private constructor(
     liveQuery: LiveQuery,
     mode: ValueMode,
-    from: { cursor: SnapshotCursor; clusterTime: bigint; raw: Uint8Array[] },
+    from: { cursor: SnapshotCursor; clusterTime: bigint; raw: Uint8Array[]; charge: ReadingCharge | null },
     parts: SnapshotParts,
   ) {
     this.liveQuery = liveQuery;
@@ -56,6 +59,7 @@ export class SnapshotReading {
     this.clusterTime = from.clusterTime;
     this.#cursor = from.cursor;
     this.#raw = from.raw;
+    this.#charge = from.charge;
     this.#limits = parts.limits;
     this.cursor = parts.cursorOf(from.clusterTime);
     this.#runLimited = parts.runLimited;
@@ -76,23 +80,20 @@ export class SnapshotReading {
     return parts.runLimited(async () => {
       const cursor = await SnapshotCursor.open(parts.client, liveQuery.snapshotQuery, after);
       try {
-        const raw = await cursor.next();
         if (liveQuery.windowSpec !== null) {
-          const documents = await readWindow(liveQuery, cursor, raw, parts);
-          return new SnapshotReading(
-            liveQuery,
-            mode,
-            { cursor, clusterTime: cursor.clusterTime, raw: documents },
-            parts,
-          );
+          const { documents, charge } = await readWindow(liveQuery, cursor, parts);
+          const from = { cursor, clusterTime: cursor.clusterTime, raw: documents, charge };
+          return new SnapshotReading(liveQuery, mode, from, parts);
         }
+        const raw = await cursor.next();
         // Refused before it hurts: what does not end with the first batch is counted before it is read.
         const count = cursor.exhausted ? raw.length : await cursor.count(most + 1);
         if (count > most) throw tooLarge(most);
         const { clusterTime } = cursor;
-        if (cursor.exact) return new SnapshotReading(liveQuery, mode, { cursor, clusterTime, raw }, parts);
+        const from = { cursor, clusterTime, raw, charge: null };
+        if (cursor.exact) return new SnapshotReading(liveQuery, mode, from, parts);
         const exact = await parts.makeExact(liveQuery, await readRest(cursor, raw), clusterTime);
-        return new SnapshotReading(liveQuery, mode, { cursor, ...exact }, parts);
+        return new SnapshotReading(liveQuery, mode, { ...from, ...exact }, parts);
       } catch (error) {
         cursor.close();
         throw error;
@@ -127,8 +128,14 @@ export class SnapshotReading {
   leave(): void {
     this.#readers--;
     if (this.#readers > 0 || this.#complete) return;
-    this.#failed = true;
+    this.#fail();
     this.#cursor.close();
+  }
+
+  #fail(): void {
+    this.#failed = true;
+    this.#raw = [];
+    this.#charge?.release();
   }
 
   get readers(): number {
@@ -144,7 +151,7 @@ export class SnapshotReading {
       if (this.#complete) return null;
       this.#advancing ??= this.#advance()
         .catch((error: unknown) => {
-          this.#failed = true;
+          this.#fail();
           // To read it again would take as long again: the subscription ends.
           if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
           throw error;
@@ -165,10 +172,12 @@ export class SnapshotReading {
         const isFull = this.#rest.length > 0 && this.#restBytes + bytes > this.#limits.snapshotBatchBytes;
         if (isFull) this.#close(false);
         this.#keep(text, bytes);
+        this.#charge?.sub(raw.length);
         if (isFull) return;
       }
       if (this.#cursor.exhausted) {
         this.#complete = true;
+        this.#charge?.release();
         this.#close(true);
         return;
       }
@@ -208,27 +217,44 @@ async function readRest(cursor: SnapshotCursor, raw: Uint8Array[]): Promise<Uint
 async function readWindow(
   liveQuery: LiveQuery,
   cursor: SnapshotCursor,
-  first: Uint8Array[],
-  { limits, gate }: SnapshotParts,
-): Promise<Uint8Array[]> {
+  { limits, gate, charge: newCharge }: SnapshotParts,
+): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
   if (!cursor.exact) {
     throw new TidewireError("bad-request", "a capped collection can not be sorted: leave sort out", {
       path: "sort",
     });
   }
-  const documents = await readRest(cursor, first);
-  const { limit } = liveQuery.spec;
-  if (limit === null && documents.length > limits.snapshotDocuments) throw tooLarge(limits.snapshotDocuments);
-  while (!gate.isOpen) await gate.opens;
-  liveQuery.loadWindow(documents, cursor.clusterTime);
-  return documents.slice(0, limit ?? documents.length);
+  const charge = newCharge();
+  try {
+    const documents: Uint8Array[] = [];
+    for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
+      charge.add(bytesOf(batch));
+      documents.push(...batch);
+    }
+    const { limit } = liveQuery.spec;
+    if (limit === null && documents.length > limits.snapshotDocuments)
+      throw tooLarge(limits.snapshotDocuments);
+    while (!gate.isOpen) await gate.opens;
+    liveQuery.loadWindow(documents, cursor.clusterTime);
+    const spare = documents.splice(limit ?? documents.length);
+    charge.sub(bytesOf(spare));
+    return { documents, charge };
+  } catch (error) {
+    charge.release();
+    throw error;
+  }
 }
+
+const bytesOf = (documents: readonly Uint8Array[]) =>
+  documents.reduce((bytes, document) => bytes + document.length, 0);
 
 export interface SnapshotParts {
   readonly client: MongoAccess;
   readonly limits: SnapshotLimits;
   /** The cursor for what was read as it was at a cluster time. */
   readonly cursorOf: (clusterTime: bigint) => string;
+  /** Charges a sorted result, which is held as a whole, to the user for whom it is read. */
+  readonly charge: () => ReadingCharge;
   /** A window is loaded between two batches of commits. */
   readonly gate: CommitGate;
   /** Runs a read when it is its turn: only so many may burden the database at a time. */

@@ -4,6 +4,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
+import type { Account } from "./account.ts";
 import { UNKNOWN } from "./change.ts";
 import type { CommitGate } from "./commit-gate.ts";
 import type { Feed, FeedParts } from "./feed.ts";
@@ -54,17 +55,26 @@ export class SnapshotStore {
    * @param since It is of this cluster time or later: the changes that follow it are for the reader to see.
    * @throws {TidewireError} `unavailable`, `snapshot-too-large`
    */
-  async open(liveQuery: LiveQuery, mode: ValueMode, since: bigint): Promise<SnapshotReading> {
+  async open(
+    liveQuery: LiveQuery,
+    mode: ValueMode,
+    since: bigint,
+    account: Account,
+  ): Promise<SnapshotReading> {
     const key = keyOf(liveQuery, mode);
     const kept = this.#readings.get(key)?.reading;
     if (kept?.isJoinable === true && kept.clusterTime >= since && this.#isFresh(kept)) {
       return this.#join(kept, "shared");
     }
     for (let opening = this.#opening.get(key); opening !== undefined; opening = this.#opening.get(key)) {
-      const reading = await opening;
-      if (reading.isJoinable && reading.clusterTime >= since) return this.#join(reading, "shared");
+      const reading = await opening.catch((error: unknown) => {
+        // The budget of another user is no reason to refuse this one.
+        if (error instanceof TidewireError && error.code === "too-many-subscriptions") return null;
+        throw error;
+      });
+      if (reading?.isJoinable === true && reading.clusterTime >= since) return this.#join(reading, "shared");
     }
-    const started = this.#read(liveQuery, mode, since).finally(() => {
+    const started = this.#read(liveQuery, mode, since, account).finally(() => {
       if (this.#opening.get(key) === started) this.#opening.delete(key);
     });
     this.#opening.set(key, started);
@@ -127,7 +137,12 @@ export class SnapshotStore {
     return since.every((entry) => entry.changes !== UNKNOWN);
   }
 
-  async #read(liveQuery: LiveQuery, mode: ValueMode, since: bigint): Promise<SnapshotReading> {
+  async #read(
+    liveQuery: LiveQuery,
+    mode: ValueMode,
+    since: bigint,
+    account: Account,
+  ): Promise<SnapshotReading> {
     const { client, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
     const parts = {
@@ -137,6 +152,7 @@ export class SnapshotStore {
       gate: this.#gate,
       runLimited: this.runLimited.bind(this),
       makeExact: this.#feed.makeExact.bind(this.#feed),
+      charge: () => this.#feed.chargeReading(account),
     };
     for (let attempt = 1; ; attempt++) {
       try {

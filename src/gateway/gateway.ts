@@ -65,8 +65,8 @@ export class Gateway implements ConnectionEvents {
     const { hosts } = context.server;
     this.#hosts = hosts === undefined ? null : new HostNames(hosts);
     this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
-    this.#accounts = new UserAccounts(context.limits, (limit) =>
-      context.metrics.limitHits.inc({ limit, outcome: "refused" }),
+    this.#accounts = new UserAccounts(context.limits, (limit, outcome) =>
+      context.metrics.limitHits.inc({ limit, outcome }),
     );
     this.#websockets = new WebSocketServer({
       noServer: true,
@@ -212,7 +212,8 @@ export class Gateway implements ConnectionEvents {
       metrics.connectionsRefused.inc({ reason: "user-limit" });
       throw tooMany("connectionsPerUser", limits.connectionsPerUser);
     }
-    account.connected();
+    account.connected(connection.outbox);
+    connection.outbox.share(account, limits.userOutboxBytes);
     this.#accountOf.set(connection, account);
     return account;
   }
@@ -220,7 +221,7 @@ export class Gateway implements ConnectionEvents {
   onClosed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#admission.disconnected(connection.address);
-    this.#accountOf.get(connection)?.disconnected();
+    this.#accountOf.get(connection)?.disconnected(connection.outbox);
     this.#accountOf.delete(connection);
     this.#context.metrics.connections.set(this.#connections.size);
   }
@@ -235,7 +236,7 @@ export class Gateway implements ConnectionEvents {
         connection.fail(noteFault(this.#context, "connection.tick", error));
       }
     }
-    this.#accounts.sweep();
+    this.#accounts.sweep(nowMs);
     this.#context.metrics.userAccounts.set(this.#accounts.size);
   }
 

@@ -299,6 +299,13 @@ export const GatewayLimits = z.strictObject({
     .describe(
       "What may wait for a connection that does not drain; beyond, it continues from its cursor later.",
     ),
+  userOutboxBytes: z
+    .int()
+    .min(65_536)
+    .default(16 * 1_048_576)
+    .describe(
+      "What may wait for all connections of one user that do not drain; beyond, each has room for 64 KiB at a time.",
+    ),
   snapshotsPerConnection: z
     .int()
     .min(1)

@@ -2,6 +2,14 @@ import type { Chunk } from "../feed/chunk.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
 import type { Transport } from "./transport.ts";
 
+/** All outboxes of one user. */
+interface Shared {
+  readonly outboxBytes: number;
+}
+
+/** So much each connection has room for, whatever its user's others hold: catch-up is written in pieces of this size. */
+const FLOOR_BYTES = 65_536;
+
 /**
  * What waits for one client, in bytes: the bound of a slow consumer's memory (docs/protocol.md, section 6). It
  * holds shared chunks by reference. Changes beyond the bound are refused, not queued: whoever brought them
@@ -14,10 +22,16 @@ export class Outbox {
   #takenBytes = 0;
   #progressAtMs = 0;
   #paused = false;
+  #shared: { readonly others: Shared; readonly limitBytes: number } | null = null;
 
   constructor(transport: Transport, limitBytes: number) {
     this.#transport = transport;
     this.#limitBytes = limitBytes;
+  }
+
+  /** From here on the outbox shares a bound with all others of its user. */
+  share(others: Shared, limitBytes: number): void {
+    this.#shared = { others, limitBytes };
   }
 
   get bufferedBytes(): number {
@@ -32,11 +46,18 @@ export class Outbox {
   /** Takes a chunk if there is room; a message larger than the bound has room when nothing else waits. */
   write(chunk: Chunk): boolean {
     if (this.#ended) return true; // nobody is there to miss it
-    const { bufferedBytes } = this.#transport;
-    const fits = bufferedBytes + chunk.size <= this.#limitBytes;
-    if (!fits && !(bufferedBytes === 0 && chunk.messages.length === 1)) return false;
+    const isAlone = this.#transport.bufferedBytes === 0 && chunk.messages.length === 1;
+    if (!this.#fits(chunk.size) && !isAlone) return false;
     this.#transport.write(chunk);
     return true;
+  }
+
+  #fits(size: number): boolean {
+    const bytes = this.#transport.bufferedBytes + size;
+    if (bytes > this.#limitBytes) return false;
+    // Most connections hold next to nothing: only for those that do not drain the others are looked at.
+    if (bytes <= FLOOR_BYTES || this.#shared === null) return true;
+    return this.#shared.others.outboxBytes + size <= this.#shared.limitBytes;
   }
 
   /** Sends an answer. Always taken; a client that asks without reading is not read any more until it does. */
@@ -72,8 +93,7 @@ export class Outbox {
   /** Settles when `size` more would be taken; `false` when the connection has ended. */
   async room(size: number): Promise<boolean> {
     while (!this.#ended) {
-      const { bufferedBytes } = this.#transport;
-      if (bufferedBytes === 0 || bufferedBytes + size <= this.#limitBytes) return true;
+      if (this.bufferedBytes === 0 || this.#fits(size)) return true;
       await this.#transport.flushed();
       // A socket that was reset is of no use at once, but tells so in a turn of its own: that turn has to come.
       await new Promise(setImmediate);

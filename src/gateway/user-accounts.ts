@@ -1,5 +1,5 @@
 import type { Identity } from "../auth/verify-token.ts";
-import { Account, type AccountLimits, type OnRefused } from "../feed/account.ts";
+import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
 import { networkOf } from "./client-network.ts";
 
 /**
@@ -8,12 +8,12 @@ import { networkOf } from "./client-network.ts";
  */
 export class UserAccounts {
   readonly #limits: AccountLimits;
-  readonly #onRefused: OnRefused;
+  readonly #onLimit: OnLimit;
   readonly #byKey = new Map<string, Account>();
 
-  constructor(limits: AccountLimits, onRefused: OnRefused) {
+  constructor(limits: AccountLimits, onLimit: OnLimit) {
     this.#limits = limits;
-    this.#onRefused = onRefused;
+    this.#onLimit = onLimit;
   }
 
   get size(): number {
@@ -26,14 +26,14 @@ export class UserAccounts {
     const key = subject === null ? `address ${networkOf(address)}` : `subject ${subject}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const account = new Account(this.#limits, this.#onRefused);
+    const account = new Account(this.#limits, this.#onLimit);
     this.#byKey.set(key, account);
     return account;
   }
 
   /** Forgets the accounts to which nothing is charged. */
-  sweep(): void {
-    for (const [key, account] of this.#byKey) if (account.isEmpty) this.#byKey.delete(key);
+  sweep(nowMs: number): void {
+    for (const [key, account] of this.#byKey) if (account.isEmpty(nowMs)) this.#byKey.delete(key);
   }
 
   [Symbol.iterator](): IterableIterator<Account> {

@@ -44,6 +44,11 @@ const COUNTERS = {
     "Snapshots under a rule with allow.requireIndex, by what is known of the index.",
     ["outcome"],
   ],
+  matchSeconds: [
+    "tidewire_match_seconds_total",
+    "Processor time spent on matching commits to live queries.",
+    [],
+  ],
   subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions by how they started.", ["start"]],
   nowMoves: ["tidewire_now_moves_total", "Subscriptions that a step of %%now moved or ended.", []],
   resets: ["tidewire_resets_total", "Resets sent on running subscriptions.", ["reason"]],
@@ -148,6 +153,12 @@ const GAUGES = {
     "Bytes of sort keys, and of the few documents beyond the limit, that windows hold.",
     [],
   ],
+  windowReadBytes: ["tidewire_window_read_bytes", "Bytes of sorted results that are being read or sent.", []],
+  dearestLiveQuery: [
+    "tidewire_dearest_live_query_seconds",
+    "Mean time for one commit of the live query that takes longest, of those that took any lately.",
+    [],
+  ],
   lookupSets: ["tidewire_lookup_sets", "Lookup sets of rules that are kept up to date.", []],
   lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
   lostRights: [
@@ -193,6 +204,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   revocationBytes: "max",
   historySeconds: "min",
   rulesGeneration: "min",
+  dearestLiveQuery: "max",
 };
 
 type Table = Record<string, readonly [name: string, help: string, labels: readonly string[]]>;

@@ -109,7 +109,7 @@ async function subscribe(
     await share(connection, { id, request, lookups, giveBack, attachment: present, isAnswered: false });
     return;
   }
-  connection.context.feed.admit(query.key, connection.account);
+  connection.context.feed.admit(query, connection.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
   const rights = new Rights(since, lookups.sets, heldSince(connection, request.collection));
   const attachment = new Attachment(connection, query, wantsSnapshot, rights);

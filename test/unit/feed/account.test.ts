@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Account } from "../../../src/feed/account.ts";
+import { Account, type Load } from "../../../src/feed/account.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { Random } from "../../support/random.ts";
@@ -12,6 +12,8 @@ function open(limits: Partial<FeedLimits> = {}) {
 
 /** An account only compares live queries. */
 const liveQuery = () => ({}) as LiveQuery;
+const LOAD: Load = { windowBytes: 0, filterWork: 1 };
+const outbox = (bufferedBytes = 0) => ({ bufferedBytes });
 
 test("a user has as many subscriptions as the limit allows over all connections, and not one more", () => {
   const { account, refused } = open({ subscriptionsPerUser: 2 });
@@ -50,25 +52,71 @@ test("gives back once what one subscription was charged, however often it is ask
 test("a live query counts once for a user, held by one delivery or by several, and while it lingers", () => {
   const { account } = open({ liveQueriesPerUser: 1 });
   const one = liveQuery();
-  account.hold(one);
-  account.hold(one);
-  expect([account.liveQueries, account.isFull, account.owns(one)]).toEqual([1, true, true]);
-  account.letGo(one);
+  expect([account.hold(one, LOAD), account.hold(one, LOAD)]).toEqual([true, false]);
+  expect([account.liveQueries, account.limitFor(1), account.owns(one)]).toEqual([
+    1,
+    "liveQueriesPerUser",
+    true,
+  ]);
+  expect(account.letGo(one, LOAD)).toBe(false);
   expect(account.liveQueries).toBe(1);
-  account.letGo(one);
-  account.leftBehind(one);
-  expect([account.liveQueries, account.lingering, account.isFull]).toEqual([1, 1, true]);
-  account.notLingering(one);
-  expect([account.liveQueries, account.isFull, account.isEmpty]).toEqual([0, false, true]);
+  expect(account.letGo(one, LOAD)).toBe(true);
+  account.leftBehind(one, LOAD);
+  expect([account.liveQueries, account.lingering, account.limitFor(1)]).toEqual([1, 1, "liveQueriesPerUser"]);
+  account.notLingering(one, LOAD);
+  expect([account.liveQueries, account.limitFor(1), account.isEmpty(0)]).toEqual([0, null, true]);
 });
 
 test("of the live queries that a user left behind, the oldest goes first", () => {
   const { account } = open({ lingeringPerUser: 1 });
   const [first, second] = [liveQuery(), liveQuery()];
-  account.leftBehind(first);
+  account.leftBehind(first, LOAD);
   expect(account.lingersTooMuch).toBe(false);
-  account.leftBehind(second);
+  account.leftBehind(second, LOAD);
   expect([account.lingersTooMuch, account.oldestLingering]).toEqual([true, first]);
+});
+
+test("the filters of a user may cost as much as the limit allows, estimated, and not one step more", () => {
+  const { account } = open({ filterWorkPerUser: 1_000 });
+  account.hold(liveQuery(), { windowBytes: 0, filterWork: 600 });
+  expect([account.limitFor(400), account.limitFor(401)]).toEqual([null, "filterWorkPerUser"]);
+});
+
+test("the windows of a user may hold their share, and not one byte more, while they grow and linger as well", () => {
+  const { account } = open({ userWindowBytes: 100_000 });
+  const one = liveQuery();
+  const load = { windowBytes: 60_000, filterWork: 1 };
+  account.hold(one, load);
+  account.growWindows(30_000);
+  expect([account.isOverWindows(10_000), account.isOverWindows(10_001)]).toEqual([false, true]);
+  account.growWindows(-30_000);
+  account.letGo(one, load);
+  account.leftBehind(one, load);
+  expect(account.windowBytes).toBe(60_000);
+  account.notLingering(one, load);
+  expect(account.windowBytes).toBe(0);
+});
+
+test("a user may cause so much work a second, and save up one second of it", () => {
+  const { account } = open({ workPerUserMs: 100 });
+  expect(account.work(100, 10_000)).toBe(0);
+  expect(account.isExhausted(10_000)).toBe(true);
+  expect(account.work(100, 11_000)).toBe(0);
+  expect(account.work(101, 12_000)).toBe(-1);
+  account.forgiveWork();
+  expect(account.work(0, 12_000)).toBe(0);
+  expect([account.isExhausted(12_249), account.isExhausted(12_250)]).toEqual([true, false]);
+  expect([account.isEmpty(12_999), account.isEmpty(13_000)]).toEqual([false, true]);
+});
+
+test("what waits for a user is that of all connections", () => {
+  const { account } = open();
+  const [one, two] = [outbox(100), outbox(200)];
+  account.connected(one);
+  account.connected(two);
+  expect([account.connections, account.outboxBytes]).toEqual([2, 300]);
+  account.disconnected(one);
+  expect([account.connections, account.outboxBytes]).toEqual([1, 200]);
 });
 
 test("whatever is taken and given back in whatever order, an account ends empty", () => {
@@ -78,22 +126,27 @@ test("whatever is taken and given back in whatever order, an account ends empty"
   const taken: (() => void)[] = [];
   for (let step = 0; step < 2_000; step++) {
     if (random.chance(0.5)) {
-      const one = liveQuery();
+      const [one, socket] = [liveQuery(), outbox()];
+      const load = { windowBytes: random.int(0, 100), filterWork: random.int(1, 100) };
       try {
         taken.push(account.subscribe(random.int(1, 2_000)));
       } catch {
         expect(taken.length, `seed ${seed}`).toBeGreaterThan(0);
       }
-      account.hold(one);
-      account.connected();
+      account.hold(one, load);
+      account.connected(socket);
       taken.push(
-        () => account.letGo(one),
-        () => account.disconnected(),
+        () => {
+          account.letGo(one, load);
+          account.leftBehind(one, load);
+          account.notLingering(one, load);
+        },
+        () => account.disconnected(socket),
       );
     } else taken.splice(random.int(0, Math.max(0, taken.length - 1)), 1)[0]?.();
   }
   for (const giveBack of taken) giveBack();
-  expect([account.subscriptions, account.requestBytes, account.isEmpty], `seed ${seed}`).toEqual([
+  expect([account.subscriptions, account.requestBytes, account.isEmpty(0)], `seed ${seed}`).toEqual([
     0,
     0,
     true,

@@ -1,0 +1,178 @@
+import type { Logger } from "pino";
+import { filterWork } from "../match/filter-work.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Account, OnLimit } from "./account.ts";
+import type { Delivery } from "./delivery.ts";
+import { Dispatch, type DispatchParts } from "./dispatch.ts";
+import { Holdings } from "./holdings.ts";
+import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import type { FeedLimits } from "./options.ts";
+import { type ReadingCharge, WindowBudget } from "./window-budget.ts";
+import { WorkMeter } from "./work-meter.ts";
+
+export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work"> {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** What a new live query is made with, besides what is added here. */
+  readonly partsOf: () => Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork">;
+  /** A live query is gone: nothing that was read for it is kept. */
+  readonly onRemoved: (liveQuery: LiveQuery) => void;
+  /** Settles when no commit is being handed out. */
+  readonly settled: () => Promise<void>;
+}
+
+/** The live queries of this node, by their keys: made for the first who asks, and held to the budgets of their users. */
+export class LiveQueries {
+  readonly dispatch: Dispatch;
+  readonly #parts: LiveQueriesParts;
+  readonly #byKey = new Map<string, LiveQuery>();
+  readonly #holdings: Holdings;
+  readonly #windows: WindowBudget;
+  readonly #work: WorkMeter;
+  #nextNumber = 1;
+
+  constructor(limits: FeedLimits, parts: LiveQueriesParts) {
+    this.#parts = parts;
+    this.#holdings = new Holdings(limits.lingerMs);
+    const { metrics, log, settled } = parts;
+    const onLimit: OnLimit = (limit, outcome) => metrics.limitHits.inc({ limit, outcome });
+    const end = this.#end.bind(this);
+    const remove = this.#remove.bind(this);
+    this.#windows = new WindowBudget(limits, this.#holdings, { remove, end, settled }, onLimit);
+    this.#work = new WorkMeter({ holdings: this.#holdings, metrics, log, end });
+    this.dispatch = new Dispatch({ ...parts, work: this.#work, onFailed: this.#fail.bind(this) });
+    const { onScrape } = metrics;
+    onScrape.windowDocuments = () =>
+      metrics.windowDocuments.set(this.#sumOf((query) => query.trackedDocuments));
+    onScrape.windowBytes = () => metrics.windowBytes.set(this.#sumOf((query) => query.windowBytes));
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  get(key: string): LiveQuery | undefined {
+    return this.#byKey.get(key);
+  }
+
+  [Symbol.iterator](): IterableIterator<LiveQuery> {
+    return this.#byKey.values();
+  }
+
+  /**
+   * Checks that a user may follow a live query. Those that the user left behind make room before anything is refused.
+   * @throws {TidewireError} `too-many-subscriptions`
+   */
+  admit({ key, filter }: Pick<LiveQuerySpec, "key" | "filter">, account: Account): void {
+    const liveQuery = this.#byKey.get(key);
+    if (liveQuery !== undefined && account.owns(liveQuery)) return;
+    if (account.isExhausted(Date.now())) throw account.refusal("workPerUser");
+    const work = filterWork(filter);
+    for (let limit = account.limitFor(work); limit !== null; limit = account.limitFor(work)) {
+      const oldest = account.oldestLingering;
+      if (oldest === undefined) throw account.refusal(limit);
+      this.#remove(oldest);
+    }
+  }
+
+  /** Checks that there is room for the window of a live query that a user begins to follow. @throws {TidewireError} */
+  admitWindow(liveQuery: LiveQuery, account: Account): void {
+    if (liveQuery.windowSpec !== null) this.#windows.admit(account);
+  }
+
+  /** For a sorted result that is read on behalf of a user. */
+  chargeReading(account: Account): ReadingCharge {
+    return this.#windows.reading(account);
+  }
+
+  obtain(spec: LiveQuerySpec): LiveQuery {
+    return this.#byKey.get(spec.key) ?? this.#create(spec);
+  }
+
+  /** One that nobody can join: it stands for what a client holds already. */
+  detached(spec: LiveQuerySpec): LiveQuery {
+    return new LiveQuery(this.#nextNumber++, spec, this.#partsOf());
+  }
+
+  join(delivery: Delivery): void {
+    this.#holdings.join(delivery);
+  }
+
+  leave(delivery: Delivery, nowMs: number): void {
+    const { account } = delivery;
+    this.#holdings.leave(delivery, nowMs);
+    while (account.lingersTooMuch || (account.lingering > 0 && account.isOverWindows())) {
+      const oldest = account.oldestLingering;
+      if (oldest === undefined) break;
+      this.#remove(oldest);
+    }
+  }
+
+  /** Nothing that is known is good any more. */
+  forgetAll(): void {
+    for (const liveQuery of this.#byKey.values()) liveQuery.forget();
+  }
+
+  *startOverAll(): Generator<void, void> {
+    for (const delivery of [...this.#holdings.allDeliveries()]) {
+      try {
+        delivery.startOver();
+      } catch (error) {
+        delivery.fail(error);
+      }
+      yield;
+    }
+  }
+
+  sweep(nowMs: number): void {
+    this.#work.judge(nowMs);
+    for (const liveQuery of this.#holdings.expired(nowMs)) this.#remove(liveQuery);
+    const { metrics } = this.#parts;
+    metrics.liveQueries.set(this.#byKey.size);
+    metrics.lingeringLiveQueries.set(this.#holdings.lingering);
+    metrics.windowReadBytes.set(this.#windows.readingBytes);
+  }
+
+  #create(spec: LiveQuerySpec): LiveQuery {
+    const liveQuery = this.detached(spec);
+    this.#byKey.set(spec.key, liveQuery);
+    this.#holdings.add(liveQuery);
+    this.dispatch.add(liveQuery);
+    return liveQuery;
+  }
+
+  #partsOf(): LiveQueryParts {
+    return {
+      ...this.#parts.partsOf(),
+      onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
+      onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
+    };
+  }
+
+  /** Ends everyone who follows a live query, because of a bug. What it knows is void. */
+  #fail(liveQuery: LiveQuery, error: unknown): void {
+    for (const delivery of this.#holdings.deliveriesOf(liveQuery)) delivery.fail(error);
+    this.#remove(liveQuery);
+  }
+
+  /** Ends what one user, or everybody, follows of a live query. Without followers it does not linger: it costs too much. */
+  #end(liveQuery: LiveQuery, account: Account | null, error: Error): void {
+    for (const delivery of this.#holdings.deliveriesOf(liveQuery, account)) delivery.fail(error);
+    if (!this.#holdings.isFollowed(liveQuery)) this.#remove(liveQuery);
+  }
+
+  #remove(liveQuery: LiveQuery): void {
+    this.#holdings.remove(liveQuery);
+    if (this.#byKey.get(liveQuery.spec.key) === liveQuery) this.#byKey.delete(liveQuery.spec.key);
+    this.dispatch.remove(liveQuery);
+    this.#work.forget(liveQuery);
+    this.#parts.onRemoved(liveQuery);
+    liveQuery.retire();
+  }
+
+  #sumOf(size: (liveQuery: LiveQuery) => number): number {
+    let sum = 0;
+    for (const liveQuery of this.#byKey.values()) sum += size(liveQuery);
+    return sum;
+  }
+}

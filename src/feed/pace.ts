@@ -1,0 +1,37 @@
+import type { Slices } from "./slices.ts";
+
+/** Divides long work on commits of before into slices, and tells how long it took, without what it waited for. */
+export class Pace {
+  readonly #slices: Slices;
+  readonly #onWork: (ms: number) => void;
+  #fromMs = 0;
+
+  constructor(slices: Slices, onWork: (ms: number) => void) {
+    this.#slices = slices;
+    this.#onWork = onWork;
+    slices.begin();
+    this.resume();
+  }
+
+  /** Lets others have their turn where a slice is over. */
+  async keep(): Promise<void> {
+    if (!this.#slices.isOver()) return;
+    this.stop();
+    await this.#slices.pause();
+    this.resume();
+  }
+
+  /** Work goes on after a wait. */
+  resume(): void {
+    this.#fromMs = this.#slices.workMs;
+  }
+
+  /** Work is over, or waits for something. */
+  stop(): void {
+    this.#onWork(this.#slices.workMs - this.#fromMs);
+  }
+
+  get isOver(): boolean {
+    return this.#slices.isOver();
+  }
+}

@@ -1,0 +1,8 @@
+/** What one live query costs; written by the meter alone. */
+export class QueryCost {
+  /** Mean time for one commit, in milliseconds; weighted towards the latest. */
+  perCommitMs = 0;
+  /** Time since the last judgement. */
+  spentMs = 0;
+  isBusy = false;
+}

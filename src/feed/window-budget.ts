@@ -1,0 +1,145 @@
+import { type Account, type OnLimit, tooMany } from "./account.ts";
+import type { Holdings } from "./holdings.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { FeedLimits } from "./options.ts";
+
+/** What the budget does to live queries; both are done between two batches of commits. */
+export interface WindowActions {
+  /** Removes a live query that nobody follows. */
+  remove(liveQuery: LiveQuery): void;
+  /** Ends what a user, or everybody, follows of a live query. */
+  end(liveQuery: LiveQuery, account: Account | null, error: Error): void;
+  /** Settles when no commit is being handed out. */
+  settled(): Promise<void>;
+}
+
+/** The memory of one sorted result while it is being read and sent. */
+export interface ReadingCharge {
+  /** @throws {TidewireError} `too-many-subscriptions` */
+  add(bytes: number): void;
+  sub(bytes: number): void;
+  /** Gives back all that is left. */
+  release(): void;
+}
+
+/**
+ * Bounds what sorted live queries hold: sort values, `_id`s, and documents that are kept or on their way. The node has
+ * a budget, and each user a share of it. Live queries that nobody follows go first.
+ */
+export class WindowBudget {
+  readonly #limits: Pick<FeedLimits, "windowBytes">;
+  readonly #holdings: Holdings;
+  readonly #actions: WindowActions;
+  readonly #onLimit: OnLimit;
+  /** Users whose share was passed, and the live query that grew. */
+  readonly #over = new Map<Account, LiveQuery>();
+  #readingBytes = 0;
+  #isEnforcing = false;
+
+  constructor(
+    limits: Pick<FeedLimits, "windowBytes">,
+    holdings: Holdings,
+    actions: WindowActions,
+    onLimit: OnLimit,
+  ) {
+    this.#limits = limits;
+    this.#holdings = holdings;
+    this.#actions = actions;
+    this.#onLimit = onLimit;
+  }
+
+  /** Bytes of sorted results that are being read or sent. */
+  get readingBytes(): number {
+    return this.#readingBytes;
+  }
+
+  /** The window of a live query was loaded, has changed, or is gone. */
+  changed(liveQuery: LiveQuery): void {
+    for (const account of this.#holdings.chargeWindow(liveQuery)) {
+      if (account.isOverWindows()) this.#over.set(account, liveQuery);
+    }
+    if (!this.#isEnforcing && (this.#over.size > 0 || this.#isOverNode())) void this.#enforceSoon();
+  }
+
+  /**
+   * Makes room for a window that a delivery is to follow from now on.
+   * @throws {TidewireError} `too-many-subscriptions`
+   */
+  admit(account: Account): void {
+    if (!this.#makeRoom(account, 0)) throw account.refusal("userWindowBytes");
+    if (!this.#makeRoom(null, 0)) throw this.#refusal();
+  }
+
+  /** For a sorted result that is read on behalf of a user. */
+  reading(account: Account): ReadingCharge {
+    let held = 0;
+    const grow = (bytes: number) => {
+      held += bytes;
+      this.#readingBytes += bytes;
+      account.growWindows(bytes);
+    };
+    return {
+      add: (bytes) => {
+        if (!this.#makeRoom(account, bytes)) throw account.refusal("userWindowBytes");
+        if (!this.#makeRoom(null, bytes)) throw this.#refusal();
+        grow(bytes);
+      },
+      sub: (bytes) => grow(-Math.min(bytes, held)),
+      release: () => grow(-held),
+    };
+  }
+
+  /** Whether there is room for `bytes` more, once what lingers has gone. */
+  #makeRoom(account: Account | null, bytes: number): boolean {
+    const isOver = () => (account === null ? this.#isOverNode(bytes) : account.isOverWindows(bytes));
+    while (isOver()) {
+      const oldest = this.#holdings.oldestLingering(account);
+      if (oldest === undefined) return false;
+      this.#actions.remove(oldest);
+    }
+    return true;
+  }
+
+  #isOverNode(bytes = 0): boolean {
+    return this.#holdings.windowBytes + this.#readingBytes + bytes > this.#limits.windowBytes;
+  }
+
+  async #enforceSoon(): Promise<void> {
+    this.#isEnforcing = true;
+    try {
+      // A window that was just loaded may yet be refused to the one for whom it was read.
+      await new Promise((resolve) => setImmediate(resolve));
+      await this.#actions.settled();
+      this.#enforce();
+    } finally {
+      this.#isEnforcing = false;
+    }
+  }
+
+  /** Windows have grown while they were followed. The one that grew ends first, then the largest, until the rest fits. */
+  #enforce(): void {
+    for (const [account, grown] of this.#over) {
+      while (!this.#makeRoom(account, 0)) {
+        const isFollowed = this.#holdings.deliveriesOf(grown, account).length > 0;
+        const next = isFollowed ? grown : this.#holdings.largestWindow(account);
+        if (next === undefined) break;
+        this.#actions.end(next, account, account.ended("userWindowBytes"));
+      }
+    }
+    this.#over.clear();
+    while (!this.#makeRoom(null, 0)) {
+      const largest = this.#holdings.largestWindow(null);
+      if (largest === undefined) break;
+      this.#onLimit("windowBytes", "ended");
+      this.#actions.end(largest, null, tooMany("windowBytes", this.#limits.windowBytes));
+    }
+  }
+
+  #refusal(): Error {
+    this.#onLimit("windowBytes", "refused");
+    return tooMany("windowBytes", this.#limits.windowBytes, RETRY_MS);
+  }
+}
+
+/** When a client may ask again after the node's own budget refused it, in milliseconds. */
+const RETRY_MS = 5_000;

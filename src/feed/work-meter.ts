@@ -1,0 +1,154 @@
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Account } from "./account.ts";
+import type { Holdings } from "./holdings.ts";
+import type { LiveQuery } from "./live-query.ts";
+
+/** How much of a new measurement goes into the mean cost of a change. */
+const WEIGHT = 0.2;
+/** At least so much work lies between two judgements, in milliseconds: until then no budget can be passed by much. */
+const JUDGE_AFTER_MS = 50;
+
+/** Where live queries are found: all that are filed share what finding takes. */
+interface Searched {
+  readonly size: number;
+  items(): Iterable<LiveQuery>;
+}
+
+export interface WorkMeterParts {
+  readonly holdings: Holdings;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Ends what a user follows of a live query. */
+  readonly end: (liveQuery: LiveQuery, account: Account, error: Error) => void;
+  /** Milliseconds of this process's processor time. */
+  readonly cpuMs?: () => number;
+}
+
+/**
+ * Measures what matching costs, live query by live query, and charges it to those who hold them: each user pays an
+ * equal part of what is shared. The dearest live queries of a user who passes `limits.workPerUser` end.
+ */
+export class WorkMeter {
+  readonly #parts: WorkMeterParts;
+  readonly #cpuMs: () => number;
+  #busy: LiveQuery[] = [];
+  readonly #searches = new Map<Searched, number>();
+  #sinceMs = 0;
+  #judgedCpuMs: number;
+
+  constructor(parts: WorkMeterParts) {
+    this.#parts = parts;
+    this.#cpuMs = parts.cpuMs ?? cpuMs;
+    this.#judgedCpuMs = this.#cpuMs();
+  }
+
+  /** A live query took so long for one commit. */
+  note(liveQuery: LiveQuery, ms: number): void {
+    const { cost } = liveQuery;
+    cost.perCommitMs += (cost.perCommitMs === 0 ? 1 : WEIGHT) * (ms - cost.perCommitMs);
+    this.#spend(liveQuery, ms);
+    this.#sinceMs += ms;
+  }
+
+  /** A live query took so long for commits of before. */
+  noteCatchUp(liveQuery: LiveQuery, ms: number): void {
+    this.#spend(liveQuery, ms);
+    this.#sinceMs += ms;
+  }
+
+  /** Finding those that a commit concerns took so long. */
+  noteSearch(searched: Searched, ms: number): void {
+    this.#searches.set(searched, (this.#searches.get(searched) ?? 0) + ms);
+    this.#sinceMs += ms;
+  }
+
+  forget(liveQuery: LiveQuery): void {
+    liveQuery.cost.spentMs = 0;
+  }
+
+  /** Whether so much was done since the last judgement that it cannot wait for the next second. */
+  get isDue(): boolean {
+    return this.#sinceMs >= JUDGE_AFTER_MS;
+  }
+
+  /** Charges what was spent since the last judgement, and ends what its users may not spend. */
+  judge(nowMs: number): void {
+    const { metrics } = this.#parts;
+    this.#shareSearches();
+    const share = this.#cpuShare();
+    const spent = new Map<Account, { ms: number; by: { liveQuery: LiveQuery; ms: number }[] }>();
+    let dearestMs = 0;
+    for (const liveQuery of this.#busy) {
+      const { cost } = liveQuery;
+      const accounts = this.#parts.holdings.accountsOf(liveQuery);
+      cost.isBusy = false;
+      dearestMs = Math.max(dearestMs, cost.perCommitMs);
+      const ms = (cost.spentMs * share) / Math.max(1, accounts.size);
+      cost.spentMs = 0;
+      for (const account of accounts) {
+        const sum = spent.get(account) ?? { ms: 0, by: [] };
+        spent.set(account, sum);
+        sum.ms += ms;
+        sum.by.push({ liveQuery, ms });
+      }
+    }
+    metrics.matchSeconds.inc((this.#sinceMs * share) / 1_000);
+    metrics.dearestLiveQuery.set(dearestMs / 1_000);
+    this.#busy = [];
+    this.#sinceMs = 0;
+    for (const [account, { ms, by }] of spent) {
+      const available = account.work(ms, nowMs);
+      if (available < 0) this.#endDearest(account, by, -available);
+    }
+  }
+
+  #spend(liveQuery: LiveQuery, ms: number): void {
+    const { cost } = liveQuery;
+    cost.spentMs += ms;
+    if (cost.isBusy) return;
+    cost.isBusy = true;
+    this.#busy.push(liveQuery);
+  }
+
+  #shareSearches(): void {
+    for (const [searched, ms] of this.#searches) {
+      // To look at each of them for less would itself be the larger cost.
+      if (ms < SEARCH_MIN_MS || searched.size === 0) continue;
+      for (const liveQuery of searched.items()) this.#spend(liveQuery, ms / searched.size);
+    }
+    this.#searches.clear();
+  }
+
+  #endDearest(account: Account, by: { liveQuery: LiveQuery; ms: number }[], overMs: number): void {
+    let left = overMs;
+    for (const { liveQuery, ms } of by.sort((a, b) => b.ms - a.ms)) {
+      if (left <= 0) break;
+      left -= ms;
+      const { namespace } = liveQuery;
+      const perCommitMs = Number(liveQuery.cost.perCommitMs.toFixed(3));
+      this.#parts.log.warn(
+        { namespace, perCommitMs },
+        "a live query costs its user too much; it is ended for them",
+      );
+      this.#parts.end(liveQuery, account, account.ended("workPerUser"));
+    }
+    account.forgiveWork();
+  }
+
+  /** Of the time that has passed during work, the part in which this process ran: a starved machine blames nobody. */
+  #cpuShare(): number {
+    const now = this.#cpuMs();
+    const ranMs = now - this.#judgedCpuMs;
+    this.#judgedCpuMs = now;
+    return this.#sinceMs === 0 ? 1 : Math.min(1, ranMs / this.#sinceMs);
+  }
+}
+
+/** Searches that took less since the last judgement are charged to nobody. */
+const SEARCH_MIN_MS = 20;
+
+const cpuMs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+};

@@ -1,0 +1,144 @@
+/** What one user's live queries may cost the node: windows, work, and what waits to be read. */
+import { expect, test } from "vitest";
+import { metricOf } from "../../support/metric.ts";
+import { startTestService } from "../../support/service.ts";
+
+const THINGS = { things: { rules: [{ name: "all" }] } };
+const PATIENCE = { timeout: 30_000 };
+
+interface Thing {
+  _id: number;
+  n?: number;
+  key?: string;
+  list?: { a: number; b: string }[];
+}
+
+/** The `_id` of the document that a message brings. */
+const idOf = (message: Record<string, unknown>) => (message["doc"] as { _id?: unknown } | undefined)?._id;
+
+const tooMany = (limit: string) => ({
+  type: "error",
+  code: "too-many-subscriptions",
+  retry: "later",
+  details: { limit },
+});
+
+test("limits.userWindowBytes: sorts without a limit are refused once their windows pass the user's share", async () => {
+  const { service, db, connect } = await startTestService({
+    collections: THINGS,
+    limits: { userWindowBytes: "2MiB", windowBytes: "16MiB" },
+  });
+  const key = "k".repeat(2_000);
+  await db
+    .collection<Thing>("things")
+    .insertMany(Array.from({ length: 200 }, (_, _id) => ({ _id, n: _id, key })));
+  const [greedy, bystander] = [await connect({ sub: "u1" }), await connect({ sub: "u2" })];
+  const sorted = (id: number) => ({
+    type: "subscribe",
+    id: `${id}`,
+    collection: "things",
+    filter: { n: { $gte: -id } },
+    sort: [["key", 1]],
+  });
+  const answers = [];
+  for (let id = 0; id < 40; id++) answers.push(await greedy.ask(sorted(id)));
+  const made = answers.filter(({ type }) => type === "subscribed").length;
+  expect(made).toBeGreaterThan(1);
+  expect(made).toBeLessThan(10);
+  expect(answers.at(-1)).toMatchObject(tooMany("userWindowBytes"));
+  expect(await metricOf(service, "tidewire_window_bytes")).toBeLessThan(3 * 1_048_576);
+  // Another user has a share of their own, and unsubscribing makes room.
+  expect(await bystander.ask(sorted(100))).toMatchObject({ type: "subscribed" });
+  for (let id = 0; id < 3; id++) await greedy.ask({ type: "unsubscribe", id: `${id}` });
+  expect(await greedy.ask(sorted(50))).toMatchObject({ type: "subscribed" });
+});
+
+test("limits.userWindowBytes: a window that grows past the share while live ends with a clear error", async () => {
+  const { db, connect } = await startTestService({
+    collections: THINGS,
+    limits: { userWindowBytes: "1MiB" },
+  });
+  const things = db.collection<Thing>("things");
+  await things.insertOne({ _id: -1, n: 1, key: "k" });
+  const client = await connect({ sub: "u1" });
+  const request = { type: "subscribe", collection: "things" };
+  await client.ask({ ...request, id: "plain", filter: { n: -1 } });
+  await client.ask({ ...request, id: "sorted", sort: [["key", 1]] });
+  const key = "k".repeat(3_000);
+  for (let batch = 0; batch < 5; batch++) {
+    await things.insertMany(Array.from({ length: 100 }, (_, n) => ({ _id: batch * 100 + n, n: 1, key })));
+  }
+  expect(await client.until(({ type }) => type === "error")).toMatchObject({
+    ...tooMany("userWindowBytes"),
+    id: "sorted",
+  });
+  await client.until(({ type }) => type === "unsubscribed");
+  await things.insertOne({ _id: -2, n: -1 });
+  expect(await client.until((got) => got.type === "added" && idOf(got) === -2)).toBeDefined();
+});
+
+test("limits.filterWorkPerUser: filters that cost too much together are refused before they are matched", async () => {
+  const { connect } = await startTestService({ collections: THINGS, limits: { filterWorkPerUser: 2_000 } });
+  const client = await connect({ sub: "u1" });
+  const filter = (id: number) => ({ $or: Array.from({ length: 40 }, (_, n) => ({ n: id * 1_000 + n })) });
+  const ask = (id: number) =>
+    client.ask({ type: "subscribe", id: `${id}`, collection: "things", filter: filter(id) });
+  const answers = [];
+  for (let id = 0; id < 5; id++) answers.push(await ask(id));
+  expect(answers[0]).toMatchObject({ type: "subscribed" });
+  expect(answers.at(-1)).toMatchObject(tooMany("filterWorkPerUser"));
+});
+
+test("limits.workPerUser: the dearest live queries of a user end, their cheap ones and other users' stay", async () => {
+  const { service, db, connect } = await startTestService({
+    collections: THINGS,
+    limits: { workPerUser: "5ms", requestsPerSecond: 1_000, requestBurst: 1_000 },
+  });
+  const things = db.collection<Thing>("things");
+  const [greedy, bystander] = [await connect({ sub: "u1" }), await connect({ sub: "u2" })];
+  await bystander.ask({
+    type: "subscribe",
+    id: "mine",
+    collection: "things",
+    filter: { n: 1 },
+    snapshot: false,
+  });
+  await greedy.ask({
+    type: "subscribe",
+    id: "cheap",
+    collection: "things",
+    filter: { n: 1 },
+    snapshot: false,
+  });
+  for (let id = 0; id < 30; id++) {
+    await greedy.ask({
+      type: "subscribe",
+      id: `dear ${id}`,
+      collection: "things",
+      filter: {
+        $nor: [{ list: { $elemMatch: { a: { $gt: id }, b: { $ne: `${id}` }, c: { $exists: true } } } }],
+      },
+      snapshot: false,
+    });
+  }
+  const list = Array.from({ length: 5_000 }, (_, a) => ({ a, b: `text ${a}` }));
+  await things.insertOne({ _id: 0, n: 1, list });
+  for (let n = 0; n < 10; n++) await things.updateOne({ _id: 0 }, { $inc: { count: 1 } } as never);
+  await expect
+    .poll(() => greedy.received.filter(({ type }) => type === "error").length, PATIENCE)
+    .toBeGreaterThan(0);
+  for (const error of greedy.received.filter(({ type }) => type === "error")) {
+    expect(error).toMatchObject(tooMany("workPerUser"));
+    expect(error["id"]).toMatch(/^dear/);
+  }
+  expect(bystander.received.filter(({ type }) => type === "error")).toEqual([]);
+  expect(await metricOf(service, "tidewire_match_seconds_total")).toBeGreaterThan(0);
+  // The user who has just spent everything gets no more for a moment.
+  const answer = await greedy.ask({ type: "subscribe", id: "next", collection: "things", filter: { n: 2 } });
+  if (answer.type === "error")
+    expect(answer).toMatchObject({ ...tooMany("workPerUser"), retryAfterMs: 10_000 });
+  await things.insertOne({ _id: 1, n: 1 });
+  for (const client of [greedy, bystander]) {
+    await client.until((got) => got.type === "added" && idOf(got) === 1);
+  }
+});

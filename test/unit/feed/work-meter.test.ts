@@ -1,0 +1,118 @@
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { Account } from "../../../src/feed/account.ts";
+import type { Holdings } from "../../../src/feed/holdings.ts";
+import type { LiveQuery } from "../../../src/feed/live-query.ts";
+import { FeedLimits } from "../../../src/feed/options.ts";
+import { QueryCost } from "../../../src/feed/query-cost.ts";
+import { WorkMeter } from "../../../src/feed/work-meter.ts";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+
+/** A meter, users with 100 ms a second, and who holds what. */
+function start() {
+  const limits = FeedLimits.parse({ workPerUserMs: 100 });
+  const holders = new Map<LiveQuery, Set<Account>>();
+  const ended: [LiveQuery, Account, Error][] = [];
+  const at = { cpuMs: 0 };
+  // What the meter asks of the holdings.
+  const holdings = { accountsOf: (one: LiveQuery) => holders.get(one) ?? new Set() } as unknown as Holdings;
+  const metrics = createMetrics();
+  const meter = new WorkMeter({
+    holdings,
+    metrics,
+    log: pino({ level: "silent" }),
+    end: (...what) => ended.push(what),
+    cpuMs: () => at.cpuMs,
+  });
+  const user = () => new Account(limits, () => {});
+  const hold = (...accounts: Account[]) => {
+    const liveQuery = { cost: new QueryCost(), namespace: "d.c" } as LiveQuery; // all that the meter looks at
+    holders.set(liveQuery, new Set(accounts));
+    return liveQuery;
+  };
+  /** Work during which the process ran all the time. */
+  const work = (liveQuery: LiveQuery, ms: number) => {
+    meter.note(liveQuery, ms);
+    at.cpuMs += ms;
+  };
+  return { meter, metrics, at, user, hold, work, ended };
+}
+
+test("the dearest live queries of a user who passes the budget end, and as few as it takes", () => {
+  const { meter, user, hold, work, ended } = start();
+  const one = user();
+  const [cheap, dear, dearest] = [hold(one), hold(one), hold(one)];
+  work(cheap, 10);
+  work(dear, 60);
+  work(dearest, 70);
+  meter.judge(1_000);
+  expect(ended.map(([liveQuery, account]) => [liveQuery, account])).toEqual([[dearest, one]]);
+  expect(ended[0]?.[2]).toMatchObject({
+    code: "too-many-subscriptions",
+    details: { limit: "workPerUser", value: 100 },
+  });
+});
+
+test("nothing ends as long as the budget lasts, second after second", () => {
+  const { meter, user, hold, work, ended } = start();
+  const liveQuery = hold(user());
+  for (let second = 1; second <= 60; second++) {
+    work(liveQuery, 100);
+    meter.judge(second * 1_000);
+  }
+  expect(ended).toEqual([]);
+});
+
+test("the work of one user is never charged to another", () => {
+  const { meter, user, hold, work, ended } = start();
+  const [greedy, bystander] = [user(), user()];
+  const [dear, cheap] = [hold(greedy), hold(bystander)];
+  work(dear, 1_000);
+  work(cheap, 1);
+  meter.judge(1_000);
+  expect(ended.map(([liveQuery]) => liveQuery)).toEqual([dear]);
+});
+
+test("those who share a live query pay equal parts of it", () => {
+  const { meter, user, hold, work, ended } = start();
+  const users = Array.from({ length: 10 }, user);
+  const shared = hold(...users);
+  work(shared, 999);
+  meter.judge(1_000);
+  expect(ended).toEqual([]);
+  work(shared, 1_012);
+  meter.judge(2_000);
+  expect(ended.map(([, account]) => account)).toEqual(users);
+});
+
+test("what it takes to find the live queries is shared by all that are filed", () => {
+  const { meter, at, user, hold, ended } = start();
+  const [many, single] = [user(), user()];
+  const filed = [...Array.from({ length: 99 }, () => hold(many)), hold(single)];
+  meter.noteSearch({ size: filed.length, items: () => filed }, 300);
+  at.cpuMs += 300;
+  meter.judge(1_000);
+  expect(ended.length).toBeGreaterThan(0);
+  expect(ended.every(([, account]) => account === many)).toBe(true);
+});
+
+test("a process that hardly ran blames nobody for the time that passed", () => {
+  const { meter, at, user, hold, ended } = start();
+  meter.note(hold(user()), 1_000);
+  at.cpuMs += 50;
+  meter.judge(1_000);
+  expect(ended).toEqual([]);
+});
+
+test("tells the work of all, and the dearest live query, which is forgotten once it does nothing", async () => {
+  const { meter, metrics, user, hold, work } = start();
+  const read = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
+    (await metric.get()).values[0]?.value;
+  work(hold(user()), 30);
+  work(hold(user()), 50);
+  meter.judge(1_000);
+  expect(await read(metrics.matchSeconds)).toBeCloseTo(0.08);
+  expect(await read(metrics.dearestLiveQuery)).toBeCloseTo(0.05);
+  meter.judge(2_000);
+  expect(await read(metrics.dearestLiveQuery)).toBe(0);
+});
