@@ -1,10 +1,6 @@
 import { holderOf } from "../auth/subject.ts";
-<<<<<<< HEAD
 import type { Identity } from "../auth/verify-token.ts";
-import { AFTER, epochOf, isLater, isStep, type Position } from "../feed/cursor.ts";
-=======
 import { epochOf, isLater, type Position } from "../feed/cursor.ts";
->>>>>>> 8277ccd (Tell the head by cursors that are the same for the length of a step and hide what they name, because watermarks fell inside transactions)
 import type { StartRequest } from "../feed/delivery.ts";
 import type { Ticket } from "../feed/ticket.ts";
 import { TidewireError } from "../protocol/errors.ts";
