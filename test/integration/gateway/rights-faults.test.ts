@@ -70,7 +70,7 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   "the new attachment serves the subscription": { target: Subscriptions.prototype, method: "serve" },
   "the new attachment is followed": { target: Subscriptions.prototype, method: "follow" },
   "a move is opened": { target: Delivery.prototype, method: "openMoved" },
-  "the cursor of the change is made": { target: Feed.prototype, method: "cursorAfter" },
+  "the cursors around the change are made": { target: Feed.prototype, method: "cursorsAround" },
   "a ticket is sealed": { target: TicketSealer.prototype, method: "seal" },
   "the client is told": { target: Connection.prototype, method: "send" },
   "the client is told anything": { target: Connection.prototype, method: "send", always: true },
