@@ -155,7 +155,8 @@ export class HeldQuery {
     const next = this.#decode(message.cursor);
     const isLater =
       next.clusterTime > held.clusterTime ||
-      (next.clusterTime === held.clusterTime && held.within !== AFTER && isAfter(next, held));
+      (next.clusterTime === held.clusterTime && held.within !== AFTER && isAfter(next, held)) ||
+      wasToldLater(next, held);
     this.#must(isLater, `${message.type} that the cursor already covers (${text(held)}, then ${text(next)})`);
     this.#transaction.push(message);
     // All but the last change of a transaction bear a cursor before it.
@@ -212,6 +213,14 @@ const text = ({ clusterTime, within }: Position) =>
 /** Of positions of one cluster time; `BEFORE` comes again for each change of a transaction. */
 const isAfter = (next: Position, held: Position) =>
   next.within === BEFORE ? held.within === BEFORE : next.within !== held.within;
+
+/** Two random texts of one position differ in when they were made: a change of rights lies between them. */
+const wasToldLater = (next: Position, held: Position) =>
+  next.clusterTime === held.clusterTime &&
+  next.within === held.within &&
+  next.issuedMs !== undefined &&
+  held.issuedMs !== undefined &&
+  next.issuedMs > held.issuedMs;
 
 function idOf(message: ChangeMessage): unknown {
   if (message.type === "removed") return message._id;
