@@ -187,10 +187,11 @@ export class Subscriptions implements Iterable<Subscription> {
     });
   }
 
-  /** Something is still to be sent for what has happened, or waits for the sets that decide what may be sent. */
+  /** Something is still to be sent for what has happened, or waits for what decides about the rights. */
   get isBehind(): boolean {
     for (const { delivery } of this.#attachments.values()) if (!delivery.isLive) return true;
-    for (const { id, attachment } of this.#byId.values()) if (!attachment.serves(id)) return true;
+    for (const { id, attachment } of this.#byId.values())
+      if (!attachment.serves(id) || attachment.isUndecided(id)) return true;
     return false;
   }
 
