@@ -100,7 +100,7 @@ export class CursorCodec {
     const plain = Buffer.alloc(POSITION_BYTES);
     plain.writeBigUInt64BE(clusterTime, 0);
     plain.writeUInt32BE(within, 8);
-    plain.writeBigUInt64BE(BigInt(issuedMs), 12);
+    plain.writeBigUInt64BE(BigInt(Math.floor(issuedMs)), 12);
     const epoch = Buffer.from(this.epoch, "hex");
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv("aes-128-gcm", this.#hidingKey, nonce).setAAD(epoch);
