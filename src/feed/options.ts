@@ -95,7 +95,7 @@ export const FeedLimits = z.strictObject({
     .int()
     .min(1)
     .max(1_000)
-    .default(250)
+    .default(200)
     .describe(
       "Time of the event loop, per second, that the live queries of one user may take, measured; beyond, the dearest end.",
     ),

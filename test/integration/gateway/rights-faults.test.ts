@@ -70,7 +70,7 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   "the new attachment serves the subscription": { target: Subscriptions.prototype, method: "serve" },
   "the new attachment is followed": { target: Subscriptions.prototype, method: "follow" },
   "a move is opened": { target: Delivery.prototype, method: "openMoved" },
-  "the cursors around the change are made": { target: Feed.prototype, method: "cursorsAround" },
+  "the position after the change is found": { target: Feed.prototype, method: "positionAfter" },
   "a ticket is sealed": { target: TicketSealer.prototype, method: "seal" },
   "the client is told": { target: Connection.prototype, method: "send" },
   "the client is told anything": { target: Connection.prototype, method: "send", always: true },
