@@ -481,7 +481,8 @@ export class Feed implements CommitSink {
     const after = { clusterTime, within: AFTER };
     if (this.tellsExactly) return { before: this.#cursorBefore(clusterTime), after: this.encode(after) };
     const codec = this.#readyCodec();
-    return { before: codec.encodeHidden(after, nowMs - 1), after: codec.encodeHidden(after, nowMs) };
+    const before = { ...after, clusterTime: clusterTime - 1n };
+    return { before: codec.encodeHidden(before, nowMs - 1), after: codec.encodeHidden(after, nowMs) };
   }
 
   /** Of an earlier cluster time, so that a ticket which begins at this one does not go with it. */

@@ -112,6 +112,7 @@ export class Simulation {
         mongodb: { images: options.images, awaitTime: "100ms" },
         server: { heartbeat: "1s" },
         history: { window },
+        rules: { nowStep: "1s" },
         limits: {
           requestBurst: 100_000,
           linger: "1s",

@@ -87,6 +87,14 @@ export class HeldQuery {
     this.cursor = cursor;
   }
 
+  /** Goes on from the state of another one. */
+  takeOver(other: HeldQuery): void {
+    for (const [id, text] of other.documents) this.documents.set(id, text);
+    this.order = [...other.order];
+    this.cursor = other.cursor;
+    this.phase = other.phase;
+  }
+
   /** The connection is lost, and with it what had not taken effect yet. */
   disconnected(): void {
     this.#transaction = [];

@@ -196,6 +196,9 @@ export class ModelClient {
     if (start === "snapshot" || (start === "reset" && subscription.request.snapshot !== false)) {
       // Rights that change while it is being made lead to a reset at once, whose snapshot is still to be read.
       held.expectSnapshot(start === "snapshot" ? cursor : undefined);
+    } else if (start === "resumed" && cursor !== held.cursor) {
+      // The time that the rule depends on has moved on: what was missed comes as one difference.
+      held.expectDifference(cursor);
     } else if (start === "live" || start === "reset") {
       const base = this.#options.baseOf?.(subscription.request, cursor, this.#mode);
       held.expectBase(cursor, base ?? Promise.resolve(null));
@@ -215,9 +218,9 @@ export class ModelClient {
     const known = this.#queries.get(query);
     if (start === "shared" ? known === undefined : known !== undefined)
       throw new ProtocolFault(`${start} is not how ${id} can go on`);
-    if (start === "moved" && (isShared || !others.some(([number]) => number === from)))
-      throw new ProtocolFault(`moved from ${from}, which is not what ${id} alone holds`);
-    const held = known?.held ?? (isShared || before === undefined ? this.#newHeld(subscription) : before);
+    if (start === "moved" && !others.some(([number]) => number === from))
+      throw new ProtocolFault(`moved from ${from}, which is not what ${id} holds`);
+    const held = known?.held ?? this.#heldAfter(subscription, start, isShared);
     held.ticket = ticket;
     subscription.held = held;
     if (known === undefined) this.#queries.set(query, { held, ids: new Set([id]) });
@@ -225,6 +228,19 @@ export class ModelClient {
     if (start === "moved") held.expectDifference(cursor);
     else if (start === "reset" && subscription.request.snapshot !== false) held.expectSnapshot();
     else if (start === "reset") held.expectBase(cursor, Promise.resolve(null));
+  }
+
+  /** What goes on under another number. Other ids may hold the same still, and are told right after where they go on. */
+  #heldAfter(
+    subscription: ModelSubscription,
+    start: SubscribedMessage["start"],
+    isShared: boolean,
+  ): HeldQuery {
+    const { held } = subscription;
+    if (held !== undefined && !isShared) return held;
+    const other = this.#newHeld(subscription);
+    if (held !== undefined && start === "moved") other.takeOver(held);
+    return other;
   }
 
   #newHeld({ id, request }: ModelSubscription): HeldQuery {

@@ -186,6 +186,18 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     "4:19 history.bytes",
     /at least 1MiB/,
   ],
+  [
+    "cursors that move in parts of a second",
+    `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nhistory: { cursorStep: 1500ms }\n`,
+    "4:24 history.cursorStep",
+    /cursorStep/,
+  ],
+  [
+    "a time of the rules that moves more often than each second",
+    `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nrules: { nowStep: 999ms }\n`,
+    "4:19 rules.nowStep",
+    /from 1s to 1d/,
+  ],
   // server and limits.
   ["a port beyond 65535", withServer("{ port: 70000 }"), "4:17 server.port", /from 0 to 65535.*`port: 8480`/],
   [

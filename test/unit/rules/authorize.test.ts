@@ -220,6 +220,38 @@ describe("claims in a filter", () => {
     expect(at(60_000)).not.toBe(at(120_000));
   });
 
+  test("%%now is rounded down to rules.nowStep, in lookups as well, and a query says whether it depends on it", () => {
+    const members = { collection: "members", filter: { until: { $gt: "%%now" } }, value: "room" };
+    const collections = {
+      offers: { rules: [{ name: "valid", filter: { until: { $gt: "%%now" } } }] },
+      orders: { rules: [{ name: "own", filter: { owner: "%%user.sub" } }] },
+      rooms: {
+        lookups: { mine: members, others: { collection: "others", filter: {}, value: "room" } },
+        rules: [
+          { name: "guest", when: { "%%user.guest": true }, filter: { room: { $in: "%%lookup.others" } } },
+          { name: "member", filter: { room: { $in: "%%lookup.mine" } } },
+        ],
+      },
+    };
+    for (const nowStepMs of [1_000, 60_000, 3_600_000]) {
+      const rules = compileRules({
+        mongodb: { database: "shop" },
+        rules: { nowStepMs },
+        collections: Collections.parse(collections),
+        limits: Limits.parse({}),
+      });
+      const of = (collection: string, claims: Claims, ms = nowMs) =>
+        authorize(rules, { claims }, { collection }, ms, () => []);
+      const rounded = Math.floor(nowMs / nowStepMs) * nowStepMs;
+      expect(plainFilter(of("offers", {}).filter)).toEqual({ until: { $gt: new Date(rounded) } });
+      expect(of("offers", {}, rounded + nowStepMs - 1).key).toBe(of("offers", {}).key);
+      expect(of("offers", {}, rounded + nowStepMs).key).not.toBe(of("offers", {}).key);
+      expect(of("rooms", {}, rounded + nowStepMs).lookups[0]?.key).not.toBe(of("rooms", {}).lookups[0]?.key);
+      expect([of("offers", {}).nowMs, of("rooms", {}).nowMs]).toEqual([rounded, rounded]);
+      expect([of("orders", { sub: "u1" }).nowMs, of("rooms", { guest: true }).nowMs]).toEqual([null, null]);
+    }
+  });
+
   test("what a client writes is never filled in", () => {
     const query = ask(rulesOf({}), { sub: "u1" }, { filter: { owner: "%%user.sub" } });
     expect(plainFilter(query.filter)).toEqual({ owner: { $eq: "%%user.sub" } });
