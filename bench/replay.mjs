@@ -13,7 +13,7 @@ import { median } from "./lib/statistics.mjs";
 const { Account } = await dist("feed/account.js");
 const { Feed } = await dist("feed/feed.js");
 const { FeedLimits, HistoryOptions } = await dist("feed/options.js");
-const { joinFrames } = await dist("gateway/ws-frames.js");
+const { joinFrames } = await dist("gateway/transports/ws-frames.js");
 const { UNCONDITIONAL } = await dist("feed/rights.js");
 const { canonicalFilter } = await dist("match/canonical-filter.js");
 const { parseFilter } = await dist("match/parse-filter.js");

@@ -3,7 +3,7 @@ import type { RevokedTokens } from "./auth/revocations.ts";
 import type { Config } from "./config/config.ts";
 import { statePrefixOf } from "./config/namespaces.ts";
 import { FollowedCollection } from "./feed/followed-collection.ts";
-import { Revocations } from "./gateway/revocations.ts";
+import { Revocations } from "./gateway/rights/revocations.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./source/mongo.ts";
 import type { FollowState, Namespace } from "./source/preflight.ts";

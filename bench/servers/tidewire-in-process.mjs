@@ -19,7 +19,7 @@ const { Deployment } = await dist("source/deployment.js");
 const { EpochStore } = await dist("source/epoch-store.js");
 const { ensureImages } = await dist("source/images.js");
 const { identifyDeployment } = await dist("source/topology.js");
-const { joinFrames } = await dist("gateway/ws-frames.js");
+const { joinFrames } = await dist("gateway/transports/ws-frames.js");
 
 let received = 0;
 let expected = 0;

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { HostNames } from "../gateway/host-names.ts";
+import { RateLimit } from "../gateway/connection/rate-limit.ts";
+import { HostNames } from "../gateway/http/host-names.ts";
 import type { AdminOptions } from "../gateway/options.ts";
-import { RateLimit } from "../gateway/rate-limit.ts";
 
 /** What a path of the admin listener needs. */
 export type Need = "metrics" | "token";

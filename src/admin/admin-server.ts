@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { createSmallServer } from "../gateway/listener.ts";
+import { createSmallServer } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { AdminAccess, type AdminRefusal } from "./admin-access.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
-import type { Revocations } from "../gateway/revocations.ts";
+import type { Revocations } from "../gateway/rights/revocations.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper, ImagesInUse } from "../source/image-keeper.ts";
 import type { StreamDown } from "../source/stream-outage.ts";

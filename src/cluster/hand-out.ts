@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { OpenSockets, SocketLimitReached } from "../gateway/open-sockets.ts";
+import type { OpenSockets, SocketLimitReached } from "../gateway/http/open-sockets.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 
 /** A worker, as far as it takes connections. */

@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import type { Logger } from "pino";
 import { createAdminServer } from "../admin/admin-server.ts";
 import type { Config } from "../config/config.ts";
-import { closeServer, type Listening, listen } from "../gateway/listener.ts";
+import { closeServer, type Listening, listen } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
 import { runGuarded } from "../metrics/guard.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";

@@ -5,13 +5,13 @@ import type { FeedLimits } from "../feed/options.ts";
 import type { TicketSealer } from "../feed/ticket.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
-import type { UrlKeys } from "./key.ts";
-import type { LostRights } from "./lost-rights.ts";
 import type { GatewayLimits, ServerOptions } from "./options.ts";
-import type { RuleClock } from "./rule-clock.ts";
-import type { RuleTimes } from "./rule-times.ts";
-import type { TermsOptions } from "./ticket-terms.ts";
-import type { Trust } from "./trust.ts";
+import type { UrlKeys } from "./rights/key.ts";
+import type { LostRights } from "./rights/lost-rights.ts";
+import type { RuleClock } from "./rights/rule-clock.ts";
+import type { RuleTimes } from "./rights/rule-times.ts";
+import type { TermsOptions } from "./rights/ticket-terms.ts";
+import type { Trust } from "./rights/trust.ts";
 
 /** What every connection of a node works with. */
 export interface GatewayContext {

@@ -1,10 +1,10 @@
 import type { LookupSet } from "../feed/lookup-set.ts";
 import { guarded, runGuarded } from "../metrics/guard.ts";
 import { authorizeParsed, type BoundLookup, LookupsNeeded } from "../rules/authorize.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection } from "./connection/connection.ts";
+import { reauthorizeForStep } from "./connection/reauthorization.ts";
+import type { Subscription } from "./connection/subscriptions.ts";
 import type { GatewayContext } from "./context.ts";
-import { reauthorizeForStep } from "./reauthorization.ts";
-import type { Subscription } from "./subscriptions.ts";
 
 /** Lookup sets of the next step are read this long before it, or half a step where that is shorter; in milliseconds. */
 const PREPARE_MS = 5_000;

@@ -1,6 +1,6 @@
 import type { Identity } from "../auth/verify-token.ts";
 import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
-import { networkOf } from "./client-network.ts";
+import { networkOf } from "./http/client-network.ts";
 
 /**
  * One account for each user of this node. Users who cannot be told apart (anonymous users and tokens without `sub`)

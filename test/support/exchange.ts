@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
-import { HttpExchange } from "../../src/gateway/http-exchange.ts";
+import { HttpExchange } from "../../src/gateway/transports/http-exchange.ts";
 import { guardParts } from "./guard-parts.ts";
 import { type Answer, ask } from "./http-client.ts";
 

@@ -42,6 +42,9 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   match: /^node:(?!assert|buffer|util)/,
 };
 
+/** The order inside of `gateway/`: a part imports itself and the parts before it. Other files there know every part. */
+const GATEWAY_ORDER = ["options.ts", "rights", "context.ts", "connection", "transports", "http", "socketio"];
+
 const SRC = join(ROOT, "src");
 
 const files = readdirSync(SRC, { recursive: true, encoding: "utf8" })
@@ -87,6 +90,24 @@ test("no file imports a folder that comes after its own", () => {
     });
   });
   expect(violations).toEqual([]);
+});
+
+test("no part of the gateway imports a part that comes after it", () => {
+  const partOf = (file: string) => GATEWAY_ORDER.indexOf(file.split("/")[1] ?? "");
+  const violations = files.flatMap(({ file, text }) => {
+    if (folderOf(file) !== "gateway" || partOf(file) < 0) return [];
+    return importsOf(text).flatMap((specifier) => {
+      const imported = target(file, specifier);
+      if (imported === undefined || folderOf(imported) !== "gateway") return [];
+      const isBefore = partOf(imported) >= 0 && partOf(imported) <= partOf(file);
+      return isBefore ? [] : [`${file} imports ${imported}`];
+    });
+  });
+  expect(violations).toEqual([]);
+  const folders = readdirSync(join(SRC, "gateway"), { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  expect(folders.map(({ name }) => name).filter((name) => !GATEWAY_ORDER.includes(name))).toEqual([]);
 });
 
 test("what must run in a browser, or be pure, imports no package that is neither", () => {

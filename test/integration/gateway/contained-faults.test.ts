@@ -1,8 +1,8 @@
 /** Errors that nobody expected, injected where libraries and timers call the service: each ends one connection. */
 import { afterEach, expect, test, vi } from "vitest";
-import { Connection } from "../../../src/gateway/connection.ts";
-import { Outbox } from "../../../src/gateway/outbox.ts";
-import { SocketIoSession } from "../../../src/gateway/socketio-session.ts";
+import { Connection } from "../../../src/gateway/connection/connection.ts";
+import { Outbox } from "../../../src/gateway/connection/outbox.ts";
+import { SocketIoSession } from "../../../src/gateway/socketio/socketio-session.ts";
 import { startHttpService } from "../../support/http-service.ts";
 import { RawSocketIo } from "../../support/raw-socketio.ts";
 import { signToken } from "../../support/service.ts";

@@ -1,7 +1,7 @@
 /** What a newer token costs: nothing where the rules give the same, and otherwise never more than a turn at a time. */
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Feed } from "../../../src/feed/feed.ts";
-import { workTurns } from "../../../src/gateway/work-turns.ts";
+import { workTurns } from "../../../src/gateway/connection/work-turns.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 import type { WsClient } from "../../support/ws-client.ts";
 

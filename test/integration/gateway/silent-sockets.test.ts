@@ -5,7 +5,12 @@ import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import { closeServer, createPublicServer, createSmallServer, listen } from "../../../src/gateway/listener.ts";
+import {
+  closeServer,
+  createPublicServer,
+  createSmallServer,
+  listen,
+} from "../../../src/gateway/http/listener.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { guardParts } from "../../support/guard-parts.ts";

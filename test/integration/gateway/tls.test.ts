@@ -2,7 +2,7 @@
 import { copyFile, writeFile } from "node:fs/promises";
 import { connect } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
-import { closeServer, createPublicServer, listen } from "../../../src/gateway/listener.ts";
+import { closeServer, createPublicServer, listen } from "../../../src/gateway/http/listener.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { isWithout } from "../../support/installed.ts";

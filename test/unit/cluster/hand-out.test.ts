@@ -1,7 +1,7 @@
 import { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { HandOut, type Taker } from "../../../src/cluster/hand-out.ts";
-import { OpenSockets } from "../../../src/gateway/open-sockets.ts";
+import { OpenSockets } from "../../../src/gateway/http/open-sockets.ts";
 import { guardParts } from "../../support/guard-parts.ts";
 
 /** A worker in name: it takes what it is handed when the test says so. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Admission } from "../../../src/gateway/admission.ts";
+import { Admission } from "../../../src/gateway/http/admission.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 
 const admission = (limits: object = {}, server: object = {}) =>

@@ -1,6 +1,6 @@
 import pino from "pino";
 import { expect, test } from "vitest";
-import { toErrorMessage } from "../../../src/gateway/client-error.ts";
+import { toErrorMessage } from "../../../src/gateway/connection/client-error.ts";
 
 test("a bug is told by a reference alone, under which the log has all of it", () => {
   const lines: string[] = [];

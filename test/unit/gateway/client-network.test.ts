@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { networkOf, normalizeAddress, TrustedProxies } from "../../../src/gateway/client-network.ts";
+import { networkOf, normalizeAddress, TrustedProxies } from "../../../src/gateway/http/client-network.ts";
 
 test.each([
   ["203.0.113.5", "203.0.113.5"],

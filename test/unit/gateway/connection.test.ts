@@ -6,7 +6,7 @@ import { subjectOf } from "../../../src/auth/subject.ts";
 import type { Identity } from "../../../src/auth/verify-token.ts";
 import { Account } from "../../../src/feed/account.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
-import { Connection } from "../../../src/gateway/connection.ts";
+import { Connection } from "../../../src/gateway/connection/connection.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";

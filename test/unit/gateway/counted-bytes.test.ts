@@ -2,7 +2,7 @@
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
-import { SocketIoSession } from "../../../src/gateway/socketio-session.ts";
+import { SocketIoSession } from "../../../src/gateway/socketio/socketio-session.ts";
 import { openExchange } from "../../support/exchange.ts";
 import { guardParts } from "../../support/guard-parts.ts";
 import { DEFAULT_LIMITS } from "../../support/parse-text.ts";

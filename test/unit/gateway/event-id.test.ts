@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ENDED, idPrefix, parseEventId, START_OVER } from "../../../src/gateway/event-id.ts";
+import { ENDED, idPrefix, parseEventId, START_OVER } from "../../../src/gateway/rights/event-id.ts";
 
 test.each(["cursor-_09", START_OVER, ENDED])("reads what it writes: %j", (cursor) => {
   expect(parseEventId(`${idPrefix("mark", "ticket")}${cursor}`)).toEqual({

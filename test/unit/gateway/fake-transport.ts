@@ -1,5 +1,5 @@
 import type { Chunk } from "../../../src/feed/chunk.ts";
-import type { Transport } from "../../../src/gateway/transport.ts";
+import type { Transport } from "../../../src/gateway/connection/transport.ts";
 import type { ServerMessage } from "../../../src/protocol/messages.ts";
 
 /** A transport whose client reads when the test says so. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { HostNames } from "../../../src/gateway/host-names.ts";
+import { HostNames } from "../../../src/gateway/http/host-names.ts";
 import { AdminOptions } from "../../../src/gateway/options.ts";
 
 const hosts = new HostNames(["localhost", "127.0.0.1", "[::1]", "Tidewire.Internal:8481"]);

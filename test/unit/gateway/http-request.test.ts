@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { expect, test } from "vitest";
-import { bearerOf, parseUrlRequest } from "../../../src/gateway/http-request.ts";
+import { bearerOf, parseUrlRequest } from "../../../src/gateway/http/http-request.ts";
 import { DEFAULT_LIMITS } from "../../support/parse-text.ts";
 
 const problems = (...paths: string[]) =>

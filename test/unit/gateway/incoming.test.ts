@@ -5,7 +5,7 @@ import {
   type Incoming,
   MalformedMessageError,
   readMessage,
-} from "../../../src/gateway/incoming.ts";
+} from "../../../src/gateway/connection/incoming.ts";
 import { GatewayLimits } from "../../../src/gateway/options.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { startSeed } from "../../property/seed.ts";

@@ -1,6 +1,6 @@
 import { Writable } from "node:stream";
 import { expect, test } from "vitest";
-import { JoinedWrites } from "../../../src/gateway/joined-writes.ts";
+import { JoinedWrites } from "../../../src/gateway/transports/joined-writes.ts";
 
 /** Notes each call that would be one of the system's. */
 class Recorder extends Writable {

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { holderOf, subjectOf } from "../../../src/auth/subject.ts";
 import { SEALED, Sealer } from "../../../src/feed/sealer.ts";
 import { TicketSealer } from "../../../src/feed/ticket.ts";
-import { UrlKeys } from "../../../src/gateway/key.ts";
+import { UrlKeys } from "../../../src/gateway/rights/key.ts";
 
 const START_MS = 1_700_000_000_000;
 const TERMS = { sealedAtMs: START_MS, token: "digest", untilMs: null };

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import { LostRights } from "../../../src/gateway/lost-rights.ts";
+import { LostRights } from "../../../src/gateway/rights/lost-rights.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 
 const NOW_MS = 1_700_000_000_000;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { TrustedProxies } from "../../../src/gateway/client-network.ts";
-import { OpenSockets } from "../../../src/gateway/open-sockets.ts";
+import { TrustedProxies } from "../../../src/gateway/http/client-network.ts";
+import { OpenSockets } from "../../../src/gateway/http/open-sockets.ts";
 
 test("takes as many sockets from an address as the limit says, and not one more; another address has its own", () => {
   const sockets = new OpenSockets({ total: 10, perAddress: 2 }, null);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Chunk } from "../../../src/feed/chunk.ts";
-import { Outbox } from "../../../src/gateway/outbox.ts";
+import { Outbox } from "../../../src/gateway/connection/outbox.ts";
 import { FakeTransport } from "./fake-transport.ts";
 
 const LIMIT = 1_000;

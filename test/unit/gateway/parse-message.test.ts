@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { MalformedMessageError } from "../../../src/gateway/incoming.ts";
+import { MalformedMessageError } from "../../../src/gateway/connection/incoming.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { parseText } from "../../support/parse-text.ts";
 

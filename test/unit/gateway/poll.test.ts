@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Chunk } from "../../../src/feed/chunk.ts";
-import { PollTransport } from "../../../src/gateway/poll.ts";
+import { PollTransport } from "../../../src/gateway/transports/poll.ts";
 import type { Start, SubscribedMessage } from "../../../src/protocol/messages.ts";
 import { openExchange } from "../../support/exchange.ts";
 

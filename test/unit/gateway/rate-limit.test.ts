@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { RateLimit } from "../../../src/gateway/rate-limit.ts";
+import { RateLimit } from "../../../src/gateway/connection/rate-limit.ts";
 
 test("gives out the burst at once, then as much as the rate brings", () => {
   const limit = new RateLimit(10, 5, 0);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { deferred } from "../../../src/feed/deferred.ts";
-import type { Connection } from "../../../src/gateway/connection.ts";
-import { handleRefresh } from "../../../src/gateway/handlers/refresh.ts";
+import type { Connection } from "../../../src/gateway/connection/connection.ts";
+import { handleRefresh } from "../../../src/gateway/connection/handlers/refresh.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 
 /** What a refresh needs of a connection; tokens are verified when the test says so. */

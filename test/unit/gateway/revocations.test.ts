@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import { Revocations } from "../../../src/gateway/revocations.ts";
+import { Revocations } from "../../../src/gateway/rights/revocations.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 
 const NOW_MS = 1_700_000_000_000;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { RuleClock } from "../../../src/gateway/rule-clock.ts";
+import { RuleClock } from "../../../src/gateway/rights/rule-clock.ts";
 
 test("the time of the rules is the step that has begun, and stays so until it is told to advance", () => {
   const clock = new RuleClock(60_000, 1_000_030_000);

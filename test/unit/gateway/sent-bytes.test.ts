@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { SentBytes } from "../../../src/gateway/sent-bytes.ts";
+import { SentBytes } from "../../../src/gateway/http/sent-bytes.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { guardParts } from "../../support/guard-parts.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Chunk } from "../../../src/feed/chunk.ts";
-import { SseTransport } from "../../../src/gateway/sse.ts";
+import { SseTransport } from "../../../src/gateway/transports/sse.ts";
 import type { ServerMessage, Start } from "../../../src/protocol/messages.ts";
 import { openExchange } from "../../support/exchange.ts";
 

@@ -1,7 +1,12 @@
 import { expect, test } from "vitest";
 import { subjectOf } from "../../../src/auth/subject.ts";
 import type { Identity } from "../../../src/auth/verify-token.ts";
-import { hasEnded, isDueForRenewal, isSameToken, termsFor } from "../../../src/gateway/ticket-terms.ts";
+import {
+  hasEnded,
+  isDueForRenewal,
+  isSameToken,
+  termsFor,
+} from "../../../src/gateway/rights/ticket-terms.ts";
 
 const START_MS = 1_700_000_000_000;
 const HOUR_MS = 3_600_000;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { AFTER, CursorCodec, type Position, type Told } from "../../../src/feed/cursor.ts";
 import type { Feed } from "../../../src/feed/feed.ts";
-import { ToldCursor } from "../../../src/gateway/told-cursor.ts";
+import { ToldCursor } from "../../../src/gateway/connection/told-cursor.ts";
 
 const codec = new CursorCodec({ id: "0123abcd", cursorKey: new Uint8Array(16).fill(7) });
 const hidden = (clusterTime: bigint, issuedMs: number): Told => {

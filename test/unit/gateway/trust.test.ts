@@ -2,7 +2,7 @@ import { SignJWT } from "jose";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { JwtOptions } from "../../../src/auth/options.ts";
-import { Trust } from "../../../src/gateway/trust.ts";
+import { Trust } from "../../../src/gateway/rights/trust.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";

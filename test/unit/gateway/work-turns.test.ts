@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { WorkTurns } from "../../../src/gateway/work-turns.ts";
+import { WorkTurns } from "../../../src/gateway/connection/work-turns.ts";
 
 /** Turns of 10 ms by a clock that only the jobs move; notes after which jobs somebody else had their turn. */
 function setup() {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import * as library from "ws";
-import { joinFrames } from "../../../src/gateway/ws-frames.ts";
+import { joinFrames } from "../../../src/gateway/transports/ws-frames.ts";
 
 interface Parser {
   on(event: "message", listener: (data: Buffer, isBinary: boolean) => void): void;

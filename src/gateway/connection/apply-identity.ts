@@ -1,0 +1,107 @@
+import { holderOf } from "../../auth/subject.ts";
+import type { Identity } from "../../auth/verify-token.ts";
+import { noteFault } from "../../metrics/guard.ts";
+import { type Grant, grantOf, LookupsNeeded } from "../../rules/authorize.ts";
+import { sendTickets } from "./answers.ts";
+import type { Connection } from "./connection.ts";
+import { endFor, reauthorize } from "./reauthorization.ts";
+import type { Subscription } from "./subscriptions.ts";
+import { type WorkTurns, workTurns } from "./work-turns.ts";
+
+/** What a newer token means for one subscription, as far as its grant alone tells. */
+interface Affected {
+  readonly subscription: Subscription;
+  /** Why it has no rights any more; `null` where the grant differs, and the request has to be judged under it. */
+  readonly error: unknown;
+}
+
+/**
+ * Puts a newer token in force. Its claims and its expiry take effect in one turn, together with the silence of every
+ * subscription whose grant is not certainly the same: rights are withdrawn before anything else is done. Then each of
+ * them is decided, in turns, so that a client with many large filters delays nobody else.
+ */
+export async function applyIdentity(
+  connection: Connection,
+  identity: Identity,
+  turns: WorkTurns = workTurns,
+): Promise<void> {
+  try {
+    connection.replaceIdentity(identity);
+    const affected = silence(connection);
+    connection.send({ type: "refreshed", expires: connection.expiresAtMs });
+    for (const { subscription, error } of affected) {
+      // A still newer token decides about all that is left, and so does the end.
+      if (connection.identity !== identity) return;
+      if (!connection.subscriptions.holds(subscription)) continue;
+      if (error !== null) endFor(connection, subscription, error);
+      else await turns.run(() => decide(connection, identity, subscription));
+    }
+    // Tickets of the older token end with it.
+    if (connection.identity === identity) sendTickets(connection);
+  } catch (fault) {
+    // Nothing is sent for what is still undecided, and nothing would ever decide it.
+    connection.fail(noteFault(connection.context, "rights.refresh", fault));
+  }
+}
+
+/** Nothing is sent from here on for a subscription whose grant is not the same as before. Gives those. */
+function silence(connection: Connection): Affected[] {
+  const grants = new Grants(connection);
+  const affected: Affected[] = [];
+  for (const subscription of connection.subscriptions) {
+    const { attachment, id } = subscription;
+    // An older token was never decided about. The time under it is a gap, also where this one gives the same as before.
+    if (attachment.isUndecided(id)) connection.subscriptions.release(subscription);
+    // Most often this is all the work there is: of a token that is only newer, every grant is the same.
+    const outcome = grants.outcomeFor(subscription);
+    if (outcome === "same") continue;
+    noteLost(connection, subscription);
+    const error = outcome === "differs" ? null : outcome.error;
+    // Without rights nothing of what it has goes on; with others it may become a part of what the client holds then.
+    if (error === null) attachment.suspend(id);
+    else connection.subscriptions.release(subscription);
+    affected.push({ subscription, error });
+  }
+  return affected;
+}
+
+/** Tickets of before must not resume over the time from here on, not even under a token that gives the same again. */
+function noteLost({ context, identity }: Connection, { request: { collection } }: Subscription): void {
+  context.lostRights.note(holderOf(identity), collection, context.feed.headTime, Date.now());
+}
+
+function decide(connection: Connection, identity: Identity, subscription: Subscription): void {
+  if (connection.identity !== identity || !connection.subscriptions.holds(subscription)) return;
+  reauthorize(connection, subscription);
+}
+
+/** The grants of a connection under its token, each worked out once, as all rights of one collection have one grant. */
+class Grants {
+  readonly #connection: Connection;
+  readonly #byCollection = new Map<string, Grant | { readonly error: unknown }>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Never throws: whatever goes wrong is a reason to end the subscription. */
+  outcomeFor({ request, lookups, attachment, id }: Subscription): "same" | "differs" | { error: unknown } {
+    const known =
+      this.#byCollection.get(request.collection) ?? this.#find(request.collection, lookups.values);
+    if ("error" in known) return known.error instanceof LookupsNeeded ? "differs" : known;
+    return known.key === attachment.query.grant && attachment.serves(id) ? "same" : "differs";
+  }
+
+  #find(collection: string, lookupValues: Subscription["lookups"]["values"]): Grant | { error: unknown } {
+    const { context, identity } = this.#connection;
+    try {
+      const grant = grantOf(context.rules, identity, collection, context.clock.nowMs, lookupValues);
+      // Which sets are at hand differs from subscription to subscription.
+      if (grant.lookups.length === 0) this.#byCollection.set(collection, grant);
+      return grant;
+    } catch (error) {
+      if (!(error instanceof LookupsNeeded)) this.#byCollection.set(collection, { error });
+      return { error };
+    }
+  }
+}

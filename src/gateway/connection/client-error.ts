@@ -1,0 +1,46 @@
+import type { Logger } from "pino";
+import { newReference } from "../../metrics/guard.ts";
+import type { CloseCode } from "../../protocol/close-codes.ts";
+import { type ErrorCode, type ErrorExtras, TidewireError } from "../../protocol/errors.ts";
+import type { ErrorMessage } from "../../protocol/messages.ts";
+
+/** An error after which the connection is closed, with the code that tells the client what to do. */
+export class ClientError extends TidewireError {
+  readonly closeCode: CloseCode | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    closeCode?: CloseCode,
+    { details = {}, ...extras }: ErrorExtras & { readonly details?: Readonly<Record<string, unknown>> } = {},
+  ) {
+    super(code, message, details, extras);
+    this.closeCode = closeCode;
+  }
+}
+
+/** The error as a client is told it. What is not meant for clients is logged under a reference, and told as `internal`. */
+export function toErrorMessage(error: unknown, log: Logger): ErrorMessage {
+  if (error instanceof TidewireError) {
+    const { id, ...details } = error.details;
+    if (error.cause !== undefined) log.debug({ err: error.cause, code: error.code }, "a request failed");
+    return {
+      type: "error",
+      code: error.code,
+      message: error.message,
+      retry: error.retry,
+      ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+      ...(typeof id === "string" ? { id } : {}),
+      ...(Object.keys(details).length === 0 ? {} : { details }),
+    };
+  }
+  const ref = newReference();
+  log.error({ err: error, ref }, "a request failed unexpectedly; please report it");
+  return toErrorMessage(internalError(ref), log);
+}
+
+/** An error of the service itself, as a client receives it: the log has the rest under the reference. */
+export function internalError(ref: string): TidewireError {
+  const text = "something went wrong in the service; it has been logged under this reference";
+  return new TidewireError("internal", text, { ref });
+}

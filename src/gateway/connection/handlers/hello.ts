@@ -1,0 +1,71 @@
+import type { Identity } from "../../../auth/verify-token.ts";
+import { CLOSE_CODES } from "../../../protocol/close-codes.ts";
+import { TidewireError } from "../../../protocol/errors.ts";
+import type { HelloMessage } from "../../../protocol/messages.ts";
+import type { GatewayContext } from "../../context.ts";
+import { limitsForClients } from "../../options.ts";
+import { ClientError } from "../client-error.ts";
+import type { Connection } from "../connection.ts";
+import { closingRefusal, reasonOf } from "../token-refusal.ts";
+
+/** [3.1] The first message: who is there, and how documents are to be written. */
+export async function handleHello(connection: Connection, message: HelloMessage): Promise<void> {
+  if (connection.isOpen && connection.mayStillHello && message.token === undefined) {
+    // The request's own header has authenticated already; this `hello` is not answered.
+    if (message.values !== undefined) connection.values = message.values;
+    return;
+  }
+  await authenticate(connection, () => {
+    if (message.values !== undefined) connection.values = message.values;
+    return identify(connection.context, message.token);
+  });
+}
+
+/** Finds out who is there, and welcomes them. @throws {ClientError} */
+export async function authenticate(
+  connection: Connection,
+  who: () => Promise<Identity | null>,
+): Promise<void> {
+  connection.beginAuthentication();
+  const identity = await who();
+  if (connection.isClosed) return;
+  connection.welcome(identity);
+  const { context } = connection;
+  context.metrics.connectionsOpened.inc({ transport: connection.transport.kind });
+  connection.send({
+    type: "welcome",
+    connection: connection.id,
+    node: context.node,
+    heartbeat: context.server.heartbeatMs,
+    user: identity?.sub ?? null,
+    expires: connection.expiresAtMs,
+    reconnect: context.server.reconnect,
+    limits: limitsForClients(context.limits),
+  });
+}
+
+/**
+ * Whom a token speaks for; `null` for an anonymous user, where such may connect.
+ * @param where A token is to be given, in words.
+ * @throws {ClientError} `unauthenticated`
+ */
+export async function identify(
+  context: GatewayContext,
+  token: string | undefined,
+  where = "in hello",
+): Promise<Identity | null> {
+  const { auth, trust, metrics } = context;
+  if (token === undefined) {
+    if (auth.anonymous) return null;
+    metrics.connectionsRefused.inc({ reason: "token-missing" });
+    const text = `a token is needed: ${where}, or as Authorization: Bearer`;
+    throw new ClientError("unauthenticated", text, CLOSE_CODES.notAuthenticated, { retry: "never" });
+  }
+  try {
+    return await trust.verify(token);
+  } catch (error) {
+    if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
+    metrics.connectionsRefused.inc({ reason: `token-${reasonOf(error)}` });
+    throw closingRefusal(error);
+  }
+}

@@ -1,0 +1,28 @@
+import { maySucceed } from "../../../auth/subject.ts";
+import { TidewireError } from "../../../protocol/errors.ts";
+import type { RefreshMessage } from "../../../protocol/messages.ts";
+import { applyIdentity } from "../apply-identity.ts";
+import type { Connection } from "../connection.ts";
+
+/** [3.1] A new token for the same user; a bad one changes nothing. */
+export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
+  const number = ++connection.refreshes.asked;
+  const identity = await connection.context.trust.verify(token);
+  // In the middle of a commit nobody knows what the client holds, and could be told the difference of.
+  const { feed } = connection.context;
+  while (!feed.isSettled) await feed.settles;
+  if (connection.isClosed) return;
+  if (connection.identity === null || !maySucceed(connection.identity, identity)) {
+    throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
+  }
+  // A token that took longer to verify must not undo a newer one.
+  if (number < connection.refreshes.taken) {
+    connection.send({ type: "refreshed", expires: connection.expiresAtMs });
+    return;
+  }
+  // Verifying took a while: the token's key may have been retired meanwhile.
+  const refusal = connection.context.trust.refusalOf(identity);
+  if (refusal !== null) throw refusal;
+  connection.refreshes.taken = number;
+  await applyIdentity(connection, identity);
+}

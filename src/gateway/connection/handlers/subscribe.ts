@@ -1,0 +1,206 @@
+import { holderOf } from "../../../auth/subject.ts";
+import { Rights } from "../../../feed/rights.ts";
+import { noteFault } from "../../../metrics/guard.ts";
+import { TidewireError } from "../../../protocol/errors.ts";
+import type { SubscribeMessage } from "../../../protocol/messages.ts";
+import {
+  authorizeParsed,
+  type EffectiveQuery,
+  LookupsNeeded,
+  parseRequest,
+  type QueryRequest,
+} from "../../../rules/authorize.ts";
+import { sendSubscribed } from "../answers.ts";
+import { Attachment } from "../attachment.ts";
+import type { Connection } from "../connection.ts";
+import { HeldLookups } from "../held-lookups.ts";
+import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
+import { noteRefused, toStartRequest } from "../start-request.ts";
+import type { Asked, Subscription } from "../subscriptions.ts";
+
+/** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
+export async function handleSubscribe(connection: Connection, message: SubscribeMessage): Promise<void> {
+  const { id } = message;
+  checkId(connection, id);
+  const asksFor = toRequest(message);
+  const request = parseRequest(asksFor, connection.context.rules.limits);
+  const lookups: HeldLookups = new HeldLookups(connection.context.feed, {
+    // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
+    rightsChanged: (at) => {
+      const subscription = connection.subscriptions.get(id);
+      if (subscription?.lookups === lookups) reauthorize(connection, subscription, at);
+    },
+    rightsFailed: (error) => connection.fail(noteFault(connection.context, "rights.lookup", error)),
+  });
+  const giveBack = connection.account.subscribe(sizeOf(asksFor));
+  const asked = { id, request, lookups, giveBack, isOver: false };
+  try {
+    let query = grant(connection, asked);
+    while (query instanceof LookupsNeeded) {
+      connection.subscriptions.ask(asked);
+      await lookups.acquire(query.lookups);
+      if (asked.isOver) return;
+      query = grant(connection, asked);
+    }
+    connection.subscriptions.answer(asked);
+    // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
+    await subscribe(connection, asked, query, message);
+  } catch (error) {
+    await noteRefused(connection, message, error);
+    if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
+  } finally {
+    connection.subscriptions.answer(asked);
+    if (connection.subscriptions.get(id)?.lookups !== lookups) {
+      lookups.release();
+      giveBack();
+    }
+  }
+}
+
+/** The live query that the request asks for, or the sets that have to be read first. */
+function grant(
+  { context, identity }: Connection,
+  { request, lookups }: Asked,
+): EffectiveQuery | LookupsNeeded {
+  try {
+    return authorizeParsed(context.rules, identity, request, context.clock.nowMs, lookups.values);
+  } catch (error) {
+    if (error instanceof LookupsNeeded) return error;
+    throw error;
+  }
+}
+
+function checkId(connection: Connection, id: string): void {
+  if (connection.subscriptions.has(id)) {
+    throw new TidewireError("duplicate-id", "the id is in use on this connection: choose another");
+  }
+  const most = connection.context.limits.subscriptions;
+  if (connection.subscriptions.size >= most) {
+    const details = { limit: "subscriptions", value: most };
+    throw new TidewireError(
+      "too-many-subscriptions",
+      `a connection has at most ${most} subscriptions`,
+      details,
+    );
+  }
+}
+
+/** Bookkeeping of one subscription besides its request, in bytes; measured, and rounded up. */
+const REQUEST_BYTES = 1_024;
+
+/** Memory that a request takes, in bytes: about twice its text, and the filter that was made of it. */
+const sizeOf = (request: QueryRequest) => REQUEST_BYTES + 4 * JSON.stringify(request).length;
+
+function toRequest(message: SubscribeMessage): QueryRequest {
+  const { type: _type, id: _id, cursor: _cursor, ticket: _ticket, ...request } = message;
+  return request;
+}
+
+async function subscribe(
+  connection: Connection,
+  asked: Asked,
+  query: EffectiveQuery,
+  message: SubscribeMessage,
+): Promise<void> {
+  const { id, request, lookups, giveBack } = asked;
+  const wantsSnapshot = request.snapshot;
+  const present = connection.subscriptions.attachmentOf(query.key);
+  if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
+    await share(connection, { id, request, lookups, giveBack, attachment: present, isAnswered: false });
+    return;
+  }
+  connection.context.feed.admit(query, connection.account);
+  const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
+  const rights = new Rights(since, lookups.sets, heldSince(connection, request.collection));
+  const attachment = new Attachment(connection, query, wantsSnapshot, rights);
+  const subscription = { id, request, lookups, giveBack, attachment, isAnswered: false };
+  connection.subscriptions.add(subscription);
+  if (present === undefined) connection.subscriptions.follow(attachment);
+  attachment.opened = open(connection, subscription, rights, message);
+  try {
+    await attachment.opened;
+  } catch (error) {
+    // A client that has unsubscribed meanwhile was answered already, and may have used the id again.
+    const isAwaited = attachment.ids.has(id);
+    undo(connection, attachment, error, id);
+    if (isAwaited) throw error;
+  }
+  await answerShared(connection, subscription);
+}
+
+/** Numeric dates are whole seconds: a token may have been issued at the end of the one that it names. */
+const SECOND_MS = 1_000;
+
+/**
+ * The cluster time since which the user certainly has the rights of the token. A snapshot that was read for others before
+ * that would show, with the changes since, what happened before this user might see it.
+ */
+function heldSince({ identity, context: { feed, lostRights } }: Connection, collection: string): bigint {
+  if (lostRights.knownAt(holderOf(identity), collection) !== null) return feed.headTime;
+  const issuedAtMs = identity?.issuedAtMs ?? null;
+  return issuedAtMs === null ? 0n : feed.headTimeBy(issuedAtMs + SECOND_MS);
+}
+
+/** Decides the start, tells it, and begins; all that can fail comes before the first word. */
+async function open(
+  connection: Connection,
+  maker: Subscription,
+  rights: Rights,
+  message: SubscribeMessage,
+): Promise<void> {
+  const { attachment } = maker;
+  const { identity } = connection;
+  const startRequest = await toStartRequest(connection, message, maker);
+  // The ticket does not show that the user had the rights until now.
+  if (startRequest.refused === "rights-changed") rights.beginAt(connection.context.feed.headTime);
+  const opened = await attachment.delivery.open(startRequest);
+  // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
+  await attachment.whenDecided();
+  if (attachment.isDetached) return;
+  // The subscription that asked may have ended meanwhile, or a change of rights has moved it to another live query.
+  // Those that share this one have stayed, and hold no state that could be resumed.
+  const hasLeft = !connection.subscriptions.holds(maker) || !attachment.serves(maker.id);
+  const started =
+    hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
+  attachment.startAt(started);
+  const isSame = started.start === "resumed" && started.finally === undefined;
+  // A newer token may have come meanwhile, whose ticket this is not.
+  if (isSame && connection.identity === identity) attachment.keptTicket = startRequest.keptTicket ?? null;
+  // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
+  connection.subscriptions.follow(attachment);
+  const first = hasLeft ? connection.subscriptions.firstOf(attachment) : maker;
+  if (first !== undefined) sendSubscribed(connection, first, started.start, started.reason);
+  attachment.delivery.run();
+}
+
+/** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
+async function share(connection: Connection, subscription: Subscription): Promise<void> {
+  connection.subscriptions.add(subscription);
+  await subscription.attachment.opened.catch(() => {}); // `undo` has told all who share it
+  await answerShared(connection, subscription);
+}
+
+/** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
+async function answerShared(connection: Connection, subscription: Subscription): Promise<void> {
+  const { subscriptions } = connection;
+  while (subscriptions.holds(subscription) && subscription.attachment.isUndecided(subscription.id))
+    await subscription.attachment.whenDecided();
+  if (subscription.isAnswered || !subscriptions.holds(subscription)) return;
+  // Without an attachment it is being authorized again, and is answered then.
+  if (subscription.attachment.serves(subscription.id)) sendSubscribed(connection, subscription, "shared");
+}
+
+/**
+ * The subscription could not be made; those that joined it meanwhile receive the same error. Those that were
+ * active before are authorized again.
+ */
+function undo(connection: Connection, attachment: Attachment, error: unknown, makerId: string): void {
+  for (const subscription of connection.subscriptions.servedBy(attachment)) {
+    if (subscription.isAnswered) {
+      reauthorizeSoon(connection, subscription);
+      continue;
+    }
+    connection.subscriptions.remove(subscription);
+    if (subscription.id !== makerId) connection.sendError(error, subscription.id);
+  }
+}

@@ -1,0 +1,116 @@
+import { z } from "zod";
+import { TidewireError } from "../../protocol/errors.ts";
+import { type ClientMessage, DOCUMENT_MODES, VALUE_MODES } from "../../protocol/messages.ts";
+
+const id = z.string().min(1).max(64);
+const uint32 = z.int().min(0).max(0xffff_ffff);
+
+/** Left as it came: the filter has a parser of its own, which must see every key, `__proto__` among them. */
+const filter = z.custom<Record<string, unknown>>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  { error: "expected an object" },
+);
+
+const MESSAGES = {
+  hello: z.strictObject({
+    type: z.literal("hello"),
+    token: z.string().min(1).optional(),
+    values: z.enum(VALUE_MODES).optional(),
+    client: z.string().max(200).optional(),
+  }),
+  subscribe: z
+    .strictObject({
+      type: z.literal("subscribe"),
+      id,
+      collection: z.string().min(1).max(255),
+      filter: filter.optional(),
+      fields: z.array(z.string().min(1).max(500)).max(200).optional(),
+      sort: z
+        .array(z.tuple([z.string().min(1).max(500), z.union([z.literal(1), z.literal(-1)])]))
+        .min(1)
+        .max(32)
+        .optional(),
+      limit: z.int().min(1).optional(),
+      snapshot: z.boolean().optional(),
+      cursor: z.string().min(1).max(200).optional(),
+      ticket: z.string().min(1).max(2_000).optional(),
+      documents: z.enum(DOCUMENT_MODES).optional(),
+    })
+    .refine((message) => message.ticket === undefined || message.cursor !== undefined, {
+      path: ["ticket"],
+      error: "a ticket goes with a cursor",
+    })
+    .refine((message) => message.limit === undefined || message.sort !== undefined, {
+      path: ["limit"],
+      error: "limit goes with sort",
+    })
+    .refine((message) => message.limit === undefined || message.snapshot !== false, {
+      path: ["limit"],
+      error: "a limited window begins with its snapshot",
+    }),
+  unsubscribe: z.strictObject({ type: z.literal("unsubscribe"), id }),
+  refresh: z.strictObject({ type: z.literal("refresh"), token: z.string().min(1) }),
+  fence: z.strictObject({
+    type: z.literal("fence"),
+    id,
+    operationTime: z.strictObject({ $timestamp: z.strictObject({ t: uint32, i: uint32 }) }),
+  }),
+  ping: z.strictObject({
+    type: z.literal("ping"),
+    nonce: z.union([z.string().max(200), z.number()]).optional(),
+  }),
+} as const;
+
+/**
+ * Checks the fields of one message, whatever transport brought it.
+ * @throws {TidewireError} `bad-request`; `details.problems` lists paths and reasons, `details.id` the message's
+ *   own id where it has a usable one.
+ */
+export function checkMessage(message: Readonly<Record<string, unknown>>): ClientMessage {
+  const ownId = usableId(Object.hasOwn(message, "id") ? message["id"] : undefined);
+  const type = Object.hasOwn(message, "type") ? message["type"] : undefined;
+  if (typeof type !== "string" || !Object.hasOwn(MESSAGES, type)) {
+    const known = Object.keys(MESSAGES).join(", ");
+    throw badRequest([{ path: "type", reason: `expected one of ${known}` }], ownId);
+  }
+  const schema = MESSAGES[type as keyof typeof MESSAGES]; // an own key, as was just checked
+  const parsed = schema.safeParse(message);
+  if (!parsed.success) {
+    const { issues } = parsed.error;
+    throw badRequest(
+      issues.map((issue) => ({ path: issue.path.join("."), reason: issue.message })),
+      ownId,
+    );
+  }
+  // zod says `T | undefined` for what is absent, and leaves it absent.
+  return parsed.data as ClientMessage;
+}
+
+/** The `id` of a message as an answer may repeat it, or `undefined` where it is none. */
+export function usableId(given: unknown): string | undefined {
+  const own = id.safeParse(given);
+  return own.success ? own.data : undefined;
+}
+
+const PROBLEMS_MAX = 20;
+
+/** What is wrong with one part of a request. */
+export interface Problem {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** @param ownId The message's own id, for the answer. */
+export function badRequest(problems: readonly Problem[], ownId?: string): TidewireError {
+  const first = problems[0];
+  const where = first === undefined || first.path === "" ? "" : `${first.path}: `;
+  return new TidewireError("bad-request", clip(`${where}${first?.reason ?? "not understood"}`), {
+    problems: problems
+      .slice(0, PROBLEMS_MAX)
+      .map(({ path, reason }) => ({ path: clip(path), reason: clip(reason) })),
+    ...(ownId === undefined ? {} : { id: ownId }),
+  });
+}
+
+/** A client's own text comes back in an error, so it must not come back at any length. */
+const clip = (text: string) => (text.length > 200 ? `${text.slice(0, 197)}…` : text);

@@ -1,0 +1,283 @@
+/**
+ * Rights of subscriptions that are active change: a rule was edited, a newer token came, or a looked-up set differs.
+ *
+ * The invariant: **a decision and its effect happen in one turn of the event loop.** No commit can be handed out
+ * between them, so a client receives nothing of a later commit under rights that it has lost. While a decision is
+ * still to be made, because a set has to be read or the client reads nothing, the subscription is silent. Any error
+ * in a decision or in its effect ends that one subscription: rights fail closed, and the others are not affected.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { canMove } from "../../feed/grant-diff.ts";
+import { Rights } from "../../feed/rights.ts";
+import { noteFault } from "../../metrics/guard.ts";
+import { type ErrorCode, TidewireError } from "../../protocol/errors.ts";
+import type { UnsubscribedReason } from "../../protocol/messages.ts";
+import {
+  authorizeParsed,
+  type BoundLookup,
+  type EffectiveQuery,
+  LookupsNeeded,
+} from "../../rules/authorize.ts";
+import { sendSubscribed } from "./answers.ts";
+import { Attachment } from "./attachment.ts";
+import type { Connection } from "./connection.ts";
+import type { ChangePoint, Subscription } from "./subscriptions.ts";
+
+/** `changed` also where the decision has to wait. */
+type Outcome = "unchanged" | "changed" | "ended";
+
+const RETRY_MS = 1_000;
+
+/** Errors that an active subscription reports only by the reason in `unsubscribed`. */
+const SAID_BY_REASON: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "unknown-collection"]);
+
+/**
+ * Authorizes every subscription of a connection again, in one turn.
+ * @returns How many subscriptions changed, and how many ended.
+ */
+export function reauthorizeAll(connection: Connection): { changed: number; ended: number } {
+  const counts = { unchanged: 0, changed: 0, ended: 0 };
+  for (const subscription of connection.subscriptions)
+    if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription)]++;
+  return { changed: counts.changed, ended: counts.ended };
+}
+
+/**
+ * `%%now` has taken a step: authorizes the subscriptions whose rules use it again, in one turn.
+ * @returns How many subscriptions changed or ended.
+ */
+export function reauthorizeForStep(connection: Connection): number {
+  const { subscriptions } = connection;
+  /** Whether all ids of an attachment come to one live query: then they move on together. */
+  const together = new Map<Attachment, boolean>();
+  let moved = 0;
+  for (const subscription of subscriptions) {
+    const { attachment, id } = subscription;
+    if (attachment.query.nowMs === null || !subscriptions.holds(subscription) || !attachment.serves(id))
+      continue;
+    if (!together.has(attachment)) together.set(attachment, moveAlike(connection, attachment));
+    const outcome = reauthorize(connection, subscription, null, together.get(attachment));
+    if (outcome !== "unchanged") moved++;
+  }
+  return moved;
+}
+
+function moveAlike(connection: Connection, attachment: Attachment): boolean {
+  const served = connection.subscriptions.servedBy(attachment);
+  if (served.length < 2) return true;
+  try {
+    const keys = served.map((subscription) => judge(connection, subscription).key);
+    return new Set(keys).size === 1;
+  } catch {
+    return false; // each of them finds out for itself what is wrong
+  }
+}
+
+/**
+ * Authorizes one subscription again. Never throws.
+ * @param at The commit that changed its rights; `null` for the head of the stream.
+ * @param together All ids of its attachment come to the same live query at this point.
+ */
+export function reauthorize(
+  connection: Connection,
+  subscription: Subscription,
+  at: ChangePoint = null,
+  together = false,
+): Outcome {
+  try {
+    return decide(connection, subscription, at, together);
+  } catch (error) {
+    endFor(connection, subscription, error);
+    return "ended";
+  }
+}
+
+/** A subscription whose start failed for reasons of another one: it is judged again in a moment. */
+export function reauthorizeSoon(connection: Connection, subscription: Subscription): void {
+  connection.subscriptions.release(subscription);
+  void sleep(RETRY_MS * (0.5 + Math.random())).then(() => reauthorizeIfActive(connection, subscription));
+}
+
+/**
+ * Ends a subscription because of an error, silence first. Never throws.
+ * @param reason Unless the error itself says that rights are missing.
+ */
+export function endFor(
+  connection: Connection,
+  subscription: Subscription,
+  error: unknown,
+  reason: UnsubscribedReason = "forbidden",
+): void {
+  try {
+    connection.subscriptions.remove(subscription);
+    const isSaidByReason = error instanceof TidewireError && SAID_BY_REASON.has(error.code);
+    if (isSaidByReason) connection.noteRuleFailure(error);
+    else connection.sendError(error, subscription.id);
+    const said = isSaidByReason ? reasonOf(error, connection) : reason;
+    connection.send({ type: "unsubscribed", id: subscription.id, reason: said });
+  } catch (fault) {
+    // Nobody knows what the client has been told: only the end of its connection is certain to be silent.
+    connection.fail(noteFault(connection.context, "rights.end", fault));
+  }
+}
+
+/** Anonymous users cannot tell a collection that is gone from one that they may not see. */
+function reasonOf({ code }: TidewireError, { identity }: Connection): UnsubscribedReason {
+  return code === "unknown-collection" && identity !== null ? "config" : "forbidden";
+}
+
+/** @throws {TidewireError} The subscription has no rights any more. */
+function decide(
+  connection: Connection,
+  subscription: Subscription,
+  at: ChangePoint,
+  together: boolean,
+): Outcome {
+  const { lookups, attachment, id } = subscription;
+  let query: EffectiveQuery;
+  try {
+    query = judgeAtOnce(connection, subscription);
+  } catch (error) {
+    if (!(error instanceof LookupsNeeded)) throw error;
+    // Until the sets are read nobody knows what may be seen, so nothing is sent.
+    connection.subscriptions.release(subscription);
+    void reauthorizeWithLookups(connection, subscription, error.lookups);
+    return "changed";
+  }
+  lookups.keepOnly(query.lookups);
+  if (query.key === attachment.query.key && attachment.serves(id)) {
+    attachment.decide(id);
+    return "unchanged";
+  }
+  if (connection.outbox.isFull) postpone(connection, subscription);
+  else reattach(connection, subscription, query, { at, together });
+  return "changed";
+}
+
+/** @throws {LookupsNeeded} Also where the sets have been read for somebody else. */
+function judge(connection: Connection, { request, lookups, attachment }: Subscription): EffectiveQuery {
+  const { rules, clock } = connection.context;
+  const known = attachment.query;
+  return authorizeParsed(rules, connection.identity, request, clock.nowMs, lookups.values, known);
+}
+
+/** As `judge`; sets that have been read already are taken, so that nobody has to be silent for them. */
+function judgeAtOnce(connection: Connection, subscription: Subscription): EffectiveQuery {
+  try {
+    return judge(connection, subscription);
+  } catch (error) {
+    if (!(error instanceof LookupsNeeded) || !subscription.lookups.acquireAtOnce(error.lookups)) throw error;
+    return judge(connection, subscription);
+  }
+}
+
+function reauthorizeIfActive(connection: Connection, subscription: Subscription): void {
+  if (connection.subscriptions.holds(subscription)) reauthorize(connection, subscription);
+}
+
+/**
+ * Nothing more of the subscription is sent until the client has read what waits; then it is judged again. Changes
+ * that the client did not ask for would otherwise pile up.
+ */
+function postpone(connection: Connection, subscription: Subscription): void {
+  connection.subscriptions.release(subscription);
+  if (subscription.isPostponed === true) return;
+  subscription.isPostponed = true;
+  connection.outbox
+    .room(1)
+    .then(() => {
+      subscription.isPostponed = false;
+      reauthorizeIfActive(connection, subscription);
+    })
+    .catch((error: unknown) => endFor(connection, subscription, error));
+}
+
+/** Reads the sets that a decision needs, however often it takes, and decides. */
+async function reauthorizeWithLookups(
+  connection: Connection,
+  subscription: Subscription,
+  needed: readonly BoundLookup[],
+): Promise<void> {
+  const isActive = () => connection.subscriptions.holds(subscription);
+  while (isActive()) {
+    try {
+      await subscription.lookups.acquire(needed);
+      reauthorizeIfActive(connection, subscription);
+      return;
+    } catch (error) {
+      if (!isActive()) return;
+      if (!(error instanceof TidewireError) || error.code !== "unavailable") {
+        endFor(connection, subscription, error);
+        return;
+      }
+      await sleep(RETRY_MS * (0.5 + Math.random()));
+    }
+  }
+}
+
+/** Lets a subscription follow another live query. The old one is silent before anything else can happen. */
+function reattach(
+  connection: Connection,
+  subscription: Subscription,
+  query: EffectiveQuery,
+  { at, together }: { at: ChangePoint; together: boolean },
+): void {
+  const { subscriptions, context } = connection;
+  const { feed } = context;
+  const { request, id, attachment: previous } = subscription;
+  const wantsSnapshot = request.snapshot;
+  // Only a state that this client alone holds, up to this very point, can become the state of another live query.
+  const isAtPoint = at !== null || feed.isSettled;
+  const isItsOwn = together || previous.ids.size === 1;
+  const isKnown = isAtPoint && previous.delivery.isLive && isItsOwn && previous.serves(id);
+  subscriptions.release(subscription);
+  const present = subscriptions.attachmentOf(query.key);
+  if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
+    subscriptions.serve(subscription, present);
+    join(connection, subscription, at);
+    return;
+  }
+  const point = feed.grantPoint(at);
+  const attachment = new Attachment(
+    connection,
+    query,
+    wantsSnapshot,
+    new Rights(point.clusterTime, subscription.lookups.sets),
+  );
+  subscriptions.serve(subscription, attachment);
+  subscriptions.follow(attachment);
+  const { delivery } = attachment;
+  const from = previous.delivery.liveQuery;
+  // A client that asked for no documents holds none, and does not receive those that come into sight.
+  const moves = isKnown && wantsSnapshot && present === undefined && canMove(from, delivery.liveQuery);
+  const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
+  // The ticket begins where the new rights do; after a move the cursor sent with it is of before that.
+  attachment.startAt(started);
+  const rest = moves ? { from: previous.number } : {};
+  sendSubscribed(connection, subscription, started.start, started.reason, rest);
+  delivery.run();
+}
+
+/** Tells a subscription that now shares an attachment so, once that one has started. */
+function join(connection: Connection, subscription: Subscription, at: ChangePoint): void {
+  const { attachment } = subscription;
+  if (attachment.startCursor === "") {
+    void joinOnceOpen(connection, subscription);
+    return;
+  }
+  // At a commit: the changes of that one are still to be sent.
+  const rest = at === null ? {} : { cursor: at.cursorBefore };
+  sendSubscribed(connection, subscription, "shared", undefined, rest);
+}
+
+async function joinOnceOpen(connection: Connection, subscription: Subscription): Promise<void> {
+  const { attachment, id } = subscription;
+  await attachment.opened.catch(() => {}); // handled where the attachment was opened
+  const isServed = subscription.attachment === attachment && attachment.serves(id);
+  if (!connection.subscriptions.holds(subscription) || !isServed) return;
+  try {
+    sendSubscribed(connection, subscription, "shared");
+  } catch (error) {
+    endFor(connection, subscription, error);
+  }
+}

@@ -1,0 +1,33 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { GatewayContext } from "../context.ts";
+import type { Admission } from "./admission.ts";
+import { allowOrigin } from "./cors.ts";
+
+/**
+ * Lets pages of the allowed origins read the answer.
+ * @throws {TidewireError} `forbidden` for any other page.
+ */
+export function checkOrigin(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { server, metrics }: GatewayContext,
+): void {
+  if (allowOrigin(request, response, server.origins)) return;
+  metrics.connectionsRefused.inc({ reason: "origin" });
+  throw new TidewireError("forbidden", "this page may not connect: server.origins does not list its origin");
+}
+
+/** Counts a new connection against the rates. @throws {TidewireError} `too-many-requests` */
+export function chargeConnect(admission: Admission, address: string, { metrics }: GatewayContext): void {
+  const over = admission.overRate(address, Date.now());
+  if (over === null) return;
+  const { limit, value, waitMs: retryAfterMs } = over;
+  metrics.connectionsRefused.inc({ reason: "connect-rate" });
+  throw new TidewireError(
+    "too-many-requests",
+    "too many new connections",
+    { limit, value },
+    { retryAfterMs },
+  );
+}

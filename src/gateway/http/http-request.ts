@@ -1,0 +1,135 @@
+import type { IncomingMessage } from "node:http";
+import { type SubscribeMessage, VALUE_MODES, type ValueMode } from "../../protocol/messages.ts";
+import { checkShape, type MessageLimits } from "../connection/incoming.ts";
+import { badRequest, checkMessage, type Problem } from "../connection/parse-message.ts";
+
+/** What the URL of a stream or a poll asks for (docs/protocol.md, section 7). */
+export interface UrlRequest {
+  /** The message that asks the same over a WebSocket. */
+  readonly subscribe: SubscribeMessage;
+  readonly values: ValueMode;
+  /** Single-use key of a stream, in place of a token. */
+  readonly key: string | null;
+  /** Size of the URL, as the rate limit counts it. */
+  readonly bytes: number;
+  /** How long a poll waits for a change. */
+  readonly waitMs: number;
+}
+
+/** The subscription of a request has no name of the client's choosing; in `subscribed` it bears this one. */
+export const SUBSCRIPTION_ID = "1";
+
+const SUBSCRIPTION = [
+  "collection",
+  "filter",
+  "fields",
+  "sort",
+  "limit",
+  "snapshot",
+  "values",
+  "cursor",
+  "ticket",
+];
+const PARAMETERS = { sse: [...SUBSCRIPTION, "key"], poll: [...SUBSCRIPTION, "wait"] } as const;
+
+const WAIT_DEFAULT_S = 25;
+const WAIT_MAX_S = 60;
+
+/**
+ * Reads the URL of a stream or a poll. An empty value counts as left out.
+ * @throws {TidewireError} `bad-request`; no text or detail repeats a value.
+ */
+export function parseUrlRequest(url: string, kind: "sse" | "poll", limits: MessageLimits): UrlRequest {
+  const parameters = readParameters(url, PARAMETERS[kind]);
+  const problems: Problem[] = [];
+  const read = <T>(path: string, parse: (text: string) => T | undefined, expected: string): T | undefined => {
+    const text = parameters.get(path);
+    const value = text === undefined ? undefined : parse(text);
+    if (text !== undefined && value === undefined) problems.push({ path, reason: `expected ${expected}` });
+    return value;
+  };
+  const subscribe = {
+    type: "subscribe",
+    id: SUBSCRIPTION_ID,
+    collection: read("collection", (text) => text, "a name"),
+    filter: read("filter", parseJson, "a filter as JSON, percent-encoded"),
+    fields: read("fields", (text) => text.split(","), "paths, separated by commas"),
+    sort: read("sort", parseJson, 'a sort as JSON, such as [["at",-1]], percent-encoded'),
+    limit: read("limit", parseInteger, "a whole number"),
+    snapshot: read("snapshot", parseBoolean, "true or false"),
+    cursor: parameters.get("cursor"),
+    ticket: parameters.get("ticket"),
+  };
+  const values = read(
+    "values",
+    (text) => VALUE_MODES.find((mode) => mode === text),
+    VALUE_MODES.join(" or "),
+  );
+  const waitS = read("wait", parseSeconds, `seconds, from 0 to ${WAIT_MAX_S}`);
+  if (problems.length > 0) throw badRequest(problems);
+  return {
+    subscribe: checkSubscribe(subscribe, limits),
+    values: values ?? "json",
+    key: parameters.get("key") ?? null,
+    bytes: Buffer.byteLength(url),
+    waitMs: (waitS ?? WAIT_DEFAULT_S) * 1_000,
+  };
+}
+
+/** The token of `Authorization: Bearer`, empty where there is none after the word; other schemes are a proxy's. */
+export function bearerOf({ headers: { authorization = "" } }: IncomingMessage): string | undefined {
+  if (!/^Bearer(?: |$)/i.test(authorization)) return undefined;
+  return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
+}
+
+/** The same checks as for a message over a WebSocket. */
+function checkSubscribe(given: Record<string, unknown>, limits: MessageLimits): SubscribeMessage {
+  const present = Object.entries(given).filter(([, value]) => value !== undefined);
+  const message = checkShape(Object.fromEntries(present), limits);
+  if ("unread" in message) throw message.error;
+  // The type that goes in is the one that comes out.
+  return checkMessage(message.fields) as SubscribeMessage;
+}
+
+const TOKEN_NAME = /^(?:(?:access|id|auth|bearer)?[-_]?token|jwt|bearer|auth|authorization)$/i;
+/** The compact form of a signed token (RFC 7515, 7.1): its first part is a JSON object in base64url. */
+const TOKEN_VALUE = /^(?:Bearer\s+)?eyJ[\w-]*\.[\w-]+\.[\w-]*$/i;
+
+/** Each at most once, and none that is not known: a misspelt option must not be ignored. */
+function readParameters(url: string, known: readonly string[]): ReadonlyMap<string, string> {
+  const at = url.indexOf("?");
+  const parameters = new Map<string, string>();
+  const problems: Problem[] = [];
+  for (const [name, value] of new URLSearchParams(at < 0 ? "" : url.slice(at + 1))) {
+    if (TOKEN_NAME.test(name) || TOKEN_VALUE.test(name) || TOKEN_VALUE.test(value)) {
+      const reason =
+        "a token in a URL ends up in logs: send it in Authorization, or get a key from POST /v1/key";
+      problems.push({ path: known.includes(name) ? name : "token", reason });
+    } else if (!known.includes(name)) {
+      problems.push({ path: name, reason: `unknown; known are ${known.join(", ")}` });
+    } else if (parameters.has(name)) problems.push({ path: name, reason: "given more than once" });
+    else if (value !== "") parameters.set(name, value);
+  }
+  if (problems.length > 0) throw badRequest(problems);
+  return parameters;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // told as the problem of this parameter
+  }
+}
+
+const parseInteger = (text: string) => (/^\d{1,9}$/.test(text) ? Number(text) : undefined);
+
+function parseBoolean(text: string): boolean | undefined {
+  if (text === "true") return true;
+  return text === "false" ? false : undefined;
+}
+
+function parseSeconds(text: string): number | undefined {
+  const seconds = /^\d{1,3}(?:\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  return seconds <= WAIT_MAX_S ? seconds : undefined;
+}

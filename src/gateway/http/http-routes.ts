@@ -1,0 +1,231 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Identity } from "../../auth/verify-token.ts";
+import { guarded, noteFault, runGuarded } from "../../metrics/guard.ts";
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { SubscribeMessage } from "../../protocol/messages.ts";
+import { ClientError, toErrorMessage } from "../connection/client-error.ts";
+import type { Connection, OpenConnection } from "../connection/connection.ts";
+import { identify } from "../connection/handlers/hello.ts";
+import type { Transport } from "../connection/transport.ts";
+import type { GatewayContext } from "../context.ts";
+import { ENDED, type EventId, parseEventId, START_OVER } from "../rights/event-id.ts";
+import { answerError, answerJson, HttpExchange, willPass } from "../transports/http-exchange.ts";
+import { PollTransport } from "../transports/poll.ts";
+import { answerForNow, SseTransport } from "../transports/sse.ts";
+import { NO_CLOSE_FRAME } from "../transports/ws.ts";
+import type { Admission } from "./admission.ts";
+import { answerPreflight, isPreflight } from "./cors.ts";
+import { chargeConnect, checkOrigin } from "./http-admission.ts";
+import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
+
+const SSE_PATH = "/v1/sse";
+/** What a connection counts as whose answer was sent to its end. */
+const COMPLETE = 1000;
+
+type Route = (request: IncomingMessage, response: ServerResponse, address: string) => Promise<void>;
+
+/**
+ * [7] What is served over plain HTTP. A stream and a poll are connections like any other, with a transport of
+ * their own: the request is taken for the `hello` and the `subscribe` that it stands for.
+ */
+export class HttpRoutes {
+  readonly #context: GatewayContext;
+  readonly #admission: Admission;
+  readonly #open: OpenConnection;
+  readonly #routes: ReadonlyMap<string, { readonly method: string; readonly serve: Route }>;
+  readonly #streams = new Set<SseTransport>();
+  readonly #commenter: NodeJS.Timeout;
+
+  constructor(context: GatewayContext, admission: Admission, open: OpenConnection) {
+    this.#context = context;
+    this.#admission = admission;
+    this.#open = open;
+    this.#routes = new Map([
+      [SSE_PATH, { method: "GET", serve: this.#stream.bind(this) }],
+      ["/v1/poll", { method: "GET", serve: this.#poll.bind(this) }],
+      ["/v1/key", { method: "POST", serve: this.#giveKey.bind(this) }],
+    ]);
+    // One timer for all: what it writes is three bytes each.
+    const comment = guarded(context, "http.comment", () => this.#comment());
+    this.#commenter = setInterval(comment, context.server.sseCommentMs).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#commenter);
+  }
+
+  /** `false` where the path is none of these. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean {
+    const route = this.#routes.get(pathOf(request));
+    if (route === undefined) return false;
+    const serve = () => this.#serve(route.method, route.serve, request, response);
+    const answer = () => serve().catch((error: unknown) => this.#refuse(request, response, error));
+    runGuarded(this.#context, "http.request", answer, () => response.destroy());
+    return true;
+  }
+
+  async #serve(
+    method: string,
+    serve: Route,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    // Whatever body there is says nothing; left unread, it would hold up the next request.
+    request.resume();
+    checkOrigin(request, response, this.#context);
+    if (isPreflight(request)) {
+      answerPreflight(response, method);
+      return;
+    }
+    if (request.method !== method) {
+      response.setHeader("Allow", `${method}, OPTIONS`);
+      answerError(
+        response,
+        toErrorMessage(new TidewireError("bad-request", `use ${method} here`), this.#context.log),
+        405,
+      );
+      return;
+    }
+    const address = this.#admission.addressOf(request);
+    chargeConnect(this.#admission, address, this.#context);
+    await serve(request, response, address);
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    if (response.headersSent) {
+      noteFault(this.#context, "http.stream", error);
+      response.destroy();
+      return;
+    }
+    const message = toErrorMessage(error, this.#context.log);
+    this.#context.metrics.errorsSent.inc({ code: message.code });
+    const comesBack = pathOf(request) === SSE_PATH && lastEventIdOf(request) !== null;
+    if (comesBack && willPass(message)) {
+      answerForNow(new HttpExchange(request, response, this.#context), message, this.#retryMs());
+    } else answerError(response, message);
+  }
+
+  /** Those whom a node loses at once must not all come back at once. */
+  #retryMs(): number {
+    return Math.round(this.#context.server.sseRetryMs * (0.5 + Math.random()));
+  }
+
+  async #stream(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
+    const { sealer, limits } = this.#context;
+    const asked = parseUrlRequest(request.url ?? "", "sse", limits);
+    const lastEventId = lastEventIdOf(request);
+    const exchange = new HttpExchange(request, response, this.#context);
+    if (lastEventId?.cursor === ENDED) {
+      exchange.answerNothing();
+      return;
+    }
+    const transport = new SseTransport(exchange, {
+      wantsSnapshot: asked.subscribe.snapshot !== false,
+      isReconnection: lastEventId !== null,
+      retryMs: this.#retryMs(),
+      mark: (ticket) => sealer.mark(ticket),
+    });
+    this.#streams.add(transport);
+    response.once(
+      "close",
+      exchange.guarded("sse.close", () => this.#streams.delete(transport)),
+    );
+    const subscribe = resumeFrom(asked.subscribe, lastEventId);
+    const { key } = asked;
+    const token = bearerOf(request);
+    if (token !== undefined && key !== null) {
+      throw new TidewireError("bad-request", "either a token or a key, not both", { path: "key" });
+    }
+    const connection = this.#connect(response, transport, address);
+    await this.#ask(connection, { ...asked, subscribe }, () =>
+      key === null ? identify(this.#context, token) : this.#redeem(key, lastEventId),
+    );
+  }
+
+  async #poll(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
+    const asked = parseUrlRequest(request.url ?? "", "poll", this.#context.limits);
+    const exchange = new HttpExchange(request, response, this.#context);
+    let timer: NodeJS.Timeout | undefined;
+    response.once(
+      "close",
+      exchange.guarded("poll.close", () => clearTimeout(timer)),
+    );
+    const transport = new PollTransport(exchange, {
+      wantsSnapshot: asked.subscribe.snapshot !== false,
+      limitBytes: this.#context.limits.pollBytes,
+      onSubscribed: () => {
+        const due = connection.guarded("poll.due", () => {
+          // So that the cursor of a quiet query does not grow old.
+          connection.sendWatermark();
+          transport.due();
+        });
+        timer = setTimeout(due, asked.waitMs);
+      },
+    });
+    const connection = this.#connect(response, transport, address);
+    await this.#ask(connection, asked, () => identify(this.#context, bearerOf(request)));
+  }
+
+  async #giveKey(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // An empty token is refused, so that nobody is anonymous here.
+    const identity = await identify(this.#context, bearerOf(request) ?? "");
+    if (identity !== null) answerJson(response, 200, this.#context.keys.issue(identity));
+  }
+
+  #comment(): void {
+    for (const stream of this.#streams) stream.comment();
+  }
+
+  #connect(response: ServerResponse, transport: Transport, address: string): Connection {
+    const connection = this.#open(transport, address, Date.now());
+    const ended = () => connection.transportEnded(response.writableFinished ? COMPLETE : NO_CLOSE_FRAME);
+    response.once("close", connection.guarded("http.close", ended));
+    return connection;
+  }
+
+  /** Lets the request say its `hello` and its `subscribe`. */
+  async #ask(connection: Connection, asked: UrlRequest, who: () => Promise<Identity | null>): Promise<void> {
+    if (connection.isClosed) return;
+    connection.values = asked.values;
+    await connection.authenticateByRequest(who);
+    const { subscribe, bytes } = asked;
+    if (connection.isOpen) connection.receive({ fields: { ...subscribe }, bytes }, Date.now());
+  }
+
+  async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {
+    try {
+      const identity = await this.#context.keys.redeem(key, lastEventId);
+      await this.#context.trust.ensureKeys();
+      return identity;
+    } catch (error) {
+      if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
+      this.#context.metrics.connectionsRefused.inc({ reason: "key" });
+      const { message, details, retry } = error;
+      throw new ClientError("unauthenticated", message, CLOSE_CODES.notAuthenticated, {
+        details,
+        retry,
+        cause: error,
+      });
+    }
+  }
+}
+
+const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
+
+/** One that is not of ours, or damaged: `cursor-invalid`, as for a cursor without its ticket. */
+const NOT_OURS: EventId = { mark: "", ticket: "", cursor: "invalid" };
+
+function lastEventIdOf({ headers }: IncomingMessage): EventId | null {
+  const text = String(headers["last-event-id"] ?? "");
+  return text === "" ? null : (parseEventId(text) ?? NOT_OURS);
+}
+
+/** What a browser's reconnection brings is newer than what stands in the URL that it repeats. */
+function resumeFrom(subscribe: SubscribeMessage, lastEventId: EventId | null): SubscribeMessage {
+  if (lastEventId === null) return subscribe;
+  const { cursor: _cursor, ticket: _ticket, ...request } = subscribe;
+  const { cursor, ticket } = lastEventId;
+  if (cursor === START_OVER) return request;
+  return { ...request, cursor, ...(ticket === "" ? {} : { ticket }) };
+}

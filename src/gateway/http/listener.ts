@@ -1,0 +1,172 @@
+import { once } from "node:events";
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  STATUS_CODES,
+} from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
+import type { AddressInfo, Server as NetServer } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Logger } from "pino";
+import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
+import type { Metrics } from "../../metrics/metrics.ts";
+import type { GatewayLimits, ServerOptions, TlsOptions } from "../options.ts";
+import { TrustedProxies } from "./client-network.ts";
+import { socketsByFileLimit } from "./file-limit.ts";
+import { OpenSockets, type SocketLimits } from "./open-sockets.ts";
+import { SocketGuard } from "./socket-guard.ts";
+
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Sockets are checked against the time limits of requests this often; Node's default of 30 s would add to them. */
+const CHECK_MS = 1_000;
+/** A socket that was answered and sends no further request is closed after this. */
+const KEEP_ALIVE_MS = 5_000;
+/** The longest time a poll waits for a change, which is silence on its socket. */
+const POLL_WAIT_MS = 60_000;
+const TLS_POLL_MS = 5_000;
+/** Connections that the kernel queues before they are accepted, because thousands may return within a second. The kernel has a limit of its own. */
+const BACKLOG = 4_096;
+
+/** The admin listener has few clients, often all of one address. */
+const ADMIN_SOCKETS: SocketLimits = { total: 128, perAddress: Number.POSITIVE_INFINITY };
+
+export interface PublicServerParts {
+  readonly server: ServerOptions;
+  readonly limits: GatewayLimits;
+  readonly metrics: Pick<Metrics, "sockets" | "socketsRefused" | "onScrape" | "unexpectedErrors">;
+  readonly log: Logger;
+}
+
+/** How many sockets one process accepts. */
+export function socketLimitsOf({
+  sockets,
+  socketsPerAddress,
+  connectionsPerAddress,
+}: GatewayLimits): SocketLimits {
+  return {
+    total: sockets ?? socketsByFileLimit(),
+    perAddress: socketsPerAddress ?? Math.ceil(connectionsPerAddress * 1.5),
+  };
+}
+
+/** The public listener, plain or TLS, with its limits on sockets. */
+export function createPublicServer(parts: PublicServerParts, onRequest: RequestListener): Server {
+  const { server: options, limits, metrics } = parts;
+  const listener: RequestListener = (request, response) => {
+    const answer = () => onRequest(request, response);
+    runGuarded(parts, "http.request", answer, () => response.destroy());
+  };
+  const server =
+    options.tls === undefined
+      ? createServer(timeLimitsOf(options), listener)
+      : createSecureServer(options.tls, options, listener, parts);
+  // Beyond every silence that is ordinary; a peer that reads nothing of an answer would hold the socket for good.
+  server.timeout = 2 * Math.max(limits.stallTimeoutMs, options.sseCommentMs, POLL_WAIT_MS) + 60_000;
+  const sockets = new OpenSockets(socketLimitsOf(limits), new TrustedProxies(options.trustedProxies));
+  const guard = new SocketGuard(server, {
+    sockets,
+    guard: parts,
+    onRefused: (reason) => metrics.socketsRefused.inc({ reason }),
+  });
+  metrics.onScrape.sockets = () => metrics.sockets.set(sockets.count);
+  const upgraded = (request: IncomingMessage) => guard.upgraded(request);
+  server.on("upgrade", guarded(parts, "socket.upgraded", upgraded));
+  server.on("clientError", guarded(parts, "http.client-error", answerClientError));
+  return server;
+}
+
+/** A plain listener for admins, with the same time limits and few sockets. */
+export function createSmallServer(
+  options: ServerOptions,
+  onRequest: RequestListener,
+  guard: { readonly log: Logger; readonly metrics: Pick<Metrics, "socketsRefused" | "unexpectedErrors"> },
+): Server {
+  const { socketsRefused } = guard.metrics;
+  const server = createServer(timeLimitsOf(options), (request, response) => {
+    const answer = () => onRequest(request, response);
+    runGuarded(guard, "admin.request", answer, () => response.destroy());
+  });
+  server.timeout = 2 * POLL_WAIT_MS;
+  new SocketGuard(server, {
+    sockets: new OpenSockets(ADMIN_SOCKETS, null),
+    guard,
+    onRefused: (reason) => socketsRefused.inc({ reason }),
+  });
+  server.on("clientError", guarded(guard, "admin.client-error", answerClientError));
+  return server;
+}
+
+const timeLimitsOf = ({ headersTimeoutMs, requestTimeoutMs }: ServerOptions) => ({
+  headersTimeout: headersTimeoutMs,
+  requestTimeout: requestTimeoutMs,
+  connectionsCheckingInterval: CHECK_MS,
+  keepAliveTimeout: KEEP_ALIVE_MS,
+});
+
+const CLIENT_ERRORS: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_HEADER_OVERFLOW: 431,
+};
+
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  const status = CLIENT_ERRORS[error.code ?? ""] ?? 400;
+  if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+  socket.destroy();
+}
+
+/** Reads a renewed certificate without a restart; a broken one changes nothing. */
+function createSecureServer(
+  tls: TlsOptions,
+  options: ServerOptions,
+  onRequest: RequestListener,
+  guard: GuardParts,
+): TlsServer {
+  const { log } = guard;
+  const read = () => ({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) });
+  const server = createTlsServer(
+    {
+      ...read(),
+      ...timeLimitsOf(options),
+      handshakeTimeout: options.tlsHandshakeTimeoutMs,
+      minVersion: "TLSv1.2",
+    },
+    onRequest,
+  );
+  const reload = guarded(guard, "tls.reload", () => {
+    try {
+      server.setSecureContext({ ...read(), minVersion: "TLSv1.2" });
+      log.info("the TLS certificate was read again");
+    } catch (error) {
+      log.error({ err: error }, "the edited TLS certificate is not usable; the old one stays");
+    }
+  });
+  for (const file of [tls.cert, tls.key])
+    watchFile(file, { interval: TLS_POLL_MS, persistent: false }, reload);
+  const stop = () => {
+    for (const file of [tls.cert, tls.key]) unwatchFile(file, reload);
+  };
+  server.once("close", guarded(guard, "tls.close", stop));
+  return server;
+}
+
+/** @throws The system's error, such as a port in use. */
+export async function listen(server: NetServer, { host, port }: Listening): Promise<Listening> {
+  server.listen({ port, host, backlog: BACKLOG });
+  await once(server, "listening");
+  // A TCP server has an address once it listens.
+  const address = server.address() as AddressInfo;
+  return { host: address.address, port: address.port };
+}
+
+/** Stops listening and ends what is left; upgraded sockets are the gateway's to end. */
+export function closeServer(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}

@@ -1,0 +1,46 @@
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+import { type GuardParts, guarded } from "../../metrics/guard.ts";
+import type { Metrics } from "../../metrics/metrics.ts";
+
+/** Counts what leaves by a server's sockets, whichever transport they carry. */
+export class SentBytes {
+  readonly #guard: GuardParts;
+  readonly #counter: Metrics["bytesSent"];
+  /** What has been counted of each open socket. */
+  readonly #counted = new Map<Socket, number>();
+
+  constructor(guard: GuardParts, counter: Metrics["bytesSent"]) {
+    this.#guard = guard;
+    this.#counter = counter;
+  }
+
+  follow(server: Server): void {
+    const ended = (socket: Socket) => {
+      this.#count(socket);
+      this.#counted.delete(socket);
+    };
+    const begun = (socket: Socket) => {
+      this.#counted.set(socket, 0);
+      socket.once(
+        "close",
+        guarded(this.#guard, "sent-bytes.close", () => ended(socket)),
+      );
+    };
+    server.on("connection", guarded(this.#guard, "sent-bytes.connection", begun));
+  }
+
+  /** Counts what has left since it was called last. */
+  count(): void {
+    for (const socket of this.#counted.keys()) this.#count(socket);
+  }
+
+  #count(socket: Socket): void {
+    const { bytesWritten } = socket;
+    const counted = this.#counted.get(socket) ?? 0;
+    // What still waits for the system counts as written; a socket that is destroyed takes it back.
+    if (bytesWritten <= counted) return;
+    this.#counter.inc(bytesWritten - counted);
+    this.#counted.set(socket, bytesWritten);
+  }
+}

@@ -1,0 +1,145 @@
+/** What a listener does about sockets that are too many, or that never send a whole request. */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Server as TlsServer } from "node:https";
+import type { Socket } from "node:net";
+import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
+import type { OpenSockets, SocketLimitReached } from "./open-sockets.ts";
+
+/** Why a socket was closed; the label of `tidewire_sockets_refused_total`. */
+export type SocketRefusal = SocketLimitReached | "evicted" | "request-timeout" | "tls-timeout" | "inactive";
+
+export interface SocketGuardParts {
+  readonly guard: GuardParts;
+  readonly sockets: OpenSockets;
+  readonly onRefused: (reason: SocketRefusal) => void;
+}
+
+interface Watched {
+  readonly socket: Socket;
+  /** Uncounts the socket. */
+  readonly release: () => void;
+  /** Answers that have not ended; all but the first wait for the one before them. */
+  readonly answering: Set<ServerResponse>;
+}
+
+/**
+ * Counts every accepted socket and closes those over a limit, before TLS or HTTP sees them. When all of them together
+ * are too many, the oldest socket without a request in progress makes room, so that silent sockets shut nobody out.
+ */
+export class SocketGuard {
+  readonly #parts: SocketGuardParts;
+  readonly #watched = new Map<string, Watched>();
+  /** Those without a request in progress, the longest idle first. */
+  readonly #idle = new Map<string, Watched>();
+
+  constructor(server: Server | TlsServer, parts: SocketGuardParts) {
+    this.#parts = parts;
+    // Node's own listeners would set up a parser, or TLS, for a socket that is refused: they are called from here.
+    const accept = server.listeners("connection");
+    server.removeAllListeners("connection");
+    server.on("connection", (socket: Socket) => {
+      const admit = () => {
+        if (this.#admit(socket)) for (const listener of accept) listener.call(server, socket);
+      };
+      runGuarded(parts.guard, "socket.accept", admit, () => socket.destroy());
+    });
+    server.on("request", (request, response) => {
+      const answer = () => this.#answer(request, response);
+      runGuarded(parts.guard, "socket.request", answer, () => response.destroy());
+    });
+    // Node emits an error of a handshake as both events.
+    const count = (code: string, reason: SocketRefusal) => (error: Error) => {
+      if (codeOf(error) === code) parts.onRefused(reason);
+    };
+    const late = count("ERR_HTTP_REQUEST_TIMEOUT", "request-timeout");
+    server.on("clientError", guarded(parts.guard, "socket.client-error", late));
+    const lateTls = count("ERR_TLS_HANDSHAKE_TIMEOUT", "tls-timeout");
+    server.on("tlsClientError", guarded(parts.guard, "socket.tls-error", lateTls));
+    const inactive = (socket: Socket) => {
+      // Also emitted when a kept-alive socket has had no further request, which is ordinary.
+      if (!this.#idle.has(peerOf(socket))) parts.onRefused("inactive");
+      // Node destroys it only where nothing listens to this event.
+      socket.destroy();
+    };
+    server.on("timeout", guarded(parts.guard, "socket.timeout", inactive));
+  }
+
+  /** An upgraded socket belongs to a connection, which has time limits of its own. */
+  upgraded(request: IncomingMessage): void {
+    this.#idle.delete(peerOf(request.socket));
+  }
+
+  #admit(socket: Socket): boolean {
+    const { sockets, onRefused } = this.#parts;
+    let reached = sockets.limitReached(socket.remoteAddress);
+    if (reached === "node-full" && this.#evict()) reached = sockets.limitReached(socket.remoteAddress);
+    if (reached !== null) {
+      onRefused(reached);
+      socket.destroy();
+      return false;
+    }
+    const peer = peerOf(socket);
+    const watched = {
+      socket,
+      release: sockets.add(socket.remoteAddress),
+      answering: new Set<ServerResponse>(),
+    };
+    this.#watched.set(peer, watched);
+    this.#idle.set(peer, watched);
+    const forget = () => this.#forget(peer, watched);
+    socket.once("close", guarded(this.#parts.guard, "socket.close", forget));
+    return true;
+  }
+
+  #forget(peer: string, watched: Watched): void {
+    watched.release();
+    // Ports are reused: the entry may belong to a newer socket by now.
+    if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
+    if (this.#idle.get(peer) === watched) this.#idle.delete(peer);
+    if (watched.answering.size === 0) return;
+    const close = () => closeQueued(watched.answering);
+    setImmediate(guarded(this.#parts.guard, "socket.queued", close));
+  }
+
+  /** @returns Whether a socket made room. */
+  #evict(): boolean {
+    const [oldest] = this.#idle;
+    if (oldest === undefined) return false;
+    const [peer, watched] = oldest;
+    this.#parts.onRefused("evicted");
+    this.#forget(peer, watched);
+    watched.socket.destroy();
+    return true;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const peer = peerOf(request.socket);
+    const watched = this.#watched.get(peer);
+    if (watched === undefined) return;
+    watched.answering.add(response);
+    this.#idle.delete(peer);
+    const answered = () => {
+      watched.answering.delete(response);
+      const isOpen = this.#watched.get(peer) === watched && !watched.socket.destroyed;
+      if (isOpen && watched.answering.size === 0) this.#idle.set(peer, watched);
+    };
+    response.once("close", guarded(this.#parts.guard, "socket.answered", answered));
+  }
+}
+
+/**
+ * Ends the answers that never got the socket. Node 20 emits `close` only for the answer that has the socket, so the
+ * connections behind pipelined requests would stay counted, and their memory would never be freed.
+ */
+function closeQueued(responses: ReadonlySet<ServerResponse>): void {
+  for (const response of [...responses]) {
+    if (response.socket !== null) continue;
+    response.destroy();
+    response.emit("close");
+  }
+}
+
+/** The same for a TCP socket and for the TLS socket on top of it, which are two objects. */
+const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
+
+const codeOf = (error: Error): unknown => ("code" in error ? error.code : undefined);

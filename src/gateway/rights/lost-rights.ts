@@ -1,0 +1,153 @@
+/**
+ * Rights that users lost by a newer token. A ticket of before must not resume over the time without the right, not even
+ * under a token that gives it again. No token tells of that time, so it is remembered: for each user and collection, as
+ * one rule gives all rights of a user in one collection.
+ */
+import { createHash } from "node:crypto";
+import type { Logger } from "pino";
+import type { Metrics } from "../../metrics/metrics.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+
+/** What reads and writes the memory that all nodes share. */
+export interface LostRightsStore {
+  save(ids: readonly string[], expiresAt: Date): Promise<void>;
+  load(ids: readonly string[]): Promise<ReadonlyMap<string, bigint>>;
+}
+
+export interface LostRightsParts {
+  readonly store: LostRightsStore;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, "lostRights" | "lostRightsUnsaved">;
+}
+
+export interface LostRightsOptions {
+  /** No ticket is older, so nothing needs to be remembered for longer, in milliseconds. */
+  readonly maxAgeMs: number;
+  /** How many are remembered on this node besides the state database; the oldest go first. */
+  readonly entries: number;
+}
+
+/** How long a save that failed waits for the next attempt, in milliseconds. */
+const RETRY_MS = 1_000;
+
+interface Lost {
+  readonly at: bigint;
+  readonly expiresAtMs: number;
+}
+
+export class LostRights {
+  readonly #options: LostRightsOptions;
+  readonly #parts: LostRightsParts;
+  readonly #known = new Map<string, Lost>();
+  #unsaved = new Set<string>();
+  #saving: Promise<void> | undefined;
+  /** Those that are read in the next turn, together. */
+  #asked: { readonly ids: Set<string>; readonly found: Promise<ReadonlyMap<string, bigint>> } | undefined;
+
+  constructor(options: LostRightsOptions, parts: LostRightsParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Rights that are lost and not saved yet. */
+  get unsaved(): number {
+    return this.#unsaved.size;
+  }
+
+  /**
+   * A token of this user gives other rights in a collection than an older one, or none.
+   * @param at The cluster time that this node has come to.
+   */
+  note(holder: string, collection: string, at: bigint, nowMs: number): void {
+    const id = idOf(holder, collection);
+    this.#known.delete(id);
+    this.#known.set(id, { at, expiresAtMs: nowMs + this.#options.maxAgeMs });
+    this.#forget(nowMs);
+    this.#unsaved.add(id);
+    this.#count();
+    this.#saving ??= this.#save().finally(() => {
+      this.#saving = undefined;
+    });
+  }
+
+  /** The cluster time at which this node saw the right missing last; `null` if it did not. */
+  knownAt(holder: string, collection: string): bigint | null {
+    return this.#known.get(idOf(holder, collection))?.at ?? null;
+  }
+
+  /**
+   * As `knownAt`, for what any node has seen. Many who ask in one turn share a read.
+   * @throws {TidewireError} `unavailable`
+   */
+  async at(holder: string, collection: string): Promise<bigint | null> {
+    const id = idOf(holder, collection);
+    if (this.#asked === undefined) {
+      const ids = new Set<string>();
+      const found = this.#load(ids);
+      this.#asked = { ids, found };
+    }
+    this.#asked.ids.add(id);
+    const saved = (await this.#asked.found).get(id) ?? null;
+    const known = this.#known.get(id)?.at ?? null;
+    return saved === null || (known !== null && known > saved) ? known : saved;
+  }
+
+  async #load(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, bigint>> {
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+    this.#asked = undefined;
+    try {
+      return await this.#parts.store.load([...ids]);
+    } catch (cause) {
+      const text = "MongoDB cannot be reached just now: try again later";
+      throw new TidewireError("unavailable", text, {}, { cause });
+    }
+  }
+
+  /** Settles when everything noted so far is saved. */
+  async saved(): Promise<void> {
+    while (this.#saving !== undefined) await this.#saving;
+  }
+
+  async #save(): Promise<void> {
+    while (this.#unsaved.size > 0) {
+      // All that come in one turn are saved together.
+      await null;
+      const ids = [...this.#unsaved];
+      this.#unsaved = new Set();
+      try {
+        await this.#parts.store.save(ids, new Date(Date.now() + this.#options.maxAgeMs));
+      } catch (error) {
+        for (const id of ids) if (this.#known.has(id)) this.#unsaved.add(id);
+        this.#parts.log.warn(
+          { err: error, rights: ids.length },
+          "lost rights could not be saved; trying again",
+        );
+        await new Promise<void>((resolve) => {
+          setTimeout(resolve, RETRY_MS).unref();
+        });
+      }
+      this.#count();
+    }
+  }
+
+  #count(): void {
+    this.#parts.metrics.lostRights.set(this.#known.size);
+    this.#parts.metrics.lostRightsUnsaved.set(this.#unsaved.size);
+  }
+
+  #forget(nowMs: number): void {
+    for (const [id, { expiresAtMs }] of this.#known) {
+      if (this.#known.size <= this.#options.entries && expiresAtMs > nowMs) break;
+      this.#known.delete(id);
+    }
+  }
+}
+
+const idOf = (holder: string, collection: string): string =>
+  createHash("sha256").update(`${holder}\0${collection}`).digest("base64url");

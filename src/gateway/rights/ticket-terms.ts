@@ -1,0 +1,61 @@
+/** How long a ticket counts, and under which tokens. */
+import { createHash } from "node:crypto";
+import type { Identity } from "../../auth/verify-token.ts";
+import type { TicketTerms } from "../../feed/ticket.ts";
+
+export interface TermsOptions {
+  readonly maxAgeMs: number;
+  readonly clockToleranceMs: number;
+}
+
+/** 96 bits: two tokens of one user are not mistaken for each other, and a ticket stays short. */
+const TOKEN_BYTES = 12;
+const digests = new WeakMap<Identity, string>();
+
+function tokenOf(identity: Identity | null): string {
+  if (identity === null) return "";
+  const known = digests.get(identity);
+  if (known !== undefined) return known;
+  const digest = createHash("sha256").update(JSON.stringify(identity.claims)).digest();
+  const token = digest.subarray(0, TOKEN_BYTES).toString("base64url");
+  digests.set(identity, token);
+  return token;
+}
+
+export function termsFor(identity: Identity | null, nowMs: number, options: TermsOptions): TicketTerms {
+  const expiresAtMs = identity?.expiresAtMs ?? null;
+  const untilMs = expiresAtMs === null ? null : expiresAtMs + options.clockToleranceMs;
+  return { sealedAtMs: nowMs, token: tokenOf(identity), untilMs };
+}
+
+export const isSameToken = (terms: TicketTerms, identity: Identity | null): boolean =>
+  terms.token === tokenOf(identity);
+
+/**
+ * Whether a ticket has ended for a token of its holder: it is too old, or between the end of the token under which it was
+ * sealed and the beginning of this one there was a time in which neither gave the right.
+ */
+export function hasEnded(
+  terms: TicketTerms,
+  identity: Identity | null,
+  nowMs: number,
+  options: TermsOptions,
+): boolean {
+  if (nowMs - terms.sealedAtMs >= options.maxAgeMs) return true;
+  if (terms.untilMs === null || isSameToken(terms, identity)) return false;
+  return beginsAtMs(identity, nowMs) > terms.untilMs;
+}
+
+/** When a token begins to count. One that does not say when it was issued may have been issued just now. */
+function beginsAtMs(identity: Identity | null, nowMs: number): number {
+  const notBefore = identity?.claims["nbf"];
+  const notBeforeMs = typeof notBefore === "number" ? notBefore * 1_000 : Number.NEGATIVE_INFINITY;
+  return Math.max(identity?.issuedAtMs ?? nowMs, notBeforeMs);
+}
+
+/** A ticket is renewed when half of its time is over, so that it does not end while its client is connected. */
+export const isDueForRenewal = (
+  { sealedAtMs }: TicketTerms,
+  nowMs: number,
+  { maxAgeMs }: TermsOptions,
+): boolean => nowMs - sealedAtMs >= maxAgeMs / 2;

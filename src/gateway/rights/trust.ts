@@ -1,0 +1,114 @@
+import type { Logger } from "pino";
+import type { JwtOptions } from "../../auth/options.ts";
+import {
+  createVerifier,
+  hasExpired,
+  type Identity,
+  tokenRefusal,
+  type Verifier,
+} from "../../auth/verify-token.ts";
+import type { Metrics } from "../../metrics/metrics.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { Revocations } from "./revocations.ts";
+
+/**
+ * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired,
+ * when it is revoked or when it expires: so what `verify` says holds for that moment, and `refusalOf` is asked again where the identity takes
+ * effect.
+ */
+export class Trust {
+  readonly #verifier: Verifier;
+  readonly #jwt: JwtOptions | undefined;
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #revocations: Revocations | null;
+  readonly #listeners = new Set<() => void>();
+
+  /** @param revocations `null` where this node does not follow them. */
+  constructor(
+    jwt: JwtOptions | undefined,
+    revocations: Revocations | null,
+    { metrics, log }: { metrics: Metrics; log: Logger },
+  ) {
+    this.#jwt = jwt;
+    this.#revocations = revocations;
+    revocations?.onChange(() => this.#changed());
+    this.#metrics = metrics;
+    this.#log = log;
+    this.#verifier = createVerifier(jwt, (event) => {
+      metrics.jwksFetches.inc({ outcome: event.type });
+      if (event.type === "failed") {
+        this.#log.warn(
+          { err: event.error },
+          "the signing keys could not be fetched; the known ones stay in use",
+        );
+        return;
+      }
+      if (event.type === "expired") {
+        this.#log.error(
+          "the signing keys could not be fetched for auth.jwt.jwksStaleMax: no token is accepted, and connections close, until they can",
+        );
+      }
+      this.#changed();
+    });
+  }
+
+  /** Verifies a token. @throws {TidewireError} `unauthenticated`, `unavailable` */
+  async verify(token: string): Promise<Identity> {
+    try {
+      const identity = await this.#verifier.verify(token);
+      const refusal = this.refusalOf(identity);
+      if (refusal !== null) throw refusal;
+      return identity;
+    } catch (error) {
+      if (error instanceof TidewireError && error.code === "unauthenticated")
+        this.#metrics.tokensRefused.inc({ reason: String(error.details["reason"]) });
+      throw error;
+    }
+  }
+
+  /** Makes sure that `refusalOf` can judge an identity that another node has verified. @throws {TidewireError} `unavailable` */
+  ensureKeys(): Promise<void> {
+    return this.#verifier.ensureKeys(Date.now());
+  }
+
+  /**
+   * Why a verified token must not connect; `null` if it may. The token may have expired since it was verified, because a
+   * signing key had to be fetched or a single-use key had to be spent.
+   */
+  refusalOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
+    if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
+    if (this.#jwt !== undefined && hasExpired(identity, this.#jwt, nowMs)) return tokenRefusal("expired");
+    return this.#revocations?.refusalOf(identity, nowMs) ?? null;
+  }
+
+  /** Why a connection must not stay; `null` if it may. */
+  endOf(identity: Identity): TidewireError | null {
+    if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
+    return this.#revocations?.endOf(identity) ?? null;
+  }
+
+  /** Whether a client may be sent what is of a cluster time that the stream has not come to yet. */
+  mayRead(identity: Identity | null, clusterTime: bigint): Promise<boolean> {
+    if (identity === null || this.#revocations === null) return Promise.resolve(true);
+    return this.#revocations.mayRead(identity, clusterTime);
+  }
+
+  /** Calls `listener`, in the same turn, whenever `endOf` may answer differently for somebody. */
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** To be called about every second. */
+  tick(nowMs: number): void {
+    const ageMs = this.#verifier.keysAgeMs(nowMs);
+    if (ageMs !== null) this.#metrics.jwksAge.set(ageMs / 1_000);
+    this.#verifier.tick(nowMs).catch((error: unknown) => {
+      this.#log.error({ err: error }, "the signing keys could not be kept up to date");
+    });
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

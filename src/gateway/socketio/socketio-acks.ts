@@ -1,0 +1,66 @@
+import type { ClientMessage, ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
+
+/** A function that the client's own is called by, once. */
+export type Acknowledge = (answer: ServerMessage) => void;
+
+/** The message that answers each kind of request. */
+const ANSWERS: ReadonlyMap<string, ServerMessage["type"]> = new Map<
+  ClientMessage["type"],
+  ServerMessage["type"]
+>([
+  ["subscribe", "subscribed"],
+  ["unsubscribe", "unsubscribed"],
+  ["fence", "fenced"],
+  ["refresh", "refreshed"],
+  ["ping", "pong"],
+]);
+
+/**
+ * The acknowledgements that clients of Socket.IO wait for. No more than there are requests under way, which is
+ * bounded elsewhere.
+ */
+export class Acknowledgements {
+  readonly #waiting = new Map<string, Acknowledge[]>();
+
+  /**
+   * Waits for the answer to a request.
+   * @returns To be called where there will be none but an error.
+   */
+  expect(type: string, id: string | undefined, acknowledge: Acknowledge): (error: ErrorMessage) => void {
+    const answer = ANSWERS.get(type);
+    // What is no request of the protocol is answered by an error.
+    if (answer === undefined) return acknowledge;
+    const key = keyOf(answer, id);
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) this.#waiting.set(key, [acknowledge]);
+    else waiting.push(acknowledge);
+    return (error) => {
+      this.#forget(key, acknowledge);
+      acknowledge(error);
+    };
+  }
+
+  /** Answers whoever waits for this message. */
+  settle(message: ServerMessage): void {
+    const id = "id" in message ? message.id : undefined;
+    const key = keyOf(message.type, id);
+    const first = this.#waiting.get(key)?.[0];
+    if (first !== undefined) {
+      this.#forget(key, first);
+      first(message);
+    }
+    if (message.type !== "unsubscribed") return;
+    // One that was ended before it stood is answered by its end alone.
+    const asked = keyOf("subscribed", id);
+    for (const acknowledge of this.#waiting.get(asked) ?? []) acknowledge(message);
+    this.#waiting.delete(asked);
+  }
+
+  #forget(key: string, acknowledge: Acknowledge): void {
+    const others = (this.#waiting.get(key) ?? []).filter((other) => other !== acknowledge);
+    if (others.length === 0) this.#waiting.delete(key);
+    else this.#waiting.set(key, others);
+  }
+}
+
+const keyOf = (type: string, id: string | undefined) => `${type} ${id ?? ""}`;

@@ -1,0 +1,340 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Socket as NetSocket } from "node:net";
+import type { Server, Socket } from "socket.io";
+import type { Identity } from "../../auth/verify-token.ts";
+import { guarded, runGuarded } from "../../metrics/guard.ts";
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { ErrorMessage, HelloMessage } from "../../protocol/messages.ts";
+import type { RuleSet } from "../../rules/compile-rules.ts";
+import { ClientError, toErrorMessage } from "../connection/client-error.ts";
+import type { Connection, OpenConnection } from "../connection/connection.ts";
+import { identify } from "../connection/handlers/hello.ts";
+import { checkShape } from "../connection/incoming.ts";
+import { checkMessage } from "../connection/parse-message.ts";
+import type { GatewayContext } from "../context.ts";
+import type { Admission } from "../http/admission.ts";
+import { answerPreflight, isPreflight } from "../http/cors.ts";
+import { chargeConnect, checkOrigin } from "../http/http-admission.ts";
+import { bearerOf } from "../http/http-request.ts";
+import { engineSockets } from "../transports/control-frames.ts";
+import { answerError } from "../transports/http-exchange.ts";
+import { NO_CLOSE_FRAME } from "../transports/ws.ts";
+import { SocketIoEvents, SocketIoTransport } from "./socketio.ts";
+import { type Acknowledge, Acknowledgements } from "./socketio-acks.ts";
+import { type SocketIoMember, SocketIoSession } from "./socketio-session.ts";
+
+/** What `server.socketio` needs besides itself. */
+export interface SocketIoOptions {
+  /** Of the package `socket.io`, which is installed only where it is wanted. */
+  readonly Server: typeof Server;
+  /** The database that the default namespace stands for. */
+  readonly database: string;
+}
+
+/** What the gateway does for the endpoint. */
+export interface SocketIoGateway {
+  readonly open: OpenConnection;
+  /** The limit that a client from this address has passed by its last connection, if any. */
+  readonly overLimit: (address: string) => ClientError | null;
+}
+
+const PATHS = new Set(["/socket.io", "/socket.io/"]);
+/** Messages that are told apart by an `id`, which a client of Socket.IO need not give. */
+const HAVE_ID = new Set(["subscribe", "fence"]);
+
+/** A database, as its namespace shows it. */
+interface View {
+  readonly context: GatewayContext;
+  readonly events: SocketIoEvents;
+}
+
+/**
+ * Socket.IO (protocol 5) at the edge of the gateway: a namespace is a database, a client in it is a connection
+ * like any other. The library keeps sessions and namespaces; what is written and read goes by the transport.
+ */
+export class SocketIoEndpoint {
+  readonly #context: GatewayContext;
+  readonly #database: string;
+  readonly #admission: Admission;
+  readonly #gateway: SocketIoGateway;
+  readonly #io: Server;
+  readonly #sessions = new Map<string, SocketIoSession>();
+  readonly #byEngine = new WeakMap<Socket["conn"], SocketIoSession>();
+  readonly #transports = new WeakMap<Socket, SocketIoTransport>();
+  readonly #views = new Map<string, View>();
+
+  constructor(
+    { Server, database }: SocketIoOptions,
+    context: GatewayContext,
+    admission: Admission,
+    gateway: SocketIoGateway,
+  ) {
+    this.#context = context;
+    this.#database = database;
+    this.#admission = admission;
+    this.#gateway = gateway;
+    const { server, limits, auth } = context;
+    this.#io = new Server({
+      serveClient: false,
+      connectTimeout: auth.helloTimeoutMs,
+      cleanupEmptyChildNamespaces: true,
+      maxHttpBufferSize: limits.messageBytes,
+      pingInterval: server.heartbeatMs,
+      // A ping waits behind what the client has not read yet; who reads slowly is not cut off for it.
+      pingTimeout: limits.stallTimeoutMs,
+      // As for WebSockets; and an answer that is still being compressed would be taken for sent.
+      perMessageDeflate: false,
+      httpCompression: false,
+      wsEngine: engineSockets(context),
+    });
+    // Whether a database is served is said only to who has proved who they are; so any name may be asked for.
+    for (const namespace of [this.#io.of("/"), this.#io.of((_name, _auth, allow) => allow(null, true))]) {
+      namespace.use((socket, next) => {
+        const join = () => this.#join(socket, next);
+        runGuarded(context, "socketio.join", join, () => this.#byEngine.get(socket.conn)?.destroy());
+      });
+      namespace.on("connection", (socket) => {
+        const joined = () => this.#transports.get(socket)?.joined();
+        runGuarded(context, "socketio.joined", joined, () => this.#byEngine.get(socket.conn)?.destroy());
+      });
+    }
+    // It brings requests to the library by itself, so that our server's own order of listeners stays as it is.
+    this.#io.attach(createServer());
+    this.#followEngine();
+  }
+
+  /** Whether the request is for this endpoint. */
+  serves({ url = "" }: IncomingMessage): boolean {
+    return PATHS.has(url.split("?")[0] ?? "");
+  }
+
+  /** Whether an upgrade belongs to a session that has been let in, and comes for the first time. */
+  isCounted(request: IncomingMessage): boolean {
+    return this.#sessionOf(request)?.hasTriedUpgrade === false;
+  }
+
+  answer(request: IncomingMessage, response: ServerResponse): void {
+    try {
+      checkOrigin(request, response, this.#context);
+      if (isPreflight(request)) answerPreflight(response, "GET, POST");
+      else this.#handOver(request, response);
+    } catch (error) {
+      // Left unread, a body would hold up the next request.
+      request.resume();
+      const message = toErrorMessage(error, this.#context.log);
+      this.#context.metrics.errorsSent.inc({ code: message.code });
+      answerError(response, message);
+    }
+  }
+
+  /** Takes an upgrade that the gateway has let in. */
+  upgrade(request: IncomingMessage, socket: NetSocket, head: Buffer): void {
+    this.#sessionOf(request)?.willUpgradeTo(socket);
+    this.#io.engine.handleUpgrade(request, socket, head);
+  }
+
+  stop(): void {
+    this.#io.engine.close();
+    for (const session of this.#sessions.values()) session.destroy();
+  }
+
+  #handOver(request: IncomingMessage, response: ServerResponse): void {
+    checkPolling(request);
+    const session = this.#sessionOf(request);
+    if (session === undefined)
+      chargeConnect(this.#admission, this.#admission.addressOf(request), this.#context);
+    else if (request.method === "GET") session.polledBy(response);
+    const handle = () => this.#io.engine.handleRequest(request, response);
+    const handOver = guarded(this.#context, "socketio.request", handle, () => response.destroy());
+    if (session !== undefined && request.method === "POST") session.take(handOver);
+    else handOver();
+  }
+
+  #sessionOf({ url = "" }: IncomingMessage): SocketIoSession | undefined {
+    const sid = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("sid");
+    return sid === null ? undefined : this.#sessions.get(sid);
+  }
+
+  /** Names sessions, so that requests can be told apart, and counts those that are in no namespace. */
+  #followEngine(): void {
+    const { engine } = this.#io;
+    const ids = new WeakMap<IncomingMessage, string>();
+    engine.generateId = (request: IncomingMessage) => {
+      const id = randomBytes(15).toString("base64url");
+      ids.set(request, id);
+      return id;
+    };
+    engine.on("connection", (connection: Socket["conn"]) => {
+      const begin = () => this.#begin(connection, ids.get(connection.request) ?? "");
+      runGuarded(this.#context, "socketio.session", begin, () => connection.close(true));
+    });
+  }
+
+  #begin(connection: Socket["conn"], id: string): void {
+    const address = this.#admission.addressOf(connection.request);
+    const session = new SocketIoSession(connection, address, this.#context);
+    this.#sessions.set(id, session);
+    this.#byEngine.set(connection, session);
+    this.#admission.connected(address);
+    const ended = () => {
+      this.#sessions.delete(id);
+      // Those who were in it have just left.
+      this.#admission.disconnected(address);
+    };
+    connection.once("close", session.guarded("socketio.session", ended));
+    if (this.#gateway.overLimit(address) !== null) session.destroy();
+  }
+
+  /** A client asks to be let into a namespace. */
+  #join(socket: Socket, next: (error?: Error) => void): void {
+    try {
+      const session = this.#byEngine.get(socket.conn);
+      assert(session !== undefined, "the engine has told of every session");
+      // The first time comes with the handshake, which was charged.
+      if (session.joins++ > 0) chargeConnect(this.#admission, session.address, this.#context);
+      const hello = readHello(socket.handshake.auth, this.#context);
+      this.#connect(socket, session, hello, next);
+    } catch (error) {
+      next(toConnectError(toErrorMessage(error, this.#context.log)));
+    }
+  }
+
+  /** Makes the connection that the client is in this namespace; from here on it is answered by its transport. */
+  #connect(
+    socket: Socket,
+    session: SocketIoSession,
+    hello: HelloMessage,
+    next: (error?: Error) => void,
+  ): void {
+    const { context, events } = this.#viewOf(socket.nsp.name);
+    const acks = new Acknowledgements();
+    const transport = new SocketIoTransport(session, events, acks, {
+      admit: (refusal) => {
+        if (refusal !== null) this.#leave(session, member);
+        next(refusal === null ? undefined : toConnectError(refusal));
+      },
+      dismiss: () => socket.disconnect(),
+    });
+    // None yet where it is refused while it is made.
+    let connection: Connection | undefined;
+    const member: SocketIoMember = {
+      heard: () => connection?.heard(),
+      ended: (code) => {
+        this.#leave(session, member);
+        connection?.transportEnded(code);
+        transport.left();
+      },
+    };
+    this.#enter(session, member);
+    const opened = this.#gateway.open(transport, session.address, Date.now(), context);
+    if (opened.isClosed) return;
+    connection = opened;
+    opened.values = hello.values ?? "json";
+    this.#transports.set(socket, transport);
+    const left = () => member.ended(NO_CLOSE_FRAME);
+    const received = (name: unknown, ...given: unknown[]) => receive(opened, acks, String(name), given);
+    const authenticate = () => opened.authenticateByRequest(() => this.#identify(socket, hello, context));
+    socket.once("disconnect", opened.guarded("socketio.disconnect", left));
+    socket.onAny(opened.guarded("socketio.event", received));
+    opened.guarded("socketio.authenticate", authenticate)();
+  }
+
+  /** A session counts as a connection while nobody in it does. */
+  #enter({ members, address }: SocketIoSession, member: SocketIoMember): void {
+    if (members.size === 0) this.#admission.disconnected(address);
+    members.add(member);
+  }
+
+  #leave(session: SocketIoSession, member: SocketIoMember): void {
+    if (!session.members.delete(member) || session.members.size > 0) return;
+    this.#admission.connected(session.address);
+    const endIfIdle = () => {
+      if (session.isOpen && session.members.size === 0) session.close();
+    };
+    const whenIdle = guarded(this.#context, "socketio.idle", endIfIdle);
+    setTimeout(whenIdle, this.#context.auth.helloTimeoutMs).unref();
+  }
+
+  async #identify(
+    socket: Socket,
+    { token }: HelloMessage,
+    { rules }: GatewayContext,
+  ): Promise<Identity | null> {
+    const identity = await identify(this.#context, token ?? bearerOf(socket.request), "in auth: { token }");
+    // Nobody in particular is not told which databases there are.
+    if (identity !== null && rules.collections.size === 0) {
+      const text = "no collection is served in this namespace: it is the name of a database";
+      throw new ClientError("unknown-collection", text, CLOSE_CODES.notAllowed);
+    }
+    return identity;
+  }
+
+  #viewOf(namespace: string): View {
+    const known = this.#views.get(namespace);
+    if (known !== undefined) return known;
+    const database = namespace === "/" ? this.#database : namespace.slice(1);
+    const view = { context: narrowed(this.#context, database), events: new SocketIoEvents(namespace) };
+    // Any name can be asked for; only those are kept that there are.
+    if (view.context.rules.collections.size > 0) this.#views.set(namespace, view);
+    return view;
+  }
+}
+
+/**
+ * JSONP would let a page of any origin read answers, as a script needs no permission to be read.
+ * @throws {TidewireError} `bad-request`
+ */
+function checkPolling({ url = "" }: IncomingMessage): void {
+  if (!new URLSearchParams(url.slice(url.indexOf("?") + 1)).has("j")) return;
+  throw new TidewireError("bad-request", "polling by JSONP (the parameter j) is not served", { path: "j" });
+}
+
+/** The same with the rules of one database alone, whichever are in force. */
+function narrowed(context: GatewayContext, database: string): GatewayContext {
+  let whole: RuleSet | undefined;
+  let part = context.rules;
+  return {
+    ...context,
+    get rules() {
+      if (whole === context.rules) return part;
+      whole = context.rules;
+      const own = [...whole.collections].filter(([, collection]) => collection.database === database);
+      part = { ...whole, collections: new Map(own) };
+      return part;
+    },
+  };
+}
+
+/** Takes one event of a client as the message of its name. What does not have the form is refused as such a message. */
+function receive(connection: Connection, acks: Acknowledgements, name: string, given: unknown[]): void {
+  const acknowledge = typeof given.at(-1) === "function" ? (given.pop() as Acknowledge) : undefined; // the library's
+  const [body = {}, ...more] = given;
+  const fields = { ...(isObject(body) ? body : {}) };
+  if (!isObject(body) || more.length > 0) fields["arguments"] = given;
+  if (HAVE_ID.has(name)) fields["id"] ??= randomBytes(9).toString("base64url");
+  const { id } = fields;
+  const refused =
+    acknowledge === undefined
+      ? undefined
+      : acks.expect(name, typeof id === "string" ? id : undefined, acknowledge);
+  const { limits } = connection.context;
+  connection.receive(checkShape({ ...fields, type: name }, limits), Date.now(), refused);
+}
+
+/** The `auth` that a client gives when it joins, as the `hello` it stands for. @throws {TidewireError} */
+function readHello(auth: Readonly<Record<string, unknown>>, { limits }: GatewayContext): HelloMessage {
+  const message = checkShape({ ...auth, type: "hello" }, limits);
+  if ("unread" in message) throw message.error;
+  return checkMessage(message.fields) as HelloMessage; // by its type
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** As the library's client gives it to `connect_error`: the code, and what to do, are in `data`. */
+function toConnectError({ type: _type, message, ...data }: ErrorMessage): Error {
+  return Object.assign(new Error(message), { data });
+}

@@ -1,0 +1,230 @@
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Socket as IoSocket } from "socket.io";
+import { type GuardParts, guarded } from "../../metrics/guard.ts";
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import type { GatewayContext } from "../context.ts";
+import { ControlFrames } from "../transports/control-frames.ts";
+import { takenBytesOf } from "../transports/taken-bytes.ts";
+import { NO_CLOSE_FRAME } from "../transports/ws.ts";
+
+/** A client that does not finish its good-bye keeps its session no longer than this, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+type Engine = IoSocket["conn"];
+
+/** One packet of the engine, as its events show it. */
+interface EnginePacket {
+  readonly type?: string;
+  readonly data?: unknown;
+  readonly options?: { readonly bytes?: number } | undefined;
+}
+
+/** A packet ready to be written; `options` hold the WebSocket frame where it is made once for many. */
+export interface WirePacket {
+  readonly text: string;
+  readonly options: {
+    compress: boolean;
+    /** Size of the text. */
+    readonly bytes: number;
+    readonly wsPreEncodedFrame?: readonly Buffer[];
+  };
+}
+
+/** A client in one of the session's namespaces. */
+export interface SocketIoMember {
+  heard(): void;
+  ended(code: number): void;
+}
+
+/**
+ * One Engine.IO session: the pipe under all the namespaces that a client has joined, be it polls or a WebSocket.
+ * It counts what waits in it, which the library does not bound by itself.
+ */
+export class SocketIoSession {
+  readonly address: string;
+  /** Namespaces that were asked for, whatever came of it. */
+  joins = 0;
+  /** The client has come with a WebSocket to go on with, as it does once. */
+  hasTriedUpgrade = false;
+  readonly members = new Set<SocketIoMember>();
+  readonly #engine: Engine;
+  readonly #guard: GuardParts;
+  /** Under a WebSocket, and while the client changes to one. */
+  #socket: Socket | undefined;
+  #nextSocket: Socket | undefined;
+  #poll: ServerResponse | undefined;
+  readonly #polls = new Set<ServerResponse>();
+  #writtenBytes = 0;
+  #drainedBytes = 0;
+  /** Sizes of the batches that the engine has handed to its transport. */
+  readonly #batches: number[] = [];
+  #waiting: { readonly atBytes: number; readonly resolve: () => void }[] = [];
+  #pauses = 0;
+  #heldPost: (() => void) | undefined;
+
+  constructor(engine: Engine, address: string, context: GatewayContext) {
+    this.#engine = engine;
+    this.#guard = context;
+    this.address = address;
+    if (engine.transport.name === "websocket") this.#socket = engine.request.socket;
+    const created = (packet: EnginePacket) => {
+      this.#writtenBytes += sizeOf(packet);
+    };
+    const flushed = (packets: readonly EnginePacket[]) => {
+      this.#batches.push(packets.reduce((sum, packet) => sum + sizeOf(packet), 0));
+    };
+    const upgraded = (transport: Engine["transport"]) => {
+      this.#socket = this.#nextSocket;
+      if (this.#pauses > 0) this.#socket?.pause();
+      this.#follow(transport);
+    };
+    const frames = new ControlFrames(context, Date.now());
+    const heard = (packet: EnginePacket) => {
+      if (!isCharged(packet) && !frames.take(Date.now())) this.destroy();
+      for (const member of this.members) member.heard();
+    };
+    // Nothing of ours is binary, and the library would keep such parts until the last has come.
+    const refuseBinary = (data: unknown) => {
+      if (typeof data !== "string") this.destroy();
+    };
+    engine.on("packetCreate", this.guarded("socketio.packet-create", created));
+    engine.on("flush", this.guarded("socketio.flush", flushed));
+    engine.on("upgrade", this.guarded("socketio.upgraded", upgraded));
+    engine.on("packet", this.guarded("socketio.packet", heard));
+    engine.prependListener("data", this.guarded("socketio.data", refuseBinary));
+    engine.once(
+      "close",
+      this.guarded("socketio.close", (reason: string) => this.#closed(reason)),
+    );
+    this.#follow(engine.transport);
+  }
+
+  /** A listener or a timer of this session: an error that nobody expected ends it. */
+  guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
+    return guarded(this.#guard, where, run, () => this.destroy());
+  }
+
+  get isOpen(): boolean {
+    return this.#engine.readyState === "open";
+  }
+
+  get bufferedBytes(): number {
+    return this.#writtenBytes - this.#drainedBytes;
+  }
+
+  get takenBytes(): number {
+    const socket = this.#socket ?? this.#poll?.socket;
+    return this.#drainedBytes + (socket === null || socket === undefined ? 0 : takenBytesOf(socket));
+  }
+
+  write({ text, options }: WirePacket): void {
+    this.#engine.write(text, options);
+  }
+
+  /** Settles when everything written so far has been taken, or the session has ended. */
+  flushed(): Promise<void> {
+    if (this.bufferedBytes === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ atBytes: this.#writtenBytes, resolve }));
+  }
+
+  /** The client waits on this request for something to be written. */
+  polledBy(response: ServerResponse): void {
+    this.#poll = response;
+    this.#polls.add(response);
+    response.once(
+      "close",
+      this.guarded("socketio.poll", () => this.#polls.delete(response)),
+    );
+  }
+
+  /** A WebSocket that the session goes on with, once the client has tried it. A second one is refused by the engine. */
+  willUpgradeTo(socket: Socket): void {
+    this.hasTriedUpgrade = true;
+    if (!this.#engine.upgrading && !this.#engine.upgraded) this.#nextSocket = socket;
+  }
+
+  /** Hands over a request with packets of the client; not before it reads what it was sent, where that was too much. */
+  take(post: () => void): void {
+    if (this.#pauses === 0) post();
+    // No client sends a second one before the first is answered.
+    else if (this.#heldPost !== undefined) this.destroy();
+    else this.#heldPost = post;
+  }
+
+  pause(): void {
+    if (this.#pauses++ === 0) this.#socket?.pause();
+  }
+
+  resume(): void {
+    if (--this.#pauses > 0) return;
+    this.#socket?.resume();
+    this.#handOverHeld();
+  }
+
+  /** Ends the session, so that the library's client comes back by itself; what waits is still sent. */
+  close(): void {
+    this.#socket?.resume();
+    this.#engine.close();
+    setTimeout(
+      this.guarded("socketio.cut-off", () => this.destroy()),
+      CLOSE_TIMEOUT_MS,
+    ).unref();
+  }
+
+  destroy(): void {
+    this.#engine.close(true);
+    this.#socket?.destroy();
+    this.#nextSocket?.destroy();
+  }
+
+  #follow(transport: Engine["transport"]): void {
+    const drained = () => {
+      const bytes = this.#batches.shift() ?? 0;
+      const poll = transport.name === "polling" ? this.#poll : undefined;
+      // The library takes an answer for sent that only waits in our buffers.
+      if (poll === undefined || poll.closed) this.#took(bytes);
+      else
+        poll.once(
+          "close",
+          this.guarded("socketio.drain", () => this.#took(bytes)),
+        );
+    };
+    transport.on("drain", this.guarded("socketio.drain", drained));
+  }
+
+  #handOverHeld(): void {
+    const post = this.#heldPost;
+    this.#heldPost = undefined;
+    post?.();
+  }
+
+  #closed(reason: string): void {
+    this.#took(this.bufferedBytes);
+    this.#handOverHeld();
+    // The last answer goes out by itself, if anybody reads it.
+    const cutOff = this.guarded("socketio.cut-off", () => {
+      for (const response of this.#polls) response.destroy();
+    });
+    if (this.#polls.size > 0) setTimeout(cutOff, CLOSE_TIMEOUT_MS).unref();
+    const code = reason === "ping timeout" ? CLOSE_CODES.noPong : NO_CLOSE_FRAME;
+    for (const member of [...this.members]) member.ended(code);
+  }
+
+  #took(bytes: number): void {
+    this.#drainedBytes = Math.min(this.#drainedBytes + bytes, this.#writtenBytes);
+    const isDone = ({ atBytes }: { readonly atBytes: number }) => atBytes <= this.#drainedBytes;
+    const done = this.#waiting.filter(isDone);
+    if (done.length === 0) return;
+    this.#waiting = this.#waiting.filter((waiting) => !isDone(waiting));
+    for (const { resolve } of done) resolve();
+  }
+}
+
+/** Whether the packet is charged elsewhere: an event as a request, and a `CONNECT` as a connection. */
+const isCharged = ({ type, data }: EnginePacket): boolean =>
+  type === "message" && typeof data === "string" && (data.startsWith("2") || data.startsWith("0"));
+
+/** In bytes, as every transport counts; what is not text is of a few. A packet that many share was measured once. */
+const sizeOf = ({ data, options }: EnginePacket): number =>
+  options?.bytes ?? (typeof data === "string" ? Buffer.byteLength(data) : 0);

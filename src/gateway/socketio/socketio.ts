@@ -1,0 +1,175 @@
+import type { Chunk } from "../../feed/chunk.ts";
+import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
+import type { ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
+import type { Transport } from "../connection/transport.ts";
+import { NOT_SERVED, willPass } from "../transports/http-exchange.ts";
+import { toFrame } from "../transports/ws-frames.ts";
+import type { Acknowledgements } from "./socketio-acks.ts";
+import type { SocketIoSession, WirePacket } from "./socketio-session.ts";
+
+const EVENT = "2";
+/** Of the engine: what follows is a packet of Socket.IO. */
+const MESSAGE = "4";
+
+/** Events of one namespace, as packets that all of its clients share. */
+export class SocketIoEvents {
+  readonly #prefix: string;
+  readonly #made = new WeakMap<Chunk, readonly WirePacket[]>();
+
+  /** @param namespace With its slash. */
+  constructor(namespace: string) {
+    this.#prefix = namespace === "/" ? EVENT : `${EVENT}${namespace},`;
+  }
+
+  /** The same packets for everybody who gets the chunk, each with its WebSocket frame. */
+  of(chunk: Chunk): readonly WirePacket[] {
+    const made = this.#made.get(chunk);
+    if (made !== undefined) return made;
+    const texts = chunk.messages.map(({ type, text }) => this.#text(type, text));
+    // Snapshots are kept for others, within a bound that knows nothing of what is kept beside them.
+    if (chunk.messages[0]?.type === "snapshot") return texts.map(packet);
+    const packets = texts.map((text) => ({
+      text,
+      options: {
+        compress: false,
+        bytes: Buffer.byteLength(text),
+        wsPreEncodedFrame: [toFrame(MESSAGE + text)],
+      },
+    }));
+    this.#made.set(chunk, packets);
+    return packets;
+  }
+
+  one(message: ServerMessage): WirePacket {
+    return packet(this.#text(message.type, JSON.stringify(message)));
+  }
+
+  #text(type: string, json: string): string {
+    return `${this.#prefix}["${type}",${json}]`;
+  }
+}
+
+const packet = (text: string): WirePacket => ({
+  text,
+  options: { compress: false, bytes: Buffer.byteLength(text) },
+});
+
+/** What the library does for one client in one namespace. */
+export interface Membership {
+  /** Lets the client in, or tells it why not; then it does not come back by itself. */
+  admit(refusal: ErrorMessage | null): void;
+  /** Puts the client out of the namespace, for good. */
+  dismiss(): void;
+}
+
+/**
+ * A client in one namespace of Socket.IO: each message is an event of its type. Who is refused hears it as
+ * `connect_error`; whether one that is closed comes back by itself follows from how it is closed, as close codes
+ * are not told by this protocol.
+ */
+export class SocketIoTransport implements Transport {
+  readonly kind = "socketio";
+  readonly #session: SocketIoSession;
+  readonly #events: SocketIoEvents;
+  readonly #acks: Acknowledgements;
+  readonly #membership: Membership;
+  #state: "pending" | "admitted" | "joined" | "over" = "pending";
+  #refusal: ErrorMessage = NOT_SERVED;
+  /** Messages of before the library has told the client that it is in. */
+  readonly #held: ServerMessage[] = [];
+
+  constructor(
+    session: SocketIoSession,
+    events: SocketIoEvents,
+    acks: Acknowledgements,
+    membership: Membership,
+  ) {
+    this.#session = session;
+    this.#events = events;
+    this.#acks = acks;
+    this.#membership = membership;
+  }
+
+  get bufferedBytes(): number {
+    return this.#session.bufferedBytes;
+  }
+
+  get takenBytes(): number {
+    return this.#session.takenBytes;
+  }
+
+  write(chunk: Chunk): void {
+    if (this.#state !== "joined") return;
+    for (const packet of this.#events.of(chunk)) this.#session.write(packet);
+  }
+
+  send(message: ServerMessage): void {
+    if (this.#state === "joined") {
+      this.#acks.settle(message);
+      this.#session.write(this.#events.one(message));
+    } else if (this.#state === "pending" && message.type === "error") {
+      this.#refusal = message;
+    } else if (this.#state !== "over") {
+      this.#held.push(message);
+      if (message.type === "welcome") this.#admit(null);
+    }
+  }
+
+  /** The client knows that it is in. */
+  joined(): void {
+    if (this.#state !== "admitted") return;
+    this.#state = "joined";
+    for (const message of this.#held.splice(0)) this.send(message);
+  }
+
+  /** The namespace has been left, or the session has ended. */
+  left(): void {
+    this.#admit(NOT_SERVED);
+    this.#state = "over";
+  }
+
+  flushed(): Promise<void> {
+    return this.#session.flushed();
+  }
+
+  /** The engine asks by itself, at the same interval. */
+  ping(): boolean {
+    return false;
+  }
+
+  pong(): void {}
+
+  pause(): void {
+    this.#session.pause();
+  }
+
+  resume(): void {
+    this.#session.resume();
+  }
+
+  close(code: CloseCode, _reason: string): void {
+    if (this.#state === "pending") {
+      // Who is told why stays away. One that may come back is cut off instead, unless that would hit others.
+      if (willPass(this.#refusal) && this.#session.members.size <= 1) this.#session.close();
+      this.#admit(this.#refusal);
+    } else if (this.#state === "joined" && isForGood(code)) this.#membership.dismiss();
+    else if (this.#state !== "over") this.#session.close();
+    this.#state = "over";
+  }
+
+  terminate(): void {
+    this.left();
+    this.#session.destroy();
+  }
+
+  #admit(refusal: ErrorMessage | null): void {
+    if (this.#state !== "pending") return;
+    this.#state = refusal === null ? "admitted" : "over";
+    this.#membership.admit(refusal);
+  }
+}
+
+/** [5] The range of a close code tells that coming back is of no use. */
+function isForGood(code: CloseCode): boolean {
+  return code >= 4_400 || code === CLOSE_CODES.bug || code === CLOSE_CODES.tooLarge;
+}

@@ -1,0 +1,69 @@
+import { type ServerOptions, type WebSocket, WebSocketServer } from "ws";
+import { type GuardParts, guarded } from "../../metrics/guard.ts";
+import type { Metrics } from "../../metrics/metrics.ts";
+import { RateLimit } from "../connection/rate-limit.ts";
+import type { GatewayLimits } from "../options.ts";
+
+interface ControlFrameParts {
+  readonly limits: Pick<GatewayLimits, "requestsPerSecond" | "requestBurst">;
+  readonly metrics: Pick<Metrics, "limitHits">;
+}
+
+/**
+ * Bounds what a client sends besides messages: pings and pongs of a WebSocket, and packets of Engine.IO and Socket.IO
+ * that are no events. Each is a few bytes and costs microseconds, so a client that sends nothing else could hold the
+ * event loop for seconds. A client that lives within its rate of requests sends far fewer.
+ */
+export class ControlFrames {
+  readonly #parts: ControlFrameParts;
+  readonly #rate: RateLimit;
+
+  constructor(parts: ControlFrameParts, nowMs: number) {
+    this.#parts = parts;
+    this.#rate = new RateLimit(parts.limits.requestsPerSecond, parts.limits.requestBurst, nowMs);
+  }
+
+  /** Takes one. @returns Whether it is within the rate. */
+  take(nowMs: number): boolean {
+    if (this.#rate.take(1, nowMs)) return true;
+    this.#parts.metrics.limitHits.inc({ limit: "controlFrames", outcome: "refused" });
+    return false;
+  }
+}
+
+/** "4": the packet of Engine.IO carries one of Socket.IO. */
+const MESSAGE = 0x34;
+
+/**
+ * The WebSocket server of Engine.IO, which terminates a WebSocket that passes the rate of control frames. Engine.IO
+ * hands such a socket to its session only after a probe, so the session cannot hold the limit.
+ */
+export function engineSockets(
+  parts: ControlFrameParts & GuardParts,
+): new (
+  options: ServerOptions,
+) => WebSocketServer {
+  return class extends WebSocketServer {
+    override handleUpgrade(
+      ...[request, socket, head, accept]: Parameters<WebSocketServer["handleUpgrade"]>
+    ): void {
+      super.handleUpgrade(request, socket, head, (accepted, from) => {
+        boundControlFrames(accepted, parts);
+        accept(accepted, from);
+      });
+    }
+  };
+}
+
+function boundControlFrames(socket: WebSocket, parts: ControlFrameParts & GuardParts): void {
+  const frames = new ControlFrames(parts, Date.now());
+  const count = () => {
+    if (socket.readyState === socket.OPEN && !frames.take(Date.now())) socket.terminate();
+  };
+  const received = (data: Buffer) => {
+    if (data[0] !== MESSAGE) count();
+  };
+  socket.on("ping", guarded(parts, "socketio.ping", count));
+  socket.on("pong", guarded(parts, "socketio.pong", count));
+  socket.on("message", guarded(parts, "socketio.frame", received));
+}

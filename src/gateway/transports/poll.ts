@@ -1,0 +1,227 @@
+import type { Chunk } from "../../feed/chunk.ts";
+import type { CloseCode } from "../../protocol/close-codes.ts";
+import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../../protocol/messages.ts";
+import type { Transport } from "../connection/transport.ts";
+import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
+
+export interface PollOptions {
+  /** Whether a snapshot precedes the changes. */
+  readonly wantsSnapshot: boolean;
+  /** An answer of this size ends with the message at hand. */
+  readonly limitBytes: number;
+  /** The subscription stands: from now on the client's `wait` counts. */
+  readonly onSubscribed: () => void;
+}
+
+const HEADERS = { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" };
+
+/**
+ * One long poll: an answer that is written as its messages come, and ended at the first good moment. Good is
+ * where nothing is sent by half: after the last batch of a snapshot, between commits. So what a slow client is
+ * sent is bounded by its outbox, however large a snapshot is.
+ */
+export class PollTransport implements Transport {
+  readonly kind = "poll";
+  readonly #exchange: HttpExchange;
+  readonly #options: PollOptions;
+  /** `full`: what comes now is not sent any more, but is still there for the next poll. */
+  #state: "pending" | "open" | "full" | "over" = "pending";
+  #start = "";
+  #ticket = "";
+  /** Where the client goes on after what it has been sent. */
+  #cursor = "";
+  #messages = 0;
+  #bytes = 0;
+  /** Nothing is sent by half: the answer may end here. */
+  #isWhole = false;
+  /** All that was missed has been sent. */
+  #isCaughtUp = false;
+  /** The client has waited long enough. */
+  #isDue = false;
+  #isEnding = false;
+
+  constructor(exchange: HttpExchange, options: PollOptions) {
+    this.#exchange = exchange;
+    this.#options = options;
+  }
+
+  get bufferedBytes(): number {
+    return this.#exchange.bufferedBytes;
+  }
+
+  get takenBytes(): number {
+    return this.#exchange.takenBytes;
+  }
+
+  write(chunk: Chunk): void {
+    if (this.#state !== "open") return;
+    const texts: string[] = [];
+    for (const { type, text, cursor, partial } of chunk.messages) {
+      texts.push(text);
+      this.#bytes += Buffer.byteLength(text);
+      this.#isWhole = partial !== true;
+      if (this.#isWhole && cursor !== undefined) this.#cursor = cursor;
+      if (this.#isWhole && type === "snapshot") this.#isCaughtUp = true;
+      if (this.#isWhole && this.#bytes >= this.#options.limitBytes) {
+        this.#state = "full";
+        break;
+      }
+    }
+    this.#append(texts);
+    this.#settle();
+  }
+
+  send(message: ServerMessage): void {
+    if (message.type === "draining") this.#leaveWithin(message.withinMs);
+    else if (this.#state === "pending") this.#begin(message);
+    else if (this.#state === "open") this.#goOn(message);
+  }
+
+  /** The client has waited as long as it wanted to. */
+  due(): void {
+    this.#isDue = true;
+    this.#settle();
+  }
+
+  flushed(): Promise<void> {
+    return this.#exchange.flushed();
+  }
+
+  ping(): boolean {
+    return false;
+  }
+
+  pong(): void {}
+
+  pause(): void {}
+
+  resume(): void {}
+
+  close(_code: CloseCode, _reason: string): void {
+    if (this.#state !== "over") {
+      if (this.#isWhole) this.#finish();
+      else if (!this.#exchange.hasBegun) this.#refuse(NOT_SERVED);
+      else this.terminate(); // what is cut off cannot be taken for complete
+    }
+    this.#exchange.cutOffSoon();
+  }
+
+  terminate(): void {
+    this.#state = "over";
+    this.#exchange.destroy();
+  }
+
+  #begin(message: ServerMessage): void {
+    const refusal = refusalIn(message);
+    if (refusal !== null) this.#refuse(refusal);
+    else if (message.type === "subscribed") this.#subscribed(message);
+  }
+
+  #goOn(message: ServerMessage): void {
+    switch (message.type) {
+      case "subscribed":
+        this.#subscribedAnew(message);
+        break;
+      case "watermark":
+        this.#cursor = message.cursor;
+        this.#isWhole = true;
+        this.#isCaughtUp = true;
+        this.#settle();
+        break;
+      case "reset":
+        this.#ticket = message.ticket;
+        this.#isWhole = false;
+        this.#append([JSON.stringify(message)]);
+        break;
+      case "tickets":
+        // A poll has one subscription.
+        for (const ticket of Object.values(message.tickets)) this.#ticket = ticket;
+        break;
+      case "unsubscribed":
+        this.#append([JSON.stringify(message)]);
+        this.#finish();
+        break;
+      case "error":
+        this.#failed(message);
+        break;
+      default: // `welcome` and the like say nothing that the next answer would not
+    }
+  }
+
+  #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): void {
+    this.#state = "open";
+    this.#start = `"start":"${start}"${reason === undefined ? "" : `,"reason":"${reason}"`}`;
+    this.#ticket = ticket;
+    const startsEmpty = (start === "snapshot" || start === "reset") && this.#options.wantsSnapshot;
+    if (!startsEmpty) {
+      this.#cursor = cursor;
+      this.#isWhole = true;
+      this.#isCaughtUp = start !== "resumed";
+    }
+    this.#options.onSubscribed();
+    // That there is a gap is news enough.
+    if (start === "reset" && !startsEmpty) this.due();
+  }
+
+  #failed(error: ErrorMessage): void {
+    if (this.#exchange.hasBegun) this.#append([JSON.stringify(error)]);
+    // Who has only waited may go on elsewhere.
+    else if (this.#isWhole && willPass(error)) this.#finish();
+    else this.#refuse(error);
+  }
+
+  /** The rights have changed. What was not begun is left to the next poll, which is told so by its own `start`. */
+  #subscribedAnew(message: SubscribedMessage): void {
+    if (this.#isWhole) {
+      this.#finish();
+      return;
+    }
+    this.#ticket = message.ticket;
+    this.#append([JSON.stringify(message)]);
+  }
+
+  #append(texts: readonly string[]): void {
+    if (texts.length === 0) return;
+    if (!this.#exchange.hasBegun) this.#exchange.begin(HEADERS);
+    const before = this.#messages === 0 ? `{${this.#start},"messages":[` : ",";
+    this.#messages += texts.length;
+    this.#exchange.write(before + texts.join(","));
+  }
+
+  /** Ends the answer if this is a good moment, after whatever else comes in the same turn. */
+  #settle(): void {
+    if (this.#isEnding || !this.#isDone) return;
+    this.#isEnding = true;
+    const finish = this.#exchange.guarded("poll.settle", () => {
+      this.#isEnding = false;
+      if (this.#state !== "over" && this.#isDone) this.#finish();
+    });
+    setImmediate(finish);
+  }
+
+  get #isDone(): boolean {
+    if (this.#state === "full") return true;
+    if (!this.#isWhole) return false;
+    if (this.#messages > 0) return this.#isCaughtUp || this.#isDue;
+    return this.#isCaughtUp && this.#isDue;
+  }
+
+  #finish(): void {
+    const end = `"cursor":${JSON.stringify(this.#cursor)},"ticket":${JSON.stringify(this.#ticket)}}\n`;
+    if (this.#exchange.hasBegun) this.#exchange.end(`],${end}`);
+    else this.#exchange.answer(`{${this.#start},"messages":[],${end}`);
+    this.#state = "over";
+  }
+
+  #refuse(error: ErrorMessage): void {
+    this.#exchange.answerError(error);
+    this.#state = "over";
+  }
+
+  /** The node is going away: a waiting client is sent to another one, at a moment of its own. */
+  #leaveWithin(withinMs: number): void {
+    this.#exchange.closeAfterwards();
+    const due = this.#exchange.guarded("poll.drain", () => this.due());
+    setTimeout(due, Math.random() * withinMs).unref();
+  }
+}

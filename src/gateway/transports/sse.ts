@@ -1,0 +1,173 @@
+import type { Chunk, EncodedMessage } from "../../feed/chunk.ts";
+import type { CloseCode } from "../../protocol/close-codes.ts";
+import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../../protocol/messages.ts";
+import type { Transport } from "../connection/transport.ts";
+import { ENDED, idPrefix, START_OVER } from "../rights/event-id.ts";
+import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
+
+export interface SseOptions {
+  /** Whether a snapshot precedes the changes: then nothing can be resumed before its end. */
+  readonly wantsSnapshot: boolean;
+  /** A browser's own reconnection: it stops for good at any status but 200. */
+  readonly isReconnection: boolean;
+  /** What the browser is told to wait before it reconnects, in milliseconds. */
+  readonly retryMs: number;
+  /** The service's mark on a ticket. */
+  readonly mark: (ticket: string) => string;
+}
+
+const HEADERS = {
+  "Content-Type": "text/event-stream",
+  "Cache-Control": "no-store",
+  // For nginx: otherwise it keeps events until its buffer is full.
+  "X-Accel-Buffering": "no",
+};
+const COMMENT = ":\n\n";
+
+/**
+ * Server-sent events (HTML standard, 9.2): one subscription, each message an event. What fails before the
+ * subscription stands is an HTTP error; the stream begins with `welcome` and `subscribed`.
+ */
+export class SseTransport implements Transport {
+  readonly kind = "sse";
+  readonly #exchange: HttpExchange;
+  readonly #options: SseOptions;
+  #state: "pending" | "streaming" | "over" = "pending";
+  /** Events from before the subscription stood. */
+  #held = "";
+  #idPrefix = "";
+
+  constructor(exchange: HttpExchange, options: SseOptions) {
+    this.#exchange = exchange;
+    this.#options = options;
+  }
+
+  get bufferedBytes(): number {
+    return this.#exchange.bufferedBytes;
+  }
+
+  get takenBytes(): number {
+    return this.#exchange.takenBytes;
+  }
+
+  write(chunk: Chunk): void {
+    if (this.#state !== "streaming") return;
+    this.#exchange.write(chunk.messages.map((message) => this.#encodedEvent(message)).join(""));
+  }
+
+  send(message: ServerMessage): void {
+    if (this.#state === "over") return;
+    if (message.type === "subscribed") this.#subscribed(message);
+    else if (this.#state === "streaming") this.#stream(message);
+    else this.#hold(message);
+  }
+
+  /** A line that says nothing, so that nobody in between takes the stream for dead. */
+  comment(): void {
+    if (this.#state === "streaming" && this.bufferedBytes === 0) this.#exchange.write(COMMENT);
+  }
+
+  flushed(): Promise<void> {
+    return this.#exchange.flushed();
+  }
+
+  /** A stream goes one way only; what cannot be written any more tells that the client is gone. */
+  ping(): boolean {
+    return false;
+  }
+
+  pong(): void {}
+
+  pause(): void {}
+
+  resume(): void {}
+
+  close(_code: CloseCode, _reason: string): void {
+    if (this.#state === "pending") this.#refuse(NOT_SERVED);
+    else if (this.#state === "streaming") this.#end();
+    this.#exchange.cutOffSoon();
+  }
+
+  terminate(): void {
+    this.#state = "over";
+    this.#exchange.destroy();
+  }
+
+  #subscribed(message: SubscribedMessage): void {
+    this.#idPrefix = this.#prefixFor(message.ticket);
+    const hasState = message.start === "resumed" || message.start === "live" || !this.#options.wantsSnapshot;
+    const first = eventOf(message, this.#idPrefix + (hasState ? message.cursor : START_OVER));
+    if (this.#state === "pending") {
+      this.#state = "streaming";
+      this.#exchange.begin(HEADERS);
+      this.#exchange.write(`retry: ${this.#options.retryMs}\n\n${this.#held}`);
+      this.#held = "";
+    }
+    this.#exchange.write(first);
+  }
+
+  #hold(message: ServerMessage): void {
+    const refusal = refusalIn(message);
+    if (refusal === null) this.#held += eventOf(message);
+    else this.#refuse(refusal);
+  }
+
+  #stream(message: ServerMessage): void {
+    if (message.type === "reset") this.#idPrefix = this.#prefixFor(message.ticket);
+    // A stream has one subscription.
+    if (message.type === "tickets") {
+      for (const ticket of Object.values(message.tickets)) this.#idPrefix = this.#prefixFor(ticket);
+    }
+    const goOn = goOnFrom(message);
+    this.#exchange.write(eventOf(message, goOn === undefined ? undefined : this.#idPrefix + goOn));
+    if (message.type === "unsubscribed") this.#end();
+  }
+
+  #prefixFor(ticket: string): string {
+    return idPrefix(this.#options.mark(ticket), ticket);
+  }
+
+  #encodedEvent({ type, text, cursor, partial }: EncodedMessage): string {
+    if (cursor === undefined) return event(type, text);
+    // Half a snapshot is nothing to go on from. Within a transaction the cursor itself points before it.
+    const isHalf = type === "snapshot" && partial === true;
+    return event(type, text, this.#idPrefix + (isHalf ? START_OVER : cursor));
+  }
+
+  #refuse(error: ErrorMessage): void {
+    const { isReconnection, retryMs } = this.#options;
+    const isGone = error.code === "forbidden" || error.code === "unknown-collection";
+    if (isReconnection && isGone) this.#exchange.answerNothing();
+    else if (isReconnection && willPass(error)) answerForNow(this.#exchange, error, retryMs);
+    else this.#exchange.answerError(error);
+    this.#state = "over";
+  }
+
+  #end(): void {
+    this.#state = "over";
+    this.#exchange.end();
+  }
+}
+
+/**
+ * Answers a browser's own reconnection with an error that will pass, as a stream with nothing else in it: the
+ * browser takes any status but 200 for the end, and would never come back.
+ */
+export function answerForNow(exchange: HttpExchange, error: ErrorMessage, retryMs: number): void {
+  exchange.begin(HEADERS);
+  exchange.end(`retry: ${(error.retryAfterMs ?? 0) + retryMs}\n\n${eventOf(error)}`);
+}
+
+/** Where a reconnection goes on after this message, if it says so. */
+function goOnFrom(message: ServerMessage): string | undefined {
+  if (message.type === "watermark") return message.cursor;
+  if (message.type === "reset") return START_OVER;
+  return message.type === "unsubscribed" ? ENDED : undefined;
+}
+
+const eventOf = (message: ServerMessage, id?: string) => event(message.type, JSON.stringify(message), id);
+
+/** The JSON has no line breaks, so it is one line of data. */
+function event(type: string, text: string, id?: string): string {
+  return `${id === undefined ? "" : `id: ${id}\n`}event: ${type}\ndata: ${text}\n\n`;
+}
