@@ -19,6 +19,8 @@ export class Link {
   readonly asked = new Set<LiveResult>();
   /** Those that it delivers for. */
   readonly serves = new Set<LiveResult>();
+  /** The application has given a token. A connection that ends before that says nothing about its transport. */
+  hasToken = false;
   isReady = false;
   isDraining = false;
   /** A new token was sent, and not answered yet. */

@@ -220,6 +220,7 @@ export class Session {
     try {
       const token = await within(this.#tokens.get(withNewToken), this.#options.connectTimeoutMs);
       if (!this.#links().includes(link)) return;
+      link.hasToken = true;
       const target: Target = { ...this.#options, token };
       const events: TransportEvents = {
         ready: () => this.#ready(link),
@@ -448,7 +449,7 @@ export class Session {
     const nowMs = Date.now();
     if (link.welcomedAtMs !== undefined) {
       this.#failures = 0;
-    } else if (++this.#failures % FAILURES_PER_TRANSPORT === 0) {
+    } else if (link.hasToken && ++this.#failures % FAILURES_PER_TRANSPORT === 0) {
       this.#transport = (this.#transport + 1) % this.#options.transports.length;
     }
     const step = this.#reconnect.closed(code, nowMs);

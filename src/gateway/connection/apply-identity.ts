@@ -46,7 +46,7 @@ export async function applyIdentity(
 
 /** Nothing is sent from here on for a subscription whose grant is not the same as before. Gives those. */
 function silence(connection: Connection): Affected[] {
-  const grants = new Grants(connection);
+  const grants = new Grants(connection, connection.identity);
   const affected: Affected[] = [];
   for (const subscription of connection.subscriptions) {
     const { attachment, id } = subscription;
@@ -65,6 +65,16 @@ function silence(connection: Connection): Affected[] {
   return affected;
 }
 
+/**
+ * Remembers the rights that a token would have withdrawn if a newer one had not taken effect before it was verified. The
+ * user held this token, so a ticket must not resume over the time from here on, although the newer token gives the right.
+ */
+export function noteOvertaken(connection: Connection, identity: Identity): void {
+  const grants = new Grants(connection, identity);
+  for (const subscription of connection.subscriptions)
+    if (grants.outcomeFor(subscription) !== "same") noteLost(connection, subscription);
+}
+
 /** Tickets of before must not resume over the time from here on, not even under a token that gives the same again. */
 function noteLost({ context, identity }: Connection, { request: { collection } }: Subscription): void {
   context.lostRights.note(holderOf(identity), collection, context.feed.headTime, Date.now());
@@ -75,13 +85,15 @@ function decide(connection: Connection, identity: Identity, subscription: Subscr
   reauthorize(connection, subscription);
 }
 
-/** The grants of a connection under its token, each worked out once, as all rights of one collection have one grant. */
+/** The grants of a connection's subscriptions under one token. Each collection has one grant, computed once. */
 class Grants {
   readonly #connection: Connection;
+  readonly #identity: Identity | null;
   readonly #byCollection = new Map<string, Grant | { readonly error: unknown }>();
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, identity: Identity | null) {
     this.#connection = connection;
+    this.#identity = identity;
   }
 
   /** Never throws: whatever goes wrong is a reason to end the subscription. */
@@ -93,9 +105,9 @@ class Grants {
   }
 
   #find(collection: string, lookupValues: Subscription["lookups"]["values"]): Grant | { error: unknown } {
-    const { context, identity } = this.#connection;
+    const { context } = this.#connection;
     try {
-      const grant = grantOf(context.rules, identity, collection, context.clock.nowMs, lookupValues);
+      const grant = grantOf(context.rules, this.#identity, collection, context.clock.nowMs, lookupValues);
       // Which sets are at hand differs from subscription to subscription.
       if (grant.lookups.length === 0) this.#byCollection.set(collection, grant);
       return grant;

@@ -279,6 +279,15 @@ test("after two failures in a row the next transport is tried, by itself, and th
   ]);
 });
 
+test("stays with its transport while the application gives no token, because that says nothing about the transport", async () => {
+  const { client, token, follow } = clientOver(["ws", "sse"]);
+  token.mockRejectedValue(new Error("the backend is away"));
+  follow();
+  await pass(30_000);
+  expect(token.mock.calls.length).toBeGreaterThan(3);
+  expect(client.state).toMatchObject({ transport: "ws" });
+});
+
 test("where there is no WebSocket at all, it begins with server-sent events", async () => {
   const { http, client, follow } = clientOver(undefined, {});
   expect(client.state.transport).toBe("ws");

@@ -1,8 +1,17 @@
 import { expect, test } from "vitest";
+import { Collections, Limits } from "../../../src/config/config-schema.ts";
 import { deferred } from "../../../src/feed/deferred.ts";
 import type { Connection } from "../../../src/gateway/connection/connection.ts";
 import { handleRefresh } from "../../../src/gateway/connection/handlers/refresh.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
+import { grantOf } from "../../../src/rules/authorize.ts";
+import { compileRules } from "../../../src/rules/compile-rules.ts";
+
+const RULES = compileRules({
+  mongodb: { database: "shop" },
+  collections: Collections.parse({ items: { rules: [{ name: "wide", when: { "%%user.token": "wide" } }] } }),
+  limits: Limits.parse({}),
+});
 
 /** What a refresh needs of a connection; tokens are verified when the test says so. */
 function connect() {
@@ -10,9 +19,21 @@ function connect() {
   const taken: unknown[] = [];
   const retired = new Set<string>();
   const sent: unknown[] = [];
+  const lost: unknown[] = [];
+  const { key } = grantOf(RULES, { claims: { token: "wide" } }, "items", 0, () => null);
+  const subscription = {
+    id: "a",
+    request: { collection: "items" },
+    lookups: { values: () => null },
+    attachment: { query: { grant: key }, serves: () => true, isUndecided: () => false },
+  };
+  const subscriptions: unknown[] = [];
   const connection = {
     context: {
-      feed: { isSettled: true },
+      rules: RULES,
+      clock: { nowMs: 0 },
+      lostRights: { note: (...[, collection, at]: unknown[]) => lost.push([collection, at]) },
+      feed: { isSettled: true, headTime: 7n },
       trust: {
         verify: async (token: string) => {
           await verified.get(token)?.promise;
@@ -26,10 +47,10 @@ function connect() {
     refreshes: { asked: 0, taken: 0 },
     replaceIdentity: ({ claims }: { claims: { token: string } }) => taken.push(claims.token),
     send: ({ type }: { type: string }) => sent.push(type),
-    subscriptions: [],
+    subscriptions,
   } as unknown as Connection;
   const refresh = (token: string) => handleRefresh(connection, { type: "refresh", token });
-  return { refresh, verified, taken, sent, retired };
+  return { refresh, verified, taken, sent, retired, lost, follow: () => subscriptions.push(subscription) };
 }
 
 test("[3.1] a token that takes longer to verify does not undo a newer one, and is answered all the same", async () => {
@@ -42,6 +63,19 @@ test("[3.1] a token that takes longer to verify does not undo a newer one, and i
   await first;
   expect(taken).toEqual(["narrow"]);
   expect(sent).toEqual(["refreshed", "refreshed"]);
+});
+
+test("[3.3] a token without a right that is overtaken by one that gives it is remembered as a loss of that right", async () => {
+  const { refresh, verified, taken, lost, follow } = connect();
+  const without = refresh("narrow");
+  const within = refresh("wide");
+  verified.get("wide")?.resolve();
+  await within;
+  follow();
+  verified.get("narrow")?.resolve();
+  await without;
+  expect(taken).toEqual(["wide"]);
+  expect(lost).toEqual([["items", 7n]]);
 });
 
 test("[3.1] a newer token that is refused leaves the older one its turn", async () => {

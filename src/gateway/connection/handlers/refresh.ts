@@ -1,7 +1,7 @@
 import { maySucceed } from "../../../auth/subject.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { RefreshMessage } from "../../../protocol/messages.ts";
-import { applyIdentity } from "../apply-identity.ts";
+import { applyIdentity, noteOvertaken } from "../apply-identity.ts";
 import type { Connection } from "../connection.ts";
 
 /** [3.1] A new token for the same user; a bad one changes nothing. */
@@ -17,6 +17,7 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   }
   // A token that took longer to verify must not undo a newer one.
   if (number < connection.refreshes.taken) {
+    noteOvertaken(connection, identity);
     connection.send({ type: "refreshed", expires: connection.expiresAtMs });
     return;
   }
