@@ -55,7 +55,12 @@ async function setUp(random: Random) {
   const rules = new Map<string, RuleText[]>(names.map((name) => [name, randomRules(random)]));
   const setup = await startTestService({
     collections: Object.fromEntries([...rules].map(([name, list]) => [name, { rules: list }])),
-    limits: { requestBurst: 100_000, filterDepth: 20, linger: "0s", commitSlice: random.chance(0.5) ? "0ms" : "50ms" },
+    limits: {
+      requestBurst: 100_000,
+      filterDepth: 20,
+      linger: "0s",
+      commitSlice: random.chance(0.5) ? "0ms" : "50ms",
+    },
     // Attackers are to find their places in the history, and to be refused for better reasons.
     history: { window: "60s" },
   });
@@ -198,7 +203,8 @@ async function attack(setup: Setup, random: Random, victims: readonly Followed[]
   const isSameQuery = JSON.stringify(own.query) === JSON.stringify(victim.query);
   // A newer token and a ticket for another live query look as if the user had lost rights, which the service remembers.
   const right = JSON.stringify([own.claims["sub"], own.request.collection]);
-  if (sameUser && !isSameQuery && "ticket" in given && given.ticket === stolen.ticket) setup.mixedUp.add(right);
+  if (sameUser && !isSameQuery && "ticket" in given && given.ticket === stolen.ticket)
+    setup.mixedUp.add(right);
   const client = await setup.connect({ ...own.claims });
   const followed = await follow(setup, client, {
     id: "attack",
