@@ -117,8 +117,8 @@ test("order board: orders move from column to column; a customer sees no margin,
 });
 
 test("presence: who beats is here, and leaves with the document", async () => {
-  const { client, backend } = await codeOf("recipes.md", "Who is here");
-  const { db, clientFor } = await serve("recipes.md", ["Who is here"]);
+  const { client, backend } = await codeOf("recipes.md", "Presence");
+  const { db, clientFor } = await serve("recipes.md", ["Presence"]);
   await addMember(db, "tea", "ada");
   await backend.prepare(db);
   const here = screen<string[]>();
