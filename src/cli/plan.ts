@@ -112,8 +112,15 @@ async function ask(url: URL, edited: RulesSource, token: string): Promise<EditPl
  * like one by now is just a text.
  */
 function fileOf({ mongodb, collections, limits, rules }: RulesSource): string {
-  const { filterDepth, filterPredicates, filterValues, projectionNodes, windowSize } = limits;
-  const requestLimits = { filterDepth, filterPredicates, filterValues, projectionNodes, windowSize };
+  const { filterDepth, filterPredicates, filterValues, projectionNodes, sortPaths, windowSize } = limits;
+  const requestLimits = {
+    filterDepth,
+    filterPredicates,
+    filterValues,
+    projectionNodes,
+    sortPaths,
+    windowSize,
+  };
   const steps = rules === undefined ? {} : { rules: { nowStep: `${rules.nowStepMs}ms` } };
   const file = { mongodb, collections, limits: requestLimits, ...steps };
   const asText = (value: unknown) => (typeof value === "string" ? value.split("${").join("$${") : value);

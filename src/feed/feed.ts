@@ -326,7 +326,7 @@ export class Feed implements CommitSink {
   }
 
   /** @throws {TidewireError} `too-many-subscriptions` where a user may not follow one more live query. */
-  admit(spec: Pick<LiveQuerySpec, "key" | "filter">, account: Account): void {
+  admit(spec: Pick<LiveQuerySpec, "key" | "filter" | "sort">, account: Account): void {
     this.#liveQueries.admit(spec, account);
   }
 

@@ -1,4 +1,4 @@
-import { filterWork } from "../match/filter-work.ts";
+import { queryWork } from "../match/filter-work.ts";
 import type { Account, Load } from "./account.ts";
 import type { Delivery } from "./delivery.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -44,7 +44,7 @@ export class Holdings {
     this.#byQuery.set(liveQuery, {
       deliveries: new Set(),
       accounts: new Set(),
-      load: { windowBytes: 0, filterWork: filterWork(liveQuery.spec.filter) },
+      load: { windowBytes: 0, filterWork: queryWork(liveQuery.spec) },
       lingering: null,
     });
   }

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { filterWork } from "../match/filter-work.ts";
+import { queryWork } from "../match/filter-work.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Account, OnLimit } from "./account.ts";
 import type { Delivery } from "./delivery.ts";
@@ -63,11 +63,11 @@ export class LiveQueries {
    * Checks that a user may follow a live query. Those that the user left behind make room before anything is refused.
    * @throws {TidewireError} `too-many-subscriptions`
    */
-  admit({ key, filter }: Pick<LiveQuerySpec, "key" | "filter">, account: Account): void {
-    const liveQuery = this.#byKey.get(key);
+  admit(spec: Pick<LiveQuerySpec, "key" | "filter" | "sort">, account: Account): void {
+    const liveQuery = this.#byKey.get(spec.key);
     if (liveQuery !== undefined && account.owns(liveQuery)) return;
     if (account.isExhausted(Date.now())) throw account.refusal("workPerUser");
-    const work = filterWork(filter);
+    const work = queryWork(spec);
     for (let limit = account.limitFor(work); limit !== null; limit = account.limitFor(work)) {
       const oldest = account.oldestLingering;
       if (oldest === undefined) throw account.refusal(limit);

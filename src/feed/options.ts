@@ -89,7 +89,7 @@ export const FeedLimits = z.strictObject({
     .min(100)
     .default(500_000)
     .describe(
-      "What matching one document may cost for all live queries of one user, estimated: predicates by values by the array walk.",
+      "What matching and sorting one document may cost for all live queries of one user, estimated: predicates by values by the array walk, sort paths by the array walk.",
     ),
   workPerUserMs: z
     .int()

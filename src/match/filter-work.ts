@@ -1,4 +1,6 @@
+import type { SortSpec } from "../protocol/messages.ts";
 import type { FilterTemplate, OperandList, PredicateTemplate } from "./filter.ts";
+import { indexesIn } from "./paths.ts";
 
 /** How many elements an array is taken to have: an estimate, because documents are not known beforehand. */
 const ARRAY_ELEMENTS = 16;
@@ -6,6 +8,22 @@ const ARRAY_ELEMENTS = 16;
 const ELEMENTS_MAX = 256;
 /** A regular expression reads a whole string where a comparison mostly reads its first bytes. */
 const REGEX_WORK = 8;
+
+/** Estimates the work of a live query on one document: of its filter, and of the sort values if the document matches. */
+export function queryWork({ filter, sort }: { filter: FilterTemplate; sort: SortSpec | null }): number {
+  return filterWork(filter) + sortWork(sort ?? []);
+}
+
+/**
+ * Each path of a sort is followed through the elements of one array. A part that may be an index of an array is followed
+ * as a name as well, so that each of them may lead to a value of its own.
+ */
+function sortWork(sort: SortSpec): number {
+  return sort.reduce(
+    (work, [path]) => work + path.split(".").length + ARRAY_ELEMENTS * (1 + indexesIn(path)),
+    0,
+  );
+}
 
 /**
  * Estimates the work of evaluating a filter on one document, in units of one predicate on one value. A predicate costs

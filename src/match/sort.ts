@@ -2,7 +2,8 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { BsonValue } from "./bson-value.ts";
 import { indexesIn, MAX_INDEXES, quote, walkFault } from "./paths.ts";
-import { compareTuples, compileSortValues } from "./sort-values.ts";
+import { compareTuples } from "./sort-paths.ts";
+import { compileSortValues } from "./sort-values.ts";
 
 /** What decides a document's place: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
 export type SortKey = readonly BsonValue[];
@@ -13,16 +14,18 @@ export interface Sort {
   compare(a: SortKey, b: SortKey): number;
 }
 
-/** The server's limit. */
-const MAX_PATHS = 32;
-
 /**
  * Reads a client's `sort`: `[path, 1 | -1]` pairs.
+ * @param maxPaths The server takes 32 at most.
  * @throws {TidewireError} `bad-filter`
  */
-export function parseSort(input: unknown): SortSpec {
-  if (!Array.isArray(input) || input.length === 0 || input.length > MAX_PATHS) {
-    throw refusal(`sort needs 1 to ${MAX_PATHS} pairs of path and direction`);
+export function parseSort(input: unknown, maxPaths: number): SortSpec {
+  if (!Array.isArray(input) || input.length === 0) {
+    throw refusal("sort needs at least one pair of path and direction");
+  }
+  if (input.length > maxPaths) {
+    const details = { limit: "sortPaths", value: maxPaths };
+    throw new TidewireError("bad-filter", `a sort has at most ${maxPaths} paths`, details);
   }
   const paths = new Set<string>();
   let indexes = 0;
@@ -54,9 +57,10 @@ function refusal(message: string, path?: string): TidewireError {
 export function compileSort(spec: SortSpec): Sort {
   const full: SortSpec = spec.some(([path]) => path === "_id") ? spec : [...spec, ["_id", 1]];
   const values = compileSortValues(full);
+  const directions = full.map(([, direction]) => direction);
   return {
     key: (document) => copied(values(document)),
-    compare: (a, b) => compareTuples(a, b, full),
+    compare: (a, b) => compareTuples(a, b, directions),
   };
 }
 

@@ -276,7 +276,7 @@ export function parseRequest(request: QueryRequest, limits: RequestLimits): Pars
       maxValues: limits.filterValues,
     }),
     fields: fields === undefined ? null : includeProjection(fields, limits.projectionNodes),
-    sort: sort === undefined ? null : parseSort(sort),
+    sort: sort === undefined ? null : parseSort(sort, limits.sortPaths),
     limit,
     snapshot,
     documents,

@@ -83,7 +83,14 @@ export function diffRules(from: RulesSource, to: RulesSource): RulesDiff {
 export const isSameRules = ({ limits, collections }: RulesDiff) => limits.length + collections.length === 0;
 
 function diffLimits(from: RulesSource, to: RulesSource): PartDiff[] {
-  const names = ["filterDepth", "filterPredicates", "filterValues", "projectionNodes", "windowSize"] as const;
+  const names = [
+    "filterDepth",
+    "filterPredicates",
+    "filterValues",
+    "projectionNodes",
+    "sortPaths",
+    "windowSize",
+  ] as const;
   return names.flatMap((name) => sizePart(`limits.${name}`, from.limits[name], to.limits[name]));
 }
 

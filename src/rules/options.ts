@@ -26,6 +26,12 @@ export const FilterLimits = z.strictObject({
     .max(20_000)
     .default(1_000)
     .describe("Names in the tree that a client's fields make: a.b and a.c make three."),
+  sortPaths: z
+    .int()
+    .min(1)
+    .max(32)
+    .default(8)
+    .describe("Paths in a client's sort, each followed through every matching document; MongoDB takes 32."),
 });
 export type FilterLimits = z.output<typeof FilterLimits>;
 

@@ -89,6 +89,24 @@ test("limits.filterWorkPerUser: filters that cost too much together are refused 
   expect(answers.at(-1)).toMatchObject(tooMany("filterWorkPerUser"));
 });
 
+test("limits.sortPaths: a sort of as many paths is served, one path more is bad-filter, and sorts are charged as work", async () => {
+  const { connect } = await startTestService({
+    collections: THINGS,
+    limits: { sortPaths: 3, filterWorkPerUser: 200 },
+  });
+  const client = await connect({ sub: "u1" });
+  const ask = (id: string, paths: number) => {
+    const sort = Array.from({ length: paths }, (_, i) => [`list.${id}${i}`, 1]);
+    return client.ask({ type: "subscribe", id, collection: "things", sort, limit: 5 });
+  };
+  expect(await ask("four", 4)).toMatchObject({
+    code: "bad-filter",
+    details: { limit: "sortPaths", value: 3 },
+  });
+  for (const id of ["a", "b", "c"]) expect(await ask(id, 3)).toMatchObject({ type: "subscribed" });
+  expect(await ask("d", 3)).toMatchObject(tooMany("filterWorkPerUser"));
+});
+
 test("limits.workPerUser: the dearest live queries of a user end, their cheap ones and other users' stay", async () => {
   const { service, db, connect } = await startTestService({
     collections: THINGS,

@@ -53,6 +53,7 @@ test("fills in the documented defaults", () => {
     filterPredicates: 50,
     filterValues: 1_000,
     projectionNodes: 1_000,
+    sortPaths: 8,
   });
   expect(server).toMatchObject({ heartbeatMs: 25_000, origins: [], trustedProxies: [], host: "127.0.0.1" });
   expect(auth).toMatchObject({ anonymous: false, helloTimeoutMs: 5_000, expiryNoticeMs: 60_000 });

@@ -11,22 +11,28 @@ test("a path in a filter or a sort may have eight parts that may be indexes, and
   const refused = expect.objectContaining({ code: "bad-filter" });
   parseFilter({ [indexes(8)]: 1 }, { regex: "prefix" });
   expect(() => parseFilter({ [indexes(9)]: 1 }, { regex: "prefix" })).toThrow(refused);
-  parseSort([[indexes(8), 1]]);
-  expect(() => parseSort([[indexes(9), 1]])).toThrow(refused);
+  parseSort([[indexes(8), 1]], 32);
+  expect(() => parseSort([[indexes(9), 1]], 32)).toThrow(refused);
 });
 
 test("the paths of a sort share the eight", () => {
   const refused = expect.objectContaining({ code: "bad-filter", details: { path: "b.0" } });
-  parseSort([
-    [indexes(7), 1],
-    ["b.0", 1],
-    ["c.d", -1],
-  ]);
-  expect(() =>
-    parseSort([
-      [indexes(8), 1],
+  parseSort(
+    [
+      [indexes(7), 1],
       ["b.0", 1],
-    ]),
+      ["c.d", -1],
+    ],
+    32,
+  );
+  expect(() =>
+    parseSort(
+      [
+        [indexes(8), 1],
+        ["b.0", 1],
+      ],
+      32,
+    ),
   ).toThrow(refused);
 });
 

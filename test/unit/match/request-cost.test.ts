@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { filterWork } from "../../../src/match/filter-work.ts";
+import { filterWork, queryWork } from "../../../src/match/filter-work.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { includeProjection } from "../../../src/match/projection.ts";
 import { requestBytes } from "../../../src/match/request-cost.ts";
@@ -47,4 +47,12 @@ test("a list of a thousand values costs little more work than one of ten, becaus
   const list = (length: number) => filterWork(parse({ a: { $all: Array.from({ length }, (_, i) => i) } }));
   expect(list(1_000)).toBeGreaterThan(list(10));
   expect(list(1_000)).toBeLessThan(4 * list(10));
+});
+
+test("the work of a sort grows with its paths, and with parts that may be indexes of arrays", () => {
+  const work = (...paths: string[]) => queryWork({ filter: parse({}), sort: paths.map((path) => [path, 1]) });
+  const paths = (count: number) => Array.from({ length: count }, (_, i) => `a.b${i}`);
+  expect(queryWork({ filter: parse({ a: 1 }), sort: null })).toBe(filterWork(parse({ a: 1 })));
+  expect(work(...paths(8))).toBeGreaterThan(7 * work("a.b"));
+  expect(work("a.0.0.0.0.0.0.0.0")).toBeGreaterThan(5 * work("a.b.b.b.b.b.b.b.b"));
 });

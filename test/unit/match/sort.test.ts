@@ -70,19 +70,29 @@ test.each<[string, unknown]>([
   ],
   ["an operator", [["$natural", 1]]],
   ["an empty part", [["a..b", 1]]],
-  ["33 paths", Array.from({ length: 33 }, (_, i) => [`a${i}`, 1])],
 ])("refuses %s", (_name, input) => {
-  expect(() => parseSort(input)).toThrow(expect.objectContaining({ code: "bad-filter" }));
+  expect(() => parseSort(input, 32)).toThrow(expect.objectContaining({ code: "bad-filter" }));
 });
 
 test("takes pairs of path and direction", () => {
   expect(
-    parseSort([
-      ["a.b", 1],
-      ["c", -1],
-    ]),
+    parseSort(
+      [
+        ["a.b", 1],
+        ["c", -1],
+      ],
+      2,
+    ),
   ).toEqual([
     ["a.b", 1],
     ["c", -1],
   ]);
+});
+
+test("takes as many paths as limits.sortPaths says, and no more", () => {
+  const paths = (count: number) => Array.from({ length: count }, (_, i) => [`a${i}`, 1]);
+  expect(parseSort(paths(8), 8)).toHaveLength(8);
+  expect(() => parseSort(paths(9), 8)).toThrow(
+    expect.objectContaining({ code: "bad-filter", details: { limit: "sortPaths", value: 8 } }),
+  );
 });

@@ -1,0 +1,133 @@
+/** Sorted paths on their way through arrays. */
+import { BSON_TYPE, type BsonValue, byteAt } from "./bson-value.ts";
+import { findField } from "./elements.ts";
+import { compareOne, extractFrom, type Found, NOTHING, type SortPath, type Tuple } from "./sort-paths.ts";
+
+/** Paths that have reached one array, which is on their way or at their end; the other paths have their values. */
+export interface Arrival {
+  /** The paths that have reached the array, by number, ascending. */
+  readonly through: readonly number[];
+  /** For each of them, the number of the part that comes next; the length of the path where that has ended. */
+  readonly next: readonly number[];
+  /** An array that was named by index is a value of its own; one that was found by name stands for its elements. */
+  readonly isExpanded: boolean;
+  /** The values of all other paths. */
+  readonly values: Tuple;
+}
+
+/** Arrivals at one array, each kind once. */
+export interface Arrivals {
+  readonly array: BsonValue;
+  readonly kinds: Arrival[];
+}
+
+export type ArrivalsByArray = Map<number, Arrivals>;
+
+/**
+ * Notes an arrival. Of arrivals that differ only in values found before the array, the first in the order is kept:
+ * whatever the array adds to both, the tuples of the first come first.
+ */
+export function noteArrival(
+  array: BsonValue,
+  arrival: Arrival,
+  arrays: ArrivalsByArray,
+  directions: readonly (1 | -1)[],
+): void {
+  const known = arrays.get(array.start);
+  if (known === undefined) {
+    arrays.set(array.start, { array, kinds: [arrival] });
+    return;
+  }
+  const at = known.kinds.findIndex((kind) => isSameKind(kind, arrival));
+  const kind = known.kinds[at];
+  if (kind === undefined) known.kinds.push(arrival);
+  else if (isBefore(arrival.values, kind.values, arrival.through, directions)) known.kinds[at] = arrival;
+}
+
+function isSameKind(a: Arrival, b: Arrival): boolean {
+  if (a.isExpanded !== b.isExpanded || a.through.length !== b.through.length) return false;
+  return a.through.every((path, k) => path === b.through[k] && a.next[k] === b.next[k]);
+}
+
+/** Whether the values of one come first, without those of the paths `through` the array. */
+function isBefore(a: Tuple, b: Tuple, through: readonly number[], directions: readonly (1 | -1)[]): boolean {
+  for (const [path, direction] of directions.entries()) {
+    const [left, right] = [a[path], b[path]];
+    if (left === undefined || right === undefined || through.includes(path)) continue;
+    const order = compareOne(left, right) * direction;
+    if (order !== 0) return order < 0;
+  }
+  return false;
+}
+
+/** Where a path leads in an element that has no field for its next part. */
+interface Indexed extends Found {
+  /** The next part, read as an index of the array around, names an array. */
+  readonly isNested: boolean;
+}
+
+/** A path that leads to nothing. */
+export const ABSENT: Indexed = { ...NOTHING, isNested: false };
+
+/** An arrival whose paths are followed through the elements of its array. */
+export class Following implements Arrival {
+  readonly through: readonly number[];
+  readonly next: readonly number[];
+  readonly isExpanded: boolean;
+  readonly values: Tuple;
+  /** Where each path leads in an element without a field for its next part; `null` where all lead to nothing. */
+  readonly indexed: readonly Indexed[] | null;
+  /** Every element matters, even without a field on any path: some path has ended at the array. */
+  readonly isVarying: boolean;
+  /** An element without a field on any path has been followed; all others of them lead to the same. */
+  hasStranger = false;
+  /** The first values so far of the paths through the array, in the order of `through`. */
+  best: BsonValue[] | null = null;
+
+  // Not by a spread: there may be as many of these as there are arrays in the document.
+  constructor(from: Arrival, indexed: readonly Indexed[] | null, isVarying: boolean, isExpanded: boolean) {
+    this.through = from.through;
+    this.next = from.next;
+    this.isExpanded = isExpanded;
+    this.values = from.values;
+    this.indexed = indexed;
+    this.isVarying = isVarying;
+  }
+}
+
+/** All paths at the beginning of a document, as if it were the only element of an array. */
+export function departure(paths: readonly SortPath[], values: Tuple): Following {
+  const start = { through: paths.map((_, i) => i), next: paths.map(() => 0), isExpanded: true, values };
+  return new Following(start, null, false, true);
+}
+
+export function hasEnded({ through, next }: Arrival, paths: readonly SortPath[]): boolean {
+  for (let k = 0; k < through.length; k++) if (next[k] !== paths[through[k] ?? 0]?.length) return false;
+  return true;
+}
+
+/** Follows the next part of each path as an index, once for all elements of the array. */
+export function intoArray(
+  arrival: Arrival,
+  array: BsonValue,
+  paths: readonly SortPath[],
+  isEmpty: boolean,
+): Following {
+  const { through, next } = arrival;
+  const isExpanded = arrival.isExpanded || isEmpty;
+  let indexed: Indexed[] | null = null;
+  let isVarying = false;
+  for (let k = 0; k < through.length; k++) {
+    const path = paths[through[k] ?? 0] ?? [];
+    const part = path[next[k] ?? 0];
+    if (part === undefined) isVarying = isExpanded;
+    if (part?.isIndex !== true) continue;
+    const named = findField(array.bytes, array.start, part.name);
+    if (named < 0) continue;
+    indexed ??= new Array<Indexed>(through.length).fill(ABSENT);
+    const found = extractFrom(array.bytes, named, path, next[k] ?? 0);
+    const isNested = byteAt(array.bytes, named) === BSON_TYPE.array;
+    indexed[k] = { value: found.value, next: found.next, isNested };
+  }
+  return new Following(arrival, indexed, isVarying, isExpanded);
+}
