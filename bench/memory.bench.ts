@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { test } from "vitest";
 import type { Chunk } from "../src/feed/chunk.ts";
 import type { Delivery, Sink } from "../src/feed/delivery.ts";
-import type { LiveQuerySpec } from "../src/feed/live-query.ts";
+import type { LiveQuerySpec } from "../src/feed/live-query-spec.ts";
 import { FRESH, startFeed, terms } from "../test/support/feed-harness.ts";
 
 const LIVE_QUERIES = 1_000;
@@ -73,7 +73,7 @@ test("memory per live query, window and subscriber", async () => {
   for (let room = 0; room < 20; room++) await things.insertMany(documents(room, 1_300));
   // The history has what it may have before anything is measured.
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), 60_000);
+  await feed.timeline.reached(operationTime.toBigInt(), 60_000);
 
   const follow = async (specs: readonly LiveQuerySpec[]): Promise<Delivery[]> => {
     const joined = specs.map((one) => {

@@ -184,16 +184,20 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   await patience.run((client) => client.connect()).catch(throwStartupError);
   const report = await patience.run(() => checkDeployment(basics, mongodb.client));
   const state = await patience.run(() => openState(basics, mongodb.client));
-  const { feed, source, keeper, revocations } = buildPipeline(basics, mongodb, state, report);
+  const { feed, source, keeper, revocations } = buildPipeline(basics, mongodb, state, report, () =>
+    gateway.flush(),
+  );
   const ruleTimes = await patience.run(async () => {
     const since = await state.rules.load();
     const times = new RuleTimes(compileRules(config), since, await state.deployment.now());
     await state.rules.save(times.all);
     return times;
   });
-  const gateway = new Gateway(gatewayContext(basics, state, { feed, revocations, ruleTimes }), socketIo);
+  const gateway: Gateway = new Gateway(
+    gatewayContext(basics, state, { feed, revocations, ruleTimes }),
+    socketIo,
+  );
   basics.onStop(async () => gateway.stop());
-  feed.onHandedOut = () => gateway.flush();
   keeper.onUnwatchable = (namespace) => gateway.collectionDropped(namespace);
   run(basics, source);
 
@@ -304,6 +308,7 @@ function buildPipeline(
   { client, uri }: { client: MongoAccess; uri: string },
   { database, deployment, clock }: SharedState,
   report: PreflightReport,
+  onHandedOut: () => void,
 ): Pipeline {
   const switchOn = report.keepsImages && config.mongodb.images !== "off";
   const keeper = new ImageKeeper(client, log, metrics, switchOn);
@@ -315,6 +320,7 @@ function buildPipeline(
     readOplog: (from, signal) => source.read(from, signal),
     idleAgeMs: idleAgeOf(config),
     serverNowMs: () => clock.nowMs(),
+    onHandedOut,
     log,
     metrics,
   });

@@ -79,7 +79,7 @@ const source = new ChangeSource(
 );
 const running = source.run(new AbortController().signal);
 running.catch(() => process.exit(1));
-while (!feed.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+while (!feed.timeline.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
 
 const terms = {
   wantsSnapshot: false,

@@ -88,7 +88,7 @@ export function readinessOf(parts: ReadinessParts): Readiness {
 function statusOf({ source, feed, gateway, revocations }: ReadinessParts): Readiness["status"] {
   if (gateway.isDraining) return "draining";
   if (source.state === "interrupted") return "mongodb-unreachable";
-  if (!feed.isReady || source.state !== "running") return "starting";
+  if (!feed.timeline.isReady || source.state !== "running") return "starting";
   const why = revocations?.uncertainty ?? null;
   if (why !== null) return why === "too-large" ? "too-many-revocations" : "revocations-unknown";
   return source.caughtUp ? "ready" : "catching-up";

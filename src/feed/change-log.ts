@@ -3,7 +3,7 @@ import { cutChunk, type NextChunk, type Place } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, encodeChange, UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { History, HistoryEntry } from "./history.ts";
-import type { LiveQuerySpec } from "./live-query.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
 
 /** What one commit did to a result; kept as long as the history, so that catch-up is only reading. */

@@ -1,17 +1,26 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Start, StartReason, ValueMode } from "../protocol/messages.ts";
 import type { Account } from "./account.ts";
 import { toChunks } from "./catch-up-chunks.ts";
+import type { CatchUps } from "./catch-ups.ts";
 import { UNKNOWN } from "./change.ts";
 import type { Chunk, EncodedMessage } from "./chunk.ts";
+import type { ClientCursors } from "./client-cursors.ts";
 import type { Position } from "./cursor.ts";
-import type { Feed } from "./feed.ts";
+import type { Follower } from "./follower.ts";
 import type { GrantMove, GrantPoint } from "./grant-diff.ts";
-import type { Follower, LiveQuery, LiveQuerySpec } from "./live-query.ts";
+import type { GrantDiffs } from "./grant-diffs.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { OplogRead } from "./oplog-read.ts";
+import type { WindowAdmission } from "./reading-charge.ts";
 import type { Rights } from "./rights.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
+import type { SnapshotStore } from "./snapshot-store.ts";
+import type { Timeline } from "./timeline.ts";
 
 /** Where a delivery goes: one connection's outbox. */
 export interface Sink {
@@ -50,7 +59,19 @@ export interface StartRequest {
   readonly refused: StartReason | null;
 }
 
-/** What a delivery is made with. */
+/** The parts that all deliveries share. */
+export interface DeliveryParts {
+  readonly timeline: Timeline;
+  readonly cursors: ClientCursors;
+  readonly snapshots: Pick<SnapshotStore, "open">;
+  readonly windows: WindowAdmission;
+  readonly grants: GrantDiffs;
+  readonly catchUps: CatchUps;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** The terms of one subscription. */
 export interface DeliveryTerms {
   readonly wantsSnapshot: boolean;
   readonly rights: Rights;
@@ -104,7 +125,8 @@ export class Delivery implements Follower {
   /** The user to whom the live query is charged. */
   readonly account: Account;
   readonly #sink: Sink;
-  readonly #feed: Feed;
+  readonly #parts: DeliveryParts;
+  readonly #timeline: Timeline;
   readonly #wantsSnapshot: boolean;
   readonly #rights: Rights;
   #step: Step = { do: "catch-up" };
@@ -125,12 +147,13 @@ export class Delivery implements Follower {
   #voided = false;
 
   constructor(
-    feed: Feed,
+    parts: DeliveryParts,
     liveQuery: LiveQuery,
     sink: Sink,
     { wantsSnapshot, rights, account }: DeliveryTerms,
   ) {
-    this.#feed = feed;
+    this.#parts = parts;
+    this.#timeline = parts.timeline;
     this.liveQuery = liveQuery;
     this.account = account;
     this.#sink = sink;
@@ -155,7 +178,7 @@ export class Delivery implements Follower {
     if (request.refused !== null) return this.#openFresh("reset", request.refused);
     if (request.resumeFrom === null)
       return this.#openFresh(this.#wantsSnapshot ? "snapshot" : "live", undefined);
-    const { resumeFrom, cursor = this.#feed.encode(resumeFrom) } = request;
+    const { resumeFrom, cursor = this.#timeline.codec.encode(resumeFrom) } = request;
     const resumed = await this.#openResumed(resumeFrom, cursor, request.heldQuery);
     return typeof resumed === "string" ? this.#openFresh("reset", resumed) : resumed;
   }
@@ -164,7 +187,7 @@ export class Delivery implements Follower {
   openAnew(reason: StartReason): Started {
     this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
     if (!this.#wantsSnapshot) return this.#openChanges("reset", reason);
-    this.#after = this.#feed.headSeq;
+    this.#after = this.#timeline.headSeq;
     return this.#atHead("reset", reason);
   }
 
@@ -180,17 +203,16 @@ export class Delivery implements Follower {
   }
 
   #around(at: GrantPoint): Omit<Started, "start" | "reason"> {
-    return { cursor: at.told.before, since: this.#feed.positionAfter(at), finally: at.told.after };
+    return { cursor: at.told.before, since: this.#parts.cursors.positionAfter(at), finally: at.told.after };
   }
 
   /** Before a snapshot that is still to be read, whose own cursor is good only at its end. */
   #atHead(start: Start, reason: StartReason | undefined): Started {
-    const { told, head } = this.#feed;
-    return { start, reason, cursor: told.cursor, since: head };
+    return { start, reason, cursor: this.#parts.cursors.told.cursor, since: this.#timeline.head };
   }
 
   #openChanges(start: Start, reason: StartReason | undefined): Started {
-    const { cursor, position, seq } = this.#feed.startOfChanges(this.liveQuery, this.#rights.since);
+    const { cursor, position, seq } = this.#parts.cursors.startOfChanges(this.liveQuery, this.#rights.since);
     this.#after = seq;
     return { start, reason, cursor, since: position };
   }
@@ -222,7 +244,7 @@ export class Delivery implements Follower {
       return;
     }
     // The consumer is slow: nothing more is kept for it, it goes on from here when it has drained.
-    this.#feed.noteLagged();
+    this.#parts.metrics.lagged.inc();
     this.#slow = true;
     this.#missed = true;
     this.#leaveLive();
@@ -246,13 +268,13 @@ export class Delivery implements Follower {
     heldQuery: LiveQuerySpec | undefined,
   ): Promise<Started | StartReason> {
     const started: Started = { start: "resumed", reason: undefined, cursor, since: position };
-    const located = await this.#feed.locate(position);
+    const located = await this.#timeline.locate(position);
     if (located === "ahead") return "cursor-invalid";
     if (position.clusterTime < this.#rights.grantedAt) return "rights-changed";
     this.#missed = true;
-    if (located !== "too-old" && this.#feed.holds(this.liveQuery.namespace, located.seq)) {
+    if (located !== "too-old" && this.#timeline.history.holds(this.liveQuery.namespace, located.seq)) {
       if (!this.#hadRightsSince(position, located.seq)) return "rights-changed";
-      this.#feed.noteCatchUp();
+      this.#parts.catchUps.noteFromHistory();
       if (heldQuery !== undefined) return await this.#openByDifference(heldQuery, located.seq);
       this.#after = located.seq;
       return started;
@@ -260,9 +282,9 @@ export class Delivery implements Follower {
     if (heldQuery !== undefined) return "history-lost";
     // A window's past can only be read as long as the server keeps it, which is as long as the history.
     if (this.liveQuery.windowSpec !== null) return "history-lost";
-    const { position: begin, seq } = this.#feed.historyStart;
-    if (!this.#hadRightsSince(begin, seq)) return "rights-changed";
-    const read = await this.#feed.readOplog(position);
+    const { start: begin, evictedSeq } = this.#timeline.history;
+    if (!this.#hadRightsSince(begin, evictedSeq)) return "rights-changed";
+    const read = await this.#parts.catchUps.openOplog(position);
     if (read === null) return "history-lost";
     if (this.#closed) read.end();
     this.#step = { do: "read-oplog", read };
@@ -274,8 +296,8 @@ export class Delivery implements Follower {
    * in between it may have had other rights than now.
    */
   async #openByDifference(heldQuery: LiveQuerySpec, seq: number): Promise<Started | StartReason> {
-    while (!this.#feed.isSettled) await this.#feed.settles;
-    const move = this.#feed.moveSince(heldQuery, this.liveQuery, seq, this.#wantsSnapshot);
+    while (!this.#timeline.isSettled) await this.#timeline.settles;
+    const move = this.#parts.grants.moveSince(heldQuery, this.liveQuery, seq, this.#wantsSnapshot);
     if (move === null) return "history-lost";
     this.#after = move.at.seq;
     this.#step = { do: "move", move };
@@ -284,7 +306,7 @@ export class Delivery implements Follower {
 
   /** Who was shut out in between must not be told now what happened meanwhile. */
   #hadRightsSince(position: Position, seq: number): boolean {
-    return this.#rights.sets.every((set) => this.#feed.isUnchanged(set, position, seq));
+    return this.#rights.traceBack(position, seq, this.#timeline.history);
   }
 
   async #openFresh(start: Start, reason: StartReason | undefined): Promise<Started> {
@@ -306,18 +328,15 @@ export class Delivery implements Follower {
     }
     let held: HeldSnapshot | null = null;
     try {
-      const reading = await this.#feed.openSnapshot(
-        this.liveQuery,
-        this.mode,
-        this.#rights.since,
-        this.account,
-      );
+      const { snapshots, windows } = this.#parts;
+      const charge = () => windows.chargeReading(this.account);
+      const reading = await snapshots.open(this.liveQuery, this.mode, this.#rights.since, charge);
       const leave = () => {
         reading.leave();
         giveBack();
       };
       held = { reading, leave };
-      this.#feed.admitWindow(this.liveQuery, this.account);
+      windows.admitWindow(this.liveQuery, this.account);
       return held;
     } catch (error) {
       if (held === null) giveBack();
@@ -365,7 +384,7 @@ export class Delivery implements Follower {
     for (let index = 0; ; index++) {
       const batch = await reading.batch(index).catch((error: unknown) => {
         if (error instanceof TidewireError) throw error;
-        this.#feed.noteReadFailed(error);
+        this.#parts.log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
         return "failed" as const;
       });
       if (!isCurrent()) return "abandoned";
@@ -376,7 +395,7 @@ export class Delivery implements Follower {
     }
     // What comes before the time of the snapshot is in it already.
     if (!(await this.#streamReaches(reading.clusterTime, isCurrent))) return "abandoned";
-    const seq = this.#feed.seqAt(reading.clusterTime);
+    const seq = this.#timeline.history.seqAt(reading.clusterTime);
     if (seq === null) return this.#lost();
     this.#after = seq;
     this.#abandonStep({ do: "catch-up" });
@@ -388,14 +407,14 @@ export class Delivery implements Follower {
    * other documents, or the token, may have been withdrawn by then. `false` where waiting has become pointless.
    */
   async #mayShow(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
-    if (this.#feed.settledTime >= clusterTime) return true;
+    if (this.#timeline.settledTime >= clusterTime) return true;
     if (!this.#rights.isConditional && (await this.#sink.mayRead(clusterTime))) return isCurrent();
     return this.#streamReaches(clusterTime, isCurrent);
   }
 
   /** Waits until the stream has come to a cluster time; `false` where that has become pointless meanwhile. */
   async #streamReaches(clusterTime: bigint, isCurrent: () => boolean): Promise<boolean> {
-    while (isCurrent() && this.#feed.settledTime < clusterTime) await this.#feed.advanced();
+    while (isCurrent() && this.#timeline.settledTime < clusterTime) await this.#timeline.advances.next();
     return isCurrent();
   }
 
@@ -404,7 +423,7 @@ export class Delivery implements Follower {
     const giveBack = await this.#sink.snapshotTurn();
     try {
       if (!isCurrent()) return "abandoned";
-      const changes = await this.#feed.readGrantDiff(move);
+      const changes = await this.#parts.grants.read(move);
       if (!isCurrent()) return "abandoned";
       if (changes === null) return "history-lost";
       const { after: last, before: others } = move.at.told;
@@ -431,7 +450,7 @@ export class Delivery implements Follower {
   async #sendFromOplog(read: OplogRead, isCurrent: () => boolean): Promise<Outcome> {
     // Whatever became of MongoDB meanwhile, the subscription stands: it goes on with a snapshot, which waits for it.
     const outcome = await this.#copyFromOplog(read, isCurrent).catch((error: unknown) => {
-      this.#feed.noteCatchUpFailed(error);
+      this.#parts.catchUps.noteFailed(error);
       return "history-lost" as const;
     });
     return isCurrent() ? this.#endRead(read, outcome) : "abandoned";
@@ -458,9 +477,10 @@ export class Delivery implements Follower {
         if (!isCurrent()) return "abandoned";
         if (!written) return "lagged";
       }
-      const located = await untilAvailable(isCurrent, () => this.#feed.locate(batch.until));
+      const located = await untilAvailable(isCurrent, () => this.#timeline.locate(batch.until));
       if (located === null || !isCurrent()) return "abandoned";
-      if (typeof located === "string" || !this.#feed.holds(liveQuery.namespace, located.seq)) continue;
+      if (typeof located === "string" || !this.#timeline.history.holds(liveQuery.namespace, located.seq))
+        continue;
       this.#after = located.seq;
       return "done";
     }
@@ -477,8 +497,8 @@ export class Delivery implements Follower {
   async #catchUp(isCurrent: () => boolean): Promise<Outcome> {
     while (isCurrent()) {
       // A live query may have noted a commit that it has not handed to its followers yet.
-      if (!this.#feed.isSettled) {
-        await this.#feed.settles;
+      if (!this.#timeline.isSettled) {
+        await this.#timeline.settles;
         continue;
       }
       // A window that waits for the database may be behind what was sent: what it comes to tell then is in that already.
@@ -530,7 +550,7 @@ export class Delivery implements Follower {
   #reset(reason: ResetReason): void {
     if (this.#closed) return;
     this.#sink.reset(reason);
-    this.#after = this.#feed.headSeq;
+    this.#after = this.#timeline.headSeq;
     this.#abandonStep(this.#wantsSnapshot ? { do: "snapshot", opened: null } : { do: "catch-up" });
   }
 

@@ -6,9 +6,9 @@ import type { StreamEvent } from "../source/change-event.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
-import type { CommitGate } from "./commit-gate.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, type WindowPlace, windowChanges } from "./window-changes.ts";
 
 /** The point at which rights changed: a commit, or the head of the stream for an edit of the rules. */
@@ -62,13 +62,13 @@ export function readGrantDiff(
   client: MongoAccess,
   move: GrantMove,
   most: number,
-  gate: CommitGate,
+  timeline: Timeline,
 ): Promise<Change[] | null> {
   const touched = touchedBy(move);
   if (touched === null) return Promise.resolve(null);
   return move.to.windowSpec === null
     ? readResultDiff(client, move, touched, most)
-    : readWindowDiff(client, move, touched, most, gate);
+    : readWindowDiff(client, move, touched, most, timeline);
 }
 
 async function readResultDiff(
@@ -122,14 +122,14 @@ async function readWindowDiff(
   { from, to, at, held: known, missed }: GrantMove,
   touched: Touched,
   most: number,
-  gate: CommitGate,
+  timeline: Timeline,
 ): Promise<Change[] | null> {
   const held = missed === undefined ? known : await readHeld(client, from, missed);
   if (held === null) return null;
   const documents = await SnapshotCursor.readAt(client, to.snapshotQuery, at.clusterTime);
   const { limit } = to.spec;
   if (limit === null && documents.length > most) return null;
-  while (!gate.isOpen) await gate.opens;
+  while (!timeline.isSettled) await timeline.settles;
   to.loadWindow(documents, at.clusterTime);
   const places = documents.slice(0, limit ?? documents.length).map(placeOf);
   return windowChanges(

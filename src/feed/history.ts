@@ -65,6 +65,8 @@ export class History {
   /** Of this time and all before it nothing more will come; of `#from` itself nothing has come at first. */
   #headTime: bigint;
   #lastEvicted: HistoryEntry | undefined;
+  /** Collections that were added while running, by the entry from which they are followed. */
+  readonly #followedFrom = new Map<string, number>();
 
   constructor(options: HistoryOptions, metrics: Metrics, codec: CursorCodec, from: bigint) {
     this.#options = options;
@@ -150,6 +152,21 @@ export class History {
   after(seq: number): HistoryEntry[] {
     // Only slots before `#first` are empty.
     return this.#entries.slice(this.#first + Math.max(0, seq - this.evictedSeq)) as HistoryEntry[];
+  }
+
+  /** As `after`; `null` where the history no longer holds some of them. */
+  entriesAfter(seq: number): HistoryEntry[] | null {
+    return seq < this.evictedSeq ? null : this.after(seq);
+  }
+
+  /** These collections are followed from now on: the history holds none of their earlier events. */
+  follow(namespaces: readonly string[]): void {
+    for (const namespace of namespaces) this.#followedFrom.set(namespace, this.headSeq);
+  }
+
+  /** Whether the history holds all events of a collection after entry `seq`, as far as it has not evicted them. */
+  holds(namespace: string, seq: number): boolean {
+    return seq >= (this.#followedFrom.get(namespace) ?? 0);
   }
 
   /** The entry that follows number `seq`, if it has come; `seq` must not be below `evictedSeq`. */

@@ -1,29 +1,32 @@
-import type { Logger } from "pino";
 import { queryWork } from "../match/filter-work.ts";
-import type { Metrics } from "../metrics/metrics.ts";
 import type { Account, OnLimit } from "./account.ts";
+import type { CatchUps } from "./catch-ups.ts";
 import type { Delivery } from "./delivery.ts";
 import { Dispatch, type DispatchParts } from "./dispatch.ts";
 import { Holdings } from "./holdings.ts";
-import { LiveQuery, type LiveQueryParts, type LiveQuerySpec } from "./live-query.ts";
+import { LiveQuery, type LiveQueryParts } from "./live-query.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { FeedLimits } from "./options.ts";
-import { type ReadingCharge, WindowBudget } from "./window-budget.ts";
+import type { ReadingCharge, WindowAdmission } from "./reading-charge.ts";
+import type { SnapshotStore } from "./snapshot-store.ts";
+import type { Timeline } from "./timeline.ts";
+import { WindowBudget } from "./window-budget.ts";
 import { WorkMeter } from "./work-meter.ts";
 
-export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work"> {
-  readonly log: Logger;
-  readonly metrics: Metrics;
-  /** What a new live query is made with, besides what is added here. */
-  readonly partsOf: () => Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork">;
-  /** A live query is gone: nothing that was read for it is kept. */
-  readonly onRemoved: (liveQuery: LiveQuery) => void;
-  /** Settles when no commit is being handed out. */
-  readonly settled: () => Promise<void>;
+/** The parts of a live query that all of them share. */
+type SharedParts = Pick<LiveQueryParts, "client" | "encoder" | "budget" | "logBudget" | "newSlices">;
+
+export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work">, SharedParts {
+  readonly timeline: Timeline;
+  /** Drops the snapshots of a live query that is removed. */
+  readonly snapshots: Pick<SnapshotStore, "drop">;
+  readonly catchUps: CatchUps;
 }
 
-/** The live queries of this node, by their keys: made for the first who asks, and held to the budgets of their users. */
-export class LiveQueries {
+/** The live queries of this node by key. Each is made for its first subscriber, and held to the budgets of its users. */
+export class LiveQueries implements WindowAdmission {
   readonly dispatch: Dispatch;
+  readonly #limits: FeedLimits;
   readonly #parts: LiveQueriesParts;
   readonly #byKey = new Map<string, LiveQuery>();
   readonly #holdings: Holdings;
@@ -32,9 +35,14 @@ export class LiveQueries {
   #nextNumber = 1;
 
   constructor(limits: FeedLimits, parts: LiveQueriesParts) {
+    this.#limits = limits;
     this.#parts = parts;
     this.#holdings = new Holdings(limits.lingerMs);
-    const { metrics, log, settled } = parts;
+    const { metrics, log, timeline } = parts;
+    const settled = async () => {
+      do await timeline.settles;
+      while (!timeline.isSettled);
+    };
     const onLimit: OnLimit = (limit, outcome) => metrics.limitHits.inc({ limit, outcome });
     const end = this.#end.bind(this);
     const remove = this.#remove.bind(this);
@@ -89,7 +97,7 @@ export class LiveQueries {
     return this.#byKey.get(spec.key) ?? this.#create(spec);
   }
 
-  /** One that nobody can join: it stands for what a client holds already. */
+  /** Makes a live query that nobody can join, for a state that a client holds already. */
   detached(spec: LiveQuerySpec): LiveQuery {
     return new LiveQuery(this.#nextNumber++, spec, this.#partsOf());
   }
@@ -142,8 +150,19 @@ export class LiveQueries {
   }
 
   #partsOf(): LiveQueryParts {
+    const { client, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = this.#parts;
     return {
-      ...this.#parts.partsOf(),
+      client,
+      timeline,
+      encoder,
+      budget,
+      logBudget,
+      newSlices,
+      metrics,
+      snapshotTimeMs: this.#limits.snapshotTimeMs,
+      sortedDocumentsMax: this.#limits.snapshotDocuments,
+      onExtendFailed: (error) => catchUps.noteFailed(error),
+      onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read anew"),
       onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
       onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
     };
@@ -166,7 +185,7 @@ export class LiveQueries {
     if (this.#byKey.get(liveQuery.spec.key) === liveQuery) this.#byKey.delete(liveQuery.spec.key);
     this.dispatch.remove(liveQuery);
     this.#work.forget(liveQuery);
-    this.#parts.onRemoved(liveQuery);
+    this.#parts.snapshots.drop(liveQuery);
     liveQuery.retire();
   }
 

@@ -1,8 +1,7 @@
-import type { Filter } from "../match/filter.ts";
-import { canonicalProjection, type Projection, projectedEqual } from "../match/projection.ts";
+import { canonicalProjection, projectedEqual } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
+import type { ValueMode } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
@@ -10,46 +9,21 @@ import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
 import { type Change, type DocumentEncoder, Evaluation, UNKNOWN } from "./change.ts";
 import { ChangeLog, type EncodedBudget, type LogEntry, toLogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
-import type { CommitGate } from "./commit-gate.ts";
+import type { Follower } from "./follower.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
-import type { OplogBatch } from "./oplog-read.ts";
 import { Pace } from "./pace.ts";
 import { QueryCost } from "./query-cost.ts";
+import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
+import type { Timeline } from "./timeline.ts";
 import type { WindowPlace } from "./window-changes.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
-/** What a live query is: equal keys, one live query. Made by authorization; the rule is already in it. */
-export interface LiveQuerySpec {
-  /** Canonical identity of everything below. */
-  readonly key: string;
-  readonly database: string;
-  readonly collectionName: string;
-  readonly filter: Filter;
-  readonly projection: Projection;
-  readonly sort: SortSpec | null;
-  readonly limit: number | null;
-  readonly documents: DocumentMode;
-  /** A snapshot is only read where an index serves it. */
-  readonly requireIndex: boolean;
-}
-
-/** One that follows the live query now, up to the head of the history. */
-export interface Follower {
-  readonly mode: ValueMode;
-  /** Takes the changes of the entries up to number `seq`. */
-  deliver(chunk: Chunk, seq: number): void;
-  /** The result can no longer be told from the change events: it has to be read anew. */
-  startOver(): void;
-  /** The changes could not be worked out or written, because of a bug: it ends. Never throws. */
-  fail(error: unknown): void;
-}
-
 export interface LiveQueryParts {
   readonly client: MongoAccess;
-  readonly history: History;
-  readonly gate: CommitGate;
+  readonly timeline: Timeline;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
   readonly logBudget: LogBudget;
@@ -136,8 +110,8 @@ export class LiveQuery {
     this.snapshotQuery = this.windowSpec === null ? query : WindowedResult.loadQuery(query, this.windowSpec);
     this.#parts = parts;
     this.#evaluation = new Evaluation(this.namespace, spec.filter, spec.projection);
-    this.#history = parts.history;
-    this.#log = new ChangeLog(spec, parts.history, parts);
+    this.#history = parts.timeline.history;
+    this.#log = new ChangeLog(spec, this.#history, parts);
   }
 
   /** Nothing of what the history holds is still to be worked out. */
@@ -422,14 +396,14 @@ export class LiveQuery {
       while (entry !== undefined) {
         const found = await changes;
         // A commit that is being handed out must not reach a window before it has reached the lookups.
-        while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
+        while (!this.#parts.timeline.isSettled) await this.#parts.timeline.settles;
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
         this.#parts.onWindowChanged(this);
         if (this.#take(entry, found)) runThrough(this.flush());
         pace.resume();
         if (pace.isOver) await pace.keep();
-        while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
+        while (!this.#parts.timeline.isSettled) await this.#parts.timeline.settles;
         if (generation !== this.#generation) return;
         if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
         entry = this.#history.next(entry.seq);
@@ -509,7 +483,7 @@ export class LiveQuery {
     const target = () => (this.#window === undefined ? this.#history.headSeq : this.#log.coveredFrom);
     for (;;) {
       // At the end the window takes over from the log, or becomes current: between two batches of commits.
-      while (!this.#parts.gate.isOpen) await this.#parts.gate.opens;
+      while (!this.#parts.timeline.isSettled) await this.#parts.timeline.settles;
       if (done >= target()) break;
       if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
       const entry = this.#history.next(done);

@@ -42,14 +42,18 @@ export class LookupSet {
   readonly #matches: (document: Uint8Array) => boolean;
   readonly #valuesOf: (document: Uint8Array) => BsonValue[];
   readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
-  /** From this cluster time until now the set is known to have been what it is. */
-  sameSince = 0n;
+  #sameSince = 0n;
 
   constructor(spec: LookupSpec) {
     this.spec = spec;
     this.namespace = `${spec.database}.${spec.collectionName}`;
     this.#matches = compileFilter(spec.filter);
     this.#valuesOf = compilePathValues(spec.value);
+  }
+
+  /** The set is known not to have changed from this cluster time until now. */
+  get sameSince(): bigint {
+    return this.#sameSince;
   }
 
   get size(): number {
@@ -63,7 +67,7 @@ export class LookupSet {
   /** Takes the matching documents as they are at one cluster time. */
   load(documents: readonly Uint8Array[], clusterTime: bigint): void {
     this.#values.clear();
-    this.sameSince = clusterTime;
+    this.#sameSince = clusterTime;
     for (const document of documents) this.#count(document, 1);
   }
 
@@ -78,8 +82,24 @@ export class LookupSet {
       if (event.after !== undefined && this.#matches(event.after)) this.#count(event.after, 1, before);
     }
     const differs = [...before].some(([key, wasThere]) => this.#values.has(key) !== wasThere);
-    if (differs) this.sameSince = clusterTime;
+    if (differs) this.#sameSince = clusterTime;
     return differs;
+  }
+
+  /**
+   * Looks back for changes of the set, and remembers how far it is known not to have changed: many clients resume at once,
+   * and the next one need not look again.
+   * @param clusterTime That of the first entry or earlier.
+   * @param entriesSince All entries since then; `null` where they are no longer known.
+   * @returns Whether the set has not changed in these entries.
+   */
+  traceBack(clusterTime: bigint, entriesSince: () => readonly HistoryEntry[] | null): boolean {
+    if (this.#sameSince < clusterTime) return true;
+    const entries = entriesSince();
+    if (entries === null) return false;
+    const last = entries.findLast(({ commit }) => this.mayChangeBy(commit.events));
+    this.#sameSince = last?.commit.clusterTime ?? clusterTime;
+    return last === undefined;
   }
 
   /** Whether events that the set has not counted may have changed it: a document comes in, goes, or has other values. */

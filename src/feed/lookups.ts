@@ -1,17 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BsonValue } from "../match/bson-value.ts";
 import { toMongo } from "../match/to-mongo.ts";
-import { noteFault } from "../metrics/guard.ts";
+import { type GuardParts, noteFault } from "../metrics/guard.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace } from "../source/change-event.ts";
-import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
+import { foundNoServer, isMongoFailure, type MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
-import type { Feed, FeedParts } from "./feed.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
+import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
 import { PredicateIndex } from "./predicate-index.ts";
+import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
 
 const ATTEMPTS = 4;
@@ -27,19 +29,23 @@ interface Kept {
   lingersUntilMs: number;
 }
 
+export interface LookupsParts extends GuardParts {
+  readonly client: MongoAccess;
+  readonly timeline: Timeline;
+  readonly metrics: Metrics;
+}
+
 /** All lookup sets in use: one for each distinct filter, however many subscriptions ask for it. */
 export class Lookups {
   readonly #limits: FeedLimits;
-  readonly #parts: FeedParts;
-  readonly #feed: Feed;
+  readonly #parts: LookupsParts;
   readonly #byKey = new Map<string, Kept>();
   /** A commit that no set may hold costs them nothing. */
   readonly #byNamespace = new Map<string, PredicateIndex<Kept>>();
 
-  constructor(limits: FeedLimits, parts: FeedParts, feed: Feed) {
+  constructor(limits: FeedLimits, parts: LookupsParts) {
     this.#limits = limits;
     this.#parts = parts;
-    this.#feed = feed;
   }
 
   get size(): number {
@@ -179,17 +185,18 @@ export class Lookups {
   async #load(set: LookupSet): Promise<void> {
     const { database, collectionName: collection, filter } = set.spec;
     const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
+    const { client, timeline } = this.#parts;
     const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {
-      while (!this.#feed.isSettled) await this.#feed.settles;
-      const { headTime, headSeq } = this.#feed;
+      while (!timeline.isSettled) await timeline.settles;
+      const { headTime, headSeq } = timeline;
       try {
-        const documents = await SnapshotCursor.readAt(this.#parts.client, query, headTime);
+        const documents = await SnapshotCursor.readAt(client, query, headTime);
         if (documents.length > lookupValues) throw tooMany(lookupValues);
         // A commit that is being handed out may have been offered to this set already, or may not.
-        while (!this.#feed.isSettled) await this.#feed.settles;
+        while (!timeline.isSettled) await timeline.settles;
         set.load(documents, headTime);
-        const missed = this.#feed.entriesAfter(headSeq);
+        const missed = timeline.history.entriesAfter(headSeq);
         if (missed === null)
           throw new TidewireError("unavailable", "the lookup took too long to read: try again");
         const known = missed.every(({ commit }) => set.apply(commit) !== UNKNOWN);
@@ -203,10 +210,7 @@ export class Lookups {
       } catch (error) {
         if (tookTooLong(error)) throw tooSlow("a lookup of the rule", maxTimeMs, error);
         const passes = isMongoFailure(error) && attempt < ATTEMPTS && !foundNoServer(error);
-        if (isMongoFailure(error) && !passes) {
-          const text = "MongoDB cannot be reached just now: try again later";
-          throw new TidewireError("unavailable", text, {}, { cause: error });
-        }
+        if (isMongoFailure(error) && !passes) throw mongoUnavailable(error);
         if (!passes) throw error;
         await sleep(ATTEMPT_PAUSE_MS * attempt);
       }

@@ -1,4 +1,6 @@
 import type { StreamEvent } from "../source/change-event.ts";
+import type { Position } from "./cursor.ts";
+import type { History } from "./history.ts";
 import type { LookupSet } from "./lookup-set.ts";
 
 /** Since when whoever follows a live query may see what it shows, and what that depends on. */
@@ -43,6 +45,19 @@ export class Rights {
   /** Whether writes can change them. */
   get isConditional(): boolean {
     return this.sets.length > 0;
+  }
+
+  /**
+   * Finds out whether the lookups have given the same rights since a position. Where the history does not reach back to the
+   * position, only as far as the history reaches.
+   * @param seq The position's entry, or the first one that the history still holds.
+   */
+  traceBack({ clusterTime }: Position, seq: number, history: History): boolean {
+    return this.sets.every((set) =>
+      set.traceBack(clusterTime, () =>
+        history.holds(set.namespace, seq) ? history.entriesAfter(seq) : null,
+      ),
+    );
   }
 
   /** Whether a commit may have changed the rights. */

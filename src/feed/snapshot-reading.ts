@@ -4,11 +4,11 @@ import type { ValueMode } from "../protocol/messages.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
 import { Chunk, headOf } from "./chunk.ts";
-import type { CommitGate } from "./commit-gate.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { ReadingCharge } from "./reading-charge.ts";
+import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
-import type { ReadingCharge } from "./window-budget.ts";
 
 export interface SnapshotLimits {
   readonly snapshotDocuments: number;
@@ -217,7 +217,7 @@ async function readRest(cursor: SnapshotCursor, raw: Uint8Array[]): Promise<Uint
 async function readWindow(
   liveQuery: LiveQuery,
   cursor: SnapshotCursor,
-  { limits, gate, charge: newCharge }: SnapshotParts,
+  { limits, timeline, charge: newCharge }: SnapshotParts,
 ): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
   if (!cursor.exact) {
     throw new TidewireError("bad-request", "a capped collection can not be sorted: leave sort out", {
@@ -234,7 +234,7 @@ async function readWindow(
     const { limit } = liveQuery.spec;
     if (limit === null && documents.length > limits.snapshotDocuments)
       throw tooLarge(limits.snapshotDocuments);
-    while (!gate.isOpen) await gate.opens;
+    while (!timeline.isSettled) await timeline.settles;
     liveQuery.loadWindow(documents, cursor.clusterTime);
     const spare = documents.splice(limit ?? documents.length);
     charge.sub(bytesOf(spare));
@@ -256,7 +256,7 @@ export interface SnapshotParts {
   /** Charges a sorted result, which is held as a whole, to the user for whom it is read. */
   readonly charge: () => ReadingCharge;
   /** A window is loaded between two batches of commits. */
-  readonly gate: CommitGate;
+  readonly timeline: Timeline;
   /** Runs a read when it is its turn: only so many may burden the database at a time. */
   readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
   /** Brings a result that was read while it changed, from `since` on, to what it was at one later cluster time. */

@@ -1,18 +1,21 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { MongoServerError } from "mongodb";
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
+import { foundNoServer, isMongoFailure, type MongoAccess } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
-import type { Account } from "./account.ts";
 import { UNKNOWN } from "./change.ts";
-import type { CommitGate } from "./commit-gate.ts";
-import type { Feed, FeedParts } from "./feed.ts";
+import type { ClientCursors } from "./client-cursors.ts";
+import { type ExactReadingParts, makeExact } from "./exact-reading.ts";
 import { IndexCheck } from "./index-check.ts";
 import { Limiter } from "./limiter.ts";
 import type { LiveQuery } from "./live-query.ts";
+import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
-import { SnapshotReading } from "./snapshot-reading.ts";
+import type { ReadingCharge } from "./reading-charge.ts";
+import { type SnapshotParts, SnapshotReading } from "./snapshot-reading.ts";
 import { tooSlow } from "./too-slow.ts";
 
 /** A finished reading serves newcomers until so many changes have come since; then a new one is cheaper. */
@@ -26,40 +29,44 @@ const ATTEMPTS = 4;
 const BAD_SORT: readonly unknown[] = [2, 16_746];
 const ATTEMPT_PAUSE_MS = 50;
 
+export interface SnapshotStoreParts extends ExactReadingParts {
+  readonly client: MongoAccess;
+  readonly cursors: ClientCursors;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
 /**
  * The snapshots being read and those read lately. Equal ones are read once, however many ask; together they
  * hold no more than `limits.snapshotCacheBytes` beyond what is being sent.
  */
 export class SnapshotStore {
   readonly #limits: FeedLimits;
-  readonly #parts: FeedParts;
-  readonly #feed: Feed;
-  readonly #gate: CommitGate;
+  readonly #parts: SnapshotStoreParts;
   readonly #indexes: IndexCheck;
   readonly #reads: Limiter;
   readonly #opening = new Map<string, Promise<SnapshotReading>>();
   /** The newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
 
-  constructor(limits: FeedLimits, parts: FeedParts & { readonly gate: CommitGate }, feed: Feed) {
+  constructor(limits: FeedLimits, parts: SnapshotStoreParts) {
     this.#limits = limits;
-    this.#gate = parts.gate;
     this.#indexes = new IndexCheck(parts.client, parts.metrics);
     this.#parts = parts;
-    this.#feed = feed;
     this.#reads = new Limiter(limits.snapshotConcurrency);
   }
 
   /**
    * A reading that can be sent from its first batch; `leave` it when done.
-   * @param since It is of this cluster time or later: the changes that follow it are for the reader to see.
+   * @param since It is of this cluster time or later: the reader may see the changes that follow it.
+   * @param charge Charges a sorted result to the user for whom it is read.
    * @throws {TidewireError} `unavailable`, `snapshot-too-large`
    */
   async open(
     liveQuery: LiveQuery,
     mode: ValueMode,
     since: bigint,
-    account: Account,
+    charge: () => ReadingCharge,
   ): Promise<SnapshotReading> {
     const key = keyOf(liveQuery, mode);
     const kept = this.#readings.get(key)?.reading;
@@ -74,7 +81,7 @@ export class SnapshotStore {
       });
       if (reading?.isJoinable === true && reading.clusterTime >= since) return this.#join(reading, "shared");
     }
-    const started = this.#read(liveQuery, mode, since, account).finally(() => {
+    const started = this.#read(liveQuery, mode, since, charge).finally(() => {
       if (this.#opening.get(key) === started) this.#opening.delete(key);
     });
     this.#opening.set(key, started);
@@ -131,7 +138,7 @@ export class SnapshotStore {
 
   /** Whether the changes since can follow it, and are few enough to be worth it. */
   #isFresh(reading: SnapshotReading): boolean {
-    const seq = this.#feed.seqAt(reading.clusterTime);
+    const seq = this.#parts.timeline.history.seqAt(reading.clusterTime);
     const since = seq === null ? undefined : reading.liveQuery.after(seq);
     if (since === undefined || since.length > CHANGES_SINCE_MAX) return false;
     return since.every((entry) => entry.changes !== UNKNOWN);
@@ -141,23 +148,23 @@ export class SnapshotStore {
     liveQuery: LiveQuery,
     mode: ValueMode,
     since: bigint,
-    account: Account,
+    charge: () => ReadingCharge,
   ): Promise<SnapshotReading> {
-    const { client, metrics } = this.#parts;
+    const { client, timeline, cursors, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
-    const parts = {
+    const parts: SnapshotParts = {
       client,
       limits: this.#limits,
-      cursorOf: this.#feed.cursorOfReading.bind(this.#feed),
-      gate: this.#gate,
-      runLimited: this.runLimited.bind(this),
-      makeExact: this.#feed.makeExact.bind(this.#feed),
-      charge: () => this.#feed.chargeReading(account),
+      cursorOf: (clusterTime) => cursors.ofReading(clusterTime),
+      timeline,
+      runLimited: (work) => this.runLimited(work),
+      makeExact: (query, raw, from) => makeExact(query, raw, from, this.#parts),
+      charge,
     };
     for (let attempt = 1; ; attempt++) {
       try {
         await this.runLimited(() => this.checkIndex(liveQuery));
-        const { headTime } = this.#feed;
+        const { headTime } = timeline;
         return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
       } catch (error) {
         if (!isMongoFailure(error)) throw error;
@@ -169,8 +176,7 @@ export class SnapshotStore {
           await sleep(ATTEMPT_PAUSE_MS * attempt);
           continue;
         }
-        const text = "MongoDB cannot be reached just now: try again later";
-        throw new TidewireError("unavailable", text, {}, { cause: error });
+        throw mongoUnavailable(error);
       } finally {
         end();
       }

@@ -2,6 +2,7 @@ import { type Account, type OnLimit, tooMany } from "./account.ts";
 import type { Holdings } from "./holdings.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
+import type { ReadingCharge } from "./reading-charge.ts";
 
 /** What the budget does to live queries; both are done between two batches of commits. */
 export interface WindowActions {
@@ -11,15 +12,6 @@ export interface WindowActions {
   end(liveQuery: LiveQuery, account: Account | null, error: Error): void;
   /** Settles when no commit is being handed out. */
   settled(): Promise<void>;
-}
-
-/** The memory of one sorted result while it is being read and sent. */
-export interface ReadingCharge {
-  /** @throws {TidewireError} `too-many-subscriptions` */
-  add(bytes: number): void;
-  sub(bytes: number): void;
-  /** Gives back all that is left. */
-  release(): void;
 }
 
 /**

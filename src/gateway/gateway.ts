@@ -134,7 +134,7 @@ export class Gateway implements ConnectionEvents {
     const total = { changed: 0, ended: 0 };
     await feed.exclusively((slices) => {
       this.#context.rules = rules;
-      ruleTimes.replace(rules, feed.isReady ? feed.headTime : 0n);
+      ruleTimes.replace(rules, feed.timeline.isReady ? feed.timeline.headTime : 0n);
       this.#context.clock.setStep(rules.nowStepMs, Date.now());
       this.#nowSteps.schedule();
       atOnce();

@@ -16,7 +16,7 @@ import { compileFilter } from "../../src/match/compile-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { authorize, type EffectiveQuery, type QueryRequest } from "../../src/rules/authorize.ts";
 import { compileRules, type RuleSet } from "../../src/rules/compile-rules.ts";
-import { type Message, Recorder, startFeed, terms } from "../support/feed-harness.ts";
+import { headCursorOf, type Message, Recorder, startFeed, terms } from "../support/feed-harness.ts";
 import { Random } from "../support/random.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
@@ -179,7 +179,7 @@ class World {
       const { delivery } = client;
       assert(delivery !== undefined);
       if (canMove(previous.liveQuery, delivery.liveQuery)) {
-        delivery.openMoved(previous.liveQuery, this.feed.grantPoint(null));
+        delivery.openMoved(previous.liveQuery, this.feed.cursors.grantPoint(null));
       } else {
         client.sink.reset("rights-changed");
         delivery.openAnew("rights-changed");
@@ -199,7 +199,7 @@ class World {
     client.comeBack();
     client.query = this.judge(client.request);
     this.join(client);
-    const position = this.feed.decode(client.sink.cursor);
+    const position = this.feed.timeline.codec.decode(client.sink.cursor);
     assert(typeof position !== "string");
     const isSame = held.key === client.query.key;
     const started = await client.delivery?.open({
@@ -216,7 +216,7 @@ class World {
   /** Everything written so far has been handed on to everyone. */
   async settled(clients: readonly Client[]): Promise<void> {
     const { operationTime } = await this.client.db("admin").command({ ping: 1 });
-    await this.feed.reached(operationTime.toBigInt(), 20_000);
+    await this.feed.timeline.reached(operationTime.toBigInt(), 20_000);
     await expect
       .poll(() => clients.every(({ delivery }) => delivery?.isLive !== false), { timeout: 20_000 })
       .toBe(true);
@@ -265,7 +265,7 @@ test.each(Array.from({ length: 4 * FUZZ_FACTOR }, (_, index) => seed + index))(
         await world.expectFound(client, where);
         // The state is that of the cursor only where a cursor came with it; a real client has watermarks.
         if (random.chance(0.2)) {
-          client.sink.cursor = world.feed.headCursor;
+          client.sink.cursor = headCursorOf(world.feed);
           world.leave(client);
         }
       }

@@ -5,7 +5,7 @@ import { expect, test, vi } from "vitest";
 import type { Feed } from "../../src/feed/feed.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
 import { SnapshotCursor } from "../../src/source/snapshot-cursor.ts";
-import { follow, type Recorder, startFeed } from "../support/feed-harness.ts";
+import { follow, headCursorOf, type Recorder, startFeed } from "../support/feed-harness.ts";
 
 const ROUNDS = Number(process.env["TIDEWIRE_WINDOW_ROUNDS"] ?? 20);
 const WINDOWS_PER_ROUND = 50;
@@ -82,7 +82,7 @@ async function oracle(
   cursor: string,
   { filter: query, sort, limit }: Spec,
 ): Promise<string[]> {
-  const position = feed.decode(cursor);
+  const position = feed.timeline.codec.decode(cursor);
   if (typeof position === "string") throw new Error(position);
   const full = new Map<string, 1 | -1>(sort);
   if (!full.has("_id")) full.set("_id", 1);
@@ -134,19 +134,19 @@ test.each([
       );
       await writing;
       const { operationTime } = await client.db("admin").command({ ping: 1 });
-      await feed.reached(operationTime.toBigInt(), 20_000);
+      await feed.timeline.reached(operationTime.toBigInt(), 20_000);
       await expect
         .poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 20_000 })
         .toBe(true);
       for (const { window, sink, at, delivery } of followed) {
         const where = `seed ${roundSeed}: ${JSON.stringify(window)}`;
         expect(sink.errors, where).toEqual([]);
-        expect(held(sink), where).toEqual(await oracle(feed, db, feed.headCursor, window));
+        expect(held(sink), where).toEqual(await oracle(feed, db, headCursorOf(feed), window));
         // Some moments on the way, too: the last message of a commit must have made it whole.
         const moments = [...at].filter((_moment, index) => index % 9 === 0).slice(0, 3);
         for (const [cursor, order] of moments) {
           if (sink.messages.filter((message) => message["cursor"] === cursor).length === 0) continue;
-          const position = feed.decode(cursor);
+          const position = feed.timeline.codec.decode(cursor);
           if (typeof position === "string" || position.within === 0) continue;
           expect(order, `${where} at ${cursor}`).toEqual(await oracle(feed, db, cursor, window));
           checked++;
@@ -199,14 +199,14 @@ test("windows stay exact through storms of deletions, each deeper than the spare
       atEnds(round),
     ]);
     const { operationTime } = await client.db("admin").command({ ping: 1 });
-    await feed.reached(operationTime.toBigInt(), 60_000);
+    await feed.timeline.reached(operationTime.toBigInt(), 60_000);
     await expect
       .poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 60_000 })
       .toBe(true);
     for (const { window, sink, delivery } of followed) {
-      await delivery.liveQuery.reaches(feed.headSeq);
+      await delivery.liveQuery.reaches(feed.timeline.headSeq);
       expect(sink.errors).toEqual([]);
-      expect(held(sink), JSON.stringify(window)).toEqual(await oracle(feed, db, feed.headCursor, window));
+      expect(held(sink), JSON.stringify(window)).toEqual(await oracle(feed, db, headCursorOf(feed), window));
     }
   }
   const refills = reads.mock.calls.filter(([, query]) => query.sort !== undefined).length;

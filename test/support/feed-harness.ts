@@ -6,7 +6,7 @@ import { Account } from "../../src/feed/account.ts";
 import type { Chunk } from "../../src/feed/chunk.ts";
 import type { Delivery, DeliveryTerms, Sink, StartRequest } from "../../src/feed/delivery.ts";
 import { Feed } from "../../src/feed/feed.ts";
-import type { LiveQuerySpec } from "../../src/feed/live-query.ts";
+import type { LiveQuerySpec } from "../../src/feed/live-query-spec.ts";
 import { FeedLimits, HistoryOptions } from "../../src/feed/options.ts";
 import { UNCONDITIONAL } from "../../src/feed/rights.ts";
 import type { SliceClock } from "../../src/feed/slices.ts";
@@ -78,7 +78,7 @@ export async function startFeed(options: HarnessOptions = {}) {
     feed.stop();
     await stateDatabase.dropDatabase();
   });
-  while (!feed.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!feed.timeline.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
 
   const spec = (
     filter: object = {},
@@ -263,6 +263,9 @@ function applyDelta(known: unknown, { set = {}, unset = [] }: Record<string, unk
   }
   return doc;
 }
+
+/** The exact cursor of the head. */
+export const headCursorOf = ({ timeline }: Feed): string => timeline.codec.encode(timeline.head);
 
 /** What a delivery is made with where nothing else matters: a snapshot, for a user of its own. */
 export const terms = (account = new Account(FeedLimits.parse({}), () => {})): DeliveryTerms => ({

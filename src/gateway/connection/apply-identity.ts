@@ -77,7 +77,7 @@ export function noteOvertaken(connection: Connection, identity: Identity): void 
 
 /** Tickets of before must not resume over the time from here on, not even under a token that gives the same again. */
 function noteLost({ context, identity }: Connection, { request: { collection } }: Subscription): void {
-  context.lostRights.note(holderOf(identity), collection, context.feed.headTime, Date.now());
+  context.lostRights.note(holderOf(identity), collection, context.feed.timeline.headTime, Date.now());
 }
 
 function decide(connection: Connection, identity: Identity, subscription: Subscription): void {

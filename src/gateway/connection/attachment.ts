@@ -120,7 +120,7 @@ export class Attachment implements Sink {
   get sent(): Told | null {
     if (this.#sent?.cursor === this.#sentCursor) return this.#sent;
     const { feed } = this.connection.context;
-    const position = this.#sentCursor === "" ? "invalid" : feed.decode(this.#sentCursor);
+    const position = this.#sentCursor === "" ? "invalid" : feed.timeline.codec.decode(this.#sentCursor);
     this.#sent = typeof position === "string" ? null : { position, cursor: this.#sentCursor };
     return this.#sent;
   }
@@ -201,7 +201,7 @@ export class Attachment implements Sink {
   ticket(): string {
     const { context, identity } = this.connection;
     if (this.keptTicket !== null) return this.keptTicket;
-    const since = this.#start === null ? "" : context.feed.encode(this.#start.since);
+    const since = this.#start === null ? "" : context.feed.timeline.codec.encode(this.#start.since);
     const told = this.#start?.finally ?? this.startCursor;
     const { key, nowMs } = this.query;
     const terms = termsFor(identity, Date.now(), context.ticketTerms);
@@ -211,7 +211,7 @@ export class Attachment implements Sink {
   #sendReset(reason: "history-lost" | "lagged"): void {
     const { context } = this.connection;
     try {
-      this.startAt({ cursor: context.feed.told.cursor, since: context.feed.head });
+      this.startAt({ cursor: context.feed.cursors.told.cursor, since: context.feed.timeline.head });
       this.keptTicket = null;
       context.metrics.resets.inc({ reason });
       this.connection.send({ type: "reset", query: this.number, ticket: this.ticket(), reason });

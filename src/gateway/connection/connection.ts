@@ -248,7 +248,7 @@ export class Connection {
   /** "All up to here was delivered": only while nothing is missing anywhere on this connection. */
   sendWatermark(): void {
     this.owesWatermark = true;
-    if (!this.#isCaughtUp || !this.context.feed.isReady) return;
+    if (!this.#isCaughtUp || !this.context.feed.timeline.isReady) return;
     this.owesWatermark = false;
     this.#watermarkAtMs = nextWatermark(Date.now(), this.context.server.heartbeatMs);
     this.send({ type: "watermark", cursor: this.told.next(this.subscriptions.attachments) });
@@ -256,7 +256,7 @@ export class Connection {
 
   /** Nothing is missing on this connection, up to the head of the stream. */
   get #isCaughtUp(): boolean {
-    return this.context.feed.isSettled && !this.subscriptions.isBehind;
+    return this.context.feed.timeline.isSettled && !this.subscriptions.isBehind;
   }
 
   /**

@@ -227,7 +227,7 @@ function reattach(
   const { request, id, attachment: previous } = subscription;
   const wantsSnapshot = request.snapshot;
   // Only a state that this client alone holds, up to this very point, can become the state of another live query.
-  const isAtPoint = at !== null || feed.isSettled;
+  const isAtPoint = at !== null || feed.timeline.isSettled;
   const isItsOwn = together || previous.ids.size === 1;
   const isKnown = isAtPoint && previous.delivery.isLive && isItsOwn && previous.serves(id);
   subscriptions.release(subscription);
@@ -237,7 +237,7 @@ function reattach(
     join(connection, subscription, at);
     return;
   }
-  const point = feed.grantPoint(at);
+  const point = feed.cursors.grantPoint(at);
   const attachment = new Attachment(
     connection,
     query,

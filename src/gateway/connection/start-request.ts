@@ -31,7 +31,7 @@ export async function toStartRequest(
   const { identity } = connection;
   const { feed, sealer, ticketTerms } = connection.context;
   const nowMs = Date.now();
-  const position = feed.decode(cursor);
+  const position = feed.timeline.codec.decode(cursor);
   if (position === "invalid" || ticket === undefined) return refuse("cursor-invalid");
   const opened = await sealer.open(ticket);
   // A replaced deployment may have other keys: there no ticket of before is genuine.
@@ -47,10 +47,10 @@ export async function toStartRequest(
     noteLost(connection, identity, opened, subscription.request.collection);
     return refuse("rights-changed");
   }
-  const since = feed.decode(opened.since);
-  const told = feed.decode(opened.told);
+  const since = feed.timeline.codec.decode(opened.since);
+  const told = feed.timeline.codec.decode(opened.told);
   if (typeof since === "string" || typeof told === "string") return refuse("cursor-invalid");
-  if (cursor !== opened.told && !isAfterStart(position, { since, told }, feed.tellsExactly))
+  if (cursor !== opened.told && !isAfterStart(position, { since, told }, feed.cursors.tellsExactly))
     return refuse("cursor-invalid");
   if (
     await wasLostSince(connection, identity, opened, { collection: subscription.request.collection, since })
@@ -99,7 +99,7 @@ function noteLost(
   { terms, holder }: Ticket,
   collection: string,
 ): void {
-  if (!isSameToken(terms, identity)) lostRights.note(holder, collection, feed.headTime, Date.now());
+  if (!isSameToken(terms, identity)) lostRights.note(holder, collection, feed.timeline.headTime, Date.now());
 }
 
 /** Whether a token of this user was seen without the right after the subscription had begun. */

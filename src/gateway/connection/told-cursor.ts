@@ -39,12 +39,12 @@ export class ToldCursor {
   #latest(known: readonly Told[]): Told {
     const last = this.#last;
     // After a break in the order of changes, what was told before means nothing.
-    const isGood = last !== undefined && epochOf(last.cursor) === this.#feed.codec.epoch;
-    const all = [this.#feed.told, ...known, ...(isGood ? [last] : [])];
+    const isGood = last !== undefined && epochOf(last.cursor) === this.#feed.timeline.codec.epoch;
+    const all = [this.#feed.cursors.told, ...known, ...(isGood ? [last] : [])];
     const isHidden = ({ position }: Told) => position.issuedMs !== undefined;
     const hidden = this.#latestHidden(all.filter(isHidden));
     const shown = this.#latestShown(all.filter((told) => !isHidden(told)));
-    if (hidden === undefined) return shown ?? this.#feed.told;
+    if (hidden === undefined) return shown ?? this.#feed.cursors.told;
     return shown !== undefined && isLater(shown.position, hidden.position) ? shown : hidden;
   }
 
@@ -54,7 +54,7 @@ export class ToldCursor {
     // A snapshot may have been ahead of the stream. By now the stream has come to it.
     const time = first?.position.clusterTime ?? 0n;
     const goesBack = others.some(({ position }) => position.clusterTime > time);
-    return goesBack ? this.#feed.renewTold() : first;
+    return goesBack ? this.#feed.cursors.renewTold() : first;
   }
 
   #latestShown(shown: readonly Told[]): Told | undefined {
@@ -63,7 +63,7 @@ export class ToldCursor {
       if (told.cursor === latest.cursor || isLater(latest.position, told.position)) return latest;
       // Two commits of one time, whose order is unknown: all of that time has come.
       const position = { clusterTime: latest.position.clusterTime, within: AFTER };
-      return { position, cursor: this.#feed.encode(position) };
+      return { position, cursor: this.#feed.timeline.codec.encode(position) };
     }, undefined);
   }
 }

@@ -3,11 +3,11 @@ import { BSON, Timestamp } from "mongodb";
 import { expect, test, vi } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
 import { Rights } from "../../../src/feed/rights.ts";
-import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { follow, headCursorOf, Recorder, startFeed } from "../../support/feed-harness.ts";
 
 /** What the server's own `find` gives at the cluster time of a cursor. */
 async function oracle(feed: Feed, db: Db, cursor: string, filter: object) {
-  const position = feed.decode(cursor);
+  const position = feed.timeline.codec.decode(cursor);
   if (typeof position === "string") throw new Error(position);
   const { cursor: answer } = await db.command({
     find: "things",
@@ -22,7 +22,7 @@ async function oracle(feed: Feed, db: Db, cursor: string, filter: object) {
 /** Waits until everything written so far has been handed on. */
 async function settled(feed: Feed, client: MongoClient) {
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), 20_000);
+  await feed.timeline.reached(operationTime.toBigInt(), 20_000);
   await new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -46,7 +46,7 @@ test("brings a snapshot, then every change, and equals find", async () => {
     ["changed", "update"],
     ["removed", "delete"],
   ]);
-  expect(sink.state).toEqual(await oracle(feed, db, feed.headCursor, { n: { $gt: 2 } }));
+  expect(sink.state).toEqual(await oracle(feed, db, headCursorOf(feed), { n: { $gt: 2 } }));
 });
 
 test.each([
@@ -82,7 +82,7 @@ test.each([
     await settled(feed, client);
     for (const { sink, filter } of sinks) {
       expect(sink.errors).toEqual([]);
-      expect(sink.state).toEqual(await oracle(feed, db, feed.headCursor, filter));
+      expect(sink.state).toEqual(await oracle(feed, db, headCursorOf(feed), filter));
     }
   },
 );
@@ -115,7 +115,7 @@ test("resumes from a cursor, out of the history or out of the oplog", async () =
   await things.deleteOne({ _id: 1 });
   await settled(feed, client);
   const resume = async () => {
-    const position = feed.decode(cursor);
+    const position = feed.timeline.codec.decode(cursor);
     if (typeof position === "string") throw new Error(position);
     const again = new Recorder();
     for (const [key, doc] of sink.state) again.state.set(key, doc);
@@ -133,7 +133,7 @@ test("resumes from a cursor, out of the history or out of the oplog", async () =
   await settled(feed, client);
   const old = await resume();
   expect(old.messages.map((message) => message.type).slice(0, 3)).toEqual(["added", "removed", "added"]);
-  expect(old.state).toEqual(await oracle(feed, db, feed.headCursor, {}));
+  expect(old.state).toEqual(await oracle(feed, db, headCursorOf(feed), {}));
 });
 
 test("a snapshot of after a withdrawal that the stream has not come to yet is not sent", async () => {
@@ -173,7 +173,7 @@ test.each([
     const things = db.collection<{ _id: number; pad?: string }>("things");
     await things.insertOne({ _id: 1 });
     await settled(feed, client);
-    const { head } = feed;
+    const { head } = feed.timeline;
     // The history no longer holds what follows the head, so that a resumption reads the oplog.
     for (let _id = 10; _id < 30; _id++) await things.insertOne({ _id, pad: "x".repeat(100_000) });
     await settled(feed, client);

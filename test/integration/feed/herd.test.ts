@@ -32,11 +32,11 @@ test.each([
           await db.collection<{ room: number; pad: string }>("things").insertOne({ room: -1, pad });
       }
       const { operationTime } = await client.db("admin").command({ ping: 1 });
-      await feed.reached(operationTime.toBigInt(), 30_000);
+      await feed.timeline.reached(operationTime.toBigInt(), 30_000);
     };
     await writeAll(0, 2);
     const join = (sink: Recorder, room: number, cursor?: string) => {
-      const position = cursor === undefined ? null : feed.decode(cursor);
+      const position = cursor === undefined ? null : feed.timeline.codec.decode(cursor);
       if (typeof position === "string") throw new Error(position);
       return follow(feed, spec({ room }), sink, { snapshot: true, resumeFrom: position, refused: null });
     };

@@ -21,12 +21,12 @@ afterEach(() => {
 
 async function settled({ feed, client }: Harness) {
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), PATIENCE.timeout);
+  await feed.timeline.reached(operationTime.toBigInt(), PATIENCE.timeout);
 }
 
 /** Comes back with what a recorder has seen last. */
 function comeBack({ feed }: Harness, spec: Parameters<typeof follow>[1], sink: Recorder) {
-  const resumeFrom = feed.decode(sink.cursor);
+  const resumeFrom = feed.timeline.codec.decode(sink.cursor);
   if (typeof resumeFrom === "string") throw new Error(resumeFrom);
   return follow(feed, spec, sink, { ...FRESH, resumeFrom });
 }

@@ -24,13 +24,13 @@ test("[G6] change logs hold no more than history.bytes together, and what they l
 
   await things.insertMany(Array.from({ length: COMMITS }, (_, index) => ({ _id: index + 1, n: index + 1 })));
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), PATIENCE.timeout);
+  await feed.timeline.reached(operationTime.toBigInt(), PATIENCE.timeout);
   const bytes = async () => (await metrics.changeLogBytes.get()).values[0]?.value ?? 0;
   await expect.poll(bytes, PATIENCE).toBeGreaterThan(HISTORY_BYTES / 4);
   expect(await bytes()).toBeLessThanOrEqual(HISTORY_BYTES);
 
   for (const { delivery, sink } of [first, last]) {
-    const resumeFrom = feed.decode(sink.cursor);
+    const resumeFrom = feed.timeline.codec.decode(sink.cursor);
     if (typeof resumeFrom === "string") throw new Error(resumeFrom);
     await follow(feed, delivery.liveQuery.spec, sink, { ...FRESH, resumeFrom });
     await expect.poll(() => sink.live, PATIENCE).toBe(2);

@@ -26,7 +26,7 @@ test("[G6] a window that resumes from far back lets others have their turn meanw
   );
   await things.insertOne({ _id: -1, n: -1 });
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), PATIENCE.timeout);
+  await feed.timeline.reached(operationTime.toBigInt(), PATIENCE.timeout);
 
   let turn = 0;
   let running = true;
@@ -41,7 +41,7 @@ test("[G6] a window that resumes from far back lets others have their turn meanw
     applied.set(turn, (applied.get(turn) ?? 0) + 1);
     return apply.call(this, entry);
   });
-  const resumeFrom = feed.decode(sink.cursor);
+  const resumeFrom = feed.timeline.codec.decode(sink.cursor);
   if (typeof resumeFrom === "string") throw new Error(resumeFrom);
   await follow(feed, query, sink, { ...FRESH, resumeFrom });
   await expect.poll(() => sink.live, PATIENCE).toBe(2);

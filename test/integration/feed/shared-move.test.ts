@@ -31,7 +31,7 @@ test("[G6] the difference of one edit is read once and held once, however many c
 
   const readAt = vi.spyOn(SnapshotCursor, "readAt");
   const wide = spec({ n: { $gt: 1 } });
-  const at = feed.grantPoint(null);
+  const at = feed.cursors.grantPoint(null);
   for (const [index, { delivery }] of joined.entries()) {
     const sink = sinks[index] as ChunkRecorder; // one for each
     const moved = feed.subscribe(wide, sink, terms());

@@ -34,7 +34,10 @@ test("handing out a commit yields between live queries, and between parts of a l
   const sinks: Recorder[] = [];
   for (let n = 0; n < count; n++) sinks.push((await follow(feed, spec({ n: { $gte: -n } }))).sink);
   await expect.poll(() => sinks.every(({ live }) => live === 1), PATIENCE).toBe(true);
-  await feed.reached((await client.db("admin").command({ ping: 1 }))["operationTime"].toBigInt(), 20_000);
+  await feed.timeline.reached(
+    (await client.db("admin").command({ ping: 1 }))["operationTime"].toBigInt(),
+    20_000,
+  );
   const before = sliceClock.yields;
   await things.insertOne({ _id: 0, n: 1 });
   await expect.poll(() => sinks.every(({ state }) => state.size === 1), PATIENCE).toBe(true);
@@ -125,7 +128,7 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
   const resume = async (one: Followed) => {
     if (one.sink.live === 0 || one.sink.cursor === "" || one.isOver) return;
     one.unsubscribe();
-    const position = feed.decode(one.sink.cursor);
+    const position = feed.timeline.codec.decode(one.sink.cursor);
     if (typeof position === "string") throw new Error(position);
     one.sink.live = 0;
     one.unsubscribe = () => {};
@@ -138,13 +141,13 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
   };
   const waitForHead = async () => {
     const operationTime = (await client.db("admin").command({ ping: 1 }))["operationTime"];
-    await feed.reached(operationTime.toBigInt(), 60_000);
+    await feed.timeline.reached(operationTime.toBigInt(), 60_000);
   };
   act = () => {
-    expect(feed.isSettled).toBe(false);
+    expect(feed.timeline.isSettled).toBe(false);
     // What is said to have reached everybody lies before the batch at hand.
-    const { position: settled } = feed.told;
-    expect(settled.clusterTime <= feed.headTime, `seed ${seed}`).toBe(true);
+    const { position: settled } = feed.cursors.told;
+    expect(settled.clusterTime <= feed.timeline.headTime, `seed ${seed}`).toBe(true);
     const chance = random.next();
     if (chance < 0.04 && followed.filter(({ isOver }) => !isOver).length < 25) run(begin());
     else if (chance < 0.05 && followed.length > 0) {
@@ -225,7 +228,7 @@ test("a snapshot at the commit that withdraws a right is not sent while that com
   const attempt = async (): Promise<boolean> => {
     await members.insertOne({ _id: "eve" });
     const { operationTime } = await client.db("admin").command({ ping: 1 });
-    await feed.reached(operationTime.toBigInt(), 20_000);
+    await feed.timeline.reached(operationTime.toBigInt(), 20_000);
     const lookup = { key: "members", database: name, collectionName: "members", filter: isMember };
     const set = await feed.lookups.acquire({ ...lookup, value: "_id" });
     expect(set.values).toHaveLength(1);
@@ -247,7 +250,7 @@ test("a snapshot at the commit that withdraws a right is not sent while that com
     await session.endSession();
     const { since } = await delivery.open(FRESH);
     meanwhile = async () => {
-      if (feed.headTime === withdrawnAt) delivery.run();
+      if (feed.timeline.headTime === withdrawnAt) delivery.run();
       for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
     };
     await gate.release();

@@ -6,6 +6,7 @@
 import { inspect } from "node:util";
 import { MongoNetworkError } from "mongodb";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { ClientCursors } from "../../../src/feed/client-cursors.ts";
 import { Delivery } from "../../../src/feed/delivery.ts";
 import { Feed } from "../../../src/feed/feed.ts";
 import { LiveQuery } from "../../../src/feed/live-query.ts";
@@ -65,12 +66,12 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   "rights are decided": { target: Attachment.prototype, method: "decide" },
   "the subscription is released": { target: Subscriptions.prototype, method: "release" },
   "the subscription is removed": { target: Subscriptions.prototype, method: "remove", always: true },
-  "the point of the change is found": { target: Feed.prototype, method: "grantPoint" },
+  "the point of the change is found": { target: ClientCursors.prototype, method: "grantPoint" },
   "the new live query is made": { target: Feed.prototype, method: "subscribe" },
   "the new attachment serves the subscription": { target: Subscriptions.prototype, method: "serve" },
   "the new attachment is followed": { target: Subscriptions.prototype, method: "follow" },
   "a move is opened": { target: Delivery.prototype, method: "openMoved" },
-  "the position after the change is found": { target: Feed.prototype, method: "positionAfter" },
+  "the position after the change is found": { target: ClientCursors.prototype, method: "positionAfter" },
   "a ticket is sealed": { target: TicketSealer.prototype, method: "seal" },
   "the client is told": { target: Connection.prototype, method: "send" },
   "the client is told anything": { target: Connection.prototype, method: "send", always: true },

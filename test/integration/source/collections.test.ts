@@ -117,7 +117,7 @@ test("[3.2] a collection that is made anew as a view ends its subscriptions, and
 /** Waits until everything written so far has been handed on. */
 async function settled(feed: Feed, client: MongoClient) {
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), 20_000);
+  await feed.timeline.reached(operationTime.toBigInt(), 20_000);
   await new Promise((resolve) => setImmediate(resolve));
 }
 

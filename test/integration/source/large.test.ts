@@ -18,7 +18,7 @@ interface Thing {
 /** Waits until everything written so far has been handed on. */
 async function settled(feed: Feed, client: MongoClient) {
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.reached(operationTime.toBigInt(), PATIENCE_MS);
+  await feed.timeline.reached(operationTime.toBigInt(), PATIENCE_MS);
   await new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -113,10 +113,10 @@ test.each([
     expect(own.every(isOwn), "nothing of the query between them").toBe(true);
     expect(own.map(({ doc }) => (doc as Thing)._id)).toEqual(Array.from({ length: own.length }, (_, i) => i));
     const cursors = own.map(({ cursor }) => cursor as string);
-    const end = feed.decode(cursors.at(-1)!);
+    const end = feed.timeline.codec.decode(cursors.at(-1)!);
     if (typeof end === "string") throw new Error(end);
     for (const cursor of new Set(cursors.slice(0, -1))) {
-      const position = feed.decode(cursor);
+      const position = feed.timeline.codec.decode(cursor);
       if (typeof position === "string") throw new Error(position);
       const isBefore =
         position.clusterTime < end.clusterTime ||
@@ -130,7 +130,7 @@ test.each([
 
     /** What comes after a cursor. */
     async function resumed(cursor: string): Promise<Message[]> {
-      const resumeFrom = feed.decode(cursor);
+      const resumeFrom = feed.timeline.codec.decode(cursor);
       if (typeof resumeFrom === "string") throw new Error(resumeFrom);
       const recorder = new Recorder();
       const { started, delivery } = await follow(feed, spec({ n: 1 }), recorder, { ...FRESH, resumeFrom });

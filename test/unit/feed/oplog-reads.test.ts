@@ -2,7 +2,8 @@ import { MongoNetworkError, MongoServerError } from "mongodb";
 import { expect, test } from "vitest";
 import { BEFORE, CursorCodec } from "../../../src/feed/cursor.ts";
 import { Limiter } from "../../../src/feed/limiter.ts";
-import { type OplogRead, OplogReads } from "../../../src/feed/oplog-read.ts";
+import type { OplogRead } from "../../../src/feed/oplog-read.ts";
+import { OplogReads } from "../../../src/feed/oplog-reads.ts";
 
 const codec = new CursorCodec({ id: "00000000", cursorKey: Buffer.alloc(16, 1) });
 

@@ -39,10 +39,8 @@ function connect(server: object = {}, auth: object = {}) {
     auth: AuthOptions.parse({ anonymous: true, ...auth }),
     trust: { refusalOf: () => null },
     feed: {
-      isReady: true,
-      isSettled: true,
-      codec: { epoch: "" },
-      told: { cursor: "head", position: { clusterTime: 1n, within: 0 } },
+      timeline: { isReady: true, isSettled: true, codec: { epoch: "" } },
+      cursors: { told: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),

@@ -33,7 +33,7 @@ function connect() {
       rules: RULES,
       clock: { nowMs: 0 },
       lostRights: { note: (...[, collection, at]: unknown[]) => lost.push([collection, at]) },
-      feed: { isSettled: true, headTime: 7n },
+      feed: { timeline: { isSettled: true, headTime: 7n } },
       trust: {
         verify: async (token: string) => {
           await verified.get(token)?.promise;

@@ -15,7 +15,7 @@ const change = (clusterTime: bigint, within = 5): Told => {
 
 /** A feed whose head is told as given. */
 function toldBy(told: Told, renewed = told) {
-  const feed = { told, codec, encode: codec.encode.bind(codec), renewTold: () => renewed };
+  const feed = { timeline: { codec }, cursors: { told, renewTold: () => renewed } };
   return new ToldCursor(feed as unknown as Feed); // what telling needs, and no more
 }
 
@@ -55,10 +55,10 @@ test("where two changes of one cluster time were sent, all of that time is told"
 test("what was told before the order of changes broke means nothing afterwards", () => {
   const other = new CursorCodec({ id: "89abcdef", cursorKey: new Uint8Array(16).fill(8) });
   const head = hidden(10n, 1_000);
-  const feed = { told: change(99n), codec: codec as CursorCodec };
+  const feed = { timeline: { codec: codec as CursorCodec }, cursors: { told: change(99n) } };
   const told = new ToldCursor(feed as unknown as Feed); // what telling needs, and no more
   expect(told.next([])).toBe(change(99n).cursor);
-  feed.codec = other;
-  feed.told = head;
+  feed.timeline.codec = other;
+  feed.cursors.told = head;
   expect(told.next([])).toBe(head.cursor);
 });

@@ -21,7 +21,7 @@ export async function handleFence(
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
     const { subscriptions, told } = connection;
     const isSent = (clusterTime: bigint) => told.covers(subscriptions.attachments, clusterTime);
-    await feed.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
+    await feed.cursors.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
     await connection.caughtUp(deadlineMs, () =>
       connection.send({ type: "fenced", id, cursor: told.next(subscriptions.attachments) }),
     );

@@ -10,7 +10,7 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   const identity = await connection.context.trust.verify(token);
   // In the middle of a commit nobody knows what the client holds, and could be told the difference of.
   const { feed } = connection.context;
-  while (!feed.isSettled) await feed.settles;
+  while (!feed.timeline.isSettled) await feed.timeline.settles;
   if (connection.isClosed) return;
   if (connection.identity === null || !maySucceed(connection.identity, identity)) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");

@@ -136,9 +136,9 @@ const SECOND_MS = 1_000;
  * that would show, with the changes since, what happened before this user might see it.
  */
 function heldSince({ identity, context: { feed, lostRights } }: Connection, collection: string): bigint {
-  if (lostRights.knownAt(holderOf(identity), collection) !== null) return feed.headTime;
+  if (lostRights.knownAt(holderOf(identity), collection) !== null) return feed.timeline.headTime;
   const issuedAtMs = identity?.issuedAtMs ?? null;
-  return issuedAtMs === null ? 0n : feed.headTimeBy(issuedAtMs + SECOND_MS);
+  return issuedAtMs === null ? 0n : feed.timeline.headTimeBy(issuedAtMs + SECOND_MS);
 }
 
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
@@ -152,7 +152,7 @@ async function open(
   const { identity } = connection;
   const startRequest = await toStartRequest(connection, message, maker);
   // The ticket does not show that the user had the rights until now.
-  if (startRequest.refused === "rights-changed") rights.beginAt(connection.context.feed.headTime);
+  if (startRequest.refused === "rights-changed") rights.beginAt(connection.context.feed.timeline.headTime);
   const opened = await attachment.delivery.open(startRequest);
   // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
   await attachment.whenDecided();

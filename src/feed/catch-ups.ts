@@ -1,0 +1,54 @@
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import { StreamStalledError } from "../source/stream-errors.ts";
+import type { Position } from "./cursor.ts";
+import { toClientError } from "./mongo-unavailable.ts";
+import type { OplogRead } from "./oplog-read.ts";
+import type { OplogReads } from "./oplog-reads.ts";
+import type { Timeline } from "./timeline.ts";
+
+export interface CatchUpsParts {
+  readonly timeline: Timeline;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+/** Opens, counts and logs what resumptions read to catch up. */
+export class CatchUps {
+  readonly #reads: OplogReads;
+  readonly #parts: CatchUpsParts;
+
+  constructor(reads: OplogReads, parts: CatchUpsParts) {
+    this.#reads = reads;
+    this.#parts = parts;
+  }
+
+  /** A resumption reads what it missed from the history. */
+  noteFromHistory(): void {
+    this.#parts.metrics.catchUps.inc({ from: "history" });
+  }
+
+  /**
+   * Opens a read of the commits after `position` from the oplog; `null` where the oplog does not reach back so far, or
+   * where the server takes too long to find the position.
+   * @throws {TidewireError} `unavailable`
+   */
+  async openOplog(position: Position): Promise<OplogRead | null> {
+    const { timeline, metrics } = this.#parts;
+    try {
+      const read = await this.#reads.request(position, timeline.codec);
+      if (read !== null) metrics.catchUps.inc({ from: "oplog" });
+      return read;
+    } catch (error) {
+      if (!(error instanceof StreamStalledError)) throw toClientError(error);
+      // The server has too much to look through, and would have no less the next time.
+      this.noteFailed(error);
+      return null;
+    }
+  }
+
+  /** The missed changes could not be read: the result is read again instead. */
+  noteFailed(error: unknown): void {
+    this.#parts.log.warn({ err: error }, "what was missed could not be read; the result is read anew");
+  }
+}

@@ -1,0 +1,90 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { classifyStreamError } from "../source/stream-errors.ts";
+import type { CursorCodec, Position } from "./cursor.ts";
+import type { Limiter } from "./limiter.ts";
+import { OplogRead } from "./oplog-read.ts";
+import { type OpenStream, SharedStream } from "./shared-stream.ts";
+
+/** Requests that come within this time share one stream, in milliseconds: after a restart many clients resume at once. */
+const GATHER_MS = 25;
+
+interface Request {
+  readonly from: Position;
+  readonly resolve: (stream: SharedStream | null) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Reads of the oplog for resumptions from before the history: few at a time, and each for all who ask while it is
+ * prepared, so that a crowd that comes back costs a stream or two.
+ */
+export class OplogReads {
+  readonly #open: OpenStream;
+  readonly #places: Limiter;
+  readonly #onChange: (held: number) => void;
+  #requests: Request[] = [];
+  #gathering = false;
+
+  constructor(open: OpenStream, places: Limiter, onChange: (held: number) => void) {
+    this.#open = open;
+    this.#places = places;
+    this.#onChange = onChange;
+  }
+
+  /**
+   * @returns `null` where the oplog does not reach back to the position.
+   * @throws The server's error.
+   */
+  async request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
+    const openAgain = (position: Position) => this.#request(position, codec);
+    const stream = await openAgain(from);
+    return stream === null ? null : new OplogRead(stream, from, openAgain);
+  }
+
+  #request(from: Position, codec: CursorCodec): Promise<SharedStream | null> {
+    return new Promise((resolve, reject) => {
+      this.#requests.push({ from, resolve, reject });
+      if (!this.#gathering) void this.#serve(codec);
+    });
+  }
+
+  async #serve(codec: CursorCodec): Promise<void> {
+    this.#gathering = true;
+    const release = await this.#places.acquire();
+    this.#onChange(this.#places.held);
+    await sleep(GATHER_MS);
+    this.#gathering = false;
+    const requests = this.#requests.sort((a, b) => (a.from.clusterTime < b.from.clusterTime ? -1 : 1));
+    this.#requests = [];
+    const onEnd = () => {
+      release();
+      this.#onChange(this.#places.held);
+    };
+    await this.#openFor(requests, codec, onEnd).catch((error: unknown) => {
+      onEnd();
+      for (const request of requests) request.reject(error);
+    });
+  }
+
+  /** Begins at the oldest position that the oplog still reaches: only with the first batch does the server tell. */
+  async #openFor(requests: readonly Request[], codec: CursorCodec, onEnd: () => void): Promise<void> {
+    const [oldest, ...others] = requests;
+    if (oldest === undefined) {
+      onEnd();
+      return;
+    }
+    const stream = new SharedStream(oldest.from.clusterTime, this.#open, codec, onEnd);
+    try {
+      await stream.batch(0);
+    } catch (error) {
+      stream.abandon();
+      if (classifyStreamError(error) !== "place-lost") throw error;
+      oldest.resolve(null);
+      return this.#openFor(others, codec, onEnd);
+    }
+    for (const request of requests) {
+      stream.join();
+      request.resolve(stream);
+    }
+  }
+}

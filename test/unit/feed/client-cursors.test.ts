@@ -1,0 +1,80 @@
+import { expect, test } from "vitest";
+import { ClientCursors } from "../../../src/feed/client-cursors.ts";
+import { AFTER } from "../../../src/feed/cursor.ts";
+import type { LiveQuery } from "../../../src/feed/live-query.ts";
+import { ToldHead } from "../../../src/feed/told-head.ts";
+import { appendTo, commitOf, epochOf, FROM, newTimeline } from "./feed-parts.ts";
+
+/** Cursors with a step of one second, at a clock that the test moves. */
+function start(cursorStepMs = 1_000) {
+  const timeline = newTimeline();
+  const at = { ms: 1_010_000 };
+  const cursors = new ClientCursors(timeline, new ToldHead(cursorStepMs, 400), () => at.ms);
+  /** A live query to which nothing happens. */
+  const quiet = { after: () => [] } as unknown as LiveQuery;
+  return { timeline, cursors, at, quiet };
+}
+
+test("clients receive one hidden cursor for the length of a step, whatever is written meanwhile", () => {
+  const { timeline, cursors, at } = start();
+  const first = cursors.told;
+  appendTo(timeline, commitOf(1));
+  at.ms += 999;
+  expect(cursors.told).toBe(first);
+  at.ms++;
+  expect(cursors.told.cursor).not.toBe(first.cursor);
+  expect(timeline.codec.decode(cursors.told.cursor)).toMatchObject({ clusterTime: FROM + 1n });
+});
+
+test("where history.cursorStep is 0s, clients receive the exact head", () => {
+  const { timeline, cursors } = start(0);
+  const entry = appendTo(timeline, commitOf(1));
+  expect(cursors.told.cursor).toBe(entry.cursor);
+  expect(cursors.ofReading(FROM)).toBe(timeline.codec.encode({ clusterTime: FROM, within: AFTER }));
+});
+
+test("clients that follow changes only share a start while the result does not change, and not beyond", () => {
+  const { timeline, cursors, at, quiet } = start();
+  const { cursor } = cursors.startOfChanges(quiet, 0n);
+  appendTo(timeline, commitOf(1));
+  expect(cursors.startOfChanges(quiet, 0n).cursor).toBe(cursor);
+  const busy = { after: () => [{}] } as unknown as LiveQuery;
+  expect(cursors.startOfChanges(busy, 0n).seq).toBe(1);
+  expect(cursors.startOfChanges(quiet, FROM + 1n).position.clusterTime).toBe(FROM + 1n);
+  at.ms += 1_000;
+  expect(cursors.startOfChanges(quiet, 0n).cursor).not.toBe(cursor);
+});
+
+test("no cursor outlives the epoch that made it", () => {
+  const { timeline, cursors, quiet } = start();
+  const before = { ...cursors.startOfChanges(quiet, FROM + 5n) };
+  const { cursor: told } = cursors.told;
+  const point = cursors.grantPoint(null);
+  timeline.begin(epochOf("89abcdef"), FROM + 10n);
+  for (const cursor of [before.cursor, told, point.told.after])
+    expect(timeline.codec.decode(cursor)).toBe("other-epoch");
+  const now = [cursors.startOfChanges(quiet, 0n), cursors.told].map(({ cursor }) => cursor);
+  for (const cursor of [...now, cursors.grantPoint(null).told.after])
+    expect(timeline.codec.decode(cursor)).toMatchObject({ clusterTime: expect.any(BigInt) });
+});
+
+test("clients whose rights change at one point of a step receive the same cursors", () => {
+  const { timeline, cursors, at } = start();
+  const point = cursors.grantPoint(null);
+  expect(cursors.grantPoint(null)).toBe(point);
+  at.ms += 1_000;
+  expect(cursors.grantPoint(null)).not.toBe(point);
+  const entry = appendTo(timeline, commitOf(1));
+  expect(cursors.grantPoint(entry)).toMatchObject({ seq: 1, told: { after: entry.cursor } });
+  expect(cursors.positionAfter(cursors.grantPoint(entry))).toEqual(entry.position);
+});
+
+test("the told head passes an operation time with the clock; a change that the client was sent passes it at once", async () => {
+  const { timeline, cursors } = start();
+  await cursors.toldReached({ t: 1_010, i: 1 }, () => true, 1_000);
+  await expect(cursors.toldReached({ t: 1_010, i: 1 }, () => false, 5)).rejects.toMatchObject({
+    code: "unavailable",
+  });
+  timeline.advance(1_010n << 32n);
+  await cursors.toldReached({ t: 1_008, i: 1 }, () => false, 1_000);
+});
