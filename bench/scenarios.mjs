@@ -264,7 +264,7 @@ const journal = ({ scale }) => {
   return {
     name: "journal",
     about:
-      "a bare stream, 20 writes a second: how long after the acknowledgement a change is there to be had",
+      "a bare stream, 20 writes a second: time from the acknowledgement until the change is available",
     unit: "ms",
     reference: "w: majority",
     // Each sets the interval for all: only one may run at a time.
