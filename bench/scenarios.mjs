@@ -263,8 +263,7 @@ const journal = ({ scale }) => {
   });
   return {
     name: "journal",
-    about:
-      "a bare stream, 20 writes a second: time from the acknowledgement until the change is available",
+    about: "a bare stream, 20 writes a second: time from the acknowledgement until the change is available",
     unit: "ms",
     reference: "w: majority",
     // Each sets the interval for all: only one may run at a time.
