@@ -67,6 +67,8 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
   const random = new Random(seed);
   const rules = randomRules(random);
   const small = random.chance(0.3);
+  // Now and then so short that a client that was away finds its cursor only in the oplog.
+  const historyWindow = random.fork().chance(0.4) ? "1s" : "60s";
   const service = await startTestService({
     collections: { [COLLECTION]: { rules: rules.rules } },
     heartbeatMs: HEARTBEAT_MS,
@@ -78,8 +80,7 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
       commitSlice: random.chance(0.5) ? "0ms" : "50ms",
     },
     mongodb: { awaitTime: "100ms" },
-    // Now and then so short that who was away finds its cursor in the oplog only.
-    history: random.chance(0.4) ? { window: "1s" } : { window: "60s" },
+    history: { window: historyWindow },
   });
   const oracle = new Oracle(service.client, `${service.name}-state`);
   await oracle.learnEpoch();
@@ -177,6 +178,7 @@ async function runSeed(seed: number): Promise<Record<string, unknown>> {
     aborted: total("aborted"),
     drops,
     reloads,
+    historyWindow,
     compared: JSON.stringify(judge.compared),
     unreadable: judge.unreadable,
     connections: connections.length,
@@ -226,7 +228,9 @@ test.each(Array.from({ length: SEEDS }, (_, i) => first + i))(
     const unneeded = Object.keys(counts).filter((name) =>
       /cursor-invalid|rights-changed|^history-lost/.test(name),
     );
-    if (counts["drops"] === 0) unneeded.push(...Object.keys(counts).filter((name) => /^reset/.test(name)));
+    // A catch-up may begin so close to the end of a short history that the next commits evict its beginning.
+    if (counts["drops"] === 0 && counts["historyWindow"] === "60s")
+      unneeded.push(...Object.keys(counts).filter((name) => /^reset/.test(name)));
     expect(unneeded).toEqual([]);
   },
 );
