@@ -3,12 +3,14 @@ import { compileFilter } from "../match/compile-filter.ts";
 import { diffProjected } from "../match/delta.ts";
 import { encodeDocument, encodeValue } from "../match/encode.ts";
 import type { Filter } from "../match/filter.ts";
+import { compileFilterInSteps, type Steps } from "../match/filter-steps.ts";
 import { canonicalProjection, type Projection, projectedEqual } from "../match/projection.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
 import { headOf } from "./chunk.ts";
+import { imageBytesOf, piecesOf, STEP_BYTES } from "./pieces.ts";
 import type { Touched, TouchedDocument } from "./window-changes.ts";
 
 /** What one write did to the result of a live query; not yet encoded. */
@@ -33,13 +35,6 @@ export const UNKNOWN = "unknown";
 
 const NONE: readonly Change[] = [];
 
-/** How many events of one commit are matched before the event loop may have its turn. */
-export const EVENTS_STEP = 100;
-
-function* piecesOf(events: readonly StreamEvent[]): Generator<readonly StreamEvent[], void> {
-  for (let at = 0; at < events.length; at += EVENTS_STEP) yield events.slice(at, at + EVENTS_STEP);
-}
-
 /**
  * Decides what events do to a result from the document before and after alone, without any memory of who
  * holds what: the same for live changes, catch-up and resumption.
@@ -47,11 +42,17 @@ function* piecesOf(events: readonly StreamEvent[]): Generator<readonly StreamEve
 export class Evaluation {
   readonly #namespace: string;
   readonly #matches: (document: Uint8Array) => boolean;
+  readonly #filter: Filter;
+  /** Made when first needed: most live queries never see a large document. */
+  #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
+  /** Whether large documents match. */
+  readonly #decided = new WeakMap<Uint8Array, boolean>();
   readonly #projection: Projection;
 
   constructor(namespace: string, filter: Filter, projection: Projection) {
     this.#namespace = namespace;
     this.#matches = compileFilter(filter);
+    this.#filter = filter;
     this.#projection = projection;
   }
 
@@ -76,6 +77,7 @@ export class Evaluation {
   *inSteps(events: readonly StreamEvent[]): Generator<void, readonly Change[] | typeof UNKNOWN> {
     const changes: Change[] = [];
     for (const piece of piecesOf(events)) {
+      yield* this.#decideInSteps(piece);
       const found = this.of(piece);
       if (found === UNKNOWN) return UNKNOWN;
       changes.push(...found);
@@ -88,10 +90,33 @@ export class Evaluation {
   *touchedInSteps(events: readonly StreamEvent[]): Generator<void, Touched | typeof UNKNOWN> {
     const touched = new Map<string, TouchedDocument>();
     for (const piece of piecesOf(events)) {
+      yield* this.#decideInSteps(piece);
       if (this.touchedBy(piece, touched) === UNKNOWN) return UNKNOWN;
       yield;
     }
     return touched;
+  }
+
+  /** Matches all large documents of a commit in steps, and remembers the outcome for what follows. */
+  *prepareInSteps(events: readonly StreamEvent[]): Steps<void> {
+    for (const piece of piecesOf(events)) yield* this.#decideInSteps(piece);
+  }
+
+  *#decideInSteps(piece: readonly StreamEvent[]): Steps<void> {
+    const [event] = piece;
+    if (event === undefined || event.namespace !== this.#namespace || imageBytesOf(event) <= STEP_BYTES)
+      return;
+    if (event.operation === "replaced-collection" || !hasImages(event)) return;
+    this.#matchesInSteps ??= compileFilterInSteps(this.#filter);
+    for (const document of [event.before, event.after]) {
+      if (document === undefined || this.#decided.has(document)) continue;
+      this.#decided.set(document, yield* this.#matchesInSteps(document));
+      yield;
+    }
+  }
+
+  #isMatch(document: Uint8Array): boolean {
+    return this.#decided.get(document) ?? this.#matches(document);
   }
 
   #ofEvent(event: StreamEvent): Change | typeof UNKNOWN | undefined {
@@ -126,7 +151,7 @@ export class Evaluation {
   }
 
   #ifMatching(document: Uint8Array | undefined): Uint8Array | undefined {
-    return document !== undefined && this.#matches(document) ? document : undefined;
+    return document !== undefined && this.#isMatch(document) ? document : undefined;
   }
 
   /**
@@ -141,15 +166,15 @@ export class Evaluation {
         throw new TidewireError("unavailable", "the collection changed while it was read: try again");
       }
       const key = valueKey(idOf(event.documentKey));
-      if (event.after !== undefined && this.#matches(event.after)) documents.set(key, event.after);
+      if (event.after !== undefined && this.#isMatch(event.after)) documents.set(key, event.after);
       else documents.delete(key);
     }
   }
 
   #changeOf({ operation, before, after, documentKey }: ChangeEvent): Change | undefined {
     const cause = operation;
-    const matchedBefore = before !== undefined && this.#matches(before);
-    const matchesNow = after !== undefined && this.#matches(after);
+    const matchedBefore = before !== undefined && this.#isMatch(before);
+    const matchesNow = after !== undefined && this.#isMatch(after);
     if (!matchesNow) return matchedBefore ? { type: "removed", cause, id: idOf(documentKey) } : undefined;
     if (!matchedBefore) return { type: "added", cause, document: after };
     // A write to fields that nobody here may see must not show, not even by a message without news.

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
-import { byNamespace, type Commit, hasImages, type StreamEvent } from "../source/change-event.ts";
-import { EVENTS_STEP } from "./change.ts";
+import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { Lookups } from "./lookups.ts";
+import { isLong } from "./pieces.ts";
 import { PredicateIndex } from "./predicate-index.ts";
 import type { Slices } from "./slices.ts";
 import type { WorkMeter } from "./work-meter.ts";
@@ -68,22 +68,25 @@ export class Dispatch {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
       const fromMs = slices.workMs;
-      const candidates = yield* candidatesOf(index, events);
+      const long = isLong(events);
+      const candidates = long
+        ? yield* this.#flushing(index.candidatesInSteps(events))
+        : index.candidates(events);
       work.noteSearch(index, slices.workMs - fromMs);
-      yield* this.#offerAll(candidates, entry, events.length > EVENTS_STEP);
+      yield* this.#offerAll(candidates, entry, long);
     }
   }
 
   /** The dear ones last: whoever follows a cheap one need not wait for them. */
-  *#offerAll(candidates: Iterable<LiveQuery>, entry: HistoryEntry, isLong: boolean): Generator<void, void> {
+  *#offerAll(candidates: Iterable<LiveQuery>, entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
     const dear: LiveQuery[] = [];
     for (const liveQuery of candidates) {
       if (liveQuery.cost.perCommitMs >= DEAR_MS) dear.push(liveQuery);
-      else yield* this.#offer(liveQuery, entry, isLong);
+      else yield* this.#offer(liveQuery, entry, inSteps);
     }
     dear.sort((a, b) => a.cost.perCommitMs - b.cost.perCommitMs);
     if (dear.length > 0) yield* this.flush();
-    for (const liveQuery of dear) yield* this.#offer(liveQuery, entry, isLong);
+    for (const liveQuery of dear) yield* this.#offer(liveQuery, entry, inSteps);
   }
 
   /** Writes what was found since the last flush. What comes together costs each connection one write. */
@@ -99,12 +102,14 @@ export class Dispatch {
     this.#parts.onHandedOut();
   }
 
-  *#offer(liveQuery: LiveQuery, entry: HistoryEntry, isLong: boolean): Generator<void, void> {
+  *#offer(liveQuery: LiveQuery, entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
     if (!this.#filed.has(liveQuery)) return;
     const { slices, work } = this.#parts;
     const fromMs = slices.workMs;
     try {
-      const hasChanged = isLong ? yield* liveQuery.applyInSteps(entry) : liveQuery.apply(entry);
+      const hasChanged = inSteps
+        ? yield* this.#flushing(liveQuery.applyInSteps(entry))
+        : liveQuery.apply(entry);
       if (hasChanged) this.#changed.add(liveQuery);
     } catch (error) {
       this.#parts.onFailed(liveQuery, error);
@@ -119,6 +124,15 @@ export class Dispatch {
     yield;
   }
 
+  /** What was found before goes out before a pause: one live query that takes long delays no other. */
+  *#flushing<T>(steps: Generator<void, T>): Generator<void, T> {
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done === true) return step.value;
+      if (this.#parts.slices.isOver()) yield* this.flush();
+      yield;
+    }
+  }
+
   #countMissingImages(commit: Commit): void {
     for (const event of commit.events) {
       if (event.operation === "replaced-collection") {
@@ -131,17 +145,4 @@ export class Dispatch {
       }
     }
   }
-}
-
-function* candidatesOf(
-  index: PredicateIndex<LiveQuery>,
-  events: readonly StreamEvent[],
-): Generator<void, Iterable<LiveQuery>> {
-  if (events.length <= EVENTS_STEP) return index.candidates(events);
-  const found = new Set<LiveQuery>();
-  for (let at = 0; at < events.length; at += EVENTS_STEP) {
-    for (const liveQuery of index.candidates(events.slice(at, at + EVENTS_STEP))) found.add(liveQuery);
-    yield;
-  }
-  return found;
 }

@@ -14,6 +14,7 @@ import type { History, HistoryEntry } from "./history.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
 import { Pace } from "./pace.ts";
+import { isLong } from "./pieces.ts";
 import { QueryCost } from "./query-cost.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
@@ -244,6 +245,7 @@ export class LiveQuery {
     const found: OplogMessages[] = [];
     const pace = this.#newPace();
     for (const [index, entry] of batch.entries.entries()) {
+      if (isLong(entry.commit.events)) await this.#prepare(entry, pace);
       const changes = this.evaluate(entry);
       if (changes === UNKNOWN) found.push({ index, messages: UNKNOWN });
       else if (changes.length > 0)
@@ -403,6 +405,8 @@ export class LiveQuery {
         if (this.#take(entry, found)) runThrough(this.flush());
         pace.resume();
         if (pace.isOver) await pace.keep();
+        const next = this.#history.next(entry.seq);
+        if (next !== undefined && isLong(next.commit.events)) await this.#prepare(next, pace);
         while (!this.#parts.timeline.isSettled) await this.#parts.timeline.settles;
         if (generation !== this.#generation) return;
         if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
@@ -430,6 +434,11 @@ export class LiveQuery {
     }
   }
 
+  /** Matches the documents of a long commit with pauses, so that evaluating it takes little more. */
+  async #prepare({ commit }: HistoryEntry, pace: Pace): Promise<void> {
+    for (const _ of this.#evaluation.prepareInSteps(commit.events)) if (pace.isOver) await pace.keep();
+  }
+
   #newPace(): Pace {
     return new Pace(this.#parts.newSlices(), (ms) => this.#parts.onCatchUpWork(this, ms));
   }
@@ -451,6 +460,7 @@ export class LiveQuery {
     while (done < this.#log.coveredFrom) {
       const entry = done < this.#history.evictedSeq ? undefined : this.#history.next(done);
       if (entry === undefined || this.#isRetired) break;
+      if (isLong(entry.commit.events)) await this.#prepare(entry, pace);
       const logEntry = toLogEntry(entry, this.evaluate(entry));
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
@@ -489,6 +499,7 @@ export class LiveQuery {
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
       pace.resume();
+      if (isLong(entry.commit.events)) await this.#prepare(entry, pace);
       const changes = window.apply(entry);
       pace.stop();
       const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);

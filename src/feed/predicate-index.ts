@@ -3,8 +3,9 @@ import { typeClass } from "../match/compare.ts";
 import type { Filter } from "../match/filter.ts";
 import { compilePath, type PathWalk } from "../match/path-walk.ts";
 import { valueKeyAt } from "../match/value-key.ts";
-import { hasImages, type StreamEvent } from "../source/change-event.ts";
+import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
 import { type Anchor, chooseAnchors, compareInClass, isRange } from "./anchors.ts";
+import { imageBytesOf, piecesOf, STEP_BYTES } from "./pieces.ts";
 import { RangeIndex } from "./range-index.ts";
 
 /** What one path leads to: by equal values, and for each type class by ranges. */
@@ -54,13 +55,30 @@ export class PredicateIndex<T extends object> {
   }
 
   /** All that some of these events, all of this collection, may concern. */
-  candidates(events: readonly StreamEvent[]): Iterable<T> & { readonly size: number } {
+  candidates(events: readonly StreamEvent[]): ReadonlySet<T> {
     const found = new Set(this.#rest);
     for (const event of events) {
       if (event.operation === "replaced-collection" || !hasImages(event)) return this.#all();
-      for (const index of this.#paths.values()) {
-        if (event.before !== undefined) collect(index, event.before, found);
-        if (event.after !== undefined) collect(index, event.after, found);
+      for (const index of this.#paths.values()) collectBoth(index, event, found);
+    }
+    return found;
+  }
+
+  /** As `candidates`. A large document takes a step for each indexed path, other events share one. */
+  *candidatesInSteps(events: readonly StreamEvent[]): Generator<void, ReadonlySet<T>> {
+    const found = new Set(this.#rest);
+    for (const piece of piecesOf(events)) {
+      const [event] = piece;
+      const isLarge = event !== undefined && imageBytesOf(event) > STEP_BYTES;
+      if (!isLarge || event.operation === "replaced-collection" || !hasImages(event)) {
+        for (const item of this.candidates(piece)) found.add(item);
+        yield;
+        continue;
+      }
+      // Live queries may be added or removed during a pause.
+      for (const index of [...this.#paths.values()]) {
+        collectBoth(index, event, found);
+        yield;
       }
     }
     return found;
@@ -133,6 +151,11 @@ const isContainerKey = (key: string) => CONTAINER_KEYS.some((start) => key.start
 interface Extent {
   min: BsonValue;
   max: BsonValue;
+}
+
+function collectBoth<T>(index: PathIndex<T>, { before, after }: ChangeEvent, found: Set<T>): void {
+  if (before !== undefined) collect(index, before, found);
+  if (after !== undefined) collect(index, after, found);
 }
 
 /** Finds by every value that an operator on the path would see; a missing field is seen as null. */

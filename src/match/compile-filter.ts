@@ -9,7 +9,7 @@ import { compileRegexTest } from "./regex-test.ts";
 import { ValueSet } from "./value-set.ts";
 
 /** Asks about the document or array that starts at `at`. */
-type DocumentTest = (bytes: Uint8Array, at: number) => boolean;
+export type DocumentTest = (bytes: Uint8Array, at: number) => boolean;
 
 /** Makes a function that tells whether a document, as BSON, matches. */
 export function compileFilter(filter: Filter): (document: Uint8Array) => boolean {
@@ -17,7 +17,7 @@ export function compileFilter(filter: Filter): (document: Uint8Array) => boolean
   return (document) => test(document, 0);
 }
 
-function compileDocumentTest(filter: Filter): DocumentTest {
+export function compileDocumentTest(filter: Filter): DocumentTest {
   if (filter.op === "path") return compilePathTest(filter.path, filter.predicate);
   const tests = filter.filters.map(compileDocumentTest);
   switch (filter.op) {
@@ -64,7 +64,7 @@ function compileAll(path: string, values: readonly BsonValue[]): DocumentTest {
 }
 
 /** What a negative predicate denies (that all of these hold), if it is one. */
-function negated(predicate: Predicate): readonly Predicate[] | undefined {
+export function negated(predicate: Predicate): readonly Predicate[] | undefined {
   switch (predicate.op) {
     case "$ne":
       return [{ op: "$eq", value: predicate.value }];
@@ -80,12 +80,12 @@ function negated(predicate: Predicate): readonly Predicate[] | undefined {
 }
 
 /** These ask about an array itself, the others about its elements too. */
-function expandsLeaf(predicate: Predicate): boolean {
+export function expandsLeaf(predicate: Predicate): boolean {
   return predicate.op !== "$size" && predicate.op !== "$elemMatch" && predicate.op !== "$elemMatchValue";
 }
 
 /** A predicate on one value, as on the elements inside `$elemMatch`. */
-function compileValueTest(predicate: Predicate): ValueTest {
+export function compileValueTest(predicate: Predicate): ValueTest {
   const positive = negated(predicate);
   if (positive !== undefined) {
     const test = allOf(positive);
@@ -136,7 +136,7 @@ function compileValueTest(predicate: Predicate): ValueTest {
   }
 }
 
-function allOf(predicates: readonly Predicate[]): ValueTest {
+export function allOf(predicates: readonly Predicate[]): ValueTest {
   const tests = predicates.map(compileValueTest);
   const [only] = tests;
   if (tests.length === 1 && only !== undefined) return only;

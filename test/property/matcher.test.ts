@@ -6,6 +6,7 @@ import { PredicateIndex } from "../../src/feed/predicate-index.ts";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
 import type { Filter } from "../../src/match/filter.ts";
+import { compileFilterInSteps, type Steps } from "../../src/match/filter-steps.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
@@ -78,6 +79,13 @@ function differences(documents: readonly Buffer[], matched: Set<number>, found: 
   });
 }
 
+function runThrough<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
 async function insertDocuments(seed: number): Promise<Buffer[]> {
   const documents = fc
     .sample(documentTree, { numRuns: DOCUMENTS, seed })
@@ -106,6 +114,11 @@ test("matches exactly the documents that find gives, for any filter, value and d
       const matches = compileFilter(filter);
       const matched = new Set(documents.flatMap((document, id) => (matches(document) ? [id] : [])));
       expect(differences(documents, matched, found)).toEqual([]);
+      const inSteps = compileFilterInSteps(filter, 0);
+      const matchedInSteps = new Set(
+        documents.flatMap((document, id) => (runThrough(inSteps(document)) ? [id] : [])),
+      );
+      expect(differences(documents, matchedInSteps, found), "in steps").toEqual([]);
       expect(await find(toMongo(filter)), "what we send to the server").toEqual(found);
     });
     await fc.assert(property, { numRuns: FILTERS, seed: seed + batch });

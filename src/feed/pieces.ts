@@ -1,0 +1,37 @@
+/** Divides the events of a commit into pieces, after each of which the event loop may have its turn. */
+import type { StreamEvent } from "../source/change-event.ts";
+
+/** How many events of one commit are matched before the event loop may have its turn. */
+const STEP_EVENTS = 100;
+/** How many bytes of documents; a larger event is a piece of its own. */
+export const STEP_BYTES = 64 * 1_024;
+
+/** Bytes of the documents before and after an event. */
+export function imageBytesOf(event: StreamEvent): number {
+  if (event.operation === "replaced-collection") return 0;
+  return (event.before?.length ?? 0) + (event.after?.length ?? 0);
+}
+
+/** Whether the events are more than one piece, or one that takes long. */
+export function isLong(events: readonly StreamEvent[]): boolean {
+  if (events.length > STEP_EVENTS) return true;
+  let bytes = 0;
+  for (const event of events) bytes += imageBytesOf(event);
+  return bytes > STEP_BYTES;
+}
+
+export function* piecesOf(events: readonly StreamEvent[]): Generator<readonly StreamEvent[], void> {
+  let piece: StreamEvent[] = [];
+  let bytes = 0;
+  for (const event of events) {
+    const size = imageBytesOf(event);
+    if (piece.length === STEP_EVENTS || (piece.length > 0 && bytes + size > STEP_BYTES)) {
+      yield piece;
+      piece = [];
+      bytes = 0;
+    }
+    piece.push(event);
+    bytes += size;
+  }
+  if (piece.length > 0) yield piece;
+}

@@ -1,0 +1,222 @@
+/**
+ * Filters on large documents, evaluated in steps between which the event loop may have its turn. One filter with 50
+ * predicates on an array of a million elements takes more than a second. The result is that of `compileFilter`.
+ */
+import { afterCString, BSON_TYPE, type BsonValue, byteAt, valueEnd } from "./bson-value.ts";
+import { allOf, compileDocumentTest, compileValueTest, expandsLeaf, negated } from "./compile-filter.ts";
+import type { ValueTest } from "./elements.ts";
+import type { Filter, Predicate } from "./filter.ts";
+import { compilePath, type PathWalk } from "./path-walk.ts";
+import { ValueSet } from "./value-set.ts";
+
+/** Each `yield` is a point at which the caller may pause. */
+export type Steps<T> = Generator<void, T>;
+
+/** Documents and values up to this size are evaluated in one step, which takes some milliseconds for most filters. */
+export const SMALL_BYTES = 64 * 1_024;
+/** How many values are tested in one step. */
+const STEP_VALUES = 1_000;
+
+/**
+ * Makes a function that tells in steps whether a document matches.
+ * @param smallBytes Up to this size a document, or a value in it, takes one step.
+ */
+export function compileFilterInSteps(
+  filter: Filter,
+  smallBytes = SMALL_BYTES,
+): (document: Uint8Array) => Steps<boolean> {
+  const whole = compileDocumentTest(filter);
+  const inSteps = documentSteps(filter);
+  return function* (document) {
+    if (document.length <= smallBytes) return whole(document, 0);
+    return yield* inSteps(new Scope(document, smallBytes), 0);
+  };
+}
+
+/** Asks about the document or array that starts at `at`. */
+type DocumentSteps = (scope: Scope, at: number) => Steps<boolean>;
+
+interface ValueTester {
+  readonly test: ValueTest;
+  /** For large values; `null` where one walk through the value is all that the test does. */
+  readonly inSteps: InSteps | null;
+}
+
+type InSteps = (scope: Scope, type: number, at: number) => Steps<boolean>;
+
+interface WalkedPath {
+  readonly path: string;
+  readonly expands: boolean;
+  readonly walk: PathWalk;
+}
+
+interface Values {
+  readonly types: readonly number[];
+  readonly starts: readonly number[];
+}
+
+/** One evaluation. Predicates on the same path that follow each other share one walk. */
+class Scope {
+  readonly bytes: Uint8Array;
+  readonly smallBytes: number;
+  #walked: (Values & { readonly path: WalkedPath; readonly at: number }) | undefined;
+
+  constructor(bytes: Uint8Array, smallBytes: number) {
+    this.bytes = bytes;
+    this.smallBytes = smallBytes;
+  }
+
+  /** All values that a predicate on the path sees in the document or array at `at`. */
+  valuesOf(path: WalkedPath, at: number): Values {
+    const known = this.#walked;
+    const isSame = known?.path.path === path.path && known.path.expands === path.expands;
+    if (known !== undefined && isSame && known.at === at) return known;
+    const types: number[] = [];
+    const starts: number[] = [];
+    path.walk(this.bytes, at, (type, _bytes, start) => {
+      types.push(type);
+      starts.push(start);
+      return false;
+    });
+    this.#walked = { path, at, types, starts };
+    return this.#walked;
+  }
+}
+
+function documentSteps(filter: Filter): DocumentSteps {
+  if (filter.op === "path") return pathSteps(filter.path, filter.predicate);
+  const branches = filter.filters.map(documentSteps);
+  const isAnd = filter.op === "$and";
+  const isOr = filter.op === "$or";
+  return function* (scope, at) {
+    for (const branch of branches) {
+      if ((yield* branch(scope, at)) !== isAnd) return isOr;
+      yield;
+    }
+    return !isOr;
+  };
+}
+
+/** Negation is of the whole path, as in `compileFilter`. */
+function pathSteps(path: string, predicate: Predicate): DocumentSteps {
+  const positive = negated(predicate);
+  if (positive !== undefined) {
+    const tests = positive.map((inner) => pathSteps(path, inner));
+    return function* (scope, at) {
+      for (const test of tests) if (!(yield* test(scope, at))) return true;
+      return false;
+    };
+  }
+  const expands = expandsLeaf(predicate);
+  const walked = { path, expands, walk: compilePath(path, expands) };
+  const newTester = predicate.op === "$all" ? allValues(predicate.values) : always(testerOf(predicate));
+  return function* (scope, at) {
+    return yield* someValue(scope, scope.valuesOf(walked, at), newTester());
+  };
+}
+
+const always = (tester: ValueTester) => () => tester;
+
+/** A tester for one document, which holds once each of the values has been found. */
+function allValues(values: readonly BsonValue[]): () => ValueTester {
+  const wanted = new ValueSet(values);
+  return () => {
+    const found = new Set<number>();
+    const test: ValueTest = (type, bytes, at) => {
+      const number = wanted.find(type, bytes, at);
+      return number >= 0 && found.add(number).size === wanted.size;
+    };
+    return { test, inSteps: null };
+  };
+}
+
+function* someValue(scope: Scope, { types, starts }: Values, tester: ValueTester): Steps<boolean> {
+  const pace = new StepPace();
+  for (let i = 0; i < types.length; i++) {
+    const [type, at] = [types[i] ?? BSON_TYPE.missing, starts[i] ?? 0];
+    const bytes = valueEnd(type, scope.bytes, at) - at;
+    const isLarge = tester.inSteps !== null && bytes > scope.smallBytes;
+    if (isLarge ? yield* tester.inSteps(scope, type, at) : tester.test(type, scope.bytes, at)) return true;
+    if (pace.isOver(bytes)) yield;
+  }
+  return false;
+}
+
+function* someElement(scope: Scope, array: number, tester: ValueTester): Steps<boolean> {
+  const pace = new StepPace();
+  let offset = array + 4;
+  for (let type = byteAt(scope.bytes, offset); type !== 0; type = byteAt(scope.bytes, offset)) {
+    const at = afterCString(scope.bytes, offset + 1);
+    offset = valueEnd(type, scope.bytes, at);
+    const bytes = offset - at;
+    const isLarge = tester.inSteps !== null && bytes > scope.smallBytes;
+    if (isLarge ? yield* tester.inSteps(scope, type, at) : tester.test(type, scope.bytes, at)) return true;
+    if (pace.isOver(bytes)) yield;
+  }
+  return false;
+}
+
+/** Counts what has been tested since the last pause. */
+class StepPace {
+  #values = 0;
+  #bytes = 0;
+
+  isOver(bytes: number): boolean {
+    this.#values++;
+    this.#bytes += bytes;
+    if (this.#values < STEP_VALUES && this.#bytes < SMALL_BYTES) return false;
+    this.#values = 0;
+    this.#bytes = 0;
+    return true;
+  }
+}
+
+function testerOf(predicate: Predicate): ValueTester {
+  const test = compileValueTest(predicate);
+  const positive = negated(predicate);
+  if (positive !== undefined) {
+    return { test, inSteps: not(allTesters(positive.map(testerOf))) };
+  }
+  if (predicate.op === "$elemMatch") {
+    const inSteps = documentSteps(predicate.filter);
+    const whole = compileDocumentTest(predicate.filter);
+    return {
+      test,
+      inSteps: elementSteps({
+        test: (type, bytes, at) => isDocument(type) && whole(bytes, at),
+        inSteps: function* (scope, type, at) {
+          return isDocument(type) && (yield* inSteps(scope, at));
+        },
+      }),
+    };
+  }
+  if (predicate.op === "$elemMatchValue") {
+    const { predicates } = predicate;
+    const inSteps = allTesters(predicates.map(testerOf));
+    return { test, inSteps: elementSteps({ test: allOf(predicates), inSteps }) };
+  }
+  return { test, inSteps: null };
+}
+
+/** An array is a document too, whose fields are its indexes. */
+const isDocument = (type: number) => type === BSON_TYPE.object || type === BSON_TYPE.array;
+
+const elementSteps = (tester: ValueTester): InSteps =>
+  function* (scope, type, at) {
+    return type === BSON_TYPE.array && (yield* someElement(scope, at, tester));
+  };
+
+const not = (inner: InSteps): InSteps =>
+  function* (scope, type, at) {
+    return !(yield* inner(scope, type, at));
+  };
+
+const allTesters = (testers: readonly ValueTester[]): InSteps =>
+  function* (scope, type, at) {
+    for (const { test, inSteps } of testers) {
+      const holds = inSteps === null ? test(type, scope.bytes, at) : yield* inSteps(scope, type, at);
+      if (!holds) return false;
+      yield;
+    }
+    return true;
+  };
