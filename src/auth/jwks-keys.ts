@@ -175,7 +175,7 @@ function readKeys(
       const fitting = algorithms.filter(
         (name) => (alg === undefined || alg === name) && misfitOf(key, name) === undefined,
       );
-      if (typeof kid !== "string") throw new KeyRefused("a key whose kid is not a text");
+      if (typeof kid !== "string") throw new KeyRefused("a key whose kid is not a string");
       if (fitting.length === 0) throw new KeyRefused("a key that serves none of the algorithms");
       keys.set(kid, [...(keys.get(kid) ?? []), toVerifyKey(key, fitting)]);
     } catch (error) {

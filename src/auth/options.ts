@@ -3,7 +3,7 @@ import { ALGORITHMS, familiesOf } from "./algorithms.ts";
 import { checkKeySource } from "./key-source.ts";
 
 const oneOrMore = z.union([z.string().min(1), z.array(z.string().min(1)).min(1).readonly()], {
-  error: "a text, or a list of texts",
+  error: "a string, or a list of strings",
 });
 
 /** The section `auth.jwt`: how tokens are verified. A token never chooses its own algorithm (RFC 8725, 3.1). */
@@ -18,7 +18,7 @@ export const JwtOptions = z
       })
       .readonly()
       .meta({ examples: [["HS256"]] })
-      .describe("Algorithms that tokens may be signed with. HS* never beside RS*, PS*, ES* or EdDSA."),
+      .describe("Permitted signature algorithms. HS* cannot be combined with RS*, PS*, ES* or EdDSA."),
     secret: z
       .string()
       .min(1)
@@ -32,7 +32,7 @@ export const JwtOptions = z
       .optional()
       .meta({ examples: ["/etc/tidewire/jwt.pub.pem"] })
       .describe(
-        "For one asymmetric key: the file that holds it, as PEM (public key or certificate) or as JWK.",
+        "For one asymmetric key: the file that contains it, as PEM (public key or certificate) or as JWK.",
       ),
     jwksUri: z
       .string()
@@ -53,30 +53,30 @@ export const JwtOptions = z
       .min(0)
       .max(300_000)
       .default(5_000)
-      .describe("How far the issuer's clock may be from this machine's."),
+      .describe("How far the issuer's clock may differ from this machine's."),
     requireExpiry: z
       .boolean()
       .default(true)
-      .describe("Whether tokens need exp. Without, a stolen token is good until the key is changed."),
+      .describe("Whether tokens need exp. A stolen token without exp is valid until the key is changed."),
     jwksMaxAgeMs: z
       .int()
       .min(1_000)
       .default(600_000)
       .describe(
-        "Keys older than this are fetched again. A key that the set no longer holds is trusted at most this long.",
+        "Keys older than this are fetched again. A key that has left the set is trusted at most this long.",
       ),
     jwksStaleMaxMs: z
       .int()
       .min(1_000)
       .default(86_400_000)
       .describe(
-        "Keys that could not be fetched again for this long are no longer trusted. At least jwksMaxAge.",
+        "If the keys cannot be fetched again for this long, they are no longer trusted. At least jwksMaxAge.",
       ),
     jwksCooldownMs: z
       .int()
       .min(1_000)
       .default(30_000)
-      .describe("Least time between two fetches, however many tokens name keys that are not known."),
+      .describe("Minimum time between two fetches, however many tokens name unknown keys."),
     jwksTimeoutMs: z
       .int()
       .min(100)
@@ -96,21 +96,19 @@ export const JwtOptions = z
       .max(64)
       .default(16)
       .describe(
-        "How deeply objects and lists may nest in claims, the payload itself being the first level; rules read claims each time they are asked.",
+        "How deeply objects and lists may nest in claims; the payload itself is level 1. Rules read the claims at every evaluation.",
       ),
     claimsValues: z
       .int()
       .min(16)
       .default(2_000)
-      .describe("Values in the claims of one token, members of objects and lists together."),
+      .describe("Values in the claims of one token: members of objects and lists together."),
     tokenCache: z
       .int()
       .min(0)
       .max(1_000_000)
       .default(10_000)
-      .describe(
-        "Verified tokens remembered (by hash) until they expire, so that a reconnection wave costs little.",
-      ),
+      .describe("Verified tokens cached (by hash) until they expire, so that a mass reconnect costs little."),
   })
   .superRefine(checkKeySource)
   .superRefine(({ jwksMaxAgeMs, jwksStaleMaxMs }, context) => {
@@ -125,30 +123,30 @@ export const REVOCATION_MODES = ["auto", "on", "off"] as const;
 /** The section `auth`: who may connect. */
 export const AuthOptions = z
   .strictObject({
-    jwt: JwtOptions.optional().describe("How tokens are verified. Needed unless everybody is anonymous."),
+    jwt: JwtOptions.optional().describe("How tokens are verified. Required unless all users are anonymous."),
     anonymous: z
       .boolean()
       .default(false)
       .describe(
-        "Whether connections without a token are let in; they match only rules that say anonymous: true.",
+        "Whether connections without a token are admitted. They match only rules with anonymous: true.",
       ),
     revocation: z
       .enum(REVOCATION_MODES)
       .default("auto")
       .describe(
-        "Whether nodes follow revoked tokens: auto where the change stream can cover mongodb.stateDatabase, on refuses to start without, off does without.",
+        "Whether nodes follow revocations: auto if the change stream can cover mongodb.stateDatabase, on refuses to start if it cannot, off never.",
       ),
     revocationBytes: z
       .int()
       .min(1_024)
       .default(16_777_216)
-      .describe("What all revocations in force may take in memory. Beyond it no token is accepted."),
+      .describe("Memory for all revocations in force. Above the limit the node accepts no token."),
     helloTimeoutMs: z
       .int()
       .min(100)
       .max(60_000)
       .default(5_000)
-      .describe("A connection that has not said hello by then is closed (4408)."),
+      .describe("A connection that has not sent hello within this time is closed (4408)."),
     urlKeyLifetimeMs: z
       .int()
       .min(1_000)
@@ -160,7 +158,7 @@ export const AuthOptions = z
       .min(0)
       .max(3_600_000)
       .default(60_000)
-      .describe("How long before its token expires a connection is told so."),
+      .describe("How long before the expiry of its token a connection receives expiring."),
   })
   .superRefine(({ jwt, anonymous }, context) => {
     if (jwt !== undefined || anonymous) return;

@@ -66,7 +66,7 @@ const TEXTS: Readonly<Record<TokenReason, string>> = {
   "claims-bytes": "the token's claims are too large",
   "claims-depth": "the token's claims are nested too deeply",
   "claims-values": "the token has too many claims",
-  "claims-unusable": "the token's claims hold a key, a text or a number that no rule can read",
+  "claims-unusable": "the token's claims hold a key, a string or a number that no rule can read",
   revoked: "the token has been revoked: get a new one",
 };
 

@@ -12,7 +12,7 @@ In production your login service issues the tokens.
 
 Options:
       --sub USER        whom the token speaks for (%%user.sub in rules)
-      --claim KEY=JSON  another claim; may be repeated. A value that is not JSON is taken as a text
+      --claim KEY=JSON  another claim; may be repeated. A value that is not JSON is taken as a string
       --expires TIME    how long it is good, such as 30s, 15m, 8h (default 1h)
   -c, --config FILE     the configuration (default config/tidewire.yaml)
 

@@ -27,17 +27,17 @@ export const Collections = z
  * go without `Ms` and say their unit (`heartbeat: 25s`), and sizes say theirs (`bytes: 64MiB`).
  */
 export const ConfigSchema = z.strictObject({
-  mongodb: MongodbOptions.describe("Where the documents are."),
-  server: ServerOptions.prefault({}).describe("The listeners and how connections are kept."),
-  auth: AuthOptions.describe("Who may connect."),
+  mongodb: MongodbOptions.describe("The MongoDB deployment and the service's state."),
+  server: ServerOptions.prefault({}).describe("Listeners and connections."),
+  auth: AuthOptions.describe("Authentication."),
   rules: RulesOptions.prefault({}).describe("How rules are evaluated."),
-  collections: Collections.describe("What clients may see, under the names that clients use."),
-  limits: Limits.prefault({}).describe("Bounds; every one has a default."),
-  history: HistoryOptions.prefault({}).describe("Change events kept in memory for quick resumption."),
-  tickets: TicketOptions.prefault({}).describe("How long clients may resume, and over which tokens."),
+  collections: Collections.describe("The collections and their rules, under the names that clients use."),
+  limits: Limits.prefault({}).describe("Limits. Every limit has a default."),
+  history: HistoryOptions.prefault({}).describe("Commits kept in memory for fast resumption."),
+  tickets: TicketOptions.prefault({}).describe("How long clients may resume, and across which tokens."),
   log: z
     .strictObject({
-      level: z.enum(LOG_LEVELS).default("info").describe("The least grave level that is written."),
+      level: z.enum(LOG_LEVELS).default("info").describe("Lowest level that is written."),
     })
     .prefault({})
     .describe("The log, JSON lines on standard output."),

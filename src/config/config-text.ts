@@ -58,12 +58,13 @@ const SYNTAX_TEXTS: Readonly<Record<string, string>> = {
   DUPLICATE_KEY: "a key that stands twice in one map; remove one of the two",
   BAD_INDENT:
     "the indentation fits neither the line above nor its parent, or a bracket above is not closed; close it, or align the keys of one map with spaces",
-  BAD_ALIAS: "an alias (*name) without an anchor (&name) before it; put a text that begins with * in quotes",
+  BAD_ALIAS:
+    "an alias (*name) without an anchor (&name) before it; put a string that begins with * in quotes",
   BAD_DQ_ESCAPE:
     "an escape sequence that YAML does not know; write \\\\ for a backslash, or use single quotes",
-  BAD_SCALAR_START: "a text that begins with a reserved character (@, `, %, |, >); put it in quotes",
+  BAD_SCALAR_START: "a string that begins with a reserved character (@, `, %, |, >); put it in quotes",
   MULTIPLE_DOCS: "more than one document (---) in the file; keep one",
-  NON_STRING_KEY: "a key that is not a text; put it in quotes",
+  NON_STRING_KEY: "a key that is not a string; put it in quotes",
   TAG_RESOLVE_FAILED: "a tag (!name) that is not supported; remove it",
   MISSING_CHAR: "a bracket, quote or comma is missing, here or on the lines above",
   MULTILINE_IMPLICIT_KEY:
@@ -146,7 +147,7 @@ class ConfigReader implements ConfigText {
     if (isMap(node)) return "a map";
     if (isSeq(node)) return this.#foundList(node.items, path);
     if (!isScalar(node) || node.value === null) return "an empty value";
-    if (isHidden(path.join("."))) return "a text that is not shown here";
+    if (isHidden(path.join("."))) return "a string that is not shown here";
     const text = typeof node.value === "string" ? JSON.stringify(node.value) : String(node.value);
     return text.length > 80 ? `${text.slice(0, 77)}…` : text;
   }

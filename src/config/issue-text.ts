@@ -66,8 +66,8 @@ export function allowedText(schema: z.core.$ZodType, codeKey: string): string {
   if (inner instanceof z.ZodString) {
     const { minLength, maxLength } = inner;
     return maxLength === null
-      ? "a text, not empty"
-      : `a text of ${minLength ?? 0} to ${maxLength} characters`;
+      ? "a string, not empty"
+      : `a string of ${minLength ?? 0} to ${maxLength} characters`;
   }
   if (inner instanceof z.ZodArray) return "a list that is not empty";
   if (inner instanceof z.ZodObject) return `a map of ${Object.keys(inner.shape).map(fileKey).join(", ")}`;

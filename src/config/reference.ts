@@ -8,15 +8,15 @@ const INTRODUCTION = `# Configuration
 
 <!-- Written by scripts/generate.mjs from the schemas beside the code; edit those. -->
 
-One file, YAML or JSON, by default \`config/tidewire.yaml\`. It is read whole: \`tidewire check\` tells every mistake at
-once, with its line and what to write instead, and the service does not start with one. Editors complete and check it
-with [config/tidewire.schema.json](../config/tidewire.schema.json); [config/tidewire.yaml](../config/tidewire.yaml) is
-an example with comments.
+This page is for admins. The configuration is one file, YAML or JSON, by default \`config/tidewire.yaml\`. The service reads the
+whole file: \`tidewire check\` reports every mistake at once, with its line and the correction, and the service does not start with a
+mistake. Editors complete and check the file with [config/tidewire.schema.json](../config/tidewire.schema.json).
+[config/tidewire.yaml](../config/tidewire.yaml) is an example with comments.
 
-- \`\${NAME}\` and \`\${NAME:-default}\` take environment variables, in texts only; \`$\${\` stands for the characters themselves.
-- A duration is ${DURATION.words.replace("a duration in ", "")}; a size is ${SIZE.words.replace("a size in ", "")}.
+- \`\${NAME}\` and \`\${NAME:-default}\` insert environment variables, in strings only. \`$\${\` stands for the characters themselves.
+- A duration is ${DURATION.words.replace("a duration in ", "")}. A size is ${SIZE.words.replace("a size in ", "")}.
 - Relative paths begin at the folder of the file.
-- While the service runs, a saved edit of \`collections\` takes effect at once; a mistake changes nothing and is logged.
+- While the service runs, a saved edit of \`collections\` takes effect at once. A mistake changes nothing and is logged.
   Everything else needs a restart, and the log says so.
 `;
 
@@ -28,7 +28,7 @@ export function configReference(): string {
 
 ${descriptionOf(schema)}
 
-| option | default | takes | what it does |
+| option | default | type | meaning |
 | --- | --- | --- | --- |
 ${rows.map((cells) => `| ${cells.map(escapeBars).join(" | ")} |`).join("\n")}
 `;
@@ -36,11 +36,11 @@ ${rows.map((cells) => `| ${cells.map(escapeBars).join(" | ")} |`).join("\n")}
   return [INTRODUCTION, ...sections].join("\n");
 }
 
-/** The options of a map, those of the maps in it after their own line. */
+/** The options of a map. The options of a nested map follow its own line. */
 function optionRows(schema: z.core.$ZodType, prefix: string): string[][] {
   const inner = unwrap(schema);
   if (inner instanceof z.ZodRecord) {
-    // A filter is a map, too, but of no options of ours.
+    // A filter is a map, too, but its keys are not options.
     if (inner.valueType instanceof z.ZodUnknown) return [];
     return optionRows(inner.valueType, `${prefix}NAME.`);
   }
@@ -58,7 +58,7 @@ function defaultText(schema: z.core.$ZodType, codeKey: string): string {
   return schema instanceof z.ZodPrefault ? "as below" : "must be set";
 }
 
-/** Where a type does not say enough, an example does. */
+/** The type of an option, with an example if it has one. */
 function takesText(schema: z.core.$ZodType, codeKey: string): string {
   const inner = unwrap(schema);
   const examples = z.globalRegistry.get(schema)?.["examples"] ?? z.globalRegistry.get(inner)?.["examples"];
@@ -68,8 +68,8 @@ function takesText(schema: z.core.$ZodType, codeKey: string): string {
   if (listOf instanceof z.ZodEnum) return `a list of ${listOf.options.join(", ")}`;
   if (listOf !== undefined) return `a list${such}`;
   if (inner instanceof z.ZodUnion && inner.options.some((option) => unwrap(option) instanceof z.ZodArray))
-    return `a text, or a list of texts${such}`;
-  // What durations and sizes look like is told once, at the top of the page.
+    return `a string, or a list of strings${such}`;
+  // The top of the page describes durations and sizes once.
   const allowed = allowedText(schema, codeKey)
     .replace(DURATION.words, "a duration")
     .replace(SIZE.words, "a size")

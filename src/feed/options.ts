@@ -7,14 +7,12 @@ export const HistoryOptions = z.strictObject({
     .min(0)
     .max(24 * 3_600_000)
     .default(5 * 60_000)
-    .describe(
-      "How far back change events are kept. Also where a starting node begins to read, to have it filled.",
-    ),
+    .describe("How far back commits are kept. A starting node begins to read there, to fill the history."),
   bytes: z
     .int()
     .min(1_048_576)
     .default(64 * 1_048_576)
-    .describe("How much memory they may take; the oldest go first."),
+    .describe("Memory of the history; the oldest commits are evicted first."),
   cursorStepMs: z
     .int()
     .min(0)
@@ -22,7 +20,7 @@ export const HistoryOptions = z.strictObject({
     .multipleOf(1_000)
     .default(1_000)
     .describe(
-      "Steps in which the cursors of subscribed, watermark and fenced move, in whole seconds: so they tell nothing of writes that a client may not see. 0s: with every write.",
+      "Steps in which the cursors of subscribed, watermark and fenced advance, in whole seconds, so that they reveal nothing about writes that a client may not see. 0s: with every write.",
     ),
 });
 export type HistoryOptions = z.output<typeof HistoryOptions>;
@@ -45,14 +43,14 @@ export const FeedLimits = z.strictObject({
     .min(65_536)
     .default(16 * 1_048_576)
     .describe(
-      "Documents and their encoded texts remembered for a moment, so that live queries with equal fields encode each once.",
+      "Documents and their encoded text cached for a moment, so that live queries with equal fields encode each document once.",
     ),
   snapshotConcurrency: z
     .int()
     .min(1)
     .max(1_000)
     .default(8)
-    .describe("Snapshots read from MongoDB at the same time; more wait in line."),
+    .describe("Snapshots read from MongoDB at the same time; further reads wait."),
   snapshotTimeMs: z
     .int()
     .min(1)
@@ -65,7 +63,7 @@ export const FeedLimits = z.strictObject({
     .int()
     .min(0)
     .default(64 * 1_048_576)
-    .describe("Memory for finished snapshots that serve newcomers together with the changes since."),
+    .describe("Memory for finished snapshots, which serve new subscribers together with the later changes."),
   windowSize: z
     .int()
     .min(1)
@@ -77,19 +75,19 @@ export const FeedLimits = z.strictObject({
     .min(1_048_576)
     .default(256 * 1_048_576)
     .describe(
-      "What sorted live queries may hold on this node: sort values, _ids, documents kept or on their way; beyond, too-many-subscriptions.",
+      "Memory of sorted live queries on this node: sort values, _ids, documents kept or in transit. Above the limit: too-many-subscriptions.",
     ),
   userWindowBytes: z
     .int()
     .min(65_536)
     .default(64 * 1_048_576)
-    .describe("The share of windowBytes that the sorted live queries of one user may hold."),
+    .describe("Share of windowBytes that the sorted live queries of one user may hold."),
   filterWorkPerUser: z
     .int()
     .min(100)
     .default(500_000)
     .describe(
-      "What matching and sorting one document may cost for all live queries of one user, estimated: predicates by values by the array walk, sort paths by the array walk.",
+      "Estimated cost of matching and sorting one document for all live queries of one user: predicates by values by the array walk, sort paths by the array walk.",
     ),
   workPerUserMs: z
     .int()
@@ -97,26 +95,26 @@ export const FeedLimits = z.strictObject({
     .max(1_000)
     .default(200)
     .describe(
-      "Time of the event loop, per second, that the live queries of one user may take, measured; beyond, the dearest end.",
+      "Measured time of the event loop, per second, that the live queries of one user may take. Above the limit, the most expensive ones end.",
     ),
   lookupValues: z
     .int()
     .min(1)
     .default(10_000)
-    .describe("Documents that one lookup of a rule may find; with more, nobody gets in by it."),
+    .describe("Documents that one lookup of a rule may find. With more, the lookup grants nothing."),
   catchUpStreams: z
     .int()
     .min(1)
     .max(100)
     .default(4)
-    .describe("Extra change streams for resumptions from before the history; more wait in line."),
+    .describe("Extra change streams for resumptions from before the history; further resumptions wait."),
   commitSliceMs: z
     .int()
     .min(0)
     .max(1_000)
     .default(50)
     .describe(
-      "How long handing out commits may hold the event loop before everything else gets its turn. 0: after each live query.",
+      "How long the delivery of commits may hold the event loop before it yields. 0: it yields after each live query.",
     ),
   subscriptionsPerUser: z
     .int()
@@ -127,12 +125,14 @@ export const FeedLimits = z.strictObject({
     .int()
     .min(1)
     .default(1_000)
-    .describe("Distinct live queries of one user on this node, those that still linger included."),
+    .describe("Distinct live queries of one user on this node, including lingering ones."),
   lingeringPerUser: z
     .int()
     .min(0)
     .default(100)
-    .describe("Live queries that may linger after one user left them; beyond, the oldest are removed first."),
+    .describe(
+      "Live queries that may linger after a user has left them. Above the limit, the oldest are removed first.",
+    ),
   userRequestBytes: z
     .int()
     .min(1_024)
@@ -144,7 +144,7 @@ export const FeedLimits = z.strictObject({
     .max(3_600_000)
     .default(10_000)
     .describe(
-      "How long a live query outlives its last subscriber, for a page that is just being loaded again.",
+      "How long a live query is kept after its last subscriber has left, for a page that is reloading.",
     ),
 });
 export type FeedLimits = z.output<typeof FeedLimits>;

@@ -46,14 +46,14 @@ const isAdminToken = (text: string) =>
 export const AdminOptions = z
   .strictObject({
     host: z.string().min(1).default("127.0.0.1").describe("Address that the admin listener binds to."),
-    port: port.default(8_481).describe("Port of the admin listener; 0 lets the system pick one."),
+    port: port.default(8_481).describe("Port of the admin listener; 0 lets the system choose one."),
     hosts: z
       .array(host)
       .readonly()
       .default(["localhost", "127.0.0.1", "[::1]"])
       .meta({ examples: [["localhost", "127.0.0.1", "[::1]", "tidewire.internal"]] })
       .describe(
-        "Names under which clients may ask the admin listener (Host header); without a port, any. Protects against DNS rebinding.",
+        "Names under which clients may use the admin listener (Host header); a name without a port allows any port. Protects against DNS rebinding.",
       ),
     token: z
       .string()
@@ -65,9 +65,9 @@ export const AdminOptions = z
       // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
       .meta({ examples: ["${TIDEWIRE_ADMIN_TOKEN}"] })
       .describe(
-        "Bearer token for everything on the admin listener but /livez, /readyz and /metrics. Unset or empty: those are refused.",
+        "Bearer token for every path of the admin listener except /livez, /readyz and /metrics. Unset or empty: these paths are refused.",
       ),
-    protectMetrics: z.boolean().default(false).describe("Whether /metrics needs the token, too."),
+    protectMetrics: z.boolean().default(false).describe("Whether /metrics also requires the token."),
     planBytes: z
       .int()
       .min(1_024)
@@ -79,7 +79,7 @@ export const AdminOptions = z
       .min(1_000)
       .max(120_000)
       .default(20_000)
-      .describe("How long POST /plan may take to read a configuration, beside the service's own work."),
+      .describe("How long POST /plan may take to read a configuration while the service does other work."),
   })
   .refine(({ protectMetrics, token = "" }) => !protectMetrics || token !== "", {
     path: ["protectMetrics"],
@@ -90,15 +90,20 @@ export type AdminOptions = z.output<typeof AdminOptions>;
 /** What clients are told in `welcome` about coming back (docs/protocol.md, section 5). */
 export const ReconnectOptions = z
   .strictObject({
-    minMs: z.int().min(10).max(60_000).default(250).describe("Upper end of the first back-off."),
-    maxMs: z.int().min(100).max(600_000).default(30_000).describe("Upper end of every later back-off."),
-    factor: z.number().min(1).max(10).default(2).describe("By how much the back-off grows each time."),
+    minMs: z.int().min(10).max(60_000).default(250).describe("Upper bound of the first back-off."),
+    maxMs: z.int().min(100).max(600_000).default(30_000).describe("Upper bound of every later back-off."),
+    factor: z
+      .number()
+      .min(1)
+      .max(10)
+      .default(2)
+      .describe("Factor by which the back-off grows with each attempt."),
     stableAfterMs: z
       .int()
       .min(0)
       .max(600_000)
       .default(5_000)
-      .describe("The back-off starts over only after a connection has lasted this long."),
+      .describe("The back-off is reset only after a connection has lasted this long."),
   })
   .refine(({ minMs, maxMs }) => minMs <= maxMs, {
     path: ["max"],
@@ -113,14 +118,14 @@ export const TicketOptions = z.strictObject({
     .min(60_000)
     .default(24 * 3_600_000)
     .describe(
-      "How long after it was given a ticket resumes. Connected clients are given newer ones when half of this is over.",
+      "How long a ticket resumes after it was issued. Connected clients receive newer tickets when half of this is over.",
     ),
   lostRights: z
     .int()
     .min(100)
     .default(10_000)
     .describe(
-      "Rights lost by a newer token that this node remembers, one for each user and collection, besides the state database, which holds all of them for maxAge.",
+      "Rights lost by a newer token that this node remembers, one for each user and collection. The state database holds all of them for maxAge.",
     ),
 });
 export type TicketOptions = z.output<typeof TicketOptions>;
@@ -132,13 +137,13 @@ export const ServerOptions = z
       .string()
       .min(1)
       .default("127.0.0.1")
-      .describe("Address that the service binds to; 0.0.0.0 for all."),
-    port: port.default(8_480).describe("Port that clients connect to; 0 lets the system pick one."),
+      .describe("Address that the service binds to; 0.0.0.0 for all interfaces."),
+    port: port.default(8_480).describe("Port that clients connect to; 0 lets the system choose one."),
     workers: z
       .union([z.int().min(1).max(256), z.literal("auto")])
       .default(1)
       .describe(
-        "Processes that serve the port; auto: as many as there are cores. Each is a node of its own: limits are per process.",
+        "Processes that serve the port; auto: one per core. Each is a node of its own: limits are per process.",
       ),
     origins: z
       .array(
@@ -149,17 +154,17 @@ export const ServerOptions = z
       .readonly()
       .default([])
       .meta({ examples: [["https://app.example.com"]] })
-      .describe('Pages that may connect from a browser. Empty: none may; "*" (any page) must be said.'),
+      .describe('Pages that may connect from a browser. Empty: none. "*" allows every page.'),
     hosts: z
       .array(host)
       .readonly()
       .optional()
       .meta({ examples: [["live.example.com"]] })
       .describe(
-        "Names under which clients may reach the service (Host header); without a port, any. Unset: all.",
+        "Names under which clients may reach the service (Host header); a name without a port allows any port. Unset: all names.",
       ),
     tls: TlsOptions.optional().describe(
-      "Serve https and wss. Unset: plain, for use behind a proxy that ends TLS.",
+      "Serve https and wss. Unset: plain, for use behind a proxy that terminates TLS.",
     ),
     heartbeatMs: z
       .int()
@@ -167,69 +172,73 @@ export const ServerOptions = z
       .max(300_000)
       .default(25_000)
       .describe(
-        "How often an idle connection is pinged and gets a watermark. Keep below the idle timeout of any proxy.",
+        "How often an idle connection receives a ping and a watermark. Keep it below the idle timeout of any proxy.",
       ),
     pongTimeoutMs: z
       .int()
       .min(100)
       .max(300_000)
       .default(10_000)
-      .describe("A connection that gives no sign of life for this long after a ping is closed (4000)."),
+      .describe("A connection on which no frame arrives for this long after a ping is closed (4000)."),
     headersTimeoutMs: z
       .int()
       .min(1_000)
       .max(120_000)
       .default(5_000)
-      .describe("A socket that has not sent the whole head of a request by then is closed."),
+      .describe("A socket that has not sent all headers of a request within this time is closed."),
     requestTimeoutMs: z
       .int()
       .min(1_000)
       .max(300_000)
       .default(10_000)
-      .describe("A socket that has not sent a whole request, with its body, by then is closed."),
+      .describe(
+        "A socket that has not sent a whole request, including the body, within this time is closed.",
+      ),
     tlsHandshakeTimeoutMs: z
       .int()
       .min(1_000)
       .max(120_000)
       .default(5_000)
-      .describe("A socket that has not finished its TLS handshake by then is closed."),
+      .describe("A socket that has not finished its TLS handshake within this time is closed."),
     sseCommentMs: z
       .int()
       .min(1_000)
       .max(300_000)
       .default(15_000)
-      .describe("How often a line without content keeps a stream of server-sent events from looking dead."),
+      .describe("How often a comment line keeps a quiet stream of server-sent events open through proxies."),
     sseRetryMs: z
       .int()
       .min(100)
       .max(300_000)
       .default(3_000)
       .describe(
-        "How long EventSource waits before it reconnects; each stream is told half to one and a half of it.",
+        "How long EventSource waits before it reconnects; each stream receives half to one and a half of it.",
       ),
     maxConnectionAgeMs: z
       .int()
       .min(60_000)
       .optional()
       .meta({ examples: [3_600_000] })
-      .describe("Connections older than this are closed (4002), spreading them over nodes. Unset: never."),
+      .describe(
+        "Connections older than this are closed (4002), which distributes them over nodes. Unset: never.",
+      ),
     drainTimeoutMs: z
       .int()
       .min(0)
       .max(3_600_000)
       .default(30_000)
-      .describe("How long a node that is told to stop hands its connections over before it closes the rest."),
+      .describe("How long a node drains its connections when it stops, before it closes the remaining ones."),
     trustedProxies: z
       .array(z.string().refine(isCidr, { error: "an IP address or CIDR block" }))
       .readonly()
       .default([])
       .meta({ examples: [["10.0.0.0/8"]] })
-      .describe("Addresses whose X-Forwarded-For is believed. Empty: nobody's."),
+      .describe("Addresses of proxies whose X-Forwarded-For the node trusts. Empty: none."),
     socketio: z
       .boolean()
       .default(false)
       .describe(
-        "Serve clients of Socket.IO too, under /socket.io/. Needs the package socket.io beside this one.",
+        "Serve clients of Socket.IO too, under /socket.io/. Requires the package socket.io to be installed.",
       ),
     node: z
       .string()
@@ -238,11 +247,11 @@ export const ServerOptions = z
       .optional()
       .meta({ examples: ["node-1"] })
       .describe(
-        "The node's name in logs and on the admin listener. Clients see an opaque id instead. Unset: the host's name and a random part.",
+        "The node's name in logs and on the admin listener. Clients see an opaque id instead. Unset: the host name and a random suffix.",
       ),
-    reconnect: ReconnectOptions.prefault({}).describe("What clients are told about coming back."),
+    reconnect: ReconnectOptions.prefault({}).describe("Back-off that welcome announces to clients."),
     admin: AdminOptions.prefault({}).describe(
-      "The second listener: /metrics, /livez, /readyz, /plan. Not for the public.",
+      "The admin listener: /metrics, /livez, /readyz, /plan. It must not be public.",
     ),
   })
   .refine(
@@ -265,62 +274,64 @@ export const GatewayLimits = z.strictObject({
     .min(1_024)
     .max(16 * 1_048_576)
     .default(64 * 1_024)
-    .describe("Largest message of a client; a larger one closes with 1009."),
+    .describe("Largest client message; a larger one closes the connection with 1009."),
   messageDepth: z
     .int()
     .min(16)
     .max(1_000)
     .default(128)
-    .describe("How deep a client's message may nest, the message itself being level 1."),
+    .describe("How deeply a client message may nest; the message itself is level 1."),
   messageNodes: z
     .int()
     .min(1_000)
     .max(1_000_000)
     .default(10_000)
-    .describe("How many values a client's message may hold; each scalar, array and object is one."),
+    .describe("Values in a client message; each scalar, array and object is one."),
   subscriptions: z.int().min(1).max(100_000).default(100).describe("Subscriptions per connection."),
   requestsPerSecond: z
     .number()
     .positive()
     .default(50)
     .describe(
-      "Requests per second and connection, over time. Pings and pongs of a WebSocket, and packets of Socket.IO that are no events, have the same rate for themselves.",
+      "Requests per second and connection, sustained. Pings and pongs of a WebSocket, and packets of Socket.IO that are not events, have a separate limit of the same rate.",
     ),
   requestBurst: z
     .int()
     .min(1)
     .default(100)
-    .describe("Requests a connection may send at once, out of what it saved up."),
+    .describe("Requests that a connection may send at once after a pause."),
   outboxBytes: z
     .int()
     // Catch-up is written in pieces of this size; with less room it would never get on.
     .min(65_536)
     .default(1_048_576)
     .describe(
-      "What may wait for a connection that does not drain; beyond, it continues from its cursor later.",
+      "Outbox of a connection that does not drain. Above the limit, the connection continues from its cursor later.",
     ),
   userOutboxBytes: z
     .int()
     .min(65_536)
     .default(16 * 1_048_576)
     .describe(
-      "What may wait for all connections of one user that do not drain; beyond, each has room for 64 KiB at a time.",
+      "Outboxes of all connections of one user that do not drain. Above the limit, each connection has room for 64 KiB at a time.",
     ),
   snapshotsPerConnection: z
     .int()
     .min(1)
     .default(4)
-    .describe("Snapshots sent to one connection at a time; further subscriptions wait for their turn."),
+    .describe("Snapshots sent to one connection at a time; further subscriptions wait."),
   stallTimeoutMs: z
     .int()
     .min(1_000)
     .default(60_000)
-    .describe("A connection that drains nothing for this long is ended (4001)."),
+    .describe("A connection that drains nothing for this long is closed (4001)."),
   pollBytes: z
     .int()
     .min(1_024)
     .default(1_048_576)
-    .describe("Size at which the answer to a poll ends with the change at hand; a snapshot is always whole."),
+    .describe(
+      "Size at which the answer to a poll ends with the current change; a snapshot is always complete.",
+    ),
   connections: z
     .int()
     .min(1)
@@ -358,7 +369,7 @@ export const GatewayLimits = z.strictObject({
     .positive()
     .default(60)
     .describe(
-      "Refreshes of one connection in a minute, sustained; each authorizes all its subscriptions again, and costs a request as well.",
+      "Refreshes of one connection per minute, sustained. Each authorizes all its subscriptions again, and also counts as a request.",
     ),
   refreshBurst: z.int().min(1).default(20).describe("Refreshes of one connection at once."),
   connectRate: z.number().positive().default(500).describe("New connections per second on this node."),
@@ -368,13 +379,18 @@ export const GatewayLimits = z.strictObject({
     .default(20)
     .describe("New connections per second from one address (IPv6: one /64)."),
   connectBurstPerAddress: z.int().min(1).default(60).describe("New connections at once from one address."),
-  fences: z.int().min(1).max(10_000).default(16).describe("Fences that may wait on one connection."),
+  fences: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(16)
+    .describe("Fences that may wait on one connection at a time."),
   fenceTimeoutMs: z
     .int()
     .min(100)
     .max(600_000)
     .default(30_000)
-    .describe("How long a fence waits before it is answered with unavailable."),
+    .describe("How long a fence waits before the answer is unavailable."),
 });
 export type GatewayLimits = z.output<typeof GatewayLimits>;
 

@@ -1,13 +1,13 @@
 /**
  * The boundary between libraries, timers and abandoned promises on one side and the service's own code on the other.
  * An exception that leaves a listener, or a rejection that nobody waits for, ends the process and with it every
- * client. Behind the guard it ends what it belongs to, and leaves a log line with a reference and a count.
+ * client. Behind the guard it ends only one connection or one task, and leaves a log line with a reference and a count.
  */
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { Metrics } from "./metrics.ts";
 
-/** What a guard needs. */
+/** The parts that a guard uses. */
 export interface GuardParts {
   readonly log: Logger;
   readonly metrics: Pick<Metrics, "unexpectedErrors">;
@@ -16,7 +16,7 @@ export interface GuardParts {
 /** An unexpected error that has been logged and counted. */
 export interface Fault {
   readonly error: unknown;
-  /** Under this reference the log has the stack. It is what a client may know. */
+  /** The log has the stack trace under this reference. The client may see it. */
   readonly ref: string;
 }
 
@@ -24,7 +24,7 @@ type OnFault = (fault: Fault) => void;
 
 export const newReference = (): string => randomBytes(6).toString("hex");
 
-/** Logs and counts an error that nobody expected. @param where A fixed name; the label of the metric. */
+/** Logs and counts an unexpected error. @param where A fixed name; the label of the metric. */
 export function noteFault({ log, metrics }: GuardParts, where: string, error: unknown): Fault {
   const ref = newReference();
   metrics.unexpectedErrors.inc({ where });
@@ -33,8 +33,8 @@ export function noteFault({ log, metrics }: GuardParts, where: string, error: un
 }
 
 /**
- * Makes a listener out of a function: what it throws, or rejects with, goes no further.
- * @param onFault Ends what the event belongs to, such as one connection.
+ * Wraps a function as a listener that never throws and never rejects.
+ * @param onFault Ends the owner of the event, such as one connection.
  */
 export function guarded<A extends readonly unknown[]>(
   parts: GuardParts,
@@ -53,7 +53,7 @@ export function guarded<A extends readonly unknown[]>(
   };
 }
 
-/** Runs one piece of work in the same way, at once. */
+/** Runs one task in the same way, at once. */
 export function runGuarded(
   parts: GuardParts,
   where: string,
@@ -63,7 +63,7 @@ export function runGuarded(
   guarded(parts, where, run, onFault)();
 }
 
-/** What ends the connection may fail for the same reason as the work before it. */
+/** `onFault` may fail for the same reason as the work before it. */
 function contain(parts: GuardParts, where: string, error: unknown, onFault: OnFault): void {
   try {
     onFault(noteFault(parts, where, error));

@@ -3,33 +3,33 @@ import { type Aggregator, Counter, type CounterConfiguration, Gauge, Histogram, 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /**
- * Every metric of the service, in the order in which data passes. Bytes and seconds, as Prometheus has it;
- * no label ever holds a value that a client or a document brought.
+ * Every metric of the service, in the order of the data flow. Units are bytes and seconds, as is usual for Prometheus.
+ * No label ever holds a value that came from a client or a document.
  */
 const COUNTERS = {
   changeEvents: ["tidewire_change_events_total", "Change events read from MongoDB.", ["operation"]],
   streamOpens: ["tidewire_stream_opens_total", "Times the change stream was opened.", []],
-  streamErrors: ["tidewire_stream_errors_total", "Errors of the change stream, by what they mean.", ["kind"]],
+  streamErrors: ["tidewire_stream_errors_total", "Errors of the change stream, by kind.", ["kind"]],
   placeLost: [
     "tidewire_place_lost_total",
-    "Times the position in the change stream was lost: everything was reset.",
+    "Times the change stream position was lost and everything was reset.",
     [],
   ],
   checkpoints: ["tidewire_checkpoints_total", "Checkpoints saved.", []],
   checkpointErrors: ["tidewire_checkpoint_errors_total", "Checkpoints that could not be saved.", []],
   imagesMissing: [
     "tidewire_images_missing_total",
-    "Change events without an image that they need; it was read at the event's time instead.",
+    "Change events that lacked a required image, which was read at the time of the event instead.",
     [],
   ],
   imagesUnreadable: [
     "tidewire_images_unreadable_total",
-    "Change events whose image could not be read either: their live queries were started over.",
+    "Change events whose image could not be read either: their live queries started over.",
     [],
   ],
   historyEvicted: [
     "tidewire_history_evicted_total",
-    "Commits dropped from the history for its window or its bytes.",
+    "Commits evicted from the history, by reason: its window or its bytes.",
     ["reason"],
   ],
   changes: [
@@ -38,10 +38,10 @@ const COUNTERS = {
     ["type"],
   ],
   deliveries: ["tidewire_deliveries_total", "Changes handed to connections.", []],
-  snapshots: ["tidewire_snapshots_total", "Snapshots by how they were served.", ["served"]],
+  snapshots: ["tidewire_snapshots_total", "Snapshots, by how they were served.", ["served"]],
   indexChecks: [
     "tidewire_index_checks_total",
-    "Snapshots under a rule with allow.requireIndex, by what is known of the index.",
+    "Snapshots under a rule with allow.requireIndex, by outcome of the index check.",
     ["outcome"],
   ],
   matchSeconds: [
@@ -49,15 +49,19 @@ const COUNTERS = {
     "Processor time spent on matching commits to live queries.",
     [],
   ],
-  subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions by how they started.", ["start"]],
+  subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions, by start.", ["start"]],
   nowMoves: ["tidewire_now_moves_total", "Subscriptions that a step of %%now moved or ended.", []],
-  resets: ["tidewire_resets_total", "Resets sent on running subscriptions.", ["reason"]],
-  catchUps: ["tidewire_catch_ups_total", "Catch-ups by where they read from.", ["from"]],
+  resets: ["tidewire_resets_total", "Resets of active subscriptions.", ["reason"]],
+  catchUps: ["tidewire_catch_ups_total", "Catch-ups, by source: history or oplog.", ["from"]],
   lagged: ["tidewire_lagged_total", "Times a connection did not drain and was taken off live delivery.", []],
-  connectionsOpened: ["tidewire_connections_opened_total", "Connections that were welcomed.", ["transport"]],
+  connectionsOpened: [
+    "tidewire_connections_opened_total",
+    "Connections that received welcome.",
+    ["transport"],
+  ],
   connectionsRefused: [
     "tidewire_connections_refused_total",
-    "Connections refused before they were welcomed.",
+    "Connections refused before welcome.",
     ["reason"],
   ],
   socketsRefused: [
@@ -67,7 +71,7 @@ const COUNTERS = {
   ],
   adminRefused: [
     "tidewire_admin_refused_total",
-    "Requests that the admin listener refused for who asked, by reason.",
+    "Requests that the admin listener refused because of their sender, by reason.",
     ["reason"],
   ],
   connectionsClosed: [
@@ -82,7 +86,7 @@ const COUNTERS = {
   ],
   tokensRefused: [
     "tidewire_tokens_refused_total",
-    "Tokens that were refused, by reason; of connections, refreshes and HTTP requests.",
+    "Tokens refused, by reason; of connections, refreshes and HTTP requests.",
     ["reason"],
   ],
   ruleFailures: [
@@ -90,61 +94,61 @@ const COUNTERS = {
     "Rules that could not be evaluated for a user, who was refused; a bug, logged as such.",
     [],
   ],
-  messagesReceived: ["tidewire_messages_received_total", "Messages of clients.", ["type"]],
+  messagesReceived: ["tidewire_messages_received_total", "Client messages.", ["type"]],
   messagesUnread: [
     "tidewire_messages_unread_total",
-    "Messages of clients that were refused before their fields were read, by what was wrong.",
+    "Client messages refused before their fields were read, by reason.",
     ["reason"],
   ],
-  errorsSent: ["tidewire_errors_sent_total", "Errors told to clients.", ["code"]],
+  errorsSent: ["tidewire_errors_sent_total", "Errors sent to clients.", ["code"]],
   unexpectedErrors: [
     "tidewire_unexpected_errors_total",
-    "Errors that nobody expected and that were contained, by where they were caught.",
+    "Unexpected errors that were contained, by where they were caught.",
     ["where"],
   ],
   bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
   rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],
   jwksFetches: ["tidewire_jwks_fetches_total", "Fetches of the key set, by outcome.", ["outcome"]],
-  workerRestarts: ["tidewire_worker_restarts_total", "Workers started again after they had ended.", []],
+  workerRestarts: [
+    "tidewire_worker_restarts_total",
+    "Workers that exited unexpectedly and were restarted.",
+    [],
+  ],
 } as const;
 
 const GAUGES = {
-  streamState: ["tidewire_stream_up", "1 while the change stream is being read, else 0.", []],
+  streamState: ["tidewire_stream_up", "1 while the change stream is open, else 0.", []],
   streamDownSeconds: [
     "tidewire_stream_down_seconds",
-    "How long the change stream has been down, under the reason of its last failure; 0 while it is up.",
+    "Time for which the change stream has been down, under the reason of its last failure; 0 while it is up.",
     ["reason"],
   ],
   images: [
     "tidewire_images",
-    "1 where a collection's images are on, 0 where documents are read at the time of each event.",
+    "1 if the images of a collection are on, 0 if documents are read at the time of each event.",
     ["collection"],
   ],
   historyCommits: ["tidewire_history_commits", "Commits in the history.", []],
   historyBytes: ["tidewire_history_bytes", "Bytes of change events in the history.", []],
   historySeconds: ["tidewire_history_seconds", "How far back the history reaches.", []],
-  changeLogBytes: [
-    "tidewire_change_log_bytes",
-    "Bytes that live queries hold of which commit changed what.",
-    [],
-  ],
+  changeLogBytes: ["tidewire_change_log_bytes", "Bytes of the change logs of live queries.", []],
   encodeCacheBytes: [
     "tidewire_encode_cache_bytes",
-    "Bytes of documents and texts that are remembered for a moment while changes are encoded.",
+    "Bytes of documents and strings cached for a moment while changes are encoded.",
     [],
   ],
   encodedBytes: ["tidewire_encoded_bytes", "Bytes of encoded changes kept for catch-up.", []],
   snapshotCacheBytes: [
     "tidewire_snapshot_cache_bytes",
-    "Bytes of snapshots being sent or kept for newcomers.",
+    "Bytes of snapshots that are being sent, or kept for new subscribers.",
     [],
   ],
-  snapshotReads: ["tidewire_snapshot_reads", "Snapshots being read from MongoDB now.", []],
-  catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up now.", []],
+  snapshotReads: ["tidewire_snapshot_reads", "Snapshot reads in progress.", []],
+  catchUpStreams: ["tidewire_catch_up_streams", "Extra change streams open for catch-up.", []],
   liveQueries: ["tidewire_live_queries", "Live queries.", []],
   lingeringLiveQueries: [
     "tidewire_lingering_live_queries",
-    "Live queries that nobody follows now, kept for a moment.",
+    "Live queries without subscribers, kept for a moment.",
     [],
   ],
   windowDocuments: ["tidewire_window_documents", "Documents that windows of sorted live queries track.", []],
@@ -156,10 +160,10 @@ const GAUGES = {
   windowReadBytes: ["tidewire_window_read_bytes", "Bytes of sorted results that are being read or sent.", []],
   dearestLiveQuery: [
     "tidewire_dearest_live_query_seconds",
-    "Mean time for one commit of the live query that takes longest, of those that took any lately.",
+    "Mean time per commit of the most expensive live query of the last second.",
     [],
   ],
-  lookupSets: ["tidewire_lookup_sets", "Lookup sets of rules that are kept up to date.", []],
+  lookupSets: ["tidewire_lookup_sets", "Lookup sets that are kept current.", []],
   lookupValues: ["tidewire_lookup_values", "Values in all lookup sets.", []],
   lostRights: [
     "tidewire_lost_rights",
@@ -168,32 +172,36 @@ const GAUGES = {
   ],
   lostRightsUnsaved: [
     "tidewire_lost_rights_unsaved",
-    "Rights lost by newer tokens that other nodes cannot know of yet.",
+    "Rights lost by newer tokens that other nodes cannot know yet.",
     [],
   ],
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", []],
   sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
   connections: ["tidewire_connections", "Connections.", []],
-  userAccounts: ["tidewire_user_accounts", "Users to whom something is charged on this node.", []],
+  userAccounts: ["tidewire_user_accounts", "Users with charges on this node.", []],
   revocations: ["tidewire_revocations", "Revocations in force.", []],
   revocationBytes: ["tidewire_revocation_bytes", "Bytes of revocations in memory.", []],
   jwksAge: ["tidewire_jwks_age_seconds", "Seconds since the key set was last fetched.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
   rulesGeneration: [
     "tidewire_rules_generation",
-    "Generation of the rules in force; grows with each edit that was applied.",
+    "Generation of the rules in force; grows with each applied edit.",
     [],
   ],
   workers: ["tidewire_workers", "Processes that serve clients.", []],
 } as const;
 
 const HISTOGRAMS = {
-  deliveryLag: ["tidewire_delivery_lag_seconds", "From the server's date of a write to its delivery.", []],
+  deliveryLag: [
+    "tidewire_delivery_lag_seconds",
+    "From the server's wall time of a write to its delivery.",
+    [],
+  ],
   acceptTime: ["tidewire_accept_seconds", "Time to match and deliver one batch of the change stream.", []],
   snapshotTime: ["tidewire_snapshot_read_seconds", "Time to read one snapshot from MongoDB.", []],
 } as const;
 
-/** How what several workers count becomes one number, where that is not the sum. */
+/** How the values of several workers are combined, if not by their sum. */
 const JOINED: Readonly<Record<string, Aggregator>> = {
   rulesReloads: "max",
   streamState: "min",
@@ -213,7 +221,7 @@ interface Options extends Pick<CounterConfiguration<string>, "name" | "help" | "
   readonly collect: () => void;
 }
 
-/** What is worked out when somebody looks: it takes a look at every connection, or at every live query. */
+/** Gauges computed on scrape, because each iterates over all connections or all live queries. */
 export type OnScrape = {
   [key in
     | "bytesSent"
@@ -224,13 +232,13 @@ export type OnScrape = {
     | "windowBytes"]?: () => void;
 };
 
-/** Builds the registry; one per service, so that several can run in one process. */
+/** Builds the registry. Each service has its own, so that several can run in one process. */
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   const onScrape: OnScrape = {};
   const build = <T extends Table, M>(table: T, make: (options: Options) => M) =>
-    // `fromEntries` forgets the keys; they are those of the table.
+    // `fromEntries` loses the type of the keys; they are those of the table.
     Object.fromEntries(
       Object.entries(table).map(([key, [name, help, labels]]) => {
         const collect = () => onScrape[key as keyof OnScrape]?.();
@@ -246,7 +254,7 @@ export function createMetrics() {
     registry,
     onScrape,
     ...counters,
-    /** Found once: to look a label up costs more than to count, and these are counted for every change. */
+    /** Looked up once: finding a label costs more than counting, and these count every change. */
     changesBy: {
       added: changes.labels("added"),
       changed: changes.labels("changed"),

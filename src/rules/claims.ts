@@ -46,7 +46,7 @@ export function readPlaceholder(text: string, lookups: readonly string[] = []): 
   // The text itself is not repeated: an environment variable may be in it.
   const forms = "%%user.claim, %%oid:user.claim, %%date:user.claim or %%now";
   throw new PlaceholderRefused(
-    `a text with %%… in it is no claim. Write exactly ${forms}, and nothing around it`,
+    `a string with %%… in it is not a claim. Write exactly ${forms}, and nothing around it`,
   );
 }
 

@@ -31,7 +31,9 @@ export const FilterLimits = z.strictObject({
     .min(1)
     .max(32)
     .default(8)
-    .describe("Paths in a client's sort, each followed through every matching document; MongoDB takes 32."),
+    .describe(
+      "Paths in a client's sort. Each is followed through every matching document. MongoDB accepts at most 32.",
+    ),
 });
 export type FilterLimits = z.output<typeof FilterLimits>;
 
@@ -43,7 +45,7 @@ export const RulesOptions = z.strictObject({
     .max(24 * 3_600_000)
     .default(60_000)
     .describe(
-      "%%now is the time rounded down to this. At each step the subscriptions move whose rules use it; shorter steps cost more reads.",
+      "%%now is the time rounded down to this. At each step, subscriptions move whose rules use it. Shorter steps cost more reads.",
     ),
 });
 export type RulesOptions = z.output<typeof RulesOptions>;
@@ -69,7 +71,7 @@ export const FieldsOptions = z
     exclude: paths
       .optional()
       .meta({ examples: [["margin"]] })
-      .describe("All but these paths."),
+      .describe("All paths except these."),
   })
   .refine(({ include, exclude }) => (include === undefined) !== (exclude === undefined), {
     error: "either include or exclude, each a list of paths",
@@ -83,12 +85,12 @@ export const RuleOptions = z.strictObject({
     .min(1)
     .max(64)
     .meta({ examples: ["customer"] })
-    .describe("Shown by check and explain and in the log; unique in its collection. Never told to clients."),
+    .describe("Name in check, explain and the log; unique in its collection. Clients never receive it."),
   when: filter
     .optional()
     .meta({ examples: [{ "%%user.roles": { $in: ["admin"] } }] })
     .describe("Filter over the claims, written with %%user paths. Unset: any authenticated user."),
-  anonymous: z.boolean().default(false).describe("Serve anonymous users too."),
+  anonymous: z.boolean().default(false).describe("Whether the rule also applies to anonymous users."),
   filter: filter
     .optional()
     .meta({ examples: [{ customerId: "%%user.sub" }] })
@@ -103,18 +105,18 @@ export const RuleOptions = z.strictObject({
         .readonly()
         .optional()
         .describe("Paths that clients may sort by. Unset: every visible one."),
-      maxLimit: z.int().min(1).optional().describe("Largest limit that clients may ask for."),
+      maxLimit: z.int().min(1).optional().describe("Largest limit that clients may request."),
       snapshot: z
         .boolean()
         .default(true)
-        .describe("Whether clients may have the documents, or only changes."),
+        .describe("Whether clients may request the documents, or only changes."),
       requireIndex: z
         .boolean()
         .default(false)
-        .describe("Refuse a request whose snapshot no index serves, the sort included."),
+        .describe("Refuse a request if no index serves its snapshot and its sort."),
     })
     .prefault({})
-    .describe("Narrows what clients may ask."),
+    .describe("Restricts the requests of clients."),
 });
 export type RuleOptions = z.output<typeof RuleOptions>;
 
@@ -130,13 +132,13 @@ export const LookupOptions = z.strictObject({
     .string()
     .min(1)
     .meta({ examples: ["members"] })
-    .describe("Where the set comes from; clients need no rule for it."),
+    .describe("Collection from which the set is read. Clients need no rule for it."),
   filter: filter
     .meta({ examples: [{ userId: "%%user.sub" }] })
-    .describe("Which of its documents count; %%user.… stands for a claim."),
+    .describe("Filter over its documents; %%user.… stands for a claim."),
   value: path
     .meta({ examples: ["roomId"] })
-    .describe("The path whose values make the set; an array gives each element."),
+    .describe("Path whose values form the set; an array contributes each element."),
 });
 export type LookupOptions = z.output<typeof LookupOptions>;
 
@@ -156,7 +158,7 @@ export const CollectionOptions = z.strictObject({
     })
     .optional()
     .meta({ examples: ["orders"] })
-    .describe("Its name in the database. Unset: the name that clients use."),
+    .describe("Name in the database. Unset: the name that clients use."),
   lookups: z
     .record(
       z.string().regex(/^[A-Za-z0-9_-]+$/, { error: "a name of letters, digits, - and _" }),
@@ -166,12 +168,12 @@ export const CollectionOptions = z.strictObject({
     .meta({
       examples: [{ rooms: { collection: "members", filter: { userId: "%%user.sub" }, value: "roomId" } }],
     })
-    .describe("Sets that rules use as %%lookup.name, in place of a list."),
+    .describe("Sets of values that rules use as %%lookup.name where an operator takes a list."),
   rules: z
     .array(RuleOptions)
     .min(1)
     .readonly()
     .meta({ examples: [[{ name: "everyone" }]] })
-    .describe("Read from the top; the first whose `when` holds applies, alone. None holds: forbidden."),
+    .describe("The first rule whose `when` holds applies, alone. If none holds: forbidden."),
 });
 export type CollectionOptions = z.output<typeof CollectionOptions>;

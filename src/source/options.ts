@@ -41,31 +41,31 @@ export const MongodbOptions = z.strictObject({
     .enum(IMAGE_MODES)
     .default("auto")
     .describe(
-      "Pre- and post-images: auto switches them on where it can, required refuses to start without, off does without.",
+      "Pre- and post-images: auto enables them if possible, required refuses to start without them, off uses none.",
     ),
   stateDatabase: databaseName
     .default("tidewire")
     .describe(
-      "Database of the service's own state: checkpoints, keys, revocations. Where collections of the rules lie in it, too, the service's own carry the prefix tidewire.",
+      "Database of the service's own state: checkpoints, keys, revocations. If it also contains collections of the rules, the names of the service's own collections begin with tidewire.",
     ),
   dataDir: z
     .string()
     .min(1)
     .default(DEFAULT_DATA_DIR)
-    .describe("Where the embedded mongod keeps its data. The default lies in the working directory."),
+    .describe("Folder for the data of the embedded mongod. The default is in the working directory."),
   binary: z
     .string()
     .min(1)
     .optional()
     .meta({ examples: ["/usr/bin/mongod"] })
-    .describe("The mongod to run when embedded, 5.0 or newer. Unset: looked for, then downloaded."),
+    .describe("The mongod to run when embedded, 5.0 or newer. Unset: an installed one, or else a download."),
   connectTimeoutMs: z
     .int()
     .min(500)
     .max(60_000)
     .default(3_000)
     .describe(
-      "How long MongoDB may take to accept a connection or to answer a heartbeat before the node takes it for gone. The service is back within about twice this after an outage; raise it where the network or the server is slower.",
+      "How long MongoDB may take to accept a connection or to answer a heartbeat before the node considers it down. The service recovers within about twice this after an outage; raise it if the network or the server is slower.",
     ),
   startTimeoutMs: z
     .int()
@@ -73,7 +73,7 @@ export const MongodbOptions = z.strictObject({
     .max(3_600_000)
     .default(30_000)
     .describe(
-      "How long a node that starts waits for a MongoDB that does not answer, before it ends with an error.",
+      "How long a starting node waits for a MongoDB that does not answer before it exits with an error.",
     ),
   checkpointIntervalMs: z
     .int()
@@ -81,7 +81,7 @@ export const MongodbOptions = z.strictObject({
     .max(60_000)
     .default(1_000)
     .describe(
-      "How often the position in the change stream is saved. Longer: more to read again after a crash.",
+      "How often a checkpoint of the change stream is saved. A longer interval means more to read again after a crash.",
     ),
   awaitTimeMs: z
     .int()
@@ -89,7 +89,7 @@ export const MongodbOptions = z.strictObject({
     .max(10_000)
     .default(1_000)
     .describe(
-      "How long the server may hold an idle read of the change stream; also how often an idle position moves.",
+      "How long the server may hold an idle read of the change stream, and how often an idle position advances.",
     ),
   progressTimeoutMs: z
     .int()
@@ -97,7 +97,7 @@ export const MongodbOptions = z.strictObject({
     .max(120_000)
     .default(5_000)
     .describe(
-      "A change stream that answers nothing for this long beyond awaitTime is given up and opened again; twice as long each time, until it answers.",
+      "A change stream that does not answer for this long beyond awaitTime is closed and opened again. The time doubles with each attempt until it answers.",
     ),
 });
 export type MongodbOptions = z.output<typeof MongodbOptions>;

@@ -80,7 +80,7 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     "a number for a name",
     withMongodb("{ database: 7 }"),
     "3:22 mongodb.database",
-    /found 7; allowed: a text.*`database: shop`/,
+    /found 7; allowed: a string.*`database: shop`/,
   ],
   ["a database with a dot", withMongodb("{ database: a.b }"), "3:22 mongodb.database", /without any of/],
   ["the admin database", withMongodb("{ database: admin }"), "3:22 mongodb.database", /database of your own/],
@@ -356,7 +356,7 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     "an issuer that is a number",
     withJwt("{ algorithms: [HS256], secret: '${SECRET}', issuer: 5 }"),
     "3:66 auth.jwt.issuer",
-    /a text, or a list of texts/,
+    /a string, or a list of strings/,
   ],
   // collections and rules.
   ["no collection at all", withCollections("{}"), "3:14 collections", /at least one collection\. Add one/],
