@@ -130,6 +130,11 @@ export class LiveQuery {
     while (this.knownSeq < seq) await this.#waiting;
   }
 
+  /** Settles when every history entry has been evaluated, or the window is lost. */
+  async becomesCurrent(): Promise<void> {
+    while (this.#waitsAt !== null) await this.#waiting;
+  }
+
   /** Documents that a window tracks; 0 for every other live query. */
   get trackedDocuments(): number {
     return this.#window?.size ?? 0;

@@ -3,15 +3,20 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocketServer, type Server as WsServer } from "ws";
+import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
 import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import { SUBPROTOCOL } from "../protocol/messages.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { ClientError } from "./connection/client-error.ts";
-import { Connection, type ConnectionEvents } from "./connection/connection.ts";
+import type { Connection, ConnectionEvents } from "./connection/connection.ts";
+import type { ConnectionClock } from "./connection/connection-clock.ts";
+import { endSubscription } from "./connection/end-subscription.ts";
 import { identify } from "./connection/handlers/hello.ts";
+import { type OpenedConnection, openConnection } from "./connection/open-connection.ts";
 import { reauthorizeAll } from "./connection/reauthorization.ts";
+import { closeIfUntrusted } from "./connection/token-end.ts";
 import type { Transport } from "./connection/transport.ts";
 import type { GatewayContext } from "./context.ts";
 import { Admission } from "./http/admission.ts";
@@ -46,7 +51,7 @@ export class Gateway implements ConnectionEvents {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
   readonly #hosts: HostNames | null;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Map<Connection, ConnectionClock>();
   readonly #websockets: WsServer<typeof ServerWebSocket>;
   readonly #http: HttpRoutes;
   readonly #socketIo: SocketIoEndpoint | null;
@@ -88,7 +93,7 @@ export class Gateway implements ConnectionEvents {
     context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
     context.metrics.onScrape.outboxBytes = () => context.metrics.outboxBytes.set(this.#outboxBytes());
     context.trust.onChange(() => this.closeUntrusted());
-    this.#nowSteps = new NowSteps(context, () => this.#connections);
+    this.#nowSteps = new NowSteps(context, () => this.#connections.keys());
     this.#nowSteps.schedule();
     const tick = guarded(context, "gateway.tick", () => this.#tick());
     this.#ticker = setInterval(tick, this.#tickMs).unref();
@@ -144,7 +149,7 @@ export class Gateway implements ConnectionEvents {
   }
 
   *#reauthorizeEach(total: { changed: number; ended: number }): Generator<void, void> {
-    for (const connection of this.#connections) {
+    for (const connection of this.#connections.keys()) {
       const { changed, ended } = reauthorizeAll(connection);
       total.changed += changed;
       total.ended += ended;
@@ -154,20 +159,20 @@ export class Gateway implements ConnectionEvents {
 
   /** What new rules would make of everyone who is here, without letting them take effect. */
   planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
-    return planRules([...this.#connections], rules, Date.now());
+    return planRules([...this.#connections.keys()], rules, Date.now());
   }
 
   /** Ends the connections whose token is not trusted any more. */
   closeUntrusted(): void {
-    for (const connection of [...this.#connections]) {
+    for (const connection of [...this.#connections.keys()]) {
       // An error with one client must not keep the others, whose tokens are not trusted either.
-      connection.guarded("gateway.trust", () => connection.closeIfUntrusted())();
+      connection.guarded("gateway.trust", () => closeIfUntrusted(connection))();
     }
   }
 
   /** The collection can no longer be watched: its subscriptions end. */
   collectionDropped(namespace: string): void {
-    for (const connection of this.#connections) {
+    for (const connection of this.#connections.keys()) {
       connection.guarded("gateway.collectionDropped", () => endThoseOf(connection, namespace))();
     }
   }
@@ -178,14 +183,14 @@ export class Gateway implements ConnectionEvents {
    */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
-    for (const connection of this.#connections)
+    for (const connection of this.#connections.keys())
       connection.guarded("gateway.drain", () => connection.send({ type: "draining", withinMs }))();
     const endMs = Date.now() + withinMs;
     while (this.#connections.size > 0 && Date.now() < endMs) {
       await sleep(Math.min(50, Math.max(1, endMs - Date.now())));
     }
     const text = "this node is going away: resume on another";
-    for (const connection of [...this.#connections]) {
+    for (const connection of [...this.#connections.keys()]) {
       const error = new ClientError("unavailable", text, CLOSE_CODES.drained);
       connection.guarded("gateway.drain", () => connection.close(CLOSE_CODES.drained, "drained", error))();
       await new Promise(setImmediate);
@@ -196,16 +201,15 @@ export class Gateway implements ConnectionEvents {
     clearInterval(this.#ticker);
     this.#nowSteps.stop();
     this.#http.stop();
-    for (const connection of [...this.#connections])
+    for (const connection of [...this.#connections.keys()])
       connection.guarded("gateway.stop", () => connection.terminate(CLOSE_CODES.serviceRestart))();
     this.#socketIo?.stop();
   }
 
   /** A client has proved who it is. */
-  onIdentified(connection: Connection): Account {
-    const { identity, address } = connection;
+  onIdentified(connection: Connection, identity: Identity | null): Account {
     const { limits, metrics } = this.#context;
-    const account = this.#accounts.of(identity, address);
+    const account = this.#accounts.of(identity, connection.address);
     // Users who cannot be told apart are held to `connectionsPerAddress` instead.
     const isOneUser = identity !== null && identity.subject !== null;
     if (isOneUser && account.connections >= limits.connectionsPerUser) {
@@ -229,9 +233,9 @@ export class Gateway implements ConnectionEvents {
   #tick(): void {
     const nowMs = Date.now();
     this.#context.trust.tick(nowMs);
-    for (const connection of this.#connections) {
+    for (const [connection, clock] of this.#connections) {
       try {
-        connection.tick(nowMs, this.#tickMs);
+        clock.tick(nowMs, this.#tickMs);
       } catch (error) {
         connection.fail(noteFault(this.#context, "connection.tick", error));
       }
@@ -242,7 +246,7 @@ export class Gateway implements ConnectionEvents {
 
   #outboxBytes(): number {
     let bytes = 0;
-    for (const { outbox } of this.#connections) bytes += outbox.bufferedBytes;
+    for (const { outbox } of this.#connections.keys()) bytes += outbox.bufferedBytes;
     return bytes;
   }
 
@@ -321,24 +325,26 @@ export class Gateway implements ConnectionEvents {
     nowMs: number,
   ): void {
     const transport = new WsTransport(ws, socket, this.#context);
-    const connection = this.#open(transport, address, nowMs);
+    const opened = this.#open(transport, address, nowMs);
+    const { connection, inbox } = opened;
     if (token !== undefined && !connection.isClosed) {
       connection.guarded("ws.authenticate", () =>
-        connection.authenticateByRequest(() => identify(this.#context, token)),
+        inbox.authenticateByRequest(() => identify(this.#context, token)),
       )();
     }
-    followWebSocket(ws, socket, transport, connection);
+    followWebSocket(ws, socket, transport, opened);
   }
 
   /** Makes a connection and counts it; one that passes a limit is closed at once, with the reason. */
-  #open(transport: Transport, address: string, nowMs: number, context = this.#context): Connection {
-    const connection = new Connection(context, transport, address, this, nowMs);
-    this.#connections.add(connection);
+  #open(transport: Transport, address: string, nowMs: number, context = this.#context): OpenedConnection {
+    const opened = openConnection(context, transport, address, this, nowMs);
+    const { connection } = opened;
+    this.#connections.set(connection, opened.clock);
     this.#admission.connected(address);
     this.#context.metrics.connections.set(this.#connections.size);
     const full = this.#overLimit(address);
     if (full !== null) connection.close(full.closeCode ?? CLOSE_CODES.nodeFull, "full", full);
-    return connection;
+    return opened;
   }
 
   /** The limit that the connection just registered has passed, if any. */
@@ -364,7 +370,7 @@ function endThoseOf(connection: Connection, namespace: string): void {
   for (const subscription of connection.subscriptions) {
     const { query } = subscription.attachment;
     if (`${query.database}.${query.collectionName}` === namespace)
-      connection.endSubscription(subscription, "collection-dropped");
+      endSubscription(connection, subscription, "collection-dropped");
   }
 }
 

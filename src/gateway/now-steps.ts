@@ -3,7 +3,7 @@ import { guarded, runGuarded } from "../metrics/guard.ts";
 import { authorizeParsed, type BoundLookup, LookupsNeeded } from "../rules/authorize.ts";
 import type { Connection } from "./connection/connection.ts";
 import { reauthorizeForStep } from "./connection/reauthorization.ts";
-import type { Subscription } from "./connection/subscriptions.ts";
+import type { Subscription } from "./connection/subscription.ts";
 import type { GatewayContext } from "./context.ts";
 
 /** Lookup sets of the next step are read this long before it, or half a step where that is shorter; in milliseconds. */

@@ -4,7 +4,7 @@ import { authorizeParsed, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
 import type { Connection } from "./connection/connection.ts";
-import type { Subscription } from "./connection/subscriptions.ts";
+import type { Subscription } from "./connection/subscription.ts";
 
 /** `ends`: nothing allows it any more. `unknown`: its rights follow from a lookup set that nobody has read yet. */
 type PlannedEffect = RightsEffect | "ends" | "unknown";

@@ -1,7 +1,7 @@
 import type { Start, StartReason } from "../../protocol/messages.ts";
 import type { Attachment } from "./attachment.ts";
 import type { Connection } from "./connection.ts";
-import type { Subscription } from "./subscriptions.ts";
+import type { Subscription } from "./subscription.ts";
 
 /** [3.2] Gives newer tickets for all that this connection follows: of a newer token, or before the old ones end. */
 export function sendTickets(connection: Connection): void {
@@ -25,11 +25,11 @@ export function sendSubscribed(
   rest: { readonly from?: number; readonly cursor?: string } = {},
 ): void {
   const { id, attachment } = subscription;
-  subscription.isAnswered = true;
+  subscription.noteAnswered();
   const { metrics } = connection.context;
   // A shared attachment may not have been delivered up to the head yet; a batch may be on its way to it.
   const isUpToDate = start === "shared" && attachment.delivery.isLive;
-  const cursor = isUpToDate ? connection.told.of(attachment) : attachment.startCursor;
+  const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.startCursor;
   metrics.subscriptionStarts.inc({ start });
   connection.send({
     type: "subscribed",

@@ -4,8 +4,9 @@ import { noteFault } from "../../metrics/guard.ts";
 import { type Grant, grantOf, LookupsNeeded } from "../../rules/authorize.ts";
 import { sendTickets } from "./answers.ts";
 import type { Connection } from "./connection.ts";
-import { endFor, reauthorize } from "./reauthorization.ts";
-import type { Subscription } from "./subscriptions.ts";
+import { endFor } from "./end-subscription.ts";
+import { reauthorize } from "./reauthorization.ts";
+import type { Subscription } from "./subscription.ts";
 import { type WorkTurns, workTurns } from "./work-turns.ts";
 
 /** What a newer token means for one subscription, as far as its grant alone tells. */
@@ -26,9 +27,9 @@ export async function applyIdentity(
   turns: WorkTurns = workTurns,
 ): Promise<void> {
   try {
-    connection.replaceIdentity(identity);
+    connection.login.replace(identity);
     const affected = silence(connection);
-    connection.send({ type: "refreshed", expires: connection.expiresAtMs });
+    connection.send({ type: "refreshed", expires: connection.login.expiresAtMs });
     for (const { subscription, error } of affected) {
       // A still newer token decides about all that is left, and so does the end.
       if (connection.identity !== identity) return;

@@ -1,21 +1,42 @@
 import { holderOf } from "../../auth/subject.ts";
+import type { Identity } from "../../auth/verify-token.ts";
 import type { Chunk } from "../../feed/chunk.ts";
 import type { Told } from "../../feed/cursor.ts";
 import { type Deferred, deferred } from "../../feed/deferred.ts";
 import type { Delivery, Sink, Started } from "../../feed/delivery.ts";
 import type { Rights } from "../../feed/rights.ts";
-import { noteFault } from "../../metrics/guard.ts";
-import type { ValueMode } from "../../protocol/messages.ts";
+import { type Fault, noteFault } from "../../metrics/guard.ts";
+import type { ServerMessage, ValueMode } from "../../protocol/messages.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";
+import type { GatewayContext } from "../context.ts";
 import { termsFor } from "../rights/ticket-terms.ts";
-import type { Connection } from "./connection.ts";
+import type { Login } from "./login.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** The parts of a connection that an attachment needs. */
+export interface AttachmentOwner {
+  readonly context: GatewayContext;
+  readonly identity: Identity | null;
+  readonly login: Pick<Login, "account" | "values">;
+  readonly outbox: Outbox;
+  readonly subscriptions: {
+    numberFor(key: string): number;
+    snapshotTurn(): Promise<() => void>;
+    readonly changes: { notify(): void };
+  };
+  readonly progress: { becameLive(afterCatchUp: boolean): void };
+  send(message: ServerMessage): void;
+  /** The live query cannot be kept up. Never throws. */
+  attachmentFailed(attachment: Attachment, error: unknown): void;
+  fail(fault: Fault): void;
+}
 
 /**
  * One live query on one connection, shared by all its subscriptions that come to it: it stays until the last
  * of them is gone. While the rights of one of them are undecided, nothing is written for any.
  */
 export class Attachment implements Sink {
-  readonly connection: Connection;
+  readonly connection: AttachmentOwner;
   readonly query: EffectiveQuery;
   readonly wantsSnapshot: boolean;
   /** The number of the live query on the wire, which is this connection's own. */
@@ -32,24 +53,33 @@ export class Attachment implements Sink {
   /** The cursor of what was written last. */
   #sentCursor = "";
   #sent: Told | null = null;
-  /** The ticket that the client came back with, where it was resumed: it says all that a new one would. */
-  keptTicket: string | null = null;
-  /** Settles when the start is decided; rejects where the subscription can not be made. */
-  opened: Promise<void> = Promise.resolve();
+  /** The ticket that the client resumed with, if it says all that a new one would. */
+  #keptTicket: string | null = null;
+  #opened: Promise<void> = Promise.resolve();
   readonly #delivery: Delivery;
   #detached = false;
 
-  constructor(connection: Connection, query: EffectiveQuery, wantsSnapshot: boolean, rights: Rights) {
+  constructor(connection: AttachmentOwner, query: EffectiveQuery, wantsSnapshot: boolean, rights: Rights) {
     this.connection = connection;
     this.query = query;
     this.wantsSnapshot = wantsSnapshot;
     this.number = connection.subscriptions.numberFor(query.key);
-    const { account } = connection;
+    const { account } = connection.login;
     this.#delivery = connection.context.feed.subscribe(query, this, { wantsSnapshot, rights, account });
   }
 
   get delivery(): Delivery {
     return this.#delivery;
+  }
+
+  /** Settles when the start is decided; rejects if the subscription cannot be made. */
+  get opened(): Promise<void> {
+    return this.#opened;
+  }
+
+  /** Lets all that share the attachment wait until its start is decided. */
+  openBy(opening: Promise<void>): void {
+    this.#opened = opening;
   }
 
   get isDetached(): boolean {
@@ -99,10 +129,11 @@ export class Attachment implements Sink {
     if (reset !== null && this.#ids.size > 0) this.#sendReset(reset);
     this.#decided?.resolve();
     this.#decided = null;
+    this.connection.subscriptions.changes.notify();
   }
 
   get mode(): ValueMode {
-    return this.connection.values;
+    return this.connection.login.values;
   }
 
   /** The cursor that the client receives for the start; empty until the start is decided. */
@@ -110,9 +141,13 @@ export class Attachment implements Sink {
     return this.#start?.cursor ?? "";
   }
 
-  /** Decides where the delivery starts. */
-  startAt(start: Pick<Started, "cursor" | "since" | "finally">): void {
+  /**
+   * Decides where the delivery starts.
+   * @param keptTicket The ticket that the client resumed with, if it says all that a new one would.
+   */
+  startAt(start: Pick<Started, "cursor" | "since" | "finally">, keptTicket: string | null = null): void {
     this.#start = start;
+    this.#keptTicket = keptTicket;
     this.#sentCursor = start.finally ?? start.cursor;
   }
 
@@ -160,7 +195,7 @@ export class Attachment implements Sink {
   }
 
   snapshotTurn(): Promise<() => void> {
-    return this.connection.snapshotTurns.acquire();
+    return this.connection.subscriptions.snapshotTurn();
   }
 
   reset(reason: "history-lost" | "lagged"): void {
@@ -179,8 +214,7 @@ export class Attachment implements Sink {
 
   becameLive(afterCatchUp: boolean): void {
     try {
-      // Another one may have caught up already, and not have been told because of this one.
-      if (afterCatchUp || this.connection.owesWatermark) this.connection.sendWatermark();
+      this.connection.progress.becameLive(afterCatchUp);
     } catch (error) {
       this.#fail("delivery.live", error);
     }
@@ -193,14 +227,14 @@ export class Attachment implements Sink {
   /** A newer ticket for the same; `null` before the start is decided, and while rights are undecided. */
   renewTicket(): string | null {
     if (this.#start === null || this.#decided !== null || this.#detached) return null;
-    this.keptTicket = null;
+    this.#keptTicket = null;
     return this.ticket();
   }
 
   /** A ticket for what this connection sees of the live query from the start on. */
   ticket(): string {
     const { context, identity } = this.connection;
-    if (this.keptTicket !== null) return this.keptTicket;
+    if (this.#keptTicket !== null) return this.#keptTicket;
     const since = this.#start === null ? "" : context.feed.timeline.codec.encode(this.#start.since);
     const told = this.#start?.finally ?? this.startCursor;
     const { key, nowMs } = this.query;
@@ -212,7 +246,6 @@ export class Attachment implements Sink {
     const { context } = this.connection;
     try {
       this.startAt({ cursor: context.feed.cursors.told.cursor, since: context.feed.timeline.head });
-      this.keptTicket = null;
       context.metrics.resets.inc({ reason });
       this.connection.send({ type: "reset", query: this.number, ticket: this.ticket(), reason });
     } catch (error) {

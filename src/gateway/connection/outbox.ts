@@ -72,6 +72,11 @@ export class Outbox {
     this.#holdBack();
   }
 
+  /** Asks the client for a sign of life; `false` if it has no way to answer. */
+  ping(): boolean {
+    return this.#transport.ping();
+  }
+
   /** Answers a ping of the transport, on the same terms. */
   pong(payload: Uint8Array): void {
     this.answer(() => this.#transport.pong(payload));

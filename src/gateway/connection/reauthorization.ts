@@ -9,9 +9,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { canMove } from "../../feed/grant-diff.ts";
 import { Rights } from "../../feed/rights.ts";
-import { noteFault } from "../../metrics/guard.ts";
-import { type ErrorCode, TidewireError } from "../../protocol/errors.ts";
-import type { UnsubscribedReason } from "../../protocol/messages.ts";
+import { TidewireError } from "../../protocol/errors.ts";
 import {
   authorizeParsed,
   type BoundLookup,
@@ -21,15 +19,14 @@ import {
 import { sendSubscribed } from "./answers.ts";
 import { Attachment } from "./attachment.ts";
 import type { Connection } from "./connection.ts";
-import type { ChangePoint, Subscription } from "./subscriptions.ts";
+import { endFor } from "./end-subscription.ts";
+import type { Subscription } from "./subscription.ts";
+import type { ChangePoint } from "./subscriptions.ts";
 
 /** `changed` also where the decision has to wait. */
 type Outcome = "unchanged" | "changed" | "ended";
 
 const RETRY_MS = 1_000;
-
-/** Errors that an active subscription reports only by the reason in `unsubscribed`. */
-const SAID_BY_REASON: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "unknown-collection"]);
 
 /**
  * Authorizes every subscription of a connection again, in one turn.
@@ -98,34 +95,6 @@ export function reauthorizeSoon(connection: Connection, subscription: Subscripti
   void sleep(RETRY_MS * (0.5 + Math.random())).then(() => reauthorizeIfActive(connection, subscription));
 }
 
-/**
- * Ends a subscription because of an error, silence first. Never throws.
- * @param reason Unless the error itself says that rights are missing.
- */
-export function endFor(
-  connection: Connection,
-  subscription: Subscription,
-  error: unknown,
-  reason: UnsubscribedReason = "forbidden",
-): void {
-  try {
-    connection.subscriptions.remove(subscription);
-    const isSaidByReason = error instanceof TidewireError && SAID_BY_REASON.has(error.code);
-    if (isSaidByReason) connection.noteRuleFailure(error);
-    else connection.sendError(error, subscription.id);
-    const said = isSaidByReason ? reasonOf(error, connection) : reason;
-    connection.send({ type: "unsubscribed", id: subscription.id, reason: said });
-  } catch (fault) {
-    // Nobody knows what the client has been told: only the end of its connection is certain to be silent.
-    connection.fail(noteFault(connection.context, "rights.end", fault));
-  }
-}
-
-/** Anonymous users cannot tell a collection that is gone from one that they may not see. */
-function reasonOf({ code }: TidewireError, { identity }: Connection): UnsubscribedReason {
-  return code === "unknown-collection" && identity !== null ? "config" : "forbidden";
-}
-
 /** @throws {TidewireError} The subscription has no rights any more. */
 function decide(
   connection: Connection,
@@ -181,12 +150,11 @@ function reauthorizeIfActive(connection: Connection, subscription: Subscription)
  */
 function postpone(connection: Connection, subscription: Subscription): void {
   connection.subscriptions.release(subscription);
-  if (subscription.isPostponed === true) return;
-  subscription.isPostponed = true;
+  if (!subscription.postpone()) return;
   connection.outbox
     .room(1)
     .then(() => {
-      subscription.isPostponed = false;
+      subscription.endPostponement();
       reauthorizeIfActive(connection, subscription);
     })
     .catch((error: unknown) => endFor(connection, subscription, error));

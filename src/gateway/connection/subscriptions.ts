@@ -1,33 +1,13 @@
 import type { HistoryEntry } from "../../feed/history.ts";
-import type { ParsedRequest } from "../../rules/authorize.ts";
+import { Limiter } from "../../feed/limiter.ts";
 import type { Attachment } from "./attachment.ts";
-import type { HeldLookups } from "./held-lookups.ts";
-
-/** One `id` of the client. */
-export interface Subscription {
-  readonly id: string;
-  readonly request: ParsedRequest;
-  attachment: Attachment;
-  /** The sets that its rights depend on. */
-  readonly lookups: HeldLookups;
-  /** Gives back to the user's account what the subscription was charged. */
-  readonly giveBack: () => void;
-  /** Its `subscribed` has been sent. */
-  isAnswered: boolean;
-  /** Its rights have changed, and it is judged again once the client has read what waits. */
-  isPostponed?: boolean;
-}
-
-/** A subscription that waits for the sets which its rights depend on. */
-export interface Asked extends Pick<Subscription, "id" | "request" | "lookups" | "giveBack"> {
-  /** Unsubscribed meanwhile, or the connection has ended. */
-  isOver: boolean;
-}
+import { Signal } from "./signal.ts";
+import type { Asked, Subscription } from "./subscription.ts";
 
 /** The commit at which rights change; `null` for the head of the stream. */
 export type ChangePoint = HistoryEntry | null;
 
-/** So many live queries of one connection keep their numbers after they have ended. */
+/** This many live queries of one connection keep their numbers after they have ended. */
 const NUMBERS_MAX = 100;
 
 /** Counts the subscriptions of all connections. */
@@ -47,15 +27,20 @@ export class Subscriptions implements Iterable<Subscription> {
   readonly #attachments = new Map<string, Attachment>();
   readonly #asked = new Map<string, Asked>();
   readonly #gauge: Gauge;
+  readonly #snapshotTurns: Limiter;
+  /** Notifies of every event after which `isBehind` or `isAsking` may be false. */
+  readonly changes = new Signal();
   #lastNumber = 0;
   /** By the key of the live query; those that were asked for last. */
   readonly #numbers = new Map<string, number>();
 
-  constructor(gauge: Gauge) {
+  /** @param snapshotsMost Snapshots that this connection may read at the same time. */
+  constructor(gauge: Gauge, snapshotsMost: number) {
     this.#gauge = gauge;
+    this.#snapshotTurns = new Limiter(snapshotsMost);
   }
 
-  /** Those that are made, and those that wait to be judged. */
+  /** Active subscriptions, and those that wait to be authorized. */
   get size(): number {
     return this.#byId.size + this.#asked.size;
   }
@@ -113,7 +98,9 @@ export class Subscriptions implements Iterable<Subscription> {
 
   /** A subscription waits no longer. */
   answer(asked: Asked): void {
-    if (this.#asked.get(asked.id) === asked) this.#asked.delete(asked.id);
+    if (this.#asked.get(asked.id) !== asked) return;
+    this.#asked.delete(asked.id);
+    this.changes.notify();
   }
 
   /** Forgets a subscription that waits to be judged; whether there was one. */
@@ -121,7 +108,9 @@ export class Subscriptions implements Iterable<Subscription> {
     const asked = this.#asked.get(id);
     if (asked === undefined) return false;
     asked.isOver = true;
-    return this.#asked.delete(id);
+    this.#asked.delete(id);
+    this.changes.notify();
+    return true;
   }
 
   /** Takes a new subscription, served by its attachment. */
@@ -139,18 +128,20 @@ export class Subscriptions implements Iterable<Subscription> {
     if (present === undefined || present === attachment) return;
     for (const id of [...present.ids]) {
       const subscription = this.#byId.get(id);
-      if (subscription !== undefined) subscription.attachment = attachment;
+      subscription?.moveTo(attachment);
       attachment.join(id);
       if (present.isUndecided(id)) attachment.suspend(id);
       present.leave(id);
     }
     present.detach();
+    this.changes.notify();
   }
 
   /** Lets another attachment serve a subscription that has been released. */
   serve(subscription: Subscription, attachment: Attachment): void {
-    subscription.attachment = attachment;
+    subscription.moveTo(attachment);
     attachment.join(subscription.id);
+    this.changes.notify();
   }
 
   /** From here on nothing is sent for the subscription, until it is served again. */
@@ -172,6 +163,7 @@ export class Subscriptions implements Iterable<Subscription> {
       this.release(subscription);
     } finally {
       subscription.lookups.release();
+      this.changes.notify();
     }
   }
 
@@ -187,12 +179,25 @@ export class Subscriptions implements Iterable<Subscription> {
     });
   }
 
-  /** Something is still to be sent for what has happened, or waits for what decides about the rights. */
+  /** Whether changes are still to be sent, or rights are still to be decided. */
   get isBehind(): boolean {
     for (const { delivery } of this.#attachments.values()) if (!delivery.isLive) return true;
     for (const { id, attachment } of this.#byId.values())
       if (!attachment.serves(id) || attachment.isUndecided(id)) return true;
     return false;
+  }
+
+  /** Settles after an event that can be the last one which `isBehind` and `isAsking` wait for. */
+  mayHaveCaughtUp(): Promise<void> {
+    const windows = [...this.#attachments.values()]
+      .filter(({ delivery }) => !delivery.liveQuery.isCurrent)
+      .map(({ delivery }) => delivery.liveQuery.becomesCurrent());
+    return Promise.race([this.changes.next(), ...windows]);
+  }
+
+  /** Waits until this connection may read one more snapshot; give the turn back by the returned function. */
+  snapshotTurn(): Promise<() => void> {
+    return this.#snapshotTurns.acquire();
   }
 
   /** Ends everything, without a word to the client. */

@@ -1,8 +1,13 @@
 import { AFTER, coversForClients, epochOf, isLater, type Told } from "../../feed/cursor.ts";
 import type { Feed } from "../../feed/feed.ts";
-import type { Attachment } from "./attachment.ts";
 
-type Sent = Iterable<Pick<Attachment, "sent">>;
+/** An attachment, as far as it matters here. */
+interface Sender {
+  /** The position up to which the client knows the live query. */
+  readonly sent: Told | null;
+}
+
+type Sent = Iterable<Sender>;
 
 /** Up to where one client knows of what was delivered to it: by the told head, or by what it was sent itself. */
 export class ToldCursor {
@@ -24,7 +29,7 @@ export class ToldCursor {
   }
 
   /** As `next`, for one attachment of which nothing is missing. */
-  of({ sent }: Pick<Attachment, "sent">): string {
+  of({ sent }: Sender): string {
     return this.#latest(sent === null ? [] : [sent]).cursor;
   }
 

@@ -5,8 +5,8 @@ import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../protocol/messages.ts";
 import { ClientError, toErrorMessage } from "../connection/client-error.ts";
-import type { Connection, OpenConnection } from "../connection/connection.ts";
 import { identify } from "../connection/handlers/hello.ts";
+import type { OpenConnection, OpenedConnection } from "../connection/open-connection.ts";
 import type { Transport } from "../connection/transport.ts";
 import type { GatewayContext } from "../context.ts";
 import { ENDED, type EventId, parseEventId, START_OVER } from "../rights/event-id.ts";
@@ -137,8 +137,8 @@ export class HttpRoutes {
     if (token !== undefined && key !== null) {
       throw new TidewireError("bad-request", "either a token or a key, not both", { path: "key" });
     }
-    const connection = this.#connect(response, transport, address);
-    await this.#ask(connection, { ...asked, subscribe }, () =>
+    const opened = this.#connect(response, transport, address);
+    await this.#ask(opened, { ...asked, subscribe }, () =>
       key === null ? identify(this.#context, token) : this.#redeem(key, lastEventId),
     );
   }
@@ -157,14 +157,15 @@ export class HttpRoutes {
       onSubscribed: () => {
         const due = connection.guarded("poll.due", () => {
           // So that the cursor of a quiet query does not grow old.
-          connection.sendWatermark();
+          connection.progress.sendWatermark();
           transport.due();
         });
         timer = setTimeout(due, asked.waitMs);
       },
     });
-    const connection = this.#connect(response, transport, address);
-    await this.#ask(connection, asked, () => identify(this.#context, bearerOf(request)));
+    const opened = this.#connect(response, transport, address);
+    const { connection } = opened;
+    await this.#ask(opened, asked, () => identify(this.#context, bearerOf(request)));
   }
 
   async #giveKey(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -177,20 +178,24 @@ export class HttpRoutes {
     for (const stream of this.#streams) stream.comment();
   }
 
-  #connect(response: ServerResponse, transport: Transport, address: string): Connection {
-    const connection = this.#open(transport, address, Date.now());
+  #connect(response: ServerResponse, transport: Transport, address: string): OpenedConnection {
+    const opened = this.#open(transport, address, Date.now());
+    const { connection } = opened;
     const ended = () => connection.transportEnded(response.writableFinished ? COMPLETE : NO_CLOSE_FRAME);
     response.once("close", connection.guarded("http.close", ended));
-    return connection;
+    return opened;
   }
 
-  /** Lets the request say its `hello` and its `subscribe`. */
-  async #ask(connection: Connection, asked: UrlRequest, who: () => Promise<Identity | null>): Promise<void> {
+  /** Takes the request as the `hello` and the `subscribe` that it stands for. */
+  async #ask(
+    { connection, inbox }: OpenedConnection,
+    asked: UrlRequest,
+    who: () => Promise<Identity | null>,
+  ): Promise<void> {
     if (connection.isClosed) return;
-    connection.values = asked.values;
-    await connection.authenticateByRequest(who);
+    await inbox.authenticateByRequest(who, asked.values);
     const { subscribe, bytes } = asked;
-    if (connection.isOpen) connection.receive({ fields: { ...subscribe }, bytes }, Date.now());
+    if (connection.isOpen) inbox.receive({ fields: { ...subscribe }, bytes }, Date.now());
   }
 
   async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {

@@ -10,9 +10,9 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { ErrorMessage, HelloMessage } from "../../protocol/messages.ts";
 import type { RuleSet } from "../../rules/compile-rules.ts";
 import { ClientError, toErrorMessage } from "../connection/client-error.ts";
-import type { Connection, OpenConnection } from "../connection/connection.ts";
 import { identify } from "../connection/handlers/hello.ts";
 import { checkShape } from "../connection/incoming.ts";
+import type { OpenConnection, OpenedConnection } from "../connection/open-connection.ts";
 import { checkMessage } from "../connection/parse-message.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Admission } from "../http/admission.ts";
@@ -219,27 +219,28 @@ export class SocketIoEndpoint {
       dismiss: () => socket.disconnect(),
     });
     // None yet where it is refused while it is made.
-    let connection: Connection | undefined;
+    let client: OpenedConnection | undefined;
     const member: SocketIoMember = {
-      heard: () => connection?.heard(),
+      heard: () => client?.inbox.heard(),
       ended: (code) => {
         this.#leave(session, member);
-        connection?.transportEnded(code);
+        client?.connection.transportEnded(code);
         transport.left();
       },
     };
     this.#enter(session, member);
     const opened = this.#gateway.open(transport, session.address, Date.now(), context);
-    if (opened.isClosed) return;
-    connection = opened;
-    opened.values = hello.values ?? "json";
+    const { connection, inbox } = opened;
+    if (connection.isClosed) return;
+    client = opened;
     this.#transports.set(socket, transport);
     const left = () => member.ended(NO_CLOSE_FRAME);
     const received = (name: unknown, ...given: unknown[]) => receive(opened, acks, String(name), given);
-    const authenticate = () => opened.authenticateByRequest(() => this.#identify(socket, hello, context));
-    socket.once("disconnect", opened.guarded("socketio.disconnect", left));
-    socket.onAny(opened.guarded("socketio.event", received));
-    opened.guarded("socketio.authenticate", authenticate)();
+    const identify = () => this.#identify(socket, hello, context);
+    const authenticate = () => inbox.authenticateByRequest(identify, hello.values);
+    socket.once("disconnect", connection.guarded("socketio.disconnect", left));
+    socket.onAny(connection.guarded("socketio.event", received));
+    connection.guarded("socketio.authenticate", authenticate)();
   }
 
   /** A session counts as a connection while nobody in it does. */
@@ -309,7 +310,12 @@ function narrowed(context: GatewayContext, database: string): GatewayContext {
 }
 
 /** Takes one event of a client as the message of its name. What does not have the form is refused as such a message. */
-function receive(connection: Connection, acks: Acknowledgements, name: string, given: unknown[]): void {
+function receive(
+  { connection, inbox }: OpenedConnection,
+  acks: Acknowledgements,
+  name: string,
+  given: unknown[],
+): void {
   const acknowledge = typeof given.at(-1) === "function" ? (given.pop() as Acknowledge) : undefined; // the library's
   const [body = {}, ...more] = given;
   const fields = { ...(isObject(body) ? body : {}) };
@@ -321,7 +327,7 @@ function receive(connection: Connection, acks: Acknowledgements, name: string, g
       ? undefined
       : acks.expect(name, typeof id === "string" ? id : undefined, acknowledge);
   const { limits } = connection.context;
-  connection.receive(checkShape({ ...fields, type: name }, limits), Date.now(), refused);
+  inbox.receive(checkShape({ ...fields, type: name }, limits), Date.now(), refused);
 }
 
 /** The `auth` that a client gives when it joins, as the `hello` it stands for. @throws {TidewireError} */

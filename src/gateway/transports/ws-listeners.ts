@@ -4,6 +4,7 @@ import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import { ClientError } from "../connection/client-error.ts";
 import type { Connection } from "../connection/connection.ts";
 import { readMessage } from "../connection/incoming.ts";
+import type { OpenedConnection } from "../connection/open-connection.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { NO_CLOSE_FRAME, type WsTransport } from "./ws.ts";
 
@@ -41,13 +42,13 @@ export function followWebSocket(
   ws: ServerWebSocket,
   socket: Socket,
   transport: WsTransport,
-  connection: Connection,
+  { connection, inbox }: OpenedConnection,
 ): void {
   const { limits } = connection.context;
   ws.beforeRefusal(connection.guarded("ws.refusal", (status: number) => refuseFrame(connection, status)));
   const received = (data: Buffer, isBinary: boolean) => {
     if (isBinary) refuse(connection, CLOSE_CODES.malformedMessage, "a message is a text frame", "binary");
-    else connection.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
+    else inbox.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
   };
   const frames = new ControlFrames(connection.context, Date.now());
   /** Whether a control frame is to be taken notice of. */
@@ -59,11 +60,11 @@ export function followWebSocket(
   };
   const pinged = (data: Buffer) => {
     if (!isWithinRate()) return;
-    connection.heard();
+    inbox.heard();
     connection.outbox.pong(data);
   };
   const ponged = () => {
-    if (isWithinRate()) connection.heard();
+    if (isWithinRate()) inbox.heard();
   };
   ws.on("message", connection.guarded("ws.message", received));
   ws.on("ping", connection.guarded("ws.ping", pinged));

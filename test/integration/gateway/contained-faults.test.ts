@@ -1,6 +1,8 @@
 /** Errors that nobody expected, injected where libraries and timers call the service: each ends one connection. */
 import { afterEach, expect, test, vi } from "vitest";
 import { Connection } from "../../../src/gateway/connection/connection.ts";
+import { ConnectionClock } from "../../../src/gateway/connection/connection-clock.ts";
+import { Inbox } from "../../../src/gateway/connection/inbox.ts";
 import { Outbox } from "../../../src/gateway/connection/outbox.ts";
 import { SocketIoSession } from "../../../src/gateway/socketio/socketio-session.ts";
 import { startHttpService } from "../../support/http-service.ts";
@@ -64,7 +66,7 @@ async function expectFailed(client: WsClient): Promise<void> {
 test("an error in the listener of a WebSocket ends that connection, and nobody else's", async () => {
   const setup = await start();
   const [bystander, client] = [await setup.connect({ sub: "u2" }), await setup.connect({ sub: "u1" })];
-  failFor(Connection.prototype, "receive", isBoom);
+  failFor(Inbox.prototype, "receive", isBoom);
   client.send({ type: "ping", nonce: "boom" });
   await expectFailed(client);
   expect(await contained(setup)).toEqual({ "ws.message": 1 });
@@ -75,7 +77,7 @@ test("an error in the listener of a WebSocket ends that connection, and nobody e
 test("an error while the clock of one connection is looked at ends that connection", async () => {
   const setup = await start();
   const [bystander, client] = [await setup.connect({ sub: "u2" }), await setup.connect({ sub: "u1" })];
-  failFor(Connection.prototype, "tick", ({ identity }) => identity?.sub === "u1");
+  failFor(ConnectionClock.prototype, "tick", ({ connection }) => connection.identity?.sub === "u1");
   await expectFailed(client);
   expect(await contained(setup)).toEqual({ "connection.tick": 1 });
   await expectAnswered(bystander);
@@ -103,7 +105,7 @@ test("a change that cannot be written to one client reaches the others in the sa
 test("a connection that cannot even be closed in good order is cut off", async () => {
   const setup = await start();
   const client = await setup.connect({ sub: "u1" });
-  failFor(Connection.prototype, "receive", isBoom);
+  failFor(Inbox.prototype, "receive", isBoom);
   failFor(Connection.prototype, "close", ({ identity }) => identity?.sub === "u1");
   client.send({ type: "ping", nonce: "boom" });
   expect((await client.untilClosed()).code).toBe(1006);
@@ -115,7 +117,7 @@ test("a connection that cannot even be closed in good order is cut off", async (
 test("an error in an event of Socket.IO ends that client's connection", async () => {
   const setup = await start();
   const client = await RawSocketIo.join(setup.base, await signToken({ sub: "u1" }));
-  failFor(Connection.prototype, "receive", isBoom);
+  failFor(Inbox.prototype, "receive", isBoom);
   client.socket.send('42["ping",{"nonce":"boom"}]');
   expect(await client.until((packet) => packet.startsWith('42["error"'))).toContain('"code":"internal"');
   await expect.poll(() => setup.service.readiness().connections).toBe(0);

@@ -6,7 +6,7 @@ import { subjectOf } from "../../../src/auth/subject.ts";
 import type { Identity } from "../../../src/auth/verify-token.ts";
 import { Account } from "../../../src/feed/account.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
-import { Connection } from "../../../src/gateway/connection/connection.ts";
+import { openConnection } from "../../../src/gateway/connection/open-connection.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
 import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
@@ -48,16 +48,16 @@ function connect(server: object = {}, auth: object = {}) {
   } as unknown as GatewayContext; // what clocks need, and no more
   const account = new Account(FeedLimits.parse({}), () => {});
   const events = { onIdentified: () => account, onClosed: () => {} };
-  const connection = new Connection(context, transport, "a", events, START_MS);
+  const { connection, inbox, clock } = openConnection(context, transport, "a", events, START_MS);
   /** Lets time pass, looking at the clock as the gateway does. */
   const pass = (ms: number, meanwhile: () => void = () => {}) => {
     for (let at = 0; at < ms && transport.closedWith === undefined; at += TICK_MS) {
       vi.advanceTimersByTime(TICK_MS);
       meanwhile();
-      connection.tick(Date.now(), TICK_MS);
+      clock.tick(Date.now(), TICK_MS);
     }
   };
-  return { transport, connection, pass };
+  return { transport, connection, inbox, pass };
 }
 
 const read = (transport: FakeTransport) => () => transport.drain();
@@ -72,7 +72,7 @@ test("[3.1] waits for hello as long as auth.helloTimeout, and then closes with 4
 });
 
 test("[6] pings within the first heartbeat and once in each, and waits pongTimeout for any sign of life", () => {
-  const { transport, connection, pass } = connect({ heartbeatMs: 25_000, pongTimeoutMs: 10_000 });
+  const { transport, connection, inbox, pass } = connect({ heartbeatMs: 25_000, pongTimeoutMs: 10_000 });
   connection.welcome(null);
   const pings = () => transport.calls.filter((call) => call === "ping").length;
   const passUntilPing = (count: number) => {
@@ -83,7 +83,7 @@ test("[6] pings within the first heartbeat and once in each, and waits pongTimeo
   };
   // The moment of the first is drawn by lot.
   expect(passUntilPing(1)).toBeLessThanOrEqual(25_000);
-  connection.heard();
+  inbox.heard();
   expect(passUntilPing(2)).toBe(25_000);
   pass(9_000, read(transport));
   expect(transport.closedWith).toBeUndefined();
@@ -104,10 +104,10 @@ test("[6] nobody is taken for gone by a ping that they can not have read yet: th
 });
 
 test("[6] one that drains nothing for stallTimeout is terminated, whatever it says meanwhile", () => {
-  const { transport, connection, pass } = connect();
+  const { transport, connection, inbox, pass } = connect();
   connection.welcome(null);
   transport.bufferedBytes = 10_000;
-  const speak = () => connection.heard();
+  const speak = () => inbox.heard();
   pass(60_000, speak);
   expect(transport.calls).not.toContain("terminate");
   pass(2_000, speak);
@@ -116,12 +116,12 @@ test("[6] one that drains nothing for stallTimeout is terminated, whatever it sa
 });
 
 test("[3.2] a watermark comes within every heartbeat, also beside answers", () => {
-  const { transport, connection, pass } = connect({ heartbeatMs: 10_000 });
+  const { transport, connection, inbox, pass } = connect({ heartbeatMs: 10_000 });
   connection.welcome(null);
   const times: number[] = [];
   pass(200_000, () => {
     transport.drain();
-    connection.heard();
+    inbox.heard();
     connection.send({ type: "pong" });
     if (transport.sent.some(({ type }) => type === "watermark")) times.push(Date.now());
     transport.sent.length = 0;
@@ -134,11 +134,11 @@ test("[3.2] a watermark comes within every heartbeat, also beside answers", () =
 });
 
 test("[5] a connection is closed with 4002 at server.maxConnectionAge, in words first", () => {
-  const { transport, connection, pass } = connect({ maxConnectionAgeMs: 60_000 });
+  const { transport, connection, inbox, pass } = connect({ maxConnectionAgeMs: 60_000 });
   connection.welcome(null);
   const speak = () => {
     transport.drain();
-    connection.heard();
+    inbox.heard();
   };
   pass(59_000, speak);
   expect(transport.closedWith).toBeUndefined();
@@ -149,12 +149,12 @@ test("[5] a connection is closed with 4002 at server.maxConnectionAge, in words 
 
 test("[3.1] the token's end is told once, in time, and kept to the millisecond", () => {
   const jwt = { algorithms: ["HS256"], secret: "x".repeat(40), clockToleranceMs: 5_000 };
-  const { transport, connection, pass } = connect({}, { jwt, expiryNoticeMs: 60_000 });
+  const { transport, connection, inbox, pass } = connect({}, { jwt, expiryNoticeMs: 60_000 });
   connection.welcome(identity(START_MS + 120_300));
-  expect(connection.expiresAtMs).toBe(START_MS + 125_300);
+  expect(connection.login.expiresAtMs).toBe(START_MS + 125_300);
   const speak = () => {
     transport.drain();
-    connection.heard();
+    inbox.heard();
   };
   pass(65_000, speak);
   expect(transport.sent.filter(({ type }) => type === "expiring")).toEqual([]);
@@ -171,14 +171,14 @@ test("[3.1] the token's end is told once, in time, and kept to the millisecond",
 });
 
 test("[3.1] a newer token moves the end, and its own is told again", () => {
-  const { transport, connection, pass } = connect({}, { expiryNoticeMs: 10_000 });
+  const { transport, connection, inbox, pass } = connect({}, { expiryNoticeMs: 10_000 });
   connection.welcome(identity(START_MS + 20_000));
   const speak = () => {
     transport.drain();
-    connection.heard();
+    inbox.heard();
   };
   pass(15_000, speak);
-  connection.replaceIdentity(identity(START_MS + 60_000));
+  connection.login.replace(identity(START_MS + 60_000));
   pass(30_000, speak);
   expect(transport.closedWith).toBeUndefined();
   pass(15_000, speak);
@@ -187,13 +187,13 @@ test("[3.1] a newer token moves the end, and its own is told again", () => {
 });
 
 test("after its end a connection says nothing more and hears nothing more", () => {
-  const { transport, connection, pass } = connect();
+  const { transport, connection, inbox, pass } = connect();
   connection.welcome(null);
   connection.close(4202, "drained");
   const said = transport.sent.length;
-  connection.receive({ fields: { type: "ping" }, bytes: 15 }, Date.now());
+  inbox.receive({ fields: { type: "ping" }, bytes: 15 }, Date.now());
   connection.send({ type: "pong" });
-  connection.sendWatermark();
+  connection.progress.sendWatermark();
   pass(120_000);
   expect(transport.sent).toHaveLength(said);
 });

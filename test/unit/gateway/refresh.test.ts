@@ -1,8 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Collections, Limits } from "../../../src/config/config-schema.ts";
 import { deferred } from "../../../src/feed/deferred.ts";
 import type { Connection } from "../../../src/gateway/connection/connection.ts";
 import { handleRefresh } from "../../../src/gateway/connection/handlers/refresh.ts";
+import { Login } from "../../../src/gateway/connection/login.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { grantOf } from "../../../src/rules/authorize.ts";
 import { compileRules } from "../../../src/rules/compile-rules.ts";
@@ -28,6 +29,8 @@ function connect() {
     attachment: { query: { grant: key }, serves: () => true, isUndecided: () => false },
   };
   const subscriptions: unknown[] = [];
+  const login = new Login(0);
+  vi.spyOn(login, "replace").mockImplementation(({ claims }) => taken.push(claims["token"]));
   const connection = {
     context: {
       rules: RULES,
@@ -44,8 +47,7 @@ function connect() {
       },
     },
     identity: { sub: "u", subject: "digest of u", claims: {}, expiresAtMs: null },
-    refreshes: { asked: 0, taken: 0 },
-    replaceIdentity: ({ claims }: { claims: { token: string } }) => taken.push(claims.token),
+    login,
     send: ({ type }: { type: string }) => sent.push(type),
     subscriptions,
   } as unknown as Connection;

@@ -1,4 +1,3 @@
-import { TidewireError } from "../../../protocol/errors.ts";
 import type { FenceMessage } from "../../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
 
@@ -8,24 +7,16 @@ export async function handleFence(
   { id, operationTime }: FenceMessage,
 ): Promise<void> {
   const { limits, feed } = connection.context;
-  if (connection.fences >= limits.fences) {
-    const details = { limit: "fences", value: limits.fences };
-    throw new TidewireError(
-      "too-many-requests",
-      `${limits.fences} fences wait on this connection already`,
-      details,
-    );
-  }
-  connection.fences++;
+  const { progress } = connection;
+  const release = progress.holdFence(limits.fences);
   try {
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
-    const { subscriptions, told } = connection;
-    const isSent = (clusterTime: bigint) => told.covers(subscriptions.attachments, clusterTime);
+    const isSent = (clusterTime: bigint) => progress.covers(clusterTime);
     await feed.cursors.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
-    await connection.caughtUp(deadlineMs, () =>
-      connection.send({ type: "fenced", id, cursor: told.next(subscriptions.attachments) }),
+    await progress.caughtUp(deadlineMs, () =>
+      connection.send({ type: "fenced", id, cursor: progress.nextCursor() }),
     );
   } finally {
-    connection.fences--;
+    release();
   }
 }

@@ -8,15 +8,23 @@ import { ClientError } from "../client-error.ts";
 import type { Connection } from "../connection.ts";
 import { closingRefusal, reasonOf } from "../token-refusal.ts";
 
-/** [3.1] The first message: who is there, and how documents are to be written. */
-export async function handleHello(connection: Connection, message: HelloMessage): Promise<void> {
-  if (connection.isOpen && connection.mayStillHello && message.token === undefined) {
+/**
+ * [3.1] The first message: the user's token, and the form in which documents are written.
+ * @param isByHeader The request that made the connection has authenticated it, and no `hello` has come since.
+ */
+export async function handleHello(
+  connection: Connection,
+  message: HelloMessage,
+  isByHeader: boolean,
+): Promise<void> {
+  const { login } = connection;
+  if (connection.isOpen && isByHeader && message.token === undefined) {
     // The request's own header has authenticated already; this `hello` is not answered.
-    if (message.values !== undefined) connection.values = message.values;
+    login.wantValues(message.values);
     return;
   }
   await authenticate(connection, () => {
-    if (message.values !== undefined) connection.values = message.values;
+    login.wantValues(message.values);
     return identify(connection.context, message.token);
   });
 }
@@ -26,19 +34,18 @@ export async function authenticate(
   connection: Connection,
   who: () => Promise<Identity | null>,
 ): Promise<void> {
-  connection.beginAuthentication();
+  connection.login.begin();
   const identity = await who();
   if (connection.isClosed) return;
   connection.welcome(identity);
   const { context } = connection;
-  context.metrics.connectionsOpened.inc({ transport: connection.transport.kind });
   connection.send({
     type: "welcome",
     connection: connection.id,
     node: context.node,
     heartbeat: context.server.heartbeatMs,
     user: identity?.sub ?? null,
-    expires: connection.expiresAtMs,
+    expires: connection.login.expiresAtMs,
     reconnect: context.server.reconnect,
     limits: limitsForClients(context.limits),
   });

@@ -6,7 +6,8 @@ import type { Connection } from "../connection.ts";
 
 /** [3.1] A new token for the same user; a bad one changes nothing. */
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
-  const number = ++connection.refreshes.asked;
+  const { login } = connection;
+  const number = login.startRefresh();
   const identity = await connection.context.trust.verify(token);
   // In the middle of a commit nobody knows what the client holds, and could be told the difference of.
   const { feed } = connection.context;
@@ -16,14 +17,14 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
   }
   // A token that took longer to verify must not undo a newer one.
-  if (number < connection.refreshes.taken) {
+  if (login.isOvertaken(number)) {
     noteOvertaken(connection, identity);
-    connection.send({ type: "refreshed", expires: connection.expiresAtMs });
+    connection.send({ type: "refreshed", expires: login.expiresAtMs });
     return;
   }
   // Verifying took a while: the token's key may have been retired meanwhile.
   const refusal = connection.context.trust.refusalOf(identity);
   if (refusal !== null) throw refusal;
-  connection.refreshes.taken = number;
+  login.finishRefresh(number);
   await applyIdentity(connection, identity);
 }

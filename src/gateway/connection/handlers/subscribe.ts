@@ -15,8 +15,8 @@ import { Attachment } from "../attachment.ts";
 import type { Connection } from "../connection.ts";
 import { HeldLookups } from "../held-lookups.ts";
 import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
-import { noteRefused, toStartRequest } from "../start-request.ts";
-import type { Asked, Subscription } from "../subscriptions.ts";
+import { noteRefused, toStartRequest } from "../resume-check.ts";
+import { type Asked, Subscription } from "../subscription.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
 export async function handleSubscribe(connection: Connection, message: SubscribeMessage): Promise<void> {
@@ -32,7 +32,7 @@ export async function handleSubscribe(connection: Connection, message: Subscribe
     },
     rightsFailed: (error) => connection.fail(noteFault(connection.context, "rights.lookup", error)),
   });
-  const giveBack = connection.account.subscribe(sizeOf(asksFor));
+  const giveBack = connection.login.account.subscribe(sizeOf(asksFor));
   const asked = { id, request, lookups, giveBack, isOver: false };
   try {
     let query = grant(connection, asked);
@@ -102,21 +102,21 @@ async function subscribe(
   query: EffectiveQuery,
   message: SubscribeMessage,
 ): Promise<void> {
-  const { id, request, lookups, giveBack } = asked;
+  const { id, request, lookups } = asked;
   const wantsSnapshot = request.snapshot;
   const present = connection.subscriptions.attachmentOf(query.key);
   if (present !== undefined && (present.wantsSnapshot || !wantsSnapshot)) {
-    await share(connection, { id, request, lookups, giveBack, attachment: present, isAnswered: false });
+    await share(connection, new Subscription(asked, present));
     return;
   }
-  connection.context.feed.admit(query, connection.account);
+  connection.context.feed.admit(query, connection.login.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
   const rights = new Rights(since, lookups.sets, heldSince(connection, request.collection));
   const attachment = new Attachment(connection, query, wantsSnapshot, rights);
-  const subscription = { id, request, lookups, giveBack, attachment, isAnswered: false };
+  const subscription = new Subscription(asked, attachment);
   connection.subscriptions.add(subscription);
   if (present === undefined) connection.subscriptions.follow(attachment);
-  attachment.opened = open(connection, subscription, rights, message);
+  attachment.openBy(open(connection, subscription, rights, message));
   try {
     await attachment.opened;
   } catch (error) {
@@ -162,10 +162,10 @@ async function open(
   const hasLeft = !connection.subscriptions.holds(maker) || !attachment.serves(maker.id);
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
-  attachment.startAt(started);
   const isSame = started.start === "resumed" && started.finally === undefined;
   // A newer token may have come meanwhile, whose ticket this is not.
-  if (isSame && connection.identity === identity) attachment.keptTicket = startRequest.keptTicket ?? null;
+  const isKept = isSame && connection.identity === identity;
+  attachment.startAt(started, isKept ? startRequest.keptTicket : null);
   // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
   connection.subscriptions.follow(attachment);
   const first = hasLeft ? connection.subscriptions.firstOf(attachment) : maker;

@@ -1,11 +1,12 @@
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { UnsubscribeMessage } from "../../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
+import { endSubscription } from "../end-subscription.ts";
 
 /** [3.1] Ends a subscription; after the answer nothing more comes for the id. */
 export async function handleUnsubscribe(connection: Connection, { id }: UnsubscribeMessage): Promise<void> {
   const subscription = connection.subscriptions.get(id);
-  if (subscription !== undefined) connection.endSubscription(subscription, "requested");
+  if (subscription !== undefined) endSubscription(connection, subscription, "requested");
   else if (connection.subscriptions.withdraw(id))
     connection.send({ type: "unsubscribed", id, reason: "requested" });
   else throw new TidewireError("unknown-id", "no subscription of this connection has this id");

@@ -1,0 +1,108 @@
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import { sendTickets } from "./answers.ts";
+import { ClientError } from "./client-error.ts";
+import type { Connection } from "./connection.ts";
+import { closeIfExpired } from "./token-end.ts";
+
+/** The deadlines of one connection: `hello`, heartbeat, expiry, age, stalls, and the renewal of tickets. */
+export class ConnectionClock {
+  readonly connection: Connection;
+  readonly #openedAtMs: number;
+  #pingAtMs: number;
+  /** Without a sign of life until then the client counts as gone. */
+  #answerByMs = Number.POSITIVE_INFINITY;
+  /** When the client's tickets are renewed, because a ticket ends with time. */
+  #ticketsDueMs: number;
+
+  constructor(connection: Connection, nowMs: number) {
+    const { server, ticketTerms } = connection.context;
+    this.connection = connection;
+    this.#openedAtMs = nowMs;
+    this.#ticketsDueMs = nowMs + ticketTerms.maxAgeMs / 2;
+    // The first at a random part of the interval, so that connections made together are not pinged together.
+    this.#pingAtMs = nowMs + Math.random() * server.heartbeatMs;
+  }
+
+  /** The client has shown any sign of life. */
+  heard(): void {
+    this.#answerByMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Acts on every deadline that has passed. One timer calls it for all connections, every `tickMs`. */
+  tick(nowMs: number, tickMs: number): void {
+    const { connection } = this;
+    if (connection.isClosed) return;
+    if (connection.outbox.stalledForMs(nowMs) >= connection.context.limits.stallTimeoutMs) {
+      connection.log.info("the client reads nothing; its connection is ended");
+      connection.terminate(CLOSE_CODES.stalled);
+      return;
+    }
+    if (!connection.isOpen) {
+      this.#checkHello(nowMs);
+      return;
+    }
+    this.#checkToken(nowMs, tickMs);
+    if (!connection.isClosed) this.#checkAge(nowMs);
+    if (connection.isClosed) return;
+    if (nowMs >= this.#ticketsDueMs) {
+      this.#ticketsDueMs = nowMs + connection.context.ticketTerms.maxAgeMs / 2;
+      sendTickets(connection);
+    }
+    this.#beat(nowMs, tickMs);
+  }
+
+  /** A token that is being checked may wait for the signing keys, which has a limit of its own. */
+  #checkHello(nowMs: number): void {
+    const { login, context } = this.connection;
+    if (!login.isAwaited || nowMs - this.#openedAtMs < context.auth.helloTimeoutMs) return;
+    const error = new ClientError("bad-request", "no hello came in time");
+    this.connection.close(CLOSE_CODES.noHello, "no hello in time", error);
+  }
+
+  #checkToken(nowMs: number, tickMs: number): void {
+    const { connection } = this;
+    const { login, context } = connection;
+    if (login.deadlineMs <= nowMs) {
+      closeIfExpired(connection);
+      return;
+    }
+    // The deadline is before the next look, and the exact moment matters.
+    if (login.deadlineMs <= nowMs + tickMs) {
+      const expire = connection.guarded("connection.expire", () => closeIfExpired(connection));
+      setTimeout(expire, login.deadlineMs - nowMs).unref();
+    }
+    if (login.takeNotice(nowMs, context.auth.expiryNoticeMs)) {
+      connection.send({ type: "expiring", inMs: Math.max(0, Math.round(login.deadlineMs - nowMs)) });
+    }
+  }
+
+  #checkAge(nowMs: number): void {
+    const { maxConnectionAgeMs } = this.connection.context.server;
+    if (maxConnectionAgeMs === undefined || nowMs - this.#openedAtMs < maxConnectionAgeMs) return;
+    const text = "the connection has reached its maximum age: resume on another";
+    const error = new TidewireError("unavailable", text, {}, { retry: "now" });
+    this.connection.close(CLOSE_CODES.maximumAge, "connection too old: resume", error);
+  }
+
+  #beat(nowMs: number, tickMs: number): void {
+    const { outbox, progress, context } = this.connection;
+    const { heartbeatMs, pongTimeoutMs } = context.server;
+    // A client cannot answer a ping that is queued behind unread data; the stall timeout judges until then.
+    if (outbox.bufferedBytes > 0 && this.#answerByMs !== Number.POSITIVE_INFINITY) {
+      this.#answerByMs = nowMs + pongTimeoutMs;
+    }
+    if (nowMs >= this.#answerByMs) {
+      const text = "no answer to a ping in time: resume";
+      const error = new TidewireError("unavailable", text, {}, { retry: "now" });
+      this.connection.close(CLOSE_CODES.noPong, "no sign of life", error);
+      return;
+    }
+    if (nowMs >= this.#pingAtMs) {
+      this.#pingAtMs = nowMs + heartbeatMs;
+      if (outbox.ping()) this.#answerByMs = Math.min(this.#answerByMs, nowMs + pongTimeoutMs);
+    }
+    // At least every heartbeat, whatever else is sent: a quiet query's cursor must not grow old beside a busy one.
+    progress.sendWatermarkIfDue(nowMs, tickMs);
+  }
+}

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import type { Identity } from "../../auth/verify-token.ts";
+import type { Account } from "../../feed/account.ts";
+import type { ValueMode } from "../../protocol/messages.ts";
+import { ClientError } from "./client-error.ts";
+
+/**
+ * Who a client is: the token by which it came, the newer tokens that replace it, the account of its user, and the
+ * form in which the client wants its values.
+ */
+export class Login {
+  readonly #clockToleranceMs: number;
+  #phase: "awaited" | "checking" | "welcomed" = "awaited";
+  #values: ValueMode = "json";
+  #identity: Identity | null = null;
+  #account: Account | null = null;
+  #deadlineMs = Number.POSITIVE_INFINITY;
+  #isNoticed = false;
+  /** Numbers of the newest token that the client sent, and of the token in force. */
+  #lastRefresh = 0;
+  #refreshInForce = 0;
+
+  /** @param clockToleranceMs How long a token still counts after its end. */
+  constructor(clockToleranceMs: number) {
+    this.#clockToleranceMs = clockToleranceMs;
+  }
+
+  /** Whether the client has sent nothing that says who it is. */
+  get isAwaited(): boolean {
+    return this.#phase === "awaited";
+  }
+
+  /** Whether the check of the first token is in progress. */
+  get isChecking(): boolean {
+    return this.#phase === "checking";
+  }
+
+  get isWelcomed(): boolean {
+    return this.#phase === "welcomed";
+  }
+
+  /** `null` for an anonymous user, and before `welcome`. */
+  get identity(): Identity | null {
+    return this.#identity;
+  }
+
+  /** The account of the user, which is known from `welcome` on. */
+  get account(): Account {
+    assert(this.#account !== null, "nobody was welcomed");
+    return this.#account;
+  }
+
+  get values(): ValueMode {
+    return this.#values;
+  }
+
+  /** When the token ends, tolerance included, in epoch milliseconds; `Infinity` if never. */
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  /** When the service will stop pushing, in epoch milliseconds; `null` if never. */
+  get expiresAtMs(): number | null {
+    return Number.isFinite(this.#deadlineMs) ? this.#deadlineMs : null;
+  }
+
+  /** Takes the form in which the client wants its values, if it names one. */
+  wantValues(mode: ValueMode | undefined): void {
+    if (mode !== undefined) this.#values = mode;
+  }
+
+  /** Begins the check of the first token. @throws {ClientError} `bad-request` after the first time. */
+  begin(): void {
+    if (!this.isAwaited) throw new ClientError("bad-request", "hello comes once, before anything else");
+    this.#phase = "checking";
+  }
+
+  /** Takes the identity that the first token gives, and the account of its user. */
+  welcome(identity: Identity | null, account: Account): void {
+    this.#account = account;
+    this.#phase = "welcomed";
+    this.#take(identity);
+  }
+
+  /** Takes the claims and the end of a newer token. */
+  replace(identity: Identity): void {
+    this.#isNoticed = false;
+    this.#take(identity);
+  }
+
+  /** Numbers a newer token, which is checked from now on. */
+  startRefresh(): number {
+    return ++this.#lastRefresh;
+  }
+
+  /** Whether a token that was sent later is in force already. */
+  isOvertaken(number: number): boolean {
+    return number < this.#refreshInForce;
+  }
+
+  /** The token of this number comes into force. */
+  finishRefresh(number: number): void {
+    this.#refreshInForce = number;
+  }
+
+  /** Whether to announce the end of the token now, which is done once for each token. */
+  takeNotice(nowMs: number, noticeMs: number): boolean {
+    if (this.#isNoticed || this.#deadlineMs - nowMs > noticeMs) return false;
+    this.#isNoticed = true;
+    return true;
+  }
+
+  #take(identity: Identity | null): void {
+    const expiresAtMs = identity?.expiresAtMs ?? null;
+    this.#identity = identity;
+    this.#deadlineMs = expiresAtMs === null ? Number.POSITIVE_INFINITY : expiresAtMs + this.#clockToleranceMs;
+  }
+}

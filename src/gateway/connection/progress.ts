@@ -1,0 +1,129 @@
+import type { Feed } from "../../feed/feed.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { Attachment } from "./attachment.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import { ToldCursor } from "./told-cursor.ts";
+
+/**
+ * How far the delivery to one client has come. A watermark or the answer to a fence goes out only while nothing is
+ * missing on any subscription of the connection.
+ */
+export class Progress {
+  readonly #feed: Feed;
+  readonly #subscriptions: Subscriptions;
+  readonly #outbox: Outbox;
+  readonly #heartbeatMs: number;
+  readonly #told: ToldCursor;
+  /** A watermark was due while something was still missing. */
+  #owesWatermark = false;
+  #watermarkAtMs: number;
+  #fences = 0;
+  #isOver = false;
+
+  constructor(
+    feed: Feed,
+    subscriptions: Subscriptions,
+    outbox: Outbox,
+    { heartbeatMs, nowMs }: { readonly heartbeatMs: number; readonly nowMs: number },
+  ) {
+    this.#feed = feed;
+    this.#subscriptions = subscriptions;
+    this.#outbox = outbox;
+    this.#heartbeatMs = heartbeatMs;
+    this.#told = new ToldCursor(feed);
+    this.#watermarkAtMs = nextWatermarkMs(nowMs, heartbeatMs);
+  }
+
+  /** The cursor up to which the client has everything, for a moment in which nothing is missing. */
+  nextCursor(): string {
+    return this.#told.next(this.#subscriptions.attachments);
+  }
+
+  /** As `nextCursor`, for one attachment on which nothing is missing. */
+  cursorOf(attachment: Attachment): string {
+    return this.#told.of(attachment);
+  }
+
+  /** Whether the client was sent a change that shows it everything up to a cluster time. */
+  covers(clusterTime: bigint): boolean {
+    return this.#told.covers(this.#subscriptions.attachments, clusterTime);
+  }
+
+  /** Sends "all up to this cursor was delivered", or remembers to do so once nothing is missing. */
+  sendWatermark(): void {
+    this.#owesWatermark = true;
+    if (!this.#isCaughtUp || !this.#feed.timeline.isReady) return;
+    this.#owesWatermark = false;
+    this.#watermarkAtMs = nextWatermarkMs(Date.now(), this.#heartbeatMs);
+    this.#outbox.send({ type: "watermark", cursor: this.nextCursor() });
+  }
+
+  /** Sends a watermark if the next look at the clock would be too late for it. */
+  sendWatermarkIfDue(nowMs: number, tickMs: number): void {
+    if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();
+  }
+
+  /** An attachment delivers changes as they come from now on. */
+  becameLive(afterCatchUp: boolean): void {
+    // Another attachment may have caught up before, while this one was still behind.
+    if (afterCatchUp || this.#owesWatermark) this.sendWatermark();
+    this.#subscriptions.changes.notify();
+  }
+
+  /**
+   * Settles when nothing is missing on any subscription of this connection, or the connection has ended.
+   * @param then Called in the turn in which nothing is missing.
+   * @throws {TidewireError} `unavailable` at `deadlineMs`.
+   */
+  async caughtUp(deadlineMs: number, then: () => void): Promise<void> {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#subscriptions.changes.notify();
+    }, deadlineMs - Date.now());
+    try {
+      while (this.#subscriptions.isAsking || !this.#isCaughtUp) {
+        if (this.#isOver) return;
+        if (isLate) {
+          throw new TidewireError(
+            "unavailable",
+            "this connection has not caught up in time: try again later",
+          );
+        }
+        // Evaluation of a commit ends with the gate of the feed, all else with an event of the subscriptions.
+        const caughtUp = this.#subscriptions.mayHaveCaughtUp();
+        await (this.#feed.timeline.isSettled
+          ? caughtUp
+          : Promise.race([caughtUp, this.#feed.timeline.settles]));
+      }
+      then();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Counts a fence until the returned function is called. @throws {TidewireError} `too-many-requests` */
+  holdFence(most: number): () => void {
+    if (this.#fences >= most) {
+      const text = `${most} fences wait on this connection already`;
+      throw new TidewireError("too-many-requests", text, { limit: "fences", value: most });
+    }
+    this.#fences++;
+    return () => void this.#fences--;
+  }
+
+  /** The connection has ended: nobody waits for it any more. */
+  end(): void {
+    this.#isOver = true;
+    this.#subscriptions.changes.notify();
+  }
+
+  get #isCaughtUp(): boolean {
+    return this.#feed.timeline.isSettled && !this.#subscriptions.isBehind;
+  }
+}
+
+/** Within one heartbeat, and at different moments for connections that were opened together. */
+const nextWatermarkMs = (nowMs: number, heartbeatMs: number) =>
+  nowMs + heartbeatMs * (0.75 + Math.random() / 4);

@@ -1,0 +1,66 @@
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { ClientMessage } from "../../protocol/messages.ts";
+import type { GatewayContext } from "../context.ts";
+import { ClientError } from "./client-error.ts";
+import { RateLimit } from "./rate-limit.ts";
+
+/** A client that passes this many refusals at once, or one a second for ever, counts as one that will not stop. */
+const REFUSALS_BURST = 100;
+const REFUSALS_PER_SECOND = 1;
+
+/** The rate limits of one client's messages (docs/protocol.md, section 6). */
+export class RequestRates {
+  readonly #context: Pick<GatewayContext, "limits" | "metrics">;
+  readonly #requests: RateLimit;
+  readonly #refreshes: RateLimit;
+  readonly #refusals: RateLimit;
+
+  constructor(context: Pick<GatewayContext, "limits" | "metrics">, nowMs: number) {
+    const { limits } = context;
+    this.#context = context;
+    this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
+    this.#refreshes = new RateLimit(limits.refreshesPerMinute / 60, limits.refreshBurst, nowMs);
+    this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
+  }
+
+  /**
+   * Charges for one message of this many bytes.
+   * @throws {TidewireError} `too-many-requests`
+   */
+  charge(message: ClientMessage, bytes: number, nowMs: number): void {
+    this.#charge(costOf(message, bytes), nowMs);
+    if (message.type !== "refresh" || this.#refreshes.take(1, nowMs)) return;
+    this.#context.metrics.limitHits.inc({ limit: "refreshesPerMinute", outcome: "refused" });
+    const value = this.#context.limits.refreshesPerMinute;
+    throw new TidewireError(
+      "too-many-requests",
+      `more than ${value} refreshes a minute: slow down`,
+      { limit: "refreshesPerMinute", value },
+      { retryAfterMs: this.#refreshes.waitMs(1) },
+    );
+  }
+
+  /** Charges for a message that cannot be read. @throws {TidewireError} `too-many-requests` */
+  chargeOne(nowMs: number, id: string | undefined): void {
+    this.#charge(1, nowMs, id);
+  }
+
+  #charge(cost: number, nowMs: number, id?: string): void {
+    if (this.#requests.take(cost, nowMs)) return;
+    const { requestsPerSecond } = this.#context.limits;
+    const text = `more than ${requestsPerSecond} requests a second: slow down`;
+    const limit = { limit: "requestsPerSecond", value: requestsPerSecond };
+    const details = id === undefined ? limit : { ...limit, id };
+    const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };
+    // The first refusals are errors; a client that goes on is disconnected.
+    const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;
+    throw new ClientError("too-many-requests", text, closeCode, extras);
+  }
+}
+
+/** The cost of a message against the rate limit: large filters are work to check and to keep. */
+function costOf(message: ClientMessage, bytes: number): number {
+  if (message.type !== "subscribe" || message.filter === undefined) return 1;
+  return 1 + Math.floor(bytes / 1_024);
+}

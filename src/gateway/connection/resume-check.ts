@@ -1,0 +1,144 @@
+import { holderOf } from "../../auth/subject.ts";
+import type { Identity } from "../../auth/verify-token.ts";
+import type { Ticket } from "../../feed/ticket.ts";
+import { TidewireError } from "../../protocol/errors.ts";
+import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
+import {
+  authorizeParsed,
+  type EffectiveQuery,
+  LookupsNeeded,
+  type LookupValues,
+} from "../../rules/authorize.ts";
+import { isSameToken } from "../rights/ticket-terms.ts";
+import type { Connection } from "./connection.ts";
+import { HeldLookups, type RightsOwner } from "./held-lookups.ts";
+import {
+  freshStart,
+  isWithinTicket,
+  type ResumableStart,
+  refusalOfTicket,
+  resumedStart,
+  wasLostSince,
+} from "./start-request.ts";
+import type { Subscription } from "./subscription.ts";
+
+/**
+ * [3.3] Gathers the facts that decide whether a subscription may resume, in the order in which they cost more: the
+ * ticket itself, then the live query that it was given for, then the shared record of lost rights.
+ */
+export async function toStartRequest(
+  connection: Connection,
+  { snapshot: wanted, cursor, ticket }: SubscribeMessage,
+  subscription: Subscription,
+): Promise<ResumableStart> {
+  const snapshot = wanted !== false;
+  if (cursor === undefined) return freshStart(snapshot);
+  const refuse = (reason: StartReason) => freshStart(snapshot, reason);
+  const { feed, sealer, ticketTerms } = connection.context;
+  const presenter = { identity: connection.identity, nowMs: Date.now(), terms: ticketTerms };
+  const position = feed.timeline.codec.decode(cursor);
+  if (position === "invalid" || ticket === undefined) return refuse("cursor-invalid");
+  const opened = await sealer.open(ticket);
+  const refusal = refusalOfTicket({ cursor, position }, opened, presenter);
+  if (refusal !== null) return refuse(refusal);
+  // Both are judged above.
+  if (opened === null || position === "other-epoch") return refuse("cursor-invalid");
+  const { collection } = subscription.request;
+  const held = await heldQuery(connection, subscription, opened);
+  if (held === null) {
+    noteLost(connection, presenter.identity, opened, collection);
+    return refuse("rights-changed");
+  }
+  const since = feed.timeline.codec.decode(opened.since);
+  const told = feed.timeline.codec.decode(opened.told);
+  if (typeof since === "string" || typeof told === "string") return refuse("cursor-invalid");
+  const { tellsExactly } = feed.cursors;
+  const isTold = cursor === opened.told;
+  if (!isWithinTicket(position, { since, told }, { isTold, tellsExactly })) return refuse("cursor-invalid");
+  const lostAt = await lossKnown(connection, presenter.identity, opened, collection);
+  if (wasLostSince(since, lostAt)) return refuse("rights-changed");
+  const queries = { held, asked: subscription.attachment.query };
+  const asked = { snapshot, cursor, ticket };
+  return resumedStart(asked, { position, since }, queries, opened, presenter, sealer.mayBeKept(ticket));
+}
+
+/**
+ * A request was refused although a ticket shows that its user had the right. Where the token is another one than that of
+ * the ticket, the user has lost the right by it.
+ */
+export async function noteRefused(
+  connection: Connection,
+  { collection, ticket }: SubscribeMessage,
+  error: unknown,
+): Promise<void> {
+  const isRefused =
+    error instanceof TidewireError && (error.code === "forbidden" || error.code === "unknown-collection");
+  if (!isRefused || ticket === undefined) return;
+  const { identity } = connection;
+  // Where the keys cannot be read just now, the ticket cannot be used either.
+  const opened = await connection.context.sealer.open(ticket).catch(() => null);
+  if (opened !== null && opened.holder === holderOf(identity))
+    noteLost(connection, identity, opened, collection);
+}
+
+function noteLost(
+  { context: { feed, lostRights } }: Connection,
+  identity: Identity | null,
+  { terms, holder }: Ticket,
+  collection: string,
+): void {
+  if (!isSameToken(terms, identity)) lostRights.note(holder, collection, feed.timeline.headTime, Date.now());
+}
+
+/** The cluster time at which a token of this user was last seen without the right; `null` if none was. */
+async function lossKnown(
+  { context: { lostRights } }: Connection,
+  identity: Identity | null,
+  { holder, terms }: Ticket,
+  collection: string,
+): Promise<bigint | null> {
+  // Under the very token of the ticket nothing can have been lost in between, as far as other nodes could know.
+  return isSameToken(terms, identity)
+    ? lostRights.knownAt(holder, collection)
+    : lostRights.at(holder, collection);
+}
+
+/**
+ * The live query that a ticket was given for, if the request still comes to it; or if it did under another step of
+ * `%%now`, everything else being equal. `null` for any other.
+ */
+async function heldQuery(
+  connection: Connection,
+  { attachment, request, lookups }: Subscription,
+  { key, nowMs }: Ticket,
+): Promise<EffectiveQuery | null> {
+  const { query } = attachment;
+  if (key === query.key) return query;
+  if (nowMs === null || query.nowMs === null || nowMs === query.nowMs) return null;
+  const { rules, feed } = connection.context;
+  const temporary = new HeldLookups(feed, NOBODY);
+  const values: LookupValues = (lookup) => lookups.values(lookup) ?? temporary.values(lookup);
+  const judge = () => authorizeParsed(rules, connection.identity, request, nowMs, values);
+  try {
+    const then = await judgeWithLookups(judge, temporary);
+    return then.key === key ? then : null;
+  } catch (error) {
+    if (error instanceof TidewireError && error.code !== "unavailable") return null;
+    throw error;
+  } finally {
+    temporary.release();
+  }
+}
+
+/** The sets are only looked at, and nothing follows from their changes. */
+const NOBODY: RightsOwner = { rightsChanged: () => {}, rightsFailed: () => {} };
+
+async function judgeWithLookups(judge: () => EffectiveQuery, lookups: HeldLookups): Promise<EffectiveQuery> {
+  try {
+    return judge();
+  } catch (error) {
+    if (!(error instanceof LookupsNeeded)) throw error;
+    await lookups.acquire(error.lookups);
+    return judge();
+  }
+}
