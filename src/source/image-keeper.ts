@@ -11,6 +11,13 @@ const RETRY_MS = 60_000;
 /** `collMod` waits for the operations on the collection that are in progress. In milliseconds. */
 const LOOK_TIMEOUT_MS = 60_000;
 
+interface ImageKeeperOptions {
+  /** Whether images are wanted. */
+  readonly switchOn: boolean;
+  /** Called when a collection has become something that no change stream shows. */
+  readonly onUnwatchable: (namespace: string) => void;
+}
+
 /**
  * Keeps images switched on while the service runs: a collection that was dropped and made anew has lost the
  * option, and so has one where somebody switched it off. Events in between are dealt with as they come. Knows, and
@@ -20,19 +27,16 @@ export class ImageKeeper {
   readonly #client: MongoAccess;
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #switchOn: boolean;
-  /** Called when a collection has become something that no change stream shows. */
-  onUnwatchable: (namespace: string, type: string) => void = () => {};
+  readonly #options: ImageKeeperOptions;
   readonly #inUse = new Map<string, ImagesInUse>();
   readonly #looking = new Set<string>();
   readonly #lookedAtMs = new Map<string, number>();
 
-  /** @param switchOn Whether images are wanted. */
-  constructor(client: MongoAccess, log: Logger, metrics: Metrics, switchOn: boolean) {
+  constructor(client: MongoAccess, log: Logger, metrics: Metrics, options: ImageKeeperOptions) {
     this.#client = client;
     this.#log = log;
     this.#metrics = metrics;
-    this.#switchOn = switchOn;
+    this.#options = options;
   }
 
   /** By the name of the collection, with its database. */
@@ -84,10 +88,10 @@ export class ImageKeeper {
     if (type === "missing") return;
     if (type !== "collection") {
       this.#log.error({ namespace, type }, "the collection has become something that cannot be watched");
-      this.onUnwatchable(namespace, type);
+      this.#options.onUnwatchable(namespace);
       return;
     }
-    if (images || !this.#switchOn) {
+    if (images || !this.#options.switchOn) {
       this.#change(namespace, images ? "on" : "off");
       return;
     }

@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These know every part. */
-const UNBOUND_FOLDERS = ["cli", "demo"];
+const UNBOUND_FOLDERS = ["node", "cli", "demo"];
 const UNBOUND_FILES = ["server.ts", "follow-revocations.ts", "worker.ts", "index.ts"];
 
 /** What runs in a browser gets by without Node and the driver; what is pure does no input or output. */

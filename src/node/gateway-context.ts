@@ -1,0 +1,89 @@
+import type { Config } from "../config/config.ts";
+import { TicketSealer } from "../feed/ticket.ts";
+import type { GatewayContext } from "../gateway/context.ts";
+import { UrlKeys } from "../gateway/rights/key.ts";
+import { LostRights, type LostRightsStore } from "../gateway/rights/lost-rights.ts";
+import { RuleClock } from "../gateway/rights/rule-clock.ts";
+import { Trust } from "../gateway/rights/trust.ts";
+import type { SocketIoOptions } from "../gateway/socketio/socketio-endpoint.ts";
+import { compileRules } from "../rules/compile-rules.ts";
+import { LostRightStore } from "../source/lost-right-store.ts";
+import { SpentKeyStore } from "../source/spent-keys.ts";
+import { StartupError } from "../source/startup-error.ts";
+import type { Basics } from "./basics.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { SharedState } from "./shared-state.ts";
+
+/** Builds everything that the connections of a node work with. */
+export function gatewayContext(
+  { config, id, log, metrics }: Basics,
+  state: SharedState,
+  {
+    feed,
+    revocations,
+    ruleTimes,
+  }: Pick<GatewayContext, "feed" | "ruleTimes"> & Pick<Pipeline, "revocations">,
+): GatewayContext {
+  const tickets = new TicketSealer(state.sealer);
+  return {
+    node: id,
+    server: config.server,
+    limits: config.limits,
+    auth: config.auth,
+    trust: new Trust(config.auth.jwt, revocations, { metrics, log }),
+    feed,
+    sealer: tickets,
+    ticketTerms: {
+      maxAgeMs: config.tickets.maxAgeMs,
+      clockToleranceMs: config.auth.jwt?.clockToleranceMs ?? 0,
+    },
+    lostRights: lostRightsOf(config, state, { log, metrics }),
+    keys: urlKeysOf(config, state, tickets),
+    log,
+    metrics,
+    rules: compileRules(config),
+    ruleTimes,
+    clock: new RuleClock(config.rules.nowStepMs, Date.now()),
+  };
+}
+
+/**
+ * Loads the package `socket.io` if it is configured, because it is an optional dependency.
+ * @throws {StartupError} The package is not installed.
+ */
+export async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoOptions | null> {
+  if (!server.socketio) return null;
+  try {
+    const { Server } = await import("socket.io");
+    return { Server, database: mongodb.database };
+  } catch (cause) {
+    const text =
+      "server.socketio needs a package that is not here: npm install socket.io@4, or set it to false";
+    throw new StartupError(text, [], { cause });
+  }
+}
+
+function lostRightsOf(
+  { tickets: { maxAgeMs, lostRights } }: Config,
+  { database, answer }: SharedState,
+  parts: Pick<Basics, "log" | "metrics">,
+): LostRights {
+  const saved = new LostRightStore(database);
+  const store: LostRightsStore = {
+    save: (ids, expiresAt) => answer(() => saved.save(ids, expiresAt)),
+    load: (ids) => answer(() => saved.load(ids)),
+  };
+  return new LostRights({ maxAgeMs, entries: lostRights }, { ...parts, store });
+}
+
+function urlKeysOf(
+  config: Config,
+  { sealer, database, answer }: SharedState,
+  tickets: TicketSealer,
+): UrlKeys {
+  const spent = new SpentKeyStore(database);
+  const { urlKeyLifetimeMs: lifetimeMs, jwt } = config.auth;
+  const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
+  const spend = (id: string, expiresAtMs: number) => answer(() => spent.spend(id, expiresAtMs));
+  return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
+}

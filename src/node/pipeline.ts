@@ -1,0 +1,98 @@
+import type { Config } from "../config/config.ts";
+import { namesOf } from "../config/namespaces.ts";
+import { Feed } from "../feed/feed.ts";
+import { followRevocations } from "../follow-revocations.ts";
+import type { Revocations } from "../gateway/rights/revocations.ts";
+import { ChangeSource } from "../source/change-source.ts";
+import { ImageKeeper } from "../source/image-keeper.ts";
+import type { PreflightReport } from "../source/preflight.ts";
+import type { Basics } from "./basics.ts";
+import type { OpenedClient } from "./open-client.ts";
+import type { SharedState } from "./shared-state.ts";
+
+/** The parts between MongoDB and the live queries. */
+export interface Pipeline {
+  readonly feed: Feed;
+  readonly source: ChangeSource;
+  readonly keeper: ImageKeeper;
+  /** `null` where this node does not follow them. */
+  readonly revocations: Revocations | null;
+}
+
+/** Called once the change stream has begun, and not before. */
+interface PipelineEvents {
+  /** A batch of commits has been handed to all live queries. */
+  readonly onHandedOut: () => void;
+  /** A collection has become something that no change stream shows. */
+  readonly onUnwatchable: (namespace: string) => void;
+}
+
+/** Builds the parts between MongoDB and the live queries; `runSource` lets the change stream begin. */
+export function buildPipeline(
+  { config, node, log, metrics, onStop }: Basics,
+  { client, uri }: OpenedClient,
+  { database, deployment, clock }: SharedState,
+  report: PreflightReport,
+  { onHandedOut, onUnwatchable }: PipelineEvents,
+): Pipeline {
+  const switchOn = report.keepsImages && config.mongodb.images !== "off";
+  const keeper = new ImageKeeper(client, log, metrics, { switchOn, onUnwatchable });
+  keeper.follow(report.collections);
+  // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
+  const feed: Feed = new Feed(config.history, config.limits, {
+    client,
+    deployment,
+    readOplog: (from, signal) => source.read(from, signal),
+    idleAgeMs: idleAgeOf(config),
+    serverNowMs: () => clock.nowMs(),
+    onHandedOut,
+    log,
+    metrics,
+  });
+  onStop(async () => feed.stop());
+  const followed = report.followsState ? followRevocations(config, client, { log, metrics }) : null;
+  if (followed !== null) feed.followState(followed.collection);
+  const { connectTimeoutMs, awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
+  const source: ChangeSource = new ChangeSource(
+    {
+      uri,
+      connectTimeoutMs,
+      namespaces: namesOf(config),
+      stateNamespaces: followed === null ? [] : [followed.collection.namespace],
+      startBeforeMs: config.history.windowMs,
+      awaitTimeMs,
+      progressTimeoutMs,
+      checkpointIntervalMs,
+      images: report.keepsImages,
+      onNotice: (_operation, namespace) => keeper.look(namespace),
+    },
+    {
+      client,
+      deployment,
+      stateDatabase: database,
+      node,
+      sink: feed,
+      onMissingImage: (namespace) => keeper.imageMissing(namespace),
+      log,
+      metrics,
+    },
+  );
+  return { feed, source, keeper, revocations: followed?.revocations ?? null };
+}
+
+/** A server without writes moves the stream on every so often. */
+const NO_OP_INTERVAL_MS = 10_000;
+
+/** An idle stream moves with the position that the service itself saves, as soon as the server answers after that. */
+const idleAgeOf = ({ mongodb: { checkpointIntervalMs, awaitTimeMs } }: Config): number =>
+  Math.min(checkpointIntervalMs, NO_OP_INTERVAL_MS) + awaitTimeMs;
+
+/** Follows the change stream until the node stops. */
+export function runSource({ onStop }: Basics, source: ChangeSource): void {
+  const abort = new AbortController();
+  const running = source.run(abort.signal);
+  onStop(async () => {
+    abort.abort();
+    await running;
+  });
+}

@@ -1,0 +1,34 @@
+import type { RequestListener, Server, ServerResponse } from "node:http";
+import { answerHealth, answerNotFound } from "../admin/admin-server.ts";
+import { answerJson } from "../admin/answer-json.ts";
+import type { Readiness } from "../admin/readiness.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { HostNames, UNKNOWN_HOST_TEXT } from "../gateway/http/host-names.ts";
+import { closeServer, createPublicServer } from "../gateway/http/listener.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Basics } from "./basics.ts";
+
+/** Builds the server for clients; it does not listen yet. */
+export function buildPublicServer(
+  { config: { server, limits }, log, metrics, onStop, extraRoutes }: Basics,
+  gateway: Gateway,
+  readiness: () => Readiness,
+): Server {
+  const hosts = server.hosts === undefined ? null : new HostNames(server.hosts);
+  const answer: RequestListener = (request, response) => {
+    // Probes ask by whatever name or address they know.
+    if (answerHealth(request, response, readiness, false)) return;
+    if (hosts?.includes(request.headers.host) === false) return answerUnknownHost(response, metrics);
+    if (gateway.answer(request, response) || extraRoutes(request, response)) return;
+    answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
+  };
+  const publicServer = createPublicServer({ server, limits, metrics, log }, answer);
+  gateway.listen(publicServer);
+  onStop(async () => closeServer(publicServer));
+  return publicServer;
+}
+
+function answerUnknownHost(response: ServerResponse, metrics: Metrics): void {
+  metrics.connectionsRefused.inc({ reason: "host" });
+  answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
+}
