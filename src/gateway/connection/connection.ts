@@ -52,14 +52,13 @@ export class Connection {
     events: ConnectionEvents,
     nowMs: number,
   ) {
-    const { limits, server, auth, feed, metrics } = context;
+    const { limits, auth, metrics } = context;
     this.context = context;
     this.address = address;
     this.login = new Login(auth.jwt?.clockToleranceMs ?? 0);
     this.outbox = new Outbox(transport, limits.outboxBytes);
     this.subscriptions = new Subscriptions(metrics.subscriptions, limits.snapshotsPerConnection);
-    const { heartbeatMs } = server;
-    this.progress = new Progress(feed, this.subscriptions, this.outbox, { heartbeatMs, nowMs });
+    this.progress = new Progress(context, this.subscriptions, this.outbox, nowMs);
     this.#transport = transport;
     this.#events = events;
   }

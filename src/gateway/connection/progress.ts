@@ -1,9 +1,16 @@
 import type { Feed } from "../../feed/feed.ts";
+import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { TidewireError } from "../../protocol/errors.ts";
+import type { GatewayContext } from "../context.ts";
 import type { Attachment } from "./attachment.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { ToldCursor } from "./told-cursor.ts";
+
+interface ProgressContext extends GuardParts {
+  readonly feed: Feed;
+  readonly server: Pick<GatewayContext["server"], "heartbeatMs">;
+}
 
 /**
  * How far the delivery to one client has come. A watermark or the answer to a fence goes out only while nothing is
@@ -13,6 +20,7 @@ export class Progress {
   readonly #feed: Feed;
   readonly #subscriptions: Subscriptions;
   readonly #outbox: Outbox;
+  readonly #guard: GuardParts;
   readonly #heartbeatMs: number;
   readonly #told: ToldCursor;
   /** A watermark was due while something was still missing. */
@@ -21,12 +29,10 @@ export class Progress {
   #fences = 0;
   #isOver = false;
 
-  constructor(
-    feed: Feed,
-    subscriptions: Subscriptions,
-    outbox: Outbox,
-    { heartbeatMs, nowMs }: { readonly heartbeatMs: number; readonly nowMs: number },
-  ) {
+  constructor(context: ProgressContext, subscriptions: Subscriptions, outbox: Outbox, nowMs: number) {
+    const { feed, server } = context;
+    const { heartbeatMs } = server;
+    this.#guard = context;
     this.#feed = feed;
     this.#subscriptions = subscriptions;
     this.#outbox = outbox;
@@ -78,10 +84,11 @@ export class Progress {
    */
   async caughtUp(deadlineMs: number, then: () => void): Promise<void> {
     let isLate = false;
-    const timer = setTimeout(() => {
+    const late = guarded(this.#guard, "progress.late", () => {
       isLate = true;
       this.#subscriptions.changes.notify();
-    }, deadlineMs - Date.now());
+    });
+    const timer = setTimeout(late, deadlineMs - Date.now());
     try {
       while (this.#subscriptions.isAsking || !this.#isCaughtUp) {
         if (this.#isOver) return;

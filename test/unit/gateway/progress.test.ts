@@ -7,6 +7,7 @@ import { Progress } from "../../../src/gateway/connection/progress.ts";
 import { Subscription } from "../../../src/gateway/connection/subscription.ts";
 import { Subscriptions } from "../../../src/gateway/connection/subscriptions.ts";
 import type { EffectiveQuery } from "../../../src/rules/authorize.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 import { FakeTransport } from "./fake-transport.ts";
 
 beforeEach(() => {
@@ -48,10 +49,8 @@ function connect() {
       };
     });
   };
-  const progress = new Progress(feed as unknown as Feed, subscriptions, outbox, {
-    heartbeatMs: 25_000,
-    nowMs: Date.now(),
-  });
+  const context = { ...guardParts(), feed: feed as unknown as Feed, server: { heartbeatMs: 25_000 } };
+  const progress = new Progress(context, subscriptions, outbox, Date.now());
   // What an attachment needs of its connection, and no more.
   const owner = {
     context: { feed },
