@@ -6,8 +6,8 @@ import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
 
 const HELP = `Usage: tidewire check [options]
 
-Validates a configuration whole, with the rules and key files in it, and tells every problem at once:
-file, line, column, what was found, what is allowed. Connects to nothing.
+Validates a whole configuration, including its rules and key files, and reports every problem at once:
+file, line, column, the value found, and the values allowed. Opens no connection.
 
 Options:
   -c, --config FILE   the configuration (default config/tidewire.yaml)

@@ -5,18 +5,18 @@ import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire demo [options]
 
-Shows what Tidewire does: starts MongoDB (or takes MONGODB_URI), the service, and a backend that writes an order board
-with the ordinary driver; and three people who each see, live, what the rules of config/demo.yaml allow them: in
-the terminal, and on a page that it prints the address of.
+Runs a demonstration: it starts MongoDB (or uses MONGODB_URI), the service, and a backend that writes an order board
+with the ordinary driver. Three users each see, live, the orders that the rules of config/demo.yaml allow them: in
+the terminal, and on a page whose address it prints.
 
 Options:
-      --port PORT        where the service listens (default: the system picks one)
-      --admin-port PORT  its metrics and health (default: the system picks one)
+      --port PORT        port of the service (default: the system chooses one)
+      --admin-port PORT  port of its metrics and health (default: the system chooses one)
       --rate N           writes per second (default 3)
-      --seconds N        end after so long, and compare what everybody holds with what find shows
+      --seconds N        stop after this time, and compare the documents of each user with the result of find
 
-Keys: q ends it, k kills the service (it is started again, and the views go on where they were).
-All that it writes lies in .tidewire/ in the working directory.
+Keys: q quits, k kills the service (it is restarted, and the views resume at their position).
+All data is written to .tidewire/ in the working directory.
 
 Examples:
   tidewire demo

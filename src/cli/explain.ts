@@ -17,11 +17,11 @@ import { CONFIG_FLAG, type Command, type Io, objectFlag, UsageError } from "./co
 
 const HELP = `Usage: tidewire explain --collection NAME [--user JSON] [options]
 
-Says which rule applies to a user and why the earlier ones do not, what the user then sees, whether a given
+Prints which rule applies to a user and why the earlier ones do not, the resulting access, whether a given
 document is visible and which predicate decides, and whether an index serves the snapshot.
 
 Options:
-      --collection NAME  as clients name it
+      --collection NAME  the name that clients use
       --user JSON        the claims of the user's token; without it, an anonymous user
       --filter JSON      the client's own filter
       --fields A,B       the client's own fields

@@ -6,19 +6,19 @@ import { type Command, type Io, UsageError } from "./command.ts";
 
 const HELP = `Usage: tidewire import-app-services DIR [options]
 
-Makes a configuration from an exported app of Atlas App Services: roles and filters (rules.json, default_rule.json)
-become rules. Names everything that it cannot take over; that gives no access. Connects to nothing.
+Converts an exported app of Atlas App Services to a configuration: roles and filters (rules.json, default_rule.json)
+become rules. Names every part that it cannot convert; such a part grants no access. Opens no connection.
 
 Options:
-  -o, --out FILE           where the configuration goes, a new file (default: standard output)
-      --data-source NAME   the cluster, where the app has several
-      --environment NAME   what %%environment stands for
-      --claim PATH=CLAIM   a path of the user object, and the claim that takes its place; may be repeated.
+  -o, --out FILE           the configuration to write, a new file (default: standard output)
+      --data-source NAME   the cluster, if the app has several
+      --environment NAME   the value of %%environment
+      --claim PATH=CLAIM   a path of the user object, and the claim that replaces it; may be repeated.
                            id=sub is known; any other path is a claim of the same name
-      --allow-id           let _id show where a role hides it: here it always shows
+      --allow-id           show _id even if a role hides it: here it is always visible
       --json               print the problems as a JSON array instead, for machines; needs --out
 
-Exit code: 0 all was taken over, 1 something was not.
+Exit code: 0 everything was converted, 1 a part was not.
 
 Examples:
   tidewire import-app-services ./my-app --out config/tidewire.yaml

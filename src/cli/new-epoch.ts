@@ -7,18 +7,18 @@ import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire new-epoch [options]
 
-Ends the unbroken order of changes and begins another: every cursor given so far is answered by a reset, and every
-client gets a new snapshot. Do this after MongoDB was restored from a backup, before the service starts again.
+Ends the unbroken order of changes and begins another one. Every earlier cursor is answered with a reset, and every
+client receives a new snapshot. Run it after MongoDB was restored from a backup, before the service starts again.
 
-The service begins a new epoch by itself where it can tell: another deployment, or a clock that went back. A
-restore that was written to until the clock had passed the old position looks like neither.
+The service begins a new epoch by itself if it can detect the change: another deployment, or a clock that went back. It
+detects neither if the restored MongoDB was written to until its clock passed the old position.
 
-Stop every node first and start them afterwards: a running node goes on in the old epoch until its change stream is
-next opened.
+Stop every node first and start them afterwards. A running node stays in the old epoch until it opens its change
+stream again.
 
 Options:
   -c, --config FILE   the configuration (default config/tidewire.yaml)
-      --reason TEXT   kept beside the epoch, for whoever looks (default "begun by an operator")
+      --reason TEXT   stored with the epoch, for the record (default "begun by an operator")
 
 Examples:
   tidewire new-epoch --reason "restored the backup of May 4"

@@ -9,34 +9,34 @@ import { diffText, liveText } from "./plan-text.ts";
 
 const HELP = `Usage: tidewire plan --config FILE [--against FILE] [--admin URL] [options]
 
-Says what an edit of the rules would do, before it is saved where a running service sees it: which rules become
-others and whether they show more or less, and how many live subscriptions would gain, lose or end. Nothing is
-applied. Of the configuration only the rules and limits are read.
+Prints the effect of an edit of the rules before you save it: the rules that change and whether they show more or
+less, and how many live subscriptions would gain, lose or end. It applies nothing. It reads only the rules and limits
+of the configuration.
 
 Options:
   -c, --config FILE    the edited configuration
-      --against FILE   the rules as they are (default config/tidewire.yaml, unless --admin is given)
+      --against FILE   the current rules (default config/tidewire.yaml, unless --admin is given)
       --admin URL      a running node, by its admin listener: compare with its rules, and count its subscriptions.
-                       Needs server.admin.token: out of TIDEWIRE_ADMIN_TOKEN, or else as --config has it
+                       Needs server.admin.token: from TIDEWIRE_ADMIN_TOKEN, or else from --config
       --json           print JSON, for machines
 
-What becomes of a live subscription:
-  unchanged  it sees the same, and if it is the same live query it is sent nothing
-  gains      it sees more documents or fields, and none less
+Effects on a live subscription:
+  unchanged  it sees the same; if its live query is the same, it receives nothing
+  gains      it sees more documents or fields, and loses none
   loses      it sees fewer
-  changes    more here and fewer there, or which of both the rules alone do not tell
-  ends       nothing allows it any more
+  changes    it sees more of some and fewer of others, or the rules alone do not show which
+  ends       no rule allows it any more
   unknown    it depends on a lookup that the node has not read yet
 
-Counted is what may be seen, not which documents there are. With several nodes, ask each for its own clients.
+The counts describe possible access, not existing documents. With several nodes, ask each for its own clients.
 
 Examples:
   tidewire plan --config new.yaml
   tidewire plan --config new.yaml --against deploy/tidewire.yaml
   tidewire plan --config new.yaml --admin http://127.0.0.1:8481
 
-Exit codes: 0 here is the plan, 1 the edit has a mistake or the node does not answer, 2 the command line was not
-understood.`;
+Exit codes: 0 the plan was printed, 1 the edit has a mistake or the node does not answer, 2 the command line is
+invalid.`;
 
 const NO_TOKEN = "needs its token: set TIDEWIRE_ADMIN_TOKEN to the node's server.admin.token";
 const WRONG_TOKEN =

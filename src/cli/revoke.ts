@@ -14,24 +14,24 @@ const HELP = `Usage: tidewire revoke --sub SUB [options]
        tidewire revoke --undo --sub SUB [--jti ID] [--iss ISSUER]
 
 Revokes tokens before they expire. It writes to the state database (mongodb.stateDatabase) with the configuration's own
-connection, and every node follows that through its change stream: at this commit the connections of such tokens close
-with 4102 and receive nothing of later commits, and the tokens are refused from then on, on every transport.
+connection, and every node follows it through its change stream. At this commit the connections of such tokens close with 4102 and
+receive nothing of later commits. The tokens are refused from then on, on every transport.
 
 Without --jti, every token of the user whose iat is not later than --issued-before is revoked, and every token without
-iat. iat counts seconds: a token issued in the very second of the revocation is refused, too; one issued in the next second
-is not. The times are compared as they are: if the issuer's clock is ahead of this machine's, name a later time.
+iat. iat counts seconds: a token issued within the second of the revocation is refused, too; a token of the next second is
+not. The times are compared as they are: if the issuer's clock is ahead of this machine's, name a later time.
 
 Options:
       --sub SUB             the user, as in the token's sub
       --iss ISSUER          only tokens of this issuer; without it, of every issuer
       --issued-before TIME  now (the default), or a date such as 2026-05-04T12:00:00Z
       --jti ID              only the token with this jti
-      --for DURATION        how long the revocation is kept (default 30d); at least as long as the longest token lives
+      --for DURATION        how long the revocation is kept (default 30d); at least the lifetime of the longest token
       --list                print the revocations in force
       --undo                remove a revocation
   -c, --config FILE         the configuration (default config/tidewire.yaml)
 
-Exit code 1 says that nodes of this configuration do not follow revocations (auth.revocation): then nothing is refused.
+Exit code 1: nodes of this configuration do not follow revocations (auth.revocation), so nothing is refused.
 With mongodb.uri "embedded", stop the service first: its mongod runs only with it.
 
 Examples:

@@ -6,11 +6,11 @@ import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire rotate-keys [options]
 
-Puts a new key in front of those that seal tickets. Running nodes take it up within a minute; no client notices.
-The key before it stays good for opening, so that everybody can still resume. A second rotation drops it: then
-who was away since before the first one gets a reset and a new snapshot.
+Adds a new key in front of the keys that seal tickets. Running nodes use it within a minute. Clients do not notice.
+The key before it stays valid for opening, so that every client can still resume. A second rotation drops that key:
+clients that have been away since before the first rotation then receive a reset and a new snapshot.
 
-When a key may have leaked, rotate twice.
+If a key may have leaked, rotate twice.
 
 Options:
   -c, --config FILE   the configuration (default config/tidewire.yaml)

@@ -7,14 +7,14 @@ interface Entry {
   load(): Promise<Command>;
 }
 
-/** Every command, by name. Modules are loaded when asked for: `check` must not wait for the whole service. */
+/** Every command, by name. Modules are loaded on demand, because `check` must not load the whole service. */
 const COMMANDS: ReadonlyMap<string, Entry> = new Map([
-  ["demo", { summary: "show what this does", load: async () => (await import("./demo.ts")).demo }],
+  ["demo", { summary: "run a demonstration", load: async () => (await import("./demo.ts")).demo }],
   ["start", { summary: "run a node", load: async () => (await import("./start.ts")).start }],
   ["check", { summary: "validate a configuration", load: async () => (await import("./check.ts")).check }],
   [
     "explain",
-    { summary: "say what a user sees, and why", load: async () => (await import("./explain.ts")).explain },
+    { summary: "explain the access of a user", load: async () => (await import("./explain.ts")).explain },
   ],
   [
     "test-rules",
@@ -22,16 +22,19 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
   ],
   [
     "plan",
-    { summary: "say what an edit of the rules would do", load: async () => (await import("./plan.ts")).plan },
+    {
+      summary: "show the effect of an edit of the rules",
+      load: async () => (await import("./plan.ts")).plan,
+    },
   ],
   [
     "token",
-    { summary: "make a token for development", load: async () => (await import("./token.ts")).token },
+    { summary: "create a token for development", load: async () => (await import("./token.ts")).token },
   ],
   [
     "import-app-services",
     {
-      summary: "make rules of an app of Atlas App Services",
+      summary: "convert an Atlas App Services app to rules",
       load: async () => (await import("./import-app-services.ts")).importAppServices,
     },
   ],
@@ -53,7 +56,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
   [
     "new-epoch",
     {
-      summary: "void every cursor, after a restore",
+      summary: "invalidate every cursor, after a restore",
       load: async () => (await import("./new-epoch.ts")).newEpoch,
     },
   ],
@@ -62,7 +65,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
 const EXIT = { ok: 0, problems: 1, usage: 2 } as const;
 
 /** Runs a command line.
- * @returns The exit code: 0 all is well, 1 problems were found, 2 the command line is not understood.
+ * @returns The exit code: 0 success, 1 problems were found, 2 the command line is invalid.
  */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const [name = "", ...args] = argv;

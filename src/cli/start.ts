@@ -12,20 +12,20 @@ import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire start [options]
 
-Runs a node until it is told to stop, or several on one port (server.workers). It logs JSON lines to standard output;
-"listening" says where. An edit of the configuration file takes effect at once: rules and collections are applied, a
-mistake is refused and logged.
+Runs one node, or several on one port (server.workers), until it receives a signal. It logs JSON lines to standard
+output; the line "listening" contains the address. An edit of the configuration file takes effect at once: rules and
+collections are applied, a mistake is rejected and logged.
 
 Options:
   -c, --config FILE       the configuration (default config/tidewire.yaml)
-      --port PORT         where clients connect, instead of server.port; 0 lets the system pick one
-      --admin-port PORT   metrics and health, instead of server.admin.port
+      --port PORT         port for clients, instead of server.port; 0 lets the system choose one
+      --admin-port PORT   port for metrics and health, instead of server.admin.port
 
 Signals:
-  SIGTERM, SIGINT  hand the clients over within server.drainTimeout, then end; a second one ends at once
+  SIGTERM, SIGINT  drain connections within server.drainTimeout, then exit; a second signal exits at once
   SIGHUP           read the configuration again now
 
-Ends with 70 after an error that nobody expected: it logs the error, hands the clients over first, and may be started again.
+Exits with 70 after an unexpected error: it logs the error, drains its connections first, and may be restarted.
 
 Examples:
   tidewire start
@@ -80,7 +80,7 @@ async function runNode(
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
       service.noteRejectedReload();
-      log.error({ err: error }, "the edited configuration was refused; the rules in force stay");
+      log.error({ err: error }, "the edited configuration was rejected; the rules in force stay");
     },
   });
   const { address, adminAddress, node } = service;
@@ -95,9 +95,9 @@ async function runNode(
   await new Promise<void>((resolve) => {
     const stop = (signal: NodeJS.Signals) => {
       process.once("SIGTERM", () => process.exit(1)).once("SIGINT", () => process.exit(1));
-      log.info({ signal }, "handing the clients over");
+      log.info({ signal }, "draining connections");
       drain().then(resolve, (error: unknown) => {
-        log.error({ err: error }, "the node could not stop in good order");
+        log.error({ err: error }, "the node could not shut down cleanly");
         process.exit(1);
       });
     };

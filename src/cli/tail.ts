@@ -7,26 +7,26 @@ import { endText, stateText, type TailText, TailWriter } from "./tail-text.ts";
 
 const HELP = `Usage: tidewire tail --collection NAME [options]
 
-Subscribes from the terminal and prints what comes: documents of the snapshot (=), then those that enter the
-result (+), change in it (~) or leave it (-). After a cut it comes back and goes on where it was. What it is
-doing goes to standard error, so that the output can be piped.
+Subscribes from the terminal and prints the result: documents of the snapshot (=), then documents that are added (+),
+changed (~) or removed (-). After a disconnection it reconnects and resumes. It reports its own status on standard
+error, so that the output can be piped.
 
 Options:
-      --collection NAME  as the configuration names it
+      --collection NAME  the name in the configuration
       --url URL          the service (default ws://127.0.0.1:8480)
-      --token TOKEN      who you are (default $TIDEWIRE_TOKEN; without one, anonymous)
-      --filter JSON      a Mongo filter, ANDed with what the rules allow
+      --token TOKEN      your token (default $TIDEWIRE_TOKEN; without one, anonymous)
+      --filter JSON      a Mongo filter, combined with the rule's filter by AND
       --fields A,B       only these fields
-      --values MODE      how values are written: json (default) or ejson (MongoDB Extended JSON, lossless)
+      --values MODE      encoding of values: json (default) or ejson (MongoDB Extended JSON, lossless)
       --no-snapshot      only changes from now on
-      --json             print every message of the service as it came, a line each
+      --json             print every message of the service unchanged, one per line
 
 Examples:
   tidewire tail --collection orders --token "$(tidewire token --sub u1)"
   tidewire tail --collection orders --filter '{"status":"open"}' --fields status,total
   tidewire tail --url wss://live.example.com --collection orders --json | jq .type
 
-Ctrl-C ends it. Exit code 1: the service refused, or ended it for good.`;
+Ctrl-C stops it. Exit code 1: the service refused the subscription, or ended it permanently.`;
 
 const DEFAULT_URL = "ws://127.0.0.1:8480";
 const WS_PATH = "/v1/ws";

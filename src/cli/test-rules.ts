@@ -11,14 +11,14 @@ import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
 
 const HELP = `Usage: tidewire test-rules [FILES…] [options]
 
-Runs the tests of the rules: who asks, for what, and which documents they must see and must not see. Judged by
-the function that decides for clients too. Connects to nothing, and needs none of the configuration's secrets.
+Runs the tests of the rules. A test names a user, a request, and the documents that the user must see and must not see.
+The function that authorizes clients decides. Opens no connection, and needs none of the configuration's secrets.
 
 Options:
   -c, --config FILE   the configuration (default config/tidewire.yaml)
       --json          print the result as JSON, for machines
-      FILES           the tests (default: every *.test.yaml, .yml and .json beside the configuration,
-                      but not a.test.yaml where a.yaml is another configuration)
+      FILES           the tests (default: every *.test.yaml, .yml and .json in the folder of the
+                      configuration, except a.test.yaml if a.yaml is another configuration)
 
 Examples:
   tidewire test-rules
@@ -37,22 +37,22 @@ A file of tests, such as config/tidewire.test.yaml:
           without: [margin]               # optional; or exactly:  shown: { _id: 1, … }
         - hidden: { _id: 2, customerId: ben }
 
-    - name: nobody filters by what they may not see
+    - name: a filter cannot use a hidden field
       as: { sub: ada }
       collection: orders
-      filter: { margin: { $gt: 3 } }      # what the client asks: filter, fields, sort, limit, snapshot
+      filter: { margin: { $gt: 3 } }      # the client's request: filter, fields, sort, limit, snapshot
       expect: forbidden
 
     - name: members read their rooms
       as: { sub: ada }
       collection: messages
-      now: 2026-01-15T12:00:00Z           # optional: what %%now stands for
-      given:                              # what lookups find
+      now: 2026-01-15T12:00:00Z           # optional: the value of %%now
+      given:                              # the documents that lookups read
         members: [{ userId: ada, roomId: tea }]
       documents:
         - visible: { _id: 1, roomId: tea }
 
-Exit codes: 0 every test holds, 1 one does not or cannot be run, 2 the command line was not understood.`;
+Exit codes: 0 every test holds, 1 a test fails or cannot be run, 2 the command line is invalid.`;
 
 interface Placed extends Omit<RuleTestFailure, "path">, Omit<ConfigProblem, "message"> {}
 

@@ -7,13 +7,13 @@ import { CONFIG_FLAG, type Command, type Io, UsageError } from "./command.ts";
 
 const HELP = `Usage: tidewire token --sub USER [options]
 
-Makes a token for development, signed with the secret of the configuration (auth.jwt, HS* only).
+Creates a token for development, signed with the secret of the configuration (auth.jwt, HS* only).
 In production your login service issues the tokens.
 
 Options:
-      --sub USER        whom the token speaks for (%%user.sub in rules)
+      --sub USER        the user of the token (%%user.sub in rules)
       --claim KEY=JSON  another claim; may be repeated. A value that is not JSON is taken as a string
-      --expires TIME    how long it is good, such as 30s, 15m, 8h (default 1h)
+      --expires TIME    lifetime, such as 30s, 15m, 8h (default 1h)
   -c, --config FILE     the configuration (default config/tidewire.yaml)
 
 Examples:

@@ -167,7 +167,7 @@ export class Workers {
     const silentMs = MISSES_MAX * WATCH_MS;
     this.#options.log.error(
       { worker: slot.number, pid: process.pid, silentMs },
-      "a worker hangs; it is ended",
+      "a worker does not respond; it is killed",
     );
     process.kill();
   }
