@@ -146,7 +146,7 @@ const ruleOfOwner = [
 
 const claims = ({ clients, scale }) => ({
   name: "a rule for each user",
-  about: `${clients} users, a filter with a claim in it: each change comes to all of them, by as many live queries; deliveries per CPU second`,
+  about: `${clients} users, a filter with a claim in it: each change goes to all of them, through as many live queries; deliveries per CPU second`,
   unit: "/s",
   isMoreBetter: true,
   reference: "tidewire",

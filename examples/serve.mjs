@@ -56,7 +56,7 @@ async function bundle(entry) {
   return outputFiles[0].contents;
 }
 
-/** What a page may ask of the backend. Whoever asks has to have logged in; here the name is taken on trust. */
+/** The endpoints of the backend. A real backend authenticates the user; this one trusts the name in the request. */
 const actions = {
   "/token": async ({ user }) => {
     const token = await new SignJWT({ sub: user })

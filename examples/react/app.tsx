@@ -10,7 +10,7 @@ interface Order {
   at: string;
 }
 
-/** A query may be made anew in every render: equal queries are one subscription. */
+/** You may create the query again in every render: equal queries share one subscription. */
 function useOrders(status: string) {
   const orders = useTidewire().collection<Order>("orders");
   const shown = status === "all" ? orders.find() : orders.find({ status: status as Order["status"] });

@@ -1,4 +1,4 @@
-/** Who is logged in. */
+/** The user who is logged in. */
 export const user = new URLSearchParams(location.search).get("user") ?? "ada";
 
 /** Asks your own backend: writes and tokens are its business. */

@@ -1,4 +1,4 @@
-/** The orders of whoever is logged in, live: `node examples/serve.mjs vue`. */
+/** The orders of the logged-in user, live: `node examples/serve.mjs vue`. */
 import { createClient } from "tidewire/client";
 import { tidewire, useLiveQuery, useTidewire } from "tidewire/vue";
 import { createApp, defineComponent, h, ref } from "vue";

@@ -84,3 +84,53 @@ test("nothing binary is committed but the pictures of the README, and those are 
   expect(binary.filter((name) => !PICTURES.includes(name))).toEqual([]);
   for (const name of PICTURES) expect(statSync(join(ROOT, name)).size).toBeLessThanOrEqual(PICTURE_BYTES_MAX);
 });
+
+/** A reader stumbles over these. Each has a plainer word: receives, is available, amounts to, again, fix, cannot. */
+const WORDS =
+  /\b(?:(?:is|are|was|were|be) told|(?:to|can) be had|comes? to|anew|mend(?:s|ed)?|can not|shut out|dear|whoever)\b/i;
+/** A sentence names its subject first. Questions may begin with the question. */
+const OPENINGS =
+  /(?:^\s*|[.:;!]\s+|\/\*\*\s+|\/\/\s+|\*+\s+|#\s+|\|\s+|-\s+|["'`(]\s*)(?:What|Who|Whoever|One that|That which)\s(?![^.|"]*\?)/;
+
+/** Pages, all of them. */
+const isPage = (name: string) => name.endsWith(".md");
+/** Folders of code that keep to it. Add the next one as soon as it is clean. */
+const PLAIN_FOLDERS = ["examples", "docs/.vitepress"];
+const isPlain = (name: string) =>
+  isPage(name) ||
+  (/\.(?:ts|tsx|mjs)$/.test(name) && PLAIN_FOLDERS.some((folder) => name.startsWith(`${folder}/`)));
+
+/** Titles of tests are quoted as they are. */
+const QUOTED_TITLE = /^- `test\//;
+
+/** The lines of a file that hold prose: of a page everything but its code. */
+function proseOf(name: string, text: string): { line: string; at: number }[] {
+  let isCode = false;
+  return text.split("\n").flatMap((line, at) => {
+    const isFence = isPage(name) && line.startsWith("```");
+    if (isFence) isCode = !isCode;
+    return isFence || isCode || QUOTED_TITLE.test(line) ? [] : [{ line, at: at + 1 }];
+  });
+}
+
+test("pages, and the folders that keep to it, are written in plain English", () => {
+  const found = texts
+    .filter(({ name }) => isPlain(name))
+    .flatMap(({ name, text }) =>
+      proseOf(name, text)
+        .filter(({ line }) => WORDS.test(line) || OPENINGS.test(line))
+        .map(({ line, at }) => `${name}:${at}: ${line.trim().slice(0, 120)}`),
+    );
+  expect(found).toEqual([]);
+});
+
+test.each([
+  ["Whoever reads slowly is not cut off.", true],
+  ["/** What is made of a part of a filter. */", true],
+  ["It ends. One that stalls is closed.", true],
+  ["| What a subscription is told |", true],
+  ["Errors can not be had here.", true],
+  ["What do you want to do?", false],
+  ["The service says what to do.", false],
+  ["A client that stalls is closed.", false],
+])("%s breaks the rules: %s", (line, breaks) => expect(WORDS.test(line) || OPENINGS.test(line)).toBe(breaks));
