@@ -50,36 +50,75 @@ interface WalkedPath {
   readonly walk: PathWalk;
 }
 
-interface Values {
-  readonly types: readonly number[];
-  readonly starts: readonly number[];
+/** Values in one document, by their types and where they start. Its memory serves one path after the other. */
+class Values {
+  #types = new Uint8Array(1_024);
+  #starts = new Uint32Array(1_024);
+  #size = 0;
+  #lacks = false;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  typeAt(i: number): number {
+    return this.#types[i] ?? BSON_TYPE.missing;
+  }
+
+  startAt(i: number): number {
+    return this.#starts[i] ?? 0;
+  }
+
+  clear(): void {
+    this.#size = 0;
+    this.#lacks = false;
+  }
+
+  /** A field that is missing in several places is one value, because no test can tell them apart. */
+  add(type: number, start: number): void {
+    if (type === BSON_TYPE.missing) {
+      if (this.#lacks) return;
+      this.#lacks = true;
+    }
+    if (this.#size === this.#types.length) this.#grow();
+    this.#types[this.#size] = type;
+    this.#starts[this.#size] = start;
+    this.#size++;
+  }
+
+  #grow(): void {
+    const [types, starts] = [this.#types, this.#starts];
+    this.#types = new Uint8Array(2 * types.length);
+    this.#starts = new Uint32Array(2 * starts.length);
+    this.#types.set(types);
+    this.#starts.set(starts);
+  }
 }
 
 /** One evaluation. Predicates on the same path that follow each other share one walk. */
 class Scope {
   readonly bytes: Uint8Array;
   readonly smallBytes: number;
-  #walked: (Values & { readonly path: WalkedPath; readonly at: number }) | undefined;
+  readonly #values = new Values();
+  #walked: { readonly path: WalkedPath; readonly at: number } | undefined;
 
   constructor(bytes: Uint8Array, smallBytes: number) {
     this.bytes = bytes;
     this.smallBytes = smallBytes;
   }
 
-  /** All values that a predicate on the path sees in the document or array at `at`. */
+  /** All values that a predicate on the path sees in the document or array at `at`; good until the next call. */
   valuesOf(path: WalkedPath, at: number): Values {
     const known = this.#walked;
     const isSame = known?.path.path === path.path && known.path.expands === path.expands;
-    if (known !== undefined && isSame && known.at === at) return known;
-    const types: number[] = [];
-    const starts: number[] = [];
+    if (isSame && known.at === at) return this.#values;
+    this.#values.clear();
     path.walk(this.bytes, at, (type, _bytes, start) => {
-      types.push(type);
-      starts.push(start);
+      this.#values.add(type, start);
       return false;
     });
-    this.#walked = { path, at, types, starts };
-    return this.#walked;
+    this.#walked = { path, at };
+    return this.#values;
   }
 }
 
@@ -130,10 +169,11 @@ function allValues(values: readonly BsonValue[]): () => ValueTester {
   };
 }
 
-function* someValue(scope: Scope, { types, starts }: Values, tester: ValueTester): Steps<boolean> {
+function* someValue(scope: Scope, values: Values, tester: ValueTester): Steps<boolean> {
   const pace = new StepPace();
-  for (let i = 0; i < types.length; i++) {
-    const [type, at] = [types[i] ?? BSON_TYPE.missing, starts[i] ?? 0];
+  for (let i = 0; i < values.size; i++) {
+    const type = values.typeAt(i);
+    const at = values.startAt(i);
     const bytes = valueEnd(type, scope.bytes, at) - at;
     const isLarge = tester.inSteps !== null && bytes > scope.smallBytes;
     if (isLarge ? yield* tester.inSteps(scope, type, at) : tester.test(type, scope.bytes, at)) return true;
@@ -185,7 +225,8 @@ function testerOf(predicate: Predicate): ValueTester {
       inSteps: elementSteps({
         test: (type, bytes, at) => isDocument(type) && whole(bytes, at),
         inSteps: function* (scope, type, at) {
-          return isDocument(type) && (yield* inSteps(scope, at));
+          // The values around this element are still being tested: those in it need memory of their own.
+          return isDocument(type) && (yield* inSteps(new Scope(scope.bytes, scope.smallBytes), at));
         },
       }),
     };
