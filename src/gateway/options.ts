@@ -364,6 +364,14 @@ export const GatewayLimits = z.strictObject({
     .describe(
       "Sockets from one address on this node, from the moment they are accepted. Unset: one and a half times connectionsPerAddress.",
     ),
+  requestsPerSocket: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(16)
+    .describe(
+      "HTTP requests of one socket whose answers have not ended (pipelining); with one more the socket is closed.",
+    ),
   refreshesPerMinute: z
     .number()
     .positive()

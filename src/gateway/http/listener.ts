@@ -36,6 +36,8 @@ const BACKLOG = 4_096;
 
 /** The admin listener has few clients, often all of one address. */
 const ADMIN_SOCKETS: SocketLimits = { total: 128, perAddress: Number.POSITIVE_INFINITY };
+/** Answers that one socket of the admin listener may wait for. */
+const ADMIN_ANSWERS = 16;
 
 export interface PublicServerParts {
   readonly server: ServerOptions;
@@ -60,6 +62,8 @@ export function socketLimitsOf({
 export function createPublicServer(parts: PublicServerParts, onRequest: RequestListener): Server {
   const { server: options, limits, metrics } = parts;
   const listener: RequestListener = (request, response) => {
+    // Closed because of too many requests: what came with them in one packet is parsed all the same.
+    if (request.socket.destroyed) return;
     const answer = () => onRequest(request, response);
     runGuarded(parts, "http.request", answer, () => response.destroy());
   };
@@ -73,6 +77,7 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
   const guard = new SocketGuard(server, {
     sockets,
     guard: parts,
+    answersMax: limits.requestsPerSocket,
     onRefused: (reason) => metrics.socketsRefused.inc({ reason }),
   });
   metrics.onScrape.sockets = () => metrics.sockets.set(sockets.count);
@@ -90,6 +95,7 @@ export function createSmallServer(
 ): Server {
   const { socketsRefused } = guard.metrics;
   const server = createServer(timeLimitsOf(options), (request, response) => {
+    if (request.socket.destroyed) return;
     const answer = () => onRequest(request, response);
     runGuarded(guard, "admin.request", answer, () => response.destroy());
   });
@@ -97,6 +103,7 @@ export function createSmallServer(
   new SocketGuard(server, {
     sockets: new OpenSockets(ADMIN_SOCKETS, null),
     guard,
+    answersMax: ADMIN_ANSWERS,
     onRefused: (reason) => socketsRefused.inc({ reason }),
   });
   server.on("clientError", guarded(guard, "admin.client-error", answerClientError));

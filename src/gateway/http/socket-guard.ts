@@ -6,11 +6,19 @@ import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
 import type { OpenSockets, SocketLimitReached } from "./open-sockets.ts";
 
 /** Why a socket was closed; the label of `tidewire_sockets_refused_total`. */
-export type SocketRefusal = SocketLimitReached | "evicted" | "request-timeout" | "tls-timeout" | "inactive";
+export type SocketRefusal =
+  | SocketLimitReached
+  | "evicted"
+  | "request-timeout"
+  | "tls-timeout"
+  | "inactive"
+  | "pipelining";
 
 export interface SocketGuardParts {
   readonly guard: GuardParts;
   readonly sockets: OpenSockets;
+  /** How many answers of one socket may be open. */
+  readonly answersMax: number;
   readonly onRefused: (reason: SocketRefusal) => void;
 }
 
@@ -43,7 +51,8 @@ export class SocketGuard {
       };
       runGuarded(parts.guard, "socket.accept", admit, () => socket.destroy());
     });
-    server.on("request", (request, response) => {
+    // Before the listener that answers, which looks whether the socket was closed here.
+    server.prependListener("request", (request, response) => {
       const answer = () => this.#answer(request, response);
       runGuarded(parts.guard, "socket.request", answer, () => response.destroy());
     });
@@ -115,7 +124,13 @@ export class SocketGuard {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const peer = peerOf(request.socket);
     const watched = this.#watched.get(peer);
-    if (watched === undefined) return;
+    if (watched === undefined || watched.socket.destroyed) return;
+    if (watched.answering.size >= this.#parts.answersMax) {
+      this.#parts.onRefused("pipelining");
+      request.socket.destroy();
+      watched.socket.destroy();
+      return;
+    }
     watched.answering.add(response);
     this.#idle.delete(peer);
     const answered = () => {
