@@ -4,7 +4,7 @@ import { RateLimit } from "../gateway/connection/rate-limit.ts";
 import { HostNames } from "../gateway/http/host-names.ts";
 import type { AdminOptions } from "../gateway/options.ts";
 
-/** What a path of the admin listener needs. */
+/** The requirement of a path of the admin listener. */
 export type Need = "metrics" | "token";
 
 /** The label of `tidewire_admin_refused_total`. */

@@ -18,7 +18,7 @@ export interface AdminParts {
   /** In Prometheus' text format. */
   readonly metrics: () => Promise<string>;
   readonly readiness: AskReadiness;
-  /** What an edit would do, given as the text of a configuration. */
+  /** The effect of an edit, given as the text of a configuration. */
   readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
   readonly log: Logger;
 }

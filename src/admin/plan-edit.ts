@@ -1,4 +1,4 @@
-/** What an edit of the rules would do, worked out by the node that it would take effect on. */
+/** The effect of an edit of the rules, computed by the node on which it would take effect. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { SubscriptionsPlan } from "../gateway/plan-rules.ts";
@@ -10,7 +10,7 @@ import { answerJson } from "./answer-json.ts";
 export interface EditPlan {
   /** Of the rules in force, which the edit was compared with. */
   readonly generation: number;
-  /** The rules in force are not shown in it: whoever may ask may not be the one who wrote them. */
+  /** It does not show the rules in force: the reader of the plan is not always their author. */
   readonly diff: RulesDiff;
   readonly live: SubscriptionsPlan;
 }

@@ -9,7 +9,7 @@ import type { StreamDown } from "../source/stream-outage.ts";
 /** The state of a node for its admins; `toPublicReadiness` removes what is not for everybody. */
 export interface Readiness {
   readonly ready: boolean;
-  /** `no-answer` is told of a worker by its primary. */
+  /** The primary reports `no-answer` for a worker. */
   readonly status:
     | "ready"
     | "starting"
@@ -25,7 +25,7 @@ export interface Readiness {
   readonly id: string;
   /** Generation of the rules in force: an editor sees an edit take effect by it. */
   readonly rulesGeneration: number;
-  /** What became of the last edit; an error tells that the rules in force are older than the file. */
+  /** The outcome of the last edit. `rejected` means that the rules in force are older than the file. */
   readonly lastReload: "none" | "applied" | "rejected";
   readonly stream: string;
   /** For how long the change stream has been down, and why; `null` while it is up. */
@@ -37,7 +37,7 @@ export interface Readiness {
   readonly images: Readonly<Record<string, ImagesInUse>>;
 }
 
-/** What the public listener says: no names of hosts or collections, and not how many clients there are. */
+/** The answer of the public listener: no names of hosts or collections, and no number of clients. */
 export interface PublicReadiness {
   readonly ready: boolean;
   readonly status: Readiness["status"];

@@ -9,7 +9,7 @@ interface KeySource {
   jwksUri?: string | undefined;
 }
 
-/** What the schema of single options cannot say about a key source; reported into `context`. */
+/** Rules about a key source that span several options; reported into `context`. */
 export function checkKeySource(options: KeySource, context: z.RefinementCtx): void {
   const problem = (key: string, message: string) =>
     context.addIssue({ code: "custom", path: [key], message });
@@ -66,5 +66,5 @@ export function jwksUriProblem(uri: string): string | undefined {
   if (username !== "" || password !== "") return `${allowed}, without user and password in it. Remove them`;
   if (protocol === "https:" || protocol === "file:") return undefined;
   if (protocol === "http:" && LOOPBACK.has(hostname)) return undefined;
-  return `${allowed}: whoever can change the answer on its way could sign tokens. Use https`;
+  return `${allowed}: anyone who can change the answer in transit could sign tokens. Use https`;
 }

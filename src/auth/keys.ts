@@ -105,8 +105,8 @@ export function fromJwk(jwk: unknown): KeyObject {
   if (typeof jwk !== "object" || jwk === null) throw new KeyRefused("a JWK is an object");
   const { kty, use, key_ops: operations } = jwk as Record<string, unknown>; // any JSON object; each is checked
   if (kty === "oct")
-    throw new KeyRefused("a symmetric key (kty oct) among public ones: whoever reads it can sign");
-  if ("d" in jwk) throw new KeyRefused("a private key (d) among public ones: whoever reads it can sign");
+    throw new KeyRefused("a symmetric key (kty oct) among public ones: anyone who reads it can sign");
+  if ("d" in jwk) throw new KeyRefused("a private key (d) among public ones: anyone who reads it can sign");
   if (use !== undefined && use !== "sig") throw new KeyRefused("a key that is not for signatures (use)");
   if (operations !== undefined && !(Array.isArray(operations) && operations.includes("verify"))) {
     throw new KeyRefused("a key that is not for verifying (key_ops)");

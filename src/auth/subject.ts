@@ -31,7 +31,7 @@ interface VerifiedToken {
 }
 
 /**
- * Whether a connection under the token `from` may go on under `to`. Where neither names a user, it may: whoever holds
+ * Whether a connection under the token `from` may go on under `to`. If neither names a user, it may: the holder of
  * the connection holds both tokens, and gains nothing that another connection would not give.
  */
 export function maySucceed(from: VerifiedToken, to: VerifiedToken): boolean {

@@ -1,4 +1,4 @@
-/** What a command works with, so that tests can run it without a process. */
+/** The input and output of a command, so that tests can run it without a process. */
 export interface Io {
   out(text: string): void;
   err(text: string): void;

@@ -24,7 +24,7 @@ Examples:
 
 /** However it is ended, it ends as from its own key. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-/** How often to see whether whoever started the demo is still there. */
+/** Interval at which the demo checks that its parent process still runs. */
 const PARENT_POLL_MS = 500;
 
 async function run(args: readonly string[], io: Io): Promise<number> {

@@ -1,4 +1,4 @@
-/** What `tidewire plan` prints. */
+/** The output of `tidewire plan`. */
 import type { EditPlan } from "../admin/plan-edit.ts";
 import type { EffectCounts } from "../gateway/plan-rules.ts";
 import {

@@ -132,7 +132,7 @@ function parseObject(text: string): Record<string, unknown> {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? { ...value } : {};
   } catch {
-    return {}; // whoever answers there is no node: the status says what is told
+    return {}; // the answer is not that of a node: the status decides the error text
   }
 }
 

@@ -124,7 +124,7 @@ interface PortError extends Error {
   readonly port: number;
 }
 
-/** What the system answers when a port cannot be had. */
+/** The error of the system when a port is not available. */
 function isPortError(error: unknown): error is PortError {
   if (!(error instanceof Error && "syscall" in error && "code" in error)) return false;
   return error.syscall === "listen";

@@ -2,7 +2,7 @@ import type { FollowEnd, FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
 import { type Paint, paintWith } from "./paint.ts";
 
-/** What a message is worth saying: `out` for what was asked for, `note` for what happens around it. */
+/** The text for a message: `out` for the result, `note` for the status of the subscription. */
 export interface TailText {
   readonly out?: readonly string[];
   readonly note?: string;

@@ -66,7 +66,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   };
   const follower = new Follower({
     open: (events) => openSocket(url, events),
-    // There is but the one; when it is not good any more, whoever runs this has to get another.
+    // There is only one token. When it expires, the user has to get another one.
     token: async (fresh) => (fresh ? undefined : token),
     request,
     ...(mode === undefined ? {} : { values: mode }),

@@ -92,7 +92,7 @@ async function testAll(configFile: string, named: readonly string[], io: Io): Pr
   for (const file of files) {
     const loaded = await loadRuleTests(file, io.env, rules);
     if (!loaded.ok) problems.push(...loaded.problems);
-    // Where the rules are not right, what is wrong with the tests is told all the same.
+    // Mistakes in the tests are reported even if the rules have mistakes.
     if (!loaded.ok || configured === null || rules === null) continue;
     const ran = runRuleTests(rules, loaded.tests, { anonymous: configured.anonymous, nowMs: io.now() });
     tests += ran.tests;
@@ -126,7 +126,7 @@ const IS_YAML_OR_JSON = /\.(?:ya?ml|json)$/;
 async function testsBeside(configFile: string): Promise<string[]> {
   const folder = dirname(configFile);
   const names = await readdir(folder).catch(() => {
-    // Without the folder there is no configuration either, and that is told better.
+    // Without the folder there is no configuration either, and that error is clearer.
     return [];
   });
   const stem = (name: string) => name.split(".")[0];

@@ -102,14 +102,14 @@ export class Fleet {
   /**
    * Lets an edit take effect in all workers, or in none: each has to be able to before the first one does. One after
    * another, so that what the first one had to change in MongoDB is there for the rest.
-   * @throws {StartupError} One of them can not.
+   * @throws {StartupError} if one of them cannot.
    */
   async reload(config: Config): Promise<void> {
     const generation = this.#generation + 1;
     for (const { number, process } of this.#up()) {
       const prepared = process.ask("prepare", this.#editFor(number, config, generation), PREPARE_WITHIN_MS);
       await prepared.catch((error: unknown) => {
-        // One that has ended is started again with what is in force by then.
+        // A worker that has exited is restarted with the configuration in force at that time.
         if (process.isUp || !(error instanceof WorkerGone)) throw error;
       });
     }
@@ -120,7 +120,7 @@ export class Fleet {
     await Promise.all(this.#up().map((slot) => this.#apply(slot)));
   }
 
-  /** What an edit would do, given as the text of a configuration. */
+  /** The effect of an edit, given as the text of a configuration. */
   async plan(text: string): Promise<EditPlan | EditProblems> {
     const asked = this.workers.up.map((worker) => worker.ask("plan", text, PLAN_WITHIN_MS));
     return joinPlans(await Promise.all(asked));

@@ -5,7 +5,7 @@ import type { WorkerProcess } from "./worker-process.ts";
 const ANSWER_WITHIN_MS = 5_000;
 
 /**
- * The metrics of all workers as those of one service. What an ended worker had counted when it was last asked stays
+ * The metrics of all workers as those of one service. The last known counts of an exited worker stay
  * counted, so that no counter ever falls.
  */
 export class JoinedMetrics {
@@ -36,7 +36,7 @@ export class JoinedMetrics {
     if (last === undefined) return;
     this.#last.delete(worker);
     const counts = last.filter(({ type }) => String(type) !== "gauge");
-    // What a joined registry holds has its values, which the library's type for it leaves out.
+    // The metrics of a joined registry have values, which the library's type omits.
     this.#ended = join([this.#ended, counts]).getMetricsAsArray() as MetricsJson;
   }
 }

@@ -4,7 +4,7 @@ import type { EffectCounts, SubscriptionsPlan } from "../gateway/plan-rules.ts";
 type CollectionPlan = SubscriptionsPlan["collections"][number];
 type RuleMove = CollectionPlan["rules"][number];
 
-/** What an edit would do to the subscriptions of all workers. What is wrong with it, each of them says alike. */
+/** The effect of an edit on the subscriptions of all workers. Each worker reports the same problems. */
 export function joinPlans(plans: readonly (EditPlan | EditProblems)[]): EditPlan | EditProblems {
   const fit: EditPlan[] = [];
   for (const plan of plans) {

@@ -1,6 +1,6 @@
 import type { Readiness } from "../admin/readiness.ts";
 
-/** What a worker says of itself, or what there is to say of one that does not. */
+/** The readiness that a worker reports, or the substitute for a worker that does not answer. */
 export type WorkerReadiness = { readonly pid: number | undefined } & (
   | Readiness
   | { readonly ready: false; readonly status: "starting" | "no-answer"; readonly node: string }

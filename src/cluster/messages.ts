@@ -1,4 +1,4 @@
-/** What a primary and its workers say to each other. Both are of one version, as the one starts the other. */
+/** The messages between a primary and its workers. Both have the same version, because the primary starts the workers. */
 import type { Registry } from "prom-client";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Readiness } from "../admin/readiness.ts";
@@ -12,13 +12,13 @@ export interface Edit {
   readonly generation: number;
 }
 
-/** What the primary asks for, with what, and what it gets; `unknown` where that is only that it is done. */
+/** The requests of the primary, with argument and result; `unknown` if the result is only a confirmation. */
 export interface Requests {
   /** Answered once the worker can take connections. */
   start: { with: Edit; gives: unknown };
   readiness: { with: undefined; gives: Readiness };
   metrics: { with: undefined; gives: MetricsJson };
-  /** What an edit would do to the worker's subscriptions, given as the text of a configuration. */
+  /** The effect of an edit on the worker's subscriptions, given as the text of a configuration. */
   plan: { with: string; gives: EditPlan | EditProblems };
   /** Whether the worker could take the edit; nothing takes effect yet. */
   prepare: { with: Edit; gives: unknown };

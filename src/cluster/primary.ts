@@ -14,12 +14,12 @@ import { Fleet } from "./fleet.ts";
 /** Beyond `server.drainTimeout`, to close what is left and end. */
 const END_WITHIN_MS = 10_000;
 
-/** How many processes serve; what `auto` comes to depends on the machine. */
+/** The number of serving processes; `auto` depends on the machine. */
 export function workersOf({ workers }: ServerOptions): number {
   return workers === "auto" ? availableParallelism() : workers;
 }
 
-/** The process that was started, where others do the serving. Whoever started it handles it like a single node. */
+/** The process that was started, if workers serve the clients. Its caller uses it like a single node. */
 export interface Primary {
   readonly node: string;
   readonly address: Listening;

@@ -8,7 +8,7 @@ const END_WITHIN_MS = 10_000;
 /** An error that repeats must not fill the log. */
 const LOGGED_MAX = 10;
 
-/** What the guard needs of a process. */
+/** The part of a process that the guard uses. */
 type GuardedProcess = Pick<NodeJS.Process, "on" | "exit">;
 
 export interface ProcessGuardParts {

@@ -10,7 +10,7 @@ import { StartupError } from "../source/startup-error.ts";
 import type { Edit, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
 import { guardProcess } from "./process-guard.ts";
 
-/** What a worker runs: a node without listeners. */
+/** The content of a worker: a node without listeners. */
 export interface ServedNode {
   readonly publicServer: Server;
   readonly metrics: Metrics;
@@ -28,7 +28,7 @@ type Answers = { [T in RequestType]: (value: Requests[T]["with"]) => Promise<Req
 
 /** Makes this process a worker: it does what its primary asks, and ends when that does. */
 export function serveAsWorker(startNode: StartNode): void {
-  // Whoever sends signals to a whole group means the primary, which drains us. They must not end us first.
+  // A signal to the whole process group is meant for the primary, which drains the workers. It must not end a worker first.
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
   // Also where the primary has ended before we came to listen.
   if (!process.connected) process.exit(1);
@@ -47,7 +47,7 @@ class Worker {
   #node: ServedNode | undefined;
   #log: Logger | undefined;
   #prepared: { generation: number; apply: () => Promise<void> } | undefined;
-  /** Connections that have ended, until the primary is told of all of them at once. */
+  /** Connections that have ended, until one message reports all of them to the primary. */
   #closed: number[] = [];
   #isEnding = false;
 

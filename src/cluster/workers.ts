@@ -9,7 +9,7 @@ import { WorkerProcess } from "./worker-process.ts";
 const START_WITHIN_MS = 120_000;
 const APPLY_WITHIN_MS = 30_000;
 const BACKOFF_MS = { first: 100, most: 10_000 };
-/** One that was up for so long has not failed to start. */
+/** A worker that was up for this long has not failed to start. */
 const STABLE_AFTER_MS = 30_000;
 /** Workers are asked for a sign of life this often; one that gives none so many times in a row is ended. */
 const WATCH_MS = 10_000;
@@ -28,7 +28,7 @@ export interface WorkersOptions {
   readonly count: number;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** What a worker is started with, now. */
+  /** The current start parameters of a worker. */
   readonly edit: (number: number) => Edit;
   readonly onUp: () => void;
   readonly onEnded: (process: WorkerProcess) => void;
@@ -70,7 +70,7 @@ export class Workers {
     for (const slot of this.#slots) runGuarded(this.#options, "workers.keep", () => this.#keep(slot));
   }
 
-  /** Lets all go in good order; whoever has not gone after `withinMs` is ended. */
+  /** Shuts all workers down; kills those that still run after `withinMs`. */
   async drain(withinMs: number): Promise<void> {
     this.#stop();
     await Promise.all(

@@ -31,13 +31,13 @@ export interface ConfigText {
   readonly problems: ConfigProblem[];
   /** A problem at the value under `path` (or its key, or the closest parent that exists). */
   problem(path: Path, message: string, at?: "key" | "value"): ConfigProblem;
-  /** What stands at `path`, in words for an error text, as the file has it: environment variables are not filled in. */
+  /** The value at `path`, in words for an error text, as in the file: environment variables are not substituted. */
   found(path: Path): string;
   /** The path that dotted keys lead to from `path` on; keys may hold dots themselves. Stops where nothing stands. */
   inside(path: Path, dotted: string): Path;
 }
 
-/** What no error text may show, even where it is written into the file itself: secrets, and URLs that may hold one. */
+/** Values that no error text may show, even if they are written into the file itself: secrets, and URLs that may hold one. */
 const HIDDEN = [
   "mongodb.uri",
   "auth.jwt.secret",

@@ -5,7 +5,7 @@ import type { Path } from "./config-text.ts";
 
 const SYSTEM_DATABASES = new Set(["admin", "local", "config"]);
 
-/** What is wrong between sections that are each right for themselves; paths as in the file. */
+/** Contradictions between sections that are each valid; paths as in the file. */
 export function* crossProblems(
   config: z.output<typeof ConfigSchema>,
 ): Generator<{ readonly path: Path; readonly message: string }> {

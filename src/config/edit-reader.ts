@@ -18,7 +18,7 @@ const THREAD = new URL(
   import.meta.url,
 );
 
-/** What reading one edit may take: a small text can be made to need far more than its size. */
+/** Limits for reading one edit: a small text can need far more memory than its size. */
 const HEAP_MIB_MAX = 256;
 
 /**

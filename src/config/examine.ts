@@ -7,7 +7,7 @@ import { crossProblems } from "./cross-problems.ts";
 import { type Report, toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";
 
-/** What a file comes to, right or wrong. */
+/** The result of examining a file, valid or not. */
 interface Examined {
   /** In the file's order. */
   readonly problems: readonly ConfigProblem[];
@@ -53,7 +53,7 @@ export function rulesAlone(codeForm: unknown): RulesSource | undefined {
   };
 }
 
-/** What stands under a key of a value that may be anything. */
+/** The value under a key of an unknown value. */
 export function sectionOf(value: unknown, name: string): unknown {
   if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return undefined;
   // Just checked to be an object that has it.

@@ -7,7 +7,7 @@ export type Report = (path: Path, message: string, at?: "key" | "value") => void
 
 /**
  * The file's form of a configuration as the code's: durations and sizes become numbers, `heartbeat` becomes
- * `heartbeatMs`. What is unknown or has no unit is reported and left out, so that the schema can judge the rest.
+ * `heartbeatMs`. Unknown keys and values without a unit are reported and omitted, so that the schema can check the rest.
  */
 export function toCodeForm(
   schema: z.core.$ZodType,

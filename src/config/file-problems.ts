@@ -4,7 +4,7 @@ import { KeyRefused, loadPublicKey } from "../auth/keys.ts";
 import type { Config } from "./config.ts";
 import type { Path } from "./config-text.ts";
 
-/** What is wrong with the files that a configuration names. */
+/** The problems of the files that a configuration names. */
 export async function* fileProblems(config: Config): AsyncGenerator<{ path: Path; message: string }> {
   const { server, auth } = config;
   const jwt: Path = ["auth", "jwt"];

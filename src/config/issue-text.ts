@@ -54,7 +54,7 @@ function forNumbers(found: string, allowed: string): string {
     : "";
 }
 
-/** What an option takes, in words: its type, its range in the file's units, its choices. */
+/** The permitted values of an option, in words: its type, its range in the file's units, its choices. */
 export function allowedText(schema: z.core.$ZodType, codeKey: string): string {
   const inner = unwrap(schema);
   if (inner instanceof z.ZodNumber) return numberText(inner, codeKey);

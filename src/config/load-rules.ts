@@ -3,7 +3,7 @@ import { ConfigError, readConfigFile } from "./config.ts";
 import { readConfigText } from "./config-text.ts";
 import { examine, rulesAlone, sectionOf } from "./examine.ts";
 
-/** What decides who sees what. */
+/** The part of a configuration that decides which users see which documents. */
 export interface ConfiguredRules {
   readonly source: RulesSource;
   /** Whether users without a token are let in at all. */

@@ -23,7 +23,7 @@ export const namesOf = (config: Named): string[] =>
   namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);
 
 /**
- * What the names of the service's own collections begin with. They stand alone in a database of their own; among other
+ * The prefix of the service's own collections. They need none in a database of their own; among other
  * collections they carry a prefix, under which the configuration refuses any other collection.
  */
 export function statePrefixOf(config: Named): string {

@@ -66,7 +66,7 @@ interface NameProblem {
 
 /**
  * Names that the configuration does not have: a misspelt one must not pass for forbidden. Nothing else in the file
- * needs to be right, so that they are told together with all that is wrong.
+ * needs to be right, so that all mistakes are reported together.
  */
 function* unknownNames(codeForm: unknown, rules: RuleSet): Generator<NameProblem> {
   yield* unknownGiven(sectionOf(codeForm, "given"), [...rules.collections.values()], []);

@@ -5,7 +5,7 @@
 const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const SIZE_UNITS = { B: 1, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 } as const;
 
-/** What a unit's texts look like, for error texts and the JSON Schema. */
+/** The form of values with a unit, for error texts and the JSON Schema. */
 export const DURATION = {
   pattern: "^[0-9]+(ms|s|m|h|d)$",
   words: "a duration in whole ms, s, m, h or d, such as 500ms, 60s, 5m, 1h or 1d",

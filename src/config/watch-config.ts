@@ -8,7 +8,7 @@ const POLL_MS = 500;
 /** A file that has been the same for so long is written to its end. */
 const SETTLED_MS = 100;
 
-/** What to do about an edit. Edits are handled one after another. */
+/** The handlers of an edit. Edits are handled one after another. */
 export interface ConfigEdits {
   /** May reject: then the edit is refused as a whole. */
   onEdit(config: Config): Promise<void>;
@@ -16,7 +16,7 @@ export interface ConfigEdits {
 }
 
 /**
- * Follows edits of a configuration file until `stop` is called. `now` handles one at once. A file that comes to what
+ * Follows edits of a configuration file until `stop` is called. `now` handles one at once. A file that results in what
  * is in force already is no edit.
  * @param inForce What the file came to when the service started.
  */
@@ -61,7 +61,7 @@ export async function untilSettled(
   const look = () =>
     stat(path).then(
       ({ mtimeMs, size, ino }) => `${mtimeMs} ${size} ${ino}`,
-      () => "", // whoever reads it finds out why
+      () => "", // the next read reports the reason
     );
   let before = await look();
   for (;;) {

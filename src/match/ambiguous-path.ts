@@ -1,5 +1,5 @@
 /**
- * Walks a path of which several parts may be indexes of arrays. Such a path may come to one element in many ways, as
+ * Walks a path of which several parts may be indexes of arrays. Such a path may reach one element in many ways, as
  * `a.0.0` may read an object inside an array as element 0 or as an object with the key `0`; one after the other they
  * would take time exponential in the depth. So each element is visited once, with all parts that may come next.
  */

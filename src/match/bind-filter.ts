@@ -18,7 +18,7 @@ export interface PlaceholderResolver {
 }
 
 /**
- * Fills in the claims. What a claim holds is a value for ever and never becomes an operator.
+ * Fills in the claims. The value of a claim always stays a value and never becomes an operator.
  * @throws {TidewireError} `bad-filter` if a value is not `isBindable`, and whatever the resolver throws.
  */
 export function bindFilter(template: FilterTemplate, resolve: PlaceholderResolver): Filter {
@@ -70,7 +70,7 @@ function bindable(value: BsonValue): BsonValue {
 /**
  * Whether the value reaches `find`, wherever it stands, as the value it is. Regular expressions would be executed in
  * `$in`, documents with `$` keys read as operators; undefined is not taken at all, a DBPointer or text that is
- * not UTF-8 the driver can not send, and code has no business in a filter.
+ * not UTF-8 the driver cannot send, and code has no business in a filter.
  */
 export function isBindable(value: BsonValue): boolean {
   const { type, bytes, start, end } = value;

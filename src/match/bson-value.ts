@@ -48,7 +48,7 @@ export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** The text of a string, code or symbol value. What is not UTF-8 reads as U+FFFD. */
+/** The text of a string, code or symbol value. Invalid UTF-8 reads as U+FFFD. */
 export function stringAt(bytes: Uint8Array, at: number): string {
   return asBuffer(bytes).toString("utf8", at + 4, at + 3 + int32At(bytes, at));
 }

@@ -19,7 +19,7 @@ export function canonicalFilter(filter: Filter): string {
   return joined("$and", conjuncts(filter));
 }
 
-/** What must hold, nested conjunctions as one list. */
+/** The conditions that must hold, nested conjunctions as one list. */
 function conjuncts(filter: Filter): readonly string[] {
   if (filter.op === "$and") return filter.filters.flatMap(conjuncts);
   if (filter.op !== "path") return [canonicalFilter(filter)];

@@ -63,7 +63,7 @@ function compileAll(path: string, values: readonly BsonValue[]): DocumentTest {
   };
 }
 
-/** What a negative predicate denies (that all of these hold), if it is one. */
+/** The predicates that a negative predicate denies (that all of them hold), if it is one. */
 export function negated(predicate: Predicate): readonly Predicate[] | undefined {
   switch (predicate.op) {
     case "$ne":

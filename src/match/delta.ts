@@ -12,8 +12,8 @@ export interface Delta {
 }
 
 /**
- * What turns one visible document into another, its fields in the same order: `set` leaves a field where it stands,
- * and appends a new one. Arrays go whole, and so does an object in which a field changed whose name can not stand in
+ * The difference from one visible document to another, fields in the same order: `set` leaves a field at its position,
+ * and appends a new one. Arrays go whole, and so does an object in which a field changed whose name cannot stand in
  * a path, or whose fields are in another order now. `undefined` where that object is the document itself: then the
  * document must be sent.
  */

@@ -13,7 +13,7 @@ const kept: (Kept | undefined)[] = new Array<undefined>(SLOTS).fill(undefined);
 
 /**
  * The text of a field name. Documents of a collection have the same few names, and comparing bytes costs a fraction
- * of decoding them anew.
+ * of decoding them again.
  */
 export function fieldNameAt(bytes: Uint8Array, start: number, end: number): string {
   const size = end - start;

@@ -14,7 +14,7 @@ export type ComparisonOperator = "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte"
 export type ListOperator = "$in" | "$nin" | "$all";
 export type LogicalOperator = "$and" | "$or" | "$nor";
 
-/** What one path must be. `V` is an operand, `L` a list of operands. */
+/** A condition on one path. `V` is an operand, `L` a list of operands. */
 type PredicateOf<V, L> =
   | { readonly op: ComparisonOperator; readonly value: V }
   | { readonly op: ListOperator; readonly values: L }

@@ -22,7 +22,7 @@ export class JsonWriter {
   #length = 0;
   #isAscii = true;
 
-  /** What was written, after which the writer is empty again. Bytes that are not UTF-8 become U+FFFD. */
+  /** Returns the written text and empties the writer. Bytes that are not UTF-8 become U+FFFD. */
   finish(): string {
     const text = this.#bytes.toString(this.#isAscii ? "latin1" : "utf8", 0, this.#length);
     this.reset();

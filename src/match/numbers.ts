@@ -85,7 +85,7 @@ function compareExactly(a: Exact, b: Exact): number {
   if (typeof b === "number" && !Number.isFinite(b)) return compareDoubles(approximate(a), b);
   const signs = order(signOf(a), signOf(b));
   if (signs !== 0 || signOf(a) === 0) return signs;
-  // Far apart, which is the rule, they are told apart by their magnitude alone: no power of ten is ever
+  // Far apart, which is the usual case, their magnitude alone decides: no power of ten is ever
   // built that a hostile exponent (up to 10^6144) could make long.
   const apart = magnitude(a) - magnitude(b);
   if (Math.abs(apart) > 1) return apart * signOf(a) < 0 ? -1 : 1;
@@ -202,7 +202,7 @@ function decimalKey({ coefficient, exponent }: Decimal): string {
 
 const INT64_MAX = 2n ** 63n - 1n;
 
-/** A number without its fraction, as `$mod` takes it; `undefined` for NaN, infinities and what 64 bits can not hold. */
+/** A number without its fraction, as `$mod` takes it; `undefined` for NaN, infinities and numbers beyond 64 bits. */
 export function integerPartAt(type: number, bytes: Uint8Array, at: number): bigint | undefined {
   const value = type === BSON_TYPE.decimal ? decimalAt(bytes, at) : binaryAt(type, bytes, at);
   const integer = integerPart(value);

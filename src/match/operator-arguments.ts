@@ -62,7 +62,7 @@ export function readMod(values: readonly BsonValue[]): { divisor: bigint; remain
     if (integer === undefined) throw new LiteralRefused("needs 64-bit integers");
     return integer;
   });
-  if (!divisor) throw new LiteralRefused("can not divide by 0");
+  if (!divisor) throw new LiteralRefused("cannot divide by 0");
   return { divisor, remainder: remainder ?? 0n };
 }
 

@@ -1,4 +1,4 @@
-/** What a client or a rule wrote becomes our own tree; whatever is not understood exactly is refused by name. */
+/** Parses the filter of a client or a rule into our own tree. Anything that is not understood exactly is refused by name. */
 import { TidewireError } from "../protocol/errors.ts";
 import { type BsonValue, fromJs } from "./bson-value.ts";
 import type {
@@ -223,7 +223,7 @@ class FilterParser {
       );
     }
     if (this.#placeholder?.(pattern) !== undefined) {
-      throw refusal("a regular expression can not be made of a claim", place);
+      throw refusal("a claim cannot be a regular expression", place);
     }
     try {
       compileRegex(pattern, flags, this.#options.regex);
@@ -287,7 +287,7 @@ function inside(place: Place, step: string, more: Partial<Place>): Place {
   return { ...place, ...more, at: place.at === "" ? short : `${place.at}.${short}` };
 }
 
-/** What a client wrote goes into an error only so far. */
+/** Longest part of a client's text that an error repeats. */
 function shorten(text: string): string {
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

@@ -13,7 +13,7 @@ export function isIndex(part: string): boolean {
   return /^(?:0|[1-9][0-9]*)$/.test(part);
 }
 
-/** Why a path can not be used, or `undefined` if it can. */
+/** The reason why a path cannot be used, or `undefined` if it can. */
 export function pathFault(path: string): string | undefined {
   if (path.includes("\0")) return "holds a NUL character";
   if (!isWellFormed(path)) return "is not well-formed Unicode";

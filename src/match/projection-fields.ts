@@ -1,7 +1,7 @@
 /** The listed fields of one level of a projection. Thousands of levels may be kept, most of them with one field. */
 import type { Projection } from "./projection.ts";
 
-/** What is visible of a listed field: all of it, nothing of it, or parts. */
+/** The visible part of a listed field: all of it, nothing of it, or parts. */
 export type FieldShown = Projection | boolean;
 
 /** Listed fields by name. A `Map` is one; a level with one field takes a sixth of a map's memory. */

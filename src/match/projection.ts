@@ -6,11 +6,11 @@ import { type FieldShown, type ListedFields, listedFields } from "./projection-f
 import { VisibleElements } from "./visible-elements.ts";
 
 /**
- * What is visible of a document or sub-document, and of each one in an array. Where the rest is dropped, scalars
+ * The visible part of a document or sub-document, and of each one in an array. If the rest is dropped, scalars
  * in its place are dropped too (as an inclusion of `a.b` drops an `a` that is 5); where it is kept, they are kept.
  */
 export interface Projection {
-  /** What happens to fields that are not listed. */
+  /** The treatment of fields that are not listed. */
   readonly keepsRest: boolean;
   readonly fields: ListedFields;
 }
@@ -91,7 +91,7 @@ function refusal(path: string, reason: string): TidewireError {
   return new TidewireError("bad-request", `the field ${quote(path)} ${reason}`, { path });
 }
 
-/** What is visible under both: one applied to what the other leaves. */
+/** The fields visible under both: one projection applied to the result of the other. */
 export function intersectProjections(a: Projection, b: Projection): Projection {
   const keepsRest = a.keepsRest && b.keepsRest;
   const fields = new Map<string, FieldShown>();

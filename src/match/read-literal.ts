@@ -48,12 +48,12 @@ export function isPlainObject(value: unknown): value is Readonly<Record<string, 
 export interface LiteralHooks {
   /** Called for each scalar, and for an array or object that is empty. */
   onValue(): void;
-  /** Called for each string; throws where it can not stand. */
+  /** Called for each string; throws where it is not allowed. */
   onString(text: string): void;
 }
 
 /**
- * What `BSON.serialize` takes. Documents come as maps, in which no key (`__proto__`, `_bsontype`) has a meaning.
+ * The input of `BSON.serialize`. Documents are maps, in which no key (`__proto__`, `_bsontype`) has a meaning.
  * @throws {LiteralRefused}
  */
 export function readLiteral(value: unknown, hooks: LiteralHooks, nesting = 0): unknown {
@@ -127,7 +127,7 @@ function readDouble(value: unknown): Double {
 }
 
 function readDecimal(value: unknown): Decimal128 {
-  // Without rounding: a value that 34 digits can not hold is refused rather than changed.
+  // Without rounding: a value beyond 34 digits is refused rather than changed.
   return Decimal128.fromString(text(value, /^[-+0-9.eEa-zA-Z]{1,80}$/));
 }
 

@@ -63,7 +63,7 @@ export class RegexAutomaton {
     this.#start = this.#makeState(Int32Array.of(0), true, false);
   }
 
-  /** Whether the text from `start` to `end` holds a match. What it says of bytes that are not UTF-8 means nothing. */
+  /** Whether the text from `start` to `end` holds a match. The result for bytes that are not UTF-8 is undefined. */
   test(bytes: Uint8Array, start: number, end: number): boolean {
     const { ascii } = this.#alphabet;
     let current = this.#start;
@@ -197,7 +197,7 @@ export class RegexAutomaton {
   }
 }
 
-/** What is known about the point between two characters. */
+/** The known facts about the point between two characters. */
 interface Context {
   readonly isStart: boolean;
   readonly isEnd: boolean;

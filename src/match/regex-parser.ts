@@ -16,7 +16,7 @@ export class RegexRefused extends Error {
   override readonly name = "RegexRefused";
 }
 
-/** What must hold between two characters. `end` holds before a final newline too, as PCRE's `$`. */
+/** A condition between two characters. `end` holds before a final newline too, as PCRE's `$`. */
 export type Assertion = "start" | "end" | "boundary";
 
 export type RegexNode =

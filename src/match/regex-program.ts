@@ -3,7 +3,7 @@ import { type CodePoints, NEWLINE, WORD } from "./code-points.ts";
 import { type RegexNode, RegexRefused } from "./regex-parser.ts";
 import { mostAtOnce, positionsOf } from "./regex-size.ts";
 
-/** What an instruction does; after it comes the next one, unless it says otherwise. */
+/** The effect of an instruction. The next instruction follows, unless it says otherwise. */
 export const OP = {
   match: 0,
   /** Consumes one character of the set `first`. */

@@ -35,7 +35,7 @@ function relationOf(isWithin: boolean, isAround: boolean): Relation {
 /** Steps, most of them pairs of parts, before the question is given up: nested disjunctions could ask very many. */
 const STEPS_MAX = 5_000;
 
-/** Whether every document of `a` is one of `b`, provably; `false` where that is not so, or can not be told. */
+/** Whether every document of `a` is one of `b`, provably; `false` if not, or if it is unknown. */
 export function implies(a: Filter, b: Filter): boolean {
   const steps = { left: STEPS_MAX };
   return impliesAll(conjunctsOf(a), b, steps);
@@ -73,7 +73,7 @@ function impliesAlone(a: Filter, b: Filter, steps: Steps): boolean {
   return canonical(a) === canonical(b);
 }
 
-/** What is made of a part of a filter is made once, however often it is compared. */
+/** Memoized per filter node. */
 function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
   const known = new WeakMap<K, V>();
   return (key) => {
@@ -89,7 +89,7 @@ const canonical = remembered(canonicalFilter);
 const textsOf = remembered((filters: readonly Filter[]) => new Set(filters.map(canonical)));
 const keysOf = remembered((values: readonly BsonValue[]) => new Set(values.map(valueKey)));
 
-/** What must hold, each for itself. */
+/** The conditions that must hold, each on its own. */
 const conjunctsOf = remembered((filter: Filter): readonly Filter[] => {
   if (filter.op === "$and") return filter.filters.flatMap(conjunctsOf);
   if (filter.op === "$nor") return filter.filters.map((branch) => ({ op: "$nor", filters: [branch] }));

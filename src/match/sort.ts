@@ -5,7 +5,7 @@ import { indexesIn, MAX_INDEXES, quote, walkFault } from "./paths.ts";
 import { compareTuples } from "./sort-paths.ts";
 import { compileSortValues } from "./sort-values.ts";
 
-/** What decides a document's place: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
+/** The sort key of a document: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
 export type SortKey = readonly BsonValue[];
 
 export interface Sort {

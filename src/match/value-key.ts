@@ -12,7 +12,7 @@ import { numberKey } from "./numbers.ts";
 
 /**
  * A string that is equal for two values iff the server's `$eq` holds between them: `1`, `1.0` and
- * `NumberDecimal("1.00")` share one. As `_id`s may be of any type, this is also how ids are told apart.
+ * `NumberDecimal("1.00")` share one. As `_id`s may be of any type, this key also distinguishes ids.
  */
 export function valueKey(value: BsonValue): string {
   return valueKeyAt(value.type, value.bytes, value.start);

@@ -2,7 +2,7 @@ import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
 import { fieldNameAt } from "./field-name.ts";
 import type { Projection } from "./projection.ts";
 
-/** What of a value is visible: all of it, or what the projection leaves. */
+/** The visible part of a value: all of it, or the result of the projection. */
 export type Shown = Projection | true;
 
 /**

@@ -24,7 +24,7 @@ export interface ErrorExtras {
   readonly cause?: unknown;
 }
 
-/** The only error that is told to a client as it is; any other is logged and told as `internal`. */
+/** The only error that is sent to a client unchanged; any other is logged and sent as `internal`. */
 export class TidewireError extends Error {
   override readonly name = "TidewireError";
   readonly code: ErrorCode;

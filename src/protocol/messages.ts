@@ -59,7 +59,7 @@ export type ClientMessage =
   | FenceMessage
   | PingMessage;
 
-/** What moved a document: the write, a change of rights, or another document of a limited window. */
+/** The reason why a document moved: the write, a change of rights, or another document of a limited window. */
 export type Cause = "insert" | "update" | "replace" | "delete" | "grant" | "window";
 export type Start = "snapshot" | "resumed" | "live" | "shared" | "reset" | "moved";
 export type StartReason = "history-lost" | "rights-changed" | "cursor-invalid";

@@ -33,7 +33,7 @@ const serverState = () => UNUSED;
 const nothing = () => {};
 
 /**
- * Follows a query as long as the component is mounted. The query may be made anew in every render: equal queries
+ * Follows a query as long as the component is mounted. The query may be created again in every render: equal queries
  * are one. State, result and documents stay the same objects as long as they do not change.
  * @param query What to follow; `null` or `undefined` for nothing yet.
  */

@@ -20,7 +20,7 @@ import { ClaimRefused, type Claims, claimResolver, roundNow } from "./claims.ts"
 import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
 import { sharedProjection } from "./shared-projection.ts";
 
-/** What a client asks for, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
+/** A client's request, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
 export interface QueryRequest {
   readonly collection: string;
   readonly filter?: Readonly<Record<string, unknown>>;
@@ -33,7 +33,7 @@ export interface QueryRequest {
   readonly documents?: DocumentMode;
 }
 
-/** What a client gets: the rule's filter and fields are in it, with the claims filled in. */
+/** The query that a client receives: it contains the rule's filter and fields, with the claims filled in. */
 export interface EffectiveQuery {
   /** As clients name it. */
   readonly collection: string;
@@ -55,7 +55,7 @@ export interface EffectiveQuery {
   readonly requireIndex: boolean;
   /** The sets that the filter was made with; when one changes, so do the rights. */
   readonly lookups: readonly BoundLookup[];
-  /** What the rule contributes, claims filled in: with an equal grant an equal request gives an equal live query. */
+  /** The contribution of the rule, claims filled in: an equal grant and an equal request give an equal live query. */
   readonly grant: string;
   /** Equal for equal live queries, on every node and after a restart; tells nothing about what is in it. */
   readonly key: string;
@@ -112,10 +112,10 @@ export interface ParsedRequest {
 }
 
 /**
- * Decides what a request comes to under the rules.
+ * Decides which query a request is granted under the rules.
  * @param subject `null` for anonymous users.
  * @param nowMs The time; `%%now` stands for it rounded down to `rules.nowStep`.
- * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. Who may not see a
+ * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. A user who may not see a
  *   collection learns nothing else about it: the request is judged before the rules are.
  * @throws {LookupsNeeded}
  */
@@ -129,7 +129,7 @@ export function authorize(
   return authorizeParsed(rules, subject, parseRequest(request, rules.limits), nowMs, lookupValues);
 }
 
-/** What the rules give to a user in one collection, before any request is looked at. */
+/** The grant of the rules to a user in one collection, before any request is considered. */
 export interface Grant {
   readonly collection: CollectionRules;
   readonly rule: Rule;

@@ -20,7 +20,7 @@ export class PlaceholderRefused extends Error {
 /** The placeholder for the time. */
 export const NOW = "%%now";
 
-/** What `%%now` stands for: equal grants within a step share one live query. */
+/** The value of `%%now`: equal grants within a step share one live query. */
 export const roundNow = (nowMs: number, stepMs: number): number => Math.floor(nowMs / stepMs) * stepMs;
 
 const LOOKUP = /^%%lookup\.([A-Za-z0-9_-]+)$/;
@@ -63,7 +63,7 @@ export function claimAt(claims: Claims, path: string): unknown {
 }
 
 /**
- * What the placeholders of a rule stand for, for these claims; it throws `ClaimRefused`.
+ * The values of a rule's placeholders for these claims; it throws `ClaimRefused`.
  * @param nowMs The time, rounded by `roundNow`.
  */
 export function claimResolver(

@@ -82,7 +82,7 @@ export interface RuleProblem {
   readonly message: string;
 }
 
-/** What rules may cost at most: they are the admin's own, so this only catches accidents. */
+/** Upper limits for rules. They are the admin's own, so the limits only catch accidents. */
 const RULE_LIMITS = { maxDepth: 20, maxPredicates: 1_000, maxValues: 10_000 };
 
 /** How long `compileRulesInTurns` works before it lets others go on. */

@@ -1,6 +1,6 @@
 import type { Projection } from "../match/projection.ts";
 
-/** What a projection shows, in words: "all but margin, notes.internal", "only _id, roomId". */
+/** The fields that a projection shows, in words: "all but margin, notes.internal", "only _id, roomId". */
 export function describeProjection(projection: Projection): string {
   const listed = listedPaths(projection, "");
   if (!projection.keepsRest) return `only ${listed.join(", ")}`;

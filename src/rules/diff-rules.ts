@@ -1,4 +1,4 @@
-/** What an edit changes in the rules, part by part, for those who are about to save it. */
+/** The changes of an edit to the rules, part by part, for the admin who is about to save it. */
 import { Binary } from "mongodb";
 import { bindFilter } from "../match/bind-filter.ts";
 import { fromJs } from "../match/bson-value.ts";
@@ -21,7 +21,7 @@ import type { RuleOptions } from "./options.ts";
 export interface PartDiff {
   /** As in the file: `filter`, `allow.maxLimit`, `lookups.rooms`. */
   readonly part: string;
-  /** What that means, in words. */
+  /** The effect, in words. */
   readonly effect: string;
   /** As the rules say it; `null` where there was, or is, none. */
   readonly from: string | null;
@@ -94,7 +94,7 @@ function diffLimits(from: RulesSource, to: RulesSource): PartDiff[] {
   return names.flatMap((name) => sizePart(`limits.${name}`, from.limits[name], to.limits[name]));
 }
 
-/** Rules that use `%%now` then come to other filters. */
+/** Rules that use `%%now` then give other filters. */
 function diffNowStep(from: Side, to: Side): PartDiff[] {
   const [was, is] = [`${from.rules.nowStepMs}ms`, `${to.rules.nowStepMs}ms`];
   return was === is ? [] : [{ part: "rules.nowStep", effect: "other documents", from: was, to: is }];
@@ -225,7 +225,7 @@ function diffParts(was: Placed, is: Placed): PartDiff[] {
   const parts = relations.flatMap(([part, what, relation]) => {
     if (relation === "equal") return [];
     const [textFrom, textTo] = [partText(was, part), partText(is, part)];
-    // What it says is what it was: a lookup that it names is another.
+    // Its text is unchanged, but a lookup that it names has changed.
     const by = textFrom === textTo ? ", by its lookup" : "";
     return [{ part, effect: `${AMOUNT[relation]} ${what}${by}`, from: textFrom, to: textTo }];
   });
@@ -281,7 +281,7 @@ function allowParts(from: Rule["allow"], to: Rule["allow"]): PartDiff[] {
   return parts;
 }
 
-/** What a new rule says, as its parts. */
+/** The parts of a new rule. */
 function describeRule(placed: Placed): PartDiff[] {
   const { anonymous } = placed.rule;
   const part = (name: string, to: string): PartDiff => ({ part: name, effect: "", from: null, to });

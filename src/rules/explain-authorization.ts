@@ -1,4 +1,4 @@
-/** Why a request comes to what it comes to: for admins, never for clients. */
+/** The reasons for the outcome of a request: for admins, never for clients. */
 import { encodeDocument } from "../match/encode.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import {
@@ -16,7 +16,7 @@ export interface Explanation {
   readonly collection: string;
   /** `allowed`, or the code that the client is answered with. */
   readonly outcome: "allowed" | ErrorCode;
-  /** What is behind a refusal, in more words than the client gets; `null` where it is allowed. */
+  /** The reason for a refusal, in more detail than the client receives; `null` if it is allowed. */
   readonly reason: string | null;
   /** In the order of the file, with why each applies or does not. */
   readonly rules: readonly { readonly name: string; readonly applies: boolean; readonly because: string }[];
@@ -28,13 +28,13 @@ export interface DocumentVerdict {
   readonly visible: boolean;
   /** The predicate that decides. */
   readonly because: string;
-  /** What the client would see of it, as Extended JSON text. */
+  /** The part that the client would see, as Extended JSON text. */
   readonly shown: string | null;
 }
 
 /**
  * Explains what `authorize` would do.
- * @param document A document as BSON, to be told whether and why it is visible.
+ * @param document A document as BSON. The result says whether and why it is visible.
  * @param lookupValues What is in the sets is in the database; unless it is given, each counts as empty, and the
  *   query names it.
  * @throws {LookupsNeeded} Sets that `lookupValues` answers with `null`.

@@ -1,4 +1,4 @@
-/** `%%…` where it means nothing: found before the filter is parsed, so that every one is told with its place. */
+/** Finds `%%…` where it has no meaning, before the filter is parsed, so that each is reported with its path. */
 import { PlaceholderRefused, readPlaceholder } from "./claims.ts";
 
 export type RulePart = "filter" | "when";
@@ -26,7 +26,7 @@ export function placeholderFaults(
   return [...branchFaults(input, { part, lookups }, "")];
 }
 
-/** What may stand where faults are looked for. */
+/** The values that are searched for faults. */
 interface Allowed {
   readonly part: RulePart;
   readonly lookups: readonly string[];

@@ -1,8 +1,8 @@
-/** What an edit of the rules makes of a subscription that stands, as far as the rules alone can tell. */
+/** The effect of an edit of the rules on an active subscription, as far as the rules alone show it. */
 import { compareFilters, compareProjections, joinRelations, type Relation } from "../match/relation.ts";
 import type { EffectiveQuery } from "./authorize.ts";
 
-/** What a subscription sees afterwards. `changes`: more here and less there, or which of both is not to be told. */
+/** The access of a subscription afterwards. `changes`: more of some and less of others, or unknown. */
 export type RightsEffect = "unchanged" | "gains" | "loses" | "changes";
 
 const EFFECTS: Readonly<Record<Relation, RightsEffect>> = {

@@ -1,4 +1,4 @@
-/** What a file of rule tests holds (docs/rules.md, "Testing rules"). */
+/** The schema of a file of rule tests (docs/rules.md, "Testing rules"). */
 import { z } from "zod";
 import { readDocument } from "./read-document.ts";
 import { hasPath } from "./shown-difference.ts";
@@ -22,7 +22,7 @@ const now = z
     },
   )
   .meta({ examples: ["2026-01-15T12:00:00Z"] })
-  .describe("What %%now stands for. Unset: the time of the run.");
+  .describe("The value of %%now. Unset: the time of the run.");
 
 const PAIR = { error: "a pair of a path and 1 or -1, such as [at, -1]" };
 
@@ -67,7 +67,7 @@ const RuleTest = z
       .string()
       .min(1)
       .meta({ examples: ["customers see their own orders"] })
-      .describe("What must hold, as a sentence."),
+      .describe("The expected behaviour, as a sentence."),
     as: map
       .optional()
       .meta({ examples: [{ sub: "ada" }] })
@@ -103,7 +103,7 @@ const RuleTest = z
       .min(1)
       .readonly()
       .optional()
-      .describe("Who is seen, and who is not."),
+      .describe("The visible and the hidden documents."),
   })
   .superRefine((test, context) => {
     const refuse = (message: string, ...path: string[]) =>

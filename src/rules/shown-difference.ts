@@ -10,7 +10,7 @@ export function hasPath(value: unknown, path: string): boolean {
   return rest === undefined || hasPath(value[key], rest);
 }
 
-/** What differs between two documents, one text for each place; none where they are equal but for the order of keys. */
+/** The differences between two documents, one text per path; none if only the order of keys differs. */
 export function shownDifference(expected: unknown, found: unknown, path = ""): string[] {
   if (isDeepStrictEqual(expected, found)) return [];
   if (!isObject(expected) || !isObject(found) || Array.isArray(expected) !== Array.isArray(found)) {

@@ -1,4 +1,4 @@
-/** Rule tests: what the rules come to for given claims and documents, held against what their author expects. */
+/** Rule tests: compares the outcome of the rules for given claims and documents with the expectation of their author. */
 import { isBindable } from "../match/bind-filter.ts";
 import { compileFilter } from "../match/compile-filter.ts";
 import { encodeDocument } from "../match/encode.ts";
@@ -43,7 +43,7 @@ export interface RuleTestRun {
 export interface RuleTestSettings {
   /** Whether users without a token are let in at all (`auth.anonymous`). */
   readonly anonymous: boolean;
-  /** What `%%now` stands for where neither file nor test says it. */
+  /** The value of `%%now` if neither file nor test sets it. */
   readonly nowMs: number;
 }
 
@@ -135,7 +135,7 @@ function toBson(documents: readonly Readonly<Record<string, unknown>>[]): Uint8A
 
 const appliedRule = ({ rules }: Explanation) => rules.find(({ applies }) => applies)?.name ?? null;
 
-/** What an anonymous client is not told, its operator may know: that it is the rules that refuse. */
+/** Unlike an anonymous client, its operator may know that the rules refuse. */
 const REFUSALS: readonly string[] = ["forbidden", "unknown-collection", "unauthenticated"];
 
 function* judge(test: RuleTest, explanation: Explanation, ask: Ask): Generator<Verdict> {

@@ -13,7 +13,7 @@ export interface TidewireUtils extends UtilsRecord {
   readonly written: (operationTime: OperationTime) => Promise<void>;
 }
 
-/** What is left to the application: an `id`, a schema of TanStack's, and what writes through its backend. */
+/** The options of the application: an `id`, a schema of TanStack's, and the handlers that write through its backend. */
 type Own<R extends object> = Omit<
   CollectionConfig<R, Key, never, TidewireUtils>,
   "getKey" | "sync" | "utils" | "schema"
@@ -104,7 +104,7 @@ class Sync<R extends object> {
     this.#isReady = true;
   }
 
-  /** What is held stays, as it was last. Only a collection that has nothing yet can fail. */
+  /** The held documents stay. Only a collection that has none yet can fail. */
   failed(error: Error): void {
     this.flush();
     if (!this.#isReady) this.#into.markError(error);

@@ -42,7 +42,7 @@ export function useLiveQuery<T extends object, R>(
   let stop: (() => void) | undefined;
   const follow = () => {
     const before = stop;
-    // An equal query made anew goes on; nothing is left before it is followed again.
+    // A new query that is equal keeps its subscription; nothing ends in between.
     stop = toValue(query)?.subscribe((next) => {
       state.value = next;
     });
@@ -52,7 +52,7 @@ export function useLiveQuery<T extends object, R>(
   const identity = () => [toValue(query)?.client, toValue(query)?.key];
   const start = () => watch(identity, follow, { immediate: true });
   let unwatch: (() => void) | undefined;
-  // Components are mounted in a browser only. Outside of one, whoever calls this wants it now.
+  // Components are mounted in a browser only. Outside of a component, the caller wants it at once.
   if (getCurrentInstance() === null) unwatch = start();
   else {
     onMounted(() => {
