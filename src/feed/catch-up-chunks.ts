@@ -1,6 +1,6 @@
 import { UNKNOWN } from "./change.ts";
-import type { LogEntry } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
+import type { LogEntry } from "./log-entry.ts";
 
 /** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
 const CHUNK_BYTES = 64 * 1_024;

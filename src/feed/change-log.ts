@@ -1,31 +1,15 @@
 import type { ValueMode } from "../protocol/messages.ts";
 import { cutChunk, type NextChunk, type Place } from "./catch-up-chunks.ts";
-import { type Change, type DocumentEncoder, encodeChange, UNKNOWN } from "./change.ts";
+import { UNKNOWN } from "./change.ts";
+import type { ChangeEncoder } from "./change-encoder.ts";
 import type { EncodedMessage } from "./chunk.ts";
-import type { History, HistoryEntry } from "./history.ts";
-import type { LiveQuerySpec } from "./live-query-spec.ts";
-import type { LogBudget } from "./log-budget.ts";
-
-/** What one commit did to a result; kept as long as the history, so that catch-up is only reading. */
-export interface LogEntry {
-  readonly seq: number;
-  readonly changes: readonly Change[] | typeof UNKNOWN;
-  readonly entry: HistoryEntry;
-  /** What is kept for those who come back; nothing, for most. */
-  encoded: { [mode in ValueMode]?: EncodedMessage[] } | undefined;
-}
-
-export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): LogEntry | null {
-  if (changes !== UNKNOWN && changes.length === 0) return null;
-  return { seq: entry.seq, changes, entry, encoded: undefined };
-}
+import type { History } from "./history.ts";
+import type { BudgetedLog, LogBudget } from "./log-budget.ts";
+import type { LogEntry } from "./log-entry.ts";
 
 /** What an entry costs besides its text and the events in the history, and each of its changes, in bytes; rounded up. */
 const ENTRY_BYTES = 400;
 const CHANGE_BYTES = 256;
-
-/** How many changes of one commit are encoded before the event loop may have its turn. */
-const CHANGES_STEP = 100;
 
 /** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
 export class EncodedBudget {
@@ -38,10 +22,9 @@ export class EncodedBudget {
 }
 
 /** The changes of one live query since some entry of the history; for those who catch up, encoded once for each value mode. */
-export class ChangeLog {
-  readonly #spec: LiveQuerySpec;
+export class ChangeLog implements BudgetedLog {
   readonly #history: History;
-  readonly #encoder: DocumentEncoder;
+  readonly #encoder: ChangeEncoder;
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
   /** What was cut last, for the others who come back to the same place; its wire form is shared with it. */
@@ -50,13 +33,12 @@ export class ChangeLog {
   #coveredFrom: number;
 
   constructor(
-    spec: LiveQuerySpec,
     history: History,
-    shared: { encoder: DocumentEncoder; budget: EncodedBudget; logBudget: LogBudget },
+    encoder: ChangeEncoder,
+    shared: { readonly budget: EncodedBudget; readonly logBudget: LogBudget },
   ) {
-    this.#spec = spec;
     this.#history = history;
-    this.#encoder = shared.encoder;
+    this.#encoder = encoder;
     this.#budget = shared.budget;
     this.#logBudget = shared.logBudget;
     this.#coveredFrom = history.headSeq;
@@ -124,25 +106,6 @@ export class ChangeLog {
     this.#logBudget.remove(this);
   }
 
-  /**
-   * The messages of an entry, for all who follow now. They are not kept: to hold a text for each change of the last
-   * minutes, for the few who come back, would double what the garbage collector has to carry along.
-   */
-  *encodeLive(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
-    const { changes } = entry;
-    if (changes === UNKNOWN) return;
-    const known = entry.encoded?.[mode];
-    if (known !== undefined || changes.length <= CHANGES_STEP) {
-      for (const message of known ?? this.encodeChanges(changes, entry.entry, mode)) messages.push(message);
-      return;
-    }
-    const cursors = cursorsOf(changes, entry.entry);
-    for (const [index, change] of changes.entries()) {
-      messages.push(this.#encode(change, index === changes.length - 1, cursors, mode));
-      if ((index + 1) % CHANGES_STEP === 0) yield;
-    }
-  }
-
   /** What one who has come to `place` is to be sent next; `log` begins there. */
   nextChunk(log: readonly LogEntry[], place: Place, mode: ValueMode): "nothing" | "unknown" | NextChunk {
     const key = `${mode} ${place.after} ${place.written}`;
@@ -173,42 +136,12 @@ export class ChangeLog {
   #encodeForLater(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
     const known = entry.encoded?.[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
-    const messages = this.encodeChanges(entry.changes, entry.entry, mode);
+    const messages = this.#encoder.encodeCommit(entry.changes, entry.entry, mode);
     if (this.#takeRoom(sizeOf(messages))) {
       entry.encoded ??= {};
       entry.encoded[mode] = messages;
     }
     return messages;
-  }
-
-  /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
-  encodeChanges(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
-    return changes.length === 0 ? [] : this.encodeAll(changes, cursorsOf(changes, at), mode);
-  }
-
-  /** The messages of changes that belong together. */
-  encodeAll(
-    changes: readonly Change[],
-    cursors: CommitCursors,
-    mode: ValueMode,
-    documents = this.#spec.documents,
-  ): EncodedMessage[] {
-    const isLast = (index: number) => index === changes.length - 1;
-    return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode, documents));
-  }
-
-  #encode(
-    change: Change,
-    isLast: boolean,
-    cursors: CommitCursors,
-    mode: ValueMode,
-    documents = this.#spec.documents,
-  ): EncodedMessage {
-    const { projection } = this.#spec;
-    const spec = { projection, documents };
-    const cursor = isLast ? cursors.last : cursors.others;
-    const text = encodeChange(change, spec, cursor, mode, this.#encoder);
-    return { type: change.type, text, cursor, partial: !isLast };
   }
 
   #release(entries: readonly LogEntry[]): void {
@@ -221,17 +154,6 @@ export class ChangeLog {
     }
   }
 }
-
-/** The cursor that the last message of a commit bears, and the one of all others. */
-interface CommitCursors {
-  readonly last: string;
-  readonly others: string;
-}
-
-const cursorsOf = (changes: readonly Change[], at: HistoryEntry): CommitCursors => ({
-  last: at.cursor,
-  others: changes.length > 1 ? at.cursorBefore : "",
-});
 
 const costOf = ({ changes }: LogEntry) =>
   ENTRY_BYTES + (changes === UNKNOWN ? 0 : changes.length * CHANGE_BYTES);

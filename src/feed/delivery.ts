@@ -167,7 +167,7 @@ export class Delivery implements Follower {
 
   /** Up to date: what comes is written as it comes. */
   get isLive(): boolean {
-    return this.#live && this.liveQuery.isCurrent;
+    return this.#live && this.liveQuery.state.isCurrent;
   }
 
   /**
@@ -197,7 +197,7 @@ export class Delivery implements Follower {
    */
   openMoved(from: LiveQuery, at: GrantPoint): Started {
     this.#after = at.seq;
-    this.#step = { do: "move", move: { from, to: this.liveQuery, at, held: from.places ?? [] } };
+    this.#step = { do: "move", move: { from, to: this.liveQuery, at, held: from.state.places ?? [] } };
     // A point before the change of rights: nobody resumes between this and the end of the difference.
     return { start: "moved", reason: undefined, ...this.#around(at) };
   }
@@ -281,7 +281,7 @@ export class Delivery implements Follower {
     }
     if (heldQuery !== undefined) return "history-lost";
     // A window's past can only be read as long as the server keeps it, which is as long as the history.
-    if (this.liveQuery.windowSpec !== null) return "history-lost";
+    if (!this.liveQuery.state.isStateless) return "history-lost";
     const { start: begin, evictedSeq } = this.#timeline.history;
     if (!this.#hadRightsSince(begin, evictedSeq)) return "rights-changed";
     const read = await this.#parts.catchUps.openOplog(position);
@@ -502,8 +502,8 @@ export class Delivery implements Follower {
         continue;
       }
       // A window that waits for the database may be behind what was sent: what it comes to tell then is in that already.
-      if (this.liveQuery.knownSeq < this.#after) {
-        await this.liveQuery.reaches(this.#after);
+      if (this.liveQuery.state.knownSeq < this.#after) {
+        await this.liveQuery.state.reaches(this.#after);
         continue;
       }
       const log = this.liveQuery.after(this.#after);
@@ -564,7 +564,7 @@ export class Delivery implements Follower {
   }
 
   #joinLive(): void {
-    this.#after = this.liveQuery.knownSeq;
+    this.#after = this.liveQuery.state.knownSeq;
     this.#slow = false;
     this.#live = true;
     this.liveQuery.followers.add(this);

@@ -34,7 +34,7 @@ export async function makeExact(
   const slices = newSlices();
   slices.begin();
   for (const { commit } of timeline.history.after(located.seq)) {
-    if (commit.clusterTime <= clusterTime) liveQuery.applyTo(documents, commit.events);
+    if (commit.clusterTime <= clusterTime) liveQuery.evaluation.applyTo(documents, commit.events);
     if (slices.isOver()) await slices.pause();
   }
   return { raw: [...documents.values()], clusterTime };

@@ -1,4 +1,5 @@
 import type { BsonValue } from "../match/bson-value.ts";
+import { projectedEqual } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { Cause } from "../protocol/messages.ts";
@@ -8,8 +9,9 @@ import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { WindowPlace } from "./result-state.ts";
 import type { Timeline } from "./timeline.ts";
-import { type Touched, type TouchedDocument, type WindowPlace, windowChanges } from "./window-changes.ts";
+import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
 
 /** The point at which rights changed: a commit, or the head of the stream for an edit of the rules. */
 export interface GrantPoint {
@@ -26,10 +28,13 @@ export function canMove(from: LiveQuery, to: LiveQuery): boolean {
     from.namespace === to.namespace &&
     from.spec.documents === to.spec.documents &&
     from.hasSameProjection(to) &&
-    from.hasSameWindow(to) &&
-    from.places !== null
+    hasSameWindow(from, to) &&
+    from.state.places !== null
   );
 }
+
+const hasSameWindow = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
+  a.limit === b.limit && JSON.stringify(a.sort) === JSON.stringify(b.sort);
 
 /** A change of rights, for a client that holds the result of `from` and is to hold that of `to`. */
 export interface GrantMove {
@@ -130,7 +135,7 @@ async function readWindowDiff(
   const { limit } = to.spec;
   if (limit === null && documents.length > most) return null;
   while (!timeline.isSettled) await timeline.settles;
-  to.loadWindow(documents, at.clusterTime);
+  to.state.load(documents, at.clusterTime);
   const places = documents.slice(0, limit ?? documents.length).map(placeOf);
   return windowChanges(
     held,
@@ -146,15 +151,17 @@ const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", i
 /** What the commit that changed the rights did to documents, from what was seen before to what is seen after it. */
 function touchedBy({ from, to, at, missed }: GrantMove): Touched | null {
   const events = missed?.events ?? at.entry?.commit.events ?? [];
-  const before = from.touchedBy(events);
-  const after = to.touchedBy(events);
+  const before = from.evaluation.touchedBy(events);
+  const after = to.evaluation.touchedBy(events);
   if (before === UNKNOWN || after === UNKNOWN) return null;
   const touched = new Map<string, TouchedDocument>();
   for (const [id, { cause, documentKey }] of [...before, ...after]) {
     const previous = before.get(id)?.previous;
     const document = after.get(id)?.document;
     const isVisiblyChanged =
-      previous === undefined || document === undefined || !to.looksEqual(previous, document);
+      previous === undefined ||
+      document === undefined ||
+      !projectedEqual(to.spec.projection, previous, document);
     touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
   }
   return touched;

@@ -85,7 +85,7 @@ export class Holdings {
   chargeWindow(liveQuery: LiveQuery): Iterable<Account> {
     const holding = this.#byQuery.get(liveQuery);
     if (holding === undefined) return [];
-    const bytes = liveQuery.windowBytes;
+    const bytes = liveQuery.state.heldBytes;
     const grown = bytes - holding.load.windowBytes;
     if (grown === 0 || (bytes !== 0 && Math.abs(grown) < CHARGE_STEP_BYTES)) return [];
     holding.load.windowBytes = bytes;
@@ -115,7 +115,7 @@ export class Holdings {
   largestWindow(account: Account | null): LiveQuery | undefined {
     let largest: LiveQuery | undefined;
     for (const liveQuery of account?.held ?? this.#byQuery.keys()) {
-      if (liveQuery.windowBytes > (largest?.windowBytes ?? 0)) largest = liveQuery;
+      if (liveQuery.state.heldBytes > (largest?.state.heldBytes ?? 0)) largest = liveQuery;
     }
     return largest;
   }

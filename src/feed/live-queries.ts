@@ -51,8 +51,8 @@ export class LiveQueries implements WindowAdmission {
     this.dispatch = new Dispatch({ ...parts, work: this.#work, onFailed: this.#fail.bind(this) });
     const { onScrape } = metrics;
     onScrape.windowDocuments = () =>
-      metrics.windowDocuments.set(this.#sumOf((query) => query.trackedDocuments));
-    onScrape.windowBytes = () => metrics.windowBytes.set(this.#sumOf((query) => query.windowBytes));
+      metrics.windowDocuments.set(this.#sumOf((query) => query.state.trackedDocuments));
+    onScrape.windowBytes = () => metrics.windowBytes.set(this.#sumOf((query) => query.state.heldBytes));
   }
 
   get size(): number {
@@ -85,7 +85,7 @@ export class LiveQueries implements WindowAdmission {
 
   /** Checks that there is room for the window of a live query that a user begins to follow. @throws {TidewireError} */
   admitWindow(liveQuery: LiveQuery, account: Account): void {
-    if (liveQuery.windowSpec !== null) this.#windows.admit(account);
+    if (!liveQuery.state.isStateless) this.#windows.admit(account);
   }
 
   /** For a sorted result that is read on behalf of a user. */
@@ -99,7 +99,12 @@ export class LiveQueries implements WindowAdmission {
 
   /** Makes a live query that nobody can join, for a state that a client holds already. */
   detached(spec: LiveQuerySpec): LiveQuery {
-    return new LiveQuery(this.#nextNumber++, spec, this.#partsOf());
+    const liveQuery: LiveQuery = new LiveQuery(
+      this.#nextNumber++,
+      spec,
+      this.#partsOf(() => liveQuery),
+    );
+    return liveQuery;
   }
 
   join(delivery: Delivery): void {
@@ -149,7 +154,7 @@ export class LiveQueries implements WindowAdmission {
     return liveQuery;
   }
 
-  #partsOf(): LiveQueryParts {
+  #partsOf(it: () => LiveQuery): LiveQueryParts {
     const { client, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = this.#parts;
     return {
       client,
@@ -163,8 +168,8 @@ export class LiveQueries implements WindowAdmission {
       sortedDocumentsMax: this.#limits.snapshotDocuments,
       onExtendFailed: (error) => catchUps.noteFailed(error),
       onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read anew"),
-      onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
-      onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
+      onWindowChanged: () => this.#windows.changed(it()),
+      onCatchUpWork: (ms) => this.#work.noteCatchUp(it(), ms),
     };
   }
 

@@ -1,7 +1,17 @@
-import type { ChangeLog } from "./change-log.ts";
-
 /** Past the limit so much of it is kept, so that the logs are not gone through again with the next commit. */
 const KEPT_SHARE = 0.75;
+
+/** A change log, as far as its budget looks at it. */
+export interface BudgetedLog {
+  /** Number of the oldest entry that it holds. */
+  readonly firstSeq: number | undefined;
+  /** Drops the entries that the history has evicted. */
+  prune(): void;
+  /** Drops the chunks kept for clients that resume together. */
+  forgetChunks(): void;
+  /** Drops the entries up to number `seq`. */
+  dropUntil(seq: number): void;
+}
 
 /**
  * Bounds what the change logs of all live queries hold together. Many broad queries would hold the same short history
@@ -11,17 +21,17 @@ export class LogBudget {
   readonly limitBytes: number;
   usedBytes = 0;
   /** Those that hold anything, so that live queries to which nothing happens cost nothing. */
-  readonly #logs = new Set<ChangeLog>();
+  readonly #logs = new Set<BudgetedLog>();
 
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
   }
 
-  add(log: ChangeLog): void {
+  add(log: BudgetedLog): void {
     this.#logs.add(log);
   }
 
-  remove(log: ChangeLog): void {
+  remove(log: BudgetedLog): void {
     this.#logs.delete(log);
   }
 

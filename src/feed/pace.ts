@@ -21,6 +21,11 @@ export class Pace {
     this.resume();
   }
 
+  /** Runs steps, and lets others have their turn between them. */
+  async through(steps: Iterable<unknown>): Promise<void> {
+    for (const _ of steps) if (this.isOver) await this.keep();
+  }
+
   /** Work goes on after a wait. */
   resume(): void {
     this.#fromMs = this.#slices.workMs;

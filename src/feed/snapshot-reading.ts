@@ -80,7 +80,7 @@ export class SnapshotReading {
     return parts.runLimited(async () => {
       const cursor = await SnapshotCursor.open(parts.client, liveQuery.snapshotQuery, after);
       try {
-        if (liveQuery.windowSpec !== null) {
+        if (!liveQuery.state.isStateless) {
           const { documents, charge } = await readWindow(liveQuery, cursor, parts);
           const from = { cursor, clusterTime: cursor.clusterTime, raw: documents, charge };
           return new SnapshotReading(liveQuery, mode, from, parts);
@@ -235,7 +235,7 @@ async function readWindow(
     if (limit === null && documents.length > limits.snapshotDocuments)
       throw tooLarge(limits.snapshotDocuments);
     while (!timeline.isSettled) await timeline.settles;
-    liveQuery.loadWindow(documents, cursor.clusterTime);
+    liveQuery.state.load(documents, cursor.clusterTime);
     const spare = documents.splice(limit ?? documents.length);
     charge.sub(bytesOf(spare));
     return { documents, charge };

@@ -1,12 +1,7 @@
 import type { BsonValue } from "../match/bson-value.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
-
-/** A document in a window, by the key and the value of its `_id`. */
-export interface WindowPlace {
-  readonly id: string;
-  readonly idValue: BsonValue;
-}
+import type { WindowPlace } from "./result-state.ts";
 
 /** What a commit did to one document of the result. */
 export interface TouchedDocument {

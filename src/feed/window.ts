@@ -2,7 +2,8 @@ import type { BsonValue } from "../match/bson-value.ts";
 import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
-import { type Touched, type WindowPlace, windowChanges } from "./window-changes.ts";
+import type { WindowPlace } from "./result-state.ts";
+import { type Touched, windowChanges } from "./window-changes.ts";
 
 /** A document's place, and what the window keeps of it: its key, and in the spare, while there is room, the document. */
 interface WindowEntry extends WindowPlace {

@@ -3,10 +3,12 @@ import { valueKey } from "../match/value-key.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { SnapshotCursor, type SnapshotQuery } from "../source/snapshot-cursor.ts";
-import { type Change, type Evaluation, idOf, UNKNOWN } from "./change.ts";
+import { type Change, idOf, UNKNOWN } from "./change.ts";
+import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
+import type { WindowPlace } from "./result-state.ts";
 import { spareFor, Window } from "./window.ts";
-import type { Touched, WindowPlace } from "./window-changes.ts";
+import type { Touched } from "./window-changes.ts";
 
 /** What a sorted live query is about. */
 export interface WindowSpec {

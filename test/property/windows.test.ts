@@ -204,7 +204,7 @@ test("windows stay exact through storms of deletions, each deeper than the spare
       .poll(() => followed.every(({ delivery }) => delivery.isLive), { timeout: 60_000 })
       .toBe(true);
     for (const { window, sink, delivery } of followed) {
-      await delivery.liveQuery.reaches(feed.timeline.headSeq);
+      await delivery.liveQuery.state.reaches(feed.timeline.headSeq);
       expect(sink.errors).toEqual([]);
       expect(held(sink), JSON.stringify(window)).toEqual(await oracle(feed, db, headCursorOf(feed), window));
     }

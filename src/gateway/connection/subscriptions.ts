@@ -190,8 +190,8 @@ export class Subscriptions implements Iterable<Subscription> {
   /** Settles after an event that can be the last one which `isBehind` and `isAsking` wait for. */
   mayHaveCaughtUp(): Promise<void> {
     const windows = [...this.#attachments.values()]
-      .filter(({ delivery }) => !delivery.liveQuery.isCurrent)
-      .map(({ delivery }) => delivery.liveQuery.becomesCurrent());
+      .filter(({ delivery }) => !delivery.liveQuery.state.isCurrent)
+      .map(({ delivery }) => delivery.liveQuery.state.becomesCurrent());
     return Promise.race([this.changes.next(), ...windows]);
   }
 

@@ -1,7 +1,7 @@
 /** What is remembered while changes are encoded, which a catch-up used to let grow without a bound. */
 import { BSON } from "mongodb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { DocumentEncoder } from "../../../src/feed/change.ts";
+import { DocumentEncoder } from "../../../src/feed/document-encoder.ts";
 import { EVERYTHING, includeProjection } from "../../../src/match/projection.ts";
 import { usedBytes } from "../../support/used-bytes.ts";
 

@@ -1,6 +1,6 @@
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
-import { Evaluation } from "../../../src/feed/change.ts";
+import { Evaluation } from "../../../src/feed/evaluation.ts";
 import { isLong, piecesOf, STEP_BYTES } from "../../../src/feed/pieces.ts";
 import { PredicateIndex } from "../../../src/feed/predicate-index.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";

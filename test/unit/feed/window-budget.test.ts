@@ -29,14 +29,13 @@ function start() {
   const settled = async () => {};
   const budget = new WindowBudget(limits, holdings, { remove, end, settled }, onLimit);
   const user = () => new Account(limits, onLimit);
-  const query = (windowBytes: number) => {
+  const query = (heldBytes: number) => {
     // All that holdings and the budget look at.
-    const liveQuery = { windowBytes, spec: { filter: parseFilter({}, { regex: "prefix" }) } } as LiveQuery & {
-      windowBytes: number;
-    };
+    const state = { heldBytes };
+    const liveQuery = { state, spec: { filter: parseFilter({}, { regex: "prefix" }) } } as LiveQuery;
     holdings.add(liveQuery);
     const resize = (bytes: number) => {
-      liveQuery.windowBytes = bytes;
+      state.heldBytes = bytes;
       budget.changed(liveQuery);
     };
     return { liveQuery, resize };

@@ -17,7 +17,7 @@ beforeEach(() => {
 
 interface FakeDelivery {
   isLive: boolean;
-  liveQuery: { isCurrent: boolean; becomesCurrent: () => Promise<void> };
+  liveQuery: { state: { isCurrent: boolean; becomesCurrent: () => Promise<void> } };
 }
 
 /** The progress of a connection over a feed whose deliveries are live when the test says so. */
@@ -32,7 +32,7 @@ function connect() {
     timeline,
     cursors: { told: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     subscribe: () => {
-      const liveQuery = { isCurrent: true, becomesCurrent: async () => {} };
+      const liveQuery = { state: { isCurrent: true, becomesCurrent: async () => {} } };
       const delivery: FakeDelivery = { isLive: true, liveQuery };
       deliveries.push(delivery);
       return delivery;
@@ -230,11 +230,14 @@ test("a fence waits until a window has evaluated the commits that it was late fo
     evaluated = resolve;
   });
   delivery.isLive = false;
-  delivery.liveQuery = { isCurrent: false, becomesCurrent: () => evaluation };
+  delivery.liveQuery = { state: { isCurrent: false, becomesCurrent: () => evaluation } };
   const waiting = wait();
   await settled();
   expect(waiting.isOver).toBe(false);
-  Object.assign(delivery, { isLive: true, liveQuery: { isCurrent: true, becomesCurrent: async () => {} } });
+  Object.assign(delivery, {
+    isLive: true,
+    liveQuery: { state: { isCurrent: true, becomesCurrent: async () => {} } },
+  });
   evaluated();
   await settled();
   expect(waiting.isOver).toBe(true);

@@ -1,0 +1,80 @@
+import type { ValueMode } from "../protocol/messages.ts";
+import { type Change, encodeChange, UNKNOWN } from "./change.ts";
+import type { EncodedMessage } from "./chunk.ts";
+import type { DocumentEncoder } from "./document-encoder.ts";
+import type { HistoryEntry } from "./history.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
+import type { LogEntry } from "./log-entry.ts";
+
+/** The cursor that the last message of a commit bears, and the cursor of all others. */
+export interface CommitCursors {
+  readonly last: string;
+  readonly others: string;
+}
+
+/** How many changes of one commit are encoded before the event loop may have its turn. */
+const CHANGES_STEP = 100;
+
+/** Encodes the changes of one live query as messages. */
+export class ChangeEncoder {
+  readonly #spec: Pick<LiveQuerySpec, "projection" | "documents">;
+  readonly #encoder: DocumentEncoder;
+
+  constructor(spec: Pick<LiveQuerySpec, "projection" | "documents">, encoder: DocumentEncoder) {
+    this.#spec = spec;
+    this.#encoder = encoder;
+  }
+
+  /**
+   * The messages of an entry, for all followers. They are not kept: to hold a text for each change of the last minutes,
+   * for the few clients that resume, would double what the garbage collector has to trace.
+   */
+  *encodeLive(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
+    const { changes } = entry;
+    if (changes === UNKNOWN) return;
+    const known = entry.encoded?.[mode];
+    if (known !== undefined || changes.length <= CHANGES_STEP) {
+      for (const message of known ?? this.encodeCommit(changes, entry.entry, mode)) messages.push(message);
+      return;
+    }
+    const cursors = cursorsOf(changes, entry.entry);
+    for (const [index, change] of changes.entries()) {
+      messages.push(this.#encode(change, index === changes.length - 1, cursors, mode));
+      if ((index + 1) % CHANGES_STEP === 0) yield;
+    }
+  }
+
+  /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
+  encodeCommit(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
+    return changes.length === 0 ? [] : this.encodeAll(changes, cursorsOf(changes, at), mode);
+  }
+
+  /** The messages of changes that belong together. */
+  encodeAll(
+    changes: readonly Change[],
+    cursors: CommitCursors,
+    mode: ValueMode,
+    documents = this.#spec.documents,
+  ): EncodedMessage[] {
+    const isLast = (index: number) => index === changes.length - 1;
+    return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode, documents));
+  }
+
+  #encode(
+    change: Change,
+    isLast: boolean,
+    cursors: CommitCursors,
+    mode: ValueMode,
+    documents = this.#spec.documents,
+  ): EncodedMessage {
+    const { projection } = this.#spec;
+    const cursor = isLast ? cursors.last : cursors.others;
+    const text = encodeChange(change, { projection, documents }, cursor, mode, this.#encoder);
+    return { type: change.type, text, cursor, partial: !isLast };
+  }
+}
+
+const cursorsOf = (changes: readonly Change[], at: HistoryEntry): CommitCursors => ({
+  last: at.cursor,
+  others: changes.length > 1 ? at.cursorBefore : "",
+});

@@ -1,0 +1,160 @@
+import { compileFilter } from "../match/compile-filter.ts";
+import type { Filter } from "../match/filter.ts";
+import { compileFilterInSteps, type Steps } from "../match/filter-steps.ts";
+import { type Projection, projectedEqual } from "../match/projection.ts";
+import { valueKey } from "../match/value-key.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import { type ChangeEvent, hasImages, type StreamEvent } from "../source/change-event.ts";
+import { type Change, idOf, UNKNOWN } from "./change.ts";
+import { imageBytesOf, piecesOf, STEP_BYTES } from "./pieces.ts";
+import type { Touched, TouchedDocument } from "./window-changes.ts";
+
+const NONE: readonly Change[] = [];
+
+/**
+ * Decides what events do to a result from the document before and after alone, without any memory of who
+ * holds what: the same for live changes, catch-up and resumption.
+ */
+export class Evaluation {
+  readonly #namespace: string;
+  readonly #matches: (document: Uint8Array) => boolean;
+  readonly #filter: Filter;
+  /** Made when first needed: most live queries never see a large document. */
+  #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
+  /** Whether large documents match. */
+  readonly #decided = new WeakMap<Uint8Array, boolean>();
+  readonly #projection: Projection;
+
+  constructor(namespace: string, filter: Filter, projection: Projection) {
+    this.#namespace = namespace;
+    this.#matches = compileFilter(filter);
+    this.#filter = filter;
+    this.#projection = projection;
+  }
+
+  /** The changes of one commit, in the order of its events; `UNKNOWN` where an image is missing. */
+  of(events: readonly StreamEvent[]): readonly Change[] | typeof UNKNOWN {
+    const [only] = events;
+    // A list of exactly one, which takes a fifth of the room of one that grows: it is kept as long as the history.
+    if (events.length === 1 && only !== undefined) {
+      const change = this.#ofEvent(only);
+      return typeof change === "object" ? [change] : (change ?? NONE);
+    }
+    const changes: Change[] = [];
+    for (const event of events) {
+      const change = this.#ofEvent(event);
+      if (change === UNKNOWN) return UNKNOWN;
+      if (change !== undefined) changes.push(change);
+    }
+    return changes;
+  }
+
+  /** As `of`, with pauses between pieces of the commit. */
+  *inSteps(events: readonly StreamEvent[]): Generator<void, readonly Change[] | typeof UNKNOWN> {
+    const changes: Change[] = [];
+    for (const piece of piecesOf(events)) {
+      yield* this.#decideInSteps(piece);
+      const found = this.of(piece);
+      if (found === UNKNOWN) return UNKNOWN;
+      changes.push(...found);
+      yield;
+    }
+    return changes;
+  }
+
+  /** As `touchedBy`, with pauses between pieces of the commit. */
+  *touchedInSteps(events: readonly StreamEvent[]): Generator<void, Touched | typeof UNKNOWN> {
+    const touched = new Map<string, TouchedDocument>();
+    for (const piece of piecesOf(events)) {
+      yield* this.#decideInSteps(piece);
+      if (this.touchedBy(piece, touched) === UNKNOWN) return UNKNOWN;
+      yield;
+    }
+    return touched;
+  }
+
+  /** Matches all large documents of a commit in steps, and remembers the outcome for what follows. */
+  *prepareInSteps(events: readonly StreamEvent[]): Steps<void> {
+    for (const piece of piecesOf(events)) yield* this.#decideInSteps(piece);
+  }
+
+  *#decideInSteps(piece: readonly StreamEvent[]): Steps<void> {
+    const [event] = piece;
+    if (event === undefined || event.namespace !== this.#namespace || imageBytesOf(event) <= STEP_BYTES)
+      return;
+    if (event.operation === "replaced-collection" || !hasImages(event)) return;
+    this.#matchesInSteps ??= compileFilterInSteps(this.#filter);
+    for (const document of [event.before, event.after]) {
+      if (document === undefined || this.#decided.has(document)) continue;
+      this.#decided.set(document, yield* this.#matchesInSteps(document));
+      yield;
+    }
+  }
+
+  #isMatch(document: Uint8Array): boolean {
+    return this.#decided.get(document) ?? this.#matches(document);
+  }
+
+  #ofEvent(event: StreamEvent): Change | typeof UNKNOWN | undefined {
+    if (event.namespace !== this.#namespace) return undefined;
+    return event.operation === "replaced-collection" || !hasImages(event) ? UNKNOWN : this.#changeOf(event);
+  }
+
+  /**
+   * What a commit did to the documents of the unlimited result, by the key of their `_id`: the first state and
+   * the last, as nothing in between was ever visible. `UNKNOWN` where an image is missing.
+   */
+  touchedBy(
+    events: readonly StreamEvent[],
+    touched: Map<string, TouchedDocument> = new Map(),
+  ): Touched | typeof UNKNOWN {
+    for (const event of events) {
+      if (event.namespace !== this.#namespace) continue;
+      if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
+      const { operation: cause, documentKey, before, after } = event;
+      const id = valueKey(idOf(documentKey));
+      const known = touched.get(id);
+      const previous = known === undefined ? this.#ifMatching(before) : known.previous;
+      const document = this.#ifMatching(after);
+      if (known === undefined && previous === undefined && document === undefined) continue;
+      const isVisiblyChanged =
+        previous === undefined ||
+        document === undefined ||
+        !projectedEqual(this.#projection, previous, document);
+      touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
+    }
+    return touched;
+  }
+
+  #ifMatching(document: Uint8Array | undefined): Uint8Array | undefined {
+    return document !== undefined && this.#isMatch(document) ? document : undefined;
+  }
+
+  /**
+   * Applies events to documents of this query, by the key of their `_id`. What an event leaves does not depend
+   * on what was there before, so it does no harm if the documents hold it already.
+   * @throws {TidewireError} `unavailable` where an image is missing.
+   */
+  applyTo(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): void {
+    for (const event of events) {
+      if (event.namespace !== this.#namespace) continue;
+      if (event.operation === "replaced-collection" || !hasImages(event)) {
+        throw new TidewireError("unavailable", "the collection changed while it was read: try again");
+      }
+      const key = valueKey(idOf(event.documentKey));
+      if (event.after !== undefined && this.#isMatch(event.after)) documents.set(key, event.after);
+      else documents.delete(key);
+    }
+  }
+
+  #changeOf({ operation, before, after, documentKey }: ChangeEvent): Change | undefined {
+    const cause = operation;
+    const matchedBefore = before !== undefined && this.#isMatch(before);
+    const matchesNow = after !== undefined && this.#isMatch(after);
+    if (!matchesNow) return matchedBefore ? { type: "removed", cause, id: idOf(documentKey) } : undefined;
+    if (!matchedBefore) return { type: "added", cause, document: after };
+    // A write to fields that nobody here may see must not show, not even by a message without news.
+    if (projectedEqual(this.#projection, before, after)) return undefined;
+    return { type: "changed", cause, document: after, previous: before };
+  }
+}

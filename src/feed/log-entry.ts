@@ -1,0 +1,19 @@
+import type { ValueMode } from "../protocol/messages.ts";
+import { type Change, UNKNOWN } from "./change.ts";
+import type { EncodedMessage } from "./chunk.ts";
+import type { HistoryEntry } from "./history.ts";
+
+/** The changes of one commit to a result; kept as long as the history, so that catch-up only reads. */
+export interface LogEntry {
+  readonly seq: number;
+  readonly changes: readonly Change[] | typeof UNKNOWN;
+  readonly entry: HistoryEntry;
+  /** The messages kept for clients that resume. Most entries have none. */
+  encoded: { [mode in ValueMode]?: EncodedMessage[] } | undefined;
+}
+
+/** @returns `null` where there is nothing to note. */
+export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): LogEntry | null {
+  if (changes !== UNKNOWN && changes.length === 0) return null;
+  return { seq: entry.seq, changes, entry, encoded: undefined };
+}

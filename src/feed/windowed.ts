@@ -1,0 +1,248 @@
+import type { MongoAccess } from "../source/mongo.ts";
+import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
+import type { Broadcast } from "./broadcast.ts";
+import type { ChangeLog } from "./change-log.ts";
+import type { Evaluation } from "./evaluation.ts";
+import type { History, HistoryEntry } from "./history.ts";
+import { type LogEntry, toLogEntry } from "./log-entry.ts";
+import type { Pace } from "./pace.ts";
+import { isLong } from "./pieces.ts";
+import type { ResultState, WindowPlace } from "./result-state.ts";
+import type { Timeline } from "./timeline.ts";
+import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
+
+export interface WindowedParts {
+  readonly client: MongoAccess;
+  readonly timeline: Timeline;
+  readonly query: SnapshotQuery;
+  readonly spec: WindowSpec;
+  readonly evaluation: Evaluation;
+  readonly log: ChangeLog;
+  readonly broadcast: Broadcast;
+  /** Divides work on earlier commits. */
+  readonly newPace: () => Pace;
+  /** The memory of the window may have changed. */
+  readonly onChanged: () => void;
+  /** The window could not be kept up; the result is read again. */
+  readonly onLost: (error: unknown) => void;
+  /** The past of the window could not be read; the caller starts over. */
+  readonly onExtendFailed: (error: unknown) => void;
+}
+
+const NOT_WAITING = Promise.resolve();
+
+/** Memory that a window takes for a document besides its key, in bytes; measured, and rounded up. */
+const WINDOW_ENTRY_BYTES = 600;
+
+/**
+ * A sorted result. It keeps a window, for which the database has to be asked now and then; until the answer is there,
+ * later commits wait in the history.
+ */
+export class Windowed implements ResultState {
+  readonly isStateless = false;
+  readonly #parts: WindowedParts;
+  readonly #history: History;
+  /** `undefined` before the window is loaded, and after it was lost. */
+  #window: WindowedResult | undefined;
+  /** The window has processed this entry, and waits for the database; `null` if it does not wait. */
+  #waitsAt: number | null = null;
+  /** Settles when the window waits no longer, or is lost. */
+  #waiting: Promise<void> = NOT_WAITING;
+  /** Grows when work in progress has become pointless. */
+  #generation = 0;
+
+  constructor(parts: WindowedParts) {
+    this.#parts = parts;
+    this.#history = parts.timeline.history;
+  }
+
+  get isLoaded(): boolean {
+    return this.#window !== undefined;
+  }
+
+  get isCurrent(): boolean {
+    return this.#waitsAt === null;
+  }
+
+  get knownSeq(): number {
+    return this.#waitsAt === null ? this.#history.headSeq : this.#waitsAt;
+  }
+
+  get trackedDocuments(): number {
+    return this.#window?.size ?? 0;
+  }
+
+  get heldBytes(): number {
+    if (this.#window === undefined) return 0;
+    return this.#window.heldBytes + this.#window.size * WINDOW_ENTRY_BYTES;
+  }
+
+  get places(): readonly WindowPlace[] | null {
+    return this.#window === undefined || this.#waitsAt !== null ? null : this.#window.places;
+  }
+
+  async reaches(seq: number): Promise<void> {
+    while (this.knownSeq < seq) await this.#waiting;
+  }
+
+  async becomesCurrent(): Promise<void> {
+    while (this.#waitsAt !== null) await this.#waiting;
+  }
+
+  apply(entry: HistoryEntry): boolean {
+    if (this.#window === undefined || entry.commit.clusterTime <= this.#window.loadedAt) {
+      this.#parts.log.restart(entry.seq);
+      return false;
+    }
+    if (this.#waitsAt !== null) return false;
+    return this.#note(entry, this.#window.apply(entry));
+  }
+
+  *applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
+    const window = this.#window;
+    const isReady =
+      window !== undefined && this.#waitsAt === null && entry.commit.clusterTime > window.loadedAt;
+    if (!isReady) return this.apply(entry);
+    const touched = yield* this.#parts.evaluation.touchedInSteps(entry.commit.events);
+    // The live query may have been given up meanwhile.
+    if (this.#window !== window) return false;
+    return this.#note(entry, window.applyTouched(entry, touched));
+  }
+
+  load(documents: readonly Uint8Array[], clusterTime: bigint): void {
+    const seq = this.#history.seqAt(clusterTime);
+    if (this.#window !== undefined || seq === null) return;
+    const { client, query, spec, evaluation, log } = this.#parts;
+    this.#adopt(WindowedResult.loaded(client, query, spec, evaluation, { documents, clusterTime }));
+    log.restart(seq);
+    this.#catchUpAdopted();
+  }
+
+  lose(): void {
+    this.#window = undefined;
+    this.#waitsAt = null;
+    this.#generation++;
+    this.#parts.onChanged();
+  }
+
+  /** `lose` has ended all work in progress. */
+  retire(): void {}
+
+  async extendTo(seq: number): Promise<boolean> {
+    try {
+      return await this.#extendTo(seq);
+    } catch (error) {
+      // MongoDB does not answer, or can no longer read at that time: the caller resets.
+      this.#parts.onExtendFailed(error);
+      return false;
+    }
+  }
+
+  #note(entry: HistoryEntry, changes: ReturnType<WindowedResult["apply"]>): boolean {
+    if (!(changes instanceof Promise)) {
+      this.#parts.onChanged();
+      return this.#parts.broadcast.note(entry, changes);
+    }
+    this.#waiting = this.#catchUp(entry, changes);
+    return false;
+  }
+
+  #adopt(window: WindowedResult): void {
+    this.#window = window;
+    this.#waitsAt = null;
+    this.#generation++;
+    this.#parts.onChanged();
+  }
+
+  /** Applies the entries that the history already holds beyond the state of a window that was just loaded. */
+  #catchUpAdopted(): void {
+    const first = this.#history.next(this.#parts.log.coveredFrom);
+    if (first !== undefined) this.#waiting = this.#catchUp(first, this.#window?.apply(first) ?? []);
+  }
+
+  /** Processes the history from an entry on whose changes are being read, for as long as the database has to be asked. */
+  async #catchUp(first: HistoryEntry, firstChanges: ReturnType<WindowedResult["apply"]>): Promise<void> {
+    const { timeline, broadcast, newPace, onChanged, onLost } = this.#parts;
+    const generation = this.#generation;
+    let entry: HistoryEntry | undefined = first;
+    let changes = firstChanges;
+    const pace = newPace();
+    pace.stop();
+    this.#waitsAt = first.seq - 1;
+    try {
+      while (entry !== undefined) {
+        const found = await changes;
+        // A commit that is being handed out must not reach a window before it has reached the lookups.
+        while (!timeline.isSettled) await timeline.settles;
+        if (generation !== this.#generation) return;
+        this.#waitsAt = entry.seq;
+        onChanged();
+        if (broadcast.note(entry, found)) runThrough(broadcast.flush(() => this.lose()));
+        pace.resume();
+        if (pace.isOver) await pace.keep();
+        const next = this.#history.next(entry.seq);
+        if (next !== undefined && isLong(next.commit.events)) await this.#prepare(next, pace);
+        while (!timeline.isSettled) await timeline.settles;
+        if (generation !== this.#generation) return;
+        if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
+        entry = this.#history.next(entry.seq);
+        if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
+        pace.stop();
+      }
+      this.#waitsAt = null;
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      onLost(error);
+      this.lose();
+      runThrough(broadcast.startOverAll());
+    }
+  }
+
+  /** Matches the documents of a long commit with pauses, so that evaluating it takes little more. */
+  #prepare({ commit }: HistoryEntry, pace: Pace): Promise<void> {
+    return pace.through(this.#parts.evaluation.prepareInSteps(commit.events));
+  }
+
+  /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
+  async #extendTo(seq: number): Promise<boolean> {
+    const { client, timeline, query, spec, evaluation, log, newPace } = this.#parts;
+    const at = this.#history.timeAfter(seq);
+    if (at === null) return false;
+    const generation = this.#generation;
+    const window = await WindowedResult.at(client, query, spec, evaluation, at);
+    const found: LogEntry[] = [];
+    const pace = newPace();
+    pace.stop();
+    let done = seq;
+    const target = () => (this.#window === undefined ? this.#history.headSeq : log.coveredFrom);
+    for (;;) {
+      // At the end the window takes over from the log, or becomes current: between two batches of commits.
+      while (!timeline.isSettled) await timeline.settles;
+      if (done >= target()) break;
+      if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
+      const entry = this.#history.next(done);
+      if (entry === undefined) return false;
+      pace.resume();
+      if (isLong(entry.commit.events)) await this.#prepare(entry, pace);
+      const changes = window.apply(entry);
+      pace.stop();
+      const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
+      if (logEntry !== null) found.push(logEntry);
+      done = entry.seq;
+      pace.resume();
+      if (pace.isOver) await pace.keep();
+    }
+    if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
+    if (this.#window === undefined) {
+      this.#adopt(window);
+      log.restart(done);
+    }
+    log.prepend(found, seq);
+    return true;
+  }
+}
+
+/** Runs steps to their end, without a pause. */
+function runThrough(steps: Iterable<void>): void {
+  for (const _ of steps);
+}
