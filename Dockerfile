@@ -1,4 +1,4 @@
-# Built with everything, shipped with what runs: no compiler, no sources, no test tools, not as root. It writes nothing
+# The shipped image has no compiler, no sources and no test tools, and does not run as root. It writes nothing
 # to its own file system, so it runs read-only (docker-compose.yml). The base image is pinned to an exact version.
 FROM node:22.22.2-bookworm-slim AS build
 WORKDIR /app
@@ -16,9 +16,9 @@ COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY package.json LICENSE ./
 USER node
-# Clients. The admin listener (8481) stays inside: it is not for the public.
+# Port for clients. The admin listener (8481) is not exposed, because it must not be public.
 EXPOSE 8480
-# Alive, not ready: while MongoDB is away the service is right to wait, and a restart would only drop its clients.
+# Checks liveness, not readiness: while MongoDB is down the service waits, and a restart would only drop its clients.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8481/livez').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "dist/cli/main.js"]
