@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { AuthOptions } from "../auth/options.ts";
 import { FeedLimits, HistoryOptions } from "../feed/options.ts";
-import { GatewayLimits, ServerOptions, TicketOptions } from "../gateway/options.ts";
+import { GatewayLimits } from "../gateway/limits.ts";
+import { ServerOptions, TicketOptions } from "../gateway/options.ts";
 import { CollectionOptions, FilterLimits, RulesOptions } from "../rules/options.ts";
 import { MongodbOptions } from "../source/options.ts";
 

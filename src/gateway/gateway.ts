@@ -1,41 +1,30 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { WebSocketServer, type Server as WsServer } from "ws";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
-import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
+import { guarded, noteFault } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
-import { SUBPROTOCOL } from "../protocol/messages.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { ClientError } from "./connection/client-error.ts";
 import type { Connection, ConnectionEvents } from "./connection/connection.ts";
 import type { ConnectionClock } from "./connection/connection-clock.ts";
 import { endSubscription } from "./connection/end-subscription.ts";
-import { identify } from "./connection/handlers/hello.ts";
 import { type OpenedConnection, openConnection } from "./connection/open-connection.ts";
 import { reauthorizeAll } from "./connection/reauthorization.ts";
 import { closeIfUntrusted } from "./connection/token-end.ts";
 import type { Transport } from "./connection/transport.ts";
 import type { GatewayContext } from "./context.ts";
 import { Admission } from "./http/admission.ts";
-import { isOriginAllowed } from "./http/cors.ts";
 import { connectionsByFileLimit } from "./http/file-limit.ts";
-import { HostNames, UNKNOWN_HOST_TEXT } from "./http/host-names.ts";
-import { bearerOf } from "./http/http-request.ts";
 import { HttpRoutes } from "./http/http-routes.ts";
-import { answerWithoutUpgrade, asksForWebSocket, hasBody } from "./http/plain-upgrade.ts";
 import { SentBytes } from "./http/sent-bytes.ts";
 import { NowSteps } from "./now-steps.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio/socketio-endpoint.ts";
 import { joinedWrites } from "./transports/joined-writes.ts";
-import { WsTransport } from "./transports/ws.ts";
-import { followWebSocket, ServerWebSocket } from "./transports/ws-listeners.ts";
+import { Upgrades } from "./upgrades.ts";
 import { UserAccounts } from "./user-accounts.ts";
 
-const WS_PATH = "/v1/ws";
 /** Clocks are looked at this often, or ten times a heartbeat where that is short; in milliseconds. */
 const TICK_MS = 1_000;
 const RETRY_WHEN_FULL_MS = 5_000;
@@ -50,11 +39,10 @@ export interface RulesEffect {
 export class Gateway implements ConnectionEvents {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
-  readonly #hosts: HostNames | null;
   readonly #connections = new Map<Connection, ConnectionClock>();
-  readonly #websockets: WsServer<typeof ServerWebSocket>;
   readonly #http: HttpRoutes;
   readonly #socketIo: SocketIoEndpoint | null;
+  readonly #upgrades: Upgrades;
   readonly #tickMs: number;
   readonly #ticker: NodeJS.Timeout;
   readonly #sentBytes: SentBytes;
@@ -63,31 +51,21 @@ export class Gateway implements ConnectionEvents {
   /** The account that each welcomed connection is charged to; a refreshed token names the same user. */
   readonly #accountOf = new Map<Connection, Account>();
   #draining = false;
+  /** Aborted when the last client leaves while the node drains. */
+  readonly #lastHasLeft = new AbortController();
 
   /** @param socketIo Where Socket.IO is served, too. */
   constructor(context: GatewayContext, socketIo: SocketIoOptions | null = null) {
     this.#context = context;
-    const { hosts } = context.server;
-    this.#hosts = hosts === undefined ? null : new HostNames(hosts);
     this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
     this.#accounts = new UserAccounts(context.limits, (limit, outcome) =>
       context.metrics.limitHits.inc({ limit, outcome }),
     );
-    this.#websockets = new WebSocketServer({
-      noServer: true,
-      WebSocket: ServerWebSocket,
-      // Compression costs each connection some 200 KB, and what is compressed can not be shared.
-      perMessageDeflate: false,
-      maxPayload: context.limits.messageBytes,
-      clientTracking: false,
-      // Pongs are written by us, so that a client which pings and never reads is not read either.
-      autoPong: false,
-      handleProtocols: () => SUBPROTOCOL,
-    });
     const open = this.#open.bind(this);
     this.#http = new HttpRoutes(context, this.#admission, open);
     const own = { open, overLimit: (address: string) => this.#overLimit(address) };
     this.#socketIo = socketIo === null ? null : new SocketIoEndpoint(socketIo, context, this.#admission, own);
+    this.#upgrades = new Upgrades(context, this.#admission, open, this.#socketIo);
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
     this.#sentBytes = new SentBytes(context, context.metrics.bytesSent);
     context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
@@ -110,13 +88,10 @@ export class Gateway implements ConnectionEvents {
   /** Takes the upgrades of a server; each one is answered, or made a connection, or destroyed. */
   listen(server: Server): void {
     this.#sentBytes.follow(server);
-    server.on("upgrade", (request, socket, head) => {
-      const upgrade = () => this.#upgrade(server, request, socket, head);
-      runGuarded(this.#context, "gateway.upgrade", upgrade, () => socket.destroy());
-    });
+    this.#upgrades.follow(server);
   }
 
-  /** Answers what is not a WebSocket: streams, polls, keys, Socket.IO. `false` where the path is not one of theirs. */
+  /** Answers streams, polls, keys and Socket.IO; `false` for any other path. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     if (this.#http.answer(request, response)) return true;
     if (this.#socketIo === null || !this.#socketIo.serves(request)) return false;
@@ -185,9 +160,9 @@ export class Gateway implements ConnectionEvents {
     this.#draining = true;
     for (const connection of this.#connections.keys())
       connection.guarded("gateway.drain", () => connection.send({ type: "draining", withinMs }))();
-    const endMs = Date.now() + withinMs;
-    while (this.#connections.size > 0 && Date.now() < endMs) {
-      await sleep(Math.min(50, Math.max(1, endMs - Date.now())));
+    if (this.#connections.size > 0) {
+      const { signal } = this.#lastHasLeft;
+      await sleep(withinMs, undefined, { signal }).catch(() => {}); // rejects when the last client has left
     }
     const text = "this node is going away: resume on another";
     for (const connection of [...this.#connections.keys()]) {
@@ -228,6 +203,7 @@ export class Gateway implements ConnectionEvents {
     this.#accountOf.get(connection)?.disconnected(connection.outbox);
     this.#accountOf.delete(connection);
     this.#context.metrics.connections.set(this.#connections.size);
+    if (this.#draining && this.#connections.size === 0) this.#lastHasLeft.abort();
   }
 
   #tick(): void {
@@ -248,91 +224,6 @@ export class Gateway implements ConnectionEvents {
     let bytes = 0;
     for (const { outbox } of this.#connections.keys()) bytes += outbox.bufferedBytes;
     return bytes;
-  }
-
-  #upgrade(server: Server, request: IncomingMessage, stream: Duplex, head: Buffer): void {
-    // Node's HTTP server hands over the socket it accepted; the type only promises a Duplex.
-    const socket = stream as Socket;
-    socket.on(
-      "error",
-      guarded(this.#context, "gateway.socket", () => socket.destroy()),
-    );
-    if (!asksForWebSocket(request) && !hasBody(request)) {
-      answerWithoutUpgrade(server, request, socket, this.#context);
-      return;
-    }
-    const nowMs = Date.now();
-    const address = this.#admission.addressOf(request);
-    const socketIo = this.#socketIo?.serves(request) ? this.#socketIo : null;
-    const refusal = this.#refusalOf(request, address, nowMs, socketIo);
-    if (refusal !== null) {
-      this.#context.metrics.connectionsRefused.inc({ reason: refusal.reason });
-      refuse(socket, refusal);
-      return;
-    }
-    if (socketIo !== null) {
-      socketIo.upgrade(request, socket, head);
-      return;
-    }
-    this.#websockets.handleUpgrade(request, socket, head, (ws) => {
-      this.#accept(ws, socket, address, bearerOf(request), nowMs);
-    });
-  }
-
-  /** Why a request gets no WebSocket; checked before anything is spent on it. */
-  #refusalOf(
-    request: IncomingMessage,
-    address: string,
-    nowMs: number,
-    socketIo: SocketIoEndpoint | null,
-  ): Refusal | null {
-    const path = (request.url ?? "").split("?")[0];
-    if (socketIo === null && path !== WS_PATH)
-      return { status: "404 Not Found", reason: "path", text: `the WebSocket is at ${WS_PATH}` };
-    if (this.#hosts?.includes(request.headers.host) === false)
-      return { status: "421 Misdirected Request", reason: "host", text: UNKNOWN_HOST_TEXT };
-    if (!isOriginAllowed(request.headers.origin, this.#context.server.origins)) {
-      const text = "this page may not connect: server.origins does not list its origin";
-      return { status: "403 Forbidden", reason: "origin", text };
-    }
-    const offered = request.headers["sec-websocket-protocol"];
-    if (
-      socketIo === null &&
-      offered !== undefined &&
-      !offered.split(",").some((name) => name.trim() === SUBPROTOCOL)
-    ) {
-      const text = `none of the offered subprotocols is supported; supported are: ${SUBPROTOCOL}`;
-      return { status: "400 Bad Request", reason: "subprotocol", text };
-    }
-    // A session that changes to a WebSocket was counted when it began.
-    if (socketIo?.isCounted(request)) return null;
-    const over = this.#admission.overRate(address, nowMs);
-    if (over === null) return null;
-    const retryAfter = Math.ceil(over.waitMs / 1_000);
-    return {
-      status: "503 Service Unavailable",
-      reason: "connect-rate",
-      text: "too many new connections",
-      retryAfter,
-    };
-  }
-
-  #accept(
-    ws: ServerWebSocket,
-    socket: Socket,
-    address: string,
-    token: string | undefined,
-    nowMs: number,
-  ): void {
-    const transport = new WsTransport(ws, socket, this.#context);
-    const opened = this.#open(transport, address, nowMs);
-    const { connection, inbox } = opened;
-    if (token !== undefined && !connection.isClosed) {
-      connection.guarded("ws.authenticate", () =>
-        inbox.authenticateByRequest(() => identify(this.#context, token)),
-      )();
-    }
-    followWebSocket(ws, socket, transport, opened);
   }
 
   /** Makes a connection and counts it; one that passes a limit is closed at once, with the reason. */
@@ -381,24 +272,3 @@ const tooMany = (limit: string, value: number) =>
     CLOSE_CODES.tooManyConnections,
     { details: { limit, value }, retryAfterMs: RETRY_WHEN_FULL_MS },
   );
-
-interface Refusal {
-  readonly status: string;
-  /** For the metric. */
-  readonly reason: string;
-  readonly text: string;
-  readonly retryAfter?: number;
-}
-
-function refuse(socket: Socket, { status, text, retryAfter }: Refusal): void {
-  const body = `${text}\n`;
-  const lines = [
-    `HTTP/1.1 ${status}`,
-    "Connection: close",
-    "Content-Type: text/plain; charset=utf-8",
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
-  ];
-  // `end` alone would wait for the other side, who may never close.
-  socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
-}

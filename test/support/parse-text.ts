@@ -1,6 +1,6 @@
 import { readMessage } from "../../src/gateway/connection/incoming.ts";
 import { checkMessage } from "../../src/gateway/connection/parse-message.ts";
-import { GatewayLimits } from "../../src/gateway/options.ts";
+import { GatewayLimits } from "../../src/gateway/limits.ts";
 import type { ClientMessage } from "../../src/protocol/messages.ts";
 
 export const DEFAULT_LIMITS = GatewayLimits.parse({});

@@ -43,7 +43,16 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
 };
 
 /** The order inside of `gateway/`: a part imports itself and the parts before it. Other files there know every part. */
-const GATEWAY_ORDER = ["options.ts", "rights", "context.ts", "connection", "transports", "http", "socketio"];
+const GATEWAY_ORDER = [
+  "options.ts",
+  "limits.ts",
+  "rights",
+  "context.ts",
+  "connection",
+  "transports",
+  "http",
+  "socketio",
+];
 
 const SRC = join(ROOT, "src");
 

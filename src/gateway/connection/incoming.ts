@@ -1,6 +1,6 @@
 /** From what a transport received to one message: parsed once, and bounded before anything walks it. */
 import { TidewireError } from "../../protocol/errors.ts";
-import type { GatewayLimits } from "../options.ts";
+import type { GatewayLimits } from "../limits.ts";
 import { badRequest, usableId } from "./parse-message.ts";
 
 /** The limits that hold for a message before its fields are looked at. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { RateLimit } from "../connection/rate-limit.ts";
-import type { GatewayLimits, ServerOptions } from "../options.ts";
+import type { GatewayLimits } from "../limits.ts";
+import type { ServerOptions } from "../options.ts";
 import { networkOf, normalizeAddress, TrustedProxies } from "./client-network.ts";
 
 /** Counts by a key, which is forgotten at zero. */

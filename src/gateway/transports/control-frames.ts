@@ -2,7 +2,7 @@ import { type ServerOptions, type WebSocket, WebSocketServer } from "ws";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { RateLimit } from "../connection/rate-limit.ts";
-import type { GatewayLimits } from "../options.ts";
+import type { GatewayLimits } from "../limits.ts";
 
 interface ControlFrameParts {
   readonly limits: Pick<GatewayLimits, "requestsPerSecond" | "requestBurst">;

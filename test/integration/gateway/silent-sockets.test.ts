@@ -11,7 +11,8 @@ import {
   createSmallServer,
   listen,
 } from "../../../src/gateway/http/listener.ts";
-import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
+import { GatewayLimits } from "../../../src/gateway/limits.ts";
+import { ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { guardParts } from "../../support/guard-parts.ts";
 import { isWithout } from "../../support/installed.ts";

@@ -2,7 +2,8 @@ import type { IncomingMessage } from "node:http";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Admission } from "../../../src/gateway/http/admission.ts";
-import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
+import { GatewayLimits } from "../../../src/gateway/limits.ts";
+import { ServerOptions } from "../../../src/gateway/options.ts";
 
 const admission = (limits: object = {}, server: object = {}) =>
   new Admission(GatewayLimits.parse(limits), ServerOptions.parse(server), 1_000, 0);

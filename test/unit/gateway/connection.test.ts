@@ -8,7 +8,8 @@ import { Account } from "../../../src/feed/account.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { openConnection } from "../../../src/gateway/connection/open-connection.ts";
 import type { GatewayContext } from "../../../src/gateway/context.ts";
-import { GatewayLimits, ServerOptions } from "../../../src/gateway/options.ts";
+import { GatewayLimits } from "../../../src/gateway/limits.ts";
+import { ServerOptions } from "../../../src/gateway/options.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { FakeTransport } from "./fake-transport.ts";
 

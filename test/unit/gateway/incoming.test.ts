@@ -6,7 +6,7 @@ import {
   MalformedMessageError,
   readMessage,
 } from "../../../src/gateway/connection/incoming.ts";
-import { GatewayLimits } from "../../../src/gateway/options.ts";
+import { GatewayLimits } from "../../../src/gateway/limits.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { startSeed } from "../../property/seed.ts";
 

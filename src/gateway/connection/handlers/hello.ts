@@ -3,7 +3,7 @@ import { CLOSE_CODES } from "../../../protocol/close-codes.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { HelloMessage } from "../../../protocol/messages.ts";
 import type { GatewayContext } from "../../context.ts";
-import { limitsForClients } from "../../options.ts";
+import { limitsForClients } from "../../limits.ts";
 import { ClientError } from "../client-error.ts";
 import type { Connection } from "../connection.ts";
 import { closingRefusal, reasonOf } from "../token-refusal.ts";
