@@ -2,7 +2,8 @@ import { parseArgs } from "node:util";
 import { type Config, ConfigError, loadConfig } from "../config/config.ts";
 import { configJsonSchema } from "../config/json-schema.ts";
 import type { CollectionOptions, RuleOptions } from "../rules/options.ts";
-import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command } from "./command.ts";
 
 const HELP = `Usage: tidewire check [options]
 

@@ -1,15 +1,4 @@
-/** The input and output of a command, so that tests can run it without a process. */
-export interface Io {
-  out(text: string): void;
-  err(text: string): void;
-  readonly env: NodeJS.ProcessEnv;
-  /** Epoch milliseconds. */
-  now(): number;
-  /** Whether `out` is read by a person at a terminal. */
-  readonly terminal?: boolean;
-  /** Ends a command that would go on by itself; in a terminal Ctrl-C does. */
-  readonly signal?: AbortSignal;
-}
+import type { Io } from "../terminal/io.ts";
 
 /** A command line that is not understood: exit code 2, and where to read on. */
 export class UsageError extends Error {

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { runDemo } from "../demo/demo.ts";
-import { type Command, type Io, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { type Command, UsageError } from "./command.ts";
 import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire demo [options]

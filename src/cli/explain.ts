@@ -13,7 +13,8 @@ import { answerOf, STATE_TIMEOUT_MS } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions } from "../source/replaceable-client.ts";
 import { planSnapshot } from "../source/snapshot-plan.ts";
-import { CONFIG_FLAG, type Command, type Io, objectFlag, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command, objectFlag, UsageError } from "./command.ts";
 
 const HELP = `Usage: tidewire explain --collection NAME [--user JSON] [options]
 

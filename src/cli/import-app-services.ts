@@ -2,7 +2,8 @@ import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { type ImportOptions, ImportRefused, importApp } from "../app-services/import-app.ts";
 import type { ImportProblem } from "../app-services/problems.ts";
-import { type Command, type Io, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { type Command, UsageError } from "./command.ts";
 
 const HELP = `Usage: tidewire import-app-services DIR [options]
 

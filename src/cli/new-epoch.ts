@@ -2,7 +2,8 @@ import { parseArgs } from "node:util";
 import { loadConfig } from "../config/config.ts";
 import { EpochStore } from "../source/epoch-store.ts";
 import { identifyDeployment } from "../source/topology.ts";
-import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command } from "./command.ts";
 import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire new-epoch [options]

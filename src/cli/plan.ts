@@ -4,7 +4,8 @@ import { loadRules } from "../config/load-rules.ts";
 import type { RulesSource } from "../rules/compile-rules.ts";
 import { diffRules } from "../rules/diff-rules.ts";
 import { StartupError } from "../source/startup-error.ts";
-import { type Command, DEFAULT_CONFIG, type Io, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { type Command, DEFAULT_CONFIG, UsageError } from "./command.ts";
 import { diffText, liveText } from "./plan-text.ts";
 
 const HELP = `Usage: tidewire plan --config FILE [--against FILE] [--admin URL] [options]

@@ -6,7 +6,8 @@ import { followStateOf } from "../follow-revocations.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { preflightFollowState } from "../source/preflight.ts";
 import { type Revocation, RevocationStore, revocationBytes } from "../source/revocation-store.ts";
-import { CONFIG_FLAG, type Command, type Io, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
 import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire revoke --sub SUB [options]

@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { loadConfig } from "../config/config.ts";
 import { SealingKeyStore } from "../source/sealing-keys.ts";
-import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command } from "./command.ts";
 import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire rotate-keys [options]

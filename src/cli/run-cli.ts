@@ -1,6 +1,7 @@
 import { ConfigError, formatProblem } from "../config/config.ts";
 import { StartupError } from "../source/startup-error.ts";
-import { type Command, type Io, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { type Command, UsageError } from "./command.ts";
 
 interface Entry {
   readonly summary: string;

@@ -7,7 +7,8 @@ import { watchConfig } from "../config/watch-config.ts";
 import type { ExtraRoutes } from "../node/basics.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
-import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command } from "./command.ts";
 import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire start [options]

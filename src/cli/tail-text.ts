@@ -1,6 +1,6 @@
 import type { FollowEnd, FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
-import { type Paint, paintWith } from "./paint.ts";
+import { type Paint, paintWith } from "../terminal/paint.ts";
 
 /** The text for a message: `out` for the result, `note` for the status of the subscription. */
 export interface TailText {

@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
 import { Follower, type FollowOptions } from "../client/follower.ts";
 import { VALUE_MODES, type ValueMode } from "../protocol/messages.ts";
-import { type Command, type Io, objectFlag, UsageError } from "./command.ts";
-import { openSocket } from "./open-socket.ts";
+import type { Io } from "../terminal/io.ts";
+import { openSocket } from "../terminal/open-socket.ts";
+import { type Command, objectFlag, UsageError } from "./command.ts";
 import { endText, stateText, type TailText, TailWriter } from "./tail-text.ts";
 
 const HELP = `Usage: tidewire tail --collection NAME [options]

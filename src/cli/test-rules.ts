@@ -7,7 +7,8 @@ import { type ConfiguredRules, loadRules } from "../config/load-rules.ts";
 import { loadRuleTests } from "../config/rule-tests.ts";
 import { compileRules, type RuleSet } from "../rules/compile-rules.ts";
 import { type RuleTestFailure, testRules as runRuleTests } from "../rules/test-rules.ts";
-import { CONFIG_FLAG, type Command, type Io } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command } from "./command.ts";
 
 const HELP = `Usage: tidewire test-rules [FILES…] [options]
 

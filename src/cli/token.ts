@@ -3,7 +3,8 @@ import { SignJWT } from "jose";
 import { familiesOf } from "../auth/algorithms.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { parseDuration } from "../config/units.ts";
-import { CONFIG_FLAG, type Command, type Io, UsageError } from "./command.ts";
+import type { Io } from "../terminal/io.ts";
+import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
 
 const HELP = `Usage: tidewire token --sub USER [options]
 

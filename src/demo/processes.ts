@@ -1,16 +1,16 @@
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
-import type { Io } from "../cli/command.ts";
-import { paintWith } from "../cli/paint.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
 import { EMBEDDED_URI, type MongodbOptions } from "../source/options.ts";
 import { StartupError } from "../source/startup-error.ts";
+import type { Io } from "../terminal/io.ts";
+import { paintWith } from "../terminal/paint.ts";
 import { Child, type ChildOptions } from "./child.ts";
 
 /** Ends what was started, in reverse. */
 export type Stops = (() => unknown)[];
 
-const SERVICE = fileURLToPath(new URL("service.js", import.meta.url));
+const SERVICE = fileURLToPath(new URL("../cli/demo-service.js", import.meta.url));
 const LISTENING_WITHIN_MS = 60_000;
 
 /**

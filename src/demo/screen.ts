@@ -1,4 +1,4 @@
-import type { Paint } from "../cli/paint.ts";
+import type { Paint } from "../terminal/paint.ts";
 import type { LogEntry } from "./change-log.ts";
 import type { Mark, Row, Shown } from "./view.ts";
 

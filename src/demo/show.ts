@@ -1,7 +1,7 @@
-import type { Io } from "../cli/command.ts";
-import { paintWith } from "../cli/paint.ts";
 import type { FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
+import type { Io } from "../terminal/io.ts";
+import { paintWith } from "../terminal/paint.ts";
 import { ChangeLog } from "./change-log.ts";
 import { drawScreen, timeOf } from "./screen.ts";
 import { Terminal } from "./terminal.ts";

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import { SignJWT } from "jose";
 import type { Db, Timestamp } from "mongodb";
-import { openSocket } from "../cli/open-socket.ts";
 import { type FollowEnd, Follower, type FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
+import { openSocket } from "../terminal/open-socket.ts";
 import { COLLECTION } from "./order.ts";
 import { View } from "./view.ts";
 import type { Viewer } from "./viewers.ts";

@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "app-services": ["protocol", "match", "config"],
   cluster: [...BEFORE_ADMIN, "admin", "config"],
   client: ["protocol"],
+  terminal: ["protocol", "client"],
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
   "tanstack-db": ["protocol", "client"],
@@ -29,6 +30,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** These know every part. */
 const UNBOUND_FOLDERS = ["node", "cli", "demo"];
+/** The command line starts the demo, never the other way round. */
+const NEVER_IMPORTS: readonly (readonly [string, string])[] = [
+  ["demo", "cli"],
+  ["node", "cli"],
+  ["node", "demo"],
+];
 const UNBOUND_FILES = ["server.ts", "follow-revocations.ts", "worker.ts", "index.ts"];
 
 /** What runs in a browser gets by without Node and the driver; what is pure does no input or output. */
@@ -98,6 +105,19 @@ test("no file imports a folder that comes after its own", () => {
       return fine ? [] : [`${file} imports ${imported}`];
     });
   });
+  expect(violations).toEqual([]);
+});
+
+test("neither the demo nor a node imports the command line that starts it", () => {
+  const violations = NEVER_IMPORTS.flatMap(([from, to]) =>
+    files
+      .filter(({ file }) => folderOf(file) === from)
+      .flatMap(({ file, text }) =>
+        importsOf(text)
+          .filter((specifier) => folderOf(target(file, specifier) ?? "") === to)
+          .map((specifier) => `${file} imports ${specifier}`),
+      ),
+  );
   expect(violations).toEqual([]);
 });
 

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { connect as connectTo, createServer, type Socket } from "node:net";
 import type { Db } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
-import type { Io } from "../../../src/cli/command.ts";
 import { runCli } from "../../../src/cli/run-cli.ts";
+import type { Io } from "../../../src/terminal/io.ts";
 import { until } from "../../support/mongod.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 

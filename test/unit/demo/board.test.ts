@@ -1,11 +1,11 @@
 /** The pure parts of the demo: what the backend writes, and how a view and the screen are made. */
 import { expect, test } from "vitest";
-import { paintWith } from "../../../src/cli/paint.ts";
 import { ChangeLog } from "../../../src/demo/change-log.ts";
 import { FEWEST, MOST, type Move, nextMove } from "../../../src/demo/next-move.ts";
 import { type Order, STATUSES } from "../../../src/demo/order.ts";
 import { drawScreen, type Screen } from "../../../src/demo/screen.ts";
 import { MARKED_FOR_MS, View } from "../../../src/demo/view.ts";
+import { paintWith } from "../../../src/terminal/paint.ts";
 
 const order = (_id: number, fields: Partial<Order> = {}): Order => ({
   _id,

@@ -1,10 +1,11 @@
 /**
  * The demo's service, a process of its own: a node like any other, which also serves the page that shows it.
- *   node service.js CONFIG RATE [options of tidewire start]
+ *   node demo-service.js CONFIG RATE [options of tidewire start]
  */
-import { runCommand } from "../cli/run-cli.ts";
-import { startWith } from "../cli/start.ts";
-import { PageServer } from "./page-server.ts";
+
+import { PageServer } from "../demo/page-server.ts";
+import { runCommand } from "./run-cli.ts";
+import { startWith } from "./start.ts";
 
 const [, , configFile = "", rate = "", ...args] = process.argv;
 const { env } = process;

@@ -1,0 +1,12 @@
+/** The surroundings of a command, so that tests can run it without a process. */
+export interface Io {
+  out(text: string): void;
+  err(text: string): void;
+  readonly env: NodeJS.ProcessEnv;
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Whether `out` is read by a person at a terminal. */
+  readonly terminal?: boolean;
+  /** Ends a command that would go on by itself; in a terminal Ctrl-C does. */
+  readonly signal?: AbortSignal;
+}
