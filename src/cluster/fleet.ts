@@ -9,17 +9,15 @@ import { socketsByFileLimit } from "../gateway/http/file-limit.ts";
 import { socketLimitsOf } from "../gateway/http/listener.ts";
 import { OpenSockets } from "../gateway/http/open-sockets.ts";
 import { createMetrics, type Metrics } from "../metrics/metrics.ts";
+import { editWorkers } from "./edit-workers.ts";
 import { HandOut } from "./hand-out.ts";
 import { JoinedMetrics } from "./join-metrics.ts";
 import { joinPlans } from "./join-plans.ts";
 import { type JoinedReadiness, joinReadiness, type WorkerReadiness } from "./join-readiness.ts";
 import type { Edit } from "./messages.ts";
-import { WorkerGone } from "./worker-process.ts";
 import { type Slot, Workers } from "./workers.ts";
 
 const READINESS_WITHIN_MS = 2_000;
-/** A newly configured collection is looked at, and may get its images switched on. */
-const PREPARE_WITHIN_MS = 60_000;
 const APPLY_WITHIN_MS = 30_000;
 const PLAN_WITHIN_MS = 30_000;
 
@@ -100,24 +98,21 @@ export class Fleet {
   }
 
   /**
-   * Lets an edit take effect in all workers, or in none: each has to be able to before the first one does. One after
-   * another, so that what the first one had to change in MongoDB is there for the rest.
+   * Lets an edit take effect in all workers, or in none.
    * @throws {StartupError} if one of them cannot.
    */
   async reload(config: Config): Promise<void> {
     const generation = this.#generation + 1;
-    for (const { number, process } of this.#up()) {
-      const prepared = process.ask("prepare", this.#editFor(number, config, generation), PREPARE_WITHIN_MS);
-      await prepared.catch((error: unknown) => {
-        // A worker that has exited is restarted with the configuration in force at that time.
-        if (process.isUp || !(error instanceof WorkerGone)) throw error;
-      });
-    }
-    this.#config = config;
-    this.#generation = generation;
-    this.#lastReload = "applied";
-    // From here on there is no way back: a worker that cannot follow is started again, with the new rules.
-    await Promise.all(this.#up().map((slot) => this.#apply(slot)));
+    await editWorkers({
+      up: () => this.#up(),
+      editFor: (number) => this.#editFor(number, config, generation),
+      takeEffect: () => {
+        this.#config = config;
+        this.#generation = generation;
+        this.#lastReload = "applied";
+      },
+      log: this.#log,
+    });
   }
 
   /** The effect of an edit, given as the text of a configuration. */
@@ -134,17 +129,6 @@ export class Fleet {
 
   #up(): readonly Slot[] {
     return this.workers.slots.filter(({ process }) => process.isUp);
-  }
-
-  async #apply({ number, process }: Slot): Promise<void> {
-    const edit = this.#editFor(number, this.#config, this.#generation);
-    await process.ask("apply", edit, APPLY_WITHIN_MS).catch((error: unknown) => {
-      this.#log.error(
-        { worker: number, err: error },
-        "the worker could not follow the edit; it is started again",
-      );
-      process.kill();
-    });
   }
 
   #editFor(number: number, config: Config, generation: number): Edit {
