@@ -64,6 +64,13 @@ export const FeedLimits = z.strictObject({
     .min(0)
     .default(64 * 1_048_576)
     .describe("Memory for finished snapshots, which serve new subscribers together with the later changes."),
+  snapshotBytes: z
+    .int()
+    .min(65_536)
+    .default(128 * 1_048_576)
+    .describe(
+      "Memory for all snapshots that are being sent or kept. Over it, batches that were sent are no longer kept for others who might join.",
+    ),
   windowSize: z
     .int()
     .min(1)

@@ -7,6 +7,7 @@ import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
+import type { HoldsBatches, SnapshotMemory } from "./snapshot-memory.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
 
@@ -24,7 +25,7 @@ const SHARED_BYTES_MAX = 8 * 1_048_576;
  * it at their own pace: the fastest drives the read, and nobody waits for the slowest. A reading that has grown
  * large lets go of its first batches; whoever still needed them has been overtaken and reads for themselves.
  */
-export class SnapshotReading {
+export class SnapshotReading implements HoldsBatches {
   readonly liveQuery: LiveQuery;
   readonly mode: ValueMode;
   readonly #limits: SnapshotLimits;
@@ -42,6 +43,8 @@ export class SnapshotReading {
   #raw: Uint8Array[] = [];
   /** For the documents of a sorted result, which is held as a whole; none where they are read as they are sent. */
   readonly #charge: ReadingCharge | null;
+  readonly #memory: SnapshotMemory;
+  readonly #onLeft: (reading: SnapshotReading) => void;
   #documents = 0;
   #complete = false;
   #failed = false;
@@ -63,6 +66,8 @@ export class SnapshotReading {
     this.#limits = parts.limits;
     this.cursor = parts.cursorOf(from.clusterTime);
     this.#runLimited = parts.runLimited;
+    this.#memory = parts.memory;
+    this.#onLeft = parts.onLeft;
   }
 
   /**
@@ -127,7 +132,9 @@ export class SnapshotReading {
   /** The last one to leave an unfinished reading ends it. */
   leave(): void {
     this.#readers--;
-    if (this.#readers > 0 || this.#complete) return;
+    if (this.#readers > 0) return;
+    this.#onLeft(this);
+    if (this.#complete) return;
     this.#fail();
     this.#cursor.close();
   }
@@ -201,7 +208,22 @@ export class SnapshotReading {
     const batch = new Chunk([{ type: "snapshot", text, cursor, partial: !last }]);
     this.#batches.push(batch);
     this.#heldBytes += batch.size;
-    while (this.#heldBytes > SHARED_BYTES_MAX && this.#batches.length > 1) {
+    this.#dropDownTo(SHARED_BYTES_MAX);
+    // A read that nobody waits for any more may still end.
+    if (this.#readers > 0) this.#memory.note(this);
+  }
+
+  get batchBytes(): number {
+    return this.#heldBytes;
+  }
+
+  shed(): void {
+    this.#dropDownTo(0);
+    this.#memory.note(this);
+  }
+
+  #dropDownTo(bytes: number): void {
+    while (this.#heldBytes > bytes && this.#batches.length > 1) {
       this.#heldBytes -= this.#batches.shift()?.size ?? 0;
       this.#dropped++;
     }
@@ -250,6 +272,10 @@ const bytesOf = (documents: readonly Uint8Array[]) =>
 
 export interface SnapshotParts {
   readonly client: MongoAccess;
+  /** Bounds the batches of all snapshots together. */
+  readonly memory: SnapshotMemory;
+  /** The last reader has left. */
+  readonly onLeft: (reading: SnapshotReading) => void;
   readonly limits: SnapshotLimits;
   /** The cursor for what was read as it was at a cluster time. */
   readonly cursorOf: (clusterTime: bigint) => string;

@@ -15,6 +15,7 @@ import type { LiveQuery } from "./live-query.ts";
 import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
+import { SnapshotMemory } from "./snapshot-memory.ts";
 import { type SnapshotParts, SnapshotReading } from "./snapshot-reading.ts";
 import { tooSlow } from "./too-slow.ts";
 
@@ -45,6 +46,7 @@ export class SnapshotStore {
   readonly #parts: SnapshotStoreParts;
   readonly #indexes: IndexCheck;
   readonly #reads: Limiter;
+  readonly #memory: SnapshotMemory;
   readonly #opening = new Map<string, Promise<SnapshotReading>>();
   /** The newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
@@ -54,6 +56,7 @@ export class SnapshotStore {
     this.#indexes = new IndexCheck(parts.client, parts.metrics);
     this.#parts = parts;
     this.#reads = new Limiter(limits.snapshotConcurrency);
+    this.#memory = new SnapshotMemory(limits.snapshotBytes, () => parts.metrics.snapshotsShed.inc());
   }
 
   /**
@@ -86,7 +89,7 @@ export class SnapshotStore {
     });
     this.#opening.set(key, started);
     const reading = await started;
-    this.#readings.delete(key);
+    this.#forget(key);
     this.#readings.set(key, { reading, untilMs: Date.now() + this.#limits.lingerMs });
     return this.#join(reading, "read");
   }
@@ -107,13 +110,13 @@ export class SnapshotStore {
 
   /** Forgets what is kept; readings that are being sent go on for those who have them. */
   clear(): void {
-    this.#readings.clear();
+    for (const key of [...this.#readings.keys()]) this.#forget(key);
     this.#opening.clear();
   }
 
   drop(liveQuery: LiveQuery): void {
     for (const [key, { reading }] of this.#readings) {
-      if (reading.liveQuery === liveQuery) this.#readings.delete(key);
+      if (reading.liveQuery === liveQuery) this.#forget(key);
     }
   }
 
@@ -124,10 +127,24 @@ export class SnapshotStore {
     for (const [key, { reading, untilMs }] of this.#readings) {
       if (reading.readers > 0) continue;
       if (untilMs > now && reading.isWhole && bytes <= this.#limits.snapshotCacheBytes) continue;
-      this.#readings.delete(key);
+      this.#forget(key);
       bytes -= reading.heldBytes;
     }
     this.#parts.metrics.snapshotCacheBytes.set(bytes);
+  }
+
+  /** Nobody can join the reading any more; those who have it go on. */
+  #forget(key: string): void {
+    const kept = this.#readings.get(key);
+    this.#readings.delete(key);
+    if (kept?.reading.readers === 0) this.#memory.forget(kept.reading);
+  }
+
+  /** The last reader of a reading has left. */
+  #left(reading: SnapshotReading): void {
+    if (this.#readings.get(keyOf(reading.liveQuery, reading.mode))?.reading !== reading) {
+      this.#memory.forget(reading);
+    }
   }
 
   #join(reading: SnapshotReading, served: "shared" | "read"): SnapshotReading {
@@ -154,6 +171,8 @@ export class SnapshotStore {
     const end = metrics.snapshotTime.startTimer();
     const parts: SnapshotParts = {
       client,
+      memory: this.#memory,
+      onLeft: (reading) => this.#left(reading),
       limits: this.#limits,
       cursorOf: (clusterTime) => cursors.ofReading(clusterTime),
       timeline,

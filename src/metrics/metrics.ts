@@ -69,6 +69,11 @@ const COUNTERS = {
     "Sockets closed before they sent a whole request, or because they were too many, by reason.",
     ["reason"],
   ],
+  snapshotsShed: [
+    "tidewire_snapshots_shed_total",
+    "Snapshots that lost the batches that were sent already, because all together passed limits.snapshotBytes.",
+    [],
+  ],
   adminRefused: [
     "tidewire_admin_refused_total",
     "Requests that the admin listener refused because of their sender, by reason.",

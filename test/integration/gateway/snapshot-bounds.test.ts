@@ -130,3 +130,26 @@ test("allow.requireIndex: an edit that adds it ends the subscriptions that no in
     .toBe(2);
   expect(client.received.filter(({ type }) => type === "unsubscribed")).toHaveLength(1);
 });
+
+test.each([
+  ["64KiB", true],
+  ["64MiB", false],
+])(
+  "limits.snapshotBytes %s: a lone reader receives the whole snapshot, whether sent batches go (%s) or stay",
+  async (snapshotBytes, isShed) => {
+    const { service, db, connect } = await startTestService({
+      collections: OPEN,
+      limits: { snapshotBytes, snapshotBatchBytes: "16KiB", snapshotDocuments: 100_000 },
+    });
+    await db.collection<{ _id: string }>("things").insertMany(MANY.slice(0, 5_000));
+    const client = await connect({ sub: "u1" });
+    expect(await client.ask({ ...subscribe, id: "a" })).toMatchObject({ type: "subscribed" });
+    await client.until(({ type, last }) => type === "snapshot" && last === true);
+    const batches = client.received.filter(({ type }) => type === "snapshot");
+    expect(batches.flatMap(({ docs }) => docs as unknown[])).toHaveLength(5_000);
+    expect((await metricOf(service, "tidewire_snapshots_shed_total")) > 0).toBe(isShed);
+    expect(await client.ask({ ...subscribe, id: "b", filter: { n: 1 } })).toMatchObject({
+      type: "subscribed",
+    });
+  },
+);
