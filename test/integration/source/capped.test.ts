@@ -16,7 +16,11 @@ async function start({ client, name, uri }: TestDatabase) {
   onTestFinished(async () => {
     await client.db(`${name}-state`).dropDatabase();
   });
-  const { url } = await startNode(uri, name, { collections: { entries: { rules: [{ name: "all" }] } } });
+  const { url } = await startNode(uri, name, {
+    collections: { entries: { rules: [{ name: "all" }] } },
+    // How long a read may take is not the subject here, and a busy machine is slow.
+    limits: { snapshotTime: "2m" },
+  });
   const oracle = new Oracle(client, `${name}-state`);
   await oracle.learnEpoch();
   const follow = (filter: object) => QueryFollower.start(url, oracle, { collection: "entries", filter });
@@ -43,13 +47,17 @@ test("[G1] a snapshot of a capped collection that is being written is exact, and
       await entries.updateOne({ _id: _id >> 1 }, { $set: { n: (_id + 1) % 5 } });
     }
   };
-  const writers = [write(), write()];
+  const writers = Promise.all([write(), write()]);
   const followers: QueryFollower[] = [];
-  for (let round = 0; round < 12; round++) {
-    followers.push(await follow(round % 2 === 0 ? {} : { n: { $lt: 1 + (round % 4) } }));
+  try {
+    for (let round = 0; round < 12; round++) {
+      followers.push(await follow(round % 2 === 0 ? {} : { n: { $lt: 1 + (round % 4) } }));
+    }
+  } finally {
+    // Also after a failure, as the database goes away under writers that go on.
+    writing = false;
+    await writers;
   }
-  writing = false;
-  await Promise.all(writers);
   await entries.insertOne({ _id: -1, n: 0 });
   for (const follower of followers) {
     await follower.equalsFind(db);
