@@ -111,6 +111,15 @@ const PLAIN_FOLDERS = [
   "src/rules",
   "src/tanstack-db",
   "src/vue",
+  "test/unit/admin",
+  "test/unit/app-services",
+  "test/unit/auth",
+  "test/unit/cli",
+  "test/unit/cluster",
+  "test/unit/config",
+  "test/unit/docs",
+  "test/unit/match",
+  "test/unit/rules",
 ];
 const isPlain = (name: string) =>
   isPage(name) ||

@@ -1,4 +1,4 @@
-/** Apps of Atlas App Services as rules: what is taken over exactly, and what gives no access and is told. */
+/** Apps of Atlas App Services as rules: the exact conversions, and the parts that grant no access and are reported. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -48,7 +48,7 @@ test("an earlier role that shows less takes its documents from the later ones", 
   expect(told).toEqual([]);
 });
 
-test("a claim that not everybody has does not shut out from what needs none", async () => {
+test("a claim that some users lack does not withdraw access that needs no claim", async () => {
   const { rules } = await importRules({
     roles: [role("owner", OWNER), role("team", { team: { $in: "%%user.custom_data.teams" } })],
   });
@@ -112,7 +112,7 @@ test.each([
   [{ place: { $near: [1, 2] } }, /\$near is not understood/],
   ["yes", /not an expression/],
   [undefined, /missing: the role is given to nobody/],
-])("the expression %j gives nobody anything, and is told", async (applyWhen, why) => {
+])("the expression %j grants nothing to any user, and is reported", async (applyWhen, why) => {
   const files = { "values/secret.json": { name: "secret", value: "the-name", from_secret: true } };
   const { rules, told } = await importRules({ roles: [role("r", applyWhen)] }, {}, files);
   expect(rules).toEqual([]);
@@ -149,7 +149,7 @@ test("a role that cannot be understood and shows less stops the ones after it, w
   expect(moderator.rules).toEqual([{ name: "owner", filter: own }]);
 });
 
-test("users who are shut out get a rule that says so, not the next one", async () => {
+test("users without access get a rule that says so, not the next one", async () => {
   const { rules } = await importRules({
     roles: [role("banned", { "%%user.custom_data.banned": true }, { read: false }), role("all", {})],
   });

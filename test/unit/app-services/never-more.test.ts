@@ -1,4 +1,4 @@
-/** What an import gives is never more than what App Services gave, whatever is left open; and the same where all is understood. */
+/** An import never grants more than App Services did, and grants the same if every part was understood. */
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
 import { compileFilter } from "../../../src/match/compile-filter.ts";
@@ -22,7 +22,7 @@ const OPEN: readonly Pick<World, "answer" | "missingIsMissing">[] = [true, false
   [true, false].map((missingIsMissing) => ({ answer, missingIsMissing })),
 );
 
-/** What a user of ours sees of a document; `undefined`: nothing. */
+/** The part of a document that a user sees here; `undefined`: nothing. */
 function seen(query: EffectiveQuery | undefined, doc: object): string[] | undefined {
   const bytes = BSON.serialize(doc);
   if (query === undefined || !compileFilter(query.filter)(bytes)) return undefined;
@@ -39,7 +39,7 @@ function allowed(rules: ReturnType<typeof compileRules>, claims: object): Effect
 }
 
 test(
-  `nobody sees more than before, in ${APPS} random apps; and where nothing is told, the same`,
+  `no user sees more than before, in ${APPS} random apps; and the same if nothing is reported`,
   async () => {
     const random = new Random(startSeed("import of App Services"));
     const counts = { documents: 0, exact: 0 };

@@ -76,7 +76,7 @@ test("fetches the keys once for many tokens at the same time", async () => {
   expect(server.requests).toBe(1);
 });
 
-test("a flood of unknown kids causes one fetch a cooldown, and each is told key-unknown", async () => {
+test("a flood of unknown kids causes one fetch per cooldown, and each token is refused with key-unknown", async () => {
   const server = await keyServer(jwk(a));
   const { verify } = verifierFor(server.uri);
   await verify(await token(a), nowMs);

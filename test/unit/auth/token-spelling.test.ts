@@ -1,4 +1,4 @@
-/** A token has one accepted spelling: whoever can read one cannot write it in another way that is accepted, too. */
+/** A token has one accepted spelling: the holder cannot write it in another spelling that is also accepted. */
 import fc from "fast-check";
 import { SignJWT } from "jose";
 import { expect, test } from "vitest";

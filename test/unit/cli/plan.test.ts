@@ -80,7 +80,7 @@ test("says that nothing changes, and what changes as JSON", async () => {
   });
 });
 
-test("a mistake in either file is told with its place", async () => {
+test("reports a mistake in either file with its line", async () => {
   const wrong = OLD.replace("$in", "$inn");
   expect(await run(wrong, OLD)).toMatchObject({
     code: 1,

@@ -123,7 +123,7 @@ rules that no test reaches: orders: staff, news: public, top: few, messages: mem
 tests: 1 failed, 0 passed (t.test.yaml)`);
 });
 
-test("of a document that is shown otherwise, every place that differs is told", async () => {
+test("reports every path at which the shown document differs", async () => {
   const tests = oneTest(`documents:
       - visible: { _id: 1, customerId: ada, margin: 4, notes: { a: [1, 2] }, at: { $date: "2026-01-01T00:00:00Z" } }
         shown: { _id: 1, customerId: ada, margin: 4, notes: { a: [1, 3] } }`);
@@ -138,7 +138,7 @@ test("of a document that is shown otherwise, every place that differs is told", 
 `);
 });
 
-test("a path that must not be shown is told where it is, in lists too", async () => {
+test("reports the position of a path that must not be shown, in lists too", async () => {
   const document = "visible: { _id: 1, margin: 4, customerId: ada, items: [{ price: 1 }, { cost: 2 }] }";
   const hides = (paths: string) =>
     run({ "t.test.yaml": oneTest(`documents: [{ ${document}, without: ${paths} }]`) });
@@ -242,7 +242,7 @@ test("where nobody is let in without a token, an anonymous user sees nothing, wh
   expect((await run({ "t.test.yaml": forbidden })).code).toBe(1);
 });
 
-/** What stands in the file, its place, and what the text must say. */
+/** The content of the file, the position of the mistake, and the text of the error. */
 const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
   ["a misspelt key", oneTest("expct: forbidden"), "5:5", /unknown key "expct"\. Did you mean "expect"\?/],
   [
@@ -328,7 +328,7 @@ test.each(BROKEN)("%s is refused, with its place", async (_name, text, place, me
   expect(lines.join("\n"), err).toMatch(message);
 });
 
-test("everything that is wrong is told at once, in the rules and in every file; what can be run, is run when the rules are right", async () => {
+test("reports all mistakes at once, in the rules and in every file; runs the valid tests if the rules are valid", async () => {
   const files = {
     "a.test.yaml": oneTest("expct: forbidden", "as: {}", "ordres"),
     "b.test.yaml": oneTest("expect: forbidden"),

@@ -8,7 +8,7 @@ import { guardParts } from "../../support/guard-parts.ts";
 class FakeTaker implements Taker {
   isUp = true;
   connections = 0;
-  /** What the hand-out wants to be told of, for each connection that was taken. */
+  /** The callbacks of the hand-out, for each connection that was taken. */
   readonly ended: (() => void)[] = [];
   #onHanded: ((taken: boolean) => void) | undefined;
   #onEnded = () => {};

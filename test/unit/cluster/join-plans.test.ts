@@ -54,7 +54,7 @@ test("counts add up by collection and by rule", () => {
   );
 });
 
-test("what is wrong with an edit is told once", () => {
+test("reports the problems of an edit once", () => {
   const wrong = { problems: [{ line: 1, column: 1, path: "rules", message: "missing" }] };
   const live = { connections: 0, subscriptions: 0, newLiveQueries: 0, collections: [] };
   expect(joinPlans([wrong, wrong])).toEqual(wrong);

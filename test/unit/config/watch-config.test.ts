@@ -50,7 +50,7 @@ test("an edit is taken by itself, once, and at once where that is asked for", as
   await comesTo("two", "three", "four");
 });
 
-test("a refused edit is told, and so is the way back to what is in force", async () => {
+test("reports a rejected edit, and the edit that restores the configuration in force", async () => {
   const { path, now, comesTo } = await watched(withRule("one"));
   await writeFile(path, "collections: [");
   now();

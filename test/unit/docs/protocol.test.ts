@@ -56,9 +56,9 @@ test.each(entries)(
   },
 );
 
-test.each(entries)("every field of $type is told", ({ type, from, text }) => {
+test.each(entries)("the page describes every field of $type", ({ type, from, text }) => {
   const fields = (from === "client → service" ? CLIENT : SERVER).get(type) ?? [];
-  // What belongs to every change, or to every message, is told once.
+  // The page describes fields of every change, or of every message, once.
   const shared = ["type", "query", "cursor", "doc", "cause", "before", "id", "docs"];
   expect(fields.filter((field) => !shared.includes(field) && !text.includes(field))).toEqual([]);
 });

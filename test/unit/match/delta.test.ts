@@ -80,7 +80,7 @@ test.each<[string, object, object, object]>([
   expect(diff(before, after)).toEqual(expected);
 });
 
-test("[8, delta] sends the document where a path can not name the field", () => {
+test("[8, delta] sends the document if a path cannot name the field", () => {
   expect(diff({ "a.b": 1 }, { "a.b": 2 })).toBeUndefined();
   expect(diff({ 0: 1 }, {})).toBeUndefined();
   expect(diff({}, { "": 1 })).toBeUndefined();
@@ -90,7 +90,7 @@ test("[8, delta] sends the document where a path can not name the field", () => 
 test("[8, delta] sends the document where its fields are in another order", () => {
   expect(diff({ a: 1, b: 1 }, { b: 1, a: 1 })).toBeUndefined();
   expect(diff({ a: 1, b: 1 }, { c: 1, a: 1, b: 1 })).toBeUndefined();
-  // What cannot be seen has no place in the order.
+  // Hidden fields do not count for the order.
   expect(diff({ a: 1, m: 1, b: 1 }, { m: 2, a: 1, b: 2 }, excludeProjection(["m"]))).toEqual({
     set: { b: 2 },
     unset: [],

@@ -78,7 +78,7 @@ test.each<[name: string, value: unknown, json: unknown, ejson: unknown]>([
   expect(JSON.parse(encodeValue(fromJs(value), "ejson"))).toEqual(ejson ?? json);
 });
 
-test("[8, json values] writes a date that JavaScript can not hold by its milliseconds, in both modes", () => {
+test("[8, json values] writes a date that JavaScript cannot hold by its milliseconds, in both modes", () => {
   const date = { ...fromJs(Long.fromString("8640000000000001")), type: BSON_TYPE.date };
   const expected = { $date: { $numberLong: "8640000000000001" } };
   expect(JSON.parse(encodeValue(date, "json"))).toEqual(expected);

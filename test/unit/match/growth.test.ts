@@ -1,4 +1,4 @@
-/** How the work grows with documents and filters that were made to be dear, counted by the bytes that are read. */
+/** The growth of the work with documents and filters that were made to be expensive, counted by the bytes that are read. */
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
 import { compileFilter } from "../../../src/match/compile-filter.ts";
@@ -136,9 +136,9 @@ test.each<[string, readonly string[], (size: number) => object]>([
   ["eight indexes, into nested arrays", [zeros(8)], (size) => ({ a: numbers(size).map(() => nested(9, 5)) })],
 ])(
   "sorting by 32 paths, one of them with %s, reads a document little more often than by one",
-  (_name, dear, documentOf) => {
+  (_name, costly, documentOf) => {
     const spec = (count: number): SortSpec =>
-      [...dear, ...numbers(32).map((i) => `a.b${i}`)].slice(0, count).map((path) => [path, 1]);
+      [...costly, ...numbers(32).map((i) => `a.b${i}`)].slice(0, count).map((path) => [path, 1]);
     const [one = 0, all = 0] = [1, 32].map((count) => readsOf(documentOf(400), sorted(spec(count))));
     expect(all).toBeLessThan(2 * one);
   },

@@ -1,6 +1,6 @@
 /**
- * What `find` answers (mongod 6.0.5), case by case: found by the differential tests, or wrong in well-known libraries.
- * A new find of the fuzzer is added here before it is mended. The property tests put every case to the server, too.
+ * Answers of `find` (mongod 6.0.5), case by case: found by the differential tests, or wrong in well-known libraries.
+ * A new find of the fuzzer is added here before it is fixed. The property tests put every case to the server, too.
  */
 const oid = { $oid: "65a000000000000000000001" };
 const decimal = (text: string) => ({ $numberDecimal: text });

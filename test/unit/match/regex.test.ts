@@ -164,7 +164,7 @@ test("searches long text for what must be in it, and for the rest", () => {
   const longer = "n".repeat(150);
   expect(find(`a${longer}b`, `${long}a${longer}b`)).toBe(true);
   expect(find(`a${longer}b`, `${long}a${longer}c`)).toBe(false);
-  // What follows the text in the document is no part of it.
+  // Bytes that follow the text in the document are not part of it.
   const filter = parseFilter({ s: { $regex: "needle" } }, { regex: "subset" });
   expect(matches(filter, { s: long, t: "needle" })).toBe(false);
 });

@@ -12,7 +12,7 @@ const filter = (input: object) =>
   parseFilter(input, { regex: "prefix", maxDepth: 50, maxPredicates: 10_000, maxValues: 10_000 });
 const INVERSE = { equal: "equal", other: "other", narrower: "wider", wider: "narrower" } as const;
 
-/** What it cannot claim without being right is tested against documents; here, what it has to see. */
+/** The property tests check against documents that it never claims too much; these cases check that it claims enough. */
 const EDITS: readonly (readonly [string, object, object, Relation])[] = [
   ["nothing", { a: 1 }, { $and: [{ a: { $in: [1] } }] }, "equal"],
   ["a condition more", { a: 1 }, { a: 1, b: 2 }, "narrower"],
@@ -77,7 +77,7 @@ test("two relations at once are one only where they agree", () => {
   expect(joinRelations("narrower", "wider")).toBe("other");
 });
 
-test("parts that two filters have in common are told at once, however many there are", () => {
+test("recognizes the common parts of two filters at once, however many there are", () => {
   const own = Array.from({ length: 900 }, (_, i) => ({ [`f${i}`]: { $gte: i } }));
   const joined = (rule: object) =>
     parseFilter({ $and: [rule, ...own] }, { regex: "prefix", maxPredicates: 1_000 });

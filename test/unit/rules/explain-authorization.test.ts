@@ -62,7 +62,7 @@ test("says which claim is missing, and that no later rule is asked", () => {
   expect(explain({ sub: "u1", regions: "eu" }).reason).toContain('"regions" is not a list');
 });
 
-test("says of an anonymous user what an anonymous client is told, and why", () => {
+test("explains the answer that an anonymous client receives, and its reason", () => {
   const { outcome, reason, rules: explained } = explain(null);
   expect({ outcome, reason }).toEqual({ outcome: "unknown-collection", reason: "no rule applies" });
   expect(explained[0]?.because).toContain("anonymous: true");
