@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "vitest";
 import type { Chunk } from "../src/feed/chunk.ts";
-import type { Delivery, Sink } from "../src/feed/delivery.ts";
+import type { Delivery } from "../src/feed/delivery.ts";
 import type { LiveQuerySpec } from "../src/feed/live-query-spec.ts";
+import type { Sink } from "../src/feed/sink.ts";
 import { FRESH, startFeed, terms } from "../test/support/feed-harness.ts";
 
 const LIVE_QUERIES = 1_000;

@@ -10,7 +10,8 @@ import type { Account } from "./account.ts";
 import { CatchUps } from "./catch-ups.ts";
 import { EncodedBudget } from "./change-log.ts";
 import { ClientCursors } from "./client-cursors.ts";
-import { Delivery, type DeliveryParts, type DeliveryTerms, type Sink } from "./delivery.ts";
+import { Delivery } from "./delivery.ts";
+import type { DeliveryParts, DeliveryTerms } from "./delivery-parts.ts";
 import { DocumentEncoder } from "./document-encoder.ts";
 import type { StateFollower } from "./followed-collection.ts";
 import { GrantDiffs } from "./grant-diffs.ts";
@@ -21,6 +22,7 @@ import { LogBudget } from "./log-budget.ts";
 import { Lookups } from "./lookups.ts";
 import { OplogReads } from "./oplog-reads.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
+import type { Sink } from "./sink.ts";
 import { type SliceClock, Slices } from "./slices.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { Timeline } from "./timeline.ts";
@@ -198,7 +200,8 @@ export class Feed implements CommitSink {
    * rights moves a subscription to another live query, however many its user holds.
    */
   subscribe(spec: LiveQuerySpec, sink: Sink, terms: DeliveryTerms): Delivery {
-    const delivery = new Delivery(this.#deliveryParts, this.#liveQueries.obtain(spec), sink, terms);
+    const liveQuery = this.#liveQueries.obtain(spec);
+    const delivery = new Delivery({ ...terms, parts: this.#deliveryParts, liveQuery, sink });
     this.#liveQueries.join(delivery);
     return delivery;
   }

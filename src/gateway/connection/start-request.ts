@@ -6,7 +6,7 @@
 import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import { type DecodedCursor, epochOf, isLater, type Position } from "../../feed/cursor.ts";
-import type { StartRequest } from "../../feed/delivery.ts";
+import type { StartRequest } from "../../feed/delivery-opening.ts";
 import type { Ticket } from "../../feed/ticket.ts";
 import type { StartReason } from "../../protocol/messages.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";

@@ -1,0 +1,179 @@
+import type { Start, StartReason } from "../protocol/messages.ts";
+import type { Position } from "./cursor.ts";
+import type { DeliveryContext } from "./delivery-parts.ts";
+import { newCatchUpWork, newSnapshotWork, openHeldSnapshot, type Work } from "./delivery-work.ts";
+import type { GrantPoint } from "./grant-diff.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
+
+/** How a subscription asks to start; a cursor is one whose ticket has been checked. */
+export interface StartRequest {
+  readonly snapshot: boolean;
+  readonly resumeFrom: Position | null;
+  /** The cursor by which the client knows the position. Default: the position's exact cursor. */
+  readonly cursor?: string;
+  /**
+   * The live query whose state the client holds, where `%%now` has taken a step since. The changes of that state since then
+   * are sent as one difference.
+   */
+  readonly heldQuery?: LiveQuerySpec;
+  /** Why a cursor that was given cannot be used, where that is known beforehand. */
+  readonly refused: StartReason | null;
+}
+
+/** The answer to a `StartRequest`. */
+export interface Started {
+  readonly start: Start;
+  readonly reason: StartReason | undefined;
+  /** The cursor that the client receives for the position of the start. */
+  readonly cursor: string;
+  /** That position itself. */
+  readonly since: Position;
+  /**
+   * Where a difference follows: the cursor with which it ends. The ticket begins there, and `cursor` is of before: nobody
+   * resumes inside the difference.
+   */
+  readonly finally?: string;
+}
+
+/** How a delivery starts. */
+export interface Opening {
+  readonly started: Started;
+  readonly work: Work;
+  /** Everything up to this entry of the history is known to the client; 0 where the work will tell. */
+  readonly after: number;
+  /** The client has missed changes, and may receive them rather than a snapshot. */
+  readonly hasMissed: boolean;
+}
+
+/**
+ * Decides how a subscription starts and does everything that can fail; writes nothing.
+ * @param isWanted Whether the subscription still exists.
+ * @throws {TidewireError} `snapshot-too-large`, `unavailable`, `too-many-subscriptions`
+ */
+export async function openDelivery(
+  context: DeliveryContext,
+  request: StartRequest,
+  isWanted: () => boolean,
+): Promise<Opening> {
+  if (request.refused !== null) return openFresh(context, "reset", request.refused, isWanted);
+  if (request.resumeFrom === null)
+    return openFresh(context, context.wantsSnapshot ? "snapshot" : "live", undefined, isWanted);
+  const { resumeFrom, cursor = context.parts.timeline.codec.encode(resumeFrom), heldQuery } = request;
+  const resumed = await openResumed(context, resumeFrom, cursor, heldQuery);
+  if ("started" in resumed) return resumed;
+  const opening = await openFresh(context, "reset", resumed.refused, isWanted);
+  return { ...opening, hasMissed: resumed.hasMissed };
+}
+
+/** As `openDelivery`, for an active subscription: at once. Work that can fail comes later and is retried. */
+export function openAnew(context: DeliveryContext, reason: StartReason): Opening {
+  if (!context.wantsSnapshot) return openChanges(context, "reset", reason);
+  const after = context.parts.timeline.headSeq;
+  return { started: atHead(context, "reset", reason), work: newSnapshotWork(null), after, hasMissed: false };
+}
+
+/**
+ * As `openAnew`, for a client that holds the state of another live query, delivered up to this very point: only the
+ * difference is sent.
+ */
+export function openMoved(context: DeliveryContext, from: LiveQuery, at: GrantPoint): Opening {
+  const move = { from, to: context.liveQuery, at, held: from.state.places ?? [] };
+  // The cursor is of before the change of rights: nobody resumes between that and the end of the difference.
+  const started: Started = { start: "moved", reason: undefined, ...around(context, at) };
+  return { started, work: { do: "send-move", move }, after: at.seq, hasMissed: false };
+}
+
+async function openFresh(
+  context: DeliveryContext,
+  start: Start,
+  reason: StartReason | undefined,
+  isWanted: () => boolean,
+): Promise<Opening> {
+  if (!context.wantsSnapshot) return openChanges(context, start, reason);
+  const opened = await openHeldSnapshot(context, isWanted);
+  // Nobody receives this answer.
+  if (opened === null)
+    return {
+      started: atHead(context, start, reason),
+      work: newCatchUpWork(),
+      after: 0,
+      hasMissed: false,
+    };
+  const { cursor, position } = opened.reading;
+  const started: Started = { start, reason, cursor, since: position };
+  return { started, work: newSnapshotWork(opened), after: 0, hasMissed: false };
+}
+
+/** For a client that follows the changes only: from a position at which nothing is missing. */
+function openChanges(
+  { parts, liveQuery, rights }: DeliveryContext,
+  start: Start,
+  reason: StartReason | undefined,
+): Opening {
+  const { cursor, position, seq } = parts.cursors.startOfChanges(liveQuery, rights.since);
+  const started: Started = { start, reason, cursor, since: position };
+  return { started, work: newCatchUpWork(), after: seq, hasMissed: false };
+}
+
+interface Refused {
+  readonly refused: StartReason;
+  readonly hasMissed: boolean;
+}
+
+async function openResumed(
+  context: DeliveryContext,
+  position: Position,
+  cursor: string,
+  heldQuery: LiveQuerySpec | undefined,
+): Promise<Opening | Refused> {
+  const { parts, liveQuery, rights } = context;
+  const { timeline, catchUps } = parts;
+  const refuse = (refused: StartReason, hasMissed = true): Refused => ({ refused, hasMissed });
+  const started: Started = { start: "resumed", reason: undefined, cursor, since: position };
+  const located = await timeline.locate(position);
+  if (located === "ahead") return refuse("cursor-invalid", false);
+  if (position.clusterTime < rights.grantedAt) return refuse("rights-changed", false);
+  const { history } = timeline;
+  if (located !== "too-old" && history.holds(liveQuery.namespace, located.seq)) {
+    // A client that had lost access must not receive the changes from that period.
+    if (!rights.traceBack(position, located.seq, history)) return refuse("rights-changed");
+    catchUps.noteFromHistory();
+    if (heldQuery === undefined)
+      return { started, work: newCatchUpWork(), after: located.seq, hasMissed: true };
+    return (await openByDifference(context, heldQuery, located.seq)) ?? refuse("history-lost");
+  }
+  if (heldQuery !== undefined) return refuse("history-lost");
+  // The past of a state can only be read while the server keeps it, which is as long as the history.
+  if (!liveQuery.state.isStateless) return refuse("history-lost");
+  if (!rights.traceBack(history.start, history.evictedSeq, history)) return refuse("rights-changed");
+  const read = await catchUps.openOplog(position);
+  if (read === null) return refuse("history-lost");
+  return { started, work: { do: "send-oplog", read }, after: 0, hasMissed: true };
+}
+
+/**
+ * For a client that holds the state of another live query at entry `seq`. It receives the result of the changes since then,
+ * and not the changes themselves: in between it may have had other rights than now.
+ */
+async function openByDifference(
+  context: DeliveryContext,
+  heldQuery: LiveQuerySpec,
+  seq: number,
+): Promise<Opening | null> {
+  const { parts, liveQuery, wantsSnapshot } = context;
+  while (!parts.timeline.isSettled) await parts.timeline.settles;
+  const move = parts.grants.moveSince(heldQuery, liveQuery, seq, wantsSnapshot);
+  if (move === null) return null;
+  const started: Started = { start: "resumed", reason: undefined, ...around(context, move.at) };
+  return { started, work: { do: "send-move", move }, after: move.at.seq, hasMissed: true };
+}
+
+function around({ parts }: DeliveryContext, at: GrantPoint): Omit<Started, "start" | "reason"> {
+  return { cursor: at.told.before, since: parts.cursors.positionAfter(at), finally: at.told.after };
+}
+
+/** Before a snapshot that is still to be read, whose own cursor is valid only at its end. */
+function atHead({ parts }: DeliveryContext, start: Start, reason: StartReason | undefined): Started {
+  return { start, reason, cursor: parts.cursors.told.cursor, since: parts.timeline.head };
+}

@@ -1,0 +1,39 @@
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { Account } from "./account.ts";
+import type { CatchUps } from "./catch-ups.ts";
+import type { ClientCursors } from "./client-cursors.ts";
+import type { GrantDiffs } from "./grant-diffs.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { WindowAdmission } from "./reading-charge.ts";
+import type { Rights } from "./rights.ts";
+import type { Sink } from "./sink.ts";
+import type { SnapshotStore } from "./snapshot-store.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** The parts that all deliveries share. */
+export interface DeliveryParts {
+  readonly timeline: Timeline;
+  readonly cursors: ClientCursors;
+  readonly snapshots: Pick<SnapshotStore, "open">;
+  readonly windows: WindowAdmission;
+  readonly grants: Pick<GrantDiffs, "moveSince" | "read">;
+  readonly catchUps: CatchUps;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** The terms of one subscription. */
+export interface DeliveryTerms {
+  readonly wantsSnapshot: boolean;
+  readonly rights: Rights;
+  /** The user to whom the live query is charged. */
+  readonly account: Account;
+}
+
+/** One subscription to one live query, as the parts of its delivery see it. */
+export interface DeliveryContext extends DeliveryTerms {
+  readonly parts: DeliveryParts;
+  readonly liveQuery: LiveQuery;
+  readonly sink: Sink;
+}

@@ -1,0 +1,125 @@
+/**
+ * The phase of a delivery.
+ * - `opening`: the client does not know of the subscription yet, so nothing may be written
+ * - `voided`: as `opening`, and the start that was decided is void
+ * - `snapshot`: a snapshot is being sent
+ * - `oplog`: missed changes are being sent that only the oplog still holds
+ * - `moving`: the difference of a change of rights is being sent
+ * - `catching-up`: missed changes are being sent from the log of the live query
+ * - `live`: changes are written as they come
+ * - `closed`: nothing more is written
+ */
+export const PHASES = [
+  "opening",
+  "voided",
+  "snapshot",
+  "oplog",
+  "moving",
+  "catching-up",
+  "live",
+  "closed",
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+export const DELIVERY_EVENTS = [
+  /** A snapshot has to be sent: at the start, or after a reset. */
+  "send-snapshot",
+  /** Commits from the oplog have to be sent: at the start. */
+  "send-oplog",
+  /** A difference has to be sent: at the start. */
+  "send-move",
+  /** The rest is in the log: at the start, after any other step, after a reset, or because the consumer was slow. */
+  "catch-up",
+  /** The log holds nothing more. */
+  "caught-up",
+  /** The state that the client holds, or was to receive, cannot be kept up. */
+  "void",
+  "close",
+] as const;
+export type DeliveryEvent = (typeof DELIVERY_EVENTS)[number];
+
+/**
+ * Every phase and every event. An event that makes no sense in a phase changes nothing: it was overtaken by another one.
+ * A closed delivery stays closed. A voided start never goes on as it was decided: a reset leads to a snapshot or to the log.
+ */
+export const DELIVERY_TRANSITIONS: Readonly<Record<Phase, Readonly<Record<DeliveryEvent, Phase>>>> = {
+  opening: {
+    "send-snapshot": "snapshot",
+    "send-oplog": "oplog",
+    "send-move": "moving",
+    "catch-up": "catching-up",
+    "caught-up": "opening",
+    void: "voided",
+    close: "closed",
+  },
+  voided: {
+    "send-snapshot": "snapshot",
+    "send-oplog": "voided",
+    "send-move": "voided",
+    "catch-up": "catching-up",
+    "caught-up": "voided",
+    void: "voided",
+    close: "closed",
+  },
+  snapshot: {
+    "send-snapshot": "snapshot",
+    "send-oplog": "snapshot",
+    "send-move": "snapshot",
+    "catch-up": "catching-up",
+    "caught-up": "snapshot",
+    void: "voided",
+    close: "closed",
+  },
+  oplog: {
+    "send-snapshot": "oplog",
+    "send-oplog": "oplog",
+    "send-move": "oplog",
+    "catch-up": "catching-up",
+    "caught-up": "oplog",
+    void: "voided",
+    close: "closed",
+  },
+  moving: {
+    "send-snapshot": "moving",
+    "send-oplog": "moving",
+    "send-move": "moving",
+    "catch-up": "catching-up",
+    "caught-up": "moving",
+    void: "voided",
+    close: "closed",
+  },
+  "catching-up": {
+    "send-snapshot": "catching-up",
+    "send-oplog": "catching-up",
+    "send-move": "catching-up",
+    "catch-up": "catching-up",
+    "caught-up": "live",
+    void: "voided",
+    close: "closed",
+  },
+  live: {
+    "send-snapshot": "live",
+    "send-oplog": "live",
+    "send-move": "live",
+    "catch-up": "catching-up",
+    "caught-up": "live",
+    void: "voided",
+    close: "closed",
+  },
+  closed: {
+    "send-snapshot": "closed",
+    "send-oplog": "closed",
+    "send-move": "closed",
+    "catch-up": "closed",
+    "caught-up": "closed",
+    void: "closed",
+    close: "closed",
+  },
+};
+
+/** Whether a step is being run that brings the delivery closer to `live`. */
+export const isSending = (phase: Phase): boolean =>
+  phase === "snapshot" || phase === "oplog" || phase === "moving" || phase === "catching-up";
+
+/** Whether the client does not know of the subscription yet. */
+export const isBeforeStart = (phase: Phase): boolean => phase === "opening" || phase === "voided";

@@ -1,0 +1,115 @@
+import { TidewireError } from "../protocol/errors.ts";
+import { toChunks } from "./catch-up-chunks.ts";
+import { UNKNOWN } from "./change.ts";
+import type { EncodedMessage } from "./chunk.ts";
+import type { DeliveryStep, StepOutcome } from "./delivery-step.ts";
+import { openHeldSnapshot, type Work } from "./delivery-work.ts";
+import type { GrantMove } from "./grant-diff.ts";
+import type { OplogRead } from "./oplog-read.ts";
+import type { SnapshotReading } from "./snapshot-reading.ts";
+
+/** A step that ended: everything up to entry `after` has been sent. */
+export interface Sent {
+  readonly after: number;
+}
+
+/** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
+const OPLOG_ROOM_TIMEOUT_MS = 5_000;
+
+/** Sends a snapshot. After a reset it is opened here, as often as it takes: MongoDB will be available again. */
+export async function sendSnapshot(
+  step: DeliveryStep,
+  work: Extract<Work, { do: "send-snapshot" }>,
+): Promise<Sent | StepOutcome> {
+  if (work.opened === null) {
+    const opened = await step.untilAvailable(() => openHeldSnapshot(step.context, step.isCurrent));
+    if (opened === null) return "abandoned";
+    if (!step.isCurrent()) {
+      opened.leave();
+      return "abandoned";
+    }
+    work.opened = opened;
+  }
+  return sendReading(step, work.opened.reading);
+}
+
+async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promise<Sent | StepOutcome> {
+  const { timeline, log } = step.context.parts;
+  if (!(await step.mayShow(reading.clusterTime))) return "abandoned";
+  for (let index = 0; ; index++) {
+    const batch = await reading.batch(index).catch((error: unknown) => {
+      if (error instanceof TidewireError) throw error;
+      log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
+      return "failed" as const;
+    });
+    if (!step.isCurrent()) return "abandoned";
+    if (batch === "overtaken") return "lagged";
+    if (batch === "failed") return "history-lost";
+    if (batch === null) break;
+    if (!(await step.write(batch))) return "abandoned";
+  }
+  // Commits up to the time of the snapshot are in it already.
+  if (!(await step.streamReaches(reading.clusterTime))) return "abandoned";
+  const seq = timeline.history.seqAt(reading.clusterTime);
+  return seq === null ? "lost" : { after: seq };
+}
+
+/** Sends the documents that a change of rights brought into sight and removes those that it took away. */
+export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<StepOutcome> {
+  const { parts, liveQuery, sink } = step.context;
+  const giveBack = await sink.snapshotTurn();
+  try {
+    if (!step.isCurrent()) return "abandoned";
+    const changes = await parts.grants.read(move);
+    if (!step.isCurrent()) return "abandoned";
+    if (changes === null) return "history-lost";
+    const { after: last, before: others } = move.at.told;
+    // A client may hold a later state than the one before the difference, and a delta would not fit that.
+    const documents = move.missed === undefined ? undefined : "full";
+    for (const chunk of liveQuery.grantChunks(changes, { last, others }, sink.mode, documents)) {
+      if (!(await step.write(chunk)) || !step.isCurrent()) return "abandoned";
+    }
+  } finally {
+    giveBack();
+  }
+  return "done";
+}
+
+/** Sends the missed commits that the history no longer holds, up to an entry that the history holds. */
+export async function sendFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent | StepOutcome> {
+  // Whatever happened to MongoDB meanwhile, the subscription stays: a snapshot follows, which waits for MongoDB.
+  return copyFromOplog(step, read).catch((error: unknown) => {
+    step.context.parts.catchUps.noteFailed(error);
+    return "history-lost" as const;
+  });
+}
+
+async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent | StepOutcome> {
+  const { parts, liveQuery, sink, rights } = step.context;
+  const { timeline } = parts;
+  for await (const { batch, covered } of read.batches()) {
+    if (!step.isCurrent()) return "abandoned";
+    const fresh = batch.entries.slice(covered);
+    if (fresh.some(({ commit }) => rights.mayChangeBy(commit.events))) return "history-lost";
+    const encoded = await liveQuery.encodeOplogBatch(batch, sink.mode);
+    if (!step.isCurrent()) return "abandoned";
+    const messages: EncodedMessage[] = [];
+    for (const { index, messages: more } of encoded) {
+      if (index < covered) continue;
+      if (more === UNKNOWN) return "history-lost";
+      messages.push(...more);
+    }
+    const last = fresh.at(-1)?.commit.clusterTime;
+    if (last !== undefined && !(await step.mayShow(last))) return "abandoned";
+    for (const chunk of toChunks(messages)) {
+      const written = await step.write(chunk, OPLOG_ROOM_TIMEOUT_MS);
+      if (!step.isCurrent()) return "abandoned";
+      if (!written) return "lagged";
+    }
+    const located = await step.untilAvailable(() => timeline.locate(batch.until));
+    if (located === null || !step.isCurrent()) return "abandoned";
+    if (typeof located === "string" || !timeline.history.holds(liveQuery.namespace, located.seq)) continue;
+    return { after: located.seq };
+  }
+  return "history-lost";
+}
