@@ -6,9 +6,9 @@ import { FollowedCollection } from "./feed/followed-collection.ts";
 import { Revocations } from "./gateway/rights/revocations.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./source/mongo.ts";
+import { MongoSnapshots } from "./source/mongo-snapshots.ts";
 import type { FollowState, Namespace } from "./source/preflight.ts";
 import { notExpired, parseRevocation, REVOCATIONS, revocationId } from "./source/revocation-store.ts";
-import { SnapshotCursor } from "./source/snapshot-cursor.ts";
 
 function revocationsIn(config: Config): Namespace {
   return {
@@ -33,10 +33,10 @@ export function followRevocations(
   parts: { log: Logger; metrics: Metrics },
 ): { revocations: Revocations; collection: FollowedCollection<RevokedTokens> } {
   const namespace = revocationsIn(config);
+  const reader = new MongoSnapshots(client);
   const revocations = new Revocations(async (which, clusterTime) => {
     const filter = { _id: { $in: which.map(revocationId) } };
-    const read = () =>
-      SnapshotCursor.readAt(client, { ...namespace, filter, maxTimeMs: STATE_TIMEOUT_MS }, clusterTime);
+    const read = () => reader.readAt({ ...namespace, filter, maxTimeMs: STATE_TIMEOUT_MS }, clusterTime);
     return (await answerOf(client, read, { timeoutMs: STATE_TIMEOUT_MS })).map(parseRevocation);
   }, parts);
   const spec = {
@@ -46,5 +46,5 @@ export function followRevocations(
     parse: parseRevocation,
     expiresAtMs: ({ expiresAtMs }: RevokedTokens) => expiresAtMs,
   };
-  return { revocations, collection: new FollowedCollection(spec, { client, log: parts.log }, revocations) };
+  return { revocations, collection: new FollowedCollection(spec, { reader, log: parts.log }, revocations) };
 }

@@ -18,6 +18,7 @@ const { ChangeSource } = await dist("source/change-source.js");
 const { Deployment } = await dist("source/deployment.js");
 const { EpochStore } = await dist("source/epoch-store.js");
 const { ensureImages } = await dist("source/images.js");
+const { MongoSnapshots } = await dist("source/mongo-snapshots.js");
 const { identifyDeployment } = await dist("source/topology.js");
 const { joinFrames } = await dist("gateway/transports/ws-frames.js");
 
@@ -55,7 +56,7 @@ const deployment = new Deployment(
   async () => (await identifyDeployment(client)).id,
 );
 const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
-  client,
+  reader: new MongoSnapshots(client),
   deployment,
   idleAgeMs: 2_000,
   readOplog: (from, signal) => source.read(from, signal),

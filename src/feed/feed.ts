@@ -4,7 +4,6 @@ import type { Commit } from "../source/change-event.ts";
 import type { CommitSink } from "../source/change-source.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
-import type { MongoAccess } from "../source/mongo.ts";
 import type { CommitBatch } from "../source/read-commits.ts";
 import type { Account } from "./account.ts";
 import { CatchUps } from "./catch-ups.ts";
@@ -24,12 +23,13 @@ import { OplogReads } from "./oplog-reads.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
 import type { Sink } from "./sink.ts";
 import { type SliceClock, Slices } from "./slices.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { Timeline } from "./timeline.ts";
 import { ToldHead } from "./told-head.ts";
 
 export interface FeedParts {
-  readonly client: MongoAccess;
+  readonly reader: SnapshotReader;
   readonly deployment: Pick<Deployment, "now">;
   /** Reads commits from the oplog, from a cluster time on, that time included. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
@@ -69,7 +69,7 @@ export class Feed implements CommitSink {
   #sweepIsDue = false;
 
   constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
-    const { client, deployment, log, metrics, serverNowMs = Date.now, onHandedOut = () => {} } = parts;
+    const { reader, deployment, log, metrics, serverNowMs = Date.now, onHandedOut = () => {} } = parts;
     const timeline = new Timeline(history, { deployment, metrics });
     const cursors = new ClientCursors(
       timeline,
@@ -85,7 +85,7 @@ export class Feed implements CommitSink {
       metrics.catchUpStreams.set(held),
     );
     const catchUps = new CatchUps(oplogReads, { timeline, metrics, log });
-    const shared = { client, deployment, timeline, cursors, newSlices, metrics, log };
+    const shared = { reader, deployment, timeline, cursors, newSlices, metrics, log };
     const snapshots = new SnapshotStore(limits, shared);
     const lookups = new Lookups(limits, shared);
     const stateFollowers = new Map<string, StateFollower>();

@@ -2,9 +2,8 @@ import type { Document } from "mongodb";
 import type { Logger } from "pino";
 import { valueKey } from "../match/value-key.ts";
 import type { Commit, StreamEvent } from "../source/change-event.ts";
-import type { MongoAccess } from "../source/mongo.ts";
-import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { idOf } from "./change.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 
 /** A collection of the service's own whose documents take effect at their commit, on every node at the same point. */
 export interface StateFollower {
@@ -81,7 +80,7 @@ export class FollowedCollection<T> implements StateFollower {
   readonly namespace: string;
   readonly #spec: FollowedSpec<T>;
   readonly #listener: FollowedListener<T>;
-  readonly #client: MongoAccess;
+  readonly #reader: Pick<SnapshotReader, "open">;
   readonly #log: Logger;
   #state: "known" | Uncertainty = "unread";
   #kept = new Map<string, Kept<T>>();
@@ -98,12 +97,12 @@ export class FollowedCollection<T> implements StateFollower {
 
   constructor(
     spec: FollowedSpec<T>,
-    parts: { readonly client: MongoAccess; readonly log: Logger },
+    parts: { readonly reader: Pick<SnapshotReader, "open">; readonly log: Logger },
     listener: FollowedListener<T>,
   ) {
     this.#spec = spec;
     this.namespace = `${spec.database}.${spec.collection}`;
-    this.#client = parts.client;
+    this.#reader = parts.reader;
     this.#log = parts.log;
     this.#listener = listener;
   }
@@ -241,7 +240,7 @@ export class FollowedCollection<T> implements StateFollower {
   async #readAll(): Promise<Read<T>> {
     const { database, collection, filter, maxBytes, parse } = this.#spec;
     const query = { database, collection, filter: filter(Date.now()), maxTimeMs: READ_MS };
-    const cursor = await SnapshotCursor.open(this.#client, query, this.#headTime);
+    const cursor = await this.#reader.open(query, this.#headTime);
     const kept = new Map<string, Kept<T>>();
     let bytes = 0;
     let why: Uncertainty | null = null;

@@ -4,12 +4,11 @@ import { toMongo } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
-import type { MongoAccess } from "../source/mongo.ts";
-import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { WindowPlace } from "./result-state.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
 
@@ -64,7 +63,7 @@ export interface Missed {
  * @returns `null` where the difference can not be told, or is larger than `most` documents.
  */
 export function readGrantDiff(
-  client: MongoAccess,
+  reader: Pick<SnapshotReader, "readAt">,
   move: GrantMove,
   most: number,
   timeline: Timeline,
@@ -72,12 +71,12 @@ export function readGrantDiff(
   const touched = touchedBy(move);
   if (touched === null) return Promise.resolve(null);
   return move.to.windowSpec === null
-    ? readResultDiff(client, move, touched, most)
-    : readWindowDiff(client, move, touched, most, timeline);
+    ? readResultDiff(reader, move, touched, most)
+    : readWindowDiff(reader, move, touched, most, timeline);
 }
 
 async function readResultDiff(
-  client: MongoAccess,
+  reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, missed }: GrantMove,
   touched: Touched,
   most: number,
@@ -89,12 +88,8 @@ async function readResultDiff(
   const query = { database, collection, maxTimeMs, limit: most + 1 };
   const only = (wanted: object, unwanted: object) => ({ $and: [wanted, { $nor: [unwanted] }] });
   const [left, entered] = await Promise.all([
-    SnapshotCursor.readAt(
-      client,
-      { ...query, filter: only(old, now), projection: { _id: 1 } },
-      at.clusterTime,
-    ),
-    SnapshotCursor.readAt(client, { ...query, filter: only(now, old) }, at.clusterTime),
+    reader.readAt({ ...query, filter: only(old, now), projection: { _id: 1 } }, at.clusterTime),
+    reader.readAt({ ...query, filter: only(now, old) }, at.clusterTime),
   ]);
   if (left.length > most || entered.length > most) return null;
   const isUntouched = (document: Uint8Array) => !touched.has(valueKey(idOf(document)));
@@ -107,12 +102,12 @@ async function readResultDiff(
 
 /** What a window showed when the client last heard of it; `null` where that cannot be read. */
 async function readHeld(
-  client: MongoAccess,
+  reader: Pick<SnapshotReader, "readAt">,
   { snapshotQuery, spec }: LiveQuery,
   { heldAt }: Missed,
 ): Promise<WindowPlace[] | null> {
   if (heldAt === null) return null;
-  const documents = await SnapshotCursor.readAt(client, snapshotQuery, heldAt);
+  const documents = await reader.readAt(snapshotQuery, heldAt);
   return documents.slice(0, spec.limit ?? documents.length).map(placeOf);
 }
 
@@ -123,15 +118,15 @@ function placeOf(document: Uint8Array): WindowPlace & { readonly document: Uint8
 
 /** Of a window all that is in sight now is read, which is what it needs to go on, too. */
 async function readWindowDiff(
-  client: MongoAccess,
+  reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, held: known, missed }: GrantMove,
   touched: Touched,
   most: number,
   timeline: Timeline,
 ): Promise<Change[] | null> {
-  const held = missed === undefined ? known : await readHeld(client, from, missed);
+  const held = missed === undefined ? known : await readHeld(reader, from, missed);
   if (held === null) return null;
-  const documents = await SnapshotCursor.readAt(client, to.snapshotQuery, at.clusterTime);
+  const documents = await reader.readAt(to.snapshotQuery, at.clusterTime);
   const { limit } = to.spec;
   if (limit === null && documents.length > most) return null;
   while (!timeline.isSettled) await timeline.settles;

@@ -1,11 +1,12 @@
 import type { Logger } from "pino";
 import { TidewireError } from "../protocol/errors.ts";
-import { isMongoFailure, type MongoAccess } from "../source/mongo.ts";
+import { isMongoFailure } from "../source/mongo.ts";
 import type { Change } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
 import { type GrantMove, readGrantDiff } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -13,7 +14,7 @@ import type { Timeline } from "./timeline.ts";
 const MISSED_COMMITS_MAX = 10_000;
 
 export interface GrantDiffsParts {
-  readonly client: MongoAccess;
+  readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
   readonly cursors: ClientCursors;
   /** Its turn is waited for: a difference burdens the database like a snapshot. */
@@ -68,7 +69,7 @@ export class GrantDiffs {
   }
 
   async #read(move: GrantMove): Promise<Change[] | null> {
-    const { client, timeline, snapshots, log } = this.#parts;
+    const { reader, timeline, snapshots, log } = this.#parts;
     // The commit may be part of a batch that is still being handed out: its neighbours have to be known.
     while (!timeline.isSettled) await timeline.settles;
     try {
@@ -76,7 +77,7 @@ export class GrantDiffs {
         await snapshots.checkIndex(move.to);
         // A window is read in its state just after the commit. There is none where another commit has the same time.
         if (move.to.windowSpec !== null && timeline.history.timeAfter(move.at.seq) === null) return null;
-        return readGrantDiff(client, move, this.#mostDocuments, timeline);
+        return readGrantDiff(reader, move, this.#mostDocuments, timeline);
       });
     } catch (error) {
       const isPassing = error instanceof TidewireError && error.code === "unavailable";

@@ -2,9 +2,10 @@ import { canonicalFilter } from "../match/canonical-filter.ts";
 import { filterShape } from "../match/filter-shape.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { isMongoFailure, type MongoAccess } from "../source/mongo.ts";
-import { planSnapshot, type SnapshotPlan } from "../source/snapshot-plan.ts";
+import { isMongoFailure } from "../source/mongo.ts";
+import type { SnapshotPlan } from "../source/snapshot-plan.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 
 /** How long an answer of the server's planner counts, in milliseconds: an index may be made or dropped meanwhile. */
 const ANSWER_AGE_MS = 60_000;
@@ -22,13 +23,13 @@ interface Answer {
  * their values, and for equal filters otherwise.
  */
 export class IndexCheck {
-  readonly #client: MongoAccess;
+  readonly #reader: Pick<SnapshotReader, "plan">;
   readonly #metrics: Metrics;
   readonly #now: () => number;
   readonly #answers = new Map<string, Answer>();
 
-  constructor(client: MongoAccess, metrics: Metrics, now: () => number = Date.now) {
-    this.#client = client;
+  constructor(reader: Pick<SnapshotReader, "plan">, metrics: Metrics, now: () => number = Date.now) {
+    this.#reader = reader;
     this.#metrics = metrics;
     this.#now = now;
   }
@@ -65,7 +66,7 @@ export class IndexCheck {
 
   async #plan(query: LiveQuery["snapshotQuery"]): Promise<SnapshotPlan> {
     try {
-      return await planSnapshot(this.#client, query);
+      return await this.#reader.plan(query);
     } catch (cause) {
       this.#metrics.indexChecks.inc({ outcome: "failed" });
       if (!isMongoFailure(cause)) throw cause;

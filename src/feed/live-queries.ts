@@ -14,7 +14,7 @@ import { WindowBudget } from "./window-budget.ts";
 import { WorkMeter } from "./work-meter.ts";
 
 /** The parts of a live query that all of them share. */
-type SharedParts = Pick<LiveQueryParts, "client" | "encoder" | "budget" | "logBudget" | "newSlices">;
+type SharedParts = Pick<LiveQueryParts, "reader" | "encoder" | "budget" | "logBudget" | "newSlices">;
 
 export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work">, SharedParts {
   readonly timeline: Timeline;
@@ -155,9 +155,9 @@ export class LiveQueries implements WindowAdmission {
   }
 
   #partsOf(it: () => LiveQuery): LiveQueryParts {
-    const { client, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = this.#parts;
+    const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = this.#parts;
     return {
-      client,
+      reader,
       timeline,
       encoder,
       budget,

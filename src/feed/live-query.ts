@@ -2,7 +2,6 @@ import { canonicalProjection } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import type { MongoAccess } from "../source/mongo.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { Broadcast } from "./broadcast.ts";
 import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
@@ -23,13 +22,14 @@ import { QueryCost } from "./query-cost.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import { Stateless, type StatelessParts } from "./stateless.ts";
 import type { Timeline } from "./timeline.ts";
 import { Windowed } from "./windowed.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
 export interface LiveQueryParts {
-  readonly client: MongoAccess;
+  readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
   readonly encoder: DocumentEncoder;
   readonly budget: EncodedBudget;
@@ -235,12 +235,12 @@ function newState(
   kept: Pick<StatelessParts, "evaluation" | "log" | "broadcast">,
   parts: LiveQueryParts,
 ): ResultState {
-  const { client, timeline, onWindowChanged, onWindowLost, onExtendFailed } = parts;
+  const { reader, timeline, onWindowChanged, onWindowLost, onExtendFailed } = parts;
   const shared = { ...kept, newPace: () => newPaceOf(parts) };
   if (spec === null) return new Stateless({ ...shared, history: timeline.history });
   return new Windowed({
     ...shared,
-    client,
+    reader,
     timeline,
     query,
     spec,

@@ -5,14 +5,15 @@ import { type GuardParts, noteFault } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace } from "../source/change-event.ts";
-import { foundNoServer, isMongoFailure, type MongoAccess } from "../source/mongo.ts";
-import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
+import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
+import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
 import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
 import { PredicateIndex } from "./predicate-index.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
 
@@ -30,7 +31,7 @@ interface Kept {
 }
 
 export interface LookupsParts extends GuardParts {
-  readonly client: MongoAccess;
+  readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
   readonly metrics: Metrics;
 }
@@ -185,13 +186,13 @@ export class Lookups {
   async #load(set: LookupSet): Promise<void> {
     const { database, collectionName: collection, filter } = set.spec;
     const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
-    const { client, timeline } = this.#parts;
+    const { reader, timeline } = this.#parts;
     const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {
       while (!timeline.isSettled) await timeline.settles;
       const { headTime, headSeq } = timeline;
       try {
-        const documents = await SnapshotCursor.readAt(client, query, headTime);
+        const documents = await reader.readAt(query, headTime);
         if (documents.length > lookupValues) throw tooMany(lookupValues);
         // A commit that is being handed out may have been offered to this set already, or may not.
         while (!timeline.isSettled) await timeline.settles;

@@ -1,13 +1,13 @@
 import { encodeDocument } from "../match/encode.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import type { MongoAccess } from "../source/mongo.ts";
-import { SnapshotCursor, tookTooLong } from "../source/snapshot-cursor.ts";
+import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import type { HoldsBatches, SnapshotMemory } from "./snapshot-memory.ts";
+import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
 
@@ -29,7 +29,7 @@ export class SnapshotReading implements HoldsBatches {
   readonly liveQuery: LiveQuery;
   readonly mode: ValueMode;
   readonly #limits: SnapshotLimits;
-  readonly #cursor: SnapshotCursor;
+  readonly #cursor: OpenSnapshot;
   /** The cluster time at which the result is exact. */
   readonly clusterTime: bigint;
   /** The cursor that all batches bear. */
@@ -54,7 +54,7 @@ export class SnapshotReading implements HoldsBatches {
   private constructor(
     liveQuery: LiveQuery,
     mode: ValueMode,
-    from: { cursor: SnapshotCursor; clusterTime: bigint; raw: Uint8Array[]; charge: ReadingCharge | null },
+    from: { cursor: OpenSnapshot; clusterTime: bigint; raw: Uint8Array[]; charge: ReadingCharge | null },
     parts: SnapshotParts,
   ) {
     this.liveQuery = liveQuery;
@@ -83,7 +83,7 @@ export class SnapshotReading implements HoldsBatches {
   ): Promise<SnapshotReading> {
     const most = parts.limits.snapshotDocuments;
     return parts.runLimited(async () => {
-      const cursor = await SnapshotCursor.open(parts.client, liveQuery.snapshotQuery, after);
+      const cursor = await parts.reader.open(liveQuery.snapshotQuery, after);
       try {
         if (!liveQuery.state.isStateless) {
           const { documents, charge } = await readWindow(liveQuery, cursor, parts);
@@ -230,7 +230,7 @@ export class SnapshotReading implements HoldsBatches {
   }
 }
 
-async function readRest(cursor: SnapshotCursor, raw: Uint8Array[]): Promise<Uint8Array[]> {
+async function readRest(cursor: OpenSnapshot, raw: Uint8Array[]): Promise<Uint8Array[]> {
   for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) raw.push(...batch);
   return raw;
 }
@@ -238,7 +238,7 @@ async function readRest(cursor: SnapshotCursor, raw: Uint8Array[]): Promise<Uint
 /** A window is read whole, some more than its limit: it gives the live query its state, and the limit is sent. */
 async function readWindow(
   liveQuery: LiveQuery,
-  cursor: SnapshotCursor,
+  cursor: OpenSnapshot,
   { limits, timeline, charge: newCharge }: SnapshotParts,
 ): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
   if (!cursor.exact) {
@@ -271,11 +271,11 @@ const bytesOf = (documents: readonly Uint8Array[]) =>
   documents.reduce((bytes, document) => bytes + document.length, 0);
 
 export interface SnapshotParts {
-  readonly client: MongoAccess;
   /** Bounds the batches of all snapshots together. */
   readonly memory: SnapshotMemory;
   /** The last reader has left. */
   readonly onLeft: (reading: SnapshotReading) => void;
+  readonly reader: Pick<SnapshotReader, "open">;
   readonly limits: SnapshotLimits;
   /** The cursor for what was read as it was at a cluster time. */
   readonly cursorOf: (clusterTime: bigint) => string;

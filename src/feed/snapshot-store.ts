@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { foundNoServer, isMongoFailure, type MongoAccess } from "../source/mongo.ts";
+import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
@@ -16,6 +16,7 @@ import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import { SnapshotMemory } from "./snapshot-memory.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import { type SnapshotParts, SnapshotReading } from "./snapshot-reading.ts";
 import { tooSlow } from "./too-slow.ts";
 
@@ -31,7 +32,7 @@ const BAD_SORT: readonly unknown[] = [2, 16_746];
 const ATTEMPT_PAUSE_MS = 50;
 
 export interface SnapshotStoreParts extends ExactReadingParts {
-  readonly client: MongoAccess;
+  readonly reader: Pick<SnapshotReader, "open" | "plan">;
   readonly cursors: ClientCursors;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -53,7 +54,7 @@ export class SnapshotStore {
 
   constructor(limits: FeedLimits, parts: SnapshotStoreParts) {
     this.#limits = limits;
-    this.#indexes = new IndexCheck(parts.client, parts.metrics);
+    this.#indexes = new IndexCheck(parts.reader, parts.metrics);
     this.#parts = parts;
     this.#reads = new Limiter(limits.snapshotConcurrency);
     this.#memory = new SnapshotMemory(limits.snapshotBytes, () => parts.metrics.snapshotsShed.inc());
@@ -167,12 +168,12 @@ export class SnapshotStore {
     since: bigint,
     charge: () => ReadingCharge,
   ): Promise<SnapshotReading> {
-    const { client, timeline, cursors, metrics } = this.#parts;
+    const { reader, timeline, cursors, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
     const parts: SnapshotParts = {
-      client,
       memory: this.#memory,
       onLeft: (reading) => this.#left(reading),
+      reader,
       limits: this.#limits,
       cursorOf: (clusterTime) => cursors.ofReading(clusterTime),
       timeline,

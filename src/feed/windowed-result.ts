@@ -1,12 +1,12 @@
 import { toBson } from "../match/bson-value.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { SortSpec } from "../protocol/messages.ts";
-import type { MongoAccess } from "../source/mongo.ts";
-import { SnapshotCursor, type SnapshotQuery } from "../source/snapshot-cursor.ts";
+import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { WindowPlace } from "./result-state.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import { spareFor, Window } from "./window.ts";
 import type { Touched } from "./window-changes.ts";
 
@@ -26,20 +26,20 @@ export interface WindowSpec {
 export class WindowedResult {
   readonly #window: Window;
   readonly #spec: WindowSpec;
-  readonly #client: MongoAccess;
+  readonly #reader: Pick<SnapshotReader, "readAt">;
   readonly #query: SnapshotQuery;
   readonly #evaluation: Evaluation;
   /** The state is that of this cluster time, or of the last commit applied. */
   #loadedAt: bigint;
 
   private constructor(
-    client: MongoAccess,
+    reader: Pick<SnapshotReader, "readAt">,
     query: SnapshotQuery,
     spec: WindowSpec,
     evaluation: Evaluation,
     loadedAt: bigint,
   ) {
-    this.#client = client;
+    this.#reader = reader;
     this.#query = query;
     this.#spec = spec;
     this.#evaluation = evaluation;
@@ -58,13 +58,13 @@ export class WindowedResult {
 
   /** Takes what the load query gave at a cluster time. */
   static loaded(
-    client: MongoAccess,
+    reader: Pick<SnapshotReader, "readAt">,
     query: SnapshotQuery,
     spec: WindowSpec,
     evaluation: Evaluation,
     result: { documents: readonly Uint8Array[]; clusterTime: bigint },
   ): WindowedResult {
-    const windowed = new WindowedResult(client, query, spec, evaluation, result.clusterTime);
+    const windowed = new WindowedResult(reader, query, spec, evaluation, result.clusterTime);
     windowed.#load(result.documents);
     windowed.#window.settle();
     return windowed;
@@ -72,14 +72,14 @@ export class WindowedResult {
 
   /** Reads the state of a cluster time of the last minutes. @throws The server's error. */
   static async at(
-    client: MongoAccess,
+    reader: Pick<SnapshotReader, "readAt">,
     query: SnapshotQuery,
     spec: WindowSpec,
     evaluation: Evaluation,
     clusterTime: bigint,
   ): Promise<WindowedResult> {
-    const documents = await SnapshotCursor.readAt(client, WindowedResult.loadQuery(query, spec), clusterTime);
-    return WindowedResult.loaded(client, query, spec, evaluation, { documents, clusterTime });
+    const documents = await reader.readAt(WindowedResult.loadQuery(query, spec), clusterTime);
+    return WindowedResult.loaded(reader, query, spec, evaluation, { documents, clusterTime });
   }
 
   get loadedAt(): bigint {
@@ -130,16 +130,12 @@ export class WindowedResult {
   ): Promise<Change[]> {
     if (lacking === "refill") {
       const query = WindowedResult.loadQuery(this.#query, this.#spec);
-      this.#load(await SnapshotCursor.readAt(this.#client, query, clusterTime));
+      this.#load(await this.#reader.readAt(query, clusterTime));
       return this.#window.changes(touched, new Map());
     }
     const { database, collection, maxTimeMs } = this.#query;
     const filter = { _id: { $in: lacking.ids.map(toBson) } };
-    const documents = await SnapshotCursor.readAt(
-      this.#client,
-      { database, collection, maxTimeMs, filter },
-      clusterTime,
-    );
+    const documents = await this.#reader.readAt({ database, collection, maxTimeMs, filter }, clusterTime);
     const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
     return this.#window.changes(touched, read);
   }

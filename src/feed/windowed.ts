@@ -1,4 +1,3 @@
-import type { MongoAccess } from "../source/mongo.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Broadcast } from "./broadcast.ts";
 import type { ChangeLog } from "./change-log.ts";
@@ -8,11 +7,12 @@ import { type LogEntry, toLogEntry } from "./log-entry.ts";
 import type { Pace } from "./pace.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState, WindowPlace } from "./result-state.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
 export interface WindowedParts {
-  readonly client: MongoAccess;
+  readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
   readonly query: SnapshotQuery;
   readonly spec: WindowSpec;
@@ -112,8 +112,8 @@ export class Windowed implements ResultState {
   load(documents: readonly Uint8Array[], clusterTime: bigint): void {
     const seq = this.#history.seqAt(clusterTime);
     if (this.#window !== undefined || seq === null) return;
-    const { client, query, spec, evaluation, log } = this.#parts;
-    this.#adopt(WindowedResult.loaded(client, query, spec, evaluation, { documents, clusterTime }));
+    const { reader, query, spec, evaluation, log } = this.#parts;
+    this.#adopt(WindowedResult.loaded(reader, query, spec, evaluation, { documents, clusterTime }));
     log.restart(seq);
     this.#catchUpAdopted();
   }
@@ -205,11 +205,11 @@ export class Windowed implements ResultState {
 
   /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
   async #extendTo(seq: number): Promise<boolean> {
-    const { client, timeline, query, spec, evaluation, log, newPace } = this.#parts;
+    const { reader, timeline, query, spec, evaluation, log, newPace } = this.#parts;
     const at = this.#history.timeAfter(seq);
     if (at === null) return false;
     const generation = this.#generation;
-    const window = await WindowedResult.at(client, query, spec, evaluation, at);
+    const window = await WindowedResult.at(reader, query, spec, evaluation, at);
     const found: LogEntry[] = [];
     const pace = newPace();
     pace.stop();

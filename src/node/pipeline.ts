@@ -5,6 +5,7 @@ import { followRevocations } from "../follow-revocations.ts";
 import type { Revocations } from "../gateway/rights/revocations.ts";
 import { ChangeSource } from "../source/change-source.ts";
 import { ImageKeeper } from "../source/image-keeper.ts";
+import { MongoSnapshots } from "../source/mongo-snapshots.ts";
 import type { PreflightReport } from "../source/preflight.ts";
 import type { Basics } from "./basics.ts";
 import type { OpenedClient } from "./open-client.ts";
@@ -40,7 +41,7 @@ export function buildPipeline(
   keeper.follow(report.collections);
   // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
   const feed: Feed = new Feed(config.history, config.limits, {
-    client,
+    reader: new MongoSnapshots(client),
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
     idleAgeMs: idleAgeOf(config),

@@ -21,6 +21,7 @@ import { ChangeSource, type CommitSink } from "../../src/source/change-source.ts
 import { Deployment } from "../../src/source/deployment.ts";
 import { type Epoch, EpochStore } from "../../src/source/epoch-store.ts";
 import { ensureImages } from "../../src/source/images.ts";
+import { MongoSnapshots } from "../../src/source/mongo-snapshots.ts";
 import type { CommitBatch } from "../../src/source/read-commits.ts";
 import { identifyDeployment } from "../../src/source/topology.ts";
 import { testDatabase } from "./mongod.ts";
@@ -49,7 +50,7 @@ export async function startFeed(options: HarnessOptions = {}) {
   const deployment = new Deployment(client, new EpochStore(stateDatabase), identify);
   const history = HistoryOptions.parse({ windowMs: 0, cursorStepMs: 0, ...options.history });
   const feed: Feed = new Feed({ ...history, windowMs: 300_000 }, FeedLimits.parse(options.limits ?? {}), {
-    client,
+    reader: new MongoSnapshots(client),
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
     idleAgeMs: 400,

@@ -1,13 +1,11 @@
-import type { MongoClient } from "mongodb";
 import { beforeEach, expect, test, vi } from "vitest";
 import { IndexCheck } from "../../../src/feed/index-check.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
-import * as plans from "../../../src/source/snapshot-plan.ts";
+import type { SnapshotPlan } from "../../../src/source/snapshot-plan.ts";
 
-vi.mock("../../../src/source/snapshot-plan.ts", () => ({ planSnapshot: vi.fn() }));
-const planSnapshot = vi.mocked(plans.planSnapshot);
+const planSnapshot = vi.fn<() => Promise<SnapshotPlan>>();
 
 const plan = { indexes: ["a_1"], readsEverything: false, sortsInMemory: false, usesPartialIndex: false };
 
@@ -17,7 +15,7 @@ beforeEach(() => {
 
 function start() {
   const at = { ms: 0 };
-  const check = new IndexCheck({} as MongoClient, createMetrics(), () => at.ms);
+  const check = new IndexCheck({ plan: planSnapshot }, createMetrics(), () => at.ms);
   const ask = (filter: object, requireIndex = true) => {
     const spec = { filter: parseFilter(filter, { regex: "prefix" }), sort: null, requireIndex };
     // What the check looks at, and no more.

@@ -1,0 +1,27 @@
+import type { MongoAccess } from "./mongo.ts";
+import { SnapshotCursor, type SnapshotQuery } from "./snapshot-cursor.ts";
+import { planSnapshot, type SnapshotPlan } from "./snapshot-plan.ts";
+
+/** Reads results from one MongoDB deployment. Every method rejects with the server's or the driver's error. */
+export class MongoSnapshots {
+  readonly #client: MongoAccess;
+
+  constructor(client: MongoAccess) {
+    this.#client = client;
+  }
+
+  /** See `SnapshotCursor.open`. */
+  open(query: SnapshotQuery, after: bigint): Promise<SnapshotCursor> {
+    return SnapshotCursor.open(this.#client, query, after);
+  }
+
+  /** See `SnapshotCursor.readAt`. */
+  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
+    return SnapshotCursor.readAt(this.#client, query, clusterTime);
+  }
+
+  /** See `planSnapshot`. */
+  plan(query: SnapshotQuery): Promise<SnapshotPlan> {
+    return planSnapshot(this.#client, query);
+  }
+}
