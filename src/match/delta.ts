@@ -1,7 +1,7 @@
 import type { ValueMode } from "../protocol/messages.ts";
 import { BSON_TYPE } from "./bson-value.ts";
 import { encodeVisible } from "./encode.ts";
-import { isEqualVisible, type Projection } from "./projection.ts";
+import { hasEqualBytes, isEqualVisible, type Projection } from "./projection.ts";
 import { type Shown, VisibleElements } from "./visible-elements.ts";
 
 /** The difference between two visible documents, by dotted paths through objects. */
@@ -12,9 +12,9 @@ export interface Delta {
 }
 
 /**
- * The difference from one visible document to another, fields in the same order: `set` leaves a field at its position,
- * and appends a new one. Arrays go whole, and so does an object in which a field changed whose name cannot stand in
- * a path, or whose fields are in another order now. `undefined` where that object is the document itself: then the
+ * The changes that turn one visible document into another, with its fields in the same order: `set` leaves a field at
+ * its position, and appends a new one. Arrays are sent whole, and so is an object whose fields are in another order now,
+ * or in which a field changed that no path can name. `undefined` where that object is the document itself: then the
  * document must be sent.
  */
 export function diffProjected(
@@ -23,28 +23,23 @@ export function diffProjected(
   after: Uint8Array,
   mode: ValueMode,
 ): Delta | undefined {
-  const delta = new Differ(mode).diff(fieldsOf(projection, before, 0), fieldsOf(projection, after, 0), "");
-  return delta !== undefined && isShort(delta, after.length) ? delta : undefined;
+  const [old, now] = [fieldsOf(projection, before, 0), fieldsOf(projection, after, 0)];
+  if (old === undefined || now === undefined) return undefined;
+  const difference = compare(old, now, 0, after.length);
+  if (difference === WHOLE) return undefined;
+  const delta: Writable = { set: [], unset: [] };
+  if (difference !== EQUAL) write(difference, "", mode, delta);
+  return delta;
 }
 
 /** Paths of this many characters in all are always sent. */
 const PATHS_LENGTH = 4_096;
 
-/**
- * Whether the paths take less than the value that they change: each path repeats the names above it, so that many
- * changes below one long name could make a message far larger than the document.
- */
-function isShort({ set, unset }: Delta, valueBytes: number): boolean {
-  let length = 0;
-  for (const path of unset) length += path.length;
-  for (const [path] of set) length += path.length;
-  return length <= PATHS_LENGTH || length <= valueBytes;
-}
+/** The visible fields by name, each a cursor that stays where it is. */
+type Fields = ReadonlyMap<string, VisibleElements>;
 
-type Fields = ReadonlyMap<string, VisibleElements> | undefined;
-
-/** The visible fields by name, each a cursor that stays where it is; `undefined` where a name comes twice. */
-function fieldsOf(shown: Shown, bytes: Uint8Array, at: number): Fields {
+/** `undefined` where a name comes twice. */
+function fieldsOf(shown: Shown, bytes: Uint8Array, at: number): Fields | undefined {
   const fields = new Map<string, VisibleElements>();
   const elements = new VisibleElements(shown, bytes, at, false);
   while (elements.next()) {
@@ -55,55 +50,93 @@ function fieldsOf(shown: Shown, bytes: Uint8Array, at: number): Fields {
   return fields;
 }
 
-class Differ {
-  readonly #mode: ValueMode;
+/** The object looks the same. */
+const EQUAL = "equal";
+/** The object differs, and has to be sent whole. */
+const WHOLE = "whole";
 
-  constructor(mode: ValueMode) {
-    this.#mode = mode;
+/** How the fields of an object differ. Nothing is encoded yet: whether paths are short enough shows at the end. */
+interface Difference {
+  readonly set: (readonly [name: string, value: VisibleElements | Difference])[];
+  readonly unset: string[];
+  /** How many paths it takes, and how long they are together from the document on. */
+  paths: number;
+  length: number;
+}
+
+/**
+ * Compares two objects, each part of them once: an object that is sent whole after all is not compared again, and not
+ * encoded before that is known.
+ * @param prefix The length of the path that leads here, its last dot included.
+ */
+function compare(
+  before: Fields,
+  after: Fields,
+  prefix: number,
+  valueBytes: number,
+): Difference | typeof EQUAL | typeof WHOLE {
+  if (!isInOrder(before, after)) return WHOLE;
+  const difference: Difference = { set: [], unset: [], paths: 0, length: 0 };
+  const count = (name: string) => {
+    difference.paths++;
+    difference.length += prefix + name.length;
+  };
+  for (const name of before.keys()) {
+    if (after.has(name)) continue;
+    if (!canStandInPath(name)) return WHOLE;
+    difference.unset.push(name);
+    count(name);
   }
-
-  diff(before: Fields, after: Fields, prefix: string): Delta | undefined {
-    if (before === undefined || after === undefined) return undefined;
-    // Every reason to give up that names alone tell comes first: giving up after descending discards the work below.
-    if (!isInOrder(before, after)) return undefined;
-    const unset: string[] = [];
-    for (const name of before.keys()) {
-      if (after.has(name)) continue;
-      if (!canStandInPath(name)) return undefined;
-      unset.push(prefix + name);
+  for (const [name, value] of after) {
+    const inner = compareField(before.get(name), value, prefix + name.length + 1);
+    if (inner === EQUAL) continue;
+    if (!canStandInPath(name)) return WHOLE;
+    if (inner === WHOLE) {
+      difference.set.push([name, value]);
+      count(name);
+    } else {
+      difference.set.push([name, inner]);
+      difference.paths += inner.paths;
+      difference.length += inner.length;
     }
-    const changed: string[] = [];
-    for (const [name, value] of after) {
-      const old = before.get(name);
-      if (old !== undefined && isEqualVisible(old, value)) continue;
-      if (!canStandInPath(name)) return undefined;
-      changed.push(name);
-    }
-    const set: (readonly [string, string])[] = [];
-    for (const name of changed) {
-      const [old, value] = [before.get(name), after.get(name)];
-      if (value === undefined) continue;
-      const inner = old === undefined ? undefined : this.#inner(old, value, `${prefix}${name}.`);
-      if (inner === undefined) {
-        set.push([prefix + name, encodeVisible(value, this.#mode)]);
-        continue;
-      }
-      // One by one: as arguments of one call, a hundred thousand would overflow the stack.
-      for (const one of inner.set) set.push(one);
-      for (const path of inner.unset) unset.push(path);
-    }
-    return { set, unset };
   }
+  if (difference.paths === 0) return EQUAL;
+  // Each path repeats the names above it: many changes below one long name could take more than the value.
+  const isShort = difference.length <= PATHS_LENGTH || difference.length <= valueBytes;
+  return isShort ? difference : WHOLE;
+}
 
-  #inner(before: VisibleElements, after: VisibleElements, prefix: string): Delta | undefined {
-    if (before.type !== BSON_TYPE.object || after.type !== BSON_TYPE.object) return undefined;
-    const fields = ({ shown, bytes, start }: VisibleElements) => fieldsOf(shown, bytes, start);
-    const delta = this.diff(fields(before), fields(after), prefix);
-    return delta !== undefined && isShort(delta, after.end - after.start) ? delta : undefined;
+function compareField(
+  before: VisibleElements | undefined,
+  after: VisibleElements,
+  prefix: number,
+): Difference | typeof EQUAL | typeof WHOLE {
+  if (before === undefined) return WHOLE;
+  const areObjects = before.type === BSON_TYPE.object && after.type === BSON_TYPE.object;
+  if (!areObjects) return isEqualVisible(before, after) ? EQUAL : WHOLE;
+  const { bytes, start, end } = after;
+  if (hasEqualBytes(before.bytes, before.start, before.end, bytes, start, end)) return EQUAL;
+  const old = fieldsOf(before.shown, before.bytes, before.start);
+  const now = fieldsOf(after.shown, after.bytes, after.start);
+  if (old === undefined || now === undefined) return isEqualVisible(before, after) ? EQUAL : WHOLE;
+  return compare(old, now, prefix, after.end - after.start);
+}
+
+interface Writable {
+  readonly set: (readonly [string, string])[];
+  readonly unset: string[];
+}
+
+/** Encodes a difference whose paths are short enough. */
+function write({ set, unset }: Difference, prefix: string, mode: ValueMode, delta: Writable): void {
+  for (const name of unset) delta.unset.push(prefix + name);
+  for (const [name, value] of set) {
+    if (value instanceof VisibleElements) delta.set.push([prefix + name, encodeVisible(value, mode)]);
+    else write(value, `${prefix}${name}.`, mode, delta);
   }
 }
 
-/** Whether what is left of the fields stands in the order in which it stood, and what is new behind it. */
+/** Whether the fields that stayed are in the order in which they were, and new fields come behind them. */
 function isInOrder(before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): boolean {
   const kept = [...before.keys()].filter((name) => after.has(name));
   const names = after.keys();

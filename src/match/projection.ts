@@ -207,7 +207,7 @@ export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean 
 /** From this size on one native call is faster than a loop. */
 const NATIVE_BYTES = 128;
 
-function hasEqualBytes(
+export function hasEqualBytes(
   a: Uint8Array,
   startA: number,
   endA: number,
@@ -217,7 +217,7 @@ function hasEqualBytes(
 ): boolean {
   const size = endA - startA;
   if (size !== endB - startB) return false;
-  if (size >= NATIVE_BYTES) return asBuffer(a).compare(b, startB, endB, startA, endA) === 0;
+  if (size >= NATIVE_BYTES) return asBuffer(a).compare(asBuffer(b), startB, endB, startA, endA) === 0;
   for (let i = 0; i < size; i++) if (a[startA + i] !== b[startB + i]) return false;
   return true;
 }

@@ -5,7 +5,9 @@ export function countReads(bytes: Uint8Array): { readonly bytes: Uint8Array; rea
     get(target, key) {
       // The index of a byte comes as text.
       if (typeof key === "string" && /^\d+$/.test(key)) reads++;
-      return Reflect.get(target, key);
+      const value: unknown = Reflect.get(target, key);
+      // Methods of typed arrays take no proxy.
+      return typeof value === "function" && key !== "constructor" ? value.bind(target) : value;
     },
   });
   return { bytes: counted, reads: () => reads };

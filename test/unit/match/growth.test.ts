@@ -2,9 +2,11 @@
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
 import { compileFilter } from "../../../src/match/compile-filter.ts";
+import { diffProjected } from "../../../src/match/delta.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { compilePathValues } from "../../../src/match/path-values.ts";
 import { compilePath } from "../../../src/match/path-walk.ts";
+import { EVERYTHING, excludeProjection, type Projection } from "../../../src/match/projection.ts";
 import { compileSortValues } from "../../../src/match/sort-values.ts";
 import type { SortSpec } from "../../../src/protocol/messages.ts";
 import { countReads } from "../../support/count-reads.ts";
@@ -177,4 +179,32 @@ test("$all with 980 texts reads an array of texts little more often than with on
   const reads = [1, 980].map((count) => readsOf(document, matches({ a: { $all: texts(count, "y") } })));
   // A binary search compares ten times, mostly the first bytes.
   expect(reads[1]).toBeLessThan(8 * (reads[0] ?? 0));
+});
+
+/** Objects in each other, with 30 numbers in each. */
+function nestedObjects(levels: number, value: number, bottom: number): object {
+  let object: object = { x: bottom };
+  for (let i = 0; i < levels; i++) {
+    object = { ...Object.fromEntries(numbers(30).map((k) => [`k${k}`, value + k])), deeper: object };
+  }
+  return object;
+}
+
+test.each<[string, Projection, number]>([
+  ["in which everything changed", EVERYTHING, 2],
+  [
+    "in which the innermost changed, beside a hidden field",
+    excludeProjection([`${"deeper.".repeat(62)}hidden`]),
+    1,
+  ],
+])("the difference of nested objects %s costs as much as they are large", (_name, projection, value) => {
+  const [once = 0, twice = 0] = [30, 60].map((levels) => {
+    // Not a Buffer, so that native code gets a buffer of its own. It counts nothing, and is quick.
+    const counted = (object: object) => countReads(new Uint8Array(BSON.serialize(object)));
+    const before = counted(nestedObjects(levels, 1, 1));
+    const after = counted(nestedObjects(levels, value, 2));
+    diffProjected(projection, before.bytes, after.bytes, "json");
+    return before.reads() + after.reads();
+  });
+  expect(twice).toBeLessThan(2.6 * once);
 });
