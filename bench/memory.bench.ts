@@ -9,7 +9,8 @@ import type { Chunk } from "../src/feed/chunk.ts";
 import type { Delivery } from "../src/feed/delivery.ts";
 import type { LiveQuerySpec } from "../src/feed/live-query-spec.ts";
 import type { Sink } from "../src/feed/sink.ts";
-import { FRESH, startFeed, terms } from "../test/support/feed-harness.ts";
+import { startFeed } from "../test/support/feed-harness.ts";
+import { FRESH, terms } from "../test/support/recorder.ts";
 
 const LIVE_QUERIES = 1_000;
 const rows: Record<string, unknown>[] = [];

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Commit } from "../source/change-event.ts";
-import type { CommitSink } from "../source/change-source.ts";
+import type { CommitSink } from "../source/commit-sink.ts";
 import type { Deployment } from "../source/deployment.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 import type { CommitBatch } from "../source/read-commits.ts";

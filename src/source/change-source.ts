@@ -7,6 +7,8 @@ import { type ChangeStreamOptions, RawChangeStream } from "./change-stream.ts";
 import { type Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
 import { formatClusterTime } from "./cluster-time.ts";
+import { CommitIntake } from "./commit-intake.ts";
+import type { CommitSink } from "./commit-sink.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
 import { ImageFiller } from "./image-filler.ts";
@@ -17,23 +19,6 @@ import { classifyStreamError, StreamStalledError } from "./stream-errors.ts";
 import { type StreamDown, StreamOutage } from "./stream-outage.ts";
 import { StreamPosition } from "./stream-position.ts";
 import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
-
-/** What takes the commits on. Whatever is accepted is accepted whole, and the next call waits for it. */
-export interface CommitSink {
-  /** The position is lost: commits may be missing, and an order of changes will begin after `prepare`. */
-  lost(): void;
-  /**
-   * Reads what has to be known when an order of changes begins, as of `clusterTime` or later.
-   * @throws The server's error; then it is called again.
-   */
-  prepare(clusterTime: bigint): Promise<void>;
-  /**
-   * An order of changes begins: everything after `from`, `from` included, will follow. What was known before
-   * is void, as changes may be missing between it and `from`.
-   */
-  begin(epoch: Epoch, from: bigint): Promise<void>;
-  accept(batch: CommitBatch): Promise<void>;
-}
 
 export interface ChangeSourceOptions {
   readonly uri: string;
@@ -83,6 +68,7 @@ export class ChangeSource {
   /** Waits for an answer of the state database. */
   readonly #answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly #position = new StreamPosition();
+  readonly #intake: CommitIntake;
   /** Of its own, so that the stream's long reads never take a connection from snapshots, nor the reverse. */
   readonly #client: ReplaceableClient;
   #stream: RawChangeStream | undefined;
@@ -138,6 +124,14 @@ export class ChangeSource {
     this.#answer = (ask) => answerOf(parts.client, ask, { timeoutMs: STATE_TIMEOUT_MS });
     const save = (checkpoint: Checkpoint) => this.#answer(() => this.#store.save(checkpoint));
     this.#checkpoints = new CheckpointWriter({ save }, options.checkpointIntervalMs, parts);
+    const { sink, log, metrics } = parts;
+    this.#intake = new CommitIntake({
+      sink,
+      position: this.#position,
+      checkpoints: this.#checkpoints,
+      log,
+      metrics,
+    });
   }
 
   get state(): SourceState {
@@ -261,6 +255,7 @@ export class ChangeSource {
   /** Reads the stream until it ends by an invalidate event, or to be opened for other collections. */
   async #follow(signal: AbortSignal, onProgress: () => void): Promise<void> {
     const watched = this.#watched;
+    const scope = { epoch: this.#epoch?.id ?? "", fingerprint: fingerprintOf(watched) };
     this.#metrics.streamOpens.inc();
     const stream = await RawChangeStream.open(this.#client, this.#position.next, this.#streamOptions());
     this.#stream = stream;
@@ -269,9 +264,7 @@ export class ChangeSource {
         if (signal.aborted || watched !== this.#watched) return;
         this.#noteAnswer();
         onProgress();
-        // Order matters: a checkpoint never says more than what the sink has accepted.
-        await this.#accept(await this.#filler.fill(batch));
-        this.#advance(batch);
+        await this.#intake.take(await this.#filler.fill(batch), scope);
         // Other collections are watched by now: the batch's token belongs to a pipeline that is given up.
         if (watched !== this.#watched) this.#position.openByTime();
         if (batch.invalidated !== undefined) return;
@@ -291,31 +284,6 @@ export class ChangeSource {
     this.#outage.ended();
     this.#lastAnswerMs = Date.now();
     this.#stalls = 0;
-  }
-
-  async #accept(batch: CommitBatch): Promise<void> {
-    const commits = this.#position.unknown(batch.commits);
-    await this.#sink.accept(commits === batch.commits ? batch : { ...batch, commits });
-    for (const commit of commits) {
-      for (const event of commit.events) this.#metrics.changeEventsBy[event.operation].inc();
-    }
-  }
-
-  #advance(batch: CommitBatch): void {
-    const { through } = this.#position;
-    if (!this.#position.advance(batch)) {
-      this.#log.warn(
-        { through: formatClusterTime(through), got: formatClusterTime(batch.through) },
-        "the change stream went back; commits that were accepted before are dropped",
-      );
-    }
-    if (batch.resumeToken === undefined || this.#epoch === undefined) return;
-    this.#checkpoints.note({
-      token: batch.resumeToken,
-      clusterTime: this.#position.through,
-      epoch: this.#epoch.id,
-      fingerprint: fingerprintOf(this.#watched),
-    });
   }
 
   /** Prepares the next attempt, and waits for its turn. */

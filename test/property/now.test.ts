@@ -16,8 +16,9 @@ import { compileFilter } from "../../src/match/compile-filter.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { authorize, type EffectiveQuery, type QueryRequest } from "../../src/rules/authorize.ts";
 import { compileRules, type RuleSet } from "../../src/rules/compile-rules.ts";
-import { headCursorOf, type Message, Recorder, startFeed, terms } from "../support/feed-harness.ts";
+import { startFeed } from "../support/feed-harness.ts";
 import { Random } from "../support/random.ts";
+import { headCursorOf, type Message, Recorder, terms } from "../support/recorder.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const STEP_MS = 1_000;

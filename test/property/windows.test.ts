@@ -5,7 +5,8 @@ import { expect, test, vi } from "vitest";
 import type { Feed } from "../../src/feed/feed.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
 import { SnapshotCursor } from "../../src/source/snapshot-cursor.ts";
-import { follow, headCursorOf, type Recorder, startFeed } from "../support/feed-harness.ts";
+import { startFeed } from "../support/feed-harness.ts";
+import { follow, headCursorOf, type Recorder } from "../support/recorder.ts";
 
 const ROUNDS = Number(process.env["TIDEWIRE_WINDOW_ROUNDS"] ?? 20);
 const WINDOWS_PER_ROUND = 50;

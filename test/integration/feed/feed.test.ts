@@ -3,7 +3,8 @@ import { BSON, Timestamp } from "mongodb";
 import { expect, test, vi } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
 import { Rights } from "../../../src/feed/rights.ts";
-import { follow, headCursorOf, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { follow, headCursorOf, Recorder } from "../../support/recorder.ts";
 
 /** What the server's own `find` gives at the cluster time of a cursor. */
 async function oracle(feed: Feed, db: Db, cursor: string, filter: object) {

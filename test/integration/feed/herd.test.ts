@@ -1,6 +1,7 @@
 /** Many clients that come back at once cost a snapshot, a replay or a read of the oplog for each live query, not each client. */
 import { expect, test } from "vitest";
-import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { follow, Recorder } from "../../support/recorder.ts";
 
 const LIVE_QUERIES = 50;
 const CLIENTS = Number(process.env["TIDEWIRE_HERD"] ?? 5_000);

@@ -3,7 +3,8 @@ import { MongoNetworkError, MongoServerError } from "mongodb";
 import { afterEach, expect, test, vi } from "vitest";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
 import { StreamStalledError } from "../../../src/source/stream-errors.ts";
-import { FRESH, follow, type Recorder, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { FRESH, follow, type Recorder } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 30_000 };
 

@@ -1,7 +1,8 @@
 /** Snapshots of large documents, for clients that read slowly or not at all. */
 import { afterEach, expect, test, vi } from "vitest";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
-import { follow, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { follow, Recorder } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 30_000 };
 const DOCUMENTS = 60;

@@ -1,6 +1,7 @@
 /** Many broad live queries on a short history: what they hold together stays bounded, and nobody is reset for it. */
 import { expect, test } from "vitest";
-import { FRESH, follow, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { FRESH, follow } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 30_000 };
 const HISTORY_BYTES = 1_048_576;

@@ -1,7 +1,8 @@
 /** A long past is worked off while others get their turn. */
 import { afterEach, expect, test, vi } from "vitest";
 import { WindowedResult } from "../../../src/feed/windowed-result.ts";
-import { FRESH, follow, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { FRESH, follow } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 30_000 };
 const MISSED = 1_800;

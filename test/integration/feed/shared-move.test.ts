@@ -2,7 +2,8 @@
 import { afterEach, expect, test, vi } from "vitest";
 import type { Chunk } from "../../../src/feed/chunk.ts";
 import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
-import { FRESH, follow, Recorder, startFeed, terms } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 30_000 };
 const CLIENTS = 20;

@@ -4,8 +4,9 @@ import type { Delivery } from "../../../src/feed/delivery.ts";
 import { Rights } from "../../../src/feed/rights.ts";
 import type { SliceClock } from "../../../src/feed/slices.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
-import { FRESH, follow, Recorder, startFeed, terms } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
 import { Random } from "../../support/random.ts";
+import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 60_000 };
 

@@ -2,9 +2,10 @@
 import type { Db, MongoClient } from "mongodb";
 import { expect, test } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
-import { follow, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
 import { QueryFollower } from "../../support/follower.ts";
 import { Oracle } from "../../support/oracle.ts";
+import { follow } from "../../support/recorder.ts";
 import { startTestService } from "../../support/service.ts";
 
 interface Thing {

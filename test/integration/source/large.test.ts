@@ -4,7 +4,8 @@ import { expect, test } from "vitest";
 import { BEFORE } from "../../../src/feed/cursor.ts";
 import type { Feed } from "../../../src/feed/feed.ts";
 import { includeProjection } from "../../../src/match/projection.ts";
-import { FRESH, follow, type Message, Recorder, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { FRESH, follow, type Message, Recorder } from "../../support/recorder.ts";
 
 const MIB = 1_024 * 1_024;
 const PATIENCE_MS = 30_000;

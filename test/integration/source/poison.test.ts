@@ -1,8 +1,9 @@
 /** Documents that a driver cannot even name. */
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
-import { follow, startFeed } from "../../support/feed-harness.ts";
+import { startFeed } from "../../support/feed-harness.ts";
 import { insertRaw } from "../../support/raw-insert.ts";
+import { follow } from "../../support/recorder.ts";
 
 const PATIENCE = { timeout: 20_000 };
 

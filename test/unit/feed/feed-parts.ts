@@ -1,7 +1,15 @@
 /** Commits, a timeline and a live query's definition, without a database. */
 import { BSON } from "mongodb";
-import { HistoryOptions } from "../../../src/feed/options.ts";
+import { pino } from "pino";
+import { onTestFinished } from "vitest";
+import { Feed } from "../../../src/feed/feed.ts";
+import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
+import { FeedLimits, HistoryOptions } from "../../../src/feed/options.ts";
+import type { SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
 import { Timeline } from "../../../src/feed/timeline.ts";
+import { canonicalFilter } from "../../../src/match/canonical-filter.ts";
+import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { EVERYTHING } from "../../../src/match/projection.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { ChangeEvent, Commit, StreamEvent } from "../../../src/source/change-event.ts";
 
@@ -26,12 +34,13 @@ export function newTimeline(history: Partial<HistoryOptions> = {}): Timeline {
 
 export const docOf = (document: object): Buffer => Buffer.from(BSON.serialize(document));
 
+interface Doc {
+  readonly _id: unknown;
+  readonly [field: string]: unknown;
+}
+
 /** A write to one document of `db.things`, or of another collection of that database. */
-export function eventOf(
-  before: (object & { _id: unknown }) | null,
-  after: (object & { _id: unknown }) | null,
-  collection = "things",
-): ChangeEvent {
+export function eventOf(before: Doc | null, after: Doc | null, collection = "things"): ChangeEvent {
   return {
     operation: before === null ? "insert" : after === null ? "delete" : "update",
     namespace: `db.${collection}`,
@@ -41,7 +50,7 @@ export function eventOf(
   };
 }
 
-export const insertOf = (document: object & { _id: unknown }, collection = "things"): ChangeEvent =>
+export const insertOf = (document: Doc, collection = "things"): ChangeEvent =>
   eventOf(null, document, collection);
 
 /** A commit of these events, so many increments after `FROM`. */
@@ -59,3 +68,60 @@ export function appendTo(timeline: Timeline, commit: Commit) {
   timeline.advance(commit.clusterTime);
   return entry;
 }
+
+/** The live query of all documents of `db.things` that match. */
+export function specOf(filter: object = {}, rest: Partial<LiveQuerySpec> = {}): LiveQuerySpec {
+  const parsed = parseFilter(filter, { regex: "prefix" });
+  return {
+    key: `${canonicalFilter(parsed)} ${JSON.stringify([rest.sort, rest.limit])}`,
+    database: "db",
+    collectionName: "things",
+    filter: parsed,
+    projection: EVERYTHING,
+    sort: null,
+    limit: null,
+    documents: "full",
+    requireIndex: false,
+    ...rest,
+  };
+}
+
+/** A feed that begins at `FROM`; the test accepts its commits, and answers its reads. */
+export async function startFeed(
+  reader: SnapshotReader,
+  {
+    limits = {},
+    history = {},
+    oplog = [],
+  }: {
+    readonly limits?: Partial<FeedLimits>;
+    readonly history?: Partial<HistoryOptions>;
+    /** The commits that the oplog holds. */
+    readonly oplog?: readonly Commit[];
+  } = {},
+) {
+  const metrics = createMetrics();
+  const feed: Feed = new Feed({ ...HISTORY, ...history }, FeedLimits.parse(limits), {
+    reader,
+    deployment: { now: async () => feed.timeline.headTime },
+    async *readOplog(from) {
+      const commits = oplog.filter(({ clusterTime }) => clusterTime >= from);
+      yield { commits, through: commits.at(-1)?.clusterTime ?? from, ...NO_TOKEN };
+    },
+    idleAgeMs: 400,
+    log: pino({ level: "silent" }),
+    metrics,
+  });
+  onTestFinished(() => feed.stop());
+  await feed.begin(epochOf("0123abcd"), FROM);
+  await feed.accept({ commits: [], through: FROM, ...NO_TOKEN });
+  /** Accepts these commits as one batch. */
+  const accept = (...commits: Commit[]) =>
+    feed.accept({ commits, through: commits.at(-1)?.clusterTime ?? feed.timeline.headTime, ...NO_TOKEN });
+  return { feed, metrics, accept };
+}
+
+const NO_TOKEN = { resumeToken: undefined, invalidated: undefined };
+
+/** Lets everything happen that needs no clock and no input. */
+export const settled = () => new Promise<void>((resolve) => setImmediate(resolve));

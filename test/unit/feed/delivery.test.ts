@@ -1,0 +1,200 @@
+import { expect, test, vi } from "vitest";
+import { AFTER, BEFORE } from "../../../src/feed/cursor.ts";
+import { LookupSet } from "../../../src/feed/lookup-set.ts";
+import { Rights } from "../../../src/feed/rights.ts";
+import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
+import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
+import { ScriptedReader } from "./scripted-reader.ts";
+
+const inserted = (offset: number) => commitOf(offset, [insertOf({ _id: offset })]);
+const typesOf = ({ messages }: Recorder) => messages.map(({ type }) => type);
+const idsOf = ({ state }: Recorder) => [...state.keys()].sort();
+
+const ids = (...list: number[]) => list.map(String);
+
+/** A start that resumes after so many increments. */
+const resumedAt = (offset: number, within = AFTER) => ({
+  ...FRESH,
+  resumeFrom: { clusterTime: FROM + BigInt(offset), within },
+});
+
+test("sends the snapshot first, and then what comes", async () => {
+  const reader = new ScriptedReader();
+  reader.answer = () => [{ _id: 1 }];
+  const { feed, accept } = await startFeed(reader);
+  const { sink, started } = await follow(feed, specOf());
+  await settled();
+  expect([started.start, sink.live]).toEqual(["snapshot", 1]);
+  await accept(inserted(2), inserted(3));
+  expect(idsOf(sink)).toEqual(ids(1, 2, 3));
+  expect([typesOf(sink), reader.openReads]).toEqual([["snapshot", "added", "added"], 0]);
+});
+
+test("a slow consumer continues where it stopped: nothing is left out, and nothing comes twice", async () => {
+  const { feed, metrics, accept } = await startFeed(new ScriptedReader());
+  const { sink, delivery } = await follow(feed, specOf());
+  await settled();
+  await accept(inserted(1));
+  sink.hasRoom = false;
+  await accept(inserted(2));
+  expect(delivery.isLive).toBe(false);
+  await accept(inserted(3));
+  await settled();
+  sink.drain();
+  await settled();
+  expect(delivery.isLive).toBe(true);
+  await accept(inserted(4));
+  expect(typesOf(sink)).toEqual(["snapshot", "added", "added", "added", "added"]);
+  expect(idsOf(sink)).toEqual(ids(1, 2, 3, 4));
+  expect((await metrics.lagged.get()).values[0]?.value).toBe(1);
+});
+
+test("a slow consumer that lags behind the history is reset as lagged, and receives a new snapshot", async () => {
+  const reader = new ScriptedReader();
+  const { feed, accept } = await startFeed(reader, { history: { bytes: 1_500 } });
+  const { sink } = await follow(feed, specOf());
+  await settled();
+  sink.hasRoom = false;
+  for (let offset = 1; offset < 6; offset++) await accept(inserted(offset));
+  reader.answer = () => [{ _id: 5 }];
+  sink.drain();
+  await vi.waitFor(() => expect(sink.live).toBe(2));
+  expect(sink.messages.slice(1)).toMatchObject([{ type: "reset", reason: "lagged" }, { type: "snapshot" }]);
+});
+
+test("a resumption from the history sends the missed changes and no snapshot", async () => {
+  const reader = new ScriptedReader();
+  const { feed, accept } = await startFeed(reader);
+  await accept(inserted(1), inserted(2), inserted(3));
+  const { sink, started } = await follow(feed, specOf(), new Recorder(), resumedAt(1));
+  await settled();
+  expect(started).toMatchObject({ start: "resumed" });
+  expect(idsOf(sink)).toEqual(ids(2, 3));
+  expect(reader.reads).toEqual([]);
+});
+
+test("a resumption from before the history sends the missed changes from the oplog", async () => {
+  const commits = Array.from({ length: 8 }, (_, at) => inserted(at + 1));
+  const { feed, accept } = await startFeed(new ScriptedReader(), {
+    history: { bytes: 1_500 },
+    oplog: commits,
+  });
+  for (const commit of commits) await accept(commit);
+  expect(feed.timeline.history.evictedSeq).toBeGreaterThan(2);
+  const { sink, started } = await follow(feed, specOf(), new Recorder(), resumedAt(2));
+  await vi.waitFor(() => expect(sink.live).toBe(1));
+  expect(started.start).toBe("resumed");
+  expect(idsOf(sink)).toEqual(ids(3, 4, 5, 6, 7, 8));
+});
+
+test("a resumption over a change of its rights is reset: the client may have lacked access in between", async () => {
+  const { feed, accept } = await startFeed(new ScriptedReader());
+  const membership = { _id: 1, user: "ada", room: "a" };
+  await accept(commitOf(1), commitOf(2, [eventOf(membership, null, "members")]));
+  await accept(commitOf(3, [insertOf(membership, "members"), insertOf({ _id: 9 })]));
+  const filter = parseFilter({ user: "ada" }, { regex: "prefix" });
+  const set = new LookupSet({ key: "k", database: "db", collectionName: "members", filter, value: "room" });
+  set.load([], FROM + 3n);
+  const rights = new Rights(0n, [set]);
+  const { started } = await follow(feed, specOf(), new Recorder(), resumedAt(1), rights);
+  expect(started).toMatchObject({ start: "reset", reason: "rights-changed" });
+  const later = await follow(feed, specOf(), new Recorder(), resumedAt(3), rights);
+  expect(later.started.start).toBe("resumed");
+});
+
+test("a cursor from before the rights were granted, or from the future, is refused", async () => {
+  const { feed, accept } = await startFeed(new ScriptedReader());
+  await accept(inserted(1), inserted(2));
+  const startOf = async (offset: number, rights?: Rights) =>
+    (await follow(feed, specOf(), new Recorder(), resumedAt(offset, BEFORE), rights)).started;
+  expect(await startOf(1, new Rights(FROM + 2n, []))).toMatchObject({ reason: "rights-changed" });
+  expect(await startOf(2, new Rights(FROM + 2n, []))).toMatchObject({ start: "resumed" });
+  expect(await startOf(9)).toMatchObject({ start: "reset", reason: "cursor-invalid" });
+});
+
+test("where the collection is replaced, every follower is reset and receives a new snapshot", async () => {
+  const reader = new ScriptedReader();
+  const { feed, accept } = await startFeed(reader);
+  const { sink } = await follow(feed, specOf());
+  await settled();
+  reader.answer = () => [{ _id: 7 }];
+  await accept(
+    commitOf(1, [{ operation: "replaced-collection", namespace: "db.things", by: "drop" }]),
+    inserted(8),
+  );
+  await vi.waitFor(() => expect(sink.live).toBe(2));
+  expect(typesOf(sink)).toEqual(["snapshot", "reset", "snapshot"]);
+  expect(idsOf(sink)).toEqual(ids(7));
+});
+
+test("a start that becomes void before the client knows of it is reset only afterwards", async () => {
+  const reader = new ScriptedReader();
+  reader.answer = () => [{ _id: 1 }, { _id: 2 }];
+  const { feed } = await startFeed(reader);
+  const sink = new Recorder();
+  const delivery = feed.subscribe(specOf(), sink, terms());
+  await delivery.open(FRESH);
+  expect(reader.openReads).toBe(1);
+  delivery.startOver();
+  expect(sink.messages).toEqual([]);
+  delivery.run();
+  await vi.waitFor(() => expect(sink.live).toBe(1));
+  expect([typesOf(sink), reader.openReads]).toEqual([["reset", "snapshot"], 0]);
+});
+
+test("a delivery that is closed writes nothing more and holds nothing, whatever it was doing", async () => {
+  const reader = new ScriptedReader();
+  reader.answer = () => [{ _id: 3 }, { _id: 4 }];
+  const { feed, accept } = await startFeed(reader);
+  const sink = new Recorder();
+  const opened = feed.subscribe(specOf(), sink, terms());
+  await opened.open(FRESH);
+  feed.unsubscribe(opened);
+  opened.run();
+  const opening = feed.subscribe(specOf(), sink, terms());
+  const answer = opening.open(FRESH);
+  feed.unsubscribe(opening);
+  await answer;
+  const live = await follow(feed, specOf(), sink);
+  await settled();
+  feed.unsubscribe(live.delivery);
+  live.delivery.startOver();
+  await accept(inserted(1));
+  await settled();
+  expect([typesOf(sink), reader.openReads]).toEqual([["snapshot"], 0]);
+});
+
+test("an error of one follower ends that follower and no other", async () => {
+  const { feed, accept } = await startFeed(new ScriptedReader());
+  const [broken, other] = [new Recorder(), new Recorder()];
+  for (const sink of [broken, other]) await follow(feed, specOf(), sink);
+  await settled();
+  broken.write = () => {
+    throw new Error("broken");
+  };
+  await accept(inserted(1));
+  expect([broken.errors.length, typesOf(other)]).toEqual([1, ["snapshot", "added"]]);
+});
+
+test("the difference of a change of rights is sent with the cursors of its point", async () => {
+  const reader = new ScriptedReader();
+  reader.answer = () => [{ _id: 1, room: "a" }];
+  const { feed } = await startFeed(reader);
+  const sink = new Recorder();
+  const { delivery } = await follow(feed, specOf({ room: "a" }), sink);
+  await settled();
+  const moved = feed.subscribe(specOf({ room: { $in: ["a", "b"] } }), sink, terms());
+  const at = feed.cursors.grantPoint(null);
+  const started = moved.openMoved(delivery.liveQuery, at);
+  feed.unsubscribe(delivery);
+  expect(started).toMatchObject({ start: "moved", cursor: at.told.before, finally: at.told.after });
+  // What left is asked for before what has come into sight.
+  const [left, entered] = [[], [{ _id: 2, room: "b" }]];
+  const answers = [left, entered];
+  reader.answer = () => answers.shift() ?? [];
+  moved.run();
+  await vi.waitFor(() => expect(moved.isLive).toBe(true));
+  expect(sink.messages.at(-1)).toMatchObject({ type: "added", cause: "grant", cursor: at.told.after });
+  expect(idsOf(sink)).toEqual(ids(1, 2));
+});

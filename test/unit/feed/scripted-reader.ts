@@ -1,0 +1,56 @@
+import type { OpenSnapshot, SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
+import type { SnapshotQuery } from "../../../src/source/snapshot-cursor.ts";
+import type { SnapshotPlan } from "../../../src/source/snapshot-plan.ts";
+import { docOf } from "./feed-parts.ts";
+
+interface Read {
+  readonly how: "open" | "readAt";
+  readonly query: SnapshotQuery;
+  readonly at: bigint;
+}
+
+/** Answers reads as the test says, and remembers them. It knows nothing of filters, sorts and limits. */
+export class ScriptedReader implements SnapshotReader {
+  readonly reads: Read[] = [];
+  /** The documents of the next reads; each in a batch of its own. */
+  answer: (read: Read) => Promise<readonly object[]> | readonly object[] = () => [];
+  /** Opened reads that have not been closed or read to their end. */
+  openReads = 0;
+
+  async open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot> {
+    const documents = await this.#answer({ how: "open", query, at: after });
+    this.openReads++;
+    let at = 0;
+    const end = () => {
+      if (!snapshot.exhausted) this.openReads--;
+      snapshot.exhausted = true;
+    };
+    const snapshot = {
+      clusterTime: after,
+      exact: true,
+      exhausted: false,
+      next: async () => {
+        const batch = snapshot.exhausted ? [] : documents.slice(at, at + 1);
+        at++;
+        if (at >= documents.length) end();
+        return batch;
+      },
+      count: async () => documents.length,
+      close: end,
+    };
+    return snapshot;
+  }
+
+  readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]> {
+    return this.#answer({ how: "readAt", query, at: clusterTime });
+  }
+
+  async plan(): Promise<SnapshotPlan> {
+    return { indexes: [], readsEverything: false, sortsInMemory: false, usesPartialIndex: false };
+  }
+
+  async #answer(read: Read): Promise<Uint8Array[]> {
+    this.reads.push(read);
+    return (await this.answer(read)).map(docOf);
+  }
+}

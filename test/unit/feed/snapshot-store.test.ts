@@ -1,0 +1,136 @@
+import { MongoNetworkError, MongoServerError } from "mongodb";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { ClientCursors } from "../../../src/feed/client-cursors.ts";
+import { deferred } from "../../../src/feed/deferred.ts";
+import type { LiveQuery } from "../../../src/feed/live-query.ts";
+import { FeedLimits } from "../../../src/feed/options.ts";
+import { Slices } from "../../../src/feed/slices.ts";
+import { SnapshotStore } from "../../../src/feed/snapshot-store.ts";
+import { ToldHead } from "../../../src/feed/told-head.ts";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { TidewireError } from "../../../src/protocol/errors.ts";
+import { appendTo, commitOf, FROM, newTimeline, specOf } from "./feed-parts.ts";
+import { ScriptedReader } from "./scripted-reader.ts";
+
+const FREE = () => ({ add: () => {}, sub: () => {}, release: () => {} });
+
+/** A store, and an unsorted live query of which the log reaches back to `logFrom` and holds `changes`. */
+function start(limits: Partial<FeedLimits> = {}) {
+  const reader = new ScriptedReader();
+  const timeline = newTimeline();
+  appendTo(timeline, commitOf(1));
+  const cursors = new ClientCursors(timeline, new ToldHead(0, 400), Date.now);
+  const store = new SnapshotStore(FeedLimits.parse(limits), {
+    reader,
+    timeline,
+    cursors,
+    deployment: { now: async () => timeline.headTime },
+    newSlices: () => new Slices(50),
+    log: pino({ level: "silent" }),
+    metrics: createMetrics(),
+  });
+  const log = { entries: [] as { changes: unknown }[] };
+  // What a store and a reading look at.
+  const liveQuery = {
+    number: 1,
+    spec: specOf(),
+    snapshotQuery: {},
+    state: { isStateless: true },
+    after: () => log.entries,
+  } as unknown as LiveQuery;
+  const open = (since = 0n) => store.open(liveQuery, "json", since, FREE);
+  return { store, reader, timeline, log, open };
+}
+
+test("equal snapshots are read once, for those who ask together and for those who ask later", async () => {
+  const { reader, open } = start();
+  const [one, two] = await Promise.all([open(), open()]);
+  expect(two).toBe(one);
+  expect(await open()).toBe(one);
+  expect(reader.reads).toHaveLength(1);
+});
+
+test("a snapshot from before the rights is shared with nobody who received them later", async () => {
+  const { reader, timeline, open } = start();
+  const early = await open();
+  expect(early.clusterTime).toBe(FROM + 1n);
+  expect(await open(FROM + 1n)).toBe(early);
+  appendTo(timeline, commitOf(2));
+  const late = await open(FROM + 2n);
+  expect(late).not.toBe(early);
+  expect(reader.reads.map(({ at }) => at)).toEqual([FROM + 1n, FROM + 2n]);
+});
+
+test("a snapshot that is being opened for others is not shared either, where it is from before the rights", async () => {
+  const { reader, timeline, open } = start();
+  const answered = deferred();
+  reader.answer = async () => {
+    await answered.promise;
+    return [];
+  };
+  const early = open();
+  await new Promise((resolve) => setImmediate(resolve));
+  appendTo(timeline, commitOf(2));
+  const late = open(FROM + 2n);
+  answered.resolve();
+  expect((await early).clusterTime).toBe(FROM + 1n);
+  expect((await late).clusterTime).toBe(FROM + 2n);
+});
+
+test("a finished snapshot is read again where too many changes, or unknown ones, have come since", async () => {
+  const { log, open } = start();
+  const first = await open();
+  log.entries = Array.from({ length: 1_000 }, () => ({ changes: [] }));
+  expect(await open()).toBe(first);
+  log.entries.push({ changes: [] });
+  const second = await open();
+  expect(second).not.toBe(first);
+  log.entries = [{ changes: "unknown" }];
+  expect(await open()).not.toBe(second);
+});
+
+test("the budget of one user is no reason to refuse another one", async () => {
+  const { reader, open } = start();
+  const answered = deferred();
+  reader.answer = async () => {
+    await answered.promise;
+    if (reader.reads.length === 1) throw new TidewireError("too-many-subscriptions", "full");
+    return [];
+  };
+  const refused = open();
+  const shared = open();
+  answered.resolve();
+  await expect(refused).rejects.toMatchObject({ code: "too-many-subscriptions" });
+  expect((await shared).clusterTime).toBe(FROM + 1n);
+});
+
+test("a passing failure is tried again, a sort that a document makes impossible is not", async () => {
+  const { reader, open } = start();
+  reader.answer = () => {
+    if (reader.reads.length < 3) throw new MongoNetworkError("gone");
+    return [];
+  };
+  await open();
+  expect(reader.reads).toHaveLength(3);
+  const other = start();
+  other.reader.answer = () => {
+    throw new MongoServerError({ message: "cannot sort with keys that are parallel arrays", code: 2 });
+  };
+  await expect(other.open()).rejects.toMatchObject({ code: "bad-filter" });
+  expect(other.reader.reads).toHaveLength(1);
+});
+
+test("limits.snapshotDocuments: refuses a larger result, and leaves nothing open", async () => {
+  const { reader, open } = start({ snapshotDocuments: 2 });
+  reader.answer = () => [{ _id: 1 }, { _id: 2 }];
+  await open();
+  reader.answer = () => [{ _id: 1 }, { _id: 2 }, { _id: 3 }];
+  const other = start({ snapshotDocuments: 2 });
+  other.reader.answer = reader.answer;
+  await expect(other.open()).rejects.toMatchObject({
+    code: "snapshot-too-large",
+    details: { limit: "snapshotDocuments", value: 2 },
+  });
+  expect(other.reader.openReads).toBe(0);
+});
