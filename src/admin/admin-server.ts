@@ -45,7 +45,10 @@ export function answerHealth(
     answerJson(response, now.ready ? 200 : 503, isAdmin ? now : toPublicReadiness(now));
   // A node that cannot say how it is must get no clients.
   const failed = () => answerJson(response, 503, { ready: false, status: "no-answer" });
-  void Promise.resolve(readiness()).then(answer, failed);
+  // An answer that cannot be written, because the client has gone or of a bug, ends this request alone.
+  void Promise.resolve(readiness())
+    .then(answer, failed)
+    .catch(() => response.destroy());
   return true;
 }
 

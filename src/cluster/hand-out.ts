@@ -74,8 +74,14 @@ export class HandOut {
   }
 
   #wait(waiting: Waiting): void {
-    const { socket } = waiting;
     this.#waiting.push(waiting);
+    this.#startTimeout(waiting);
+  }
+
+  /** A timer that ran out while the socket was on its way to a worker does not run again by itself. */
+  #startTimeout(waiting: Waiting): void {
+    const { socket } = waiting;
+    socket.removeAllListeners("timeout");
     const late = () => this.#refuseLate(waiting);
     socket.setTimeout(this.#parts.waitMs, guarded(this.#parts.guard, "primary.wait", late));
   }
@@ -94,7 +100,10 @@ export class HandOut {
     const { socket, release } = waiting;
     // Only this process's copy is closed: the worker has its own.
     if (await taker.hand(socket, release)) socket.destroy();
-    else this.#waiting.unshift(waiting);
+    else {
+      this.#waiting.unshift(waiting);
+      this.#startTimeout(waiting);
+    }
     this.next();
   }
 }

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Commit } from "../source/change-event.ts";
 import type { CommitSink } from "../source/commit-sink.ts";
@@ -115,7 +116,10 @@ export class Feed implements CommitSink {
     this.#liveQueries = liveQueries;
     this.#deliveryParts = { ...shared, snapshots, windows: liveQueries, grants, catchUps };
     this.#stateFollowers = stateFollowers;
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
+    this.#sweeper = setInterval(
+      guarded(parts, "feed.sweep", () => this.#sweep()),
+      SWEEP_INTERVAL_MS,
+    ).unref();
   }
 
   stop(): void {

@@ -134,7 +134,11 @@ export class Gateway implements ConnectionEvents {
 
   /** What new rules would make of everyone who is here, without letting them take effect. */
   planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
-    return planRules([...this.#connections.keys()], rules, Date.now());
+    return planRules(
+      [...this.#connections.keys()],
+      rules,
+      this.#context.clock.at(rules.nowStepMs, Date.now()),
+    );
   }
 
   /** Ends the connections whose token is not trusted any more. */

@@ -35,6 +35,11 @@ export class RuleClock {
     return true;
   }
 
+  /** The time that rules with a step would be judged by. With the same step it is that of the node. */
+  at(stepMs: number, nowMs: number): number {
+    return stepMs === this.#stepMs ? this.#nowMs : roundNow(nowMs, stepMs);
+  }
+
   /** An edit of the rules brings other steps. */
   setStep(stepMs: number, nowMs: number): void {
     if (stepMs === this.#stepMs) return;

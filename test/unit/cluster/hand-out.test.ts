@@ -167,3 +167,15 @@ test("a connection whose worker ended on the way is counted once, whichever work
   living.ended[0]?.();
   expect(open.count).toBe(0);
 });
+
+test("a connection whose worker ended on the way waits for another no longer than the time", async () => {
+  const { takers, sockets, open, connect, refusals } = startHandOut(1, { waitMs: 10 });
+  const [dying] = takers as [FakeTaker];
+  connect();
+  // On the way to the worker its first time runs out, which closes nothing.
+  await new Promise<void>((resolve) => void sockets[0]?.once("timeout", resolve));
+  expect(sockets[0]?.destroyed).toBe(false);
+  await dying.end();
+  await expect.poll(() => refusals).toEqual(["workers-busy"]);
+  expect([sockets[0]?.destroyed, open.count]).toEqual([true, 0]);
+});

@@ -43,3 +43,8 @@ test("an edit brings other steps at once, and the same steps change nothing", ()
   clock.setStep(1_000, 1_000_090_500);
   expect([clock.nowMs, clock.nextMs]).toEqual([1_000_090_000, 1_000_091_000]);
 });
+
+test("rules with the same step are tried at the time of the node, rules with another at a time of their own", () => {
+  const clock = new RuleClock(60_000, 60_000);
+  expect([clock.at(60_000, 179_999), clock.at(10_000, 179_999)]).toEqual([60_000, 170_000]);
+});
