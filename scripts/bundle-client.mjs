@@ -12,7 +12,29 @@ import { build } from "esbuild";
 const root = new URL("..", import.meta.url).pathname;
 const outdir = process.argv[2] ?? join(root, "dist", "browser");
 const entry = join(root, "src", "client", "client.ts");
-const common = { bundle: true, minify: true, sourcemap: true, target: "es2022", outdir };
+/** Members of classes that no application sees, and that stand in no message: their names are shortened. */
+const INTERNAL = [
+  ...["askLater", "attempted", "hasToken", "isDraining", "isReady", "isRefreshing", "isServed", "isUsed"],
+  ...["lastError", "momentWithin", "nextDelayMs", "pauseMs", "refusals", "resumeFailed", "resumePoint"],
+  ...[
+    "resuming",
+    "rightsMoved",
+    "sendPaced",
+    "showAll",
+    "startOver",
+    "upgradeMs",
+    "watchers",
+    "welcomedAtMs",
+  ],
+];
+const common = {
+  bundle: true,
+  minify: true,
+  mangleProps: new RegExp(`^(?:${INTERNAL.join("|")})$`),
+  sourcemap: true,
+  target: "es2022",
+  outdir,
+};
 
 await rm(outdir, { recursive: true, force: true });
 /**

@@ -1,4 +1,6 @@
+import { TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage, FenceMessage } from "../protocol/messages.ts";
+import type { Link } from "./link.ts";
 import { toError } from "./to-error.ts";
 
 /** When a write took place, as the driver gives it to the backend: a BSON timestamp, or its Extended JSON. */
@@ -17,19 +19,22 @@ export class Fences {
   readonly #waiting = new Map<string, Waiting>();
   #count = 0;
 
-  add(operationTime: OperationTime, send: (message: FenceMessage) => void): Promise<void> {
+  /** Waits for the answer to a fence, which is asked for over the connection in use, if there is one. */
+  add(operationTime: OperationTime, link: Link | undefined): Promise<void> {
+    if (link?.isReady && link.transport?.kind !== "ws") return Promise.reject(noFences());
     const { t, i } = "$timestamp" in operationTime ? operationTime.$timestamp : operationTime;
     const id = `fence-${++this.#count}`;
     const message: FenceMessage = { type: "fence", id, operationTime: { $timestamp: { t, i } } };
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { message, resolve, reject });
-      send(message);
+      link?.send(message);
     });
   }
 
-  /** On a new connection. */
-  send(send: (message: FenceMessage) => void): void {
-    for (const { message } of this.#waiting.values()) send(message);
+  /** Asks for all of them again over a new connection. */
+  send(link: Link): void {
+    if (link.transport?.kind !== "ws") this.fail(noFences());
+    for (const { message } of this.#waiting.values()) link.send(message);
   }
 
   passed(id: string): void {
@@ -54,3 +59,5 @@ export class Fences {
     this.#waiting.clear();
   }
 }
+
+const noFences = () => new TidewireError("unavailable", "a fence needs a WebSocket, which could not be made");

@@ -10,6 +10,10 @@ import type { LiveResult } from "./live-result.ts";
 import { toError } from "./to-error.ts";
 import { View } from "./view.ts";
 
+/** A refused subscription is asked for again after at most this at first, in milliseconds. */
+const ASK_AGAIN_MS = 1_000;
+const ASK_AGAIN_MAX_MS = 30_000;
+
 const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
   requested: "internal",
   forbidden: "forbidden",
@@ -19,7 +23,7 @@ const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
 
 export interface SubscriptionsEvents {
   /** The service is to be asked once more for it, after a while. */
-  askLater(link: Link, result: LiveResult, retryAfterMs: number): void;
+  askLater(link: Link, result: LiveResult, delayMs: number): void;
   /** It has ended for good, and what was kept of it is void. */
   ended(result: LiveResult): void;
   /** What the connection says makes no sense. */
@@ -30,9 +34,11 @@ export interface SubscriptionsEvents {
 export class Subscriptions {
   readonly results = new Map<string, LiveResult>();
   readonly #events: SubscriptionsEvents;
+  readonly #random: () => number;
 
-  constructor(events: SubscriptionsEvents) {
+  constructor(events: SubscriptionsEvents, random: () => number) {
     this.#events = events;
+    this.#random = random;
   }
 
   /** Asks for a result, going on from where it stands. */
@@ -46,6 +52,11 @@ export class Subscriptions {
       return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
     };
     link.sendPaced(make, JSON.stringify(result.request).length);
+  }
+
+  /** Something is wrong for all of them; another attempt follows. */
+  note(error: TidewireError): void {
+    for (const result of [...this.results.values()]) result.note(error);
   }
 
   remove(result: LiveResult, links: readonly Link[]): void {
@@ -114,7 +125,8 @@ export class Subscriptions {
     } else {
       result.advance("refused");
       result.note(error);
-      this.#events.askLater(link, result, message.retryAfterMs ?? 0);
+      const mostMs = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MS * 2 ** result.refusals++);
+      this.#events.askLater(link, result, (message.retryAfterMs ?? 0) + this.#random() * mostMs);
     }
     link.prune();
   }

@@ -35,7 +35,7 @@ export interface TransportEvents {
   ready(): void;
   /** @param scope The subscription that the message belongs to, where each has a stream of its own. */
   message(message: ServerMessage, scope: string | undefined): void;
-  closed(code: number, reason: string): void;
+  closed(code: number, reason: string, cause?: unknown): void;
 }
 
 /** A way to the service. */

@@ -1,0 +1,62 @@
+import type { Link } from "./link.ts";
+import type { SessionOptions } from "./session-options.ts";
+import type { Tokens } from "./tokens.ts";
+import {
+  BROKEN,
+  type Target,
+  type Transport,
+  type TransportEvents,
+  type TransportKind,
+} from "./transport.ts";
+import { WsTransport } from "./ws-transport.ts";
+
+/**
+ * Gets a token and opens the transport of a link. Never rejects: whatever fails closes the link.
+ * @param withNewToken The last token is no longer accepted.
+ * @param isWanted Asked after each step that takes time; without it nothing is opened.
+ */
+export async function openLink(
+  link: Link,
+  kind: TransportKind,
+  tokens: Tokens,
+  withNewToken: boolean,
+  options: SessionOptions,
+  isWanted: () => boolean,
+  events: TransportEvents,
+): Promise<void> {
+  try {
+    const token = await within(tokens.get(withNewToken), options.connectTimeoutMs);
+    if (!isWanted()) return;
+    link.hasToken = true;
+    const target: Target = { ...options, token };
+    if (kind === "ws") link.transport = openWebSocket(target, events);
+    else {
+      // Few clients ever need the second choices: bundlers leave them to be fetched by those that do.
+      const { HttpTransport } = await import("./http-transport.ts");
+      if (isWanted()) link.transport = new HttpTransport(kind, target, events);
+    }
+  } catch (cause) {
+    // The token provider has failed, or the address is invalid: the next attempt may succeed.
+    events.closed(BROKEN, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}
+
+/** @throws {TypeError} The runtime has no WebSocket. */
+function openWebSocket(target: Target, events: TransportEvents): Transport {
+  const { WebSocket } = target;
+  if (WebSocket === undefined) throw new TypeError("there is no WebSocket here: give one to createClient");
+  return new WsTransport(WebSocket, target, events);
+}
+
+/** @throws {Error} when it has not settled in time. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("no token came in time")), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
