@@ -13,24 +13,15 @@ const root = new URL("..", import.meta.url).pathname;
 const outdir = process.argv[2] ?? join(root, "dist", "browser");
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that stand in no message: their names are shortened. */
-const INTERNAL = [
-  ...["askLater", "attempted", "hasToken", "isDraining", "isReady", "isRefreshing", "isServed", "isUsed"],
-  ...["lastError", "momentWithin", "nextDelayMs", "pauseMs", "refusals", "resumeFailed", "resumePoint"],
-  ...[
-    "resuming",
-    "rightsMoved",
-    "sendPaced",
-    "showAll",
-    "startOver",
-    "upgradeMs",
-    "watchers",
-    "welcomedAtMs",
-  ],
-];
+const INTERNAL = `
+  advance askLater asked attempted delayMs greeting hasToken isDraining isReady isRefreshing isServed isUsed lastError
+  momentWithin nextDelayMs note pauseMs refusals resumeFailed resumePoint resuming rightsMoved sendPaced serves showAll
+  startOver told trace upgradeMs views watchers welcomedAtMs withNewToken
+`;
 const common = {
   bundle: true,
   minify: true,
-  mangleProps: new RegExp(`^(?:${INTERNAL.join("|")})$`),
+  mangleProps: new RegExp(`^(?:${INTERNAL.trim().split(/\s+/).join("|")})$`),
   sourcemap: true,
   target: "es2022",
   outdir,

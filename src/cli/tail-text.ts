@@ -1,5 +1,5 @@
-import type { FollowEnd, FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
+import type { FollowEnd, FollowState } from "../terminal/followed-query.ts";
 import { type Paint, paintWith } from "../terminal/paint.ts";
 
 /** The text for a message: `out` for the result, `note` for the status of the subscription. */
@@ -8,7 +8,7 @@ export interface TailText {
   readonly note?: string;
 }
 
-/** Turns what a `Follower` tells into lines for a terminal. */
+/** Turns what a `FollowedQuery` reports into lines for a terminal. */
 export class TailWriter {
   readonly #paint: Paint;
   #documents = 0;

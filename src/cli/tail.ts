@@ -1,8 +1,7 @@
 import { parseArgs } from "node:util";
-import { Follower, type FollowOptions } from "../client/follower.ts";
 import { VALUE_MODES, type ValueMode } from "../protocol/messages.ts";
+import { FollowedQuery, type FollowOptions } from "../terminal/followed-query.ts";
 import type { Io } from "../terminal/io.ts";
-import { openSocket } from "../terminal/open-socket.ts";
 import { type Command, objectFlag, UsageError } from "./command.ts";
 import { endText, stateText, type TailText, TailWriter } from "./tail-text.ts";
 
@@ -65,10 +64,11 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     for (const line of out ?? []) io.out(line);
     if (text !== undefined) note(text);
   };
-  const follower = new Follower({
-    open: (events) => openSocket(url, events),
+  const follower = new FollowedQuery({
+    url: url.slice(0, -WS_PATH.length),
+    token: async () => token,
     // There is only one token. When it expires, the user has to get another one.
-    token: async (fresh) => (fresh ? undefined : token),
+    hasNewTokens: false,
     request,
     ...(mode === undefined ? {} : { values: mode }),
     onMessage: (message) => (values.json ? io.out(JSON.stringify(message)) : say(writer.message(message))),
@@ -95,7 +95,8 @@ function urlFlag(text: string): string {
     );
   }
   url.protocol = url.protocol.replace("http", "ws");
-  if (url.pathname === "/") url.pathname = WS_PATH;
+  const path = url.pathname.replace(/\/+$/, "");
+  url.pathname = path.endsWith(WS_PATH) ? path : path + WS_PATH;
   return url.href;
 }
 

@@ -10,6 +10,7 @@ import type { ReconnectOptions } from "./reconnect.ts";
 import { Session } from "./session.ts";
 import type { ConnectionState } from "./session-options.ts";
 import type { TokenProvider } from "./tokens.ts";
+import type { Trace } from "./trace.ts";
 import { TRANSPORTS, type TransportKind, type WebSocketConstructor } from "./transport.ts";
 import type { Filter } from "./types.ts";
 
@@ -113,7 +114,7 @@ export class Client {
   #count = 0;
 
   /** @internal */
-  constructor(options: ClientOptions) {
+  constructor(options: ClientOptions, trace?: Trace) {
     const given = { ...DEFAULTS, ...options };
     const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // not in Node 20
     const transports = (options.transports ?? TRANSPORTS).filter((kind) => kind !== "ws" || WebSocket);
@@ -131,6 +132,7 @@ export class Client {
         fetch: options.fetch ?? ((input, init) => fetch(input, init)),
         reconnect: options.reconnect ?? {},
         random: options.random ?? Math.random,
+        trace,
         onState: (state) => {
           for (const listener of [...this.#listeners]) listener(state);
         },

@@ -27,6 +27,7 @@ export class Link {
   isRefreshing = false;
   /** When the service was first heard, in epoch milliseconds. */
   welcomedAtMs: number | undefined;
+  greeting: WelcomeMessage | undefined;
   lastError: ErrorMessage | undefined;
   #burst = BURST * SHARE;
   #perSecond = PER_SECOND * SHARE;
@@ -35,7 +36,9 @@ export class Link {
   #queue: { readonly text: number; readonly send: () => void }[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  welcome({ limits }: WelcomeMessage, nowMs: number): void {
+  welcome(message: WelcomeMessage, nowMs: number): void {
+    const { limits } = message;
+    this.greeting = message;
     this.welcomedAtMs = nowMs;
     this.#burst = (limits["requestBurst"] ?? BURST) * SHARE;
     this.#perSecond = (limits["requestsPerSecond"] ?? PER_SECOND) * SHARE;

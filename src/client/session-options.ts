@@ -3,6 +3,7 @@ import type { ValueMode } from "../protocol/messages.ts";
 import type { LiveResult } from "./live-result.ts";
 import type { ReconnectOptions } from "./reconnect.ts";
 import type { TokenProvider } from "./tokens.ts";
+import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
 
 /** What the one connection of a client is at. */
@@ -29,6 +30,7 @@ export interface SessionOptions {
   /** After so long on a second choice the first is tried again, in milliseconds. */
   readonly upgradeAfterMs: number;
   readonly random: () => number;
+  readonly trace: Trace | undefined;
   readonly onState: (state: ConnectionState) => void;
   /** What was kept of the result is void. */
   readonly onEnded: (result: LiveResult) => void;

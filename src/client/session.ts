@@ -88,7 +88,7 @@ export class Session {
       // The last one may be why it stopped.
       this.#tokens.forget();
       this.#setState("idle");
-      for (const result of this.#results()) result.advance("restart");
+      for (const result of this.#subscriptions.list) result.advance("restart");
     }
     if (this.#subscriptions.results.size > 0) this.#begin();
   }
@@ -98,7 +98,7 @@ export class Session {
     this.#stopped = error;
     this.#endAll();
     this.#fences.fail(error);
-    for (const result of this.#results()) result.stop(error);
+    for (const result of this.#subscriptions.list) result.stop(error);
     this.#setState("stopped", error);
   }
 
@@ -125,10 +125,6 @@ export class Session {
     if (this.#subscriptions.results.size === 0) return Promise.resolve();
     if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
     return this.#fences.add(operationTime, this.#link);
-  }
-
-  #results(): LiveResult[] {
-    return [...this.#subscriptions.results.values()];
   }
 
   #links(): Link[] {
@@ -165,8 +161,9 @@ export class Session {
     this.#retryTimer = undefined;
     const link = new Link();
     this.#link = link;
+    this.#options.trace?.connecting();
     this.#setState("connecting", this.#state.error);
-    for (const result of this.#results()) result.advance("attempt");
+    for (const result of this.#subscriptions.list) result.advance("attempt");
     this.#open(link, this.#choice.kind, withNewToken);
   }
 
@@ -182,7 +179,7 @@ export class Session {
 
   #ready(link: Link): void {
     link.isReady = true;
-    for (const result of this.#results()) this.#subscriptions.ask(link, result);
+    for (const result of this.#subscriptions.list) this.#subscriptions.ask(link, result);
     if (link === this.#link) this.#fences.send(link);
     this.#promote();
   }
@@ -201,7 +198,8 @@ export class Session {
   }
 
   #connected(link: Link): void {
-    if (link !== this.#link || link.welcomedAtMs === undefined) return;
+    if (link !== this.#link || link.greeting === undefined) return;
+    this.#options.trace?.message(link.greeting);
     this.#setState("connected");
     this.#upgradeLater(link);
     if (link.isDraining) this.#move();
@@ -210,6 +208,9 @@ export class Session {
   #receive(link: Link, message: ServerMessage, scope: string | undefined): void {
     // What a service says before it closes stands last; any other error is not why the connection ends.
     if (message.type !== "error") link.lastError = undefined;
+    const trace = message.type === "welcome" ? undefined : this.#options.trace;
+    const wasInUse = link === this.#link;
+    if (wasInUse) trace?.message(message);
     switch (message.type) {
       case "welcome":
         link.welcome(message, Date.now());
@@ -243,6 +244,7 @@ export class Session {
       default:
         deliver(link, message, scope);
     }
+    if (!wasInUse && link === this.#link) trace?.message(message);
   }
 
   #answered(
@@ -333,13 +335,13 @@ export class Session {
     else {
       const { lastError } = link;
       const error = lastError === undefined ? endError(code, reason, cause) : toError(lastError);
-      this.#comeBack(link, code, error);
+      this.#comeBack(link, code, lastError?.message ?? reason, error);
     }
   }
 
   /** The old connection broke off before the new one had answered for all. */
   #takeOver(link: Link): void {
-    for (const result of this.#results()) {
+    for (const result of this.#subscriptions.list) {
       if (link.isReady && !link.asked.has(result)) continue;
       result.advance("lost");
       result.advance("attempt");
@@ -348,17 +350,17 @@ export class Session {
     this.#connected(link);
   }
 
-  #comeBack(link: Link, code: number, error: TidewireError): void {
+  #comeBack(link: Link, code: number, reason: string, error: TidewireError): void {
     this.#renewal.stop();
-    const nowMs = Date.now();
     this.#choice.ended(link);
-    const step = this.#reconnect.closed(code, nowMs);
+    const step = this.#reconnect.closed(code, Date.now());
+    this.#options.trace?.cut(code, reason, step);
     if (step.action === "stop") {
       this.stop(error);
       return;
     }
     this.#mayHurry = code < 4200 && code !== OVERLOADED;
-    for (const result of this.#results()) {
+    for (const result of this.#subscriptions.list) {
       result.advance("lost");
       result.note(error);
     }

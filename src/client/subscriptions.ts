@@ -54,9 +54,14 @@ export class Subscriptions {
     link.sendPaced(make, JSON.stringify(result.request).length);
   }
 
+  /** A copy, so that a listener may add or remove some. */
+  get list(): LiveResult[] {
+    return [...this.results.values()];
+  }
+
   /** Something is wrong for all of them; another attempt follows. */
   note(error: TidewireError): void {
-    for (const result of [...this.results.values()]) result.note(error);
+    for (const result of this.list) result.note(error);
   }
 
   remove(result: LiveResult, links: readonly Link[]): void {

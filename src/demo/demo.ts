@@ -102,7 +102,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   show.note(`service: process ${service.child.pid}, backend: process ${writer.pid}`);
   options.onKillable(() => service.child.kill());
   for (const viewer of VIEWERS) {
-    const watcher = new Watcher(viewer, `${url}/v1/ws`, secret, {
+    const watcher = new Watcher(viewer, url, secret, {
       onMessage: (from, message) => show.message(from, message),
       onState: (from, state) => show.state(from, state),
       onShutOut: (from) => show.note(`no rule lets ${from.viewer.name} in any more`),

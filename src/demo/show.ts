@@ -1,5 +1,5 @@
-import type { FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
+import type { FollowState } from "../terminal/followed-query.ts";
 import type { Io } from "../terminal/io.ts";
 import { paintWith } from "../terminal/paint.ts";
 import { ChangeLog } from "./change-log.ts";

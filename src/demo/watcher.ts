@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { SignJWT } from "jose";
 import type { Db, Timestamp } from "mongodb";
-import { type FollowEnd, Follower, type FollowState } from "../client/follower.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
-import { openSocket } from "../terminal/open-socket.ts";
+import { type FollowEnd, FollowedQuery, type FollowState } from "../terminal/followed-query.ts";
 import { COLLECTION } from "./order.ts";
 import { View } from "./view.ts";
 import type { Viewer } from "./viewers.ts";
@@ -37,11 +36,9 @@ export class Watcher {
   readonly #url: string;
   readonly #secret: string;
   readonly #events: WatcherEvents;
-  #follower: Follower;
+  #follower: FollowedQuery;
   #timer: NodeJS.Timeout | undefined;
   #isShutOut = false;
-  /** A write that is waited for, and what to do once it has come. */
-  #fence: { readonly time: Timestamp; readonly reached: () => void } | undefined;
 
   constructor(viewer: Viewer, url: string, secret: string, events: WatcherEvents) {
     this.viewer = viewer;
@@ -69,18 +66,14 @@ export class Watcher {
     this.#follower.stop();
   }
 
-  #follow(): Follower {
-    const follower = new Follower({
-      open: (socketEvents) => openSocket(this.#url, socketEvents),
+  #follow(): FollowedQuery {
+    const follower = new FollowedQuery({
+      url: this.#url,
       token: () => signToken(this.viewer, this.#secret),
+      hasNewTokens: true,
       request: { collection: COLLECTION },
       onMessage: (message) => {
-        // A fence goes with its connection, so the next one is asked again.
-        if (message.type === "subscribed") {
-          this.#isShutOut = false;
-          this.#askFence();
-        }
-        if (message.type === "fenced") this.#fence?.reached();
+        if (message.type === "subscribed") this.#isShutOut = false;
         this.#events.onMessage(this, message);
       },
       onState: (state) => this.#events.onState(this, state),
@@ -106,24 +99,14 @@ export class Watcher {
     }, TRY_AGAIN_MS);
   }
 
-  /** [3.1, fence] Waits until every change up to a time has come. */
-  #caughtUp(time: Timestamp): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const late = new Error(`${this.viewer.name} had no answer to a fence`);
-      const timer = setTimeout(() => reject(late), FENCE_WITHIN_MS);
-      const reached = () => {
-        clearTimeout(timer);
-        this.#fence = undefined;
-        resolve();
-      };
-      this.#fence = { time, reached };
-      this.#askFence();
+  /** Waits until every change up to a time has come. */
+  async #caughtUp(time: Timestamp): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      const error = new Error(`${this.viewer.name} had no answer to a fence`);
+      timer = setTimeout(() => reject(error), FENCE_WITHIN_MS);
     });
-  }
-
-  #askFence(): void {
-    if (this.#fence === undefined) return;
-    const { t, i } = this.#fence.time;
-    this.#follower.send({ type: "fence", id: "written", operationTime: { $timestamp: { t, i } } });
+    const { t, i } = time;
+    await Promise.race([this.#follower.fence({ t, i }), late]).finally(() => clearTimeout(timer));
   }
 }
