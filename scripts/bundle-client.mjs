@@ -15,7 +15,7 @@ const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that stand in no message: their names are shortened. */
 const INTERNAL = `
   advance askLater asked attempted delayMs greeting hasToken isDraining isReady isRefreshing isServed isUsed lastError
-  momentWithin nextDelayMs note pauseMs refusals resumeFailed resumePoint resuming rightsMoved sendPaced serves showAll
+  momentWithin nextDelayMs note pauseMs refusals resumeFailed resumePoint resuming rightsMoved sendPaced serves
   startOver told trace upgradeMs views watchers welcomedAtMs withNewToken
 `;
 const common = {

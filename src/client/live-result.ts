@@ -103,11 +103,6 @@ export class LiveResult implements Watcher {
     this.view = view;
   }
 
-  /** Tells all of a view that was another's before. */
-  showAll(): void {
-    if (this.view.cursor !== undefined) this.changed({ type: "snapshot", docs: this.view.list });
-  }
-
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
     for (const { change: tell } of [...this.#listeners]) call(tell, change);

@@ -198,7 +198,9 @@ export class Subscriptions {
         if (present === undefined) return false;
         if (present !== held) {
           attach(present);
-          result.showAll();
+          // Another query has followed this view until now, so this one's listeners know nothing of it.
+          const { cursor, list } = present;
+          if (cursor !== undefined) result.changed({ type: "snapshot", docs: list });
         }
         return true;
     }

@@ -90,7 +90,7 @@ export class Progress {
     });
     const timer = setTimeout(late, deadlineMs - Date.now());
     try {
-      while (this.#subscriptions.isAsking || !this.#isCaughtUp) {
+      while (this.#subscriptions.pending.size > 0 || !this.#isCaughtUp) {
         if (this.#isOver) return;
         if (isLate) {
           throw new TidewireError(

@@ -1,8 +1,9 @@
 import type { HistoryEntry } from "../../feed/history.ts";
 import { Limiter } from "../../feed/limiter.ts";
 import type { Attachment } from "./attachment.ts";
+import { PendingSubscriptions } from "./pending-subscriptions.ts";
 import { Signal } from "./signal.ts";
-import type { Asked, Subscription } from "./subscription.ts";
+import type { Subscription } from "./subscription.ts";
 
 /** The commit at which rights change; `null` for the head of the stream. */
 export type ChangePoint = HistoryEntry | null;
@@ -25,11 +26,11 @@ export class Subscriptions implements Iterable<Subscription> {
   readonly #byId = new Map<string, Subscription>();
   /** By the key of the live query. */
   readonly #attachments = new Map<string, Attachment>();
-  readonly #asked = new Map<string, Asked>();
   readonly #gauge: Gauge;
   readonly #snapshotTurns: Limiter;
-  /** Notifies of every event after which `isBehind` or `isAsking` may be false. */
+  /** Notifies of every event after which `isBehind` may be false or `pending` be empty. */
   readonly changes = new Signal();
+  readonly pending = new PendingSubscriptions(this.changes);
   #lastNumber = 0;
   /** By the key of the live query; those that were asked for last. */
   readonly #numbers = new Map<string, number>();
@@ -42,11 +43,7 @@ export class Subscriptions implements Iterable<Subscription> {
 
   /** Active subscriptions, and those that wait to be authorized. */
   get size(): number {
-    return this.#byId.size + this.#asked.size;
-  }
-
-  get isAsking(): boolean {
-    return this.#asked.size > 0;
+    return this.#byId.size + this.pending.size;
   }
 
   /** A copy, so that a subscription may end while somebody iterates. */
@@ -56,7 +53,7 @@ export class Subscriptions implements Iterable<Subscription> {
 
   /** Whether the id is in use, by a subscription or by one that waits to be judged. */
   has(id: string): boolean {
-    return this.#byId.has(id) || this.#asked.has(id);
+    return this.#byId.has(id) || this.pending.has(id);
   }
 
   get(id: string): Subscription | undefined {
@@ -89,28 +86,6 @@ export class Subscriptions implements Iterable<Subscription> {
     const [oldest] = this.#numbers.keys();
     if (this.#numbers.size > NUMBERS_MAX && oldest !== undefined) this.#numbers.delete(oldest);
     return number;
-  }
-
-  /** A subscription begins to wait until it can be judged. */
-  ask(asked: Asked): void {
-    this.#asked.set(asked.id, asked);
-  }
-
-  /** A subscription waits no longer. */
-  answer(asked: Asked): void {
-    if (this.#asked.get(asked.id) !== asked) return;
-    this.#asked.delete(asked.id);
-    this.changes.notify();
-  }
-
-  /** Forgets a subscription that waits to be judged; whether there was one. */
-  withdraw(id: string): boolean {
-    const asked = this.#asked.get(id);
-    if (asked === undefined) return false;
-    asked.isOver = true;
-    this.#asked.delete(id);
-    this.changes.notify();
-    return true;
   }
 
   /** Takes a new subscription, served by its attachment. */
@@ -167,11 +142,6 @@ export class Subscriptions implements Iterable<Subscription> {
     }
   }
 
-  /** One of the subscriptions that an attachment serves. */
-  firstOf(attachment: Attachment): Subscription | undefined {
-    return this.servedBy(attachment)[0];
-  }
-
   servedBy(attachment: Attachment): Subscription[] {
     return [...attachment.ids].flatMap((id) => {
       const subscription = this.#byId.get(id);
@@ -187,7 +157,7 @@ export class Subscriptions implements Iterable<Subscription> {
     return false;
   }
 
-  /** Settles after an event that can be the last one which `isBehind` and `isAsking` wait for. */
+  /** Settles after an event that can be the last one which `isBehind` or a pending subscription waits for. */
   mayHaveCaughtUp(): Promise<void> {
     const windows = [...this.#attachments.values()]
       .filter(({ delivery }) => !delivery.liveQuery.state.isCurrent)
@@ -202,7 +172,7 @@ export class Subscriptions implements Iterable<Subscription> {
 
   /** Ends everything, without a word to the client. */
   end(): void {
-    for (const id of [...this.#asked.keys()]) this.withdraw(id);
+    this.pending.end();
     for (const attachment of this.#attachments.values()) attachment.detach();
     this.#attachments.clear();
     for (const subscription of this) {

@@ -195,15 +195,15 @@ test("a fence waits until rights are decided", async () => {
 });
 
 test("a fence waits for a subscription that is not authorized yet, however that ends", async () => {
-  for (const end of ["answer", "withdraw"] as const) {
+  for (const end of ["remove", "withdraw"] as const) {
     const { subscriptions, requested, wait, settled } = connect();
     const asked = { ...requested("a"), isOver: false };
-    subscriptions.ask(asked);
+    subscriptions.pending.add(asked);
     const waiting = wait();
     await settled();
     expect(waiting.isOver).toBe(false);
-    if (end === "answer") subscriptions.answer(asked);
-    else subscriptions.withdraw("a");
+    if (end === "remove") subscriptions.pending.remove(asked);
+    else subscriptions.pending.withdraw("a");
     await settled();
     expect(waiting.isOver).toBe(true);
   }

@@ -37,19 +37,19 @@ export async function handleSubscribe(connection: Connection, message: Subscribe
   try {
     let query = grant(connection, asked);
     while (query instanceof LookupsNeeded) {
-      connection.subscriptions.ask(asked);
+      connection.subscriptions.pending.add(asked);
       await lookups.acquire(query.lookups);
       if (asked.isOver) return;
       query = grant(connection, asked);
     }
-    connection.subscriptions.answer(asked);
+    connection.subscriptions.pending.remove(asked);
     // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
     await subscribe(connection, asked, query, message);
   } catch (error) {
     await noteRefused(connection, message, error);
     if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
   } finally {
-    connection.subscriptions.answer(asked);
+    connection.subscriptions.pending.remove(asked);
     if (connection.subscriptions.get(id)?.lookups !== lookups) {
       lookups.release();
       giveBack();
@@ -168,7 +168,7 @@ async function open(
   attachment.startAt(started, isKept ? startRequest.keptTicket : null);
   // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
   connection.subscriptions.follow(attachment);
-  const first = hasLeft ? connection.subscriptions.firstOf(attachment) : maker;
+  const first = hasLeft ? connection.subscriptions.servedBy(attachment)[0] : maker;
   if (first !== undefined) sendSubscribed(connection, first, started.start, started.reason);
   attachment.delivery.run();
 }

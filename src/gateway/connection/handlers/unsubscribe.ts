@@ -7,7 +7,7 @@ import { endSubscription } from "../end-subscription.ts";
 export async function handleUnsubscribe(connection: Connection, { id }: UnsubscribeMessage): Promise<void> {
   const subscription = connection.subscriptions.get(id);
   if (subscription !== undefined) endSubscription(connection, subscription, "requested");
-  else if (connection.subscriptions.withdraw(id))
+  else if (connection.subscriptions.pending.withdraw(id))
     connection.send({ type: "unsubscribed", id, reason: "requested" });
   else throw new TidewireError("unknown-id", "no subscription of this connection has this id");
 }
