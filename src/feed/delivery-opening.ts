@@ -42,6 +42,8 @@ export interface Opening {
   readonly work: Work;
   /** Everything up to this entry of the history is known to the client; 0 where the work will tell. */
   readonly after: number;
+  /** The position of `after`, where the oplog may be read from there. */
+  readonly position?: Position;
   /** The client has missed changes, and may receive them rather than a snapshot. */
   readonly hasMissed: boolean;
 }
@@ -140,16 +142,30 @@ async function openResumed(
     if (!rights.traceBack(position, located.seq, history)) return refuse("rights-changed");
     catchUps.noteFromHistory();
     if (heldQuery === undefined)
-      return { started, work: newCatchUpWork(), after: located.seq, hasMissed: true };
+      return { started, work: newCatchUpWork(), after: located.seq, position, hasMissed: true };
     return (await openByDifference(context, heldQuery, located.seq)) ?? refuse("history-lost");
   }
   if (heldQuery !== undefined) return refuse("history-lost");
+  const work = await readFromOplog(context, position);
+  if (typeof work === "string") return refuse(work);
+  return { started, work, after: 0, hasMissed: true };
+}
+
+/**
+ * Opens a read of the changes after `position` from the oplog, because the history does not hold them.
+ * @throws {TidewireError} `unavailable`
+ */
+export async function readFromOplog(
+  { parts, liveQuery, rights }: DeliveryContext,
+  position: Position,
+): Promise<Work | StartReason> {
+  const { timeline, catchUps } = parts;
+  const { history } = timeline;
   // The past of a state can only be read while the server keeps it, which is as long as the history.
-  if (!liveQuery.state.isStateless) return refuse("history-lost");
-  if (!rights.traceBack(history.start, history.evictedSeq, history)) return refuse("rights-changed");
+  if (!liveQuery.state.isStateless) return "history-lost";
+  if (!rights.traceBack(history.start, history.evictedSeq, history)) return "rights-changed";
   const read = await catchUps.openOplog(position);
-  if (read === null) return refuse("history-lost");
-  return { started, work: { do: "send-oplog", read }, after: 0, hasMissed: true };
+  return read === null ? "history-lost" : { do: "send-oplog", read };
 }
 
 /**

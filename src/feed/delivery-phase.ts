@@ -24,7 +24,7 @@ export type Phase = (typeof PHASES)[number];
 export const DELIVERY_EVENTS = [
   /** A snapshot has to be sent: at the start, or after a reset. */
   "send-snapshot",
-  /** Commits from the oplog have to be sent: at the start. */
+  /** Commits from the oplog have to be sent: at the start, or because the history evicted them before they were sent. */
   "send-oplog",
   /** A difference has to be sent: at the start. */
   "send-move",
@@ -90,7 +90,7 @@ export const DELIVERY_TRANSITIONS: Readonly<Record<Phase, Readonly<Record<Delive
   },
   "catching-up": {
     "send-snapshot": "catching-up",
-    "send-oplog": "catching-up",
+    "send-oplog": "oplog",
     "send-move": "catching-up",
     "catch-up": "catching-up",
     "caught-up": "live",

@@ -2,6 +2,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import { toChunks } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
+import type { Position } from "./cursor.ts";
 import type { DeliveryStep, StepOutcome } from "./delivery-step.ts";
 import { openHeldSnapshot, type Work } from "./delivery-work.ts";
 import type { GrantMove } from "./grant-diff.ts";
@@ -11,6 +12,8 @@ import type { SnapshotReading } from "./snapshot-reading.ts";
 /** A step that ended: everything up to entry `after` has been sent. */
 export interface Sent {
   readonly after: number;
+  /** The position of `after`, where it is known. */
+  readonly position: Position | null;
 }
 
 /** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
@@ -51,7 +54,7 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
   // Commits up to the time of the snapshot are in it already.
   if (!(await step.streamReaches(reading.clusterTime))) return "abandoned";
   const seq = timeline.history.seqAt(reading.clusterTime);
-  return seq === null ? "lost" : { after: seq };
+  return seq === null ? "lost" : { after: seq, position: null };
 }
 
 /** Sends the documents that a change of rights brought into sight and removes those that it took away. */
@@ -109,7 +112,7 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
     const located = await step.untilAvailable(() => timeline.locate(batch.until));
     if (located === null || !step.isCurrent()) return "abandoned";
     if (typeof located === "string" || !timeline.history.holds(liveQuery.namespace, located.seq)) continue;
-    return { after: located.seq };
+    return { after: located.seq, position: batch.until };
   }
   return "history-lost";
 }

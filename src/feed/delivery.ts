@@ -1,11 +1,13 @@
 import type { StartReason, ValueMode } from "../protocol/messages.ts";
 import type { Account } from "./account.ts";
 import type { Chunk } from "./chunk.ts";
+import type { Position } from "./cursor.ts";
 import {
   type Opening,
   openAnew,
   openDelivery,
   openMoved,
+  readFromOplog,
   type Started,
   type StartRequest,
 } from "./delivery-opening.ts";
@@ -24,6 +26,9 @@ import type { Follower } from "./follower.ts";
 import type { GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 
+/** More reads of the oplog than this, one after the other, mean that the history is too short for this client. */
+const OPLOG_READS_MAX = 5;
+
 /**
  * Brings one live query to one connection: a snapshot or the missed changes first, then every change as it comes. This is
  * the only place where the past and the present meet. A slow consumer, a resumption and a new subscription all become live
@@ -38,6 +43,10 @@ export class Delivery implements Follower {
   #after = 0;
   /** … and so many messages of the entry after it. */
   #written = 0;
+  /** The position of `#after`, as long as it is known. */
+  #position: Position | null = null;
+  /** Reads of the oplog that were begun since the delivery was live, because the history evicted what was to be sent. */
+  #oplogReads = 0;
   /** Why the client is not up to date: it has missed changes, or it reads more slowly than changes come. */
   #behind: "nothing" | "missed" | "lagged" = "nothing";
 
@@ -120,10 +129,11 @@ export class Delivery implements Follower {
     if (before === "live") this.#startSteps();
   }
 
-  #adopt({ started, work, after, hasMissed }: Opening): Started {
+  #adopt({ started, work, after, position, hasMissed }: Opening): Started {
     if (this.#phase === "closed") releaseWork(work);
     else this.#work = work;
     this.#after = after;
+    this.#position = position ?? null;
     if (hasMissed) this.#behind = "missed";
     return started;
   }
@@ -151,8 +161,10 @@ export class Delivery implements Follower {
     const outcome = await this.#send(step, work);
     if (!step.isCurrent()) return "abandoned";
     if (work.do === "send-move" && outcome === "done" && this.#behind === "nothing") this.#behind = "missed";
-    if (typeof outcome === "object") this.#after = outcome.after;
-    else if (outcome !== "done") return outcome;
+    if (typeof outcome === "object") {
+      this.#after = outcome.after;
+      this.#position = outcome.position;
+    } else if (outcome !== "done") return outcome;
     this.#enter("catch-up", newCatchUpWork());
     return "done";
   }
@@ -181,7 +193,7 @@ export class Delivery implements Follower {
       const log = liveQuery.after(this.#after);
       if (log === undefined) {
         if (await liveQuery.extend(this.#after)) continue;
-        return step.isCurrent() ? "lost" : "abandoned";
+        return step.isCurrent() ? this.#continueFromOplog(step) : "abandoned";
       }
       const next = liveQuery.nextChunk(log, { after: this.#after, written: this.#written }, this.mode);
       if (next === "unknown") return "history-lost";
@@ -194,15 +206,34 @@ export class Delivery implements Follower {
       } else {
         this.#after = next.after;
         this.#written = next.written;
+        this.#position = next.written === 0 ? timeline.history.positionAt(next.after) : null;
       }
     }
     return "abandoned";
+  }
+
+  /** The history evicted the next commits while the missed ones were being sent. The oplog may still hold them. */
+  async #continueFromOplog(step: DeliveryStep): Promise<StepOutcome> {
+    const position = this.#position;
+    const mayRead = position !== null && this.#behind === "missed" && this.#oplogReads < OPLOG_READS_MAX;
+    if (!mayRead) return "lost";
+    this.#oplogReads++;
+    const work = await step.untilAvailable(() => readFromOplog(this.#context, position));
+    if (work === null || !step.isCurrent()) {
+      if (work !== null && typeof work === "object") releaseWork(work);
+      return "abandoned";
+    }
+    if (typeof work === "string") return "lost";
+    this.#enter("send-oplog", work);
+    return "done";
   }
 
   #joinLive(): void {
     const afterCatchUp = this.#behind !== "nothing";
     this.#after = this.liveQuery.state.knownSeq;
     this.#behind = "nothing";
+    this.#oplogReads = 0;
+    this.#position = null;
     this.#phase = DELIVERY_TRANSITIONS[this.#phase]["caught-up"];
     this.liveQuery.followers.add(this);
     this.#context.sink.becameLive(afterCatchUp);
@@ -214,6 +245,7 @@ export class Delivery implements Follower {
     this.#enter("void", newCatchUpWork());
     this.#context.sink.reset(reason);
     this.#after = this.#context.parts.timeline.headSeq;
+    this.#position = null;
     const work = this.#context.wantsSnapshot ? newSnapshotWork(null) : newCatchUpWork();
     this.#enter(work.do, work);
   }

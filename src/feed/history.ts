@@ -174,6 +174,12 @@ export class History {
     return this.#entries[this.#first + Math.max(0, seq - this.evictedSeq)];
   }
 
+  /** The position of entry `seq`; `null` where the entry and all knowledge of it are gone. */
+  positionAt(seq: number): Position | null {
+    if (seq === this.evictedSeq) return this.start;
+    return this.#entries[this.#first + (seq - this.evictedSeq) - 1]?.position ?? null;
+  }
+
   /** Number of the last entry whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
   seqAt(clusterTime: bigint): number | null {
     if (clusterTime < (this.#lastEvicted?.commit.clusterTime ?? this.#from)) return null;

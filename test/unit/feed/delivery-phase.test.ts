@@ -15,7 +15,7 @@ const TABLE: Readonly<Record<(typeof PHASES)[number], string>> = {
   snapshot: "      .             .          .         catching-up  .         voided  closed",
   oplog: "         .             .          .         catching-up  .         voided  closed",
   moving: "        .             .          .         catching-up  .         voided  closed",
-  "catching-up": " .             .          .         .            live      voided  closed",
+  "catching-up": " .             oplog      .         .            live      voided  closed",
   live: "          .             .          .         catching-up  .         voided  closed",
   closed: "        .             .          .         .            .         .       .",
 };
