@@ -1,6 +1,8 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
+import { Outboxes } from "./outboxes.ts";
+import { WorkAllowance } from "./work-allowance.ts";
 
 /** The limits of one user over all connections to this node. */
 export type AccountLimits = Pick<
@@ -26,25 +28,16 @@ export interface Load {
   readonly filterWork: number;
 }
 
-/** A user may save up work for so long, in seconds. */
-const WORK_BURST_S = 1;
-/** Below this part of what may be saved up, a user gets no further live queries. */
-const WORK_LOW = 0.25;
-
-/** What has buffered bytes: one connection's outbox. */
-interface Buffered {
-  readonly bufferedBytes: number;
-}
-
 /**
- * What one user holds on this node, over all connections. Everything is charged when it is taken and given back when
- * it is freed, so that an account is empty once its user has left and nothing lingers. A live query that several users
- * share is charged to each of them whole: nobody passes a limit because somebody else has left.
+ * Everything that one user holds on this node, over all connections. It is charged when it is taken and given back when
+ * it is freed, so an account is empty once its user has left and nothing lingers. A live query that several users share
+ * is charged to each of them whole: no user exceeds a limit because another one has left.
  */
 export class Account {
+  readonly outboxes = new Outboxes();
+  readonly work: WorkAllowance;
   readonly #limits: AccountLimits;
   readonly #onLimit: OnLimit;
-  readonly #outboxes = new Set<Buffered>();
   #subscriptions = 0;
   #requestBytes = 0;
   #windowBytes = 0;
@@ -53,18 +46,11 @@ export class Account {
   readonly #held = new Map<LiveQuery, number>();
   /** Live queries that nobody follows and that this user left last; the oldest first. */
   readonly #lingering = new Set<LiveQuery>();
-  /** Work that the user may still cause, in milliseconds, as of `#workAtMs`. */
-  #workMs: number;
-  #workAtMs = 0;
 
   constructor(limits: AccountLimits, onLimit: OnLimit) {
     this.#limits = limits;
     this.#onLimit = onLimit;
-    this.#workMs = limits.workPerUserMs * WORK_BURST_S;
-  }
-
-  get connections(): number {
-    return this.#outboxes.size;
+    this.work = new WorkAllowance(limits.workPerUserMs);
   }
 
   get subscriptions(): number {
@@ -80,34 +66,15 @@ export class Account {
     return this.#windowBytes;
   }
 
-  /** What waits in the outboxes of all connections. */
-  get outboxBytes(): number {
-    let bytes = 0;
-    for (const { bufferedBytes } of this.#outboxes) bytes += bufferedBytes;
-    return bytes;
-  }
-
   /** Live queries that the user follows or left behind. */
   get liveQueries(): number {
     return this.#held.size + this.#lingering.size;
   }
 
-  get lingering(): number {
-    return this.#lingering.size;
-  }
-
-  /** Nothing is charged, and no work is owed. */
+  /** Whether nothing is charged, and no work is owed. */
   isEmpty(nowMs: number): boolean {
-    const held = this.connections + this.#subscriptions + this.#requestBytes + this.liveQueries;
-    return held + this.#windowBytes + this.#filterWork === 0 && this.#availableMs(nowMs) >= this.#workMostMs;
-  }
-
-  connected(outbox: Buffered): void {
-    this.#outboxes.add(outbox);
-  }
-
-  disconnected(outbox: Buffered): void {
-    this.#outboxes.delete(outbox);
+    const held = this.outboxes.size + this.#subscriptions + this.#requestBytes + this.liveQueries;
+    return held + this.#windowBytes + this.#filterWork === 0 && this.work.isFull(nowMs);
   }
 
   /**
@@ -116,9 +83,10 @@ export class Account {
    * @throws {TidewireError} `too-many-subscriptions`
    */
   subscribe(requestBytes: number): () => void {
-    if (this.#subscriptions >= this.#limits.subscriptionsPerUser) throw this.refusal("subscriptionsPerUser");
+    if (this.#subscriptions >= this.#limits.subscriptionsPerUser)
+      throw this.errorOf("subscriptionsPerUser", "refused");
     if (this.#requestBytes + requestBytes > this.#limits.userRequestBytes)
-      throw this.refusal("userRequestBytes");
+      throw this.errorOf("userRequestBytes", "refused");
     this.#subscriptions++;
     this.#requestBytes += requestBytes;
     let given = false;
@@ -136,9 +104,10 @@ export class Account {
     return this.#filterWork + filterWork > this.#limits.filterWorkPerUser ? "filterWorkPerUser" : null;
   }
 
-  /** Whether the user has left behind more than may linger. */
+  /** Whether the live query that was left behind first has to go: too many linger, or they take too much memory. */
   get lingersTooMuch(): boolean {
-    return this.#lingering.size > this.#limits.lingeringPerUser;
+    if (this.#lingering.size > this.#limits.lingeringPerUser) return true;
+    return this.#lingering.size > 0 && this.isOverWindows();
   }
 
   /** Whether `bytes` more of windows would pass the user's share. */
@@ -196,48 +165,12 @@ export class Account {
     this.#windowBytes += bytes;
   }
 
-  /** Charges work that was done for the user. @returns What may still be caused; below zero the budget is passed. */
-  work(spentMs: number, nowMs: number): number {
-    this.#workMs = this.#availableMs(nowMs) - spentMs;
-    this.#workAtMs = nowMs;
-    return this.#workMs;
-  }
-
-  /** Forgives what was passed: the live queries that caused it have ended. */
-  forgiveWork(): void {
-    this.#workMs = Math.max(0, this.#workMs);
-  }
-
-  /** Whether the user has caused so much work lately that no further live query may be added. */
-  isExhausted(nowMs: number): boolean {
-    return this.#availableMs(nowMs) < this.#workMostMs * WORK_LOW;
-  }
-
-  /** Counts a refusal and makes its error. */
-  refusal(limit: AccountLimit): TidewireError {
-    this.#onLimit(limit, "refused");
-    return this.#errorOf(limit);
-  }
-
-  /** Counts the end of a subscription and makes its error. */
-  ended(limit: AccountLimit): TidewireError {
-    this.#onLimit(limit, "ended");
-    return this.#errorOf(limit);
-  }
-
-  #errorOf(limit: AccountLimit): TidewireError {
+  /** Counts what a limit refused or ended, and makes the error for it. */
+  errorOf(limit: AccountLimit, outcome: "refused" | "ended"): TidewireError {
+    this.#onLimit(limit, outcome);
     return limit === "workPerUser"
       ? tooMany(limit, this.#limits.workPerUserMs, WORK_RETRY_MS)
       : tooMany(limit, this.#limits[limit]);
-  }
-
-  get #workMostMs(): number {
-    return this.#limits.workPerUserMs * WORK_BURST_S;
-  }
-
-  #availableMs(nowMs: number): number {
-    const seconds = Math.max(0, nowMs - this.#workAtMs) / 1_000;
-    return Math.min(this.#workMostMs, this.#workMs + seconds * this.#limits.workPerUserMs);
   }
 
   #charge({ windowBytes, filterWork }: Load, sign: 1 | -1): void {

@@ -74,11 +74,11 @@ export class LiveQueries implements WindowAdmission {
   admit(spec: Pick<LiveQuerySpec, "key" | "filter" | "sort">, account: Account): void {
     const liveQuery = this.#byKey.get(spec.key);
     if (liveQuery !== undefined && account.owns(liveQuery)) return;
-    if (account.isExhausted(Date.now())) throw account.refusal("workPerUser");
+    if (account.work.isLow(Date.now())) throw account.errorOf("workPerUser", "refused");
     const work = queryWork(spec);
     for (let limit = account.limitFor(work); limit !== null; limit = account.limitFor(work)) {
       const oldest = account.oldestLingering;
-      if (oldest === undefined) throw account.refusal(limit);
+      if (oldest === undefined) throw account.errorOf(limit, "refused");
       this.#remove(oldest);
     }
   }
@@ -114,7 +114,7 @@ export class LiveQueries implements WindowAdmission {
   leave(delivery: Delivery, nowMs: number): void {
     const { account } = delivery;
     this.#holdings.leave(delivery, nowMs);
-    while (account.lingersTooMuch || (account.lingering > 0 && account.isOverWindows())) {
+    while (account.lingersTooMuch) {
       const oldest = account.oldestLingering;
       if (oldest === undefined) break;
       this.#remove(oldest);

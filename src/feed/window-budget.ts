@@ -58,7 +58,7 @@ export class WindowBudget {
    * @throws {TidewireError} `too-many-subscriptions`
    */
   admit(account: Account): void {
-    if (!this.#makeRoom(account, 0)) throw account.refusal("userWindowBytes");
+    if (!this.#makeRoom(account, 0)) throw account.errorOf("userWindowBytes", "refused");
     if (!this.#makeRoom(null, 0)) throw this.#refusal();
   }
 
@@ -72,7 +72,7 @@ export class WindowBudget {
     };
     return {
       add: (bytes) => {
-        if (!this.#makeRoom(account, bytes)) throw account.refusal("userWindowBytes");
+        if (!this.#makeRoom(account, bytes)) throw account.errorOf("userWindowBytes", "refused");
         if (!this.#makeRoom(null, bytes)) throw this.#refusal();
         grow(bytes);
       },
@@ -115,7 +115,7 @@ export class WindowBudget {
         const isFollowed = this.#holdings.deliveriesOf(grown, account).length > 0;
         const next = isFollowed ? grown : this.#holdings.largestWindow(account);
         if (next === undefined) break;
-        this.#actions.end(next, account, account.ended("userWindowBytes"));
+        this.#actions.end(next, account, account.errorOf("userWindowBytes", "ended"));
       }
     }
     this.#over.clear();

@@ -98,7 +98,7 @@ export class WorkMeter {
     this.#busy = [];
     this.#sinceMs = 0;
     for (const [account, { ms, by }] of spent) {
-      const available = account.work(ms, nowMs);
+      const available = account.work.spend(ms, nowMs);
       if (available < 0) this.#endDearest(account, by, -available);
     }
   }
@@ -131,9 +131,9 @@ export class WorkMeter {
         { namespace, perCommitMs },
         "a live query costs its user too much; it is ended for them",
       );
-      this.#parts.end(liveQuery, account, account.ended("workPerUser"));
+      this.#parts.end(liveQuery, account, account.errorOf("workPerUser", "ended"));
     }
-    account.forgiveWork();
+    account.work.forgive();
   }
 
   /** Of the time that has passed during work, the part in which this process ran: a starved machine blames nobody. */

@@ -191,12 +191,12 @@ export class Gateway implements ConnectionEvents {
     const account = this.#accounts.of(identity, connection.address);
     // Users who cannot be told apart are held to `connectionsPerAddress` instead.
     const isOneUser = identity !== null && identity.subject !== null;
-    if (isOneUser && account.connections >= limits.connectionsPerUser) {
+    if (isOneUser && account.outboxes.size >= limits.connectionsPerUser) {
       metrics.connectionsRefused.inc({ reason: "user-limit" });
       throw tooMany("connectionsPerUser", limits.connectionsPerUser);
     }
-    account.connected(connection.outbox);
-    connection.outbox.share(account, limits.userOutboxBytes);
+    account.outboxes.add(connection.outbox);
+    connection.outbox.share(account.outboxes, limits.userOutboxBytes);
     this.#accountOf.set(connection, account);
     return account;
   }
@@ -204,7 +204,7 @@ export class Gateway implements ConnectionEvents {
   onClosed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#admission.disconnected(connection.address);
-    this.#accountOf.get(connection)?.disconnected(connection.outbox);
+    this.#accountOf.get(connection)?.outboxes.delete(connection.outbox);
     this.#accountOf.delete(connection);
     this.#context.metrics.connections.set(this.#connections.size);
     if (this.#draining && this.#connections.size === 0) this.#lastHasLeft.abort();

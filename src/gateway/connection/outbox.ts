@@ -4,7 +4,7 @@ import type { Transport } from "./transport.ts";
 
 /** All outboxes of one user. */
 interface Shared {
-  readonly outboxBytes: number;
+  readonly bytes: number;
 }
 
 /** So much each connection has room for, whatever its user's others hold: catch-up is written in pieces of this size. */
@@ -57,7 +57,7 @@ export class Outbox {
     if (bytes > this.#limitBytes) return false;
     // Most connections hold next to nothing: only for those that do not drain the others are looked at.
     if (bytes <= FLOOR_BYTES || this.#shared === null) return true;
-    return this.#shared.others.outboxBytes + size <= this.#shared.limitBytes;
+    return this.#shared.others.bytes + size <= this.#shared.limitBytes;
   }
 
   /** Sends an answer. Always taken; a client that asks without reading is not read any more until it does. */

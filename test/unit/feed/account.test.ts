@@ -62,7 +62,7 @@ test("a live query counts once for a user, held by one delivery or by several, a
   expect(account.liveQueries).toBe(1);
   expect(account.letGo(one, LOAD)).toBe(true);
   account.leftBehind(one, LOAD);
-  expect([account.liveQueries, account.lingering, account.limitFor(1)]).toEqual([1, 1, "liveQueriesPerUser"]);
+  expect([account.liveQueries, account.limitFor(1)]).toEqual([1, "liveQueriesPerUser"]);
   account.notLingering(one, LOAD);
   expect([account.liveQueries, account.limitFor(1), account.isEmpty(0)]).toEqual([0, null, true]);
 });
@@ -99,24 +99,24 @@ test("the windows of a user may hold their share, and not one byte more, while t
 
 test("a user may cause so much work a second, and save up one second of it", () => {
   const { account } = open({ workPerUserMs: 100 });
-  expect(account.work(100, 10_000)).toBe(0);
-  expect(account.isExhausted(10_000)).toBe(true);
-  expect(account.work(100, 11_000)).toBe(0);
-  expect(account.work(101, 12_000)).toBe(-1);
-  account.forgiveWork();
-  expect(account.work(0, 12_000)).toBe(0);
-  expect([account.isExhausted(12_249), account.isExhausted(12_250)]).toEqual([true, false]);
+  expect(account.work.spend(100, 10_000)).toBe(0);
+  expect(account.work.isLow(10_000)).toBe(true);
+  expect(account.work.spend(100, 11_000)).toBe(0);
+  expect(account.work.spend(101, 12_000)).toBe(-1);
+  account.work.forgive();
+  expect(account.work.spend(0, 12_000)).toBe(0);
+  expect([account.work.isLow(12_249), account.work.isLow(12_250)]).toEqual([true, false]);
   expect([account.isEmpty(12_999), account.isEmpty(13_000)]).toEqual([false, true]);
 });
 
 test("what waits for a user is that of all connections", () => {
   const { account } = open();
   const [one, two] = [outbox(100), outbox(200)];
-  account.connected(one);
-  account.connected(two);
-  expect([account.connections, account.outboxBytes]).toEqual([2, 300]);
-  account.disconnected(one);
-  expect([account.connections, account.outboxBytes]).toEqual([1, 200]);
+  account.outboxes.add(one);
+  account.outboxes.add(two);
+  expect([account.outboxes.size, account.outboxes.bytes]).toEqual([2, 300]);
+  account.outboxes.delete(one);
+  expect([account.outboxes.size, account.outboxes.bytes]).toEqual([1, 200]);
 });
 
 test("whatever is taken and given back in whatever order, an account ends empty", () => {
@@ -134,14 +134,14 @@ test("whatever is taken and given back in whatever order, an account ends empty"
         expect(taken.length, `seed ${seed}`).toBeGreaterThan(0);
       }
       account.hold(one, load);
-      account.connected(socket);
+      account.outboxes.add(socket);
       taken.push(
         () => {
           account.letGo(one, load);
           account.leftBehind(one, load);
           account.notLingering(one, load);
         },
-        () => account.disconnected(socket),
+        () => account.outboxes.delete(socket),
       );
     } else taken.splice(random.int(0, Math.max(0, taken.length - 1)), 1)[0]?.();
   }

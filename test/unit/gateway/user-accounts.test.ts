@@ -18,7 +18,7 @@ test.each([
 test("forgets an account to which nothing is charged, and keeps every other one", () => {
   const all = accounts();
   const used = all.of(null, "192.0.2.1");
-  used.connected({ bufferedBytes: 0 });
+  used.outboxes.add({ bufferedBytes: 0 });
   all.of(null, "192.0.2.2");
   all.sweep(0);
   expect([...all]).toEqual([used]);

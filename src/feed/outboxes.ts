@@ -1,0 +1,28 @@
+/** Anything that buffers bytes: one connection's outbox. */
+interface Buffered {
+  readonly bufferedBytes: number;
+}
+
+/** The outboxes of one user's connections to this node. */
+export class Outboxes {
+  readonly #all = new Set<Buffered>();
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** What waits in all of them, in bytes. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const { bufferedBytes } of this.#all) bytes += bufferedBytes;
+    return bytes;
+  }
+
+  add(outbox: Buffered): void {
+    this.#all.add(outbox);
+  }
+
+  delete(outbox: Buffered): void {
+    this.#all.delete(outbox);
+  }
+}
