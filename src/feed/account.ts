@@ -16,13 +16,13 @@ export type AccountLimits = Pick<
   | "workPerUserMs"
 >;
 
-/** What bounds a user, as `details.limit` and the metric name it. */
+/** A limit of a user, as `details.limit` and the metric name it. */
 export type AccountLimit = Exclude<keyof AccountLimits, "workPerUserMs" | "lingeringPerUser"> | "workPerUser";
 
 /** Counts what a limit refused or ended, by its name. */
 export type OnLimit = (limit: string, outcome: "refused" | "ended") => void;
 
-/** What one live query costs each user who holds it. */
+/** The cost of one live query to each user who holds it. */
 export interface Load {
   readonly windowBytes: number;
   readonly filterWork: number;

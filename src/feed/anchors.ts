@@ -19,12 +19,12 @@ export interface RangeAnchor {
   readonly high: BsonValue | undefined;
 }
 
-/** What a document must have to match: where there are several, one of them. */
+/** A property that a document must have to match. Of several anchors, one is enough. */
 export type Anchor = EqualityAnchor | RangeAnchor;
 
 export const isRange = (anchor: Anchor): anchor is RangeAnchor => "typeClass" in anchor;
 
-/** More places than this would make the index larger than the scan it spares. */
+/** More index entries than this would cost more than the scan that they save. */
 const KEYS_MAX = 256;
 const ANCHORS_MAX = 16;
 
@@ -34,9 +34,9 @@ interface Choice {
 }
 
 /**
- * The anchors of a filter: a document that has none of them does not match. Of those that `$and` leaves to choose
- * from, the cheapest; of `$or`, those of every branch.
- * @param costOf What it costs to file something under an anchor.
+ * The anchors of a filter: a document that has none of them does not match. Of the branches of `$and`, the cheapest
+ * anchors; of `$or`, the anchors of every branch.
+ * @param costOf The cost of indexing a filter under an anchor.
  * @returns `null` where there are none, as in `{ n: { $ne: 3 } }`.
  */
 export function chooseAnchors(filter: Filter, costOf: (anchor: Anchor) => number): readonly Anchor[] | null {
@@ -58,7 +58,7 @@ function choose(filter: Filter, costOf: (anchor: Anchor) => number): Choice | nu
   return anchors.length > ANCHORS_MAX ? null : { anchors, cost };
 }
 
-/** All have to hold: one is enough to find it by. What is said of one path in several places is one range. */
+/** All parts have to match, so one of them is enough to find the filter. Several bounds of one path are one range. */
 function chooseOfAll(filters: readonly Filter[], costOf: (anchor: Anchor) => number): Choice | null {
   const byPath = new Map<string, Predicate[]>();
   let best: Choice | null = null;

@@ -5,33 +5,33 @@ import type { LogEntry } from "./log-entry.ts";
 /** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
 const CHUNK_BYTES = 64 * 1_024;
 
-/** How far one who catches up has come: everything up to this entry, and so many messages of the one after it. */
-export interface Place {
+/** How far a catch-up has come: everything up to this entry, and so many messages of the entry after it. */
+export interface LogPosition {
   readonly after: number;
   readonly written: number;
 }
 
-/** What is to be written next, and where one is then. */
-export interface NextChunk extends Place {
+/** The chunk to write next, and the position after it. */
+export interface NextChunk extends LogPosition {
   readonly chunk: Chunk;
 }
 
-/** The next chunk of a log that begins after `place`; `unknown` where that can not be told. */
+/** The next chunk of a log that begins after `position`; `unknown` where the changes are unknown. */
 export function cutChunk(
   log: readonly LogEntry[],
-  place: Place,
+  position: LogPosition,
   encode: (entry: LogEntry) => readonly EncodedMessage[],
 ): "nothing" | "unknown" | NextChunk {
   const messages: EncodedMessage[] = [];
   let size = 0;
-  let { after } = place;
+  let { after } = position;
   for (const entry of log) {
     if (entry.changes === UNKNOWN) {
       if (messages.length === 0) return "unknown";
       break;
     }
     const encoded = encode(entry);
-    for (let index = after === place.after ? place.written : 0; index < encoded.length; index++) {
+    for (let index = after === position.after ? position.written : 0; index < encoded.length; index++) {
       const message = encoded[index] as EncodedMessage; // the index is in range
       const bytes = Buffer.byteLength(message.text);
       if (messages.length > 0 && size + bytes > CHUNK_BYTES) {

@@ -23,7 +23,7 @@ export class CatchUps {
     this.#parts = parts;
   }
 
-  /** A resumption reads what it missed from the history. */
+  /** A resumption reads the missed changes from the history. */
   noteFromHistory(): void {
     this.#parts.metrics.catchUps.inc({ from: "history" });
   }
@@ -49,6 +49,6 @@ export class CatchUps {
 
   /** The missed changes could not be read: the result is read again instead. */
   noteFailed(error: unknown): void {
-    this.#parts.log.warn({ err: error }, "what was missed could not be read; the result is read anew");
+    this.#parts.log.warn({ err: error }, "the missed changes could not be read; the result is read again");
   }
 }

@@ -1,5 +1,5 @@
 import type { ValueMode } from "../protocol/messages.ts";
-import { cutChunk, type NextChunk, type Place } from "./catch-up-chunks.ts";
+import { cutChunk, type LogPosition, type NextChunk } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
 import type { ChangeEncoder } from "./change-encoder.ts";
 import type { EncodedMessage } from "./chunk.ts";
@@ -7,11 +7,11 @@ import type { History } from "./history.ts";
 import type { BudgetedLog, LogBudget } from "./log-budget.ts";
 import type { LogEntry } from "./log-entry.ts";
 
-/** What an entry costs besides its text and the events in the history, and each of its changes, in bytes; rounded up. */
+/** Memory of an entry besides its text and the events in the history, and of each of its changes, in bytes; rounded up. */
 const ENTRY_BYTES = 400;
 const CHANGE_BYTES = 256;
 
-/** Bounds the encoded changes that all live queries keep together; what does not fit is encoded again when needed. */
+/** Bounds the encoded changes that all live queries keep together; changes that do not fit are encoded again when needed. */
 export class EncodedBudget {
   readonly limitBytes: number;
   usedBytes = 0;
@@ -21,13 +21,13 @@ export class EncodedBudget {
   }
 }
 
-/** The changes of one live query since some entry of the history; for those who catch up, encoded once for each value mode. */
+/** The changes of one live query since some entry of the history, encoded for catch-ups once per value mode. */
 export class ChangeLog implements BudgetedLog {
   readonly #history: History;
   readonly #encoder: ChangeEncoder;
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
-  /** What was cut last, for the others who come back to the same place; its wire form is shared with it. */
+  /** The latest chunks, by position: clients that resume from the same position share them and their wire form. */
   #chunks: Map<string, NextChunk> | undefined;
   #entries: LogEntry[] = [];
   #coveredFrom: number;
@@ -69,7 +69,7 @@ export class ChangeLog implements BudgetedLog {
     for (const entry of entries) this.#logBudget.usedBytes += costOf(entry);
   }
 
-  /** Begins anew: what was known is void, what comes after number `seq` will be told. */
+  /** Drops all entries. From now on the log holds the changes after number `seq`. */
   restart(seq: number): void {
     this.#release(this.#entries);
     this.#entries = [];
@@ -84,14 +84,14 @@ export class ChangeLog implements BudgetedLog {
     return this.#entries.slice(lowerBound(this.#entries, seq + 1));
   }
 
-  /** Lets go of what the history has let go of. */
+  /** Drops the entries that the history has evicted. */
   prune(): void {
     const { evictedSeq } = this.#history;
     this.dropUntil(evictedSeq);
     if (evictedSeq > this.#coveredFrom) this.#coveredFrom = evictedSeq;
   }
 
-  /** Lets go of the entries up to number `seq`. */
+  /** Drops the entries up to number `seq`. */
   dropUntil(seq: number): void {
     const count = lowerBound(this.#entries, seq + 1);
     const last = this.#entries[count - 1];
@@ -106,12 +106,16 @@ export class ChangeLog implements BudgetedLog {
     this.#logBudget.remove(this);
   }
 
-  /** What one who has come to `place` is to be sent next; `log` begins there. */
-  nextChunk(log: readonly LogEntry[], place: Place, mode: ValueMode): "nothing" | "unknown" | NextChunk {
-    const key = `${mode} ${place.after} ${place.written}`;
+  /** The next chunk for a client that has received everything up to `position`; `log` begins there. */
+  nextChunk(
+    log: readonly LogEntry[],
+    position: LogPosition,
+    mode: ValueMode,
+  ): "nothing" | "unknown" | NextChunk {
+    const key = `${mode} ${position.after} ${position.written}`;
     const known = this.#chunks?.get(key);
     if (known !== undefined) return known;
-    const next = cutChunk(log, place, (entry) => this.#encodeForLater(entry, mode));
+    const next = cutChunk(log, position, (entry) => this.#encodeForLater(entry, mode));
     if (typeof next === "object" && this.#takeRoom(next.chunk.size)) {
       this.#chunks ??= new Map();
       this.#chunks.set(key, next);
@@ -119,7 +123,7 @@ export class ChangeLog implements BudgetedLog {
     return next;
   }
 
-  /** A wave of clients who come back is soon over; and a log that has grown gives other chunks. */
+  /** Drops the shared chunks: a wave of clients that resume is soon over, and a longer log has other chunks. */
   forgetChunks(): void {
     if (this.#chunks === undefined) return;
     for (const { chunk } of this.#chunks.values()) this.#budget.usedBytes -= chunk.size;
@@ -132,7 +136,7 @@ export class ChangeLog implements BudgetedLog {
     return true;
   }
 
-  /** The messages of an entry, for one who reads the log; whoever reads it next finds them here. */
+  /** The messages of an entry for a catch-up. They are kept for the next one. */
   #encodeForLater(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
     const known = entry.encoded?.[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];

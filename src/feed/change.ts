@@ -6,24 +6,24 @@ import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { headOf } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 
-/** What one write did to the result of a live query; not yet encoded. */
+/** A change of the result of a live query; not yet encoded. */
 export type Change =
-  | ({ readonly type: "added"; readonly cause: Cause; readonly document: Uint8Array } & Placed)
+  | ({ readonly type: "added"; readonly cause: Cause; readonly document: Uint8Array } & Ordered)
   | ({
       readonly type: "changed";
       readonly cause: Cause;
       readonly document: Uint8Array;
       /** The document before, for a delta. */
       readonly previous: Uint8Array;
-    } & Placed)
+    } & Ordered)
   | { readonly type: "removed"; readonly cause: Cause; readonly id: BsonValue };
 
 /** In sorted queries: the `_id` of the document that follows, `null` at the end. */
-interface Placed {
-  readonly place?: BsonValue | null;
+interface Ordered {
+  readonly before?: BsonValue | null;
 }
 
-/** The one thing an evaluation can say besides changes: what happened is not to be told from these events. */
+/** An evaluation finds this instead of changes where the events do not tell what happened. */
 export const UNKNOWN = "unknown";
 
 const ID_NAME = "_id";
@@ -48,18 +48,18 @@ export function encodeChange(
 ): string {
   const head = `${headOf(change.type)}"cursor":"${cursor}","cause":"${change.cause}",`;
   if (change.type === "removed") return `${head}"_id":${encodeValue(change.id, mode)}}`;
-  const place = encodePlace(change.place, mode);
+  const before = encodeBefore(change.before, mode);
   if (change.type === "changed" && spec.documents === "delta") {
     const delta = encodeDelta(change.previous, change.document, spec.projection, mode);
     if (delta !== undefined)
-      return `${head}"_id":${encodeValue(idOf(change.document), mode)}${delta}${place}}`;
+      return `${head}"_id":${encodeValue(idOf(change.document), mode)}${delta}${before}}`;
   }
-  return `${head}"doc":${encoder.encode(change.document, spec.projection, mode)}${place}}`;
+  return `${head}"doc":${encoder.encode(change.document, spec.projection, mode)}${before}}`;
 }
 
-function encodePlace(place: BsonValue | null | undefined, mode: ValueMode): string {
-  if (place === undefined) return "";
-  return `,"before":${place === null ? "null" : encodeValue(place, mode)}`;
+function encodeBefore(before: BsonValue | null | undefined, mode: ValueMode): string {
+  if (before === undefined) return "";
+  return `,"before":${before === null ? "null" : encodeValue(before, mode)}`;
 }
 
 /** `set` and `unset` as JSON; `undefined` where paths cannot say the difference, and the document has to be sent. */

@@ -11,7 +11,7 @@ export interface EncodedMessage {
   readonly text: string;
   /** The cursor it bears, for `Last-Event-ID` and polls; none in messages without one. */
   readonly cursor: string | undefined;
-  /** What belongs together goes on in the next message: one may not stop here and go on from the cursor. */
+  /** The next message continues this one: a client may not stop here and resume from the cursor. */
   readonly partial?: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface EncodedMessage {
  * transport makes of it: `wire` is built once, by the first.
  */
 export class Chunk {
-  /** What other numbers make of it. Held weakly: those who are written to in one turn share it, and it is kept no longer. */
+  /** The same chunk under other numbers. Held weakly: connections that are served in one turn share it, and then it goes. */
   #numbered: Map<number, WeakRef<Chunk>> | undefined;
   readonly messages: readonly EncodedMessage[];
   /** Size of the texts, in bytes of UTF-8. */

@@ -2,7 +2,7 @@ import { type Deferred, deferred } from "./deferred.ts";
 
 /**
  * Open between two batches of commits, closed while one is being handed out. Handing out yields to the event loop when
- * it takes long. Work that needs a head of the stream which every live query has come to waits here, so that it sees
+ * it takes long. Work that needs a head of the stream which every live query has processed waits here, so that it sees
  * either all of a batch or nothing of it.
  */
 export class CommitGate {

@@ -38,8 +38,8 @@ export const epochOf = (cursor: string): string =>
   Buffer.from(cursor, "base64url").toString("hex", 0, EPOCH_BYTES);
 
 /**
- * Of one cluster time, whether `a` is certainly later. Two commits of it have no order that can be told from their
- * positions.
+ * Whether `a` is certainly later within one cluster time. The positions of two commits of one cluster time do not tell
+ * their order.
  */
 function isLaterWithin(a: Position, b: Position): boolean {
   if (a.clusterTime !== b.clusterTime) return false;
@@ -51,8 +51,9 @@ export const isLater = (a: Position, b: Position): boolean =>
   a.clusterTime > b.clusterTime || isLaterWithin(a, b);
 
 /**
- * Whether one who was sent the change at a position was sent all up to a cluster time, as far as they may know: that
- * of the change itself, or one of an earlier second. The order within a second would count the writes in between.
+ * Whether a client that received the change at a position has received everything up to a cluster time, as far as it may
+ * know: the time of the change itself, or a time in an earlier second. The order within a second would reveal the number
+ * of writes in between.
  */
 export function coversForClients({ clusterTime, within }: Position, wanted: bigint): boolean {
   if (within === BEFORE || within === AFTER) return false;
@@ -70,7 +71,7 @@ export class CursorCodec {
   readonly #hidingKey: Buffer;
   readonly #cipher: ReturnType<typeof createCipheriv>;
   readonly #decipher: ReturnType<typeof createDecipheriv>;
-  /** What is being written; one is enough, as writing never waits. */
+  /** The buffers for encoding; one pair is enough, as encoding never waits. */
   readonly #cursor = Buffer.alloc(CURSOR_BYTES);
   readonly #block = Buffer.alloc(BLOCK_BYTES);
 

@@ -80,7 +80,7 @@ export function openAnew(context: DeliveryContext, reason: StartReason): Opening
  * difference is sent.
  */
 export function openMoved(context: DeliveryContext, from: LiveQuery, at: GrantPoint): Opening {
-  const move = { from, to: context.liveQuery, at, held: from.state.places ?? [] };
+  const move = { from, to: context.liveQuery, at, held: from.state.visible ?? [] };
   // The cursor is of before the change of rights: nobody resumes between that and the end of the difference.
   const started: Started = { start: "moved", reason: undefined, ...around(context, at) };
   return { started, work: { do: "send-move", move }, after: at.seq, hasMissed: false };

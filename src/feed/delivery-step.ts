@@ -11,7 +11,7 @@ const RETRY_MS = 1_000;
  */
 export type StepOutcome = "done" | "abandoned" | "lost" | "lagged" | "history-lost";
 
-/** One step of a delivery: what it may write, and until when. */
+/** One step of a delivery. It writes and waits only for as long as the step is current. */
 export class DeliveryStep {
   readonly context: DeliveryContext;
   /** `false` when something else was decided, so that the step has become pointless. */

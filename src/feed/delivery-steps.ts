@@ -42,7 +42,7 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
   for (let index = 0; ; index++) {
     const batch = await reading.batch(index).catch((error: unknown) => {
       if (error instanceof TidewireError) throw error;
-      log.warn({ err: error }, "a snapshot could not be read to its end; it will be read anew");
+      log.warn({ err: error }, "a snapshot could not be read to its end; it is read again");
       return "failed" as const;
     });
     if (!step.isCurrent()) return "abandoned";

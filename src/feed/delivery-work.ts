@@ -10,7 +10,7 @@ export interface HeldSnapshot {
   readonly leave: () => void;
 }
 
-/** What has to be done next, with what it holds. */
+/** The next thing to do, with the resources that it holds. */
 export type Work =
   /** `opened` is `null` until the snapshot is open. */
   | { readonly do: "send-snapshot"; opened: HeldSnapshot | null }
@@ -21,7 +21,7 @@ export type Work =
 export const newSnapshotWork = (opened: HeldSnapshot | null): Work => ({ do: "send-snapshot", opened });
 export const newCatchUpWork = (): Work => ({ do: "catch-up" });
 
-/** Gives back what work holds. */
+/** Gives back the resources that work holds. */
 export function releaseWork(work: Work): void {
   if (work.do === "send-snapshot") work.opened?.leave();
   if (work.do === "send-oplog") work.read.end();

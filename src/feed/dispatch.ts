@@ -10,7 +10,7 @@ import type { Slices } from "./slices.ts";
 import type { WorkMeter } from "./work-meter.ts";
 
 /** A live query whose commits take so long, in milliseconds, is handed its commits after all others. */
-const DEAR_MS = 0.5;
+const EXPENSIVE_MS = 0.5;
 
 export interface DispatchParts {
   readonly lookups: Lookups;
@@ -22,7 +22,7 @@ export interface DispatchParts {
   readonly onFailed: (liveQuery: LiveQuery, error: unknown) => void;
   /** Whether a collection is the service's own, whose events need no images. */
   readonly isOwn: (namespace: string) => boolean;
-  /** What was handed out can be written now. */
+  /** Everything that was handed out can be written now. */
   readonly onHandedOut: () => void;
 }
 
@@ -59,7 +59,7 @@ export class Dispatch {
     this.#changed.delete(liveQuery);
   }
 
-  /** Hands out one commit. Rights first: what it withdraws is silent before anyone makes anything of it. */
+  /** Hands out one commit. Rights first: a subscription whose rights it withdraws is silent before a live query evaluates it. */
   *apply(entry: HistoryEntry): Generator<void, void> {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
@@ -77,19 +77,19 @@ export class Dispatch {
     }
   }
 
-  /** The dear ones last: whoever follows a cheap one need not wait for them. */
+  /** Expensive live queries come last, so that the followers of cheap ones need not wait for them. */
   *#offerAll(candidates: Iterable<LiveQuery>, entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
-    const dear: LiveQuery[] = [];
+    const expensive: LiveQuery[] = [];
     for (const liveQuery of candidates) {
-      if (liveQuery.cost.perCommitMs >= DEAR_MS) dear.push(liveQuery);
+      if (liveQuery.cost.perCommitMs >= EXPENSIVE_MS) expensive.push(liveQuery);
       else yield* this.#offer(liveQuery, entry, inSteps);
     }
-    dear.sort((a, b) => a.cost.perCommitMs - b.cost.perCommitMs);
-    if (dear.length > 0) yield* this.flush();
-    for (const liveQuery of dear) yield* this.#offer(liveQuery, entry, inSteps);
+    expensive.sort((a, b) => a.cost.perCommitMs - b.cost.perCommitMs);
+    if (expensive.length > 0) yield* this.flush();
+    for (const liveQuery of expensive) yield* this.#offer(liveQuery, entry, inSteps);
   }
 
-  /** Writes what was found since the last flush. What comes together costs each connection one write. */
+  /** Writes all changes found since the last flush. Changes that come together cost each connection one write. */
   *flush(): Generator<void, void> {
     for (const liveQuery of this.#changed) {
       this.#changed.delete(liveQuery);
@@ -117,14 +117,14 @@ export class Dispatch {
     const nowMs = slices.workMs;
     work.note(liveQuery, nowMs - fromMs);
     if (slices.isOver(nowMs)) {
-      // What was found goes out before others have their turn, and what a user may not spend ends before it is spent again.
+      // Changes go out before other work has its turn, and a user who exceeds the allowance is stopped before the next commit.
       yield* this.flush();
       if (work.isDue) work.judge(Date.now());
     }
     yield;
   }
 
-  /** What was found before goes out before a pause: one live query that takes long delays no other. */
+  /** Changes found so far go out before a pause: one live query that takes long delays no other. */
   *#flushing<T>(steps: Generator<void, T>): Generator<void, T> {
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done === true) return step.value;

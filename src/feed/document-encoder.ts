@@ -4,12 +4,12 @@ import type { ValueMode } from "../protocol/messages.ts";
 
 /** Documents are remembered no longer than this, in milliseconds: live queries that share one encode it in one go. */
 const KEPT_MS = 100;
-/** What an entry costs besides its document and its texts, in bytes; rounded up. */
+/** Memory of an entry besides its document and its texts, in bytes; rounded up. */
 const ENTRY_BYTES = 300;
 
 /**
- * Encodes documents, and remembers them for a moment: live queries with equal projections share the work. What it
- * remembers is bounded, and is forgotten at the end of a batch, or soon after a catch-up, which has no such end.
+ * Encodes documents, and remembers them for a moment: live queries with equal projections share the work. Its
+ * memory is bounded. It is emptied at the end of a batch, or soon after a catch-up, which has no such end.
  */
 export class DocumentEncoder {
   readonly #limitBytes: number;

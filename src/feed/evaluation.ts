@@ -101,7 +101,7 @@ export class Evaluation {
   }
 
   /**
-   * What a commit did to the documents of the unlimited result, by the key of their `_id`: the first state and
+   * The effect of a commit on the documents of the unlimited result, by the key of their `_id`: the first state and
    * the last, as nothing in between was ever visible. `UNKNOWN` where an image is missing.
    */
   touchedBy(
@@ -131,8 +131,8 @@ export class Evaluation {
   }
 
   /**
-   * Applies events to documents of this query, by the key of their `_id`. What an event leaves does not depend
-   * on what was there before, so it does no harm if the documents hold it already.
+   * Applies events to documents of this query, by the key of their `_id`. The state after an event does not depend on
+   * the state before it, so events that the documents contain already do no harm.
    * @throws {TidewireError} `unavailable` where an image is missing.
    */
   applyTo(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): void {

@@ -74,7 +74,7 @@ const RETRY_SLOWLY_MS = 10_000;
 
 /**
  * Keeps the entries of one collection: reads it whole at one cluster time, and follows it through the change stream from
- * there. Its documents are only ever inserted, replaced and deleted, so that each event holds what it needs without images.
+ * there. Its documents are only ever inserted, replaced and deleted, so each event is complete without images.
  */
 export class FollowedCollection<T> implements StateFollower {
   readonly namespace: string;

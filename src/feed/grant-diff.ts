@@ -7,7 +7,7 @@ import type { StreamEvent } from "../source/change-event.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
-import type { WindowPlace } from "./result-state.ts";
+import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
@@ -17,18 +17,18 @@ export interface GrantPoint {
   readonly entry: HistoryEntry | null;
   readonly clusterTime: bigint;
   readonly seq: number;
-  /** The cursors that clients are told: for all but the last change of the difference, and for its end. */
+  /** The cursors that clients receive: for all but the last change of the difference, and for its end. */
   readonly told: { readonly before: string; readonly after: string };
 }
 
-/** Whether the state of one live query can become that of another by telling the difference. */
+/** Whether the state of one live query can become that of another by sending the difference. */
 export function canMove(from: LiveQuery, to: LiveQuery): boolean {
   return (
     from.namespace === to.namespace &&
     from.spec.documents === to.spec.documents &&
     from.hasSameProjection(to) &&
     hasSameWindow(from, to) &&
-    from.state.places !== null
+    from.state.visible !== null
   );
 }
 
@@ -41,8 +41,8 @@ export interface GrantMove {
   readonly to: LiveQuery;
   readonly at: GrantPoint;
   /** Of sorted live queries: what the client holds, in order. */
-  readonly held: readonly WindowPlace[];
-  /** Of a client that comes back: what it has missed since it held the state of `from`. */
+  readonly held: readonly WindowMember[];
+  /** The changes that a client which resumes has missed since it held the state of `from`. */
   readonly missed?: Missed;
 }
 
@@ -57,10 +57,10 @@ export interface Missed {
 }
 
 /**
- * What comes into sight and what leaves it when rights change: read at the very cluster time of the change. The
- * documents that the commit itself touched are told from their images: the state before it was seen under the
- * old rights, the state after it is judged by the new ones alone, so that nothing in between shows.
- * @returns `null` where the difference can not be told, or is larger than `most` documents.
+ * Reads which documents come into sight and which leave it when rights change, at the very cluster time of the change.
+ * Documents that the commit itself touched follow from their images: the state before it was visible under the old
+ * rights, the state after it is judged by the new rights alone, so that no state in between shows.
+ * @returns `null` where the difference cannot be determined, or is larger than `most` documents.
  */
 export function readGrantDiff(
   reader: Pick<SnapshotReader, "readAt">,
@@ -100,23 +100,23 @@ async function readResultDiff(
   ];
 }
 
-/** What a window showed when the client last heard of it; `null` where that cannot be read. */
+/** The window as the client saw it last; `null` where that cannot be read. */
 async function readHeld(
   reader: Pick<SnapshotReader, "readAt">,
   { snapshotQuery, spec }: LiveQuery,
   { heldAt }: Missed,
-): Promise<WindowPlace[] | null> {
+): Promise<WindowMember[] | null> {
   if (heldAt === null) return null;
   const documents = await reader.readAt(snapshotQuery, heldAt);
-  return documents.slice(0, spec.limit ?? documents.length).map(placeOf);
+  return documents.slice(0, spec.limit ?? documents.length).map(memberOf);
 }
 
-function placeOf(document: Uint8Array): WindowPlace & { readonly document: Uint8Array } {
+function memberOf(document: Uint8Array): WindowMember & { readonly document: Uint8Array } {
   const idValue = idOf(document);
   return { id: valueKey(idValue), idValue, document };
 }
 
-/** Of a window all that is in sight now is read, which is what it needs to go on, too. */
+/** A window is read whole: it needs the same documents as its new state. */
 async function readWindowDiff(
   reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, held: known, missed }: GrantMove,
@@ -131,10 +131,10 @@ async function readWindowDiff(
   if (limit === null && documents.length > most) return null;
   while (!timeline.isSettled) await timeline.settles;
   to.state.load(documents, at.clusterTime);
-  const places = documents.slice(0, limit ?? documents.length).map(placeOf);
+  const members = documents.slice(0, limit ?? documents.length).map(memberOf);
   return windowChanges(
     held,
-    places,
+    members,
     touched,
     ({ document }) => document,
     () => "grant",
@@ -143,7 +143,7 @@ async function readWindowDiff(
 
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });
 
-/** What the commit that changed the rights did to documents, from what was seen before to what is seen after it. */
+/** The effect on documents of the commit that changed the rights, from the old rights before it to the new rights after it. */
 function touchedBy({ from, to, at, missed }: GrantMove): Touched | null {
   const events = missed?.events ?? at.entry?.commit.events ?? [];
   const before = from.evaluation.touchedBy(events);

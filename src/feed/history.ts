@@ -45,7 +45,7 @@ export interface HeadMark {
   readonly time: bigint;
 }
 
-/** Where a position lies: everything after entry `seq`, or not to be told from what is here. */
+/** The entry that a position follows; `too-old` or `ahead` where the history does not hold it. */
 export type Located = { readonly seq: number } | "too-old" | "ahead";
 
 /** Bookkeeping of an entry besides its events, in bytes; measured, and rounded up. */
@@ -76,7 +76,7 @@ export class History {
     this.#headTime = from - 1n;
   }
 
-  /** Begins anew at `from`; the numbers of entries go on, so that no old one is taken for a new one. */
+  /** Begins a new order of commits at `from`. The numbers of entries continue, so that no old one is taken for a new one. */
   begin(codec: CursorCodec, from: bigint): void {
     this.#codec = codec;
     this.#entries = [];
@@ -93,7 +93,7 @@ export class History {
     return this.positionOf(this.headMark);
   }
 
-  /** What `positionOf` needs to tell later where the head is now; costs nothing unless it is asked. */
+  /** The head as it is now, for `positionOf`: its position is computed only if it is needed later. */
   get headMark(): HeadMark {
     return { last: this.#entries.at(-1) ?? this.#lastEvicted, time: this.#headTime };
   }

@@ -3,7 +3,7 @@ import type { Account, Load } from "./account.ts";
 import type { Delivery } from "./delivery.ts";
 import type { LiveQuery } from "./live-query.ts";
 
-/** Who follows one live query or left it last, and what it costs them. */
+/** The users who follow one live query, or the one who left it last, and its cost to them. */
 interface Holding {
   readonly deliveries: Set<Delivery>;
   /** The users whose deliveries these are. */
@@ -17,7 +17,7 @@ const CHARGE_STEP_BYTES = 4_096;
 
 /**
  * The live queries of this node and who holds each. A live query without deliveries lingers for a moment, charged to
- * the user who left it last: a page that reloads finds it again. What lingers goes first when there must be room.
+ * the user who left it last: a page that reloads finds it again. Lingering live queries are removed first when room is needed.
  */
 export class Holdings {
   readonly #lingerMs: number;

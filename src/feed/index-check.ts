@@ -19,7 +19,7 @@ interface Answer {
 
 /**
  * Refuses snapshots that no index serves, for rules with `allow.requireIndex`. The server's own planner decides, as
- * `explain` shows it. What it says is kept for a while: for filters of the same shape where it does not depend on
+ * `explain` shows it. Its answer is kept for a while: for filters of the same shape where it does not depend on
  * their values, and for equal filters otherwise.
  */
 export class IndexCheck {
@@ -48,9 +48,9 @@ export class IndexCheck {
   }
 
   async #isServed({ namespace, spec, snapshotQuery }: LiveQuery): Promise<boolean> {
-    const place = JSON.stringify([namespace, spec.sort]);
-    const ofShape = `shape ${place} ${filterShape(spec.filter)}`;
-    const ofFilter = `filter ${place} ${canonicalFilter(spec.filter)}`;
+    const target = JSON.stringify([namespace, spec.sort]);
+    const ofShape = `shape ${target} ${filterShape(spec.filter)}`;
+    const ofFilter = `filter ${target} ${canonicalFilter(spec.filter)}`;
     const known = this.#known(ofFilter) ?? this.#known(ofShape);
     if (known !== undefined) {
       this.#metrics.indexChecks.inc({ outcome: "cached" });

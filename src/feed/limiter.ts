@@ -1,4 +1,4 @@
-/** Lets only so many hold a place at once; the others wait in line. */
+/** Lets only so many callers hold a slot at once; the others wait in line. */
 export class Limiter {
   readonly #most: number;
   readonly #waiting: (() => void)[] = [];
@@ -12,7 +12,7 @@ export class Limiter {
     return this.#held;
   }
 
-  /** Waits for a place; give it back by the function that is returned, once. */
+  /** Waits for a slot. The returned function gives it back; further calls do nothing. */
   async acquire(): Promise<() => void> {
     if (this.#held >= this.#most) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#held++;
@@ -21,7 +21,7 @@ export class Limiter {
       if (given) return;
       given = true;
       const next = this.#waiting.shift();
-      // The place goes over to the next in line without being free in between.
+      // The slot passes to the next in line without being free in between.
       if (next === undefined) this.#held--;
       else next();
     };

@@ -167,13 +167,13 @@ export class LiveQueries implements WindowAdmission {
       snapshotTimeMs: this.#limits.snapshotTimeMs,
       sortedDocumentsMax: this.#limits.snapshotDocuments,
       onExtendFailed: (error) => catchUps.noteFailed(error),
-      onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read anew"),
+      onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read again"),
       onWindowChanged: () => this.#windows.changed(it()),
       onCatchUpWork: (ms) => this.#work.noteCatchUp(it(), ms),
     };
   }
 
-  /** Ends everyone who follows a live query, because of a bug. What it knows is void. */
+  /** Ends everyone who follows a live query, because of a bug. Its state is void. */
   #fail(liveQuery: LiveQuery, error: unknown): void {
     for (const delivery of this.#holdings.deliveriesOf(liveQuery)) delivery.fail(error);
     this.#remove(liveQuery);

@@ -4,7 +4,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { Broadcast } from "./broadcast.ts";
-import { type NextChunk, type Place, toChunks } from "./catch-up-chunks.ts";
+import { type LogPosition, type NextChunk, toChunks } from "./catch-up-chunks.ts";
 import { type Change, UNKNOWN } from "./change.ts";
 import { ChangeEncoder, type CommitCursors } from "./change-encoder.ts";
 import { ChangeLog, type EncodedBudget } from "./change-log.ts";
@@ -131,9 +131,13 @@ export class LiveQuery {
     return this.#broadcast.flush(() => this.state.lose());
   }
 
-  /** The next chunk for a client that has received everything up to `place`; `log` begins there. Equal places share it. */
-  nextChunk(log: readonly LogEntry[], place: Place, mode: ValueMode): "nothing" | "unknown" | NextChunk {
-    return this.#log.nextChunk(log, place, mode);
+  /** The next chunk for a client that has received everything up to `position`; `log` begins there. Equal positions share it. */
+  nextChunk(
+    log: readonly LogEntry[],
+    position: LogPosition,
+    mode: ValueMode,
+  ): "nothing" | "unknown" | NextChunk {
+    return this.#log.nextChunk(log, position, mode);
   }
 
   /**

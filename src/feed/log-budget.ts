@@ -1,7 +1,7 @@
 /** Past the limit so much of it is kept, so that the logs are not gone through again with the next commit. */
 const KEPT_SHARE = 0.75;
 
-/** A change log, as far as its budget looks at it. */
+/** The part of a change log that its budget needs. */
 export interface BudgetedLog {
   /** Number of the oldest entry that it holds. */
   readonly firstSeq: number | undefined;
@@ -15,7 +15,7 @@ export interface BudgetedLog {
 
 /**
  * Bounds what the change logs of all live queries hold together. Many broad queries would hold the same short history
- * many times over; what a log has let go of is worked out from the history again for whoever asks for it.
+ * many times over; entries that a log has dropped are evaluated again from the history when a client asks for them.
  */
 export class LogBudget {
   readonly limitBytes: number;
@@ -35,7 +35,7 @@ export class LogBudget {
     this.#logs.delete(log);
   }
 
-  /** Lets go of what the history has let go of, and of what was kept for those who came back together. */
+  /** Drops entries that the history has evicted, and chunks that were kept for clients that resumed together. */
   prune(): void {
     for (const log of this.#logs) {
       log.prune();
@@ -43,7 +43,7 @@ export class LogBudget {
     }
   }
 
-  /** Lets go of the oldest where the logs hold too much; not while changes are on their way to those who follow. */
+  /** Drops the oldest entries where the logs hold too much; not while changes are on their way to followers. */
   trim(headSeq: number): void {
     if (this.usedBytes <= this.limitBytes) return;
     let oldest = headSeq;

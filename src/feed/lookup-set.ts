@@ -8,7 +8,7 @@ import { type Commit, hasImages, type StreamEvent } from "../source/change-event
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 
-/** Which set: the claims are filled in already. */
+/** The definition of a set; the claims are filled in already. */
 export interface LookupSpec {
   readonly key: string;
   readonly database: string;
@@ -18,16 +18,16 @@ export interface LookupSpec {
   readonly value: string;
 }
 
-/** One whose rights a set decides. */
+/** A holder has rights that a set decides. */
 export interface LookupHolder {
   /**
-   * The set is another one from this commit on. Called before anything else is made of the commit, so that what
-   * is withdrawn is silent before the next change.
+   * The set changes with this commit. Called before anything else reacts to the commit, so that a subscription whose
+   * rights are withdrawn is silent before the next change.
    */
   lookupChanged(at: HistoryEntry): void;
-  /** What is in the set is not known any more: until it has been read again, nothing may be pushed. */
+  /** The content of the set is no longer known: until it has been read again, nothing may be pushed. */
   lookupLost(): void;
-  /** One of the two has thrown: nothing may be pushed any more. Never throws. */
+  /** One of the other methods has thrown: nothing may be pushed any more. Never throws. */
   fail(error: unknown): void;
 }
 
@@ -71,7 +71,7 @@ export class LookupSet {
     for (const document of documents) this.#count(document, 1);
   }
 
-  /** Takes a commit into account; whether the set is another one now, or can not be told. */
+  /** Takes a commit into account. @returns Whether the set has changed; `UNKNOWN` where the events do not tell. */
   apply({ clusterTime, events }: Pick<Commit, "clusterTime" | "events">): boolean | typeof UNKNOWN {
     /** Which of the values that are counted here were in the set before. */
     const before = new Map<string, boolean>();

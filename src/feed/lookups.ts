@@ -22,7 +22,7 @@ const ATTEMPT_PAUSE_MS = 50;
 
 interface Kept {
   readonly set: LookupSet;
-  /** Settles when the set is in step with the stream; rejects where it can not be read. */
+  /** Settles when the set is in step with the stream; rejects where it cannot be read. */
   readonly loaded: Promise<void>;
   isLoaded: boolean;
   users: number;
@@ -80,7 +80,7 @@ export class Lookups {
     });
   }
 
-  /** What is in a set now, where it has been read for somebody; reads nothing itself. */
+  /** The values of a set now; `null` where it has not been read. Reads nothing itself. */
   peek(key: string): readonly BsonValue[] | null {
     const kept = this.#byKey.get(key);
     return kept?.isLoaded ? kept.set.values : null;
@@ -93,7 +93,7 @@ export class Lookups {
     kept.lingersUntilMs = Date.now() + this.#limits.lingerMs;
   }
 
-  /** Takes a commit into account. Holders of a changed set are told at once, before anyone makes anything of the commit. */
+  /** Takes a commit into account. Informs the holders of a changed set at once, before anything else reacts to the commit. */
   *apply(entry: HistoryEntry, beforeTelling: () => Iterable<void>): Generator<void, void> {
     if (this.#byNamespace.size === 0) return;
     const changed: LookupSet[] = [];
@@ -108,7 +108,7 @@ export class Lookups {
     }
     if (changed.length === 0) return;
     yield* beforeTelling();
-    // A holder of several sets is told once; it looks at all of them.
+    // A holder of several sets is informed once; it checks all of them.
     const holders = new Set(changed.flatMap((set) => [...set.holders]));
     for (const holder of holders) {
       this.#tell(holder, () => holder.lookupChanged(entry));
@@ -126,7 +126,7 @@ export class Lookups {
     }
   }
 
-  /** Tells one holder. Whatever goes wrong there, the others are told, and this one loses what it cannot judge. */
+  /** Informs one holder. An error there does not affect the others: this holder loses the subscription that it cannot judge. */
   #tell(holder: LookupHolder, tell: () => void): void {
     try {
       tell();

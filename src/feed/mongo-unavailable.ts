@@ -5,6 +5,6 @@ import { isMongoFailure } from "../source/mongo.ts";
 export const mongoUnavailable = (cause: unknown): TidewireError =>
   new TidewireError("unavailable", "MongoDB cannot be reached just now: try again later", {}, { cause });
 
-/** Replaces a failure of MongoDB by the error for clients. Any other error is a bug of ours and stays what it is. */
+/** Replaces a failure of MongoDB by the error for clients. Any other error is a bug of ours and stays as it is. */
 export const toClientError = (cause: unknown): unknown =>
   isMongoFailure(cause) ? mongoUnavailable(cause) : cause;

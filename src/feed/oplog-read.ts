@@ -88,8 +88,8 @@ export class OplogRead {
 
   /**
    * Whether the rest may be read later.
-   * @param batches Those that the stream has given. One that stalls at the first has too much to look through, and would
-   * have no less the next time.
+   * @param batches The number that the stream has given. A stream that stalls at the first one has too much to look through,
+   * and would have no less the next time.
    */
   #mayPass(error: unknown, batches: number): boolean {
     if (foundNoServer(error)) return true;

@@ -20,14 +20,14 @@ interface Request {
  */
 export class OplogReads {
   readonly #open: OpenStream;
-  readonly #places: Limiter;
+  readonly #slots: Limiter;
   readonly #onChange: (held: number) => void;
   #requests: Request[] = [];
   #gathering = false;
 
-  constructor(open: OpenStream, places: Limiter, onChange: (held: number) => void) {
+  constructor(open: OpenStream, slots: Limiter, onChange: (held: number) => void) {
     this.#open = open;
-    this.#places = places;
+    this.#slots = slots;
     this.#onChange = onChange;
   }
 
@@ -50,15 +50,15 @@ export class OplogReads {
 
   async #serve(codec: CursorCodec): Promise<void> {
     this.#gathering = true;
-    const release = await this.#places.acquire();
-    this.#onChange(this.#places.held);
+    const release = await this.#slots.acquire();
+    this.#onChange(this.#slots.held);
     await sleep(GATHER_MS);
     this.#gathering = false;
     const requests = this.#requests.sort((a, b) => (a.from.clusterTime < b.from.clusterTime ? -1 : 1));
     this.#requests = [];
     const onEnd = () => {
       release();
-      this.#onChange(this.#places.held);
+      this.#onChange(this.#slots.held);
     };
     await this.#openFor(requests, codec, onEnd).catch((error: unknown) => {
       onEnd();

@@ -11,7 +11,7 @@ export class Outboxes {
     return this.#all.size;
   }
 
-  /** What waits in all of them, in bytes. */
+  /** Bytes that wait in all of them. */
   get bytes(): number {
     let bytes = 0;
     for (const { bufferedBytes } of this.#all) bytes += bufferedBytes;

@@ -1,6 +1,6 @@
 import type { Slices } from "./slices.ts";
 
-/** Divides long work on commits of before into slices, and tells how long it took, without what it waited for. */
+/** Divides long work on earlier commits into slices, and measures how long it took, without the time spent waiting. */
 export class Pace {
   readonly #slices: Slices;
   readonly #onWork: (ms: number) => void;

@@ -8,7 +8,7 @@ import { type Anchor, chooseAnchors, compareInClass, isRange } from "./anchors.t
 import { imageBytesOf, piecesOf, STEP_BYTES } from "./pieces.ts";
 import { RangeIndex } from "./range-index.ts";
 
-/** What one path leads to: by equal values, and for each type class by ranges. */
+/** The items of one path: by equal values, and for each type class by ranges. */
 interface PathIndex<T> {
   readonly walk: PathWalk;
   readonly byKey: Map<string, Set<T>>;
@@ -17,9 +17,9 @@ interface PathIndex<T> {
   readonly ranges: Map<number, RangeIndex<T>>;
 }
 
-/** A place with so many in it is full: fuller than that no two are told apart. */
+/** A slot with this many items is full. Beyond that, slots are not compared any more. */
 const CROWD_MAX = 64;
-/** Among places that are equally full, one value rather than a list, and a list rather than a range. */
+/** Among slots that are equally full, one value is preferred to a list, and a list to a range. */
 const COST = { crowded: 1_024, boundedRange: 300, openRange: 600 };
 
 /**
@@ -27,7 +27,7 @@ const COST = { crowded: 1_024, boundedRange: 300, openRange: 600 };
  * match, not the number of all. Claims are constants in them, so a rule for each user is just an equality.
  */
 export class PredicateIndex<T extends object> {
-  /** Each with what it is filed under; `null` where it is looked at for every event. */
+  /** The anchors under which each item is indexed; `null` for an item that every event has to be matched with. */
   readonly #anchors = new Map<T, readonly Anchor[] | null>();
   readonly #rest = new Set<T>();
   readonly #paths = new Map<string, PathIndex<T>>();

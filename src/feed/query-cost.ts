@@ -1,4 +1,4 @@
-/** What one live query costs; written by the meter alone. */
+/** The measured cost of one live query; written by the meter alone. */
 export class QueryCost {
   /** Mean time for one commit, in milliseconds; weighted towards the latest. */
   perCommitMs = 0;

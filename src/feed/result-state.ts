@@ -2,13 +2,13 @@ import type { BsonValue } from "../match/bson-value.ts";
 import type { HistoryEntry } from "./history.ts";
 
 /** A document in a window, by the key and the value of its `_id`. */
-export interface WindowPlace {
+export interface WindowMember {
   readonly id: string;
   readonly idValue: BsonValue;
 }
 
 /**
- * What one kind of live query has to remember to turn commits into changes of its result. All kinds note the changes in
+ * The memory that one kind of live query needs to turn commits into changes of its result. All kinds note the changes in
  * the same log, from which deliveries catch up.
  */
 export interface ResultState {
@@ -25,7 +25,7 @@ export interface ResultState {
   /** Memory that the state takes, in bytes. */
   readonly heldBytes: number;
   /** The documents of a sorted result in their order, none of any other; `null` where they are not known just now. */
-  readonly places: readonly WindowPlace[] | null;
+  readonly visible: readonly WindowMember[] | null;
   /** Settles when `knownSeq` has reached entry `seq`, or the state is lost. */
   reaches(seq: number): Promise<void>;
   /** Settles when every entry of the history has been evaluated, or the state is lost. */

@@ -3,7 +3,7 @@ import type { Position } from "./cursor.ts";
 import type { History } from "./history.ts";
 import type { LookupSet } from "./lookup-set.ts";
 
-/** Since when whoever follows a live query may see what it shows, and what that depends on. */
+/** The time since which a user may see the result of a live query, and the lookups on which that depends. */
 export class Rights {
   readonly #grantedAt: bigint;
   #heldSince: bigint;
@@ -23,7 +23,7 @@ export class Rights {
 
   /**
    * Nothing from before this cluster time may be shown: neither by a snapshot that was read for others earlier
-   * and the changes since, nor to one who comes back.
+   * and the changes since, nor to a client that resumes.
    */
   get since(): bigint {
     return this.sets.reduce(

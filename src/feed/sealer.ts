@@ -54,7 +54,7 @@ export class Sealer {
     return Buffer.from(sealed.slice(0, 4), "base64url")[1] === this.#newest().id;
   }
 
-  /** What is in a sealed text; `null` if it is not a genuine one of this kind. */
+  /** The content of a sealed text; `null` if it is not a genuine one of this kind. */
   async open(kind: SealedKind, sealed: string, nowMs = Date.now()): Promise<string | null> {
     const bytes = decodeExactly(sealed);
     if (bytes === null || bytes.length <= HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return null;

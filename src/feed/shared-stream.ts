@@ -63,7 +63,7 @@ export class SharedStream {
       const kept = this.#kept[index - this.#dropped];
       if (kept !== undefined) return kept.batch;
       if (this.#ended) return null;
-      // Also for one who comes to it later: a generator that has thrown would only say that it has ended.
+      // Also for a reader that reaches it later: a generator that has thrown would only say that it has ended.
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#reading ??= this.#read().finally(() => {
         this.#reading = undefined;

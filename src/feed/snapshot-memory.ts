@@ -16,7 +16,7 @@ export class SnapshotMemory {
   readonly #onShed: () => void;
   readonly #held = new Map<HoldsBatches, number>();
   #bytes = 0;
-  /** What was left when everything had been shed; to try again below that would be in vain. */
+  /** The bytes left when everything had been shed; trying again below that would free nothing. */
   #leastBytes = 0;
   #isShedding = false;
 

@@ -17,13 +17,13 @@ export interface SnapshotLimits {
   readonly snapshotTimeMs: number;
 }
 
-/** What a reading that is shared or kept may hold in memory before its first batches are let go of, in bytes. */
+/** Memory that a shared or kept reading may take before its first batches are dropped, in bytes. */
 const SHARED_BYTES_MAX = 8 * 1_048_576;
 
 /**
  * One read of a live query's result at one cluster time, encoded into batches. Any number of connections send
  * it at their own pace: the fastest drives the read, and nobody waits for the slowest. A reading that has grown
- * large lets go of its first batches; whoever still needed them has been overtaken and reads for themselves.
+ * large drops its first batches; a reader that still needed them has been overtaken and reads the snapshot again.
  */
 export class SnapshotReading implements HoldsBatches {
   readonly liveQuery: LiveQuery;
@@ -106,7 +106,7 @@ export class SnapshotReading implements HoldsBatches {
     });
   }
 
-  /** What the whole of it is the state of. */
+  /** The position whose state the whole snapshot is. */
   get position(): Position {
     return { clusterTime: this.clusterTime, within: AFTER };
   }
@@ -120,7 +120,7 @@ export class SnapshotReading implements HoldsBatches {
     return this.#complete && this.#dropped === 0;
   }
 
-  /** Whether one who comes now can still send it from the beginning. */
+  /** Whether a newcomer can still send it from the beginning. */
   get isJoinable(): boolean {
     return this.#dropped === 0 && !this.#failed;
   }
@@ -242,7 +242,7 @@ async function readWindow(
   { limits, timeline, charge: newCharge }: SnapshotParts,
 ): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
   if (!cursor.exact) {
-    throw new TidewireError("bad-request", "a capped collection can not be sorted: leave sort out", {
+    throw new TidewireError("bad-request", "a capped collection cannot be sorted: leave sort out", {
       path: "sort",
     });
   }
@@ -285,7 +285,7 @@ export interface SnapshotParts {
   readonly timeline: Timeline;
   /** Runs a read when it is its turn: only so many may burden the database at a time. */
   readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Brings a result that was read while it changed, from `since` on, to what it was at one later cluster time. */
+  /** Brings a result that was read while it changed, from `since` on, to its state at one later cluster time. */
   readonly makeExact: (
     liveQuery: LiveQuery,
     raw: Uint8Array[],

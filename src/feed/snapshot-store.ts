@@ -191,7 +191,7 @@ export class SnapshotStore {
         if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
         if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
-        // Where there is no server to ask, it has been waited for already; clients are told at once then.
+        // Where no server was found, the driver has waited for one already: clients receive the error at once.
         if (attempt < ATTEMPTS && !foundNoServer(error)) {
           await sleep(ATTEMPT_PAUSE_MS * attempt);
           continue;

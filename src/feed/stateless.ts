@@ -5,7 +5,7 @@ import type { History, HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
 import type { Pace } from "./pace.ts";
 import { isLong } from "./pieces.ts";
-import type { ResultState, WindowPlace } from "./result-state.ts";
+import type { ResultState, WindowMember } from "./result-state.ts";
 
 export interface StatelessParts {
   readonly history: History;
@@ -17,7 +17,7 @@ export interface StatelessParts {
 }
 
 const DONE = Promise.resolve();
-const NO_PLACES: readonly WindowPlace[] = [];
+const NONE_VISIBLE: readonly WindowMember[] = [];
 
 /** An unsorted result. It remembers nothing: the images of an event tell how the event changes it. */
 export class Stateless implements ResultState {
@@ -26,7 +26,7 @@ export class Stateless implements ResultState {
   readonly isCurrent = true;
   readonly trackedDocuments = 0;
   readonly heldBytes = 0;
-  readonly places = NO_PLACES;
+  readonly visible = NONE_VISIBLE;
   readonly #parts: StatelessParts;
   #isRetired = false;
 

@@ -10,7 +10,7 @@ export interface TicketTerms {
   readonly untilMs: number | null;
 }
 
-/** What a subscription was allowed to see, and since when; sealed, so that only the service can say so. */
+/** The rights of a subscription and their beginning; sealed, so that only the service can issue them. */
 export interface Ticket {
   /** Key of the live query. */
   readonly key: string;
@@ -18,9 +18,9 @@ export interface Ticket {
   readonly since: string;
   /** The cursor that the client received for it: of the same position or an earlier one. */
   readonly told: string;
-  /** The rounded time that stands for `%%now` in the live query, in epoch milliseconds; `null` where nothing does. */
+  /** The rounded time of `%%now` in the live query, in epoch milliseconds; `null` where the live query does not use it. */
   readonly nowMs: number | null;
-  /** Whom it was given to: a digest, so that every ticket has the same size (see `holderOf`). */
+  /** The user to whom it was given: a digest, so that every ticket has the same size (see `holderOf`). */
   readonly holder: string;
   readonly terms: TicketTerms;
 }
@@ -46,7 +46,7 @@ export class TicketSealer {
     return this.#sealer.isSealedByNewest(ticket);
   }
 
-  /** What is in a ticket; `null` if it is not a genuine one. */
+  /** The content of a ticket; `null` if it is not a genuine one. */
   async open(ticket: string): Promise<Ticket | null> {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;

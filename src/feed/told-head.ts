@@ -36,7 +36,7 @@ export class ToldHead {
 
   /**
    * The told head at a time. Never later than the head: where the stream is behind, for whatever reason, the step that
-   * it has come to.
+   * the stream has reached.
    */
   at(nowMs: number, { headTime, from }: ReadSoFar): bigint {
     const ms = Math.min(nowMs - this.#lagMs, secondsOf(headTime) * 1_000);

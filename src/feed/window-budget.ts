@@ -4,7 +4,7 @@ import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 
-/** What the budget does to live queries; both are done between two batches of commits. */
+/** The actions of the budget on live queries; both run between two batches of commits. */
 export interface WindowActions {
   /** Removes a live query that nobody follows. */
   remove(liveQuery: LiveQuery): void;

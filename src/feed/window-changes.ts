@@ -1,9 +1,9 @@
 import type { BsonValue } from "../match/bson-value.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
-import type { WindowPlace } from "./result-state.ts";
+import type { WindowMember } from "./result-state.ts";
 
-/** What a commit did to one document of the result. */
+/** The effect of a commit on one document of the result. */
 export interface TouchedDocument {
   readonly cause: Cause;
   readonly documentKey: Uint8Array;
@@ -18,17 +18,17 @@ export interface TouchedDocument {
 export type Touched = ReadonlyMap<string, TouchedDocument>;
 
 /**
- * What turns one state of a window into another: what left first, then, from the end to the front, what has come or
- * moved, so that the document each one is put before stands there already.
- * @param touched What was written in between, by the key of the `_id`; all else has kept its order.
- * @param documentOf A document that has come.
- * @param causeOf Why one has come or left.
+ * The changes that turn one state of a window into another: first the documents that left, then, from the end to the
+ * front, those that came or moved. So the document that each one is put before is there already.
+ * @param touched The documents written in between, by the key of the `_id`; all others have kept their order.
+ * @param documentOf The content of a document that came.
+ * @param causeOf Why a document came or left.
  */
-export function windowChanges<P extends WindowPlace>(
-  before: readonly WindowPlace[],
+export function windowChanges<P extends WindowMember>(
+  before: readonly WindowMember[],
   after: readonly P[],
   touched: Touched,
-  documentOf: (place: P) => Uint8Array,
+  documentOf: (member: P) => Uint8Array,
   causeOf: (id: string) => Cause,
 ): Change[] {
   const isIn = new Set(after.map(({ id }) => id));
@@ -38,27 +38,27 @@ export function windowChanges<P extends WindowPlace>(
     if (!isIn.has(id)) changes.push({ type: "removed", cause: causeOf(id), id: idValue });
   }
   const moved = movedIds(before, after, touched);
-  let place: BsonValue | null = null;
+  let next: BsonValue | null = null;
   for (const entry of after.toReversed()) {
     const touch = touched.get(entry.id);
     if (!was.has(entry.id)) {
-      changes.push({ type: "added", cause: causeOf(entry.id), document: documentOf(entry), place });
+      changes.push({ type: "added", cause: causeOf(entry.id), document: documentOf(entry), before: next });
     } else if (touch?.document !== undefined && (touch.isVisiblyChanged || moved.has(entry.id))) {
       const { cause, document, previous = document } = touch;
-      changes.push({ type: "changed", cause, document, previous, place });
+      changes.push({ type: "changed", cause, document, previous, before: next });
     }
-    place = entry.idValue;
+    next = entry.idValue;
   }
   return changes;
 }
 
 /**
- * Which touched documents have to be put in their place anew. Untouched ones keep their order among themselves,
- * so a touched one has stayed if it lies between the same two of them, in the same company.
+ * Which touched documents have moved. Untouched ones keep their order among themselves, so a touched document has not
+ * moved if it still lies between the same two of them, together with the same touched ones.
  */
 function movedIds(
-  before: readonly WindowPlace[],
-  after: readonly WindowPlace[],
+  before: readonly WindowMember[],
+  after: readonly WindowMember[],
   touched: ReadonlyMap<string, unknown>,
 ): Set<string> {
   const stays = new Set(before.map(({ id }) => id));
@@ -76,13 +76,13 @@ function movedIds(
 
 /** The touched documents in common, by the untouched one that they follow. */
 function gapsOf(
-  places: readonly WindowPlace[],
+  members: readonly WindowMember[],
   common: ReadonlySet<string>,
   touched: ReadonlyMap<string, unknown>,
 ): Map<string | null, string[]> {
   const gaps = new Map<string | null, string[]>();
   let anchor: string | null = null;
-  for (const { id } of places) {
+  for (const { id } of members) {
     if (!common.has(id)) continue;
     if (!touched.has(id)) {
       anchor = id;

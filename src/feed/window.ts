@@ -2,22 +2,22 @@ import type { BsonValue } from "../match/bson-value.ts";
 import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
-import type { WindowPlace } from "./result-state.ts";
+import type { WindowMember } from "./result-state.ts";
 import { type Touched, windowChanges } from "./window-changes.ts";
 
-/** A document's place, and what the window keeps of it: its key, and in the spare, while there is room, the document. */
-interface WindowEntry extends WindowPlace {
+/** A document in the window: its key, and in the spare, while there is room, its content. */
+interface WindowEntry extends WindowMember {
   readonly key: SortKey;
   document: Uint8Array | undefined;
 }
 
-/** What is to be read before the changes of a commit can be told. */
+/** The documents to read before the changes of a commit are known. */
 export type Lacking = { readonly ids: readonly BsonValue[] } | "refill" | null;
 
 /** Documents beyond the limit that are tracked, so that one that leaves has a successor at hand. */
 export const spareFor = (limit: number): number => Math.min(200, Math.max(10, Math.ceil(limit / 4)));
 
-/** What the documents kept in the spare may take, in bytes. */
+/** Memory that the documents kept in the spare may take, in bytes. */
 const SPARE_BYTES_MAX = 65_536;
 
 /**
@@ -57,7 +57,7 @@ export class Window {
     return this.#keyBytes + this.#spareBytes;
   }
 
-  /** Takes the first documents of the result as they are in the database, in any order; then tell `changes` or `settle`. */
+  /** Takes the first documents of the result as they are in the database, in any order. Call `changes` or `settle` next. */
   load(documents: readonly Uint8Array[], keyOfId: (id: BsonValue) => string, isComplete: boolean): void {
     this.#entries = documents.map((document) => this.#entryOf(document, keyOfId));
     this.#entries.sort((a, b) => this.#sort.compare(a.key, b.key));
@@ -66,7 +66,7 @@ export class Window {
     this.#isComplete = isComplete;
   }
 
-  /** Takes a commit into account; afterwards `lacking` and then `changes` tell what it did. */
+  /** Takes a commit into account. Call `lacking` and then `changes` for its effect. */
   apply(touched: Touched, keyOfId: (id: BsonValue) => string): void {
     this.#before = this.#visible();
     const last = this.#entries.at(-1);
@@ -74,7 +74,7 @@ export class Window {
     for (const { document } of touched.values()) {
       if (document === undefined) continue;
       const entry = this.#entryOf(document, keyOfId);
-      // Behind the last tracked one lies what is not known, unless there is nothing.
+      // The documents behind the last tracked one are unknown, unless there are none.
       const isTracked =
         this.#isComplete || (last !== undefined && this.#sort.compare(entry.key, last.key) < 0);
       if (isTracked) this.#insert(entry);
@@ -85,7 +85,7 @@ export class Window {
     }
   }
 
-  /** What has to be read to tell the changes of the commit just applied. */
+  /** The documents that have to be read for the changes of the commit just applied. */
   lacking(touched: Touched): Lacking {
     if (this.#entries.length < this.limit && !this.#isComplete) return "refill";
     const known = new Set(this.#before.map((entry) => entry.id));
@@ -105,15 +105,15 @@ export class Window {
       if (found === undefined) throw new Error("a document that entered a window was not read");
       return found;
     };
-    // One that nobody wrote was in the result already, or still is, and has only moved into sight or out of it.
+    // A document that was not written was in the result before, and still is. It has only moved into sight or out of it.
     const causeOf = (id: string) => touched.get(id)?.cause ?? "window";
     const changes = windowChanges(this.#before, this.#visible(), touched, documentOf, causeOf);
     this.settle();
     return changes;
   }
 
-  /** What is in sight, in order. */
-  get places(): readonly WindowPlace[] {
+  /** The visible documents, in order. */
+  get visible(): readonly WindowMember[] {
     return this.#visible();
   }
 
@@ -145,7 +145,7 @@ export class Window {
     this.#keyBytes -= keyBytesOf(entry);
   }
 
-  /** Where a key stands, or would stand. */
+  /** The index of a key, or the index where it would be inserted. */
   #indexOf(key: SortKey): number {
     let low = 0;
     let high = this.#entries.length;
@@ -158,7 +158,7 @@ export class Window {
     return low;
   }
 
-  /** Keys are kept, documents only in the spare: what is in sight the clients hold already. */
+  /** Keeps the keys, and documents only in the spare: clients hold the visible documents already. */
   settle(): void {
     let bytes = 0;
     for (const [index, entry] of this.#entries.entries()) {

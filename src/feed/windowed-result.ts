@@ -5,12 +5,12 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { WindowPlace } from "./result-state.ts";
+import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { spareFor, Window } from "./window.ts";
 import type { Touched } from "./window-changes.ts";
 
-/** What a sorted live query is about. */
+/** The sort and limits of a sorted live query. */
 export interface WindowSpec {
   readonly sort: SortSpec;
   readonly limit: number | null;
@@ -19,9 +19,9 @@ export interface WindowSpec {
 }
 
 /**
- * A window kept up with the order of changes: at each commit it is exactly the server's own
- * `find().sort().limit()` of that cluster time. Most commits are told from their images and the keys at hand; now
- * and then the database has to be asked for what came into sight, as of the very cluster time of the commit.
+ * A window kept up with the order of commits: at each commit it is exactly the server's own `find().sort().limit()` of
+ * that cluster time. The effect of most commits follows from their images and the keys at hand. Now and then the
+ * database has to be asked for documents that came into sight, as of the very cluster time of the commit.
  */
 export class WindowedResult {
   readonly #window: Window;
@@ -90,9 +90,9 @@ export class WindowedResult {
     return this.#window.size;
   }
 
-  /** What is in sight, in order. */
-  get places(): readonly WindowPlace[] {
-    return this.#window.places;
+  /** The visible documents, in order. */
+  get visible(): readonly WindowMember[] {
+    return this.#window.visible;
   }
 
   get heldBytes(): number {
@@ -108,7 +108,7 @@ export class WindowedResult {
     return this.applyTouched(entry, this.#evaluation.touchedBy(entry.commit.events));
   }
 
-  /** As `apply`, for a commit of which is known what it did to the documents of the unlimited result. */
+  /** As `apply`, for a commit whose effect on the documents of the unlimited result is known. */
   applyTouched(
     entry: HistoryEntry,
     touched: Touched | typeof UNKNOWN,

@@ -6,7 +6,7 @@ import type { History, HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
 import type { Pace } from "./pace.ts";
 import { isLong } from "./pieces.ts";
-import type { ResultState, WindowPlace } from "./result-state.ts";
+import type { ResultState, WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
@@ -77,8 +77,8 @@ export class Windowed implements ResultState {
     return this.#window.heldBytes + this.#window.size * WINDOW_ENTRY_BYTES;
   }
 
-  get places(): readonly WindowPlace[] | null {
-    return this.#window === undefined || this.#waitsAt !== null ? null : this.#window.places;
+  get visible(): readonly WindowMember[] | null {
+    return this.#window === undefined || this.#waitsAt !== null ? null : this.#window.visible;
   }
 
   async reaches(seq: number): Promise<void> {

@@ -120,7 +120,7 @@ test("a window moves to another one by what it shows now, and keeps it as its st
     specOf({ room: "b" }, sorted),
   );
   expect(canMove(old, now)).toBe(true);
-  const held = old.state.places ?? [];
+  const held = old.state.visible ?? [];
   now.state.lose();
   reader.answer = () => [
     { _id: 1, n: 1 },

@@ -3,7 +3,7 @@ import { Limiter } from "../../../src/feed/limiter.ts";
 
 const settled = () => new Promise(setImmediate);
 
-test("lets so many hold a place at once, and the others come in the order in which they asked", async () => {
+test("lets so many callers hold a slot at once, and the others follow in the order in which they asked", async () => {
   const limiter = new Limiter(2);
   const order: number[] = [];
   const releases: (() => void)[] = [];
@@ -26,7 +26,7 @@ test("lets so many hold a place at once, and the others come in the order in whi
   expect(limiter.held).toBe(0);
 });
 
-test("a place given back twice is one place", async () => {
+test("a slot that is given back twice is one slot", async () => {
   const limiter = new Limiter(1);
   const release = await limiter.acquire();
   release();
@@ -41,7 +41,7 @@ test("a place given back twice is one place", async () => {
   expect(second).toBe(false);
 });
 
-test("work that fails gives its place back", async () => {
+test("work that fails gives its slot back", async () => {
   const limiter = new Limiter(1);
   await expect(limiter.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
   expect(await limiter.run(async () => limiter.held)).toBe(1);

@@ -98,9 +98,9 @@ test("an unsorted result holds no memory, and a window gives its memory back whe
   const { delivery, feed } = await startWindow(docs(1, 2));
   const { state } = delivery.liveQuery;
   expect([state.isStateless, state.trackedDocuments, state.heldBytes > 1_200]).toEqual([false, 2, true]);
-  expect(state.places?.map(({ id }) => id)).toHaveLength(2);
+  expect(state.visible?.map(({ id }) => id)).toHaveLength(2);
   state.lose();
-  expect([state.isLoaded, state.trackedDocuments, state.heldBytes, state.places]).toEqual([
+  expect([state.isLoaded, state.trackedDocuments, state.heldBytes, state.visible]).toEqual([
     false,
     0,
     0,
@@ -108,5 +108,5 @@ test("an unsorted result holds no memory, and a window gives its memory back whe
   ]);
   const { delivery: unsorted } = await follow(feed, specOf());
   const stateless = unsorted.liveQuery.state;
-  expect([stateless.isStateless, stateless.heldBytes, stateless.places]).toEqual([true, 0, []]);
+  expect([stateless.isStateless, stateless.heldBytes, stateless.visible]).toEqual([true, 0, []]);
 });
