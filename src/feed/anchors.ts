@@ -22,6 +22,7 @@ export interface RangeAnchor {
 /** A property that a document must have to match. Of several anchors, one is enough. */
 export type Anchor = EqualityAnchor | RangeAnchor;
 
+/** Whether an anchor is a range of values. */
 export const isRange = (anchor: Anchor): anchor is RangeAnchor => "typeClass" in anchor;
 
 /** More index entries than this would cost more than the scan that they save. */

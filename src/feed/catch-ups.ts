@@ -7,6 +7,7 @@ import type { OplogRead } from "./oplog-read.ts";
 import type { OplogReads } from "./oplog-reads.ts";
 import type { Timeline } from "./timeline.ts";
 
+/** The parts that `CatchUps` works with. */
 export interface CatchUpsParts {
   readonly timeline: Timeline;
   readonly metrics: Metrics;

@@ -13,9 +13,12 @@ export interface Position {
   readonly issuedMs?: number;
 }
 
+/** `within` of a position before all commits of its cluster time. */
 export const BEFORE = 0;
+/** `within` of a position after all commits of its cluster time. */
 export const AFTER = 0xffff_ffff;
 
+/** The position of a cursor, or why it has none: it is not genuine, or belongs to another epoch. */
 export type DecodedCursor = Position | "invalid" | "other-epoch";
 
 /** A position together with the cursor by which a client knows it. */

@@ -1,3 +1,4 @@
+/** A promise together with the functions that settle it. */
 export interface Deferred {
   readonly promise: Promise<void>;
   readonly resolve: () => void;

@@ -19,8 +19,10 @@ export const PHASES = [
   "live",
   "closed",
 ] as const;
+/** See `PHASES`. */
 export type Phase = (typeof PHASES)[number];
 
+/** The events that lead from one phase to another. */
 export const DELIVERY_EVENTS = [
   /** A snapshot has to be sent: at the start, or after a reset. */
   "send-snapshot",
@@ -36,6 +38,7 @@ export const DELIVERY_EVENTS = [
   "void",
   "close",
 ] as const;
+/** See `DELIVERY_EVENTS`. */
 export type DeliveryEvent = (typeof DELIVERY_EVENTS)[number];
 
 /**

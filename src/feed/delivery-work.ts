@@ -18,7 +18,9 @@ export type Work =
   | { readonly do: "send-move"; readonly move: GrantMove }
   | { readonly do: Extract<DeliveryEvent, "catch-up"> };
 
+/** Sends a snapshot, and opens it first where `opened` is `null`. */
 export const newSnapshotWork = (opened: HeldSnapshot | null): Work => ({ do: "send-snapshot", opened });
+/** Sends what the log of the live query holds. */
 export const newCatchUpWork = (): Work => ({ do: "catch-up" });
 
 /** Gives back the resources that work holds. */

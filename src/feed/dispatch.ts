@@ -12,6 +12,7 @@ import type { WorkMeter } from "./work-meter.ts";
 /** A live query whose commits take so long, in milliseconds, is handed its commits after all others. */
 const EXPENSIVE_MS = 0.5;
 
+/** The parts that `Dispatch` works with. */
 export interface DispatchParts {
   readonly lookups: Lookups;
   readonly slices: Slices;

@@ -7,6 +7,7 @@ import type { LiveQuery } from "./live-query.ts";
 import type { Slices } from "./slices.ts";
 import type { Timeline } from "./timeline.ts";
 
+/** The parts that `makeExact` works with. */
 export interface ExactReadingParts {
   readonly timeline: Timeline;
   readonly deployment: Pick<Deployment, "now">;

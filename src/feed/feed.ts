@@ -29,6 +29,7 @@ import { SnapshotStore } from "./snapshot-store.ts";
 import { Timeline } from "./timeline.ts";
 import { ToldHead } from "./told-head.ts";
 
+/** The parts that a feed is built from; tests replace those that reach the database. */
 export interface FeedParts {
   readonly reader: SnapshotReader;
   readonly deployment: Pick<Deployment, "now">;

@@ -21,6 +21,7 @@ export interface StateFollower {
   sweep(nowMs: number): void;
 }
 
+/** The definition of a followed collection: which documents, how many, and how they are parsed. */
 export interface FollowedSpec<T> {
   readonly database: string;
   readonly collection: string;

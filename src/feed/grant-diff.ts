@@ -46,6 +46,7 @@ export interface GrantMove {
   readonly missed?: Missed;
 }
 
+/** The changes that a client has missed while it was away. */
 export interface Missed {
   /** The client holds the state at this entry. */
   readonly seq: number;

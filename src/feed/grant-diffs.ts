@@ -13,6 +13,7 @@ import type { Timeline } from "./timeline.ts";
 /** With more commits missed than this, a result is read again rather than sent as a difference. */
 const MISSED_COMMITS_MAX = 10_000;
 
+/** The parts that `GrantDiffs` works with. */
 export interface GrantDiffsParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;

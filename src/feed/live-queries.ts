@@ -16,6 +16,7 @@ import { WorkMeter } from "./work-meter.ts";
 /** The parts of a live query that all of them share. */
 type SharedParts = Pick<LiveQueryParts, "reader" | "encoder" | "budget" | "logBudget" | "newSlices">;
 
+/** The parts that `LiveQueries` works with. */
 export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work">, SharedParts {
   readonly timeline: Timeline;
   /** Drops the snapshots of a live query that is removed. */

@@ -28,6 +28,7 @@ import type { Timeline } from "./timeline.ts";
 import { Windowed } from "./windowed.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
+/** The parts and limits that a live query is built from. */
 export interface LiveQueryParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;

@@ -30,6 +30,7 @@ interface Kept {
   lingersUntilMs: number;
 }
 
+/** The parts that `Lookups` works with. */
 export interface LookupsParts extends GuardParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;

@@ -20,6 +20,7 @@ export function isLong(events: readonly StreamEvent[]): boolean {
   return bytes > STEP_BYTES;
 }
 
+/** The events of a commit in pieces: at most 100 events each, and 64 KiB of documents unless one event is larger. */
 export function* piecesOf(events: readonly StreamEvent[]): Generator<readonly StreamEvent[], void> {
   let piece: StreamEvent[] = [];
   let bytes = 0;

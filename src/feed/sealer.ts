@@ -7,6 +7,7 @@ import type { SealingKey } from "../source/sealing-keys.ts";
  * of earlier forms.
  */
 export const SEALED = { ticket: 5, urlKey: 4 } as const;
+/** A purpose of a sealed text, see `SEALED`. */
 export type SealedKind = (typeof SEALED)[keyof typeof SEALED];
 
 const HEADER_BYTES = 2;

@@ -2,6 +2,7 @@ import type { CommitBatch } from "../source/read-commits.ts";
 import { BEFORE, type CursorCodec, type Position } from "./cursor.ts";
 import { HistoryEntry } from "./history.ts";
 
+/** Consecutive commits read from the oplog. */
 export interface OplogBatch {
   readonly entries: readonly HistoryEntry[];
   /** Everything up to here has been given. */

@@ -11,6 +11,7 @@ import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
 
+/** The limits of one snapshot, see the section `limits` of the configuration. */
 export interface SnapshotLimits {
   readonly snapshotDocuments: number;
   readonly snapshotBatchBytes: number;
@@ -270,6 +271,7 @@ async function readWindow(
 const bytesOf = (documents: readonly Uint8Array[]) =>
   documents.reduce((bytes, document) => bytes + document.length, 0);
 
+/** The parts that a snapshot reading works with. */
 export interface SnapshotParts {
   /** Bounds the batches of all snapshots together. */
   readonly memory: SnapshotMemory;

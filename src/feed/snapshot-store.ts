@@ -31,6 +31,7 @@ const ATTEMPTS = 4;
 const BAD_SORT: readonly unknown[] = [2, 16_746];
 const ATTEMPT_PAUSE_MS = 50;
 
+/** The parts that `SnapshotStore` works with. */
 export interface SnapshotStoreParts extends ExactReadingParts {
   readonly reader: Pick<SnapshotReader, "open" | "plan">;
   readonly cursors: ClientCursors;

@@ -7,6 +7,7 @@ import type { Pace } from "./pace.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState, WindowMember } from "./result-state.ts";
 
+/** The parts that `Stateless` works with. */
 export interface StatelessParts {
   readonly history: History;
   readonly evaluation: Evaluation;

@@ -11,6 +11,7 @@ import { type HeadMark, History, type HistoryEntry, type Located } from "./histo
 import { toClientError } from "./mongo-unavailable.ts";
 import type { HistoryOptions } from "./options.ts";
 
+/** The parts that a timeline works with. */
 export interface TimelineParts {
   /** The deployment's clock: a position that this node has not reached may exist already. */
   readonly deployment: Pick<Deployment, "now">;

@@ -15,6 +15,7 @@ export interface TouchedDocument {
   readonly isVisiblyChanged: boolean;
 }
 
+/** The documents that a commit touched, by the key of their `_id`. */
 export type Touched = ReadonlyMap<string, TouchedDocument>;
 
 /**

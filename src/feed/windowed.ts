@@ -11,6 +11,7 @@ import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
+/** The parts that `Windowed` works with. */
 export interface WindowedParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;

@@ -15,6 +15,7 @@ interface Searched {
   items(): Iterable<LiveQuery>;
 }
 
+/** The parts that `WorkMeter` works with. */
 export interface WorkMeterParts {
   readonly holdings: Holdings;
   readonly metrics: Metrics;

@@ -6,6 +6,7 @@
 import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
 import { findField, isNamed, someElement, type ValueTest } from "./elements.ts";
 
+/** One part of a dotted path. */
 export interface PathPart {
   readonly name: Uint8Array;
   /** Whether it may be an index of an array. */
@@ -15,6 +16,7 @@ export interface PathPart {
 /** Numbers of parts, in ascending order. */
 type Parts = readonly number[];
 
+/** A path that may reach one element in several ways; each element is visited once. */
 export class AmbiguousPath {
   readonly #parts: readonly PathPart[];
   /** For each part, the first one of the same name. */

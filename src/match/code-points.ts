@@ -3,11 +3,13 @@ export type CodePoints = readonly (readonly [low: number, high: number])[];
 
 const LAST = 0x10ffff;
 
+/** The set of one character. */
 export function onePoint(character: string): CodePoints {
   const point = character.codePointAt(0) ?? 0;
   return [[point, point]];
 }
 
+/** The set of all code points that are in one of the sets. */
 export function union(...sets: readonly CodePoints[]): CodePoints {
   const sorted = sets.flat().sort(([a], [b]) => a - b);
   const ranges: [number, number][] = [];
@@ -19,6 +21,7 @@ export function union(...sets: readonly CodePoints[]): CodePoints {
   return ranges;
 }
 
+/** The set of all code points that are not in the set. */
 export function complement(set: CodePoints): CodePoints {
   const ranges: [number, number][] = [];
   let next = 0;
@@ -30,7 +33,9 @@ export function complement(set: CodePoints): CodePoints {
   return ranges;
 }
 
+/** All code points. */
 export const EVERY_POINT: CodePoints = [[0, LAST]];
+/** `0-9`. */
 export const DIGITS: CodePoints = [[0x30, 0x39]];
 /** `0-9 A-Z _ a-z`, for PCRE without its Unicode properties. */
 export const WORD: CodePoints = [
@@ -44,4 +49,5 @@ export const SPACES: CodePoints = [
   [0x09, 0x0d],
   [0x20, 0x20],
 ];
+/** The newline alone. */
 export const NEWLINE: CodePoints = [[0x0a, 0x0a]];

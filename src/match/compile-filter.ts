@@ -17,6 +17,7 @@ export function compileFilter(filter: Filter): (document: Uint8Array) => boolean
   return (document) => test(document, 0);
 }
 
+/** As `compileFilter`, for a document that lies anywhere in a buffer. */
 export function compileDocumentTest(filter: Filter): DocumentTest {
   if (filter.op === "path") return compilePathTest(filter.path, filter.predicate);
   const tests = filter.filters.map(compileDocumentTest);
@@ -136,6 +137,7 @@ export function compileValueTest(predicate: Predicate): ValueTest {
   }
 }
 
+/** A test that all of the predicates on one value pass. */
 export function allOf(predicates: readonly Predicate[]): ValueTest {
   const tests = predicates.map(compileValueTest);
   const [only] = tests;

@@ -10,8 +10,11 @@ export interface Placeholder {
   readonly placeholder: string;
 }
 
+/** Operators with one operand. */
 export type ComparisonOperator = "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte";
+/** Operators with a list of operands. */
 export type ListOperator = "$in" | "$nin" | "$all";
+/** Operators with a list of filters. */
 export type LogicalOperator = "$and" | "$or" | "$nor";
 
 /** A condition on one path. `V` is an operand, `L` a list of operands. */
@@ -31,6 +34,7 @@ type PredicateOf<V, L> =
   /** Some element itself fulfils all of these. */
   | { readonly op: "$elemMatchValue"; readonly predicates: readonly PredicateOf<V, L>[] };
 
+/** A filter over operands `V` and lists of operands `L`. */
 export type FilterOf<V, L> =
   | {
       readonly op: LogicalOperator;
@@ -43,14 +47,19 @@ export type FilterOf<V, L> =
 
 /** A filter that can be evaluated. */
 export type Filter = FilterOf<BsonValue, readonly BsonValue[]>;
+/** A condition on one path that can be evaluated. */
 export type Predicate = PredicateOf<BsonValue, readonly BsonValue[]>;
 
+/** A value, or the claim that will replace it. */
 export type Operand = BsonValue | Placeholder;
+/** Values or claims, or one claim that will be a list. */
 export type OperandList = readonly Operand[] | Placeholder;
 /** A filter with places for claims. Every `Filter` is one, without any. */
 export type FilterTemplate = FilterOf<Operand, OperandList>;
+/** A condition on one path in which claims may occur. */
 export type PredicateTemplate = PredicateOf<Operand, OperandList>;
 
+/** The size of a filter, which limits bound. */
 export interface FilterCost {
   /** How many of `$and $or $nor $not $elemMatch` lie in one another, at most. */
   readonly depth: number;

@@ -24,6 +24,7 @@ export function readExists(value: BsonValue): boolean {
   return value.type !== BSON_TYPE.null;
 }
 
+/** The operand of `$size`. @throws {LiteralRefused} */
 export function readSize(value: BsonValue): number {
   if (!isNumber(value)) throw new LiteralRefused("needs a number");
   const size = wholeNumber(value);
@@ -33,6 +34,7 @@ export function readSize(value: BsonValue): number {
   return Number(size);
 }
 
+/** The operand of `$type`, as BSON type bytes. @throws {LiteralRefused} */
 export function readTypes(values: readonly BsonValue[]): readonly number[] {
   if (values.length === 0) throw new LiteralRefused("needs at least one type");
   // Each once: there are two dozen types, however many a list names.
@@ -51,6 +53,7 @@ function readType(value: BsonValue): readonly number[] {
   throw new LiteralRefused("needs the number or the name of a BSON type");
 }
 
+/** The operand of `$mod`. @throws {LiteralRefused} */
 export function readMod(values: readonly BsonValue[]): { divisor: bigint; remainder: bigint } {
   const [first, second] = values;
   if (values.length !== 2 || first === undefined || second === undefined) {

@@ -18,6 +18,7 @@ import { isPlainObject, isWrapperKey, LiteralRefused, readLiteral } from "./read
 import { compileRegex, type RegexDialect } from "./regex.ts";
 import { RegexRefused } from "./regex-parser.ts";
 
+/** The dialect and the limits of a filter. */
 export interface FilterOptions {
   /** Clients may use prefixes only, rules a wider subset. */
   readonly regex: RegexDialect;
@@ -31,6 +32,7 @@ export interface FilterOptions {
   readonly path?: (key: string) => string;
 }
 
+/** The options of a filter in which claims may occur. */
 export interface TemplateOptions extends FilterOptions {
   /** Tells the strings that a claim will replace from those that mean themselves; it may throw. */
   readonly placeholder: (text: string) => Placeholder | undefined;

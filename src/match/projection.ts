@@ -15,6 +15,7 @@ export interface Projection {
   readonly fields: ListedFields;
 }
 
+/** Keeps all fields. */
 export const EVERYTHING: Projection = { keepsRest: true, fields: new Map() };
 
 /** Only these paths, and `_id`.
@@ -207,6 +208,7 @@ export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean 
 /** From this size on one native call is faster than a loop. */
 const NATIVE_BYTES = 128;
 
+/** Whether two ranges of bytes are equal. */
 export function hasEqualBytes(
   a: Uint8Array,
   startA: number,

@@ -45,6 +45,7 @@ export function isPlainObject(value: unknown): value is Readonly<Record<string, 
   return prototype === Object.prototype || prototype === null;
 }
 
+/** Callbacks that count and check the parts of a literal. */
 export interface LiteralHooks {
   /** Called for each scalar, and for an array or object that is empty. */
   onValue(): void;

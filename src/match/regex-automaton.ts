@@ -27,6 +27,7 @@ const ROUNDS_MAX = 2 ** 32 - 1;
 
 const NEWLINE = 0x0a;
 
+/** Runs a regular expression over a text in time linear in the text, and remembers the states that it has made. */
 export class RegexAutomaton {
   readonly #program: RegexProgram;
   readonly #alphabet: Alphabet;

@@ -19,6 +19,7 @@ export class RegexRefused extends Error {
 /** A condition between two characters. `end` holds before a final newline too, as PCRE's `$`. */
 export type Assertion = "start" | "end" | "boundary";
 
+/** A node of a parsed regular expression. */
 export type RegexNode =
   | { readonly kind: "characters"; readonly set: CodePoints }
   | { readonly kind: "assertion"; readonly assertion: Assertion }

@@ -150,6 +150,7 @@ export interface Alphabet {
   readonly holds: readonly Uint8Array[];
 }
 
+/** The classes of characters that a program tells apart. */
 export function alphabetOf({ sets }: RegexProgram): Alphabet {
   // The newline and the words matter to assertions.
   const all = [...sets, NEWLINE, WORD];

@@ -8,6 +8,7 @@ import { PUNCTUATION, parseRegex, RegexRefused } from "./regex-parser.ts";
 import { compileProgram } from "./regex-program.ts";
 import { requiredText } from "./regex-required.ts";
 
+/** Which regular expressions are accepted: prefixes alone, or the subset that an automaton runs. */
 export type RegexDialect = "prefix" | "subset";
 
 /** A pattern is either text that a string must start with, or something that an automaton finds. */

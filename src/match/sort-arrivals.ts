@@ -21,6 +21,7 @@ export interface Arrivals {
   readonly kinds: Arrival[];
 }
 
+/** Arrivals by the offset of their array. */
 export type ArrivalsByArray = Map<number, Arrivals>;
 
 /**
@@ -101,6 +102,7 @@ export function departure(paths: readonly SortPath[], values: Tuple): Following 
   return new Following(start, null, false, true);
 }
 
+/** Whether an arrival has reached the end of all its paths. */
 export function hasEnded({ through, next }: Arrival, paths: readonly SortPath[]): boolean {
   for (let k = 0; k < through.length; k++) if (next[k] !== paths[through[k] ?? 0]?.length) return false;
   return true;

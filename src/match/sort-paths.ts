@@ -5,6 +5,7 @@ import { compareValues } from "./compare.ts";
 import { findField } from "./elements.ts";
 import { isIndex } from "./paths.ts";
 
+/** Sorts like a missing value. */
 export const NULL: BsonValue = { type: BSON_TYPE.null, bytes: new Uint8Array(0), start: 0, end: 0 };
 /** Stands for an array without elements; it sorts below null. */
 export const UNDEFINED: BsonValue = { ...NULL, type: BSON_TYPE.undefined };
@@ -19,8 +20,10 @@ interface PathPart {
   readonly isIndex: boolean;
 }
 
+/** One path of a sort. */
 export type SortPath = readonly PathPart[];
 
+/** All paths of a sort. */
 export interface SortPaths {
   readonly paths: readonly SortPath[];
   readonly directions: readonly (1 | -1)[];
@@ -28,6 +31,7 @@ export interface SortPaths {
   readonly names: readonly Uint8Array[];
 }
 
+/** The paths of a sort. */
 export function sortPathsOf(spec: SortSpec): SortPaths {
   const numbers = new Map<string, number>();
   const numberOf = (name: string) => {
@@ -54,6 +58,7 @@ export interface Found {
   readonly next: number;
 }
 
+/** A path that leads to nothing. */
 export const NOTHING: Found = { value: NULL, next: 0 };
 
 /** Follows a path from a field on, which is that of part number `first`, as far as it goes without passing an array. */

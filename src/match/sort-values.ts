@@ -27,6 +27,7 @@ import {
   UNDEFINED,
 } from "./sort-paths.ts";
 
+/** Makes a function that finds the values by which a document is sorted. */
 export function compileSortValues(spec: SortSpec): (document: Uint8Array) => Tuple {
   const together = new TupleSearch(sortPathsOf(spec));
   const alone = spec.map((_, i) => new TupleSearch(sortPathsOf(spec.slice(i, i + 1))));

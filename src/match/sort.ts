@@ -8,6 +8,7 @@ import { compileSortValues } from "./sort-values.ts";
 /** The sort key of a document: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
 export type SortKey = readonly BsonValue[];
 
+/** Orders documents by their sort keys. */
 export interface Sort {
   key(document: Uint8Array): SortKey;
   /** Negative where `a` comes first; zero only for documents of the same `_id`. */

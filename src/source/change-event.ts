@@ -1,4 +1,4 @@
-/** What one change event of MongoDB did to a document; images are raw BSON, exactly as the server sent them. */
+/** The effect of one change event of MongoDB on a document; images are raw BSON, exactly as the server sent them. */
 export interface ChangeEvent {
   readonly operation: "insert" | "update" | "replace" | "delete";
   /** `database.collection`. */
@@ -22,8 +22,10 @@ export interface CollectionReplaced {
   readonly by: string;
 }
 
+/** An event of a watched collection: a write to a document, or the replacement of the whole collection. */
 export type StreamEvent = ChangeEvent | CollectionReplaced;
 
+/** Whether the event is a write to one document. */
 export const isChangeEvent = (event: StreamEvent): event is ChangeEvent =>
   event.operation !== "replaced-collection";
 
@@ -50,14 +52,14 @@ export function hasImages({ operation, before, after }: ChangeEvent): boolean {
 }
 
 /**
- * What became visible at once: the event of a single write, or all events of one multi-document transaction.
+ * The events that became visible at once: one of a single write, or all of one multi-document transaction.
  * Indivisible; nothing is ever delivered, saved or resumed in the middle of it.
  */
 export interface Commit {
   readonly events: readonly StreamEvent[];
   readonly clusterTime: bigint;
   /**
-   * Tells commits of one cluster time apart, the same on every node and under every pipeline: the event's
+   * Tells commits of one cluster time apart, equal on every node and under every pipeline: the event's
    * token, or the transaction's session and number. It may contain an `_id` and never leaves the service.
    */
   readonly identity: string;
@@ -67,7 +69,7 @@ export interface Commit {
   readonly wallTimeMs: number | null;
 }
 
-/** A value's place in a raw document. */
+/** The offsets of a value in a raw document. */
 interface Span {
   readonly start: number;
   readonly end: number;
@@ -88,11 +90,12 @@ export interface ParsedEvent {
   readonly after: Uint8Array | undefined;
 }
 
+/** The resume token of an event, as raw BSON. */
 export const rawTokenOf = ({ raw, token }: ParsedEvent): Uint8Array => raw.subarray(token.start, token.end);
 
 /**
- * A change as the history keeps it for minutes: by the hundred thousand, so that each object less in it is felt in
- * every collection of garbage. What few ask for is read from the raw event each time.
+ * A change as the history keeps it for minutes. There are hundreds of thousands, so each object less in it makes garbage
+ * collection faster. Values that are rarely needed are read from the raw event each time.
  */
 class RawChangeEvent implements ChangeEvent {
   readonly operation: ChangeEvent["operation"];
@@ -173,7 +176,7 @@ function valueSize(raw: Buffer, type: number, offset: number): number {
   throw new TypeError(`a change event holds an unexpected BSON type ${type}`);
 }
 
-/** Texts of the envelope: known ones are told by their bytes, as to make a string of each costs more than all the rest. */
+/** Texts of the envelope. Known ones are recognized by their bytes: making a string of each costs more than all the rest. */
 const KNOWN_NAMES = new Map(
   [
     ...["_id", "_data", "operationType", "clusterTime", "wallTime", "ns", "db", "coll", "to", "documentKey"],
@@ -308,7 +311,7 @@ export function parseEvent(raw: Buffer): ParsedEvent {
 const DOCUMENT_OPERATIONS = new Set(["insert", "update", "replace", "delete"]);
 const REPLACING_OPERATIONS = new Set(["drop", "rename", "dropDatabase"]);
 
-/** What an event means for the watched namespaces; nothing, for most of what concerns no document. */
+/** The effect of an event on the watched namespaces; none, for most events that concern no document. */
 export function toStreamEvents(event: ParsedEvent, watched: ReadonlySet<string>): StreamEvent[] {
   if (DOCUMENT_OPERATIONS.has(event.operation)) {
     if (!watched.has(event.namespace) || event.documentKey === undefined) return [];

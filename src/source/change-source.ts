@@ -20,6 +20,7 @@ import { type StreamDown, StreamOutage } from "./stream-outage.ts";
 import { StreamPosition } from "./stream-position.ts";
 import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
 
+/** The options of a `ChangeSource`; times are in milliseconds. */
 export interface ChangeSourceOptions {
   readonly uri: string;
   /** See `mongodb.connectTimeout`. */
@@ -38,6 +39,7 @@ export interface ChangeSourceOptions {
   readonly onNotice: NoticeHandler;
 }
 
+/** Whether the stream is being read: `interrupted` while it is being opened again. */
 export type SourceState = "starting" | "running" | "interrupted" | "stopped";
 
 const BATCH_SIZE = 1_000;
@@ -199,8 +201,8 @@ export class ChangeSource {
   }
 
   /**
-   * Finds where to begin, or makes sure that the position still means what it did. The stream is never opened before
-   * that: of a position that means nothing here the server would say nothing.
+   * Finds where to begin, or makes sure that the position is still valid. The stream is never opened before
+   * that: for a position that means nothing here the server would report no error.
    */
   async #ensurePosition(): Promise<void> {
     const parts = {
@@ -323,8 +325,8 @@ export class ChangeSource {
   }
 
   /**
-   * A frozen node and one that looks through a long stretch of unwatched writes are both silent. Whoever gives up on
-   * the second after the same time again and again never gets past it.
+   * A frozen node and a node that looks through a long stretch of unwatched writes are both silent. A fixed patience would
+   * give up on the second one again and again, and would never get past that stretch.
    */
   get #patienceMs(): number {
     return Math.min(PATIENCE_MS_MAX, this.#options.progressTimeoutMs * 2 ** this.#stalls);

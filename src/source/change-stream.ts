@@ -11,13 +11,14 @@ export type StreamStart =
   | { readonly atTime: bigint }
   | { readonly now: true };
 
-/** What the stream is asked for where the server knows of images (6.0 and newer). */
+/** The options of the stream where the server supports images (6.0 and newer). */
 export const IMAGE_STAGE = {
   fullDocument: "whenAvailable",
   fullDocumentBeforeChange: "whenAvailable",
   showExpandedEvents: true,
 };
 
+/** The options of a change stream; they make its pipeline and its waits. */
 export interface ChangeStreamOptions {
   /** The server knows of images. */
   readonly images: boolean;
@@ -33,6 +34,7 @@ export interface ChangeStreamOptions {
   readonly stallTimeoutMs: number;
 }
 
+/** One answer of the server to a read of the stream. */
 export interface RawBatch {
   readonly events: readonly Buffer[];
   /** The server's resume token for the end of this batch, also of an empty one. */

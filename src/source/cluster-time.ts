@@ -7,10 +7,13 @@ import { Timestamp } from "mongodb";
 export const clusterTimeOf = (seconds: number, increment: number): bigint =>
   (BigInt(seconds >>> 0) << 32n) | BigInt(increment >>> 0);
 
+/** A cluster time as the driver's BSON timestamp. */
 export const toTimestamp = (clusterTime: bigint): Timestamp => new Timestamp(clusterTime);
 
+/** The cluster time of a BSON timestamp. */
 export const fromTimestamp = (timestamp: Timestamp): bigint => clusterTimeOf(timestamp.t, timestamp.i);
 
+/** The whole seconds of a cluster time, since the Unix epoch. */
 export const secondsOf = (clusterTime: bigint): number => Number(clusterTime >> 32n);
 
 /** The time `ms` before `clusterTime`, to the second; never below zero. */

@@ -6,12 +6,13 @@ import type { CommitSink } from "./commit-sink.ts";
 import type { CommitBatch } from "./read-commits.ts";
 import type { StreamPosition } from "./stream-position.ts";
 
-/** What a resume token is good for: one epoch, and the pipeline that gave it. */
+/** A resume token is valid in one epoch, and under the pipeline that gave it. */
 export interface TokenScope {
   readonly epoch: string;
   readonly fingerprint: string;
 }
 
+/** The parts that `CommitIntake` works with. */
 export interface CommitIntakeParts {
   readonly sink: Pick<CommitSink, "accept">;
   readonly position: StreamPosition;

@@ -49,7 +49,7 @@ export class Deployment {
       return this.#asking;
     }
     this.#askingNext ??= this.#asking
-      .catch(() => {}) // Its own callers are told.
+      .catch(() => {}) // Its own callers receive the error.
       .then(() => {
         this.#askingNext = undefined;
         return this.#ask();

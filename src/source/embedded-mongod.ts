@@ -14,6 +14,7 @@ import { type FindMongodOptions, findMongod, type MongodBinary } from "./mongod-
 import { LaunchError, launchMongod, type MongodProcess } from "./mongod-process.ts";
 import { StartupError } from "./startup-error.ts";
 
+/** The options of a private mongod. */
 export interface EmbeddedMongodOptions {
   /** Where the data lives; made if missing, kept on `stop`. */
   readonly dataDir: string;
@@ -28,6 +29,7 @@ export interface EmbeddedMongodOptions {
   readonly env?: NodeJS.ProcessEnv | undefined;
 }
 
+/** A private mongod that is running. */
 export interface EmbeddedMongod {
   readonly uri: string;
   readonly port: number;
@@ -40,7 +42,7 @@ export interface EmbeddedMongod {
 const HOST = "127.0.0.1";
 const REPLICA_SET = "tidewire";
 
-/** A predecessor that was killed leaves its mongod for up to 2 s, and that then writes out what it holds. */
+/** A predecessor that was killed leaves its mongod for up to 2 s, and that mongod then writes its data out. */
 const PREDECESSOR_GONE_WITHIN_MS = 6_000;
 const RETRY_MS = 250;
 

@@ -21,7 +21,7 @@ interface EpochDocument {
 }
 
 const COLLECTION = "epochs";
-/** What servers that merely speak the protocol answer to a read concern that they do not know. */
+/** Error codes of servers that only speak the protocol, for a read concern that they do not support. */
 const UNSUPPORTED = new Set([2, 9, 72, 115, 303]);
 const MAJORITY = { writeConcern: { w: "majority" as const } };
 

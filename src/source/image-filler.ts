@@ -5,7 +5,7 @@ import { answerOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
-/** SnapshotTooOld and SnapshotUnavailable: that time can not be read any more, or never could (capped). */
+/** SnapshotTooOld and SnapshotUnavailable: that time cannot be read any more, or never could (capped). */
 const UNREADABLE = new Set([239, 246]);
 
 /** Commits whose documents are being read at the same time. */
@@ -21,11 +21,11 @@ interface Touched {
 }
 
 /**
- * Gives change events the documents that the stream did not bear: where images are off or have expired, where a
- * collection was made anew, and where they were too large to be sent. The server can be asked for a document at
+ * Gives change events the documents that the stream did not carry: where images are off or have expired, where a
+ * collection was created again, and where they were too large to be sent. The server can be asked for a document at
  * any cluster time of the last minutes, so a pre-image is a read just before the commit, a post-image one at it,
- * and both are exact: nothing has to be remembered of who holds what. What can not be read any more stays
- * without, and is started over from.
+ * and both are exact without any memory of the results that clients hold. An event whose documents cannot be read any
+ * more stays without them, and live queries start over from it.
  */
 export class ImageFiller {
   readonly #client: MongoAccess;

@@ -19,9 +19,9 @@ interface ImageKeeperOptions {
 }
 
 /**
- * Keeps images switched on while the service runs: a collection that was dropped and made anew has lost the
- * option, and so has one where somebody switched it off. Events in between are dealt with as they come. Knows, and
- * tells by metric and log, where images are in use.
+ * Keeps images switched on while the service runs: a collection that was dropped and created again has lost the
+ * option, and so has a collection where somebody switched it off. Events in between are handled as they come. Reports by
+ * metric and log where images are in use.
  */
 export class ImageKeeper {
   readonly #client: MongoAccess;
@@ -44,7 +44,7 @@ export class ImageKeeper {
     return Object.fromEntries(this.#inUse);
   }
 
-  /** Collections that are followed from here on, as they were found; whoever found them has told the log. */
+  /** Collections that are followed from now on, as they were found; the log has reported that already. */
   follow(collections: readonly { readonly namespace: string; readonly images: ImageState }[]): void {
     for (const { namespace, images } of collections) this.#set(namespace, images === "off" ? "off" : "on");
   }
@@ -105,7 +105,7 @@ export class ImageKeeper {
   }
 
   #change(namespace: string, images: ImagesInUse): void {
-    // One that is followed no longer, by an edit meanwhile.
+    // An edit may have removed the collection meanwhile.
     if (!this.#inUse.has(namespace) || this.#inUse.get(namespace) === images) return;
     this.#set(namespace, images);
     if (images === "on") this.#log.info({ namespace, images }, "images are on from here on");

@@ -1,6 +1,7 @@
 /** Pre- and post-images: whether a collection has them, and switching them on (docs/rules.md, section 3). */
 import { type Db, type Document, MongoServerError } from "mongodb";
 
+/** Whether a collection has pre- and post-images; `switched-on` where the service has just done that. */
 export type ImageState = "on" | "switched-on" | "off";
 
 /** Error codes of the server, as `src/mongo/base/error_codes.yml` names them. */
@@ -9,12 +10,13 @@ const NAMESPACE_EXISTS = 48;
 
 const OPTION = { changeStreamPreAndPostImages: { enabled: true } } as const;
 
+/** The kind of a collection, and whether its images are on. */
 export interface CollectionDescription {
   readonly type: "collection" | "view" | "timeseries" | "missing";
   readonly images: boolean;
 }
 
-/** What the server says of a collection, without changing anything. */
+/** The server's description of a collection. Changes nothing. */
 export async function describeCollection(db: Db, collection: string): Promise<CollectionDescription> {
   // Without `nameOnly`, and so with options; the driver's type leaves both possible.
   const [found] = (await db.listCollections({ name: collection }).toArray()) as Document[];
@@ -28,7 +30,7 @@ export async function describeCollection(db: Db, collection: string): Promise<Co
 
 /**
  * Makes sure that writes from now on carry images; a missing collection is created with them. To be called
- * again when the collection was dropped and created anew, as the option goes with the old one.
+ * again when the collection was dropped and created again, as the option goes with the old one.
  * @throws {MongoServerError} The server is too old, or the user may not (`collMod`, `createCollection`).
  */
 export async function ensureImages(db: Db, collection: string): Promise<ImageState> {

@@ -1,4 +1,4 @@
-/** What the service asks of MongoDB's driver, so that the client behind it can be replaced while it runs. */
+/** Access to MongoDB's driver that allows the client behind it to be replaced at run time. */
 import {
   type Db,
   type MongoClient,
@@ -12,7 +12,7 @@ import type { ReplaceableClient } from "./replaceable-client.ts";
 /** Keep this, never a `Db` or `Collection` of it: those belong to one client, which may have been abandoned. */
 export type MongoAccess = MongoClient | ReplaceableClient;
 
-/** What the names of the service's own collections begin with where other collections lie in the same database. */
+/** The prefix of the service's own collections where other collections are in the same database. */
 export const STATE_PREFIX = "tidewire.";
 
 /** The database of the service's own state. A collection is obtained for each operation, for the same reason. */
@@ -41,9 +41,10 @@ export const foundNoServer = (error: unknown): boolean =>
 /** For reads and writes of the service's own few documents, which take milliseconds where MongoDB is well. */
 export const STATE_TIMEOUT_MS = 10_000;
 
-/** What the driver has not failed by itself so long after it has given up all connections to a server, it never will. */
+/** An operation that the driver has not failed this long after it gave up all connections to a server never fails. In ms. */
 const GRACE_MS = 1_000;
 
+/** How long to wait for an answer, in milliseconds, and the error after that. */
 export interface AnswerLimit {
   /** Default: none. */
   readonly timeoutMs?: number;

@@ -16,6 +16,7 @@ import { MINIMUM_MAJOR } from "./topology.ts";
 
 const run = promisify(execFile);
 
+/** A mongod that runs on this machine. */
 export interface MongodBinary {
   readonly path: string;
   /** As `mongod --version` says it, for example `6.0.5`. */
@@ -24,6 +25,7 @@ export interface MongodBinary {
   readonly origin: string;
 }
 
+/** Where to look for a mongod, and how to report a download. */
 export interface FindMongodOptions {
   readonly logger: Pick<Logger, "info" | "warn">;
   /** Path of a mongod to use; `MONGOMS_SYSTEM_BINARY` goes before it. */
@@ -33,7 +35,7 @@ export interface FindMongodOptions {
   readonly readVersion?: (path: string) => Promise<string>;
   /** The ways to fetch one, tried in order. */
   readonly downloads?: ReadonlyMap<string, Download>;
-  /** Told a few times a second while something is fetched; the log is told every few seconds in any case. */
+  /** Called a few times a second during a download. The log reports the progress every few seconds in any case. */
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
 }
 
@@ -75,7 +77,7 @@ async function readMongodVersion(path: string): Promise<string> {
 
 const isSupported = (version: string) => Number.parseInt(version, 10) >= MINIMUM_MAJOR;
 
-/** What the admin names must work: falling through to another one would hide the mistake. */
+/** A binary that the admin names must work: falling through to another one would hide the mistake. */
 async function findNamed(
   env: NodeJS.ProcessEnv,
   binary: string | undefined,
@@ -152,7 +154,7 @@ async function fetchFirst(
   throw new StartupError(
     "no mongod was found on this machine and none could be downloaded. Install MongoDB 5.0 or newer so that " +
       "`mongod` is on the PATH, or set MONGOMS_SYSTEM_BINARY to its path, or set MONGODB_URI to a MongoDB that " +
-      "runs already. What was tried:",
+      "runs already. Tried so far:",
     [
       "MONGOMS_SYSTEM_BINARY is not set",
       "no mongod 5.0 or newer on the PATH",

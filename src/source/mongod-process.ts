@@ -9,12 +9,13 @@ import { setTimeout as delay } from "node:timers/promises";
 const LAUNCH_LIMIT_MS = 120_000;
 /** How long a shutdown may take to write what is in memory. */
 const STOP_LIMIT_MS = 30_000;
-/** What mongod logs when it gives up fits in a few lines; the first names the cause. */
+/** The log of a mongod that gives up fits in a few lines; the first names the cause. */
 const KEPT_COMPLAINTS = 5;
 
 /** Ends mongod within 2 s of our own end, should we be killed before we could. It is the library's. */
 const KILLER = createRequire(import.meta.url).resolve("mongodb-memory-server-core/scripts/mongo_killer.js");
 
+/** A mongod that was started. */
 export interface MongodProcess {
   readonly pid: number;
   /** Settles when the process has ended, for whatever reason. */

@@ -4,7 +4,7 @@ import { z } from "zod";
 export const IMAGE_MODES = ["auto", "required", "off"] as const;
 export type ImageMode = (typeof IMAGE_MODES)[number];
 
-/** What `mongodb.uri` says to have a private mongod started instead of connecting to one. */
+/** The value of `mongodb.uri` that starts a private mongod instead of connecting to one. */
 export const EMBEDDED_URI = "embedded";
 
 /** Unlike paths in a file, it lies in the working directory. */

@@ -1,4 +1,4 @@
-/** What must hold before the stream starts. Everything that does not is told at once. */
+/** The prerequisites of the stream. All that are not met are reported at once. */
 import { MongoServerError } from "mongodb";
 import { IMAGE_STAGE } from "./change-stream.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
@@ -16,6 +16,7 @@ import {
   UNAUTHORIZED,
 } from "./topology.ts";
 
+/** The name of a collection. */
 export interface Namespace {
   readonly database: string;
   readonly collection: string;
@@ -26,12 +27,13 @@ export interface FollowState {
   /** `auto`: where the stream can cover them with the rights that the user has. */
   readonly mode: "auto" | "on" | "off";
   readonly collections: readonly Namespace[];
-  /** What does not work without, for texts. */
+  /** The feature that needs it, for texts. */
   readonly feature: string;
   /** The option that is `mode`. */
   readonly option: string;
 }
 
+/** The collections to check, and the options that matter for them. */
 export interface PreflightOptions {
   readonly collections: readonly Namespace[];
   readonly followState: FollowState;
@@ -39,19 +41,20 @@ export interface PreflightOptions {
   readonly images: ImageMode;
 }
 
+/** The result of checks that all passed. */
 export interface PreflightReport {
   readonly version: string;
   readonly topology: Topology;
-  /** What tells this deployment from every other. */
+  /** The identity of this deployment. */
   readonly deploymentId: string;
   /** The server knows pre- and post-images (6.0). */
   readonly keepsImages: boolean;
   /** The change stream can cover, and is to cover, the collections of `followState`. */
   readonly followsState: boolean;
-  /** What the change stream is opened on. */
+  /** The scope on which the change stream is opened. */
   readonly scope: string;
   readonly collections: readonly { readonly namespace: string; readonly images: ImageState }[];
-  /** What the service can live with and the admin should know. */
+  /** Problems that the service tolerates and the admin should know. */
   readonly warnings: readonly string[];
 }
 
@@ -157,7 +160,7 @@ async function inspectCollections(
     } catch (error) {
       if (!isServerError(error, UNAUTHORIZED)) throw error;
       if (!loggedIn) return needsLogin(problems);
-      // The right that is missing here is told with all others.
+      // The missing right is reported with all others.
     }
   }
   return inspected;
@@ -235,7 +238,7 @@ function checkPrivileges(
     for (const missing of missingPrivileges([need], privileges).map(describeNeed)) {
       // Where they are on nothing is needed today; but the option goes when a collection is dropped.
       if (images === "on")
-        warnings.push(`${missing} again, should the collection be dropped and created anew`);
+        warnings.push(`${missing} again, should the collection be dropped and created again`);
       else (options.images === "auto" ? warnings : problems).push(missing);
     }
   }

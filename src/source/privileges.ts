@@ -2,12 +2,13 @@
 import type { Document } from "mongodb";
 import type { MongoAccess } from "./mongo.ts";
 
-/** As in a role's definition: an empty name stands for every database, or every collection of it. */
+/** As in a role's definition: an empty name means every database, or every collection of it. */
 interface Resource {
   readonly db: string;
   readonly collection: string;
 }
 
+/** Actions that the service needs on a resource, and their purpose. */
 export interface Need {
   readonly resource: Resource;
   readonly actions: readonly string[];
@@ -15,6 +16,7 @@ export interface Need {
   readonly purpose: string;
 }
 
+/** Actions that the connected user may perform on a resource. */
 export interface Privilege {
   readonly resource: Partial<Resource> & { readonly anyResource?: boolean };
   readonly actions: readonly string[];
@@ -51,7 +53,7 @@ function covers(held: Privilege["resource"], needed: Resource): boolean {
 
 const covered = (held: string, needed: string) => held === "" || held === needed;
 
-/** For the admin: what is missing, on what, and what it is for. */
+/** A text for the admin: the missing privilege, its resource and its purpose. */
 export function describeNeed({ resource, actions, purpose }: Need): string {
   const { db, collection } = resource;
   const on = db === "" ? "every database" : collection === "" ? `database ${db}` : `${db}.${collection}`;

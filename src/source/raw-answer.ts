@@ -1,7 +1,7 @@
 import type { Document } from "mongodb";
 import { forEachElement } from "./change-event.ts";
 
-/** What a command that opens or reads a cursor has answered, its documents left as bytes. */
+/** The answer of a command that opens or reads a cursor; its documents are left as bytes. */
 export interface RawAnswer {
   readonly documents: Buffer[];
   /** 0 when nothing follows. */

@@ -71,7 +71,7 @@ export class RevocationStore {
   }
 
   /**
-   * Saves a revocation. It takes effect at this commit on every node. What was revoked before stays so: of two revocations
+   * Saves a revocation. It takes effect at this commit on every node. Revoked tokens stay revoked: of two revocations
    * of the same tokens the later time and the later expiry count.
    */
   async revoke(revocation: Revocation): Promise<void> {

@@ -12,8 +12,8 @@ interface SavedRule {
 const COLLECTION = "rules";
 
 /**
- * Remembers in the state database since when each rule has been in force, over restarts and for all nodes. What is
- * not in force any more is forgotten: should it come back, it is new.
+ * Remembers in the state database since when each rule has been in force, over restarts and for all nodes. A rule that
+ * is no longer in force is forgotten: if it returns, it is new.
  */
 export class RuleTimeStore {
   readonly #database: StateDatabase;

@@ -10,7 +10,7 @@ import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
 import { answerOf, clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 
-/** What a snapshot reads. */
+/** The query of a snapshot. */
 export interface SnapshotQuery {
   readonly database: string;
   readonly collection: string;
@@ -31,11 +31,11 @@ const MAX_TIME_EXPIRED = 50;
 export const tookTooLong = (error: unknown): boolean =>
   error instanceof MongoServerError && error.code === MAX_TIME_EXPIRED;
 
-/** By so much an answer may be late that the server had to give within `maxTimeMs`, in milliseconds. */
+/** How late an answer may be that the server had to give within `maxTimeMs`, in milliseconds. */
 const LATENCY_MS = 10_000;
 
 const BATCH_DOCUMENTS = 500;
-/** What a batch of a result that is read at a client's pace is to be of, in bytes: it waits here until that has room. */
+/** The size to aim at for a batch of a result that is read at a client's pace, in bytes: it waits here until the client has room. */
 const BATCH_BYTES = 512 * 1_024;
 /** SnapshotUnavailable: capped collections have no history to read from, nor has one that was just made. */
 const SNAPSHOT_UNAVAILABLE = 246;
@@ -128,7 +128,7 @@ export class SnapshotCursor {
     }
     const batch = this.#batch;
     this.#batch = [];
-    // One that has not ended is held by the client for ever, and with it the last answer that it was given.
+    // A session that has not ended is held by the client for ever, and with it the last answer that it received.
     if (this.#cursorId === 0n) this.#endSession();
     return batch;
   }
@@ -173,7 +173,7 @@ export class SnapshotCursor {
 
   /** A first batch of large documents is of up to 16 MB: it is read again, of the same time, in batches that are small. */
   async #readSmaller(): Promise<void> {
-    // What is sorted or changes while it is read is held as a whole anyway.
+    // A result that is sorted, or changes while it is read, is held as a whole anyway.
     if (!this.#exact || this.#query.sort !== undefined || !this.#fitBatches()) return;
     await this.#kill();
     this.#take(await this.#find({ level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }));

@@ -8,7 +8,7 @@ export interface SnapshotPlan {
   readonly indexes: readonly string[];
   /** Whether some part of it reads the whole collection. */
   readonly readsEverything: boolean;
-  /** Whether it sorts what it has found, rather than read an index in the order of the sort. */
+  /** Whether it sorts the documents that it has found, rather than read an index in the order of the sort. */
   readonly sortsInMemory: boolean;
   /** Whether an index is used that holds a part of the collection only: other values may not be served by it. */
   readonly usesPartialIndex: boolean;

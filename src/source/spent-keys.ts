@@ -6,7 +6,7 @@ interface SpentKey {
   expiresAt: Date;
 }
 
-/** What nobody may use any more; an entry goes by itself once its key would be too old anyway. */
+/** Keys that nobody may use any more. MongoDB removes an entry once its key would be too old anyway. */
 const COLLECTION = "spentKeys";
 /** MongoDB's error code of a unique index that holds the value already. */
 const DUPLICATE_KEY = 11_000;

@@ -55,6 +55,7 @@ function mayPass(error: unknown): boolean {
   return isMongoFailure(error);
 }
 
+/** The error for the admin where no server answers at the start. */
 export const unreachable = (cause: unknown) =>
   new StartupError("MongoDB cannot be reached: check mongodb.uri, and that a server runs there", [], {
     cause,

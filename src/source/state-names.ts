@@ -15,7 +15,7 @@ export const STATE_COLLECTIONS = [
 
 /**
  * Refuses to begin with empty state where the state exists under the other names: keys would change, and revoked tokens
- * would be accepted again. The names change when the first collection of a rule comes to lie in the state database, or the
+ * would be accepted again. The names change when the first collection of a rule is in the state database, or the
  * last one leaves it.
  * @throws {StartupError} Names the collections to rename.
  */

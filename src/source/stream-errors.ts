@@ -21,12 +21,13 @@ export class StreamStalledError extends Error {
  */
 const PLACE_LOST = new Set([286, 136, 280, 260, 9, 15, 40_647, 50_811, 10_334]);
 
+/** Whether the stream can be resumed, or its position is lost. The label of a metric. */
 export type StreamFailure = "place-lost" | "resumable";
 
 /**
- * What to do after an error of the stream. The drivers' change-stream specification lists what is resumable;
- * everything that is not known to have lost the place is tried again here, with back-off: giving up would
- * only turn an outage of the database into one of the service.
+ * Whether the stream can be resumed after an error. The drivers' change-stream specification lists the resumable errors.
+ * Every error that is not known to have lost the position is retried here, with back-off: giving up would only turn an
+ * outage of the database into an outage of the service.
  */
 export function classifyStreamError(error: unknown): StreamFailure {
   if (!(error instanceof MongoError)) return "resumable";
@@ -44,12 +45,13 @@ export const DOWN_REASONS = [
   "position-lost",
   "other",
 ] as const;
+/** See `DOWN_REASONS`. */
 export type DownReason = (typeof DOWN_REASONS)[number];
 
 /** Errors of a server that is no primary, or is about to end (src/mongo/base/error_codes.yml). */
 const NO_PRIMARY = new Set([10_107, 13_435, 13_436, 11_600, 11_602, 189, 91]);
 
-/** What an admin has to look at after an error of the stream. */
+/** The reason that an admin sees after an error of the stream. */
 export function downReasonOf(error: unknown): DownReason {
   if (error instanceof StreamStalledError || error instanceof MongoNetworkTimeoutError) return "no-answer";
   if (error instanceof MongoServerSelectionError) return reasonOfSelection(error);
@@ -65,7 +67,7 @@ export function downReasonOf(error: unknown): DownReason {
   return isInterrupted ? "no-answer" : "unreachable";
 }
 
-/** The driver found no server to use: the reason is what it knows of each of them. */
+/** The driver found no server to use: the reason is its knowledge of each of them. */
 function reasonOfSelection({ reason }: MongoServerSelectionError): DownReason {
   const servers = [...(reason?.servers.values() ?? [])];
   if (servers.some(({ type }) => type !== "Unknown")) return "no-primary";

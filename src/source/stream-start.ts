@@ -5,7 +5,7 @@ import { earlier, formatClusterTime } from "./cluster-time.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
 
-/** Where the change stream begins, or begins anew. */
+/** The start of the change stream, or of a new order of commits. */
 export interface FoundStart {
   readonly epoch: Epoch;
   /** Everything from this cluster time on will follow. */
@@ -14,6 +14,7 @@ export interface FoundStart {
   readonly now: bigint;
 }
 
+/** The parts that find the start of the stream. */
 export interface StartParts {
   readonly deployment: Deployment;
   /** The saved position. */
@@ -72,8 +73,8 @@ export async function findStart(startBeforeMs: number, parts: StartParts): Promi
 /**
  * A position in the future, or one of another deployment, is no error to the server: it would stay silent. So after each
  * interruption the server has to say whether it still is the deployment that was being read.
- * @param known What was being read, and up to where; `isLost` where the server has refused that position.
- * @returns Where to begin anew; `null` where the position is still good.
+ * @param known The epoch that was being read, and up to which time; `isLost` where the server has refused that position.
+ * @returns The new start; `null` where the position is still valid.
  */
 export async function findNewStart(
   known: { readonly epoch: Epoch; readonly through: bigint; readonly isLost: boolean },

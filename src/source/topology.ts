@@ -1,9 +1,11 @@
-/** What kind of MongoDB this is, and which one: asked by feature where that can be asked. */
+/** The kind and the identity of this MongoDB, found by its features where possible. */
 import { type Document, MongoServerError } from "mongodb";
 import type { MongoAccess } from "./mongo.ts";
 
+/** The kind of a MongoDB deployment. */
 export type Topology = "replica set" | "sharded cluster" | "standalone";
 
+/** The version and the kind of a server. */
 export interface ServerDescription {
   /** For example `7.0.14`. */
   readonly version: string;
@@ -17,9 +19,11 @@ export const MINIMUM_MAJOR = 5;
 /** Error code of the server, as `src/mongo/base/error_codes.yml` names it. */
 export const UNAUTHORIZED = 13;
 
+/** Whether an error is the server's, with this code. */
 export const isServerError = (error: unknown, code: number): boolean =>
   error instanceof MongoServerError && error.code === code;
 
+/** Asks a server for its version and kind. @throws The driver's error. */
 export async function describeServer(client: MongoAccess): Promise<ServerDescription> {
   const admin = client.db("admin");
   const hello = await admin.command({ hello: 1 });
@@ -51,6 +55,7 @@ export function serverProblems({ version, major, topology }: ServerDescription):
   return problems;
 }
 
+/** The identity of a deployment. */
 export interface DeploymentIdentity {
   readonly id: string;
   /** The server's own unique id; a mere name could be that of another deployment, too. */
@@ -58,8 +63,8 @@ export interface DeploymentIdentity {
 }
 
 /**
- * What tells this deployment from every other: positions of one mean nothing in another. Lacking the right to
- * read the unique id is no error, the name of the set then has to do.
+ * The identity of this deployment: positions of one deployment mean nothing in another. Lacking the right to read the
+ * unique id is no error; the name of the set is used then.
  */
 export async function identifyDeployment(client: MongoAccess): Promise<DeploymentIdentity> {
   const admin = client.db("admin");

@@ -103,12 +103,14 @@ const PLAIN_FOLDERS = [
   "src/cli",
   "src/cluster",
   "src/config",
+  "src/feed",
   "src/match",
   "src/metrics",
   "src/node",
   "src/protocol",
   "src/react",
   "src/rules",
+  "src/source",
   "src/tanstack-db",
   "src/vue",
   "test/unit/admin",
@@ -118,8 +120,10 @@ const PLAIN_FOLDERS = [
   "test/unit/cluster",
   "test/unit/config",
   "test/unit/docs",
+  "test/unit/feed",
   "test/unit/match",
   "test/unit/rules",
+  "test/unit/source",
 ];
 const isPlain = (name: string) =>
   isPage(name) ||

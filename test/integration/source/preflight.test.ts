@@ -154,7 +154,7 @@ test("a user hears of every missing right at once, and is let in with exactly th
   expect(report.collections.map(({ images }) => images)).toEqual(["switched-on", "on", "switched-on"]);
   expect(report.deploymentId).toBe("name:test");
   expect(report.warnings).toEqual([
-    expect.stringMatching(/lacks collMod on shop\.ready.* dropped and created anew$/),
+    expect.stringMatching(/lacks collMod on shop\.ready.* dropped and created again$/),
     expect.stringContaining("clusterMonitor"),
   ]);
 
@@ -227,7 +227,7 @@ test("a server that wants a login says so to who gives none", async () => {
   expect(problems).toEqual([expect.stringContaining("wants a login")]);
 });
 
-test("images are switched on again after a collection was dropped and created anew, also by others meanwhile", async () => {
+test("images are switched on again after a collection was dropped and created again, also by others meanwhile", async () => {
   const { db } = await testDatabase();
   expect(await ensureImages(db, "c")).toBe("switched-on");
   await db.dropCollection("c");

@@ -13,7 +13,7 @@ const chunk = () =>
     message("removed", '"cursor":"c2","cause":"delete","_id":{"query":1}', "c2"),
   ]);
 
-test("a chunk bears the number of whoever it is written for, and is otherwise the same", () => {
+test("a chunk bears the number of its connection, and is otherwise the same", () => {
   const base = chunk();
   const other = base.numbered(120);
   expect(other.messages.map(({ text }) => JSON.parse(text))).toEqual(
@@ -26,7 +26,7 @@ test("a chunk bears the number of whoever it is written for, and is otherwise th
   expect(other.size).toBe(base.size + 4);
 });
 
-test("whoever is written to in one turn under one number shares one chunk", () => {
+test("connections that are served in one turn under one number share one chunk", () => {
   const base = chunk();
   expect(base.numbered(1)).toBe(base);
   expect(base.numbered(2)).toBe(base.numbered(2));

@@ -21,7 +21,7 @@ test("a cursor is read as the position that it was made of, on every node of the
   );
 });
 
-test("different positions have different cursors, from which neither time nor order can be told", () => {
+test("different positions have different cursors, which reveal neither time nor order", () => {
   const cursors = Array.from({ length: 256 }, (_, n) =>
     Buffer.from(codec.encode({ clusterTime: BigInt(n), within: BEFORE }), "base64url"),
   );
@@ -61,7 +61,7 @@ test("only the one spelling that was given out is a cursor", () => {
   if (plain.replace(/=+$/, "") !== cursor) expect(codec.decode(plain)).toBe("invalid");
 });
 
-test("a cursor of another epoch is told apart, with the same key and with another", () => {
+test("a cursor of another epoch is recognized, with the same key and with another", () => {
   const other = new CursorCodec({ id: "ffffffff", cursorKey: EPOCH.cursorKey });
   expect(codec.decode(other.encode({ clusterTime: 1n, within: 0 }))).toBe("other-epoch");
   const rekeyed = new CursorCodec({ id: EPOCH.id, cursorKey: new Uint8Array(16).fill(8) });

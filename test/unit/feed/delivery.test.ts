@@ -189,7 +189,7 @@ test("the difference of a change of rights is sent with the cursors of its point
   const started = moved.openMoved(delivery.liveQuery, at);
   feed.unsubscribe(delivery);
   expect(started).toMatchObject({ start: "moved", cursor: at.told.before, finally: at.told.after });
-  // What left is asked for before what has come into sight.
+  // The documents that left are read first, then those that came into sight.
   const [left, entered] = [[], [{ _id: 2, room: "b" }]];
   const answers = [left, entered];
   reader.answer = () => answers.shift() ?? [];

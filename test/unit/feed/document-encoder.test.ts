@@ -1,4 +1,4 @@
-/** What is remembered while changes are encoded, which a catch-up used to let grow without a bound. */
+/** The memory of the encoder, which a catch-up used to let grow without a bound. */
 import { BSON } from "mongodb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { DocumentEncoder } from "../../../src/feed/document-encoder.ts";
@@ -27,7 +27,7 @@ test("a long catch-up is encoded with bounded memory", () => {
   expect(documents).toHaveLength(4_000);
 });
 
-test("both sides of the limit: what fits is remembered, one byte more begins anew, and one that never fits is not kept", () => {
+test("both sides of the limit: a text that fits is remembered, one byte more empties the memory, and a text that never fits is not kept", () => {
   const cost = 300 + 2 * 10_000;
   const encoder = new DocumentEncoder(100_000);
   let count = 0;

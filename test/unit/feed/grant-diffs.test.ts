@@ -61,7 +61,7 @@ test("a difference of more documents than limits.snapshotDocuments is not sent",
   expect(await typesOf()).toBeNull();
 });
 
-test("documents that the commit itself touched are told from their images, under the rights before and after it", async () => {
+test("documents that the commit itself touched follow from their images, under the rights before and after it", async () => {
   const { feed, reader, accept, move, typesOf } = await start(ROOM_A, ROOM_B);
   await accept(
     commitOf(1, [

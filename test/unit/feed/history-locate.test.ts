@@ -97,7 +97,7 @@ test("what follows a located position is what the whole list has after it", () =
   );
 });
 
-test("the last entry up to a time is told, or null where a later one has gone already", () => {
+test("finds the last entry up to a time, or null where a later one has gone already", () => {
   fc.assert(
     fc.property(offsets, fc.nat(30), (list, offset) => {
       const commits = list.map((offset, n) => commitAt(offset, n));

@@ -25,7 +25,7 @@ const just = (clusterTime: bigint, identity = `token-${clusterTime}`) => ({
 
 test("does not know the time at which it begins before the stream has come past it", () => {
   const history = historyFrom(FROM);
-  // Whoever holds a cursor of the commit at that very time would get it again otherwise.
+  // Otherwise a client with a cursor of the commit at that very time would receive it again.
   expect(history.locate(just(FROM))).toBe("ahead");
   expect(history.locate({ clusterTime: FROM, within: AFTER })).toBe("ahead");
   history.append(commitAt(FROM));
@@ -45,7 +45,7 @@ test("begins with a cursor before everything that will come", () => {
   expect(history.head).toEqual(just(FROM + 1n));
 });
 
-test("begins anew like this, too: what it was before is no position of it", () => {
+test("begins a new order in the same way: positions of the old one are not in it", () => {
   const history = historyFrom(FROM);
   history.append(commitAt(FROM + 1n));
   history.advance(FROM + 1n);

@@ -18,7 +18,7 @@ function start() {
   const check = new IndexCheck({ plan: planSnapshot }, createMetrics(), () => at.ms);
   const ask = (filter: object, requireIndex = true) => {
     const spec = { filter: parseFilter(filter, { regex: "prefix" }), sort: null, requireIndex };
-    // What the check looks at, and no more.
+    // The check needs no more.
     return check.check({ namespace: "d.c", spec, snapshotQuery: {} } as unknown as LiveQuery);
   };
   return { at, check, ask, asked: () => planSnapshot.mock.calls.length };

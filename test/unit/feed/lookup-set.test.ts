@@ -51,7 +51,7 @@ test("what a commit takes away and gives back, in whatever order, is no change",
   expect(apply(set, event({ room: 3 }, { room: 3, name: "x" }))).toBe(false);
 });
 
-test("a document that comes to match, or matches no more, brings or takes its values", () => {
+test("a document that begins to match brings its values, and takes them when it matches no more", () => {
   const set = roomsOf([]);
   expect(apply(set, event({ user: "bob", room: 7 }, { room: 7 }))).toBe(true);
   expect(apply(set, event({ user: "bob", room: 8 }, { user: "bob", room: 9 }))).toBe(false);
@@ -59,7 +59,7 @@ test("a document that comes to match, or matches no more, brings or takes its va
   expect(set.size).toBe(0);
 });
 
-test("of another collection it takes nothing, and without an image it can not tell", () => {
+test("ignores other collections, and is unknown after an event without an image", () => {
   const set = roomsOf([{ room: 1 }]);
   expect(apply(set, event(undefined, { room: 2 }, "db.others"))).toBe(false);
   expect(apply(set, { ...event({ room: 1 }, { room: 2 }), before: undefined })).toBe(UNKNOWN);

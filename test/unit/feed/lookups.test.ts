@@ -26,7 +26,7 @@ function start(limits: Partial<FeedLimits> = {}) {
   appendTo(timeline, commitOf(1));
   const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }) };
   const lookups = new Lookups(FeedLimits.parse(limits), parts);
-  /** Hands out a commit; whoever has to be told is told. */
+  /** Hands out a commit. @returns How often earlier changes were written first. */
   const apply = (...[offset, events]: Parameters<typeof commitOf>) => {
     const beforeTelling = vi.fn(() => []);
     for (const _ of lookups.apply(appendTo(timeline, commitOf(offset, events)), beforeTelling));
@@ -61,7 +61,7 @@ test("commits that come while a set is read are applied to it", async () => {
   expect(lookups.acquireAtOnce([ROOMS])).toEqual([set]);
 });
 
-test("every holder of a changed set is told once, after what was found before has been written", async () => {
+test("every holder of a changed set is informed once, after earlier changes have been written", async () => {
   const { lookups, apply, holder } = start();
   const other = {
     ...ROOMS,

@@ -56,7 +56,7 @@ async function readUntil(read: OplogRead | null, clusterTime: bigint): Promise<b
   return times;
 }
 
-test("an outage in the midst of a catch-up is waited for, by the fastest reader and by one that comes to it later", async () => {
+test("an outage in the midst of a catch-up is waited for, by the fastest reader and by a slower one", async () => {
   const { opened, held, reads } = failingAt(new Map([[12n, new MongoNetworkError("gone")]]));
   const ask = () => reads.request({ clusterTime: 10n, within: BEFORE }, codec);
   const [fast, slow] = await Promise.all([ask(), ask()]);
@@ -79,7 +79,7 @@ test("a catch-up ends where the oplog no longer reaches back after an outage, or
   await expect(
     readUntil(await third.request({ clusterTime: 10n, within: BEFORE }, codec), 14n),
   ).rejects.toThrow(lost);
-  // One that leaves while the stream is being opened again holds nothing.
+  // A reader that leaves while the stream is being opened again holds nothing.
   const reading = readUntil(read, 14n);
   read?.end();
   await reading.catch(() => {});

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { CommitGate } from "../../../src/feed/commit-gate.ts";
 import { type SliceClock, Slices } from "../../../src/feed/slices.ts";
 
-/** A clock that stands still unless a test moves it; a yield takes 1,000 ms of other people's work. */
+/** A clock that moves only when a test moves it; a yield takes 1,000 ms of other people's work. */
 function clock() {
   const at = { ms: 0 };
   const sliceClock: SliceClock = {
@@ -62,7 +62,7 @@ test("work behind the gate runs one after the other, in the order in which it ca
   expect(steps).toEqual(["a begins", "a ends", "b begins", "b ends", "c begins", "c ends"]);
 });
 
-test("whoever waits for the gate has its turn before the next work closes it again", async () => {
+test("a waiter for the gate has its turn before the next work closes it again", async () => {
   const gate = new CommitGate();
   let seen = 0;
   let isOver = false;

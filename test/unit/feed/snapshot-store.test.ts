@@ -31,7 +31,7 @@ function start(limits: Partial<FeedLimits> = {}) {
     metrics: createMetrics(),
   });
   const log = { entries: [] as { changes: unknown }[] };
-  // What a store and a reading look at.
+  // A store and a reading need no more.
   const liveQuery = {
     number: 1,
     spec: specOf(),

@@ -1,4 +1,4 @@
-/** What a window keeps: keys, and beyond the limit a few documents. That it is right is tested against `find`. */
+/** A window keeps keys, and beyond the limit a few documents. Other tests compare its result with `find`. */
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
 import { idOf } from "../../../src/feed/change.ts";
@@ -79,7 +79,7 @@ test("of large documents it keeps no more than 64 KiB, and asks for what comes i
   expect(large.lacking(touched)).toMatchObject({ ids: [expect.anything()] });
 });
 
-test("when the spare has run out it asks for all of the window anew, and not before", () => {
+test("when the spare has run out it asks for the whole window again, and not before", () => {
   const window = loaded(100);
   for (let id = 0; id <= spareFor(LIMIT); id++) {
     const documentKey = BSON.serialize({ _id: id });

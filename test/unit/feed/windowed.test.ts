@@ -21,7 +21,7 @@ async function startWindow(loaded: readonly object[]) {
   return { ...started, reader, sink, delivery };
 }
 
-test("a document that pushes another one out is told with both, and asks the database nothing", async () => {
+test("a document that pushes another one out makes two changes, and asks the database nothing", async () => {
   const { accept, reader, sink } = await startWindow(docs(2, 4));
   expect(sink.order).toEqual(["2", "4"]);
   await accept(commitOf(1, [insertOf({ _id: 3, n: 3 })]));
@@ -33,7 +33,7 @@ test("a document that pushes another one out is told with both, and asks the dat
   expect(reader.reads).toEqual([]);
 });
 
-test("later commits wait while the database is asked, and are told in their order afterwards", async () => {
+test("later commits wait while the database is asked, and are delivered in their order afterwards", async () => {
   const { feed, accept, reader, sink, delivery } = await startWindow(docs(...Array(50).keys()));
   const answered = deferred();
   reader.answer = async () => {

@@ -14,7 +14,7 @@ function start() {
   const holders = new Map<LiveQuery, Set<Account>>();
   const ended: [LiveQuery, Account, Error][] = [];
   const at = { cpuMs: 0 };
-  // What the meter asks of the holdings.
+  // The meter needs no more of the holdings.
   const holdings = { accountsOf: (one: LiveQuery) => holders.get(one) ?? new Set() } as unknown as Holdings;
   const metrics = createMetrics();
   const meter = new WorkMeter({
@@ -41,9 +41,9 @@ function start() {
 test("the dearest live queries of a user who passes the budget end, and as few as it takes", () => {
   const { meter, user, hold, work, ended } = start();
   const one = user();
-  const [cheap, dear, dearest] = [hold(one), hold(one), hold(one)];
+  const [cheap, expensive, dearest] = [hold(one), hold(one), hold(one)];
   work(cheap, 10);
-  work(dear, 60);
+  work(expensive, 60);
   work(dearest, 70);
   meter.judge(1_000);
   expect(ended.map(([liveQuery, account]) => [liveQuery, account])).toEqual([[dearest, one]]);
@@ -66,11 +66,11 @@ test("nothing ends as long as the budget lasts, second after second", () => {
 test("the work of one user is never charged to another", () => {
   const { meter, user, hold, work, ended } = start();
   const [greedy, bystander] = [user(), user()];
-  const [dear, cheap] = [hold(greedy), hold(bystander)];
-  work(dear, 1_000);
+  const [expensive, cheap] = [hold(greedy), hold(bystander)];
+  work(expensive, 1_000);
   work(cheap, 1);
   meter.judge(1_000);
-  expect(ended.map(([liveQuery]) => liveQuery)).toEqual([dear]);
+  expect(ended.map(([liveQuery]) => liveQuery)).toEqual([expensive]);
 });
 
 test("those who share a live query pay equal parts of it", () => {

@@ -18,7 +18,7 @@ afterEach(() => void vi.useRealTimers());
 const refusal = (code: number, errorLabels: string[] = []) =>
   new MongoServerError({ message: "no", code, errorLabels });
 
-/** What the driver throws when it found no server, given what it knows of each. */
+/** The error of a driver that found no server, given its knowledge of each. */
 function noServer(...servers: { type: string; error?: Error }[]): MongoServerSelectionError {
   const description = { servers: new Map(servers.map((server, index) => [`h:${index}`, server])) };
   // As much of it as is looked at.
@@ -47,7 +47,7 @@ test.each([
   [new MongoTopologyClosedError("closed"), "unreachable"],
   [new Error("a bug"), "other"],
   ["not even an error", "other"],
-])("%s is told as %s", (error, reason) => {
+])("reports %s as %s", (error, reason) => {
   expect(downReasonOf(error)).toBe(reason);
 });
 
