@@ -30,7 +30,7 @@ export interface Started {
   /** That position itself. */
   readonly since: Position;
   /**
-   * Where a difference follows: the cursor with which it ends. The ticket begins there, and `cursor` is of before: nobody
+   * Where a difference follows: the cursor with which it ends. The ticket begins there, and `cursor` is earlier: nobody
    * resumes inside the difference.
    */
   readonly finally?: string;
@@ -81,7 +81,7 @@ export function openAnew(context: DeliveryContext, reason: StartReason): Opening
  */
 export function openMoved(context: DeliveryContext, from: LiveQuery, at: GrantPoint): Opening {
   const move = { from, to: context.liveQuery, at, held: from.state.visible ?? [] };
-  // The cursor is of before the change of rights: nobody resumes between that and the end of the difference.
+  // The cursor is earlier than the change of rights: nobody resumes between that and the end of the difference.
   const started: Started = { start: "moved", reason: undefined, ...around(context, at) };
   return { started, work: { do: "send-move", move }, after: at.seq, hasMissed: false };
 }

@@ -86,7 +86,7 @@ export class FollowedCollection<T> implements StateFollower {
   #state: "known" | Uncertainty = "unread";
   #kept = new Map<string, Kept<T>>();
   #bytes = 0;
-  /** The entries hold everything up to this cluster time, whatever the stream still brings of before. */
+  /** The entries hold everything up to this cluster time; the stream may still bring earlier commits. */
   #readAt = 0n;
   /** The latest cluster time at which a commit was applied; a read must not be older. */
   #headTime = 0n;

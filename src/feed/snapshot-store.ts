@@ -110,7 +110,7 @@ export class SnapshotStore {
     return this.#indexes.check(liveQuery);
   }
 
-  /** Forgets what is kept; readings that are being sent go on for those who have them. */
+  /** Forgets the readings that are kept. Readings that are being sent continue. */
   clear(): void {
     for (const key of [...this.#readings.keys()]) this.#forget(key);
     this.#opening.clear();
@@ -135,7 +135,7 @@ export class SnapshotStore {
     this.#parts.metrics.snapshotCacheBytes.set(bytes);
   }
 
-  /** Nobody can join the reading any more; those who have it go on. */
+  /** Nobody can join the reading any more; its readers continue. */
   #forget(key: string): void {
     const kept = this.#readings.get(key);
     this.#readings.delete(key);

@@ -27,8 +27,8 @@ export interface WorkMeterParts {
 }
 
 /**
- * Measures what matching costs, live query by live query, and charges it to those who hold them: each user pays an
- * equal part of what is shared. The dearest live queries of a user who passes `limits.workPerUser` end.
+ * Measures the cost of matching, live query by live query, and charges it to the users who hold them. Users who share a
+ * live query pay equal parts. The most expensive live queries of a user who exceeds `limits.workPerUser` end.
  */
 export class WorkMeter {
   readonly #parts: WorkMeterParts;
@@ -52,7 +52,7 @@ export class WorkMeter {
     this.#sinceMs += ms;
   }
 
-  /** A live query took so long for commits of before. */
+  /** A live query took so long for earlier commits. */
   noteCatchUp(liveQuery: LiveQuery, ms: number): void {
     this.#spend(liveQuery, ms);
     this.#sinceMs += ms;

@@ -38,7 +38,7 @@ export function isMongoFailure(error: unknown): error is Error {
 export const foundNoServer = (error: unknown): boolean =>
   error instanceof MongoServerSelectionError || error instanceof MongoTopologyClosedError;
 
-/** For reads and writes of the service's own few documents, which take milliseconds where MongoDB is well. */
+/** For reads and writes of the service's own few documents, which take milliseconds where MongoDB is healthy. */
 export const STATE_TIMEOUT_MS = 10_000;
 
 /** An operation that the driver has not failed this long after it gave up all connections to a server never fails. In ms. */
