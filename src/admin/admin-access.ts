@@ -10,6 +10,7 @@ export type Need = "metrics" | "token";
 /** The label of `tidewire_admin_refused_total`. */
 export type AdminRefusalReason = "host" | "origin" | "token" | "token-rate";
 
+/** The answer to a request that may not reach the admin listener. */
 export interface AdminRefusal {
   readonly reason: AdminRefusalReason;
   readonly status: 401 | 403 | 421 | 429;

@@ -12,6 +12,7 @@ import { type Readiness, toPublicReadiness } from "./readiness.ts";
 /** The readiness of one node, or of several as one. */
 type AskReadiness = () => Readiness | Promise<Readiness>;
 
+/** What the admin listener answers from. */
 export interface AdminParts {
   readonly server: ServerOptions;
   readonly counters: Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors">;
@@ -52,6 +53,7 @@ export function answerHealth(
   return true;
 }
 
+/** Answers 404 with a text that says what exists. */
 export function answerNotFound(response: ServerResponse, text: string): void {
   answerJson(response, 404, { error: text });
 }

@@ -47,6 +47,7 @@ export interface PublicReadiness {
   readonly lastReload: Readiness["lastReload"];
 }
 
+/** The part of the readiness that strangers may see. */
 export function toPublicReadiness(readiness: Readiness): PublicReadiness {
   const { ready, status, id, rulesGeneration, lastReload } = readiness;
   return { ready, status, node: id, rulesGeneration, lastReload };
@@ -55,6 +56,7 @@ export function toPublicReadiness(readiness: Readiness): PublicReadiness {
 /** An id that says nothing about the host, new at each start. */
 export const randomNodeId = (): string => randomBytes(6).toString("hex");
 
+/** What the readiness of a node is computed from. */
 export interface ReadinessParts {
   readonly node: string;
   readonly id: string;

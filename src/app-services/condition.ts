@@ -4,8 +4,10 @@
  */
 import { isPlainObject, isWrapperKey } from "../match/read-literal.ts";
 
+/** A filter in MongoDB's query language, as JSON. */
 export type Filter = Readonly<Record<string, unknown>>;
 
+/** A condition over a user and a document. */
 export type Condition =
   | { readonly is: "constant"; readonly value: boolean }
   /** What cannot be told here; it may hold or not. */
@@ -17,11 +19,16 @@ export type Condition =
   | { readonly is: "all" | "any"; readonly parts: readonly Condition[] }
   | { readonly is: "not"; readonly part: Condition };
 
+/** Holds for every user and document. */
 export const ALWAYS: Condition = { is: "constant", value: true };
+/** Holds for no user and no document. */
 export const NEVER: Condition = { is: "constant", value: false };
+/** Cannot be evaluated here, so it gives no right and removes every right that it might remove. */
 export const UNKNOWN: Condition = { is: "unknown" };
 
+/** Holds where all parts hold. Simplified: constants and repeated parts are left out. */
 export const all = (parts: readonly Condition[]): Condition => join("all", parts);
+/** Holds where any part holds. Simplified: constants and repeated parts are left out. */
 export const any = (parts: readonly Condition[]): Condition => join("any", parts);
 
 function join(is: "all" | "any", parts: readonly Condition[]): Condition {
@@ -34,6 +41,7 @@ function join(is: "all" | "any", parts: readonly Condition[]): Condition {
   return left.length === 1 ? only : { is, parts: left };
 }
 
+/** Holds where `part` does not hold. The opposite of an unknown condition is unknown. */
 export function not(part: Condition): Condition {
   if (part.is === "constant") return { is: "constant", value: !part.value };
   if (part.is === "not") return part.part;
@@ -43,6 +51,7 @@ export function not(part: Condition): Condition {
 /** What is known of a user: which conditions over claims hold, and which claims there are, by their text. */
 export type Facts = ReadonlyMap<string, boolean>;
 
+/** The key by which facts about a user are compared. */
 export const factOf = (when: Filter): string => JSON.stringify(when);
 /** A filter that names a claim which is not there refuses the whole rule: so its presence is a fact of its own. */
 export const presence = (claim: string): Filter => ({ [`%%user.${claim}`]: { $exists: true } });

@@ -35,6 +35,7 @@ export interface RuleText {
   readonly fields?: { readonly include: readonly string[] } | { readonly exclude: readonly string[] };
 }
 
+/** The roles and filters of one collection, from which its rules follow. */
 export interface Decision {
   readonly roles: readonly Role[];
   readonly filters: readonly QueryFilter[];

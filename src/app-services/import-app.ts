@@ -9,6 +9,7 @@ import { type CollectionFile, type DataSource, type ExportedApp, readApp } from 
 import { type QueryFilter, readQueryFilter } from "./read-filter.ts";
 import { readRole } from "./read-role.ts";
 
+/** How an exported app is to be converted. */
 export interface ImportOptions {
   /** Which cluster, where the app has several. */
   readonly dataSource?: string;
@@ -20,6 +21,7 @@ export interface ImportOptions {
   readonly allowId?: boolean;
 }
 
+/** The result of a conversion. */
 export interface Imported {
   /** The configuration as YAML; `undefined` where nothing is left of it. */
   readonly config: string | undefined;

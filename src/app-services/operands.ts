@@ -15,6 +15,7 @@ export interface Surroundings {
   readonly claimFor: (userPath: string) => string;
 }
 
+/** One side of a comparison in an expression. `unfit` cannot be expressed in a rule, and says why. */
 export type Operand =
   | { readonly is: "user"; readonly claim: string; readonly asOid: boolean }
   | { readonly is: "document"; readonly path: string; readonly asText: boolean }

@@ -15,11 +15,13 @@ export interface CollectionFile {
   readonly filters: readonly Entries[];
 }
 
+/** A cluster of the app, with the rule files of its collections. */
 export interface DataSource {
   readonly name: string;
   readonly collections: readonly CollectionFile[];
 }
 
+/** The parts of an exported app that the conversion uses. */
 export interface ExportedApp {
   readonly sources: readonly DataSource[];
   /** By name; `undefined` where it is a secret. */

@@ -7,6 +7,7 @@ import type { Tell } from "./problems.ts";
 import { readExpression } from "./read-expression.ts";
 import { ALL_FIELDS, type Shown } from "./shown-fields.ts";
 
+/** A filter that App Services adds to the queries of some users. */
 export interface QueryFilter {
   readonly name: string;
   /** For whom; over users alone. */
@@ -19,6 +20,10 @@ type Entries = Readonly<Record<string, unknown>>;
 
 const PARTS: ReadonlySet<string> = new Set(["name", "apply_when", "query", "projection", "project"]);
 
+/**
+ * Reads one filter of a collection. A part that cannot be expressed in a rule is reported, and the filter then shows
+ * nothing.
+ */
 export function readQueryFilter(
   name: string,
   filter: Entries,

@@ -23,12 +23,14 @@ export interface Grant {
   readonly fields: FieldRights | "all";
 }
 
+/** A role: the users to whom it applies, and what it shows them. */
 export interface Role {
   readonly name: string;
   readonly applies: Condition;
   readonly grants: readonly Grant[];
 }
 
+/** The conditions under which single fields of a document are visible. */
 export interface FieldRights {
   readonly named: readonly NamedField[];
   /** Whether fields that are not named show. */
@@ -125,6 +127,7 @@ function hasRights(role: Entries): boolean {
   return /"(?:read|write)":(?!false)/.test(JSON.stringify([role["fields"], role["additional_fields"]]));
 }
 
+/** How the fields of a role are converted. */
 export interface FieldOptions {
   /** Whether `_id` may show, which it always does here, where the role hides it. */
   readonly allowId: boolean;

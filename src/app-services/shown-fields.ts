@@ -1,9 +1,11 @@
 /** Which fields of a document show, as rules can say it: all, only some paths, or all but some. */
 
+/** The visible fields: all, only the listed paths, or all but the listed paths. */
 export type Shown =
   | { readonly of: "all" }
   | { readonly of: "only" | "but"; readonly paths: readonly string[] };
 
+/** Every field is visible. */
 export const ALL_FIELDS: Shown = { of: "all" };
 
 const within = (path: string, outer: string) => path === outer || path.startsWith(`${outer}.`);
@@ -40,6 +42,7 @@ export function showsAllOf(a: Shown, b: Shown): boolean {
   return a.of === "all" || isSame(shownByBoth(a, b), b);
 }
 
+/** Whether both show the same fields. The order of the paths does not count. */
 export function isSame(a: Shown, b: Shown): boolean {
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }

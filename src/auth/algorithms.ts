@@ -14,7 +14,9 @@ export const ALGORITHM_FAMILIES = {
   ES512: "ES",
   EdDSA: "EdDSA",
 } as const;
+/** A signature algorithm that tokens may use (RFC 7518, section 3.1; RFC 8037). */
 export type Algorithm = keyof typeof ALGORITHM_FAMILIES;
+/** Algorithms of one family use the same kind of key. */
 export type AlgorithmFamily = (typeof ALGORITHM_FAMILIES)[Algorithm];
 
 /** The families of some algorithms, each once. */
@@ -23,4 +25,5 @@ export function familiesOf(algorithms: readonly Algorithm[]): AlgorithmFamily[] 
 }
 
 // Object.keys forgets the literal types that ALGORITHM_FAMILIES has just been given.
+/** Every algorithm that the configuration may name. */
 export const ALGORITHMS = Object.keys(ALGORITHM_FAMILIES) as [Algorithm, ...Algorithm[]];

@@ -9,6 +9,7 @@ export class KeyUnknown extends Error {
   override readonly name = "KeyUnknown";
 }
 
+/** A change of the fetched key set. */
 export type KeysEvent =
   /** The set is another one than before. `refused`: why some of its keys are not used. */
   | { readonly type: "changed"; readonly kids: readonly string[]; readonly refused: readonly string[] }
@@ -16,6 +17,7 @@ export type KeysEvent =
   | { readonly type: "failed"; readonly error: unknown }
   /** The known keys could not be fetched again for `jwksStaleMax`: none of them is trusted any more. */
   | { readonly type: "expired" };
+/** Called at every change of the fetched key set. */
 export type KeysListener = (event: KeysEvent) => void;
 
 type Timing = Pick<

@@ -23,6 +23,7 @@ export interface VerifyKey {
 export const signedByOf = (algorithm: string, { fingerprint }: VerifyKey): string =>
   `${algorithm} ${fingerprint}`;
 
+/** A key together with the algorithms for which it may be used, and its fingerprint. */
 export function toVerifyKey(key: KeyObject, algorithms: readonly Algorithm[]): VerifyKey {
   const bytes = key.type === "secret" ? key.export() : key.export({ type: "spki", format: "der" });
   const fingerprint = createHash("sha256").update("tidewire key\0").update(bytes).digest("base64url");

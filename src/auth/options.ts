@@ -116,8 +116,10 @@ export const JwtOptions = z
     const message = "at least jwksMaxAge: keys younger than that are not even fetched again";
     context.addIssue({ code: "custom", path: ["jwksStaleMaxMs"], message });
   });
+/** How tokens are verified, with durations in milliseconds. */
 export type JwtOptions = z.output<typeof JwtOptions>;
 
+/** Whether revocations are followed: where the state database allows it, always, or never. */
 export const REVOCATION_MODES = ["auto", "on", "off"] as const;
 
 /** The section `auth`: who may connect. */
@@ -165,4 +167,5 @@ export const AuthOptions = z
     const message = "jwt, anonymous: true, or both; as it is, nobody could connect. Add a jwt section";
     context.addIssue({ code: "custom", path: [], message });
   });
+/** Who may connect, and how tokens are verified and revoked. */
 export type AuthOptions = z.output<typeof AuthOptions>;

@@ -35,6 +35,7 @@ export type TokenReason =
   | "revoked"
   | ClaimsFault;
 
+/** Verifies tokens against the keys that are in force. */
 export interface Verifier {
   /**
    * Verifies one token.
@@ -192,7 +193,10 @@ async function verifyAnew(
 /** Length of the JSON in a token (RFC 7515, 7.1: the second of three parts, in base64url). */
 const payloadBytes = (token: string) => Math.floor(((token.split(".")[1] ?? "").length * 3) / 4);
 
-/** @throws {TidewireError} `unauthenticated`: a claim that says whose token it is has another type than RFC 7519 gives it. */
+/**
+ * @throws {TidewireError} `unauthenticated`: a claim that says whose token it is has another type than RFC 7519
+ * gives it.
+ */
 function identityOf(payload: JWTPayload, signedBy: string): Identity {
   const { iss, sub, exp, iat } = payload;
   // The library's type promises a string; some issuers count their tokens.
@@ -232,6 +236,7 @@ function checksOf(options: JwtOptions, nowMs: number): JWTVerifyOptions {
 
 const listOf = (value: string | readonly string[]) => (typeof value === "string" ? [value] : [...value]);
 
+/** Whether the token of an identity has expired, the clock tolerance included. */
 export function hasExpired(
   { expiresAtMs }: Pick<Identity, "expiresAtMs">,
   { clockToleranceMs }: Pick<JwtOptions, "clockToleranceMs">,
@@ -254,6 +259,7 @@ function reasonOf(cause: unknown): TokenReason {
 
 const PASSING: ReadonlySet<TokenReason> = new Set(["expired", "not-yet-valid", "key-unknown", "revoked"]);
 
+/** The error for a refused token. It says why, and shows nothing of the token. */
 export function tokenRefusal(reason: TokenReason, cause?: unknown): TidewireError {
   // Nobody gets further by asking for another token of the same kind.
   const retry = PASSING.has(reason) ? "token" : "never";

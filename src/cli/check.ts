@@ -64,4 +64,5 @@ function ruleText({ name, when, anonymous, filter, allow }: RuleOptions): string
   return `${name} [${parts.join(", ")}]`;
 }
 
+/** `tidewire check`: whether a configuration can be started. */
 export const check: Command = { help: HELP, run };

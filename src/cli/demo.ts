@@ -100,4 +100,5 @@ function positiveFlag(name: string, text: string): number {
   return value;
 }
 
+/** `tidewire demo`: the demo on the embedded MongoDB. */
 export const demo: Command = { help: HELP, run };

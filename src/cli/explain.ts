@@ -137,4 +137,5 @@ function jsonOf({ query, ...explanation }: Explanation, index: string | null): s
   return JSON.stringify({ ...explanation, query: effective, index }, null, 2);
 }
 
+/** `tidewire explain`: what a user may see of a collection, and why. */
 export const explain: Command = { help: HELP, run };

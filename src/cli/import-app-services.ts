@@ -103,4 +103,5 @@ function summary(
   ];
 }
 
+/** `tidewire import-app-services`: converts the roles of an App Services app to rules. */
 export const importAppServices: Command = { help: HELP, run };

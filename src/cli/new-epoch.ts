@@ -42,4 +42,5 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
+/** `tidewire new-epoch`: ends the order of changes, so that no earlier cursor counts. For use after a restored backup. */
 export const newEpoch: Command = { help: HELP, run };

@@ -9,6 +9,7 @@ import {
   type RulesDiff,
 } from "../rules/diff-rules.ts";
 
+/** The differences between two rule sets, as text for a terminal. */
 export function diffText(diff: RulesDiff): string {
   if (isSameRules(diff)) return "no rule is another";
   const limits =
@@ -42,6 +43,7 @@ function partLines({ part, effect, from, to }: PartDiff, indent: string): string
 
 const COLUMNS = ["unchanged", "gains", "loses", "changes", "ends", "unknown"] as const;
 
+/** The effect of an edit on the active subscriptions, as a table for a terminal. */
 export function liveText({ generation, live }: EditPlan): string {
   const rows = live.collections.flatMap(({ collection, effects, rules }): [string, EffectCounts][] => [
     [`  ${collection}`, effects],

@@ -137,4 +137,5 @@ function parseObject(text: string): Record<string, unknown> {
   }
 }
 
+/** `tidewire plan`: the effect of an edit before it is saved. */
 export const plan: Command = { help: HELP, run };

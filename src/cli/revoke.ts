@@ -175,4 +175,5 @@ function textOf({ sub, iss, jti, issuedBeforeMs }: Revocation): string {
 
 const dateOf = (ms: number) => new Date(ms).toISOString();
 
+/** `tidewire revoke`: revokes tokens before they expire. */
 export const revokeTokens: Command = { help: HELP, run };

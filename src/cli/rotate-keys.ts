@@ -32,4 +32,5 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
+/** `tidewire rotate-keys`: a new key for sealing tickets. */
 export const rotateKeys: Command = { help: HELP, run };

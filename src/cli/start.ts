@@ -137,4 +137,5 @@ export const startWith = (extraRoutes: ExtraRoutes): Command => ({
   run: (args, io) => run(args, io, extraRoutes),
 });
 
+/** `tidewire start`: runs the service. */
 export const start: Command = { help: HELP, run };

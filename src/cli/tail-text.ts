@@ -74,6 +74,7 @@ function subscribedText(message: Extract<ServerMessage, { type: "subscribed" }>)
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 
+/** The state of a followed query, as one line for a terminal. */
 export function stateText(state: FollowState, url: string): string {
   switch (state.is) {
     case "connecting":

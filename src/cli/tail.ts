@@ -106,4 +106,5 @@ function valuesFlag(text: string): ValueMode {
   return mode;
 }
 
+/** `tidewire tail`: follows a query on the terminal. */
 export const tail: Command = { help: HELP, run };

@@ -196,4 +196,5 @@ function failureText(failure: Placed): string {
 const cut = (text: string) =>
   text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH - 1)}…` : text;
 
+/** `tidewire test-rules`: runs the tests of the rules. */
 export const testRules: Command = { help: HELP, run };

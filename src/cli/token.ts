@@ -90,4 +90,5 @@ function sign(
     .sign(new TextEncoder().encode(jwt?.secret ?? ""));
 }
 
+/** `tidewire token`: signs a token for development. */
 export const token: Command = { help: HELP, run };

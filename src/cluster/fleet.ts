@@ -24,6 +24,7 @@ const PLAN_WITHIN_MS = 30_000;
 /** New connections that wait for a worker. */
 const WAITING_MAX = 4_096;
 
+/** The configuration of a primary with its workers. */
 export interface FleetOptions {
   readonly config: Config;
   readonly workers: number;

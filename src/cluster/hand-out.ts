@@ -13,6 +13,7 @@ export interface Taker {
   hand(socket: Socket, onEnded: () => void): Promise<boolean>;
 }
 
+/** What the hand-out of sockets uses, and its limits. */
 export interface HandOutParts {
   readonly guard: GuardParts;
   readonly takers: () => readonly Taker[];

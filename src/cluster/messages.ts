@@ -1,9 +1,13 @@
-/** The messages between a primary and its workers. Both have the same version, because the primary starts the workers. */
+/**
+ * The messages between a primary and its workers. Both have the same version, because the primary starts the
+ * workers.
+ */
 import type { Registry } from "prom-client";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
 
+/** The metrics of one process, as prom-client exports them for aggregation. */
 export type MetricsJson = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 
 /** A configuration, and which generation of the rules it is. */
@@ -28,6 +32,7 @@ export interface Requests {
   drain: { with: undefined; gives: unknown };
 }
 
+/** A request of the primary to a worker. */
 export type RequestType = keyof Requests;
 
 /** A connection comes as a message with a socket, and is answered by `taken`, and by `closed` when it has ended. */
@@ -35,6 +40,7 @@ export type ToWorker =
   | { readonly connection: number }
   | { readonly id: number; readonly request: RequestType; readonly with: unknown };
 
+/** A message of a worker to the primary. */
 export type FromWorker =
   /** The worker has its own copy of this connection's socket. */
   | { readonly taken: number }

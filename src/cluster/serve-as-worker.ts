@@ -22,6 +22,7 @@ export interface ServedNode {
   drain(): Promise<void>;
 }
 
+/** Starts one node in this process. */
 export type StartNode = (config: Config, log: Logger, generation: number) => Promise<ServedNode>;
 
 type Answers = { [T in RequestType]: (value: Requests[T]["with"]) => Promise<Requests[T]["gives"]> };

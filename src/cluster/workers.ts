@@ -24,6 +24,7 @@ export interface Slot {
   misses: number;
 }
 
+/** How many workers run, and what follows when one starts or ends. */
 export interface WorkersOptions {
   readonly count: number;
   readonly log: Logger;

@@ -11,6 +11,7 @@ const FAILURES_MAX = 3;
 const SOON_MS = 3_000;
 const KEPT_LINES = 5;
 
+/** A process that the demo starts, and starts again whenever it ends. */
 export interface ChildOptions {
   /** The script and its arguments; asked for at each start, as they may have changed. */
   readonly command: () => readonly string[];

@@ -12,6 +12,7 @@ const STREETS = ["Elm St", "Oak Av", "Bay Rd", "Lea Ln"] as const;
 
 /** The board stays small enough to be seen at once. */
 export const FEWEST = 6;
+/** The largest number of orders on the board. */
 export const MOST = 11;
 
 /** What the backend writes next, given what is on the board; the dice are an argument. */

@@ -13,6 +13,8 @@ export interface Order {
 
 /** In the order in which they follow each other. */
 export const STATUSES = ["new", "cooking", "ready", "riding", "delivered"] as const;
+/** The state of an order. */
 export type Status = (typeof STATUSES)[number];
 
+/** The collection of the orders. */
 export const COLLECTION = "orders";

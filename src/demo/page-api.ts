@@ -21,6 +21,7 @@ export interface RulesText {
 export interface TokenRequest {
   readonly viewer: string;
 }
+/** Answer of `POST token`: a token of the viewer. */
 export interface TokenAnswer {
   readonly token: string;
 }
@@ -45,6 +46,7 @@ export interface RateRequest {
 export interface FindRequest {
   readonly viewer: string;
 }
+/** Answer of `POST find`: the documents, and the cluster time at which MongoDB read them. */
 export interface FindAnswer {
   /** `null` where no rule lets the viewer in. */
   readonly docs: readonly Readonly<Record<string, unknown>>[] | null;

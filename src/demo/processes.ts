@@ -34,17 +34,20 @@ export async function startMongodb(
   return mongod.uri;
 }
 
+/** The ports on which the service listens. */
 export interface Place {
   readonly port: number;
   readonly adminPort: number;
 }
 
+/** How the demo starts the service. */
 export interface ServiceWishes extends Place {
   readonly configFile: string;
   /** Writes per second, for the page; asked for at each start. */
   readonly rate: () => number;
 }
 
+/** The service, and the ports that it has. */
 export interface RunningService {
   readonly child: Child;
   readonly place: Place;

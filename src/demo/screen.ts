@@ -2,6 +2,7 @@ import type { Paint } from "../terminal/paint.ts";
 import type { LogEntry } from "./change-log.ts";
 import type { Mark, Row, Shown } from "./view.ts";
 
+/** One viewer's part of the board. */
 export interface Column {
   readonly title: string;
   readonly sees: string;
@@ -10,6 +11,7 @@ export interface Column {
   readonly rows: readonly Row[];
 }
 
+/** Everything that is drawn at one moment. */
 export interface Screen {
   readonly columns: readonly Column[];
   readonly log: readonly LogEntry[];
@@ -85,6 +87,7 @@ function logLine({ atMs, id, text, marks }: LogEntry, viewers: readonly string[]
   return `${paint.dim(timeOf(atMs))} ${id} ${clip(text, TEXT_WIDTH)} ${told.join("   ")}`;
 }
 
+/** The local time of day, as `HH:MM:SS`. */
 export const timeOf = (atMs: number) => new Date(atMs).toTimeString().slice(0, 8);
 
 function colourOf(mark: Mark | null, paint: Paint): (text: string) => string {

@@ -7,11 +7,13 @@ export type Mark = "+" | "~" | "-";
 /** A document as one viewer is shown it: which fields there are is the rules' business. */
 export type Shown = Partial<Order> & { readonly _id: number };
 
+/** One document on the board, and what happened to it just now. */
 export interface Row {
   readonly shown: Shown;
   readonly mark: Mark | null;
 }
 
+/** A change as one viewer received it, with the document before and after it. */
 export interface Applied {
   readonly mark: Mark;
   readonly id: number;

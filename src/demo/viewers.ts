@@ -15,6 +15,7 @@ export interface Viewer {
   };
 }
 
+/** The three viewers of the demo, in the order of their columns. */
 export const VIEWERS = [
   {
     name: "ada",

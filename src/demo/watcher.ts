@@ -12,6 +12,7 @@ const TOKEN_GOOD_FOR = "12h";
 const TRY_AGAIN_MS = 1_000;
 const FENCE_WITHIN_MS = 15_000;
 
+/** A token of the viewer, signed with HS256. `goodFor` is a duration such as `12h`. */
 export function signToken(viewer: Viewer, secret: string, goodFor = TOKEN_GOOD_FOR): Promise<string> {
   return new SignJWT({ ...viewer.claims })
     .setProtectedHeader({ alg: "HS256", typ: "JWT" })
@@ -20,6 +21,7 @@ export function signToken(viewer: Viewer, secret: string, goodFor = TOKEN_GOOD_F
     .sign(new TextEncoder().encode(secret));
 }
 
+/** What a watcher reports to the demo. */
 export interface WatcherEvents {
   onMessage(watcher: Watcher, message: ServerMessage): void;
   onState(watcher: Watcher, state: FollowState): void;

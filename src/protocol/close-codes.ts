@@ -1,4 +1,6 @@
-/** Every WebSocket close code of the protocol (docs/protocol.md, section 5). Its range tells the client what to do. */
+/**
+ * Every WebSocket close code of the protocol (docs/protocol.md, section 5). Its range tells the client what to do.
+ */
 export const CLOSE_CODES = {
   protocolError: 1002,
   invalidText: 1007,
@@ -21,4 +23,5 @@ export const CLOSE_CODES = {
   tooLarge: 1009,
   bug: 1011,
 } as const;
+/** A close code that the service sends (docs/protocol.md, section 5). */
 export type CloseCode = (typeof CLOSE_CODES)[keyof typeof CLOSE_CODES];

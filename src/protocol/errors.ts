@@ -1,3 +1,4 @@
+/** When the same request may succeed: at once, after a pause, with another token, or not at all. */
 export type Retry = "now" | "later" | "token" | "never";
 
 /** Every error code of the protocol (docs/protocol.md, section 5). Never renamed, never reused. */
@@ -15,8 +16,13 @@ export const ERROR_CODES = {
   unavailable: { retry: "later", httpStatus: 503 },
   internal: { retry: "later", httpStatus: 500 },
 } as const satisfies Record<string, { retry: Retry; httpStatus: number }>;
+/** The code of an error, as clients receive it. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/**
+ * Optional parts of a `TidewireError`. `retryAfterMs` is the shortest pause before the next attempt, in
+ * milliseconds.
+ */
 export interface ErrorExtras {
   /** Overrides the code's usual advice, where the case at hand differs. */
   readonly retry?: Retry;

@@ -4,23 +4,32 @@
  */
 import type { ErrorCode, Retry } from "./errors.ts";
 
+/** The name of protocol version 1 in `Sec-WebSocket-Protocol`. */
 export const SUBPROTOCOL = "tidewire.v1";
 
 /** How documents are written: what a frontend wants, or lossless MongoDB Extended JSON. */
 export const VALUE_MODES = ["json", "ejson"] as const;
+/** How a connection receives documents: `json` or `ejson`. */
 export type ValueMode = (typeof VALUE_MODES)[number];
 
+/** What a `changed` message holds: the whole document, or only the fields that differ. */
 export const DOCUMENT_MODES = ["full", "delta"] as const;
+/** What the `changed` messages of a subscription hold. */
 export type DocumentMode = (typeof DOCUMENT_MODES)[number];
 
+/** The order of a sorted result. As in MongoDB: 1 is ascending, -1 is descending. */
 export type SortSpec = readonly (readonly [path: string, direction: 1 | -1])[];
 
+/**
+ * Authenticates a connection. It is the first message, unless the upgrade request carried the token (section 3.1).
+ */
 export interface HelloMessage {
   type: "hello";
   token?: string;
   values?: ValueMode;
   client?: string;
 }
+/** Starts a subscription. `cursor` and `ticket` together ask to continue from there (section 3.3). */
 export interface SubscribeMessage {
   type: "subscribe";
   id: string;
@@ -34,23 +43,28 @@ export interface SubscribeMessage {
   ticket?: string;
   documents?: DocumentMode;
 }
+/** Ends the subscription `id`. */
 export interface UnsubscribeMessage {
   type: "unsubscribe";
   id: string;
 }
+/** Replaces the token of the connection by a newer one of the same user. */
 export interface RefreshMessage {
   type: "refresh";
   token: string;
 }
+/** Asks for an answer once every change up to `operationTime` has been delivered. */
 export interface FenceMessage {
   type: "fence";
   id: string;
   operationTime: { $timestamp: { t: number; i: number } };
 }
+/** Asks for a `pong` with the same `nonce`. */
 export interface PingMessage {
   type: "ping";
   nonce?: string | number;
 }
+/** Any message from a client. */
 export type ClientMessage =
   | HelloMessage
   | SubscribeMessage
@@ -61,15 +75,25 @@ export type ClientMessage =
 
 /** The reason why a document moved: the write, a change of rights, or another document of a limited window. */
 export type Cause = "insert" | "update" | "replace" | "delete" | "grant" | "window";
+/** How a subscription starts, or continues after its rights have changed (section 3.2). */
 export type Start = "snapshot" | "resumed" | "live" | "shared" | "reset" | "moved";
+/** Why a subscription starts with `reset` although the client gave a cursor. */
 export type StartReason = "history-lost" | "rights-changed" | "cursor-invalid";
 
+/**
+ * How clients should back off: delays in milliseconds, which grow by `factor` after each failure. A connection that
+ * lasts for `stableAfterMs` resets the delay.
+ */
 export interface ReconnectAdvice {
   minMs: number;
   maxMs: number;
   factor: number;
   stableAfterMs: number;
 }
+/**
+ * The first message of the service. `heartbeat` is in milliseconds; `expires` is when the token expires, in epoch
+ * milliseconds.
+ */
 export interface WelcomeMessage {
   type: "welcome";
   connection: string;
@@ -80,6 +104,10 @@ export interface WelcomeMessage {
   reconnect: ReconnectAdvice;
   limits: Record<string, number>;
 }
+/**
+ * Answers `subscribe`, and comes again when the rights of the subscription have changed. `query` numbers the live
+ * query on this connection.
+ */
 export interface SubscribedMessage {
   type: "subscribed";
   id: string;
@@ -90,6 +118,7 @@ export interface SubscribedMessage {
   reason?: StartReason;
   from?: number;
 }
+/** A batch of the result as it was at `cursor`. */
 export interface SnapshotMessage {
   type: "snapshot";
   query: number;
@@ -97,6 +126,10 @@ export interface SnapshotMessage {
   cursor: string;
   last: boolean;
 }
+/**
+ * A document has become part of the result. `before` is the `_id` of the next document of a sorted result, `null` at
+ * its end.
+ */
 export interface AddedMessage {
   type: "added";
   query: number;
@@ -105,6 +138,10 @@ export interface AddedMessage {
   doc: Record<string, unknown>;
   before?: unknown;
 }
+/**
+ * A document of the result has changed: `doc` is the whole document, or `_id`, `set` and `unset` are the difference.
+ * `before` is as in `added`.
+ */
 export interface ChangedMessage {
   type: "changed";
   query: number;
@@ -116,6 +153,7 @@ export interface ChangedMessage {
   unset?: string[];
   before?: unknown;
 }
+/** A document is no longer part of the result. */
 export interface RemovedMessage {
   type: "removed";
   query: number;
@@ -123,35 +161,46 @@ export interface RemovedMessage {
   cause: Cause;
   _id: unknown;
 }
+/** Every change up to `cursor` has been delivered, for all subscriptions of the connection. */
 export interface WatermarkMessage {
   type: "watermark";
   cursor: string;
 }
+/**
+ * The result that the client holds is void. Its replacement follows as a snapshot, if the subscription wants
+ * snapshots.
+ */
 export interface ResetMessage {
   type: "reset";
   query: number;
   ticket: string;
   reason: "history-lost" | "lagged";
 }
+/** Why a subscription has ended. */
 export type UnsubscribedReason = "requested" | "forbidden" | "collection-dropped" | "config";
+/** The subscription `id` has ended. Nothing more follows for it. */
 export interface UnsubscribedMessage {
   type: "unsubscribed";
   id: string;
   reason: UnsubscribedReason;
 }
+/** Answers `refresh`. `expires` is when the new token expires, in epoch milliseconds. */
 export interface RefreshedMessage {
   type: "refreshed";
   expires: number | null;
 }
+/** Newer tickets for active subscriptions. They replace the earlier ones. */
 export interface TicketsMessage {
   type: "tickets";
   /** Newer tickets, by the ids of subscriptions. */
   tickets: Readonly<Record<string, string>>;
 }
+/** The token expires in `inMs` milliseconds: send `refresh`. */
 export interface ExpiringMessage {
   type: "expiring";
   inMs: number;
 }
+/** A request has failed, or the connection is about to close. `id` names the request; `details` are for machines. */
 export interface ErrorMessage {
   type: "error";
   code: ErrorCode;
@@ -161,19 +210,23 @@ export interface ErrorMessage {
   id?: string;
   details?: Readonly<Record<string, unknown>>;
 }
+/** The node shuts down: connect elsewhere within `withinMs` milliseconds. */
 export interface DrainingMessage {
   type: "draining";
   withinMs: number;
 }
+/** Answers `fence`: every change up to its time has been delivered. `cursor` is a position at or after it. */
 export interface FencedMessage {
   type: "fenced";
   id: string;
   cursor: string;
 }
+/** Answers `ping`. */
 export interface PongMessage {
   type: "pong";
   nonce?: string | number;
 }
+/** Any message from the service. */
 export type ServerMessage =
   | WelcomeMessage
   | SubscribedMessage

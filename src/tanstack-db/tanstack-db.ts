@@ -5,6 +5,7 @@ import type { Change, Client, OperationTime, Query } from "../client/client.ts";
 /** A document's `_id`; one that is neither text nor number goes by its JSON. */
 export type Key = string | number;
 
+/** Functions that the collection offers besides those of TanStack DB. */
 export interface TidewireUtils extends UtilsRecord {
   /**
    * Settles once the collection holds what was written up to then. Awaited at the end of `onInsert`, `onUpdate` or
@@ -13,11 +14,14 @@ export interface TidewireUtils extends UtilsRecord {
   readonly written: (operationTime: OperationTime) => Promise<void>;
 }
 
-/** The options of the application: an `id`, a schema of TanStack's, and the handlers that write through its backend. */
+/**
+ * The options of the application: an `id`, a schema of TanStack's, and the handlers that write through its backend.
+ */
 type Own<R extends object> = Omit<
   CollectionConfig<R, Key, never, TidewireUtils>,
   "getKey" | "sync" | "utils" | "schema"
 >;
+/** Options for `createCollection` of TanStack DB. */
 export type TidewireCollectionConfig<R extends object> = Own<R> &
   Pick<CollectionConfig<R, Key, never, TidewireUtils>, "getKey" | "sync"> & { readonly utils: TidewireUtils };
 

@@ -40,4 +40,5 @@ export async function rulesGeneration(): Promise<number | undefined> {
   }
 }
 
+/** Settles after `ms` milliseconds. */
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

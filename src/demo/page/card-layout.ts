@@ -7,8 +7,10 @@ const COUNTS = {
   madeUp: "made up for",
   tokens: "tokens renewed",
 } as const;
+/** A number that a card shows. */
 export type Count = keyof typeof COUNTS;
 
+/** The label of the button that cuts the connection. */
 export const CUT = "Cut the line";
 
 /** The parts of a card that change. */
@@ -23,6 +25,7 @@ export interface CardParts {
   readonly numbers: Readonly<Record<Count, HTMLElement>>;
 }
 
+/** Makes the parts of a card around the table of its orders. */
 export function makeParts(table: HTMLElement): CardParts {
   const number = () => element("dd", {}, "0");
   return {

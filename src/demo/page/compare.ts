@@ -3,6 +3,7 @@ import type { Order } from "../order.ts";
 import { api, pause } from "./api.ts";
 import { count } from "./element.ts";
 
+/** The result of a comparison, and its text for the page. */
 export interface Verdict {
   readonly isEqual: boolean;
   readonly text: string;

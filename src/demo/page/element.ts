@@ -22,11 +22,14 @@ export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   return found as T; // index.html says of which kind it is
 }
 
+/** Changes the text of an element only if it differs, so that screen readers do not repeat it. */
 export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** The text with its first letter in upper case. */
 export const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
+/** A number with its noun, such as `1 order` or `2 orders`. */
 export const count = (number: number, one: string, many = `${one}s`) =>
   `${number} ${number === 1 ? one : many}`;
