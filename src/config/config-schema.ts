@@ -14,6 +14,7 @@ export const Limits = z.strictObject({
   ...FeedLimits.shape,
   ...FilterLimits.shape,
 });
+/** The section `limits`, with sizes in bytes and durations in milliseconds. */
 export type Limits = z.output<typeof Limits>;
 
 /** At least one, by the names that clients use. */

@@ -13,6 +13,7 @@ import {
 } from "yaml";
 import { interpolate } from "./environment.ts";
 
+/** The keys and list indexes from the top of the file to a value. */
 export type Path = readonly (string | number)[];
 
 /** One thing that is wrong with the file, where it stands, and what to write instead. */
@@ -74,6 +75,7 @@ const SYNTAX_TEXTS: Readonly<Record<string, string>> = {
 };
 const SYNTAX_DEFAULT = "not valid YAML here; a colon, a quote, a dash or the indentation may be wrong";
 
+/** A path as errors show it, such as `collections.orders.rules[0].filter`. */
 export function formatPath(path: Path): string {
   let text = "";
   for (const part of path) {

@@ -10,6 +10,7 @@ import { fileProblems } from "./file-problems.ts";
 /** Frozen, all the way down. */
 export type Config = Readonly<z.output<typeof ConfigSchema>>;
 
+/** A valid configuration, or every problem of the file. */
 export type ParsedConfig =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };

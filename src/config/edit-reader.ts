@@ -4,6 +4,7 @@ import type { EditProblems } from "../admin/plan-edit.ts";
 import type { RulesSource } from "../rules/compile-rules.ts";
 import type { RulesDiff } from "../rules/diff-rules.ts";
 
+/** An edit as text, and the rules with which it is compared. */
 export interface EditToRead {
   readonly text: string;
   readonly inForce: RulesSource;

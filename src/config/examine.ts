@@ -83,6 +83,7 @@ function reportRules(rules: RulesSource | undefined, source: ConfigText, report:
   }
 }
 
+/** Sorts problems by line and column, in place. */
 export function inFileOrder(problems: ConfigProblem[]): ConfigProblem[] {
   return problems.sort((a, b) => a.line - b.line || a.column - b.column);
 }

@@ -3,6 +3,7 @@ import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
 import { fileShape, type Unit, unitOf, unwrap } from "./schema-walk.ts";
 
+/** Notes a problem at a path of the file: at its key, or at its value (the default). */
 export type Report = (path: Path, message: string, at?: "key" | "value") => void;
 
 /**

@@ -7,6 +7,7 @@ import { inFileOrder, reporter, sectionOf } from "./examine.ts";
 import { toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";
 
+/** Valid rule tests with their text, or every problem of the file. */
 export type ParsedRuleTests =
   | { readonly ok: true; readonly tests: RuleTestFile; readonly source: ConfigText }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };

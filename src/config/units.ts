@@ -13,6 +13,7 @@ export const DURATION = {
   ordinary: "s",
   example: "60s",
 };
+/** The form of sizes, as `DURATION` is that of durations. */
 export const SIZE = {
   pattern: "^[0-9]+(B|KiB|MiB|GiB)$",
   words: "a size in whole B, KiB, MiB or GiB (powers of 1024), such as 512B, 64KiB or 1MiB",

@@ -22,6 +22,7 @@ export interface Fault {
 
 type OnFault = (fault: Fault) => void;
 
+/** A random reference that appears in the log and in the message to the client, so that an admin finds one by the other. */
 export const newReference = (): string => randomBytes(6).toString("hex");
 
 /** Logs and counts an unexpected error. @param where A fixed name; the label of the metric. */

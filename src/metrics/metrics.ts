@@ -276,4 +276,5 @@ export function createMetrics() {
     ...build(HISTOGRAMS, (options) => new Histogram({ ...options, registers, buckets: SECONDS })),
   };
 }
+/** Every metric of a process, by the name that the code uses. */
 export type Metrics = ReturnType<typeof createMetrics>;

@@ -28,6 +28,7 @@ import { placeholderFaults, type RulePart, whenPath } from "./placeholder-faults
 /** Bounds of clients' requests that rules are asked with. */
 export type RequestLimits = FilterLimits & { readonly windowSize: number };
 
+/** One rule of a collection, compiled. */
 export interface Rule {
   readonly name: string;
   /** Equal as long as the rule gives the same to the same users: a digest of it and of what it depends on. */
@@ -49,6 +50,7 @@ export interface Rule {
   };
 }
 
+/** The rules of one collection, in the order of the file. */
 export interface CollectionRules {
   /** As clients name it. */
   readonly name: string;

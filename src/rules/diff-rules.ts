@@ -28,6 +28,7 @@ export interface PartDiff {
   readonly to: string | null;
 }
 
+/** How one rule differs between two rule sets. */
 export interface RuleDiff {
   readonly rule: string;
   readonly change: "added" | "removed" | "changed" | "renamed";
@@ -36,6 +37,7 @@ export interface RuleDiff {
   readonly parts: readonly PartDiff[];
 }
 
+/** How the rules of one collection differ between two rule sets. */
 export interface CollectionDiff {
   readonly collection: string;
   readonly change: "added" | "removed" | "changed";
@@ -43,6 +45,7 @@ export interface CollectionDiff {
   readonly rules: readonly RuleDiff[];
 }
 
+/** How two rule sets differ. */
 export interface RulesDiff {
   /** Of the limits that requests are judged by. */
   readonly limits: readonly PartDiff[];

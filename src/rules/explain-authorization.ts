@@ -12,6 +12,7 @@ import { ClaimRefused } from "./claims.ts";
 import { claimsToBson, type Rule, type RuleSet } from "./compile-rules.ts";
 import { deciding } from "./deciding-predicate.ts";
 
+/** The decision about one request, rule by rule. */
 export interface Explanation {
   readonly collection: string;
   /** `allowed`, or the code that the client is answered with. */
@@ -24,6 +25,7 @@ export interface Explanation {
   readonly document: DocumentVerdict | null;
 }
 
+/** Whether a document is visible to the user, and why. */
 export interface DocumentVerdict {
   readonly visible: boolean;
   /** The predicate that decides. */

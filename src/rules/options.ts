@@ -35,6 +35,7 @@ export const FilterLimits = z.strictObject({
       "Paths in a client's sort. Each is followed through every matching document. MongoDB accepts at most 32.",
     ),
 });
+/** Limits of filters and projections in requests. */
 export type FilterLimits = z.output<typeof FilterLimits>;
 
 /** The section `rules`: how rules are evaluated. */
@@ -48,6 +49,7 @@ export const RulesOptions = z.strictObject({
       "%%now is the time rounded down to this. At each step, subscriptions move whose rules use it. Shorter steps cost more reads.",
     ),
 });
+/** Options of the evaluation of rules, with durations in milliseconds. */
 export type RulesOptions = z.output<typeof RulesOptions>;
 
 const path = z
@@ -76,6 +78,7 @@ export const FieldsOptions = z
   .refine(({ include, exclude }) => (include === undefined) !== (exclude === undefined), {
     error: "either include or exclude, each a list of paths",
   });
+/** The fields that a rule shows: `include` or `exclude`. */
 export type FieldsOptions = z.output<typeof FieldsOptions>;
 
 /** One rule: whom it is for, what they see, what they may ask. */
@@ -118,6 +121,7 @@ export const RuleOptions = z.strictObject({
     .prefault({})
     .describe("Restricts the requests of clients."),
 });
+/** One rule as the file has it. */
 export type RuleOptions = z.output<typeof RuleOptions>;
 
 /** A set of values that follows another collection: what a user is a member of, say. */
@@ -140,6 +144,7 @@ export const LookupOptions = z.strictObject({
     .meta({ examples: ["roomId"] })
     .describe("Path whose values form the set; an array contributes each element."),
 });
+/** One lookup as the file has it. */
 export type LookupOptions = z.output<typeof LookupOptions>;
 
 /** One collection, under the name that clients use. */
@@ -176,4 +181,5 @@ export const CollectionOptions = z.strictObject({
     .meta({ examples: [[{ name: "everyone" }]] })
     .describe("The first rule whose `when` holds applies, alone. If none holds: forbidden."),
 });
+/** One collection as the file has it. */
 export type CollectionOptions = z.output<typeof CollectionOptions>;

@@ -1,8 +1,10 @@
 /** Finds `%%…` where it has no meaning, before the filter is parsed, so that each is reported with its path. */
 import { PlaceholderRefused, readPlaceholder } from "./claims.ts";
 
+/** The part of a rule that a filter belongs to. */
 export type RulePart = "filter" | "when";
 
+/** A placeholder that has no meaning where it is used. */
 export interface Fault {
   /** Dotted keys from the filter on. */
   readonly at: string;

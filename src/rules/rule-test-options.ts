@@ -58,6 +58,7 @@ const DocumentExpectation = z
       if (!hasPath(visible, path)) refuse("a path that the visible document has", "without", index);
     }
   });
+/** What a test expects of one document. */
 export type DocumentExpectation = z.output<typeof DocumentExpectation>;
 
 /** One test: who asks for what, and what must come of it. */
@@ -118,6 +119,7 @@ const RuleTest = z
       refuse("no documents beside expect: forbidden, as none is seen. Make it two tests", "documents");
     }
   });
+/** One test as the file has it. */
 export type RuleTest = z.output<typeof RuleTest>;
 
 /** A file of rule tests. `now` and `given` hold for each of them that has none of its own. */
@@ -126,4 +128,5 @@ export const RuleTestFile = z.strictObject({
   given: given.optional(),
   tests: z.array(RuleTest).min(1).readonly().describe("The tests, each for itself."),
 });
+/** A file of rule tests. */
 export type RuleTestFile = z.output<typeof RuleTestFile>;

@@ -31,6 +31,7 @@ export interface RuleTestFailure {
   readonly differences: readonly string[];
 }
 
+/** The result of all tests of a file. */
 export interface RuleTestRun {
   readonly tests: number;
   /** How many of them have a failure, or several. */
@@ -40,6 +41,7 @@ export interface RuleTestRun {
   readonly applied: ReadonlySet<string>;
 }
 
+/** Settings of the configuration that decide together with the rules. */
 export interface RuleTestSettings {
   /** Whether users without a token are let in at all (`auth.anonymous`). */
   readonly anonymous: boolean;
