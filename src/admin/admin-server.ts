@@ -12,7 +12,7 @@ import { type Readiness, toPublicReadiness } from "./readiness.ts";
 /** The readiness of one node, or of several as one. */
 type AskReadiness = () => Readiness | Promise<Readiness>;
 
-/** What the admin listener answers from. */
+/** The sources of the admin listener's answers. */
 export interface AdminParts {
   readonly server: ServerOptions;
   readonly counters: Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors">;

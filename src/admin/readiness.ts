@@ -56,7 +56,7 @@ export function toPublicReadiness(readiness: Readiness): PublicReadiness {
 /** An id that says nothing about the host, new at each start. */
 export const randomNodeId = (): string => randomBytes(6).toString("hex");
 
-/** What the readiness of a node is computed from. */
+/** The parts of a node from which its readiness is computed. */
 export interface ReadinessParts {
   readonly node: string;
   readonly id: string;

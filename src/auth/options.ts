@@ -167,5 +167,5 @@ export const AuthOptions = z
     const message = "jwt, anonymous: true, or both; as it is, nobody could connect. Add a jwt section";
     context.addIssue({ code: "custom", path: [], message });
   });
-/** Who may connect, and how tokens are verified and revoked. */
+/** The section `auth`: how tokens are verified and revoked, and whether clients may connect without one. */
 export type AuthOptions = z.output<typeof AuthOptions>;

@@ -13,7 +13,7 @@ export interface Taker {
   hand(socket: Socket, onEnded: () => void): Promise<boolean>;
 }
 
-/** What the hand-out of sockets uses, and its limits. */
+/** The parts and limits of the hand-out of sockets. */
 export interface HandOutParts {
   readonly guard: GuardParts;
   readonly takers: () => readonly Taker[];

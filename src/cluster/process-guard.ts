@@ -11,7 +11,7 @@ const LOGGED_MAX = 10;
 /** The part of a process that the guard uses. */
 type GuardedProcess = Pick<NodeJS.Process, "on" | "exit">;
 
-/** What the guard does before the process ends. */
+/** The steps of the guard before the process ends. */
 export interface ProcessGuardParts {
   readonly log: Logger;
   /** `server.drainTimeout`, in milliseconds. */

@@ -15,7 +15,7 @@ import { PlainShow, type Show, TerminalShow } from "./show.ts";
 import { VIEWERS } from "./viewers.ts";
 import { signToken, Watcher } from "./watcher.ts";
 
-/** What `tidewire demo` runs, from its flags. */
+/** The settings of `tidewire demo`, from its flags. */
 export interface DemoOptions {
   /** 0 lets the system pick one. */
   readonly port: number;

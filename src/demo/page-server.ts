@@ -15,7 +15,7 @@ import { RulesFile } from "./rules-file.ts";
 import { VIEWERS, type Viewer } from "./viewers.ts";
 import { signToken } from "./watcher.ts";
 
-/** What the server of the demo's page needs. */
+/** The settings of the server of the demo's page. */
 export interface PageOptions {
   readonly configFile: string;
   readonly env: NodeJS.ProcessEnv;

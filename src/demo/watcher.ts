@@ -21,7 +21,7 @@ export function signToken(viewer: Viewer, secret: string, goodFor = TOKEN_GOOD_F
     .sign(new TextEncoder().encode(secret));
 }
 
-/** What a watcher reports to the demo. */
+/** The reports of a watcher to the demo. */
 export interface WatcherEvents {
   onMessage(watcher: Watcher, message: ServerMessage): void;
   onState(watcher: Watcher, state: FollowState): void;

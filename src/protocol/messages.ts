@@ -12,9 +12,9 @@ export const VALUE_MODES = ["json", "ejson"] as const;
 /** How a connection receives documents: `json` or `ejson`. */
 export type ValueMode = (typeof VALUE_MODES)[number];
 
-/** What a `changed` message holds: the whole document, or only the fields that differ. */
+/** The content of `changed` messages: the whole document, or only the fields that differ. */
 export const DOCUMENT_MODES = ["full", "delta"] as const;
-/** What the `changed` messages of a subscription hold. */
+/** The content of the `changed` messages of a subscription. */
 export type DocumentMode = (typeof DOCUMENT_MODES)[number];
 
 /** The order of a sorted result. As in MongoDB: 1 is ascending, -1 is descending. */

@@ -58,7 +58,7 @@ const DocumentExpectation = z
       if (!hasPath(visible, path)) refuse("a path that the visible document has", "without", index);
     }
   });
-/** What a test expects of one document. */
+/** The expectations of a test about one document. */
 export type DocumentExpectation = z.output<typeof DocumentExpectation>;
 
 /** One test: who asks for what, and what must come of it. */

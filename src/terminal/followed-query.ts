@@ -27,7 +27,7 @@ export type FollowEnd =
   | { readonly why: "unsubscribed"; readonly reason: UnsubscribedReason }
   | { readonly why: "no-token" };
 
-/** What to follow, as whom, and who hears of it. */
+/** The query to follow, the token to use, and the callbacks. */
 export interface FollowOptions {
   /** The service, without the path of its WebSocket. */
   readonly url: string;

@@ -4,7 +4,7 @@ import type { ClientMessage, ServerMessage } from "../../protocol/messages.ts";
 /** As a browser tells of a connection that broke off. */
 const BROKEN_OFF = { code: 1006, reason: "" };
 
-/** What a line reports about resumptions and tokens. */
+/** The reports of a line about resumptions and tokens. */
 export interface LineEvents {
   /** The service goes on from the cursor it was asked to. */
   resuming(cursor: string): void;

@@ -31,7 +31,7 @@ const SETTLES_WITHIN_MS = 700;
 /** What an edit may do to a viewer: move orders, or all of it. */
 export type Effect = Mark | "sent anew" | "shut out" | "let in";
 
-/** What the panel of the rules reports. */
+/** The reports of the rules panel. */
 export interface RulesEvents {
   /** Other rules are in force. @param areOriginal Those that the demo brings. */
   inForce(areOriginal: boolean): void;

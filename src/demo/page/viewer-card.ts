@@ -21,7 +21,7 @@ import type { Effect } from "./rules-panel.ts";
 /** The service is on this machine, and whoever watches does not want to wait. */
 const RECONNECT = { maxMs: 1_000, attemptsPerMinute: 600 };
 
-/** What a card reports about the changes that its viewer receives. */
+/** The reports of a card about the changes that its viewer receives. */
 export interface CardEvents {
   /** A write, as this viewer was told of it. */
   applied(viewer: string, applied: Applied, hearing: Hearing): void;
