@@ -88,6 +88,37 @@ test("a resumption from before the history sends the missed changes from the opl
   expect(idsOf(sink)).toEqual(ids(3, 4, 5, 6, 7, 8));
 });
 
+/** A resumption from the history, whose commits the history evicts before the first one of them is sent. */
+async function overtakenResumption(spec = specOf()) {
+  const commits = Array.from({ length: 8 }, (_, at) => inserted(at + 1));
+  const reader = new ScriptedReader();
+  const { feed, metrics, accept } = await startFeed(reader, { history: { bytes: 1_500 }, oplog: commits });
+  await accept(...commits.slice(0, 2));
+  const sink = new Recorder();
+  const delivery = feed.subscribe(spec, sink, terms());
+  expect(await delivery.open(resumedAt(1))).toMatchObject({ start: "resumed" });
+  for (const commit of commits.slice(2)) await accept(commit);
+  expect(feed.timeline.history.evictedSeq).toBeGreaterThan(2);
+  delivery.run();
+  await vi.waitFor(() => expect(sink.live).toBe(1));
+  return { sink, metrics };
+}
+
+test("a resumption that the history overtakes continues from the oplog, without a reset", async () => {
+  const { sink, metrics } = await overtakenResumption();
+  expect(typesOf(sink)).not.toContain("reset");
+  expect(idsOf(sink)).toEqual(ids(2, 3, 4, 5, 6, 7, 8));
+  expect((await metrics.catchUps.get()).values).toMatchObject([
+    { labels: { from: "history" }, value: 1 },
+    { labels: { from: "oplog" }, value: 1 },
+  ]);
+});
+
+test("a window that the history overtakes is reset, because its past cannot be read from the oplog", async () => {
+  const { sink } = await overtakenResumption(specOf({}, { sort: [["_id", 1]], limit: 3 }));
+  expect(sink.messages).toContainEqual(expect.objectContaining({ type: "reset", reason: "history-lost" }));
+});
+
 test("a resumption over a change of its rights is reset: the client may have lacked access in between", async () => {
   const { feed, accept } = await startFeed(new ScriptedReader());
   const membership = { _id: 1, user: "ada", room: "a" };
