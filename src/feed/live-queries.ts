@@ -27,8 +27,8 @@ export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work
 /** The live queries of this node by key. Each is made for its first subscriber, and held to the budgets of its users. */
 export class LiveQueries implements WindowAdmission {
   readonly dispatch: Dispatch;
-  readonly #limits: FeedLimits;
   readonly #parts: LiveQueriesParts;
+  readonly #shared: LiveQueryParts;
   readonly #byKey = new Map<string, LiveQuery>();
   readonly #holdings: Holdings;
   readonly #windows: WindowBudget;
@@ -36,8 +36,8 @@ export class LiveQueries implements WindowAdmission {
   #nextNumber = 1;
 
   constructor(limits: FeedLimits, parts: LiveQueriesParts) {
-    this.#limits = limits;
     this.#parts = parts;
+    this.#shared = sharedPartsOf(limits, parts);
     this.#holdings = new Holdings(limits.lingerMs);
     const { metrics, log, timeline } = parts;
     const settled = async () => {
@@ -100,11 +100,10 @@ export class LiveQueries implements WindowAdmission {
 
   /** Makes a live query that nobody can join, for a state that a client holds already. */
   detached(spec: LiveQuerySpec): LiveQuery {
-    const liveQuery: LiveQuery = new LiveQuery(
-      this.#nextNumber++,
-      spec,
-      this.#partsOf(() => liveQuery),
-    );
+    const liveQuery: LiveQuery = new LiveQuery(this.#nextNumber++, spec, this.#shared, {
+      onWindowChanged: () => this.#windows.changed(liveQuery),
+      onCatchUpWork: (ms) => this.#work.noteCatchUp(liveQuery, ms),
+    });
     return liveQuery;
   }
 
@@ -155,25 +154,6 @@ export class LiveQueries implements WindowAdmission {
     return liveQuery;
   }
 
-  #partsOf(it: () => LiveQuery): LiveQueryParts {
-    const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = this.#parts;
-    return {
-      reader,
-      timeline,
-      encoder,
-      budget,
-      logBudget,
-      newSlices,
-      metrics,
-      snapshotTimeMs: this.#limits.snapshotTimeMs,
-      sortedDocumentsMax: this.#limits.snapshotDocuments,
-      onExtendFailed: (error) => catchUps.noteFailed(error),
-      onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read again"),
-      onWindowChanged: () => this.#windows.changed(it()),
-      onCatchUpWork: (ms) => this.#work.noteCatchUp(it(), ms),
-    };
-  }
-
   /** Ends everyone who follows a live query, because of a bug. Its state is void. */
   #fail(liveQuery: LiveQuery, error: unknown): void {
     for (const delivery of this.#holdings.deliveriesOf(liveQuery)) delivery.fail(error);
@@ -200,4 +180,24 @@ export class LiveQueries implements WindowAdmission {
     for (const liveQuery of this.#byKey.values()) sum += size(liveQuery);
     return sum;
   }
+}
+
+function sharedPartsOf(
+  { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax }: FeedLimits,
+  parts: LiveQueriesParts,
+): LiveQueryParts {
+  const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = parts;
+  return {
+    reader,
+    timeline,
+    encoder,
+    budget,
+    logBudget,
+    newSlices,
+    metrics,
+    snapshotTimeMs,
+    sortedDocumentsMax,
+    onExtendFailed: (error) => catchUps.noteFailed(error),
+    onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read again"),
+  };
 }

@@ -28,7 +28,7 @@ import type { Timeline } from "./timeline.ts";
 import { Windowed } from "./windowed.ts";
 import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
 
-/** The parts and limits that a live query is built from. */
+/** The parts and limits that all live queries share. */
 export interface LiveQueryParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
@@ -38,10 +38,6 @@ export interface LiveQueryParts {
   readonly metrics: Metrics;
   /** Slices for work on earlier commits, one after the other. */
   readonly newSlices: () => Slices;
-  /** The memory of the window may have changed. */
-  readonly onWindowChanged: () => void;
-  /** Work on earlier commits has taken this long, in milliseconds. */
-  readonly onCatchUpWork: (ms: number) => void;
   /** How long MongoDB may work on one read. */
   readonly snapshotTimeMs: number;
   /** How many documents a sorted result without a limit may have. */
@@ -50,6 +46,14 @@ export interface LiveQueryParts {
   readonly onWindowLost: (error: unknown) => void;
   /** The past of a window could not be read; the caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
+}
+
+/** What one live query reports; called only after it has been made. */
+export interface LiveQueryEvents {
+  /** The memory of the window may have changed. */
+  readonly onWindowChanged: () => void;
+  /** Work on earlier commits has taken this long, in milliseconds. */
+  readonly onCatchUpWork: (ms: number) => void;
 }
 
 /** The changes that one entry of a batch from the oplog makes. */
@@ -75,7 +79,7 @@ export class LiveQuery {
   readonly state: ResultState;
   /** The work that its commits cost. */
   readonly cost = new QueryCost();
-  readonly #parts: LiveQueryParts;
+  readonly #newPace: () => Pace;
   readonly #history: History;
   readonly #encoder: ChangeEncoder;
   readonly #log: ChangeLog;
@@ -86,7 +90,7 @@ export class LiveQuery {
   #extending: Promise<boolean> | undefined;
   #isRetired = false;
 
-  constructor(number: number, spec: LiveQuerySpec, parts: LiveQueryParts) {
+  constructor(number: number, spec: LiveQuerySpec, parts: LiveQueryParts, events: LiveQueryEvents) {
     this.number = number;
     this.spec = spec;
     this.namespace = `${spec.database}.${spec.collectionName}`;
@@ -103,13 +107,23 @@ export class LiveQuery {
     this.windowSpec = windowSpec;
     this.snapshotQuery = snapshotQuery;
     this.evaluation = evaluation;
-    this.#parts = parts;
+    const newPace = () => new Pace(parts.newSlices(), events.onCatchUpWork);
+    this.#newPace = newPace;
     this.#history = parts.timeline.history;
     this.#encoder = new ChangeEncoder(spec, parts.encoder);
     this.#log = new ChangeLog(this.#history, this.#encoder, parts);
     this.#broadcast = new Broadcast(this.#log, this.#encoder, parts.metrics);
-    const kept = { evaluation, log: this.#log, broadcast: this.#broadcast };
-    this.state = newState(windowSpec, snapshotQuery, kept, parts);
+    const kept = {
+      history: this.#history,
+      evaluation,
+      log: this.#log,
+      broadcast: this.#broadcast,
+      newPace,
+    };
+    this.state =
+      windowSpec === null
+        ? new Stateless(kept)
+        : newWindowed(windowSpec, snapshotQuery, kept, parts, events.onWindowChanged);
   }
 
   /** The followers that are up to date; others read the log at their own pace first. */
@@ -159,7 +173,7 @@ export class LiveQuery {
 
   async #encodeOplogBatch(batch: OplogBatch, mode: ValueMode): Promise<readonly OplogMessages[]> {
     const found: OplogMessages[] = [];
-    const pace = newPaceOf(this.#parts);
+    const pace = this.#newPace();
     for (const [index, entry] of batch.entries.entries()) {
       const { events } = entry.commit;
       if (isLong(events)) await pace.through(this.evaluation.prepareInSteps(events));
@@ -231,25 +245,20 @@ export class LiveQuery {
   }
 }
 
-const newPaceOf = ({ newSlices, onCatchUpWork }: LiveQueryParts) => new Pace(newSlices(), onCatchUpWork);
-
-/** The state for one kind of result. A further kind is a further branch here, and a file of its own. */
-function newState(
-  spec: WindowSpec | null,
+function newWindowed(
+  spec: WindowSpec,
   query: SnapshotQuery,
-  kept: Pick<StatelessParts, "evaluation" | "log" | "broadcast">,
-  parts: LiveQueryParts,
-): ResultState {
-  const { reader, timeline, onWindowChanged, onWindowLost, onExtendFailed } = parts;
-  const shared = { ...kept, newPace: () => newPaceOf(parts) };
-  if (spec === null) return new Stateless({ ...shared, history: timeline.history });
+  kept: StatelessParts,
+  { reader, timeline, onWindowLost, onExtendFailed }: LiveQueryParts,
+  onChanged: () => void,
+): Windowed {
   return new Windowed({
-    ...shared,
+    ...kept,
     reader,
     timeline,
     query,
     spec,
-    onChanged: onWindowChanged,
+    onChanged,
     onLost: onWindowLost,
     onExtendFailed,
   });
