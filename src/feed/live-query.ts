@@ -48,7 +48,7 @@ export interface LiveQueryParts {
   readonly onExtendFailed: (error: unknown) => void;
 }
 
-/** What one live query reports; called only after it has been made. */
+/** The callbacks of one live query; called only after it has been made. */
 export interface LiveQueryEvents {
   /** The memory of the window may have changed. */
   readonly onWindowChanged: () => void;
