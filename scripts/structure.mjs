@@ -122,8 +122,8 @@ function measureClass(node) {
     const isMutable = kind === "PropertyDeclaration" && !modifiers.has("ReadonlyKeyword");
     if (isMutable) mutable++;
     if (isMutable && !isPrivate) publicMutable++;
-    // A getter and its setter are one member.
-    if (!isPrivate) names.add(name);
+    // A getter and its setter are one member; a static one is no member of the instance.
+    if (!isPrivate && !modifiers.has("StaticKeyword")) names.add(name);
   }
   return { name: nameOf(node), publicMembers: names.size, mutable, publicMutable };
 }

@@ -9,12 +9,16 @@ export function sendTickets(connection: Connection): void {
   const made = new Map<Attachment, string | null>();
   for (const { id, attachment, isAnswered } of connection.subscriptions) {
     if (!isAnswered || !attachment.serves(id)) continue;
-    const ticket = made.get(attachment) ?? attachment.renewTicket();
+    const ticket = made.get(attachment) ?? renewTicket(attachment);
     made.set(attachment, ticket);
     if (ticket !== null) tickets[id] = ticket;
   }
   if (made.size > 0) connection.send({ type: "tickets", tickets });
 }
+
+/** `null` while rights are undecided: a ticket that was sealed now would be for rights that nobody has decided about. */
+const renewTicket = ({ deciding, start }: Attachment): string | null =>
+  deciding === null ? start.renewTicket() : null;
 
 /** [3.2] Tells how a subscription starts, with the ticket for what it sees from there on. */
 export function sendSubscribed(
@@ -29,7 +33,7 @@ export function sendSubscribed(
   const { metrics } = connection.context;
   // A shared attachment may not have been delivered up to the head yet; a batch may be on its way to it.
   const isUpToDate = start === "shared" && attachment.delivery.isLive;
-  const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.startCursor;
+  const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.start.cursor;
   metrics.subscriptionStarts.inc({ start });
   connection.send({
     type: "subscribed",
@@ -37,7 +41,7 @@ export function sendSubscribed(
     query: attachment.number,
     start,
     cursor,
-    ticket: attachment.ticket(),
+    ticket: attachment.start.ticket(),
     ...(reason === undefined ? {} : { reason }),
     ...rest,
   });

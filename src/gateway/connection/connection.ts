@@ -114,7 +114,7 @@ export class Connection {
   }
 
   /** A live query cannot be kept up, for a reason of its own: its subscriptions end. Never throws. */
-  attachmentFailed(attachment: Attachment, error: unknown): void {
+  attachmentFailed(attachment: Pick<Attachment, "ids">, error: unknown): void {
     for (const subscription of this.subscriptions.servedBy(attachment))
       endFor(this, subscription, error, "config");
   }

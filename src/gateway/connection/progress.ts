@@ -3,6 +3,7 @@ import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Attachment } from "./attachment.ts";
+import type { AttachmentStart } from "./attachment-start.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { ToldCursor } from "./told-cursor.ts";
@@ -43,17 +44,17 @@ export class Progress {
 
   /** The cursor up to which the client has everything, for a moment in which nothing is missing. */
   nextCursor(): string {
-    return this.#told.next(this.#subscriptions.attachments);
+    return this.#told.next(this.#starts);
   }
 
   /** As `nextCursor`, for one attachment on which nothing is missing. */
   cursorOf(attachment: Attachment): string {
-    return this.#told.of(attachment);
+    return this.#told.of(attachment.start);
   }
 
   /** Whether the client was sent a change that shows it everything up to a cluster time. */
   covers(clusterTime: bigint): boolean {
-    return this.#told.covers(this.#subscriptions.attachments, clusterTime);
+    return this.#told.covers(this.#starts, clusterTime);
   }
 
   /** Sends "all up to this cursor was delivered", or remembers to do so once nothing is missing. */
@@ -124,6 +125,10 @@ export class Progress {
   end(): void {
     this.#isOver = true;
     this.#subscriptions.changes.notify();
+  }
+
+  get #starts(): AttachmentStart[] {
+    return Array.from(this.#subscriptions.attachments, ({ start }) => start);
   }
 
   get #isCaughtUp(): boolean {

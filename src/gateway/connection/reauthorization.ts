@@ -206,7 +206,7 @@ function reattach(
     return;
   }
   const point = feed.cursors.grantPoint(at);
-  const attachment = new Attachment(
+  const attachment = Attachment.attach(
     connection,
     query,
     wantsSnapshot,
@@ -220,7 +220,7 @@ function reattach(
   const moves = isKnown && wantsSnapshot && present === undefined && canMove(from, delivery.liveQuery);
   const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
   // The ticket begins where the new rights do; after a move the cursor sent with it is of before that.
-  attachment.startAt(started);
+  attachment.start.decide(started);
   const rest = moves ? { from: previous.number } : {};
   sendSubscribed(connection, subscription, started.start, started.reason, rest);
   delivery.run();
@@ -229,7 +229,7 @@ function reattach(
 /** Tells a subscription that now shares an attachment so, once that one has started. */
 function join(connection: Connection, subscription: Subscription, at: ChangePoint): void {
   const { attachment } = subscription;
-  if (attachment.startCursor === "") {
+  if (attachment.start.cursor === "") {
     void joinOnceOpen(connection, subscription);
     return;
   }

@@ -142,7 +142,7 @@ export class Subscriptions implements Iterable<Subscription> {
     }
   }
 
-  servedBy(attachment: Attachment): Subscription[] {
+  servedBy(attachment: Pick<Attachment, "ids">): Subscription[] {
     return [...attachment.ids].flatMap((id) => {
       const subscription = this.#byId.get(id);
       return subscription?.attachment === attachment ? [subscription] : [];

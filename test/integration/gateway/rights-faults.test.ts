@@ -13,6 +13,7 @@ import { LiveQuery } from "../../../src/feed/live-query.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
 import { TicketSealer } from "../../../src/feed/ticket.ts";
 import { Attachment } from "../../../src/gateway/connection/attachment.ts";
+import { AttachmentSink } from "../../../src/gateway/connection/attachment-sink.ts";
 import { Connection } from "../../../src/gateway/connection/connection.ts";
 import { HeldLookups } from "../../../src/gateway/connection/held-lookups.ts";
 import { Subscriptions } from "../../../src/gateway/connection/subscriptions.ts";
@@ -87,7 +88,7 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
     instead: reject(new Error("injected")),
   },
   "the difference is encoded": { target: LiveQuery.prototype, method: "grantChunks" },
-  "the difference is written": { target: Attachment.prototype, method: "write" },
+  "the difference is written": { target: AttachmentSink.prototype, method: "write" },
   "a new live query is made, and then the error is told": [
     { target: Feed.prototype, method: "subscribe" },
     { target: Connection.prototype, method: "sendError", always: true },

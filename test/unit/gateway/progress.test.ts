@@ -1,6 +1,7 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
-import { Attachment, type AttachmentOwner } from "../../../src/gateway/connection/attachment.ts";
+import { Attachment } from "../../../src/gateway/connection/attachment.ts";
+import type { AttachmentOwner } from "../../../src/gateway/connection/attachment-owner.ts";
 import type { HeldLookups } from "../../../src/gateway/connection/held-lookups.ts";
 import { Outbox } from "../../../src/gateway/connection/outbox.ts";
 import { Progress } from "../../../src/gateway/connection/progress.ts";
@@ -61,7 +62,7 @@ function connect() {
   } as unknown as AttachmentOwner;
   const attach = (key: string) => {
     const query = { key } as EffectiveQuery;
-    const attachment = new Attachment(owner, query, true, {} as never);
+    const attachment = Attachment.attach(owner, query, true, {} as never);
     subscriptions.follow(attachment);
     return attachment;
   };
@@ -118,7 +119,7 @@ test("[3.2] no watermark goes out while a subscription waits for its lookups; it
   expect(watermarks()).toBe(0);
   const attachment = attach("b2");
   subscriptions.serve(subscription, attachment);
-  attachment.becameLive(false);
+  progress.becameLive(false);
   expect(watermarks()).toBe(1);
 });
 
@@ -154,15 +155,15 @@ test("a fence is answered in the turn in which nothing is missing, when that is 
 });
 
 test("a fence waits until a delivery is live, and is woken by that", async () => {
-  const { subscribe, deliveries, wait, settled } = connect();
-  const { attachment } = subscribe("a");
+  const { progress, subscribe, deliveries, wait, settled } = connect();
+  subscribe("a");
   const [delivery] = deliveries;
   Object.assign(delivery ?? {}, { isLive: false });
   const waiting = wait();
   await settled();
   expect(waiting.isOver).toBe(false);
   Object.assign(delivery ?? {}, { isLive: true });
-  attachment.becameLive(true);
+  progress.becameLive(true);
   await settled();
   expect(waiting.isOver).toBe(true);
 });

@@ -112,7 +112,7 @@ async function subscribe(
   connection.context.feed.admit(query, connection.login.account);
   const since = connection.context.ruleTimes.sinceOf(query.ruleIdentity);
   const rights = new Rights(since, lookups.sets, heldSince(connection, request.collection));
-  const attachment = new Attachment(connection, query, wantsSnapshot, rights);
+  const attachment = Attachment.attach(connection, query, wantsSnapshot, rights);
   const subscription = new Subscription(asked, attachment);
   connection.subscriptions.add(subscription);
   if (present === undefined) connection.subscriptions.follow(attachment);
@@ -155,7 +155,7 @@ async function open(
   if (startRequest.refused === "rights-changed") rights.beginAt(connection.context.feed.timeline.headTime);
   const opened = await attachment.delivery.open(startRequest);
   // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
-  await attachment.whenDecided();
+  while (attachment.deciding !== null) await attachment.deciding;
   if (attachment.isDetached) return;
   // The subscription that asked may have ended meanwhile, or a change of rights has moved it to another live query.
   // Those that share this one have stayed, and hold no state that could be resumed.
@@ -165,7 +165,7 @@ async function open(
   const isSame = started.start === "resumed" && started.finally === undefined;
   // A newer token may have come meanwhile, whose ticket this is not.
   const isKept = isSame && connection.identity === identity;
-  attachment.startAt(started, isKept ? startRequest.keptTicket : null);
+  attachment.start.decide(started, isKept ? startRequest.keptTicket : null);
   // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
   connection.subscriptions.follow(attachment);
   const first = hasLeft ? connection.subscriptions.servedBy(attachment)[0] : maker;
@@ -184,7 +184,7 @@ async function share(connection: Connection, subscription: Subscription): Promis
 async function answerShared(connection: Connection, subscription: Subscription): Promise<void> {
   const { subscriptions } = connection;
   while (subscriptions.holds(subscription) && subscription.attachment.isUndecided(subscription.id))
-    await subscription.attachment.whenDecided();
+    await subscription.attachment.deciding;
   if (subscription.isAnswered || !subscriptions.holds(subscription)) return;
   // Without an attachment it is being authorized again, and is answered then.
   if (subscription.attachment.serves(subscription.id)) sendSubscribed(connection, subscription, "shared");

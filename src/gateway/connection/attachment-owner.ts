@@ -1,0 +1,24 @@
+import type { Identity } from "../../auth/verify-token.ts";
+import type { Fault } from "../../metrics/guard.ts";
+import type { ServerMessage } from "../../protocol/messages.ts";
+import type { GatewayContext } from "../context.ts";
+import type { Login } from "./login.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** The parts of a connection that an attachment needs. */
+export interface AttachmentOwner {
+  readonly context: GatewayContext;
+  readonly identity: Identity | null;
+  readonly login: Pick<Login, "account" | "values">;
+  readonly outbox: Outbox;
+  readonly subscriptions: {
+    numberFor(key: string): number;
+    snapshotTurn(): Promise<() => void>;
+    readonly changes: { notify(): void };
+  };
+  readonly progress: { becameLive(afterCatchUp: boolean): void };
+  send(message: ServerMessage): void;
+  /** The live query cannot be kept up. Never throws. */
+  attachmentFailed(attachment: { readonly ids: ReadonlySet<string> }, error: unknown): void;
+  fail(fault: Fault): void;
+}

@@ -1,0 +1,84 @@
+import type { Chunk } from "../../feed/chunk.ts";
+import type { Sink } from "../../feed/sink.ts";
+import { noteFault } from "../../metrics/guard.ts";
+import type { ValueMode } from "../../protocol/messages.ts";
+import type { AttachmentOwner } from "./attachment-owner.ts";
+import type { AttachmentStart } from "./attachment-start.ts";
+
+/** The parts of an attachment that its delivery writes through. */
+interface SinkTarget {
+  readonly connection: AttachmentOwner;
+  readonly number: number;
+  readonly ids: ReadonlySet<string>;
+  readonly start: AttachmentStart;
+  /** Settles when no rights are undecided; `null` while none are. */
+  readonly deciding: Promise<void> | null;
+  reset(reason: "history-lost" | "lagged"): void;
+}
+
+/** Writes one live query to the outbox of its connection. While rights are undecided, it takes nothing. */
+export class AttachmentSink implements Sink {
+  readonly attachment: SinkTarget;
+
+  constructor(attachment: SinkTarget) {
+    this.attachment = attachment;
+  }
+
+  get mode(): ValueMode {
+    return this.attachment.connection.login.values;
+  }
+
+  /** The feed serves all clients in one loop, which an error of this one must not end. */
+  write(chunk: Chunk): boolean {
+    const { connection, number, start, deciding } = this.attachment;
+    // Refused, not lost: the delivery goes on from here once the rights are decided.
+    if (deciding !== null) return false;
+    try {
+      const isWritten = connection.outbox.write(chunk.numbered(number));
+      if (isWritten) start.noteSent(chunk.cursor);
+      return isWritten;
+    } catch (error) {
+      this.#fail("delivery.write", error);
+      return true;
+    }
+  }
+
+  async room(size: number): Promise<boolean> {
+    while (this.attachment.deciding !== null) await this.attachment.deciding;
+    return this.attachment.connection.outbox.room(size);
+  }
+
+  mayRead(clusterTime: bigint): Promise<boolean> {
+    const { context, identity } = this.attachment.connection;
+    return context.trust.mayRead(identity, clusterTime);
+  }
+
+  snapshotTurn(): Promise<() => void> {
+    return this.attachment.connection.subscriptions.snapshotTurn();
+  }
+
+  reset(reason: "history-lost" | "lagged"): void {
+    this.attachment.reset(reason);
+  }
+
+  failed(error: unknown): void {
+    try {
+      this.attachment.connection.attachmentFailed(this.attachment, error);
+    } catch (second) {
+      this.#fail("delivery.failed", second);
+    }
+  }
+
+  becameLive(afterCatchUp: boolean): void {
+    try {
+      this.attachment.connection.progress.becameLive(afterCatchUp);
+    } catch (error) {
+      this.#fail("delivery.live", error);
+    }
+  }
+
+  #fail(where: string, error: unknown): void {
+    const { connection } = this.attachment;
+    connection.fail(noteFault(connection.context, where, error));
+  }
+}

@@ -1,0 +1,73 @@
+import { holderOf } from "../../auth/subject.ts";
+import type { Told } from "../../feed/cursor.ts";
+import type { Started } from "../../feed/delivery-opening.ts";
+import type { EffectiveQuery } from "../../rules/authorize.ts";
+import { termsFor } from "../rights/ticket-terms.ts";
+import type { AttachmentOwner } from "./attachment-owner.ts";
+
+type Start = Pick<Started, "cursor" | "since" | "finally">;
+
+/** Where the delivery of a live query to one client starts, how far it has come, and the ticket for it. */
+export class AttachmentStart {
+  readonly #owner: Pick<AttachmentOwner, "context" | "identity">;
+  readonly #query: EffectiveQuery;
+  /** `null` until the start is decided. */
+  #start: Start | null = null;
+  /** The cursor of the last write. */
+  #sentCursor = "";
+  #sent: Told | null = null;
+  /** The ticket that the client resumed with, if it says all that a new one would. */
+  #keptTicket: string | null = null;
+
+  constructor(owner: Pick<AttachmentOwner, "context" | "identity">, query: EffectiveQuery) {
+    this.#owner = owner;
+    this.#query = query;
+  }
+
+  /** The cursor that the client receives for the start; empty until the start is decided. */
+  get cursor(): string {
+    return this.#start?.cursor ?? "";
+  }
+
+  /** The position up to which the client knows this live query: that of the last write, or of the start. */
+  get sent(): Told | null {
+    if (this.#sent?.cursor === this.#sentCursor) return this.#sent;
+    const { feed } = this.#owner.context;
+    const position = this.#sentCursor === "" ? "invalid" : feed.timeline.codec.decode(this.#sentCursor);
+    this.#sent = typeof position === "string" ? null : { position, cursor: this.#sentCursor };
+    return this.#sent;
+  }
+
+  /**
+   * Decides where the delivery starts.
+   * @param keptTicket The ticket that the client resumed with, if it says all that a new one would.
+   */
+  decide(start: Start, keptTicket: string | null = null): void {
+    this.#start = start;
+    this.#keptTicket = keptTicket;
+    this.#sentCursor = start.finally ?? start.cursor;
+  }
+
+  /** The client was sent everything up to a cursor; `undefined` for a message without one. */
+  noteSent(cursor: string | undefined): void {
+    this.#sentCursor = cursor ?? this.#sentCursor;
+  }
+
+  /** A ticket for what this connection sees of the live query from the start on. */
+  ticket(): string {
+    const { context, identity } = this.#owner;
+    if (this.#keptTicket !== null) return this.#keptTicket;
+    const since = this.#start === null ? "" : context.feed.timeline.codec.encode(this.#start.since);
+    const told = this.#start?.finally ?? this.cursor;
+    const { key, nowMs } = this.#query;
+    const terms = termsFor(identity, Date.now(), context.ticketTerms);
+    return context.sealer.seal({ key, since, told, nowMs, holder: holderOf(identity), terms });
+  }
+
+  /** A newer ticket for the same; `null` before the start is decided. */
+  renewTicket(): string | null {
+    if (this.#start === null) return null;
+    this.#keptTicket = null;
+    return this.ticket();
+  }
+}
