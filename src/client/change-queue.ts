@@ -7,16 +7,17 @@ type Next<R> = IteratorResult<Change<R>, undefined>;
 
 /** Changes between the client, which does not wait, and a loop, which takes its time. */
 export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefined> {
-  /** Called when nobody reads any more. */
-  onEnd: () => void = () => {};
   readonly #result: () => readonly R[];
+  readonly #onEnd: () => void;
   #waiting: Change<R>[] = [];
   #reader: { resolve: (next: Next<R>) => void; reject: (error: Error) => void } | undefined;
   #error: Error | undefined;
   #hasEnded = false;
 
-  constructor(result: () => readonly R[]) {
+  /** @param onEnd Called when nobody reads any more. */
+  constructor(result: () => readonly R[], onEnd: () => void) {
     this.#result = result;
+    this.#onEnd = onEnd;
   }
 
   push(change: Change<R>): void {
@@ -66,6 +67,6 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#reader = undefined;
-    this.onEnd();
+    this.#onEnd();
   }
 }

@@ -37,6 +37,7 @@ export type {
   ValueAt,
 } from "./types.ts";
 
+/** How a client reaches its service. */
 export interface ClientOptions {
   /** The service: `https://live.example.com`, or with `wss:`; a path is kept as a prefix. */
   readonly url: string | URL;

@@ -21,6 +21,7 @@ export interface Listener extends Observer<Doc> {
   readonly state?: (state: QueryState<Doc>) => void;
 }
 
+/** Tells the client about a result. */
 export interface LiveResultEvents {
   /** Nobody follows it any more. */
   abandoned(result: LiveResult): void;

@@ -15,6 +15,7 @@ export interface Store {
   remove(key: string): Promise<void>;
 }
 
+/** Where results are kept, and which of them. */
 export interface PersistOptions {
   readonly store: Store;
   /**

@@ -84,8 +84,13 @@ export class Query<T extends object, R = T> {
    * is read too slowly is told all anew by another `snapshot`.
    */
   changes(): AsyncIterableIterator<Change<R>> {
-    const queue = new ChangeQueue<R>(() => this.getState().data);
-    queue.onEnd = this.#follow({
+    // Assigned late: a query that has stopped already ends the queue while it is being followed.
+    let stop: (() => void) | undefined;
+    const queue = new ChangeQueue<R>(
+      () => this.getState().data,
+      () => stop?.(),
+    );
+    stop = this.#follow({
       change: (change) => queue.push(change),
       error: (error) => {
         if (this.getState().status === "stopped") queue.fail(error);

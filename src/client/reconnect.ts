@@ -31,6 +31,7 @@ export interface ReconnectOptions extends Partial<ReconnectAdvice> {
   readonly attemptsPerMinute?: number;
 }
 
+/** What follows after a connection has ended. */
 export type NextStep =
   | { readonly action: "stop" }
   | { readonly action: "connect"; readonly delayMs: number; readonly withNewToken: boolean };

@@ -16,6 +16,7 @@ export interface ConnectionState {
   readonly error: TidewireError | undefined;
 }
 
+/** The parts and settings of a session, all defaults filled in. */
 export interface SessionOptions {
   readonly url: string;
   readonly token: TokenProvider | undefined;

@@ -7,8 +7,10 @@
  * - `stopped`: ended for good; `error` says why
  */
 export const STATUSES = ["connecting", "catching-up", "live", "offline", "stopped"] as const;
+/** One of `STATUSES`. */
 export type Status = (typeof STATUSES)[number];
 
+/** Everything that can change a status. */
 export const STATUS_EVENTS = [
   /** A connection is begun for it. */
   "attempt",
@@ -27,6 +29,7 @@ export const STATUS_EVENTS = [
   /** The application wants another try. */
   "restart",
 ] as const;
+/** One of `STATUS_EVENTS`. */
 export type StatusEvent = (typeof STATUS_EVENTS)[number];
 
 type Row = Readonly<Record<StatusEvent, Status>>;

@@ -21,6 +21,7 @@ const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
   config: "unknown-collection",
 };
 
+/** Tells the session about its subscriptions. */
 export interface SubscriptionsEvents {
   /** The service is to be asked once more for it, after a while. */
   askLater(link: Link, result: LiveResult, delayMs: number): void;

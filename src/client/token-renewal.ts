@@ -5,6 +5,7 @@ import type { Tokens } from "./tokens.ts";
 const AHEAD_MS = 30_000;
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
+/** Tells the session about a renewal. */
 export interface RenewalEvents {
   /** There is another token. */
   renewed(token: string): void;

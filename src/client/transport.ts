@@ -2,6 +2,7 @@ import type { ClientMessage, ServerMessage, ValueMode } from "../protocol/messag
 
 /** The ways to the service, best first. */
 export const TRANSPORTS = ["ws", "sse", "poll"] as const;
+/** One of `TRANSPORTS`. */
 export type TransportKind = (typeof TRANSPORTS)[number];
 
 /** As much of a `WebSocket` as is used; the browser's, Node's and that of the package `ws` fit. */
@@ -13,6 +14,7 @@ export interface WebSocketLike {
   send(data: string): void;
   close(code?: number): void;
 }
+/** Opens a WebSocket, as `new WebSocket` does. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** What a transport needs to know. */

@@ -9,6 +9,7 @@ import { type Doc, ResultSet, withDelta } from "./result-set.ts";
 import type { StatusEvent } from "./status.ts";
 import type { Change } from "./types.ts";
 
+/** A message about one document. */
 export type ChangeMessage = AddedMessage | ChangedMessage | RemovedMessage;
 
 /** A query of the application that shows a view. */

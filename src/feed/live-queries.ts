@@ -50,10 +50,12 @@ export class LiveQueries implements WindowAdmission {
     this.#windows = new WindowBudget(limits, this.#holdings, { remove, end, settled }, onLimit);
     this.#work = new WorkMeter({ holdings: this.#holdings, metrics, log, end });
     this.dispatch = new Dispatch({ ...parts, work: this.#work, onFailed: this.#fail.bind(this) });
-    const { onScrape } = metrics;
-    onScrape.windowDocuments = () =>
-      metrics.windowDocuments.set(this.#sumOf((query) => query.state.trackedDocuments));
-    onScrape.windowBytes = () => metrics.windowBytes.set(this.#sumOf((query) => query.state.heldBytes));
+    metrics.onScrape("windowDocuments", () =>
+      metrics.windowDocuments.set(this.#sumOf((query) => query.state.trackedDocuments)),
+    );
+    metrics.onScrape("windowBytes", () =>
+      metrics.windowBytes.set(this.#sumOf((query) => query.state.heldBytes)),
+    );
   }
 
   get size(): number {

@@ -68,8 +68,8 @@ export class Gateway implements ConnectionEvents {
     this.#upgrades = new Upgrades(context, this.#admission, open, this.#socketIo);
     this.#tickMs = Math.min(TICK_MS, Math.max(10, context.server.heartbeatMs / 10));
     this.#sentBytes = new SentBytes(context, context.metrics.bytesSent);
-    context.metrics.onScrape.bytesSent = () => this.#sentBytes.count();
-    context.metrics.onScrape.outboxBytes = () => context.metrics.outboxBytes.set(this.#outboxBytes());
+    context.metrics.onScrape("bytesSent", () => this.#sentBytes.count());
+    context.metrics.onScrape("outboxBytes", () => context.metrics.outboxBytes.set(this.#outboxBytes()));
     context.trust.onChange(() => this.closeUntrusted());
     this.#nowSteps = new NowSteps(context, () => this.#connections.keys());
     this.#nowSteps.schedule();

@@ -133,6 +133,7 @@ export const GatewayLimits = z.strictObject({
     .default(30_000)
     .describe("How long a fence waits before the answer is unavailable."),
 });
+/** Limits of the gateway, all defaults filled in. */
 export type GatewayLimits = z.output<typeof GatewayLimits>;
 
 /** [3.2] The limits as `welcome` tells them, under the names of the configuration; times in milliseconds. */

@@ -29,6 +29,7 @@ export const TlsOptions = z.strictObject({
     .meta({ examples: ["/etc/tidewire/key.pem"] })
     .describe("File with the private key, as PEM."),
 });
+/** The files of TLS, all defaults filled in. */
 export type TlsOptions = z.output<typeof TlsOptions>;
 
 /** A host as it appears in a `Host` header: a name, an IPv4 address or an IPv6 address in brackets; a port is optional. */
@@ -85,6 +86,7 @@ export const AdminOptions = z
     path: ["protectMetrics"],
     error: "true only with a token: without one nobody could read them. Set server.admin.token",
   });
+/** Options of the admin listener, all defaults filled in. */
 export type AdminOptions = z.output<typeof AdminOptions>;
 
 /** What clients are told in `welcome` about coming back (docs/protocol.md, section 5). */
@@ -109,6 +111,7 @@ export const ReconnectOptions = z
     path: ["max"],
     error: "at least min. Raise max or lower min",
   });
+/** The advice to clients about reconnecting, all defaults filled in. */
 export type ReconnectOptions = z.output<typeof ReconnectOptions>;
 
 /** The section `tickets`: how long a client may come back with what it was given. */
@@ -128,6 +131,7 @@ export const TicketOptions = z.strictObject({
       "Rights lost by a newer token that this node remembers, one for each user and collection. The state database holds all of them for maxAge.",
     ),
 });
+/** Options of tickets, all defaults filled in. */
 export type TicketOptions = z.output<typeof TicketOptions>;
 
 /** The section `server`: the listeners and how connections are kept. */
@@ -265,4 +269,5 @@ export const ServerOptions = z
     path: ["requestTimeout"],
     error: "at least headersTimeout. Raise requestTimeout or lower headersTimeout",
   });
+/** Options of the server, all defaults filled in. */
 export type ServerOptions = z.output<typeof ServerOptions>;

@@ -8,6 +8,7 @@ import type { Subscription } from "./connection/subscription.ts";
 
 /** `ends`: nothing allows it any more. `unknown`: its rights follow from a lookup set that nobody has read yet. */
 type PlannedEffect = RightsEffect | "ends" | "unknown";
+/** How many subscriptions an edit affects, by effect. */
 export type EffectCounts = Record<PlannedEffect, number>;
 
 /** Subscriptions that fall under one rule now, and under another, or the same, afterwards. */
@@ -25,6 +26,7 @@ interface CollectionPlan {
   readonly rules: readonly RuleMove[];
 }
 
+/** The effect of an edit on the active subscriptions of a node. */
 export interface SubscriptionsPlan {
   readonly connections: number;
   readonly subscriptions: number;

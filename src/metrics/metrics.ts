@@ -226,27 +226,25 @@ interface Options extends Pick<CounterConfiguration<string>, "name" | "help" | "
   readonly collect: () => void;
 }
 
-/** Gauges computed on scrape, because each iterates over all connections or all live queries. */
-export type OnScrape = {
-  [key in
-    | "bytesSent"
-    | "sockets"
-    | "outboxBytes"
-    | "streamDownSeconds"
-    | "windowDocuments"
-    | "windowBytes"]?: () => void;
-};
+/** Metrics computed on scrape, because each iterates over all connections or all live queries. */
+type MeasuredOnScrape =
+  | "bytesSent"
+  | "sockets"
+  | "outboxBytes"
+  | "streamDownSeconds"
+  | "windowDocuments"
+  | "windowBytes";
 
 /** Builds the registry. Each service has its own, so that several can run in one process. */
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
-  const onScrape: OnScrape = {};
+  const measures = new Map<string, () => void>();
   const build = <T extends Table, M>(table: T, make: (options: Options) => M) =>
     // `fromEntries` loses the type of the keys; they are those of the table.
     Object.fromEntries(
       Object.entries(table).map(([key, [name, help, labels]]) => {
-        const collect = () => onScrape[key as keyof OnScrape]?.();
+        const collect = () => measures.get(key)?.();
         return [
           key,
           make({ name, help, labelNames: [...labels], aggregator: JOINED[key] ?? "sum", collect }),
@@ -257,7 +255,8 @@ export function createMetrics() {
   const { changes, changeEvents } = counters;
   return {
     registry,
-    onScrape,
+    /** Lets a part compute a metric just before it is read; one part for each metric. */
+    onScrape: (metric: MeasuredOnScrape, measure: () => void): void => void measures.set(metric, measure),
     ...counters,
     /** Looked up once: finding a label costs more than counting, and these count every change. */
     changesBy: {

@@ -22,7 +22,7 @@ export class StreamOutage {
   constructor(log: Logger, metrics: Metrics) {
     this.#log = log;
     this.#metrics = metrics;
-    metrics.onScrape.streamDownSeconds = () => this.#measure();
+    metrics.onScrape("streamDownSeconds", () => this.#measure());
     this.#down = { sinceMs: Date.now(), reason: "starting", error: undefined, attempts: 0 };
   }
 

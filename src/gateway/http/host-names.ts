@@ -1,5 +1,6 @@
 const HOST = /^(.+?)(?::(\d{1,5}))?$/;
 
+/** The answer to a request for a host that is not configured. */
 export const UNKNOWN_HOST_TEXT = "the service is not reached under that name: server.hosts does not list it";
 
 interface HostName {

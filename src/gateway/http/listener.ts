@@ -20,6 +20,7 @@ import { socketsByFileLimit } from "./file-limit.ts";
 import { OpenSockets, type SocketLimits } from "./open-sockets.ts";
 import { SocketGuard } from "./socket-guard.ts";
 
+/** The address of a listener. */
 export interface Listening {
   readonly host: string;
   readonly port: number;
@@ -40,6 +41,7 @@ const ADMIN_SOCKETS: SocketLimits = { total: 128, perAddress: Number.POSITIVE_IN
 /** Answers that one socket of the admin listener may wait for. */
 const ADMIN_ANSWERS = 16;
 
+/** The options, limits and counters of the public listener. */
 export interface PublicServerParts {
   readonly server: ServerOptions;
   readonly limits: GatewayLimits;
@@ -81,7 +83,7 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
     answersMax: limits.requestsPerSocket,
     onRefused: (reason) => metrics.socketsRefused.inc({ reason }),
   });
-  metrics.onScrape.sockets = () => metrics.sockets.set(sockets.count);
+  metrics.onScrape("sockets", () => metrics.sockets.set(sockets.count));
   const upgraded = (request: IncomingMessage) => guard.upgraded(request);
   server.on("upgrade", guarded(parts, "socket.upgraded", upgraded));
   server.on("clientError", guarded(parts, "http.client-error", answerClientError));

@@ -1,10 +1,12 @@
 import { networkOf, normalizeAddress, type TrustedProxies } from "./client-network.ts";
 
+/** The most sockets that may be open at once. */
 export interface SocketLimits {
   readonly total: number;
   readonly perAddress: number;
 }
 
+/** The limit that refuses a socket. */
 export type SocketLimitReached = "node-full" | "address-limit";
 
 /**

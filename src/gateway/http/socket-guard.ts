@@ -14,6 +14,7 @@ export type SocketRefusal =
   | "inactive"
   | "pipelining";
 
+/** The limits, counters and log of a guard of sockets. */
 export interface SocketGuardParts {
   readonly guard: GuardParts;
   readonly sockets: OpenSockets;

@@ -10,7 +10,9 @@ export interface EventId {
   readonly cursor: string;
 }
 
+/** In place of a cursor: the snapshot was not complete, so a reconnection starts again. */
 export const START_OVER = "";
+/** In place of a cursor: the subscription has ended, so nothing follows. */
 export const ENDED = "end";
 
 /** The mark and the ticket of a stream, which all its ids begin with. */

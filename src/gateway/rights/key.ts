@@ -6,6 +6,7 @@ import type { TicketSealer } from "../../feed/ticket.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { EventId } from "./event-id.ts";
 
+/** How long a key of a URL counts. */
 export interface UrlKeyOptions {
   /** How long a key may be used for the first time, in milliseconds. */
   readonly lifetimeMs: number;
@@ -13,6 +14,7 @@ export interface UrlKeyOptions {
   readonly clockToleranceMs: number;
 }
 
+/** The sealers of keys and tickets, and the record of spent keys. */
 export interface UrlKeyParts {
   readonly sealer: Sealer;
   readonly tickets: TicketSealer;

@@ -14,12 +14,14 @@ export interface LostRightsStore {
   load(ids: readonly string[]): Promise<ReadonlyMap<string, bigint>>;
 }
 
+/** The shared record of lost rights, with log and metrics. */
 export interface LostRightsParts {
   readonly store: LostRightsStore;
   readonly log: Logger;
   readonly metrics: Pick<Metrics, "lostRights" | "lostRightsUnsaved">;
 }
 
+/** How long and how many losses are remembered. */
 export interface LostRightsOptions {
   /** No ticket is older, so nothing needs to be remembered for longer, in milliseconds. */
   readonly maxAgeMs: number;
@@ -35,6 +37,7 @@ interface Lost {
   readonly expiresAtMs: number;
 }
 
+/** The rights that users have lost, as far as tickets could still resume over the loss. */
 export class LostRights {
   readonly #options: LostRightsOptions;
   readonly #parts: LostRightsParts;

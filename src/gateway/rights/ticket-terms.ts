@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Identity } from "../../auth/verify-token.ts";
 import type { TicketTerms } from "../../feed/ticket.ts";
 
+/** How long a ticket counts, in milliseconds. */
 export interface TermsOptions {
   readonly maxAgeMs: number;
   readonly clockToleranceMs: number;
@@ -22,12 +23,14 @@ function tokenOf(identity: Identity | null): string {
   return token;
 }
 
+/** The terms of a ticket that is sealed now, under the token of its holder. */
 export function termsFor(identity: Identity | null, nowMs: number, options: TermsOptions): TicketTerms {
   const expiresAtMs = identity?.expiresAtMs ?? null;
   const untilMs = expiresAtMs === null ? null : expiresAtMs + options.clockToleranceMs;
   return { sealedAtMs: nowMs, token: tokenOf(identity), untilMs };
 }
 
+/** Whether a ticket was sealed under this very token. */
 export const isSameToken = (terms: TicketTerms, identity: Identity | null): boolean =>
   terms.token === tokenOf(identity);
 

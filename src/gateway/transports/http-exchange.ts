@@ -131,6 +131,7 @@ export class HttpExchange {
   }
 }
 
+/** Answers a request with an object as JSON, which no cache keeps. */
 export function answerJson(response: ServerResponse, status: number, body: object): void {
   answerText(response, status, `${JSON.stringify(body)}\n`);
 }

@@ -4,6 +4,7 @@ import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../../proto
 import type { Transport } from "../connection/transport.ts";
 import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
 
+/** The request of one poll, as far as its answer depends on it. */
 export interface PollOptions {
   /** Whether a snapshot precedes the changes. */
   readonly wantsSnapshot: boolean;

@@ -5,6 +5,7 @@ import type { Transport } from "../connection/transport.ts";
 import { ENDED, idPrefix, START_OVER } from "../rights/event-id.ts";
 import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
 
+/** The request of one stream, as far as its events depend on it. */
 export interface SseOptions {
   /** Whether a snapshot precedes the changes: then nothing can be resumed before its end. */
   readonly wantsSnapshot: boolean;
