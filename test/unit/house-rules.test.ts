@@ -112,6 +112,7 @@ const PLAIN_FOLDERS = [
   "src/rules",
   "src/source",
   "src/tanstack-db",
+  "src/terminal",
   "src/vue",
   "test/unit/admin",
   "test/unit/app-services",
@@ -124,6 +125,7 @@ const PLAIN_FOLDERS = [
   "test/unit/match",
   "test/unit/rules",
   "test/unit/source",
+  "test/unit/terminal",
 ];
 const isPlain = (name: string) =>
   isPage(name) ||
