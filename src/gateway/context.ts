@@ -14,7 +14,7 @@ import type { RuleTimes } from "./rights/rule-times.ts";
 import type { TermsOptions } from "./rights/ticket-terms.ts";
 import type { Trust } from "./rights/trust.ts";
 
-/** What every connection of a node works with. */
+/** The parts of a node that every connection uses. */
 export interface GatewayContext {
   /** The opaque id under which clients see the node. */
   readonly node: string;

@@ -29,7 +29,7 @@ import { UserAccounts } from "./user-accounts.ts";
 const TICK_MS = 1_000;
 const RETRY_WHEN_FULL_MS = 5_000;
 
-/** What a rule edit did to live subscriptions. */
+/** The effect of a rule edit on active subscriptions. */
 export interface RulesEffect {
   readonly changed: number;
   readonly ended: number;
@@ -132,7 +132,7 @@ export class Gateway implements ConnectionEvents {
     }
   }
 
-  /** What new rules would make of everyone who is here, without letting them take effect. */
+  /** Counts the effect that new rules would have on all connections, without letting them take effect. */
   planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
     return planRules(
       [...this.#connections.keys()],
@@ -189,7 +189,7 @@ export class Gateway implements ConnectionEvents {
   onIdentified(connection: Connection, identity: Identity | null): Account {
     const { limits, metrics } = this.#context;
     const account = this.#accounts.of(identity, connection.address);
-    // Users who cannot be told apart are held to `connectionsPerAddress` instead.
+    // Users who cannot be distinguished are held to `connectionsPerAddress` instead.
     const isOneUser = identity !== null && identity.subject !== null;
     if (isOneUser && account.outboxes.size >= limits.connectionsPerUser) {
       metrics.connectionsRefused.inc({ reason: "user-limit" });

@@ -148,5 +148,5 @@ export function limitsForClients(limits: object): Readonly<Record<string, number
   return told;
 }
 
-/** Every client is told the same. */
+/** Every client receives the same limits. */
 const toldLimits = new WeakMap<object, Readonly<Record<string, number>>>();

@@ -89,7 +89,7 @@ export const AdminOptions = z
 /** Options of the admin listener, all defaults filled in. */
 export type AdminOptions = z.output<typeof AdminOptions>;
 
-/** What clients are told in `welcome` about coming back (docs/protocol.md, section 5). */
+/** The advice about reconnecting that `welcome` brings (docs/protocol.md, section 5). */
 export const ReconnectOptions = z
   .strictObject({
     minMs: z.int().min(10).max(60_000).default(250).describe("Upper bound of the first back-off."),

@@ -1,4 +1,4 @@
-/** What other rules would make of the subscriptions that stand; nothing of it takes effect. */
+/** Computes the effect that other rules would have on the active subscriptions; nothing takes effect. */
 import { TidewireError } from "../protocol/errors.ts";
 import { authorizeParsed, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -114,7 +114,7 @@ class Counted {
         this.#nowMs,
         (lookup) => lookups.values(lookup) ?? context.feed.lookups.peek(lookup.key),
       );
-      // One that waits for its sets follows nothing now that could be compared.
+      // A subscription that waits for its sets follows no live query to compare with.
       if (attachment.isDetached) return "unknown";
       if (!context.feed.hasLiveQuery(query.key)) this.#newKeys.add(query.key);
       const pair = `${attachment.query.key} ${query.key}`;

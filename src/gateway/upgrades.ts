@@ -43,7 +43,7 @@ export class Upgrades {
     this.#websockets = new WebSocketServer({
       noServer: true,
       WebSocket: ServerWebSocket,
-      // Compression costs each connection some 200 KB, and what is compressed can not be shared.
+      // Compression costs each connection some 200 KB, and a compressed message cannot be shared.
       perMessageDeflate: false,
       maxPayload: context.limits.messageBytes,
       clientTracking: false,

@@ -3,7 +3,7 @@ import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
 import { networkOf } from "./http/client-network.ts";
 
 /**
- * One account for each user of this node. Users who cannot be told apart (anonymous users and tokens without `sub`)
+ * One account for each user of this node. Users who cannot be distinguished (anonymous users and tokens without `sub`)
  * share the account of their address; an IPv6 address counts by its /64, because one subscriber owns all of it.
  */
 export class UserAccounts {

@@ -104,6 +104,7 @@ const PLAIN_FOLDERS = [
   "src/cluster",
   "src/config",
   "src/feed",
+  "src/gateway",
   "src/match",
   "src/metrics",
   "src/node",

@@ -9,7 +9,7 @@ import { reauthorize } from "./reauthorization.ts";
 import type { Subscription } from "./subscription.ts";
 import { type WorkTurns, workTurns } from "./work-turns.ts";
 
-/** What a newer token means for one subscription, as far as its grant alone tells. */
+/** The effect of a newer token on one subscription, as far as the grant alone shows. */
 interface Affected {
   readonly subscription: Subscription;
   /** Why it has no rights any more; `null` where the grant differs, and the request has to be judged under it. */

@@ -26,7 +26,7 @@ export class Attachment {
   readonly #undecided = new Set<string>();
   /** Settles when no rights are undecided, or nothing more is written at all. */
   #decided: Deferred | null = null;
-  /** The documents that the client holds are void; it is told so once the rights are decided. */
+  /** The documents that the client holds are void; `reset` goes out once the rights are decided. */
   #owedReset: ResetReason | null = null;
   #opened: Promise<void> = Promise.resolve();
   #delivery: Delivery | undefined;

@@ -19,7 +19,7 @@ export class ClientError extends TidewireError {
   }
 }
 
-/** The error as a client is told it. What is not meant for clients is logged under a reference, and told as `internal`. */
+/** The error as a client receives it. An error that is not meant for clients is logged under a reference, and sent as `internal`. */
 export function toErrorMessage(error: unknown, log: Logger): ErrorMessage {
   if (error instanceof TidewireError) {
     const { id, ...details } = error.details;

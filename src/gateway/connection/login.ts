@@ -5,7 +5,7 @@ import type { ValueMode } from "../../protocol/messages.ts";
 import { ClientError } from "./client-error.ts";
 
 /**
- * Who a client is: the token by which it came, the newer tokens that replace it, the account of its user, and the
+ * The identity of a client: the token by which it came, the newer tokens that replace it, the account of its user, and the
  * form in which the client wants its values.
  */
 export class Login {

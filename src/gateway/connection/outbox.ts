@@ -11,9 +11,9 @@ interface Shared {
 const FLOOR_BYTES = 65_536;
 
 /**
- * What waits for one client, in bytes: the bound of a slow consumer's memory (docs/protocol.md, section 6). It
- * holds shared chunks by reference. Changes beyond the bound are refused, not queued: whoever brought them
- * remembers how far it got.
+ * The data that waits for one client, in bytes: the bound of a slow consumer's memory (docs/protocol.md, section 6). It
+ * holds shared chunks by reference. Changes beyond the bound are refused, not queued: their delivery remembers how far
+ * it got.
  */
 export class Outbox {
   readonly #transport: Transport;

@@ -94,7 +94,7 @@ export function usableId(given: unknown): string | undefined {
 
 const PROBLEMS_MAX = 20;
 
-/** What is wrong with one part of a request. */
+/** The fault of one part of a request. */
 export interface Problem {
   readonly path: string;
   readonly reason: string;

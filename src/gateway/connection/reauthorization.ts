@@ -45,7 +45,7 @@ export function reauthorizeAll(connection: Connection): { changed: number; ended
  */
 export function reauthorizeForStep(connection: Connection): number {
   const { subscriptions } = connection;
-  /** Whether all ids of an attachment come to one live query: then they move on together. */
+  /** Whether all ids of an attachment ask for one live query: then they move on together. */
   const together = new Map<Attachment, boolean>();
   let moved = 0;
   for (const subscription of subscriptions) {
@@ -73,7 +73,7 @@ function moveAlike(connection: Connection, attachment: Attachment): boolean {
 /**
  * Authorizes one subscription again. Never throws.
  * @param at The commit that changed its rights; `null` for the head of the stream.
- * @param together All ids of its attachment come to the same live query at this point.
+ * @param together All ids of its attachment ask for the same live query at this point.
  */
 export function reauthorize(
   connection: Connection,

@@ -104,7 +104,7 @@ async function lossKnown(
 }
 
 /**
- * The live query that a ticket was given for, if the request still comes to it; or if it did under another step of
+ * The live query that a ticket was given for, if the request still asks for it; or if it did under another step of
  * `%%now`, everything else being equal. `null` for any other.
  */
 async function heldQuery(

@@ -43,7 +43,7 @@ export class ToldCursor {
 
   #latest(known: readonly Told[]): Told {
     const last = this.#last;
-    // After a break in the order of changes, what was told before means nothing.
+    // After a break in the order of changes, an earlier cursor means nothing.
     const isGood = last !== undefined && epochOf(last.cursor) === this.#feed.timeline.codec.epoch;
     const all = [this.#feed.cursors.told, ...known, ...(isGood ? [last] : [])];
     const isHidden = ({ position }: Told) => position.issuedMs !== undefined;
@@ -53,10 +53,10 @@ export class ToldCursor {
     return shown !== undefined && isLater(shown.position, hidden.position) ? shown : hidden;
   }
 
-  /** By when they were told: what lies between them is nothing for clients. */
+  /** By the time at which they were issued: clients must not learn about the writes in between. */
   #latestHidden(hidden: readonly Told[]): Told | undefined {
     const [first, ...others] = hidden.toSorted((a, b) => issuedMs(b) - issuedMs(a));
-    // A snapshot may have been ahead of the stream. By now the stream has come to it.
+    // A snapshot may have been ahead of the stream. By now the stream has reached it.
     const time = first?.position.clusterTime ?? 0n;
     const goesBack = others.some(({ position }) => position.clusterTime > time);
     return goesBack ? this.#feed.cursors.renewTold() : first;

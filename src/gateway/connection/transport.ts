@@ -2,7 +2,7 @@ import type { Chunk } from "../../feed/chunk.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 
-/** What carries one connection's messages to its client: the only part of a connection that differs by transport. */
+/** Carries one connection's messages to its client: the only part of a connection that differs by transport. */
 export interface Transport {
   readonly kind: "ws" | "sse" | "poll" | "socketio";
   /** Bytes handed to `write` and `send` that the operating system has not taken yet. */

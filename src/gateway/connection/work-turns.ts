@@ -3,7 +3,7 @@ const TURN_MS = 10;
 
 /**
  * Work that may wait a moment, in turns between which everybody else gets theirs. All connections share the turns:
- * however many ask at once, a turn does not grow longer. Whoever waits for one job before asking for the next one
+ * however many ask at once, a turn does not grow longer. A caller that waits for one job before it asks for the next one
  * takes turns with the others.
  */
 export class WorkTurns {

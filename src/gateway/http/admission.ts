@@ -30,7 +30,7 @@ export interface OverRate {
 const BUCKETS_MAX = 10_000;
 
 /**
- * Who may connect, before anything is spent on them: rates and counts of the whole node, of an address, and,
+ * Decides whether a client may connect, before anything is spent on it: rates and counts of the whole node, of an address, and,
  * once it is known, of a user.
  */
 export class Admission {

@@ -5,7 +5,7 @@ export function isOriginAllowed(origin: string | undefined, allowed: readonly st
   return origin === undefined || allowed.includes("*") || allowed.includes(origin);
 }
 
-/** What scripts may send beyond what every form may; `*` would leave out `Authorization`. */
+/** Headers that scripts may send beyond those of every form; `*` would leave out `Authorization`. */
 const ALLOWED_HEADERS = "Authorization, Cache-Control, Content-Type, Last-Event-ID";
 /** How long a browser may go by the answer to a preflight, in seconds; edits of `server.origins` need a restart anyway. */
 const MAX_AGE_S = 600;

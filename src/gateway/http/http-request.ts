@@ -3,7 +3,7 @@ import { type SubscribeMessage, VALUE_MODES, type ValueMode } from "../../protoc
 import { checkShape, type MessageLimits } from "../connection/incoming.ts";
 import { badRequest, checkMessage, type Problem } from "../connection/parse-message.ts";
 
-/** What the URL of a stream or a poll asks for (docs/protocol.md, section 7). */
+/** The request in the URL of a stream or a poll (docs/protocol.md, section 7). */
 export interface UrlRequest {
   /** The message that asks the same over a WebSocket. */
   readonly subscribe: SubscribeMessage;

@@ -20,7 +20,7 @@ import { chargeConnect, checkOrigin } from "./http-admission.ts";
 import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
 
 const SSE_PATH = "/v1/sse";
-/** What a connection counts as whose answer was sent to its end. */
+/** The close code of a connection whose answer was sent to its end. */
 const COMPLETE = 1000;
 
 type Route = (request: IncomingMessage, response: ServerResponse, address: string) => Promise<void>;
@@ -218,7 +218,7 @@ export class HttpRoutes {
 
 const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
 
-/** One that is not of ours, or damaged: `cursor-invalid`, as for a cursor without its ticket. */
+/** An id that is not of this service, or damaged: `cursor-invalid`, as for a cursor without its ticket. */
 const NOT_OURS: EventId = { mark: "", ticket: "", cursor: "invalid" };
 
 function lastEventIdOf({ headers }: IncomingMessage): EventId | null {
@@ -226,7 +226,7 @@ function lastEventIdOf({ headers }: IncomingMessage): EventId | null {
   return text === "" ? null : (parseEventId(text) ?? NOT_OURS);
 }
 
-/** What a browser's reconnection brings is newer than what stands in the URL that it repeats. */
+/** The id of a browser's reconnection is newer than the cursor in the URL that it repeats. */
 function resumeFrom(subscribe: SubscribeMessage, lastEventId: EventId | null): SubscribeMessage {
   if (lastEventId === null) return subscribe;
   const { cursor: _cursor, ticket: _ticket, ...request } = subscribe;

@@ -27,7 +27,7 @@ export function answerWithoutUpgrade(
   const answered = guarded(guard, "upgrade.answered", () => socket.destroySoon());
   const ended = guarded(guard, "upgrade.ended", () => socket.end());
   response.once("finish", answered);
-  // Without a reader nobody notices that the client has gone. What it still sends is no request any more.
+  // Without a reader nobody notices that the client has gone. Bytes that it still sends are not a request.
   socket.once("end", ended);
   socket.resume();
   server.emit("request", request, response);

@@ -7,7 +7,7 @@ import type { Metrics } from "../../metrics/metrics.ts";
 export class SentBytes {
   readonly #guard: GuardParts;
   readonly #counter: Metrics["bytesSent"];
-  /** What has been counted of each open socket. */
+  /** The bytes counted so far, for each open socket. */
   readonly #counted = new Map<Socket, number>();
 
   constructor(guard: GuardParts, counter: Metrics["bytesSent"]) {
@@ -38,7 +38,7 @@ export class SentBytes {
   #count(socket: Socket): void {
     const { bytesWritten } = socket;
     const counted = this.#counted.get(socket) ?? 0;
-    // What still waits for the system counts as written; a socket that is destroyed takes it back.
+    // Bytes that still wait for the system count as written; a destroyed socket takes them back.
     if (bytesWritten <= counted) return;
     this.#counter.inc(bytesWritten - counted);
     this.#counted.set(socket, bytesWritten);

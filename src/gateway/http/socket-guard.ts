@@ -1,4 +1,4 @@
-/** What a listener does about sockets that are too many, or that never send a whole request. */
+/** Closes sockets of a listener that are too many, or that never send a whole request. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";

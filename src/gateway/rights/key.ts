@@ -22,14 +22,14 @@ export interface UrlKeyParts {
   readonly spend: (id: string, expiresAtMs: number) => Promise<boolean>;
 }
 
-/** What `POST /v1/key` answers. */
+/** The answer to `POST /v1/key`. */
 export interface IssuedKey {
   readonly key: string;
   /** Until when it opens a stream for the first time, in epoch milliseconds. */
   readonly expires: number;
 }
 
-/** What a key holds, sealed: who it speaks for. The token itself is not in it. */
+/** The sealed content of a key: the user that it speaks for. The token itself is not in it. */
 interface SealedKey {
   readonly id: string;
   readonly useByMs: number;
@@ -68,7 +68,7 @@ export class UrlKeys {
   /**
    * Takes a key.
    * @param lastEventId What a browser's reconnection brought.
-   * @throws {TidewireError} `unauthenticated`; `unavailable` where it cannot be told whether it was used before.
+   * @throws {TidewireError} `unauthenticated`; `unavailable` where it is unknown whether the key was used before.
    */
   async redeem(key: string, lastEventId: EventId | null, nowMs = Date.now()): Promise<Identity> {
     const text = await this.#parts.sealer.open(SEALED.urlKey, key, nowMs);
@@ -91,7 +91,7 @@ export class UrlKeys {
     return identity;
   }
 
-  /** Whether the id was sent to the same user, in a stream. Without a `sub` nobody can be told from anybody. */
+  /** Whether the id was sent to the same user, in a stream. Without a `sub` users cannot be distinguished. */
   async #isOwn({ mark, ticket }: EventId, identity: Identity): Promise<boolean> {
     if (!(await this.#parts.tickets.isMarked(ticket, mark))) return false;
     const opened = await this.#parts.tickets.open(ticket);

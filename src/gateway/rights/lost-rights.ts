@@ -8,7 +8,7 @@ import type { Logger } from "pino";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 
-/** What reads and writes the memory that all nodes share. */
+/** Reads and writes the record that all nodes share. */
 export interface LostRightsStore {
   save(ids: readonly string[], expiresAt: Date): Promise<void>;
   load(ids: readonly string[]): Promise<ReadonlyMap<string, bigint>>;
@@ -63,7 +63,7 @@ export class LostRights {
 
   /**
    * A token of this user gives other rights in a collection than an older one, or none.
-   * @param at The cluster time that this node has come to.
+   * @param at The cluster time that this node has reached.
    */
   note(holder: string, collection: string, at: bigint, nowMs: number): void {
     const id = idOf(holder, collection);

@@ -64,7 +64,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   refusalOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
     if (this.#isRevoked(identity, nowMs)) return tokenRefusal("revoked");
     if (this.#state === "known") return null;
-    const text = "revoked tokens cannot be told from others just now: try again later";
+    const text = "it is unknown just now which tokens are revoked: try again later";
     return new TidewireError("unavailable", text, {}, { retryAfterMs: RETRY_AFTER_MS });
   }
 
@@ -75,8 +75,8 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   }
 
   /**
-   * Whether a token was not revoked at a cluster time that the stream has not come to yet. One small read answers for many.
-   * @returns `false` also where that cannot be told: then the stream will.
+   * Whether a token was not revoked at a cluster time that the stream has not reached yet. One small read answers for many tokens.
+   * @returns `false` also where that is unknown: then the stream decides.
    */
   mayRead(identity: Identity, clusterTime: bigint): Promise<boolean> {
     if (identity.sub === null) return Promise.resolve(true);

@@ -1,7 +1,7 @@
 import type { RuleSet } from "../../rules/compile-rules.ts";
 
 /**
- * Since when each rule has been in force without a break. Whoever an edit lets in, perhaps again, may see what is,
+ * Since when each rule has been in force without a break. A user whom an edit lets in, perhaps again, may see the present state,
  * but not what was before: neither by a snapshot that was read for others earlier, nor by a cursor of before.
  */
 export class RuleTimes {

@@ -49,7 +49,7 @@ export function hasEnded(
   return beginsAtMs(identity, nowMs) > terms.untilMs;
 }
 
-/** When a token begins to count. One that does not say when it was issued may have been issued just now. */
+/** When a token begins to count. A token without a time of issue may have been issued just now. */
 function beginsAtMs(identity: Identity | null, nowMs: number): number {
   const notBefore = identity?.claims["nbf"];
   const notBeforeMs = typeof notBefore === "number" ? notBefore * 1_000 : Number.NEGATIVE_INFINITY;

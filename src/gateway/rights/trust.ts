@@ -88,7 +88,7 @@ export class Trust {
     return this.#revocations?.endOf(identity) ?? null;
   }
 
-  /** Whether a client may be sent what is of a cluster time that the stream has not come to yet. */
+  /** Whether a client may receive data of a cluster time that the stream has not reached yet. */
   mayRead(identity: Identity | null, clusterTime: bigint): Promise<boolean> {
     if (identity === null || this.#revocations === null) return Promise.resolve(true);
     return this.#revocations.mayRead(identity, clusterTime);

@@ -28,7 +28,7 @@ export class Acknowledgements {
    */
   expect(type: string, id: string | undefined, acknowledge: Acknowledge): (error: ErrorMessage) => void {
     const answer = ANSWERS.get(type);
-    // What is no request of the protocol is answered by an error.
+    // An event that is not a request of the protocol is answered by an error.
     if (answer === undefined) return acknowledge;
     const key = keyOf(answer, id);
     const waiting = this.#waiting.get(key);
@@ -40,7 +40,7 @@ export class Acknowledgements {
     };
   }
 
-  /** Answers whoever waits for this message. */
+  /** Calls the acknowledgement that waits for this message. */
   settle(message: ServerMessage): void {
     const id = "id" in message ? message.id : undefined;
     const key = keyOf(message.type, id);
@@ -50,7 +50,7 @@ export class Acknowledgements {
       first(message);
     }
     if (message.type !== "unsubscribed") return;
-    // One that was ended before it stood is answered by its end alone.
+    // A subscription that ended before it was active is answered by its end alone.
     const asked = keyOf("subscribed", id);
     for (const acknowledge of this.#waiting.get(asked) ?? []) acknowledge(message);
     this.#waiting.delete(asked);

@@ -26,7 +26,7 @@ import { SocketIoEvents, SocketIoTransport } from "./socketio.ts";
 import { type Acknowledge, Acknowledgements } from "./socketio-acks.ts";
 import { type SocketIoMember, SocketIoSession } from "./socketio-session.ts";
 
-/** What `server.socketio` needs besides itself. */
+/** The parts that `server.socketio` needs besides the options. */
 export interface SocketIoOptions {
   /** Of the package `socket.io`, which is installed only where it is wanted. */
   readonly Server: typeof Server;
@@ -34,7 +34,7 @@ export interface SocketIoOptions {
   readonly database: string;
 }
 
-/** What the gateway does for the endpoint. */
+/** The parts of the gateway that the endpoint uses. */
 export interface SocketIoGateway {
   readonly open: OpenConnection;
   /** The limit that a client from this address has passed by its last connection, if any. */
@@ -42,7 +42,7 @@ export interface SocketIoGateway {
 }
 
 const PATHS = new Set(["/socket.io", "/socket.io/"]);
-/** Messages that are told apart by an `id`, which a client of Socket.IO need not give. */
+/** Messages that are distinguished by an `id`, which a client of Socket.IO need not give. */
 const HAVE_ID = new Set(["subscribe", "fence"]);
 
 /** A database, as its namespace shows it. */
@@ -158,7 +158,7 @@ export class SocketIoEndpoint {
     return sid === null ? undefined : this.#sessions.get(sid);
   }
 
-  /** Names sessions, so that requests can be told apart, and counts those that are in no namespace. */
+  /** Names sessions, so that requests can be distinguished, and counts those that are in no namespace. */
   #followEngine(): void {
     const { engine } = this.#io;
     const ids = new WeakMap<IncomingMessage, string>();
@@ -309,7 +309,7 @@ function narrowed(context: GatewayContext, database: string): GatewayContext {
   };
 }
 
-/** Takes one event of a client as the message of its name. What does not have the form is refused as such a message. */
+/** Takes one event of a client as the message of its name. An event of another form is refused as such a message. */
 function receive(
   { connection, inbox }: OpenedConnection,
   acks: Acknowledgements,

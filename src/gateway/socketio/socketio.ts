@@ -54,7 +54,7 @@ const packet = (text: string): WirePacket => ({
   options: { compress: false, bytes: Buffer.byteLength(text) },
 });
 
-/** What the library does for one client in one namespace. */
+/** The actions of the library for one client in one namespace. */
 export interface Membership {
   /** Lets the client in, or tells it why not; then it does not come back by itself. */
   admit(refusal: ErrorMessage | null): void;
@@ -63,7 +63,7 @@ export interface Membership {
 }
 
 /**
- * A client in one namespace of Socket.IO: each message is an event of its type. Who is refused hears it as
+ * A client in one namespace of Socket.IO: each message is an event of its type. A refused client receives
  * `connect_error`; whether one that is closed comes back by itself follows from how it is closed, as close codes
  * are not told by this protocol.
  */
@@ -149,7 +149,7 @@ export class SocketIoTransport implements Transport {
 
   close(code: CloseCode, _reason: string): void {
     if (this.#state === "pending") {
-      // Who is told why stays away. One that may come back is cut off instead, unless that would hit others.
+      // A client that receives the reason stays away. A client that may come back is cut off instead, unless that would hit others.
       if (willPass(this.#refusal) && this.#session.members.size <= 1) this.#session.close();
       this.#admit(this.#refusal);
     } else if (this.#state === "joined" && isForGood(code)) this.#membership.dismiss();

@@ -8,7 +8,7 @@ const NOTHING = Buffer.alloc(0);
 const NOTHING_TO_DO = () => {};
 /** An answer that nobody reads to its end is cut off after this, in milliseconds. */
 const END_TIMEOUT_MS = 2_000;
-/** What a request is told that the service ends before it could be answered. */
+/** The answer to a request that the service ends before it is served. */
 export const NOT_SERVED: ErrorMessage = {
   type: "error",
   code: "unavailable",
@@ -20,7 +20,7 @@ export const NOT_SERVED: ErrorMessage = {
 export const willPass = ({ retry }: ErrorMessage): boolean => retry === "later" || retry === "now";
 
 /**
- * What comes before a subscription stands, where it means that it never will: an edit of the rules, or a new order
+ * The refusal in a message that comes before a subscription is active: an edit of the rules, or a new order
  * of changes, may overtake it. `null` where it means nothing of the kind.
  */
 export function refusalIn(message: ServerMessage): ErrorMessage | null {
@@ -46,7 +46,7 @@ export class HttpExchange {
     this.#request = request;
     this.#response = response;
     this.#guard = guard;
-    // A client that goes away in the middle of a write is told by "close".
+    // A client that goes away in the middle of a write shows by "close".
     response.on("error", NOTHING_TO_DO);
   }
 

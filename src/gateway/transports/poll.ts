@@ -166,12 +166,12 @@ export class PollTransport implements Transport {
 
   #failed(error: ErrorMessage): void {
     if (this.#exchange.hasBegun) this.#append([JSON.stringify(error)]);
-    // Who has only waited may go on elsewhere.
+    // A client that has only waited may go on elsewhere.
     else if (this.#isWhole && willPass(error)) this.#finish();
     else this.#refuse(error);
   }
 
-  /** The rights have changed. What was not begun is left to the next poll, which is told so by its own `start`. */
+  /** The rights have changed. An answer that has not begun is left to the next poll, whose own `start` says so. */
   #subscribedAnew(message: SubscribedMessage): void {
     if (this.#isWhole) {
       this.#finish();

@@ -11,7 +11,7 @@ export interface SseOptions {
   readonly wantsSnapshot: boolean;
   /** A browser's own reconnection: it stops for good at any status but 200. */
   readonly isReconnection: boolean;
-  /** What the browser is told to wait before it reconnects, in milliseconds. */
+  /** How long the browser waits before it reconnects, in milliseconds. */
   readonly retryMs: number;
   /** The service's mark on a ticket. */
   readonly mark: (ticket: string) => string;
@@ -26,7 +26,7 @@ const HEADERS = {
 const COMMENT = ":\n\n";
 
 /**
- * Server-sent events (HTML standard, 9.2): one subscription, each message an event. What fails before the
+ * Server-sent events (HTML standard, 9.2): one subscription, each message an event. A failure before the
  * subscription stands is an HTTP error; the stream begins with `welcome` and `subscribed`.
  */
 export class SseTransport implements Transport {

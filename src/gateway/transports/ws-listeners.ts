@@ -8,7 +8,7 @@ import type { OpenedConnection } from "../connection/open-connection.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { NO_CLOSE_FRAME, type WsTransport } from "./ws.ts";
 
-/** Frames that break RFC 6455, by the status that `ws` gives them, with what the client is told first. */
+/** Frames that break RFC 6455, by the status that `ws` gives them, with the reason that the client receives first. */
 const BROKEN_FRAMES: Readonly<Record<number, { readonly code: CloseCode; readonly reason: string }>> = {
   1002: { code: CLOSE_CODES.protocolError, reason: "a frame breaks the WebSocket protocol" },
   1007: { code: CLOSE_CODES.invalidText, reason: "a message is no UTF-8" },

@@ -81,7 +81,7 @@ export class WsTransport implements Transport {
   }
 
   close(code: CloseCode, reason: string): void {
-    // A paused one would never see the answer. Whoever floods is not read any more, whatever they still send.
+    // A paused one would never see the answer. A client that floods is not read any more, whatever it still sends.
     if (code === CLOSE_CODES.abuse) this.#ws.pause();
     else this.#ws.resume();
     this.#ws.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString());
@@ -107,5 +107,5 @@ export class WsTransport implements Transport {
   }
 }
 
-/** What a closed socket counts as when no close frame said it. */
+/** The close code of a socket that ended without a close frame. */
 export const NO_CLOSE_FRAME = 1006;

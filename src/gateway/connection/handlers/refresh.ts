@@ -9,7 +9,7 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
   const { login } = connection;
   const number = login.startRefresh();
   const identity = await connection.context.trust.verify(token);
-  // In the middle of a commit nobody knows what the client holds, and could be told the difference of.
+  // In the middle of a commit it is unknown which documents the client holds, so no difference can be sent.
   const { feed } = connection.context;
   while (!feed.timeline.isSettled) await feed.timeline.settles;
   if (connection.isClosed) return;
