@@ -1,6 +1,6 @@
 import type { Change } from "./types.ts";
 
-/** What may wait to be read; beyond it the whole result says the same, and is bounded. */
+/** This many changes may wait to be read; beyond it the whole result replaces them, and is bounded. */
 const WAITING_MAX = 1_000;
 
 type Next<R> = IteratorResult<Change<R>, undefined>;

@@ -148,7 +148,7 @@ export class Client {
     };
   }
 
-  /** What the connection is at, and which way it takes. */
+  /** The state of the connection, and its transport. */
   get state(): ConnectionState {
     return this.#session.state;
   }
@@ -164,12 +164,12 @@ export class Client {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Allows to connect where `autoConnect` is off; begins anew after the service has refused, with a new token. */
+  /** Allows to connect where `autoConnect` is off; begins again after the service has refused, with a new token. */
   connect(): void {
     this.#session.connect();
   }
 
-  /** Ends the connection and all queries; `connect` begins anew. */
+  /** Ends the connection and all queries; `connect` begins again. */
   close(): void {
     this.#persistence?.flush();
     this.#session.stop(new TidewireError("unavailable", "the client was closed", { reason: "closed" }));
@@ -208,7 +208,7 @@ export class Client {
     this.#session.ready(result);
   }
 
-  /** Kept for a moment: whoever shows a query often leaves it only to follow it again. */
+  /** Kept for a moment: an application that leaves a query often follows it again at once. */
   #abandoned(key: string, result: LiveResult): void {
     const end = () => {
       this.#lingering.delete(result);

@@ -6,10 +6,10 @@ import { type Status, type StatusEvent, TRANSITIONS } from "./status.ts";
 import type { Change, Observer, QueryState } from "./types.ts";
 import { View, type Watcher } from "./view.ts";
 
-/** What is asked of the service. Equal requests share a result. */
+/** A request to the service. Equal requests share a result. */
 export type LiveRequest = Omit<SubscribeMessage, "type" | "id" | "cursor" | "ticket">;
 
-/** What a query is at before anybody follows it. */
+/** The state of a query before anybody follows it. */
 export const UNUSED: QueryState<never> = Object.freeze({
   data: Object.freeze([]),
   status: "connecting",
@@ -71,7 +71,7 @@ export class LiveResult implements Watcher {
     return this.#state;
   }
 
-  /** What to ask with, from where things stand. */
+  /** The cursor and the ticket to resume with. */
   get resumePoint(): { cursor: string; ticket: string } | undefined {
     const { cursor } = this.view;
     return cursor === undefined || this.ticket === undefined ? undefined : { cursor, ticket: this.ticket };
@@ -136,7 +136,7 @@ export class LiveResult implements Watcher {
     for (const { error: tell } of [...this.#listeners]) call(tell, error);
   }
 
-  /** It has ended for good. What may not be seen any more is not shown any longer. */
+  /** It has ended for good. Documents that the user may no longer see disappear. */
   stop(error: TidewireError): void {
     this.#error = error;
     if (error.code === "forbidden" && this.view.list.length > 0) {
@@ -152,7 +152,7 @@ export class LiveResult implements Watcher {
     this.view.watchers.delete(this);
   }
 
-  /** What came together is told together; and never a status before the data that it speaks of. */
+  /** Reports changes that came together at once, and never a status before the data that it belongs to. */
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;

@@ -6,7 +6,7 @@ interface Page extends Listening {
   readonly document?: Listening & { readonly visibilityState?: string };
 }
 
-/** What the surroundings tell that matters to a connection. */
+/** Events of the page that matter to a connection. */
 export interface PageEvents {
   /** There is a network again, or the page is looked at again: now is a good time. */
   awake(): void;

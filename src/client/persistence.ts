@@ -1,14 +1,14 @@
 import type { LiveResult } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
 
-/** What is kept of a query, so that a reload goes on where it was. */
+/** The kept part of a query, from which a reload goes on. */
 export interface Saved {
   readonly docs: readonly Doc[];
   readonly cursor: string;
   readonly ticket: string;
 }
 
-/** Where results are kept. One that fails is as good as an empty one: everything comes from the service then. */
+/** Where results are kept. A store that fails counts as empty: everything comes from the service then. */
 export interface Store {
   load(key: string): Promise<Saved | undefined>;
   save(key: string, saved: Saved): Promise<void>;
@@ -19,7 +19,7 @@ export interface Store {
 export interface PersistOptions {
   readonly store: Store;
   /**
-   * Whose data it is: the user's id, say. What was kept under one scope is never shown under another, not even
+   * Whose data it is: the user's id, say. A result that was kept under one scope is never shown under another, not even
    * for the moment until the service has answered.
    */
   readonly scope: string;
@@ -54,11 +54,11 @@ export class Persistence {
 
   remove(result: LiveResult): void {
     this.#moved.delete(result);
-    // What stays behind is told from what the service knows by the ticket.
+    // The service recognizes by the ticket a result that is left behind.
     this.#options.store.remove(this.#keyOf(result.key)).catch(() => {});
   }
 
-  /** Writes what has changed since. What is in the middle of something is left until it is whole. */
+  /** Writes what has changed since. A result that is incomplete waits until it is whole. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -5,7 +5,7 @@ import { type Listener, type LiveRequest, type LiveResult, UNUSED } from "./live
 import type { Doc } from "./result-set.ts";
 import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 
-/** What a query needs of its client. */
+/** The parts of a client that its queries need. */
 export interface QueryHost {
   /** The shared result of a request, if somebody follows it. */
   peek(key: string): LiveResult | undefined;
@@ -64,7 +64,7 @@ export class Query<T extends object, R = T> {
 
   /**
    * Follows the query until the function that is returned is called.
-   * @param observer What to be told of; or a function that is told every state, at once and ever after.
+   * @param observer The listeners; or a function that receives every state, at once and ever after.
    */
   subscribe(observer: Observer<R> | ((state: QueryState<R>) => void)): () => void {
     if (typeof observer !== "function") return this.#follow(observer);
@@ -81,7 +81,7 @@ export class Query<T extends object, R = T> {
 
   /**
    * Every change, a `snapshot` first. Ends when the loop is left; throws when the query has stopped. One that
-   * is read too slowly is told all anew by another `snapshot`.
+   * is read too slowly receives another `snapshot`.
    */
   changes(): AsyncIterableIterator<Change<R>> {
     // Assigned late: a query that has stopped already ends the queue while it is being followed.

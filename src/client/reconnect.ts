@@ -1,6 +1,6 @@
 import type { ReconnectAdvice } from "../protocol/messages.ts";
 
-/** What the end of a connection asks of the client (docs/protocol.md, section 5). */
+/** The reaction that the end of a connection asks for (docs/protocol.md, section 5). */
 export type CloseAction = "back-off" | "token" | "wait" | "stop";
 
 /** Codes of RFC 6455 after which the same would only happen again: our own mistake, or a bug. */
@@ -25,13 +25,13 @@ const MINUTE_MS = 60_000;
 /** Full jitter alone has no bound: a row of small dice would hammer a service that refuses. */
 const ATTEMPTS_PER_MINUTE = 12;
 
-/** What an application may set otherwise than the service advises. */
+/** Settings of an application that replace the advice of the service. */
 export interface ReconnectOptions extends Partial<ReconnectAdvice> {
   /** Connections begun within any minute, whatever the back-off says; 12 unless told. */
   readonly attemptsPerMinute?: number;
 }
 
-/** What follows after a connection has ended. */
+/** The next step after a connection has ended. */
 export type NextStep =
   | { readonly action: "stop" }
   | { readonly action: "connect"; readonly delayMs: number; readonly withNewToken: boolean };

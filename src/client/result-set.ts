@@ -48,7 +48,7 @@ export class ResultSet {
     const order = this.#order;
     if (order === undefined || (before === undefined && !isNew)) return;
     if (!isNew) order.splice(order.indexOf(key), 1);
-    // One that nobody knows is taken for the end.
+    // An unknown document counts as the end.
     const at = before === undefined || before === null ? -1 : order.indexOf(keyOf(before));
     order.splice(at < 0 ? order.length : at, 0, key);
   }
@@ -64,7 +64,7 @@ export class ResultSet {
   }
 }
 
-/** Applies a delta. What it does not touch stays the same object, down to the innermost. */
+/** Applies a delta. Parts that it does not touch stay the same objects, down to the innermost. */
 export function withDelta(
   doc: Doc,
   set: Readonly<Record<string, unknown>> = {},

@@ -6,7 +6,7 @@ import type { TokenProvider } from "./tokens.ts";
 import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
 
-/** What the one connection of a client is at. */
+/** The state of the one connection of a client. */
 export interface ConnectionState {
   /** `idle`: nobody follows anything, so there is none. */
   readonly status: "idle" | "connecting" | "connected" | "offline" | "stopped";
@@ -33,7 +33,7 @@ export interface SessionOptions {
   readonly random: () => number;
   readonly trace: Trace | undefined;
   readonly onState: (state: ConnectionState) => void;
-  /** What was kept of the result is void. */
+  /** The kept copy of the result is void. */
   readonly onEnded: (result: LiveResult) => void;
   /** The page is about to be frozen or closed. */
   readonly onHidden: () => void;

@@ -79,7 +79,7 @@ export class Session {
     return this.#state;
   }
 
-  /** Allows to connect, and begins anew where the connection had stopped. */
+  /** Allows to connect, and begins again where the connection had stopped. */
   connect(): void {
     this.#isAllowed = true;
     if (this.#stopped !== undefined) {
@@ -108,7 +108,7 @@ export class Session {
     else if (this.#isAllowed) this.#begin();
   }
 
-  /** What was kept of it has been read: now it may be asked for. */
+  /** The kept copy of the result has been read: now it may be asked for. */
   ready(result: LiveResult): void {
     result.isReady = true;
     if (!this.#subscriptions.results.has(result.id)) return;
@@ -206,7 +206,7 @@ export class Session {
   }
 
   #receive(link: Link, message: ServerMessage, scope: string | undefined): void {
-    // What a service says before it closes stands last; any other error is not why the connection ends.
+    // The error before a close is the last message; any other error is not why the connection ends.
     if (message.type !== "error") link.lastError = undefined;
     const trace = message.type === "welcome" ? undefined : this.#options.trace;
     const wasInUse = link === this.#link;
@@ -253,7 +253,7 @@ export class Session {
     scope: string | undefined,
   ): void {
     const subscriptions = this.#subscriptions;
-    // What the old connection still says of a query that the new one has taken over is of no interest.
+    // Messages of the old connection about a query that the new one has taken over are ignored.
     if (link === this.#link && subscriptions.isServed(message.id, this.#next)) return;
     if (message.type === "subscribed") {
       const others = this.#links().filter((other) => other !== link);
@@ -322,7 +322,7 @@ export class Session {
     if (link === this.#next) {
       this.#next = undefined;
       this.#subscriptions.lost(link, this.#links());
-      // The one at hand still delivers. When it ends, all begins anew.
+      // The present connection still delivers. When it ends, all begins again.
       const active = this.#link;
       if (active?.isDraining) this.#timers.later(this.#reconnect.nextDelayMs(), () => this.#move());
       else if (active !== undefined) this.#upgradeLater(active);

@@ -1,5 +1,5 @@
 /**
- * What a query is at.
+ * The status of a query.
  * - `connecting`: on the way to the service, or waiting for its answer
  * - `catching-up`: the service has answered; what is missing is on its way
  * - `live`: the result is that of now
@@ -18,7 +18,7 @@ export const STATUS_EVENTS = [
   "subscribed",
   /** All there was has come. */
   "caught-up",
-  /** What is held is void, and comes anew. */
+  /** The documents held are void, and follow again. */
   "reset",
   /** The service could not take the subscription just now; it is asked again on the same connection. */
   "refused",

@@ -27,11 +27,11 @@ export interface SubscriptionsEvents {
   askLater(link: Link, result: LiveResult, delayMs: number): void;
   /** It has ended for good, and what was kept of it is void. */
   ended(result: LiveResult): void;
-  /** What the connection says makes no sense. */
+  /** A message of the connection makes no sense. */
   broken(link: Link): void;
 }
 
-/** What is asked for, and what the service answers (docs/protocol.md, section 3.3). */
+/** The subscriptions of a client, and the answers of the service (docs/protocol.md, section 3.3). */
 export class Subscriptions {
   readonly results = new Map<string, LiveResult>();
   readonly #events: SubscriptionsEvents;

@@ -9,7 +9,7 @@ export function toError({ code, message, details, retry, retryAfterMs }: ErrorMe
   });
 }
 
-/** What the application is told of the end of a connection that the service said nothing about. */
+/** The error that an application receives when a connection ends without a message of the service. */
 export function endError(code: number, reason: string, cause: unknown): TidewireError {
   const isAuth = (code >= 4100 && code < 4200) || code === 4401;
   const message = reason === "" ? `the connection ended (${code})` : reason;

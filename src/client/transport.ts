@@ -17,7 +17,7 @@ export interface WebSocketLike {
 /** Opens a WebSocket, as `new WebSocket` does. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
-/** What a transport needs to know. */
+/** The service, and the settings of a transport to it. */
 export interface Target {
   /** The service's address, `http:` or `https:`, without a slash at the end. */
   readonly url: string;
@@ -31,7 +31,7 @@ export interface Target {
   readonly silenceMs: number;
 }
 
-/** What a transport tells; nothing any more after `closed`, which comes once, or after `end`. */
+/** The events of a transport; none follows `closed`, which comes once, or `end`. */
 export interface TransportEvents {
   /** Subscriptions may be sent. */
   ready(): void;

@@ -49,7 +49,7 @@ export type ValueAt<T, P extends string> = T extends readonly (infer Item)[]
         : unknown
       : unknown;
 
-/** What may stand for a value in a filter: a string of a document may be an ObjectId or a date in the database. */
+/** The types that may represent a value in a filter: a string of a document may be an ObjectId or a date in the database. */
 type Operand<V> =
   | V
   | null
@@ -103,7 +103,7 @@ type ProjectInner<V, P extends string> = V extends Scalar
     : { [K in keyof V as K extends HeadOf<P> ? K : never]: ProjectField<V[K], P, K> };
 type ProjectField<V, P extends string, K> = K extends P ? V : ProjectInner<V, RestOf<P, K>>;
 
-/** What is left of a document of which only some paths are wanted; `_id` always comes. */
+/** A document reduced to some of its paths; `_id` always comes. */
 export type Projected<T, P extends string> = string extends P
   ? T
   : string extends keyof T
@@ -113,7 +113,7 @@ export type Projected<T, P extends string> = string extends P
 /** The `_id` of a document. */
 export type IdOf<R> = R extends { readonly _id: infer Id } ? Id : unknown;
 
-/** What happened to a result. Applied in order they make up the result at every point. */
+/** A change of a result. Applied in order, changes give the result at every point. */
 export type Change<R> =
   /** All of it: at the start, and (with a reason) where what was held is void. */
   | {
@@ -132,7 +132,7 @@ export type Change<R> =
   | {
       readonly type: "changed";
       readonly doc: R;
-      /** What it was; not known to a query without a snapshot that hears of the document for the first time. */
+      /** The document before; unknown to a query without a snapshot that receives the document for the first time. */
       readonly previous: R | undefined;
       readonly cause: Cause;
       readonly cursor: string;
@@ -141,13 +141,13 @@ export type Change<R> =
   | {
       readonly type: "removed";
       readonly _id: IdOf<R>;
-      /** What it was; not known to a query without a snapshot that never heard of it. */
+      /** The document before; unknown to a query without a snapshot that never received it. */
       readonly doc: R | undefined;
       readonly cause: Cause;
       readonly cursor: string;
     };
 
-/** What a query is at, and what it holds. The same object as long as nothing changes. */
+/** The status and the result of a query. The same object as long as nothing changes. */
 export interface QueryState<R> {
   /** The result; the same array, and in it the same objects, as long as they do not change. */
   readonly data: readonly R[];
@@ -156,9 +156,9 @@ export interface QueryState<R> {
   readonly error: TidewireError | undefined;
 }
 
-/** What a subscriber wants to hear of. */
+/** The listeners of a subscriber. */
 export interface Observer<R> {
-  /** The whole result, whenever it has changed; changes that come together are told together. */
+  /** The whole result, whenever it has changed; changes that come together are reported together. */
   readonly data?: (data: readonly R[]) => void;
   /** Each change, at once, a `snapshot` first. */
   readonly change?: (change: Change<R>) => void;

@@ -16,18 +16,18 @@ export type ChangeMessage = AddedMessage | ChangedMessage | RemovedMessage;
 export interface Watcher {
   changed(change: Change<Doc>): void;
   advance(event: StatusEvent): void;
-  /** The service has begun the view anew, under another ticket. */
+  /** The service has begun the view again, under another ticket. */
   renewed(ticket: string): void;
   /** Something that is worth keeping has changed. */
   moved(): void;
 }
 
-/** Another `snapshot` is told with it, where what was held is void. */
+/** The reason of another `snapshot`, which replaces void documents. */
 type Reason = Extract<Change<Doc>, { type: "snapshot" }>["reason"];
 
 /**
- * What the client holds of one live query: the documents, and up to which cursor. Queries of the application
- * that come to the same live query share it.
+ * The documents that the client holds of one live query, and their cursor. Queries of the application that ask for the
+ * same live query share it.
  */
 export class View {
   readonly watchers = new Set<Watcher>();
@@ -38,10 +38,10 @@ export class View {
   #reason: Reason;
   #wantsSnapshot: boolean;
   #cursor: string | undefined;
-  /** What has been applied since the cursor that a resumption names: it comes again. */
+  /** Changes applied since the cursor that a resumption names: they come again. */
   #tail: ChangeMessage[] = [];
   #resumesAt: string | undefined;
-  /** What the service is about to repeat, and the cursor it was asked to go on from. */
+  /** Changes that the service is about to repeat, and the cursor from which it goes on. */
   #repeats: ChangeMessage[] = [];
   #repeatsFrom: string | undefined;
   #isCurrent = false;
@@ -92,7 +92,7 @@ export class View {
     this.#isCurrent = false;
   }
 
-  /** What is held goes on as that of another live query; the difference follows. */
+  /** The documents go on as those of another live query; the difference follows. */
   rightsMoved(): void {
     this.#forget();
     this.#isCurrent = false;

@@ -101,6 +101,7 @@ const PLAIN_FOLDERS = [
   "src/admin",
   "src/auth",
   "src/cli",
+  "src/client",
   "src/cluster",
   "src/config",
   "src/feed",
