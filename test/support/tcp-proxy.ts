@@ -13,6 +13,7 @@ export class TcpProxy {
   #server: Server;
   #port = 0;
   #state: State = "forwarding";
+  #firstAnswerDelayMs = 0;
 
   private constructor(target: number) {
     this.#target = target;
@@ -55,6 +56,11 @@ export class TcpProxy {
     for (const socket of this.#sockets) this.#lost.add(socket);
   }
 
+  /** The server's first answer on each new connection arrives late by this time; later answers pass at once. */
+  delayFirstAnswers(ms: number): void {
+    this.#firstAnswerDelayMs = ms;
+  }
+
   /** Nobody listens any more, and all connections end. */
   closePort(): void {
     this.#server.close();
@@ -93,8 +99,16 @@ export class TcpProxy {
       if (this.#state === "swallowing") this.#lost.add(socket);
       if (this.#state === "frozen") socket.pause();
     }
+    if (this.#firstAnswerDelayMs > 0) this.#delay(server);
     this.#pass(client, server);
     this.#pass(server, client);
+  }
+
+  #delay(server: Socket): void {
+    server.pause();
+    setTimeout(() => {
+      if (this.#state === "forwarding") server.resume();
+    }, this.#firstAnswerDelayMs).unref();
   }
 
   #pass(from: Socket, to: Socket): void {
