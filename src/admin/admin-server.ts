@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { Registry } from "prom-client";
 import { createSmallServer } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
+import { type GuardParts, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { AdminAccess, type AdminRefusal } from "./admin-access.ts";
 import { answerJson } from "./answer-json.ts";
@@ -35,6 +36,7 @@ export function answerHealth(
   response: ServerResponse,
   readiness: AskReadiness,
   isAdmin: boolean,
+  guard: GuardParts,
 ): boolean {
   const path = pathOf(request);
   if (path === "/livez") {
@@ -46,10 +48,9 @@ export function answerHealth(
     answerJson(response, now.ready ? 200 : 503, isAdmin ? now : toPublicReadiness(now));
   // A node that cannot say how it is must get no clients.
   const failed = () => answerJson(response, 503, { ready: false, status: "no-answer" });
-  // An answer that cannot be written, because the client has gone or of a bug, ends this request alone.
-  void Promise.resolve(readiness())
-    .then(answer, failed)
-    .catch(() => response.destroy());
+  const give = () => Promise.resolve().then(readiness).then(answer, failed);
+  // An answer that cannot be written ends this request alone.
+  runGuarded(guard, "health.answer", give, () => response.destroy());
   return true;
 }
 
@@ -85,12 +86,14 @@ const notFound = async (_request: IncomingMessage, response: ServerResponse): Pr
 
 class AdminHandler {
   readonly #parts: AdminParts;
+  readonly #guard: GuardParts;
   readonly #access: AdminAccess;
   readonly #plan: PlanRoute;
 
   constructor(parts: AdminParts) {
     const { admin } = parts.server;
     this.#parts = parts;
+    this.#guard = { log: parts.log, metrics: parts.counters };
     this.#access = new AdminAccess(admin, Date.now());
     this.#plan = new PlanRoute(parts.plan, admin.planBytes);
   }
@@ -98,7 +101,7 @@ class AdminHandler {
   handle(request: IncomingMessage, response: ServerResponse): void {
     // Probes ask by the address of a pod: they get their answer under any name, without what is for admins.
     const isAdmin = this.#access.refuseHost(request) === null;
-    if (answerHealth(request, response, this.#parts.readiness, isAdmin)) return;
+    if (answerHealth(request, response, this.#parts.readiness, isAdmin, this.#guard)) return;
     const path = pathOf(request);
     const answer = path === "/metrics" ? this.#sendMetrics : path === "/plan" ? this.#answerPlan : notFound;
     const refusal =

@@ -1,8 +1,30 @@
 import { TidewireError } from "../protocol/errors.ts";
-import { type Deferred, deferred } from "./deferred.ts";
+import { deferred } from "./deferred.ts";
 
-interface Waiter extends Deferred {
-  readonly isDone: () => boolean;
+/** One caller that waits for a condition. An error of the condition goes to this caller alone. */
+class Waiter {
+  readonly #isDone: () => boolean;
+  readonly #done = deferred();
+
+  constructor(isDone: () => boolean) {
+    this.#isDone = isDone;
+  }
+
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  check(): void {
+    try {
+      if (this.#isDone()) this.#done.resolve();
+    } catch (error) {
+      this.#done.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  expire(): void {
+    this.#done.reject(new TidewireError("unavailable", "the change stream is behind: try again later"));
+  }
 }
 
 /** Wakes those that wait for the head of the stream to move. */
@@ -19,25 +41,22 @@ export class Advances {
   announce(): void {
     this.#next.resolve();
     this.#next = deferred();
-    for (const waiter of this.#waiters) if (waiter.isDone()) waiter.resolve();
+    for (const waiter of this.#waiters) waiter.check();
   }
 
   /**
    * Settles when a condition is true. The condition is checked at once, at each `announce`, and after `againMs`.
    * @param againMs In milliseconds; for a condition that a clock makes true.
-   * @throws {TidewireError} `unavailable` after `timeoutMs`.
+   * @throws {TidewireError} `unavailable` after `timeoutMs`; or the error of the condition.
    */
   async until(isDone: () => boolean, timeoutMs: number, againMs = timeoutMs): Promise<void> {
     if (isDone()) return;
-    const waiter = { isDone, ...deferred() };
-    const timeout = setTimeout(
-      () => waiter.reject(new TidewireError("unavailable", "the change stream is behind: try again later")),
-      timeoutMs,
-    );
-    const again = setTimeout(() => void (isDone() && waiter.resolve()), Math.min(againMs, timeoutMs));
+    const waiter = new Waiter(isDone);
+    const timeout = setTimeout(() => waiter.expire(), timeoutMs);
+    const again = setTimeout(() => waiter.check(), Math.min(againMs, timeoutMs));
     this.#waiters.add(waiter);
     try {
-      await waiter.promise;
+      await waiter.done;
     } finally {
       clearTimeout(timeout);
       clearTimeout(again);

@@ -1,4 +1,4 @@
-import { clusterTimeOf } from "../source/cluster-time.ts";
+import { clusterTimeOf, secondsOf } from "../source/cluster-time.ts";
 import { AFTER, type CursorCodec, type Position, type Told } from "./cursor.ts";
 import type { GrantPoint } from "./grant-diff.ts";
 import type { HistoryEntry } from "./history.ts";
@@ -58,6 +58,12 @@ export class ClientCursors {
       this.#told = { ...this.#hide(position, nowMs), seq };
     }
     return this.#told;
+  }
+
+  /** The age of the told head by MongoDB's clock, in seconds; 0 before the stream has found its start. */
+  get toldAgeSeconds(): number {
+    if (!this.#timeline.isReady) return 0;
+    return Math.max(0, this.#nowMs() / 1_000 - secondsOf(this.told.position.clusterTime));
   }
 
   /** Makes the head as it is now the told head for all clients, before the next step. */

@@ -1,5 +1,6 @@
 import { encodeDocument } from "../match/encode.ts";
 import { canonicalProjection, type Projection } from "../match/projection.ts";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 
 /** Documents are remembered no longer than this, in milliseconds: live queries that share one encode it in one go. */
@@ -13,13 +14,15 @@ const ENTRY_BYTES = 300;
  */
 export class DocumentEncoder {
   readonly #limitBytes: number;
+  readonly #guard: GuardParts;
   readonly #known = new Map<Uint8Array, Map<string, string>>();
   readonly #projectionKeys = new WeakMap<Projection, string>();
   #heldBytes = 0;
   #forgetting: NodeJS.Timeout | undefined;
 
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, guard: GuardParts) {
     this.#limitBytes = limitBytes;
+    this.#guard = guard;
   }
 
   /** Bytes of the documents and texts that are remembered. */
@@ -53,10 +56,13 @@ export class DocumentEncoder {
     texts.set(key, text);
     this.#known.set(document, texts);
     this.#heldBytes += bytes;
-    this.#forgetting ??= setTimeout(() => {
-      this.#forgetting = undefined;
-      this.forget();
-    }, KEPT_MS).unref();
+    this.#forgetting ??= setTimeout(
+      guarded(this.#guard, "encoder.forget", () => {
+        this.#forgetting = undefined;
+        this.forget();
+      }),
+      KEPT_MS,
+    ).unref();
   }
 
   #keyOf(projection: Projection): string {

@@ -80,7 +80,7 @@ export class Feed implements CommitSink {
     );
     const newSlices = () => new Slices(limits.commitSliceMs, parts.sliceClock);
     const slices = newSlices();
-    const encoder = new DocumentEncoder(limits.encodeCacheBytes);
+    const encoder = new DocumentEncoder(limits.encodeCacheBytes, parts);
     const budget = new EncodedBudget(history.bytes);
     const logBudget = new LogBudget(history.bytes);
     const oplogReads = new OplogReads(parts.readOplog, new Limiter(limits.catchUpStreams), (held) =>
@@ -109,6 +109,7 @@ export class Feed implements CommitSink {
     this.cursors = cursors;
     this.lookups = lookups;
     this.#metrics = metrics;
+    metrics.onScrape("toldHeadAge", () => metrics.toldHeadAge.set(cursors.toldAgeSeconds));
     this.#encoder = encoder;
     this.#budget = budget;
     this.#logBudget = logBudget;

@@ -47,7 +47,7 @@ export class LiveQueries implements WindowAdmission {
     const onLimit: OnLimit = (limit, outcome) => metrics.limitHits.inc({ limit, outcome });
     const end = this.#end.bind(this);
     const remove = this.#remove.bind(this);
-    this.#windows = new WindowBudget(limits, this.#holdings, { remove, end, settled }, onLimit);
+    this.#windows = new WindowBudget(limits, this.#holdings, { remove, end, settled }, onLimit, parts);
     this.#work = new WorkMeter({ holdings: this.#holdings, metrics, log, end });
     this.dispatch = new Dispatch({ ...parts, work: this.#work, onFailed: this.#fail.bind(this) });
     metrics.onScrape("windowDocuments", () =>

@@ -1,3 +1,4 @@
+import { type GuardParts, runGuarded } from "../metrics/guard.ts";
 import { type Account, type OnLimit, tooMany } from "./account.ts";
 import type { Holdings } from "./holdings.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -23,6 +24,7 @@ export class WindowBudget {
   readonly #holdings: Holdings;
   readonly #actions: WindowActions;
   readonly #onLimit: OnLimit;
+  readonly #guard: GuardParts;
   /** Users whose share was passed, and the live query that grew. */
   readonly #over = new Map<Account, LiveQuery>();
   #readingBytes = 0;
@@ -33,11 +35,13 @@ export class WindowBudget {
     holdings: Holdings,
     actions: WindowActions,
     onLimit: OnLimit,
+    guard: GuardParts,
   ) {
     this.#limits = limits;
     this.#holdings = holdings;
     this.#actions = actions;
     this.#onLimit = onLimit;
+    this.#guard = guard;
   }
 
   /** Bytes of sorted results that are being read or sent. */
@@ -50,7 +54,9 @@ export class WindowBudget {
     for (const account of this.#holdings.chargeWindow(liveQuery)) {
       if (account.isOverWindows()) this.#over.set(account, liveQuery);
     }
-    if (!this.#isEnforcing && (this.#over.size > 0 || this.#isOverNode())) void this.#enforceSoon();
+    if (!this.#isEnforcing && (this.#over.size > 0 || this.#isOverNode())) {
+      runGuarded(this.#guard, "windows.enforce", () => this.#enforceSoon());
+    }
   }
 
   /**

@@ -136,6 +136,11 @@ const GAUGES = {
   historyCommits: ["tidewire_history_commits", "Commits in the history.", []],
   historyBytes: ["tidewire_history_bytes", "Bytes of change events in the history.", []],
   historySeconds: ["tidewire_history_seconds", "How far back the history reaches.", []],
+  toldHeadAge: [
+    "tidewire_told_head_age_seconds",
+    "Age of the head of the change stream that clients receive, which advances in steps of history.cursorStep.",
+    [],
+  ],
   changeLogBytes: ["tidewire_change_log_bytes", "Bytes of the change logs of live queries.", []],
   encodeCacheBytes: [
     "tidewire_encode_cache_bytes",
@@ -216,6 +221,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   revocations: "max",
   revocationBytes: "max",
   historySeconds: "min",
+  toldHeadAge: "max",
   rulesGeneration: "min",
   dearestLiveQuery: "max",
 };
@@ -232,6 +238,7 @@ type MeasuredOnScrape =
   | "sockets"
   | "outboxBytes"
   | "streamDownSeconds"
+  | "toldHeadAge"
   | "windowDocuments"
   | "windowBytes";
 

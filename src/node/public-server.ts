@@ -17,7 +17,7 @@ export function buildPublicServer(
   const hosts = server.hosts === undefined ? null : new HostNames(server.hosts);
   const answer: RequestListener = (request, response) => {
     // Probes ask by whatever name or address they know.
-    if (answerHealth(request, response, readiness, false)) return;
+    if (answerHealth(request, response, readiness, false, { log, metrics })) return;
     if (hosts?.includes(request.headers.host) === false) return answerUnknownHost(response, metrics);
     if (gateway.answer(request, response) || extraRoutes(request, response)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");

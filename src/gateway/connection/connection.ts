@@ -56,7 +56,7 @@ export class Connection {
     this.context = context;
     this.address = address;
     this.login = new Login(auth.jwt?.clockToleranceMs ?? 0);
-    this.outbox = new Outbox(transport, limits.outboxBytes);
+    this.outbox = new Outbox(transport, limits.outboxBytes, context);
     this.subscriptions = new Subscriptions(metrics.subscriptions, limits.snapshotsPerConnection);
     this.progress = new Progress(context, this.subscriptions, this.outbox, nowMs);
     this.#transport = transport;

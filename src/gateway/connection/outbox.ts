@@ -1,4 +1,5 @@
 import type { Chunk } from "../../feed/chunk.ts";
+import { type GuardParts, runGuarded } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { Transport } from "./transport.ts";
 
@@ -18,15 +19,17 @@ const FLOOR_BYTES = 65_536;
 export class Outbox {
   readonly #transport: Transport;
   readonly #limitBytes: number;
+  readonly #guard: GuardParts;
   #ended = false;
   #takenBytes = 0;
   #progressAtMs = 0;
   #paused = false;
   #shared: { readonly others: Shared; readonly limitBytes: number } | null = null;
 
-  constructor(transport: Transport, limitBytes: number) {
+  constructor(transport: Transport, limitBytes: number, guard: GuardParts) {
     this.#transport = transport;
     this.#limitBytes = limitBytes;
+    this.#guard = guard;
   }
 
   /** From here on the outbox shares a bound with all others of its user. */
@@ -86,13 +89,19 @@ export class Outbox {
     if (this.#paused || this.#transport.bufferedBytes <= this.#limitBytes) return;
     this.#paused = true;
     this.#transport.pause();
-    this.#transport
-      .flushed()
-      .then(() => {
-        this.#paused = false;
-        if (!this.#ended) this.#transport.resume();
-      })
-      .catch(() => {}); // `flushed` never rejects
+    // A connection that stays paused is of no use to its client.
+    runGuarded(
+      this.#guard,
+      "outbox.flushed",
+      () => this.#resumeOnceFlushed(),
+      () => this.#transport.terminate(),
+    );
+  }
+
+  async #resumeOnceFlushed(): Promise<void> {
+    await this.#transport.flushed();
+    this.#paused = false;
+    if (!this.#ended) this.#transport.resume();
   }
 
   /** Settles when `size` more would be taken; `false` when the connection has ended. */

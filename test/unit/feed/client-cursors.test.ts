@@ -26,6 +26,16 @@ test("clients receive one hidden cursor for the length of a step, whatever is wr
   expect(timeline.codec.decode(cursors.told.cursor)).toMatchObject({ clusterTime: FROM + 1n });
 });
 
+test("the age of the told head grows with the clock, and shrinks when a step ends and the stream has moved", () => {
+  const { timeline, cursors, at } = start();
+  expect(cursors.toldAgeSeconds).toBe(1_010 - 1_000);
+  timeline.advance(1_009n << 32n);
+  at.ms += 500;
+  expect(cursors.toldAgeSeconds, "within the step").toBe(10.5);
+  at.ms += 500;
+  expect(cursors.toldAgeSeconds).toBe(2);
+});
+
 test("where history.cursorStep is 0s, clients receive the exact head", () => {
   const { timeline, cursors } = start(0);
   const entry = appendTo(timeline, commitOf(1));

@@ -3,6 +3,7 @@ import { BSON } from "mongodb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { DocumentEncoder } from "../../../src/feed/document-encoder.ts";
 import { EVERYTHING, includeProjection } from "../../../src/match/projection.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 import { usedBytes } from "../../support/used-bytes.ts";
 
 const LIMIT = 1_048_576;
@@ -12,7 +13,7 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 test("a long catch-up is encoded with bounded memory", () => {
-  const encoder = new DocumentEncoder(LIMIT);
+  const encoder = new DocumentEncoder(LIMIT, guardParts());
   // They stay, so that only what the encoder holds makes a difference.
   const documents = Array.from({ length: 4_000 }, (_, n) => document(n));
   const encodeAll = (mode: "json" | "ejson") =>
@@ -29,7 +30,7 @@ test("a long catch-up is encoded with bounded memory", () => {
 
 test("both sides of the limit: a text that fits is remembered, one byte more empties the memory, and a text that never fits is not kept", () => {
   const cost = 300 + 2 * 10_000;
-  const encoder = new DocumentEncoder(100_000);
+  const encoder = new DocumentEncoder(100_000, guardParts());
   let count = 0;
   let last = 0;
   while (encoder.heldBytes >= last) {
@@ -45,7 +46,7 @@ test("both sides of the limit: a text that fits is remembered, one byte more emp
 });
 
 test("a document is remembered by its fields and values alone, and counts once", () => {
-  const encoder = new DocumentEncoder(LIMIT);
+  const encoder = new DocumentEncoder(LIMIT, guardParts());
   const one = document(1);
   const text = encoder.encode(one, EVERYTHING, "json");
   const held = encoder.heldBytes;
@@ -56,7 +57,7 @@ test("a document is remembered by its fields and values alone, and counts once",
 });
 
 test("what is remembered is forgotten at the end of a batch, or soon after a catch-up", () => {
-  const encoder = new DocumentEncoder(LIMIT);
+  const encoder = new DocumentEncoder(LIMIT, guardParts());
   encoder.encode(document(1), EVERYTHING, "json");
   encoder.forget();
   expect(encoder.heldBytes).toBe(0);
@@ -68,7 +69,7 @@ test("what is remembered is forgotten at the end of a batch, or soon after a cat
 });
 
 test("the bound holds however many projections clients choose, and every text is right", () => {
-  const encoder = new DocumentEncoder(LIMIT);
+  const encoder = new DocumentEncoder(LIMIT, guardParts());
   const one = BSON.serialize({ _id: 1, text: "x".repeat(8_000) });
   const sizes: number[] = [];
   for (let n = 0; n < 400; n++) {

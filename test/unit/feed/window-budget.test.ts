@@ -6,6 +6,7 @@ import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { WindowBudget } from "../../../src/feed/window-budget.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 
 const MIB = 1_048_576;
 
@@ -27,7 +28,8 @@ function start() {
     if (!holdings.isFollowed(liveQuery)) remove(liveQuery);
   };
   const settled = async () => {};
-  const budget = new WindowBudget(limits, holdings, { remove, end, settled }, onLimit);
+  const guard = guardParts();
+  const budget = new WindowBudget(limits, holdings, { remove, end, settled }, onLimit, guard);
   const user = () => new Account(limits, onLimit);
   const query = (heldBytes: number) => {
     // All that holdings and the budget look at.
@@ -46,7 +48,7 @@ function start() {
     return delivery;
   };
   const turn = () => new Promise((resolve) => setTimeout(resolve));
-  return { budget, holdings, user, query, follow, removed, ended, hits, turn };
+  return { budget, holdings, user, query, follow, removed, ended, hits, turn, guard };
 }
 
 test("a window is charged whole to each user who follows it, and once to the node", () => {
@@ -131,4 +133,26 @@ test("windows that grow past the node's budget together end the largest, for all
   await turn();
   expect(ended.map(({ liveQuery, account }) => [liveQuery, account])).toEqual([[queries[1], null]]);
   expect(holdings.windowBytes).toBe(2.5 * MIB);
+});
+
+test("an error while windows are ended is contained and counted, and the next change enforces the limit again", async () => {
+  const { holdings, user, query, follow, ended, turn, guard } = start();
+  const one = user();
+  const { liveQuery, resize } = query(0);
+  follow(liveQuery, one);
+  const { deliveriesOf } = holdings;
+  holdings.deliveriesOf = () => {
+    throw new Error("a bug");
+  };
+  resize(3 * MIB);
+  await turn();
+  await turn();
+  expect(ended).toEqual([]);
+  const { values } = await guard.metrics.unexpectedErrors.get();
+  expect(values).toMatchObject([{ labels: { where: "windows.enforce" }, value: 1 }]);
+  holdings.deliveriesOf = deliveriesOf;
+  resize(3 * MIB + 1);
+  await turn();
+  await turn();
+  expect(ended).toMatchObject([{ account: one }]);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Chunk } from "../../../src/feed/chunk.ts";
 import { Outbox } from "../../../src/gateway/connection/outbox.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 import { FakeTransport } from "./fake-transport.ts";
 
 const LIMIT = 1_000;
@@ -10,7 +11,7 @@ const settled = () => new Promise(setImmediate);
 
 function newOutbox() {
   const transport = new FakeTransport();
-  return { transport, outbox: new Outbox(transport, LIMIT) };
+  return { transport, outbox: new Outbox(transport, LIMIT, guardParts()) };
 }
 
 test("takes chunks up to exactly its limit, and not one byte more", () => {
@@ -98,10 +99,26 @@ class Dying extends FakeTransport {
 }
 
 test("whoever waits for room on a transport that is just ending leaves the others their turn", async () => {
-  const outbox = new Outbox(new Dying(), LIMIT);
+  const outbox = new Outbox(new Dying(), LIMIT, guardParts());
   const room = outbox.room(1);
   setImmediate(() => outbox.end());
   expect(await room).toBe(false);
+});
+
+test("a transport that fails while a paused client drains is ended, and the error is counted", async () => {
+  class Failing extends FakeTransport {
+    override flushed(): Promise<void> {
+      return Promise.reject(new Error("a bug"));
+    }
+  }
+  const guard = guardParts();
+  const transport = new Failing();
+  const outbox = new Outbox(transport, LIMIT, guard);
+  outbox.pong(Buffer.alloc(LIMIT + 1));
+  await settled();
+  expect(transport.calls).toEqual(["pause", "terminate"]);
+  const { values } = await guard.metrics.unexpectedErrors.get();
+  expect(values).toMatchObject([{ labels: { where: "outbox.flushed" }, value: 1 }]);
 });
 
 test("a client has stalled since it last took a byte, however much or little waits for it", () => {

@@ -24,7 +24,7 @@ interface FakeDelivery {
 /** The progress of a connection over a feed whose deliveries are live when the test says so. */
 function connect() {
   const transport = new FakeTransport();
-  const outbox = new Outbox(transport, 1_000_000);
+  const outbox = new Outbox(transport, 1_000_000, guardParts());
   const subscriptions = new Subscriptions({ inc: () => {}, dec: () => {} }, 1);
   const deliveries: FakeDelivery[] = [];
   let settle = () => {};
