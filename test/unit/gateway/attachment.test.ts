@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 import { Chunk, headOf } from "../../../src/feed/chunk.ts";
 import type { Sink } from "../../../src/feed/sink.ts";
+import { sendTickets } from "../../../src/gateway/connection/answers.ts";
 import { Attachment } from "../../../src/gateway/connection/attachment.ts";
 import type { AttachmentOwner } from "../../../src/gateway/connection/attachment-owner.ts";
+import type { Connection } from "../../../src/gateway/connection/connection.ts";
 import { Outbox } from "../../../src/gateway/connection/outbox.ts";
 import type { ServerMessage } from "../../../src/protocol/messages.ts";
 import type { EffectiveQuery } from "../../../src/rules/authorize.ts";
@@ -133,4 +135,20 @@ test("an attachment that is detached while rights are undecided sends no reset a
   attachment.decide("a");
   expect(resets()).toBe(0);
   expect(unsubscribed).toEqual([delivery]);
+});
+
+test("[G5] no ticket is renewed while rights are undecided, because it would be for rights that nobody decided about", () => {
+  const { attachment } = attach();
+  attachment.start.decide({ cursor: "head", since: { clusterTime: 1n, within: 0 } });
+  const renewed: unknown[] = [];
+  // Renewing tickets needs no more of a connection.
+  const connection = {
+    subscriptions: [{ id: "a", attachment, isAnswered: true }],
+    send: ({ tickets }: { tickets: unknown }) => renewed.push(tickets),
+  } as unknown as Connection;
+  attachment.suspend("b");
+  sendTickets(connection);
+  attachment.decide("b");
+  sendTickets(connection);
+  expect(renewed).toEqual([{}, { a: "ticket" }]);
 });

@@ -134,6 +134,19 @@ test("[3.2] no watermark goes out while rights are undecided", () => {
   expect(watermarks()).toBe(1);
 });
 
+test("[3.2] rights stay undecided when another attachment takes the subscription over", () => {
+  const { progress, subscribe, attach, watermarks } = connect();
+  const { attachment, subscription } = subscribe("a");
+  attachment.suspend("a");
+  const next = attach("a");
+  expect(subscription.attachment).toBe(next);
+  progress.sendWatermark();
+  expect(watermarks()).toBe(0);
+  next.decide("a");
+  progress.sendWatermark();
+  expect(watermarks()).toBe(1);
+});
+
 test("[3.2] no watermark goes out while a delivery catches up, or a batch is being handed out", () => {
   const { progress, subscribe, deliveries, timeline, watermarks } = connect();
   subscribe("a");
