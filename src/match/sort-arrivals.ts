@@ -96,9 +96,9 @@ export class Following implements Arrival {
   }
 }
 
-/** All paths at the beginning of a document, as if it were the only element of an array. */
-export function departure(paths: readonly SortPath[], values: Tuple): Following {
-  const start = { through: paths.map((_, i) => i), next: paths.map(() => 0), isExpanded: true, values };
+/** Paths at the beginning of a document, as if it were the only element of an array. */
+export function departure(through: readonly number[], values: Tuple): Following {
+  const start = { through, next: through.map(() => 0), isExpanded: true, values };
   return new Following(start, null, false, true);
 }
 

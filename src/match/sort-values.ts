@@ -29,12 +29,12 @@ import {
 
 /** Makes a function that finds the values by which a document is sorted. */
 export function compileSortValues(spec: SortSpec): (document: Uint8Array) => Tuple {
-  const together = new TupleSearch(sortPathsOf(spec));
-  const alone = spec.map((_, i) => new TupleSearch(sortPathsOf(spec.slice(i, i + 1))));
+  const paths = sortPathsOf(spec);
+  const together = new TupleSearch(paths);
+  const apart = new TupleSearch(paths, true);
   // The server refuses to sort a document with arrays beside each other on two paths. It needs a position all the same:
-  // each path is taken for itself.
-  return (document) =>
-    together.first(document) ?? alone.flatMap((search) => search.first(document) ?? [NULL]);
+  // each path is taken by itself.
+  return (document) => together.first(document) ?? apart.first(document) ?? paths.paths.map(() => NULL);
 }
 
 /**
@@ -50,36 +50,48 @@ class TupleSearch {
   /** For one step: the values of the paths, and for those that lead into the array the number of the next part, else -1. */
   readonly #values: BsonValue[];
   readonly #next: Int32Array;
-  #first: Tuple | undefined;
+  /** The numbers of the paths that make tuples with each other. */
+  readonly #groups: readonly (readonly number[])[];
+  /** Of each group the first tuple so far, by the number of its first path. */
+  readonly #firsts: (Tuple | undefined)[];
   #isRefused = false;
 
-  constructor({ paths, directions, names }: SortPaths) {
+  /** @param isApart Each path takes the first of its own values, whatever array it leads through. */
+  constructor({ paths, directions, names }: SortPaths, isApart = false) {
     this.#paths = paths;
     this.#directions = directions;
     this.#fields = new FieldPositions(names);
     this.#values = paths.map(() => NULL);
     this.#next = new Int32Array(paths.length);
+    const numbers = paths.map((_, number) => number);
+    this.#groups = isApart ? numbers.map((number) => [number]) : [numbers];
+    this.#firsts = paths.map(() => undefined);
   }
 
-  /** `undefined` where the paths lead through two different arrays. */
+  /** `undefined` where paths of one group lead through two different arrays. */
   first(document: Uint8Array): Tuple | undefined {
     const root = { type: BSON_TYPE.object, bytes: document, start: 0, end: document.length };
-    this.#first = undefined;
     this.#isRefused = false;
     const arrays: ArrivalsByArray = new Map();
-    const from = departure(
-      this.#paths,
-      this.#paths.map(() => NULL),
-    );
     this.#fields.scan(document, 0);
-    this.#follow(from, root, root, () => arrays);
-    this.#offerBest(from);
+    for (const group of this.#groups) {
+      const from = departure(group, new Array<BsonValue>(this.#paths.length).fill(NULL));
+      this.#follow(from, root, root, () => arrays);
+      this.#offerBest(from);
+    }
     this.#visitArrays(arrays);
-    const first = this.#first;
-    this.#first = undefined;
+    const first = this.#isRefused ? undefined : this.#joinFirsts();
     // A search lives as long as its live query: it must not hold a document until the next one comes.
     this.#values.fill(NULL);
-    return this.#isRefused ? undefined : first;
+    this.#firsts.fill(undefined);
+    return first;
+  }
+
+  /** The values of each group from its own first tuple. */
+  #joinFirsts(): Tuple | undefined {
+    const [only, ...others] = this.#groups;
+    if (only === undefined || others.length === 0) return this.#firsts[0];
+    return this.#groups.flatMap(([path = 0]) => this.#firsts[path]?.[path] ?? NULL);
   }
 
   #visitArrays(arrays: ArrivalsByArray | undefined): void {
@@ -163,13 +175,14 @@ class TupleSearch {
     if (best === null) return;
     const tuple = values.slice();
     for (const [k, value] of best.entries()) tuple[through[k] ?? 0] = value;
-    this.#offer(tuple);
+    this.#offer(tuple, through);
   }
 
-  #offer(tuple: Tuple): void {
-    if (this.#first === undefined || compareTuples(tuple, this.#first, this.#directions) < 0) {
-      this.#first = tuple;
-    }
+  /** @param through Paths of one group. The values of all other groups are equal in its tuples. */
+  #offer(tuple: Tuple, [path = 0]: readonly number[]): void {
+    const group = this.#groups.length === 1 ? 0 : path;
+    const first = this.#firsts[group];
+    if (first === undefined || compareTuples(tuple, first, this.#directions) < 0) this.#firsts[group] = tuple;
   }
 
   #visitArray({ array, kinds }: Arrivals): void {
@@ -233,7 +246,7 @@ class TupleSearch {
     const value = isEmpty(array) ? UNDEFINED : isExpanded ? firstElement(array, direction) : array;
     const tuple = values.slice();
     for (const path of through) tuple[path] = value;
-    this.#offer(tuple);
+    this.#offer(tuple, through);
   }
 }
 

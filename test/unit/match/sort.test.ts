@@ -1,6 +1,10 @@
 import { BSON } from "mongodb";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { BSON_TYPE } from "../../../src/match/bson-value.ts";
+import { compareValues } from "../../../src/match/compare.ts";
+import { FieldPositions } from "../../../src/match/field-positions.ts";
 import { compileSort, parseSort } from "../../../src/match/sort.ts";
+import { compileSortValues } from "../../../src/match/sort-values.ts";
 import type { SortSpec } from "../../../src/protocol/messages.ts";
 
 function order(spec: SortSpec, values: readonly unknown[]): unknown[] {
@@ -45,6 +49,50 @@ test("places even documents that the server refuses to sort, with two arrays bes
   ]);
   const key = sort.key(BSON.serialize({ _id: 1, a: [3, 1], b: [2, 4] }));
   expect(sort.compare(key, sort.key(BSON.serialize({ _id: 1, a: 1, b: 2 })))).toBe(0);
+});
+
+test("a document that the server refuses to sort has each path's own first value, through arrays of every kind", () => {
+  const spec: SortSpec = [
+    ["a.b", 1],
+    ["c", -1],
+    ["a.0.d", -1],
+    ["e.f.1", 1],
+    ["e.f", -1],
+    ["none.at.all", 1],
+    ["g", 1],
+  ];
+  const objects = [{ b: 3, d: [1, 7] }, 5, { b: [9, 2], d: 4 }, [{ b: 1 }], { f: 1 }];
+  const documents = [
+    { a: objects, c: [3, 1], e: { f: [[4], [2, 9], 1] }, g: 5 },
+    { a: [], c: [], e: [{ f: [1, 2] }, { f: [] }, { f: { 1: [8, 6] } }], g: [] },
+    { a: [objects, objects], c: 1, e: [{ f: [[], [3, 1]] }, { 1: [{ f: 7 }] }], g: [[2], 1] },
+  ];
+  const together = compileSortValues(spec);
+  const alone = spec.map((path) => compileSortValues([path]));
+  for (const document of documents.map((one) => BSON.serialize(one))) {
+    const expected = alone.flatMap((valuesOf) => valuesOf(document));
+    for (const [i, value] of together(document).entries()) {
+      const other = expected[i] ?? { type: BSON_TYPE.minKey, bytes: document, start: 0, end: 0 };
+      expect([value.type, compareValues(value, other)], spec[i]?.[0]).toEqual([other.type, 0]);
+    }
+  }
+});
+
+test("a document that the server refuses to sort is read twice at most, however many paths there are", () => {
+  const items = Array.from({ length: 200 }, (_, n) => ({ b: n, c: -n }));
+  const document = BSON.serialize({ _id: 1, one: items, two: items });
+  const scan = vi.spyOn(FieldPositions.prototype, "scan");
+  const scansFor = (spec: SortSpec) => {
+    const valuesOf = compileSortValues(spec);
+    scan.mockClear();
+    valuesOf(document);
+    return scan.mock.calls.length;
+  };
+  const wide: SortSpec = ["one.b", "one.c", "two.b", "two.c", "one.d", "two.d", "one.b.e", "two.b.e"].map(
+    (path) => [path, 1],
+  );
+  expect(scansFor(wide)).toBeLessThanOrEqual(2 * (1 + 2 * items.length));
+  scan.mockRestore();
 });
 
 test("a key holds no part of the document's buffer", () => {
