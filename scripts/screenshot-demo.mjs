@@ -53,15 +53,15 @@ async function take(url, colorScheme) {
   await page.getByRole("radio", { name: "10" }).check({ force: true });
   await page.waitForFunction((dd) => Number(dd.textContent) > 40, await changes("Ada").elementHandle());
   // Ben is away while the others see things happen, and comes back.
-  await card("Ben").getByRole("button", { name: "Cut the line" }).click();
+  await card("Ben").getByRole("button", { name: "Disconnect" }).click();
   const before = Number(await changes("Ada").textContent());
   await page.waitForFunction(
     ([dd, least]) => Number(dd.textContent) > least,
     [await changes("Ada").elementHandle(), before + 20],
   );
   await page.getByRole("radio", { name: "3", exact: true }).check({ force: true });
-  await card("Ben").getByRole("button", { name: "Mend the line" }).click();
-  await card("Ben").getByText("made up for; equals find at").waitFor();
+  await card("Ben").getByRole("button", { name: "Reconnect" }).click();
+  await card("Ben").getByText("caught up; equals find at").waitFor();
   const presets = page.getByRole("group", { name: "Edits to try" });
   await presets.getByRole("button", { name: "Ben sees the margin" }).click();
   await page.getByText("In force after").waitFor();
@@ -76,7 +76,7 @@ async function take(url, colorScheme) {
   const png = toIndexedPng(await pixelsOf(await page.screenshot({ fullPage: true })));
   await writeFile(file, png);
   console.log(`${file}: ${Math.round(png.length / 1_000)} kB`);
-  await page.getByRole("button", { name: "As they were" }).click();
+  await page.getByRole("button", { name: "Restore" }).click();
   await page.getByText("In force after").waitFor();
   await page.close();
 }

@@ -10,11 +10,11 @@ export type Filter = Readonly<Record<string, unknown>>;
 /** A condition over a user and a document. */
 export type Condition =
   | { readonly is: "constant"; readonly value: boolean }
-  /** What cannot be told here; it may hold or not. */
+  /** Cannot be evaluated here: it may hold or not. */
   | { readonly is: "unknown" }
   /** Holds for users alone: a filter over claims. */
   | { readonly is: "user"; readonly when: Filter }
-  /** Holds for documents: a filter, and the claims that stand in it. */
+  /** Holds for documents: a filter, and the claims that it names. */
   | { readonly is: "document"; readonly filter: Filter; readonly claims: readonly string[] }
   | { readonly is: "all" | "any"; readonly parts: readonly Condition[] }
   | { readonly is: "not"; readonly part: Condition };
@@ -48,15 +48,15 @@ export function not(part: Condition): Condition {
   return part.is === "unknown" ? part : { is: "not", part };
 }
 
-/** What is known of a user: which conditions over claims hold, and which claims there are, by their text. */
+/** Known facts about a user: which conditions over claims hold, and which claims exist, by their text. */
 export type Facts = ReadonlyMap<string, boolean>;
 
 /** The key by which facts about a user are compared. */
 export const factOf = (when: Filter): string => JSON.stringify(when);
-/** A filter that names a claim which is not there refuses the whole rule: so its presence is a fact of its own. */
+/** A missing claim in a filter refuses the whole rule, so the presence of a claim is a fact of its own. */
 export const presence = (claim: string): Filter => ({ [`%%user.${claim}`]: { $exists: true } });
 
-/** The condition with what is known of the user put in. */
+/** The condition with the known facts about the user inserted. */
 export function given(condition: Condition, facts: Facts): Condition {
   switch (condition.is) {
     case "user": {
@@ -92,9 +92,9 @@ export function openFact(condition: Condition): Filter | undefined {
   return undefined;
 }
 
-/** Holds for what the condition certainly holds for. Nothing about users is left in it. */
+/** A filter over documents alone that matches only if the condition certainly holds. */
 export const certainly = (condition: Condition): Condition => bound(condition, false);
-/** Holds for what the condition may hold for. */
+/** A filter over documents alone that matches if the condition may hold. */
 export const possibly = (condition: Condition): Condition => bound(condition, true);
 
 function bound(condition: Condition, unknown: boolean): Condition {
@@ -114,14 +114,14 @@ function bound(condition: Condition, unknown: boolean): Condition {
   }
 }
 
-/** The claims that stand in a condition. */
+/** The claims that a condition names. */
 export function claimsIn(condition: Condition): readonly string[] {
   if (condition.is === "document") return condition.claims;
   if (condition.is === "not") return claimsIn(condition.part);
   return condition.is === "all" || condition.is === "any" ? condition.parts.flatMap(claimsIn) : [];
 }
 
-/** A condition over documents as a filter of MongoDB; nothing unknown and no user is left in it. */
+/** Converts a condition over documents to a MongoDB filter. The condition has no unknown parts and names no user. */
 export function toFilter(condition: Condition): Filter {
   switch (condition.is) {
     case "constant":
@@ -142,7 +142,7 @@ export function toFilter(condition: Condition): Filter {
 /** Finds no document. */
 export const NOTHING: Filter = { _id: { $in: [] } };
 
-/** All of them at once, in one object where that can say it. */
+/** The conjunction of the filters, as one object if possible. */
 export function mergeFilters(filters: readonly Filter[]): Filter {
   // Without a prototype, a field of any name is a field: `__proto__` would otherwise be lost, and with it a condition.
   const merged: Record<string, unknown> = Object.create(null);
@@ -157,14 +157,14 @@ export function mergeFilters(filters: readonly Filter[]): Filter {
   return rest.length === 0 ? merged : { $and: [merged, ...rest] };
 }
 
-/** Whether both can stand under one key: it is free, says the same, or holds other operators. */
+/** Whether both can share one key: the key is free, has the same value, or has other operators. */
 function fits(present: unknown, added: unknown): boolean {
   if (present === undefined || JSON.stringify(present) === JSON.stringify(added)) return true;
   if (!isOperators(present) || !isOperators(added)) return false;
   return Object.keys(added).every((operator) => !Object.hasOwn(present, operator));
 }
 
-/** Operators that can stand beside others; not a regular expression, which is two of them, nor a value. */
+/** Operators that can be combined under one key. A regular expression consists of two operators, and a value has none. */
 function isOperators(value: unknown): value is Filter {
   return (
     isPlainObject(value) &&

@@ -1,6 +1,6 @@
 /**
- * From roles, of which the first that applies to a document decides, to rules, of which the first that applies to a
- * user does: every condition over users is taken as true and as false, in that order, so that the first rule whose
+ * Converts roles to rules. The first role that applies to a document decides; the first rule that applies to a user
+ * decides. Every condition over users is taken as true and as false, in that order, so that the first rule whose
  * `when` holds is the one for exactly the conditions that hold.
  */
 import {
@@ -40,18 +40,18 @@ export interface Decision {
   readonly roles: readonly Role[];
   readonly filters: readonly QueryFilter[];
   readonly options: FieldOptions;
-  /** Is told the role or filter that it is about. */
+  /** Reports a problem of the named role or filter. */
   readonly tell: (name: string, at: string, message: string) => void;
 }
 
-/** What users of certain facts see. */
+/** The documents and fields that users with certain facts see. */
 interface Sight {
   readonly names: readonly string[];
   readonly filter: Filter;
   readonly shown: Shown;
 }
 
-/** Beyond it nobody could read the rules any more. */
+/** Beyond this number nobody could review the rules. */
 const RULES_MAX = 64;
 
 /** A condition over documents that gives fields, because of one role. */
@@ -66,7 +66,7 @@ export function decide(decision: Decision): RuleText[] | undefined {
   const sights: { when: readonly Filter[]; sight: Sight | undefined }[] = [];
   const isComplete = branch(decision, new Map(), [], sights);
   if (!isComplete) return undefined;
-  // Who sees nothing needs no rule, unless a later one would be taken for them.
+  // Users who see nothing need no rule, unless a later rule would apply to them.
   while (sights.length > 0 && sights.at(-1)?.sight === undefined) sights.pop();
   const names = new Set<string>();
   return sights.map(({ when, sight }) => {
@@ -92,7 +92,7 @@ function fieldsOf(of: "only" | "but", paths: readonly string[]) {
   return { include: others.length === 0 ? paths : others };
 }
 
-/** `false` as soon as there are too many. */
+/** Returns `false` as soon as there are too many rules. */
 function branch(
   decision: Decision,
   facts: Facts,
@@ -110,14 +110,14 @@ function branch(
   if (!branch(decision, withFact(true), [...when, open], sights)) return false;
   const second = sights.length;
   if (!branch(decision, withFact(false), when, sights)) return false;
-  // Where the fact makes no difference, the more general rule says it all.
+  // If the fact makes no difference, the more general rule covers both cases.
   const [yes, no] = [sights[first], sights[second]];
   const areTwo = second === first + 1 && sights.length === second + 1;
   if (areTwo && JSON.stringify(yes?.sight) === JSON.stringify(no?.sight)) sights.splice(first, 1);
   return true;
 }
 
-/** The next condition over users that still decides something, or the presence of a claim that only some need. */
+/** The next condition over users that still makes a difference, or the presence of a claim that only some parts need. */
 function nextFact(decision: Decision, facts: Facts): Filter | undefined {
   for (const { applies } of decision.filters) {
     const open = openFact(given(applies, facts));
@@ -144,7 +144,7 @@ function nextFact(decision: Decision, facts: Facts): Filter | undefined {
   );
 }
 
-/** A claim without which the whole rule would be refused, although another part of it does without. */
+/** A claim whose absence would refuse the whole rule, although another part does not need the claim. */
 function missableClaim(parts: readonly Part[], facts: Facts): Filter | undefined {
   const needs = parts.map(({ documents }) => claimsIn(documents));
   const claim = needs
@@ -154,7 +154,7 @@ function missableClaim(parts: readonly Part[], facts: Facts): Filter | undefined
   return claim === undefined ? undefined : presence(claim);
 }
 
-/** What users of these facts see for certain. */
+/** The documents and fields that users with these facts certainly see. */
 function seen(decision: Decision, facts: Facts): Sight | undefined {
   const applying = decision.filters.filter(({ applies }) => mayHold(applies, facts));
   const parts = partsOf(decision, facts, decision.tell);
@@ -174,7 +174,7 @@ function seen(decision: Decision, facts: Facts): Sight | undefined {
     decision.tell(
       names,
       "projection",
-      "some show and some hide fields, which no query may: nobody sees anything",
+      "some show and some hide fields, which no query may combine: nobody sees anything",
     );
     return undefined;
   }
@@ -186,7 +186,7 @@ function seen(decision: Decision, facts: Facts): Sight | undefined {
       decision.tell(
         name,
         "projection",
-        `hides ${hidden}, which roles ask about: whom it applies to sees nothing`,
+        `hides ${hidden}, which roles use in conditions: its users see nothing`,
       );
       return undefined;
     }
@@ -202,7 +202,7 @@ function mayHold(condition: Condition, facts: Facts): boolean {
   return most.is !== "constant" || most.value;
 }
 
-/** By role, the documents that it certainly gives, and the fields of them. */
+/** By role, the documents and fields that it certainly grants. */
 function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part[] {
   const parts: Part[] = [];
   const before: { who: Condition; full: Shown | undefined }[] = [];
@@ -214,7 +214,7 @@ function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part
     }));
     for (const { visible, shown } of shownParts) {
       if (shown === undefined) continue;
-      // Documents that an earlier role may have taken, unless it shows at least as much of each of them.
+      // Documents that an earlier role may decide, unless that role shows at least as much of each of them.
       const taken = before.filter(({ full }) => full === undefined || !showsAllOf(full, shown));
       const documents = certainly(all([who, visible, ...taken.map((earlier) => not(earlier.who))]));
       if (documents.is !== "constant" || documents.value) parts.push({ role: name, documents, shown });
@@ -222,7 +222,7 @@ function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part
         tell(
           name,
           "",
-          "comes after a role that may apply as well, and is not wholly understood: it gives nothing",
+          "follows a role that may apply as well, and is not fully supported: it grants nothing",
         );
       }
     }
@@ -233,7 +233,7 @@ function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part
   return parts;
 }
 
-/** Whether the role would give something, were it the first. */
+/** Whether the role would grant anything if it were the first. */
 function isOnlyTaken(who: Condition, visible: Condition): boolean {
   const alone = certainly(all([who, visible]));
   return alone.is !== "constant" || alone.value;

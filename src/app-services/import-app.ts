@@ -1,4 +1,4 @@
-/** An app of App Services becomes a configuration, and a list of what is not in it. */
+/** Converts an app of App Services to a configuration and a list of the rules that were not converted. */
 import { Document, isCollection, isScalar, visit } from "yaml";
 import { parseConfig } from "../config/config.ts";
 import { isPlainObject } from "../match/read-literal.ts";
@@ -13,11 +13,11 @@ import { readRole } from "./read-role.ts";
 export interface ImportOptions {
   /** Which cluster, where the app has several. */
   readonly dataSource?: string;
-  /** What `%%environment` stands for. */
+  /** The value of `%%environment`. */
   readonly environment?: string;
-  /** Paths of App Services' user object and the claims that take their place; the longest that fits counts. */
+  /** Paths of App Services' user object and the claims that replace them. The longest matching path applies. */
   readonly claims?: ReadonlyMap<string, string>;
-  /** Lets `_id` show where a role hides it: here it always shows. */
+  /** Accepts that `_id` is visible where a role hides it: Tidewire always shows `_id`. */
   readonly allowId?: boolean;
 }
 
@@ -26,18 +26,18 @@ export interface Imported {
   /** The configuration as YAML; `undefined` where nothing is left of it. */
   readonly config: string | undefined;
   readonly problems: readonly ImportProblem[];
-  /** What tokens have to say of their users. */
+  /** The claims that tokens must contain. */
   readonly claims: readonly string[];
 }
 
-/** An option names something that the app does not have, or has to name one of several. */
+/** An option names a part that the app does not have, or a required choice is missing. */
 export class ImportRefused extends Error {
   override readonly name = "ImportRefused";
 }
 
 /**
  * Reads an exported app.
- * @throws {ImportRefused} And whatever the file system throws where there is no such folder.
+ * @throws {ImportRefused} Errors of the file system pass through, such as for a missing folder.
  */
 export async function importApp(directory: string, options: ImportOptions = {}): Promise<Imported> {
   const report = new Report();
@@ -74,7 +74,9 @@ function chosen({ sources }: ExportedApp, wanted: string | undefined): DataSourc
     );
   }
   if (wanted === undefined && sources.length > 1) {
-    throw new ImportRefused(`a service follows one MongoDB. Say which with --data-source: ${names}`);
+    throw new ImportRefused(
+      `a service follows one MongoDB deployment. Choose one with --data-source: ${names}`,
+    );
   }
   return found;
 }
@@ -95,10 +97,10 @@ function surroundings(app: ExportedApp, { environment, claims = new Map() }: Imp
   };
 }
 
-/** Names that every app has, whether its folder says so or not; the first is that of an app without one. */
+/** Environment names that every app has, even if its folder does not list them. The first is the default. */
 const ENVIRONMENTS = ["no-environment", "development", "testing", "qa", "production"];
 
-/** A name that is misspelt would be another environment, in which other roles apply. */
+/** A misspelt name would select another environment, in which other roles apply. */
 function environmentOf({ environments }: ExportedApp, name: string) {
   const names = [...new Set([...ENVIRONMENTS, ...environments.keys()])];
   if (!names.includes(name)) {
@@ -136,20 +138,20 @@ function rulesOf(
     tellOf(isFilter(name) ? "filter" : "role", name)(at, message);
   const rules = decide({ roles, filters, options: { allowId }, tell });
   if (rules === undefined) {
-    report.add({ file: file.file, at: place, message: "the roles come to more than 64 rules: left out" });
+    report.add({ file: file.file, at: place, message: "the roles amount to more than 64 rules: left out" });
   } else if (rules.length === 0) {
     report.add({ file: file.file, at: place, message: "nobody may read it: left out" });
   }
   return rules ?? [];
 }
 
-/** As clients will name it: the collection's own name, unless two databases have one of it. */
+/** The name for clients: the collection's own name, unless two databases have a collection of that name. */
 function nameFor({ database, collection }: CollectionFile, { collections }: DataSource): string {
   const isAlone = collections.filter((other) => other.collection === collection).length === 1;
   return isAlone ? collection : `${database}_${collection}`;
 }
 
-/** Leaves out, and tells, what the service would not take: a query may hold more than it judges exactly. */
+/** Leaves out and reports rules that the service would refuse: a query may have operators that Tidewire does not support. */
 function keepValid(collections: ReadonlyMap<string, Collection>, report: Report): Map<string, Collection> {
   const kept = new Map<string, Collection>();
   for (const [name, collection] of collections) {
@@ -165,17 +167,17 @@ function keepValid(collections: ReadonlyMap<string, Collection>, report: Report)
   return kept;
 }
 
-/** Long enough for the check, and never used. */
+/** Long enough to pass validation, and never used. */
 const CHECK_ENV = {
   MONGODB_URI: "mongodb://127.0.0.1:27017/?replicaSet=rs0",
   TIDEWIRE_JWT_SECRET: "-".repeat(32),
 };
 
 const HEADER = `# From an app of Atlas App Services, by tidewire import-app-services.
-# What could not be taken over was told then, and nobody sees it. Before it serves: tidewire check, and rule tests.
+# Rules that could not be converted were reported then, and grant nothing. Before production use, run tidewire check and rule tests.
 `;
 
-/** Parts of a rule that are read as one. */
+/** Parts of a rule that are written on one line. */
 const IN_LINE: ReadonlySet<string> = new Set(["jwt", "when", "filter", "fields"]);
 
 function toYaml(collections: ReadonlyMap<string, Collection>, source: DataSource): string {
@@ -208,7 +210,7 @@ function toYaml(collections: ReadonlyMap<string, Collection>, source: DataSource
   return `${HEADER}${from}\n${document.toString({ lineWidth: 110 })}`;
 }
 
-/** What stands in the export means itself, whatever the configuration would make of it. */
+/** Escapes the export's strings, so that the configuration does not expand them. */
 function escaped(value: unknown): unknown {
   if (typeof value === "string") return value.replaceAll("${", () => "$${");
   if (Array.isArray(value)) return value.map(escaped);
@@ -216,7 +218,7 @@ function escaped(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, escaped(inner)]));
 }
 
-/** The claims that rules ask for. */
+/** The claims that the rules need. */
 function claimsOf(rules: unknown): string[] {
   const named = Array.from(
     JSON.stringify(rules).matchAll(/"%%(?:oid:)?user\.([^"]+)"/g),

@@ -1,17 +1,17 @@
-/** What stands on either side of an expression: paths of the document, of the user, and values. */
+/** The two sides of an expression: paths of the document, paths of the user, and values. */
 
 import { pathFault } from "../match/paths.ts";
 import { isPlainObject } from "../match/read-literal.ts";
 
-/** What `%%values` and `%%environment` stand for, and what the user's fields are called in the token. */
+/** The values of `%%values` and `%%environment`, and the claims for the user's fields. */
 export interface Surroundings {
-  /** By name; one made from a secret is not in it. */
+  /** By name. A value made from a secret is absent. */
   readonly values: ReadonlyMap<string, unknown>;
-  /** `undefined` where nobody has said which environment it is to be. */
+  /** `undefined` if no environment was chosen. */
   readonly environment:
     | { readonly tag: string; readonly values: Readonly<Record<string, unknown>> }
     | undefined;
-  /** A path of App Services' user object, such as `custom_data.team`, as the claim that takes its place. */
+  /** A path of App Services' user object, such as `custom_data.team`, as the claim that replaces it. */
   readonly claimFor: (userPath: string) => string;
 }
 
@@ -32,7 +32,7 @@ export function readKey(key: string, around: Surroundings): Operand {
   return documentPath(key);
 }
 
-/** The right side, where one value stands. Extended JSON stays as it is. */
+/** The right side, if it is a single value. Extended JSON stays as it is. */
 export function readValue(value: unknown, around: Surroundings): Operand {
   if (typeof value === "string") {
     if (value.startsWith("%%")) return readExpansion(value, around);
@@ -45,10 +45,10 @@ export function readValue(value: unknown, around: Surroundings): Operand {
     }
     return /^\$(?:oid|date|number|uuid|binary|timestamp)/.test(name) && !hasExpansion(value)
       ? { is: "value", value }
-      : unfit("an object where one value is understood");
+      : unfit("an object where a single value is supported");
   }
   if (value === null) return unfit("null, which a missing field may or may not be");
-  return Array.isArray(value) ? unfit("a list where one value is understood") : { is: "value", value };
+  return Array.isArray(value) ? unfit("a list where a single value is supported") : { is: "value", value };
 }
 
 function readExpansion(text: string, around: Surroundings): Operand {
@@ -91,7 +91,7 @@ function converted(operator: string, operand: Operand): Operand {
   return operand.is === "unfit" ? operand : unfit(`${operator} of this`);
 }
 
-/** Whether something stands anywhere in it that would be replaced. */
+/** Whether any part of the value would be expanded. */
 export function hasExpansion(value: unknown): boolean {
   return /%%[A-Za-z]/.test(JSON.stringify(value) ?? "");
 }

@@ -1,14 +1,14 @@
-/** What could not be taken over, and where it stands. */
+/** A part of the export that was not converted, and its location. */
 export interface ImportProblem {
-  /** Under the folder that was read. */
+  /** Relative to the folder of the export. */
   readonly file: string;
   /** The role or filter, and the keys that lead there. */
   readonly at: string;
-  /** What it is, and what comes of it. */
+  /** The problem and its effect. */
   readonly message: string;
 }
 
-/** Collects what is to be told; each only once. */
+/** Collects the problems to report, each once. */
 export class Report {
   readonly problems: ImportProblem[] = [];
 
@@ -18,5 +18,5 @@ export class Report {
   }
 }
 
-/** Tells of something wrong at a place. */
+/** Reports a problem at a location. */
 export type Tell = (at: string, message: string) => void;

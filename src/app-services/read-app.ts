@@ -24,13 +24,13 @@ export interface DataSource {
 /** The parts of an exported app that the conversion uses. */
 export interface ExportedApp {
   readonly sources: readonly DataSource[];
-  /** By name; `undefined` where it is a secret. */
+  /** By name; `undefined` for a secret. */
   readonly values: ReadonlyMap<string, unknown>;
   /** By the name of the environment. */
   readonly environments: ReadonlyMap<string, Entries>;
 }
 
-/** Reads the folder. What cannot be read is reported, and gives no right. @throws Where there is no folder. */
+/** Reads the folder. Unreadable files are reported and grant nothing. @throws If there is no folder. */
 export async function readApp(directory: string, report: Report): Promise<ExportedApp> {
   await readdir(directory);
   const folder = new AppFolder(directory, report);
@@ -61,7 +61,7 @@ class AppFolder {
     this.#report = report;
   }
 
-  /** `undefined` where it is not there; `null` where it cannot be understood, which is told. */
+  /** `undefined` if the file is missing; `null` if it is not valid, which is reported. */
   async json(file: string): Promise<Entries | null | undefined> {
     let text: string;
     try {
@@ -74,9 +74,9 @@ class AppFolder {
       const value: unknown = JSON.parse(text);
       if (isPlainObject(value)) return value;
     } catch {
-      // Told below, as what is JSON but no object.
+      // Reported below, together with JSON that is not an object.
     }
-    this.#report.add({ file, at: "", message: "not a JSON object: nothing is given by it" });
+    this.#report.add({ file, at: "", message: "not a JSON object: it grants nothing" });
     return null;
   }
 
@@ -95,13 +95,13 @@ class AppFolder {
     return found;
   }
 
-  /** Partition-based sync has rights of its own, elsewhere and of another kind. */
+  /** Partition-based sync keeps its own permissions in another format. */
   async reportSync(): Promise<void> {
     const file = "sync/config.json";
     const sync = await this.json(file);
     if (!sync) return;
     if (sync["permissions"] !== undefined || isPlainObject(sync["partition"])) {
-      const message = "permissions of the older kinds of sync are not taken over; export the app once more";
+      const message = "permissions of the older kinds of sync are not converted; export the app once more";
       this.#report.add({ file, at: "permissions", message });
     }
   }
@@ -143,7 +143,7 @@ class AppFolder {
     return this.#ruled(file, "", "", rules);
   }
 
-  /** The rules of a file, all of them or none: one that is left out might be the one that forbids. */
+  /** The rules of a file, all or none: a rule that is left out might be the one that forbids access. */
   #ruled(
     file: string,
     database: string,
@@ -166,7 +166,7 @@ class AppFolder {
     };
   }
 
-  /** Of two files for one collection nobody knows which counts. */
+  /** If two files have rules for one collection, it is unknown which applies. */
   #onlyOnce(files: readonly CollectionFile[]): CollectionFile[] {
     const nameOf = ({ database, collection }: CollectionFile) => `${database}.${collection}`;
     return files.filter((file) => {
@@ -205,14 +205,14 @@ function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }
 
-/** A collection without roles has those of its data source; the filters of both can only take away. */
+/** A collection without roles uses those of its data source. The filters of both can only restrict. */
 function withDefaults(collection: CollectionFile, fallback: CollectionFile | undefined): CollectionFile {
   if (collection.roles.length > 0 || fallback === undefined) return collection;
   const filters = [...collection.filters, ...fallback.filters];
   return { ...collection, file: fallback.file, roles: fallback.roles, filters };
 }
 
-/** `undefined` where it is anything else than a list of objects; none at all is an empty one. */
+/** `undefined` unless it is a list of objects. A missing list is empty. */
 function objects(value: unknown = []): Entries[] | undefined {
   return Array.isArray(value) && value.every(isPlainObject) ? value : undefined;
 }

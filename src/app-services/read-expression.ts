@@ -1,4 +1,4 @@
-/** Rule expressions of App Services, read as conditions. What is not understood to the letter is unknown, and told. */
+/** Rule expressions of App Services, read as conditions. An expression that is not supported exactly is unknown, and is reported. */
 import { isPlainObject } from "../match/read-literal.ts";
 import { ALWAYS, all, any, type Condition, type Filter, NEVER, not, UNKNOWN } from "./condition.ts";
 import { hasExpansion, type Operand, readKey, readValue, type Surroundings } from "./operands.ts";
@@ -8,7 +8,7 @@ type Known = Exclude<Operand, { is: "unfit" }>;
 type User = Extract<Operand, { is: "user" }>;
 type Comparison = "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte";
 
-/** With the sides changed. */
+/** The comparison after the sides are swapped. */
 const TURNED: Readonly<Record<Comparison, Comparison>> = {
   $eq: "$eq",
   $ne: "$ne",
@@ -19,10 +19,10 @@ const TURNED: Readonly<Record<Comparison, Comparison>> = {
 };
 const isComparison = (name: string): name is Comparison => Object.hasOwn(TURNED, name);
 
-/** Both spellings are about: `%and` and `$and`. */
+/** Exports use both spellings: `%and` and `$and`. */
 const nameOf = (operator: string) => operator.replace(/^%(?!%)/, "$");
 
-/** @param at Where it stands, for what is told. */
+/** @param at The location, for the report. */
 export function readExpression(value: unknown, at: string, around: Surroundings, tell: Tell): Condition {
   return new ExpressionReader(around, tell).expression(value, at);
 }
@@ -61,7 +61,7 @@ class ExpressionReader {
     return left.is === "unfit" ? this.#unknown(at, left.why) : this.#on(left, value, at);
   }
 
-  /** What one operand must be. */
+  /** The condition on one operand. */
   #on(left: Known, value: unknown, at: string): Condition {
     const names = isPlainObject(value) ? Object.keys(value) : [];
     const isOperators = names.some((name) => /^[$%]/.test(name)) && !isOneValue(value, this.#around);
@@ -99,7 +99,7 @@ class ExpressionReader {
     if (left.is === "document") return this.#document(left, operator, right, at);
     if (right.is === "document") {
       const turned = this.#document(right, TURNED[operator], left, at);
-      // Whether a list on the right counts for each of its items is not said anywhere. An `_id` is none.
+      // The documentation does not say whether a list on the right matches by item. An `_id` is never a list.
       if (right.path === "_id") return turned;
       return all([turned, any([not(onDocument({ [right.path]: { $type: "array" } })), UNKNOWN])]);
     }
@@ -120,14 +120,14 @@ class ExpressionReader {
     if (right.is === "document") return this.#unknown(at, "two fields of the document are compared");
     if (left.asText) return this.#idAsText(left.path, operator, right, at);
     const operand = right.is === "user" ? placeholder(right) : right.value;
-    if (!isScalar(operand)) return this.#unknown(at, "a list or an object where one value is understood");
+    if (!isScalar(operand)) return this.#unknown(at, "a list or an object where a single value is supported");
     return onDocument(
       { [left.path]: operator === "$eq" ? operand : { [operator]: operand } },
       right.is === "user" ? [right.claim] : [],
     );
   }
 
-  /** An ObjectId of the document, written out: with the user's own id, that is the ObjectId of it. */
+  /** An ObjectId of the document as a string. Compared with the user's own id, it is the ObjectId of that id. */
   #idAsText(path: string, operator: Comparison, right: Known, at: string): Condition {
     if (operator !== "$eq") return this.#unknown(at, `${operator} on %oidToString`);
     if (right.is === "user" && right.claim === this.#around.claimFor("id") && !right.asOid) {
@@ -162,20 +162,20 @@ class ExpressionReader {
     if (right.is === "document" && !right.asText && left.is !== "document") {
       const item = left.is === "user" ? placeholder(left) : left.value;
       const claims = left.is === "user" ? [left.claim] : [];
-      // Only a list holds anything: one value is not a list of it.
+      // Only a list can contain the value: a single value is not a list.
       if (isScalar(item)) return onDocument({ [right.path]: { $elemMatch: { $eq: item } } }, claims);
     }
-    return this.#unknown(at, "no list that is understood");
+    return this.#unknown(at, "not a supported list");
   }
 
-  /** In a list that is written out. */
+  /** Membership in a literal list. */
   #amongst(left: Known, list: readonly unknown[], at: string): Condition {
     const items = list.map((item) => readValue(item, this.#around));
     const users = items.filter((item) => item.is === "user");
     const written = items.map((item) =>
       item.is === "user" ? placeholder(item) : item.is === "value" ? item.value : undefined,
     );
-    if (!written.every(isScalar)) return this.#unknown(at, "a list with something in it that is no value");
+    if (!written.every(isScalar)) return this.#unknown(at, "a list with an item that is not a value");
     if (left.is === "document") {
       return onDocument(
         { [left.path]: { $in: written } },
@@ -198,7 +198,7 @@ class ExpressionReader {
   #isThere(left: Known): Condition {
     if (left.is === "value") return ALWAYS;
     if (left.is === "user") return onUser(left.claim, { $ne: null });
-    // Whether null counts as a value is not said anywhere.
+    // The documentation does not say whether null counts as a value.
     const isNull = onDocument({ [left.path]: { $exists: true } });
     return any([onDocument({ [left.path]: { $ne: null } }), all([isNull, UNKNOWN])]);
   }
@@ -209,7 +209,7 @@ class ExpressionReader {
   }
 
   #unknown(at: string, why: string): Condition {
-    this.#tell(at, `${why}: nothing is given by it`);
+    this.#tell(at, `${why}: it grants nothing`);
     return UNKNOWN;
   }
 }
@@ -231,7 +231,7 @@ function isScalar(value: unknown): boolean {
   return !isPlainObject(value) || Object.keys(value)[0]?.startsWith("$") === true;
 }
 
-/** `{ $oid: … }` and `{ "%stringToOid": … }` are values, however much they look like operators. */
+/** `{ $oid: … }` and `{ "%stringToOid": … }` are values, although they look like operators. */
 function isOneValue(value: unknown, around: Surroundings): boolean {
   const names = isPlainObject(value) ? Object.keys(value) : [];
   if (names.length !== 1) return false;

@@ -1,4 +1,4 @@
-/** Filters of App Services: what is added to every query of certain users, before any role is asked. */
+/** Filters of App Services: conditions added to every query of certain users, before any role applies. */
 import { pathFault } from "../match/paths.ts";
 import { isPlainObject } from "../match/read-literal.ts";
 import { ALWAYS, type Condition, type Filter } from "./condition.ts";
@@ -10,9 +10,9 @@ import { ALL_FIELDS, type Shown } from "./shown-fields.ts";
 /** A filter that App Services adds to the queries of some users. */
 export interface QueryFilter {
   readonly name: string;
-  /** For whom; over users alone. */
+  /** The users to whom the filter applies; a condition over users alone. */
   readonly applies: Condition;
-  /** What is left of the documents and of their fields; `undefined` where that cannot be said, so: nothing. */
+  /** The remaining documents and fields; `undefined` if that cannot be expressed, so nothing remains. */
   readonly rest: { readonly query: Filter; readonly shown: Shown } | undefined;
 }
 
@@ -33,7 +33,7 @@ export function readQueryFilter(
 ): QueryFilter {
   const { apply_when: when = true, query = {}, projection = filter["project"] ?? {} } = filter;
   const applies = readExpression(when, "apply_when", around, (at, message) =>
-    tell(at, message.replace("nothing is given by it", "the filter is applied to everybody")),
+    tell(at, message.replace("it grants nothing", "the filter is applied to everybody")),
   );
   try {
     const unknown = Object.keys(filter).find((part) => !PARTS.has(part));
@@ -46,12 +46,12 @@ export function readQueryFilter(
     return { name, applies: overUsers(applies), rest };
   } catch (error) {
     if (!(error instanceof Unfit)) throw error;
-    tell("", `${error.message}: whom it applies to sees nothing`);
+    tell("", `${error.message}: its users see nothing`);
     return { name, applies: overUsers(applies), rest: undefined };
   }
 }
 
-/** Filters are asked before there is a document; one that speaks of documents all the same applies to everybody. */
+/** Filters apply before a document is read. A filter that names document fields applies to everybody. */
 function overUsers(condition: Condition): Condition {
   return JSON.stringify(condition).includes('"is":"document"') ? ALWAYS : condition;
 }
@@ -60,7 +60,7 @@ class Unfit extends Error {
   override readonly name = "Unfit";
 }
 
-/** A query of MongoDB, with claims in the place of expansions. */
+/** A query of MongoDB, with claims in place of expansions. */
 function replaced(value: unknown, around: Surroundings): unknown {
   if (Array.isArray(value)) return value.map((item) => replaced(item, around));
   if (typeof value === "string" || isConversion(value)) {
@@ -88,7 +88,7 @@ function readProjection(value: unknown, allowId: boolean): Shown {
     Object.values(entries).map((kind) => (kind === 1 || kind === true ? "only" : isOff(kind))),
   );
   if (isOff(id) === "but" && !allowId)
-    throw new Unfit("_id is hidden, which always shows here (--allow-id lets it)");
+    throw new Unfit("it hides _id, which Tidewire always shows (--allow-id accepts that)");
   const [of] = kinds;
   if (kinds.size > 1 || of === "neither" || paths.some((path) => pathFault(path) !== undefined)) {
     throw new Unfit("a projection that is not a list of paths to show or to hide");

@@ -1,4 +1,4 @@
-/** Roles of App Services: whom and what they are for, and what they let be read. Writing is not for here. */
+/** Roles of App Services: their users, their documents, and the readable fields. Rights to write are ignored. */
 import { pathFault } from "../match/paths.ts";
 import { isPlainObject } from "../match/read-literal.ts";
 import {
@@ -39,7 +39,7 @@ export interface FieldRights {
 
 interface NamedField {
   readonly name: string;
-  /** `undefined` where only parts of it are spoken of. */
+  /** `undefined` if rights are given for parts of the field only. */
   readonly readable: Condition | undefined;
   readonly inner: readonly NamedField[];
 }
@@ -47,20 +47,20 @@ interface NamedField {
 type Entries = Readonly<Record<string, unknown>>;
 const entriesOf = (value: unknown): Entries => (isPlainObject(value) ? value : {});
 
-/** Reads a role. @param tell Is told places under the role. */
+/** Reads a role. @param tell Reports a problem at a location in the role. */
 export function readRole(name: string, role: Entries, around: Surroundings, tell: Tell): Role {
   const read = (value: unknown, at: string) => readExpression(value, at, around, tell);
-  // A role without `apply_when` is not one that App Services makes: who knows whom it is for?
+  // App Services always writes `apply_when`. Without it, the users of the role are unknown.
   const applies = role["apply_when"] === undefined ? UNKNOWN : read(role["apply_when"], "apply_when");
-  if (role["apply_when"] === undefined) tell("apply_when", "missing: the role is given to nobody");
+  if (role["apply_when"] === undefined) tell("apply_when", "missing: the role applies to nobody");
   const fault = faultOf(role);
   if (fault !== undefined) {
-    tell("", `${fault}: the role gives nothing`);
+    tell("", `${fault}: the role grants nothing`);
     return { name, applies, grants: [] };
   }
   const gates = readGates(role["document_filters"], read);
   const readable = optional(role["read"], "read", read);
-  // What a role may write it may read. What is tied to the document of before is a right to insert, and none to read.
+  // A right to write includes the right to read. A right that depends on the previous document only permits inserts.
   const write = optional(role["write"], "write", (value, at) =>
     readExpression(value, at, around, (place, message) => {
       if (readable !== ALWAYS && !place.includes("%%prev")) tell(place, message);
@@ -80,7 +80,7 @@ const PARTS: ReadonlySet<string> = new Set(
   "name apply_when document_filters read write insert delete search fields additional_fields".split(" "),
 );
 
-/** Something in a role that is not understood might be what narrows it. */
+/** An unsupported part of a role might be the part that restricts it. */
 function faultOf(role: Entries): string | undefined {
   const unknown = Object.keys(role).find((part) => !PARTS.has(part));
   if (unknown !== undefined) return `${unknown} is not known`;
@@ -95,7 +95,7 @@ type Read = (value: unknown, at: string) => Condition;
 const optional = (value: unknown, at: string, read: Read) =>
   value === undefined ? undefined : read(value, at);
 
-/** `document_filters` stands before all other rights of a role. */
+/** `document_filters` applies before all other rights of a role. */
 function readGates(value: unknown, read: Read): { read: Condition; write: Condition; areSame: boolean } {
   const { read: forRead, write: forWrite } = entriesOf(value);
   const gate = optional(forRead ?? forWrite, "document_filters.read", read) ?? ALWAYS;
@@ -104,7 +104,7 @@ function readGates(value: unknown, read: Read): { read: Condition; write: Condit
   return { read: gate, write: areSame ? gate : read(forWrite, "document_filters.write"), areSame };
 }
 
-/** @param writeCounts Whether the right to write a field is one to read it, in the same documents. */
+/** @param writeCounts Whether the right to write a field includes the right to read it, in the same documents. */
 function readFields(role: Entries, writeCounts: boolean, read: Read): FieldRights {
   const right = (value: Entries, at: string): Condition | undefined => {
     const names = ["read", ...(writeCounts ? ["write"] : [])].filter((name) => value[name] !== undefined);
@@ -116,7 +116,7 @@ function readFields(role: Entries, writeCounts: boolean, read: Read): FieldRight
       const here = `${at}.${name}`;
       const rights = entriesOf(inner);
       const below = fields(rights["fields"], `${here}.fields`);
-      // Nothing said at all is no right.
+      // A field without rights is not readable.
       return { name, readable: right(rights, here) ?? (below.length > 0 ? undefined : NEVER), inner: below };
     });
   const rest = right(entriesOf(role["additional_fields"]), "additional_fields") ?? NEVER;
@@ -129,11 +129,11 @@ function hasRights(role: Entries): boolean {
 
 /** How the fields of a role are converted. */
 export interface FieldOptions {
-  /** Whether `_id` may show, which it always does here, where the role hides it. */
+  /** Whether to accept a role that hides `_id`, which Tidewire always shows. */
   readonly allowId: boolean;
 }
 
-/** What shows for certain to a user of whom these facts are known; `undefined` for nothing. */
+/** The fields that a user with these facts certainly sees; `undefined` for none. */
 export function shownFields(
   fields: FieldRights | "all",
   facts: Facts,
@@ -155,14 +155,17 @@ export function shownFields(
   if (!showsAnything(shown)) return undefined;
   if (shown.of === "all" || !hidesId(shown)) return shown;
   if (!allowId) {
-    tell("fields", "_id is hidden, which always shows here: the role shows nothing. --allow-id lets it show");
+    tell(
+      "fields",
+      "it hides _id, which Tidewire always shows: the role shows nothing. --allow-id accepts that",
+    );
     return undefined;
   }
   const paths = shown.paths.filter((path) => path !== "_id");
   return shown.of === "but" && paths.length === 0 ? ALL_FIELDS : { ...shown, paths };
 }
 
-/** A dot in a name would make a path of it. */
+/** A name with a dot would be read as a path. */
 const isUnwritable = ({ name, inner }: NamedField): boolean =>
   name.includes(".") || pathFault(name) !== undefined || inner.some(isUnwritable);
 
@@ -174,7 +177,7 @@ function allBut(named: readonly NamedField[], shows: (right: Condition) => boole
   const hidden = named.filter(({ readable }) => readable === undefined || !shows(readable));
   for (const { name, readable } of hidden) {
     if (readable === undefined)
-      tell(`fields.${name}`, "parts of a field, where the others show: hidden whole");
+      tell(`fields.${name}`, "parts of a field, where the others show: the whole field is hidden");
   }
   return hidden.length === 0 ? ALL_FIELDS : { of: "but", paths: hidden.map(({ name }) => name) };
 }

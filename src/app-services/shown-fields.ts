@@ -1,4 +1,4 @@
-/** Which fields of a document show, as rules can say it: all, only some paths, or all but some. */
+/** The visible fields of a document, as rules can express them: all, only some paths, or all but some. */
 
 /** The visible fields: all, only the listed paths, or all but the listed paths. */
 export type Shown =
@@ -11,12 +11,12 @@ export const ALL_FIELDS: Shown = { of: "all" };
 const within = (path: string, outer: string) => path === outer || path.startsWith(`${outer}.`);
 const overlaps = (a: string, b: string) => within(a, b) || within(b, a);
 
-/** No path inside another one of them. */
+/** Removes paths that lie inside another path of the list. */
 function outermost(paths: readonly string[]): string[] {
   return [...new Set(paths)].filter((path) => !paths.some((other) => other !== path && within(path, other)));
 }
 
-/** What shows under both, or less where that cannot be said by a list of one kind. */
+/** The fields visible under both, or fewer if one list cannot express that. */
 export function shownByBoth(a: Shown, b: Shown): Shown {
   if (a.of === "all") return b;
   if (b.of === "all") return a;
@@ -30,7 +30,7 @@ export function shownByBoth(a: Shown, b: Shown): Shown {
   return { of: "only", paths: outermost([...inner(a.paths, b.paths), ...inner(b.paths, a.paths)]) };
 }
 
-/** Whether a path, or a part of what lies under it, does not show. */
+/** Whether a path, or a path below it, is hidden. */
 export function isHidden(path: string, shown: Shown): boolean {
   if (shown.of === "all") return false;
   if (shown.of === "but") return shown.paths.some((hidden) => overlaps(path, hidden));

@@ -99,7 +99,7 @@ function summary(
   return [
     ...told,
     `Tokens need the claims: ${claims.join(", ") || "none"}`,
-    "Rights to write are not taken over: writes stay with your backend.",
+    "Rights to write are not converted: writes stay with your backend.",
   ];
 }
 

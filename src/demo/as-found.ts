@@ -9,7 +9,7 @@ import { COLLECTION } from "./order.ts";
 import type { FindAnswer } from "./page-api.ts";
 import type { Viewer } from "./viewers.ts";
 
-/** Asks MongoDB itself what a viewer may see, so that the page can hold what it was sent against it. */
+/** Asks MongoDB itself for the orders that a viewer may see. The page compares them with the orders that it received. */
 export class AsFound {
   readonly #client: MongoClient;
 
@@ -53,7 +53,7 @@ function projectionOf({ keepsRest, fields }: Projection, prefix = ""): Record<st
       : projectionOf(part, `${prefix + name}.`),
   );
   const all: Record<string, 0 | 1> = Object.assign({}, ...paths);
-  // In an exclusion whatever is not named stays; naming it would make it an inclusion.
+  // An exclusion keeps every path that it does not name. Naming a path with 1 would make it an inclusion.
   if (keepsRest) for (const [path, shown] of Object.entries(all)) if (shown === 1) delete all[path];
   return all;
 }

@@ -1,6 +1,6 @@
 /**
  * The demo's backend, a process of its own. It knows nothing of Tidewire: it writes to MongoDB with the ordinary
- * driver, as yours does.
+ * driver, as any backend does.
  */
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,12 +8,12 @@ import { MongoClient } from "mongodb";
 import { type Move, nextMove } from "./next-move.ts";
 import { COLLECTION, type Order } from "./order.ts";
 
-/** Where nobody has ordered yet. */
+/** The status of a new order, before a customer is known. */
 const FIRST_ID = 1001;
 
 const [, , database = "", firstRate = ""] = process.argv;
 let rate = Number(firstRate);
-// Somebody at the page wants it slower, faster, or not at all.
+// The page changes the write rate; 0 pauses the backend.
 process.on("message", (message: { readonly rate: number }) => {
   rate = message.rate;
 });
@@ -33,6 +33,6 @@ for (;;) {
   const move = nextMove(board, lastId + 1, Math.random);
   await write(move);
   if ("insert" in move) lastId = move.insert._id;
-  // Not on the beat: people do not write on the beat.
+  // The interval varies at random, as writes of real users do.
   await sleep((2 * Math.random() * 1_000) / rate);
 }

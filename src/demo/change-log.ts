@@ -1,10 +1,10 @@
 import type { Applied, Mark, Shown } from "./view.ts";
 
-/** One write, and what each viewer was told of it. */
+/** One write, and the change that each viewer received for it. */
 export interface LogEntry {
   readonly atMs: number;
   readonly id: number;
-  /** What happened, as far as anybody was told. */
+  /** A description of the write, from the fields that any viewer received. */
   text: string;
   readonly marks: Map<string, Mark>;
 }
@@ -12,8 +12,7 @@ export interface LogEntry {
 const ENTRIES_MAX = 50;
 
 /**
- * The writes of the last moments. Everybody who is told of a write gets the same cursor with it, so what belongs
- * together is found by that.
+ * The recent writes. All changes that one write causes carry the same cursor, so the log groups them by cursor.
  */
 export class ChangeLog {
   readonly #entries = new Map<string, LogEntry>();
@@ -28,7 +27,7 @@ export class ChangeLog {
     const entry = this.#entries.get(key) ?? { atMs, id: applied.id, text: "", marks: new Map() };
     entry.marks.set(viewer, applied.mark);
     const text = textOf(applied);
-    // Whoever sees more tells more: "ready → riding" says more than "leaves".
+    // A viewer with more fields describes the write better: "ready → riding" says more than "leaves".
     if (text.length > entry.text.length) entry.text = text;
     this.#entries.set(key, entry);
     for (const oldest of this.#entries.keys()) {

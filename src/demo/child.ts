@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 const END_WITH_PARENT = new URL("./end-with-parent.js", import.meta.url).href;
 const END_LIMIT_MS = 5_000;
 const RESTART_AFTER_MS = 300;
-/** So many ends soon after a start, and there is no point in going on. */
+/** After this number of exits shortly after a start, the demo gives up. */
 const FAILURES_MAX = 3;
 const SOON_MS = 3_000;
 const KEPT_LINES = 5;
@@ -18,11 +18,11 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly logFile: string;
   readonly onLine?: (line: string) => void;
-  /** It says something to the demo. */
+  /** The process sent a message to the demo. */
   readonly onMessage?: (message: unknown) => void;
-  /** It ended by itself, or somebody ended it; it is started again. */
+  /** The process exited or was killed. The demo starts it again. */
   readonly onRestart: (how: string) => void;
-  /** It does not stay up: its last lines say why. */
+  /** The process keeps exiting. Its last lines say why. */
   readonly onFailed: (lastLines: readonly string[]) => void;
 }
 
@@ -46,7 +46,7 @@ export class Child {
     return this.#process?.pid;
   }
 
-  /** It works: from now on it is started again when it ends. */
+  /** Marks the process as working. From now on it is restarted when it exits. */
   isUp(): void {
     this.#wasUp = true;
   }
@@ -55,12 +55,12 @@ export class Child {
     this.#process?.kill("SIGKILL");
   }
 
-  /** Says something to it; one that is just being started again learns it from its command. */
+  /** Sends a message to the process. A process that is just restarting receives the same values in its arguments. */
   send(message: object): void {
     if (this.#process?.connected) this.#process.send(message);
   }
 
-  /** Ends it in good order, by force if that takes too long. */
+  /** Shuts the process down, and kills it if that takes too long. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const child = this.#process;
@@ -76,7 +76,7 @@ export class Child {
   #start(): void {
     const { command, env, onLine, onMessage } = this.#options;
     const startedAtMs = Date.now();
-    // A process group of its own: Ctrl-C in a terminal is for the demo, which then ends the others in order.
+    // A process group of its own, so that Ctrl-C in a terminal reaches only the demo, which then ends the others in order.
     const child = spawn(process.execPath, ["--import", END_WITH_PARENT, ...command()], {
       detached: true,
       env: { ...process.env, ...env },

@@ -33,7 +33,7 @@ export interface DemoOptions {
 }
 
 const BACKEND = fileURLToPath(new URL("backend.js", import.meta.url));
-/** All that the demo writes, in the working directory. */
+/** The directory of all files that the demo writes, in the working directory. */
 const DIRECTORY = ".tidewire/demo";
 
 /**
@@ -61,14 +61,14 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   const mongodbUri = await startMongodb(mongodb, `${directory}/mongodb`, io, stops);
 
   const failed = deferred();
-  // Until there is something to look at, notes are lines.
+  // Before the board is drawn, notes are plain lines.
   let show: Show = new PlainShow(io);
   const childOptions = (name: string) => ({
     env: { MONGODB_URI: mongodbUri, TIDEWIRE_JWT_SECRET: secret },
     logFile: `${directory}/${name}.log`,
     onRestart: (how: string) => show.note(`the ${name} ended (${how}) and is started again`),
     onFailed: (lines: readonly string[]) =>
-      failed.reject(new StartupError(`the ${name} does not stay up. Its last words:`, lines)),
+      failed.reject(new StartupError(`the ${name} keeps exiting. Its last lines:`, lines)),
   });
   // Never fulfilled, so that only its failure ends a race.
   const orFailed = <T>(work: Promise<T>) => Promise.race([work, failed.promise as Promise<never>]);
@@ -77,7 +77,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   let { rate } = options;
   let backend: Child | undefined;
   const onMessage = (message: unknown) => {
-    // The page's wish, which the service has looked at.
+    // The page chose the rate, and the service has validated it.
     rate = (message as { rate: number }).rate;
     backend?.send({ rate });
   };
@@ -98,7 +98,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   if (options.terminal !== undefined) show = new TerminalShow(io, watchers, options.terminal);
   stops.push(() => {
     show.end();
-    io.err("ending the backend, the service and what else was started");
+    io.err("shutting down the backend, the service and mongod");
   });
   show.note(`service: process ${service.child.pid}, backend: process ${writer.pid}`);
   options.onKillable(() => service.child.kill());
@@ -106,9 +106,9 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
     const watcher = new Watcher(viewer, url, secret, {
       onMessage: (from, message) => show.message(from, message),
       onState: (from, state) => show.state(from, state),
-      onShutOut: (from) => show.note(`no rule lets ${from.viewer.name} in any more`),
+      onShutOut: (from) => show.note(`no rule gives ${from.viewer.name} access any more`),
       onRefused: (from, why) =>
-        failed.reject(new StartupError(`${from.viewer.name} was turned away: ${why}`)),
+        failed.reject(new StartupError(`the service refused ${from.viewer.name}: ${why}`)),
     });
     watchers.push(watcher);
     stops.push(() => watcher.stop());
@@ -119,7 +119,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   return orFailed(check(watchers, mongodbUri, mongodb.database, show));
 }
 
-/** What a reader needs to look at it from outside. */
+/** The addresses and commands for looking at the demo from outside. */
 async function introduce(
   io: Io,
   { port, adminPort }: Place,
@@ -149,7 +149,7 @@ async function introduce(
   );
 }
 
-/** Compares what the viewers were sent with what the database holds. */
+/** Compares the viewers' results with the database. */
 async function check(
   watchers: readonly Watcher[],
   mongodbUri: string,

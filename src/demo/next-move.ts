@@ -10,12 +10,12 @@ const CUSTOMERS = ["ben", "eve", "ben", "finn"] as const;
 const COURIERS = ["cleo", "dan"] as const;
 const STREETS = ["Elm St", "Oak Av", "Bay Rd", "Lea Ln"] as const;
 
-/** The board stays small enough to be seen at once. */
+/** The board stays small enough for one screen. */
 export const FEWEST = 6;
 /** The largest number of orders on the board. */
 export const MOST = 11;
 
-/** What the backend writes next, given what is on the board; the dice are an argument. */
+/** Picks the backend's next write from the orders on the board. The random source is an argument. */
 export function nextMove(orders: readonly Order[], nextId: number, random: () => number): Move {
   const delivered = orders.filter(({ status }) => status === "delivered");
   const open = orders.filter(({ status }) => status !== "delivered");
@@ -28,9 +28,9 @@ export function nextMove(orders: readonly Order[], nextId: number, random: () =>
   const order = pick(open, random);
   if (order === undefined) return { insert: newOrder(nextId, random) };
   if (orders.length >= MOST || dice < 0.75) return { update: order._id, set: nextStatus(order, random) };
-  // A field that customers do not see: nothing may reach them.
+  // Customers do not see this field, so they must not receive a change.
   if (dice < 0.88) return { update: order._id, set: { margin: price(order.total * (0.1 + 0.2 * random())) } };
-  // It was another's after all: it leaves one view and enters another.
+  // The order moves to another courier: it leaves one view and enters another.
   if (dice < 0.94) return { update: order._id, set: { customer: another(order.customer, random) } };
   return { update: order._id, set: { total: price(order.total + 1 + 5 * random()) } };
 }

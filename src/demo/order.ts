@@ -2,16 +2,16 @@
 export interface Order {
   readonly _id: number;
   readonly customer: string;
-  /** Who brings it; `null` until it is ready. */
+  /** The courier; `null` until the order is ready. */
   readonly courier: string | null;
   readonly status: Status;
   readonly address: string;
   readonly total: number;
-  /** What is earned with it; not for customers. */
+  /** The profit on the order; hidden from customers. */
   readonly margin: number;
 }
 
-/** In the order in which they follow each other. */
+/** The states, in the order that an order passes through them. */
 export const STATUSES = ["new", "cooking", "ready", "riding", "delivered"] as const;
 /** The state of an order. */
 export type Status = (typeof STATUSES)[number];

@@ -1,6 +1,6 @@
-/** What the demo's page asks of the service beside the protocol: JSON both ways, under `/demo/api/`. */
+/** The requests of the demo's page beside the protocol: JSON both ways, under `/demo/api/`. */
 
-/** `GET board`: what there is to show. */
+/** `GET board`: the viewers and the rate. */
 export interface BoardAnswer {
   readonly viewers: readonly { readonly name: string; readonly title: string; readonly sees: string }[];
   /** Writes per second. */
@@ -8,12 +8,12 @@ export interface BoardAnswer {
   readonly rules: RulesText;
 }
 
-/** The rules of the board as they stand in the configuration file. */
+/** The rules of the board, as in the configuration file. */
 export interface RulesText {
-  /** The file, from where the demo was started. */
+  /** The path of the file, relative to the demo's working directory. */
   readonly file: string;
   readonly text: string;
-  /** As the demo brings them. */
+  /** The rules at the start of the demo. */
   readonly original: string;
 }
 
@@ -30,10 +30,10 @@ export interface TokenAnswer {
 export interface RulesRequest {
   readonly text: string;
 }
-/** What is wrong, and in which line of the text; none: they are saved. */
+/** The problems, with their lines in the text. If there are none, the rules were saved. */
 export interface RulesAnswer {
   readonly problems: readonly { readonly line: number; readonly message: string }[];
-  /** `false` where the text says the same in other words: then nothing is to be waited for. */
+  /** `false` if the new text means the same rules. Then no new generation follows. */
   readonly isEdit: boolean;
 }
 

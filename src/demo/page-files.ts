@@ -19,7 +19,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * The page and all that it loads, by path. Empty where they were not built: the demo works without a page.
+ * The page and all files that it loads, by path. Empty if the page was not built: the demo works without it.
  * @see scripts/bundle-demo.mjs
  */
 export async function readPageFiles(): Promise<ReadonlyMap<string, PageFile>> {

@@ -23,21 +23,21 @@ export interface PageOptions {
   readonly secret: string;
   /** Writes per second, to begin with. */
   readonly rate: number;
-  /** The page asks for another pace. */
+  /** The page changes the write rate. */
   readonly onRate: (rate: number) => void;
-  /** The page wants to see the service die. */
+  /** The page asks to kill the service. */
   readonly onKill: () => void;
 }
 
 const API = "/demo/api/";
 const BODY_BYTES_MAX = 64 * 1024;
 const RATE_MAX = 20;
-/** Short, so that one sees them renewed. */
+/** Short, so that the page shows a token renewal. */
 const TOKEN_GOOD_FOR = "2m";
-/** Names of this machine: any other may have been made to lead here by somebody else. */
+/** Names of this machine. Any other name may point here by DNS rebinding. */
 const OWN_HOST = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/;
 
-/** What the page may load and talk to: this service and nothing else. */
+/** The content security policy: the page may load from and connect to this service only. */
 const securityHeaders = (host: string) => ({
   "content-security-policy":
     `default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' ws://${host}; ` +
@@ -54,7 +54,7 @@ class Refused extends Error {
   }
 }
 
-/** The demo's page, served by the node that it shows. For one's own machine: it hands out tokens. */
+/** The demo's page, served by the node that it shows. It hands out tokens, so it must run on a developer's machine only. */
 export class PageServer {
   readonly #options: PageOptions;
   readonly #files: ReadonlyMap<string, PageFile>;
@@ -85,7 +85,8 @@ export class PageServer {
     const { host = "" } = request.headers;
     response.setHeader("cache-control", "no-store");
     for (const [name, value] of Object.entries(securityHeaders(host))) response.setHeader(name, value);
-    if (!OWN_HOST.test(host)) answerJson(response, 403, { error: "the demo is for this machine alone" });
+    if (!OWN_HOST.test(host))
+      answerJson(response, 403, { error: "the demo answers only requests from this machine" });
     else if (path.startsWith(API)) this.#answerApi(path.slice(API.length), request, response);
     else this.#answerFile(path, response);
     return true;
@@ -110,7 +111,7 @@ export class PageServer {
       },
       (error: unknown) => {
         if (error instanceof Refused) answerJson(response, error.status, { error: error.message });
-        else answerJson(response, 500, { error: "that did not work; the service's log says why" });
+        else answerJson(response, 500, { error: "the request failed; the service's log says why" });
       },
     );
   }
@@ -133,7 +134,7 @@ export class PageServer {
       case "kill":
         return {};
       default:
-        throw new Refused(404, "there is nothing of this name");
+        throw new Refused(404, "there is no request of this name");
     }
   }
 
@@ -174,7 +175,7 @@ function viewerOf(name: unknown): Viewer {
 async function readJson(request: IncomingMessage): Promise<object> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  // Without an encoding, pieces of a request are buffers.
+  // Without an encoding, the chunks of a request are buffers.
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > BODY_BYTES_MAX) throw new Refused(413, `at most ${BODY_BYTES_MAX} bytes`);
@@ -184,7 +185,7 @@ async function readJson(request: IncomingMessage): Promise<object> {
     const body: unknown = JSON.parse(Buffer.concat(chunks).toString());
     if (typeof body === "object" && body !== null) return body;
   } catch {
-    // Told below, as what is no object.
+    // Refused below, as a body that is not an object.
   }
   throw new Refused(400, "the body is a JSON object");
 }

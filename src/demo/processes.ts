@@ -7,14 +7,14 @@ import type { Io } from "../terminal/io.ts";
 import { paintWith } from "../terminal/paint.ts";
 import { Child, type ChildOptions } from "./child.ts";
 
-/** Ends what was started, in reverse. */
+/** Ends the started processes in reverse order. */
 export type Stops = (() => unknown)[];
 
 const SERVICE = fileURLToPath(new URL("../cli/demo-service.js", import.meta.url));
 const LISTENING_WITHIN_MS = 60_000;
 
 /**
- * The MongoDB to work on: the one that is named, or one of our own. That is the demo's and not the service's, so
+ * Connects to the named MongoDB, or starts a private mongod. The mongod is the demo's process and not the service's, so
  * that the service can be killed without it.
  * @returns Its connection string.
  */
@@ -27,7 +27,7 @@ export async function startMongodb(
   if (uri !== EMBEDDED_URI) return uri;
   const { dim } = paintWith(io.terminal === true && !io.env["NO_COLOR"]);
   io.err("starting a private mongod");
-  // What it logs is what there is to tell: where the binary comes from, and how far its download has come.
+  // Its log lines report where the binary comes from, and the progress of its download.
   const logger = pino({ base: null }, { write: (line) => io.err(dim(`  ${JSON.parse(line).msg}`)) });
   const mongod = await startEmbeddedMongod({ dataDir, binary, logger, env: io.env });
   stops.push(() => mongod.stop());
@@ -40,7 +40,7 @@ export interface Place {
   readonly adminPort: number;
 }
 
-/** How the demo starts the service. */
+/** The demo's arguments for the service. */
 export interface ServiceWishes extends Place {
   readonly configFile: string;
   /** Writes per second, for the page; asked for at each start. */
@@ -87,7 +87,7 @@ export async function startServiceProcess(
 /** Where the service listens, if this line of its log says so. */
 function placeIn(line: string): Place | undefined {
   if (!line.includes('"msg":"listening"')) return undefined;
-  // A line of our own log: `server.ts` and `start.ts` say what is in it.
+  // A line of the service's own log, written by `server.ts` and `start.ts`.
   const { port, adminPort } = JSON.parse(line) as Place;
   return { port, adminPort };
 }

@@ -4,11 +4,11 @@ import { type Config, loadConfig, parseConfig } from "../config/config.ts";
 import { DEMO_CONFIG } from "./demo-config.ts";
 import type { RulesAnswer, RulesText } from "./page-api.ts";
 
-/** The rules are the last thing in the file; they begin after this line, a level deeper. */
+/** The rules are the last part of the file. They begin after this line, indented by one more level. */
 const RULES_LINE = "    rules:\n";
 const INDENT = " ".repeat(6);
 
-/** The demo's configuration file, of which the page shows and edits the rules. */
+/** The demo's configuration file. The page shows and edits its rules. */
 export class RulesFile {
   readonly #path: string;
   readonly #env: NodeJS.ProcessEnv;
@@ -27,7 +27,7 @@ export class RulesFile {
     return { file: relative(process.cwd(), this.#path), text, original: await rulesIn(DEMO_CONFIG) };
   }
 
-  /** Writes the file as an editor does: whole or not at all. The service sees it by itself, and follows. */
+  /** Writes the file atomically, as an editor does. The service watches the file and reloads the rules. */
   async write(rules: string): Promise<RulesAnswer> {
     const before = await readFile(this.#path, "utf8");
     const [head] = split(before);

@@ -6,12 +6,12 @@ import type { Mark, Row, Shown } from "./view.ts";
 export interface Column {
   readonly title: string;
   readonly sees: string;
-  /** What its connection is doing, where that is not simply "live". */
+  /** The state of its connection; empty while it is live. */
   readonly state: string;
   readonly rows: readonly Row[];
 }
 
-/** Everything that is drawn at one moment. */
+/** All data of one frame. */
 export interface Screen {
   readonly columns: readonly Column[];
   readonly log: readonly LogEntry[];
@@ -20,7 +20,7 @@ export interface Screen {
   readonly viewers: readonly string[];
 }
 
-/** With what parts them 80 characters in all. */
+/** With the separators, 80 characters in total. */
 const WIDTHS = [32, 22, 22] as const;
 const BORDER = " │";
 const BOARD_ROWS = 11;
@@ -30,7 +30,7 @@ const LOG_ROWS_MAX = 8;
 
 const amount = (value: number | undefined) => (value === undefined ? "" : value.toFixed(1));
 
-/** What each column has room for, in its order; a field that is not shown to somebody is simply not there. */
+/** The text of each column, in the order of the viewers. A field that the viewer may not see is absent. */
 const CELLS: readonly ((shown: Shown) => string)[] = [
   ({ _id, status = "", customer = "", total, margin }) =>
     `${_id} ${status.padEnd(9)} ${customer.padEnd(4)} ${amount(total).padStart(5)} ${amount(margin).padStart(5)}`,
@@ -71,14 +71,14 @@ export function drawScreen(screen: Screen, size: { width: number; height: number
     ...entries,
     ...Array.from({ length: logRows - entries.length }, () => ""),
     paint.cyan(clip(note, Math.min(80, size.width))),
-    paint.dim("q quits   k kills the service: the views come back where they were"),
+    paint.dim("q quits   k kills the service: the views resume where they stopped"),
   ];
   return lines.slice(0, size.height);
 }
 
 const TEXT_WIDTH = 36;
 
-/** One write: what happened, and who was told what of it. */
+/** One write: a description, and the change that each viewer received. */
 function logLine({ atMs, id, text, marks }: LogEntry, viewers: readonly string[], paint: Paint): string {
   const told = viewers.map((name) => {
     const mark = marks.get(name) ?? null;

@@ -7,7 +7,7 @@ import { drawScreen, timeOf } from "./screen.ts";
 import { Terminal } from "./terminal.ts";
 import type { Watcher } from "./watcher.ts";
 
-/** Where the demo is to be seen. */
+/** The place where the demo draws. */
 export interface Show {
   message(watcher: Watcher, message: ServerMessage): void;
   state(watcher: Watcher, state: FollowState): void;
@@ -36,7 +36,7 @@ export class PlainShow implements Show {
   }
 
   state(watcher: Watcher, state: FollowState): void {
-    if (state.is === "waiting") this.note(`${watcher.viewer.name} is cut off (${state.code})`);
+    if (state.is === "waiting") this.note(`${watcher.viewer.name} is disconnected (${state.code})`);
   }
 
   note(text: string): void {
@@ -46,7 +46,7 @@ export class PlainShow implements Show {
   end(): void {}
 }
 
-/** Marks fade even while nothing comes; much comes at once. In milliseconds. */
+/** The board is redrawn at this interval: marks fade without a change, and many changes can arrive at once. In milliseconds. */
 const DRAW_EVERY_MS = 100;
 
 /** The viewers side by side, drawn in place. */

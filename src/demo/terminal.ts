@@ -3,7 +3,7 @@ import type { WriteStream } from "node:tty";
 /** Control sequences of ECMA-48 and of the VT series, which every terminal emulator has. */
 const HIDE_CURSOR = "\x1b[?25l";
 const SHOW_CURSOR = "\x1b[?25h";
-/** A line that is too long is cut off and not continued on the next, which would spoil the picture. */
+/** Cuts a line that is too long. Continuing it on the next row would spoil the picture. */
 const NO_WRAP = "\x1b[?7l";
 const WRAP = "\x1b[?7h";
 const ERASE_LINE = "\x1b[2K";
@@ -32,13 +32,13 @@ export class Terminal {
     this.#drawn = lines.length;
   }
 
-  /** Gives the terminal back; the last picture stays. */
+  /** Restores the terminal. The last picture stays. */
   end(): void {
     this.#output.off("resize", this.#startOver);
     this.#output.write(`\n${SHOW_CURSOR}`);
   }
 
-  /** Lines have been broken anew, so that nobody knows where they are. */
+  /** The terminal has wrapped the lines again, so their positions are unknown. */
   readonly #startOver = () => {
     this.#output.write(ERASE_ALL);
     this.#drawn = 0;

@@ -1,13 +1,13 @@
 import type { ServerMessage } from "../protocol/messages.ts";
 import type { Order } from "./order.ts";
 
-/** How a document came, changed or went: entering, changed, leaving. */
+/** The kind of a change: entering, changed, leaving. */
 export type Mark = "+" | "~" | "-";
 
-/** A document as one viewer is shown it: which fields there are is the rules' business. */
+/** A document as one viewer sees it. The rules decide which fields it has. */
 export type Shown = Partial<Order> & { readonly _id: number };
 
-/** One document on the board, and what happened to it just now. */
+/** One document on the board, and its latest change. */
 export interface Row {
   readonly shown: Shown;
   readonly mark: Mark | null;
@@ -22,7 +22,7 @@ export interface Applied {
   readonly after: Shown | undefined;
 }
 
-/** For so long one sees what happened to a row; also how long one that has left stays to be seen. */
+/** How long a row keeps its mark, and how long a row that has left stays visible. */
 export const MARKED_FOR_MS = 2_000;
 
 interface Held {
@@ -35,14 +35,14 @@ interface Held {
 export class View {
   readonly #rows = new Map<number, Held>();
 
-  /** What the viewer holds, without what is shown a little longer than it is there. */
+  /** The viewer's documents, without rows that have left and are still visible. */
   get documents(): Shown[] {
     return this.#sorted()
       .filter(({ mark }) => mark !== "-")
       .map(({ shown }) => shown);
   }
 
-  /** Nothing may be seen any more. */
+  /** The viewer has lost access, so the view becomes empty. */
   clear(): void {
     this.#rows.clear();
   }
@@ -56,7 +56,7 @@ export class View {
     return this.#sorted();
   }
 
-  /** @returns What it did to one document; `undefined` for messages that bring none or many. */
+  /** @returns The change of one document; `undefined` for messages with no document or several. */
   take(message: ServerMessage, nowMs: number): Applied | undefined {
     switch (message.type) {
       case "subscribed":

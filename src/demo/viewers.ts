@@ -1,13 +1,13 @@
 /** The three people in front of the demo's board. */
 export interface Viewer {
   readonly name: string;
-  /** Who they are and what they see, in a few words. */
+  /** Their roles and visible orders, in a few words. */
   readonly title: string;
   readonly sees: string;
   readonly claims: Readonly<Record<string, unknown>>;
   /**
-   * What `find` would have to show them. Said here once more, apart from the rules in config/demo.yaml, so that
-   * one can be checked against the other.
+   * The filter and projection that give the same result with `find`. They repeat the rules in config/demo.yaml
+   * independently, so that one can be checked against the other.
    */
   readonly visible: {
     readonly filter: Readonly<Record<string, unknown>>;

@@ -8,7 +8,7 @@ import { View } from "./view.ts";
 import type { Viewer } from "./viewers.ts";
 
 const TOKEN_GOOD_FOR = "12h";
-/** How often to see whether the rules let a viewer in again. */
+/** How often to check whether the rules give a viewer access again. */
 const TRY_AGAIN_MS = 1_000;
 const FENCE_WITHIN_MS = 15_000;
 
@@ -25,13 +25,13 @@ export function signToken(viewer: Viewer, secret: string, goodFor = TOKEN_GOOD_F
 export interface WatcherEvents {
   onMessage(watcher: Watcher, message: ServerMessage): void;
   onState(watcher: Watcher, state: FollowState): void;
-  /** No rule lets this viewer in any more; it is tried again, as the rules may be edited once more. */
+  /** No rule gives this viewer access any more. The watcher tries again, because the rules may be edited. */
   onShutOut(watcher: Watcher): void;
-  /** The service refused for another reason, and for good: there is something wrong with the demo. */
+  /** The service refused permanently for another reason, which is a bug of the demo. */
   onRefused(watcher: Watcher, why: string): void;
 }
 
-/** One viewer at the board: a client of the service like any other, and what it was sent. */
+/** One viewer at the board: an ordinary client of the service, and its result. */
 export class Watcher {
   readonly viewer: Viewer;
   readonly view = new View();
@@ -54,7 +54,7 @@ export class Watcher {
     return this.#isShutOut;
   }
 
-  /** Whether what was sent is what `find` would show, once nothing is written any more. */
+  /** Whether the result equals that of `find`, once writes have stopped. */
   async equalsFind(db: Db): Promise<boolean> {
     const { operationTime } = await db.command({ ping: 1 });
     await this.#caughtUp(operationTime);
@@ -101,11 +101,11 @@ export class Watcher {
     }, TRY_AGAIN_MS);
   }
 
-  /** Waits until every change up to a time has come. */
+  /** Waits until every change up to a time has arrived. */
   async #caughtUp(time: Timestamp): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      const error = new Error(`${this.viewer.name} had no answer to a fence`);
+      const error = new Error(`${this.viewer.name} received no answer to a fence`);
       timer = setTimeout(() => reject(error), FENCE_WITHIN_MS);
     });
     const { t, i } = time;

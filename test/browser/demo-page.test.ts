@@ -36,7 +36,7 @@ async function open(options?: BrowserContextOptions) {
   return { ...started, url, page };
 }
 
-/** What a viewer's table shows: order, status and address of each row that has not just left. */
+/** The rows of a viewer's table: order, status and address of each row that has not just left. */
 function shown(page: Page, viewer: string): Promise<string[]> {
   const fields = `["_id", "status", "address"].map((field) => row.querySelector("." + field).textContent).join(" ")`;
   return page.evaluate(
@@ -44,7 +44,7 @@ function shown(page: Page, viewer: string): Promise<string[]> {
   );
 }
 
-/** Holds every table against what `find` gives; nothing is written meanwhile. */
+/** Compares every table with the result of `find`, while nothing is written. */
 async function expectAsFound({ page, db }: Awaited<ReturnType<typeof open>>): Promise<void> {
   await setRate(page, "Pause");
   for (const { name, visible } of VIEWERS) {
@@ -60,7 +60,7 @@ async function expectAsFound({ page, db }: Awaited<ReturnType<typeof open>>): Pr
 }
 
 test.skipIf(isBrowserMissing)(
-  "shows the board live; a line that was cut and a service that was killed are made up for",
+  "shows the board live; viewers catch up after a disconnection and after a kill of the service",
   async () => {
     const world = await open();
     const { page } = world;
@@ -68,24 +68,24 @@ test.skipIf(isBrowserMissing)(
       await page.locator(`.card.ada tr.${style}`).first().waitFor();
     await expectAsFound(world);
 
-    await card(page, "Ben").getByRole("button", { name: "Cut the line" }).click();
-    await standing(page, "Ben", "cut off");
+    await card(page, "Ben").getByRole("button", { name: "Disconnect" }).click();
+    await standing(page, "Ben", "disconnected");
     const held = await shown(page, "ben");
     const before = await numberOf(page, "Ada", "changes");
     await expect.poll(() => numberOf(page, "Ada", "changes"), PATIENCE).toBeGreaterThan(before + 20);
     expect(await shown(page, "ben")).toEqual(held);
     // So that the log goes on showing the writes that Ben has missed.
     await setRate(page, "Pause");
-    await card(page, "Ben").getByRole("button", { name: "Mend the line" }).click();
-    await verdict(page, "Ben", "made up for; equals find");
+    await card(page, "Ben").getByRole("button", { name: "Reconnect" }).click();
+    await verdict(page, "Ben", "caught up; equals find");
     expect(await numberOf(page, "Ben", "resumed")).toBe(1);
-    expect(await numberOf(page, "Ben", "made up for")).toBeGreaterThan(0);
+    expect(await numberOf(page, "Ben", "caught up")).toBeGreaterThan(0);
     await page.locator("#log .late").first().waitFor();
     await setRate(page, "10");
 
     await button(page, "Kill the service").click();
     await page.getByText("ready again after").first().waitFor();
-    for (const name of NAMES) await verdict(page, name, "made up for; equals find");
+    for (const name of NAMES) await verdict(page, name, "caught up; equals find");
     expect(await numberOf(page, "Ben", "resumed")).toBe(2);
     await expectAsFound(world);
   },
@@ -102,11 +102,11 @@ test.skipIf(isBrowserMissing)(
     await button(page, "Ben sees the margin").click();
     await margin.waitFor();
     await outcome(page, "+   fields: { exclude: [courier] }");
-    await outcome(page, "By the rules alone: Ben:");
+    await outcome(page, "Caused by the rules: Ben:");
     await verdict(page, "Ben", "equals find");
 
-    await button(page, "Ben is shut out").click();
-    await standing(page, "Ben", "no rule lets this user in");
+    await button(page, "Ben has no access").click();
+    await standing(page, "Ben", "no rule gives this user access");
     expect(await shown(page, "ben")).toEqual([]);
     await verdict(page, "Ben", "nothing is shown, as no rule allows it");
     expect(await readFile(file, "utf8")).toContain("$ne: ben");
@@ -119,7 +119,7 @@ test.skipIf(isBrowserMissing)(
     await outcome(page, 'line 3: the operator "$inn" is not supported');
     expect(await readFile(file, "utf8")).not.toContain("$inn");
 
-    await button(page, "As they were").click();
+    await button(page, "Restore").click();
     await standing(page, "Ben", "live");
     await verdict(page, "Ben", "equals find");
     await margin.waitFor({ state: "detached" });
@@ -160,15 +160,15 @@ test.skipIf(isBrowserMissing)(
       .toBe(true);
     for (const _ of ["kill", "board of Ada", "cut"]) await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
-    await standing(page, "Ada", "cut off");
-    expect(await page.getByRole("status").first().textContent()).toBe("Ada is cut off");
+    await standing(page, "Ada", "disconnected");
+    expect(await page.getByRole("status").first().textContent()).toBe("Ada is disconnected");
     await page.keyboard.press("Space");
     await standing(page, "Ada", "live");
 
     await setRate(page, "Pause");
-    await card(page, "Cleo").getByRole("button", { name: "Cut the line" }).click();
-    await button(page, "Ben is shut out").click();
-    await outcome(page, "Ben: shut out");
+    await card(page, "Cleo").getByRole("button", { name: "Disconnect" }).click();
+    await button(page, "Ben has no access").click();
+    await outcome(page, "Ben: access lost");
     await untilStill(page);
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });

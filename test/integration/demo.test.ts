@@ -9,7 +9,7 @@ import { exited } from "../support/guard.ts";
 import { until } from "../support/mongod.ts";
 import { emptyDirectory, MAIN, Running, startDemo } from "../support/running.ts";
 
-/** What a viewer holds according to the lines that were printed for it. */
+/** The documents of a viewer according to the lines printed for it. */
 function replay(lines: readonly string[], viewer: string): unknown[] {
   const held = new Map<number, unknown>();
   for (const line of lines) {
@@ -20,13 +20,14 @@ function replay(lines: readonly string[], viewer: string): unknown[] {
       continue;
     }
     const document = JSON.parse(text) as { _id: number };
-    if (mark === "-") assert(held.delete(document._id), `${viewer} is told of ${document._id} leaving twice`);
+    if (mark === "-")
+      assert(held.delete(document._id), `${viewer} received the removal of ${document._id} twice`);
     else held.set(document._id, document);
   }
   return [...held.entries()].sort(([a], [b]) => a - b).map(([, document]) => document);
 }
 
-/** What the rules of config/demo.yaml come to, as `find` says it. */
+/** The result that the rules of config/demo.yaml allow, as `find` returns it. */
 async function expectViewsAsFound(lines: readonly string[], db: Db): Promise<void> {
   const orders = db.collection("orders");
   const find = (filter: object, projection: object) =>
@@ -50,7 +51,7 @@ const isAlive = (pid: number) => {
   }
 };
 
-test("shows each viewer what find shows them, says so at the end, and writes nowhere else", async () => {
+test("shows each viewer the result of find, confirms that at the end, and writes no other files", async () => {
   const { demo, db, directory } = await startDemo(["--seconds", "6", "--rate", "12"]);
   const { code } = await exited(demo.child);
   expect(code, demo.errors.join("\n")).toBe(0);
@@ -61,7 +62,7 @@ test("shows each viewer what find shows them, says so at the end, and writes now
   expect(await readdir(directory)).toEqual([".tidewire"]);
 });
 
-test("the printed command follows a view; a killed service is started again, and nobody misses anything", async () => {
+test("the printed command follows a view; a killed service is started again, and no viewer misses a change", async () => {
   const { demo, db, directory, env } = await startDemo(["--rate", "6", "--seconds", "10"]);
   const [, servicePid, backendPid] = await demo.line(/service: process (\d+), backend: process (\d+)/);
   const [command] = await demo.line(/^ *node .*main\.js tail --url .*$/);
@@ -70,7 +71,7 @@ test("the printed command follows a view; a killed service is started again, and
   expect(JSON.parse(first)).toMatchObject({ customer: "ben", status: "new" });
   expect(first).not.toContain("margin");
 
-  // Whoever has no result yet has nothing to resume.
+  // A viewer without a result has no cursor to resume from.
   for (const viewer of ["ada ", "ben ", "cleo"]) await demo.line(new RegExp(` ${viewer} \\* snapshot$`));
   await demo.line(/ ada {2}~ /);
   process.kill(Number(servicePid), "SIGKILL");
@@ -85,7 +86,7 @@ test("the printed command follows a view; a killed service is started again, and
   await expectViewsAsFound(demo.lines, db);
 }, 180_000);
 
-test.each(["SIGINT", "SIGKILL"] as const)("at %s nothing is left behind", async (signal) => {
+test.each(["SIGINT", "SIGKILL"] as const)("after %s no process or file is left", async (signal) => {
   const directory = await emptyDirectory();
   const { MONGODB_URI: _, ...env } = process.env;
   const demo = new Running(process.execPath, [MAIN, "demo"], directory, env);
@@ -101,7 +102,7 @@ test.each(["SIGINT", "SIGKILL"] as const)("at %s nothing is left behind", async 
   expect(await readdir(directory)).toEqual([".tidewire"]);
 });
 
-test("says in a line what is wrong where MongoDB cannot be used", async () => {
+test("reports an unusable MongoDB in one line", async () => {
   const directory = await emptyDirectory();
   const env = { ...process.env, MONGODB_URI: "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500" };
   const demo = new Running(process.execPath, [MAIN, "demo"], directory, env);

@@ -12,7 +12,7 @@ import type {
 const post = <Answer>(name: string, body: object) =>
   ask<Answer>(name, { method: "POST", body: JSON.stringify(body) });
 
-/** What only the demo's service answers. */
+/** Requests that only the demo's service answers. */
 export const api = {
   board: () => ask<BoardAnswer>("board"),
   token: (request: TokenRequest) => post<TokenAnswer>("token", request),
@@ -26,7 +26,7 @@ async function ask<Answer>(name: string, init: RequestInit = {}): Promise<Answer
   const response = await fetch(`/demo/api/${name}`, init);
   const body = await response.json();
   if (!response.ok) throw new Error(body.error ?? `HTTP ${response.status}`);
-  return body as Answer; // the service is of the same make
+  return body as Answer; // page and service come from the same build
 }
 
 /** The generation of the rules in force; `undefined` while the service is not ready. */
@@ -36,7 +36,7 @@ export async function rulesGeneration(): Promise<number | undefined> {
     if (!response.ok) return undefined;
     return (await response.json()).rulesGeneration;
   } catch {
-    return undefined; // nobody listens just now
+    return undefined; // the service does not listen yet
   }
 }
 

@@ -1,17 +1,17 @@
 import { element } from "./element.ts";
 
-/** What a card counts. */
+/** The counters of a card. */
 const COUNTS = {
   changes: "changes",
   resumed: "resumed",
-  madeUp: "made up for",
+  madeUp: "caught up",
   tokens: "tokens renewed",
 } as const;
 /** A number that a card shows. */
 export type Count = keyof typeof COUNTS;
 
 /** The label of the button that cuts the connection. */
-export const CUT = "Cut the line";
+export const CUT = "Disconnect";
 
 /** The parts of a card that change. */
 export interface CardParts {
@@ -40,10 +40,10 @@ export function makeParts(table: HTMLElement): CardParts {
   };
 }
 
-/** Puts a card together: who it is, what they see, and what can be done to them. */
+/** Builds a card: the viewer's name and role, the visible orders, and the buttons. */
 export function cardElement(name: string, title: string, role: string, parts: CardParts): HTMLElement {
   const heading = `${name}-name`;
-  // `entries` forgets the keys; they are those of the table.
+  // `Object.entries` types its keys as strings; they are the keys of the table.
   const counts = Object.entries(COUNTS).map(([count, text]) =>
     element("div", {}, element("dt", {}, text), parts.numbers[count as Count]),
   );

@@ -9,11 +9,11 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** The backend goes on writing: a result may be ahead of the answer, and then it is asked again. */
+/** The backend keeps writing, so the result may be ahead of the answer. Then the page asks again. */
 const ATTEMPTS = 20;
 const BETWEEN_MS = 50;
 
-/** Asks `find` of a time, waits until all changes up to then have come, and holds one against the other. */
+/** Asks for `find` at a time, waits until all changes up to that time have arrived, and compares the two. */
 export async function compareWithFind(viewer: string, client: Client, query: Query<Order>): Promise<Verdict> {
   let found = "";
   let held = "";
@@ -32,17 +32,17 @@ export async function compareWithFind(viewer: string, client: Client, query: Que
           return { isEqual: true, text: `equals find at ${time()}: ${count(docs.length, "order")}` };
       }
     } catch (error) {
-      // Cut off again, or the service has just gone: it may come back meanwhile.
+      // The client has disconnected again, or the service has just exited. It may come back meanwhile.
       if (attempt === ATTEMPTS) return { isEqual: false, text: `not compared: ${String(error)}` };
     }
     await pause(BETWEEN_MS);
   }
-  return { isEqual: false, text: `NOT as find shows: held ${held}, found ${found}` };
+  return { isEqual: false, text: `differs from find: held ${held}, found ${found}` };
 }
 
 const time = () => new Date().toTimeString().slice(0, 8);
 
-/** Documents by `_id`, fields by name: orders that say nothing. */
+/** Sorts documents by `_id` and fields by name, because neither order has a meaning. */
 function canonical(docs: readonly object[]): string {
   const texts = docs.map((doc) => {
     const fields = Object.entries(doc).sort(([a], [b]) => (a < b ? -1 : 1));

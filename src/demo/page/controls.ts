@@ -11,7 +11,7 @@ const RATES = [
 const BACK_WITHIN_MS = 60_000;
 const LOOK_EVERY_MS = 100;
 
-/** How fast the backend writes. */
+/** The choice of the backend's write rate. */
 export function setUpRate(rate: number): void {
   const choices = RATES.map(({ rate: value, title }) => {
     const input = element("input", {
@@ -37,20 +37,20 @@ export function setUpKill(announce: (text: string) => void): void {
     setText(text, "killed (SIGKILL); the demo starts it again …");
     announce("The service was killed");
     const startedAtMs = performance.now();
-    await api.kill().catch(() => {}); // it may be gone before its answer is here
+    await api.kill().catch(() => {}); // the service may exit before its answer arrives
     const isBack = await untilBack(startedAtMs + BACK_WITHIN_MS);
     const seconds = ((performance.now() - startedAtMs) / 1_000).toFixed(1);
     button.disabled = false;
     dot.className = isBack ? "service up" : "service down";
-    setText(text, isBack ? `ready again after ${seconds} s` : "it has not come back");
+    setText(text, isBack ? `ready again after ${seconds} s` : "it has not restarted");
     announce(
-      isBack ? `The service is ready again after ${seconds} seconds` : "The service has not come back",
+      isBack ? `The service is ready again after ${seconds} seconds` : "The service has not restarted",
     );
   });
 }
 
 async function untilBack(endMs: number): Promise<boolean> {
-  // Until it is gone, it would answer as if nothing were.
+  // Until the process has exited, the service would answer as if it were running.
   while ((await rulesGeneration()) !== undefined && performance.now() < endMs) await pause(LOOK_EVERY_MS / 4);
   while (performance.now() < endMs) {
     if ((await rulesGeneration()) !== undefined) return true;

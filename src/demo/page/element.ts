@@ -1,7 +1,7 @@
 type Tag = keyof HTMLElementTagNameMap;
 type Attributes = Readonly<Record<string, string | boolean>>;
 
-/** Makes an element; an attribute that is `false` is left out. Texts are texts, never HTML. */
+/** Makes an element. An attribute that is `false` is left out. Strings become text nodes, never HTML. */
 export function element<K extends Tag>(
   tag: K,
   attributes: Attributes = {},
@@ -15,11 +15,11 @@ export function element<K extends Tag>(
   return made;
 }
 
-/** What the page itself brings. */
+/** An element of index.html, by its id. */
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`index.html has no #${id}`);
-  return found as T; // index.html says of which kind it is
+  return found as T; // index.html determines the kind of the element
 }
 
 /** Changes the text of an element only if it differs, so that screen readers do not repeat it. */

@@ -1,26 +1,26 @@
 import type { WebSocketConstructor, WebSocketLike } from "tidewire/client";
 import type { ClientMessage, ServerMessage } from "../../protocol/messages.ts";
 
-/** As a browser tells of a connection that broke off. */
+/** The close code that a browser reports for a broken connection. */
 const BROKEN_OFF = { code: 1006, reason: "" };
 
-/** The reports of a line about resumptions and tokens. */
+/** The events of a line about resumptions and tokens. */
 export interface LineEvents {
-  /** The service goes on from the cursor it was asked to. */
+  /** The service resumes from the requested cursor. */
   resuming(cursor: string): void;
-  /** What was missed has come. @param missed So many changes. */
+  /** The missed changes have arrived. @param missed The number of changes. */
   resumed(missed: number): void;
   renewed(): void;
 }
 
-/** One viewer's way to the service: a WebSocket that can be pulled out, and an ear on what passes over it. */
+/** One viewer's connection to the service: a WebSocket that the page can cut, with an observer of its messages. */
 export class Line {
   readonly WebSocket: WebSocketConstructor;
   readonly #events: LineEvents;
   readonly #sockets = new Set<TappedSocket>();
   #isCut = false;
   #askedFrom = "";
-  /** Changes since the service said that it resumes; `undefined` when it is not at that. */
+  /** Changes since the service reported `resumed`; `undefined` outside a catch-up. */
   #missed: number | undefined;
 
   constructor(events: LineEvents) {
@@ -53,9 +53,9 @@ export class Line {
     this.#sockets.clear();
   }
 
-  mend(): void {
+  reconnect(): void {
     this.#isCut = false;
-    // What a browser says when the network is back.
+    // Browsers fire this event when the network is back.
     dispatchEvent(new Event("online"));
   }
 
@@ -72,7 +72,7 @@ export class Line {
       if (type === "watermark") {
         const missed = this.#missed;
         this.#missed = undefined;
-        // After the client has heard it, too.
+        // Deferred, so that the client has processed the message, too.
         queueMicrotask(() => this.#events.resumed(missed));
       }
     }
@@ -85,7 +85,7 @@ interface Ear {
   received(message: ServerMessage): void;
 }
 
-/** A WebSocket as the client uses it; without a real one, one that could not be made. */
+/** A WebSocket as the client uses it. Without a real one, it behaves like a failed connection attempt. */
 class TappedSocket implements WebSocketLike {
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
@@ -124,7 +124,7 @@ class TappedSocket implements WebSocketLike {
     this.#socket?.close(code);
   }
 
-  /** Nothing passes any more, in either direction. */
+  /** Breaks the connection: no message passes in either direction. */
   breakOff(): void {
     if (this.#socket !== undefined) {
       this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;

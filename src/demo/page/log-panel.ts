@@ -10,20 +10,20 @@ const TOLD: Readonly<Record<Mark, { glyph: string; text: string; style: string }
   "-": { glyph: "−", text: "leaves", style: "left" },
 };
 
-/** How a viewer came to hear of a write. */
+/** How a viewer received a write. */
 export interface Hearing {
-  /** Made up for, after the line was cut. */
+  /** The change arrived by a catch-up, after the line was cut. */
   readonly isLate: boolean;
   readonly isDeletion: boolean;
 }
 
-/** One write a line, and what each viewer was told of it: much less than there was to tell. */
+/** One line per write, with the change that each viewer received. */
 export class LogPanel {
   readonly #viewers: readonly string[];
   readonly #body: HTMLElement;
   readonly #log = new ChangeLog();
   readonly #rows = new Map<LogEntry, HTMLTableRowElement>();
-  /** Who heard of it only after being cut off. */
+  /** Viewers that received the write only after a disconnection. */
   readonly #late = new WeakMap<LogEntry, Set<string>>();
   readonly #deletions = new WeakSet<LogEntry>();
   #isDue = false;
@@ -41,11 +41,11 @@ export class LogPanel {
     const entry = this.#log.add(viewer, applied, Date.now());
     if (isDeletion) this.#deletions.add(entry);
     if (isLate) this.#late.set(entry, (this.#late.get(entry) ?? new Set()).add(viewer));
-    // It is drawn anew with what has come to it.
+    // The line is drawn again with the new change.
     this.#rows.get(entry)?.remove();
     this.#rows.delete(entry);
     if (this.#isDue) return;
-    // Much comes at once.
+    // Many changes can arrive at once, so the panel draws once per frame.
     this.#isDue = true;
     requestAnimationFrame(() => this.#draw());
   }
@@ -94,4 +94,9 @@ export class LogPanel {
 }
 
 const silence = () =>
-  element("span", { class: "silence" }, "–", element("span", { class: "visually-hidden" }, " not told"));
+  element(
+    "span",
+    { class: "silence" },
+    "–",
+    element("span", { class: "visually-hidden" }, " nothing received"),
+  );

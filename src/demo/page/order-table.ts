@@ -4,7 +4,7 @@ import { element, setText } from "./element.ts";
 
 type Field = keyof Shown;
 
-/** In the order of the columns. Which of them there are is the rules' business. */
+/** The possible columns, in order. The rules decide which of them a viewer sees. */
 const COLUMNS: readonly { readonly field: Field; readonly title: string; readonly isAmount?: boolean }[] = [
   { field: "_id", title: "Order" },
   { field: "status", title: "Status" },
@@ -21,7 +21,7 @@ const MARKS: Readonly<Record<Mark, { glyph: string; text: string; style: string 
   "-": { glyph: "−", text: "left", style: "left" },
 };
 
-/** For so long one sees what happened to a row, in milliseconds; one that has left stays to be seen a little. */
+/** How long a row keeps its mark, in milliseconds. A row that has left stays visible for this time. */
 const MARKED_FOR_MS = 2_200;
 const LEAVING_MS = 1_100;
 const MOVE_MS = 320;
@@ -37,7 +37,7 @@ interface Row {
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** A viewer's orders, newest first: one sees them enter, change and leave. */
+/** A viewer's orders, newest first. Marks show them enter, change and leave. */
 export class OrderTable {
   readonly element: HTMLTableElement;
   readonly #head = element("tr");
@@ -55,7 +55,7 @@ export class OrderTable {
     );
   }
 
-  /** @param silently Without marks: nothing has happened, it is only shown for the first time. */
+  /** @param silently Shows no marks, because the first result is not a change. */
   show(docs: readonly Shown[], silently: boolean): void {
     const isKnown = this.#showColumns(docs);
     const tops = this.#tops();
@@ -65,10 +65,10 @@ export class OrderTable {
     this.#glide(tops);
   }
 
-  /** @returns Which orders were there before and are only drawn anew. */
+  /** @returns The orders that were already visible and are only drawn again. */
   #showColumns(docs: readonly Shown[]): (id: number) => boolean {
     const fields = new Set(docs.flatMap((doc) => Object.keys(doc) as Field[])); // documents are orders, or parts of them
-    // Where there is nothing to see, the columns stay as they were.
+    // An empty result keeps the previous columns.
     const isSame = docs.length === 0 || [...fields].sort().join() === [...this.#fields].sort().join();
     if (isSame && this.#fields.size > 0) return () => false;
     const isFirst = this.#fields.size === 0;
@@ -185,7 +185,7 @@ export class OrderTable {
     return new Map(rows.map(({ element: row }) => [row, row.offsetTop]));
   }
 
-  /** Rows go to their new places instead of jumping there. */
+  /** Animates rows to their new positions. */
   #glide(tops: ReadonlyMap<HTMLElement, number>): void {
     for (const [row, top] of tops) {
       const moved = top - row.offsetTop;
@@ -204,7 +204,7 @@ function textOf(shown: Shown, field: Field): string {
   return field === "total" || field === "margin" ? Number(value).toFixed(2) : String(value);
 }
 
-/** Its step is drawn as well as named. */
+/** Draws the step of a status beside its name. */
 function statusBadge(status: string): HTMLElement {
   const step = (STATUSES as readonly string[]).indexOf(status) + 1;
   return element("span", { class: `badge step-${step}` }, status);
@@ -212,7 +212,7 @@ function statusBadge(status: string): HTMLElement {
 
 function flash(cell: HTMLElement): void {
   cell.classList.remove("flash");
-  // Reading a size makes the browser take note, so that the animation begins anew.
+  // Reading a size forces a layout, so that the animation restarts.
   void cell.offsetWidth;
   cell.classList.add("flash");
 }

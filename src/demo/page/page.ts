@@ -1,4 +1,4 @@
-/** The demo's page: a few people in front of one board, each a client of their own. */
+/** The demo's page: three people in front of one board, each with a client of their own. */
 import { api } from "./api.ts";
 import { setUpKill, setUpRate } from "./controls.ts";
 import { byId, element, setText } from "./element.ts";
@@ -25,9 +25,9 @@ async function start(): Promise<void> {
   const panel = new RulesPanel(rules, {
     inForce(areOriginal) {
       cards.forEach((card, at) => {
-        card.showRights(areOriginal ? (viewers[at]?.sees ?? "") : "what the edited rules allow");
+        card.showRights(areOriginal ? (viewers[at]?.sees ?? "") : "as the edited rules allow");
       });
-      // Whoever was shut out may be let in now.
+      // A viewer that had lost access may have it again.
       for (const card of cards) if (card.isStopped) card.follow();
       for (const card of cards) void card.compare();
     },

@@ -4,7 +4,7 @@ import { api, pause, rulesGeneration } from "./api.ts";
 import { byId, capitalized, count, element, setText } from "./element.ts";
 import { diffLines } from "./text-diff.ts";
 
-/** Edits that are worth a look: a piece of the rules, and what may stand in its place. */
+/** Suggested edits: a part of the rules, and its replacement. */
 const PRESETS = [
   {
     title: "Ben sees the margin",
@@ -17,7 +17,7 @@ const PRESETS = [
     on: "filter: { status: { $in: [ready, riding] } }",
   },
   {
-    title: "Ben is shut out",
+    title: "Ben has no access",
     off: 'when: { "%%user.sub": { $exists: true } }',
     on: 'when: { "%%user.sub": { $exists: true, $ne: ben } }',
   },
@@ -25,19 +25,19 @@ const PRESETS = [
 
 const IN_FORCE_WITHIN_MS = 15_000;
 const LOOK_EVERY_MS = 100;
-/** After the rules are in force, what they move arrives within this time. */
+/** After the rules are in force, the changes that they cause arrive within this time. */
 const SETTLES_WITHIN_MS = 700;
 
-/** What an edit may do to a viewer: move orders, or all of it. */
-export type Effect = Mark | "sent anew" | "shut out" | "let in";
+/** The effect of an edit on a viewer: single orders change, or the whole result. */
+export type Effect = Mark | "reset" | "access lost" | "access given";
 
 /** The reports of the rules panel. */
 export interface RulesEvents {
-  /** Other rules are in force. @param areOriginal Those that the demo brings. */
+  /** Other rules are in force. @param areOriginal Whether they are the rules from the start of the demo. */
   inForce(areOriginal: boolean): void;
 }
 
-/** The rules as they stand in the file: to be read, edited and saved; and what an edit did to whom. */
+/** The panel that shows, edits and saves the rules in the file, and shows the effect of an edit on each viewer. */
 export class RulesPanel {
   readonly #editor = byId<HTMLTextAreaElement>("rules-text");
   readonly #outcome = byId("rules-outcome");
@@ -73,27 +73,30 @@ export class RulesPanel {
     this.#show(rules.text);
   }
 
-  /** A change of rights has come to a viewer. */
+  /** A viewer received a change of rights. */
   granted(viewer: string, effect: Effect): void {
     const effects = this.#granted.get(viewer) ?? new Map<Effect, number>();
     effects.set(effect, (effects.get(effect) ?? 0) + 1);
     this.#granted.set(viewer, effects);
   }
 
-  /** Saves when what was saved before has taken effect, so that each edit is told of what it did itself. */
+  /** Saves after the previous edit has taken effect, so that each edit shows its own effect only. */
   #save(text: string): void {
     this.#show(text);
     this.#editor.removeAttribute("aria-invalid");
     this.#last = this.#last
       .then(() => this.#saveAndWait(text.trimEnd()))
       .catch((error: unknown) => {
-        this.#say("problem", `That did not work: ${error instanceof Error ? error.message : String(error)}`);
+        this.#say(
+          "problem",
+          `The rules were not saved: ${error instanceof Error ? error.message : String(error)}`,
+        );
       });
   }
 
   async #saveAndWait(text: string): Promise<void> {
     if (text === this.#saved) {
-      this.#say("", "Nothing has changed.");
+      this.#say("", "There is nothing to save.");
       return;
     }
     const before = await rulesGeneration();
@@ -107,7 +110,7 @@ export class RulesPanel {
     const old = this.#saved;
     this.#saved = text;
     if (!isEdit) {
-      this.#say("good", "Saved. It says the same as before in other words.");
+      this.#say("good", "Saved. The new text means the same rules as before.");
       return;
     }
     const startedAtMs = performance.now();
@@ -126,16 +129,16 @@ export class RulesPanel {
     const endMs = performance.now() + IN_FORCE_WITHIN_MS;
     while (performance.now() < endMs) {
       const now = await rulesGeneration();
-      // One that was killed meanwhile begins with the new rules, and counts anew.
+      // A service that was killed meanwhile starts with the new rules and restarts its count.
       if (now !== undefined && now !== before) return now;
       await pause(LOOK_EVERY_MS);
     }
-    throw new Error("the file is saved, but the service has not followed; its log says why");
+    throw new Error("the file is saved, but the service has not applied it; its log says why");
   }
 
   #refuse(problems: readonly { readonly line: number; readonly message: string }[]): void {
     this.#editor.setAttribute("aria-invalid", "true");
-    this.#say("problem", "The service would refuse this, so the file stays as it was:");
+    this.#say("problem", "The service would refuse these rules, so the file is unchanged:");
     const items = problems.map(({ line, message }) => element("li", {}, `line ${line}: ${message}`));
     this.#outcome.append(element("ul", {}, ...items));
   }
@@ -148,7 +151,7 @@ export class RulesPanel {
       );
       return `${capitalized(viewer)}: ${parts.join(", ")}`;
     });
-    return texts.length === 0 ? "Nobody's view has changed." : `By the rules alone: ${texts.join("; ")}.`;
+    return texts.length === 0 ? "No view has changed." : `Caused by the rules: ${texts.join("; ")}.`;
   }
 
   #say(kind: "" | "good" | "problem", text: string): void {
@@ -171,7 +174,7 @@ export class RulesPanel {
   }
 }
 
-/** What has changed in the file, with as much around it as is needed to see where. */
+/** The changed lines of the file, with the lines around them. */
 function diffElement(before: string, after: string): HTMLElement {
   const lines = diffLines(before, after);
   const isNear = (index: number) =>
@@ -182,5 +185,5 @@ function diffElement(before: string, after: string): HTMLElement {
     if (is === "kept") return element("span", line, `  ${text}`);
     return is === "added" ? element("ins", line, `+ ${text}`) : element("del", line, `- ${text}`);
   });
-  return element("pre", { class: "diff", "aria-label": "what has changed in the file" }, ...drawn);
+  return element("pre", { class: "diff", "aria-label": "changes in the file" }, ...drawn);
 }

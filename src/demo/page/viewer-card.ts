@@ -18,16 +18,16 @@ import type { Hearing } from "./log-panel.ts";
 import { OrderTable } from "./order-table.ts";
 import type { Effect } from "./rules-panel.ts";
 
-/** The service is on this machine, and whoever watches does not want to wait. */
+/** Short delays: the service is on this machine, and a viewer of the page should not wait. */
 const RECONNECT = { maxMs: 1_000, attemptsPerMinute: 600 };
 
-/** The reports of a card about the changes that its viewer receives. */
+/** The events of a card about the changes that its viewer receives. */
 export interface CardEvents {
-  /** A write, as this viewer was told of it. */
+  /** A write, as this viewer received it. */
   applied(viewer: string, applied: Applied, hearing: Hearing): void;
-  /** The rules moved a document in or out of sight, or fields of it. */
+  /** An edit of the rules made a document or its fields visible or hid them. */
   granted(viewer: string, effect: Effect): void;
-  /** Worth telling to those who do not see it. */
+  /** A message for screen readers. */
   announce(text: string): void;
 }
 
@@ -35,11 +35,11 @@ const WORDS: Readonly<Record<Status, string>> = {
   connecting: "connecting",
   "catching-up": "catching up",
   live: "live",
-  offline: "cut off",
-  stopped: "no rule lets this user in",
+  offline: "disconnected",
+  stopped: "no rule gives this user access",
 };
 
-/** One person in front of the board: a client of their own, and what the rules let them see. */
+/** One person in front of the board, with a client of their own and the orders that the rules allow. */
 export class ViewerCard {
   readonly element: HTMLElement;
   readonly name: string;
@@ -93,7 +93,7 @@ export class ViewerCard {
     return this.#status === "stopped";
   }
 
-  /** Follows the board; again, where the service had ended that. */
+  /** Follows the board, or follows it again after the service ended the subscription. */
   follow(): void {
     this.#stop();
     this.#stop = this.#query.subscribe({
@@ -112,17 +112,17 @@ export class ViewerCard {
     });
   }
 
-  /** What the rules let this viewer see, in a few words. */
+  /** Shows a short description of the orders that the rules allow. */
   showRights(sees: string): void {
     setText(this.#parts.sees, sees);
   }
 
   /**
-   * Holds what was sent against what MongoDB's own `find` shows this viewer.
-   * @param news What has just happened, to be told with it.
+   * Compares the received result with MongoDB's own `find` for this viewer.
+   * @param news The latest event, shown with the verdict.
    */
   async compare(news = ""): Promise<void> {
-    // Whoever is cut off is behind, and says so.
+    // A disconnected viewer is behind, and its card already says so.
     if (this.#offlineSinceMs !== undefined) return;
     setText(this.#parts.verdict, "asking MongoDB …");
     const verdict = await compareWithFind(this.name, this.#client, this.#query);
@@ -132,10 +132,10 @@ export class ViewerCard {
 
   #toggle(): void {
     const { isCut } = this.#line;
-    if (isCut) this.#line.mend();
+    if (isCut) this.#line.reconnect();
     else this.#line.cut();
     this.#parts.plug.classList.toggle("primary", !isCut);
-    setText(this.#parts.plug, isCut ? CUT : "Mend the line");
+    setText(this.#parts.plug, isCut ? CUT : "Reconnect");
   }
 
   #connection({ status }: ConnectionState): void {
@@ -144,8 +144,8 @@ export class ViewerCard {
     if (status === "connected") this.#offlineSinceMs = undefined;
     if (status === "offline" && !wasOffline) {
       this.#parts.verdict.className = "verdict";
-      setText(this.#parts.verdict, "cut off; what happens now is made up for later");
-      this.#events.announce(`${this.#title} is cut off`);
+      setText(this.#parts.verdict, "disconnected; catches up on missed changes later");
+      this.#events.announce(`${this.#title} is disconnected`);
     }
     this.#showStatus();
   }
@@ -153,15 +153,15 @@ export class ViewerCard {
   #resumed(missed: number): void {
     this.#add("resumed", 1);
     this.#add("madeUp", missed);
-    const text = `resumed at cursor …${this.#from.slice(-6)}: ${count(missed, "missed change")} made up for`;
+    const text = `resumed at cursor …${this.#from.slice(-6)}: ${count(missed, "missed change")} caught up`;
     this.#events.announce(`${this.#title} is back, ${text}`);
     void this.compare(text);
   }
 
   #change(change: Change<Order>): void {
     if (change.type === "snapshot") {
-      if (change.reason !== undefined) void this.compare(`begun anew (${change.reason})`);
-      if (change.reason === "rights-changed") this.#events.granted(this.name, "sent anew");
+      if (change.reason !== undefined) void this.compare(`reset (${change.reason})`);
+      if (change.reason === "rights-changed") this.#events.granted(this.name, "reset");
       return;
     }
     this.#add("changes", 1);
@@ -183,7 +183,8 @@ export class ViewerCard {
   }
 
   #setShutOut(isShutOut: boolean): void {
-    if (isShutOut !== this.#isShutOut) this.#events.granted(this.name, isShutOut ? "shut out" : "let in");
+    if (isShutOut !== this.#isShutOut)
+      this.#events.granted(this.name, isShutOut ? "access lost" : "access given");
     this.#isShutOut = isShutOut;
   }
 

@@ -107,11 +107,11 @@ test.each([
   [{ parent: "%%root.owner" }, /two fields of the document are compared/],
   [{ "%%user.id": "%%user.custom_data.boss" }, /two fields of the user are compared/],
   [{ owner_id: null }, /null, which a missing field may or may not be/],
-  [{ tags: ["a", "b"] }, /a list where one value is understood/],
+  [{ tags: ["a", "b"] }, /a list where a single value is supported/],
   [{ owner_id: "x-%%user.id" }, /an expansion inside a longer text/],
   [{ place: { $near: [1, 2] } }, /\$near is not understood/],
   ["yes", /not an expression/],
-  [undefined, /missing: the role is given to nobody/],
+  [undefined, /missing: the role applies to nobody/],
 ])("the expression %j grants nothing to any user, and is reported", async (applyWhen, why) => {
   const files = { "values/secret.json": { name: "secret", value: "the-name", from_secret: true } };
   const { rules, told } = await importRules({ roles: [role("r", applyWhen)] }, {}, files);
@@ -180,7 +180,7 @@ test("a role that hides _id shows nothing, unless that is allowed", async () => 
   const rules = { roles: [role("r", {}, { fields: { title: { read: true } } })] };
   const strict = await importRules(rules);
   expect(strict.rules).toEqual([]);
-  expect(strict.told.join("\n")).toContain("--allow-id lets it show");
+  expect(strict.told.join("\n")).toContain("--allow-id accepts that");
   expect((await importRules(rules, { allowId: true })).rules).toEqual([
     { name: "r", fields: { include: ["title"] } },
   ]);
@@ -245,12 +245,12 @@ test("filters take away from every role, for whom they apply", async () => {
 
 test.each([
   [{ query: { $where: "true" } }, /Left out/],
-  [{ query: { a: "%%request.remoteIPAddress" } }, /whom it applies to sees nothing/],
+  [{ query: { a: "%%request.remoteIPAddress" } }, /its users see nothing/],
   [{ where: { a: 1 } }, /where is not known/],
-  [{ query: [] }, /whom it applies to sees nothing/],
+  [{ query: [] }, /its users see nothing/],
   [{ projection: { a: { $slice: 1 } } }, /not a list of paths/],
-  [{ projection: { _id: 0, a: 1 } }, /_id is hidden/],
-  [{ projection: { owner_id: 0 } }, /hides owner_id, which roles ask about/],
+  [{ projection: { _id: 0, a: 1 } }, /hides _id/],
+  [{ projection: { owner_id: 0 } }, /hides owner_id, which roles use in conditions/],
 ])("the filter %j cannot be applied, so nobody sees anything", async (filter, why) => {
   const { rules, told } = await importRules({
     roles: [role("owner", OWNER)],
@@ -350,7 +350,7 @@ test("of several clusters one has to be chosen; the layout of before is read too
       roles: [role("owner", OWNER)],
     },
   });
-  await expect(importApp(folder)).rejects.toThrow("Say which with --data-source: one, two");
+  await expect(importApp(folder)).rejects.toThrow("Choose one with --data-source: one, two");
   expect((await importApp(folder, { dataSource: "two" })).config).toContain("things:");
 });
 

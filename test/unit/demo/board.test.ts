@@ -105,7 +105,7 @@ test("a reset empties a view, a resumption does not", () => {
   expect(view.documents).toEqual([]);
 });
 
-test("one write is one line of the log, with what each viewer was told of it", () => {
+test("the log has one line per write, with the change that each viewer received", () => {
   const log = new ChangeLog();
   const before = order(1, { status: "cooking" });
   const after = order(1, { status: "ready", courier: "cleo" });

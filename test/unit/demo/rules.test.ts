@@ -1,4 +1,4 @@
-/** What the demo's page does with the rules: shows what has changed in them, and saves those that are right. */
+/** The rules panel of the demo's page: it shows the changed lines, and saves valid rules. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,7 +41,7 @@ test("an edit is written; the file that the demo comes with stays", async () => 
   expect(await readFile(DEMO_CONFIG, "utf8")).toBe(before);
 });
 
-test("what is wrong is told with its line in the text, and not written", async () => {
+test("problems are reported with their lines in the text, and the file is not written", async () => {
   const { path, rules } = await rulesFile();
   const before = await readFile(path, "utf8");
   const wrong = "- name: admin\n  filters: {}\n";
