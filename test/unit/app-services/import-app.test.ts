@@ -144,7 +144,7 @@ test("a role that cannot be understood and shows less stops the ones after it, w
     roles: [role("banned", fn, { read: false }), role("all", {})],
   });
   expect(rules).toEqual([]);
-  expect(told.join("\n")).toContain('role "all": comes after a role that may apply as well');
+  expect(told.join("\n")).toContain('role "all": follows a role that may apply as well');
   const moderator = await importRules({ roles: [role("moderator", fn), role("owner", OWNER)] });
   expect(moderator.rules).toEqual([{ name: "owner", filter: own }]);
 });
