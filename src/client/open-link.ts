@@ -52,7 +52,7 @@ function openWebSocket(target: Target, events: TransportEvents): Transport {
 async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error("no token came in time")), timeoutMs);
+    timer = setTimeout(() => reject(new Error("no token arrived in time")), timeoutMs);
   });
   try {
     return await Promise.race([promise, late]);

@@ -68,7 +68,7 @@ export class Session {
         },
         broken: (link) => {
           link.transport?.end();
-          this.#closed(link, BROKEN, "the service's answer makes no sense");
+          this.#closed(link, BROKEN, "the service sent an invalid answer");
         },
       },
       options.random,

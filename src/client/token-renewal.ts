@@ -41,7 +41,7 @@ export class TokenRenewal {
       const token = await this.#tokens.get(true);
       if (token !== undefined && token !== before) this.#events.renewed(token);
     } catch (cause) {
-      const message = "no new token could be had; the old one runs out";
+      const message = "no new token was available; the old one expires";
       this.#events.failed(new TidewireError("unauthenticated", message, {}, { cause }));
     }
   }

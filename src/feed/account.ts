@@ -183,15 +183,16 @@ export class Account {
 const WORK_RETRY_MS = 10_000;
 
 const TEXTS: Readonly<Record<string, string>> = {
-  workPerUser: "the live queries of this user cost more time than they may: narrow the dearest ones",
+  workPerUser: "the live queries of this user exceed their processing time: narrow the most expensive ones",
   windowBytes:
-    "the sorted live queries of this node hold as much as they may: use a smaller limit, or try again later",
-  userWindowBytes: "the sorted live queries of this user hold as much as they may: use a smaller limit",
+    "the sorted live queries of this node have reached their memory limit: use a smaller limit, or try again later",
+  userWindowBytes:
+    "the sorted live queries of this user have reached their memory limit: use a smaller limit",
 };
 
 /** An error that names the limit, for a subscription that a limit of its user or of the node refuses or ends. */
 export function tooMany(limit: string, value: number, retryAfterMs?: number): TidewireError {
-  const text = TEXTS[limit] ?? "this user holds too much on this node: unsubscribe from something";
+  const text = TEXTS[limit] ?? "this user has reached a limit of this node: unsubscribe from a query";
   return new TidewireError(
     "too-many-subscriptions",
     `${text} (limits.${limit})`,

@@ -191,7 +191,7 @@ export class FollowedCollection<T> implements StateFollower {
   #noteNotUnderstood(error: unknown, key: string): void {
     this.#log.error(
       { err: error, namespace: this.namespace, _id: key },
-      "a document of the service's own is not understood: is it of a newer version, or was it edited by hand?",
+      "a document of the service's own collections is not valid: a newer version wrote it, or it was edited by hand",
     );
   }
 

@@ -70,7 +70,7 @@ export class IndexCheck {
     } catch (cause) {
       this.#metrics.indexChecks.inc({ outcome: "failed" });
       if (!isMongoFailure(cause)) throw cause;
-      const text = "whether an index serves this request cannot be found out just now: try again later";
+      const text = "could not determine whether an index serves this request: try again later";
       throw new TidewireError("unavailable", text, {}, { cause });
     }
   }

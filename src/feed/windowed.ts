@@ -185,7 +185,8 @@ export class Windowed implements ResultState {
         if (next !== undefined && isLong(next.commit.events)) await this.#prepare(next, pace);
         while (!timeline.isSettled) await timeline.settles;
         if (generation !== this.#generation) return;
-        if (entry.seq < this.#history.evictedSeq) throw new Error("the history has run away from a window");
+        if (entry.seq < this.#history.evictedSeq)
+          throw new Error("the history evicted a commit before a window applied it");
         entry = this.#history.next(entry.seq);
         if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
         pace.stop();

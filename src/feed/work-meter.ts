@@ -130,7 +130,7 @@ export class WorkMeter {
       const perCommitMs = Number(liveQuery.cost.perCommitMs.toFixed(3));
       this.#parts.log.warn(
         { namespace, perCommitMs },
-        "a live query costs its user too much; it is ended for them",
+        "a live query exceeds its user's processing time; ending it for this user",
       );
       this.#parts.end(liveQuery, account, account.errorOf("workPerUser", "ended"));
     }

@@ -168,7 +168,7 @@ export class Gateway implements ConnectionEvents {
       const { signal } = this.#lastHasLeft;
       await sleep(withinMs, undefined, { signal }).catch(() => {}); // rejects when the last client has left
     }
-    const text = "this node is going away: resume on another";
+    const text = "this node is shutting down: resume on another node";
     for (const connection of [...this.#connections.keys()]) {
       const error = new ClientError("unavailable", text, CLOSE_CODES.drained);
       connection.guarded("gateway.drain", () => connection.close(CLOSE_CODES.drained, "drained", error))();
@@ -245,7 +245,7 @@ export class Gateway implements ConnectionEvents {
   /** The limit that the connection just registered has passed, if any. */
   #overLimit(address: string): ClientError | null {
     if (this.#draining) {
-      return new ClientError("unavailable", "this node is going away", CLOSE_CODES.drained, {
+      return new ClientError("unavailable", "this node is shutting down", CLOSE_CODES.drained, {
         retryAfterMs: RETRY_WHEN_FULL_MS,
       });
     }

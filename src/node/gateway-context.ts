@@ -58,7 +58,7 @@ export async function socketIoOf({ server, mongodb }: Config): Promise<SocketIoO
     return { Server, database: mongodb.database };
   } catch (cause) {
     const text =
-      "server.socketio needs a package that is not here: npm install socket.io@4, or set it to false";
+      "server.socketio needs a package that is not installed: npm install socket.io@4, or set it to false";
     throw new StartupError(text, [], { cause });
   }
 }

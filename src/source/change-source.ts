@@ -231,7 +231,7 @@ export class ChangeSource {
     this.#caughtUpAt ??= now;
     this.#checkpoints.reset();
     await this.#sink.begin(epoch, from);
-    this.#log.info({ epoch: epoch.id, from: formatClusterTime(from) }, "the change stream begins");
+    this.#log.info({ epoch: epoch.id, from: formatClusterTime(from) }, "change stream started");
   }
 
   /** Whether the oplog still reaches back to `from`. */

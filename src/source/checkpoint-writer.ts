@@ -45,7 +45,7 @@ export class CheckpointWriter {
     const isSaved = this.#saveAll().then(() => true);
     const isLate = sleep(LAST_SAVE_TIMEOUT_MS, false, { signal: giveUp.signal }).catch(() => false);
     if (!(await Promise.race([isSaved, isLate])))
-      this.#log.warn("the last position could not be saved: the next start reads a little again");
+      this.#log.warn("the last position could not be saved: the next start reads some changes again");
     giveUp.abort();
   }
 
@@ -65,7 +65,7 @@ export class CheckpointWriter {
       },
       (error: unknown) => {
         this.#metrics.checkpointErrors.inc();
-        this.#log.warn({ err: error }, "the position could not be saved; it will be tried again");
+        this.#log.warn({ err: error }, "the position could not be saved; trying again");
       },
     );
     this.#saving = saving.finally(() => {

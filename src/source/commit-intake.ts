@@ -43,7 +43,7 @@ export class CommitIntake {
     if (!position.advance(batch)) {
       log.warn(
         { through: formatClusterTime(through), got: formatClusterTime(batch.through) },
-        "the change stream went back; commits that were accepted before are dropped",
+        "the change stream repeated earlier commits; dropping those that were already accepted",
       );
     }
     if (batch.resumeToken === undefined) return;

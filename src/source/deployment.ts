@@ -63,7 +63,7 @@ export class Deployment {
     );
     const operationTime: Timestamp | undefined = answer["operationTime"];
     if (operationTime === undefined)
-      throw new Error("the server reports no operationTime: it is no replica set");
+      throw new Error("the server reports no operationTime: it is not a replica set");
     return fromTimestamp(operationTime);
   }
 

@@ -81,7 +81,7 @@ export async function startEmbeddedMongod(options: EmbeddedMongodOptions): Promi
     throw error;
   }
   void mongod.ended.then((how) => {
-    if (stopping === undefined) logger.error({ dbPath, how }, "the embedded mongod ended by itself");
+    if (stopping === undefined) logger.error({ dbPath, how }, "the embedded mongod exited unexpectedly");
   });
   logger.info({ port, pid: mongod.pid, dbPath }, "embedded mongod is ready");
   return { uri: `mongodb://${HOST}:${port}/?replicaSet=${REPLICA_SET}`, port, pid: mongod.pid, stop };

@@ -75,7 +75,7 @@ export class ImageKeeper {
     this.#lookedAtMs.set(namespace, Date.now());
     answerOf(this.#client, () => this.#look(namespace), { timeoutMs: LOOK_TIMEOUT_MS })
       .catch((error: unknown) => {
-        this.#log.warn({ err: error, namespace }, "whether a collection has images could not be found out");
+        this.#log.warn({ err: error, namespace }, "could not determine whether a collection has images");
       })
       .finally(() => this.#looking.delete(namespace));
   }
@@ -87,7 +87,10 @@ export class ImageKeeper {
     const { type, images } = await describeCollection(db, collection);
     if (type === "missing") return;
     if (type !== "collection") {
-      this.#log.error({ namespace, type }, "the collection has become something that cannot be watched");
+      this.#log.error(
+        { namespace, type },
+        "the collection was replaced by a view or a time-series collection, which cannot be watched",
+      );
       this.#options.onUnwatchable(namespace);
       return;
     }
@@ -108,9 +111,9 @@ export class ImageKeeper {
     // An edit may have removed the collection meanwhile.
     if (!this.#inUse.has(namespace) || this.#inUse.get(namespace) === images) return;
     this.#set(namespace, images);
-    if (images === "on") this.#log.info({ namespace, images }, "images are on from here on");
+    if (images === "on") this.#log.info({ namespace, images }, "images are on from now on");
     else {
-      const text = "images are off from here on: documents are read at the time of each event";
+      const text = "images are off from now on: documents are read at the time of each event";
       this.#log.warn({ namespace, images }, text);
     }
   }

@@ -109,7 +109,7 @@ async function findOnPath(
     const version = await readVersion(path).catch(() => undefined);
     if (version === undefined) continue;
     if (isSupported(version)) return { path, version, origin: "the PATH" };
-    logger.info({ path, version }, "passed over a mongod on the PATH: older than 5.0");
+    logger.info({ path, version }, "skipped a mongod on the PATH: older than 5.0");
   }
   return undefined;
 }

@@ -39,7 +39,7 @@ export class StartPatience {
           const tryForMs = this.#timeoutMs;
           this.#log.warn(
             { err: error, reason: downReasonOf(error), tryForMs },
-            "MongoDB cannot be reached yet; the start is tried again (mongodb.startTimeout)",
+            "MongoDB cannot be reached yet; trying again until mongodb.startTimeout",
           );
         }
         this.#hasWarned = true;

@@ -42,7 +42,7 @@ export class StreamOutage {
     if (this.#down === undefined || this.#down.attempts === 0) {
       const { sinceMs: startedMs = sinceMs } = this.#down ?? {};
       this.#down = { sinceMs: startedMs, reason, error, attempts: 1 };
-      this.#log.warn({ err: error, reason }, "the change stream is down; it will be opened again");
+      this.#log.warn({ err: error, reason }, "the change stream is down; opening it again");
       this.#scheduleRepeat(REPEAT_MS.first);
       return;
     }

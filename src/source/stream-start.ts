@@ -36,12 +36,12 @@ export async function findStart(startBeforeMs: number, parts: StartParts): Promi
   const checkpoint = saved?.epoch === epoch.id ? saved.clusterTime : null;
   // Only now: other nodes go on saving positions, and none of them may seem to lie in the future.
   const now = await deployment.now(checkpoint ?? 0n);
-  if (changed) log.warn("this is another deployment than before: every earlier cursor will be reset");
+  if (changed) log.warn("the deployment has changed: every earlier cursor will be reset");
   if (checkpoint !== null && checkpoint > now) {
     const next = await deployment.newEpoch("the deployment went back in time", epoch.id);
     log.error(
       { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
-      "the saved position lies in the future: the deployment was restored or replaced; a new epoch begins",
+      "the saved position lies in the future: the deployment was restored or replaced; starting a new epoch",
     );
     metrics.placeLost.inc();
     return { epoch: next, from: now, now };
@@ -90,6 +90,6 @@ export async function findNewStart(
     : epoch;
   metrics.placeLost.inc();
   if (!known.isLost)
-    log.error({ epoch: next.id }, "this is another deployment, or a restored one: every live query is reset");
+    log.error({ epoch: next.id }, "the deployment was replaced or restored: every live query is reset");
   return { epoch: next, from: now, now };
 }

@@ -110,7 +110,7 @@ test.skipIf(isBrowserMissing)(
     expect(await shown(page, "ben")).toEqual([]);
     await verdict(page, "Ben", "nothing is shown, as no rule allows it");
     expect(await readFile(file, "utf8")).toContain("$ne: ben");
-    await demo.line(/no rule lets ben in any more/);
+    await demo.line(/no rule gives ben access any more/);
 
     const editor = page.getByLabel("Rules of the collection orders");
     const good = await editor.inputValue();
@@ -123,7 +123,7 @@ test.skipIf(isBrowserMissing)(
     await standing(page, "Ben", "live");
     await verdict(page, "Ben", "equals find");
     await margin.waitFor({ state: "detached" });
-    // The file that the demo comes with is nobody's to edit.
+    // The configuration file in the package stays unchanged.
     expect(await readFile(join(ROOT, "config/demo.yaml"), "utf8")).toBe(original);
   },
 );

@@ -1,4 +1,4 @@
-/** The conversations that are recorded: what clients and the database do. What the service says is in the files. */
+/** The recorded conversations: the steps of clients and the database. The transcripts hold the service's messages. */
 import type { Step, Transcript } from "./transcript.ts";
 
 /** Of a recording: what to do, and which messages to wait for before going on. */
@@ -168,7 +168,7 @@ export const CONVERSATIONS: readonly Conversation[] = [
     ],
   },
   {
-    name: "rights that change by a difference that can be told",
+    name: "rights that change by a difference that can be sent",
     service: {
       collections: { notes: { rules: [{ name: "teams", filter: { team: { $in: "%%user.teams" } } }] } },
     },

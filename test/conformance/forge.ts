@@ -11,7 +11,7 @@ import type { SharedService } from "./shared-service.ts";
 export interface Forge {
   cursor(position: Position): string;
   ticket(ticket: Ticket): string;
-  /** What is in a ticket that the service gave. */
+  /** The contents of a ticket that the service issued. */
   open(ticket: string): Promise<Ticket | null>;
 }
 

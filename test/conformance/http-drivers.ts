@@ -28,7 +28,7 @@ function parametersOf({ fields, ...request }: Request, { values }: ReaderOptions
 /** The error as a WebSocket would have brought it. */
 const errorOf = ({ body }: Answer) => body as unknown as Received;
 
-/** What was refused before it began. */
+/** The subscriptions that were refused before they began. */
 function refusedReader(answer: Answer): Reader {
   const error = errorOf(answer);
   return {
@@ -120,7 +120,7 @@ class PollReader implements Reader {
       return false;
     }
     const { messages, ...rest }: PollAnswer = JSON.parse(answer.text);
-    // Polls that follow each other are one subscription, unless the service had to begin it anew.
+    // Consecutive polls are one subscription, unless the service had to start it again.
     if (cursor === "" || rest.start !== "resumed") {
       this.received.push({ type: "subscribed", ...rest } as unknown as Received);
     }
@@ -146,7 +146,7 @@ class PollReader implements Reader {
     const time = (await this.#now()).toBigInt();
     const deadlineMs = Date.now() + TIMEOUT_MS;
     while (this.#oracle.decode(this.#place.cursor).clusterTime < time) {
-      if (Date.now() > deadlineMs) throw new Error("the cursor does not come to the time of the last write");
+      if (Date.now() > deadlineMs) throw new Error("the cursor does not reach the time of the last write");
       if (!(await this.next(0))) return;
       await sleep(5);
     }

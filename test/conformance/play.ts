@@ -12,7 +12,7 @@ type Doing = Exclude<Step, { server: string } | { closed: string }>;
 export class Play {
   readonly service: SharedService;
   readonly clients = new Map<string, WsClient>();
-  /** What has arrived, by connection, and not been looked at yet. */
+  /** Messages that have arrived and were not compared yet, by connection. */
   readonly #unseen = new Map<string, Received[]>();
   /** All messages that were looked at, in the conversation's order: `<cursor 3>` is that of the fourth. */
   readonly seen: Received[] = [];
@@ -45,7 +45,7 @@ export class Play {
     }
   }
 
-  /** What arrives, up to all that was written, without having been asked for by `next`. */
+  /** The messages up to the last write that no `next` has asked for. */
   async rest(): Promise<Received[]> {
     const fence = { type: "fence", id: "the end", operationTime: await this.#now() };
     const isTheEnd = (got: Received) => got["id"] === fence.id;

@@ -1,4 +1,4 @@
-/** What the table of scenarios is made of: a name that says what protocol.md says, and the world it plays in. */
+/** The parts of the table of scenarios: a name that states a rule of protocol.md, and the world of the scenario. */
 import assert from "node:assert/strict";
 import type { Db, Timestamp } from "mongodb";
 import type { ServerMessage } from "../../src/protocol/messages.ts";
@@ -43,7 +43,7 @@ export interface Reader {
 /** How a transport is driven; with this, it runs every scenario that does not name another one. */
 export interface Driver {
   readonly name: TransportName;
-  /** What the service has to be configured to for it, if anything. */
+  /** The configuration that the scenario needs, if any. */
   readonly options?: Partial<TestServiceOptions>;
   /** Makes a subscription and reads it, as the user of these claims; `null`: as nobody. */
   follow(
@@ -121,7 +121,7 @@ export function brief(message: ServerMessage | Received): unknown[] {
   }
 }
 
-/** What a client holds after these messages; they must fit what it held before each of them. */
+/** The result of a client after these messages. Each message must fit the result before it. */
 export function held(messages: readonly Received[]): unknown[] {
   const documents = new Map<string, unknown>();
   const idOf = (doc: unknown) => JSON.stringify((doc as { _id: unknown })._id);

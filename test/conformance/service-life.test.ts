@@ -1,4 +1,4 @@
-/** What becomes of subscriptions when rules are edited, nodes come and go, or the deployment is another one. */
+/** The effect on subscriptions of edited rules, of nodes that start and stop, and of another deployment. */
 import type { Timestamp } from "mongodb";
 import { afterEach, expect, test } from "vitest";
 import { startReplicaSet, until } from "../support/mongod.ts";
@@ -127,7 +127,7 @@ test("[3.2] nobody in particular is not told by the reason whether a collection 
   expect(await client.until(({ type }) => type === "unsubscribed")).toMatchObject({ reason: "forbidden" });
 });
 
-test("[3.3] subscriptions that come to one live query by an edit share it", async () => {
+test("[3.3] subscriptions that an edit maps to one live query share it", async () => {
   const { shared, notes, now } = await start();
   await notes.insertOne({ _id: "1", owner: "u1", secret: "s" });
   const client = await connect(shared);

@@ -19,7 +19,7 @@ class SocketIoReader implements Reader {
   }
 
   get received(): readonly Received[] {
-    // An error is told by the acknowledgement alone, `subscribed` by an event as well.
+    // An error is sent by the acknowledgement alone, `subscribed` by an event as well.
     const events = this.#client.received.filter(({ type }) => !OF_THE_CONNECTION.has(type));
     return this.answer.type === "error" ? [this.answer, ...events] : events;
   }

@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Received } from "../support/ws-client.ts";
 
-/** What happens next; `server` is what has to arrive then, in this order. */
+/** The next step; `server` holds the messages that have to arrive then, in this order. */
 export type Step =
   | { readonly connect: string }
   | { readonly client: string; readonly sends: Record<string, unknown>; readonly claims?: Claims }
@@ -94,7 +94,7 @@ function freely(value: unknown, name: string): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, freely(inner, key)]));
 }
 
-/** What of `expected` is missing or different in `actual`; fields that are new are no difference. */
+/** The parts of `expected` that are missing or different in `actual`. New fields are not a difference. */
 export function differences(expected: unknown, actual: unknown, path = ""): string[] {
   const name = path.slice(path.lastIndexOf(".") + 1);
   if (DOCUMENTS.has(name) || !isObject(expected) || !isObject(actual)) {

@@ -1,6 +1,6 @@
 /**
  * Replays the transcripts of protocol version 1: a field that is missing or different is red, a new one is not.
- * `TIDEWIRE_RECORD=1` records them anew; read the difference as a promise to every client that is out there.
+ * `TIDEWIRE_RECORD=1` records them again; read the difference as a promise to every client that is out there.
  */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -86,7 +86,7 @@ if (RECORDS) {
   test.each(transcripts)("version 1 still says: $name", replay);
 }
 
-test("a missing or changed field is told, a new optional one is not", () => {
+test("a missing or changed field is reported, a new optional one is not", () => {
   const expected = { type: "welcome", limits: { subscriptions: 100 }, list: [1] };
   expect(differences(expected, { ...expected, extra: 1, limits: { subscriptions: 100, more: 2 } })).toEqual(
     [],

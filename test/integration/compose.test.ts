@@ -1,4 +1,4 @@
-/** What docker-compose.yml does to MongoDB, with a real mongod and without Docker. */
+/** The effect of docker-compose.yml on MongoDB, with a real mongod and without Docker. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";

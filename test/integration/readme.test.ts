@@ -1,4 +1,4 @@
-/** What README.md tells people to type is typed here. */
+/** Runs the commands of README.md. */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";

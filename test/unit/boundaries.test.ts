@@ -38,7 +38,7 @@ const NEVER_IMPORTS: readonly (readonly [string, string])[] = [
 ];
 const UNBOUND_FILES = ["server.ts", "follow-revocations.ts", "worker.ts", "index.ts"];
 
-/** What runs in a browser gets by without Node and the driver; what is pure does no input or output. */
+/** Code for browsers uses neither Node nor the driver; pure code does no input or output. */
 const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   protocol: /^(node:|mongodb$|bson$)/,
   client: /^(node:|mongodb$|bson$|zod)/,

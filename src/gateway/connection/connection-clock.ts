@@ -34,7 +34,7 @@ export class ConnectionClock {
     const { connection } = this;
     if (connection.isClosed) return;
     if (connection.outbox.stalledForMs(nowMs) >= connection.context.limits.stallTimeoutMs) {
-      connection.log.info("the client reads nothing; its connection is ended");
+      connection.log.info("the client does not read; closing its connection");
       connection.terminate(CLOSE_CODES.stalled);
       return;
     }
@@ -56,7 +56,7 @@ export class ConnectionClock {
   #checkHello(nowMs: number): void {
     const { login, context } = this.connection;
     if (!login.isAwaited || nowMs - this.#openedAtMs < context.auth.helloTimeoutMs) return;
-    const error = new ClientError("bad-request", "no hello came in time");
+    const error = new ClientError("bad-request", "no hello arrived in time");
     this.connection.close(CLOSE_CODES.noHello, "no hello in time", error);
   }
 

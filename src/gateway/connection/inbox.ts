@@ -163,7 +163,7 @@ function refuseHello(connection: Connection, error: unknown): void {
 const helloFirst = () =>
   new ClientError(
     "bad-request",
-    "hello comes first, then welcome, then all else",
+    "the first message is hello; wait for welcome before you send another one",
     CLOSE_CODES.malformedMessage,
   );
 

@@ -46,7 +46,7 @@ export class Login {
 
   /** The account of the user, which is known from `welcome` on. */
   get account(): Account {
-    assert(this.#account !== null, "nobody was welcomed");
+    assert(this.#account !== null, "the login has not finished");
     return this.#account;
   }
 
@@ -71,7 +71,7 @@ export class Login {
 
   /** Begins the check of the first token. @throws {ClientError} `bad-request` after the first time. */
   begin(): void {
-    if (!this.isAwaited) throw new ClientError("bad-request", "hello comes once, before anything else");
+    if (!this.isAwaited) throw new ClientError("bad-request", "hello is sent once, before any other message");
     this.#phase = "checking";
   }
 

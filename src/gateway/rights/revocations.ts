@@ -26,7 +26,7 @@ const TEXTS: Readonly<Record<Uncertainty, string>> = {
   "too-large":
     "there are more revocations than auth.revocationBytes holds: no token is accepted. Raise it and restart, or undo some (tidewire revoke --list)",
   "not-understood":
-    "a revocation is not understood: no token is accepted. Update this node, or remove the document that the log names",
+    "a revocation is not valid: no token is accepted. Update this node, or remove the document that the log names",
 };
 
 const RETRY_AFTER_MS = 1_000;
@@ -84,7 +84,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
       this.#asked.push({ identity, clusterTime, answer });
       if (this.#isAsking) return;
       this.#askAll().catch((err: unknown) =>
-        this.#log.error({ err }, "revoked tokens could not be asked for"),
+        this.#log.error({ err }, "the revoked tokens could not be requested"),
       );
     });
   }
@@ -112,7 +112,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
       else known.add(entry);
     }
     if (this.#state !== "known")
-      this.#log.info({ revocations: entries.length }, "the revoked tokens are known");
+      this.#log.info({ revocations: entries.length }, "the revoked tokens are loaded");
     this.#state = "known";
     this.#isUnenforceable = false;
     this.#changed();
@@ -174,7 +174,10 @@ export class Revocations implements FollowedListener<RevokedTokens> {
       );
       return (identity) => found.has(identity);
     } catch (err) {
-      this.#log.debug({ err }, "whether tokens are revoked could not be read; the change stream will tell");
+      this.#log.debug(
+        { err },
+        "could not read whether tokens are revoked; the change stream will deliver the revocations",
+      );
       return () => true;
     }
   }

@@ -192,7 +192,7 @@ export class SocketIoEndpoint {
   #join(socket: Socket, next: (error?: Error) => void): void {
     try {
       const session = this.#byEngine.get(socket.conn);
-      assert(session !== undefined, "the engine has told of every session");
+      assert(session !== undefined, "the engine has announced every session");
       // The first time comes with the handshake, which was charged.
       if (session.joins++ > 0) chargeConnect(this.#admission, session.address, this.#context);
       const hello = readHello(socket.handshake.auth, this.#context);

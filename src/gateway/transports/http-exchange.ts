@@ -12,7 +12,7 @@ const END_TIMEOUT_MS = 2_000;
 export const NOT_SERVED: ErrorMessage = {
   type: "error",
   code: "unavailable",
-  message: "the request was not served to its end: try again",
+  message: "the request ended before it was answered: try again",
   retry: "later",
 };
 
@@ -30,7 +30,12 @@ export function refusalIn(message: ServerMessage): ErrorMessage | null {
   if (message.reason === "forbidden") {
     return { type: "error", code: "forbidden", message: "no rule allows this", retry: "never" };
   }
-  return { type: "error", code: "unknown-collection", message: "the collection is gone", retry: "never" };
+  return {
+    type: "error",
+    code: "unknown-collection",
+    message: "the collection is no longer served",
+    retry: "never",
+  };
 }
 
 /** Where an error does not say when to come back: up to so much later, not all at once, in seconds. */

@@ -11,7 +11,7 @@ import { NO_CLOSE_FRAME, type WsTransport } from "./ws.ts";
 /** Frames that break RFC 6455, by the status that `ws` gives them, with the reason that the client receives first. */
 const BROKEN_FRAMES: Readonly<Record<number, { readonly code: CloseCode; readonly reason: string }>> = {
   1002: { code: CLOSE_CODES.protocolError, reason: "a frame breaks the WebSocket protocol" },
-  1007: { code: CLOSE_CODES.invalidText, reason: "a message is no UTF-8" },
+  1007: { code: CLOSE_CODES.invalidText, reason: "a message is not valid UTF-8" },
   // Too many fragments: each costs memory beside its bytes, so that it is a kind of size.
   1008: { code: CLOSE_CODES.tooLarge, reason: "a message is in too many fragments" },
   1009: { code: CLOSE_CODES.tooLarge, reason: "a message is larger than limits.messageBytes" },
@@ -47,7 +47,8 @@ export function followWebSocket(
   const { limits } = connection.context;
   ws.beforeRefusal(connection.guarded("ws.refusal", (status: number) => refuseFrame(connection, status)));
   const received = (data: Buffer, isBinary: boolean) => {
-    if (isBinary) refuse(connection, CLOSE_CODES.malformedMessage, "a message is a text frame", "binary");
+    if (isBinary)
+      refuse(connection, CLOSE_CODES.malformedMessage, "a message must be a text frame", "binary");
     else inbox.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
   };
   const frames = new ControlFrames(connection.context, Date.now());

@@ -321,7 +321,7 @@ const IDS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.2] counts the live queries of each connection from 1, whoever else follows them",
+    name: "[3.2] counts the live queries of each connection from 1, also when other connections follow them",
     async run(world) {
       await world.notes.insertOne({ _id: `${world.me}/0`, owner: world.me });
       const filters = [{ n: 1 }, { n: 2 }, { title: null }];
@@ -350,7 +350,7 @@ const IDS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.3] shared: an equal live query of the same connection is told its number, and sends nothing twice",
+    name: "[3.3] shared: an equal subscription of the same connection receives the live query's number, and nothing twice",
     async run(world) {
       await world.notes.insertOne({ _id: `${world.me}/0`, owner: world.me });
       const client = await world.connect({ sub: world.me });
@@ -701,7 +701,7 @@ export const ANONYMOUS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.1] nobody can not be refreshed into somebody",
+    name: "[3.1] an anonymous connection cannot be refreshed to a user",
     only: "ws",
     async run(world) {
       const client = await world.connect(null);

@@ -224,7 +224,7 @@ const COUNTS: Group = {
       name: "[rules.md 5] X-Forwarded-For: the last hop that no trusted proxy vouches against is the client",
       only: "ws",
       async run(world) {
-        // What the client itself wrote in front does not help it, trusted hops behind do not hide it.
+        // Addresses that the client wrote in front have no effect, and trusted hops behind do not hide it.
         const headers = [
           "1.1.1.1, 203.0.113.9",
           "2.2.2.2,203.0.113.9 ",

@@ -1,4 +1,4 @@
-/** Who sees what, and that nothing else shows: for every transport. */
+/** The documents and fields that each user sees, and nothing else, for every transport. */
 import { expect } from "vitest";
 import { brief, briefly, held, type Note, type Scenario, type World } from "../scenario.ts";
 
@@ -200,7 +200,7 @@ export const RIGHTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[4] fields can not bring back what the rule hides",
+    name: "[4] fields cannot include a field that the rule hides",
     async run(world) {
       await insert(world, "1", { secret: "s", inner: { hidden: 1, shown: 2 } });
       const reader = await world.follow(mine(world), {
@@ -316,7 +316,7 @@ export const RIGHTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.3] claims that come to another live query reset as rights-changed, and show what is allowed now",
+    name: "[3.3] claims that select another live query reset as rights-changed, and show what is allowed now",
     async run(world) {
       const roles = ["admin"];
       const filter = { owner: world.me };

@@ -1,4 +1,4 @@
-/** What an edit costs the clients of the node that plans it. */
+/** The cost of a plan for the clients of the node that computes it. */
 import { expect, test } from "vitest";
 import { startTestService } from "../../support/service.ts";
 

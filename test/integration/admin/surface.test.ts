@@ -1,4 +1,4 @@
-/** What the two listeners show to whom: names, versions and paths on the public one, everything else by token. */
+/** The names, versions and paths that each listener reveals: little on the public one, everything else by token. */
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";

@@ -6,7 +6,7 @@ import { runCli } from "../../../src/cli/run-cli.ts";
 import { planSnapshot } from "../../../src/source/snapshot-plan.ts";
 import { testDatabase } from "../../support/mongod.ts";
 
-/** What `explain` says about the snapshot's index, for a rule on `customerId`. */
+/** The report of `explain` about the snapshot's index, for a rule on `customerId`. */
 async function indexLine(uri: string, database: string): Promise<string | undefined> {
   const folder = await mkdtemp(join(tmpdir(), "tidewire-explain-"));
   onTestFinished(() => rm(folder, { recursive: true }));

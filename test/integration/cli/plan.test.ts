@@ -1,4 +1,4 @@
-/** What `tidewire plan` says of an edit, against a running service with clients, and what saving it then does. */
+/** The report of `tidewire plan` for an edit, against a running service with clients, and the effect of saving it. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -189,7 +189,7 @@ test("an edit of nothing is no change, a rule by another name changes nobody's r
   expect(effectsOf(renamed.out, "customer → buyer")).toEqual({ unchanged: 3 });
 });
 
-test("a mistake is told as check tells it, by the command and by the node", async () => {
+test("the command and the node report a mistake in the same words as check", async () => {
   const { admin, edit } = await startShop();
   const wrong = edit({ orders: { rules: [{ name: "x", filter: { owner: { $frob: 1 } } }] } });
   const file = await fileOf(wrong);

@@ -102,7 +102,7 @@ test("prints the documents and then each change, and goes on where it was after 
   ]);
 });
 
-test("asks for what it is told to ask for, and prints messages as they came", async () => {
+test("sends the requested options, and prints messages as they arrived", async () => {
   const { service, db } = await startTestService({ collections: ORDERS });
   await orders(db).insertMany([
     { _id: 1, customer: "u1", total: 3, at: new Date(0) },

@@ -140,7 +140,7 @@ test("a token that is not genuine stops the client", async () => {
   expect(live.state.status).toBe("stopped");
 });
 
-test("queries that come to the same live query share what they hold", async () => {
+test("queries with the same live query share their result", async () => {
   const { orders, written } = await setUp();
   await written.insertOne({ _id: 1, customerId: "u1", total: 5 });
   const queries = [orders.find({ total: 5 }), orders.find({ $and: [{ total: { $eq: 5 } }] })];

@@ -29,7 +29,7 @@ const QUICK: Partial<ClientOptions> = {
 };
 const HEARTBEAT_MS = 250;
 
-/** Holds every change that is told to what was told before: nothing twice, nothing of what is not held. */
+/** Checks every reported change against the earlier ones: no change twice, and no change of an unknown document. */
 class Model {
   readonly docs = new Map<number, Thing>();
   readonly complaints: string[] = [];
@@ -54,7 +54,7 @@ class Model {
   }
 }
 
-/** Writes until it is told to stop; `v` of a document only grows, so that going back in time shows. */
+/** Writes until it is stopped; `v` of a document only grows, so that going back in time shows. */
 async function write(things: Collection<Thing>, random: Random, signal: AbortSignal): Promise<void> {
   let v = 0;
   while (!signal.aborted) {

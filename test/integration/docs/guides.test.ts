@@ -24,7 +24,7 @@ const PAGES = [
 ];
 const ENV = { TIDEWIRE_JWT_SECRET: SECRET };
 
-/** What the pages take from around them. */
+/** The names that the pages' code expects from its surroundings. */
 const AROUND = `
 import type { Client } from "tidewire/client";
 declare global {

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-/** What a page's client and backend export. */
+/** The exports of a page's client and backend. */
 async function codeOf(page: string, heading: string, more = 'from "tidewire/client"') {
   const name = heading.replaceAll(/\W/g, "-");
   const read = async (kind: string, part: string) =>

@@ -11,7 +11,7 @@ import { type ServiceConfig, spawnService } from "../../support/spawn-service.ts
 
 const PATIENCE = { timeout: 60_000, interval: 50 };
 
-/** What the page says is the application's. */
+/** The part that the page leaves to the application. */
 const YOURS = `
 const fetchToken = async () => process.env.TOKEN;
 const show = (orders) => console.log(JSON.stringify({ type: "shown", orders }));

@@ -6,7 +6,7 @@ import { Rights } from "../../../src/feed/rights.ts";
 import { startFeed } from "../../support/feed-harness.ts";
 import { follow, headCursorOf, Recorder } from "../../support/recorder.ts";
 
-/** What the server's own `find` gives at the cluster time of a cursor. */
+/** The result of the server's own `find` at the cluster time of a cursor. */
 async function oracle(feed: Feed, db: Db, cursor: string, filter: object) {
   const position = feed.timeline.codec.decode(cursor);
   if (typeof position === "string") throw new Error(position);
@@ -88,7 +88,7 @@ test.each([
   },
 );
 
-test("starts over when the collection is dropped and made anew", async () => {
+test("starts over when the collection is dropped and created again", async () => {
   const { client, db, feed, spec } = await startFeed();
   await db.collection("things").insertMany([{ n: 1 }, { n: 2 }]);
   const { sink } = await follow(feed, spec());
@@ -137,7 +137,7 @@ test("resumes from a cursor, out of the history or out of the oplog", async () =
   expect(old.state).toEqual(await oracle(feed, db, headCursorOf(feed), {}));
 });
 
-test("a snapshot of after a withdrawal that the stream has not come to yet is not sent", async () => {
+test("does not send a snapshot from after a withdrawal that the stream has not reached yet", async () => {
   const { client, db, feed, gate, spec } = await startFeed({ collections: ["things", "members"] });
   const members = db.collection<{ _id: number; user: string; room: string }>("members");
   const things = db.collection<{ _id: number; room: string }>("things");
@@ -166,9 +166,9 @@ test("a snapshot of after a withdrawal that the stream has not come to yet is no
 
 test.each([
   ["a snapshot", false],
-  ["what the oplog brings", true],
+  ["a change from the oplog", true],
 ])(
-  "%s of a time that the stream has not come to is sent only where the consumer may read ahead",
+  "%s from a time that the stream has not reached is sent only to a consumer that may read ahead",
   async (_what, resumes) => {
     const { client, db, feed, gate, spec } = await startFeed({ history: { bytes: 1_048_576 } });
     const things = db.collection<{ _id: number; pad?: string }>("things");

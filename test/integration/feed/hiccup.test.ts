@@ -73,7 +73,7 @@ test("[G2] a connection that breaks while the oplog is read costs nothing of wha
 
 test("[3.3] where it takes too long to look through the oplog, what was missed is history-lost", async () => {
   const { harness, source, query, sink } = await missOutOfHistory();
-  // biome-ignore lint/correctness/useYield: it never comes to a first batch
+  // biome-ignore lint/correctness/useYield: it never reaches a first batch
   vi.spyOn(source, "read").mockImplementation(async function* () {
     throw new StreamStalledError("no answer");
   });
@@ -83,7 +83,7 @@ test("[3.3] where it takes too long to look through the oplog, what was missed i
   expect([...sink.state.keys()]).toEqual(["1", "2"]);
 });
 
-test("[G2] a window whose past can not be read any more, halfway to the present, ends in a reset", async () => {
+test("[G2] a window whose past cannot be read any more, halfway to the present, ends in a reset", async () => {
   const harness = await startFeed({ limits: { lingerMs: 0 } });
   const { db, feed, spec } = harness;
   const things = db.collection<Thing>("things");

@@ -156,7 +156,7 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
   };
   act = () => {
     expect(feed.timeline.isSettled).toBe(false);
-    // What is said to have reached everybody lies before the batch at hand.
+    // The cursor that every subscriber has reached lies before the current batch.
     const { position: settled } = feed.cursors.told;
     expect(settled.clusterTime <= feed.timeline.headTime, `seed ${seed}`).toBe(true);
     const chance = random.next();
@@ -212,7 +212,7 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
       .sort(sort)
       .limit(rest.limit ?? 0)
       .toArray();
-    // A window may still wait for the database when the stream has come to the head.
+    // A window may still wait for the database when the stream has reached the head.
     const held = () =>
       rest.sort === undefined || rest.sort === null
         ? sorted(sink)

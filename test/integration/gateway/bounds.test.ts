@@ -1,4 +1,4 @@
-/** Limits that are reached: what they hold back, and what those who reach them are told. */
+/** Limits at their bounds: the refused requests, and the errors that clients receive. */
 import { expect, test, vi } from "vitest";
 import { startTestService } from "../../support/service.ts";
 

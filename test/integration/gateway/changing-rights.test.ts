@@ -66,7 +66,7 @@ async function anotherNode({ uri, name }: Setup, rules: object[]) {
 }
 
 test.each(["edited", "restarted"])(
-  "[4] rights that were withdrawn and given back, the service being %s: nothing of the time in between is told",
+  "[4] after rights were withdrawn and given back, with the service %s, no change from the time between is sent",
   async (how) => {
     const setup = await start(OPEN);
     const { items, connect, edit, now } = setup;
@@ -146,7 +146,7 @@ test("a connection that ends while a snapshot is to replace changes alone leaves
   await expect.poll(liveQueries, { timeout: 10_000 }).toBe("0");
 });
 
-test("[3.3] an id that is used anew while its first request is still opening is answered for the second alone", async () => {
+test("[3.3] an id that is used again while its first request is still opening receives an answer for the second alone", async () => {
   const { items, connect, now } = await start(OPEN);
   await items.insertOne({ _id: 1, text: "x" });
   const client = await connect({ sub: "u" });
@@ -174,7 +174,7 @@ test("[3.3] an id that is used anew while its first request is still opening is 
   expect(docsOf(numberOf("a"))).toEqual([[]]);
 });
 
-test("[3.3] what comes to share a live query that is still opening is answered once it is open", async () => {
+test("[3.3] a subscription that shares a live query still opening is answered once it is open", async () => {
   const { connect, edit, now } = await start(OPEN);
   const client = await connect({ sub: "u" });
   await client.ask({ type: "subscribe", id: "a", collection: "items", filter: { text: "x" } });
@@ -238,7 +238,7 @@ test("[G6] rights that change again and again cost a client that reads nothing n
       )?.[1],
     );
   client.socket.pause();
-  // What the system buffers comes first.
+  // Data in the system's buffers arrives first.
   const members = db.collection<{ _id: number; user: string; room: string }>("members");
   for (let i = 0; i < 400; i++) {
     await members.insertOne({ _id: i, user: "u", room: `r${i}` });

@@ -1,4 +1,4 @@
-/** What one user's live queries may cost the node: windows, work, and what waits to be read. */
+/** The limits of one user's cost for the node: windows, work, and data that waits to be read. */
 import { expect, test } from "vitest";
 import { metricOf } from "../../support/metric.ts";
 import { startTestService } from "../../support/service.ts";
@@ -132,7 +132,7 @@ test("limits.workPerUser: the dearest live queries of a user end, their cheap on
   for (let id = 0; id < 30; id++) {
     await greedy.ask({
       type: "subscribe",
-      id: `dear ${id}`,
+      id: `costly ${id}`,
       collection: "things",
       filter: {
         $nor: [{ list: { $elemMatch: { a: { $gt: id }, b: { $ne: `${id}` }, c: { $exists: true } } } }],
@@ -149,7 +149,7 @@ test("limits.workPerUser: the dearest live queries of a user end, their cheap on
     .toBeGreaterThan(0);
   for (const error of greedy.received.filter(({ type }) => type === "error")) {
     expect(error).toMatchObject(tooMany("workPerUser"));
-    expect(error["id"]).toMatch(/^dear/);
+    expect(error["id"]).toMatch(/^costly/);
   }
   expect(bystander.received.filter(({ type }) => type === "error")).toEqual([]);
   expect(await metricOf(service, "tidewire_match_seconds_total")).toBeGreaterThan(0);

@@ -123,7 +123,7 @@ test.each([
   ["the history", "5m"],
   ["the oplog", "0s"],
 ])(
-  "who comes back is told out of %s what was missed, but not what happened while shut out",
+  "a client that comes back receives the missed changes out of %s, but none from a time without access",
   async (_where, window) => {
     const { connect, messages, members, now } = await startChat({ history: { window } });
     const first = await connect({ sub: "u1" });
@@ -193,7 +193,7 @@ test("nothing written after a withdrawal ever arrives: 1,000 trials with writes 
   );
 }, 120_000);
 
-test("withdrawals under load: each client is told soon, and nothing comes after the point: 250 trials", async () => {
+test("withdrawals under load: each client is notified soon, and nothing arrives after the point: 250 trials", async () => {
   const USERS = 10;
   const ROUNDS = 25;
   const { connect, messages, members, now } = await startChat();
@@ -202,7 +202,7 @@ test("withdrawals under load: each client is told soon, and nothing comes after 
   const watched = await Promise.all(
     users.map(async (sub) => {
       const client = await connect({ sub });
-      // When the last change came while it was still allowed, and when the client was told that it is over.
+      // The time of the last permitted change, and the time at which the client received the end of its access.
       const seen = { client, lastMs: 0, removedMs: 0 };
       client.onMessage = ({ type, ...message }) => {
         if (type === "changed") seen.lastMs = performance.now();
@@ -235,7 +235,7 @@ test("withdrawals under load: each client is told soon, and nothing comes after 
       await expect.poll(() => seen.removedMs, { interval: 2, timeout: 30_000 }).toBeGreaterThan(0);
       told.push(Math.max(0, seen.removedMs - (acknowledged[index] ?? 0)));
       last.push(Math.max(0, seen.lastMs - (acknowledged[index] ?? 0)));
-      // What came is of before the point, so that each client can forget it.
+      // All changes that arrived are from before the point, so each client can discard them.
       expect(JSON.stringify(seen.client.received)).not.toContain("secret");
       seen.client.received.splice(0);
     }

@@ -59,7 +59,7 @@ const brief = ({ type, start: how, cause, doc, _id }: Received) => {
   return [type, how, cause, document?._id ?? _id].filter((part) => part !== undefined);
 };
 
-/** What came from message number `from` on, up to the end of the first move. */
+/** The messages from number `from` on, up to the end of the first move. */
 async function untilMoved(client: WsClient, from: number): Promise<unknown[]> {
   await client.until(({ type, start: how }) => type === "subscribed" && how !== "snapshot", from);
   await client.until(({ type }) => type === "watermark", from);

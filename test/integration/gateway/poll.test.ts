@@ -192,7 +192,7 @@ test("[7] polls follow each other on one socket", async () => {
   expect(ports.size).toBe(1);
 });
 
-test("[4] rights that change end a waiting poll: the next one is told", async () => {
+test("[4] a change of rights ends a waiting poll, and the next poll reports it", async () => {
   const { poll, url, items, service, file } = await startHttpService();
   await items.insertOne({ _id: 1, n: 1 });
   const reload = (rules: unknown) =>

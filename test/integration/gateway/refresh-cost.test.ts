@@ -1,4 +1,4 @@
-/** What a newer token costs: nothing where the rules give the same, and otherwise never more than a turn at a time. */
+/** The cost of a newer token: nothing if the rules give the same, and otherwise never more than a turn at a time. */
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Feed } from "../../../src/feed/feed.ts";
 import { workTurns } from "../../../src/gateway/connection/work-turns.ts";

@@ -88,7 +88,7 @@ function withStore({ service, file, now, db }: Started, state: StateDatabase) {
         expiresAtMs: Date.now() + 3_600_000,
         ...revocation,
       }),
-    /** Waits until all nodes have come to all writes so far. */
+    /** Waits until all nodes have reached all writes so far. */
     async settled() {
       const time = await now();
       for (const { address } of nodes) {

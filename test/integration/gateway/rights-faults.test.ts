@@ -40,7 +40,7 @@ const EDITED = { items: { ...RULES.items, rules: [{ ...MEMBER, when: { "%%user.k
 interface Step {
   readonly target: object;
   readonly method: string;
-  /** What it does instead; by default it throws. */
+  /** The behaviour of the replacement; by default it throws. */
   readonly instead?: () => unknown;
   /** Each time, not the first time only. */
   readonly always?: boolean;
@@ -52,8 +52,8 @@ const reject = (error: Error) => () => Promise.reject(error);
 const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   "nothing at all": undefined,
   "the set is brought past the commit": { target: LookupSet.prototype, method: "apply" },
-  "the holder is told": { target: HeldLookups.prototype, method: "lookupChanged" },
-  "the holder is told and told again that it is lost": {
+  "the holder is notified": { target: HeldLookups.prototype, method: "lookupChanged" },
+  "the holder is notified and notified again of the loss": {
     target: HeldLookups.prototype,
     method: "lookupLost",
   },
@@ -74,8 +74,8 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   "a move is opened": { target: Delivery.prototype, method: "openMoved" },
   "the position after the change is found": { target: ClientCursors.prototype, method: "positionAfter" },
   "a ticket is sealed": { target: TicketSealer.prototype, method: "seal" },
-  "the client is told": { target: Connection.prototype, method: "send" },
-  "the client is told anything": { target: Connection.prototype, method: "send", always: true },
+  "the client is notified": { target: Connection.prototype, method: "send" },
+  "the client receives any message": { target: Connection.prototype, method: "send", always: true },
   "the delivery begins": { target: Delivery.prototype, method: "run" },
   "the difference is read, and MongoDB fails": {
     target: SnapshotCursor,
@@ -89,7 +89,7 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   },
   "the difference is encoded": { target: LiveQuery.prototype, method: "grantChunks" },
   "the difference is written": { target: AttachmentSink.prototype, method: "write" },
-  "a new live query is made, and then the error is told": [
+  "a new live query is made, and then the error is sent": [
     { target: Feed.prototype, method: "subscribe" },
     { target: Connection.prototype, method: "sendError", always: true },
   ],

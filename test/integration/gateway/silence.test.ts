@@ -16,7 +16,7 @@ interface Note {
 const FIELDS = { exclude: ["secret", "inner.hidden"] };
 const COLLECTIONS = {
   notes: { rules: [{ name: "all", filter: { room: "a" }, fields: FIELDS }] },
-  // What the other one hides is in this filter: a write to it alone may move a document, or not.
+  // This filter names the field that the other rule hides, so a write to that field alone may move a document.
   open: {
     collection: "notes",
     rules: [{ name: "open", filter: { secret: { $ne: "locked" } }, fields: FIELDS }],
@@ -90,7 +90,7 @@ async function start(images: "auto" | "off", history: string) {
     limits: { subscriptions: 100 },
   });
   const notes = started.db.collection<Note>("notes");
-  // Two rooms, so that the lookup comes to a live query of its own.
+  // Two rooms, so that the lookup has a live query of its own.
   await started.db.collection("members").insertMany(["a", "b"].map((room) => ({ user: "u1", room })));
   await notes.insertMany([1, 2, 3, 4].map(note));
   return { ...started, notes };
@@ -110,7 +110,7 @@ async function followAll(
   return answers;
 }
 
-/** What came for each subscription from message number `from` on; those of one live query come once. */
+/** The messages for each subscription from number `from` on. Messages of one live query arrive once. */
 function changesSince(client: WsClient, from: number, answers: ReadonlyMap<string, Received>) {
   const names = new Map([...answers].map(([id, answer]) => [answer["query"], id]));
   return client.received
@@ -148,7 +148,7 @@ test.each([
   ["the history", "off", "5m"],
   ["the oplog", "off", "0s"],
 ] as const)(
-  "who comes back is told nothing of what is not seen, out of %s, with images %s",
+  "a client that comes back receives nothing about unseen documents, out of %s, with images %s",
   async (_where, images, history) => {
     const { client: mongo, connect, notes, now } = await start(images, history);
     const first = await connect({ sub: "u1" });
@@ -158,7 +158,7 @@ test.each([
     await writeUnseen(notes, mongo);
     const second = await connect({ sub: "u1" });
     const answers = await followAll(second, now, places);
-    // A window of before the history, and rights that may have changed since, are read anew; that is no change of anything.
+    // A window older than the history, and rights that may have changed since, are read again, which is not a change.
     const resumed = [...answers].filter(([, { start: how }]) => how === "resumed").map(([id]) => id);
     expect(resumed).toEqual(
       expect.arrayContaining(["full", "delta", "fields of the client", "changes only"]),

@@ -178,7 +178,7 @@ async function askTls(port: number, localAddress: string): Promise<string> {
   return untilClosed(socket);
 }
 
-/** What begins a handshake: the head of a record that announces 512 bytes. */
+/** The start of a handshake: the head of a record that announces 512 bytes. */
 const HALF_HELLO = Buffer.from([22, 3, 1, 2, 0, 1]);
 
 test.skipIf(isWithout("openssl"))(

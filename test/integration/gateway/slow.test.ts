@@ -103,7 +103,7 @@ test("[G6] one that reads nothing costs a bounded amount, delays none of a thous
   most = Math.max(most, await outboxBytes(setup));
   // The bound, the frames' headers, and readers that were just being written to.
   expect(most).toBeLessThan(OUTBOX_BYTES + PAD.length + MIB);
-  // What has just been worked off goes with one of the next collections.
+  // Data that was just processed is freed by one of the next garbage collections.
   await expect
     .poll(() => usedBytes() - usedBefore, { timeout: 20_000 })
     .toBeLessThan(HISTORY_BYTES + OUTBOX_BYTES + 24 * MIB);
@@ -212,7 +212,7 @@ test("[6] one that reads nothing holds no more than limits.snapshotsPerConnectio
     slow.send({ type: "subscribe", id, collection: "items", filter: { n: { $gte: -ids.indexOf(id) } } });
   }
   await expect.poll(opened).toBe(2);
-  // Whoever asks later and reads is served: the others still wait, and not for want of time.
+  // A client that asks later and reads is served. The others still wait, although there was time.
   const other = await connect({ sub: "other" });
   await other.ask({ type: "subscribe", id: "a", collection: "items", filter: { n: { $lt: 5 } } });
   await other.until(({ type, last }) => type === "snapshot" && last === true);

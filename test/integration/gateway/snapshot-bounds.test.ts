@@ -105,7 +105,7 @@ test("allow.requireIndex: refuses a request that no index serves, sorts and bran
   expect(await ask({ snapshot: false })).toMatchObject({ type: "subscribed", start: "live" });
 
   await things.createIndex({ tenant: 1 });
-  // What was refused for want of an index is asked again for another filter.
+  // A request that was refused for lack of an index is sent again with another filter.
   expect(await ask({ filter: { n: { $gte: 0 } } })).toMatchObject({ type: "subscribed" });
   expect(await ask({ filter: { $or: [{ n: 1 }, { status: "open" }] } })).toMatchObject({
     type: "subscribed",

@@ -1,4 +1,4 @@
-/** What clients of Socket.IO may cost: those that read slowly, or not, and those that come in numbers. */
+/** The bounded cost of Socket.IO clients: slow readers, clients that do not read, and large numbers of clients. */
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
@@ -44,7 +44,7 @@ function rawSocketOf(client: SocketIoClient): Socket {
   return ws._socket;
 }
 
-/** A client of the engine's polls that does only what it is told to. */
+/** A client of the engine's polls that sends only the requests of the test. */
 class Poller {
   readonly #base: string;
   readonly #sid: string;
@@ -125,7 +125,7 @@ test("[6] a WebSocket that nobody reads costs a bounded amount, delays nobody, a
     LARGE_WRITES,
   );
   expect(await metricOf(service, "tidewire_outbox_bytes")).toBeLessThan(OUTBOX_BYTES + text.length + MIB);
-  // Buffers that are no longer used are given back a little later than it is told.
+  // Unused buffers are released a little later than the event reports.
   await expect
     .poll(() => usedBytes() - before, PATIENCE)
     .toBeLessThan(HISTORY_BYTES + OUTBOX_BYTES + 24 * MIB);

@@ -106,7 +106,7 @@ test("a namespace is a database; the default one is that of the configuration, a
   ] as const) {
     expect(await client.ask("subscribe", { collection })).toMatchObject({ code: "unknown-collection" });
   }
-  // Who is somebody is told that there is no such database; who is nobody finds as little in it as in any.
+  // An authenticated user learns that the database does not exist. An anonymous user finds it as empty as any other.
   const lost = await join(await token(), {}, "no-such");
   expect(lost.refusals).toMatchObject([{ data: { code: "unknown-collection", retry: "never" } }]);
   const nobody = await join({}, {}, "no-such");
@@ -147,7 +147,7 @@ test("several namespaces of one session are connections of their own", async () 
   expect([held(second.received).length, first.received.length]).toEqual([2, heard]);
 });
 
-test("who is not let in is told by connect_error what would help, and no word of it holds the token", async () => {
+test("a refused client receives a connect_error that says what to do and does not contain the token", async () => {
   const { join, service, items } = await start();
   await items.insertOne({ _id: 1, owner: "u1" });
   const cases: readonly (readonly [object, object])[] = [
@@ -235,7 +235,7 @@ test("an error answers its request by the acknowledgement alone; without one it 
   expect(await client.ask("ping", { nonce: 7 })).toMatchObject({ type: "pong", nonce: 7 });
   expect(await client.ask("unsubscribe", { id: "a" })).toMatchObject({ reason: "requested" });
   expect(client.ends).toEqual([]);
-  // What is asked for and taken back in one breath is answered either way.
+  // A request that is withdrawn at once is answered either way.
   const [asked, taken] = await Promise.all([
     client.ask("subscribe", { ...subscribe, id: "c" }),
     client.ask("unsubscribe", { id: "c" }),

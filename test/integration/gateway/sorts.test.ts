@@ -5,7 +5,7 @@ import { startTestService } from "../../support/service.ts";
 
 const ITEMS = { items: { rules: [{ name: "everybody" }] } };
 
-/** What the server says of it quotes the document, so a text that is not UTF-8 stands in the error, too. */
+/** The server's error text quotes the document, so it may contain text that is not UTF-8. */
 function withBrokenText(document: Record<string, unknown>): Uint8Array {
   const bytes = Buffer.from(BSON.serialize(document));
   bytes[bytes.indexOf("broken")] = 0xff;

@@ -151,7 +151,7 @@ test("[7] a reconnection goes on exactly where the last event was, whatever the 
   expect(typesOf(third.events.slice(1))).toEqual(["subscribed", "added", "added", "changed"]);
 });
 
-test("[G1] a stream that breaks inside its snapshot begins anew: half a snapshot is nothing to go on from", async () => {
+test("[G1] a stream that breaks inside its snapshot starts with a new snapshot, because half a snapshot cannot be resumed", async () => {
   const { stream: open, items } = await startHttpService({ limits: { snapshotBatchBytes: "1KiB" } });
   const text = "x".repeat(400);
   await items.insertMany(Array.from({ length: 8 }, (_, _id) => ({ _id, owner: "u1", text })));
@@ -234,7 +234,7 @@ test("[4] rights that change reset a stream, and its reconnection goes on under 
   expect(outdated.events[1]?.data).toMatchObject({ start: "reset", reason: "rights-changed" });
 });
 
-test("[7] a subscription that ended for good ends its stream, and the browser's retry is told to stop", async () => {
+test("[7] a subscription that ended permanently ends its stream, and the answer to the browser's retry stops it", async () => {
   const { stream: open, refusal, items, service, file } = await startHttpService();
   const stream = await open();
   await stream.untilType("snapshot");
@@ -249,7 +249,7 @@ test("[7] a subscription that ended for good ends its stream, and the browser's 
     const retry = await refusal({}, { ...(await bearer()), ...reconnection(id) });
     expect(retry).toMatchObject({ status: 204, text: "" });
   }
-  // Who comes for the first time is told why.
+  // A first request receives the reason.
   expect(await refusal()).toMatchObject({ status: 403, body: { code: "forbidden" } });
 });
 
@@ -263,7 +263,7 @@ test("[5] a token that expires ends the stream, and the retry needs another one"
   expect(await refusal({}, { ...headers, ...reconnection(stream.lastEventId) })).toMatchObject({
     status: 401,
   });
-  // One that was issued in time goes on; after a gap the stream begins with the documents.
+  // A token that was issued in time continues; after a gap the stream starts with the documents.
   const inTime = { sub: "u1", iat: Math.floor(Date.now() / 1_000) - 60 };
   const renewed = await open({}, { ...(await bearer(inTime)), ...reconnection(stream.lastEventId) });
   await renewed.untilType("added");
@@ -333,7 +333,7 @@ test("[G6] new streams, polls and keys are held to the rate of connections", asy
   expect(Number(refused.headers["retry-after"])).toBeGreaterThan(100);
 });
 
-test("[7] a browser that comes back to a node that is full is told by a stream of one event: a status would stop it", async () => {
+test("[7] a browser that comes back to a full node receives a stream of one event, because an error status would stop it", async () => {
   const { stream: open, refusal } = await startHttpService({
     limits: { connections: 1, connectRatePerAddress: 0.001, connectBurstPerAddress: 3 },
     server: { sseRetry: "1s" },

@@ -76,7 +76,7 @@ async function expectReset(setup: Setup, token: string, place: Place, url = setu
   expect(client.received.filter(({ type }) => type === "added" || type === "removed")).toEqual([]);
 }
 
-/** How the service comes to know that the user has no right: in each case by a token without the role. */
+/** How the service learns that the user has no right: in each case by a token without the role. */
 const LOSSES: Record<string, (setup: Setup, client: WsClient, place: Place) => Promise<void>> = {
   "refreshes to a token without the role": async (_setup, client) => {
     client.send({ type: "refresh", token: await sign({ sub: "u" }) });
@@ -148,12 +148,12 @@ test("[3.3] other nodes and nodes that start know that a right was lost, once it
   await setup.items.insertOne({ _id: "in between" });
   await expectReset(setup, await sign(AGAIN), place, running);
   await expectReset(setup, await sign({ ...AGAIN, jti: "later" }), place, await anotherNode(setup));
-  // Once it has begun anew, it resumes again, under any token with the role.
+  // After a new snapshot it resumes again, under any token with the role.
   const after = await setup.enter(await sign(AGAIN), running);
-  const anew = await follow(setup, after, "after");
+  const fresh = await follow(setup, after, "after");
   after.socket.terminate();
   const back = await setup.enter(await sign({ ...AGAIN, jti: "latest" }));
-  expect(await subscribe(back, anew)).toMatchObject({ start: "resumed" });
+  expect(await subscribe(back, fresh)).toMatchObject({ start: "resumed" });
 });
 
 test("[3.3] resumes under a newer token that was issued before the older one expired, and not over a gap", async () => {

@@ -10,7 +10,7 @@ import { isWithout } from "../../support/installed.ts";
 import { makeCertificate } from "../../support/load-balancer.ts";
 import { recordingLog } from "../../support/node.ts";
 
-/** What the server shows to a new connection. */
+/** The certificate that the server shows to a new connection. */
 const fingerprint = (port: number) =>
   new Promise<string>((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false }, () => {

@@ -81,7 +81,7 @@ async function probeFor(ms: number, probe: () => Promise<string>) {
   return { told: cursors.size, most: Math.floor((Date.now() - startMs) / STEP_MS) + 2 };
 }
 
-/** Writes what `u1` does not see, some 50 times a second, until it is told to stop. */
+/** Writes documents that `u1` does not see, some 50 times a second, until it is stopped. */
 function writeUnseen({ items }: Setup) {
   let isOver = false;
   let written = 0;
@@ -126,7 +126,7 @@ test("fences do not count unseen writes: those of one second are answered togeth
     const answers = Array.from({ length: 16 }, (_, i) => client.fence({ t, i: i + 1 }));
     const cursors = new Set((await Promise.all(answers)).map((answer) => answer["cursor"]));
     expect(cursors.size).toBe(1);
-    // What could lie between two answers is a change or a watermark; neither did.
+    // Only a change or a watermark could lie between two answers, and there was neither.
     expect(client.received.slice(from).every(({ type }) => type === "fenced")).toBe(true);
     const overMs = (t + 1) * STEP_MS + LAG_MS;
     if (askedMs < overMs) expect(Date.now()).toBeGreaterThanOrEqual(overMs);

@@ -6,7 +6,7 @@ import { bearer, startHttpService } from "../../support/http-service.ts";
 
 type Setup = Awaited<ReturnType<typeof startHttpService>>;
 
-/** What comes back for one raw request, until the service ends the socket. */
+/** The answer to one raw request, until the service ends the socket. */
 async function exchange({ service }: Setup, lines: readonly string[], body = ""): Promise<string> {
   const socket = connect(service.address.port, "127.0.0.1");
   onTestFinished(() => void socket.destroy());

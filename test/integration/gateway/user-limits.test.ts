@@ -1,4 +1,4 @@
-/** What one user may hold over all connections, and that nothing is left charged when the user has gone. */
+/** The limits of one user over all connections; nothing stays charged after the user has left. */
 import { expect, test } from "vitest";
 import { metricOf } from "../../support/metric.ts";
 import { Random } from "../../support/random.ts";

@@ -1,4 +1,4 @@
-/** What becomes of subscribers when a collection is dropped, replaced or made anew (docs/rules.md, section 3). */
+/** The effect on subscribers of a collection that is dropped, replaced or created again (docs/rules.md, section 3). */
 import type { Db, MongoClient } from "mongodb";
 import { expect, test } from "vitest";
 import type { Feed } from "../../../src/feed/feed.ts";
@@ -41,7 +41,7 @@ type Replace = (db: Db) => Promise<unknown>;
 const REPLACEMENTS: [string, Replace][] = [
   ["dropped", (db) => db.collection("things").drop()],
   [
-    "dropped and made anew",
+    "dropped and created again",
     (db) =>
       db
         .collection("things")
@@ -86,7 +86,7 @@ test.each(REPLACEMENTS)(
   },
 );
 
-test("[G2] whoever was away while the collection was replaced comes back to a reset, not to a mixture", async () => {
+test("[G2] a client that was away while the collection was replaced receives a reset, not a mixture", async () => {
   const { db, url, everything } = await start();
   everything.model.client.socket.terminate();
   await db
@@ -99,7 +99,7 @@ test("[G2] whoever was away while the collection was replaced comes back to a re
   expect(Object.keys(everything.starts).filter((start) => start.includes("history-lost"))).toHaveLength(1);
 });
 
-test("[3.2] a collection that is made anew as a view ends its subscriptions, and no others", async () => {
+test("[3.2] a collection that is created again as a view ends its subscriptions, and no others", async () => {
   const { db, everything, some, others } = await start();
   await db.collection("things").drop();
   await db.createCollection("things", { viewOn: "unwatched", pipeline: [] });
@@ -122,7 +122,7 @@ async function settled(feed: Feed, client: MongoClient) {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-test("[G1] until images are on again in a collection made anew, every event is exact all the same", async () => {
+test("[G1] until images are on again in a collection that was created again, every event is still exact", async () => {
   // Nobody switches images on in this service without its keeper.
   const { client, db, feed, metrics, spec } = await startFeed();
   const things = db.collection<Thing>("things");

@@ -100,7 +100,7 @@ test("refuses a directory that another mongod uses, and names that one", async (
   expect(isAlive(first.pid)).toBe(true);
 });
 
-test("a mongod that refuses to start is told with its own words", async () => {
+test("a mongod that refuses to start is reported with its own error text", async () => {
   const dataDir = await dataDirectory();
   const start = startEmbeddedMongod({ dataDir, logger, args: ["--setParameter=noSuchParameter=1"] });
   await expect(start).rejects.toThrow(/did not start on .*noSuchParameter/s);

@@ -1,4 +1,4 @@
-/** Where images are on, and where documents are read at the time of each event, is told by log, metric and health. */
+/** Log, metric and health report which collections have images and which have their documents read for each event. */
 import type { Db } from "mongodb";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
@@ -65,7 +65,7 @@ test("auto: on from the start, and again soon after somebody has switched them o
   expect(await gaugeOf(service)).toEqual({ [things]: 1 });
 });
 
-test("off: each collection as it is found; a change of it is told; which there are is not for the public", async () => {
+test("off: uses each collection as it is, reports a change of it, and keeps the collections' names from the public", async () => {
   const { db, name, service, linesOf, reload } = await start(
     "off",
     { plain: RULES, has: RULES },
@@ -90,7 +90,7 @@ test("off: each collection as it is found; a change of it is told; which there a
   await db.collection<{ _id: number; n: number }>("has").insertOne({ _id: 1, n: 1 });
   await db.collection<{ _id: number; n: number }>("has").updateOne({ _id: 1 }, { $inc: { n: 1 } });
   await expect.poll(() => gaugeOf(service), PATIENCE).toEqual({ [plain]: 0, [has]: 0 });
-  expect(linesOf("images are off from here on: documents are read at the time of each event")).toMatchObject([
+  expect(linesOf("images are off from now on: documents are read at the time of each event")).toMatchObject([
     { namespace: has, images: "off" },
   ]);
 
@@ -103,5 +103,5 @@ test("off: each collection as it is found; a change of it is told; which there a
 
   await setImages(db, "plain", true);
   await expect.poll(() => gaugeOf(service), PATIENCE).toEqual({ [plain]: 1, [more]: 0 });
-  expect(linesOf("images are on from here on")).toMatchObject([{ namespace: plain, images: "on" }]);
+  expect(linesOf("images are on from now on")).toMatchObject([{ namespace: plain, images: "on" }]);
 });

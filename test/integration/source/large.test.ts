@@ -1,4 +1,4 @@
-/** What is larger than one event or one batch can be. */
+/** Changes that are larger than one event or one batch can be. */
 import { BSON, type Db, type MongoClient } from "mongodb";
 import { expect, test } from "vitest";
 import { BEFORE } from "../../../src/feed/cursor.ts";
@@ -129,7 +129,7 @@ test.each([
     expect(catchUps?.values.map(({ labels }) => labels["from"])).toContain(from);
     expect(await resumed(cursors.at(-1)!)).toEqual(sink.messages.slice(last + 1));
 
-    /** What comes after a cursor. */
+    /** The changes after a cursor. */
     async function resumed(cursor: string): Promise<Message[]> {
       const resumeFrom = feed.timeline.codec.decode(cursor);
       if (typeof resumeFrom === "string") throw new Error(resumeFrom);

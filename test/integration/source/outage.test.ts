@@ -1,4 +1,4 @@
-/** MongoDB goes away and comes back: clients stay, are told what cannot be had, and miss nothing. */
+/** An outage of MongoDB: clients stay connected, receive errors for requests that need it, and miss nothing. */
 import { MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { QueryFollower } from "../../support/follower.ts";

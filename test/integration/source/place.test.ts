@@ -134,7 +134,7 @@ async function startSource(images: boolean, whileStarting = async (_database: Da
       if (batch.through > through) through = batch.through;
     },
   };
-  /** What was saved, and how much had been accepted when it was. */
+  /** The saved position, and the number of commits that were accepted at that time. */
   const saves: { token: string; clusterTime: bigint; through: bigint; accepted: number }[] = [];
   client.on("commandStarted", ({ commandName, command }) => {
     const set = command["update"] === "checkpoints" ? command["updates"][0].u.$set : undefined;

@@ -18,7 +18,7 @@ test("an update of a document whose _id is not UTF-8, without images, neither st
   const { db, name, uri, feed, metrics, spec } = await startFeed({ images: false });
   const things = db.collection<{ _id: string; n: number }>("things");
   await insertRaw(uri, name, "things", [poison(1)]);
-  // What the driver would ask for in its stead.
+  // The request that the driver would send instead.
   await things.insertOne({ _id: "\ufffdb", n: 7 });
   const { sink } = await follow(feed, spec({ n: { $lt: 5 } }));
   await expect.poll(() => sink.live, PATIENCE).toBe(1);

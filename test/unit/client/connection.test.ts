@@ -131,7 +131,7 @@ test("goes from connecting to catching-up to live, and tells data before the sta
   expect(told).toEqual(["connecting", "catching-up", "snapshot", [{ _id: 1 }], "live"]);
 });
 
-test("changes that come together are told one by one, the data once", async () => {
+test("changes that arrive together are reported one by one, the data once", async () => {
   const { service, orders } = scriptedClient();
   const data = vi.fn();
   const change = vi.fn();
@@ -215,7 +215,7 @@ test("[G2] resumes with the last cursor and the ticket, and with the newest wate
   expect(service.socket.last("subscribe")).toMatchObject({ cursor: "c5", ticket: "ticket2" });
 });
 
-test("without a whole snapshot there is nothing to resume, so all is asked for anew", async () => {
+test("without a complete snapshot the client cannot resume, so it asks for the whole result again", async () => {
   const { service, follow } = scriptedClient();
   const { query } = follow();
   await settle();
@@ -313,7 +313,7 @@ test("[5] 4400 to 4499 and 1002 stop, and tell the application what the service 
   }
 });
 
-test("[5] a query that is followed after the stop is stopped as well; `connect` begins anew with a new token", async () => {
+test("[5] a query that is followed after the stop is stopped as well; `connect` starts again with a new token", async () => {
   const { service, client, follow, orders, token } = scriptedClient();
   const first = follow();
   await settle();
@@ -358,7 +358,7 @@ test("a token is asked for once, as long as it is good", async () => {
   expect(token.mock.calls.length).toBeGreaterThan(1);
 });
 
-test("a token that can not be had counts as a failed attempt, and is told", async () => {
+test("a failure to get a token counts as a failed attempt, and is reported", async () => {
   const { service, follow, token } = scriptedClient();
   token.mockRejectedValueOnce(new Error("login server down"));
   const { query, states } = follow();
@@ -417,7 +417,7 @@ test("[3.2, expiring] brings a new token by refresh, on the same connection", as
   expect(service.sockets.length).toBe(1);
 });
 
-test("[3.1, refresh] that is refused is told, changes nothing, and is not taken for why a later cut came", async () => {
+test("[3.1, refresh] a refused refresh is reported, changes nothing, and is not given as the reason of a later disconnection", async () => {
   const { service, follow, token } = scriptedClient();
   const { query, states } = follow();
   await settle();

@@ -216,17 +216,17 @@ test("[7] polls: the first does not wait, the next ones go on from the answer be
   expect(client.state).toMatchObject({ status: "connected", transport: "poll" });
 });
 
-test("[7] a poll that has to begin anew replaces what was held", async () => {
+test("[7] a poll that starts with a new snapshot replaces the held result", async () => {
   const { http, follow } = clientOver(["poll"]);
   const { query } = follow();
   await settle();
   http.request.answer({ start: "snapshot", messages: [snapshot], cursor: "c1", ticket: "k1" });
   await settle();
-  const anew = { ...snapshot, docs: [{ _id: 9 }], cursor: "c7" };
+  const fresh = { ...snapshot, docs: [{ _id: 9 }], cursor: "c7" };
   http.request.answer({
     start: "reset",
     reason: "history-lost",
-    messages: [anew],
+    messages: [fresh],
     cursor: "c7",
     ticket: "k7",
   });

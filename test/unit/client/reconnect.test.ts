@@ -98,7 +98,7 @@ test("[5] a welcome gives all three tokens back", () => {
   expect(reconnect.closed(4101, 0)).toMatchObject({ action: "connect", withNewToken: true });
 });
 
-test("[5] waits for the time it was told, and then its back-off", () => {
+test("[5] waits for the time that the service named, and then for its back-off", () => {
   const reconnect = new Reconnect(always);
   reconnect.welcomed(ADVICE, 0);
   reconnect.told(5_000, 0);

@@ -1,4 +1,4 @@
-/** What a query shows, whatever the service answers and whichever connection it comes over. */
+/** The state of a query, for every answer of the service and over every connection. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Change, memoryStore } from "../../../src/client/client.ts";
 import type { ServerMessage, SubscribedMessage } from "../../../src/protocol/messages.ts";
@@ -121,7 +121,7 @@ test("[3.3, reset] shows what it held until the new snapshot is whole, then tell
   });
 });
 
-test("[3.2, reset] a live query begins anew, under the new ticket", async () => {
+test("[3.2, reset] a live query starts again, under the new ticket", async () => {
   const setup = await live([{ _id: 1 }]);
   setup.service.socket.tell({ type: "reset", query: 1, ticket: "ticket9", reason: "lagged" });
   expect(setup.query.getState().status).toBe("catching-up");
@@ -131,7 +131,7 @@ test("[3.2, reset] a live query begins anew, under the new ticket", async () => 
   expect(socket.last("subscribe")).toMatchObject({ cursor: "c9", ticket: "ticket9" });
 });
 
-test("[3.3, shared] another query that comes to the same live query shows its documents, and follows it", async () => {
+test("[3.3, shared] another query that shares the live query shows its documents, and follows it", async () => {
   const { service, orders, changes } = await live([{ _id: 1 }]);
   const other = orders.find({ status: { $exists: true } });
   const told: string[] = [];
@@ -173,7 +173,7 @@ test("[3.3, shared] the documents are still there for one whose answer comes aft
   expect(other.getState().data).toEqual([{ _id: 1 }, { _id: 2 }]);
 });
 
-test("[3.3, shared] of a live query that nobody has: the answer makes no sense, and the connection is made anew", async () => {
+test("[3.3, shared] an answer that names an unknown live query is invalid, and the client connects again", async () => {
   const { service, follow } = scriptedClient();
   follow();
   await settle();
@@ -235,7 +235,7 @@ test("without a snapshot there is neither a limit nor a delta", () => {
   expect(() => orders.find({}, { snapshot: false }).sort("a").limit(1)).toThrow(refused);
 });
 
-test("[3.2, delta] a change comes as what changed, and is told as the whole document", async () => {
+test("[3.2, delta] a delta arrives, and is reported with the whole document", async () => {
   const { service, query, changes } = await live([{ _id: 1, a: { b: 1, c: [1] }, d: { e: 1 } }]);
   const [before] = query.getState().data;
   service.socket.tell({
@@ -517,7 +517,7 @@ test("[3.1, fence] settles when the service says so, and is asked again on anoth
   expect(passed).toHaveBeenCalled();
 });
 
-test("[3.1, fence] that the service can not keep is refused; without queries there is nothing to wait for", async () => {
+test("[3.1, fence] a fence that the service cannot answer is refused; without queries a fence ends at once", async () => {
   const { service, client } = await live();
   const fence = expect(client.fence({ $timestamp: { t: 7, i: 1 } })).rejects.toMatchObject({
     code: "unavailable",

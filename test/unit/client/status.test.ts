@@ -7,7 +7,7 @@ import {
   TRANSITIONS,
 } from "../../../src/client/status.ts";
 
-/** What is meant, written the other way round: by event, and only where something changes. */
+/** The intended table, written independently: by event, with the changes alone. */
 const MEANT: Readonly<Record<StatusEvent, Partial<Record<Status, Status>>>> = {
   attempt: { offline: "connecting" },
   subscribed: { connecting: "catching-up", live: "catching-up" },

@@ -1,4 +1,4 @@
-/** What is kept in the browser's IndexedDB, here in one that follows its specification. */
+/** Results kept in IndexedDB, tested with an implementation of its specification. */
 import { IDBFactory } from "fake-indexeddb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createClient, indexedDbStore } from "../../../src/client/client.ts";

@@ -2,7 +2,7 @@ import pino from "pino";
 import { expect, test } from "vitest";
 import { toErrorMessage } from "../../../src/gateway/connection/client-error.ts";
 
-test("a bug is told by a reference alone, under which the log has all of it", () => {
+test("the client receives only a reference for a bug, and the log has the details under that reference", () => {
   const lines: string[] = [];
   const log = pino({ level: "error" }, { write: (line: string) => void lines.push(line) });
   const told = toErrorMessage(new TypeError("cannot read secret of undefined"), log);

@@ -93,7 +93,7 @@ test("[6] pings within the first heartbeat and once in each, and waits pongTimeo
   expect(lastError(transport)).toMatchObject({ code: "unavailable", retry: "now" });
 });
 
-test("[6] nobody is taken for gone by a ping that they can not have read yet: the stall timeout judges", () => {
+test("[6] does not time out a client whose ping is still queued behind unread data: the stall timeout applies", () => {
   const { transport, connection, pass } = connect({ heartbeatMs: 1_000, pongTimeoutMs: 1_000 });
   connection.welcome(null);
   transport.bufferedBytes = 500_000;
@@ -148,7 +148,7 @@ test("[5] a connection is closed with 4002 at server.maxConnectionAge, in words 
   expect(lastError(transport)).toMatchObject({ code: "unavailable", retry: "now" });
 });
 
-test("[3.1] the token's end is told once, in time, and kept to the millisecond", () => {
+test("[3.1] announces the token's expiry once, in time, and closes at it to the millisecond", () => {
   const jwt = { algorithms: ["HS256"], secret: "x".repeat(40), clockToleranceMs: 5_000 };
   const { transport, connection, inbox, pass } = connect({}, { jwt, expiryNoticeMs: 60_000 });
   connection.welcome(identity(START_MS + 120_300));
@@ -171,7 +171,7 @@ test("[3.1] the token's end is told once, in time, and kept to the millisecond",
   expect(lastError(transport)).toMatchObject({ code: "unauthenticated", retry: "token" });
 });
 
-test("[3.1] a newer token moves the end, and its own is told again", () => {
+test("[3.1] a newer token moves the expiry, which is announced again", () => {
   const { transport, connection, inbox, pass } = connect({}, { expiryNoticeMs: 10_000 });
   connection.welcome(identity(START_MS + 20_000));
   const speak = () => {

@@ -1,4 +1,4 @@
-/** What waits for a client is counted in bytes over every transport: a character takes up to three of them per unit. */
+/** Queued data of a client is counted in bytes over every transport: a UTF-16 unit takes up to three bytes. */
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
 import type { GatewayContext } from "../../../src/gateway/context.ts";

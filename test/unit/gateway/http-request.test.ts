@@ -82,7 +82,7 @@ test.each([
   );
 });
 
-test("all problems of a URL are told at once", () => {
+test("reports all problems of a URL at once", () => {
   const url = "/v1/sse?collection=x&wait=1&snapshott=false&collection=y";
   expect(() => parseUrlRequest(url, "sse", DEFAULT_LIMITS)).toThrow(
     problems("wait", "snapshott", "collection"),

@@ -21,7 +21,7 @@ const wide = (nodes: number) =>
     .fill(1)
     .join()}]}`;
 
-/** What came of it, whichever way it was read. */
+/** The outcome, for each way of reading the message. */
 function outcome(incoming: Incoming): string {
   if (!("unread" in incoming)) return "taken";
   const { error, unread } = incoming;

@@ -5,7 +5,7 @@ import { createMetrics } from "../../../src/metrics/metrics.ts";
 
 const NOW_MS = 1_700_000_000_000;
 
-/** What nodes share, as a map; `failures` saves and loads fail first. */
+/** The memory that nodes share, as a map. The first `failures` saves and loads fail. */
 function setup(entries = 3, failures = 0) {
   const saved = new Map<string, bigint>();
   const calls: string[] = [];

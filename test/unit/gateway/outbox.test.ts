@@ -41,7 +41,7 @@ test("shared chunks are written as they are", () => {
   expect(transport.chunks[0]).toBe(chunk);
 });
 
-test("answers are always taken, but whoever asks without reading is not read until all of it has left", async () => {
+test("answers are always accepted, but requests of a client that does not read wait until all answers have left", async () => {
   const { transport, outbox } = newOutbox();
   const pong = { type: "pong", nonce: "x".repeat(100) } as const;
   while (transport.bufferedBytes <= LIMIT) outbox.send(pong);
@@ -76,7 +76,7 @@ test("room for so much is there when it would be taken", async () => {
   expect(hasRoom).toBe(true);
 });
 
-test("when the connection has ended there is no room, nothing is written, and nobody is told to wait", async () => {
+test("after the connection has ended there is no room, nothing is written, and no caller waits", async () => {
   const { transport, outbox } = newOutbox();
   outbox.write(chunkOf(900));
   const room = outbox.room(500);
@@ -98,7 +98,7 @@ class Dying extends FakeTransport {
   }
 }
 
-test("whoever waits for room on a transport that is just ending leaves the others their turn", async () => {
+test("a caller that waits for room on an ending transport does not hold up the other callers", async () => {
   const outbox = new Outbox(new Dying(), LIMIT, guardParts());
   const room = outbox.room(1);
   setImmediate(() => outbox.end());

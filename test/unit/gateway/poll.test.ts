@@ -145,7 +145,7 @@ test("a reset brings its ticket, and the answer goes on to the end of the new sn
   expect([body.cursor, body.ticket]).toEqual(["c1", "t1"]);
 });
 
-test("rights that change in the middle of a snapshot are told in the same answer", async () => {
+test("a change of rights in the middle of a snapshot is reported in the same answer", async () => {
   const { transport, answered } = await openPoll();
   transport.send(subscribed("snapshot"));
   transport.write(new Chunk([message("snapshot", "c1", true)]));

@@ -52,7 +52,7 @@ function connect() {
   };
   const context = { ...guardParts(), feed: feed as unknown as Feed, server: { heartbeatMs: 25_000 } };
   const progress = new Progress(context, subscriptions, outbox, Date.now());
-  // What an attachment needs of its connection, and no more.
+  // Only the parts of a connection that an attachment needs.
   const owner = {
     context: { feed },
     login: {},

@@ -18,7 +18,7 @@ test("never saves up more than the burst", () => {
   expect(limit.take(1, 3_600_000)).toBe(false);
 });
 
-test("what costs more than the burst costs all of it, and can be had", () => {
+test("an amount above the burst takes the whole burst, and is admitted", () => {
   const limit = new RateLimit(1, 4, 0);
   expect(limit.take(100, 0)).toBe(true);
   expect(limit.take(1, 0)).toBe(false);
@@ -59,7 +59,7 @@ test("in any span never more than the burst and what the rate brings meanwhile, 
           if (limit.take(cost, nowMs)) taken += cost;
           else expect(limit.take(cost, nowMs + limit.waitMs(cost))).toBe(true);
           if (taken > burst + (rate * nowMs) / 1_000 + 1e-6) return false;
-          // The look ahead has moved the clock and taken: begin anew from there.
+          // The look ahead has moved the clock and taken tokens, so the check starts again from there.
           if (limit.waitMs(1) > 0) break;
         }
         return true;

@@ -14,7 +14,7 @@ const RULES = compileRules({
   limits: Limits.parse({}),
 });
 
-/** What a refresh needs of a connection; tokens are verified when the test says so. */
+/** The parts of a connection that a refresh needs. The test decides when tokens are verified. */
 function connect() {
   const verified = new Map(["narrow", "wide", "bad"].map((token) => [token, deferred()]));
   const taken: unknown[] = [];

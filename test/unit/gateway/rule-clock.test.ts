@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { RuleClock } from "../../../src/gateway/rights/rule-clock.ts";
 
-test("the time of the rules is the step that has begun, and stays so until it is told to advance", () => {
+test("the time of the rules is the step that has begun, until the caller advances it", () => {
   const clock = new RuleClock(60_000, 1_000_030_000);
   expect(clock.nowMs).toBe(1_000_020_000);
   expect(clock.nextMs).toBe(1_000_080_000);

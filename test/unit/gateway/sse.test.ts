@@ -11,7 +11,7 @@ async function openStream({ wantsSnapshot = true, isReconnection = false } = {})
   return {
     transport,
     answer,
-    /** What was streamed, as `[event, id]`; ends the stream. */
+    /** Ends the stream and returns its events, as `[event, id]`. */
     async events() {
       transport.close(4202, "drained");
       const { text } = await answer;
@@ -38,7 +38,7 @@ const encoded = (type: string, cursor: string, partial = false) => ({
   text: JSON.stringify({ type, cursor }),
 });
 
-test("an id says where to go on, or to begin anew where what was sent is not whole", async () => {
+test("an id holds the cursor for a resumption, or asks for a new snapshot if the sent one is incomplete", async () => {
   const { transport, events } = await openStream();
   transport.send(subscribed("snapshot"));
   transport.write(new Chunk([encoded("snapshot", "c1", true)]));
@@ -124,7 +124,7 @@ test.each([
   },
 );
 
-test("a reconnection that fails for now is told so by a stream of one event, and comes back later than usual", async () => {
+test("a reconnection that fails temporarily receives a stream of one event, and is retried later than usual", async () => {
   const { transport, answer } = await openStream({ isReconnection: true });
   transport.send({ type: "error", code: "unavailable", message: "no", retry: "later", retryAfterMs: 5_000 });
   const { text, headers } = await answer;

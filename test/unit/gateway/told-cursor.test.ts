@@ -13,7 +13,7 @@ const change = (clusterTime: bigint, within = 5): Told => {
   return { position, cursor: codec.encode(position) };
 };
 
-/** A feed whose head is told as given. */
+/** A feed with the given head. */
 function toldBy(told: Told, renewed = told) {
   const feed = { timeline: { codec }, cursors: { told, renewTold: () => renewed } };
   return new ToldCursor(feed as unknown as Feed); // what telling needs, and no more
@@ -21,7 +21,7 @@ function toldBy(told: Told, renewed = told) {
 
 const sent = (...known: Told[]) => known.map((told) => ({ sent: told }));
 
-test("a client is told of the head, or of a later change that it was sent", () => {
+test("a client receives the cursor of the head, or of a later change that it received", () => {
   const head = hidden(10n, 1_000);
   expect(toldBy(head).next([])).toBe(head.cursor);
   expect(toldBy(head).next(sent(change(9n)))).toBe(head.cursor);
@@ -29,7 +29,7 @@ test("a client is told of the head, or of a later change that it was sent", () =
   expect(toldBy(head).next(sent(change(9n), later))).toBe(later.cursor);
 });
 
-test("of hidden cursors the one that was made last is told, whether or not anything was written in between", () => {
+test("of hidden cursors the newest is sent, whether or not anything was written in between", () => {
   const head = hidden(10n, 1_000);
   for (const clusterTime of [10n, 11n, 50n]) {
     const start = hidden(clusterTime, 1_001);
@@ -37,7 +37,7 @@ test("of hidden cursors the one that was made last is told, whether or not anyth
   }
 });
 
-test("what a client is told does not go back: not when a subscription ends, nor behind a snapshot", () => {
+test("the cursor of a client never goes back: not when a subscription ends, nor behind a snapshot", () => {
   const told = toldBy(hidden(10n, 1_000));
   const later = change(11n);
   expect(told.next(sent(later))).toBe(later.cursor);
@@ -47,12 +47,12 @@ test("what a client is told does not go back: not when a subscription ends, nor 
   expect(toldBy(hidden(19n, 2_000), renewed).next(sent(snapshot))).toBe(renewed.cursor);
 });
 
-test("where two changes of one cluster time were sent, all of that time is told", () => {
+test("after two changes of one cluster time were sent, the cursor covers all of that time", () => {
   const told = toldBy(hidden(10n, 1_000)).next(sent(change(11n, 5), change(11n, 6)));
   expect(codec.decode(told)).toEqual({ clusterTime: 11n, within: AFTER });
 });
 
-test("what was told before the order of changes broke means nothing afterwards", () => {
+test("cursors from before a break in the order of changes have no effect afterwards", () => {
   const other = new CursorCodec({ id: "89abcdef", cursorKey: new Uint8Array(16).fill(8) });
   const head = hidden(10n, 1_000);
   const feed = { timeline: { codec: codec as CursorCodec }, cursors: { told: change(99n) } };

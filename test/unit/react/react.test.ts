@@ -44,7 +44,7 @@ function setUp(lingerMs = 20) {
 
 const states: QueryState<Order>[] = [];
 
-/** Makes its query anew in every render, as applications do. */
+/** Creates its query in every render, as applications do. */
 function Orders({ a = 1 }: { a?: number }): ReactNode {
   const client = useTidewire();
   const state = useLiveQuery(client.collection<Order>("orders").find({ a }));

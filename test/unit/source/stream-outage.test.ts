@@ -73,7 +73,7 @@ test("says once that the stream is down, repeats it at growing intervals, and sa
   vi.advanceTimersByTime(4_000);
   outage.failed(timeout, lastAnswerMs);
   outage.failed(refused, lastAnswerMs);
-  expect(said()).toEqual([["the change stream is down; it will be opened again", "no-answer", undefined]]);
+  expect(said()).toEqual([["the change stream is down; opening it again", "no-answer", undefined]]);
   expect(outage.current).toEqual({ reason: "unreachable", seconds: 4 });
   expect(await measured()).toEqual([["unreachable", 4]]);
 
