@@ -107,6 +107,40 @@ test("limits.sortPaths: a sort of as many paths is served, one path more is bad-
   expect(await ask("d", 3)).toMatchObject(tooMany("filterWorkPerUser"));
 });
 
+test.each([
+  ["256KiB", true],
+  ["64MiB", false],
+])(
+  "limits.userOutboxBytes %s: connections of one user that read nothing share the limit: %s",
+  async (userOutboxBytes, isBounded) => {
+    const { service, db, connect } = await startTestService({
+      collections: THINGS,
+      limits: { userOutboxBytes, outboxBytes: "1MiB", stallTimeout: "10m" },
+      history: { window: "10m" },
+    });
+    const subscribe = { type: "subscribe", id: "a", collection: "things", snapshot: false };
+    const slow = await Promise.all(Array.from({ length: 3 }, () => connect({ sub: "u1" })));
+    const bystander = await connect({ sub: "u2" });
+    for (const client of [...slow, bystander]) await client.ask(subscribe);
+    for (const { socket } of slow) socket.pause();
+    // More than the system itself buffers for a socket, on both sides; each message is less than 64 KiB.
+    const key = "k".repeat(30_000);
+    for (let round = 0; round < 10; round++) {
+      const ids = Array.from({ length: 50 }, (_, n) => 50 * round + n);
+      await db.collection<Thing>("things").insertMany(ids.map((_id) => ({ _id, key })));
+    }
+    await bystander.until((got) => got.type === "added" && idOf(got) === 499);
+    const held = await metricOf(service, "tidewire_outbox_bytes");
+    const most = 262_144 + 3 * 65_536;
+    if (isBounded) expect(held).toBeLessThanOrEqual(most);
+    else expect(held).toBeGreaterThan(most);
+    for (const client of slow) {
+      client.socket.resume();
+      await client.until((got) => got.type === "added" && idOf(got) === 499);
+    }
+  },
+);
+
 test("limits.workPerUser: the dearest live queries of a user end, their cheap ones and other users' stay", async () => {
   const { service, db, connect } = await startTestService({
     collections: THINGS,

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Chunk } from "../../../src/feed/chunk.ts";
+import { Outboxes } from "../../../src/feed/outboxes.ts";
 import { Outbox } from "../../../src/gateway/connection/outbox.ts";
 import { guardParts } from "../../support/guard-parts.ts";
 import { FakeTransport } from "./fake-transport.ts";
@@ -59,6 +60,26 @@ test("pongs count like answers", async () => {
   const { transport, outbox } = newOutbox();
   for (let n = 0; n < 20; n++) outbox.pong(Buffer.alloc(100));
   expect(transport.calls).toEqual(["pause"]);
+});
+
+test("outboxes of one user share a limit, below which each takes up to its own, and above it 64 KiB", () => {
+  const others = new Outboxes();
+  const connect = () => {
+    const transport = new FakeTransport();
+    const outbox = new Outbox(transport, 1_000_000, guardParts());
+    others.add(outbox);
+    outbox.share(others, 300_000);
+    return { transport, outbox };
+  };
+  const [one, two] = [connect(), connect()];
+  expect(one.outbox.write(chunkOf(100_000, 100_000))).toBe(true);
+  expect(two.outbox.write(chunkOf(50_000, 50_001)), "one byte more than the user's limit").toBe(false);
+  expect(two.outbox.write(chunkOf(50_000, 50_000))).toBe(true);
+  const three = connect();
+  expect(three.outbox.write(chunkOf(65_000, 537)), "one byte more than 64 KiB").toBe(false);
+  expect(three.outbox.write(chunkOf(65_000, 536))).toBe(true);
+  one.transport.drain();
+  expect(two.outbox.write(chunkOf(50_000, 50_000))).toBe(true);
 });
 
 test("room for so much is there when it would be taken", async () => {
