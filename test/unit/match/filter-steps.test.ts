@@ -65,3 +65,17 @@ test("a document of 64 KiB is matched in one step, one that is larger in several
   expect(pausesOf(SMALL_BYTES)).toBe(0);
   expect(pausesOf(SMALL_BYTES + 1)).toBeGreaterThan(0);
 });
+
+const texts = { a: numbers(100).map(() => "x".repeat(10_000)) };
+const large = { a: numbers(100).map(() => ({ t: "x".repeat(10_000) })) };
+
+test.each<[string, object, object, number]>([
+  ["1,000 values", { a: numbers(20_000) }, { a: { $gt: 1e9 } }, 20],
+  ["1,000 elements of $elemMatch", { a: numbers(20_000) }, { a: { $elemMatch: { $gt: 1e9 } } }, 20],
+  ["64 KiB of values", texts, { a: "y" }, 14],
+  ["64 KiB of elements of $elemMatch", large, { a: { $elemMatch: { t: "y", u: 1 } } }, 14],
+])("one predicate offers a pause after %s", (_name, document, filter, least) => {
+  const { value, pauses } = resultOf(compileFilterInSteps(parse(filter))(BSON.serialize(document)));
+  expect(value).toBe(false);
+  expect(pauses).toBeGreaterThanOrEqual(least);
+});
