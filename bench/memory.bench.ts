@@ -1,5 +1,5 @@
 /**
- * What a live query, a window and a subscriber keep in memory, on a feed in this process and a real mongod: the heap and
+ * The memory of a live query, a window and a subscriber, on a feed in this process and a real mongod: the heap and
  * what lies outside it (buffers), after a full collection, before and after so many of them. `npm run bench:memory`.
  */
 import assert from "node:assert/strict";

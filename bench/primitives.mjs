@@ -1,4 +1,4 @@
-/** What single steps cost, for decisions about them: `node bench/primitives.mjs`. */
+/** The cost of single steps, for decisions about them: `node bench/primitives.mjs`. */
 import { createCipheriv, createHmac, hash, randomBytes } from "node:crypto";
 import { dist } from "./lib/product.mjs";
 

@@ -1,5 +1,5 @@
 /**
- * What a change costs between the answer of MongoDB and the ready frame, without sockets and without MongoDB: 5,000 events
+ * The cost of a change between the answer of MongoDB and the ready frame, without sockets and without MongoDB: 5,000 events
  * are recorded once and replayed. For comparing two states of the code on a machine that is busy with something else.
  *   node bench/replay.mjs [live queries] [room | mixed] [rounds]
  */

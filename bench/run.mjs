@@ -141,7 +141,7 @@ async function startMongod(directory) {
   return startEmbeddedMongod({ dataDir: join(directory, "mongodb"), logger });
 }
 
-/** One that runs already: afterwards it holds what it held before. */
+/** A MongoDB that runs already. Its data is unchanged afterwards. */
 function useMongod(uri, database) {
   return {
     uri,

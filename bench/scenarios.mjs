@@ -1,5 +1,5 @@
 /**
- * What is measured. A scenario has lanes, each one contender with what its clients follow, and a `round` that measures
+ * The measured scenarios. A scenario has lanes, each one contender with what its clients follow, and a `round` that measures
  * one lane once; lower values are better unless it says otherwise. `targets` compare lanes of one round.
  */
 import { mixedFilters } from "./lib/documents.mjs";

@@ -1,4 +1,4 @@
-// What reading costs several workers: a change stream for each, against one process that reads and hands the bytes on.
+// The cost of reading for several workers: a change stream for each, against one process that reads and hands the bytes on.
 // npm run bench:workers-reading [-- ROUNDS [CHANGES]]. Nothing is matched or sent: it ends where the feed would begin.
 import { fork } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -43,7 +43,7 @@ const said = (child, what) =>
     child.once("exit", (code) => reject(new Error(`a reader ended with ${code}`)));
   });
 
-/** What a process has used and read so far. */
+/** The CPU time and bytes that a process has used and read so far. */
 function ask(child) {
   child.send("now");
   return new Promise((resolve) => child.once("message", resolve));

@@ -1,4 +1,4 @@
-// What a second worker brings: the same clients and changes with server.workers 1 and 2, in interleaved rounds.
+// The gain of a second worker: the same clients and changes with server.workers 1 and 2, in interleaved rounds.
 // npm run bench:workers [-- ROUNDS]. Processor time is that of the service's own processes (/proc/PID/task/*/schedstat); deliveries
 // per second are those of the busiest one, had it a core of its own: clients, writer and mongod share the machine.
 import { fork, spawn } from "node:child_process";
@@ -165,7 +165,7 @@ async function run(load, { workers, part }) {
   const primaryMs = cpuMsOf(service.child.pid);
   await clients.ask({ ask: "connect", url, token, filters });
   const connectMs = workers === 1 ? 0 : cpuMsOf(service.child.pid) - primaryMs;
-  // What is built in the first changes is not measured.
+  // Structures that the first changes build are not measured.
   await write({ ...load, changes: load.burst });
   await sleep(2_000);
   const from = await clients.ask({ ask: "count" });

@@ -21,7 +21,7 @@ import { compileRules } from "./rules/compile-rules.ts";
 import { StartPatience, unreachable } from "./source/start-patience.ts";
 import { StartupError } from "./source/startup-error.ts";
 
-/** What runs, whoever listens for it. */
+/** A running node, without its listeners. */
 interface Running {
   readonly node: string;
   /** The id under which clients see the node, in `welcome` and on the public `/readyz`. */
@@ -30,9 +30,9 @@ interface Running {
   readonly mongodbUri: string;
   readonly metrics: Metrics;
   readiness(): Readiness;
-  /** An edit was refused; it is told by metric and `/readyz`. */
+  /** Records a refused edit in the metric and in `/readyz`. */
   noteRejectedReload(): void;
-  /** Hands the clients over within `server.drainTimeout`, then stops everything. */
+  /** Drains the connections within `server.drainTimeout`, then stops the node. */
   drain(): Promise<void>;
   /** Stops at once. */
   stop(): Promise<void>;
@@ -50,15 +50,15 @@ export interface Service extends Running {
 /** A node that does not listen: what it serves has to be given to it. */
 export interface RunningNode extends Running {
   readonly publicServer: Server;
-  /** Finds out whether an edit can take effect. @returns What lets it. */
+  /** Checks whether an edit can take effect. @returns A function that applies it. */
   prepare(config: Config): Promise<() => Promise<void>>;
-  /** What an edit would do, given as the text of a configuration. */
+  /** Computes the effect of an edit, given as the text of a configuration. */
   plan(text: string): Promise<EditPlan | EditProblems>;
 }
 
-/** What a node may be given besides its configuration. */
+/** Options of a node beside its configuration. */
 export interface NodeOptions {
-  /** Of the rules it starts with; 1 unless told. */
+  /** The generation of its first rules; 1 by default. */
   readonly generation?: number;
   readonly extraRoutes?: ExtraRoutes;
 }

@@ -1,5 +1,5 @@
 /**
- * What is written and what is subscribed to, for each scenario: documents of about 300 bytes, and for each the number
+ * The writes and subscriptions of each scenario: documents of about 300 bytes, and for each the number
  * of live queries that it matches.
  */
 

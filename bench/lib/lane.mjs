@@ -44,7 +44,7 @@ const CONTENDERS = {
   "tidewire-in-process": { file: "servers/tidewire-in-process.mjs" },
 };
 
-/** What has to be installed for a contender, if anything. */
+/** The packages that a contender needs, if any. */
 export const packageOf = (contender) => CONTENDERS[contender].needs;
 
 let lanes = 0;
@@ -57,7 +57,7 @@ export class Lane {
   #clients;
   #writer;
   #drive;
-  /** A bare stream beside the contender, which notes when each change was there to be had. */
+  /** A bare stream beside the contender, which notes when each change was available. */
   #bare;
   #mongodPid;
   #isProfiled;

@@ -12,7 +12,7 @@ process.once("exit", () => {
 });
 
 /**
- * CPU time of a process so far, user and system, all its threads, in milliseconds. What `/proc/PID/stat` tells in
+ * CPU time of a process so far, user and system, all its threads, in milliseconds. `/proc/PID/stat` reports it in
  * hundredths of a second, the scheduler's own count of each thread tells exactly.
  */
 export function cpuMs(pid) {
@@ -100,7 +100,7 @@ export class Worker {
 
 const load = (name) => ["--import", new URL(name, import.meta.url).href];
 
-/** How a process is started that collects garbage when it is told to, so that memory can be compared. */
+/** Arguments of a process that collects garbage on demand, so that memory can be compared. */
 export const COLLECTABLE = { args: ["--expose-gc", ...load("./collect-on-signal.mjs")] };
 
 /** How a process is started whose CPU profile is to be saved. */

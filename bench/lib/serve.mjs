@@ -1,6 +1,6 @@
 /** The other side of `Worker`: a process that answers calls. */
 
-/** What the process was started with. */
+/** The arguments of the process. */
 export const options = JSON.parse(process.argv[2] ?? "{}");
 
 /** Milliseconds of the machine's monotonic clock, which all its processes share. */

@@ -1,4 +1,4 @@
-/** What the small servers share that Tidewire is measured against. */
+/** Shared code of the small servers that Tidewire is measured against. */
 import { createServer } from "node:http";
 import { MongoClient, WebSocketServer } from "../lib/product.mjs";
 import { options } from "../lib/serve.mjs";

@@ -1,4 +1,4 @@
-/** What is written first: one stream, and for each change every client's filter (`sift`) is asked. */
+/** A typical first version: one stream, and for each change an evaluation of every client's filter (`sift`). */
 import sift from "sift";
 import { serve } from "../lib/serve.mjs";
 import { changeText, client, listen, now, SUBSCRIBED, watch } from "./common.mjs";

@@ -1,4 +1,4 @@
-/** What the driver's manual shows: a `collection.watch()` for each client, with its filter on the server. */
+/** The example of the driver's manual: a `collection.watch()` for each client, with its filter on the server. */
 import { serve } from "../lib/serve.mjs";
 import { changeText, client, listen, now, SUBSCRIBED, watch } from "./common.mjs";
 

@@ -31,7 +31,7 @@ serve({
     }
   },
 
-  /** What whoever comes back is sent: as many bytes as so many changes, in one message, which is as cheap as can be. */
+  /** The answer to a returning client: the bytes of the missed changes in one message, which is the cheapest way. */
   prepareResume({ changes }) {
     onResume = Buffer.concat(Array.from({ length: changes }, () => frame));
   },

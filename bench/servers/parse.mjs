@@ -1,4 +1,4 @@
-/** Parse Server with LiveQuery. What is written goes through it: it does not look at change streams. */
+/** Parse Server with LiveQuery. Writes go through it: it does not look at change streams. */
 import { createServer } from "node:http";
 import { ParseServer } from "parse-server";
 import { options, serve } from "../lib/serve.mjs";

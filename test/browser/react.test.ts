@@ -13,7 +13,7 @@ const order = (item: string, customerId = "ada"): ExampleOrder => ({
   at: new Date(),
 });
 
-/** What the list shows: an order a line. */
+/** The text of the list: one line per order. */
 async function shown(page: Page): Promise<string[]> {
   const rows = await page.locator("li").allInnerTexts();
   return rows.map((row) => row.split("\n").slice(0, 2).join(" "));

@@ -1,4 +1,4 @@
-/** What a hostile user does to a node, each at the limit of what it allows. */
+/** Attacks of a hostile user on a node, each at the bound of a limit. */
 import { WebSocket } from "ws";
 import { signToken } from "../support/service.ts";
 
@@ -213,7 +213,7 @@ export const ATTACKS: readonly Attack[] = [
       })),
   },
   {
-    name: "follows many live queries that are dear to match",
+    name: "follows many live queries that are expensive to match",
     start: async (attacker) => {
       await Promise.all(
         range(3, (connection) =>
@@ -266,7 +266,7 @@ export const ATTACKS: readonly Attack[] = [
     },
   },
   {
-    name: "comes back with an old cursor, over and over, for filters that are dear to match",
+    name: "comes back with an old cursor, over and over, for filters that are expensive to match",
     start: async (attacker) => {
       const socket = await attacker.open();
       let n = 0;

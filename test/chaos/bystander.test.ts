@@ -8,7 +8,7 @@ import { type ServiceConfig, spawnService } from "../support/spawn-service.ts";
 import { WsClient } from "../support/ws-client.ts";
 import { ATTACKS, Attacker } from "./attacks.ts";
 
-/** What must hold for 99 of 100 deliveries, in milliseconds, on a machine that is not starved itself. */
+/** The bound for 99 of 100 deliveries, in milliseconds, on a machine that is not overloaded itself. */
 const DELIVERED_WITHIN_MS = 250;
 /** How much later than due this process itself is woken is added, so often, as mongod and the service wait as well. */
 const STARVED_FACTOR = 4;
@@ -121,7 +121,7 @@ test.each(ATTACKS.map(({ name, start }) => [name, start] as const))(
   "a bystander's changes arrive in time while another user %s",
   async (_name, start) => {
     const world = await setUp();
-    // What others want of the machine, as long as nobody attacks.
+    // The load of other processes on the machine before the attack.
     const loads: number[] = [];
     for (let n = 0; n < LOADS_BEFORE; n++) {
       await measure(world, 1);
@@ -131,7 +131,7 @@ test.each(ATTACKS.map(({ name, start }) => [name, start] as const))(
     const abort = new AbortController();
     const attacker = new Attacker(world.url, abort.signal);
     const attack = start(attacker).catch((error: unknown) => {
-      // Being shut out is one way for an attack to end.
+      // An attack may end because the service closes its connection.
       if (!/closed with/.test(String(error))) throw error;
     });
     const timers = watchTimers();

@@ -67,7 +67,7 @@ test.each(Object.entries(FAULTS))(
   },
 );
 
-test("a worker that an error escapes hands its own clients over and is started again; the others go on", async () => {
+test("a worker that an error escapes drains its own connections and is started again; the others continue", async () => {
   const service = await start(FAULTS.exception, { workers: 2 });
   const clients = [await connect(service), await connect(service)];
   const health = async () => (await (await fetch(`${service.adminUrl}/readyz`)).json()) as JoinedReadiness; // what it is for

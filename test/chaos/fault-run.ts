@@ -31,7 +31,7 @@ export interface Run {
 export interface Outcome {
   /** From the moment at which MongoDB took writes again, in milliseconds; 0 where the service was there before. */
   readonly backAfterMs: { readonly live: number; readonly "catch-up": number; readonly start: number };
-  /** What a start takes where nothing is wrong, on this machine and with all that it does besides. */
+  /** The duration of a start without a fault, on this machine under its present load. */
   readonly startMs: number;
   /** By situation, what was wrong in the end. */
   readonly problems: Readonly<Record<string, readonly string[]>>;
@@ -47,7 +47,7 @@ class World {
   readonly forgetful: Service;
   readonly situations: Situation[] = [];
   readonly logged: readonly string[];
-  /** What a start took, in milliseconds. */
+  /** The duration of a start, in milliseconds. */
   readonly startMs: number;
   readonly #stops: (() => Promise<unknown>)[];
 
@@ -188,7 +188,7 @@ const holds = (live: Situation, _id: string): boolean => {
   return client.heldOf("q")?.documents.has(JSON.stringify(_id)) === true;
 };
 
-/** What must not have happened to the nodes, and what they must have said. */
+/** Checks for events that must not have happened on the nodes, and for log lines that they must have written. */
 async function problemsOf({ node, forgetful, logged }: World): Promise<string[]> {
   const problems: string[] = [];
   for (const each of [node, forgetful]) {

@@ -1,4 +1,4 @@
-/** What a service may be doing when a fault befalls MongoDB, all of it at once, and what has to have come of it. */
+/** The activities of a service during a fault of MongoDB, all at once, and the required outcome of each. */
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Db, Document } from "mongodb";
@@ -98,7 +98,7 @@ export interface Situation {
   readonly name: string;
   /** The fault is in force from now on. */
   strike(): void;
-  /** What is wrong, now that nobody writes any more and MongoDB is well; waits as long as that may take. */
+  /** The remaining differences after writes have stopped and MongoDB works again. Waits for the result. */
   problems(db: Db): Promise<string[]>;
   stop(): Promise<void>;
 }
@@ -246,7 +246,7 @@ export async function inSnapshot(url: string, oracle: Oracle): Promise<Situation
   void client.subscribe("q", { collection: "large" });
   await client.client.until(({ type }) => type === "snapshot");
   client.client.socket.pause();
-  // The server keeps no cursor over its end: what it has not given is read anew.
+  // No cursor survives the end of the server, so the remaining documents are read again.
   return new PausedSituation("during a snapshot", "large", client, true);
 }
 

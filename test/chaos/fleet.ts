@@ -146,7 +146,7 @@ export class Fleet {
     await Promise.all(this.#writers.map((writer) => writer.stop()));
   }
 
-  /** What has not come to `end` yet. */
+  /** The clients that have not reached `end` yet. */
   #lateOf({ client }: Member, end: bigint): string[] {
     return client.subscriptions.flatMap(({ id }) => {
       const held = client.heldOf(id);

@@ -59,7 +59,7 @@ test.each([
     const server = { sseRetry: "100ms", heartbeat: "1s", socketio: true };
     const limits = { pollBytes: "4KiB", snapshotBatchBytes: "2KiB" };
     const file = testConfig(uri, database, { collections, server, limits, history: { window } });
-    // Where it listens is told by its log.
+    // The log reports the port.
     const config = { ...file, log: { level: "info" } };
     // The file is one configuration; its type only says what the tests look at.
     const service = await spawnService({ config: config as unknown as ServiceConfig });

@@ -1,4 +1,4 @@
-/** Rules, users and requests of the simulation, drawn at random, and what they come to for the server. */
+/** Random rules, users and requests of the simulation, and the equivalent queries for the server. */
 import { BSON, type Document } from "mongodb";
 import type { ValueMode } from "../../src/protocol/messages.ts";
 import { EXCLUDED, INCLUDED, randomFilter, toServerProjection, VISIBLE } from "../property/exact-samples.ts";
@@ -67,7 +67,7 @@ function shapes(random: Random): Shape[] {
   ];
 }
 
-/** What one user may see under the rules of a moment. */
+/** The documents and fields that one user may see under the current rules. */
 export interface Grant {
   readonly usesGroups: boolean;
   readonly filter: (groups: readonly string[]) => Document;
@@ -142,7 +142,7 @@ export function randomRequest(random: Random): ModelRequest {
   };
 }
 
-/** What the server's own find gives for a request under a grant, at the moment that a cursor names. */
+/** The result of the server's own find for a request under a grant, at the time of a cursor. */
 export async function findAt(
   oracle: Oracle,
   database: string,

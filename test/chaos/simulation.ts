@@ -294,7 +294,7 @@ export class Simulation {
     }
     app.isSettled = false;
     const token = await signToken({ ...claims });
-    // An earlier one was told `refreshed`, too.
+    // An earlier refresh received `refreshed`, too.
     const from = connection.client.received.length;
     connection.client.send({ type: "refresh", token });
     const isRefreshed = await connection.client
@@ -351,7 +351,7 @@ export class Simulation {
     this.#count("kills");
   }
 
-  /** Waits until every connection has been told anew, after all that was written, that it has everything. */
+  /** Waits until every connection has received a watermark after the last write. */
   async #untilWatermarked(): Promise<void> {
     const { operationTime } = await this.#mongo.db("admin").command({ ping: 1 });
     const end: bigint = operationTime.toBigInt();
@@ -380,7 +380,7 @@ async function patiently(writer: RandomWriter, operations: number): Promise<void
   }
 }
 
-/** Who is a member of which group, on the move; now and then together with a thing, in one transaction. */
+/** Changes the members of groups, sometimes together with a thing in one transaction. */
 class Membership {
   operations = 0;
   readonly #db: Db;

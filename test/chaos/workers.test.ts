@@ -171,8 +171,8 @@ test("an edit of the rules takes effect in all workers, one that cannot be had i
     .poll(async () => (await health()).ready && !pidsOf(await health()).includes(pid), PATIENCE)
     .toBe(true);
   expect(await health()).toMatchObject({ rulesGeneration: 2 });
-  const [anew] = await connectAll(url, 1);
-  const snapshot = await anew?.until((message) => message.type === "snapshot");
+  const [fresh] = await connectAll(url, 1);
+  const snapshot = await fresh?.until((message) => message.type === "snapshot");
   expect(snapshot, "what only another one may see").toMatchObject({ docs: [], last: true });
 });
 

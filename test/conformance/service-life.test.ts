@@ -118,7 +118,7 @@ test("[3.2] an edit that leaves no rule ends the subscription as forbidden, one 
   expect(await subscribe(client, "a")).toMatchObject({ code: "forbidden" });
 });
 
-test("[3.2] nobody in particular is not told by the reason whether a collection still exists", async () => {
+test("[3.2] the reason does not reveal to an anonymous client whether a collection still exists", async () => {
   const { shared } = await start({ auth: { anonymous: true } });
   const client = await connect(shared, null);
   await subscribe(client, "a", { collection: "board" });
@@ -216,7 +216,7 @@ test("[4] edits in the middle of subscribing and writing leave everyone with wha
 const sorted = (documents: readonly unknown[]) =>
   documents.map((doc) => JSON.stringify(Object.entries(doc as object).sort())).sort();
 
-test("[3.2] draining: tells everyone, goes on delivering, and closes who is still there with 4202", async () => {
+test("[3.2] draining: notifies every client, continues to deliver, and closes the remaining connections with 4202", async () => {
   const { shared, notes, now } = await start({ server: { drainTimeout: "1s" } });
   const clients = [await connect(shared), await connect(shared)];
   for (const client of clients) await subscribe(client);
@@ -246,7 +246,7 @@ test("[3.2] draining ends as soon as the last client has left", async () => {
   await drained;
 });
 
-test("[G2] cursor and ticket are good on another node, and after a restart", async () => {
+test("[G2] cursor and ticket are valid on another node, and after a restart", async () => {
   const { shared, notes, now } = await start();
   const client = await connect(shared);
   const first = await subscribe(client);

@@ -139,7 +139,7 @@ const filter = fc.oneof(
   },
 );
 
-/** What each field may be at its best; `ID` becomes an id that nobody has. */
+/** Valid values of each field; `ID` becomes an unused id. */
 const FIELDS: Readonly<Record<string, Readonly<Record<string, fc.Arbitrary<unknown>>>>> = {
   hello: { token: fc.constant("x.y.z"), values: fc.constant("ejson"), client: fc.constant("c") },
   subscribe: {

@@ -16,7 +16,7 @@ const ROUNDS = 5;
 const BATCH = 100;
 const FIRST_MESSAGES = 400 * FUZZ_FACTOR;
 const CONVERSATIONS_AT_ONCE = 20;
-/** What a round may leave behind after garbage collection: caches that fill, code that is compiled. */
+/** The allowed growth per round after garbage collection: caches that fill, code that is compiled. */
 const GROWTH_BYTES = 6 * 1_048_576;
 
 /** More than the system's own buffers hold. */
@@ -80,7 +80,7 @@ async function fuzzRound(
       messages.push(sample);
       continue;
     }
-    // What is no message at all is the last word of a connection.
+    // Data that is not a message ends the connection.
     const last = await setup.connect({ sub: "u2" });
     last.socket.send(sample.text);
     expect((await last.untilClosed()).code, clip(sample.text)).toBe(4400);
@@ -212,7 +212,7 @@ function parseFrames(bytes: Buffer): { opcode: number; payload: Buffer }[] {
   return frames;
 }
 
-/** What the service said last, and the code with which it closed. */
+/** The service's last message, and the code with which it closed. */
 function lastWords(bytes: Buffer): { error: Received | undefined; code: number | undefined } {
   const frames = parseFrames(bytes);
   const close = frames.findIndex(({ opcode }) => opcode === 8);
@@ -329,7 +329,7 @@ test("[G6] who asks and pings for ever and reads nothing is not read either: wha
     const { socket } = await openWebSocket(setup);
     sockets.push(socket);
     socket.write(frame(0x81, JSON.stringify({ type: "hello", token })));
-    // What comes before welcome would end the connection, and not show what one costs that goes on.
+    // A message before welcome would end the connection, so the cost of a lasting connection would not be measured.
     await once(socket, "data");
     socket.pause();
     const block = Buffer.concat(Array<Buffer>(300).fill(one));

@@ -13,7 +13,7 @@ const { EJSON } = BSON;
 const seed = startSeed("encode");
 const numRuns = 3_000 * FUZZ_FACTOR;
 
-/** What EJSON.stringify writes in a way of its own: it loses the type, or knows none. */
+/** Types that EJSON.stringify writes differently: it loses the type or does not support it. */
 const UNCOMMON: readonly number[] = [BSON_TYPE.undefined, BSON_TYPE.dbPointer];
 
 function isCommon(tree: Tree): boolean {
@@ -106,7 +106,7 @@ test("[8, delta] applied to the visible document before it makes the one after, 
     },
   );
   fc.assert(property, { numRuns, seed });
-  expect(told, "pairs between which a delta can be told").toBeGreaterThan(numRuns / 10);
+  expect(told, "pairs with a possible delta").toBeGreaterThan(numRuns / 10);
 });
 
 function parentOf(document: Record<string, unknown>, path: readonly string[]): Record<string, unknown> {

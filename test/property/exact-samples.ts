@@ -1,4 +1,4 @@
-/** Random rules and requests over the documents of the random writer, and what they come to for the server. */
+/** Random rules and requests over the documents of the random writer, and the equivalent queries for the server. */
 import { BSON, type Document } from "mongodb";
 import type { ModelRequest } from "../support/model-client.ts";
 import type { OracleQuery } from "../support/oracle.ts";
@@ -8,7 +8,7 @@ export const COLLECTION = "things";
 export const USERS = ["admin", "u0", "u1", "u2"] as const;
 export type User = (typeof USERS)[number];
 
-/** What one user may see. */
+/** The documents and fields that one user may see. */
 interface Grant {
   readonly filter: Document;
   readonly projection: Document | null;

@@ -196,7 +196,7 @@ async function followAnotherCollection(
   await service.reload(toConfig({ ...file, collections: { ...collections, ...other } }));
 }
 
-/** Waits until every connection has been told anew, after what was written so far, that it has everything. */
+/** Waits until every connection has received a watermark after the last write so far. */
 async function watermarked(apps: readonly App[]): Promise<void> {
   const before = apps.map(({ connection }) => connection?.watermarks ?? 0);
   await expect

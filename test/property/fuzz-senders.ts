@@ -11,7 +11,7 @@ export interface FuzzTarget {
   readonly token: string;
 }
 
-/** What came of it all. */
+/** The counts of all outcomes. */
 export class Tally {
   sent = 0;
   conversations = 0;

@@ -1,6 +1,6 @@
 /**
- * Random rules, users, requests and writes, and, told as naively as possible, what they come to. Whether a rule's
- * `when` and filter hold is for the server to say; here claims only take their places.
+ * Random rules, users, requests and writes, with a naive model of their result. The server evaluates a rule's
+ * `when` and filter; the model only inserts the claims.
  */
 import type { Db, Document } from "mongodb";
 import type { OracleQuery } from "../support/oracle.ts";
@@ -90,7 +90,7 @@ export function randomRules(random: Random): RuleText[] {
   });
 }
 
-/** What a request comes to, or why not. */
+/** The query of a request, or the reason why it has none. */
 export type Expected = { readonly query: OracleQuery; readonly hidden: HiddenPaths } | "forbidden";
 
 /** The naive reading of a rule's `fields`: which paths may not be seen. */
@@ -182,7 +182,7 @@ export function pathsOf(filter: unknown, prefix = ""): string[] {
   });
 }
 
-/** What a predicate on a path looks at: the value there, or only what lies below it. */
+/** The reach of a predicate on a path: the value there, or only the values below it. */
 function pathsOn(path: string, predicate: unknown): string[] {
   const operators = isObject(predicate) ? Object.entries(predicate) : [];
   if (!operators.some(([operator]) => operator.startsWith("$"))) return [path];

@@ -110,7 +110,7 @@ const timeOf = ({ oracle }: Setup, message: Received) => {
   return within === BEFORE ? clusterTime - 1n : clusterTime;
 };
 
-/** What is due to one who holds the result at `since`: by asking before and after each write. */
+/** The changes due to a client with the result at `since`, found by a query before and after each write. */
 async function dueAfter(setup: Setup, query: OracleQuery, since: bigint): Promise<Due[]> {
   let before = await resultAt(setup, query, since);
   const due: Due[] = [];
@@ -136,7 +136,7 @@ async function resultAt(
   const at = last?.time ?? setup.startTime;
   const key = JSON.stringify([query, String(at)]);
   const known = setup.results.get(key) ?? (await setup.oracle.findAt(query, at, "json"));
-  if (known === null) throw new Error("the server can not tell any more");
+  if (known === null) throw new Error("the server cannot read that time any more");
   setup.results.set(key, known);
   return known;
 }
@@ -221,7 +221,7 @@ async function attack(setup: Setup, random: Random, victims: readonly Followed[]
   return kind;
 }
 
-/** Where the client has come to: the last cursor of the query, and the ticket of its beginning. */
+/** The client's position: the last cursor of the query, and the ticket of its start. */
 function placeOf({ client, answer, from }: Followed): { cursor: string; ticket: string } {
   const last = client.received
     .slice(from)
@@ -278,7 +278,7 @@ async function runRound(seed: number): Promise<Record<string, number>> {
   return { ...counts, subscriptions: followed.length, writes: setup.written.length };
 }
 
-test("[G5] whoever asks, however: exactly the documents, fields and _ids that the rules give, at each write", async () => {
+test("[G5] every user receives, in every mode, exactly the documents, fields and _ids that the rules give, at each write", async () => {
   const seed = startSeed("leak");
   for (let round = 0; round < ROUNDS; round++) {
     try {

@@ -166,7 +166,7 @@ class World {
     client.delivery?.run();
   }
 
-  /** What the service does at a step: all in one turn. */
+  /** The service's work at a step, all in one turn. */
   step(clients: readonly Client[]): void {
     for (const client of clients) {
       const previous = client.delivery;

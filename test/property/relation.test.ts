@@ -1,4 +1,4 @@
-/** What two filters or projections are said to show of each other, against documents. */
+/** The computed relation of two filters or projections, checked against documents. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { compileFilter } from "../../src/match/compile-filter.ts";

@@ -42,7 +42,7 @@ async function startNodes() {
   const server = { heartbeat: "1s", socketio: true, trustedProxies: ["127.0.0.1"], drainTimeout: "1s" };
   const collections = { things: { rules: [RULE] } };
   const file = testConfig(uri, database, { collections, server, history: { window: "5m" } });
-  // Where it listens is told by its log. The type only says what the tests look at.
+  // The log reports the port. The type names only the fields that the tests read.
   const config = { ...file, log: { level: "info" } } as unknown as ServiceConfig;
   const first = await spawnService({ config });
   const second = await spawnService({ config });
@@ -69,7 +69,7 @@ async function welcomed({ adminUrl }: SpawnedService, transport: string): Promis
 }
 
 test.skipIf(skipped)(
-  "[G2] behind nginx and HAProxy nothing is lost or told twice when a node is killed, another drains, and the proxy is reloaded",
+  "[G2] behind nginx and HAProxy no change is lost or repeated when a node is killed, another drains, and the proxy is reloaded",
   async () => {
     const seed = Number(process.env["TIDEWIRE_TEST_SEED"] ?? randomInt(2 ** 31));
     console.log(`seed ${seed}`);
@@ -136,7 +136,7 @@ async function startBehind(start: (typeof BALANCERS)[number][1], limits: Record<
 }
 
 test.skipIf(skipped).each(BALANCERS)(
-  "behind %s clients are told apart by their addresses, whatever they say themselves",
+  "behind %s clients are distinguished by their addresses, not by headers that they send",
   async (_name, start) => {
     const limits = { connectRatePerAddress: 0.001, connectBurstPerAddress: 3 };
     const { balancer } = await startBehind(start, limits);

@@ -1,6 +1,6 @@
 /**
- * App Services' rules told as naively as possible: role by role, document by document. What its documentation leaves open
- * (what a function answers, what a field of the user that is missing equals) is an argument.
+ * A naive model of App Services' rules: role by role, document by document. The points that its documentation leaves open
+ * (the answer of a function, the value of a missing field of the user) are arguments.
  */
 import type { Random } from "./random.ts";
 
@@ -10,7 +10,7 @@ type Entries = Readonly<Record<string, unknown>>;
 export interface World {
   /** `%%user`; tokens of ours bear the same, with `sub` for `id`. */
   readonly user: Entries;
-  /** What functions answer. */
+  /** The results of functions. */
   readonly answer: boolean;
   /** Whether a field of the user that is missing equals one of the document that is. */
   readonly missingIsMissing: boolean;

@@ -47,7 +47,7 @@ export async function openPage(options: BrowserContextOptions = {}): Promise<Pag
 
 /**
  * Stops the processes of all tabs, as a system does that wants their memory or has gone to sleep: no timer and no
- * event gets through, while sockets stay open in the browser's own process. (What the browser's protocol calls
+ * event gets through, while sockets stay open in the browser's own process. (The feature that the browser's protocol calls
  * frozen needs a tab that is not in sight, and a driven one always is.)
  * @returns Lets them go on.
  */
@@ -69,7 +69,7 @@ export async function freezeTabs(): Promise<() => void> {
   return thaw;
 }
 
-/** What went over a page's WebSockets, as the browser's own protocol tells it. */
+/** The messages of a page's WebSockets, as the browser's own protocol reports them. */
 export class Wire {
   /** Each with its messages, in the order in which they were opened. */
   readonly sockets: {
@@ -94,7 +94,7 @@ export class Wire {
     return this.sockets.filter(({ isOpen }) => isOpen).length;
   }
 
-  /** What was sent of one type, over all sockets. */
+  /** The sent messages of one type, over all sockets. */
   sent<T extends ClientMessage["type"]>(type: T): Extract<ClientMessage, { type: T }>[] {
     return this.sockets.flatMap(({ sent }) => sent).filter((message) => message.type === type) as never; // just filtered
   }

@@ -44,7 +44,7 @@ export async function startExample(name: string, { tokenLife = "5m", auth = {} }
   const config = {
     ...file,
     auth: { ...(file["auth"] as object), ...auth },
-    // Where it listens is told by its log.
+    // The log reports the port.
     log: { level: "info" },
     history: { window: "5m" },
   };

@@ -1,4 +1,4 @@
-/** An exported app of App Services in a folder of its own, and what its import comes to. */
+/** An exported app of App Services in a folder of its own, and the result of its import. */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -19,7 +19,7 @@ export async function exportedApp(files: Readonly<Record<string, unknown>>): Pro
   return folder;
 }
 
-/** The rules of `shop.orders` alone: what they become, and what is told. */
+/** The rules of `shop.orders` alone: the converted rules, and the reported problems. */
 export async function importRules(
   rules: Readonly<Record<string, unknown>>,
   options: ImportOptions = {},

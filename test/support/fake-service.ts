@@ -11,7 +11,7 @@ export class FakeSocket implements WebSocketLike {
   onmessage: unknown = null;
   onclose: unknown = null;
   onerror: unknown = null;
-  /** What the client has sent, in order. */
+  /** The messages of the client, in order. */
   readonly sent: ClientMessage[] = [];
   /** How the client has closed it. */
   closedWith: number | undefined;

@@ -5,15 +5,15 @@ import { onTestFinished } from "vitest";
 interface Pair {
   readonly client: Socket;
   readonly server: Socket;
-  /** Nothing passes any more, and nobody is told. */
+  /** Silence: no byte passes any more, and no side is notified. */
   frozen: boolean;
-  /** What arrives is held until then, in epoch milliseconds. */
+  /** Arriving data is held until this time, in epoch milliseconds. */
   heldUntilMs: number;
   /** So many bytes still pass towards the client, and then it is cut. */
   bytesLeft: number;
 }
 
-/** What new connections meet: all is well, a cut, silence, or an answer of a load balancer whose backend is gone. */
+/** The behaviour for new connections: normal, a cut, silence, or the answer of a load balancer without a backend. */
 export type Welcome = "pass" | "refuse" | "silence" | "bad-gateway" | "no-websocket";
 
 const BAD_GATEWAY =
@@ -53,7 +53,7 @@ export class FaultProxy {
     return this.#pairs.size;
   }
 
-  /** Both sides are told at once. */
+  /** Both sides are notified at once. */
   cut(): boolean {
     return this.#each("cut", (pair) => end(pair));
   }
@@ -73,7 +73,7 @@ export class FaultProxy {
     });
   }
 
-  /** What is on its way arrives late. */
+  /** Data in transit arrives late. */
   delay(ms: number): boolean {
     return this.#each("delay", (pair) => {
       pair.heldUntilMs = Date.now() + ms;

@@ -51,7 +51,7 @@ export class QueryFollower {
     return held;
   }
 
-  /** What the protocol does not allow, on any of the connections: changes that come twice among it. */
+  /** Violations of the protocol on any of the connections, such as a repeated change. */
   get faults(): string[] {
     return this.#clients.flatMap(({ faults }) => faults);
   }

@@ -1,4 +1,4 @@
-/** What a client holds of one live query, and the rules by which messages may change it. */
+/** A client's result of one live query, and the rules by which messages may change it. */
 import type { Position } from "../../src/feed/cursor.ts";
 import { AFTER, BEFORE } from "../../src/feed/cursor.ts";
 import type {

@@ -15,11 +15,11 @@ interface Thing {
 export interface HerdOptions {
   readonly clients: number;
   readonly liveQueries: number;
-  /** What the history may hold, as the configuration has it. */
+  /** The limits of the history, as in the configuration. */
   readonly historyBytes: string;
 }
 
-/** What coming back took and gave. */
+/** The cost and the outcome of the return. */
 export interface Return {
   /** From the first connection attempt until the last client held everything, in milliseconds. */
   readonly ms: number;
@@ -46,7 +46,7 @@ const PADS = 4;
 const RETRIES_MAX = 10;
 /** Within this time all of them come back. */
 const RETURN_WITHIN_MS = 1_000;
-/** Whoever has not got everything by then never will. */
+/** A client that is not complete by then counts as failed. */
 const RETURN_TIMEOUT_MS = 600_000;
 
 export class Herd {
@@ -155,7 +155,7 @@ export class Herd {
     };
   }
 
-  /** So many changes of every live query: of ten, six documents come, three change and one goes. One that came is the last. */
+  /** Writes this number of changes to every live query. Of ten changes, six add, three change and one removes. The last one adds. */
   async #write(changes: number): Promise<void> {
     const round = this.#round++;
     const rooms = Array.from({ length: this.#options.liveQueries }, (_, room) => room);
@@ -187,7 +187,7 @@ export class Herd {
     }
   }
 
-  /** Whoever comes back finds a node that is not itself behind. */
+  /** Waits until the node itself is not behind, before the clients come back. */
   async #untilReadUp(): Promise<void> {
     const member = new Member(-1, await signToken({ sub: "watch", room: -1 }));
     const { operationTime } = await this.#client.db("admin").command({ ping: 1 });

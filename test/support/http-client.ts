@@ -26,7 +26,7 @@ export class SseClient {
   readonly events: SseEvent[] = [];
   readonly retries: number[] = [];
   comments = 0;
-  /** What a browser would send as `Last-Event-ID`. */
+  /** The value that a browser would send as `Last-Event-ID`. */
   lastEventId = "";
   ended: "complete" | "cut" | undefined;
   onEvent: (event: SseEvent) => void = () => {};

@@ -55,7 +55,7 @@ export async function startHttpService(options: Partial<TestServiceOptions> = {}
       streams.push(stream);
       return stream;
     },
-    /** What is answered where no stream comes. */
+    /** The answer to a request without a stream. */
     async refusal(parameters: Parameters = {}, headers?: Headers): Promise<Answer> {
       const { stream, refused } = await SseClient.open(
         url("/v1/sse", parameters),

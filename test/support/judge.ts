@@ -5,7 +5,7 @@ import type { ValueMode } from "../../src/protocol/messages.ts";
 import type { HeldQuery } from "./held-query.ts";
 import { differencesOf, type Result } from "./oracle.ts";
 
-/** What the result was at a cursor; `null` where the server can no longer tell. */
+/** The result at a cursor; `null` if the server cannot read that time any more. */
 export type Find = (cursor: string, mode: ValueMode) => Promise<Result | null>;
 
 /** A primary that has just been elected, or is about to be. */

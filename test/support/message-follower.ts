@@ -24,7 +24,7 @@ export interface FollowOptions {
   readonly ca?: string;
 }
 
-/** What a client does with messages, whatever brought them. */
+/** A client's handling of messages, for every transport. */
 export class MessageFollower {
   readonly held: HeldQuery;
   readonly starts: string[] = [];
@@ -39,7 +39,7 @@ export class MessageFollower {
     this.held = new HeldQuery("json", (cursor) => oracle.decode(cursor));
   }
 
-  /** What to come back with; nothing while what is held is not whole. */
+  /** The fields of a resumption; empty while the result is incomplete. */
   get place(): { cursor?: string; ticket?: string } {
     const { phase, cursor } = this.held;
     return phase === "following" ? { cursor, ticket: this.#ticket } : {};
@@ -76,7 +76,7 @@ export class MessageFollower {
   }
 }
 
-/** Begins anew whenever the attempt before is over, until the test is. */
+/** Starts again whenever the previous attempt has ended, until the test ends. */
 function keepTrying(attempt: () => Promise<unknown>): void {
   let stopped = false;
   onTestFinished(() => {

@@ -24,9 +24,9 @@ export interface ModelOptions {
   readonly token: string;
   readonly values?: ValueMode;
   readonly decode: (cursor: string) => Position;
-  /** What a query that begins without a snapshot was at its first cursor. Without it, such a query is not checked. */
+  /** The result at the first cursor of a query without a snapshot. Without this function, such a query is not checked. */
   readonly baseOf?: (request: ModelRequest, cursor: string, mode: ValueMode) => Promise<Result | null>;
-  /** A query is held for the first time, or anew. */
+  /** A query has a result for the first time, or again. */
   readonly onHeld?: (held: HeldQuery, id: string) => void;
   /** The documents are now those of the query's cursor. */
   readonly onPoint?: (held: HeldQuery, id: string, by: ServerMessage["type"]) => void;
@@ -70,7 +70,7 @@ export class ModelClient {
     this.draining = new Promise((resolve) => {
       this.#onDraining = resolve;
     });
-    // What came together with `welcome` is here already.
+    // Messages that arrived together with `welcome` are queued already.
     for (const message of client.received) this.#receive(message);
     client.onMessage = (message) => this.#receive(message);
   }
@@ -120,7 +120,7 @@ export class ModelClient {
     return this.release();
   }
 
-  /** What the connection held, after its end: nothing that still arrives takes effect. */
+  /** The connection's results after its end. Later messages have no effect. */
   release(): ModelSubscription[] {
     this.client.onMessage = () => {};
     const subscriptions = [...this.subscriptions.values()];
@@ -230,7 +230,7 @@ export class ModelClient {
     else if (start === "reset") held.expectBase(cursor, Promise.resolve(null));
   }
 
-  /** What goes on under another number. Other ids may hold the same still, and are told right after where they go on. */
+  /** A result that continues under another number. Other ids may still share it, and are moved right after. */
   #heldAfter(
     subscription: ModelSubscription,
     start: SubscribedMessage["start"],

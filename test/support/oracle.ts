@@ -128,7 +128,7 @@ function toJson(value: unknown, mode: ValueMode): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, toJson(inner, mode)]));
 }
 
-/** What two results do not have in common, for people. */
+/** The difference of two results, as readable text. */
 export function differencesOf(held: Result, found: Result): string[] {
   const differences: string[] = [];
   for (const [id, text] of found) {

@@ -1,4 +1,4 @@
-/** Python for clients of other people's making. What it needs is installed once, into a folder that `npm ci` clears. */
+/** Python for third-party clients. Its packages are installed once, into a folder that `npm ci` clears. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { access, mkdir, rm } from "node:fs/promises";

@@ -28,7 +28,7 @@ export class Recorder implements Sink {
   onCursor: (cursor: string) => void = () => {};
   cursor = "";
   hasRoom = true;
-  /** What is answered for data of which the stream has not come to the time. */
+  /** The answer for data from a time that the stream has not reached. */
   mayReadAhead: () => Promise<boolean> = async () => true;
   closed = false;
   live = 0;
@@ -123,7 +123,7 @@ export class Recorder implements Sink {
 
 const keyOf = (document: unknown) => JSON.stringify((document as { _id: unknown })._id);
 
-/** What a client does with `set` and `unset`. */
+/** Applies `set` and `unset` as a client does. */
 function applyDelta(known: unknown, { set = {}, unset = [] }: Record<string, unknown>): unknown {
   const doc = structuredClone(known) as Record<string, unknown>;
   const parentOf = (path: string[]) => path.slice(0, -1).reduce((at, part) => at[part] as typeof doc, doc);
@@ -137,7 +137,7 @@ function applyDelta(known: unknown, { set = {}, unset = [] }: Record<string, unk
 /** The exact cursor of the head. */
 export const headCursorOf = ({ timeline }: Feed): string => timeline.codec.encode(timeline.head);
 
-/** What a delivery is made with where nothing else matters: a snapshot, for a user of its own. */
+/** The default parts of a delivery: a snapshot, for a user of its own. */
 export const terms = (account = new Account(FeedLimits.parse({}), () => {})): DeliveryTerms => ({
   wantsSnapshot: true,
   rights: UNCONDITIONAL,

@@ -51,7 +51,7 @@ export class ResumingClient {
     return this.subscriptions.every(({ id }) => this.heldOf(id)?.phase === "following");
   }
 
-  /** What is held for an id, now. */
+  /** The present result of an id. */
   heldOf(id: string): HeldQuery | undefined {
     return this.#connection?.subscriptions.get(id)?.held;
   }

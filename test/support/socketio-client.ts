@@ -1,4 +1,4 @@
-/** The library's own client of Socket.IO, and everything that it was told, in order. */
+/** The Socket.IO library's own client, and everything that it received, in order. */
 import { io, type ManagerOptions, type Socket, type SocketOptions } from "socket.io-client";
 import { eventually } from "../conformance/scenario.ts";
 import type { Received } from "./ws-client.ts";

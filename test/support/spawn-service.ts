@@ -81,7 +81,7 @@ export class SpawnedService {
   }
 
   /**
-   * Starts it, on the ports it had the last time, so that clients find it again. One that tries to connect may
+   * Starts it, on the ports it had the last time, so that clients find it again. A client that tries to connect may
    * hold the very port for a moment, as the system gave it as its own end: then it is tried again.
    */
   async start(): Promise<void> {

@@ -38,7 +38,7 @@ export class TcpProxy {
     return this.#port;
   }
 
-  /** Resets every connection, and every new one at once: before a TLS handshake comes to anything. */
+  /** Resets every connection, and every new one at once, before a TLS handshake completes. */
   cut(): void {
     this.#state = "cut";
     this.#resetAll();

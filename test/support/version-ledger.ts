@@ -1,4 +1,4 @@
-/** Counts what a client was not told, was told twice, or in the wrong order: every write adds one to a document's `v`. */
+/** Counts missed, repeated and reordered changes of a client: every write adds one to a document's `v`. */
 import type { ChangeMessage, HeldQuery } from "./held-query.ts";
 
 export class VersionLedger {
@@ -15,7 +15,7 @@ export class VersionLedger {
     held.onChange = (message) => this.#take(message);
   }
 
-  /** What is held was read anew: versions go on from there, and never from an earlier one. */
+  /** The result was read again: versions continue from there, and never from an earlier one. */
   snapshot(held: HeldQuery): void {
     for (const [id, text] of held.documents) {
       const { v } = JSON.parse(text) as { v?: number };

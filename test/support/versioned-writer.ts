@@ -14,7 +14,7 @@ export interface Versioned {
 
 const DOCUMENTS = 30;
 const OWNERS = ["u0", "u1"];
-/** What each writer keeps up, also where each of its goes takes long. */
+/** The rate that each writer maintains, even if each write takes long. */
 const WRITES_PER_SECOND = 80;
 const GO_MAX = 100;
 const PAUSE_MS = 70;

@@ -289,7 +289,7 @@ const IDS: readonly Scenario[] = [
     },
   },
   {
-    name: "[5] an id in use is duplicate-id, one that is not is unknown-id; neither touches what stands",
+    name: "[5] an id in use is duplicate-id, an unknown one is unknown-id; neither affects active subscriptions",
     async run(world) {
       const client = await world.connect({ sub: world.me });
       const first = await subscribe(client, "a");
@@ -658,7 +658,7 @@ const CLOCKS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.1] who says nothing is closed with 4408, hello or not",
+    name: "[3.1] a silent client is closed with 4408, with or without a hello",
     async run(world) {
       const client = await world.open();
       expect((await client.untilClosed()).code).toBe(4408);
@@ -722,7 +722,7 @@ export const ANONYMOUS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.3] nobody resumes as nobody, and not with somebody's ticket",
+    name: "[3.3] an anonymous client resumes with an anonymous ticket, and not with a user's ticket",
     async run(world) {
       const filter = { owner: world.me };
       const first = await world.follow(null, { collection: "board", filter });

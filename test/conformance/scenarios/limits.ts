@@ -105,7 +105,7 @@ const REQUESTS: Group = {
       },
     },
     {
-      name: "[5] who goes on is closed with 4429, whether the messages are well-formed or not",
+      name: "[5] a client that continues is closed with 4429, whether the messages are well-formed or not",
       only: "ws",
       async run(world) {
         for (const text of ['{"type":"ping"}', '{"type":"nonsense"}', '{"type":"unsubscribe","id":"none"}']) {

@@ -27,7 +27,7 @@ export const STARTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.3] starts live without a snapshot: nothing of what was there before arrives",
+    name: "[3.3] starts live without a snapshot: no earlier document arrives",
     async run(world) {
       await insert(world, "before");
       await world.settled();
@@ -45,7 +45,7 @@ export const STARTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.3] resumes at a cursor: what was missed, once, and nothing that the cursor covers",
+    name: "[3.3] resumes at a cursor: sends each missed change once, and nothing that the cursor covers",
     async run(world) {
       const first = await world.follow(mine(world), { collection: "notes" });
       await insert(world, "1");
@@ -144,7 +144,7 @@ export const STARTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.1] fields narrows what is shown; a change outside of them sends nothing, and _id always comes",
+    name: "[3.1] fields restricts the visible fields; a change outside of them sends nothing, and _id is always sent",
     async run(world) {
       await insert(world, "1", { title: "a", n: 1 });
       const reader = await world.follow(mine(world), { collection: "notes", fields: ["title"] });

@@ -88,7 +88,7 @@ test("an operator's command says in a line that MongoDB cannot be reached", asyn
 });
 
 test.each(["rotate-keys", "new-epoch"])(
-  "%s has help, and says what is wrong with its configuration",
+  "%s has help, and reports the mistakes of its configuration",
   async (command) => {
     expect(await run([command, "--config", "nowhere.yaml"])).toMatchObject({
       code: 1,

@@ -88,7 +88,7 @@ function effectsOf(out: string, label: string): Record<string, number> {
 
 const [STAFF, CUSTOMER] = COLLECTIONS.orders.rules;
 
-test("counts who would gain, lose and end, by rule, and what is then saved does just that", async () => {
+test("counts the connections that would gain, lose and end, by rule, and the saved edit has that effect", async () => {
   const { service, clients, admin, edit, now } = await startShop();
   const edited = edit({
     ...COLLECTIONS,

@@ -61,7 +61,7 @@ test("revoke closes connections, --list shows it, --undo lets the token in again
   expect(await revoke(["--list"], now)).toMatchObject({ code: 0, out: "nothing is revoked" });
 });
 
-test("what is saved is what the flags say, and expired revocations are removed", async () => {
+test("saves the revocation of the flags, and removes expired revocations", async () => {
   const { file, client, name } = await startTestService({ collections: COLLECTIONS });
   const revoke = await cli(file);
   const saved = () =>

@@ -67,7 +67,7 @@ async function startProxy(port: number) {
   return { url: `ws://127.0.0.1:${address.port}`, cut };
 }
 
-test("prints the documents and then each change, and goes on where it was after a cut", async () => {
+test("prints the documents and then each change, and resumes after a cut", async () => {
   const { service, db } = await startTestService({ collections: ORDERS, server: RECONNECT });
   await orders(db).insertOne({ _id: 1, customer: "u1", total: 3, margin: 1 });
   const { url, cut } = await startProxy(service.address.port);

@@ -141,7 +141,7 @@ test("presence: who beats is here, and leaves with the document", async () => {
   expect(beats).toBeGreaterThan(0);
 });
 
-test("badge: counts what is unread, tells what is new, and nothing else", async () => {
+test("badge: counts the unread messages, reports the new ones, and nothing else", async () => {
   const { client, backend } = await codeOf("recipes.md", "A badge with a number");
   const { db, clientFor } = await serve("recipes.md", ["A badge with a number"]);
   for (let count = 0; count < 101; count++) await backend.notify(db, "ada", `old ${count}`);
@@ -156,7 +156,7 @@ test("badge: counts what is unread, tells what is new, and nothing else", async 
   expect(toast.all).toEqual(["new"]);
 });
 
-test("what takes the place of a Socket.IO room", async () => {
+test("a live query replaces a Socket.IO room", async () => {
   const { client, backend } = await codeOf("moving/from-socketio.md", "From Socket.IO rooms");
   const { db, clientFor } = await serve("moving/from-socketio.md");
   await addMember(db, "tea", "ada");
@@ -167,7 +167,7 @@ test("what takes the place of a Socket.IO room", async () => {
   await expect.poll(() => shown.last()?.map(({ text }) => text), PATIENCE).toEqual(["one", "two"]);
 });
 
-test("what takes the place of a Firestore listener", async () => {
+test("a live query replaces a Firestore listener", async () => {
   const page = "moving/from-firestore.md";
   const file = await writeModule(folder.folder, "firestore", blockUnder(page, "From Firestore", "ts"));
   const { follow } = await import(file);

@@ -48,7 +48,7 @@ async function missOutOfHistory() {
   return { harness, source, query, sink };
 }
 
-test("[G2] a connection that breaks while the oplog is read costs nothing of what was missed, and no reset", async () => {
+test("[G2] a connection that breaks while the oplog is read loses no missed change, and causes no reset", async () => {
   const { harness, source, query, sink } = await missOutOfHistory();
   const read = source.read.bind(source);
   let reads = 0;
@@ -71,7 +71,7 @@ test("[G2] a connection that breaks while the oplog is read costs nothing of wha
   expect([...sink.state.keys()]).toEqual(["1", "2"]);
 });
 
-test("[3.3] where it takes too long to look through the oplog, what was missed is history-lost", async () => {
+test("[3.3] a catch-up out of the oplog that takes too long ends in history-lost", async () => {
   const { harness, source, query, sink } = await missOutOfHistory();
   // biome-ignore lint/correctness/useYield: it never reaches a first batch
   vi.spyOn(source, "read").mockImplementation(async function* () {

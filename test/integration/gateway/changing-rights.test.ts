@@ -112,7 +112,7 @@ const ROOMS = {
   },
 };
 
-test("[4] who may have no snapshot is given no stored document by a change of rights either", async () => {
+test("[4] a client without the right to a snapshot receives no stored document by a change of rights either", async () => {
   const { db, connect, now } = await startTestService({ collections: ROOMS });
   await db.collection("items").insertOne({ room: "a", text: "stored long before" });
   const client = await connect({ sub: "u" });

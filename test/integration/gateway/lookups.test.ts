@@ -59,7 +59,7 @@ async function startChat(sections: Record<string, unknown> = {}) {
   return { ...started, messages, members };
 }
 
-test("a change of membership changes what is seen, at that point, and only the difference is sent", async () => {
+test("a change of membership changes the visible documents, at that point, and only the difference is sent", async () => {
   const { connect, messages, members, now } = await startChat();
   const client = await connect({ sub: "u1" });
   await client.ask({ type: "subscribe", id: "m", collection: "messages" });
@@ -161,7 +161,7 @@ test.each([
   },
 );
 
-test("nothing written after a withdrawal ever arrives: 1,000 trials with writes going on", async () => {
+test("no change written after a withdrawal ever arrives: 1,000 trials with writes going on", async () => {
   const { connect, messages, members, now, db } = await startChat();
   const client = await connect({ sub: "u1" });
   await client.ask({ type: "subscribe", id: "m", collection: "messages" });

@@ -129,7 +129,7 @@ test("[7] a snapshot is answered whole, however large, and the changes after it 
   expect(typesOf(await poll({ wait: 60, ...place(first) }))).toEqual(["removed"]);
 });
 
-test("[7] what is wrong is an HTTP error with the error as its body", async () => {
+test("[7] a failure is an HTTP error with the error as its body", async () => {
   const { url } = await startHttpService();
   const get = async (parameters: object, headers?: Record<string, string>) => {
     const { status, body } = await ask(

@@ -36,7 +36,7 @@ test("[G2] resumes from the watermark of an idle deployment, which may name the 
   expect(sameTime, "rounds in which the case arose").toBeGreaterThan(0);
 });
 
-test("says that a resumed query has caught up as soon as what was asked for beside it is complete", async () => {
+test("reports that a resumed query has caught up as soon as the other requested queries are complete", async () => {
   const { db, connect } = await startTestService({
     collections: { things: { rules: [{ name: "all" }] }, many: { rules: [{ name: "all" }] } },
     heartbeatMs: 60_000,

@@ -245,7 +245,7 @@ test("[3.1] refresh to a revoked token is refused and ends nothing; refresh away
   expect(JSON.stringify(client.received)).toContain("seen");
 });
 
-test("nothing written after a revocation ever arrives: 1,000 trials with writes going on, on two nodes", async () => {
+test("no change written after a revocation ever arrives: 1,000 trials with writes going on, on two nodes", async () => {
   const USERS = 4;
   const { url, addNode, revoke, items, now } = await start({ limits: { outboxBytes: "4MiB" } });
   const urls = [url, await addNode()];
@@ -304,7 +304,7 @@ test("a token that is revoked while it is being verified is not let in, and a sn
   await settled();
 }, 120_000);
 
-test("a node that starts knows what was revoked before it lets anybody in", async () => {
+test("a node that starts reads the revocations before it accepts connections", async () => {
   const { url, revoke, settled, addNode, items } = await start();
   await items.insertOne({ _id: 1, owner: "u1" });
   const token = await tokenOf();
@@ -487,7 +487,7 @@ test("workers and nodes that are killed, before and after a revocation, never le
   expect((await again.untilClosed()).code).toBe(4102);
 }, 120_000);
 
-test("after the stream has lost its position, what was revoked meanwhile is known before anything goes on", async () => {
+test("after the stream has lost its position, the node reads the revocations from the gap before it continues", async () => {
   const set = await startReplicaSet({ members: 1 });
   onTestFinished(() => set.stop());
   const client = await new MongoClient(set.uri).connect();

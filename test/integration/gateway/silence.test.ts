@@ -124,7 +124,7 @@ function changesSince(client: WsClient, from: number, answers: ReadonlyMap<strin
 }
 
 test.each(["auto", "off"] as const)(
-  "nothing is sent for what is not seen, in any mode, with images %s",
+  "nothing is sent for writes to unseen documents, in any mode, with images %s",
   async (images) => {
     const { client: mongo, connect, notes, now } = await start(images, "0s");
     const client = await connect({ sub: "u1" });

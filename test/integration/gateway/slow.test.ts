@@ -60,7 +60,7 @@ async function startReaders({ url }: Setup, count: number): Promise<Reader[]> {
 
 const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0;
 
-test("[G6] one that reads nothing costs a bounded amount, delays none of a thousand others, and misses nothing in the end", async () => {
+test("[G6] a client that reads nothing costs a bounded amount, delays none of a thousand others, and misses nothing in the end", async () => {
   const setup = await startTestService({
     collections: RULES,
     limits: { outboxBytes: `${OUTBOX_BYTES}B`, stallTimeout: "10m" },
@@ -123,7 +123,7 @@ test("[G6] one that reads nothing costs a bounded amount, delays none of a thous
   await expect.poll(() => outboxBytes(setup), { timeout: 10_000 }).toBe(0);
 }, 180_000);
 
-test("[6] one that drains nothing for limits.stallTimeout is ended without a word, and its memory freed", async () => {
+test("[6] a client that drains nothing for limits.stallTimeout is closed without a message, and its memory is freed", async () => {
   const setup = await startTestService({
     collections: RULES,
     limits: { outboxBytes: "1MiB", stallTimeout: "2s" },
@@ -151,7 +151,7 @@ test("[6] one that drains nothing for limits.stallTimeout is ended without a wor
   expect(metrics).toContain('tidewire_connections_closed_total{code="4001"} 1');
 });
 
-test("[6] one that is slow and goes on reading is not cut off, however small its outbox, and ends up equal to find", async () => {
+test("[6] a slow client that continues to read is not disconnected, however small its outbox, and ends up equal to find", async () => {
   const setup = await startTestService({
     collections: RULES,
     limits: { outboxBytes: "64KiB", stallTimeout: "2s", snapshotBatchBytes: "16KiB" },
@@ -193,7 +193,7 @@ test("[6] one that is slow and goes on reading is not cut off, however small its
   }
 });
 
-test("[6] one that reads nothing holds no more than limits.snapshotsPerConnection, whatever it asks for", async () => {
+test("[6] a client that reads nothing holds no more than limits.snapshotsPerConnection, whatever it asks for", async () => {
   const setup = await startTestService({
     collections: RULES,
     limits: { outboxBytes: "64KiB", snapshotBatchBytes: "64KiB", snapshotsPerConnection: 2 },

@@ -191,7 +191,7 @@ test("[6] polls that do not come at all end the session at stallTimeout", async 
   expect(closed).toContain('code="4001"} 1');
 });
 
-test("[6] who asks without reading the answers is not read any more until they do", async () => {
+test("[6] requests of a client that does not read its answers are not read until it does", async () => {
   const { joined, service, now } = await start({
     limits: { outboxBytes: "64KiB", requestsPerSecond: 1e6, requestBurst: 1e6 },
   });
@@ -299,7 +299,7 @@ test("[5] one connection too many of a user comes back by itself until there is 
   await second.until(({ type }) => type === "welcome");
 });
 
-test("[5] who goes on past the rate limit is put out, and stays out", async () => {
+test("[5] a client that continues past the rate limit is disconnected, and stays disconnected", async () => {
   const { joined } = await start({ limits: { requestsPerSecond: 1, requestBurst: 1 } });
   const client = await joined();
   for (let n = 0; n < 300; n++) client.socket.emit("ping");

@@ -270,7 +270,7 @@ test("[4] rights that an edit changes come as subscribed, of a namespace's rules
   expect(await client.until(({ type }) => type === "unsubscribed")).toMatchObject({ reason: "config" });
 });
 
-test("[5] a token that runs out ends the connection; the client comes back with a new one, and goes on where it was", async () => {
+test("[5] a token that expires ends the connection; the client reconnects with a new one, and resumes", async () => {
   const { join, items, now } = await start();
   let expiresIn = 2;
   // Each was issued before the one before it ended: between them lies no time without the right.
@@ -302,7 +302,7 @@ test("[5] a token that runs out ends the connection; the client comes back with 
   }
 });
 
-test("[3.2] a node that goes away says so, goes on delivering, and its clients find another by themselves", async () => {
+test("[3.2] a draining node announces it, continues to deliver, and its clients find another node by themselves", async () => {
   const leaving = await start({ server: { drainTimeout: "1s" } });
   const { items, file } = leaving;
   const proxy = await FaultProxy.start(leaving.service.address.port);

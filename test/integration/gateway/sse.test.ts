@@ -84,7 +84,7 @@ test("[7] takes filter, fields, sort, limit, snapshot and values from the URL", 
   expect(typesOf(live.events)).not.toContain("snapshot");
 });
 
-test("[7] what is wrong before the stream starts is an HTTP error with the error as its body", async () => {
+test("[7] a failure before the stream starts is an HTTP error with the error as its body", async () => {
   const { refusal, stream: open } = await startHttpService({ limits: { snapshotDocuments: 1 } });
   const none = await refusal({}, {});
   expect(none).toMatchObject({ status: 401, body: { type: "error", code: "unauthenticated" } });
@@ -124,7 +124,7 @@ test("[7] a snapshot that is too large is 429, and says which limit", async () =
   expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
 });
 
-test("[7] a reconnection goes on exactly where the last event was, whatever the URL still says", async () => {
+test("[7] a reconnection continues exactly at the last event, whatever the URL still says", async () => {
   const { stream: open, items } = await startHttpService();
   const first = await open();
   await first.untilType("snapshot");
@@ -209,7 +209,7 @@ test("[3.3] a Last-Event-ID that is not ours, altered or another user's shows no
   }
 });
 
-test("[4] rights that change reset a stream, and its reconnection goes on under the new ones", async () => {
+test("[4] a change of rights resets a stream, and its reconnection continues under the new rights", async () => {
   const { stream: open, items, service, file } = await startHttpService();
   await items.insertMany([
     { _id: 1, owner: "u1", secret: "a" },
@@ -274,7 +274,7 @@ test("[5] a token that expires ends the stream, and the retry needs another one"
   expect(afterGap.events[1]?.data).toMatchObject({ start: "reset", reason: "rights-changed" });
 });
 
-test("[5] a node that goes away says so, goes on delivering, and ends its streams", async () => {
+test("[5] a draining node announces it, continues to deliver, and ends its streams", async () => {
   const {
     stream: open,
     refusal,
@@ -405,7 +405,7 @@ test("[6] a stream that drains nothing at all is ended", async () => {
   await expect.poll(() => service.readiness().connections, { timeout: 20_000 }).toBe(0);
 });
 
-test("[4] nobody follows without a token where anonymous users are let in, and sees what all may see", async () => {
+test("[4] an anonymous client connects without a token if the configuration permits it, and sees what all may see", async () => {
   const { stream: open, refusal, items } = await startHttpService({ auth: { anonymous: true } });
   await items.insertOne({ _id: 1, secret: "for all" });
   const stream = await open({ collection: "board" }, {});

@@ -42,7 +42,7 @@ test("[7] a request that would upgrade to h2c is answered over HTTP/1.1, and its
   await expect.poll(() => setup.service.readiness().connections).toBe(0);
 });
 
-test("[7] a stream goes on over HTTP/1.1 after such a request, and ends with its socket", async () => {
+test("[7] a stream continues over HTTP/1.1 after such a request, and ends with its socket", async () => {
   const setup = await startHttpService();
   const { Authorization } = await bearer();
   const socket = connect(setup.service.address.port, "127.0.0.1");

@@ -33,7 +33,7 @@ async function start({ client, name, uri }: TestDatabase) {
   return { follow, settle };
 }
 
-test("[G1] a snapshot of a capped collection that is being written is exact, and goes on to equal find", async () => {
+test("[G1] a snapshot of a capped collection that is being written is exact, and continues to equal find", async () => {
   const database = await testDatabase();
   const { db } = database;
   const entries = await db.createCollection<Entry>("entries", { capped: true, size: 16 * 1_024 * 1_024 });

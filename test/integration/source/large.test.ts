@@ -34,7 +34,7 @@ const briefly = (messages: readonly Message[]) =>
     return [type, id, n];
   });
 
-test("[G1] an update whose two images pass 16 MB together: the stream goes on, and subscribers equal find", async () => {
+test("[G1] after an update whose two images exceed 16 MB together, the stream continues, and subscribers equal find", async () => {
   const { client, db, feed, metrics, spec } = await startFeed();
   const things = db.collection<Thing>("things");
   await things.insertMany([

@@ -186,7 +186,7 @@ test.each([
   // The documents are read from the server between the batch and its acceptance.
   ["only after its documents were read", false],
 ])(
-  "[I2] the saved place is never ahead of what was accepted, where a batch is accepted %s",
+  "[I2] the saved position is never ahead of the accepted commits, if a batch is accepted %s",
   async (_name, images) => {
     const { db, saves, accepted, stop } = await startSource(images);
     const things = db.collection<{ _id: number; n: number }>("things");

@@ -83,7 +83,7 @@ test("the tests in docs/rules.md hold for the rules there, and fail as shown the
   expect(out.split("\n\n")[0]).toBe(`t${shown}`);
 });
 
-test("a failure says where it stands, which rule applied, which predicate decided, what was expected and found", async () => {
+test("a failure reports its location, the rule that applied, the deciding predicate, and the expected and actual results", async () => {
   const tests = `tests:
   - name: customers see their own orders
     as: { sub: ada }

@@ -103,7 +103,7 @@ test("the last who leaves a query ends it after the linger, the last query ends 
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("a query that is left and followed again within the linger goes on", async () => {
+test("a query that is left and followed again within the linger continues", async () => {
   const { service, follow } = scriptedClient({ lingerMs: 100 });
   const { query, stop } = follow();
   await settle();
@@ -491,7 +491,7 @@ test("gives up a connection that leads to no welcome", async () => {
   expect(service.sockets.length).toBe(2);
 });
 
-test("what is not JSON comes from somebody in between: the connection is dropped", async () => {
+test("data that is not JSON comes from an intermediary, so the client drops the connection", async () => {
   const { service, follow } = scriptedClient();
   const { query } = follow();
   await settle();
@@ -508,7 +508,7 @@ test("passes over messages and fields that it does not know", async () => {
   expect(query.getState()).toMatchObject({ status: "live", data: [{ _id: 1 }] });
 });
 
-test("the page comes back online: connects at once instead of waiting, and checks a connection that stands", async () => {
+test("the page comes back online: connects at once instead of waiting, and checks an open connection", async () => {
   const page = new EventTarget();
   vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
   vi.stubGlobal("removeEventListener", page.removeEventListener.bind(page));
@@ -566,7 +566,7 @@ test("many subscriptions are sent at the pace that the service allows, those of 
   expect(service.socket.of("subscribe").length).toBe(100);
 });
 
-test("`close` ends everything for good, and leaves nothing running", async () => {
+test("`close` ends everything permanently, and leaves nothing running", async () => {
   const { service, client, follow } = scriptedClient();
   const { query } = follow();
   await settle();

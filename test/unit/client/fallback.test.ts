@@ -120,7 +120,7 @@ test("[6] a stream that is silent for a heartbeat and ten seconds is given up; a
   expect(http.requests[0]!.isAborted()).toBe(true);
 });
 
-test("[7] who leaves a query ends its stream", async () => {
+test("[7] unsubscribing from a query ends its stream", async () => {
   const { http, stop } = await liveOverSse({ lingerMs: 0 });
   stop();
   await pass(1);
@@ -160,7 +160,7 @@ test.each([
   expect(http.request.authorization).toBe(`Bearer ${next}`);
 });
 
-test("[7] a request that is refused for good stops that query alone", async () => {
+test("[7] a request that is refused permanently stops that query alone", async () => {
   const { http, follow, orders, query } = await liveOverSse();
   const bad = follow(orders.find({ a: 1 }));
   await settle();
@@ -352,7 +352,7 @@ test("after an outage that met every transport, the first one, which had worked 
   expect(service.sockets.length).toBe(tried + 1);
 });
 
-test("an old connection that goes on answering takes nothing back from the new one", async () => {
+test("an old connection that continues to answer does not undo messages of the new one", async () => {
   const { service, http, follow, orders } = clientOver(["ws", "poll"], { upgradeAfterMs: 60_000 });
   service.onSocket = (socket) => socket.drop();
   const [first] = [follow(orders.find({ a: 1 })), follow(orders.find({ a: 2 }))];
@@ -437,7 +437,7 @@ test("[7] the first request shows whether the service is there; then the others 
   expect([first, second].map((one) => one?.query.getState().status)).toEqual(["connecting", "connecting"]);
 });
 
-test("[7] who leaves the query that is asked for first hands its place on", async () => {
+test("[7] unsubscribing from the first query in the queue lets the next one start", async () => {
   const { http, follow, orders } = clientOver(["sse"], { lingerMs: 0 });
   const first = follow(orders.find({ a: 1 }));
   follow(orders.find({ a: 2 }));

@@ -75,7 +75,7 @@ test.each([
   expect(doc).toEqual(before);
 });
 
-test("[3.2, delta] what is not touched stays the same object", () => {
+test("[3.2, delta] untouched parts stay the same objects", () => {
   const doc = { _id: 1, a: { b: 1 }, c: { d: { e: 1 }, f: { g: 1 } } };
   const next = withDelta(doc, { "c.d.e": 2 });
   expect(next["a"]).toBe(doc.a);

@@ -64,7 +64,7 @@ async function reconnect(setup: { service: { readonly socket: FakeSocket } }): P
   return setup.service.socket;
 }
 
-test("[3.2] applies added, changed and removed, and tells each with what was before", async () => {
+test("[3.2] applies added, changed and removed, and reports each with the previous document", async () => {
   const { service, changes, query } = await live([{ _id: 1, a: 1 }]);
   const [before] = query.getState().data;
   service.socket.tell(added(2, "c2"), changed({ _id: 1, a: 2 }, "c3"), removed(2, "c4"));
@@ -144,7 +144,7 @@ test("[3.3, shared] another query that shares the live query shows its documents
   expect(changes.length).toBe(2);
 });
 
-test("[3.3, shared] one that joins while the snapshot is under way is live together with the other", async () => {
+test("[3.3, shared] a query that joins during the snapshot becomes live together with the other", async () => {
   const { service, orders, follow } = scriptedClient();
   const first = follow();
   const second = follow(orders.find({ a: { $exists: false } }));
@@ -181,7 +181,7 @@ test("[3.3, shared] an answer that names an unknown live query is invalid, and t
   expect(service.socket.closedWith).toBe(1000);
 });
 
-test("[3.3, moved] goes on with what it holds, and takes the difference as changes", async () => {
+test("[3.3, moved] keeps its result, and applies the difference as changes", async () => {
   const { service, query, changes, ids } = await live([{ _id: 1 }, { _id: 2 }]);
   service.socket.tell(subscribed(service.socket, "moved", { query: 5, from: 1, cursor: "c2" }));
   expect([query.getState().status, ids()]).toEqual(["catching-up", [1, 2]]);
@@ -256,7 +256,7 @@ test("[3.2, delta] a delta arrives, and is reported with the whole document", as
   });
 });
 
-test("[3.2, before] a sorted result is kept in order, and told where a document stands", async () => {
+test("[3.2, before] a sorted result is kept in order, and changes report the position of a document", async () => {
   const { service, orders } = scriptedClient();
   const query = orders.find().sort("n").limit(3);
   const changes: Change<Doc>[] = [];
@@ -273,7 +273,7 @@ test("[3.2, before] a sorted result is kept in order, and told where a document 
   expect(changes.slice(2)).toMatchObject([{ before: "b" }, { before: null }]);
 });
 
-test("[8, transactions] what was cut off inside a transaction comes again, and is not told twice", async () => {
+test("[8, transactions] a transaction that was cut off is sent again, and is not reported twice", async () => {
   const setup = await live([{ _id: 1 }]);
   const inside = [added(2, "before"), changed({ _id: 2, a: 1 }, "before")];
   setup.service.socket.tell(...inside);
@@ -328,7 +328,7 @@ test("[3.2, draining] the next connection is made within the time, resumes, and 
   expect(statuses).toEqual(["live", "catching-up", "live"]);
 });
 
-test("[3.2, draining] a cut while the new connection repeats goes on from the newest cursor that was applied", async () => {
+test("[3.2, draining] after a cut while the new connection repeats, the client resumes from the newest applied cursor", async () => {
   const setup = await live([], { random: () => 0.5 });
   const { service, changes } = setup;
   const old = service.socket;
@@ -408,7 +408,7 @@ test("[3.2, draining] a query that the new connection has answered is not distur
   expect(other.getState().status).toBe("live");
 });
 
-test("[3.2, draining] what the old connection still brings for a query that the new one has answered is not applied", async () => {
+test("[3.2, draining] messages of the old connection for a query that the new one has answered are not applied", async () => {
   const { service, orders, ids } = await live([{ _id: 1 }], { random: () => 0.5 });
   const old = service.socket;
   const other = orders.find({ a: 1 });
@@ -425,7 +425,7 @@ test("[3.2, draining] what the old connection still brings for a query that the 
   expect(ids()).toEqual([1]);
 });
 
-test("[5] a subscription that is refused for good stops alone, and says why", async () => {
+test("[5] a subscription that is refused permanently stops alone, and reports the reason", async () => {
   const { service, orders, query } = await live();
   const bad = orders.find({ a: 1 });
   const errors: string[] = [];
@@ -612,7 +612,7 @@ test("`subscribe` with a function keeps Svelte's store contract: at once, and at
   expect(states.length).toBe(length);
 });
 
-test("a reload shows what was kept, and resumes instead of loading", async () => {
+test("a reload shows the kept result, and resumes instead of loading", async () => {
   const store = memoryStore();
   const persist = { store, scope: "u1" };
   const before = await live([{ _id: 1 }, { _id: 2 }], { persist });
@@ -649,7 +649,7 @@ test.each([
   expect(query.getState().data).toEqual([]);
 });
 
-test("what is kept goes when the query is forbidden", async () => {
+test("a kept result is removed when the query is forbidden", async () => {
   const kept = new Map<string, unknown>();
   const store = {
     load: async () => undefined,

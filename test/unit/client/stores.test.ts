@@ -14,7 +14,7 @@ afterEach(() => {
 
 const saved = { docs: [{ _id: 1, tags: ["a"], at: "2024-01-01T00:00:00.000Z" }], cursor: "c1", ticket: "k1" };
 
-test("what one page has saved another one loads, until it is removed", async () => {
+test("a page loads results that another page saved, until they are removed", async () => {
   const [before, after] = [indexedDbStore(), indexedDbStore()];
   expect(await before.load("a")).toBeUndefined();
   await before.save("a", saved);
@@ -35,7 +35,7 @@ test("where there is none, the store fails and says so", async () => {
   await expect(indexedDbStore().load("a")).rejects.toThrow("no IndexedDB");
 });
 
-test("a page that is loaded again shows what was kept, and asks for what it missed", async () => {
+test("a page that is loaded again shows the kept result, and requests the missed changes", async () => {
   const open = () => {
     const service = new FakeService();
     const client = createClient({

@@ -68,7 +68,7 @@ test("the result has the type of the documents", () => {
   })();
 });
 
-test("`fields` leaves what was asked for, and `_id`", () => {
+test("`fields` keeps the requested fields, and `_id`", () => {
   const query = orders
     .find()
     .fields("status", "customer.address.city", "items.sku")
@@ -88,7 +88,7 @@ test("`fields` leaves what was asked for, and `_id`", () => {
   orders.find().sort("total", 2);
 });
 
-test("a field that may be missing may be missing from what is left, too", () => {
+test("an optional field stays optional in the result type", () => {
   const query = orders.find().fields("note");
   expectTypeOf(query.getState().data).toEqualTypeOf<readonly { _id: string; note?: string }[]>();
 });

@@ -77,7 +77,7 @@ test("a position is located exactly where the whole list has it, or said to be t
   );
 });
 
-test("what follows a located position is what the whole list has after it", () => {
+test("the entries after a located position are those of the whole list after it", () => {
   fc.assert(
     fc.property(offsets, (list) => {
       const commits = list.map((offset, n) => commitAt(offset, n));

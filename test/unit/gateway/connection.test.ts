@@ -104,7 +104,7 @@ test("[6] does not time out a client whose ping is still queued behind unread da
   expect(transport.closedWith).toBe(4000);
 });
 
-test("[6] one that drains nothing for stallTimeout is terminated, whatever it says meanwhile", () => {
+test("[6] a client that drains nothing for stallTimeout is terminated, whatever it sends meanwhile", () => {
   const { transport, connection, inbox, pass } = connect();
   connection.welcome(null);
   transport.bufferedBytes = 10_000;

@@ -9,7 +9,7 @@ import { DEFAULT_LIMITS } from "../../support/parse-text.ts";
 
 const EURO_BYTES = 3;
 
-test("what waits in an answer over HTTP is counted in bytes", async () => {
+test("data that waits in an answer over HTTP is counted in bytes", async () => {
   const { exchange } = await openExchange();
   exchange.begin({ "Content-Type": "text/plain" });
   // Far more than the system takes at once.
@@ -19,7 +19,7 @@ test("what waits in an answer over HTTP is counted in bytes", async () => {
   exchange.destroy();
 });
 
-test("what waits in a session of Socket.IO is counted in bytes, for an own packet and for one of many", () => {
+test("data that waits in a session of Socket.IO is counted in bytes, for an own packet and for a shared one", () => {
   const transport = Object.assign(new EventEmitter(), { name: "polling" });
   const engine = Object.assign(new EventEmitter(), { transport, readyState: "open" });
   // All that a session asks of its engine and its node.

@@ -9,7 +9,7 @@ const problems = (...paths: string[]) =>
     details: { problems: paths.map((path) => ({ path, reason: expect.any(String) })) },
   });
 
-test("a URL stands for the message that asks the same over a WebSocket", () => {
+test("a URL is equivalent to the message with the same request over a WebSocket", () => {
   const parameters = new URLSearchParams({
     collection: "orders",
     filter: '{"n":{"$gt":1},"__proto__":{"x":1}}',
@@ -38,7 +38,7 @@ test("a URL stands for the message that asks the same over a WebSocket", () => {
   expect(rest).toEqual({ values: "ejson", key: null, waitMs: 250, bytes: expect.any(Number) });
 });
 
-test("what is left out has its default", () => {
+test("a parameter that is left out has its default", () => {
   const { subscribe, values, waitMs } = parseUrlRequest("/v1/poll?collection=orders", "poll", DEFAULT_LIMITS);
   expect(Object.keys(subscribe).sort()).toEqual(["collection", "id", "type"]);
   expect([values, waitMs]).toEqual(["json", 25_000]);

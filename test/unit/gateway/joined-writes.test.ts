@@ -19,7 +19,7 @@ class Recorder extends Writable {
 
 const endOfTurn = () => new Promise(setImmediate);
 
-test("what is written in one turn goes out together at its end, each socket's own", async () => {
+test("frames written in one turn are sent together at its end, per socket", async () => {
   const writes = new JoinedWrites();
   const [one, other] = [new Recorder(), new Recorder()];
   writes.write(one, Buffer.from("a"));
@@ -35,7 +35,7 @@ test("what is written in one turn goes out together at its end, each socket's ow
   expect(other.calls).toEqual([["x"]]);
 });
 
-test("a flush lets out what is held at once, and what comes after it is held again", async () => {
+test("a flush sends the held frames at once, and holds later frames again", async () => {
   const writes = new JoinedWrites();
   const one = new Recorder();
   writes.write(one, Buffer.from("a"));

@@ -129,7 +129,7 @@ test("a token without an end, or without a user, makes a key as well", async () 
   expect(await keys.redeem(key, null, START_MS)).toEqual(identity(null, null));
 });
 
-test("what is spent is remembered longer than it could be used", async () => {
+test("a used key is remembered longer than it could be used", async () => {
   let untilMs = 0;
   const { keys } = setup(async (_id, expiresAtMs) => {
     untilMs = expiresAtMs;

@@ -32,7 +32,7 @@ function setup(entries = 3, failures = 0) {
   return { node, calls };
 }
 
-test("what one node notes is known to it at once, and to the others by the state database", async () => {
+test("a node knows its own note at once, and the other nodes learn it from the state database", async () => {
   const { node } = setup();
   const [a, b] = [node(), node()];
   a.note("ada", "orders", 7n, NOW_MS);

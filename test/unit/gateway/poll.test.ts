@@ -61,7 +61,7 @@ test("a change that comes in the same turn as the first one is in the same answe
   });
 });
 
-test("what was missed is collected until all of it is there", async () => {
+test("missed changes are collected until all of them have arrived", async () => {
   const { transport, answered, isAnswered } = await openPoll();
   transport.send(subscribed("resumed"));
   transport.write(new Chunk([message("added", "c1")]));
@@ -133,7 +133,7 @@ test("an answer ends nowhere inside a transaction or a snapshot, whatever its si
   expect((await other.answered()).body.cursor).toBe("after");
 });
 
-test("a reset brings its ticket, and the answer goes on to the end of the new snapshot", async () => {
+test("a reset brings its ticket, and the answer continues to the end of the new snapshot", async () => {
   const { transport, answered } = await openPoll();
   transport.send(subscribed("resumed"));
   transport.send({ type: "reset", query: 1, ticket: "t1", reason: "lagged" });

@@ -87,7 +87,7 @@ test("the end of a subscription ends the stream, with an id that says so", async
   expect(text).toMatch(/id: m\(t0\)\.t0\.end\nevent: unsubscribed\ndata: .*\n\n$/);
 });
 
-test("begins with retry and what was said before the subscription stood; comments come only when nothing waits", async () => {
+test("begins with retry and the messages from before the subscription was active; comments are sent only when nothing waits", async () => {
   const { transport, answer } = await openStream();
   transport.comment();
   transport.send({ type: "expiring", inMs: 5 });

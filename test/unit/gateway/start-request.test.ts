@@ -169,7 +169,7 @@ const resumed = ({
     mayBeKept,
   );
 
-test("[3.3] a resumption goes on from the cursor, and not from before the start of the ticket", () => {
+test("[3.3] a resumption continues from the cursor, and not from before the start of the ticket", () => {
   expect(resumed()).toMatchObject({ resumeFrom: position, cursor, refused: null, snapshot: true });
   expect(resumed({ where: at(9n) }).resumeFrom).toEqual(since);
   expect(resumed({ snapshot: false }).snapshot).toBe(false);

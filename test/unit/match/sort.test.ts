@@ -15,7 +15,7 @@ function order(spec: SortSpec, values: readonly unknown[]): unknown[] {
     .map(({ a }) => a);
 }
 
-test("an array stands for its least element upwards, its greatest downwards; an empty one is below null", () => {
+test("an array sorts by its least element ascending and its greatest descending; an empty one is below null", () => {
   const values = [3, [1, 5], null, [], undefined, 2];
   expect(order([["a", 1]], values)).toEqual([[], null, undefined, [1, 5], 2, 3]);
   expect(order([["a", -1]], values)).toEqual([[1, 5], 3, 2, null, undefined, []]);

@@ -183,7 +183,7 @@ describe("claims in a filter", () => {
     expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
   });
 
-  test("a list stands in $in, $nin and $all; an empty one finds nothing", () => {
+  test("a list claim is allowed in $in, $nin and $all; an empty one finds nothing", () => {
     expect(sees(byClaim({ $in: "%%user.ids" }), { ids: ["a", "b"] }, { owner: "b" })).toBe(true);
     expect(sees(byClaim({ $in: "%%user.ids" }), { ids: ["a", "b"] }, { owner: "c" })).toBe(false);
     expect(sees(byClaim({ $nin: "%%user.ids" }), { ids: ["a"] }, { owner: "b" })).toBe(true);

@@ -91,7 +91,7 @@ test("a part says what it was and what it is, as the file has it", () => {
   ]);
 });
 
-test("a rule more stands among the others, a rule less is named", () => {
+test("an added rule appears among the others, a removed rule is named", () => {
   const added = ruleAfter(
     "      - { name: customer",
     "      - { name: auditor, when: {} }\n      - { name: customer",
@@ -128,7 +128,7 @@ test("a lookup by another name that finds the same changes no rule", () => {
   expect(diff?.rules).toEqual([]);
 });
 
-test("a claim where one value stands is not the list of the same name", () => {
+test("a claim for a single value differs from the list of the same name", () => {
   const list = BASE.replace('"%%user.sub" }, fields', '{ $in: "%%user.sub" } }, fields');
   expect(partsOf(diffRules(rules(BASE), rules(list)).collections[0]?.rules[0]?.parts)).toEqual([
     "filter: other documents",
