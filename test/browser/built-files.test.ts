@@ -6,7 +6,7 @@ import { startExample } from "../support/example.ts";
 const order = (item: string) => ({ item, customerId: "ada", status: "open", at: new Date(), margin: 1 });
 
 test.skipIf(isBrowserMissing)(
-  "where upgrades are refused, it goes on by server-sent events; where those are, too, by polls",
+  "if upgrades are refused, the client falls back to server-sent events; if those are refused, too, to polls",
   async () => {
     const { proxy, orders, url } = await startExample("react");
     proxy.welcome = "no-websocket";
@@ -35,7 +35,7 @@ test.skipIf(isBrowserMissing)(
 );
 
 test.skipIf(isBrowserMissing).each([["vue"], ["script-tag"]])(
-  "the %s example follows, and goes on after a cut",
+  "the %s example follows, and resumes after a cut",
   async (name) => {
     const { proxy, orders, url } = await startExample(name);
     await orders.insertOne(order("tea"));

@@ -92,7 +92,7 @@ test.skipIf(isBrowserMissing)(
 );
 
 test.skipIf(isBrowserMissing)(
-  "a tab that was frozen while the service went away goes on where it was when it thaws",
+  "a tab that was frozen while the service was down resumes when it thaws",
   async () => {
     const { service, wire, orders, asFound } = await open();
     const thaw = await freezeTabs();

@@ -119,7 +119,7 @@ async function killPrimary(set: ReplicaSet): Promise<void> {
   await primary.start();
 }
 
-test("[G2] loses nothing and repeats nothing when the primary steps down or is killed, and nobody has to come back", async () => {
+test("[G2] loses nothing and repeats nothing when the primary steps down or is killed, and no client has to reconnect", async () => {
   const seed = startSeed("failovers");
   const set = await startReplicaSet();
   onTestFinished(() => set.stop());

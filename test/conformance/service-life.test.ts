@@ -166,7 +166,7 @@ test("[3.3] after an edit, a ticket of before is answered by rights-changed; wit
   expect(answer).toMatchObject({ start: "reset", reason: "rights-changed" });
 });
 
-test("[4] edits in the middle of subscribing and writing leave everyone with what find gives under the last rules", async () => {
+test("[4] after edits in the middle of subscribing and writing, every client equals find under the last rules", async () => {
   const { shared, notes, now } = await start();
   const clients = [await connect(shared), await connect(shared, { sub: "u2" }), await connect(shared)];
   const rules = [

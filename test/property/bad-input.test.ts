@@ -317,7 +317,7 @@ test("[3.1] sockets that are opened and left hanging, at any point, are ended", 
   await expect.poll(() => setup.service.readiness().connections).toBe(0);
 });
 
-test("[G6] who asks and pings for ever and reads nothing is not read either: what waits for them is bounded", async () => {
+test("[G6] a client that sends requests and pings without reading is not read either, and its queued data is bounded", async () => {
   const setup = await start({ outboxBytes: "64KiB", stallTimeout: "60s" });
   const token = await signToken({ sub: "u1" });
   const floods = [

@@ -87,7 +87,7 @@ function target(file: string, specifier: string): string | undefined {
     .join("/");
 }
 
-test("every folder under src/ has its place in the order", () => {
+test("every folder under src/ has a position in the order", () => {
   const known = [...Object.keys(MAY_IMPORT), ...UNBOUND_FOLDERS, ...UNBOUND_FILES];
   const unknown = readdirSync(SRC).filter((name) => !known.includes(name));
   expect(unknown).toEqual([]);

@@ -88,7 +88,7 @@ const HELLO: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.1] cookies never authenticate, and without a token nobody is let in where anonymous is off",
+    name: "[3.1] cookies never authenticate, and a client without a token is refused if anonymous is off",
     async run(world) {
       const cookie = `token=${await signToken({ sub: world.me })}; authorization=Bearer ${await signToken({ sub: world.me })}`;
       const client = await world.open({ cookie });
@@ -677,7 +677,7 @@ export const IMPATIENT = ws([...FENCES, ...CLOCKS]);
 /** The scenarios of those who are nobody; for a service that lets them in. */
 export const ANONYMOUS: readonly Scenario[] = [
   {
-    name: "[3.1] without a token the user is null, and sees what rules give to nobody in particular",
+    name: "[3.1] without a token the user is null, and sees what the rules give to anonymous users",
     only: "ws",
     async run(world) {
       await world.notes.insertMany([
@@ -710,7 +710,7 @@ export const ANONYMOUS: readonly Scenario[] = [
     },
   },
   {
-    name: "[5] to nobody a collection that they may not see answers as one that does not exist, byte for byte but the name",
+    name: "[5] an anonymous client receives the same answer for a forbidden collection as for a missing one, byte for byte but the name",
     async run(world) {
       const answers: string[] = [];
       for (const collection of ["notes", "staff", "nosuch"]) {

@@ -28,7 +28,7 @@ const ON_HIDDEN_FIELDS: readonly (readonly [string, object])[] = [
 
 export const RIGHTS: readonly Scenario[] = [
   {
-    name: "[4] gives each user the documents of their rule and nobody else's, live and in the snapshot",
+    name: "[4] gives each user the documents of their own rule alone, live and in the snapshot",
     async run(world) {
       const other = `${world.me}-other`;
       await insert(world, "1");
@@ -161,7 +161,7 @@ export const RIGHTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[G5] of one write everyone gets what their own rule shows: no one's share is cut from another's",
+    name: "[G5] each user receives the part of one write that their own rule shows, computed independently of others",
     async run(world) {
       const filter = { owner: world.me };
       const requests = [
@@ -333,7 +333,7 @@ export const RIGHTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.3] a cursor from before the ticket's beginning is cursor-invalid: nobody looks back",
+    name: "[3.3] a cursor from before the ticket's beginning is cursor-invalid",
     async run(world) {
       const first = await world.follow(mine(world), { collection: "notes" });
       await first.settle();

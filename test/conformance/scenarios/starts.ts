@@ -158,7 +158,7 @@ export const STARTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.2] the changes of a transaction come together, and nobody resumes inside it",
+    name: "[3.2] the changes of a transaction arrive together, and no client resumes inside it",
     async run(world) {
       const { client } = world.service;
       const first = await world.follow(mine(world), { collection: "notes" });

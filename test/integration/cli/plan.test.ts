@@ -155,7 +155,7 @@ test("says what the node's rules lose and gain, and shows nothing of them that t
   });
 });
 
-test("rights that follow from a set which nobody has read are unknown; from one that is at hand they are not", async () => {
+test("rights that follow from an unread set are unknown; those from a known set are known", async () => {
   const { admin, edit } = await startShop();
   const under = (lookup: object) => ({
     ...COLLECTIONS,
@@ -171,7 +171,7 @@ test("rights that follow from a set which nobody has read are unknown; from one 
   expect(effectsOf(unknown.out, "news")).toEqual({ unknown: 1 });
 });
 
-test("an edit of nothing is no change, a rule by another name changes nobody's rights", async () => {
+test("an edit without changes is no change, and renaming a rule changes no rights", async () => {
   const { admin, edit } = await startShop();
   const same = await run(["plan", "--config", await fileOf(edit(COLLECTIONS)), "--admin", admin]);
   expect(same.out).toContain("no rule is another");
@@ -257,7 +257,7 @@ test("sends the token of the environment, else that of the configuration, and sa
   expect(wrong.err + none.err).not.toContain(TOKEN);
 });
 
-test("a node without a token plans nothing, and the command says what to set", async () => {
+test("a node without a token refuses plans, and the command names the missing option", async () => {
   const { service, file } = await startTestService({ collections: COLLECTIONS });
   const admin = `http://127.0.0.1:${service.adminAddress.port}`;
   const refused = await run(["plan", "--config", await fileOf(file), "--admin", admin]);

@@ -192,7 +192,7 @@ async function injectFaults(client: Client, proxy: FaultProxy, random: Random, c
   }
 }
 
-test("[3.2, draining] a node that goes hands its clients over: nothing is lost, nothing comes twice, nobody is cut off", async () => {
+test("[3.2, draining] a draining node moves its clients: nothing is lost, nothing arrives twice, no client is disconnected", async () => {
   const first = await startTestService({ collections: COLLECTIONS, server: { drainTimeout: "6s" } });
   const second = await startService(toConfig(first.file));
   onTestFinished(() => second.stop());

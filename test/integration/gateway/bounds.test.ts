@@ -9,7 +9,7 @@ const CHAT = {
   },
 };
 
-test("limits.lookupValues: one membership more than it, and nobody is let in by that lookup any more", async () => {
+test("limits.lookupValues: with one membership more, the lookup grants no access any more", async () => {
   const { db, connect } = await startTestService({ collections: CHAT, limits: { lookupValues: 2 } });
   const members = db.collection<{ _id: string; userId: string; roomId: string }>("members");
   await db.collection<{ _id: number; roomId: string }>("messages").insertOne({ _id: 1, roomId: "a" });

@@ -15,7 +15,7 @@ const ORDERS = {
   },
 };
 
-test("brings each write to those who may see it, and to nobody else", async () => {
+test("delivers each write only to users who may see it", async () => {
   const { db, connect, now } = await startTestService({ collections: ORDERS });
   const orders = db.collection<{ _id: number; customerId: string; total: number; margin: number }>("orders");
   await orders.insertOne({ _id: 1, customerId: "u1", total: 10, margin: 3 });

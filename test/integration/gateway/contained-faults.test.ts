@@ -63,7 +63,7 @@ async function expectFailed(client: WsClient): Promise<void> {
   });
 }
 
-test("an error in the listener of a WebSocket ends that connection, and nobody else's", async () => {
+test("an error in the listener of a WebSocket ends that connection alone", async () => {
   const setup = await start();
   const [bystander, client] = [await setup.connect({ sub: "u2" }), await setup.connect({ sub: "u1" })];
   failFor(Inbox.prototype, "receive", isBoom);

@@ -14,7 +14,7 @@ function told(how: string, { ms, snapshotsRead, catchUps, messages }: Return): v
   );
 }
 
-test("[G6] a herd that comes back where the history reaches costs no read, and everyone holds what find gives", async () => {
+test("[G6] a herd that comes back within the history costs no read, and every client equals find", async () => {
   const herd = await Herd.start({ clients: CLIENTS, liveQueries: LIVE_QUERIES, historyBytes: "64MiB" });
   const joined = await herd.join();
   expect(joined).toMatchObject({ ...FLAWLESS, starts: { snapshot: CLIENTS } });
@@ -30,7 +30,7 @@ test("[G6] a herd that comes back where the history reaches costs no read, and e
   herd.leave();
 });
 
-test("[G6] a herd that comes back out of the oplog shares its reads, and everyone holds what find gives", async () => {
+test("[G6] a herd that comes back out of the oplog shares its reads, and every client equals find", async () => {
   const herd = await Herd.start({ clients: CLIENTS, liveQueries: LIVE_QUERIES, historyBytes: "1MiB" });
   await herd.join();
   const back = await herd.dropAndReturn(MISSED, "oplog");

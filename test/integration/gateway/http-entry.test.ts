@@ -182,7 +182,7 @@ test("[7] a spent key is no use with an id of another user, a ticket out of a UR
   }
 });
 
-test("[7] a key is good on every node, once altogether, and so is what its stream said", async () => {
+test("[7] a key is valid on every node, once in total, and the ids of its stream are valid on every node", async () => {
   const { stream: open, items, key: giveKey, file } = await startHttpService();
   const other = await startService(toConfig(file));
   try {

@@ -85,7 +85,7 @@ test("a change of membership changes the visible documents, at that point, and o
   expect(JSON.stringify(client.received)).not.toContain("not for u1");
 });
 
-test("a withdrawal takes effect before what the same transaction writes", async () => {
+test("a withdrawal takes effect before the other writes of the same transaction", async () => {
   const { client: mongo, connect, messages, members, now } = await startChat();
   const client = await connect({ sub: "u1" });
   await client.ask({ type: "subscribe", id: "m", collection: "messages" });
@@ -102,7 +102,7 @@ test("a withdrawal takes effect before what the same transaction writes", async 
   expect(JSON.stringify(client.received)).not.toContain("secret");
 });
 
-test("a snapshot that was read for others shows nobody what happened before they came in", async () => {
+test("a snapshot that was read for others reveals no change from before a user had access", async () => {
   const { connect, messages, members, now } = await startChat();
   const member = await connect({ sub: "u1" });
   await member.ask({ type: "subscribe", id: "m", collection: "messages" });
@@ -285,7 +285,7 @@ test("an edit of the rules and a newer token send only the difference", async ()
   expect(client.received.filter((got) => got.type === "subscribed" && got.start === "moved")).toHaveLength(2);
 });
 
-test("of a window, too, only the difference is sent, each document in its place", async () => {
+test("only the difference of a window is sent, each document with its position", async () => {
   const { client: mongo, connect, messages, members, now } = await startChat();
   await messages.deleteMany({});
   await messages.insertMany(

@@ -13,7 +13,7 @@ const typesOf = ({ messages }: PollAnswer) => messages.map(({ type }) => type);
 const docsOf = ({ messages }: PollAnswer) =>
   messages.flatMap((message) => message["docs"] ?? message["doc"] ?? []);
 
-test("[7] the first poll brings the snapshot at once, each later one what came since", async () => {
+test("[7] the first poll returns the snapshot at once, each later one the changes since", async () => {
   const { poll, items } = await startHttpService();
   await items.insertOne({ _id: 1, owner: "u1", secret: "s" });
   const first = await poll({ wait: 60 });
@@ -241,7 +241,7 @@ test("[5] a node that goes away answers the polls that wait, and keeps no socket
   await drained;
 });
 
-test("[6] an answer that nobody reads is cut off, and costs a bounded amount until then", async () => {
+test("[6] an answer that the client does not read is cut off, and costs a bounded amount until then", async () => {
   const { url, items, service } = await startHttpService({
     limits: { outboxBytes: "64KiB", stallTimeout: "1s" },
   });

@@ -68,7 +68,7 @@ test("[3.1] 40 newer tokens that give the same cost no work for 100 large filter
   expect(client.received.filter(({ type }) => type === "subscribed")).toHaveLength(before);
 });
 
-test("[G6] a token with other rights for 100 large filters leaves everybody else their turns, and so do 40 of them", async () => {
+test("[G6] a token with other rights for 100 large filters leaves other users their turns, and so do 40 of them", async () => {
   const { client, connect, now } = await start();
   await subscribeMany(client);
   const bystander = await connect({ sub: "u2", role: "user" });

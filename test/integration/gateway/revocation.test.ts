@@ -408,7 +408,7 @@ test("a collection of revocations that is dropped or edited by hand is read agai
   expect((await client.untilClosed()).code).toBe(4102);
 });
 
-test("a revocation that is not understood lets nobody in and keeps nobody, until it is gone", async () => {
+test("while a revocation is not valid, the node refuses and closes every connection", async () => {
   const { url, settled, state, service } = await start();
   const client = await follow(url, await tokenOf());
   await state.collection<{ _id: string }>("revocations").insertOne({ _id: "of a newer version" });

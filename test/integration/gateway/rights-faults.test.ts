@@ -238,7 +238,7 @@ async function play(setup: Setup, name: string, trigger: (typeof TRIGGERS)[strin
 }
 
 test.each(Object.entries(TRIGGERS))(
-  "[G5] a fault at any step of withdrawing rights by %s leaks nothing and reaches nobody else",
+  "[G5] a fault at any step of withdrawing rights by %s leaks nothing and affects no other client",
   async (how, trigger) => {
     const setup = await start();
     const steps = Object.entries(STEPS);

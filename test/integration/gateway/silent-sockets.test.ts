@@ -217,7 +217,7 @@ test.skipIf(isWithout("openssl"))(
   },
 );
 
-test("silent sockets keep nobody from the admin listener", async () => {
+test("silent sockets do not block the admin listener", async () => {
   const listener = createSmallServer(ServerOptions.parse({}), answerOk, guardParts());
   onTestFinished(() => closeServer(listener));
   const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });

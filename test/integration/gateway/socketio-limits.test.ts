@@ -102,7 +102,7 @@ async function writeMuch({ items }: { items: Awaited<ReturnType<typeof start>>["
   }
 }
 
-test("[6] a WebSocket that nobody reads costs a bounded amount, delays nobody, and misses nothing in the end", async () => {
+test("[6] a WebSocket whose client does not read costs a bounded amount, delays no other client, and misses nothing in the end", async () => {
   const { joined, connect, now, items, service } = await start({
     limits: { outboxBytes: `${OUTBOX_BYTES}B`, stallTimeout: "10m" },
     history: { window: "10m", bytes: `${HISTORY_BYTES}B` },

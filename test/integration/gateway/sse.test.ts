@@ -353,7 +353,7 @@ test("[7] a browser that comes back to a full node receives a stream of one even
   expect(limited.messages).toMatchObject([{ type: "error", code: "too-many-requests" }]);
 });
 
-test("[6] a stream that nobody reads costs a bounded amount, delays nobody, and misses nothing in the end", async () => {
+test("[6] a stream whose client does not read costs a bounded amount, delays no other client, and misses nothing in the end", async () => {
   const {
     stream: open,
     items,

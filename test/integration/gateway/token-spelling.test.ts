@@ -43,7 +43,7 @@ test.each(SPELLINGS)(
   },
 );
 
-test("a cookie and a token in the URL authenticate nobody, in whatever spelling", async () => {
+test("a cookie and a token in the URL never authenticate, in any spelling", async () => {
   const { url } = await startHttpService();
   const token = await signToken({ sub: "u1" });
   expect(

@@ -20,7 +20,7 @@ const refusedBy = (limit: string, value: number) => ({
   details: { limit, value },
 });
 
-test("limits.subscriptionsPerUser: counts over all connections of a user, and for nobody else", async () => {
+test("limits.subscriptionsPerUser: counts over all connections of one user alone", async () => {
   const { connect } = await startTestService({
     collections: THINGS,
     limits: { subscriptionsPerUser: 2 },

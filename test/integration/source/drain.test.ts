@@ -13,7 +13,7 @@ interface Thing {
   v: number;
 }
 
-test("[3.2] draining: told first, served meanwhile, moved without loss or repetition, and the rest closed with 4202", async () => {
+test("[3.2] draining: clients are notified first, served meanwhile, moved without loss or repetition, and the rest closed with 4202", async () => {
   const { client, db, name, uri } = await testDatabase();
   onTestFinished(async () => {
     await client.db(`${name}-state`).dropDatabase();

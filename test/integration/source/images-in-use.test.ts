@@ -46,7 +46,7 @@ async function gaugeOf({ metrics }: Service): Promise<Record<string, number>> {
 const setImages = (db: Db, collection: string, enabled: boolean) =>
   db.command({ collMod: collection, changeStreamPreAndPostImages: { enabled } });
 
-test("auto: on from the start, and again soon after somebody has switched them off", async () => {
+test("auto: images are on from the start, and again soon after they were switched off", async () => {
   const { db, name, service, linesOf } = await start("auto", { things: RULES }, (shop) =>
     shop.createCollection("things"),
   );

@@ -83,7 +83,7 @@ test.each([
   ["history", 64 * MIB],
   ["oplog", 1 * MIB],
 ])(
-  "[G4] a transaction larger than a batch comes in one piece, and nobody resumes inside it, out of the %s",
+  "[G4] a transaction larger than a batch arrives in one piece, and no client resumes inside it, out of the %s",
   async (from, bytes) => {
     const { client, db, feed, metrics, spec } = await startFeed({ history: { bytes } });
     const things = db.collection<Thing>("things");

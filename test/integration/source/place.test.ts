@@ -35,7 +35,7 @@ const lastSnapshot = (client: WsClient) =>
   client.until(({ type, last }) => type === "snapshot" && last === true);
 const placeOf = ({ cursor, ticket }: Received) => ({ cursor, ticket });
 
-test("[3.3] a place that the oplog has left behind: loud, counted, and every cursor from before is history-lost", async () => {
+test("[3.3] a saved position that the oplog no longer reaches is logged and counted, and every earlier cursor is history-lost", async () => {
   const set = await startReplicaSet({ members: 1, args: ["--oplogSize", "2", "--syncdelay", "1"] });
   onTestFinished(() => set.stop());
   const client = await new MongoClient(set.uri).connect();
@@ -73,7 +73,7 @@ test("[3.3] a place that the oplog has left behind: loud, counted, and every cur
   expect(await after.until(({ type }) => type === "changed")).toMatchObject({ doc: { _id: 1, n: 3 } });
 });
 
-test("[3.3] a saved place in the future: another epoch begins, and cursors of the old one are history-lost", async () => {
+test("[3.3] a saved position in the future begins another epoch, and cursors of the old one are history-lost", async () => {
   const { client, db, name, uri } = await testDatabase();
   onTestFinished(async () => {
     await client.db(`${name}-state`).dropDatabase();
@@ -207,7 +207,7 @@ test.each([
   },
 );
 
-test("[3.3] a node that starts while another one saves its place does not take that for the future", async () => {
+test("[3.3] a node that starts while another one saves its position does not take that position for the future", async () => {
   const { stateDatabase } = await startSource(true, async ({ client, db, name, uri }) => {
     await startNode(uri, name, { collections: COLLECTIONS });
     const checkpoints = client.db(`${name}-state`).collection<SavedCheckpoint>("checkpoints");

@@ -197,7 +197,7 @@ test.each([
   expect(told.join("\n")).toMatch(why);
 });
 
-test("fields that only some roles of a user show are hidden, and told", async () => {
+test("fields that only some roles of a user show are hidden, and reported", async () => {
   const { rules, told } = await importRules({
     roles: [
       role("owner", OWNER),
@@ -260,7 +260,7 @@ test.each([
   expect(told.join("\n")).toMatch(why);
 });
 
-test("filters that both show and hide fields let nobody see anything, as they did there", async () => {
+test("filters that both show and hide fields show nothing, as in App Services", async () => {
   const filter = (name: string, projection: object) => ({ name, apply_when: true, projection });
   const { rules, told } = await importRules({
     roles: [role("all", {})],

@@ -47,7 +47,7 @@ test("a ticket's holder is the user; without a sub it is the very token; anonymo
   expect(new Set(holders).size).toBe(holders.length);
 });
 
-test("a connection goes on under a token of the same user, or where neither names one", () => {
+test("a connection continues under a token of the same user, or if neither token names a user", () => {
   const [ada, adaAgain, bob, nobody] = [
     token({ sub: "ada" }),
     token({ sub: "ada", role: "x" }),

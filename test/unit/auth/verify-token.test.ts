@@ -259,7 +259,7 @@ describe("asymmetric keys", () => {
     expect(() => createVerifier(options)).toThrow(expected);
   });
 
-  test("says what to do where the file is not there or is the key itself", () => {
+  test("says what to do if the file is missing or is the key itself", () => {
     const options = (publicKey: string) =>
       ({ ...hs, algorithms: ["RS256" as const], secret: undefined, publicKey }) as unknown as JwtOptions;
     expect(() => createVerifier(options("/nowhere/key"))).toThrow(/cannot be read; check its path/);

@@ -80,7 +80,7 @@ test.each([
   expect(err).toMatch(text);
 });
 
-test("check says ok, and what each collection's rules are", async () => {
+test("check prints ok and the rules of each collection", async () => {
   const path = await fileOf(GOOD);
   const { code, out } = await run("check", "--config", path);
   expect(code).toBe(0);
@@ -88,7 +88,7 @@ test("check says ok, and what each collection's rules are", async () => {
   expect(out).toContain("orders (shop.orders): staff [conditional, all documents], then customer [any user]");
 });
 
-test("check prints every problem with its place, and exits with 1", async () => {
+test("check prints every problem with its location, and exits with 1", async () => {
   const path = await fileOf(GOOD.replace("shop", "5").replace("$in", "$inn"));
   const { code, err } = await run("check", "-c", path);
   expect(code).toBe(1);

@@ -147,7 +147,7 @@ test("changes that arrive together are reported one by one, the data once", asyn
   expect(data.mock.calls).toEqual([[[{ _id: 1 }, { _id: 2 }, { _id: 3 }]]]);
 });
 
-test("a listener that throws keeps nobody else from hearing", async () => {
+test("a listener that throws does not affect the other listeners", async () => {
   const { service, orders } = scriptedClient();
   const data = vi.fn();
   const uncaught = vi.fn();
@@ -296,7 +296,7 @@ test("leaving and following again and again does not lift the bound on attempts 
   expect(service.sockets.length).toBeLessThanOrEqual(12);
 });
 
-test("[5] 4400 to 4499 and 1002 stop, and tell the application what the service said", async () => {
+test("[5] 4400 to 4499 and 1002 stop the client, which reports the service's error to the application", async () => {
   for (const code of [4401, 4403, 4499, 1002, 1011]) {
     const { service, client, follow } = scriptedClient();
     const { query } = follow();

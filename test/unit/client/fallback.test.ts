@@ -69,7 +69,7 @@ test("[7] asks for a stream with all of the request in the URL, and the token in
   });
 });
 
-test("[7] shows what a stream brings, however it is cut into pieces", async () => {
+test("[7] shows the messages of a stream, for every division into chunks", async () => {
   const { http, client, follow } = clientOver(["sse"]);
   const { query } = follow();
   await settle();
@@ -234,7 +234,7 @@ test("[7] a poll that starts with a new snapshot replaces the held result", asyn
   expect(query.getState()).toMatchObject({ status: "live", data: [{ _id: 9 }] });
 });
 
-test("empty answers that nobody waited for do not make the client spin", async () => {
+test("empty answers that arrive at once do not make the client spin", async () => {
   const { http, follow } = clientOver(["poll"]);
   follow();
   await settle();

@@ -92,7 +92,7 @@ test("unchanged documents stay the same objects, an unchanged result the same ar
   expect(next.data[2]).toBe(state.data[2]);
 });
 
-test("a new snapshot keeps the objects of what has not changed, and the array if nothing has", async () => {
+test("a new snapshot keeps the objects of unchanged documents, and the array if nothing has changed", async () => {
   const setup = await live([{ _id: 1 }, { _id: 2 }]);
   const { data } = setup.query.getState();
   let socket = await reconnect(setup);
@@ -106,7 +106,7 @@ test("a new snapshot keeps the objects of what has not changed, and the array if
   expect(setup.query.getState().data[1]).toEqual({ _id: 2, a: 1 });
 });
 
-test("[3.3, reset] shows what it held until the new snapshot is whole, then tells why", async () => {
+test("[3.3, reset] shows the old result until the new snapshot is complete, then reports the reason", async () => {
   const setup = await live([{ _id: 1 }]);
   const socket = await reconnect(setup);
   socket.tell(subscribed(socket, "reset", { reason: "rights-changed", query: 2 }));
@@ -485,7 +485,7 @@ test("[5] a subscription that is refused for now is asked for again, after what 
   expect(busy.getState()).toMatchObject({ status: "live", error: undefined });
 });
 
-test("[3.2, unsubscribed] `forbidden` ends the query, and shows no longer what may not be seen", async () => {
+test("[3.2, unsubscribed] `forbidden` ends the query, and the forbidden documents are no longer shown", async () => {
   const { service, query, changes } = await live([{ _id: 1 }]);
   const { id } = service.socket.last("subscribe");
   service.socket.tell({ type: "unsubscribed", id, reason: "forbidden" });

@@ -112,7 +112,7 @@ test("a connection that was on its way to a worker as that ended goes to another
   expect(sockets.map(({ destroyed }) => destroyed)).toEqual([true, true, true]);
 });
 
-test("keeps connections while there is no worker, up to 4096, and refuses what comes on top", async () => {
+test("keeps connections while there is no worker, up to 4096, and refuses further ones", async () => {
   const { takers, sockets, connect, handOut, refusals } = startHandOut(1);
   const [taker] = takers as [FakeTaker];
   taker.isUp = false;

@@ -141,7 +141,7 @@ collections:
   ]);
 });
 
-test("a problem is written as a place that editors and terminals can open", () => {
+test("a problem begins with a location that editors and terminals can open", () => {
   const [problem] = problemsOf(GOOD.replace("shop", "5"));
   expect(problem && formatProblem(problem)).toMatch(
     /^config\/t\.yaml:2:22: mongodb\.database: found 5; allowed: /,

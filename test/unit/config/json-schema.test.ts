@@ -29,7 +29,7 @@ test("durations and sizes are texts under the file's names, with the file's defa
   expect(optionOf("history.window")).toMatchObject({ default: "5m" });
 });
 
-test("every option says what it is for", () => {
+test("every option has a description", () => {
   const without: string[] = [];
   const walk = (node: unknown, path: string) => {
     const { properties } = (node ?? {}) as { properties?: Record<string, { description?: string }> };

@@ -8,7 +8,7 @@ test("docs/configuration.md is current (if not: npm run generate)", () => {
   expect(readFileSync(join(ROOT, "docs", "configuration.md"), "utf8")).toBe(configReference());
 });
 
-test("every option of the reference says what it does and what it takes", () => {
+test("every option of the reference has a description and its accepted values", () => {
   const rows = configReference()
     .split("\n")
     .filter((line) => line.startsWith("| `"))

@@ -40,7 +40,7 @@ test("the requests of a user take as much memory as the limit allows, and not on
   account.subscribe(1);
 });
 
-test("gives back once what one subscription was charged, however often it is asked to", () => {
+test("refunds the charge of a subscription once, however often it is requested", () => {
   const { account } = open();
   account.subscribe(100);
   const giveBack = account.subscribe(200);

@@ -26,7 +26,7 @@ test("clients receive one hidden cursor for the length of a step, whatever is wr
   expect(timeline.codec.decode(cursors.told.cursor)).toMatchObject({ clusterTime: FROM + 1n });
 });
 
-test("the age of the told head grows with the clock, and shrinks when a step ends and the stream has moved", () => {
+test("the age of the sent head grows with the clock, and shrinks when a step ends and the stream has moved", () => {
   const { timeline, cursors, at } = start();
   expect(cursors.toldAgeSeconds).toBe(1_010 - 1_000);
   timeline.advance(1_009n << 32n);

@@ -113,7 +113,7 @@ test("a client that comes back receives the result of what it missed, not the ch
   expect(grants.moveSince(ROOM_A, now, -1, true)).toBeNull();
 });
 
-test("a window moves to another one by what it shows now, and keeps it as its state", async () => {
+test("a window moves to another one by its present documents, and keeps them as its state", async () => {
   const sorted = { sort: [["n", 1]] as const, limit: 2 };
   const { reader, now, old, move, typesOf } = await start(
     specOf({ room: "a" }, sorted),

@@ -106,7 +106,7 @@ test("a set that cannot be kept up, or grows too large, is lost to its holders",
   }
 });
 
-test("limits.lookupValues: a lookup that finds more documents lets nobody in", async () => {
+test("limits.lookupValues: a lookup that finds more documents grants no access", async () => {
   const { reader, lookups } = start({ lookupValues: 2 });
   reader.answer = () => [member(1, "a"), member(2, "b"), member(3, "c")];
   const refused = { code: "snapshot-too-large", details: { limit: "lookupValues", value: 2 } };
@@ -115,7 +115,7 @@ test("limits.lookupValues: a lookup that finds more documents lets nobody in", a
   expect((await lookups.acquire(ROOMS)).size).toBe(2);
 });
 
-test("a passing failure of MongoDB is tried again, and told as unavailable in the end", async () => {
+test("a transient failure of MongoDB is tried again, and reported as unavailable in the end", async () => {
   const { reader, lookups } = start();
   reader.answer = () => {
     if (reader.reads.length < 2) throw new MongoNetworkError("gone");
@@ -135,7 +135,7 @@ test("a set without users is kept for limits.linger", async () => {
   expect(lookups.size).toBe(0);
 });
 
-test("a set that was being read when the order of commits broke is given to nobody", async () => {
+test("a set that was being read when the order of commits broke is not used", async () => {
   const { reader, lookups } = start();
   const answered = deferred();
   reader.answer = async () => {

@@ -51,7 +51,7 @@ test("equal snapshots are read once, for those who ask together and for those wh
   expect(reader.reads).toHaveLength(1);
 });
 
-test("a snapshot from before the rights is shared with nobody who received them later", async () => {
+test("a snapshot from before a grant is not shared with users who received the grant later", async () => {
   const { reader, timeline, open } = start();
   const early = await open();
   expect(early.clusterTime).toBe(FROM + 1n);

@@ -56,7 +56,7 @@ test("a cluster time that is not reached in time fails with unavailable", async 
   await expect(newTimeline().reached(FROM + 1n, 1)).rejects.toMatchObject({ code: "unavailable" });
 });
 
-test("a position that only the deployment knows is waited for; one that nobody knows is ahead", async () => {
+test("the node waits for a position that only the deployment knows; a position unknown to both is ahead", async () => {
   let now = FROM;
   const parts = { deployment: { now: async () => now }, metrics: createMetrics() };
   const timeline = new Timeline(HistoryOptions.parse({}), parts);

@@ -104,7 +104,7 @@ test("windows that nobody follows go first, the oldest of the user's own for the
   expect(removed).toEqual(left);
 });
 
-test("a window that grows past its user's share ends for that user, and for nobody else", async () => {
+test("a window that grows past its user's share ends for that user alone", async () => {
   const { user, query, follow, ended, hits, turn } = start();
   const [greedy, bystander] = [user(), user()];
   const [small, large] = [query(0), query(0)];

@@ -96,7 +96,7 @@ test("what it takes to find the live queries is shared by all that are filed", (
   expect(ended.every(([, account]) => account === many)).toBe(true);
 });
 
-test("a process that hardly ran blames nobody for the time that passed", () => {
+test("a process that hardly ran charges the elapsed time to no user", () => {
   const { meter, at, user, hold, ended } = start();
   meter.note(hold(user()), 1_000);
   at.cpuMs += 50;

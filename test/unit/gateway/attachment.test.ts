@@ -126,7 +126,7 @@ test("the other ids receive an owed reset when the undecided one leaves; nobody 
   }
 });
 
-test("an attachment that is detached while rights are undecided sends no reset and keeps nobody waiting", async () => {
+test("an attachment that is detached while rights are undecided sends no reset and leaves no waiter", async () => {
   const { attachment, sink, resets, unsubscribed, delivery } = attach();
   attachment.suspend("a");
   sink.reset("lagged");
@@ -137,7 +137,7 @@ test("an attachment that is detached while rights are undecided sends no reset a
   expect(unsubscribed).toEqual([delivery]);
 });
 
-test("[G5] no ticket is renewed while rights are undecided, because it would be for rights that nobody decided about", () => {
+test("[G5] no ticket is renewed while rights are undecided", () => {
   const { attachment } = attach();
   attachment.start.decide({ cursor: "head", since: { clusterTime: 1n, within: 0 } });
   const renewed: unknown[] = [];

@@ -62,7 +62,7 @@ test("64 KiB are held back, and no more", async () => {
   expect(one.calls.map((call) => call.at(-1))).toEqual(["a", "b"]);
 });
 
-test("a socket that was destroyed meanwhile is nobody's fault", async () => {
+test("a socket that was destroyed meanwhile is not an error", async () => {
   const writes = new JoinedWrites();
   const one = new Recorder();
   writes.write(one, Buffer.from("a"));

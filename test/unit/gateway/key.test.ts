@@ -140,7 +140,7 @@ test("a used key is remembered longer than it could be used", async () => {
   expect(untilMs).toBeLessThanOrEqual(START_MS + LIFETIME_MS + 60_000);
 });
 
-test("a key that nobody can say whether it was used is not taken", async () => {
+test("a key is refused if it is unknown whether it was used", async () => {
   const { keys } = setup(() => Promise.reject(new Error("no server")));
   const { key } = keys.issue(identity(), START_MS);
   await expect(keys.redeem(key, null, START_MS)).rejects.toMatchObject({
@@ -176,7 +176,7 @@ test("a ticket is no key, an altered or invented key none either", async () => {
   expect(await tickets.open(key)).toBeNull();
 });
 
-test("a spent key of a user without a sub is not taken again: nobody can tell that it is the same one", async () => {
+test("a used key of a user without a sub is refused, because the user cannot be identified", async () => {
   const { keys, tickets } = setup();
   const { key } = keys.issue(identity(null), START_MS);
   await keys.redeem(key, null, START_MS);

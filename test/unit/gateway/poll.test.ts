@@ -193,7 +193,7 @@ test("an error that will pass leaves the answer of who has only waited as it was
   expect(await lasting.answered()).toMatchObject({ status: 401, body: { code: "unauthenticated" } });
 });
 
-test("a connection that is closed is answered if it can be, and cut off where half of something was sent", async () => {
+test("a closed connection receives an answer if possible, and is cut off after half a frame", async () => {
   const pending = await openPoll();
   pending.transport.close(4202, "drained");
   expect(await pending.answered()).toMatchObject({ status: 503, body: { code: "unavailable" } });

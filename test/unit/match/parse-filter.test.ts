@@ -38,7 +38,7 @@ test.each([
   expect(error.details).toMatchObject({ operator });
 });
 
-test("tells the place, the path and the operator of what it refuses", () => {
+test("reports the location, the path and the operator of a refused part", () => {
   const error = refusal({ $and: [{ b: 1 }, { "a.b": { $gt: 1, $size: "x" } }] });
   expect(error.details).toEqual({ at: "$and.1.a.b.$size", path: "a.b", operator: "$size" });
   expect(error.message).toBe("$size needs a number (at $and.1.a.b.$size)");

@@ -85,7 +85,7 @@ test("one connection and one subscription: in StrictMode, in many components, th
   expect(setup.container.textContent).toBe("live: 1live: 1live: 1");
 });
 
-test("a component that is mounted again at once, as by fast refresh, goes on with the same subscription", async () => {
+test("a component that is mounted again at once, as by fast refresh, keeps the same subscription", async () => {
   const setup = setUp();
   await setup.render(createElement(Orders, { key: "before" } as object));
   await goLive(setup, [{ _id: 1 }]);

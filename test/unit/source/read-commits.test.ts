@@ -73,7 +73,7 @@ test("the time of an open transaction has not been seen, however many of its eve
   expect(waits).toEqual([undefined, 1, 1, undefined]);
 });
 
-test("nobody resumes inside a transaction: the token is that of the event before it", async () => {
+test("no resumption begins inside a transaction: the token is that of the event before it", async () => {
   const { found } = await read(
     batch([insertOf(1, 1), insertOf(2, 5, 7)], 5),
     batch([insertOf(3, 5, 7)], 5),

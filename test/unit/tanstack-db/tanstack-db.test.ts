@@ -72,7 +72,7 @@ test("changes that come together are one transaction; whole documents replace th
   expect(plain(collection.values())).toEqual([{ _id: 1 }, { _id: 3 }]);
 });
 
-test("a new snapshot takes the place of what was held", async () => {
+test("a new snapshot replaces the held result", async () => {
   const { service, collection } = await live([{ _id: 1 }, { _id: 2 }]);
   service.socket.tell(
     { type: "reset", query: 1, reason: "history-lost", ticket: "ticket2" },
