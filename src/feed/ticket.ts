@@ -22,10 +22,12 @@ export interface Ticket {
   readonly nowMs: number | null;
   /** The user to whom it was given: a digest, so that every ticket has the same size (see `holderOf`). */
   readonly holder: string;
+  /** The mark of the last loss of these rights that the node knew of; empty if none. */
+  readonly lossMark: string;
   readonly terms: TicketTerms;
 }
 
-type Sealed = [string, string, string, string, number | null, number, string, number | null];
+type Sealed = [string, string, string, string, number | null, number, string, number | null, string];
 
 /** Seals and opens tickets. */
 export class TicketSealer {
@@ -35,9 +37,9 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, told, nowMs, holder, terms }: Ticket): string {
+  seal({ key, since, told, nowMs, holder, lossMark, terms }: Ticket): string {
     const { sealedAtMs, token, untilMs } = terms;
-    const parts: Sealed = [key, since, holder, told, nowMs, sealedAtMs, token, untilMs];
+    const parts: Sealed = [key, since, holder, told, nowMs, sealedAtMs, token, untilMs, lossMark];
     return this.#sealer.seal(SEALED.ticket, JSON.stringify(parts));
   }
 
@@ -51,8 +53,10 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Sealed by us, so it has the shape that `seal` gave it.
-    const [key, since, holder, told, nowMs, sealedAtMs, token, untilMs] = JSON.parse(text) as Sealed;
-    return { key, since, told, nowMs, holder, terms: { sealedAtMs, token, untilMs } };
+    const [key, since, holder, told, nowMs, sealedAtMs, token, untilMs, lossMark = ""] = JSON.parse(
+      text,
+    ) as Sealed;
+    return { key, since, told, nowMs, holder, lossMark, terms: { sealedAtMs, token, untilMs } };
   }
 
   /** Shows, beside a ticket, by which way the service gave it out. */

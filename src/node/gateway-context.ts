@@ -70,7 +70,7 @@ function lostRightsOf(
 ): LostRights {
   const saved = new LostRightStore(database);
   const store: LostRightsStore = {
-    save: (ids, expiresAt) => answer(() => saved.save(ids, expiresAt)),
+    save: (marks, expiresAt) => answer(() => saved.save(marks, expiresAt)),
     load: (ids) => answer(() => saved.load(ids)),
   };
   return new LostRights({ maxAgeMs, entries: lostRights }, { ...parts, store });

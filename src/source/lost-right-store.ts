@@ -7,10 +7,19 @@ interface LostRight {
   _id: string;
   /** Cluster time. */
   at: Timestamp;
+  /** Random, and new with each loss. */
+  mark: string;
   expiresAt: Date;
 }
 
 const COLLECTION = "lostRights";
+
+/** A right that a user lost by a token. */
+export interface SavedLoss {
+  /** The cluster time of the loss. */
+  readonly at: bigint;
+  readonly mark: string;
+}
 
 /**
  * Remembers in the state database when a token of a user did not give a right that an older one gave, over restarts
@@ -29,22 +38,27 @@ export class LostRightStore {
   }
 
   /**
-   * Saves that these rights are lost now. The server gives the time, so that it is later than every position which any
+   * Saves that these rights are lost now, each with its mark. The server gives the time, so that it is later than every position which any
    * node has reached. Majority, since a failover must not bring a right back.
    */
-  async save(ids: readonly string[], expiresAt: Date): Promise<void> {
+  async save(marks: ReadonlyMap<string, string>, expiresAt: Date): Promise<void> {
     await this.#ensureIndex();
-    const update = [{ $set: { at: { $max: ["$at", "$$CLUSTER_TIME"] }, expiresAt } }];
+    const at = { $max: ["$at", "$$CLUSTER_TIME"] };
     await this.#collection.bulkWrite(
-      ids.map((_id) => ({ updateOne: { filter: { _id }, update, upsert: true } })),
+      [...marks].map(([_id, mark]) => {
+        const update = [{ $set: { at, mark: { $literal: mark }, expiresAt } }];
+        return { updateOne: { filter: { _id }, update, upsert: true } };
+      }),
       { ordered: false, writeConcern: { w: "majority" } },
     );
   }
 
-  /** The cluster times of those that were lost. */
-  async load(ids: readonly string[]): Promise<Map<string, bigint>> {
+  /** The losses of those rights that were lost. */
+  async load(ids: readonly string[]): Promise<Map<string, SavedLoss>> {
     const found = this.#collection.find({ _id: { $in: [...ids] } }, { readConcern: { level: "majority" } });
-    return new Map((await found.toArray()).map(({ _id, at }) => [_id, fromTimestamp(at)]));
+    return new Map(
+      (await found.toArray()).map(({ _id, at, mark }) => [_id, { at: fromTimestamp(at), mark }]),
+    );
   }
 
   /** Made with the first right that is lost: most deployments never lose one by a token. */

@@ -59,9 +59,11 @@ export class AttachmentStart {
     if (this.#keptTicket !== null) return this.#keptTicket;
     const since = this.#start === null ? "" : context.feed.timeline.codec.encode(this.#start.since);
     const told = this.#start?.finally ?? this.cursor;
-    const { key, nowMs } = this.#query;
+    const { key, nowMs, collection } = this.#query;
+    const holder = holderOf(identity);
+    const lossMark = context.lostRights.known(holder, collection)?.mark ?? "";
     const terms = termsFor(identity, Date.now(), context.ticketTerms);
-    return context.sealer.seal({ key, since, told, nowMs, holder: holderOf(identity), terms });
+    return context.sealer.seal({ key, since, told, nowMs, holder, lossMark, terms });
   }
 
   /** A newer ticket for the same; `null` before the start is decided. */

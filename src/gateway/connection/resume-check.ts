@@ -9,12 +9,14 @@ import {
   LookupsNeeded,
   type LookupValues,
 } from "../../rules/authorize.ts";
+import type { Loss } from "../rights/lost-rights.ts";
 import { isSameToken } from "../rights/ticket-terms.ts";
 import type { Connection } from "./connection.ts";
 import { HeldLookups, type RightsOwner } from "./held-lookups.ts";
 import {
   freshStart,
   isWithinTicket,
+  type Presenter,
   type ResumableStart,
   refusalOfTicket,
   resumedStart,
@@ -55,8 +57,8 @@ export async function toStartRequest(
   const { tellsExactly } = feed.cursors;
   const isTold = cursor === opened.told;
   if (!isWithinTicket(position, { since, told }, { isTold, tellsExactly })) return refuse("cursor-invalid");
-  const lostAt = await lossKnown(connection, presenter.identity, opened, collection);
-  if (wasLostSince(since, lostAt)) return refuse("rights-changed");
+  const loss = await lastLoss(connection, presenter, opened, collection);
+  if (wasLostSince(since, opened.lossMark, loss)) return refuse("rights-changed");
   const queries = { held, asked: subscription.attachment.query };
   const asked = { snapshot, cursor, ticket };
   return resumedStart(asked, { position, since }, queries, opened, presenter, sealer.mayBeKept(ticket));
@@ -90,17 +92,17 @@ function noteLost(
   if (!isSameToken(terms, identity)) lostRights.note(holder, collection, feed.timeline.headTime, Date.now());
 }
 
-/** The cluster time at which a token of this user was last seen without the right; `null` if none was. */
-async function lossKnown(
+/** The last time that a token of this user was seen without the right; `null` if there was none. */
+async function lastLoss(
   { context: { lostRights } }: Connection,
-  identity: Identity | null,
+  { identity, nowMs }: Presenter,
   { holder, terms }: Ticket,
   collection: string,
-): Promise<bigint | null> {
+): Promise<Loss | null> {
   // Under the very token of the ticket nothing can have been lost in between, as far as other nodes could know.
   return isSameToken(terms, identity)
-    ? lostRights.knownAt(holder, collection)
-    : lostRights.at(holder, collection);
+    ? lostRights.known(holder, collection)
+    : lostRights.last(holder, collection, nowMs);
 }
 
 /**

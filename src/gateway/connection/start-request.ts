@@ -10,6 +10,7 @@ import type { StartRequest } from "../../feed/delivery-opening.ts";
 import type { Ticket } from "../../feed/ticket.ts";
 import type { StartReason } from "../../protocol/messages.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";
+import type { Loss } from "../rights/lost-rights.ts";
 import { hasEnded, isDueForRenewal, isSameToken, type TermsOptions } from "../rights/ticket-terms.ts";
 
 /** How a subscription starts, and the ticket that the client may keep. */
@@ -74,9 +75,12 @@ export function isWithinTicket(
   return isTold || isAfterStart(position, start, tellsExactly);
 }
 
-/** Whether a token of this user was seen without the right after the rights of the ticket began. */
-export const wasLostSince = (since: Position, lostAt: bigint | null): boolean =>
-  lostAt !== null && since.clusterTime <= lostAt;
+/**
+ * Whether a token of this user was seen without the right after the rights of the ticket began.
+ * @param lossMark The mark in the ticket. A ticket that was sealed with knowledge of the loss is not affected by it.
+ */
+export const wasLostSince = (since: Position, lossMark: string, loss: Loss | null): boolean =>
+  loss !== null && loss.mark !== lossMark && since.clusterTime <= loss.at;
 
 /**
  * The start from a cursor and a ticket that have passed every check.

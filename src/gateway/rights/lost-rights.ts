@@ -3,15 +3,27 @@
  * under a token that gives it again. No token tells of that time, so it is remembered: for each user and collection, as
  * one rule gives all rights of a user in one collection.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 
 /** Reads and writes the record that all nodes share. */
 export interface LostRightsStore {
-  save(ids: readonly string[], expiresAt: Date): Promise<void>;
-  load(ids: readonly string[]): Promise<ReadonlyMap<string, bigint>>;
+  /** @param marks The mark of each right that is lost now. */
+  save(marks: ReadonlyMap<string, string>, expiresAt: Date): Promise<void>;
+  load(ids: readonly string[]): Promise<ReadonlyMap<string, Loss>>;
+}
+
+/** A right that a user lost by a token. */
+export interface Loss {
+  /** The cluster time of the loss. */
+  readonly at: bigint;
+  /**
+   * Random, and new with each loss. A ticket holds the mark that its node knew, so a ticket that was sealed after the loss
+   * differs from an earlier one also where nothing was written in between.
+   */
+  readonly mark: string;
 }
 
 /** The shared record of lost rights, with log and metrics. */
@@ -32,8 +44,9 @@ export interface LostRightsOptions {
 /** How long a save that failed waits for the next attempt, in milliseconds. */
 const RETRY_MS = 1_000;
 
-interface Lost {
-  readonly at: bigint;
+const MARK_BYTES = 6;
+
+interface Known extends Loss {
   readonly expiresAtMs: number;
 }
 
@@ -41,11 +54,13 @@ interface Lost {
 export class LostRights {
   readonly #options: LostRightsOptions;
   readonly #parts: LostRightsParts;
-  readonly #known = new Map<string, Lost>();
+  readonly #known = new Map<string, Known>();
   #unsaved = new Set<string>();
+  /** Those that are being saved just now. */
+  #inSave: ReadonlySet<string> = new Set();
   #saving: Promise<void> | undefined;
   /** Those that are read in the next turn, together. */
-  #asked: { readonly ids: Set<string>; readonly found: Promise<ReadonlyMap<string, bigint>> } | undefined;
+  #asked: { readonly ids: Set<string>; readonly found: Promise<ReadonlyMap<string, Loss>> } | undefined;
 
   constructor(options: LostRightsOptions, parts: LostRightsParts) {
     this.#options = options;
@@ -67,9 +82,7 @@ export class LostRights {
    */
   note(holder: string, collection: string, at: bigint, nowMs: number): void {
     const id = idOf(holder, collection);
-    this.#known.delete(id);
-    this.#known.set(id, { at, expiresAtMs: nowMs + this.#options.maxAgeMs });
-    this.#forget(nowMs);
+    this.#remember(id, { at, mark: randomBytes(MARK_BYTES).toString("base64url") }, nowMs);
     this.#unsaved.add(id);
     this.#count();
     this.#saving ??= this.#save().finally(() => {
@@ -77,16 +90,16 @@ export class LostRights {
     });
   }
 
-  /** The cluster time at which this node saw the right missing last; `null` if it did not. */
-  knownAt(holder: string, collection: string): bigint | null {
-    return this.#known.get(idOf(holder, collection))?.at ?? null;
+  /** The last loss of the right that this node knows of; `null` if there is none. */
+  known(holder: string, collection: string): Loss | null {
+    return this.#known.get(idOf(holder, collection)) ?? null;
   }
 
   /**
-   * As `knownAt`, for what any node has seen. Many who ask in one turn share a read.
+   * As `known`, for the losses that any node has seen. All requests of one turn share a read.
    * @throws {TidewireError} `unavailable`
    */
-  async at(holder: string, collection: string): Promise<bigint | null> {
+  async last(holder: string, collection: string, nowMs: number): Promise<Loss | null> {
     const id = idOf(holder, collection);
     if (this.#asked === undefined) {
       const ids = new Set<string>();
@@ -95,11 +108,18 @@ export class LostRights {
     }
     this.#asked.ids.add(id);
     const saved = (await this.#asked.found).get(id) ?? null;
-    const known = this.#known.get(id)?.at ?? null;
-    return saved === null || (known !== null && known > saved) ? known : saved;
+    const known = this.#known.get(id) ?? null;
+    if (saved === null) return known;
+    // A loss that is still to be saved is the latest one, and no ticket that another node sealed can know of it.
+    if (known !== null && (this.#unsaved.has(id) || this.#inSave.has(id)))
+      return { at: known.at > saved.at ? known.at : saved.at, mark: known.mark };
+    if (known !== null && known.at > saved.at) return known;
+    // The next tickets of this node must hold its mark.
+    this.#remember(id, saved, nowMs);
+    return saved;
   }
 
-  async #load(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, bigint>> {
+  async #load(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, Loss>> {
     await new Promise<void>((resolve) => {
       setImmediate(resolve);
     });
@@ -121,20 +141,22 @@ export class LostRights {
     while (this.#unsaved.size > 0) {
       // All that come in one turn are saved together.
       await null;
-      const ids = [...this.#unsaved];
+      const ids = this.#unsaved;
       this.#unsaved = new Set();
+      this.#inSave = ids;
       try {
-        await this.#parts.store.save(ids, new Date(Date.now() + this.#options.maxAgeMs));
+        await this.#parts.store.save(this.#marksOf(ids), new Date(Date.now() + this.#options.maxAgeMs));
       } catch (error) {
         for (const id of ids) if (this.#known.has(id)) this.#unsaved.add(id);
         this.#parts.log.warn(
-          { err: error, rights: ids.length },
+          { err: error, rights: ids.size },
           "lost rights could not be saved; trying again",
         );
         await new Promise<void>((resolve) => {
           setTimeout(resolve, RETRY_MS).unref();
         });
       }
+      this.#inSave = new Set();
       this.#count();
     }
   }
@@ -142,6 +164,22 @@ export class LostRights {
   #count(): void {
     this.#parts.metrics.lostRights.set(this.#known.size);
     this.#parts.metrics.lostRightsUnsaved.set(this.#unsaved.size);
+  }
+
+  #marksOf(ids: ReadonlySet<string>): Map<string, string> {
+    const marks = new Map<string, string>();
+    for (const id of ids) {
+      const known = this.#known.get(id);
+      // Evicted before it could be saved: a mark that no ticket holds voids them all.
+      marks.set(id, known?.mark ?? randomBytes(MARK_BYTES).toString("base64url"));
+    }
+    return marks;
+  }
+
+  #remember(id: string, { at, mark }: Loss, nowMs: number): void {
+    this.#known.delete(id);
+    this.#known.set(id, { at, mark, expiresAtMs: nowMs + this.#options.maxAgeMs });
+    this.#forget(nowMs);
   }
 
   #forget(nowMs: number): void {

@@ -129,6 +129,23 @@ test.each(Object.entries(LOSSES))(
   },
 );
 
+test("[3.3] a user who lost and regained a right resumes with the next ticket, also where nothing is written", async () => {
+  const setup = await start();
+  const client = await setup.enter(await sign({ sub: "u", role: "staff" }));
+  const place = await follow(setup, client);
+  client.send({ type: "refresh", token: await sign({ sub: "u" }) });
+  await client.until(({ type }) => type === "unsubscribed");
+  client.socket.terminate();
+  const back = await setup.enter(await sign(AGAIN));
+  const answer = await subscribe(back, place);
+  expect(answer).toMatchObject({ start: "reset", reason: "rights-changed" });
+  const last = await back.until(({ type }) => type === "snapshot");
+  back.socket.terminate();
+  const again = await setup.enter(await sign({ ...AGAIN, jti: "once more" }));
+  const next = { cursor: String(last?.["cursor"]), ticket: String(answer["ticket"]) };
+  expect(await subscribe(again, next)).toMatchObject({ start: "resumed" });
+});
+
 async function anotherNode({ uri, name, options }: Setup) {
   const service = await startService(toConfig(testConfig(uri, name, options)));
   onTestFinished(() => service.stop());

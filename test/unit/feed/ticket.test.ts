@@ -5,11 +5,20 @@ import { TicketSealer } from "../../../src/feed/ticket.ts";
 const keys = [{ id: 3, key: new Uint8Array(32).fill(1) }];
 const sealer = new TicketSealer(new Sealer(keys, async () => keys));
 const terms = { sealedAtMs: 1_700_000_000_000, token: "digest", untilMs: 1_700_000_600_000 };
-const ticket = { key: "live-query", since: "cursor", told: "earlier", nowMs: 60_000, holder: "u1", terms };
+const ticket = {
+  key: "live-query",
+  since: "cursor",
+  told: "earlier",
+  nowMs: 60_000,
+  holder: "u1",
+  lossMark: "",
+  terms,
+};
 
 test.each([
   ticket,
   { ...ticket, holder: "" },
+  { ...ticket, lossMark: "mark" },
   { ...ticket, terms: { ...terms, token: "", untilMs: null } },
   { ...ticket, holder: "null" },
   { ...ticket, holder: '"],["\ud83d\ude00' },

@@ -34,7 +34,13 @@ function attach() {
   };
   // The attachment needs no more of its connection in these tests.
   const owner = {
-    context: { ...guard, feed, sealer: { seal: () => "ticket" }, ticketTerms: {} },
+    context: {
+      ...guard,
+      feed,
+      sealer: { seal: () => "ticket" },
+      ticketTerms: {},
+      lostRights: { known: () => null },
+    },
     identity: null,
     login: { values: "json" },
     outbox: new Outbox(transport, 1_000_000, guard),

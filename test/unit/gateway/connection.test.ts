@@ -46,6 +46,7 @@ function connect(server: object = {}, auth: object = {}) {
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
     ticketTerms: { maxAgeMs: 86_400_000, clockToleranceMs: 0 },
+    lostRights: { known: () => null },
   } as unknown as GatewayContext; // what clocks need, and no more
   const account = new Account(FeedLimits.parse({}), () => {});
   const events = { onIdentified: () => account, onClosed: () => {} };

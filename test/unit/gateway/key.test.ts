@@ -71,6 +71,7 @@ test("a spent key is taken again with an event id of its user until the token ex
     told: "c",
     nowMs: null,
     holder: holderOf(identity("u1")),
+    lossMark: "",
   });
   const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
   const endMs = START_MS + 3_600_000 + TOLERANCE_MS;
@@ -89,6 +90,7 @@ test("an event id of another user, or a ticket that was in no event, does not br
     told: "c",
     nowMs: null,
     holder: holderOf(identity("u2")),
+    lossMark: "",
   });
   const mine = tickets.seal({
     terms: TERMS,
@@ -97,6 +99,7 @@ test("an event id of another user, or a ticket that was in no event, does not br
     told: "c",
     nowMs: null,
     holder: holderOf(identity("u1")),
+    lossMark: "",
   });
   const ids = [
     { mark: tickets.mark(theirs), ticket: theirs },
@@ -165,6 +168,7 @@ test("a ticket is no key, an altered or invented key none either", async () => {
     told: "c",
     nowMs: null,
     holder: holderOf(identity("u1")),
+    lossMark: "",
   });
   const asTicket = sealer.seal(
     SEALED.ticket,
@@ -187,6 +191,7 @@ test("a used key of a user without a sub is refused, because the user cannot be 
     told: "c",
     nowMs: null,
     holder: holderOf(identity(null)),
+    lossMark: "",
   });
   const lastEventId = { mark: tickets.mark(ticket), ticket, cursor: "c" };
   await expect(keys.redeem(key, lastEventId, START_MS)).rejects.toThrow(refused("invalid"));

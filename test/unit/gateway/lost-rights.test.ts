@@ -1,22 +1,22 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import { LostRights } from "../../../src/gateway/rights/lost-rights.ts";
+import { type Loss, LostRights } from "../../../src/gateway/rights/lost-rights.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 
 const NOW_MS = 1_700_000_000_000;
 
 /** The memory that nodes share, as a map. The first `failures` saves and loads fail. */
 function setup(entries = 3, failures = 0) {
-  const saved = new Map<string, bigint>();
+  const saved = new Map<string, Loss>();
   const calls: string[] = [];
   const failOnce = () => {
     if (failures-- > 0) throw new Error("no server");
   };
   const store = {
-    save: async (ids: readonly string[]) => {
-      calls.push(`save ${ids.length}`);
+    save: async (marks: ReadonlyMap<string, string>) => {
+      calls.push(`save ${marks.size}`);
       failOnce();
-      for (const id of ids) saved.set(id, 100n);
+      for (const [id, mark] of marks) saved.set(id, { at: 100n, mark });
     },
     load: async (ids: readonly string[]) => {
       calls.push(`load ${ids.length}`);
@@ -36,13 +36,13 @@ test("a node knows its own note at once, and the other nodes learn it from the s
   const { node } = setup();
   const [a, b] = [node(), node()];
   a.note("ada", "orders", 7n, NOW_MS);
-  expect(a.knownAt("ada", "orders")).toBe(7n);
-  expect(a.knownAt("ada", "notes")).toBeNull();
-  expect(a.knownAt("bob", "orders")).toBeNull();
+  expect(a.known("ada", "orders")?.at).toBe(7n);
+  expect(a.known("ada", "notes")).toBeNull();
+  expect(a.known("bob", "orders")).toBeNull();
   await a.saved();
-  expect(b.knownAt("ada", "orders")).toBeNull();
-  expect(await b.at("ada", "orders")).toBe(100n);
-  expect(await b.at("bob", "orders")).toBeNull();
+  expect(b.known("ada", "orders")).toBeNull();
+  expect((await b.last("ada", "orders", NOW_MS))?.at).toBe(100n);
+  expect(await b.last("bob", "orders", NOW_MS)).toBeNull();
 });
 
 test("the later of what a node and the database know counts", async () => {
@@ -50,10 +50,27 @@ test("the later of what a node and the database know counts", async () => {
   const a = node();
   a.note("ada", "orders", 7n, NOW_MS);
   await a.saved();
-  expect(await a.at("ada", "orders")).toBe(100n);
+  expect((await a.last("ada", "orders", NOW_MS))?.at).toBe(100n);
   a.note("ada", "orders", 200n, NOW_MS);
   await a.saved();
-  expect(await a.at("ada", "orders")).toBe(200n);
+  expect((await a.last("ada", "orders", NOW_MS))?.at).toBe(200n);
+});
+
+test("every node comes to know the mark of a loss, and each loss has a mark of its own", async () => {
+  const { node } = setup();
+  const [a, b] = [node(), node()];
+  a.note("ada", "orders", 7n, NOW_MS);
+  const first = a.known("ada", "orders")?.mark;
+  await a.saved();
+  expect((await b.last("ada", "orders", NOW_MS))?.mark).toBe(first);
+  expect(b.known("ada", "orders")?.mark).toBe(first);
+  b.note("ada", "orders", 7n, NOW_MS);
+  const second = b.known("ada", "orders")?.mark;
+  expect(second).not.toBe(first);
+  // A loss that is still to be saved counts before the saved one.
+  expect((await b.last("ada", "orders", NOW_MS))?.mark).toBe(second);
+  await b.saved();
+  expect((await a.last("ada", "orders", NOW_MS))?.mark).toBe(second);
 });
 
 test("those who ask in one turn share a read, and those who lose rights in one turn a save", async () => {
@@ -61,7 +78,7 @@ test("those who ask in one turn share a read, and those who lose rights in one t
   const a = node();
   for (let i = 0; i < 20; i++) a.note(`u${i}`, "orders", 7n, NOW_MS);
   await a.saved();
-  await Promise.all(Array.from({ length: 20 }, (_, i) => a.at(`u${i}`, "orders")));
+  await Promise.all(Array.from({ length: 20 }, (_, i) => a.last(`u${i}`, "orders", NOW_MS)));
   expect(calls).toEqual(["save 20", "load 20"]);
 });
 
@@ -70,8 +87,8 @@ test("a node remembers so many and no more, and none beyond its age", () => {
   const a = node();
   for (let i = 0; i < 4; i++) a.note(`u${i}`, "orders", 7n, NOW_MS);
   expect(a.size).toBe(3);
-  expect(a.knownAt("u0", "orders")).toBeNull();
-  expect(a.knownAt("u3", "orders")).toBe(7n);
+  expect(a.known("u0", "orders")).toBeNull();
+  expect(a.known("u3", "orders")?.at).toBe(7n);
   a.note("late", "orders", 7n, NOW_MS + 1_000);
   expect(a.size).toBe(1);
 });
@@ -79,7 +96,10 @@ test("a node remembers so many and no more, and none beyond its age", () => {
 test("a save that fails is tried again until it succeeds; a read that fails refuses the resumption", async () => {
   const { node, calls } = setup(3, 2);
   const a = node();
-  await expect(a.at("ada", "orders")).rejects.toMatchObject({ code: "unavailable", retry: "later" });
+  await expect(a.last("ada", "orders", NOW_MS)).rejects.toMatchObject({
+    code: "unavailable",
+    retry: "later",
+  });
   a.note("ada", "orders", 7n, NOW_MS);
   expect(a.unsaved).toBe(1);
   await a.saved();

@@ -45,6 +45,7 @@ const ticketOf = (identity: Identity | null, more: Partial<Ticket> = {}): Ticket
   told: codec.encode(since),
   nowMs: null,
   holder: holderOf(identity),
+  lossMark: "",
   terms: termsFor(identity, NOW_MS, terms),
   ...more,
 });
@@ -145,10 +146,17 @@ test("[3.3] the cursor of a change counts after a hidden start if it is later th
 });
 
 test("[3.3] a right that was lost at the start of the ticket or later does not resume", () => {
-  expect(wasLostSince(since, null)).toBe(false);
-  expect(wasLostSince(since, 9n)).toBe(false);
-  expect(wasLostSince(since, 10n)).toBe(true);
-  expect(wasLostSince(since, 11n)).toBe(true);
+  const lostAt = (at: bigint) => wasLostSince(since, "", { at, mark: "loss" });
+  expect(wasLostSince(since, "", null)).toBe(false);
+  expect(lostAt(9n)).toBe(false);
+  expect(lostAt(10n)).toBe(true);
+  expect(lostAt(11n)).toBe(true);
+});
+
+test("[3.3] a ticket that was sealed after the loss resumes, also where nothing was written in between", () => {
+  const loss = { at: 10n, mark: "second" };
+  expect(wasLostSince(since, "second", loss)).toBe(false);
+  expect(wasLostSince(since, "first", loss)).toBe(true);
 });
 
 const resumed = ({

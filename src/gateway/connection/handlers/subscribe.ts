@@ -136,7 +136,7 @@ const SECOND_MS = 1_000;
  * that would show, with the changes since, what happened before this user might see it.
  */
 function heldSince({ identity, context: { feed, lostRights } }: Connection, collection: string): bigint {
-  if (lostRights.knownAt(holderOf(identity), collection) !== null) return feed.timeline.headTime;
+  if (lostRights.known(holderOf(identity), collection) !== null) return feed.timeline.headTime;
   const issuedAtMs = identity?.issuedAtMs ?? null;
   return issuedAtMs === null ? 0n : feed.timeline.headTimeBy(issuedAtMs + SECOND_MS);
 }
