@@ -56,7 +56,7 @@ test("the later of what a node and the database know counts", async () => {
   expect((await a.last("ada", "orders", NOW_MS))?.at).toBe(200n);
 });
 
-test("every node comes to know the mark of a loss, and each loss has a mark of its own", async () => {
+test("every node learns the mark of a loss, and each loss has a mark of its own", async () => {
   const { node } = setup();
   const [a, b] = [node(), node()];
   a.note("ada", "orders", 7n, NOW_MS);
