@@ -6,7 +6,7 @@ import { recordingLog, startNode } from "../../support/node.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 
 const PATIENCE = { timeout: 60_000 };
-const RETRY = "MongoDB cannot be reached yet; the start is tried again (mongodb.startTimeout)";
+const RETRY = "MongoDB cannot be reached yet; trying again until mongodb.startTimeout";
 
 /** A proxy before the shared mongod, and the start of a node that knows MongoDB only by the proxy. */
 async function behindProxy() {
