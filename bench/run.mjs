@@ -17,7 +17,7 @@ import { scenarios } from "./scenarios.mjs";
 
 const HELP = `Usage: npm run bench -- [options]
 
-  --only TEXT         scenarios whose name holds this text; several times for several
+  --only TEXT         scenarios whose name holds this text; several: --only a,b or --only a --only b
   --contenders A,B    these alone (tidewire, limit-ws, socket.io, …)
   --rounds N          interleaved rounds; 5 unless told
   --quick             tiny sizes, one round: shows that it runs, and measures nothing
@@ -52,6 +52,21 @@ const print = (text) => process.stdout.write(`${text}\n`);
 const note = (text) => process.stderr.write(`${text}\n`);
 
 const isInstalled = (name) => existsSync(join(HERE, "node_modules", name));
+
+/** Whether the name of a scenario holds a text, or one of several that commas divide. Names hold commas, too. */
+const names = (text, scenario) =>
+  scenario.name.includes(text) ||
+  text.split(",").some((part) => part.trim() !== "" && scenario.name.includes(part.trim()));
+
+/** A mistyped name must not end as a run that measured nothing. */
+function checkNames(all) {
+  const unknown = flags.only.filter((text) => !all.some((scenario) => names(text, scenario)));
+  if (unknown.length === 0) return;
+  note(
+    `--only ${unknown.join(", ")}: no scenario has that in its name. Scenarios: ${all.map(({ name }) => name).join("; ")}`,
+  );
+  process.exit(2);
+}
 
 /** Whether a lane is asked for and can be run; what cannot be is said once. */
 function isWanted({ contender }, missing) {
@@ -101,6 +116,7 @@ async function main() {
     note("installing what Tidewire is compared with");
     execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
   }
+  checkNames(scenarios(flags.quick));
   const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 5));
   const directory = await mkdtemp(join(tmpdir(), "tidewire-bench-"));
   const database = `bench-${randomBytes(4).toString("hex")}`;
@@ -112,7 +128,7 @@ async function main() {
   const startedMs = Date.now();
   try {
     for (const scenario of scenarios(flags.quick)) {
-      if (!flags.only.some((text) => scenario.name.includes(text))) continue;
+      if (!flags.only.some((text) => names(text, scenario))) continue;
       const lanes = scenario.lanes.filter((lane) => isWanted(lane, missing));
       if (lanes.length === 0) continue;
       const result = await runScenario(scenario, lanes, rounds, parts);
