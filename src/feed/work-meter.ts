@@ -6,6 +6,11 @@ import type { LiveQuery } from "./live-query.ts";
 
 /** How much of a new measurement goes into the mean cost of a change. */
 const WEIGHT = 0.2;
+/**
+ * Less than this per commit, in milliseconds, is charged by lot: this whole amount, as often as makes the mean exact. To
+ * write down every few microseconds would itself be a large part of the work.
+ */
+const CHEAP_MS = 0.05;
 /** At least so much work lies between two judgements, in milliseconds: until then no budget can be passed by much. */
 const JUDGE_AFTER_MS = 50;
 
@@ -24,6 +29,8 @@ export interface WorkMeterParts {
   readonly end: (liveQuery: LiveQuery, account: Account, error: Error) => void;
   /** Milliseconds of this process's processor time. */
   readonly cpuMs?: () => number;
+  /** A number from 0 up to, but not including, 1. */
+  readonly random?: () => number;
 }
 
 /**
@@ -33,6 +40,7 @@ export interface WorkMeterParts {
 export class WorkMeter {
   readonly #parts: WorkMeterParts;
   readonly #cpuMs: () => number;
+  readonly #random: () => number;
   #busy: LiveQuery[] = [];
   readonly #searches = new Map<Searched, number>();
   #sinceMs = 0;
@@ -41,15 +49,18 @@ export class WorkMeter {
   constructor(parts: WorkMeterParts) {
     this.#parts = parts;
     this.#cpuMs = parts.cpuMs ?? cpuMs;
+    this.#random = parts.random ?? Math.random;
     this.#judgedCpuMs = this.#cpuMs();
   }
 
   /** A live query took so long for one commit. */
   note(liveQuery: LiveQuery, ms: number): void {
     const { cost } = liveQuery;
-    cost.perCommitMs += (cost.perCommitMs === 0 ? 1 : WEIGHT) * (ms - cost.perCommitMs);
-    this.#spend(liveQuery, ms);
     this.#sinceMs += ms;
+    if (ms >= CHEAP_MS || cost.perCommitMs > 0)
+      cost.perCommitMs += (cost.perCommitMs === 0 ? 1 : WEIGHT) * (ms - cost.perCommitMs);
+    if (ms >= CHEAP_MS) this.#spend(liveQuery, ms);
+    else if (this.#random() * CHEAP_MS < ms) this.#spend(liveQuery, CHEAP_MS);
   }
 
   /** A live query took so long for earlier commits. */

@@ -13,7 +13,7 @@ function start() {
   const limits = FeedLimits.parse({ workPerUserMs: 100 });
   const holders = new Map<LiveQuery, Set<Account>>();
   const ended: [LiveQuery, Account, Error][] = [];
-  const at = { cpuMs: 0 };
+  const at = { cpuMs: 0, random: 0 };
   // The meter needs no more of the holdings.
   const holdings = { accountsOf: (one: LiveQuery) => holders.get(one) ?? new Set() } as unknown as Holdings;
   const metrics = createMetrics();
@@ -23,6 +23,7 @@ function start() {
     log: pino({ level: "silent" }),
     end: (...what) => ended.push(what),
     cpuMs: () => at.cpuMs,
+    random: () => at.random,
   });
   const user = () => new Account(limits, () => {});
   const hold = (...accounts: Account[]) => {
@@ -115,4 +116,19 @@ test("tells the work of all, and the dearest live query, which is forgotten once
   expect(await read(metrics.dearestLiveQuery)).toBeCloseTo(0.05);
   meter.judge(2_000);
   expect(await read(metrics.dearestLiveQuery)).toBe(0);
+});
+
+test("many cheap live queries cost their user as much in the mean as they take, and most of them are not written down", async () => {
+  const { meter, metrics, at, user, hold, work } = start();
+  const ada = user();
+  const liveQueries = Array.from({ length: 1_000 }, () => hold(ada));
+  for (const [n, liveQuery] of liveQueries.entries()) {
+    // Evenly spread, as random numbers are in the mean.
+    at.random = n / liveQueries.length;
+    work(liveQuery, 0.01);
+  }
+  expect(liveQueries.filter(({ cost }) => cost.spentMs > 0).length).toBe(200);
+  expect(liveQueries.reduce((sum, { cost }) => sum + cost.spentMs, 0)).toBeCloseTo(10);
+  meter.judge(0);
+  expect((await metrics.matchSeconds.get()).values[0]?.value).toBeCloseTo(0.01);
 });
