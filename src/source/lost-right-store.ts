@@ -1,5 +1,6 @@
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
+import { ExpiryIndex } from "./expiry-index.ts";
 import type { StateDatabase } from "./mongo.ts";
 
 interface LostRight {
@@ -27,7 +28,7 @@ export interface SavedLoss {
  */
 export class LostRightStore {
   readonly #database: StateDatabase;
-  #indexed: Promise<unknown> | undefined;
+  readonly #expiry = new ExpiryIndex();
 
   constructor(stateDatabase: StateDatabase) {
     this.#database = stateDatabase;
@@ -38,11 +39,11 @@ export class LostRightStore {
   }
 
   /**
-   * Saves that these rights are lost now, each with its mark. The server gives the time, so that it is later than every position which any
-   * node has reached. Majority, since a failover must not bring a right back.
+   * Saves that these rights are lost now, each with its mark. The server gives the time, so that it is later than every
+   * position that any node has reached. Majority, since a failover must not bring a right back.
    */
   async save(marks: ReadonlyMap<string, string>, expiresAt: Date): Promise<void> {
-    await this.#ensureIndex();
+    await this.#expiry.ensure(this.#collection);
     const at = { $max: ["$at", "$$CLUSTER_TIME"] };
     await this.#collection.bulkWrite(
       [...marks].map(([_id, mark]) => {
@@ -59,16 +60,5 @@ export class LostRightStore {
     return new Map(
       (await found.toArray()).map(({ _id, at, mark }) => [_id, { at: fromTimestamp(at), mark }]),
     );
-  }
-
-  /** Made with the first right that is lost: most deployments never lose one by a token. */
-  #ensureIndex(): Promise<unknown> {
-    this.#indexed ??= this.#collection
-      .createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0 })
-      .catch((error: unknown) => {
-        this.#indexed = undefined;
-        throw error;
-      });
-    return this.#indexed;
   }
 }

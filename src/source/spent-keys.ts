@@ -1,4 +1,5 @@
 import type { Collection } from "mongodb";
+import { ExpiryIndex } from "./expiry-index.ts";
 import type { StateDatabase } from "./mongo.ts";
 
 interface SpentKey {
@@ -14,7 +15,7 @@ const DUPLICATE_KEY = 11_000;
 /** Remembers in the state database which single-use keys were used, so that each is taken once by all nodes together. */
 export class SpentKeyStore {
   readonly #database: StateDatabase;
-  #indexed: Promise<unknown> | undefined;
+  readonly #expiry = new ExpiryIndex();
 
   constructor(stateDatabase: StateDatabase) {
     this.#database = stateDatabase;
@@ -30,7 +31,7 @@ export class SpentKeyStore {
    * @returns `false` if it was used before.
    */
   async spend(id: string, expiresAtMs: number): Promise<boolean> {
-    await this.#ensureIndex();
+    await this.#expiry.ensure(this.#collection);
     try {
       const spent = { _id: id, expiresAt: new Date(expiresAtMs) };
       await this.#collection.insertOne(spent, { writeConcern: { w: "majority" } });
@@ -39,16 +40,5 @@ export class SpentKeyStore {
       if ((error as { code?: number }).code === DUPLICATE_KEY) return false;
       throw error;
     }
-  }
-
-  /** Made with the first key that is spent: most deployments never give one out. */
-  #ensureIndex(): Promise<unknown> {
-    this.#indexed ??= this.#collection
-      .createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0 })
-      .catch((error: unknown) => {
-        this.#indexed = undefined;
-        throw error;
-      });
-    return this.#indexed;
   }
 }
