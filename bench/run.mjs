@@ -53,18 +53,18 @@ const note = (text) => process.stderr.write(`${text}\n`);
 
 const isInstalled = (name) => existsSync(join(HERE, "node_modules", name));
 
-/** Whether the name of a scenario holds a text, or one of several that commas divide. Names hold commas, too. */
-const names = (text, scenario) =>
-  scenario.name.includes(text) ||
-  text.split(",").some((part) => part.trim() !== "" && scenario.name.includes(part.trim()));
-
-/** A mistyped name must not end as a run that measured nothing. */
-function checkNames(all) {
-  const unknown = flags.only.filter((text) => !all.some((scenario) => names(text, scenario)));
-  if (unknown.length === 0) return;
-  note(
-    `--only ${unknown.join(", ")}: no scenario has that in its name. Scenarios: ${all.map(({ name }) => name).join("; ")}`,
+/** The scenarios that `--only` names. A mistyped name must not end as a run that measured less, or nothing. */
+function chosenScenarios() {
+  const all = scenarios(flags.quick);
+  const isName = (text) => all.some(({ name }) => name.includes(text));
+  // Names hold commas, too.
+  const texts = flags.only.flatMap((text) =>
+    isName(text) ? [text] : text.split(",").map((part) => part.trim()),
   );
+  const unknown = texts.filter((text) => !isName(text));
+  if (unknown.length === 0) return all.filter(({ name }) => texts.some((text) => name.includes(text)));
+  const known = all.map(({ name }) => name).join("; ");
+  note(`--only ${unknown.join(", ")}: no scenario has that in its name. Scenarios: ${known}`);
   process.exit(2);
 }
 
@@ -112,11 +112,11 @@ async function runScenario(scenario, lanes, wanted, parts) {
 
 async function main() {
   if (flags.help) return print(HELP);
+  const chosen = chosenScenarios();
   if (!flags["no-install"] && !isInstalled(".package-lock.json")) {
     note("installing what Tidewire is compared with");
     execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: HERE, stdio: ["ignore", "ignore", "inherit"] });
   }
-  checkNames(scenarios(flags.quick));
   const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 5));
   const directory = await mkdtemp(join(tmpdir(), "tidewire-bench-"));
   const database = `bench-${randomBytes(4).toString("hex")}`;
@@ -127,8 +127,7 @@ async function main() {
   const results = [];
   const startedMs = Date.now();
   try {
-    for (const scenario of scenarios(flags.quick)) {
-      if (!flags.only.some((text) => names(text, scenario))) continue;
+    for (const scenario of chosen) {
       const lanes = scenario.lanes.filter((lane) => isWanted(lane, missing));
       if (lanes.length === 0) continue;
       const result = await runScenario(scenario, lanes, rounds, parts);
