@@ -3,7 +3,7 @@ const PLACEHOLDER = /\$\$\{|\$\{([^}]*)\}|\$\{/g;
 const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
 
 /**
- * Fills in `${NAME}` and `${NAME:-default}`; `$${` stands for a literal `${`. As in a shell, the default
+ * Fills in `${NAME}` and `${NAME:-default}`; `$${` inserts a literal `${`. As in a shell, the default
  * also stands in for a variable that is set but empty. Values are never looked into again.
  */
 export function interpolate(text: string, env: NodeJS.ProcessEnv): { text: string } | { problem: string } {

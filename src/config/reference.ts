@@ -13,7 +13,7 @@ whole file: \`tidewire check\` reports every mistake at once, with its line and 
 mistake. Editors complete and check the file with [config/tidewire.schema.json](../config/tidewire.schema.json).
 [config/tidewire.yaml](../config/tidewire.yaml) is an example with comments.
 
-- \`\${NAME}\` and \`\${NAME:-default}\` insert environment variables, in strings only. \`$\${\` stands for the characters themselves.
+- \`\${NAME}\` and \`\${NAME:-default}\` insert environment variables, in strings only. \`$\${\` inserts the two characters \`\${\`.
 - A duration is ${DURATION.words.replace("a duration in ", "")}. A size is ${SIZE.words.replace("a size in ", "")}.
 - Relative paths begin at the folder of the file.
 - While the service runs, a saved edit of \`collections\` takes effect at once. A mistake changes nothing and is logged.

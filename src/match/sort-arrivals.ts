@@ -9,7 +9,7 @@ export interface Arrival {
   readonly through: readonly number[];
   /** For each of them, the number of the part that comes next; the length of the path where that has ended. */
   readonly next: readonly number[];
-  /** An array that was named by index is a value of its own; one that was found by name stands for its elements. */
+  /** An array that the path names by index is one value. An array that the path finds by name is sorted by its elements. */
   readonly isExpanded: boolean;
   /** The values of all other paths. */
   readonly values: Tuple;

@@ -97,7 +97,7 @@ export const RuleOptions = z.strictObject({
   filter: filter
     .optional()
     .meta({ examples: [{ customerId: "%%user.sub" }] })
-    .describe("Filter over the documents; %%user.… stands for a claim. Unset: every document."),
+    .describe("Filter over the documents; %%user.… inserts a claim. Unset: every document."),
   fields: FieldsOptions.optional()
     .meta({ examples: [{ exclude: ["margin"] }] })
     .describe("The visible fields: include or exclude paths. Unset: all."),
@@ -139,7 +139,7 @@ export const LookupOptions = z.strictObject({
     .describe("Collection from which the set is read. Clients need no rule for it."),
   filter: filter
     .meta({ examples: [{ userId: "%%user.sub" }] })
-    .describe("Filter over its documents; %%user.… stands for a claim."),
+    .describe("Filter over its documents; %%user.… inserts a claim."),
   value: path
     .meta({ examples: ["roomId"] })
     .describe("Path whose values form the set; an array contributes each element."),

@@ -27,7 +27,7 @@ type Route = (request: IncomingMessage, response: ServerResponse, address: strin
 
 /**
  * [7] What is served over plain HTTP. A stream and a poll are connections like any other, with a transport of
- * their own: the request is taken for the `hello` and the `subscribe` that it stands for.
+ * their own: the service reads a `hello` and a `subscribe` from the request.
  */
 export class HttpRoutes {
   readonly #context: GatewayContext;
@@ -186,7 +186,7 @@ export class HttpRoutes {
     return opened;
   }
 
-  /** Takes the request as the `hello` and the `subscribe` that it stands for. */
+  /** Reads a `hello` and a `subscribe` from the request, and handles both. */
   async #ask(
     { connection, inbox }: OpenedConnection,
     asked: UrlRequest,

@@ -10,7 +10,7 @@ export interface PollOptions {
   readonly wantsSnapshot: boolean;
   /** An answer of this size ends with the message at hand. */
   readonly limitBytes: number;
-  /** The subscription stands: from now on the client's `wait` counts. */
+  /** Called when the subscription is active: from then on the client's `wait` counts. */
   readonly onSubscribed: () => void;
 }
 

@@ -27,14 +27,14 @@ const COMMENT = ":\n\n";
 
 /**
  * Server-sent events (HTML standard, 9.2): one subscription, each message an event. A failure before the
- * subscription stands is an HTTP error; the stream begins with `welcome` and `subscribed`.
+ * subscription is active is an HTTP error; the stream begins with `welcome` and `subscribed`.
  */
 export class SseTransport implements Transport {
   readonly kind = "sse";
   readonly #exchange: HttpExchange;
   readonly #options: SseOptions;
   #state: "pending" | "streaming" | "over" = "pending";
-  /** Events from before the subscription stood. */
+  /** Events from before the subscription was active. */
   #held = "";
   #idPrefix = "";
 
