@@ -1,3 +1,9 @@
+/**
+ * Tokens come back in fractions, and their sum is rounded. Without this tolerance a request that waited for exactly
+ * `waitMs` could be refused.
+ */
+const ROUNDING = 1e-6;
+
 /** A token bucket: `rate` a second over time, `burst` at once. */
 export class RateLimit {
   readonly #rate: number;
@@ -18,14 +24,15 @@ export class RateLimit {
     this.#tokens = Math.min(this.#burst, this.#tokens + seconds * this.#rate);
     this.#atMs = nowMs;
     const price = Math.min(cost, this.#burst);
-    if (this.#tokens < price) return false;
+    if (this.#tokens < price - ROUNDING) return false;
     this.#tokens -= price;
     return true;
   }
 
   /** Milliseconds until `cost` can be taken. */
   waitMs(cost: number): number {
-    return Math.ceil((Math.max(0, Math.min(cost, this.#burst) - this.#tokens) / this.#rate) * 1_000);
+    const missing = Math.min(cost, this.#burst) - ROUNDING - this.#tokens;
+    return Math.ceil((Math.max(0, missing) / this.#rate) * 1_000);
   }
 
   /** Nothing is owed: a bucket that is full again need not be kept. */
