@@ -30,22 +30,23 @@ export class FakeHttp {
       const url = new URL(String(input));
       const signal = init?.signal ?? undefined;
       let streaming: ReadableStreamDefaultController<Uint8Array> | undefined;
-      signal?.addEventListener("abort", () => {
-        reject(signal.reason);
-        try {
-          streaming?.error(signal.reason);
-        } catch {
-          // it has ended already
-        }
-      });
+      const abort = () => {
+        reject(signal?.reason);
+        streaming?.error(signal?.reason);
+      };
+      signal?.addEventListener("abort", abort);
+      // Like a real `fetch`: a request that has ended no longer listens to the signal, which all requests share.
+      const ended = () => signal?.removeEventListener("abort", abort);
       const headers = new Headers(init?.headers);
       const request: FakeRequest = {
         path: url.pathname,
         parameters: Object.fromEntries(url.searchParams),
         authorization: headers.get("authorization") ?? undefined,
         isAborted: () => signal?.aborted === true,
-        answer: (body, status = 200) =>
-          resolve(new Response(typeof body === "string" ? body : JSON.stringify(body), { status })),
+        answer: (body, status = 200) => {
+          ended();
+          resolve(new Response(typeof body === "string" ? body : JSON.stringify(body), { status }));
+        },
         stream: () => {
           const body = new ReadableStream<Uint8Array>({
             start: (controller) => {
@@ -55,10 +56,16 @@ export class FakeHttp {
           resolve(new Response(body, { headers: { "Content-Type": "text/event-stream" } }));
           return {
             write: (piece) => streaming?.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece),
-            end: () => streaming?.close(),
+            end: () => {
+              ended();
+              streaming?.close();
+            },
           };
         },
-        fail: () => reject(new TypeError("fetch failed")),
+        fail: () => {
+          ended();
+          reject(new TypeError("fetch failed"));
+        },
       };
       this.requests.push(request);
       queueMicrotask(() => this.onRequest(request));
