@@ -4,7 +4,7 @@ import { classifyStreamError, StreamStalledError } from "../source/stream-errors
 import { AFTER, BEFORE, type Position } from "./cursor.ts";
 import type { OplogBatch, SharedStream } from "./shared-stream.ts";
 
-/** About how long after a failure the stream is opened again, in milliseconds. */
+/** Average wait after a failure before the stream is opened again, in milliseconds. */
 const RETRY_MS = 1_000;
 /**
  * A read is given up after so many failures in a row, besides those for which no server was found: an outage is waited for,
@@ -18,6 +18,7 @@ type OpenAgain = (from: Position) => Promise<SharedStream | null>;
 /** The commits after a position that the history no longer holds, out of the oplog; call `end` when done. */
 export class OplogRead {
   readonly #openAgain: OpenAgain;
+  readonly #retryMs: number;
   /** `undefined` while it is being opened again, and after the end. */
   #stream: SharedStream | undefined;
   /** Commits up to here are covered: those of the position asked for, and later those that were given. */
@@ -29,10 +30,11 @@ export class OplogRead {
   #failures = 0;
 
   /** @param stream Joined already. */
-  constructor(stream: SharedStream, from: Position, openAgain: OpenAgain) {
+  constructor(stream: SharedStream, from: Position, openAgain: OpenAgain, retryMs = RETRY_MS) {
     this.#stream = stream;
     this.#from = from;
     this.#openAgain = openAgain;
+    this.#retryMs = retryMs;
   }
 
   /**
@@ -77,7 +79,7 @@ export class OplogRead {
   }
 
   async #tryAgain(): Promise<SharedStream | null | "later"> {
-    await sleep(RETRY_MS * (0.5 + Math.random()));
+    await sleep(this.#retryMs * (0.5 + Math.random()));
     try {
       return this.#left ? null : await this.#openAgain(this.#from);
     } catch (error) {

@@ -22,13 +22,16 @@ export class OplogReads {
   readonly #open: OpenStream;
   readonly #slots: Limiter;
   readonly #onChange: (held: number) => void;
+  readonly #retryMs: number | undefined;
   #requests: Request[] = [];
   #gathering = false;
 
-  constructor(open: OpenStream, slots: Limiter, onChange: (held: number) => void) {
+  /** @param retryMs Average wait before a stream that failed is opened again. */
+  constructor(open: OpenStream, slots: Limiter, onChange: (held: number) => void, retryMs?: number) {
     this.#open = open;
     this.#slots = slots;
     this.#onChange = onChange;
+    this.#retryMs = retryMs;
   }
 
   /**
@@ -38,7 +41,7 @@ export class OplogReads {
   async request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
     const openAgain = (position: Position) => this.#request(position, codec);
     const stream = await openAgain(from);
-    return stream === null ? null : new OplogRead(stream, from, openAgain);
+    return stream === null ? null : new OplogRead(stream, from, openAgain, this.#retryMs);
   }
 
   #request(from: Position, codec: CursorCodec): Promise<SharedStream | null> {

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 
-/** For the last position a database that does not answer is waited for no longer than this, in milliseconds. */
+/** How long the shutdown waits for the last save, in milliseconds, because the database may not answer. */
 const LAST_SAVE_TIMEOUT_MS = 2_000;
 
 /** Where a position is saved. A write that never settles would end all later ones. */
@@ -38,12 +38,12 @@ export class CheckpointWriter {
     this.#latest = undefined;
   }
 
-  /** Saves what is not yet saved, if that can be done in a moment, and ends. */
-  async stop(): Promise<void> {
+  /** Ends. Saves the last position first, if the database answers within `timeoutMs`. */
+  async stop(timeoutMs = LAST_SAVE_TIMEOUT_MS): Promise<void> {
     clearInterval(this.#timer);
     const giveUp = new AbortController();
     const isSaved = this.#saveAll().then(() => true);
-    const isLate = sleep(LAST_SAVE_TIMEOUT_MS, false, { signal: giveUp.signal }).catch(() => false);
+    const isLate = sleep(timeoutMs, false, { signal: giveUp.signal }).catch(() => false);
     if (!(await Promise.race([isSaved, isLate])))
       this.#log.warn("the last position could not be saved: the next start reads some changes again");
     giveUp.abort();

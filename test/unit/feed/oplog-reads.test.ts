@@ -44,7 +44,8 @@ function failingAt(failures: Map<bigint, Error>) {
     }
   }
   const held: number[] = [];
-  return { opened, held, reads: new OplogReads(open, new Limiter(2), (count) => held.push(count)) };
+  const reads = new OplogReads(open, new Limiter(2), (count) => held.push(count), 10);
+  return { opened, held, reads };
 }
 
 async function readUntil(read: OplogRead | null, clusterTime: bigint): Promise<bigint[]> {

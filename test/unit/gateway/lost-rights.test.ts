@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { type Loss, LostRights } from "../../../src/gateway/rights/lost-rights.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 
@@ -94,14 +94,21 @@ test("a node remembers so many and no more, and none beyond its age", () => {
 });
 
 test("a save that fails is tried again until it succeeds; a read that fails refuses the resumption", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
   const { node, calls } = setup(3, 2);
   const a = node();
-  await expect(a.last("ada", "orders", NOW_MS)).rejects.toMatchObject({
+  const failing = a.last("ada", "orders", NOW_MS);
+  void vi.advanceTimersByTimeAsync(0);
+  await expect(failing).rejects.toMatchObject({
     code: "unavailable",
     retry: "later",
   });
   a.note("ada", "orders", 7n, NOW_MS);
   expect(a.unsaved).toBe(1);
+  await vi.advanceTimersByTimeAsync(999);
+  expect(calls).toEqual(["load 1", "save 1"]);
+  await vi.advanceTimersByTimeAsync(1);
   await a.saved();
   expect(calls).toEqual(["load 1", "save 1", "save 1"]);
   expect(a.unsaved).toBe(0);
