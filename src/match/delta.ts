@@ -1,7 +1,10 @@
 import type { ValueMode } from "../protocol/messages.ts";
 import { BSON_TYPE } from "./bson-value.ts";
 import { encodeVisible } from "./encode.ts";
+import { encodeVisibleInSteps } from "./encode-steps.ts";
 import { hasEqualBytes, isEqualVisible, type Projection } from "./projection.ts";
+import { isEqualVisibleInSteps, isLarge } from "./projection-steps.ts";
+import { runThrough, StepPace, type Steps } from "./steps.ts";
 import { type Shown, VisibleElements } from "./visible-elements.ts";
 
 /** The difference between two visible documents, by dotted paths through objects. */
@@ -23,12 +26,24 @@ export function diffProjected(
   after: Uint8Array,
   mode: ValueMode,
 ): Delta | undefined {
-  const [old, now] = [fieldsOf(projection, before, 0), fieldsOf(projection, after, 0)];
+  return runThrough(diffProjectedInSteps(projection, before, after, mode));
+}
+
+/** As `diffProjected`, in steps. */
+export function* diffProjectedInSteps(
+  projection: Projection,
+  before: Uint8Array,
+  after: Uint8Array,
+  mode: ValueMode,
+  pace = new StepPace(),
+): Steps<Delta | undefined> {
+  const old = yield* fieldsOf(projection, before, 0, pace);
+  const now = yield* fieldsOf(projection, after, 0, pace);
   if (old === undefined || now === undefined) return undefined;
-  const difference = compare(old, now, 0, after.length);
+  const difference = yield* compare(old, now, 0, after.length, pace);
   if (difference === WHOLE) return undefined;
   const delta: Writable = { set: [], unset: [] };
-  if (difference !== EQUAL) write(difference, "", mode, delta);
+  if (difference !== EQUAL) yield* write(difference, "", mode, delta, pace);
   return delta;
 }
 
@@ -39,10 +54,12 @@ const PATHS_LENGTH = 4_096;
 type Fields = ReadonlyMap<string, VisibleElements>;
 
 /** `undefined` where a name comes twice. */
-function fieldsOf(shown: Shown, bytes: Uint8Array, at: number): Fields | undefined {
+function* fieldsOf(shown: Shown, bytes: Uint8Array, at: number, pace: StepPace): Steps<Fields | undefined> {
   const fields = new Map<string, VisibleElements>();
   const elements = new VisibleElements(shown, bytes, at, false);
-  while (elements.next()) {
+  while (elements.advance()) {
+    if (pace.isOver(elements.size)) yield;
+    if (!elements.isVisible) continue;
     const { name } = elements;
     if (fields.has(name)) return undefined;
     fields.set(name, elements.clone());
@@ -69,26 +86,31 @@ interface Difference {
  * encoded before that is known.
  * @param prefix The length of the path that leads here, its last dot included.
  */
-function compare(
+function* compare(
   before: Fields,
   after: Fields,
   prefix: number,
   valueBytes: number,
-): Difference | typeof EQUAL | typeof WHOLE {
-  if (!isInOrder(before, after)) return WHOLE;
+  pace: StepPace,
+): Steps<Difference | typeof EQUAL | typeof WHOLE> {
+  if (!(yield* isInOrder(before, after, pace))) return WHOLE;
   const difference: Difference = { set: [], unset: [], paths: 0, length: 0 };
   const count = (name: string) => {
     difference.paths++;
     difference.length += prefix + name.length;
   };
   for (const name of before.keys()) {
+    if (pace.isOver(0)) yield;
     if (after.has(name)) continue;
     if (!canStandInPath(name)) return WHOLE;
     difference.unset.push(name);
     count(name);
   }
   for (const [name, value] of after) {
-    const inner = compareField(before.get(name), value, prefix + name.length + 1);
+    if (pace.isOver(0)) yield;
+    const old = before.get(name);
+    const inner =
+      compareWhole(old, value, pace) ?? (yield* compareParts(old, value, prefix + name.length + 1, pace));
     if (inner === EQUAL) continue;
     if (!canStandInPath(name)) return WHOLE;
     if (inner === WHOLE) {
@@ -106,21 +128,39 @@ function compare(
   return isShort ? difference : WHOLE;
 }
 
-function compareField(
+/** Compares two values in one step; `undefined` where their parts have to be compared. */
+function compareWhole(
+  before: VisibleElements | undefined,
+  after: VisibleElements,
+  pace: StepPace,
+): typeof EQUAL | typeof WHOLE | undefined {
+  if (before === undefined) return WHOLE;
+  if (areObjects(before, after)) {
+    const { bytes, start, end } = after;
+    return hasEqualBytes(before.bytes, before.start, before.end, bytes, start, end) ? EQUAL : undefined;
+  }
+  if (isLarge(before, after, pace)) return undefined;
+  return isEqualVisible(before, after) ? EQUAL : WHOLE;
+}
+
+function* compareParts(
   before: VisibleElements | undefined,
   after: VisibleElements,
   prefix: number,
-): Difference | typeof EQUAL | typeof WHOLE {
+  pace: StepPace,
+): Steps<Difference | typeof EQUAL | typeof WHOLE> {
   if (before === undefined) return WHOLE;
-  const areObjects = before.type === BSON_TYPE.object && after.type === BSON_TYPE.object;
-  if (!areObjects) return isEqualVisible(before, after) ? EQUAL : WHOLE;
-  const { bytes, start, end } = after;
-  if (hasEqualBytes(before.bytes, before.start, before.end, bytes, start, end)) return EQUAL;
-  const old = fieldsOf(before.shown, before.bytes, before.start);
-  const now = fieldsOf(after.shown, after.bytes, after.start);
-  if (old === undefined || now === undefined) return isEqualVisible(before, after) ? EQUAL : WHOLE;
-  return compare(old, now, prefix, after.end - after.start);
+  if (areObjects(before, after)) {
+    const old = yield* fieldsOf(before.shown, before.bytes, before.start, pace);
+    const now = yield* fieldsOf(after.shown, after.bytes, after.start, pace);
+    if (old !== undefined && now !== undefined)
+      return yield* compare(old, now, prefix, after.end - after.start, pace);
+  }
+  return (yield* isEqualVisibleInSteps(before, after, pace)) ? EQUAL : WHOLE;
 }
+
+const areObjects = (a: VisibleElements, b: VisibleElements): boolean =>
+  a.type === BSON_TYPE.object && b.type === BSON_TYPE.object;
 
 interface Writable {
   readonly set: (readonly [string, string])[];
@@ -128,19 +168,41 @@ interface Writable {
 }
 
 /** Encodes a difference whose paths are short enough. */
-function write({ set, unset }: Difference, prefix: string, mode: ValueMode, delta: Writable): void {
-  for (const name of unset) delta.unset.push(prefix + name);
+function* write(
+  { set, unset }: Difference,
+  prefix: string,
+  mode: ValueMode,
+  delta: Writable,
+  pace: StepPace,
+): Steps<void> {
+  for (const name of unset) {
+    if (pace.isOver(0)) yield;
+    delta.unset.push(prefix + name);
+  }
   for (const [name, value] of set) {
-    if (value instanceof VisibleElements) delta.set.push([prefix + name, encodeVisible(value, mode)]);
-    else write(value, `${prefix}${name}.`, mode, delta);
+    if (!(value instanceof VisibleElements)) {
+      yield* write(value, `${prefix}${name}.`, mode, delta, pace);
+      continue;
+    }
+    const isSmall = value.end - value.start <= pace.smallBytes;
+    const json = isSmall ? encodeVisible(value, mode) : yield* encodeVisibleInSteps(value, mode, pace);
+    delta.set.push([prefix + name, json]);
+    if (pace.isOver(value.size)) yield;
   }
 }
 
 /** Whether the fields that stayed are in the order in which they were, and new fields come behind them. */
-function isInOrder(before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): boolean {
-  const kept = [...before.keys()].filter((name) => after.has(name));
+function* isInOrder(
+  before: ReadonlyMap<string, unknown>,
+  after: ReadonlyMap<string, unknown>,
+  pace: StepPace,
+): Steps<boolean> {
   const names = after.keys();
-  return kept.every((name) => names.next().value === name);
+  for (const name of before.keys()) {
+    if (pace.isOver(0)) yield;
+    if (after.has(name) && names.next().value !== name) return false;
+  }
+  return true;
 }
 
 /** A number might be taken for an index, a dot divides, and `__proto__` is a trap for who assigns by path. */

@@ -43,7 +43,7 @@ const writer = new JsonWriter();
 
 function encode(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): string {
   try {
-    writeValue(type, bytes, at, shown, mode);
+    writeValue(writer, type, bytes, at, shown, mode);
     return writer.finish();
   } finally {
     // Broken BSON throws half-way.
@@ -51,31 +51,48 @@ function encode(type: number, bytes: Uint8Array, at: number, shown: Shown, mode:
   }
 }
 
-const COMMA = 0x2c;
+export const COMMA = 0x2c;
 const COLON = 0x3a;
-const QUOTE = 0x22;
+export const QUOTE = 0x22;
+export const OBJECT_START = 0x7b;
+export const OBJECT_END = 0x7d;
+export const ARRAY_START = 0x5b;
+export const ARRAY_END = 0x5d;
 
-function writeObject(elements: VisibleElements, mode: ValueMode): void {
-  writer.byte(0x7b);
+function writeObject(writer: JsonWriter, elements: VisibleElements, mode: ValueMode): void {
+  writer.byte(OBJECT_START);
   for (let isFirst = true; elements.next(); isFirst = false) {
-    if (!isFirst) writer.byte(COMMA);
-    writer.string(elements.bytes, elements.nameStart, elements.start - 1);
-    writer.byte(COLON);
-    writeValue(elements.type, elements.bytes, elements.start, elements.shown, mode);
+    writeName(writer, elements, isFirst);
+    writeValue(writer, elements.type, elements.bytes, elements.start, elements.shown, mode);
   }
-  writer.byte(0x7d);
+  writer.byte(OBJECT_END);
 }
 
-function writeArray(elements: VisibleElements, mode: ValueMode): void {
-  writer.byte(0x5b);
+function writeArray(writer: JsonWriter, elements: VisibleElements, mode: ValueMode): void {
+  writer.byte(ARRAY_START);
   for (let isFirst = true; elements.next(); isFirst = false) {
     if (!isFirst) writer.byte(COMMA);
-    writeValue(elements.type, elements.bytes, elements.start, elements.shown, mode);
+    writeValue(writer, elements.type, elements.bytes, elements.start, elements.shown, mode);
   }
-  writer.byte(0x5d);
+  writer.byte(ARRAY_END);
 }
 
-function writeValue(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): void {
+/** The comma, name and colon before a value in an object. */
+export function writeName(writer: JsonWriter, elements: VisibleElements, isFirst: boolean): void {
+  if (!isFirst) writer.byte(COMMA);
+  writer.string(elements.bytes, elements.nameStart, elements.start - 1);
+  writer.byte(COLON);
+}
+
+/** Writes a value, or its visible part, in one step. */
+export function writeValue(
+  writer: JsonWriter,
+  type: number,
+  bytes: Uint8Array,
+  at: number,
+  shown: Shown,
+  mode: ValueMode,
+): void {
   switch (type) {
     case BSON_TYPE.string:
       writer.string(bytes, at + 4, at + 3 + int32At(bytes, at));
@@ -90,10 +107,10 @@ function writeValue(type: number, bytes: Uint8Array, at: number, shown: Shown, m
       writer.ascii(longText(bytes, at, mode));
       break;
     case BSON_TYPE.object:
-      writeObject(new VisibleElements(shown, bytes, at, false), mode);
+      writeObject(writer, new VisibleElements(shown, bytes, at, false), mode);
       break;
     case BSON_TYPE.array:
-      writeArray(new VisibleElements(shown, bytes, at, true), mode);
+      writeArray(writer, new VisibleElements(shown, bytes, at, true), mode);
       break;
     case BSON_TYPE.bool:
       writer.ascii(byteAt(bytes, at) === 0 ? "false" : "true");
@@ -102,26 +119,31 @@ function writeValue(type: number, bytes: Uint8Array, at: number, shown: Shown, m
       writer.ascii("null");
       break;
     case BSON_TYPE.objectId:
-      writeObjectId(bytes, at, mode);
+      writeObjectId(writer, bytes, at, mode);
       break;
     case BSON_TYPE.date:
       writer.ascii(dateText(bytes, at, mode));
       break;
     case BSON_TYPE.codeWithScope:
-      writer.json(`{"$code":${JSON.stringify(stringAt(bytes, at + 4))},"$scope":`);
-      writeObject(new VisibleElements(true, bytes, valueEnd(BSON_TYPE.string, bytes, at + 4), false), mode);
-      writer.byte(0x7d);
+      writeObject(writer, writeCode(writer, bytes, at), mode);
+      writer.byte(OBJECT_END);
       break;
     default:
       writer.json(rareText(type, bytes, at, mode));
   }
 }
 
-function writeObjectId(bytes: Uint8Array, at: number, mode: ValueMode): void {
+function writeObjectId(writer: JsonWriter, bytes: Uint8Array, at: number, mode: ValueMode): void {
   writer.ascii(mode === "json" ? '"' : '{"$oid":"');
   writer.hex(bytes, at, at + 12);
   writer.byte(QUOTE);
-  if (mode === "ejson") writer.byte(0x7d);
+  if (mode === "ejson") writer.byte(OBJECT_END);
+}
+
+/** Writes code with a scope up to the scope. @returns The fields of the scope, which must follow, and the end. */
+export function writeCode(writer: JsonWriter, bytes: Uint8Array, at: number): VisibleElements {
+  writer.json(`{"$code":${JSON.stringify(stringAt(bytes, at + 4))},"$scope":`);
+  return new VisibleElements(true, bytes, valueEnd(BSON_TYPE.string, bytes, at + 4), false);
 }
 
 function rareText(type: number, bytes: Uint8Array, at: number, mode: ValueMode): string {
@@ -194,8 +216,16 @@ function binaryText(bytes: Uint8Array, at: number, mode: ValueMode): string {
     const hex = asBuffer(bytes).toString("hex", at + 5, end);
     return `"${hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}"`;
   }
-  // The old subtype repeats the length before its bytes.
-  const base64 = asBuffer(bytes).toString("base64", subType === OLD_BINARY ? at + 9 : at + 5, end);
-  if (mode === "json") return `"${base64}"`;
-  return `{"$binary":{"base64":"${base64}","subType":"${subType.toString(16).padStart(2, "0")}"}}`;
+  const base64 = asBuffer(bytes).toString("base64", binaryStart(bytes, at), end);
+  return BINARY_HEAD[mode] + base64 + binaryTail(subType, mode);
+}
+
+/** The text before the base64 of a binary value, and after it. */
+export const BINARY_HEAD = { json: '"', ejson: '{"$binary":{"base64":"' } as const;
+export const binaryTail = (subType: number, mode: ValueMode): string =>
+  mode === "json" ? '"' : `","subType":"${subType.toString(16).padStart(2, "0")}"}}`;
+
+/** Where the content of a binary value starts. The old subtype repeats the length before it. */
+export function binaryStart(bytes: Uint8Array, at: number): number {
+  return byteAt(bytes, at + 4) === OLD_BINARY ? at + 9 : at + 5;
 }

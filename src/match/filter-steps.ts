@@ -6,16 +6,10 @@ import { afterCString, BSON_TYPE, type BsonValue, byteAt, valueEnd } from "./bso
 import { allOf, compileDocumentTest, compileValueTest, expandsLeaf, negated } from "./compile-filter.ts";
 import type { ValueTest } from "./elements.ts";
 import type { Filter, Predicate } from "./filter.ts";
+import { FoundValues } from "./found-values.ts";
 import { compilePath, type PathWalk } from "./path-walk.ts";
+import { SMALL_BYTES, StepPace, type Steps } from "./steps.ts";
 import { ValueSet } from "./value-set.ts";
-
-/** Each `yield` is a point at which the caller may pause. */
-export type Steps<T> = Generator<void, T>;
-
-/** Documents and values up to this size are evaluated in one step, which takes some milliseconds for most filters. */
-export const SMALL_BYTES = 64 * 1_024;
-/** How many values are tested in one step. */
-const STEP_VALUES = 1_000;
 
 /**
  * Makes a function that tells in steps whether a document matches.
@@ -50,56 +44,11 @@ interface WalkedPath {
   readonly walk: PathWalk;
 }
 
-/** Values in one document, by their types and where they start. Its memory serves one path after the other. */
-class Values {
-  #types = new Uint8Array(1_024);
-  #starts = new Uint32Array(1_024);
-  #size = 0;
-  #lacks = false;
-
-  get size(): number {
-    return this.#size;
-  }
-
-  typeAt(i: number): number {
-    return this.#types[i] ?? BSON_TYPE.missing;
-  }
-
-  startAt(i: number): number {
-    return this.#starts[i] ?? 0;
-  }
-
-  clear(): void {
-    this.#size = 0;
-    this.#lacks = false;
-  }
-
-  /** A field that is missing in several places is one value, because no test can tell them apart. */
-  add(type: number, start: number): void {
-    if (type === BSON_TYPE.missing) {
-      if (this.#lacks) return;
-      this.#lacks = true;
-    }
-    if (this.#size === this.#types.length) this.#grow();
-    this.#types[this.#size] = type;
-    this.#starts[this.#size] = start;
-    this.#size++;
-  }
-
-  #grow(): void {
-    const [types, starts] = [this.#types, this.#starts];
-    this.#types = new Uint8Array(2 * types.length);
-    this.#starts = new Uint32Array(2 * starts.length);
-    this.#types.set(types);
-    this.#starts.set(starts);
-  }
-}
-
 /** One evaluation. Predicates on the same path that follow each other share one walk. */
 class Scope {
   readonly bytes: Uint8Array;
   readonly smallBytes: number;
-  readonly #values = new Values();
+  readonly #values = new FoundValues();
   #walked: { readonly path: WalkedPath; readonly at: number } | undefined;
 
   constructor(bytes: Uint8Array, smallBytes: number) {
@@ -108,7 +57,7 @@ class Scope {
   }
 
   /** All values that a predicate on the path sees in the document or array at `at`; good until the next call. */
-  valuesOf(path: WalkedPath, at: number): Values {
+  valuesOf(path: WalkedPath, at: number): FoundValues {
     const known = this.#walked;
     const isSame = known?.path.path === path.path && known.path.expands === path.expands;
     if (isSame && known.at === at) return this.#values;
@@ -169,7 +118,7 @@ function allValues(values: readonly BsonValue[]): () => ValueTester {
   };
 }
 
-function* someValue(scope: Scope, values: Values, tester: ValueTester): Steps<boolean> {
+function* someValue(scope: Scope, values: FoundValues, tester: ValueTester): Steps<boolean> {
   const pace = new StepPace();
   for (let i = 0; i < values.size; i++) {
     const type = values.typeAt(i);
@@ -194,21 +143,6 @@ function* someElement(scope: Scope, array: number, tester: ValueTester): Steps<b
     if (pace.isOver(bytes)) yield;
   }
   return false;
-}
-
-/** Counts what has been tested since the last pause. */
-class StepPace {
-  #values = 0;
-  #bytes = 0;
-
-  isOver(bytes: number): boolean {
-    this.#values++;
-    this.#bytes += bytes;
-    if (this.#values < STEP_VALUES && this.#bytes < SMALL_BYTES) return false;
-    this.#values = 0;
-    this.#bytes = 0;
-    return true;
-  }
 }
 
 function testerOf(predicate: Predicate): ValueTester {

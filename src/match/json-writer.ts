@@ -29,6 +29,13 @@ export class JsonWriter {
     return text;
   }
 
+  /** The bytes written so far, valid until more is written; empties the writer. */
+  take(): Uint8Array {
+    const written = this.#bytes.subarray(0, this.#length);
+    this.#length = 0;
+    return written;
+  }
+
   /** Forgets what was written. */
   reset(): void {
     if (this.#bytes.length > MAX_KEPT_BYTES) this.#bytes = Buffer.allocUnsafe(INITIAL_BYTES);
@@ -59,9 +66,14 @@ export class JsonWriter {
   /** A string of BSON, in quotes. */
   string(bytes: Uint8Array, start: number, end: number): void {
     this.byte(QUOTE);
+    this.inString(bytes, start, end);
+    this.byte(QUOTE);
+  }
+
+  /** A part of a string of BSON, without quotes. */
+  inString(bytes: Uint8Array, start: number, end: number): void {
     for (let at = start; at < end; at += CHUNK_BYTES)
       this.#escaped(bytes, at, Math.min(end, at + CHUNK_BYTES));
-    this.byte(QUOTE);
   }
 
   #escaped(bytes: Uint8Array, start: number, end: number): void {

@@ -173,7 +173,7 @@ function hidesSomething(projection: Projection): boolean {
 /** Whether two documents look the same: every visible field has the same bytes, in the same order. */
 export function projectedEqual(projection: Projection, before: Uint8Array, after: Uint8Array): boolean {
   if (asBuffer(before).equals(after)) return true;
-  if (projection.keepsRest && projection.fields.size === 0) return false;
+  if (isWhole(projection)) return false;
   return hasEqualElements(
     new VisibleElements(projection, before, 0, false),
     new VisibleElements(projection, after, 0, false),
@@ -181,28 +181,38 @@ export function projectedEqual(projection: Projection, before: Uint8Array, after
   );
 }
 
+/** Whether nothing is hidden. */
+export const isWhole = ({ keepsRest, fields }: Projection): boolean => keepsRest && fields.size === 0;
+
 function hasEqualElements(a: VisibleElements, b: VisibleElements, isArray: boolean): boolean {
   while (a.next()) {
-    if (!b.next() || a.type !== b.type) return false;
-    // The names in an array are indexes, and shift where an element is not visible.
-    if (!isArray && !hasEqualBytes(a.bytes, a.nameStart, a.start, b.bytes, b.nameStart, b.start))
-      return false;
-    if (!isEqualVisible(a, b)) return false;
+    if (!b.next() || !hasEqualName(a, b, isArray) || !isEqualVisible(a, b)) return false;
   }
   return !b.next();
 }
 
+/** The names in an array are indexes, and shift where an element is not visible. */
+export function hasEqualName(a: VisibleElements, b: VisibleElements, isArray: boolean): boolean {
+  return isArray || hasEqualBytes(a.bytes, a.nameStart, a.start, b.bytes, b.nameStart, b.start);
+}
+
 /** Whether the values at which two cursors stand, both under the same projection, look the same. */
 export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean {
-  if (a.type !== b.type) return false;
-  if (hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end)) return true;
-  if (a.shown === true || b.shown === true) return false;
+  const quick = isEqualWhole(a, b);
+  if (quick !== undefined) return quick;
   const isArray = a.type === BSON_TYPE.array;
   return hasEqualElements(
     new VisibleElements(a.shown, a.bytes, a.start, isArray),
     new VisibleElements(b.shown, b.bytes, b.start, isArray),
     isArray,
   );
+}
+
+/** Whether two values look the same, where all of them is visible; `undefined` where their visible parts decide. */
+export function isEqualWhole(a: VisibleElements, b: VisibleElements): boolean | undefined {
+  if (a.type !== b.type) return false;
+  if (hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end)) return true;
+  return a.shown === true || b.shown === true ? false : undefined;
 }
 
 /** From this size on one native call is faster than a loop. */

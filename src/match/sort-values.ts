@@ -26,15 +26,33 @@ import {
   type Tuple,
   UNDEFINED,
 } from "./sort-paths.ts";
+import { runThrough, StepPace, type Steps } from "./steps.ts";
 
-/** Makes a function that finds the values by which a document is sorted. */
-export function compileSortValues(spec: SortSpec): (document: Uint8Array) => Tuple {
+/** Finds the values by which a document is sorted. */
+export interface SortValues {
+  of(document: Uint8Array): Tuple;
+  /** As `of`, in steps. */
+  inSteps(document: Uint8Array): Steps<Tuple>;
+}
+
+/** Makes the functions that find the values by which a document is sorted. */
+export function compileSortValues(spec: SortSpec): SortValues {
   const paths = sortPathsOf(spec);
   const together = new TupleSearch(paths);
   const apart = new TupleSearch(paths, true);
-  // The server refuses to sort a document with arrays beside each other on two paths. It needs a position all the same:
-  // each path is taken by itself.
-  return (document) => together.first(document) ?? apart.first(document) ?? paths.paths.map(() => NULL);
+  const none = () => paths.paths.map(() => NULL);
+  return {
+    // The server refuses to sort a document with arrays beside each other on two paths. It needs a position all the same:
+    // each path is taken by itself.
+    of: (document) => together.first(document) ?? apart.first(document) ?? none(),
+    // With searches of its own: other documents are sorted during its pauses.
+    *inSteps(document) {
+      const values =
+        (yield* new TupleSearch(paths).firstInSteps(document)) ??
+        (yield* new TupleSearch(paths, true).firstInSteps(document));
+      return values ?? none();
+    },
+  };
 }
 
 /**
@@ -55,6 +73,7 @@ class TupleSearch {
   /** Of each group the first tuple so far, by the number of its first path. */
   readonly #firsts: (Tuple | undefined)[];
   #isRefused = false;
+  readonly #pace = new StepPace();
 
   /** @param isApart Each path takes the first of its own values, whatever array it leads through. */
   constructor({ paths, directions, names }: SortPaths, isApart = false) {
@@ -70,6 +89,19 @@ class TupleSearch {
 
   /** `undefined` where paths of one group lead through two different arrays. */
   first(document: Uint8Array): Tuple | undefined {
+    const arrays = this.#begin(document);
+    if (arrays.size > 0) runThrough(this.#visitArrays(arrays));
+    return this.#end();
+  }
+
+  /** As `first`, in steps. */
+  *firstInSteps(document: Uint8Array): Steps<Tuple | undefined> {
+    yield* this.#visitArrays(this.#begin(document));
+    return this.#end();
+  }
+
+  /** Follows all paths up to their values, or the arrays that it returns. */
+  #begin(document: Uint8Array): ArrivalsByArray {
     const root = { type: BSON_TYPE.object, bytes: document, start: 0, end: document.length };
     this.#isRefused = false;
     const arrays: ArrivalsByArray = new Map();
@@ -79,7 +111,10 @@ class TupleSearch {
       this.#follow(from, root, root, () => arrays);
       this.#offerBest(from);
     }
-    this.#visitArrays(arrays);
+    return arrays;
+  }
+
+  #end(): Tuple | undefined {
     const first = this.#isRefused ? undefined : this.#joinFirsts();
     // A search lives as long as its live query: it must not hold a document until the next one comes.
     this.#values.fill(NULL);
@@ -94,10 +129,10 @@ class TupleSearch {
     return this.#groups.flatMap(([path = 0]) => this.#firsts[path]?.[path] ?? NULL);
   }
 
-  #visitArrays(arrays: ArrivalsByArray | undefined): void {
-    for (const arrivals of arrays?.values() ?? []) {
+  *#visitArrays(arrays: ArrivalsByArray): Steps<void> {
+    for (const arrivals of arrays.values()) {
       if (this.#isRefused) return;
-      this.#visitArray(arrivals);
+      yield* this.#visitArray(arrivals);
     }
   }
 
@@ -185,24 +220,24 @@ class TupleSearch {
     if (first === undefined || compareTuples(tuple, first, this.#directions) < 0) this.#firsts[group] = tuple;
   }
 
-  #visitArray({ array, kinds }: Arrivals): void {
+  *#visitArray({ array, kinds }: Arrivals): Steps<void> {
     const isVoid = isEmpty(array);
     const following: Following[] = [];
     for (const kind of kinds) {
-      if (hasEnded(kind, this.#paths)) this.#offerElements(kind, array);
+      if (hasEnded(kind, this.#paths)) yield* this.#offerElements(kind, array);
       else following.push(intoArray(kind, array, this.#paths, isVoid));
     }
     if (following.length === 0) return;
     // All other elements may lead into an element that an index names, so the arrays in it are visited last.
     const later: ArrivalsByArray = new Map();
     if (isVoid) this.#followEmpty(following, array, later);
-    else this.#followElements(following, array, later);
+    else yield* this.#followElements(following, array, later);
     if (this.#isRefused) return;
     for (const from of following) this.#offerBest(from);
-    this.#visitArrays(later);
+    if (later.size > 0) yield* this.#visitArrays(later);
   }
 
-  #followElements(following: readonly Following[], array: BsonValue, later: ArrivalsByArray): void {
+  *#followElements(following: readonly Following[], array: BsonValue, later: ArrivalsByArray): Steps<void> {
     const { bytes } = array;
     const named = valuesByIndex(following);
     let offset = array.start + 4;
@@ -226,8 +261,9 @@ class TupleSearch {
         this.#follow(from, array, element, placeOf);
         if (this.#isRefused) return;
       }
-      if (inside !== undefined) this.#visitArrays(inside);
+      if (inside !== undefined) yield* this.#visitArrays(inside);
       if (this.#isRefused) return;
+      if (this.#pace.isOver(offset - start)) yield;
     }
   }
 
@@ -241,9 +277,10 @@ class TupleSearch {
    * All paths have ended, some of them at the array. Those have the same value in each tuple, so the first of them
    * decides which element comes first.
    */
-  #offerElements({ through, isExpanded, values }: Arrival, array: BsonValue): void {
+  *#offerElements({ through, isExpanded, values }: Arrival, array: BsonValue): Steps<void> {
     const direction = this.#directions[through[0] ?? 0] ?? 1;
-    const value = isEmpty(array) ? UNDEFINED : isExpanded ? firstElement(array, direction) : array;
+    let value = isEmpty(array) ? UNDEFINED : array;
+    if (isExpanded && value === array) value = yield* firstElement(array, direction, this.#pace);
     const tuple = values.slice();
     for (const path of through) tuple[path] = value;
     this.#offer(tuple, through);
@@ -266,7 +303,7 @@ const NONE: readonly BsonValue[] = [];
 
 const isEmpty = ({ bytes, start }: BsonValue) => byteAt(bytes, start + 4) === 0;
 
-function firstElement({ bytes, start }: BsonValue, direction: 1 | -1): BsonValue {
+function* firstElement({ bytes, start }: BsonValue, direction: 1 | -1, pace: StepPace): Steps<BsonValue> {
   let first: BsonValue | undefined;
   let offset = start + 4;
   for (let type = byteAt(bytes, offset); type !== 0; type = byteAt(bytes, offset)) {
@@ -274,6 +311,7 @@ function firstElement({ bytes, start }: BsonValue, direction: 1 | -1): BsonValue
     offset = valueEnd(type, bytes, at);
     const element = { type, bytes, start: at, end: offset };
     if (first === undefined || compareOne(element, first) * direction < 0) first = element;
+    if (pace.isOver(offset - at)) yield;
   }
   return first ?? UNDEFINED;
 }

@@ -4,6 +4,7 @@ import type { BsonValue } from "./bson-value.ts";
 import { indexesIn, MAX_INDEXES, quote, walkFault } from "./paths.ts";
 import { compareTuples } from "./sort-paths.ts";
 import { compileSortValues } from "./sort-values.ts";
+import type { Steps } from "./steps.ts";
 
 /** The sort key of a document: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
 export type SortKey = readonly BsonValue[];
@@ -11,6 +12,8 @@ export type SortKey = readonly BsonValue[];
 /** Orders documents by their sort keys. */
 export interface Sort {
   key(document: Uint8Array): SortKey;
+  /** As `key`, in steps. */
+  keyInSteps(document: Uint8Array): Steps<SortKey>;
   /** Negative where `a` comes first; zero only for documents of the same `_id`. */
   compare(a: SortKey, b: SortKey): number;
 }
@@ -60,7 +63,10 @@ export function compileSort(spec: SortSpec): Sort {
   const values = compileSortValues(full);
   const directions = full.map(([, direction]) => direction);
   return {
-    key: (document) => copied(values(document)),
+    key: (document) => copied(values.of(document)),
+    *keyInSteps(document) {
+      return copied(yield* values.inSteps(document));
+    },
     compare: (a, b) => compareTuples(a, b, directions),
   };
 }

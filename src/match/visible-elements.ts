@@ -18,6 +18,8 @@ export class VisibleElements {
   end: number;
   /** Of an object or array it may be a part, of any other value it is `true`. */
   shown: Shown = true;
+  /** Only `advance` stops at an element that is not. */
+  isVisible = true;
   readonly #projection: Shown;
   readonly #isArray: boolean;
 
@@ -30,23 +32,27 @@ export class VisibleElements {
     this.#isArray = isArray;
   }
 
+  /** Moves to the next visible element. */
   next(): boolean {
+    while (this.advance()) if (this.isVisible) return true;
+    return false;
+  }
+
+  /** Moves to the next element, visible or not: of many that are not visible, `next` passes all in one step. */
+  advance(): boolean {
     const { bytes } = this;
-    while (true) {
-      const at = this.end;
-      const type = byteAt(bytes, at);
-      if (type === 0) return false;
-      this.type = type;
-      this.nameStart = at + 1;
-      this.start = afterCString(bytes, at + 1);
-      this.end = valueEnd(type, bytes, this.start);
-      if (this.#projection === true) return true;
-      const shown = this.#show(this.#projection);
-      if (shown !== false) {
-        this.shown = shown;
-        return true;
-      }
-    }
+    const at = this.end;
+    const type = byteAt(bytes, at);
+    if (type === 0) return false;
+    this.type = type;
+    this.nameStart = at + 1;
+    this.start = afterCString(bytes, at + 1);
+    this.end = valueEnd(type, bytes, this.start);
+    if (this.#projection === true) return true;
+    const shown = this.#show(this.#projection);
+    this.isVisible = shown !== false;
+    if (shown !== false) this.shown = shown;
+    return true;
   }
 
   /** A cursor that stands at the same element. */
@@ -58,6 +64,11 @@ export class VisibleElements {
     copy.end = this.end;
     copy.shown = this.shown;
     return copy;
+  }
+
+  /** Size of the element, its name included. */
+  get size(): number {
+    return this.end - this.nameStart;
   }
 
   get name(): string {

@@ -6,8 +6,9 @@ import { PredicateIndex } from "../../src/feed/predicate-index.ts";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
 import type { Filter } from "../../src/match/filter.ts";
-import { compileFilterInSteps, type Steps } from "../../src/match/filter-steps.ts";
+import { compileFilterInSteps } from "../../src/match/filter-steps.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
+import { runThrough } from "../../src/match/steps.ts";
 import { toMongo } from "../../src/match/to-mongo.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
 import type { ChangeEvent } from "../../src/source/change-event.ts";
@@ -77,13 +78,6 @@ function differences(documents: readonly Buffer[], matched: Set<number>, found: 
     const text = EJSON.stringify(decoded, { relaxed: false });
     return [`find says ${found.has(id)}: ${text}`];
   });
-}
-
-function runThrough<T>(steps: Steps<T>): T {
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
 }
 
 async function insertDocuments(seed: number): Promise<Buffer[]> {

@@ -4,6 +4,7 @@ import { type Collection, MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileSort } from "../../src/match/sort.ts";
+import { runThrough } from "../../src/match/steps.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
 import { insertRaw } from "../support/raw-insert.ts";
 import { documentTree, toDocument } from "./bson-samples.ts";
@@ -62,6 +63,8 @@ test("puts documents in the order in which find gives them, ties broken by _id",
       sorted++;
       const sort = compileSort(paths);
       const keys = documents.map((document, id) => ({ id, key: sort.key(document) }));
+      for (const { id, key } of keys)
+        expect(runThrough(sort.keyInSteps(documents[id] as Buffer)), "in steps").toEqual(key);
       const ours = keys.toSorted((a, b) => sort.compare(a.key, b.key)).map(({ id }) => id);
       expect(ours).toEqual(found.map(({ _id }) => Number(_id)));
     });

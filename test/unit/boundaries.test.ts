@@ -46,7 +46,7 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   vue: /^(node:|mongodb$|bson$|zod|ws$)/,
   "tanstack-db": /^(node:|mongodb$|bson$|zod|ws$)/,
   console: /^(node:|mongodb$|bson$|zod|ws$)/,
-  match: /^node:(?!assert|buffer|util)/,
+  match: /^node:(?!assert|buffer|string_decoder|util)/,
 };
 
 /** The order inside of `gateway/`: a part imports itself and the parts before it. Other files there know every part. */

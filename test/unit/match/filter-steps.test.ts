@@ -1,8 +1,9 @@
 /** Filters on large documents: in steps, with the same result, and no step that costs more than one walk. */
 import { BSON } from "mongodb";
 import { expect, test } from "vitest";
-import { compileFilterInSteps, SMALL_BYTES, type Steps } from "../../../src/match/filter-steps.ts";
+import { compileFilterInSteps } from "../../../src/match/filter-steps.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { SMALL_BYTES, type Steps } from "../../../src/match/steps.ts";
 import { countReads } from "../../support/count-reads.ts";
 import { MATCHER_CASES } from "./matcher-cases.ts";
 

@@ -37,7 +37,7 @@ function matches(filter: object): (bytes: Uint8Array) => void {
 const walked = (path: string, expandsLeaf: boolean) => (bytes: Uint8Array) =>
   void compilePath(path, expandsLeaf)(bytes, 0, () => false);
 
-const sorted = (spec: SortSpec) => (bytes: Uint8Array) => void compileSortValues(spec)(bytes);
+const sorted = (spec: SortSpec) => (bytes: Uint8Array) => void compileSortValues(spec).of(bytes);
 
 test.each<[string, (levels: number) => (bytes: Uint8Array) => void]>([
   ["a filter", (levels) => walked(zeros(levels), true)],
@@ -82,7 +82,7 @@ test("documents of 179 levels are walked to the end", () => {
   walked(zeros(98), true)(document);
   const test = compileFilter(parseFilter({ [zeros(8)]: "none" }, { regex: "prefix" }));
   expect(test(document)).toBe(false);
-  expect(compileSortValues([[zeros(98), 1]])(document)).toHaveLength(1);
+  expect(compileSortValues([[zeros(98), 1]]).of(document)).toHaveLength(1);
   const equal = compileFilter(parseFilter({ a: { $ne: 1 } }, { regex: "prefix" }));
   expect(equal(document)).toBe(true);
 });

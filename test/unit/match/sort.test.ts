@@ -67,8 +67,8 @@ test("a document that the server refuses to sort has each path's own first value
     { a: [], c: [], e: [{ f: [1, 2] }, { f: [] }, { f: { 1: [8, 6] } }], g: [] },
     { a: [objects, objects], c: 1, e: [{ f: [[], [3, 1]] }, { 1: [{ f: 7 }] }], g: [[2], 1] },
   ];
-  const together = compileSortValues(spec);
-  const alone = spec.map((path) => compileSortValues([path]));
+  const together = compileSortValues(spec).of;
+  const alone = spec.map((path) => compileSortValues([path]).of);
   for (const document of documents.map((one) => BSON.serialize(one))) {
     const expected = alone.flatMap((valuesOf) => valuesOf(document));
     for (const [i, value] of together(document).entries()) {
@@ -83,7 +83,7 @@ test("a document that the server refuses to sort is read twice at most, however 
   const document = BSON.serialize({ _id: 1, one: items, two: items });
   const scan = vi.spyOn(FieldPositions.prototype, "scan");
   const scansFor = (spec: SortSpec) => {
-    const valuesOf = compileSortValues(spec);
+    const valuesOf = compileSortValues(spec).of;
     scan.mockClear();
     valuesOf(document);
     return scan.mock.calls.length;

@@ -1,0 +1,46 @@
+import { BSON_TYPE } from "./bson-value.ts";
+
+/** Values in one document, by their types and where they start. Its memory serves one path after the other. */
+export class FoundValues {
+  #types = new Uint8Array(1_024);
+  #starts = new Uint32Array(1_024);
+  #size = 0;
+  #lacks = false;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  typeAt(i: number): number {
+    return this.#types[i] ?? BSON_TYPE.missing;
+  }
+
+  startAt(i: number): number {
+    return this.#starts[i] ?? 0;
+  }
+
+  clear(): void {
+    this.#size = 0;
+    this.#lacks = false;
+  }
+
+  /** A field that is missing in several places is one value, because no test can tell them apart. */
+  add(type: number, start: number): void {
+    if (type === BSON_TYPE.missing) {
+      if (this.#lacks) return;
+      this.#lacks = true;
+    }
+    if (this.#size === this.#types.length) this.#grow();
+    this.#types[this.#size] = type;
+    this.#starts[this.#size] = start;
+    this.#size++;
+  }
+
+  #grow(): void {
+    const [types, starts] = [this.#types, this.#starts];
+    this.#types = new Uint8Array(2 * types.length);
+    this.#starts = new Uint32Array(2 * starts.length);
+    this.#types.set(types);
+    this.#starts.set(starts);
+  }
+}

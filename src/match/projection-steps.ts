@@ -1,0 +1,69 @@
+/** Large documents compared under a projection, in steps. The result is that of `projection.ts`. */
+import { asBuffer, BSON_TYPE } from "./bson-value.ts";
+import { hasEqualName, isEqualVisible, isEqualWhole, isWhole, type Projection } from "./projection.ts";
+import { StepPace, type Steps } from "./steps.ts";
+import { VisibleElements } from "./visible-elements.ts";
+
+/** As `projectedEqual`. */
+export function* projectedEqualInSteps(
+  projection: Projection,
+  before: Uint8Array,
+  after: Uint8Array,
+  pace = new StepPace(),
+): Steps<boolean> {
+  if (asBuffer(before).equals(after)) return true;
+  if (isWhole(projection)) return false;
+  return yield* hasEqualElements(
+    new VisibleElements(projection, before, 0, false),
+    new VisibleElements(projection, after, 0, false),
+    false,
+    pace,
+  );
+}
+
+/** As `isEqualVisible`, for values of which one is large. */
+export function* isEqualVisibleInSteps(
+  a: VisibleElements,
+  b: VisibleElements,
+  pace: StepPace,
+): Steps<boolean> {
+  const quick = isEqualWhole(a, b);
+  if (quick !== undefined) return quick;
+  const isArray = a.type === BSON_TYPE.array;
+  return yield* hasEqualElements(
+    new VisibleElements(a.shown, a.bytes, a.start, isArray),
+    new VisibleElements(b.shown, b.bytes, b.start, isArray),
+    isArray,
+    pace,
+  );
+}
+
+/** Whether one of two values takes more than one step. */
+export function isLarge(a: VisibleElements, b: VisibleElements, { smallBytes }: StepPace): boolean {
+  return a.end - a.start > smallBytes || b.end - b.start > smallBytes;
+}
+
+function* hasEqualElements(
+  a: VisibleElements,
+  b: VisibleElements,
+  isArray: boolean,
+  pace: StepPace,
+): Steps<boolean> {
+  for (;;) {
+    const hasA = yield* next(a, pace);
+    const hasB = yield* next(b, pace);
+    if (!hasA || !hasB) return hasA === hasB;
+    if (!hasEqualName(a, b, isArray)) return false;
+    const areEqual = isLarge(a, b, pace) ? yield* isEqualVisibleInSteps(a, b, pace) : isEqualVisible(a, b);
+    if (!areEqual) return false;
+  }
+}
+
+/** Moves to the next visible element. */
+function* next(elements: VisibleElements, pace: StepPace): Steps<boolean> {
+  while (elements.advance()) {
+    if (pace.isOver(elements.size)) yield;
+    if (elements.isVisible) return true;
+  }
+  return false;
+}
