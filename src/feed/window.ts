@@ -3,7 +3,9 @@ import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
 import type { WindowMember } from "./result-state.ts";
+import { type ListWork, SortedList } from "./sorted-list.ts";
 import { type Touched, windowChanges } from "./window-changes.ts";
+import { type RankedEntry, WindowStep } from "./window-step.ts";
 
 /** A document in the window: its key, and in the spare, while there is room, its content. */
 interface WindowEntry extends WindowMember {
@@ -22,26 +24,35 @@ const SPARE_BYTES_MAX = 65_536;
 
 /**
  * The first documents of a sorted result, by their keys. Beyond the limit some more are tracked; the result may
- * go on behind the last of them, unless it is known to be complete.
+ * go on behind the last of them, unless it is known to be complete. A commit costs what it touches, times the logarithm of
+ * the size.
  */
 export class Window {
   readonly limit: number;
   readonly #spare: number;
   readonly #sort: Sort;
   readonly #idIndex: number;
-  #entries: WindowEntry[] = [];
-  #byId = new Map<string, WindowEntry>();
+  readonly #list: SortedList<WindowEntry>;
+  readonly #byId = new Map<string, WindowEntry>();
   #isComplete = true;
-  /** The visible entries before the commit at hand. */
-  #before: readonly WindowEntry[] = [];
+  /** The commit at hand. */
+  #step: WindowStep<WindowEntry> | null = null;
+  /** The visible documents before the commit at hand, once the window has been loaded again for it. */
+  #before: readonly WindowEntry[] | null = null;
+  /** Made when first asked for. */
+  #visible: readonly WindowEntry[] | null = null;
   #keyBytes = 0;
   #spareBytes = 0;
 
-  /** @param limit `null` for a sorted result without a limit: then all of it is tracked. */
-  constructor(sort: SortSpec, limit: number | null) {
+  /**
+   * @param limit `null` for a sorted result without a limit: then all of it is tracked.
+   * @param work Counts the work of the list.
+   */
+  constructor(sort: SortSpec, limit: number | null, work?: ListWork) {
     this.limit = limit ?? Number.POSITIVE_INFINITY;
     this.#spare = limit === null ? 0 : spareFor(limit);
     this.#sort = compileSort(sort);
+    this.#list = new SortedList((a, b) => this.#sort.compare(a.key, b.key), work);
     // Keys end with the `_id` unless it is sorted by already.
     const own = sort.findIndex(([path]) => path === "_id");
     this.#idIndex = own < 0 ? sort.length : own;
@@ -49,7 +60,7 @@ export class Window {
 
   /** How many documents are tracked. */
   get size(): number {
-    return this.#entries.length;
+    return this.#list.size;
   }
 
   /** Bytes of the keys, and of documents kept in the spare. */
@@ -57,41 +68,61 @@ export class Window {
     return this.#keyBytes + this.#spareBytes;
   }
 
+  /** The visible documents, in order: the same array until the next commit. */
+  get visible(): readonly WindowMember[] {
+    this.#visible ??= this.#list.slice(0, this.limit);
+    return this.#visible;
+  }
+
   /** Takes the first documents of the result as they are in the database, in any order. Call `changes` or `settle` next. */
   load(documents: readonly Uint8Array[], keyOfId: (id: BsonValue) => string, isComplete: boolean): void {
-    this.#entries = documents.map((document) => this.#entryOf(document, keyOfId));
-    this.#entries.sort((a, b) => this.#sort.compare(a.key, b.key));
-    this.#byId = new Map(this.#entries.map((entry) => [entry.id, entry]));
-    this.#keyBytes = this.#entries.reduce((bytes, entry) => bytes + keyBytesOf(entry), 0);
+    this.#before = this.#step?.visibleBefore() ?? null;
+    this.#visible = null;
+    this.#byId.clear();
+    this.#keyBytes = 0;
+    const entries = documents.map((document) => this.#entryOf(document, keyOfId));
+    for (const entry of entries) this.#remember(entry);
+    this.#list.load(entries);
     this.#isComplete = isComplete;
   }
 
   /** Takes a commit into account. Call `lacking` and then `changes` for its effect. */
   apply(touched: Touched, keyOfId: (id: BsonValue) => string): void {
-    this.#before = this.#visible();
-    const last = this.#entries.at(-1);
-    for (const id of touched.keys()) this.#remove(id);
+    const visibleBefore = Math.min(this.limit, this.size);
+    const { last } = this.#list;
+    const were = this.#ranked(touched);
+    this.#visible = null;
+    for (const { entry } of were) {
+      this.#list.remove(entry);
+      this.#forget(entry);
+    }
     for (const { document } of touched.values()) {
       if (document === undefined) continue;
       const entry = this.#entryOf(document, keyOfId);
       // The documents behind the last tracked one are unknown, unless there are none.
       const isTracked =
         this.#isComplete || (last !== undefined && this.#sort.compare(entry.key, last.key) < 0);
-      if (isTracked) this.#insert(entry);
+      if (!isTracked) continue;
+      this.#list.insert(entry);
+      this.#remember(entry);
     }
-    if (this.#entries.length > this.limit + this.#spare) {
-      for (const entry of this.#entries.splice(this.limit + this.#spare)) this.#forget(entry);
+    const dropped = this.#list.slice(this.limit + this.#spare);
+    for (const entry of dropped) {
+      this.#list.remove(entry);
+      this.#forget(entry);
       this.#isComplete = false;
     }
+    const are = this.#ranked(touched);
+    const { limit } = this;
+    this.#step = new WindowStep({ touched, limit, visibleBefore, were, are, list: this.#list, dropped });
+    this.#before = null;
   }
 
   /** The documents that have to be read for the changes of the commit just applied. */
-  lacking(touched: Touched): Lacking {
-    if (this.#entries.length < this.limit && !this.#isComplete) return "refill";
-    const known = new Set(this.#before.map((entry) => entry.id));
-    const ids = this.#visible()
-      .filter(({ id, document }) => !known.has(id) && document === undefined && !touched.has(id))
-      .map(({ idValue }) => idValue);
+  lacking(): Lacking {
+    if (this.size < this.limit && !this.#isComplete) return "refill";
+    const entered = this.#step?.entered ?? [];
+    const ids = entered.flatMap(({ entry }) => (entry.document === undefined ? [entry.idValue] : []));
     return ids.length === 0 ? null : { ids };
   }
 
@@ -99,7 +130,10 @@ export class Window {
    * The changes of the commit just applied.
    * @param read Documents that were lacking, by the key of their `_id`.
    */
-  changes(touched: Touched, read: ReadonlyMap<string, Uint8Array>): Change[] {
+  changes(read: ReadonlyMap<string, Uint8Array>): Change[] {
+    const step = this.#step;
+    if (step === null) return [];
+    const { touched } = step;
     const documentOf = ({ id, document }: WindowEntry) => {
       const found = touched.get(id)?.document ?? document ?? read.get(id);
       if (found === undefined) throw new Error("a document that entered a window was not read");
@@ -107,18 +141,33 @@ export class Window {
     };
     // A document that was not written was in the result before, and still is. It has only moved into sight or out of it.
     const causeOf = (id: string) => touched.get(id)?.cause ?? "window";
-    const changes = windowChanges(this.#before, this.#visible(), touched, documentOf, causeOf);
+    const changes =
+      this.#before === null
+        ? step.changes(documentOf)
+        : windowChanges(this.#before, this.#list.slice(0, this.limit), touched, documentOf, causeOf);
     this.settle();
     return changes;
   }
 
-  /** The visible documents, in order. */
-  get visible(): readonly WindowMember[] {
-    return this.#visible();
+  /** Keeps the keys, and documents only in the spare: clients hold the visible documents already. */
+  settle(): void {
+    const step = this.#before === null ? this.#step : null;
+    for (const entry of step?.shown ?? this.#list.slice(0, this.limit)) entry.document = undefined;
+    if (step?.concernsSpare ?? true) this.#settleSpare();
+    this.#step = null;
+    this.#before = null;
   }
 
-  #visible(): WindowEntry[] {
-    return this.#entries.slice(0, this.limit);
+  #settleSpare(): void {
+    let bytes = 0;
+    for (const entry of this.#list.slice(this.limit)) {
+      const { document } = entry;
+      if (document === undefined) continue;
+      const isKept = bytes + document.length <= SPARE_BYTES_MAX;
+      entry.document = isKept ? alone(document) : undefined;
+      if (isKept) bytes += document.length;
+    }
+    this.#spareBytes = bytes;
   }
 
   #entryOf(document: Uint8Array, keyOfId: (id: BsonValue) => string): WindowEntry {
@@ -127,48 +176,24 @@ export class Window {
     return { id: keyOfId(idValue), idValue, key, document };
   }
 
-  #insert(entry: WindowEntry): void {
-    this.#entries.splice(this.#indexOf(entry.key), 0, entry);
-    this.#byId.set(entry.id, entry);
-    this.#keyBytes += keyBytesOf(entry);
+  /** The tracked ones of these documents, in order. */
+  #ranked(touched: Touched): RankedEntry<WindowEntry>[] {
+    const ranked: RankedEntry<WindowEntry>[] = [];
+    for (const id of touched.keys()) {
+      const entry = this.#byId.get(id);
+      if (entry !== undefined) ranked.push({ rank: this.#list.indexOf(entry), entry });
+    }
+    return ranked.sort((a, b) => a.rank - b.rank);
   }
 
-  #remove(id: string): void {
-    const entry = this.#byId.get(id);
-    if (entry === undefined) return;
-    this.#entries.splice(this.#indexOf(entry.key), 1);
-    this.#forget(entry);
+  #remember(entry: WindowEntry): void {
+    this.#byId.set(entry.id, entry);
+    this.#keyBytes += keyBytesOf(entry);
   }
 
   #forget(entry: WindowEntry): void {
     this.#byId.delete(entry.id);
     this.#keyBytes -= keyBytesOf(entry);
-  }
-
-  /** The index of a key, or the index where it would be inserted. */
-  #indexOf(key: SortKey): number {
-    let low = 0;
-    let high = this.#entries.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const entry = this.#entries[middle];
-      if (entry !== undefined && this.#sort.compare(entry.key, key) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /** Keeps the keys, and documents only in the spare: clients hold the visible documents already. */
-  settle(): void {
-    let bytes = 0;
-    for (const [index, entry] of this.#entries.entries()) {
-      const { document } = entry;
-      if (document === undefined) continue;
-      const isKept = index >= this.limit && bytes + document.length <= SPARE_BYTES_MAX;
-      entry.document = isKept ? alone(document) : undefined;
-      if (isKept) bytes += document.length;
-    }
-    this.#spareBytes = bytes;
   }
 }
 

@@ -117,27 +117,26 @@ export class WindowedResult {
     if (touched === UNKNOWN) return UNKNOWN;
     if (touched.size === 0) return [];
     this.#window.apply(touched, valueKey);
-    const lacking = this.#window.lacking(touched);
-    if (lacking !== null) return this.#readLacking(touched, lacking, clusterTime);
+    const lacking = this.#window.lacking();
+    if (lacking !== null) return this.#readLacking(lacking, clusterTime);
     if (this.#spec.limit === null && this.#window.size > this.#spec.sizeMax) return UNKNOWN;
-    return this.#window.changes(touched, new Map());
+    return this.#window.changes(new Map());
   }
 
   async #readLacking(
-    touched: Touched,
     lacking: NonNullable<ReturnType<Window["lacking"]>>,
     clusterTime: bigint,
   ): Promise<Change[]> {
     if (lacking === "refill") {
       const query = WindowedResult.loadQuery(this.#query, this.#spec);
       this.#load(await this.#reader.readAt(query, clusterTime));
-      return this.#window.changes(touched, new Map());
+      return this.#window.changes(new Map());
     }
     const { database, collection, maxTimeMs } = this.#query;
     const filter = { _id: { $in: lacking.ids.map(toBson) } };
     const documents = await this.#reader.readAt({ database, collection, maxTimeMs, filter }, clusterTime);
     const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
-    return this.#window.changes(touched, read);
+    return this.#window.changes(read);
   }
 
   #load(documents: readonly Uint8Array[]): void {

@@ -48,7 +48,7 @@ test.each([1, 3, 50, 1_000])(
     const window = new Window([["n", 1]], limit);
     window.load(answer(3 * limit + 500, 1), valueKey, true);
     window.apply(deletion(), valueKey);
-    window.changes(new Map(), new Map());
+    window.changes(new Map());
     expect(window.size).toBe(limit + Math.min(200, Math.max(10, Math.ceil(limit / 4))));
   },
 );
@@ -61,8 +61,8 @@ test("holds the keys of all and the documents of the spare, and what comes into 
   expect(heldBytes).toBeGreaterThan(window.size * 8 + spareFor(LIMIT) * 100);
   expect(heldBytes).toBeLessThan(window.size * 8 + spareFor(LIMIT) * 200);
   window.apply(touched, valueKey);
-  expect(window.lacking(touched)).toBeNull();
-  const [, entered] = window.changes(touched, new Map());
+  expect(window.lacking()).toBeNull();
+  const [, entered] = window.changes(new Map());
   expect(entered).toMatchObject({ type: "added", cause: "window" });
   const { document } = entered as { document: Uint8Array };
   expect(document.buffer.byteLength, "nothing of the answer that it came in").toBe(document.byteLength);
@@ -76,7 +76,7 @@ test("of large documents it keeps no more than 64 KiB, and asks for what comes i
   expect(large.heldBytes).toBe(large.size * 8);
   const touched = deletion();
   large.apply(touched, valueKey);
-  expect(large.lacking(touched)).toMatchObject({ ids: [expect.anything()] });
+  expect(large.lacking()).toMatchObject({ ids: [expect.anything()] });
 });
 
 test("when the spare has run out it asks for the whole window again, and not before", () => {
@@ -87,7 +87,7 @@ test("when the spare has run out it asks for the whole window again, and not bef
     const touched = new Map([[key, { ...[...deletion().values()][0], documentKey } as TouchedDocument]]);
     window.apply(touched, valueKey);
     const isLast = id === spareFor(LIMIT);
-    expect(window.lacking(touched)).toEqual(isLast ? "refill" : null);
-    if (!isLast) window.changes(touched, new Map());
+    expect(window.lacking()).toEqual(isLast ? "refill" : null);
+    if (!isLast) window.changes(new Map());
   }
 });

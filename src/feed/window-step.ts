@@ -1,0 +1,185 @@
+import type { BsonValue } from "../match/bson-value.ts";
+import type { Change } from "./change.ts";
+import type { WindowMember } from "./result-state.ts";
+import type { Touched } from "./window-changes.ts";
+
+/** The list of a window: its documents in order, some of them beyond the limit. */
+interface Ranked<E> {
+  readonly size: number;
+  at(rank: number): E | undefined;
+  slice(from?: number, to?: number): E[];
+}
+
+/** A document of the list and its index there. */
+export interface RankedEntry<E> {
+  readonly rank: number;
+  readonly entry: E;
+}
+
+/** The part of a commit that its effect on a window needs. Everything is in the order of the list. */
+export interface WindowStepParts<E> {
+  readonly touched: Touched;
+  readonly limit: number;
+  /** How many documents were in sight before the commit. */
+  readonly visibleBefore: number;
+  /** The touched documents in the list before the commit, and in the list of now. */
+  readonly were: readonly RankedEntry<E>[];
+  readonly are: readonly RankedEntry<E>[];
+  /** The list after the commit. */
+  readonly list: Ranked<E>;
+  /** The documents that the list had to drop behind its end. */
+  readonly dropped: readonly E[];
+}
+
+/**
+ * The effect of one commit on a window, from the documents that the commit touched alone, however many others there are. All
+ * others keep their order among themselves, so those in sight are a first part of them before the commit and after it:
+ * the difference of these two parts has come into sight or left it.
+ */
+export class WindowStep<E extends WindowMember> {
+  readonly touched: Touched;
+  readonly #parts: WindowStepParts<E>;
+  readonly #visibleNow: number;
+  /** How many of the others were in sight before the commit, and after it. */
+  readonly #othersBefore: number;
+  readonly #othersNow: number;
+  /** Documents that came into sight though the commit did not touch them; the last in order first. */
+  readonly entered: readonly RankedEntry<E>[];
+
+  constructor(parts: WindowStepParts<E>) {
+    const { limit, list, were, are, visibleBefore } = parts;
+    const isVisible = ({ rank }: RankedEntry<E>) => rank < limit;
+    this.touched = parts.touched;
+    this.#parts = parts;
+    this.#visibleNow = Math.min(limit, list.size);
+    this.#othersBefore = visibleBefore - were.filter(isVisible).length;
+    this.#othersNow = this.#visibleNow - are.filter(isVisible).length;
+    this.entered = this.#enteredOthers();
+  }
+
+  /** The documents in sight now that may not have been before. */
+  get shown(): E[] {
+    const { are, limit } = this.#parts;
+    const now = are.filter(({ rank }) => rank < limit);
+    return [...now, ...this.entered].map(({ entry }) => entry);
+  }
+
+  /** Whether a document came beyond the limit, left from there, or was replaced there. */
+  get concernsSpare(): boolean {
+    const { are, were, dropped, limit } = this.#parts;
+    const isBeyond = ({ rank }: RankedEntry<E>) => rank >= limit;
+    return this.entered.length > 0 || dropped.length > 0 || were.some(isBeyond) || are.some(isBeyond);
+  }
+
+  /** The visible documents before the commit. Costs as much as the list is long. */
+  visibleBefore(): E[] {
+    const { list, dropped, touched, were, limit } = this.#parts;
+    const others = [...list.slice(), ...dropped].filter(({ id }) => !touched.has(id));
+    const before: E[] = [];
+    let next = 0;
+    for (const { rank, entry } of were) {
+      while (before.length < rank && next < others.length) before.push(others[next++] as E); // `next` is an index of it
+      before.push(entry);
+    }
+    return [...before, ...others.slice(next)].slice(0, limit);
+  }
+
+  /** As `windowChanges` gives them for the visible documents before and after. */
+  changes(documentOf: (entry: E) => Uint8Array): Change[] {
+    const { touched, limit, were, are } = this.#parts;
+    const before = new Set(were.filter(({ rank }) => rank < limit).map(({ entry }) => entry.id));
+    const now = are.filter(({ rank }) => rank < limit);
+    const changes = this.#removals(now);
+    const moved = this.#movedIds(before, now);
+    for (const { rank, entry } of [...this.entered, ...now].sort((a, b) => b.rank - a.rank)) {
+      const touch = touched.get(entry.id);
+      if (!before.has(entry.id)) {
+        const cause = touch?.cause ?? "window";
+        changes.push({ type: "added", cause, document: documentOf(entry), before: this.#follower(rank) });
+      } else if (touch?.document !== undefined && (touch.isVisiblyChanged || moved.has(entry.id))) {
+        const { cause, document, previous = document } = touch;
+        changes.push({ type: "changed", cause, document, previous, before: this.#follower(rank) });
+      }
+    }
+    return changes;
+  }
+
+  /** The `_id` of the visible document behind this index. */
+  #follower(rank: number): BsonValue | null {
+    return rank + 1 < this.#visibleNow ? (this.#parts.list.at(rank + 1)?.idValue ?? null) : null;
+  }
+
+  #enteredOthers(): RankedEntry<E>[] {
+    const { list, touched } = this.#parts;
+    const entered: RankedEntry<E>[] = [];
+    for (let rank = this.#visibleNow - 1; entered.length < this.#othersNow - this.#othersBefore; rank--) {
+      const entry = list.at(rank);
+      if (entry === undefined) break;
+      if (!touched.has(entry.id)) entered.push({ rank, entry });
+    }
+    return entered;
+  }
+
+  /** Untouched documents that the commit pushed out of sight, in order. */
+  #leftOthers(): E[] {
+    const { list, dropped, touched } = this.#parts;
+    const count = this.#othersBefore - this.#othersNow;
+    const left: E[] = [];
+    for (let rank = this.#visibleNow; left.length < count; rank++) {
+      const entry = list.at(rank) ?? dropped[rank - list.size];
+      if (entry === undefined) break;
+      if (!touched.has(entry.id)) left.push(entry);
+    }
+    return left;
+  }
+
+  /** The documents that are no longer in sight, in the order that they had before. */
+  #removals(now: readonly RankedEntry<E>[]): Change[] {
+    const { touched, limit, were } = this.#parts;
+    const stay = new Set(now.map(({ entry }) => entry.id));
+    const removed = were.filter(({ rank, entry }) => rank < limit && !stay.has(entry.id));
+    let passed = 0;
+    for (const [index, entry] of this.#leftOthers().entries()) {
+      const others = this.#othersNow + index;
+      while ((were[passed]?.rank ?? Number.POSITIVE_INFINITY) - passed <= others) passed++;
+      removed.push({ rank: others + passed, entry });
+    }
+    removed.sort((a, b) => a.rank - b.rank);
+    return removed.map(({ entry: { id, idValue } }) => ({
+      type: "removed",
+      cause: touched.get(id)?.cause ?? "window",
+      id: idValue,
+    }));
+  }
+
+  /**
+   * Which touched documents that stay in sight have moved. One has not moved if it still lies between the same two others,
+   * together with the same touched ones in the same order.
+   */
+  #movedIds(before: ReadonlySet<string>, now: readonly RankedEntry<E>[]): Set<string> {
+    const { were, are } = this.#parts;
+    const stay = new Set(now.filter(({ entry }) => before.has(entry.id)).map(({ entry }) => entry.id));
+    const gapsBefore = this.#gaps(were, stay);
+    const moved = new Set<string>();
+    for (const [others, ids] of this.#gaps(are, stay)) {
+      const had = gapsBefore.get(others) ?? [];
+      if (ids.length === had.length && ids.every((id, index) => id === had[index])) continue;
+      for (const id of ids) moved.add(id);
+    }
+    return moved;
+  }
+
+  /** The touched documents of `ids`, by how many others that stay in sight come before them. */
+  #gaps(entries: readonly RankedEntry<E>[], ids: ReadonlySet<string>): Map<number, string[]> {
+    const staying = Math.min(this.#othersBefore, this.#othersNow);
+    const gaps = new Map<number, string[]>();
+    for (const [index, { rank, entry }] of entries.entries()) {
+      if (!ids.has(entry.id)) continue;
+      const others = Math.min(rank - index, staying);
+      const gap = gaps.get(others);
+      if (gap === undefined) gaps.set(others, [entry.id]);
+      else gap.push(entry.id);
+    }
+    return gaps;
+  }
+}
