@@ -1,12 +1,17 @@
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { UNKNOWN } from "./change.ts";
-import type { ChangeEncoder } from "./change-encoder.ts";
+import { CHANGES_STEP, type ChangeEncoder } from "./change-encoder.ts";
 import type { ChangeLog } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Follower } from "./follower.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
+
+/** The chunk for each value mode that some follower wants. */
+type Chunks = { [mode in ValueMode]?: Chunk };
+
+const NOTHING: readonly undefined[] = [];
 
 /** How many followers are served before the event loop may have its turn. */
 const FOLLOWERS_STEP = 64;
@@ -18,8 +23,8 @@ export class Broadcast {
   readonly #log: ChangeLog;
   readonly #encoder: ChangeEncoder;
   readonly #metrics: Metrics;
-  /** Noted since the last flush. */
-  #pending: LogEntry[] = [];
+  /** Noted since the last flush; `null` where nothing was. */
+  #pending: LogEntry[] | null = null;
 
   constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics) {
     this.#log = log;
@@ -32,35 +37,52 @@ export class Broadcast {
     const logEntry = toLogEntry(entry, changes);
     if (logEntry === null) return false;
     this.#log.push(logEntry);
-    this.#pending.push(logEntry);
+    if (this.#pending === null) this.#pending = [logEntry];
+    else this.#pending.push(logEntry);
     return true;
   }
 
   /**
    * Hands everything noted since the last flush to all followers, in one chunk for each value mode.
    * @param onUnknown Called where the changes of a commit are unknown, before all followers start over.
+   * @returns The work that is left, step by step. Only many followers or long commits leave any.
    */
-  *flush(onUnknown: () => void): Generator<void, void> {
+  flush(onUnknown: () => void): Iterable<void> {
     const pending = this.#pending;
-    this.#pending = [];
-    const last = pending.at(-1);
-    if (last === undefined) return;
-    this.#count(pending);
-    if (pending.some((entry) => entry.changes === UNKNOWN)) {
+    const last = pending?.at(-1);
+    if (pending === null || last === undefined) return NOTHING;
+    this.#pending = null;
+    const count = this.#count(pending);
+    if (count === UNKNOWN) {
       onUnknown();
-      yield* this.startOverAll();
-      return;
+      return this.startOverAll();
     }
-    this.#metrics.deliveries.inc(this.followers.size * pending.length);
-    const chunks: { [mode in ValueMode]?: Chunk } = {};
-    let served = 0;
-    // Nobody joins while this pauses, as catch-ups wait for the batch to end. A follower that leaves is left out.
+    this.#metrics.deliveriesMade.inc(this.followers.size * pending.length);
+    if (count > CHANGES_STEP || this.followers.size > FOLLOWERS_STEP)
+      return this.#handInSteps(pending, last.seq);
+    const chunks: Chunks = {};
     for (const follower of this.followers) {
       // One follower that fails, or one mode that cannot be encoded, must not affect the others.
       try {
-        const chunk = chunks[follower.mode] ?? (yield* this.#chunkOf(pending, follower.mode));
+        const chunk = chunks[follower.mode] ?? this.#chunkOf(pending, follower.mode);
         chunks[follower.mode] = chunk;
-        if (this.followers.has(follower)) follower.deliver(chunk, last.seq);
+        follower.deliver(chunk, last.seq);
+      } catch (error) {
+        follower.fail(error);
+      }
+    }
+    return NOTHING;
+  }
+
+  *#handInSteps(pending: readonly LogEntry[], seq: number): Generator<void, void> {
+    const chunks: Chunks = {};
+    let served = 0;
+    // Nobody joins while this pauses, as catch-ups wait for the batch to end. A follower that leaves is left out.
+    for (const follower of this.followers) {
+      try {
+        const chunk = chunks[follower.mode] ?? (yield* this.#chunkInSteps(pending, follower.mode));
+        chunks[follower.mode] = chunk;
+        if (this.followers.has(follower)) follower.deliver(chunk, seq);
       } catch (error) {
         follower.fail(error);
       }
@@ -82,22 +104,30 @@ export class Broadcast {
 
   /** Drops what was noted since the last flush. */
   forget(): void {
-    this.#pending = [];
+    this.#pending = null;
   }
 
-  #count(entries: readonly LogEntry[]): void {
-    const counts = { added: 0, changed: 0, removed: 0 };
-    for (const { changes } of entries)
-      if (changes !== UNKNOWN) for (const { type } of changes) counts[type]++;
-    const { added, changed, removed } = this.#metrics.changesBy;
-    if (counts.added > 0) added.inc(counts.added);
-    if (counts.changed > 0) changed.inc(counts.changed);
-    if (counts.removed > 0) removed.inc(counts.removed);
+  /** Counts changes by their type. @returns How many there are. */
+  #count(entries: readonly LogEntry[]): number | typeof UNKNOWN {
+    const { changesBy } = this.#metrics;
+    let count = 0;
+    for (const { changes } of entries) {
+      if (changes === UNKNOWN) return UNKNOWN;
+      for (const { type } of changes) changesBy[type].inc();
+      count += changes.length;
+    }
+    return count;
   }
 
-  *#chunkOf(entries: readonly LogEntry[], mode: ValueMode): Generator<void, Chunk> {
+  #chunkOf(entries: readonly LogEntry[], mode: ValueMode): Chunk {
     const messages: EncodedMessage[] = [];
-    for (const entry of entries) yield* this.#encoder.encodeLive(entry, mode, messages);
+    for (const entry of entries) this.#encoder.encodeLive(entry, mode, messages);
+    return new Chunk(messages);
+  }
+
+  *#chunkInSteps(entries: readonly LogEntry[], mode: ValueMode): Generator<void, Chunk> {
+    const messages: EncodedMessage[] = [];
+    for (const entry of entries) yield* this.#encoder.encodeLiveInSteps(entry, mode, messages);
     return new Chunk(messages);
   }
 }

@@ -1,4 +1,5 @@
-import type { ValueMode } from "../protocol/messages.ts";
+import type { Projection } from "../match/projection.ts";
+import type { DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { type Change, encodeChange, UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
@@ -13,28 +14,44 @@ export interface CommitCursors {
 }
 
 /** How many changes of one commit are encoded before the event loop may have its turn. */
-const CHANGES_STEP = 100;
+export const CHANGES_STEP = 100;
 
 /** Encodes the changes of one live query as messages. */
 export class ChangeEncoder {
-  readonly #spec: Pick<LiveQuerySpec, "projection" | "documents">;
+  readonly #projection: Projection;
+  readonly #documents: DocumentMode;
   readonly #encoder: DocumentEncoder;
 
-  constructor(spec: Pick<LiveQuerySpec, "projection" | "documents">, encoder: DocumentEncoder) {
-    this.#spec = spec;
+  constructor(
+    { projection, documents }: Pick<LiveQuerySpec, "projection" | "documents">,
+    encoder: DocumentEncoder,
+  ) {
+    this.#projection = projection;
+    this.#documents = documents;
     this.#encoder = encoder;
   }
 
   /**
-   * The messages of an entry, for all followers. They are not kept: to hold a text for each change of the last minutes,
-   * for the few clients that resume, would double what the garbage collector has to trace.
+   * Appends the messages of an entry, for all followers. They are not kept: to hold a text for each change of the last
+   * minutes, for the few clients that resume, would double what the garbage collector has to trace.
    */
-  *encodeLive(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
+  encodeLive(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): void {
     const { changes } = entry;
     if (changes === UNKNOWN) return;
     const known = entry.encoded?.[mode];
-    if (known !== undefined || changes.length <= CHANGES_STEP) {
-      for (const message of known ?? this.encodeCommit(changes, entry.entry, mode)) messages.push(message);
+    const [only] = changes;
+    if (known === undefined && changes.length === 1 && only !== undefined)
+      messages.push(this.#encode(only, true, cursorsOf(changes, entry.entry), mode));
+    else for (const message of known ?? this.encodeCommit(changes, entry.entry, mode)) messages.push(message);
+  }
+
+  /** As `encodeLive`, with pauses within a long commit. */
+  *encodeLiveInSteps(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
+    const { changes } = entry;
+    if (changes === UNKNOWN) return;
+    if (entry.encoded?.[mode] !== undefined || changes.length <= CHANGES_STEP) {
+      this.encodeLive(entry, mode, messages);
+      yield;
       return;
     }
     const cursors = cursorsOf(changes, entry.entry);
@@ -54,7 +71,7 @@ export class ChangeEncoder {
     changes: readonly Change[],
     cursors: CommitCursors,
     mode: ValueMode,
-    documents = this.#spec.documents,
+    documents = this.#documents,
   ): EncodedMessage[] {
     const isLast = (index: number) => index === changes.length - 1;
     return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode, documents));
@@ -65,9 +82,9 @@ export class ChangeEncoder {
     isLast: boolean,
     cursors: CommitCursors,
     mode: ValueMode,
-    documents = this.#spec.documents,
+    documents = this.#documents,
   ): EncodedMessage {
-    const { projection } = this.#spec;
+    const projection = this.#projection;
     const cursor = isLast ? cursors.last : cursors.others;
     const text = encodeChange(change, { projection, documents }, cursor, mode, this.#encoder);
     return { type: change.type, text, cursor, partial: !isLast };

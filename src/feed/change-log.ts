@@ -56,8 +56,11 @@ export class ChangeLog implements BudgetedLog {
 
   push(entry: LogEntry): void {
     this.forgetChunks();
-    if (this.#entries.length === 0) this.#logBudget.add(this);
-    this.#entries.push(entry);
+    if (this.#entries.length === 0) {
+      this.#logBudget.add(this);
+      // A list of exactly one: to push onto an empty list takes room for 17, and most logs hold few.
+      this.#entries = [entry];
+    } else this.#entries.push(entry);
     this.#logBudget.usedBytes += costOf(entry);
   }
 

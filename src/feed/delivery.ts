@@ -25,6 +25,7 @@ import { newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./deliv
 import type { Follower } from "./follower.ts";
 import type { GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { Sink } from "./sink.ts";
 
 /** More reads of the oplog than this, one after the other, mean that the history is too short for this client. */
 const OPLOG_READS_MAX = 5;
@@ -36,6 +37,8 @@ const OPLOG_READS_MAX = 5;
  */
 export class Delivery implements Follower {
   readonly #context: DeliveryContext;
+  /** That of the context, at hand for every change. */
+  readonly #sink: Sink;
   #phase: Phase = "opening";
   /** The step at hand, or the last one. A new object for each step: a step is pointless once another one is here. */
   #work: Work = newCatchUpWork();
@@ -52,6 +55,7 @@ export class Delivery implements Follower {
 
   constructor(context: DeliveryContext) {
     this.#context = context;
+    this.#sink = context.sink;
   }
 
   get liveQuery(): LiveQuery {
@@ -64,7 +68,7 @@ export class Delivery implements Follower {
   }
 
   get mode(): ValueMode {
-    return this.#context.sink.mode;
+    return this.#sink.mode;
   }
 
   /** Whether the client is up to date: changes are written as they come. */
@@ -102,7 +106,7 @@ export class Delivery implements Follower {
   }
 
   fail(error: unknown): void {
-    if (this.#phase !== "closed") this.#context.sink.failed(error);
+    if (this.#phase !== "closed") this.#sink.failed(error);
   }
 
   close(): void {
@@ -110,7 +114,7 @@ export class Delivery implements Follower {
   }
 
   deliver(chunk: Chunk, seq: number): void {
-    if (this.#context.sink.write(chunk)) {
+    if (this.#sink.write(chunk)) {
       this.#after = seq;
       return;
     }
@@ -177,7 +181,8 @@ export class Delivery implements Follower {
 
   /** Writes what the log holds and, when nothing is left to write, joins the live stream in that same turn. */
   async #catchUp(step: DeliveryStep): Promise<StepOutcome | "live"> {
-    const { liveQuery, sink, parts } = this.#context;
+    const { liveQuery, parts } = this.#context;
+    const sink = this.#sink;
     const { timeline } = parts;
     while (step.isCurrent()) {
       // A live query may have noted a commit that it has not handed to its followers yet.
@@ -236,14 +241,14 @@ export class Delivery implements Follower {
     this.#position = null;
     this.#phase = DELIVERY_TRANSITIONS[this.#phase]["caught-up"];
     this.liveQuery.followers.add(this);
-    this.#context.sink.becameLive(afterCatchUp);
+    this.#sink.becameLive(afterCatchUp);
   }
 
   /** The state that the client holds is void. It is followed no longer before the client is informed of that. */
   #reset(reason: "lagged" | "history-lost"): void {
     if (this.#phase === "closed") return;
     this.#enter("void", newCatchUpWork());
-    this.#context.sink.reset(reason);
+    this.#sink.reset(reason);
     this.#after = this.#context.parts.timeline.headSeq;
     this.#position = null;
     const work = this.#context.wantsSnapshot ? newSnapshotWork(null) : newCatchUpWork();

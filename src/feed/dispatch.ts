@@ -35,8 +35,6 @@ export class Dispatch {
   readonly #parts: DispatchParts;
   readonly #byNamespace = new Map<string, PredicateIndex<LiveQuery>>();
   readonly #changed = new Set<LiveQuery>();
-  /** Live queries that were removed while a commit was being handed out are skipped. */
-  readonly #filed = new Set<LiveQuery>();
 
   constructor(parts: DispatchParts) {
     this.#parts = parts;
@@ -49,14 +47,12 @@ export class Dispatch {
       this.#byNamespace.set(liveQuery.namespace, index);
     }
     index.add(liveQuery, liveQuery.spec.filter);
-    this.#filed.add(liveQuery);
   }
 
   remove(liveQuery: LiveQuery): void {
     const index = this.#byNamespace.get(liveQuery.namespace);
     index?.remove(liveQuery);
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
-    this.#filed.delete(liveQuery);
     this.#changed.delete(liveQuery);
   }
 
@@ -64,7 +60,7 @@ export class Dispatch {
   *apply(entry: HistoryEntry): Generator<void, void> {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
-    yield* lookups.apply(entry, () => this.flush());
+    if (lookups.areKept) yield* lookups.apply(entry, () => this.flush());
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
@@ -73,21 +69,51 @@ export class Dispatch {
       const candidates = long
         ? yield* this.#flushing(index.candidatesInSteps(events))
         : index.candidates(events);
-      work.noteSearch(index, slices.workMs - fromMs);
-      yield* this.#offerAll(candidates, entry, long);
+      const foundMs = slices.workMs;
+      work.noteSearch(index, foundMs - fromMs);
+      if (candidates.size > 0) yield* this.#offerAll(candidates, entry, long, foundMs);
     }
   }
 
-  /** Expensive live queries come last, so that the followers of cheap ones need not wait for them. */
-  *#offerAll(candidates: Iterable<LiveQuery>, entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
+  /**
+   * Expensive live queries come last, so that the followers of cheap ones need not wait for them. The clock is read once
+   * for each live query: what one of them took ends where the next one begins.
+   */
+  *#offerAll(
+    candidates: Iterable<LiveQuery>,
+    entry: HistoryEntry,
+    inSteps: boolean,
+    startedMs: number,
+  ): Generator<void, void> {
+    const { work, slices } = this.#parts;
     const expensive: LiveQuery[] = [];
+    let fromMs = startedMs;
     for (const liveQuery of candidates) {
-      if (liveQuery.cost.perCommitMs >= EXPENSIVE_MS) expensive.push(liveQuery);
-      else yield* this.#offer(liveQuery, entry, inSteps);
+      if (work.meanMs(liveQuery) >= EXPENSIVE_MS) {
+        expensive.push(liveQuery);
+        continue;
+      }
+      if (inSteps) yield* this.#offerInSteps(liveQuery, entry);
+      else this.#offer(liveQuery, entry);
+      fromMs = this.#note(liveQuery, fromMs);
+      if (slices.isOver(fromMs)) {
+        yield* this.#endSlice();
+        fromMs = slices.workMs;
+      }
     }
-    expensive.sort((a, b) => a.cost.perCommitMs - b.cost.perCommitMs);
-    if (expensive.length > 0) yield* this.flush();
-    for (const liveQuery of expensive) yield* this.#offer(liveQuery, entry, inSteps);
+    if (expensive.length > 0) yield* this.#offerExpensive(expensive, entry, inSteps);
+  }
+
+  *#offerExpensive(expensive: LiveQuery[], entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
+    const { work, slices } = this.#parts;
+    expensive.sort((a, b) => work.meanMs(a) - work.meanMs(b));
+    yield* this.flush();
+    for (const liveQuery of expensive) {
+      const fromMs = slices.workMs;
+      if (inSteps) yield* this.#offerInSteps(liveQuery, entry);
+      else this.#offer(liveQuery, entry);
+      if (slices.isOver(this.#note(liveQuery, fromMs))) yield* this.#endSlice();
+    }
   }
 
   /** Writes all changes found since the last flush. Changes that come together cost each connection one write. */
@@ -103,25 +129,37 @@ export class Dispatch {
     this.#parts.onHandedOut();
   }
 
-  *#offer(liveQuery: LiveQuery, entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
-    if (!this.#filed.has(liveQuery)) return;
-    const { slices, work } = this.#parts;
-    const fromMs = slices.workMs;
+  #offer(liveQuery: LiveQuery, entry: HistoryEntry): void {
+    // A live query may be given up while a commit is being handed out.
+    if (liveQuery.isRetired) return;
     try {
-      const hasChanged = inSteps
-        ? yield* this.#flushing(liveQuery.applyInSteps(entry))
-        : liveQuery.apply(entry);
-      if (hasChanged) this.#changed.add(liveQuery);
+      if (liveQuery.apply(entry)) this.#changed.add(liveQuery);
     } catch (error) {
       this.#parts.onFailed(liveQuery, error);
     }
-    const nowMs = slices.workMs;
-    work.note(liveQuery, nowMs - fromMs);
-    if (slices.isOver(nowMs)) {
-      // Changes go out before other work has its turn, and a user who exceeds the allowance is stopped before the next commit.
-      yield* this.flush();
-      if (work.isDue) work.judge(Date.now());
+  }
+
+  *#offerInSteps(liveQuery: LiveQuery, entry: HistoryEntry): Generator<void, void> {
+    if (liveQuery.isRetired) return;
+    try {
+      if (yield* this.#flushing(liveQuery.applyInSteps(entry))) this.#changed.add(liveQuery);
+    } catch (error) {
+      this.#parts.onFailed(liveQuery, error);
     }
+  }
+
+  /** Charges the work since `fromMs` to a live query. @returns The time now. */
+  #note(liveQuery: LiveQuery, fromMs: number): number {
+    const nowMs = this.#parts.slices.workMs;
+    this.#parts.work.note(liveQuery, nowMs - fromMs);
+    return nowMs;
+  }
+
+  /** Changes go out before other work has its turn, and a user who exceeds the allowance is stopped before the next commit. */
+  *#endSlice(): Generator<void, void> {
+    const { work } = this.#parts;
+    yield* this.flush();
+    if (work.isDue) work.judge(Date.now());
     yield;
   }
 

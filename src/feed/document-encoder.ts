@@ -8,6 +8,16 @@ const KEPT_MS = 100;
 /** Memory of an entry besides its document and its texts, in bytes; rounded up. */
 const ENTRY_BYTES = 300;
 
+/** Memory of a text of up to so many characters is taken at two bytes each: to count them would take longer than to encode. */
+const SHORT_TEXT = 1_024;
+
+/** The text of a document for one projection and value mode. Mostly there is one, so a list of texts is a chain. */
+interface Encoded {
+  readonly key: string;
+  readonly text: string;
+  readonly next: Encoded | undefined;
+}
+
 /**
  * Encodes documents, and remembers them for a moment: live queries with equal projections share the work. Its
  * memory is bounded. It is emptied at the end of a batch, or soon after a catch-up, which has no such end.
@@ -15,7 +25,7 @@ const ENTRY_BYTES = 300;
 export class DocumentEncoder {
   readonly #limitBytes: number;
   readonly #guard: GuardParts;
-  readonly #known = new Map<Uint8Array, Map<string, string>>();
+  readonly #known = new Map<Uint8Array, Encoded>();
   readonly #projectionKeys = new WeakMap<Projection, string>();
   #heldBytes = 0;
   #forgetting: NodeJS.Timeout | undefined;
@@ -32,10 +42,10 @@ export class DocumentEncoder {
 
   encode(document: Uint8Array, projection: Projection, mode: ValueMode): string {
     const key = mode + this.#keyOf(projection);
-    const known = this.#known.get(document)?.get(key);
-    if (known !== undefined) return known;
+    const first = this.#known.get(document);
+    for (let known = first; known !== undefined; known = known.next) if (known.key === key) return known.text;
     const text = encodeDocument(document, projection, mode);
-    this.#remember(document, key, text);
+    this.#remember(document, { key, text, next: first });
     return text;
   }
 
@@ -44,17 +54,15 @@ export class DocumentEncoder {
     this.#heldBytes = 0;
   }
 
-  #remember(document: Uint8Array, key: string, text: string): void {
-    const own = ENTRY_BYTES + Buffer.byteLength(text);
-    const isHeld = this.#known.has(document);
+  #remember(document: Uint8Array, encoded: Encoded): void {
+    const own = ENTRY_BYTES + bytesOf(encoded.text);
+    const isHeld = encoded.next !== undefined;
     // Encoding again costs time; keeping everything that a catch-up encodes would cost memory without a bound.
     const isOver = this.#heldBytes + own + (isHeld ? 0 : document.length) > this.#limitBytes;
     if (isOver) this.forget();
     const bytes = isHeld && !isOver ? own : own + document.length;
     if (bytes > this.#limitBytes) return;
-    const texts = this.#known.get(document) ?? new Map<string, string>();
-    texts.set(key, text);
-    this.#known.set(document, texts);
+    this.#known.set(document, isOver ? { ...encoded, next: undefined } : encoded);
     this.#heldBytes += bytes;
     this.#forgetting ??= setTimeout(
       guarded(this.#guard, "encoder.forget", () => {
@@ -74,3 +82,6 @@ export class DocumentEncoder {
     return key;
   }
 }
+
+const bytesOf = (text: string): number =>
+  text.length <= SHORT_TEXT ? text.length * 2 : Buffer.byteLength(text);

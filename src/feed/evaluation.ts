@@ -22,8 +22,8 @@ export class Evaluation {
   readonly #filter: Filter;
   /** Made when first needed: most live queries never see a large document. */
   #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
-  /** Whether large documents match. */
-  readonly #decided = new WeakMap<Uint8Array, boolean>();
+  /** Whether large documents match. Made when first needed. */
+  #decided: WeakMap<Uint8Array, boolean> | undefined;
   readonly #projection: Projection;
 
   constructor(namespace: string, filter: Filter, projection: Projection) {
@@ -85,15 +85,17 @@ export class Evaluation {
       return;
     if (event.operation === "replaced-collection" || !hasImages(event)) return;
     this.#matchesInSteps ??= compileFilterInSteps(this.#filter);
+    this.#decided ??= new WeakMap();
+    const decided = this.#decided;
     for (const document of [event.before, event.after]) {
-      if (document === undefined || this.#decided.has(document)) continue;
-      this.#decided.set(document, yield* this.#matchesInSteps(document));
+      if (document === undefined || decided.has(document)) continue;
+      decided.set(document, yield* this.#matchesInSteps(document));
       yield;
     }
   }
 
   #isMatch(document: Uint8Array): boolean {
-    return this.#decided.get(document) ?? this.#matches(document);
+    return this.#decided?.get(document) ?? this.#matches(document);
   }
 
   #ofEvent(event: StreamEvent): Change | typeof UNKNOWN | undefined {

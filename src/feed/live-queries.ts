@@ -37,7 +37,11 @@ export class LiveQueries implements WindowAdmission {
 
   constructor(limits: FeedLimits, parts: LiveQueriesParts) {
     this.#parts = parts;
-    this.#shared = sharedPartsOf(limits, parts);
+    this.#shared = {
+      ...sharedPartsOf(limits, parts),
+      onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
+      onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
+    };
     this.#holdings = new Holdings(limits.lingerMs);
     const { metrics, log, timeline } = parts;
     const settled = async () => {
@@ -102,11 +106,7 @@ export class LiveQueries implements WindowAdmission {
 
   /** Makes a live query that nobody can join, for a state that a client holds already. */
   detached(spec: LiveQuerySpec): LiveQuery {
-    const liveQuery: LiveQuery = new LiveQuery(this.#nextNumber++, spec, this.#shared, {
-      onWindowChanged: () => this.#windows.changed(liveQuery),
-      onCatchUpWork: (ms) => this.#work.noteCatchUp(liveQuery, ms),
-    });
-    return liveQuery;
+    return new LiveQuery(this.#nextNumber++, spec, this.#shared);
   }
 
   join(delivery: Delivery): void {
@@ -187,7 +187,7 @@ export class LiveQueries implements WindowAdmission {
 function sharedPartsOf(
   { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax }: FeedLimits,
   parts: LiveQueriesParts,
-): LiveQueryParts {
+): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork"> {
   const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = parts;
   return {
     reader,

@@ -18,7 +18,6 @@ import type { LogBudget } from "./log-budget.ts";
 import type { LogEntry } from "./log-entry.ts";
 import { Pace } from "./pace.ts";
 import { isLong } from "./pieces.ts";
-import { QueryCost } from "./query-cost.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
@@ -46,14 +45,10 @@ export interface LiveQueryParts {
   readonly onWindowLost: (error: unknown) => void;
   /** The past of a window could not be read; the caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
-}
-
-/** The callbacks of one live query; called only after it has been made. */
-export interface LiveQueryEvents {
-  /** The memory of the window may have changed. */
-  readonly onWindowChanged: () => void;
+  /** The memory of a window may have changed. */
+  readonly onWindowChanged: (liveQuery: LiveQuery) => void;
   /** Work on earlier commits has taken this long, in milliseconds. */
-  readonly onCatchUpWork: (ms: number) => void;
+  readonly onCatchUpWork: (liveQuery: LiveQuery, ms: number) => void;
 }
 
 /** The changes that one entry of a batch from the oplog makes. */
@@ -72,14 +67,11 @@ export class LiveQuery {
   readonly number: number;
   readonly spec: LiveQuerySpec;
   readonly namespace: string;
-  readonly snapshotQuery: SnapshotQuery;
   /** Of a sorted live query; `null` for all others. */
   readonly windowSpec: WindowSpec | null;
   readonly evaluation: Evaluation;
   readonly state: ResultState;
-  /** The work that its commits cost. */
-  readonly cost = new QueryCost();
-  readonly #newPace: () => Pace;
+  readonly #parts: LiveQueryParts;
   readonly #history: History;
   readonly #encoder: ChangeEncoder;
   readonly #log: ChangeLog;
@@ -90,25 +82,16 @@ export class LiveQuery {
   #extending: Promise<boolean> | undefined;
   #isRetired = false;
 
-  constructor(number: number, spec: LiveQuerySpec, parts: LiveQueryParts, events: LiveQueryEvents) {
+  constructor(number: number, spec: LiveQuerySpec, parts: LiveQueryParts) {
     this.number = number;
     this.spec = spec;
     this.namespace = `${spec.database}.${spec.collectionName}`;
-    const query = {
-      database: spec.database,
-      collection: spec.collectionName,
-      filter: toMongo(spec.filter),
-      maxTimeMs: parts.snapshotTimeMs,
-    };
     const windowSpec =
       spec.sort === null ? null : { sort: spec.sort, limit: spec.limit, sizeMax: parts.sortedDocumentsMax };
-    const snapshotQuery = windowSpec === null ? query : WindowedResult.loadQuery(query, windowSpec);
     const evaluation = new Evaluation(this.namespace, spec.filter, spec.projection);
     this.windowSpec = windowSpec;
-    this.snapshotQuery = snapshotQuery;
     this.evaluation = evaluation;
-    const newPace = () => new Pace(parts.newSlices(), events.onCatchUpWork);
-    this.#newPace = newPace;
+    this.#parts = parts;
     this.#history = parts.timeline.history;
     this.#encoder = new ChangeEncoder(spec, parts.encoder);
     this.#log = new ChangeLog(this.#history, this.#encoder, parts);
@@ -118,17 +101,34 @@ export class LiveQuery {
       evaluation,
       log: this.#log,
       broadcast: this.#broadcast,
-      newPace,
+      pacer: this,
     };
     this.state =
       windowSpec === null
         ? new Stateless(kept)
-        : newWindowed(windowSpec, snapshotQuery, kept, parts, events.onWindowChanged);
+        : newWindowed(windowSpec, this.snapshotQuery, kept, parts, () => parts.onWindowChanged(this));
+  }
+
+  /** Reads the result. It is made for each call: it is rarely needed, and kept it would be memory of each live query. */
+  get snapshotQuery(): SnapshotQuery {
+    const { filter, database, collectionName: collection } = this.spec;
+    const query = { database, collection, filter: toMongo(filter), maxTimeMs: this.#parts.snapshotTimeMs };
+    return this.windowSpec === null ? query : WindowedResult.loadQuery(query, this.windowSpec);
   }
 
   /** The followers that are up to date; others read the log at their own pace first. */
   get followers(): Set<Follower> {
     return this.#broadcast.followers;
+  }
+
+  /** Whether the live query was given up: no commit concerns it any more. */
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  /** Divides work on earlier commits, and charges it to this live query. */
+  newPace(): Pace {
+    return new Pace(this.#parts.newSlices(), (ms) => this.#parts.onCatchUpWork(this, ms));
   }
 
   /** Takes a new commit into account. @returns Whether there are changes to flush. */
@@ -142,7 +142,7 @@ export class LiveQuery {
   }
 
   /** Hands the changes since the last flush to all followers. */
-  flush(): Generator<void, void> {
+  flush(): Iterable<void> {
     return this.#broadcast.flush(() => this.state.lose());
   }
 
@@ -173,7 +173,7 @@ export class LiveQuery {
 
   async #encodeOplogBatch(batch: OplogBatch, mode: ValueMode): Promise<readonly OplogMessages[]> {
     const found: OplogMessages[] = [];
-    const pace = this.#newPace();
+    const pace = this.newPace();
     for (const [index, entry] of batch.entries.entries()) {
       const { events } = entry.commit;
       if (isLong(events)) await pace.through(this.evaluation.prepareInSteps(events));

@@ -94,9 +94,13 @@ export class Lookups {
     kept.lingersUntilMs = Date.now() + this.#limits.lingerMs;
   }
 
+  /** Whether any set is kept, so that commits matter here. */
+  get areKept(): boolean {
+    return this.#byNamespace.size > 0;
+  }
+
   /** Takes a commit into account. Informs the holders of a changed set at once, before anything else reacts to the commit. */
   *apply(entry: HistoryEntry, beforeTelling: () => Iterable<void>): Generator<void, void> {
-    if (this.#byNamespace.size === 0) return;
     const changed: LookupSet[] = [];
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       for (const kept of this.#byNamespace.get(namespace)?.candidates(events) ?? []) {

@@ -40,3 +40,8 @@ export class Pace {
     return this.#slices.isOver();
   }
 }
+
+/** Makes the `Pace` for one piece of work. */
+export interface Pacer {
+  newPace(): Pace;
+}

@@ -11,7 +11,8 @@ import { RangeIndex } from "./range-index.ts";
 /** The items of one path: by equal values, and for each type class by ranges. */
 interface PathIndex<T> {
   readonly walk: PathWalk;
-  readonly byKey: Map<string, Set<T>>;
+  /** One item, or several. Most values are of one item, for which a set would be the larger part. */
+  readonly byKey: Map<string, T | Set<T>>;
   /** How many of the keys are of objects and arrays. */
   containerKeys: number;
   readonly ranges: Map<number, RangeIndex<T>>;
@@ -97,7 +98,7 @@ export class PredicateIndex<T extends object> {
       const isBounded = anchor.low !== undefined && anchor.high !== undefined;
       return crowd * COST.crowded + (isBounded ? COST.boundedRange : COST.openRange);
     }
-    for (const key of anchor.keys) crowd = Math.max(crowd, index?.byKey.get(key)?.size ?? 0);
+    for (const key of anchor.keys) crowd = Math.max(crowd, sizeOf(index?.byKey.get(key)));
     return Math.min(crowd, CROWD_MAX) * COST.crowded + anchor.keys.length;
   }
 
@@ -115,9 +116,10 @@ export class PredicateIndex<T extends object> {
     }
     for (const key of anchor.keys) {
       const items = index.byKey.get(key);
-      if (items !== undefined) items.add(item);
+      if (items instanceof Set) items.add(item);
+      else if (items !== undefined) index.byKey.set(key, new Set([items, item]));
       else {
-        index.byKey.set(key, new Set([item]));
+        index.byKey.set(key, item);
         if (isContainerKey(key)) index.containerKeys++;
       }
     }
@@ -133,8 +135,8 @@ export class PredicateIndex<T extends object> {
     } else {
       for (const key of anchor.keys) {
         const items = index.byKey.get(key);
-        items?.delete(item);
-        if (items?.size !== 0) continue;
+        if (items instanceof Set) items.delete(item);
+        if (items === undefined || (items !== item && sizeOf(items) > 0)) continue;
         index.byKey.delete(key);
         if (isContainerKey(key)) index.containerKeys--;
       }
@@ -142,6 +144,9 @@ export class PredicateIndex<T extends object> {
     if (index.byKey.size === 0 && index.ranges.size === 0) this.#paths.delete(anchor.path);
   }
 }
+
+const sizeOf = (items: object | undefined): number =>
+  items instanceof Set ? items.size : items === undefined ? 0 : 1;
 
 /** Keys begin with the number of their value's type class. */
 const CONTAINER_KEYS = [BSON_TYPE.object, BSON_TYPE.array].map((type) => `${typeClass(type)}:`);
@@ -167,7 +172,8 @@ function collect<T>(index: PathIndex<T>, document: Uint8Array, found: Set<T>): v
     const mayHaveKey = containerKeys > 0 || (type !== BSON_TYPE.object && type !== BSON_TYPE.array);
     if (byKey.size > 0 && mayHaveKey) {
       const items = byKey.get(valueKeyAt(type, bytes, start));
-      if (items !== undefined) for (const item of items) found.add(item);
+      if (items instanceof Set) for (const item of items) found.add(item);
+      else if (items !== undefined) found.add(items);
     }
     const known = typeClass(type);
     if (ranges.size > 0 && ranges.has(known)) {

@@ -3,7 +3,7 @@ import type { ChangeLog } from "./change-log.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
-import type { Pace } from "./pace.ts";
+import type { Pacer } from "./pace.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState, WindowMember } from "./result-state.ts";
 
@@ -14,7 +14,7 @@ export interface StatelessParts {
   readonly log: ChangeLog;
   readonly broadcast: Broadcast;
   /** Divides work on earlier commits. */
-  readonly newPace: () => Pace;
+  readonly pacer: Pacer;
 }
 
 const DONE = Promise.resolve();
@@ -22,21 +22,48 @@ const NONE_VISIBLE: readonly WindowMember[] = [];
 
 /** An unsorted result. It remembers nothing: the images of an event tell how the event changes it. */
 export class Stateless implements ResultState {
-  readonly isStateless = true;
-  readonly isLoaded = true;
-  readonly isCurrent = true;
-  readonly trackedDocuments = 0;
-  readonly heldBytes = 0;
-  readonly visible = NONE_VISIBLE;
-  readonly #parts: StatelessParts;
+  readonly #history: History;
+  readonly #evaluation: Evaluation;
+  readonly #log: ChangeLog;
+  readonly #broadcast: Broadcast;
+  readonly #pacer: Pacer;
   #isRetired = false;
 
-  constructor(parts: StatelessParts) {
-    this.#parts = parts;
+  constructor({ history, evaluation, log, broadcast, pacer }: StatelessParts) {
+    this.#history = history;
+    this.#evaluation = evaluation;
+    this.#log = log;
+    this.#broadcast = broadcast;
+    this.#pacer = pacer;
+  }
+
+  // Getters, as fields would be memory of each live query.
+  get isStateless(): true {
+    return true;
+  }
+
+  get isLoaded(): true {
+    return true;
+  }
+
+  get isCurrent(): true {
+    return true;
+  }
+
+  get trackedDocuments(): number {
+    return 0;
+  }
+
+  get heldBytes(): number {
+    return 0;
+  }
+
+  get visible(): readonly WindowMember[] {
+    return NONE_VISIBLE;
   }
 
   get knownSeq(): number {
-    return this.#parts.history.headSeq;
+    return this.#history.headSeq;
   }
 
   reaches(): Promise<void> {
@@ -48,11 +75,11 @@ export class Stateless implements ResultState {
   }
 
   apply(entry: HistoryEntry): boolean {
-    return this.#parts.broadcast.note(entry, this.#parts.evaluation.of(entry.commit.events));
+    return this.#broadcast.note(entry, this.#evaluation.of(entry.commit.events));
   }
 
   *applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
-    return this.#parts.broadcast.note(entry, yield* this.#parts.evaluation.inSteps(entry.commit.events));
+    return this.#broadcast.note(entry, yield* this.#evaluation.inSteps(entry.commit.events));
   }
 
   load(): void {}
@@ -64,9 +91,11 @@ export class Stateless implements ResultState {
   }
 
   async extendTo(seq: number): Promise<boolean> {
-    const { history, log, evaluation, newPace } = this.#parts;
+    const history = this.#history;
+    const log = this.#log;
+    const evaluation = this.#evaluation;
     const found: LogEntry[] = [];
-    const pace = newPace();
+    const pace = this.#pacer.newPace();
     let done = seq;
     // The log may drop its beginning meanwhile.
     while (done < log.coveredFrom) {

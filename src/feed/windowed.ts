@@ -4,7 +4,7 @@ import type { ChangeLog } from "./change-log.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
-import type { Pace } from "./pace.ts";
+import type { Pace, Pacer } from "./pace.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState, WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
@@ -21,7 +21,7 @@ export interface WindowedParts {
   readonly log: ChangeLog;
   readonly broadcast: Broadcast;
   /** Divides work on earlier commits. */
-  readonly newPace: () => Pace;
+  readonly pacer: Pacer;
   /** The memory of the window may have changed. */
   readonly onChanged: () => void;
   /** The window could not be kept up; the result is read again. */
@@ -163,11 +163,11 @@ export class Windowed implements ResultState {
 
   /** Processes the history from an entry on whose changes are being read, for as long as the database has to be asked. */
   async #catchUp(first: HistoryEntry, firstChanges: ReturnType<WindowedResult["apply"]>): Promise<void> {
-    const { timeline, broadcast, newPace, onChanged, onLost } = this.#parts;
+    const { timeline, broadcast, pacer, onChanged, onLost } = this.#parts;
     const generation = this.#generation;
     let entry: HistoryEntry | undefined = first;
     let changes = firstChanges;
-    const pace = newPace();
+    const pace = pacer.newPace();
     pace.stop();
     this.#waitsAt = first.seq - 1;
     try {
@@ -207,13 +207,13 @@ export class Windowed implements ResultState {
 
   /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
   async #extendTo(seq: number): Promise<boolean> {
-    const { reader, timeline, query, spec, evaluation, log, newPace } = this.#parts;
+    const { reader, timeline, query, spec, evaluation, log, pacer } = this.#parts;
     const at = this.#history.timeAfter(seq);
     if (at === null) return false;
     const generation = this.#generation;
     const window = await WindowedResult.at(reader, query, spec, evaluation, at);
     const found: LogEntry[] = [];
-    const pace = newPace();
+    const pace = pacer.newPace();
     pace.stop();
     let done = seq;
     const target = () => (this.#window === undefined ? this.#history.headSeq : log.coveredFrom);

@@ -11,6 +11,8 @@ const WEIGHT = 0.2;
  * write down every few microseconds would itself be a large part of the work.
  */
 const CHEAP_MS = 0.05;
+/** A mean time for one commit below this, in milliseconds, is not worth remembering. */
+const FORGOTTEN_MS = 0.005;
 /** At least so much work lies between two judgements, in milliseconds: until then no budget can be passed by much. */
 const JUDGE_AFTER_MS = 50;
 
@@ -41,8 +43,11 @@ export class WorkMeter {
   readonly #parts: WorkMeterParts;
   readonly #cpuMs: () => number;
   readonly #random: () => number;
-  #busy: LiveQuery[] = [];
-  readonly #searches = new Map<Searched, number>();
+  /** Time for each live query since the last judgement, in milliseconds. */
+  readonly #spent = new Map<LiveQuery, number>();
+  /** Mean time for one commit, weighted towards the latest, of those for which one took `CHEAP_MS` or more. */
+  readonly #means = new Map<LiveQuery, number>();
+  readonly #searches = new Map<Searched, { ms: number }>();
   #sinceMs = 0;
   #judgedCpuMs: number;
 
@@ -55,12 +60,15 @@ export class WorkMeter {
 
   /** A live query took so long for one commit. */
   note(liveQuery: LiveQuery, ms: number): void {
-    const { cost } = liveQuery;
     this.#sinceMs += ms;
-    if (ms >= CHEAP_MS || cost.perCommitMs > 0)
-      cost.perCommitMs += (cost.perCommitMs === 0 ? 1 : WEIGHT) * (ms - cost.perCommitMs);
+    if (ms >= CHEAP_MS || this.#means.size > 0) this.#noteMean(liveQuery, ms);
     if (ms >= CHEAP_MS) this.#spend(liveQuery, ms);
     else if (this.#random() * CHEAP_MS < ms) this.#spend(liveQuery, CHEAP_MS);
+  }
+
+  /** The mean time for one commit, in milliseconds; 0 for a live query that was always cheap. */
+  meanMs(liveQuery: LiveQuery): number {
+    return this.#means.size === 0 ? 0 : (this.#means.get(liveQuery) ?? 0);
   }
 
   /** A live query took so long for earlier commits. */
@@ -71,12 +79,15 @@ export class WorkMeter {
 
   /** Finding those that a commit concerns took so long. */
   noteSearch(searched: Searched, ms: number): void {
-    this.#searches.set(searched, (this.#searches.get(searched) ?? 0) + ms);
+    const known = this.#searches.get(searched);
+    if (known === undefined) this.#searches.set(searched, { ms });
+    else known.ms += ms;
     this.#sinceMs += ms;
   }
 
   forget(liveQuery: LiveQuery): void {
-    liveQuery.cost.spentMs = 0;
+    this.#spent.delete(liveQuery);
+    this.#means.delete(liveQuery);
   }
 
   /** Whether so much was done since the last judgement that it cannot wait for the next second. */
@@ -91,13 +102,10 @@ export class WorkMeter {
     const share = this.#cpuShare();
     const spent = new Map<Account, { ms: number; by: { liveQuery: LiveQuery; ms: number }[] }>();
     let dearestMs = 0;
-    for (const liveQuery of this.#busy) {
-      const { cost } = liveQuery;
+    for (const [liveQuery, spentMs] of this.#spent) {
       const accounts = this.#parts.holdings.accountsOf(liveQuery);
-      cost.isBusy = false;
-      dearestMs = Math.max(dearestMs, cost.perCommitMs);
-      const ms = (cost.spentMs * share) / Math.max(1, accounts.size);
-      cost.spentMs = 0;
+      dearestMs = Math.max(dearestMs, this.meanMs(liveQuery));
+      const ms = (spentMs * share) / Math.max(1, accounts.size);
       for (const account of accounts) {
         const sum = spent.get(account) ?? { ms: 0, by: [] };
         spent.set(account, sum);
@@ -107,7 +115,7 @@ export class WorkMeter {
     }
     metrics.matchSeconds.inc((this.#sinceMs * share) / 1_000);
     metrics.dearestLiveQuery.set(dearestMs / 1_000);
-    this.#busy = [];
+    this.#spent.clear();
     this.#sinceMs = 0;
     for (const [account, { ms, by }] of spent) {
       const available = account.work.spend(ms, nowMs);
@@ -116,15 +124,23 @@ export class WorkMeter {
   }
 
   #spend(liveQuery: LiveQuery, ms: number): void {
-    const { cost } = liveQuery;
-    cost.spentMs += ms;
-    if (cost.isBusy) return;
-    cost.isBusy = true;
-    this.#busy.push(liveQuery);
+    this.#spent.set(liveQuery, (this.#spent.get(liveQuery) ?? 0) + ms);
+  }
+
+  #noteMean(liveQuery: LiveQuery, ms: number): void {
+    const mean = this.#means.get(liveQuery);
+    if (mean === undefined) {
+      if (ms >= CHEAP_MS) this.#means.set(liveQuery, ms);
+      return;
+    }
+    const next = mean + WEIGHT * (ms - mean);
+    // One slow commit, such as the first, must not keep a cheap live query here for ever.
+    if (next < FORGOTTEN_MS) this.#means.delete(liveQuery);
+    else this.#means.set(liveQuery, next);
   }
 
   #shareSearches(): void {
-    for (const [searched, ms] of this.#searches) {
+    for (const [searched, { ms }] of this.#searches) {
       // To look at each of them for less would itself be the larger cost.
       if (ms < SEARCH_MIN_MS || searched.size === 0) continue;
       for (const liveQuery of searched.items()) this.#spend(liveQuery, ms / searched.size);
@@ -138,7 +154,7 @@ export class WorkMeter {
       if (left <= 0) break;
       left -= ms;
       const { namespace } = liveQuery;
-      const perCommitMs = Number(liveQuery.cost.perCommitMs.toFixed(3));
+      const perCommitMs = Number(this.meanMs(liveQuery).toFixed(3));
       this.#parts.log.warn(
         { namespace, perCommitMs },
         "a live query exceeds its user's processing time; ending it for this user",

@@ -1,4 +1,5 @@
 import { type Aggregator, Counter, type CounterConfiguration, Gauge, Histogram, Registry } from "prom-client";
+import { Tally } from "./tally.ts";
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -259,25 +260,31 @@ export function createMetrics() {
       }),
     ) as Record<keyof T, M>;
   const counters = build(COUNTERS, (options) => new Counter({ ...options, registers }));
-  const { changes, changeEvents } = counters;
+  const { changes, changeEvents, deliveries } = counters;
+  const tallied = <K extends string>(metric: string, byKey: Record<K, Tally>): Record<K, Tally> => {
+    measures.set(metric, () => {
+      for (const tally of Object.values<Tally>(byKey)) tally.publish();
+    });
+    return byKey;
+  };
   return {
     registry,
     /** Lets a part compute a metric just before it is read; one part for each metric. */
     onScrape: (metric: MeasuredOnScrape, measure: () => void): void => void measures.set(metric, measure),
     ...counters,
-    /** Looked up once: finding a label costs more than counting, and these count every change. */
-    changesBy: {
-      added: changes.labels("added"),
-      changed: changes.labels("changed"),
-      removed: changes.labels("removed"),
-    },
-    changeEventsBy: {
-      insert: changeEvents.labels("insert"),
-      update: changeEvents.labels("update"),
-      replace: changeEvents.labels("replace"),
-      delete: changeEvents.labels("delete"),
-      "replaced-collection": changeEvents.labels("replaced-collection"),
-    },
+    deliveriesMade: tallied("deliveries", { all: new Tally(deliveries) }).all,
+    changesBy: tallied("changes", {
+      added: new Tally(changes.labels("added")),
+      changed: new Tally(changes.labels("changed")),
+      removed: new Tally(changes.labels("removed")),
+    }),
+    changeEventsBy: tallied("changeEvents", {
+      insert: new Tally(changeEvents.labels("insert")),
+      update: new Tally(changeEvents.labels("update")),
+      replace: new Tally(changeEvents.labels("replace")),
+      delete: new Tally(changeEvents.labels("delete")),
+      "replaced-collection": new Tally(changeEvents.labels("replaced-collection")),
+    }),
     ...build(GAUGES, (options) => new Gauge({ ...options, registers })),
     ...build(HISTOGRAMS, (options) => new Histogram({ ...options, registers, buckets: SECONDS })),
   };

@@ -4,7 +4,6 @@ import { Account } from "../../../src/feed/account.ts";
 import type { Holdings } from "../../../src/feed/holdings.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
-import { QueryCost } from "../../../src/feed/query-cost.ts";
 import { WorkMeter } from "../../../src/feed/work-meter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 
@@ -13,9 +12,16 @@ function start() {
   const limits = FeedLimits.parse({ workPerUserMs: 100 });
   const holders = new Map<LiveQuery, Set<Account>>();
   const ended: [LiveQuery, Account, Error][] = [];
+  /** The live queries that had spent something when they were judged. */
+  const judged: LiveQuery[] = [];
   const at = { cpuMs: 0, random: 0 };
   // The meter needs no more of the holdings.
-  const holdings = { accountsOf: (one: LiveQuery) => holders.get(one) ?? new Set() } as unknown as Holdings;
+  const holdings = {
+    accountsOf: (one: LiveQuery) => {
+      judged.push(one);
+      return holders.get(one) ?? new Set();
+    },
+  } as unknown as Holdings;
   const metrics = createMetrics();
   const meter = new WorkMeter({
     holdings,
@@ -27,7 +33,7 @@ function start() {
   });
   const user = () => new Account(limits, () => {});
   const hold = (...accounts: Account[]) => {
-    const liveQuery = { cost: new QueryCost(), namespace: "d.c" } as LiveQuery; // all that the meter looks at
+    const liveQuery = { namespace: "d.c" } as LiveQuery; // all that the meter looks at
     holders.set(liveQuery, new Set(accounts));
     return liveQuery;
   };
@@ -36,7 +42,7 @@ function start() {
     meter.note(liveQuery, ms);
     at.cpuMs += ms;
   };
-  return { meter, metrics, at, user, hold, work, ended };
+  return { meter, metrics, at, user, hold, work, ended, judged };
 }
 
 test("the dearest live queries of a user who passes the budget end, and as few as it takes", () => {
@@ -119,16 +125,30 @@ test("tells the work of all, and the dearest live query, which is forgotten once
 });
 
 test("many cheap live queries cost their user as much in the mean as they take, and most of them are not written down", async () => {
-  const { meter, metrics, at, user, hold, work } = start();
+  const { meter, metrics, at, user, hold, work, judged } = start();
   const ada = user();
+  const before = ada.work.spend(0, 0);
   const liveQueries = Array.from({ length: 1_000 }, () => hold(ada));
   for (const [n, liveQuery] of liveQueries.entries()) {
     // Evenly spread, as random numbers are in the mean.
     at.random = n / liveQueries.length;
     work(liveQuery, 0.01);
   }
-  expect(liveQueries.filter(({ cost }) => cost.spentMs > 0).length).toBe(200);
-  expect(liveQueries.reduce((sum, { cost }) => sum + cost.spentMs, 0)).toBeCloseTo(10);
   meter.judge(0);
+  expect(judged).toHaveLength(200);
+  expect(before - ada.work.spend(0, 0)).toBeCloseTo(10);
   expect((await metrics.matchSeconds.get()).values[0]?.value).toBeCloseTo(0.01);
+});
+
+test("a live query is expensive as long as its commits take long, and is forgotten after many cheap ones", () => {
+  const { meter, user, hold, work } = start();
+  const liveQuery = hold(user());
+  work(liveQuery, 0.01);
+  expect(meter.meanMs(liveQuery)).toBe(0);
+  work(liveQuery, 1);
+  expect(meter.meanMs(liveQuery)).toBe(1);
+  work(liveQuery, 0);
+  expect(meter.meanMs(liveQuery)).toBeCloseTo(0.8);
+  for (let n = 0; n < 100; n++) work(liveQuery, 0.001);
+  expect(meter.meanMs(liveQuery)).toBe(0);
 });
