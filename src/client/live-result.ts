@@ -29,6 +29,9 @@ export interface LiveResultEvents {
   moved(result: LiveResult): void;
 }
 
+/** Two reports of changes are never further apart than this for the sake of what the first one cost, in milliseconds. */
+const FLUSH_PAUSE_MAX_MS = 100;
+
 /** One request's result, shared by all who follow it: what it holds, what it is at, and whom to tell. */
 export class LiveResult implements Watcher {
   readonly id: string;
@@ -48,6 +51,8 @@ export class LiveResult implements Watcher {
   #hasResult = false;
   #told: QueryState<Doc> = UNUSED;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  /** How long the last report took, in milliseconds. */
+  #flushMs = 0;
 
   constructor(id: string, key: string, request: LiveRequest, events: LiveResultEvents) {
     this.id = id;
@@ -107,7 +112,8 @@ export class LiveResult implements Watcher {
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
     for (const { change: tell } of [...this.#listeners]) call(tell, change);
-    this.#flushTimer ??= setTimeout(() => this.#flush(), 0);
+    // A report copies the result, and a page may draw all of it: half of the time is left for what comes in meanwhile.
+    this.#flushTimer ??= setTimeout(() => this.#flush(), Math.min(this.#flushMs, FLUSH_PAUSE_MAX_MS));
   }
 
   advance(event: StatusEvent): void {
@@ -156,6 +162,7 @@ export class LiveResult implements Watcher {
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
+    const startedMs = Date.now();
     const { state } = this;
     const told = this.#told;
     this.#told = state;
@@ -164,6 +171,7 @@ export class LiveResult implements Watcher {
       if (state.data !== told.data) call(listener.data, state.data);
       call(listener.state, state);
     }
+    this.#flushMs = Date.now() - startedMs;
   }
 }
 

@@ -4,25 +4,37 @@ export type Doc = Readonly<Record<string, unknown>>;
 /** `_id`s of any type, by their JSON: `1` and `"1"` are two. */
 export const keyOf = (id: unknown): string => JSON.stringify(id) ?? "";
 
-/** The documents of a result, in order. A document is never altered, only replaced by another object. */
+/** A document between its neighbours. The set itself stands before the first and after the last. */
+interface Place {
+  doc: Doc | undefined;
+  previous: Place;
+  next: Place;
+}
+
+/**
+ * The documents of a result, in order. A document is never altered, only replaced by another object. A change costs the
+ * same for any number of documents: they form a linked list, and an array of them is made only when somebody reads it.
+ */
 export class ResultSet {
-  readonly #docs: Map<string, Doc>;
-  /** The keys in sort order; without a sort, documents stand in the order in which they came. */
-  readonly #order: string[] | undefined;
+  readonly #sorted: boolean;
+  readonly #places = new Map<string, Place>();
+  readonly #ends = newPlace();
   #list: readonly Doc[] | undefined;
 
+  /** @param sorted Whether documents are put before others; otherwise they stay in the order in which they came. */
   constructor(sorted: boolean, from?: ResultSet) {
-    this.#docs = new Map(from === undefined ? [] : from.#docs);
-    const order = from === undefined ? undefined : from.#order;
-    if (sorted) this.#order = [...(order ?? this.#docs.keys())];
-    this.#list = from === undefined ? undefined : from.#list;
+    this.#sorted = sorted;
+    for (const doc of from?.list ?? []) this.put(doc, null);
+    this.#list = from?.list;
   }
 
   /** The same array until something changes. */
   get list(): readonly Doc[] {
-    const docs = this.#docs;
-    this.#list ??=
-      this.#order === undefined ? [...docs.values()] : this.#order.map((key) => docs.get(key) as Doc); // the order holds the keys of the documents
+    if (this.#list === undefined) {
+      const list: Doc[] = [];
+      for (let at = this.#ends.next; at.doc !== undefined; at = at.next) list.push(at.doc);
+      this.#list = list;
+    }
     return this.#list;
   }
 
@@ -33,7 +45,7 @@ export class ResultSet {
   }
 
   get(id: unknown): Doc | undefined {
-    return this.#docs.get(keyOf(id));
+    return this.#places.get(keyOf(id))?.doc;
   }
 
   /**
@@ -42,26 +54,41 @@ export class ResultSet {
    */
   put(doc: Doc, before: unknown): void {
     const key = keyOf(doc["_id"]);
-    const isNew = !this.#docs.has(key);
-    this.#docs.set(key, doc);
+    const known = this.#places.get(key);
+    const place = known ?? newPlace();
+    place.doc = doc;
+    this.#places.set(key, place);
     this.#list = undefined;
-    const order = this.#order;
-    if (order === undefined || (before === undefined && !isNew)) return;
-    if (!isNew) order.splice(order.indexOf(key), 1);
+    if (known !== undefined && (before === undefined || !this.#sorted)) return;
     // An unknown document counts as the end.
-    const at = before === undefined || before === null ? -1 : order.indexOf(keyOf(before));
-    order.splice(at < 0 ? order.length : at, 0, key);
+    const next = (this.#sorted && before !== null && this.#places.get(keyOf(before))) || this.#ends;
+    if (next === place) return;
+    link(place.previous, place.next);
+    link(next.previous, place);
+    link(place, next);
   }
 
   remove(id: unknown): Doc | undefined {
     const key = keyOf(id);
-    const doc = this.#docs.get(key);
-    if (doc === undefined) return undefined;
-    this.#docs.delete(key);
+    const place = this.#places.get(key);
+    if (place === undefined) return undefined;
+    this.#places.delete(key);
     this.#list = undefined;
-    this.#order?.splice(this.#order.indexOf(key), 1);
-    return doc;
+    link(place.previous, place.next);
+    return place.doc;
   }
+}
+
+/** A place that has only itself for a neighbour. */
+function newPlace(): Place {
+  const place = {} as Place; // complete with the next line
+  link(place, place);
+  return place;
+}
+
+function link(previous: Place, next: Place): void {
+  previous.next = next;
+  next.previous = previous;
 }
 
 /** Applies a delta. Parts that it does not touch stay the same objects, down to the innermost. */

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { keyOf, ResultSet, withDelta } from "../../../src/client/result-set.ts";
+import { startSeed } from "../../property/seed.ts";
+import { Random } from "../../support/random.ts";
 
 function setOf(sorted: boolean, ...ids: unknown[]): ResultSet {
   const set = new ResultSet(sorted);
@@ -87,4 +89,61 @@ test("[3.2, delta] a field called __proto__ is a field like any other", () => {
   const next = withDelta({ _id: 1 }, JSON.parse('{"__proto__":{"x":1},"__proto__.y":2}'));
   expect(Object.getPrototypeOf(next)).toBe(Object.prototype);
   expect(({} as Record<string, unknown>)["y"]).toBeUndefined();
+});
+
+/** How many items the arrays hold that `work` searches, copies or shifts. */
+function itemsTouched(work: () => void): number {
+  const names = ["splice", "indexOf", "slice", "map"] as const;
+  const originals = names.map((name) => [name, Array.prototype[name]] as const);
+  let items = 0;
+  for (const [name, original] of originals) {
+    const counting = function (this: unknown[], ...args: unknown[]): unknown {
+      items += this.length;
+      return Reflect.apply(original, this, args);
+    };
+    Object.assign(Array.prototype, { [name]: counting });
+  }
+  try {
+    work();
+  } finally {
+    for (const [name, original] of originals) Object.assign(Array.prototype, { [name]: original });
+  }
+  return items;
+}
+
+test("a change of a sorted result costs the same for 200 documents and for 10,000", () => {
+  const [few, many] = [200, 10_000].map((size) => {
+    const set = setOf(true, ...Array(size).keys());
+    return itemsTouched(() => {
+      for (let _id = 0; _id < 100; _id++) {
+        set.put({ _id, n: 1 }, size - 1 - _id);
+        set.remove(_id);
+        set.put({ _id }, 150);
+      }
+    });
+  });
+  expect(many).toBe(few);
+});
+
+test("random changes keep the order of a plain array", () => {
+  const random = new Random(startSeed("result set"));
+  const set = new ResultSet(true);
+  const plain: number[] = [];
+  for (let step = 0; step < 3_000; step++) {
+    const _id = random.int(0, 60);
+    const before = random.chance(0.2) ? undefined : random.pick([null, random.int(0, 60), 99]);
+    const at = plain.indexOf(_id);
+    if (random.chance(0.3)) {
+      expect(set.remove(_id)?.["_id"]).toBe(at < 0 ? undefined : _id);
+      if (at >= 0) plain.splice(at, 1);
+    } else if (before !== _id) {
+      set.put({ _id, step }, before);
+      if (at >= 0 && before !== undefined) plain.splice(at, 1);
+      const next = plain.indexOf(before ?? -1);
+      if (at < 0 || before !== undefined) plain.splice(next < 0 ? plain.length : next, 0, _id);
+      expect(set.get(_id)).toEqual({ _id, step });
+    }
+    if (step % 50 === 0) expect(ids(set)).toEqual(plain);
+  }
+  expect(ids(set)).toEqual(plain);
 });

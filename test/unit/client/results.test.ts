@@ -273,6 +273,42 @@ test("[3.2, before] a sorted result is kept in order, and changes report the pos
   expect(changes.slice(2)).toMatchObject([{ before: "b" }, { before: null }]);
 });
 
+test("after a report that took long, the next one waits as long, up to 100 ms, and holds all changes since", async () => {
+  const { service, query } = await live([{ _id: 1 }]);
+  await settle();
+  const reports: number[] = [];
+  let tookMs = 0;
+  const observe = (docs: readonly unknown[]) => {
+    reports.push(docs.length);
+    vi.setSystemTime(Date.now() + tookMs);
+  };
+  query.subscribe({ data: observe });
+  reports.length = 0;
+  let count = 1;
+  /** Sends changes until the next report. @returns How long that took. */
+  const untilReport = async () => {
+    const before = reports.length;
+    let ms = 0;
+    for (; reports.length === before; ms += 10) {
+      service.socket.tell(added(++count, `c${count}`));
+      await vi.advanceTimersByTimeAsync(10);
+    }
+    expect(reports.at(-1)).toBe(count);
+    return ms;
+  };
+  for (const [ms, nextMs] of [
+    [0, 10],
+    [40, 40],
+    [500, 100],
+    [0, 10],
+  ] as const) {
+    tookMs = ms;
+    await untilReport();
+    tookMs = 0;
+    expect(await untilReport()).toBe(nextMs);
+  }
+});
+
 test("[8, transactions] a transaction that was cut off is sent again, and is not reported twice", async () => {
   const setup = await live([{ _id: 1 }]);
   const inside = [added(2, "before"), changed({ _id: 2, a: 1 }, "before")];
