@@ -3,15 +3,11 @@ import type { Logger } from "pino";
 import { Registry } from "prom-client";
 import { createSmallServer } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
-import { type GuardParts, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { AdminAccess, type AdminRefusal } from "./admin-access.ts";
 import { answerJson } from "./answer-json.ts";
+import { type AskReadiness, HealthRoutes } from "./health.ts";
 import { type EditPlan, type EditProblems, PlanRoute } from "./plan-edit.ts";
-import { type Readiness, toPublicReadiness } from "./readiness.ts";
-
-/** The readiness of one node, or of several as one. */
-type AskReadiness = () => Readiness | Promise<Readiness>;
 
 /** The sources of the admin listener's answers. */
 export interface AdminParts {
@@ -26,33 +22,6 @@ export interface AdminParts {
 }
 
 const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
-
-/**
- * Answers `/livez` (the process runs) and `/readyz` (the node takes clients). `false` for every other path.
- * @param isAdmin Whether the answer may name the node, its collections and its processes.
- */
-export function answerHealth(
-  request: IncomingMessage,
-  response: ServerResponse,
-  readiness: AskReadiness,
-  isAdmin: boolean,
-  guard: GuardParts,
-): boolean {
-  const path = pathOf(request);
-  if (path === "/livez") {
-    answerJson(response, 200, { status: "alive" });
-    return true;
-  }
-  if (path !== "/readyz") return false;
-  const answer = (now: Readiness) =>
-    answerJson(response, now.ready ? 200 : 503, isAdmin ? now : toPublicReadiness(now));
-  // A node that cannot say how it is must get no clients.
-  const failed = () => answerJson(response, 503, { ready: false, status: "no-answer" });
-  const give = () => Promise.resolve().then(readiness).then(answer, failed);
-  // An answer that cannot be written ends this request alone.
-  runGuarded(guard, "health.answer", give, () => response.destroy());
-  return true;
-}
 
 /** Answers 404 with a text that says what exists. */
 export function answerNotFound(response: ServerResponse, text: string): void {
@@ -86,14 +55,14 @@ const notFound = async (_request: IncomingMessage, response: ServerResponse): Pr
 
 class AdminHandler {
   readonly #parts: AdminParts;
-  readonly #guard: GuardParts;
+  readonly #health: HealthRoutes;
   readonly #access: AdminAccess;
   readonly #plan: PlanRoute;
 
   constructor(parts: AdminParts) {
     const { admin } = parts.server;
     this.#parts = parts;
-    this.#guard = { log: parts.log, metrics: parts.counters };
+    this.#health = new HealthRoutes(parts.readiness, { log: parts.log, metrics: parts.counters });
     this.#access = new AdminAccess(admin, Date.now());
     this.#plan = new PlanRoute(parts.plan, admin.planBytes);
   }
@@ -101,7 +70,7 @@ class AdminHandler {
   handle(request: IncomingMessage, response: ServerResponse): void {
     // Probes ask by the address of a pod: they get their answer under any name, without what is for admins.
     const isAdmin = this.#access.refuseHost(request) === null;
-    if (answerHealth(request, response, this.#parts.readiness, isAdmin, this.#guard)) return;
+    if (this.#health.answer(request, response, isAdmin)) return;
     const path = pathOf(request);
     const answer = path === "/metrics" ? this.#sendMetrics : path === "/plan" ? this.#answerPlan : notFound;
     const refusal =

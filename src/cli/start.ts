@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { startPrimary, workersOf } from "../cluster/primary.ts";
 import { guardProcess } from "../cluster/process-guard.ts";
 import { type Config, loadConfig } from "../config/config.ts";
-import { watchConfig } from "../config/watch-config.ts";
+import { type ConfigEdits, watchConfig } from "../config/watch-config.ts";
 import type { ExtraRoutes } from "../node/basics.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
@@ -77,13 +77,14 @@ async function runNode(
   const workers = extraRoutes === undefined ? workersOf(config.server) : 1;
   const service =
     workers > 1 ? await startPrimary(config, log) : await startService(config, log, extraRoutes);
-  const edits = watchConfig(configPath, env, loaded, {
+  const handlers: ConfigEdits = {
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
       service.noteRejectedReload();
       log.error({ err: error }, "the edited configuration was rejected; the rules in force stay");
     },
-  });
+  };
+  const edits = watchConfig(configPath, env, loaded, handlers, { log, metrics: service.metrics });
   const { address, adminAddress, node } = service;
   const several = workers > 1 ? { workers } : {};
   const drain = () => {

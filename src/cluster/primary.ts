@@ -24,6 +24,8 @@ export interface Primary {
   readonly node: string;
   readonly address: Listening;
   readonly adminAddress: Listening;
+  /** Counted by this process itself. */
+  readonly metrics: Fleet["counters"];
   reload(config: Config): Promise<void>;
   noteRejectedReload(): void;
   drain(): Promise<void>;
@@ -84,6 +86,7 @@ async function start(
     node: fleet.node,
     address,
     adminAddress,
+    metrics: fleet.counters,
     reload: (next) => fleet.reload(next),
     noteRejectedReload: () => fleet.noteRejectedReload(),
     async drain() {

@@ -127,7 +127,7 @@ export class Workers {
         { worker: slot.number, workerPid: slot.process.pid, how, inMs },
         "a worker has ended; it is started again",
       );
-      await sleep(inMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
+      await sleep(inMs, undefined, { signal: this.#stopping.signal }).catch(() => {}); // rejects at a shutdown
       if (this.#stopping.signal.aborted) return;
       metrics.workerRestarts.inc();
       slot.process = new WorkerProcess(this.#options);

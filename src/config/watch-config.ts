@@ -1,6 +1,7 @@
 import { unwatchFile, watchFile } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { type Config, loadConfig } from "./config.ts";
 
 /** Files are looked at, not notified about: that works on every file system, mounted ones included. */
@@ -18,13 +19,15 @@ export interface ConfigEdits {
 /**
  * Follows edits of a configuration file until `stop` is called. `now` handles one at once. A file that results in what
  * is in force already is no edit.
- * @param inForce What the file came to when the service started.
+ * @param inForce The configuration that the service started with.
+ * @param guard Contains an error of `onRefused` itself: later edits are still handled.
  */
 export function watchConfig(
   path: string,
   env: NodeJS.ProcessEnv,
   inForce: Config,
   edits: ConfigEdits,
+  guard: GuardParts,
 ): { now: () => void; stop: () => void } {
   let applied: string | undefined = JSON.stringify(inForce);
   let last: Promise<void> = Promise.resolve();
@@ -43,9 +46,12 @@ export function watchConfig(
       edits.onRefused(error);
     }
   };
-  const now = () => {
-    last = last.then(handle);
-  };
+  const now = guarded(guard, "config.watch", () => {
+    const handled = last.then(handle);
+    // The next edit is handled, whatever became of this one.
+    last = handled.catch(() => {}); // the guard reports it
+    return handled;
+  });
   watchFile(path, { interval: POLL_MS, persistent: false }, now);
   return { now, stop: () => unwatchFile(path, now) };
 }

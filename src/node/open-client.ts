@@ -15,7 +15,8 @@ export interface OpenedClient {
 }
 
 /** Makes the client for the configured MongoDB, and starts the embedded one where that is configured. */
-export async function openClient({ config, log, onStop }: Basics): Promise<OpenedClient> {
+export async function openClient(basics: Basics): Promise<OpenedClient> {
+  const { config, log, onStop } = basics;
   const { dataDir, binary, connectTimeoutMs } = config.mongodb;
   let { uri } = config.mongodb;
   if (uri === EMBEDDED_URI) {
@@ -24,7 +25,7 @@ export async function openClient({ config, log, onStop }: Basics): Promise<Opene
     uri = mongod.uri;
   }
   const options = { appName: "tidewire", ...clientOptions(connectTimeoutMs) };
-  const client = new ReplaceableClient(uri, options, (reason) =>
+  const client = new ReplaceableClient(uri, options, basics, (reason) =>
     log.warn({ reason }, "the MongoDB client was replaced"),
   );
   onStop(() => client.close());

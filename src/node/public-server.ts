@@ -1,6 +1,7 @@
 import type { RequestListener, Server, ServerResponse } from "node:http";
-import { answerHealth, answerNotFound } from "../admin/admin-server.ts";
+import { answerNotFound } from "../admin/admin-server.ts";
 import { answerJson } from "../admin/answer-json.ts";
+import { HealthRoutes } from "../admin/health.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { HostNames, UNKNOWN_HOST_TEXT } from "../gateway/http/host-names.ts";
@@ -15,9 +16,10 @@ export function buildPublicServer(
   readiness: () => Readiness,
 ): Server {
   const hosts = server.hosts === undefined ? null : new HostNames(server.hosts);
+  const health = new HealthRoutes(readiness, { log, metrics });
   const answer: RequestListener = (request, response) => {
     // Probes ask by whatever name or address they know.
-    if (answerHealth(request, response, readiness, false, { log, metrics })) return;
+    if (health.answer(request, response, false)) return;
     if (hosts?.includes(request.headers.host) === false) return answerUnknownHost(response, metrics);
     if (gateway.answer(request, response) || extraRoutes(request, response)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");

@@ -2,6 +2,7 @@ import { statePrefixOf } from "../config/namespaces.ts";
 import { Sealer } from "../feed/sealer.ts";
 import { Deployment } from "../source/deployment.ts";
 import { EpochStore } from "../source/epoch-store.ts";
+import { guardedRefresh } from "../source/guarded-refresh.ts";
 import { answerOf, STATE_TIMEOUT_MS, type StateDatabase } from "../source/mongo.ts";
 import type { ReplaceableClient } from "../source/replaceable-client.ts";
 import { RuleTimeStore } from "../source/rule-time-store.ts";
@@ -26,7 +27,8 @@ export interface SharedState {
 }
 
 /** Opens the shared state, and keeps its keys and its clock up to date. */
-export async function openState({ config, onStop }: Basics, client: ReplaceableClient): Promise<SharedState> {
+export async function openState(basics: Basics, client: ReplaceableClient): Promise<SharedState> {
+  const { config, onStop } = basics;
   const { stateDatabase } = config.mongodb;
   const prefix = statePrefixOf(config);
   await checkStateNames(client, stateDatabase, prefix);
@@ -34,12 +36,14 @@ export async function openState({ config, onStop }: Basics, client: ReplaceableC
   const identify = async () => (await identifyDeployment(client)).id;
   const deployment = new Deployment(client, new EpochStore(database), identify);
   const answer: SharedState["answer"] = (ask) => answerOf(client, ask, { timeoutMs: STATE_TIMEOUT_MS });
-  const clock = new ServerClock(() => answer(() => readServerTime(client)));
+  const clock = new ServerClock(() => answer(() => readServerTime(client)), basics);
   onStop(async () => clock.stop());
   await clock.start();
   const keyStore = new SealingKeyStore(database);
   const sealer = new Sealer(await keyStore.load(), () => answer(() => keyStore.load()));
-  const timer = setInterval(() => void sealer.reload().catch(() => {}), KEYS_INTERVAL_MS).unref();
+  const warning = "the sealing keys could not be read again; the keys in memory stay in force";
+  const reload = guardedRefresh(basics, "state.keys", () => sealer.reload(), warning);
+  const timer = setInterval(reload, KEYS_INTERVAL_MS).unref();
   onStop(async () => clearInterval(timer));
   return { database, answer, deployment, clock, sealer, rules: new RuleTimeStore(database) };
 }

@@ -120,6 +120,7 @@ export class ChangeSource {
         readPreference: "primary",
         appName: "tidewire-stream",
       },
+      parts,
       (reason) => parts.log.debug({ reason }, "the change stream's client was replaced"),
     );
     this.#store = new CheckpointStore(parts.stateDatabase, "default", parts.node);
@@ -309,7 +310,7 @@ export class ChangeSource {
       this.#client.replace(`after ${failures + 1} failures of the change stream`);
     const most = isLost ? BACKOFF_MS.mostAfterLoss : BACKOFF_MS.most;
     const ceiling = Math.min(most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
-    await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {});
+    await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {}); // rejects when the source stops
   }
 
   #streamOptions(): ChangeStreamOptions {

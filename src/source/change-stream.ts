@@ -160,7 +160,7 @@ export class RawChangeStream {
         () => {},
         () => {},
       )
-      .finally(() => this.#session.endSession().catch(() => {}));
+      .finally(() => this.#session.endSession().catch(() => {})); // the server ends idle sessions by itself
   }
 
   #command(command: Document): Promise<Document> {

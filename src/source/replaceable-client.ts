@@ -7,7 +7,9 @@ import {
   MongoClient,
   type MongoClientOptions,
   type TopologyDescription,
+  type TopologyDescriptionChangedEvent,
 } from "mongodb";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { StateDatabase } from "./mongo.ts";
 
 /** With `connectTimeout`, how long the event loop may be busy before a healthy server is taken for gone. In milliseconds. */
@@ -35,14 +37,21 @@ export const clientOptions = (connectTimeoutMs: number): MongoClientOptions => (
 export class ReplaceableClient {
   readonly #uri: string;
   readonly #options: MongoClientOptions;
+  readonly #parts: GuardParts;
   readonly #onReplaced: (reason: string) => void;
   #client: MongoClient;
   #closed = false;
 
   /** @param onReplaced Called after each replacement, with the reason in words. */
-  constructor(uri: string, options: MongoClientOptions, onReplaced: (reason: string) => void = () => {}) {
+  constructor(
+    uri: string,
+    options: MongoClientOptions,
+    parts: GuardParts,
+    onReplaced: (reason: string) => void = () => {},
+  ) {
     this.#uri = uri;
     this.#options = options;
+    this.#parts = parts;
     this.#onReplaced = onReplaced;
     this.#client = this.#create();
   }
@@ -71,7 +80,7 @@ export class ReplaceableClient {
     const abandoned = this.#client;
     this.#client = this.#create();
     // Not awaited: closing waits for the very node that does not answer.
-    abandoned.close().catch(() => {});
+    abandoned.close().catch(() => {}); // nobody uses this client again
     this.#onReplaced(reason);
   }
 
@@ -82,18 +91,21 @@ export class ReplaceableClient {
 
   #create(): MongoClient {
     const client = new MongoClient(this.#uri, this.#options);
-    const replaceIf = (reason: string | null) => {
-      if (reason === null) return;
-      // Never within the driver's own event: it has not finished what it is doing.
-      setImmediate(() => {
-        if (client === this.#client) this.replace(reason);
-      });
+    const replaceNow = guarded(this.#parts, "mongodb.replace", (reason: string) => {
+      if (client === this.#client) this.replace(reason);
+    });
+    // Never within the driver's own event: the driver has not finished what it is doing.
+    const replaceSoon = (reason: string | null) => {
+      if (reason !== null) setImmediate(replaceNow, reason);
     };
-    client.on("topologyClosed", () => replaceIf("the driver has closed it"));
-    client.on("topologyDescriptionChanged", ({ newDescription }) =>
-      replaceIf(unusable(newDescription, client.options.directConnection)),
+    const closed = guarded(this.#parts, "mongodb.closed", () => replaceSoon("the driver has closed it"));
+    const changed = guarded(
+      this.#parts,
+      "mongodb.topology",
+      ({ newDescription }: TopologyDescriptionChangedEvent) =>
+        replaceSoon(unusable(newDescription, client.options.directConnection)),
     );
-    return client;
+    return client.on("topologyClosed", closed).on("topologyDescriptionChanged", changed);
   }
 }
 

@@ -1,5 +1,6 @@
 import { BSON, type Collection } from "mongodb";
 import { z } from "zod";
+import { ExpiryIndex } from "./expiry-index.ts";
 import type { StateDatabase } from "./mongo.ts";
 
 /** Its name in the state database, without the prefix that it may carry. */
@@ -61,6 +62,7 @@ const MAJORITY = { writeConcern: { w: "majority" as const } };
 /** Writes revocations. Nodes read and follow the collection by themselves. */
 export class RevocationStore {
   readonly #database: StateDatabase;
+  readonly #expiry = new ExpiryIndex();
 
   constructor(stateDatabase: StateDatabase) {
     this.#database = stateDatabase;
@@ -119,7 +121,7 @@ export class RevocationStore {
   /** Removes what has expired, and lets MongoDB do the same from now on. Nothing depends on either. */
   async cleanUp(nowMs: number): Promise<void> {
     await this.#collection.deleteMany({ expiresAt: { $lte: new Date(nowMs) } });
-    await this.#collection.createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0 });
+    await this.#expiry.ensure(this.#collection);
   }
 }
 

@@ -1,3 +1,5 @@
+import type { GuardParts } from "../metrics/guard.ts";
+import { guardedRefresh } from "./guarded-refresh.ts";
 import type { MongoAccess } from "./mongo.ts";
 
 /** How often MongoDB's clock is read, in milliseconds: clocks drift by seconds a day. */
@@ -9,6 +11,7 @@ const INTERVAL_MS = 60_000;
  */
 export class ServerClock {
   readonly #readMs: () => Promise<number>;
+  readonly #parts: GuardParts;
   readonly #localMs: () => number;
   #offsetMs = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -17,16 +20,18 @@ export class ServerClock {
    * @param readMs Asks MongoDB for its time, in epoch milliseconds.
    * @param localMs The clock of this machine, in epoch milliseconds.
    */
-  constructor(readMs: () => Promise<number>, localMs: () => number = Date.now) {
+  constructor(readMs: () => Promise<number>, parts: GuardParts, localMs: () => number = Date.now) {
     this.#readMs = readMs;
+    this.#parts = parts;
     this.#localMs = localMs;
   }
 
   /** Reads MongoDB's clock once, and again every minute until `stop`. */
   async start(): Promise<void> {
     await this.#measure();
-    // A reading that fails leaves the one before in force.
-    this.#timer = setInterval(() => void this.#measure().catch(() => {}), INTERVAL_MS).unref();
+    const warning = "MongoDB's clock could not be read; the last difference stays in force";
+    const measure = guardedRefresh(this.#parts, "source.clock", () => this.#measure(), warning);
+    this.#timer = setInterval(measure, INTERVAL_MS).unref();
   }
 
   stop(): void {

@@ -1,5 +1,6 @@
 import { MongoTopologyClosedError } from "mongodb";
 import type { Logger } from "pino";
+import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { DOWN_REASONS, type DownReason, downReasonOf } from "./stream-errors.ts";
 
@@ -75,14 +76,16 @@ export class StreamOutage {
   }
 
   #scheduleRepeat(inMs: number): void {
-    this.#repeat = setTimeout(() => {
+    const parts = { log: this.#log, metrics: this.#metrics };
+    const repeat = guarded(parts, "source.outage", () => {
       const { current } = this;
       if (current === null) return;
       const { error: err, attempts } = this.#down ?? {};
       const { reason, seconds: downSeconds } = current;
       this.#log.error({ err, reason, downSeconds, attempts }, "the change stream is still down");
       this.#scheduleRepeat(Math.min(REPEAT_MS.most, 2 * inMs));
-    }, inMs).unref();
+    });
+    this.#repeat = setTimeout(repeat, inMs).unref();
   }
 
   #measure(): void {

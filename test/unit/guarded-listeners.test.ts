@@ -1,13 +1,14 @@
 /**
  * An exception that leaves a listener or a timer, and a rejection that nobody waits for, end the process. So each of
- * them in the folders that clients can reach goes through the guard (src/metrics/guard.ts).
+ * them in the folders that the service runs goes through the guard (src/metrics/guard.ts).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ROOT } from "../support/build.ts";
 
-const FOLDERS = ["admin", "feed", "gateway", "cluster"];
+/** These do not run in the service: clients, commands that answer and end, the demonstration, and the import of rules. */
+const NOT_THE_SERVICE = ["client", "react", "vue", "tanstack-db", "terminal", "cli", "demo", "app-services"];
 /** Listeners of the process itself are not meant: they are its guard, or end it. */
 const CALL =
   /(?<!\bprocess)(?:\.(?:on|once|addListener|prependListener|onAny|use)|\b(?:setTimeout|setInterval|setImmediate|watchFile))\(/g;
@@ -15,16 +16,23 @@ const CALL =
  * Listeners that only end something or do nothing, with no code of ours in them. A waiter of the feed catches its own
  * errors and hands them to its caller.
  */
-const HARMLESS = /^(?:NOTHING_TO_DO|resolve|\(\) => \{\}|\(\) => waiter\.(?:check|expire)\(\))$/;
+const HARMLESS =
+  /^(?:NOTHING_TO_DO|resolve|\(\) => \{\}|\(\) => waiter\.(?:check|expire)\(\)|\(\) => child\.kill\("SIGKILL"\))$/;
 
-const files = FOLDERS.flatMap((folder) =>
-  readdirSync(join(ROOT, "src", folder), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts") && file !== "process-guard.ts")
-    .map((file) => ({
-      file: `${folder}/${file}`,
-      text: readFileSync(join(ROOT, "src", folder, file), "utf8"),
-    })),
-);
+/** Listeners whose code only settles promises of callers, or handles its own errors, by file. */
+const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
+  // These reject the promises of those who wait for an answer.
+  "source/mongo.ts":
+    /^(?:"\w+", failAll|\(\) => setImmediate\(fail\)|fail|failUnlessRead, timeoutMs|failThese, GRACE_MS)$/,
+  // A line that cannot be parsed is itself the complaint.
+  "source/mongod-process.ts": /^"line", \(line\) => \{\s+if \(line\.includes/,
+};
+
+const files = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".ts") && !file.endsWith("/process-guard.ts"))
+  .filter((file) => !NOT_THE_SERVICE.includes(file.split("/")[0] ?? ""))
+  .map((file) => ({ file, text: readFileSync(join(ROOT, "src", file), "utf8") }));
 
 /** The text between a call's parentheses. */
 function argumentsAt(text: string, open: number): string {
@@ -42,14 +50,20 @@ function isGuarded(args: string, text: string): boolean {
   return parts.some(
     (part) =>
       HARMLESS.test(part) ||
-      (/^\w+$/.test(part) && new RegExp(`const ${part} = [\\w.#]*uarded\\(`).test(text)),
+      (/^\w+$/.test(part) && new RegExp(`const ${part} = [\\w.#]*uarded(?:Refresh)?\\(`).test(text)),
   );
 }
 
-test("every listener and every timer of the gateway goes through the guard", () => {
+test("the guard is required in every folder that the service runs", () => {
+  const folders = new Set(files.map(({ file }) => file.split("/")[0]));
+  for (const folder of ["source", "node", "admin", "auth", "cluster", "rules", "feed", "gateway", "config"])
+    expect(folders).toContain(folder);
+});
+
+test("every listener and every timer of the service goes through the guard", () => {
   const unguarded = files.flatMap(({ file, text }) =>
     Array.from(text.matchAll(CALL), (match) => argumentsAt(text, match.index + match[0].length - 1))
-      .filter((args) => !isGuarded(args, text))
+      .filter((args) => !isGuarded(args, text) && !HANDLES_ITS_OWN[file]?.test(args))
       .map((args) => `${file}: ${args.slice(0, 80).replaceAll(/\s+/g, " ")}`),
   );
   expect(unguarded).toEqual([]);
@@ -69,4 +83,13 @@ test("a promise is abandoned only where the work catches all that it may meet", 
       .map((call) => `${file}: ${call}`),
   );
   expect(abandoned).toEqual([]);
+});
+
+test("no failure of background work is discarded without a reason", () => {
+  const discarded = files.flatMap(({ file, text }) =>
+    Array.from(text.matchAll(/^.*(?:\.catch\(\(\) => \{\}\)|catch \{\s*\}).*$/gm), ([line]) => line.trim())
+      .filter((line) => !/\/\/ \S/.test(line))
+      .map((line) => `${file}: ${line}`),
+  );
+  expect(discarded).toEqual([]);
 });

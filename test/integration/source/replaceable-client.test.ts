@@ -3,6 +3,7 @@ import { MongoClient, MongoTopologyClosedError } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { answerOf, isMongoFailure } from "../../../src/source/mongo.ts";
 import { clientOptions, ReplaceableClient } from "../../../src/source/replaceable-client.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 import { startReplicaSet, until } from "../../support/mongod.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 
@@ -19,7 +20,7 @@ async function startSet() {
 
 function replaceable(uri: string): ReplaceableClient & { readonly reasons: string[] } {
   const reasons: string[] = [];
-  const client = new ReplaceableClient(uri, OPTIONS, (reason) => void reasons.push(reason));
+  const client = new ReplaceableClient(uri, OPTIONS, guardParts(), (reason) => void reasons.push(reason));
   onTestFinished(() => client.close());
   return Object.assign(client, { reasons });
 }

@@ -3,7 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type Config, loadConfig } from "../../../src/config/config.ts";
-import { untilSettled, watchConfig } from "../../../src/config/watch-config.ts";
+import { type ConfigEdits, untilSettled, watchConfig } from "../../../src/config/watch-config.ts";
+import { guardParts } from "../../support/guard-parts.ts";
+
+/** An edit whose refusal cannot be reported either. */
+class Unreported extends Error {}
 
 const withRule = (name: string) => `
 mongodb: { database: shop }
@@ -12,19 +16,24 @@ collections: { orders: { rules: [{ name: ${name}, anonymous: true }] } }
 `;
 
 /** A file that is watched, and what came of its edits. */
-async function watched(text: string) {
+async function watched(text: string, guard = guardParts()) {
   const folder = await mkdtemp(join(tmpdir(), "tidewire-watch-"));
   const path = join(folder, "t.yaml");
   await writeFile(path, text);
   const outcomes: string[] = [];
-  const edits = watchConfig(path, {}, await loadConfig(path, {}), {
+  const handlers: ConfigEdits = {
     onEdit: async ({ collections }: Config) => {
       const name = collections["orders"]?.rules[0]?.name;
       if (name === "unfit") throw new Error("not taken");
+      if (name === "unreported") throw new Unreported();
       outcomes.push(String(name));
     },
-    onRefused: () => outcomes.push("refused"),
-  });
+    onRefused: (error) => {
+      if (error instanceof Unreported) throw error;
+      outcomes.push("refused");
+    },
+  };
+  const edits = watchConfig(path, {}, await loadConfig(path, {}), handlers, guard);
   onTestFinished(async () => {
     edits.stop();
     await rm(folder, { recursive: true });
@@ -74,4 +83,17 @@ test("a file that is being written to is waited for", async () => {
     if (waits <= 3) await appendFile(path, "#");
   });
   expect(waits).toBe(4);
+});
+
+test("an edit whose refusal cannot be reported is counted, and the next edit is handled", async () => {
+  const guard = guardParts();
+  const { path, now, comesTo } = await watched(withRule("one"), guard);
+  await writeFile(path, withRule("unreported"));
+  now();
+  await expect
+    .poll(async () => (await guard.metrics.unexpectedErrors.get()).values[0]?.labels["where"])
+    .toBe("config.watch");
+  await writeFile(path, withRule("two"));
+  now();
+  await comesTo("two");
 });

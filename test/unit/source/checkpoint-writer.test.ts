@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { CheckpointStore } from "../../../src/source/checkpoint-store.ts";
 import { CheckpointWriter } from "../../../src/source/checkpoint-writer.ts";
@@ -9,7 +9,8 @@ const checkpoint = { token: new Uint8Array(), clusterTime: 1n, epoch: "00000000"
 function writerTo(save: CheckpointStore["save"]) {
   const { log, warnings } = recordingLog();
   const store = { save } as CheckpointStore; // all that a writer needs of it
-  return { writer: new CheckpointWriter(store, 60_000, { log, metrics: createMetrics() }), warnings };
+  const metrics = createMetrics();
+  return { writer: new CheckpointWriter(store, 60_000, { log, metrics }), warnings, metrics };
 }
 
 test("the last position is saved when the service stops", async () => {
@@ -19,6 +20,26 @@ test("the last position is saved when the service stops", async () => {
   await writer.stop();
   expect(saved).toEqual([checkpoint]);
   expect(warnings()).toEqual([]);
+});
+
+test("an unexpected error of a save is contained and counted, and the next interval saves", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const saved: unknown[] = [];
+  const bug = [true];
+  const { writer, metrics } = writerTo((given) => {
+    if (bug.pop()) throw new TypeError("a bug");
+    saved.push(given);
+    return Promise.resolve();
+  });
+  writer.note(checkpoint);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect((await metrics.unexpectedErrors.get()).values).toMatchObject([
+    { labels: { where: "source.checkpoint" } },
+  ]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(saved).toEqual([checkpoint]);
+  await writer.stop();
 });
 
 test("a database that does not answer delays the shutdown by the limit only", async () => {
