@@ -3,6 +3,14 @@ import { Long, ObjectId } from "mongodb";
 import type { PlaceholderResolver } from "../match/bind-filter.ts";
 import { type BsonValue, fromJs } from "../match/bson-value.ts";
 import type { Placeholder } from "../match/filter.ts";
+import {
+  type ClaimPath,
+  claimAt,
+  impossibleClaim,
+  readClaimPath,
+  wordsOf,
+  writeClaimParts,
+} from "./claim-path.ts";
 
 /** Whom a rule speaks about: the verified payload of a token. */
 export type Claims = Readonly<Record<string, unknown>>;
@@ -24,7 +32,6 @@ export const NOW = "%%now";
 export const roundNow = (nowMs: number, stepMs: number): number => Math.floor(nowMs / stepMs) * stepMs;
 
 const LOOKUP = /^%%lookup\.([A-Za-z0-9_-]+)$/;
-const PLACEHOLDER = /^%%(?:(oid|date):)?user((?:\.[^.]+)+)$/;
 const LOOKS_LIKE_ONE = /%%[A-Za-z]/;
 
 /** The lookup that a placeholder names; `undefined` for a claim. */
@@ -35,7 +42,13 @@ export const lookupOf = ({ placeholder }: Placeholder): string | undefined => LO
  * @throws {PlaceholderRefused} where it is neither clearly.
  */
 export function readPlaceholder(text: string, lookups: readonly string[] = []): Placeholder | undefined {
-  if (PLACEHOLDER.test(text) || text === NOW) return { placeholder: text };
+  if (text === NOW) return { placeholder: text };
+  const claim = readClaimPath(text);
+  if (claim !== undefined) {
+    const fault = impossibleClaim(claim);
+    if (fault !== undefined) throw new PlaceholderRefused(fault);
+    return { placeholder: text };
+  }
   if (!LOOKS_LIKE_ONE.test(text)) return undefined;
   const lookup = LOOKUP.exec(text)?.[1];
   if (lookup !== undefined && lookups.includes(lookup)) return { placeholder: text };
@@ -44,22 +57,10 @@ export function readPlaceholder(text: string, lookups: readonly string[] = []): 
     throw new PlaceholderRefused(`there is no lookup of this name, ${known}. Add it under lookups`);
   }
   // The text itself is not repeated: an environment variable may be in it.
-  const forms = "%%user.claim, %%oid:user.claim, %%date:user.claim or %%now";
+  const forms = "%%user.claim, %%oid:user.claim, %%date:user.claim, %%words:user.claim or %%now";
   throw new PlaceholderRefused(
-    `a string with %%… in it is not a claim. Write exactly ${forms}, and nothing around it`,
+    `a string with %%… in it is not a claim. Write exactly ${forms}, and nothing around it; a name with dots stands in quotes: %%user["a.b"]`,
   );
-}
-
-/** The claim under a dotted path. Own properties of plain objects only: `constructor` is a claim like any other. */
-export function claimAt(claims: Claims, path: string): unknown {
-  let value: unknown = claims;
-  for (const part of path.split(".")) {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-    if (!Object.hasOwn(value, part)) return undefined;
-    // Own properties of an object that came from JSON; any key may be asked for.
-    value = (value as Record<string, unknown>)[part];
-  }
-  return value;
 }
 
 /**
@@ -81,7 +82,8 @@ export function claimResolver(
       const lookup = lookupOf({ placeholder });
       if (lookup !== undefined) return lookUpSet(lookup);
       if (placeholder === NOW) throw new ClaimRefused("%%now is one value, and a list is needed");
-      const { claim, convert, name } = lookUp(claims, placeholder);
+      const { claim, convert, conversion, name } = lookUp(claims, placeholder);
+      if (conversion === "words") return wordsOf(textOf(claim, name)).map((word) => fromJs(word));
       if (!Array.isArray(claim)) throw new ClaimRefused(`${name} is not a list, and a list is needed`);
       return claim.map(convert);
     },
@@ -90,22 +92,33 @@ export function claimResolver(
 
 interface LookedUp {
   readonly claim: unknown;
+  readonly conversion: ClaimPath["conversion"];
   /** As rules name it, for explanations. */
   readonly name: string;
   readonly convert: (value: unknown) => BsonValue;
 }
 
 function lookUp(claims: Claims, placeholder: string): LookedUp {
-  const [, conversion, dotted = ""] = PLACEHOLDER.exec(placeholder) ?? [];
-  const path = dotted.slice(1);
-  const name = `the claim ${JSON.stringify(path)}`;
-  const claim = claimAt(claims, path);
+  const { conversion, parts } = readClaimPath(placeholder) ?? { conversion: undefined, parts: [] };
+  const name = `the claim ${JSON.stringify(nameOf(parts))}`;
+  const claim = claimAt(claims, parts);
   if (claim === undefined) throw new ClaimRefused(`${name} is missing`);
   const convert = (value: unknown) => fromJs(toValue(value, conversion, name));
-  return { claim, name, convert };
+  return { claim, conversion, name, convert };
 }
 
-function toValue(value: unknown, conversion: string | undefined, name: string): unknown {
+/** The name of a claim in a sentence: a single name as it is, several as rules write them. */
+const nameOf = (parts: readonly string[]): string =>
+  parts.length === 1 ? (parts[0] ?? "") : writeClaimParts(parts).replace(/^\./, "");
+
+function textOf(value: unknown, name: string): string {
+  if (typeof value !== "string") throw new ClaimRefused(`${name} is not a string, and words are needed`);
+  return value;
+}
+
+function toValue(value: unknown, conversion: ClaimPath["conversion"], name: string): unknown {
+  if (conversion === "words")
+    throw new ClaimRefused(`the words of ${name} are a list, and one value is needed`);
   if (Array.isArray(value)) throw new ClaimRefused(`${name} is a list, and one value is needed`);
   if (typeof value === "object" || value === undefined) {
     // Null too: it would find the documents that have no such field at all.

@@ -1,6 +1,5 @@
 /** Rules as written become rules that can be asked; everything that is wrong with them is found here, at load. */
 import { createHash } from "node:crypto";
-import { BSON } from "mongodb";
 import { bindFilter } from "../match/bind-filter.ts";
 import { fromJs } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
@@ -23,7 +22,8 @@ import {
   type RuleOptions,
   RulesOptions,
 } from "./options.ts";
-import { placeholderFaults, type RulePart, whenPath } from "./placeholder-faults.ts";
+import { placeholderFaults, type RulePart } from "./placeholder-faults.ts";
+import { claimsToBson, whenPath } from "./when-document.ts";
 
 /** Bounds of clients' requests that rules are asked with. */
 export type RequestLimits = FilterLimits & { readonly windowSize: number };
@@ -34,7 +34,7 @@ export interface Rule {
   /** Equal as long as the rule gives the same to the same users: a digest of it and of what it depends on. */
   readonly identity: string;
   readonly anonymous: boolean;
-  /** Over `{ user: <claims> }`; `null` holds for everybody whom the rule serves at all. */
+  /** Over the document of `claimsToBson`; `null` holds for everybody whom the rule serves at all. */
   readonly when: Filter | null;
   /** Whether `when` holds for claims; anonymous users have none. */
   readonly holds: (claims: Claims) => boolean;
@@ -330,21 +330,4 @@ function compileFields(fields: FieldsOptions | undefined, report: Report): Proje
     report(["fields", key, ...(index < 0 ? [] : [index])], `${error.message}. Remove it`);
     return EVERYTHING;
   }
-}
-
-/** The last claims that were asked for: all rules of all subscriptions of one user are asked one after another. */
-let last: { readonly claims: WeakRef<Claims>; readonly document: Uint8Array } | undefined;
-
-/** Claims as the document that a `when` sees. Maps, because in them no key (`_bsontype`) means anything. */
-export function claimsToBson(claims: Claims): Uint8Array {
-  if (last?.claims.deref() === claims) return last.document;
-  const document = BSON.serialize({ user: toMap(claims) });
-  last = { claims: new WeakRef(claims), document };
-  return document;
-}
-
-function toMap(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(toMap);
-  if (typeof value !== "object" || value === null) return value;
-  return new Map(Object.entries(value).map(([key, item]) => [key, toMap(item)]));
 }

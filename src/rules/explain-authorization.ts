@@ -9,8 +9,9 @@ import {
   type Subject,
 } from "./authorize.ts";
 import { ClaimRefused } from "./claims.ts";
-import { claimsToBson, type Rule, type RuleSet } from "./compile-rules.ts";
+import type { Rule, RuleSet } from "./compile-rules.ts";
 import { deciding } from "./deciding-predicate.ts";
+import { claimsToBson, whenKey } from "./when-document.ts";
 
 /** The decision about one request, rule by rule. */
 export interface Explanation {
@@ -91,7 +92,11 @@ function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; b
   }
   if (rule.when === null) return { applies: true, because: "it has no when, so it is for everybody" };
   const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}));
-  const claims = because.replace(/"user\.([^"]*)":/g, '"%%user.$1":');
+  // Paths of the document that a `when` sees, as the rules write them.
+  const claims = because.replace(
+    /("(?:user|words)\.(?:[^"\\]|\\.)*"):/g,
+    (_, path: string) => `${JSON.stringify(whenKey(JSON.parse(path) as string))}:`, // a text in double quotes
+  );
   return { applies: matches, because: `of its when, ${claims}` };
 }
 

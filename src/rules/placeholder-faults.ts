@@ -1,4 +1,5 @@
 /** Finds `%%…` where it has no meaning, before the filter is parsed, so that each is reported with its path. */
+import { impossibleClaim, readClaimPath } from "./claim-path.ts";
 import { PlaceholderRefused, readPlaceholder } from "./claims.ts";
 
 /** The part of a rule that a filter belongs to. */
@@ -11,13 +12,7 @@ export interface Fault {
   readonly message: string;
 }
 
-const CLAIM_KEY = /^%%user(?:\.[^.]+)+$/;
 const LOGICAL = new Set(["$and", "$or", "$nor"]);
-
-/** A key of a `when` as the path in `{ user: <claims> }`. */
-export function whenPath(key: string): string {
-  return CLAIM_KEY.test(key) ? key.slice(2) : key;
-}
 
 /** Everything that is wrong with the places of `%%…` in a filter over documents or a `when` over claims. */
 export function placeholderFaults(
@@ -55,12 +50,20 @@ function* branchFaults(
         message: "a key of a filter is a path of the document. Write claims on the right of it",
       };
     }
-    if (part === "when" && !key.startsWith("$") && !CLAIM_KEY.test(key)) {
-      const message = 'a when sees claims only, no document. Write "%%user.claim" as the key';
-      yield { at: here, message };
+    if (part === "when" && !key.startsWith("$")) {
+      const message = whenKeyFault(key);
+      if (message !== undefined) yield { at: here, message };
     }
     yield* valueFaults(value, allowed, here);
   }
+}
+
+function whenKeyFault(key: string): string | undefined {
+  const claim = readClaimPath(key);
+  if (claim === undefined) return 'a when sees claims only, no document. Write "%%user.claim" as the key';
+  if (claim.conversion === "oid" || claim.conversion === "date")
+    return `a when compares claims as they are. Write %%user, or %%words:user for the words of a string`;
+  return impossibleClaim(claim);
 }
 
 function* valueFaults(value: unknown, allowed: Allowed, at: string): Generator<Fault> {
@@ -74,6 +77,12 @@ function* valueFaults(value: unknown, allowed: Allowed, at: string): Generator<F
       const here = join(at, key);
       if (key.includes("%%"))
         yield { at: here, message: "a claim cannot be a key here. Write it on the right" };
+      else if (allowed.part === "when" && key.includes(".") && !key.startsWith("$"))
+        yield {
+          at: here,
+          message:
+            'a name with dots cannot be compared within an object. Write the member itself on the left: %%user.claim["a.b"]',
+        };
       yield* valueFaults(item, allowed, here);
     }
   }

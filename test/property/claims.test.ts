@@ -10,7 +10,13 @@ import { Random } from "../support/random.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const PATHS = ["sub", "roles", "org.id", "a.b.c", "__proto__.admin", "constructor", "n", "toString.length"];
-const PLACEHOLDERS = PATHS.flatMap((path) => [`%%user.${path}`, `%%oid:user.${path}`, `%%date:user.${path}`]);
+const PLACEHOLDERS = PATHS.flatMap((path) => [
+  `%%user.${path}`,
+  `%%oid:user.${path}`,
+  `%%date:user.${path}`,
+  `%%words:user.${path}`,
+  `%%user["a.b"].${path}`,
+]);
 const limits = JwtOptions.parse({ algorithms: ["HS256"], secret: "x".repeat(32) });
 
 function randomJson(random: Random, depth: number): string {

@@ -124,9 +124,11 @@ describe("claims in a filter", () => {
     expect(sees(byClaim("%%user.id"), { id: 2 ** 40 }, { owner: Long.fromNumber(2 ** 40) })).toBe(true);
   });
 
-  test("are found by a dotted path, through objects only", () => {
+  test("are found by a dotted path, through objects and positions of lists", () => {
     expect(sees(byClaim("%%user.org.id"), { org: { id: "a" } }, { owner: "a" })).toBe(true);
-    expect(codeOf(() => ask(byClaim("%%user.orgs.0"), { orgs: ["a"] }))).toBe("forbidden");
+    expect(sees(byClaim("%%user.orgs.0"), { orgs: ["a"] }, { owner: "a" })).toBe(true);
+    expect(codeOf(() => ask(byClaim("%%user.orgs.1"), { orgs: ["a"] }))).toBe("forbidden");
+    expect(codeOf(() => ask(byClaim("%%user.orgs.length"), { orgs: ["a"] }))).toBe("forbidden");
     expect(codeOf(() => ask(byClaim("%%user.name.length"), { name: "abc" }))).toBe("forbidden");
   });
 

@@ -1,0 +1,47 @@
+/**
+ * The document that a `when` is evaluated on: `user` holds the claims, and `words` the same claims with every string as
+ * a list of its words, for `%%words:`. A path in it is dotted, so dots in the names of claims are written in another way.
+ */
+import { BSON } from "mongodb";
+import { readClaimPath, wordsOf, writeClaimParts } from "./claim-path.ts";
+import type { Claims } from "./claims.ts";
+
+/** Begins what stands for a character that would end a name. Claims with it in a name are written in this way too. */
+const ESCAPE = "\u0001";
+const escapeName = (name: string): string =>
+  name.replaceAll(ESCAPE, `${ESCAPE}e`).replaceAll(".", `${ESCAPE}d`);
+const unescapeName = (name: string): string =>
+  name.replaceAll(`${ESCAPE}d`, ".").replaceAll(`${ESCAPE}e`, ESCAPE);
+
+/** A key of a `when` as a path in the document. */
+export function whenPath(key: string): string {
+  const claim = readClaimPath(key);
+  if (claim === undefined) return key;
+  return [claim.conversion === "words" ? "words" : "user", ...claim.parts.map(escapeName)].join(".");
+}
+
+/** A path in the document as the key of a `when`. */
+export function whenKey(path: string): string {
+  const [root, ...parts] = path.split(".");
+  return `%%${root === "words" ? "words:" : ""}user${writeClaimParts(parts.map(unescapeName))}`;
+}
+
+/** The last claims that were asked for: all rules of all subscriptions of one user are asked one after another. */
+let last: { readonly claims: WeakRef<Claims>; readonly document: Uint8Array } | undefined;
+
+/** Claims as the document that a `when` sees. */
+export function claimsToBson(claims: Claims): Uint8Array {
+  if (last?.claims.deref() === claims) return last.document;
+  const asTheyAre = (text: string) => text;
+  const document = BSON.serialize({ user: toMap(claims, asTheyAre), words: toMap(claims, wordsOf) });
+  last = { claims: new WeakRef(claims), document };
+  return document;
+}
+
+/** Maps, because in them no key (`_bsontype`) means anything. */
+function toMap(value: unknown, ofText: (text: string) => unknown): unknown {
+  if (typeof value === "string") return ofText(value);
+  if (Array.isArray(value)) return value.map((item) => toMap(item, ofText));
+  if (typeof value !== "object" || value === null) return value;
+  return new Map(Object.entries(value).map(([key, item]) => [escapeName(key), toMap(item, ofText)]));
+}
