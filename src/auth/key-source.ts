@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { type Algorithm, familiesOf } from "./algorithms.ts";
 
-/** Where the key comes from, which must be one place and one that fits the algorithms. */
+/** Where the key comes from, which must be a single source that fits the algorithms. */
 interface KeySource {
   algorithms: readonly Algorithm[];
   secret?: string | undefined;

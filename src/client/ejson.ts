@@ -9,7 +9,7 @@ interface Extended {
 /**
  * Writes a filter's value as MongoDB Extended JSON. Types of the BSON library are known by `_bsontype`, from
  * whichever copy of it they come.
- * @throws {TidewireError} `bad-filter` for what has no place in a filter. `undefined` above all: a condition that is left out by
+ * @throws {TidewireError} `bad-filter` for what a filter cannot contain. `undefined` above all: a condition that is left out by
  *   mistake would show more than was asked for.
  */
 export function toEjson(value: unknown, path = "filter"): unknown {

@@ -126,10 +126,10 @@ export class HttpTransport implements Transport {
   async #poll(subscribe: SubscribeMessage, signal: AbortSignal, watchdog: Watchdog): Promise<void> {
     const { connectTimeoutMs } = this.#target;
     // The first is to tell how it starts, and does not wait.
-    for (let wait = 0, place = {}; ; wait = HEARTBEAT_MS / 1_000) {
+    for (let wait = 0, resumption = {}; ; wait = HEARTBEAT_MS / 1_000) {
       watchdog.heard(connectTimeoutMs + wait * 1_000);
       const askedAtMs = Date.now();
-      const response = await this.#request("poll", { ...subscribe, ...place, wait }, signal);
+      const response = await this.#request("poll", { ...subscribe, ...resumption, wait }, signal);
       if (response === undefined) return;
       let text = "";
       for await (const piece of readText(response.body, () => watchdog.heard(connectTimeoutMs)))
@@ -155,7 +155,7 @@ export class HttpTransport implements Transport {
         await new Promise((resolve) => setTimeout(resolve, POLL_PAUSE_MS));
         signal.throwIfAborted();
       }
-      place = { cursor, ticket };
+      resumption = { cursor, ticket };
     }
   }
 

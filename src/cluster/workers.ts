@@ -15,7 +15,7 @@ const STABLE_AFTER_MS = 30_000;
 const WATCH_MS = 10_000;
 const MISSES_MAX = 3;
 
-/** A worker's place: the process in it changes, its number stays. */
+/** A worker's slot: its process changes, its number stays. */
 export interface Slot {
   readonly number: number;
   process: WorkerProcess;

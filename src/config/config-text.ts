@@ -16,7 +16,7 @@ import { interpolate } from "./environment.ts";
 /** The keys and list indexes from the top of the file to a value. */
 export type Path = readonly (string | number)[];
 
-/** One thing that is wrong with the file, where it stands, and what to write instead. */
+/** One problem of the file: its location, and what to write instead. */
 export interface ConfigProblem {
   readonly file: string;
   readonly line: number;
@@ -34,7 +34,7 @@ export interface ConfigText {
   problem(path: Path, message: string, at?: "key" | "value"): ConfigProblem;
   /** The value at `path`, in words for an error text, as in the file: environment variables are not substituted. */
   found(path: Path): string;
-  /** The path that dotted keys lead to from `path` on; keys may hold dots themselves. Stops where nothing stands. */
+  /** The path that dotted keys lead to from `path` on; keys may hold dots themselves. Stops where the file has nothing. */
   inside(path: Path, dotted: string): Path;
 }
 
@@ -56,7 +56,7 @@ const MAX_DEPTH = 64;
 /** The parser's own texts quote the file, which may hold secrets. These do not. */
 const SYNTAX_TEXTS: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: "a tab in the indentation; YAML allows spaces only: replace each tab by two spaces",
-  DUPLICATE_KEY: "a key that stands twice in one map; remove one of the two",
+  DUPLICATE_KEY: "a key that occurs twice in one map; remove one of the two",
   BAD_INDENT:
     "the indentation fits neither the line above nor its parent, or a bracket above is not closed; close it, or align the keys of one map with spaces",
   BAD_ALIAS:

@@ -26,7 +26,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** One line: `file:line:column: path: message`. Editors and terminals make the place a link. */
+/** One line: `file:line:column: path: message`. Editors and terminals make the location a link. */
 export function formatProblem({ file, line, column, path, message }: ConfigProblem): string {
   return `${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`;
 }
@@ -49,8 +49,8 @@ export async function loadConfig(path: string, env: NodeJS.ProcessEnv = process.
   const parsed = judge(source, path);
   if (!parsed.ok) throw new ConfigError(parsed.problems);
   const problems: ConfigProblem[] = [];
-  for await (const { path: place, message } of fileProblems(parsed.config)) {
-    problems.push(source.problem(place, message));
+  for await (const { path: location, message } of fileProblems(parsed.config)) {
+    problems.push(source.problem(location, message));
   }
   if (problems.length > 0) throw new ConfigError(inFileOrder(problems));
   return parsed.config;

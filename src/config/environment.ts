@@ -4,7 +4,7 @@ const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
 
 /**
  * Fills in `${NAME}` and `${NAME:-default}`; `$${` inserts a literal `${`. As in a shell, the default
- * also stands in for a variable that is set but empty. Values are never looked into again.
+ * also replaces a variable that is set but empty. Values are never looked into again.
  */
 export function interpolate(text: string, env: NodeJS.ProcessEnv): { text: string } | { problem: string } {
   let problem: string | undefined;

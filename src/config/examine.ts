@@ -28,7 +28,7 @@ export function examine(source: ConfigText): Examined {
   }
   const report = reporter(source, problems);
   const codeForm = toCodeForm(ConfigSchema, source.value, source, report);
-  // The schemas' own texts stand; where there is none, the issue's code tells the next step to write one.
+  // The schemas' own texts are kept; where there is none, the issue's code tells the next step to write one.
   const parsed = ConfigSchema.safeParse(codeForm, { error: (issue) => issue.code });
   if (!parsed.success) {
     for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
@@ -60,7 +60,7 @@ export function sectionOf(value: unknown, name: string): unknown {
   return (value as Record<string, unknown>)[name];
 }
 
-/** One text per place: what follows from a problem that is already told helps nobody. */
+/** One text per location: the consequences of a problem that is already reported help nobody. */
 export function reporter(source: ConfigText, problems: ConfigProblem[]): Report {
   const seen = new Set(problems.map(({ path }) => path));
   return (path, message, at) => {

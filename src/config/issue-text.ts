@@ -3,7 +3,7 @@ import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
 import { exampleAt, optionAt, unitOf, unwrap } from "./schema-walk.ts";
 
-/** A schema's findings as places in the file and texts that say what was found, what is allowed, what to write. */
+/** A schema's findings as locations in the file and texts that say what was found, what is allowed, what to write. */
 export function fileIssues(
   root: z.core.$ZodType,
   error: z.ZodError,

@@ -4,7 +4,7 @@ import { unitOf } from "./schema-walk.ts";
 
 type Node = Record<string, unknown>;
 
-/** An environment variable may stand in for any text, whatever the text must look like. */
+/** An environment variable may replace any text, whatever the text must look like. */
 const OR_VARIABLE = "|\\$\\{";
 
 /** The file's form as a JSON Schema (2020-12), so that editors complete, explain and check it. */

@@ -12,7 +12,7 @@ export interface ConfiguredRules {
   readonly adminToken: string;
 }
 
-/** The parts of a file that it stands in; the empty path is the file as a whole. */
+/** The parts of a file that contain it; the empty path is the file as a whole. */
 const RULES_PATH = /^(?:$|(?:collections|limits|rules)\b|auth\.anonymous$)/;
 
 /**

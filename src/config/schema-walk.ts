@@ -77,7 +77,7 @@ export function toFileText(codeKey: string, value: unknown): string {
   return typeof value === "string" && /^[\w./-]+$/.test(value) ? value : JSON.stringify(value);
 }
 
-/** A line that would be right at this place, from the option's examples or its default. */
+/** A line that would be right at this location, from the option's examples or its default. */
 export function exampleAt(root: z.core.$ZodType, path: readonly PropertyKey[]): string | undefined {
   const option = optionAt(root, path);
   const key = path.at(-1);

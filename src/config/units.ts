@@ -1,5 +1,5 @@
 /**
- * Durations and sizes as the file writes them. A number never stands alone: `timeout: 30` has cost people
+ * Durations and sizes as the file writes them. A number always has a unit: `timeout: 30` has cost people
  * nights, whichever unit they had in mind.
  */
 const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;

@@ -1,13 +1,13 @@
 import { clusterTimeOf, secondsOf } from "../source/cluster-time.ts";
-import { AFTER, type CursorCodec, type Position, type Told } from "./cursor.ts";
+import { AFTER, type CursorCodec, type Position, type PublishedPosition } from "./cursor.ts";
 import type { GrantPoint } from "./grant-diff.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { PublishedHead } from "./published-head.ts";
 import type { Timeline } from "./timeline.ts";
-import type { ToldHead } from "./told-head.ts";
 
 /** A position from which changes are sent, with the cursor that clients receive for it. */
-export interface ChangesStart extends Told {
+export interface ChangesStart extends PublishedPosition {
   readonly seq: number;
   /** Until then it is the current one, in epoch milliseconds. */
   readonly untilMs: number;
@@ -20,56 +20,56 @@ export interface ChangesStart extends Told {
  */
 export class ClientCursors {
   readonly #timeline: Timeline;
-  readonly #toldHead: ToldHead;
+  readonly #publishedHead: PublishedHead;
   readonly #nowMs: () => number;
   /** Everything below was made by this codec, and is void under another one. */
   #madeBy: CursorCodec | undefined;
-  /** The latest told head: most callers ask within the same step. */
-  #told: ChangesStart | undefined;
+  /** The latest published head: most callers ask within the same step. */
+  #published: ChangesStart | undefined;
   /** The point at the head at which rights changed last. */
   #headPoint: (GrantPoint & { readonly untilMs: number }) | undefined;
   #changesStarts = new WeakMap<LiveQuery, ChangesStart>();
 
   /** @param nowMs MongoDB's clock, in epoch milliseconds. */
-  constructor(timeline: Timeline, toldHead: ToldHead, nowMs: () => number) {
+  constructor(timeline: Timeline, publishedHead: PublishedHead, nowMs: () => number) {
     this.#timeline = timeline;
-    this.#toldHead = toldHead;
+    this.#publishedHead = publishedHead;
     this.#nowMs = nowMs;
   }
 
   /** Whether clients receive the head itself. */
   get tellsExactly(): boolean {
-    return this.#toldHead.isExact;
+    return this.#publishedHead.isExact;
   }
 
   /**
    * The cursor that clients receive in place of the head: for the length of a step the same hidden cursor. All live
    * queries have handed out everything up to its position.
    */
-  get told(): ChangesStart {
+  get published(): ChangesStart {
     if (this.tellsExactly) {
       const { position, seq } = this.#timeline.settledHead;
       return { position, cursor: this.#codec.encode(position), seq, untilMs: 0 };
     }
     this.#forgetOtherEpoch();
     const nowMs = this.#nowMs();
-    if (this.#told === undefined || nowMs >= this.#told.untilMs) {
+    if (this.#published === undefined || nowMs >= this.#published.untilMs) {
       const { position, seq } = this.#timeline.settledHead;
-      this.#told = { ...this.#hide(position, nowMs), seq };
+      this.#published = { ...this.#hide(position, nowMs), seq };
     }
-    return this.#told;
+    return this.#published;
   }
 
-  /** The age of the told head by MongoDB's clock, in seconds; 0 before the stream has found its start. */
-  get toldAgeSeconds(): number {
+  /** The age of the published head by MongoDB's clock, in seconds; 0 before the stream has found its start. */
+  get publishedAgeSeconds(): number {
     if (!this.#timeline.isReady) return 0;
-    return Math.max(0, this.#nowMs() / 1_000 - secondsOf(this.told.position.clusterTime));
+    return Math.max(0, this.#nowMs() / 1_000 - secondsOf(this.published.position.clusterTime));
   }
 
-  /** Makes the head as it is now the told head for all clients, before the next step. */
-  renewTold(): Told {
-    this.#told = undefined;
-    return this.told;
+  /** Makes the head as it is now the published head for all clients, before the next step. */
+  renewPublished(): PublishedPosition {
+    this.#published = undefined;
+    return this.published;
   }
 
   /** The cursor of a result that was just read, as it was after a cluster time. */
@@ -88,7 +88,7 @@ export class ClientCursors {
     if (this.tellsExactly) return { cursor: this.#codec.encode(position), position, seq, untilMs: 0 };
     this.#forgetOtherEpoch();
     const nowMs = this.#nowMs();
-    for (const known of [this.told, this.#changesStarts.get(liveQuery)]) {
+    for (const known of [this.published, this.#changesStarts.get(liveQuery)]) {
       const isGood = known !== undefined && nowMs < known.untilMs && known.position.clusterTime >= since;
       if (isGood && liveQuery.after(known.seq)?.length === 0) return known;
     }
@@ -101,8 +101,8 @@ export class ClientCursors {
   grantPoint(entry: HistoryEntry | null): GrantPoint {
     if (entry !== null) {
       const { clusterTime } = entry.commit;
-      const told = { before: this.#cursorBefore(clusterTime), after: entry.cursor };
-      return { entry, clusterTime, seq: entry.seq, told };
+      const published = { before: this.#cursorBefore(clusterTime), after: entry.cursor };
+      return { entry, clusterTime, seq: entry.seq, published };
     }
     this.#forgetOtherEpoch();
     const { headTime: clusterTime, headSeq: seq } = this.#timeline;
@@ -110,8 +110,8 @@ export class ClientCursors {
     const nowMs = this.#nowMs();
     // Clients whose rights change at one point receive the same cursors, and share the difference.
     if (known?.clusterTime === clusterTime && known.seq === seq && nowMs < known.untilMs) return known;
-    const point = { entry, clusterTime, seq, told: this.#cursorsOfHead(clusterTime, nowMs) };
-    this.#headPoint = { ...point, untilMs: this.tellsExactly ? 0 : this.#toldHead.stepEndsAtMs(nowMs) };
+    const point = { entry, clusterTime, seq, published: this.#cursorsOfHead(clusterTime, nowMs) };
+    this.#headPoint = { ...point, untilMs: this.tellsExactly ? 0 : this.#publishedHead.stepEndsAtMs(nowMs) };
     return this.#headPoint;
   }
 
@@ -121,29 +121,29 @@ export class ClientCursors {
   }
 
   /**
-   * Settles when the told head has passed an operation time, as the drivers give it, or when the caller was sent a change
+   * Settles when the published head has passed an operation time, as the drivers give it, or when the caller was sent a change
    * of that time or later. So the wait reveals nothing about writes that the caller does not see.
    * @throws {TidewireError} `unavailable` after `timeoutMs`.
    */
-  toldReached(
+  publishedReached(
     { t, i }: { t: number; i: number },
     hasBeenSent: (clusterTime: bigint) => boolean,
     timeoutMs: number,
   ): Promise<void> {
     const clusterTime = clusterTimeOf(t, i);
     const isDone = () => hasBeenSent(clusterTime) || this.#hasTold(clusterTime);
-    const againMs = this.#toldHead.passesAtMs(clusterTime) - this.#nowMs();
+    const againMs = this.#publishedHead.passesAtMs(clusterTime) - this.#nowMs();
     return this.#timeline.advances.until(isDone, timeoutMs, againMs);
   }
 
   #hasTold(clusterTime: bigint): boolean {
     const { isSettled, headTime, settledTime, history } = this.#timeline;
-    if (this.#toldHead.isExact) return isSettled && headTime >= clusterTime;
+    if (this.#publishedHead.isExact) return isSettled && headTime >= clusterTime;
     const readSoFar = { headTime: settledTime, from: history.from };
-    return this.#toldHead.at(this.#nowMs(), readSoFar) > clusterTime;
+    return this.#publishedHead.at(this.#nowMs(), readSoFar) > clusterTime;
   }
 
-  #cursorsOfHead(clusterTime: bigint, nowMs: number): GrantPoint["told"] {
+  #cursorsOfHead(clusterTime: bigint, nowMs: number): GrantPoint["published"] {
     const after = { clusterTime, within: AFTER };
     if (this.tellsExactly)
       return { before: this.#cursorBefore(clusterTime), after: this.#codec.encode(after) };
@@ -159,9 +159,9 @@ export class ClientCursors {
     return this.#codec.encode({ clusterTime: clusterTime - 1n, within: AFTER });
   }
 
-  #hide(position: Position, issuedMs: number): Told & { readonly untilMs: number } {
+  #hide(position: Position, issuedMs: number): PublishedPosition & { readonly untilMs: number } {
     const cursor = this.#codec.encodeHidden(position, issuedMs);
-    const untilMs = this.#toldHead.stepEndsAtMs(issuedMs);
+    const untilMs = this.#publishedHead.stepEndsAtMs(issuedMs);
     return { position: { ...position, issuedMs }, cursor, untilMs };
   }
 
@@ -170,7 +170,7 @@ export class ClientCursors {
     const { codec } = this.#timeline;
     if (this.#madeBy === codec) return;
     this.#madeBy = codec;
-    this.#told = undefined;
+    this.#published = undefined;
     this.#headPoint = undefined;
     this.#changesStarts = new WeakMap();
   }

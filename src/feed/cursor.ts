@@ -22,7 +22,7 @@ export const AFTER = 0xffff_ffff;
 export type DecodedCursor = Position | "invalid" | "other-epoch";
 
 /** A position together with the cursor by which a client knows it. */
-export interface Told {
+export interface PublishedPosition {
   readonly position: Position;
   readonly cursor: string;
 }

@@ -186,10 +186,10 @@ async function openByDifference(
 }
 
 function around({ parts }: DeliveryContext, at: GrantPoint): Omit<Started, "start" | "reason"> {
-  return { cursor: at.told.before, since: parts.cursors.positionAfter(at), finally: at.told.after };
+  return { cursor: at.published.before, since: parts.cursors.positionAfter(at), finally: at.published.after };
 }
 
 /** Before a snapshot that is still to be read, whose own cursor is valid only at its end. */
 function atHead({ parts }: DeliveryContext, start: Start, reason: StartReason | undefined): Started {
-  return { start, reason, cursor: parts.cursors.told.cursor, since: parts.timeline.head };
+  return { start, reason, cursor: parts.cursors.published.cursor, since: parts.timeline.head };
 }

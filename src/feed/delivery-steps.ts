@@ -66,7 +66,7 @@ export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<Ste
     const changes = await parts.grants.read(move);
     if (!step.isCurrent()) return "abandoned";
     if (changes === null) return "history-lost";
-    const { after: last, before: others } = move.at.told;
+    const { after: last, before: others } = move.at.published;
     // A client may hold a later state than the one before the difference, and a delta would not fit that.
     const documents = move.missed === undefined ? undefined : "full";
     for (const chunk of liveQuery.grantChunks(changes, { last, others }, sink.mode, documents)) {

@@ -22,12 +22,12 @@ import { LogBudget } from "./log-budget.ts";
 import { Lookups } from "./lookups.ts";
 import { OplogReads } from "./oplog-reads.ts";
 import type { FeedLimits, HistoryOptions } from "./options.ts";
+import { PublishedHead } from "./published-head.ts";
 import type { Sink } from "./sink.ts";
 import { type SliceClock, Slices } from "./slices.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { Timeline } from "./timeline.ts";
-import { ToldHead } from "./told-head.ts";
 
 /** The parts that a feed is built from; tests replace those that reach the database. */
 export interface FeedParts {
@@ -76,7 +76,7 @@ export class Feed implements CommitSink {
     const timeline = new Timeline(history, { deployment, metrics });
     const cursors = new ClientCursors(
       timeline,
-      new ToldHead(history.cursorStepMs, parts.idleAgeMs),
+      new PublishedHead(history.cursorStepMs, parts.idleAgeMs),
       serverNowMs,
     );
     const newSlices = () => new Slices(limits.commitSliceMs, parts.sliceClock);
@@ -110,7 +110,7 @@ export class Feed implements CommitSink {
     this.cursors = cursors;
     this.lookups = lookups;
     this.#metrics = metrics;
-    metrics.onScrape("toldHeadAge", () => metrics.toldHeadAge.set(cursors.toldAgeSeconds));
+    metrics.onScrape("publishedHeadAge", () => metrics.publishedHeadAge.set(cursors.publishedAgeSeconds));
     this.#encoder = encoder;
     this.#budget = budget;
     this.#logBudget = logBudget;

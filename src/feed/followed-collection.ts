@@ -45,7 +45,7 @@ export interface FollowedListener<T> {
   left(entry: T): void;
   /** These are all entries, and they are known from here on. */
   reloaded(entries: readonly T[]): void;
-  /** The entries are not known any more, or not all of them. Those that come are still told. */
+  /** Some or all entries are no longer known. The follower still receives those that arrive. */
   uncertain(why: Uncertainty): void;
   /** There are entries that nobody can act on, because they do not fit or are not understood. */
   unenforceable(): void;

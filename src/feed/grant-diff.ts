@@ -18,7 +18,7 @@ export interface GrantPoint {
   readonly clusterTime: bigint;
   readonly seq: number;
   /** The cursors that clients receive: for all but the last change of the difference, and for its end. */
-  readonly told: { readonly before: string; readonly after: string };
+  readonly published: { readonly before: string; readonly after: string };
 }
 
 /** Whether the state of one live query can become that of another by sending the difference. */

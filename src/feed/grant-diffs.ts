@@ -61,7 +61,7 @@ export class GrantDiffs {
     // Of a commit that changes rights itself, its changes to documents are a part of the difference.
     const what = at.entry === null ? "edit" : "commit";
     const since = missed === undefined ? "" : `${missed.seq} ${missed.wantsDocuments}`;
-    const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.told.after} ${since}`;
+    const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.published.after} ${since}`;
     const known = this.#reading.get(key);
     if (known !== undefined) return known;
     const reading = this.#read(move).finally(() => this.#reading.delete(key));

@@ -97,7 +97,7 @@ export class OplogRead {
     if (foundNoServer(error)) return true;
     if (++this.#failures > FAILURES_MAX) return false;
     if (error instanceof StreamStalledError) return batches > 0;
-    return isMongoFailure(error) && classifyStreamError(error) !== "place-lost";
+    return isMongoFailure(error) && classifyStreamError(error) !== "position-lost";
   }
 
   end(): void {

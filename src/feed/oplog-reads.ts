@@ -81,7 +81,7 @@ export class OplogReads {
       await stream.batch(0);
     } catch (error) {
       stream.abandon();
-      if (classifyStreamError(error) !== "place-lost") throw error;
+      if (classifyStreamError(error) !== "position-lost") throw error;
       oldest.resolve(null);
       return this.#openFor(others, codec, onEnd);
     }

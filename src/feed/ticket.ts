@@ -17,7 +17,7 @@ export interface Ticket {
   /** Cursor of the exact position at which the subscription began; clients never see it. */
   readonly since: string;
   /** The cursor that the client received for it: of the same position or an earlier one. */
-  readonly told: string;
+  readonly lastSent: string;
   /** The rounded time of `%%now` in the live query, in epoch milliseconds; `null` where the live query does not use it. */
   readonly nowMs: number | null;
   /** The user to whom it was given: a digest, so that every ticket has the same size (see `holderOf`). */
@@ -37,9 +37,9 @@ export class TicketSealer {
     this.#sealer = sealer;
   }
 
-  seal({ key, since, told, nowMs, holder, lossMark, terms }: Ticket): string {
+  seal({ key, since, lastSent, nowMs, holder, lossMark, terms }: Ticket): string {
     const { sealedAtMs, token, untilMs } = terms;
-    const parts: Sealed = [key, since, holder, told, nowMs, sealedAtMs, token, untilMs, lossMark];
+    const parts: Sealed = [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark];
     return this.#sealer.seal(SEALED.ticket, JSON.stringify(parts));
   }
 
@@ -53,10 +53,10 @@ export class TicketSealer {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
     // Sealed by us, so it has the shape that `seal` gave it.
-    const [key, since, holder, told, nowMs, sealedAtMs, token, untilMs, lossMark = ""] = JSON.parse(
+    const [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark = ""] = JSON.parse(
       text,
     ) as Sealed;
-    return { key, since, told, nowMs, holder, lossMark, terms: { sealedAtMs, token, untilMs } };
+    return { key, since, lastSent, nowMs, holder, lossMark, terms: { sealedAtMs, token, untilMs } };
   }
 
   /** Shows, beside a ticket, by which way the service gave it out. */

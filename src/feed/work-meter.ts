@@ -101,10 +101,10 @@ export class WorkMeter {
     this.#shareSearches();
     const share = this.#cpuShare();
     const spent = new Map<Account, { ms: number; by: { liveQuery: LiveQuery; ms: number }[] }>();
-    let dearestMs = 0;
+    let costliestMs = 0;
     for (const [liveQuery, spentMs] of this.#spent) {
       const accounts = this.#parts.holdings.accountsOf(liveQuery);
-      dearestMs = Math.max(dearestMs, this.meanMs(liveQuery));
+      costliestMs = Math.max(costliestMs, this.meanMs(liveQuery));
       const ms = (spentMs * share) / Math.max(1, accounts.size);
       for (const account of accounts) {
         const sum = spent.get(account) ?? { ms: 0, by: [] };
@@ -114,12 +114,12 @@ export class WorkMeter {
       }
     }
     metrics.matchSeconds.inc((this.#sinceMs * share) / 1_000);
-    metrics.dearestLiveQuery.set(dearestMs / 1_000);
+    metrics.costliestLiveQuery.set(costliestMs / 1_000);
     this.#spent.clear();
     this.#sinceMs = 0;
     for (const [account, { ms, by }] of spent) {
       const available = account.work.spend(ms, nowMs);
-      if (available < 0) this.#endDearest(account, by, -available);
+      if (available < 0) this.#endCostliest(account, by, -available);
     }
   }
 
@@ -148,7 +148,7 @@ export class WorkMeter {
     this.#searches.clear();
   }
 
-  #endDearest(account: Account, by: { liveQuery: LiveQuery; ms: number }[], overMs: number): void {
+  #endCostliest(account: Account, by: { liveQuery: LiveQuery; ms: number }[], overMs: number): void {
     let left = overMs;
     for (const { liveQuery, ms } of by.sort((a, b) => b.ms - a.ms)) {
       if (left <= 0) break;

@@ -138,15 +138,15 @@ export type GatewayLimits = z.output<typeof GatewayLimits>;
 
 /** [3.2] The limits as `welcome` tells them, under the names of the configuration; times in milliseconds. */
 export function limitsForClients(limits: object): Readonly<Record<string, number>> {
-  const known = toldLimits.get(limits);
+  const known = clientLimits.get(limits);
   if (known !== undefined) return known;
-  const told: Record<string, number> = {};
+  const shown: Record<string, number> = {};
   for (const [name, value] of Object.entries(limits)) {
-    if (typeof value === "number") told[name.replace(/Ms$/, "")] = value;
+    if (typeof value === "number") shown[name.replace(/Ms$/, "")] = value;
   }
-  toldLimits.set(limits, told);
-  return told;
+  clientLimits.set(limits, shown);
+  return shown;
 }
 
 /** Every client receives the same limits. */
-const toldLimits = new WeakMap<object, Readonly<Record<string, number>>>();
+const clientLimits = new WeakMap<object, Readonly<Record<string, number>>>();

@@ -11,7 +11,7 @@ import type {
   PredicateTemplate,
 } from "./filter.ts";
 
-/** Says what stands for a placeholder; each throws where the claim does not fit its place. */
+/** Supplies the values of placeholders. Each function throws if the claim does not fit its slot. */
 export interface PlaceholderResolver {
   one(placeholder: Placeholder): BsonValue;
   many(placeholder: Placeholder): readonly BsonValue[];
@@ -68,7 +68,7 @@ function bindable(value: BsonValue): BsonValue {
 }
 
 /**
- * Whether the value reaches `find`, wherever it stands, as the value it is. Regular expressions would be executed in
+ * Whether the value reaches `find`, at any depth, with its own type. Regular expressions would be executed in
  * `$in`, documents with `$` keys read as operators; undefined is not taken at all, a DBPointer or text that is
  * not UTF-8 the driver cannot send, and code has no business in a filter.
  */

@@ -33,7 +33,7 @@ export function encodeValue(value: BsonValue, mode: ValueMode): string {
   return encode(value.type, value.bytes, value.start, true, mode);
 }
 
-/** The visible part of the value at which a cursor stands. */
+/** The visible part of the value at a cursor. */
 export function encodeVisible(element: VisibleElements, mode: ValueMode): string {
   return encode(element.type, element.bytes, element.start, element.shown, mode);
 }

@@ -1,6 +1,6 @@
 import { asBuffer, byteAt } from "./bson-value.ts";
 
-/** Bounded: this many names of at most this many bytes are kept, a newer one in the place of an older. */
+/** Bounded: this many names of at most this many bytes are kept, a newer one replaces an older one. */
 const SLOTS = 1_024;
 const MAX_BYTES = 64;
 

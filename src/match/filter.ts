@@ -4,7 +4,7 @@
  */
 import type { BsonValue } from "./bson-value.ts";
 
-/** A place that a claim will fill. */
+/** A slot that a claim will fill. */
 export interface Placeholder {
   /** As it was written, `%%user.sub`. */
   readonly placeholder: string;
@@ -22,7 +22,7 @@ type PredicateOf<V, L> =
   | { readonly op: ComparisonOperator; readonly value: V }
   | { readonly op: ListOperator; readonly values: L }
   | { readonly op: "$exists"; readonly exists: boolean }
-  /** BSON type bytes, as in `BSON_TYPE`; the alias `number` stands as its four types. */
+  /** BSON type bytes, as in `BSON_TYPE`; the alias `number` is expanded to its four types. */
   | { readonly op: "$type"; readonly types: readonly number[] }
   | { readonly op: "$size"; readonly size: number }
   | { readonly op: "$mod"; readonly divisor: bigint; readonly remainder: bigint }
@@ -54,7 +54,7 @@ export type Predicate = PredicateOf<BsonValue, readonly BsonValue[]>;
 export type Operand = BsonValue | Placeholder;
 /** Values or claims, or one claim that will be a list. */
 export type OperandList = readonly Operand[] | Placeholder;
-/** A filter with places for claims. Every `Filter` is one, without any. */
+/** A filter with slots for claims. Every `Filter` is one, without any. */
 export type FilterTemplate = FilterOf<Operand, OperandList>;
 /** A condition on one path in which claims may occur. */
 export type PredicateTemplate = PredicateOf<Operand, OperandList>;

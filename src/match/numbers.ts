@@ -30,7 +30,7 @@ function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
   return { coefficient: negative ? -coefficient : coefficient, exponent };
 }
 
-/** Whether the long at this place is a number that JavaScript holds exactly. */
+/** Whether the long at this offset is a number that JavaScript holds exactly. */
 export function isSafeLongAt(bytes: Uint8Array, at: number): boolean {
   const high = int32At(bytes, at + 4);
   return high >= -0x20_0000 && high < 0x20_0000 && Number.isSafeInteger(longAsNumberAt(bytes, at));

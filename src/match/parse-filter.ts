@@ -39,7 +39,7 @@ export interface TemplateOptions extends FilterOptions {
 }
 
 /** A filter without placeholders.
- * @throws {TidewireError} `bad-filter`; `details` has `at` (the place), and `path` and `operator` where there is one.
+ * @throws {TidewireError} `bad-filter`; `details` has `at` (the location), and `path` and `operator` where there is one.
  */
 export function parseFilter(input: unknown, options: FilterOptions): Filter {
   // Without a `placeholder` function the parser makes none, so the template is a filter.
@@ -57,7 +57,7 @@ export function parseFilterTemplate(input: unknown, options: TemplateOptions): F
 const STACK_DEPTH = 100;
 
 /** Where the parser is: for errors, and how many levels lie around it. */
-interface Place {
+interface Location {
   readonly at: string;
   readonly depth: number;
   readonly path?: string;
@@ -101,49 +101,49 @@ class FilterParser {
     return this.#filter(input, { at: "", depth: 0 });
   }
 
-  #filter(input: unknown, place: Place): FilterTemplate {
-    if (!isPlainObject(input)) throw refusal("a filter must be an object", place);
+  #filter(input: unknown, location: Location): FilterTemplate {
+    if (!isPlainObject(input)) throw refusal("a filter must be an object", location);
     const keys = Object.keys(input);
     // An empty branch costs a step of every evaluation too.
-    if (keys.length === 0 && place.depth > 0) this.#countPredicate(place);
-    const filters = keys.flatMap((key) => this.#entry(key, input[key], place));
+    if (keys.length === 0 && location.depth > 0) this.#countPredicate(location);
+    const filters = keys.flatMap((key) => this.#entry(key, input[key], location));
     const [only] = filters;
     return filters.length === 1 && only !== undefined ? only : { op: "$and", filters, implicit: true };
   }
 
-  #entry(key: string, value: unknown, place: Place): readonly FilterTemplate[] {
-    if (isLogical(key)) return [this.#logical(key, value, inside(place, key, { operator: key }))];
+  #entry(key: string, value: unknown, location: Location): readonly FilterTemplate[] {
+    if (isLogical(key)) return [this.#logical(key, value, inside(location, key, { operator: key }))];
     if (key.startsWith("$")) {
-      throw refusal(`${quote(key)} is not supported at the top of a filter`, { ...place, operator: key });
+      throw refusal(`${quote(key)} is not supported at the top of a filter`, { ...location, operator: key });
     }
     const path = this.#options.path?.(key) ?? key;
-    const here = inside(place, key, { path });
+    const here = inside(location, key, { path });
     const fault = walkFault(path);
     if (fault !== undefined) throw refusal(`the path ${quote(key)} ${fault}`, here);
     return this.#onPath(value, here).map((predicate) => ({ op: "path", path, predicate }));
   }
 
-  #logical(op: LogicalOperator, value: unknown, place: Place): FilterTemplate {
-    const deeper = this.#descend(place);
+  #logical(op: LogicalOperator, value: unknown, location: Location): FilterTemplate {
+    const deeper = this.#descend(location);
     if (!Array.isArray(value) || value.length === 0)
-      throw refusal(`${op} needs an array that is not empty`, place);
+      throw refusal(`${op} needs an array that is not empty`, location);
     return { op, filters: value.map((branch, i) => this.#filter(branch, inside(deeper, String(i), {}))) };
   }
 
   /** The value of a path: operators, a regular expression, or what the field must equal. */
-  #onPath(value: unknown, place: Place): readonly PredicateTemplate[] {
+  #onPath(value: unknown, location: Location): readonly PredicateTemplate[] {
     if (isPlainObject(value)) {
       const first = Object.keys(value)[0] ?? "";
-      if (first === "$regularExpression") return [this.#regex(value, "", place)];
-      if (first.startsWith("$") && !isWrapperKey(first)) return this.#operators(value, place);
+      if (first === "$regularExpression") return [this.#regex(value, "", location)];
+      if (first.startsWith("$") && !isWrapperKey(first)) return this.#operators(value, location);
     }
-    this.#countPredicate(place);
-    return [{ op: "$eq", value: this.#operand(value, place) }];
+    this.#countPredicate(location);
+    return [{ op: "$eq", value: this.#operand(value, location) }];
   }
 
-  #operators(operators: Entries, place: Place): readonly PredicateTemplate[] {
+  #operators(operators: Entries, location: Location): readonly PredicateTemplate[] {
     return Object.keys(operators).flatMap((key) => {
-      const here = inside(place, key, { operator: key });
+      const here = inside(location, key, { operator: key });
       if (key === "$regex") return [this.#regex(operators[key], operators["$options"] ?? "", here)];
       if (key !== "$options") return this.#operator(key, operators[key], here);
       if (!Object.hasOwn(operators, "$regex")) throw refusal("$options needs a $regex", here);
@@ -151,46 +151,46 @@ class FilterParser {
     });
   }
 
-  #operator(key: string, value: unknown, place: Place): readonly PredicateTemplate[] {
-    if (key === "$not") return [this.#not(value, place)];
-    if (key === "$elemMatch") return [this.#elemMatch(value, place)];
+  #operator(key: string, value: unknown, location: Location): readonly PredicateTemplate[] {
+    if (key === "$not") return [this.#not(value, location)];
+    if (key === "$elemMatch") return [this.#elemMatch(value, location)];
     if (key === "$all" && isElemMatch(Array.isArray(value) ? value[0] : undefined)) {
-      return this.#allElemMatch(value, place);
+      return this.#allElemMatch(value, location);
     }
-    this.#countPredicate(place);
-    if (isComparison(key)) return [{ op: key, value: this.#operand(value, place) }];
-    if (isList(key)) return [{ op: key, values: this.#operands(value, place) }];
-    return [this.#argument(key, value, place)];
+    this.#countPredicate(location);
+    if (isComparison(key)) return [{ op: key, value: this.#operand(value, location) }];
+    if (isList(key)) return [{ op: key, values: this.#operands(value, location) }];
+    return [this.#argument(key, value, location)];
   }
 
   /** The operators that take arguments rather than values of the document. */
-  #argument(key: string, value: unknown, place: Place): PredicateTemplate {
-    const read = (argument: unknown) => this.#literal(argument, place);
+  #argument(key: string, value: unknown, location: Location): PredicateTemplate {
+    const read = (argument: unknown) => this.#literal(argument, location);
     try {
       if (key === "$exists") return { op: key, exists: readExists(read(value)) };
       if (key === "$size") return { op: key, size: readSize(read(value)) };
       if (key === "$type") return { op: key, types: readTypes(list(value).map(read)) };
       if (key === "$mod") return { op: key, ...readMod(list(value).map(read)) };
     } catch (cause) {
-      throw cause instanceof LiteralRefused ? refusal(`${key} ${cause.message}`, place, cause) : cause;
+      throw cause instanceof LiteralRefused ? refusal(`${key} ${cause.message}`, location, cause) : cause;
     }
-    throw refusal(`the operator ${quote(key)} is not supported`, place);
+    throw refusal(`the operator ${quote(key)} is not supported`, location);
   }
 
-  #not(value: unknown, place: Place): PredicateTemplate {
-    const deeper = this.#descend(place);
+  #not(value: unknown, location: Location): PredicateTemplate {
+    const deeper = this.#descend(location);
     const first = isPlainObject(value) ? Object.keys(value)[0] : undefined;
     if (first === "$regularExpression") return { op: "$not", predicates: [this.#regex(value, "", deeper)] };
     if (!isPlainObject(value) || !first?.startsWith("$") || isWrapperKey(first)) {
-      throw refusal("$not needs an object of operators", place);
+      throw refusal("$not needs an object of operators", location);
     }
     return { op: "$not", predicates: this.#operators(value, deeper) };
   }
 
-  #elemMatch(value: unknown, place: Place): PredicateTemplate {
-    const deeper = this.#descend(place);
+  #elemMatch(value: unknown, location: Location): PredicateTemplate {
+    const deeper = this.#descend(location);
     const first = isPlainObject(value) ? (Object.keys(value)[0] ?? "") : "";
-    if (!isPlainObject(value) || isWrapperKey(first)) throw refusal("$elemMatch needs an object", place);
+    if (!isPlainObject(value) || isWrapperKey(first)) throw refusal("$elemMatch needs an object", location);
     if (first.startsWith("$") && !isLogical(first)) {
       return { op: "$elemMatchValue", predicates: this.#operators(value, deeper) };
     }
@@ -198,16 +198,16 @@ class FilterParser {
   }
 
   /** Of one `$elemMatch` after the other all must hold, which is what the predicates of a path mean anyway. */
-  #allElemMatch(value: unknown, place: Place): readonly PredicateTemplate[] {
+  #allElemMatch(value: unknown, location: Location): readonly PredicateTemplate[] {
     return list(value).map((element, i) => {
-      if (!isElemMatch(element)) throw refusal("$all takes either values or only $elemMatch", place);
-      return this.#elemMatch(element["$elemMatch"], inside(place, `${i}.$elemMatch`, {}));
+      if (!isElemMatch(element)) throw refusal("$all takes either values or only $elemMatch", location);
+      return this.#elemMatch(element["$elemMatch"], inside(location, `${i}.$elemMatch`, {}));
     });
   }
 
-  #regex(value: unknown, options: unknown, place: Place): PredicateTemplate {
-    this.#countPredicate(place);
-    this.#countValue(place);
+  #regex(value: unknown, options: unknown, location: Location): PredicateTemplate {
+    this.#countPredicate(location);
+    this.#countValue(location);
     const wrapped = isPlainObject(value) ? value["$regularExpression"] : undefined;
     const written = isPlainObject(wrapped) ? wrapped : { pattern: value, options };
     const { pattern, options: flags } = written;
@@ -221,41 +221,41 @@ class FilterParser {
     ) {
       throw refusal(
         "a regular expression needs a pattern and options, both strings, and nothing else",
-        place,
+        location,
       );
     }
     if (this.#placeholder?.(pattern) !== undefined) {
-      throw refusal("a claim cannot be a regular expression", place);
+      throw refusal("a claim cannot be a regular expression", location);
     }
     try {
       compileRegex(pattern, flags, this.#options.regex);
     } catch (cause) {
       if (!(cause instanceof RegexRefused)) throw cause;
-      throw refusal(`the regular expression ${cause.message}`, place, cause);
+      throw refusal(`the regular expression ${cause.message}`, location, cause);
     }
     return { op: "$regex", pattern, options: flags };
   }
 
-  #operands(value: unknown, place: Place): OperandList {
+  #operands(value: unknown, location: Location): OperandList {
     const placeholder = typeof value === "string" ? this.#placeholder?.(value) : undefined;
     if (placeholder !== undefined) {
-      this.#countValue(place);
+      this.#countValue(location);
       return placeholder;
     }
-    if (!Array.isArray(value)) throw refusal(`${place.operator} needs an array`, place);
-    return value.map((element, i) => this.#operand(element, inside(place, String(i), {})));
+    if (!Array.isArray(value)) throw refusal(`${location.operator} needs an array`, location);
+    return value.map((element, i) => this.#operand(element, inside(location, String(i), {})));
   }
 
-  #operand(value: unknown, place: Place): Operand {
+  #operand(value: unknown, location: Location): Operand {
     const placeholder = typeof value === "string" ? this.#placeholder?.(value) : undefined;
-    if (placeholder === undefined) return this.#literal(value, place);
-    this.#countValue(place);
+    if (placeholder === undefined) return this.#literal(value, location);
+    this.#countValue(location);
     return placeholder;
   }
 
-  #literal(value: unknown, place: Place): BsonValue {
+  #literal(value: unknown, location: Location): BsonValue {
     const hooks = {
-      onValue: () => this.#countValue(place),
+      onValue: () => this.#countValue(location),
       onString: (text: string) => {
         if (this.#placeholder?.(text) === undefined) return;
         throw new LiteralRefused("holds a claim: a claim stands for a whole value, not for a part of one");
@@ -264,29 +264,29 @@ class FilterParser {
     try {
       return fromJs(readLiteral(value, hooks));
     } catch (cause) {
-      throw cause instanceof LiteralRefused ? refusal(`the value ${cause.message}`, place, cause) : cause;
+      throw cause instanceof LiteralRefused ? refusal(`the value ${cause.message}`, location, cause) : cause;
     }
   }
 
-  #descend(place: Place): Place {
-    if (place.depth >= this.#maxDepth) {
-      throw refusal(`the filter is deeper than ${this.#maxDepth} levels`, place);
+  #descend(location: Location): Location {
+    if (location.depth >= this.#maxDepth) {
+      throw refusal(`the filter is deeper than ${this.#maxDepth} levels`, location);
     }
-    return { ...place, depth: place.depth + 1 };
+    return { ...location, depth: location.depth + 1 };
   }
 
-  #countPredicate(place: Place): void {
-    if (--this.#predicatesLeft < 0) throw refusal("the filter has too many predicates", place);
+  #countPredicate(location: Location): void {
+    if (--this.#predicatesLeft < 0) throw refusal("the filter has too many predicates", location);
   }
 
-  #countValue(place: Place): void {
-    if (--this.#valuesLeft < 0) throw refusal("the filter has too many values", place);
+  #countValue(location: Location): void {
+    if (--this.#valuesLeft < 0) throw refusal("the filter has too many values", location);
   }
 }
 
-function inside(place: Place, step: string, more: Partial<Place>): Place {
+function inside(location: Location, step: string, more: Partial<Location>): Location {
   const short = shorten(step);
-  return { ...place, ...more, at: place.at === "" ? short : `${place.at}.${short}` };
+  return { ...location, ...more, at: location.at === "" ? short : `${location.at}.${short}` };
 }
 
 /** Longest part of a client's text that an error repeats. */
@@ -302,9 +302,9 @@ function isElemMatch(value: unknown): value is Entries {
   return isPlainObject(value) && Object.keys(value).length === 1 && Object.hasOwn(value, "$elemMatch");
 }
 
-function refusal(message: string, place: Place, cause?: unknown): TidewireError {
-  const where = place.at === "" ? "" : ` (at ${place.at})`;
-  const { at, path, operator } = place;
+function refusal(message: string, location: Location, cause?: unknown): TidewireError {
+  const where = location.at === "" ? "" : ` (at ${location.at})`;
+  const { at, path, operator } = location;
   const details = {
     at,
     ...(path === undefined ? {} : { path: shorten(path) }),

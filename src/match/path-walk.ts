@@ -10,7 +10,7 @@ import { isIndex } from "./paths.ts";
 /** Asks about the values of one path, in the document or array that starts at `at`, until one holds. */
 export type PathWalk = (bytes: Uint8Array, at: number, test: ValueTest) => boolean;
 
-/** @param expandsLeaf Whether an array at the end of the path stands for its elements too, as for most operators. */
+/** @param expandsLeaf Whether an array at the end of the path also yields its elements, as for most operators. */
 export function compilePath(dottedPath: string, expandsLeaf: boolean): PathWalk {
   const parts = dottedPath
     .split(".")

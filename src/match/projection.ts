@@ -146,21 +146,21 @@ export function projectionSize({ fields }: Projection): { nodes: number; nameByt
  */
 export function isHiddenPath(projection: Projection, path: string): boolean {
   // Where the parts so far may lead to. A set, because a path of many indexes could else be read in very many ways.
-  let places = new Set<Projection>([projection]);
+  let nodes = new Set<Projection>([projection]);
   for (const [i, part] of path.split(".").entries()) {
     const next = new Set<Projection>();
-    for (const place of places) {
-      const field = place.fields.get(part) ?? place.keepsRest;
+    for (const node of nodes) {
+      const field = node.fields.get(part) ?? node.keepsRest;
       if (field === false) return true;
       if (field !== true) next.add(field);
       // Documents are not arrays, so the first part is never an index.
-      if (i > 0 && isIndex(part)) next.add(place);
+      if (i > 0 && isIndex(part)) next.add(node);
     }
     if (next.size === 0) return false;
-    places = next;
+    nodes = next;
   }
   // It ends at something of which only parts are visible.
-  return [...places].some(hidesSomething);
+  return [...nodes].some(hidesSomething);
 }
 
 function hidesSomething(projection: Projection): boolean {
@@ -196,7 +196,7 @@ export function hasEqualName(a: VisibleElements, b: VisibleElements, isArray: bo
   return isArray || hasEqualBytes(a.bytes, a.nameStart, a.start, b.bytes, b.nameStart, b.start);
 }
 
-/** Whether the values at which two cursors stand, both under the same projection, look the same. */
+/** Whether the values at two cursors look the same under one projection. */
 export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean {
   const quick = isEqualWhole(a, b);
   if (quick !== undefined) return quick;

@@ -7,7 +7,7 @@ import { type Alphabet, alphabetOf, OP, type RegexProgram } from "./regex-progra
 
 interface State {
   /** Where the program goes on, in ascending order; not yet followed through splits and assertions. */
-  readonly places: Int32Array;
+  readonly positions: Int32Array;
   readonly isStart: boolean;
   /** Whether the character before belongs to a word. */
   readonly isAfterWord: boolean;
@@ -16,10 +16,10 @@ interface State {
 }
 
 /** Each of them ends the search. */
-const MATCHED: State = { places: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
-const FAILED: State = { places: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
+const MATCHED: State = { positions: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
+const FAILED: State = { positions: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
 
-/** Bounds the memory of one expression: the places and the next states that are remembered. When there are more, all are dropped. */
+/** Bounds the memory of one expression: the positions and the next states that are remembered. When there are more, all are dropped. */
 const CELLS_MAX = 131_072;
 /** A text that makes so many states makes a new one for most characters: then remembering costs more than it saves. */
 const STATES_PER_TEXT = 4_096;
@@ -109,77 +109,77 @@ export class RegexAutomaton {
     const isNewline = symbol === this.#finalNewline;
     const consumed = isNewline ? this.#newlineClass : symbol;
     const isWord = symbol !== this.#end && this.#alphabet.isWord[consumed] === 1;
-    const count = this.#reach(from.places, {
+    const count = this.#reach(from.positions, {
       isStart: from.isStart,
       isEnd: symbol === this.#end || isNewline,
       isBoundary: from.isAfterWord !== isWord,
     });
     if (count < 0) return MATCHED;
     if (symbol === this.#end) return FAILED;
-    const places = this.#consume(count, consumed);
-    return places.length === 0 ? FAILED : this.#stateOf(places, this.#looksAtWords && isWord);
+    const positions = this.#consume(count, consumed);
+    return positions.length === 0 ? FAILED : this.#stateOf(positions, this.#looksAtWords && isWord);
   }
 
-  /** Where the program goes on behind those of the places reached that take a character. */
+  /** The positions after those that were reached and take this character. */
   #consume(count: number, consumed: number): Int32Array {
     const { first } = this.#program;
     const { holds } = this.#alphabet;
-    const places = this.#waiting;
+    const positions = this.#waiting;
     let size = 0;
-    if (this.#isFloating) places[size++] = 0;
+    if (this.#isFloating) positions[size++] = 0;
     for (let i = 0; i < count; i++) {
-      const place = this.#reached[i] ?? 0;
-      if (holds[first[place] ?? 0]?.[consumed] === 1) places[size++] = place + 1;
+      const position = this.#reached[i] ?? 0;
+      if (holds[first[position] ?? 0]?.[consumed] === 1) positions[size++] = position + 1;
     }
-    return places.slice(0, size);
+    return positions.slice(0, size);
   }
 
-  #stateOf(places: Int32Array, isAfterWord: boolean): State {
-    if (this.#made > STATES_PER_TEXT) return { places, isStart: false, isAfterWord, next: [] };
-    places.sort();
-    const key = (isAfterWord ? "w" : "-") + String.fromCharCode(...places);
+  #stateOf(positions: Int32Array, isAfterWord: boolean): State {
+    if (this.#made > STATES_PER_TEXT) return { positions, isStart: false, isAfterWord, next: [] };
+    positions.sort();
+    const key = (isAfterWord ? "w" : "-") + String.fromCharCode(...positions);
     const known = this.#states.get(key);
     if (known !== undefined) return known;
     this.#made++;
-    this.#cells += places.length + this.#end + 1;
+    this.#cells += positions.length + this.#end + 1;
     if (this.#cells > CELLS_MAX) {
       this.#states = new Map();
       this.#cells = 0;
       this.#start.next.fill(undefined);
     }
-    const made = this.#makeState(places, false, isAfterWord);
+    const made = this.#makeState(positions, false, isAfterWord);
     this.#states.set(key, made);
     return made;
   }
 
-  #makeState(places: Int32Array, isStart: boolean, isAfterWord: boolean): State {
-    return { places, isStart, isAfterWord, next: new Array<undefined>(this.#end + 1).fill(undefined) };
+  #makeState(positions: Int32Array, isStart: boolean, isAfterWord: boolean): State {
+    return { positions, isStart, isAfterWord, next: new Array<undefined>(this.#end + 1).fill(undefined) };
   }
 
   /**
-   * Follows splits and assertions from these places on, up to the instructions that take a character.
+   * Follows splits and assertions from these positions on, up to the instructions that take a character.
    * @returns How many of those were reached; -1 where the end of the program was.
    */
-  #reach(places: Int32Array, context: Context): number {
+  #reach(positions: Int32Array, context: Context): number {
     const { ops, first, second } = this.#program;
     const round = this.#nextRound();
     const waiting = this.#waiting;
     let found = 0;
-    for (const from of places) {
+    for (const from of positions) {
       let left = 1;
       waiting[0] = from;
       while (left > 0) {
-        const place = waiting[--left] ?? 0;
-        if (this.#visited[place] === round) continue;
-        this.#visited[place] = round;
-        const op = ops[place];
-        if (op === OP.characters) this.#reached[found++] = place;
+        const position = waiting[--left] ?? 0;
+        if (this.#visited[position] === round) continue;
+        this.#visited[position] = round;
+        const op = ops[position];
+        if (op === OP.characters) this.#reached[found++] = position;
         else if (op === OP.match) return -1;
         else if (op === OP.split) {
-          waiting[left++] = first[place] ?? 0;
-          waiting[left++] = second[place] ?? 0;
-        } else if (op === OP.jump) waiting[left++] = first[place] ?? 0;
-        else if (holds(op, context)) waiting[left++] = place + 1;
+          waiting[left++] = first[position] ?? 0;
+          waiting[left++] = second[position] ?? 0;
+        } else if (op === OP.jump) waiting[left++] = first[position] ?? 0;
+        else if (holds(op, context)) waiting[left++] = position + 1;
       }
     }
     return found;

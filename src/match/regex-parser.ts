@@ -147,7 +147,7 @@ class SubsetParser {
     return characters(onePoint(this.#escapedCharacter(character)));
   }
 
-  /** The character that `\` and this one stand for. */
+  /** The character that `\` and this one represent. */
   #escapedCharacter(character: string): string {
     const control = CONTROL_ESCAPES[character];
     if (control !== undefined) return control;

@@ -122,16 +122,16 @@ class ProgramWriter {
     for (const split of splits) this.#setTargets(split, split + 1, this.#ops.length);
   }
 
-  /** @returns Its place. A target that is not known yet is set later. */
+  /** @returns Its position. A target that is not known yet is set later. */
   #add(op: number, first = 0): number {
     this.#ops.push(op);
     this.#first.push(first);
     return this.#second.push(0) - 1;
   }
 
-  #setTargets(place: number, first: number, second = 0): void {
-    this.#first[place] = first;
-    this.#second[place] = second;
+  #setTargets(position: number, first: number, second = 0): void {
+    this.#first[position] = first;
+    this.#second[position] = second;
   }
 }
 

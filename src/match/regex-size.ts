@@ -20,14 +20,14 @@ export function positionsOf(node: RegexNode): number {
   }
 }
 
-/** How many characters of a text may lie before a place of the pattern. */
+/** How many characters of a text may lie before a position of the pattern. */
 interface Distance {
   readonly min: number;
   readonly max: number;
 }
 
 /**
- * The most characters of the pattern that the same place of a text may belong to. A pattern that begins with `^` and
+ * The most characters of the pattern that the same position of a text may belong to. A pattern that begins with `^` and
  * repeats nothing without an end is at few of them at once, however long it is; one that may begin anywhere is at all.
  */
 export function mostAtOnce(node: RegexNode): number {

@@ -12,7 +12,7 @@ export interface RequestParts {
 
 /** Bytes of one node of a filter, including the closures that it is compiled to. */
 const FILTER_NODE_BYTES = 400;
-/** Bytes of one operand besides its own content: the view, and its place in a set of values. */
+/** Bytes of one operand besides its own content: the view, and its entry in a set of values. */
 const VALUE_BYTES = 250;
 /** Bytes of one name in a projection besides its text. */
 const PROJECTION_NODE_BYTES = 100;

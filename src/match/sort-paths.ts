@@ -7,7 +7,7 @@ import { isIndex } from "./paths.ts";
 
 /** Sorts like a missing value. */
 export const NULL: BsonValue = { type: BSON_TYPE.null, bytes: new Uint8Array(0), start: 0, end: 0 };
-/** Stands for an array without elements; it sorts below null. */
+/** Represents an array without elements; it sorts below null. */
 export const UNDEFINED: BsonValue = { ...NULL, type: BSON_TYPE.undefined };
 
 /** A value of each sorted path. */

@@ -9,7 +9,7 @@ import type { Filter, Predicate } from "./filter.ts";
 export type MongoDocument = ReadonlyMap<string, unknown>;
 
 /**
- * The filter as `find` takes it, made from the tree alone: every value stands under an operator, so that none can
+ * The filter as `find` takes it, made from the tree alone: every value is under an operator, so that none can
  * be read as one.
  */
 export function toMongo(filter: Filter): MongoDocument {

@@ -55,7 +55,7 @@ export class VisibleElements {
     return true;
   }
 
-  /** A cursor that stands at the same element. */
+  /** A cursor at the same element. */
   clone(): VisibleElements {
     const copy = new VisibleElements(this.#projection, this.bytes, 0, this.#isArray);
     copy.type = this.type;

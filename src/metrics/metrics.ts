@@ -11,8 +11,8 @@ const COUNTERS = {
   changeEvents: ["tidewire_change_events_total", "Change events read from MongoDB.", ["operation"]],
   streamOpens: ["tidewire_stream_opens_total", "Times the change stream was opened.", []],
   streamErrors: ["tidewire_stream_errors_total", "Errors of the change stream, by kind.", ["kind"]],
-  placeLost: [
-    "tidewire_place_lost_total",
+  positionLost: [
+    "tidewire_position_lost_total",
     "Times the change stream position was lost and everything was reset.",
     [],
   ],
@@ -137,8 +137,8 @@ const GAUGES = {
   historyCommits: ["tidewire_history_commits", "Commits in the history.", []],
   historyBytes: ["tidewire_history_bytes", "Bytes of change events in the history.", []],
   historySeconds: ["tidewire_history_seconds", "How far back the history reaches.", []],
-  toldHeadAge: [
-    "tidewire_told_head_age_seconds",
+  publishedHeadAge: [
+    "tidewire_published_head_age_seconds",
     "Age of the head of the change stream that clients receive, which advances in steps of history.cursorStep.",
     [],
   ],
@@ -169,8 +169,8 @@ const GAUGES = {
     [],
   ],
   windowReadBytes: ["tidewire_window_read_bytes", "Bytes of sorted results that are being read or sent.", []],
-  dearestLiveQuery: [
-    "tidewire_dearest_live_query_seconds",
+  costliestLiveQuery: [
+    "tidewire_costliest_live_query_seconds",
     "Mean time per commit of the most expensive live query of the last second.",
     [],
   ],
@@ -222,9 +222,9 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   revocations: "max",
   revocationBytes: "max",
   historySeconds: "min",
-  toldHeadAge: "max",
+  publishedHeadAge: "max",
   rulesGeneration: "min",
-  dearestLiveQuery: "max",
+  costliestLiveQuery: "max",
 };
 
 type Table = Record<string, readonly [name: string, help: string, labels: readonly string[]]>;
@@ -239,7 +239,7 @@ type MeasuredOnScrape =
   | "sockets"
   | "outboxBytes"
   | "streamDownSeconds"
-  | "toldHeadAge"
+  | "publishedHeadAge"
   | "windowDocuments"
   | "windowBytes";
 

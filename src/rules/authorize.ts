@@ -1,4 +1,4 @@
-/** The one place where it is decided who sees what. Called for every way to a live query, on every transport. */
+/** The only code that decides who sees what. Every path to a live query calls it, on every transport. */
 import { createHash } from "node:crypto";
 import { bindFilter } from "../match/bind-filter.ts";
 import type { BsonValue } from "../match/bson-value.ts";
@@ -39,7 +39,7 @@ export interface EffectiveQuery {
   readonly collection: string;
   readonly database: string;
   readonly collectionName: string;
-  /** The rule that applied, for logs; never told to clients. */
+  /** The rule that applied, for logs; clients never receive it. */
   readonly rule: string;
   /** That of the rule that applied (`Rule.identity`). */
   readonly ruleIdentity: string;
@@ -49,7 +49,7 @@ export interface EffectiveQuery {
   readonly limit: number | null;
   readonly documents: DocumentMode;
   readonly snapshotAllowed: boolean;
-  /** The rounded time that stands in it for `%%now`, in epoch milliseconds; `null` where its rule does not use that. */
+  /** The rounded time that replaces `%%now` in it, in epoch milliseconds; `null` where its rule does not use that. */
   readonly nowMs: number | null;
   /** A snapshot is only read where an index serves it. */
   readonly requireIndex: boolean;
@@ -114,7 +114,7 @@ export interface ParsedRequest {
 /**
  * Decides which query a request is granted under the rules.
  * @param subject `null` for anonymous users.
- * @param nowMs The time; `%%now` stands for it rounded down to `rules.nowStep`.
+ * @param nowMs The time; `%%now` is this time rounded down to `rules.nowStep`.
  * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. A user who may not see a
  *   collection learns nothing else about it: the request is judged before the rules are.
  * @throws {LookupsNeeded}
@@ -136,7 +136,7 @@ export interface Grant {
   /** The rule's own, claims and sets filled in. */
   readonly filter: Filter;
   readonly lookups: readonly BoundLookup[];
-  /** The rounded time that stands for `%%now`; `null` where the rule does not use that. */
+  /** The rounded time that replaces `%%now`; `null` where the rule does not use that. */
   readonly nowMs: number | null;
   /** Equal grants have equal keys. */
   readonly key: string;

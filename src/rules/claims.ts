@@ -1,4 +1,4 @@
-/** `%%user.…` and its relatives: how they are written, and the values that they stand for. */
+/** `%%user.…` and its relatives: their syntax and their values. */
 import { Long, ObjectId } from "mongodb";
 import type { PlaceholderResolver } from "../match/bind-filter.ts";
 import { type BsonValue, fromJs } from "../match/bson-value.ts";
@@ -15,7 +15,7 @@ import {
 /** Whom a rule speaks about: the verified payload of a token. */
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** A claim that the rule needs is not there, or cannot stand where the rule puts it. */
+/** A claim that the rule needs is not there, or does not fit where the rule uses it. */
 export class ClaimRefused extends Error {
   override readonly name = "ClaimRefused";
 }
@@ -38,7 +38,7 @@ const LOOKS_LIKE_ONE = /%%[A-Za-z]/;
 export const lookupOf = ({ placeholder }: Placeholder): string | undefined => LOOKUP.exec(placeholder)?.[1];
 
 /** Tells a placeholder from an ordinary string.
- * @param lookups Names that may stand after `%%lookup.`.
+ * @param lookups Names allowed after `%%lookup.`.
  * @throws {PlaceholderRefused} where it is neither clearly.
  */
 export function readPlaceholder(text: string, lookups: readonly string[] = []): Placeholder | undefined {

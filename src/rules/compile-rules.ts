@@ -79,7 +79,7 @@ export interface RuleSet {
 /** Something wrong with a rule: where, from `collections` on, and what. */
 export interface RuleProblem {
   readonly path: readonly (string | number)[];
-  /** The place inside the filter at `path`, dotted as the filter's own keys are. */
+  /** The location inside the filter at `path`, dotted as the filter's own keys are. */
   readonly at: string;
   readonly message: string;
 }
@@ -241,7 +241,7 @@ function compileRule(
   };
 }
 
-/** Stands where the real one could not be made: a rule set with a problem is never used. */
+/** Replaces a filter that could not be compiled. A rule set with a problem is never used. */
 const NOTHING: Filter = { op: "$nor", filters: [{ op: "$and", filters: [] }] };
 
 function compileWhen(input: Entries, report: Report): Filter {
@@ -266,7 +266,7 @@ function compileRuleFilter(input: Entries, lookups: readonly string[], report: R
   return template;
 }
 
-/** A lookup that stands where one value is wanted. */
+/** A lookup used where one value is required. */
 function singleLookup(template: FilterTemplate): string | null {
   const found = placeholdersOf(template).single.findLast((operand) => lookupOf(operand) !== undefined);
   return found?.placeholder ?? null;
@@ -281,7 +281,7 @@ function usesNow(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTe
   );
 }
 
-/** The placeholders of a template, by whether one value or a list stands for them. */
+/** The placeholders of a template, by whether one value or a list replaces them. */
 function placeholdersOf(template: FilterTemplate): { single: Placeholder[]; lists: Placeholder[] } {
   const single: Placeholder[] = [];
   const lists: Placeholder[] = [];

@@ -48,7 +48,7 @@ function shorten(filter: MongoDocument): MongoDocument {
 }
 
 function branchOf(value: unknown): unknown {
-  // Branches of $or and $nor; lists of values never come here, as those stand one level deeper.
+  // Branches of $or and $nor; lists of values never reach this point, because they are one level deeper.
   return value instanceof Map ? shorten(value) : value;
 }
 

@@ -32,7 +32,7 @@ export interface PartDiff {
 export interface RuleDiff {
   readonly rule: string;
   readonly change: "added" | "removed" | "changed" | "renamed";
-  /** Its old name, or its place among the others. */
+  /** Its old name, or its position among the rules. */
   readonly note: string | null;
   readonly parts: readonly PartDiff[];
 }
@@ -303,7 +303,7 @@ function partText({ options, rule }: Placed, part: "when" | "filter" | "fields")
 
 /**
  * A template as a filter, in which every placeholder is a value that equals no other: so what is shown of two of them
- * holds whatever the claims are. A list stands as two values, as its length is not known.
+ * holds whatever the claims are. A list is represented by two values, as its length is not known.
  */
 function opaque(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTemplate> = new Map()): Filter {
   const symbol = (name: string) => fromJs(new Binary(Buffer.from(name)));

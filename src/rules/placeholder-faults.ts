@@ -14,7 +14,7 @@ export interface Fault {
 
 const LOGICAL = new Set(["$and", "$or", "$nor"]);
 
-/** Everything that is wrong with the places of `%%…` in a filter over documents or a `when` over claims. */
+/** All misused positions of `%%…` in a filter over documents or a `when` over claims. */
 export function placeholderFaults(
   input: Readonly<Record<string, unknown>>,
   part: RulePart,

@@ -1,7 +1,7 @@
 /** Documents as plain JSON, compared and looked into for those who test rules. */
 import { isDeepStrictEqual } from "node:util";
 
-/** Whether anything stands under a dotted path; of an array, any element or the one at an index counts. */
+/** Whether there is a value at a dotted path; of an array, any element or the one at an index counts. */
 export function hasPath(value: unknown, path: string): boolean {
   const dot = path.indexOf(".");
   const [key, rest] = dot < 0 ? [path, undefined] : [path.slice(0, dot), path.slice(dot + 1)];

@@ -13,7 +13,7 @@ import { hasPath, shownDifference } from "./shown-difference.ts";
 
 /** One expectation that does not hold. */
 export interface RuleTestFailure {
-  /** Where in the file the expectation stands. */
+  /** Location of the expectation in the file. */
   readonly path: readonly (string | number)[];
   readonly test: string;
   /** `null` for an anonymous user. */
@@ -27,7 +27,7 @@ export interface RuleTestFailure {
   readonly rules: Explanation["rules"];
   /** The document that the expectation is about, as the file has it. */
   readonly document: Readonly<Record<string, unknown>> | null;
-  /** Of an exact `shown`, every place that differs. */
+  /** Of an exact `shown`, every path that differs. */
   readonly differences: readonly string[];
 }
 

@@ -239,16 +239,16 @@ export class ChangeSource {
   async #reaches(from: bigint): Promise<boolean> {
     const stream = await RawChangeStream.open(this.#client, { atTime: from }, this.#streamOptions()).catch(
       (error: unknown) => {
-        if (classifyStreamError(error) === "place-lost") return null;
+        if (classifyStreamError(error) === "position-lost") return null;
         throw error;
       },
     );
     if (stream === null) return false;
     try {
-      await stream.next(1); // with a first batch of size 0, the server looks for the place only here
+      await stream.next(1); // with a first batch of size 0, the server looks up the position only here
       return true;
     } catch (error) {
-      if (classifyStreamError(error) === "place-lost") return false;
+      if (classifyStreamError(error) === "position-lost") return false;
       throw error;
     } finally {
       stream.close();
@@ -291,10 +291,10 @@ export class ChangeSource {
 
   /** Prepares the next attempt, and waits for its turn. */
   async #recover(error: unknown, signal: AbortSignal, failures: number): Promise<void> {
-    const isLost = classifyStreamError(error) === "place-lost";
+    const isLost = classifyStreamError(error) === "position-lost";
     this.#state = "interrupted";
     this.#metrics.streamState.set(0);
-    this.#metrics.streamErrors.inc({ kind: isLost ? "place-lost" : "resumable" });
+    this.#metrics.streamErrors.inc({ kind: isLost ? "position-lost" : "resumable" });
     this.#outage.failed(error, this.#lastAnswerMs);
     if (isLost && this.#epoch !== undefined) {
       this.#log.error(

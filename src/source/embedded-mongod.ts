@@ -102,9 +102,18 @@ async function launchUntilFree(
   const giveUpAtMs = Date.now() + PREDECESSOR_GONE_WITHIN_MS;
   for (let told = false; ; await delay(RETRY_MS)) {
     const port = options.port || (await freePort());
-    const place = ["--port", String(port), "--dbpath", dbPath, "--bind_ip", HOST, "--replSet", REPLICA_SET];
+    const location = [
+      "--port",
+      String(port),
+      "--dbpath",
+      dbPath,
+      "--bind_ip",
+      HOST,
+      "--replSet",
+      REPLICA_SET,
+    ];
     try {
-      const args = [...place, ...MONGOD_ARGUMENTS, ...(options.args ?? [])];
+      const args = [...location, ...MONGOD_ARGUMENTS, ...(options.args ?? [])];
       return { mongod: await launchMongod(binary.path, args), port };
     } catch (error) {
       if (!(error instanceof LaunchError)) throw error;

@@ -21,7 +21,7 @@ export interface MongodBinary {
   readonly path: string;
   /** As `mongod --version` says it, for example `6.0.5`. */
   readonly version: string;
-  /** Which place it was found in, in words, for the log. */
+  /** Where it was found, in words, for the log. */
   readonly origin: string;
 }
 

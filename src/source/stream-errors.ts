@@ -19,10 +19,10 @@ export class StreamStalledError extends Error {
  * cannot be read at all (BSONObjectTooLarge 10334) can only be passed over, too. To go on with the same token
  * would fail for ever.
  */
-const PLACE_LOST = new Set([286, 136, 280, 260, 9, 15, 40_647, 50_811, 10_334]);
+const POSITION_LOST = new Set([286, 136, 280, 260, 9, 15, 40_647, 50_811, 10_334]);
 
 /** Whether the stream can be resumed, or its position is lost. The label of a metric. */
-export type StreamFailure = "place-lost" | "resumable";
+export type StreamFailure = "position-lost" | "resumable";
 
 /**
  * Whether the stream can be resumed after an error. The drivers' change-stream specification lists the resumable errors.
@@ -31,8 +31,8 @@ export type StreamFailure = "place-lost" | "resumable";
  */
 export function classifyStreamError(error: unknown): StreamFailure {
   if (!(error instanceof MongoError)) return "resumable";
-  if (error instanceof MongoServerError && PLACE_LOST.has(Number(error.code))) return "place-lost";
-  return error.hasErrorLabel("NonResumableChangeStreamError") ? "place-lost" : "resumable";
+  if (error instanceof MongoServerError && POSITION_LOST.has(Number(error.code))) return "position-lost";
+  return error.hasErrorLabel("NonResumableChangeStreamError") ? "position-lost" : "resumable";
 }
 
 /** Why the change stream is down: values of a label, and of `/readyz`. */
@@ -57,7 +57,7 @@ export function downReasonOf(error: unknown): DownReason {
   if (error instanceof MongoServerSelectionError) return reasonOfSelection(error);
   if (foundNoServer(error)) return "unreachable";
   if (error instanceof MongoServerError) {
-    if (classifyStreamError(error) === "place-lost") return "position-lost";
+    if (classifyStreamError(error) === "position-lost") return "position-lost";
     return NO_PRIMARY.has(Number(error.code)) ? "no-primary" : "refused";
   }
   if (!(error instanceof MongoNetworkError))

@@ -43,7 +43,7 @@ export async function findStart(startBeforeMs: number, parts: StartParts): Promi
       { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
       "the saved position lies in the future: the deployment was restored or replaced; starting a new epoch",
     );
-    metrics.placeLost.inc();
+    metrics.positionLost.inc();
     return { epoch: next, from: now, now };
   }
   const candidates = [earlier(now, startBeforeMs), ...(checkpoint === null ? [] : [checkpoint])].sort(
@@ -61,7 +61,7 @@ export async function findStart(startBeforeMs: number, parts: StartParts): Promi
   // Logged only now, because each question above can fail and is then asked again. Also where reading begins later
   // anyway: clients come back with cursors from before.
   if (checkpoint !== null && isTooOld) {
-    metrics.placeLost.inc();
+    metrics.positionLost.inc();
     log.error(
       { checkpoint: formatClusterTime(checkpoint), now: formatClusterTime(now) },
       "the oplog no longer reaches back to the saved position: changes were missed, subscribers will be reset; make the oplog larger",
@@ -88,7 +88,7 @@ export async function findNewStart(
   const next = wentBack
     ? await deployment.newEpoch("the deployment went back in time", known.epoch.id)
     : epoch;
-  metrics.placeLost.inc();
+  metrics.positionLost.inc();
   if (!known.isLost)
     log.error({ epoch: next.id }, "the deployment was replaced or restored: every live query is reset");
   return { epoch: next, from: now, now };

@@ -192,7 +192,7 @@ const holds = (live: Situation, _id: string): boolean => {
 async function problemsOf({ node, forgetful, logged }: World): Promise<string[]> {
   const problems: string[] = [];
   for (const each of [node, forgetful]) {
-    const lost = await metricOf(each, "tidewire_place_lost_total");
+    const lost = await metricOf(each, "tidewire_position_lost_total");
     if (lost > 0) problems.push(`positions lost: ${lost}`);
     const downSeconds = await metricOf(each, "tidewire_stream_down_seconds");
     if (downSeconds > 0 || each.readiness().streamDown !== null) problems.push(`still down: ${downSeconds}`);

@@ -1,5 +1,5 @@
 import { holderOf } from "../../auth/subject.ts";
-import type { Told } from "../../feed/cursor.ts";
+import type { PublishedPosition } from "../../feed/cursor.ts";
 import type { Started } from "../../feed/delivery-opening.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";
 import { termsFor } from "../rights/ticket-terms.ts";
@@ -15,7 +15,7 @@ export class AttachmentStart {
   #start: Start | null = null;
   /** The cursor of the last write. */
   #sentCursor = "";
-  #sent: Told | null = null;
+  #sent: PublishedPosition | null = null;
   /** The ticket that the client resumed with, if it says all that a new one would. */
   #keptTicket: string | null = null;
 
@@ -30,7 +30,7 @@ export class AttachmentStart {
   }
 
   /** The position up to which the client knows this live query: that of the last write, or of the start. */
-  get sent(): Told | null {
+  get sent(): PublishedPosition | null {
     if (this.#sent?.cursor === this.#sentCursor) return this.#sent;
     const { feed } = this.#owner.context;
     const position = this.#sentCursor === "" ? "invalid" : feed.timeline.codec.decode(this.#sentCursor);
@@ -58,12 +58,12 @@ export class AttachmentStart {
     const { context, identity } = this.#owner;
     if (this.#keptTicket !== null) return this.#keptTicket;
     const since = this.#start === null ? "" : context.feed.timeline.codec.encode(this.#start.since);
-    const told = this.#start?.finally ?? this.cursor;
+    const lastSent = this.#start?.finally ?? this.cursor;
     const { key, nowMs, collection } = this.#query;
     const holder = holderOf(identity);
     const lossMark = context.lostRights.known(holder, collection)?.mark ?? "";
     const terms = termsFor(identity, Date.now(), context.ticketTerms);
-    return context.sealer.seal({ key, since, told, nowMs, holder, lossMark, terms });
+    return context.sealer.seal({ key, since, lastSent, nowMs, holder, lossMark, terms });
   }
 
   /** A newer ticket for the same; `null` before the start is decided. */

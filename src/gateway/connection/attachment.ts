@@ -140,7 +140,7 @@ export class Attachment {
   #sendReset(reason: ResetReason): void {
     const { context } = this.connection;
     try {
-      this.start.decide({ cursor: context.feed.cursors.told.cursor, since: context.feed.timeline.head });
+      this.start.decide({ cursor: context.feed.cursors.published.cursor, since: context.feed.timeline.head });
       context.metrics.resets.inc({ reason });
       this.connection.send({ type: "reset", query: this.number, ticket: this.start.ticket(), reason });
     } catch (error) {

@@ -106,9 +106,9 @@ export class Connection {
   /** @param refused Reports the error instead of a message, where the transport has a way of its own. */
   sendError(error: unknown, id?: string, refused?: Refused): void {
     noteRuleFailure(this, error);
-    const told = toErrorMessage(error, this.log);
-    this.context.metrics.errorsSent.inc({ code: told.code });
-    const message = id === undefined ? told : { ...told, id };
+    const answer = toErrorMessage(error, this.log);
+    this.context.metrics.errorsSent.inc({ code: answer.code });
+    const message = id === undefined ? answer : { ...answer, id };
     if (refused === undefined) this.send(message);
     else if (!this.#isClosed) this.outbox.answer(() => refused(message));
   }

@@ -4,9 +4,9 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Attachment } from "./attachment.ts";
 import type { AttachmentStart } from "./attachment-start.ts";
+import { ClientPosition } from "./client-position.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Subscriptions } from "./subscriptions.ts";
-import { ToldCursor } from "./told-cursor.ts";
 
 interface ProgressContext extends GuardParts {
   readonly feed: Feed;
@@ -23,7 +23,7 @@ export class Progress {
   readonly #outbox: Outbox;
   readonly #guard: GuardParts;
   readonly #heartbeatMs: number;
-  readonly #told: ToldCursor;
+  readonly #published: ClientPosition;
   /** A watermark was due while something was still missing. */
   #owesWatermark = false;
   #watermarkAtMs: number;
@@ -38,23 +38,23 @@ export class Progress {
     this.#subscriptions = subscriptions;
     this.#outbox = outbox;
     this.#heartbeatMs = heartbeatMs;
-    this.#told = new ToldCursor(feed);
+    this.#published = new ClientPosition(feed);
     this.#watermarkAtMs = nextWatermarkMs(nowMs, heartbeatMs);
   }
 
   /** The cursor up to which the client has everything, for a moment in which nothing is missing. */
   nextCursor(): string {
-    return this.#told.next(this.#starts);
+    return this.#published.next(this.#starts);
   }
 
   /** As `nextCursor`, for one attachment on which nothing is missing. */
   cursorOf(attachment: Attachment): string {
-    return this.#told.of(attachment.start);
+    return this.#published.of(attachment.start);
   }
 
   /** Whether the client was sent a change that shows it everything up to a cluster time. */
   covers(clusterTime: bigint): boolean {
-    return this.#told.covers(this.#starts, clusterTime);
+    return this.#published.covers(this.#starts, clusterTime);
   }
 
   /** Sends "all up to this cursor was delivered", or remembers to do so once nothing is missing. */

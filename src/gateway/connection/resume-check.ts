@@ -52,11 +52,12 @@ export async function toStartRequest(
     return refuse("rights-changed");
   }
   const since = feed.timeline.codec.decode(opened.since);
-  const told = feed.timeline.codec.decode(opened.told);
-  if (typeof since === "string" || typeof told === "string") return refuse("cursor-invalid");
+  const lastSent = feed.timeline.codec.decode(opened.lastSent);
+  if (typeof since === "string" || typeof lastSent === "string") return refuse("cursor-invalid");
   const { tellsExactly } = feed.cursors;
-  const isTold = cursor === opened.told;
-  if (!isWithinTicket(position, { since, told }, { isTold, tellsExactly })) return refuse("cursor-invalid");
+  const isLastSent = cursor === opened.lastSent;
+  if (!isWithinTicket(position, { since, lastSent }, { isLastSent, tellsExactly }))
+    return refuse("cursor-invalid");
   const loss = await lastLoss(connection, presenter, opened, collection);
   if (wasLostSince(since, opened.lossMark, loss)) return refuse("rights-changed");
   const queries = { held, asked: subscription.attachment.query };

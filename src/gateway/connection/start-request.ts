@@ -30,7 +30,7 @@ export interface TicketStart {
   /** The start of the rights that the ticket shows. */
   readonly since: Position;
   /** The position that the client received with the ticket. */
-  readonly told: Position;
+  readonly lastSent: Position;
 }
 
 /** A start without a cursor, or with one that is refused for a reason. */
@@ -64,15 +64,15 @@ export function refusalOfTicket(
 
 /**
  * Judges a position against the start of a ticket.
- * @param isTold The cursor is the very one that the client received with the ticket.
+ * @param isLastSent The cursor is the very one that the client received with the ticket.
  * @param tellsExactly Clients receive exact positions, not only the head in steps.
  */
 export function isWithinTicket(
   position: Position,
   start: TicketStart,
-  { isTold, tellsExactly }: { readonly isTold: boolean; readonly tellsExactly: boolean },
+  { isLastSent, tellsExactly }: { readonly isLastSent: boolean; readonly tellsExactly: boolean },
 ): boolean {
-  return isTold || isAfterStart(position, start, tellsExactly);
+  return isLastSent || isAfterStart(position, start, tellsExactly);
 }
 
 /**
@@ -121,9 +121,9 @@ export function resumedStart(
  * Whether a position that a client knows is later than the start of its ticket. Two hidden positions are compared by
  * the time at which they were issued: the answer must not reveal whether anything was written in between.
  */
-function isAfterStart(position: Position, { since, told }: TicketStart, tellsExactly: boolean): boolean {
+function isAfterStart(position: Position, { since, lastSent }: TicketStart, tellsExactly: boolean): boolean {
   if (tellsExactly) return position.clusterTime >= since.clusterTime;
-  if (told.issuedMs === undefined) return position.clusterTime >= since.clusterTime;
-  if (position.issuedMs !== undefined) return position.issuedMs >= told.issuedMs;
+  if (lastSent.issuedMs === undefined) return position.clusterTime >= since.clusterTime;
+  if (position.issuedMs !== undefined) return position.issuedMs >= lastSent.issuedMs;
   return position.clusterTime > since.clusterTime;
 }

@@ -118,7 +118,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // told as the problem of this parameter
+    return undefined; // reported as the problem of this parameter
   }
 }
 

@@ -265,7 +265,7 @@ export class SocketIoEndpoint {
     { rules }: GatewayContext,
   ): Promise<Identity | null> {
     const identity = await identify(this.#context, token ?? bearerOf(socket.request), "in auth: { token }");
-    // Nobody in particular is not told which databases there are.
+    // An anonymous client must not learn which databases exist.
     if (identity !== null && rules.collections.size === 0) {
       const text = "no collection is served in this namespace: it is the name of a database";
       throw new ClientError("unknown-collection", text, CLOSE_CODES.notAllowed);

@@ -64,8 +64,8 @@ export interface Membership {
 
 /**
  * A client in one namespace of Socket.IO: each message is an event of its type. A refused client receives
- * `connect_error`; whether one that is closed comes back by itself follows from how it is closed, as close codes
- * are not told by this protocol.
+ * `connect_error`; whether one that is closed comes back by itself follows from how it is closed, because
+ * this protocol has no close codes.
  */
 export class SocketIoTransport implements Transport {
   readonly kind = "socketio";
@@ -75,7 +75,7 @@ export class SocketIoTransport implements Transport {
   readonly #membership: Membership;
   #state: "pending" | "admitted" | "joined" | "over" = "pending";
   #refusal: ErrorMessage = NOT_SERVED;
-  /** Messages of before the library has told the client that it is in. */
+  /** Messages from before the library has confirmed the connection to the client. */
   readonly #held: ServerMessage[] = [];
 
   constructor(

@@ -51,7 +51,7 @@ test("an index with a collation of its own does not serve snapshots, which compa
   expect(await planSnapshot(client, query)).toMatchObject({ indexes: [], readsEverything: true });
 });
 
-test("of a disjunction every branch needs its index", async () => {
+test("requires an index for every branch of a disjunction", async () => {
   const { client, db, name } = await testDatabase();
   const orders = db.collection("orders");
   await orders.insertOne({ a: 1, b: 1 });
@@ -73,6 +73,6 @@ test("of a disjunction every branch needs its index", async () => {
   });
 });
 
-test("explain goes without the server where there is none", async () => {
+test("explains without the server if none is reachable", async () => {
   expect(await indexLine("mongodb://127.0.0.1:1/", "shop")).toMatch(/not checked: MongoServerSelectionError/);
 });

@@ -140,7 +140,7 @@ test.each([
   ["a token that is not genuine", { token: "not.a.token" }, /4401/],
   ["no token", { token: "" }, /4401/],
   ["a path that is not the service's", { path: "/elsewhere" }, /HTTP 404: the WebSocket is at \/v1\/ws/],
-])("ends with exit code 1 and says why: %s", async (_what, wrong, text) => {
+])("ends with exit code 1 and prints the reason: %s", async (_what, wrong, text) => {
   const { service } = await startTestService({ collections: ORDERS });
   const {
     collection = "orders",
@@ -154,7 +154,7 @@ test.each([
   expect(tail.notes.join("\n")).toMatch(text);
 });
 
-test("says that another token is needed when its own expires", async () => {
+test("reports that a new token is needed when its own expires", async () => {
   const { service } = await startTestService({ collections: ORDERS, server: RECONNECT });
   const url = `ws://127.0.0.1:${service.address.port}`;
   const token = await signToken({ sub: "u1" }, 2);
@@ -168,7 +168,7 @@ test.each([
   [[], /--collection is needed/],
   [["--collection", "orders", "--filter", "{a:1}"], /--filter is not JSON/],
   [["--collection", "orders", "--values", "bson"], /--values takes one of json, ejson/],
-])("a command line that is not understood is exit code 2: %j", async (args, text) => {
+])("ends with exit code 2 for a command line that is not understood: %j", async (args, text) => {
   const tail = run(["tail", ...args]);
   expect(await tail.code).toBe(2);
   expect(tail.notes.join("\n")).toMatch(text);

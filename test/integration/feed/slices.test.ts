@@ -157,7 +157,7 @@ test("whatever begins, ends, resumes or waits in the middle of a commit, nobody 
   act = () => {
     expect(feed.timeline.isSettled).toBe(false);
     // The cursor that every subscriber has reached lies before the current batch.
-    const { position: settled } = feed.cursors.told;
+    const { position: settled } = feed.cursors.published;
     expect(settled.clusterTime <= feed.timeline.headTime, `seed ${seed}`).toBe(true);
     const chance = random.next();
     if (chance < 0.04 && followed.filter(({ isOver }) => !isOver).length < 25) run(begin());

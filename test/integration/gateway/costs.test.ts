@@ -141,7 +141,7 @@ test.each([
   },
 );
 
-test("limits.workPerUser: the dearest live queries of a user end, their cheap ones and other users' stay", async () => {
+test("limits.workPerUser: the costliest live queries of a user end, their cheap ones and other users' stay", async () => {
   const { service, db, connect } = await startTestService({
     collections: THINGS,
     limits: { workPerUser: "5ms", requestsPerSecond: 1_000, requestBurst: 1_000 },

@@ -72,6 +72,6 @@ test.each([
     expect(await other.ask({ type: "subscribe", id: "a", collection: "others" })).toMatchObject({
       start: "snapshot",
     });
-    expect(await metricOf(service, "tidewire_place_lost_total")).toBe(0);
+    expect(await metricOf(service, "tidewire_position_lost_total")).toBe(0);
   },
 );

@@ -28,7 +28,7 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
   ["a file that is a text", "hello", "1:1 ", /found "hello"; allowed: a map of mongodb/],
   ["a file that is a list", "- a", "1:1 ", /allowed: a map/],
   ["a tab in the indentation", `${MONGODB}\nserver:\n\tport: 1\n`, "3:1 ", /tab.*spaces only/],
-  ["a key that stands twice", `${MONGODB}\n${MONGODB}\n`, "2:1 ", /stands twice.*remove one/],
+  ["a key that occurs twice", `${MONGODB}\n${MONGODB}\n`, "2:1 ", /occurs twice.*remove one/],
   ["two documents", `${MONGODB}\n---\n${AUTH}\n`, "2:1 ", /more than one document.*keep one/],
   ["an open bracket", "mongodb: { database: shop", "1:26 ", /a bracket above is not closed; close it/],
   ["a bare alias", `mongodb: { database: shop, uri: *abc }`, "1:33 mongodb.uri", /alias.*quotes/],

@@ -109,7 +109,7 @@ test("a user may cause so much work a second, and save up one second of it", () 
   expect([account.isEmpty(12_999), account.isEmpty(13_000)]).toEqual([false, true]);
 });
 
-test("what waits for a user is that of all connections", () => {
+test("counts the queued bytes of all connections of a user together", () => {
   const { account } = open();
   const [one, two] = [outbox(100), outbox(200)];
   account.outboxes.add(one);

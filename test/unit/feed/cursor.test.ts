@@ -43,7 +43,7 @@ test("a cursor with one bit changed is invalid, or of another epoch where that i
   }
 });
 
-test("only the one spelling that was given out is a cursor", () => {
+test("accepts a cursor only in the spelling in which it was sent", () => {
   const cursor = codec.encode({ clusterTime: 1n, within: AFTER });
   const bytes = Buffer.from(cursor, "base64url");
   for (const text of [

@@ -37,7 +37,7 @@ test("a delivery becomes live from the log alone, so that nothing is left out an
   }
 });
 
-test("a phase is before the start, sending, live or closed", () => {
+test("reports whether a phase is before the start, sending, live or closed", () => {
   const kinds = PHASES.map((phase) => [isBeforeStart(phase), isSending(phase)]);
   const [before, sending, neither] = [
     [true, false],

@@ -19,7 +19,7 @@ const resumedAt = (offset: number, within = AFTER) => ({
   resumeFrom: { clusterTime: FROM + BigInt(offset), within },
 });
 
-test("sends the snapshot first, and then what comes", async () => {
+test("sends the snapshot before the changes that follow it", async () => {
   const reader = new ScriptedReader();
   reader.answer = () => [{ _id: 1 }];
   const { feed, accept } = await startFeed(reader);
@@ -219,13 +219,13 @@ test("the difference of a change of rights is sent with the cursors of its point
   const at = feed.cursors.grantPoint(null);
   const started = moved.openMoved(delivery.liveQuery, at);
   feed.unsubscribe(delivery);
-  expect(started).toMatchObject({ start: "moved", cursor: at.told.before, finally: at.told.after });
+  expect(started).toMatchObject({ start: "moved", cursor: at.published.before, finally: at.published.after });
   // The documents that left are read first, then those that came into sight.
   const [left, entered] = [[], [{ _id: 2, room: "b" }]];
   const answers = [left, entered];
   reader.answer = () => answers.shift() ?? [];
   moved.run();
   await vi.waitFor(() => expect(moved.isLive).toBe(true));
-  expect(sink.messages.at(-1)).toMatchObject({ type: "added", cause: "grant", cursor: at.told.after });
+  expect(sink.messages.at(-1)).toMatchObject({ type: "added", cause: "grant", cursor: at.published.after });
   expect(idsOf(sink)).toEqual(ids(1, 2));
 });

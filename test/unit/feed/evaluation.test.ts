@@ -57,7 +57,7 @@ test("where the collection was replaced, or an image is missing, the changes are
   }
 });
 
-test("replacing another collection has no effect", () => {
+test("a change that replaces another collection has no effect", () => {
   const other: StreamEvent = { ...REPLACED, namespace: "db.others" };
   expect(evaluationOf({}).of([other, insertOf({ _id: 1 })])).toHaveLength(1);
 });

@@ -34,7 +34,7 @@ test("does not know the time at which it begins before the stream has come past 
   expect(history.locate({ clusterTime: FROM, within: AFTER })).toEqual({ seq: 1 });
 });
 
-test("begins with a cursor before everything that will come", () => {
+test("begins with a cursor before all future commits", () => {
   const history = historyFrom(FROM);
   const { head } = history;
   expect(head).toEqual({ clusterTime: FROM, within: BEFORE });
@@ -45,7 +45,7 @@ test("begins with a cursor before everything that will come", () => {
   expect(history.head).toEqual(just(FROM + 1n));
 });
 
-test("begins a new order in the same way: positions of the old one are not in it", () => {
+test("begins a new epoch in the same way: positions of the old epoch are not in it", () => {
   const history = historyFrom(FROM);
   history.append(commitAt(FROM + 1n));
   history.advance(FROM + 1n);

@@ -34,7 +34,7 @@ test("asks the planner once for all filters of one shape, and again for another 
   expect(asked()).toBe(4);
 });
 
-test("asks nothing where no rule requires an index", async () => {
+test("does not ask the server if no rule requires an index", async () => {
   const { ask, asked } = start();
   await ask({ a: 1 }, false);
   expect(asked()).toBe(0);
@@ -50,13 +50,13 @@ test("what a partial index serves, and what is refused, counts for equal filters
   expect(asked()).toBe(4);
 });
 
-test("refuses a sort in memory", async () => {
+test("refuses a query that would sort in memory", async () => {
   const { ask } = start();
   planSnapshot.mockResolvedValue({ ...plan, sortsInMemory: true });
   await expect(ask({ a: 1 })).rejects.toMatchObject({ code: "forbidden", details: { part: "index" } });
 });
 
-test("an answer counts for a minute", async () => {
+test("reuses an answer of the server for one minute", async () => {
   const { at, ask, asked } = start();
   await ask({ a: 1 });
   at.ms = 59_999;

@@ -26,7 +26,7 @@ test("lets so many callers hold a slot at once, and the others follow in the ord
   expect(limiter.held).toBe(0);
 });
 
-test("a slot that is given back twice is one slot", async () => {
+test("releasing a slot twice frees one slot only", async () => {
   const limiter = new Limiter(1);
   const release = await limiter.acquire();
   release();
@@ -41,7 +41,7 @@ test("a slot that is given back twice is one slot", async () => {
   expect(second).toBe(false);
 });
 
-test("work that fails gives its slot back", async () => {
+test("releases the slot of work that fails", async () => {
   const limiter = new Limiter(1);
   await expect(limiter.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
   expect(await limiter.run(async () => limiter.held)).toBe(1);

@@ -44,7 +44,7 @@ test("equal lookups share one set, read at the head of the stream", async () => 
   expect(lookups.peek(ROOMS.key)).toHaveLength(1);
 });
 
-test("commits that come while a set is read are applied to it", async () => {
+test("applies commits that arrive during the read of a set", async () => {
   const { reader, lookups, apply } = start();
   const answered = deferred();
   reader.answer = async () => {
@@ -79,7 +79,7 @@ test("every holder of a changed set is informed once, after earlier changes have
   expect(both.lookupChanged).toHaveBeenCalledTimes(1);
 });
 
-test("an error of one holder ends that holder alone", async () => {
+test("an error of one holder ends only that holder", async () => {
   const { lookups, apply, holder } = start();
   const set = await lookups.acquire(ROOMS);
   const [broken, other] = [holder(), holder()];
@@ -125,7 +125,7 @@ test("a transient failure of MongoDB is tried again, and reported as unavailable
   expect(reader.reads).toHaveLength(2);
 });
 
-test("a set without users is kept for limits.linger", async () => {
+test("keeps a set without users for limits.linger", async () => {
   const { lookups } = start({ lingerMs: 1_000 });
   lookups.release(await lookups.acquire(ROOMS));
   const now = Date.now();

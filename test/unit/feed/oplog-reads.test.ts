@@ -7,7 +7,7 @@ import { OplogReads } from "../../../src/feed/oplog-reads.ts";
 
 const codec = new CursorCodec({ id: "00000000", cursorKey: Buffer.alloc(16, 1) });
 
-test("limits.catchUpStreams: so many streams are open at a time; who comes meanwhile shares the next one", async () => {
+test("limits.catchUpStreams: opens at most this many streams, and later requests share the next one", async () => {
   const opened: bigint[] = [];
   const held: number[] = [];
   async function* open(from: bigint, signal: AbortSignal) {
@@ -57,7 +57,7 @@ async function readUntil(read: OplogRead | null, clusterTime: bigint): Promise<b
   return times;
 }
 
-test("an outage in the midst of a catch-up is waited for, by the fastest reader and by a slower one", async () => {
+test("the fastest reader and a slower reader of a catch-up continue after an outage", async () => {
   const { opened, held, reads } = failingAt(new Map([[12n, new MongoNetworkError("gone")]]));
   const ask = () => reads.request({ clusterTime: 10n, within: BEFORE }, codec);
   const [fast, slow] = await Promise.all([ask(), ask()]);

@@ -107,7 +107,7 @@ test.each<[string, (n: number) => object]>([
     "a range among all who share an equality",
     (n: number) => ({ kind: "chat", room: { $gt: n - 0.4, $lt: n + 0.4 } }),
   ],
-])("a change is not shown to the filters of others: %s", (_name, filterOf) => {
+])("a change does not reach the filters of other values: %s", (_name, filterOf) => {
   const { index } = indexOf(rooms.map((n) => filterOf(n)));
   expect(found(index, update({}, { room: 7, kind: "chat" })).filter((at) => at > 0)).toEqual([7]);
   expect(found(index, update({ room: 8, kind: "chat" }, { room: [7, 9], kind: "chat" }))).toContain(8);
@@ -128,7 +128,7 @@ test.each([
   [{ b: { $in: [1, 2, 2] }, c: { $gt: 1 } }, [{ path: "b", keys: { length: 2 } }]],
   [{ $and: [{ c: { $gt: 1 } }, { $and: [{ a: "x" }] }] }, [{ path: "a", keys: { length: 1 } }]],
   [{ $or: [{ a: 1, b: 2 }, { c: { $lt: 3 } }] }, [{ path: "a" }, { path: "c", low: undefined }]],
-])("of %j the anchors with the fewest places are taken", (input, expected) => {
+])("chooses the anchors with the fewest index entries for %j", (input, expected) => {
   expect(anchors(input)).toMatchObject(expected);
 });
 
@@ -140,6 +140,6 @@ test.each([
   { $nor: [{ a: 1 }] },
   { a: { $in: Array.from({ length: 257 }, (_, n) => n) } },
   { $or: Array.from({ length: 17 }, (_, n) => ({ a: n })) },
-])("%j has no anchor", (input) => {
+])("finds no anchor in %j", (input) => {
   expect(anchors(input)).toBeNull();
 });

@@ -51,7 +51,7 @@ test("the past of a collection that is followed only since later is not known", 
   expect(rightsOfAda(FROM + 1n).traceBack(at(0), 0, timeline.history)).toBe(false);
 });
 
-test("one look is enough for all that resume: the set remembers how far back it is known", () => {
+test("one read serves all resumptions, because the set remembers how far back it is known", () => {
   const timeline = newTimeline();
   appendTo(timeline, commitOf(1));
   const rights = rightsOfAda(FROM + 1n);

@@ -5,7 +5,7 @@ import { SEALED, Sealer } from "../../../src/feed/sealer.ts";
 const keyOf = (id: number) => ({ id, key: randomBytes(32) });
 const START_MS = 1_700_000_000_000;
 
-test("what one node seals another opens, and nothing shows of it", async () => {
+test("a node opens a text that another node sealed, and the sealed text reveals nothing", async () => {
   const keys = [keyOf(7)];
   const [one, other] = [new Sealer(keys, async () => keys), new Sealer(keys, async () => keys)];
   const sealed = one.seal(SEALED.ticket, "a secret");
@@ -15,7 +15,7 @@ test("what one node seals another opens, and nothing shows of it", async () => {
   expect(one.seal(SEALED.ticket, "a secret")).not.toBe(sealed);
 });
 
-test("one kind is never taken for another", async () => {
+test("a sealed text of one kind never opens as another kind", async () => {
   const keys = [keyOf(1)];
   const sealer = new Sealer(keys, async () => keys);
   expect(await sealer.open(SEALED.urlKey, sealer.seal(SEALED.ticket, "x"))).toBeNull();
@@ -61,7 +61,7 @@ test("while keys cannot be read nobody can say whether a text of an unknown one 
   }
 });
 
-test("a mark belongs to one text and to the service", async () => {
+test("a mark verifies one text only, and only with the keys of the service", async () => {
   const [first, second] = [keyOf(1), keyOf(2)];
   const sealer = new Sealer([first], async () => [second, first]);
   const mark = sealer.mark("text");

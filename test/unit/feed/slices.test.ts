@@ -36,7 +36,7 @@ test("a slice of 0 ms pauses after each step", async () => {
   expect(slices.pauses).toBe(3);
 });
 
-test("the work clock stands still during pauses", async () => {
+test("the work clock does not advance during pauses", async () => {
   const { at, sliceClock } = clock();
   const slices = new Slices(0, sliceClock);
   const from = slices.workMs;
@@ -81,7 +81,7 @@ test("a waiter for the gate has its turn before the next work closes it again", 
   expect(seen).toBeGreaterThan(0);
 });
 
-test("the gate opens after work that failed", async () => {
+test("opens the gate after work that failed", async () => {
   const gate = new CommitGate();
   await expect(gate.handOut(() => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
   expect(gate.isOpen).toBe(true);
@@ -92,7 +92,7 @@ test("the gate opens after work that failed", async () => {
   expect(gate.isOpen).toBe(true);
 });
 
-test("work that only keeps commits waiting leaves the gate open", async () => {
+test("work that only delays commits leaves the gate open", async () => {
   const gate = new CommitGate();
   const steps: string[] = [];
   const edit = gate.exclusively(async () => {

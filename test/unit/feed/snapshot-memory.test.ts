@@ -52,7 +52,7 @@ test("snapshots with one reader lose their batches before those that several sha
   expect(shared.batchBytes).toBe(LAST_BATCH);
 });
 
-test("what nobody reads any more frees its memory", () => {
+test("a snapshot without readers frees its memory", () => {
   const { memory, snapshot } = open(1_000);
   const gone = snapshot(1).grow(900);
   memory.forget(gone);

@@ -5,9 +5,9 @@ import { ClientCursors } from "../../../src/feed/client-cursors.ts";
 import { deferred } from "../../../src/feed/deferred.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
+import { PublishedHead } from "../../../src/feed/published-head.ts";
 import { Slices } from "../../../src/feed/slices.ts";
 import { SnapshotStore } from "../../../src/feed/snapshot-store.ts";
-import { ToldHead } from "../../../src/feed/told-head.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
 import { appendTo, commitOf, FROM, newTimeline, specOf } from "./feed-parts.ts";
@@ -20,7 +20,7 @@ function start(limits: Partial<FeedLimits> = {}) {
   const reader = new ScriptedReader();
   const timeline = newTimeline();
   appendTo(timeline, commitOf(1));
-  const cursors = new ClientCursors(timeline, new ToldHead(0, 400), Date.now);
+  const cursors = new ClientCursors(timeline, new PublishedHead(0, 400), Date.now);
   const store = new SnapshotStore(FeedLimits.parse(limits), {
     reader,
     timeline,

@@ -8,7 +8,7 @@ const terms = { sealedAtMs: 1_700_000_000_000, token: "digest", untilMs: 1_700_0
 const ticket = {
   key: "live-query",
   since: "cursor",
-  told: "earlier",
+  lastSent: "earlier",
   nowMs: 60_000,
   holder: "u1",
   lossMark: "",
@@ -22,7 +22,7 @@ test.each([
   { ...ticket, terms: { ...terms, token: "", untilMs: null } },
   { ...ticket, holder: "null" },
   { ...ticket, holder: '"],["\ud83d\ude00' },
-])("what is sealed is opened as it was: %j", async (given) => {
+])("opens a sealed ticket with its original content: %j", async (given) => {
   expect(await sealer.open(sealer.seal(given))).toEqual(given);
 });
 
@@ -32,7 +32,7 @@ test("two tickets of the same are not alike, and neither shows what is in it", (
   expect(Buffer.from(one, "base64url").toString("latin1")).not.toMatch(/live-query|cursor|u1/);
 });
 
-test("a ticket with any bit changed is not genuine", async () => {
+test("refuses a ticket in which one bit was changed", async () => {
   const bytes = Buffer.from(sealer.seal(ticket), "base64url");
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const altered = Buffer.from(bytes);
@@ -63,7 +63,7 @@ test("a ticket of other keys is not genuine, though the number of the key be the
   expect(await sealer.open(other.seal(ticket))).toBeNull();
 });
 
-test("a ticket may be kept as long as its key is the newest", async () => {
+test("a ticket need not be replaced while its key is the newest", async () => {
   const old = sealer.seal(ticket);
   expect(sealer.mayBeKept(old)).toBe(true);
   const rotated = [{ id: 4, key: new Uint8Array(32).fill(3) }, ...keys];

@@ -45,15 +45,15 @@ function start() {
   return { meter, metrics, at, user, hold, work, ended, judged };
 }
 
-test("the dearest live queries of a user who passes the budget end, and as few as it takes", () => {
+test("the costliest live queries of a user who passes the budget end, and as few as it takes", () => {
   const { meter, user, hold, work, ended } = start();
   const one = user();
-  const [cheap, expensive, dearest] = [hold(one), hold(one), hold(one)];
+  const [cheap, expensive, costliest] = [hold(one), hold(one), hold(one)];
   work(cheap, 10);
   work(expensive, 60);
-  work(dearest, 70);
+  work(costliest, 70);
   meter.judge(1_000);
-  expect(ended.map(([liveQuery, account]) => [liveQuery, account])).toEqual([[dearest, one]]);
+  expect(ended.map(([liveQuery, account]) => [liveQuery, account])).toEqual([[costliest, one]]);
   expect(ended[0]?.[2]).toMatchObject({
     code: "too-many-subscriptions",
     details: { limit: "workPerUser", value: 100 },
@@ -80,7 +80,7 @@ test("the work of one user is never charged to another", () => {
   expect(ended.map(([liveQuery]) => liveQuery)).toEqual([expensive]);
 });
 
-test("those who share a live query pay equal parts of it", () => {
+test("charges the cost of a shared live query to its users in equal parts", () => {
   const { meter, user, hold, work, ended } = start();
   const users = Array.from({ length: 10 }, user);
   const shared = hold(...users);
@@ -111,7 +111,7 @@ test("a process that hardly ran charges the elapsed time to no user", () => {
   expect(ended).toEqual([]);
 });
 
-test("tells the work of all, and the dearest live query, which is forgotten once it does nothing", async () => {
+test("tells the work of all, and the costliest live query, which is forgotten once it does nothing", async () => {
   const { meter, metrics, user, hold, work } = start();
   const read = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
     (await metric.get()).values[0]?.value;
@@ -119,9 +119,9 @@ test("tells the work of all, and the dearest live query, which is forgotten once
   work(hold(user()), 50);
   meter.judge(1_000);
   expect(await read(metrics.matchSeconds)).toBeCloseTo(0.08);
-  expect(await read(metrics.dearestLiveQuery)).toBeCloseTo(0.05);
+  expect(await read(metrics.costliestLiveQuery)).toBeCloseTo(0.05);
   meter.judge(2_000);
-  expect(await read(metrics.dearestLiveQuery)).toBe(0);
+  expect(await read(metrics.costliestLiveQuery)).toBe(0);
 });
 
 test("many cheap live queries cost their user as much in the mean as they take, and most of them are not written down", async () => {

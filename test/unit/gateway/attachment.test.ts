@@ -29,7 +29,7 @@ function attach() {
       return delivery;
     },
     unsubscribe: (of: unknown) => unsubscribed.push(of),
-    cursors: { told: { cursor: "head" } },
+    cursors: { published: { cursor: "head" } },
     timeline: { head: { clusterTime: 1n, within: 0 }, codec: { encode: () => "since" } },
   };
   // The attachment needs no more of its connection in these tests.

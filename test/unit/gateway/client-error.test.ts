@@ -5,11 +5,11 @@ import { toErrorMessage } from "../../../src/gateway/connection/client-error.ts"
 test("the client receives only a reference for a bug, and the log has the details under that reference", () => {
   const lines: string[] = [];
   const log = pino({ level: "error" }, { write: (line: string) => void lines.push(line) });
-  const told = toErrorMessage(new TypeError("cannot read secret of undefined"), log);
-  expect(told).toMatchObject({ type: "error", code: "internal", retry: "later" });
-  const ref = told.details?.["ref"];
+  const answer = toErrorMessage(new TypeError("cannot read secret of undefined"), log);
+  expect(answer).toMatchObject({ type: "error", code: "internal", retry: "later" });
+  const ref = answer.details?.["ref"];
   expect(ref).toMatch(/^[0-9a-f]{12}$/);
-  expect(JSON.stringify(told)).not.toMatch(/secret|TypeError/);
+  expect(JSON.stringify(answer)).not.toMatch(/secret|TypeError/);
   expect(lines.map((line) => JSON.parse(line))).toMatchObject([
     {
       ref,

@@ -41,7 +41,7 @@ function connect(server: object = {}, auth: object = {}) {
     trust: { refusalOf: () => null },
     feed: {
       timeline: { isReady: true, isSettled: true, codec: { epoch: "" } },
-      cursors: { told: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
+      cursors: { published: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     },
     log: pino({ level: "silent" }),
     metrics: createMetrics(),

@@ -100,14 +100,14 @@ test.each([
   "x=Bearer%20eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1MSJ9.abc",
   "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.c2lnbmF0dXJl=1",
 ])("a token in a URL is refused, and not repeated: %s", (parameter) => {
-  let told = "";
+  let answer = "";
   try {
     parseUrlRequest(`/v1/sse?${parameter}`, "sse", DEFAULT_LIMITS);
   } catch (error) {
-    told = JSON.stringify({ ...(error as object), message: (error as Error).message });
+    answer = JSON.stringify({ ...(error as object), message: (error as Error).message });
   }
-  expect(told).toContain("POST /v1/key");
-  expect(told).not.toMatch(/eyJ|abc/);
+  expect(answer).toContain("POST /v1/key");
+  expect(answer).not.toMatch(/eyJ|abc/);
 });
 
 test.each([

@@ -111,7 +111,7 @@ test("after the connection has ended there is no room, nothing is written, and n
   expect(transport.chunks).toHaveLength(1);
 });
 
-/** Full, and of no use any more, but nobody has been told of its end yet: as a socket is that was just reset. */
+/** Full and closed, but its end has not been reported yet: like a socket that was just reset. */
 class Dying extends FakeTransport {
   override bufferedBytes = LIMIT;
   override flushed(): Promise<void> {

@@ -31,7 +31,7 @@ function connect() {
   const timeline = { isReady: true, isSettled: true, settles: Promise.resolve(), codec: { epoch: "" } };
   const feed = {
     timeline,
-    cursors: { told: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
+    cursors: { published: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     subscribe: () => {
       const liveQuery = { state: { isCurrent: true, becomesCurrent: async () => {} } };
       const delivery: FakeDelivery = { isLive: true, liveQuery };

@@ -42,7 +42,7 @@ const cursor = codec.encode(position);
 const ticketOf = (identity: Identity | null, more: Partial<Ticket> = {}): Ticket => ({
   key: "asked",
   since: codec.encode(since),
-  told: codec.encode(since),
+  lastSent: codec.encode(since),
   nowMs: null,
   holder: holderOf(identity),
   lossMark: "",
@@ -117,9 +117,9 @@ test("[3.3] a gap between the token of the ticket and the present one shows no r
 
 const within = (
   where: Position,
-  told: Position,
-  { isTold = false, tellsExactly = false, since: from = since } = {},
-) => isWithinTicket(where, { since: from, told }, { isTold, tellsExactly });
+  lastSent: Position,
+  { isLastSent = false, tellsExactly = false, since: from = since } = {},
+) => isWithinTicket(where, { since: from, lastSent }, { isLastSent, tellsExactly });
 
 test("[3.3] with exact cursors a cursor counts from the start of its ticket on", () => {
   expect(within(at(9n), since, { tellsExactly: true })).toBe(false);
@@ -127,7 +127,7 @@ test("[3.3] with exact cursors a cursor counts from the start of its ticket on",
 });
 
 test("[3.3] the very cursor that came with the ticket counts, also where it is earlier than the start", () => {
-  expect(within(at(9n), since, { isTold: true })).toBe(true);
+  expect(within(at(9n), since, { isLastSent: true })).toBe(true);
 });
 
 test("[3.3] where the ticket came with a shown cursor, positions are compared by their cluster times", () => {

@@ -16,7 +16,7 @@ function bind(input: unknown, claims: Record<string, unknown>): unknown {
   return plainFilter(filter);
 }
 
-test("fills in one value or many, in every kind of place", () => {
+test("inserts one value or a list into every kind of placeholder position", () => {
   const input = {
     a: "%%x",
     b: { $in: "%%list" },

@@ -24,11 +24,11 @@ test.each<[string, unknown, unknown]>([
   ["$all of one", { a: { $all: [1] } }, { a: 1 }],
   ["$exists by any truth", { a: { $exists: 1 } }, { a: { $exists: true } }],
   ["the order of types", { a: { $type: ["int", 2] } }, { a: { $type: ["string", "int", 16] } }],
-])("calls filters the same that differ only in %s", (_name, one, other) => {
+])("treats filters that differ only in %s as equal", (_name, one, other) => {
   expect(canonical(one)).toBe(canonical(other));
 });
 
-test("keeps apart filters that differ in what they match", () => {
+test("distinguishes filters that match different documents", () => {
   const filters: unknown[] = [
     {},
     { a: 1 },
@@ -84,7 +84,7 @@ test("filters joined by and are the same as one that was written so", () => {
   expect(canonicalFilter(andFilters(parse({}), parse({ b: 2 })))).toBe(canonical({ b: 2 }));
 });
 
-test("tells every path that some predicate looks at", () => {
+test("lists every path that a predicate reads", () => {
   const filter = {
     a: 1,
     $or: [{ "b.c": { $gt: 1, $lt: 2 } }, { $nor: [{ d: { $not: { $exists: true } } }] }],

@@ -76,7 +76,7 @@ test.each<[string, object, object, object]>([
     { b: 1, d: 2, e: 1 },
     { set: { d: 2, e: 1 }, unset: ["a", "c"] },
   ],
-])("[8, delta] tells %s", (_name, before, after, expected) => {
+])("[8, delta] reports %s", (_name, before, after, expected) => {
   expect(diff(before, after)).toEqual(expected);
 });
 
@@ -97,7 +97,7 @@ test("[8, delta] sends the document where its fields are in another order", () =
   });
 });
 
-test("[4] tells nothing of fields that are not visible", () => {
+test("[4] a delta contains nothing about fields that are not visible", () => {
   const before = { _id: 1, margin: 1, notes: { internal: 1, text: 1 } };
   const after = { _id: 1, margin: 2, notes: { internal: 2, text: 1 } };
   expect(diff(before, after, excludeProjection(["margin", "notes.internal"]))).toEqual({
@@ -108,7 +108,7 @@ test("[4] tells nothing of fields that are not visible", () => {
   expect(diff({ a: { b: 1 } }, { a: 5 }, includeProjection(["a.b"]))).toEqual({ set: {}, unset: ["a"] });
 });
 
-test("takes an object in which very many fields changed", () => {
+test("encodes the delta of an object with 150,000 changed fields", () => {
   const fields = (value: number) =>
     Object.fromEntries(Array.from({ length: 150_000 }, (_, i) => [`f${i}`, value]));
   const before = BSON.serialize({ a: fields(1) });

@@ -87,7 +87,7 @@ test("[8, json values] writes a date that JavaScript cannot hold by its millisec
   expect(JSON.parse(encodeValue(farther, "json"))).toEqual({ $date: { $numberLong: "9223372036854775807" } });
 });
 
-test("writes the types that only old databases hold", () => {
+test("encodes the deprecated types that only old databases contain", () => {
   const raw = (type: number, ...bytes: number[]) => ({
     type,
     bytes: Uint8Array.from(bytes),

@@ -34,7 +34,7 @@ function forFilters(check: (filter: Filter, input: unknown) => void): void {
   fc.assert(property, { numRuns: 1_000, seed });
 }
 
-test("what is sent to the server reads as the same filter again", () => {
+test("the filter that is sent to the server parses to the same filter", () => {
   forFilters((filter) => {
     const again = parse(BSON.EJSON.serialize(toMongo(filter), { relaxed: false }));
     expect(again && canonicalFilter(again)).toBe(canonicalFilter(filter));
@@ -51,7 +51,7 @@ test("a filter is taken with just its depth and predicates as limits, and refuse
   });
 });
 
-test("a filter without claims is bound as it is", () => {
+test("binding does not change a filter without claims", () => {
   const none = () => expect.unreachable("no claim was written");
   forFilters((filter) => expect(bindFilter(filter, { one: none, many: none })).toEqual(filter));
 });

@@ -75,7 +75,7 @@ test.each<[string, object, object, number]>([
   ["1,000 elements of $elemMatch", { a: numbers(20_000) }, { a: { $elemMatch: { $gt: 1e9 } } }, 20],
   ["64 KiB of values", texts, { a: "y" }, 14],
   ["64 KiB of elements of $elemMatch", large, { a: { $elemMatch: { t: "y", u: 1 } } }, 14],
-])("one predicate offers a pause after %s", (_name, document, filter, least) => {
+])("the evaluation of one predicate offers a pause after %s", (_name, document, filter, least) => {
   const { value, pauses } = resultOf(compileFilterInSteps(parse(filter))(BSON.serialize(document)));
   expect(value).toBe(false);
   expect(pauses).toBeGreaterThanOrEqual(least);

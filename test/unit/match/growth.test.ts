@@ -62,7 +62,7 @@ test.each<[string, (levels: number) => (bytes: Uint8Array) => void]>([
   },
 );
 
-test("such a path finds what lies at each of its ends", () => {
+test("a path through nested arrays finds the value at each of its ends", () => {
   const walk = compilePath(zeros(4), true);
   const found: number[] = [];
   const document = BSON.serialize({
@@ -75,7 +75,7 @@ test("such a path finds what lies at each of its ends", () => {
   expect(found.sort()).toEqual([1, 2, 4]);
 });
 
-test("documents of 179 levels are walked to the end", () => {
+test("reads documents of 179 levels to the end", () => {
   let value: unknown = 5;
   for (let i = 0; i < 177; i++) value = i % 2 === 0 ? { 0: value } : [value];
   const document = BSON.serialize({ a: value });

@@ -44,7 +44,7 @@ test("reports the location, the path and the operator of a refused part", () => 
   expect(error.message).toBe("$size needs a number (at $and.1.a.b.$size)");
 });
 
-test("repeats no more than the beginning of a long name", () => {
+test("quotes only the beginning of a long name in an error", () => {
   const long = "x".repeat(60_000);
   for (const filter of [
     { [`${long}.$y`]: 1 },
@@ -130,11 +130,14 @@ test.each([
   [{ a: { $all: [{ $regex: "^a" }] } }],
   [{ a: { $eq: { $regularExpression: { pattern: "^a", options: "" } } } }],
   [{ a: { b: { $regularExpression: { pattern: "^a", options: "" } } } }],
-])("[8, filter size] refuses %j: a client's regular expression is a prefix that stands alone", (filter) => {
-  refusal(filter);
-});
+])(
+  "[8, filter size] refuses %j, because a regular expression of a client must be a prefix on its own",
+  (filter) => {
+    refusal(filter);
+  },
+);
 
-test("takes a prefix in any spelling", () => {
+test("accepts a prefix expression in every spelling of a regular expression", () => {
   const wrapped = { $regularExpression: { pattern: "^a\\.b", options: "" } };
   const filters = [{ $regex: "^a\\.b" }, { $options: "", $regex: "^a\\.b" }, wrapped, { $regex: wrapped }];
   const expected = { op: "path", path: "a", predicate: { op: "$regex", pattern: "^a\\.b", options: "" } };
@@ -178,7 +181,7 @@ test.each([
   refusal(JSON.parse(text(Math.min(5_000, Math.floor(65_536 / one)))), { maxDepth: 1_000 });
 });
 
-test("reads Extended JSON and plain JSON alike", () => {
+test("reads a value in Extended JSON as the same value in plain JSON", () => {
   const values = [
     ["2020-01-01T00:00:00Z", { $date: "2020-01-01T00:00:00Z" }, "date"],
     ["ms", { $date: { $numberLong: "-1" } }, "date"],
@@ -196,7 +199,7 @@ test("reads Extended JSON and plain JSON alike", () => {
   expect(JSON.stringify(filter)).toContain('"$in"');
 });
 
-test("maps the written keys to paths", () => {
+test("maps each key of a filter to its path", () => {
   const path = (key: string) => key.replace("%%", "");
   expect(parse({ "%%user.roles": "x" }, { path })).toMatchObject({ path: "user.roles" });
 });
@@ -221,7 +224,7 @@ test("a string that is a claim becomes a placeholder as a whole operand, and now
   }
 });
 
-test("a list of types names each type once", () => {
+test("removes duplicates from a list of types", () => {
   const types = Array.from({ length: 300 }, () => ["number", "int", 2, "string"]).flat();
   const filter = parseFilter({ a: { $type: types } }, { regex: "prefix", maxValues: 2_000 });
   expect(filter).toEqual({ op: "path", path: "a", predicate: { op: "$type", types: [1, 16, 18, 19, 2] } });

@@ -15,7 +15,7 @@ test("a path in a filter or a sort may have eight parts that may be indexes, and
   expect(() => parseSort([[indexes(9), 1]], 32)).toThrow(refused);
 });
 
-test("the paths of a sort share the eight", () => {
+test("all paths of a sort together may have eight parts that could be array indexes", () => {
   const refused = expect.objectContaining({ code: "bad-filter", details: { path: "b.0" } });
   parseSort(
     [

@@ -28,7 +28,7 @@ test("an inclusion drops scalars on the way, an exclusion keeps them", () => {
   expect(show(includeProjection(["a.b"]), { _id: 1, a: { c: 1 } })).toEqual({ _id: 1, a: {} });
 });
 
-test("the _id is always visible", () => {
+test("the _id is visible whatever the projection says", () => {
   expect(show(includeProjection([]), { _id: { x: 1 }, a: 1 })).toEqual({ _id: { x: 1 } });
   expect(show(includeProjection(["_id.y"]), { _id: { x: 1 } })).toEqual({ _id: { x: 1 } });
   const refused = expect.objectContaining({ code: "bad-request", details: { path: "_id" } });
@@ -102,16 +102,16 @@ test.each<[boolean, Projection, string]>([
   // In an array this is visible, in a document with a field "0" it is not.
   [true, inclusion, "notes.0.text"],
   [false, EVERYTHING, "a.0.b"],
-])("hidden %s: %o, %s", (hidden, projection, path) => {
+])("answers %s to whether a projection hides a path: %o, %s", (hidden, projection, path) => {
   expect(isHiddenPath(projection, path)).toBe(hidden);
 });
 
-test("a path of many indexes is read in all ways at once", () => {
+test("a path of many indexes is read as array indexes and as field names at the same time", () => {
   const path = Array(99).fill("0").join(".");
   expect(isHiddenPath(excludeProjection([path]), `${path}.x`)).toBe(true);
 });
 
-test("hidden fields do not make two documents different", () => {
+test("two documents that differ in hidden fields only are equal", () => {
   const equal = (projection: Projection, before: object, after: object) =>
     projectedEqual(projection, BSON.serialize(before), BSON.serialize(after));
   const rule = excludeProjection(["margin", "notes.internal"]);

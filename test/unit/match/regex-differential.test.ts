@@ -68,7 +68,7 @@ const text = fc
   })
   .map((characters) => characters.join(""));
 
-test("finds what JavaScript's engine finds", () => {
+test("matches exactly the texts that the engine of JavaScript matches", () => {
   const seed = startSeed("regex differential");
   let taken = 0;
   const property = fc.property(

@@ -109,7 +109,7 @@ test.each([
   expect(() => compileRegex(pattern, "", "subset")).toThrow(RegexRefused);
 });
 
-test("takes long patterns of which few states are in use at once", () => {
+test("accepts a long pattern of which few states are active at once", () => {
   expect(find("^.{1,1000}$", "é".repeat(1_000))).toBe(true);
   expect(find("^.{1,1000}$", "é".repeat(1_001))).toBe(false);
   expect(find(`^${"ab?".repeat(8)}[a-z]{900}$`, `${"a".repeat(8)}${"x".repeat(900)}`)).toBe(true);
@@ -140,7 +140,7 @@ test.each(EVIL)("reads each byte once for %s", (pattern, textOf) => {
   }
 });
 
-test("finds the same after its memory was full many times over", () => {
+test("matches the same texts after its state cache was emptied many times", () => {
   // Each run of characters makes other states.
   const pattern = "a.{150}z";
   let seed = 7;
@@ -156,7 +156,7 @@ test("finds the same after its memory was full many times over", () => {
   expect(matches(filter, { s: `a${"b".repeat(149)}z` })).toBe(false);
 });
 
-test("searches long text for what must be in it, and for the rest", () => {
+test("searches a long text for the required substring and for the rest of the pattern", () => {
   const long = "x".repeat(1_000);
   expect(find("needle.[0-9]", `${long}needle-7${long}`)).toBe(true);
   expect(find("needle.[0-9]", `${long}needle-x${long}`)).toBe(false);

@@ -52,14 +52,14 @@ test.each(EDITS)("an edit by %s, there and back", (_name, from, to, relation) =>
   expect(compareFilters(filter(to), filter(from))).toBe(INVERSE[relation]);
 });
 
-test("what would take for ever is given up", () => {
+test("gives up on a comparison that would take too long", () => {
   const branches = (depth: number, tag: string): object =>
     depth === 0 ? { [tag]: 1 } : { $or: [branches(depth - 1, `${tag}a`), branches(depth - 1, `${tag}b`)] };
   const all = (tag: string) => filter({ $and: [0, 1, 2, 3].map((n) => branches(8, `${tag}${n}`)) });
   expect(compareFilters(all("x"), all("y"))).toBe("other");
 });
 
-test("fields that are hidden too, shown again, or both", () => {
+test("compares projections of which one hides or shows further fields", () => {
   const one = excludeProjection(["margin"]);
   const two = excludeProjection(["margin", "notes.internal"]);
   expect(compareProjections(one, two)).toBe("narrower");
@@ -70,7 +70,7 @@ test("fields that are hidden too, shown again, or both", () => {
   expect(compareProjections(one, includeProjection(["total"]))).toBe("narrower");
 });
 
-test("two relations at once are one only where they agree", () => {
+test("combines two relations only where they agree", () => {
   expect(joinRelations("equal", "wider")).toBe("wider");
   expect(joinRelations("narrower", "equal")).toBe("narrower");
   expect(joinRelations("narrower", "narrower")).toBe("narrower");

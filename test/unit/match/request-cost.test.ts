@@ -22,7 +22,7 @@ test("a request costs more memory with each value, field and sorted path", () =>
   expect(requestBytes({ ...NOTHING, sort: [["a", 1]] })).toBeGreaterThan(requestBytes(NOTHING));
 });
 
-test("long text is charged", () => {
+test("charges the cost of long text in a filter", () => {
   const text = "x".repeat(50_000);
   expect(requestBytes({ ...NOTHING, filter: parse({ a: text }) })).toBeGreaterThan(50_000);
   expect(requestBytes({ ...NOTHING, filter: parse({ a: { $not: { $all: [text] } } }) })).toBeGreaterThan(

@@ -95,7 +95,7 @@ test("a document that the server refuses to sort is read twice at most, however 
   scan.mockRestore();
 });
 
-test("a key holds no part of the document's buffer", () => {
+test("a sort key does not keep the buffer of its document in memory", () => {
   const document = Buffer.concat([BSON.serialize({ _id: 1, a: "x" })]);
   const sort = compileSort([["a", 1]]);
   const key = sort.key(document);
@@ -122,7 +122,7 @@ test.each<[string, unknown]>([
   expect(() => parseSort(input, 32)).toThrow(expect.objectContaining({ code: "bad-filter" }));
 });
 
-test("takes pairs of path and direction", () => {
+test("accepts a sort given as pairs of path and direction", () => {
   expect(
     parseSort(
       [
@@ -137,7 +137,7 @@ test("takes pairs of path and direction", () => {
   ]);
 });
 
-test("takes as many paths as limits.sortPaths says, and no more", () => {
+test("accepts limits.sortPaths paths and refuses one more", () => {
   const paths = (count: number) => Array.from({ length: count }, (_, i) => [`a${i}`, 1]);
   expect(parseSort(paths(8), 8)).toHaveLength(8);
   expect(() => parseSort(paths(9), 8)).toThrow(

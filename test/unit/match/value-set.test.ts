@@ -38,11 +38,11 @@ test.each<[string, unknown, unknown, boolean]>([
   ["true and 1", true, 1, false],
   ["ids", new ObjectId("65a000000000000000000001"), new ObjectId("65a000000000000000000001"), true],
   ["MinKey and MaxKey", new MinKey(), new MaxKey(), false],
-])("tells whether it holds what equals a value: %s", (_name, listed, value, expected) => {
+])("answers whether it contains an equal value: %s", (_name, listed, value, expected) => {
   expect(has(setOf(listed, "another", 77), fromJs(value))).toBe(expected);
 });
 
-test("null is found by what is null, undefined or missing", () => {
+test("finds null for null, undefined and missing values", () => {
   const types = [BSON_TYPE.null, BSON_TYPE.undefined, BSON_TYPE.missing];
   const found = (set: ValueSet) => types.map((type) => set.find(type, new Uint8Array(), 0) >= 0);
   expect(found(setOf(null, 1))).toEqual([true, true, true]);
@@ -69,7 +69,7 @@ test("a set of one number finds the numbers that the order calls equal", () => {
   }
 });
 
-test("finds a value iff a value of the list has the same key", () => {
+test("finds a value if and only if a value of the list has the same key", () => {
   const seed = startSeed("value set");
   const listable = SCALARS.filter(({ json }) => json !== undefined).map(({ value }) => value);
   const property = fc.property(

@@ -49,20 +49,20 @@ const codeOf = (act: () => unknown) => errorOf(act).code;
 const sees = (rules: ReturnType<typeof rulesOf>, claims: Claims | null, document: object, request = {}) =>
   compileFilter(ask(rules, claims, request).filter)(BSON.serialize(document));
 
-describe("which rule applies", () => {
+describe("choosing the rule", () => {
   const rules = rulesOf(
     { name: "staff", when: { "%%user.roles": { $in: ["admin", "support"] } } },
     { name: "customer", when: { "%%user.sub": { $exists: true } }, filter: { customerId: "%%user.sub" } },
   );
 
-  test("the first one whose when holds, alone", () => {
+  test("the first rule whose when holds applies, alone", () => {
     expect(ask(rules, { sub: "u1", roles: ["admin"] }).rule).toBe("staff");
     expect(ask(rules, { sub: "u1", roles: ["guest"] }).rule).toBe("customer");
     expect(sees(rules, { sub: "u1", roles: ["admin"] }, { customerId: "u2" })).toBe(true);
     expect(sees(rules, { sub: "u1" }, { customerId: "u2" })).toBe(false);
   });
 
-  test("none is forbidden", () => {
+  test("a request to which no rule applies is forbidden", () => {
     expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
   });
 
@@ -77,7 +77,7 @@ describe("which rule applies", () => {
     expect(ask(open, { sub: "u1" }).rule).toBe("r0");
   });
 
-  test("for an anonymous user a when sees no claims at all", () => {
+  test("a when sees no claims of an anonymous user", () => {
     const open = rulesOf({ anonymous: true, when: { "%%user.sub": { $exists: true } } }, { anonymous: true });
     expect(ask(open, null).rule).toBe("r1");
   });
@@ -115,7 +115,7 @@ describe("claims in a filter", () => {
   const filled = (placeholder: unknown, claims: Claims) =>
     plainFilter(ask(byClaim(placeholder), claims).filter);
 
-  test("keep their type", () => {
+  test("claims keep their type in a filter", () => {
     expect(filled("%%user.id", { id: "7" })).toEqual({ owner: { $eq: "7" } });
     expect(sees(byClaim("%%user.id"), { id: 7 }, { owner: 7 })).toBe(true);
     expect(sees(byClaim("%%user.id"), { id: 7 }, { owner: "7" })).toBe(false);
@@ -124,7 +124,7 @@ describe("claims in a filter", () => {
     expect(sees(byClaim("%%user.id"), { id: 2 ** 40 }, { owner: Long.fromNumber(2 ** 40) })).toBe(true);
   });
 
-  test("are found by a dotted path, through objects and positions of lists", () => {
+  test("a dotted path reaches claims through objects and positions of lists", () => {
     expect(sees(byClaim("%%user.org.id"), { org: { id: "a" } }, { owner: "a" })).toBe(true);
     expect(sees(byClaim("%%user.orgs.0"), { orgs: ["a"] }, { owner: "a" })).toBe(true);
     expect(codeOf(() => ask(byClaim("%%user.orgs.1"), { orgs: ["a"] }))).toBe("forbidden");
@@ -143,7 +143,7 @@ describe("claims in a filter", () => {
     expect(codeOf(() => ask(byClaim(`%%user.${path}`), { sub: "u1" }))).toBe("forbidden"),
   );
 
-  test("a claim that is really called __proto__ is a claim like any other", () => {
+  test("treats a claim named __proto__ as an ordinary claim", () => {
     const claims = JSON.parse('{"__proto__":"a"}') as Claims;
     expect(sees(byClaim("%%user.__proto__"), claims, { owner: "a" })).toBe(true);
   });
@@ -200,7 +200,7 @@ describe("claims in a filter", () => {
     expect(sees(byClaim("%%user.id"), { id: ".*" }, { owner: "anything" })).toBe(false);
   });
 
-  test("%%oid and %%date convert", () => {
+  test("%%oid and %%date convert a claim to an ObjectId and a date", () => {
     const id = "65f0a1b2c3d4e5f607182930";
     expect(sees(byClaim("%%oid:user.id"), { id }, { owner: new ObjectId(id) })).toBe(true);
     expect(sees(byClaim("%%oid:user.id"), { id }, { owner: id })).toBe(false);
@@ -267,7 +267,7 @@ describe("the client's own filter and fields", () => {
   });
   const user = { sub: "u1" };
 
-  test("is ANDed with the rule's, whatever it says", () => {
+  test("the client's filter is ANDed with the filter of the rule, whatever it contains", () => {
     const filters = [
       {},
       { owner: "u2" },
@@ -349,7 +349,7 @@ describe("the client's own filter and fields", () => {
   });
 });
 
-describe("what is allowed", () => {
+describe("allow.* and limits", () => {
   test("allow.snapshot: false leaves only changes", () => {
     const rules = rulesOf({ allow: { snapshot: false } });
     expect(codeOf(() => ask(rules, {}))).toBe("forbidden");
@@ -428,7 +428,7 @@ describe("what is allowed", () => {
   });
 });
 
-describe("what a refusal tells", () => {
+describe("the content of a refusal", () => {
   const rules = setOf({
     orders: {
       rules: [{ name: "secret-rule", when: { "%%user.tier": "gold" }, filter: { owner: "%%user.sub" } }],
@@ -489,13 +489,13 @@ describe("the key of a live query", () => {
   const key = (sub: string, request: Partial<QueryRequest> = {}) =>
     authorize(rules, { claims: { sub } }, { collection: "orders", ...request }, nowMs).key;
 
-  test("is a SHA-256 in base64url, and the same whenever and wherever it is made", () => {
+  test("the key is a SHA-256 in base64url, the same on every node and at any time", () => {
     expect(key("u1")).toMatch(/^[\w-]{43}$/);
     expect(key("u1")).toBe(key("u1"));
     expect(key("u1", { collection: "alias" })).toBe(key("u1"));
   });
 
-  test("does not depend on how the request is written", () => {
+  test("the key does not depend on the notation of the request", () => {
     expect(key("u1", { filter: { a: 1, b: { $in: [1, 2] } } })).toBe(
       key("u1", { filter: { b: { $in: [2, 1] }, a: { $eq: 1 } } }),
     );
@@ -504,7 +504,7 @@ describe("the key of a live query", () => {
     expect(key("u1", { documents: "full", snapshot: false })).toBe(key("u1"));
   });
 
-  test("differs where anything that is seen differs", () => {
+  test("the key differs if any visible part of the result differs", () => {
     const keys = [
       key("u1"),
       key("u2"),
@@ -526,7 +526,7 @@ describe("a rule that cannot be evaluated", () => {
   // No issuer's token gets here with such claims: they stand for any bug in a matcher.
   const broken = { sub: "u1", "a\0b": 1 };
 
-  test("does not hold, and no later rule is asked: it might have come first", () => {
+  test("a rule that cannot be evaluated does not hold, and later rules are not tried, because it might have applied", () => {
     const rules = rulesOf({ when: { "%%user.banned": true }, filter: { no: "document" } }, {});
     expect(ask(rules, { sub: "u1" }).rule).toBe("r1");
     const error = errorOf(() => ask(rules, broken));
@@ -534,7 +534,7 @@ describe("a rule that cannot be evaluated", () => {
     expect(error.cause).toMatchObject({ name: "RuleFailure", message: expect.stringContaining("r0") });
   });
 
-  test("is not asked where an earlier one applies", () => {
+  test("a rule that cannot be evaluated is not tried if an earlier rule applies", () => {
     expect(ask(rulesOf({}, { when: { "%%user.x": 1 } }), broken).rule).toBe("r0");
   });
 
@@ -554,7 +554,7 @@ function raise(): never {
   throw new Error("injected");
 }
 
-test("with an equal grant the query of before is given again, with another grant another one", () => {
+test("an equal grant returns the same query object, and another grant returns another one", () => {
   const rules = rulesOf({ filter: { owner: "%%user.sub" }, fields: { exclude: ["secret"] } });
   const request = parseRequest({ collection: "orders", filter: { status: "open" } }, rules.limits);
   const as = (claims: Claims, known?: EffectiveQuery) =>

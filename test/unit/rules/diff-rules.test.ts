@@ -31,7 +31,7 @@ function ruleAfter(from: string, to: string) {
   return { collection: diff?.collection, ...diff?.rules[0], parts: partsOf(diff?.rules[0]?.parts) };
 }
 
-test("the same rules, written otherwise, are no change", () => {
+test("reports no change for the same rules in another notation", () => {
   const rewritten = BASE.replace(
     '{ customerId: "%%user.sub" }',
     '{ $and: [{ customerId: { $in: ["%%user.sub"] } }] }',
@@ -84,7 +84,7 @@ test.each([
   expect(ruleAfter(from, to)).toMatchObject({ change: "changed", parts: [part] });
 });
 
-test("a part says what it was and what it is, as the file has it", () => {
+test("shows the old and the new value of each changed part as the file has it", () => {
   const { collections } = diffRules(rules(BASE), rules(BASE.replace("[margin]", "[margin, notes]")));
   expect(collections[0]?.rules[0]?.parts).toEqual([
     { part: "fields", effect: "fewer fields", from: "all but margin", to: "all but margin, notes" },
@@ -101,14 +101,14 @@ test("an added rule appears among the others, a removed rule is named", () => {
   expect(ruleAfter(`${line}\n`, "")).toMatchObject({ rule: "staff", change: "removed", note: null });
 });
 
-test("a rule by another name is renamed, not removed and added", () => {
+test("reports a rule with another name as renamed, not as removed and added", () => {
   expect(ruleAfter("name: customer", "name: buyer")).toMatchObject({
     change: "renamed",
     note: "it was customer",
   });
 });
 
-test("the order of rules says something, too", () => {
+test("reports a changed order of rules", () => {
   const [staff = "", customer = ""] = BASE.split("\n").filter((text) => /name: (staff|customer)/.test(text));
   const swapped = BASE.replace(`${staff}\n${customer}`, `${customer}\n${staff}`);
   const [diff] = diffRules(rules(BASE), rules(swapped)).collections;
@@ -116,7 +116,7 @@ test("the order of rules says something, too", () => {
   expect(diff?.parts).toMatchObject([{ part: "order", from: "staff, customer", to: "customer, staff" }]);
 });
 
-test("a lookup that finds less changes the rule that names it", () => {
+test("a lookup that finds fewer documents changes every rule that uses it", () => {
   const [diff] = diffRules(rules(BASE), rules(BASE.replace("banned:", "left: null, banned:"))).collections;
   expect(partsOf(diff?.parts)).toEqual(["lookups.rooms: fewer values"]);
   expect(partsOf(diff?.rules[0]?.parts)).toEqual(["filter: other documents, by its lookup"]);
@@ -135,7 +135,7 @@ test("a claim for a single value differs from the list of the same name", () => 
   ]);
 });
 
-test("collections that come, go, or lie elsewhere; and limits", () => {
+test("reports collections that were added, removed or moved, and changed limits", () => {
   const edited = `${BASE.replace("  orders:\n", "  invoices:\n").replace("  messages:\n", "  messages:\n    database: chat\n")}
 limits: { windowSize: 500 }`;
   const { collections, limits } = diffRules(rules(BASE), rules(edited));

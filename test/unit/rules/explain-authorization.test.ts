@@ -68,7 +68,7 @@ test("explains the answer that an anonymous client receives, and its reason", ()
   expect(explained[0]?.because).toContain("anonymous: true");
 });
 
-test("names what a request asks too much", () => {
+test("names the parts of a request that exceed the rights", () => {
   expect(explain(user, undefined, { filter: { margin: 1 } })).toMatchObject({
     outcome: "forbidden",
     reason: "the filter uses a field that you may not see",
@@ -99,7 +99,7 @@ test("judges a document by the predicate that decides, and shows what is seen of
   expect(JSON.parse(seen?.shown ?? "")).toEqual({ _id: 1, customerId: "u1", region: "eu", notes: { a: 1 } });
 });
 
-test("says which branch of a disjunction decides", () => {
+test("reports which branch of a disjunction decides", () => {
   const filter = { $or: [{ a: 1 }, { b: 2 }], $nor: [{ c: 3 }] };
   const because = (rest: object) =>
     explain(user, { customerId: "u1", region: "eu", ...rest }, { filter }).document?.because;
@@ -107,7 +107,7 @@ test("says which branch of a disjunction decides", () => {
   expect(because({ a: 1, c: 3 })).toBe('{"c":3} holds, which $nor forbids');
 });
 
-test("describes fields in words", () => {
+test("describes the visible fields in words", () => {
   const fieldsOf = (claims: Record<string, unknown>, fields?: string[]) =>
     describeProjection(explain(claims, undefined, fields ? { fields } : {}).query!.projection);
   expect(fieldsOf({ roles: ["admin"], active: true })).toBe("all fields");

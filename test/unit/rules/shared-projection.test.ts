@@ -7,7 +7,7 @@ const shared = (...paths: string[]) => {
   return sharedProjection(projection, canonicalProjection(projection));
 };
 
-test("equal projections are one object, others are not", () => {
+test("equal projections share one object, and different projections do not", () => {
   const one = shared("a.b", "c");
   expect(shared("c", "a.b")).toBe(one);
   expect(shared("c", "a")).not.toBe(one);

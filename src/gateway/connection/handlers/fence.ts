@@ -12,7 +12,7 @@ export async function handleFence(
   try {
     const deadlineMs = Date.now() + limits.fenceTimeoutMs;
     const isSent = (clusterTime: bigint) => progress.covers(clusterTime);
-    await feed.cursors.toldReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
+    await feed.cursors.publishedReached(operationTime.$timestamp, isSent, limits.fenceTimeoutMs);
     await progress.caughtUp(deadlineMs, () =>
       connection.send({ type: "fenced", id, cursor: progress.nextCursor() }),
     );

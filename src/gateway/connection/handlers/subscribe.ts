@@ -176,7 +176,7 @@ async function open(
 /** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
 async function share(connection: Connection, subscription: Subscription): Promise<void> {
   connection.subscriptions.add(subscription);
-  await subscription.attachment.opened.catch(() => {}); // `undo` has told all who share it
+  await subscription.attachment.opened.catch(() => {}); // `undo` reports it to every subscription that shares it
   await answerShared(connection, subscription);
 }
 

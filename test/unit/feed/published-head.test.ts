@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { AFTER, BEFORE, CursorCodec, coversForClients } from "../../../src/feed/cursor.ts";
-import { ToldHead } from "../../../src/feed/told-head.ts";
+import { PublishedHead } from "../../../src/feed/published-head.ts";
 import { clusterTimeOf, secondsOf } from "../../../src/source/cluster-time.ts";
 
 const IDLE_AGE_MS = 2_000;
@@ -9,8 +9,8 @@ const LAG_MS = IDLE_AGE_MS + 200;
 const NOW_MS = 1_700_000_000_000;
 const FROM = clusterTimeOf(1_600_000_000, 1);
 
-test("the told head follows the clock alone, as long as the stream is no older than an idle one gets", () => {
-  const told = new ToldHead(1_000, IDLE_AGE_MS);
+test("the published head follows the clock alone, as long as the stream is no older than an idle one gets", () => {
+  const published = new PublishedHead(1_000, IDLE_AGE_MS);
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 100_000 }),
@@ -19,42 +19,42 @@ test("the told head follows the clock alone, as long as the stream is no older t
       (passedMs, ageMs, counter) => {
         const nowMs = NOW_MS + passedMs;
         const headTime = clusterTimeOf(Math.floor((nowMs - ageMs) / 1_000), counter);
-        const passed = told.at(nowMs, { headTime, from: FROM });
+        const passed = published.at(nowMs, { headTime, from: FROM });
         expect(passed).toBe(clusterTimeOf(Math.floor((nowMs - LAG_MS) / 1_000), 0));
       },
     ),
   );
 });
 
-test("the told head is never later than the head, nor earlier than where the node began to read", () => {
+test("the published head is never later than the head, nor earlier than where the node began to read", () => {
   for (const stepMs of [1_000, 5_000, 60_000]) {
-    const told = new ToldHead(stepMs, IDLE_AGE_MS);
+    const published = new PublishedHead(stepMs, IDLE_AGE_MS);
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 100_000 }),
         fc.integer({ min: 1, max: 9 }),
         (behindMs, counter) => {
           const headTime = clusterTimeOf(Math.floor((NOW_MS - behindMs) / 1_000), counter);
-          const clusterTime = told.at(NOW_MS, { headTime, from: FROM });
+          const clusterTime = published.at(NOW_MS, { headTime, from: FROM });
           expect(clusterTime).toBeLessThanOrEqual(headTime);
           expect(secondsOf(clusterTime) % (stepMs / 1_000)).toBe(0);
           const late = clusterTimeOf(Math.floor(NOW_MS / 1_000), 5);
-          expect(told.at(NOW_MS, { headTime: late, from: late })).toBe(late);
+          expect(published.at(NOW_MS, { headTime: late, from: late })).toBe(late);
         },
       ),
     );
   }
 });
 
-test("the told head passes a cluster time when the clock says so, and not a millisecond before", () => {
+test("the published head passes a cluster time when the clock says so, and not a millisecond before", () => {
   for (const stepMs of [1_000, 5_000]) {
-    const told = new ToldHead(stepMs, IDLE_AGE_MS);
+    const published = new PublishedHead(stepMs, IDLE_AGE_MS);
     for (const counter of [0, 1, 7, 4_000]) {
       const wanted = clusterTimeOf(1_700_000_003, counter);
-      const passesAtMs = told.passesAtMs(wanted);
+      const passesAtMs = published.passesAtMs(wanted);
       const headTime = clusterTimeOf(1_700_000_100, 1);
-      expect(told.at(passesAtMs - 1, { headTime, from: FROM })).toBeLessThanOrEqual(wanted);
-      expect(told.at(passesAtMs, { headTime, from: FROM })).toBeGreaterThan(wanted);
+      expect(published.at(passesAtMs - 1, { headTime, from: FROM })).toBeLessThanOrEqual(wanted);
+      expect(published.at(passesAtMs, { headTime, from: FROM })).toBeGreaterThan(wanted);
     }
   }
 });

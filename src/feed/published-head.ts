@@ -8,20 +8,20 @@ export interface ReadSoFar {
   readonly from: bigint;
 }
 
-/** Answers of MongoDB take some time: by so much the told head lags behind more than an idle stream does, in milliseconds. */
+/** Time for the answers of MongoDB, in milliseconds: the published head lags this much further than an idle stream. */
 const LATENCY_MS = 200;
 
 /**
- * Which position clients receive in place of the head of the stream. The head itself moves with every commit, also
- * of documents that a client may not see. The told head moves at full steps of the clock instead. It lags behind
+ * The position that clients receive instead of the head of the stream. The head itself moves with every commit, also
+ * of documents that a client may not see. The published head moves at full steps of the clock instead. It lags behind
  * the clock by as much as the position of an idle stream does, so that an idle stream and a busy one look alike.
  */
-export class ToldHead {
+export class PublishedHead {
   readonly #stepMs: number;
   readonly #lagMs: number;
 
   /**
-   * @param stepMs Whole seconds, since a cluster time counts no finer; 0 tells the head itself.
+   * @param stepMs Whole seconds, since a cluster time counts no finer; 0 publishes the head itself.
    * @param idleAgeMs The age that the position of an idle stream reaches before it moves on.
    */
   constructor(stepMs: number, idleAgeMs: number) {
@@ -35,8 +35,8 @@ export class ToldHead {
   }
 
   /**
-   * The told head at a time. Never later than the head: where the stream is behind, for whatever reason, the step that
-   * the stream has reached.
+   * The published head at a time. It is never later than the head: if the stream is behind, it is the step that the
+   * stream has reached.
    */
   at(nowMs: number, { headTime, from }: ReadSoFar): bigint {
     const ms = Math.min(nowMs - this.#lagMs, secondsOf(headTime) * 1_000);
@@ -50,7 +50,7 @@ export class ToldHead {
     return (Math.floor(nowMs / this.#stepMs) + 1) * this.#stepMs;
   }
 
-  /** When the told head passes a cluster time, unless the stream is behind; in epoch milliseconds. */
+  /** When the published head passes a cluster time, unless the stream is behind; in epoch milliseconds. */
   passesAtMs(clusterTime: bigint): number {
     const ms = secondsOf(clusterTime) * 1_000;
     return this.isExact ? ms : (Math.floor(ms / this.#stepMs) + 1) * this.#stepMs + this.#lagMs;

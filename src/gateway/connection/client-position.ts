@@ -1,26 +1,26 @@
-import { AFTER, coversForClients, epochOf, isLater, type Told } from "../../feed/cursor.ts";
+import { AFTER, coversForClients, epochOf, isLater, type PublishedPosition } from "../../feed/cursor.ts";
 import type { Feed } from "../../feed/feed.ts";
 
-/** An attachment, as far as it matters here. */
+/** The part of an attachment that is read here. */
 interface Sender {
   /** The position up to which the client knows the live query. */
-  readonly sent: Told | null;
+  readonly sent: PublishedPosition | null;
 }
 
 type Sent = Iterable<Sender>;
 
-/** Up to where one client knows of what was delivered to it: by the told head, or by what it was sent itself. */
-export class ToldCursor {
+/** The position up to which one client has received everything: the published head, or a later change that it was sent. */
+export class ClientPosition {
   readonly #feed: Feed;
-  #last: Told | undefined;
+  #last: PublishedPosition | undefined;
 
   constructor(feed: Feed) {
     this.#feed = feed;
   }
 
   /**
-   * The told head, or a later position that the client knows already; for when nothing is missing on the attachments. It
-   * never goes back, also where the subscription is gone that it came from.
+   * The published head, or a later position that the client already knows. Call it when nothing is pending on the
+   * attachments. It never goes back, even if the subscription that it came from has ended.
    */
   next(attachments: Sent): string {
     const known = [...attachments].flatMap(({ sent }) => sent ?? []);
@@ -41,31 +41,31 @@ export class ToldCursor {
     return false;
   }
 
-  #latest(known: readonly Told[]): Told {
+  #latest(known: readonly PublishedPosition[]): PublishedPosition {
     const last = this.#last;
     // After a break in the order of changes, an earlier cursor means nothing.
     const isGood = last !== undefined && epochOf(last.cursor) === this.#feed.timeline.codec.epoch;
-    const all = [this.#feed.cursors.told, ...known, ...(isGood ? [last] : [])];
-    const isHidden = ({ position }: Told) => position.issuedMs !== undefined;
+    const all = [this.#feed.cursors.published, ...known, ...(isGood ? [last] : [])];
+    const isHidden = ({ position }: PublishedPosition) => position.issuedMs !== undefined;
     const hidden = this.#latestHidden(all.filter(isHidden));
-    const shown = this.#latestShown(all.filter((told) => !isHidden(told)));
-    if (hidden === undefined) return shown ?? this.#feed.cursors.told;
+    const shown = this.#latestShown(all.filter((published) => !isHidden(published)));
+    if (hidden === undefined) return shown ?? this.#feed.cursors.published;
     return shown !== undefined && isLater(shown.position, hidden.position) ? shown : hidden;
   }
 
   /** By the time at which they were issued: clients must not learn about the writes in between. */
-  #latestHidden(hidden: readonly Told[]): Told | undefined {
+  #latestHidden(hidden: readonly PublishedPosition[]): PublishedPosition | undefined {
     const [first, ...others] = hidden.toSorted((a, b) => issuedMs(b) - issuedMs(a));
     // A snapshot may have been ahead of the stream. By now the stream has reached it.
     const time = first?.position.clusterTime ?? 0n;
     const goesBack = others.some(({ position }) => position.clusterTime > time);
-    return goesBack ? this.#feed.cursors.renewTold() : first;
+    return goesBack ? this.#feed.cursors.renewPublished() : first;
   }
 
-  #latestShown(shown: readonly Told[]): Told | undefined {
-    return shown.reduce<Told | undefined>((latest, told) => {
-      if (latest === undefined || isLater(told.position, latest.position)) return told;
-      if (told.cursor === latest.cursor || isLater(latest.position, told.position)) return latest;
+  #latestShown(shown: readonly PublishedPosition[]): PublishedPosition | undefined {
+    return shown.reduce<PublishedPosition | undefined>((latest, published) => {
+      if (latest === undefined || isLater(published.position, latest.position)) return published;
+      if (published.cursor === latest.cursor || isLater(latest.position, published.position)) return latest;
       // Two commits of one time, whose order is unknown: all of that time has come.
       const position = { clusterTime: latest.position.clusterTime, within: AFTER };
       return { position, cursor: this.#feed.timeline.codec.encode(position) };
@@ -73,4 +73,4 @@ export class ToldCursor {
   }
 }
 
-const issuedMs = ({ position }: Told): number => position.issuedMs ?? 0;
+const issuedMs = ({ position }: PublishedPosition): number => position.issuedMs ?? 0;

@@ -1,4 +1,4 @@
-/** The service's place in the change stream: saved, lost, and never further than what was accepted. */
+/** The service's position in the change stream: saved, lost, and never further than what was accepted. */
 import { type Binary, BSON, MongoClient, Timestamp } from "mongodb";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
@@ -29,11 +29,11 @@ async function connect(url: string): Promise<WsClient> {
   return client;
 }
 
-const subscribe = (client: WsClient, place: object = {}) =>
-  client.ask({ type: "subscribe", id: "a", collection: "things", ...place });
+const subscribe = (client: WsClient, position: object = {}) =>
+  client.ask({ type: "subscribe", id: "a", collection: "things", ...position });
 const lastSnapshot = (client: WsClient) =>
   client.until(({ type, last }) => type === "snapshot" && last === true);
-const placeOf = ({ cursor, ticket }: Received) => ({ cursor, ticket });
+const positionOf = ({ cursor, ticket }: Received) => ({ cursor, ticket });
 
 test("[3.3] a saved position that the oplog no longer reaches is logged and counted, and every earlier cursor is history-lost", async () => {
   const set = await startReplicaSet({ members: 1, args: ["--oplogSize", "2", "--syncdelay", "1"] });
@@ -45,7 +45,7 @@ test("[3.3] a saved position that the oplog no longer reaches is logged and coun
   const things = client.db("shop").collection<{ _id: number; n: number }>("things");
   await things.insertOne({ _id: 1, n: 1 });
   const before = await connect(first.url);
-  const place = placeOf(await subscribe(before));
+  const position = positionOf(await subscribe(before));
   await lastSnapshot(before);
   await first.service.stop();
 
@@ -65,9 +65,9 @@ test("[3.3] a saved position that the oplog no longer reaches is logged and coun
   const { log, errors } = recordingLog();
   const second = await startNode(set.uri, "shop", options, log);
   expect(errors()).toEqual([expect.stringContaining("no longer reaches back")]);
-  expect(await metricOf(second.service, "tidewire_place_lost_total")).toBe(1);
+  expect(await metricOf(second.service, "tidewire_position_lost_total")).toBe(1);
   const after = await connect(second.url);
-  expect(await subscribe(after, place)).toMatchObject({ start: "reset", reason: "history-lost" });
+  expect(await subscribe(after, position)).toMatchObject({ start: "reset", reason: "history-lost" });
   expect((await lastSnapshot(after))?.["docs"]).toEqual([{ _id: 1, n: 2 }]);
   await things.updateOne({ _id: 1 }, { $set: { n: 3 } });
   expect(await after.until(({ type }) => type === "changed")).toMatchObject({ doc: { _id: 1, n: 3 } });
@@ -83,7 +83,7 @@ test("[3.3] a saved position in the future begins another epoch, and cursors of 
   const things = db.collection<{ _id: number }>("things");
   await things.insertOne({ _id: 1 });
   const before = await connect(first.url);
-  const place = placeOf(await subscribe(before));
+  const position = positionOf(await subscribe(before));
   await first.service.stop();
 
   const checkpoints = client.db(`${name}-state`).collection<SavedCheckpoint>("checkpoints");
@@ -94,13 +94,13 @@ test("[3.3] a saved position in the future begins another epoch, and cursors of 
   const { log, errors } = recordingLog();
   const second = await startNode(uri, name, options, log);
   expect(errors()).toEqual([expect.stringContaining("in the future")]);
-  expect(await metricOf(second.service, "tidewire_place_lost_total")).toBe(1);
+  expect(await metricOf(second.service, "tidewire_position_lost_total")).toBe(1);
   const after = await connect(second.url);
-  expect(await subscribe(after, place)).toMatchObject({ start: "reset", reason: "history-lost" });
+  expect(await subscribe(after, position)).toMatchObject({ start: "reset", reason: "history-lost" });
   expect((await lastSnapshot(after))?.["docs"]).toEqual([{ _id: 1 }]);
   await things.insertOne({ _id: 2 });
   expect(await after.until(({ type }) => type === "added")).toMatchObject({ doc: { _id: 2 } });
-  // The place of the new epoch replaces the impossible one.
+  // The position of the new epoch replaces the impossible one.
   await expect
     .poll(async () => (await checkpoints.findOne({ _id: "default" }))?.clusterTime.lessThan(future))
     .toBe(true);
@@ -109,7 +109,7 @@ test("[3.3] a saved position in the future begins another epoch, and cursors of 
 
 type Database = Awaited<ReturnType<typeof testDatabase>>;
 
-/** A source whose sink keeps what it is given, and that saves its place very often. */
+/** A source whose sink keeps what it is given, and that saves its position very often. */
 async function startSource(images: boolean, whileStarting = async (_database: Database) => {}) {
   const database = await testDatabase({ monitorCommands: true });
   const { client, db, name, uri } = database;
@@ -203,7 +203,7 @@ test.each([
       // The order of the tokens' text is that of the stream.
       expect(accepted.slice(save.accepted).filter((token) => token <= save.token)).toEqual([]);
     }
-    expect(saves.at(-1)!.token >= accepted.at(-1)!, "the last place is saved on stopping").toBe(true);
+    expect(saves.at(-1)!.token >= accepted.at(-1)!, "the last position is saved on stopping").toBe(true);
   },
 );
 
@@ -213,7 +213,7 @@ test("[3.3] a node that starts while another one saves its position does not tak
     const checkpoints = client.db(`${name}-state`).collection<SavedCheckpoint>("checkpoints");
     await db.collection<{ _id: number }>("things").insertOne({ _id: 1 });
     const { operationTime } = await client.db("admin").command({ ping: 1 });
-    await until("the other node's place", async () =>
+    await until("the other node's position", async () =>
       (await checkpoints.findOne({ _id: "default" }))?.clusterTime.greaterThanOrEqual(operationTime),
     );
   });
@@ -222,12 +222,12 @@ test("[3.3] a node that starts while another one saves its position does not tak
   ]);
 });
 
-test("the place of an idle stream moves on, so that it does not grow old", async () => {
+test("the position of an idle stream moves on, so that it does not grow old", async () => {
   const { stateDatabase, accepted } = await startSource(true);
   const checkpoints = stateDatabase.collection<SavedCheckpoint>("checkpoints");
   const saved = () => checkpoints.findOne({ _id: "default" });
-  const first = await until("a first place", async () => (await saved()) ?? undefined);
-  const next = await until("a later place", async () => {
+  const first = await until("a first position", async () => (await saved()) ?? undefined);
+  const next = await until("a later position", async () => {
     const now = await saved();
     return now?.clusterTime.greaterThan(first.clusterTime) ? now : undefined;
   });
