@@ -3,10 +3,11 @@ import { pino } from "pino";
 import type { Config } from "../config/config.ts";
 import { statePrefixOf } from "../config/namespaces.ts";
 import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
-import { answerOf, isMongoFailure, type StateDatabase } from "../source/mongo.ts";
+import { answerOf, isMongoFailure } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions } from "../source/replaceable-client.ts";
 import { unreachable } from "../source/start-patience.ts";
+import type { StateDatabase } from "../source/state-database.ts";
 import { checkStateNames, prefixed } from "../source/state-names.ts";
 
 /** An operator's command is a few reads and writes; one without an answer is not to hang for ever. In milliseconds. */

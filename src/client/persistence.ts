@@ -1,4 +1,3 @@
-import type { LiveResult } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
 
 /** The kept part of a query, from which a reload goes on. */
@@ -27,19 +26,26 @@ export interface PersistOptions {
   readonly intervalMs?: number;
 }
 
+/** The part of a result that is kept. */
+interface Kept {
+  readonly key: string;
+  readonly resumePoint: { readonly cursor: string; readonly ticket: string } | undefined;
+  readonly view: { readonly list: readonly Doc[] };
+}
+
 const INTERVAL_MS = 1_000;
 
 /** Keeps results in a store: together, and not at every change. */
 export class Persistence {
   readonly #options: PersistOptions;
-  readonly #moved = new Set<LiveResult>();
+  readonly #moved = new Set<Kept>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: PersistOptions) {
     this.#options = options;
   }
 
-  async load({ key }: LiveResult): Promise<Saved | undefined> {
+  async load({ key }: Pick<Kept, "key">): Promise<Saved | undefined> {
     try {
       return await this.#options.store.load(this.#keyOf(key));
     } catch {
@@ -47,12 +53,12 @@ export class Persistence {
     }
   }
 
-  moved(result: LiveResult): void {
+  moved(result: Kept): void {
     this.#moved.add(result);
     this.#timer ??= setTimeout(() => this.flush(), this.#options.intervalMs ?? INTERVAL_MS);
   }
 
-  remove(result: LiveResult): void {
+  remove(result: Kept): void {
     this.#moved.delete(result);
     // The service recognizes by the ticket a result that is left behind.
     this.#options.store.remove(this.#keyOf(result.key)).catch(() => {});

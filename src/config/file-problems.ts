@@ -1,11 +1,15 @@
 import { access, constants } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type { z } from "zod";
 import { KeyRefused, loadPublicKey } from "../auth/keys.ts";
-import type { Config } from "./config.ts";
+import type { ConfigSchema } from "./config-schema.ts";
 import type { Path } from "./config-text.ts";
 
+/** The sections of a configuration that name files. */
+type NamesFiles = Pick<z.output<typeof ConfigSchema>, "server" | "auth">;
+
 /** The problems of the files that a configuration names. */
-export async function* fileProblems(config: Config): AsyncGenerator<{ path: Path; message: string }> {
+export async function* fileProblems(config: NamesFiles): AsyncGenerator<{ path: Path; message: string }> {
   const { server, auth } = config;
   const jwt: Path = ["auth", "jwt"];
   if (auth.jwt?.publicKey !== undefined) {

@@ -1,6 +1,6 @@
 import { MongoClient, type Timestamp } from "mongodb";
 import type { Config } from "../config/config.ts";
-import type { Projection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { authorize } from "../rules/authorize.ts";

@@ -1,4 +1,4 @@
-import type { Projection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import type { DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { type Change, encodeChange, UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";

@@ -1,7 +1,7 @@
 import { type BsonValue, elementsOf } from "../match/bson-value.ts";
 import { diffProjected } from "../match/delta.ts";
 import { encodeValue } from "../match/encode.ts";
-import type { Projection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { headOf } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";

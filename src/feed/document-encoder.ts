@@ -1,5 +1,6 @@
 import { encodeDocument } from "../match/encode.ts";
-import { canonicalProjection, type Projection } from "../match/projection.ts";
+import { canonicalProjection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 

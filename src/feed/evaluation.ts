@@ -1,7 +1,8 @@
 import { compileFilter } from "../match/compile-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { compileFilterInSteps } from "../match/filter-steps.ts";
-import { type Projection, projectedEqual } from "../match/projection.ts";
+import { projectedEqual } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import type { Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";

@@ -1,5 +1,5 @@
 import type { Filter } from "../match/filter.ts";
-import type { Projection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 
 /** The definition of a live query: equal keys, one live query. Made by authorization; the rule is already in it. */

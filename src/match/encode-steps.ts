@@ -20,7 +20,7 @@ import {
   writeValue,
 } from "./encode.ts";
 import { JsonWriter } from "./json-writer.ts";
-import type { Projection } from "./projection.ts";
+import type { Projection } from "./projection-fields.ts";
 import { StepPace, type Steps } from "./steps.ts";
 import { VisibleElements } from "./visible-elements.ts";
 

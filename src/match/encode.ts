@@ -20,7 +20,7 @@ import {
 } from "./bson-value.ts";
 import { JsonWriter } from "./json-writer.ts";
 import { isSafeLongAt } from "./numbers.ts";
-import type { Projection } from "./projection.ts";
+import type { Projection } from "./projection-fields.ts";
 import { type Shown, VisibleElements } from "./visible-elements.ts";
 
 /** The visible part of a document, as JSON text. */

@@ -1,5 +1,14 @@
-/** The listed fields of one level of a projection. Thousands of levels may be kept, most of them with one field. */
-import type { Projection } from "./projection.ts";
+/** A projection and its listed fields, level by level. Thousands of levels may be kept, most of them with one field. */
+
+/**
+ * The visible part of a document or sub-document, and of each one in an array. A scalar instead of a sub-document belongs
+ * to the rest: an inclusion of `a.b` drops an `a` that is 5, and an exclusion keeps it.
+ */
+export interface Projection {
+  /** The treatment of fields that are not listed. */
+  readonly keepsRest: boolean;
+  readonly fields: ListedFields;
+}
 
 /** The visible part of a listed field: all of it, nothing of it, or parts. */
 export type FieldShown = Projection | boolean;

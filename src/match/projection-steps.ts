@@ -1,6 +1,7 @@
 /** Large documents compared under a projection, in steps. The result is that of `projection.ts`. */
 import { asBuffer, BSON_TYPE } from "./bson-value.ts";
-import { hasEqualName, isEqualVisible, isEqualWhole, isWhole, type Projection } from "./projection.ts";
+import { hasEqualName, isEqualVisible, isEqualWhole, isWhole } from "./projection.ts";
+import type { Projection } from "./projection-fields.ts";
 import { StepPace, type Steps } from "./steps.ts";
 import { VisibleElements } from "./visible-elements.ts";
 

@@ -2,18 +2,8 @@
 import { TidewireError } from "../protocol/errors.ts";
 import { asBuffer, BSON_TYPE } from "./bson-value.ts";
 import { isIndex, pathFault, quote } from "./paths.ts";
-import { type FieldShown, type ListedFields, listedFields } from "./projection-fields.ts";
+import { type FieldShown, listedFields, type Projection } from "./projection-fields.ts";
 import { VisibleElements } from "./visible-elements.ts";
-
-/**
- * The visible part of a document or sub-document, and of each one in an array. If the rest is dropped, scalars
- * in its place are dropped too (as an inclusion of `a.b` drops an `a` that is 5); where it is kept, they are kept.
- */
-export interface Projection {
-  /** The treatment of fields that are not listed. */
-  readonly keepsRest: boolean;
-  readonly fields: ListedFields;
-}
 
 /** Keeps all fields. */
 export const EVERYTHING: Projection = { keepsRest: true, fields: new Map() };

@@ -3,7 +3,8 @@ import { BSON_TYPE, type BsonValue, fromJs } from "./bson-value.ts";
 import { canonicalFilter } from "./canonical-filter.ts";
 import { compareValues, typeClass } from "./compare.ts";
 import type { Filter, Predicate } from "./filter.ts";
-import { canonicalProjection, intersectProjections, type Projection } from "./projection.ts";
+import { canonicalProjection, intersectProjections } from "./projection.ts";
+import type { Projection } from "./projection-fields.ts";
 import { valueKey } from "./value-key.ts";
 
 /** Of the second to the first. `other`: it shows something else, or structure does not tell. */

@@ -1,7 +1,8 @@
 /** Estimates what a parsed request holds in memory and what evaluating it costs, so that both can be charged to a user. */
 import type { SortSpec } from "../protocol/messages.ts";
 import type { Filter, Predicate } from "./filter.ts";
-import { type Projection, projectionSize } from "./projection.ts";
+import { projectionSize } from "./projection.ts";
+import type { Projection } from "./projection-fields.ts";
 
 /** The parts of a parsed request that stay in memory. */
 export interface RequestParts {

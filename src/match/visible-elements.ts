@@ -1,6 +1,6 @@
 import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
 import { fieldNameAt } from "./field-name.ts";
-import type { Projection } from "./projection.ts";
+import type { Projection } from "./projection-fields.ts";
 
 /** The visible part of a value: all of it, or the result of the projection. */
 export type Shown = Projection | true;

@@ -11,8 +11,8 @@ import {
   includeProjection,
   intersectProjections,
   isHiddenPath,
-  type Projection,
 } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import { parseSort } from "../match/sort.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";

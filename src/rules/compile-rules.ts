@@ -5,13 +5,8 @@ import { fromJs } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
 import type { Filter, FilterTemplate, Placeholder } from "../match/filter.ts";
 import { parseFilter, parseFilterTemplate } from "../match/parse-filter.ts";
-import {
-  EVERYTHING,
-  excludeProjection,
-  includeProjection,
-  isHiddenPath,
-  type Projection,
-} from "../match/projection.ts";
+import { EVERYTHING, excludeProjection, includeProjection, isHiddenPath } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { type Claims, lookupOf, NOW, readPlaceholder } from "./claims.ts";
 import {

@@ -1,4 +1,4 @@
-import type { Projection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 
 /** The fields that a projection shows, in words: "all but margin, notes.internal", "only _id, roomId". */
 export function describeProjection(projection: Projection): string {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Projection } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 
 /** Projections in use, by the digest of their canonical text. */
 const inUse = new Map<string, WeakRef<Projection>>();

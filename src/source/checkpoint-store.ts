@@ -1,6 +1,6 @@
 import { Binary, type Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 /** A saved position of the change stream: up to here everything was accepted. */
 export interface Checkpoint {

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { Binary, type Collection, MongoServerError, type Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
-import { STATE_TIMEOUT_MS, type StateDatabase } from "./mongo.ts";
+import { STATE_TIMEOUT_MS } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 /** One unbroken order of changes. It ends when the deployment is replaced or restored. */
 export interface Epoch {

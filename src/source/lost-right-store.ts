@@ -1,7 +1,7 @@
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import { ExpiryIndex } from "./expiry-index.ts";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 interface LostRight {
   /** A digest of the user and the collection; nothing of either. */

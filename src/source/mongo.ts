@@ -1,6 +1,5 @@
 /** Access to MongoDB's driver that allows the client behind it to be replaced at run time. */
 import {
-  type Db,
   type MongoClient,
   MongoError,
   MongoNetworkTimeoutError,
@@ -14,9 +13,6 @@ export type MongoAccess = MongoClient | ReplaceableClient;
 
 /** The prefix of the service's own collections where other collections are in the same database. */
 export const STATE_PREFIX = "tidewire.";
-
-/** The database of the service's own state. A collection is obtained for each operation, for the same reason. */
-export type StateDatabase = Pick<Db, "collection" | "command">;
 
 /** One client, for what lives and ends with it: a session and its cursors. */
 export const clientOf = (access: MongoAccess): MongoClient => ("current" in access ? access.current : access);

@@ -10,7 +10,7 @@ import {
   type TopologyDescriptionChangedEvent,
 } from "mongodb";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 /** With `connectTimeout`, how long the event loop may be busy before a healthy server is taken for gone. In milliseconds. */
 const HEARTBEAT_MS = 2_000;

@@ -1,7 +1,7 @@
 import { BSON, type Collection } from "mongodb";
 import { z } from "zod";
 import { ExpiryIndex } from "./expiry-index.ts";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 /** Its name in the state database, without the prefix that it may carry. */
 export const REVOCATIONS = "revocations";

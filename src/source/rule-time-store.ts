@@ -1,6 +1,6 @@
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 interface SavedRule {
   /** The rule's identity: a digest, nothing of the rule itself. */

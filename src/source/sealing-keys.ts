@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Binary, type Collection } from "mongodb";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 /** A key that seals tickets (AES-256-GCM), by the short id that a ticket bears in the clear. */
 export interface SealingKey {

@@ -1,6 +1,6 @@
 import type { Collection } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
-import type { StateDatabase } from "./mongo.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 interface SpentKey {
   _id: string;

@@ -1,6 +1,7 @@
-import type { MongoAccess, StateDatabase } from "./mongo.ts";
+import type { MongoAccess } from "./mongo.ts";
 import { STATE_PREFIX } from "./mongo.ts";
 import { StartupError } from "./startup-error.ts";
+import type { StateDatabase } from "./state-database.ts";
 
 /** The service's own collections, each under the name that it has in a database of its own. */
 export const STATE_COLLECTIONS = [

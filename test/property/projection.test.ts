@@ -11,9 +11,9 @@ import {
   includeProjection,
   intersectProjections,
   isHiddenPath,
-  type Projection,
   projectedEqual,
 } from "../../src/match/projection.ts";
+import type { Projection } from "../../src/match/projection-fields.ts";
 import { insertRaw } from "../support/raw-insert.ts";
 import { documentTree, toDocument } from "./bson-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";

@@ -4,7 +4,7 @@ import { Evaluation } from "../../../src/feed/evaluation.ts";
 import { isLong, piecesOf, STEP_BYTES } from "../../../src/feed/pieces.ts";
 import { PredicateIndex } from "../../../src/feed/predicate-index.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
-import type { Projection } from "../../../src/match/projection.ts";
+import type { Projection } from "../../../src/match/projection-fields.ts";
 import type { ChangeEvent } from "../../../src/source/change-event.ts";
 
 const WHOLE: Projection = { keepsRest: true, fields: new Map() };

@@ -8,10 +8,10 @@ import {
   includeProjection,
   intersectProjections,
   isHiddenPath,
-  type Projection,
   projectedEqual,
   projectionSize,
 } from "../../../src/match/projection.ts";
+import type { Projection } from "../../../src/match/projection-fields.ts";
 
 const show = (projection: Projection, document: object) =>
   JSON.parse(encodeDocument(BSON.serialize(document), projection, "json"));
