@@ -1,10 +1,10 @@
 import type { Start, StartReason } from "../../protocol/messages.ts";
 import type { Attachment } from "./attachment.ts";
-import type { Connection } from "./connection.ts";
 import type { Subscription } from "./subscription.ts";
+import type { SubscriptionHost } from "./subscription-host.ts";
 
 /** [3.2] Gives newer tickets for all that this connection follows: of a newer token, or before the old ones end. */
-export function sendTickets(connection: Connection): void {
+export function sendTickets(connection: SubscriptionHost): void {
   const tickets: Record<string, string> = {};
   const made = new Map<Attachment, string | null>();
   for (const { id, attachment, isAnswered } of connection.subscriptions) {
@@ -22,7 +22,7 @@ const renewTicket = ({ deciding, start }: Attachment): string | null =>
 
 /** [3.2] Tells how a subscription starts, with the ticket for what it sees from there on. */
 export function sendSubscribed(
-  connection: Connection,
+  connection: SubscriptionHost,
   subscription: Subscription,
   start: Start,
   reason?: StartReason,

@@ -9,7 +9,7 @@ import type { Subscription } from "./subscription.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 /** The parts of a connection that the end of a subscription needs. */
-interface SubscriptionOwner {
+export interface SubscriptionOwner {
   readonly context: GatewayContext;
   readonly identity: Identity | null;
   readonly subscriptions: Subscriptions;

@@ -18,9 +18,9 @@ import {
 } from "../../rules/authorize.ts";
 import { sendSubscribed } from "./answers.ts";
 import { Attachment } from "./attachment.ts";
-import type { Connection } from "./connection.ts";
 import { endFor } from "./end-subscription.ts";
 import type { Subscription } from "./subscription.ts";
+import type { SubscriptionHost } from "./subscription-host.ts";
 import type { ChangePoint } from "./subscriptions.ts";
 
 /** `changed` also where the decision has to wait. */
@@ -32,7 +32,7 @@ const RETRY_MS = 1_000;
  * Authorizes every subscription of a connection again, in one turn.
  * @returns How many subscriptions changed, and how many ended.
  */
-export function reauthorizeAll(connection: Connection): { changed: number; ended: number } {
+export function reauthorizeAll(connection: SubscriptionHost): { changed: number; ended: number } {
   const counts = { unchanged: 0, changed: 0, ended: 0 };
   for (const subscription of connection.subscriptions)
     if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription)]++;
@@ -43,7 +43,7 @@ export function reauthorizeAll(connection: Connection): { changed: number; ended
  * `%%now` has taken a step: authorizes the subscriptions whose rules use it again, in one turn.
  * @returns How many subscriptions changed or ended.
  */
-export function reauthorizeForStep(connection: Connection): number {
+export function reauthorizeForStep(connection: SubscriptionHost): number {
   const { subscriptions } = connection;
   /** Whether all ids of an attachment ask for one live query: then they move on together. */
   const together = new Map<Attachment, boolean>();
@@ -59,7 +59,7 @@ export function reauthorizeForStep(connection: Connection): number {
   return moved;
 }
 
-function moveAlike(connection: Connection, attachment: Attachment): boolean {
+function moveAlike(connection: SubscriptionHost, attachment: Attachment): boolean {
   const served = connection.subscriptions.servedBy(attachment);
   if (served.length < 2) return true;
   try {
@@ -76,7 +76,7 @@ function moveAlike(connection: Connection, attachment: Attachment): boolean {
  * @param together All ids of its attachment ask for the same live query at this point.
  */
 export function reauthorize(
-  connection: Connection,
+  connection: SubscriptionHost,
   subscription: Subscription,
   at: ChangePoint = null,
   together = false,
@@ -90,14 +90,14 @@ export function reauthorize(
 }
 
 /** A subscription whose start failed for reasons of another one: it is judged again in a moment. */
-export function reauthorizeSoon(connection: Connection, subscription: Subscription): void {
+export function reauthorizeSoon(connection: SubscriptionHost, subscription: Subscription): void {
   connection.subscriptions.release(subscription);
   void sleep(RETRY_MS * (0.5 + Math.random())).then(() => reauthorizeIfActive(connection, subscription));
 }
 
 /** @throws {TidewireError} The subscription has no rights any more. */
 function decide(
-  connection: Connection,
+  connection: SubscriptionHost,
   subscription: Subscription,
   at: ChangePoint,
   together: boolean,
@@ -124,14 +124,14 @@ function decide(
 }
 
 /** @throws {LookupsNeeded} Also where the sets have been read for somebody else. */
-function judge(connection: Connection, { request, lookups, attachment }: Subscription): EffectiveQuery {
+function judge(connection: SubscriptionHost, { request, lookups, attachment }: Subscription): EffectiveQuery {
   const { rules, clock } = connection.context;
   const known = attachment.query;
   return authorizeParsed(rules, connection.identity, request, clock.nowMs, lookups.values, known);
 }
 
 /** As `judge`; sets that have been read already are taken, so that nobody has to be silent for them. */
-function judgeAtOnce(connection: Connection, subscription: Subscription): EffectiveQuery {
+function judgeAtOnce(connection: SubscriptionHost, subscription: Subscription): EffectiveQuery {
   try {
     return judge(connection, subscription);
   } catch (error) {
@@ -140,7 +140,7 @@ function judgeAtOnce(connection: Connection, subscription: Subscription): Effect
   }
 }
 
-function reauthorizeIfActive(connection: Connection, subscription: Subscription): void {
+function reauthorizeIfActive(connection: SubscriptionHost, subscription: Subscription): void {
   if (connection.subscriptions.holds(subscription)) reauthorize(connection, subscription);
 }
 
@@ -148,7 +148,7 @@ function reauthorizeIfActive(connection: Connection, subscription: Subscription)
  * Nothing more of the subscription is sent until the client has read what waits; then it is judged again. Changes
  * that the client did not ask for would otherwise pile up.
  */
-function postpone(connection: Connection, subscription: Subscription): void {
+function postpone(connection: SubscriptionHost, subscription: Subscription): void {
   connection.subscriptions.release(subscription);
   if (!subscription.postpone()) return;
   connection.outbox
@@ -162,7 +162,7 @@ function postpone(connection: Connection, subscription: Subscription): void {
 
 /** Reads the sets that a decision needs, however often it takes, and decides. */
 async function reauthorizeWithLookups(
-  connection: Connection,
+  connection: SubscriptionHost,
   subscription: Subscription,
   needed: readonly BoundLookup[],
 ): Promise<void> {
@@ -185,7 +185,7 @@ async function reauthorizeWithLookups(
 
 /** Lets a subscription follow another live query. The old one is silent before anything else can happen. */
 function reattach(
-  connection: Connection,
+  connection: SubscriptionHost,
   subscription: Subscription,
   query: EffectiveQuery,
   { at, together }: { at: ChangePoint; together: boolean },
@@ -227,7 +227,7 @@ function reattach(
 }
 
 /** Tells a subscription that now shares an attachment so, once that one has started. */
-function join(connection: Connection, subscription: Subscription, at: ChangePoint): void {
+function join(connection: SubscriptionHost, subscription: Subscription, at: ChangePoint): void {
   const { attachment } = subscription;
   if (attachment.start.cursor === "") {
     void joinOnceOpen(connection, subscription);
@@ -238,7 +238,7 @@ function join(connection: Connection, subscription: Subscription, at: ChangePoin
   sendSubscribed(connection, subscription, "shared", undefined, rest);
 }
 
-async function joinOnceOpen(connection: Connection, subscription: Subscription): Promise<void> {
+async function joinOnceOpen(connection: SubscriptionHost, subscription: Subscription): Promise<void> {
   const { attachment, id } = subscription;
   await attachment.opened.catch(() => {}); // handled where the attachment was opened
   const isServed = subscription.attachment === attachment && attachment.serves(id);

@@ -11,7 +11,6 @@ import {
 } from "../../rules/authorize.ts";
 import type { Loss } from "../rights/lost-rights.ts";
 import { isSameToken } from "../rights/ticket-terms.ts";
-import type { Connection } from "./connection.ts";
 import { HeldLookups, type RightsOwner } from "./held-lookups.ts";
 import {
   freshStart,
@@ -23,13 +22,14 @@ import {
   wasLostSince,
 } from "./start-request.ts";
 import type { Subscription } from "./subscription.ts";
+import type { SubscriptionHost } from "./subscription-host.ts";
 
 /**
  * [3.3] Gathers the facts that decide whether a subscription may resume, in the order in which they cost more: the
  * ticket itself, then the live query that it was given for, then the shared record of lost rights.
  */
 export async function toStartRequest(
-  connection: Connection,
+  connection: SubscriptionHost,
   { snapshot: wanted, cursor, ticket }: SubscribeMessage,
   subscription: Subscription,
 ): Promise<ResumableStart> {
@@ -70,7 +70,7 @@ export async function toStartRequest(
  * the ticket, the user has lost the right by it.
  */
 export async function noteRefused(
-  connection: Connection,
+  connection: SubscriptionHost,
   { collection, ticket }: SubscribeMessage,
   error: unknown,
 ): Promise<void> {
@@ -85,7 +85,7 @@ export async function noteRefused(
 }
 
 function noteLost(
-  { context: { feed, lostRights } }: Connection,
+  { context: { feed, lostRights } }: SubscriptionHost,
   identity: Identity | null,
   { terms, holder }: Ticket,
   collection: string,
@@ -95,7 +95,7 @@ function noteLost(
 
 /** The last time that a token of this user was seen without the right; `null` if there was none. */
 async function lastLoss(
-  { context: { lostRights } }: Connection,
+  { context: { lostRights } }: SubscriptionHost,
   { identity, nowMs }: Presenter,
   { holder, terms }: Ticket,
   collection: string,
@@ -111,7 +111,7 @@ async function lastLoss(
  * `%%now`, everything else being equal. `null` for any other.
  */
 async function heldQuery(
-  connection: Connection,
+  connection: SubscriptionHost,
   { attachment, request, lookups }: Subscription,
   { key, nowMs }: Ticket,
 ): Promise<EffectiveQuery | null> {

@@ -12,14 +12,17 @@ import {
 } from "../../../rules/authorize.ts";
 import { sendSubscribed } from "../answers.ts";
 import { Attachment } from "../attachment.ts";
-import type { Connection } from "../connection.ts";
 import { HeldLookups } from "../held-lookups.ts";
 import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
 import { noteRefused, toStartRequest } from "../resume-check.ts";
 import { type Asked, Subscription } from "../subscription.ts";
+import type { SubscriptionHost } from "../subscription-host.ts";
 
 /** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
-export async function handleSubscribe(connection: Connection, message: SubscribeMessage): Promise<void> {
+export async function handleSubscribe(
+  connection: SubscriptionHost,
+  message: SubscribeMessage,
+): Promise<void> {
   const { id } = message;
   checkId(connection, id);
   const asksFor = toRequest(message);
@@ -59,7 +62,7 @@ export async function handleSubscribe(connection: Connection, message: Subscribe
 
 /** The live query that the request asks for, or the sets that have to be read first. */
 function grant(
-  { context, identity }: Connection,
+  { context, identity }: SubscriptionHost,
   { request, lookups }: Asked,
 ): EffectiveQuery | LookupsNeeded {
   try {
@@ -70,7 +73,7 @@ function grant(
   }
 }
 
-function checkId(connection: Connection, id: string): void {
+function checkId(connection: SubscriptionHost, id: string): void {
   if (connection.subscriptions.has(id)) {
     throw new TidewireError("duplicate-id", "the id is in use on this connection: choose another");
   }
@@ -97,7 +100,7 @@ function toRequest(message: SubscribeMessage): QueryRequest {
 }
 
 async function subscribe(
-  connection: Connection,
+  connection: SubscriptionHost,
   asked: Asked,
   query: EffectiveQuery,
   message: SubscribeMessage,
@@ -135,7 +138,10 @@ const SECOND_MS = 1_000;
  * The cluster time since which the user certainly has the rights of the token. A snapshot that was read for others before
  * that would show, with the changes since, what happened before this user might see it.
  */
-function heldSince({ identity, context: { feed, lostRights } }: Connection, collection: string): bigint {
+function heldSince(
+  { identity, context: { feed, lostRights } }: SubscriptionHost,
+  collection: string,
+): bigint {
   if (lostRights.known(holderOf(identity), collection) !== null) return feed.timeline.headTime;
   const issuedAtMs = identity?.issuedAtMs ?? null;
   return issuedAtMs === null ? 0n : feed.timeline.headTimeBy(issuedAtMs + SECOND_MS);
@@ -143,7 +149,7 @@ function heldSince({ identity, context: { feed, lostRights } }: Connection, coll
 
 /** Decides the start, tells it, and begins; all that can fail comes before the first word. */
 async function open(
-  connection: Connection,
+  connection: SubscriptionHost,
   maker: Subscription,
   rights: Rights,
   message: SubscribeMessage,
@@ -174,14 +180,14 @@ async function open(
 }
 
 /** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
-async function share(connection: Connection, subscription: Subscription): Promise<void> {
+async function share(connection: SubscriptionHost, subscription: Subscription): Promise<void> {
   connection.subscriptions.add(subscription);
   await subscription.attachment.opened.catch(() => {}); // `undo` reports it to every subscription that shares it
   await answerShared(connection, subscription);
 }
 
 /** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
-async function answerShared(connection: Connection, subscription: Subscription): Promise<void> {
+async function answerShared(connection: SubscriptionHost, subscription: Subscription): Promise<void> {
   const { subscriptions } = connection;
   while (subscriptions.holds(subscription) && subscription.attachment.isUndecided(subscription.id))
     await subscription.attachment.deciding;
@@ -194,7 +200,7 @@ async function answerShared(connection: Connection, subscription: Subscription):
  * The subscription could not be made; those that joined it meanwhile receive the same error. Those that were
  * active before are authorized again.
  */
-function undo(connection: Connection, attachment: Attachment, error: unknown, makerId: string): void {
+function undo(connection: SubscriptionHost, attachment: Attachment, error: unknown, makerId: string): void {
   for (const subscription of connection.subscriptions.servedBy(attachment)) {
     if (subscription.isAnswered) {
       reauthorizeSoon(connection, subscription);
