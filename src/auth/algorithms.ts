@@ -1,4 +1,4 @@
-/** The algorithms that may be listed, by family: a key serves one family (RFC 7518, RFC 8037). `none` is not one. */
+/** The algorithms that may be listed, by family: a key serves one family (RFC 7518, RFC 8037, RFC 9864). `none` is not one. */
 export const ALGORITHM_FAMILIES = {
   HS256: "HS",
   HS384: "HS",
@@ -13,8 +13,9 @@ export const ALGORITHM_FAMILIES = {
   ES384: "ES",
   ES512: "ES",
   EdDSA: "EdDSA",
+  Ed25519: "EdDSA",
 } as const;
-/** A signature algorithm that tokens may use (RFC 7518, section 3.1; RFC 8037). */
+/** A signature algorithm that tokens may use (RFC 7518, section 3.1; RFC 8037; RFC 9864 for Ed25519, the fully specified name of EdDSA). */
 export type Algorithm = keyof typeof ALGORITHM_FAMILIES;
 /** Algorithms of one family use the same kind of key. */
 export type AlgorithmFamily = (typeof ALGORITHM_FAMILIES)[Algorithm];

@@ -1,7 +1,16 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { TidewireError } from "../protocol/errors.ts";
 import { ALGORITHMS, type Algorithm } from "./algorithms.ts";
 import { fetchJwks } from "./fetch-jwks.ts";
-import { fromJwk, KeyRefused, misfitOf, signedByOf, toVerifyKey, type VerifyKey } from "./keys.ts";
+import {
+  fromJwk,
+  KeyRefused,
+  misfitOf,
+  signedByOf,
+  toVerifyKey,
+  type VerifyKey,
+  withoutMark,
+} from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
 
 /** No key of the set fits the token: it may be new, retired, or invented. */
@@ -28,6 +37,9 @@ type Timing = Pick<
 /** A set that has never been fetched is tried again sooner: until then nobody gets in. */
 const FIRST_RETRY_MS = 5_000;
 
+/** A login with a known key waits so long for a set that is being fetched; a server that is well answers sooner. */
+const PATIENCE_MS = 250;
+
 /** The keys of an issuer that rotates them. `kid` is only ever looked up in a map. */
 export class JwksKeys {
   readonly #uri: string;
@@ -41,6 +53,8 @@ export class JwksKeys {
   #fetchedAtMs = Number.NEGATIVE_INFINITY;
   #triedAtMs = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | undefined;
+  /** Settles `PATIENCE_MS` after the latest fetch began. */
+  #patience: Promise<void> = Promise.resolve();
 
   constructor(uri: string, options: Timing, onKeys: KeysListener) {
     this.#uri = uri;
@@ -68,10 +82,17 @@ export class JwksKeys {
     return new TidewireError("unavailable", text, {}, { retryAfterMs: this.#cooldownMs });
   }
 
-  /** Fetches the set where it is older than its maximum age, so that a retired key is not trusted longer. */
+  /**
+   * Fetches the set where it is older than its maximum age, so that a retired key is not trusted longer. While a set is
+   * known the promise settles after `PATIENCE_MS` at the latest: a server of keys that is down holds up no login.
+   */
   refreshIfStale(nowMs: number): Promise<void> | undefined {
-    if (this.#keys !== undefined && nowMs - this.#fetchedAtMs < this.#options.jwksMaxAgeMs) return undefined;
-    return this.#refresh(nowMs).then(() => this.#expireIfTooOld(nowMs));
+    if (this.#keys === undefined) return this.#refresh(nowMs).then(() => {});
+    const ageMs = nowMs - this.#fetchedAtMs;
+    if (ageMs < this.#options.jwksMaxAgeMs) return undefined;
+    const fetched = this.#refresh(nowMs).then(() => this.#expireIfTooOld(nowMs));
+    // Keys that are about to be given up are fetched first.
+    return ageMs < this.#options.jwksStaleMaxMs ? Promise.race([fetched, this.#patience]) : fetched;
   }
 
   /**
@@ -126,6 +147,7 @@ export class JwksKeys {
     if (this.#fetching === undefined) {
       if (nowMs - this.#triedAtMs < this.#cooldownMs) return false;
       this.#triedAtMs = nowMs;
+      this.#patience = sleep(PATIENCE_MS, undefined, { ref: false });
       this.#fetching = this.#fetch(nowMs).finally(() => {
         this.#fetching = undefined;
       });
@@ -162,7 +184,7 @@ function readKeys(
   text: string,
   algorithms: readonly Algorithm[],
 ): { keys: Map<string, VerifyKey[]>; refused: string[] } {
-  const set: unknown = JSON.parse(text);
+  const set: unknown = JSON.parse(withoutMark(text));
   if (typeof set !== "object" || set === null || !("keys" in set) || !Array.isArray(set.keys)) {
     throw new KeyRefused("the answer is no key set: it has no list of keys");
   }

@@ -63,7 +63,8 @@ export function loadPublicKey(path: string, algorithms: readonly Algorithm[]): V
 }
 
 /** @throws {KeyRefused} */
-export function publicKeyOf(text: string, algorithms: readonly Algorithm[]): VerifyKey {
+export function publicKeyOf(file: string, algorithms: readonly Algorithm[]): VerifyKey {
+  const text = withoutMark(file);
   // Node would take the public half out of it: a private key has no business on this machine.
   if (text.includes("PRIVATE KEY-----")) throw new KeyRefused(PRIVATE);
   const key = text.trimStart().startsWith("{") ? fromJwkText(text) : fromPem(text);
@@ -73,6 +74,9 @@ export function publicKeyOf(text: string, algorithms: readonly Algorithm[]): Ver
   }
   return toVerifyKey(key, algorithms);
 }
+
+/** Some editors begin a file with a byte order mark. */
+export const withoutMark = (text: string): string => text.replace(/^\uFEFF/, "");
 
 const PRIVATE =
   "publicKey is a private key; name the public one (openssl pkey -pubout), and keep this one elsewhere";

@@ -119,13 +119,51 @@ export const JwtOptions = z
 /** How tokens are verified, with durations in milliseconds. */
 export type JwtOptions = z.output<typeof JwtOptions>;
 
+/** How long after its end a token is still accepted, in milliseconds; the same for all entries. */
+export const toleranceOf = (entries: readonly Pick<JwtOptions, "clockToleranceMs">[] | undefined): number =>
+  entries?.[0]?.clockToleranceMs ?? 0;
+
+/** An issuer of several must say which tokens are its own, and no two may claim the same: nothing is ever tried in turn. */
+function checkIssuers(entries: readonly JwtOptions[], context: z.RefinementCtx): void {
+  if (entries.length === 1) return;
+  const seen = new Set<string>();
+  const problem = (path: (string | number)[], message: string) =>
+    context.addIssue({ code: "custom", path, message });
+  for (const [index, { issuer, clockToleranceMs }] of entries.entries()) {
+    if (issuer === undefined)
+      problem(
+        [index],
+        "an issuer in each entry of the list, as it says whose tokens the entry verifies. Add issuer",
+      );
+    for (const name of issuer === undefined ? [] : [issuer].flat()) {
+      if (seen.has(name))
+        problem([index, "issuer"], "each issuer in one entry only. Put all its keys into that entry");
+      seen.add(name);
+    }
+    if (clockToleranceMs !== entries[0]?.clockToleranceMs)
+      problem(
+        [index, "clockToleranceMs"],
+        "the same in each entry, as connections and tickets end by one tolerance. Write the same value",
+      );
+  }
+}
+
 /** Whether revocations are followed: where the state database allows it, always, or never. */
 export const REVOCATION_MODES = ["auto", "on", "off"] as const;
 
 /** The section `auth`: who may connect. */
 export const AuthOptions = z
   .strictObject({
-    jwt: JwtOptions.optional().describe("How tokens are verified. Required unless all users are anonymous."),
+    jwt: z
+      .array(JwtOptions)
+      .min(1)
+      .superRefine(checkIssuers)
+      .meta({ oneOrMore: true })
+      .readonly()
+      .optional()
+      .describe(
+        "How tokens are verified. Required unless all users are anonymous. A list for several issuers: an entry verifies the tokens of its own issuer, no other.",
+      ),
     anonymous: z
       .boolean()
       .default(false)

@@ -49,7 +49,7 @@ export interface Verifier {
    * Makes sure that `isTrusted` can tell, for an identity that was verified by another node.
    * @throws {TidewireError} `unavailable` while there is no key set.
    */
-  ensureKeys(nowMs: number): Promise<void>;
+  ensureKeys(signedBy: string, nowMs: number): Promise<void>;
   /** Whether the key under which a token was verified is still in use. */
   isTrusted(signedBy: string): boolean;
   /** To be called about every second: keys are fetched again, and given up, also while no token is verified. */
@@ -75,14 +75,13 @@ const TEXTS: Readonly<Record<TokenReason, string>> = {
 const LATEST_MS = 8.64e15;
 
 /**
- * Makes the one function that takes tokens. Algorithms and keys come from `options` alone: a token's header
+ * Makes the one function that takes the tokens of an issuer. Algorithms and keys come from `options` alone: a token's header
  * chooses among them, and nothing in it is ever fetched or opened.
- * @param options Undefined where everybody is anonymous; then no token is genuine.
+ * @param options One entry of `auth.jwt`.
  * @param onKeys Told what becomes of fetched key sets, for the log.
  * @throws {KeyRefused} The key cannot be used; the text says why, without it.
  */
-export function createVerifier(options: JwtOptions | undefined, onKeys: KeysListener = () => {}): Verifier {
-  if (options === undefined) return NO_TOKENS;
+export function createVerifier(options: JwtOptions, onKeys: KeysListener = () => {}): Verifier {
   const cache = new TokenCache<Identity>(options.tokenCache);
   const keyFor = keySource(options, (event) => {
     // Tokens that were verified under a key that is now retired must be verified again.
@@ -90,7 +89,7 @@ export function createVerifier(options: JwtOptions | undefined, onKeys: KeysList
     onKeys(event);
   });
   return {
-    ensureKeys: (nowMs) => keyFor.ensureKeys(nowMs),
+    ensureKeys: (_signedBy, nowMs) => keyFor.ensureKeys(nowMs),
     isTrusted: (signedBy) => keyFor.isTrusted(signedBy),
     tick: (nowMs) => keyFor.tick(nowMs),
     keysAgeMs: (nowMs) => keyFor.ageMs(nowMs),
@@ -103,7 +102,7 @@ export function createVerifier(options: JwtOptions | undefined, onKeys: KeysList
       const known = cache.get(token);
       const identity = known ?? (await verifyAnew(token, options, keyFor, nowMs));
       if (known === undefined) cache.set(token, identity, generation);
-      else if (hasExpired(known, options, nowMs)) {
+      else if (hasExpired(known, options.clockToleranceMs, nowMs)) {
         cache.delete(token);
         throw tokenRefusal("expired");
       }
@@ -113,7 +112,7 @@ export function createVerifier(options: JwtOptions | undefined, onKeys: KeysList
 }
 
 /** Where everybody is anonymous. */
-const NO_TOKENS: Verifier = {
+export const NO_TOKENS: Verifier = {
   verify: async (token) => Promise.reject(tokenRefusal(token === "" ? "missing" : "invalid")),
   ensureKeys: async () => {},
   isTrusted: () => false,
@@ -236,10 +235,10 @@ function checksOf(options: JwtOptions, nowMs: number): JWTVerifyOptions {
 
 const listOf = (value: string | readonly string[]) => (typeof value === "string" ? [value] : [...value]);
 
-/** Whether the token of an identity has expired, the clock tolerance included. */
+/** Whether the token of an identity has expired, the clock tolerance (in milliseconds) included. */
 export function hasExpired(
   { expiresAtMs }: Pick<Identity, "expiresAtMs">,
-  { clockToleranceMs }: Pick<JwtOptions, "clockToleranceMs">,
+  clockToleranceMs: number,
   nowMs: number,
 ): boolean {
   return expiresAtMs !== null && expiresAtMs + clockToleranceMs <= nowMs;

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { SignJWT } from "jose";
 import { familiesOf } from "../auth/algorithms.ts";
+import type { JwtOptions } from "../auth/options.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { parseDuration } from "../config/units.ts";
 import type { Io } from "../terminal/io.ts";
@@ -9,6 +10,7 @@ import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
 const HELP = `Usage: tidewire token --sub USER [options]
 
 Creates a token for development, signed with the secret of the configuration (auth.jwt, HS* only).
+Of several entries the one signs that has the claim iss, else the first with a secret.
 In production your login service issues the tokens.
 
 Options:
@@ -37,13 +39,13 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
   const claims = Object.fromEntries(values.claim.map(readClaim));
   const config = await loadConfig(values.config, io.env);
-  const refusal = refusalFor(config);
-  if (refusal !== undefined) {
-    io.err(refusal);
+  const signer = signerOf(config, claims["iss"]);
+  if (typeof signer === "string") {
+    io.err(signer);
     return 1;
   }
   const subject = values.sub === undefined ? {} : { sub: values.sub };
-  io.out(await sign(config, { ...claims, ...subject }, io.now(), lifeMs));
+  io.out(await sign(signer, { ...claims, ...subject }, io.now(), lifeMs));
   return 0;
 }
 
@@ -59,35 +61,41 @@ function readClaim(text: string): [string, unknown] {
   }
 }
 
-function refusalFor({ auth: { jwt } }: Config): string | undefined {
+/** The entry of `auth.jwt` that can sign here, or the reason why there is none. */
+function signerOf({ auth: { jwt } }: Config, iss: unknown): JwtOptions | string {
   if (jwt === undefined)
     return "This configuration takes no tokens: auth.jwt is not set, everybody is anonymous.";
-  if (familiesOf(jwt.algorithms).includes("HS")) return undefined;
+  const own = jwt.filter(
+    ({ issuer }) => iss === undefined || issuer === undefined || [issuer].flat().includes(String(iss)),
+  );
+  const signer = own.find(({ algorithms }) => familiesOf(algorithms).includes("HS"));
+  if (signer !== undefined) return signer;
+  const [entry] = own;
+  if (entry === undefined)
+    return "No entry of auth.jwt has this iss. Leave the claim out, or write one of the issuers.";
   return (
-    `This configuration verifies ${jwt.algorithms.join(", ")} with a public key. Only the holder of the private key can ` +
+    `This configuration verifies ${entry.algorithms.join(", ")} with a public key. Only the holder of the private key can ` +
     "sign for it: get a token from your login service, or use a development configuration with HS256 and a secret."
   );
 }
 
 function sign(
-  config: Config,
+  { algorithms: [alg = "HS256"], issuer, audience, secret = "" }: JwtOptions,
   claims: Record<string, unknown>,
   nowMs: number,
   lifeMs: number,
 ): Promise<string> {
-  const { jwt } = config.auth;
-  const [alg = "HS256"] = jwt?.algorithms ?? [];
   const first = (value: string | readonly string[]) => (typeof value === "string" ? value : value[0]);
   const nowSeconds = Math.floor(nowMs / 1_000);
   return new SignJWT({
-    ...(jwt?.issuer === undefined ? {} : { iss: first(jwt.issuer) }),
-    ...(jwt?.audience === undefined ? {} : { aud: first(jwt.audience) }),
+    ...(issuer === undefined ? {} : { iss: first(issuer) }),
+    ...(audience === undefined ? {} : { aud: first(audience) }),
     iat: nowSeconds,
     exp: nowSeconds + Math.floor(lifeMs / 1_000),
     ...claims,
   })
     .setProtectedHeader({ alg, typ: "JWT" })
-    .sign(new TextEncoder().encode(jwt?.secret ?? ""));
+    .sign(new TextEncoder().encode(secret));
 }
 
 /** `tidewire token`: signs a token for development. */

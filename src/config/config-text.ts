@@ -47,7 +47,11 @@ const HIDDEN = [
   "server.tls.key",
   "server.admin.token",
 ];
-const isHidden = (path: string) => HIDDEN.some((name) => path === name || path.startsWith(`${name}.`));
+function isHidden(path: Path): boolean {
+  // The same options stand in each entry of a list.
+  const names = path.filter((part) => typeof part === "string").join(".");
+  return HIDDEN.some((name) => names === name || names.startsWith(`${name}.`));
+}
 
 /** Beyond these a file is not a configuration; aliases could otherwise make a small file huge. */
 const MAX_NODES = 50_000;
@@ -149,7 +153,7 @@ class ConfigReader implements ConfigText {
     if (isMap(node)) return "a map";
     if (isSeq(node)) return this.#foundList(node.items, path);
     if (!isScalar(node) || node.value === null) return "an empty value";
-    if (isHidden(path.join("."))) return "a string that is not shown here";
+    if (isHidden(path)) return "a string that is not shown here";
     const text = typeof node.value === "string" ? JSON.stringify(node.value) : String(node.value);
     return text.length > 80 ? `${text.slice(0, 77)}…` : text;
   }
@@ -167,7 +171,7 @@ class ConfigReader implements ConfigText {
 
   /** A short list of short scalars as it is, any other as just a list. */
   #foundList(items: readonly unknown[], path: Path): string {
-    if (items.length > 6 || isHidden(path.join(".")) || !items.every(isScalar)) return "a list";
+    if (items.length > 6 || isHidden(path) || !items.every(isScalar)) return "a list";
     const text = `[${items.map((item) => String(isScalar(item) ? item.value : item)).join(", ")}]`;
     return text.length > 80 ? "a list" : text;
   }

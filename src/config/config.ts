@@ -96,9 +96,13 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
     },
     auth: {
       ...auth,
-      ...(auth.jwt?.publicKey === undefined
+      ...(auth.jwt === undefined
         ? {}
-        : { jwt: { ...auth.jwt, publicKey: at(auth.jwt.publicKey) } }),
+        : {
+            jwt: auth.jwt.map((entry) =>
+              entry.publicKey === undefined ? entry : { ...entry, publicKey: at(entry.publicKey) },
+            ),
+          }),
     },
   };
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
-import { fileShape, type Unit, unitOf, unwrap } from "./schema-walk.ts";
+import { fileShape, isOneOrMore, type Unit, unitOf, unwrap } from "./schema-walk.ts";
 
 /** Notes a problem at a path of the file: at its key, or at its value (the default). */
 export type Report = (path: Path, message: string, at?: "key" | "value") => void;
@@ -18,6 +18,8 @@ export function toCodeForm(
   path: Path = [],
 ): unknown {
   const inner = unwrap(schema);
+  if (isOneOrMore(inner) && typeof value === "object" && value !== null && !Array.isArray(value))
+    return [toCodeForm(inner.element, value, source, report, path)];
   if (inner instanceof z.ZodArray && Array.isArray(value)) {
     return value.map((item, index) => toCodeForm(inner.element, item, source, report, [...path, index]));
   }

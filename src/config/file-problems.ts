@@ -2,6 +2,7 @@ import { access, constants } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { KeyRefused, loadPublicKey } from "../auth/keys.ts";
+import type { JwtOptions } from "../auth/options.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import type { Path } from "./config-text.ts";
 
@@ -11,22 +12,29 @@ type NamesFiles = Pick<z.output<typeof ConfigSchema>, "server" | "auth">;
 /** The problems of the files that a configuration names. */
 export async function* fileProblems(config: NamesFiles): AsyncGenerator<{ path: Path; message: string }> {
   const { server, auth } = config;
-  const jwt: Path = ["auth", "jwt"];
-  if (auth.jwt?.publicKey !== undefined) {
-    try {
-      loadPublicKey(auth.jwt.publicKey, auth.jwt.algorithms);
-    } catch (error) {
-      if (!(error instanceof KeyRefused)) throw error;
-      yield { path: [...jwt, "publicKey"], message: error.message };
-    }
-  }
-  if (auth.jwt?.jwksUri?.startsWith("file:") && !(await isReadable(fileURLToPath(auth.jwt.jwksUri)))) {
-    yield { path: [...jwt, "jwksUri"], message: UNREADABLE };
+  const entries = auth.jwt ?? [];
+  for (const [index, entry] of entries.entries()) {
+    const jwt: Path = ["auth", "jwt", ...(entries.length === 1 ? [] : [index])];
+    const message = keyFileProblem(entry);
+    if (message !== undefined) yield { path: [...jwt, "publicKey"], message };
+    if (entry.jwksUri?.startsWith("file:") && !(await isReadable(fileURLToPath(entry.jwksUri))))
+      yield { path: [...jwt, "jwksUri"], message: UNREADABLE };
   }
   for (const key of ["cert", "key"] as const) {
     const path = server.tls?.[key];
     if (path !== undefined && !(await isReadable(path)))
       yield { path: ["server", "tls", key], message: UNREADABLE };
+  }
+}
+
+function keyFileProblem({ publicKey, algorithms }: JwtOptions): string | undefined {
+  if (publicKey === undefined) return undefined;
+  try {
+    loadPublicKey(publicKey, algorithms);
+    return undefined;
+  } catch (error) {
+    if (error instanceof KeyRefused) return error.message;
+    throw error;
   }
 }
 

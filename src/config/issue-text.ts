@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
-import { exampleAt, optionAt, unitOf, unwrap } from "./schema-walk.ts";
+import { exampleAt, isOneOrMore, optionAt, unitOf, unwrap } from "./schema-walk.ts";
 
 /** A schema's findings as locations in the file and texts that say what was found, what is allowed, what to write. */
 export function fileIssues(
@@ -10,18 +10,23 @@ export function fileIssues(
   source: ConfigText,
 ): { path: Path; message: string }[] {
   return error.issues.map((issue) => {
-    const path = filePath(root, issue.path);
+    const path = filePath(root, issue.path, source);
     return { path, message: issueText(root, issue, path, source) };
   });
 }
 
 /** `["server", "heartbeatMs"]` as `["server", "heartbeat"]`. */
-function filePath(root: z.core.$ZodType, codePath: readonly PropertyKey[]): Path {
+function filePath(root: z.core.$ZodType, codePath: readonly PropertyKey[], source: ConfigText): Path {
   const path: (string | number)[] = [];
   for (const part of codePath) {
     const parent = optionAt(root, path);
+    const isTheOnlyOne =
+      parent !== undefined && isOneOrMore(unwrap(parent.schema)) && source.found(path) === "a map";
+    if (isTheOnlyOne && typeof part === "number") continue;
     const key = typeof part === "number" ? part : String(part);
-    const isOption = parent !== undefined && unwrap(parent.schema) instanceof z.ZodObject;
+    const inner = parent === undefined ? undefined : unwrap(parent.schema);
+    const isOption =
+      inner instanceof z.ZodObject || (inner !== undefined && isOneOrMore(inner) && typeof key === "string");
     path.push(isOption && typeof key === "string" ? (unitOf(key)?.fileKey ?? key) : key);
   }
   return path;

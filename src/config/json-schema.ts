@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ConfigSchema } from "./config-schema.ts";
-import { unitOf } from "./schema-walk.ts";
+import { ONE_OR_MORE, unitOf } from "./schema-walk.ts";
 
 type Node = Record<string, unknown>;
 
@@ -26,7 +26,12 @@ function toFile(node: Node): Node {
     if (Array.isArray(value)) return [[key, value.map((item) => (isNode(item) ? toFile(item) : item))]];
     return [[key, isNode(value) ? toFile(value) : value]];
   });
-  const { enum: choices, ...rest } = Object.fromEntries(entries);
+  const { [ONE_OR_MORE]: isOneOrMore, ...node_ } = Object.fromEntries(entries);
+  const { enum: choices, ...rest } = node_;
+  if (isOneOrMore === true) {
+    const { description, ...list } = rest;
+    return { description, anyOf: [list["items"], list] };
+  }
   if (choices === undefined) return rest;
   return { ...rest, anyOf: [{ enum: choices }, { pattern: "\\$\\{" }] };
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { ConfigSchema } from "./config-schema.ts";
 import { allowedText } from "./issue-text.ts";
-import { fileShape, toFileText, unwrap } from "./schema-walk.ts";
+import { fileShape, isOneOrMore, toFileText, unwrap } from "./schema-walk.ts";
 import { DURATION, SIZE } from "./units.ts";
 
 const INTRODUCTION = `# Configuration
@@ -44,6 +44,7 @@ function optionRows(schema: z.core.$ZodType, prefix: string): string[][] {
     if (inner.valueType instanceof z.ZodUnknown) return [];
     return optionRows(inner.valueType, `${prefix}NAME.`);
   }
+  if (isOneOrMore(inner)) return optionRows(inner.element, prefix);
   if (inner instanceof z.ZodArray) return optionRows(inner.element, `${prefix.slice(0, -1)}[].`);
   if (!(inner instanceof z.ZodObject)) return [];
   return [...fileShape(inner)].flatMap(([key, { codeKey, schema: option }]) => [
@@ -65,6 +66,7 @@ function takesText(schema: z.core.$ZodType, codeKey: string): string {
   const [example] = Array.isArray(examples) ? examples : [];
   const such = example === undefined ? "" : `, such as \`${toFileText(codeKey, example)}\``;
   const listOf = inner instanceof z.ZodArray ? unwrap(inner.element) : undefined;
+  if (isOneOrMore(inner)) return "a map, or a list of maps";
   if (listOf instanceof z.ZodEnum) return `a list of ${listOf.options.join(", ")}`;
   if (listOf !== undefined) return `a list${such}`;
   if (inner instanceof z.ZodUnion && inner.options.some((option) => unwrap(option) instanceof z.ZodArray))

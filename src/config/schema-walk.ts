@@ -15,6 +15,13 @@ export function unwrap(schema: z.core.$ZodType): z.core.$ZodType {
   return inner;
 }
 
+/** Marks a list whose single entry may be written in the file without the list. */
+export const ONE_OR_MORE = "oneOrMore";
+
+/** Whether a list of one may be written as that one entry. The code always has the list. */
+export const isOneOrMore = (schema: z.core.$ZodType): schema is z.ZodArray =>
+  schema instanceof z.ZodArray && z.globalRegistry.get(schema)?.[ONE_OR_MORE] === true;
+
 /** How a number of the code is written in the file: `heartbeatMs` as `heartbeat: 25s`, `bytes` as `bytes: 64MiB`. */
 export interface Unit {
   readonly fileKey: string;
@@ -57,7 +64,8 @@ export function optionAt(
   let schema = root;
   let codeKey = "";
   for (const part of path) {
-    const inner = unwrap(schema);
+    const list = unwrap(schema);
+    const inner = isOneOrMore(list) && typeof part === "string" ? unwrap(list.element) : list;
     codeKey = String(part);
     if (inner instanceof z.ZodObject) {
       const option = fileShape(inner).get(codeKey);

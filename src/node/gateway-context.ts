@@ -1,3 +1,4 @@
+import { toleranceOf } from "../auth/options.ts";
 import type { Config } from "../config/config.ts";
 import { TicketSealer } from "../feed/ticket.ts";
 import type { GatewayContext } from "../gateway/context.ts";
@@ -35,7 +36,7 @@ export function gatewayContext(
     sealer: tickets,
     ticketTerms: {
       maxAgeMs: config.tickets.maxAgeMs,
-      clockToleranceMs: config.auth.jwt?.clockToleranceMs ?? 0,
+      clockToleranceMs: toleranceOf(config.auth.jwt),
     },
     lostRights: lostRightsOf(config, state, { log, metrics }),
     keys: urlKeysOf(config, state, tickets),
@@ -83,7 +84,7 @@ function urlKeysOf(
 ): UrlKeys {
   const spent = new SpentKeyStore(database);
   const { urlKeyLifetimeMs: lifetimeMs, jwt } = config.auth;
-  const clockToleranceMs = jwt?.clockToleranceMs ?? 0;
+  const clockToleranceMs = toleranceOf(jwt);
   const spend = (id: string, expiresAtMs: number) => answer(() => spent.spend(id, expiresAtMs));
   return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
+import { toleranceOf } from "../../auth/options.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import type { Account } from "../../feed/account.ts";
 import { type Fault, guarded, noteFault } from "../../metrics/guard.ts";
@@ -55,7 +56,7 @@ export class Connection {
     const { limits, auth, metrics } = context;
     this.context = context;
     this.address = address;
-    this.login = new Login(auth.jwt?.clockToleranceMs ?? 0);
+    this.login = new Login(toleranceOf(auth.jwt));
     this.outbox = new Outbox(transport, limits.outboxBytes, context);
     this.subscriptions = new Subscriptions(metrics.subscriptions, limits.snapshotsPerConnection);
     this.progress = new Progress(context, this.subscriptions, this.outbox, nowMs);

@@ -201,7 +201,7 @@ export class HttpRoutes {
   async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {
     try {
       const identity = await this.#context.keys.redeem(key, lastEventId);
-      await this.#context.trust.ensureKeys();
+      await this.#context.trust.ensureKeys(identity);
       return identity;
     } catch (error) {
       if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;

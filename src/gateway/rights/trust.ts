@@ -1,12 +1,7 @@
 import type { Logger } from "pino";
-import type { JwtOptions } from "../../auth/options.ts";
-import {
-  createVerifier,
-  hasExpired,
-  type Identity,
-  tokenRefusal,
-  type Verifier,
-} from "../../auth/verify-token.ts";
+import { createVerifiers } from "../../auth/issuers.ts";
+import { type JwtOptions, toleranceOf } from "../../auth/options.ts";
+import { hasExpired, type Identity, tokenRefusal, type Verifier } from "../../auth/verify-token.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { Revocations } from "./revocations.ts";
@@ -18,7 +13,7 @@ import type { Revocations } from "./revocations.ts";
  */
 export class Trust {
   readonly #verifier: Verifier;
-  readonly #jwt: JwtOptions | undefined;
+  readonly #clockToleranceMs: number;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #revocations: Revocations | null;
@@ -26,16 +21,16 @@ export class Trust {
 
   /** @param revocations `null` where this node does not follow them. */
   constructor(
-    jwt: JwtOptions | undefined,
+    jwt: readonly JwtOptions[] | undefined,
     revocations: Revocations | null,
     { metrics, log }: { metrics: Metrics; log: Logger },
   ) {
-    this.#jwt = jwt;
+    this.#clockToleranceMs = toleranceOf(jwt);
     this.#revocations = revocations;
     revocations?.onChange(() => this.#changed());
     this.#metrics = metrics;
     this.#log = log;
-    this.#verifier = createVerifier(jwt, (event) => {
+    this.#verifier = createVerifiers(jwt, (event) => {
       metrics.jwksFetches.inc({ outcome: event.type });
       if (event.type === "failed") {
         this.#log.warn(
@@ -68,8 +63,8 @@ export class Trust {
   }
 
   /** Makes sure that `refusalOf` can judge an identity that another node has verified. @throws {TidewireError} `unavailable` */
-  ensureKeys(): Promise<void> {
-    return this.#verifier.ensureKeys(Date.now());
+  ensureKeys(identity: Identity): Promise<void> {
+    return this.#verifier.ensureKeys(identity.signedBy, Date.now());
   }
 
   /**
@@ -78,7 +73,7 @@ export class Trust {
    */
   refusalOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
     if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
-    if (this.#jwt !== undefined && hasExpired(identity, this.#jwt, nowMs)) return tokenRefusal("expired");
+    if (hasExpired(identity, this.#clockToleranceMs, nowMs)) return tokenRefusal("expired");
     return this.#revocations?.refusalOf(identity, nowMs) ?? null;
   }
 

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type RequestListener } from "node:http";
+import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -134,11 +134,11 @@ test("while no keys have been had at all, tokens are not judged: unavailable, an
 
 test.each<[string, RequestListener]>([
   [
-    "a redirect",
+    "a redirect to another host",
     (request, response) =>
-      request.url === "/jwks"
-        ? response.writeHead(302, { location: "/other" }).end()
-        : response.end(JSON.stringify({ keys: [jwk(a)] })),
+      response
+        .writeHead(302, { location: `http://localhost:${request.headers.host?.split(":")[1]}/jwks` })
+        .end(),
   ],
   [
     "an answer without end",
@@ -155,6 +155,53 @@ test.each<[string, RequestListener]>([
   await expect(verify(await token(a), nowMs)).rejects.toMatchObject({ code: "unavailable" });
   expect(events.map(({ type }) => type)).toEqual(["failed"]);
   expect(server.paths).toEqual(["/jwks"]);
+});
+
+test("redirects within the host are followed, and no more than five", async () => {
+  const server = await keyServer(jwk(a));
+  let left = 5;
+  server.listener = (_request, response) =>
+    left-- > 0
+      ? response.writeHead(302, { location: `/next/${left}` }).end()
+      : response.end(JSON.stringify({ keys: [jwk(a)] }));
+  await expect(verifierFor(server.uri).verify(await token(a), nowMs)).resolves.toMatchObject({ sub: "u1" });
+  expect(server.paths).toEqual(["/jwks", "/next/4", "/next/3", "/next/2", "/next/1", "/next/0"]);
+  left = 6;
+  await expect(verifierFor(server.uri).verify(await token(a), nowMs)).rejects.toMatchObject({
+    code: "unavailable",
+  });
+});
+
+test("a set that begins with a byte order mark is read", async () => {
+  const server = await keyServer();
+  server.listener = (_request, response) => response.end(`\uFEFF${JSON.stringify({ keys: [jwk(a)] })}`);
+  await expect(verifierFor(server.uri).verify(await token(a), nowMs)).resolves.toMatchObject({ sub: "u1" });
+});
+
+test("logins with a known key do not wait for a server of keys that hangs; a new key does", async () => {
+  const server = await keyServer(jwk(a));
+  const { verify } = verifierFor(server.uri, { jwksTimeoutMs: 60_000 });
+  await verify(await token(a), nowMs);
+  const hanging: ServerResponse[] = [];
+  const isAsked = new Promise<void>((resolve) => {
+    server.listener = (_request, response) => {
+      hanging.push(response);
+      resolve();
+    };
+  });
+  const late = nowMs + MAX_AGE + 1;
+  // The server never answers them: they settle all the same.
+  for (let login = 0; login < 3; login++) await verify(await token(a, { kid: "a" }, late), late);
+  await isAsked;
+  expect(hanging).toHaveLength(1);
+  let isNewSettled = false;
+  const unknown = verify(await token(b, { kid: "b" }, late), late).finally(() => {
+    isNewSettled = true;
+  });
+  await verify(await token(a, { kid: "a" }, late), late);
+  expect(isNewSettled).toBe(false);
+  hanging[0]?.end(JSON.stringify({ keys: [jwk(a), jwk(b)] }));
+  await expect(unknown).resolves.toMatchObject({ sub: "u1" });
 });
 
 test.each<[string, object]>([
@@ -304,9 +351,9 @@ test("an identity that another node verified is judged once there is a key set, 
   const { signedBy } = await verifierFor(server.uri).verify(await token(a), nowMs);
   const other = verifierFor(server.uri);
   server.listener = away;
-  await expect(other.ensureKeys(nowMs)).rejects.toMatchObject({ code: "unavailable" });
+  await expect(other.ensureKeys(signedBy, nowMs)).rejects.toMatchObject({ code: "unavailable" });
   server.listener = undefined;
-  await other.ensureKeys(nowMs + COOLDOWN);
+  await other.ensureKeys(signedBy, nowMs + COOLDOWN);
   expect(other.isTrusted(signedBy)).toBe(true);
 });
 

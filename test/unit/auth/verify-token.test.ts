@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type JWTHeaderParameters, SignJWT } from "jose";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Algorithm } from "../../../src/auth/algorithms.ts";
+import { createVerifiers } from "../../../src/auth/issuers.ts";
 import { JwtOptions } from "../../../src/auth/options.ts";
 import { createVerifier, type TokenReason, tokenRefusal } from "../../../src/auth/verify-token.ts";
 
@@ -160,7 +161,9 @@ describe("what is not genuine is invalid, and nothing says why", () => {
   });
 
   test("without auth.jwt no token is genuine", async () => {
-    await expect(createVerifier(undefined).verify(await sign({}), nowMs)).rejects.toEqual(refused("invalid"));
+    await expect(createVerifiers(undefined).verify(await sign({}), nowMs)).rejects.toEqual(
+      refused("invalid"),
+    );
   });
 });
 
@@ -205,11 +208,12 @@ describe("asymmetric keys", () => {
     ["ES256", "p256"],
     ["ES384", "p384"],
     ["EdDSA", "ed"],
+    ["Ed25519", "ed"],
   ])(
     "%s verifies with its key as PEM and as JWK, and not with another's signature",
     async (algorithm, name) => {
       const jwk = JSON.stringify(pairs[name]!.publicKey.export({ format: "jwk" }));
-      for (const text of [pem(name), jwk]) {
+      for (const text of [pem(name), jwk, `\uFEFF${jwk}`]) {
         const { verify } = createVerifier(await optionsFor(algorithm, text));
         const token = await sign({}, pairs[name]!.privateKey, { alg: algorithm });
         await expect(verify(token, nowMs)).resolves.toMatchObject({ sub: "u1" });
@@ -311,7 +315,7 @@ test("an identity is trusted under the configured key, and under no other key or
   ]) {
     expect(createVerifier(changed).isTrusted(signedBy)).toBe(false);
   }
-  expect(createVerifier(undefined).isTrusted(signedBy)).toBe(false);
+  expect(createVerifiers(undefined).isTrusted(signedBy)).toBe(false);
 });
 
 describe("claims that rules could not be asked about", () => {

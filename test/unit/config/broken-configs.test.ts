@@ -353,6 +353,34 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     /without user and password.*Remove them/,
   ],
   [
+    "a list of issuers with an entry that names none",
+    withJwt(
+      "[{ algorithms: [HS256], secret: '${SECRET}', issuer: a }, { algorithms: [HS256], secret: '${SECRET}' }]",
+    ),
+    "3:72 auth.jwt[1]",
+    /Add issuer/,
+  ],
+  [
+    "one issuer in two entries",
+    withJwt(
+      "[{ algorithms: [HS256], secret: '${SECRET}', issuer: a }, { algorithms: [HS256], secret: '${SECRET}', issuer: a }]",
+    ),
+    "3:124 auth.jwt[1].issuer",
+    /one entry only/,
+  ],
+  [
+    "a short secret in a list, which is not shown",
+    withJwt("[{ algorithms: [HS256], secret: 'tooshortasecret', issuer: a }]"),
+    "3:46 auth.jwt[0].secret",
+    /found a string that is not shown here.*at least 32 bytes/,
+  ],
+  [
+    "an unknown option in an entry",
+    withJwt("[{ algorithms: [HS256], secret: '${SECRET}', isuer: a }]"),
+    "3:59 auth.jwt[0].isuer",
+    /Did you mean "issuer"/,
+  ],
+  [
     "an issuer that is a number",
     withJwt("{ algorithms: [HS256], secret: '${SECRET}', issuer: 5 }"),
     "3:66 auth.jwt.issuer",

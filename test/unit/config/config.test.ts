@@ -57,7 +57,7 @@ test("fills in the documented defaults", () => {
   });
   expect(server).toMatchObject({ heartbeatMs: 25_000, origins: [], trustedProxies: [], host: "127.0.0.1" });
   expect(auth).toMatchObject({ anonymous: false, helloTimeoutMs: 5_000, expiryNoticeMs: 60_000 });
-  expect(auth.jwt).toMatchObject({ requireExpiry: true, clockToleranceMs: 5_000 });
+  expect(auth.jwt).toMatchObject([{ requireExpiry: true, clockToleranceMs: 5_000 }]);
   expect(history).toEqual({ windowMs: 300_000, bytes: 64 * 1_048_576, cursorStepMs: 1_000 });
   expect(mongodb).toMatchObject({ uri: "embedded", images: "auto", stateDatabase: "tidewire" });
 });
@@ -185,7 +185,7 @@ collections: { orders: { rules: [{ name: all }] } }`);
   expect(config.mongodb.dataDir).toBe(resolve(".tidewire/mongodb"));
   expect(config.mongodb.binary).toBe(resolve("config/bin/mongod"));
   expect(config.server.tls).toEqual({ cert: resolve("config/tls/cert.pem"), key: "/abs/key.pem" });
-  expect(config.auth.jwt?.publicKey).toBe(resolve("jwt.pem"));
+  expect(config.auth.jwt?.[0]?.publicKey).toBe(resolve("jwt.pem"));
 });
 
 test("loading tells of files that are missing, at the lines that name them", async () => {

@@ -150,7 +150,7 @@ test("[5] a connection is closed with 4002 at server.maxConnectionAge, in words 
 });
 
 test("[3.1] announces the token's expiry once, in time, and closes at it to the millisecond", () => {
-  const jwt = { algorithms: ["HS256"], secret: "x".repeat(40), clockToleranceMs: 5_000 };
+  const jwt = [{ algorithms: ["HS256"], secret: "x".repeat(40), clockToleranceMs: 5_000 }];
   const { transport, connection, inbox, pass } = connect({}, { jwt, expiryNoticeMs: 60_000 });
   connection.welcome(identity(START_MS + 120_300));
   expect(connection.login.expiresAtMs).toBe(START_MS + 125_300);

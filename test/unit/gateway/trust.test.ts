@@ -9,7 +9,7 @@ const SECRET = "0123456789abcdef0123456789abcdef";
 const TOLERANCE_MS = 5_000;
 
 test("a token that expires between its verification and its effect is refused at the moment at which it expires", async () => {
-  const jwt = JwtOptions.parse({ algorithms: ["HS256"], secret: SECRET, clockToleranceMs: TOLERANCE_MS });
+  const jwt = [JwtOptions.parse({ algorithms: ["HS256"], secret: SECRET, clockToleranceMs: TOLERANCE_MS })];
   const trust = new Trust(jwt, null, { metrics: createMetrics(), log: pino({ level: "silent" }) });
   const exp = Math.floor(Date.now() / 1_000) + 60;
   const sign = (claims: Record<string, unknown>) =>
