@@ -136,6 +136,31 @@ const growth = ({ scale, inProcess }) => {
   };
 };
 
+const sorted = ({ scale, windows }) => {
+  const lane = (documents) => ({
+    contender: "tidewire-in-process",
+    name: `${documents} documents`,
+    parts: { writer: { updates: true } },
+    open: (lane) => lane.open([{}], { sort: [["n", 1]] }),
+    round: async (lane) => {
+      // The round that does not count inserts all of them. Every later write moves the first to the end.
+      const count = Math.max(documents, 5_000 * scale);
+      const measured = await lane.burst({ kind: "room", count, size: 500 * scale, of: documents });
+      return { ...measured, value: perChange(measured) };
+    },
+  });
+  const [few, many] = windows;
+  return {
+    name: "sorted",
+    about:
+      "one sorted live query of all documents, each change moves one from the front to the end; CPU per change, from the change stream to the ready frame",
+    unit: "µs",
+    reference: `${few} documents`,
+    lanes: windows.map(lane),
+    targets: [{ lane: `${many} documents`, against: `${few} documents`, atMost: 2 }],
+  };
+};
+
 const ruleOfOwner = [
   {
     name: "owner or shared",
@@ -303,10 +328,18 @@ const FULL = {
   clients: 1_000,
   queries: 5_000,
   inProcess: [100, 5_000, 50_000],
+  windows: [100, 10_000],
   connections: [1_000, 4_000],
   scale: 1,
 };
-const QUICK = { clients: 20, queries: 60, inProcess: [10, 50, 100], connections: [10, 30], scale: 0.1 };
+const QUICK = {
+  clients: 20,
+  queries: 60,
+  inProcess: [10, 50, 100],
+  windows: [10, 100],
+  connections: [10, 30],
+  scale: 0.1,
+};
 
 export function scenarios(isQuick) {
   const size = isQuick ? QUICK : FULL;
@@ -315,6 +348,7 @@ export function scenarios(isQuick) {
     fanOutPaced,
     selective,
     growth,
+    sorted,
     claims,
     latency,
     memory,

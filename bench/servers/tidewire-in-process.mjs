@@ -31,15 +31,16 @@ const sink = {
   mode: "json",
   write(chunk) {
     chunk.wire ??= joinFrames(chunk.messages);
-    received += chunk.messages.length;
+    if (chunk.messages[0].type !== "snapshot") received += chunk.messages.length;
     if (received === expected) reached();
     return true;
   },
   room: async () => true,
+  mayRead: async () => true,
   snapshotTurn: async () => () => {},
   reset: () => {},
   becameLive: () => {},
-  failed: (_query, error) => {
+  failed: (error) => {
     throw error;
   },
 };
@@ -83,7 +84,6 @@ running.catch(() => process.exit(1));
 while (!feed.timeline.isReady) await new Promise((resolve) => setTimeout(resolve, 5));
 
 const terms = {
-  wantsSnapshot: false,
   rights: UNCONDITIONAL,
   account: new Account(FeedLimits.parse({}), () => {}),
 };
@@ -91,7 +91,9 @@ const terms = {
 serve({
   ready: () => ({}),
 
-  async open({ filters }) {
+  /** @param sort Of all live queries. A sorted one knows its documents from its snapshot, which is not counted. */
+  async open({ filters, sort = null }) {
+    const wantsSnapshot = sort !== null;
     for (const filter of filters) {
       const parsed = parseFilter(filter, { regex: "prefix" });
       const delivery = feed.subscribe(
@@ -101,14 +103,14 @@ serve({
           collectionName: options.collection,
           filter: parsed,
           projection: EVERYTHING,
-          sort: null,
+          sort,
           limit: null,
           documents: "full",
         },
         sink,
-        terms,
+        { ...terms, wantsSnapshot },
       );
-      await delivery.open({ snapshot: false, resumeFrom: null, refused: null });
+      await delivery.open({ snapshot: wantsSnapshot, resumeFrom: null, refused: null });
       delivery.run();
     }
   },

@@ -130,6 +130,7 @@ async function readWindowDiff(
   const documents = await reader.readAt(to.snapshotQuery, at.clusterTime);
   const { limit } = to.spec;
   if (limit === null && documents.length > most) return null;
+  await to.state.prepareLoad(documents);
   while (!timeline.isSettled) await timeline.settles;
   to.state.load(documents, at.clusterTime);
   const members = documents.slice(0, limit ?? documents.length).map(memberOf);

@@ -119,7 +119,7 @@ export const FeedLimits = z.strictObject({
     .int()
     .min(0)
     .max(1_000)
-    .default(50)
+    .default(20)
     .describe(
       "How long the delivery of commits may hold the event loop before it yields. 0: it yields after each live query.",
     ),

@@ -34,6 +34,8 @@ export interface ResultState {
   apply(entry: HistoryEntry): boolean;
   /** As `apply`, for a commit of many events, with pauses. */
   applyInSteps(entry: HistoryEntry): Generator<void, boolean>;
+  /** Does most of the work of `load` with pauses. */
+  prepareLoad(documents: readonly Uint8Array[]): Promise<void>;
   /** Takes the answer to the snapshot query as the state at a cluster time, unless there is a state already. */
   load(documents: readonly Uint8Array[], clusterTime: bigint): void;
   /** Drops the state: it is wrong, or belongs to an order of commits that was broken. */

@@ -181,7 +181,10 @@ export class SnapshotReading implements HoldsBatches {
         if (isFull) this.#close(false);
         this.#keep(text, bytes);
         this.#charge?.sub(raw.length);
-        if (isFull) return;
+        if (!isFull) continue;
+        // A sorted result is here as a whole: without a pause all its batches would be encoded in one turn.
+        if (this.#raw.length > 0) await new Promise((resolve) => setImmediate(resolve));
+        return;
       }
       if (this.#cursor.exhausted) {
         this.#complete = true;
@@ -257,6 +260,7 @@ async function readWindow(
     const { limit } = liveQuery.spec;
     if (limit === null && documents.length > limits.snapshotDocuments)
       throw tooLarge(limits.snapshotDocuments);
+    await liveQuery.state.prepareLoad(documents);
     while (!timeline.isSettled) await timeline.settles;
     liveQuery.state.load(documents, cursor.clusterTime);
     const spare = documents.splice(limit ?? documents.length);

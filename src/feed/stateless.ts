@@ -82,6 +82,10 @@ export class Stateless implements ResultState {
     return this.#broadcast.note(entry, yield* this.#evaluation.inSteps(entry.commit.events));
   }
 
+  prepareLoad(): Promise<void> {
+    return DONE;
+  }
+
   load(): void {}
 
   lose(): void {}

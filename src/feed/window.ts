@@ -1,17 +1,10 @@
 import type { BsonValue } from "../match/bson-value.ts";
-import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
-import type { SortSpec } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
 import type { WindowMember } from "./result-state.ts";
 import { type ListWork, SortedList } from "./sorted-list.ts";
 import { type Touched, windowChanges } from "./window-changes.ts";
+import { keyBytesOf, type WindowEntries, type WindowEntry } from "./window-entries.ts";
 import { type RankedEntry, WindowStep } from "./window-step.ts";
-
-/** A document in the window: its key, and in the spare, while there is room, its content. */
-interface WindowEntry extends WindowMember {
-  readonly key: SortKey;
-  document: Uint8Array | undefined;
-}
 
 /** The documents to read before the changes of a commit are known. */
 export type Lacking = { readonly ids: readonly BsonValue[] } | "refill" | null;
@@ -30,8 +23,7 @@ const SPARE_BYTES_MAX = 65_536;
 export class Window {
   readonly limit: number;
   readonly #spare: number;
-  readonly #sort: Sort;
-  readonly #idIndex: number;
+  readonly #entries: WindowEntries;
   readonly #list: SortedList<WindowEntry>;
   readonly #byId = new Map<string, WindowEntry>();
   #isComplete = true;
@@ -48,14 +40,11 @@ export class Window {
    * @param limit `null` for a sorted result without a limit: then all of it is tracked.
    * @param work Counts the work of the list.
    */
-  constructor(sort: SortSpec, limit: number | null, work?: ListWork) {
+  constructor(entries: WindowEntries, limit: number | null, work?: ListWork) {
     this.limit = limit ?? Number.POSITIVE_INFINITY;
     this.#spare = limit === null ? 0 : spareFor(limit);
-    this.#sort = compileSort(sort);
-    this.#list = new SortedList((a, b) => this.#sort.compare(a.key, b.key), work);
-    // Keys end with the `_id` unless it is sorted by already.
-    const own = sort.findIndex(([path]) => path === "_id");
-    this.#idIndex = own < 0 ? sort.length : own;
+    this.#entries = entries;
+    this.#list = new SortedList(entries.compare, work);
   }
 
   /** How many documents are tracked. */
@@ -75,19 +64,19 @@ export class Window {
   }
 
   /** Takes the first documents of the result as they are in the database, in any order. Call `changes` or `settle` next. */
-  load(documents: readonly Uint8Array[], keyOfId: (id: BsonValue) => string, isComplete: boolean): void {
+  load(documents: readonly Uint8Array[], isComplete: boolean): void {
     this.#before = this.#step?.visibleBefore() ?? null;
     this.#visible = null;
     this.#byId.clear();
     this.#keyBytes = 0;
-    const entries = documents.map((document) => this.#entryOf(document, keyOfId));
+    const entries = documents.map((document) => this.#entries.of(document));
     for (const entry of entries) this.#remember(entry);
     this.#list.load(entries);
     this.#isComplete = isComplete;
   }
 
   /** Takes a commit into account. Call `lacking` and then `changes` for its effect. */
-  apply(touched: Touched, keyOfId: (id: BsonValue) => string): void {
+  apply(touched: Touched): void {
     const visibleBefore = Math.min(this.limit, this.size);
     const { last } = this.#list;
     const were = this.#ranked(touched);
@@ -98,10 +87,9 @@ export class Window {
     }
     for (const { document } of touched.values()) {
       if (document === undefined) continue;
-      const entry = this.#entryOf(document, keyOfId);
+      const entry = this.#entries.of(document);
       // The documents behind the last tracked one are unknown, unless there are none.
-      const isTracked =
-        this.#isComplete || (last !== undefined && this.#sort.compare(entry.key, last.key) < 0);
+      const isTracked = this.#isComplete || (last !== undefined && this.#entries.compare(entry, last) < 0);
       if (!isTracked) continue;
       this.#list.insert(entry);
       this.#remember(entry);
@@ -170,12 +158,6 @@ export class Window {
     this.#spareBytes = bytes;
   }
 
-  #entryOf(document: Uint8Array, keyOfId: (id: BsonValue) => string): WindowEntry {
-    const key = this.#sort.key(document);
-    const idValue = key[this.#idIndex] as BsonValue; // every key holds the `_id`
-    return { id: keyOfId(idValue), idValue, key, document };
-  }
-
   /** The tracked ones of these documents, in order. */
   #ranked(touched: Touched): RankedEntry<WindowEntry>[] {
     const ranked: RankedEntry<WindowEntry>[] = [];
@@ -196,9 +178,6 @@ export class Window {
     this.#keyBytes -= keyBytesOf(entry);
   }
 }
-
-/** All values of a key lie in one array. */
-const keyBytesOf = ({ key }: WindowEntry) => key[0]?.bytes.length ?? 0;
 
 /** The document without what was sent with it: a part of an answer would keep all of the answer in memory. */
 function alone(document: Uint8Array): Uint8Array {

@@ -9,6 +9,7 @@ import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { spareFor, Window } from "./window.ts";
 import type { Touched } from "./window-changes.ts";
+import type { WindowEntries } from "./window-entries.ts";
 
 /** The sort and limits of a sorted live query. */
 export interface WindowSpec {
@@ -18,6 +19,15 @@ export interface WindowSpec {
   readonly sizeMax: number;
 }
 
+/** The parts of one live query that its windows work with. */
+export interface WindowParts {
+  readonly reader: Pick<SnapshotReader, "readAt">;
+  readonly query: SnapshotQuery;
+  readonly spec: WindowSpec;
+  readonly evaluation: Evaluation;
+  readonly entries: WindowEntries;
+}
+
 /**
  * A window kept up with the order of commits: at each commit it is exactly the server's own `find().sort().limit()` of
  * that cluster time. The effect of most commits follows from their images and the keys at hand. Now and then the
@@ -25,25 +35,13 @@ export interface WindowSpec {
  */
 export class WindowedResult {
   readonly #window: Window;
-  readonly #spec: WindowSpec;
-  readonly #reader: Pick<SnapshotReader, "readAt">;
-  readonly #query: SnapshotQuery;
-  readonly #evaluation: Evaluation;
+  readonly #parts: WindowParts;
   /** The state is that of this cluster time, or of the last commit applied. */
   #loadedAt: bigint;
 
-  private constructor(
-    reader: Pick<SnapshotReader, "readAt">,
-    query: SnapshotQuery,
-    spec: WindowSpec,
-    evaluation: Evaluation,
-    loadedAt: bigint,
-  ) {
-    this.#reader = reader;
-    this.#query = query;
-    this.#spec = spec;
-    this.#evaluation = evaluation;
-    this.#window = new Window(spec.sort, spec.limit);
+  private constructor(parts: WindowParts, loadedAt: bigint) {
+    this.#parts = parts;
+    this.#window = new Window(parts.entries, parts.spec.limit);
     this.#loadedAt = loadedAt;
   }
 
@@ -57,29 +55,11 @@ export class WindowedResult {
   }
 
   /** Takes what the load query gave at a cluster time. */
-  static loaded(
-    reader: Pick<SnapshotReader, "readAt">,
-    query: SnapshotQuery,
-    spec: WindowSpec,
-    evaluation: Evaluation,
-    result: { documents: readonly Uint8Array[]; clusterTime: bigint },
-  ): WindowedResult {
-    const windowed = new WindowedResult(reader, query, spec, evaluation, result.clusterTime);
-    windowed.#load(result.documents);
+  static loaded(parts: WindowParts, documents: readonly Uint8Array[], clusterTime: bigint): WindowedResult {
+    const windowed = new WindowedResult(parts, clusterTime);
+    windowed.#load(documents);
     windowed.#window.settle();
     return windowed;
-  }
-
-  /** Reads the state of a cluster time of the last minutes. @throws The server's error. */
-  static async at(
-    reader: Pick<SnapshotReader, "readAt">,
-    query: SnapshotQuery,
-    spec: WindowSpec,
-    evaluation: Evaluation,
-    clusterTime: bigint,
-  ): Promise<WindowedResult> {
-    const documents = await reader.readAt(WindowedResult.loadQuery(query, spec), clusterTime);
-    return WindowedResult.loaded(reader, query, spec, evaluation, { documents, clusterTime });
   }
 
   get loadedAt(): bigint {
@@ -105,7 +85,7 @@ export class WindowedResult {
    */
   apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
     if (entry.commit.clusterTime <= this.#loadedAt) return [];
-    return this.applyTouched(entry, this.#evaluation.touchedBy(entry.commit.events));
+    return this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events));
   }
 
   /** As `apply`, for a commit whose effect on the documents of the unlimited result is known. */
@@ -114,12 +94,13 @@ export class WindowedResult {
     touched: Touched | typeof UNKNOWN,
   ): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
     const { clusterTime } = entry.commit;
+    const { spec } = this.#parts;
     if (touched === UNKNOWN) return UNKNOWN;
     if (touched.size === 0) return [];
-    this.#window.apply(touched, valueKey);
+    this.#window.apply(touched);
     const lacking = this.#window.lacking();
     if (lacking !== null) return this.#readLacking(lacking, clusterTime);
-    if (this.#spec.limit === null && this.#window.size > this.#spec.sizeMax) return UNKNOWN;
+    if (spec.limit === null && this.#window.size > spec.sizeMax) return UNKNOWN;
     return this.#window.changes(new Map());
   }
 
@@ -128,20 +109,23 @@ export class WindowedResult {
     clusterTime: bigint,
   ): Promise<Change[]> {
     if (lacking === "refill") {
-      const query = WindowedResult.loadQuery(this.#query, this.#spec);
-      this.#load(await this.#reader.readAt(query, clusterTime));
+      const query = WindowedResult.loadQuery(this.#parts.query, this.#parts.spec);
+      this.#load(await this.#parts.reader.readAt(query, clusterTime));
       return this.#window.changes(new Map());
     }
-    const { database, collection, maxTimeMs } = this.#query;
+    const { database, collection, maxTimeMs } = this.#parts.query;
     const filter = { _id: { $in: lacking.ids.map(toBson) } };
-    const documents = await this.#reader.readAt({ database, collection, maxTimeMs, filter }, clusterTime);
+    const documents = await this.#parts.reader.readAt(
+      { database, collection, maxTimeMs, filter },
+      clusterTime,
+    );
     const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
     return this.#window.changes(read);
   }
 
   #load(documents: readonly Uint8Array[]): void {
-    const { limit } = WindowedResult.loadQuery(this.#query, this.#spec);
-    this.#window.load(documents, valueKey, documents.length < limit);
+    const { limit } = WindowedResult.loadQuery(this.#parts.query, this.#parts.spec);
+    this.#window.load(documents, documents.length < limit);
   }
 }
 

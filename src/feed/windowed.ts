@@ -9,7 +9,8 @@ import { isLong } from "./pieces.ts";
 import type { ResultState, WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
-import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
+import { WindowEntries } from "./window-entries.ts";
+import { WindowedResult, type WindowParts, type WindowSpec } from "./windowed-result.ts";
 
 /** The parts that `Windowed` works with. */
 export interface WindowedParts {
@@ -42,6 +43,7 @@ const WINDOW_ENTRY_BYTES = 600;
 export class Windowed implements ResultState {
   readonly isStateless = false;
   readonly #parts: WindowedParts;
+  readonly #windowParts: WindowParts;
   readonly #history: History;
   /** `undefined` before the window is loaded, and after it was lost. */
   #window: WindowedResult | undefined;
@@ -54,6 +56,7 @@ export class Windowed implements ResultState {
 
   constructor(parts: WindowedParts) {
     this.#parts = parts;
+    this.#windowParts = { ...parts, entries: new WindowEntries(parts.spec.sort) };
     this.#history = parts.timeline.history;
   }
 
@@ -110,12 +113,17 @@ export class Windowed implements ResultState {
     return this.#note(entry, window.applyTouched(entry, touched));
   }
 
+  async prepareLoad(documents: readonly Uint8Array[]): Promise<void> {
+    const pace = this.#parts.pacer.newPace();
+    await pace.through(this.#windowParts.entries.prepareInSteps(documents));
+    pace.stop();
+  }
+
   load(documents: readonly Uint8Array[], clusterTime: bigint): void {
     const seq = this.#history.seqAt(clusterTime);
     if (this.#window !== undefined || seq === null) return;
-    const { reader, query, spec, evaluation, log } = this.#parts;
-    this.#adopt(WindowedResult.loaded(reader, query, spec, evaluation, { documents, clusterTime }));
-    log.restart(seq);
+    this.#adopt(WindowedResult.loaded(this.#windowParts, documents, clusterTime));
+    this.#parts.log.restart(seq);
     this.#catchUpAdopted();
   }
 
@@ -207,11 +215,13 @@ export class Windowed implements ResultState {
 
   /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
   async #extendTo(seq: number): Promise<boolean> {
-    const { reader, timeline, query, spec, evaluation, log, pacer } = this.#parts;
+    const { reader, timeline, query, spec, log, pacer } = this.#parts;
     const at = this.#history.timeAfter(seq);
     if (at === null) return false;
     const generation = this.#generation;
-    const window = await WindowedResult.at(reader, query, spec, evaluation, at);
+    const documents = await reader.readAt(WindowedResult.loadQuery(query, spec), at);
+    await this.prepareLoad(documents);
+    const window = WindowedResult.loaded(this.#windowParts, documents, at);
     const found: LogEntry[] = [];
     const pace = pacer.newPace();
     pace.stop();

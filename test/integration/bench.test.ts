@@ -17,7 +17,7 @@ interface Results {
 
 /** Those that need nothing but what the product itself does. */
 const CONTENDERS = "limit-ws,limit-route,tidewire,tidewire-in-process";
-const SCENARIOS = ["fan-out in bursts", "growth", "a rule for each user", "resumption"];
+const SCENARIOS = ["fan-out in bursts", "growth", "sorted", "a rule for each user", "resumption"];
 
 test("the benchmark runs: every contender delivers, and every figure is one", async () => {
   const directory = await mkdtemp(join(tmpdir(), "tidewire-bench-test-"));

@@ -5,6 +5,7 @@ import { type Change, idOf } from "../../../src/feed/change.ts";
 import type { ListWork } from "../../../src/feed/sorted-list.ts";
 import { spareFor, Window } from "../../../src/feed/window.ts";
 import { type TouchedDocument, windowChanges } from "../../../src/feed/window-changes.ts";
+import { WindowEntries } from "../../../src/feed/window-entries.ts";
 import { valueKey } from "../../../src/match/value-key.ts";
 import { startSeed } from "../../property/seed.ts";
 import { Random } from "../../support/random.ts";
@@ -54,7 +55,7 @@ function read(window: Window, docs: ReadonlyMap<number, Doc>): Map<string, Uint8
   if (lacking === "refill") {
     const most = window.limit + spareFor(window.limit);
     const first = inOrder(docs.values()).slice(0, most);
-    window.load(first.map(bytesOf), valueKey, first.length < most);
+    window.load(first.map(bytesOf), first.length < most);
     return new Map();
   }
   const ids = new Set(lacking?.ids.map(valueKey));
@@ -84,14 +85,14 @@ test.each([
   (_name, limit, pads) => {
     const random = new Random(startSeed("window steps"));
     const docs = new Map<number, Doc>();
-    const window = new Window([["n", 1]], limit);
-    window.load([], valueKey, true);
+    const window = new Window(new WindowEntries([["n", 1]]), limit);
+    window.load([], true);
     window.settle();
     for (let step = 0; step < 500; step++) {
       const before = window.visible;
       // Storms of deletions in between, so that the spare runs out.
       const touched = randomCommit(random, docs, step % 100 < 50 ? 120 : 30, pads);
-      window.apply(touched, valueKey);
+      window.apply(touched);
       const documents = read(window, docs);
       const changes = window.changes(documents);
       const visible = inOrder(docs.values()).slice(0, limit ?? undefined);
@@ -113,11 +114,11 @@ test.each([
 
 test("a document that overtakes only one that leaves the window in the same commit has not moved", () => {
   const docs = [1, 2, 3].map((n) => ({ _id: n, n, pad: "" }));
-  const window = new Window([["n", 1]], 3);
-  window.load(docs.map(bytesOf), valueKey, true);
+  const window = new Window(new WindowEntries([["n", 1]]), 3);
+  window.load(docs.map(bytesOf), true);
   window.settle();
   const inserted = touchOf(0, undefined, { _id: 0, n: 0, pad: "" }, true);
-  window.apply(new Map([inserted, touchOf(3, docs[2], { _id: 3, n: 1.5, pad: "" }, false)]), valueKey);
+  window.apply(new Map([inserted, touchOf(3, docs[2], { _id: 3, n: 1.5, pad: "" }, false)]));
   expect(window.lacking()).toBeNull();
   expect(window.changes(new Map()).map(({ type, cause }) => [type, cause])).toEqual([
     ["removed", "window"],
@@ -128,10 +129,9 @@ test("a document that overtakes only one that leaves the window in the same comm
 /** The items that a window of this size works on for a commit to one document, on average. */
 function workPerCommit(size: number, limit: number | null): number {
   const work: ListWork = { items: 0 };
-  const window = new Window([["n", 1]], limit, work);
+  const window = new Window(new WindowEntries([["n", 1]]), limit, work);
   window.load(
     Array.from({ length: size }, (_, n) => bytesOf({ _id: n, n, pad: "" })),
-    valueKey,
     true,
   );
   window.settle();
@@ -140,7 +140,7 @@ function workPerCommit(size: number, limit: number | null): number {
   for (let step = 0; step < commits; step++) {
     const id = (step * 7_919) % size;
     const before = { _id: id, n: id, pad: "" };
-    window.apply(new Map([touchOf(id, before, { ...before, n: -id }, true)]), valueKey);
+    window.apply(new Map([touchOf(id, before, { ...before, n: -id }, true)]));
     expect(window.lacking()).toBeNull();
     expect(window.changes(new Map())).toHaveLength(1);
   }

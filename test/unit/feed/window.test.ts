@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { idOf } from "../../../src/feed/change.ts";
 import { spareFor, Window } from "../../../src/feed/window.ts";
 import type { TouchedDocument } from "../../../src/feed/window-changes.ts";
+import { WindowEntries } from "../../../src/feed/window-entries.ts";
 import { valueKey } from "../../../src/match/value-key.ts";
 
 const LIMIT = 10;
@@ -22,8 +23,8 @@ function answer(count: number, bytesEach: number): Uint8Array[] {
 }
 
 function loaded(bytesEach: number): Window {
-  const window = new Window([["n", 1]], LIMIT);
-  window.load(answer(LIMIT + spareFor(LIMIT), bytesEach), valueKey, false);
+  const window = new Window(new WindowEntries([["n", 1]]), LIMIT);
+  window.load(answer(LIMIT + spareFor(LIMIT), bytesEach), false);
   window.settle();
   return window;
 }
@@ -45,9 +46,9 @@ function deletion(): Map<string, TouchedDocument> {
 test.each([1, 3, 50, 1_000])(
   "beyond a limit of %d it tracks a quarter more, at least 10 and at most 200",
   (limit) => {
-    const window = new Window([["n", 1]], limit);
-    window.load(answer(3 * limit + 500, 1), valueKey, true);
-    window.apply(deletion(), valueKey);
+    const window = new Window(new WindowEntries([["n", 1]]), limit);
+    window.load(answer(3 * limit + 500, 1), true);
+    window.apply(deletion());
     window.changes(new Map());
     expect(window.size).toBe(limit + Math.min(200, Math.max(10, Math.ceil(limit / 4))));
   },
@@ -60,7 +61,7 @@ test("holds the keys of all and the documents of the spare, and what comes into 
   // Of each key two numbers; of the spare, documents of a little over 100 bytes.
   expect(heldBytes).toBeGreaterThan(window.size * 8 + spareFor(LIMIT) * 100);
   expect(heldBytes).toBeLessThan(window.size * 8 + spareFor(LIMIT) * 200);
-  window.apply(touched, valueKey);
+  window.apply(touched);
   expect(window.lacking()).toBeNull();
   const [, entered] = window.changes(new Map());
   expect(entered).toMatchObject({ type: "added", cause: "window" });
@@ -75,7 +76,7 @@ test("of large documents it keeps no more than 64 KiB, and asks for what comes i
   const large = loaded(100_000);
   expect(large.heldBytes).toBe(large.size * 8);
   const touched = deletion();
-  large.apply(touched, valueKey);
+  large.apply(touched);
   expect(large.lacking()).toMatchObject({ ids: [expect.anything()] });
 });
 
@@ -85,7 +86,7 @@ test("when the spare has run out it asks for the whole window again, and not bef
     const documentKey = BSON.serialize({ _id: id });
     const key = valueKey(idOf(documentKey));
     const touched = new Map([[key, { ...[...deletion().values()][0], documentKey } as TouchedDocument]]);
-    window.apply(touched, valueKey);
+    window.apply(touched);
     const isLast = id === spareFor(LIMIT);
     expect(window.lacking()).toEqual(isLast ? "refill" : null);
     if (!isLast) window.changes(new Map());

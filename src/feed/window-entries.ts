@@ -1,0 +1,55 @@
+import type { BsonValue } from "../match/bson-value.ts";
+import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
+import { valueKey } from "../match/value-key.ts";
+import type { SortSpec } from "../protocol/messages.ts";
+import type { WindowMember } from "./result-state.ts";
+
+/** A document in a window: its key, and in the spare, while there is room, its content. */
+export interface WindowEntry extends WindowMember {
+  readonly key: SortKey;
+  document: Uint8Array | undefined;
+}
+
+/** How many documents get their keys before the event loop may have its turn. */
+const STEP_DOCUMENTS = 100;
+
+/** Makes the entries of the windows of one live query, and orders them. */
+export class WindowEntries {
+  readonly #sort: Sort;
+  readonly #idIndex: number;
+  readonly #prepared = new WeakMap<Uint8Array, WindowEntry>();
+
+  constructor(sort: SortSpec) {
+    this.#sort = compileSort(sort);
+    // Keys end with the `_id` unless it is sorted by already.
+    const own = sort.findIndex(([path]) => path === "_id");
+    this.#idIndex = own < 0 ? sort.length : own;
+  }
+
+  readonly compare = (a: WindowEntry, b: WindowEntry): number => this.#sort.compare(a.key, b.key);
+
+  /** The entry of a document that came into the result; a new one at each call. */
+  of(document: Uint8Array): WindowEntry {
+    const prepared = this.#prepared.get(document);
+    if (prepared === undefined) return this.#make(document);
+    this.#prepared.delete(document);
+    return prepared;
+  }
+
+  /** Makes the entries of many documents with pauses, so that `of` takes little for each of them. */
+  *prepareInSteps(documents: readonly Uint8Array[]): Generator<void, void> {
+    for (const [index, document] of documents.entries()) {
+      this.#prepared.set(document, this.#make(document));
+      if ((index + 1) % STEP_DOCUMENTS === 0) yield;
+    }
+  }
+
+  #make(document: Uint8Array): WindowEntry {
+    const key = this.#sort.key(document);
+    const idValue = key[this.#idIndex] as BsonValue; // every key holds the `_id`
+    return { id: valueKey(idValue), idValue, key, document };
+  }
+}
+
+/** All values of a key lie in one array. */
+export const keyBytesOf = ({ key }: WindowEntry): number => key[0]?.bytes.length ?? 0;
