@@ -7,6 +7,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
+import type { Refusals } from "./refusals.ts";
 import type { UrlKeys } from "./rights/key.ts";
 import type { LostRights } from "./rights/lost-rights.ts";
 import type { RuleClock } from "./rights/rule-clock.ts";
@@ -30,6 +31,7 @@ export interface GatewayContext {
   readonly keys: UrlKeys;
   readonly log: Logger;
   readonly metrics: Metrics;
+  readonly refusals: Refusals;
   /** The rules in force; replaced whole by an edit. */
   rules: RuleSet;
   readonly ruleTimes: RuleTimes;

@@ -99,6 +99,12 @@ export class Gateway implements ConnectionEvents {
     return true;
   }
 
+  /** Counts and logs a request that was refused outside of the gateway. */
+  noteRefusal(reason: string, request: IncomingMessage): void {
+    const address = this.#admission.addressOf(request);
+    this.#context.refusals.note(reason, { address, origin: request.headers.origin });
+  }
+
   /** Lets out what is held to be written together. */
   flush(): void {
     joinedWrites.flush();
@@ -187,12 +193,12 @@ export class Gateway implements ConnectionEvents {
 
   /** A client has proved who it is. */
   onIdentified(connection: Connection, identity: Identity | null): Account {
-    const { limits, metrics } = this.#context;
+    const { limits, refusals } = this.#context;
     const account = this.#accounts.of(identity, connection.address);
     // Users who cannot be distinguished are held to `connectionsPerAddress` instead.
     const isOneUser = identity !== null && identity.subject !== null;
     if (isOneUser && account.outboxes.size >= limits.connectionsPerUser) {
-      metrics.connectionsRefused.inc({ reason: "user-limit" });
+      refusals.note("user-limit", { address: connection.address });
       throw tooMany("connectionsPerUser", limits.connectionsPerUser);
     }
     account.outboxes.add(connection.outbox);
@@ -221,6 +227,7 @@ export class Gateway implements ConnectionEvents {
       }
     }
     this.#accounts.sweep(nowMs);
+    this.#context.refusals.flush(nowMs);
     this.#context.metrics.userAccounts.set(this.#accounts.size);
   }
 
@@ -250,13 +257,13 @@ export class Gateway implements ConnectionEvents {
       });
     }
     if (this.#admission.isOverFull()) {
-      this.#context.metrics.connectionsRefused.inc({ reason: "node-full" });
+      this.#context.refusals.note("node-full", { address });
       return new ClientError("unavailable", "this node is full: try another", CLOSE_CODES.nodeFull, {
         retryAfterMs: RETRY_WHEN_FULL_MS,
       });
     }
     if (!this.#admission.addressIsOverFull(address)) return null;
-    this.#context.metrics.connectionsRefused.inc({ reason: "address-limit" });
+    this.#context.refusals.note("address-limit", { address });
     return tooMany("connectionsPerAddress", this.#context.limits.connectionsPerAddress);
   }
 }

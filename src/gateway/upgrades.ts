@@ -77,7 +77,7 @@ export class Upgrades {
     const socketIo = this.#socketIo?.serves(request) ? this.#socketIo : null;
     const refusal = this.#refusalOf(request, address, nowMs, socketIo);
     if (refusal !== null) {
-      this.#context.metrics.connectionsRefused.inc({ reason: refusal.reason });
+      this.#context.refusals.note(refusal.reason, { address, origin: request.headers.origin }, nowMs);
       refuse(socket, refusal);
       return;
     }
@@ -140,7 +140,7 @@ export class Upgrades {
     const { connection, inbox } = opened;
     if (token !== undefined && !connection.isClosed) {
       connection.guarded("ws.authenticate", () =>
-        inbox.authenticateByRequest(() => identify(this.#context, token)),
+        inbox.authenticateByRequest(() => identify(this.#context, token, address)),
       )();
     }
     followWebSocket(ws, socket, transport, opened);

@@ -2,6 +2,7 @@ import { toleranceOf } from "../auth/options.ts";
 import type { Config } from "../config/config.ts";
 import { TicketSealer } from "../feed/ticket.ts";
 import type { GatewayContext } from "../gateway/context.ts";
+import { Refusals } from "../gateway/refusals.ts";
 import { UrlKeys } from "../gateway/rights/key.ts";
 import { LostRights, type LostRightsStore } from "../gateway/rights/lost-rights.ts";
 import { RuleClock } from "../gateway/rights/rule-clock.ts";
@@ -42,6 +43,7 @@ export function gatewayContext(
     keys: urlKeysOf(config, state, tickets),
     log,
     metrics,
+    refusals: new Refusals(log, metrics),
     rules: compileRules(config),
     ruleTimes,
     clock: new RuleClock(config.rules.nowStepMs, Date.now()),

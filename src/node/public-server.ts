@@ -1,4 +1,4 @@
-import type { RequestListener, Server, ServerResponse } from "node:http";
+import type { RequestListener, Server } from "node:http";
 import { answerNotFound } from "../admin/admin-server.ts";
 import { answerJson } from "../admin/answer-json.ts";
 import { HealthRoutes } from "../admin/health.ts";
@@ -6,7 +6,6 @@ import type { Readiness } from "../admin/readiness.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { HostNames, UNKNOWN_HOST_TEXT } from "../gateway/http/host-names.ts";
 import { closeServer, createPublicServer } from "../gateway/http/listener.ts";
-import type { Metrics } from "../metrics/metrics.ts";
 import type { Basics } from "./basics.ts";
 
 /** Builds the server for clients; it does not listen yet. */
@@ -20,7 +19,10 @@ export function buildPublicServer(
   const answer: RequestListener = (request, response) => {
     // Probes ask by whatever name or address they know.
     if (health.answer(request, response, false)) return;
-    if (hosts?.includes(request.headers.host) === false) return answerUnknownHost(response, metrics);
+    if (hosts?.includes(request.headers.host) === false) {
+      gateway.noteRefusal("host", request);
+      return answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
+    }
     if (gateway.answer(request, response) || extraRoutes(request, response)) return;
     answerNotFound(response, "there are /v1/ws, /v1/sse, /v1/poll and /v1/key here");
   };
@@ -28,9 +30,4 @@ export function buildPublicServer(
   gateway.listen(publicServer);
   onStop(async () => closeServer(publicServer));
   return publicServer;
-}
-
-function answerUnknownHost(response: ServerResponse, metrics: Metrics): void {
-  metrics.connectionsRefused.inc({ reason: "host" });
-  answerJson(response, 421, { error: UNKNOWN_HOST_TEXT });
 }

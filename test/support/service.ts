@@ -30,6 +30,8 @@ export interface TestServiceOptions {
   readonly heartbeatMs?: number;
   /** As well, for tests that want tickets to end. */
   readonly ticketMaxAgeMs?: number;
+  /** Receives the lines of the log, which is silent otherwise. */
+  readonly onLogLine?: (line: Readonly<Record<string, unknown>>) => void;
 }
 
 /** The configuration file of a test, as an object; ports are the system's, limits on connecting out of the way. */
@@ -81,7 +83,11 @@ export function toConfig(file: Record<string, unknown>): Config {
 export async function startTestService(options: TestServiceOptions) {
   const { client, db, name, uri } = await testDatabase();
   const file = testConfig(uri, name, options);
-  const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" });
+  const { onLogLine } = options;
+  const log =
+    onLogLine === undefined
+      ? pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" })
+      : pino({ level: "info" }, { write: (line) => onLogLine(JSON.parse(line)) });
   const config = toConfig(file);
   const { heartbeatMs = config.server.heartbeatMs, ticketMaxAgeMs = config.tickets.maxAgeMs } = options;
   const service: Service = await startService(

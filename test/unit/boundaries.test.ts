@@ -54,6 +54,7 @@ const GATEWAY_ORDER = [
   "options.ts",
   "limits.ts",
   "rights",
+  "refusals.ts",
   "context.ts",
   "connection",
   "transports",

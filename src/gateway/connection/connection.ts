@@ -45,6 +45,7 @@ export class Connection {
   readonly #transport: Transport;
   readonly #events: ConnectionEvents;
   #isClosed = false;
+  #welcomedAtMs = 0;
 
   constructor(
     context: GatewayContext,
@@ -89,15 +90,20 @@ export class Connection {
    */
   welcome(identity: Identity | null): void {
     // Every client of every transport passes here, in the turn in which its identity takes effect.
-    const { trust, metrics } = this.context;
+    const { trust, metrics, refusals, log } = this.context;
     const refusal = identity === null ? null : trust.refusalOf(identity);
     if (refusal?.code === "unauthenticated") {
-      metrics.connectionsRefused.inc({ reason: `token-${reasonOf(refusal)}` });
+      refusals.note(`token-${reasonOf(refusal)}`, { address: this.address });
       throw closingRefusal(refusal);
     }
     if (refusal !== null) throw refusal;
     this.login.welcome(identity, this.#events.onIdentified(this, identity));
     metrics.connectionsOpened.inc({ transport: this.#transport.kind });
+    this.#welcomedAtMs = Date.now();
+    log[this.#logLevel](
+      { ...this.#who, transport: this.#transport.kind, client: this.login.client },
+      "client connected",
+    );
   }
 
   send(message: ServerMessage): void {
@@ -157,12 +163,26 @@ export class Connection {
     if (!this.#isClosed) this.#end(code);
   }
 
+  /** The user and the address for the log, which never contains a token. */
+  get #who(): Readonly<Record<string, unknown>> {
+    return { connection: this.id, user: this.identity?.sub ?? null, address: this.address };
+  }
+
+  /** Each poll is a connection of its own, which would fill the log. */
+  get #logLevel(): "info" | "debug" {
+    return this.#transport.kind === "poll" ? "debug" : "info";
+  }
+
   #end(code: number | null): void {
     this.#isClosed = true;
     this.outbox.end();
     this.subscriptions.end();
     this.progress.end();
     this.context.metrics.connectionsClosed.inc({ code: closeCodeLabel(code) });
+    if (this.login.isWelcomed) {
+      const seconds = Math.round((Date.now() - this.#welcomedAtMs) / 1_000);
+      this.context.log[this.#logLevel]({ ...this.#who, code, seconds }, "client left");
+    }
     this.#events.onClosed(this);
   }
 }

@@ -12,6 +12,7 @@ export class Login {
   readonly #clockToleranceMs: number;
   #phase: "awaited" | "checking" | "welcomed" = "awaited";
   #values: ValueMode = "json";
+  #client: string | undefined;
   #identity: Identity | null = null;
   #account: Account | null = null;
   #deadlineMs = Number.POSITIVE_INFINITY;
@@ -67,6 +68,15 @@ export class Login {
   /** Takes the form in which the client wants its values, if it names one. */
   wantValues(mode: ValueMode | undefined): void {
     if (mode !== undefined) this.#values = mode;
+  }
+
+  /** The name and version that the client gives itself, for the log. */
+  get client(): string | undefined {
+    return this.#client;
+  }
+
+  named(client: string | undefined): void {
+    this.#client = client;
   }
 
   /** Begins the check of the first token. @throws {ClientError} `bad-request` after the first time. */

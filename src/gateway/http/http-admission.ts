@@ -11,19 +11,20 @@ import { allowOrigin } from "./cors.ts";
 export function checkOrigin(
   request: IncomingMessage,
   response: ServerResponse,
-  { server, metrics }: GatewayContext,
+  { server, refusals }: GatewayContext,
+  address: string,
 ): void {
   if (allowOrigin(request, response, server.origins)) return;
-  metrics.connectionsRefused.inc({ reason: "origin" });
+  refusals.note("origin", { address, origin: request.headers.origin });
   throw new TidewireError("forbidden", "this page may not connect: server.origins does not list its origin");
 }
 
 /** Counts a new connection against the rates. @throws {TidewireError} `too-many-requests` */
-export function chargeConnect(admission: Admission, address: string, { metrics }: GatewayContext): void {
+export function chargeConnect(admission: Admission, address: string, { refusals }: GatewayContext): void {
   const over = admission.overRate(address, Date.now());
   if (over === null) return;
   const { limit, value, waitMs: retryAfterMs } = over;
-  metrics.connectionsRefused.inc({ reason: "connect-rate" });
+  refusals.note("connect-rate", { address });
   throw new TidewireError(
     "too-many-requests",
     "too many new connections",

@@ -73,7 +73,8 @@ export class HttpRoutes {
   ): Promise<void> {
     // Whatever body there is says nothing; left unread, it would hold up the next request.
     request.resume();
-    checkOrigin(request, response, this.#context);
+    const address = this.#admission.addressOf(request);
+    checkOrigin(request, response, this.#context, address);
     if (isPreflight(request)) {
       answerPreflight(response, method);
       return;
@@ -87,7 +88,6 @@ export class HttpRoutes {
       );
       return;
     }
-    const address = this.#admission.addressOf(request);
     chargeConnect(this.#admission, address, this.#context);
     await serve(request, response, address);
   }
@@ -139,7 +139,7 @@ export class HttpRoutes {
     }
     const opened = this.#connect(response, transport, address);
     await this.#ask(opened, { ...asked, subscribe }, () =>
-      key === null ? identify(this.#context, token) : this.#redeem(key, lastEventId),
+      key === null ? identify(this.#context, token, address) : this.#redeem(key, lastEventId, address),
     );
   }
 
@@ -165,12 +165,12 @@ export class HttpRoutes {
     });
     const opened = this.#connect(response, transport, address);
     const { connection } = opened;
-    await this.#ask(opened, asked, () => identify(this.#context, bearerOf(request)));
+    await this.#ask(opened, asked, () => identify(this.#context, bearerOf(request), address));
   }
 
-  async #giveKey(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #giveKey(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
     // An empty token is refused, so that nobody is anonymous here.
-    const identity = await identify(this.#context, bearerOf(request) ?? "");
+    const identity = await identify(this.#context, bearerOf(request) ?? "", address);
     if (identity !== null) answerJson(response, 200, this.#context.keys.issue(identity));
   }
 
@@ -198,14 +198,14 @@ export class HttpRoutes {
     if (connection.isOpen) inbox.receive({ fields: { ...subscribe }, bytes }, Date.now());
   }
 
-  async #redeem(key: string, lastEventId: EventId | null): Promise<Identity> {
+  async #redeem(key: string, lastEventId: EventId | null, address: string): Promise<Identity> {
     try {
       const identity = await this.#context.keys.redeem(key, lastEventId);
       await this.#context.trust.ensureKeys(identity);
       return identity;
     } catch (error) {
       if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
-      this.#context.metrics.connectionsRefused.inc({ reason: "key" });
+      this.#context.refusals.note("key", { address });
       const { message, details, retry } = error;
       throw new ClientError("unauthenticated", message, CLOSE_CODES.notAuthenticated, {
         details,

@@ -118,7 +118,7 @@ export class SocketIoEndpoint {
 
   answer(request: IncomingMessage, response: ServerResponse): void {
     try {
-      checkOrigin(request, response, this.#context);
+      checkOrigin(request, response, this.#context, this.#admission.addressOf(request));
       if (isPreflight(request)) answerPreflight(response, "GET, POST");
       else this.#handOver(request, response);
     } catch (error) {
@@ -236,7 +236,7 @@ export class SocketIoEndpoint {
     this.#transports.set(socket, transport);
     const left = () => member.ended(NO_CLOSE_FRAME);
     const received = (name: unknown, ...given: unknown[]) => receive(opened, acks, String(name), given);
-    const identify = () => this.#identify(socket, hello, context);
+    const identify = () => this.#identify(socket, session.address, hello, context);
     const authenticate = () => inbox.authenticateByRequest(identify, hello.values);
     socket.once("disconnect", connection.guarded("socketio.disconnect", left));
     socket.onAny(connection.guarded("socketio.event", received));
@@ -261,10 +261,12 @@ export class SocketIoEndpoint {
 
   async #identify(
     socket: Socket,
+    address: string,
     { token }: HelloMessage,
     { rules }: GatewayContext,
   ): Promise<Identity | null> {
-    const identity = await identify(this.#context, token ?? bearerOf(socket.request), "in auth: { token }");
+    const given = token ?? bearerOf(socket.request);
+    const identity = await identify(this.#context, given, address, "in auth: { token }");
     // An anonymous client must not learn which databases exist.
     if (identity !== null && rules.collections.size === 0) {
       const text = "no collection is served in this namespace: it is the name of a database";

@@ -25,7 +25,8 @@ export async function handleHello(
   }
   await authenticate(connection, () => {
     login.wantValues(message.values);
-    return identify(connection.context, message.token);
+    login.named(message.client);
+    return identify(connection.context, message.token, connection.address);
   });
 }
 
@@ -53,18 +54,19 @@ export async function authenticate(
 
 /**
  * Whom a token speaks for; `null` for an anonymous user, where such may connect.
- * @param where A token is to be given, in words.
+ * @param where A token must be given, in words.
  * @throws {ClientError} `unauthenticated`
  */
 export async function identify(
   context: GatewayContext,
   token: string | undefined,
+  address: string,
   where = "in hello",
 ): Promise<Identity | null> {
-  const { auth, trust, metrics } = context;
+  const { auth, trust, refusals } = context;
   if (token === undefined) {
     if (auth.anonymous) return null;
-    metrics.connectionsRefused.inc({ reason: "token-missing" });
+    refusals.note("token-missing", { address });
     const text = `a token is needed: ${where}, or as Authorization: Bearer`;
     throw new ClientError("unauthenticated", text, CLOSE_CODES.notAuthenticated, { retry: "never" });
   }
@@ -72,7 +74,7 @@ export async function identify(
     return await trust.verify(token);
   } catch (error) {
     if (!(error instanceof TidewireError) || error.code !== "unauthenticated") throw error;
-    metrics.connectionsRefused.inc({ reason: `token-${reasonOf(error)}` });
+    refusals.note(`token-${reasonOf(error)}`, { address });
     throw closingRefusal(error);
   }
 }
