@@ -302,6 +302,6 @@ export interface SnapshotParts {
 const tooLarge = (most: number) =>
   new TidewireError(
     "snapshot-too-large",
-    `the result has more than ${most} documents: narrow the filter, or subscribe with "snapshot": false`,
+    `the result has more than ${most} documents: use sort with limit, narrow the filter, or subscribe with "snapshot": false`,
     { limit: "snapshotDocuments", value: most },
   );

@@ -12,7 +12,7 @@ export const ERROR_CODES = {
   "unknown-id": { retry: "never", httpStatus: 400 },
   "too-many-subscriptions": { retry: "later", httpStatus: 429 },
   "too-many-requests": { retry: "later", httpStatus: 429 },
-  "snapshot-too-large": { retry: "later", httpStatus: 429 },
+  "snapshot-too-large": { retry: "never", httpStatus: 429 },
   unavailable: { retry: "later", httpStatus: 503 },
   internal: { retry: "later", httpStatus: 500 },
 } as const satisfies Record<string, { retry: Retry; httpStatus: number }>;

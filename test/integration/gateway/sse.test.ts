@@ -113,15 +113,15 @@ test("[7] a failure before the stream starts is an HTTP error with the error as 
   await open();
 });
 
-test("[7] a snapshot that is too large is 429, and says which limit", async () => {
+test("[7] a snapshot that is too large is 429, says which limit, and asks for no retry", async () => {
   const { refusal, items } = await startHttpService({ limits: { snapshotDocuments: 1 } });
   await items.insertMany([1, 2].map((_id) => ({ _id, owner: "u1" })));
   const refused = await refusal();
   expect(refused).toMatchObject({
     status: 429,
-    body: { code: "snapshot-too-large", details: { limit: "snapshotDocuments", value: 1 } },
+    body: { code: "snapshot-too-large", retry: "never", details: { limit: "snapshotDocuments", value: 1 } },
   });
-  expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+  expect(refused.headers["retry-after"]).toBeUndefined();
 });
 
 test("[7] a reconnection continues exactly at the last event, whatever the URL still says", async () => {

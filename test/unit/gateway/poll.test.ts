@@ -169,7 +169,7 @@ test("rights that change while nothing is on its way leave the answer as it was"
 });
 
 test.each([
-  [{ type: "error", code: "snapshot-too-large", message: "", retry: "later" }, 429, "snapshot-too-large"],
+  [{ type: "error", code: "snapshot-too-large", message: "", retry: "never" }, 429, "snapshot-too-large"],
   [{ type: "unsubscribed", id: "1", reason: "forbidden" }, 403, "forbidden"],
   [{ type: "unsubscribed", id: "1", reason: "collection-dropped" }, 404, "unknown-collection"],
   [{ type: "reset", query: 1, ticket: "t", reason: "history-lost" }, 503, "unavailable"],

@@ -109,7 +109,7 @@ test.each([
   [{ type: "error", code: "unknown-collection", message: "", retry: "never" }, 404, 204],
   [{ type: "unsubscribed", id: "1", reason: "forbidden" }, 403, 204],
   [{ type: "unsubscribed", id: "1", reason: "collection-dropped" }, 404, 204],
-  [{ type: "error", code: "snapshot-too-large", message: "", retry: "later" }, 429, 200],
+  [{ type: "error", code: "snapshot-too-large", message: "", retry: "never" }, 429, 429],
   [{ type: "error", code: "unavailable", message: "", retry: "later" }, 503, 200],
   [{ type: "reset", query: 1, ticket: "t", reason: "history-lost" }, 503, 200],
 ] as const)(
