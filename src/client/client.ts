@@ -1,6 +1,6 @@
 /** The client of a Tidewire service, for browsers and Node. */
-import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
+import { checkOptions } from "./check-options.ts";
 import { toEjson } from "./ejson.ts";
 import type { OperationTime } from "./fences.ts";
 import { type LiveRequest, LiveResult } from "./live-result.ts";
@@ -11,8 +11,9 @@ import { Session } from "./session.ts";
 import type { ConnectionState } from "./session-options.ts";
 import type { TokenProvider } from "./tokens.ts";
 import type { Trace } from "./trace.ts";
-import { TRANSPORTS, type TransportKind, type WebSocketConstructor } from "./transport.ts";
+import type { TransportKind, WebSocketConstructor } from "./transport.ts";
 import type { Filter } from "./types.ts";
+import { type Logger, Warnings } from "./warnings.ts";
 
 export { TidewireError } from "../protocol/errors.ts";
 export type { OperationTime } from "./fences.ts";
@@ -36,6 +37,7 @@ export type {
   QueryState,
   ValueAt,
 } from "./types.ts";
+export type { Logger } from "./warnings.ts";
 
 /** How a client reaches its service. */
 export interface ClientOptions {
@@ -64,6 +66,11 @@ export interface ClientOptions {
   readonly lingerMs?: number;
   /** After so long on a second choice of transport the first is tried again, in milliseconds; 300000 unless told. */
   readonly upgradeAfterMs?: number;
+  /**
+   * Receives problems for which no `error` observer exists, once per kind; `console` unless told. `false`: nothing is
+   * reported.
+   */
+  readonly logger?: Logger | false | undefined;
   readonly random?: () => number;
 }
 
@@ -75,7 +82,10 @@ const DEFAULTS = {
   values: "json",
 } as const;
 
-/** Makes a client. It connects when a query is followed, and not before. */
+/**
+ * Makes a client. It connects when a query is followed, and not before.
+ * @throws {TypeError} An option is missing or malformed.
+ */
 export function createClient(options: ClientOptions): Client {
   return new Client(options);
 }
@@ -112,14 +122,17 @@ export class Client {
   readonly #lingering = new Map<LiveResult, ReturnType<typeof setTimeout>>();
   readonly #listeners = new Set<(state: ConnectionState) => void>();
   readonly #host: QueryHost;
+  readonly #warnings: Warnings;
+  readonly #lacksWebSocket: boolean;
   #count = 0;
 
   /** @internal */
   constructor(options: ClientOptions, trace?: Trace) {
     const given = { ...DEFAULTS, ...options };
-    const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // not in Node 20
-    const transports = (options.transports ?? TRANSPORTS).filter((kind) => kind !== "ws" || WebSocket);
-    const url = String(options.url).replace(/^ws/, "http").replace(/\/+$/, "");
+    const { url, transports, WebSocket } = checkOptions(options);
+    const warnings = new Warnings(options.logger, url);
+    this.#warnings = warnings;
+    this.#lacksWebSocket = options.transports === undefined && WebSocket === undefined;
     this.#lingerMs = given.lingerMs;
     this.#scope = `${url} ${given.values} `;
     this.#persistence = options.persist === undefined ? undefined : new Persistence(options.persist);
@@ -137,6 +150,7 @@ export class Client {
         onState: (state) => {
           for (const listener of [...this.#listeners]) listener(state);
         },
+        onRecovering: (error) => warnings.heard(error),
         onEnded: (result) => this.#persistence?.remove(result),
         onHidden: () => this.#persistence?.flush(),
       },
@@ -172,7 +186,7 @@ export class Client {
   /** Ends the connection and all queries; `connect` begins again. */
   close(): void {
     this.#persistence?.flush();
-    this.#session.stop(new TidewireError("unavailable", "the client was closed", { reason: "closed" }));
+    this.#session.stop();
   }
 
   /**
@@ -194,7 +208,10 @@ export class Client {
     const result = new LiveResult(`${++this.#count}`, this.#scope + key, request, {
       abandoned: () => this.#abandoned(key, result),
       moved: () => this.#persistence?.moved(result),
+      heard: (error) => this.#warnings.heard(error),
+      unheard: (error) => this.#warnings.unheard(error, request.collection),
     });
+    if (this.#lacksWebSocket) this.#warnings.noWebSocket();
     this.#results.set(key, result);
     this.#session.add(result);
     if (this.#persistence === undefined) this.#session.ready(result);

@@ -16,9 +16,12 @@ export const UNUSED: QueryState<never> = Object.freeze({
   error: undefined,
 });
 
-/** As an observer, and told of every new state. */
+/** An observer with two more events. */
 export interface Listener extends Observer<Doc> {
+  /** Receives every new state. */
   readonly state?: (state: QueryState<Doc>) => void;
+  /** Receives the end, with the error unless the application closed the client. Other errors do not arrive here. */
+  readonly stopped?: (error: TidewireError | undefined) => void;
 }
 
 /** Tells the client about a result. */
@@ -27,6 +30,10 @@ export interface LiveResultEvents {
   abandoned(result: LiveResult): void;
   /** Documents, cursor or ticket are others now. */
   moved(result: LiveResult): void;
+  /** An observer has received the error. */
+  heard(error: TidewireError): void;
+  /** No observer of the result receives the error. */
+  unheard(error: TidewireError): void;
 }
 
 /** Two reports of changes are never further apart than this for the sake of what the first one cost, in milliseconds. */
@@ -87,7 +94,10 @@ export class LiveResult implements Watcher {
     if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.view.list });
     if (this.#hasResult) call(listener.data, this.view.list);
     call(listener.status, this.#status);
-    if (this.#status === "stopped" && this.#error !== undefined) call(listener.error, this.#error);
+    if (this.#status === "stopped") {
+      call(listener.stopped, this.#error);
+      if (this.#error !== undefined) this.#tellError(this.#error, [listener]);
+    }
     return () => {
       if (this.#listeners.delete(listener) && !this.isUsed) this.#events.abandoned(this);
     };
@@ -139,23 +149,37 @@ export class LiveResult implements Watcher {
   note(error: TidewireError): void {
     this.#error = error;
     this.#flush();
-    for (const { error: tell } of [...this.#listeners]) call(tell, error);
+    this.#tellError(error);
   }
 
-  /** It has ended for good. Documents that the user may no longer see disappear. */
-  stop(error: TidewireError): void {
+  /**
+   * It has ended permanently. Documents that the user may no longer see disappear.
+   * @param error Left out if the application closed the client.
+   */
+  stop(error?: TidewireError): void {
     this.#error = error;
-    if (error.code === "forbidden" && this.view.list.length > 0) {
+    if (error?.code === "forbidden" && this.view.list.length > 0) {
       this.show(new View(false, false));
       this.changed({ type: "snapshot", docs: this.view.list });
     }
     this.advance("stop");
-    for (const { error: tell } of [...this.#listeners]) call(tell, error);
+    const listeners = [...this.#listeners];
+    for (const { stopped: tell } of listeners) call(tell, error);
+    if (error !== undefined) this.#tellError(error, listeners);
   }
 
   end(): void {
     clearTimeout(this.#flushTimer);
     this.view.watchers.delete(this);
+  }
+
+  /** Without an observer of errors, the client's logger receives the error. */
+  #tellError(error: TidewireError, listeners: readonly Listener[] = [...this.#listeners]): void {
+    const isStop = this.#status === "stopped";
+    const isHeard = listeners.some((listener) => listener.error ?? (isStop && listener.stopped));
+    for (const { error: tell } of listeners) call(tell, error);
+    if (isHeard) this.#events.heard(error);
+    else if (listeners.length > 0) this.#events.unheard(error);
   }
 
   /** Reports changes that came together at once, and never a status before the data that it belongs to. */

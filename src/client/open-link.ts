@@ -25,7 +25,9 @@ export async function openLink(
   events: TransportEvents,
 ): Promise<void> {
   try {
-    const token = await within(tokens.get(withNewToken), options.connectTimeoutMs);
+    const token = await within(tokens.get(withNewToken), options.connectTimeoutMs).catch((cause: unknown) => {
+      throw new Error(`the option \`token\` of createClient failed: ${textOf(cause)}`, { cause });
+    });
     if (!isWanted()) return;
     link.hasToken = true;
     const target: Target = { ...options, token };
@@ -36,10 +38,12 @@ export async function openLink(
       if (isWanted()) link.transport = new HttpTransport(kind, target, events);
     }
   } catch (cause) {
-    // The token provider has failed, or the address is invalid: the next attempt may succeed.
-    events.closed(BROKEN, cause instanceof Error ? cause.message : String(cause), cause);
+    // The token provider has failed, or the browser forbids the connection: the next attempt may succeed.
+    events.closed(BROKEN, textOf(cause), cause);
   }
 }
+
+const textOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));
 
 /** @throws {TypeError} The runtime has no WebSocket. */
 function openWebSocket(target: Target, events: TransportEvents): Transport {

@@ -3,6 +3,7 @@ import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 import { ChangeQueue } from "./change-queue.ts";
 import { type Listener, type LiveRequest, type LiveResult, UNUSED } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
+import { clientClosed } from "./to-error.ts";
 import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 
 /** The parts of a client that its queries need. */
@@ -80,8 +81,8 @@ export class Query<T extends object, R = T> {
   }
 
   /**
-   * Every change, a `snapshot` first. Ends when the loop is left; throws when the query has stopped. One that
-   * is read too slowly receives another `snapshot`.
+   * Every change, a `snapshot` first. Ends when the loop is left or the client is closed; throws when the query has
+   * stopped for another reason. A loop that reads too slowly receives another `snapshot`.
    */
   changes(): AsyncIterableIterator<Change<R>> {
     // Assigned late: a query that has stopped already ends the queue while it is being followed.
@@ -92,9 +93,7 @@ export class Query<T extends object, R = T> {
     );
     stop = this.#follow({
       change: (change) => queue.push(change),
-      error: (error) => {
-        if (this.getState().status === "stopped") queue.fail(error);
-      },
+      stopped: (error) => (error === undefined ? void queue.return() : queue.fail(error)),
     });
     return queue;
   }
@@ -103,18 +102,29 @@ export class Query<T extends object, R = T> {
   snapshot(): Promise<readonly R[]> {
     return new Promise((resolve, reject) => {
       let stop: (() => void) | undefined;
-      const settle = ({ status, data, error }: QueryState<R>) => {
-        if (status === "live") resolve(data);
-        else if (status === "stopped") reject(error);
-        else return;
+      let isSettled = false;
+      const settle = () => {
+        isSettled = true;
         stop?.();
       };
-      stop = this.subscribe(settle);
-      settle(this.getState());
+      const state = ({ status, data }: QueryState<R>) => {
+        if (status !== "live") return;
+        resolve(data);
+        settle();
+      };
+      const stopped = (error = clientClosed()) => {
+        reject(error);
+        settle();
+      };
+      stop = this.#follow({ state, stopped });
+      state(this.getState());
+      if (isSettled) stop();
     });
   }
 
-  #follow(listener: Observer<R> & { state?: (state: QueryState<R>) => void }): () => void {
+  #follow(
+    listener: Observer<R> & Pick<Listener, "stopped"> & { state?: (state: QueryState<R>) => void },
+  ): () => void {
     const result = this.#host.acquire(this.key, this.#request);
     // Documents are what the application says they are.
     return result.listen(listener as Listener & Observer<Doc>);

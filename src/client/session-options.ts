@@ -33,6 +33,8 @@ export interface SessionOptions {
   readonly random: () => number;
   readonly trace: Trace | undefined;
   readonly onState: (state: ConnectionState) => void;
+  /** The connection has ended with this error, and the client resumes by itself. */
+  readonly onRecovering: (error: TidewireError) => void;
   /** The kept copy of the result is void. */
   readonly onEnded: (result: LiveResult) => void;
   /** The page is about to be frozen or closed. */

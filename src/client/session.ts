@@ -15,7 +15,7 @@ import { Reconnect } from "./reconnect.ts";
 import type { ConnectionState, SessionOptions } from "./session-options.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { Timers } from "./timers.ts";
-import { endError, toError } from "./to-error.ts";
+import { clientClosed, endError, toError } from "./to-error.ts";
 import { TokenRenewal } from "./token-renewal.ts";
 import { Tokens } from "./tokens.ts";
 import { BROKEN, type TransportKind } from "./transport.ts";
@@ -41,6 +41,7 @@ export class Session {
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #timers = new Timers();
   #mayHurry = true;
+  #hasWorked = false;
   #unwatch: (() => void) | undefined;
   #state: ConnectionState;
 
@@ -93,11 +94,11 @@ export class Session {
     if (this.#subscriptions.results.size > 0) this.#begin();
   }
 
-  /** Ends the connection, and all that is followed with it. */
-  stop(error: TidewireError): void {
-    this.#stopped = error;
+  /** Ends the connection and all queries. @param error Left out if the application closed the client. */
+  stop(error?: TidewireError): void {
+    this.#stopped = error ?? clientClosed();
     this.#endAll();
-    this.#fences.fail(error);
+    this.#fences.fail(this.#stopped);
     for (const result of this.#subscriptions.list) result.stop(error);
     this.#setState("stopped", error);
   }
@@ -215,6 +216,7 @@ export class Session {
       case "welcome":
         link.welcome(message, Date.now());
         this.#choice.welcomed(link);
+        this.#hasWorked = true;
         this.#reconnect.welcomed(message.reconnect, Date.now());
         this.#renewal.expires(message.expires);
         this.#connected(link);
@@ -225,8 +227,7 @@ export class Session {
         this.#answered(link, message, scope);
         break;
       case "tickets":
-        for (const [id, ticket] of Object.entries(message.tickets))
-          this.#subscriptions.results.get(id)?.renewed(ticket);
+        this.#subscriptions.renewed(message.tickets);
         break;
       case "expiring":
         void this.#renewal.renew();
@@ -359,11 +360,10 @@ export class Session {
       this.stop(error);
       return;
     }
+    // A connection that worked before is resumed; only one that has never worked may need the developer.
+    if (this.#hasWorked) this.#options.onRecovering(error);
     this.#mayHurry = code < 4200 && code !== OVERLOADED;
-    for (const result of this.#subscriptions.list) {
-      result.advance("lost");
-      result.note(error);
-    }
+    this.#subscriptions.disconnected(error);
     this.#setState("offline", error);
     this.#connectLater(step.delayMs, step.withNewToken);
   }

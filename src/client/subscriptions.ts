@@ -65,6 +65,19 @@ export class Subscriptions {
     for (const result of this.list) result.note(error);
   }
 
+  /** The only connection has ended, and another attempt follows. */
+  disconnected(error: TidewireError): void {
+    for (const result of this.list) {
+      result.advance("lost");
+      result.note(error);
+    }
+  }
+
+  /** Takes newer tickets, by the ids of their subscriptions. */
+  renewed(tickets: Readonly<Record<string, string>>): void {
+    for (const [id, ticket] of Object.entries(tickets)) this.results.get(id)?.renewed(ticket);
+  }
+
   remove(result: LiveResult, links: readonly Link[]): void {
     result.end();
     if (!this.results.delete(result.id)) return;

@@ -9,6 +9,12 @@ export function toError({ code, message, details, retry, retryAfterMs }: ErrorMe
   });
 }
 
+/** The application has closed the client, so that requests cannot be answered. */
+export const clientClosed = () =>
+  new TidewireError("unavailable", "the client was closed; call connect() to use it again", {
+    reason: "closed",
+  });
+
 /** The error that an application receives when a connection ends without a message of the service. */
 export function endError(code: number, reason: string, cause: unknown): TidewireError {
   const isAuth = (code >= 4100 && code < 4200) || code === 4401;

@@ -21,6 +21,7 @@ export class WsTransport implements Transport {
   readonly #watchdog: Watchdog;
   #patienceMs: number;
   #isWelcome = false;
+  #failure = "";
 
   constructor(WebSocket: WebSocketConstructor, target: Target, events: TransportEvents) {
     this.#target = target;
@@ -33,10 +34,13 @@ export class WsTransport implements Transport {
       const { token, values } = target;
       this.send({ type: "hello", values, client: CLIENT, ...(token === undefined ? {} : { token }) });
     };
-    // `closed` follows and says more; but without a listener the package `ws` throws.
-    socket.onerror = () => {};
+    // Outside of browsers the event says why, for example by the HTTP status. `onclose` follows.
+    socket.onerror = ({ message }: { message?: string }) => {
+      this.#failure ||= message ?? "";
+    };
     socket.onmessage = (event: { data: unknown }) => this.#receive(String(event.data));
-    socket.onclose = (event: { code: number; reason: string }) => this.#close(event.code, event.reason);
+    socket.onclose = (event: { code: number; reason: string }) =>
+      this.#close(event.code, event.reason || this.#failure);
   }
 
   send(message: ClientMessage): void {

@@ -55,11 +55,11 @@ export function tidewireCollectionOptions<T extends object, R extends object>(
         return query.subscribe({
           change: (change) => sync.take(change),
           data: () => sync.flush(),
+          // Without an `error` observer, the client's logger reports what the collection cannot show.
           status: (status) => {
+            const { error } = query.getState();
             if (status === "live") sync.ready();
-          },
-          error: (error) => {
-            if (query.getState().status === "stopped") sync.failed(error);
+            else if (status === "stopped" && error !== undefined) sync.failed(error);
           },
         });
       },

@@ -16,6 +16,7 @@ export function scriptedClient(options: Partial<ClientOptions> = {}) {
     WebSocket: service.WebSocket,
     transports: ["ws"],
     random: () => 1,
+    logger: false,
     ...options,
   });
   onTestFinished(() => client.close());

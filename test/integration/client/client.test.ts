@@ -27,8 +27,12 @@ interface Order {
   at?: Date;
 }
 
-async function setUp(options: Partial<ClientOptions> = {}, claims: Record<string, unknown> = { sub: "u1" }) {
-  const setup = await startTestService({ collections: COLLECTIONS });
+async function setUp(
+  options: Partial<ClientOptions> = {},
+  claims: Record<string, unknown> = { sub: "u1" },
+  limits: Record<string, unknown> = {},
+) {
+  const setup = await startTestService({ collections: COLLECTIONS, limits });
   const client = createClient({
     url: `http://127.0.0.1:${setup.service.address.port}`,
     token: () => signToken(claims),
@@ -158,3 +162,25 @@ test("many queries are subscribed without tripping over the rate limit", async (
   await Promise.all(queries.map((query) => query.snapshot()));
   expect(errors).toEqual([]);
 });
+
+test.each<[TransportKind]>([["ws"], ["sse"], ["poll"]])(
+  "a result with one document too many stops the query, rejects its snapshot and says what to do, over %s",
+  async (transport) => {
+    const texts: string[] = [];
+    const logger = { warn: (text: string) => void texts.push(text) };
+    const { orders, written } = await setUp({ transports: [transport], logger }, undefined, {
+      snapshotDocuments: 2,
+    });
+    await written.insertMany([1, 2, 3].map((_id) => ({ _id, customerId: "u1", total: _id })));
+    const query = orders.find();
+    query.subscribe(() => {});
+    await expect(query.snapshot()).rejects.toMatchObject({
+      code: "snapshot-too-large",
+      retry: "never",
+      message: expect.stringContaining("sort with limit"),
+    });
+    expect(query.getState().status).toBe("stopped");
+    expect(await orders.find({ total: { $lt: 3 } }).snapshot()).toHaveLength(2);
+    expect(await orders.find().sort("total").limit(2).snapshot()).toHaveLength(2);
+  },
+);

@@ -364,7 +364,10 @@ test("a failure to get a token counts as a failed attempt, and is reported", asy
   const { query, states } = follow();
   await settle();
   expect(service.sockets.length).toBe(0);
-  expect(query.getState()).toMatchObject({ status: "offline", error: { message: "login server down" } });
+  expect(query.getState()).toMatchObject({
+    status: "offline",
+    error: { message: expect.stringMatching(/`token`.*login server down/) },
+  });
   await pass(250);
   service.socket.welcome();
   answerSnapshot(service.socket);
@@ -573,7 +576,7 @@ test("`close` ends everything permanently, and leaves nothing running", async ()
   service.socket.welcome();
   client.close();
   expect(service.socket.closedWith).toBe(1000);
-  expect(query.getState()).toMatchObject({ status: "stopped", error: { details: { reason: "closed" } } });
+  expect(query.getState()).toMatchObject({ status: "stopped", error: undefined });
   await pass(60_000);
   expect([service.sockets.length, vi.getTimerCount()]).toEqual([1, 0]);
 });
