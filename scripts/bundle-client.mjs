@@ -14,9 +14,10 @@ const outdir = process.argv[2] ?? join(root, "dist", "browser");
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that stand in no message: their names are shortened. */
 const INTERNAL = `
-  advance askLater asked attempted delayMs greeting hasToken isDraining isReady isRefreshing isServed isUsed lastError
-  momentWithin nextDelayMs note pauseMs refusals resumeFailed resumePoint resuming rightsMoved sendPaced serves
-  startOver told trace upgradeMs views watchers welcomedAtMs withNewToken
+  abandoned advance asked askLater attempted becameReady countRefusal delayMs forget gotToken greeting hasToken
+  heard isCurrent isDraining isReady isServed isUsed lastError listen momentWithin nextDelayMs note pauseMs
+  prune renewed restore resumed resumeFailed resumePoint resuming rightsMoved sendPaced serves startOver told
+  trace upgradeMs views watchers welcomed withNewToken
 `;
 const common = {
   bundle: true,

@@ -60,4 +60,4 @@ export class Fences {
   }
 }
 
-const noFences = () => new TidewireError("unavailable", "a fence needs a WebSocket, which could not be made");
+const noFences = () => new TidewireError("unavailable", "a fence needs a WebSocket");

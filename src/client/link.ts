@@ -1,4 +1,4 @@
-import type { ClientMessage, ErrorMessage, WelcomeMessage } from "../protocol/messages.ts";
+import type { ClientMessage, ErrorMessage, ServerMessage, WelcomeMessage } from "../protocol/messages.ts";
 import type { LiveResult } from "./live-result.ts";
 import type { Transport } from "./transport.ts";
 import type { View } from "./view.ts";
@@ -11,24 +11,18 @@ const COST_BYTES = 1_024;
 
 /** One connection, and what is known of it. */
 export class Link {
-  /** Set right after the link is made; a transport tells nothing before. */
-  transport: Transport | undefined;
   /** By the number of the live query, or by the stream they come in. */
   readonly views = new Map<string, View>();
   /** Those that wait for the answer to their `subscribe`. */
   readonly asked = new Set<LiveResult>();
   /** Those that it delivers for. */
   readonly serves = new Set<LiveResult>();
-  /** The application has given a token. A connection that ends before that says nothing about its transport. */
-  hasToken = false;
-  isReady = false;
-  isDraining = false;
-  /** A new token was sent, and not answered yet. */
-  isRefreshing = false;
-  /** When the service was first heard, in epoch milliseconds. */
-  welcomedAtMs: number | undefined;
-  greeting: WelcomeMessage | undefined;
-  lastError: ErrorMessage | undefined;
+  #transport: Transport | undefined;
+  #hasToken = false;
+  #isReady = false;
+  #isDraining = false;
+  #greeting: WelcomeMessage | undefined;
+  #lastError: ErrorMessage | undefined;
   #burst = BURST * SHARE;
   #perSecond = PER_SECOND * SHARE;
   #allowance = this.#burst;
@@ -36,10 +30,64 @@ export class Link {
   #queue: { readonly text: number; readonly send: () => void }[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
+  /** `undefined` until the token is there; a transport reports nothing before it is set. */
+  get transport(): Transport | undefined {
+    return this.#transport;
+  }
+
+  /** The application has given a token. A connection that ends before that says nothing about its transport. */
+  get hasToken(): boolean {
+    return this.#hasToken;
+  }
+
+  /** Whether requests can be sent. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Whether the node has announced its end. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** `undefined` until the service has accepted the client. */
+  get greeting(): WelcomeMessage | undefined {
+    return this.#greeting;
+  }
+
+  /** The error about the connection itself, if it was the last message: then it is why the connection ends. */
+  get lastError(): ErrorMessage | undefined {
+    return this.#lastError;
+  }
+
+  gotToken(): void {
+    this.#hasToken = true;
+  }
+
+  use(transport: Transport): void {
+    this.#transport = transport;
+  }
+
+  becameReady(): void {
+    this.#isReady = true;
+  }
+
+  /** @returns `false` if the node had announced its end before. */
+  drain(): boolean {
+    const isNews = !this.#isDraining;
+    this.#isDraining = true;
+    return isNews;
+  }
+
+  /** Remembers an error about the connection until another message comes. */
+  heard(message: ServerMessage): void {
+    if (message.type !== "error") this.#lastError = undefined;
+    else if (message.id === undefined) this.#lastError = message;
+  }
+
   welcome(message: WelcomeMessage, nowMs: number): void {
     const { limits } = message;
-    this.greeting = message;
-    this.welcomedAtMs = nowMs;
+    this.#greeting = message;
     this.#burst = (limits["requestBurst"] ?? BURST) * SHARE;
     this.#perSecond = (limits["requestsPerSecond"] ?? PER_SECOND) * SHARE;
     this.#allowance = this.#burst;
@@ -47,7 +95,7 @@ export class Link {
   }
 
   send(message: ClientMessage): void {
-    if (this.isReady) this.transport?.send(message);
+    if (this.#isReady) this.#transport?.send(message);
   }
 
   /** Sends what `make` gives when the service's rate limit has room for it; nothing if it gives nothing then. */
@@ -71,14 +119,10 @@ export class Link {
     for (const [key, held] of this.views) if (held === view) this.views.delete(key);
   }
 
-  holds(view: View): boolean {
-    return [...this.views.values()].includes(view);
-  }
-
   end(): void {
     clearTimeout(this.#timer);
-    this.isReady = false;
-    this.transport?.end();
+    this.#isReady = false;
+    this.#transport?.end();
   }
 
   #pump(): void {

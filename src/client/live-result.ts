@@ -44,12 +44,10 @@ export class LiveResult implements Watcher {
   readonly id: string;
   readonly key: string;
   readonly request: LiveRequest;
-  view: View;
-  ticket: string | undefined;
-  /** Whether it may be asked for: what was kept of it has been read. */
-  isReady = false;
+  #view: View;
+  #ticket: string | undefined;
   /** Subscriptions in a row that the service could not take. */
-  refusals = 0;
+  #refusals = 0;
   readonly #events: LiveResultEvents;
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
@@ -66,8 +64,18 @@ export class LiveResult implements Watcher {
     this.key = key;
     this.request = request;
     this.#events = events;
-    this.view = new View(request.sort !== undefined, request.snapshot !== false);
-    this.view.watchers.add(this);
+    this.#view = new View(request.sort !== undefined, request.snapshot !== false);
+    this.#view.watchers.add(this);
+  }
+
+  /** The documents that it shows; queries with the same live query share one. */
+  get view(): View {
+    return this.#view;
+  }
+
+  /** The service cannot take the subscription now. @returns How often in a row that was so before. */
+  countRefusal(): number {
+    return this.#refusals++;
   }
 
   get isUsed(): boolean {
@@ -86,7 +94,8 @@ export class LiveResult implements Watcher {
   /** The cursor and the ticket to resume with. */
   get resumePoint(): { cursor: string; ticket: string } | undefined {
     const { cursor } = this.view;
-    return cursor === undefined || this.ticket === undefined ? undefined : { cursor, ticket: this.ticket };
+    const ticket = this.#ticket;
+    return cursor === undefined || ticket === undefined ? undefined : { cursor, ticket };
   }
 
   listen(listener: Listener): () => void {
@@ -106,17 +115,17 @@ export class LiveResult implements Watcher {
   /** Takes what was kept from an earlier time. */
   restore({ docs, cursor, ticket }: Saved): void {
     this.view.restore(docs, cursor);
-    this.ticket = ticket;
+    this.#ticket = ticket;
     this.changed({ type: "snapshot", docs: this.view.list });
   }
 
   /** From now on it is this view that is shown. */
   show(view: View): void {
-    const before = this.view;
+    const before = this.#view;
     if (before === view) return;
     before.watchers.delete(this);
     view.watchers.add(this);
-    this.view = view;
+    this.#view = view;
   }
 
   changed(change: Change<Doc>): void {
@@ -136,8 +145,10 @@ export class LiveResult implements Watcher {
     for (const { status: tell } of [...this.#listeners]) call(tell, status);
   }
 
+  /** The service has taken the subscription, or gives it a newer ticket. */
   renewed(ticket: string): void {
-    this.ticket = ticket;
+    this.#refusals = 0;
+    this.#ticket = ticket;
     this.#events.moved(this);
   }
 

@@ -29,13 +29,13 @@ export async function openLink(
       throw new Error(`the option \`token\` of createClient failed: ${textOf(cause)}`, { cause });
     });
     if (!isWanted()) return;
-    link.hasToken = true;
+    link.gotToken();
     const target: Target = { ...options, token };
-    if (kind === "ws") link.transport = openWebSocket(target, events);
+    if (kind === "ws") link.use(openWebSocket(target, events));
     else {
       // Few clients ever need the second choices: bundlers leave them to be fetched by those that do.
       const { HttpTransport } = await import("./http-transport.ts");
-      if (isWanted()) link.transport = new HttpTransport(kind, target, events);
+      if (isWanted()) link.use(new HttpTransport(kind, target, events));
     }
   } catch (cause) {
     // The token provider has failed, or the browser forbids the connection: the next attempt may succeed.
@@ -48,7 +48,7 @@ const textOf = (cause: unknown) => (cause instanceof Error ? cause.message : Str
 /** @throws {TypeError} The runtime has no WebSocket. */
 function openWebSocket(target: Target, events: TransportEvents): Transport {
   const { WebSocket } = target;
-  if (WebSocket === undefined) throw new TypeError("there is no WebSocket here: give one to createClient");
+  if (WebSocket === undefined) throw new TypeError("no WebSocket: give one to createClient");
   return new WsTransport(WebSocket, target, events);
 }
 

@@ -37,6 +37,8 @@ export class Session {
   #link: Link | undefined;
   /** Made while the other still delivers: its node goes away, or a better transport is tried. */
   #next: Link | undefined;
+  /** A new token was sent over this one, and not answered yet. */
+  #refreshing: Link | undefined;
   readonly #choice: TransportChoice;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #timers = new Timers();
@@ -69,7 +71,7 @@ export class Session {
         },
         broken: (link) => {
           link.transport?.end();
-          this.#closed(link, BROKEN, "the service sent an invalid answer");
+          this.#closed(link, BROKEN, "invalid answer of the service");
         },
       },
       options.random,
@@ -111,7 +113,7 @@ export class Session {
 
   /** The kept copy of the result has been read: now it may be asked for. */
   ready(result: LiveResult): void {
-    result.isReady = true;
+    this.#subscriptions.ready(result);
     if (!this.#subscriptions.results.has(result.id)) return;
     for (const link of this.#links()) if (link.isReady) this.#subscriptions.ask(link, result);
   }
@@ -179,7 +181,7 @@ export class Session {
   }
 
   #ready(link: Link): void {
-    link.isReady = true;
+    link.becameReady();
     for (const result of this.#subscriptions.list) this.#subscriptions.ask(link, result);
     if (link === this.#link) this.#fences.send(link);
     this.#promote();
@@ -207,8 +209,7 @@ export class Session {
   }
 
   #receive(link: Link, message: ServerMessage, scope: string | undefined): void {
-    // The error before a close is the last message; any other error is not why the connection ends.
-    if (message.type !== "error") link.lastError = undefined;
+    link.heard(message);
     const trace = message.type === "welcome" ? undefined : this.#options.trace;
     const wasInUse = link === this.#link;
     if (wasInUse) trace?.message(message);
@@ -233,7 +234,7 @@ export class Session {
         void this.#renewal.renew();
         break;
       case "refreshed":
-        link.isRefreshing = false;
+        this.#refreshing = undefined;
         this.#renewal.expires(message.expires);
         break;
       case "draining":
@@ -264,10 +265,10 @@ export class Session {
     } else {
       if (message.retryAfterMs !== undefined) this.#reconnect.told(message.retryAfterMs, Date.now());
       if (message.id !== undefined && this.#fences.refused(message.id, message)) return;
-      if (message.id === undefined && link.isRefreshing) {
-        // The old token stays in force until it expires. The application should know why it stays.
-        link.isRefreshing = false;
-        this.#subscriptions.note(toError(message));
+      // The old token stays in force until it expires. The application should know why it stays.
+      if (message.id === undefined && link === this.#refreshing) {
+        this.#refreshing = undefined;
+        subscriptions.note(toError(message));
       }
       subscriptions.error(link, message);
     }
@@ -281,14 +282,13 @@ export class Session {
       this.#move();
       return;
     }
-    link.isRefreshing = true;
+    this.#refreshing = link;
     link.send({ type: "refresh", token });
   }
 
   #draining(link: Link, withinMs: number): void {
     this.#reconnect.told(withinMs, Date.now());
-    if (link.isDraining) return;
-    link.isDraining = true;
+    if (!link.drain()) return;
     this.#timers.later(this.#reconnect.momentWithin(withinMs), () => {
       if (link === this.#link) this.#move();
     });

@@ -43,7 +43,7 @@ export function indexedDbStore(name = "tidewire"): Store {
   let opened: Promise<Database> | undefined;
   const open = () => {
     const { indexedDB } = globalThis as { indexedDB?: Factory }; // only browsers have it
-    if (indexedDB === undefined) return Promise.reject(new TypeError("there is no IndexedDB here"));
+    if (indexedDB === undefined) return Promise.reject(new TypeError("no IndexedDB is available"));
     const request = indexedDB.open(name);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE);
     return settled(request);

@@ -36,15 +36,22 @@ export class Subscriptions {
   readonly results = new Map<string, LiveResult>();
   readonly #events: SubscriptionsEvents;
   readonly #random: () => number;
+  /** Results whose kept copies have been read. A request before that would fetch everything again. */
+  readonly #ready = new WeakSet<LiveResult>();
 
   constructor(events: SubscriptionsEvents, random: () => number) {
     this.#events = events;
     this.#random = random;
   }
 
+  /** The kept copy of a result has been read. */
+  ready(result: LiveResult): void {
+    this.#ready.add(result);
+  }
+
   /** Asks for a result, going on from where it stands. */
   ask(link: Link, result: LiveResult): void {
-    if (!result.isReady) return;
+    if (!this.#ready.has(result)) return;
     link.asked.add(result);
     const make = (): SubscribeMessage | undefined => {
       if (!link.asked.has(result)) return undefined;
@@ -106,7 +113,6 @@ export class Subscriptions {
     if (result === undefined) return;
     link.asked.delete(result);
     link.serves.add(result);
-    result.refusals = 0;
     const key = scope ?? String(message.query);
     const before = result.view;
     const goesOn = message.start === "resumed" && link.views.get(key) === before;
@@ -127,10 +133,7 @@ export class Subscriptions {
 
   error(link: Link, message: ErrorMessage): void {
     const result = message.id === undefined ? undefined : this.results.get(message.id);
-    if (result === undefined) {
-      if (message.id === undefined) link.lastError = message;
-      return;
-    }
+    if (result === undefined) return;
     // Asked twice, because an answer was given up too early: the first one stands.
     if (message.code === "duplicate-id") return;
     const isAnswer = link.asked.delete(result);
@@ -144,7 +147,7 @@ export class Subscriptions {
     } else {
       result.advance("refused");
       result.note(error);
-      const mostMs = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MS * 2 ** result.refusals++);
+      const mostMs = Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_MS * 2 ** result.countRefusal());
       this.#events.askLater(link, result, (message.retryAfterMs ?? 0) + this.#random() * mostMs);
     }
     link.prune();
@@ -153,7 +156,7 @@ export class Subscriptions {
   unsubscribed(link: Link, { id, reason }: UnsubscribedMessage): void {
     const result = this.results.get(id);
     if (result === undefined) return;
-    const text = `the service has ended the subscription: ${reason}`;
+    const text = `the service ended it: ${reason}`;
     this.#end(result, result.state.error ?? new TidewireError(ENDED[reason], text, { reason }));
     link.prune();
   }
@@ -199,7 +202,7 @@ export class Subscriptions {
         attach(present ?? fork(held)).begin(cursor);
         return true;
       case "resumed":
-        attach(link.holds(held) ? fork(held) : held).resumed();
+        attach([...link.views.values()].includes(held) ? fork(held) : held).resumed();
         return true;
       case "moved": {
         const base = link.views.get(scope ?? String(from)) ?? held;

@@ -37,8 +37,8 @@ export class TransportChoice {
   }
 
   /** The connection in use has ended; after a few that were never welcomed the next transport is chosen. */
-  ended({ welcomedAtMs, hasToken }: Link): void {
-    if (welcomedAtMs !== undefined) this.#failures = 0;
+  ended({ greeting, hasToken }: Link): void {
+    if (greeting !== undefined) this.#failures = 0;
     else if (hasToken && ++this.#failures % FAILURES_PER_TRANSPORT === 0) {
       this.#index = (this.#index + 1) % this.#kinds.length;
     }

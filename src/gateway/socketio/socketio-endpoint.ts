@@ -194,7 +194,7 @@ export class SocketIoEndpoint {
       const session = this.#byEngine.get(socket.conn);
       assert(session !== undefined, "the engine has announced every session");
       // The first time comes with the handshake, which was charged.
-      if (session.joins++ > 0) chargeConnect(this.#admission, session.address, this.#context);
+      if (session.joinAgain()) chargeConnect(this.#admission, session.address, this.#context);
       const hello = readHello(socket.handshake.auth, this.#context);
       this.#connect(socket, session, hello, next);
     } catch (error) {

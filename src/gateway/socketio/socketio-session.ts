@@ -43,11 +43,9 @@ export interface SocketIoMember {
  */
 export class SocketIoSession {
   readonly address: string;
-  /** Namespaces that were asked for, whatever came of it. */
-  joins = 0;
-  /** The client has come with a WebSocket to go on with, as it does once. */
-  hasTriedUpgrade = false;
   readonly members = new Set<SocketIoMember>();
+  #hasJoined = false;
+  #hasTriedUpgrade = false;
   readonly #engine: Engine;
   readonly #guard: GuardParts;
   /** Under a WebSocket, and while the client changes to one. */
@@ -105,6 +103,18 @@ export class SocketIoSession {
     return guarded(this.#guard, where, run, () => this.destroy());
   }
 
+  /** Whether the client has already presented a WebSocket to continue on. A client does so once. */
+  get hasTriedUpgrade(): boolean {
+    return this.#hasTriedUpgrade;
+  }
+
+  /** The client asks for a namespace. @returns Whether it had asked for one before, admitted or not. */
+  joinAgain(): boolean {
+    const isAgain = this.#hasJoined;
+    this.#hasJoined = true;
+    return isAgain;
+  }
+
   get isOpen(): boolean {
     return this.#engine.readyState === "open";
   }
@@ -140,7 +150,7 @@ export class SocketIoSession {
 
   /** A WebSocket that the session goes on with, once the client has tried it. A second one is refused by the engine. */
   willUpgradeTo(socket: Socket): void {
-    this.hasTriedUpgrade = true;
+    this.#hasTriedUpgrade = true;
     if (!this.#engine.upgrading && !this.#engine.upgraded) this.#nextSocket = socket;
   }
 
