@@ -1,7 +1,8 @@
+import type { Steps } from "../match/steps.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { UNKNOWN } from "./change.ts";
-import { CHANGES_STEP, type ChangeEncoder } from "./change-encoder.ts";
+import { isLargeChange, UNKNOWN } from "./change.ts";
+import { CHANGES_STEP, type ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import type { ChangeLog } from "./change-log.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Follower } from "./follower.ts";
@@ -10,6 +11,12 @@ import { type LogEntry, toLogEntry } from "./log-entry.ts";
 
 /** The chunk for each value mode that some follower wants. */
 type Chunks = { [mode in ValueMode]?: Chunk };
+
+/** The messages of a commit, for each value mode that some follower wants. */
+interface Prepared {
+  readonly entry: HistoryEntry;
+  readonly messages: Map<ValueMode, readonly EncodedMessage[]>;
+}
 
 const NOTHING: readonly undefined[] = [];
 
@@ -25,11 +32,25 @@ export class Broadcast {
   readonly #metrics: Metrics;
   /** Noted since the last flush; `null` where nothing was. */
   #pending: LogEntry[] | null = null;
+  /** A commit whose messages were prepared for the next flush. */
+  #prepared: Prepared | null = null;
 
   constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics) {
     this.#log = log;
     this.#encoder = encoder;
     this.#metrics = metrics;
+  }
+
+  /**
+   * Encodes the changes of an entry in steps, for the followers that there are. Until `note` and `flush`, which then take
+   * one short turn, nobody knows of the entry.
+   */
+  *prepare(entry: HistoryEntry, changes: LogEntry["changes"]): Steps<void> {
+    if (changes === UNKNOWN || !takesSteps(changes)) return;
+    const prepared: Prepared = { entry, messages: new Map() };
+    for (const mode of new Set([...this.followers].map((follower) => follower.mode)))
+      prepared.messages.set(mode, yield* this.#encoder.encodeCommitInSteps(changes, entry, mode));
+    this.#prepared = prepared;
   }
 
   /** Notes the changes of an entry. @returns Whether there are any. */
@@ -51,7 +72,9 @@ export class Broadcast {
     const pending = this.#pending;
     const last = pending?.at(-1);
     if (pending === null || last === undefined) return NOTHING;
+    const prepared = this.#prepared;
     this.#pending = null;
+    this.#prepared = null;
     const count = this.#count(pending);
     if (count === UNKNOWN) {
       onUnknown();
@@ -59,7 +82,7 @@ export class Broadcast {
     }
     this.#metrics.deliveriesMade.inc(this.followers.size * pending.length);
     if (count > CHANGES_STEP || this.followers.size > FOLLOWERS_STEP)
-      return this.#handInSteps(pending, last.seq);
+      return this.#handInSteps(pending, last.seq, prepared);
     const chunks: Chunks = {};
     for (const follower of this.followers) {
       // One follower that fails, or one mode that cannot be encoded, must not affect the others.
@@ -74,13 +97,13 @@ export class Broadcast {
     return NOTHING;
   }
 
-  *#handInSteps(pending: readonly LogEntry[], seq: number): Generator<void, void> {
+  *#handInSteps(pending: readonly LogEntry[], seq: number, prepared: Prepared | null): Generator<void, void> {
     const chunks: Chunks = {};
     let served = 0;
     // Nobody joins while this pauses, as catch-ups wait for the batch to end. A follower that leaves is left out.
     for (const follower of this.followers) {
       try {
-        const chunk = chunks[follower.mode] ?? (yield* this.#chunkInSteps(pending, follower.mode));
+        const chunk = chunks[follower.mode] ?? (yield* this.#chunkInSteps(pending, follower.mode, prepared));
         chunks[follower.mode] = chunk;
         if (this.followers.has(follower)) follower.deliver(chunk, seq);
       } catch (error) {
@@ -105,16 +128,19 @@ export class Broadcast {
   /** Drops what was noted since the last flush. */
   forget(): void {
     this.#pending = null;
+    this.#prepared = null;
   }
 
-  /** Counts changes by their type. @returns How many there are. */
+  /** Counts changes by their type. @returns How many there are, one of a large document as too many for one step. */
   #count(entries: readonly LogEntry[]): number | typeof UNKNOWN {
     const { changesBy } = this.#metrics;
     let count = 0;
     for (const { changes } of entries) {
       if (changes === UNKNOWN) return UNKNOWN;
-      for (const { type } of changes) changesBy[type].inc();
-      count += changes.length;
+      for (const change of changes) {
+        changesBy[change.type].inc();
+        count += isLargeChange(change) ? CHANGES_STEP + 1 : 1;
+      }
     }
     return count;
   }
@@ -125,9 +151,17 @@ export class Broadcast {
     return new Chunk(messages);
   }
 
-  *#chunkInSteps(entries: readonly LogEntry[], mode: ValueMode): Generator<void, Chunk> {
+  *#chunkInSteps(
+    entries: readonly LogEntry[],
+    mode: ValueMode,
+    prepared: Prepared | null,
+  ): Generator<void, Chunk> {
     const messages: EncodedMessage[] = [];
-    for (const entry of entries) yield* this.#encoder.encodeLiveInSteps(entry, mode, messages);
+    for (const entry of entries) {
+      const known = prepared?.entry === entry.entry ? prepared.messages.get(mode) : undefined;
+      if (known === undefined) yield* this.#encoder.encodeLiveInSteps(entry, mode, messages);
+      else for (const message of known) messages.push(message);
+    }
     return new Chunk(messages);
   }
 }

@@ -16,12 +16,20 @@ export interface NextChunk extends LogPosition {
   readonly chunk: Chunk;
 }
 
-/** The next chunk of a log that begins after `position`; `unknown` where the changes are unknown. */
+/** The next entry must be encoded before there is a chunk, which takes steps. */
+export interface LacksEncoding {
+  readonly lacking: LogEntry;
+}
+
+/**
+ * The next chunk of a log that begins after `position`; `unknown` where the changes are unknown.
+ * @param encode `null` for an entry that must be encoded in steps.
+ */
 export function cutChunk(
   log: readonly LogEntry[],
   position: LogPosition,
-  encode: (entry: LogEntry) => readonly EncodedMessage[],
-): "nothing" | "unknown" | NextChunk {
+  encode: (entry: LogEntry) => readonly EncodedMessage[] | null,
+): "nothing" | "unknown" | LacksEncoding | NextChunk {
   const messages: EncodedMessage[] = [];
   let size = 0;
   let { after } = position;
@@ -31,6 +39,10 @@ export function cutChunk(
       break;
     }
     const encoded = encode(entry);
+    if (encoded === null) {
+      if (messages.length === 0) return { lacking: entry };
+      break;
+    }
     for (let index = after === position.after ? position.written : 0; index < encoded.length; index++) {
       const message = encoded[index] as EncodedMessage; // the index is in range
       const bytes = Buffer.byteLength(message.text);

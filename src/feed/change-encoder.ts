@@ -1,10 +1,17 @@
 import type { Projection } from "../match/projection-fields.ts";
+import type { Steps } from "../match/steps.ts";
 import type { DocumentMode, ValueMode } from "../protocol/messages.ts";
-import { type Change, encodeChange, UNKNOWN } from "./change.ts";
+import {
+  type Change,
+  type ChangeForm,
+  encodeChange,
+  encodeChangeInSteps,
+  isLargeChange,
+  UNKNOWN,
+} from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogEntry } from "./log-entry.ts";
 
 /** The cursor that the last message of a commit bears, and the cursor of all others. */
@@ -16,16 +23,17 @@ export interface CommitCursors {
 /** How many changes of one commit are encoded before the event loop may have its turn. */
 export const CHANGES_STEP = 100;
 
+/** Whether the changes of one commit are encoded in steps: there are many, or one has a large document. */
+export const takesSteps = (changes: readonly Change[]): boolean =>
+  changes.length > CHANGES_STEP || changes.some(isLargeChange);
+
 /** Encodes the changes of one live query as messages. */
 export class ChangeEncoder {
   readonly #projection: Projection;
   readonly #documents: DocumentMode;
   readonly #encoder: DocumentEncoder;
 
-  constructor(
-    { projection, documents }: Pick<LiveQuerySpec, "projection" | "documents">,
-    encoder: DocumentEncoder,
-  ) {
+  constructor({ projection, documents }: ChangeForm, encoder: DocumentEncoder) {
     this.#projection = projection;
     this.#documents = documents;
     this.#encoder = encoder;
@@ -45,48 +53,71 @@ export class ChangeEncoder {
     else for (const message of known ?? this.encodeCommit(changes, entry.entry, mode)) messages.push(message);
   }
 
-  /** As `encodeLive`, with pauses within a long commit. */
+  /** As `encodeLive`, with pauses within a long commit and within a large document. */
   *encodeLiveInSteps(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
     const { changes } = entry;
     if (changes === UNKNOWN) return;
-    if (entry.encoded?.[mode] !== undefined || changes.length <= CHANGES_STEP) {
+    if (entry.encoded?.[mode] !== undefined || !takesSteps(changes)) {
       this.encodeLive(entry, mode, messages);
       yield;
       return;
     }
-    const cursors = cursorsOf(changes, entry.entry);
-    for (const [index, change] of changes.entries()) {
-      messages.push(this.#encode(change, index === changes.length - 1, cursors, mode));
-      if ((index + 1) % CHANGES_STEP === 0) yield;
-    }
+    yield* this.#encodeInSteps(changes, cursorsOf(changes, entry.entry), mode, this.#documents, messages);
   }
 
   /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
   encodeCommit(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
-    return changes.length === 0 ? [] : this.encodeAll(changes, cursorsOf(changes, at), mode);
+    if (changes.length === 0) return [];
+    const cursors = cursorsOf(changes, at);
+    const isLast = (index: number) => index === changes.length - 1;
+    return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode));
   }
 
-  /** The messages of changes that belong together. */
-  encodeAll(
+  /** As `encodeCommit`, in steps. */
+  encodeCommitInSteps(
+    changes: readonly Change[],
+    at: HistoryEntry,
+    mode: ValueMode,
+  ): Steps<EncodedMessage[]> {
+    return this.encodeAllInSteps(changes, cursorsOf(changes, at), mode);
+  }
+
+  /** The messages of changes that belong together, in steps. */
+  *encodeAllInSteps(
     changes: readonly Change[],
     cursors: CommitCursors,
     mode: ValueMode,
     documents = this.#documents,
-  ): EncodedMessage[] {
-    const isLast = (index: number) => index === changes.length - 1;
-    return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode, documents));
+  ): Steps<EncodedMessage[]> {
+    const messages: EncodedMessage[] = [];
+    yield* this.#encodeInSteps(changes, cursors, mode, documents, messages);
+    return messages;
   }
 
-  #encode(
-    change: Change,
-    isLast: boolean,
+  *#encodeInSteps(
+    changes: readonly Change[],
     cursors: CommitCursors,
     mode: ValueMode,
-    documents = this.#documents,
-  ): EncodedMessage {
-    const projection = this.#projection;
+    documents: DocumentMode,
+    messages: EncodedMessage[],
+  ): Steps<void> {
+    const form = { projection: this.#projection, documents };
+    for (const [index, change] of changes.entries()) {
+      const isLast = index === changes.length - 1;
+      const cursor = isLast ? cursors.last : cursors.others;
+      const isLarge = isLargeChange(change);
+      const text = isLarge
+        ? yield* encodeChangeInSteps(change, form, cursor, mode, this.#encoder)
+        : encodeChange(change, form, cursor, mode, this.#encoder);
+      messages.push({ type: change.type, text, cursor, partial: !isLast });
+      if (isLarge || (index + 1) % CHANGES_STEP === 0) yield;
+    }
+  }
+
+  #encode(change: Change, isLast: boolean, cursors: CommitCursors, mode: ValueMode): EncodedMessage {
+    const form = { projection: this.#projection, documents: this.#documents };
     const cursor = isLast ? cursors.last : cursors.others;
-    const text = encodeChange(change, { projection, documents }, cursor, mode, this.#encoder);
+    const text = encodeChange(change, form, cursor, mode, this.#encoder);
     return { type: change.type, text, cursor, partial: !isLast };
   }
 }

@@ -1,7 +1,8 @@
+import type { Steps } from "../match/steps.ts";
 import type { ValueMode } from "../protocol/messages.ts";
-import { cutChunk, type LogPosition, type NextChunk } from "./catch-up-chunks.ts";
+import { cutChunk, type LacksEncoding, type LogPosition, type NextChunk } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
-import type { ChangeEncoder } from "./change-encoder.ts";
+import { type ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { History } from "./history.ts";
 import type { BudgetedLog, LogBudget } from "./log-budget.ts";
@@ -19,6 +20,12 @@ export class EncodedBudget {
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
   }
+}
+
+/** The messages of one entry. */
+export interface EncodedEntry {
+  readonly entry: LogEntry;
+  readonly messages: readonly EncodedMessage[];
 }
 
 /** The changes of one live query since some entry of the history, encoded for catch-ups once per value mode. */
@@ -109,17 +116,23 @@ export class ChangeLog implements BudgetedLog {
     this.#logBudget.remove(this);
   }
 
-  /** The next chunk for a client that has received everything up to `position`; `log` begins there. */
+  /**
+   * The next chunk for a client that has received everything up to `position`; `log` begins there.
+   * @param encoded What `encodeInSteps` has made of an entry that was lacking.
+   */
   nextChunk(
     log: readonly LogEntry[],
     position: LogPosition,
     mode: ValueMode,
-  ): "nothing" | "unknown" | NextChunk {
+    encoded: EncodedEntry | undefined,
+  ): "nothing" | "unknown" | LacksEncoding | NextChunk {
     const key = `${mode} ${position.after} ${position.written}`;
     const known = this.#chunks?.get(key);
     if (known !== undefined) return known;
-    const next = cutChunk(log, position, (entry) => this.#encodeForLater(entry, mode));
-    if (typeof next === "object" && this.#takeRoom(next.chunk.size)) {
+    const next = cutChunk(log, position, (entry) =>
+      entry === encoded?.entry ? encoded.messages : this.#encodeForLater(entry, mode),
+    );
+    if (typeof next === "object" && "chunk" in next && this.#takeRoom(next.chunk.size)) {
       this.#chunks ??= new Map();
       this.#chunks.set(key, next);
     }
@@ -139,16 +152,31 @@ export class ChangeLog implements BudgetedLog {
     return true;
   }
 
-  /** The messages of an entry for a catch-up. They are kept for the next one. */
-  #encodeForLater(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
+  /** The messages of an entry for a catch-up, in steps. They are kept for the next one. */
+  *encodeInSteps(entry: LogEntry, mode: ValueMode): Steps<EncodedEntry> {
+    const { changes } = entry;
+    const messages =
+      changes === UNKNOWN ? [] : yield* this.#encoder.encodeCommitInSteps(changes, entry.entry, mode);
+    this.#keep(entry, mode, messages);
+    return { entry, messages };
+  }
+
+  /** The messages of an entry for a catch-up; `null` where `encodeInSteps` must make them. */
+  #encodeForLater(entry: LogEntry, mode: ValueMode): readonly EncodedMessage[] | null {
     const known = entry.encoded?.[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
+    if (takesSteps(entry.changes)) return null;
     const messages = this.#encoder.encodeCommit(entry.changes, entry.entry, mode);
-    if (this.#takeRoom(sizeOf(messages))) {
-      entry.encoded ??= {};
-      entry.encoded[mode] = messages;
-    }
+    this.#keep(entry, mode, messages);
     return messages;
+  }
+
+  #keep(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): void {
+    // An entry that was dropped during a pause would never give its room back.
+    const isHeld = this.#entries[lowerBound(this.#entries, entry.seq)] === entry;
+    if (!isHeld || entry.encoded?.[mode] !== undefined || !this.#takeRoom(sizeOf(messages))) return;
+    entry.encoded ??= {};
+    entry.encoded[mode] = messages;
   }
 
   #release(entries: readonly LogEntry[]): void {

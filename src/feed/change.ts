@@ -1,7 +1,8 @@
 import { type BsonValue, elementsOf } from "../match/bson-value.ts";
-import { diffProjected } from "../match/delta.ts";
+import { diffProjectedInSteps } from "../match/delta.ts";
 import { encodeValue } from "../match/encode.ts";
 import type { Projection } from "../match/projection-fields.ts";
+import { runThrough, SMALL_BYTES, StepPace, type Steps } from "../match/steps.ts";
 import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { headOf } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
@@ -23,6 +24,9 @@ interface Ordered {
   readonly before?: BsonValue | null;
 }
 
+/** A change that brings a document. */
+export type ContentChange = Exclude<Change, { type: "removed" }>;
+
 /** An evaluation finds this instead of changes where the events do not tell what happened. */
 export const UNKNOWN = "unknown";
 
@@ -38,23 +42,61 @@ export function idOf(document: Uint8Array): BsonValue {
   throw new TypeError("a document without _id came from the change stream");
 }
 
+/** The parts of a live query that decide how its changes are encoded. */
+export interface ChangeForm {
+  readonly projection: Projection;
+  readonly documents: DocumentMode;
+}
+
+/** Whether a change is encoded in steps. */
+export function isLargeChange(change: Change): change is ContentChange {
+  if (change.type === "removed") return false;
+  return (
+    change.document.length > SMALL_BYTES ||
+    (change.type === "changed" && change.previous.length > SMALL_BYTES)
+  );
+}
+
 /** The change as a message of the protocol, as JSON text. */
 export function encodeChange(
   change: Change,
-  spec: { readonly projection: Projection; readonly documents: DocumentMode },
+  form: ChangeForm,
   cursor: string,
   mode: ValueMode,
   encoder: DocumentEncoder,
 ): string {
+  if (change.type === "removed") return toMessage(change, cursor, mode, encodeId(change.id, mode));
+  const content = hasDelta(change, form) ? runThrough(encodeDelta(change, form.projection, mode)) : undefined;
+  return toMessage(
+    change,
+    cursor,
+    mode,
+    content ?? `"doc":${encoder.encode(change.document, form.projection, mode)}`,
+  );
+}
+
+/** As `encodeChange`, in steps. */
+export function* encodeChangeInSteps(
+  change: ContentChange,
+  form: ChangeForm,
+  cursor: string,
+  mode: ValueMode,
+  encoder: DocumentEncoder,
+): Steps<string> {
+  const delta = hasDelta(change, form) ? yield* encodeDelta(change, form.projection, mode) : undefined;
+  if (delta !== undefined) return toMessage(change, cursor, mode, delta);
+  const document = yield* encoder.encodeInSteps(change.document, form.projection, mode);
+  return toMessage(change, cursor, mode, `"doc":${document}`);
+}
+
+const hasDelta = (change: Change, { documents }: ChangeForm): change is Change & { type: "changed" } =>
+  change.type === "changed" && documents === "delta";
+
+const encodeId = (id: BsonValue, mode: ValueMode): string => `"_id":${encodeValue(id, mode)}`;
+
+function toMessage(change: Change, cursor: string, mode: ValueMode, content: string): string {
   const head = `${headOf(change.type)}"cursor":"${cursor}","cause":"${change.cause}",`;
-  if (change.type === "removed") return `${head}"_id":${encodeValue(change.id, mode)}}`;
-  const before = encodeBefore(change.before, mode);
-  if (change.type === "changed" && spec.documents === "delta") {
-    const delta = encodeDelta(change.previous, change.document, spec.projection, mode);
-    if (delta !== undefined)
-      return `${head}"_id":${encodeValue(idOf(change.document), mode)}${delta}${before}}`;
-  }
-  return `${head}"doc":${encoder.encode(change.document, spec.projection, mode)}${before}}`;
+  return `${head}${content}${change.type === "removed" ? "" : encodeBefore(change.before, mode)}}`;
 }
 
 function encodeBefore(before: BsonValue | null | undefined, mode: ValueMode): string {
@@ -62,16 +104,27 @@ function encodeBefore(before: BsonValue | null | undefined, mode: ValueMode): st
   return `,"before":${before === null ? "null" : encodeValue(before, mode)}`;
 }
 
-/** `set` and `unset` as JSON; `undefined` where paths cannot say the difference, and the document has to be sent. */
-function encodeDelta(
-  previous: Uint8Array,
-  document: Uint8Array,
+/**
+ * `_id`, `set` and `unset` as JSON; `undefined` where paths cannot say the difference, and the document has to be sent.
+ */
+function* encodeDelta(
+  { previous, document }: Change & { type: "changed" },
   projection: Projection,
   mode: ValueMode,
-): string | undefined {
-  const delta = diffProjected(projection, previous, document, mode);
+): Steps<string | undefined> {
+  const delta = yield* diffProjectedInSteps(projection, previous, document, mode);
   if (delta === undefined) return undefined;
-  const set = delta.set.map(([path, json]) => `${JSON.stringify(path)}:${json}`).join(",");
-  const unset = JSON.stringify(delta.unset);
-  return `${set === "" ? "" : `,"set":{${set}}`}${delta.unset.length === 0 ? "" : `,"unset":${unset}`}`;
+  const pace = new StepPace();
+  let set = "";
+  for (const [path, json] of delta.set) {
+    set += `${set === "" ? "" : ","}${JSON.stringify(path)}:${json}`;
+    if (pace.isOver(json.length)) yield;
+  }
+  let unset = "";
+  for (const path of delta.unset) {
+    unset += `${unset === "" ? "" : ","}${JSON.stringify(path)}`;
+    if (pace.isOver(path.length)) yield;
+  }
+  const id = encodeId(idOf(document), mode);
+  return `${id}${set === "" ? "" : `,"set":{${set}}`}${unset === "" ? "" : `,"unset":[${unset}]`}`;
 }

@@ -69,7 +69,9 @@ export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<Ste
     const { after: last, before: others } = move.at.published;
     // A client may hold a later state than the one before the difference, and a delta would not fit that.
     const documents = move.missed === undefined ? undefined : "full";
-    for (const chunk of liveQuery.grantChunks(changes, { last, others }, sink.mode, documents)) {
+    const chunks = await liveQuery.grantChunks(changes, { last, others }, sink.mode, documents);
+    if (!step.isCurrent()) return "abandoned";
+    for (const chunk of chunks) {
       if (!(await step.write(chunk)) || !step.isCurrent()) return "abandoned";
     }
   } finally {

@@ -1,5 +1,6 @@
 import type { StartReason, ValueMode } from "../protocol/messages.ts";
 import type { Account } from "./account.ts";
+import type { EncodedEntry } from "./change-log.ts";
 import type { Chunk } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import {
@@ -184,6 +185,7 @@ export class Delivery implements Follower {
     const { liveQuery, parts } = this.#context;
     const sink = this.#sink;
     const { timeline } = parts;
+    let encoded: EncodedEntry | undefined;
     while (step.isCurrent()) {
       // A live query may have noted a commit that it has not handed to its followers yet.
       if (!timeline.isSettled) {
@@ -200,18 +202,22 @@ export class Delivery implements Follower {
         if (await liveQuery.extend(this.#after)) continue;
         return step.isCurrent() ? this.#continueFromOplog(step) : "abandoned";
       }
-      const next = liveQuery.nextChunk(log, { after: this.#after, written: this.#written }, this.mode);
+      const position = { after: this.#after, written: this.#written };
+      const next = liveQuery.nextChunk(log, position, this.mode, encoded);
       if (next === "unknown") return "history-lost";
       if (next === "nothing") {
         this.#joinLive();
         return "live";
       }
-      if (!sink.write(next.chunk)) {
+      if ("lacking" in next) {
+        encoded = await liveQuery.encodeEntry(next.lacking, this.mode);
+      } else if (!sink.write(next.chunk)) {
         if (!(await sink.room(next.chunk.size))) return "abandoned";
       } else {
         this.#after = next.after;
         this.#written = next.written;
         this.#position = next.written === 0 ? timeline.history.positionAt(next.after) : null;
+        if (encoded !== undefined && encoded.entry.seq <= next.after) encoded = undefined;
       }
     }
     return "abandoned";

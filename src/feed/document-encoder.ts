@@ -1,6 +1,8 @@
 import { encodeDocument } from "../match/encode.ts";
+import { encodeDocumentInSteps } from "../match/encode-steps.ts";
 import { canonicalProjection } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
+import type { Steps } from "../match/steps.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 
@@ -47,6 +49,17 @@ export class DocumentEncoder {
     for (let known = first; known !== undefined; known = known.next) if (known.key === key) return known.text;
     const text = encodeDocument(document, projection, mode);
     this.#remember(document, { key, text, next: first });
+    return text;
+  }
+
+  /** As `encode`, in steps. */
+  *encodeInSteps(document: Uint8Array, projection: Projection, mode: ValueMode): Steps<string> {
+    const key = mode + this.#keyOf(projection);
+    for (let known = this.#known.get(document); known !== undefined; known = known.next)
+      if (known.key === key) return known.text;
+    const text = yield* encodeDocumentInSteps(document, projection, mode);
+    // Others may have encoded it during the pauses.
+    this.#remember(document, { key, text, next: this.#known.get(document) });
     return text;
   }
 

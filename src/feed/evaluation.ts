@@ -3,6 +3,7 @@ import type { Filter } from "../match/filter.ts";
 import { compileFilterInSteps } from "../match/filter-steps.ts";
 import { projectedEqual } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
+import { projectedEqualInSteps } from "../match/projection-steps.ts";
 import type { Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
@@ -25,6 +26,8 @@ export class Evaluation {
   #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
   /** Whether large documents match. Made when first needed. */
   #decided: WeakMap<Uint8Array, boolean> | undefined;
+  /** Whether large documents look the same, by the later one. Made when first needed. */
+  #compared: WeakMap<Uint8Array, { readonly before: Uint8Array; readonly isEqual: boolean }> | undefined;
   readonly #projection: Projection;
 
   constructor(namespace: string, filter: Filter, projection: Projection) {
@@ -68,19 +71,20 @@ export class Evaluation {
   *touchedInSteps(events: readonly StreamEvent[]): Generator<void, Touched | typeof UNKNOWN> {
     const touched = new Map<string, TouchedDocument>();
     for (const piece of piecesOf(events)) {
-      yield* this.#decideInSteps(piece);
+      yield* this.#decideInSteps(piece, touched);
       if (this.touchedBy(piece, touched) === UNKNOWN) return UNKNOWN;
       yield;
     }
     return touched;
   }
 
-  /** Matches all large documents of a commit in steps, and remembers the outcome for what follows. */
+  /** Matches and compares all large documents of a commit in steps, and remembers the outcome for what follows. */
   *prepareInSteps(events: readonly StreamEvent[]): Steps<void> {
     for (const piece of piecesOf(events)) yield* this.#decideInSteps(piece);
   }
 
-  *#decideInSteps(piece: readonly StreamEvent[]): Steps<void> {
+  /** @param touched The effect of the earlier events of the commit, where documents are compared across events. */
+  *#decideInSteps(piece: readonly StreamEvent[], touched?: Touched): Steps<void> {
     const [event] = piece;
     if (event === undefined || event.namespace !== this.#namespace || imageBytesOf(event) <= STEP_BYTES)
       return;
@@ -93,6 +97,24 @@ export class Evaluation {
       decided.set(document, yield* this.#matchesInSteps(document));
       yield;
     }
+    const known = touched?.get(valueKey(idOf(event.documentKey)));
+    const previous = known === undefined ? this.#ifMatching(event.before) : known.previous;
+    const document = this.#ifMatching(event.after);
+    if (previous !== undefined && document !== undefined) yield* this.#compareInSteps(previous, document);
+  }
+
+  *#compareInSteps(before: Uint8Array, after: Uint8Array): Steps<void> {
+    this.#compared ??= new WeakMap();
+    if (this.#compared.get(after)?.before === before) return;
+    const isEqual = yield* projectedEqualInSteps(this.#projection, before, after);
+    this.#compared.set(after, { before, isEqual });
+    yield;
+  }
+
+  /** Whether two documents look the same. */
+  #areEqual(before: Uint8Array, after: Uint8Array): boolean {
+    const known = this.#compared?.get(after);
+    return known?.before === before ? known.isEqual : projectedEqual(this.#projection, before, after);
   }
 
   #isMatch(document: Uint8Array): boolean {
@@ -122,9 +144,7 @@ export class Evaluation {
       const document = this.#ifMatching(after);
       if (known === undefined && previous === undefined && document === undefined) continue;
       const isVisiblyChanged =
-        previous === undefined ||
-        document === undefined ||
-        !projectedEqual(this.#projection, previous, document);
+        previous === undefined || document === undefined || !this.#areEqual(previous, document);
       touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
     }
     return touched;
@@ -158,7 +178,7 @@ export class Evaluation {
     if (!matchesNow) return matchedBefore ? { type: "removed", cause, id: idOf(documentKey) } : undefined;
     if (!matchedBefore) return { type: "added", cause, document: after };
     // A write to fields that nobody here may see must not show, not even by a message without news.
-    if (projectedEqual(this.#projection, before, after)) return undefined;
+    if (this.#areEqual(before, after)) return undefined;
     return { type: "changed", cause, document: after, previous: before };
   }
 }

@@ -4,10 +4,10 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { Broadcast } from "./broadcast.ts";
-import { type LogPosition, type NextChunk, toChunks } from "./catch-up-chunks.ts";
+import { type LacksEncoding, type LogPosition, type NextChunk, toChunks } from "./catch-up-chunks.ts";
 import { type Change, UNKNOWN } from "./change.ts";
-import { ChangeEncoder, type CommitCursors } from "./change-encoder.ts";
-import { ChangeLog, type EncodedBudget } from "./change-log.ts";
+import { ChangeEncoder, type CommitCursors, takesSteps } from "./change-encoder.ts";
+import { ChangeLog, type EncodedBudget, type EncodedEntry } from "./change-log.ts";
 import type { Chunk, EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 import { Evaluation } from "./evaluation.ts";
@@ -78,7 +78,9 @@ export class LiveQuery {
   readonly #broadcast: Broadcast;
   /** Made when first needed: most live queries never need it, and each map costs the garbage collector time. */
   #fromOplog: WeakMap<OplogBatch, Map<ValueMode, Promise<readonly OplogMessages[]>>> | undefined;
-  #fromGrants: WeakMap<readonly Change[], Map<ValueMode, readonly Chunk[]>> | undefined;
+  #fromGrants: WeakMap<readonly Change[], Map<ValueMode, Promise<readonly Chunk[]>>> | undefined;
+  /** Entries that are being encoded for clients that resume. */
+  #encoding: { readonly [mode in ValueMode]: Map<LogEntry, Promise<EncodedEntry>> } | undefined;
   #extending: Promise<boolean> | undefined;
   #isRetired = false;
 
@@ -151,8 +153,24 @@ export class LiveQuery {
     log: readonly LogEntry[],
     position: LogPosition,
     mode: ValueMode,
-  ): "nothing" | "unknown" | NextChunk {
-    return this.#log.nextChunk(log, position, mode);
+    encoded: EncodedEntry | undefined,
+  ): "nothing" | "unknown" | LacksEncoding | NextChunk {
+    return this.#log.nextChunk(log, position, mode, encoded);
+  }
+
+  /** Encodes an entry that `nextChunk` lacks, with pauses. Clients that resume together share the work. */
+  encodeEntry(entry: LogEntry, mode: ValueMode): Promise<EncodedEntry> {
+    this.#encoding ??= { json: new Map(), ejson: new Map() };
+    const inMode = this.#encoding[mode];
+    const known = inMode.get(entry);
+    if (known !== undefined) return known;
+    const pace = this.newPace();
+    const encoding = pace.through(this.#log.encodeInSteps(entry, mode)).finally(() => {
+      pace.stop();
+      inMode.delete(entry);
+    });
+    inMode.set(entry, encoding);
+    return encoding;
   }
 
   /**
@@ -179,8 +197,12 @@ export class LiveQuery {
       if (isLong(events)) await pace.through(this.evaluation.prepareInSteps(events));
       const changes = this.evaluation.of(events);
       if (changes === UNKNOWN) found.push({ index, messages: UNKNOWN });
-      else if (changes.length > 0)
-        found.push({ index, messages: this.#encoder.encodeCommit(changes, entry, mode) });
+      else if (changes.length > 0) {
+        const messages = takesSteps(changes)
+          ? await pace.through(this.#encoder.encodeCommitInSteps(changes, entry, mode))
+          : this.#encoder.encodeCommit(changes, entry, mode);
+        found.push({ index, messages });
+      }
       if (pace.isOver) await pace.keep();
       if (this.#isRetired) break;
     }
@@ -194,14 +216,21 @@ export class LiveQuery {
     cursors: CommitCursors,
     mode: ValueMode,
     documents = this.spec.documents,
-  ): readonly Chunk[] {
+  ): Promise<readonly Chunk[]> {
     this.#fromGrants ??= new WeakMap();
     let byMode = this.#fromGrants.get(changes);
     if (byMode === undefined) {
       byMode = new Map();
       this.#fromGrants.set(changes, byMode);
     }
-    const chunks = byMode.get(mode) ?? toChunks(this.#encoder.encodeAll(changes, cursors, mode, documents));
+    const known = byMode.get(mode);
+    if (known !== undefined) return known;
+    const pace = this.newPace();
+    const steps = this.#encoder.encodeAllInSteps(changes, cursors, mode, documents);
+    const chunks = pace
+      .through(steps)
+      .then(toChunks)
+      .finally(() => pace.stop());
     byMode.set(mode, chunks);
     return chunks;
   }

@@ -22,8 +22,12 @@ export class Pace {
   }
 
   /** Runs steps, and lets others have their turn between them. */
-  async through(steps: Iterable<unknown>): Promise<void> {
-    for (const _ of steps) if (this.isOver) await this.keep();
+  async through<T>(steps: Iterator<void, T>): Promise<T> {
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      if (this.isOver) await this.keep();
+    }
   }
 
   /** Work goes on after a wait. */

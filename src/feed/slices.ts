@@ -61,6 +61,15 @@ export class Slices {
     return undefined;
   }
 
+  /** Runs steps to their end, and pauses between them where the slice that has begun is over. */
+  async through<T>(steps: Iterator<void, T>): Promise<T> {
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      if (this.isOver()) await this.pause();
+    }
+  }
+
   async #runRest(steps: Iterator<void>): Promise<void> {
     do await this.pause();
     while (this.#runSlice(steps));

@@ -1,4 +1,6 @@
 import { encodeDocument } from "../match/encode.ts";
+import { encodeDocumentInSteps } from "../match/encode-steps.ts";
+import { SMALL_BYTES } from "../match/steps.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
@@ -6,6 +8,7 @@ import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
+import type { Slices } from "./slices.ts";
 import type { HoldsBatches, SnapshotMemory } from "./snapshot-memory.ts";
 import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
@@ -45,6 +48,7 @@ export class SnapshotReading implements HoldsBatches {
   /** For the documents of a sorted result, which is held as a whole; none where they are read as they are sent. */
   readonly #charge: ReadingCharge | null;
   readonly #memory: SnapshotMemory;
+  readonly #newSlices: () => Slices;
   readonly #onLeft: (reading: SnapshotReading) => void;
   #documents = 0;
   #complete = false;
@@ -68,6 +72,7 @@ export class SnapshotReading implements HoldsBatches {
     this.cursor = parts.cursorOf(from.clusterTime);
     this.#runLimited = parts.runLimited;
     this.#memory = parts.memory;
+    this.#newSlices = parts.newSlices;
     this.#onLeft = parts.onLeft;
   }
 
@@ -175,7 +180,10 @@ export class SnapshotReading implements HoldsBatches {
   async #advance(): Promise<void> {
     for (;;) {
       for (let raw = this.#raw.shift(); raw !== undefined; raw = this.#raw.shift()) {
-        const text = encodeDocument(raw, this.liveQuery.spec.projection, this.mode);
+        const text =
+          raw.length > SMALL_BYTES
+            ? await this.#encodeInSteps(raw)
+            : encodeDocument(raw, this.liveQuery.spec.projection, this.mode);
         const bytes = Buffer.byteLength(text);
         const isFull = this.#rest.length > 0 && this.#restBytes + bytes > this.#limits.snapshotBatchBytes;
         if (isFull) this.#close(false);
@@ -194,6 +202,14 @@ export class SnapshotReading implements HoldsBatches {
       }
       this.#raw = await this.#runLimited(() => this.#cursor.next());
     }
+  }
+
+  async #encodeInSteps(raw: Uint8Array): Promise<string> {
+    const slices = this.#newSlices();
+    slices.begin();
+    const text = await slices.through(encodeDocumentInSteps(raw, this.liveQuery.spec.projection, this.mode));
+    if (this.#failed) throw new Error("the last reader of the snapshot has left");
+    return text;
   }
 
   #keep(text: string, bytes: number): void {
@@ -279,6 +295,8 @@ const bytesOf = (documents: readonly Uint8Array[]) =>
 export interface SnapshotParts {
   /** Bounds the batches of all snapshots together. */
   readonly memory: SnapshotMemory;
+  /** Slices for the encoding of large documents. */
+  readonly newSlices: () => Slices;
   /** The last reader has left. */
   readonly onLeft: (reading: SnapshotReading) => void;
   readonly reader: Pick<SnapshotReader, "open">;

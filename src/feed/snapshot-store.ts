@@ -173,6 +173,7 @@ export class SnapshotStore {
     const end = metrics.snapshotTime.startTimer();
     const parts: SnapshotParts = {
       memory: this.#memory,
+      newSlices: this.#parts.newSlices,
       onLeft: (reading) => this.#left(reading),
       reader,
       limits: this.#limits,

@@ -1,8 +1,10 @@
 import type { BsonValue } from "../match/bson-value.ts";
 import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
+import { SMALL_BYTES, type Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { WindowMember } from "./result-state.ts";
+import type { Touched } from "./window-changes.ts";
 
 /** A document in a window: its key, and in the spare, while there is room, its content. */
 export interface WindowEntry extends WindowMember {
@@ -37,15 +39,26 @@ export class WindowEntries {
   }
 
   /** Makes the entries of many documents with pauses, so that `of` takes little for each of them. */
-  *prepareInSteps(documents: readonly Uint8Array[]): Generator<void, void> {
+  *prepareInSteps(documents: readonly Uint8Array[]): Steps<void> {
     for (const [index, document] of documents.entries()) {
-      this.#prepared.set(document, this.#make(document));
+      if (document.length > SMALL_BYTES) yield* this.#prepareLarge(document);
+      else this.#prepared.set(document, this.#make(document));
       if ((index + 1) % STEP_DOCUMENTS === 0) yield;
     }
   }
 
-  #make(document: Uint8Array): WindowEntry {
-    const key = this.#sort.key(document);
+  /** As `prepareInSteps`, for those documents of a commit that take more than one step. */
+  *prepareTouched(touched: Touched): Steps<void> {
+    for (const { document } of touched.values())
+      if (document !== undefined && document.length > SMALL_BYTES) yield* this.#prepareLarge(document);
+  }
+
+  *#prepareLarge(document: Uint8Array): Steps<void> {
+    this.#prepared.set(document, this.#make(document, yield* this.#sort.keyInSteps(document)));
+    yield;
+  }
+
+  #make(document: Uint8Array, key = this.#sort.key(document)): WindowEntry {
     const idValue = key[this.#idIndex] as BsonValue; // every key holds the `_id`
     return { id: valueKey(idValue), idValue, key, document };
   }

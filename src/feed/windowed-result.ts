@@ -1,4 +1,5 @@
 import { toBson } from "../match/bson-value.ts";
+import type { Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
@@ -83,9 +84,21 @@ export class WindowedResult {
    * The changes of the next commit. A promise where the database has to be asked; the next commit must wait for it.
    * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.
    */
-  apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
+  apply(
+    entry: HistoryEntry,
+    touched?: Touched | typeof UNKNOWN,
+  ): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
     if (entry.commit.clusterTime <= this.#loadedAt) return [];
-    return this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events));
+    return this.applyTouched(entry, touched ?? this.#parts.evaluation.touchedBy(entry.commit.events));
+  }
+
+  /** The effect of a commit on the documents of the unlimited result, for `applyTouched`; found in steps. */
+  *touchedInSteps({ commit }: HistoryEntry): Steps<Touched | typeof UNKNOWN> {
+    if (commit.clusterTime <= this.#loadedAt) return NOTHING_TOUCHED;
+    const { evaluation, entries } = this.#parts;
+    const touched = yield* evaluation.touchedInSteps(commit.events);
+    if (touched !== UNKNOWN) yield* entries.prepareTouched(touched);
+    return touched;
   }
 
   /** As `apply`, for a commit whose effect on the documents of the unlimited result is known. */
@@ -128,6 +141,8 @@ export class WindowedResult {
     this.#window.load(documents, documents.length < limit);
   }
 }
+
+const NOTHING_TOUCHED: Touched = new Map();
 
 /** The server's own sort, made exact by the `_id`. */
 function sortDocument(sort: SortSpec): Map<string, 1 | -1> {

@@ -1,5 +1,6 @@
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Broadcast } from "./broadcast.ts";
+import type { UNKNOWN } from "./change.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { History, HistoryEntry } from "./history.ts";
@@ -9,6 +10,7 @@ import { isLong } from "./pieces.ts";
 import type { ResultState, WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
+import type { Touched } from "./window-changes.ts";
 import { WindowEntries } from "./window-entries.ts";
 import { WindowedResult, type WindowParts, type WindowSpec } from "./windowed-result.ts";
 
@@ -107,7 +109,7 @@ export class Windowed implements ResultState {
     const isReady =
       window !== undefined && this.#waitsAt === null && entry.commit.clusterTime > window.loadedAt;
     if (!isReady) return this.apply(entry);
-    const touched = yield* this.#parts.evaluation.touchedInSteps(entry.commit.events);
+    const touched = yield* window.touchedInSteps(entry);
     // The live query may have been given up meanwhile.
     if (this.#window !== window) return false;
     return this.#note(entry, window.applyTouched(entry, touched));
@@ -181,6 +183,9 @@ export class Windowed implements ResultState {
     try {
       while (entry !== undefined) {
         const found = await changes;
+        pace.resume();
+        await pace.through(broadcast.prepare(entry, found));
+        pace.stop();
         // A commit that is being handed out must not reach a window before it has reached the lookups.
         while (!timeline.isSettled) await timeline.settles;
         if (generation !== this.#generation) return;
@@ -189,14 +194,19 @@ export class Windowed implements ResultState {
         if (broadcast.note(entry, found)) runThrough(broadcast.flush(() => this.lose()));
         pace.resume();
         if (pace.isOver) await pace.keep();
-        const next = this.#history.next(entry.seq);
-        if (next !== undefined && isLong(next.commit.events)) await this.#prepare(next, pace);
-        while (!timeline.isSettled) await timeline.settles;
-        if (generation !== this.#generation) return;
-        if (entry.seq < this.#history.evictedSeq)
-          throw new Error("the history evicted a commit before a window applied it");
-        entry = this.#history.next(entry.seq);
-        if (entry !== undefined) changes = this.#window?.apply(entry) ?? [];
+        let next: HistoryEntry | undefined;
+        let touched: Touched | typeof UNKNOWN | undefined;
+        do {
+          next = this.#history.next(entry.seq);
+          touched = await this.#touchedByLong(next, this.#window, pace);
+          while (!timeline.isSettled) await timeline.settles;
+          if (generation !== this.#generation) return;
+          if (entry.seq < this.#history.evictedSeq)
+            throw new Error("the history evicted a commit before a window applied it");
+          // The first commit after a pause may have come during that pause.
+        } while (next !== this.#history.next(entry.seq));
+        entry = next;
+        if (entry !== undefined) changes = this.#window?.apply(entry, touched) ?? [];
         pace.stop();
       }
       this.#waitsAt = null;
@@ -208,9 +218,14 @@ export class Windowed implements ResultState {
     }
   }
 
-  /** Matches the documents of a long commit with pauses, so that evaluating it takes little more. */
-  #prepare({ commit }: HistoryEntry, pace: Pace): Promise<void> {
-    return pace.through(this.#parts.evaluation.prepareInSteps(commit.events));
+  /** The effect of a commit that takes long to evaluate, found with pauses; `undefined` for any other. */
+  async #touchedByLong(
+    entry: HistoryEntry | undefined,
+    window: WindowedResult | undefined,
+    pace: Pace,
+  ): Promise<Touched | typeof UNKNOWN | undefined> {
+    if (entry === undefined || window === undefined || !isLong(entry.commit.events)) return undefined;
+    return pace.through(window.touchedInSteps(entry));
   }
 
   /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
@@ -235,8 +250,7 @@ export class Windowed implements ResultState {
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
       pace.resume();
-      if (isLong(entry.commit.events)) await this.#prepare(entry, pace);
-      const changes = window.apply(entry);
+      const changes = window.apply(entry, await this.#touchedByLong(entry, window, pace));
       pace.stop();
       const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
       if (logEntry !== null) found.push(logEntry);

@@ -5,6 +5,7 @@ import { onTestFinished } from "vitest";
 import { Feed } from "../../../src/feed/feed.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
 import { FeedLimits, HistoryOptions } from "../../../src/feed/options.ts";
+import type { SliceClock } from "../../../src/feed/slices.ts";
 import type { SnapshotReader } from "../../../src/feed/snapshot-reader.ts";
 import { Timeline } from "../../../src/feed/timeline.ts";
 import { canonicalFilter } from "../../../src/match/canonical-filter.ts";
@@ -93,11 +94,13 @@ export async function startFeed(
     limits = {},
     history = {},
     oplog = [],
+    sliceClock,
   }: {
     readonly limits?: Partial<FeedLimits>;
     readonly history?: Partial<HistoryOptions>;
     /** The commits that the oplog holds. */
     readonly oplog?: readonly Commit[];
+    readonly sliceClock?: SliceClock;
   } = {},
 ) {
   const metrics = createMetrics();
@@ -109,6 +112,7 @@ export async function startFeed(
       yield { commits, through: commits.at(-1)?.clusterTime ?? from, ...NO_TOKEN };
     },
     idleAgeMs: 400,
+    ...(sliceClock === undefined ? {} : { sliceClock }),
     log: pino({ level: "silent" }),
     metrics,
   });
