@@ -133,7 +133,12 @@ async function openResumed(
   const { timeline, catchUps } = parts;
   const refuse = (refused: StartReason, hasMissed = true): Refused => ({ refused, hasMissed });
   const started: Started = { start: "resumed", reason: undefined, cursor, since: position };
-  const located = await timeline.locate(position);
+  let located = await timeline.locate(position);
+  if (typeof located === "object" && rights.isConditional) {
+    await prepareTrace(context, position, located.seq);
+    // The history may have evicted the entry meanwhile.
+    located = await timeline.locate(position);
+  }
   if (located === "ahead") return refuse("cursor-invalid", false);
   if (position.clusterTime < rights.grantedAt) return refuse("rights-changed", false);
   const { history } = timeline;
@@ -156,16 +161,29 @@ async function openResumed(
  * @throws {TidewireError} `unavailable`
  */
 export async function readFromOplog(
-  { parts, liveQuery, rights }: DeliveryContext,
+  context: DeliveryContext,
   position: Position,
 ): Promise<Work | StartReason> {
+  const { parts, liveQuery, rights } = context;
   const { timeline, catchUps } = parts;
   const { history } = timeline;
   // The past of a state can only be read while the server keeps it, which is as long as the history.
   if (!liveQuery.state.isStateless) return "history-lost";
+  await prepareTrace(context, history.start, history.evictedSeq);
   if (!rights.traceBack(history.start, history.evictedSeq, history)) return "rights-changed";
   const read = await catchUps.openOplog(position);
   return read === null ? "history-lost" : { do: "send-oplog", read };
+}
+
+/** Does the most of `traceBack` with pauses. */
+async function prepareTrace(
+  { parts, rights }: DeliveryContext,
+  position: Position,
+  seq: number,
+): Promise<void> {
+  const slices = parts.newSlices();
+  slices.begin();
+  await slices.through(rights.prepareTrace(position, seq, parts.timeline.history));
 }
 
 /**

@@ -8,6 +8,7 @@ import type { LiveQuery } from "./live-query.ts";
 import type { WindowAdmission } from "./reading-charge.ts";
 import type { Rights } from "./rights.ts";
 import type { Sink } from "./sink.ts";
+import type { Slices } from "./slices.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -21,6 +22,8 @@ export interface DeliveryParts {
   readonly catchUps: CatchUps;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Slices for work that lets other work have its turn. */
+  readonly newSlices: () => Slices;
 }
 
 /** The terms of one subscription. */

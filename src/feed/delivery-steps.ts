@@ -95,6 +95,11 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
   for await (const { batch, covered } of read.batches()) {
     if (!step.isCurrent()) return "abandoned";
     const fresh = batch.entries.slice(covered);
+    if (rights.isConditional) {
+      const slices = parts.newSlices();
+      slices.begin();
+      await slices.through(rights.prepareInSteps(fresh));
+    }
     if (fresh.some(({ commit }) => rights.mayChangeBy(commit.events))) return "history-lost";
     const encoded = await liveQuery.encodeOplogBatch(batch, sink.mode);
     if (!step.isCurrent()) return "abandoned";

@@ -4,6 +4,7 @@ import type { Deployment } from "../source/deployment.ts";
 import { idOf } from "./change.ts";
 import { BEFORE } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
+import { isLong } from "./pieces.ts";
 import type { Slices } from "./slices.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -35,7 +36,9 @@ export async function makeExact(
   const slices = newSlices();
   slices.begin();
   for (const { commit } of timeline.history.after(located.seq)) {
-    if (commit.clusterTime <= clusterTime) liveQuery.evaluation.applyTo(documents, commit.events);
+    if (commit.clusterTime > clusterTime) continue;
+    if (isLong(commit.events)) await slices.through(liveQuery.evaluation.prepareInSteps(commit.events));
+    liveQuery.evaluation.applyTo(documents, commit.events);
     if (slices.isOver()) await slices.pause();
   }
   return { raw: [...documents.values()], clusterTime };

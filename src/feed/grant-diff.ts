@@ -1,5 +1,7 @@
 import type { BsonValue } from "../match/bson-value.ts";
-import { projectedEqual } from "../match/projection.ts";
+import { type Projection, projectedEqual } from "../match/projection.ts";
+import { projectedEqualInSteps } from "../match/projection-steps.ts";
+import { SMALL_BYTES, type Steps } from "../match/steps.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
 import type { Cause } from "../protocol/messages.ts";
@@ -8,6 +10,7 @@ import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { WindowMember } from "./result-state.ts";
+import type { Slices } from "./slices.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Touched, type TouchedDocument, windowChanges } from "./window-changes.ts";
@@ -19,6 +22,13 @@ export interface GrantPoint {
   readonly seq: number;
   /** The cursors that clients receive: for all but the last change of the difference, and for its end. */
   readonly published: { readonly before: string; readonly after: string };
+}
+
+/** The parts that `readGrantDiff` works with. */
+export interface GrantDiffParts {
+  readonly timeline: Timeline;
+  /** Slices for work that lets other work have its turn. */
+  readonly newSlices: () => Slices;
 }
 
 /** Whether the state of one live query can become that of another by sending the difference. */
@@ -63,14 +73,16 @@ export interface Missed {
  * rights, the state after it is judged by the new rights alone, so that no state in between shows.
  * @returns `null` where the difference cannot be determined, or is larger than `most` documents.
  */
-export function readGrantDiff(
+export async function readGrantDiff(
   reader: Pick<SnapshotReader, "readAt">,
   move: GrantMove,
   most: number,
-  timeline: Timeline,
+  { timeline, newSlices }: GrantDiffParts,
 ): Promise<Change[] | null> {
-  const touched = touchedBy(move);
-  if (touched === null) return Promise.resolve(null);
+  const slices = newSlices();
+  slices.begin();
+  const touched = await slices.through(touchedBy(move));
+  if (touched === null) return null;
   return move.to.windowSpec === null
     ? readResultDiff(reader, move, touched, most)
     : readWindowDiff(reader, move, touched, most, timeline);
@@ -146,10 +158,10 @@ async function readWindowDiff(
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });
 
 /** The effect on documents of the commit that changed the rights, from the old rights before it to the new rights after it. */
-function touchedBy({ from, to, at, missed }: GrantMove): Touched | null {
+function* touchedBy({ from, to, at, missed }: GrantMove): Steps<Touched | null> {
   const events = missed?.events ?? at.entry?.commit.events ?? [];
-  const before = from.evaluation.touchedBy(events);
-  const after = to.evaluation.touchedBy(events);
+  const before = yield* from.evaluation.touchedInSteps(events);
+  const after = yield* to.evaluation.touchedInSteps(events);
   if (before === UNKNOWN || after === UNKNOWN) return null;
   const touched = new Map<string, TouchedDocument>();
   for (const [id, { cause, documentKey }] of [...before, ...after]) {
@@ -158,10 +170,15 @@ function touchedBy({ from, to, at, missed }: GrantMove): Touched | null {
     const isVisiblyChanged =
       previous === undefined ||
       document === undefined ||
-      !projectedEqual(to.spec.projection, previous, document);
+      !(yield* areEqual(to.spec.projection, previous, document));
     touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
   }
   return touched;
+}
+
+function* areEqual(projection: Projection, before: Uint8Array, after: Uint8Array): Steps<boolean> {
+  if (before.length + after.length <= SMALL_BYTES) return projectedEqual(projection, before, after);
+  return yield* projectedEqualInSteps(projection, before, after);
 }
 
 const causeOfMissed = (cause: Cause): Cause => cause;

@@ -3,20 +3,18 @@ import { TidewireError } from "../protocol/errors.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { Change } from "./change.ts";
 import type { ClientCursors } from "./client-cursors.ts";
-import { type GrantMove, readGrantDiff } from "./grant-diff.ts";
+import { type GrantDiffParts, type GrantMove, readGrantDiff } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
-import type { Timeline } from "./timeline.ts";
 
 /** With more commits missed than this, a result is read again rather than sent as a difference. */
 const MISSED_COMMITS_MAX = 10_000;
 
 /** The parts that `GrantDiffs` works with. */
-export interface GrantDiffsParts {
+export interface GrantDiffsParts extends GrantDiffParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
-  readonly timeline: Timeline;
   readonly cursors: ClientCursors;
   /** Its turn is waited for: a difference burdens the database like a snapshot. */
   readonly snapshots: Pick<SnapshotStore, "runLimited" | "checkIndex">;
@@ -78,7 +76,7 @@ export class GrantDiffs {
         await snapshots.checkIndex(move.to);
         // A window is read in its state just after the commit. There is none where another commit has the same time.
         if (move.to.windowSpec !== null && timeline.history.timeAfter(move.at.seq) === null) return null;
-        return readGrantDiff(reader, move, this.#mostDocuments, timeline);
+        return readGrantDiff(reader, move, this.#mostDocuments, this.#parts);
       });
     } catch (error) {
       const isPassing = error instanceof TidewireError && error.code === "unavailable";

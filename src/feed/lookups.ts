@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BsonValue } from "../match/bson-value.ts";
+import type { Steps } from "../match/steps.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { type GuardParts, noteFault } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -9,10 +10,12 @@ import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
-import { type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
+import { type LookupHolder, LookupSet, type LookupSpec, type PreparedValues } from "./lookup-set.ts";
 import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
+import { isLong } from "./pieces.ts";
 import { PredicateIndex } from "./predicate-index.ts";
+import type { Slices } from "./slices.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
@@ -35,6 +38,7 @@ export interface LookupsParts extends GuardParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
   readonly metrics: Metrics;
+  readonly newSlices: () => Slices;
 }
 
 /** All lookup sets in use: one for each distinct filter, however many subscriptions ask for it. */
@@ -103,9 +107,12 @@ export class Lookups {
   *apply(entry: HistoryEntry, beforeTelling: () => Iterable<void>): Generator<void, void> {
     const changed: LookupSet[] = [];
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
-      for (const kept of this.#byNamespace.get(namespace)?.candidates(events) ?? []) {
+      const index = this.#byNamespace.get(namespace);
+      if (index === undefined) continue;
+      const long = isLong(events);
+      for (const kept of long ? yield* index.candidatesInSteps(events) : index.candidates(events)) {
         if (!kept.isLoaded) continue;
-        const outcome = this.#applyTo(kept, entry);
+        const outcome = long ? yield* this.#applyInSteps(kept, entry) : this.#applyTo(kept, entry);
         if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept);
         else if (outcome) changed.push(kept.set);
         yield;
@@ -121,10 +128,24 @@ export class Lookups {
     }
   }
 
-  /** A commit that a set cannot be brought past leaves it unknown. */
-  #applyTo(kept: Kept, entry: HistoryEntry): boolean | typeof UNKNOWN {
+  /** As `#applyTo`, with pauses before the set changes. A document with too many values leaves it unknown. */
+  *#applyInSteps(kept: Kept, entry: HistoryEntry): Steps<boolean | typeof UNKNOWN> {
+    const prepared: PreparedValues = new Map();
     try {
-      return kept.set.apply(entry.commit);
+      const { events } = entry.commit;
+      const outcome = yield* kept.set.prepareInSteps(events, prepared, this.#limits.lookupValues);
+      if (outcome === UNKNOWN) return UNKNOWN;
+    } catch (error) {
+      noteFault(this.#parts, "lookup.apply", error);
+      return UNKNOWN;
+    }
+    return this.#applyTo(kept, entry, prepared);
+  }
+
+  /** A commit that a set cannot be brought past leaves it unknown. */
+  #applyTo(kept: Kept, entry: HistoryEntry, prepared?: PreparedValues): boolean | typeof UNKNOWN {
+    try {
+      return kept.set.apply(entry.commit, prepared);
     } catch (error) {
       noteFault(this.#parts, "lookup.apply", error);
       return UNKNOWN;
@@ -187,6 +208,24 @@ export class Lookups {
     return kept;
   }
 
+  #beginSlices(): Slices {
+    const slices = this.#parts.newSlices();
+    slices.begin();
+    return slices;
+  }
+
+  /** Prepares a set for the long commits after entry `seq`. @returns The last entry for which it is prepared. */
+  async #prepareMissed(set: LookupSet, seq: number, prepared: PreparedValues): Promise<number> {
+    const { history } = this.#parts.timeline;
+    const entries = history.entriesAfter(seq);
+    const last = history.headSeq;
+    const slices = this.#beginSlices();
+    for (const { commit } of entries ?? []) {
+      if (isLong(commit.events)) await slices.through(set.prepareInSteps(commit.events, prepared));
+    }
+    return last;
+  }
+
   /** Reads the set at the very point to which the stream has come, and takes the commits since into account. */
   async #load(set: LookupSet): Promise<void> {
     const { database, collectionName: collection, filter } = set.spec;
@@ -199,13 +238,19 @@ export class Lookups {
       try {
         const documents = await reader.readAt(query, headTime);
         if (documents.length > lookupValues) throw tooMany(lookupValues);
-        // A commit that is being handed out may have been offered to this set already, or may not.
-        while (!timeline.isSettled) await timeline.settles;
-        set.load(documents, headTime);
+        const prepared: PreparedValues = new Map();
+        await this.#beginSlices().through(set.prepareDocuments(documents, prepared));
+        for (let preparedSeq = headSeq; ; ) {
+          preparedSeq = await this.#prepareMissed(set, preparedSeq, prepared);
+          // A commit that is being handed out may have been offered to this set already, or may not.
+          while (!timeline.isSettled) await timeline.settles;
+          if (timeline.headSeq <= preparedSeq) break;
+        }
+        set.load(documents, headTime, prepared);
         const missed = timeline.history.entriesAfter(headSeq);
         if (missed === null)
           throw new TidewireError("unavailable", "the lookup took too long to read: try again");
-        const known = missed.every(({ commit }) => set.apply(commit) !== UNKNOWN);
+        const known = missed.every(({ commit }) => set.apply(commit, prepared) !== UNKNOWN);
         if (!known) throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
         const kept = this.#byKey.get(set.spec.key);
         // The order of changes has broken meanwhile: what was read is in step with nothing.

@@ -1,7 +1,9 @@
+import { StepPace, type Steps } from "../match/steps.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { Position } from "./cursor.ts";
-import type { History } from "./history.ts";
+import type { History, HistoryEntry } from "./history.ts";
 import type { LookupSet } from "./lookup-set.ts";
+import { isLong } from "./pieces.ts";
 
 /** The time since which a user may see the result of a live query, and the lookups on which that depends. */
 export class Rights {
@@ -58,6 +60,24 @@ export class Rights {
         history.holds(set.namespace, seq) ? history.entriesAfter(seq) : null,
       ),
     );
+  }
+
+  /** Takes the large documents of commits into account in steps, so that `mayChangeBy` takes little more. */
+  *prepareInSteps(entries: Iterable<Pick<HistoryEntry, "commit">>, sets = this.sets): Steps<void> {
+    const pace = new StepPace();
+    for (const { commit } of entries) {
+      if (pace.isOver(0)) yield;
+      if (!isLong(commit.events)) continue;
+      for (const set of sets) yield* set.prepareInSteps(commit.events, new Map());
+    }
+  }
+
+  /** As `prepareInSteps`, for `traceBack` with the same arguments. */
+  *prepareTrace({ clusterTime }: Position, seq: number, history: History): Steps<void> {
+    const looking = this.sets.filter(
+      (set) => set.mustTrace(clusterTime) && history.holds(set.namespace, seq),
+    );
+    if (looking.length > 0) yield* this.prepareInSteps(history.entriesAfter(seq) ?? [], looking);
   }
 
   /** Whether a commit may have changed the rights. */

@@ -126,8 +126,11 @@ function valuesFrom(givens: readonly Given[]): LookupValues {
       .find((candidate) => candidate !== undefined);
     if (documents === undefined) return null;
     const matches = compileFilter(filter);
-    const valuesOf = compilePathValues(value);
-    return toBson(documents).filter(matches).flatMap(valuesOf).filter(isBindable);
+    const values = compilePathValues(value);
+    return toBson(documents)
+      .filter(matches)
+      .flatMap((document) => values.of(document))
+      .filter(isBindable);
   };
 }
 

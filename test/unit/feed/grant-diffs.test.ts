@@ -3,13 +3,19 @@ import { expect, test } from "vitest";
 import { canMove, type GrantMove } from "../../../src/feed/grant-diff.ts";
 import { GrantDiffs } from "../../../src/feed/grant-diffs.ts";
 import type { LiveQuerySpec } from "../../../src/feed/live-query-spec.ts";
+import { Slices } from "../../../src/feed/slices.ts";
 import { recordingLog } from "../../support/node.ts";
 import { follow } from "../../support/recorder.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
 /** Two live queries of one feed, and the differences between them, read from answers of the test. */
-async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10) {
+async function start(
+  from: LiveQuerySpec,
+  to: LiveQuerySpec,
+  mostDocuments = 10,
+  newSlices = () => new Slices(50),
+) {
   const reader = new ScriptedReader();
   const { feed, accept } = await startFeed(reader);
   const [old, now] = [await follow(feed, from), await follow(feed, to)].map(
@@ -26,6 +32,7 @@ async function start(from: LiveQuerySpec, to: LiveQuerySpec, mostDocuments = 10)
     snapshots: { runLimited: (work) => work(), checkIndex: async () => {} },
     detached: () => old,
     log,
+    newSlices,
   });
   const move = (held: GrantMove["held"] = []): GrantMove => ({
     from: old,

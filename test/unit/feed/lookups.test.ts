@@ -4,6 +4,7 @@ import { expect, test, vi } from "vitest";
 import { deferred } from "../../../src/feed/deferred.ts";
 import { Lookups } from "../../../src/feed/lookups.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
+import { Slices } from "../../../src/feed/slices.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import { appendTo, commitOf, eventOf, FROM, insertOf, newTimeline } from "./feed-parts.ts";
@@ -19,12 +20,12 @@ const ROOMS = {
 };
 const member = (_id: number, room: string) => ({ _id, user: "ada", room });
 
-function start(limits: Partial<FeedLimits> = {}) {
+function start(limits: Partial<FeedLimits> = {}, newSlices = () => new Slices(50)) {
   const reader = new ScriptedReader();
   reader.answer = () => [member(1, "a")];
   const timeline = newTimeline();
   appendTo(timeline, commitOf(1));
-  const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }) };
+  const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }), newSlices };
   const lookups = new Lookups(FeedLimits.parse(limits), parts);
   /** Hands out a commit. @returns How often earlier changes were written first. */
   const apply = (...[offset, events]: Parameters<typeof commitOf>) => {

@@ -43,7 +43,7 @@ const sorted = (spec: SortSpec) => (bytes: Uint8Array) => void compileSortValues
 test.each<[string, (levels: number) => (bytes: Uint8Array) => void]>([
   ["a filter", (levels) => walked(zeros(levels), true)],
   ["a filter on arrays themselves", (levels) => walked(zeros(levels), false)],
-  ["the values of a lookup", (levels) => (bytes) => void compilePathValues(zeros(levels))(bytes)],
+  ["the values of a lookup", (levels) => (bytes) => void compilePathValues(zeros(levels)).of(bytes)],
   ["a sort", (levels) => sorted([[zeros(levels), 1]])],
   [
     "a sort by two paths",
