@@ -121,7 +121,7 @@ export const FeedLimits = z.strictObject({
     .max(1_000)
     .default(20)
     .describe(
-      "How long the delivery of commits may hold the event loop before it yields. 0: it yields after each live query.",
+      "How long the delivery of commits may hold the event loop before it yields, also within one large document. 0: it yields at each opportunity.",
     ),
   subscriptionsPerUser: z
     .int()
