@@ -1,5 +1,6 @@
 import type { BsonValue } from "../match/bson-value.ts";
-import { type Projection, projectedEqual } from "../match/projection.ts";
+import { projectedEqual } from "../match/projection.ts";
+import type { Projection } from "../match/projection-fields.ts";
 import { projectedEqualInSteps } from "../match/projection-steps.ts";
 import { SMALL_BYTES, type Steps } from "../match/steps.ts";
 import { toMongo } from "../match/to-mongo.ts";
