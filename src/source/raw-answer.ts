@@ -1,5 +1,4 @@
-import type { Document } from "mongodb";
-import { forEachElement } from "./change-event.ts";
+import { BSON, type Document, type Long, type Timestamp } from "mongodb";
 
 /** The answer of a command that opens or reads a cursor; its documents are left as bytes. */
 export interface RawAnswer {
@@ -12,30 +11,34 @@ export interface RawAnswer {
 }
 
 /**
- * Options of a command whose answer `readRawAnswer` reads. An error's text may quote what a document holds, also what
- * is not UTF-8: checked, it would hide the server's error behind one of the BSON library's.
+ * Options of a command whose answer `readRawAnswer` reads: only the documents are left as bytes. `raw: true` would leave
+ * every sub-document so, also the `topologyVersion` of an error; the driver then fails in its monitor, where nobody can
+ * catch it. An error's text may quote what a document holds, also what is not UTF-8: checked, it would hide the server's
+ * error behind one of the BSON library's.
  */
-export const RAW = { raw: true, enableUtf8Validation: false } as const;
+export const RAW = { fieldsAsRaw: { firstBatch: true, nextBatch: true }, enableUtf8Validation: false };
 
-const TYPE_TIMESTAMP = 17;
-
-/** Reads the answer of a command that was sent with `RAW`, which leaves sub-documents as bytes. */
-export function readRawAnswer(answer: Document): RawAnswer {
-  const bytes = answer["cursor"] as Uint8Array; // by `RAW`
-  const cursor = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const documents: Buffer[] = [];
-  let cursorId = 0n;
-  let postBatchToken: Uint8Array | undefined;
-  let atClusterTime: bigint | null = null;
-  forEachElement(cursor, (name, type, start, end) => {
-    if (name === "id") cursorId = cursor.readBigInt64LE(start);
-    else if (name === "postBatchResumeToken") postBatchToken = cursor.subarray(start, end);
-    else if (name === "atClusterTime" && type === TYPE_TIMESTAMP)
-      atClusterTime = cursor.readBigUInt64LE(start);
-    else if (name === "firstBatch" || name === "nextBatch") {
-      const batch = cursor.subarray(start, end);
-      forEachElement(batch, (_index, _type, from, to) => documents.push(batch.subarray(from, to)));
-    }
-  });
-  return { documents, cursorId, postBatchToken, atClusterTime };
+/** The part of an answer that describes its cursor, as the driver gives it under `RAW`. */
+interface CursorOfAnswer {
+  readonly id: Long | number;
+  readonly firstBatch?: readonly Buffer[];
+  readonly nextBatch?: readonly Buffer[];
+  readonly postBatchResumeToken?: Document;
+  readonly atClusterTime?: Timestamp;
 }
+
+/** Reads the answer of a command that was sent with `RAW`. */
+export function readRawAnswer(answer: Document): RawAnswer {
+  const { id, firstBatch, nextBatch, postBatchResumeToken, atClusterTime } = answer[
+    "cursor"
+  ] as CursorOfAnswer; // by `RAW`
+  return {
+    documents: (firstBatch ?? nextBatch ?? []).map(toBuffer),
+    cursorId: BigInt(id.toString()),
+    // The server made it of a string and bytes alone, so that the same bytes come out again.
+    postBatchToken: postBatchResumeToken === undefined ? undefined : BSON.serialize(postBatchResumeToken),
+    atClusterTime: atClusterTime === undefined ? null : atClusterTime.toBigInt(),
+  };
+}
+
+const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
