@@ -1,3 +1,5 @@
+"use client";
+
 /** React bindings of the Tidewire client. */
 import {
   createContext,
