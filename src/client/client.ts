@@ -3,16 +3,18 @@ import type { ValueMode } from "../protocol/messages.ts";
 import { checkOptions } from "./check-options.ts";
 import { toEjson } from "./ejson.ts";
 import type { OperationTime } from "./fences.ts";
+import { HeldWindows } from "./held-windows.ts";
 import { type LiveRequest, LiveResult } from "./live-result.ts";
 import { Persistence, type PersistOptions } from "./persistence.ts";
 import { type FindOptions, Query, type QueryHost } from "./query.ts";
 import type { ReconnectOptions } from "./reconnect.ts";
+import type { Doc } from "./result-set.ts";
 import { Session } from "./session.ts";
 import type { ConnectionState } from "./session-options.ts";
 import type { TokenProvider } from "./tokens.ts";
 import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
-import type { Filter } from "./types.ts";
+import type { Filter, QueryState } from "./types.ts";
 import { type Logger, Warnings } from "./warnings.ts";
 
 export { TidewireError } from "../protocol/errors.ts";
@@ -123,6 +125,7 @@ export class Client {
   readonly #listeners = new Set<(state: ConnectionState) => void>();
   readonly #host: QueryHost;
   readonly #warnings: Warnings;
+  readonly #held = new HeldWindows();
   readonly #lacksWebSocket: boolean;
   #count = 0;
 
@@ -157,7 +160,7 @@ export class Client {
       options.autoConnect ?? true,
     );
     this.#host = {
-      peek: (key) => this.#results.get(key),
+      stateOf: (key, request) => this.#results.get(key)?.state ?? this.#heldOf(request),
       acquire: (key, request) => this.#acquire(key, request),
     };
   }
@@ -198,6 +201,10 @@ export class Client {
     return this.#session.fence(operationTime);
   }
 
+  #heldOf(request: LiveRequest): QueryState<Doc> {
+    return this.#held.stateOf(request, this.#results.values());
+  }
+
   #acquire(key: string, request: LiveRequest): LiveResult {
     const known = this.#results.get(key);
     if (known !== undefined) {
@@ -205,7 +212,7 @@ export class Client {
       this.#lingering.delete(known);
       return known;
     }
-    const result = new LiveResult(`${++this.#count}`, this.#scope + key, request, {
+    const result = new LiveResult(`${++this.#count}`, this.#scope + key, request, this.#heldOf(request), {
       abandoned: () => this.#abandoned(key, result),
       moved: () => this.#persistence?.moved(result),
       heard: (error) => this.#warnings.heard(error),

@@ -52,18 +52,30 @@ export class LiveResult implements Watcher {
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
   #error: TidewireError | undefined;
-  #state: QueryState<Doc> = UNUSED;
+  #state: QueryState<Doc>;
+  /** Shown until there is a result. */
+  #initial: readonly Doc[];
   #hasResult = false;
-  #told: QueryState<Doc> = UNUSED;
+  #told: QueryState<Doc>;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   /** How long the last report took, in milliseconds. */
   #flushMs = 0;
 
-  constructor(id: string, key: string, request: LiveRequest, events: LiveResultEvents) {
+  /** @param initial Its documents are shown until there is a result. */
+  constructor(
+    id: string,
+    key: string,
+    request: LiveRequest,
+    initial: QueryState<Doc>,
+    events: LiveResultEvents,
+  ) {
     this.id = id;
     this.key = key;
     this.request = request;
     this.#events = events;
+    this.#state = initial;
+    this.#told = initial;
+    this.#initial = initial.data;
     this.#view = new View(request.sort !== undefined, request.snapshot !== false);
     this.#view.watchers.add(this);
   }
@@ -83,7 +95,7 @@ export class LiveResult implements Watcher {
   }
 
   get state(): QueryState<Doc> {
-    const data = this.#hasResult ? this.view.list : UNUSED.data;
+    const data = this.#hasResult ? this.view.list : this.#initial;
     const { data: before, status, error } = this.#state;
     if (data !== before || status !== this.#status || error !== this.#error) {
       this.#state = Object.freeze({ data, status: this.#status, error: this.#error });
@@ -169,7 +181,7 @@ export class LiveResult implements Watcher {
    */
   stop(error?: TidewireError): void {
     this.#error = error;
-    if (error?.code === "forbidden" && this.view.list.length > 0) {
+    if (error?.code === "forbidden" && this.state.data.length > 0) {
       this.show(new View(false, false));
       this.changed({ type: "snapshot", docs: this.view.list });
     }

@@ -1,15 +1,15 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 import { ChangeQueue } from "./change-queue.ts";
-import { type Listener, type LiveRequest, type LiveResult, UNUSED } from "./live-result.ts";
+import type { Listener, LiveRequest, LiveResult } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
 import { clientClosed } from "./to-error.ts";
 import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 
 /** The parts of a client that its queries need. */
 export interface QueryHost {
-  /** The shared result of a request, if somebody follows it. */
-  peek(key: string): LiveResult | undefined;
+  /** The state of a request, followed or not. */
+  stateOf(key: string, request: LiveRequest): QueryState<Doc>;
   /** The shared result of a request; the caller listens to it at once. */
   acquire(key: string, request: LiveRequest): LiveResult;
 }
@@ -58,7 +58,10 @@ export class Query<T extends object, R = T> {
     return new Query(this.#host, { ...this.#request, sort });
   }
 
-  /** At most so many documents, the first by the sort; needs one. */
+  /**
+   * At most so many documents, the first by the sort; needs one. A query with another limit shows the documents that
+   * the client holds of this one until its own are complete.
+   */
   limit(limit: number): Query<T, R> {
     return new Query(this.#host, { ...this.#request, limit });
   }
@@ -76,7 +79,7 @@ export class Query<T extends object, R = T> {
 
   /** The state of now: the same object as long as nothing changes. Does not follow the query by itself. */
   getState(): QueryState<R> {
-    const state = this.#host.peek(this.key)?.state ?? UNUSED;
+    const state = this.#host.stateOf(this.key, this.#request);
     return state as QueryState<unknown> as QueryState<R>; // documents are what the application says they are
   }
 

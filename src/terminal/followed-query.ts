@@ -59,7 +59,14 @@ export class FollowedQuery {
     const { url, token, values, request, WebSocket = TerminalSocket } = options;
     const { collection, filter, fields, snapshot } = request;
     this.#client = new Client(
-      { url, token, transports: ["ws"], WebSocket, ...(values === undefined ? {} : { values }) },
+      {
+        url,
+        token,
+        transports: ["ws"],
+        WebSocket,
+        logger: false,
+        ...(values === undefined ? {} : { values }),
+      },
       {
         connecting: () => {
           if (!this.#hasEnded) options.onState?.({ is: "connecting" });

@@ -14,7 +14,9 @@ export async function load(url, context, nextLoad) {
   if (!url.startsWith("file:") || !url.endsWith(".js")) return nextLoad(url, context);
   const source = await readFile(fileURLToPath(url), "utf8");
   if (!/^["']use client["'];?\n/.test(source)) return nextLoad(url, context);
-  const names = [...source.matchAll(/^export (?:async )?(?:function|const|class) (\w+)/gm)].map((match) => match[1]);
+  const names = [...source.matchAll(/^export (?:async )?(?:function|const|class) (\w+)/gm)].map(
+    (match) => match[1],
+  );
   const reference = (name) =>
     `export const ${name} = Object.assign(() => { throw new Error("${name} runs in the browser only"); }, ` +
     `{ $$typeof: Symbol.for("react.client.reference"), $$id: "${name}" });`;

@@ -187,3 +187,27 @@ test("without a provider, the hook says what is missing", () => {
   const Lost = (): ReactNode => String(useIt());
   expect(() => renderToString(createElement(Lost))).toThrow(/TidewireProvider/);
 });
+
+test("a window that grows keeps what is shown until the larger result is complete", async () => {
+  const setup = setUp();
+  const shown: string[] = [];
+  function Page({ limit }: { limit: number }): ReactNode {
+    const { data } = useLiveQuery(setup.client.collection<Order>("orders").find().sort("_id").limit(limit));
+    shown.push(data.map(({ _id }) => _id).join());
+    return shown.at(-1);
+  }
+  await setup.render(createElement(Page, { limit: 2 }));
+  await goLive(setup, [{ _id: 1 }, { _id: 2 }]);
+  shown.length = 0;
+  await setup.render(createElement(Page, { limit: 4 }));
+  expect(setup.container.textContent).toBe("1,2");
+  await act(async () =>
+    answerSnapshot(
+      setup.service.socket,
+      [1, 2, 3].map((_id) => ({ _id })),
+      2,
+    ),
+  );
+  expect(setup.container.textContent).toBe("1,2,3");
+  expect(shown).not.toContain("");
+});

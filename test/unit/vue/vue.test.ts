@@ -120,3 +120,21 @@ test("on the server nothing connects", async () => {
   expect(await renderToString(app)).toBe("connecting:  ");
   expect(service.sockets.length).toBe(0);
 });
+
+test("a window that grows keeps what is shown until the larger result is complete", async () => {
+  const { service, client } = setUp();
+  const limit = ref(2);
+  const query = () => client.collection<Order>("orders").find().sort("_id").limit(limit.value);
+  const scope = effectScope();
+  onTestFinished(() => scope.stop());
+  const { data, status } = scope.run(() => useLiveQuery(query))!;
+  await opened(service);
+  service.socket.welcome();
+  answerSnapshot(service.socket, [{ _id: 1 }, { _id: 2 }]);
+  limit.value = 4;
+  await nextTick();
+  expect([data.value, status.value]).toEqual([[{ _id: 1 }, { _id: 2 }], "connecting"]);
+  answerSnapshot(service.socket, [{ _id: 1 }, { _id: 2 }, { _id: 3 }], 2);
+  await nextTick();
+  expect([data.value.length, status.value]).toEqual([3, "live"]);
+});
