@@ -110,6 +110,7 @@ export class Link {
 
   /** Forgets the views that nobody shows any more; not while one may still be answered with `shared`. */
   prune(): void {
+    // The answer to a request may be `shared`, which names a view that is already here.
     if (this.asked.size > 0) return;
     for (const [key, view] of this.views) if (view.watchers.size === 0) this.views.delete(key);
   }

@@ -142,6 +142,7 @@ export class LiveResult implements Watcher {
 
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
+    // A copy of the listeners, here and below: one of them may remove itself or add another.
     for (const { change: tell } of [...this.#listeners]) call(tell, change);
     // A report copies the result, and a page may draw all of it: half of the time is left for what comes in meanwhile.
     this.#flushTimer ??= setTimeout(() => this.#flush(), Math.min(this.#flushMs, FLUSH_PAUSE_MAX_MS));

@@ -53,6 +53,7 @@ export class Subscriptions {
   ask(link: Link, result: LiveResult): void {
     if (!this.#ready.has(result)) return;
     link.asked.add(result);
+    // The message is made when the rate limit admits it, with the cursor of that moment: changes arrive until then.
     const make = (): SubscribeMessage | undefined => {
       if (!link.asked.has(result)) return undefined;
       const { resumePoint } = result;
@@ -115,6 +116,7 @@ export class Subscriptions {
     link.serves.add(result);
     const key = scope ?? String(message.query);
     const before = result.view;
+    // Resumed on the connection that already delivers this view: nothing has to be attached again.
     const goesOn = message.start === "resumed" && link.views.get(key) === before;
     if (!goesOn && !this.#start(link, result, message, key, scope)) {
       this.#events.broken(link);

@@ -135,6 +135,7 @@ export class Delivery implements Follower {
   }
 
   #adopt({ started, work, after, position, hasMissed }: Opening): Started {
+    // The client left while the start was prepared: nobody else would release the memory and streams that it holds.
     if (this.#phase === "closed") releaseWork(work);
     else this.#work = work;
     this.#after = after;
@@ -226,6 +227,7 @@ export class Delivery implements Follower {
   /** The history evicted the next commits while the missed ones were being sent. The oplog may still hold them. */
   async #continueFromOplog(step: DeliveryStep): Promise<StepOutcome> {
     const position = this.#position;
+    // A consumer that lags is not read for from the oplog: it would lag again, at the cost of a change stream.
     const mayRead = position !== null && this.#behind === "missed" && this.#oplogReads < OPLOG_READS_MAX;
     if (!mayRead) return "lost";
     this.#oplogReads++;
@@ -241,6 +243,7 @@ export class Delivery implements Follower {
 
   #joinLive(): void {
     const afterCatchUp = this.#behind !== "nothing";
+    // No `await` may come between the check that nothing is left to write and this: a commit in between would be lost.
     this.#after = this.liveQuery.state.knownSeq;
     this.#behind = "nothing";
     this.#oplogReads = 0;
@@ -255,6 +258,7 @@ export class Delivery implements Follower {
     if (this.#phase === "closed") return;
     this.#enter("void", newCatchUpWork());
     this.#sink.reset(reason);
+    // The reset makes the missed changes void as well, so the next step begins at the head.
     this.#after = this.#context.parts.timeline.headSeq;
     this.#position = null;
     const work = this.#context.wantsSnapshot ? newSnapshotWork(null) : newCatchUpWork();
@@ -264,6 +268,7 @@ export class Delivery implements Follower {
   /** Gives back what the step at hand holds, and takes another one. */
   #enter(event: DeliveryEvent, work: Work): void {
     if (this.#work !== work) releaseWork(this.#work);
+    // First of all: a delivery that is not live any more reads the log, and a flush would write the same change again.
     if (this.#phase === "live") this.liveQuery.followers.delete(this);
     this.#phase = DELIVERY_TRANSITIONS[this.#phase][event];
     this.#work = work;

@@ -52,6 +52,7 @@ export class Dispatch {
   remove(liveQuery: LiveQuery): void {
     const index = this.#byNamespace.get(liveQuery.namespace);
     index?.remove(liveQuery);
+    // Clients choose the collections: indexes without live queries would accumulate.
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#changed.delete(liveQuery);
   }
@@ -107,6 +108,7 @@ export class Dispatch {
   *#offerExpensive(expensive: LiveQuery[], entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
     const { work, slices } = this.#parts;
     expensive.sort((a, b) => work.meanMs(a) - work.meanMs(b));
+    // The changes of the cheap ones go out before the first expensive one is evaluated.
     yield* this.flush();
     for (const liveQuery of expensive) {
       const fromMs = slices.workMs;

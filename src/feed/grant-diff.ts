@@ -1,5 +1,5 @@
 import type { BsonValue } from "../match/bson-value.ts";
-import { projectedEqual } from "../match/projection.ts";
+import { canonicalProjection, projectedEqual } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import { projectedEqualInSteps } from "../match/projection-steps.ts";
 import { SMALL_BYTES, type Steps } from "../match/steps.ts";
@@ -37,11 +37,14 @@ export function canMove(from: LiveQuery, to: LiveQuery): boolean {
   return (
     from.namespace === to.namespace &&
     from.spec.documents === to.spec.documents &&
-    from.hasSameProjection(to) &&
+    hasSameProjection(from, to) &&
     hasSameWindow(from, to) &&
     from.state.visible !== null
   );
 }
+
+const hasSameProjection = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
+  canonicalProjection(a.projection) === canonicalProjection(b.projection);
 
 const hasSameWindow = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
   a.limit === b.limit && JSON.stringify(a.sort) === JSON.stringify(b.sort);

@@ -1,4 +1,3 @@
-import { canonicalProjection } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -233,10 +232,6 @@ export class LiveQuery {
       .finally(() => pace.stop());
     byMode.set(mode, chunks);
     return chunks;
-  }
-
-  hasSameProjection(other: LiveQuery): boolean {
-    return canonicalProjection(this.spec.projection) === canonicalProjection(other.spec.projection);
   }
 
   /** Log entries after number `seq`; `undefined` where the log does not reach back so far. */

@@ -77,6 +77,7 @@ export class Lookups {
   /** Sets that have been read already; `release` each when done. `null`, and none taken, where one has not. */
   acquireAtOnce(specs: readonly LookupSpec[]): readonly LookupSet[] | null {
     const found = specs.map(({ key }) => this.#byKey.get(key));
+    // All or none: the rights cannot be decided with some of the sets.
     if (!found.every((kept) => kept?.isLoaded === true)) return null;
     return found.flatMap((kept) => {
       if (kept === undefined) return [];
@@ -111,6 +112,7 @@ export class Lookups {
       if (index === undefined) continue;
       const long = isLong(events);
       for (const kept of long ? yield* index.candidatesInSteps(events) : index.candidates(events)) {
+        // A set that is being read takes the commits since its read out of the history, this one included.
         if (!kept.isLoaded) continue;
         const outcome = long ? yield* this.#applyInSteps(kept, entry) : this.#applyTo(kept, entry);
         if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept);
@@ -119,6 +121,7 @@ export class Lookups {
       }
     }
     if (changed.length === 0) return;
+    // Changes of earlier commits were found under the old rights, so they go out before any holder loses them.
     yield* beforeTelling();
     // A holder of several sets is informed once; it checks all of them.
     const holders = new Set(changed.flatMap((set) => [...set.holders]));
@@ -201,6 +204,7 @@ export class Lookups {
     const set = new LookupSet(spec);
     const kept: Kept = { set, loaded: this.#load(set), isLoaded: false, users: 0, lingersUntilMs: 0 };
     this.#add(kept);
+    // After a failure the next caller must read again. The callers that wait now receive the error themselves.
     kept.loaded.then(
       () => {},
       () => this.#remove(kept),
@@ -231,6 +235,7 @@ export class Lookups {
     const { database, collectionName: collection, filter } = set.spec;
     const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
     const { reader, timeline } = this.#parts;
+    // One more than the limit: only that shows whether the limit is exceeded.
     const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {
       while (!timeline.isSettled) await timeline.settles;
@@ -250,6 +255,7 @@ export class Lookups {
         const missed = timeline.history.entriesAfter(headSeq);
         if (missed === null)
           throw new TidewireError("unavailable", "the lookup took too long to read: try again");
+        // The read is of `headTime`, so exactly the commits after `headSeq` are missing.
         const known = missed.every(({ commit }) => set.apply(commit, prepared) !== UNKNOWN);
         if (!known) throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
         const kept = this.#byKey.get(set.spec.key);

@@ -122,6 +122,8 @@ export class Timeline {
 
   /** The cluster time that begins at `epochMs`, or that of the head where `epochMs` is later. In epoch milliseconds. */
   headTimeBy(epochMs: number): bigint {
+    // Rounded up: a time that is too late only prevents the sharing of a snapshot, and a time that is too early could show
+    // changes from before the user had the rights.
     const time = clusterTimeOf(Math.max(0, Math.ceil(epochMs / 1_000)), 0);
     return time < this.headTime ? time : this.headTime;
   }
@@ -157,6 +159,7 @@ export class Timeline {
     const now = await this.#parts.deployment.now(position.clusterTime).catch((cause: unknown) => {
       throw toClientError(cause);
     });
+    // Only the deployment can tell a position that another node has reached from one that never existed.
     if (position.clusterTime > now) return "ahead";
     await this.reached(position.clusterTime);
     return this.history.locate(position);

@@ -178,6 +178,7 @@ export class Gateway implements ConnectionEvents {
     for (const connection of [...this.#connections.keys()]) {
       const error = new ClientError("unavailable", text, CLOSE_CODES.drained);
       connection.guarded("gateway.drain", () => connection.close(CLOSE_CODES.drained, "drained", error))();
+      // One connection per turn: the close frames and errors of thousands in one turn would block the process.
       await new Promise(setImmediate);
     }
   }
@@ -223,6 +224,7 @@ export class Gateway implements ConnectionEvents {
       try {
         clock.tick(nowMs, this.#tickMs);
       } catch (error) {
+        // One clock that fails must not stop the deadlines of all other connections.
         connection.fail(noteFault(this.#context, "connection.tick", error));
       }
     }
@@ -241,6 +243,7 @@ export class Gateway implements ConnectionEvents {
   #open(transport: Transport, address: string, nowMs: number, context = this.#context): OpenedConnection {
     const opened = openConnection(context, transport, address, this, nowMs);
     const { connection } = opened;
+    // Registered before the limits are checked, so that a refused connection is counted and removed like any other.
     this.#connections.set(connection, opened.clock);
     this.#admission.connected(address);
     this.#context.metrics.connections.set(this.#connections.size);

@@ -155,6 +155,7 @@ export class ChangeSource {
   /** Follows other collections from here on; what is known stays good. */
   watch(namespaces: readonly string[]): void {
     this.#watched = new Set([...namespaces, ...this.#options.stateNamespaces]);
+    // A resume token is valid only for the pipeline that gave it, and this one is about to change.
     this.#position.openByTime();
     this.#stream?.close();
     this.#stream = undefined;
@@ -311,6 +312,7 @@ export class ChangeSource {
       this.#client.replace(`after ${failures + 1} failures of the change stream`);
     const most = isLost ? BACKOFF_MS.mostAfterLoss : BACKOFF_MS.most;
     const ceiling = Math.min(most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
+    // Half of the wait is random: all nodes lose the same MongoDB in the same moment.
     await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {}); // rejects when the source stops
   }
 

@@ -85,6 +85,7 @@ export class Attachment {
 
   leave(id: string): void {
     this.#ids.delete(id);
+    // An id that leaves undecided must not keep the others silent.
     this.decide(id);
   }
 
@@ -114,6 +115,7 @@ export class Attachment {
     if (!this.#undecided.delete(id) || this.#undecided.size > 0) return;
     const reset = this.#owedReset;
     this.#owedReset = null;
+    // Before the delivery continues: every later message builds on the reset.
     if (reset !== null && this.#ids.size > 0) this.#sendReset(reset);
     this.#decided?.resolve();
     this.#decided = null;
@@ -125,6 +127,7 @@ export class Attachment {
     if (this.#detached) return;
     this.#detached = true;
     this.#undecided.clear();
+    // Callers that wait for the decision find the attachment detached. Otherwise they would wait forever.
     this.#decided?.resolve();
     this.#decided = null;
     this.connection.context.feed.unsubscribe(this.delivery);

@@ -63,6 +63,7 @@ export class PollTransport implements Transport {
       this.#isWhole = partial !== true;
       if (this.#isWhole && cursor !== undefined) this.#cursor = cursor;
       if (this.#isWhole && type === "snapshot") this.#isCaughtUp = true;
+      // Only between whole commits: the cursor of the answer must cover all that it contains, and nothing else.
       if (this.#isWhole && this.#bytes >= this.#options.limitBytes) {
         this.#state = "full";
         break;
@@ -223,6 +224,7 @@ export class PollTransport implements Transport {
   #leaveWithin(withinMs: number): void {
     this.#exchange.closeAfterwards();
     const due = this.#exchange.guarded("poll.drain", () => this.due());
+    // At a random moment, because all waiting clients would otherwise reach the other nodes at once.
     setTimeout(due, Math.random() * withinMs).unref();
   }
 }
