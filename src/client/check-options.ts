@@ -1,5 +1,13 @@
-import type { ClientOptions } from "./client.ts";
+import type { TokenProvider } from "./tokens.ts";
 import { TRANSPORTS, type TransportKind, type WebSocketConstructor } from "./transport.ts";
+
+/** The options of `createClient` that are checked. */
+interface GivenOptions {
+  readonly url: string | URL;
+  readonly token?: TokenProvider;
+  readonly transports?: readonly TransportKind[];
+  readonly WebSocket?: WebSocketConstructor;
+}
 
 /** The options of which a mistake would only show as a client that never connects. */
 export interface CheckedOptions {
@@ -11,8 +19,8 @@ export interface CheckedOptions {
 }
 
 /** Checks the options before anything connects. @throws {TypeError} */
-export function checkOptions(options: ClientOptions): CheckedOptions {
-  const given: Partial<ClientOptions> | undefined = options; // not every application is checked by a compiler
+export function checkOptions(options: GivenOptions): CheckedOptions {
+  const given: Partial<GivenOptions> | undefined = options; // not every application is checked by a compiler
   if (given?.token !== undefined && typeof given.token !== "function") {
     throw new TypeError("the option `token` of createClient is a function that returns the token");
   }

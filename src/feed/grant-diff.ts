@@ -87,7 +87,7 @@ export async function readGrantDiff(
   slices.begin();
   const touched = await slices.through(touchedBy(move));
   if (touched === null) return null;
-  return move.to.windowSpec === null
+  return move.to.spec.sort === null
     ? readResultDiff(reader, move, touched, most)
     : readWindowDiff(reader, move, touched, most, timeline);
 }

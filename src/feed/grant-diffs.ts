@@ -75,7 +75,7 @@ export class GrantDiffs {
       return await snapshots.runLimited(async () => {
         await snapshots.checkIndex(move.to);
         // A window is read in its state just after the commit. There is none where another commit has the same time.
-        if (move.to.windowSpec !== null && timeline.history.timeAfter(move.at.seq) === null) return null;
+        if (move.to.spec.sort !== null && timeline.history.timeAfter(move.at.seq) === null) return null;
         return readGrantDiff(reader, move, this.#mostDocuments, this.#parts);
       });
     } catch (error) {

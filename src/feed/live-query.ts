@@ -67,7 +67,7 @@ export class LiveQuery {
   readonly spec: LiveQuerySpec;
   readonly namespace: string;
   /** Of a sorted live query; `null` for all others. */
-  readonly windowSpec: WindowSpec | null;
+  readonly #windowSpec: WindowSpec | null;
   readonly evaluation: Evaluation;
   readonly state: ResultState;
   readonly #parts: LiveQueryParts;
@@ -90,7 +90,7 @@ export class LiveQuery {
     const windowSpec =
       spec.sort === null ? null : { sort: spec.sort, limit: spec.limit, sizeMax: parts.sortedDocumentsMax };
     const evaluation = new Evaluation(this.namespace, spec.filter, spec.projection);
-    this.windowSpec = windowSpec;
+    this.#windowSpec = windowSpec;
     this.evaluation = evaluation;
     this.#parts = parts;
     this.#history = parts.timeline.history;
@@ -114,7 +114,7 @@ export class LiveQuery {
   get snapshotQuery(): SnapshotQuery {
     const { filter, database, collectionName: collection } = this.spec;
     const query = { database, collection, filter: toMongo(filter), maxTimeMs: this.#parts.snapshotTimeMs };
-    return this.windowSpec === null ? query : WindowedResult.loadQuery(query, this.windowSpec);
+    return this.#windowSpec === null ? query : WindowedResult.loadQuery(query, this.#windowSpec);
   }
 
   /** The followers that are up to date; others read the log at their own pace first. */
