@@ -1,9 +1,8 @@
 import { parseArgs } from "node:util";
 import { BSON, MongoClient } from "mongodb";
 import { type Config, loadConfig } from "../config/config.ts";
-import { fromJs } from "../match/bson-value.ts";
 import { encodeValue } from "../match/encode.ts";
-import { toMongo } from "../match/to-mongo.ts";
+import { filterToBson, toMongo } from "../match/to-mongo.ts";
 import type { EffectiveQuery, QueryRequest, Subject } from "../rules/authorize.ts";
 import { compileRules } from "../rules/compile-rules.ts";
 import { predicateText } from "../rules/deciding-predicate.ts";
@@ -129,7 +128,7 @@ function jsonOf({ query, ...explanation }: Explanation, index: string | null): s
       : {
           rule: query.rule,
           namespace: `${query.database}.${query.collectionName}`,
-          filter: JSON.parse(encodeValue(fromJs(toMongo(query.filter)), "ejson")),
+          filter: JSON.parse(encodeValue(filterToBson(query.filter), "ejson")),
           fields: describeProjection(query.projection),
           snapshotAllowed: query.snapshotAllowed,
           key: query.key,

@@ -5,6 +5,7 @@ import { toMongo } from "../match/to-mongo.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { authorize } from "../rules/authorize.ts";
 import { compileRules } from "../rules/compile-rules.ts";
+import { rawField } from "../source/raw-field.ts";
 import { COLLECTION } from "./order.ts";
 import type { FindAnswer } from "./page-api.ts";
 import type { Viewer } from "./viewers.ts";
@@ -25,7 +26,7 @@ export class AsFound {
     const query = queryOf(config, viewer);
     const answer = await this.#client.db(query?.database ?? config.mongodb.database).command({
       find: COLLECTION,
-      filter: query === null ? {} : toMongo(query.filter),
+      ...(query === null ? {} : rawField("filter", toMongo(query.filter))),
       projection: query === null ? {} : projectionOf(query.projection),
       sort: { _id: 1 },
       readConcern: { level: "snapshot" },

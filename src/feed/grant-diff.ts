@@ -3,8 +3,9 @@ import { canonicalProjection, projectedEqual } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import { projectedEqualInSteps } from "../match/projection-steps.ts";
 import { SMALL_BYTES, type Steps } from "../match/steps.ts";
-import { toMongo } from "../match/to-mongo.ts";
+import { filterToBson } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
+import { arrayOf, bytesOf, documentOf } from "../match/write-bson.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
@@ -99,11 +100,12 @@ async function readResultDiff(
   most: number,
 ): Promise<Change[] | null> {
   if (missed?.wantsDocuments === false) return touchedChanges(touched, causeOfMissed);
-  const old = toMongo(from.spec.filter);
-  const now = toMongo(to.spec.filter);
+  const old = filterToBson(from.spec.filter);
+  const now = filterToBson(to.spec.filter);
   const { database, collection, maxTimeMs } = to.snapshotQuery;
   const query = { database, collection, maxTimeMs, limit: most + 1 };
-  const only = (wanted: object, unwanted: object) => ({ $and: [wanted, { $nor: [unwanted] }] });
+  const only = (wanted: BsonValue, unwanted: BsonValue) =>
+    bytesOf(documentOf([["$and", arrayOf([wanted, documentOf([["$nor", arrayOf([unwanted])]])])]]));
   const [left, entered] = await Promise.all([
     reader.readAt({ ...query, filter: only(old, now), projection: { _id: 1 } }, at.clusterTime),
     reader.readAt({ ...query, filter: only(now, old) }, at.clusterTime),

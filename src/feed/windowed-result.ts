@@ -1,6 +1,6 @@
-import { toBson } from "../match/bson-value.ts";
 import type { Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
+import { arrayOf, bytesOf, documentOf } from "../match/write-bson.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
@@ -127,7 +127,7 @@ export class WindowedResult {
       return this.#window.changes(new Map());
     }
     const { database, collection, maxTimeMs } = this.#parts.query;
-    const filter = { _id: { $in: lacking.ids.map(toBson) } };
+    const filter = bytesOf(documentOf([["_id", documentOf([["$in", arrayOf(lacking.ids)]])]]));
     const documents = await this.#parts.reader.readAt(
       { database, collection, maxTimeMs, filter },
       clusterTime,

@@ -69,8 +69,8 @@ function bindable(value: BsonValue): BsonValue {
 
 /**
  * Whether the value reaches `find`, at any depth, with its own type. Regular expressions would be executed in
- * `$in`, documents with `$` keys read as operators; undefined is not taken at all, a DBPointer or text that is
- * not UTF-8 the driver cannot send, and code has no business in a filter.
+ * `$in`, documents with `$` keys read as operators; undefined is not taken at all, and neither a
+ * DBPointer nor code nor text that is not UTF-8 has any business in a filter.
  */
 export function isBindable(value: BsonValue): boolean {
   const { type, bytes, start, end } = value;

@@ -166,7 +166,7 @@ export function fromJs(value: unknown): BsonValue {
 }
 
 /**
- * A value as the `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …), for the driver's serializer.
+ * A value as the `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …), for texts that people read.
  * Documents are maps, in which no key (`_bsontype`, `__proto__`, `0`) has a special meaning.
  */
 export function toBson(value: BsonValue): unknown {

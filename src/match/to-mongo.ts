@@ -1,60 +1,62 @@
-import { Long } from "mongodb";
-import { BSON_TYPE, toBson } from "./bson-value.ts";
+import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
 import type { Filter, Predicate } from "./filter.ts";
+import { arrayOf, bool, bytesOf, documentOf, int32, int64, string } from "./write-bson.ts";
 
 /**
- * A document for the driver's serializer. As a map, because the serializer gives a meaning to some keys of an object:
- * a client's `_bsontype` or `toBSON` would be interpreted, and integer-like keys would move to the front.
+ * The filter as `find` takes it, made from the tree alone: every value stands under an operator, so that none can
+ * be read as one. It is BSON, because the driver's serializer interprets some keys of an object (`_bsontype`, `toBSON`),
+ * moves integer-like keys to the front, and cannot write every date.
  */
-export type MongoDocument = ReadonlyMap<string, unknown>;
+export const toMongo = (filter: Filter): Uint8Array => bytesOf(filterToBson(filter));
 
-/**
- * The filter as `find` takes it, made from the tree alone: every value is under an operator, so that none can
- * be read as one.
- */
-export function toMongo(filter: Filter): MongoDocument {
-  if (filter.op === "path") return new Map([[filter.path, predicatesToMongo([filter.predicate])]]);
-  return new Map(filter.filters.length === 0 ? [] : [[filter.op, filter.filters.map(toMongo)]]);
+/** As `toMongo`, as a value that can be a part of another filter. */
+export function filterToBson(filter: Filter): BsonValue {
+  if (filter.op === "path") return documentOf([[filter.path, predicatesToBson([filter.predicate])]]);
+  return documentOf(
+    filter.filters.length === 0 ? [] : [[filter.op, arrayOf(filter.filters.map(filterToBson))]],
+  );
 }
 
 /** Predicates of one path, all of which must hold. A repeated operator keeps its last value, as in an object. */
-function predicatesToMongo(predicates: readonly Predicate[]): MongoDocument {
+function predicatesToBson(predicates: readonly Predicate[]): BsonValue {
   const elements = predicates.filter(({ op }) => op === "$elemMatch" || op === "$elemMatchValue");
-  if (elements.length < 2) return new Map(predicates.flatMap(predicateToMongo));
+  if (elements.length < 2) return documentOf(new Map(predicates.flatMap(predicateToBson)));
   // An object has each key once; `$all` is how several `$elemMatch` are written.
   const others = predicates.filter((predicate) => !elements.includes(predicate));
-  const all = elements.map((element) => new Map(predicateToMongo(element)));
-  return new Map([["$all", all], ...others.flatMap(predicateToMongo)]);
+  const all = elements.map((element) => documentOf(predicateToBson(element)));
+  return documentOf(new Map([["$all", arrayOf(all)], ...others.flatMap(predicateToBson)]));
 }
 
-type Entry = readonly [operator: string, value: unknown];
+type Entry = readonly [operator: string, value: BsonValue];
 
-function predicateToMongo(predicate: Predicate): Entry[] {
+function predicateToBson(predicate: Predicate): Entry[] {
   switch (predicate.op) {
     case "$not":
-      return [["$not", predicatesToMongo(predicate.predicates)]];
+      return [["$not", predicatesToBson(predicate.predicates)]];
     case "$elemMatchValue":
-      return [["$elemMatch", predicatesToMongo(predicate.predicates)]];
+      return [["$elemMatch", predicatesToBson(predicate.predicates)]];
     case "$elemMatch":
-      return [["$elemMatch", toMongo(predicate.filter)]];
+      return [["$elemMatch", filterToBson(predicate.filter)]];
     case "$in":
     case "$nin":
     case "$all":
-      return [[predicate.op, predicate.values.map(toBson)]];
+      return [[predicate.op, arrayOf(predicate.values)]];
     case "$exists":
-      return [["$exists", predicate.exists]];
+      return [["$exists", bool(predicate.exists)]];
     case "$type":
-      return [["$type", predicate.types.map((type) => (type === BSON_TYPE.minKey ? -1 : type))]];
+      return [["$type", arrayOf(predicate.types.map(typeNumber))]];
     case "$size":
-      return [["$size", predicate.size]];
+      return [["$size", int32(predicate.size)]];
     case "$mod":
-      return [["$mod", [Long.fromBigInt(predicate.divisor), Long.fromBigInt(predicate.remainder)]]];
+      return [["$mod", arrayOf([int64(predicate.divisor), int64(predicate.remainder)])]];
     case "$regex":
       return [
-        ["$regex", predicate.pattern],
-        ...(predicate.options === "" ? [] : [["$options", predicate.options] as const]),
+        ["$regex", string(predicate.pattern)],
+        ...(predicate.options === "" ? [] : [["$options", string(predicate.options)] as const]),
       ];
     default:
-      return [[predicate.op, toBson(predicate.value)]];
+      return [[predicate.op, predicate.value]];
   }
 }
+
+const typeNumber = (type: number) => int32(type === BSON_TYPE.minKey ? -1 : type);

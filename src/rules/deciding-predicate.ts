@@ -1,8 +1,8 @@
-import { fromJs } from "../match/bson-value.ts";
+import { fromJs, toBson } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
 import { encodeValue } from "../match/encode.ts";
 import type { Filter } from "../match/filter.ts";
-import { type MongoDocument, toMongo } from "../match/to-mongo.ts";
+import { filterToBson } from "../match/to-mongo.ts";
 
 /** Which part of a filter decides about a document, in words. */
 export function deciding(filter: Filter, document: Uint8Array): { matches: boolean; because: string } {
@@ -29,11 +29,14 @@ function because(filter: Filter, document: Uint8Array, matches: boolean): string
 
 /** A filter as JSON, as `find` takes it, a single `$eq` and a plain conjunction written the short way. */
 export function predicateText(filter: Filter): string {
-  return encodeValue(fromJs(shorten(toMongo(filter))), "ejson");
+  return encodeValue(fromJs(shorten(toBson(filterToBson(filter)) as FilterMap)), "ejson");
 }
 
+/** A filter with its documents as maps, which `toBson` makes. */
+type FilterMap = ReadonlyMap<string, unknown>;
+
 /** Only for reading: `toMongo` writes everything out in full so that no value can be taken for an operator. */
-function shorten(filter: MongoDocument): MongoDocument {
+function shorten(filter: FilterMap): FilterMap {
   const [first] = filter;
   if (filter.size === 1 && first?.[0] === "$and" && Array.isArray(first[1])) {
     const parts = first[1].map(shorten).filter((part) => part.size > 0);

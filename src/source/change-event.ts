@@ -151,6 +151,7 @@ const TYPE_STRING = 2;
 const TYPE_DOCUMENT = 3;
 const TYPE_ARRAY = 4;
 const TYPE_BINARY = 5;
+const TYPE_DB_POINTER = 12;
 const FIXED_SIZE = new Map([
   [TYPE_DOUBLE, 8],
   [6, 0], // undefined
@@ -166,13 +167,14 @@ const FIXED_SIZE = new Map([
   [0x7f, 0],
 ]);
 
-/** Size in bytes of the value at `offset`; the types a change event's envelope can hold, no others. */
+/** Size in bytes of the value at `offset`; the types that the envelope of a change event and a document key can hold, no others. */
 function valueSize(raw: Buffer, type: number, offset: number): number {
   const fixed = FIXED_SIZE.get(type);
   if (fixed !== undefined) return fixed;
   if (type === TYPE_STRING || type === 13 || type === 14) return 4 + raw.readInt32LE(offset);
   if (type === TYPE_DOCUMENT || type === TYPE_ARRAY || type === 15) return raw.readInt32LE(offset);
   if (type === TYPE_BINARY) return 5 + raw.readInt32LE(offset);
+  if (type === TYPE_DB_POINTER) return 16 + raw.readInt32LE(offset);
   throw new TypeError(`a change event holds an unexpected BSON type ${type}`);
 }
 

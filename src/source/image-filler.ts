@@ -1,8 +1,16 @@
-import { BSON, type MongoClient, MongoServerError } from "mongodb";
-import { type ChangeEvent, type Commit, hasImages, isChangeEvent, type StreamEvent } from "./change-event.ts";
+import { type Document, type MongoClient, MongoServerError } from "mongodb";
+import {
+  type ChangeEvent,
+  type Commit,
+  forEachElement,
+  hasImages,
+  isChangeEvent,
+  type StreamEvent,
+} from "./change-event.ts";
 import { toTimestamp } from "./cluster-time.ts";
 import { answerOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
+import { rawField } from "./raw-field.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
 /** SnapshotTooOld and SnapshotUnavailable: that time cannot be read any more, or never could (capped). */
@@ -99,16 +107,12 @@ export class ImageFiller {
     return { operation: first === last ? last.operation : operation, namespace, documentKey, before, after };
   }
 
-  /**
-   * The document as it was at a cluster time.
-   * @throws Where the `_id` holds text that is not UTF-8: the driver can only ask for another one, which may exist.
-   */
+  /** The document as it was at a cluster time. */
   async #read({ namespace, documentKey }: ChangeEvent, clusterTime: bigint): Promise<Uint8Array | undefined> {
     const dot = namespace.indexOf(".");
-    const { _id } = BSON.deserialize(documentKey, { promoteValues: false, bsonRegExp: true });
     const command = {
       find: namespace.slice(dot + 1),
-      filter: { _id: { $eq: _id } },
+      filter: { _id: equalToId(documentKey) },
       limit: 1,
       singleBatch: true,
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
@@ -117,6 +121,17 @@ export class ImageFiller {
     const find = (client: MongoClient) => client.db(namespace.slice(0, dot)).command(command, RAW);
     return readRawAnswer(await answerOf(this.#client, find, { timeoutMs: READ_TIMEOUT_MS })).documents[0];
   }
+}
+
+/** The condition that an `_id` is that of a document key, byte by byte. */
+function equalToId(documentKey: Uint8Array): Document {
+  const key = Buffer.from(documentKey.buffer, documentKey.byteOffset, documentKey.byteLength);
+  let condition: Document | undefined;
+  forEachElement(key, (name, type, start, end) => {
+    if (name === "_id") condition = rawField("$eq", key.subarray(start, end), type);
+  });
+  if (condition === undefined) throw new TypeError("a document key without _id came from the change stream");
+  return condition;
 }
 
 /**

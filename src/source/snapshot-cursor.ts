@@ -9,13 +9,14 @@ import {
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
 import { answerOf, clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
+import { rawField } from "./raw-field.ts";
 
 /** The query of a snapshot. */
 export interface SnapshotQuery {
   readonly database: string;
   readonly collection: string;
-  /** A map where clients have brought keys of it. */
-  readonly filter: Document | ReadonlyMap<string, unknown>;
+  /** BSON where clients or documents have brought parts of it. */
+  readonly filter: Document | Uint8Array;
   readonly sort?: ReadonlyMap<string, 1 | -1>;
   /** At most this many documents. */
   readonly limit?: number;
@@ -23,6 +24,10 @@ export interface SnapshotQuery {
   /** How long the server may work on the read, in milliseconds, all its batches together. */
   readonly maxTimeMs: number;
 }
+
+/** The filter of a query as a field of a command. */
+export const filterField = (name: string, filter: SnapshotQuery["filter"]): Document =>
+  filter instanceof Uint8Array ? rawField(name, filter) : { [name]: filter };
 
 /** MaxTimeMSExpired: the server has given the read up. */
 const MAX_TIME_EXPIRED = 50;
@@ -141,7 +146,7 @@ export class SnapshotCursor {
     const answer = await this.#ask((client) =>
       client.db(this.#query.database).command({
         aggregate: this.#query.collection,
-        pipeline: [{ $match: this.#query.filter }, { $limit: most }, { $count: "n" }],
+        pipeline: [filterField("$match", this.#query.filter), { $limit: most }, { $count: "n" }],
         cursor: {},
         maxTimeMS: this.#query.maxTimeMs,
         readConcern,
@@ -223,7 +228,7 @@ export class SnapshotCursor {
     const { collection, filter, sort, limit, projection } = this.#query;
     return this.#command({
       find: collection,
-      filter,
+      ...filterField("filter", filter),
       ...(sort === undefined ? {} : { sort }),
       ...(limit === undefined ? {} : { limit }),
       ...(projection === undefined ? {} : { projection }),

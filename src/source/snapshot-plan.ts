@@ -1,6 +1,6 @@
 import type { Document } from "mongodb";
 import { answerOf, type MongoAccess } from "./mongo.ts";
-import type { SnapshotQuery } from "./snapshot-cursor.ts";
+import { filterField, type SnapshotQuery } from "./snapshot-cursor.ts";
 
 /** How the server would find the documents of a snapshot. */
 export interface SnapshotPlan {
@@ -25,7 +25,7 @@ export async function planSnapshot(
   const { database, collection, filter, sort, limit, maxTimeMs } = query;
   const find = {
     find: collection,
-    filter,
+    ...filterField("filter", filter),
     ...(sort === undefined ? {} : { sort }),
     ...(limit === undefined ? {} : { limit }),
     collation: { locale: "simple" },

@@ -4,7 +4,7 @@
  * number of steps.
  */
 import assert from "node:assert/strict";
-import { BSON, type Db, type MongoClient } from "mongodb";
+import { BSON, type Db, type Document, type MongoClient } from "mongodb";
 import { expect, test } from "vitest";
 import { Collections, Limits } from "../../src/config/config-schema.ts";
 import { Account } from "../../src/feed/account.ts";
@@ -12,8 +12,9 @@ import type { Delivery } from "../../src/feed/delivery.ts";
 import type { Feed } from "../../src/feed/feed.ts";
 import { canMove } from "../../src/feed/grant-diff.ts";
 import { FeedLimits } from "../../src/feed/options.ts";
+import { toBson } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
-import { toMongo } from "../../src/match/to-mongo.ts";
+import { filterToBson } from "../../src/match/to-mongo.ts";
 import { authorize, type EffectiveQuery, type QueryRequest } from "../../src/rules/authorize.ts";
 import { compileRules, type RuleSet } from "../../src/rules/compile-rules.ts";
 import { startFeed } from "../support/feed-harness.ts";
@@ -228,7 +229,9 @@ class World {
     const sort = new Map((query.sort ?? []).map(([path, order]) => [path, order]));
     if (query.sort !== null) sort.set("_id", 1);
     const shown = request.fields === undefined ? { hidden: 0 } : { n: 1 };
-    const cursor = things.find(toMongo(query.filter), { projection: shown }).sort(sort);
+    const cursor = things
+      .find(toBson(filterToBson(query.filter)) as Document, { projection: shown })
+      .sort(sort);
     const found = await (query.limit === null ? cursor : cursor.limit(query.limit)).toArray();
     const docs = BSON.EJSON.serialize(found, { relaxed: true }) as unknown as { _id: number }[];
     expect(sink.errors, where).toEqual([]);

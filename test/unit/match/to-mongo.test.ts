@@ -65,9 +65,7 @@ test.each(SPECIAL.filter((key) => key !== ""))(
       `{"$or":[{"${key}":{"$not":{"$eq":1}}}]}`,
     ];
     for (const filter of filters) {
-      const sent = BSON.serialize(
-        toMongo(parseFilter(JSON.parse(filter), { regex: "prefix" })) as BSON.Document,
-      );
+      const sent = toMongo(parseFilter(JSON.parse(filter), { regex: "prefix" }));
       // As bytes, since the driver's own reader would give a meaning to the keys again.
       expect(Buffer.from(sent).includes(`${key}\0`), filter).toBe(true);
     }

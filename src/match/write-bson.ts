@@ -1,0 +1,53 @@
+/** Documents and arrays made from values that are copied byte by byte: nothing in them is interpreted on the way. */
+import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
+
+/** @param entries Names that hold no NUL, and their values. */
+export const documentOf = (entries: Iterable<readonly [name: string, value: BsonValue]>): BsonValue =>
+  elementsIn(BSON_TYPE.object, entries);
+
+export const arrayOf = (values: readonly BsonValue[]): BsonValue =>
+  elementsIn(
+    BSON_TYPE.array,
+    values.map((value, index) => [String(index), value] as const),
+  );
+
+export function int32(value: number): BsonValue {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setInt32(0, value, true);
+  return whole(BSON_TYPE.int, bytes);
+}
+
+export function int64(value: bigint): BsonValue {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigInt64(0, value, true);
+  return whole(BSON_TYPE.long, bytes);
+}
+
+export const bool = (value: boolean): BsonValue => whole(BSON_TYPE.bool, Uint8Array.of(value ? 1 : 0));
+
+export function string(value: string): BsonValue {
+  const size = Buffer.byteLength(value);
+  const bytes = Buffer.alloc(4 + size + 1);
+  bytes.writeInt32LE(size + 1, 0);
+  bytes.write(value, 4);
+  return whole(BSON_TYPE.string, bytes);
+}
+
+/** The bytes of a value alone. */
+export const bytesOf = ({ bytes, start, end }: BsonValue): Uint8Array => bytes.subarray(start, end);
+
+function elementsIn(type: number, entries: Iterable<readonly [string, BsonValue]>): BsonValue {
+  const parts: Uint8Array[] = [Buffer.alloc(4)];
+  let size = 5;
+  for (const [name, value] of entries) {
+    const head = Buffer.from(`\0${name}\0`);
+    head[0] = value.type;
+    parts.push(head, bytesOf(value));
+    size += head.length + value.end - value.start;
+  }
+  const bytes = Buffer.concat([...parts, Uint8Array.of(0)], size);
+  bytes.writeInt32LE(size, 0);
+  return whole(type, bytes);
+}
+
+const whole = (type: number, bytes: Uint8Array): BsonValue => ({ type, bytes, start: 0, end: bytes.length });
