@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { type Config, ConfigError, loadConfig } from "../config/config.ts";
+import { type Config, ConfigError, formatProblem, loadConfigWithWarnings } from "../config/config.ts";
 import { configJsonSchema } from "../config/json-schema.ts";
 import type { CollectionOptions, RuleOptions } from "../rules/options.ts";
 import type { Io } from "../terminal/io.ts";
@@ -8,11 +8,12 @@ import { CONFIG_FLAG, type Command } from "./command.ts";
 const HELP = `Usage: tidewire check [options]
 
 Validates a whole configuration, including its rules and key files, and reports every problem at once:
-file, line, column, the value found, and the values allowed. Opens no connection.
+file, line, column, the value found, and the values allowed. Warns of conditions that are valid and can
+hardly be meant. Opens no connection.
 
 Options:
   -c, --config FILE   the configuration (default config/tidewire.yaml)
-      --json          print the problems as a JSON array, for machines
+      --json          print the problems as a JSON array, for machines; warnings have "severity": "warning"
       --schema        print the JSON Schema of configurations instead, for editors
 
 Examples:
@@ -30,8 +31,19 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   try {
-    const config = await loadConfig(values.config, io.env);
-    io.out(values.json ? "[]" : summary(values.config, config));
+    const { config, warnings } = await loadConfigWithWarnings(values.config, io.env);
+    if (values.json) {
+      io.out(
+        JSON.stringify(
+          warnings.map((warning) => ({ severity: "warning", ...warning })),
+          null,
+          2,
+        ),
+      );
+      return 0;
+    }
+    for (const warning of warnings) io.err(`warning: ${formatProblem(warning)}`);
+    io.out(summary(values.config, config));
     return 0;
   } catch (error) {
     if (!values.json || !(error instanceof ConfigError)) throw error;

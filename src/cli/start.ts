@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { startPrimary, workersOf } from "../cluster/primary.ts";
 import { guardProcess } from "../cluster/process-guard.ts";
-import { type Config, loadConfig } from "../config/config.ts";
+import { type Config, loadConfigWithWarnings } from "../config/config.ts";
 import { type ConfigEdits, watchConfig } from "../config/watch-config.ts";
 import type { ExtraRoutes } from "../node/basics.ts";
 import { startService } from "../server.ts";
@@ -70,9 +70,11 @@ async function runNode(
   ports: Ports,
   extraRoutes?: ExtraRoutes,
 ): Promise<void> {
-  const loaded = await loadConfig(configPath, env);
+  const { config: loaded, warnings } = await loadConfigWithWarnings(configPath, env);
   const config = withPorts(loaded, ports);
   const log = pino(config.log);
+  for (const { path, line, message } of warnings)
+    log.warn({ path, line }, `the configuration is valid, but ${message}`);
   // A page of one's own is one process's to answer.
   const workers = extraRoutes === undefined ? workersOf(config.server) : 1;
   const service =

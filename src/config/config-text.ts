@@ -34,6 +34,8 @@ export interface ConfigText {
   problem(path: Path, message: string, at?: "key" | "value"): ConfigProblem;
   /** The value at `path`, in words for an error text, as in the file: environment variables are not substituted. */
   found(path: Path): string;
+  /** Whether the value at `path` is a string written without quotes. */
+  isUnquoted(path: Path): boolean;
   /** The path that dotted keys lead to from `path` on; keys may hold dots themselves. Stops where the file has nothing. */
   inside(path: Path, dotted: string): Path;
 }
@@ -158,6 +160,11 @@ class ConfigReader implements ConfigText {
     return text.length > 80 ? `${text.slice(0, 77)}…` : text;
   }
 
+  isUnquoted(path: Path): boolean {
+    const node = this.#nodes.get(JSON.stringify(path))?.value;
+    return isScalar(node) && node.type === Scalar.PLAIN;
+  }
+
   inside(path: Path, dotted: string): Path {
     const parts = dotted === "" ? [] : dotted.split(".");
     for (let length = parts.length; length > 0; length -= 1) {
@@ -209,12 +216,12 @@ class ConfigReader implements ConfigText {
   }
 
   #convertMap(
-    items: readonly { key: unknown; value: unknown }[],
+    items: readonly Item[],
     path: Path,
     resolve: (node: unknown) => unknown,
   ): Record<string, unknown> {
-    const entries = items.map(({ key, value }): [string, unknown] => {
-      const name = isScalar(key) ? String(key.value) : String(key);
+    const entries = this.#withMerged(items, path, resolve).map(({ key, value }): [string, unknown] => {
+      const name = nameOf({ key, value });
       const here = [...path, name];
       if (name === "__proto__" && path[0] === "collections") {
         // The schema library drops it: a condition on such a field would be lost, and the rule give more than it says.
@@ -224,6 +231,35 @@ class ConfigReader implements ConfigText {
     });
     // fromEntries defines own properties: a key `__proto__` stays a key.
     return Object.fromEntries(entries);
+  }
+
+  /** The items of a map with those that a merge key (`<<: *name`, as in Compose) adds. Keys of the map itself prevail. */
+  #withMerged(
+    items: readonly Item[],
+    path: Path,
+    resolve: (node: unknown) => unknown,
+    depth = 0,
+  ): readonly Item[] {
+    if (!items.some(isMergeKey)) return items;
+    const own = items.filter((item) => !isMergeKey(item));
+    const merged = new Map<string, Item>();
+    for (const { key, value } of items.filter(isMergeKey)) {
+      const given = resolve(value);
+      const maps = isSeq(given) ? given.items.map(resolve) : [given];
+      if (!maps.every(isMap) || depth > MAX_MERGES) {
+        const text = "a merge key (<<) takes a map, or a list of maps, mostly as *name; write one";
+        this.problems.push(this.#at(isNode(key) ? (key.range?.[0] ?? 0) : 0, path, text));
+        continue;
+      }
+      // Of several maps the first prevails (YAML merge keys, "the earlier ones override").
+      for (const map of maps)
+        for (const item of this.#withMerged(map.items, path, resolve, depth + 1)) {
+          const name = nameOf(item);
+          if (!merged.has(name)) merged.set(name, item);
+        }
+    }
+    for (const item of own) merged.delete(nameOf(item));
+    return [...merged.values(), ...own];
   }
 
   #convertScalar(node: Scalar, path: Path): unknown {
@@ -241,6 +277,19 @@ class ConfigReader implements ConfigText {
     return result.text;
   }
 }
+
+/** One entry of a map, as the parser gives it. */
+interface Item {
+  readonly key: unknown;
+  readonly value: unknown;
+}
+
+/** Maps that are merged into maps that are merged. */
+const MAX_MERGES = 8;
+
+const isMergeKey = ({ key }: Item): boolean =>
+  isScalar(key) && key.value === "<<" && key.type === Scalar.PLAIN;
+const nameOf = ({ key }: Item): string => (isScalar(key) ? String(key.value) : String(key));
 
 /** The offsets of keys that their map holds already. */
 function repeatedKeys(document: Document): number[] {

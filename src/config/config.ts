@@ -6,6 +6,8 @@ import type { ConfigSchema } from "./config-schema.ts";
 import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
 import { examine, inFileOrder } from "./examine.ts";
 import { fileProblems } from "./file-problems.ts";
+import { decodeUtf8, NotUtf8 } from "./utf8.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** Frozen, all the way down. */
 export type Config = Readonly<z.output<typeof ConfigSchema>>;
@@ -45,6 +47,17 @@ export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv):
  * @throws {ConfigError} With every problem of the file, or the one that it cannot be read.
  */
 export async function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): Promise<Config> {
+  return (await loadConfigWithWarnings(path, env)).config;
+}
+
+/**
+ * As `loadConfig`, with what is valid and most likely not meant.
+ * @throws {ConfigError}
+ */
+export async function loadConfigWithWarnings(
+  path: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<{ config: Config; warnings: readonly ConfigProblem[] }> {
   const source = readConfigText(await readConfigFile(path), path, env);
   const parsed = judge(source, path);
   if (!parsed.ok) throw new ConfigError(parsed.problems);
@@ -53,7 +66,7 @@ export async function loadConfig(path: string, env: NodeJS.ProcessEnv = process.
     problems.push(source.problem(location, message));
   }
   if (problems.length > 0) throw new ConfigError(inFileOrder(problems));
-  return parsed.config;
+  return { config: parsed.config, warnings: inFileOrder(warningsOf(source)) };
 }
 
 function judge(source: ConfigText, file: string): ParsedConfig {
@@ -65,8 +78,12 @@ function judge(source: ConfigText, file: string): ParsedConfig {
 /** @throws {ConfigError} The one problem that it cannot be read. */
 export async function readConfigFile(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return decodeUtf8(await readFile(path));
   } catch (cause) {
+    if (cause instanceof NotUtf8)
+      throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message: cause.message }], {
+        cause,
+      });
     const message = `the file cannot be read (${errorCode(cause)}). Name another with --config`;
     throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message }], { cause });
   }

@@ -3,6 +3,9 @@ import type { ConfigText, Path } from "./config-text.ts";
 import { closest } from "./did-you-mean.ts";
 import { fileShape, isOneOrMore, type Unit, unitOf, unwrap } from "./schema-walk.ts";
 
+/** Begins keys at the top of the file that mean nothing to the service. */
+export const EXTENSION = "x-";
+
 /** Notes a problem at a path of the file: at its key, or at its value (the default). */
 export type Report = (path: Path, message: string, at?: "key" | "value") => void;
 
@@ -39,6 +42,8 @@ export function toCodeForm(
     const here = [...path, key];
     const option = shape.get(key);
     if (option === undefined) {
+      // As in Compose: a place for anchors.
+      if (path.length === 0 && key.startsWith(EXTENSION)) continue;
       report(here, unknownKey(key, [...shape.keys()]), "key");
       continue;
     }

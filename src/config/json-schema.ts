@@ -10,7 +10,7 @@ const OR_VARIABLE = "|\\$\\{";
 /** The file's form as a JSON Schema (2020-12), so that editors complete, explain and check it. */
 export function configJsonSchema(): Node {
   const schema = z.toJSONSchema(ConfigSchema, { io: "input", unrepresentable: "any" });
-  return { title: "Tidewire configuration", ...toFile(schema) };
+  return { title: "Tidewire configuration", ...toFile(schema), patternProperties: { "^x-": {} } };
 }
 
 const isNode = (value: unknown): value is Node =>

@@ -6,6 +6,7 @@ import { closest } from "./did-you-mean.ts";
 import { inFileOrder, reporter, sectionOf } from "./examine.ts";
 import { toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";
+import { decodeUtf8, NotUtf8 } from "./utf8.ts";
 
 /** Valid rule tests with their text, or every problem of the file. */
 export type ParsedRuleTests =
@@ -50,10 +51,13 @@ export async function loadRuleTests(
 ): Promise<ParsedRuleTests> {
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = decodeUtf8(await readFile(file));
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown error";
-    const message = `the file cannot be read (${code}). Name files of rule tests, such as config/tidewire.test.yaml`;
+    const message =
+      cause instanceof NotUtf8
+        ? cause.message
+        : `the file cannot be read (${code}). Name files of rule tests, such as config/tidewire.test.yaml`;
     return { ok: false, problems: [{ file, line: 1, column: 1, path: "", message }] };
   }
   return parseRuleTests(text, file, env, rules);

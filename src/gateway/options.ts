@@ -1,13 +1,8 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { originProblem } from "./origins.ts";
 
 const port = z.int().min(0).max(65_535);
-
-/** `scheme://host[:port]`, as browsers send it in `Origin`; anything more would never match. */
-function isOrigin(text: string): boolean {
-  if (text === "*") return true;
-  return URL.canParse(text) && new URL(text).origin === text;
-}
 
 function isCidr(text: string): boolean {
   const [address = "", bits, ...rest] = text.split("/");
@@ -151,14 +146,17 @@ export const ServerOptions = z
       ),
     origins: z
       .array(
-        z
-          .string()
-          .refine(isOrigin, { error: 'an origin as browsers send it (scheme://host[:port]), or "*"' }),
+        z.string().superRefine((text, context) => {
+          const message = originProblem(text);
+          if (message !== undefined) context.addIssue({ code: "custom", message });
+        }),
       )
       .readonly()
       .default([])
       .meta({ examples: [["https://app.example.com"]] })
-      .describe('Pages that may connect from a browser. Empty: none. "*" allows every page.'),
+      .describe(
+        'Pages that may connect from a browser. Empty: none. "*" allows every page; "https://*.preview.example.com" every name with one label more.',
+      ),
     hosts: z
       .array(host)
       .readonly()

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { isListed } from "../origins.ts";
 
-/** [8, Origin] A request that bears an origin needs to be allowed by name, or by `*`; one without passes. */
+/** [8, Origin] A request that bears an origin needs to be listed (see `isListed`); one without passes. */
 export function isOriginAllowed(origin: string | undefined, allowed: readonly string[]): boolean {
-  return origin === undefined || allowed.includes("*") || allowed.includes(origin);
+  return origin === undefined || isListed(origin, allowed);
 }
 
 /** Headers that scripts may send beyond those of every form; `*` would leave out `Authorization`. */
