@@ -1,4 +1,5 @@
 import type { BsonValue } from "../match/bson-value.ts";
+import { runThrough, StepPace, type Steps } from "../match/steps.ts";
 import type { Change } from "./change.ts";
 import type { WindowMember } from "./result-state.ts";
 import { type ListWork, SortedList } from "./sorted-list.ts";
@@ -11,6 +12,9 @@ export type Lacking = { readonly ids: readonly BsonValue[] } | "refill" | null;
 
 /** Documents beyond the limit that are tracked, so that one that leaves has a successor at hand. */
 export const spareFor = (limit: number): number => Math.min(200, Math.max(10, Math.ceil(limit / 4)));
+
+/** An entry that is found, put in or taken out counts as so many bytes: after some hundreds of them a pause is offered. */
+const ENTRY_STEP_BYTES = 256;
 
 /** Memory that the documents kept in the spare may take, in bytes. */
 const SPARE_BYTES_MAX = 65_536;
@@ -77,16 +81,24 @@ export class Window {
 
   /** Takes a commit into account. Call `lacking` and then `changes` for its effect. */
   apply(touched: Touched): void {
+    runThrough(this.applyInSteps(touched));
+  }
+
+  /** As `apply`, with pauses. Nothing may be asked of the window before the end. */
+  *applyInSteps(touched: Touched): Steps<void> {
+    const pace = new StepPace();
     const visibleBefore = Math.min(this.limit, this.size);
     const { last } = this.#list;
-    const were = this.#ranked(touched);
+    const were = yield* this.#ranked(touched, pace);
     this.#visible = null;
     for (const { entry } of were) {
       this.#list.remove(entry);
       this.#forget(entry);
+      if (pace.isOver(ENTRY_STEP_BYTES)) yield;
     }
     for (const { document } of touched.values()) {
       if (document === undefined) continue;
+      if (pace.isOver(document.length)) yield;
       const entry = this.#entries.of(document);
       // The documents behind the last tracked one are unknown, unless there are none.
       const isTracked = this.#isComplete || (last !== undefined && this.#entries.compare(entry, last) < 0);
@@ -99,8 +111,9 @@ export class Window {
       this.#list.remove(entry);
       this.#forget(entry);
       this.#isComplete = false;
+      if (pace.isOver(ENTRY_STEP_BYTES)) yield;
     }
-    const are = this.#ranked(touched);
+    const are = yield* this.#ranked(touched, pace);
     const { limit } = this;
     this.#step = new WindowStep({ touched, limit, visibleBefore, were, are, list: this.#list, dropped });
     this.#before = null;
@@ -159,11 +172,13 @@ export class Window {
   }
 
   /** The tracked ones of these documents, in order. */
-  #ranked(touched: Touched): RankedEntry<WindowEntry>[] {
+  *#ranked(touched: Touched, pace: StepPace): Steps<RankedEntry<WindowEntry>[]> {
     const ranked: RankedEntry<WindowEntry>[] = [];
     for (const id of touched.keys()) {
       const entry = this.#byId.get(id);
-      if (entry !== undefined) ranked.push({ rank: this.#list.indexOf(entry), entry });
+      if (entry === undefined) continue;
+      ranked.push({ rank: this.#list.indexOf(entry), entry });
+      if (pace.isOver(ENTRY_STEP_BYTES)) yield;
     }
     return ranked.sort((a, b) => a.rank - b.rank);
   }

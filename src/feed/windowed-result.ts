@@ -1,4 +1,4 @@
-import type { Steps } from "../match/steps.ts";
+import { runThrough, type Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { arrayOf, bytesOf, documentOf } from "../match/write-bson.ts";
 import type { SortSpec } from "../protocol/messages.ts";
@@ -89,7 +89,9 @@ export class WindowedResult {
     touched?: Touched | typeof UNKNOWN,
   ): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
     if (entry.commit.clusterTime <= this.#loadedAt) return [];
-    return this.applyTouched(entry, touched ?? this.#parts.evaluation.touchedBy(entry.commit.events));
+    return runThrough(
+      this.applyTouched(entry, touched ?? this.#parts.evaluation.touchedBy(entry.commit.events)),
+    );
   }
 
   /** The effect of a commit on the documents of the unlimited result, for `applyTouched`; found in steps. */
@@ -101,16 +103,16 @@ export class WindowedResult {
     return touched;
   }
 
-  /** As `apply`, for a commit whose effect on the documents of the unlimited result is known. */
-  applyTouched(
+  /** As `apply`, in steps, for a commit whose effect on the documents of the unlimited result is known. */
+  *applyTouched(
     entry: HistoryEntry,
     touched: Touched | typeof UNKNOWN,
-  ): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
+  ): Steps<Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN>> {
     const { clusterTime } = entry.commit;
     const { spec } = this.#parts;
     if (touched === UNKNOWN) return UNKNOWN;
     if (touched.size === 0) return [];
-    this.#window.apply(touched);
+    yield* this.#window.applyInSteps(touched);
     const lacking = this.#window.lacking();
     if (lacking !== null) return this.#readLacking(lacking, clusterTime);
     if (spec.limit === null && this.#window.size > spec.sizeMax) return UNKNOWN;

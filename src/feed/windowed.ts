@@ -110,9 +110,11 @@ export class Windowed implements ResultState {
       window !== undefined && this.#waitsAt === null && entry.commit.clusterTime > window.loadedAt;
     if (!isReady) return this.apply(entry);
     const touched = yield* window.touchedInSteps(entry);
+    const changes = yield* window.applyTouched(entry, touched);
     // The live query may have been given up meanwhile.
-    if (this.#window !== window) return false;
-    return this.#note(entry, window.applyTouched(entry, touched));
+    if (this.#window === window) return this.#note(entry, changes);
+    if (changes instanceof Promise) changes.catch(() => {}); // nobody waits for its read any more
+    return false;
   }
 
   async prepareLoad(documents: readonly Uint8Array[]): Promise<void> {
