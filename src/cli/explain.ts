@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { BSON, MongoClient } from "mongodb";
+import { MongoClient } from "mongodb";
 import { type Config, loadConfig } from "../config/config.ts";
 import { encodeValue } from "../match/encode.ts";
 import { filterToBson, toMongo } from "../match/to-mongo.ts";
@@ -8,6 +8,7 @@ import { compileRules } from "../rules/compile-rules.ts";
 import { predicateText } from "../rules/deciding-predicate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
 import { type Explanation, explainAuthorization } from "../rules/explain-authorization.ts";
+import { readDocument } from "../rules/read-document.ts";
 import { answerOf, STATE_TIMEOUT_MS } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions } from "../source/replaceable-client.ts";
@@ -68,11 +69,9 @@ async function run(args: readonly string[], io: Io): Promise<number> {
 
 function documentFlag(text: string): Uint8Array {
   const value = objectFlag("document", text);
-  try {
-    return BSON.serialize(BSON.EJSON.deserialize(value, { relaxed: false }));
-  } catch (cause) {
-    throw new UsageError('--document is not Extended JSON, such as \'{"_id":{"$oid":"…"}}\'', { cause });
-  }
+  const document = readDocument(value);
+  if (document !== undefined) return document;
+  throw new UsageError('--document is not Extended JSON, such as \'{"_id":{"$oid":"…"}}\'');
 }
 
 /** Whether an index serves the snapshot, in words. */
