@@ -128,9 +128,29 @@ test.each<[string, SortSpec, (size: number) => object]>([
     [["a.0.0", 1]],
     (size) => ({ a: [[numbers(size), ...numbers(size)], ...numbers(size)] }),
   ],
+  [
+    "sub-documents with arrays of sub-documents",
+    [
+      ["a.b.c", 1],
+      ["a.b.d", -1],
+    ],
+    (size) => ({ a: numbers(size / 2).map((d) => ({ b: [{ c: d, d }, { c: -d }] })) }),
+  ],
+  [
+    "sub-documents in the one sub-document of an array",
+    [["a.b.0.c", 1]],
+    (size) => ({ a: [{ b: numbers(size).map((c) => ({ 0: { c } })) }] }),
+  ],
 ])("sorting through an array of %s costs as much as it is long", (_name, spec, documentOf) => {
   const [once = 0, twice = 0] = [400, 800].map((size) => readsOf(documentOf(size), sorted(spec)));
   expect(twice).toBeLessThan(2.6 * once);
+});
+
+test("sorting through 20,000 sub-documents costs each of them as much as sorting through 200", () => {
+  const readsEach = (size: number) =>
+    readsOf({ a: numbers(size).map((b) => ({ b: size - b })) }, sorted([["a.b", 1]])) / size;
+  // The names of the items, which are their indexes, have five digits instead of three.
+  expect(readsEach(20_000)).toBeLessThan(1.5 * readsEach(200));
 });
 
 test.each<[string, readonly string[], (size: number) => object]>([
