@@ -3,6 +3,7 @@ import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import {
   createServer,
   type IncomingMessage,
+  maxHeaderSize,
   type RequestListener,
   type Server,
   STATUS_CODES,
@@ -86,7 +87,7 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
   metrics.onScrape("sockets", () => metrics.sockets.set(sockets.count));
   const upgraded = (request: IncomingMessage) => guard.upgraded(request);
   server.on("upgrade", guarded(parts, "socket.upgraded", upgraded));
-  server.on("clientError", guarded(parts, "http.client-error", answerClientError));
+  answerClientErrors(server, parts, "http.client-error");
   return server;
 }
 
@@ -109,7 +110,7 @@ export function createSmallServer(
     answersMax: ADMIN_ANSWERS,
     onRefused: (reason) => socketsRefused.inc({ reason }),
   });
-  server.on("clientError", guarded(guard, "admin.client-error", answerClientError));
+  answerClientErrors(server, guard, "admin.client-error");
   return server;
 }
 
@@ -120,15 +121,42 @@ const timeLimitsOf = ({ headersTimeoutMs, requestTimeoutMs }: ServerOptions) => 
   keepAliveTimeout: KEEP_ALIVE_MS,
 });
 
-const CLIENT_ERRORS: Readonly<Record<string, number>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
-  HPE_HEADER_OVERFLOW: 431,
+/** The answers to what is no HTTP request, by the error of Node's parser. */
+const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, text: string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time"],
+  HPE_HEADER_OVERFLOW: [
+    431,
+    `the headers are larger than ${maxHeaderSize / 1_024} KiB: shorten the token, or clear the cookies of this site`,
+  ],
 };
+const MALFORMED = [400, "this is no HTTP request that the service understands"] as const;
+/** So long a client may go on sending after an answer. Without this the rest of its request would reset the connection, and the answer be lost. */
+const LINGER_MS = 1_000;
 
-function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
-  const status = CLIENT_ERRORS[error.code ?? ""] ?? 400;
-  if (socket.writable) socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
-  socket.destroy();
+function answerClientErrors(server: Server, guard: GuardParts, where: string): void {
+  const answer = (error: NodeJS.ErrnoException, socket: Duplex) => {
+    const end = () => socket.destroy();
+    if (!socket.writable || error.code === "ECONNRESET") {
+      end();
+      return;
+    }
+    socket.end(answerTo(error));
+    socket.resume();
+    setTimeout(guarded(guard, where, end), LINGER_MS).unref();
+  };
+  server.on("clientError", guarded(guard, where, answer));
+}
+
+function answerTo(error: NodeJS.ErrnoException): string {
+  const [status, message] = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
+  const body = JSON.stringify({ code: "bad-request", message });
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Connection: close",
+  ];
+  return `${head.join("\r\n")}\r\n\r\n${body}`;
 }
 
 /** Reads a renewed certificate without a restart; a broken one changes nothing. */

@@ -227,3 +227,29 @@ test("silent sockets do not block the admin listener", async () => {
   await expect.poll(() => accepted).toBe(200);
   expect(await ask(port)).toContain("200 OK");
 });
+
+test("headers that are too large get an answer that says so, also while the client still sends", async () => {
+  const { listener } = createPublic({});
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = dial(port);
+  socket.write(`GET /v1/sse HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${"x".repeat(2_000_000)}`);
+  const answer = await untilClosed(socket);
+  expect(answer).toMatch(/^HTTP\/1\.1 431 /);
+  expect(JSON.parse(answer.split("\r\n\r\n")[1] ?? "")).toEqual({
+    code: "bad-request",
+    message: expect.stringMatching(/larger than 16 KiB: shorten the token/),
+  });
+});
+
+test("a request that is no HTTP gets a text, and a client that goes on sending is cut off", async () => {
+  const { listener } = createPublic({});
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  socket.on("error", () => {});
+  const flood = setInterval(() => socket.write("\0\0\0\0"), 20);
+  onTestFinished(() => {
+    clearInterval(flood);
+    socket.destroy();
+  });
+  expect(await untilClosed(socket)).toContain("this is no HTTP request");
+});
