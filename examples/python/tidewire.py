@@ -89,15 +89,16 @@ class Follower:
         hello: Message = {"type": "hello", "client": "python example"}
         if self.token is not None:
             hello["token"] = await self.token()
+        subscribe = {"type": "subscribe", "id": SUBSCRIPTION_ID, **self.query}
+        if self._cursor is not None:
+            subscribe |= {"cursor": self._cursor, "ticket": self._ticket}
+        # Together, so that the answer needs one round trip.
         await socket.send(json.dumps(hello))
+        await socket.send(json.dumps(subscribe))
         while (message := json.loads(await socket.recv()))["type"] != "welcome":
             self._note(message)
         self._reconnect = message["reconnect"]
         self._tokens_tried = 0
-        subscribe = {"type": "subscribe", "id": SUBSCRIPTION_ID, **self.query}
-        if self._cursor is not None:
-            subscribe |= {"cursor": self._cursor, "ticket": self._ticket}
-        await socket.send(json.dumps(subscribe))
         return message["heartbeat"] / 1_000
 
     async def _listen(

@@ -6,6 +6,7 @@ import type {
   UnsubscribedMessage,
 } from "../protocol/messages.ts";
 import { deliver } from "./deliver.ts";
+import { EarlyRoom } from "./early-room.ts";
 import { Fences, type OperationTime } from "./fences.ts";
 import { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
@@ -13,6 +14,7 @@ import { openLink } from "./open-link.ts";
 import { watchPage } from "./page.ts";
 import { Reconnect } from "./reconnect.ts";
 import type { ConnectionState, SessionOptions } from "./session-options.ts";
+import { StateHolder } from "./state-holder.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { Timers } from "./timers.ts";
 import { clientClosed, endError, toError } from "./to-error.ts";
@@ -43,9 +45,9 @@ export class Session {
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #timers = new Timers();
   #mayHurry = true;
-  #hasWorked = false;
+  readonly #early = new EarlyRoom();
   #unwatch: (() => void) | undefined;
-  #state: ConnectionState;
+  readonly #state: StateHolder;
 
   constructor(options: SessionOptions, autoConnect: boolean) {
     this.#options = options;
@@ -57,7 +59,7 @@ export class Session {
       renewed: (token) => this.#renewed(token),
       failed: (error) => this.#subscriptions.note(error),
     });
-    this.#state = { status: "idle", transport: this.#choice.kind, error: undefined };
+    this.#state = new StateHolder(this.#choice.kind, options.onState);
     this.#subscriptions = new Subscriptions(
       {
         askLater: (link, result, delayMs) =>
@@ -79,7 +81,7 @@ export class Session {
   }
 
   get state(): ConnectionState {
-    return this.#state;
+    return this.#state.state;
   }
 
   /** Allows to connect, and begins again where the connection had stopped. */
@@ -115,7 +117,7 @@ export class Session {
   ready(result: LiveResult): void {
     this.#subscriptions.ready(result);
     if (!this.#subscriptions.results.has(result.id)) return;
-    for (const link of this.#links()) if (link.isReady) this.#subscriptions.ask(link, result);
+    for (const link of this.#links()) if (link.takesSubscriptions) this.#subscriptions.ask(link, result);
   }
 
   remove(result: LiveResult): void {
@@ -135,11 +137,7 @@ export class Session {
   }
 
   #setState(status: ConnectionState["status"], error?: TidewireError): void {
-    const transport = this.#link?.transport?.kind ?? this.#choice.kind;
-    const before = this.#state;
-    if (before.status === status && before.transport === transport && before.error === error) return;
-    this.#state = Object.freeze({ status, transport, error });
-    this.#options.onState(this.#state);
+    this.#state.set(status, this.#link?.transport?.kind ?? this.#choice.kind, error);
   }
 
   /** Connects, unless that is under way already. */
@@ -151,12 +149,8 @@ export class Session {
       hidden: this.#options.onHidden,
     });
     const pauseMs = this.#reconnect.pauseMs(Date.now());
-    if (pauseMs > 0) this.#connectLater(pauseMs, false);
+    if (pauseMs > 0) this.#retryTimer = setTimeout(() => this.#connect(false), pauseMs);
     else this.#connect(false);
-  }
-
-  #connectLater(delayMs: number, withNewToken: boolean): void {
-    this.#retryTimer = setTimeout(() => this.#connect(withNewToken), delayMs);
   }
 
   #connect(withNewToken: boolean): void {
@@ -165,7 +159,7 @@ export class Session {
     const link = new Link();
     this.#link = link;
     this.#options.trace?.connecting();
-    this.#setState("connecting", this.#state.error);
+    this.#setState("connecting", this.state.error);
     for (const result of this.#subscriptions.list) result.advance("attempt");
     this.#open(link, this.#choice.kind, withNewToken);
   }
@@ -174,6 +168,10 @@ export class Session {
     this.#reconnect.attempted(Date.now());
     const isWanted = () => this.#links().includes(link);
     void openLink(link, kind, this.#tokens, withNewToken, this.#options, isWanted, {
+      opened: () => {
+        link.opened(this.#early.room);
+        this.#subscriptions.askAll(link);
+      },
       ready: () => this.#ready(link),
       message: (message, scope) => this.#receive(link, message, scope),
       closed: (code, reason, cause) => this.#closed(link, code, reason, cause),
@@ -182,7 +180,7 @@ export class Session {
 
   #ready(link: Link): void {
     link.becameReady();
-    for (const result of this.#subscriptions.list) this.#subscriptions.ask(link, result);
+    this.#subscriptions.askAll(link);
     if (link === this.#link) this.#fences.send(link);
     this.#promote();
   }
@@ -217,7 +215,7 @@ export class Session {
       case "welcome":
         link.welcome(message, Date.now());
         this.#choice.welcomed(link);
-        this.#hasWorked = true;
+        this.#early.welcomed(message);
         this.#reconnect.welcomed(message.reconnect, Date.now());
         this.#renewal.expires(message.expires);
         this.#connected(link);
@@ -319,6 +317,7 @@ export class Session {
 
   #closed(link: Link, code: number, reason: string, cause?: unknown): void {
     if (!this.#links().includes(link)) return;
+    const isTooEarly = this.#early.refused(link, code);
     link.end();
     if (link === this.#next) {
       this.#next = undefined;
@@ -336,17 +335,14 @@ export class Session {
     else {
       const { lastError } = link;
       const error = lastError === undefined ? endError(code, reason, cause) : toError(lastError);
-      this.#comeBack(link, code, lastError?.message ?? reason, error);
+      if (isTooEarly) this.#options.onRecovering(error);
+      this.#comeBack(link, isTooEarly ? BROKEN : code, lastError?.message ?? reason, error);
     }
   }
 
   /** The old connection broke off before the new one had answered for all. */
   #takeOver(link: Link): void {
-    for (const result of this.#subscriptions.list) {
-      if (link.isReady && !link.asked.has(result)) continue;
-      result.advance("lost");
-      result.advance("attempt");
-    }
+    this.#subscriptions.takenOver(link);
     this.#setState("connecting");
     this.#connected(link);
   }
@@ -361,11 +357,11 @@ export class Session {
       return;
     }
     // A connection that worked before is resumed; only one that has never worked may need the developer.
-    if (this.#hasWorked) this.#options.onRecovering(error);
+    if (this.#early.hasBeenWelcomed) this.#options.onRecovering(error);
     this.#mayHurry = code < 4200 && code !== OVERLOADED;
     this.#subscriptions.disconnected(error);
     this.#setState("offline", error);
-    this.#connectLater(step.delayMs, step.withNewToken);
+    this.#retryTimer = setTimeout(() => this.#connect(step.withNewToken), step.delayMs);
   }
 
   /** Now is a good time: no waiting, and no taking it on trust that the connection is still there. */

@@ -63,6 +63,22 @@ export class Subscriptions {
     link.sendPaced(make, JSON.stringify(result.request).length);
   }
 
+  /** Asks for every result that this connection was not asked for yet. */
+  askAll(link: Link): void {
+    for (const result of this.list) {
+      if (!link.asked.has(result) && !link.serves.has(result)) this.ask(link, result);
+    }
+  }
+
+  /** The old connection broke off before the new one had answered for all. */
+  takenOver(link: Link): void {
+    for (const result of this.list) {
+      if (link.isReady && !link.asked.has(result)) continue;
+      result.advance("lost");
+      result.advance("attempt");
+    }
+  }
+
   /** A copy, so that a listener may add or remove some. */
   get list(): LiveResult[] {
     return [...this.results.values()];

@@ -33,6 +33,8 @@ export interface Target {
 
 /** The events of a transport; none follows `closed`, which comes once, or `end`. */
 export interface TransportEvents {
+  /** `hello` was sent: a few subscriptions may follow before `ready`. Not every transport has such a moment. */
+  opened(): void;
   /** Subscriptions may be sent. */
   ready(): void;
   /** @param scope The subscription that the message belongs to, where each has a stream of its own. */

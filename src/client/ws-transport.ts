@@ -33,6 +33,7 @@ export class WsTransport implements Transport {
     socket.onopen = () => {
       const { token, values } = target;
       this.send({ type: "hello", values, client: CLIENT, ...(token === undefined ? {} : { token }) });
+      events.opened();
     };
     // Outside of browsers the event says why, for example by the HTTP status. `onclose` follows.
     socket.onerror = ({ message }: { message?: string }) => {

@@ -20,6 +20,14 @@ export const GatewayLimits = z.strictObject({
     .max(1_000_000)
     .default(10_000)
     .describe("Values in a client message; each scalar, array and object is one."),
+  earlyMessages: z
+    .int()
+    .min(0)
+    .max(1_000)
+    .default(32)
+    .describe(
+      "Messages that may wait on one connection until its token is verified, besides hello. Together they take at most four times messageBytes. One more closes with 4400.",
+    ),
   subscriptions: z.int().min(1).max(100_000).default(100).describe("Subscriptions per connection."),
   requestsPerSecond: z
     .number()

@@ -101,6 +101,11 @@ const COUNTERS = {
     [],
   ],
   messagesReceived: ["tidewire_messages_received_total", "Client messages.", ["type"]],
+  earlyMessages: [
+    "tidewire_early_messages_total",
+    "Client messages that arrived before welcome and waited for it.",
+    [],
+  ],
   messagesUnread: [
     "tidewire_messages_unread_total",
     "Client messages refused before their fields were read, by reason.",

@@ -329,7 +329,7 @@ test("[G6] a client that sends requests and pings without reading is not read ei
     const { socket } = await openWebSocket(setup);
     sockets.push(socket);
     socket.write(frame(0x81, JSON.stringify({ type: "hello", token })));
-    // A message before welcome would end the connection, so the cost of a lasting connection would not be measured.
+    // More early messages than the limit would end the connection, so the cost of a lasting connection would not be measured.
     await once(socket, "data");
     socket.pause();
     const block = Buffer.concat(Array<Buffer>(300).fill(one));

@@ -60,7 +60,8 @@ export class FakeSocket implements WebSocketLike {
   }
 
   welcome(welcome: Partial<WelcomeMessage> = {}): this {
-    return this.open().tell({ ...WELCOME, ...welcome });
+    const limits = { ...WELCOME.limits, ...welcome.limits };
+    return (this.isOpen ? this : this.open()).tell({ ...WELCOME, ...welcome, limits });
   }
 
   /** The connection ends, by the service or on the way. */
@@ -83,7 +84,7 @@ export const WELCOME: WelcomeMessage = {
   user: "u1",
   expires: null,
   reconnect: { minMs: 250, maxMs: 30_000, factor: 2, stableAfterMs: 5_000 },
-  limits: {},
+  limits: { earlyMessages: 32, messageBytes: 65_536 },
 };
 
 export class FakeService {

@@ -5,6 +5,7 @@ import type { ClientMessage, ValueMode } from "../../protocol/messages.ts";
 import { ClientError } from "./client-error.ts";
 import type { Connection, Refused } from "./connection.ts";
 import type { ConnectionClock } from "./connection-clock.ts";
+import { type Arrived, EarlyMessages } from "./early-messages.ts";
 import { handleFence } from "./handlers/fence.ts";
 import { authenticate, handleHello } from "./handlers/hello.ts";
 import { handleRefresh } from "./handlers/refresh.ts";
@@ -22,14 +23,15 @@ export class Inbox {
   readonly #connection: Connection;
   readonly #clock: ConnectionClock;
   readonly #rates: RequestRates;
+  readonly #early: EarlyMessages;
   #isAuthenticatedByRequest = false;
   #helloIsOver = false;
-  #authenticated: Promise<void> = Promise.resolve();
 
   constructor(connection: Connection, clock: ConnectionClock, nowMs: number) {
     this.#connection = connection;
     this.#clock = clock;
     this.#rates = new RequestRates(connection.context, nowMs);
+    this.#early = new EarlyMessages(connection.context);
   }
 
   /** The client has shown any sign of life. */
@@ -45,30 +47,35 @@ export class Inbox {
   authenticateByRequest(who: () => Promise<Identity | null>, values?: ValueMode): Promise<void> {
     this.#isAuthenticatedByRequest = true;
     this.#connection.login.wantValues(values);
-    this.#authenticated = this.#run(() => authenticate(this.#connection, who));
-    return this.#authenticated;
+    return this.#handleEarlyAfter(this.#run(() => authenticate(this.#connection, who)));
   }
 
   /**
-   * Takes one message. A slow one holds up no other.
+   * Takes one message. A slow one holds up no other, except that messages wait in order for the check of the first token.
    * @param refused Reports an error of the message instead of an `error` message, unless it ends the connection.
    */
   receive(incoming: Incoming, nowMs: number, refused?: Refused): void {
     this.heard();
     const connection = this.#connection;
     if (connection.isClosed) return;
-    const early = !connection.isOpen;
-    const handle = () => this.#run(() => this.#handle(incoming, nowMs, early, refused), refused);
-    if (!connection.login.isChecking) {
-      void handle();
-    } else if (this.#mayStillHello) {
-      // Only this one message may wait for the check of a token, so that no queue of messages builds up.
-      this.#helloIsOver = true;
-      this.#authenticated = this.#authenticated.then(() => {
-        this.#helloIsOver = false;
-        return handle();
-      });
-    } else void this.#run(() => Promise.reject(helloFirst()));
+    const message: Arrived = { incoming, atMs: nowMs, refused };
+    if (connection.login.isChecking || this.#early.areWaiting) {
+      void this.#run(() => this.#early.add(message));
+      return;
+    }
+    const handled = this.#run(() => this.#handle(message), refused);
+    // It was the `hello` of the connection.
+    if (connection.login.isChecking) void this.#run(() => this.#handleEarlyAfter(handled));
+  }
+
+  /** [3.1] The messages that arrived during the check of a token are handled as if they had come after `welcome`. */
+  async #handleEarlyAfter(checked: Promise<void>): Promise<void> {
+    await checked;
+    const messages = this.#early.take();
+    if (!this.#connection.isOpen) return;
+    for (const message of messages) {
+      void this.#run(() => this.#handle(message), message.refused);
+    }
   }
 
   /** A client whose request brought the token may still send `hello`, once and before it subscribes, for `values`. */
@@ -76,18 +83,19 @@ export class Inbox {
     return this.#isAuthenticatedByRequest && !this.#helloIsOver;
   }
 
-  async #handle(incoming: Incoming, nowMs: number, early: boolean, refused?: Refused): Promise<void> {
+  async #handle({ incoming, atMs: nowMs, refused }: Arrived): Promise<void> {
     const connection = this.#connection;
     if (connection.isClosed) return;
+    const isFirst = !connection.isOpen;
     const message = this.#read(incoming, nowMs);
     connection.context.metrics.messagesReceived.inc({ type: message.type });
-    if (message.type !== "hello" && early) throw helloFirst();
+    if (message.type !== "hello" && isFirst) throw helloFirst();
     try {
       // A message that gives something back is never refused.
       const givesBack = message.type === "unsubscribe" && connection.subscriptions.has(message.id);
       if (!givesBack) this.#rates.charge(message, incoming.bytes, nowMs);
       const handled = this.#dispatch(message);
-      if (!early && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
+      if (!isFirst && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
       await handled;
     } catch (error) {
       // A request with an id is answered under that id, whatever went wrong.
@@ -132,7 +140,7 @@ export class Inbox {
   }
 
   /** Runs a handler: an error becomes an answer and, where the error says so, the end of the connection. */
-  async #run(work: () => Promise<void>, refused?: Refused): Promise<void> {
+  async #run(work: () => Promise<void> | void, refused?: Refused): Promise<void> {
     try {
       await work();
     } catch (error) {
@@ -161,11 +169,7 @@ function refuseHello(connection: Connection, error: unknown): void {
 }
 
 const helloFirst = () =>
-  new ClientError(
-    "bad-request",
-    "the first message is hello; wait for welcome before you send another one",
-    CLOSE_CODES.malformedMessage,
-  );
+  new ClientError("bad-request", "the first message is hello", CLOSE_CODES.malformedMessage);
 
 /** The `id` of the message that failed, where its error knows it. */
 function idOfError(error: unknown): string | undefined {

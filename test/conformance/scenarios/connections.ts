@@ -1,5 +1,6 @@
 /** A connection's life: hello, refresh, ids, fences, clocks. For WebSockets, which alone have connections. */
 import { once } from "node:events";
+import type { Socket } from "node:net";
 import { SignJWT } from "jose";
 import { expect } from "vitest";
 import { WebSocket } from "ws";
@@ -43,6 +44,102 @@ async function tokenOf(
   return new SignJWT(claims).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret));
 }
 const seconds = (fromNow: number) => Math.floor(Date.now() / 1_000) + fromNow;
+
+/** A WebSocket that sends messages with `hello`, or with the upgrade if its header has the token. */
+async function sendEarly(world: World, messages: readonly (object | string)[], byHeader = false) {
+  const token = await signToken({ sub: world.me });
+  const client = await world.open(byHeader ? { authorization: `Bearer ${token}` } : {});
+  // In one segment, so that no token can be verified in between.
+  const stream = (client.socket as unknown as { _socket: Socket })._socket; // the library keeps it so
+  stream.cork();
+  if (!byHeader) client.socket.send(hello(token));
+  for (const message of messages)
+    client.socket.send(typeof message === "string" ? message : JSON.stringify(message));
+  stream.uncork();
+  return client;
+}
+
+const note = { type: "subscribe", id: "a", collection: "notes" };
+const pings = (count: number) => Array.from({ length: count }, (_, nonce) => ({ type: "ping", nonce }));
+
+const EARLY: readonly Scenario[] = [
+  ...[false, true].map((byHeader) => ({
+    name: `[3.1] messages that follow ${byHeader ? "the upgrade of a header with a token" : "hello"} at once are answered in their order, after welcome`,
+    async run(world: World) {
+      await world.notes.insertOne({ _id: `${world.me}/1`, owner: world.me });
+      const written = await world.now();
+      const fence = {
+        type: "fence",
+        id: "f",
+        operationTime: { $timestamp: { t: written.getHighBits(), i: written.getLowBits() } },
+      };
+      const client = await sendEarly(world, [{ type: "ping", nonce: "first" }, note, fence], byHeader);
+      await client.until(({ type }) => type === "fenced");
+      expect(client.received.map(({ type }) => type).filter((type) => type !== "watermark")).toEqual([
+        "welcome",
+        "pong",
+        "subscribed",
+        "snapshot",
+        "fenced",
+      ]);
+      expect(held(client.received)).toHaveLength(1);
+    },
+  })),
+  {
+    name: "[3.1] of early messages, an ended subscription, a wrong message and a second hello are answered as after welcome",
+    async run(world) {
+      const client = await sendEarly(world, [
+        note,
+        { type: "unsubscribe", id: "a" },
+        { type: "no-such", id: "b" },
+        JSON.parse(hello(await signToken({ sub: `${world.me}-other` }))),
+        { type: "ping", nonce: "last" },
+      ]);
+      await client.until(({ type }) => type === "pong");
+      await client.until(({ type }) => type === "unsubscribed");
+      expect(ofType(client, "welcome")).toMatchObject([{ user: world.me }]);
+      expect(client.received[0]?.type).toBe("welcome");
+      expect(ofType(client, "error")).toMatchObject([
+        { code: "bad-request", id: "b" },
+        { code: "bad-request" },
+      ]);
+    },
+  },
+  {
+    name: "[3.1] limits.earlyMessages: so many wait, one more closes with 4400, and hello is not counted",
+    async run(world) {
+      const fits = await sendEarly(world, pings(32));
+      await eventually(() => ofType(fits, "pong").length === 32, "every early message was answered");
+      const over = await sendEarly(world, [note, ...pings(32)]);
+      expect((await over.untilClosed()).code).toBe(4400);
+      expect(over.received.map(({ type }) => type)).toEqual(["error"]);
+      expect(over.received).toMatchObject([
+        { code: "bad-request", retry: "never", details: { limit: "earlyMessages", value: 32 } },
+      ]);
+    },
+  },
+  {
+    name: "[3.1] early messages are discarded with the connection if the token is refused",
+    async run(world) {
+      for (const authorization of [undefined, "Bearer nonsense"]) {
+        const client = await world.open(authorization === undefined ? {} : { authorization });
+        if (authorization === undefined) client.socket.send(hello("x.y.z"));
+        for (const message of [note, { type: "ping" }]) client.send(message);
+        expect((await client.untilClosed()).code).toBe(4401);
+        expect(client.received).toMatchObject([{ type: "error", code: "unauthenticated" }]);
+      }
+    },
+  },
+  {
+    name: "[3.1] an early frame that is not one JSON object closes with 4400 after welcome, like a later one",
+    async run(world) {
+      const client = await sendEarly(world, [note, "nonsense"]);
+      expect((await client.untilClosed()).code).toBe(4400);
+      expect(client.received[0]?.type).toBe("welcome");
+      expect(client.received.at(-1)).toMatchObject({ type: "error", code: "bad-request" });
+    },
+  },
+];
 
 const HELLO: readonly Scenario[] = [
   {
@@ -149,16 +246,7 @@ const HELLO: readonly Scenario[] = [
       }
     },
   },
-  {
-    name: "[3.1] a message between hello and welcome closes with 4400: nothing piles up behind the check of a token",
-    async run(world) {
-      const client = await world.open();
-      client.socket.send(hello(await signToken({ sub: world.me })));
-      client.send({ type: "subscribe", id: "a", collection: "notes" });
-      expect((await client.untilClosed()).code).toBe(4400);
-      expect(ofType(client, "subscribed")).toEqual([]);
-    },
-  },
+  ...EARLY,
   {
     name: "[2] a binary frame closes with 4400, and so does a frame after welcome that is not one JSON object",
     async run(world) {

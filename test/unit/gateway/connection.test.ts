@@ -199,3 +199,54 @@ test("after its end a connection says nothing more and hears nothing more", () =
   pass(120_000);
   expect(transport.sent).toHaveLength(said);
 });
+
+/** A connection whose token is verified when `verified` is called. */
+function verifying() {
+  const setup = connect();
+  let verified: () => void = () => {};
+  const who = new Promise<null>((resolve) => {
+    verified = () => resolve(null);
+  });
+  const welcomed = setup.inbox.authenticateByRequest(() => who);
+  /** Sends a ping that counts as so many bytes. */
+  const send = (nonce: number, bytes = 15) =>
+    setup.inbox.receive({ fields: { type: "ping", nonce }, bytes }, Date.now());
+  return { ...setup, verified, welcomed, send };
+}
+
+test("[3.1] limits.earlyMessages: so many messages wait for the check of a token, and are answered in order after welcome", async () => {
+  const { transport, verified, welcomed, send } = verifying();
+  for (let nonce = 0; nonce < 32; nonce++) send(nonce);
+  expect(transport.sent).toEqual([]);
+  verified();
+  await welcomed;
+  send(32);
+  expect(transport.sent.map((message) => (message.type === "pong" ? message.nonce : message.type))).toEqual([
+    "welcome",
+    ...Array.from({ length: 33 }, (_, nonce) => nonce),
+  ]);
+});
+
+test("[3.1] one early message more closes with 4400, and none of them is answered", async () => {
+  const { transport, verified, welcomed, send } = verifying();
+  for (let nonce = 0; nonce < 33; nonce++) send(nonce);
+  expect(transport.closedWith).toBe(4400);
+  verified();
+  await welcomed;
+  expect(transport.sent).toMatchObject([
+    { type: "error", code: "bad-request", details: { limit: "earlyMessages", value: 32 } },
+  ]);
+});
+
+test("[3.1] early messages take four times limits.messageBytes together; one byte more closes with 4400", async () => {
+  const fits = verifying();
+  for (let nonce = 0; nonce < 4; nonce++) fits.send(nonce, 65_536);
+  expect(fits.transport.closedWith).toBeUndefined();
+  fits.verified();
+  await fits.welcomed;
+  expect(fits.transport.sent).toHaveLength(5);
+  const over = verifying();
+  for (const bytes of [65_536, 65_536, 65_536, 65_530, 7]) over.send(0, bytes);
+  expect(over.transport.closedWith).toBe(4400);
+  expect(over.transport.sent).toMatchObject([{ details: { limit: "messageBytes", value: 65_536 } }]);
+});

@@ -1,0 +1,48 @@
+import type { WelcomeMessage } from "../protocol/messages.ts";
+import type { Link } from "./link.ts";
+
+/** The messages, and their bytes together, that may be sent before the welcome. */
+export interface Room {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+/** The service closes with this code if it takes fewer early messages. */
+const MALFORMED = 4400;
+/** Of the messages that the service takes at once, so much is left to requests of other kinds. */
+const SHARE = 0.5;
+const BURST = 100;
+/** Early messages take together at most so many times the largest message. */
+const LARGEST_MESSAGES = 4;
+
+/** [3.1] How much a connection may send right after `hello`: by default what every service takes, then what this one says. */
+export class EarlyRoom {
+  #hasBeenWelcomed = false;
+  #room: Room = { messages: 32, bytes: LARGEST_MESSAGES * 65_536 };
+
+  get room(): Room {
+    return this.#room;
+  }
+
+  /** Whether the service is known from an earlier connection. */
+  get hasBeenWelcomed(): boolean {
+    return this.#hasBeenWelcomed;
+  }
+
+  /** An older service takes no early messages, and names no limit for them. */
+  welcomed({ limits }: WelcomeMessage): void {
+    this.#hasBeenWelcomed = true;
+    const burst = Math.floor((limits["requestBurst"] ?? BURST) * SHARE);
+    this.#room = {
+      messages: Math.min(limits["earlyMessages"] ?? 0, burst),
+      bytes: LARGEST_MESSAGES * (limits["messageBytes"] ?? 0),
+    };
+  }
+
+  /** Whether the connection was closed for its early messages. The next one sends none. */
+  refused(link: Link, code: number): boolean {
+    const isRefused = code === MALFORMED && link.wasEarly && link.greeting === undefined;
+    if (isRefused) this.#room = { messages: 0, bytes: 0 };
+    return isRefused;
+  }
+}

@@ -1,0 +1,59 @@
+import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import type { GatewayContext } from "../context.ts";
+import { ClientError } from "./client-error.ts";
+import type { Refused } from "./connection.ts";
+import type { Incoming } from "./incoming.ts";
+
+/** Early messages of one connection take at most so many times `limits.messageBytes`. */
+const LARGEST_MESSAGES = 4;
+
+/** A message of a client, and when it arrived. */
+export interface Arrived {
+  readonly incoming: Incoming;
+  readonly atMs: number;
+  readonly refused: Refused | undefined;
+}
+
+/** [3.1] Messages that wait, in order, until the token of their connection is verified. */
+export class EarlyMessages {
+  readonly #context: Pick<GatewayContext, "limits" | "metrics">;
+  #waiting: Arrived[] = [];
+  #bytes = 0;
+
+  constructor(context: Pick<GatewayContext, "limits" | "metrics">) {
+    this.#context = context;
+  }
+
+  get areWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** @throws {ClientError} `bad-request`, which closes with 4400, beyond a limit. */
+  add(message: Arrived): void {
+    const { limits, metrics } = this.#context;
+    this.#bytes += message.incoming.bytes;
+    if (this.#waiting.length >= limits.earlyMessages) throw this.#overLimit("earlyMessages");
+    if (this.#bytes > LARGEST_MESSAGES * limits.messageBytes) throw this.#overLimit("messageBytes");
+    metrics.earlyMessages.inc();
+    this.#waiting.push(message);
+  }
+
+  /** Empties the queue. */
+  take(): readonly Arrived[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#bytes = 0;
+    return waiting;
+  }
+
+  #overLimit(limit: "earlyMessages" | "messageBytes"): ClientError {
+    const value = this.#context.limits[limit];
+    const text =
+      limit === "earlyMessages"
+        ? `more than ${value} messages before welcome (limits.earlyMessages)`
+        : `the messages before welcome are larger than ${LARGEST_MESSAGES} times limits.messageBytes`;
+    this.take();
+    this.#context.metrics.limitHits.inc({ limit: "earlyMessages", outcome: "refused" });
+    return new ClientError("bad-request", text, CLOSE_CODES.malformedMessage, { details: { limit, value } });
+  }
+}
