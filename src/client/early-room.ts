@@ -1,11 +1,5 @@
 import type { WelcomeMessage } from "../protocol/messages.ts";
-import type { Link } from "./link.ts";
-
-/** The messages, and their bytes together, that may be sent before the welcome. */
-export interface Room {
-  readonly messages: number;
-  readonly bytes: number;
-}
+import type { Room } from "./request-queue.ts";
 
 /** The service closes with this code if it takes fewer early messages. */
 const MALFORMED = 4400;
@@ -39,9 +33,12 @@ export class EarlyRoom {
     };
   }
 
-  /** Whether the connection was closed for its early messages. The next one sends none. */
-  refused(link: Link, code: number): boolean {
-    const isRefused = code === MALFORMED && link.wasEarly && link.greeting === undefined;
+  /**
+   * Whether a connection that was not welcomed was closed for its early messages. The next one sends none then.
+   * @param wasEarly It had sent some.
+   */
+  refused(code: number, wasEarly: boolean): boolean {
+    const isRefused = wasEarly && code === MALFORMED;
     if (isRefused) this.#room = { messages: 0, bytes: 0 };
     return isRefused;
   }

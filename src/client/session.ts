@@ -117,7 +117,7 @@ export class Session {
   ready(result: LiveResult): void {
     this.#subscriptions.ready(result);
     if (!this.#subscriptions.results.has(result.id)) return;
-    for (const link of this.#links()) if (link.takesSubscriptions) this.#subscriptions.ask(link, result);
+    for (const link of this.#links()) if (link.requests.isOpen) this.#subscriptions.ask(link, result);
   }
 
   remove(result: LiveResult): void {
@@ -169,7 +169,7 @@ export class Session {
     const isWanted = () => this.#links().includes(link);
     void openLink(link, kind, this.#tokens, withNewToken, this.#options, isWanted, {
       opened: () => {
-        link.opened(this.#early.room);
+        link.requests.opened(this.#early.room);
         this.#subscriptions.askAll(link);
       },
       ready: () => this.#ready(link),
@@ -317,7 +317,7 @@ export class Session {
 
   #closed(link: Link, code: number, reason: string, cause?: unknown): void {
     if (!this.#links().includes(link)) return;
-    const isTooEarly = this.#early.refused(link, code);
+    const isTooEarly = link.greeting === undefined && this.#early.refused(code, link.requests.wasEarly);
     link.end();
     if (link === this.#next) {
       this.#next = undefined;

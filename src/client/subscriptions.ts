@@ -60,7 +60,7 @@ export class Subscriptions {
       if (resumePoint !== undefined) result.view.resuming();
       return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
     };
-    link.sendPaced(make, JSON.stringify(result.request).length);
+    link.requests.add(make, JSON.stringify(result.request).length);
   }
 
   /** Asks for every result that this connection was not asked for yet. */
