@@ -24,7 +24,7 @@ import { DeliveryStep, type StepOutcome } from "./delivery-step.ts";
 import { type Sent, sendFromOplog, sendMove, sendSnapshot } from "./delivery-steps.ts";
 import { newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./delivery-work.ts";
 import type { Follower } from "./follower.ts";
-import type { GrantPoint } from "./grant-diff.ts";
+import { canMove, type GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { Sink } from "./sink.ts";
 
@@ -88,6 +88,11 @@ export class Delivery implements Follower {
   /** As `open`, for an active subscription: at once. Work that can fail comes later and is retried. */
   openAnew(reason: StartReason): Started {
     return this.#adopt(openAnew(this.#context, reason));
+  }
+
+  /** Whether a client that holds the state of another live query can be sent the difference (see `openMoved`). */
+  canMoveFrom(held: LiveQuery): boolean {
+    return canMove(held, this.liveQuery);
   }
 
   /**

@@ -7,7 +7,6 @@
  * in a decision or in its effect ends that one subscription: rights fail closed, and the others are not affected.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { canMove } from "../../feed/grant-diff.ts";
 import { Rights } from "../../feed/rights.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import {
@@ -217,7 +216,7 @@ function reattach(
   const { delivery } = attachment;
   const from = previous.delivery.liveQuery;
   // A client that asked for no documents holds none, and does not receive those that come into sight.
-  const moves = isKnown && wantsSnapshot && present === undefined && canMove(from, delivery.liveQuery);
+  const moves = isKnown && wantsSnapshot && present === undefined && delivery.canMoveFrom(from);
   const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
   // The ticket begins where the new rights do; after a move the cursor sent with it is of before that.
   attachment.start.decide(started);

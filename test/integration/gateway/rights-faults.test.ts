@@ -94,7 +94,7 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
     { target: Connection.prototype, method: "sendError", always: true },
   ],
   "no move is possible, and a new start is opened": [
-    { target: LiveQuery.prototype, method: "hasSameProjection", instead: () => false, always: true },
+    { target: Delivery.prototype, method: "canMoveFrom", instead: () => false, always: true },
     { target: Delivery.prototype, method: "openAnew" },
   ],
 };
