@@ -161,13 +161,20 @@ export class Feed implements CommitSink {
   /** Takes a batch of commits. Settles when it has been handed to every live query; the next one must wait for that. */
   async accept(batch: CommitBatch): Promise<void> {
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
+    const { deliveriesMade } = this.#metrics;
+    const deliveredBefore = deliveriesMade.total;
     const rest = this.timeline.handOut(() => this.#slices.run(this.#handOut(batch)));
     // Usually all work was done in this turn, and nobody has seen an unsettled timeline.
     if (rest !== undefined) await rest;
     if (this.#sweepIsDue) this.#sweep();
     this.timeline.advances.announce();
     endTimer?.();
-    const wallTimeMs = batch.commits.at(-1)?.wallTimeMs ?? null;
+    // While a node catches up after its start, nobody receives the old writes that it reads.
+    if (deliveriesMade.total > deliveredBefore) this.#noteLag(batch);
+  }
+
+  #noteLag({ commits }: CommitBatch): void {
+    const wallTimeMs = commits.at(-1)?.wallTimeMs ?? null;
     if (wallTimeMs !== null) this.#metrics.deliveryLag.observe(Math.max(0, Date.now() - wallTimeMs) / 1_000);
   }
 

@@ -210,7 +210,7 @@ const GAUGES = {
 const HISTOGRAMS = {
   deliveryLag: [
     "tidewire_delivery_lag_seconds",
-    "From the server's wall time of a write to its delivery.",
+    "From the server's wall time of a write to its delivery to clients that follow live.",
     [],
   ],
   acceptTime: ["tidewire_accept_seconds", "Time to match and deliver one batch of the change stream.", []],

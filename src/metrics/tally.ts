@@ -10,9 +10,15 @@ interface Summed {
 export class Tally {
   readonly #counter: Summed;
   #sum = 0;
+  #total = 0;
 
   constructor(counter: Summed) {
     this.#counter = counter;
+  }
+
+  /** Everything that was counted. */
+  get total(): number {
+    return this.#total + this.#sum;
   }
 
   inc(by = 1): void {
@@ -23,6 +29,7 @@ export class Tally {
   publish(): void {
     if (this.#sum === 0) return;
     this.#counter.inc(this.#sum);
+    this.#total += this.#sum;
     this.#sum = 0;
   }
 }
