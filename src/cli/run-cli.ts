@@ -10,6 +10,7 @@ interface Entry {
 
 /** Every command, by name. Modules are loaded on demand, because `check` must not load the whole service. */
 const COMMANDS: ReadonlyMap<string, Entry> = new Map([
+  ["init", { summary: "write a first configuration", load: async () => (await import("./init.ts")).init }],
   ["demo", { summary: "run a demonstration", load: async () => (await import("./demo.ts")).demo }],
   ["start", { summary: "run a node", load: async () => (await import("./start.ts")).start }],
   ["check", { summary: "validate a configuration", load: async () => (await import("./check.ts")).check }],
@@ -136,6 +137,7 @@ Usage: tidewire <command> [options]
 ${commands.join("\n")}
 
 Examples:
+  tidewire init                                       a first configuration for your own MongoDB
   tidewire check                                      validate config/tidewire.yaml
   tidewire check --config shop.yaml                   another file
   tidewire token --sub u1 --claim roles='["admin"]'   a token to try things with

@@ -176,10 +176,11 @@ export const CollectionOptions = z.strictObject({
     .describe("Sets of values that rules use as %%lookup.name where an operator takes a list."),
   rules: z
     .array(RuleOptions)
-    .min(1)
     .readonly()
     .meta({ examples: [[{ name: "everyone" }]] })
-    .describe("The first rule whose `when` holds applies, alone. If none holds: forbidden."),
+    .describe(
+      "The first rule whose `when` holds applies, alone. If none holds, as in an empty list: forbidden.",
+    ),
 });
 /** One collection as the file has it. */
 export type CollectionOptions = z.output<typeof CollectionOptions>;

@@ -395,12 +395,6 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     /missing.*`rules: /,
   ],
   [
-    "an empty list of rules",
-    withCollections("{ orders: { rules: [] } }"),
-    "3:33 collections.orders.rules",
-    /list that is not empty.*`rules: /,
-  ],
-  [
     "a collection without a value",
     withCollections("{ orders: }"),
     "3:24 collections.orders",

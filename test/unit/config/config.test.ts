@@ -208,3 +208,11 @@ test("loading a file that is not there names it and the flag", async () => {
   const error = await loadConfig("/nowhere/t.yaml", {}).catch((cause: unknown) => cause);
   expect(String(error)).toMatch(/\/nowhere\/t\.yaml:1:1: the file cannot be read \(ENOENT\).*--config/);
 });
+
+test("an empty list of rules is valid: nobody may read the collection", () => {
+  const text = `mongodb: { database: shop }\nauth: { anonymous: true }\ncollections: { orders: { rules: [] } }`;
+  expect(parseConfig(text, "t.yaml", {})).toMatchObject({
+    ok: true,
+    config: { collections: { orders: { rules: [] } } },
+  });
+});
