@@ -44,6 +44,7 @@ export class SnapshotReading implements HoldsBatches {
   #heldBytes = 0;
   #rest: string[] = [];
   #restBytes = 0;
+  /** Documents that are not encoded yet; the next one is the last, as the first of a long list is costly to take. */
   #raw: Uint8Array[] = [];
   /** For the documents of a sorted result, which is held as a whole; none where they are read as they are sent. */
   readonly #charge: ReadingCharge | null;
@@ -66,7 +67,7 @@ export class SnapshotReading implements HoldsBatches {
     this.mode = mode;
     this.clusterTime = from.clusterTime;
     this.#cursor = from.cursor;
-    this.#raw = from.raw;
+    this.#raw = from.raw.toReversed();
     this.#charge = from.charge;
     this.#limits = parts.limits;
     this.cursor = parts.cursorOf(from.clusterTime);
@@ -179,7 +180,7 @@ export class SnapshotReading implements HoldsBatches {
   /** Completes one batch or the whole; encodes no more at a time than a batch holds. */
   async #advance(): Promise<void> {
     for (;;) {
-      for (let raw = this.#raw.shift(); raw !== undefined; raw = this.#raw.shift()) {
+      for (let raw = this.#raw.pop(); raw !== undefined; raw = this.#raw.pop()) {
         const text =
           raw.length > SMALL_BYTES
             ? await this.#encodeInSteps(raw)
@@ -200,7 +201,7 @@ export class SnapshotReading implements HoldsBatches {
         this.#close(true);
         return;
       }
-      this.#raw = await this.#runLimited(() => this.#cursor.next());
+      this.#raw = (await this.#runLimited(() => this.#cursor.next())).toReversed();
     }
   }
 
