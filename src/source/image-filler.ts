@@ -116,22 +116,37 @@ export class ImageFiller {
       limit: 1,
       singleBatch: true,
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
-      collation: { locale: "simple" },
     };
     const find = (client: MongoClient) => client.db(namespace.slice(0, dot)).command(command, RAW);
-    return readRawAnswer(await answerOf(this.#client, find, { timeoutMs: READ_TIMEOUT_MS })).documents[0];
+    // The collection's own collation, because the index of `_id` serves no other, and it is unique under that one. It may
+    // find a document whose `_id` is only equal under it: that is another document.
+    const [found] = readRawAnswer(
+      await answerOf(this.#client, find, { timeoutMs: READ_TIMEOUT_MS }),
+    ).documents;
+    return found !== undefined && hasId(found, documentKey) ? found : undefined;
   }
 }
 
-/** The condition that an `_id` is that of a document key, byte by byte. */
-function equalToId(documentKey: Uint8Array): Document {
-  const key = Buffer.from(documentKey.buffer, documentKey.byteOffset, documentKey.byteLength);
-  let condition: Document | undefined;
-  forEachElement(key, (name, type, start, end) => {
-    if (name === "_id") condition = rawField("$eq", key.subarray(start, end), type);
+/** The `_id` of a document or a document key, as it is in there. */
+function idOf(document: Uint8Array): { readonly type: number; readonly bytes: Buffer } {
+  const all = Buffer.from(document.buffer, document.byteOffset, document.byteLength);
+  let id: { type: number; bytes: Buffer } | undefined;
+  forEachElement(all, (name, type, start, end) => {
+    if (name === "_id") id ??= { type, bytes: all.subarray(start, end) };
   });
-  if (condition === undefined) throw new TypeError("a document key without _id came from the change stream");
-  return condition;
+  if (id === undefined) throw new TypeError("a document without _id came from MongoDB");
+  return id;
+}
+
+function hasId(document: Uint8Array, documentKey: Uint8Array): boolean {
+  const [found, wanted] = [idOf(document), idOf(documentKey)];
+  return found.type === wanted.type && found.bytes.equals(wanted.bytes);
+}
+
+/** The condition that an `_id` is that of a document key. */
+function equalToId(documentKey: Uint8Array): Document {
+  const { type, bytes } = idOf(documentKey);
+  return rawField("$eq", bytes, type);
 }
 
 /**

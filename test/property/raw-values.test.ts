@@ -182,3 +182,30 @@ test.each([
   );
   expect(byId.length, "documents that a window asked for by their _id").toBeGreaterThan(0);
 });
+
+test("without images, the read of a changed document uses the index of _id, also under a default collation", async () => {
+  const { db, feed, spec } = await startFeed({ images: false });
+  await db.dropCollection("things");
+  await db.createCollection("things", { collation: { locale: "en", strength: 1 } });
+  const things = db.collection<{ _id: string; n: number }>("things");
+  await things.insertMany(["a", "b", "É"].map((_id) => ({ _id, n: 0 })));
+  const { sink } = await follow(feed, spec({ n: { $gte: 0 } }));
+  await expect.poll(() => sink.live, PATIENCE).toBe(1);
+  // Equal to "a" under the collation: the one is gone when the other has come.
+  await things.deleteOne({ _id: "a" });
+  await things.insertOne({ _id: "A", n: 1 });
+  await things.updateOne({ _id: "É" }, { $set: { n: 2 } });
+  await expect
+    .poll(() => [...sink.state.values()].map((doc) => (doc as { _id: string })._id).toSorted(), PATIENCE)
+    .toEqual(["A", "b", "É"]);
+  await expect.poll(() => sink.state.get('"É"'), PATIENCE).toEqual({ _id: "É", n: 2 });
+  const uses = async () => {
+    const [index] = await things.aggregate<{ accesses: { ops: bigint } }>([{ $indexStats: {} }]).toArray();
+    return Number(index?.accesses.ops);
+  };
+  const before = await uses();
+  await things.updateMany({}, { $inc: { n: 10 } });
+  await expect.poll(() => sink.state.get('"b"'), PATIENCE).toEqual({ _id: "b", n: 10 });
+  // The state before and after each of three documents.
+  expect(await uses()).toBeGreaterThanOrEqual(before + 6);
+});
