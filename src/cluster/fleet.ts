@@ -9,6 +9,7 @@ import { socketsByFileLimit } from "../gateway/http/file-limit.ts";
 import { socketLimitsOf } from "../gateway/http/listener.ts";
 import { OpenSockets } from "../gateway/http/open-sockets.ts";
 import { createMetrics, type Metrics } from "../metrics/metrics.ts";
+import { processMetrics } from "../metrics/process-metrics.ts";
 import { editWorkers } from "./edit-workers.ts";
 import { HandOut } from "./hand-out.ts";
 import { JoinedMetrics } from "./join-metrics.ts";
@@ -56,7 +57,8 @@ export class Fleet {
     this.#log = log;
     const { workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors } =
       this.#metrics;
-    const own = [workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors];
+    const counted = [workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors];
+    const own = [...counted, ...processMetrics()];
     this.#joined = new JoinedMetrics(() => Promise.all(own.map((metric) => metric.get())));
     this.handOut = new HandOut({
       guard: { log, metrics: this.#metrics },

@@ -1,4 +1,5 @@
 import { type Aggregator, Counter, type CounterConfiguration, Gauge, Histogram, Registry } from "prom-client";
+import { processMetrics, setBuild } from "./process-metrics.ts";
 import { Tally } from "./tally.ts";
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -204,6 +205,7 @@ const GAUGES = {
     "Generation of the rules in force; grows with each applied edit.",
     [],
   ],
+  buildInfo: ["tidewire_build_info", "1, with the versions of Tidewire and of Node.", ["version", "node"]],
   workers: ["tidewire_workers", "Processes that serve clients.", []],
 } as const;
 
@@ -229,6 +231,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   historySeconds: "min",
   publishedHeadAge: "max",
   rulesGeneration: "min",
+  buildInfo: "first",
   costliestLiveQuery: "max",
 };
 
@@ -272,6 +275,13 @@ export function createMetrics() {
     });
     return byKey;
   };
+  const gauges = build(GAUGES, (options) => new Gauge({ ...options, registers }));
+  const histograms = build(
+    HISTOGRAMS,
+    (options) => new Histogram({ ...options, registers, buckets: SECONDS }),
+  );
+  setBuild(gauges.buildInfo);
+  for (const metric of processMetrics()) registry.registerMetric(metric);
   return {
     registry,
     /** Lets a part compute a metric just before it is read; one part for each metric. */
@@ -290,8 +300,8 @@ export function createMetrics() {
       delete: new Tally(changeEvents.labels("delete")),
       "replaced-collection": new Tally(changeEvents.labels("replaced-collection")),
     }),
-    ...build(GAUGES, (options) => new Gauge({ ...options, registers })),
-    ...build(HISTOGRAMS, (options) => new Histogram({ ...options, registers, buckets: SECONDS })),
+    ...gauges,
+    ...histograms,
   };
 }
 /** Every metric of a process, by the name that the code uses. */

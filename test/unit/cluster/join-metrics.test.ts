@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { JoinedMetrics } from "../../../src/cluster/join-metrics.ts";
 import type { WorkerProcess } from "../../../src/cluster/worker-process.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { processMetrics } from "../../../src/metrics/process-metrics.ts";
 
 /** A worker in name, whose metrics are in this process. */
 function fakeWorker() {
@@ -74,4 +75,18 @@ test("a worker that does not answer counts as when it last did", async () => {
   metrics.deliveries.inc(5);
   worker.answers = false;
   expect(await joinedValue(joined, [asProcess], "tidewire_deliveries_total")).toBe(5);
+});
+
+test("the metrics of processes are joined: CPU time is the sum, and there is one build", async () => {
+  const workers = [fakeWorker(), fakeWorker()].map(({ asProcess }) => asProcess);
+  const joined = new JoinedMetrics(async () => Promise.all(processMetrics().map((metric) => metric.get())));
+  const secondsIn = (text: string) => Number(/^process_cpu_seconds_total (\S+)$/m.exec(text)?.[1]);
+  const one = secondsIn(await createMetrics().registry.metrics());
+  const text = await (await joined.registry(workers)).metrics();
+  // Two workers and the primary, which are all this process.
+  expect(one).toBeGreaterThan(0);
+  expect(secondsIn(text)).toBeGreaterThanOrEqual(3 * one);
+  expect(text.match(/^tidewire_build_info\{.*\} 1$/gm)).toHaveLength(1);
+  expect(text).toMatch(/^nodejs_version_info\{.*\} 1$/m);
+  expect(text).not.toContain("undefined");
 });
