@@ -4,17 +4,15 @@
 const admin = db.getSiblingDB("admin");
 const { MONGODB_ADMIN_PASSWORD: adminPassword, MONGODB_PASSWORD: password } = process.env;
 
-/** The rights of the service; docs/operations.md says what each is for. */
+/** The privileges of the service. docs/operations.md gives the purpose of each. */
 const PRIVILEGES = [
   // On every database, so that one change stream brings revocations, too.
   { resource: { db: "", collection: "" }, actions: ["find", "changeStream"] },
   { resource: { db: "shop", collection: "" }, actions: ["listCollections", "collMod", "createCollection"] },
+  { resource: { db: "tidewire", collection: "" }, actions: ["insert", "update", "remove", "createIndex"] },
+  { resource: { cluster: true }, actions: ["replSetGetConfig"] },
 ];
-const ROLES = [
-  { role: "tidewire", db: "admin" },
-  { role: "readWrite", db: "tidewire" },
-  { role: "clusterMonitor", db: "admin" },
-];
+const ROLES = [{ role: "tidewire", db: "admin" }];
 
 const canLogIn = (user, pwd) => {
   try {

@@ -10,6 +10,7 @@ import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
 import { RuleTimes } from "./gateway/rights/rule-times.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
+import { awaitMajority } from "./node/await-majority.ts";
 import type { Basics, ExtraRoutes } from "./node/basics.ts";
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
 import { checkDeployment, openClient } from "./node/open-client.ts";
@@ -72,6 +73,7 @@ export async function startService(
   log: Logger = pino(config.log),
   extraRoutes: ExtraRoutes = () => false,
 ): Promise<Service> {
+  const { port, adminPort } = await awaitMajority(config, log);
   const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
   const { metrics, readiness } = running;
   const adminServer = createAdminServer({
@@ -87,8 +89,8 @@ export async function startService(
     await running.stop();
   };
   try {
-    const address = await listen(publicServer, config.server);
-    const adminAddress = await listen(adminServer, config.server.admin);
+    const address = await listen(publicServer, { host: config.server.host, port });
+    const adminAddress = await listen(adminServer, { host: config.server.admin.host, port: adminPort });
     const reload = async (next: Config) => (await prepare(next))();
     const drain = () => running.drain().finally(() => closeServer(adminServer));
     return { ...running, address, adminAddress, reload, drain, stop };

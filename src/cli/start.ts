@@ -4,6 +4,7 @@ import { startPrimary, workersOf } from "../cluster/primary.ts";
 import { guardProcess } from "../cluster/process-guard.ts";
 import { type Config, loadConfigWithWarnings } from "../config/config.ts";
 import { type ConfigEdits, watchConfig } from "../config/watch-config.ts";
+import { awaitMajority } from "../node/await-majority.ts";
 import type { ExtraRoutes } from "../node/basics.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
@@ -78,7 +79,9 @@ async function runNode(
   // A page of one's own is one process's to answer.
   const workers = extraRoutes === undefined ? workersOf(config.server) : 1;
   const service =
-    workers > 1 ? await startPrimary(config, log) : await startService(config, log, extraRoutes);
+    workers > 1
+      ? await startPrimary(withPorts(config, await awaitMajority(config, log)), log)
+      : await startService(config, log, extraRoutes);
   const handlers: ConfigEdits = {
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {

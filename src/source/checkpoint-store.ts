@@ -1,5 +1,6 @@
 import { Binary, type Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
+import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** A saved position of the change stream: up to here everything was accepted. */
@@ -39,7 +40,7 @@ export class CheckpointStore {
   }
 
   async load(): Promise<Checkpoint | null> {
-    const saved = await this.#collection.findOne({ _id: this.#stream }, { readConcern: "majority" });
+    const saved = await this.#collection.findOne({ _id: this.#stream }, MAJORITY_READ);
     if (saved === null) return null;
     return {
       token: saved.token.value(),
@@ -67,7 +68,7 @@ export class CheckpointStore {
       _id: this.#stream,
       $or: [{ clusterTime: { $lte: clusterTime } }, { epoch: { $ne: checkpoint.epoch } }],
     };
-    const options = { upsert: true, writeConcern: { w: "majority" as const, wtimeoutMS: 4_000 } };
+    const options = { upsert: true, ...MAJORITY_WRITE };
     try {
       await this.#collection.updateOne(notLater, { $set: set }, options);
     } catch (error) {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { Binary, type Collection, MongoServerError, type Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
-import { STATE_TIMEOUT_MS } from "./mongo.ts";
+import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** One unbroken order of changes. It ends when the deployment is replaced or restored. */
@@ -24,7 +24,6 @@ interface EpochDocument {
 const COLLECTION = "epochs";
 /** Error codes of servers that only speak the protocol, for a read concern that they do not support. */
 const UNSUPPORTED = new Set([2, 9, 72, 115, 303]);
-const MAJORITY = { writeConcern: { w: "majority" as const } };
 
 /** Keeps the epoch in the state database, where every node finds the same one. */
 export class EpochStore {
@@ -40,7 +39,7 @@ export class EpochStore {
 
   /** The epoch of this deployment; begins the first one, and another one when the deployment is a different one. */
   async current(deploymentId: string): Promise<{ epoch: Epoch; changed: boolean }> {
-    const saved = await this.#collection.findOne({ _id: "current" }, { readConcern: "majority" });
+    const saved = await this.#collection.findOne({ _id: "current" }, MAJORITY_READ);
     if (saved === null) return { epoch: await this.begin(deploymentId, "first start", null), changed: false };
     if (saved.deploymentId === deploymentId) return { epoch: toEpoch(saved), changed: false };
     return { epoch: await this.begin(deploymentId, "another deployment", saved.epoch), changed: true };
@@ -57,7 +56,7 @@ export class EpochStore {
       limit: 1,
       singleBatch: true,
       readConcern: { level: "linearizable" },
-      maxTimeMS: STATE_TIMEOUT_MS,
+      maxTimeMS: MAJORITY_TIMEOUT_MS,
     };
     try {
       const { operationTime } = await this.#database.command(read, { readPreference: "primary" });
@@ -82,13 +81,15 @@ export class EpochStore {
       startedAt: new Date(),
     };
     try {
-      if (previous === null) await this.#collection.insertOne(next, MAJORITY);
-      else await this.#collection.replaceOne({ _id: "current", epoch: previous }, next, MAJORITY);
+      if (previous === null) await this.#collection.insertOne(next, MAJORITY_WRITE);
+      else await this.#collection.replaceOne({ _id: "current", epoch: previous }, next, MAJORITY_WRITE);
     } catch (error) {
       if ((error as { code?: number }).code !== 11_000) throw error; // another node's first start
     }
-    const saved = await this.#collection.findOne({ _id: "current" }, { readConcern: "majority" });
-    return toEpoch(saved ?? next);
+    const saved = await this.#collection.findOne({ _id: "current" }, MAJORITY_READ);
+    // Never `next`: another epoch may be the one that a majority confirms in the end.
+    if (saved === null) throw new NoMajorityError("no majority has confirmed the epoch yet");
+    return toEpoch(saved);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import { ExpiryIndex } from "./expiry-index.ts";
+import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 interface LostRight {
@@ -50,13 +51,13 @@ export class LostRightStore {
         const update = [{ $set: { at, mark: { $literal: mark }, expiresAt } }];
         return { updateOne: { filter: { _id }, update, upsert: true } };
       }),
-      { ordered: false, writeConcern: { w: "majority" } },
+      { ordered: false, ...MAJORITY_WRITE },
     );
   }
 
   /** The losses of those rights that were lost. */
   async load(ids: readonly string[]): Promise<Map<string, SavedLoss>> {
-    const found = this.#collection.find({ _id: { $in: [...ids] } }, { readConcern: { level: "majority" } });
+    const found = this.#collection.find({ _id: { $in: [...ids] } }, MAJORITY_READ);
     return new Map(
       (await found.toArray()).map(({ _id, at, mark }) => [_id, { at: fromTimestamp(at), mark }]),
     );

@@ -102,8 +102,9 @@ export async function preflight(client: MongoAccess, options: PreflightOptions):
   const { id, unique } = await identifyDeployment(client);
   if (!unique) {
     warnings.push(
-      "the user may not read the deployment's unique id: grant the role clusterMonitor, or a MongoDB that was " +
-        "replaced by another one of the same name is not noticed",
+      "the user lacks replSetGetConfig on the cluster (part of clusterMonitor), needed to read the deployment's unique id: " +
+        "a MongoDB that is replaced by another one of the same name is not noticed; " +
+        'grant { resource: { cluster: true }, actions: ["replSetGetConfig"] }',
     );
   }
   const { version, topology } = server;
@@ -206,8 +207,8 @@ function followsState(
     privileges === null ? [] : missingPrivileges([streamNeed(allWatched(options), feature)], privileges);
   if (lacking.length === 0) return true;
   const text =
-    `${feature} ${mode === "on" ? "cannot be switched on" : "is off"}: ${lacking.map(describeNeed).join("; ")}. Grant that, ` +
-    `or set mongodb.stateDatabase to the database of the collections, or write ${option}: off`;
+    `${feature} ${mode === "on" ? "cannot be switched on" : "is off"}: ${lacking.map(describeNeed).join("; ")}. Otherwise ` +
+    `set mongodb.stateDatabase to the database of the collections, or write ${option}: off`;
   (mode === "on" ? problems : warnings).push(text);
   return false;
 }
@@ -237,8 +238,7 @@ function checkPrivileges(
     const need: Need = { resource: { db, collection }, actions, purpose: "switch pre- and post-images on" };
     for (const missing of missingPrivileges([need], privileges).map(describeNeed)) {
       // Where they are on nothing is needed today; but the option goes when a collection is dropped.
-      if (images === "on")
-        warnings.push(`${missing} again, should the collection be dropped and created again`);
+      if (images === "on") warnings.push(`after the collection is dropped and created again, ${missing}`);
       else (options.images === "auto" ? warnings : problems).push(missing);
     }
   }
@@ -260,7 +260,8 @@ function needsOf({ collections, watched, stateDatabase }: Checked): Need[] {
     })),
     {
       resource: { db: stateDatabase, collection: "" },
-      actions: ["find", "insert", "update", "remove"],
+      // The index removes used keys, lost rights and revocations when they expire.
+      actions: ["find", "insert", "update", "remove", "createIndex"],
       purpose: "keep checkpoints and keys (mongodb.stateDatabase)",
     },
   ];

@@ -53,9 +53,10 @@ function covers(held: Privilege["resource"], needed: Resource): boolean {
 
 const covered = (held: string, needed: string) => held === "" || held === needed;
 
-/** A text for the admin: the missing privilege, its resource and its purpose. */
+/** A text for the admin: the missing actions, their purpose, and the privilege to add to the user's role. */
 export function describeNeed({ resource, actions, purpose }: Need): string {
   const { db, collection } = resource;
   const on = db === "" ? "every database" : collection === "" ? `database ${db}` : `${db}.${collection}`;
-  return `the user lacks ${actions.join(", ")} on ${on}, needed to ${purpose}`;
+  const privilege = `{ resource: { db: ${JSON.stringify(db)}, collection: ${JSON.stringify(collection)} }, actions: ${JSON.stringify(actions)} }`;
+  return `the user lacks ${actions.join(", ")} on ${on}, needed to ${purpose}; grant ${privilege}`;
 }

@@ -1,6 +1,7 @@
 import { BSON, type Collection } from "mongodb";
 import { z } from "zod";
 import { ExpiryIndex } from "./expiry-index.ts";
+import { MAJORITY_READ, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** Its name in the state database, without the prefix that it may carry. */
@@ -57,7 +58,8 @@ export function parseRevocation(raw: Uint8Array): Revocation {
 export const notExpired = (nowMs: number) => ({ expiresAt: { $gt: new Date(nowMs) } });
 
 const DUPLICATE_KEY = 11_000;
-const MAJORITY = { writeConcern: { w: "majority" as const } };
+/** Each attempt after the first one means that somebody else has just written the same document. */
+const ATTEMPTS_MAX = 10;
 
 /** Writes revocations. Nodes read and follow the collection by themselves. */
 export class RevocationStore {
@@ -78,30 +80,36 @@ export class RevocationStore {
    */
   async revoke(revocation: Revocation): Promise<void> {
     const _id = revocationId(revocation);
-    for (;;) {
-      const saved = await this.#collection.findOne({ _id }, { readConcern: "majority" });
+    for (let attempt = 1; ; attempt++) {
+      const saved = await this.#collection.findOne({ _id }, MAJORITY_READ);
       const next = toDocument(_id, revocation, saved);
       try {
         // Whole documents, never an update of some fields: a change event holds the whole document only then.
-        if (saved === null) await this.#collection.insertOne(next, MAJORITY);
-        else if ((await this.#collection.replaceOne(saved, next, MAJORITY)).matchedCount === 0) continue;
-        return;
+        if (saved === null) {
+          await this.#collection.insertOne(next, MAJORITY_WRITE);
+          return;
+        }
+        if ((await this.#collection.replaceOne(saved, next, MAJORITY_WRITE)).matchedCount > 0) return;
       } catch (error) {
         if ((error as { code?: number }).code !== DUPLICATE_KEY) throw error; // somebody else's, a moment ago
+      }
+      if (attempt === ATTEMPTS_MAX) {
+        // The primary has a document that the majority read does not return.
+        throw new NoMajorityError("no majority has confirmed an earlier revocation of the same tokens yet");
       }
     }
   }
 
   /** @returns Whether there was such a revocation. */
   async undo(which: Pick<Revocation, "iss" | "sub" | "jti">): Promise<boolean> {
-    const { deletedCount } = await this.#collection.deleteOne({ _id: revocationId(which) }, MAJORITY);
+    const { deletedCount } = await this.#collection.deleteOne({ _id: revocationId(which) }, MAJORITY_WRITE);
     return deletedCount > 0;
   }
 
   /** The revocations that have not expired, by user. */
   async list(nowMs: number): Promise<Revocation[]> {
     const saved = await this.#collection
-      .find(notExpired(nowMs), { readConcern: "majority", raw: true })
+      .find(notExpired(nowMs), { ...MAJORITY_READ, raw: true })
       .sort({ sub: 1, _id: 1 })
       .toArray();
     return (saved as unknown as Buffer[]).map(parseRevocation); // `raw` gives the bytes, which the driver's types do not say
@@ -120,7 +128,7 @@ export class RevocationStore {
 
   /** Removes what has expired, and lets MongoDB do the same from now on. Nothing depends on either. */
   async cleanUp(nowMs: number): Promise<void> {
-    await this.#collection.deleteMany({ expiresAt: { $lte: new Date(nowMs) } });
+    await this.#collection.deleteMany({ expiresAt: { $lte: new Date(nowMs) } }, MAJORITY_WRITE);
     await this.#expiry.ensure(this.#collection);
   }
 }

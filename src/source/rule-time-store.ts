@@ -1,5 +1,6 @@
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
+import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 interface SavedRule {
@@ -23,12 +24,12 @@ export class RuleTimeStore {
   }
 
   get #collection(): Collection<SavedRule> {
-    return this.#database.collection<SavedRule>(COLLECTION, { writeConcern: { w: "majority" } });
+    return this.#database.collection<SavedRule>(COLLECTION, MAJORITY_WRITE);
   }
 
   /** The times of those rules that are known. */
   async load(): Promise<Map<string, bigint>> {
-    const saved = await this.#collection.find({}, { readConcern: { level: "majority" } }).toArray();
+    const saved = await this.#collection.find({}, MAJORITY_READ).toArray();
     return new Map(saved.map(({ _id, since }) => [_id, fromTimestamp(since)]));
   }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Binary, type Collection } from "mongodb";
+import { MAJORITY_READ, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** A key that seals tickets (AES-256-GCM), by the short id that a ticket bears in the clear. */
@@ -16,7 +17,6 @@ interface SealingKeysDocument {
 
 /** The newest key seals, the one before it is still good for opening. */
 const VALID_KEYS = 2;
-const MAJORITY = { writeConcern: { w: "majority" as const } };
 
 /** Keeps the sealing keys in the state database: tickets are good on every node, and after a restart. */
 export class SealingKeyStore {
@@ -35,7 +35,10 @@ export class SealingKeyStore {
     const saved = await this.#read();
     if (saved !== null) return toKeys(saved);
     const first = nextKeys([]);
-    return (await this.#insert(first)) ? toKeys(first) : this.load();
+    if (await this.#insert(first)) return toKeys(first);
+    const others = await this.#read();
+    if (others === null) throw new NoMajorityError("no majority has confirmed the sealing keys yet");
+    return toKeys(others);
   }
 
   /** Puts a new key in front; the one that seals now goes on opening until the next rotation. */
@@ -46,18 +49,18 @@ export class SealingKeyStore {
       const next = nextKeys(saved?.keys ?? []);
       // Two rotations at once: one of them loses, and puts its key in front of the other's.
       const inPlace = { _id: "tickets" as const, "keys.0.id": saved?.keys[0]?.id };
-      const { matchedCount } = await this.#collection.replaceOne(inPlace, next, MAJORITY);
+      const { matchedCount } = await this.#collection.replaceOne(inPlace, next, MAJORITY_WRITE);
       if (matchedCount === 1) return toKeys(next);
     }
   }
 
   #read(): Promise<SealingKeysDocument | null> {
-    return this.#collection.findOne({ _id: "tickets" }, { readConcern: "majority" });
+    return this.#collection.findOne({ _id: "tickets" }, MAJORITY_READ);
   }
 
   async #insert(document: SealingKeysDocument): Promise<boolean> {
     try {
-      await this.#collection.insertOne(document, MAJORITY);
+      await this.#collection.insertOne(document, MAJORITY_WRITE);
       return true;
     } catch (error) {
       if ((error as { code?: number }).code === 11_000) return false;

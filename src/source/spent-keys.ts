@@ -1,5 +1,6 @@
 import type { Collection } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
+import { MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 interface SpentKey {
@@ -34,7 +35,7 @@ export class SpentKeyStore {
     await this.#expiry.ensure(this.#collection);
     try {
       const spent = { _id: id, expiresAt: new Date(expiresAtMs) };
-      await this.#collection.insertOne(spent, { writeConcern: { w: "majority" } });
+      await this.#collection.insertOne(spent, MAJORITY_WRITE);
       return true;
     } catch (error) {
       if ((error as { code?: number }).code === DUPLICATE_KEY) return false;

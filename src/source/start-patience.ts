@@ -1,27 +1,34 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MongoClient, MongoServerError } from "mongodb";
 import type { Logger } from "pino";
+import { lacksMajority } from "./majority.ts";
 import { answerOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
 import { StartupError } from "./startup-error.ts";
-import { downReasonOf } from "./stream-errors.ts";
+import { downReasonOf, waitsForPrimary } from "./stream-errors.ts";
 
 const PAUSE_MS = 250;
 /** No step waits for one answer longer than this, however patient the start is: a lost connection never answers. */
 const STEP_TIMEOUT_MS = 60_000;
 
+/** Called before each further attempt while the set answers without a primary or a majority. */
+export type WhileWaiting = (reason: "no-primary" | "no-majority") => Promise<void>;
+
 /** Repeats the steps of a start while MongoDB does not answer, for `timeoutMs` of all steps together. */
 export class StartPatience {
   readonly #client: MongoAccess;
-  readonly #giveUpAtMs: number;
   readonly #timeoutMs: number;
   readonly #log: Logger;
+  readonly #whileWaiting: WhileWaiting | undefined;
+  #giveUpAtMs: number;
   #hasWarned = false;
 
-  constructor(client: MongoAccess, timeoutMs: number, log: Logger) {
+  /** @param whileWaiting If given, a set that answers without a majority is waited for without a limit. */
+  constructor(client: MongoAccess, timeoutMs: number, log: Logger, whileWaiting?: WhileWaiting) {
     this.#client = client;
     this.#giveUpAtMs = Date.now() + timeoutMs;
     this.#timeoutMs = timeoutMs;
     this.#log = log;
+    this.#whileWaiting = whileWaiting;
   }
 
   /**
@@ -34,24 +41,40 @@ export class StartPatience {
         return await answerOf(this.#client, step, { timeoutMs: STEP_TIMEOUT_MS });
       } catch (error) {
         if (!mayPass(error)) throw error;
-        if (Date.now() >= this.#giveUpAtMs) throw unreachable(error);
-        if (!this.#hasWarned) {
-          const tryForMs = this.#timeoutMs;
-          this.#log.warn(
-            { err: error, reason: downReasonOf(error), tryForMs },
-            "MongoDB cannot be reached yet; trying again until mongodb.startTimeout",
-          );
-        }
-        this.#hasWarned = true;
+        await this.#wait(error);
         await sleep(PAUSE_MS);
       }
     }
   }
+
+  async #wait(error: unknown): Promise<void> {
+    const waitsFor = waitReasonOf(error);
+    if (this.#whileWaiting !== undefined && waitsFor !== null) {
+      await this.#whileWaiting(waitsFor);
+      this.#giveUpAtMs = Date.now() + this.#timeoutMs;
+      return;
+    }
+    if (Date.now() >= this.#giveUpAtMs) throw unreachable(error);
+    if (!this.#hasWarned) {
+      const tryForMs = this.#timeoutMs;
+      this.#log.warn(
+        { err: error, reason: downReasonOf(error), tryForMs },
+        "MongoDB cannot be reached yet; trying again until mongodb.startTimeout",
+      );
+    }
+    this.#hasWarned = true;
+  }
+}
+
+/** The reason to wait without a limit; `null` if a mistake in the configuration may be the cause. */
+function waitReasonOf(error: unknown): "no-primary" | "no-majority" | null {
+  if (lacksMajority(error)) return "no-majority";
+  return waitsForPrimary(error) ? "no-primary" : null;
 }
 
 /** Whether the same step may succeed later: MongoDB gave no answer, or has no primary just now. */
 function mayPass(error: unknown): boolean {
-  if (error instanceof MongoServerError) return downReasonOf(error) === "no-primary";
+  if (error instanceof MongoServerError) return lacksMajority(error) || downReasonOf(error) === "no-primary";
   return isMongoFailure(error);
 }
 

@@ -5,6 +5,7 @@ import {
   MongoServerError,
   MongoServerSelectionError,
 } from "mongodb";
+import { lacksMajority } from "./majority.ts";
 import { foundNoServer, isMongoFailure } from "./mongo.ts";
 
 /** No answer in time. The connection may hang for ever, so the client is to be abandoned, not closed politely. */
@@ -41,6 +42,7 @@ export const DOWN_REASONS = [
   "unreachable",
   "no-answer",
   "no-primary",
+  "no-majority",
   "refused",
   "position-lost",
   "other",
@@ -56,6 +58,7 @@ export function downReasonOf(error: unknown): DownReason {
   if (error instanceof StreamStalledError || error instanceof MongoNetworkTimeoutError) return "no-answer";
   if (error instanceof MongoServerSelectionError) return reasonOfSelection(error);
   if (foundNoServer(error)) return "unreachable";
+  if (lacksMajority(error)) return "no-majority";
   if (error instanceof MongoServerError) {
     if (classifyStreamError(error) === "position-lost") return "position-lost";
     return NO_PRIMARY.has(Number(error.code)) ? "no-primary" : "refused";
@@ -75,3 +78,10 @@ function reasonOfSelection({ reason }: MongoServerSelectionError): DownReason {
 }
 
 const isTimeout = (error: unknown) => error instanceof MongoNetworkTimeoutError;
+
+/** Whether no server is the primary and at least one is an initiated member of the set, so that a primary may come back. */
+export function waitsForPrimary(error: unknown): boolean {
+  if (!(error instanceof MongoServerSelectionError)) return false;
+  const servers = [...(error.reason?.servers.values() ?? [])];
+  return servers.some(({ type }) => type === "RSSecondary" || type === "RSOther" || type === "RSArbiter");
+}

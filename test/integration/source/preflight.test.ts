@@ -134,11 +134,15 @@ test("a user hears of every missing right at once, and is let in with exactly th
 
   const app = await connect(set.uriFor({ user: "app", password: "app" }));
   expect(await problemsOf(preflight(app, { ...wanted, images: "required" }))).toEqual([
-    "the user lacks changeStream on database shop, needed to follow its collections",
-    "the user lacks find, insert, update, remove on database tidewire, needed to keep checkpoints and keys " +
-      "(mongodb.stateDatabase)",
-    "the user lacks collMod on shop.orders, needed to switch pre- and post-images on",
-    "the user lacks createCollection on shop.missing, needed to switch pre- and post-images on",
+    "the user lacks changeStream on database shop, needed to follow its collections; " +
+      'grant { resource: { db: "shop", collection: "" }, actions: ["changeStream"] }',
+    "the user lacks find, insert, update, remove, createIndex on database tidewire, needed to keep checkpoints and keys " +
+      "(mongodb.stateDatabase); " +
+      'grant { resource: { db: "tidewire", collection: "" }, actions: ["find","insert","update","remove","createIndex"] }',
+    "the user lacks collMod on shop.orders, needed to switch pre- and post-images on; " +
+      'grant { resource: { db: "shop", collection: "orders" }, actions: ["collMod"] }',
+    "the user lacks createCollection on shop.missing, needed to switch pre- and post-images on; " +
+      'grant { resource: { db: "shop", collection: "missing" }, actions: ["createCollection"] }',
   ]);
 
   await admin.command({
@@ -147,14 +151,14 @@ test("a user hears of every missing right at once, and is let in with exactly th
       { resource: anywhere("shop"), actions: ["changeStream"] },
       { resource: anywhere("shop", "orders"), actions: ["collMod"] },
       { resource: anywhere("shop", "missing"), actions: ["createCollection"] },
-      { resource: anywhere("tidewire"), actions: ["find", "insert", "update", "remove"] },
+      { resource: anywhere("tidewire"), actions: ["find", "insert", "update", "remove", "createIndex"] },
     ],
   });
   const report = await preflight(app, wanted);
   expect(report.collections.map(({ images }) => images)).toEqual(["switched-on", "on", "switched-on"]);
   expect(report.deploymentId).toBe("name:test");
   expect(report.warnings).toEqual([
-    expect.stringMatching(/lacks collMod on shop\.ready.* dropped and created again$/),
+    expect.stringMatching(/dropped and created again, .*lacks collMod on shop\.ready/),
     expect.stringContaining("clusterMonitor"),
   ]);
 
@@ -174,9 +178,9 @@ test("revocation needs a stream that covers the state database: without the righ
     privileges: [
       {
         resource: anywhere("shop"),
-        actions: ["find", "changeStream", "listCollections", "insert", "update", "remove"],
+        actions: ["find", "changeStream", "listCollections", "insert", "update", "remove", "createIndex"],
       },
-      { resource: anywhere("tidewire"), actions: ["find", "insert", "update", "remove"] },
+      { resource: anywhere("tidewire"), actions: ["find", "insert", "update", "remove", "createIndex"] },
     ],
     roles: [{ role: "clusterMonitor", db: "admin" }],
   });
@@ -196,7 +200,9 @@ test("revocation needs a stream that covers the state database: without the righ
   expect(await run("auto", "tidewire")).toMatchObject({
     ...narrow,
     warnings: [
-      expect.stringMatching(`revocation is off: ${missing}.*Grant that, or set mongodb.stateDatabase to`),
+      expect.stringMatching(
+        `revocation is off: ${missing}.*; grant \\{ resource.*Otherwise set mongodb.stateDatabase to`,
+      ),
     ],
   });
   expect(await problemsOf(run("on", "tidewire"))).toEqual([

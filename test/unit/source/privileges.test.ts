@@ -40,6 +40,7 @@ test("names only the actions that are missing", () => {
     [{ resource: { db: "shop", collection: "" }, actions: ["find"] }],
   );
   expect(missing && describeNeed(missing)).toBe(
-    "the user lacks changeStream on database shop, needed to follow its collections",
+    "the user lacks changeStream on database shop, needed to follow its collections; " +
+      'grant { resource: { db: "shop", collection: "" }, actions: ["changeStream"] }',
   );
 });

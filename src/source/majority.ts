@@ -1,0 +1,40 @@
+/** How the service reads and writes its own state so that it survives a failover, and for how long it waits. */
+import { MongoError, MongoServerError } from "mongodb";
+
+/**
+ * The server gives up after this long, in milliseconds. Without a limit it waits for as long as the majority is away,
+ * and each waiting operation keeps one connection of the pool. Shorter than `STATE_TIMEOUT_MS`, so that the
+ * server's answer says why.
+ */
+export const MAJORITY_TIMEOUT_MS = 5_000;
+
+/** Options of a write that a majority must confirm. */
+export const MAJORITY_WRITE = {
+  writeConcern: { w: "majority", wtimeoutMS: MAJORITY_TIMEOUT_MS },
+} as const;
+
+/** Options of a read that returns only what a majority has confirmed. */
+export const MAJORITY_READ = { readConcern: "majority", maxTimeMS: MAJORITY_TIMEOUT_MS } as const;
+
+/** A document exists on the primary, and no majority has confirmed it. */
+export class NoMajorityError extends MongoError {
+  override get name(): string {
+    return "NoMajorityError";
+  }
+}
+
+/** Error codes of the server (src/mongo/base/error_codes.yml). */
+const WRITE_CONCERN_FAILED = 64;
+const MAX_TIME_EXPIRED = 50;
+
+/**
+ * Whether an operation failed because no majority of the members confirmed it in time. A read that exceeds its time for
+ * another reason looks the same; reads of the service's own few documents have no other reason.
+ */
+export function lacksMajority(error: unknown): boolean {
+  if (error instanceof NoMajorityError) return true;
+  return (
+    error instanceof MongoServerError &&
+    (error.code === WRITE_CONCERN_FAILED || error.code === MAX_TIME_EXPIRED)
+  );
+}
