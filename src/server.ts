@@ -73,6 +73,8 @@ export async function startService(
   log: Logger = pino(config.log),
   extraRoutes: ExtraRoutes = () => false,
 ): Promise<Service> {
+  // Before anything is connected to: a package that is missing does not come with a majority.
+  await socketIoOf(config);
   const { port, adminPort } = await awaitMajority(config, log);
   const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
   const { metrics, readiness } = running;

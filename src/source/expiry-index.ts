@@ -26,7 +26,8 @@ async function limited(attempt: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     const text = `the index was not created within ${STATE_TIMEOUT_MS} ms`;
-    timer = setTimeout(() => reject(new MongoNetworkTimeoutError(text)), STATE_TIMEOUT_MS);
+    const fail = () => reject(new MongoNetworkTimeoutError(text));
+    timer = setTimeout(fail, STATE_TIMEOUT_MS);
   });
   attempt.catch(() => {}); // The caller learns of a late failure by the limit.
   try {

@@ -24,6 +24,8 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
   // These reject the promises of those who wait for an answer.
   "source/mongo.ts":
     /^(?:"\w+", failAll|\(\) => setImmediate\(fail\)|fail|failUnlessRead, timeoutMs|failThese, GRACE_MS)$/,
+  // This rejects the promise of the caller.
+  "source/expiry-index.ts": /^fail, STATE_TIMEOUT_MS$/,
   // A line that cannot be parsed is itself the complaint.
   "source/mongod-process.ts": /^"line", \(line\) => \{\s+if \(line\.includes/,
 };
