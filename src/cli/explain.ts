@@ -1,7 +1,10 @@
 import { parseArgs } from "node:util";
 import { MongoClient } from "mongodb";
-import { type Config, loadConfig } from "../config/config.ts";
+import { type Config, ConfigError, loadConfig } from "../config/config.ts";
+import { loadRules } from "../config/load-rules.ts";
+import { closest } from "../match/did-you-mean.ts";
 import { encodeValue } from "../match/encode.ts";
+import { createIndexLine } from "../match/index-advice.ts";
 import { filterToBson, toMongo } from "../match/to-mongo.ts";
 import type { EffectiveQuery, QueryRequest, Subject } from "../rules/authorize.ts";
 import { compileRules } from "../rules/compile-rules.ts";
@@ -19,7 +22,8 @@ import { CONFIG_FLAG, type Command, objectFlag, UsageError } from "./command.ts"
 const HELP = `Usage: tidewire explain --collection NAME [--user JSON] [options]
 
 Prints which rule applies to a user and why the earlier ones do not, the resulting access, whether a given
-document is visible and which predicate decides, and whether an index serves the snapshot.
+document is visible and which predicate decides, and whether an index serves the snapshot. Reads the rules of the
+configuration and needs none of its secrets, except to ask MongoDB about the index.
 
 Options:
       --collection NAME  the name that clients use
@@ -60,11 +64,32 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     ...(values.fields === undefined ? {} : { fields: values.fields.split(",") }),
   };
   const document = values.document === undefined ? undefined : documentFlag(values.document);
-  const config = await loadConfig(values.config, io.env);
-  const explanation = explainAuthorization(compileRules(config), subject, request, io.now(), document);
-  const index = explanation.query === null ? null : await indexText(config, explanation.query);
+  const { source } = await loadRules(values.config, io.env);
+  const names = Object.keys(source.collections);
+  if (!names.includes(values.collection)) {
+    io.err(unknownCollection(values.collection, names));
+    return 1;
+  }
+  const explanation = explainAuthorization(compileRules(source), subject, request, io.now(), document);
+  const index = explanation.query === null ? null : await indexOf(values.config, io, explanation.query);
   io.out(values.json ? jsonOf(explanation, index) : textOf(explanation, subject, index));
   return 0;
+}
+
+function unknownCollection(name: string, known: readonly string[]): string {
+  const near = closest(name, known);
+  const guess = near === undefined ? "" : ` Did you mean ${near}?`;
+  return `tidewire explain: the configuration has no collection ${JSON.stringify(name)}.${guess} Collections: ${known.join(", ")}`;
+}
+
+/** The whole configuration is needed to reach MongoDB, and only for that. */
+async function indexOf(file: string, io: Io, query: EffectiveQuery): Promise<string> {
+  try {
+    return await indexText(await loadConfig(file, io.env), query);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return "not checked: the configuration has a problem outside of its rules (tidewire check names it)";
+  }
 }
 
 function documentFlag(text: string): Uint8Array {
@@ -77,7 +102,7 @@ function documentFlag(text: string): Uint8Array {
 /** Whether an index serves the snapshot, in words. */
 async function indexText(
   config: Config,
-  { database, collectionName, filter, requireIndex }: EffectiveQuery,
+  { database, collectionName: collection, filter, requireIndex }: EffectiveQuery,
 ): Promise<string> {
   const { uri, connectTimeoutMs } = config.mongodb;
   if (uri === EMBEDDED_URI) return "not checked: the embedded mongod runs only with the service";
@@ -87,11 +112,14 @@ async function indexText(
   });
   try {
     const maxTimeMs = STATE_TIMEOUT_MS;
-    const query = { database, collection: collectionName, filter: toMongo(filter), maxTimeMs };
+    const query = { database, collection, filter: toMongo(filter), maxTimeMs };
     const plan = await answerOf(client, (at) => planSnapshot(at, query), { timeoutMs: STATE_TIMEOUT_MS });
     const refused = requireIndex ? ". The rule's allow.requireIndex refuses this request" : "";
-    if (plan.readsEverything)
-      return `none: every snapshot reads the whole collection. Index a field that the filter asks for${refused}`;
+    if (plan.readsEverything) {
+      const line = createIndexLine(database, collection, filter);
+      const advice = line === undefined ? "Index a field that the filter asks for" : `Create one: ${line}`;
+      return `none: every snapshot reads the whole collection${refused}. ${advice}`;
+    }
     return plan.indexes.length === 0 ? "not needed: the server reads nothing" : plan.indexes.join(", ");
   } catch (error) {
     // Explaining the rules needs no server; what it would have added is all that is missing.

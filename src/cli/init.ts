@@ -129,7 +129,9 @@ async function filesOf(folder: string, { uri, found, backend }: Plan, appFolder:
     { path: ENV_FILE, text: env, mode: 0o600 },
     { path: DEFAULT_CONFIG, text: configText({ ...found, pagePort: PAGE_PORT }) },
     ...backendFiles(backend, first.name, appFolder).files,
-    ...(ignored === undefined ? [{ path: ".gitignore", text: `${ENV_FILE}\nnode_modules/\n` }] : []),
+    ...(ignored === undefined
+      ? [{ path: ".gitignore", text: `${ENV_FILE}\n.tidewire/\nnode_modules/\n` }]
+      : []),
   ];
 }
 

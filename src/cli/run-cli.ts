@@ -1,4 +1,6 @@
+import { createRequire } from "node:module";
 import { ConfigError, formatProblem } from "../config/config.ts";
+import { closest } from "../match/did-you-mean.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
 import { type Command, UsageError } from "./command.ts";
@@ -64,6 +66,9 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
   ],
 ]);
 
+// The same file from src/cli and from dist/cli.
+const { version: VERSION }: { version: string } = createRequire(import.meta.url)("../../package.json");
+
 const EXIT = { ok: 0, problems: 1, usage: 2 } as const;
 
 /** Runs a command line.
@@ -71,6 +76,10 @@ const EXIT = { ok: 0, problems: 1, usage: 2 } as const;
  */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const [name = "", ...args] = argv;
+  if (name === "--version" || name === "-v" || name === "version") {
+    io.out(`tidewire ${VERSION}`);
+    return EXIT.ok;
+  }
   const asksHelp = name === "help" || name === "--help" || name === "-h" || name === "";
   if (asksHelp) return help(args[0], io);
   const entry = COMMANDS.get(name);
@@ -102,7 +111,7 @@ export async function runCommand(
       return EXIT.problems;
     }
     if (!(error instanceof UsageError) && !isParseArgsError(error)) throw error;
-    io.err(`tidewire ${name}: ${error.message}`);
+    io.err(`tidewire ${name}: ${error.message}${flagGuess(error, command.help)}`);
     io.err(`See: tidewire help ${name}`);
     return EXIT.usage;
   }
@@ -120,9 +129,10 @@ async function help(name: string | undefined, io: Io): Promise<number> {
 }
 
 function unknown(name: string, io: Io): number {
-  io.err(
-    `tidewire: there is no command ${JSON.stringify(name)}. Commands: ${[...COMMANDS.keys()].join(", ")}`,
-  );
+  const near = closest(name, [...COMMANDS.keys()]);
+  const guess = near === undefined ? "" : ` Did you mean ${near}?`;
+  const known = [...COMMANDS.keys()].join(", ");
+  io.err(`tidewire: there is no command ${JSON.stringify(name)}.${guess} Commands: ${known}`);
   io.err("See: tidewire --help");
   return EXIT.usage;
 }
@@ -150,8 +160,17 @@ Examples:
   tidewire tail --collection orders                   follow a live query from the terminal
 
   tidewire help <command>                             options and examples of one command
+  tidewire --version                                  the version
 
 Exit codes: 0 all is well, 1 problems were found, 2 the command line was not understood.`;
+}
+
+/** The option of the command that an unknown one most likely means. */
+function flagGuess(error: Error, help: string): string {
+  if (!("code" in error) || error.code !== "ERR_PARSE_ARGS_UNKNOWN_OPTION") return "";
+  const written = /'(--[^'=\s]+)/.exec(error.message)?.[1] ?? "";
+  const near = closest(written, [...new Set(help.match(/--[a-z-]+/g))]);
+  return near === undefined ? "" : `. Did you mean ${near}?`;
 }
 
 /** `parseArgs` throws plain errors whose codes begin alike. */

@@ -9,13 +9,14 @@ import type { ExtraRoutes } from "../node/basics.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
+import { readableLog } from "../terminal/log-line.ts";
 import { CONFIG_FLAG, type Command } from "./command.ts";
 import { portFlag } from "./port-flag.ts";
 
 const HELP = `Usage: tidewire start [options]
 
 Runs one node, or several on one port (server.workers), until it receives a signal. It logs JSON lines to standard
-output; the line "listening" contains the address. An edit of the configuration file takes effect at once: rules and
+output, or readable lines if that is a terminal; the line "listening" contains the address. An edit of the configuration file takes effect at once: rules and
 collections are applied, a mistake is rejected and logged.
 
 Options:
@@ -51,7 +52,7 @@ async function run(args: readonly string[], io: Io, extraRoutes?: ExtraRoutes): 
     ...(adminPort === undefined ? {} : { adminPort: portFlag("admin-port", adminPort) }),
   };
   try {
-    await runNode(values.config, io.env, ports, extraRoutes);
+    await runNode(values.config, io, ports, extraRoutes);
     return 0;
   } catch (error) {
     if (!isPortError(error)) throw error;
@@ -65,15 +66,11 @@ async function run(args: readonly string[], io: Io, extraRoutes?: ExtraRoutes): 
 }
 
 /** Serves until SIGTERM or SIGINT: they hand the clients over, a second one ends it at once. */
-async function runNode(
-  configPath: string,
-  env: NodeJS.ProcessEnv,
-  ports: Ports,
-  extraRoutes?: ExtraRoutes,
-): Promise<void> {
+async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: ExtraRoutes): Promise<void> {
+  const { env } = io;
   const { config: loaded, warnings } = await loadConfigWithWarnings(configPath, env);
   const config = withPorts(loaded, ports);
-  const log = pino(config.log);
+  const log = io.terminal ? pino(config.log, readableLog(io.out, !env["NO_COLOR"])) : pino(config.log);
   for (const { path, line, message } of warnings)
     log.warn({ path, line }, `the configuration is valid, but ${message}`);
   // A page of one's own is one process's to answer.

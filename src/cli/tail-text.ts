@@ -85,6 +85,8 @@ export function stateText(state: FollowState, url: string): string {
     }
     case "waiting": {
       const why = state.reason === "" ? `${state.code}` : `${state.code}, ${state.reason}`;
+      if (state.reason.includes("ECONNREFUSED"))
+        return `nothing listens at ${url}: is the service running? Again in ${seconds(state.delayMs)}`;
       return `connection lost (${why}): again in ${seconds(state.delayMs)}`;
     }
     case "moving":

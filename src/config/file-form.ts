@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { closest } from "../match/did-you-mean.ts";
 import type { ConfigText, Path } from "./config-text.ts";
-import { closest } from "./did-you-mean.ts";
 import { fileShape, isOneOrMore, type Unit, unitOf, unwrap } from "./schema-walk.ts";
 
 /** Begins keys at the top of the file that mean nothing to the service. */

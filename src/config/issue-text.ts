@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { closest } from "../match/did-you-mean.ts";
 import type { ConfigText, Path } from "./config-text.ts";
-import { closest } from "./did-you-mean.ts";
 import { exampleAt, isOneOrMore, optionAt, unitOf, unwrap } from "./schema-walk.ts";
 
 /** A schema's findings as locations in the file and texts that say what was found, what is allowed, what to write. */

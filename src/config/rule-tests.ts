@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
+import { closest } from "../match/did-you-mean.ts";
 import type { CollectionRules, RuleSet } from "../rules/compile-rules.ts";
 import { RuleTestFile } from "../rules/rule-test-options.ts";
 import { type ConfigProblem, type ConfigText, type Path, readConfigText } from "./config-text.ts";
-import { closest } from "./did-you-mean.ts";
 import { inFileOrder, reporter, sectionOf } from "./examine.ts";
 import { toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";

@@ -1,6 +1,7 @@
 /** Parses the filter of a client or a rule into our own tree. Anything that is not understood exactly is refused by name. */
 import { TidewireError } from "../protocol/errors.ts";
 import { type BsonValue, fromJs } from "./bson-value.ts";
+import { closest } from "./did-you-mean.ts";
 import type {
   ComparisonOperator,
   Filter,
@@ -30,6 +31,8 @@ export interface FilterOptions {
   readonly maxValues?: number;
   /** Turns a written key into the path it means; it may throw. */
   readonly path?: (key: string) => string;
+  /** Receives each refusal, and the parser continues with the next part; the result is then unusable. Unset: it throws the first. */
+  readonly onRefused?: (error: TidewireError) => void;
 }
 
 /** The options of a filter in which claims may occur. */
@@ -75,6 +78,18 @@ const COMPARISONS: ReadonlySet<string> = new Set<ComparisonOperator>([
 ]);
 const LISTS: ReadonlySet<string> = new Set<ListOperator>(["$in", "$nin", "$all"]);
 
+/** Every operator on a path, to name the one that was most likely meant. */
+const OPERATORS: ReadonlySet<string> = new Set([
+  ...COMPARISONS,
+  ...LISTS,
+  ...["$exists", "$type", "$size", "$mod", "$regex", "$options", "$not", "$elemMatch"],
+]);
+
+function guess(word: string, known: ReadonlySet<string>): string {
+  const near = closest(word, [...known]);
+  return near === undefined ? "" : ` (did you mean ${near}?)`;
+}
+
 // Guards, because a set of strings does not narrow one.
 const isLogical = (key: string): key is LogicalOperator => LOGICAL.has(key);
 const isComparison = (key: string): key is ComparisonOperator => COMPARISONS.has(key);
@@ -106,15 +121,28 @@ class FilterParser {
     const keys = Object.keys(input);
     // An empty branch costs a step of every evaluation too.
     if (keys.length === 0 && location.depth > 0) this.#countPredicate(location);
-    const filters = keys.flatMap((key) => this.#entry(key, input[key], location));
+    const filters = keys.flatMap((key) => this.#attempt(() => this.#entry(key, input[key], location)));
     const [only] = filters;
     return filters.length === 1 && only !== undefined ? only : { op: "$and", filters, implicit: true };
+  }
+
+  /** One part of a filter, whose refusal need not be the only one that is reported. */
+  #attempt<T>(parse: () => readonly T[]): readonly T[] {
+    const { onRefused } = this.#options;
+    try {
+      return parse();
+    } catch (error) {
+      if (onRefused === undefined || !(error instanceof TidewireError)) throw error;
+      onRefused(error);
+      return [];
+    }
   }
 
   #entry(key: string, value: unknown, location: Location): readonly FilterTemplate[] {
     if (isLogical(key)) return [this.#logical(key, value, inside(location, key, { operator: key }))];
     if (key.startsWith("$")) {
-      throw refusal(`${quote(key)} is not supported at the top of a filter`, { ...location, operator: key });
+      const text = `${quote(key)} is not supported at the top of a filter${guess(key, LOGICAL)}`;
+      throw refusal(text, { ...inside(location, key, {}), operator: key });
     }
     const path = this.#options.path?.(key) ?? key;
     const here = inside(location, key, { path });
@@ -142,13 +170,15 @@ class FilterParser {
   }
 
   #operators(operators: Entries, location: Location): readonly PredicateTemplate[] {
-    return Object.keys(operators).flatMap((key) => {
-      const here = inside(location, key, { operator: key });
-      if (key === "$regex") return [this.#regex(operators[key], operators["$options"] ?? "", here)];
-      if (key !== "$options") return this.#operator(key, operators[key], here);
-      if (!Object.hasOwn(operators, "$regex")) throw refusal("$options needs a $regex", here);
-      return [];
-    });
+    return Object.keys(operators).flatMap((key) =>
+      this.#attempt(() => {
+        const here = inside(location, key, { operator: key });
+        if (key === "$regex") return [this.#regex(operators[key], operators["$options"] ?? "", here)];
+        if (key !== "$options") return this.#operator(key, operators[key], here);
+        if (!Object.hasOwn(operators, "$regex")) throw refusal("$options needs a $regex", here);
+        return [];
+      }),
+    );
   }
 
   #operator(key: string, value: unknown, location: Location): readonly PredicateTemplate[] {
@@ -174,7 +204,7 @@ class FilterParser {
     } catch (cause) {
       throw cause instanceof LiteralRefused ? refusal(`${key} ${cause.message}`, location, cause) : cause;
     }
-    throw refusal(`the operator ${quote(key)} is not supported`, location);
+    throw refusal(`the operator ${quote(key)} is not supported${guess(key, OPERATORS)}`, location);
   }
 
   #not(value: unknown, location: Location): PredicateTemplate {

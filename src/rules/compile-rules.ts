@@ -8,7 +8,7 @@ import { parseFilter, parseFilterTemplate } from "../match/parse-filter.ts";
 import { EVERYTHING, excludeProjection, includeProjection, isHiddenPath } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type Claims, lookupOf, NOW, readPlaceholder } from "./claims.ts";
+import { type Claims, lookupOf, NOW, PlaceholderRefused, readPlaceholder } from "./claims.ts";
 import {
   type CollectionOptions,
   type FieldsOptions,
@@ -240,18 +240,33 @@ function compileRule(
 const NOTHING: Filter = { op: "$nor", filters: [{ op: "$and", filters: [] }] };
 
 function compileWhen(input: Entries, report: Report): Filter {
-  return compilePart("when", input, report, () =>
-    parseFilter(input, { regex: "subset", ...RULE_LIMITS, path: whenPath }),
+  return compilePart("when", input, report, (onRefused) =>
+    parseFilter(input, { regex: "subset", ...RULE_LIMITS, path: whenPath, onRefused }),
   );
 }
 
 function compileRuleFilter(input: Entries, lookups: readonly string[], report: Report): FilterTemplate {
   const placeholder = (text: string) => readPlaceholder(text, lookups);
+  // A placeholder with a fault that is reported already stands for some value, so that the rest is judged too.
+  const orAny = (text: string) => {
+    try {
+      return placeholder(text);
+    } catch (error) {
+      if (!(error instanceof PlaceholderRefused)) throw error;
+      return { placeholder: text };
+    }
+  };
   const template = compilePart<FilterTemplate>(
     "filter",
     input,
     report,
-    () => parseFilterTemplate(input, { regex: "subset", ...RULE_LIMITS, placeholder }),
+    (onRefused, isFaulty) =>
+      parseFilterTemplate(input, {
+        regex: "subset",
+        ...RULE_LIMITS,
+        placeholder: isFaulty ? orAny : placeholder,
+        onRefused,
+      }),
     lookups,
   );
   const single = singleLookup(template);
@@ -293,21 +308,32 @@ function placeholdersOf(template: FilterTemplate): { single: Placeholder[]; list
   return { single, lists };
 }
 
+/** Whether a dotted location is another one or lies in it. */
+const isWithin = (at: string, outer: string) => outer === "" || at === outer || at.startsWith(`${outer}.`);
+
 function compilePart<T>(
   part: RulePart,
   input: Entries,
   report: Report,
-  parse: () => T,
+  parse: (onRefused: (error: TidewireError) => void, isFaulty: boolean) => T,
   lookups: readonly string[] = [],
 ): T | Filter {
   const faults = placeholderFaults(input, part, lookups);
   for (const { at, message } of faults) report([part], message, at);
-  if (faults.length > 0) return NOTHING;
+  let isRefused = faults.length > 0;
+  const onRefused = (error: TidewireError) => {
+    isRefused = true;
+    const at = String(error.details["at"] ?? "");
+    // The parser finds a misplaced claim as well, in other words.
+    if (!faults.some((fault) => isWithin(at, fault.at) || isWithin(fault.at, at)))
+      report([part], error.message, at);
+  };
   try {
-    return parse();
+    const parsed = parse(onRefused, isRefused);
+    return isRefused ? NOTHING : parsed;
   } catch (error) {
     if (!(error instanceof TidewireError)) throw error;
-    report([part], error.message, String(error.details["at"] ?? ""));
+    onRefused(error);
     return NOTHING;
   }
 }

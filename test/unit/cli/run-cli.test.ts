@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -214,4 +214,48 @@ test("no output of any command shows the secret", async () => {
     const { out, err } = await run(...argv, "-c", path);
     expect(out + err).not.toContain(SECRET);
   }
+});
+
+test.each(["--version", "-v", "version"])("%s prints the version of the package", async (flag) => {
+  const { version } = JSON.parse(await readFile(new URL("../../../package.json", import.meta.url), "utf8"));
+  expect(await run(flag)).toEqual({ code: 0, out: `tidewire ${version}`, err: "" });
+});
+
+test.each([
+  [["chekc"], /Did you mean check\?/],
+  [["help", "strat"], /Did you mean start\?/],
+  [["explain", "--colection", "orders"], /Unknown option '--colection'.*Did you mean --collection\?/],
+])("%j names the word that was most likely meant", async (argv, expected) => {
+  const { code, err } = await run(...argv);
+  expect([code, err]).toEqual([2, expect.stringMatching(expected)]);
+});
+
+test("explain needs none of the secrets, and fails for a collection that the configuration does not have", async () => {
+  const path = await fileOf(GOOD.replace("${SECRET}", "${UNSET}"));
+  const args = ["explain", "-c", path, "--user", '{"sub":"u1"}', "--collection"];
+  const { code, out } = await run(...args, "orders");
+  expect([code, out]).toEqual([
+    0,
+    expect.stringContaining("index for the snapshot: not checked: the configuration"),
+  ]);
+  const unknown = await run(...args, "ordrs");
+  expect(unknown).toMatchObject({ code: 1, out: "" });
+  expect(unknown.err).toMatch(/no collection "ordrs"\. Did you mean orders\? Collections: orders/);
+});
+
+test("check reports every bad operator of a filter at once, and the one that was meant", async () => {
+  const filter =
+    '{ a: { $gtt: 1, $inn: [2] }, b: { $where: "x" }, $orr: [], $and: [{ c: { $lte: 1, $sizes: 2 } }], d: "a %%user.sub" }';
+  const path = await fileOf(GOOD.replace('{ customerId: "%%user.sub" }', filter));
+  const { code, err } = await run("check", "-c", path);
+  expect(code).toBe(1);
+  for (const text of [
+    /"\$gtt" is not supported \(did you mean \$gt\?\)/,
+    /"\$inn" is not supported \(did you mean \$in\?\)/,
+    /"\$where" is not supported \(at b/,
+    /"\$orr" is not supported at the top of a filter \(did you mean \$or\?\)/,
+    /"\$sizes" is not supported \(did you mean \$size\?\)/,
+    /filter\.d: a string with %%… in it is not a claim/,
+  ])
+    expect(err).toMatch(text);
 });

@@ -463,7 +463,7 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
   [
     "$where",
     withRule("filter: { $where: '1' }"),
-    "3:53 collections.orders.rules[0].filter",
+    '3:63 collections.orders.rules[0].filter["$where"]',
     /"\$where" is not supported/,
   ],
   [
