@@ -1,5 +1,5 @@
 import type { Steps } from "../match/steps.ts";
-import type { Metrics } from "../metrics/metrics.ts";
+import type { ChangeTallies, Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { isLargeChange, UNKNOWN } from "./change.ts";
 import { CHANGES_STEP, type ChangeEncoder, takesSteps } from "./change-encoder.ts";
@@ -30,15 +30,18 @@ export class Broadcast {
   readonly #log: ChangeLog;
   readonly #encoder: ChangeEncoder;
   readonly #metrics: Metrics;
+  readonly #changes: ChangeTallies;
   /** Noted since the last flush; `null` where nothing was. */
   #pending: LogEntry[] | null = null;
   /** A commit whose messages were prepared for the next flush. */
   #prepared: Prepared | null = null;
 
-  constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics) {
+  /** @param collection The label of its changes. */
+  constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics, collection: string) {
     this.#log = log;
     this.#encoder = encoder;
     this.#metrics = metrics;
+    this.#changes = metrics.changesBy(collection);
   }
 
   /**
@@ -133,12 +136,12 @@ export class Broadcast {
 
   /** Counts changes by their type. @returns How many there are, one of a large document as too many for one step. */
   #count(entries: readonly LogEntry[]): number | typeof UNKNOWN {
-    const { changesBy } = this.#metrics;
+    const tallies = this.#changes;
     let count = 0;
     for (const { changes } of entries) {
       if (changes === UNKNOWN) return UNKNOWN;
       for (const change of changes) {
-        changesBy[change.type].inc();
+        tallies[change.type].inc();
         count += isLargeChange(change) ? CHANGES_STEP + 1 : 1;
       }
     }

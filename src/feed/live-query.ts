@@ -96,7 +96,7 @@ export class LiveQuery {
     this.#history = parts.timeline.history;
     this.#encoder = new ChangeEncoder(spec, parts.encoder);
     this.#log = new ChangeLog(this.#history, this.#encoder, parts);
-    this.#broadcast = new Broadcast(this.#log, this.#encoder, parts.metrics);
+    this.#broadcast = new Broadcast(this.#log, this.#encoder, parts.metrics, this.namespace);
     const kept = {
       history: this.#history,
       evaluation,

@@ -151,7 +151,7 @@ export class SnapshotStore {
 
   #join(reading: SnapshotReading, served: "shared" | "read"): SnapshotReading {
     reading.join();
-    this.#parts.metrics.snapshots.inc({ served });
+    this.#parts.metrics.snapshots.inc({ collection: reading.liveQuery.namespace, served });
     return reading;
   }
 

@@ -199,8 +199,9 @@ export class Herd {
     const counts = new Map<string, number>();
     const text = await (await fetch(`${this.#service.adminUrl}/metrics`)).text();
     for (const [, name = "", labels = "", value] of text.matchAll(/^(\w+)(\{[^}]*\})? (\S+)$/gm)) {
-      counts.set(name + labels, Number(value));
-      if (labels !== "") counts.set(name, (counts.get(name) ?? 0) + Number(value));
+      const add = (key: string) => counts.set(key, (counts.get(key) ?? 0) + Number(value));
+      add(name);
+      for (const [label] of labels.matchAll(/\w+="[^"]*"/g)) add(`${name}{${label}}`);
     }
     const { metrics } = await this.#client.db("admin").command({ serverStatus: 1 });
     for (const name of ["find", "aggregate", "getMore"]) {

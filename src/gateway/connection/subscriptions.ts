@@ -11,11 +11,16 @@ export type ChangePoint = HistoryEntry | null;
 /** This many live queries of one connection keep their numbers after they have ended. */
 const NUMBERS_MAX = 100;
 
-/** Counts the subscriptions of all connections. */
+/** Counts the subscriptions of all connections, by collection. */
 interface Gauge {
-  inc(): void;
-  dec(): void;
+  inc(labels: { readonly collection: string }): void;
+  dec(labels: { readonly collection: string }): void;
 }
+
+/** The label of a subscription, which the configuration bounds. */
+const labelOf = ({ query: { database, collectionName } }: Pick<Attachment, "query">) => ({
+  collection: `${database}.${collectionName}`,
+});
 
 /**
  * The subscriptions of one connection, and the attachments that serve them. It keeps three things true together:
@@ -92,7 +97,7 @@ export class Subscriptions implements Iterable<Subscription> {
   add(subscription: Subscription): void {
     this.#byId.set(subscription.id, subscription);
     subscription.attachment.join(subscription.id);
-    this.#gauge.inc();
+    this.#gauge.inc(labelOf(subscription.attachment));
   }
 
   /** Makes an attachment the one by which this connection follows its live query; it takes over the ids of another. */
@@ -103,7 +108,7 @@ export class Subscriptions implements Iterable<Subscription> {
     if (present === undefined || present === attachment) return;
     for (const id of [...present.ids]) {
       const subscription = this.#byId.get(id);
-      subscription?.moveTo(attachment);
+      if (subscription !== undefined) this.#move(subscription, attachment);
       attachment.join(id);
       if (present.isUndecided(id)) attachment.suspend(id);
       present.leave(id);
@@ -112,9 +117,16 @@ export class Subscriptions implements Iterable<Subscription> {
     this.changes.notify();
   }
 
+  #move(subscription: Subscription, attachment: Attachment): void {
+    // An edit of the configuration may give the name of a collection to another one.
+    this.#gauge.dec(labelOf(subscription.attachment));
+    this.#gauge.inc(labelOf(attachment));
+    subscription.moveTo(attachment);
+  }
+
   /** Lets another attachment serve a subscription that has been released. */
   serve(subscription: Subscription, attachment: Attachment): void {
-    subscription.moveTo(attachment);
+    this.#move(subscription, attachment);
     attachment.join(subscription.id);
     this.changes.notify();
   }
@@ -132,7 +144,7 @@ export class Subscriptions implements Iterable<Subscription> {
   remove(subscription: Subscription): void {
     if (!this.holds(subscription)) return;
     this.#byId.delete(subscription.id);
-    this.#gauge.dec();
+    this.#gauge.dec(labelOf(subscription.attachment));
     subscription.giveBack();
     try {
       this.release(subscription);
