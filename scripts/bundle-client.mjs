@@ -1,6 +1,6 @@
 /**
  * Bundles the client for pages without a build step, and prints what it weighs.
- *   node scripts/bundle-client.mjs [directory]     (dist/browser unless told)
+ *   node scripts/bundle-client.mjs [directory]     (dist/browser unless told; prints nothing with --quiet)
  * tidewire.js         an ES module; what few need is in http-transport.js, which it fetches when that is needed
  * tidewire.global.js  one classic script, which makes the global `tidewire`
  */
@@ -10,7 +10,9 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const root = new URL("..", import.meta.url).pathname;
-const outdir = process.argv[2] ?? join(root, "dist", "browser");
+const isQuiet = process.argv.includes("--quiet");
+const outdir =
+  process.argv.slice(2).find((argument) => argument !== "--quiet") ?? join(root, "dist", "browser");
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that stand in no message: their names are shortened. */
 const INTERNAL = `
@@ -57,6 +59,7 @@ await build({
   globalName: "tidewire",
 });
 
+if (isQuiet) process.exit();
 for (const name of (await readdir(outdir)).filter((file) => file.endsWith(".js"))) {
   const code = await readFile(join(outdir, name));
   const kilobytes = (bytes) => `${(bytes / 1_000).toFixed(1)} kB`;

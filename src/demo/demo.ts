@@ -95,7 +95,8 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   const url = `ws://127.0.0.1:${service.place.port}`;
   await introduce(io, service.place, configFile, secret);
   const watchers: Watcher[] = [];
-  if (options.terminal !== undefined) show = new TerminalShow(io, watchers, options.terminal);
+  if (options.terminal !== undefined)
+    show = new TerminalShow(io, watchers, options.terminal, pageOf(service.place));
   stops.push(() => {
     show.end();
     io.err("shutting down the backend, the service and mongod");
@@ -119,6 +120,8 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   return orFailed(check(watchers, mongodbUri, mongodb.database, show));
 }
 
+const pageOf = ({ port }: Pick<Place, "port">) => `http://127.0.0.1:${port}/demo`;
+
 /** The addresses and commands for looking at the demo from outside. */
 async function introduce(
   io: Io,
@@ -135,7 +138,7 @@ async function introduce(
       "",
       `Tidewire is running: ${url}/v1/ws   (metrics: http://127.0.0.1:${adminPort}/metrics)`,
       "",
-      `See it in a browser: http://127.0.0.1:${port}/demo`,
+      `See it in a browser: ${pageOf({ port })}`,
       "",
       `A token of ${ben.name}, good for this run:`,
       `  ${token}`,

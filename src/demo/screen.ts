@@ -18,12 +18,15 @@ export interface Screen {
   /** The last thing that happened to the demo's processes. */
   readonly note: string;
   readonly viewers: readonly string[];
+  /** The address of the page, which shows the same and more. */
+  readonly page: string;
 }
 
 /** With the separators, 80 characters in total. */
 const WIDTHS = [32, 22, 22] as const;
 const BORDER = " │";
 const BOARD_ROWS = 11;
+const BOARD_ROWS_MIN = 3;
 /** Title, subtitle, the rule below the board, note and keys. */
 const OTHER_ROWS = 5;
 const LOG_ROWS_MAX = 8;
@@ -41,7 +44,8 @@ const CELLS: readonly ((shown: Shown) => string)[] = [
 
 /** Draws the board as lines of at most `width` characters, colours aside, and at most `height` of them. */
 export function drawScreen(screen: Screen, size: { width: number; height: number }, paint: Paint): string[] {
-  const { columns, log, note, viewers } = screen;
+  const { columns, log, note, viewers, page } = screen;
+  const boardRows = Math.max(BOARD_ROWS_MIN, Math.min(BOARD_ROWS, size.height - OTHER_ROWS));
   const logRows = Math.max(0, Math.min(LOG_ROWS_MAX, size.height - OTHER_ROWS - BOARD_ROWS));
   const join = (cells: readonly string[]) => cells.join(paint.dim(BORDER));
   const cell = (text: string, index: number, colour: (text: string) => string) =>
@@ -52,7 +56,7 @@ export function drawScreen(screen: Screen, size: { width: number; height: number
       : cell(` ${viewers[index]}: ${state}`, index, paint.reverse),
   );
   const subtitles = columns.map(({ sees }, index) => cell(` ${sees}`, index, paint.dim));
-  const board = Array.from({ length: BOARD_ROWS }, (_, at) =>
+  const board = Array.from({ length: boardRows }, (_, at) =>
     join(
       columns.map(({ rows }, index) => {
         const row = rows[at];
@@ -70,8 +74,8 @@ export function drawScreen(screen: Screen, size: { width: number; height: number
     paint.dim("─".repeat(Math.min(80, size.width))),
     ...entries,
     ...Array.from({ length: logRows - entries.length }, () => ""),
-    paint.cyan(clip(note, Math.min(80, size.width))),
-    paint.dim("q quits   k kills the service: the views resume where they stopped"),
+    paint.dim(clip(note, Math.min(80, size.width))),
+    paint.cyan(clip(`${page}   q quits, k kills the service: the views resume`, Math.min(80, size.width))),
   ];
   return lines.slice(0, size.height);
 }

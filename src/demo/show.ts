@@ -57,10 +57,15 @@ export class TerminalShow implements Show {
   readonly #log = new ChangeLog();
   readonly #states = new Map<Watcher, string>();
   readonly #timer: NodeJS.Timeout;
+  readonly #page: string;
   #note = "";
 
-  /** @param watchers Filled while it is shown. */
-  constructor(io: Io, watchers: readonly Watcher[], output: NodeJS.WriteStream) {
+  /**
+   * @param watchers Filled while it is shown.
+   * @param page The address of the page.
+   */
+  constructor(io: Io, watchers: readonly Watcher[], output: NodeJS.WriteStream, page: string) {
+    this.#page = page;
     this.#io = io;
     this.#watchers = watchers;
     this.#terminal = new Terminal(output);
@@ -101,7 +106,7 @@ export class TerminalShow implements Show {
       rows: watcher.view.rows(nowMs),
     }));
     const viewers = this.#watchers.map(({ viewer }) => viewer.name);
-    const screen = { columns, log: this.#log.latest, note: this.#note, viewers };
+    const screen = { columns, log: this.#log.latest, note: this.#note, viewers, page: this.#page };
     this.#terminal.draw(drawScreen(screen, this.#terminal.size, paintWith(!this.#io.env["NO_COLOR"])));
   }
 }

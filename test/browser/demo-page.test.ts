@@ -128,6 +128,31 @@ test.skipIf(isBrowserMissing)(
   },
 );
 
+test.skipIf(isBrowserMissing)("fits the width of a phone, a tablet and a laptop", async () => {
+  const { page } = await open();
+  await page.locator(".card.ada tr.entered").first().waitFor();
+  for (const width of [390, 768, 1280]) {
+    await page.setViewportSize({ width, height: 844 });
+    expect(await page.evaluate<number>("document.documentElement.scrollWidth"), `${width}`).toBe(width);
+  }
+});
+
+test.skipIf(isBrowserMissing)("lights a preset only while its rules are in force", async () => {
+  const { page } = await open();
+  const preset = button(page, "Ben sees the margin");
+  const isOn = async () => (await preset.getAttribute("aria-pressed")) === "true";
+  const editor = page.locator("#rules-text");
+  const text = await editor.inputValue();
+  await editor.fill(text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+  expect(await isOn()).toBe(false);
+  await button(page, "Save").click();
+  await expect.poll(isOn, PATIENCE).toBe(true);
+  await editor.fill(text);
+  expect(await isOn()).toBe(true);
+  await button(page, "Save").click();
+  await expect.poll(isOn, PATIENCE).toBe(false);
+});
+
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 async function violations(page: Page): Promise<string[]> {

@@ -46,11 +46,14 @@ export class RulesPanel {
   readonly #granted = new Map<string, Map<Effect, number>>();
   readonly #original: string;
   #saved: string;
+  /** The text that the service has applied; a preset is on if this contains it, whatever the editor holds. */
+  #inForce: string;
   #last: Promise<void> = Promise.resolve();
 
   constructor(rules: RulesText, events: RulesEvents) {
     this.#events = events;
     this.#saved = rules.text;
+    this.#inForce = rules.text;
     this.#original = rules.original;
     setText(byId("rules-file"), rules.file);
     this.#presets = PRESETS.map(({ title, off, on }) => {
@@ -110,12 +113,14 @@ export class RulesPanel {
     const old = this.#saved;
     this.#saved = text;
     if (!isEdit) {
+      this.#applied(text);
       this.#say("good", "Saved. The new text means the same rules as before.");
       return;
     }
     const startedAtMs = performance.now();
     const generation = await this.#newGeneration(before);
     const tookMs = Math.round(performance.now() - startedAtMs);
+    this.#applied(text);
     this.#events.inForce(text === this.#original);
     await pause(SETTLES_WITHIN_MS);
     this.#say(
@@ -159,6 +164,11 @@ export class RulesPanel {
     this.#outcome.replaceChildren(element("p", {}, text));
   }
 
+  #applied(text: string): void {
+    this.#inForce = text;
+    this.#showPresets();
+  }
+
   #show(text: string): void {
     this.#editor.value = text;
     this.#showPresets();
@@ -168,7 +178,8 @@ export class RulesPanel {
     const { value } = this.#editor;
     PRESETS.forEach(({ on, off }, index) => {
       const button = this.#presets[index];
-      button?.setAttribute("aria-pressed", String(!value.includes(off) && value.includes(on)));
+      const isOn = !this.#inForce.includes(off) && this.#inForce.includes(on);
+      button?.setAttribute("aria-pressed", String(isOn));
       button?.toggleAttribute("disabled", !value.includes(off) && !value.includes(on));
     });
   }

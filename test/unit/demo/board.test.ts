@@ -143,6 +143,7 @@ function screen(): Screen {
     log: log.latest,
     note: "service: process 1, backend: process 2",
     viewers: ["ada", "ben", "cleo"],
+    page: "http://127.0.0.1:8480/demo",
   };
 }
 
@@ -151,9 +152,16 @@ test("the screen fits into 80 columns and 24 rows, with nothing cut off", () => 
   expect(lines).toHaveLength(23);
   for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
   expect(lines.join("\n")).not.toContain("…");
+  expect(lines.at(-1)).toContain("http://127.0.0.1:8480/demo");
   expect(lines[0]).toMatch(/ada, admin .* ben: connecting .* cleo, courier/);
   expect(lines[2]).toContain("+1001 delivered finn  36.5  11.5 │ 1004 delivered  36.5");
   expect(lines.join("\n")).toMatch(/1001 margin 11\.5 → 1 +ada ~ {3}ben · {3}cleo ·/);
+});
+
+test.each([8, 10, 16, 23, 40])("the address of the page is in sight in %i rows", (height) => {
+  const lines = drawScreen(screen(), { width: 80, height }, paintWith(false));
+  expect(lines.length).toBeLessThanOrEqual(height);
+  expect(lines.at(-1)).toContain("http://127.0.0.1:8480/demo");
 });
 
 test("a lower terminal loses the log first, and never gets more lines than it has", () => {
