@@ -19,8 +19,7 @@ import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState } from "./node/shared-state.ts";
 import { compileRules } from "./rules/compile-rules.ts";
-import { StartPatience, unreachable } from "./source/start-patience.ts";
-import { StartupError } from "./source/startup-error.ts";
+import { StartPatience } from "./source/start-patience.ts";
 
 /** A running node, without its listeners. */
 interface Running {
@@ -133,7 +132,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   const mongodb = await openClient(basics);
   const { client } = mongodb;
   const patience = new StartPatience(client, config.mongodb.startTimeoutMs, log);
-  await patience.run((at) => at.connect()).catch(throwStartupError);
+  await patience.run((at) => at.connect());
   const report = await patience.run(() => checkDeployment(basics, client));
   const state = await patience.run(() => openState(basics, client));
   // The source begins once the gateway is there, so that neither is called before.
@@ -186,7 +185,3 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     stop: stopAll,
   };
 }
-
-const throwStartupError = (error: unknown) => {
-  throw error instanceof StartupError ? error : unreachable(error);
-};

@@ -4,27 +4,36 @@ import { configJsonSchema } from "../config/json-schema.ts";
 import type { CollectionOptions, RuleOptions } from "../rules/options.ts";
 import type { Io } from "../terminal/io.ts";
 import { CONFIG_FLAG, type Command } from "./command.ts";
+import { tryConnection } from "./try-connection.ts";
 
 const HELP = `Usage: tidewire check [options]
 
 Validates a whole configuration, including its rules and key files, and reports every problem at once:
 file, line, column, the value found, and the values allowed. Warns of conditions that are valid and can
-hardly be meant. Opens no connection.
+hardly be meant. Opens no connection, unless --connect asks for it.
 
 Options:
   -c, --config FILE   the configuration (default config/tidewire.yaml)
       --json          print the problems as a JSON array, for machines; warnings have "severity": "warning"
+      --connect       also connect to mongodb.uri: report which host cannot be used and why, missing privileges, and every
+                      other problem that a node would report at its start. Changes nothing, and ends within a minute
       --schema        print the JSON Schema of configurations instead, for editors
 
 Examples:
   tidewire check
   tidewire check --config deploy/tidewire.yaml && tidewire start --config deploy/tidewire.yaml
+  tidewire check --connect
   tidewire check --schema > config/tidewire.schema.json`;
 
 async function run(args: readonly string[], io: Io): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
-    options: { ...CONFIG_FLAG, json: { type: "boolean" }, schema: { type: "boolean" } },
+    options: {
+      ...CONFIG_FLAG,
+      json: { type: "boolean" },
+      connect: { type: "boolean" },
+      schema: { type: "boolean" },
+    },
   });
   if (values.schema) {
     io.out(JSON.stringify(configJsonSchema(), null, 2));
@@ -32,6 +41,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
   try {
     const { config, warnings } = await loadConfigWithWarnings(values.config, io.env);
+    const connected = values.connect ? await tryConnection(config) : null;
     if (values.json) {
       io.out(
         JSON.stringify(
@@ -44,6 +54,10 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     }
     for (const warning of warnings) io.err(`warning: ${formatProblem(warning)}`);
     io.out(summary(values.config, config));
+    if (connected !== null) {
+      for (const warning of connected.warnings) io.err(`warning: ${warning}`);
+      io.out(connected.text);
+    }
     return 0;
   } catch (error) {
     if (!values.json || !(error instanceof ConfigError)) throw error;

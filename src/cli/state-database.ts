@@ -1,4 +1,4 @@
-import { MongoClient, MongoServerError } from "mongodb";
+import { MongoClient } from "mongodb";
 import { pino } from "pino";
 import type { Config } from "../config/config.ts";
 import { statePrefixOf } from "../config/namespaces.ts";
@@ -34,17 +34,15 @@ export async function withStateDatabase<T>(
     ...clientOptions(mongodb.connectTimeoutMs),
   });
   try {
-    await client.connect().catch((cause: unknown) => {
-      throw unreachable(cause);
-    });
+    await client.connect();
     const ask = async () => {
       await checkStateNames(client, stateDatabase, prefix);
       return work(client, prefixed(client.db(stateDatabase), prefix));
     };
     return await answerOf(client, ask, { timeoutMs: WORK_TIMEOUT_MS });
   } catch (error) {
-    // Also where it has stopped answering since.
-    throw isMongoFailure(error) && !(error instanceof MongoServerError) ? unreachable(error) : error;
+    // Also where it has stopped answering since, or refuses a command.
+    throw isMongoFailure(error) ? await unreachable(error, client) : error;
   } finally {
     await client.close();
     await embedded?.stop();

@@ -1,6 +1,8 @@
 import type { z } from "zod";
 import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-rules.ts";
 import { RulesOptions } from "../rules/options.ts";
+import { EMBEDDED_URI } from "../source/options.ts";
+import { uriProblem } from "../source/uri-problem.ts";
 import { Collections, ConfigSchema, Limits } from "./config-schema.ts";
 import type { ConfigProblem, ConfigText } from "./config-text.ts";
 import { crossProblems } from "./cross-problems.ts";
@@ -33,6 +35,9 @@ export function examine(source: ConfigText): Examined {
   if (!parsed.success) {
     for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
   }
+  const uri = sectionOf(sectionOf(codeForm, "mongodb"), "uri");
+  const uriFault = typeof uri === "string" && uri !== EMBEDDED_URI ? uriProblem(uri) : null;
+  if (uriFault !== null) report(["mongodb", "uri"], uriFault);
   reportRules(parsed.data ?? rulesAlone(codeForm), source, report);
   if (!parsed.success) return { problems: inFileOrder(problems), codeForm };
   for (const { path, message } of crossProblems(parsed.data)) report(path, message);

@@ -1,14 +1,12 @@
+import { MongoServerError } from "mongodb";
 import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import { statePrefixOf } from "../config/namespaces.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import { EpochStore } from "../source/epoch-store.ts";
-import { lacksMajority } from "../source/majority.ts";
-import { isMongoFailure } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { clientOptions, ReplaceableClient } from "../source/replaceable-client.ts";
 import { StartPatience, type WhileWaiting } from "../source/start-patience.ts";
-import { StartupError } from "../source/startup-error.ts";
 import { prefixed } from "../source/state-names.ts";
 import { downReasonOf } from "../source/stream-errors.ts";
 import { type StartPorts, WaitingRoom } from "./waiting-room.ts";
@@ -24,9 +22,9 @@ const TEXTS = {
 
 /**
  * Waits until the replica set has a primary whose writes a majority confirms. Meanwhile the node's ports answer that it is
- * not ready, and why. Any other problem is left to the start itself, which reports all problems at once.
+ * not ready, and why. Missing privileges are left to the start itself, which reports all of them at once.
  * @returns The ports on which the node has to listen.
- * @throws {StartupError} No member answered within `mongodb.startTimeout`.
+ * @throws {StartupError} No member answered within `mongodb.startTimeout`, or MongoDB refuses the login.
  */
 export async function awaitMajority(config: Config, log: Logger): Promise<StartPorts> {
   const { uri, connectTimeoutMs, startTimeoutMs, stateDatabase } = config.mongodb;
@@ -47,10 +45,8 @@ export async function awaitMajority(config: Config, log: Logger): Promise<StartP
   const epochs = new EpochStore(prefixed(client.stateDatabase(stateDatabase), statePrefixOf(config)));
   try {
     await patience.run((at) => at.connect());
-    await patience.run(() => epochs.confirmedTime());
+    await patience.run(() => epochs.confirmedTime().catch(leaveToStart));
     if (hasWaited) log.info("MongoDB has a majority; the node starts");
-  } catch (error) {
-    if (!isLeftToStart(error)) throw error;
   } finally {
     await room.close();
     await client.close();
@@ -58,9 +54,7 @@ export async function awaitMajority(config: Config, log: Logger): Promise<StartP
   return room.ports;
 }
 
-/** A refused login, a missing privilege, or a server that knows no such read. */
-const isLeftToStart = (error: unknown): boolean =>
-  !(error instanceof StartupError) &&
-  isMongoFailure(error) &&
-  !lacksMajority(error) &&
-  downReasonOf(error) === "refused";
+/** A missing privilege, or a server that knows no such read: the checks of the start report it with all other problems. */
+function leaveToStart(error: unknown): void {
+  if (!(error instanceof MongoServerError) || downReasonOf(error) !== "refused") throw error;
+}

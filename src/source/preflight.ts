@@ -66,23 +66,56 @@ interface Inspected extends Namespace {
   readonly images: "on" | "off" | "missing";
 }
 
+/** The result of checks that all passed, before anything was changed. */
+interface Inspection {
+  readonly server: ServerDescription;
+  readonly collections: readonly Inspected[];
+  readonly followsState: boolean;
+  readonly deploymentId: string;
+  readonly warnings: string[];
+}
+
 /**
  * Inspects first and changes nothing while a problem is known; then switches images on where they are off.
  * @param client Connected.
  * @throws {StartupError} with every problem found.
  */
 export async function preflight(client: MongoAccess, options: PreflightOptions): Promise<PreflightReport> {
+  const inspection = await inspectDeployment(client, options);
+  const { server, warnings } = inspection;
+  const problems: string[] = [];
+  const withImages = keepsImages(server);
+  const mode = withImages ? options.images : "off";
+  const collections = await switchImagesOn(client, inspection.collections, mode, { problems, warnings });
+  if (problems.length > 0) throw cannotStart(server, problems);
+  return {
+    version: server.version,
+    topology: server.topology,
+    deploymentId: inspection.deploymentId,
+    keepsImages: withImages,
+    followsState: inspection.followsState,
+    scope: scopeText(inspection.followsState ? allWatched(options) : options.collections),
+    collections,
+    warnings,
+  };
+}
+
+/**
+ * Finds every problem that a node would report at its start, and changes nothing.
+ * @throws {StartupError} with every problem found.
+ */
+export async function inspectDeployment(client: MongoAccess, options: PreflightOptions): Promise<Inspection> {
   const server = await describeServer(client);
   const problems = [...serverProblems(server), ...imageModeProblems(server, options.images)];
   const warnings: string[] = [];
   const privileges = await readPrivileges(client);
-  const inspected = await inspectCollections(client, options.collections, privileges !== null, problems);
+  const collections = await inspectCollections(client, options.collections, privileges !== null, problems);
   const withImages = keepsImages(server);
   const report = { problems, warnings };
   const mayFollowState = followsState(privileges, options, report);
   const watched = mayFollowState ? allWatched(options) : options.collections;
   if (privileges !== null)
-    checkPrivileges(privileges, { ...options, watched }, withImages ? inspected : [], problems, warnings);
+    checkPrivileges(privileges, { ...options, watched }, withImages ? collections : [], problems, warnings);
   const opens = (of: readonly Namespace[]) => tryChangeStream(client, of, withImages);
   let isFollowing = mayFollowState;
   if (problems.length === 0) {
@@ -96,9 +129,6 @@ export async function preflight(client: MongoAccess, options: PreflightOptions):
     if (refusal !== null) problems.push(refusal);
   }
   if (problems.length > 0) throw cannotStart(server, problems);
-
-  const collections = await switchImagesOn(client, inspected, withImages ? options.images : "off", report);
-  if (problems.length > 0) throw cannotStart(server, problems);
   const { id, unique } = await identifyDeployment(client);
   if (!unique) {
     warnings.push(
@@ -107,18 +137,7 @@ export async function preflight(client: MongoAccess, options: PreflightOptions):
         'grant { resource: { cluster: true }, actions: ["replSetGetConfig"] }',
     );
   }
-  const { version, topology } = server;
-  const scope = scopeText(isFollowing ? allWatched(options) : options.collections);
-  return {
-    version,
-    topology,
-    deploymentId: id,
-    keepsImages: withImages,
-    followsState: isFollowing,
-    scope,
-    collections,
-    warnings,
-  };
+  return { server, collections, followsState: isFollowing, deploymentId: id, warnings };
 }
 
 const nameOf = ({ database, collection }: Namespace) => `${database}.${collection}`;

@@ -1,8 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type MongoClient, MongoServerError } from "mongodb";
+import {
+  type MongoClient,
+  MongoInvalidArgumentError,
+  MongoMissingDependencyError,
+  MongoParseError,
+  MongoServerError,
+} from "mongodb";
 import type { Logger } from "pino";
+import { connectionProblem } from "./connection-problem.ts";
 import { lacksMajority } from "./majority.ts";
-import { answerOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
+import { answerOf, clientOf, isMongoFailure, type MongoAccess } from "./mongo.ts";
 import { StartupError } from "./startup-error.ts";
 import { downReasonOf, waitsForPrimary } from "./stream-errors.ts";
 
@@ -33,14 +40,14 @@ export class StartPatience {
 
   /**
    * @param step May run several times.
-   * @throws {StartupError} MongoDB has not answered in time; whatever else the step throws, at once.
+   * @throws {StartupError} MongoDB has not answered in time, or has refused; whatever else the step throws, at once.
    */
   async run<T>(step: (client: MongoClient) => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await answerOf(this.#client, step, { timeoutMs: STEP_TIMEOUT_MS });
       } catch (error) {
-        if (!mayPass(error)) throw error;
+        if (!mayPass(error)) throw isMongoFailure(error) ? await unreachable(error, this.#client) : error;
         await this.#wait(error);
         await sleep(PAUSE_MS);
       }
@@ -54,7 +61,7 @@ export class StartPatience {
       this.#giveUpAtMs = Date.now() + this.#timeoutMs;
       return;
     }
-    if (Date.now() >= this.#giveUpAtMs) throw unreachable(error);
+    if (Date.now() >= this.#giveUpAtMs) throw await unreachable(error, this.#client);
     if (!this.#hasWarned) {
       const tryForMs = this.#timeoutMs;
       this.#log.warn(
@@ -74,12 +81,16 @@ function waitReasonOf(error: unknown): "no-primary" | "no-majority" | null {
 
 /** Whether the same step may succeed later: MongoDB gave no answer, or has no primary just now. */
 function mayPass(error: unknown): boolean {
+  if (error instanceof MongoParseError || error instanceof MongoInvalidArgumentError) return false;
+  if (error instanceof MongoMissingDependencyError) return false;
+  // A file that mongodb.uri names.
+  if (error instanceof Error && "syscall" in error && error.syscall === "open") return false;
   if (error instanceof MongoServerError) return lacksMajority(error) || downReasonOf(error) === "no-primary";
   return isMongoFailure(error);
 }
 
-/** The error for the admin where no server answers at the start. */
-export const unreachable = (cause: unknown) =>
-  new StartupError("MongoDB cannot be reached: check mongodb.uri, and that a server runs there", [], {
-    cause,
-  });
+/** The error for the admin where MongoDB cannot be used: its text says which host, why, and what to do. */
+export async function unreachable(cause: unknown, client: MongoAccess): Promise<StartupError> {
+  const problem = await connectionProblem(cause, clientOf(client));
+  return new StartupError(`MongoDB cannot be reached: ${problem}`, [], { cause });
+}
