@@ -83,7 +83,9 @@ test("an operator's command says in a line that MongoDB cannot be reached", asyn
   const nowhere = { ...file, mongodb: { ...(file["mongodb"] as object), uri: "mongodb://127.0.0.1:1/" } };
   expect(await run(["rotate-keys", "--config", await configFile(nowhere)])).toMatchObject({
     code: 1,
-    err: expect.stringMatching(/^tidewire rotate-keys: MongoDB cannot be reached: 127\.0\.0\.1:1 refuses connections\. /),
+    err: expect.stringMatching(
+      /^tidewire rotate-keys: MongoDB cannot be reached: 127\.0\.0\.1:1 refuses connections\. /,
+    ),
   });
 });
 
