@@ -50,3 +50,18 @@ test.skipIf(isBrowserMissing).each([["vue"], ["script-tag"]])(
     expect(await page.locator("li").count()).toBe(2);
   },
 );
+
+test.skipIf(isBrowserMissing)(
+  "a page of an origin that server.origins does not list finds in its console what is wrong, once",
+  async () => {
+    const { url } = await startExample("script-tag", { origins: ["https://listed.example"] });
+    const page = await openPage();
+    const warnings: string[] = [];
+    page.on("console", (message) => {
+      if (message.type() === "warning") warnings.push(message.text());
+    });
+    await page.goto(url);
+    await expect.poll(() => warnings, PATIENCE).toEqual([expect.stringMatching(/^tidewire: cannot connect/)]);
+    expect(warnings[0]).toContain(`server.origins lists ${new URL(url).origin}`);
+  },
+);

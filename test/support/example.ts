@@ -26,16 +26,20 @@ export interface ExampleOrder {
 export interface ExampleOptions {
   readonly tokenLife?: string;
   readonly auth?: Record<string, unknown>;
+  readonly origins?: readonly string[];
 }
 
 /** Mongod, service, a proxy that breaks things before it, and the example's own server; `url` is the page. */
-export async function startExample(name: string, { tokenLife = "5m", auth = {} }: ExampleOptions = {}) {
+export async function startExample(
+  name: string,
+  { tokenLife = "5m", auth = {}, origins = ["*"] }: ExampleOptions = {},
+) {
   const { client, db, name: database, uri } = await testDatabase();
   onTestFinished(async () => {
     await client.db(`${database}-state`).dropDatabase();
   });
   const server = {
-    origins: ["*"],
+    origins,
     heartbeat: "1s",
     sseRetry: "100ms",
     reconnect: { min: "200ms", max: "2s" },
