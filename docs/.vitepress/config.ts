@@ -37,6 +37,7 @@ const sidebar = [
     items: [
       page("Overview", "/"),
       page("Quick start", "/start"),
+      page("Comparison", "/compare"),
       page("Examples", "/examples/"),
       page("Recipes", "/recipes"),
     ],
