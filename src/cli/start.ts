@@ -1,5 +1,4 @@
 import { parseArgs } from "node:util";
-import { pino } from "pino";
 import { startPrimary, workersOf } from "../cluster/primary.ts";
 import { guardProcess } from "../cluster/process-guard.ts";
 import { type Config, loadConfigWithWarnings } from "../config/config.ts";
@@ -9,7 +8,7 @@ import type { ExtraRoutes } from "../node/basics.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
-import { readableLog } from "../terminal/log-line.ts";
+import { openLog } from "../terminal/open-log.ts";
 import { CONFIG_FLAG, type Command } from "./command.ts";
 import { portFlag } from "./port-flag.ts";
 
@@ -70,7 +69,7 @@ async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: E
   const { env } = io;
   const { config: loaded, warnings } = await loadConfigWithWarnings(configPath, env);
   const config = withPorts(loaded, ports);
-  const log = io.terminal ? pino(config.log, readableLog(io.out, !env["NO_COLOR"])) : pino(config.log);
+  const log = openLog(config.log, io);
   for (const { path, line, message } of warnings)
     log.warn({ path, line }, `the configuration is valid, but ${message}`);
   // A page of one's own is one process's to answer.

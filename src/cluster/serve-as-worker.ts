@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
@@ -25,15 +25,18 @@ export interface ServedNode {
 /** Starts one node in this process. */
 export type StartNode = (config: Config, log: Logger, generation: number) => Promise<ServedNode>;
 
+/** Opens the log of this process. */
+export type OpenLog = (options: Config["log"]) => Logger;
+
 type Answers = { [T in RequestType]: (value: Requests[T]["with"]) => Promise<Requests[T]["gives"]> };
 
 /** Makes this process a worker: it does what its primary asks, and ends when that does. */
-export function serveAsWorker(startNode: StartNode): void {
+export function serveAsWorker(startNode: StartNode, openLog: OpenLog): void {
   // A signal to the whole process group is meant for the primary, which drains the workers. It must not end a worker first.
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
   // Also where the primary has ended before we came to listen.
   if (!process.connected) process.exit(1);
-  const worker = new Worker(startNode);
+  const worker = new Worker(startNode, openLog);
   process.once("disconnect", () => {
     if (!worker.isEnding) process.exit(1);
   });
@@ -45,6 +48,7 @@ export function serveAsWorker(startNode: StartNode): void {
 
 class Worker {
   readonly #startNode: StartNode;
+  readonly #openLog: OpenLog;
   #node: ServedNode | undefined;
   #log: Logger | undefined;
   #prepared: { generation: number; apply: () => Promise<void> } | undefined;
@@ -52,8 +56,9 @@ class Worker {
   #closed: number[] = [];
   #isEnding = false;
 
-  constructor(startNode: StartNode) {
+  constructor(startNode: StartNode, openLog: OpenLog) {
     this.#startNode = startNode;
+    this.#openLog = openLog;
   }
 
   /** It ends by itself, and has told its primary so. */
@@ -109,7 +114,7 @@ class Worker {
 
   readonly #answers: Answers = {
     start: async ({ config, generation }) => {
-      const log = pino(config.log).child({ node: config.server.node });
+      const log = this.#openLog(config.log).child({ node: config.server.node });
       this.#log = log;
       const node = await this.#startNode(config, log, generation);
       // It never listens, but is given its connections; with this it begins to keep their time limits.
