@@ -14,6 +14,7 @@ mistake. Editors complete and check the file with [config/tidewire.schema.json](
 [config/tidewire.yaml](../config/tidewire.yaml) is an example with comments.
 
 - \`\${NAME}\` and \`\${NAME:-default}\` insert environment variables, in strings only. \`$\${\` inserts the two characters \`\${\`.
+  Every command but \`demo\` also reads the variables of a file \`.env\` in the working directory; a variable that is set already prevails.
 - \`x-\` keys at the top of the file mean nothing to the service, and merge keys (\`<<: *name\`) work, as Compose has them.
 - A duration is ${DURATION.words.replace("a duration in ", "")}. A size is ${SIZE.words.replace("a size in ", "")}.
 - Relative paths begin at the folder of the file.
