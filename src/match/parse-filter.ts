@@ -142,7 +142,9 @@ class FilterParser {
     if (isLogical(key)) return [this.#logical(key, value, inside(location, key, { operator: key }))];
     if (key.startsWith("$")) {
       const text = `${quote(key)} is not supported at the top of a filter${guess(key, LOGICAL)}`;
-      throw refusal(text, { ...inside(location, key, {}), operator: key });
+      // Version 1 of the protocol names the object that holds the key. A rule's problems need a location each.
+      const here = this.#options.onRefused === undefined ? location : inside(location, key, {});
+      throw refusal(text, { ...here, operator: key });
     }
     const path = this.#options.path?.(key) ?? key;
     const here = inside(location, key, { path });
