@@ -6,6 +6,7 @@ import { createAdminServer } from "./admin/admin-server.ts";
 import type { EditPlan, EditProblems } from "./admin/plan-edit.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
+import type { Feed } from "./feed/feed.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
 import { RuleTimes } from "./gateway/rights/rule-times.ts";
@@ -13,11 +14,12 @@ import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { awaitMajority } from "./node/await-majority.ts";
 import type { Basics, ExtraRoutes } from "./node/basics.ts";
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
+import { MajorityWatch } from "./node/majority-watch.ts";
 import { checkDeployment, openClient } from "./node/open-client.ts";
 import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
-import { openState } from "./node/shared-state.ts";
+import { openState, type SharedState } from "./node/shared-state.ts";
 import { compileRules } from "./rules/compile-rules.ts";
 import { StartPatience } from "./source/start-patience.ts";
 
@@ -164,7 +166,9 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     log,
   };
   const edits = new RuleEdits(parts, config, generation);
-  const readiness = () => readinessOf({ node, id, source, feed, gateway, keeper, revocations, rules: edits });
+  const majority = watchMajority(basics, state, feed);
+  const readiness = () =>
+    readinessOf({ node, id, source, feed, gateway, keeper, revocations, majority, rules: edits });
   const publicServer = buildPublicServer(basics, gateway, readiness);
   metrics.workers.set(1);
   return {
@@ -184,4 +188,20 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     },
     stop: stopAll,
   };
+}
+
+/** Watches until the node stops. */
+function watchMajority(
+  basics: Basics,
+  { clock, deployment }: SharedState,
+  { timeline }: Feed,
+): MajorityWatch {
+  const headMs = () => Number(timeline.headTime >> 32n) * 1_000;
+  const questions = {
+    headAgeMs: () => (timeline.isReady ? clock.nowMs() - headMs() : 0),
+    confirm: () => deployment.confirm(),
+  };
+  const watch = new MajorityWatch(questions, basics);
+  basics.onStop(async () => watch.stop());
+  return watch;
 }

@@ -15,6 +15,7 @@ export interface Readiness {
     | "starting"
     | "catching-up"
     | "mongodb-unreachable"
+    | "no-majority"
     | "revocations-unknown"
     | "too-many-revocations"
     | "draining"
@@ -65,6 +66,7 @@ export interface ReadinessParts {
   readonly gateway: Gateway;
   readonly keeper: ImageKeeper;
   readonly revocations: Revocations | null;
+  readonly majority: { readonly isLost: boolean };
   readonly rules: { readonly generation: number; readonly lastReload: Readiness["lastReload"] };
 }
 
@@ -87,9 +89,10 @@ export function readinessOf(parts: ReadinessParts): Readiness {
   };
 }
 
-function statusOf({ source, feed, gateway, revocations }: ReadinessParts): Readiness["status"] {
+function statusOf({ source, feed, gateway, revocations, majority }: ReadinessParts): Readiness["status"] {
   if (gateway.isDraining) return "draining";
   if (source.state === "interrupted") return "mongodb-unreachable";
+  if (majority.isLost) return "no-majority";
   if (!feed.timeline.isReady || source.state !== "running") return "starting";
   const why = revocations?.uncertainty ?? null;
   if (why !== null) return why === "too-large" ? "too-many-revocations" : "revocations-unknown";

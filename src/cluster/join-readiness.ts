@@ -15,6 +15,7 @@ export interface JoinedReadiness extends Readiness {
 const GRAVEST_FIRST: readonly WorkerReadiness["status"][] = [
   "draining",
   "mongodb-unreachable",
+  "no-majority",
   "too-many-revocations",
   "revocations-unknown",
   "no-answer",

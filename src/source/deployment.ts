@@ -30,6 +30,11 @@ export class Deployment {
     return (await this.#answer(() => this.#epochs.confirmedTime())) ?? now;
   }
 
+  /** Settles when a majority has confirmed that the primary still is one. @throws The server's error if it does not in time. */
+  async confirm(): Promise<void> {
+    await this.#answer(() => this.#epochs.confirmedTime());
+  }
+
   /** The epoch of this deployment; `changed` when that is another deployment than at the last look. */
   async epoch(): Promise<{ epoch: Epoch; changed: boolean }> {
     return this.#answer(async () => this.#epochs.current(await this.#identify()));

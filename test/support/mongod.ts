@@ -54,11 +54,17 @@ export class Mongod {
     this.#args = args;
   }
 
-  /** Starts a mongod that has `args` and nothing of a replica set unless they say so. */
-  static async start(args: readonly string[] = []): Promise<Mongod> {
-    const { path } = await findMongod({ logger: pino({ level: "silent" }) });
+  /**
+   * Starts a mongod that has `args` and nothing of a replica set unless they say so.
+   * @param binary Default: the one that all tests use.
+   */
+  static async start(args: readonly string[] = [], binary?: string): Promise<Mongod> {
+    const path = binary ?? (await findMongod({ logger: pino({ level: "silent" }) })).path;
     const directory = await mkdtemp(join(tmpdir(), "tidewire-mongod-"));
-    const mongod = new Mongod(path, await freePort(), directory, args);
+    const mongod = new Mongod(path, await freePort(), directory, [
+      ...(binary === undefined ? [QUICK_END] : []),
+      ...args,
+    ]);
     await mongod.start();
     return mongod;
   }
@@ -109,10 +115,12 @@ export class Mongod {
   }
 }
 
+/** Servers before 5.0 do not know it. */
+const QUICK_END = "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100";
+
 /** Small and quick to start and to end; a deployment without writes still moves its clock every second. */
 const QUICK = [
   "--wiredTigerCacheSizeGB=0.25",
-  "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100",
   "--setParameter=diagnosticDataCollectionEnabled=false",
   "--setParameter=enableTestCommands=1",
   "--setParameter=periodicNoopIntervalSecs=1",
@@ -123,6 +131,8 @@ export interface ReplicaSetOptions {
   readonly args?: readonly string[];
   /** Default 3. */
   readonly members?: number;
+  /** Path of another mongod than the one that all tests use. */
+  readonly binary?: string;
   /** Users must log in; `rootUri` is the one who may do everything. */
   readonly auth?: boolean;
   /** How soon a dead primary is replaced, at the latest. Default 1,000. */
@@ -139,7 +149,9 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
   const keyFile = options.auth === true ? await writeKeyFile() : undefined;
   const args = ["--replSet", SET, ...(keyFile === undefined ? [] : ["--auth", "--keyFile", keyFile])];
   const members = await Promise.all(
-    Array.from({ length: options.members ?? 3 }, () => Mongod.start([...args, ...(options.args ?? [])])),
+    Array.from({ length: options.members ?? 3 }, () =>
+      Mongod.start([...args, ...(options.args ?? [])], options.binary),
+    ),
   );
   const { addressOf = async ({ host }: Mongod) => host } = options;
   const set = new ReplicaSet(members, await Promise.all(members.map(addressOf)), keyFile);

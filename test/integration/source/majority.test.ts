@@ -204,3 +204,15 @@ test("a key for EventSource that cannot be recorded by a majority is refused in 
   for (const member of others) await member.kill("SIGCONT");
   await until("a stream", async () => (await open(await newKey())) === 200);
 });
+
+test("a running node whose set loses its majority is not ready and says why, and is ready again when it is back", async () => {
+  const { set, others } = await startSet(true);
+  const { file, url } = await configFor(set);
+  const service = await startService(toConfig(file), SILENT);
+  onTestFinished(() => service.stop());
+  await untilReady(url);
+  for (const member of others) await member.kill("SIGSTOP");
+  await whileWaiting(url, "no-majority");
+  for (const member of others) await member.kill("SIGCONT");
+  await untilReady(url);
+});
