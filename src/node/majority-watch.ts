@@ -6,7 +6,7 @@ const CHECK_MS = 5_000;
 /** A replica set without writes moves its change stream on every 10 s. */
 const STALE_MS = 15_000;
 
-/** What the watch asks. */
+/** The questions of the watch. */
 export interface MajorityQuestions {
   /** How far the head of the change stream is behind MongoDB's clock, in milliseconds. */
   readonly headAgeMs: () => number;
