@@ -10,7 +10,8 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
   readonly #result: () => readonly R[];
   readonly #onEnd: () => void;
   #waiting: Change<R>[] = [];
-  #reader: { resolve: (next: Next<R>) => void; reject: (error: Error) => void } | undefined;
+  /** Calls of `next` that wait, the oldest first. */
+  #readers: { resolve: (next: Next<R>) => void; reject: (error: Error) => void }[] = [];
   #error: Error | undefined;
   #hasEnded = false;
 
@@ -22,9 +23,9 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
 
   push(change: Change<R>): void {
     if (this.#hasEnded) return;
-    if (this.#reader !== undefined) {
-      this.#reader.resolve({ done: false, value: change });
-      this.#reader = undefined;
+    const reader = this.#readers.shift();
+    if (reader !== undefined) {
+      reader.resolve({ done: false, value: change });
       return;
     }
     this.#waiting.push(change);
@@ -35,8 +36,9 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
 
   fail(error: Error): void {
     if (this.#hasEnded) return;
-    if (this.#reader === undefined) this.#error = error;
-    else this.#reader.reject(error);
+    const reader = this.#readers.shift();
+    if (reader === undefined) this.#error = error;
+    else reader.reject(error);
     this.#end();
   }
 
@@ -48,13 +50,12 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
     if (error !== undefined) throw error;
     if (this.#hasEnded) return { done: true, value: undefined };
     return new Promise((resolve, reject) => {
-      this.#reader = { resolve, reject };
+      this.#readers.push({ resolve, reject });
     });
   }
 
   async return(): Promise<Next<R>> {
     this.#waiting = [];
-    this.#reader?.resolve({ done: true, value: undefined });
     this.#end();
     return { done: true, value: undefined };
   }
@@ -66,7 +67,7 @@ export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefine
   #end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#reader = undefined;
+    for (const { resolve } of this.#readers.splice(0)) resolve({ done: true, value: undefined });
     this.#onEnd();
   }
 }

@@ -142,6 +142,7 @@ export class LiveResult implements Watcher {
 
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
+    this.#initial = UNUSED.data;
     // A copy of the listeners, here and below: one of them may remove itself or add another.
     for (const { change: tell } of [...this.#listeners]) call(tell, change);
     // A report copies the result, and a page may draw all of it: half of the time is left for what comes in meanwhile.
@@ -155,7 +156,11 @@ export class LiveResult implements Watcher {
     if (status === "live" || event === "restart") this.#error = undefined;
     this.#flush();
     if (!isNew) return;
-    for (const { status: tell } of [...this.#listeners]) call(tell, status);
+    for (const { status: tell } of [...this.#listeners]) {
+      // A listener may have stopped the query: its end was reported to all, and is the last report.
+      if (this.#status !== status) return;
+      call(tell, status);
+    }
   }
 
   /** The service has taken the subscription, or gives it a newer ticket. */
@@ -216,6 +221,8 @@ export class LiveResult implements Watcher {
     this.#told = state;
     if (state === told) return;
     for (const listener of [...this.#listeners]) {
+      // A listener may have caused a newer state, which was reported to all already.
+      if (this.#told !== state) return;
       if (state.data !== told.data) call(listener.data, state.data);
       call(listener.state, state);
     }

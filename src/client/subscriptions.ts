@@ -38,6 +38,8 @@ export class Subscriptions {
   readonly #random: () => number;
   /** Results whose kept copies have been read. A request before that would fetch everything again. */
   readonly #ready = new WeakSet<LiveResult>();
+  /** Results that a connection was asked for, in the order of the messages. */
+  readonly #sent = new WeakMap<Link, Set<LiveResult>>();
 
   constructor(events: SubscriptionsEvents, random: () => number) {
     this.#events = events;
@@ -56,11 +58,23 @@ export class Subscriptions {
     // The message is made when the rate limit admits it, with the cursor of that moment: changes arrive until then.
     const make = (): SubscribeMessage | undefined => {
       if (!link.asked.has(result)) return undefined;
-      const { resumePoint } = result;
+      // Another query resumes for the view that both share; a second resumption would bring every missed change again.
+      const resumePoint = this.#isResumed(link, result) ? undefined : result.resumePoint;
       if (resumePoint !== undefined) result.view.resuming();
       return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
     };
     link.requests.add(make, JSON.stringify(result.request).length);
+  }
+
+  /** Whether the connection was asked for another result that shows the same view. From now on it was asked for this one. */
+  #isResumed(link: Link, result: LiveResult): boolean {
+    const sent = this.#sent.get(link) ?? new Set();
+    this.#sent.set(link, sent);
+    const isResumed = [...sent].some(
+      (other) => other !== result && other.view === result.view && this.results.has(other.id),
+    );
+    sent.add(result);
+    return isResumed;
   }
 
   /** Asks for every result that this connection was not asked for yet. */
@@ -144,7 +158,7 @@ export class Subscriptions {
       other.prune();
     }
     link.prune();
-    if (goesOn) return;
+    if (goesOn && result.state.status === "live") return;
     result.advance("subscribed");
     if (result.view.isCurrent) result.advance("caught-up");
   }
