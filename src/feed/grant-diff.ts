@@ -2,7 +2,7 @@ import type { BsonValue } from "../match/bson-value.ts";
 import { canonicalProjection, projectedEqual } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import { projectedEqualInSteps } from "../match/projection-steps.ts";
-import { SMALL_BYTES, type Steps } from "../match/steps.ts";
+import { SMALL_BYTES, StepPace, type Steps } from "../match/steps.ts";
 import { filterToBson } from "../match/to-mongo.ts";
 import { valueKey } from "../match/value-key.ts";
 import { arrayOf, bytesOf, documentOf } from "../match/write-bson.ts";
@@ -170,7 +170,9 @@ function* touchedBy({ from, to, at, missed }: GrantMove): Steps<Touched | null> 
   const after = yield* to.evaluation.touchedInSteps(events);
   if (before === UNKNOWN || after === UNKNOWN) return null;
   const touched = new Map<string, TouchedDocument>();
-  for (const [id, { cause, documentKey }] of [...before, ...after]) {
+  const pace = new StepPace();
+  for (const id of new Set([...before.keys(), ...after.keys()])) {
+    const { cause, documentKey } = after.get(id) ?? (before.get(id) as TouchedDocument); // it is in one of them
     const previous = before.get(id)?.previous;
     const document = after.get(id)?.document;
     const isVisiblyChanged =
@@ -178,6 +180,7 @@ function* touchedBy({ from, to, at, missed }: GrantMove): Steps<Touched | null> 
       document === undefined ||
       !(yield* areEqual(to.spec.projection, previous, document));
     touched.set(id, { cause, documentKey, previous, document, isVisiblyChanged });
+    if (pace.isOver((previous?.length ?? 0) + (document?.length ?? 0))) yield;
   }
   return touched;
 }
@@ -190,14 +193,15 @@ function* areEqual(projection: Projection, before: Uint8Array, after: Uint8Array
 const causeOfMissed = (cause: Cause): Cause => cause;
 
 function touchedChanges(touched: Touched, causeOf: (cause: Cause) => Cause): Change[] {
+  const removals: Change[] = [];
   const changes: Change[] = [];
   for (const { cause, previous, document, isVisiblyChanged } of touched.values()) {
     if (previous !== undefined && document === undefined)
-      changes.unshift({ type: "removed", cause: causeOf(cause), id: idOf(previous) });
+      removals.push({ type: "removed", cause: causeOf(cause), id: idOf(previous) });
     else if (previous === undefined && document !== undefined)
       changes.push({ type: "added", cause: causeOf(cause), document });
     else if (previous !== undefined && document !== undefined && isVisiblyChanged)
       changes.push({ type: "changed", cause, document, previous });
   }
-  return changes;
+  return [...removals.reverse(), ...changes];
 }
