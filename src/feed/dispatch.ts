@@ -153,7 +153,8 @@ export class Dispatch {
   /** Charges the work since `fromMs` to a live query. @returns The time now. */
   #note(liveQuery: LiveQuery, fromMs: number): number {
     const nowMs = this.#parts.slices.workMs;
-    this.#parts.work.note(liveQuery, nowMs - fromMs);
+    // One that was given up meanwhile has left the meter.
+    if (!liveQuery.isRetired) this.#parts.work.note(liveQuery, nowMs - fromMs);
     return nowMs;
   }
 

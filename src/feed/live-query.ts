@@ -193,8 +193,9 @@ export class LiveQuery {
     const pace = this.newPace();
     for (const [index, entry] of batch.entries.entries()) {
       const { events } = entry.commit;
-      if (isLong(events)) await pace.through(this.evaluation.prepareInSteps(events));
-      const changes = this.evaluation.of(events);
+      const changes = isLong(events)
+        ? await pace.through(this.evaluation.inSteps(events))
+        : this.evaluation.of(events);
       if (changes === UNKNOWN) found.push({ index, messages: UNKNOWN });
       else if (changes.length > 0) {
         const messages = takesSteps(changes)

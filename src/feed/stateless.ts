@@ -79,7 +79,9 @@ export class Stateless implements ResultState {
   }
 
   *applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
-    return this.#broadcast.note(entry, yield* this.#evaluation.inSteps(entry.commit.events));
+    const changes = yield* this.#evaluation.inSteps(entry.commit.events);
+    // The live query may have been given up during a pause.
+    return !this.#isRetired && this.#broadcast.note(entry, changes);
   }
 
   prepareLoad(): Promise<void> {
@@ -106,8 +108,8 @@ export class Stateless implements ResultState {
       const entry = done < history.evictedSeq ? undefined : history.next(done);
       if (entry === undefined || this.#isRetired) break;
       const { events } = entry.commit;
-      if (isLong(events)) await pace.through(evaluation.prepareInSteps(events));
-      const logEntry = toLogEntry(entry, evaluation.of(events));
+      const changes = isLong(events) ? await pace.through(evaluation.inSteps(events)) : evaluation.of(events);
+      const logEntry = toLogEntry(entry, changes);
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
       if (pace.isOver) await pace.keep();

@@ -6,6 +6,7 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
+import type { Pacer } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { spareFor, Window } from "./window.ts";
@@ -27,6 +28,8 @@ export interface WindowParts {
   readonly spec: WindowSpec;
   readonly evaluation: Evaluation;
   readonly entries: WindowEntries;
+  /** Divides the work on documents that were read. */
+  readonly pacer: Pacer;
 }
 
 /**
@@ -84,14 +87,9 @@ export class WindowedResult {
    * The changes of the next commit. A promise where the database has to be asked; the next commit must wait for it.
    * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.
    */
-  apply(
-    entry: HistoryEntry,
-    touched?: Touched | typeof UNKNOWN,
-  ): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
+  apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
     if (entry.commit.clusterTime <= this.#loadedAt) return [];
-    return runThrough(
-      this.applyTouched(entry, touched ?? this.#parts.evaluation.touchedBy(entry.commit.events)),
-    );
+    return runThrough(this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events)));
   }
 
   /** The effect of a commit on the documents of the unlimited result, for `applyTouched`; found in steps. */
@@ -125,7 +123,12 @@ export class WindowedResult {
   ): Promise<Change[]> {
     if (lacking === "refill") {
       const query = WindowedResult.loadQuery(this.#parts.query, this.#parts.spec);
-      this.#load(await this.#parts.reader.readAt(query, clusterTime));
+      const { reader, entries, pacer } = this.#parts;
+      const documents = await reader.readAt(query, clusterTime);
+      const pace = pacer.newPace();
+      await pace.through(entries.prepareInSteps(documents));
+      pace.stop();
+      this.#load(documents);
       return this.#window.changes(new Map());
     }
     const { database, collection, maxTimeMs } = this.#parts.query;

@@ -1,3 +1,4 @@
+import type { Steps } from "../match/steps.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Broadcast } from "./broadcast.ts";
 import type { UNKNOWN } from "./change.ts";
@@ -31,6 +32,11 @@ export interface WindowedParts {
   readonly onLost: (error: unknown) => void;
   /** The past of the window could not be read; the caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
+}
+
+/** The changes of one commit, or a promise of them. */
+interface Found {
+  readonly found: ReturnType<WindowedResult["apply"]>;
 }
 
 const NOT_WAITING = Promise.resolve();
@@ -201,15 +207,20 @@ export class Windowed implements ResultState {
         do {
           next = this.#history.next(entry.seq);
           touched = await this.#touchedByLong(next, this.#window, pace);
+          // The time in which others have their commits is not this window's.
+          pace.stop();
           while (!timeline.isSettled) await timeline.settles;
           if (generation !== this.#generation) return;
           if (entry.seq < this.#history.evictedSeq)
             throw new Error("the history evicted a commit before a window applied it");
+          pace.resume();
           // The first commit after a pause may have come during that pause.
         } while (next !== this.#history.next(entry.seq));
         entry = next;
-        if (entry !== undefined) changes = this.#window?.apply(entry, touched) ?? [];
+        if (entry !== undefined)
+          ({ found: changes } = await this.#applyTo(this.#window, entry, touched, pace));
         pace.stop();
+        if (generation !== this.#generation) return;
       }
       this.#waitsAt = null;
     } catch (error) {
@@ -228,6 +239,22 @@ export class Windowed implements ResultState {
   ): Promise<Touched | typeof UNKNOWN | undefined> {
     if (entry === undefined || window === undefined || !isLong(entry.commit.events)) return undefined;
     return pace.through(window.touchedInSteps(entry));
+  }
+
+  /**
+   * Applies a commit, with pauses where it takes long. The changes are wrapped, because a promise of them stands for a
+   * read of the database, which the caller waits for later.
+   */
+  async #applyTo(
+    window: WindowedResult | undefined,
+    entry: HistoryEntry,
+    touched: Touched | typeof UNKNOWN | undefined,
+    pace: Pace,
+  ): Promise<Found> {
+    if (window === undefined) return { found: [] };
+    if (touched === undefined) return { found: window.apply(entry) };
+    if (entry.commit.clusterTime <= window.loadedAt) return { found: [] };
+    return pace.through(wrapped(window.applyTouched(entry, touched)));
   }
 
   /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
@@ -252,9 +279,10 @@ export class Windowed implements ResultState {
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
       pace.resume();
-      const changes = window.apply(entry, await this.#touchedByLong(entry, window, pace));
+      const touched = await this.#touchedByLong(entry, window, pace);
+      const changes = await this.#applyTo(window, entry, touched, pace);
       pace.stop();
-      const logEntry = toLogEntry(entry, changes instanceof Promise ? await changes : changes);
+      const logEntry = toLogEntry(entry, await changes.found);
       if (logEntry !== null) found.push(logEntry);
       done = entry.seq;
       pace.resume();
@@ -268,6 +296,11 @@ export class Windowed implements ResultState {
     log.prepend(found, seq);
     return true;
   }
+}
+
+/** Steps whose result is no promise, whatever it holds. */
+function* wrapped<T>(steps: Steps<T>): Steps<{ readonly found: T }> {
+  return { found: yield* steps };
 }
 
 /** Runs steps to their end, without a pause. */
