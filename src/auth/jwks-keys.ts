@@ -26,8 +26,8 @@ export type KeysEvent =
   | { readonly type: "failed"; readonly error: unknown }
   /** The known keys could not be fetched again for `jwksStaleMax`: none of them is trusted any more. */
   | { readonly type: "expired" };
-/** Called at every change of the fetched key set. */
-export type KeysListener = (event: KeysEvent) => void;
+/** Called at every change of a fetched key set. @param issuers Those of its entry; none where it names none. */
+export type KeysListener = (event: KeysEvent, issuers: readonly string[]) => void;
 
 type Timing = Pick<
   JwtOptions,
@@ -44,7 +44,7 @@ const PATIENCE_MS = 250;
 export class JwksKeys {
   readonly #uri: string;
   readonly #options: Timing;
-  readonly #onKeys: KeysListener;
+  readonly #onKeys: (event: KeysEvent) => void;
   #keys: ReadonlyMap<string, readonly VerifyKey[]> | undefined;
   /** `signedByOf` each key and algorithm of the set. */
   #trusted: ReadonlySet<string> = new Set();
@@ -56,7 +56,7 @@ export class JwksKeys {
   /** Settles `PATIENCE_MS` after the latest fetch began. */
   #patience: Promise<void> = Promise.resolve();
 
-  constructor(uri: string, options: Timing, onKeys: KeysListener) {
+  constructor(uri: string, options: Timing, onKeys: (event: KeysEvent) => void) {
     this.#uri = uri;
     this.#options = options;
     this.#onKeys = onKeys;

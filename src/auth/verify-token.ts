@@ -1,7 +1,7 @@
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { TidewireError } from "../protocol/errors.ts";
 import { type ClaimsFault, claimsFault } from "./claims-bounds.ts";
-import { JwksKeys, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
+import { JwksKeys, type KeysEvent, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
 import { loadPublicKey, secretKey, signedByOf, type VerifyKey } from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
 import { type SubjectDigest, subjectOf } from "./subject.ts";
@@ -78,15 +78,16 @@ const LATEST_MS = 8.64e15;
  * Makes the one function that takes the tokens of an issuer. Algorithms and keys come from `options` alone: a token's header
  * chooses among them, and nothing in it is ever fetched or opened.
  * @param options One entry of `auth.jwt`.
- * @param onKeys Told what becomes of fetched key sets, for the log.
+ * @param onKeys Called at every change of the fetched key set, for the log.
  * @throws {KeyRefused} The key cannot be used; the text says why, without it.
  */
 export function createVerifier(options: JwtOptions, onKeys: KeysListener = () => {}): Verifier {
   const cache = new TokenCache<Identity>(options.tokenCache);
+  const issuers = options.issuer === undefined ? [] : listOf(options.issuer);
   const keyFor = keySource(options, (event) => {
     // Tokens that were verified under a key that is now retired must be verified again.
     if (event.type !== "failed") cache.clear();
-    onKeys(event);
+    onKeys(event, issuers);
   });
   return {
     ensureKeys: (_signedBy, nowMs) => keyFor.ensureKeys(nowMs),
@@ -144,7 +145,7 @@ interface KeySource {
   ageMs(nowMs: number): number | null;
 }
 
-function keySource(options: JwtOptions, onKeys: KeysListener): KeySource {
+function keySource(options: JwtOptions, onKeys: (event: KeysEvent) => void): KeySource {
   if (options.jwksUri !== undefined) return new JwksKeys(options.jwksUri, options, onKeys);
   const key =
     options.secret === undefined

@@ -153,7 +153,7 @@ export class Dispatch {
   /** Charges the work since `fromMs` to a live query. @returns The time now. */
   #note(liveQuery: LiveQuery, fromMs: number): number {
     const nowMs = this.#parts.slices.workMs;
-    // One that was given up meanwhile has left the meter.
+    // A live query that was given up meanwhile has left the meter.
     if (!liveQuery.isRetired) this.#parts.work.note(liveQuery, nowMs - fromMs);
     return nowMs;
   }

@@ -353,7 +353,7 @@ function checkPaths(paths: readonly string[], rule: Rule, part: "filter" | "sort
 function checkAllowed({ allow, ...rule }: Rule, { sort, limit, snapshot }: ParsedRequest): void {
   const refuse = (part: string, text: string) => new TidewireError("forbidden", text, { part });
   if (snapshot && !allow.snapshot) {
-    throw refuse("snapshot", "only changes may be had here: subscribe with snapshot: false");
+    throw refuse("snapshot", "this rule allows changes only: subscribe with snapshot: false");
   }
   const sortPaths = (sort ?? []).map(([path]) => path);
   checkPaths(sortPaths, { allow, ...rule }, "sort");

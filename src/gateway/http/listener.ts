@@ -6,6 +6,7 @@ import {
   maxHeaderSize,
   type RequestListener,
   type Server,
+  type ServerResponse,
   STATUS_CODES,
 } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
@@ -134,12 +135,24 @@ const MALFORMED = [400, "this is no HTTP request that the service understands"] 
 const LINGER_MS = 1_000;
 
 function answerClientErrors(server: Server, guard: GuardParts, where: string): void {
+  /** Node reports an error for each further packet of a client that was answered. */
+  const answered = new WeakSet<Duplex>();
+  const answers = new WeakMap<Duplex, ServerResponse>();
+  const begin = (request: IncomingMessage, response: ServerResponse) => {
+    answers.set(request.socket, response);
+  };
+  server.on("request", guarded(guard, where, begin));
   const answer = (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (answered.has(socket)) return;
     const end = () => socket.destroy();
-    if (!socket.writable || error.code === "ECONNRESET") {
+    const current = answers.get(socket);
+    // A text within another answer, such as a stream, would be a part of that one.
+    const isWithin = current?.headersSent === true && !current.writableEnded;
+    if (!socket.writable || isWithin || error.code === "ECONNRESET") {
       end();
       return;
     }
+    answered.add(socket);
     socket.end(answerTo(error));
     socket.resume();
     setTimeout(guarded(guard, where, end), LINGER_MS).unref();

@@ -30,18 +30,19 @@ export class Trust {
     revocations?.onChange(() => this.#changed());
     this.#metrics = metrics;
     this.#log = log;
-    this.#verifier = createVerifiers(jwt, (event) => {
+    this.#verifier = createVerifiers(jwt, (event, issuers) => {
       metrics.jwksFetches.inc({ outcome: event.type });
       if (event.type === "failed") {
         this.#log.warn(
-          { err: event.error },
+          { err: event.error, issuers },
           "the signing keys could not be fetched; the known ones stay in use",
         );
         return;
       }
       if (event.type === "expired") {
         this.#log.error(
-          "the signing keys could not be fetched for auth.jwt.jwksStaleMax: no token is accepted, and connections close, until they can",
+          { issuers },
+          "the signing keys could not be fetched for auth.jwt.jwksStaleMax: until they can, no token that they sign is accepted, and its connections close",
         );
       }
       this.#changed();

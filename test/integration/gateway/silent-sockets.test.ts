@@ -253,3 +253,37 @@ test("a request that is no HTTP gets a text, and a client that goes on sending i
   });
   expect(await untilClosed(socket)).toContain("this is no HTTP request");
 });
+
+test("garbage within an answer that has begun ends it, and is not answered inside of it", async () => {
+  const { listener } = createPublic({}, {}, (_request, response) => {
+    response.write("a stream\n");
+  });
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = dial(port);
+  let text = "";
+  socket.on("data", (data) => {
+    // The garbage follows once the answer has begun.
+    if (text === "") socket.write("GARBAGE\r\n\r\n");
+    text += String(data);
+  });
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  await once(socket, "close");
+  expect(text).toContain("a stream");
+  expect(text).not.toContain("400");
+});
+
+test("headers that are too large are answered also where they come in many packets", async () => {
+  const { listener } = createPublic({});
+  const { port } = await listen(listener, { port: 0, host: "127.0.0.1" });
+  const socket = dial(port);
+  const errors: unknown[] = [];
+  listener.on("clientError", (error) => errors.push(error));
+  socket.write("GET /v1/sse HTTP/1.1\r\nHost: x\r\nX: ");
+  const answer = untilClosed(socket);
+  while (errors.length < 2 && !socket.destroyed) {
+    socket.write("x".repeat(10_000));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(errors.length).toBeGreaterThanOrEqual(2);
+  expect(await answer).toContain("shorten the token");
+});
