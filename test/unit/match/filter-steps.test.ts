@@ -22,7 +22,7 @@ test.each(MATCHER_CASES)("in steps as well: %j on %j: %s", (filter, document, ex
 });
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
-const many = (predicateOf: (i: number) => object) => ({ $or: numbers(50).map(predicateOf) });
+const many = (predicateOf: (i: number) => object) => ({ $or: numbers(20).map(predicateOf) });
 const objects = { a: numbers(10_000).map((b) => ({ b })) };
 
 test.each<[string, object, object]>([
@@ -39,7 +39,7 @@ test.each<[string, object, object]>([
     { a: [objects] },
     { a: { $elemMatch: { a: { $elemMatch: many((i) => ({ b: -1 - i })) } } } },
   ],
-])("no step reads more than a few times the document: 50 %s", (_name, document, filter) => {
+])("no step reads more than a few times the document: 20 %s", (_name, document, filter) => {
   const { bytes, reads } = countReads(BSON.serialize(document));
   expect(bytes.length).toBeGreaterThan(SMALL_BYTES);
   const steps = compileFilterInSteps(parse(filter))(bytes);
