@@ -242,8 +242,8 @@ export class Windowed implements ResultState {
   }
 
   /**
-   * Applies a commit, with pauses where it takes long. The changes are wrapped, because a promise of them stands for a
-   * read of the database, which the caller waits for later.
+   * Applies a commit, with pauses if it is long. The result is an object that holds the changes, because they may be a
+   * promise of a read of the database: the caller stops its pace before it waits for that read.
    */
   async #applyTo(
     window: WindowedResult | undefined,

@@ -247,7 +247,7 @@ function compileWhen(input: Entries, report: Report): Filter {
 
 function compileRuleFilter(input: Entries, lookups: readonly string[], report: Report): FilterTemplate {
   const placeholder = (text: string) => readPlaceholder(text, lookups);
-  // A placeholder with a fault that is reported already stands for some value, so that the rest is judged too.
+  // The fault of a placeholder is reported already. The parser accepts it as a value here, so that it checks the rest too.
   const orAny = (text: string) => {
     try {
       return placeholder(text);

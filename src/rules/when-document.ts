@@ -1,12 +1,13 @@
 /**
  * The document that a `when` is evaluated on: `user` holds the claims, and `words` the same claims with every string as
- * a list of its words, for `%%words:`. A path in it is dotted, so dots in the names of claims are written in another way.
+ * a list of its words, for `%%words:`. Dots divide a path in it, so
+ * the names of claims contain an escape sequence in the place of a dot.
  */
 import { BSON } from "mongodb";
 import { readClaimPath, wordsOf, writeClaimParts } from "./claim-path.ts";
 import type { Claims } from "./claims.ts";
 
-/** Begins what stands for a character that would end a name. Claims with it in a name are written in this way too. */
+/** The first character of an escape sequence in a name: one sequence replaces a dot, the other this character itself. */
 const ESCAPE = "\u0001";
 const escapeName = (name: string): string =>
   name.replaceAll(ESCAPE, `${ESCAPE}e`).replaceAll(".", `${ESCAPE}d`);

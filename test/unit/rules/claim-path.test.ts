@@ -89,7 +89,7 @@ test("a claim with dots in its name decides in a when, and never one that only l
   expect(sees(rule, { "https://example": { "com/roles": ["admin"] } })).toBe("forbidden");
   expect(sees({ when: { "%%user.a.b": 1 } }, { "a.b": 1 })).toBe("forbidden");
   expect(sees({ when: { "%%user.a.b": 1 } }, { a: { b: 1 } })).toBe(true);
-  // The characters that stand for a dot inside may be in a name themselves.
+  // A name may contain the escape sequence of a dot.
   expect(sees({ when: { '%%user["a.b"]': 1 } }, { "a\u0001db": 1 })).toBe("forbidden");
   expect(sees({ when: { "%%user.a\u0001db": 1 } }, { "a\u0001db": 1 })).toBe(true);
 });
