@@ -1,15 +1,14 @@
 /** The role of docs/operations.md, read from the page: everything works with it, and each part of it is needed. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
 import { type PreflightOptions, preflight } from "../../../src/source/preflight.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
 import { ROOT } from "../../support/build.ts";
 import { startReplicaSet, until } from "../../support/mongod.ts";
 import { recordingLog, startNode } from "../../support/node.ts";
+import { runConfigured } from "../../support/run-configured.ts";
 import { signToken, testConfig } from "../../support/service.ts";
 import { WsClient } from "../../support/ws-client.ts";
 
@@ -39,17 +38,6 @@ async function startWithRole() {
   await admin.command(role);
   await admin.command({ createUser: "app", pwd: "app", roles: [role.createRole] });
   return { root, admin, role, uri: set.uriFor({ user: "app", password: "app" }) };
-}
-
-async function cli(file: object, ...[command = "", ...args]: readonly string[]) {
-  const directory = await mkdtemp(join(tmpdir(), "tidewire-rights-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  const path = join(directory, "tidewire.json");
-  await writeFile(path, JSON.stringify(file));
-  const lines: string[] = [];
-  const say = (text: string) => void lines.push(text);
-  const io = { out: say, err: say, env: {}, now: Date.now };
-  return { code: await runCli([command, "--config", path, ...args], io), text: lines.join("\n") };
 }
 
 test("exactly the documented role suffices: start, keys, tickets, lost rights, revocation, key rotation, resumption", async () => {
@@ -86,7 +74,7 @@ test("exactly the documented role suffices: start, keys, tickets, lost rights, r
   await until("a saved loss", async () => (await state.collection("lostRights").countDocuments()) > 0);
   await client.close();
 
-  expect(await cli(file, "rotate-keys")).toMatchObject({ code: 0 });
+  expect(await runConfigured(file, "rotate-keys")).toMatchObject({ code: 0 });
   await first.service.stop();
   const second = await startNode(uri, "shop", options, log);
   const eve = await WsClient.connect(second.url, { token: await signToken({ sub: "eve", tenant: "a" }) });
@@ -96,12 +84,12 @@ test("exactly the documented role suffices: start, keys, tickets, lost rights, r
   const resumed = await again.ask({ type: "subscribe", id: "a", collection: "things", cursor, ticket });
   expect(resumed).toMatchObject({ start: "resumed" });
 
-  expect(await cli(file, "revoke", "--sub", "eve")).toMatchObject({ code: 0 });
+  expect(await runConfigured(file, "revoke", "--sub", "eve")).toMatchObject({ code: 0 });
   expect((await again.untilClosed()).code).toBe(4102);
   const hasTtl = async (name: string) =>
     (await state.collection(name).indexes()).some(({ expireAfterSeconds }) => expireAfterSeconds === 0);
   for (const name of ["spentKeys", "lostRights", "revocations"]) expect(await hasTtl(name), name).toBe(true);
-  expect(await cli(file, "new-epoch")).toMatchObject({ code: 0 });
+  expect(await runConfigured(file, "new-epoch")).toMatchObject({ code: 0 });
   expect(warnings()).toEqual([]);
 });
 

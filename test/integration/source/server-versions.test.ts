@@ -1,28 +1,14 @@
 /** A server that is too old, which `npm run test:servers` provides: it is refused in words, by every way in. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
 import { startService } from "../../../src/server.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
 import { startReplicaSet } from "../../support/mongod.ts";
+import { runConfigured } from "../../support/run-configured.ts";
 import { testConfig, toConfig } from "../../support/service.ts";
 
 const binary = process.env["TIDEWIRE_OLD_MONGOD"];
 const COLLECTIONS = { things: { rules: [{ name: "all" }] } };
 const TOO_OLD = /MongoDB 4\.4\.2 is too old: 5\.0 or newer is needed\. Upgrade the server\./;
-
-async function check(file: object) {
-  const directory = await mkdtemp(join(tmpdir(), "tidewire-old-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  const path = join(directory, "tidewire.json");
-  await writeFile(path, JSON.stringify(file));
-  const lines: string[] = [];
-  const say = (text: string) => void lines.push(text);
-  const io = { out: say, err: say, env: {}, now: Date.now };
-  return { code: await runCli(["check", "--connect", "--config", path], io), text: lines.join("\n") };
-}
 
 test.skipIf(binary === undefined)("mongod 4.4 is refused by the start and by check --connect", async () => {
   const set = await startReplicaSet({ members: 1, ...(binary === undefined ? {} : { binary }) });
@@ -31,7 +17,10 @@ test.skipIf(binary === undefined)("mongod 4.4 is refused by the start and by che
   const error = await startService(toConfig(file)).catch((cause: unknown) => cause);
   expect(error).toBeInstanceOf(StartupError);
   expect(String(error)).toMatch(TOO_OLD);
-  expect(await check(file)).toMatchObject({ code: 1, text: expect.stringMatching(TOO_OLD) });
+  expect(await runConfigured(file, "check", "--connect")).toMatchObject({
+    code: 1,
+    text: expect.stringMatching(TOO_OLD),
+  });
 });
 
 test.skipIf(binary === undefined)("mongod 4.4 is refused as the embedded server", async () => {
