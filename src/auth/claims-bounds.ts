@@ -9,7 +9,10 @@ export type ClaimsFault = "claims-bytes" | "claims-depth" | "claims-values" | "c
 
 type Limits = Pick<JwtOptions, "claimsBytes" | "claimsDepth" | "claimsValues">;
 
-/** Times that RFC 7519 defines; the verification of the token judges them, whatever their size. */
+/**
+ * Times that RFC 7519 defines. The verification of the token has checked them already, so no limit here applies to
+ * them.
+ */
 const NUMERIC_DATES: ReadonlySet<string> = new Set(["exp", "nbf", "iat"]);
 
 /**
@@ -21,7 +24,7 @@ export function claimsFault(claims: object, bytes: number, limits: Limits): Clai
   if (bytes > limits.claimsBytes) return "claims-bytes";
   let values = 0;
   let level: object[] = [claims];
-  // Level by level, without recursion: the nesting that it looks for must not exhaust the stack.
+  // Level by level, without recursion: a recursive walk of deeply nested claims would exhaust the stack.
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > limits.claimsDepth) return "claims-depth";
     const next: object[] = [];
@@ -38,12 +41,12 @@ export function claimsFault(claims: object, bytes: number, limits: Limits): Clai
   return undefined;
 }
 
-/** BSON ends a key at its first NUL. */
+/** BSON ends a key at its first NUL, so such a key would become another key in a filter. */
 const isKey = (key: string) => !key.includes("\0") && isWellFormed(key);
 
 /**
- * UTF-8 has no lone surrogates: two different texts would become one, and one user another. A number beyond what a
- * double holds is infinite by now, and nobody knows which number it was.
+ * UTF-8 has no lone surrogates: encoding would turn two different strings into the same one, and one user into another.
+ * A number beyond the range of a double was parsed as infinity, so its real value is unknown.
  */
 function isUsable(value: unknown): boolean {
   if (typeof value === "string") return isWellFormed(value);

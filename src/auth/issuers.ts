@@ -1,20 +1,27 @@
+/**
+ * Chooses the entry of `auth.jwt` that verifies a token. Several entries exist where several issuers sign tokens for
+ * one service, each with its own keys. The `iss` of a token picks the entry before the signature is checked; the entry
+ * then checks `iss` again as a signed claim, so a forged `iss` only leads to a refusal.
+ */
 import { createHash } from "node:crypto";
 import type { KeysListener } from "./jwks-keys.ts";
 import type { JwtOptions } from "./options.ts";
 import { createVerifier, type Identity, NO_TOKENS, tokenRefusal, type Verifier } from "./verify-token.ts";
 
-/** One entry of `auth.jwt`, with the mark that its keys bear among those of other entries. */
+/**
+ * One entry of `auth.jwt`. Its mark goes before the fingerprints of its keys, so that `isTrusted` asks the right entry.
+ */
 interface Entry {
   readonly mark: string;
   readonly verifier: Verifier;
 }
 
 /**
- * Verifies each token by the entry of its own `iss`, and by no other: to try entries in turn would let the key of one
- * issuer sign for another.
- * @param options The entries of `auth.jwt`; undefined where everybody is anonymous.
+ * Verifies each token with the entry of its own `iss`, and with no other. Trying entries in turn would let the key of
+ * one issuer sign tokens for another.
+ * @param options The entries of `auth.jwt`; undefined where every client is anonymous.
  * @param onKeys Called at every change of a fetched key set.
- * @throws {KeyRefused} A key cannot be used; the text says why, without it.
+ * @throws {KeyRefused} A key cannot be used. The text says why and does not contain the key.
  */
 export function createVerifiers(options: readonly JwtOptions[] | undefined, onKeys?: KeysListener): Verifier {
   const [first, ...others] = options ?? [];
@@ -57,6 +64,7 @@ class Issuers implements Verifier {
   }
 
   async tick(nowMs: number): Promise<void> {
+    // `allSettled`: the failure of one issuer's server must not stop the refresh of the other key sets.
     const ticks = await Promise.allSettled(Array.from(this.#byMark.values(), (one) => one.tick(nowMs)));
     const failed = ticks.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
@@ -66,6 +74,7 @@ class Issuers implements Verifier {
     const ages = Array.from(this.#byMark.values(), (one) => one.keysAgeMs(nowMs)).filter(
       (age) => age !== null,
     );
+    // The oldest set decides, because the metric is there to show an issuer whose keys are no longer refreshed.
     return ages.length === 0 ? null : Math.max(...ages);
   }
 
@@ -75,11 +84,14 @@ class Issuers implements Verifier {
   }
 }
 
-/** Equal on every node with the same issuers, whatever the order of the entries is. */
+/**
+ * Equal on every node with the same issuers, whatever the order of the entries: a single-use key carries `signedBy` from
+ * the node that made it to the node that redeems it.
+ */
 const markOf = (issuers: readonly string[]): string =>
   createHash("sha256").update(JSON.stringify(issuers.toSorted())).digest("base64url").slice(0, 16);
 
-/** The `iss` that a token claims, before anything of it is verified; `undefined` where it claims none. */
+/** The `iss` that a token claims, read before anything is verified; `undefined` if it claims none. */
 function claimedIssuer(token: string): string | undefined {
   try {
     const payload: unknown = JSON.parse(
@@ -88,7 +100,7 @@ function claimedIssuer(token: string): string | undefined {
     const iss = typeof payload === "object" && payload !== null && "iss" in payload ? payload.iss : undefined;
     return typeof iss === "string" ? iss : undefined;
   } catch {
-    // Not a token at all: refused like one of an unknown issuer.
+    // A text that is no token is refused in the same way as a token of an unknown issuer.
     return undefined;
   }
 }

@@ -1,7 +1,11 @@
+/**
+ * Checks where the keys of an `auth.jwt` entry come from. The checks run while the configuration is read, so that a
+ * weak secret or an insecure URL stops the start instead of the first login. No text repeats the secret.
+ */
 import type { z } from "zod";
 import { type Algorithm, familiesOf } from "./algorithms.ts";
 
-/** Where the key comes from, which must be a single source that fits the algorithms. */
+/** The options that name a key. Exactly one source must be set, and it must fit the algorithms. */
 interface KeySource {
   algorithms: readonly Algorithm[];
   secret?: string | undefined;
@@ -9,7 +13,7 @@ interface KeySource {
   jwksUri?: string | undefined;
 }
 
-/** Rules about a key source that span several options; reported into `context`. */
+/** Reports faults of a key source that span several options into `context`. */
 export function checkKeySource(options: KeySource, context: z.RefinementCtx): void {
   const problem = (key: string, message: string) =>
     context.addIssue({ code: "custom", path: [key], message });
@@ -42,14 +46,15 @@ export function checkKeySource(options: KeySource, context: z.RefinementCtx): vo
   }
 }
 
-/** Why a text cannot be the shared secret, in words that do not repeat it; `undefined` if it can. */
+/** Why a text cannot be the shared secret; `undefined` if it can. The text does not repeat the secret. */
 export function secretProblem(secret: string, algorithms: readonly Algorithm[]): string | undefined {
-  // Anybody may know a public key: taken as an HS secret it would let anybody sign (RFC 8725, 2.1).
+  // Public keys are not secret. If one were used as an HS secret, everyone who knows it could sign tokens (RFC 8725,
+  // 2.1).
   if (/-----BEGIN |^ssh-|^\s*\{/.test(secret)) {
     return "a random text, not a key as PEM or JWK. Use publicKey with RS*, ES*, PS* or EdDSA for that";
   }
   const bytes = new TextEncoder().encode(secret).length;
-  // RFC 7518, 3.2: a key at least as long as the hash.
+  // RFC 7518, 3.2, requires a key at least as long as the hash: 32 bytes for HS256.
   const needed = Math.max(...algorithms.map((name) => Number(name.slice(2)) / 8));
   if (bytes >= needed) return undefined;
   return `at least ${needed} bytes for ${algorithms.join(", ")} (RFC 7518, 3.2), this has ${bytes}. Make one with \`openssl rand -base64 48\``;
@@ -57,7 +62,7 @@ export function secretProblem(secret: string, algorithms: readonly Algorithm[]):
 
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-/** Why keys may not be fetched from there; `undefined` if they may. */
+/** Why keys may not be fetched from a URL; `undefined` if they may. */
 export function jwksUriProblem(uri: string): string | undefined {
   const allowed = "an https URL (http only on loopback) or file:///path/jwks.json";
   if (!URL.canParse(uri))

@@ -1,4 +1,7 @@
-/** Keys as the configuration or a key set brings them, checked against the algorithms that they are to serve. */
+/**
+ * Reads verification keys from the configuration or a key set, and checks them against the algorithms that they are to
+ * serve. A key of the wrong type, curve or size is refused at the start, not at the first token.
+ */
 import {
   createHash,
   createPublicKey,
@@ -11,15 +14,18 @@ import { readFileSync } from "node:fs";
 import { ALGORITHM_FAMILIES, type Algorithm } from "./algorithms.ts";
 import { secretProblem } from "./key-source.ts";
 
-/** A key, and the algorithms that it serves. */
+/** A key, and the algorithms that it may verify. */
 export interface VerifyKey {
   readonly key: KeyObject;
   readonly algorithms: readonly Algorithm[];
-  /** Of the key itself, whatever `kid` it has: an issuer may give an old `kid` to a new key. */
+  /** Digest of the key itself, independent of its `kid`: an issuer may reuse an old `kid` for a new key. */
   readonly fingerprint: string;
 }
 
-/** Says under which key and by which algorithm a token was verified. */
+/**
+ * The key and the algorithm under which a token was verified, as one string. Connections and single-use keys keep it
+ * with the identity, so that they end when the key is no longer trusted.
+ */
 export const signedByOf = (algorithm: string, { fingerprint }: VerifyKey): string =>
   `${algorithm} ${fingerprint}`;
 
@@ -30,26 +36,31 @@ export function toVerifyKey(key: KeyObject, algorithms: readonly Algorithm[]): V
   return { key, algorithms, fingerprint };
 }
 
-/** A key that cannot be used. The message says why and what to do, and shows nothing of the key. */
+/** A key that cannot be used. The message says why and what to do, and does not contain the key. */
 export class KeyRefused extends Error {
   override readonly name = "KeyRefused";
 }
 
-/** RFC 7518, 3.3 and 3.5. */
+/** The minimum of RFC 7518, 3.3 and 3.5, in bits. */
 const RSA_BITS = 2_048;
 const CURVES = { ES256: "prime256v1", ES384: "secp384r1", ES512: "secp521r1" } as const;
 
-/** @throws {KeyRefused} The secret is too short, or is a key of another kind. */
+/**
+ * Makes a key of a shared secret.
+ * @throws {KeyRefused} The secret is too short, or is a key of another kind.
+ */
 export function secretKey(secret: string, algorithms: readonly Algorithm[]): VerifyKey {
   const problem = secretProblem(secret, algorithms);
   if (problem !== undefined) throw new KeyRefused(`the secret: ${problem}`);
   return toVerifyKey(createSecretKey(Buffer.from(secret, "utf8")), algorithms);
 }
 
-/** Reads a public key file (PEM of a key or a certificate, or one JWK).
- * @throws {KeyRefused}
+/**
+ * Reads a public key file (PEM of a key or a certificate, or one JWK).
+ * @throws {KeyRefused} The file cannot be read, or its key does not serve the algorithms.
  */
 export function loadPublicKey(path: string, algorithms: readonly Algorithm[]): VerifyKey {
+  // A frequent mistake. Without this check the cause of the error would contain the key, as a path.
   if (path.includes("-----BEGIN") || path.trimStart().startsWith("{")) {
     throw new KeyRefused("publicKey holds a key; put the key into a file and name the file");
   }
@@ -62,10 +73,14 @@ export function loadPublicKey(path: string, algorithms: readonly Algorithm[]): V
   return publicKeyOf(text, algorithms);
 }
 
-/** @throws {KeyRefused} */
+/**
+ * Parses the content of a public key file.
+ * @throws {KeyRefused} It is no public key, or it does not serve one of the algorithms.
+ */
 export function publicKeyOf(file: string, algorithms: readonly Algorithm[]): VerifyKey {
   const text = withoutMark(file);
-  // Node would take the public half out of it: a private key has no business on this machine.
+  // Node would derive the public key from a private one. It is refused anyway, because a verifying service has no need
+  // for a private key and every copy of it is a risk.
   if (text.includes("PRIVATE KEY-----")) throw new KeyRefused(PRIVATE);
   const key = text.trimStart().startsWith("{") ? fromJwkText(text) : fromPem(text);
   for (const algorithm of algorithms) {
@@ -75,7 +90,7 @@ export function publicKeyOf(file: string, algorithms: readonly Algorithm[]): Ver
   return toVerifyKey(key, algorithms);
 }
 
-/** Some editors begin a file with a byte order mark. */
+/** Removes a byte order mark. Some editors put one at the start of a file, and JSON.parse refuses it. */
 export const withoutMark = (text: string): string => text.replace(/^\uFEFF/, "");
 
 const PRIVATE =
@@ -103,7 +118,8 @@ function fromJwkText(text: string): KeyObject {
   return fromJwk(jwk);
 }
 
-/** One JWK as a public key.
+/**
+ * Converts one JWK into a public key.
  * @throws {KeyRefused} It is secret, private, for encryption, or not understood.
  */
 export function fromJwk(jwk: unknown): KeyObject {
@@ -117,7 +133,7 @@ export function fromJwk(jwk: unknown): KeyObject {
     throw new KeyRefused("a key that is not for verifying (key_ops)");
   }
   try {
-    // Node checks every member itself.
+    // Node validates the members of the JWK, so they are not checked here.
     return createPublicKey({ key: jwk as JsonWebKey, format: "jwk" });
   } catch (cause) {
     throw new KeyRefused("a JWK of a kind that is not supported, or damaged", { cause });
@@ -136,7 +152,7 @@ export function misfitOf(key: KeyObject, algorithm: Algorithm): string | undefin
       if (type !== "rsa") return `it is of type ${type}, not rsa`;
       return (details?.modulusLength ?? 0) < RSA_BITS ? `it has less than ${RSA_BITS} bits` : undefined;
     case "ES": {
-      // The family holds exactly these three.
+      // The ES family contains exactly these three algorithms.
       const curve = CURVES[algorithm as keyof typeof CURVES];
       if (type !== "ec") return `it is of type ${type}, not ec`;
       return details?.namedCurve === curve ? undefined : `its curve is ${details?.namedCurve}, not ${curve}`;

@@ -1,3 +1,7 @@
+/**
+ * The sections `auth` and `auth.jwt` of the configuration. The schema refuses combinations that are known attacks on
+ * JWT, such as HS* beside RS* (RFC 8725), so that no code after it has to handle them.
+ */
 import { z } from "zod";
 import { ALGORITHMS, familiesOf } from "./algorithms.ts";
 import { checkKeySource } from "./key-source.ts";
@@ -119,11 +123,17 @@ export const JwtOptions = z
 /** How tokens are verified, with durations in milliseconds. */
 export type JwtOptions = z.output<typeof JwtOptions>;
 
-/** How long after its end a token is still accepted, in milliseconds; the same for all entries. */
+/**
+ * How long after its expiry a token is still accepted, in milliseconds. `checkIssuers` makes it equal for all entries,
+ * because connections and tickets of all issuers end by the same clock.
+ */
 export const toleranceOf = (entries: readonly Pick<JwtOptions, "clockToleranceMs">[] | undefined): number =>
   entries?.[0]?.clockToleranceMs ?? 0;
 
-/** An issuer of several must say which tokens are its own, and no two may claim the same: nothing is ever tried in turn. */
+/**
+ * With several entries, each must name its issuers, and no issuer may appear twice: the service never tries entries in
+ * turn.
+ */
 function checkIssuers(entries: readonly JwtOptions[], context: z.RefinementCtx): void {
   if (entries.length === 1) return;
   const seen = new Set<string>();
@@ -148,10 +158,10 @@ function checkIssuers(entries: readonly JwtOptions[], context: z.RefinementCtx):
   }
 }
 
-/** Whether revocations are followed: where the state database allows it, always, or never. */
+/** Whether nodes follow revocations: where the state database allows it, always, or never. */
 export const REVOCATION_MODES = ["auto", "on", "off"] as const;
 
-/** The section `auth`: who may connect. */
+/** The section `auth`: which clients may connect. */
 export const AuthOptions = z
   .strictObject({
     jwt: z

@@ -1,3 +1,7 @@
+/**
+ * Identifies the user behind a token. Quotas, tickets and revocations must agree on when two tokens belong to the same
+ * user, so this file alone decides it.
+ */
 import { createHash } from "node:crypto";
 
 /**
@@ -9,16 +13,20 @@ import { createHash } from "node:crypto";
  */
 export type SubjectDigest = string;
 
-/** A token as far as it says whom it speaks for. */
+/** The claims of a token that identify its user. */
 export interface SubjectClaims {
   readonly iss?: string | undefined;
   readonly sub?: string | undefined;
 }
 
-/** `null` for a token without `sub`: it belongs to nobody in particular, and equals no other token. */
+/**
+ * Digests (`iss`, `sub`).
+ * @returns `null` for a token without `sub`: it names no user, and equals no other token.
+ */
 export function subjectOf({ iss, sub }: SubjectClaims): SubjectDigest | null {
   if (sub === undefined) return null;
-  // JSON keeps the two apart, `null` from every string, and lone surrogates from each other.
+  // JSON separates the two claims, and keeps `null` apart from every string and lone surrogates apart from each other.
+  // A plain concatenation would let two users share a digest.
   return createHash("sha256")
     .update(JSON.stringify([iss ?? null, sub]))
     .digest("base64url");
@@ -31,19 +39,19 @@ interface VerifiedToken {
 }
 
 /**
- * Whether a connection under the token `from` may go on under `to`. If neither names a user, it may: the holder of
- * the connection holds both tokens, and gains nothing that another connection would not give.
+ * Whether a connection with the token `from` may continue with `to`. Two tokens that name no user may follow each
+ * other: the client holds both, and gains nothing that a new connection would not give it.
  */
 export function maySucceed(from: VerifiedToken, to: VerifiedToken): boolean {
   return from.subject === to.subject;
 }
 
-/** The holder of a ticket given to anonymous users, who all have the same rights. It equals no digest. */
+/** The holder of a ticket for anonymous clients, who all have the same rights. No digest is empty. */
 const ANONYMOUS = "";
 
 /**
- * Whom a ticket is given to, as a text of at most 43 characters: the user, or for a token that names none the claims
- * of that very token, so that no other token can use the ticket.
+ * Identifies the holder of a ticket, as a string of at most 43 characters: the user, or a digest of all claims for a
+ * token that names no user, so that no other token can use the ticket.
  */
 export function holderOf(token: VerifiedToken | null): string {
   if (token === null) return ANONYMOUS;

@@ -1,11 +1,21 @@
+/**
+ * Caches verified tokens. After a restart of a proxy thousands of clients return with the same tokens within seconds,
+ * and a signature check costs far more than a hash.
+ */
 import { createHash } from "node:crypto";
 
-/** The content of verified tokens by their hash, so that the cache holds no token. It evicts the least recently used. */
+/**
+ * Verified tokens by their hash, so that the cache contains no token. It evicts the least recently
+ * used.
+ */
 export class TokenCache<T> {
   readonly #limit: number;
   readonly #entries = new Map<string, T>();
 
-  /** Grows with each `clear`. */
+  /**
+   * Grows by one with each `clear`. A verification that began before a `clear` compares it and does not store its
+   * result.
+   */
   #generation = 0;
 
   constructor(limit: number) {
@@ -24,13 +34,17 @@ export class TokenCache<T> {
     const key = keyOf(token);
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    // A map keeps the order of insertion: what is used goes to the end.
+    // A map keeps the order of insertion, so a used entry moves to the end, and the first one is the least recently
+    // used.
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     return entry;
   }
 
-  /** @param generation The one in which the entry began to be worked out: what was cleared since must not come back. */
+  /**
+   * @param generation The generation in which the verification began. If the cache was cleared since, the entry may
+   *   have been verified with a retired key, and is not stored.
+   */
   set(token: string, entry: T, generation = this.#generation): void {
     if (this.#limit === 0 || generation !== this.#generation) return;
     this.#entries.set(keyOf(token), entry);

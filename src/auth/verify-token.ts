@@ -1,3 +1,7 @@
+/**
+ * Verifies tokens against one entry of `auth.jwt`. All paths by which a token enters (hello, refresh, a request header,
+ * a single-use key) call the same verifier, so that none of them can be weaker than another.
+ */
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { TidewireError } from "../protocol/errors.ts";
 import { type ClaimsFault, claimsFault } from "./claims-bounds.ts";
@@ -11,21 +15,24 @@ import { TokenCache } from "./token-cache.ts";
 export interface Identity {
   /** The verified payload; rules see it as `%%user`. */
   readonly claims: Readonly<Record<string, unknown>>;
-  /** As `welcome` tells it. Compare users by `subject`. */
+  /** `sub` as `welcome` reports it to the client. To compare users, use `subject`. */
   readonly sub: string | null;
   /** The user, for every comparison and count (see `subjectOf`); `null` for a token without `sub`. */
   readonly subject: SubjectDigest | null;
-  /** When the token runs out, in epoch milliseconds and never beyond what a `Date` can hold; `null` if never. */
+  /** Expiry of the token in epoch milliseconds, within the range of `Date`; `null` if it never expires. */
   readonly expiresAtMs: number | null;
-  /** When the token was issued (`iat`), in epoch milliseconds within what a `Date` can hold; `null` if it does not say. */
+  /**
+   * When the token was issued (`iat`), in epoch milliseconds within the range of `Date`; `null` if the token does not
+   * say.
+   */
   readonly issuedAtMs: number | null;
   /** The token's `jti`; `null` if it has none. */
   readonly tokenId: string | null;
-  /** The key under which the token was verified (see `isTrusted`). Says nothing outside the service. */
+  /** The key under which the token was verified (see `isTrusted`). It has no meaning outside the service. */
   readonly signedBy: string;
 }
 
-/** Why a token was not taken; `details.reason` of `unauthenticated`. */
+/** Why a token was refused; `details.reason` of `unauthenticated`. */
 export type TokenReason =
   | "missing"
   | "invalid"
@@ -40,21 +47,24 @@ export interface Verifier {
   /**
    * Verifies one token.
    * @param nowMs The time to judge by, in epoch milliseconds.
-   * @throws {TidewireError} `unauthenticated`, `details.reason` being a `TokenReason`; `unavailable` while no
-   *   signing key has been had yet. The text tells nothing about token or key; the library's own error is the
-   *   `cause`, for the log alone.
+   * @throws {TidewireError} `unauthenticated`, `details.reason` being a `TokenReason`; `unavailable` while no signing
+   *   key has been fetched. The text reveals nothing about token or key; the library's own error is the `cause`, for
+   *   the log alone.
    */
   verify(token: string, nowMs?: number): Promise<Identity>;
   /**
-   * Makes sure that `isTrusted` can tell, for an identity that was verified by another node.
+   * Loads the keys that `isTrusted` needs, for an identity that another node verified.
    * @throws {TidewireError} `unavailable` while there is no key set.
    */
   ensureKeys(signedBy: string, nowMs: number): Promise<void>;
   /** Whether the key under which a token was verified is still in use. */
   isTrusted(signedBy: string): boolean;
-  /** To be called about every second: keys are fetched again, and given up, also while no token is verified. */
+  /**
+   * Refreshes keys, or gives them up. To be called about every second, because keys must also expire while no token is
+   * verified.
+   */
   tick(nowMs: number): Promise<void>;
-  /** How old the fetched key set is; `null` where none is fetched. */
+  /** Age of the fetched key set in milliseconds; `null` where none is fetched. */
   keysAgeMs(nowMs: number): number | null;
 }
 
@@ -71,21 +81,21 @@ const TEXTS: Readonly<Record<TokenReason, string>> = {
   revoked: "the token has been revoked: get a new one",
 };
 
-/** The latest time that a `Date` can hold. A later `exp` is as good as this one, and no arithmetic overflows. */
+/** The latest time that a `Date` can hold. A later `exp` is treated as this one, so that no arithmetic overflows. */
 const LATEST_MS = 8.64e15;
 
 /**
- * Makes the one function that takes the tokens of an issuer. Algorithms and keys come from `options` alone: a token's header
- * chooses among them, and nothing in it is ever fetched or opened.
+ * Makes the verifier for the tokens of an issuer. Algorithms and keys come from `options` alone: a token's header
+ * chooses among them, and never names a URL or a file that would be read.
  * @param options One entry of `auth.jwt`.
  * @param onKeys Called at every change of the fetched key set, for the log.
- * @throws {KeyRefused} The key cannot be used; the text says why, without it.
+ * @throws {KeyRefused} The key cannot be used. The text says why and does not contain the key.
  */
 export function createVerifier(options: JwtOptions, onKeys: KeysListener = () => {}): Verifier {
   const cache = new TokenCache<Identity>(options.tokenCache);
   const issuers = options.issuer === undefined ? [] : listOf(options.issuer);
   const keyFor = keySource(options, (event) => {
-    // Tokens that were verified under a key that is now retired must be verified again.
+    // Tokens that were verified with a key that is now retired must be verified again.
     if (event.type !== "failed") cache.clear();
     onKeys(event, issuers);
   });
@@ -97,11 +107,13 @@ export function createVerifier(options: JwtOptions, onKeys: KeysListener = () =>
     async verify(token, nowMs = Date.now()) {
       if (token === "") throw tokenRefusal("missing");
       if (!isSpelledAsSigned(token)) throw tokenRefusal("invalid");
-      // A fetch that is due (rotation) must not wait until some unknown token asks for it.
+      // A rotation must take effect on time, so a due fetch happens here and not only when a token names an unknown
+      // key.
       await keyFor.refreshIfStale(nowMs);
+      // Taken before the verification: a `clear` during it must prevent that the result is cached.
       const { generation } = cache;
       const known = cache.get(token);
-      const identity = known ?? (await verifyAnew(token, options, keyFor, nowMs));
+      const identity = known ?? (await verifyUncached(token, options, keyFor, nowMs));
       if (known === undefined) cache.set(token, identity, generation);
       else if (hasExpired(known, options.clockToleranceMs, nowMs)) {
         cache.delete(token);
@@ -112,7 +124,7 @@ export function createVerifier(options: JwtOptions, onKeys: KeysListener = () =>
   };
 }
 
-/** Where everybody is anonymous. */
+/** The verifier of a service where every client is anonymous: it refuses every token. */
 export const NO_TOKENS: Verifier = {
   verify: async (token) => Promise.reject(tokenRefusal(token === "" ? "missing" : "invalid")),
   ensureKeys: async () => {},
@@ -124,9 +136,9 @@ export const NO_TOKENS: Verifier = {
 const PARTS = 3;
 
 /**
- * Whether a token is written in the one way in which RFC 7515 spells it: three parts of base64url, without padding,
- * white space or the characters of ordinary base64, and without stray bits at the end of a part. The library decodes
- * all of those, so one genuine token would have many spellings, and a list of tokens could be passed by.
+ * Whether a token has the only spelling that RFC 7515 allows: three parts of base64url, without padding, white space,
+ * characters of ordinary base64, or stray bits at the end of a part. The library decodes all of those, so one genuine
+ * token would have many spellings, each with its own cache entry and its own hash.
  */
 function isSpelledAsSigned(token: string): boolean {
   const parts = token.split(".", PARTS + 1);
@@ -162,7 +174,7 @@ function keySource(options: JwtOptions, onKeys: (event: KeysEvent) => void): Key
   };
 }
 
-async function verifyAnew(
+async function verifyUncached(
   token: string,
   options: JwtOptions,
   keys: KeySource,
@@ -185,21 +197,23 @@ async function verifyAnew(
     if (cause instanceof TidewireError) throw cause;
     throw tokenRefusal(reasonOf(cause), cause);
   }
+  // After the signature check, so that only the claims of a genuine token are walked.
   const fault = claimsFault(payload, payloadBytes(token), options);
   if (fault !== undefined) throw tokenRefusal(fault);
   return identityOf(payload, signedBy);
 }
 
-/** Length of the JSON in a token (RFC 7515, 7.1: the second of three parts, in base64url). */
+/** Length of the JSON in a token, in bytes (RFC 7515, 7.1: the second of three parts, in base64url). */
 const payloadBytes = (token: string) => Math.floor(((token.split(".")[1] ?? "").length * 3) / 4);
 
 /**
- * @throws {TidewireError} `unauthenticated`: a claim that says whose token it is has another type than RFC 7519
- * gives it.
+ * Builds the identity from verified claims.
+ * @throws {TidewireError} `unauthenticated`: a claim that identifies the token or its user has another type than RFC
+ *   7519 defines.
  */
 function identityOf(payload: JWTPayload, signedBy: string): Identity {
   const { iss, sub, exp, iat } = payload;
-  // The library's type promises a string; some issuers count their tokens.
+  // The library's type promises a string. Some issuers number their tokens instead, and those work as well.
   const jti: unknown = payload.jti;
   for (const [name, value] of Object.entries({ iss, sub })) {
     if (value !== undefined && typeof value !== "string")
@@ -227,7 +241,7 @@ function checksOf(options: JwtOptions, nowMs: number): JWTVerifyOptions {
     algorithms: [...options.algorithms],
     ...(issuer === undefined ? {} : { issuer: listOf(issuer) }),
     ...(audience === undefined ? {} : { audience: listOf(audience) }),
-    // The library counts in seconds (RFC 7519, NumericDate); everything else here in milliseconds.
+    // The library counts in seconds (RFC 7519, NumericDate), all other code here in milliseconds.
     currentDate: new Date(nowMs),
     clockTolerance: options.clockToleranceMs / 1_000,
     requiredClaims: options.requireExpiry ? ["exp"] : [],
@@ -257,11 +271,12 @@ function reasonOf(cause: unknown): TokenReason {
   return cause instanceof KeyUnknown ? "key-unknown" : "invalid";
 }
 
+/** Reasons that a new token can remove; the client's library then asks the application for one. */
 const PASSING: ReadonlySet<TokenReason> = new Set(["expired", "not-yet-valid", "key-unknown", "revoked"]);
 
-/** The error for a refused token. It says why, and shows nothing of the token. */
+/** Makes the error for a refused token. It names the reason, and nothing of the token. */
 export function tokenRefusal(reason: TokenReason, cause?: unknown): TidewireError {
-  // Nobody gets further by asking for another token of the same kind.
+  // Another token of the same kind would be refused again, so the client must not ask for one.
   const retry = PASSING.has(reason) ? "token" : "never";
   return new TidewireError("unauthenticated", TEXTS[reason], { reason }, { cause, retry });
 }

@@ -1,3 +1,10 @@
+/**
+ * Reads the events of the change stream without decoding their documents. The stream carries every write to every
+ * watched collection, so the cost per event bounds the throughput of the whole node, and the history keeps hundreds of
+ * thousands of events for minutes. The envelope is therefore parsed by hand, and documents stay as slices of the buffer
+ * that the server sent.
+ */
+
 /** The effect of one change event of MongoDB on a document; images are raw BSON, exactly as the server sent them. */
 export interface ChangeEvent {
   readonly operation: "insert" | "update" | "replace" | "delete";
@@ -12,8 +19,8 @@ export interface ChangeEvent {
 }
 
 /**
- * The content of a whole collection was replaced or lost without an event for each document (drop, rename,
- * `$out`, dropDatabase): what is known of it has to be read again.
+ * The content of a whole collection was replaced or lost without an event for each document (drop, rename, `$out`,
+ * dropDatabase), so its live queries must read it again.
  */
 export interface CollectionReplaced {
   readonly operation: "replaced-collection";
@@ -29,7 +36,7 @@ export type StreamEvent = ChangeEvent | CollectionReplaced;
 export const isChangeEvent = (event: StreamEvent): event is ChangeEvent =>
   event.operation !== "replaced-collection";
 
-/** The events of each collection, in their order. */
+/** Groups events by collection. The events of each collection keep their order. */
 export function byNamespace(
   events: readonly StreamEvent[],
 ): Iterable<readonly [string, readonly StreamEvent[]]> {
@@ -44,7 +51,7 @@ export function byNamespace(
   return groups;
 }
 
-/** Whether the event bears the documents that its operation has. */
+/** Whether the event carries every image that its operation has. */
 export function hasImages({ operation, before, after }: ChangeEvent): boolean {
   if (operation === "insert") return after !== undefined;
   if (operation === "delete") return before !== undefined;
@@ -52,15 +59,15 @@ export function hasImages({ operation, before, after }: ChangeEvent): boolean {
 }
 
 /**
- * The events that became visible at once: one of a single write, or all of one multi-document transaction.
- * Indivisible; nothing is ever delivered, saved or resumed in the middle of it.
+ * The events that became visible at once: the one event of a single write, or all events of a multi-document
+ * transaction. A commit is indivisible: it is never delivered, saved or resumed in part.
  */
 export interface Commit {
   readonly events: readonly StreamEvent[];
   readonly clusterTime: bigint;
   /**
-   * Tells commits of one cluster time apart, equal on every node and under every pipeline: the event's
-   * token, or the transaction's session and number. It may contain an `_id` and never leaves the service.
+   * Distinguishes commits of one cluster time. It is equal on every node and under every pipeline: the event's token,
+   * or the session and number of the transaction. It may contain an `_id`, so it never leaves the service.
    */
   readonly identity: string;
   /** Size of the raw events, in bytes. */
@@ -69,13 +76,13 @@ export interface Commit {
   readonly wallTimeMs: number | null;
 }
 
-/** The offsets of a value in a raw document. */
+/** The offsets of a value in a raw document. `end` is exclusive. */
 interface Span {
   readonly start: number;
   readonly end: number;
 }
 
-/** One event as it came, before commits are put together. */
+/** One event as the server sent it, before commits are assembled. */
 export interface ParsedEvent {
   readonly raw: Buffer;
   readonly token: Span;
@@ -94,14 +101,15 @@ export interface ParsedEvent {
 export const rawTokenOf = ({ raw, token }: ParsedEvent): Uint8Array => raw.subarray(token.start, token.end);
 
 /**
- * A change as the history keeps it for minutes. There are hundreds of thousands, so each object less in it makes garbage
- * collection faster. Values that are rarely needed are read from the raw event each time.
+ * A change as the history keeps it for minutes. There are hundreds of thousands of these, and each object fewer makes
+ * garbage collection faster. So rarely needed values are read from the raw event on each access.
  */
 class RawChangeEvent implements ChangeEvent {
   readonly operation: ChangeEvent["operation"];
   readonly namespace: string;
   readonly before: Uint8Array | undefined;
   readonly after: Uint8Array | undefined;
+  // Offsets instead of a slice: a slice would be one more object for each change in the history.
   readonly #raw: Buffer;
   readonly #keyStart: number;
   readonly #keyEnd: number;
@@ -121,7 +129,10 @@ class RawChangeEvent implements ChangeEvent {
   }
 }
 
-/** The commit of a write outside a transaction. */
+/**
+ * The commit of a write outside a transaction. `identity` and `bytes` are read from the raw event, for the reason given
+ * at `RawChangeEvent`.
+ */
 export class SingleCommit implements Commit {
   readonly events: readonly StreamEvent[];
   readonly clusterTime: bigint;
@@ -167,7 +178,10 @@ const FIXED_SIZE = new Map([
   [0x7f, 0],
 ]);
 
-/** Size in bytes of the value at `offset`; the types that the envelope of a change event and a document key can hold, no others. */
+/**
+ * Size of the value at `offset`, in bytes. It supports the types that the envelope of a change event and a document key
+ * can contain, and no others.
+ */
 function valueSize(raw: Buffer, type: number, offset: number): number {
   const fixed = FIXED_SIZE.get(type);
   if (fixed !== undefined) return fixed;
@@ -178,7 +192,10 @@ function valueSize(raw: Buffer, type: number, offset: number): number {
   throw new TypeError(`a change event holds an unexpected BSON type ${type}`);
 }
 
-/** Texts of the envelope. Known ones are recognized by their bytes: making a string of each costs more than all the rest. */
+/**
+ * Strings of the envelope. Known ones are recognized by their bytes, because making a string of each would cost more
+ * than the rest of the parsing.
+ */
 const KNOWN_NAMES = new Map(
   [
     ...["_id", "_data", "operationType", "clusterTime", "wallTime", "ns", "db", "coll", "to", "documentKey"],
@@ -189,6 +206,7 @@ const KNOWN_NAMES = new Map(
 );
 
 function hashOf(bytes: Uint8Array, start: number, end: number): number {
+  // A cheap rolling hash. A collision is harmless, because `isNamed` compares the bytes as well.
   let hash = 0;
   for (let at = start; at < end; at++) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0;
   return hash;
@@ -205,7 +223,7 @@ function isNamed(raw: Buffer, start: number, end: number, name: string): boolean
   return true;
 }
 
-/** Walks the elements of the raw document that begins at `from`: name, type, and where the value lies. */
+/** Walks the elements of the raw document that begins at `from`, and gives name, type and offsets of each value. */
 export function forEachElement(
   raw: Buffer,
   visit: (name: string, type: number, start: number, end: number) => void,
@@ -225,7 +243,10 @@ export function forEachElement(
 
 const readString = (raw: Buffer, start: number, end: number) => raw.toString("utf8", start + 4, end - 1);
 
-/** The full names read before, by a hash of the bytes that said them: every event says one of the few there are. */
+/**
+ * Full names that were read before, by a hash of their bytes. The events of a node name few collections, and a lookup
+ * is cheaper than decoding two strings.
+ */
 const knownNamespaces = new Map<number, { readonly said: Buffer; readonly name: string }>();
 const KNOWN_NAMESPACES_MAX = 1_000;
 
@@ -235,12 +256,13 @@ function namespaceAt(raw: Buffer, start: number, end: number): string {
   if (known !== undefined && raw.compare(known.said, 0, known.said.length, start, end) === 0)
     return known.name;
   const name = readNamespace(raw, start);
+  // The bound limits the memory. Starting over costs one decoding per name.
   if (knownNamespaces.size >= KNOWN_NAMESPACES_MAX) knownNamespaces.clear();
   knownNamespaces.set(hash, { said: Buffer.from(raw.subarray(start, end)), name });
   return name;
 }
 
-/** A collection's full name out of `{db, coll}` at `from`; just the database where there is no collection. */
+/** The full name of a collection, read from `{db, coll}` at `from`; only the database where there is no collection. */
 function readNamespace(raw: Buffer, from: number): string {
   let database = "";
   let collection = "";
@@ -256,7 +278,7 @@ function readNamespace(raw: Buffer, from: number): string {
   return collection === "" ? database : `${database}.${collection}`;
 }
 
-/** The text of the resume token that begins at `from`, which orders and identifies it. */
+/** The string inside the resume token that begins at `from`. It orders tokens and identifies them. */
 export function readTokenData(raw: Buffer, from = 0): string {
   let token = "";
   forEachElement(
@@ -266,15 +288,16 @@ export function readTokenData(raw: Buffer, from = 0): string {
     },
     from,
   );
-  // Where a server's tokens are no KeyString text, the bytes themselves tell them apart.
+  // Some servers' tokens are no KeyString. Their bytes identify them as well.
   return token === "" ? raw.toString("hex", from, from + raw.readInt32LE(from)) : token;
 }
 
 const NOWHERE: Span = { start: 0, end: 0 };
 
 /**
- * Reads one raw change event without decoding its documents: about a twentieth of what a full decode costs.
- * The envelope is that of the change streams' specification; fields it does not know are passed over.
+ * Parses one raw change event without decoding its documents, which costs about a twentieth of a full decode. The
+ * envelope is that of the change streams' specification. Unknown fields are skipped, so that a newer server can add
+ * some.
  */
 export function parseEvent(raw: Buffer): ParsedEvent {
   const event = {
@@ -306,6 +329,7 @@ export function parseEvent(raw: Buffer): ParsedEvent {
     else if (name === "lsid" && isDocument) session = raw.toString("base64", start, end);
     else if (name === "txnNumber") transactionNumber = raw.readBigInt64LE(start).toString();
   });
+  // The transaction number alone repeats: it counts within one session.
   if (session !== "" && transactionNumber !== "") event.transaction = `${session}:${transactionNumber}`;
   return event;
 }
@@ -313,7 +337,7 @@ export function parseEvent(raw: Buffer): ParsedEvent {
 const DOCUMENT_OPERATIONS = new Set(["insert", "update", "replace", "delete"]);
 const REPLACING_OPERATIONS = new Set(["drop", "rename", "dropDatabase"]);
 
-/** The effect of an event on the watched namespaces; none, for most events that concern no document. */
+/** The effect of an event on the watched namespaces; empty for most events that concern no document. */
 export function toStreamEvents(event: ParsedEvent, watched: ReadonlySet<string>): StreamEvent[] {
   if (DOCUMENT_OPERATIONS.has(event.operation)) {
     if (!watched.has(event.namespace) || event.documentKey === undefined) return [];
@@ -322,6 +346,8 @@ export function toStreamEvents(event: ParsedEvent, watched: ReadonlySet<string>)
   }
   if (!REPLACING_OPERATIONS.has(event.operation)) return [];
   const concerned =
+    // `dropDatabase` names a database only, and the server sends no `drop` for a collection that the pipeline filtered
+    // out.
     event.operation === "dropDatabase"
       ? [...watched].filter((namespace) => namespace.startsWith(`${event.namespace}.`))
       : [event.namespace, event.renamedTo].filter((name) => name !== undefined && watched.has(name));

@@ -1,3 +1,9 @@
+/**
+ * Keeps one change stream open for as long as the service runs. MongoDB's own change stream helper gives up on errors
+ * that can be survived, and reports a node that stopped answering only after a long time, so every failure is
+ * classified: the position is still valid, or it is lost and a new order of commits begins. `stream-errors.ts` decides
+ * what an error means, and `stream-start.ts` where to begin.
+ */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MongoServerError } from "mongodb";
@@ -28,35 +34,41 @@ export interface ChangeSourceOptions {
   readonly connectTimeoutMs: number;
   /** `database.collection` of every configured collection. */
   readonly namespaces: readonly string[];
-  /** Of the service's own collections, which are followed for as long as it runs. */
+  /** Namespaces of the service's own collections. Edits of the rules never remove them. */
   readonly stateNamespaces: readonly string[];
-  /** How far back reading begins, in milliseconds, so that the history is filled at once. */
+  /**
+   * How far before now the first stream begins, in milliseconds, so that the history can serve resumptions right after
+   * a start.
+   */
   readonly startBeforeMs: number;
+  /** How long the server may hold an idle read, in milliseconds. */
   readonly awaitTimeMs: number;
+  /** How long an answer may be late before the stream is taken for stalled, in milliseconds. */
   readonly progressTimeoutMs: number;
   readonly checkpointIntervalMs: number;
-  /** The server knows of pre- and post-images. */
+  /** Whether the server supports pre- and post-images. */
   readonly images: boolean;
   readonly onNotice: NoticeHandler;
 }
 
-/** Whether the stream is being read: `interrupted` while it is being opened again. */
+/** The state of the stream; `interrupted` until it is open again after a failure. */
 export type SourceState = "starting" | "running" | "interrupted" | "stopped";
 
+/** Events of one answer. Larger batches save round trips and delay the first event of a batch. */
 const BATCH_SIZE = 1_000;
 /**
- * Pauses between attempts to open the stream. Short, because an attempt is cheap and the service is to be back within
- * seconds of MongoDB. After a lost position each attempt resets every client, so that pause grows longer.
+ * Pauses between attempts to open the stream. They are short, because an attempt is cheap and the service is to recover
+ * within seconds of MongoDB. After a lost position each attempt resets every client, so that pause grows longer.
  */
 const BACKOFF_MS = { first: 100, most: 1_000, mostAfterLoss: 5_000 };
-/** After so many failures in a row the client is replaced, even if the server did answer. */
+/** After this many failures in a row the client is replaced, even if the server answered each time. */
 const SAME_CLIENT_FAILURES = 3;
-/** The longest that one answer of the stream is ever waited for: the server may have a long gap to look through. */
+/** The longest wait for one answer of the stream. The server may have to scan a long stretch of unwatched writes. */
 const PATIENCE_MS_MAX = 10 * 60_000;
 
 /**
- * Reads the one change stream of the service, for ever: opens it where the last run left off, hands its commits
- * to the sink, saves how far it got, and opens it again after whatever happens to the database.
+ * Reads the one change stream of the service until it stops: opens it where the last run ended, passes its commits to
+ * the sink, saves its position, and opens it again after any failure of the database.
  */
 export class ChangeSource {
   readonly #options: ChangeSourceOptions;
@@ -68,21 +80,26 @@ export class ChangeSource {
   readonly #metrics: Metrics;
   readonly #filler: ImageFiller;
   readonly #outage: StreamOutage;
-  /** Waits for an answer of the state database. */
+  /** Runs an operation on the state database, with a timeout. */
   readonly #answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly #position = new StreamPosition();
   readonly #intake: CommitIntake;
-  /** Of its own, so that the stream's long reads never take a connection from snapshots, nor the reverse. */
+  /** A client of its own: the stream's long reads and the snapshots must not take connections from each other. */
   readonly #client: ReplaceableClient;
   #stream: RawChangeStream | undefined;
   #watched: ReadonlySet<string>;
   #epoch: Epoch | undefined;
-  /** Since an interruption nobody has asked whether this is the same deployment, with the same past. */
+  /**
+   * After an interruption nothing has confirmed yet that the server is the same deployment with the same past.
+   * `#ensurePosition` asks before the stream is opened.
+   */
   #doubt: "none" | "interrupted" | "position-lost" = "none";
   #state: SourceState = "starting";
+  /** Cluster time of the first start; the node is ready once the stream has reached it. */
   #caughtUpAt: bigint | null = null;
+  /** When the stream answered last, in epoch milliseconds; the start of an outage in metric and log. */
   #lastAnswerMs = 0;
-  /** Stalls since the stream last moved on; each doubles the patience. */
+  /** Stalls since the stream last advanced. Each one doubles the patience. */
   #stalls = 0;
 
   constructor(
@@ -115,7 +132,8 @@ export class ChangeSource {
       options.uri,
       {
         ...clientOptions(options.connectTimeoutMs),
-        // A client that has found no server by then is replaced, so that nothing depends on what state it is in.
+        // A client that finds no server within this time is replaced, so that no later operation depends on its
+        // internal state.
         serverSelectionTimeoutMS: options.connectTimeoutMs + 1_000,
         socketTimeoutMS: options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
         readPreference: "primary",
@@ -142,26 +160,28 @@ export class ChangeSource {
     return this.#state;
   }
 
-  /** Everything that had happened when the stream was opened first has been accepted. */
+  /** Whether every commit from before the first start has been accepted. */
   get caughtUp(): boolean {
     return this.#caughtUpAt !== null && this.#position.through >= this.#caughtUpAt;
   }
 
-  /** For how long the stream has been down, and why; `null` while it is up. */
+  /** How long the stream has been down, and why; `null` while it is up. */
   get down(): StreamDown | null {
     return this.#outage.current;
   }
 
-  /** Follows other collections from here on; what is known stays good. */
+  /** Follows other collections from here on. Commits that were accepted stay valid. */
   watch(namespaces: readonly string[]): void {
     this.#watched = new Set([...namespaces, ...this.#options.stateNamespaces]);
-    // A resume token is valid only for the pipeline that gave it, and this one is about to change.
+    // A resume token is valid only for the pipeline that produced it, and the pipeline is about to change. A cluster
+    // time is valid for all.
     this.#position.openByTime();
     this.#stream?.close();
     this.#stream = undefined;
   }
 
   /** Reads until `signal` aborts, whatever happens to MongoDB. */
+  // An idle read can take seconds. Closing the stream ends it at once.
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => this.#stream?.close(), { once: true });
     let failures = 0;
@@ -185,8 +205,8 @@ export class ChangeSource {
   }
 
   /**
-   * Commits from `from` on, for a resumption from before the history; ends when `signal` aborts.
-   * @throws The server's error, ChangeStreamHistoryLost among them, at the first step or any other.
+   * Reads commits from `from` on, for a resumption from before the history. Ends when `signal` aborts.
+   * @throws The server's error, such as ChangeStreamHistoryLost, at the first step or a later one.
    */
   async *read(from: bigint, signal: AbortSignal): AsyncGenerator<CommitBatch, void, void> {
     const stream = await RawChangeStream.open(this.#client, { atTime: from }, this.#streamOptions());
@@ -204,8 +224,8 @@ export class ChangeSource {
   }
 
   /**
-   * Finds where to begin, or makes sure that the position is still valid. The stream is never opened before
-   * that: for a position that means nothing here the server would report no error.
+   * Finds the start position, or confirms that the current one is still valid. The stream is never opened before that,
+   * because the server reports no error for a position of another deployment: such a stream would simply stay silent.
    */
   async #ensurePosition(): Promise<void> {
     const parts = {
@@ -227,7 +247,7 @@ export class ChangeSource {
   }
 
   async #begin({ epoch, from, now }: FoundStart): Promise<void> {
-    // First, because it can fail: then nothing has begun, and the start is looked for again.
+    // First, because this step can fail. Then nothing has changed yet, and the next attempt looks for the start again.
     await this.#sink.prepare(now);
     this.#epoch = epoch;
     this.#position.begin(from);
@@ -237,7 +257,7 @@ export class ChangeSource {
     this.#log.info({ epoch: epoch.id, from: formatClusterTime(from) }, "change stream started");
   }
 
-  /** Whether the oplog still reaches back to `from`. */
+  /** Whether the oplog still contains `from`. */
   async #reaches(from: bigint): Promise<boolean> {
     const stream = await RawChangeStream.open(this.#client, { atTime: from }, this.#streamOptions()).catch(
       (error: unknown) => {
@@ -257,7 +277,7 @@ export class ChangeSource {
     }
   }
 
-  /** Reads the stream until it ends by an invalidate event, or to be opened for other collections. */
+  /** Reads the stream until an invalidate event ends it, or until it must be opened for other collections. */
   async #follow(signal: AbortSignal, onProgress: () => void): Promise<void> {
     const watched = this.#watched;
     const scope = { epoch: this.#epoch?.id ?? "", fingerprint: fingerprintOf(watched) };
@@ -270,7 +290,8 @@ export class ChangeSource {
         this.#noteAnswer();
         onProgress();
         await this.#intake.take(await this.#filler.fill(batch), scope);
-        // Other collections are watched by now: the batch's token belongs to a pipeline that is given up.
+        // `watch` was called while the sink worked, so the token of this batch belongs to a pipeline that is no longer
+        // used.
         if (watched !== this.#watched) this.#position.openByTime();
         if (batch.invalidated !== undefined) return;
       }
@@ -291,7 +312,7 @@ export class ChangeSource {
     this.#stalls = 0;
   }
 
-  /** Prepares the next attempt, and waits for its turn. */
+  /** Classifies the failure, reports it, and waits before the next attempt. */
   async #recover(error: unknown, signal: AbortSignal, failures: number): Promise<void> {
     const isLost = classifyStreamError(error) === "position-lost";
     this.#state = "interrupted";
@@ -307,12 +328,12 @@ export class ChangeSource {
     if (isLost) this.#sink.lost();
     this.#doubt = isLost || this.#doubt === "position-lost" ? "position-lost" : "interrupted";
     if (error instanceof StreamStalledError) this.#stalls++;
-    // After anything but an answer of the server, nobody knows what state the client is in.
+    // Only an answer of the server proves that the client works. After any other failure its state is unknown.
     if (!(error instanceof MongoServerError) || failures >= SAME_CLIENT_FAILURES)
       this.#client.replace(`after ${failures + 1} failures of the change stream`);
     const most = isLost ? BACKOFF_MS.mostAfterLoss : BACKOFF_MS.most;
     const ceiling = Math.min(most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
-    // Half of the wait is random: all nodes lose the same MongoDB in the same moment.
+    // Half of the wait is random, because all nodes lose the same MongoDB at the same moment.
     await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {}); // rejects when the source stops
   }
 
@@ -329,15 +350,15 @@ export class ChangeSource {
   }
 
   /**
-   * A frozen node and a node that looks through a long stretch of unwatched writes are both silent. A fixed patience would
-   * give up on the second one again and again, and would never get past that stretch.
+   * A frozen server and a server that scans a long stretch of unwatched writes are both silent. A fixed patience would
+   * interrupt the second one again and again, and would never get past that stretch.
    */
   get #patienceMs(): number {
     return Math.min(PATIENCE_MS_MAX, this.#options.progressTimeoutMs * 2 ** this.#stalls);
   }
 }
 
-/** Tells pipelines apart, since a resume token is good only under the one that gave it. */
+/** Identifies the pipeline, because a resume token is valid only under the one that produced it. */
 const fingerprintOf = (watched: ReadonlySet<string>): string =>
   createHash("sha256")
     .update([...watched].sort().join("\n"))

@@ -1,17 +1,21 @@
+/**
+ * One change stream cursor, driven by plain `aggregate` and `getMore` commands. This file knows the server's protocol
+ * and no policy: `change-source.ts` decides what follows from an error.
+ */
 import { BSON, type ClientSession, type Db, type Document, Long, type MongoClient } from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
 import { answerOf, clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
 import { StreamStalledError } from "./stream-errors.ts";
 
-/** Where a change stream begins. Without any of them the server begins now. */
+/** The start of a change stream. `now` lets the server begin at its current time. */
 export type StreamStart =
   | { readonly resumeAfter: Uint8Array }
   | { readonly startAfter: Uint8Array }
   | { readonly atTime: bigint }
   | { readonly now: true };
 
-/** The options of the stream where the server supports images (6.0 and newer). */
+/** Options of the `$changeStream` stage where the server supports images (6.0 and newer). */
 export const IMAGE_STAGE = {
   fullDocument: "whenAvailable",
   fullDocumentBeforeChange: "whenAvailable",
@@ -20,41 +24,47 @@ export const IMAGE_STAGE = {
 
 /** The options of a change stream; they make its pipeline and its waits. */
 export interface ChangeStreamOptions {
-  /** The server knows of images. */
+  /** Whether the server supports images. */
   readonly images: boolean;
   /** The database to watch; `null` for the whole deployment. */
   readonly database: string | null;
   /** `database.collection` of each watched collection. */
   readonly namespaces: readonly string[];
-  /** Events a batch holds at most. */
+  /** The most events of one batch. */
   readonly batchSize: number;
   /** How long the server waits for a first event before it answers with none, in milliseconds. */
   readonly maxAwaitMs: number;
-  /** An answer later than this is taken for a dead or frozen node, in milliseconds. */
+  /**
+   * How much later than `maxAwaitMs` an answer may arrive, in milliseconds. After that the node is taken for dead or
+   * frozen.
+   */
   readonly stallTimeoutMs: number;
 }
 
 /** One answer of the server to a read of the stream. */
 export interface RawBatch {
   readonly events: readonly Buffer[];
-  /** The server's resume token for the end of this batch, also of an empty one. */
+  /** The server's resume token for the end of this batch. Empty batches have one, too. */
   readonly postBatchToken: Uint8Array | undefined;
-  /** The server has closed the cursor: nothing will follow. */
+  /** The server has closed the cursor, so no batch follows. */
   readonly ended: boolean;
 }
 
-/** Both images above this many bytes are left out by the server: the event with them could pass 16 MB and kill the stream. */
+/**
+ * Images above this size together are left out by the server, in bytes. An event with larger ones could exceed 16 MB,
+ * which ends the stream (BSONObjectTooLarge).
+ */
 const IMAGES_BYTES_MAX = 15 * 1024 * 1024 + 768 * 1024;
 
 /**
- * The server-side part of the stream. `to.coll`, `dropDatabase` and `invalidate` have to be let through as
- * well: `$out`, a rename onto a watched collection, and dropping the database show no other event.
- * `'ns.coll': {$in}` is the one form of this match that stays cheap with many collections.
+ * The server-side part of the stream. It lets `to.coll`, `dropDatabase` and `invalidate` through as well, because they
+ * are the only events of `$out`, of a rename onto a watched collection, and of a dropped database. `'ns.coll': {$in}`
+ * is the one form of this match that stays cheap with many collections.
  */
 export function changeStreamPipeline(start: StreamStart, options: ChangeStreamOptions): Document[] {
   const collections = [...new Set(options.namespaces.map((name) => name.slice(name.indexOf(".") + 1)))];
   const databases = [...new Set(options.namespaces.map((name) => name.slice(0, name.indexOf("."))))];
-  // Of the whole deployment, collections of the same names in other databases need not be sent.
+  // A stream of the whole deployment would otherwise also send collections of the same names in other databases.
   const inDatabases = (path: string) => (options.database === null ? { [path]: { $in: databases } } : {});
   const images = ["$fullDocument", "$fullDocumentBeforeChange"];
   const imagesBytes = { $add: images.map((path) => ({ $ifNull: [{ $bsonSize: path }, 0] })) };
@@ -93,13 +103,13 @@ function startFields(start: StreamStart): Document {
   return {};
 }
 
-/** The server wants the document back; its raw bytes would be sent as a binary value, which it refuses. */
+/** The server expects the token as a document. Raw bytes would be sent as a binary value, which the server refuses. */
 const toTokenDocument = (token: Uint8Array): Document => BSON.deserialize(token, { promoteValues: false });
 
 /**
- * A change stream's cursor as plain commands with raw BSON. The driver's own ChangeStream decodes every event,
- * stays silent for `serverSelectionTimeoutMS` after the serving node has died, and gives up on errors that can
- * be survived; what to do after an error is decided by the caller here.
+ * A change stream's cursor as plain commands with raw BSON. The driver's own ChangeStream decodes every event, stays
+ * silent for `serverSelectionTimeoutMS` after the serving node has died, and gives up on errors that can be survived.
+ * The caller decides what follows from an error.
  */
 export class RawChangeStream {
   readonly #options: ChangeStreamOptions;
@@ -112,11 +122,13 @@ export class RawChangeStream {
   private constructor(access: MongoAccess, options: ChangeStreamOptions) {
     this.#options = options;
     this.#client = clientOf(access);
+    // Causal consistency would add `afterClusterTime` to every read, and so make reads wait for the latest write of
+    // this session.
     this.#session = this.#client.startSession({ causalConsistency: false });
     this.#database = this.#client.db(options.database ?? "admin");
   }
 
-  /** Opens the cursor; a start the server cannot honour is an error here, or at the first `next`. */
+  /** Opens the cursor. A start that the server cannot honour is an error here, or at the first `next`. */
   static async open(
     access: MongoAccess,
     start: StreamStart,
@@ -126,6 +138,7 @@ export class RawChangeStream {
     const answer = await stream.#command({
       aggregate: 1,
       pipeline: changeStreamPipeline(start, options),
+      // An empty first batch returns at once, so an outage shows here and not within a long read.
       cursor: { batchSize: 0 },
     });
     stream.#first = stream.#readBatch(answer);
@@ -146,7 +159,7 @@ export class RawChangeStream {
     return this.#readBatch(answer);
   }
 
-  /** Lets go of the server's cursor, without waiting: its node may be gone. */
+  /** Releases the server's cursor without waiting, because its node may not answer any more. */
   close(): void {
     const id = this.#cursorId;
     this.#cursorId = 0n;
@@ -154,7 +167,7 @@ export class RawChangeStream {
       id === 0n
         ? Promise.resolve()
         : this.#command({ killCursors: "$cmd.aggregate", cursors: [Long.fromBigInt(id)] });
-    // The server reaps a cursor that could not be killed; there is nobody left to tell.
+    // A failure is ignored: the server removes an idle cursor by itself.
     killed
       .then(
         () => {},

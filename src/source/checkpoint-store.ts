@@ -1,15 +1,19 @@
+/**
+ * Saves how far the change stream was accepted. The checkpoint belongs to the deployment and not to a node, so that any
+ * node can start where another one ended.
+ */
 import { Binary, type Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** A saved position of the change stream: up to here everything was accepted. */
+/** A saved position of the change stream: every commit up to here was accepted. */
 export interface Checkpoint {
   /** The server's resume token as raw BSON. */
   readonly token: Uint8Array;
   readonly clusterTime: bigint;
   readonly epoch: string;
-  /** Of the pipeline the token belongs to; under another one only `clusterTime` can be used. */
+  /** Identifies the pipeline of the token. Under another pipeline only `clusterTime` can be used. */
   readonly fingerprint: string;
 }
 
@@ -23,7 +27,7 @@ interface CheckpointDocument {
   at: Date;
 }
 
-/** Where the service saves its position, in the state database. */
+/** The collection of checkpoints, in the state database. */
 export class CheckpointStore {
   readonly #database: StateDatabase;
   readonly #stream: string;
@@ -51,8 +55,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Saves a checkpoint unless a later one of this epoch is there (another node's, or our own that was taken
-   * for failed): a saved position never goes backwards.
+   * Saves a checkpoint unless a later one of this epoch exists, from another node or from an own write that seemed to
+   * fail. A saved position never goes backwards.
    */
   async save(checkpoint: Checkpoint): Promise<void> {
     const clusterTime = new Timestamp(checkpoint.clusterTime);
@@ -72,7 +76,8 @@ export class CheckpointStore {
     try {
       await this.#collection.updateOne(notLater, { $set: set }, options);
     } catch (error) {
-      // The upsert of a checkpoint that exists but is later: exactly the case to leave alone.
+      // The filter matched no document, so the server tried to insert one, and its `_id` exists: a later checkpoint is
+      // saved already, and stays.
       if ((error as { code?: number }).code !== 11_000) throw error;
     }
   }

@@ -1,18 +1,28 @@
+/**
+ * Decouples the change stream from the state database: a slow write of a checkpoint must not delay the delivery of
+ * changes.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 
-/** How long the shutdown waits for the last save, in milliseconds, because the database may not answer. */
+/** How long the shutdown waits for the last save, in milliseconds. The database may be the reason for the shutdown. */
 const LAST_SAVE_TIMEOUT_MS = 2_000;
 
-/** Where a position is saved. A write that never settles would end all later ones. */
+/**
+ * The store of positions. Each `save` must settle, because the writer runs one at a time and a hanging one would end
+ * all later ones.
+ */
 export interface SavesCheckpoints {
   save(checkpoint: Checkpoint): Promise<void>;
 }
 
-/** Saves the latest position at intervals, one write at a time; a lost write only means reading a little again. */
+/**
+ * Saves the latest position at intervals, one write at a time. Losing a write only means that the next start reads some
+ * commits again.
+ */
 export class CheckpointWriter {
   readonly #store: SavesCheckpoints;
   readonly #log: Logger;
@@ -30,17 +40,17 @@ export class CheckpointWriter {
     this.#timer = setInterval(save, intervalMs).unref();
   }
 
-  /** Everything up to here was accepted. */
+  /** Every commit up to this position was accepted. The next interval saves it. */
   note(checkpoint: Checkpoint): void {
     this.#latest = checkpoint;
   }
 
-  /** Forgets a position that is void. */
+  /** Discards a position that is no longer valid, so that it is not saved after a new order of commits began. */
   reset(): void {
     this.#latest = undefined;
   }
 
-  /** Ends. Saves the last position first, if the database answers within `timeoutMs`. */
+  /** Stops the interval. Saves the last position first, if the database answers within `timeoutMs`. */
   async stop(timeoutMs = LAST_SAVE_TIMEOUT_MS): Promise<void> {
     clearInterval(this.#timer);
     const giveUp = new AbortController();

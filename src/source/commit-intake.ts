@@ -1,3 +1,7 @@
+/**
+ * The one place where the stream's position advances. A checkpoint that ran ahead of the feed would lose commits after
+ * a crash without any error, so accepting, advancing and saving are in one function, in this order.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { CheckpointWriter } from "./checkpoint-writer.ts";
@@ -6,7 +10,7 @@ import type { CommitSink } from "./commit-sink.ts";
 import type { CommitBatch } from "./read-commits.ts";
 import type { StreamPosition } from "./stream-position.ts";
 
-/** A resume token is valid in one epoch, and under the pipeline that gave it. */
+/** The scope in which a resume token is valid: one epoch, and the pipeline that produced it. */
 export interface TokenScope {
   readonly epoch: string;
   readonly fingerprint: string;
@@ -21,7 +25,7 @@ export interface CommitIntakeParts {
   readonly metrics: Metrics;
 }
 
-/** Hands batches of the stream to the sink, and moves the position on. */
+/** Passes batches of the stream to the sink, and advances the position. */
 export class CommitIntake {
   readonly #parts: CommitIntakeParts;
 
@@ -30,11 +34,12 @@ export class CommitIntake {
   }
 
   /**
-   * Settles when the batch has been accepted. Order matters: the position and the checkpoint move on only afterwards. A
-   * checkpoint that ran ahead would skip, after a crash, the commits that nobody has accepted.
+   * Settles when the sink has accepted the batch. The position and the checkpoint advance only after that: a checkpoint
+   * that ran ahead would, after a crash, skip commits that the feed never accepted.
    */
   async take(batch: CommitBatch, scope: TokenScope): Promise<void> {
     const { sink, position, checkpoints, log, metrics } = this.#parts;
+    // The same batch object where nothing was dropped, which is the usual case and needs no copy.
     const commits = position.unknown(batch.commits);
     await sink.accept(commits === batch.commits ? batch : { ...batch, commits });
     for (const { events } of commits)

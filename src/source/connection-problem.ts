@@ -1,4 +1,8 @@
-/** The cause of a failed connection, for the admin: which host, what happened, what to do. Never a password. */
+/**
+ * The cause of a failed connection, as a text for the admin: which host, what happened, what to do. Driver errors name
+ * a symptom such as a timeout, and the frequent causes (a wrong port, TLS on one side only, a wrong set name) have
+ * different fixes, so the hosts are asked once more. No text contains a password.
+ */
 import {
   type Document,
   MongoAPIError,
@@ -14,18 +18,22 @@ import {
 import { lacksMajority } from "./majority.ts";
 import { downReasonOf } from "./stream-errors.ts";
 
-/** How long one host may take to answer who it is, in milliseconds. */
+/** How long one host may take to answer `hello`, in milliseconds. The admin waits for this text. */
 const ASK_TIMEOUT_MS = 2_000;
-/** Error codes of a refused login: the server's own, and that of Atlas. */
+/** Error codes of a refused login: 18 of MongoDB, 8000 of Atlas. */
 const LOGIN_REFUSED = new Set([18, 8_000]);
+// OpenSSL and Node word these errors differently across versions, so the patterns match parts of the text.
 const CERTIFICATE = /self[- ]signed|SELF_SIGNED|CERT_|certificate|UNABLE_TO_(?:VERIFY|GET_ISSUER)|ALTNAME/;
 const NO_TLS = /before secure TLS|wrong version number|EPROTO|ECONNRESET/;
 
-/** A sentence about why `client` could not work with its MongoDB. Asks the hosts where the error alone does not tell. */
+/**
+ * A sentence about why `client` could not use its MongoDB. It asks the hosts where the error alone does not show the
+ * cause.
+ */
 export async function connectionProblem(error: unknown, client: MongoClient): Promise<string> {
   const hosts = hostsOf(client);
   if (error instanceof MongoServerSelectionError) return selectionProblem(error, client);
-  // The client was replaced meanwhile, because no server was left in it.
+  // The client was replaced meanwhile, because its topology had lost its last server.
   if (error instanceof MongoTopologyClosedError) return notMemberProblem(client);
   if (error instanceof MongoMissingDependencyError) return dependencyProblem(error);
   if (lacksMajority(error))
@@ -60,7 +68,7 @@ function serverProblem(error: MongoServerError, client: MongoClient): string {
   );
 }
 
-/** An error of Node itself, before any server was asked: a file of TLS, or the DNS entry of a `mongodb+srv` name. */
+/** An error of Node itself, before any server was asked: a TLS file, or the DNS entry of a `mongodb+srv` name. */
 function systemProblem(error: unknown, client: MongoClient): string {
   const { code, syscall, path, message } = error as NodeJS.ErrnoException;
   const hosts = hostsOf(client);
@@ -91,7 +99,10 @@ function memberProblem(servers: readonly ServerDescription[], { options }: Mongo
   return `${addresses}: the replica set has no primary. Check rs.status(): an election, or no majority`;
 }
 
-/** The driver drops servers that are not members of the named set, and reports nothing but a timeout. */
+/**
+ * The driver drops servers that are not members of the named set, and reports nothing but a timeout. So each host is
+ * asked for its own description.
+ */
 async function notMemberProblem(client: MongoClient): Promise<string> {
   const { hosts, replicaSet } = client.options;
   if (replicaSet === undefined) return `${hostsOf(client)}: the driver found no server to use`;
@@ -124,6 +135,7 @@ async function hostProblem({ address, error }: ServerDescription, client: MongoC
     return `there is no route to ${address} (${code}). Check the network and the firewall`;
   if (CERTIFICATE.test(text))
     return `the TLS certificate of ${address} is not accepted (${error?.message}). Name its authority with tlsCAFile in mongodb.uri, and use a host name that the certificate contains`;
+  // The other end decides: a host that answers in the other mode proves that only one side uses TLS.
   const { tls } = client.options;
   if (tls === true && NO_TLS.test(text) && (await ask(address, {})) !== null)
     return `${address} does not use TLS, and mongodb.uri asks for it. Remove tls=true, or configure TLS at the server`;
@@ -144,7 +156,10 @@ function tlsOf({ options }: MongoClient): MongoClientOptions {
   };
 }
 
-/** Asks one host who it is, without a login. @returns `null` if it does not answer. */
+/**
+ * Sends `hello` to one host, without a login.
+ * @returns `null` if it does not answer.
+ */
 async function ask(host: string, options: MongoClientOptions): Promise<Document | null> {
   const client = new MongoClient(`mongodb://${host}/`, {
     ...options,
@@ -155,7 +170,7 @@ async function ask(host: string, options: MongoClientOptions): Promise<Document 
   try {
     return await client.db("admin").command({ hello: 1 });
   } catch {
-    return null; // The caller has another text for that.
+    return null; // The caller then describes the original error.
   } finally {
     await client.close();
   }

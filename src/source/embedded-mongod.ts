@@ -1,6 +1,7 @@
 /**
- * A private mongod for development, demos and small sites: a one-node replica set whose data stays in
- * `dataDir`, and which ends when the service does, even if that is killed.
+ * A private mongod for development, demos and small sites: a replica set of one member whose data stays in `dataDir`.
+ * It ends together with the service, even if the service is killed, so that no orphaned process keeps the data
+ * directory locked.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -16,9 +17,9 @@ import { StartupError } from "./startup-error.ts";
 
 /** The options of a private mongod. */
 export interface EmbeddedMongodOptions {
-  /** Where the data lives; made if missing, kept on `stop`. */
+  /** Where the data is kept. It is created if missing, and stays after `stop`. */
   readonly dataDir: string;
-  /** 0, the default, takes a free one; the replica set follows, whichever it was the last time. */
+  /** 0, the default, takes a free port. The replica set follows, whichever port it had before. */
   readonly port?: number;
   readonly logger: Pick<Logger, "info" | "warn" | "error">;
   /** Path of a mongod to use instead of one that is found. */
@@ -42,13 +43,16 @@ export interface EmbeddedMongod {
 const HOST = "127.0.0.1";
 const REPLICA_SET = "tidewire";
 
-/** A predecessor that was killed leaves its mongod for up to 2 s, and that mongod then writes its data out. */
+/**
+ * A service that was killed leaves its mongod running for up to 2 s, and that mongod then writes its data out. In
+ * milliseconds.
+ */
 const PREDECESSOR_GONE_WITHIN_MS = 6_000;
 const RETRY_MS = 250;
 
 /**
- * The cache stays small beside the service; a shutdown by signal does not hold back for drivers that might
- * move elsewhere, since there is no elsewhere; an idle deployment still moves its clock every second.
+ * The cache stays small beside the service. A shutdown by signal does not wait for drivers that might move to another
+ * member, because there is none. The no-op writes let an idle deployment advance its clock every second.
  */
 const MONGOD_ARGUMENTS = [
   "--storageEngine=wiredTiger",
@@ -59,8 +63,8 @@ const MONGOD_ARGUMENTS = [
 ];
 
 /**
- * Starts mongod on `dataDir` and answers once it takes writes.
- * @throws {StartupError} No binary, the directory is in use by another mongod, or mongod refuses to start.
+ * Starts mongod on `dataDir`, and settles when it accepts writes.
+ * @throws {StartupError} No binary was found, another mongod uses the directory, or mongod refuses to start.
  */
 export async function startEmbeddedMongod(options: EmbeddedMongodOptions): Promise<EmbeddedMongod> {
   const { logger } = options;
@@ -93,14 +97,14 @@ interface Launched {
   readonly port: number;
 }
 
-/** Tries again while the directory is held by the mongod of a killed predecessor, or the port was taken meanwhile. */
+/** Retries while the mongod of a killed predecessor holds the directory, or if another process took the port. */
 async function launchUntilFree(
   binary: MongodBinary,
   dbPath: string,
   options: EmbeddedMongodOptions,
 ): Promise<Launched> {
   const giveUpAtMs = Date.now() + PREDECESSOR_GONE_WITHIN_MS;
-  for (let told = false; ; await delay(RETRY_MS)) {
+  for (let hasLogged = false; ; await delay(RETRY_MS)) {
     const port = options.port || (await freePort());
     const location = [
       "--port",
@@ -118,13 +122,14 @@ async function launchUntilFree(
     } catch (error) {
       if (!(error instanceof LaunchError)) throw error;
       const inUse = error.message.includes("DBPathInUse");
+      // A port that the caller named is not retried: the caller wants exactly that one.
       const portTaken = !options.port && error.message.includes("Address already in use");
       if (!inUse && !portTaken) throw refused(dbPath, binary, error);
       if (Date.now() > giveUpAtMs)
         throw inUse ? await directoryInUse(dbPath) : refused(dbPath, binary, error);
-      if (inUse && !told)
+      if (inUse && !hasLogged)
         options.logger.info({ dbPath }, "another mongod still uses the data: waiting for its end");
-      told ||= inUse;
+      hasLogged ||= inUse;
     }
   }
 }
@@ -148,7 +153,10 @@ function refused(dbPath: string, binary: MongodBinary, cause: LaunchError): Star
   );
 }
 
-/** mongod itself cannot take port 0: the system picks, and should another process take it meanwhile, we pick again. */
+/**
+ * mongod does not accept port 0. The system picks a free port here, and the caller retries if another process takes it
+ * before mongod does.
+ */
 async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, HOST);

@@ -1,4 +1,7 @@
-/** Makes one mongod the only member, and so the primary, of a replica set that may exist from an earlier run. */
+/**
+ * Makes one mongod the only member, and so the primary, of a replica set that may exist from an earlier run. Change
+ * streams need a replica set, and a restart usually gets another port than the one in the saved configuration.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 import { type Db, type Document, MongoClient, MongoServerError } from "mongodb";
 import { clientOptions } from "./replaceable-client.ts";
@@ -6,7 +9,7 @@ import { StartupError } from "./startup-error.ts";
 
 const PRIMARY_WITHIN_MS = 60_000;
 const POLL_MS = 20;
-/** A mongod that recovers a large journal may take a while to accept connections. */
+/** A mongod that recovers a large journal may need this long before it accepts connections, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Error codes of the server, as `src/mongo/base/error_codes.yml` names them. */
@@ -14,8 +17,8 @@ const ALREADY_INITIALIZED = 23;
 const NOT_YET_INITIALIZED = 94;
 
 /**
- * Initiates the set where there is none, moves it to `host` where it was saved under another port, and waits
- * until it takes writes.
+ * Initiates the set if there is none, moves it to `host` if it was saved with another port, and waits until it accepts
+ * writes.
  * @param host Address of the mongod, `127.0.0.1:27017`.
  * @throws {StartupError} It did not become primary in time.
  */
@@ -53,7 +56,8 @@ async function ensureConfig(admin: Db, replicaSet: string, host: string): Promis
       await admin.command({ replSetInitiate: { _id: replicaSet, members: [{ _id: 0, host }] } });
       return;
     } catch (error) {
-      // A config that is still being loaded from disk answers "not yet" to the question and "already" to this.
+      // While mongod still loads its configuration from disk, it answers replSetGetConfig with "not yet initialized"
+      // and this command with "already initialized".
       if (!(error instanceof MongoServerError && error.code === ALREADY_INITIALIZED)) throw error;
       await delay(POLL_MS);
     }
@@ -69,7 +73,7 @@ async function readConfig(admin: Db): Promise<Document | undefined> {
   }
 }
 
-/** A mongod that does not find itself in the config has no vote, so the change must be forced. */
+/** A mongod whose own address is not in the configuration cannot vote, so the change must be forced. */
 async function moveTo(admin: Db, config: Document, host: string): Promise<void> {
   const members = [{ _id: 0, host }];
   const moved = { ...config, version: config["version"] + 1, members };

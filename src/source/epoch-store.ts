@@ -1,12 +1,16 @@
+/**
+ * Keeps the epoch: the name of one unbroken order of commits, and the key that makes its cursors opaque. A restored
+ * backup or another deployment repeats cluster times, so a cursor is only comparable within its epoch.
+ */
 import { randomBytes } from "node:crypto";
 import { Binary, type Collection, MongoServerError, type Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** One unbroken order of changes. It ends when the deployment is replaced or restored. */
+/** One unbroken order of commits. It ends when the deployment is replaced or restored. */
 export interface Epoch {
-  /** Eight hex digits; cursors bear it in the clear. */
+  /** Eight hex digits. Cursors carry them unencrypted. */
   readonly id: string;
   /** Turns positions into opaque cursors (AES-128); the same on every node. */
   readonly cursorKey: Uint8Array;
@@ -22,10 +26,10 @@ interface EpochDocument {
 }
 
 const COLLECTION = "epochs";
-/** Error codes of servers that only speak the protocol, for a read concern that they do not support. */
+/** Error codes of servers that speak the protocol without supporting linearizable reads. */
 const UNSUPPORTED = new Set([2, 9, 72, 115, 303]);
 
-/** Keeps the epoch in the state database, where every node finds the same one. */
+/** The epoch of the deployment, in the state database, where every node finds the same one. */
 export class EpochStore {
   readonly #database: StateDatabase;
 
@@ -37,7 +41,7 @@ export class EpochStore {
     return this.#database.collection<EpochDocument>(COLLECTION);
   }
 
-  /** The epoch of this deployment; begins the first one, and another one when the deployment is a different one. */
+  /** The epoch of this deployment. Begins the first epoch, or a new one if the deployment has changed. */
   async current(deploymentId: string): Promise<{ epoch: Epoch; changed: boolean }> {
     const saved = await this.#collection.findOne({ _id: "current" }, MAJORITY_READ);
     if (saved === null) return { epoch: await this.begin(deploymentId, "first start", null), changed: false };
@@ -46,8 +50,8 @@ export class EpochStore {
   }
 
   /**
-   * A cluster time that a majority of the members confirms; `null` where the server cannot be asked so. A linearizable
-   * read is answered only by a primary that still is one.
+   * A cluster time that a majority of the members confirms; `null` where the server does not support the question. Only
+   * a primary that still is one answers a linearizable read.
    */
   async confirmedTime(): Promise<bigint | null> {
     const read = {
@@ -68,7 +72,7 @@ export class EpochStore {
   }
 
   /**
-   * Begins a new epoch, unless another node has done so since `previous`: then that one is taken.
+   * Begins a new epoch, unless another node has begun one since `previous`. That one is returned then.
    * @param previous The epoch that ended; `null` if there was none.
    */
   async begin(deploymentId: string, reason: string, previous: string | null): Promise<Epoch> {
@@ -84,10 +88,10 @@ export class EpochStore {
       if (previous === null) await this.#collection.insertOne(next, MAJORITY_WRITE);
       else await this.#collection.replaceOne({ _id: "current", epoch: previous }, next, MAJORITY_WRITE);
     } catch (error) {
-      if ((error as { code?: number }).code !== 11_000) throw error; // another node's first start
+      if ((error as { code?: number }).code !== 11_000) throw error; // another node inserted the first epoch
     }
     const saved = await this.#collection.findOne({ _id: "current" }, MAJORITY_READ);
-    // Never `next`: another epoch may be the one that a majority confirms in the end.
+    // The saved document counts and not `next`, because the majority may confirm the epoch of another node.
     if (saved === null) throw new NoMajorityError("no majority has confirmed the epoch yet");
     return toEpoch(saved);
   }

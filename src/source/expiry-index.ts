@@ -1,11 +1,12 @@
+/**
+ * Creates the TTL index of collections whose entries expire. The service asks for it when it saves the first entry,
+ * because most deployments never save one.
+ */
 import { type Collection, MongoNetworkTimeoutError } from "mongodb";
 import { MAJORITY_TIMEOUT_MS } from "./majority.ts";
 import { STATE_TIMEOUT_MS } from "./mongo.ts";
 
-/**
- * The index by which MongoDB removes the entries of a collection at their `expiresAt`. It is created before the first
- * entry is saved, because most deployments never save one.
- */
+/** The index by which MongoDB removes the entries of a collection at their `expiresAt`. */
 export class ExpiryIndex {
   #created: Promise<unknown> | undefined;
 
@@ -21,7 +22,10 @@ export class ExpiryIndex {
   }
 }
 
-/** Without a limit of its own, one attempt that the driver leaves pending would fail every later call as well. */
+/**
+ * Limits the wait. The attempt is shared, so one operation that the driver leaves pending would otherwise block every
+ * later call.
+ */
 async function limited(attempt: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -29,7 +33,7 @@ async function limited(attempt: Promise<unknown>): Promise<void> {
     const fail = () => reject(new MongoNetworkTimeoutError(text));
     timer = setTimeout(fail, STATE_TIMEOUT_MS);
   });
-  attempt.catch(() => {}); // The caller learns of a late failure by the limit.
+  attempt.catch(() => {}); // After the limit the caller has its error already.
   try {
     await Promise.race([attempt, late]);
   } finally {

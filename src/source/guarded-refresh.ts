@@ -2,9 +2,9 @@ import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { isMongoFailure } from "./mongo.ts";
 
 /**
- * Wraps a periodic read from MongoDB for a timer. An outage is not a fault of the service: it leaves the last value in
- * force and a warning in the log. The guard contains and counts any other error.
- * @param warning The log line for an outage. It says what stays in force.
+ * Wraps a periodic read from MongoDB for a timer. An outage is not a fault of the service: the last value stays in
+ * force, and a warning is logged. Any other error is a bug, so the guard contains and counts it.
+ * @param warning The log line for an outage. It names the value that stays in force.
  */
 export function guardedRefresh(
   parts: GuardParts,

@@ -1,3 +1,8 @@
+/**
+ * Supplies images that the change stream did not carry. Live queries decide from the documents before and after a
+ * write, and MongoDB cannot promise both: images may be off, expired, or too large. Reading at the cluster time of the
+ * write gives the same documents, because MongoDB keeps the history of its data for some minutes.
+ */
 import { type Document, type MongoClient, MongoServerError } from "mongodb";
 import {
   type ChangeEvent,
@@ -13,27 +18,29 @@ import { RAW, readRawAnswer } from "./raw-answer.ts";
 import { rawField } from "./raw-field.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
-/** SnapshotTooOld and SnapshotUnavailable: that time cannot be read any more, or never could (capped). */
+/**
+ * SnapshotTooOld and SnapshotUnavailable: the server cannot read at that time any more, or never could (capped
+ * collections).
+ */
 const UNREADABLE = new Set([239, 246]);
 
-/** Commits whose documents are being read at the same time. */
+/** The most commits whose documents are read at the same time. */
 const CONCURRENCY = 16;
 
-/** The stream waits for each read, and a read by `_id` takes milliseconds. */
+/** The change stream waits for each read, and a read by `_id` takes milliseconds. In milliseconds. */
 const READ_TIMEOUT_MS = 10_000;
 
-/** One document within one commit. */
+/** The first and the last event of one document within one commit. */
 interface Touched {
   readonly first: ChangeEvent;
   last: ChangeEvent;
 }
 
 /**
- * Gives change events the documents that the stream did not carry: where images are off or have expired, where a
- * collection was created again, and where they were too large to be sent. The server can be asked for a document at
- * any cluster time of the last minutes, so a pre-image is a read just before the commit, a post-image one at it,
- * and both are exact without any memory of the results that clients hold. An event whose documents cannot be read any
- * more stays without them, and live queries start over from it.
+ * Adds missing documents to change events: where images are off or have expired, where a collection was created again,
+ * and where they were too large for the stream. A pre-image is read just before the cluster time of the commit, a
+ * post-image at it. Both are exact, without any memory of the results that clients hold. An event whose documents
+ * cannot be read stays without them, and its live queries start over.
  */
 export class ImageFiller {
   readonly #client: MongoAccess;
@@ -42,7 +49,7 @@ export class ImageFiller {
 
   /**
    * @param onFilled Called for each event that lacked an image and has it now.
-   * @param withoutPreImages Namespaces of which nobody asks for the document before a write.
+   * @param withoutPreImages Namespaces whose pre-images nothing uses, so that missing ones are not read.
    */
   constructor(
     client: MongoAccess,
@@ -54,7 +61,7 @@ export class ImageFiller {
     this.#withoutPreImages = withoutPreImages;
   }
 
-  /** The batch with all its images; the very same batch where nothing is missing, which is the usual case. */
+  /** The batch with all its images. Usually nothing is missing, and the same batch is returned. */
   async fill(batch: CommitBatch): Promise<CommitBatch> {
     const lacking = batch.commits.filter(({ events }) =>
       events.some((event) => isChangeEvent(event) && !this.#isComplete(event)),
@@ -65,6 +72,7 @@ export class ImageFiller {
     const work = async () => {
       for (const commit of next) filled.set(commit, await this.#fillCommit(commit));
     };
+    // Several workers share one iterator, so each commit is filled once and at most `CONCURRENCY` reads run.
     await Promise.all(Array.from({ length: Math.min(CONCURRENCY, lacking.length) }, work));
     return { ...batch, commits: batch.commits.map((commit) => filled.get(commit) ?? commit) };
   }
@@ -83,7 +91,8 @@ export class ImageFiller {
         if (event !== null) events.push(event);
       }
     } catch (error) {
-      // Only what MongoDB may answer another time is tried again; all else would stop the stream here for ever.
+      // Only errors that MongoDB may not repeat are retried by the caller. Retrying any other one would stop the stream
+      // here for ever.
       if (isMongoFailure(error) && !(error instanceof MongoServerError && UNREADABLE.has(Number(error.code))))
         throw error;
       return commit;
@@ -99,15 +108,15 @@ export class ImageFiller {
     const before = inserted ? undefined : (first.before ?? (await this.#read(first, clusterTime - 1n)));
     const deleted = last.operation === "delete";
     const after = deleted ? undefined : (last.after ?? (await this.#read(last, clusterTime)));
-    if (inserted && deleted) return null; // made and deleted within one transaction
-    // A document that is not found where it must have been: the collection is another one by now.
+    if (inserted && deleted) return null; // created and deleted within one transaction: nobody ever saw it
+    // The document must have existed at that time. If it is not found, the collection has been replaced since.
     if ((before === undefined && !inserted) || (after === undefined && !deleted)) return last;
     const operation = inserted ? "insert" : deleted ? "delete" : "update";
     const { namespace, documentKey } = last;
     return { operation: first === last ? last.operation : operation, namespace, documentKey, before, after };
   }
 
-  /** The document as it was at a cluster time. */
+  /** Reads the document as it was at a cluster time. */
   async #read({ namespace, documentKey }: ChangeEvent, clusterTime: bigint): Promise<Uint8Array | undefined> {
     const dot = namespace.indexOf(".");
     const command = {
@@ -118,8 +127,9 @@ export class ImageFiller {
       readConcern: { level: "snapshot", atClusterTime: toTimestamp(clusterTime) },
     };
     const find = (client: MongoClient) => client.db(namespace.slice(0, dot)).command(command, RAW);
-    // The collection's own collation, because the index of `_id` serves no other, and it is unique under that one. It may
-    // find a document whose `_id` is only equal under it: that is another document.
+    // The read uses the collection's own collation, because only that one can use the index of `_id`, in which `_id` is
+    // unique. It may find a document whose `_id` is merely equal under the collation. That is another document, so the
+    // bytes are compared.
     const [found] = readRawAnswer(
       await answerOf(this.#client, find, { timeoutMs: READ_TIMEOUT_MS }),
     ).documents;
@@ -127,7 +137,7 @@ export class ImageFiller {
   }
 }
 
-/** The `_id` of a document or a document key, as it is in there. */
+/** Type and bytes of the `_id` in a document or a document key. */
 function idOf(document: Uint8Array): { readonly type: number; readonly bytes: Buffer } {
   const all = Buffer.from(document.buffer, document.byteOffset, document.byteLength);
   let id: { type: number; bytes: Buffer } | undefined;
@@ -143,15 +153,15 @@ function hasId(document: Uint8Array, documentKey: Uint8Array): boolean {
   return found.type === wanted.type && found.bytes.equals(wanted.bytes);
 }
 
-/** The condition that an `_id` is that of a document key. */
+/** The condition that `_id` equals that of a document key. */
 function equalToId(documentKey: Uint8Array): Document {
   const { type, bytes } = idOf(documentKey);
   return rawField("$eq", bytes, type);
 }
 
 /**
- * The documents of a commit, in the order in which they are touched first. Between two writes of one
- * transaction nothing can be read, so they become one change of the document.
+ * The documents of a commit, in the order of their first events. Nothing can be read between two writes of one
+ * transaction, so all its writes to a document become one change.
  */
 function touchedDocuments(events: readonly StreamEvent[]): (Touched | StreamEvent)[] {
   const byKey = new Map<string, Touched>();

@@ -1,27 +1,34 @@
+/**
+ * Keeps pre- and post-images switched on at run time. The option belongs to a collection and vanishes with it, and it
+ * can be switched off by anybody with the right, so the check at the start is not enough.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
 import { answerOf, type MongoAccess } from "./mongo.ts";
 
-/** `off`: documents are read at the time of each event. */
+/** Whether a collection delivers images. With `off`, documents are read at the time of each event. */
 export type ImagesInUse = "on" | "off";
 
-/** After images could not be switched on, events without them lead to the next attempt no sooner than this; in milliseconds. */
+/**
+ * After a failed attempt to switch images on, events without images lead to the next attempt no sooner than this. In
+ * milliseconds.
+ */
 const RETRY_MS = 60_000;
-/** `collMod` waits for the operations on the collection that are in progress. In milliseconds. */
+/** Limit of one attempt, in milliseconds. `collMod` waits for the operations on the collection that are in progress. */
 const LOOK_TIMEOUT_MS = 60_000;
 
 interface ImageKeeperOptions {
-  /** Whether images are wanted. */
+  /** Whether the service is to switch images on. */
   readonly switchOn: boolean;
-  /** Called when a collection has become something that no change stream shows. */
+  /** Called when a collection was replaced by a view or a time-series collection, which no change stream shows. */
   readonly onUnwatchable: (namespace: string) => void;
 }
 
 /**
- * Keeps images switched on while the service runs: a collection that was dropped and created again has lost the
- * option, and so has a collection where somebody switched it off. Events in between are handled as they come. Reports by
- * metric and log where images are in use.
+ * Keeps images switched on while the service runs: a collection that was dropped and created again has lost the option,
+ * and so has a collection where somebody switched it off. Events in between are handled without images. Metric and log
+ * report where images are in use.
  */
 export class ImageKeeper {
   readonly #client: MongoAccess;
@@ -39,17 +46,20 @@ export class ImageKeeper {
     this.#options = options;
   }
 
-  /** By the name of the collection, with its database. */
+  /** The state of each followed collection, by `database.collection`. */
   get inUse(): Readonly<Record<string, ImagesInUse>> {
     return Object.fromEntries(this.#inUse);
   }
 
-  /** Collections that are followed from now on, as they were found; the log has reported that already. */
+  /**
+   * Follows these collections from now on, in the state in which the prerequisite check found them. The log has reported
+   * that state already.
+   */
   follow(collections: readonly { readonly namespace: string; readonly images: ImageState }[]): void {
     for (const { namespace, images } of collections) this.#set(namespace, images === "off" ? "off" : "on");
   }
 
-  /** Forgets all other collections. */
+  /** Stops following all other collections. */
   keepOnly(namespaces: readonly string[]): void {
     for (const namespace of this.#inUse.keys()) {
       if (namespaces.includes(namespace)) continue;
@@ -59,15 +69,15 @@ export class ImageKeeper {
     }
   }
 
-  /** An event came without an image that it needs: somebody may have switched them off. */
+  /** Handles an event that came without an image: somebody may have switched images off. */
   imageMissing(namespace: string): void {
     const lookedAtMs = this.#lookedAtMs.get(namespace) ?? Number.NEGATIVE_INFINITY;
-    // Where they are known to be off, each event says so; it is not worth a question each time.
+    // Where images are known to be off, every event arrives here. One check per `RETRY_MS` is enough.
     if (this.#inUse.get(namespace) === "off" && Date.now() < lookedAtMs + RETRY_MS) return;
     this.look(namespace);
   }
 
-  /** Looks at a collection now, unless somebody is looking already. Others of the deployment are left as they are. */
+  /** Checks a collection now, unless a check is in progress. Collections that are not followed are left alone. */
   look(namespace: string): void {
     if (!this.#inUse.has(namespace)) return;
     if (this.#looking.has(namespace)) return;
@@ -108,7 +118,7 @@ export class ImageKeeper {
   }
 
   #change(namespace: string, images: ImagesInUse): void {
-    // An edit may have removed the collection meanwhile.
+    // The collection may have been removed by an edit of the configuration meanwhile.
     if (!this.#inUse.has(namespace) || this.#inUse.get(namespace) === images) return;
     this.#set(namespace, images);
     if (images === "on") this.#log.info({ namespace, images }, "images are on from now on");

@@ -1,7 +1,10 @@
-/** Pre- and post-images: whether a collection has them, and switching them on (docs/rules.md, section 3). */
+/**
+ * Pre- and post-images: whether a collection has them, and switching them on (docs/rules.md, section 3). Without them
+ * each change costs the service one or two reads.
+ */
 import { type Db, type Document, MongoServerError } from "mongodb";
 
-/** Whether a collection has pre- and post-images; `switched-on` where the service has just done that. */
+/** Whether a collection has pre- and post-images; `switched-on` if the service has just enabled them. */
 export type ImageState = "on" | "switched-on" | "off";
 
 /** Error codes of the server, as `src/mongo/base/error_codes.yml` names them. */
@@ -18,7 +21,7 @@ export interface CollectionDescription {
 
 /** The server's description of a collection. Changes nothing. */
 export async function describeCollection(db: Db, collection: string): Promise<CollectionDescription> {
-  // Without `nameOnly`, and so with options; the driver's type leaves both possible.
+  // Without `nameOnly`, so the answer contains the options. The driver's type allows both.
   const [found] = (await db.listCollections({ name: collection }).toArray()) as Document[];
   if (found === undefined) return { type: "missing", images: false };
   const type = found["type"];
@@ -29,9 +32,9 @@ export async function describeCollection(db: Db, collection: string): Promise<Co
 }
 
 /**
- * Makes sure that writes from now on carry images; a missing collection is created with them. To be called
- * again when the collection was dropped and created again, as the option goes with the old one.
- * @throws {MongoServerError} The server is too old, or the user may not (`collMod`, `createCollection`).
+ * Makes sure that writes from now on carry images. A missing collection is created with them. To be called again after
+ * the collection was dropped and created, because the option is lost with it.
+ * @throws {MongoServerError} The server is too old, or the user lacks a right (`collMod`, `createCollection`).
  */
 export async function ensureImages(db: Db, collection: string): Promise<ImageState> {
   for (;;) {
@@ -42,7 +45,7 @@ export async function ensureImages(db: Db, collection: string): Promise<ImageSta
       else await db.command({ collMod: collection, ...OPTION });
       return "switched-on";
     } catch (error) {
-      // Created or dropped by somebody else in this very moment: look again.
+      // Somebody else created or dropped the collection since it was described, so describe it again.
       const moved = type === "missing" ? NAMESPACE_EXISTS : NAMESPACE_NOT_FOUND;
       if (!(error instanceof MongoServerError && error.code === moved)) throw error;
     }

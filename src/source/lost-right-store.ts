@@ -1,3 +1,8 @@
+/**
+ * Stores lost rights. A client that reconnects with a new token may hold a ticket from an older one that granted more,
+ * and the node that answers may never have seen either token. Without this record the ticket would resume a
+ * subscription across the time in which the user had no right.
+ */
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp } from "./cluster-time.ts";
 import { ExpiryIndex } from "./expiry-index.ts";
@@ -5,11 +10,11 @@ import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 interface LostRight {
-  /** A digest of the user and the collection; nothing of either. */
+  /** A digest of the user and the collection. It reveals neither. */
   _id: string;
-  /** Cluster time. */
+  /** The cluster time of the loss. */
   at: Timestamp;
-  /** Random, and new with each loss. */
+  /** Random, and different for each loss. */
   mark: string;
   expiresAt: Date;
 }
@@ -24,7 +29,7 @@ export interface SavedLoss {
 }
 
 /**
- * Remembers in the state database when a token of a user did not give a right that an older one gave, over restarts
+ * Records in the state database when a token of a user did not grant a right that an older one granted, across restarts
  * and for all nodes. An entry expires with the last ticket that it concerns.
  */
 export class LostRightStore {
@@ -40,8 +45,8 @@ export class LostRightStore {
   }
 
   /**
-   * Saves that these rights are lost now, each with its mark. The server gives the time, so that it is later than every
-   * position that any node has reached. Majority, since a failover must not bring a right back.
+   * Saves that these rights are lost now, each with its mark. The server supplies the time, so it is later than every
+   * position that any node has reached. The write needs a majority, because a failover must not restore a right.
    */
   async save(marks: ReadonlyMap<string, string>, expiresAt: Date): Promise<void> {
     await this.#expiry.ensure(this.#collection);
@@ -55,7 +60,7 @@ export class LostRightStore {
     );
   }
 
-  /** The losses of those rights that were lost. */
+  /** The losses among these rights. */
   async load(ids: readonly string[]): Promise<Map<string, SavedLoss>> {
     const found = this.#collection.find({ _id: { $in: [...ids] } }, MAJORITY_READ);
     return new Map(

@@ -1,10 +1,10 @@
-/** How the service reads and writes its own state so that it survives a failover, and for how long it waits. */
+/** Options with which the service reads and writes its own state, so that the state survives a failover. */
 import { MongoError, MongoServerError } from "mongodb";
 
 /**
- * The server gives up after this long, in milliseconds. Without a limit it waits for as long as the majority is away,
- * and each waiting operation keeps one connection of the pool. Shorter than `STATE_TIMEOUT_MS`, so that the
- * server's answer says why.
+ * The server gives up after this long, in milliseconds. Without a limit it would wait as long as the majority is
+ * missing, and each waiting operation would keep a connection of the pool. It is shorter than `STATE_TIMEOUT_MS`, so
+ * that the server's own answer arrives and names the cause.
  */
 export const MAJORITY_TIMEOUT_MS = 5_000;
 
@@ -28,8 +28,8 @@ const WRITE_CONCERN_FAILED = 64;
 const MAX_TIME_EXPIRED = 50;
 
 /**
- * Whether an operation failed because no majority of the members confirmed it in time. A read that exceeds its time for
- * another reason looks the same; reads of the service's own few documents have no other reason.
+ * Whether an operation failed because no majority confirmed it in time. A read that exceeds its time for another reason
+ * looks the same, but reads of the service's few small documents have no other reason.
  */
 export function lacksMajority(error: unknown): boolean {
   if (error instanceof NoMajorityError) return true;

@@ -1,3 +1,7 @@
+/**
+ * Implements the feed's interfaces for reading from MongoDB. The feed knows only those interfaces, so its tests run
+ * without a database.
+ */
 import type { MongoAccess } from "./mongo.ts";
 import { SnapshotCursor, type SnapshotQuery } from "./snapshot-cursor.ts";
 import { planSnapshot, type SnapshotPlan } from "./snapshot-plan.ts";

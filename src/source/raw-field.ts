@@ -3,10 +3,10 @@ import { ObjectId } from "mongodb";
 const TYPE_OBJECT = 3;
 
 /**
- * A field of a command whose value is BSON already. The driver has no way to take bytes, and whatever it makes of a JavaScript
- * object is interpreted: keys such as `_bsontype` and `toBSON` have a meaning, integer-like keys move to the front, and some
- * values have no class that keeps them. So the value is an `ObjectId` to the driver's serializer, which lets each of them
- * write its own bytes behind the type and the name. The test beside it fails if the library changes that.
+ * A field of a command whose value is BSON already. The driver accepts no bytes, and interprets JavaScript objects:
+ * keys such as `_bsontype` and `toBSON` have a meaning, integer-like keys move to the front, and some values have no
+ * class that keeps them. So this class poses as an `ObjectId`, because the driver's serializer lets an `ObjectId` write
+ * its own bytes after the type and the name. The unit test fails if the library changes that.
  */
 class RawValue extends ObjectId {
   readonly #nameBytes: number;
@@ -20,15 +20,22 @@ class RawValue extends ObjectId {
     this.#bytes = bytes;
   }
 
-  /** Called by the library. @returns How many bytes were written. */
+  /**
+   * The BSON library calls this method.
+   * @returns The number of bytes written.
+   */
   serializeInto(buffer: Uint8Array, index: number): number {
+    // The library has written the type of an ObjectId before the name. It is replaced by the real one.
     buffer[index - this.#nameBytes - 2] = this.#type;
     buffer.set(this.#bytes, index);
     return this.#bytes.length;
   }
 }
 
-/** A field for a command, by its name. @param type The BSON type of the value, an object unless told. */
+/**
+ * Makes a field for a command.
+ * @param type The BSON type of the value. Default: an object.
+ */
 export const rawField = (name: string, bytes: Uint8Array, type = TYPE_OBJECT): Record<string, ObjectId> => ({
   [name]: new RawValue(name, type, bytes),
 });

@@ -1,3 +1,7 @@
+/**
+ * Assembles commits from change events. A client must never see half of a transaction, and MongoDB sends its events one
+ * by one without marking the last, so this file decides when a transaction is complete.
+ */
 import {
   type Commit,
   type ParsedEvent,
@@ -11,24 +15,24 @@ import {
 import type { RawChangeStream } from "./change-stream.ts";
 import { clusterTimeOfToken } from "./cluster-time.ts";
 
-/** Consecutive commits, and how far the stream has been read with them. */
+/** Consecutive commits, and how far the stream was read with them. */
 export interface CommitBatch {
   readonly commits: readonly Commit[];
   /**
-   * Everything before this cluster time has been seen; of this time itself, what `commits` holds. Moves on
-   * idle streams too, with the server's periodic no-op.
+   * Every commit before this cluster time has been read; of this time itself, only those in `commits`. It also advances
+   * on idle streams, with the server's periodic no-op.
    */
   readonly through: bigint;
-  /** Resumes just after this batch; absent while that point lies inside a transaction. */
+  /** Resumes just after this batch; absent while that point is inside a transaction. */
   readonly resumeToken: Uint8Array | undefined;
-  /** The stream has ended with an invalidate event: go on by `startAfter` this token. */
+  /** The stream has ended with an invalidate event. The next stream must use `startAfter` with this token. */
   readonly invalidated: Uint8Array | undefined;
 }
 
-/** Something happened to a watched collection itself: created, its options modified, dropped… */
+/** An event about a watched collection itself: created, options modified, dropped and so on. */
 export type NoticeHandler = (operation: string, namespace: string) => void;
 
-/** Waits just long enough for the server to hand over what it already has. */
+/** A wait that only covers events that the server already has, in milliseconds. */
 const PROBE_MS = 1;
 
 interface OpenTransaction {
@@ -40,9 +44,9 @@ interface OpenTransaction {
 }
 
 /**
- * Puts a stream's events together into commits. A transaction may straddle batches, and its end is not
- * marked: it is complete when another event follows, or when the server, asked again at once, has no more.
- * (All events of a transaction become visible together, so an empty answer is proof.)
+ * Assembles the events of a stream into commits. A transaction may span batches, and its end is not marked. It is
+ * complete when another event follows, or when the server, asked again at once, has no more events: all events of a
+ * transaction become visible together, so an empty answer proves the end.
  */
 export async function* readCommits(
   stream: RawChangeStream,
@@ -55,13 +59,14 @@ export async function* readCommits(
     const raw = await stream.next(open === undefined ? undefined : PROBE_MS);
     const commits: Commit[] = [];
     let last: ParsedEvent | undefined;
-    /** The last event after which no transaction is open. */
+    /** The last event after which no transaction is open. Only its token is a safe position to resume at. */
     let aligned: ParsedEvent | undefined;
     let invalidated: Uint8Array | undefined;
     const close = () => {
       if (open !== undefined && open.events.length > 0) commits.push(toCommit(open));
       open = undefined;
     };
+    // An empty answer to the probe: the open transaction is complete.
     if (raw.events.length === 0) close();
     for (const bytes of raw.events) {
       const event = parseEvent(bytes);
@@ -80,6 +85,8 @@ export async function* readCommits(
       if (event.clusterTime > through) through = event.clusterTime;
       if (event.transaction === undefined) aligned = event;
     }
+    // The token of the batch covers more than the token of its last event, but inside a transaction it must not be
+    // used.
     let resumeToken = aligned === undefined ? undefined : rawTokenOf(aligned);
     if (open === undefined) {
       resumeToken = raw.postBatchToken ?? resumeToken;
@@ -87,7 +94,7 @@ export async function* readCommits(
     }
     yield {
       commits,
-      // Of an open transaction nothing has been handed on yet: its own time is not reached.
+      // The commits of an open transaction were not yielded yet, so its own time is not reached.
       through: open === undefined ? through : open.clusterTime - 1n,
       resumeToken,
       invalidated,

@@ -12,13 +12,16 @@ import {
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** With `connectTimeout`, how long the event loop may be busy before a healthy server is taken for gone. In milliseconds. */
+/**
+ * Together with `connectTimeout`, this is how long the event loop may be busy before a healthy server is taken for
+ * gone. In milliseconds.
+ */
 const HEARTBEAT_MS = 2_000;
 
 /**
- * How the service's clients find out that a server is gone, and that it is back. A frozen node, or one to which the route
- * is lost, closes no connection: the driver notices a heartbeat without an answer after `connectTimeoutMs` and one
- * heartbeat interval, and then fails what waits for that node. Long reads are not limited.
+ * Client options that decide how the service notices that a server is gone or back. A frozen node, or one behind a lost
+ * route, closes no connection. The driver notices a heartbeat without an answer after `connectTimeoutMs` and one
+ * heartbeat interval, and then fails the operations that wait for that node. Long reads are not limited.
  */
 export const clientOptions = (connectTimeoutMs: number): MongoClientOptions => ({
   serverSelectionTimeoutMS: Math.max(5_000, 2 * connectTimeoutMs),
@@ -27,12 +30,14 @@ export const clientOptions = (connectTimeoutMs: number): MongoClientOptions => (
 });
 
 /**
- * A `MongoClient` that is replaced when it can never work again. The driver (7.9) has three such states, and leaves none
- * of them by itself:
- * - The first connect failed: the topology is closed, but kept, and every operation fails with `MongoTopologyClosedError`.
- * - No server is left: each one answered as a member of no or another set (a mongod restarted alone for maintenance), which
- *   removes it from the topology, and nothing adds it again.
- * - A server once answered as a standalone one: the topology stays `Single`, and reads go to that server, primary or not.
+ * A `MongoClient` that is replaced when it can never work again. The driver (7.9) has three such states, and does not
+ * recover from any of them:
+ * - The first connect failed. The topology is closed but kept, and every operation fails with
+ * `MongoTopologyClosedError`.
+ * - No server is left. Each one answered as a member of no set or of another one (a mongod restarted alone for
+ * maintenance), which removes it from the topology, and nothing adds it again.
+ * - A server once answered as a standalone one. The topology stays `Single`, and reads go to that server, primary or
+ * not.
  */
 export class ReplaceableClient {
   readonly #uri: string;
@@ -56,7 +61,7 @@ export class ReplaceableClient {
     this.#client = this.#create();
   }
 
-  /** The client at hand: for what must use one and the same client throughout, such as a session. */
+  /** The client at this moment, for objects that must use the same client throughout, such as a session. */
   get current(): MongoClient {
     return this.#client;
   }
@@ -65,7 +70,7 @@ export class ReplaceableClient {
     return this.#client.db(name, options);
   }
 
-  /** A database of which every operation uses the client of that moment. */
+  /** A database whose operations each use the client of that moment. */
   stateDatabase(name: string): StateDatabase {
     return {
       collection: <T extends Document>(collection: string, options?: CollectionOptions): Collection<T> =>
@@ -74,13 +79,13 @@ export class ReplaceableClient {
     };
   }
 
-  /** Abandons the client at hand, whatever state it is in; what still waits for it fails. */
+  /** Abandons the current client, whatever its state. Operations that wait for it fail. */
   replace(reason: string): void {
     if (this.#closed) return;
     const abandoned = this.#client;
     this.#client = this.#create();
-    // Not awaited: closing waits for the very node that does not answer.
-    abandoned.close().catch(() => {}); // nobody uses this client again
+    // Not awaited, because closing waits for the node that does not answer.
+    abandoned.close().catch(() => {}); // this client is not used again
     this.#onReplaced(reason);
   }
 
@@ -94,7 +99,7 @@ export class ReplaceableClient {
     const replaceNow = guarded(this.#parts, "mongodb.replace", (reason: string) => {
       if (client === this.#client) this.replace(reason);
     });
-    // Never within the driver's own event: the driver has not finished what it is doing.
+    // Deferred, because inside its own event the driver has not finished its work yet.
     const replaceSoon = (reason: string | null) => {
       if (reason !== null) setImmediate(replaceNow, reason);
     };
@@ -109,7 +114,7 @@ export class ReplaceableClient {
   }
 }
 
-/** Why the topology can never be used again; `null` where it can. */
+/** Why the topology can never be used again; `null` if it can. */
 function unusable({ type, servers }: TopologyDescription, isDirect: boolean): string | null {
   if (servers.size === 0) return "no server of the set is left in it";
   if (type !== "Single" || isDirect) return null;

@@ -1,13 +1,18 @@
+/**
+ * Stores revocations. Nodes follow the collection through the change stream, so a revocation takes effect at a point in
+ * the order of commits that is the same on every node. The format is strict, because a document that a node cannot read
+ * would leave a revoked token accepted.
+ */
 import { BSON, type Collection } from "mongodb";
 import { z } from "zod";
 import { ExpiryIndex } from "./expiry-index.ts";
 import { MAJORITY_READ, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** Its name in the state database, without the prefix that it may carry. */
+/** The name of the collection in the state database, without the prefix that it may have. */
 export const REVOCATIONS = "revocations";
 
-/** A revocation as it is saved. Dates are of the issuer's and the nodes' clocks. */
+/** A revocation as it is saved. Its dates follow the clocks of the issuer and the nodes. */
 const SavedRevocation = z.object({
   _id: z.unknown(),
   sub: z.string(),
@@ -25,23 +30,28 @@ interface RevocationDocument {
   expiresAt: Date;
 }
 
-/** Tokens that are refused: every older one of a user, or the one with this `jti`. */
+/** Tokens that are refused: all of a user up to a time, or the one with this `jti`. */
 export interface Revocation {
   readonly sub: string;
-  /** `null`: of every issuer. */
+  /** `null` covers every issuer. */
   readonly iss: string | null;
   readonly jti: string | null;
-  /** Tokens issued at this time or earlier, in epoch milliseconds; `null` where `jti` names the token. */
+  /** Tokens issued at this time or earlier, in epoch milliseconds; `null` if `jti` names the token. */
   readonly issuedBeforeMs: number | null;
   /** In epoch milliseconds. */
   readonly expiresAtMs: number;
 }
 
-/** One document per user or token, so that a second revocation replaces the first. */
+/**
+ * The `_id` of a revocation. There is one document per user or token, so that a second revocation replaces the first.
+ */
 export const revocationId = ({ iss, sub, jti }: Pick<Revocation, "iss" | "sub" | "jti">): string =>
   JSON.stringify([iss, sub, jti]);
 
-/** @throws The document is no revocation of this version. */
+/**
+ * Reads a saved revocation.
+ * @throws {Error} The document is no revocation of this version.
+ */
 export function parseRevocation(raw: Uint8Array): Revocation {
   const { sub, iss, jti, issuedBefore, expiresAt } = SavedRevocation.parse(BSON.deserialize(raw));
   if ((issuedBefore === null) === (jti === null)) throw new TypeError("either issuedBefore or jti is set");
@@ -54,11 +64,11 @@ export function parseRevocation(raw: Uint8Array): Revocation {
   };
 }
 
-/** Which documents nodes read: expired ones have no effect. */
+/** The filter for revocations in effect: expired ones change nothing. */
 export const notExpired = (nowMs: number) => ({ expiresAt: { $gt: new Date(nowMs) } });
 
 const DUPLICATE_KEY = 11_000;
-/** Each attempt after the first one means that somebody else has just written the same document. */
+/** Each further attempt means that another writer has just written the same document. */
 const ATTEMPTS_MAX = 10;
 
 /** Writes revocations. Nodes read and follow the collection by themselves. */
@@ -75,8 +85,8 @@ export class RevocationStore {
   }
 
   /**
-   * Saves a revocation. It takes effect at this commit on every node. Revoked tokens stay revoked: of two revocations
-   * of the same tokens the later time and the later expiry count.
+   * Saves a revocation. It takes effect at this commit on every node. Revoked tokens stay revoked: if the same tokens
+   * are revoked twice, the later time and the later expiry apply.
    */
   async revoke(revocation: Revocation): Promise<void> {
     const _id = revocationId(revocation);
@@ -84,14 +94,15 @@ export class RevocationStore {
       const saved = await this.#collection.findOne({ _id }, MAJORITY_READ);
       const next = toDocument(_id, revocation, saved);
       try {
-        // Whole documents, never an update of some fields: a change event holds the whole document only then.
+        // Whole documents instead of an update of some fields, because only then does a change event contain the whole
+        // document.
         if (saved === null) {
           await this.#collection.insertOne(next, MAJORITY_WRITE);
           return;
         }
         if ((await this.#collection.replaceOne(saved, next, MAJORITY_WRITE)).matchedCount > 0) return;
       } catch (error) {
-        if ((error as { code?: number }).code !== DUPLICATE_KEY) throw error; // somebody else's, a moment ago
+        if ((error as { code?: number }).code !== DUPLICATE_KEY) throw error; // another writer was faster; read its document and try again
       }
       if (attempt === ATTEMPTS_MAX) {
         // The primary has a document that the majority read does not return.
@@ -100,7 +111,10 @@ export class RevocationStore {
     }
   }
 
-  /** @returns Whether there was such a revocation. */
+  /**
+   * Removes a revocation.
+   * @returns Whether it existed.
+   */
   async undo(which: Pick<Revocation, "iss" | "sub" | "jti">): Promise<boolean> {
     const { deletedCount } = await this.#collection.deleteOne({ _id: revocationId(which) }, MAJORITY_WRITE);
     return deletedCount > 0;
@@ -112,10 +126,10 @@ export class RevocationStore {
       .find(notExpired(nowMs), { ...MAJORITY_READ, raw: true })
       .sort({ sub: 1, _id: 1 })
       .toArray();
-    return (saved as unknown as Buffer[]).map(parseRevocation); // `raw` gives the bytes, which the driver's types do not say
+    return (saved as unknown as Buffer[]).map(parseRevocation); // with `raw` the driver returns bytes, against its own types
   }
 
-  /** Size of the revocations that have not expired, in bytes, as nodes count them. */
+  /** Size of the revocations that have not expired, in bytes, as nodes count it. */
   async bytes(nowMs: number): Promise<number> {
     const [sum] = await this.#collection
       .aggregate<{ bytes: number }>([
@@ -126,7 +140,10 @@ export class RevocationStore {
     return sum?.bytes ?? 0;
   }
 
-  /** Removes what has expired, and lets MongoDB do the same from now on. Nothing depends on either. */
+  /**
+   * Removes expired revocations, and creates the index that lets MongoDB do so from now on. Nothing depends on either,
+   * because nodes ignore expired ones.
+   */
   async cleanUp(nowMs: number): Promise<void> {
     await this.#collection.deleteMany({ expiresAt: { $lte: new Date(nowMs) } }, MAJORITY_WRITE);
     await this.#expiry.ensure(this.#collection);
@@ -144,6 +161,6 @@ function toDocument(
   return { _id, sub, iss, jti, issuedBefore, expiresAt };
 }
 
-/** Bytes that a revocation takes, as nodes count them. */
+/** Size of a revocation in bytes, as nodes count it. */
 export const revocationBytes = (revocation: Revocation): number =>
   BSON.calculateObjectSize(toDocument(revocationId(revocation), revocation, null));

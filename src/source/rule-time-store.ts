@@ -1,20 +1,24 @@
+/**
+ * Stores when each rule took effect. A ticket is only as good as the rules that were in force when it was issued, and a
+ * node that restarts must not mistake an old rule for a new one.
+ */
 import type { Collection, Timestamp } from "mongodb";
 import { fromTimestamp, toTimestamp } from "./cluster-time.ts";
 import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 interface SavedRule {
-  /** The rule's identity: a digest, nothing of the rule itself. */
+  /** The identity of the rule: a digest that reveals nothing of the rule. */
   _id: string;
-  /** Cluster time. */
+  /** The cluster time at which the rule took effect. */
   since: Timestamp;
 }
 
 const COLLECTION = "rules";
 
 /**
- * Remembers in the state database since when each rule has been in force, over restarts and for all nodes. A rule that
- * is no longer in force is forgotten: if it returns, it is new.
+ * Records in the state database since when each rule has been in force, across restarts and for all nodes. A rule that
+ * is no longer in force is removed: if it returns, it counts as new.
  */
 export class RuleTimeStore {
   readonly #database: StateDatabase;
@@ -27,13 +31,13 @@ export class RuleTimeStore {
     return this.#database.collection<SavedRule>(COLLECTION, MAJORITY_WRITE);
   }
 
-  /** The times of those rules that are known. */
+  /** The times of the rules that are known. */
   async load(): Promise<Map<string, bigint>> {
     const saved = await this.#collection.find({}, MAJORITY_READ).toArray();
     return new Map(saved.map(({ _id, since }) => [_id, fromTimestamp(since)]));
   }
 
-  /** Of two nodes that take the same edit the later one counts. */
+  /** Saves the times. If two nodes take the same edit, the later time counts. */
   async save(since: ReadonlyMap<string, bigint>): Promise<void> {
     await this.#collection.deleteMany({ _id: { $nin: [...since.keys()] } });
     if (since.size === 0) return;

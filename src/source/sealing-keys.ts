@@ -1,11 +1,15 @@
+/**
+ * Stores the keys that seal tickets. A client may reconnect to any node, so all nodes share them, and rotation keeps
+ * the previous key so that outstanding tickets stay valid.
+ */
 import { randomBytes } from "node:crypto";
 import { Binary, type Collection } from "mongodb";
 import { MAJORITY_READ, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** A key that seals tickets (AES-256-GCM), by the short id that a ticket bears in the clear. */
+/** A key that seals tickets (AES-256-GCM), with the short id that a ticket carries unencrypted. */
 export interface SealingKey {
-  /** 1 to 255; grows by one with each rotation, and begins again after 255. */
+  /** 1 to 255. It grows by one with each rotation, and starts over after 255. */
   readonly id: number;
   readonly key: Uint8Array;
 }
@@ -15,10 +19,10 @@ interface SealingKeysDocument {
   keys: { id: number; key: Binary; createdAt: Date }[];
 }
 
-/** The newest key seals, the one before it is still good for opening. */
+/** The newest key seals. The one before it still opens tickets. */
 const VALID_KEYS = 2;
 
-/** Keeps the sealing keys in the state database: tickets are good on every node, and after a restart. */
+/** The sealing keys, in the state database: tickets are valid on every node and after a restart. */
 export class SealingKeyStore {
   readonly #database: StateDatabase;
 
@@ -30,7 +34,7 @@ export class SealingKeyStore {
     return this.#database.collection<SealingKeysDocument>("keys");
   }
 
-  /** The valid keys, newest first; creates the first one. */
+  /** The valid keys, newest first. Creates the first one. */
   async load(): Promise<SealingKey[]> {
     const saved = await this.#read();
     if (saved !== null) return toKeys(saved);
@@ -41,13 +45,13 @@ export class SealingKeyStore {
     return toKeys(others);
   }
 
-  /** Puts a new key in front; the one that seals now goes on opening until the next rotation. */
+  /** Adds a new key in front. The previous one still opens tickets until the next rotation. */
   async rotate(): Promise<SealingKey[]> {
     await this.load();
     for (;;) {
       const saved = await this.#read();
       const next = nextKeys(saved?.keys ?? []);
-      // Two rotations at once: one of them loses, and puts its key in front of the other's.
+      // If two rotations run at once, one of them matches nothing, repeats, and puts its key in front of the other's.
       const inPlace = { _id: "tickets" as const, "keys.0.id": saved?.keys[0]?.id };
       const { matchedCount } = await this.#collection.replaceOne(inPlace, next, MAJORITY_WRITE);
       if (matchedCount === 1) return toKeys(next);

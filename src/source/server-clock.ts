@@ -2,11 +2,11 @@ import type { GuardParts } from "../metrics/guard.ts";
 import { guardedRefresh } from "./guarded-refresh.ts";
 import type { MongoAccess } from "./mongo.ts";
 
-/** How often MongoDB's clock is read, in milliseconds: clocks drift by seconds a day. */
+/** How often MongoDB's clock is read, in milliseconds. Clocks drift apart by seconds a day. */
 const INTERVAL_MS = 60_000;
 
 /**
- * MongoDB's clock, which cluster times follow. The clock of this machine may be wrong by minutes, and a wait for "the
+ * MongoDB's clock, which cluster times follow. The clock of this machine may be wrong by minutes, and a wait until "the
  * time of that write has passed" must not take those minutes.
  */
 export class ServerClock {
@@ -38,7 +38,7 @@ export class ServerClock {
     clearInterval(this.#timer);
   }
 
-  /** MongoDB's time in epoch milliseconds, as well as it is known. */
+  /** MongoDB's time in epoch milliseconds, as precisely as the last measurement allows. */
   nowMs(): number {
     return this.#localMs() + this.#offsetMs;
   }
@@ -52,14 +52,15 @@ export class ServerClock {
     const askedMs = this.#localMs();
     const serverMs = await this.#readMs();
     const answeredMs = this.#localMs();
-    // The clock was read somewhere between question and answer: a smaller difference may be none at all.
+    // The server read its clock at some moment between question and answer, so a smaller difference may be no
+    // difference.
     if (serverMs < askedMs) this.#offsetMs = serverMs - askedMs;
     else if (serverMs > answeredMs) this.#offsetMs = serverMs - answeredMs;
     else this.#offsetMs = 0;
   }
 }
 
-/** The time of the server that takes writes, in epoch milliseconds. */
+/** The time of the primary in epoch milliseconds. */
 export async function readServerTime(access: MongoAccess): Promise<number> {
   const { localTime } = await access.db("admin").command({ hello: 1 }, { readPreference: "primary" });
   if (!(localTime instanceof Date)) throw new Error("the server reports no localTime");

@@ -1,3 +1,7 @@
+/**
+ * Reads the snapshot of a live query. The result must join the change stream without a gap and without an overlap, and
+ * MongoDB offers one way for that: read at cluster time T, then apply the commits after T.
+ */
 import {
   type ClientSession,
   type Document,
@@ -15,39 +19,47 @@ import { rawField } from "./raw-field.ts";
 export interface SnapshotQuery {
   readonly database: string;
   readonly collection: string;
-  /** BSON where clients or documents have brought parts of it. */
+  /**
+   * BSON if clients or documents have contributed parts of it, because the driver would interpret some of their keys.
+   */
   readonly filter: Document | Uint8Array;
   readonly sort?: ReadonlyMap<string, 1 | -1>;
-  /** At most this many documents. */
+  /** The most documents to read. */
   readonly limit?: number;
   readonly projection?: Document;
-  /** How long the server may work on the read, in milliseconds, all its batches together. */
+  /** How long the server may work on the read, in milliseconds, over all its batches. */
   readonly maxTimeMs: number;
 }
 
-/** The filter of a query as a field of a command. */
+/** Makes a field of a command from the filter of a query. */
 export const filterField = (name: string, filter: SnapshotQuery["filter"]): Document =>
   filter instanceof Uint8Array ? rawField(name, filter) : { [name]: filter };
 
-/** MaxTimeMSExpired: the server has given the read up. */
+/** MaxTimeMSExpired: the server has given up the read. */
 const MAX_TIME_EXPIRED = 50;
 
-/** Whether a read was given up because it took longer than `maxTimeMs`. */
+/** Whether the server gave up a read because it took longer than `maxTimeMs`. */
 export const tookTooLong = (error: unknown): boolean =>
   error instanceof MongoServerError && error.code === MAX_TIME_EXPIRED;
 
-/** How late an answer may be that the server had to give within `maxTimeMs`, in milliseconds. */
+/** How much later than `maxTimeMs` the server's own answer may arrive, in milliseconds. */
 const LATENCY_MS = 10_000;
 
 const BATCH_DOCUMENTS = 500;
-/** The size to aim at for a batch of a result that is read at a client's pace, in bytes: it waits here until the client has room. */
+/**
+ * The target size of a batch of a result that is read at a client's pace, in bytes. The batch stays in memory until the
+ * client has room.
+ */
 const BATCH_BYTES = 512 * 1_024;
-/** SnapshotUnavailable: capped collections have no history to read from, nor has one that was just made. */
+/**
+ * SnapshotUnavailable: capped collections have no history to read from, and a collection that was just created has none
+ * yet.
+ */
 const SNAPSHOT_UNAVAILABLE = 246;
 
 /**
- * Reads one result set at one cluster time. Measured on the real server: of all ways to join a read to the
- * change stream, only "read at T, then take the events after T" loses nothing and repeats nothing.
+ * Reads one result set at one cluster time. Measured on real servers: of all ways to join a read to the change stream,
+ * only "read at T, then take the events after T" loses nothing and repeats nothing.
  */
 export class SnapshotCursor {
   readonly #access: MongoAccess;
@@ -68,8 +80,9 @@ export class SnapshotCursor {
   }
 
   /**
+   * Opens the cursor.
    * @param after The read is of this cluster time or later, so that it is never behind the stream.
-   * @throws The server's error; the cursor is gone then.
+   * @throws The server's error. The cursor is closed then.
    */
   static async open(access: MongoAccess, query: SnapshotQuery, after: bigint): Promise<SnapshotCursor> {
     const cursor = new SnapshotCursor(access, query);
@@ -84,8 +97,8 @@ export class SnapshotCursor {
   }
 
   /**
-   * All documents of a query as they were at one cluster time of the last minutes.
-   * @throws The server's error: SnapshotTooOld (239) among them.
+   * Reads all documents of a query as they were at a cluster time of the last minutes.
+   * @throws The server's error, such as SnapshotTooOld (239).
    */
   static async readAt(access: MongoAccess, query: SnapshotQuery, clusterTime: bigint): Promise<Buffer[]> {
     const cursor = new SnapshotCursor(access, query);
@@ -101,20 +114,20 @@ export class SnapshotCursor {
     }
   }
 
-  /** The cluster time T at which everything is read. */
+  /** The cluster time T of the whole read. */
   get clusterTime(): bigint {
     return this.#clusterTime;
   }
 
   /**
-   * Whether the result is that of `clusterTime` exactly. If not (capped collections), it holds at least
-   * everything up to that time, and may hold later writes.
+   * Whether the result is exactly that of `clusterTime`. If not (capped collections), it contains at least every write
+   * up to that time, and possibly later ones.
    */
   get exact(): boolean {
     return this.#exact;
   }
 
-  /** Nothing follows the batch that `next` gives now. */
+  /** Whether no document follows the batch that `next` returns now. */
   get exhausted(): boolean {
     return this.#cursorId === 0n;
   }
@@ -133,12 +146,12 @@ export class SnapshotCursor {
     }
     const batch = this.#batch;
     this.#batch = [];
-    // A session that has not ended is held by the client for ever, and with it the last answer that it received.
+    // The client keeps a session that has not ended for ever, and with it the last answer that it received.
     if (this.#cursorId === 0n) this.#endSession();
     return batch;
   }
 
-  /** Counts the whole result at the same cluster time, up to `most`. */
+  /** Counts the whole result at the same cluster time, up to `most` documents. */
   async count(most: number): Promise<number> {
     const readConcern = this.#exact
       ? { level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }
@@ -158,7 +171,7 @@ export class SnapshotCursor {
 
   close(): void {
     const killed = this.#kill();
-    // The server reaps what could not be killed.
+    // The server removes a cursor that could not be killed.
     killed.then(
       () => this.#endSession(),
       () => this.#endSession(),
@@ -166,7 +179,7 @@ export class SnapshotCursor {
   }
 
   #endSession(): void {
-    this.#session.endSession().catch(() => {}); // what the server is not told it finds out by itself
+    this.#session.endSession().catch(() => {}); // the server removes idle sessions by itself
   }
 
   async #kill(): Promise<void> {
@@ -176,15 +189,18 @@ export class SnapshotCursor {
     await this.#command({ killCursors: this.#query.collection, cursors: [Long.fromBigInt(id)] });
   }
 
-  /** A first batch of large documents is of up to 16 MB: it is read again, of the same time, in batches that are small. */
+  /** A first batch of large documents may be up to 16 MB. It is then read again, at the same time, in small batches. */
   async #readSmaller(): Promise<void> {
-    // A result that is sorted, or changes while it is read, is held as a whole anyway.
+    // A result that is sorted, or that changes while it is read, is kept as a whole anyway.
     if (!this.#exact || this.#query.sort !== undefined || !this.#fitBatches()) return;
     await this.#kill();
     this.#take(await this.#find({ level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }));
   }
 
-  /** Lowers the number of documents in the batches to come where the one at hand is too large; whether it was. */
+  /**
+   * Lowers the number of documents in the next batches if the current one is too large.
+   * @returns Whether it was.
+   */
   #fitBatches(): boolean {
     let bytes = 0;
     for (const document of this.#batch) bytes += document.length;
@@ -201,13 +217,14 @@ export class SnapshotCursor {
         this.#clusterTime = clusterTime;
         return;
       }
-      // The collection does not exist. It may come into being just now, so the time has to be asked for first.
+      // The collection does not exist. It may be created at this moment, so the time must be read before the second
+      // attempt: an empty result at an earlier time is correct, one at a later time might not be.
       const { operationTime } = await this.#ask((client) => client.db("admin").command({ ping: 1 }));
       const again = this.#take(await this.#find(snapshot));
       this.#clusterTime = again ?? fromTimestamp(operationTime as Timestamp);
     } catch (error) {
       if (!(error instanceof MongoServerError) || error.code !== SNAPSHOT_UNAVAILABLE) throw error;
-      // The same error, but a passing one, where the collection was made or changed in this very moment.
+      // The server returns the same error, but only for a moment, where the collection was just created or changed.
       if (!(await this.#isCapped())) throw error;
       const { operationTime } = await this.#ask((client) => client.db("admin").command({ ping: 1 }));
       this.#exact = false;
@@ -233,10 +250,10 @@ export class SnapshotCursor {
       ...(limit === undefined ? {} : { limit }),
       ...(projection === undefined ? {} : { projection }),
       batchSize: this.#batchDocuments,
-      // The server counts the batches that follow against the same limit.
+      // The server counts all later batches against the same limit.
       maxTimeMS: this.#query.maxTimeMs,
       readConcern,
-      // Whatever the collection's own collation: rules and the stream compare strings byte by byte.
+      // The simple collation, whatever the collection uses: rules and the change stream compare strings byte by byte.
       collation: { locale: "simple" },
     });
   }
@@ -251,7 +268,10 @@ export class SnapshotCursor {
     return answerOf(this.#access, ask, { pinned: this.#client, timeoutMs });
   }
 
-  /** Takes over a batch; gives the time of the read, `null` where the server tells none. */
+  /**
+   * Takes over a batch.
+   * @returns The cluster time of the read; `null` if the server reports none.
+   */
   #take(answer: Document): bigint | null {
     const { documents, cursorId, atClusterTime } = readRawAnswer(answer);
     this.#batch = documents;

@@ -1,21 +1,28 @@
+/**
+ * Asks MongoDB how it would run a snapshot. `tidewire explain` and the start-up warnings use it to report missing
+ * indexes before clients notice slow reads.
+ */
 import type { Document } from "mongodb";
 import { answerOf, type MongoAccess } from "./mongo.ts";
 import { filterField, type SnapshotQuery } from "./snapshot-cursor.ts";
 
-/** How the server would find the documents of a snapshot. */
+/** The server's plan for finding the documents of a snapshot. */
 export interface SnapshotPlan {
-  /** The indexes that it would use; none where it would read the whole collection. */
+  /** The indexes that the plan uses; none if it reads the whole collection. */
   readonly indexes: readonly string[];
-  /** Whether some part of it reads the whole collection. */
+  /** Whether some part of the plan reads the whole collection. */
   readonly readsEverything: boolean;
-  /** Whether it sorts the documents that it has found, rather than read an index in the order of the sort. */
+  /** Whether the server sorts the documents in memory, because no index has the order of the sort. */
   readonly sortsInMemory: boolean;
-  /** Whether an index is used that holds a part of the collection only: other values may not be served by it. */
+  /**
+   * Whether the plan uses an index that covers only a part of the collection. Other values of the query may not be able
+   * to use it.
+   */
   readonly usesPartialIndex: boolean;
 }
 
 /**
- * Asks the server's own planner (`explain`), which runs nothing.
+ * Asks the server's planner (`explain`), which does not run the query.
  * @throws The server's or the driver's error.
  */
 export async function planSnapshot(
@@ -45,13 +52,13 @@ export async function planSnapshot(
   };
 }
 
-/** Stages lie in one another in several ways: `inputStage(s)`, per shard, and per engine (`queryPlan`, from 5.0 on). */
+/** Stages are nested in several ways: `inputStage(s)`, per shard, and per engine (`queryPlan`, from 5.0 on). */
 function* stagesOf(value: unknown): Generator<Document> {
   if (Array.isArray(value)) {
     for (const item of value) yield* stagesOf(item);
   } else if (typeof value === "object" && value !== null) {
     if ("stage" in value) yield value;
-    // Plans that were weighed and rejected say nothing about the one that would run.
+    // Plans that were considered and rejected are skipped: they do not describe the one that would run.
     for (const [key, part] of Object.entries(value)) if (key !== "rejectedPlans") yield* stagesOf(part);
   }
 }

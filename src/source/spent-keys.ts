@@ -1,3 +1,7 @@
+/**
+ * Records single-use keys. A key appears in a URL and so in logs; a second use on another node must fail as well, so
+ * the record is shared.
+ */
 import type { Collection } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
 import { MAJORITY_WRITE } from "./majority.ts";
@@ -8,12 +12,12 @@ interface SpentKey {
   expiresAt: Date;
 }
 
-/** Keys that nobody may use any more. MongoDB removes an entry once its key would be too old anyway. */
+/** Keys that may not be used again. MongoDB removes an entry once its key would be too old anyway. */
 const COLLECTION = "spentKeys";
-/** MongoDB's error code of a unique index that holds the value already. */
+/** MongoDB's error code for a unique index that already contains the value. */
 const DUPLICATE_KEY = 11_000;
 
-/** Remembers in the state database which single-use keys were used, so that each is taken once by all nodes together. */
+/** Records used single-use keys in the state database, so that all nodes together accept each key once. */
 export class SpentKeyStore {
   readonly #database: StateDatabase;
   readonly #expiry = new ExpiryIndex();
@@ -27,12 +31,13 @@ export class SpentKeyStore {
   }
 
   /**
-   * Uses a key up. Majority, since a failover must not bring it back.
-   * @param expiresAtMs When it cannot be used any more in any case, in epoch milliseconds.
+   * Uses a key up. The write needs a majority, because a failover must not make the key valid again.
+   * @param expiresAtMs From when on the key is invalid in any case, in epoch milliseconds.
    * @returns `false` if it was used before.
    */
   async spend(id: string, expiresAtMs: number): Promise<boolean> {
     await this.#expiry.ensure(this.#collection);
+    // The unique `_id` decides between two nodes that redeem the same key at the same moment.
     try {
       const spent = { _id: id, expiresAt: new Date(expiresAtMs) };
       await this.#collection.insertOne(spent, MAJORITY_WRITE);

@@ -1,3 +1,7 @@
+/**
+ * Decides how long a starting node waits for MongoDB. A node is often started together with its database, so a database
+ * that is not ready is normal; a mistake in the configuration is not, and must end the start with a text.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type MongoClient,
@@ -14,7 +18,7 @@ import { StartupError } from "./startup-error.ts";
 import { downReasonOf, waitsForPrimary } from "./stream-errors.ts";
 
 const PAUSE_MS = 250;
-/** No step waits for one answer longer than this, however patient the start is: a lost connection never answers. */
+/** Timeout of one step in milliseconds, however patient the start is: a lost connection never answers. */
 const STEP_TIMEOUT_MS = 60_000;
 
 /** Called before each further attempt while the set answers without a primary or a majority. */
@@ -29,7 +33,7 @@ export class StartPatience {
   #giveUpAtMs: number;
   #hasWarned = false;
 
-  /** @param whileWaiting If given, a set that answers without a majority is waited for without a limit. */
+  /** @param whileWaiting If given, the start waits without a limit for a set that answers without a majority. */
   constructor(client: MongoAccess, timeoutMs: number, log: Logger, whileWaiting?: WhileWaiting) {
     this.#client = client;
     this.#giveUpAtMs = Date.now() + timeoutMs;
@@ -39,8 +43,10 @@ export class StartPatience {
   }
 
   /**
+   * Runs a step until it succeeds.
    * @param step May run several times.
-   * @throws {StartupError} MongoDB has not answered in time, or has refused; whatever else the step throws, at once.
+   * @throws {StartupError} MongoDB has not answered in time, or has refused. Any other error of the step is thrown at
+   *   once.
    */
   async run<T>(step: (client: MongoClient) => Promise<T>): Promise<T> {
     for (;;) {
@@ -83,13 +89,13 @@ function waitReasonOf(error: unknown): "no-primary" | "no-majority" | null {
 function mayPass(error: unknown): boolean {
   if (error instanceof MongoParseError || error instanceof MongoInvalidArgumentError) return false;
   if (error instanceof MongoMissingDependencyError) return false;
-  // A file that mongodb.uri names.
+  // A file that mongodb.uri names cannot be read.
   if (error instanceof Error && "syscall" in error && error.syscall === "open") return false;
   if (error instanceof MongoServerError) return lacksMajority(error) || downReasonOf(error) === "no-primary";
   return isMongoFailure(error);
 }
 
-/** The error for the admin where MongoDB cannot be used: its text says which host, why, and what to do. */
+/** The error for the admin if MongoDB cannot be used. Its text says which host, why, and what to do. */
 export async function unreachable(cause: unknown, client: MongoAccess): Promise<StartupError> {
   const problem = await connectionProblem(cause, clientOf(client));
   return new StartupError(`MongoDB cannot be reached: ${problem}`, [], { cause });

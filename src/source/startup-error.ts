@@ -1,5 +1,5 @@
 /**
- * The service cannot start as it is configured: an expected failure whose text is meant for the admin, so it
+ * The service cannot start with its configuration. This is an expected failure whose text is meant for the admin, so it
  * is printed without a stack. It names every problem at once, each with what to do about it.
  */
 export class StartupError extends Error {

@@ -3,7 +3,7 @@ import { STATE_PREFIX } from "./mongo.ts";
 import { StartupError } from "./startup-error.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** The service's own collections, each under the name that it has in a database of its own. */
+/** The service's own collections, by their names in a database of their own. */
 export const STATE_COLLECTIONS = [
   "checkpoints",
   "epochs",
@@ -15,10 +15,10 @@ export const STATE_COLLECTIONS = [
 ] as const;
 
 /**
- * Refuses to begin with empty state where the state exists under the other names: keys would change, and revoked tokens
- * would be accepted again. The names change when the first collection of a rule is in the state database, or the
+ * Refuses to start with empty state if the state exists under the other names. Keys would change, and revoked tokens
+ * would be accepted again. The names change when the first collection of a rule is in the state database, or when the
  * last one leaves it.
- * @throws {StartupError} Names the collections to rename.
+ * @throws {StartupError} It names the collections to rename.
  */
 export async function checkStateNames(client: MongoAccess, database: string, prefix: string): Promise<void> {
   const otherPrefix = prefix === "" ? STATE_PREFIX : "";
@@ -36,12 +36,12 @@ export async function checkStateNames(client: MongoAccess, database: string, pre
   );
 }
 
-/** The service's collections of a database, under names with a prefix. */
+/** Access to the service's collections under names with a prefix. */
 export function prefixed(database: StateDatabase, prefix: string): StateDatabase {
   if (prefix === "") return database;
   return {
     collection: ((name: string, options) =>
-      database.collection(prefix + name, options)) as StateDatabase["collection"], // the driver's own, for each type of document
+      database.collection(prefix + name, options)) as StateDatabase["collection"], // generic in the type of document, which a wrapper cannot express
     command: (command, options) => database.command(command, options),
   };
 }

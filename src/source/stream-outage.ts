@@ -1,3 +1,7 @@
+/**
+ * Reports outages of the change stream. During an outage clients keep their data and receive no changes, so an operator
+ * must see at once that this is the case, since when, and why.
+ */
 import { MongoTopologyClosedError } from "mongodb";
 import type { Logger } from "pino";
 import { guarded } from "../metrics/guard.ts";
@@ -10,13 +14,14 @@ export interface StreamDown {
   readonly seconds: number;
 }
 
-/** The log repeats that the stream is down after this long, then after twice as long each time. In milliseconds. */
+/** The log repeats that the stream is down after this long, and then after twice as long each time. In milliseconds. */
 const REPEAT_MS = { first: 10_000, most: 60_000 };
 
-/** Watches over the time in which the change stream is down: metric, `/readyz` and log say for how long, and why. */
+/** Records how long the change stream is down: metric, `/readyz` and log report the duration and the reason. */
 export class StreamOutage {
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  /** `attempts` is 0 until the first failure after the start. */
   #down: { readonly sinceMs: number; reason: DownReason; error: unknown; attempts: number } | undefined;
   #repeat: NodeJS.Timeout | undefined;
 
@@ -36,7 +41,7 @@ export class StreamOutage {
 
   /**
    * The stream has ended, or could not be opened again.
-   * @param sinceMs When it was known to be up last, in epoch milliseconds.
+   * @param sinceMs When it was last known to be up, in epoch milliseconds.
    */
   failed(error: unknown, sinceMs: number): void {
     const reason = this.#reasonOf(error);
@@ -52,7 +57,7 @@ export class StreamOutage {
     this.#log.debug({ err: error, reason, attempts }, "the change stream could not be opened");
   }
 
-  /** The server has answered the stream. */
+  /** The server has answered the stream, so the outage is over. */
   ended(): void {
     const { current } = this;
     if (current === null) return;
@@ -69,7 +74,7 @@ export class StreamOutage {
     clearTimeout(this.#repeat);
   }
 
-  /** That another operation has abandoned the client says nothing new. */
+  /** An error that only means that another operation abandoned the client does not replace the original reason. */
   #reasonOf(error: unknown): DownReason {
     const isNews = !(error instanceof MongoTopologyClosedError);
     return isNews || !this.#down?.attempts ? downReasonOf(error) : this.#down.reason;

@@ -1,17 +1,22 @@
+/**
+ * Tracks where the change stream stands. Opening by cluster time repeats commits of that time, so the position also
+ * remembers which of them were accepted.
+ */
 import type { Commit } from "./change-event.ts";
 import type { StreamStart } from "./change-stream.ts";
 import type { CommitBatch } from "./read-commits.ts";
 
-/** How far the change stream has been accepted, and where to open it next. */
+/** How far the change stream was accepted, and where to open it next. */
 export class StreamPosition {
   #next: StreamStart = { now: true };
-  /** Everything before this cluster time was accepted, and of the time itself the commits in `#atThrough`. */
+  /** Every commit before this cluster time was accepted, and of the time itself the commits in `#atThrough`. */
   #through = 0n;
+  /** Identities of the commits at `#through`. Several transactions of a sharded cluster may share one cluster time. */
   #atThrough = new Set<string>();
-  /** Commits up to `#through` may arrive again after the stream was opened by time. */
+  /** Whether commits up to `#through` may arrive again, because the stream was opened by time. */
   #dropsKnown = false;
 
-  /** Where the stream is to be opened. */
+  /** Where to open the stream. */
   get next(): StreamStart {
     return this.#next;
   }
@@ -20,6 +25,7 @@ export class StreamPosition {
     return this.#through;
   }
 
+  /** Starts over at `from`, in a new order of commits. */
   begin(from: bigint): void {
     this.#next = { atTime: from };
     this.#through = from;
@@ -27,13 +33,15 @@ export class StreamPosition {
     this.#dropsKnown = false;
   }
 
-  /** For another pipeline: a token is not portable to one that leaves its event out; a cluster time is. */
+  /**
+   * Switches to another pipeline. A token cannot be used by a pipeline that filters its event out. A cluster time can.
+   */
   openByTime(): void {
     this.#next = { atTime: this.#through };
     this.#dropsKnown = true;
   }
 
-  /** The commits that have not been accepted before; the same list where there can be no others. */
+  /** The commits that were not accepted before; the same list if none can be known. */
   unknown(commits: readonly Commit[]): readonly Commit[] {
     if (!this.#dropsKnown) return commits;
     return commits.filter(
@@ -43,8 +51,8 @@ export class StreamPosition {
   }
 
   /**
-   * Everything in the batch was accepted.
-   * @returns `false` where the batch lies before what was accepted already.
+   * The whole batch was accepted.
+   * @returns `false` if the batch is before what was accepted already.
    */
   advance({ commits, through, resumeToken, invalidated }: CommitBatch): boolean {
     const wentBack = through !== 0n && through < this.#through && !this.#dropsKnown;

@@ -1,3 +1,8 @@
+/**
+ * Decides where the change stream begins, at a start and after an interruption. MongoDB accepts a position of another
+ * or restored deployment without an error and then sends nothing, so every decision compares the epoch and the server's
+ * clock first.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
@@ -8,33 +13,34 @@ import type { Epoch } from "./epoch-store.ts";
 /** The start of the change stream, or of a new order of commits. */
 export interface FoundStart {
   readonly epoch: Epoch;
-  /** Everything from this cluster time on will follow. */
+  /** Every commit from this cluster time on will follow. */
   readonly from: bigint;
   /** The cluster time at which the start was found. */
   readonly now: bigint;
 }
 
-/** The parts that find the start of the stream. */
+/** The access to deployment and state that the decision needs. */
 export interface StartParts {
   readonly deployment: Deployment;
   /** The saved position. */
   readonly load: () => Promise<Checkpoint | null>;
-  /** Whether the oplog reaches back to a cluster time. */
+  /** Whether the oplog still contains a cluster time. */
   readonly reaches: (from: bigint) => Promise<boolean>;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
 
 /**
- * Decides where to begin: at the checkpoint or, to fill the history, further back, whichever is older and available.
- * @param startBeforeMs How far back the history is to reach.
+ * Decides where to begin: at the checkpoint or further back to fill the history, whichever is older and available.
+ * @param startBeforeMs How far back the history is to reach, in milliseconds.
  */
 export async function findStart(startBeforeMs: number, parts: StartParts): Promise<FoundStart> {
   const { deployment, log, metrics } = parts;
   const { epoch, changed } = await deployment.epoch();
   const saved = await parts.load();
   const checkpoint = saved?.epoch === epoch.id ? saved.clusterTime : null;
-  // Only now: other nodes go on saving positions, and none of them may seem to lie in the future.
+  // Read after the checkpoint, because other nodes keep saving positions, and none of them may seem to be in the
+  // future.
   const now = await deployment.now(checkpoint ?? 0n);
   if (changed) log.warn("the deployment has changed: every earlier cursor will be reset");
   if (checkpoint !== null && checkpoint > now) {
@@ -58,8 +64,8 @@ export async function findStart(startBeforeMs: number, parts: StartParts): Promi
     }
     isTooOld ||= candidate === checkpoint;
   }
-  // Logged only now, because each question above can fail and is then asked again. Also where reading begins later
-  // anyway: clients come back with cursors from before.
+  // Logged only here, because each question above can fail and is then repeated. It is also logged if reading begins
+  // later anyway, because clients may return with cursors from before.
   if (checkpoint !== null && isTooOld) {
     metrics.positionLost.inc();
     log.error(
@@ -71,10 +77,10 @@ export async function findStart(startBeforeMs: number, parts: StartParts): Promi
 }
 
 /**
- * A position in the future, or one of another deployment, is no error to the server: it would stay silent. So after each
- * interruption the server has to say whether it still is the deployment that was being read.
- * @param known The epoch that was being read, and up to which time; `isLost` where the server has refused that position.
- * @returns The new start; `null` where the position is still valid.
+ * After an interruption, decides whether the position is still valid. The server reports no error for a position in the
+ * future or of another deployment, but stays silent. So it must confirm that it is the deployment that was being read.
+ * @param known The epoch and the cluster time that were reached; `isLost` if the server has refused that position.
+ * @returns The new start; `null` if the position is still valid.
  */
 export async function findNewStart(
   known: { readonly epoch: Epoch; readonly through: bigint; readonly isLost: boolean },

@@ -1,4 +1,7 @@
-/** The kind and the identity of this MongoDB, found by its features where possible. */
+/**
+ * Finds the kind and the identity of a MongoDB deployment, by its features where possible, because servers that only
+ * speak the protocol report any version that they like.
+ */
 import { type Document, MongoServerError } from "mongodb";
 import type { MongoAccess } from "./mongo.ts";
 
@@ -13,17 +16,20 @@ export interface ServerDescription {
   readonly topology: Topology;
 }
 
-/** The oldest server whose change streams and snapshot reads the service can use. */
+/** The oldest major version whose change streams and snapshot reads the service can use. */
 export const MINIMUM_MAJOR = 5;
 
 /** Error code of the server, as `src/mongo/base/error_codes.yml` names it. */
 export const UNAUTHORIZED = 13;
 
-/** Whether an error is the server's, with this code. */
+/** Whether an error is the server's own, with this code. */
 export const isServerError = (error: unknown, code: number): boolean =>
   error instanceof MongoServerError && error.code === code;
 
-/** Asks a server for its version and kind. @throws The driver's error. */
+/**
+ * Asks a server for its version and kind.
+ * @throws The driver's error.
+ */
 export async function describeServer(client: MongoAccess): Promise<ServerDescription> {
   const admin = client.db("admin");
   const hello = await admin.command({ hello: 1 });
@@ -37,7 +43,7 @@ function topologyOf(hello: Document): Topology {
   return typeof hello["setName"] === "string" ? "replica set" : "standalone";
 }
 
-/** Why this server cannot serve live queries; none if it can. */
+/** Why this server cannot serve live queries; empty if it can. */
 export function serverProblems({ version, major, topology }: ServerDescription): string[] {
   const problems: string[] = [];
   if (!(major >= MINIMUM_MAJOR)) {
@@ -55,16 +61,16 @@ export function serverProblems({ version, major, topology }: ServerDescription):
   return problems;
 }
 
-/** The identity of a deployment. */
+/** Identifies a deployment. */
 export interface DeploymentIdentity {
   readonly id: string;
-  /** The server's own unique id; a mere name could be that of another deployment, too. */
+  /** Whether `id` is the server's own unique id. A mere name may also be that of another deployment. */
   readonly unique: boolean;
 }
 
 /**
- * The identity of this deployment: positions of one deployment mean nothing in another. Lacking the right to read the
- * unique id is no error; the name of the set is used then.
+ * The identity of this deployment, because positions of one deployment mean nothing in another. A user without the
+ * right to read the unique id is no error. The name of the set is used then.
  */
 export async function identifyDeployment(client: MongoAccess): Promise<DeploymentIdentity> {
   const admin = client.db("admin");
@@ -77,7 +83,7 @@ export async function identifyDeployment(client: MongoAccess): Promise<Deploymen
         : (await admin.command({ replSetGetConfig: 1 }))["config"]?.["settings"]?.["replicaSetId"];
     if (unique !== undefined) return { id: String(unique), unique: true };
   } catch (error) {
-    // Anything else, a lost connection for one, must not make the deployment look like another one.
+    // Any other error, for example a lost connection, must not make the deployment look like another one.
     if (!isServerError(error, UNAUTHORIZED)) throw error;
   }
   return { id: `name:${String(hello["setName"] ?? "sharded")}`, unique: false };

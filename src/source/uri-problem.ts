@@ -1,4 +1,7 @@
-/** Faults of a connection string that can be found without a server. No text quotes a user or a password. */
+/**
+ * Finds faults of a connection string without contacting a server. No text quotes a user or a password, because the
+ * texts go to logs.
+ */
 import { accessSync, constants } from "node:fs";
 import { createRequire } from "node:module";
 import * as zlib from "node:zlib";
@@ -8,7 +11,7 @@ const CREDENTIALS =
   "mongodb.uri has a character in its user or password that must be percent-encoded: write %40 for @, %3A for :, %2F " +
   "for /, %3F for ?, %23 for #, %5B for [, %5D for ] and %25 for %";
 const PORT = "a port is a number from 1 to 65535, after a single colon";
-/** The least value that servers accept. */
+/** The smallest value that servers accept, in seconds. */
 const MAX_STALENESS_SECONDS_MIN = 90;
 
 /** @returns The first fault, in a sentence that says what to change; `null` if there is none. */
@@ -22,13 +25,13 @@ export function uriProblem(uri: string): string | null {
   return optionProblem(new URLSearchParams(uri.split("?")[1] ?? ""));
 }
 
-/** Two `@` before the options: one of them belongs to the user or to the password. */
+/** Two `@` before the options: one of them belongs to the user or the password. */
 function hasBareCredentials(uri: string): boolean {
   const [beforeOptions = ""] = uri.split("?");
   return beforeOptions.split("@").length > 2;
 }
 
-/** The driver (7.9) tells its causes apart by text alone. */
+/** The driver (7.9) distinguishes its causes by text alone. */
 function driverProblem(error: unknown, uri: string): string {
   const message = error instanceof Error ? error.message : String(error);
   if (/unescaped characters|URI malformed/.test(message)) return CREDENTIALS;
@@ -73,7 +76,7 @@ function optionProblem(options: URLSearchParams): string | null {
   return null;
 }
 
-/** The package that a compressor needs and that is not installed. */
+/** The package that a compressor needs, if it is not installed; otherwise `null`. */
 function missingPackage(compressor: string): string | null {
   const needed = { snappy: "snappy", zstd: "zstdCompress" in zlib ? undefined : "@mongodb-js/zstd" };
   const name = needed[compressor as keyof typeof needed];
