@@ -175,15 +175,20 @@ export async function readFromOplog(
   return read === null ? "history-lost" : { do: "send-oplog", read };
 }
 
-/** Does the most of `traceBack` with pauses. */
+/** Does the most of `traceBack` with pauses. Commits that came during a pause are judged as well. */
 async function prepareTrace(
   { parts, rights }: DeliveryContext,
   position: Position,
   seq: number,
 ): Promise<void> {
+  const { history } = parts.timeline;
   const slices = parts.newSlices();
   slices.begin();
-  await slices.through(rights.prepareTrace(position, seq, parts.timeline.history));
+  let judgedSeq: number;
+  do {
+    judgedSeq = history.headSeq;
+    await slices.through(rights.prepareTrace(position, seq, history));
+  } while (history.headSeq > judgedSeq);
 }
 
 /**

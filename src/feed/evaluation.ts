@@ -78,11 +78,6 @@ export class Evaluation {
     return touched;
   }
 
-  /** Matches and compares all large documents of a commit in steps, and remembers the outcome for what follows. */
-  *prepareInSteps(events: readonly StreamEvent[]): Steps<void> {
-    for (const piece of piecesOf(events)) yield* this.#decideInSteps(piece);
-  }
-
   /** @param touched The effect of the earlier events of the commit, where documents are compared across events. */
   *#decideInSteps(piece: readonly StreamEvent[], touched?: Touched): Steps<void> {
     const [event] = piece;
@@ -155,11 +150,19 @@ export class Evaluation {
   }
 
   /**
-   * Applies events to documents of this query, by the key of their `_id`. The state after an event does not depend on
-   * the state before it, so events that the documents contain already do no harm.
+   * Applies a commit to documents of this query, by the key of their `_id`, with pauses between pieces of it. The state
+   * after an event does not depend on the state before it, so events that the documents contain already do no harm.
    * @throws {TidewireError} `unavailable` where an image is missing.
    */
-  applyTo(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): void {
+  *applyInSteps(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): Steps<void> {
+    for (const piece of piecesOf(events)) {
+      yield* this.#decideInSteps(piece);
+      this.#applyTo(documents, piece);
+      yield;
+    }
+  }
+
+  #applyTo(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): void {
     for (const event of events) {
       if (event.namespace !== this.#namespace) continue;
       if (event.operation === "replaced-collection" || !hasImages(event)) {

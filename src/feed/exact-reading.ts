@@ -1,10 +1,10 @@
+import { StepPace, type Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Deployment } from "../source/deployment.ts";
 import { idOf } from "./change.ts";
 import { BEFORE } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
-import { isLong } from "./pieces.ts";
 import type { Slices } from "./slices.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -28,18 +28,27 @@ export async function makeExact(
   since: bigint,
   { timeline, deployment, newSlices }: ExactReadingParts,
 ): Promise<{ raw: Uint8Array[]; clusterTime: bigint }> {
+  const slices = newSlices();
+  slices.begin();
+  const documents = await slices.through(byId(raw));
   const clusterTime = await deployment.now();
   await timeline.reached(clusterTime);
   const located = timeline.history.locate({ clusterTime: since, within: BEFORE });
   if (typeof located === "string") throw new TidewireError("unavailable", "the snapshot took too long");
-  const documents = new Map(raw.map((document) => [valueKey(idOf(document)), document]));
-  const slices = newSlices();
   slices.begin();
   for (const { commit } of timeline.history.after(located.seq)) {
     if (commit.clusterTime > clusterTime) continue;
-    if (isLong(commit.events)) await slices.through(liveQuery.evaluation.prepareInSteps(commit.events));
-    liveQuery.evaluation.applyTo(documents, commit.events);
-    if (slices.isOver()) await slices.pause();
+    await slices.through(liveQuery.evaluation.applyInSteps(documents, commit.events));
   }
   return { raw: [...documents.values()], clusterTime };
+}
+
+function* byId(raw: readonly Uint8Array[]): Steps<Map<string, Uint8Array>> {
+  const documents = new Map<string, Uint8Array>();
+  const pace = new StepPace();
+  for (const document of raw) {
+    documents.set(valueKey(idOf(document)), document);
+    if (pace.isOver(0)) yield;
+  }
+  return documents;
 }

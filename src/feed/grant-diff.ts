@@ -89,17 +89,18 @@ export async function readGrantDiff(
   const touched = await slices.through(touchedBy(move));
   if (touched === null) return null;
   return move.to.spec.sort === null
-    ? readResultDiff(reader, move, touched, most)
-    : readWindowDiff(reader, move, touched, most, timeline);
+    ? readResultDiff(reader, move, { touched, most, slices })
+    : readWindowDiff(reader, move, { touched, most, timeline, slices });
 }
 
 async function readResultDiff(
   reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, missed }: GrantMove,
-  touched: Touched,
-  most: number,
+  { touched, most, slices }: Omit<Comparison, "timeline">,
 ): Promise<Change[] | null> {
-  if (missed?.wantsDocuments === false) return touchedChanges(touched, causeOfMissed);
+  const causeOf = missed === undefined ? () => "grant" as const : causeOfMissed;
+  const written = await slices.through(touchedChanges(touched, causeOf));
+  if (missed?.wantsDocuments === false) return written;
   const old = filterToBson(from.spec.filter);
   const now = filterToBson(to.spec.filter);
   const { database, collection, maxTimeMs } = to.snapshotQuery;
@@ -114,7 +115,7 @@ async function readResultDiff(
   const isUntouched = (document: Uint8Array) => !touched.has(valueKey(idOf(document)));
   return [
     ...left.filter(isUntouched).map((document): Change => removed(idOf(document))),
-    ...touchedChanges(touched, missed === undefined ? () => "grant" : causeOfMissed),
+    ...written,
     ...entered.filter(isUntouched).map((document): Change => ({ type: "added", cause: "grant", document })),
   ];
 }
@@ -135,13 +136,18 @@ function memberOf(document: Uint8Array): WindowMember & { readonly document: Uin
   return { id: valueKey(idValue), idValue, document };
 }
 
+interface Comparison {
+  readonly touched: Touched;
+  readonly most: number;
+  readonly timeline: Timeline;
+  readonly slices: Slices;
+}
+
 /** A window is read whole: it needs the same documents as its new state. */
 async function readWindowDiff(
   reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, held: known, missed }: GrantMove,
-  touched: Touched,
-  most: number,
-  timeline: Timeline,
+  { touched, most, timeline, slices }: Comparison,
 ): Promise<Change[] | null> {
   const held = missed === undefined ? known : await readHeld(reader, from, missed);
   if (held === null) return null;
@@ -152,12 +158,15 @@ async function readWindowDiff(
   while (!timeline.isSettled) await timeline.settles;
   to.state.load(documents, at.clusterTime);
   const members = documents.slice(0, limit ?? documents.length).map(memberOf);
-  return windowChanges(
-    held,
-    members,
-    touched,
-    ({ document }) => document,
-    () => "grant",
+  slices.begin();
+  return slices.through(
+    windowChanges(
+      held,
+      members,
+      touched,
+      ({ document }) => document,
+      () => "grant",
+    ),
   );
 }
 
@@ -192,7 +201,8 @@ function* areEqual(projection: Projection, before: Uint8Array, after: Uint8Array
 
 const causeOfMissed = (cause: Cause): Cause => cause;
 
-function touchedChanges(touched: Touched, causeOf: (cause: Cause) => Cause): Change[] {
+function* touchedChanges(touched: Touched, causeOf: (cause: Cause) => Cause): Steps<Change[]> {
+  const pace = new StepPace();
   const removals: Change[] = [];
   const changes: Change[] = [];
   for (const { cause, previous, document, isVisiblyChanged } of touched.values()) {
@@ -202,6 +212,7 @@ function touchedChanges(touched: Touched, causeOf: (cause: Cause) => Cause): Cha
       changes.push({ type: "added", cause: causeOf(cause), document });
     else if (previous !== undefined && document !== undefined && isVisiblyChanged)
       changes.push({ type: "changed", cause, document, previous });
+    if (pace.isOver(0)) yield;
   }
   return [...removals.reverse(), ...changes];
 }

@@ -6,18 +6,18 @@ import { compileFilterInSteps } from "../match/filter-steps.ts";
 import { compilePathValues, type PathValues } from "../match/path-values.ts";
 import { runThrough, SMALL_BYTES, StepPace, type Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
-import { type Commit, hasImages, type StreamEvent } from "../source/change-event.ts";
+import { hasImages, type StreamEvent } from "../source/change-event.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
-import { imageBytesOf } from "./pieces.ts";
+import { imageBytesOf, isLong } from "./pieces.ts";
 
 /** Values by their keys. */
 type Values = ReadonlyMap<string, BsonValue>;
 
 const NO_VALUES: Values = new Map();
 
-/** The values of large documents, found in steps. */
-export type PreparedValues = Map<Uint8Array, Values>;
+/** The effect of a commit on a set: how many more documents have a value, or fewer if negative, by the value's key. */
+export type LookupDelta = ReadonlyMap<string, { readonly value: BsonValue; readonly by: number }>;
 
 /** The definition of a set; the claims are filled in already. */
 export interface LookupSpec {
@@ -54,10 +54,12 @@ export class LookupSet {
   readonly #pathValues: PathValues;
   /** Made when first needed, for large documents. */
   #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
-  /** Whether events with large documents may change the set. */
-  readonly #mayChange = new WeakMap<StreamEvent, boolean>();
+  /** Whether a long commit may have changed the set, once it was judged in steps. */
+  readonly #mayChange = new WeakMap<readonly StreamEvent[], boolean>();
   readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
   #sameSince = 0n;
+  /** How often the set was loaded or has changed. */
+  #changes = 0;
 
   constructor(spec: LookupSpec) {
     this.spec = spec;
@@ -79,68 +81,92 @@ export class LookupSet {
     return [...this.#values.values()].map(({ value }) => value);
   }
 
-  /** Takes the matching documents as they are at one cluster time. @param prepared See `prepareDocuments`. */
-  load(documents: readonly Uint8Array[], clusterTime: bigint, prepared?: PreparedValues): void {
+  /** Takes the matching documents as they are at one cluster time. Nobody may use the set before the end. */
+  *loadInSteps(documents: readonly Uint8Array[], clusterTime: bigint): Steps<void> {
     this.#values.clear();
     this.#sameSince = clusterTime;
-    for (const document of documents) this.#count(this.#valuesOf(document, prepared), 1);
-  }
-
-  /** Finds the values of large documents in steps, for `load`. */
-  *prepareDocuments(documents: readonly Uint8Array[], prepared: PreparedValues): Steps<void> {
+    this.#changes++;
+    const pace = new StepPace();
     for (const document of documents) {
-      if (document.length > SMALL_BYTES) prepared.set(document, yield* this.#valuesInSteps(document));
-    }
-  }
-
-  /**
-   * Finds the values of the large documents of a commit in steps, for `apply` and `mayChangeBy`.
-   * @param most With more values in one document, the outcome is `UNKNOWN`.
-   */
-  *prepareInSteps(
-    events: readonly StreamEvent[],
-    prepared: PreparedValues,
-    most = Number.POSITIVE_INFINITY,
-  ): Steps<typeof UNKNOWN | undefined> {
-    for (const event of events) {
-      if (event.namespace !== this.namespace || imageBytesOf(event) <= SMALL_BYTES) continue;
-      if (event.operation === "replaced-collection" || !hasImages(event)) continue;
-      for (const document of [event.before, event.after]) {
-        if (document === undefined || prepared.has(document)) continue;
-        const values = yield* this.#valuesInSteps(document);
-        if (values.size > most) return UNKNOWN;
-        prepared.set(document, values);
-        yield;
+      for (const [key, value] of yield* this.#valuesInSteps(document)) {
+        this.#count(key, value, 1);
+        if (pace.isOver(0)) yield;
       }
-      if (this.#mayChange.has(event)) continue;
-      const [before, after] = [event.before, event.after].map(
-        (document) => (document && prepared.get(document)) ?? NO_VALUES,
-      );
-      this.#mayChange.set(event, !(yield* haveSameKeys(before ?? NO_VALUES, after ?? NO_VALUES)));
+      if (pace.isOver(document.length)) yield;
     }
-    return undefined;
   }
 
   /**
-   * Takes a commit into account.
-   * @param prepared See `prepareInSteps`.
-   * @returns Whether the set has changed; `UNKNOWN` where the events do not tell.
+   * Finds the effect of a commit on the set, and leaves the set as it is: while the search pauses, rights are judged by
+   * the state before the commit. `advance` then applies the effect in one turn.
+   * @param most With more values in one document, the outcome is `UNKNOWN`.
+   * @returns `UNKNOWN` where the events do not tell.
    */
-  apply(
-    { clusterTime, events }: Pick<Commit, "clusterTime" | "events">,
-    prepared?: PreparedValues,
-  ): boolean | typeof UNKNOWN {
-    /** Which of the values that are counted here were in the set before. */
-    const before = new Map<string, boolean>();
+  *deltaOf(
+    events: readonly StreamEvent[],
+    most = Number.POSITIVE_INFINITY,
+  ): Steps<LookupDelta | typeof UNKNOWN> {
+    const delta = new Map<string, { readonly value: BsonValue; by: number }>();
+    const pace = new StepPace();
     for (const event of events) {
+      if (pace.isOver(imageBytesOf(event))) yield;
       if (event.namespace !== this.namespace) continue;
       if (event.operation === "replaced-collection" || !hasImages(event)) return UNKNOWN;
-      this.#count(this.#valuesOf(event.before, prepared), -1, before);
-      this.#count(this.#valuesOf(event.after, prepared), 1, before);
+      for (const by of [-1, 1] as const) {
+        const values = yield* this.#valuesInSteps(by < 0 ? event.before : event.after);
+        if (values.size > most) return UNKNOWN;
+        for (const [key, value] of values) {
+          const known = delta.get(key);
+          if (known === undefined) delta.set(key, { value, by });
+          else if (known.by + by === 0) delta.delete(key);
+          else known.by += by;
+          if (pace.isOver(0)) yield;
+        }
+      }
     }
-    const differs = [...before].some(([key, wasThere]) => this.#values.has(key) !== wasThere);
-    if (differs) this.#sameSince = clusterTime;
+    return delta;
+  }
+
+  /** How many values the set will have after `advance`. */
+  sizeAfter(delta: LookupDelta): number {
+    let size = this.#values.size;
+    for (const [key, { by }] of delta) {
+      const count = this.#values.get(key)?.count ?? 0;
+      if (count > 0 && count + by <= 0) size--;
+      else if (count === 0 && by > 0) size++;
+    }
+    return size;
+  }
+
+  /**
+   * Applies the effect of a commit, all of it in one turn: nobody may judge rights by half of a commit.
+   * @returns Whether the set has other values now.
+   */
+  advance(delta: LookupDelta, clusterTime: bigint): boolean {
+    let differs = false;
+    for (const [key, { value, by }] of delta) {
+      const wasThere = this.#values.has(key);
+      this.#count(key, value, by);
+      differs ||= this.#values.has(key) !== wasThere;
+    }
+    if (differs) {
+      this.#sameSince = clusterTime;
+      this.#changes++;
+    }
     return differs;
+  }
+
+  /** Finds out in steps what `mayChangeBy` would say of a long commit, and remembers it. */
+  *judgeInSteps(events: readonly StreamEvent[]): Steps<void> {
+    if (this.#mayChange.has(events)) return;
+    const pace = new StepPace();
+    let mayChange = false;
+    for (const event of events) {
+      mayChange = yield* this.#mayChangeByEvent(event);
+      if (mayChange) break;
+      if (pace.isOver(imageBytesOf(event))) yield;
+    }
+    this.#mayChange.set(events, mayChange);
   }
 
   /** Whether `traceBack` to this cluster time would look at the entries. */
@@ -158,34 +184,49 @@ export class LookupSet {
   traceBack(clusterTime: bigint, entriesSince: () => readonly HistoryEntry[] | null): boolean {
     if (!this.mustTrace(clusterTime)) return true;
     const entries = entriesSince();
-    if (entries === null) return false;
-    const last = entries.findLast(({ commit }) => this.mayChangeBy(commit.events));
-    this.#sameSince = last?.commit.clusterTime ?? clusterTime;
-    return last === undefined;
+    return entries !== null && runThrough(this.traceInSteps(clusterTime, entries));
+  }
+
+  /** As `traceBack`, in steps. Ends early, with `false`, when the set changes meanwhile; what was found is remembered. */
+  *traceInSteps(clusterTime: bigint, entries: readonly HistoryEntry[]): Steps<boolean> {
+    const pace = new StepPace();
+    const changes = this.#changes;
+    for (let index = lastUntil(entries, this.#sameSince); index >= 0; index--) {
+      const { commit } = entries[index] as HistoryEntry; // `index` is one of it
+      const mayChange = yield* this.#judge(commit.events);
+      if (pace.isOver(commit.bytes)) yield;
+      // The entries do not hold the commit that changed the set.
+      if (this.#changes !== changes) return false;
+      if (commit.clusterTime < this.#sameSince) this.#sameSince = commit.clusterTime;
+      if (mayChange) return false;
+    }
+    if (clusterTime < this.#sameSince) this.#sameSince = clusterTime;
+    return true;
+  }
+
+  /** As `mayChangeBy`, with pauses in a long commit. */
+  *#judge(events: readonly StreamEvent[]): Steps<boolean> {
+    if (isLong(events)) yield* this.judgeInSteps(events);
+    return this.mayChangeBy(events);
   }
 
   /** Whether events that the set has not counted may have changed it: a document comes in, goes, or has other values. */
   mayChangeBy(events: readonly StreamEvent[]): boolean {
-    return events.some((event) => {
-      if (event.namespace !== this.namespace) return false;
-      if (event.operation === "replaced-collection" || !hasImages(event)) return true;
-      const known = imageBytesOf(event) > SMALL_BYTES ? this.#mayChange.get(event) : undefined;
-      return known ?? !runThrough(haveSameKeys(this.#valuesOf(event.before), this.#valuesOf(event.after)));
-    });
+    return this.#mayChange.get(events) ?? events.some((event) => runThrough(this.#mayChangeByEvent(event)));
   }
 
-  /** The values that a document gives to the set. */
-  #valuesOf(document: Uint8Array | undefined, prepared?: PreparedValues): Values {
+  *#mayChangeByEvent(event: StreamEvent): Steps<boolean> {
+    if (event.namespace !== this.namespace) return false;
+    if (event.operation === "replaced-collection" || !hasImages(event)) return true;
+    const before = yield* this.#valuesInSteps(event.before);
+    const after = yield* this.#valuesInSteps(event.after);
+    return !(yield* haveSameKeys(before, after));
+  }
+
+  /** The values that a document gives to the set; with pauses if the document is large. */
+  *#valuesInSteps(document: Uint8Array | undefined): Steps<Values> {
     if (document === undefined) return NO_VALUES;
-    const known = prepared?.get(document);
-    if (known !== undefined) return known;
-    if (!this.#matches(document)) return NO_VALUES;
-    const values = new Map<string, BsonValue>();
-    for (const value of this.#pathValues.of(document)) addTo(values, value);
-    return values;
-  }
-
-  *#valuesInSteps(document: Uint8Array): Steps<Values> {
+    if (document.length <= SMALL_BYTES) return this.#valuesOf(document);
     this.#matchesInSteps ??= compileFilterInSteps(this.spec.filter);
     if (!(yield* this.#matchesInSteps(document))) return NO_VALUES;
     const values = new Map<string, BsonValue>();
@@ -193,15 +234,19 @@ export class LookupSet {
     return values;
   }
 
-  #count(values: Values, by: 1 | -1, before?: Map<string, boolean>): void {
-    for (const [key, value] of values) {
-      const known = this.#values.get(key);
-      if (before?.has(key) === false) before.set(key, known !== undefined);
-      const count = (known?.count ?? 0) + by;
-      if (count <= 0) this.#values.delete(key);
-      else if (known === undefined) this.#values.set(key, { value, count });
-      else known.count = count;
-    }
+  #valuesOf(document: Uint8Array): Values {
+    if (!this.#matches(document)) return NO_VALUES;
+    const values = new Map<string, BsonValue>();
+    for (const value of this.#pathValues.of(document)) addTo(values, value);
+    return values;
+  }
+
+  #count(key: string, value: BsonValue, by: number): void {
+    const known = this.#values.get(key);
+    const count = (known?.count ?? 0) + by;
+    if (count <= 0) this.#values.delete(key);
+    else if (known === undefined) this.#values.set(key, { value, count });
+    else known.count = count;
   }
 }
 
@@ -218,4 +263,15 @@ function* haveSameKeys(a: Values, b: Values): Steps<boolean> {
     if (pace.isOver(0)) yield;
   }
   return true;
+}
+
+/** The index of the last entry up to a cluster time; -1 where there is none. */
+function lastUntil(entries: readonly HistoryEntry[], clusterTime: bigint): number {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((entries[middle] as HistoryEntry).commit.clusterTime <= clusterTime) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }

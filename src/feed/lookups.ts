@@ -5,12 +5,12 @@ import { toMongo } from "../match/to-mongo.ts";
 import { type GuardParts, noteFault } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { byNamespace } from "../source/change-event.ts";
+import { byNamespace, type StreamEvent } from "../source/change-event.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
-import { type LookupHolder, LookupSet, type LookupSpec, type PreparedValues } from "./lookup-set.ts";
+import { type LookupDelta, type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
 import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
 import { isLong } from "./pieces.ts";
@@ -104,21 +104,29 @@ export class Lookups {
     return this.#byNamespace.size > 0;
   }
 
-  /** Takes a commit into account. Informs the holders of a changed set at once, before anything else reacts to the commit. */
+  /**
+   * Takes a commit into account. All sets change in one turn, so that a rule with several lookups is never judged by some
+   * of them before the commit and others after it. The holders of a changed set are informed before anything else
+   * reacts to the commit.
+   */
   *apply(entry: HistoryEntry, beforeTelling: () => Iterable<void>): Generator<void, void> {
-    const changed: LookupSet[] = [];
+    const found: Array<{ readonly kept: Kept; readonly delta: LookupDelta | typeof UNKNOWN }> = [];
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
-      const long = isLong(events);
-      for (const kept of long ? yield* index.candidatesInSteps(events) : index.candidates(events)) {
+      const candidates = isLong(events) ? yield* index.candidatesInSteps(events) : index.candidates(events);
+      for (const kept of candidates) {
         // A set that is being read takes the commits since its read out of the history, this one included.
         if (!kept.isLoaded) continue;
-        const outcome = long ? yield* this.#applyInSteps(kept, entry) : this.#applyTo(kept, entry);
-        if (outcome === UNKNOWN || kept.set.size > this.#limits.lookupValues) this.#lose(kept);
-        else if (outcome) changed.push(kept.set);
+        found.push({ kept, delta: yield* this.#deltaOf(kept.set, events) });
         yield;
       }
+    }
+    const changed: LookupSet[] = [];
+    for (const { kept, delta } of found) {
+      const outcome = delta === UNKNOWN ? UNKNOWN : this.#advance(kept.set, delta, entry.commit.clusterTime);
+      if (outcome === UNKNOWN) this.#lose(kept);
+      else if (outcome) changed.push(kept.set);
     }
     if (changed.length === 0) return;
     // Changes of earlier commits were found under the old rights, so they go out before any holder loses them.
@@ -131,24 +139,22 @@ export class Lookups {
     }
   }
 
-  /** As `#applyTo`, with pauses before the set changes. A document with too many values leaves it unknown. */
-  *#applyInSteps(kept: Kept, entry: HistoryEntry): Steps<boolean | typeof UNKNOWN> {
-    const prepared: PreparedValues = new Map();
+  /** The effect of a commit on a set. `UNKNOWN` where it cannot be found, or where it makes the set too large. */
+  *#deltaOf(set: LookupSet, events: readonly StreamEvent[]): Steps<LookupDelta | typeof UNKNOWN> {
+    const { lookupValues } = this.#limits;
     try {
-      const { events } = entry.commit;
-      const outcome = yield* kept.set.prepareInSteps(events, prepared, this.#limits.lookupValues);
-      if (outcome === UNKNOWN) return UNKNOWN;
+      const delta = yield* set.deltaOf(events, lookupValues);
+      return delta === UNKNOWN || set.sizeAfter(delta) > lookupValues ? UNKNOWN : delta;
     } catch (error) {
       noteFault(this.#parts, "lookup.apply", error);
       return UNKNOWN;
     }
-    return this.#applyTo(kept, entry, prepared);
   }
 
-  /** A commit that a set cannot be brought past leaves it unknown. */
-  #applyTo(kept: Kept, entry: HistoryEntry, prepared?: PreparedValues): boolean | typeof UNKNOWN {
+  /** Whether the set has changed. A set that cannot take the effect of a commit is unknown after it. */
+  #advance(set: LookupSet, delta: LookupDelta, clusterTime: bigint): boolean | typeof UNKNOWN {
     try {
-      return kept.set.apply(entry.commit, prepared);
+      return set.advance(delta, clusterTime);
     } catch (error) {
       noteFault(this.#parts, "lookup.apply", error);
       return UNKNOWN;
@@ -218,14 +224,24 @@ export class Lookups {
     return slices;
   }
 
-  /** Prepares a set for the long commits after entry `seq`. @returns The last entry for which it is prepared. */
-  async #prepareMissed(set: LookupSet, seq: number, prepared: PreparedValues): Promise<number> {
+  /**
+   * Applies the commits after entry `seq` to a set that nobody uses yet, with pauses.
+   * @returns The last entry that was applied.
+   * @throws {TidewireError} `unavailable` where the commits do not tell, or the history has evicted them.
+   */
+  async #applyMissed(set: LookupSet, seq: number): Promise<number> {
     const { history } = this.#parts.timeline;
     const entries = history.entriesAfter(seq);
+    if (entries === null)
+      throw new TidewireError("unavailable", "the lookup took too long to read: try again");
     const last = history.headSeq;
     const slices = this.#beginSlices();
-    for (const { commit } of entries ?? []) {
-      if (isLong(commit.events)) await slices.through(set.prepareInSteps(commit.events, prepared));
+    for (const { commit } of entries) {
+      const delta = await slices.through(set.deltaOf(commit.events));
+      if (delta === UNKNOWN)
+        throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
+      set.advance(delta, commit.clusterTime);
+      if (slices.isOver()) await slices.pause();
     }
     return last;
   }
@@ -243,21 +259,15 @@ export class Lookups {
       try {
         const documents = await reader.readAt(query, headTime);
         if (documents.length > lookupValues) throw tooMany(lookupValues);
-        const prepared: PreparedValues = new Map();
-        await this.#beginSlices().through(set.prepareDocuments(documents, prepared));
-        for (let preparedSeq = headSeq; ; ) {
-          preparedSeq = await this.#prepareMissed(set, preparedSeq, prepared);
+        await this.#beginSlices().through(set.loadInSteps(documents, headTime));
+        // The read is of `headTime`, so exactly the commits after `headSeq` are missing.
+        for (let doneSeq = headSeq; ; ) {
+          doneSeq = await this.#applyMissed(set, doneSeq);
           // A commit that is being handed out may have been offered to this set already, or may not.
           while (!timeline.isSettled) await timeline.settles;
-          if (timeline.headSeq <= preparedSeq) break;
+          if (timeline.headSeq <= doneSeq) break;
         }
-        set.load(documents, headTime, prepared);
-        const missed = timeline.history.entriesAfter(headSeq);
-        if (missed === null)
-          throw new TidewireError("unavailable", "the lookup took too long to read: try again");
-        // The read is of `headTime`, so exactly the commits after `headSeq` are missing.
-        const known = missed.every(({ commit }) => set.apply(commit, prepared) !== UNKNOWN);
-        if (!known) throw new TidewireError("unavailable", "the lookup changed while it was read: try again");
+        if (set.size > lookupValues) throw tooMany(lookupValues);
         const kept = this.#byKey.get(set.spec.key);
         // The order of changes has broken meanwhile: what was read is in step with nothing.
         if (kept?.set !== set)
@@ -276,7 +286,11 @@ export class Lookups {
 }
 
 const tooMany = (value: number) =>
-  new TidewireError("snapshot-too-large", `a lookup of the rule finds more than ${value} documents`, {
-    limit: "lookupValues",
-    value,
-  });
+  new TidewireError(
+    "snapshot-too-large",
+    `a lookup of the rule finds more than ${value} documents or values`,
+    {
+      limit: "lookupValues",
+      value,
+    },
+  );

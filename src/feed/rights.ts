@@ -62,22 +62,23 @@ export class Rights {
     );
   }
 
-  /** Takes the large documents of commits into account in steps, so that `mayChangeBy` takes little more. */
-  *prepareInSteps(entries: Iterable<Pick<HistoryEntry, "commit">>, sets = this.sets): Steps<void> {
+  /** Judges long commits in steps, so that `mayChangeBy` takes little more. */
+  *prepareInSteps(entries: Iterable<Pick<HistoryEntry, "commit">>): Steps<void> {
     const pace = new StepPace();
     for (const { commit } of entries) {
       if (pace.isOver(0)) yield;
       if (!isLong(commit.events)) continue;
-      for (const set of sets) yield* set.prepareInSteps(commit.events, new Map());
+      for (const set of this.sets) yield* set.judgeInSteps(commit.events);
     }
   }
 
-  /** As `prepareInSteps`, for `traceBack` with the same arguments. */
+  /** Does the most of `traceBack` with the same arguments, in steps. */
   *prepareTrace({ clusterTime }: Position, seq: number, history: History): Steps<void> {
-    const looking = this.sets.filter(
-      (set) => set.mustTrace(clusterTime) && history.holds(set.namespace, seq),
-    );
-    if (looking.length > 0) yield* this.prepareInSteps(history.entriesAfter(seq) ?? [], looking);
+    for (const set of this.sets) {
+      if (!set.mustTrace(clusterTime) || !history.holds(set.namespace, seq)) continue;
+      const entries = history.entriesAfter(seq);
+      if (entries !== null) yield* set.traceInSteps(clusterTime, entries);
+    }
   }
 
   /** Whether a commit may have changed the rights. */

@@ -1,4 +1,5 @@
 import type { BsonValue } from "../match/bson-value.ts";
+import { StepPace, type Steps } from "../match/steps.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { Change } from "./change.ts";
 import type { WindowMember } from "./result-state.ts";
@@ -18,6 +19,9 @@ export interface TouchedDocument {
 /** The documents that a commit touched, by the key of their `_id`. */
 export type Touched = ReadonlyMap<string, TouchedDocument>;
 
+/** A member that is compared counts as so many bytes: after some hundreds of them a pause is offered. */
+const MEMBER_STEP_BYTES = 256;
+
 /**
  * The changes that turn one state of a window into another: first the documents that left, then, from the end to the
  * front, those that came or moved. So the document that each one is put before is there already.
@@ -25,20 +29,22 @@ export type Touched = ReadonlyMap<string, TouchedDocument>;
  * @param documentOf The content of a document that came.
  * @param causeOf Why a document came or left.
  */
-export function windowChanges<P extends WindowMember>(
+export function* windowChanges<P extends WindowMember>(
   before: readonly WindowMember[],
   after: readonly P[],
   touched: Touched,
   documentOf: (member: P) => Uint8Array,
   causeOf: (id: string) => Cause,
-): Change[] {
-  const isIn = new Set(after.map(({ id }) => id));
-  const was = new Set(before.map(({ id }) => id));
+): Steps<Change[]> {
+  const pace = new StepPace();
+  const isIn = yield* idsOf(after, pace);
+  const was = yield* idsOf(before, pace);
   const changes: Change[] = [];
   for (const { id, idValue } of before) {
     if (!isIn.has(id)) changes.push({ type: "removed", cause: causeOf(id), id: idValue });
+    if (pace.isOver(MEMBER_STEP_BYTES)) yield;
   }
-  const moved = movedIds(before, after, touched);
+  const moved = yield* movedIds({ before, after, touched, was }, pace);
   let next: BsonValue | null = null;
   for (const entry of after.toReversed()) {
     const touch = touched.get(entry.id);
@@ -49,25 +55,44 @@ export function windowChanges<P extends WindowMember>(
       changes.push({ type: "changed", cause, document, previous, before: next });
     }
     next = entry.idValue;
+    if (pace.isOver(MEMBER_STEP_BYTES)) yield;
   }
   return changes;
+}
+
+function* idsOf(members: readonly WindowMember[], pace: StepPace): Steps<Set<string>> {
+  const ids = new Set<string>();
+  for (const { id } of members) {
+    ids.add(id);
+    if (pace.isOver(MEMBER_STEP_BYTES)) yield;
+  }
+  return ids;
+}
+
+/** Two states of a window, and what happened in between. */
+interface Compared {
+  readonly before: readonly WindowMember[];
+  readonly after: readonly WindowMember[];
+  readonly touched: ReadonlyMap<string, unknown>;
+  /** The documents of the state before. */
+  readonly was: ReadonlySet<string>;
 }
 
 /**
  * Which touched documents have moved. Untouched ones keep their order among themselves, so a touched document has not
  * moved if it still lies between the same two of them, together with the same touched ones.
  */
-function movedIds(
-  before: readonly WindowMember[],
-  after: readonly WindowMember[],
-  touched: ReadonlyMap<string, unknown>,
-): Set<string> {
-  const stays = new Set(before.map(({ id }) => id));
-  const common = new Set(after.filter(({ id }) => stays.has(id)).map(({ id }) => id));
-  const gapsBefore = gapsOf(before, common, touched);
-  const gapsAfter = gapsOf(after, common, touched);
+function* movedIds({ before, after, touched, was }: Compared, pace: StepPace): Steps<Set<string>> {
+  const common = new Set<string>();
+  for (const { id } of after) {
+    if (was.has(id)) common.add(id);
+    if (pace.isOver(MEMBER_STEP_BYTES)) yield;
+  }
+  const gapsBefore = yield* gapsOf(before, common, touched, pace);
+  const gapsAfter = yield* gapsOf(after, common, touched, pace);
   const moved = new Set<string>();
   for (const [anchor, ids] of gapsAfter) {
+    if (pace.isOver(ids.length * MEMBER_STEP_BYTES)) yield;
     const were = gapsBefore.get(anchor) ?? [];
     if (ids.length === were.length && ids.every((id, index) => id === were[index])) continue;
     for (const id of ids) moved.add(id);
@@ -76,14 +101,16 @@ function movedIds(
 }
 
 /** The touched documents in common, by the untouched one that they follow. */
-function gapsOf(
+function* gapsOf(
   members: readonly WindowMember[],
   common: ReadonlySet<string>,
   touched: ReadonlyMap<string, unknown>,
-): Map<string | null, string[]> {
+  pace: StepPace,
+): Steps<Map<string | null, string[]>> {
   const gaps = new Map<string | null, string[]>();
   let anchor: string | null = null;
   for (const { id } of members) {
+    if (pace.isOver(MEMBER_STEP_BYTES)) yield;
     if (!common.has(id)) continue;
     if (!touched.has(id)) {
       anchor = id;

@@ -1,4 +1,5 @@
 import type { BsonValue } from "../match/bson-value.ts";
+import { StepPace, type Steps } from "../match/steps.ts";
 import type { Change } from "./change.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { Touched } from "./window-changes.ts";
@@ -15,6 +16,9 @@ export interface RankedEntry<E> {
   readonly rank: number;
   readonly entry: E;
 }
+
+/** A document that is compared counts as so many bytes: after some hundreds of them a pause is offered. */
+const CHANGE_STEP_BYTES = 256;
 
 /** The part of a commit that its effect on a window needs. Everything is in the order of the list. */
 export interface WindowStepParts<E> {
@@ -84,14 +88,17 @@ export class WindowStep<E extends WindowMember> {
     return [...before, ...others.slice(next)].slice(0, limit);
   }
 
-  /** As `windowChanges` gives them for the visible documents before and after. */
-  changes(documentOf: (entry: E) => Uint8Array): Change[] {
+  /** As `windowChanges` gives them for the visible documents before and after; with pauses. */
+  *changes(documentOf: (entry: E) => Uint8Array): Steps<Change[]> {
     const { touched, limit, were, are } = this.#parts;
     const before = new Set(were.filter(({ rank }) => rank < limit).map(({ entry }) => entry.id));
     const now = are.filter(({ rank }) => rank < limit);
     const changes = this.#removals(now);
+    yield;
     const moved = this.#movedIds(before, now);
+    const pace = new StepPace();
     for (const { rank, entry } of [...this.entered, ...now].sort((a, b) => b.rank - a.rank)) {
+      if (pace.isOver(CHANGE_STEP_BYTES)) yield;
       const touch = touched.get(entry.id);
       if (!before.has(entry.id)) {
         const cause = touch?.cause ?? "window";

@@ -128,10 +128,10 @@ export class Window {
   }
 
   /**
-   * The changes of the commit just applied.
+   * The changes of the commit just applied, found with pauses. Nothing may be asked of the window before the end.
    * @param read Documents that were lacking, by the key of their `_id`.
    */
-  changes(read: ReadonlyMap<string, Uint8Array>): Change[] {
+  *changes(read: ReadonlyMap<string, Uint8Array>): Steps<Change[]> {
     const step = this.#step;
     if (step === null) return [];
     const { touched } = step;
@@ -144,8 +144,8 @@ export class Window {
     const causeOf = (id: string) => touched.get(id)?.cause ?? "window";
     const changes =
       this.#before === null
-        ? step.changes(documentOf)
-        : windowChanges(this.#before, this.#list.slice(0, this.limit), touched, documentOf, causeOf);
+        ? yield* step.changes(documentOf)
+        : yield* windowChanges(this.#before, this.#list.slice(0, this.limit), touched, documentOf, causeOf);
     this.settle();
     return changes;
   }

@@ -114,36 +114,44 @@ export class WindowedResult {
     const lacking = this.#window.lacking();
     if (lacking !== null) return this.#readLacking(lacking, clusterTime);
     if (spec.limit === null && this.#window.size > spec.sizeMax) return UNKNOWN;
-    return this.#window.changes(new Map());
+    return yield* this.#window.changes(new Map());
   }
 
   async #readLacking(
     lacking: NonNullable<ReturnType<Window["lacking"]>>,
     clusterTime: bigint,
   ): Promise<Change[]> {
+    const { reader, pacer, query } = this.#parts;
     if (lacking === "refill") {
-      const query = WindowedResult.loadQuery(this.#parts.query, this.#parts.spec);
-      const { reader, entries, pacer } = this.#parts;
-      const documents = await reader.readAt(query, clusterTime);
-      const pace = pacer.newPace();
-      await pace.through(entries.prepareInSteps(documents));
-      pace.stop();
-      this.#load(documents);
-      return this.#window.changes(new Map());
+      const documents = await reader.readAt(WindowedResult.loadQuery(query, this.#parts.spec), clusterTime);
+      return paced(pacer, this.#refill(documents));
     }
-    const { database, collection, maxTimeMs } = this.#parts.query;
+    const { database, collection, maxTimeMs } = query;
     const filter = bytesOf(documentOf([["_id", documentOf([["$in", arrayOf(lacking.ids)]])]]));
-    const documents = await this.#parts.reader.readAt(
-      { database, collection, maxTimeMs, filter },
-      clusterTime,
-    );
+    const documents = await reader.readAt({ database, collection, maxTimeMs, filter }, clusterTime);
     const read = new Map(documents.map((document) => [valueKey(idOf(document)), document]));
-    return this.#window.changes(read);
+    return paced(pacer, this.#window.changes(read));
+  }
+
+  *#refill(documents: readonly Uint8Array[]): Steps<Change[]> {
+    yield* this.#parts.entries.prepareInSteps(documents);
+    this.#load(documents);
+    return yield* this.#window.changes(new Map());
   }
 
   #load(documents: readonly Uint8Array[]): void {
     const { limit } = WindowedResult.loadQuery(this.#parts.query, this.#parts.spec);
     this.#window.load(documents, documents.length < limit);
+  }
+}
+
+/** Runs steps with pauses, and counts their time as work of the live query. */
+async function paced<T>(pacer: Pacer, steps: Steps<T>): Promise<T> {
+  const pace = pacer.newPace();
+  try {
+    return await pace.through(steps);
+  } finally {
+    pace.stop();
   }
 }
 

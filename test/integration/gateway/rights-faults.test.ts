@@ -51,7 +51,8 @@ const reject = (error: Error) => () => Promise.reject(error);
 /** The steps of a decision and of its effect, in the order of the code. */
 const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   "nothing at all": undefined,
-  "the set is brought past the commit": { target: LookupSet.prototype, method: "apply" },
+  "the effect of the commit on the set is found": { target: LookupSet.prototype, method: "deltaOf" },
+  "the set is brought past the commit": { target: LookupSet.prototype, method: "advance" },
   "the holder is notified": { target: HeldLookups.prototype, method: "lookupChanged" },
   "the holder is notified and notified again of the loss": {
     target: HeldLookups.prototype,

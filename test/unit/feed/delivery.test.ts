@@ -3,6 +3,7 @@ import { AFTER, BEFORE } from "../../../src/feed/cursor.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
 import { Rights } from "../../../src/feed/rights.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { runThrough } from "../../../src/match/steps.ts";
 import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
 import { commitOf, eventOf, FROM, insertOf, settled, specOf, startFeed } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
@@ -126,7 +127,7 @@ test("a resumption over a change of its rights is reset: the client may have lac
   await accept(commitOf(3, [insertOf(membership, "members"), insertOf({ _id: 9 })]));
   const filter = parseFilter({ user: "ada" }, { regex: "prefix" });
   const set = new LookupSet({ key: "k", database: "db", collectionName: "members", filter, value: "room" });
-  set.load([], FROM + 3n);
+  runThrough(set.loadInSteps([], FROM + 3n));
   const rights = new Rights(0n, [set]);
   const { started } = await follow(feed, specOf(), new Recorder(), resumedAt(1), rights);
   expect(started).toMatchObject({ start: "reset", reason: "rights-changed" });

@@ -3,6 +3,7 @@ import { UNKNOWN } from "../../../src/feed/change.ts";
 import { Evaluation } from "../../../src/feed/evaluation.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { EVERYTHING, includeProjection } from "../../../src/match/projection.ts";
+import { runThrough } from "../../../src/match/steps.ts";
 import type { StreamEvent } from "../../../src/source/change-event.ts";
 import { docOf, eventOf, insertOf } from "./feed-parts.ts";
 
@@ -51,7 +52,7 @@ test("where the collection was replaced, or an image is missing, the changes are
     expect(evaluation.touchedBy([insertOf({ _id: 1 }), event])).toBe(UNKNOWN);
     expect(resultOf(evaluation.inSteps([event]))).toBe(UNKNOWN);
     expect(resultOf(evaluation.touchedInSteps([event]))).toBe(UNKNOWN);
-    expect(() => evaluation.applyTo(new Map(), [event])).toThrow(
+    expect(() => runThrough(evaluation.applyInSteps(new Map(), [event]))).toThrow(
       expect.objectContaining({ code: "unavailable" }),
     );
   }

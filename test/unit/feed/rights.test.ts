@@ -3,13 +3,14 @@ import { AFTER } from "../../../src/feed/cursor.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
 import { Rights } from "../../../src/feed/rights.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { runThrough } from "../../../src/match/steps.ts";
 import { appendTo, commitOf, eventOf, FROM, insertOf, newTimeline } from "./feed-parts.ts";
 
 /** Rights that follow from ada's memberships, which were read after `commits` commits. */
 function rightsOfAda(loadedAt: bigint): Rights {
   const filter = parseFilter({ user: "ada" }, { regex: "prefix" });
   const set = new LookupSet({ key: "k", database: "db", collectionName: "members", filter, value: "room" });
-  set.load([], loadedAt);
+  runThrough(set.loadInSteps([], loadedAt));
   return new Rights(0n, [set]);
 }
 

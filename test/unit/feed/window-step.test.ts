@@ -6,6 +6,7 @@ import type { ListWork } from "../../../src/feed/sorted-list.ts";
 import { spareFor, Window } from "../../../src/feed/window.ts";
 import { type TouchedDocument, windowChanges } from "../../../src/feed/window-changes.ts";
 import { WindowEntries } from "../../../src/feed/window-entries.ts";
+import { runThrough } from "../../../src/match/steps.ts";
 import { valueKey } from "../../../src/match/value-key.ts";
 import { startSeed } from "../../property/seed.ts";
 import { Random } from "../../support/random.ts";
@@ -94,18 +95,20 @@ test.each([
       const touched = randomCommit(random, docs, step % 100 < 50 ? 120 : 30, pads);
       window.apply(touched);
       const documents = read(window, docs);
-      const changes = window.changes(documents);
+      const changes = runThrough(window.changes(documents));
       const visible = inOrder(docs.values()).slice(0, limit ?? undefined);
       expect(window.heldBytes - 8 * window.size).toBeGreaterThanOrEqual(0);
       expect(window.heldBytes - 8 * window.size).toBeLessThanOrEqual(limit === null ? 0 : 65_536);
       expect(window.visible.map(({ id }) => id)).toEqual(visible.map(({ _id }) => keyOf(_id)));
       const byKey = new Map(visible.map((doc) => [keyOf(doc._id), bytesOf(doc)]));
-      const expected = windowChanges(
-        before,
-        window.visible,
-        touched,
-        ({ id }) => byKey.get(id)!,
-        (id) => touched.get(id)?.cause ?? "window",
+      const expected = runThrough(
+        windowChanges(
+          before,
+          window.visible,
+          touched,
+          ({ id }) => byKey.get(id)!,
+          (id) => touched.get(id)?.cause ?? "window",
+        ),
       );
       expect(changes.map(written)).toEqual(expected.map(written));
     }
@@ -120,7 +123,7 @@ test("a document that overtakes only one that leaves the window in the same comm
   const inserted = touchOf(0, undefined, { _id: 0, n: 0, pad: "" }, true);
   window.apply(new Map([inserted, touchOf(3, docs[2], { _id: 3, n: 1.5, pad: "" }, false)]));
   expect(window.lacking()).toBeNull();
-  expect(window.changes(new Map()).map(({ type, cause }) => [type, cause])).toEqual([
+  expect(runThrough(window.changes(new Map())).map(({ type, cause }) => [type, cause])).toEqual([
     ["removed", "window"],
     ["added", "insert"],
   ]);
@@ -142,7 +145,7 @@ function workPerCommit(size: number, limit: number | null): number {
     const before = { _id: id, n: id, pad: "" };
     window.apply(new Map([touchOf(id, before, { ...before, n: -id }, true)]));
     expect(window.lacking()).toBeNull();
-    expect(window.changes(new Map())).toHaveLength(1);
+    expect(runThrough(window.changes(new Map()))).toHaveLength(1);
   }
   return work.items / commits;
 }
@@ -175,6 +178,6 @@ test("a commit to 10,000 documents offers a pause after each few hundred of them
   // Each document is found twice, taken out and put in: 40,000 steps in parts of 256.
   expect(largest).toBeLessThan((work.items - start) / 10);
   expect(window.lacking()).toBeNull();
-  expect(window.changes(new Map())).toHaveLength(10_000);
+  expect(runThrough(window.changes(new Map()))).toHaveLength(10_000);
   expect(window.visible.map(({ id }) => id)).toEqual(docs.map(({ _id }) => keyOf(_id)).reverse());
 });

@@ -5,6 +5,7 @@ import { idOf } from "../../../src/feed/change.ts";
 import { spareFor, Window } from "../../../src/feed/window.ts";
 import type { TouchedDocument } from "../../../src/feed/window-changes.ts";
 import { WindowEntries } from "../../../src/feed/window-entries.ts";
+import { runThrough } from "../../../src/match/steps.ts";
 import { valueKey } from "../../../src/match/value-key.ts";
 
 const LIMIT = 10;
@@ -49,7 +50,7 @@ test.each([1, 3, 50, 1_000])(
     const window = new Window(new WindowEntries([["n", 1]]), limit);
     window.load(answer(3 * limit + 500, 1), true);
     window.apply(deletion());
-    window.changes(new Map());
+    runThrough(window.changes(new Map()));
     expect(window.size).toBe(limit + Math.min(200, Math.max(10, Math.ceil(limit / 4))));
   },
 );
@@ -63,7 +64,7 @@ test("holds the keys of all and the documents of the spare, and what comes into 
   expect(heldBytes).toBeLessThan(window.size * 8 + spareFor(LIMIT) * 200);
   window.apply(touched);
   expect(window.lacking()).toBeNull();
-  const [, entered] = window.changes(new Map());
+  const [, entered] = runThrough(window.changes(new Map()));
   expect(entered).toMatchObject({ type: "added", cause: "window" });
   const { document } = entered as { document: Uint8Array };
   expect(document.buffer.byteLength, "nothing of the answer that it came in").toBe(document.byteLength);
@@ -89,6 +90,6 @@ test("when the spare has run out it asks for the whole window again, and not bef
     window.apply(touched);
     const isLast = id === spareFor(LIMIT);
     expect(window.lacking()).toEqual(isLast ? "refill" : null);
-    if (!isLast) window.changes(new Map());
+    if (!isLast) runThrough(window.changes(new Map()));
   }
 });
