@@ -46,6 +46,8 @@ export interface RawBatch {
   readonly events: readonly Buffer[];
   /** The server's resume token for the end of this batch. Empty batches have one, too. */
   readonly postBatchToken: Uint8Array | undefined;
+  /** The server may have stopped for want of room, also between two events of one cluster time. */
+  readonly isFull: boolean;
   /** The server has closed the cursor, so no batch follows. */
   readonly ended: boolean;
 }
@@ -55,6 +57,11 @@ export interface RawBatch {
  * which ends the stream (BSONObjectTooLarge).
  */
 const IMAGES_BYTES_MAX = 15 * 1024 * 1024 + 768 * 1024;
+/**
+ * An answer up to this size is not full, in bytes: the server stops only before an event that would make the answer larger
+ * than 16 MiB, and an event with images of `IMAGES_BYTES_MAX` bytes still leaves 256 KiB for itself and the others.
+ */
+const SMALL_ANSWER_BYTES = 64 * 1024;
 
 /**
  * The server-side part of the stream. It lets `to.coll`, `dropDatabase` and `invalidate` through as well, because they
@@ -186,6 +193,8 @@ export class RawChangeStream {
   #readBatch(answer: Document): RawBatch {
     const { documents, cursorId, postBatchToken } = readRawAnswer(answer);
     this.#cursorId = cursorId;
-    return { events: documents, postBatchToken, ended: cursorId === 0n };
+    const bytes = documents.reduce((sum, { length }) => sum + length, 0);
+    const isFull = documents.length >= this.#options.batchSize || bytes > SMALL_ANSWER_BYTES;
+    return { events: documents, postBatchToken, isFull, ended: cursorId === 0n };
   }
 }

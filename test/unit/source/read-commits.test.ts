@@ -31,6 +31,7 @@ function insertOf(_id: number, increment: number, transaction?: number): Buffer 
 const batch = (events: readonly Buffer[], post?: number): RawBatch => ({
   events,
   postBatchToken: post === undefined ? undefined : tokenOf(post),
+  isFull: false,
   ended: false,
 });
 
@@ -40,7 +41,7 @@ function scripted(...batches: readonly RawBatch[]) {
   const left = [...batches];
   const next = async (maxAwaitMs?: number) => {
     waits.push(maxAwaitMs);
-    return left.shift() ?? { events: [], postBatchToken: undefined, ended: true };
+    return left.shift() ?? { events: [], postBatchToken: undefined, isFull: false, ended: true };
   };
   return { stream: { next } as unknown as RawChangeStream, waits }; // what reading needs of it
 }
@@ -91,6 +92,12 @@ test("an event of another transaction, or of none, completes the one that is ope
   );
   expect(sizesOf(found)).toEqual([[2, 1, 1], []]);
   expect(found[0]?.through).toBe(timeOf(7));
+});
+
+test("a transaction that ends with its batch is not read again: the token is that of its last event", async () => {
+  const { found } = await read(batch([insertOf(1, 5, 7)]), batch([insertOf(2, 6, 8)]), batch([], 6));
+  expect(sizesOf(found)).toEqual([[], [1], [1], []]);
+  expect(found[1]?.resumeToken && Buffer.from(found[1].resumeToken)).toEqual(tokenOf(5, "01"));
 });
 
 test("an idle stream moves on with the server's own token", async () => {
