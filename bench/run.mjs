@@ -152,7 +152,8 @@ async function main() {
 
 async function startMongod(directory) {
   const { startEmbeddedMongod } = await dist("source/embedded-mongod.js");
-  const logger = { info: () => {}, warn: note, error: note };
+  const log = (fields, text) => note(`${text} ${JSON.stringify(fields)}`);
+  const logger = { info: () => {}, warn: log, error: log };
   return startEmbeddedMongod({ dataDir: join(directory, "mongodb"), logger });
 }
 

@@ -203,6 +203,14 @@ export const AuthOptions = z
       .max(600_000)
       .default(30_000)
       .describe("How long a single-use key for EventSource (POST /v1/key) may be used."),
+    urlKeysPerUser: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(100)
+      .describe(
+        "Keys for EventSource of one user, used or not, that the state database holds. A further key evicts the oldest.",
+      ),
     expiryNoticeMs: z
       .int()
       .min(0)

@@ -3,10 +3,10 @@ import { TidewireError } from "../protocol/errors.ts";
 import type { SealingKey } from "../source/sealing-keys.ts";
 
 /**
- * The purpose of a sealed text, as its first byte: one kind is never taken for another. 1 to 3 were tickets and keys
+ * The purpose of a sealed text, as its first byte: one kind is never taken for another. 1 to 4 were tickets and keys
  * of earlier forms.
  */
-export const SEALED = { ticket: 5, urlKey: 4 } as const;
+export const SEALED = { ticket: 5, urlIdentity: 6 } as const;
 /** A purpose of a sealed text, see `SEALED`. */
 export type SealedKind = (typeof SEALED)[keyof typeof SEALED];
 
@@ -41,11 +41,12 @@ export class Sealer {
     this.#keys = await this.#load();
   }
 
-  seal(kind: SealedKind, text: string): string {
+  /** @param secret Without it, the sealed text cannot be opened even with the keys of the service. */
+  seal(kind: SealedKind, text: string, secret?: string): string {
     const newest = this.#newest();
     const header = Buffer.from([kind, newest.id]);
     const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv("aes-256-gcm", newest.key, nonce).setAAD(header);
+    const cipher = createCipheriv("aes-256-gcm", cipherKey(newest, secret), nonce).setAAD(header);
     const sealed = cipher.update(text, "utf8");
     return Buffer.concat([header, nonce, sealed, cipher.final(), cipher.getAuthTag()]).toString("base64url");
   }
@@ -55,13 +56,13 @@ export class Sealer {
     return Buffer.from(sealed.slice(0, 4), "base64url")[1] === this.#newest().id;
   }
 
-  /** The content of a sealed text; `null` if it is not a genuine one of this kind. */
-  async open(kind: SealedKind, sealed: string, nowMs = Date.now()): Promise<string | null> {
+  /** The content of a sealed text; `null` if it is not a genuine one of this kind, sealed with this secret. */
+  async open(kind: SealedKind, sealed: string, nowMs = Date.now(), secret?: string): Promise<string | null> {
     const bytes = decodeExactly(sealed);
     if (bytes === null || bytes.length <= HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return null;
     if (bytes[0] !== kind) return null;
     const key = await this.#keyWithId(bytes[1] ?? 0, nowMs);
-    return key === undefined ? null : decrypt(bytes, key);
+    return key === undefined ? null : decrypt(bytes, cipherKey(key, secret));
   }
 
   /** A short proof beside a text that it comes from the service (HMAC-SHA-256, RFC 2104, truncated). */
@@ -117,9 +118,15 @@ function markWith({ id, key }: SealingKey, text: string): Buffer {
   return Buffer.concat([Buffer.from([id]), digest.subarray(0, MARK_BYTES - 1)]);
 }
 
-function decrypt(bytes: Buffer, key: SealingKey): string | null {
+/** The labels keep the uses of a key apart. */
+function cipherKey({ key }: SealingKey, secret: string | undefined): Uint8Array {
+  if (secret === undefined) return key;
+  return createHmac("sha256", key).update("secret\0").update(secret).digest();
+}
+
+function decrypt(bytes: Buffer, key: Uint8Array): string | null {
   const nonceEnd = HEADER_BYTES + NONCE_BYTES;
-  const decipher = createDecipheriv("aes-256-gcm", key.key, bytes.subarray(HEADER_BYTES, nonceEnd), {
+  const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(HEADER_BYTES, nonceEnd), {
     authTagLength: TAG_BYTES,
   });
   decipher.setAAD(bytes.subarray(0, HEADER_BYTES)).setAuthTag(bytes.subarray(-TAG_BYTES));

@@ -8,12 +8,12 @@ import type { RuleSet } from "../rules/compile-rules.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Refusals } from "./refusals.ts";
-import type { UrlKeys } from "./rights/key.ts";
 import type { LostRights } from "./rights/lost-rights.ts";
 import type { RuleClock } from "./rights/rule-clock.ts";
 import type { RuleTimes } from "./rights/rule-times.ts";
 import type { TermsOptions } from "./rights/ticket-terms.ts";
 import type { Trust } from "./rights/trust.ts";
+import type { UrlKeys } from "./rights/url-keys.ts";
 
 /** The parts of a node that every connection uses. */
 export interface GatewayContext {
@@ -28,7 +28,7 @@ export interface GatewayContext {
   /** How long tickets count. */
   readonly ticketTerms: TermsOptions;
   readonly lostRights: LostRights;
-  readonly keys: UrlKeys;
+  readonly urlKeys: UrlKeys;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly refusals: Refusals;

@@ -96,6 +96,11 @@ const COUNTERS = {
     "Tokens refused, by reason; of connections, refreshes and HTTP requests.",
     ["reason"],
   ],
+  urlKeys: [
+    "tidewire_url_keys_total",
+    "Keys for EventSource, by outcome: issued, used, used again by a reconnection, refused, or evicted because their user holds too many.",
+    ["outcome"],
+  ],
   ruleFailures: [
     "tidewire_rule_failures_total",
     "Rules that could not be evaluated for a user, who was refused; a bug, logged as such.",

@@ -3,15 +3,15 @@ import type { Config } from "../config/config.ts";
 import { TicketSealer } from "../feed/ticket.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import { Refusals } from "../gateway/refusals.ts";
-import { UrlKeys } from "../gateway/rights/key.ts";
 import { LostRights, type LostRightsStore } from "../gateway/rights/lost-rights.ts";
 import { RuleClock } from "../gateway/rights/rule-clock.ts";
 import { Trust } from "../gateway/rights/trust.ts";
+import { type UrlKeyParts, UrlKeys } from "../gateway/rights/url-keys.ts";
 import type { SocketIoOptions } from "../gateway/socketio/socketio-endpoint.ts";
 import { compileRules } from "../rules/compile-rules.ts";
 import { LostRightStore } from "../source/lost-right-store.ts";
-import { SpentKeyStore } from "../source/spent-keys.ts";
 import { StartupError } from "../source/startup-error.ts";
+import { UrlKeyStore } from "../source/url-key-store.ts";
 import type { Basics } from "./basics.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { SharedState } from "./shared-state.ts";
@@ -40,7 +40,7 @@ export function gatewayContext(
       clockToleranceMs: toleranceOf(config.auth.jwt),
     },
     lostRights: lostRightsOf(config, state, { log, metrics }),
-    keys: urlKeysOf(config, state, tickets),
+    urlKeys: urlKeysOf(config, state, { tickets, metrics }),
     log,
     metrics,
     refusals: new Refusals(log, metrics),
@@ -80,13 +80,18 @@ function lostRightsOf(
 }
 
 function urlKeysOf(
-  config: Config,
+  { auth, tickets: { maxAgeMs } }: Config,
   { sealer, database, answer }: SharedState,
-  tickets: TicketSealer,
+  parts: Pick<UrlKeyParts, "tickets" | "metrics">,
 ): UrlKeys {
-  const spent = new SpentKeyStore(database);
-  const { urlKeyLifetimeMs: lifetimeMs, jwt } = config.auth;
+  const saved = new UrlKeyStore(database);
+  const store: UrlKeyParts["store"] = {
+    add: (...key) => answer(() => saved.add(...key)),
+    find: (id) => answer(() => saved.find(id)),
+    spend: (...use) => answer(() => saved.spend(...use)),
+    keep: (...use) => answer(() => saved.keep(...use)),
+  };
+  const { urlKeyLifetimeMs: lifetimeMs, urlKeysPerUser: perUser, jwt } = auth;
   const clockToleranceMs = toleranceOf(jwt);
-  const spend = (id: string, expiresAtMs: number) => answer(() => spent.spend(id, expiresAtMs));
-  return new UrlKeys({ lifetimeMs, clockToleranceMs }, { sealer, tickets, spend });
+  return new UrlKeys({ lifetimeMs, perUser, maxAgeMs, clockToleranceMs }, { ...parts, sealer, store });
 }

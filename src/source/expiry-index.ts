@@ -8,17 +8,27 @@ import { STATE_TIMEOUT_MS } from "./mongo.ts";
 
 /** The index by which MongoDB removes the entries of a collection at their `expiresAt`. */
 export class ExpiryIndex {
+  readonly #others: readonly Record<string, 1 | -1>[];
   #created: Promise<unknown> | undefined;
 
-  /** Creates the index once. After a failure the next call tries again. */
+  /** @param others Further indexes that the collection needs. */
+  constructor(...others: readonly Record<string, 1 | -1>[]) {
+    this.#others = others;
+  }
+
+  /** Creates the indexes once. After a failure the next call tries again. */
   ensure<T extends { expiresAt: Date }>(collection: Collection<T>): Promise<unknown> {
-    this.#created ??= limited(
-      collection.createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0, maxTimeMS: MAJORITY_TIMEOUT_MS }),
-    ).catch((error: unknown) => {
+    this.#created ??= limited(this.#create(collection)).catch((error: unknown) => {
       this.#created = undefined;
       throw error;
     });
     return this.#created;
+  }
+
+  /** One at a time: the driver drops `maxTimeMS` where several are created at once. */
+  async #create<T extends { expiresAt: Date }>(collection: Collection<T>): Promise<void> {
+    await collection.createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0, maxTimeMS: MAJORITY_TIMEOUT_MS });
+    for (const keys of this.#others) await collection.createIndex(keys, { maxTimeMS: MAJORITY_TIMEOUT_MS });
   }
 }
 

@@ -284,7 +284,7 @@ function needsOf({ collections, watched, stateDatabase }: Checked): Need[] {
     })),
     {
       resource: { db: stateDatabase, collection: "" },
-      // The index removes used keys, lost rights and revocations when they expire.
+      // The indexes remove keys for EventSource, lost rights and revocations when they expire.
       actions: ["find", "insert", "update", "remove", "createIndex"],
       purpose: "keep checkpoints and keys (mongodb.stateDatabase)",
     },

@@ -11,7 +11,7 @@ export const STATE_COLLECTIONS = [
   "lostRights",
   "revocations",
   "rules",
-  "spentKeys",
+  "urlKeys",
 ] as const;
 
 /**

@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { request } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { expect, onTestFinished, test } from "vitest";
-import { ask, urlOf } from "../support/http-client.ts";
+import { ask, SseClient, urlOf } from "../support/http-client.ts";
 import { COLLECTIONS } from "../support/http-service.ts";
 import { isWithout } from "../support/installed.ts";
 import { makeCertificate, startHaproxy, startNginx } from "../support/load-balancer.ts";
@@ -198,5 +198,34 @@ test.skipIf(skipped).each(BALANCERS)(
       heard += String(bytes);
     });
     await expect.poll(() => heard, PATIENCE).toContain('"type":"welcome"');
+  },
+);
+
+test.skipIf(skipped).each(BALANCERS)(
+  "behind %s a token of 10 KB gets a short key, which opens one stream on whichever node",
+  async (_name, start) => {
+    const { first, second, db } = await startNodes();
+    const certificate = await makeCertificate();
+    const { plain } = await start([first.listening.port, second.listening.port], certificate);
+    const token = await signToken({ sub: "u1", groups: "g".repeat(7_500) });
+    expect(token.length).toBeGreaterThan(10_000);
+    const issued = await ask("POST", `${plain}/v1/key`, { Authorization: `Bearer ${token}` });
+    expect(issued.status).toBe(200);
+    const key = String(issued.body["key"]);
+    expect(key).toHaveLength(43);
+    const url = urlOf(plain, "/v1/sse", { collection: "things", key });
+    const { stream } = await SseClient.open(url);
+    onTestFinished(() => stream?.cut());
+    await stream?.untilType("snapshot");
+    await db.collection<{ _id: number; owner: string }>("things").insertOne({ _id: 1, owner: "u1" });
+    await stream?.untilType("added");
+    // The proxy spreads these over both nodes.
+    for (let n = 0; n < 4; n++) {
+      const { refused } = await SseClient.open(url);
+      expect(refused).toMatchObject({ status: 401, body: { details: { reason: "invalid" } } });
+    }
+    const { stream: again } = await SseClient.open(url, { "Last-Event-ID": stream?.lastEventId ?? "" });
+    onTestFinished(() => again?.cut());
+    expect((await again?.untilType("subscribed"))?.data).toMatchObject({ start: "resumed" });
   },
 );

@@ -171,7 +171,7 @@ export class HttpRoutes {
   async #giveKey(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
     // An empty token is refused, so that nobody is anonymous here.
     const identity = await identify(this.#context, bearerOf(request) ?? "", address);
-    if (identity !== null) answerJson(response, 200, this.#context.keys.issue(identity));
+    if (identity !== null) answerJson(response, 200, await this.#context.urlKeys.issue(identity));
   }
 
   #comment(): void {
@@ -200,7 +200,7 @@ export class HttpRoutes {
 
   async #redeem(key: string, lastEventId: EventId | null, address: string): Promise<Identity> {
     try {
-      const identity = await this.#context.keys.redeem(key, lastEventId);
+      const identity = await this.#context.urlKeys.redeem(key, lastEventId);
       await this.#context.trust.ensureKeys(identity);
       return identity;
     } catch (error) {

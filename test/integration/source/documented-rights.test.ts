@@ -88,7 +88,7 @@ test("exactly the documented role suffices: start, keys, tickets, lost rights, r
   expect((await again.untilClosed()).code).toBe(4102);
   const hasTtl = async (name: string) =>
     (await state.collection(name).indexes()).some(({ expireAfterSeconds }) => expireAfterSeconds === 0);
-  for (const name of ["spentKeys", "lostRights", "revocations"]) expect(await hasTtl(name), name).toBe(true);
+  for (const name of ["urlKeys", "lostRights", "revocations"]) expect(await hasTtl(name), name).toBe(true);
   expect(await runConfigured(file, "new-epoch")).toMatchObject({ code: 0 });
   expect(warnings()).toEqual([]);
 });

@@ -13,7 +13,7 @@ import { lacksMajority, MAJORITY_TIMEOUT_MS } from "../../../src/source/majority
 import { RevocationStore } from "../../../src/source/revocation-store.ts";
 import { RuleTimeStore } from "../../../src/source/rule-time-store.ts";
 import { SealingKeyStore } from "../../../src/source/sealing-keys.ts";
-import { SpentKeyStore } from "../../../src/source/spent-keys.ts";
+import { UrlKeyStore } from "../../../src/source/url-key-store.ts";
 import { ROOT } from "../../support/build.ts";
 import { endWithUs, exited } from "../../support/guard.ts";
 import { freePort, type Mongod, type ReplicaSet, startReplicaSet, until } from "../../support/mongod.ts";
@@ -143,7 +143,8 @@ test("every majority read and write of the service's own state ends in time with
   onTestFinished(() => client.close());
   const db = client.db("state");
   await db.createCollection("epochs");
-  await new SpentKeyStore(db).spend("first", Date.now() + 60_000);
+  const newKey = (id: string) => ({ id, user: "u", sealed: "" });
+  await new UrlKeyStore(db).add(newKey("first"), Date.now(), Date.now() + 60_000, 10);
   for (const member of others) await member.kill("SIGSTOP");
   onTestFinished(async () => {
     for (const member of others) await member.kill("SIGCONT");
@@ -154,7 +155,8 @@ test("every majority read and write of the service's own state ends in time with
   const epochs = new EpochStore(db);
   const revocations = new RevocationStore(db);
   const work: Record<string, () => Promise<unknown>> = {
-    "use a key": () => new SpentKeyStore(db).spend("second", soon.getTime()),
+    "save a key": () => new UrlKeyStore(db).add(newKey("second"), Date.now(), soon.getTime(), 10),
+    "use a key": () => new UrlKeyStore(db).spend("first", Date.now(), soon.getTime()),
     "save the times of rules": () => new RuleTimeStore(db).save(new Map([["rule", 1n]])),
     "save a lost right": () => new LostRightStore(db).save(new Map([["id", "mark"]]), soon),
     "create the sealing keys": () => keys.load(),
@@ -181,17 +183,16 @@ test("every majority read and write of the service's own state ends in time with
   }
 });
 
-test("a key for EventSource that cannot be recorded by a majority is refused in time, and the next one opens a stream", async () => {
+test("without a majority a key for EventSource is neither issued nor taken, in time and with a reason, and afterwards it is", async () => {
   const { set, others } = await startSet(true);
   const { file, url } = await configFor(set);
   const service = await startService(toConfig(file), SILENT);
   onTestFinished(() => service.stop());
   await untilReady(url);
-  const newKey = async () => {
-    const headers = { Authorization: `Bearer ${await signToken({ sub: "u" })}` };
+  const headers = { Authorization: `Bearer ${await signToken({ sub: "u" })}` };
+  const issue = async () => {
     const response = await fetch(`${url}/v1/key`, { method: "POST", headers });
-    expect(response.status).toBe(200);
-    return ((await response.json()) as { key: string }).key;
+    return { status: response.status, body: (await response.json()) as { key: string; message: string } };
   };
   const open = async (key: string) => {
     const signal = AbortSignal.timeout(30_000);
@@ -199,10 +200,15 @@ test("a key for EventSource that cannot be recorded by a majority is refused in 
     await response.body?.cancel();
     return response.status;
   };
+  const { body } = await issue();
   for (const member of others) await member.kill("SIGSTOP");
-  expect(await open(await newKey())).toBe(503);
+  expect(await issue()).toMatchObject({
+    status: 503,
+    body: { code: "unavailable", message: expect.stringContaining("MongoDB") },
+  });
+  expect(await open(body.key)).toBe(503);
   for (const member of others) await member.kill("SIGCONT");
-  await until("a stream", async () => (await open(await newKey())) === 200);
+  await until("a stream", async () => (await open((await issue()).body.key)) === 200);
 });
 
 test("a running node whose set loses its majority is not ready and says why, and is ready again when it is back", async () => {

@@ -18,8 +18,22 @@ test("a node opens a text that another node sealed, and the sealed text reveals 
 test("a sealed text of one kind never opens as another kind", async () => {
   const keys = [keyOf(1)];
   const sealer = new Sealer(keys, async () => keys);
-  expect(await sealer.open(SEALED.urlKey, sealer.seal(SEALED.ticket, "x"))).toBeNull();
-  expect(await sealer.open(SEALED.ticket, sealer.seal(SEALED.urlKey, "x"))).toBeNull();
+  expect(await sealer.open(SEALED.urlIdentity, sealer.seal(SEALED.ticket, "x"))).toBeNull();
+  expect(await sealer.open(SEALED.ticket, sealer.seal(SEALED.urlIdentity, "x"))).toBeNull();
+});
+
+test("a text that was sealed with a secret opens with that secret and no other, also for a holder of the keys", async () => {
+  const keys = [keyOf(1)];
+  const sealer = new Sealer(keys, async () => keys);
+  const sealed = sealer.seal(SEALED.urlIdentity, "claims", "the secret");
+  const open = (secret?: string) => sealer.open(SEALED.urlIdentity, sealed, START_MS, secret);
+  expect(await open("the secret")).toBe("claims");
+  for (const other of [undefined, "", "another secret"]) expect(await open(other)).toBeNull();
+  const stranger = new Sealer([keyOf(1)], async () => []);
+  expect(await stranger.open(SEALED.urlIdentity, sealed, START_MS, "the secret")).toBeNull();
+  expect(
+    await sealer.open(SEALED.urlIdentity, sealer.seal(SEALED.urlIdentity, "x"), START_MS, "s"),
+  ).toBeNull();
 });
 
 test("a key that was rotated away opens until it is gone; a newer one is fetched, not for every invented text", async () => {
