@@ -1,3 +1,8 @@
+/**
+ * Keeps the account of one user on this node. Limits per connection would not stop a user who opens many connections,
+ * so everything that costs memory or time is charged to the user. All charges are taken and returned in this file, so
+ * that no path can forget one of them.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
@@ -19,19 +24,19 @@ export type AccountLimits = Pick<
 /** A limit of a user, as `details.limit` and the metric name it. */
 export type AccountLimit = Exclude<keyof AccountLimits, "workPerUserMs" | "lingeringPerUser"> | "workPerUser";
 
-/** Counts what a limit refused or ended, by its name. */
+/** Called when a limit refuses or ends something, for the metric. */
 export type OnLimit = (limit: string, outcome: "refused" | "ended") => void;
 
-/** The cost of one live query to each user who holds it. */
+/** The cost of one live query to each user who follows it. */
 export interface Load {
   readonly windowBytes: number;
   readonly filterWork: number;
 }
 
 /**
- * Everything that one user holds on this node, over all connections. It is charged when it is taken and given back when
+ * Everything that one user holds on this node, over all connections. It is charged when it is taken and returned when
  * it is freed, so an account is empty once its user has left and nothing lingers. A live query that several users share
- * is charged to each of them whole: no user exceeds a limit because another one has left.
+ * is charged to each of them in full. Otherwise a user could exceed a limit because another one has left.
  */
 export class Account {
   readonly outboxes = new Outboxes();
@@ -42,9 +47,9 @@ export class Account {
   #requestBytes = 0;
   #windowBytes = 0;
   #filterWork = 0;
-  /** Live queries with a delivery of this user, and how many deliveries each. */
+  /** Live queries with a delivery of this user, and the number of these deliveries. */
   readonly #held = new Map<LiveQuery, number>();
-  /** Live queries that nobody follows and that this user left last; the oldest first. */
+  /** Live queries that nobody follows and that this user was the last to leave, the oldest first. */
   readonly #lingering = new Set<LiveQuery>();
 
   constructor(limits: AccountLimits, onLimit: OnLimit) {
@@ -66,12 +71,12 @@ export class Account {
     return this.#windowBytes;
   }
 
-  /** Live queries that the user follows or left behind. */
+  /** The number of live queries that the user follows or left lingering. */
   get liveQueries(): number {
     return this.#held.size + this.#lingering.size;
   }
 
-  /** Whether nothing is charged, and no work is owed. */
+  /** Whether nothing is charged and no work is owed, so that the account can be dropped. */
   isEmpty(nowMs: number): boolean {
     const held = this.outboxes.size + this.#subscriptions + this.#requestBytes + this.liveQueries;
     return held + this.#windowBytes + this.#filterWork === 0 && this.work.isFull(nowMs);
@@ -79,7 +84,7 @@ export class Account {
 
   /**
    * Charges one subscription and the memory of its request.
-   * @returns Gives both back; further calls do nothing.
+   * @returns A function that returns both. Further calls do nothing.
    * @throws {TidewireError} `too-many-subscriptions`
    */
   subscribe(requestBytes: number): () => void {
@@ -98,29 +103,32 @@ export class Account {
     };
   }
 
-  /** The limit that one more live query would pass, if any. */
+  /** The limit that one more live query would exceed; `null` if none. */
   limitFor(filterWork: number): AccountLimit | null {
     if (this.liveQueries >= this.#limits.liveQueriesPerUser) return "liveQueriesPerUser";
     return this.#filterWork + filterWork > this.#limits.filterWorkPerUser ? "filterWorkPerUser" : null;
   }
 
-  /** Whether the live query that was left behind first has to go: too many linger, or they take too much memory. */
+  /** Whether the oldest lingering live query must be removed, because too many linger or they take too much memory. */
   get lingersTooMuch(): boolean {
     if (this.#lingering.size > this.#limits.lingeringPerUser) return true;
     return this.#lingering.size > 0 && this.isOverWindows();
   }
 
-  /** Whether `bytes` more of windows would pass the user's share. */
+  /** Whether `bytes` more of windows would exceed the user's share. */
   isOverWindows(bytes = 0): boolean {
     return this.#windowBytes + bytes > this.#limits.userWindowBytes;
   }
 
-  /** Whether the live query is charged here already. */
+  /** Whether the live query is charged to this user already. */
   owns(liveQuery: LiveQuery): boolean {
     return this.#held.has(liveQuery) || this.#lingering.has(liveQuery);
   }
 
-  /** A delivery of this user joins the live query. @returns Whether it is the first. */
+  /**
+   * A delivery of this user joins the live query.
+   * @returns Whether it is the first one.
+   */
   hold(liveQuery: LiveQuery, load: Load): boolean {
     const count = this.#held.get(liveQuery) ?? 0;
     this.#held.set(liveQuery, count + 1);
@@ -128,7 +136,10 @@ export class Account {
     return count === 0;
   }
 
-  /** A delivery of this user leaves the live query. @returns Whether it was the last. */
+  /**
+   * A delivery of this user leaves the live query.
+   * @returns Whether it was the last one.
+   */
   letGo(liveQuery: LiveQuery, load: Load): boolean {
     const count = (this.#held.get(liveQuery) ?? 0) - 1;
     if (count > 0) {
@@ -139,18 +150,18 @@ export class Account {
     return true;
   }
 
-  /** The user was the last to leave this live query, which lingers. */
+  /** The user was the last to leave this live query. It lingers, and stays charged to this user. */
   leftBehind(liveQuery: LiveQuery, load: Load): void {
     this.#lingering.add(liveQuery);
     this.#charge(load, 1);
   }
 
-  /** The live query lingers no longer: somebody follows it again, or it was removed. */
+  /** The live query no longer lingers: a user follows it again, or it was removed. */
   notLingering(liveQuery: LiveQuery, load: Load): void {
     if (this.#lingering.delete(liveQuery)) this.#charge(load, -1);
   }
 
-  /** The live query that was left behind first. */
+  /** The live query that has lingered longest. */
   get oldestLingering(): LiveQuery | undefined {
     return this.#lingering.values().next().value;
   }
@@ -160,12 +171,12 @@ export class Account {
     return this.#held.keys();
   }
 
-  /** A window, or a sorted result that is being read, has grown or shrunk. */
+  /** Adjusts the charge after a window, or a sorted result that is being read, has grown or shrunk. */
   growWindows(bytes: number): void {
     this.#windowBytes += bytes;
   }
 
-  /** Counts what a limit refused or ended, and makes the error for it. */
+  /** Counts a refusal or an end for the metric, and makes the error for it. */
   errorOf(limit: AccountLimit, outcome: "refused" | "ended"): TidewireError {
     this.#onLimit(limit, outcome);
     return limit === "workPerUser"
@@ -179,7 +190,7 @@ export class Account {
   }
 }
 
-/** When a user whose work budget is spent may ask again, in milliseconds. */
+/** After this time a user whose work budget is spent may ask again, in milliseconds. */
 const WORK_RETRY_MS = 10_000;
 
 const TEXTS: Readonly<Record<string, string>> = {
@@ -190,7 +201,7 @@ const TEXTS: Readonly<Record<string, string>> = {
     "the sorted live queries of this user have reached their memory limit: use a smaller limit",
 };
 
-/** An error that names the limit, for a subscription that a limit of its user or of the node refuses or ends. */
+/** Makes the error for a subscription that a limit of its user or of the node refuses or ends. It names the limit. */
 export function tooMany(limit: string, value: number, retryAfterMs?: number): TidewireError {
   const text = TEXTS[limit] ?? "this user has reached a limit of this node: unsubscribe from a query";
   return new TidewireError(

@@ -1,7 +1,11 @@
+/**
+ * Lets callers wait until the stream has reached a point. Fences and hidden cursors wait for a commit that may never
+ * arrive on an idle deployment, so every wait has a timeout.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import { deferred } from "./deferred.ts";
 
-/** One caller that waits for a condition. An error of the condition goes to this caller alone. */
+/** One caller that waits for a condition. If the condition throws, only this caller receives the error. */
 class Waiter {
   readonly #isDone: () => boolean;
   readonly #done = deferred();
@@ -27,7 +31,7 @@ class Waiter {
   }
 }
 
-/** Wakes those that wait for the head of the stream to move. */
+/** Wakes the callers that wait for the head of the stream to advance. */
 export class Advances {
   #next = deferred();
   readonly #waiters = new Set<Waiter>();
@@ -37,7 +41,7 @@ export class Advances {
     return this.#next.promise;
   }
 
-  /** The end of a batch, or of a new start of the order of commits. */
+  /** To be called at the end of a batch, or when a new order of commits has begun. */
   announce(): void {
     this.#next.resolve();
     this.#next = deferred();
@@ -46,8 +50,8 @@ export class Advances {
 
   /**
    * Settles when a condition is true. The condition is checked at once, at each `announce`, and after `againMs`.
-   * @param againMs In milliseconds; for a condition that a clock makes true.
-   * @throws {TidewireError} `unavailable` after `timeoutMs`; or the error of the condition.
+   * @param againMs In milliseconds, for a condition that the passing of time makes true.
+   * @throws {TidewireError} `unavailable` after `timeoutMs`, or the error of the condition.
    */
   async until(isDone: () => boolean, timeoutMs: number, againMs = timeoutMs): Promise<void> {
     if (isDone()) return;

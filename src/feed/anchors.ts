@@ -1,17 +1,25 @@
+/**
+ * Chooses how a live query is indexed. Evaluating every live query of a collection for every write would make the cost
+ * of a write proportional to the number of clients, so the predicate index must exclude most live queries by one
+ * lookup. A wrong anchor would lose changes; a missing one only costs time.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { BSON_TYPE } from "../match/bson-value.ts";
 import { compareSameClass, typeClass } from "../match/compare.ts";
 import type { Filter, Predicate } from "../match/filter.ts";
 import { valueKey } from "../match/value-key.ts";
 
-/** At this path, one of these values. */
+/** An anchor of values: the document has one of these values at this path. */
 export interface EqualityAnchor {
   readonly path: string;
   /** Keys of the values (`valueKey`), each once. */
   readonly keys: readonly string[];
 }
 
-/** At this path, a value of one type class that is not below `low`, and one that is not above `high`. */
+/**
+ * An anchor of a range: the document has at this path a value of one type class that is not below `low`, and one that
+ * is not above `high`. In an array these may be two different elements.
+ */
 export interface RangeAnchor {
   readonly path: string;
   readonly typeClass: number;
@@ -19,13 +27,13 @@ export interface RangeAnchor {
   readonly high: BsonValue | undefined;
 }
 
-/** A property that a document must have to match. Of several anchors, one is enough. */
+/** A property that every matching document has. If a filter has several anchors, one of them is enough to find it. */
 export type Anchor = EqualityAnchor | RangeAnchor;
 
 /** Whether an anchor is a range of values. */
 export const isRange = (anchor: Anchor): anchor is RangeAnchor => "typeClass" in anchor;
 
-/** More index entries than this would cost more than the scan that they save. */
+/** More index entries than this would cost more than the scan that they avoid. */
 const KEYS_MAX = 256;
 const ANCHORS_MAX = 16;
 
@@ -35,10 +43,10 @@ interface Choice {
 }
 
 /**
- * The anchors of a filter: a document that has none of them does not match. Of the branches of `$and`, the cheapest
- * anchors; of `$or`, the anchors of every branch.
+ * Chooses the anchors of a filter: a document that has none of them does not match. For `$and` these are the cheapest
+ * anchors of one part, for `$or` the anchors of every branch.
  * @param costOf The cost of indexing a filter under an anchor.
- * @returns `null` where there are none, as in `{ n: { $ne: 3 } }`.
+ * @returns `null` if there are none, as in `{ n: { $ne: 3 } }`.
  */
 export function chooseAnchors(filter: Filter, costOf: (anchor: Anchor) => number): readonly Anchor[] | null {
   return choose(filter, costOf)?.anchors ?? null;
@@ -52,6 +60,7 @@ function choose(filter: Filter, costOf: (anchor: Anchor) => number): Choice | nu
   let cost = 0;
   for (const branch of filter.filters) {
     const choice = choose(branch, costOf);
+    // A branch without an anchor can match any document, so the whole `$or` has none.
     if (choice === null) return null;
     anchors.push(...choice.anchors);
     cost += choice.cost;
@@ -59,7 +68,7 @@ function choose(filter: Filter, costOf: (anchor: Anchor) => number): Choice | nu
   return anchors.length > ANCHORS_MAX ? null : { anchors, cost };
 }
 
-/** All parts have to match, so one of them is enough to find the filter. Several bounds of one path are one range. */
+/** All parts must match, so one of them is enough to find the filter. Several bounds of one path form one range. */
 function chooseOfAll(filters: readonly Filter[], costOf: (anchor: Anchor) => number): Choice | null {
   const byPath = new Map<string, Predicate[]>();
   let best: Choice | null = null;
@@ -94,6 +103,7 @@ function anchorsOfPath(path: string, predicates: readonly Predicate[]): Anchor[]
   for (const predicate of predicates) {
     if (predicate.op === "$eq") anchors.push({ path, keys: [valueKey(predicate.value)] });
     else if (predicate.op === "$in") anchors.push(...anchorOfList(path, predicate.values));
+    // A match contains all values of `$all`, so the first one is enough.
     else if (predicate.op === "$all") anchors.push(...anchorOfList(path, predicate.values.slice(0, 1)));
     else if (isOrdering(predicate.op)) addRange(ranges, path, predicate);
   }
@@ -110,7 +120,7 @@ type OrderingOperator = "$gt" | "$gte" | "$lt" | "$lte";
 const isOrdering = (op: Predicate["op"]): op is OrderingOperator =>
   op === "$gt" || op === "$gte" || op === "$lt" || op === "$lte";
 
-/** Null is no range (it finds what is missing, too), and MinKey and MaxKey compare to every type. */
+/** Null is no range, because it also matches a missing field. MinKey and MaxKey compare to every type. */
 const NO_RANGE = new Set<number>([
   BSON_TYPE.null,
   BSON_TYPE.undefined,
@@ -119,7 +129,10 @@ const NO_RANGE = new Set<number>([
   BSON_TYPE.maxKey,
 ]);
 
-/** Narrows the range of the operand's type class. Whether an end itself is in it is left to the filter. */
+/**
+ * Narrows the range of the operand's type class. The index may include the end itself, because the filter is evaluated
+ * afterwards anyway.
+ */
 function addRange(ranges: Map<number, RangeAnchor>, path: string, predicate: Predicate): void {
   if (!isOrdering(predicate.op) || !("value" in predicate) || NO_RANGE.has(predicate.value.type)) return;
   const { op, value } = predicate;
@@ -131,7 +144,7 @@ function addRange(ranges: Map<number, RangeAnchor>, path: string, predicate: Pre
   ranges.set(known, { ...range, [isLow ? "low" : "high"]: value });
 }
 
-/** Two values of one type class. */
+/** Compares two values of one type class. */
 export function compareInClass(a: BsonValue, b: BsonValue): number {
   return compareSameClass(a.type, a.bytes, a.start, b.type, b.bytes, b.start);
 }

@@ -1,3 +1,7 @@
+/**
+ * Delivers the changes of one live query to its live followers. A change is encoded once per value mode and shared by
+ * all of them, which makes the cost of a change nearly independent of the number of subscribers.
+ */
 import type { Steps } from "../match/steps.ts";
 import type { ChangeTallies, Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -9,10 +13,10 @@ import type { Follower } from "./follower.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
 
-/** The chunk for each value mode that some follower wants. */
+/** One chunk for each value mode that some follower uses. */
 type Chunks = { [mode in ValueMode]?: Chunk };
 
-/** The messages of a commit, for each value mode that some follower wants. */
+/** The messages of a commit, for each value mode that some follower uses. */
 interface Prepared {
   readonly entry: HistoryEntry;
   readonly messages: Map<ValueMode, readonly EncodedMessage[]>;
@@ -20,23 +24,23 @@ interface Prepared {
 
 const NOTHING: readonly undefined[] = [];
 
-/** How many followers are served before the event loop may have its turn. */
+/** How many followers are served before the event loop runs other work. */
 const FOLLOWERS_STEP = 64;
 
-/** Notes the changes of one live query in its log, and hands them to its followers. */
+/** Records the changes of one live query in its log, and delivers them to its followers. */
 export class Broadcast {
-  /** The followers that are up to date; others read the log at their own pace first. */
+  /** The followers that are up to date. Others first read the log at their own pace. */
   readonly followers = new Set<Follower>();
   readonly #log: ChangeLog;
   readonly #encoder: ChangeEncoder;
   readonly #metrics: Metrics;
   readonly #changes: ChangeTallies;
-  /** Noted since the last flush; `null` where nothing was. */
+  /** Entries recorded since the last flush; `null` if there are none. */
   #pending: LogEntry[] | null = null;
-  /** A commit whose messages were prepared for the next flush. */
+  /** A commit whose messages were encoded in advance for the next flush. */
   #prepared: Prepared | null = null;
 
-  /** @param collection The label of its changes. */
+  /** @param collection The label of its changes in the metrics. */
   constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics, collection: string) {
     this.#log = log;
     this.#encoder = encoder;
@@ -45,8 +49,8 @@ export class Broadcast {
   }
 
   /**
-   * Encodes the changes of an entry in steps, for the followers that there are. Until `note` and `flush`, which then take
-   * one short turn, nobody knows of the entry.
+   * Encodes the changes of an entry in steps, for the current followers. The entry becomes visible only with `note` and
+   * `flush`, which then take one short turn.
    */
   *prepare(entry: HistoryEntry, changes: LogEntry["changes"]): Steps<void> {
     if (changes === UNKNOWN || !takesSteps(changes)) return;
@@ -56,7 +60,10 @@ export class Broadcast {
     this.#prepared = prepared;
   }
 
-  /** Notes the changes of an entry. @returns Whether there are any. */
+  /**
+   * Records the changes of an entry.
+   * @returns Whether there are any.
+   */
   note(entry: HistoryEntry, changes: LogEntry["changes"]): boolean {
     const logEntry = toLogEntry(entry, changes);
     if (logEntry === null) return false;
@@ -67,9 +74,9 @@ export class Broadcast {
   }
 
   /**
-   * Hands everything noted since the last flush to all followers, in one chunk for each value mode.
-   * @param onUnknown Called where the changes of a commit are unknown, before all followers start over.
-   * @returns The work that is left, step by step. Only many followers or long commits leave any.
+   * Delivers everything recorded since the last flush to all followers, in one chunk for each value mode.
+   * @param onUnknown Called if the changes of a commit are unknown, before all followers start over.
+   * @returns The remaining work, step by step. Only many followers or long commits leave any.
    */
   flush(onUnknown: () => void): Iterable<void> {
     const pending = this.#pending;
@@ -88,7 +95,7 @@ export class Broadcast {
       return this.#handInSteps(pending, last.seq, prepared);
     const chunks: Chunks = {};
     for (const follower of this.followers) {
-      // One follower that fails, or one mode that cannot be encoded, must not affect the others.
+      // A follower that fails, or a mode that cannot be encoded, must not affect the others.
       try {
         const chunk = chunks[follower.mode] ?? this.#chunkOf(pending, follower.mode);
         chunks[follower.mode] = chunk;
@@ -103,7 +110,8 @@ export class Broadcast {
   *#handInSteps(pending: readonly LogEntry[], seq: number, prepared: Prepared | null): Generator<void, void> {
     const chunks: Chunks = {};
     let served = 0;
-    // Nobody joins while this pauses, as catch-ups wait for the batch to end. A follower that leaves is left out.
+    // No follower joins during a pause, because catch-ups wait until the batch has ended. A follower that leaves is
+    // skipped.
     for (const follower of this.followers) {
       try {
         const chunk = chunks[follower.mode] ?? (yield* this.#chunkInSteps(pending, follower.mode, prepared));
@@ -116,7 +124,7 @@ export class Broadcast {
     }
   }
 
-  /** All followers have to read the result again. */
+  /** Makes all followers read the result again. */
   *startOverAll(): Generator<void, void> {
     for (const follower of [...this.followers]) {
       try {
@@ -128,13 +136,16 @@ export class Broadcast {
     }
   }
 
-  /** Drops what was noted since the last flush. */
+  /** Drops everything recorded since the last flush. */
   forget(): void {
     this.#pending = null;
     this.#prepared = null;
   }
 
-  /** Counts changes by their type. @returns How many there are, one of a large document as too many for one step. */
+  /**
+   * Counts changes by their type, for the metrics.
+   * @returns Their number. A change of a large document counts as too many for one step.
+   */
   #count(entries: readonly LogEntry[]): number | typeof UNKNOWN {
     const tallies = this.#changes;
     let count = 0;

@@ -1,11 +1,18 @@
+/**
+ * Cuts the missed changes into chunks. A client that catches up reads at its own pace, so a chunk is the unit that its
+ * outbox must be able to take.
+ */
 import { UNKNOWN } from "./change.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { LogEntry } from "./log-entry.ts";
 
-/** Chunks of catch-up are cut at this size, so that a small outbox takes them bit by bit. */
+/** The size at which chunks of catch-up are cut, in bytes. A small outbox then takes them one by one. */
 const CHUNK_BYTES = 64 * 1_024;
 
-/** How far a catch-up has come: everything up to this entry, and so many messages of the entry after it. */
+/**
+ * The progress of a catch-up: everything up to this entry, and the given number of messages of the entry after it, has
+ * been written.
+ */
 export interface LogPosition {
   readonly after: number;
   readonly written: number;
@@ -16,14 +23,14 @@ export interface NextChunk extends LogPosition {
   readonly chunk: Chunk;
 }
 
-/** The next entry must be encoded before there is a chunk, which takes steps. */
+/** The next entry is too large to encode in one turn. The caller encodes it in steps and tries again. */
 export interface LacksEncoding {
   readonly lacking: LogEntry;
 }
 
 /**
- * The next chunk of a log that begins after `position`; `unknown` where the changes are unknown.
- * @param encode `null` for an entry that must be encoded in steps.
+ * The next chunk of a log that begins after `position`; `unknown` if the changes are not known.
+ * @param encode Returns `null` for an entry that must be encoded in steps.
  */
 export function cutChunk(
   log: readonly LogEntry[],
@@ -44,8 +51,9 @@ export function cutChunk(
       break;
     }
     for (let index = after === position.after ? position.written : 0; index < encoded.length; index++) {
-      const message = encoded[index] as EncodedMessage; // the index is in range
+      const message = encoded[index] as EncodedMessage; // the loop keeps the index in range
       const bytes = Buffer.byteLength(message.text);
+      // At least one message per chunk, however large, or the catch-up would never advance.
       if (messages.length > 0 && size + bytes > CHUNK_BYTES) {
         return { chunk: new Chunk(messages), after, written: index };
       }
@@ -57,7 +65,7 @@ export function cutChunk(
   return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages), after, written: 0 };
 }
 
-/** Messages as chunks of that size. */
+/** Divides messages into chunks of the same size. */
 export function toChunks(messages: readonly EncodedMessage[]): Chunk[] {
   const chunks: Chunk[] = [];
   let next: EncodedMessage[] = [];

@@ -1,3 +1,7 @@
+/**
+ * Opens the reads of resumptions and reports them. A resumption reads from memory if the history reaches back far
+ * enough, and otherwise from the server's oplog, which costs a change stream.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { StreamStalledError } from "../source/stream-errors.ts";
@@ -14,7 +18,7 @@ export interface CatchUpsParts {
   readonly log: Logger;
 }
 
-/** Opens, counts and logs what resumptions read to catch up. */
+/** Opens, counts and logs the reads of resumptions. */
 export class CatchUps {
   readonly #reads: OplogReads;
   readonly #parts: CatchUpsParts;
@@ -24,14 +28,14 @@ export class CatchUps {
     this.#parts = parts;
   }
 
-  /** A resumption reads the missed changes from the history. */
+  /** Counts a resumption that reads its missed changes from the history. */
   noteFromHistory(): void {
     this.#parts.metrics.catchUps.inc({ from: "history" });
   }
 
   /**
-   * Opens a read of the commits after `position` from the oplog; `null` where the oplog does not reach back so far, or
-   * where the server takes too long to find the position.
+   * Opens a read of the commits after `position` from the oplog.
+   * @returns `null` if the oplog does not reach back that far, or if the server takes too long to find the position.
    * @throws {TidewireError} `unavailable`
    */
   async openOplog(position: Position): Promise<OplogRead | null> {
@@ -42,13 +46,13 @@ export class CatchUps {
       return read;
     } catch (error) {
       if (!(error instanceof StreamStalledError)) throw toClientError(error);
-      // The server has too much to look through, and would have no less the next time.
+      // The server has too much to search, and a second attempt would have no less.
       this.noteFailed(error);
       return null;
     }
   }
 
-  /** The missed changes could not be read: the result is read again instead. */
+  /** Logs that the missed changes could not be read, so that the result is read again instead. */
   noteFailed(error: unknown): void {
     this.#parts.log.warn({ err: error }, "the missed changes could not be read; the result is read again");
   }

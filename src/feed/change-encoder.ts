@@ -1,3 +1,7 @@
+/**
+ * Encodes changes as messages of the protocol. Encoding is the largest cost of a delivery, so it is done once per value
+ * mode, and in steps for long commits and large documents.
+ */
 import type { Projection } from "../match/projection-fields.ts";
 import type { Steps } from "../match/steps.ts";
 import type { DocumentMode, ValueMode } from "../protocol/messages.ts";
@@ -14,16 +18,16 @@ import type { DocumentEncoder } from "./document-encoder.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LogEntry } from "./log-entry.ts";
 
-/** The cursor that the last message of a commit bears, and the cursor of all others. */
+/** The cursor of the last message of a commit, and the cursor of all others. */
 export interface CommitCursors {
   readonly last: string;
   readonly others: string;
 }
 
-/** How many changes of one commit are encoded before the event loop may have its turn. */
+/** How many changes of one commit are encoded before the event loop runs other work. */
 export const CHANGES_STEP = 100;
 
-/** Whether the changes of one commit are encoded in steps: there are many, or one has a large document. */
+/** Whether the changes of one commit are encoded in steps, because there are many or one has a large document. */
 export const takesSteps = (changes: readonly Change[]): boolean =>
   changes.length > CHANGES_STEP || changes.some(isLargeChange);
 
@@ -40,8 +44,8 @@ export class ChangeEncoder {
   }
 
   /**
-   * Appends the messages of an entry, for all followers. They are not kept: to hold a text for each change of the last
-   * minutes, for the few clients that resume, would double what the garbage collector has to trace.
+   * Appends the messages of an entry, for all followers. The messages are not kept: holding a string for each change of
+   * the last minutes, for the few clients that resume, would double the work of the garbage collector.
    */
   encodeLive(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): void {
     const { changes } = entry;
@@ -53,7 +57,7 @@ export class ChangeEncoder {
     else for (const message of known ?? this.encodeCommit(changes, entry.entry, mode)) messages.push(message);
   }
 
-  /** As `encodeLive`, with pauses within a long commit and within a large document. */
+  /** Like `encodeLive`, with pauses within a long commit and within a large document. */
   *encodeLiveInSteps(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): Generator<void, void> {
     const { changes } = entry;
     if (changes === UNKNOWN) return;
@@ -65,7 +69,10 @@ export class ChangeEncoder {
     yield* this.#encodeInSteps(changes, cursorsOf(changes, entry.entry), mode, this.#documents, messages);
   }
 
-  /** The messages of one commit. The cursors of all but the last point before it: nobody resumes inside it. */
+  /**
+   * The messages of one commit. All but the last have a cursor before the commit, because a client must not resume
+   * inside it.
+   */
   encodeCommit(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
     if (changes.length === 0) return [];
     const cursors = cursorsOf(changes, at);
@@ -73,7 +80,7 @@ export class ChangeEncoder {
     return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode));
   }
 
-  /** As `encodeCommit`, in steps. */
+  /** Like `encodeCommit`, in steps. */
   encodeCommitInSteps(
     changes: readonly Change[],
     at: HistoryEntry,

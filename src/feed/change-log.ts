@@ -1,3 +1,7 @@
+/**
+ * Keeps the recent changes of one live query, so that clients that resume do not evaluate the history again. Its memory
+ * counts against budgets shared by all live queries, so everything in it can be dropped and computed again.
+ */
 import type { Steps } from "../match/steps.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { cutChunk, type LacksEncoding, type LogPosition, type NextChunk } from "./catch-up-chunks.ts";
@@ -8,11 +12,17 @@ import type { History } from "./history.ts";
 import type { BudgetedLog, LogBudget } from "./log-budget.ts";
 import type { LogEntry } from "./log-entry.ts";
 
-/** Memory of an entry besides its text and the events in the history, and of each of its changes, in bytes; rounded up. */
+/**
+ * Memory of an entry besides its text and the events in the history, and of each of its changes, in bytes. Both are
+ * rounded up.
+ */
 const ENTRY_BYTES = 400;
 const CHANGE_BYTES = 256;
 
-/** Bounds the encoded changes that all live queries keep together; changes that do not fit are encoded again when needed. */
+/**
+ * Bounds the encoded changes that all live queries keep together. Changes that do not fit are encoded again when they
+ * are needed.
+ */
 export class EncodedBudget {
   readonly limitBytes: number;
   usedBytes = 0;
@@ -28,15 +38,16 @@ export interface EncodedEntry {
   readonly messages: readonly EncodedMessage[];
 }
 
-/** The changes of one live query since some entry of the history, encoded for catch-ups once per value mode. */
+/** The changes of one live query after some entry of the history, encoded for catch-ups once per value mode. */
 export class ChangeLog implements BudgetedLog {
   readonly #history: History;
   readonly #encoder: ChangeEncoder;
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
-  /** The latest chunks, by position: clients that resume from the same position share them and their wire form. */
+  /** The latest chunks, by position. Clients that resume from the same position share them and their wire form. */
   #chunks: Map<string, NextChunk> | undefined;
   #entries: LogEntry[] = [];
+  /** The log is complete for all entries after this number. */
   #coveredFrom: number;
 
   constructor(
@@ -51,12 +62,12 @@ export class ChangeLog implements BudgetedLog {
     this.#coveredFrom = history.headSeq;
   }
 
-  /** The log holds the changes of every entry after this number. */
+  /** The log contains the changes of every entry after this number. */
   get coveredFrom(): number {
     return this.#coveredFrom;
   }
 
-  /** Number of the oldest entry it holds. */
+  /** Number of its oldest entry. */
   get firstSeq(): number | undefined {
     return this.#entries[0]?.seq;
   }
@@ -65,13 +76,13 @@ export class ChangeLog implements BudgetedLog {
     this.forgetChunks();
     if (this.#entries.length === 0) {
       this.#logBudget.add(this);
-      // A list of exactly one: to push onto an empty list takes room for 17, and most logs hold few.
+      // V8 reserves room for 17 elements when an empty array grows. Most logs are short, so the first list has exactly one.
       this.#entries = [entry];
     } else this.#entries.push(entry);
     this.#logBudget.usedBytes += costOf(entry);
   }
 
-  /** Takes the changes of earlier entries: from now on the log reaches back to number `seq`. */
+  /** Adds the changes of earlier entries. From now on the log reaches back to number `seq`. */
   prepend(entries: readonly LogEntry[], seq: number): void {
     if (entries.length > 0) this.#logBudget.add(this);
     this.#entries = [...entries, ...this.#entries];
@@ -79,7 +90,7 @@ export class ChangeLog implements BudgetedLog {
     for (const entry of entries) this.#logBudget.usedBytes += costOf(entry);
   }
 
-  /** Drops all entries. From now on the log holds the changes after number `seq`. */
+  /** Drops all entries. From now on the log contains the changes after number `seq`. */
   restart(seq: number): void {
     this.#release(this.#entries);
     this.#entries = [];
@@ -87,7 +98,7 @@ export class ChangeLog implements BudgetedLog {
     this.#coveredFrom = seq;
   }
 
-  /** Entries after number `seq`; `undefined` where the log does not reach back so far. */
+  /** Entries after number `seq`; `undefined` if the log does not reach back that far. */
   after(seq: number): LogEntry[] | undefined {
     this.prune();
     if (seq < this.#coveredFrom) return undefined;
@@ -118,7 +129,7 @@ export class ChangeLog implements BudgetedLog {
 
   /**
    * The next chunk for a client that has received everything up to `position`; `log` begins there.
-   * @param encoded What `encodeInSteps` has made of an entry that was lacking.
+   * @param encoded The result of `encodeInSteps` for an entry that lacked an encoding.
    */
   nextChunk(
     log: readonly LogEntry[],
@@ -139,7 +150,9 @@ export class ChangeLog implements BudgetedLog {
     return next;
   }
 
-  /** Drops the shared chunks: a wave of clients that resume is soon over, and a longer log has other chunks. */
+  /**
+   * Drops the shared chunks. A wave of clients that resume together is short, and every new entry changes the chunks.
+   */
   forgetChunks(): void {
     if (this.#chunks === undefined) return;
     for (const { chunk } of this.#chunks.values()) this.#budget.usedBytes -= chunk.size;
@@ -152,7 +165,7 @@ export class ChangeLog implements BudgetedLog {
     return true;
   }
 
-  /** The messages of an entry for a catch-up, in steps. They are kept for the next one. */
+  /** Encodes an entry for a catch-up in steps, and keeps the messages for the next one. */
   *encodeInSteps(entry: LogEntry, mode: ValueMode): Steps<EncodedEntry> {
     const { changes } = entry;
     const messages =
@@ -161,7 +174,7 @@ export class ChangeLog implements BudgetedLog {
     return { entry, messages };
   }
 
-  /** The messages of an entry for a catch-up; `null` where `encodeInSteps` must make them. */
+  /** The messages of an entry for a catch-up; `null` if it must be encoded with `encodeInSteps`. */
   #encodeForLater(entry: LogEntry, mode: ValueMode): readonly EncodedMessage[] | null {
     const known = entry.encoded?.[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
@@ -172,7 +185,7 @@ export class ChangeLog implements BudgetedLog {
   }
 
   #keep(entry: LogEntry, mode: ValueMode, messages: EncodedMessage[]): void {
-    // An entry that was dropped during a pause would never give its room back.
+    // An entry that was dropped during a pause must not be charged, because nothing would release its charge.
     const isHeld = this.#entries[lowerBound(this.#entries, entry.seq)] === entry;
     if (!isHeld || entry.encoded?.[mode] !== undefined || !this.#takeRoom(sizeOf(messages))) return;
     entry.encoded ??= {};

@@ -1,3 +1,7 @@
+/**
+ * The changes of a result, and their form as messages. A change keeps raw BSON until it is encoded, because it may be
+ * encoded for several value modes or for none.
+ */
 import { type BsonValue, elementsOf } from "../match/bson-value.ts";
 import { diffProjectedInSteps } from "../match/delta.ts";
 import { encodeValue } from "../match/encode.ts";
@@ -7,27 +11,27 @@ import type { Cause, DocumentMode, ValueMode } from "../protocol/messages.ts";
 import { headOf } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 
-/** A change of the result of a live query; not yet encoded. */
+/** A change of the result of a live query, not yet encoded. */
 export type Change =
   | ({ readonly type: "added"; readonly cause: Cause; readonly document: Uint8Array } & Ordered)
   | ({
       readonly type: "changed";
       readonly cause: Cause;
       readonly document: Uint8Array;
-      /** The document before, for a delta. */
+      /** The document before the change, for a delta. */
       readonly previous: Uint8Array;
     } & Ordered)
   | { readonly type: "removed"; readonly cause: Cause; readonly id: BsonValue };
 
-/** In sorted queries: the `_id` of the document that follows, `null` at the end. */
+/** In sorted queries: the `_id` of the following document; `null` at the end. */
 interface Ordered {
   readonly before?: BsonValue | null;
 }
 
-/** A change that brings a document. */
+/** A change that contains a document. */
 export type ContentChange = Exclude<Change, { type: "removed" }>;
 
-/** An evaluation finds this instead of changes where the events do not tell what happened. */
+/** The result of an evaluation whose events do not contain enough to decide what changed. */
 export const UNKNOWN = "unknown";
 
 const ID_NAME = "_id";
@@ -42,13 +46,13 @@ export function idOf(document: Uint8Array): BsonValue {
   throw new TypeError("a document without _id came from the change stream");
 }
 
-/** The parts of a live query that decide how its changes are encoded. */
+/** The properties of a live query that decide how its changes are encoded. */
 export interface ChangeForm {
   readonly projection: Projection;
   readonly documents: DocumentMode;
 }
 
-/** Whether a change is encoded in steps. */
+/** Whether a change is so large that it is encoded in steps. */
 export function isLargeChange(change: Change): change is ContentChange {
   if (change.type === "removed") return false;
   return (
@@ -57,7 +61,7 @@ export function isLargeChange(change: Change): change is ContentChange {
   );
 }
 
-/** The change as a message of the protocol, as JSON text. */
+/** Encodes a change as a message of the protocol, as JSON text. */
 export function encodeChange(
   change: Change,
   form: ChangeForm,
@@ -75,7 +79,7 @@ export function encodeChange(
   );
 }
 
-/** As `encodeChange`, in steps. */
+/** Like `encodeChange`, in steps. */
 export function* encodeChangeInSteps(
   change: ContentChange,
   form: ChangeForm,
@@ -105,7 +109,8 @@ function encodeBefore(before: BsonValue | null | undefined, mode: ValueMode): st
 }
 
 /**
- * `_id`, `set` and `unset` as JSON; `undefined` where paths cannot say the difference, and the document has to be sent.
+ * Encodes `_id`, `set` and `unset` as JSON; `undefined` if paths cannot express the difference, so that the whole
+ * document must be sent.
  */
 function* encodeDelta(
   { previous, document }: Change & { type: "changed" },

@@ -1,26 +1,34 @@
 /**
- * The number of the live query in every message as it is encoded. Each connection counts its own live queries from 1, so
- * that a number does not tell whether somebody else follows the same one; `Chunk.numbered` puts theirs in.
+ * The unit that the feed delivers and transports write. One chunk is shared by all connections that receive it, so the
+ * cost of encoding and framing a change does not grow with the number of subscribers.
+ */
+/**
+ * The number of the live query in every encoded message. Each connection numbers its own live queries from 1, so that a
+ * number does not reveal whether other clients follow the same one. `Chunk.numbered` replaces the number for
+ * connections with another one.
  */
 export const ENCODED_QUERY = 1;
 
-/** One encoded message on its way to a client, with what the transports need to know of it. */
+/** One encoded message for a client, with the facts that transports need about it. */
 export interface EncodedMessage {
   readonly type: string;
-  /** The message as JSON text; it begins with `type` and `query` (see `headOf`). */
+  /** The message as JSON text. It begins with `type` and `query` (see `headOf`). */
   readonly text: string;
-  /** The cursor it bears, for `Last-Event-ID` and polls; none in messages without one. */
+  /** The cursor in the message, for `Last-Event-ID` and polls; `undefined` if it has none. */
   readonly cursor: string | undefined;
-  /** The next message continues this one: a client may not stop here and resume from the cursor. */
+  /** Whether the next message continues this one. A client must not resume from this cursor. */
   readonly partial?: boolean;
 }
 
 /**
- * Messages that are written together. One chunk is shared by every connection that gets it, and so is what a
- * transport makes of it: `wire` is built once, by the first.
+ * Messages that are written together. Every connection that receives the chunk shares it, together with its wire form:
+ * the first transport that needs `wire` builds it.
  */
 export class Chunk {
-  /** The same chunk under other numbers. Held weakly: connections that are served in one turn share it, and then it goes. */
+  /**
+   * The same chunk with other numbers. The references are weak: connections that are served in one turn share a copy,
+   * and after that it can be collected.
+   */
   #numbered: Map<number, WeakRef<Chunk>> | undefined;
   readonly messages: readonly EncodedMessage[];
   /** Size of the texts, in bytes of UTF-8. */
@@ -34,28 +42,29 @@ export class Chunk {
     this.size = size;
   }
 
-  /** Where a client goes on after it, if it says so. */
+  /** The cursor from which a client resumes after this chunk. */
   get cursor(): string | undefined {
     return this.messages[this.messages.length - 1]?.cursor;
   }
 
-  /** The same messages for a connection that follows the live query under this number. */
+  /** The same messages for a connection on which the live query has this number. */
   numbered(query: number): Chunk {
     if (query === ENCODED_QUERY) return this;
     const known = this.#numbered?.get(query)?.deref();
     if (known !== undefined) return known;
     const made = new Chunk(this.messages.map((message) => renumbered(message, query)));
     this.#numbered ??= new Map();
+    // Starting over keeps the map small. A number that is still in use is renumbered once more.
     if (this.#numbered.size >= NUMBERS_MAX) this.#numbered.clear();
     this.#numbered.set(query, new WeakRef(made));
     return made;
   }
 }
 
-/** So many numbers are remembered for one chunk; a few serve most connections. */
+/** How many numbers one chunk remembers. Most connections use a few small ones. */
 const NUMBERS_MAX = 64;
 
-/** The beginning of every message that is encoded once for many. */
+/** The beginning of every message that is encoded once for many connections. */
 export const headOf = (type: string, query = ENCODED_QUERY): string => `{"type":"${type}","query":${query},`;
 
 function renumbered(message: EncodedMessage, query: number): EncodedMessage {

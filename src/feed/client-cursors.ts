@@ -1,3 +1,8 @@
+/**
+ * Decides which cursors clients receive. A cursor of the head would change with every commit of the deployment, so a
+ * client could count writes that it may not see. Clients therefore receive hidden cursors, which change only with the
+ * steps of a clock.
+ */
 import { clusterTimeOf, secondsOf } from "../source/cluster-time.ts";
 import { AFTER, type CursorCodec, type Position, type PublishedPosition } from "./cursor.ts";
 import type { GrantPoint } from "./grant-diff.ts";
@@ -9,24 +14,24 @@ import type { Timeline } from "./timeline.ts";
 /** A position from which changes are sent, with the cursor that clients receive for it. */
 export interface ChangesStart extends PublishedPosition {
   readonly seq: number;
-  /** Until then it is the current one, in epoch milliseconds. */
+  /** The end of its validity as the current one, in epoch milliseconds. */
   readonly untilMs: number;
 }
 
 /**
- * The cursors that clients receive where no change of their own bears one. The head of the stream moves with every
- * commit, also with commits that a client may not see. So clients receive hidden cursors, which stay the same for the
- * length of a step of the clock.
+ * The cursors that clients receive when no change of their own carries one. The head of the stream advances with every
+ * commit, including commits that a client may not see. So clients receive hidden cursors, which stay the same during
+ * one step of the clock.
  */
 export class ClientCursors {
   readonly #timeline: Timeline;
   readonly #publishedHead: PublishedHead;
   readonly #nowMs: () => number;
-  /** Everything below was made by this codec, and is void under another one. */
+  /** The codec that made everything below. Under another codec it is void. */
   #madeBy: CursorCodec | undefined;
-  /** The latest published head: most callers ask within the same step. */
+  /** The latest published head, because most callers ask within the same step. */
   #published: ChangesStart | undefined;
-  /** The point at the head at which rights changed last. */
+  /** The latest point at the head at which rights changed. */
   #headPoint: (GrantPoint & { readonly untilMs: number }) | undefined;
   #changesStarts = new WeakMap<LiveQuery, ChangesStart>();
 
@@ -37,17 +42,17 @@ export class ClientCursors {
     this.#nowMs = nowMs;
   }
 
-  /** Whether clients receive the head itself. */
-  get tellsExactly(): boolean {
+  /** Whether clients receive the exact head. */
+  get isExact(): boolean {
     return this.#publishedHead.isExact;
   }
 
   /**
-   * The cursor that clients receive in place of the head: for the length of a step the same hidden cursor. All live
-   * queries have handed out everything up to its position.
+   * The cursor that clients receive in place of the head. During one step it is always the same hidden cursor. Every
+   * live query has delivered all commits up to its position.
    */
   get published(): ChangesStart {
-    if (this.tellsExactly) {
+    if (this.isExact) {
       const { position, seq } = this.#timeline.settledHead;
       return { position, cursor: this.#codec.encode(position), seq, untilMs: 0 };
     }
@@ -66,26 +71,26 @@ export class ClientCursors {
     return Math.max(0, this.#nowMs() / 1_000 - secondsOf(this.published.position.clusterTime));
   }
 
-  /** Makes the head as it is now the published head for all clients, before the next step. */
+  /** Publishes the current head to all clients, before the next step. */
   renewPublished(): PublishedPosition {
     this.#published = undefined;
     return this.published;
   }
 
-  /** The cursor of a result that was just read, as it was after a cluster time. */
+  /** The cursor of a result that was just read, as of a cluster time. */
   ofReading(clusterTime: bigint): string {
     const position = { clusterTime, within: AFTER };
-    return this.tellsExactly ? this.#codec.encode(position) : this.#hide(position, this.#nowMs()).cursor;
+    return this.isExact ? this.#codec.encode(position) : this.#hide(position, this.#nowMs()).cursor;
   }
 
   /**
-   * The start for a client that follows only the changes of a live query. For the length of a step, and while the result
-   * does not change, every client receives the same one: a newer one would reveal that something else was written.
+   * The start for a client that only follows the changes of a live query. During one step, and while the result does
+   * not change, every client receives the same one. A newer one would reveal that something else was written.
    * @param since The start is of this cluster time or later.
    */
   startOfChanges(liveQuery: LiveQuery, since: bigint): ChangesStart {
     const { head: position, headSeq: seq } = this.#timeline;
-    if (this.tellsExactly) return { cursor: this.#codec.encode(position), position, seq, untilMs: 0 };
+    if (this.isExact) return { cursor: this.#codec.encode(position), position, seq, untilMs: 0 };
     this.#forgetOtherEpoch();
     const nowMs = this.#nowMs();
     for (const known of [this.published, this.#changesStarts.get(liveQuery)]) {
@@ -97,7 +102,7 @@ export class ClientCursors {
     return start;
   }
 
-  /** The point at which rights change: at a commit that is being accepted, or at the head. */
+  /** The point at which rights change: a commit that is being accepted, or the head. */
   grantPoint(entry: HistoryEntry | null): GrantPoint {
     if (entry !== null) {
       const { clusterTime } = entry.commit;
@@ -108,10 +113,10 @@ export class ClientCursors {
     const { headTime: clusterTime, headSeq: seq } = this.#timeline;
     const known = this.#headPoint;
     const nowMs = this.#nowMs();
-    // Clients whose rights change at one point receive the same cursors, and share the difference.
+    // Clients whose rights change at one point receive the same cursors, so that they share one difference.
     if (known?.clusterTime === clusterTime && known.seq === seq && nowMs < known.untilMs) return known;
     const point = { entry, clusterTime, seq, published: this.#cursorsOfHead(clusterTime, nowMs) };
-    this.#headPoint = { ...point, untilMs: this.tellsExactly ? 0 : this.#publishedHead.stepEndsAtMs(nowMs) };
+    this.#headPoint = { ...point, untilMs: this.isExact ? 0 : this.#publishedHead.stepEndsAtMs(nowMs) };
     return this.#headPoint;
   }
 
@@ -121,8 +126,9 @@ export class ClientCursors {
   }
 
   /**
-   * Settles when the published head has passed an operation time, as the drivers give it, or when the caller was sent a change
-   * of that time or later. So the wait reveals nothing about writes that the caller does not see.
+   * Settles when the published head has passed an operation time, in the form of the drivers, or when the caller was
+   * sent a change of that time or later. So the length of the wait reveals nothing about writes that the caller may not
+   * see.
    * @throws {TidewireError} `unavailable` after `timeoutMs`.
    */
   publishedReached(
@@ -131,12 +137,12 @@ export class ClientCursors {
     timeoutMs: number,
   ): Promise<void> {
     const clusterTime = clusterTimeOf(t, i);
-    const isDone = () => hasBeenSent(clusterTime) || this.#hasTold(clusterTime);
+    const isDone = () => hasBeenSent(clusterTime) || this.#hasPublished(clusterTime);
     const againMs = this.#publishedHead.passesAtMs(clusterTime) - this.#nowMs();
     return this.#timeline.advances.until(isDone, timeoutMs, againMs);
   }
 
-  #hasTold(clusterTime: bigint): boolean {
+  #hasPublished(clusterTime: bigint): boolean {
     const { isSettled, headTime, settledTime, history } = this.#timeline;
     if (this.#publishedHead.isExact) return isSettled && headTime >= clusterTime;
     const readSoFar = { headTime: settledTime, from: history.from };
@@ -145,8 +151,7 @@ export class ClientCursors {
 
   #cursorsOfHead(clusterTime: bigint, nowMs: number): GrantPoint["published"] {
     const after = { clusterTime, within: AFTER };
-    if (this.tellsExactly)
-      return { before: this.#cursorBefore(clusterTime), after: this.#codec.encode(after) };
+    if (this.isExact) return { before: this.#cursorBefore(clusterTime), after: this.#codec.encode(after) };
     const before = { ...after, clusterTime: clusterTime - 1n };
     return {
       before: this.#codec.encodeHidden(before, nowMs - 1),
@@ -154,7 +159,7 @@ export class ClientCursors {
     };
   }
 
-  /** Of an earlier cluster time, so that a ticket which begins at this one does not go with it. */
+  /** A cursor of an earlier cluster time, so that it does not fit a ticket that begins at this one. */
   #cursorBefore(clusterTime: bigint): string {
     return this.#codec.encode({ clusterTime: clusterTime - 1n, within: AFTER });
   }
@@ -165,7 +170,7 @@ export class ClientCursors {
     return { position: { ...position, issuedMs }, cursor, untilMs };
   }
 
-  /** A cursor of the epoch before would be refused, and would cost the client its state. */
+  /** Drops cursors of the previous epoch. A client that presented one would receive `reset` and lose its state. */
   #forgetOtherEpoch(): void {
     const { codec } = this.#timeline;
     if (this.#madeBy === codec) return;

@@ -1,15 +1,19 @@
+/**
+ * Cursors: the opaque form of positions for clients. A client can store a cursor and return it to any node, but it must
+ * not be able to read it, to invent one, or to learn from two of them how much was written in between.
+ */
 import { createCipheriv, createDecipheriv, hash, randomBytes } from "node:crypto";
 import { secondsOf } from "../source/cluster-time.ts";
 import type { Epoch } from "../source/epoch-store.ts";
 
 /**
- * A point in the deployment's order of changes. `within` tells points of one cluster time apart: `BEFORE` all
- * of its commits, `AFTER` them, or just after the commit that has this tag.
+ * A point in the deployment's order of commits. `within` distinguishes points of one cluster time: `BEFORE` all of its
+ * commits, `AFTER` all of them, or just after the commit with this tag.
  */
 export interface Position {
   readonly clusterTime: bigint;
   readonly within: number;
-  /** Of a hidden cursor: when it was made, in epoch milliseconds. By this alone clients may compare two of them. */
+  /** Only of a hidden cursor: when it was made, in epoch milliseconds. Hidden cursors are compared by this alone. */
   readonly issuedMs?: number;
 }
 
@@ -18,10 +22,10 @@ export const BEFORE = 0;
 /** `within` of a position after all commits of its cluster time. */
 export const AFTER = 0xffff_ffff;
 
-/** The position of a cursor, or why it has none: it is not genuine, or belongs to another epoch. */
+/** The position of a cursor, or why it has none: the cursor is not genuine, or belongs to another epoch. */
 export type DecodedCursor = Position | "invalid" | "other-epoch";
 
-/** A position together with the cursor by which a client knows it. */
+/** A position, and the cursor that clients receive for it. */
 export interface PublishedPosition {
   readonly position: Position;
   readonly cursor: string;
@@ -36,13 +40,13 @@ const TAG_BYTES = 16;
 const HIDDEN_BYTES = EPOCH_BYTES + NONCE_BYTES + POSITION_BYTES + TAG_BYTES;
 const MARK = 0x7469_6465;
 
-/** The epoch that a cursor names, genuine or not. */
+/** The epoch that a cursor names, whether or not the cursor is genuine. */
 export const epochOf = (cursor: string): string =>
   Buffer.from(cursor, "base64url").toString("hex", 0, EPOCH_BYTES);
 
 /**
- * Whether `a` is certainly later within one cluster time. The positions of two commits of one cluster time do not tell
- * their order.
+ * Whether `a` is certainly later than `b` within one cluster time. The tags of two commits of one cluster time do not
+ * show their order.
  */
 function isLaterWithin(a: Position, b: Position): boolean {
   if (a.clusterTime !== b.clusterTime) return false;
@@ -54,9 +58,9 @@ export const isLater = (a: Position, b: Position): boolean =>
   a.clusterTime > b.clusterTime || isLaterWithin(a, b);
 
 /**
- * Whether a client that received the change at a position has received everything up to a cluster time, as far as it may
- * know: the time of the change itself, or a time in an earlier second. The order within a second would reveal the number
- * of writes in between.
+ * Whether a client that received the change at a position has received everything up to a cluster time, as far as it
+ * may know: the time of the change itself, or a time in an earlier second. Comparing within a second would reveal how
+ * many writes came in between.
  */
 export function coversForClients({ clusterTime, within }: Position, wanted: bigint): boolean {
   if (within === BEFORE || within === AFTER) return false;
@@ -64,9 +68,9 @@ export function coversForClients({ clusterTime, within }: Position, wanted: bigi
 }
 
 /**
- * Writes positions as cursors: the epoch in the clear, the rest one AES block under the epoch's key. So a
- * cursor is opaque (a cluster time would tell when a write happened that the client may not see), cannot be
- * invented, and, unless it is hidden, is the same text on every node.
+ * Encodes positions as cursors: the epoch unencrypted, the rest as one AES block under the epoch's key. A cursor is
+ * opaque, because a cluster time would show when a write happened that the client may not see. It cannot be invented.
+ * Unless it is hidden, it is the same string on every node.
  */
 export class CursorCodec {
   readonly epoch: string;
@@ -74,7 +78,7 @@ export class CursorCodec {
   readonly #hidingKey: Buffer;
   readonly #cipher: ReturnType<typeof createCipheriv>;
   readonly #decipher: ReturnType<typeof createDecipheriv>;
-  /** The buffers for encoding; one pair is enough, as encoding never waits. */
+  /** Reused buffers. One pair is enough, because encoding never waits. */
   readonly #cursor = Buffer.alloc(CURSOR_BYTES);
   readonly #block = Buffer.alloc(BLOCK_BYTES);
 
@@ -84,11 +88,12 @@ export class CursorCodec {
     this.#hidingKey = Buffer.from(hash("sha256", `hidden cursor ${this.#key}`, "hex"), "hex").subarray(0, 16);
     this.#cursor.write(epoch.id, 0, EPOCH_BYTES, "hex");
     this.#block.writeUInt32BE(MARK, 0);
-    // A single block each, so no mode is at work, and one cipher object serves for ever.
+    // The input is a single block, so ECB has no pattern to leak, and one cipher object can be reused for ever.
     this.#cipher = createCipheriv("aes-128-ecb", epoch.cursorKey, null).setAutoPadding(false);
     this.#decipher = createDecipheriv("aes-128-ecb", epoch.cursorKey, null).setAutoPadding(false);
   }
 
+  /** The exact cursor of a position, equal on every node. */
   encode({ clusterTime, within }: Position): string {
     this.#block.writeBigUInt64BE(clusterTime, 4);
     this.#block.writeUInt32BE(within, 12);
@@ -97,8 +102,8 @@ export class CursorCodec {
   }
 
   /**
-   * Writes a position that a client must be able to come back to, but not to recognize: each text is another one
-   * (AES-128-GCM with a random nonce), so that two of them do not tell whether anything was written in between.
+   * Encodes a position to which a client may return without recognizing it. Each result is a different string
+   * (AES-128-GCM with a random nonce), so two of them do not show whether anything was written in between.
    */
   encodeHidden({ clusterTime, within }: Position, issuedMs: number): string {
     const plain = Buffer.alloc(POSITION_BYTES);
@@ -112,9 +117,11 @@ export class CursorCodec {
     return Buffer.concat(parts).toString("base64url");
   }
 
+  /** Decodes a cursor. Never throws, because cursors come from clients. */
   decode(cursor: string): DecodedCursor {
     const bytes = Buffer.from(cursor, "base64url");
     const isOfOurs = bytes.length === CURSOR_BYTES || bytes.length === HIDDEN_BYTES;
+    // Re-encoding refuses other spellings of the same bytes.
     if (!isOfOurs || bytes.toString("base64url") !== cursor) return "invalid";
     if (bytes.toString("hex", 0, EPOCH_BYTES) !== this.epoch) return "other-epoch";
     if (bytes.length === HIDDEN_BYTES) return this.#decodeHidden(bytes);
@@ -137,15 +144,15 @@ export class CursorCodec {
     try {
       decipher.final();
     } catch {
-      return "invalid"; // altered, or invented: there is nothing more to know about it
+      return "invalid"; // altered or invented; the client receives the same answer for both
     }
     const issuedMs = Number(plain.readBigUInt64BE(12));
     return { clusterTime: plain.readBigUInt64BE(0), within: plain.readUInt32BE(8), issuedMs };
   }
 
   /**
-   * The tag of a commit, never `BEFORE` or `AFTER`. Keyed, since its identity may hold an `_id`; nobody sees it outside
-   * the block, so that a plain hash will do, at a quarter of what an HMAC costs every change.
+   * The tag of a commit, never `BEFORE` or `AFTER`. It is keyed, because the identity may contain an `_id`. It is only
+   * visible inside the encrypted block, so a plain hash suffices, which costs a quarter of an HMAC for each change.
    */
   tag(identity: string): number {
     const digest = hash("sha256", this.#key + identity);

@@ -5,7 +5,7 @@ export interface Deferred {
   readonly reject: (reason: Error) => void;
 }
 
-/** A promise with its ends outside (`Promise.withResolvers` comes with Node 22). */
+/** Makes a promise that is settled from outside (`Promise.withResolvers` exists from Node 22 on). */
 export function deferred(): Deferred {
   let resolve: () => void = () => {};
   let reject: (reason: Error) => void = () => {};

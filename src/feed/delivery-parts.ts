@@ -1,3 +1,7 @@
+/**
+ * The parts of a delivery as interfaces. The steps of a delivery are functions in several files, and all of them
+ * receive this context instead of the delivery itself, so only the delivery can change its phase.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Account } from "./account.ts";
@@ -22,7 +26,7 @@ export interface DeliveryParts {
   readonly catchUps: CatchUps;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Slices for work that lets other work have its turn. */
+  /** Makes slices for work that must let other work run in between. */
   readonly newSlices: () => Slices;
 }
 
@@ -34,7 +38,7 @@ export interface DeliveryTerms {
   readonly account: Account;
 }
 
-/** One subscription to one live query, as the parts of its delivery see it. */
+/** One subscription to one live query, as the steps of its delivery see it. */
 export interface DeliveryContext extends DeliveryTerms {
   readonly parts: DeliveryParts;
   readonly liveQuery: LiveQuery;

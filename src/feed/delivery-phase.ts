@@ -1,12 +1,17 @@
 /**
+ * The state machine of a delivery. Resets, slow consumers, withdrawn rights and closed connections can happen in any
+ * phase, also during a wait, so the table answers every combination.
+ */
+
+/**
  * The phase of a delivery.
- * - `opening`: the client does not know of the subscription yet, so nothing may be written
- * - `voided`: as `opening`, and the start that was decided is void
+ * - `opening`: the client does not know the subscription yet, so nothing may be written
+ * - `voided`: like `opening`, and the decided start is void
  * - `snapshot`: a snapshot is being sent
- * - `oplog`: missed changes are being sent that only the oplog still holds
+ * - `oplog`: missed changes that only the oplog still contains are being sent
  * - `moving`: the difference of a change of rights is being sent
- * - `catching-up`: missed changes are being sent from the log of the live query
- * - `live`: changes are written as they come
+ * - `catching-up`: missed changes from the log of the live query are being sent
+ * - `live`: changes are written when they arrive
  * - `closed`: nothing more is written
  */
 export const PHASES = [
@@ -24,17 +29,17 @@ export type Phase = (typeof PHASES)[number];
 
 /** The events that lead from one phase to another. */
 export const DELIVERY_EVENTS = [
-  /** A snapshot has to be sent: at the start, or after a reset. */
+  /** A snapshot must be sent: at the start, or after a reset. */
   "send-snapshot",
-  /** Commits from the oplog have to be sent: at the start, or because the history evicted them before they were sent. */
+  /** Commits from the oplog must be sent: at the start, or because the history evicted them before they were sent. */
   "send-oplog",
-  /** A difference has to be sent: at the start. */
+  /** A difference must be sent: at the start. */
   "send-move",
   /** The rest is in the log: at the start, after any other step, after a reset, or because the consumer was slow. */
   "catch-up",
-  /** The log holds nothing more. */
+  /** The log contains nothing more. */
   "caught-up",
-  /** The state that the client holds, or was to receive, cannot be kept up. */
+  /** The state that the client has, or was to receive, cannot be kept up to date. */
   "void",
   "close",
 ] as const;
@@ -42,8 +47,9 @@ export const DELIVERY_EVENTS = [
 export type DeliveryEvent = (typeof DELIVERY_EVENTS)[number];
 
 /**
- * Every phase and every event. An event that makes no sense in a phase changes nothing: it was overtaken by another one.
- * A closed delivery stays closed. A voided start never goes on as it was decided: a reset leads to a snapshot or to the log.
+ * Every phase and every event. An event that makes no sense in a phase changes nothing, because another event has
+ * overtaken it. A closed delivery stays closed. A voided start is never continued: a reset leads to a snapshot or to
+ * the log.
  */
 export const DELIVERY_TRANSITIONS: Readonly<Record<Phase, Readonly<Record<DeliveryEvent, Phase>>>> = {
   opening: {
@@ -120,9 +126,9 @@ export const DELIVERY_TRANSITIONS: Readonly<Record<Phase, Readonly<Record<Delive
   },
 };
 
-/** Whether a step is being run that brings the delivery closer to `live`. */
+/** Whether a step is running that brings the delivery closer to `live`. */
 export const isSending = (phase: Phase): boolean =>
   phase === "snapshot" || phase === "oplog" || phase === "moving" || phase === "catching-up";
 
-/** Whether the client does not know of the subscription yet. */
+/** Whether the client does not know the subscription yet. */
 export const isBeforeStart = (phase: Phase): boolean => phase === "opening" || phase === "voided";

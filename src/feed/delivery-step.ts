@@ -1,20 +1,25 @@
+/**
+ * The tools of one step of a delivery. A step waits often (for room, for the stream, for MongoDB), and after each wait
+ * the subscription may have been reset, moved or closed, so every method reports whether the step still counts.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Chunk } from "./chunk.ts";
 import type { DeliveryContext } from "./delivery-parts.ts";
 
+/** Pause before the next attempt while MongoDB does not answer, in milliseconds. */
 const RETRY_MS = 1_000;
 
 /**
- * How a step of a delivery ended: `done`; `abandoned`, because something else was decided meanwhile; `lost`, because what
- * follows is no longer known; or with the reason of the reset that has to follow.
+ * How a step of a delivery ended: `done`; `abandoned`, because something else was decided meanwhile; `lost`, because
+ * the changes that follow are no longer known; or with the reason of the reset that must follow.
  */
 export type StepOutcome = "done" | "abandoned" | "lost" | "lagged" | "history-lost";
 
-/** One step of a delivery. It writes and waits only for as long as the step is current. */
+/** One step of a delivery. It writes and waits only as long as the step is current. */
 export class DeliveryStep {
   readonly context: DeliveryContext;
-  /** `false` when something else was decided, so that the step has become pointless. */
+  /** `false` once something else was decided for the delivery, so that this step must end. */
   readonly isCurrent: () => boolean;
 
   constructor(context: DeliveryContext, isCurrent: () => boolean) {
@@ -23,8 +28,9 @@ export class DeliveryStep {
   }
 
   /**
-   * Writes, and waits for room. `false` when the connection has ended, `timeoutMs` has passed, or the step has become
-   * pointless meanwhile: data that the client may no longer see must not be written when there is room at last.
+   * Writes a chunk, and waits for room.
+   * @returns `false` if the connection has ended, `timeoutMs` has passed, or the step is no longer current: data that
+   *   the client may not see any more must not be written when there is room at last.
    */
   async write(chunk: Chunk, timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
     const { sink } = this.context;
@@ -36,8 +42,9 @@ export class DeliveryStep {
   }
 
   /**
-   * Waits until data of a cluster time may be sent. Before the stream has reached that time, rights that depend on other
-   * documents, or on the token, may have been withdrawn by then. `false` where waiting has become pointless.
+   * Waits until data of a cluster time may be sent. Rights that depend on other documents, or on the token, may have
+   * been withdrawn by that time, and the stream shows it only when it has arrived there.
+   * @returns `false` if the step is no longer current.
    */
   async mayShow(clusterTime: bigint): Promise<boolean> {
     const { parts, rights, sink } = this.context;
@@ -46,20 +53,27 @@ export class DeliveryStep {
     return this.streamReaches(clusterTime);
   }
 
-  /** Waits until the stream has reached a cluster time; `false` where that has become pointless meanwhile. */
+  /**
+   * Waits until the stream has reached a cluster time.
+   * @returns `false` if the step is no longer current.
+   */
   async streamReaches(clusterTime: bigint): Promise<boolean> {
     const { timeline } = this.context.parts;
     while (this.isCurrent() && timeline.settledTime < clusterTime) await timeline.advances.next();
     return this.isCurrent();
   }
 
-  /** Tries again while MongoDB does not answer; `null` where that has become pointless meanwhile. */
+  /**
+   * Repeats a request while MongoDB does not answer.
+   * @returns `null` if the step is no longer current.
+   */
   async untilAvailable<T>(ask: () => Promise<T>): Promise<T | null> {
     while (this.isCurrent()) {
       try {
         return await ask();
       } catch (error) {
         if (!(error instanceof TidewireError) || error.code !== "unavailable") throw error;
+        // Random, so that the clients of one node do not all return in the same moment.
         await sleep((error.retryAfterMs ?? RETRY_MS) * (0.5 + Math.random()));
       }
     }

@@ -1,3 +1,7 @@
+/**
+ * The steps that bring a client up to date: snapshot, difference, oplog. Each one returns the entry up to which
+ * everything was sent, where the catch-up continues.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import { toChunks } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
@@ -9,17 +13,17 @@ import type { GrantMove } from "./grant-diff.ts";
 import type { OplogRead } from "./oplog-read.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
 
-/** A step that ended: everything up to entry `after` has been sent. */
+/** A step that ended. Everything up to entry `after` has been sent. */
 export interface Sent {
   readonly after: number;
-  /** The position of `after`, where it is known. */
+  /** The position of `after`, if it is known. */
   readonly position: Position | null;
 }
 
-/** How long a slow consumer may hold one of the few extra change streams, in milliseconds. */
+/** How long a slow consumer may keep one of the few extra change streams, in milliseconds. */
 const OPLOG_ROOM_TIMEOUT_MS = 5_000;
 
-/** Sends a snapshot. After a reset it is opened here, as often as it takes: MongoDB will be available again. */
+/** Sends a snapshot. After a reset the snapshot is opened here, and retried until MongoDB answers. */
 export async function sendSnapshot(
   step: DeliveryStep,
   work: Extract<Work, { do: "send-snapshot" }>,
@@ -51,13 +55,13 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
     if (batch === null) break;
     if (!(await step.write(batch))) return "abandoned";
   }
-  // Commits up to the time of the snapshot are in it already.
+  // Commits up to the time of the snapshot are contained in it.
   if (!(await step.streamReaches(reading.clusterTime))) return "abandoned";
   const seq = timeline.history.seqAt(reading.clusterTime);
   return seq === null ? "lost" : { after: seq, position: null };
 }
 
-/** Sends the documents that a change of rights brought into sight and removes those that it took away. */
+/** Sends the documents that a change of rights made visible, and removes those that it made invisible. */
 export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<StepOutcome> {
   const { parts, liveQuery, sink } = step.context;
   const giveBack = await sink.snapshotTurn();
@@ -67,7 +71,8 @@ export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<Ste
     if (!step.isCurrent()) return "abandoned";
     if (changes === null) return "history-lost";
     const { after: last, before: others } = move.at.published;
-    // A client may hold a later state than the one before the difference, and a delta would not fit that.
+    // The client may have received a later state than the one before the difference, and a delta would not fit that
+    // state.
     const documents = move.missed === undefined ? undefined : "full";
     const chunks = await liveQuery.grantChunks(changes, { last, others }, sink.mode, documents);
     if (!step.isCurrent()) return "abandoned";
@@ -80,9 +85,9 @@ export async function sendMove(step: DeliveryStep, move: GrantMove): Promise<Ste
   return "done";
 }
 
-/** Sends the missed commits that the history no longer holds, up to an entry that the history holds. */
+/** Sends the missed commits that the history no longer contains, up to an entry that it contains. */
 export async function sendFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent | StepOutcome> {
-  // Whatever happened to MongoDB meanwhile, the subscription stays: a snapshot follows, which waits for MongoDB.
+  // Whatever happened to MongoDB, the subscription stays. A snapshot follows, which waits for MongoDB.
   return copyFromOplog(step, read).catch((error: unknown) => {
     step.context.parts.catchUps.noteFailed(error);
     return "history-lost" as const;
@@ -94,12 +99,15 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
   const { timeline } = parts;
   for await (const { batch, covered } of read.batches()) {
     if (!step.isCurrent()) return "abandoned";
+    // Other clients read the same batch, and this one has received its first entries already.
     const fresh = batch.entries.slice(covered);
     if (rights.isConditional) {
       const slices = parts.newSlices();
       slices.begin();
       await slices.through(rights.prepareInSteps(fresh));
     }
+    // These commits may have changed the rights of this client, and the oplog has no record of that. A reset checks
+    // them.
     if (fresh.some(({ commit }) => rights.mayChangeBy(commit.events))) return "history-lost";
     const encoded = await liveQuery.encodeOplogBatch(batch, sink.mode);
     if (!step.isCurrent()) return "abandoned";

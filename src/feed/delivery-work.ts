@@ -1,16 +1,20 @@
+/**
+ * The resources of a delivery's next step. Snapshots and extra change streams are limited per node, so each is attached
+ * to the work that needs it and released with it, whichever way the work ends.
+ */
 import type { DeliveryContext } from "./delivery-parts.ts";
 import type { DeliveryEvent } from "./delivery-phase.ts";
 import type { GrantMove } from "./grant-diff.ts";
 import type { OplogRead } from "./oplog-read.ts";
 import type { SnapshotReading } from "./snapshot-reading.ts";
 
-/** A snapshot together with the turn to hold it. */
+/** A snapshot, and the turn that allows the delivery to hold it. */
 export interface HeldSnapshot {
   readonly reading: SnapshotReading;
   readonly leave: () => void;
 }
 
-/** The next thing to do, with the resources that it holds. */
+/** The next step, with the resources that it holds. */
 export type Work =
   /** `opened` is `null` until the snapshot is open. */
   | { readonly do: "send-snapshot"; opened: HeldSnapshot | null }
@@ -18,21 +22,21 @@ export type Work =
   | { readonly do: "send-move"; readonly move: GrantMove }
   | { readonly do: Extract<DeliveryEvent, "catch-up"> };
 
-/** Sends a snapshot, and opens it first where `opened` is `null`. */
+/** Work that sends a snapshot, and opens it first if `opened` is `null`. */
 export const newSnapshotWork = (opened: HeldSnapshot | null): Work => ({ do: "send-snapshot", opened });
-/** Sends what the log of the live query holds. */
+/** Work that sends the entries in the log of the live query. */
 export const newCatchUpWork = (): Work => ({ do: "catch-up" });
 
-/** Gives back the resources that work holds. */
+/** Releases the resources of work. */
 export function releaseWork(work: Work): void {
   if (work.do === "send-snapshot") work.opened?.leave();
   if (work.do === "send-oplog") work.read.end();
 }
 
 /**
- * Opens a snapshot when it is the delivery's turn: a slow reader must not hold many snapshots, nor many of MongoDB's
+ * Opens a snapshot when it is the delivery's turn. A slow reader must not hold many snapshots or many of MongoDB's
  * cursors.
- * @returns `null` where the snapshot is no longer wanted.
+ * @returns `null` if the snapshot is no longer wanted.
  * @throws {TidewireError} `snapshot-too-large`, `unavailable`, `too-many-subscriptions`
  */
 export async function openHeldSnapshot(

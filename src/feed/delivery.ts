@@ -28,30 +28,36 @@ import { canMove, type GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { Sink } from "./sink.ts";
 
-/** More reads of the oplog than this, one after the other, mean that the history is too short for this client. */
+/** With more consecutive reads of the oplog than this, the history is too short for this client. */
 const OPLOG_READS_MAX = 5;
 
 /**
- * Brings one live query to one connection: a snapshot or the missed changes first, then every change as it comes. This is
- * the only place where the past and the present meet. A slow consumer, a resumption and a new subscription all become live
- * in `#catchUp`, in the same turn in which it finds nothing more to read, so there is no gap and no overlap.
+ * Brings one live query to one connection: first a snapshot or the missed changes, then every change as it arrives.
+ * This is the only place where the past and the present meet. A slow consumer, a resumption and a new subscription all
+ * become live in `#catchUp`, in the same turn in which it finds nothing more to read, so there is no gap and no
+ * overlap.
  */
 export class Delivery implements Follower {
   readonly #context: DeliveryContext;
-  /** That of the context, at hand for every change. */
+  /** The sink of the context, kept here because every change uses it. */
   readonly #sink: Sink;
   #phase: Phase = "opening";
-  /** The step at hand, or the last one. A new object for each step: a step is pointless once another one is here. */
+  /**
+   * The current step, or the last one. Each step has a new object, so a step knows by comparison whether it is still
+   * current.
+   */
   #work: Work = newCatchUpWork();
   /** Everything up to this entry of the history has been written … */
   #after = 0;
-  /** … and so many messages of the entry after it. */
+  /** … and this number of messages of the entry after it. */
   #written = 0;
-  /** The position of `#after`, as long as it is known. */
+  /** The position of `#after`, if it is known. */
   #position: Position | null = null;
-  /** Reads of the oplog that were begun since the delivery was live, because the history evicted what was to be sent. */
+  /**
+   * Reads of the oplog since the delivery was last live, each because the history had evicted the commits to be sent.
+   */
   #oplogReads = 0;
-  /** Why the client is not up to date: it has missed changes, or it reads more slowly than changes come. */
+  /** Why the client is not up to date: it has missed changes, or it reads more slowly than changes arrive. */
   #behind: "nothing" | "missed" | "lagged" = "nothing";
 
   constructor(context: DeliveryContext) {
@@ -72,25 +78,25 @@ export class Delivery implements Follower {
     return this.#sink.mode;
   }
 
-  /** Whether the client is up to date: changes are written as they come. */
+  /** Whether the client is up to date, so that changes are written as they arrive. */
   get isLive(): boolean {
     return this.#phase === "live" && this.liveQuery.state.isCurrent;
   }
 
   /**
-   * Decides how the subscription starts and does everything that can fail; nothing is written before `run`.
+   * Decides how the subscription starts, and does everything that can fail. Nothing is written before `run`.
    * @throws {TidewireError} `snapshot-too-large`, `unavailable`, `too-many-subscriptions`
    */
   async open(request: StartRequest): Promise<Started> {
     return this.#adopt(await openDelivery(this.#context, request, () => this.#phase !== "closed"));
   }
 
-  /** As `open`, for an active subscription: at once. Work that can fail comes later and is retried. */
+  /** Like `open`, but synchronous, for an active subscription. Work that can fail follows later and is retried. */
   openAnew(reason: StartReason): Started {
     return this.#adopt(openAnew(this.#context, reason));
   }
 
-  /** Whether a client that holds the state of another live query can be sent the difference (see `openMoved`). */
+  /** Whether a client that has the state of another live query can receive the difference (see `openMoved`). */
   canMoveFrom(held: LiveQuery): boolean {
     return canMove(held, this.liveQuery);
   }
@@ -103,7 +109,7 @@ export class Delivery implements Follower {
     return this.#adopt(openMoved(this.#context, from, at));
   }
 
-  /** Begins to write. To be called once the answer of `open` has been written. */
+  /** Starts to write. To be called once the answer of `open` has been written. */
   run(): void {
     if (this.#phase === "voided") this.#reset("history-lost");
     else if (this.#phase === "opening") this.#enter(this.#work.do, this.#work);
@@ -124,7 +130,7 @@ export class Delivery implements Follower {
       this.#after = seq;
       return;
     }
-    // The consumer is slow. Nothing more is kept for it: it continues from here when it has drained.
+    // The consumer is slow. Nothing more is kept for it: after it has drained, it continues from here.
     this.#context.parts.metrics.lagged.inc();
     this.#behind = "lagged";
     this.#enter("catch-up", newCatchUpWork());
@@ -133,14 +139,14 @@ export class Delivery implements Follower {
 
   startOver(): void {
     const before = this.#phase;
-    // Nothing may be written before the client knows of the subscription: `run` resets it then.
+    // Nothing may be written before the client knows the subscription. `run` resets it then.
     if (isBeforeStart(before)) this.#phase = DELIVERY_TRANSITIONS[before].void;
     else this.#reset("history-lost");
     if (before === "live") this.#startSteps();
   }
 
   #adopt({ started, work, after, position, hasMissed }: Opening): Started {
-    // The client left while the start was prepared: nobody else would release the memory and streams that it holds.
+    // The client left while the start was prepared, so nothing else would release the memory and streams of the work.
     if (this.#phase === "closed") releaseWork(work);
     else this.#work = work;
     this.#after = after;
@@ -153,9 +159,9 @@ export class Delivery implements Follower {
     this.#runSteps().catch((error: unknown) => this.fail(error));
   }
 
-  /** Runs the steps until the delivery is live, or closed. */
+  /** Runs steps until the delivery is live or closed. */
   async #runSteps(): Promise<void> {
-    // Never in the turn of a flush: the followers must not change while they are being served.
+    // Never in the turn of a flush, because the set of followers must not change while it is iterated.
     await null;
     while (isSending(this.#phase)) {
       const outcome = await this.#runStep();
@@ -186,19 +192,20 @@ export class Delivery implements Follower {
     return sendFromOplog(step, work.read);
   }
 
-  /** Writes what the log holds and, when nothing is left to write, joins the live stream in that same turn. */
+  /** Writes the entries of the log. When nothing is left, joins the live stream in that same turn. */
   async #catchUp(step: DeliveryStep): Promise<StepOutcome | "live"> {
     const { liveQuery, parts } = this.#context;
     const sink = this.#sink;
     const { timeline } = parts;
     let encoded: EncodedEntry | undefined;
     while (step.isCurrent()) {
-      // A live query may have noted a commit that it has not handed to its followers yet.
+      // A live query may have recorded a commit that it has not delivered to its followers yet.
       if (!timeline.isSettled) {
         await timeline.settles;
         continue;
       }
-      // A state that waits for the database may be behind what was sent. Changes that it finds up to there are in that.
+      // A state that waits for the database may be older than the sent data. Changes that it finds up to that point are
+      // contained in the data already.
       if (liveQuery.state.knownSeq < this.#after) {
         await liveQuery.state.reaches(this.#after);
         continue;
@@ -229,10 +236,10 @@ export class Delivery implements Follower {
     return "abandoned";
   }
 
-  /** The history evicted the next commits while the missed ones were being sent. The oplog may still hold them. */
+  /** The history evicted the next commits while the missed ones were being sent. The oplog may still contain them. */
   async #continueFromOplog(step: DeliveryStep): Promise<StepOutcome> {
     const position = this.#position;
-    // A consumer that lags is not read for from the oplog: it would lag again, at the cost of a change stream.
+    // A slow consumer does not cause a read of the oplog: it would fall behind again, and cost a change stream.
     const mayRead = position !== null && this.#behind === "missed" && this.#oplogReads < OPLOG_READS_MAX;
     if (!mayRead) return "lost";
     this.#oplogReads++;
@@ -248,7 +255,7 @@ export class Delivery implements Follower {
 
   #joinLive(): void {
     const afterCatchUp = this.#behind !== "nothing";
-    // No `await` may come between the check that nothing is left to write and this: a commit in between would be lost.
+    // No `await` may be between the check that nothing is left and this line. A commit in between would be lost.
     this.#after = this.liveQuery.state.knownSeq;
     this.#behind = "nothing";
     this.#oplogReads = 0;
@@ -258,22 +265,24 @@ export class Delivery implements Follower {
     this.#sink.becameLive(afterCatchUp);
   }
 
-  /** The state that the client holds is void. It is followed no longer before the client is informed of that. */
+  /**
+   * Voids the state that the client has. The client is informed before the subscription follows the live query again.
+   */
   #reset(reason: "lagged" | "history-lost"): void {
     if (this.#phase === "closed") return;
     this.#enter("void", newCatchUpWork());
     this.#sink.reset(reason);
-    // The reset makes the missed changes void as well, so the next step begins at the head.
+    // The reset voids the missed changes as well, so the next step begins at the head.
     this.#after = this.#context.parts.timeline.headSeq;
     this.#position = null;
     const work = this.#context.wantsSnapshot ? newSnapshotWork(null) : newCatchUpWork();
     this.#enter(work.do, work);
   }
 
-  /** Gives back what the step at hand holds, and takes another one. */
+  /** Releases the resources of the current step, and takes another one. */
   #enter(event: DeliveryEvent, work: Work): void {
     if (this.#work !== work) releaseWork(this.#work);
-    // First of all: a delivery that is not live any more reads the log, and a flush would write the same change again.
+    // First, because a delivery that is not live reads the log, and a flush would write the same change a second time.
     if (this.#phase === "live") this.liveQuery.followers.delete(this);
     this.#phase = DELIVERY_TRANSITIONS[this.#phase][event];
     this.#work = work;

@@ -1,3 +1,7 @@
+/**
+ * Distributes commits to live queries. The order matters three times: rights before results, cheap live queries before
+ * expensive ones, and found changes written before a pause.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
@@ -9,7 +13,7 @@ import { PredicateIndex } from "./predicate-index.ts";
 import type { Slices } from "./slices.ts";
 import type { WorkMeter } from "./work-meter.ts";
 
-/** A live query whose commits take so long, in milliseconds, is handed its commits after all others. */
+/** A live query whose commits take longer than this, in milliseconds, receives them after all others. */
 const EXPENSIVE_MS = 0.5;
 
 /** The parts that `Dispatch` works with. */
@@ -19,17 +23,20 @@ export interface DispatchParts {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly work: WorkMeter;
-  /** A live query cannot be kept up. It must be removed: what its followers hold is unknown now. */
+  /**
+   * Called when a live query cannot be kept up to date. It must be removed, because the state of its followers is
+   * unknown.
+   */
   readonly onFailed: (liveQuery: LiveQuery, error: unknown) => void;
-  /** Whether a collection is the service's own, whose events need no images. */
+  /** Whether a collection is the service's own. Its events need no images. */
   readonly isOwn: (namespace: string) => boolean;
-  /** Everything that was handed out can be written now. */
+  /** Called when everything delivered so far can be written. */
   readonly onHandedOut: () => void;
 }
 
 /**
- * Hands commits to the live queries that they concern, one commit after the other. Every `yield` is a point at which
- * the caller may let the event loop do other work; what was found until then has been written by that time.
+ * Passes commits to the live queries that they concern, one commit after the other. Every `yield` is a point at which
+ * the caller may run other work. All changes found until then have been written.
  */
 export class Dispatch {
   readonly #parts: DispatchParts;
@@ -52,12 +59,15 @@ export class Dispatch {
   remove(liveQuery: LiveQuery): void {
     const index = this.#byNamespace.get(liveQuery.namespace);
     index?.remove(liveQuery);
-    // Clients choose the collections: indexes without live queries would accumulate.
+    // Clients choose the collections, so indexes without live queries would accumulate.
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#changed.delete(liveQuery);
   }
 
-  /** Hands out one commit. Rights first: a subscription whose rights it withdraws is silent before a live query evaluates it. */
+  /**
+   * Distributes one commit. Rights come first: a subscription whose rights the commit withdraws is silent before a live
+   * query evaluates the commit.
+   */
   *apply(entry: HistoryEntry): Generator<void, void> {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
@@ -77,8 +87,8 @@ export class Dispatch {
   }
 
   /**
-   * Expensive live queries come last, so that the followers of cheap ones need not wait for them. The clock is read once
-   * for each live query: what one of them took ends where the next one begins.
+   * Expensive live queries come last, so that followers of cheap ones need not wait for them. The clock is read once
+   * per live query: the end of one is the start of the next.
    */
   *#offerAll(
     candidates: Iterable<LiveQuery>,
@@ -108,7 +118,7 @@ export class Dispatch {
   *#offerExpensive(expensive: LiveQuery[], entry: HistoryEntry, inSteps: boolean): Generator<void, void> {
     const { work, slices } = this.#parts;
     expensive.sort((a, b) => work.meanMs(a) - work.meanMs(b));
-    // The changes of the cheap ones go out before the first expensive one is evaluated.
+    // The changes of the cheap live queries are written before the first expensive one is evaluated.
     yield* this.flush();
     for (const liveQuery of expensive) {
       const fromMs = slices.workMs;
@@ -118,7 +128,7 @@ export class Dispatch {
     }
   }
 
-  /** Writes all changes found since the last flush. Changes that come together cost each connection one write. */
+  /** Writes all changes found since the last flush. Changes that are found together cost each connection one write. */
   *flush(): Generator<void, void> {
     for (const liveQuery of this.#changed) {
       this.#changed.delete(liveQuery);
@@ -132,7 +142,7 @@ export class Dispatch {
   }
 
   #offer(liveQuery: LiveQuery, entry: HistoryEntry): void {
-    // A live query may be given up while a commit is being handed out.
+    // A live query may be removed while a commit is being distributed.
     if (liveQuery.isRetired) return;
     try {
       if (liveQuery.apply(entry)) this.#changed.add(liveQuery);
@@ -150,15 +160,18 @@ export class Dispatch {
     }
   }
 
-  /** Charges the work since `fromMs` to a live query. @returns The time now. */
+  /**
+   * Charges the work since `fromMs` to a live query.
+   * @returns The current time.
+   */
   #note(liveQuery: LiveQuery, fromMs: number): number {
     const nowMs = this.#parts.slices.workMs;
-    // A live query that was given up meanwhile has left the meter.
+    // A live query that was removed meanwhile is not in the meter any more.
     if (!liveQuery.isRetired) this.#parts.work.note(liveQuery, nowMs - fromMs);
     return nowMs;
   }
 
-  /** Changes go out before other work has its turn, and a user who exceeds the allowance is stopped before the next commit. */
+  /** Writes the changes before other work runs. A user who exceeds the allowance is stopped before the next commit. */
   *#endSlice(): Generator<void, void> {
     const { work } = this.#parts;
     yield* this.flush();
@@ -166,7 +179,7 @@ export class Dispatch {
     yield;
   }
 
-  /** Changes found so far go out before a pause: one live query that takes long delays no other. */
+  /** Writes the changes found so far before a pause, so that one slow live query delays no other. */
   *#flushing<T>(steps: Generator<void, T>): Generator<void, T> {
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done === true) return step.value;

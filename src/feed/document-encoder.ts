@@ -1,3 +1,7 @@
+/**
+ * Shares encoded documents between live queries. Many live queries of one page show the same document with the same
+ * projection, and would otherwise encode it once each.
+ */
 import { encodeDocument } from "../match/encode.ts";
 import { encodeDocumentInSteps } from "../match/encode-steps.ts";
 import { canonicalProjection } from "../match/projection.ts";
@@ -6,15 +10,20 @@ import type { Steps } from "../match/steps.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 
-/** Documents are remembered no longer than this, in milliseconds: live queries that share one encode it in one go. */
+/** How long documents are kept, in milliseconds. Live queries that share one encode it within the same batch. */
 const KEPT_MS = 100;
 /** Memory of an entry besides its document and its texts, in bytes; rounded up. */
 const ENTRY_BYTES = 300;
 
-/** Memory of a text of up to so many characters is taken at two bytes each: to count them would take longer than to encode. */
+/**
+ * The memory of a text up to this length is assumed to be two bytes per character, because counting it would take
+ * longer than encoding.
+ */
 const SHORT_TEXT = 1_024;
 
-/** The text of a document for one projection and value mode. Mostly there is one, so a list of texts is a chain. */
+/**
+ * The text of a document for one projection and value mode. Mostly there is only one, so several form a linked list.
+ */
 interface Encoded {
   readonly key: string;
   readonly text: string;
@@ -22,8 +31,8 @@ interface Encoded {
 }
 
 /**
- * Encodes documents, and remembers them for a moment: live queries with equal projections share the work. Its
- * memory is bounded. It is emptied at the end of a batch, or soon after a catch-up, which has no such end.
+ * Encodes documents, and keeps the results for a moment, so that live queries with equal projections share the work.
+ * Its memory is bounded. It is emptied at the end of a batch, or soon after a catch-up, which has no such end.
  */
 export class DocumentEncoder {
   readonly #limitBytes: number;
@@ -38,7 +47,7 @@ export class DocumentEncoder {
     this.#guard = guard;
   }
 
-  /** Bytes of the documents and texts that are remembered. */
+  /** Bytes of the documents and texts that are kept. */
   get heldBytes(): number {
     return this.#heldBytes;
   }
@@ -52,13 +61,13 @@ export class DocumentEncoder {
     return text;
   }
 
-  /** As `encode`, in steps. */
+  /** Like `encode`, in steps. */
   *encodeInSteps(document: Uint8Array, projection: Projection, mode: ValueMode): Steps<string> {
     const key = mode + this.#keyOf(projection);
     for (let known = this.#known.get(document); known !== undefined; known = known.next)
       if (known.key === key) return known.text;
     const text = yield* encodeDocumentInSteps(document, projection, mode);
-    // Others may have encoded it during the pauses.
+    // Other live queries may have encoded the document during the pauses.
     this.#remember(document, { key, text, next: this.#known.get(document) });
     return text;
   }
@@ -71,7 +80,8 @@ export class DocumentEncoder {
   #remember(document: Uint8Array, encoded: Encoded): void {
     const own = ENTRY_BYTES + bytesOf(encoded.text);
     const isHeld = encoded.next !== undefined;
-    // Encoding again costs time; keeping everything that a catch-up encodes would cost memory without a bound.
+    // When the limit is reached, everything is dropped: encoding again costs time, while keeping everything that a
+    // catch-up encodes would need unbounded memory.
     const isOver = this.#heldBytes + own + (isHeld ? 0 : document.length) > this.#limitBytes;
     if (isOver) this.forget();
     const bytes = isHeld && !isOver ? own : own + document.length;

@@ -1,3 +1,7 @@
+/**
+ * Decides which changes a commit makes to a result. It compares the documents before and after each write and keeps no
+ * state about clients, so the same commit gives the same changes for live delivery, catch-up and resumption.
+ */
 import { compileFilter } from "../match/compile-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { compileFilterInSteps } from "../match/filter-steps.ts";
@@ -15,18 +19,18 @@ import type { Touched, TouchedDocument } from "./window-changes.ts";
 const NONE: readonly Change[] = [];
 
 /**
- * Decides what events do to a result from the document before and after alone, without any memory of who
- * holds what: the same for live changes, catch-up and resumption.
+ * Decides the effect of events on a result from the documents before and after alone, without any record of which
+ * client has which document. Live changes, catch-up and resumption therefore agree.
  */
 export class Evaluation {
   readonly #namespace: string;
   readonly #matches: (document: Uint8Array) => boolean;
   readonly #filter: Filter;
-  /** Made when first needed: most live queries never see a large document. */
+  /** Compiled on first use, because most live queries never see a large document. */
   #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
-  /** Whether large documents match. Made when first needed. */
+  /** Whether large documents match. Created on first use. */
   #decided: WeakMap<Uint8Array, boolean> | undefined;
-  /** Whether large documents look the same, by the later one. Made when first needed. */
+  /** Whether two large documents look equal, by the later one. Created on first use. */
   #compared: WeakMap<Uint8Array, { readonly before: Uint8Array; readonly isEqual: boolean }> | undefined;
   readonly #projection: Projection;
 
@@ -37,10 +41,11 @@ export class Evaluation {
     this.#projection = projection;
   }
 
-  /** The changes of one commit, in the order of its events; `UNKNOWN` where an image is missing. */
+  /** The changes of one commit, in the order of its events; `UNKNOWN` if an image is missing. */
   of(events: readonly StreamEvent[]): readonly Change[] | typeof UNKNOWN {
     const [only] = events;
-    // A list of exactly one, which takes a fifth of the room of one that grows: it is kept as long as the history.
+    // An array literal of one element takes a fifth of the memory of an array that grows, and it is kept as long as the
+    // history.
     if (events.length === 1 && only !== undefined) {
       const change = this.#ofEvent(only);
       return typeof change === "object" ? [change] : (change ?? NONE);
@@ -54,7 +59,7 @@ export class Evaluation {
     return changes;
   }
 
-  /** As `of`, with pauses between pieces of the commit. */
+  /** Like `of`, with pauses between pieces of the commit. */
   *inSteps(events: readonly StreamEvent[]): Generator<void, readonly Change[] | typeof UNKNOWN> {
     const changes: Change[] = [];
     for (const piece of piecesOf(events)) {
@@ -67,7 +72,7 @@ export class Evaluation {
     return changes;
   }
 
-  /** As `touchedBy`, with pauses between pieces of the commit. */
+  /** Like `touchedBy`, with pauses between pieces of the commit. */
   *touchedInSteps(events: readonly StreamEvent[]): Generator<void, Touched | typeof UNKNOWN> {
     const touched = new Map<string, TouchedDocument>();
     for (const piece of piecesOf(events)) {
@@ -78,7 +83,7 @@ export class Evaluation {
     return touched;
   }
 
-  /** @param touched The effect of the earlier events of the commit, where documents are compared across events. */
+  /** @param touched The effect of earlier events of the commit, if documents are compared across events. */
   *#decideInSteps(piece: readonly StreamEvent[], touched?: Touched): Steps<void> {
     const [event] = piece;
     if (event === undefined || event.namespace !== this.#namespace || imageBytesOf(event) <= STEP_BYTES)
@@ -106,7 +111,7 @@ export class Evaluation {
     yield;
   }
 
-  /** Whether two documents look the same. */
+  /** Whether two documents look equal under the projection. */
   #areEqual(before: Uint8Array, after: Uint8Array): boolean {
     const known = this.#compared?.get(after);
     return known?.before === before ? known.isEqual : projectedEqual(this.#projection, before, after);
@@ -122,8 +127,8 @@ export class Evaluation {
   }
 
   /**
-   * The effect of a commit on the documents of the unlimited result, by the key of their `_id`: the first state and
-   * the last, as nothing in between was ever visible. `UNKNOWN` where an image is missing.
+   * The effect of a commit on the documents of the unlimited result, by the key of their `_id`. Only the first and the
+   * last state count, because nothing in between was ever visible. `UNKNOWN` if an image is missing.
    */
   touchedBy(
     events: readonly StreamEvent[],
@@ -151,8 +156,9 @@ export class Evaluation {
 
   /**
    * Applies a commit to documents of this query, by the key of their `_id`, with pauses between pieces of it. The state
-   * after an event does not depend on the state before it, so events that the documents contain already do no harm.
-   * @throws {TidewireError} `unavailable` where an image is missing.
+   * after an event does not depend on the state before it, so events whose effect the documents already contain do no
+   * harm.
+   * @throws {TidewireError} `unavailable` if an image is missing.
    */
   *applyInSteps(documents: Map<string, Uint8Array>, events: readonly StreamEvent[]): Steps<void> {
     for (const piece of piecesOf(events)) {
@@ -180,7 +186,7 @@ export class Evaluation {
     const matchesNow = after !== undefined && this.#isMatch(after);
     if (!matchesNow) return matchedBefore ? { type: "removed", cause, id: idOf(documentKey) } : undefined;
     if (!matchedBefore) return { type: "added", cause, document: after };
-    // A write to fields that nobody here may see must not show, not even by a message without news.
+    // A write to fields that this client may not see must not show, not even as a message without news.
     if (this.#areEqual(before, after)) return undefined;
     return { type: "changed", cause, document: after, previous: before };
   }

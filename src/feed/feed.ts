@@ -1,3 +1,7 @@
+/**
+ * The entrance to the live part of the service. It wires the parts of `feed/` together and fixes their order for each
+ * commit: state of the service, rights, live queries, then the head advances.
+ */
 import type { Logger } from "pino";
 import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -29,17 +33,17 @@ import type { SnapshotReader } from "./snapshot-reader.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { Timeline } from "./timeline.ts";
 
-/** The parts that a feed is built from; tests replace those that reach the database. */
+/** The parts that a feed is built from. Tests replace those that reach the database. */
 export interface FeedParts {
   readonly reader: SnapshotReader;
   readonly deployment: Pick<Deployment, "now">;
-  /** Reads commits from the oplog, from a cluster time on, that time included. */
+  /** Reads commits from the oplog, from a cluster time on, inclusive. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
-  /** The age that the position of an idle stream reaches before it moves on, in milliseconds. */
+  /** The age that the position of an idle stream reaches before it advances, in milliseconds. */
   readonly idleAgeMs: number;
   /** MongoDB's clock, in epoch milliseconds. Default: this machine's. */
   readonly serverNowMs?: () => number;
-  /** Called when everything that was handed out may be written. Default: nothing. */
+  /** Called when everything that was delivered may be written. Default: nothing. */
   readonly onHandedOut?: () => void;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -47,10 +51,11 @@ export interface FeedParts {
   readonly sliceClock?: SliceClock;
 }
 
+/** How often expired state is removed and gauges are set, in milliseconds. */
 const SWEEP_INTERVAL_MS = 1_000;
 
 /**
- * Takes each commit once, gives it its position on the timeline, and hands it to the live queries of its collections.
+ * Takes each commit once, gives it its position on the timeline, and passes it to the live queries of its collections.
  * Subscriptions join those live queries here.
  */
 export class Feed implements CommitSink {
@@ -129,12 +134,15 @@ export class Feed implements CommitSink {
     clearInterval(this.#sweeper);
   }
 
-  /** To be called before the stream begins. The source has to watch the namespace. */
+  /**
+   * Adds a follower of a collection of the service's own. To be called before the stream begins, which must cover the
+   * namespace.
+   */
   followState(follower: StateFollower): void {
     this.#stateFollowers.set(follower.namespace, follower);
   }
 
-  /** These collections are followed from now on. */
+  /** Follows these collections from now on. */
   follow(namespaces: readonly string[]): void {
     if (namespaces.length > 0) this.timeline.history.follow(namespaces);
   }
@@ -158,18 +166,18 @@ export class Feed implements CommitSink {
     this.timeline.advances.announce();
   }
 
-  /** Takes a batch of commits. Settles when it has been handed to every live query; the next one must wait for that. */
+  /** Takes a batch of commits. Settles when every live query has processed it. The next batch must wait for that. */
   async accept(batch: CommitBatch): Promise<void> {
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
     const { deliveriesMade } = this.#metrics;
     const deliveredBefore = deliveriesMade.total;
     const rest = this.timeline.handOut(() => this.#slices.run(this.#handOut(batch)));
-    // Usually all work was done in this turn, and nobody has seen an unsettled timeline.
+    // Usually all work was done in this turn, and no other code has seen an unsettled timeline.
     if (rest !== undefined) await rest;
     if (this.#sweepIsDue) this.#sweep();
     this.timeline.advances.announce();
     endTimer?.();
-    // While a node catches up after its start, nobody receives the old writes that it reads.
+    // While a node catches up after its start, it delivers nothing, and the age of old writes would distort the metric.
     if (deliveriesMade.total > deliveredBefore) this.#noteLag(batch);
   }
 
@@ -182,8 +190,9 @@ export class Feed implements CommitSink {
     const { timeline } = this;
     for (const commit of batch.commits) {
       const entry = timeline.append(commit);
+      // The changes found so far were allowed under the state before this commit, so they are written first.
       if (commit.events.some(this.#isState)) yield* this.#liveQueries.dispatch.flush();
-      // Documents of the service's own collections take effect before anything else reacts to their commit.
+      // Documents of the service's own collections take effect before anything else processes their commit.
       for (const follower of this.#stateFollowers.values()) follower.apply(commit, () => {});
       yield* this.#liveQueries.dispatch.apply(entry);
     }
@@ -193,25 +202,31 @@ export class Feed implements CommitSink {
     this.#encoder.forget();
   }
 
-  /** Runs work between two batches of commits. No commit is handed out while it pauses by the slices that it receives. */
+  /**
+   * Runs work between two batches of commits. No commit is delivered while the work pauses by the slices that it
+   * receives.
+   */
   async exclusively(work: (slices: Slices) => Promise<void> | undefined): Promise<void> {
     await this.timeline.exclusively(() => work(this.#slices));
   }
 
-  /** @throws {TidewireError} `too-many-subscriptions` where a user may not follow one more live query. */
+  /**
+   * Checks the limits of a user.
+   * @throws {TidewireError} `too-many-subscriptions` if the user may not follow one more live query.
+   */
   admit(spec: Pick<LiveQuerySpec, "key" | "filter" | "sort">, account: Account): void {
     this.#liveQueries.admit(spec, account);
   }
 
   /**
-   * Joins a sink to the live query of this specification, which is made if it does not exist yet. Nothing happens
-   * before `open` and `run` of the delivery; it ends by `unsubscribe`. No limit is checked here (see `admit`): a change of
-   * rights moves a subscription to another live query, however many its user holds.
+   * Joins a sink to the live query of this specification, which is created if it does not exist. Nothing is written
+   * before `open` and `run` of the delivery. It ends with `unsubscribe`. No limit is checked here (see `admit`),
+   * because a change of rights moves a subscription to another live query, however many its user has.
    */
   subscribe(spec: LiveQuerySpec, sink: Sink, terms: DeliveryTerms): Delivery {
     const liveQuery = this.#liveQueries.obtain(spec);
     const { wantsSnapshot, rights, account } = terms;
-    // Written out: V8 gives an object that begins with a spread a hidden class of its own, for each subscription.
+    // Written out: V8 would give an object that begins with a spread a hidden class of its own for each subscription.
     const delivery = new Delivery({
       wantsSnapshot,
       rights,

@@ -1,3 +1,7 @@
+/**
+ * Follows a small collection of the service's own, such as the revocations, in memory. Its documents decide who may
+ * connect, so the follower must know at every moment whether its copy is complete, and report when it is not.
+ */
 import type { Document } from "mongodb";
 import type { Logger } from "pino";
 import { valueKey } from "../match/value-key.ts";
@@ -5,51 +9,57 @@ import type { Commit, StreamEvent } from "../source/change-event.ts";
 import { idOf } from "./change.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 
-/** A collection of the service's own whose documents take effect at their commit, on every node at the same point. */
+/** A collection of the service's own whose documents take effect at their commit, at the same point on every node. */
 export interface StateFollower {
   /** `database.collection`. */
   readonly namespace: string;
-  /** The order of changes was broken: nothing is known until the collection has been read again. */
+  /** The order of commits was broken. The entries count as unknown until the collection has been read again. */
   lose(): void;
   /**
-   * Reads the collection as of `clusterTime` or later; nothing of the order that begins is accepted before.
+   * Reads the collection as of `clusterTime` or later. No commit of the new order is accepted before.
    * @throws The server's error.
    */
   prepare(clusterTime: bigint): Promise<void>;
-  /** Takes a commit into account, in one turn and before anything else is made of it. */
-  apply(commit: Commit, beforeTelling: () => void): void;
+  /**
+   * Takes a commit into account, in one turn and before other parts process it.
+   * @param beforeNotifying Called before the listener, if the commit concerns this collection.
+   */
+  apply(commit: Commit, beforeNotifying: () => void): void;
   sweep(nowMs: number): void;
 }
 
-/** The definition of a followed collection: which documents, how many, and how they are parsed. */
+/** The definition of a followed collection: which documents are read, how many, and how they are parsed. */
 export interface FollowedSpec<T> {
   readonly database: string;
   readonly collection: string;
-  /** The documents that are read. */
+  /** The filter of the documents that are read. */
   readonly filter: (nowMs: number) => Document;
   /** Limit of the documents' total size, in bytes. */
   readonly maxBytes: number;
-  /** @throws The document is not understood. */
+  /**
+   * Parses a document.
+   * @throws {Error} The document is not understood.
+   */
   readonly parse: (document: Uint8Array) => T;
-  /** When an entry is of no effect any more, in epoch milliseconds. */
+  /** From when on an entry has no effect, in epoch milliseconds. */
   readonly expiresAtMs: (entry: T) => number;
 }
 
-/** Why the entries are not known: never read or to be read again, too many, or one that is not understood. */
+/** Why the entries are unknown: never read or to be read again, too many, or one that is not understood. */
 export type Uncertainty = "unread" | "too-large" | "not-understood";
 
 /** Acts on the entries. All calls are synchronous. */
 export interface FollowedListener<T> {
-  /** At its commit. Also while the entries are not known. */
+  /** An entry takes effect at its commit. Also called while the entries are unknown. */
   entered(entry: T): void;
   left(entry: T): void;
-  /** These are all entries, and they are known from here on. */
+  /** These are all entries, and the follower knows all changes from here on. */
   reloaded(entries: readonly T[]): void;
-  /** Some or all entries are no longer known. The follower still receives those that arrive. */
+  /** Some or all entries are unknown from now on. The follower still receives new ones. */
   uncertain(why: Uncertainty): void;
-  /** There are entries that nobody can act on, because they do not fit or are not understood. */
+  /** Some entries cannot be enforced, because they do not fit or are not understood. */
   unenforceable(): void;
-  /** For metrics. */
+  /** Reports the size, for metrics. */
   measured(entries: number, bytes: number): void;
 }
 
@@ -63,19 +73,21 @@ interface Read<T> {
   readonly kept: Map<string, Kept<T>>;
   readonly bytes: number;
   readonly at: bigint;
-  /** Why these are not all entries. */
+  /** Why these are not all entries; `null` if they are. */
   readonly why: Uncertainty | null;
 }
 
+/** Pause after a failed read, in milliseconds. */
 const RETRY_MS = 1_000;
-/** How long MongoDB may work on reading the collection; then it is asked again. */
+/** How long MongoDB may work on reading the collection before the read is repeated, in milliseconds. */
 const READ_MS = 60_000;
-/** More entries than fit, or one that is not understood, mostly need an admin. */
+/** Pause if the entries do not fit or are not understood, in milliseconds. These faults mostly need an admin. */
 const RETRY_SLOWLY_MS = 10_000;
 
 /**
- * Keeps the entries of one collection: reads it whole at one cluster time, and follows it through the change stream from
- * there. Its documents are only ever inserted, replaced and deleted, so each event is complete without images.
+ * Keeps the entries of one collection: reads it completely at one cluster time, and follows it through the change
+ * stream from there. Its documents are only ever inserted, replaced and deleted, so each event is complete without
+ * images.
  */
 export class FollowedCollection<T> implements StateFollower {
   readonly namespace: string;
@@ -86,13 +98,13 @@ export class FollowedCollection<T> implements StateFollower {
   #state: "known" | Uncertainty = "unread";
   #kept = new Map<string, Kept<T>>();
   #bytes = 0;
-  /** The entries hold everything up to this cluster time; the stream may still bring earlier commits. */
+  /** The entries contain every commit up to this cluster time. The stream may still deliver earlier ones. */
   #readAt = 0n;
-  /** The latest cluster time at which a commit was applied; a read must not be older. */
+  /** The latest cluster time at which a commit was applied. A read must not be older. */
   #headTime = 0n;
-  /** Commits that came while the collection was being read. */
+  /** Commits that arrived while the collection was being read. */
   #pending: Commit[] | null = null;
-  /** Grows whenever a read that is under way has become pointless. */
+  /** Grows whenever a read in progress has become void. */
   #generation = 0;
   #retryAtMs = Number.POSITIVE_INFINITY;
 
@@ -112,7 +124,7 @@ export class FollowedCollection<T> implements StateFollower {
     this.#generation++;
     this.#pending = null;
     this.#becomeUncertain("unread");
-    // `prepare` reads the collection, and is called again after a failure.
+    // `prepare` reads the collection, and is repeated after a failure.
     this.#retryAtMs = Number.POSITIVE_INFINITY;
   }
 
@@ -122,12 +134,12 @@ export class FollowedCollection<T> implements StateFollower {
     await this.#read();
   }
 
-  apply(commit: Commit, beforeTelling: () => void): void {
+  apply(commit: Commit, beforeNotifying: () => void): void {
     this.#headTime = commit.clusterTime;
     if (!commit.events.some(({ namespace }) => namespace === this.namespace)) return;
     this.#pending?.push(commit);
     if (commit.clusterTime <= this.#readAt) return;
-    beforeTelling();
+    beforeNotifying();
     for (const event of commit.events) if (event.namespace === this.namespace) this.#take(event);
     this.#measure();
   }
@@ -154,7 +166,7 @@ export class FollowedCollection<T> implements StateFollower {
       this.#remove(valueKey(idOf(event.documentKey)));
       return;
     }
-    // Somebody has updated fields, and the document could not be read as it was at that time.
+    // Another program has updated single fields, and the document could not be read as of that time.
     if (event.after === undefined) this.#becomeUncertain("unread");
     else this.#put(event.after);
   }
@@ -170,6 +182,7 @@ export class FollowedCollection<T> implements StateFollower {
       return;
     }
     if (this.#spec.expiresAtMs(entry) <= Date.now()) return;
+    // The entry still takes effect now. It is the copy that is no longer complete.
     if (this.#bytes + document.length > this.#spec.maxBytes) this.#becomeUncertain("too-large");
     else this.#keep(key, { entry, bytes: document.length });
     this.#listener.entered(entry);
@@ -208,7 +221,10 @@ export class FollowedCollection<T> implements StateFollower {
     this.#listener.uncertain(why);
   }
 
-  /** Reads the collection, and takes into account what has come meanwhile. @throws The server's error. */
+  /**
+   * Reads the collection, and applies the commits that arrived meanwhile.
+   * @throws The server's error.
+   */
   async #read(): Promise<void> {
     const generation = ++this.#generation;
     this.#pending = [];

@@ -6,8 +6,8 @@ export interface Follower {
   readonly mode: ValueMode;
   /** Takes the changes of the entries up to number `seq`. */
   deliver(chunk: Chunk, seq: number): void;
-  /** The result can no longer be derived from the change events: it has to be read again. */
+  /** The result can no longer be derived from the change events, so it must be read again. */
   startOver(): void;
-  /** The changes could not be worked out or written, because of a bug: the follower ends. Never throws. */
+  /** The changes could not be computed or written because of a bug, so the follower ends. Never throws. */
   fail(error: unknown): void;
 }

@@ -1,3 +1,8 @@
+/**
+ * Computes the difference that a change of rights makes. When an edit of the rules or a write to a lookup changes what
+ * a client may see, sending the whole result again would cost every client a snapshot, so only the documents that enter
+ * or leave are sent.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { canonicalProjection, projectedEqual } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
@@ -29,11 +34,11 @@ export interface GrantPoint {
 /** The parts that `readGrantDiff` works with. */
 export interface GrantDiffParts {
   readonly timeline: Timeline;
-  /** Slices for work that lets other work have its turn. */
+  /** Makes slices for work that must let other work run in between. */
   readonly newSlices: () => Slices;
 }
 
-/** Whether the state of one live query can become that of another by sending the difference. */
+/** Whether the difference can turn the state of one live query into that of another. */
 export function canMove(from: LiveQuery, to: LiveQuery): boolean {
   return (
     from.namespace === to.namespace &&
@@ -50,33 +55,33 @@ const hasSameProjection = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): bool
 const hasSameWindow = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
   a.limit === b.limit && JSON.stringify(a.sort) === JSON.stringify(b.sort);
 
-/** A change of rights, for a client that holds the result of `from` and is to hold that of `to`. */
+/** A change of rights for a client that has the result of `from` and is to have that of `to`. */
 export interface GrantMove {
   readonly from: LiveQuery;
   readonly to: LiveQuery;
   readonly at: GrantPoint;
-  /** Of sorted live queries: what the client holds, in order. */
+  /** Only of sorted live queries: the documents that the client has, in order. */
   readonly held: readonly WindowMember[];
-  /** The changes that a client which resumes has missed since it held the state of `from`. */
+  /** The changes that a resuming client has missed since it had the state of `from`. */
   readonly missed?: Missed;
 }
 
-/** The changes that a client has missed while it was away. */
+/** The changes that a client missed while it was away. */
 export interface Missed {
-  /** The client holds the state at this entry. */
+  /** The client has the state at this entry. */
   readonly seq: number;
   readonly events: readonly StreamEvent[];
-  /** A cluster time of that state; `null` where there is none. */
+  /** A cluster time of that state; `null` if there is none. */
   readonly heldAt: bigint | null;
-  /** Whether the client holds documents at all, or follows changes only. */
+  /** Whether the client has documents, or only follows changes. */
   readonly wantsDocuments: boolean;
 }
 
 /**
- * Reads which documents come into sight and which leave it when rights change, at the very cluster time of the change.
- * Documents that the commit itself touched follow from their images: the state before it was visible under the old
- * rights, the state after it is judged by the new rights alone, so that no state in between shows.
- * @returns `null` where the difference cannot be determined, or is larger than `most` documents.
+ * Reads which documents become visible or invisible when rights change, exactly at the cluster time of the change. For
+ * documents that the commit itself touched, their images decide: the state before it counts under the old rights, the
+ * state after it under the new ones, so that no state in between becomes visible.
+ * @returns `null` if the difference cannot be determined, or is larger than `most` documents.
  */
 export async function readGrantDiff(
   reader: Pick<SnapshotReader, "readAt">,
@@ -109,6 +114,7 @@ async function readResultDiff(
     bytesOf(documentOf([["$and", arrayOf([wanted, documentOf([["$nor", arrayOf([unwanted])]])])]]));
   const [left, entered] = await Promise.all([
     reader.readAt({ ...query, filter: only(old, now), projection: { _id: 1 } }, at.clusterTime),
+    // One more than allowed is enough to know that there are too many.
     reader.readAt({ ...query, filter: only(now, old) }, at.clusterTime),
   ]);
   if (left.length > most || entered.length > most) return null;
@@ -120,7 +126,7 @@ async function readResultDiff(
   ];
 }
 
-/** The window as the client saw it last; `null` where that cannot be read. */
+/** The window as the client saw it last; `null` if it cannot be read. */
 async function readHeld(
   reader: Pick<SnapshotReader, "readAt">,
   { snapshotQuery, spec }: LiveQuery,
@@ -143,7 +149,7 @@ interface Comparison {
   readonly slices: Slices;
 }
 
-/** A window is read whole: it needs the same documents as its new state. */
+/** A sorted result is read completely, because its new state needs the same documents. */
 async function readWindowDiff(
   reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, held: known, missed }: GrantMove,
@@ -172,7 +178,7 @@ async function readWindowDiff(
 
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });
 
-/** The effect on documents of the commit that changed the rights, from the old rights before it to the new rights after it. */
+/** The effect of the commit that changed the rights: from the old rights before it to the new rights after it. */
 function* touchedBy({ from, to, at, missed }: GrantMove): Steps<Touched | null> {
   const events = missed?.events ?? at.entry?.commit.events ?? [];
   const before = yield* from.evaluation.touchedInSteps(events);
@@ -181,7 +187,7 @@ function* touchedBy({ from, to, at, missed }: GrantMove): Steps<Touched | null> 
   const touched = new Map<string, TouchedDocument>();
   const pace = new StepPace();
   for (const id of new Set([...before.keys(), ...after.keys()])) {
-    const { cause, documentKey } = after.get(id) ?? (before.get(id) as TouchedDocument); // it is in one of them
+    const { cause, documentKey } = after.get(id) ?? (before.get(id) as TouchedDocument); // the id comes from one of the two maps
     const previous = before.get(id)?.previous;
     const document = after.get(id)?.document;
     const isVisiblyChanged =
@@ -214,5 +220,6 @@ function* touchedChanges(touched: Touched, causeOf: (cause: Cause) => Cause): St
       changes.push({ type: "changed", cause, document, previous });
     if (pace.isOver(0)) yield;
   }
+  // Removals first, so that a client with a limited window never has more documents than the limit.
   return [...removals.reverse(), ...changes];
 }

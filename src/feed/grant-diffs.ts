@@ -1,3 +1,7 @@
+/**
+ * Shares the differences of rights changes. An edit of the rules changes the rights of every client at once; clients
+ * with the same old and new query share one read of MongoDB.
+ */
 import type { Logger } from "pino";
 import { TidewireError } from "../protocol/errors.ts";
 import { isMongoFailure } from "../source/mongo.ts";
@@ -9,36 +13,36 @@ import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 
-/** With more commits missed than this, a result is read again rather than sent as a difference. */
+/** If a client has missed more commits than this, it receives the result again instead of a difference. */
 const MISSED_COMMITS_MAX = 10_000;
 
 /** The parts that `GrantDiffs` works with. */
 export interface GrantDiffsParts extends GrantDiffParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly cursors: ClientCursors;
-  /** Its turn is waited for: a difference burdens the database like a snapshot. */
+  /** A difference waits for a turn like a snapshot, because it costs the database the same. */
   readonly snapshots: Pick<SnapshotStore, "runLimited" | "checkIndex">;
-  /** Makes a live query that nobody can join. */
+  /** Makes a live query that no client can join. */
   readonly detached: (spec: LiveQuerySpec) => LiveQuery;
   readonly log: Logger;
 }
 
-/** The differences that changes of rights make, each read once for all clients that share it. */
+/** The differences of rights changes, each read once for all clients that share it. */
 export class GrantDiffs {
   readonly #mostDocuments: number;
   readonly #parts: GrantDiffsParts;
   /** Differences that are being read. */
   readonly #reading = new Map<string, Promise<Change[] | null>>();
 
-  /** @param mostDocuments With more documents in a difference, the result is read again instead. */
+  /** @param mostDocuments If a difference contains more documents, the result is read again instead. */
   constructor(mostDocuments: number, parts: GrantDiffsParts) {
     this.#mostDocuments = mostDocuments;
     this.#parts = parts;
   }
 
   /**
-   * The move from the state that a live query had at entry `seq` to another live query at the head; `null` where too
-   * many commits have come since.
+   * The move from the state that a live query had at entry `seq` to another live query at the head.
+   * @returns `null` if too many commits followed.
    */
   moveSince(held: LiveQuerySpec, to: LiveQuery, seq: number, wantsDocuments: boolean): GrantMove | null {
     const { history } = this.#parts.timeline;
@@ -51,12 +55,12 @@ export class GrantDiffs {
   }
 
   /**
-   * See `readGrantDiff`; `null` also where MongoDB does not answer: the result is read again when it does. An edit of the
-   * rules concerns every client at once, so all whose rights change alike at one point share one difference.
+   * Reads a difference (see `readGrantDiff`).
+   * @returns `null` also if MongoDB does not answer. The result is then read again later.
    */
   read(move: GrantMove): Promise<Change[] | null> {
     const { from, to, at, missed } = move;
-    // Of a commit that changes rights itself, its changes to documents are a part of the difference.
+    // If a commit itself changes the rights, its changes to documents are part of the difference.
     const what = at.entry === null ? "edit" : "commit";
     const since = missed === undefined ? "" : `${missed.seq} ${missed.wantsDocuments}`;
     const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.published.after} ${since}`;
@@ -69,12 +73,13 @@ export class GrantDiffs {
 
   async #read(move: GrantMove): Promise<Change[] | null> {
     const { reader, timeline, snapshots, log } = this.#parts;
-    // The commit may be part of a batch that is still being handed out: its neighbours have to be known.
+    // The commit may be part of a batch that is still being delivered, and its neighbours must be known first.
     while (!timeline.isSettled) await timeline.settles;
     try {
       return await snapshots.runLimited(async () => {
         await snapshots.checkIndex(move.to);
-        // A window is read in its state just after the commit. There is none where another commit has the same time.
+        // A window is read in its state just after the commit. If another commit has the same time, no such state can
+        // be read.
         if (move.to.spec.sort !== null && timeline.history.timeAfter(move.at.seq) === null) return null;
         return readGrantDiff(reader, move, this.#mostDocuments, this.#parts);
       });

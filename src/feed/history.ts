@@ -1,10 +1,14 @@
+/**
+ * Keeps the recent commits in memory. Most clients that reconnect were away for seconds, and serving them from memory
+ * costs MongoDB nothing. Age and size are bounded, because the commits are kept as raw events with both images.
+ */
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Commit } from "../source/change-event.ts";
 import { secondsOf } from "../source/cluster-time.ts";
 import { AFTER, BEFORE, type CursorCodec, type Position } from "./cursor.ts";
 import type { HistoryOptions } from "./options.ts";
 
-/** A commit in the order of changes. `seq` counts within this process, without gaps. */
+/** A commit in the order of commits. `seq` counts within this process, without gaps. */
 export class HistoryEntry {
   readonly seq: number;
   readonly commit: Commit;
@@ -17,11 +21,12 @@ export class HistoryEntry {
     this.seq = seq;
     this.commit = commit;
     this.#codec = codec;
-    // Only a neighbour of the same time matters, and to hold more would chain the whole past to the present.
+    // Only a neighbour of the same cluster time is kept. Keeping every neighbour would chain all evicted entries to the
+    // present.
     this.#previous = previous?.commit.clusterTime === commit.clusterTime ? previous : undefined;
   }
 
-  /** Just after this commit. Computed when first needed: most commits concern nobody. */
+  /** The position just after this commit. Computed on first use, because most commits concern no client. */
   get position(): Position {
     if (this.#tag === 0) this.#tag = this.#codec.tag(this.commit.identity);
     return { clusterTime: this.commit.clusterTime, within: this.#tag };
@@ -45,27 +50,27 @@ export interface HeadMark {
   readonly time: bigint;
 }
 
-/** The entry that a position follows; `too-old` or `ahead` where the history does not hold it. */
+/** The entry that a position follows; `too-old` or `ahead` if the history does not contain it. */
 export type Located = { readonly seq: number } | "too-old" | "ahead";
 
-/** Bookkeeping of an entry besides its events, in bytes; measured, and rounded up. */
+/** Memory of an entry besides its events, in bytes; measured and rounded up. */
 const ENTRY_OVERHEAD_BYTES = 512;
 
-/** The commits accepted last, a ring bounded by size and age: what catch-up reads first. */
+/** The latest accepted commits, bounded by size and age. Catch-up reads them first. */
 export class History {
   readonly #options: HistoryOptions;
   readonly #metrics: Metrics;
   #codec: CursorCodec;
-  /** Evicted slots before `#first` are emptied at once, and cut off now and then. */
+  /** Evicted slots before `#first` are emptied at once, and cut off in larger steps. */
   #entries: (HistoryEntry | undefined)[] = [];
   #first = 0;
   #nextSeq = 1;
   #bytes = 0;
   #from: bigint;
-  /** Of this time and all before it nothing more will come; of `#from` itself nothing has come at first. */
+  /** No further commit of this time or an earlier one will arrive. At first nothing of `#from` itself has arrived. */
   #headTime: bigint;
   #lastEvicted: HistoryEntry | undefined;
-  /** Collections that were added while running, by the entry from which they are followed. */
+  /** Collections that were added at run time, by the entry from which they are followed. */
   readonly #followedFrom = new Map<string, number>();
 
   constructor(options: HistoryOptions, metrics: Metrics, codec: CursorCodec, from: bigint) {
@@ -76,7 +81,10 @@ export class History {
     this.#headTime = from - 1n;
   }
 
-  /** Begins a new order of commits at `from`. The numbers of entries continue, so that no old one is taken for a new one. */
+  /**
+   * Begins a new order of commits at `from`. The numbers of entries continue, so that an old number is never taken for
+   * a new one.
+   */
   begin(codec: CursorCodec, from: bigint): void {
     this.#codec = codec;
     this.#entries = [];
@@ -88,12 +96,12 @@ export class History {
     this.#report();
   }
 
-  /** How far the stream has been read. */
+  /** The position up to which the stream was read. */
   get head(): Position {
     return this.positionOf(this.headMark);
   }
 
-  /** The head as it is now, for `positionOf`: its position is computed only if it is needed later. */
+  /** The current head in a form for `positionOf`. Its position is computed only if it is needed later. */
   get headMark(): HeadMark {
     return { last: this.#entries.at(-1) ?? this.#lastEvicted, time: this.#headTime };
   }
@@ -103,12 +111,12 @@ export class History {
     return { clusterTime: time < this.#from ? this.#from : time, within: BEFORE };
   }
 
-  /** Everything up to this cluster time has come, itself included. */
+  /** Every commit up to this cluster time, inclusive, has arrived. */
   get headTime(): bigint {
     return this.#headTime;
   }
 
-  /** Where this order of changes begins. */
+  /** Where this order of commits begins. */
   get from(): bigint {
     return this.#from;
   }
@@ -118,12 +126,12 @@ export class History {
     return this.#nextSeq - 1;
   }
 
-  /** Commits up to this number are gone (or were never here). */
+  /** Commits up to this number were evicted, or were never in this history. */
   get evictedSeq(): number {
     return this.#nextSeq - 1 - (this.#entries.length - this.#first);
   }
 
-  /** Everything after this position is here. */
+  /** The position after which the history is complete. */
   get start(): Position {
     return this.#lastEvicted?.position ?? { clusterTime: this.#from, within: BEFORE };
   }
@@ -141,7 +149,9 @@ export class History {
     return entry;
   }
 
-  /** The stream has been read up to `through`; moves on idle streams too. Drops what is beyond the bounds. */
+  /**
+   * The stream has been read up to `through`, which also advances on idle streams. Evicts entries beyond the bounds.
+   */
   advance(through: bigint): void {
     if (through > this.#headTime) this.#headTime = through;
     this.#evict();
@@ -154,41 +164,41 @@ export class History {
     return this.#entries.slice(this.#first + Math.max(0, seq - this.evictedSeq)) as HistoryEntry[];
   }
 
-  /** As `after`; `null` where the history no longer holds some of them. */
+  /** Like `after`; `null` if the history has evicted some of them. */
   entriesAfter(seq: number): HistoryEntry[] | null {
     return seq < this.evictedSeq ? null : this.after(seq);
   }
 
-  /** These collections are followed from now on: the history holds none of their earlier events. */
+  /** Follows these collections from now on. The history contains none of their earlier events. */
   follow(namespaces: readonly string[]): void {
     for (const namespace of namespaces) this.#followedFrom.set(namespace, this.headSeq);
   }
 
-  /** Whether the history holds all events of a collection after entry `seq`, as far as it has not evicted them. */
+  /** Whether the history covers all events of a collection after entry `seq`, apart from evicted ones. */
   holds(namespace: string, seq: number): boolean {
     return seq >= (this.#followedFrom.get(namespace) ?? 0);
   }
 
-  /** The entry that follows number `seq`, if it has come; `seq` must not be below `evictedSeq`. */
+  /** The entry that follows number `seq`, if it has arrived; `seq` must not be below `evictedSeq`. */
   next(seq: number): HistoryEntry | undefined {
     return this.#entries[this.#first + Math.max(0, seq - this.evictedSeq)];
   }
 
-  /** The position of entry `seq`; `null` where the entry and all knowledge of it are gone. */
+  /** The position of entry `seq`; `null` if nothing is known about the entry any more. */
   positionAt(seq: number): Position | null {
     if (seq === this.evictedSeq) return this.start;
     return this.#entries[this.#first + (seq - this.evictedSeq) - 1]?.position ?? null;
   }
 
-  /** Number of the last entry whose cluster time is at most `clusterTime`; `null` where later ones are gone already. */
+  /** Number of the last entry whose cluster time is at most `clusterTime`; `null` if later ones were evicted. */
   seqAt(clusterTime: bigint): number | null {
     if (clusterTime < (this.#lastEvicted?.commit.clusterTime ?? this.#from)) return null;
     return this.#seqBefore(this.#search(clusterTime + 1n));
   }
 
   /**
-   * A cluster time at which everything up to entry `seq` has happened and nothing after it; `null` where there is
-   * none, as the next entry is of the same time, or where the entry is gone.
+   * A cluster time at which everything up to entry `seq` has happened and nothing after it.
+   * @returns `null` if there is none because the next entry has the same time, or if the entry was evicted.
    */
   timeAfter(seq: number): bigint | null {
     const next = this.#entries[this.#first + (seq - this.evictedSeq)];
@@ -199,6 +209,10 @@ export class History {
     return next?.commit.clusterTime === time ? null : time;
   }
 
+  /**
+   * Finds the entry that a position follows, without guessing: if the order is not certain, the answer is `too-old`,
+   * which leads to another read.
+   */
   locate(position: Position): Located {
     const { clusterTime, within } = position;
     const startTime = this.#lastEvicted?.commit.clusterTime ?? this.#from;
@@ -217,7 +231,7 @@ export class History {
       if (this.#entries[index]?.position.within === within) return { seq: this.#seqBefore(index + 1) };
     }
     if (startWithin === within) return { seq: this.#seqBefore(firstAtTime) };
-    // A commit that today's pipeline leaves out. Where others share its time their order to it is unknown.
+    // A commit that today's pipeline filters out. If other commits share its time, their order to it is unknown.
     const alone = firstAtTime === firstLater && (startWithin === null || startWithin === BEFORE);
     return alone ? { seq: this.#seqBefore(firstLater) } : "too-old";
   }

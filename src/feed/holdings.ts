@@ -1,3 +1,7 @@
+/**
+ * Records who follows which live query. Limits and the choice of what to remove under memory pressure need both
+ * directions: the live queries of a user, and the users of a live query.
+ */
 import { queryWork } from "../match/filter-work.ts";
 import type { Account, Load } from "./account.ts";
 import type { Delivery } from "./delivery.ts";
@@ -6,23 +10,24 @@ import type { LiveQuery } from "./live-query.ts";
 /** The users who follow one live query, or the one who left it last, and its cost to them. */
 interface Holding {
   readonly deliveries: Set<Delivery>;
-  /** The users whose deliveries these are. */
+  /** The users of these deliveries. */
   readonly accounts: Set<Account>;
   readonly load: { windowBytes: number; readonly filterWork: number };
   lingering: { readonly untilMs: number; readonly leftBy: Account } | null;
 }
 
-/** Windows change with almost every commit: their bytes are charged again once they differ by so much. */
+/** Windows change with almost every commit, so their bytes are charged again only once they differ by this much. */
 const CHARGE_STEP_BYTES = 4_096;
 
 /**
- * The live queries of this node and who holds each. A live query without deliveries lingers for a moment, charged to
- * the user who left it last: a page that reloads finds it again. Lingering live queries are removed first when room is needed.
+ * The live queries of this node and their users. A live query without deliveries lingers for a moment, charged to the
+ * user who left it last, so that a page that reloads finds it again. Lingering live queries are the first to be removed
+ * when memory is needed.
  */
 export class Holdings {
   readonly #lingerMs: number;
   readonly #byQuery = new Map<LiveQuery, Holding>();
-  /** Those without deliveries; the oldest first. */
+  /** Live queries without deliveries, the oldest first. */
   readonly #lingering = new Map<LiveQuery, Holding>();
   #windowBytes = 0;
 
@@ -30,7 +35,7 @@ export class Holdings {
     this.#lingerMs = lingerMs;
   }
 
-  /** Live queries that nobody follows now. */
+  /** The number of live queries that nobody follows now. */
   get lingering(): number {
     return this.#lingering.size;
   }
@@ -79,8 +84,8 @@ export class Holdings {
   }
 
   /**
-   * Charges what a window holds now, whole to each user.
-   * @returns The users whose share it may have passed.
+   * Charges the current size of a window to each of its users in full.
+   * @returns The users who may have exceeded their share.
    */
   chargeWindow(liveQuery: LiveQuery): Iterable<Account> {
     const holding = this.#byQuery.get(liveQuery);
@@ -98,7 +103,7 @@ export class Holdings {
   /** The live queries that have lingered long enough. */
   expired(nowMs: number): LiveQuery[] {
     const expired: LiveQuery[] = [];
-    // All linger for the same time, so the first that may stay ends the search.
+    // All linger for the same time, so the first one that may stay ends the search.
     for (const [liveQuery, { lingering }] of this.#lingering) {
       if (lingering !== null && lingering.untilMs > nowMs) break;
       expired.push(liveQuery);
@@ -106,12 +111,12 @@ export class Holdings {
     return expired;
   }
 
-  /** The live query that has lingered longest; with an account, of those that its user left. */
+  /** The live query that has lingered longest; with an account, among those that its user left. */
   oldestLingering(account: Account | null): LiveQuery | undefined {
     return account === null ? this.#lingering.keys().next().value : account.oldestLingering;
   }
 
-  /** The live query with the largest window; with an account, of those that its user follows. */
+  /** The live query with the largest window; with an account, among those that its user follows. */
   largestWindow(account: Account | null): LiveQuery | undefined {
     let largest: LiveQuery | undefined;
     for (const liveQuery of account?.held ?? this.#byQuery.keys()) {
@@ -124,7 +129,7 @@ export class Holdings {
     return this.#byQuery.get(liveQuery)?.accounts ?? NOBODY;
   }
 
-  /** The deliveries of a live query; with an account, those of its user. */
+  /** The deliveries of a live query; with an account, only those of its user. */
   deliveriesOf(liveQuery: LiveQuery, account: Account | null = null): Delivery[] {
     const deliveries = [...(this.#byQuery.get(liveQuery)?.deliveries ?? [])];
     return account === null ? deliveries : deliveries.filter((delivery) => delivery.account === account);

@@ -1,3 +1,7 @@
+/**
+ * Enforces `allow.requireIndex`. A client chooses its own filter, and without an index MongoDB reads the whole
+ * collection for it, so a rule can demand that an index serves every snapshot.
+ */
 import { canonicalFilter } from "../match/canonical-filter.ts";
 import { filterShape } from "../match/filter-shape.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -7,9 +11,9 @@ import type { SnapshotPlan } from "../source/snapshot-plan.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 
-/** How long an answer of the server's planner counts, in milliseconds: an index may be made or dropped meanwhile. */
+/** How long an answer of the server's planner counts, in milliseconds. Indexes may be created or dropped meanwhile. */
 const ANSWER_AGE_MS = 60_000;
-/** Answers that are kept; the oldest go first. */
+/** How many answers are kept. The oldest are evicted. */
 const ANSWERS_MAX = 1_000;
 
 interface Answer {
@@ -18,9 +22,9 @@ interface Answer {
 }
 
 /**
- * Refuses snapshots that no index serves, for rules with `allow.requireIndex`. The server's own planner decides, as
- * `explain` shows it. Its answer is kept for a while: for filters of the same shape where it does not depend on
- * their values, and for equal filters otherwise.
+ * Refuses snapshots that no index serves, for rules with `allow.requireIndex`. The server's planner decides
+ * (`explain`). Its answer is kept for a while: for filters of the same shape if it does not depend on their values, and
+ * for equal filters otherwise.
  */
 export class IndexCheck {
   readonly #reader: Pick<SnapshotReader, "plan">;
@@ -34,12 +38,15 @@ export class IndexCheck {
     this.#now = now;
   }
 
-  /** Answers that are kept now. */
+  /** The number of answers that are kept. */
   get size(): number {
     return this.#answers.size;
   }
 
-  /** @throws {TidewireError} `forbidden` where no index serves the snapshot; `unavailable` where the server does not say. */
+  /**
+   * Checks the snapshot of a live query.
+   * @throws {TidewireError} `forbidden` if no index serves the snapshot; `unavailable` if the server does not answer.
+   */
   async check(liveQuery: LiveQuery): Promise<void> {
     if (!liveQuery.spec.requireIndex) return;
     if (await this.#isServed(liveQuery)) return;
@@ -59,7 +66,7 @@ export class IndexCheck {
     const plan = await this.#plan(snapshotQuery);
     const isServed = !plan.readsEverything && !plan.sortsInMemory;
     this.#metrics.indexChecks.inc({ outcome: isServed ? "served" : "refused" });
-    // A partial index serves some values of a shape, and another value may be served by one where this is not.
+    // A partial index serves only some values of a shape, so its answer counts for this filter alone.
     this.#keep(isServed && !plan.usesPartialIndex ? ofShape : ofFilter, isServed);
     return isServed;
   }

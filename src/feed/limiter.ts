@@ -1,4 +1,4 @@
-/** Lets only so many callers hold a slot at once; the others wait in line. */
+/** Lets a limited number of callers hold a slot at once. Others wait in the order of their calls. */
 export class Limiter {
   readonly #most: number;
   readonly #waiting: (() => void)[] = [];
@@ -12,7 +12,10 @@ export class Limiter {
     return this.#held;
   }
 
-  /** Waits for a slot. The returned function gives it back; further calls do nothing. */
+  /**
+   * Waits for a slot.
+   * @returns A function that returns the slot. Further calls do nothing.
+   */
   async acquire(): Promise<() => void> {
     if (this.#held >= this.#most) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#held++;
@@ -21,7 +24,7 @@ export class Limiter {
       if (given) return;
       given = true;
       const next = this.#waiting.shift();
-      // The slot passes to the next in line without being free in between.
+      // The slot passes directly to the next caller, so a caller that arrives now cannot overtake it.
       if (next === undefined) this.#held--;
       else next();
     };

@@ -1,3 +1,7 @@
+/**
+ * Owns the live queries of this node: creates, shares, limits and removes them. A removed live query must disappear
+ * from every index at once, so all of them are updated in `#remove`.
+ */
 import { queryWork } from "../match/filter-work.ts";
 import type { Account, OnLimit } from "./account.ts";
 import type { CatchUps } from "./catch-ups.ts";
@@ -13,7 +17,7 @@ import type { Timeline } from "./timeline.ts";
 import { WindowBudget } from "./window-budget.ts";
 import { WorkMeter } from "./work-meter.ts";
 
-/** The parts of a live query that all of them share. */
+/** The parts that all live queries share. */
 type SharedParts = Pick<LiveQueryParts, "reader" | "encoder" | "budget" | "logBudget" | "newSlices">;
 
 /** The parts that `LiveQueries` works with. */
@@ -24,7 +28,10 @@ export interface LiveQueriesParts extends Omit<DispatchParts, "onFailed" | "work
   readonly catchUps: CatchUps;
 }
 
-/** The live queries of this node by key. Each is made for its first subscriber, and held to the budgets of its users. */
+/**
+ * The live queries of this node by key. Each is created for its first subscriber, and counts against the budgets of its
+ * users.
+ */
 export class LiveQueries implements WindowAdmission {
   readonly dispatch: Dispatch;
   readonly #parts: LiveQueriesParts;
@@ -75,7 +82,8 @@ export class LiveQueries implements WindowAdmission {
   }
 
   /**
-   * Checks that a user may follow a live query. Those that the user left behind make room before anything is refused.
+   * Checks that a user may follow a live query. Live queries that the user left lingering are removed before anything
+   * is refused.
    * @throws {TidewireError} `too-many-subscriptions`
    */
   admit(spec: Pick<LiveQuerySpec, "key" | "filter" | "sort">, account: Account): void {
@@ -90,12 +98,15 @@ export class LiveQueries implements WindowAdmission {
     }
   }
 
-  /** Checks that there is room for the window of a live query that a user begins to follow. @throws {TidewireError} */
+  /**
+   * Checks that there is room for the window of a live query that a user starts to follow.
+   * @throws {TidewireError} `too-many-subscriptions`
+   */
   admitWindow(liveQuery: LiveQuery, account: Account): void {
     if (!liveQuery.state.isStateless) this.#windows.admit(account);
   }
 
-  /** For a sorted result that is read on behalf of a user. */
+  /** The charge for a sorted result that is read on behalf of a user. */
   chargeReading(account: Account): ReadingCharge {
     return this.#windows.reading(account);
   }
@@ -104,7 +115,7 @@ export class LiveQueries implements WindowAdmission {
     return this.#byKey.get(spec.key) ?? this.#create(spec);
   }
 
-  /** Makes a live query that nobody can join, for a state that a client holds already. */
+  /** Makes a live query that no client can join, for a state that a client has already. */
   detached(spec: LiveQuerySpec): LiveQuery {
     return new LiveQuery(this.#nextNumber++, spec, this.#shared);
   }
@@ -123,7 +134,7 @@ export class LiveQueries implements WindowAdmission {
     }
   }
 
-  /** Nothing that is known is good any more. */
+  /** Voids the state of all live queries. */
   forgetAll(): void {
     for (const liveQuery of this.#byKey.values()) liveQuery.forget();
   }
@@ -156,13 +167,16 @@ export class LiveQueries implements WindowAdmission {
     return liveQuery;
   }
 
-  /** Ends everyone who follows a live query, because of a bug. Its state is void. */
+  /** Ends all deliveries of a live query because of a bug. Its state is void. */
   #fail(liveQuery: LiveQuery, error: unknown): void {
     for (const delivery of this.#holdings.deliveriesOf(liveQuery)) delivery.fail(error);
     this.#remove(liveQuery);
   }
 
-  /** Ends what one user, or everybody, follows of a live query. Without followers it does not linger: it costs too much. */
+  /**
+   * Ends the deliveries that one user, or every user, has of a live query. Without followers it does not linger,
+   * because it costs too much.
+   */
   #end(liveQuery: LiveQuery, account: Account | null, error: Error): void {
     for (const delivery of this.#holdings.deliveriesOf(liveQuery, account)) delivery.fail(error);
     if (!this.#holdings.isFollowed(liveQuery)) this.#remove(liveQuery);

@@ -1,10 +1,17 @@
+/**
+ * The identity of a live query. Authorization has already combined the client's filter with the rule, so two clients
+ * share a live query only if they have the same rights to it.
+ */
 import type { Filter } from "../match/filter.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 
-/** The definition of a live query: equal keys, one live query. Made by authorization; the rule is already in it. */
+/**
+ * The definition of a live query. Equal keys mean the same live query. Authorization makes it, with the rule already
+ * included.
+ */
 export interface LiveQuerySpec {
-  /** Canonical identity of everything below. */
+  /** Canonical identity of all other fields. */
   readonly key: string;
   readonly database: string;
   readonly collectionName: string;
@@ -13,6 +20,6 @@ export interface LiveQuerySpec {
   readonly sort: SortSpec | null;
   readonly limit: number | null;
   readonly documents: DocumentMode;
-  /** A snapshot is only read where an index serves it. */
+  /** A snapshot is only read if an index serves it. */
   readonly requireIndex: boolean;
 }

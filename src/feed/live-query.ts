@@ -1,3 +1,7 @@
+/**
+ * One live query: evaluation, log, broadcast and state of one effective query. Most of a node's memory is in its live
+ * queries, so parts that few of them need are created on first use.
+ */
 import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -34,15 +38,15 @@ export interface LiveQueryParts {
   readonly budget: EncodedBudget;
   readonly logBudget: LogBudget;
   readonly metrics: Metrics;
-  /** Slices for work on earlier commits, one after the other. */
+  /** Makes slices for work on earlier commits. */
   readonly newSlices: () => Slices;
-  /** How long MongoDB may work on one read. */
+  /** How long MongoDB may work on one read, in milliseconds. */
   readonly snapshotTimeMs: number;
   /** How many documents a sorted result without a limit may have. */
   readonly sortedDocumentsMax: number;
-  /** A window could not be kept up; it is read again. */
+  /** A window could not be kept up to date, and is read again. */
   readonly onWindowLost: (error: unknown) => void;
-  /** The past of a window could not be read; the caller starts over. */
+  /** The past of a window could not be read. The caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
   /** The memory of a window may have changed. */
   readonly onWindowChanged: (liveQuery: LiveQuery) => void;
@@ -58,15 +62,15 @@ export interface OplogMessages {
 }
 
 /**
- * The query behind all subscriptions that have the same effective query. It turns each commit into changes once, encodes
- * them once for each value mode, and keeps them while the history reaches back to them. Its `ResultState` knows how:
+ * The query behind all subscriptions with the same effective query. It turns each commit into changes once, encodes
+ * them once for each value mode, and keeps them while the history reaches back to them. Its `ResultState` decides how:
  * `Stateless` for an unsorted result, `Windowed` for a sorted one.
  */
 export class LiveQuery {
   readonly number: number;
   readonly spec: LiveQuerySpec;
   readonly namespace: string;
-  /** Of a sorted live query; `null` for all others. */
+  /** The window of a sorted live query; `null` for all others. */
   readonly #windowSpec: WindowSpec | null;
   readonly evaluation: Evaluation;
   readonly state: ResultState;
@@ -75,7 +79,7 @@ export class LiveQuery {
   readonly #encoder: ChangeEncoder;
   readonly #log: ChangeLog;
   readonly #broadcast: Broadcast;
-  /** Made when first needed: most live queries never need it, and each map costs the garbage collector time. */
+  /** Created on first use, because most live queries never need it, and each map costs the garbage collector time. */
   #fromOplog: WeakMap<OplogBatch, Map<ValueMode, Promise<readonly OplogMessages[]>>> | undefined;
   #fromGrants: WeakMap<readonly Change[], Map<ValueMode, Promise<readonly Chunk[]>>> | undefined;
   /** Entries that are being encoded for clients that resume. */
@@ -110,44 +114,53 @@ export class LiveQuery {
         : newWindowed(windowSpec, this.snapshotQuery, kept, parts, () => parts.onWindowChanged(this));
   }
 
-  /** Reads the result. It is made for each call: it is rarely needed, and kept it would be memory of each live query. */
+  /**
+   * The query that reads the result. It is built on each call, because it is rarely needed, and keeping it would cost
+   * every live query memory.
+   */
   get snapshotQuery(): SnapshotQuery {
     const { filter, database, collectionName: collection } = this.spec;
     const query = { database, collection, filter: toMongo(filter), maxTimeMs: this.#parts.snapshotTimeMs };
     return this.#windowSpec === null ? query : WindowedResult.loadQuery(query, this.#windowSpec);
   }
 
-  /** The followers that are up to date; others read the log at their own pace first. */
+  /** The followers that are up to date. Others first read the log at their own pace. */
   get followers(): Set<Follower> {
     return this.#broadcast.followers;
   }
 
-  /** Whether the live query was given up: no commit concerns it any more. */
+  /** Whether the live query was removed, so that no commit concerns it any more. */
   get isRetired(): boolean {
     return this.#isRetired;
   }
 
-  /** Divides work on earlier commits, and charges it to this live query. */
+  /** Makes a pace that divides work on earlier commits and charges it to this live query. */
   newPace(): Pace {
     return new Pace(this.#parts.newSlices(), (ms) => this.#parts.onCatchUpWork(this, ms));
   }
 
-  /** Takes a new commit into account. @returns Whether there are changes to flush. */
+  /**
+   * Applies a new commit.
+   * @returns Whether there are changes to flush.
+   */
   apply(entry: HistoryEntry): boolean {
     return this.state.apply(entry);
   }
 
-  /** As `apply`, for a commit of many events, with pauses. */
+  /** Like `apply`, for a commit of many events, with pauses. */
   applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
     return this.state.applyInSteps(entry);
   }
 
-  /** Hands the changes since the last flush to all followers. */
+  /** Delivers the changes since the last flush to all followers. */
   flush(): Iterable<void> {
     return this.#broadcast.flush(() => this.state.lose());
   }
 
-  /** The next chunk for a client that has received everything up to `position`; `log` begins there. Equal positions share it. */
+  /**
+   * The next chunk for a client that has received everything up to `position`; `log` begins there. Clients at equal
+   * positions share it.
+   */
   nextChunk(
     log: readonly LogEntry[],
     position: LogPosition,
@@ -173,8 +186,8 @@ export class LiveQuery {
   }
 
   /**
-   * The messages of a batch that was read from the oplog for an unsorted result, entry by entry. Entries without changes
-   * are left out. Computed once for all clients that share the read.
+   * The messages of a batch that was read from the oplog for an unsorted result, entry by entry. Entries without
+   * changes are left out. All clients that share the read share the result.
    */
   encodeOplogBatch(batch: OplogBatch, mode: ValueMode): Promise<readonly OplogMessages[]> {
     this.#fromOplog ??= new WeakMap();
@@ -210,7 +223,9 @@ export class LiveQuery {
     return found;
   }
 
-  /** The messages of a difference that a change of rights made; one text for all clients that share the difference. */
+  /**
+   * The messages of the difference that a change of rights made. All clients that share the difference share the text.
+   */
   grantChunks(
     changes: readonly Change[],
     cursors: CommitCursors,
@@ -235,14 +250,14 @@ export class LiveQuery {
     return chunks;
   }
 
-  /** Log entries after number `seq`; `undefined` where the log does not reach back so far. */
+  /** Log entries after number `seq`; `undefined` if the log does not reach back that far. */
   after(seq: number): LogEntry[] | undefined {
     return this.state.isLoaded ? this.#log.after(seq) : undefined;
   }
 
   /**
    * Makes the log reach back to number `seq`. Clients that resume together share the work.
-   * @returns `false` where the history has lost that part meanwhile.
+   * @returns `false` if the history has evicted that part meanwhile.
    */
   async extend(seq: number): Promise<boolean> {
     while (this.after(seq) === undefined) {
@@ -255,14 +270,14 @@ export class LiveQuery {
     return true;
   }
 
-  /** Drops everything known: the order of commits was broken, or the live query is given up. */
+  /** Drops the state: the order of commits was broken, or the live query was removed. */
   forget(): void {
     this.#broadcast.forget();
     this.state.lose();
     this.#log.restart(this.#history.headSeq);
   }
 
-  /** The live query is given up: work in progress ends. */
+  /** The live query was removed, so work in progress ends. */
   retire(): void {
     this.#isRetired = true;
     this.state.retire();

@@ -1,26 +1,28 @@
-/** Past the limit so much of it is kept, so that the logs are not gone through again with the next commit. */
+/**
+ * After the limit was reached, this share of it is kept, so that the next commit does not go through all logs again.
+ */
 const KEPT_SHARE = 0.75;
 
 /** The part of a change log that its budget needs. */
 export interface BudgetedLog {
-  /** Number of the oldest entry that it holds. */
+  /** Number of its oldest entry. */
   readonly firstSeq: number | undefined;
   /** Drops the entries that the history has evicted. */
   prune(): void;
-  /** Drops the chunks kept for clients that resume together. */
+  /** Drops the chunks that are kept for clients that resume together. */
   forgetChunks(): void;
   /** Drops the entries up to number `seq`. */
   dropUntil(seq: number): void;
 }
 
 /**
- * Bounds what the change logs of all live queries hold together. Many broad queries would hold the same short history
- * many times over; entries that a log has dropped are evaluated again from the history when a client asks for them.
+ * Bounds the memory of the change logs of all live queries together. Many broad queries would keep the same short
+ * history many times. Entries that a log has dropped are evaluated again from the history when a client needs them.
  */
 export class LogBudget {
   readonly limitBytes: number;
   usedBytes = 0;
-  /** Those that hold anything, so that live queries to which nothing happens cost nothing. */
+  /** Only logs with entries, so that live queries without changes cost nothing. */
   readonly #logs = new Set<BudgetedLog>();
 
   constructor(limitBytes: number) {
@@ -43,7 +45,9 @@ export class LogBudget {
     }
   }
 
-  /** Drops the oldest entries where the logs hold too much; not while changes are on their way to followers. */
+  /**
+   * Drops the oldest entries if the logs are too large. Not to be called while changes are on their way to followers.
+   */
   trim(headSeq: number): void {
     if (this.usedBytes <= this.limitBytes) return;
     let oldest = headSeq;

@@ -3,7 +3,7 @@ import { type Change, UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { HistoryEntry } from "./history.ts";
 
-/** The changes of one commit to a result; kept as long as the history, so that catch-up only reads. */
+/** The changes of one commit to a result. It is kept as long as the history, so that catch-up only reads. */
 export interface LogEntry {
   readonly seq: number;
   readonly changes: readonly Change[] | typeof UNKNOWN;
@@ -12,7 +12,10 @@ export interface LogEntry {
   encoded: { [mode in ValueMode]?: EncodedMessage[] } | undefined;
 }
 
-/** @returns `null` where there is nothing to note. */
+/**
+ * Makes a log entry.
+ * @returns `null` if there is nothing to record.
+ */
 export function toLogEntry(entry: HistoryEntry, changes: LogEntry["changes"]): LogEntry | null {
   if (changes !== UNKNOWN && changes.length === 0) return null;
   return { seq: entry.seq, changes, entry, encoded: undefined };

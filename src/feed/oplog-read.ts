@@ -1,35 +1,40 @@
+/**
+ * Reads the missed commits of one resumption from the oplog. MongoDB may fail in the middle, and starting over would
+ * lose the changes of a subscriber without a snapshot, so the read continues from the last batch that it delivered.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { classifyStreamError, StreamStalledError } from "../source/stream-errors.ts";
 import { AFTER, BEFORE, type Position } from "./cursor.ts";
 import type { OplogBatch, SharedStream } from "./shared-stream.ts";
 
-/** Average wait after a failure before the stream is opened again, in milliseconds. */
+/** Average pause after a failure before the stream is opened again, in milliseconds. */
 const RETRY_MS = 1_000;
 /**
- * A read is given up after so many failures in a row, besides those for which no server was found: an outage is waited for,
- * but where the servers answer and this read fails all the same, it always will.
+ * A read is given up after this many consecutive failures, not counting those for which no server was found. An outage
+ * passes, but if the servers answer and the read still fails, it always will.
  */
 const FAILURES_MAX = 20;
 
-/** Opens a stream again from a position; `null` where the oplog does not reach back to it. */
+/** Opens a stream again from a position; `null` if the oplog does not reach back to it. */
 type OpenAgain = (from: Position) => Promise<SharedStream | null>;
 
-/** The commits after a position that the history no longer holds, out of the oplog; call `end` when done. */
+/** The commits after a position that the history no longer contains, read from the oplog. Call `end` when done. */
 export class OplogRead {
   readonly #openAgain: OpenAgain;
   readonly #retryMs: number;
-  /** `undefined` while it is being opened again, and after the end. */
+  /** `undefined` while the stream is being opened again, and after the end. */
   #stream: SharedStream | undefined;
-  /** Commits up to here are covered: those of the position asked for, and later those that were given. */
+  /** Commits up to here are covered: first those of the requested position, later those that were delivered. */
   #from: Position;
-  /** Still at commits that the position may cover. */
+  /** Whether the stream is still at commits that the position may cover. */
   #skipping = true;
+  /** Whether the reader has left. Later failures then end the read. */
   #left = false;
-  /** Since the last progress. */
+  /** Failures since the last progress. */
   #failures = 0;
 
-  /** @param stream Joined already. */
+  /** @param stream The caller has joined it already. */
   constructor(stream: SharedStream, from: Position, openAgain: OpenAgain, retryMs = RETRY_MS) {
     this.#stream = stream;
     this.#from = from;
@@ -38,9 +43,9 @@ export class OplogRead {
   }
 
   /**
-   * The batches, and how many entries at the front of each the position already covers. Ends without having come
-   * to the present where this reader was too slow for the others. An outage of MongoDB is waited for: to start over would
-   * lose the missed changes for a subscriber without a snapshot.
+   * The batches, and the number of entries at the start of each that the position covers already. It ends before the
+   * present if this reader was too slow for the others. An outage of MongoDB is waited for, because starting over would
+   * lose the missed changes of a subscriber without a snapshot.
    */
   async *batches(): AsyncGenerator<{ batch: OplogBatch; covered: number }, void, void> {
     for (let index = 0; ; index++) {
@@ -63,7 +68,10 @@ export class OplogRead {
     }
   }
 
-  /** @throws `error` where the oplog no longer reaches back so far, or nobody waits any more. */
+  /**
+   * Opens the stream again.
+   * @throws `error` if the oplog no longer reaches back that far, or the reader has left.
+   */
   async #reopen(error: unknown): Promise<void> {
     this.#stream?.leave();
     this.#stream = undefined;
@@ -90,8 +98,8 @@ export class OplogRead {
 
   /**
    * Whether the rest may be read later.
-   * @param batches The number that the stream has given. A stream that stalls at the first one has too much to look through,
-   * and would have no less the next time.
+   * @param batches The number of batches that the stream has delivered. A stream that stalls at the first one has too
+   *   much to search, and a second attempt would have no less.
    */
   #mayPass(error: unknown, batches: number): boolean {
     if (foundNoServer(error)) return true;
@@ -117,7 +125,7 @@ export class OplogRead {
     const end = first < 0 ? entries.length : first;
     if (first >= 0) this.#skipping = false;
     if (within === AFTER || within === BEFORE) return end;
-    // Of several commits of its time, those up to the one that the position names.
+    // Of several commits of this cluster time, those up to the commit that the position names are covered.
     for (let index = 0; index < end; index++) {
       const entry = entries[index];
       if (entry?.commit.clusterTime !== clusterTime || entry.position.within !== within) continue;

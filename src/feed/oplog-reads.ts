@@ -1,3 +1,7 @@
+/**
+ * Shares reads of the oplog. Each one costs a change stream of MongoDB, and after an outage thousands of clients may
+ * resume from similar positions at once.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { classifyStreamError } from "../source/stream-errors.ts";
 import type { CursorCodec, Position } from "./cursor.ts";
@@ -5,7 +9,9 @@ import type { Limiter } from "./limiter.ts";
 import { OplogRead } from "./oplog-read.ts";
 import { type OpenStream, SharedStream } from "./shared-stream.ts";
 
-/** Requests that come within this time share one stream, in milliseconds: after a restart many clients resume at once. */
+/**
+ * Requests that arrive within this time share one stream, in milliseconds. After a restart many clients resume at once.
+ */
 const GATHER_MS = 25;
 
 interface Request {
@@ -15,8 +21,8 @@ interface Request {
 }
 
 /**
- * Reads of the oplog for resumptions from before the history: few at a time, and each for all who ask while it is
- * prepared, so that a crowd that comes back costs a stream or two.
+ * Reads of the oplog for resumptions from before the history. Few run at a time, and all requests that arrive while one
+ * is prepared share it, so that a mass reconnect costs one or two streams.
  */
 export class OplogReads {
   readonly #open: OpenStream;
@@ -26,7 +32,7 @@ export class OplogReads {
   #requests: Request[] = [];
   #gathering = false;
 
-  /** @param retryMs Average wait before a stream that failed is opened again. */
+  /** @param retryMs Average pause before a failed stream is opened again, in milliseconds. */
   constructor(open: OpenStream, slots: Limiter, onChange: (held: number) => void, retryMs?: number) {
     this.#open = open;
     this.#slots = slots;
@@ -35,7 +41,8 @@ export class OplogReads {
   }
 
   /**
-   * @returns `null` where the oplog does not reach back to the position.
+   * Opens a read of the commits after a position.
+   * @returns `null` if the oplog does not reach back to the position.
    * @throws The server's error.
    */
   async request(from: Position, codec: CursorCodec): Promise<OplogRead | null> {
@@ -69,7 +76,10 @@ export class OplogReads {
     });
   }
 
-  /** Begins at the oldest position that the oplog still reaches: only with the first batch does the server tell. */
+  /**
+   * Begins at the oldest position that the oplog still contains. The server reports a position that is too old only
+   * with the first batch, so that batch is read before anyone joins.
+   */
   async #openFor(requests: readonly Request[], codec: CursorCodec, onEnd: () => void): Promise<void> {
     const [oldest, ...others] = requests;
     if (oldest === undefined) {

@@ -1,3 +1,7 @@
+/**
+ * Limits of the feed. Every structure that grows with clients or writes has a limit here, because one client must not
+ * be able to use up the memory or the time of the node.
+ */
 import { z } from "zod";
 
 /** The section `history`: change events kept in memory, so that most resumptions need no read of the oplog. */
@@ -23,6 +27,7 @@ export const HistoryOptions = z.strictObject({
       "Steps in which the cursors of subscribed, watermark and fenced advance, in whole seconds, so that they reveal nothing about writes that a client may not see. 0s: with every write.",
     ),
 });
+/** The section `history`, with durations in milliseconds. */
 export type HistoryOptions = z.output<typeof HistoryOptions>;
 
 /** The part of the section `limits` that bounds snapshots, live queries and catch-up. */
@@ -154,4 +159,7 @@ export const FeedLimits = z.strictObject({
       "How long a live query is kept after its last subscriber has left, for a page that is reloading.",
     ),
 });
+/**
+ * The part of the section `limits` that bounds snapshots, live queries and catch-up, with durations in milliseconds.
+ */
 export type FeedLimits = z.output<typeof FeedLimits>;

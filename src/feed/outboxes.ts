@@ -1,4 +1,5 @@
-/** Anything that buffers bytes: one connection's outbox. */
+// Summed on demand instead of counted: outboxes change with every write, and the sum is read rarely.
+/** Buffers bytes: the outbox of one connection. */
 interface Buffered {
   readonly bufferedBytes: number;
 }

@@ -1,6 +1,10 @@
+/**
+ * Measures and divides work that is done for one live query outside the order of commits, such as the evaluation of
+ * missed commits. The time is charged to its users like the time for live commits.
+ */
 import type { Slices } from "./slices.ts";
 
-/** Divides long work on earlier commits into slices, and measures how long it took, without the time spent waiting. */
+/** Divides long work on earlier commits into slices, and measures its duration without the pauses. */
 export class Pace {
   readonly #slices: Slices;
   readonly #onWork: (ms: number) => void;
@@ -13,7 +17,7 @@ export class Pace {
     this.resume();
   }
 
-  /** Lets others have their turn where a slice is over. */
+  /** Lets other work run if the slice is over. */
   async keep(): Promise<void> {
     if (!this.#slices.isOver()) return;
     this.stop();
@@ -21,7 +25,7 @@ export class Pace {
     this.resume();
   }
 
-  /** Runs steps, and lets others have their turn between them. */
+  /** Runs steps, and lets other work run between them. */
   async through<T>(steps: Iterator<void, T>): Promise<T> {
     for (;;) {
       const step = steps.next();
@@ -30,12 +34,12 @@ export class Pace {
     }
   }
 
-  /** Work goes on after a wait. */
+  /** To be called when work continues after a wait. */
   resume(): void {
     this.#fromMs = this.#slices.workMs;
   }
 
-  /** Work is over, or waits for something. */
+  /** To be called when work has ended or waits for something, so that the wait is not charged. */
   stop(): void {
     this.#onWork(this.#slices.workMs - this.#fromMs);
   }

@@ -1,3 +1,7 @@
+/**
+ * Finds the live queries that a change event may concern. The index may return too many candidates, because each one
+ * evaluates the event itself. It must never return too few.
+ */
 import { BSON_TYPE, type BsonValue } from "../match/bson-value.ts";
 import { typeClass } from "../match/compare.ts";
 import type { Filter } from "../match/filter.ts";
@@ -8,27 +12,27 @@ import { type Anchor, chooseAnchors, compareInClass, isRange } from "./anchors.t
 import { imageBytesOf, piecesOf, STEP_BYTES } from "./pieces.ts";
 import { RangeIndex } from "./range-index.ts";
 
-/** The items of one path: by equal values, and for each type class by ranges. */
+/** The items of one path: by equal values, and by ranges for each type class. */
 interface PathIndex<T> {
   readonly walk: PathWalk;
-  /** One item, or several. Most values are of one item, for which a set would be the larger part. */
+  /** One item, or a set of several. Most values have one item, for which a set would need more memory than the item. */
   readonly byKey: Map<string, T | Set<T>>;
-  /** How many of the keys are of objects and arrays. */
+  /** The number of keys that belong to objects and arrays. */
   containerKeys: number;
   readonly ranges: Map<number, RangeIndex<T>>;
 }
 
-/** A slot with this many items is full. Beyond that, slots are not compared any more. */
+/** From this many items on, a slot counts as full, and slots are no longer compared. */
 const CROWD_MAX = 64;
-/** Among slots that are equally full, one value is preferred to a list, and a list to a range. */
+/** Among equally full slots, a single value is preferred to a list, and a list to a range. */
 const COST = { crowded: 1_024, boundedRange: 300, openRange: 600 };
 
 /**
- * Filters of one collection, found by what a change event holds: the cost follows the number of those that may
- * match, not the number of all. Claims are constants in them, so a rule for each user is just an equality.
+ * The filters of one collection, found by the values in a change event. The cost depends on the number of filters that
+ * may match, and not on the number of all. Claims are constants in them, so a rule per user is an ordinary equality.
  */
 export class PredicateIndex<T extends object> {
-  /** The anchors under which each item is indexed; `null` for an item that every event has to be matched with. */
+  /** The anchors under which each item is indexed; `null` for an item that must be matched with every event. */
   readonly #anchors = new Map<T, readonly Anchor[] | null>();
   readonly #rest = new Set<T>();
   readonly #paths = new Map<string, PathIndex<T>>();
@@ -55,17 +59,18 @@ export class PredicateIndex<T extends object> {
     return this.#anchors.keys();
   }
 
-  /** All that some of these events, all of this collection, may concern. */
+  /** All items that some of these events, which all belong to this collection, may concern. */
   candidates(events: readonly StreamEvent[]): ReadonlySet<T> {
     const found = new Set(this.#rest);
     for (const event of events) {
+      // Without both images the changed values are unknown, so every live query of the collection is a candidate.
       if (event.operation === "replaced-collection" || !hasImages(event)) return this.#all();
       for (const index of this.#paths.values()) collectBoth(index, event, found);
     }
     return found;
   }
 
-  /** As `candidates`. A large document takes a step for each indexed path, other events share one. */
+  /** Like `candidates`. A large document takes one step per indexed path. Other events share a step. */
   *candidatesInSteps(events: readonly StreamEvent[]): Generator<void, ReadonlySet<T>> {
     const found = new Set(this.#rest);
     for (const piece of piecesOf(events)) {
@@ -76,7 +81,7 @@ export class PredicateIndex<T extends object> {
         yield;
         continue;
       }
-      // Live queries may be added or removed during a pause.
+      // A copy, because live queries may be added or removed during a pause.
       for (const index of [...this.#paths.values()]) {
         collectBoth(index, event, found);
         yield;
@@ -89,7 +94,10 @@ export class PredicateIndex<T extends object> {
     return new Set(this.#anchors.keys());
   }
 
-  /** Not the filter alone says which anchor tells most, but what is filed already: who all have in common, tells nothing. */
+  /**
+   * Picks the most selective anchor, given the items that are indexed already: a value that every live query shares
+   * selects nothing.
+   */
   #costOf(anchor: Anchor): number {
     const index = this.#paths.get(anchor.path);
     let crowd = 0;
@@ -152,7 +160,7 @@ const sizeOf = (items: object | undefined): number =>
 const CONTAINER_KEYS = [BSON_TYPE.object, BSON_TYPE.array].map((type) => `${typeClass(type)}:`);
 const isContainerKey = (key: string) => CONTAINER_KEYS.some((start) => key.startsWith(start));
 
-/** The lowest and the highest value of one type class that a path leads to. */
+/** The lowest and the highest value of one type class to which a path leads. */
 interface Extent {
   min: BsonValue;
   max: BsonValue;
@@ -163,12 +171,12 @@ function collectBoth<T>(index: PathIndex<T>, { before, after }: ChangeEvent, fou
   if (after !== undefined) collect(index, after, found);
 }
 
-/** Finds by every value that an operator on the path would see; a missing field is seen as null. */
+/** Finds items by every value that an operator on the path would see. A missing field counts as null. */
 function collect<T>(index: PathIndex<T>, document: Uint8Array, found: Set<T>): void {
   const { walk, byKey, ranges, containerKeys } = index;
   let extents: Map<number, Extent> | undefined;
   walk(document, 0, (type, bytes, start) => {
-    // The key of an object or array takes as long to make as it is large.
+    // Making the key of an object or array takes as long as the value is large.
     const mayHaveKey = containerKeys > 0 || (type !== BSON_TYPE.object && type !== BSON_TYPE.array);
     if (byKey.size > 0 && mayHaveKey) {
       const items = byKey.get(valueKeyAt(type, bytes, start));
@@ -182,6 +190,7 @@ function collect<T>(index: PathIndex<T>, document: Uint8Array, found: Set<T>): v
     }
     return false;
   });
+  // An array may have elements on both sides of a range, so its range of values is compared as a whole.
   if (extents === undefined) return;
   for (const [known, { min, max }] of extents) {
     ranges.get(known)?.find(min, max, (item) => {

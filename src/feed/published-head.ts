@@ -2,41 +2,44 @@ import { clusterTimeOf, secondsOf } from "../source/cluster-time.ts";
 
 /** How far the stream has been read. */
 export interface ReadSoFar {
-  /** Everything up to this cluster time has come, itself included. */
+  /** Every commit up to this cluster time, inclusive, has arrived. */
   readonly headTime: bigint;
-  /** Where this node began to read. */
+  /** The cluster time at which this node began to read. */
   readonly from: bigint;
 }
 
-/** Time for the answers of MongoDB, in milliseconds: the published head lags this much further than an idle stream. */
+/**
+ * Allowance for the answers of MongoDB, in milliseconds. The published head lags behind an idle stream by this much
+ * more.
+ */
 const LATENCY_MS = 200;
 
 /**
- * The position that clients receive instead of the head of the stream. The head itself moves with every commit, also
- * of documents that a client may not see. The published head moves at full steps of the clock instead. It lags behind
- * the clock by as much as the position of an idle stream does, so that an idle stream and a busy one look alike.
+ * The position that clients receive instead of the head of the stream. The head advances with every commit, including
+ * commits to documents that a client may not see. The published head advances with full steps of the clock instead. It
+ * lags behind the clock by the age of an idle stream's position, so that an idle stream and a busy one look alike.
  */
 export class PublishedHead {
   readonly #stepMs: number;
   readonly #lagMs: number;
 
   /**
-   * @param stepMs Whole seconds, since a cluster time counts no finer; 0 publishes the head itself.
-   * @param idleAgeMs The age that the position of an idle stream reaches before it moves on.
+   * @param stepMs A multiple of 1000, because cluster times are compared by seconds; 0 publishes the head itself.
+   * @param idleAgeMs The age that the position of an idle stream reaches before it advances, in milliseconds.
    */
   constructor(stepMs: number, idleAgeMs: number) {
     this.#stepMs = stepMs;
     this.#lagMs = idleAgeMs + LATENCY_MS;
   }
 
-  /** Whether clients receive the head itself. */
+  /** Whether clients receive the exact head. */
   get isExact(): boolean {
     return this.#stepMs === 0;
   }
 
   /**
-   * The published head at a time. It is never later than the head: if the stream is behind, it is the step that the
-   * stream has reached.
+   * The published head at a time. It is never later than the head: if the stream is behind, it is the last step that
+   * the stream has reached.
    */
   at(nowMs: number, { headTime, from }: ReadSoFar): bigint {
     const ms = Math.min(nowMs - this.#lagMs, secondsOf(headTime) * 1_000);
@@ -45,7 +48,7 @@ export class PublishedHead {
     return clusterTime > from ? clusterTime : from;
   }
 
-  /** When the step that a time lies in is over. */
+  /** The end of the step that contains a time, in epoch milliseconds. */
   stepEndsAtMs(nowMs: number): number {
     return (Math.floor(nowMs / this.#stepMs) + 1) * this.#stepMs;
   }

@@ -1,7 +1,11 @@
+/**
+ * Indexes live queries with range conditions. A sorted list of lower ends would find too much, because a range far
+ * below the value may or may not reach up to it, so each part of the tree also knows its highest upper end.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { compareInClass } from "./anchors.ts";
 
-/** From `low` to `high`, both included; without an end it goes on for ever. */
+/** The values from `low` to `high`, both included. Without one of them the interval is unbounded on that side. */
 export interface Interval {
   readonly low: BsonValue | undefined;
   readonly high: BsonValue | undefined;
@@ -9,17 +13,20 @@ export interface Interval {
 
 interface Node<T> extends Interval {
   readonly items: Set<T>;
-  /** Larger than that of the nodes below: at random, which keeps the tree flat whatever the order of insertion. */
+  /**
+   * Larger than the priorities of the nodes below. It is random, which keeps the tree flat whatever the order of
+   * insertion.
+   */
   readonly priority: number;
   left: Node<T> | null;
   right: Node<T> | null;
-  /** The highest `high` from here down. */
+  /** The highest `high` in this subtree; `undefined` if unbounded. */
   highest: BsonValue | undefined;
 }
 
 /**
- * Intervals over values of one type class, found by what they overlap: a tree ordered by the lower end that knows the
- * highest upper end of each part (a treap). Finding costs as much as is found, and the logarithm of what is not.
+ * Intervals over values of one type class, found by overlap. The tree is ordered by the lower end, and each subtree
+ * knows its highest upper end (a treap). The cost of a search is the number of results plus the logarithm of the rest.
  */
 export class RangeIndex<T> {
   #root: Node<T> | null = null;
@@ -37,9 +44,9 @@ export class RangeIndex<T> {
   }
 
   /**
-   * Visits what has its lower end not above `max` and its upper end not below `min`, until `visit` answers `true`.
-   * Of an array, `min` and `max` are its lowest and its highest element: some may fulfil the one end of a range, and
-   * others the other.
+   * Visits the intervals whose lower end is not above `max` and whose upper end is not below `min`, until `visit`
+   * returns `true`. For an array, `min` and `max` are its lowest and highest element, because one element may satisfy
+   * one end of a range and another element the other.
    */
   find(min: BsonValue | undefined, max: BsonValue | undefined, visit: (item: T) => boolean): void {
     findFrom(this.#root, min, max, visit);
@@ -59,7 +66,7 @@ function findFrom<T>(
   return findFrom(node.right, min, max, visit);
 }
 
-/** Whether an upper end lies below a lower one; one that is not there lies beyond everything. */
+/** Whether an upper end is below a lower one. A missing end is beyond every value. */
 function isBelow(high: BsonValue | undefined, low: BsonValue | undefined): boolean {
   return high !== undefined && low !== undefined && compareInClass(high, low) < 0;
 }
@@ -104,7 +111,7 @@ function without<T>(node: Node<T> | null, interval: Interval, item: T): Node<T> 
   return noteHighest(node);
 }
 
-/** Everything in `left` comes before everything in `right`. */
+/** Joins two subtrees. Everything in `left` is before everything in `right`. */
 function join<T>(left: Node<T> | null, right: Node<T> | null): Node<T> | null {
   if (left === null) return right;
   if (right === null) return left;
@@ -139,7 +146,9 @@ function noteHighest<T>(node: Node<T>): Node<T> {
 
 const isHigher = (a: BsonValue | undefined, b: BsonValue) => a === undefined || compareInClass(a, b) > 0;
 
-/** By the lower end, where nothing comes first; then by the upper end, where nothing comes last. */
+/**
+ * Orders by the lower end, where a missing one comes first, and then by the upper end, where a missing one comes last.
+ */
 function compareIntervals(a: Interval, b: Interval): number {
   return compareEnds(a.low, b.low, -1) || compareEnds(a.high, b.high, 1);
 }

@@ -1,3 +1,7 @@
+/**
+ * The difference between sorted and unsorted live queries, behind one interface. An unsorted result needs no memory,
+ * because images decide everything; a sorted one must track its window and sometimes ask the database.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import type { HistoryEntry } from "./history.ts";
 
@@ -8,40 +12,49 @@ export interface WindowMember {
 }
 
 /**
- * The memory that one kind of live query needs to turn commits into changes of its result. All kinds note the changes in
- * the same log, from which deliveries catch up.
+ * The state that one kind of live query needs to turn commits into changes of its result. All kinds record the changes
+ * in the same kind of log, from which deliveries catch up.
  */
 export interface ResultState {
-  /** Whether everything about the result follows from the images of the events, so that nothing has to be loaded. */
+  /** Whether the images of the events decide everything, so that nothing has to be loaded. */
   readonly isStateless: boolean;
-  /** Whether the log may be read: the state is known. */
+  /** Whether the state is known, so that the log may be read. */
   readonly isLoaded: boolean;
   /** Whether every entry of the history has been evaluated. */
   readonly isCurrent: boolean;
-  /** Up to which entry of the history the changes are known. */
+  /** The entry of the history up to which the changes are known. */
   readonly knownSeq: number;
-  /** Documents that are tracked in memory. */
+  /** The number of documents that are tracked in memory. */
   readonly trackedDocuments: number;
-  /** Memory that the state takes, in bytes. */
+  /** Memory of the state, in bytes. */
   readonly heldBytes: number;
-  /** The documents of a sorted result in their order, none of any other; `null` where they are not known just now. */
+  /**
+   * The documents of a sorted result in their order, an empty list for other results; `null` if they are not known at
+   * the moment.
+   */
   readonly visible: readonly WindowMember[] | null;
   /** Settles when `knownSeq` has reached entry `seq`, or the state is lost. */
   reaches(seq: number): Promise<void>;
   /** Settles when every entry of the history has been evaluated, or the state is lost. */
   becomesCurrent(): Promise<void>;
-  /** Takes a new commit into account. @returns Whether there are changes to flush. */
+  /**
+   * Applies a new commit.
+   * @returns Whether there are changes to flush.
+   */
   apply(entry: HistoryEntry): boolean;
-  /** As `apply`, for a commit of many events, with pauses. */
+  /** Like `apply`, for a commit of many events, with pauses. */
   applyInSteps(entry: HistoryEntry): Generator<void, boolean>;
-  /** Does most of the work of `load` with pauses. */
+  /** Does most of the work of `load`, with pauses. */
   prepareLoad(documents: readonly Uint8Array[]): Promise<void>;
   /** Takes the answer to the snapshot query as the state at a cluster time, unless there is a state already. */
   load(documents: readonly Uint8Array[], clusterTime: bigint): void;
   /** Drops the state: it is wrong, or belongs to an order of commits that was broken. */
   lose(): void;
-  /** Nobody will follow any more: work in progress ends. */
+  /** The live query was removed, so work in progress ends. */
   retire(): void;
-  /** Makes the log reach back to entry `seq`. @returns `false` where the history has lost that part. */
+  /**
+   * Makes the log reach back to entry `seq`.
+   * @returns `false` if the history has evicted that part.
+   */
   extendTo(seq: number): Promise<boolean>;
 }

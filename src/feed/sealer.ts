@@ -1,10 +1,14 @@
+/**
+ * Seals strings that clients keep for the service, such as tickets. The service keeps no state per client, so a client
+ * must prove its rights with a string that it can neither read nor change.
+ */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { TidewireError } from "../protocol/errors.ts";
 import type { SealingKey } from "../source/sealing-keys.ts";
 
 /**
- * The purpose of a sealed text, as its first byte: one kind is never taken for another. 1 to 4 were tickets and keys
- * of earlier forms.
+ * The purpose of a sealed string, as its first byte, so that one kind is never accepted as another. 1 to 4 were tickets
+ * and keys in earlier formats.
  */
 export const SEALED = { ticket: 5, urlIdentity: 6 } as const;
 /** A purpose of a sealed text, see `SEALED`. */
@@ -13,24 +17,30 @@ export type SealedKind = (typeof SEALED)[keyof typeof SEALED];
 const HEADER_BYTES = 2;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
-/** 120 bits and the byte that names the key: nobody guesses it, and it goes out with every event of a stream. */
+/**
+ * A truncated digest of 120 bits, and the byte that names the key. It cannot be guessed, and it is short because every
+ * event of a stream carries it.
+ */
 const MARK_BYTES = 16;
 
-/** How often keys are read again for a text of an unknown one, at most; it may just be an invented one. */
+/**
+ * The shortest time between two reads of the keys because of an unknown one, in milliseconds. The key may simply be
+ * invented.
+ */
 const SEEK_INTERVAL_MS = 1_000;
 
 /**
- * Seals texts that clients keep for the service (AES-256-GCM, NIST SP 800-38D, a random nonce each): nobody else
- * can read, alter or invent them, and every node opens what another has sealed.
+ * Seals strings that clients keep for the service (AES-256-GCM, NIST SP 800-38D, with a random nonce each). Nobody else
+ * can read, change or invent them, and every node opens the strings that another has sealed.
  */
 export class Sealer {
   readonly #load: () => Promise<readonly SealingKey[]>;
   #keys: readonly SealingKey[];
-  /** When an unknown key was last looked for, in epoch milliseconds. */
+  /** When an unknown key was last searched for, in epoch milliseconds. */
   #soughtAtMs = Number.NEGATIVE_INFINITY;
   #seeking: Promise<void> | undefined;
 
-  /** @param load Reads the valid keys again, newest first: another node may have rotated them. */
+  /** @param load Reads the valid keys again, newest first, because another node may have rotated them. */
   constructor(keys: readonly SealingKey[], load: () => Promise<readonly SealingKey[]>) {
     this.#keys = keys;
     this.#load = load;
@@ -51,12 +61,18 @@ export class Sealer {
     return Buffer.concat([header, nonce, sealed, cipher.final(), cipher.getAuthTag()]).toString("base64url");
   }
 
-  /** Whether a genuine sealed text need not be replaced yet: keys come and go, and the newest stays longest. */
+  /**
+   * Whether a genuine sealed string need not be replaced yet. Rotation removes old keys, and the newest stays valid
+   * longest.
+   */
   isSealedByNewest(sealed: string): boolean {
     return Buffer.from(sealed.slice(0, 4), "base64url")[1] === this.#newest().id;
   }
 
-  /** The content of a sealed text; `null` if it is not a genuine one of this kind, sealed with this secret. */
+  /**
+   * Opens a sealed string.
+   * @returns Its content; `null` if it is not a genuine one of this kind, sealed with this secret.
+   */
   async open(kind: SealedKind, sealed: string, nowMs = Date.now(), secret?: string): Promise<string | null> {
     const bytes = decodeExactly(sealed);
     if (bytes === null || bytes.length <= HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return null;
@@ -65,11 +81,15 @@ export class Sealer {
     return key === undefined ? null : decrypt(bytes, cipherKey(key, secret));
   }
 
-  /** A short proof beside a text that it comes from the service (HMAC-SHA-256, RFC 2104, truncated). */
+  /** Makes a short proof that a text was issued by the service (HMAC-SHA-256, RFC 2104, truncated). */
   mark(text: string): string {
     return markWith(this.#newest(), text).toString("base64url");
   }
 
+  /**
+   * Whether a mark belongs to a text. The comparison takes constant time, so that a mark cannot be guessed byte by
+   * byte.
+   */
   async isMarked(text: string, mark: string, nowMs = Date.now()): Promise<boolean> {
     const bytes = decodeExactly(mark);
     if (bytes?.length !== MARK_BYTES) return false;
@@ -83,7 +103,10 @@ export class Sealer {
     return newest;
   }
 
-  /** A key; an unknown one may be another node's, from a moment ago. All who ask meanwhile wait for the same read. */
+  /**
+   * Finds a key. An unknown one may be the new key of another node, so the keys are read again. Callers during that
+   * read share it.
+   */
   async #keyWithId(id: number, nowMs: number): Promise<SealingKey | undefined> {
     const known = this.#keys.find((key) => key.id === id);
     if (known !== undefined) return known;
@@ -106,14 +129,14 @@ export class Sealer {
   }
 }
 
-/** Base64 has several spellings of the same bytes; only the one that was given is genuine. */
+/** Decodes base64url. Several spellings encode the same bytes, and only the one that was issued is accepted. */
 function decodeExactly(text: string): Buffer | null {
   const bytes = Buffer.from(text, "base64url");
   return bytes.toString("base64url") === text ? bytes : null;
 }
 
 function markWith({ id, key }: SealingKey, text: string): Buffer {
-  // The label keeps this use of the key apart from sealing.
+  // The label separates this use of the key from sealing.
   const digest = createHmac("sha256", key).update("mark\0").update(text).digest();
   return Buffer.concat([Buffer.from([id]), digest.subarray(0, MARK_BYTES - 1)]);
 }
@@ -133,6 +156,6 @@ function decrypt(bytes: Buffer, key: Uint8Array): string | null {
   try {
     return decipher.update(bytes.subarray(nonceEnd, -TAG_BYTES), undefined, "utf8") + decipher.final("utf8");
   } catch {
-    return null; // altered, or sealed by another key of this number: not genuine, whatever the reason
+    return null; // altered, or sealed with another key of the same number
   }
 }

@@ -1,3 +1,7 @@
+/**
+ * One change stream for several resuming clients. Each client reads at its own pace, and batches are kept only as far
+ * as memory allows, so that one slow client cannot hold the missed changes of all in memory.
+ */
 import type { CommitBatch } from "../source/read-commits.ts";
 import { BEFORE, type CursorCodec, type Position } from "./cursor.ts";
 import { HistoryEntry } from "./history.ts";
@@ -5,19 +9,19 @@ import { HistoryEntry } from "./history.ts";
 /** Consecutive commits read from the oplog. */
 export interface OplogBatch {
   readonly entries: readonly HistoryEntry[];
-  /** Everything up to here has been given. */
+  /** Every commit up to here has been delivered. */
   readonly until: Position;
 }
 
-/** Opens a change stream; it ends when `signal` aborts. */
+/** Opens a change stream, which ends when `signal` aborts. */
 export type OpenStream = (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
 
-/** The size of the change events that a stream keeps for readers slower than the fastest, in bytes. */
+/** Limit of the change events that a stream keeps for readers that are slower than the fastest one, in bytes. */
 const KEPT_BYTES_MAX = 16 * 1_048_576;
 
 /**
- * One change stream from a cluster time on, read once for all who share it, at the pace of the fastest reader. A reader
- * that falls too far behind finds the beginning gone.
+ * One change stream from a cluster time on, read once for all who share it, at the pace of the fastest reader. For a
+ * reader that falls too far behind, the batch that it needs has been dropped.
  */
 export class SharedStream {
   readonly #batches: AsyncGenerator<CommitBatch, void, void>;
@@ -28,12 +32,13 @@ export class SharedStream {
   #keptBytes = 0;
   #dropped = 0;
   #readers = 0;
+  /** The stream has reached its end. */
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #reading: Promise<void> | undefined;
   #last: HistoryEntry | undefined;
 
-  /** @param onEnd Called once, when the last reader has left. */
+  /** @param onEnd Called once, after the last reader has left. */
   constructor(from: bigint, open: OpenStream, codec: CursorCodec, onEnd: () => void) {
     this.#batches = open(from, this.#abort.signal);
     this.#codec = codec;
@@ -57,14 +62,14 @@ export class SharedStream {
     this.#abort.abort();
   }
 
-  /** Batch number `index`; `null` at the end of the stream, or where the batch is gone already. */
+  /** Batch number `index`; `null` at the end of the stream, or if the batch was dropped already. */
   async batch(index: number): Promise<OplogBatch | null> {
     for (;;) {
       if (index < this.#dropped) return null;
       const kept = this.#kept[index - this.#dropped];
       if (kept !== undefined) return kept.batch;
       if (this.#ended) return null;
-      // Also for a reader that reaches it later: a generator that has thrown would only say that it has ended.
+      // Also for a reader that arrives later: a generator that has thrown would only report its end.
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#reading ??= this.#read().finally(() => {
         this.#reading = undefined;

@@ -1,7 +1,11 @@
-/** The clock and the event loop, which tests replace. */
+/**
+ * Cooperative multitasking for work of unpredictable size. Node runs one thread, so anything that takes longer than a
+ * few milliseconds delays every client; generators offer pauses, and this file decides when to take one.
+ */
+/** The clock and the event loop. Tests replace both. */
 export interface SliceClock {
   now(): number;
-  /** Settles once other work has had its turn. */
+  /** Settles after other work has run. */
   yield(): Promise<void>;
 }
 
@@ -10,7 +14,7 @@ const REAL_CLOCK: SliceClock = {
   yield: () => new Promise((resolve) => setImmediate(resolve)),
 };
 
-/** Divides long work into slices of a bounded time, between which the event loop serves everybody else. */
+/** Divides long work into slices of bounded duration. Between slices the event loop serves other clients. */
 export class Slices {
   readonly #sliceMs: number;
   readonly #clock: SliceClock;
@@ -28,7 +32,7 @@ export class Slices {
     return this.#pauses;
   }
 
-  /** Time that goes on only while work is done, in milliseconds. */
+  /** A clock that only advances while work is done, in milliseconds. */
   get workMs(): number {
     return this.#clock.now() - this.#pausedMs;
   }
@@ -37,12 +41,15 @@ export class Slices {
     this.#startedAtMs = this.workMs;
   }
 
-  /** Whether the slice that has begun is over. @param workMs `workMs` of just now. */
+  /**
+   * Whether the current slice is over.
+   * @param workMs A recent value of `workMs`.
+   */
   isOver(workMs = this.workMs): boolean {
     return workMs - this.#startedAtMs >= this.#sliceMs;
   }
 
-  /** Lets other work have its turn; the next slice begins after it. */
+  /** Lets other work run. The next slice begins after that. */
   async pause(): Promise<void> {
     const from = this.#clock.now();
     this.#pauses++;
@@ -52,8 +59,8 @@ export class Slices {
   }
 
   /**
-   * Runs work that offers a pause by each `yield`.
-   * @returns Nothing where all of it was done in this turn.
+   * Runs work that offers a pause with each `yield`.
+   * @returns `undefined` if all of it was done in this turn, so that callers can stay synchronous.
    */
   run(steps: Iterator<void>): Promise<void> | undefined {
     this.begin();
@@ -61,7 +68,7 @@ export class Slices {
     return undefined;
   }
 
-  /** Runs steps to their end, and pauses between them where the slice that has begun is over. */
+  /** Runs steps to their end, and pauses between them when the current slice is over. */
   async through<T>(steps: Iterator<void, T>): Promise<T> {
     for (;;) {
       const step = steps.next();
@@ -75,7 +82,10 @@ export class Slices {
     while (this.#runSlice(steps));
   }
 
-  /** Whether there is more to do. */
+  /**
+   * Runs steps for one slice.
+   * @returns Whether there is more to do.
+   */
   #runSlice(steps: Iterator<void>): boolean {
     while (steps.next().done !== true) if (this.isOver()) return true;
     return false;

@@ -1,4 +1,4 @@
-/** A snapshot that holds encoded batches. */
+/** A snapshot that keeps encoded batches. */
 export interface HoldsBatches {
   readonly batchBytes: number;
   readonly readers: number;
@@ -7,16 +7,16 @@ export interface HoldsBatches {
 }
 
 /**
- * Bounds the memory of all snapshots that are being sent or kept. A reader that takes its time would otherwise keep
- * megabytes of batches that it has received already, because another subscriber might join. Over the limit a snapshot
- * with at most one reader loses them first: it drives the read itself and needs only the last batch.
+ * Bounds the memory of all snapshots that are being sent or kept. Otherwise a slow reader would keep megabytes of
+ * batches that it has received already, only because another subscriber might join. Above the limit, snapshots with at
+ * most one reader lose these batches first: such a reader drives the read itself and needs only the last batch.
  */
 export class SnapshotMemory {
   readonly #limitBytes: number;
   readonly #onShed: () => void;
   readonly #held = new Map<HoldsBatches, number>();
   #bytes = 0;
-  /** The bytes left when everything had been shed; trying again below that would free nothing. */
+  /** The bytes that were left after everything had been shed. Below that, another attempt would free nothing. */
   #leastBytes = 0;
   #isShedding = false;
 
@@ -29,7 +29,7 @@ export class SnapshotMemory {
     return this.#bytes;
   }
 
-  /** The bytes of a snapshot are different now. */
+  /** To be called when the bytes of a snapshot have changed. */
   note(snapshot: HoldsBatches): void {
     const { batchBytes } = snapshot;
     this.#bytes += batchBytes - (this.#held.get(snapshot) ?? 0);
@@ -37,7 +37,7 @@ export class SnapshotMemory {
     if (!this.#isShedding && this.#bytes > Math.max(this.#limitBytes, this.#leastBytes)) this.#shed(snapshot);
   }
 
-  /** Nobody reads the snapshot, and nobody can join it. */
+  /** To be called when nobody reads the snapshot and nobody can join it. */
   forget(snapshot: HoldsBatches): void {
     this.#bytes -= this.#held.get(snapshot) ?? 0;
     this.#held.delete(snapshot);
@@ -48,7 +48,7 @@ export class SnapshotMemory {
     const all = [...this.#held].sort(([, a], [, b]) => b - a).map(([snapshot]) => snapshot);
     const alone = all.filter(({ readers }) => readers <= 1);
     const shared = all.filter(({ readers }) => readers > 1);
-    // The one that grew is the cheapest to find, and mostly the one that pays.
+    // The snapshot that has grown is at hand, and is mostly the one to shed.
     for (const snapshot of [...(grown.readers <= 1 ? [grown] : []), ...alone, ...shared]) {
       if (this.#bytes <= this.#limitBytes) break;
       const before = snapshot.batchBytes;
@@ -60,5 +60,5 @@ export class SnapshotMemory {
   }
 }
 
-/** How much more has to be held before it is worth looking again. */
+/** How far the memory must grow before another attempt is worthwhile. */
 const RETRY_FACTOR = 1.1;

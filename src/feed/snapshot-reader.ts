@@ -1,3 +1,7 @@
+/**
+ * Reading from MongoDB, as the feed needs it. The feed imports no driver, so its logic can be tested with readers in
+ * memory.
+ */
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { SnapshotPlan } from "../source/snapshot-plan.ts";
 
@@ -6,11 +10,11 @@ export interface OpenSnapshot {
   /** The cluster time of the whole result. */
   readonly clusterTime: bigint;
   /**
-   * Whether the result is that of `clusterTime` exactly. If not (capped collections), it holds at least everything up to
-   * that time, and may hold later writes.
+   * Whether the result is exactly that of `clusterTime`. If not (capped collections), it contains at least every write
+   * up to that time, and possibly later ones.
    */
   readonly exact: boolean;
-  /** Nothing follows the documents that `next` returns now. */
+  /** Whether no document follows those that `next` returns now. */
   readonly exhausted: boolean;
   /** The next documents, as raw BSON; none at the end. */
   next(): Promise<Uint8Array[]>;
@@ -19,12 +23,18 @@ export interface OpenSnapshot {
   close(): void;
 }
 
-/** Reads results from MongoDB; `MongoSnapshots` in `source/` does it. Every method rejects with the server's error. */
+/**
+ * Reads results from MongoDB. `MongoSnapshots` in `source/` implements it. Every method rejects with the server's
+ * error.
+ */
 export interface SnapshotReader {
-  /** @param after The read is of this cluster time or later. */
+  /**
+   * Opens a read.
+   * @param after The read is of this cluster time or later.
+   */
   open(query: SnapshotQuery, after: bigint): Promise<OpenSnapshot>;
-  /** All documents of a query as they were at a cluster time of the last minutes. */
+  /** Reads all documents of a query as they were at a cluster time of the last minutes. */
   readAt(query: SnapshotQuery, clusterTime: bigint): Promise<Uint8Array[]>;
-  /** How the server would find the documents of a query. */
+  /** The server's plan for finding the documents of a query. */
   plan(query: SnapshotQuery): Promise<SnapshotPlan>;
 }

@@ -1,3 +1,7 @@
+/**
+ * Reads and encodes one snapshot for any number of clients. After an outage many clients ask for the same snapshot, and
+ * reading it once per client would overload MongoDB at the worst moment.
+ */
 import { encodeDocument } from "../match/encode.ts";
 import { encodeDocumentInSteps } from "../match/encode-steps.ts";
 import { SMALL_BYTES } from "../match/steps.ts";
@@ -14,20 +18,20 @@ import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import { tooSlow } from "./too-slow.ts";
 
-/** The limits of one snapshot, see the section `limits` of the configuration. */
+/** The limits of one snapshot; see the section `limits` of the configuration. */
 export interface SnapshotLimits {
   readonly snapshotDocuments: number;
   readonly snapshotBatchBytes: number;
   readonly snapshotTimeMs: number;
 }
 
-/** Memory that a shared or kept reading may take before its first batches are dropped, in bytes. */
+/** Memory that a shared or kept reading may use before its first batches are dropped, in bytes. */
 const SHARED_BYTES_MAX = 8 * 1_048_576;
 
 /**
- * One read of a live query's result at one cluster time, encoded into batches. Any number of connections send
- * it at their own pace: the fastest drives the read, and nobody waits for the slowest. A reading that has grown
- * large drops its first batches; a reader that still needed them has been overtaken and reads the snapshot again.
+ * One read of a live query's result at one cluster time, encoded into batches. Any number of connections send it at
+ * their own pace. The fastest one drives the read, and no connection waits for the slowest. A reading that has grown
+ * large drops its first batches. A reader that still needed them has been overtaken, and reads the snapshot again.
  */
 export class SnapshotReading implements HoldsBatches {
   readonly liveQuery: LiveQuery;
@@ -36,7 +40,7 @@ export class SnapshotReading implements HoldsBatches {
   readonly #cursor: OpenSnapshot;
   /** The cluster time at which the result is exact. */
   readonly clusterTime: bigint;
-  /** The cursor that all batches bear. */
+  /** The cursor in all batches. */
   readonly cursor: string;
   readonly #runLimited: <T>(work: () => Promise<T>) => Promise<T>;
   #batches: Chunk[] = [];
@@ -44,9 +48,15 @@ export class SnapshotReading implements HoldsBatches {
   #heldBytes = 0;
   #rest: string[] = [];
   #restBytes = 0;
-  /** Documents that are not encoded yet; the next one is the last, as the first of a long list is costly to take. */
+  /**
+   * Documents that are not encoded yet, in reverse order, because removing the last element of an array is cheap and
+   * removing the first is not.
+   */
   #raw: Uint8Array[] = [];
-  /** For the documents of a sorted result, which is held as a whole; none where they are read as they are sent. */
+  /**
+   * The charge for the documents of a sorted result, which is kept as a whole; `null` if documents are read while they
+   * are sent.
+   */
   readonly #charge: ReadingCharge | null;
   readonly #memory: SnapshotMemory;
   readonly #newSlices: () => Slices;
@@ -78,9 +88,9 @@ export class SnapshotReading implements HoldsBatches {
   }
 
   /**
-   * Opens the read and learns its cluster time.
+   * Opens the read and determines its cluster time.
    * @param after The read is of this cluster time or later.
-   * @throws {TidewireError} `snapshot-too-large`; the server's own errors otherwise.
+   * @throws {TidewireError} `snapshot-too-large`; otherwise the server's own errors.
    */
   static async open(
     liveQuery: LiveQuery,
@@ -98,7 +108,8 @@ export class SnapshotReading implements HoldsBatches {
           return new SnapshotReading(liveQuery, mode, from, parts);
         }
         const raw = await cursor.next();
-        // Refused before it hurts: what does not end with the first batch is counted before it is read.
+        // A result that does not end with the first batch is counted before it is read, so that one over the limit
+        // costs little.
         const count = cursor.exhausted ? raw.length : await cursor.count(most + 1);
         if (count > most) throw tooLarge(most);
         const { clusterTime } = cursor;
@@ -113,7 +124,7 @@ export class SnapshotReading implements HoldsBatches {
     });
   }
 
-  /** The position whose state the whole snapshot is. */
+  /** The position whose state the whole snapshot has. */
   get position(): Position {
     return { clusterTime: this.clusterTime, within: AFTER };
   }
@@ -122,12 +133,12 @@ export class SnapshotReading implements HoldsBatches {
     return this.#heldBytes + this.#raw.reduce((sum, document) => sum + document.length, 0);
   }
 
-  /** Everything has been read, and all of it is still here. */
+  /** Whether the whole result was read and no batch was dropped. */
   get isWhole(): boolean {
     return this.#complete && this.#dropped === 0;
   }
 
-  /** Whether a newcomer can still send it from the beginning. */
+  /** Whether a new reader can still send it from the beginning. */
   get isJoinable(): boolean {
     return this.#dropped === 0 && !this.#failed;
   }
@@ -136,7 +147,7 @@ export class SnapshotReading implements HoldsBatches {
     this.#readers++;
   }
 
-  /** The last one to leave an unfinished reading ends it. */
+  /** The last reader to leave an unfinished reading ends it. */
   leave(): void {
     this.#readers--;
     if (this.#readers > 0) return;
@@ -156,7 +167,10 @@ export class SnapshotReading implements HoldsBatches {
     return this.#readers;
   }
 
-  /** Batch number `index`, the first being 0; `null` after the last one; `overtaken` where it is gone. */
+  /**
+   * Batch number `index`, starting at 0.
+   * @returns `null` after the last one; `overtaken` if the batch was dropped.
+   */
   async batch(index: number): Promise<Chunk | null | "overtaken"> {
     for (;;) {
       if (index < this.#dropped) return "overtaken";
@@ -166,7 +180,7 @@ export class SnapshotReading implements HoldsBatches {
       this.#advancing ??= this.#advance()
         .catch((error: unknown) => {
           this.#fail();
-          // To read it again would take as long again: the subscription ends.
+          // Reading it again would take as long again, so the subscription ends.
           if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
           throw error;
         })
@@ -177,7 +191,7 @@ export class SnapshotReading implements HoldsBatches {
     }
   }
 
-  /** Completes one batch or the whole; encodes no more at a time than a batch holds. */
+  /** Completes one batch or the whole result. Encodes no more at a time than one batch contains. */
   async #advance(): Promise<void> {
     for (;;) {
       for (let raw = this.#raw.pop(); raw !== undefined; raw = this.#raw.pop()) {
@@ -191,7 +205,7 @@ export class SnapshotReading implements HoldsBatches {
         this.#keep(text, bytes);
         this.#charge?.sub(raw.length);
         if (!isFull) continue;
-        // A sorted result is here as a whole: without a pause all its batches would be encoded in one turn.
+        // A sorted result is in memory as a whole. Without a pause all its batches would be encoded in one turn.
         if (this.#raw.length > 0) await new Promise((resolve) => setImmediate(resolve));
         return;
       }
@@ -230,7 +244,7 @@ export class SnapshotReading implements HoldsBatches {
     this.#batches.push(batch);
     this.#heldBytes += batch.size;
     this.#dropDownTo(SHARED_BYTES_MAX);
-    // A read that nobody waits for any more may still end.
+    // A reading without readers is not tracked any more, and may still complete a batch.
     if (this.#readers > 0) this.#memory.note(this);
   }
 
@@ -256,7 +270,10 @@ async function readRest(cursor: OpenSnapshot, raw: Uint8Array[]): Promise<Uint8A
   return raw;
 }
 
-/** A window is read whole, some more than its limit: it gives the live query its state, and the limit is sent. */
+/**
+ * Reads a window completely, with a few documents beyond its limit. They give the live query its state, and the
+ * documents within the limit are sent.
+ */
 async function readWindow(
   liveQuery: LiveQuery,
   cursor: OpenSnapshot,
@@ -296,21 +313,21 @@ const bytesOf = (documents: readonly Uint8Array[]) =>
 export interface SnapshotParts {
   /** Bounds the batches of all snapshots together. */
   readonly memory: SnapshotMemory;
-  /** Slices for the encoding of large documents. */
+  /** Makes slices for the encoding of large documents. */
   readonly newSlices: () => Slices;
-  /** The last reader has left. */
+  /** Called when the last reader has left. */
   readonly onLeft: (reading: SnapshotReading) => void;
   readonly reader: Pick<SnapshotReader, "open">;
   readonly limits: SnapshotLimits;
-  /** The cursor for what was read as it was at a cluster time. */
+  /** The cursor for a result as of a cluster time. */
   readonly cursorOf: (clusterTime: bigint) => string;
-  /** Charges a sorted result, which is held as a whole, to the user for whom it is read. */
+  /** Charges a sorted result, which is kept as a whole, to the user for whom it is read. */
   readonly charge: () => ReadingCharge;
-  /** A window is loaded between two batches of commits. */
+  /** The timeline. A window is loaded between two batches of commits. */
   readonly timeline: Timeline;
-  /** Runs a read when it is its turn: only so many may burden the database at a time. */
+  /** Runs a read when it is its turn. The number of concurrent reads is limited to protect the database. */
   readonly runLimited: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Brings a result that was read while it changed, from `since` on, to its state at one later cluster time. */
+  /** Brings a result that changed while it was read, from `since` on, to its state at one later cluster time. */
   readonly makeExact: (
     liveQuery: LiveQuery,
     raw: Uint8Array[],

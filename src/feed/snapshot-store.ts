@@ -1,3 +1,7 @@
+/**
+ * Shares snapshots between subscribers. A finished snapshot together with the changes since serves further subscribers
+ * without a read, which makes a mass reconnect cheap for MongoDB.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { MongoServerError } from "mongodb";
 import type { Logger } from "pino";
@@ -20,13 +24,14 @@ import type { SnapshotReader } from "./snapshot-reader.ts";
 import { type SnapshotParts, SnapshotReading } from "./snapshot-reading.ts";
 import { tooSlow } from "./too-slow.ts";
 
-/** A finished reading serves newcomers until so many changes have come since; then a new one is cheaper. */
+/** A finished reading serves new readers until this many changes have followed. After that a new read is cheaper. */
 const CHANGES_SINCE_MAX = 1_000;
-/** SnapshotTooOld, SnapshotUnavailable and InterruptedAtShutdown and the like pass; a failed read is tried again. */
+/** Number of attempts. SnapshotTooOld, SnapshotUnavailable, InterruptedAtShutdown and similar errors pass. */
 const ATTEMPTS = 4;
 /**
- * Of what we send, only a sort that a document makes impossible: BadValue, "cannot sort with keys that are parallel
- * arrays", and 16746, "Ambiguous field name found in array", for a path that is an index and a field at once.
+ * Of the reads of the service, only a sort that a document makes impossible fails with these codes: BadValue, "cannot
+ * sort with keys that are parallel arrays", and 16746, "Ambiguous field name found in array", for a path that is an
+ * index and a field at once.
  */
 const BAD_SORT: readonly unknown[] = [2, 16_746];
 const ATTEMPT_PAUSE_MS = 50;
@@ -40,8 +45,8 @@ export interface SnapshotStoreParts extends ExactReadingParts {
 }
 
 /**
- * The snapshots being read and those read lately. Equal ones are read once, however many ask; together they
- * hold no more than `limits.snapshotCacheBytes` beyond what is being sent.
+ * The snapshots that are being read, and those read recently. Equal ones are read once for all subscribers. Together
+ * they use at most `limits.snapshotCacheBytes` in addition to those being sent.
  */
 export class SnapshotStore {
   readonly #limits: FeedLimits;
@@ -50,7 +55,7 @@ export class SnapshotStore {
   readonly #reads: Limiter;
   readonly #memory: SnapshotMemory;
   readonly #opening = new Map<string, Promise<SnapshotReading>>();
-  /** The newest last. */
+  /** In the order of reading, the newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
 
   constructor(limits: FeedLimits, parts: SnapshotStoreParts) {
@@ -62,8 +67,8 @@ export class SnapshotStore {
   }
 
   /**
-   * A reading that can be sent from its first batch; `leave` it when done.
-   * @param since It is of this cluster time or later: the reader may see the changes that follow it.
+   * Obtains a reading that can be sent from its first batch. Call `leave` on it when done.
+   * @param since The reading is of this cluster time or later, because the reader may see the changes after it.
    * @param charge Charges a sorted result to the user for whom it is read.
    * @throws {TidewireError} `unavailable`, `snapshot-too-large`
    */
@@ -80,7 +85,7 @@ export class SnapshotStore {
     }
     for (let opening = this.#opening.get(key); opening !== undefined; opening = this.#opening.get(key)) {
       const reading = await opening.catch((error: unknown) => {
-        // The budget of another user is no reason to refuse this one.
+        // The exceeded budget of another user is no reason to refuse this one.
         if (error instanceof TidewireError && error.code === "too-many-subscriptions") return null;
         throw error;
       });
@@ -96,7 +101,7 @@ export class SnapshotStore {
     return this.#join(reading, "read");
   }
 
-  /** Runs a read when it is its turn: only so many may burden the database at a time. */
+  /** Runs a read when it is its turn. The number of concurrent reads is limited to protect the database. */
   runLimited<T>(work: () => Promise<T>): Promise<T> {
     const { snapshotReads } = this.#parts.metrics;
     return this.#reads.run(() => {
@@ -105,12 +110,15 @@ export class SnapshotStore {
     });
   }
 
-  /** @throws {TidewireError} `forbidden` where a rule requires an index and none serves the live query's snapshot. */
+  /**
+   * Checks that an index serves the snapshot of a live query, if its rule requires one.
+   * @throws {TidewireError} `forbidden` if no index does.
+   */
   checkIndex(liveQuery: LiveQuery): Promise<void> {
     return this.#indexes.check(liveQuery);
   }
 
-  /** Forgets the readings that are kept. Readings that are being sent continue. */
+  /** Drops the kept readings. Readings that are being sent continue. */
   clear(): void {
     for (const key of [...this.#readings.keys()]) this.#forget(key);
     this.#opening.clear();
@@ -135,7 +143,7 @@ export class SnapshotStore {
     this.#parts.metrics.snapshotCacheBytes.set(bytes);
   }
 
-  /** Nobody can join the reading any more; its readers continue. */
+  /** Removes a reading from the store, so that nobody can join it. Its readers continue. */
   #forget(key: string): void {
     const kept = this.#readings.get(key);
     this.#readings.delete(key);
@@ -155,7 +163,7 @@ export class SnapshotStore {
     return reading;
   }
 
-  /** Whether the changes since can follow it, and are few enough to be worth it. */
+  /** Whether the later changes can follow this reading, and are few enough. */
   #isFresh(reading: SnapshotReading): boolean {
     const seq = this.#parts.timeline.history.seqAt(reading.clusterTime);
     const since = seq === null ? undefined : reading.liveQuery.after(seq);
@@ -186,6 +194,7 @@ export class SnapshotStore {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.runLimited(() => this.checkIndex(liveQuery));
+        // Not before the head, so that the snapshot is never behind the stream.
         const { headTime } = timeline;
         return await SnapshotReading.open(liveQuery, mode, headTime > since ? headTime : since, parts);
       } catch (error) {
@@ -193,7 +202,7 @@ export class SnapshotStore {
         if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
         if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
-        // Where no server was found, the driver has waited for one already: clients receive the error at once.
+        // If no server was found, the driver has waited for one already, so clients receive the error at once.
         if (attempt < ATTEMPTS && !foundNoServer(error)) {
           await sleep(ATTEMPT_PAUSE_MS * attempt);
           continue;

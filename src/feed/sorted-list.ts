@@ -1,6 +1,13 @@
-/** A node is split when it holds more items, or children, than this. */
+/**
+ * The order of a sorted live query. A window may have 100,000 documents, and an array would need a move of half of them
+ * for each insertion, so the order is kept in a tree that also answers "the document at this index".
+ */
+/** A node with more items, or more children, than this is split. */
 const NODE_MAX = 64;
-/** Two neighbours that hold no more than this together become one. Less than `NODE_MAX`, so that a split does not follow soon. */
+/**
+ * Two neighbours are merged when they have no more than this together. It is less than `NODE_MAX`, so that a split does
+ * not soon follow a merge.
+ */
 const MERGE_MAX = NODE_MAX / 2;
 
 interface Leaf<T> {
@@ -8,23 +15,23 @@ interface Leaf<T> {
   readonly items: T[];
 }
 
-/** Neither a branch nor one of its children is empty. */
+/** Neither a branch nor any of its children is empty. */
 interface Branch<T> {
   readonly children: Node<T>[];
-  /** How many items lie below. */
+  /** The number of items below this branch. */
   size: number;
 }
 
 type Node<T> = Leaf<T> | Branch<T>;
 
-/** The work of a list so far: how many items it has compared, moved or copied. */
+/** The work of a list so far: how many items it has compared, moved or copied. Tests check the complexity with it. */
 export interface ListWork {
   items: number;
 }
 
 /**
- * Items in order, with their indexes: a B+ tree whose nodes know how many items lie below them. To insert, to remove, and
- * to find by item or by index cost the logarithm of the size. No two items of a list may compare as equal.
+ * Items in order, with their indexes: a B+ tree whose nodes know how many items are below them. Inserting, removing,
+ * and finding by item or by index cost the logarithm of the size. No two items of a list may compare as equal.
  */
 export class SortedList<T> {
   readonly #compare: (a: T, b: T) => number;
@@ -47,7 +54,7 @@ export class SortedList<T> {
     return this.size === 0 ? undefined : lastOf(this.#root);
   }
 
-  /** Replaces the content by these items, which may be in any order. */
+  /** Replaces the content with these items, in any order. */
   load(items: Iterable<T>): void {
     const sorted = [...items].sort(this.#compare);
     this.#work.items += sorted.length;
@@ -56,7 +63,7 @@ export class SortedList<T> {
     this.#root = nodes[0] ?? newLeaf([]);
   }
 
-  /** How many items come before this one, which need not be in the list. */
+  /** The number of items before this one, which need not be in the list. */
   indexOf(item: T): number {
     let before = 0;
     let node = this.#root;
@@ -93,11 +100,11 @@ export class SortedList<T> {
   remove(item: T): boolean {
     const isRemoved = this.#removeFrom(this.#root, item);
     if (this.size === 0) this.#root = newLeaf([]);
-    while (this.#root.children?.length === 1) this.#root = this.#root.children[0] as Node<T>; // it has one
+    while (this.#root.children?.length === 1) this.#root = this.#root.children[0] as Node<T>; // its length is 1
     return isRemoved;
   }
 
-  /** The items from index `from` to before index `to`. */
+  /** The items from index `from` up to, but not including, index `to`. */
   slice(from = 0, to = this.size): T[] {
     const items: T[] = [];
     collect(this.#root, from, to, items);
@@ -105,7 +112,10 @@ export class SortedList<T> {
     return items;
   }
 
-  /** @returns The second half of the node, where it had become too large. */
+  /**
+   * Inserts below a node.
+   * @returns The second half of the node, if it was split.
+   */
   #insertInto(node: Node<T>, item: T): Node<T> | null {
     if (node.children === null) {
       this.#work.items += node.items.length;
@@ -140,12 +150,12 @@ export class SortedList<T> {
     return true;
   }
 
-  /** Index of the first item that does not come before this one. */
+  /** Index of the first item that is not before this one. */
   #lowerBound(items: readonly T[], item: T): number {
     return firstIndex(items.length, (at) => this.#compare(items[at] as T, item) >= 0); // `at` is an index of it
   }
 
-  /** Index of the child that holds this item, or would. */
+  /** Index of the child that contains this item, or would contain it. */
   #childFor(children: readonly Node<T>[], item: T): number {
     const last = children.length - 1;
     return firstIndex(last, (at) => this.#compare(lastOf(children[at] as Node<T>), item) >= 0); // `at` is an index of it
@@ -168,7 +178,7 @@ function lastOf<T>(node: Node<T>): T {
   return at.items.at(-1) as T; // nor are their leaves
 }
 
-/** Three quarters full: the first insertion anywhere splits nothing. */
+/** Parts of three quarters of a full node, so that the first insertions split nothing. */
 function inParts<T>(items: readonly T[]): T[][] {
   const size = (NODE_MAX * 3) / 4;
   return Array.from({ length: Math.ceil(items.length / size) }, (_, part) =>
@@ -176,7 +186,7 @@ function inParts<T>(items: readonly T[]): T[][] {
   );
 }
 
-/** The first index below `end` that passes a test which all later ones pass as well; `end` where there is none. */
+/** The first index below `end` that passes a test which all later ones also pass; `end` if there is none. */
 function firstIndex(end: number, passes: (index: number) => boolean): number {
   let low = 0;
   let high = end;
@@ -188,7 +198,10 @@ function firstIndex(end: number, passes: (index: number) => boolean): number {
   return low;
 }
 
-/** After a child has lost an item: drops it if it is empty, and merges it with a neighbour if both are small. */
+/**
+ * Repairs the neighbourhood of a child that has lost an item: drops the child if it is empty, and merges it with a
+ * neighbour if both are small.
+ */
 function mergeAround<T>(children: Node<T>[], at: number): void {
   if (sizeOf(children[at] as Node<T>) === 0) {
     children.splice(at, 1);
@@ -203,13 +216,16 @@ function mergeAround<T>(children: Node<T>[], at: number): void {
   }
 }
 
-/** The content of two neighbours in one node; `null` where that is too much. */
+/**
+ * Merges two neighbours into one node.
+ * @returns `null` if they are too large for that.
+ */
 function merge<T>(one: Node<T>, other: Node<T>): Node<T> | null {
   if (one.children === null) {
-    const { items } = other as Leaf<T>; // neighbours are of the same height
+    const { items } = other as Leaf<T>; // all leaves have the same depth
     return one.items.length + items.length <= MERGE_MAX ? newLeaf([...one.items, ...items]) : null;
   }
-  const { children } = other as Branch<T>; // as well
+  const { children } = other as Branch<T>; // likewise
   return one.children.length + children.length <= MERGE_MAX
     ? newBranch([...one.children, ...children])
     : null;

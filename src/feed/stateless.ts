@@ -1,3 +1,7 @@
+/**
+ * The state of an unsorted live query. It exists so that sorted and unsorted live queries look the same to the rest of
+ * the feed; most live queries are unsorted, so it uses almost no memory.
+ */
 import type { Broadcast } from "./broadcast.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { Evaluation } from "./evaluation.ts";
@@ -20,7 +24,7 @@ export interface StatelessParts {
 const DONE = Promise.resolve();
 const NONE_VISIBLE: readonly WindowMember[] = [];
 
-/** An unsorted result. It remembers nothing: the images of an event tell how the event changes it. */
+/** An unsorted result. It keeps no state, because the images of an event show how the event changes the result. */
 export class Stateless implements ResultState {
   readonly #history: History;
   readonly #evaluation: Evaluation;
@@ -37,7 +41,7 @@ export class Stateless implements ResultState {
     this.#pacer = pacer;
   }
 
-  // Getters, as fields would be memory of each live query.
+  // Getters instead of fields, because fields would need memory in each live query.
   get isStateless(): true {
     return true;
   }
@@ -80,7 +84,7 @@ export class Stateless implements ResultState {
 
   *applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
     const changes = yield* this.#evaluation.inSteps(entry.commit.events);
-    // The live query may have been given up during a pause.
+    // The live query may have been removed during a pause.
     return !this.#isRetired && this.#broadcast.note(entry, changes);
   }
 
@@ -103,7 +107,7 @@ export class Stateless implements ResultState {
     const found: LogEntry[] = [];
     const pace = this.#pacer.newPace();
     let done = seq;
-    // The log may drop its beginning meanwhile.
+    // The log may drop its oldest entries meanwhile, so the target is read on each round.
     while (done < log.coveredFrom) {
       const entry = done < history.evictedSeq ? undefined : history.next(done);
       if (entry === undefined || this.#isRetired) break;

@@ -1,28 +1,32 @@
+/**
+ * Tickets: the proof that a client had the right to a live query at a position. A cursor alone says where a client
+ * stopped, not that it was allowed to read until there, so a resumption needs both.
+ */
 import { SEALED, type Sealer } from "./sealer.ts";
 
 /** The token under which a ticket was sealed. */
 export interface TicketTerms {
-  /** When it was sealed, in epoch milliseconds by the clock of that node. */
+  /** When the ticket was sealed, in epoch milliseconds by the clock of that node. */
   readonly sealedAtMs: number;
-  /** A digest of the claims; empty for anonymous users. */
+  /** A digest of the claims; empty for anonymous clients. */
   readonly token: string;
   /** When the token expires, tolerance included, in epoch milliseconds; `null` if never. */
   readonly untilMs: number | null;
 }
 
-/** The rights of a subscription and their beginning; sealed, so that only the service can issue them. */
+/** The rights of a subscription and their beginning, sealed so that only the service can issue them. */
 export interface Ticket {
   /** Key of the live query. */
   readonly key: string;
-  /** Cursor of the exact position at which the subscription began; clients never see it. */
+  /** Cursor of the exact position at which the subscription began. Clients never see it. */
   readonly since: string;
-  /** The cursor that the client received for it: of the same position or an earlier one. */
+  /** The cursor that the client received for it, of the same position or an earlier one. */
   readonly lastSent: string;
-  /** The rounded time of `%%now` in the live query, in epoch milliseconds; `null` where the live query does not use it. */
+  /** The rounded time of `%%now` in the live query, in epoch milliseconds; `null` if the live query does not use it. */
   readonly nowMs: number | null;
-  /** The user to whom it was given: a digest, so that every ticket has the same size (see `holderOf`). */
+  /** The user to whom it was issued, as a digest, so that every ticket has the same size (see `holderOf`). */
   readonly holder: string;
-  /** The mark of the last loss of these rights that the node knew of; empty if none. */
+  /** The mark of the last loss of these rights that the node knew; empty if none. */
   readonly lossMark: string;
   readonly terms: TicketTerms;
 }
@@ -43,23 +47,29 @@ export class TicketSealer {
     return this.#sealer.seal(SEALED.ticket, JSON.stringify(parts));
   }
 
-  /** A ticket that was opened is as good as a new one of the same content, unless its key is about to go. */
+  /**
+   * Whether a ticket can be kept instead of a new one with the same content, which is the case unless its key will be
+   * removed soon.
+   */
   mayBeKept(ticket: string): boolean {
     return this.#sealer.isSealedByNewest(ticket);
   }
 
-  /** The content of a ticket; `null` if it is not a genuine one. */
+  /**
+   * Opens a ticket.
+   * @returns Its content; `null` if it is not genuine.
+   */
   async open(ticket: string): Promise<Ticket | null> {
     const text = await this.#sealer.open(SEALED.ticket, ticket);
     if (text === null) return null;
-    // Sealed by us, so it has the shape that `seal` gave it.
+    // Only this service can seal, so the content has the form that `seal` wrote.
     const [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark = ""] = JSON.parse(
       text,
     ) as Sealed;
     return { key, since, lastSent, nowMs, holder, lossMark, terms: { sealedAtMs, token, untilMs } };
   }
 
-  /** Shows, beside a ticket, by which way the service gave it out. */
+  /** A proof, sent beside a ticket, of the way in which the service issued the ticket. */
   mark(ticket: string): string {
     return this.#sealer.mark(ticket);
   }

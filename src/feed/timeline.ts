@@ -1,3 +1,7 @@
+/**
+ * The order of commits on this node. It hides whether a batch is half delivered: readers of the head either wait or
+ * receive the last head at which every live query was up to date.
+ */
 import type { Metrics } from "../metrics/metrics.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Commit } from "../source/change-event.ts";
@@ -13,7 +17,7 @@ import type { HistoryOptions } from "./options.ts";
 
 /** The parts that a timeline works with. */
 export interface TimelineParts {
-  /** The deployment's clock: a position that this node has not reached may exist already. */
+  /** The deployment's clock. A position that this node has not reached may exist already. */
   readonly deployment: Pick<Deployment, "now">;
   readonly metrics: Metrics;
 }
@@ -32,7 +36,7 @@ export class Timeline {
   readonly #gate = new CommitGate();
   #codec: CursorCodec | undefined;
   #history: History | undefined;
-  /** The head before the batch that is being handed out. */
+  /** The head before the batch that is being delivered. */
   #headBefore: HeadMark | undefined;
 
   constructor(options: HistoryOptions, parts: TimelineParts) {
@@ -40,7 +44,7 @@ export class Timeline {
     this.#parts = parts;
   }
 
-  /** A new order of commits begins at `from`. Earlier cursors are void where the epoch is another one. */
+  /** A new order of commits begins at `from`. If the epoch is another one, earlier cursors are void. */
   begin(epoch: Epoch, from: bigint): void {
     this.#codec = new CursorCodec(epoch);
     if (this.#history === undefined) {
@@ -54,7 +58,7 @@ export class Timeline {
     return this.history.append(commit);
   }
 
-  /** The stream has been read up to this cluster time. */
+  /** Records that the stream was read up to this cluster time. */
   advance(through: bigint): void {
     this.history.advance(through);
   }
@@ -67,23 +71,23 @@ export class Timeline {
     });
   }
 
-  /** Runs work between two batches. No commit is handed out meanwhile, also where the work pauses. */
+  /** Runs work between two batches. No commit is delivered meanwhile, even if the work pauses. */
   exclusively(work: () => Promise<void> | undefined): Promise<void> | undefined {
     return this.#gate.exclusively(work);
   }
 
-  /** Whether positions and cursors exist already: the stream has found its start. */
+  /** Whether positions and cursors exist already, because the stream has found its start. */
   get isReady(): boolean {
     return this.#history !== undefined;
   }
 
-  /** Whether every live query has processed every commit. `false` while a batch is being handed out, which may yield. */
+  /** Whether every live query has processed every commit. `false` while a batch is being delivered, which may yield. */
   get isSettled(): boolean {
     return this.#gate.isOpen;
   }
 
   /**
-   * Settles when a batch has been handed out. Another waiter may begin the next one in the same moment:
+   * Settles when a batch has been delivered. Another waiter may begin the next one at the same moment, so callers loop:
    * `while (!timeline.isSettled) await timeline.settles`.
    */
   get settles(): Promise<void> {
@@ -105,7 +109,9 @@ export class Timeline {
     return this.history.head;
   }
 
-  /** The latest head that every live query has processed: while a batch is being handed out, the head before it. */
+  /**
+   * The latest head that every live query has processed. While a batch is being delivered, this is the head before it.
+   */
   get settledHead(): { readonly position: Position; readonly seq: number } {
     const before = this.isSettled ? undefined : this.#headBefore;
     if (before === undefined) return { position: this.head, seq: this.headSeq };
@@ -113,35 +119,42 @@ export class Timeline {
   }
 
   /**
-   * Every commit up to this cluster time has taken effect, including the rights that it withdraws. While a batch is being
-   * handed out this is the head before it: the lookups may not have seen the commit that `headTime` counts already.
+   * Every commit up to this cluster time has taken effect, including the rights that it withdraws. While a batch is
+   * being delivered this is the head before it, because the lookups may not have seen a commit that `headTime` already
+   * includes.
    */
   get settledTime(): bigint {
     return (this.isSettled ? undefined : this.#headBefore?.time) ?? this.headTime;
   }
 
-  /** The cluster time that begins at `epochMs`, or that of the head where `epochMs` is later. In epoch milliseconds. */
+  /** The first cluster time at `epochMs` (in epoch milliseconds), or that of the head if `epochMs` is later. */
   headTimeBy(epochMs: number): bigint {
-    // Rounded up: a time that is too late only prevents the sharing of a snapshot, and a time that is too early could show
-    // changes from before the user had the rights.
+    // Rounded up. A time that is too late only prevents that a snapshot is shared, while a time that is too early could
+    // show changes from before the user had the rights.
     const time = clusterTimeOf(Math.max(0, Math.ceil(epochMs / 1_000)), 0);
     return time < this.headTime ? time : this.headTime;
   }
 
-  /** @throws {TidewireError} `unavailable` before the first `begin`. */
+  /**
+   * The history.
+   * @throws {TidewireError} `unavailable` before the first `begin`.
+   */
   get history(): History {
     if (this.#history === undefined) throw notReady();
     return this.#history;
   }
 
-  /** The codec of the epoch in force. @throws {TidewireError} `unavailable` before the first `begin`. */
+  /**
+   * The codec of the current epoch.
+   * @throws {TidewireError} `unavailable` before the first `begin`.
+   */
   get codec(): CursorCodec {
     if (this.#codec === undefined) throw notReady();
     return this.#codec;
   }
 
   /**
-   * Settles when every change up to `clusterTime` has been handed to all deliveries that are live.
+   * Settles when every change up to `clusterTime` has been delivered to all live deliveries.
    * @throws {TidewireError} `unavailable` after `timeoutMs`.
    */
   reached(clusterTime: bigint, timeoutMs = REACH_TIMEOUT_MS): Promise<void> {
@@ -159,7 +172,7 @@ export class Timeline {
     const now = await this.#parts.deployment.now(position.clusterTime).catch((cause: unknown) => {
       throw toClientError(cause);
     });
-    // Only the deployment can tell a position that another node has reached from one that never existed.
+    // Only the deployment can distinguish a position that another node has reached from one that never existed.
     if (position.clusterTime > now) return "ahead";
     await this.reached(position.clusterTime);
     return this.history.locate(position);

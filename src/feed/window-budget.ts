@@ -1,3 +1,7 @@
+/**
+ * Bounds the memory of sorted live queries. A window can grow while it is followed, after it was admitted, so the
+ * budget is enforced when windows change and not only when a client subscribes.
+ */
 import { type GuardParts, runGuarded } from "../metrics/guard.ts";
 import { type Account, type OnLimit, tooMany } from "./account.ts";
 import type { Holdings } from "./holdings.ts";
@@ -5,19 +9,19 @@ import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 
-/** The actions of the budget on live queries; both run between two batches of commits. */
+/** The actions of the budget on live queries. Both run between two batches of commits. */
 export interface WindowActions {
-  /** Removes a live query that nobody follows. */
+  /** Removes a live query without followers. */
   remove(liveQuery: LiveQuery): void;
-  /** Ends what a user, or everybody, follows of a live query. */
+  /** Ends the deliveries that a user, or every user, has of a live query. */
   end(liveQuery: LiveQuery, account: Account | null, error: Error): void;
-  /** Settles when no commit is being handed out. */
+  /** Settles when no commit is being delivered. */
   settled(): Promise<void>;
 }
 
 /**
- * Bounds what sorted live queries hold: sort values, `_id`s, and documents that are kept or on their way. The node has
- * a budget, and each user a share of it. Live queries that nobody follows go first.
+ * Bounds the memory of sorted live queries: sort values, `_id`s, and documents that are kept or in transit. The node
+ * has a budget, and each user a share of it. Live queries without followers are removed first.
  */
 export class WindowBudget {
   readonly #limits: Pick<FeedLimits, "windowBytes">;
@@ -25,7 +29,7 @@ export class WindowBudget {
   readonly #actions: WindowActions;
   readonly #onLimit: OnLimit;
   readonly #guard: GuardParts;
-  /** Users whose share was passed, and the live query that grew. */
+  /** Users who exceed their share, with the live query that grew. */
   readonly #over = new Map<Account, LiveQuery>();
   #readingBytes = 0;
   #isEnforcing = false;
@@ -49,7 +53,7 @@ export class WindowBudget {
     return this.#readingBytes;
   }
 
-  /** The window of a live query was loaded, has changed, or is gone. */
+  /** To be called when the window of a live query was loaded, has changed, or was dropped. */
   changed(liveQuery: LiveQuery): void {
     for (const account of this.#holdings.chargeWindow(liveQuery)) {
       if (account.isOverWindows()) this.#over.set(account, liveQuery);
@@ -60,7 +64,7 @@ export class WindowBudget {
   }
 
   /**
-   * Makes room for a window that a delivery is to follow from now on.
+   * Makes room for a window that a delivery is about to follow.
    * @throws {TidewireError} `too-many-subscriptions`
    */
   admit(account: Account): void {
@@ -68,7 +72,7 @@ export class WindowBudget {
     if (!this.#makeRoom(null, 0)) throw this.#refusal();
   }
 
-  /** For a sorted result that is read on behalf of a user. */
+  /** The charge for a sorted result that is read on behalf of a user. */
   reading(account: Account): ReadingCharge {
     let held = 0;
     const grow = (bytes: number) => {
@@ -87,7 +91,10 @@ export class WindowBudget {
     };
   }
 
-  /** Whether there is room for `bytes` more, once what lingers has gone. */
+  /**
+   * Removes lingering live queries until there is room for `bytes` more.
+   * @returns Whether there is.
+   */
   #makeRoom(account: Account | null, bytes: number): boolean {
     const isOver = () => (account === null ? this.#isOverNode(bytes) : account.isOverWindows(bytes));
     while (isOver()) {
@@ -105,7 +112,8 @@ export class WindowBudget {
   async #enforceSoon(): Promise<void> {
     this.#isEnforcing = true;
     try {
-      // A window that was just loaded may yet be refused to the one for whom it was read.
+      // A window that was just loaded may still be refused to the user for whom it was read, which makes room without
+      // ending anything.
       await new Promise((resolve) => setImmediate(resolve));
       await this.#actions.settled();
       this.#enforce();
@@ -114,7 +122,10 @@ export class WindowBudget {
     }
   }
 
-  /** Windows have grown while they were followed. The one that grew ends first, then the largest, until the rest fits. */
+  /**
+   * Ends windows that have grown while they were followed: first the one that grew, then the largest, until the rest
+   * fits.
+   */
   #enforce(): void {
     for (const [account, grown] of this.#over) {
       while (!this.#makeRoom(account, 0)) {
@@ -139,5 +150,5 @@ export class WindowBudget {
   }
 }
 
-/** When a client may ask again after the node's own budget refused it, in milliseconds. */
+/** After this time a client that the node's own budget refused may ask again, in milliseconds. */
 const RETRY_MS = 5_000;

@@ -1,3 +1,7 @@
+/**
+ * Computes the sort keys of documents. A key is computed once per document and write, because comparing raw documents
+ * again and again would dominate the cost of large windows.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { compileSort, type Sort, type SortKey } from "../match/sort.ts";
 import { SMALL_BYTES, type Steps } from "../match/steps.ts";
@@ -6,13 +10,13 @@ import type { SortSpec } from "../protocol/messages.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { Touched } from "./window-changes.ts";
 
-/** A document in a window: its key, and in the spare, while there is room, its content. */
+/** A document in a window: its key, and its content if it is beyond the limit and there is room. */
 export interface WindowEntry extends WindowMember {
   readonly key: SortKey;
   document: Uint8Array | undefined;
 }
 
-/** How many documents get their keys before the event loop may have its turn. */
+/** How many documents get their keys before the event loop runs other work. */
 const STEP_DOCUMENTS = 100;
 
 /** Makes the entries of the windows of one live query, and orders them. */
@@ -23,14 +27,14 @@ export class WindowEntries {
 
   constructor(sort: SortSpec) {
     this.#sort = compileSort(sort);
-    // Keys end with the `_id` unless it is sorted by already.
+    // Keys end with the `_id`, unless it is part of the sort already.
     const own = sort.findIndex(([path]) => path === "_id");
     this.#idIndex = own < 0 ? sort.length : own;
   }
 
   readonly compare = (a: WindowEntry, b: WindowEntry): number => this.#sort.compare(a.key, b.key);
 
-  /** The entry of a document that came into the result; a new one at each call. */
+  /** The entry of a document that entered the result; a new one on each call. */
   of(document: Uint8Array): WindowEntry {
     const prepared = this.#prepared.get(document);
     if (prepared === undefined) return this.#make(document);
@@ -38,7 +42,7 @@ export class WindowEntries {
     return prepared;
   }
 
-  /** Makes the entries of many documents with pauses, so that `of` takes little for each of them. */
+  /** Makes the entries of many documents with pauses, so that `of` is cheap for each of them. */
   *prepareInSteps(documents: readonly Uint8Array[]): Steps<void> {
     for (const [index, document] of documents.entries()) {
       if (document.length > SMALL_BYTES) yield* this.#prepareLarge(document);
@@ -47,7 +51,7 @@ export class WindowEntries {
     }
   }
 
-  /** As `prepareInSteps`, for those documents of a commit that take more than one step. */
+  /** Like `prepareInSteps`, for those documents of a commit that take more than one step. */
   *prepareTouched(touched: Touched): Steps<void> {
     for (const { document } of touched.values())
       if (document !== undefined && document.length > SMALL_BYTES) yield* this.#prepareLarge(document);
@@ -59,10 +63,10 @@ export class WindowEntries {
   }
 
   #make(document: Uint8Array, key = this.#sort.key(document)): WindowEntry {
-    const idValue = key[this.#idIndex] as BsonValue; // every key holds the `_id`
+    const idValue = key[this.#idIndex] as BsonValue; // every key contains the `_id`
     return { id: valueKey(idValue), idValue, key, document };
   }
 }
 
-/** All values of a key lie in one array. */
+/** All values of a key are in one array. */
 export const keyBytesOf = ({ key }: WindowEntry): number => key[0]?.bytes.length ?? 0;

@@ -1,3 +1,7 @@
+/**
+ * Computes the changes that one commit makes to a window. Comparing the whole window before and after would cost its
+ * size for every commit, so the computation uses only the documents that the commit touched.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { StepPace, type Steps } from "../match/steps.ts";
 import type { Change } from "./change.ts";
@@ -11,43 +15,43 @@ interface Ranked<E> {
   slice(from?: number, to?: number): E[];
 }
 
-/** A document of the list and its index there. */
+/** A document of the list and its index. */
 export interface RankedEntry<E> {
   readonly rank: number;
   readonly entry: E;
 }
 
-/** A document that is compared counts as so many bytes: after some hundreds of them a pause is offered. */
+/** Each document that is compared counts as this many bytes, so that a pause is offered after some hundreds. */
 const CHANGE_STEP_BYTES = 256;
 
-/** The part of a commit that its effect on a window needs. Everything is in the order of the list. */
+/** The part of a commit that decides its effect on a window. All lists are in the order of the window. */
 export interface WindowStepParts<E> {
   readonly touched: Touched;
   readonly limit: number;
-  /** How many documents were in sight before the commit. */
+  /** How many documents were visible before the commit. */
   readonly visibleBefore: number;
-  /** The touched documents in the list before the commit, and in the list of now. */
+  /** The touched documents in the list before the commit, and in the current list. */
   readonly were: readonly RankedEntry<E>[];
   readonly are: readonly RankedEntry<E>[];
   /** The list after the commit. */
   readonly list: Ranked<E>;
-  /** The documents that the list had to drop behind its end. */
+  /** The documents that the list dropped at its end. */
   readonly dropped: readonly E[];
 }
 
 /**
- * The effect of one commit on a window, from the documents that the commit touched alone, however many others there are. All
- * others keep their order among themselves, so those in sight are a first part of them before the commit and after it:
- * the difference of these two parts has come into sight or left it.
+ * The effect of one commit on a window, computed from the touched documents alone, however many others there are. All
+ * others keep their relative order, so the visible ones are a prefix of them before and after the commit. The
+ * difference of the two prefixes has become visible or invisible.
  */
 export class WindowStep<E extends WindowMember> {
   readonly touched: Touched;
   readonly #parts: WindowStepParts<E>;
   readonly #visibleNow: number;
-  /** How many of the others were in sight before the commit, and after it. */
+  /** How many untouched documents were visible before the commit, and are visible after it. */
   readonly #othersBefore: number;
   readonly #othersNow: number;
-  /** Documents that came into sight though the commit did not touch them; the last in order first. */
+  /** Documents that became visible although the commit did not touch them, the last in order first. */
   readonly entered: readonly RankedEntry<E>[];
 
   constructor(parts: WindowStepParts<E>) {
@@ -61,21 +65,21 @@ export class WindowStep<E extends WindowMember> {
     this.entered = this.#enteredOthers();
   }
 
-  /** The documents in sight now that may not have been before. */
+  /** The documents that are visible now and may not have been before. */
   get shown(): E[] {
     const { are, limit } = this.#parts;
     const now = are.filter(({ rank }) => rank < limit);
     return [...now, ...this.entered].map(({ entry }) => entry);
   }
 
-  /** Whether a document came beyond the limit, left from there, or was replaced there. */
+  /** Whether a document beyond the limit was added, removed or replaced. */
   get concernsSpare(): boolean {
     const { are, were, dropped, limit } = this.#parts;
     const isBeyond = ({ rank }: RankedEntry<E>) => rank >= limit;
     return this.entered.length > 0 || dropped.length > 0 || were.some(isBeyond) || are.some(isBeyond);
   }
 
-  /** The visible documents before the commit. Costs as much as the list is long. */
+  /** The visible documents before the commit. The cost is the length of the list. */
   visibleBefore(): E[] {
     const { list, dropped, touched, were, limit } = this.#parts;
     const others = [...list.slice(), ...dropped].filter(({ id }) => !touched.has(id));
@@ -88,7 +92,7 @@ export class WindowStep<E extends WindowMember> {
     return [...before, ...others.slice(next)].slice(0, limit);
   }
 
-  /** As `windowChanges` gives them for the visible documents before and after; with pauses. */
+  /** The changes, equal to those of `windowChanges` for the visible documents before and after, with pauses. */
   *changes(documentOf: (entry: E) => Uint8Array): Steps<Change[]> {
     const { touched, limit, were, are } = this.#parts;
     const before = new Set(were.filter(({ rank }) => rank < limit).map(({ entry }) => entry.id));
@@ -111,7 +115,7 @@ export class WindowStep<E extends WindowMember> {
     return changes;
   }
 
-  /** The `_id` of the visible document behind this index. */
+  /** The `_id` of the visible document after this index. */
   #follower(rank: number): BsonValue | null {
     return rank + 1 < this.#visibleNow ? (this.#parts.list.at(rank + 1)?.idValue ?? null) : null;
   }
@@ -127,7 +131,7 @@ export class WindowStep<E extends WindowMember> {
     return entered;
   }
 
-  /** Untouched documents that the commit pushed out of sight, in order. */
+  /** Untouched documents that the commit pushed out of the visible part, in order. */
   #leftOthers(): E[] {
     const { list, dropped, touched } = this.#parts;
     const count = this.#othersBefore - this.#othersNow;
@@ -140,7 +144,7 @@ export class WindowStep<E extends WindowMember> {
     return left;
   }
 
-  /** The documents that are no longer in sight, in the order that they had before. */
+  /** The documents that are no longer visible, in their previous order. */
   #removals(now: readonly RankedEntry<E>[]): Change[] {
     const { touched, limit, were } = this.#parts;
     const stay = new Set(now.map(({ entry }) => entry.id));
@@ -160,8 +164,8 @@ export class WindowStep<E extends WindowMember> {
   }
 
   /**
-   * Which touched documents that stay in sight have moved. One has not moved if it still lies between the same two others,
-   * together with the same touched ones in the same order.
+   * Which touched documents that stay visible have moved. A document has not moved if it is still between the same two
+   * untouched ones, together with the same touched ones in the same order.
    */
   #movedIds(before: ReadonlySet<string>, now: readonly RankedEntry<E>[]): Set<string> {
     const { were, are } = this.#parts;
@@ -176,7 +180,7 @@ export class WindowStep<E extends WindowMember> {
     return moved;
   }
 
-  /** The touched documents of `ids`, by how many others that stay in sight come before them. */
+  /** The touched documents of `ids`, by the number of untouched documents before them that stay visible. */
   #gaps(entries: readonly RankedEntry<E>[], ids: ReadonlySet<string>): Map<number, string[]> {
     const staying = Math.min(this.#othersBefore, this.#othersNow);
     const gaps = new Map<number, string[]>();

@@ -1,3 +1,7 @@
+/**
+ * Tracks the first documents of a sorted result by their sort keys. Keeping only the visible documents would require a
+ * read for each one that leaves, so some documents beyond the limit are tracked as a reserve.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { runThrough, StepPace, type Steps } from "../match/steps.ts";
 import type { Change } from "./change.ts";
@@ -7,22 +11,25 @@ import { type Touched, windowChanges } from "./window-changes.ts";
 import { keyBytesOf, type WindowEntries, type WindowEntry } from "./window-entries.ts";
 import { type RankedEntry, WindowStep } from "./window-step.ts";
 
-/** The documents to read before the changes of a commit are known. */
+/** The documents that must be read before the changes of a commit are known. */
 export type Lacking = { readonly ids: readonly BsonValue[] } | "refill" | null;
 
-/** Documents beyond the limit that are tracked, so that one that leaves has a successor at hand. */
+/** How many documents beyond the limit are tracked, so that a document that leaves has a known successor. */
 export const spareFor = (limit: number): number => Math.min(200, Math.max(10, Math.ceil(limit / 4)));
 
-/** An entry that is found, put in or taken out counts as so many bytes: after some hundreds of them a pause is offered. */
+/**
+ * Each entry that is found, inserted or removed counts as this many bytes, so that a pause is offered after some
+ * hundreds.
+ */
 const ENTRY_STEP_BYTES = 256;
 
-/** Memory that the documents kept in the spare may take, in bytes. */
+/** Memory for the documents kept beyond the limit, in bytes. */
 const SPARE_BYTES_MAX = 65_536;
 
 /**
- * The first documents of a sorted result, by their keys. Beyond the limit some more are tracked; the result may
- * go on behind the last of them, unless it is known to be complete. A commit costs what it touches, times the logarithm of
- * the size.
+ * The first documents of a sorted result, by their keys. Some more are tracked beyond the limit. The result may
+ * continue after the last of them, unless it is known to be complete. The cost of a commit is the number of documents
+ * that it touches, times the logarithm of the size.
  */
 export class Window {
   readonly limit: number;
@@ -30,18 +37,19 @@ export class Window {
   readonly #entries: WindowEntries;
   readonly #list: SortedList<WindowEntry>;
   readonly #byId = new Map<string, WindowEntry>();
+  /** Whether the list contains the whole result. Otherwise documents after the last tracked one are unknown. */
   #isComplete = true;
-  /** The commit at hand. */
+  /** The commit in progress. */
   #step: WindowStep<WindowEntry> | null = null;
-  /** The visible documents before the commit at hand, once the window has been loaded again for it. */
+  /** The visible documents before the current commit, if the window was loaded again for it. */
   #before: readonly WindowEntry[] | null = null;
-  /** Made when first asked for. */
+  /** Computed on first use. */
   #visible: readonly WindowEntry[] | null = null;
   #keyBytes = 0;
   #spareBytes = 0;
 
   /**
-   * @param limit `null` for a sorted result without a limit: then all of it is tracked.
+   * @param limit `null` for a sorted result without a limit, which is tracked completely.
    * @param work Counts the work of the list.
    */
   constructor(entries: WindowEntries, limit: number | null, work?: ListWork) {
@@ -51,23 +59,23 @@ export class Window {
     this.#list = new SortedList(entries.compare, work);
   }
 
-  /** How many documents are tracked. */
+  /** The number of tracked documents. */
   get size(): number {
     return this.#list.size;
   }
 
-  /** Bytes of the keys, and of documents kept in the spare. */
+  /** Bytes of the keys, and of documents kept beyond the limit. */
   get heldBytes(): number {
     return this.#keyBytes + this.#spareBytes;
   }
 
-  /** The visible documents, in order: the same array until the next commit. */
+  /** The visible documents, in order. The array is the same until the next commit. */
   get visible(): readonly WindowMember[] {
     this.#visible ??= this.#list.slice(0, this.limit);
     return this.#visible;
   }
 
-  /** Takes the first documents of the result as they are in the database, in any order. Call `changes` or `settle` next. */
+  /** Takes the first documents of the result from the database, in any order. Call `changes` or `settle` next. */
   load(documents: readonly Uint8Array[], isComplete: boolean): void {
     this.#before = this.#step?.visibleBefore() ?? null;
     this.#visible = null;
@@ -79,12 +87,12 @@ export class Window {
     this.#isComplete = isComplete;
   }
 
-  /** Takes a commit into account. Call `lacking` and then `changes` for its effect. */
+  /** Applies a commit. Call `lacking` and then `changes` for its effect. */
   apply(touched: Touched): void {
     runThrough(this.applyInSteps(touched));
   }
 
-  /** As `apply`, with pauses. Nothing may be asked of the window before the end. */
+  /** Like `apply`, with pauses. Other methods must not be called before the end. */
   *applyInSteps(touched: Touched): Steps<void> {
     const pace = new StepPace();
     const visibleBefore = Math.min(this.limit, this.size);
@@ -100,7 +108,7 @@ export class Window {
       if (document === undefined) continue;
       if (pace.isOver(document.length)) yield;
       const entry = this.#entries.of(document);
-      // The documents behind the last tracked one are unknown, unless there are none.
+      // The documents after the last tracked one are unknown, unless the list is complete.
       const isTracked = this.#isComplete || (last !== undefined && this.#entries.compare(entry, last) < 0);
       if (!isTracked) continue;
       this.#list.insert(entry);
@@ -119,7 +127,7 @@ export class Window {
     this.#before = null;
   }
 
-  /** The documents that have to be read for the changes of the commit just applied. */
+  /** The documents that must be read for the changes of the last commit. */
   lacking(): Lacking {
     if (this.size < this.limit && !this.#isComplete) return "refill";
     const entered = this.#step?.entered ?? [];
@@ -128,7 +136,7 @@ export class Window {
   }
 
   /**
-   * The changes of the commit just applied, found with pauses. Nothing may be asked of the window before the end.
+   * The changes of the last commit, with pauses. Other methods must not be called before the end.
    * @param read Documents that were lacking, by the key of their `_id`.
    */
   *changes(read: ReadonlyMap<string, Uint8Array>): Steps<Change[]> {
@@ -140,7 +148,7 @@ export class Window {
       if (found === undefined) throw new Error("a document that entered a window was not read");
       return found;
     };
-    // A document that was not written was in the result before, and still is. It has only moved into sight or out of it.
+    // A document that was not written was in the result before, and still is. It has only become visible or invisible.
     const causeOf = (id: string) => touched.get(id)?.cause ?? "window";
     const changes =
       this.#before === null
@@ -150,7 +158,10 @@ export class Window {
     return changes;
   }
 
-  /** Keeps the keys, and documents only in the spare: clients hold the visible documents already. */
+  /**
+   * Drops the content of visible documents, because clients have it already. Beyond the limit it is kept if there is
+   * room.
+   */
   settle(): void {
     const step = this.#before === null ? this.#step : null;
     for (const entry of step?.shown ?? this.#list.slice(0, this.limit)) entry.document = undefined;
@@ -171,7 +182,7 @@ export class Window {
     this.#spareBytes = bytes;
   }
 
-  /** The tracked ones of these documents, in order. */
+  /** Those of the touched documents that are tracked, in order. */
   *#ranked(touched: Touched, pace: StepPace): Steps<RankedEntry<WindowEntry>[]> {
     const ranked: RankedEntry<WindowEntry>[] = [];
     for (const id of touched.keys()) {
@@ -194,7 +205,7 @@ export class Window {
   }
 }
 
-/** The document without what was sent with it: a part of an answer would keep all of the answer in memory. */
+/** Copies a document that shares its buffer with others, because the slice would keep the whole buffer in memory. */
 function alone(document: Uint8Array): Uint8Array {
   return document.buffer.byteLength === document.byteLength ? document : new Uint8Array(document);
 }

@@ -1,3 +1,8 @@
+/**
+ * Keeps a window equal to the server's own answer. Most commits need only their images. When an untouched document
+ * becomes visible, its content is read at the cluster time of the commit, so that the result is exact even if later
+ * writes have changed it.
+ */
 import { runThrough, type Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { arrayOf, bytesOf, documentOf } from "../match/write-bson.ts";
@@ -33,14 +38,14 @@ export interface WindowParts {
 }
 
 /**
- * A window kept up with the order of commits: at each commit it is exactly the server's own `find().sort().limit()` of
- * that cluster time. The effect of most commits follows from their images and the keys at hand. Now and then the
- * database has to be asked for documents that came into sight, as of the very cluster time of the commit.
+ * A window that follows the order of commits. At each commit it is exactly the server's own `find().sort().limit()` at
+ * that cluster time. The images and the known keys decide the effect of most commits. Sometimes the database must
+ * supply documents that became visible, as of the cluster time of the commit.
  */
 export class WindowedResult {
   readonly #window: Window;
   readonly #parts: WindowParts;
-  /** The state is that of this cluster time, or of the last commit applied. */
+  /** The cluster time of the state, or of the last commit applied. */
   #loadedAt: bigint;
 
   private constructor(parts: WindowParts, loadedAt: bigint) {
@@ -49,7 +54,7 @@ export class WindowedResult {
     this.#loadedAt = loadedAt;
   }
 
-  /** The query that loads a window: some more than the limit, so that one that leaves has a successor at hand. */
+  /** The query that loads a window, with some documents beyond the limit. */
   static loadQuery(
     query: SnapshotQuery,
     { sort, limit, sizeMax }: WindowSpec,
@@ -58,7 +63,7 @@ export class WindowedResult {
     return { ...query, sort: sortDocument(sort), limit: most };
   }
 
-  /** Takes what the load query gave at a cluster time. */
+  /** Takes the answer of the load query at a cluster time. */
   static loaded(parts: WindowParts, documents: readonly Uint8Array[], clusterTime: bigint): WindowedResult {
     const windowed = new WindowedResult(parts, clusterTime);
     windowed.#load(documents);
@@ -84,15 +89,16 @@ export class WindowedResult {
   }
 
   /**
-   * The changes of the next commit. A promise where the database has to be asked; the next commit must wait for it.
-   * `UNKNOWN` where an image is missing, or a result without a limit has grown too large.
+   * The changes of the next commit.
+   * @returns A promise if the database must be asked; the next commit must wait for it. `UNKNOWN` if an image is
+   *   missing, or if a result without a limit has grown too large.
    */
   apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
     if (entry.commit.clusterTime <= this.#loadedAt) return [];
     return runThrough(this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events)));
   }
 
-  /** The effect of a commit on the documents of the unlimited result, for `applyTouched`; found in steps. */
+  /** Computes the effect of a commit on the documents of the unlimited result, for `applyTouched`, in steps. */
   *touchedInSteps({ commit }: HistoryEntry): Steps<Touched | typeof UNKNOWN> {
     if (commit.clusterTime <= this.#loadedAt) return NOTHING_TOUCHED;
     const { evaluation, entries } = this.#parts;
@@ -101,7 +107,7 @@ export class WindowedResult {
     return touched;
   }
 
-  /** As `apply`, in steps, for a commit whose effect on the documents of the unlimited result is known. */
+  /** Like `apply`, in steps, for a commit whose effect on the documents of the unlimited result is known. */
   *applyTouched(
     entry: HistoryEntry,
     touched: Touched | typeof UNKNOWN,
@@ -157,7 +163,7 @@ async function paced<T>(pacer: Pacer, steps: Steps<T>): Promise<T> {
 
 const NOTHING_TOUCHED: Touched = new Map();
 
-/** The server's own sort, made exact by the `_id`. */
+/** The sort of the request, made unique by the `_id`. */
 function sortDocument(sort: SortSpec): Map<string, 1 | -1> {
   const document = new Map<string, 1 | -1>(sort);
   if (!document.has("_id")) document.set("_id", 1);

@@ -1,3 +1,7 @@
+/**
+ * The state of a sorted live query. Some commits need a read from the database before their changes are known. Commits
+ * that arrive meanwhile wait in the history, so nothing is buffered a second time and the order stays correct.
+ */
 import type { Steps } from "../match/steps.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Broadcast } from "./broadcast.ts";
@@ -26,11 +30,11 @@ export interface WindowedParts {
   readonly broadcast: Broadcast;
   /** Divides work on earlier commits. */
   readonly pacer: Pacer;
-  /** The memory of the window may have changed. */
+  /** Called when the memory of the window may have changed. */
   readonly onChanged: () => void;
-  /** The window could not be kept up; the result is read again. */
+  /** Called when the window could not be kept up to date. The result is read again. */
   readonly onLost: (error: unknown) => void;
-  /** The past of the window could not be read; the caller starts over. */
+  /** Called when the past of the window could not be read. The caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
 }
 
@@ -41,12 +45,12 @@ interface Found {
 
 const NOT_WAITING = Promise.resolve();
 
-/** Memory that a window takes for a document besides its key, in bytes; measured, and rounded up. */
+/** Memory of a document in a window besides its key, in bytes; measured and rounded up. */
 const WINDOW_ENTRY_BYTES = 600;
 
 /**
- * A sorted result. It keeps a window, for which the database has to be asked now and then; until the answer is there,
- * later commits wait in the history.
+ * A sorted result. It keeps a window, which sometimes must ask the database. Until the answer arrives, later commits
+ * wait in the history.
  */
 export class Windowed implements ResultState {
   readonly isStateless = false;
@@ -55,11 +59,11 @@ export class Windowed implements ResultState {
   readonly #history: History;
   /** `undefined` before the window is loaded, and after it was lost. */
   #window: WindowedResult | undefined;
-  /** The window has processed this entry, and waits for the database; `null` if it does not wait. */
+  /** The entry that the window has processed while it waits for the database; `null` if it does not wait. */
   #waitsAt: number | null = null;
-  /** Settles when the window waits no longer, or is lost. */
+  /** Settles when the window no longer waits, or was lost. */
   #waiting: Promise<void> = NOT_WAITING;
-  /** Grows when work in progress has become pointless. */
+  /** Grows when work in progress has become void. Each asynchronous step compares it after a wait. */
   #generation = 0;
 
   constructor(parts: WindowedParts) {
@@ -117,9 +121,9 @@ export class Windowed implements ResultState {
     if (!isReady) return this.apply(entry);
     const touched = yield* window.touchedInSteps(entry);
     const changes = yield* window.applyTouched(entry, touched);
-    // The live query may have been given up meanwhile.
+    // The live query may have been removed meanwhile.
     if (this.#window === window) return this.#note(entry, changes);
-    if (changes instanceof Promise) changes.catch(() => {}); // nobody waits for its read any more
+    if (changes instanceof Promise) changes.catch(() => {}); // its read has no purpose any more
     return false;
   }
 
@@ -151,7 +155,7 @@ export class Windowed implements ResultState {
     try {
       return await this.#extendTo(seq);
     } catch (error) {
-      // MongoDB does not answer, or can no longer read at that time: the caller resets.
+      // MongoDB does not answer, or can no longer read at that time. The caller resets.
       this.#parts.onExtendFailed(error);
       return false;
     }
@@ -173,13 +177,13 @@ export class Windowed implements ResultState {
     this.#parts.onChanged();
   }
 
-  /** Applies the entries that the history already holds beyond the state of a window that was just loaded. */
+  /** Applies the entries of the history that are later than the state of a window that was just loaded. */
   #catchUpAdopted(): void {
     const first = this.#history.next(this.#parts.log.coveredFrom);
     if (first !== undefined) this.#waiting = this.#catchUp(first, this.#window?.apply(first) ?? []);
   }
 
-  /** Processes the history from an entry on whose changes are being read, for as long as the database has to be asked. */
+  /** Processes the history from an entry whose changes are being read, as long as the database must be asked. */
   async #catchUp(first: HistoryEntry, firstChanges: ReturnType<WindowedResult["apply"]>): Promise<void> {
     const { timeline, broadcast, pacer, onChanged, onLost } = this.#parts;
     const generation = this.#generation;
@@ -194,7 +198,7 @@ export class Windowed implements ResultState {
         pace.resume();
         await pace.through(broadcast.prepare(entry, found));
         pace.stop();
-        // A commit that is being handed out must not reach a window before it has reached the lookups.
+        // A commit must reach the lookups before it reaches a window, so this waits until the batch has been delivered.
         while (!timeline.isSettled) await timeline.settles;
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
@@ -207,14 +211,14 @@ export class Windowed implements ResultState {
         do {
           next = this.#history.next(entry.seq);
           touched = await this.#touchedByLong(next, this.#window, pace);
-          // The time in which others have their commits is not this window's.
+          // The time in which other live queries process their commits must not be charged to this window.
           pace.stop();
           while (!timeline.isSettled) await timeline.settles;
           if (generation !== this.#generation) return;
           if (entry.seq < this.#history.evictedSeq)
             throw new Error("the history evicted a commit before a window applied it");
           pace.resume();
-          // The first commit after a pause may have come during that pause.
+          // The first commit after a pause may have arrived during that pause.
         } while (next !== this.#history.next(entry.seq));
         entry = next;
         if (entry !== undefined)
@@ -231,7 +235,7 @@ export class Windowed implements ResultState {
     }
   }
 
-  /** The effect of a commit that takes long to evaluate, found with pauses; `undefined` for any other. */
+  /** Computes the effect of a long commit with pauses; `undefined` for any other commit. */
   async #touchedByLong(
     entry: HistoryEntry | undefined,
     window: WindowedResult | undefined,
@@ -242,8 +246,8 @@ export class Windowed implements ResultState {
   }
 
   /**
-   * Applies a commit, with pauses if it is long. The result is an object that holds the changes, because they may be a
-   * promise of a read of the database: the caller stops its pace before it waits for that read.
+   * Applies a commit, with pauses if it is long. The changes are returned inside an object, because they may be a
+   * promise of a read, and an `await` would wait for it: the caller must stop its pace first.
    */
   async #applyTo(
     window: WindowedResult | undefined,
@@ -257,7 +261,10 @@ export class Windowed implements ResultState {
     return pace.through(wrapped(window.applyTouched(entry, touched)));
   }
 
-  /** A window cannot be undone: its state at entry `seq` is read, and brought forward to the beginning of the log. */
+  /**
+   * Extends the log backwards. A window cannot be undone, so its state at entry `seq` is read and brought forward to
+   * the beginning of the log.
+   */
   async #extendTo(seq: number): Promise<boolean> {
     const { reader, timeline, query, spec, log, pacer } = this.#parts;
     const at = this.#history.timeAfter(seq);
@@ -272,7 +279,8 @@ export class Windowed implements ResultState {
     let done = seq;
     const target = () => (this.#window === undefined ? this.#history.headSeq : log.coveredFrom);
     for (;;) {
-      // At the end the window takes over from the log, or becomes current: between two batches of commits.
+      // At the end the window takes over from the log, or becomes current. Both must happen between two batches of
+      // commits.
       while (!timeline.isSettled) await timeline.settles;
       if (done >= target()) break;
       if (done < this.#history.evictedSeq || generation !== this.#generation) return false;
@@ -298,7 +306,7 @@ export class Windowed implements ResultState {
   }
 }
 
-/** Steps whose result is no promise, whatever it holds. */
+/** Wraps the result of steps in an object, so that a promise in it is not awaited. */
 function* wrapped<T>(steps: Steps<T>): Steps<{ readonly found: T }> {
   return { found: yield* steps };
 }

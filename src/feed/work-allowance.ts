@@ -1,12 +1,16 @@
-/** A user may save up work for so long, in seconds. */
+/**
+ * Limits processing time per user. A user may cause bursts, such as a page with many live queries that a large write
+ * touches, as long as the average stays below the limit.
+ */
+/** For this long a user may save up work, in seconds. */
 const WORK_BURST_S = 1;
-/** Below this part of the most that may be saved up, a user receives no further live queries. */
+/** Below this share of the maximum, a user receives no further live queries. */
 const WORK_LOW = 0.25;
 
-/** The work that the live queries of one user may still cause: it grows with time, up to a bound. */
+/** The work that the live queries of one user may still cause. It grows with time, up to a bound. */
 export class WorkAllowance {
   readonly #perSecondMs: number;
-  /** In milliseconds of work, as of `#atMs`. */
+  /** Milliseconds of work, as of `#atMs`. Negative if the allowance is exceeded. */
   #leftMs: number;
   #atMs = 0;
 
@@ -16,24 +20,27 @@ export class WorkAllowance {
     this.#leftMs = this.#mostMs;
   }
 
-  /** Charges work that was done for the user. @returns The rest; below zero the allowance is exceeded. */
+  /**
+   * Charges work that was done for the user.
+   * @returns The remaining allowance; negative if it is exceeded.
+   */
   spend(spentMs: number, nowMs: number): number {
     this.#leftMs = this.#leftAt(nowMs) - spentMs;
     this.#atMs = nowMs;
     return this.#leftMs;
   }
 
-  /** Forgives what was exceeded: the live queries that caused it have ended. */
+  /** Cancels a debt, because the live queries that caused it have ended. */
   forgive(): void {
     this.#leftMs = Math.max(0, this.#leftMs);
   }
 
-  /** Whether the user has caused so much work lately that no further live query may be added. */
+  /** Whether the user has recently caused so much work that no further live query may be added. */
   isLow(nowMs: number): boolean {
     return this.#leftAt(nowMs) < this.#mostMs * WORK_LOW;
   }
 
-  /** Whether no work is owed. */
+  /** Whether nothing was used recently. */
   isFull(nowMs: number): boolean {
     return this.#leftAt(nowMs) >= this.#mostMs;
   }

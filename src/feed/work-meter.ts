@@ -1,22 +1,26 @@
+/**
+ * Measures the processing time of live queries. The cost of a filter is hard to predict (it depends on the documents),
+ * so besides the estimate in `filter-cost.ts` the real time is measured and charged to users.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Account } from "./account.ts";
 import type { Holdings } from "./holdings.ts";
 import type { LiveQuery } from "./live-query.ts";
 
-/** How much of a new measurement goes into the mean cost of a change. */
+/** The weight of a new measurement in the mean cost of a change. */
 const WEIGHT = 0.2;
 /**
- * Less than this per commit, in milliseconds, is charged by lot: this whole amount, as often as makes the mean exact. To
- * write down every few microseconds would itself be a large part of the work.
+ * Costs below this, in milliseconds per commit, are sampled: this whole amount is charged, with the probability that
+ * keeps the mean exact. Recording every few microseconds would itself be a large part of the work.
  */
 const CHEAP_MS = 0.05;
-/** A mean time for one commit below this, in milliseconds, is not worth remembering. */
+/** A mean time for one commit below this, in milliseconds, is dropped. */
 const FORGOTTEN_MS = 0.005;
-/** At least so much work lies between two judgements, in milliseconds: until then no budget can be passed by much. */
+/** Time of work between two judgements, in milliseconds. It is short, so that no budget can be exceeded by much. */
 const JUDGE_AFTER_MS = 50;
 
-/** Where live queries are found: all that are filed share what finding takes. */
+/** An index that finds live queries. All live queries in it share the time of a search. */
 interface Searched {
   readonly size: number;
   items(): Iterable<LiveQuery>;
@@ -27,25 +31,27 @@ export interface WorkMeterParts {
   readonly holdings: Holdings;
   readonly metrics: Metrics;
   readonly log: Logger;
-  /** Ends what a user follows of a live query. */
+  /** Ends the deliveries that a user has of a live query. */
   readonly end: (liveQuery: LiveQuery, account: Account, error: Error) => void;
-  /** Milliseconds of this process's processor time. */
+  /** The processor time of this process so far, in milliseconds. */
   readonly cpuMs?: () => number;
-  /** A number from 0 up to, but not including, 1. */
+  /** A random number from 0 up to, but not including, 1. */
   readonly random?: () => number;
 }
 
 /**
- * Measures the cost of matching, live query by live query, and charges it to the users who hold them. Users who share a
- * live query pay equal parts. The most expensive live queries of a user who exceeds `limits.workPerUser` end.
+ * Measures the matching time of each live query, and charges it to the users who follow it. Users who share a live
+ * query pay equal parts. If a user exceeds `limits.workPerUser`, the most expensive live queries of that user end.
  */
 export class WorkMeter {
   readonly #parts: WorkMeterParts;
   readonly #cpuMs: () => number;
   readonly #random: () => number;
-  /** Time for each live query since the last judgement, in milliseconds. */
+  /** Time of each live query since the last judgement, in milliseconds. */
   readonly #spent = new Map<LiveQuery, number>();
-  /** Mean time for one commit, weighted towards the latest, of those for which one took `CHEAP_MS` or more. */
+  /**
+   * Mean time for one commit, weighted towards the latest, for live queries that have ever taken `CHEAP_MS` or more.
+   */
   readonly #means = new Map<LiveQuery, number>();
   readonly #searches = new Map<Searched, { ms: number }>();
   #sinceMs = 0;
@@ -58,7 +64,7 @@ export class WorkMeter {
     this.#judgedCpuMs = this.#cpuMs();
   }
 
-  /** A live query took so long for one commit. */
+  /** A live query took `ms` milliseconds for one commit. */
   note(liveQuery: LiveQuery, ms: number): void {
     this.#sinceMs += ms;
     if (ms >= CHEAP_MS || this.#means.size > 0) this.#noteMean(liveQuery, ms);
@@ -71,13 +77,13 @@ export class WorkMeter {
     return this.#means.size === 0 ? 0 : (this.#means.get(liveQuery) ?? 0);
   }
 
-  /** A live query took so long for earlier commits. */
+  /** A live query took `ms` milliseconds for earlier commits. */
   noteCatchUp(liveQuery: LiveQuery, ms: number): void {
     this.#spend(liveQuery, ms);
     this.#sinceMs += ms;
   }
 
-  /** Finding those that a commit concerns took so long. */
+  /** The search for the live queries of a commit took `ms` milliseconds. */
   noteSearch(searched: Searched, ms: number): void {
     const known = this.#searches.get(searched);
     if (known === undefined) this.#searches.set(searched, { ms });
@@ -90,12 +96,12 @@ export class WorkMeter {
     this.#means.delete(liveQuery);
   }
 
-  /** Whether so much was done since the last judgement that it cannot wait for the next second. */
+  /** Whether so much was done since the last judgement that the next one cannot wait for the timer. */
   get isDue(): boolean {
     return this.#sinceMs >= JUDGE_AFTER_MS;
   }
 
-  /** Charges what was spent since the last judgement, and ends what its users may not spend. */
+  /** Charges the time since the last judgement, and ends the live queries that exceed their user's allowance. */
   judge(nowMs: number): void {
     const { metrics } = this.#parts;
     this.#shareSearches();
@@ -134,14 +140,14 @@ export class WorkMeter {
       return;
     }
     const next = mean + WEIGHT * (ms - mean);
-    // One slow commit, such as the first, must not keep a cheap live query here for ever.
+    // Otherwise one slow commit, such as the first, would keep a cheap live query in this map for ever.
     if (next < FORGOTTEN_MS) this.#means.delete(liveQuery);
     else this.#means.set(liveQuery, next);
   }
 
   #shareSearches(): void {
     for (const [searched, { ms }] of this.#searches) {
-      // To look at each of them for less would itself be the larger cost.
+      // Charging smaller amounts to each live query would cost more than the search itself.
       if (ms < SEARCH_MIN_MS || searched.size === 0) continue;
       for (const liveQuery of searched.items()) this.#spend(liveQuery, ms / searched.size);
     }
@@ -164,7 +170,10 @@ export class WorkMeter {
     account.work.forgive();
   }
 
-  /** Of the time that has passed during work, the part in which this process ran: a starved machine blames nobody. */
+  /**
+   * The share of the measured time in which this process ran. On an overloaded machine the clock also advances while
+   * other processes run, and that time must not be charged to users.
+   */
   #cpuShare(): number {
     const now = this.#cpuMs();
     const ranMs = now - this.#judgedCpuMs;
@@ -173,7 +182,7 @@ export class WorkMeter {
   }
 }
 
-/** Searches that took less since the last judgement are charged to nobody. */
+/** Shorter searches since the last judgement, in milliseconds, are charged to nobody. */
 const SEARCH_MIN_MS = 20;
 
 const cpuMs = (): number => {

@@ -1,3 +1,4 @@
+/** The dependencies of connections, collected in one object that is built once per node. */
 import type { Logger } from "pino";
 import type { AuthOptions } from "../auth/options.ts";
 import type { Feed } from "../feed/feed.ts";
@@ -17,7 +18,7 @@ import type { UrlKeys } from "./rights/url-keys.ts";
 
 /** The parts of a node that every connection uses. */
 export interface GatewayContext {
-  /** The opaque id under which clients see the node. */
+  /** The opaque id by which clients know the node. */
   readonly node: string;
   readonly server: ServerOptions;
   readonly limits: GatewayLimits & FeedLimits;
@@ -25,16 +26,16 @@ export interface GatewayContext {
   readonly trust: Trust;
   readonly feed: Feed;
   readonly sealer: TicketSealer;
-  /** How long tickets count. */
+  /** How long tickets are valid. */
   readonly ticketTerms: TermsOptions;
   readonly lostRights: LostRights;
   readonly urlKeys: UrlKeys;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly refusals: Refusals;
-  /** The rules in force; replaced whole by an edit. */
+  /** The rules in force. An edit replaces the whole set. */
   rules: RuleSet;
   readonly ruleTimes: RuleTimes;
-  /** The time that `%%now` stands for. */
+  /** The clock of `%%now`. */
   readonly clock: RuleClock;
 }

@@ -1,3 +1,7 @@
+/**
+ * All clients of this node. The gateway registers connections, applies limits across them, and performs the operations
+ * that concern all at once: an edit of the rules, a revoked token, the shutdown.
+ */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
@@ -25,8 +29,9 @@ import { joinedWrites } from "./transports/joined-writes.ts";
 import { Upgrades } from "./upgrades.ts";
 import { UserAccounts } from "./user-accounts.ts";
 
-/** Clocks are looked at this often, or ten times a heartbeat where that is short; in milliseconds. */
+/** How often deadlines are checked, in milliseconds; ten times per heartbeat if that is more often. */
 const TICK_MS = 1_000;
+/** After this time a client may try a full node again, in milliseconds. */
 const RETRY_WHEN_FULL_MS = 5_000;
 
 /** The effect of a rule edit on active subscriptions. */
@@ -35,7 +40,7 @@ export interface RulesEffect {
   readonly ended: number;
 }
 
-/** All clients of this node: lets them in, keeps their clocks, and hands them over when the node goes. */
+/** All clients of this node: admits them, keeps their deadlines, and hands them over when the node shuts down. */
 export class Gateway implements ConnectionEvents {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
@@ -48,13 +53,13 @@ export class Gateway implements ConnectionEvents {
   readonly #sentBytes: SentBytes;
   readonly #nowSteps: NowSteps;
   readonly #accounts: UserAccounts;
-  /** The account that each welcomed connection is charged to; a refreshed token names the same user. */
+  /** The account to which each welcomed connection is charged. A refreshed token names the same user. */
   readonly #accountOf = new Map<Connection, Account>();
   #draining = false;
   /** Aborted when the last client leaves while the node drains. */
   readonly #lastHasLeft = new AbortController();
 
-  /** @param socketIo Where Socket.IO is served, too. */
+  /** @param socketIo The options of Socket.IO; `null` if it is not served. */
   constructor(context: GatewayContext, socketIo: SocketIoOptions | null = null) {
     this.#context = context;
     this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
@@ -85,7 +90,7 @@ export class Gateway implements ConnectionEvents {
     return this.#draining;
   }
 
-  /** Takes the upgrades of a server; each one is answered, or made a connection, or destroyed. */
+  /** Takes the upgrade requests of a server. Each one is answered, becomes a connection, or is destroyed. */
   listen(server: Server): void {
     this.#sentBytes.follow(server);
     this.#upgrades.follow(server);
@@ -105,15 +110,15 @@ export class Gateway implements ConnectionEvents {
     this.#context.refusals.note(reason, { address, origin: request.headers.origin });
   }
 
-  /** Lets out what is held to be written together. */
+  /** Writes everything that was held back to be written together. */
   flush(): void {
     joinedWrites.flush();
   }
 
   /**
-   * Lets new rules take effect: at one point of the order of changes, for everyone. With many connections this pauses
-   * now and then, and no commit is handed out meanwhile.
-   * @param atOnce Called in the same turn in which the rules come into force.
+   * Puts new rules in force, at one point of the order of commits for all clients. With many connections this pauses
+   * now and then, and no commit is delivered meanwhile.
+   * @param atOnce Called in the turn in which the rules take effect.
    */
   async replaceRules(rules: RuleSet, atOnce: () => void = () => {}): Promise<RulesEffect> {
     const { feed, ruleTimes } = this.#context;
@@ -138,7 +143,7 @@ export class Gateway implements ConnectionEvents {
     }
   }
 
-  /** Counts the effect that new rules would have on all connections, without letting them take effect. */
+  /** Counts the effect that new rules would have on all connections, without putting them in force. */
   planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
     return planRules(
       [...this.#connections.keys()],
@@ -147,15 +152,15 @@ export class Gateway implements ConnectionEvents {
     );
   }
 
-  /** Ends the connections whose token is not trusted any more. */
+  /** Ends the connections whose token is no longer trusted. */
   closeUntrusted(): void {
     for (const connection of [...this.#connections.keys()]) {
-      // An error with one client must not keep the others, whose tokens are not trusted either.
+      // An error with one client must not save the others, whose tokens are not trusted either.
       connection.guarded("gateway.trust", () => closeIfUntrusted(connection))();
     }
   }
 
-  /** The collection can no longer be watched: its subscriptions end. */
+  /** Ends the subscriptions of a collection that can no longer be watched. */
   collectionDropped(namespace: string): void {
     for (const connection of this.#connections.keys()) {
       connection.guarded("gateway.collectionDropped", () => endThoseOf(connection, namespace))();
@@ -163,8 +168,8 @@ export class Gateway implements ConnectionEvents {
   }
 
   /**
-   * Hands the clients over: tells them to go, goes on delivering meanwhile, and closes those who are still here
-   * at the end, one after another.
+   * Drains the node: announces the shutdown, keeps delivering meanwhile, and at the end closes the connections that are
+   * still open, one after another.
    */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
@@ -172,13 +177,13 @@ export class Gateway implements ConnectionEvents {
       connection.guarded("gateway.drain", () => connection.send({ type: "draining", withinMs }))();
     if (this.#connections.size > 0) {
       const { signal } = this.#lastHasLeft;
-      await sleep(withinMs, undefined, { signal }).catch(() => {}); // rejects when the last client has left
+      await sleep(withinMs, undefined, { signal }).catch(() => {}); // it rejects when the last client has left
     }
     const text = "this node is shutting down: resume on another node";
     for (const connection of [...this.#connections.keys()]) {
       const error = new ClientError("unavailable", text, CLOSE_CODES.drained);
       connection.guarded("gateway.drain", () => connection.close(CLOSE_CODES.drained, "drained", error))();
-      // One connection per turn: the close frames and errors of thousands in one turn would block the process.
+      // One connection per turn, because the close frames and errors of thousands in one turn would block the process.
       await new Promise(setImmediate);
     }
   }
@@ -192,11 +197,11 @@ export class Gateway implements ConnectionEvents {
     this.#socketIo?.stop();
   }
 
-  /** A client has proved who it is. */
+  /** A client was authenticated. */
   onIdentified(connection: Connection, identity: Identity | null): Account {
     const { limits, refusals } = this.#context;
     const account = this.#accounts.of(identity, connection.address);
-    // Users who cannot be distinguished are held to `connectionsPerAddress` instead.
+    // Users who cannot be distinguished are limited by `connectionsPerAddress` instead.
     const isOneUser = identity !== null && identity.subject !== null;
     if (isOneUser && account.outboxes.size >= limits.connectionsPerUser) {
       refusals.note("user-limit", { address: connection.address });
@@ -224,7 +229,7 @@ export class Gateway implements ConnectionEvents {
       try {
         clock.tick(nowMs, this.#tickMs);
       } catch (error) {
-        // One clock that fails must not stop the deadlines of all other connections.
+        // A clock that fails must not stop the deadlines of all other connections.
         connection.fail(noteFault(this.#context, "connection.tick", error));
       }
     }
@@ -239,7 +244,7 @@ export class Gateway implements ConnectionEvents {
     return bytes;
   }
 
-  /** Makes a connection and counts it; one that passes a limit is closed at once, with the reason. */
+  /** Makes a connection and counts it. A connection that exceeds a limit is closed at once, with the reason. */
   #open(transport: Transport, address: string, nowMs: number, context = this.#context): OpenedConnection {
     const opened = openConnection(context, transport, address, this, nowMs);
     const { connection } = opened;
@@ -252,7 +257,7 @@ export class Gateway implements ConnectionEvents {
     return opened;
   }
 
-  /** The limit that the connection just registered has passed, if any. */
+  /** The limit that the connection just registered has exceeded; `null` if none. */
   #overLimit(address: string): ClientError | null {
     if (this.#draining) {
       return new ClientError("unavailable", "this node is shutting down", CLOSE_CODES.drained, {

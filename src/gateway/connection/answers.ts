@@ -1,9 +1,16 @@
+/**
+ * The answers that carry tickets. A ticket is sealed in the same turn in which the rights were decided, so every place
+ * that sends one is here.
+ */
 import type { Start, StartReason } from "../../protocol/messages.ts";
 import type { Attachment } from "./attachment.ts";
 import type { Subscription } from "./subscription.ts";
 import type { SubscriptionHost } from "./subscription-host.ts";
 
-/** [3.2] Gives newer tickets for all that this connection follows: of a newer token, or before the old ones end. */
+/**
+ * [3.2] Sends newer tickets for all subscriptions of the connection, because a newer token is in force or the old
+ * tickets would end.
+ */
 export function sendTickets(connection: SubscriptionHost): void {
   const tickets: Record<string, string> = {};
   const made = new Map<Attachment, string | null>();
@@ -16,11 +23,14 @@ export function sendTickets(connection: SubscriptionHost): void {
   if (made.size > 0) connection.send({ type: "tickets", tickets });
 }
 
-/** `null` while rights are undecided: a ticket that was sealed now would be for rights that nobody has decided about. */
+/**
+ * Renews the ticket of an attachment; `null` while rights are undecided, because the ticket would be for rights that
+ * nobody has decided about.
+ */
 const renewTicket = ({ deciding, start }: Attachment): string | null =>
   deciding === null ? start.renewTicket() : null;
 
-/** [3.2] Tells how a subscription starts, with the ticket for what it sees from there on. */
+/** [3.2] Reports how a subscription starts, with the ticket for its data from there on. */
 export function sendSubscribed(
   connection: SubscriptionHost,
   subscription: Subscription,
@@ -31,7 +41,7 @@ export function sendSubscribed(
   const { id, attachment } = subscription;
   subscription.noteAnswered();
   const { metrics } = connection.context;
-  // A shared attachment may not have been delivered up to the head yet; a batch may be on its way to it.
+  // A shared attachment may not have been delivered up to the head yet, because a batch is being delivered.
   const isUpToDate = start === "shared" && attachment.delivery.isLive;
   const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.start.cursor;
   metrics.subscriptionStarts.inc({ start });

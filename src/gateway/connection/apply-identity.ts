@@ -1,3 +1,7 @@
+/**
+ * Puts a newer token of a client in force. Verifying and applying a token are separate, because applying must be one
+ * indivisible step: rights that the new token lacks must end before another commit is delivered.
+ */
 import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import { noteFault } from "../../metrics/guard.ts";
@@ -9,17 +13,17 @@ import { reauthorize } from "./reauthorization.ts";
 import type { Subscription } from "./subscription.ts";
 import { type WorkTurns, workTurns } from "./work-turns.ts";
 
-/** The effect of a newer token on one subscription, as far as the grant alone shows. */
+/** The effect of a newer token on one subscription, judged by the grant alone. */
 interface Affected {
   readonly subscription: Subscription;
-  /** Why it has no rights any more; `null` where the grant differs, and the request has to be judged under it. */
+  /** Why it has no rights any more; `null` if the grant differs, and the request must be judged under it. */
   readonly error: unknown;
 }
 
 /**
  * Puts a newer token in force. Its claims and its expiry take effect in one turn, together with the silence of every
- * subscription whose grant is not certainly the same: rights are withdrawn before anything else is done. Then each of
- * them is decided, in turns, so that a client with many large filters delays nobody else.
+ * subscription whose grant may have changed: rights are withdrawn before anything else happens. After that each of
+ * these subscriptions is decided, in turns, so that a client with many large filters delays no other client.
  */
 export async function applyIdentity(
   connection: Connection,
@@ -31,34 +35,39 @@ export async function applyIdentity(
     const affected = silence(connection);
     connection.send({ type: "refreshed", expires: connection.login.expiresAtMs });
     for (const { subscription, error } of affected) {
-      // A still newer token decides about all that is left, and so does the end.
+      // A still newer token decides about the remaining subscriptions. The same is true for the end of the connection.
       if (connection.identity !== identity) return;
       if (!connection.subscriptions.holds(subscription)) continue;
       if (error !== null) endFor(connection, subscription, error);
       else await turns.run(() => decide(connection, identity, subscription));
     }
-    // Tickets of the older token end with it.
+    // The tickets of the older token end with that token, so the client needs new ones.
     if (connection.identity === identity) sendTickets(connection);
   } catch (fault) {
-    // Nothing is sent for what is still undecided, and nothing would ever decide it.
+    // Nothing is sent for the undecided subscriptions, and nothing would ever decide them, so the connection ends.
     connection.fail(noteFault(connection.context, "rights.refresh", fault));
   }
 }
 
-/** Nothing is sent from here on for a subscription whose grant is not the same as before. Gives those. */
+/**
+ * Silences every subscription whose grant may have changed.
+ * @returns These subscriptions.
+ */
 function silence(connection: Connection): Affected[] {
   const grants = new Grants(connection, connection.identity);
   const affected: Affected[] = [];
   for (const subscription of connection.subscriptions) {
     const { attachment, id } = subscription;
-    // An older token was never decided about. The time under it is a gap, also where this one gives the same as before.
+    // An older token is still undecided for this subscription. The time under it is a gap, even if this token grants
+    // the same as the one before.
     if (attachment.isUndecided(id)) connection.subscriptions.release(subscription);
-    // Most often this is all the work there is: of a token that is only newer, every grant is the same.
+    // Mostly this is all the work: with a token that is merely newer, every grant is the same.
     const outcome = grants.outcomeFor(subscription);
     if (outcome === "same") continue;
     noteLost(connection, subscription);
     const error = outcome === "differs" ? null : outcome.error;
-    // Without rights nothing of what it has goes on; with others it may become a part of what the client holds then.
+    // Without rights nothing of the subscription continues. With different rights its state may become part of the new
+    // one.
     if (error === null) attachment.suspend(id);
     else connection.subscriptions.release(subscription);
     affected.push({ subscription, error });
@@ -67,8 +76,8 @@ function silence(connection: Connection): Affected[] {
 }
 
 /**
- * Remembers the rights that a token would have withdrawn if a newer one had not taken effect before it was verified. The
- * user held this token, so a ticket must not resume over the time from here on, although the newer token gives the right.
+ * Records the rights that a token would have withdrawn if a newer one had not taken effect before it was verified. The
+ * user held this token, so a ticket must not resume across this moment, although the newer token grants the right.
  */
 export function noteOvertaken(connection: Connection, identity: Identity): void {
   const grants = new Grants(connection, identity);
@@ -76,7 +85,10 @@ export function noteOvertaken(connection: Connection, identity: Identity): void 
     if (grants.outcomeFor(subscription) !== "same") noteLost(connection, subscription);
 }
 
-/** Tickets of before must not resume over the time from here on, not even under a token that gives the same again. */
+/**
+ * Records a lost right. Earlier tickets must not resume across this moment, even under a token that grants the same
+ * right again.
+ */
 function noteLost({ context, identity }: Connection, { request: { collection } }: Subscription): void {
   context.lostRights.note(holderOf(identity), collection, context.feed.timeline.headTime, Date.now());
 }
@@ -86,7 +98,7 @@ function decide(connection: Connection, identity: Identity, subscription: Subscr
   reauthorize(connection, subscription);
 }
 
-/** The grants of a connection's subscriptions under one token. Each collection has one grant, computed once. */
+/** The grants of a connection's subscriptions under one token. The grant of each collection is computed once. */
 class Grants {
   readonly #connection: Connection;
   readonly #identity: Identity | null;
@@ -97,7 +109,7 @@ class Grants {
     this.#identity = identity;
   }
 
-  /** Never throws: whatever goes wrong is a reason to end the subscription. */
+  /** Judges a subscription. Never throws: any fault is a reason to end the subscription. */
   outcomeFor({ request, lookups, attachment, id }: Subscription): "same" | "differs" | { error: unknown } {
     const known =
       this.#byCollection.get(request.collection) ?? this.#find(request.collection, lookups.values);
@@ -109,7 +121,7 @@ class Grants {
     const { context } = this.#connection;
     try {
       const grant = grantOf(context.rules, this.#identity, collection, context.clock.nowMs, lookupValues);
-      // Which sets are at hand differs from subscription to subscription.
+      // A grant with lookups is not kept, because subscriptions differ in the sets that they have.
       if (grant.lookups.length === 0) this.#byCollection.set(collection, grant);
       return grant;
     } catch (error) {

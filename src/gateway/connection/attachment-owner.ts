@@ -1,3 +1,7 @@
+/**
+ * The part of a connection that an attachment uses. The narrow interface keeps attachments from closing connections or
+ * reading messages, and lets tests build one without a transport.
+ */
 import type { Identity } from "../../auth/verify-token.ts";
 import type { Fault } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
@@ -18,7 +22,7 @@ export interface AttachmentOwner {
   };
   readonly progress: { becameLive(afterCatchUp: boolean): void };
   send(message: ServerMessage): void;
-  /** The live query cannot be kept up. Never throws. */
+  /** The live query cannot be kept up to date. Never throws. */
   attachmentFailed(attachment: { readonly ids: ReadonlySet<string> }, error: unknown): void;
   fail(fault: Fault): void;
 }

@@ -1,3 +1,7 @@
+/**
+ * Connects a delivery to the outbox of its client. It is the last check before bytes leave: while rights are undecided,
+ * it refuses everything.
+ */
 import type { Chunk } from "../../feed/chunk.ts";
 import type { Sink } from "../../feed/sink.ts";
 import { noteFault } from "../../metrics/guard.ts";
@@ -5,7 +9,7 @@ import type { ValueMode } from "../../protocol/messages.ts";
 import type { AttachmentOwner } from "./attachment-owner.ts";
 import type { AttachmentStart } from "./attachment-start.ts";
 
-/** The parts of an attachment that its delivery writes through. */
+/** The parts of an attachment that its delivery uses. */
 interface SinkTarget {
   readonly connection: AttachmentOwner;
   readonly number: number;
@@ -28,10 +32,13 @@ export class AttachmentSink implements Sink {
     return this.attachment.connection.login.values;
   }
 
-  /** The feed serves all clients in one loop, which an error of this one must not end. */
+  /**
+   * Takes a chunk. It does not throw, because the feed serves all clients in one loop, which an error of this client
+   * must not end.
+   */
   write(chunk: Chunk): boolean {
     const { connection, number, start, deciding } = this.attachment;
-    // Refused, not lost: the delivery goes on from here once the rights are decided.
+    // Refused and not lost: the delivery continues from here once the rights are decided.
     if (deciding !== null) return false;
     try {
       const isWritten = connection.outbox.write(chunk.numbered(number));

@@ -1,3 +1,7 @@
+/**
+ * Remembers what a client knows about one live query: its start, its last cursor, and the ticket for both. Watermarks
+ * and fences are computed from it.
+ */
 import { holderOf } from "../../auth/subject.ts";
 import type { PublishedPosition } from "../../feed/cursor.ts";
 import type { Started } from "../../feed/delivery-opening.ts";
@@ -7,7 +11,7 @@ import type { AttachmentOwner } from "./attachment-owner.ts";
 
 type Start = Pick<Started, "cursor" | "since" | "finally">;
 
-/** Where the delivery of a live query to one client starts, how far it has come, and the ticket for it. */
+/** Where the delivery of a live query to one client starts, how far it has come, and its ticket. */
 export class AttachmentStart {
   readonly #owner: Pick<AttachmentOwner, "context" | "identity">;
   readonly #query: EffectiveQuery;
@@ -16,7 +20,7 @@ export class AttachmentStart {
   /** The cursor of the last write. */
   #sentCursor = "";
   #sent: PublishedPosition | null = null;
-  /** The ticket that the client resumed with, if it says all that a new one would. */
+  /** The ticket with which the client resumed, if a new one would have the same content. */
   #keptTicket: string | null = null;
 
   constructor(owner: Pick<AttachmentOwner, "context" | "identity">, query: EffectiveQuery) {
@@ -29,7 +33,7 @@ export class AttachmentStart {
     return this.#start?.cursor ?? "";
   }
 
-  /** The position up to which the client knows this live query: that of the last write, or of the start. */
+  /** The position up to which the client knows this live query: the position of the last write, or of the start. */
   get sent(): PublishedPosition | null {
     if (this.#sent?.cursor === this.#sentCursor) return this.#sent;
     const { feed } = this.#owner.context;
@@ -40,7 +44,7 @@ export class AttachmentStart {
 
   /**
    * Decides where the delivery starts.
-   * @param keptTicket The ticket that the client resumed with, if it says all that a new one would.
+   * @param keptTicket The ticket with which the client resumed, if a new one would have the same content.
    */
   decide(start: Start, keptTicket: string | null = null): void {
     this.#start = start;
@@ -48,12 +52,12 @@ export class AttachmentStart {
     this.#sentCursor = start.finally ?? start.cursor;
   }
 
-  /** The client was sent everything up to a cursor; `undefined` for a message without one. */
+  /** Notes that the client was sent everything up to a cursor; `undefined` for a message without one. */
   noteSent(cursor: string | undefined): void {
     this.#sentCursor = cursor ?? this.#sentCursor;
   }
 
-  /** A ticket for what this connection sees of the live query from the start on. */
+  /** A ticket for the data of the live query on this connection, from the start on. */
   ticket(): string {
     const { context, identity } = this.#owner;
     if (this.#keptTicket !== null) return this.#keptTicket;
@@ -66,7 +70,7 @@ export class AttachmentStart {
     return context.sealer.seal({ key, since, lastSent, nowMs, holder, lossMark, terms });
   }
 
-  /** A newer ticket for the same; `null` before the start is decided. */
+  /** Makes a newer ticket with the same content; `null` before the start is decided. */
   renewTicket(): string | null {
     if (this.#start === null) return null;
     this.#keptTicket = null;

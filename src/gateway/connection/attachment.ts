@@ -1,3 +1,8 @@
+/**
+ * One live query on one connection. Several subscriptions of a client may ask for the same live query; they share one
+ * attachment, so each change is sent once. The attachment also enforces silence while the rights of any of them are
+ * undecided.
+ */
 import assert from "node:assert/strict";
 import { type Deferred, deferred } from "../../feed/deferred.ts";
 import type { Delivery } from "../../feed/delivery.ts";
@@ -11,28 +16,28 @@ import { AttachmentStart } from "./attachment-start.ts";
 type ResetReason = "history-lost" | "lagged";
 
 /**
- * One live query on one connection, shared by all its subscriptions that ask for it: it stays until the last of them
- * is gone. While the rights of one of them are undecided, nothing is written for any.
+ * One live query on one connection, shared by all its subscriptions that ask for it, until the last of them ends. While
+ * the rights of one of them are undecided, nothing is written for any.
  */
 export class Attachment {
   readonly connection: AttachmentOwner;
   readonly query: EffectiveQuery;
   readonly wantsSnapshot: boolean;
-  /** The number of the live query on the wire, which is this connection's own. */
+  /** The number of the live query in messages. Each connection numbers its own live queries. */
   readonly number: number;
   readonly start: AttachmentStart;
   readonly #ids = new Set<string>();
-  /** Those of the ids whose rights are undecided. */
+  /** The ids whose rights are undecided. */
   readonly #undecided = new Set<string>();
-  /** Settles when no rights are undecided, or nothing more is written at all. */
+  /** Settles when no rights are undecided, or nothing more will be written. */
   #decided: Deferred | null = null;
-  /** The documents that the client holds are void; `reset` goes out once the rights are decided. */
+  /** The documents that the client has are void. `reset` is sent once the rights are decided. */
   #owedReset: ResetReason | null = null;
   #opened: Promise<void> = Promise.resolve();
   #delivery: Delivery | undefined;
   #detached = false;
 
-  /** For `attach`, which gives the attachment its delivery. */
+  /** For `attach` only, which gives the attachment its delivery. */
   private constructor(connection: AttachmentOwner, query: EffectiveQuery, wantsSnapshot: boolean) {
     this.connection = connection;
     this.query = query;
@@ -60,12 +65,12 @@ export class Attachment {
     return this.#delivery;
   }
 
-  /** Settles when the start is decided; rejects if the subscription cannot be made. */
+  /** Settles when the start is decided. Rejects if the subscription cannot be made. */
   get opened(): Promise<void> {
     return this.#opened;
   }
 
-  /** Lets all that share the attachment wait until its start is decided. */
+  /** Makes all subscriptions that share the attachment wait until its start is decided. */
   openBy(opening: Promise<void>): void {
     this.#opened = opening;
   }
@@ -74,7 +79,7 @@ export class Attachment {
     return this.#detached;
   }
 
-  /** The subscriptions that it serves. */
+  /** The ids of the subscriptions that it serves. */
   get ids(): ReadonlySet<string> {
     return this.#ids;
   }
@@ -85,11 +90,11 @@ export class Attachment {
 
   leave(id: string): void {
     this.#ids.delete(id);
-    // An id that leaves undecided must not keep the others silent.
+    // An id that leaves while it is undecided must not keep the others silent.
     this.decide(id);
   }
 
-  /** Whether its messages are for this id, too. */
+  /** Whether its messages are also for this id. */
   serves(id: string): boolean {
     return !this.#detached && this.#ids.has(id);
   }
@@ -98,42 +103,42 @@ export class Attachment {
     return this.#undecided.has(id);
   }
 
-  /** The rights of this id are undecided: nothing is written until they are decided, or the id has left. */
+  /** The rights of this id are undecided. Nothing is written until they are decided, or the id has left. */
   suspend(id: string): void {
     if (!this.serves(id)) return;
     this.#undecided.add(id);
     this.#decided ??= deferred();
   }
 
-  /** Settles when no rights are undecided, or nothing more is written at all; `null` while none are undecided. */
+  /** Settles when no rights are undecided, or nothing more will be written; `null` while none are undecided. */
   get deciding(): Promise<void> | null {
     return this.#decided?.promise ?? null;
   }
 
-  /** The rights of this id are decided, and it stays. */
+  /** The rights of this id are decided, and the id stays. */
   decide(id: string): void {
     if (!this.#undecided.delete(id) || this.#undecided.size > 0) return;
     const reset = this.#owedReset;
     this.#owedReset = null;
-    // Before the delivery continues: every later message builds on the reset.
+    // Before the delivery continues, because every later message builds on the reset.
     if (reset !== null && this.#ids.size > 0) this.#sendReset(reset);
     this.#decided?.resolve();
     this.#decided = null;
     this.connection.subscriptions.changes.notify();
   }
 
-  /** From here on nothing more is written for this live query. */
+  /** Ends the delivery. Nothing more is written for this live query. */
   detach(): void {
     if (this.#detached) return;
     this.#detached = true;
     this.#undecided.clear();
-    // Callers that wait for the decision find the attachment detached. Otherwise they would wait forever.
+    // Callers that wait for the decision find the attachment detached. Otherwise they would wait for ever.
     this.#decided?.resolve();
     this.#decided = null;
     this.connection.context.feed.unsubscribe(this.delivery);
   }
 
-  /** The documents that the client holds are void. */
+  /** The documents that the client has are void. */
   reset(reason: ResetReason): void {
     // A ticket that was sealed now would be for rights that nobody has decided about.
     if (this.#decided !== null) this.#owedReset = reason;

@@ -1,10 +1,14 @@
+/**
+ * Converts errors into messages for clients. Only errors that were written for clients pass unchanged; the text of any
+ * other error might contain data or internals, so it stays in the log.
+ */
 import type { Logger } from "pino";
 import { newReference } from "../../metrics/guard.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import { type ErrorCode, type ErrorExtras, TidewireError } from "../../protocol/errors.ts";
 import type { ErrorMessage } from "../../protocol/messages.ts";
 
-/** An error after which the connection is closed, with the code that tells the client what to do. */
+/** An error after which the connection is closed, with the close code that decides how the client reacts. */
 export class ClientError extends TidewireError {
   readonly closeCode: CloseCode | undefined;
 
@@ -19,7 +23,10 @@ export class ClientError extends TidewireError {
   }
 }
 
-/** The error as a client receives it. An error that is not meant for clients is logged under a reference, and sent as `internal`. */
+/**
+ * The error as a client receives it. An error that is not meant for clients is logged under a reference, and sent as
+ * `internal`.
+ */
 export function toErrorMessage(error: unknown, log: Logger): ErrorMessage {
   if (error instanceof TidewireError) {
     const { id, ...details } = error.details;
@@ -39,7 +46,10 @@ export function toErrorMessage(error: unknown, log: Logger): ErrorMessage {
   return toErrorMessage(internalError(ref), log);
 }
 
-/** An error of the service itself, as a client receives it: the log has the rest under the reference. */
+/**
+ * Makes the error for a fault of the service itself. The client receives the reference under which the log has the
+ * details.
+ */
 export function internalError(ref: string): TidewireError {
   const text = "something went wrong in the service; it has been logged under this reference";
   return new TidewireError("internal", text, { ref });

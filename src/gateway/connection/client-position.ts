@@ -1,3 +1,7 @@
+/**
+ * Computes the cursor up to which one client has everything. It combines the published head with the cursors that the
+ * client was sent, and must neither go back nor reveal how much was written for other clients.
+ */
 import { AFTER, coversForClients, epochOf, isLater, type PublishedPosition } from "../../feed/cursor.ts";
 import type { Feed } from "../../feed/feed.ts";
 
@@ -9,7 +13,9 @@ interface Sender {
 
 type Sent = Iterable<Sender>;
 
-/** The position up to which one client has received everything: the published head, or a later change that it was sent. */
+/**
+ * The position up to which one client has received everything: the published head, or a later change that it was sent.
+ */
 export class ClientPosition {
   readonly #feed: Feed;
   #last: PublishedPosition | undefined;
@@ -20,7 +26,7 @@ export class ClientPosition {
 
   /**
    * The published head, or a later position that the client already knows. Call it when nothing is pending on the
-   * attachments. It never goes back, even if the subscription that it came from has ended.
+   * attachments. It never goes back, even if the subscription from which it originated has ended.
    */
   next(attachments: Sent): string {
     const known = [...attachments].flatMap(({ sent }) => sent ?? []);
@@ -28,12 +34,12 @@ export class ClientPosition {
     return this.#last.cursor;
   }
 
-  /** As `next`, for one attachment of which nothing is missing. */
+  /** Like `next`, for one attachment that has delivered everything. */
   of({ sent }: Sender): string {
     return this.#latest(sent === null ? [] : [sent]).cursor;
   }
 
-  /** Whether the client was sent a change that lets it know of everything up to a cluster time. */
+  /** Whether the client was sent a change from which it may know that it has everything up to a cluster time. */
   covers(attachments: Sent, clusterTime: bigint): boolean {
     for (const { sent } of attachments) {
       if (sent !== null && coversForClients(sent.position, clusterTime)) return true;
@@ -43,7 +49,7 @@ export class ClientPosition {
 
   #latest(known: readonly PublishedPosition[]): PublishedPosition {
     const last = this.#last;
-    // After a break in the order of changes, an earlier cursor means nothing.
+    // After a break in the order of commits, an earlier cursor means nothing.
     const isGood = last !== undefined && epochOf(last.cursor) === this.#feed.timeline.codec.epoch;
     const all = [this.#feed.cursors.published, ...known, ...(isGood ? [last] : [])];
     const isHidden = ({ position }: PublishedPosition) => position.issuedMs !== undefined;
@@ -53,7 +59,7 @@ export class ClientPosition {
     return shown !== undefined && isLater(shown.position, hidden.position) ? shown : hidden;
   }
 
-  /** By the time at which they were issued: clients must not learn about the writes in between. */
+  /** Compares by the time of issue, because clients must not learn about the writes in between. */
   #latestHidden(hidden: readonly PublishedPosition[]): PublishedPosition | undefined {
     const [first, ...others] = hidden.toSorted((a, b) => issuedMs(b) - issuedMs(a));
     // A snapshot may have been ahead of the stream. By now the stream has reached it.
@@ -66,7 +72,7 @@ export class ClientPosition {
     return shown.reduce<PublishedPosition | undefined>((latest, published) => {
       if (latest === undefined || isLater(published.position, latest.position)) return published;
       if (published.cursor === latest.cursor || isLater(latest.position, published.position)) return latest;
-      // Two commits of one time, whose order is unknown: all of that time has come.
+      // Two commits of one cluster time, whose order is unknown. All commits of that time have arrived.
       const position = { clusterTime: latest.position.clusterTime, within: AFTER };
       return { position, cursor: this.#feed.timeline.codec.encode(position) };
     }, undefined);

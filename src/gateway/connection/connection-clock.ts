@@ -1,3 +1,7 @@
+/**
+ * The deadlines of a connection. One timer visits all connections instead of several timers for each, because with
+ * 100,000 connections timers alone would cost noticeable memory and time.
+ */
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import { sendTickets } from "./answers.ts";
@@ -10,9 +14,9 @@ export class ConnectionClock {
   readonly connection: Connection;
   readonly #openedAtMs: number;
   #pingAtMs: number;
-  /** Without a sign of life until then the client counts as gone. */
+  /** Without a sign of life by this time, the client counts as gone. */
   #answerByMs = Number.POSITIVE_INFINITY;
-  /** When the client's tickets are renewed, because a ticket ends with time. */
+  /** When the client's tickets are renewed, because tickets expire. */
   #ticketsDueMs: number;
 
   constructor(connection: Connection, nowMs: number) {
@@ -20,11 +24,12 @@ export class ConnectionClock {
     this.connection = connection;
     this.#openedAtMs = nowMs;
     this.#ticketsDueMs = nowMs + ticketTerms.maxAgeMs / 2;
-    // The first at a random part of the interval, so that connections made together are not pinged together.
+    // The first ping comes at a random part of the interval, so that connections opened together are not pinged
+    // together.
     this.#pingAtMs = nowMs + Math.random() * server.heartbeatMs;
   }
 
-  /** The client has shown any sign of life. */
+  /** The client has shown a sign of life. */
   heard(): void {
     this.#answerByMs = Number.POSITIVE_INFINITY;
   }
@@ -52,7 +57,7 @@ export class ConnectionClock {
     this.#beat(nowMs, tickMs);
   }
 
-  /** A token that is being checked may wait for the signing keys, which has a limit of its own. */
+  /** A token that is being checked may wait for the signing keys, which has its own limit. */
   #checkHello(nowMs: number): void {
     const { login, context } = this.connection;
     if (!login.isAwaited || nowMs - this.#openedAtMs < context.auth.helloTimeoutMs) return;
@@ -67,7 +72,7 @@ export class ConnectionClock {
       closeIfExpired(connection);
       return;
     }
-    // The deadline is before the next look, and the exact moment matters.
+    // The deadline is before the next tick, and the exact moment matters, so this one gets a timer.
     if (login.deadlineMs <= nowMs + tickMs) {
       const expire = connection.guarded("connection.expire", () => closeIfExpired(connection));
       setTimeout(expire, login.deadlineMs - nowMs).unref();
@@ -88,7 +93,7 @@ export class ConnectionClock {
   #beat(nowMs: number, tickMs: number): void {
     const { outbox, progress, context } = this.connection;
     const { heartbeatMs, pongTimeoutMs } = context.server;
-    // A client cannot answer a ping that is queued behind unread data; the stall timeout judges until then.
+    // A client cannot answer a ping that is queued behind unread data. The stall timeout covers that case.
     if (outbox.bufferedBytes > 0 && this.#answerByMs !== Number.POSITIVE_INFINITY) {
       this.#answerByMs = nowMs + pongTimeoutMs;
     }
@@ -102,7 +107,8 @@ export class ConnectionClock {
       this.#pingAtMs = nowMs + heartbeatMs;
       if (outbox.ping()) this.#answerByMs = Math.min(this.#answerByMs, nowMs + pongTimeoutMs);
     }
-    // At least every heartbeat, whatever else is sent: a quiet query's cursor must not grow old beside a busy one.
+    // At least once per heartbeat, whatever else is sent: the cursor of a quiet query must not grow old beside a busy
+    // one.
     progress.sendWatermarkIfDue(nowMs, tickMs);
   }
 }

@@ -1,3 +1,7 @@
+/**
+ * One client of the service. The connection ties the parts together and owns the end of their life: whatever fails in
+ * one part ends this connection and no other.
+ */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { toleranceOf } from "../../auth/options.ts";
@@ -21,17 +25,21 @@ import type { Transport } from "./transport.ts";
 /** Reports a failed request to the client in the transport's own way. */
 export type Refused = (error: ErrorMessage) => void;
 
-/** Tells the gateway about a connection's life. */
+/** Events in the life of a connection, for the gateway. */
 export interface ConnectionEvents {
-  /** The client has proved who it is. @returns The account to charge. @throws {ClientError} Over a limit. */
+  /**
+   * The client was authenticated.
+   * @returns The account to charge.
+   * @throws {ClientError} A limit is exceeded.
+   */
   onIdentified(connection: Connection, identity: Identity | null): Account;
   onClosed(connection: Connection): void;
 }
 
 /**
- * One client, whatever the transport: who it is, what it follows, and what waits to be read by it. Nothing is written
- * for the client except through its outbox. Messages of the client arrive at an `Inbox`; a `ConnectionClock` keeps
- * its deadlines.
+ * One client, whatever its transport: its identity, its subscriptions, and the data that waits for it. Nothing is
+ * written to the client except through its outbox. Messages of the client arrive at an `Inbox`, and a `ConnectionClock`
+ * keeps its deadlines.
  */
 export class Connection {
   readonly id = randomUUID();
@@ -65,17 +73,17 @@ export class Connection {
     this.#events = events;
   }
 
-  /** Made for each use, because most connections never log anything. */
+  /** Created on each use, because most connections never log anything. */
   get log(): Logger {
     return this.context.log.child({ connection: this.id });
   }
 
-  /** `null` for an anonymous user, and before `welcome`. */
+  /** `null` for an anonymous client, and before `welcome`. */
   get identity(): Identity | null {
     return this.login.identity;
   }
 
-  /** Whether the client has been welcomed and has not left. */
+  /** Whether the client was welcomed and has not left. */
   get isOpen(): boolean {
     return this.login.isWelcomed && !this.#isClosed;
   }
@@ -85,11 +93,11 @@ export class Connection {
   }
 
   /**
-   * Accepts the client as the user of a verified token; from now on it may send requests.
+   * Accepts the client as the user of a verified token. From now on it may send requests.
    * @throws {TidewireError} A limit of the node is reached, or the token is no longer trusted.
    */
   welcome(identity: Identity | null): void {
-    // Every client of every transport passes here, in the turn in which its identity takes effect.
+    // Every client of every transport passes this check, in the turn in which its identity takes effect.
     const { trust, metrics, refusals, log } = this.context;
     const refusal = identity === null ? null : trust.refusalOf(identity);
     if (refusal?.code === "unauthenticated") {
@@ -110,7 +118,10 @@ export class Connection {
     if (!this.#isClosed) this.outbox.send(message);
   }
 
-  /** @param refused Reports the error instead of a message, where the transport has a way of its own. */
+  /**
+   * Sends an error to the client.
+   * @param refused Reports the error instead of a message, if the transport has its own way.
+   */
   sendError(error: unknown, id?: string, refused?: Refused): void {
     noteRuleFailure(this, error);
     const answer = toErrorMessage(error, this.log);
@@ -120,30 +131,33 @@ export class Connection {
     else if (!this.#isClosed) this.outbox.answer(() => refused(message));
   }
 
-  /** A live query cannot be kept up, for a reason of its own: its subscriptions end. Never throws. */
+  /** A live query cannot be kept up to date, for a reason of its own, so its subscriptions end. Never throws. */
   attachmentFailed(attachment: Pick<Attachment, "ids">, error: unknown): void {
     for (const subscription of this.subscriptions.servedBy(attachment))
       endFor(this, subscription, error, "config");
   }
 
-  /** A listener, a timer or an abandoned promise of this connection: an unexpected error ends the connection alone. */
+  /**
+   * Wraps a listener, a timer or an abandoned promise of this connection. An unexpected error ends this connection
+   * alone.
+   */
   guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
     return guarded(this.context, where, run, (fault) => this.fail(fault));
   }
 
-  /** Ends this connection after an unexpected error: with 1011, and the reference under which it was logged. */
+  /** Ends this connection after an unexpected error, with 1011 and the reference under which it was logged. */
   fail({ ref }: Fault): void {
     try {
       this.close(CLOSE_CODES.bug, "internal", internalError(ref));
     } catch (error) {
-      // Only this connection is broken: it ends without a word.
+      // Only this connection is broken, so it ends without a message.
       noteFault(this.context, "connection.close", error);
       if (!this.#isClosed) this.#end(CLOSE_CODES.bug);
       this.#transport.terminate();
     }
   }
 
-  /** Closes in good order: sends the reason, lets waiting data be sent, pushes nothing more. */
+  /** Closes in good order: sends the reason, lets waiting data be sent, and pushes nothing more. */
   close(code: CloseCode, reason: string, error?: unknown): void {
     if (this.#isClosed) return;
     if (error !== undefined) this.sendError(error);
@@ -158,7 +172,10 @@ export class Connection {
     this.#transport.terminate();
   }
 
-  /** The transport has ended, on either side. @param code `null` for a code of the client's own choosing. */
+  /**
+   * The transport has ended, on either side.
+   * @param code `null` for a code that the client chose.
+   */
   transportEnded(code: number | null): void {
     if (!this.#isClosed) this.#end(code);
   }
@@ -168,7 +185,7 @@ export class Connection {
     return { connection: this.id, user: this.identity?.sub ?? null, address: this.address };
   }
 
-  /** Each poll is a connection of its own, which would fill the log. */
+  /** Each poll is a connection of its own. At `info` they would fill the log. */
   get #logLevel(): "info" | "debug" {
     return this.#transport.kind === "poll" ? "debug" : "info";
   }

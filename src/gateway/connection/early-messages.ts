@@ -1,13 +1,17 @@
+/**
+ * Queues messages that arrive while the first token is being verified. Clients need not wait for `welcome` before they
+ * subscribe, which saves a round trip; the queue is bounded, because its client is not authenticated yet.
+ */
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import type { Refused } from "./connection.ts";
 import type { Incoming } from "./incoming.ts";
 
-/** Early messages of one connection take at most so many times `limits.messageBytes`. */
+/** Early messages of one connection take at most this many times `limits.messageBytes`. */
 const LARGEST_MESSAGES = 4;
 
-/** A message of a client, and when it arrived. */
+/** A message of a client, and its time of arrival. */
 export interface Arrived {
   readonly incoming: Incoming;
   readonly atMs: number;
@@ -28,7 +32,10 @@ export class EarlyMessages {
     return this.#waiting.length > 0;
   }
 
-  /** @throws {ClientError} `bad-request`, which closes with 4400, beyond a limit. */
+  /**
+   * Queues a message.
+   * @throws {ClientError} `bad-request`, which closes with 4400, if a limit is exceeded.
+   */
   add(message: Arrived): void {
     const { limits, metrics } = this.#context;
     this.#bytes += message.incoming.bytes;

@@ -1,3 +1,6 @@
+/**
+ * Ends subscriptions. Whatever the cause, silence comes first and the message second, so that no data follows the end.
+ */
 import type { Logger } from "pino";
 import type { Identity } from "../../auth/verify-token.ts";
 import { type Fault, noteFault } from "../../metrics/guard.ts";
@@ -8,7 +11,7 @@ import type { GatewayContext } from "../context.ts";
 import type { Subscription } from "./subscription.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
-/** The parts of a connection that the end of a subscription needs. */
+/** The parts of a connection that ending a subscription needs. */
 export interface SubscriptionOwner {
   readonly context: GatewayContext;
   readonly identity: Identity | null;
@@ -22,7 +25,7 @@ export interface SubscriptionOwner {
 /** Errors that an active subscription reports only by the reason in `unsubscribed`. */
 const SAID_BY_REASON: ReadonlySet<string> = new Set<ErrorCode>(["forbidden", "unknown-collection"]);
 
-/** Ends a subscription; its live query goes with the last one. */
+/** Ends a subscription. Its live query ends with the last one. */
 export function endSubscription(
   owner: SubscriptionOwner,
   subscription: Subscription,
@@ -34,7 +37,7 @@ export function endSubscription(
 
 /**
  * Ends a subscription because of an error, silence first. Never throws.
- * @param reason Unless the error itself says that rights are missing.
+ * @param reason Sent unless the error itself means that rights are missing.
  */
 export function endFor(
   owner: SubscriptionOwner,
@@ -50,12 +53,12 @@ export function endFor(
     const said = isSaidByReason ? reasonOf(error, owner) : reason;
     owner.send({ type: "unsubscribed", id: subscription.id, reason: said });
   } catch (fault) {
-    // It is unknown which messages the client has received: only the end of its connection is certain to be silent.
+    // It is unknown which messages the client has received. Only the end of its connection is certain to be silent.
     owner.fail(noteFault(owner.context, "rights.end", fault));
   }
 }
 
-/** Reports a rule that could not be evaluated: the client learns no more than that it was refused. */
+/** Reports a rule that could not be evaluated. The client learns only that it was refused. */
 export function noteRuleFailure(
   { context, log }: Pick<SubscriptionOwner, "context" | "log">,
   error: unknown,
@@ -65,7 +68,10 @@ export function noteRuleFailure(
   log.error({ err: error.cause }, "a rule could not be evaluated; the user was refused");
 }
 
-/** Anonymous users cannot tell a collection that is gone from one that they may not see. */
+/**
+ * The reason that the client receives. Anonymous clients must not learn whether a collection was removed or is merely
+ * not visible to them.
+ */
 function reasonOf(
   { code }: TidewireError,
   { identity }: Pick<SubscriptionOwner, "identity">,

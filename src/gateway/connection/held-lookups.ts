@@ -1,17 +1,21 @@
+/**
+ * Ties lookup sets to the rights of one subscription. A set is shared by all users whose rules ask for it, so a
+ * subscription must release it exactly once, however it ends.
+ */
 import type { Feed } from "../../feed/feed.ts";
 import type { HistoryEntry } from "../../feed/history.ts";
 import type { LookupHolder, LookupSet } from "../../feed/lookup-set.ts";
 import type { BoundLookup, LookupValues } from "../../rules/authorize.ts";
 
-/** Whose rights depend on the sets. */
+/** The owner of rights that depend on the sets. */
 export interface RightsOwner {
-  /** A set differs from this commit on; `null`: a set is not known any more, and is held no longer. */
+  /** A set differs from this commit on; `null` if a set is no longer known and was released. */
   rightsChanged(at: HistoryEntry | null): void;
-  /** The change could not be dealt with: nothing may be pushed any more. Never throws. */
+  /** The change could not be processed, so nothing may be pushed any more. Never throws. */
   rightsFailed(error: unknown): void;
 }
 
-/** The lookup sets that one subscription's rights depend on. */
+/** The lookup sets on which the rights of one subscription depend. */
 export class HeldLookups implements LookupHolder {
   readonly #feed: Feed;
   readonly #sets = new Map<string, LookupSet>();
@@ -23,14 +27,17 @@ export class HeldLookups implements LookupHolder {
     this.#owner = owner;
   }
 
-  /** The values of a set that is held; `null` for any other. */
+  /** The values of a held set; `null` for any other. */
   readonly values: LookupValues = (lookup) => this.#sets.get(lookup.key)?.values ?? null;
 
   get sets(): readonly LookupSet[] {
     return [...this.#sets.values()];
   }
 
-  /** Reads the sets, or joins those that are read already. @throws {TidewireError} */
+  /**
+   * Reads the sets, or joins sets that were read already.
+   * @throws {TidewireError} A set cannot be read.
+   */
   async acquire(lookups: readonly BoundLookup[]): Promise<void> {
     for (const lookup of lookups) {
       if (this.#sets.has(lookup.key)) continue;
@@ -44,7 +51,10 @@ export class HeldLookups implements LookupHolder {
     }
   }
 
-  /** Takes the sets at once, if all of them have been read for somebody already; whether they have. */
+  /**
+   * Takes the sets synchronously, if all of them were read already for other subscriptions.
+   * @returns Whether they were.
+   */
   acquireAtOnce(lookups: readonly BoundLookup[]): boolean {
     const sets = this.#feed.lookups.acquireAtOnce(lookups);
     for (const set of sets ?? []) {
@@ -55,7 +65,7 @@ export class HeldLookups implements LookupHolder {
     return sets !== null;
   }
 
-  /** Lets go of the sets that the rights do not depend on any more. */
+  /** Releases the sets on which the rights do not depend any more. */
   keepOnly(lookups: readonly BoundLookup[]): void {
     const keys = new Set(lookups.map(({ key }) => key));
     for (const [key, set] of this.#sets) if (!keys.has(key)) this.#letGo(key, set);

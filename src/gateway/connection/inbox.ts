@@ -1,3 +1,7 @@
+/**
+ * The way in for messages. The inbox enforces the order (`hello` first), the rate limits and the format in one place,
+ * for all transports, before any handler runs.
+ */
 import type { Identity } from "../../auth/verify-token.ts";
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
@@ -16,8 +20,8 @@ import { checkMessage } from "./parse-message.ts";
 import { RequestRates } from "./request-rates.ts";
 
 /**
- * The messages of one client: each is held to its order and to the rate limits, and handed to its handler. An error
- * of a handler becomes an answer or, where the error says so, the end of the connection.
+ * The messages of one client. Each is checked for order and rate, and passed to its handler. An error of a handler
+ * becomes an answer or, if the error says so, the end of the connection.
  */
 export class Inbox {
   readonly #connection: Connection;
@@ -34,15 +38,15 @@ export class Inbox {
     this.#early = new EarlyMessages(connection.context);
   }
 
-  /** The client has shown any sign of life. */
+  /** The client has shown a sign of life. */
   heard(): void {
     this.#clock.heard();
   }
 
   /**
-   * Authenticates by the request that made the connection, so that `hello` is optional.
-   * @param values The form in which the request asks for values, if it names one.
-   * @returns Settles when the client is welcomed, or has been refused.
+   * Authenticates by the request that opened the connection, so that `hello` is optional.
+   * @param values The form of values that the request asks for, if any.
+   * @returns Settles when the client is welcomed or refused.
    */
   authenticateByRequest(who: () => Promise<Identity | null>, values?: ValueMode): Promise<void> {
     this.#isAuthenticatedByRequest = true;
@@ -51,8 +55,9 @@ export class Inbox {
   }
 
   /**
-   * Takes one message. A slow one holds up no other, except that messages wait in order for the check of the first token.
-   * @param refused Reports an error of the message instead of an `error` message, unless it ends the connection.
+   * Takes one message. A slow message delays no other one, except that messages wait in order for the check of the
+   * first token.
+   * @param refused Reports an error of the message instead of an `error` message, unless the error ends the connection.
    */
   receive(incoming: Incoming, nowMs: number, refused?: Refused): void {
     this.heard();
@@ -64,11 +69,11 @@ export class Inbox {
       return;
     }
     const handled = this.#run(() => this.#handle(message), refused);
-    // It was the `hello` of the connection.
+    // The message was the `hello` of the connection.
     if (connection.login.isChecking) void this.#run(() => this.#handleEarlyAfter(handled));
   }
 
-  /** [3.1] The messages that arrived during the check of a token are handled as if they had come after `welcome`. */
+  /** [3.1] Messages that arrived during the check of a token are handled as if they had arrived after `welcome`. */
   async #handleEarlyAfter(checked: Promise<void>): Promise<void> {
     await checked;
     const messages = this.#early.take();
@@ -78,7 +83,9 @@ export class Inbox {
     }
   }
 
-  /** A client whose request brought the token may still send `hello`, once and before it subscribes, for `values`. */
+  /**
+   * A client whose request carried the token may still send `hello`, once and before it subscribes, to choose `values`.
+   */
   get #mayStillHello(): boolean {
     return this.#isAuthenticatedByRequest && !this.#helloIsOver;
   }
@@ -91,14 +98,14 @@ export class Inbox {
     connection.context.metrics.messagesReceived.inc({ type: message.type });
     if (message.type !== "hello" && isFirst) throw helloFirst();
     try {
-      // A message that gives something back is never refused.
+      // A message that frees resources is never refused.
       const givesBack = message.type === "unsubscribe" && connection.subscriptions.has(message.id);
       if (!givesBack) this.#rates.charge(message, incoming.bytes, nowMs);
       const handled = this.#dispatch(message);
       if (!isFirst && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
       await handled;
     } catch (error) {
-      // A request with an id is answered under that id, whatever went wrong.
+      // A request with an id is answered under that id, whatever failed.
       const endsConnection = error instanceof ClientError && error.closeCode !== undefined;
       if (!("id" in message) || endsConnection) throw error;
       if (connection.isOpen) connection.sendError(error, message.id, refused);
@@ -111,7 +118,7 @@ export class Inbox {
       this.#connection.context.metrics.messagesUnread.inc({ reason: incoming.unread });
       throw incoming.error;
     } catch (error) {
-      // A refused message costs as much as a served one.
+      // A refused message costs the service as much as a served one.
       if (error instanceof TidewireError && this.#connection.isOpen)
         this.#rates.chargeOne(nowMs, idOfError(error));
       throw error;
@@ -139,7 +146,7 @@ export class Inbox {
     }
   }
 
-  /** Runs a handler: an error becomes an answer and, where the error says so, the end of the connection. */
+  /** Runs a handler. An error becomes an answer and, if the error says so, the end of the connection. */
   async #run(work: () => Promise<void> | void, refused?: Refused): Promise<void> {
     try {
       await work();
@@ -161,7 +168,7 @@ export class Inbox {
   }
 }
 
-/** The client was not welcomed, so the connection has no further use. */
+/** Refuses a client that was not welcomed. The connection has no further use, so it is closed. */
 function refuseHello(connection: Connection, error: unknown): void {
   if (!(error instanceof TidewireError)) connection.close(CLOSE_CODES.bug, "internal", error);
   else if (error.retry === "later") connection.close(CLOSE_CODES.overloaded, error.code, error);
@@ -171,7 +178,7 @@ function refuseHello(connection: Connection, error: unknown): void {
 const helloFirst = () =>
   new ClientError("bad-request", "the first message is hello", CLOSE_CODES.malformedMessage);
 
-/** The `id` of the message that failed, where its error knows it. */
+/** The `id` of the message that failed, if its error contains it. */
 function idOfError(error: unknown): string | undefined {
   const id = error instanceof TidewireError ? error.details["id"] : undefined;
   return typeof id === "string" ? id : undefined;

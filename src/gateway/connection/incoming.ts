@@ -1,20 +1,23 @@
-/** From what a transport received to one message: parsed once, and bounded before anything walks it. */
+/**
+ * Parses messages. A hostile message can be small and still expensive (deep nesting, a million empty arrays), so it is
+ * measured before `JSON.parse` builds it, and parsed only once.
+ */
 import { TidewireError } from "../../protocol/errors.ts";
 import type { GatewayLimits } from "../limits.ts";
 import { badRequest, usableId } from "./parse-message.ts";
 
-/** The limits that hold for a message before its fields are looked at. */
+/** The limits that apply before the fields of a message are read. */
 export type MessageLimits = Pick<GatewayLimits, "messageDepth" | "messageNodes">;
 
-/** Why a message was refused unread; the label of a metric. */
+/** Why a message was refused without being read; the label of a metric. */
 export type UnreadReason = "malformed" | "depth" | "nodes";
 
-/** One message of a client, or why it could not be read. `bytes` is what it cost to receive. */
+/** One message of a client, or why it could not be read. `bytes` is its size as received. */
 export type Incoming =
   | { readonly fields: Readonly<Record<string, unknown>>; readonly bytes: number }
   | { readonly unread: UnreadReason; readonly error: Error; readonly bytes: number };
 
-/** A frame that is no message at all; the connection is closed with 4400. */
+/** A frame that is no message at all. The connection is closed with 4400. */
 export class MalformedMessageError extends Error {
   override readonly name = "MalformedMessageError";
 }
@@ -23,7 +26,7 @@ export class MalformedMessageError extends Error {
 export function readMessage(text: string, bytes: number, limits: MessageLimits): Incoming {
   const scan = scanJson(text);
   const over = overLimits(scan, limits);
-  // Only what could be an object is refused for its size: unbalanced brackets are no JSON at all.
+  // Only text that could be an object is refused for its size. Unbalanced brackets are no JSON at all.
   if (over !== null && scan.endsWhole && text.trimStart().startsWith("{")) {
     return { unread: over, error: tooComplex(over, limits, idOf(text, scan)), bytes };
   }
@@ -41,7 +44,7 @@ export function readMessage(text: string, bytes: number, limits: MessageLimits):
   return isFields(value) ? { fields: value, bytes } : malformed();
 }
 
-/** Takes a message that a library, or a URL, has brought as an object. */
+/** Checks a message that a library or a URL has delivered as an object. */
 export function checkShape(fields: Readonly<Record<string, unknown>>, limits: MessageLimits): Incoming {
   const { depth, nodes, bytes } = measure(fields, limits);
   const over = overLimits({ depth, nodes }, limits);
@@ -55,7 +58,7 @@ const isFields = (value: unknown): value is Record<string, unknown> =>
 interface Shape {
   /** The message itself is at depth 1. */
   readonly depth: number;
-  /** Values: each scalar, array and object, the message itself included. */
+  /** The number of values: each scalar, array and object, including the message itself. */
   readonly nodes: number;
 }
 
@@ -86,22 +89,25 @@ const CLOSE_OBJECT = 0x7d;
 const SPACE = 0x20;
 
 interface TextShape extends Shape {
-  /** Every bracket was closed. */
+  /** Whether every bracket was closed. */
   readonly endsWhole: boolean;
-  /** Where the message's own `id` lies, quotes included; the last one counts, as for `JSON.parse`. */
+  /**
+   * The offsets of the message's own `id`, quotes included. If there are several, the last one counts, as for
+   * `JSON.parse`.
+   */
   readonly idStart: number;
   readonly idEnd: number;
 }
 
 /**
- * Counts in one pass over the text, without a stack. `JSON.parse` would first build everything: a message of
- * nested arrays takes some fifty times its size.
+ * Measures a text in one pass, without a stack. `JSON.parse` would first build everything, and a message of nested
+ * arrays needs about fifty times its size.
  */
 function scanJson(text: string): TextShape {
   let depth = 0;
   let deepest = 0;
   let nodes = 1;
-  /** A bracket was opened and nothing has followed it yet. */
+  /** Whether a bracket was opened and nothing has followed it yet. */
   let isFresh = false;
   let stringStart = 0;
   let stringEnd = 0;
@@ -136,7 +142,7 @@ function scanJson(text: string): TextShape {
   return { depth: deepest, nodes, endsWhole: depth === 0, idStart, idEnd };
 }
 
-/** Where the string that begins at `start` ends: at its closing quote, or at the end of the text. */
+/** The end of the string that begins at `start`: its closing quote, or the end of the text. */
 function endOfString(text: string, start: number): number {
   let at = start + 1;
   for (; at < text.length; at++) {
@@ -151,11 +157,11 @@ function idOf(text: string, { idStart, idEnd }: TextShape): string | undefined {
   try {
     return usableId(JSON.parse(text.slice(idStart, idEnd)));
   } catch {
-    return undefined; // there is none, or it is no string of JSON: the answer goes without
+    return undefined; // there is none, or it is no JSON string; the answer has no id then
   }
 }
 
-/** Level by level, so that no nesting fills the stack; it stops where a limit is passed. */
+/** Measures level by level, so that no nesting exhausts the stack. It stops when a limit is exceeded. */
 function measure(root: object, { messageDepth, messageNodes }: MessageLimits): Shape & { bytes: number } {
   let level: object[] = [root];
   let depth = 0;
@@ -183,7 +189,7 @@ const entriesOf = (container: object): readonly (readonly [string, unknown])[] =
     ? container.map((value: unknown) => ["", value] as const)
     : Object.entries(container);
 
-/** About as JSON would write it, with its comma; what is inside an array or object is counted by itself. */
+/** About the size as JSON, with its comma. The content of an array or object is counted separately. */
 function sizeOf(value: unknown): number {
   return (typeof value === "string" ? Buffer.byteLength(value) : 1) + 3;
 }

@@ -1,3 +1,7 @@
+/**
+ * The state of a client's authentication. Tokens are verified asynchronously and may overtake one another, so they are
+ * numbered, and only this class decides which one is in force.
+ */
 import assert from "node:assert/strict";
 import type { Identity } from "../../auth/verify-token.ts";
 import type { Account } from "../../feed/account.ts";
@@ -5,8 +9,8 @@ import type { ValueMode } from "../../protocol/messages.ts";
 import { ClientError } from "./client-error.ts";
 
 /**
- * The identity of a client: the token by which it came, the newer tokens that replace it, the account of its user, and the
- * form in which the client wants its values.
+ * The identity of a client: its first token, the newer tokens that replace it, the account of its user, and the form of
+ * values that the client chose.
  */
 export class Login {
   readonly #clockToleranceMs: number;
@@ -17,16 +21,16 @@ export class Login {
   #account: Account | null = null;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #isNoticed = false;
-  /** Numbers of the newest token that the client sent, and of the token in force. */
+  /** The number of the newest token that the client sent, and of the token in force. */
   #lastRefresh = 0;
   #refreshInForce = 0;
 
-  /** @param clockToleranceMs How long a token still counts after its end. */
+  /** @param clockToleranceMs How long a token is still valid after its expiry, in milliseconds. */
   constructor(clockToleranceMs: number) {
     this.#clockToleranceMs = clockToleranceMs;
   }
 
-  /** Whether the client has sent nothing that says who it is. */
+  /** Whether the client has sent nothing that identifies it. */
   get isAwaited(): boolean {
     return this.#phase === "awaited";
   }
@@ -40,12 +44,12 @@ export class Login {
     return this.#phase === "welcomed";
   }
 
-  /** `null` for an anonymous user, and before `welcome`. */
+  /** `null` for an anonymous client, and before `welcome`. */
   get identity(): Identity | null {
     return this.#identity;
   }
 
-  /** The account of the user, which is known from `welcome` on. */
+  /** The account of the user, which exists from `welcome` on. */
   get account(): Account {
     assert(this.#account !== null, "the login has not finished");
     return this.#account;
@@ -65,12 +69,12 @@ export class Login {
     return Number.isFinite(this.#deadlineMs) ? this.#deadlineMs : null;
   }
 
-  /** Takes the form in which the client wants its values, if it names one. */
+  /** Takes the form of values that the client asks for, if any. */
   wantValues(mode: ValueMode | undefined): void {
     if (mode !== undefined) this.#values = mode;
   }
 
-  /** The name and version that the client gives itself, for the log. */
+  /** The name and version that the client reports about itself, for the log. */
   get client(): string | undefined {
     return this.#client;
   }
@@ -79,26 +83,29 @@ export class Login {
     this.#client = client;
   }
 
-  /** Begins the check of the first token. @throws {ClientError} `bad-request` after the first time. */
+  /**
+   * Begins the check of the first token.
+   * @throws {ClientError} `bad-request` after the first time.
+   */
   begin(): void {
     if (!this.isAwaited) throw new ClientError("bad-request", "hello is sent once, before any other message");
     this.#phase = "checking";
   }
 
-  /** Takes the identity that the first token gives, and the account of its user. */
+  /** Takes the identity from the first token, and the account of its user. */
   welcome(identity: Identity | null, account: Account): void {
     this.#account = account;
     this.#phase = "welcomed";
     this.#take(identity);
   }
 
-  /** Takes the claims and the end of a newer token. */
+  /** Takes the claims and the expiry of a newer token. */
   replace(identity: Identity): void {
     this.#isNoticed = false;
     this.#take(identity);
   }
 
-  /** Numbers a newer token, which is checked from now on. */
+  /** Assigns a number to a newer token, whose verification starts now. */
   startRefresh(): number {
     return ++this.#lastRefresh;
   }
@@ -108,12 +115,12 @@ export class Login {
     return number < this.#refreshInForce;
   }
 
-  /** The token of this number comes into force. */
+  /** The token with this number is in force from now on. */
   finishRefresh(number: number): void {
     this.#refreshInForce = number;
   }
 
-  /** Whether to announce the end of the token now, which is done once for each token. */
+  /** Whether to announce the expiry of the token now. It is announced once per token. */
   takeNotice(nowMs: number, noticeMs: number): boolean {
     if (this.#isNoticed || this.#deadlineMs - nowMs > noticeMs) return false;
     this.#isNoticed = true;

@@ -4,14 +4,14 @@ import { ConnectionClock } from "./connection-clock.ts";
 import { Inbox } from "./inbox.ts";
 import type { Transport } from "./transport.ts";
 
-/** A connection together with the parts that take its messages and keep its deadlines. */
+/** A connection with the parts that take its messages and keep its deadlines. */
 export interface OpenedConnection {
   readonly connection: Connection;
   readonly inbox: Inbox;
   readonly clock: ConnectionClock;
 }
 
-/** Makes a connection of the gateway, counted and held to its limits. */
+/** Opens a connection of the gateway, which counts it and applies its limits. */
 export type OpenConnection = (
   transport: Transport,
   address: string,

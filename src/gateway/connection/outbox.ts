@@ -1,20 +1,27 @@
+/**
+ * Bounds the memory of slow clients. Data waits in the operating system's buffers and in Node's; the outbox counts
+ * both, refuses changes over the limit, and stops reading from a client that does not read its answers.
+ */
 import type { Chunk } from "../../feed/chunk.ts";
 import { type GuardParts, runGuarded } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { Transport } from "./transport.ts";
 
-/** All outboxes of one user. */
+/** The outboxes of all connections of one user. */
 interface Shared {
   readonly bytes: number;
 }
 
-/** So much each connection has room for, whatever its user's others hold: catch-up is written in pieces of this size. */
+/**
+ * Each connection may use this many bytes, whatever the user's other connections use. Catch-up is written in pieces of
+ * this size, so it always advances.
+ */
 const FLOOR_BYTES = 65_536;
 
 /**
- * The data that waits for one client, in bytes: the bound of a slow consumer's memory (docs/protocol.md, section 6). It
- * holds shared chunks by reference. Changes beyond the bound are refused, not queued: their delivery remembers how far
- * it got.
+ * The data that waits for one client, in bytes. It bounds the memory of a slow consumer (docs/protocol.md, section 6).
+ * Shared chunks are held by reference. Changes beyond the bound are refused and not queued, because their delivery
+ * remembers its position.
  */
 export class Outbox {
   readonly #transport: Transport;
@@ -32,7 +39,7 @@ export class Outbox {
     this.#guard = guard;
   }
 
-  /** From here on the outbox shares a bound with all others of its user. */
+  /** From now on the outbox shares a limit with all other outboxes of its user. */
   share(others: Shared, limitBytes: number): void {
     this.#shared = { others, limitBytes };
   }
@@ -41,14 +48,14 @@ export class Outbox {
     return this.#transport.bufferedBytes;
   }
 
-  /** More waits than the bound allows: answers that a client asked for without reading them. */
+  /** Whether more waits than the limit allows, because the client asked for answers without reading them. */
   get isFull(): boolean {
     return this.bufferedBytes > this.#limitBytes;
   }
 
-  /** Takes a chunk if there is room; a message larger than the bound has room when nothing else waits. */
+  /** Takes a chunk if there is room. A message larger than the limit has room when nothing else waits. */
   write(chunk: Chunk): boolean {
-    if (this.#ended) return true; // nobody is there to miss it
+    if (this.#ended) return true; // the client has left
     const isAlone = this.#transport.bufferedBytes === 0 && chunk.messages.length === 1;
     if (!this.#fits(chunk.size) && !isAlone) return false;
     this.#transport.write(chunk);
@@ -58,29 +65,30 @@ export class Outbox {
   #fits(size: number): boolean {
     const bytes = this.#transport.bufferedBytes + size;
     if (bytes > this.#limitBytes) return false;
-    // Most connections hold next to nothing: only for those that do not drain the others are looked at.
+    // Most connections have almost nothing waiting, so the sum over the user's connections is only computed for the
+    // others.
     if (bytes <= FLOOR_BYTES || this.#shared === null) return true;
     return this.#shared.others.bytes + size <= this.#shared.limitBytes;
   }
 
-  /** Sends an answer. Always taken; a client that asks without reading is not read any more until it does. */
+  /** Sends an answer, which is always taken. A client that asks without reading is not read any more until it reads. */
   send(message: ServerMessage): void {
     this.answer(() => this.#transport.send(message));
   }
 
-  /** Lets a transport answer in a way of its own, on the same terms. */
+  /** Lets a transport answer in its own way, under the same limit. */
   answer(write: () => void): void {
     if (this.#ended) return;
     write();
     this.#holdBack();
   }
 
-  /** Asks the client for a sign of life; `false` if it has no way to answer. */
+  /** Asks the client for a sign of life; `false` if the client cannot answer. */
   ping(): boolean {
     return this.#transport.ping();
   }
 
-  /** Answers a ping of the transport, on the same terms. */
+  /** Answers a ping of the transport, under the same limit. */
   pong(payload: Uint8Array): void {
     this.answer(() => this.#transport.pong(payload));
   }
@@ -89,7 +97,7 @@ export class Outbox {
     if (this.#paused || this.#transport.bufferedBytes <= this.#limitBytes) return;
     this.#paused = true;
     this.#transport.pause();
-    // A connection that stays paused is of no use to its client.
+    // A connection that stayed paused would be useless to its client.
     runGuarded(
       this.#guard,
       "outbox.flushed",
@@ -104,18 +112,18 @@ export class Outbox {
     if (!this.#ended) this.#transport.resume();
   }
 
-  /** Settles when `size` more would be taken; `false` when the connection has ended. */
+  /** Settles when `size` more bytes would be taken; `false` if the connection has ended. */
   async room(size: number): Promise<boolean> {
     while (!this.#ended) {
       if (this.bufferedBytes === 0 || this.#fits(size)) return true;
       await this.#transport.flushed();
-      // A socket that was reset is of no use at once, but tells so in a turn of its own: that turn has to come.
+      // A socket that was reset is unusable at once, but reports it in a later turn, so that turn must run first.
       await new Promise(setImmediate);
     }
     return false;
   }
 
-  /** For how long a client that has something to read has read nothing, in milliseconds. */
+  /** How long a client with waiting data has read nothing, in milliseconds. */
   stalledForMs(nowMs: number): number {
     const { bufferedBytes, takenBytes } = this.#transport;
     const moved = bufferedBytes === 0 || takenBytes > this.#takenBytes || this.#progressAtMs === 0;

@@ -1,3 +1,7 @@
+/**
+ * The schema of client messages. Unknown fields are refused: a misspelt `filter` that was ignored would send a client
+ * more than it asked for.
+ */
 import { z } from "zod";
 import { TidewireError } from "../../protocol/errors.ts";
 import { type ClientMessage, DOCUMENT_MODES, VALUE_MODES } from "../../protocol/messages.ts";
@@ -5,7 +9,7 @@ import { type ClientMessage, DOCUMENT_MODES, VALUE_MODES } from "../../protocol/
 const id = z.string().min(1).max(64);
 const uint32 = z.int().min(0).max(0xffff_ffff);
 
-/** Left as it came: the filter has a parser of its own, which must see every key, `__proto__` among them. */
+/** Passed on unchanged, because the filter has its own parser, which must see every key, including `__proto__`. */
 const filter = z.custom<Record<string, unknown>>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   { error: "expected an object" },
@@ -62,9 +66,9 @@ const MESSAGES = {
 } as const;
 
 /**
- * Checks the fields of one message, whatever transport brought it.
- * @throws {TidewireError} `bad-request`; `details.problems` lists paths and reasons, `details.id` the message's
- *   own id where it has a usable one.
+ * Checks the fields of one message, whatever transport delivered it.
+ * @throws {TidewireError} `bad-request`; `details.problems` lists paths and reasons, and `details.id` is the message's
+ *   own id if it has a usable one.
  */
 export function checkMessage(message: Readonly<Record<string, unknown>>): ClientMessage {
   const ownId = usableId(Object.hasOwn(message, "id") ? message["id"] : undefined);
@@ -73,7 +77,7 @@ export function checkMessage(message: Readonly<Record<string, unknown>>): Client
     const known = Object.keys(MESSAGES).join(", ");
     throw badRequest([{ path: "type", reason: `expected one of ${known}` }], ownId);
   }
-  const schema = MESSAGES[type as keyof typeof MESSAGES]; // an own key, as was just checked
+  const schema = MESSAGES[type as keyof typeof MESSAGES]; // the line above has checked that it is an own key
   const parsed = schema.safeParse(message);
   if (!parsed.success) {
     const { issues } = parsed.error;
@@ -82,11 +86,11 @@ export function checkMessage(message: Readonly<Record<string, unknown>>): Client
       ownId,
     );
   }
-  // zod says `T | undefined` for what is absent, and leaves it absent.
+  // zod's type has `T | undefined` for an absent field, and its value has no such field.
   return parsed.data as ClientMessage;
 }
 
-/** The `id` of a message as an answer may repeat it, or `undefined` where it is none. */
+/** The `id` of a message in a form that an answer may repeat; `undefined` if it has none. */
 export function usableId(given: unknown): string | undefined {
   const own = id.safeParse(given);
   return own.success ? own.data : undefined;
@@ -100,7 +104,10 @@ export interface Problem {
   readonly reason: string;
 }
 
-/** @param ownId The message's own id, for the answer. */
+/**
+ * Makes the error for a request with faults.
+ * @param ownId The message's own id, for the answer.
+ */
 export function badRequest(problems: readonly Problem[], ownId?: string): TidewireError {
   const first = problems[0];
   const where = first === undefined || first.path === "" ? "" : `${first.path}: `;
@@ -112,5 +119,5 @@ export function badRequest(problems: readonly Problem[], ownId?: string): Tidewi
   });
 }
 
-/** A client's own text comes back in an error, so it must not come back at any length. */
+/** Clips text that the client itself sent. An error must not repeat it at any length. */
 const clip = (text: string) => (text.length > 200 ? `${text.slice(0, 197)}…` : text);

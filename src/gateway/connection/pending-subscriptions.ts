@@ -1,7 +1,11 @@
+/**
+ * Subscriptions between `subscribe` and their authorization. They count towards the limits and can be withdrawn, so
+ * that a client cannot start unlimited lookups by subscribing and unsubscribing.
+ */
 import type { Signal } from "./signal.ts";
 import type { Asked } from "./subscription.ts";
 
-/** The subscriptions of one connection that wait to be authorized, because lookup sets have to be read first. */
+/** The subscriptions of one connection that wait for their authorization, because lookup sets must be read first. */
 export class PendingSubscriptions {
   readonly #byId = new Map<string, Asked>();
   readonly #changes: Signal;
@@ -19,19 +23,19 @@ export class PendingSubscriptions {
     return this.#byId.has(id);
   }
 
-  /** A subscription begins to wait. */
+  /** A subscription starts to wait. */
   add(asked: Asked): void {
     this.#byId.set(asked.id, asked);
   }
 
-  /** A subscription waits no longer. */
+  /** A subscription no longer waits. */
   remove(asked: Asked): void {
     if (this.#byId.get(asked.id) !== asked) return;
     this.#byId.delete(asked.id);
     this.#changes.notify();
   }
 
-  /** Gives up a subscription; `false` if none waits under this id. */
+  /** Withdraws a subscription; `false` if none waits under this id. */
   withdraw(id: string): boolean {
     const asked = this.#byId.get(id);
     if (asked === undefined) return false;
@@ -41,7 +45,7 @@ export class PendingSubscriptions {
     return true;
   }
 
-  /** Gives up all of them. */
+  /** Withdraws all of them. */
   end(): void {
     for (const id of [...this.#byId.keys()]) this.withdraw(id);
   }

@@ -1,3 +1,8 @@
+/**
+ * Decides when a client may be sent "you have everything up to here". A watermark that was too early would let the
+ * client resume past changes that it never received, so every subscription of the connection must be up to date in the
+ * same turn.
+ */
 import type { Feed } from "../../feed/feed.ts";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { TidewireError } from "../../protocol/errors.ts";
@@ -14,8 +19,8 @@ interface ProgressContext extends GuardParts {
 }
 
 /**
- * How far the delivery to one client has come. A watermark or the answer to a fence goes out only while nothing is
- * missing on any subscription of the connection.
+ * How far the delivery to one client has come. A watermark or the answer to a fence is sent only while no subscription
+ * of the connection has missing changes.
  */
 export class Progress {
   readonly #feed: Feed;
@@ -24,7 +29,7 @@ export class Progress {
   readonly #guard: GuardParts;
   readonly #heartbeatMs: number;
   readonly #published: ClientPosition;
-  /** A watermark was due while something was still missing. */
+  /** A watermark was due while changes were still missing. */
   #owesWatermark = false;
   #watermarkAtMs: number;
   #fences = 0;
@@ -42,22 +47,22 @@ export class Progress {
     this.#watermarkAtMs = nextWatermarkMs(nowMs, heartbeatMs);
   }
 
-  /** The cursor up to which the client has everything, for a moment in which nothing is missing. */
+  /** The cursor up to which the client has everything. To be called when nothing is missing. */
   nextCursor(): string {
     return this.#published.next(this.#starts);
   }
 
-  /** As `nextCursor`, for one attachment on which nothing is missing. */
+  /** Like `nextCursor`, for one attachment that has delivered everything. */
   cursorOf(attachment: Attachment): string {
     return this.#published.of(attachment.start);
   }
 
-  /** Whether the client was sent a change that shows it everything up to a cluster time. */
+  /** Whether the client was sent a change from which it may know that it has everything up to a cluster time. */
   covers(clusterTime: bigint): boolean {
     return this.#published.covers(this.#starts, clusterTime);
   }
 
-  /** Sends "all up to this cursor was delivered", or remembers to do so once nothing is missing. */
+  /** Sends "everything up to this cursor was delivered", or remembers to do so once nothing is missing. */
   sendWatermark(): void {
     this.#owesWatermark = true;
     if (!this.#isCaughtUp || !this.#feed.timeline.isReady) return;
@@ -66,14 +71,14 @@ export class Progress {
     this.#outbox.send({ type: "watermark", cursor: this.nextCursor() });
   }
 
-  /** Sends a watermark if the next look at the clock would be too late for it. */
+  /** Sends a watermark if the next tick would be too late for it. */
   sendWatermarkIfDue(nowMs: number, tickMs: number): void {
     if (nowMs + tickMs > this.#watermarkAtMs) this.sendWatermark();
   }
 
-  /** An attachment delivers changes as they come from now on. */
+  /** An attachment delivers changes as they arrive from now on. */
   becameLive(afterCatchUp: boolean): void {
-    // Another attachment may have caught up before, while this one was still behind.
+    // Another attachment may have caught up earlier, while this one was still behind.
     if (afterCatchUp || this.#owesWatermark) this.sendWatermark();
     this.#subscriptions.changes.notify();
   }
@@ -99,7 +104,8 @@ export class Progress {
             "this connection has not caught up in time: try again later",
           );
         }
-        // Evaluation of a commit ends with the gate of the feed, all else with an event of the subscriptions.
+        // The evaluation of a commit ends with the gate of the feed, everything else with an event of the
+        // subscriptions.
         const caughtUp = this.#subscriptions.mayHaveCaughtUp();
         await (this.#feed.timeline.isSettled
           ? caughtUp
@@ -111,7 +117,10 @@ export class Progress {
     }
   }
 
-  /** Counts a fence until the returned function is called. @throws {TidewireError} `too-many-requests` */
+  /**
+   * Counts a fence until the returned function is called.
+   * @throws {TidewireError} `too-many-requests`
+   */
   holdFence(most: number): () => void {
     if (this.#fences >= most) {
       const text = `${most} fences wait on this connection already`;
@@ -121,7 +130,7 @@ export class Progress {
     return () => void this.#fences--;
   }
 
-  /** The connection has ended: nobody waits for it any more. */
+  /** The connection has ended, so waits on it end as well. */
   end(): void {
     this.#isOver = true;
     this.#subscriptions.changes.notify();

@@ -1,10 +1,10 @@
 /**
- * Tokens come back in fractions, and their sum is rounded. Without this tolerance a request that waited for exactly
+ * Tokens are refilled in fractions, and their sum is rounded. Without this tolerance a request that waited for exactly
  * `waitMs` could be refused.
  */
 const ROUNDING = 1e-6;
 
-/** A token bucket: `rate` a second over time, `burst` at once. */
+/** A token bucket: `rate` tokens per second in the long run, `burst` at once. */
 export class RateLimit {
   readonly #rate: number;
   readonly #burst: number;
@@ -18,7 +18,7 @@ export class RateLimit {
     this.#atMs = nowMs;
   }
 
-  /** Takes `cost`, or nothing where there is not so much. A cost above the burst counts as the whole burst. */
+  /** Takes `cost`, or nothing if there are not enough tokens. A cost above the burst counts as the whole burst. */
   take(cost: number, nowMs: number): boolean {
     const seconds = Math.max(0, nowMs - this.#atMs) / 1_000;
     this.#tokens = Math.min(this.#burst, this.#tokens + seconds * this.#rate);
@@ -35,7 +35,7 @@ export class RateLimit {
     return Math.ceil((Math.max(0, missing) / this.#rate) * 1_000);
   }
 
-  /** Nothing is owed: a bucket that is full again need not be kept. */
+  /** Whether the bucket is full again, so that it need not be kept. */
   isFull(nowMs: number): boolean {
     return this.#tokens + (Math.max(0, nowMs - this.#atMs) / 1_000) * this.#rate >= this.#burst;
   }

@@ -1,10 +1,10 @@
 /**
- * Rights of subscriptions that are active change: a rule was edited, a newer token came, or a looked-up set differs.
+ * Changes the rights of active subscriptions: a rule was edited, a newer token arrived, or a lookup set differs.
  *
- * The invariant: **a decision and its effect happen in one turn of the event loop.** No commit can be handed out
- * between them, so a client receives nothing of a later commit under rights that it has lost. While a decision is
- * still to be made, because a set has to be read or the client reads nothing, the subscription is silent. Any error
- * in a decision or in its effect ends that one subscription: rights fail closed, and the others are not affected.
+ * The invariant: **a decision and its effect happen in one turn of the event loop.** No commit can be delivered between
+ * them, so a client receives nothing of a later commit under rights that it has lost. While a decision is still
+ * pending, because a set must be read or the client does not read, the subscription is silent. Any error in a decision
+ * or in its effect ends that one subscription: rights fail closed, and the others are not affected.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Rights } from "../../feed/rights.ts";
@@ -22,9 +22,10 @@ import type { Subscription } from "./subscription.ts";
 import type { SubscriptionHost } from "./subscription-host.ts";
 import type { ChangePoint } from "./subscriptions.ts";
 
-/** `changed` also where the decision has to wait. */
+/** `changed` also if the decision must wait. */
 type Outcome = "unchanged" | "changed" | "ended";
 
+/** Average pause before another attempt, in milliseconds. */
 const RETRY_MS = 1_000;
 
 /**
@@ -44,7 +45,7 @@ export function reauthorizeAll(connection: SubscriptionHost): { changed: number;
  */
 export function reauthorizeForStep(connection: SubscriptionHost): number {
   const { subscriptions } = connection;
-  /** Whether all ids of an attachment ask for one live query: then they move on together. */
+  /** Whether all ids of an attachment ask for the same live query, so that they can move together. */
   const together = new Map<Attachment, boolean>();
   let moved = 0;
   for (const subscription of subscriptions) {
@@ -65,7 +66,7 @@ function moveAlike(connection: SubscriptionHost, attachment: Attachment): boolea
     const keys = served.map((subscription) => judge(connection, subscription).key);
     return new Set(keys).size === 1;
   } catch {
-    return false; // each of them finds out for itself what is wrong
+    return false; // the error is handled for each of them below
   }
 }
 
@@ -88,13 +89,16 @@ export function reauthorize(
   }
 }
 
-/** A subscription whose start failed for reasons of another one: it is judged again in a moment. */
+/** Authorizes a subscription again after a moment, because its start failed for reasons of another subscription. */
 export function reauthorizeSoon(connection: SubscriptionHost, subscription: Subscription): void {
   connection.subscriptions.release(subscription);
   void sleep(RETRY_MS * (0.5 + Math.random())).then(() => reauthorizeIfActive(connection, subscription));
 }
 
-/** @throws {TidewireError} The subscription has no rights any more. */
+/**
+ * Decides about one subscription.
+ * @throws {TidewireError} The subscription has no rights any more.
+ */
 function decide(
   connection: SubscriptionHost,
   subscription: Subscription,
@@ -107,7 +111,7 @@ function decide(
     query = judgeAtOnce(connection, subscription);
   } catch (error) {
     if (!(error instanceof LookupsNeeded)) throw error;
-    // Until the sets are read nobody knows what may be seen, so nothing is sent.
+    // Until the sets are read, its rights are unknown, so nothing is sent.
     connection.subscriptions.release(subscription);
     void reauthorizeWithLookups(connection, subscription, error.lookups);
     return "changed";
@@ -122,14 +126,19 @@ function decide(
   return "changed";
 }
 
-/** @throws {LookupsNeeded} Also where the sets have been read for somebody else. */
+/**
+ * Authorizes the request under the current rules.
+ * @throws {LookupsNeeded} Also if the sets were read for other subscriptions.
+ */
 function judge(connection: SubscriptionHost, { request, lookups, attachment }: Subscription): EffectiveQuery {
   const { rules, clock } = connection.context;
   const known = attachment.query;
   return authorizeParsed(rules, connection.identity, request, clock.nowMs, lookups.values, known);
 }
 
-/** As `judge`; sets that have been read already are taken, so that nobody has to be silent for them. */
+/**
+ * Like `judge`, but takes sets that were read already, so that the subscription need not be silent while they are read.
+ */
 function judgeAtOnce(connection: SubscriptionHost, subscription: Subscription): EffectiveQuery {
   try {
     return judge(connection, subscription);
@@ -144,8 +153,8 @@ function reauthorizeIfActive(connection: SubscriptionHost, subscription: Subscri
 }
 
 /**
- * Nothing more of the subscription is sent until the client has read what waits; then it is judged again. Changes
- * that the client did not ask for would otherwise pile up.
+ * Silences the subscription until the client has read the waiting data, and then authorizes it again. Otherwise changes
+ * that the client did not ask for would accumulate.
  */
 function postpone(connection: SubscriptionHost, subscription: Subscription): void {
   connection.subscriptions.release(subscription);
@@ -159,7 +168,7 @@ function postpone(connection: SubscriptionHost, subscription: Subscription): voi
     .catch((error: unknown) => endFor(connection, subscription, error));
 }
 
-/** Reads the sets that a decision needs, however often it takes, and decides. */
+/** Reads the sets that a decision needs, with retries, and decides. */
 async function reauthorizeWithLookups(
   connection: SubscriptionHost,
   subscription: Subscription,
@@ -182,7 +191,7 @@ async function reauthorizeWithLookups(
   }
 }
 
-/** Lets a subscription follow another live query. The old one is silent before anything else can happen. */
+/** Moves a subscription to another live query. The old one is silent before anything else can happen. */
 function reattach(
   connection: SubscriptionHost,
   subscription: Subscription,
@@ -193,7 +202,8 @@ function reattach(
   const { feed } = context;
   const { request, id, attachment: previous } = subscription;
   const wantsSnapshot = request.snapshot;
-  // Only a state that this client alone holds, up to this very point, can become the state of another live query.
+  // Only a state that belongs to this subscription alone, and that is complete up to this point, can become the state
+  // of another live query.
   const isAtPoint = at !== null || feed.timeline.isSettled;
   const isItsOwn = together || previous.ids.size === 1;
   const isKnown = isAtPoint && previous.delivery.isLive && isItsOwn && previous.serves(id);
@@ -215,31 +225,31 @@ function reattach(
   subscriptions.follow(attachment);
   const { delivery } = attachment;
   const from = previous.delivery.liveQuery;
-  // A client that asked for no documents holds none, and does not receive those that come into sight.
+  // A client that asked for no documents has none, and does not receive those that become visible.
   const moves = isKnown && wantsSnapshot && present === undefined && delivery.canMoveFrom(from);
   const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
-  // The ticket begins where the new rights do; after a move the cursor sent with it is of before that.
+  // The ticket begins with the new rights. After a move, the cursor sent with it is from before them.
   attachment.start.decide(started);
   const rest = moves ? { from: previous.number } : {};
   sendSubscribed(connection, subscription, started.start, started.reason, rest);
   delivery.run();
 }
 
-/** Tells a subscription that now shares an attachment so, once that one has started. */
+/** Answers a subscription that now shares an attachment, once that attachment has started. */
 function join(connection: SubscriptionHost, subscription: Subscription, at: ChangePoint): void {
   const { attachment } = subscription;
   if (attachment.start.cursor === "") {
     void joinOnceOpen(connection, subscription);
     return;
   }
-  // At a commit: the changes of that one are still to be sent.
+  // At a commit, the changes of that commit are still to be sent, so the cursor is from before it.
   const rest = at === null ? {} : { cursor: at.cursorBefore };
   sendSubscribed(connection, subscription, "shared", undefined, rest);
 }
 
 async function joinOnceOpen(connection: SubscriptionHost, subscription: Subscription): Promise<void> {
   const { attachment, id } = subscription;
-  await attachment.opened.catch(() => {}); // handled where the attachment was opened
+  await attachment.opened.catch(() => {}); // the code that opened the attachment handles the error
   const isServed = subscription.attachment === attachment && attachment.serves(id);
   if (!connection.subscriptions.holds(subscription) || !isServed) return;
   try {

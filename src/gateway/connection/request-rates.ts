@@ -1,3 +1,7 @@
+/**
+ * Applies rate limits to messages. The first refusals are answers with the time to wait; a client that ignores them is
+ * disconnected, because even refusing costs time.
+ */
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
@@ -5,7 +9,10 @@ import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import { RateLimit } from "./rate-limit.ts";
 
-/** A client that passes this many refusals at once, or one a second for ever, counts as one that will not stop. */
+/**
+ * A client that exceeds this many refusals at once, or one per second in the long run, is taken for one that will not
+ * stop.
+ */
 const REFUSALS_BURST = 100;
 const REFUSALS_PER_SECOND = 1;
 
@@ -41,7 +48,10 @@ export class RequestRates {
     );
   }
 
-  /** Charges for a message that cannot be read. @throws {TidewireError} `too-many-requests` */
+  /**
+   * Charges for a message that cannot be read.
+   * @throws {TidewireError} `too-many-requests`
+   */
   chargeOne(nowMs: number, id: string | undefined): void {
     this.#charge(1, nowMs, id);
   }
@@ -53,13 +63,16 @@ export class RequestRates {
     const limit = { limit: "requestsPerSecond", value: requestsPerSecond };
     const details = id === undefined ? limit : { ...limit, id };
     const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };
-    // The first refusals are errors; a client that goes on is disconnected.
+    // The first refusals are errors. A client that continues is disconnected.
     const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;
     throw new ClientError("too-many-requests", text, closeCode, extras);
   }
 }
 
-/** The cost of a message against the rate limit: large filters are work to check and to keep. */
+/**
+ * The cost of a message against the rate limit. A large filter costs more, because it is work to check and memory to
+ * keep.
+ */
 function costOf(message: ClientMessage, bytes: number): number {
   if (message.type !== "subscribe" || message.filter === undefined) return 1;
   return 1 + Math.floor(bytes / 1_024);

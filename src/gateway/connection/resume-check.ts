@@ -1,3 +1,7 @@
+/**
+ * Decides whether a client may resume from a cursor. The pure rules are in `start-request.ts`; this file gathers their
+ * facts, some of which need MongoDB.
+ */
 import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import type { Ticket } from "../../feed/ticket.ts";
@@ -25,8 +29,8 @@ import type { Subscription } from "./subscription.ts";
 import type { SubscriptionHost } from "./subscription-host.ts";
 
 /**
- * [3.3] Gathers the facts that decide whether a subscription may resume, in the order in which they cost more: the
- * ticket itself, then the live query that it was given for, then the shared record of lost rights.
+ * [3.3] Gathers the facts that decide whether a subscription may resume, cheapest first: the ticket itself, then the
+ * live query of the ticket, then the shared record of lost rights.
  */
 export async function toStartRequest(
   connection: SubscriptionHost,
@@ -43,7 +47,7 @@ export async function toStartRequest(
   const opened = await sealer.open(ticket);
   const refusal = refusalOfTicket({ cursor, position }, opened, presenter);
   if (refusal !== null) return refuse(refusal);
-  // Both are judged above.
+  // The two values were judged by `refusalOfTicket`. This line only narrows their types.
   if (opened === null || position === "other-epoch") return refuse("cursor-invalid");
   const { collection } = subscription.request;
   const held = await heldQuery(connection, subscription, opened);
@@ -54,9 +58,9 @@ export async function toStartRequest(
   const since = feed.timeline.codec.decode(opened.since);
   const lastSent = feed.timeline.codec.decode(opened.lastSent);
   if (typeof since === "string" || typeof lastSent === "string") return refuse("cursor-invalid");
-  const { tellsExactly } = feed.cursors;
+  const { isExact } = feed.cursors;
   const isLastSent = cursor === opened.lastSent;
-  if (!isWithinTicket(position, { since, lastSent }, { isLastSent, tellsExactly }))
+  if (!isWithinTicket(position, { since, lastSent }, { isLastSent, isExact }))
     return refuse("cursor-invalid");
   const loss = await lastLoss(connection, presenter, opened, collection);
   if (wasLostSince(since, opened.lossMark, loss)) return refuse("rights-changed");
@@ -66,8 +70,8 @@ export async function toStartRequest(
 }
 
 /**
- * A request was refused although a ticket shows that its user had the right. Where the token is another one than that of
- * the ticket, the user has lost the right by it.
+ * Records a lost right if a request was refused although a ticket proves that its user had the right. If the token
+ * differs from that of the ticket, the user has lost the right by it.
  */
 export async function noteRefused(
   connection: SubscriptionHost,
@@ -78,7 +82,7 @@ export async function noteRefused(
     error instanceof TidewireError && (error.code === "forbidden" || error.code === "unknown-collection");
   if (!isRefused || ticket === undefined) return;
   const { identity } = connection;
-  // Where the keys cannot be read just now, the ticket cannot be used either.
+  // If the keys cannot be read at the moment, the ticket cannot be used either.
   const opened = await connection.context.sealer.open(ticket).catch(() => null);
   if (opened !== null && opened.holder === holderOf(identity))
     noteLost(connection, identity, opened, collection);
@@ -107,8 +111,9 @@ async function lastLoss(
 }
 
 /**
- * The live query that a ticket was given for, if the request still asks for it; or if it did under another step of
- * `%%now`, everything else being equal. `null` for any other.
+ * The live query for which a ticket was issued, if the request still asks for it, or asked for it under another step of
+ * `%%now` with everything else equal.
+ * @returns `null` for any other.
  */
 async function heldQuery(
   connection: SubscriptionHost,
@@ -133,7 +138,7 @@ async function heldQuery(
   }
 }
 
-/** The sets are only looked at, and nothing follows from their changes. */
+/** The sets are only read here, and their changes have no effect. */
 const NOBODY: RightsOwner = { rightsChanged: () => {}, rightsFailed: () => {} };
 
 async function judgeWithLookups(judge: () => EffectiveQuery, lookups: HeldLookups): Promise<EffectiveQuery> {

@@ -1,6 +1,6 @@
 import { type Deferred, deferred } from "../../feed/deferred.ts";
 
-/** An event that code can wait for: each notification wakes all that wait at that moment. */
+/** An event for which code can wait. Each notification wakes all code that waits at that moment. */
 export class Signal {
   #waiting: Deferred | null = null;
 
@@ -10,7 +10,7 @@ export class Signal {
     return this.#waiting.promise;
   }
 
-  /** Wakes all that wait. */
+  /** Wakes all code that waits. */
   notify(): void {
     this.#waiting?.resolve();
     this.#waiting = null;

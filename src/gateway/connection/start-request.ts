@@ -1,7 +1,7 @@
 /**
- * [3.3] The worth of a cursor and its ticket, as pure functions of facts that were gathered before. A cursor counts
- * only with a genuine ticket of this user, for the live query that the request asks for now, from no later than the
- * cursor. So no client receives the content that a document had before the user was allowed to read it.
+ * [3.3] Judges a cursor and its ticket, as pure functions of facts that were gathered before. A cursor counts only with
+ * a genuine ticket of this user, for the live query that the request asks for now, from no later than the cursor. So no
+ * client receives content that a document had before the user was allowed to read it.
  */
 import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
@@ -18,7 +18,7 @@ export interface ResumableStart extends StartRequest {
   readonly keptTicket: string | null;
 }
 
-/** The client that presents a cursor and a ticket, and the time at which it does. */
+/** The client that presents a cursor and a ticket, and the time at which it does so. */
 export interface Presenter {
   readonly identity: Identity | null;
   readonly nowMs: number;
@@ -27,7 +27,7 @@ export interface Presenter {
 
 /** The positions between which a ticket was sealed. */
 export interface TicketStart {
-  /** The start of the rights that the ticket shows. */
+  /** The start of the rights that the ticket proves. */
   readonly since: Position;
   /** The position that the client received with the ticket. */
   readonly lastSent: Position;
@@ -52,7 +52,7 @@ export function refusalOfTicket(
   { identity, nowMs, terms }: Presenter,
 ): StartReason | null {
   if (position === "invalid") return "cursor-invalid";
-  // A replaced deployment may have other keys: there no earlier ticket is genuine.
+  // A replaced deployment may have other sealing keys, under which no earlier ticket is genuine.
   if (opened === null) return position === "other-epoch" ? "history-lost" : "cursor-invalid";
   if (opened.holder !== holderOf(identity)) return "cursor-invalid";
   if (position === "other-epoch") {
@@ -64,15 +64,15 @@ export function refusalOfTicket(
 
 /**
  * Judges a position against the start of a ticket.
- * @param isLastSent The cursor is the very one that the client received with the ticket.
- * @param tellsExactly Clients receive exact positions, not only the head in steps.
+ * @param isLastSent The cursor is exactly the one that the client received with the ticket.
+ * @param isExact Clients receive exact positions, and not only the head in steps.
  */
 export function isWithinTicket(
   position: Position,
   start: TicketStart,
-  { isLastSent, tellsExactly }: { readonly isLastSent: boolean; readonly tellsExactly: boolean },
+  { isLastSent, isExact }: { readonly isLastSent: boolean; readonly isExact: boolean },
 ): boolean {
-  return isLastSent || isAfterStart(position, start, tellsExactly);
+  return isLastSent || isAfterStart(position, start, isExact);
 }
 
 /**
@@ -100,8 +100,8 @@ export function resumedStart(
   { identity, nowMs, terms }: Presenter,
   mayBeKept: boolean,
 ): ResumableStart {
-  // A cursor may name an earlier point than the client holds, since clients receive the head in steps. The documents
-  // that the client holds begin at `since` in any case, and nothing before that may be shown.
+  // A cursor may name an earlier point than the client's state, because clients receive the head in steps. The client's
+  // documents begin at `since` in any case, and nothing from before that may be shown.
   const resumeFrom = isLater(since, position) ? since : position;
   const isSame = held.key === asked.key;
   // After a difference the old ticket would name another live query.
@@ -119,10 +119,10 @@ export function resumedStart(
 
 /**
  * Whether a position that a client knows is later than the start of its ticket. Two hidden positions are compared by
- * the time at which they were issued: the answer must not reveal whether anything was written in between.
+ * their time of issue, because the answer must not reveal whether anything was written in between.
  */
-function isAfterStart(position: Position, { since, lastSent }: TicketStart, tellsExactly: boolean): boolean {
-  if (tellsExactly) return position.clusterTime >= since.clusterTime;
+function isAfterStart(position: Position, { since, lastSent }: TicketStart, isExact: boolean): boolean {
+  if (isExact) return position.clusterTime >= since.clusterTime;
   if (lastSent.issuedMs === undefined) return position.clusterTime >= since.clusterTime;
   if (position.issuedMs !== undefined) return position.issuedMs >= lastSent.issuedMs;
   return position.clusterTime > since.clusterTime;

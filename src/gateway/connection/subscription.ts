@@ -6,19 +6,19 @@ import type { HeldLookups } from "./held-lookups.ts";
 export interface Requested {
   readonly id: string;
   readonly request: ParsedRequest;
-  /** The sets that its rights depend on. */
+  /** The sets on which its rights depend. */
   readonly lookups: HeldLookups;
-  /** Returns to the user's account what the subscription was charged. */
+  /** Returns the charges of the subscription to the user's account. */
   readonly giveBack: () => void;
 }
 
-/** A subscription that waits for the sets which its rights depend on. */
+/** A subscription that waits for the sets on which its rights depend. */
 export interface Asked extends Requested {
-  /** Unsubscribed meanwhile, or the connection has ended. */
+  /** Whether it was unsubscribed meanwhile, or the connection has ended. */
   isOver: boolean;
 }
 
-/** One `id` of the client. */
+/** The subscription behind one `id` of the client. */
 export class Subscription implements Requested {
   readonly id: string;
   readonly request: ParsedRequest;
@@ -40,7 +40,7 @@ export class Subscription implements Requested {
     return this.#attachment;
   }
 
-  /** Whether its `subscribed` has been sent. */
+  /** Whether its `subscribed` was sent. */
   get isAnswered(): boolean {
     return this.#isAnswered;
   }
@@ -49,7 +49,7 @@ export class Subscription implements Requested {
     this.#isAnswered = true;
   }
 
-  /** For `Subscriptions` only, which keeps the ids of both attachments in step. */
+  /** For `Subscriptions` only, which updates the ids of both attachments. */
   moveTo(attachment: Attachment): void {
     this.#attachment = attachment;
   }

@@ -1,3 +1,7 @@
+/**
+ * The subscriptions of one connection. Ids, attachments, lookups and metrics must change together, so all changes go
+ * through this class.
+ */
 import type { HistoryEntry } from "../../feed/history.ts";
 import { Limiter } from "../../feed/limiter.ts";
 import type { Attachment } from "./attachment.ts";
@@ -8,7 +12,7 @@ import type { Subscription } from "./subscription.ts";
 /** The commit at which rights change; `null` for the head of the stream. */
 export type ChangePoint = HistoryEntry | null;
 
-/** This many live queries of one connection keep their numbers after they have ended. */
+/** How many live queries of one connection keep their numbers after they have ended. */
 const NUMBERS_MAX = 100;
 
 /** Counts the subscriptions of all connections, by collection. */
@@ -17,15 +21,15 @@ interface Gauge {
   dec(labels: { readonly collection: string }): void;
 }
 
-/** The label of a subscription, which the configuration bounds. */
+/** The label of a subscription. The configuration limits the number of its values. */
 const labelOf = ({ query: { database, collectionName } }: Pick<Attachment, "query">) => ({
   collection: `${database}.${collectionName}`,
 });
 
 /**
- * The subscriptions of one connection, and the attachments that serve them. It keeps three things true together:
- * an attachment serves exactly the ids in its `ids`, an attachment without ids is detached and so writes nothing, and
- * every subscription that is gone holds no lookup and is counted nowhere.
+ * The subscriptions of one connection, and the attachments that serve them. It maintains three invariants: an
+ * attachment serves exactly the ids in its `ids`; an attachment without ids is detached and writes nothing; a
+ * subscription that has ended holds no lookup and is counted nowhere.
  */
 export class Subscriptions implements Iterable<Subscription> {
   readonly #byId = new Map<string, Subscription>();
@@ -37,26 +41,26 @@ export class Subscriptions implements Iterable<Subscription> {
   readonly changes = new Signal();
   readonly pending = new PendingSubscriptions(this.changes);
   #lastNumber = 0;
-  /** By the key of the live query; those that were asked for last. */
+  /** By the key of the live query, in the order of use. */
   readonly #numbers = new Map<string, number>();
 
-  /** @param snapshotsMost Snapshots that this connection may read at the same time. */
+  /** @param snapshotsMost How many snapshots this connection may read at the same time. */
   constructor(gauge: Gauge, snapshotsMost: number) {
     this.#gauge = gauge;
     this.#snapshotTurns = new Limiter(snapshotsMost);
   }
 
-  /** Active subscriptions, and those that wait to be authorized. */
+  /** The number of active subscriptions, and of those that wait for their authorization. */
   get size(): number {
     return this.#byId.size + this.pending.size;
   }
 
-  /** A copy, so that a subscription may end while somebody iterates. */
+  /** Iterates over a copy, so that a subscription may end during the iteration. */
   [Symbol.iterator](): Iterator<Subscription> {
     return [...this.#byId.values()][Symbol.iterator]();
   }
 
-  /** Whether the id is in use, by a subscription or by one that waits to be judged. */
+  /** Whether the id is in use, also by a subscription that waits for its authorization. */
   has(id: string): boolean {
     return this.#byId.has(id) || this.pending.has(id);
   }
@@ -65,7 +69,7 @@ export class Subscriptions implements Iterable<Subscription> {
     return this.#byId.get(id);
   }
 
-  /** Whether this very subscription has not ended; another may use its id by now. */
+  /** Whether this very subscription has not ended. Another one may use its id by now. */
   holds(subscription: Subscription): boolean {
     return this.#byId.get(subscription.id) === subscription;
   }
@@ -75,14 +79,14 @@ export class Subscriptions implements Iterable<Subscription> {
     return this.#attachments.values();
   }
 
-  /** The attachment by which this connection follows a live query. */
+  /** The attachment through which this connection follows a live query. */
   attachmentOf(key: string): Attachment | undefined {
     return this.#attachments.get(key);
   }
 
   /**
-   * The number of a live query on the wire. It is counted for each connection, so that it tells nothing about others. A
-   * live query that is followed again has the same number, as long as it is remembered.
+   * The number of a live query in messages. Each connection counts its own, so that a number reveals nothing about
+   * other clients. A live query that is followed again has the same number, as long as the number is remembered.
    */
   numberFor(key: string): number {
     const number = this.#attachments.get(key)?.number ?? this.#numbers.get(key) ?? ++this.#lastNumber;
@@ -93,14 +97,17 @@ export class Subscriptions implements Iterable<Subscription> {
     return number;
   }
 
-  /** Takes a new subscription, served by its attachment. */
+  /** Adds a new subscription, which its attachment serves. */
   add(subscription: Subscription): void {
     this.#byId.set(subscription.id, subscription);
     subscription.attachment.join(subscription.id);
     this.#gauge.inc(labelOf(subscription.attachment));
   }
 
-  /** Makes an attachment the one by which this connection follows its live query; it takes over the ids of another. */
+  /**
+   * Makes an attachment the one through which this connection follows its live query. It takes over the ids of another
+   * one.
+   */
   follow(attachment: Attachment): void {
     const { key } = attachment.query;
     const present = this.#attachments.get(key);
@@ -124,14 +131,14 @@ export class Subscriptions implements Iterable<Subscription> {
     subscription.moveTo(attachment);
   }
 
-  /** Lets another attachment serve a subscription that has been released. */
+  /** Lets another attachment serve a subscription that was released. */
   serve(subscription: Subscription, attachment: Attachment): void {
     this.#move(subscription, attachment);
     attachment.join(subscription.id);
     this.changes.notify();
   }
 
-  /** From here on nothing is sent for the subscription, until it is served again. */
+  /** Silences a subscription. Nothing is sent for it until another attachment serves it. */
   release({ id, attachment }: Pick<Subscription, "id" | "attachment">): void {
     attachment.leave(id);
     if (attachment.ids.size > 0) return;
@@ -140,7 +147,7 @@ export class Subscriptions implements Iterable<Subscription> {
     attachment.detach();
   }
 
-  /** Ends a subscription; its attachment goes with the last one. */
+  /** Ends a subscription. Its attachment ends with the last one. */
   remove(subscription: Subscription): void {
     if (!this.holds(subscription)) return;
     this.#byId.delete(subscription.id);
@@ -169,7 +176,7 @@ export class Subscriptions implements Iterable<Subscription> {
     return false;
   }
 
-  /** Settles after an event that can be the last one which `isBehind` or a pending subscription waits for. */
+  /** Settles after an event that may be the last one for which `isBehind` or a pending subscription waits. */
   mayHaveCaughtUp(): Promise<void> {
     const windows = [...this.#attachments.values()]
       .filter(({ delivery }) => !delivery.liveQuery.state.isCurrent)
@@ -177,18 +184,21 @@ export class Subscriptions implements Iterable<Subscription> {
     return Promise.race([this.changes.next(), ...windows]);
   }
 
-  /** Waits until this connection may read one more snapshot; give the turn back by the returned function. */
+  /**
+   * Waits until this connection may read one more snapshot.
+   * @returns A function that returns the turn.
+   */
   snapshotTurn(): Promise<() => void> {
     return this.#snapshotTurns.acquire();
   }
 
-  /** Ends everything, without a word to the client. */
+  /** Ends everything, without messages to the client. */
   end(): void {
     this.pending.end();
     for (const attachment of this.#attachments.values()) attachment.detach();
     this.#attachments.clear();
     for (const subscription of this) {
-      // An attachment that is being opened to replace another is not among the attachments yet.
+      // An attachment that is being opened to replace another one is not among the attachments yet.
       subscription.attachment.detach();
       this.remove(subscription);
     }

@@ -3,7 +3,7 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { Connection } from "./connection.ts";
 import { closingRefusal, reasonOf } from "./token-refusal.ts";
 
-/** Closes the connection if its token is no longer trusted: nothing is pushed from here on. */
+/** Closes the connection if its token is no longer trusted. Nothing is pushed after that. */
 export function closeIfUntrusted(connection: Connection): void {
   if (!connection.isOpen || connection.identity === null) return;
   const refusal = connection.context.trust.endOf(connection.identity);
@@ -16,7 +16,7 @@ export function closeIfUntrusted(connection: Connection): void {
   connection.close(error.closeCode ?? CLOSE_CODES.notAuthenticated, reasonOf(refusal), error);
 }
 
-/** Closes the connection if its token has expired: nothing is pushed from here on. */
+/** Closes the connection if its token has expired. Nothing is pushed after that. */
 export function closeIfExpired(connection: Connection): void {
   if (!connection.isOpen || connection.login.deadlineMs > Date.now()) return;
   const error = new TidewireError("unauthenticated", "the token has expired: get a new one", {

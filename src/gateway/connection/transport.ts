@@ -2,28 +2,29 @@ import type { Chunk } from "../../feed/chunk.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 
-/** Carries one connection's messages to its client: the only part of a connection that differs by transport. */
+/** Carries one connection's messages to its client. It is the only part of a connection that differs by transport. */
 export interface Transport {
   readonly kind: "ws" | "sse" | "poll" | "socketio";
-  /** Bytes handed to `write` and `send` that the operating system has not taken yet. */
+  /** Bytes passed to `write` and `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number;
-  /** Bytes that the operating system has taken by now; it grows while a slow client reads at all. */
+  /** Bytes that the operating system has taken so far. It grows as long as a slow client reads at all. */
   readonly takenBytes: number;
   /** Writes a chunk that other connections share. */
   write(chunk: Chunk): void;
-  /** Writes one message that is for this client alone. */
+  /** Writes one message for this client alone. */
   send(message: ServerMessage): void;
-  /** Settles when everything written so far has been taken, or the transport has ended. */
+  /** Settles when everything written so far was taken, or the transport has ended. */
   flushed(): Promise<void>;
-  /** Asks the client for a sign of life; `false` where it has no way to answer. */
+  /** Asks the client for a sign of life; `false` if the client cannot answer. */
   ping(): boolean;
-  /** Answers the client's own question for one. */
+  /** Answers a ping of the client. */
   pong(payload: Uint8Array): void;
-  /** Stops and resumes reading what the client sends. */
+  /** Stops reading messages of the client. */
   pause(): void;
+  /** Continues reading messages of the client. */
   resume(): void;
-  /** Says good-bye; what waits is still sent. */
+  /** Closes with a code. Waiting data is still sent. */
   close(code: CloseCode, reason: string): void;
-  /** Ends at once and frees what waits. */
+  /** Ends at once, and frees waiting data. */
   terminate(): void;
 }

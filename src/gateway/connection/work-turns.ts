@@ -1,10 +1,14 @@
-/** How long the jobs of one turn may take together, in milliseconds; the one that passes it is the last. */
+/**
+ * Shares the event loop between jobs of all connections. An edit of the rules or a wave of refreshed tokens creates
+ * thousands of small jobs, which would delay every delivery if they ran in one turn.
+ */
+/** How long the jobs of one turn may take together, in milliseconds. The job that exceeds it is the last one. */
 const TURN_MS = 10;
 
 /**
- * Work that may wait a moment, in turns between which everybody else gets theirs. All connections share the turns:
- * however many ask at once, a turn does not grow longer. A caller that waits for one job before it asks for the next one
- * takes turns with the others.
+ * Jobs that may wait a moment, run in turns. Other work runs between the turns. All connections share them, so a turn
+ * does not grow with the number of connections. A caller that waits for one job before it adds the next one alternates
+ * with the others.
  */
 export class WorkTurns {
   readonly #turnMs: number;
@@ -17,7 +21,7 @@ export class WorkTurns {
     this.#now = now;
   }
 
-  /** Does a job in one of the next turns. Rejects with whatever it throws. */
+  /** Runs a job in one of the next turns. Rejects with the error of the job. */
   run(job: () => void): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push(() => {
@@ -44,7 +48,7 @@ export class WorkTurns {
     this.#isRunning = false;
   }
 
-  /** Jobs that come while it runs wait for the next turn. */
+  /** Jobs that are added while it runs wait for the next turn. */
   #turn(): void {
     const endMs = this.#now() + this.#turnMs;
     const jobs = this.#waiting;
@@ -59,5 +63,5 @@ export class WorkTurns {
   }
 }
 
-/** For all connections of the process. */
+/** The turns of all connections of the process. */
 export const workTurns = new WorkTurns();

@@ -1,10 +1,14 @@
+/**
+ * Limits new connections before anything is spent on them. A TLS handshake, a token check and a snapshot are expensive,
+ * so the checks by rate and by count come first.
+ */
 import type { IncomingMessage } from "node:http";
 import { RateLimit } from "../connection/rate-limit.ts";
 import type { GatewayLimits } from "../limits.ts";
 import type { ServerOptions } from "../options.ts";
 import { networkOf, normalizeAddress, TrustedProxies } from "./client-network.ts";
 
-/** Counts by a key, which is forgotten at zero. */
+/** Counts by key. A key with the count zero is dropped. */
 class Counts {
   readonly #counts = new Map<string, number>();
 
@@ -19,19 +23,19 @@ class Counts {
   }
 }
 
-/** Which rate is passed, and after how many milliseconds it is not any more. */
+/** The exceeded rate, and the time until it allows another connection. */
 export interface OverRate {
   readonly limit: "connectRate" | "connectRatePerAddress";
   readonly value: number;
   readonly waitMs: number;
 }
 
-/** So many buckets, and those that are full again are forgotten. */
+/** The number of buckets that are kept. Full buckets are dropped first, because a new bucket is full as well. */
 const BUCKETS_MAX = 10_000;
 
 /**
- * Decides whether a client may connect, before anything is spent on it: rates and counts of the whole node, of an address, and,
- * once it is known, of a user.
+ * Decides whether a client may connect, before anything is spent on it: by rates and counts of the whole node and of an
+ * address.
  */
 export class Admission {
   readonly #limits: GatewayLimits;
@@ -53,14 +57,14 @@ export class Admission {
     return this.#connections;
   }
 
-  /** The client's address; what a proxy says of it counts only from a trusted one. */
+  /** The client's address. A forwarding header counts only if it was sent by a trusted proxy. */
   addressOf(request: IncomingMessage): string {
     const hops = String(request.headers["x-forwarded-for"] ?? "")
       .split(",")
       .map((hop) => hop.trim())
       .filter((hop) => hop !== "");
     let address = normalizeAddress(request.socket.remoteAddress ?? "");
-    // From the right: each trusted proxy vouches for the one before it, and nobody for the rest.
+    // From the right: each trusted proxy vouches for the hop before it, and nothing vouches for the rest.
     while (this.#trusted.includes(address)) {
       const hop = hops.pop();
       if (hop === undefined) break;
@@ -69,14 +73,14 @@ export class Admission {
     return address;
   }
 
-  /** The rate that a new connection passes, if any; otherwise it is counted. */
+  /** The rate that a new connection exceeds, if any. Otherwise the connection is counted. */
   overRate(address: string, nowMs: number): OverRate | null {
     const bucket = this.#bucketOf(networkOf(address), nowMs);
     if (!bucket.take(1, nowMs)) return this.#overRate("connectRatePerAddress", bucket);
     return this.#rate.take(1, nowMs) ? null : this.#overRate("connectRate", this.#rate);
   }
 
-  /** Whether the connections counted by now are more than the node bears. */
+  /** Whether more connections were counted than the node allows. */
   isOverFull(): boolean {
     return this.#connections > this.#connectionsMax;
   }
@@ -109,7 +113,7 @@ export class Admission {
     return bucket;
   }
 
-  /** Bounded even against ever new addresses: where none is full again, the oldest go. */
+  /** Keeps the map bounded even against ever new addresses. If no bucket is full, the oldest are dropped. */
   #forgetFullBuckets(nowMs: number): void {
     for (const [address, bucket] of this.#rateByAddress) {
       if (bucket.isFull(nowMs)) this.#rateByAddress.delete(address);

@@ -1,12 +1,15 @@
-/** Which addresses count as one client, and which belong to proxies. */
+/**
+ * Decides which addresses count as one client, and which belong to proxies. Limits per address are only as good as
+ * this: one subscriber has billions of IPv6 addresses, and one proxy carries thousands of clients.
+ */
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 
-/** Longest hop of X-Forwarded-For that is kept where it is no address. */
+/** The longest hop of X-Forwarded-For that is kept if it is no address. */
 const WORD_MAX = 64;
 
 /**
- * The address in one spelling: an IPv4 address mapped into IPv6 becomes IPv4; a port, brackets and a zone are removed.
- * Text that is not an address stays as it is, cut to 64 characters.
+ * The address in one spelling: an IPv4 address mapped into IPv6 becomes IPv4, and a port, brackets and a zone are
+ * removed. Text that is not an address stays as it is, cut to 64 characters.
  */
 export function normalizeAddress(text: string): string {
   const [, bracketed] = /^\[([^\]]*)\](?::\d{1,5})?$/.exec(text) ?? [];
@@ -19,9 +22,9 @@ export function normalizeAddress(text: string): string {
 }
 
 /**
- * The key that limits per address count by: an IPv4 address, or the /64 block of an IPv6 address, because one
+ * The key by which limits per address count: an IPv4 address, or the /64 block of an IPv6 address, because one
  * subscriber usually owns a whole /64.
- * @param address As `normalizeAddress` returns it.
+ * @param address In the form that `normalizeAddress` returns.
  */
 export function networkOf(address: string): string {
   const groups = groupsOf(address);
@@ -71,7 +74,10 @@ export class TrustedProxies {
     }
   }
 
-  /** @param address As `normalizeAddress` returns it; a hop that is no address is no proxy. */
+  /**
+   * Whether an address belongs to a trusted proxy.
+   * @param address In the form that `normalizeAddress` returns. A hop that is no address is no proxy.
+   */
   includes(address: string): boolean {
     const family = isIP(address);
     return family !== 0 && this.#blocks.check(address, family === 6 ? "ipv6" : "ipv4");

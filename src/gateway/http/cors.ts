@@ -1,20 +1,25 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isListed } from "../origins.ts";
 
-/** [8, Origin] A request that bears an origin needs to be listed (see `isListed`); one without passes. */
+/**
+ * [8, Origin] Whether a request may connect: one with an origin only if it is listed (see `isListed`), one without
+ * always.
+ */
 export function isOriginAllowed(origin: string | undefined, allowed: readonly string[]): boolean {
   return origin === undefined || isListed(origin, allowed);
 }
 
-/** Headers that scripts may send beyond those of every form; `*` would leave out `Authorization`. */
+/** Headers that scripts may send in addition to those of every form. `*` would not include `Authorization`. */
 const ALLOWED_HEADERS = "Authorization, Cache-Control, Content-Type, Last-Event-ID";
-/** How long a browser may go by the answer to a preflight, in seconds; edits of `server.origins` need a restart anyway. */
+/**
+ * How long a browser may cache the answer to a preflight, in seconds. Edits of `server.origins` need a restart anyway.
+ */
 const MAX_AGE_S = 600;
 
 /**
- * Lets pages of the allowed origins read the answer (Fetch standard, "CORS protocol"). Never with credentials:
- * cookies authenticate nobody here.
- * @returns `false` for a page that may not; no header says anything to it.
+ * Lets pages of the allowed origins read the answer (Fetch standard, "CORS protocol"). It never allows credentials,
+ * because cookies do not authenticate anyone here.
+ * @returns `false` for a page that may not. No header reveals anything to it.
  */
 export function allowOrigin(
   request: IncomingMessage,
@@ -31,12 +36,15 @@ export function allowOrigin(
   return true;
 }
 
-/** Whether a browser asks beforehand whether it may send the real request. */
+/** Whether a browser asks in advance whether it may send the real request. */
 export function isPreflight({ method, headers }: IncomingMessage): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
-/** @param method The one that the path takes. */
+/**
+ * Answers a preflight.
+ * @param method The method that the path accepts.
+ */
 export function answerPreflight(response: ServerResponse, method: string): void {
   response.writeHead(204, {
     "Access-Control-Allow-Methods": method,

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 
-/** Assumed where the system does not report a limit. */
+/** Assumed if the system does not report a limit. */
 const UNKNOWN_LIMIT = 10_000;
 
-/** How many connections this process may hold: its limit of open files, less 10 % for everything else. */
+/** How many connections this process may hold: its limit of open files, minus 10 % for everything else. */
 export const connectionsByFileLimit = (): number => Math.floor(openFilesMax() * 0.9);
 
 /**
- * How many sockets this process may accept. The 5 % between this and `connectionsByFileLimit` lets a full node still
+ * How many sockets this process may accept. The 5 % between this and `connectionsByFileLimit` let a full node still
  * answer a client with the reason.
  */
 export const socketsByFileLimit = (): number => Math.floor(openFilesMax() * 0.95);

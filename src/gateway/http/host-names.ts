@@ -5,13 +5,14 @@ export const UNKNOWN_HOST_TEXT = "the service is not reached under that name: se
 
 interface HostName {
   readonly name: string;
-  /** `undefined`: any. */
+  /** `undefined` allows any port. */
   readonly port: string | undefined;
 }
 
 /**
- * The names under which a listener may be asked. A page whose own domain was pointed at this machine (DNS rebinding)
- * is of the same origin for its browser, and only the `Host` header tells that it asked for another name.
+ * The names under which a listener may be addressed. If a page's own domain was pointed at this machine (DNS
+ * rebinding), the request has the same origin for the browser, and only the `Host` header shows that it was sent to
+ * another name.
  */
 export class HostNames {
   readonly #allowed: readonly HostName[];
@@ -20,7 +21,10 @@ export class HostNames {
     this.#allowed = hosts.map(parse);
   }
 
-  /** @param header The `Host` header, or the part of an `Origin` after the scheme. */
+  /**
+   * Whether a name is allowed.
+   * @param header The `Host` header, or the part of an `Origin` after the scheme.
+   */
   includes(header: string | undefined): boolean {
     const given = parse(header ?? "");
     return this.#allowed.some(
@@ -30,7 +34,7 @@ export class HostNames {
 }
 
 function parse(text: string): HostName {
-  // An IPv6 address has its colons inside brackets, so what follows the last colon outside is the port.
+  // An IPv6 address has its colons inside brackets, so the port follows the last colon outside.
   const [, name = "", port] = HOST.exec(text.toLowerCase()) ?? [];
   return { name, port };
 }

@@ -19,7 +19,10 @@ export function checkOrigin(
   throw new TidewireError("forbidden", "this page may not connect: server.origins does not list its origin");
 }
 
-/** Counts a new connection against the rates. @throws {TidewireError} `too-many-requests` */
+/**
+ * Counts a new connection against the rates.
+ * @throws {TidewireError} `too-many-requests`
+ */
 export function chargeConnect(admission: Admission, address: string, { refusals }: GatewayContext): void {
   const over = admission.overRate(address, Date.now());
   if (over === null) return;

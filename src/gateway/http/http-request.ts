@@ -1,3 +1,7 @@
+/**
+ * Reads a subscription from a URL. Streams and polls are plain GET requests, so that `EventSource`, `curl` and proxies
+ * can use them; the result is the same message as over a WebSocket, and passes the same checks.
+ */
 import type { IncomingMessage } from "node:http";
 import { type SubscribeMessage, VALUE_MODES, type ValueMode } from "../../protocol/messages.ts";
 import { checkShape, type MessageLimits } from "../connection/incoming.ts";
@@ -5,18 +9,18 @@ import { badRequest, checkMessage, type Problem } from "../connection/parse-mess
 
 /** The request in the URL of a stream or a poll (docs/protocol.md, section 7). */
 export interface UrlRequest {
-  /** The message that asks the same over a WebSocket. */
+  /** The message that asks for the same over a WebSocket. */
   readonly subscribe: SubscribeMessage;
   readonly values: ValueMode;
-  /** Single-use key of a stream, in place of a token. */
+  /** Single-use key of a stream, instead of a token. */
   readonly key: string | null;
-  /** Size of the URL, as the rate limit counts it. */
+  /** Size of the URL in bytes, as the rate limit counts it. */
   readonly bytes: number;
-  /** How long a poll waits for a change. */
+  /** How long a poll waits for a change, in milliseconds. */
   readonly waitMs: number;
 }
 
-/** The subscription of a request has no name of the client's choosing; in `subscribed` it bears this one. */
+/** The id of the subscription in `subscribed`, because a request by URL has no id chosen by the client. */
 export const SUBSCRIPTION_ID = "1";
 
 const SUBSCRIPTION = [
@@ -36,7 +40,7 @@ const WAIT_DEFAULT_S = 25;
 const WAIT_MAX_S = 60;
 
 /**
- * Reads the URL of a stream or a poll. An empty value counts as left out.
+ * Reads the URL of a stream or a poll. An empty value counts as omitted.
  * @throws {TidewireError} `bad-request`; no text or detail repeats a value.
  */
 export function parseUrlRequest(url: string, kind: "sse" | "poll", limits: MessageLimits): UrlRequest {
@@ -76,26 +80,29 @@ export function parseUrlRequest(url: string, kind: "sse" | "poll", limits: Messa
   };
 }
 
-/** The token of `Authorization: Bearer`, empty where there is none after the word; other schemes are a proxy's. */
+/** The token of `Authorization: Bearer`; empty if nothing follows the word. Other schemes are for proxies. */
 export function bearerOf({ headers: { authorization = "" } }: IncomingMessage): string | undefined {
   if (!/^Bearer(?: |$)/i.test(authorization)) return undefined;
   return /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? "";
 }
 
-/** The same checks as for a message over a WebSocket. */
+/** Applies the same checks as for a message over a WebSocket. */
 function checkSubscribe(given: Record<string, unknown>, limits: MessageLimits): SubscribeMessage {
   const present = Object.entries(given).filter(([, value]) => value !== undefined);
   const message = checkShape(Object.fromEntries(present), limits);
   if ("unread" in message) throw message.error;
-  // The type that goes in is the one that comes out.
+  // The schema keeps the type, so the result is a `subscribe`.
   return checkMessage(message.fields) as SubscribeMessage;
 }
 
 const TOKEN_NAME = /^(?:(?:access|id|auth|bearer)?[-_]?token|jwt|bearer|auth|authorization)$/i;
-/** The compact form of a signed token (RFC 7515, 7.1): its first part is a JSON object in base64url. */
+/** The compact form of a signed token (RFC 7515, 7.1). Its first part is a JSON object in base64url. */
 const TOKEN_VALUE = /^(?:Bearer\s+)?eyJ[\w-]*\.[\w-]+\.[\w-]*$/i;
 
-/** Each at most once, and none that is not known: a misspelt option must not be ignored. */
+/**
+ * Reads the parameters. Each may appear once, and unknown ones are refused, because a misspelt option must not be
+ * ignored.
+ */
 function readParameters(url: string, known: readonly string[]): ReadonlyMap<string, string> {
   const at = url.indexOf("?");
   const parameters = new Map<string, string>();

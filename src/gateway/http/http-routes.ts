@@ -20,14 +20,14 @@ import { chargeConnect, checkOrigin } from "./http-admission.ts";
 import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
 
 const SSE_PATH = "/v1/sse";
-/** The close code of a connection whose answer was sent to its end. */
+/** The close code of a connection whose answer was sent completely. */
 const COMPLETE = 1000;
 
 type Route = (request: IncomingMessage, response: ServerResponse, address: string) => Promise<void>;
 
 /**
- * [7] What is served over plain HTTP. A stream and a poll are connections like any other, with a transport of
- * their own: the service reads a `hello` and a `subscribe` from the request.
+ * [7] The routes over plain HTTP. A stream and a poll are connections like any other, with their own transports. The
+ * service reads a `hello` and a `subscribe` from the request.
  */
 export class HttpRoutes {
   readonly #context: GatewayContext;
@@ -46,7 +46,7 @@ export class HttpRoutes {
       ["/v1/poll", { method: "GET", serve: this.#poll.bind(this) }],
       ["/v1/key", { method: "POST", serve: this.#giveKey.bind(this) }],
     ]);
-    // One timer for all: what it writes is three bytes each.
+    // One timer for all streams, because each comment is only three bytes.
     const comment = guarded(context, "http.comment", () => this.#comment());
     this.#commenter = setInterval(comment, context.server.sseCommentMs).unref();
   }
@@ -55,7 +55,7 @@ export class HttpRoutes {
     clearInterval(this.#commenter);
   }
 
-  /** `false` where the path is none of these. */
+  /** Answers a request; `false` if the path is none of these. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const route = this.#routes.get(pathOf(request));
     if (route === undefined) return false;
@@ -71,7 +71,7 @@ export class HttpRoutes {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    // Whatever body there is says nothing; left unread, it would hold up the next request.
+    // A body has no meaning here. Left unread, it would block the next request on the socket.
     request.resume();
     const address = this.#admission.addressOf(request);
     checkOrigin(request, response, this.#context, address);
@@ -106,7 +106,7 @@ export class HttpRoutes {
     } else answerError(response, message);
   }
 
-  /** Those whom a node loses at once must not all come back at once. */
+  /** Random, because clients that a node loses at once must not all return at once. */
   #retryMs(): number {
     return Math.round(this.#context.server.sseRetryMs * (0.5 + Math.random()));
   }
@@ -156,7 +156,7 @@ export class HttpRoutes {
       limitBytes: this.#context.limits.pollBytes,
       onSubscribed: () => {
         const due = connection.guarded("poll.due", () => {
-          // So that the cursor of a quiet query does not grow old.
+          // A watermark first, so that the cursor of a quiet query does not grow old.
           connection.progress.sendWatermark();
           transport.due();
         });
@@ -169,7 +169,7 @@ export class HttpRoutes {
   }
 
   async #giveKey(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
-    // An empty token is refused, so that nobody is anonymous here.
+    // An empty token is refused, so that anonymous clients receive no key.
     const identity = await identify(this.#context, bearerOf(request) ?? "", address);
     if (identity !== null) answerJson(response, 200, await this.#context.urlKeys.issue(identity));
   }
@@ -218,7 +218,10 @@ export class HttpRoutes {
 
 const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
 
-/** An id that is not of this service, or damaged: `cursor-invalid`, as for a cursor without its ticket. */
+/**
+ * Stands for an id that is damaged or of another service. It leads to `cursor-invalid`, like a cursor without its
+ * ticket.
+ */
 const NOT_OURS: EventId = { mark: "", ticket: "", cursor: "invalid" };
 
 function lastEventIdOf({ headers }: IncomingMessage): EventId | null {
@@ -226,7 +229,7 @@ function lastEventIdOf({ headers }: IncomingMessage): EventId | null {
   return text === "" ? null : (parseEventId(text) ?? NOT_OURS);
 }
 
-/** The id of a browser's reconnection is newer than the cursor in the URL that it repeats. */
+/** The id of a browser's reconnection is newer than the cursor in the URL, which the browser repeats unchanged. */
 function resumeFrom(subscribe: SubscribeMessage, lastEventId: EventId | null): SubscribeMessage {
   if (lastEventId === null) return subscribe;
   const { cursor: _cursor, ticket: _ticket, ...request } = subscribe;

@@ -1,3 +1,7 @@
+/**
+ * The HTTP servers. Everything before the first complete request is unauthenticated, so sockets, headers, idle times
+ * and pipelined requests are limited here.
+ */
 import { once } from "node:events";
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import {
@@ -28,19 +32,25 @@ export interface Listening {
   readonly port: number;
 }
 
-/** Sockets are checked against the time limits of requests this often; Node's default of 30 s would add to them. */
+/**
+ * How often sockets are checked against the time limits of requests, in milliseconds. Node's default of 30 s would add
+ * to these limits.
+ */
 const CHECK_MS = 1_000;
-/** A socket that was answered and sends no further request is closed after this. */
+/** A socket that was answered and sends no further request is closed after this time, in milliseconds. */
 const KEEP_ALIVE_MS = 5_000;
-/** The longest time a poll waits for a change, which is silence on its socket. */
+/** The longest time that a poll waits for a change, in milliseconds. Its socket is silent meanwhile. */
 const POLL_WAIT_MS = 60_000;
 const TLS_POLL_MS = 5_000;
-/** Connections that the kernel queues before they are accepted, because thousands may return within a second. The kernel has a limit of its own. */
+/**
+ * Connections that the kernel queues before they are accepted, because thousands may return within a second. The kernel
+ * has its own limit in addition.
+ */
 const BACKLOG = 4_096;
 
-/** The admin listener has few clients, often all of one address. */
+/** The admin listener has few clients, often all from one address. */
 const ADMIN_SOCKETS: SocketLimits = { total: 128, perAddress: Number.POSITIVE_INFINITY };
-/** Answers that one socket of the admin listener may wait for. */
+/** How many answers one socket of the admin listener may wait for. */
 const ADMIN_ANSWERS = 16;
 
 /** The options, limits and counters of the public listener. */
@@ -63,11 +73,12 @@ export function socketLimitsOf({
   };
 }
 
-/** The public listener, plain or TLS, with its limits on sockets. */
+/** Makes the public listener, plain or TLS, with its limits on sockets. */
 export function createPublicServer(parts: PublicServerParts, onRequest: RequestListener): Server {
   const { server: options, limits, metrics } = parts;
   const listener: RequestListener = (request, response) => {
-    // Closed because of too many requests: what came with them in one packet is parsed all the same.
+    // The socket was closed because of too many requests. Node still parses the requests that arrived in the same
+    // packet.
     if (request.socket.destroyed) return;
     const answer = () => onRequest(request, response);
     runGuarded(parts, "http.request", answer, () => response.destroy());
@@ -76,7 +87,8 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
     options.tls === undefined
       ? createServer(timeLimitsOf(options), listener)
       : createSecureServer(options.tls, options, listener, parts);
-  // Beyond every silence that is ordinary; a peer that reads nothing of an answer would hold the socket for good.
+  // Longer than every ordinary silence. Otherwise a peer that reads nothing of its answer would keep the socket for
+  // ever.
   server.timeout = 2 * Math.max(limits.stallTimeoutMs, options.sseCommentMs, POLL_WAIT_MS) + 60_000;
   const sockets = new OpenSockets(socketLimitsOf(limits), new TrustedProxies(options.trustedProxies));
   const guard = new SocketGuard(server, {
@@ -92,7 +104,7 @@ export function createPublicServer(parts: PublicServerParts, onRequest: RequestL
   return server;
 }
 
-/** A plain listener for admins, with the same time limits and few sockets. */
+/** Makes a plain listener for admins, with the same time limits and few sockets. */
 export function createSmallServer(
   options: ServerOptions,
   onRequest: RequestListener,
@@ -122,7 +134,7 @@ const timeLimitsOf = ({ headersTimeoutMs, requestTimeoutMs }: ServerOptions) => 
   keepAliveTimeout: KEEP_ALIVE_MS,
 });
 
-/** The answers to what is no HTTP request, by the error of Node's parser. */
+/** The answers to data that is no valid HTTP request, by the error of Node's parser. */
 const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, text: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time"],
   HPE_HEADER_OVERFLOW: [
@@ -131,7 +143,10 @@ const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, text: str
   ],
 };
 const MALFORMED = [400, "this is no HTTP request that the service understands"] as const;
-/** So long a client may go on sending after an answer. Without this the rest of its request would reset the connection, and the answer be lost. */
+/**
+ * How long a client may continue to send after such an answer, in milliseconds. Closing at once would reset the
+ * connection, and the client would lose the answer.
+ */
 const LINGER_MS = 1_000;
 
 function answerClientErrors(server: Server, guard: GuardParts, where: string): void {
@@ -146,7 +161,7 @@ function answerClientErrors(server: Server, guard: GuardParts, where: string): v
     if (answered.has(socket)) return;
     const end = () => socket.destroy();
     const current = answers.get(socket);
-    // A text within another answer, such as a stream, would be a part of that one.
+    // A text within another answer, such as a stream, would become part of that one.
     const isWithin = current?.headersSent === true && !current.writableEnded;
     if (!socket.writable || isWithin || error.code === "ECONNRESET") {
       end();
@@ -172,7 +187,7 @@ function answerTo(error: NodeJS.ErrnoException): string {
   return `${head.join("\r\n")}\r\n\r\n${body}`;
 }
 
-/** Reads a renewed certificate without a restart; a broken one changes nothing. */
+/** Makes a TLS server that reads a renewed certificate without a restart. A broken one changes nothing. */
 function createSecureServer(
   tls: TlsOptions,
   options: ServerOptions,
@@ -207,7 +222,10 @@ function createSecureServer(
   return server;
 }
 
-/** @throws The system's error, such as a port in use. */
+/**
+ * Starts listening.
+ * @throws The system's error, such as a port in use.
+ */
 export async function listen(server: NetServer, { host, port }: Listening): Promise<Listening> {
   server.listen({ port, host, backlog: BACKLOG });
   await once(server, "listening");
@@ -216,7 +234,7 @@ export async function listen(server: NetServer, { host, port }: Listening): Prom
   return { host: address.address, port: address.port };
 }
 
-/** Stops listening and ends what is left; upgraded sockets are the gateway's to end. */
+/** Stops listening and closes the remaining sockets, except upgraded ones, which the gateway closes. */
 export function closeServer(server: Server): void {
   server.close();
   server.closeAllConnections();

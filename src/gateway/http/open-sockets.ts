@@ -10,8 +10,8 @@ export interface SocketLimits {
 export type SocketLimitReached = "node-full" | "address-limit";
 
 /**
- * Counts TCP connections from the moment they are accepted, before any byte of a TLS handshake or a request was read.
- * A trusted proxy carries many clients, so its sockets count towards the total only.
+ * Counts TCP connections from the moment they are accepted, before a byte of a TLS handshake or a request was read. A
+ * trusted proxy carries many clients, so its sockets count towards the total only.
  */
 export class OpenSockets {
   readonly #limits: SocketLimits;
@@ -36,7 +36,10 @@ export class OpenSockets {
     return this.#count >= this.#limits.total ? "node-full" : null;
   }
 
-  /** Counts a socket. @returns Uncounts it; further calls do nothing. */
+  /**
+   * Counts a socket.
+   * @returns A function that ends the count. Further calls do nothing.
+   */
   add(remoteAddress: string | undefined): () => void {
     const network = this.#networkOf(remoteAddress);
     this.#change(network, 1);
@@ -55,7 +58,7 @@ export class OpenSockets {
     else this.#byNetwork.set(network, open);
   }
 
-  /** `null` for a trusted proxy. A peer that has already gone has no address. */
+  /** `null` for a trusted proxy. A peer that has already left has no address. */
   #networkOf(remoteAddress: string | undefined): string | null {
     const address = normalizeAddress(remoteAddress ?? "");
     return this.#proxies?.includes(address) ? null : networkOf(address);

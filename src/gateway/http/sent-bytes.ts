@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 
-/** Counts what leaves by a server's sockets, whichever transport they carry. */
+/** Counts the bytes sent on a server's sockets, whatever transport uses them. */
 export class SentBytes {
   readonly #guard: GuardParts;
   readonly #counter: Metrics["bytesSent"];
@@ -30,7 +30,7 @@ export class SentBytes {
     server.on("connection", guarded(this.#guard, "sent-bytes.connection", begun));
   }
 
-  /** Counts what has left since it was called last. */
+  /** Counts the bytes sent since the last call. */
   count(): void {
     for (const socket of this.#counted.keys()) this.#count(socket);
   }
@@ -38,7 +38,7 @@ export class SentBytes {
   #count(socket: Socket): void {
     const { bytesWritten } = socket;
     const counted = this.#counted.get(socket) ?? 0;
-    // Bytes that still wait for the system count as written; a destroyed socket takes them back.
+    // Bytes that still wait for the system count as written. When a socket is destroyed they are subtracted again.
     if (bytesWritten <= counted) return;
     this.#counter.inc(bytesWritten - counted);
     this.#counted.set(socket, bytesWritten);

@@ -118,12 +118,12 @@ test("[3.3] a gap between the token of the ticket and the present one shows no r
 const within = (
   where: Position,
   lastSent: Position,
-  { isLastSent = false, tellsExactly = false, since: from = since } = {},
-) => isWithinTicket(where, { since: from, lastSent }, { isLastSent, tellsExactly });
+  { isLastSent = false, isExact = false, since: from = since } = {},
+) => isWithinTicket(where, { since: from, lastSent }, { isLastSent, isExact });
 
 test("[3.3] with exact cursors a cursor counts from the start of its ticket on", () => {
-  expect(within(at(9n), since, { tellsExactly: true })).toBe(false);
-  expect(within(at(10n), since, { tellsExactly: true })).toBe(true);
+  expect(within(at(9n), since, { isExact: true })).toBe(false);
+  expect(within(at(10n), since, { isExact: true })).toBe(true);
 });
 
 test("[3.3] the very cursor that came with the ticket counts, also where it is earlier than the start", () => {

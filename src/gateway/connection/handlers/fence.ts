@@ -1,7 +1,11 @@
+/**
+ * Read your own writes. A client that has written through its own backend waits here until its subscriptions show the
+ * write.
+ */
 import type { FenceMessage } from "../../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
 
-/** [3.1] Answers once every change up to a write's operation time has been sent: read your own writes. */
+/** [3.1] Answers once every change up to the operation time of a write has been sent. */
 export async function handleFence(
   connection: Connection,
   { id, operationTime }: FenceMessage,

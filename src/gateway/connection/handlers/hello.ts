@@ -1,3 +1,7 @@
+/**
+ * The first message of a connection, and the check of its token. The same functions serve transports whose requests
+ * carry the token in a header.
+ */
 import type { Identity } from "../../../auth/verify-token.ts";
 import { CLOSE_CODES } from "../../../protocol/close-codes.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
@@ -9,8 +13,8 @@ import type { Connection } from "../connection.ts";
 import { closingRefusal, reasonOf } from "../token-refusal.ts";
 
 /**
- * [3.1] The first message: the user's token, and the form in which documents are written.
- * @param isByHeader The request that made the connection has authenticated it, and no `hello` has come since.
+ * [3.1] Handles the first message: the user's token, and the form of values in documents.
+ * @param isByHeader The request that opened the connection has authenticated it, and no `hello` has arrived since.
  */
 export async function handleHello(
   connection: Connection,
@@ -19,7 +23,7 @@ export async function handleHello(
 ): Promise<void> {
   const { login } = connection;
   if (connection.isOpen && isByHeader && message.token === undefined) {
-    // The request's own header has authenticated already; this `hello` is not answered.
+    // The header of the request has authenticated the client already, so this `hello` is not answered.
     login.wantValues(message.values);
     return;
   }
@@ -30,7 +34,10 @@ export async function handleHello(
   });
 }
 
-/** Finds out who is there, and welcomes them. @throws {ClientError} */
+/**
+ * Determines the identity of the client, and welcomes it.
+ * @throws {ClientError} The client is refused.
+ */
 export async function authenticate(
   connection: Connection,
   who: () => Promise<Identity | null>,
@@ -53,8 +60,9 @@ export async function authenticate(
 }
 
 /**
- * Whom a token speaks for; `null` for an anonymous user, where such may connect.
- * @param where A token must be given, in words.
+ * Verifies a token.
+ * @param where Where a token must be given, in words.
+ * @returns The identity; `null` for an anonymous client, if these may connect.
  * @throws {ClientError} `unauthenticated`
  */
 export async function identify(

@@ -1,3 +1,7 @@
+/**
+ * Replaces the token of a connection without a reconnect. Tokens live for minutes and connections for days, so this is
+ * the normal way in which rights change.
+ */
 import { maySucceed } from "../../../auth/subject.ts";
 import type { Identity } from "../../../auth/verify-token.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
@@ -6,32 +10,35 @@ import { applyIdentity, noteOvertaken } from "../apply-identity.ts";
 import type { Connection } from "../connection.ts";
 import { reasonOf } from "../token-refusal.ts";
 
-/** [3.1] A new token for the same user; a bad one changes nothing. */
+/** [3.1] Takes a new token of the same user. A bad token changes nothing. */
 export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
   const { login } = connection;
   const number = login.startRefresh();
   const identity = await verify(connection, token);
-  // In the middle of a commit it is unknown which documents the client holds, so no difference can be sent.
+  // In the middle of a batch it is unknown which documents the client has, so no difference could be sent.
   const { feed } = connection.context;
   while (!feed.timeline.isSettled) await feed.timeline.settles;
   if (connection.isClosed) return;
   if (connection.identity === null || !maySucceed(connection.identity, identity)) {
     throw new TidewireError("forbidden", "the token is another user's: open another connection for it");
   }
-  // A token that took longer to verify must not undo a newer one.
+  // A token that took longer to verify must not replace a newer one.
   if (login.isOvertaken(number)) {
     noteOvertaken(connection, identity);
     connection.send({ type: "refreshed", expires: login.expiresAtMs });
     return;
   }
-  // Verifying took a while: the token's key may have been retired meanwhile.
+  // Verification took a while, and the token's key may have been retired meanwhile.
   const refusal = connection.context.trust.refusalOf(identity);
   if (refusal !== null) throw refusal;
   login.finishRefresh(number);
   await applyIdentity(connection, identity);
 }
 
-/** @throws {TidewireError} `unauthenticated`, which is logged as well; `unavailable`. */
+/**
+ * Verifies a token.
+ * @throws {TidewireError} `unauthenticated`, which is logged as well; `unavailable`.
+ */
 async function verify({ context, address }: Connection, token: string): Promise<Identity> {
   try {
     return await context.trust.verify(token);

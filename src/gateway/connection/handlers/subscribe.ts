@@ -1,3 +1,7 @@
+/**
+ * Handles `subscribe`. Between the authorization and the first byte several things can change (rules, lookups, the
+ * token, the client's mind), so the function checks after each wait whether its answer is still wanted and still right.
+ */
 import { holderOf } from "../../../auth/subject.ts";
 import { Rights } from "../../../feed/rights.ts";
 import { noteFault } from "../../../metrics/guard.ts";
@@ -18,7 +22,7 @@ import { noteRefused, toStartRequest } from "../resume-check.ts";
 import { type Asked, Subscription } from "../subscription.ts";
 import type { SubscriptionHost } from "../subscription-host.ts";
 
-/** [3.3] Makes a subscription: authorizes it, finds how it can start, says so, and lets it begin. */
+/** [3.3] Makes a subscription: authorizes it, decides how it starts, answers, and begins the delivery. */
 export async function handleSubscribe(
   connection: SubscriptionHost,
   message: SubscribeMessage,
@@ -28,7 +32,7 @@ export async function handleSubscribe(
   const asksFor = toRequest(message);
   const request = parseRequest(asksFor, connection.context.rules.limits);
   const lookups: HeldLookups = new HeldLookups(connection.context.feed, {
-    // From the moment it is made, a change of its sets is a change of its rights, at that very commit.
+    // From the moment the subscription exists, a change of its sets changes its rights, at that very commit.
     rightsChanged: (at) => {
       const subscription = connection.subscriptions.get(id);
       if (subscription?.lookups === lookups) reauthorize(connection, subscription, at);
@@ -46,11 +50,12 @@ export async function handleSubscribe(
       query = grant(connection, asked);
     }
     connection.subscriptions.pending.remove(asked);
-    // In the same turn as it was granted: an edit of the rules finds it either not judged yet, or made.
+    // In the same turn as the authorization, so that an edit of the rules finds the subscription either unjudged or
+    // complete.
     await subscribe(connection, asked, query, message);
   } catch (error) {
     await noteRefused(connection, message, error);
-    if (!asked.isOver) throw error; // who has unsubscribed meanwhile was answered so
+    if (!asked.isOver) throw error; // a client that has unsubscribed meanwhile was answered by that
   } finally {
     connection.subscriptions.pending.remove(asked);
     if (connection.subscriptions.get(id)?.lookups !== lookups) {
@@ -60,7 +65,7 @@ export async function handleSubscribe(
   }
 }
 
-/** The live query that the request asks for, or the sets that have to be read first. */
+/** The live query that the request asks for, or the sets that must be read first. */
 function grant(
   { context, identity }: SubscriptionHost,
   { request, lookups }: Asked,
@@ -88,10 +93,10 @@ function checkId(connection: SubscriptionHost, id: string): void {
   }
 }
 
-/** Bookkeeping of one subscription besides its request, in bytes; measured, and rounded up. */
+/** Memory of one subscription besides its request, in bytes; measured and rounded up. */
 const REQUEST_BYTES = 1_024;
 
-/** Memory that a request takes, in bytes: about twice its text, and the filter that was made of it. */
+/** Memory of a request in bytes: about twice its text, and the parsed filter. */
 const sizeOf = (request: QueryRequest) => REQUEST_BYTES + 4 * JSON.stringify(request).length;
 
 function toRequest(message: SubscribeMessage): QueryRequest {
@@ -131,12 +136,12 @@ async function subscribe(
   await answerShared(connection, subscription);
 }
 
-/** Numeric dates are whole seconds: a token may have been issued at the end of the one that it names. */
+/** Numeric dates are whole seconds, so a token may have been issued up to one second after its date. */
 const SECOND_MS = 1_000;
 
 /**
- * The cluster time since which the user certainly has the rights of the token. A snapshot that was read for others before
- * that would show, with the changes since, what happened before this user might see it.
+ * The cluster time since which the user certainly has the rights of the token. A snapshot that was read earlier for
+ * other clients would show, together with the changes since, data from before this user was allowed to see it.
  */
 function heldSince(
   { identity, context: { feed, lostRights } }: SubscriptionHost,
@@ -147,7 +152,7 @@ function heldSince(
   return issuedAtMs === null ? 0n : feed.timeline.headTimeBy(issuedAtMs + SECOND_MS);
 }
 
-/** Decides the start, tells it, and begins; all that can fail comes before the first word. */
+/** Decides the start, sends it, and begins the delivery. Everything that can fail comes before the first message. */
 async function open(
   connection: SubscriptionHost,
   maker: Subscription,
@@ -157,48 +162,49 @@ async function open(
   const { attachment } = maker;
   const { identity } = connection;
   const startRequest = await toStartRequest(connection, message, maker);
-  // The ticket does not show that the user had the rights until now.
+  // The ticket does not prove that the user had the rights until now.
   if (startRequest.refused === "rights-changed") rights.beginAt(connection.context.feed.timeline.headTime);
   const opened = await attachment.delivery.open(startRequest);
-  // A newer token may have come meanwhile: a ticket under it needs the rights that it gives.
+  // A newer token may have arrived meanwhile, and a ticket under it needs the rights that it grants.
   while (attachment.deciding !== null) await attachment.deciding;
   if (attachment.isDetached) return;
   // The subscription that asked may have ended meanwhile, or a change of rights has moved it to another live query.
-  // Those that share this one have stayed, and hold no state that could be resumed.
+  // Other subscriptions share this attachment and stay. They have no state that could be resumed.
   const hasLeft = !connection.subscriptions.holds(maker) || !attachment.serves(maker.id);
   const started =
     hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
   const isSame = started.start === "resumed" && started.finally === undefined;
-  // A newer token may have come meanwhile, whose ticket this is not.
+  // If a newer token is in force by now, the kept ticket belongs to the old one.
   const isKept = isSame && connection.identity === identity;
   attachment.start.decide(started, isKept ? startRequest.keptTicket : null);
-  // An attachment that began without a snapshot is replaced only now, because the snapshot replaces what the client holds.
+  // An attachment that began without a snapshot is replaced only now, because the snapshot replaces the client's
+  // documents.
   connection.subscriptions.follow(attachment);
   const first = hasLeft ? connection.subscriptions.servedBy(attachment)[0] : maker;
   if (first !== undefined) sendSubscribed(connection, first, started.start, started.reason);
   attachment.delivery.run();
 }
 
-/** [3.3, shared] Another id of this connection has the live query already: nothing is sent twice. */
+/** [3.3, shared] Another id of this connection has the live query already, so nothing is sent twice. */
 async function share(connection: SubscriptionHost, subscription: Subscription): Promise<void> {
   connection.subscriptions.add(subscription);
   await subscription.attachment.opened.catch(() => {}); // `undo` reports it to every subscription that shares it
   await answerShared(connection, subscription);
 }
 
-/** Not where the subscription has ended meanwhile, or its rights have changed and it was answered so. */
+/** Answers a subscription that shares an attachment, unless it has ended or was answered by a change of its rights. */
 async function answerShared(connection: SubscriptionHost, subscription: Subscription): Promise<void> {
   const { subscriptions } = connection;
   while (subscriptions.holds(subscription) && subscription.attachment.isUndecided(subscription.id))
     await subscription.attachment.deciding;
   if (subscription.isAnswered || !subscriptions.holds(subscription)) return;
-  // Without an attachment it is being authorized again, and is answered then.
+  // Without an attachment it is being authorized again, and that sends the answer.
   if (subscription.attachment.serves(subscription.id)) sendSubscribed(connection, subscription, "shared");
 }
 
 /**
- * The subscription could not be made; those that joined it meanwhile receive the same error. Those that were
- * active before are authorized again.
+ * The subscription could not be made. Subscriptions that joined it meanwhile receive the same error. Subscriptions that
+ * were active before are authorized again.
  */
 function undo(connection: SubscriptionHost, attachment: Attachment, error: unknown, makerId: string): void {
   for (const subscription of connection.subscriptions.servedBy(attachment)) {

@@ -3,7 +3,7 @@ import type { UnsubscribeMessage } from "../../../protocol/messages.ts";
 import type { Connection } from "../connection.ts";
 import { endSubscription } from "../end-subscription.ts";
 
-/** [3.1] Ends a subscription; after the answer nothing more comes for the id. */
+/** [3.1] Ends a subscription. After the answer no further message for the id follows. */
 export async function handleUnsubscribe(connection: Connection, { id }: UnsubscribeMessage): Promise<void> {
   const subscription = connection.subscriptions.get(id);
   if (subscription !== undefined) endSubscription(connection, subscription, "requested");
