@@ -70,7 +70,7 @@ function summary(file: string, config: Config): string {
   const lines = Object.entries(config.collections).map(([name, collection]) => {
     const { database = config.mongodb.database, collection: stored = name } = collection as CollectionOptions;
     const rules = collection.rules.map(ruleText).join(", then ");
-    return `  ${name} (${database}.${stored}): ${rules}`;
+    return `  ${name} (${database}.${stored}): ${rules || "nobody has access (rules: [])"}`;
   });
   return [`ok: ${file}`, ...lines].join("\n");
 }

@@ -79,7 +79,9 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     found: found.collections.length > 0 ? found : { ...found, collections: [EXAMPLE] },
     backend,
   };
-  await writeAll(folder, await filesOf(folder, plan, appFolder), values.force);
+  const files = await filesOf(folder, plan, appFolder);
+  await writeAll(folder, files, values.force);
+  io.out(`Written: ${files.map(({ path }) => path).join(", ")}`);
   io.out(await nextSteps(folder, plan, found, appFolder));
   return 0;
 }
@@ -170,7 +172,7 @@ async function nextSteps(
   appFolder: string,
 ): Promise<string> {
   const { backend } = plan;
-  const { files, packages, run: start, page } = backendFiles(backend, "", appFolder);
+  const { packages, run: start, page } = backendFiles(backend, "", appFolder);
   const ignored = (await textOf(join(folder, ".gitignore"))) ?? "";
   const notes = [
     ...(found.collections.length === 0
@@ -186,19 +188,24 @@ async function nextSteps(
       : []),
     ...(/^\.env\s*$/m.test(ignored) ? [] : ["Add .env to .gitignore: it holds a secret."]),
   ];
-  const commands = [
-    ...(folder === "." ? [] : [`cd ${folder}`]),
-    `npm install ${packages.join(" ")}`,
-    "npx tidewire check",
-    "npx tidewire start                     # leave it running",
-    `${start}   # in another terminal, then open http://127.0.0.1:${PAGE_PORT}${page}`,
+  const commands: readonly (readonly [command: string, note?: string])[] = [
+    ...(folder === "." ? [] : [[`cd ${folder}`] as const]),
+    [`npm install ${packages.join(" ")}`],
+    ["npx tidewire check"],
+    ["npx tidewire start", "leave it running"],
+    [
+      start,
+      `in another terminal${folder === "." ? "" : `, in ${folder}`}; then open http://127.0.0.1:${PAGE_PORT}${page}`,
+    ],
   ];
+  const width = Math.max(...commands.map(([command, note]) => (note === undefined ? 0 : command.length)));
   return [
-    `Written: ${[ENV_FILE, DEFAULT_CONFIG, ...files.map(({ path }) => path)].join(", ")}`,
     ...notes,
     "",
     "Next:",
-    ...commands.map((command) => `  ${command}`),
+    ...commands.map(([command, note]) =>
+      note === undefined ? `  ${command}` : `  ${command.padEnd(width)}  # ${note}`,
+    ),
     "",
     `Nobody can read anything yet. Edit the rules in ${DEFAULT_CONFIG}; a running service applies them when you save.`,
   ].join("\n");

@@ -4,6 +4,7 @@
 export function htmlPage(collection: string): string {
   const name = JSON.stringify(collection).replaceAll("<", "\\u003c");
   return `<!doctype html>
+<html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Live list</title>
@@ -14,6 +15,8 @@ export function htmlPage(collection: string): string {
   import { createClient } from "/tidewire/tidewire.js";
 
   const collection = ${name};
+  const notAllowed =
+    "No rule of config/tidewire.yaml lets this user read " + collection + " yet. Edit the rules, then reload this page.";
   const client = createClient({
     url: "http://127.0.0.1:8480",
     token: async () => {
@@ -22,21 +25,23 @@ export function htmlPage(collection: string): string {
       return response.text();
     },
   });
+
   const item = (document_) => {
     const li = document.createElement("li");
     li.textContent = JSON.stringify(document_);
     return li;
   };
-  const say = (text) => { document.querySelector("#status").textContent = text; };
+  const say = (text) => {
+    document.querySelector("#status").textContent = text;
+  };
+
   document.querySelector("h1").textContent = collection;
   client.collection(collection).find().subscribe({
     data: (documents) => {
       document.querySelector("#list").replaceChildren(...documents.map(item));
       say(documents.length + " documents, live");
     },
-    error: (error) => say(error.code === "forbidden"
-      ? "No rule of config/tidewire.yaml lets this user read " + collection + " yet. Edit the rules, then reload this page."
-      : String(error.message)),
+    error: (error) => say(error.code === "forbidden" ? notAllowed : error.message),
   });
 </script>
 `;

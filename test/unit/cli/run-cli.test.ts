@@ -1,8 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { JwtOptions } from "../../../src/auth/options.ts";
 import { createVerifier } from "../../../src/auth/verify-token.ts";
@@ -55,6 +55,42 @@ test.each(["check", "explain", "plan", "token"])(
     expect(out).toMatch(/^Usage: tidewire/);
     expect(out).toContain("Examples:");
     expect((await run(name, "--help")).out).toBe(out);
+  },
+);
+
+test("check says that nobody has access to a collection without a rule", async () => {
+  const file = await fileOf(GOOD.replace("collections:", "collections:\n  carts: { rules: [] }"));
+  const { code, out } = await run("check", "--config", file);
+  expect(code).toBe(0);
+  expect(out).toMatch(/^ {2}carts \(shop\.carts\): nobody has access \(rules: \[\]\)$/m);
+  expect(out).toMatch(/^ {2}orders .*staff/m);
+});
+
+test.each(["express", "fastify", "next"])(
+  "init --backend %s names every file that it wrote, and aligns the notes beside the next commands",
+  async (backend) => {
+    const folder = join(await mkdtemp(join(tmpdir(), "tidewire-init-")), "app");
+    onTestFinished(() => rm(join(folder, ".."), { recursive: true }));
+    const { code, out } = await run("init", folder, "--offline", "--backend", backend);
+    expect(code).toBe(0);
+    const [, written = ""] = /^Written: (.*)$/m.exec(out) ?? [];
+    const files = await readdir(folder, { recursive: true, withFileTypes: true });
+    const paths = files
+      .filter((file) => file.isFile())
+      .map((file) => relative(folder, join(file.parentPath, file.name)));
+    expect(written.split(", ").sort()).toEqual(paths.sort());
+    const columns = out
+      .split("\n")
+      .flatMap((line) => (/^ {2}.* {2}# /.test(line) ? [line.indexOf("  # ")] : []));
+    expect(columns).toHaveLength(2);
+    expect(new Set(columns).size).toBe(1);
+    expect(out).toContain(`in another terminal, in ${folder}; then open http://127.0.0.1:3000/`);
+    for (const path of paths) {
+      const text = await readFile(join(folder, path), "utf8");
+      expect(text, path).toMatch(/[^\n]\n$/);
+      expect(text, path).not.toMatch(/[ \t]\n|\t|\n\n\n/);
+      for (const line of text.split("\n")) expect(line.length, `${path}: ${line}`).toBeLessThanOrEqual(130);
+    }
   },
 );
 
