@@ -11,6 +11,7 @@ import { runCli } from "../../src/cli/run-cli.ts";
 import { createClient } from "../../src/client/client.ts";
 import { ROOT } from "../support/build.ts";
 import { DelayProxy } from "../support/delay-proxy.ts";
+import { skipWithout } from "../support/installed.ts";
 import { Program } from "../support/program.ts";
 import { pythonWith } from "../support/python.ts";
 import { signToken, startTestService } from "../support/service.ts";
@@ -95,7 +96,7 @@ test("the client of the README needs one round trip", async () => {
 test("the Python example needs one round trip, and one to resume", async ({ skip }) => {
   const requirements = readFileSync(join(ROOT, "examples", "python", "requirements.txt"), "utf8");
   const installed = await pythonWith(...requirements.trim().split("\n"), "sseclient-py");
-  if (!("python" in installed)) return skip(installed.missing);
+  if (!("python" in installed)) return skipWithout(skip, installed.missing);
   const { proxy, token, orders, roundTrips, host } = await start();
   const example = join(ROOT, "examples", "python", "follow.py");
   const program = new Program(installed.python, [example, `ws://${host}/v1/ws`, "orders"], {

@@ -9,6 +9,7 @@ import { build, type Plugin } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { compileScript, parse as parseSfc } from "vue/compiler-sfc";
 import { ROOT } from "../support/build.ts";
+import { skipWithout } from "../support/installed.ts";
 import { runtime } from "../support/runtimes.ts";
 
 const run = promisify(execFile);
@@ -217,14 +218,12 @@ console.log(typeof createClient, String(TidewireProvider.$$typeof), String(useLi
   expect(stdout).toBe("function Symbol(react.client.reference) Symbol(react.client.reference)\n");
 });
 
-test.each(["bun", "deno"] as const)(
+test.for(["bun", "deno"] as const)(
   "%s loads it and reports a missing service as an error, not a crash",
-  async (name) => {
+  { timeout: 180_000 }, // with the installation of the runtime
+  async (name, { skip }) => {
     const found = await runtime(name);
-    if ("missing" in found) {
-      console.warn(`skipped: ${found.missing}`);
-      return;
-    }
+    if ("missing" in found) return skipWithout(skip, found.missing);
     const code = `
 import { createClient } from "tidewire-client";
 const client = createClient({ url: "http://127.0.0.1:1", token: async () => "t", logger: false });

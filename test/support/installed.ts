@@ -1,6 +1,7 @@
-/** Programs of the system that tests run where they are there. */
+/** Programs and packages that some tests need. */
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import type { TestContext } from "vitest";
 
 /** Where Debian keeps servers, which is not on everybody's PATH. */
 const MORE = ["/usr/sbin", "/usr/local/sbin"];
@@ -17,6 +18,15 @@ export function installed(program: string): string | undefined {
  */
 export const isWithout = (...programs: readonly string[]) =>
   process.env["CI"] !== "true" && programs.some((program) => installed(program) === undefined);
+
+/**
+ * Ends a test that lacks a program or a package: it is skipped, visibly, and fails where the CI runs.
+ * @param skip Of the test's context.
+ */
+export function skipWithout(skip: TestContext["skip"], missing: string): never {
+  if (process.env["CI"] === "true") throw new Error(`${missing}; with CI=true no test is left out`);
+  return skip(missing);
+}
 
 function isExecutable(path: string): boolean {
   try {

@@ -1,9 +1,9 @@
 /** Other runtimes, from npm. They are installed once, into a folder that `npm ci` clears, as no user of the package needs them. */
 import { execFile } from "node:child_process";
-import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { ROOT } from "./build.ts";
+import { installOnce } from "./install-once.ts";
 
 const run = promisify(execFile);
 const INSTALL_TIMEOUT_MS = 90_000;
@@ -20,20 +20,12 @@ export async function runtime(
       () => true,
       () => false,
     );
-  if (await isThere()) return { program };
   try {
-    await rm(directory, { recursive: true, force: true });
-    await mkdir(directory, { recursive: true });
-    const install = [
-      "install",
-      "--no-save",
-      "--no-audit",
-      "--no-fund",
-      "--prefix",
-      directory,
-      `${name}@${VERSIONS[name]}`,
-    ];
-    await run("npm", install, { cwd: directory, timeout: INSTALL_TIMEOUT_MS });
+    await installOnce(directory, (folder) => {
+      const quiet = ["--no-save", "--no-audit", "--no-fund"];
+      const install = ["install", ...quiet, "--prefix", folder, `${name}@${VERSIONS[name]}`];
+      return run("npm", install, { cwd: folder, timeout: INSTALL_TIMEOUT_MS });
+    });
     if (await isThere()) return { program };
     return { missing: `the package ${name} holds no program for this machine` };
   } catch (error) {

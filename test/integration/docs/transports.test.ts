@@ -1,10 +1,11 @@
 /** The commands of docs/transports.md, run as they stand there; what comes has the shape that the page shows. */
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { ROOT } from "../../support/build.ts";
 import { endWithUs } from "../../support/guard.ts";
+import { isWithout } from "../../support/installed.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 
 const page = readFileSync(join(ROOT, "docs", "transports.md"), "utf8");
@@ -14,15 +15,6 @@ const COMMANDS = Array.from(
   page.matchAll(/```sh\n(curl[\s\S]*?)```\n+```(text|json)\n([\s\S]*?)```/g),
   ([, command = "", , shown = ""]) => ({ command, shown }),
 );
-
-const hasCurl = (() => {
-  try {
-    execFileSync("curl", ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-})();
 
 async function start() {
   const rules = [{ name: "customer", filter: { customerId: "%%user.sub" }, fields: { exclude: ["margin"] } }];
@@ -75,7 +67,7 @@ test("the page's commands are the ones that are run here", () => {
 });
 
 test("the stream begins as the page shows", async ({ skip }) => {
-  if (!hasCurl) skip("no curl here");
+  skip(isWithout("curl"), "no curl here");
   const { env, add } = await start();
   const { command, shown } = commandWith("curl -N");
   let added: Promise<unknown> | undefined;
@@ -89,7 +81,7 @@ test("the stream begins as the page shows", async ({ skip }) => {
 });
 
 test("a key, an error and the polls come as the page shows", async ({ skip }) => {
-  if (!hasCurl) skip("no curl here");
+  skip(isWithout("curl"), "no curl here");
   const { env, add } = await start();
   const shapeOf = (text: string) => {
     const value = JSON.parse(text);

@@ -1,5 +1,4 @@
 /** Clients of other people's making, and our examples in other languages, against the service. */
-import { execFileSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,6 +9,7 @@ import { ROOT } from "../../support/build.ts";
 import { FaultProxy } from "../../support/fault-proxy.ts";
 import { ask, urlOf } from "../../support/http-client.ts";
 import { COLLECTIONS, startHttpService } from "../../support/http-service.ts";
+import { isWithout, skipWithout } from "../../support/installed.ts";
 import { MessageFollower } from "../../support/message-follower.ts";
 import { testDatabase } from "../../support/mongod.ts";
 import { differencesOf, Oracle, textOf } from "../../support/oracle.ts";
@@ -23,25 +23,16 @@ import { type ServiceConfig, spawnService } from "../../support/spawn-service.ts
 const PATIENCE = { timeout: 20_000 };
 const example = (path: string) => join(ROOT, "examples", path);
 
-const hasCurl = (() => {
-  try {
-    execFileSync("curl", ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-})();
-
 const REQUIREMENTS = readFileSync(example("python/requirements.txt"), "utf8").trim().split("\n");
 
 /** Where there is no Python, or nowhere to install from, the tests that need it are skipped and say so. */
-let installed: Awaited<ReturnType<typeof pythonWith>>;
+let python: Awaited<ReturnType<typeof pythonWith>>;
 beforeAll(async () => {
-  installed = await pythonWith(...REQUIREMENTS, "sseclient-py");
+  python = await pythonWith(...REQUIREMENTS, "sseclient-py");
 });
 
 const pythonOrSkip = (skip: TestContext["skip"]): string =>
-  "python" in installed ? installed.python : skip(installed.missing);
+  "python" in python ? python.python : skipWithout(skip, python.missing);
 
 /** The service, reached through a proxy that can cut connections. */
 async function start() {
@@ -83,7 +74,7 @@ test("EventSource follows with a key, comes back by itself, and stops where the 
 });
 
 test("curl follows, comes back where it was, and ends where the subscription has ended", async ({ skip }) => {
-  if (!hasCurl) skip("no curl here");
+  skip(isWithout("curl"), "no curl here");
   const world = await start();
   const { host, items, proxy } = world;
   await items.insertMany([
@@ -106,7 +97,7 @@ test("curl follows, comes back where it was, and ends where the subscription has
 });
 
 test("curl's example ends with the service's words where it is refused", async ({ skip }) => {
-  if (!hasCurl) skip("no curl here");
+  skip(isWithout("curl"), "no curl here");
   const { host } = await start();
   const curl = new Program("sh", [example("curl/sse.sh"), `http://${host}`, "items"], {
     TIDEWIRE_TOKEN: "nonsense",
@@ -201,7 +192,7 @@ const RULE = {
 test("[G2] curl, websockets and sseclient-py lose nothing while the service is killed and started again", async ({
   skip,
 }) => {
-  if (!hasCurl) skip("no curl here");
+  skip(isWithout("curl"), "no curl here");
   const python3 = pythonOrSkip(skip);
   const seed = Number(process.env["TIDEWIRE_TEST_SEED"] ?? randomInt(2 ** 31));
   console.log(`seed ${seed}`);
