@@ -2,7 +2,7 @@
  * Random rules, users, requests and writes, with a naive model of their result. The server evaluates a rule's
  * `when` and filter; the model only inserts the claims.
  */
-import type { Db, Document } from "mongodb";
+import type { Db, Document, MongoClient } from "mongodb";
 import type { OracleQuery } from "../support/oracle.ts";
 import type { Random } from "../support/random.ts";
 
@@ -99,12 +99,12 @@ export interface HiddenPaths {
 }
 
 export async function expectedOf(
-  db: Db,
+  { client, db }: { readonly client: MongoClient; readonly db: Db },
   rules: readonly RuleText[],
   claims: Claims,
   request: LeakRequest,
 ): Promise<Expected> {
-  const rule = await ruleFor(db, rules, claims);
+  const rule = await ruleFor(client, rules, claims);
   if (rule === undefined) return "forbidden";
   const filter = filledIn(rule.filter ?? {}, claims);
   if (filter === undefined) return "forbidden";
@@ -133,15 +133,20 @@ function projectionOf(fields: RuleText["fields"]): Document[] {
 }
 
 /** The first rule whose `when` the server finds to hold for the claims. */
-async function ruleFor(db: Db, rules: readonly RuleText[], claims: Claims): Promise<RuleText | undefined> {
+async function ruleFor(
+  client: MongoClient,
+  rules: readonly RuleText[],
+  claims: Claims,
+): Promise<RuleText | undefined> {
   for (const rule of rules) {
     if (rule.when === undefined) return rule;
     const when = Object.fromEntries(
       Object.entries(rule.when).map(([path, predicate]) => [path.replace(/^%%/, ""), predicate]),
     );
-    // As a literal, since claims may hold keys that would be operators.
-    const pipeline = [{ $documents: [{ user: { $literal: claims } }] }, { $match: when }];
-    const found = await db.aggregate(pipeline).toArray();
+    // As a literal, since claims may hold keys that would be operators. In place of a document that every server has,
+    // because `$documents` begins with MongoDB 5.1.
+    const pipeline = [{ $limit: 1 }, { $replaceWith: { user: { $literal: claims } } }, { $match: when }];
+    const found = await client.db("admin").collection("system.version").aggregate(pipeline).toArray();
     if (found.length > 0) return rule;
   }
   return undefined;

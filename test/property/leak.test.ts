@@ -84,7 +84,7 @@ async function follow(
   client: WsClient,
   { id, claims, request, place = {} }: { id: string; claims: Claims; request: LeakRequest; place?: object },
 ): Promise<Followed | undefined> {
-  const expected = await expectedOf(setup.db, setup.rules.get(request.collection) ?? [], claims, request);
+  const expected = await expectedOf(setup, setup.rules.get(request.collection) ?? [], claims, request);
   const from = client.received.length;
   const answer = await client.ask({ ...requestOf(request), id, ...place });
   const what = JSON.stringify({ answer, claims, request, rules: setup.rules.get(request.collection) });

@@ -15,6 +15,7 @@ import type { ChangeEvent } from "../../src/source/change-event.ts";
 import { rawField } from "../../src/source/raw-field.ts";
 import { plainFilter } from "../support/plain-filter.ts";
 import { insertRaw } from "../support/raw-insert.ts";
+import { CHECKS_ARGUMENTS_LIKE_US } from "../support/server-features.ts";
 import { MATCHER_CASES } from "../unit/match/matcher-cases.ts";
 import { documentTree, isLiteral, toDocument, toJson, valueTree } from "./bson-samples.ts";
 import { filterJson, path } from "./filter-samples.ts";
@@ -104,7 +105,12 @@ test("matches exactly the documents that find gives, for any filter, value and d
     const documents = await insertDocuments(seed + batch);
     const property = fc.asyncProperty(filterJson, async (input) => {
       const filter = parse(input);
-      const found = await find(revive(input) as Document);
+      let found = await find(revive(input) as Document);
+      // A server with other checks of its own judges what the service sends, which it has to accept.
+      if (!CHECKS_ARGUMENTS_LIKE_US && (typeof filter === "string") !== (typeof found === "string")) {
+        if (typeof filter === "string") return;
+        found = await findByBytes(toMongo(filter));
+      }
       if (typeof filter === "string" || typeof found === "string") {
         expect([typeof filter, typeof found], `we: ${String(filter)}, the server: ${String(found)}`).toEqual([
           "string",

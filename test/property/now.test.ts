@@ -20,6 +20,7 @@ import { compileRules, type RuleSet } from "../../src/rules/compile-rules.ts";
 import { startFeed } from "../support/feed-harness.ts";
 import { Random } from "../support/random.ts";
 import { headCursorOf, type Message, Recorder, terms } from "../support/recorder.ts";
+import { KEEPS_IMAGES } from "../support/server-features.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const STEP_MS = 1_000;
@@ -247,7 +248,7 @@ test.each(Array.from({ length: 4 * FUZZ_FACTOR }, (_, index) => seed + index))(
   async (ownSeed) => {
     const random = new Random(ownSeed);
     const filter = randomFilter(random);
-    const started = await startFeed({ images: random.chance(0.7) });
+    const started = await startFeed({ images: random.chance(0.7) && KEEPS_IMAGES });
     const world = new World(started, filter);
     for (let n = 0; n < 30; n++) await write(world.db, random);
     const clients = REQUESTS.map((more) => {

@@ -19,12 +19,13 @@ import { MongoSnapshots } from "../../src/source/mongo-snapshots.ts";
 import type { CommitBatch } from "../../src/source/read-commits.ts";
 import { identifyDeployment } from "../../src/source/topology.ts";
 import { testDatabase } from "./mongod.ts";
+import { KEEPS_IMAGES } from "./server-features.ts";
 
 export const log = pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" });
 
 export interface HarnessOptions {
   readonly collections?: readonly string[];
-  /** Default true. */
+  /** Default: whether the server keeps any. */
   readonly images?: boolean;
   readonly history?: Partial<HistoryOptions>;
   readonly limits?: Partial<FeedLimits>;
@@ -33,9 +34,9 @@ export interface HarnessOptions {
 
 export async function startFeed(options: HarnessOptions = {}) {
   const { client, db, name, uri } = await testDatabase();
-  const collections = options.collections ?? ["things"];
+  const { images = KEEPS_IMAGES, collections = ["things"] } = options;
   for (const collection of collections) {
-    if (options.images === false) await db.createCollection(collection);
+    if (!images) await db.createCollection(collection);
     else await ensureImages(db, collection);
   }
   const stateDatabase = client.db(`${name}-state`);
@@ -63,7 +64,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       awaitTimeMs: 200,
       progressTimeoutMs: 5_000,
       checkpointIntervalMs: 200,
-      images: true,
+      images: KEEPS_IMAGES,
       onNotice: () => {},
     },
     { client, deployment, stateDatabase, node: "test", sink: gate, onMissingImage: () => {}, log, metrics },

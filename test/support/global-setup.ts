@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MongoClient } from "mongodb";
 import { pino } from "pino";
 import type { TestProject } from "vitest/node";
 import { startEmbeddedMongod } from "../../src/source/embedded-mongod.ts";
@@ -12,11 +13,14 @@ declare module "vitest" {
   export interface ProvidedContext {
     /** A one-node replica set that all tests of the run share. Break another one: `startReplicaSet`. */
     mongodbUri: string;
+    /** Of that server, such as `6.0.5`. */
+    mongodbVersion: string;
   }
 }
 
 interface Shared {
   readonly uri: string;
+  readonly version: string;
   users: number;
   stop(): Promise<void>;
 }
@@ -32,6 +36,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const shared = await holder[SHARED];
   shared.users += 1;
   project.provide("mongodbUri", shared.uri);
+  project.provide("mongodbVersion", shared.version);
   return async () => {
     shared.users -= 1;
     if (shared.users > 0) return;
@@ -50,10 +55,18 @@ async function start(): Promise<Shared> {
   });
   return {
     uri: mongod.uri,
+    version: await versionOf(mongod.uri),
     users: 0,
     async stop() {
       await mongod.stop();
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+async function versionOf(uri: string): Promise<string> {
+  const client = new MongoClient(uri);
+  const { version } = await client.db("admin").command({ buildInfo: 1 });
+  await client.close();
+  return String(version);
 }
