@@ -19,7 +19,7 @@ const HELP = `Usage: npm run bench -- [options]
 
   --only TEXT         scenarios whose name holds this text; several: --only a,b or --only a --only b
   --contenders A,B    these alone (tidewire, limit-ws, socket.io, …)
-  --rounds N          interleaved rounds; 5 unless told
+  --rounds N          interleaved rounds; default: 5
   --quick             tiny sizes, one round: shows that it runs, and measures nothing
   --profile DIR       saves a CPU profile of each server's last round; the figures are no good then
   --docs              writes the tables into docs/performance.md

@@ -1,6 +1,6 @@
 /**
  * Bundles the client for pages without a build step, and prints what it weighs.
- *   node scripts/bundle-client.mjs [directory]     (dist/browser unless told; prints nothing with --quiet)
+ *   node scripts/bundle-client.mjs [directory]     (default: dist/browser; prints nothing with --quiet)
  * tidewire.js         an ES module; what few need is in http-transport.js, which it fetches when that is needed
  * tidewire.global.js  one classic script, which makes the global `tidewire`
  */
@@ -14,12 +14,12 @@ const isQuiet = process.argv.includes("--quiet");
 const outdir =
   process.argv.slice(2).find((argument) => argument !== "--quiet") ?? join(root, "dist", "browser");
 const entry = join(root, "src", "client", "client.ts");
-/** Members of classes that no application sees, and that stand in no message: their names are shortened. */
+/** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
   abandoned advance asked askLater attempted becameReady countRefusal delayMs forget gotToken greeting hasToken
-  heard isCurrent isDraining isReady isServed isUsed lastError listen momentWithin nextDelayMs note pauseMs
-  prune renewed restore resumed resumeFailed resumePoint resuming rightsMoved sendPaced serves startOver told
-  trace upgradeMs views watchers welcomed withNewToken
+  heard isCurrent isDraining isReady isServed isUsed lastError listen momentWithin nextDelayMs note noteExpiry pauseMs
+  prune renewed restore resumed resumeFailed resumePoint resuming rightsMoved sendPaced serves startOver
+  trace upgradeMs views waitAtLeast watchers welcomed withNewToken
 `;
 const common = {
   bundle: true,

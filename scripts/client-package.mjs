@@ -1,6 +1,6 @@
 /**
  * Writes the package of the client alone, from what `npm run prepack` has built.
- *   node scripts/client-package.mjs [directory]     (dist/client-package unless told)
+ *   node scripts/client-package.mjs [directory]     (default: dist/client-package)
  * Its modules are those of the package `tidewire`: the entries, and every file that they import.
  */
 import { copyFile, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";

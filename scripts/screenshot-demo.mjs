@@ -1,6 +1,6 @@
 /**
  * Takes the picture of the demo's page that README.md shows, light and dark: of the real thing, at work.
- *   npm run build && npm run build:browser && node scripts/screenshot-demo.mjs [directory]     (docs unless told)
+ *   npm run build && npm run build:browser && node scripts/screenshot-demo.mjs [directory]     (default: docs)
  * Needs Chromium; CHROMIUM says where, if not at /usr/bin/chromium.
  */
 import { spawn } from "node:child_process";

@@ -1,21 +1,25 @@
+/**
+ * Queues changes for a `for await` loop. The client must not wait for a slow loop, and the queue must not grow without
+ * a limit, so after many unread changes the loop receives the whole result instead.
+ */
 import type { Change } from "./types.ts";
 
-/** This many changes may wait to be read; beyond it the whole result replaces them, and is bounded. */
+/** How many changes may wait. Beyond this, the whole result replaces them, which is bounded. */
 const WAITING_MAX = 1_000;
 
 type Next<R> = IteratorResult<Change<R>, undefined>;
 
-/** Changes between the client, which does not wait, and a loop, which takes its time. */
+/** Changes between the client, which does not wait, and a loop, which may be slow. */
 export class ChangeQueue<R> implements AsyncIterableIterator<Change<R>, undefined> {
   readonly #result: () => readonly R[];
   readonly #onEnd: () => void;
   #waiting: Change<R>[] = [];
-  /** Calls of `next` that wait, the oldest first. */
+  /** Pending calls of `next`, the oldest first. */
   #readers: { resolve: (next: Next<R>) => void; reject: (error: Error) => void }[] = [];
   #error: Error | undefined;
   #hasEnded = false;
 
-  /** @param onEnd Called when nobody reads any more. */
+  /** @param onEnd Called when the queue is no longer read. */
   constructor(result: () => readonly R[], onEnd: () => void) {
     this.#result = result;
     this.#onEnd = onEnd;

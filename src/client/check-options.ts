@@ -1,3 +1,4 @@
+/** Checks the options of `createClient`. A wrong option would otherwise only show as a client that never connects. */
 import type { TokenProvider } from "./tokens.ts";
 import { TRANSPORTS, type TransportKind, type WebSocketConstructor } from "./transport.ts";
 
@@ -9,7 +10,7 @@ interface GivenOptions {
   readonly WebSocket?: WebSocketConstructor;
 }
 
-/** The options of which a mistake would only show as a client that never connects. */
+/** The options after the check. */
 export interface CheckedOptions {
   /** With `http:` or `https:`, without a slash at the end. */
   readonly url: string;
@@ -18,13 +19,16 @@ export interface CheckedOptions {
   readonly WebSocket: WebSocketConstructor | undefined;
 }
 
-/** Checks the options before anything connects. @throws {TypeError} */
+/**
+ * Checks the options before anything connects.
+ * @throws {TypeError} The message names the option and a correct value.
+ */
 export function checkOptions(options: GivenOptions): CheckedOptions {
-  const given: Partial<GivenOptions> | undefined = options; // not every application is checked by a compiler
+  const given: Partial<GivenOptions> | undefined = options; // an application in JavaScript may pass anything
   if (given?.token !== undefined && typeof given.token !== "function") {
     throw new TypeError("the option `token` of createClient is a function that returns the token");
   }
-  const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // not in Node 20
+  const { WebSocket = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket } = options; // Node 20 has none
   const wanted = options.transports ?? TRANSPORTS;
   const unknown = wanted.find((kind) => !TRANSPORTS.includes(kind));
   const transports = wanted.filter((kind) => kind !== "ws" || WebSocket);

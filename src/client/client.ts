@@ -1,4 +1,7 @@
-/** The client of a Tidewire service, for browsers and Node. */
+/**
+ * The client of a Tidewire service, for browsers and Node. Applications import this file only; everything that it
+ * exports is public API.
+ */
 import type { ValueMode } from "../protocol/messages.ts";
 import { checkOptions } from "./check-options.ts";
 import { toEjson } from "./ejson.ts";
@@ -43,33 +46,42 @@ export type { Logger } from "./warnings.ts";
 
 /** How a client reaches its service. */
 export interface ClientOptions {
-  /** The service: `https://live.example.com`, or with `wss:`; a path is kept as a prefix. */
+  /** The address of the service: `https://live.example.com`, or with `wss:`. A path is kept as a prefix. */
   readonly url: string | URL;
-  /** Gives a token: for the first connection, and whenever the last one is about to run out. Left out: anonymous. */
+  /**
+   * Returns a token: for the first connection, and whenever the last one is about to expire. Default: none, which is
+   * anonymous.
+   */
   readonly token?: TokenProvider;
-  /** `false`: nothing connects before `connect()` is called. Otherwise the first query that is followed does it. */
+  /**
+   * `false`: the client connects only after `connect()` was called. Default: `true`, the first query that is followed
+   * connects.
+   */
   readonly autoConnect?: boolean;
-  /** How documents are written: `"json"` (the default), or lossless MongoDB Extended JSON. */
+  /** How values in documents are encoded: `"json"` (the default), or lossless MongoDB Extended JSON. */
   readonly values?: ValueMode;
-  /** Keeps results, so that a reload goes on where it was. */
+  /** Keeps results, so that a reloaded page continues from them. */
   readonly persist?: PersistOptions;
-  /** Which ways to the service may be taken, best first; WebSocket, SSE and long polling unless told. */
+  /** The permitted transports, best first. Default: WebSocket, SSE and long polling. */
   readonly transports?: readonly TransportKind[];
-  /** Where the runtime has none of its own (Node before 22): that of the package `ws`, for instance. */
+  /** A WebSocket class for runtimes without one (Node before 22), for example that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor;
   readonly fetch?: typeof fetch;
-  /** Overrides what the service advises about coming back. */
+  /** Replaces the service's advice about reconnecting. */
   readonly reconnect?: ReconnectOptions;
-  /** Within this time a connection has to be made, in milliseconds; 15000 unless told. */
+  /** How long making a connection may take, in milliseconds. Default: 15000. */
   readonly connectTimeoutMs?: number;
-  /** How much longer than its heartbeat the service may be silent, in milliseconds; 10000 unless told. */
+  /** How much longer than its heartbeat the service may be silent, in milliseconds. Default: 10000. */
   readonly silenceMs?: number;
-  /** A query that nobody follows any more is kept so long for the next who does, in milliseconds; 1000 unless told. */
+  /** How long a query without followers is kept for the next one, in milliseconds. Default: 1000. */
   readonly lingerMs?: number;
-  /** After so long on a second choice of transport the first is tried again, in milliseconds; 300000 unless told. */
+  /**
+   * After this time on another transport than the first one, the client tries the first one again, in milliseconds.
+   * Default: 300000.
+   */
   readonly upgradeAfterMs?: number;
   /**
-   * Receives problems for which no `error` observer exists, once per kind; `console` unless told. `false`: nothing is
+   * Receives problems for which no `error` observer exists, once per kind. Default: `console`. `false`: nothing is
    * reported.
    */
   readonly logger?: Logger | false | undefined;
@@ -85,14 +97,14 @@ const DEFAULTS = {
 } as const;
 
 /**
- * Makes a client. It connects when a query is followed, and not before.
+ * Makes a client. It connects when a query is followed, not before.
  * @throws {TypeError} An option is missing or malformed.
  */
 export function createClient(options: ClientOptions): Client {
   return new Client(options);
 }
 
-/** A collection, as the service's configuration names it. */
+/** A collection, under its name in the service's configuration. */
 export class Collection<T extends object> {
   readonly #host: QueryHost;
   readonly #name: string;
@@ -104,17 +116,17 @@ export class Collection<T extends object> {
   }
 
   /**
-   * A live query on the documents that match, as `find` would.
-   * @throws {TidewireError} `bad-filter`, for what cannot be sent.
+   * A live query on the documents that match, as for `find` of MongoDB.
+   * @throws {TidewireError} `bad-filter` if the filter contains a value that cannot be sent.
    */
   find(filter?: Filter<T>, options: FindOptions = {}): Query<T> {
-    // An object goes in, so an object comes out.
+    // `toEjson` turns an object into an object.
     const written = filter === undefined ? {} : { filter: toEjson(filter) as Record<string, unknown> };
     return new Query(this.#host, { collection: this.#name, ...written, ...options });
   }
 }
 
-/** One user's way to a service: one connection, whatever is followed over it. */
+/** One user's access to a service: one connection for all queries. */
 export class Client {
   readonly #session: Session;
   readonly #persistence: Persistence | undefined;
@@ -174,28 +186,34 @@ export class Client {
     return new Collection(this.#host, name);
   }
 
-  /** Calls `listener` with the connection's state, at once and whenever it changes. @returns Stops that. */
+  /**
+   * Calls `listener` with the connection's state, at once and after every change.
+   * @returns A function that stops that.
+   */
   onState(listener: (state: ConnectionState) => void): () => void {
     this.#listeners.add(listener);
     listener(this.state);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Allows to connect where `autoConnect` is off; begins again after the service has refused, with a new token. */
+  /**
+   * Permits to connect if `autoConnect` is off. After the service has refused the client, starts again with a new
+   * token.
+   */
   connect(): void {
     this.#session.connect();
   }
 
-  /** Ends the connection and all queries; `connect` begins again. */
+  /** Ends the connection and all queries. `connect` starts them again. */
   close(): void {
     this.#persistence?.flush();
     this.#session.stop();
   }
 
   /**
-   * Settles once every query shows what was written up to `operationTime`, which the driver gives to the backend
+   * Settles once every query shows everything written up to `operationTime`, which the driver returns to the backend
    * that wrote: read your own writes. Needs a WebSocket.
-   * @throws {TidewireError} `unavailable` where that takes too long.
+   * @throws {TidewireError} `unavailable` if that takes too long.
    */
   fence(operationTime: OperationTime): Promise<void> {
     return this.#session.fence(operationTime);
@@ -232,7 +250,7 @@ export class Client {
     this.#session.ready(result);
   }
 
-  /** Kept for a moment: an application that leaves a query often follows it again at once. */
+  /** Keeps the result for a moment, because an application that leaves a query often follows it again at once. */
   #abandoned(key: string, result: LiveResult): void {
     const end = () => {
       this.#lingering.delete(result);

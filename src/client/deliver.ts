@@ -2,9 +2,9 @@ import type { ServerMessage } from "../protocol/messages.ts";
 import type { Link } from "./link.ts";
 
 /**
- * Hands a message about documents to the view that it belongs to. Messages of other types, and of views that nobody
- * shows any more, are ignored.
- * @param scope The subscription that the message belongs to, where each has a stream of its own.
+ * Passes a message about documents to the view that it concerns. Messages of other types, and of views that are no
+ * longer shown, are ignored.
+ * @param scope The subscription of the message, if each subscription has its own stream.
  */
 export function deliver(link: Link, message: ServerMessage, scope: string | undefined): void {
   if (message.type === "watermark") {

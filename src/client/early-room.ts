@@ -1,15 +1,22 @@
+/**
+ * Decides how many requests may be sent before the service has answered `hello`. Sending them early saves a round trip
+ * at every page load; sending too many makes the service close the connection.
+ */
 import type { WelcomeMessage } from "../protocol/messages.ts";
 import type { Room } from "./request-queue.ts";
 
-/** The service closes with this code if it takes fewer early messages. */
+/** The close code of the service if it accepts fewer early messages. */
 const MALFORMED = 4400;
-/** Of the messages that the service takes at once, so much is left to requests of other kinds. */
+/** The share of the messages accepted at once that early messages may use. The rest is left to other requests. */
 const SHARE = 0.5;
 const BURST = 100;
-/** Early messages take together at most so many times the largest message. */
+/** Early messages together take at most this many times the size of the largest message. */
 const LARGEST_MESSAGES = 4;
 
-/** [3.1] How much a connection may send right after `hello`: by default what every service takes, then what this one says. */
+/**
+ * [3.1] How much a connection may send right after `hello`: at first the default of every service, later the limits of
+ * this one.
+ */
 export class EarlyRoom {
   #hasBeenWelcomed = false;
   #room: Room = { messages: 32, bytes: LARGEST_MESSAGES * 65_536 };
@@ -23,7 +30,7 @@ export class EarlyRoom {
     return this.#hasBeenWelcomed;
   }
 
-  /** An older service takes no early messages, and names no limit for them. */
+  /** Takes the limits of the service. An older service accepts no early messages, and has no limit for them. */
   welcomed({ limits }: WelcomeMessage): void {
     this.#hasBeenWelcomed = true;
     const burst = Math.floor((limits["requestBurst"] ?? BURST) * SHARE);
@@ -34,8 +41,8 @@ export class EarlyRoom {
   }
 
   /**
-   * Whether a connection that was not welcomed was closed for its early messages. The next one sends none then.
-   * @param wasEarly It had sent some.
+   * Whether a connection without a welcome was closed because of its early messages. If so, the next one sends none.
+   * @param wasEarly Whether it had sent some.
    */
   refused(code: number, wasEarly: boolean): boolean {
     const isRefused = wasEarly && code === MALFORMED;

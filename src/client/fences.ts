@@ -3,7 +3,10 @@ import type { ErrorMessage, FenceMessage } from "../protocol/messages.ts";
 import type { Link } from "./link.ts";
 import { toError } from "./to-error.ts";
 
-/** When a write took place, as the driver gives it to the backend: a BSON timestamp, or its Extended JSON. */
+/**
+ * When a write took place, in the form in which the driver returns it to the backend: a BSON timestamp, or its Extended
+ * JSON.
+ */
 export type OperationTime =
   | { readonly t: number; readonly i: number }
   | { readonly $timestamp: { readonly t: number; readonly i: number } };
@@ -14,12 +17,12 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** [3.1, fence] Those who wait to read their own writes; asked again on the next connection. */
+/** [3.1, fence] Callers that wait to read their own writes. The requests are repeated on the next connection. */
 export class Fences {
   readonly #waiting = new Map<string, Waiting>();
   #count = 0;
 
-  /** Waits for the answer to a fence, which is asked for over the connection in use, if there is one. */
+  /** Waits for the answer to a fence, which is requested over the connection in use, if there is one. */
   add(operationTime: OperationTime, link: Link | undefined): Promise<void> {
     if (link?.isReady && link.transport?.kind !== "ws") return Promise.reject(noFences());
     const { t, i } = "$timestamp" in operationTime ? operationTime.$timestamp : operationTime;
@@ -31,7 +34,7 @@ export class Fences {
     });
   }
 
-  /** Asks for all of them again over a new connection. */
+  /** Requests all of them again over a new connection. */
   send(link: Link): void {
     if (link.transport?.kind !== "ws") this.fail(noFences());
     for (const { message } of this.#waiting.values()) link.send(message);
@@ -42,14 +45,17 @@ export class Fences {
     this.#waiting.delete(id);
   }
 
-  /** Whether the error was about a fence. */
+  /**
+   * Handles an error.
+   * @returns Whether it was about a fence.
+   */
   refused(id: string, error: ErrorMessage): boolean {
     const waiting = this.#waiting.get(id);
     waiting?.reject(toError(error));
     return this.#waiting.delete(id);
   }
 
-  /** There is nothing left that could lag behind. */
+  /** Settles all of them, because no query is left that could lag behind. */
   pass(): void {
     for (const id of [...this.#waiting.keys()]) this.passed(id);
   }

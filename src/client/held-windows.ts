@@ -3,11 +3,11 @@ import type { Doc } from "./result-set.ts";
 import type { QueryState } from "./types.ts";
 
 /**
- * The documents with which a new window on a sorted result begins: those that the client holds of another window on it. A
- * page that asks for more therefore keeps what it shows until the larger result is complete.
+ * The documents with which a new window on a sorted result begins: those that the client has from another window on it.
+ * A page that asks for more therefore keeps its content until the larger result is complete.
  */
 export class HeldWindows {
-  /** States by the documents that they are made of, so that equal questions get the same object. */
+  /** States by the documents in them, so that equal requests receive the same object. */
   readonly #states = new WeakMap<readonly Doc[], Map<number | undefined, QueryState<Doc>>>();
   readonly #names = new WeakMap<LiveRequest, string>();
 
@@ -23,7 +23,7 @@ export class HeldWindows {
     return held.length === 0 ? UNUSED : this.#stateFrom(held, request.limit);
   }
 
-  /** The sorted result of which the request is a window. */
+  /** Names the sorted result of which the request is a window. */
   #nameOf(request: LiveRequest): string {
     const { limit: _limit, ...rest } = request;
     const name = this.#names.get(request) ?? JSON.stringify(rest);

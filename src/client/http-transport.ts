@@ -1,3 +1,7 @@
+/**
+ * Streams and polls over `fetch`. Each subscription is a separate HTTP request, so this file makes several requests
+ * look like one connection to the session: one welcome, one end.
+ */
 import type {
   ClientMessage,
   ErrorMessage,
@@ -12,17 +16,17 @@ import { BROKEN, type Target, type Transport, type TransportEvents, Watchdog } f
 
 const TOKEN_EXPIRED = 4100;
 const NOT_AUTHENTICATED = 4401;
-/** Until a stream has said otherwise, and for polls, which wait so long; in milliseconds. */
+/** The heartbeat that is assumed until a stream has named its own, and the wait of polls, in milliseconds. */
 const HEARTBEAT_MS = 25_000;
-/** An empty answer that comes sooner was not waited for: somebody in between has made it up. */
+/** An empty answer that arrives sooner was not waited for, so a proxy has invented it. In milliseconds. */
 const POLL_PAUSE_MS = 1_000;
 
-/** [7] What a poll is answered. */
+/** [7] The answer to a poll. */
 interface PollAnswer extends Pick<SubscribedMessage, "start" | "reason" | "cursor" | "ticket"> {
   readonly messages: ServerMessage[];
 }
 
-/** The connection is to be given up. */
+/** The connection must be given up. */
 class Broken extends Error {
   readonly code: number;
 
@@ -33,15 +37,15 @@ class Broken extends Error {
 }
 
 /**
- * [7] Server-sent events or long polling, for where something on the way breaks WebSockets: a request for each
- * subscription. Read with `fetch`, since an `EventSource` can send no `Authorization`.
+ * [7] Server-sent events or long polling, for networks that break WebSockets: one request per subscription. Streams are
+ * read with `fetch`, because an `EventSource` cannot send `Authorization`.
  */
 export class HttpTransport implements Transport {
   readonly kind: "sse" | "poll";
   readonly #target: Target;
   readonly #events: TransportEvents;
   readonly #requests = new Map<string, AbortController>();
-  /** Until the service has answered one, the others wait: where it cannot be reached, all would try in vain. */
+  /** Requests that wait until the service has answered one. If it cannot be reached, all of them would fail. */
   #waiting: SubscribeMessage[] = [];
   #isReached = false;
   #isWelcome = false;
@@ -70,7 +74,7 @@ export class HttpTransport implements Transport {
     }
   }
 
-  /** A request that got stuck is found out by its own silence. */
+  /** A request that hangs is detected by its own silence. */
   check(): void {}
 
   end(): void {
@@ -93,7 +97,7 @@ export class HttpTransport implements Transport {
       if (this.#ended || (request.signal.aborted && !(reason instanceof Broken))) return;
       const broken = [reason, error].find((candidate) => candidate instanceof Broken);
       this.end();
-      // Whatever else `fetch` throws means that nothing came through.
+      // Any other error of `fetch` means that no response arrived.
       this.#events.closed(broken?.code ?? BROKEN, broken?.message ?? String(error));
     } finally {
       watchdog.stop();
@@ -108,14 +112,14 @@ export class HttpTransport implements Transport {
     const texts = readText(response.body, () => watchdog.heard(patienceMs));
     for await (const data of eventData(texts)) {
       signal.throwIfAborted();
-      const message = JSON.parse(data) as ServerMessage; // the service writes nothing else
+      const message = JSON.parse(data) as ServerMessage; // the service sends nothing else
       if (message.type === "welcome") {
         patienceMs = message.heartbeat + this.#target.silenceMs;
         this.#welcome(message);
         continue;
       }
       if (message.type === "error") error = message;
-      this.#tell(message, subscribe.id);
+      this.#deliver(message, subscribe.id);
     }
     signal.throwIfAborted();
     throw error?.retry === "token"
@@ -125,7 +129,7 @@ export class HttpTransport implements Transport {
 
   async #poll(subscribe: SubscribeMessage, signal: AbortSignal, watchdog: Watchdog): Promise<void> {
     const { connectTimeoutMs } = this.#target;
-    // The first is to tell how it starts, and does not wait.
+    // The first poll shows how the subscription starts, and does not wait.
     for (let wait = 0, resumption = {}; ; wait = HEARTBEAT_MS / 1_000) {
       watchdog.heard(connectTimeoutMs + wait * 1_000);
       const askedAtMs = Date.now();
@@ -134,7 +138,7 @@ export class HttpTransport implements Transport {
       let text = "";
       for await (const piece of readText(response.body, () => watchdog.heard(connectTimeoutMs)))
         text += piece;
-      const answer: PollAnswer = JSON.parse(text); // as section 7 has it; anything else fails here or below
+      const answer: PollAnswer = JSON.parse(text); // the form of section 7; any other fails here or below
       signal.throwIfAborted();
       const { start, reason, messages, cursor, ticket } = answer;
       this.#welcome({
@@ -148,9 +152,12 @@ export class HttpTransport implements Transport {
         limits: {},
       });
       const { id } = subscribe;
-      this.#tell({ type: "subscribed", id, query: 0, start, cursor, ticket, ...(reason && { reason }) }, id);
-      for (const message of messages) this.#tell(message, id);
-      this.#tell({ type: "watermark", cursor }, id);
+      this.#deliver(
+        { type: "subscribed", id, query: 0, start, cursor, ticket, ...(reason && { reason }) },
+        id,
+      );
+      for (const message of messages) this.#deliver(message, id);
+      this.#deliver({ type: "watermark", cursor }, id);
       if (messages.length === 0 && wait > 0 && Date.now() - askedAtMs < POLL_PAUSE_MS) {
         await new Promise((resolve) => setTimeout(resolve, POLL_PAUSE_MS));
         signal.throwIfAborted();
@@ -159,7 +166,11 @@ export class HttpTransport implements Transport {
     }
   }
 
-  /** `undefined` where the subscription was refused, which has been told then. @throws {Broken} */
+  /**
+   * Sends one request.
+   * @returns `undefined` if the subscription was refused. The error was delivered then.
+   * @throws {Broken} The connection must be given up.
+   */
   async #request(
     path: string,
     request: SubscribeMessage & { wait?: number },
@@ -179,18 +190,18 @@ export class HttpTransport implements Transport {
       this.#reached();
       return response;
     }
-    // A body that is not the service's own comes from somebody in between.
+    // A body without these fields was made by a proxy.
     const error = (await response.json().catch(() => undefined)) as Partial<ErrorMessage> | undefined;
     if (typeof error?.code !== "string" || typeof error.retry !== "string") {
       throw new Broken(BROKEN, `HTTP ${response.status}`);
     }
-    const told = { ...error, type: "error", message: error.message ?? "" } as ErrorMessage; // code and retry were checked
+    const refusal = { ...error, type: "error", message: error.message ?? "" } as ErrorMessage; // code and retry were checked
     if (response.status === 401) {
-      this.#events.message(told, undefined);
-      throw new Broken(error.retry === "token" ? TOKEN_EXPIRED : NOT_AUTHENTICATED, told.message);
+      this.#events.message(refusal, undefined);
+      throw new Broken(error.retry === "token" ? TOKEN_EXPIRED : NOT_AUTHENTICATED, refusal.message);
     }
     this.#reached();
-    this.#tell({ ...told, id }, id);
+    this.#deliver({ ...refusal, id }, id);
     return undefined;
   }
 
@@ -199,15 +210,15 @@ export class HttpTransport implements Transport {
     for (const message of this.#waiting.splice(0)) void this.#follow(message);
   }
 
-  /** The first sign that the service is there; each stream has its own. */
+  /** Reports the first sign of the service. Each stream has its own welcome, and the session expects one. */
   #welcome(message: WelcomeMessage): void {
     if (this.#isWelcome) return;
     this.#isWelcome = true;
     this.#events.message(message, undefined);
   }
 
-  /** On the wire every subscription of a request has the same id. */
-  #tell(message: ServerMessage, id: string): void {
+  /** In messages, every subscription of a request has the same id, which is replaced by the client's own. */
+  #deliver(message: ServerMessage, id: string): void {
     if (this.#ended || !this.#requests.has(id)) return;
     this.#events.message("id" in message ? { ...message, id } : message, id);
   }

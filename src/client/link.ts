@@ -1,18 +1,22 @@
+/**
+ * One connection attempt and everything known about it. During a change of node or transport two links exist at once,
+ * so nothing about a connection is stored in the session itself.
+ */
 import type { ClientMessage, ErrorMessage, ServerMessage, WelcomeMessage } from "../protocol/messages.ts";
 import type { LiveResult } from "./live-result.ts";
 import { RequestQueue } from "./request-queue.ts";
 import type { Transport } from "./transport.ts";
 import type { View } from "./view.ts";
 
-/** One connection, and what is known of it. */
+/** One connection and its state. */
 export class Link {
-  /** By the number of the live query, or by the stream they come in. */
+  /** By the number of the live query, or by the stream that carries them. */
   readonly views = new Map<string, View>();
-  /** Those that wait for the answer to their `subscribe`. */
+  /** Results that wait for the answer to their `subscribe`. */
   readonly asked = new Set<LiveResult>();
-  /** Those that it delivers for. */
+  /** Results for which this connection delivers. */
   readonly serves = new Set<LiveResult>();
-  /** Requests, which are sent at the pace that the service allows. */
+  /** Requests, which are sent at the rate that the service permits. */
   readonly requests = new RequestQueue((message) => this.#transport?.send(message));
   #transport: Transport | undefined;
   #hasToken = false;
@@ -20,15 +24,17 @@ export class Link {
   #isDraining = false;
   #greeting: WelcomeMessage | undefined;
   #lastError: ErrorMessage | undefined;
-  /** The ends of subscriptions that were sent early; they follow when the connection is ready. */
+  /** The ends of subscriptions that were requested early. They are sent when the connection is ready. */
   #ends: ClientMessage[] = [];
 
-  /** `undefined` until the token is there; a transport reports nothing before it is set. */
+  /** `undefined` until the token is available. A transport reports nothing before it is set. */
   get transport(): Transport | undefined {
     return this.#transport;
   }
 
-  /** The application has given a token. A connection that ends before that says nothing about its transport. */
+  /**
+   * Whether the application has returned a token. A connection that ends before that says nothing about its transport.
+   */
   get hasToken(): boolean {
     return this.#hasToken;
   }
@@ -38,7 +44,7 @@ export class Link {
     return this.#isReady;
   }
 
-  /** Whether the node has announced its end. */
+  /** Whether the node has announced its shutdown. */
   get isDraining(): boolean {
     return this.#isDraining;
   }
@@ -48,7 +54,7 @@ export class Link {
     return this.#greeting;
   }
 
-  /** The error about the connection itself, if it was the last message: then it is why the connection ends. */
+  /** The error about the connection itself, if it was the last message. In that case it is the reason for the end. */
   get lastError(): ErrorMessage | undefined {
     return this.#lastError;
   }
@@ -67,14 +73,17 @@ export class Link {
     this.requests.ready();
   }
 
-  /** @returns `false` if the node had announced its end before. */
+  /**
+   * Notes that the node shuts down.
+   * @returns `false` if it had announced that before.
+   */
   drain(): boolean {
     const isNews = !this.#isDraining;
     this.#isDraining = true;
     return isNews;
   }
 
-  /** Remembers an error about the connection until another message comes. */
+  /** Remembers an error about the connection until another message arrives. */
   heard(message: ServerMessage): void {
     if (message.type !== "error") this.#lastError = undefined;
     else if (message.id === undefined) this.#lastError = message;
@@ -90,14 +99,14 @@ export class Link {
     else if (message.type === "unsubscribe" && this.requests.wasEarly) this.#ends.push(message);
   }
 
-  /** Forgets the views that nobody shows any more; not while one may still be answered with `shared`. */
+  /** Drops the views that are no longer shown. */
   prune(): void {
-    // The answer to a request may be `shared`, which names a view that is already here.
+    // The answer to a pending request may be `shared`, which refers to a view that exists already.
     if (this.asked.size > 0) return;
     for (const [key, view] of this.views) if (view.watchers.size === 0) this.views.delete(key);
   }
 
-  /** From now on the view is another connection's. */
+  /** Another connection owns the view from now on. */
   forget(view: View): void {
     for (const [key, held] of this.views) if (held === view) this.views.delete(key);
   }

@@ -1,3 +1,7 @@
+/**
+ * The result of one request, between the service and the application. Several components of a page may follow equal
+ * queries, so the result is shared, and its listeners are independent of one another.
+ */
 import type { TidewireError } from "../protocol/errors.ts";
 import type { SubscribeMessage } from "../protocol/messages.ts";
 import type { Saved } from "./persistence.ts";
@@ -9,7 +13,7 @@ import { View, type Watcher } from "./view.ts";
 /** A request to the service. Equal requests share a result. */
 export type LiveRequest = Omit<SubscribeMessage, "type" | "id" | "cursor" | "ticket">;
 
-/** The state of a query before anybody follows it. */
+/** The state of a query before it is followed. */
 export const UNUSED: QueryState<never> = Object.freeze({
   data: Object.freeze([]),
   status: "connecting",
@@ -20,15 +24,15 @@ export const UNUSED: QueryState<never> = Object.freeze({
 export interface Listener extends Observer<Doc> {
   /** Receives every new state. */
   readonly state?: (state: QueryState<Doc>) => void;
-  /** Receives the end, with the error unless the application closed the client. Other errors do not arrive here. */
+  /** Receives the end, with the error unless the application closed the client. It receives no other errors. */
   readonly stopped?: (error: TidewireError | undefined) => void;
 }
 
-/** Tells the client about a result. */
+/** Events of a result, for the client. */
 export interface LiveResultEvents {
-  /** Nobody follows it any more. */
+  /** The last listener has left. */
   abandoned(result: LiveResult): void;
-  /** Documents, cursor or ticket are others now. */
+  /** Documents, cursor or ticket have changed. */
   moved(result: LiveResult): void;
   /** An observer has received the error. */
   heard(error: TidewireError): void;
@@ -36,27 +40,29 @@ export interface LiveResultEvents {
   unheard(error: TidewireError): void;
 }
 
-/** Two reports of changes are never further apart than this for the sake of what the first one cost, in milliseconds. */
+/**
+ * The longest pause between two reports of changes, in milliseconds. The pause depends on the cost of the last report.
+ */
 const FLUSH_PAUSE_MAX_MS = 100;
 
-/** One request's result, shared by all who follow it: what it holds, what it is at, and whom to tell. */
+/** The result of one request, shared by all its listeners: its documents, its status, and its listeners. */
 export class LiveResult implements Watcher {
   readonly id: string;
   readonly key: string;
   readonly request: LiveRequest;
   #view: View;
   #ticket: string | undefined;
-  /** Subscriptions in a row that the service could not take. */
+  /** Consecutive refusals of the subscription. */
   #refusals = 0;
   readonly #events: LiveResultEvents;
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
   #error: TidewireError | undefined;
   #state: QueryState<Doc>;
-  /** Shown until there is a result. */
+  /** The documents that are shown until there is a result. */
   #initial: readonly Doc[];
   #hasResult = false;
-  #told: QueryState<Doc>;
+  #reported: QueryState<Doc>;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   /** How long the last report took, in milliseconds. */
   #flushMs = 0;
@@ -74,18 +80,21 @@ export class LiveResult implements Watcher {
     this.request = request;
     this.#events = events;
     this.#state = initial;
-    this.#told = initial;
+    this.#reported = initial;
     this.#initial = initial.data;
     this.#view = new View(request.sort !== undefined, request.snapshot !== false);
     this.#view.watchers.add(this);
   }
 
-  /** The documents that it shows; queries with the same live query share one. */
+  /** The documents that it shows. Requests with the same live query share one view. */
   get view(): View {
     return this.#view;
   }
 
-  /** The service cannot take the subscription now. @returns How often in a row that was so before. */
+  /**
+   * The service cannot accept the subscription now.
+   * @returns How many consecutive refusals there were before.
+   */
   countRefusal(): number {
     return this.#refusals++;
   }
@@ -103,7 +112,7 @@ export class LiveResult implements Watcher {
     return this.#state;
   }
 
-  /** The cursor and the ticket to resume with. */
+  /** The cursor and the ticket with which to resume. */
   get resumePoint(): { cursor: string; ticket: string } | undefined {
     const { cursor } = this.view;
     const ticket = this.#ticket;
@@ -117,21 +126,21 @@ export class LiveResult implements Watcher {
     call(listener.status, this.#status);
     if (this.#status === "stopped") {
       call(listener.stopped, this.#error);
-      if (this.#error !== undefined) this.#tellError(this.#error, [listener]);
+      if (this.#error !== undefined) this.#reportError(this.#error, [listener]);
     }
     return () => {
       if (this.#listeners.delete(listener) && !this.isUsed) this.#events.abandoned(this);
     };
   }
 
-  /** Takes what was kept from an earlier time. */
+  /** Takes the documents that were kept from an earlier page load. */
   restore({ docs, cursor, ticket }: Saved): void {
     this.view.restore(docs, cursor);
     this.#ticket = ticket;
     this.changed({ type: "snapshot", docs: this.view.list });
   }
 
-  /** From now on it is this view that is shown. */
+  /** Shows this view from now on. */
   show(view: View): void {
     const before = this.#view;
     if (before === view) return;
@@ -143,9 +152,10 @@ export class LiveResult implements Watcher {
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
     this.#initial = UNUSED.data;
-    // A copy of the listeners, here and below: one of them may remove itself or add another.
-    for (const { change: tell } of [...this.#listeners]) call(tell, change);
-    // A report copies the result, and a page may draw all of it: half of the time is left for what comes in meanwhile.
+    // Iterates over a copy of the listeners, here and below, because a listener may remove itself or add another one.
+    for (const { change: notify } of [...this.#listeners]) call(notify, change);
+    // A report copies the result, and a page may redraw all of it. The pause leaves half of the time for arriving
+    // messages.
     this.#flushTimer ??= setTimeout(() => this.#flush(), Math.min(this.#flushMs, FLUSH_PAUSE_MAX_MS));
   }
 
@@ -156,14 +166,14 @@ export class LiveResult implements Watcher {
     if (status === "live" || event === "restart") this.#error = undefined;
     this.#flush();
     if (!isNew) return;
-    for (const { status: tell } of [...this.#listeners]) {
-      // A listener may have stopped the query: its end was reported to all, and is the last report.
+    for (const { status: notify } of [...this.#listeners]) {
+      // A listener may have stopped the query. Its end was reported to all listeners, and is the last report.
       if (this.#status !== status) return;
-      call(tell, status);
+      call(notify, status);
     }
   }
 
-  /** The service has taken the subscription, or gives it a newer ticket. */
+  /** The service has accepted the subscription, or has sent a newer ticket. */
   renewed(ticket: string): void {
     this.#refusals = 0;
     this.#ticket = ticket;
@@ -174,16 +184,16 @@ export class LiveResult implements Watcher {
     this.#events.moved(this);
   }
 
-  /** Something is wrong; another attempt comes by itself. */
+  /** Reports an error after which the client tries again by itself. */
   note(error: TidewireError): void {
     this.#error = error;
     this.#flush();
-    this.#tellError(error);
+    this.#reportError(error);
   }
 
   /**
-   * It has ended permanently. Documents that the user may no longer see disappear.
-   * @param error Left out if the application closed the client.
+   * The query has ended permanently. Documents that the user may no longer see are removed.
+   * @param error Omitted if the application closed the client.
    */
   stop(error?: TidewireError): void {
     this.#error = error;
@@ -193,8 +203,8 @@ export class LiveResult implements Watcher {
     }
     this.advance("stop");
     const listeners = [...this.#listeners];
-    for (const { stopped: tell } of listeners) call(tell, error);
-    if (error !== undefined) this.#tellError(error, listeners);
+    for (const { stopped: notify } of listeners) call(notify, error);
+    if (error !== undefined) this.#reportError(error, listeners);
   }
 
   end(): void {
@@ -202,35 +212,35 @@ export class LiveResult implements Watcher {
     this.view.watchers.delete(this);
   }
 
-  /** Without an observer of errors, the client's logger receives the error. */
-  #tellError(error: TidewireError, listeners: readonly Listener[] = [...this.#listeners]): void {
+  /** Passes an error to the observers of errors, or to the client's logger if there are none. */
+  #reportError(error: TidewireError, listeners: readonly Listener[] = [...this.#listeners]): void {
     const isStop = this.#status === "stopped";
     const isHeard = listeners.some((listener) => listener.error ?? (isStop && listener.stopped));
-    for (const { error: tell } of listeners) call(tell, error);
+    for (const { error: notify } of listeners) call(notify, error);
     if (isHeard) this.#events.heard(error);
     else if (listeners.length > 0) this.#events.unheard(error);
   }
 
-  /** Reports changes that came together at once, and never a status before the data that it belongs to. */
+  /** Reports changes that arrived together at once, and never a status before its data. */
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     const startedMs = Date.now();
     const { state } = this;
-    const told = this.#told;
-    this.#told = state;
-    if (state === told) return;
+    const reported = this.#reported;
+    this.#reported = state;
+    if (state === reported) return;
     for (const listener of [...this.#listeners]) {
-      // A listener may have caused a newer state, which was reported to all already.
-      if (this.#told !== state) return;
-      if (state.data !== told.data) call(listener.data, state.data);
+      // A listener may have caused a newer state, which was reported to all listeners already.
+      if (this.#reported !== state) return;
+      if (state.data !== reported.data) call(listener.data, state.data);
       call(listener.state, state);
     }
     this.#flushMs = Date.now() - startedMs;
   }
 }
 
-/** A listener that fails is reported as any uncaught error; it must not keep others from hearing. */
+/** An error of a listener is reported like any uncaught error. It must not keep other listeners from being called. */
 function call<T>(listener: ((value: T) => void) | undefined, value: T): void {
   try {
     listener?.(value);

@@ -11,9 +11,9 @@ import {
 import { WsTransport } from "./ws-transport.ts";
 
 /**
- * Gets a token and opens the transport of a link. Never rejects: whatever fails closes the link.
+ * Gets a token and opens the transport of a link. Never rejects: any failure closes the link.
  * @param withNewToken The last token is no longer accepted.
- * @param isWanted Asked after each step that takes time; without it nothing is opened.
+ * @param isWanted Checked after each wait. If it returns `false`, nothing is opened.
  */
 export async function openLink(
   link: Link,
@@ -33,26 +33,32 @@ export async function openLink(
     const target: Target = { ...options, token };
     if (kind === "ws") link.use(openWebSocket(target, events));
     else {
-      // Few clients ever need the second choices: bundlers leave them to be fetched by those that do.
+      // Few clients ever need the other transports, so bundlers put them into a file that only those clients fetch.
       const { HttpTransport } = await import("./http-transport.ts");
       if (isWanted()) link.use(new HttpTransport(kind, target, events));
     }
   } catch (cause) {
-    // The token provider has failed, or the browser forbids the connection: the next attempt may succeed.
+    // The token provider has failed, or the browser forbids the connection. The next attempt may succeed.
     events.closed(BROKEN, textOf(cause), cause);
   }
 }
 
 const textOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));
 
-/** @throws {TypeError} The runtime has no WebSocket. */
+/**
+ * Opens a WebSocket.
+ * @throws {TypeError} The runtime has no WebSocket.
+ */
 function openWebSocket(target: Target, events: TransportEvents): Transport {
   const { WebSocket } = target;
   if (WebSocket === undefined) throw new TypeError("no WebSocket: give one to createClient");
   return new WsTransport(WebSocket, target, events);
 }
 
-/** @throws {Error} when it has not settled in time. */
+/**
+ * Limits the wait for a promise.
+ * @throws {Error} It has not settled in time.
+ */
 async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_resolve, reject) => {

@@ -8,24 +8,27 @@ interface Page extends Listening {
 
 /** Events of the page that matter to a connection. */
 export interface PageEvents {
-  /** There is a network again, or the page is looked at again: now is a good time. */
+  /** The network is back, or the page is visible again, so a connection is likely to succeed. */
   awake(): void;
-  /** The network is gone, they say. */
+  /** The browser reports that the network is gone. */
   offline(): void;
   /** The page may never run again. */
   hidden(): void;
 }
 
-/** Listens to the page around us; where there is none, nothing is heard. @returns Stops it. */
+/**
+ * Listens to the events of the page. Outside of pages nothing happens.
+ * @returns A function that stops it.
+ */
 export function watchPage(events: PageEvents): () => void {
-  const page = globalThis as Page; // a browser's window, a worker, or neither
+  const page = globalThis as Page; // a window, a worker, or a runtime with neither
   const { document } = page;
   const visibility = () => (document?.visibilityState === "hidden" ? events.hidden() : events.awake());
   const heard: [Listening | undefined, string, () => void][] = [
     [page, "online", events.awake],
     [page, "offline", events.offline],
     [page, "pagehide", events.hidden],
-    // Back from the browser's cache of pages: connections did not survive it.
+    // The page was restored from the browser's cache of pages, which connections do not survive.
     [page, "pageshow", events.awake],
     [document, "visibilitychange", visibility],
   ];

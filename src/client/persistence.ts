@@ -1,28 +1,32 @@
+/**
+ * Keeps results over page loads. A reloaded page shows the last known documents at once and resumes from their cursor,
+ * so it needs no snapshot. Every failure of the store is survived, because the service has all the data.
+ */
 import type { Doc } from "./result-set.ts";
 
-/** The kept part of a query, from which a reload goes on. */
+/** The kept part of a query, from which a reloaded page continues. */
 export interface Saved {
   readonly docs: readonly Doc[];
   readonly cursor: string;
   readonly ticket: string;
 }
 
-/** Where results are kept. A store that fails counts as empty: everything comes from the service then. */
+/** The place where results are kept. If it fails, it counts as empty, and everything is read from the service. */
 export interface Store {
   load(key: string): Promise<Saved | undefined>;
   save(key: string, saved: Saved): Promise<void>;
   remove(key: string): Promise<void>;
 }
 
-/** Where results are kept, and which of them. */
+/** Where results are kept, and for whom. */
 export interface PersistOptions {
   readonly store: Store;
   /**
-   * Whose data it is: the user's id, say. A result that was kept under one scope is never shown under another, not even
-   * for the moment until the service has answered.
+   * The owner of the data, for example the user's id. A result that was kept under one scope is never shown under
+   * another, not even until the service has answered.
    */
   readonly scope: string;
-  /** Results are written at most so often, in milliseconds; 1000 unless told. */
+  /** The shortest time between two writes, in milliseconds. Default: 1000. */
   readonly intervalMs?: number;
 }
 
@@ -35,7 +39,7 @@ interface Kept {
 
 const INTERVAL_MS = 1_000;
 
-/** Keeps results in a store: together, and not at every change. */
+/** Keeps results in a store. Results are written together, and not at every change. */
 export class Persistence {
   readonly #options: PersistOptions;
   readonly #moved = new Set<Kept>();
@@ -49,7 +53,7 @@ export class Persistence {
     try {
       return await this.#options.store.load(this.#keyOf(key));
     } catch {
-      return undefined; // as if nothing had been kept
+      return undefined; // a failing store counts as empty
     }
   }
 
@@ -60,11 +64,11 @@ export class Persistence {
 
   remove(result: Kept): void {
     this.#moved.delete(result);
-    // The service recognizes by the ticket a result that is left behind.
+    // A copy that cannot be removed does no harm, because the service rejects it by its ticket.
     this.#options.store.remove(this.#keyOf(result.key)).catch(() => {});
   }
 
-  /** Writes what has changed since. A result that is incomplete waits until it is whole. */
+  /** Writes the changed results. An incomplete result waits until it is complete. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -72,7 +76,7 @@ export class Persistence {
       const { resumePoint, key, view } = result;
       if (resumePoint === undefined) continue;
       const saved = { docs: view.list, ...resumePoint };
-      // The next one may succeed; until then the service makes up for it.
+      // The next write may succeed. Until then the service sends the missing changes again.
       this.#options.store.save(this.#keyOf(key), saved).catch(() => {});
     }
     this.#moved.clear();

@@ -1,3 +1,7 @@
+/**
+ * The query API of applications. A query is a description: it can be created, compared and passed around without any
+ * cost, and becomes active when it is followed.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
 import { ChangeQueue } from "./change-queue.ts";
@@ -10,23 +14,23 @@ import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 export interface QueryHost {
   /** The state of a request, followed or not. */
   stateOf(key: string, request: LiveRequest): QueryState<Doc>;
-  /** The shared result of a request; the caller listens to it at once. */
+  /** The shared result of a request. The caller must listen to it at once. */
   acquire(key: string, request: LiveRequest): LiveResult;
 }
 
-/** How the documents of a query come. */
+/** How the documents of a query are delivered. */
 export interface FindOptions {
-  /** `false`: no documents to begin with, only changes from now on. */
+  /** `false`: no documents at the start, only changes from now on. */
   readonly snapshot?: boolean;
-  /** `"delta"`: changes to large documents come as what has changed in them. The result is the same. */
+  /** `"delta"`: changes of large documents are sent as the changed parts. The result is the same. */
   readonly documents?: DocumentMode;
 }
 
 /**
- * A live query: what to follow. Making one costs nothing and asks for nothing; the service hears of it when
- * somebody follows it, and equal queries are asked for once. Never altered: each step gives another query.
+ * A live query. Creating one costs nothing and sends nothing. The service receives it when it is followed, and equal
+ * queries are sent once. Queries are immutable: each step returns another query.
  *
- * It is a Svelte store as well: `subscribe` with a function calls it with the state, at once and ever after.
+ * It is also a Svelte store: `subscribe` with a function calls it with the state, at once and after every change.
  */
 export class Query<T extends object, R = T> {
   /** Equal for equal queries of a client. */
@@ -47,28 +51,28 @@ export class Query<T extends object, R = T> {
     this.key = JSON.stringify(request);
   }
 
-  /** Only these fields, by dotted path; `_id` always comes. */
+  /** Only these fields, as dotted paths; `_id` is always included. */
   fields<const P extends Path<T>>(...paths: readonly P[]): Query<T, Projected<T, P>> {
     return new Query(this.#host, { ...this.#request, fields: [...paths] });
   }
 
-  /** Sorts by a path, `1` ascending; called again, ties by another one. The last ties are broken by `_id`. */
+  /** Sorts by a path, `1` ascending. A second call breaks ties by another path. The last ties are broken by `_id`. */
   sort(path: Path<T>, direction: 1 | -1 = 1): Query<T, R> {
     const sort = [...(this.#request.sort ?? []), [path, direction] as SortSpec[number] & [string, 1 | -1]];
     return new Query(this.#host, { ...this.#request, sort });
   }
 
   /**
-   * At most so many documents, the first by the sort; needs one. A query with another limit shows the documents that
-   * the client holds of this one until its own are complete.
+   * At most this many documents, the first by the sort, which is required. A query with another limit shows the
+   * documents that the client has of this one until its own are complete.
    */
   limit(limit: number): Query<T, R> {
     return new Query(this.#host, { ...this.#request, limit });
   }
 
   /**
-   * Follows the query until the function that is returned is called.
-   * @param observer The listeners; or a function that receives every state, at once and ever after.
+   * Follows the query until the returned function is called.
+   * @param observer The listeners, or a function that receives every state, at once and after every change.
    */
   subscribe(observer: Observer<R> | ((state: QueryState<R>) => void)): () => void {
     if (typeof observer !== "function") return this.#follow(observer);
@@ -77,18 +81,18 @@ export class Query<T extends object, R = T> {
     return stop;
   }
 
-  /** The state of now: the same object as long as nothing changes. Does not follow the query by itself. */
+  /** The current state: the same object as long as nothing changes. It does not follow the query. */
   getState(): QueryState<R> {
     const state = this.#host.stateOf(this.key, this.#request);
-    return state as QueryState<unknown> as QueryState<R>; // documents are what the application says they are
+    return state as QueryState<unknown> as QueryState<R>; // the application declares the type of its documents
   }
 
   /**
-   * Every change, a `snapshot` first. Ends when the loop is left or the client is closed; throws when the query has
-   * stopped for another reason. A loop that reads too slowly receives another `snapshot`.
+   * Every change, starting with a `snapshot`. The loop ends when it is left or the client is closed, and throws when
+   * the query has stopped for another reason. A loop that reads too slowly receives another `snapshot`.
    */
   changes(): AsyncIterableIterator<Change<R>> {
-    // Assigned late: a query that has stopped already ends the queue while it is being followed.
+    // Assigned later, because a query that has stopped already ends the queue while it is being followed.
     let stop: (() => void) | undefined;
     const queue = new ChangeQueue<R>(
       () => this.getState().data,
@@ -101,7 +105,10 @@ export class Query<T extends object, R = T> {
     return queue;
   }
 
-  /** The result, once it is up to date. @throws {TidewireError} Why the query has stopped. */
+  /**
+   * The result, once it is up to date.
+   * @throws {TidewireError} Why the query has stopped.
+   */
   snapshot(): Promise<readonly R[]> {
     return new Promise((resolve, reject) => {
       let stop: (() => void) | undefined;
@@ -129,7 +136,7 @@ export class Query<T extends object, R = T> {
     listener: Observer<R> & Pick<Listener, "stopped"> & { state?: (state: QueryState<R>) => void },
   ): () => void {
     const result = this.#host.acquire(this.key, this.#request);
-    // Documents are what the application says they are.
+    // The application declares the type of its documents.
     return result.listen(listener as Listener & Observer<Doc>);
   }
 }

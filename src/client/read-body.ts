@@ -1,4 +1,7 @@
-/** A body as text, piece by piece. @param onHeard Called for whatever comes. */
+/**
+ * Reads a body as text, piece by piece.
+ * @param onHeard Called for every piece.
+ */
 export async function* readText(
   body: ReadableStream<Uint8Array> | null,
   onHeard: () => void,
@@ -14,11 +17,13 @@ export async function* readText(
       yield decoder.decode(value, { stream: true });
     }
   } finally {
-    await reader.cancel().catch(() => {}); // it has ended already, or was aborted
+    await reader.cancel().catch(() => {}); // a body that has ended or was aborted cannot be cancelled
   }
 }
 
-/** The `data` of server-sent events (HTML standard, 9.2), as far as the service uses them: a line of data each. */
+/**
+ * Reads the `data` of server-sent events (HTML standard, 9.2), as far as the service uses them: one line of data each.
+ */
 export async function* eventData(texts: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = "";
   for await (const text of texts) {

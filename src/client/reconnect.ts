@@ -1,12 +1,19 @@
+/**
+ * Decides when and how a client reconnects. After an outage all clients want to reconnect at once, so the delays are
+ * random; and a client must not retry for ever what can never succeed.
+ */
 import type { ReconnectAdvice } from "../protocol/messages.ts";
 
-/** The reaction that the end of a connection asks for (docs/protocol.md, section 5). */
+/** The reaction to the end of a connection (docs/protocol.md, section 5). */
 export type CloseAction = "back-off" | "token" | "wait" | "stop";
 
-/** Codes of RFC 6455 after which the same would only happen again: our own mistake, or a bug. */
+/**
+ * Codes of RFC 6455 after which another attempt would fail in the same way, because of a mistake of the client or a
+ * bug.
+ */
 const HOPELESS: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010, 1011]);
 
-/** Judges by range, so that a client understands codes that are newer than it is. */
+/** Decides by the range of a code, so that a client understands codes that are newer than it is. */
 export function actionFor(code: number): CloseAction {
   if (HOPELESS.has(code) || (code >= 4400 && code < 4500)) return "stop";
   if (code >= 4100 && code < 4200) return "token";
@@ -14,20 +21,20 @@ export function actionFor(code: number): CloseAction {
   return "back-off";
 }
 
-/** Until a `welcome` has said otherwise. */
+/** Used until a `welcome` contains other values. */
 export const FIRST_ADVICE: ReconnectAdvice = { minMs: 250, maxMs: 30_000, factor: 2, stableAfterMs: 5_000 };
 
-/** So many tokens are tried without a `welcome` between them. */
+/** How many tokens are tried without a `welcome` between them. */
 export const TOKEN_ATTEMPTS_MAX = 3;
 
 const MOVE_SHARE = 0.8;
 const MINUTE_MS = 60_000;
-/** Full jitter alone has no bound: a row of small dice would hammer a service that refuses. */
+/** Full jitter alone has no bound: several small random delays in a row would hammer a service that refuses. */
 const ATTEMPTS_PER_MINUTE = 12;
 
 /** Settings of an application that replace the advice of the service. */
 export interface ReconnectOptions extends Partial<ReconnectAdvice> {
-  /** Connections begun within any minute, whatever the back-off says; 12 unless told. */
+  /** The most connection attempts within any minute, whatever the back-off is. Default: 12. */
   readonly attemptsPerMinute?: number;
 }
 
@@ -37,8 +44,8 @@ export type NextStep =
   | { readonly action: "connect"; readonly delayMs: number; readonly withNewToken: boolean };
 
 /**
- * When to come back, and how: full jitter, so that clients cut off together do not return together. Pure but
- * for what it remembers; the clock and the dice are arguments.
+ * When and how to reconnect. Delays have full jitter, so that clients that were cut off together do not return
+ * together. It is pure apart from its memory: the clock and the random numbers are arguments.
  */
 export class Reconnect {
   readonly #random: () => number;
@@ -47,9 +54,9 @@ export class Reconnect {
   #failures = 0;
   #tokenAttempts = 0;
   #welcomedAtMs: number | undefined;
-  /** The service asked to be left alone until then. */
+  /** The service asked for no attempt before this time, in epoch milliseconds. */
   #notBeforeMs = 0;
-  /** When the connections of the last minute were begun. */
+  /** When the connection attempts of the last minute began. */
   #attempts: number[] = [];
 
   constructor(random: () => number = Math.random, options: ReconnectOptions = {}) {
@@ -58,13 +65,13 @@ export class Reconnect {
     this.#advice = { ...FIRST_ADVICE, ...options };
   }
 
-  /** A connection is begun. */
+  /** A connection attempt begins. */
   attempted(nowMs: number): void {
     this.#attempts.push(nowMs);
     if (this.#attempts.length > this.#attemptsMax) this.#attempts.shift();
   }
 
-  /** A connection was welcomed. It still has to last before the back-off starts over. */
+  /** A connection was welcomed. It must last for a while before the back-off starts over. */
   welcomed(advice: ReconnectAdvice, nowMs: number): void {
     this.#advice = { ...advice, ...this.#options };
     this.#welcomedAtMs = nowMs;
@@ -72,19 +79,19 @@ export class Reconnect {
     this.#notBeforeMs = 0;
   }
 
-  /** The application wants another try. */
+  /** The application wants another attempt. */
   restart(): void {
     this.#failures = 0;
     this.#tokenAttempts = 0;
     this.#notBeforeMs = 0;
   }
 
-  /** The service said how long to wait, by `draining` or `retryAfterMs`. */
-  told(waitMs: number, nowMs: number): void {
+  /** The service has named a time to wait, by `draining` or `retryAfterMs`. */
+  waitAtLeast(waitMs: number, nowMs: number): void {
     this.#notBeforeMs = nowMs + waitMs;
   }
 
-  /** A random moment within the time that a draining node gives, early enough to be done by its end. */
+  /** A random moment within the time of a draining node, early enough to finish before its end. */
   momentWithin(withinMs: number): number {
     return this.#random() * withinMs * MOVE_SHARE;
   }
@@ -97,7 +104,7 @@ export class Reconnect {
     return delayMs;
   }
 
-  /** How long the next connection has to wait at least, so that there are not too many a minute. */
+  /** How long the next connection must wait at least, so that the limit per minute holds. */
   pauseMs(nowMs: number): number {
     if (this.#attempts.length < this.#attemptsMax) return 0;
     return Math.max(0, (this.#attempts[0] ?? 0) + MINUTE_MS - nowMs);

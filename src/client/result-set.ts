@@ -1,10 +1,12 @@
-/** A document as it came over the wire. */
+// The documents of a result in memory. A page may follow results of many thousand documents, so a change must not copy
+// or search all of them.
+/** A document in the form in which it was received. */
 export type Doc = Readonly<Record<string, unknown>>;
 
-/** `_id`s of any type, by their JSON: `1` and `"1"` are two. */
+/** The key of an `_id` of any type: its JSON, in which `1` and `"1"` differ. */
 export const keyOf = (id: unknown): string => JSON.stringify(id) ?? "";
 
-/** A document between its neighbours. The set itself stands before the first and after the last. */
+/** A document between its neighbours. The set's own node is before the first and after the last. */
 interface Place {
   doc: Doc | undefined;
   previous: Place;
@@ -12,8 +14,8 @@ interface Place {
 }
 
 /**
- * The documents of a result, in order. A document is never altered, only replaced by another object. A change costs the
- * same for any number of documents: they form a linked list, and an array of them is made only when somebody reads it.
+ * The documents of a result, in order. A document is never modified, only replaced by another object. A change costs
+ * the same for any number of documents: they form a linked list, and an array is made only when it is read.
  */
 export class ResultSet {
   readonly #sorted: boolean;
@@ -21,7 +23,7 @@ export class ResultSet {
   readonly #ends = newPlace();
   #list: readonly Doc[] | undefined;
 
-  /** @param sorted Whether documents are put before others; otherwise they stay in the order in which they came. */
+  /** @param sorted Whether documents are inserted before others. Otherwise they stay in the order of arrival. */
   constructor(sorted: boolean, from?: ResultSet) {
     this.#sorted = sorted;
     for (const doc of from?.list ?? []) this.put(doc, null);
@@ -38,7 +40,7 @@ export class ResultSet {
     return this.#list;
   }
 
-  /** Whether it holds the same objects in the same order. */
+  /** Whether it contains the same objects in the same order. */
   equals(other: ResultSet): boolean {
     const [mine, others] = [this.list, other.list];
     return mine.length === others.length && mine.every((doc, at) => doc === others[at]);
@@ -49,8 +51,8 @@ export class ResultSet {
   }
 
   /**
-   * Puts a document in, or in the place of the one with its `_id`.
-   * @param before The `_id` that is to follow it, `null` for the end; `undefined` leaves it where it is.
+   * Inserts a document, or replaces the one with its `_id`.
+   * @param before The `_id` of the document that follows it, `null` for the end; `undefined` keeps its position.
    */
   put(doc: Doc, before: unknown): void {
     const key = keyOf(doc["_id"]);
@@ -79,9 +81,9 @@ export class ResultSet {
   }
 }
 
-/** A place that has only itself for a neighbour. */
+/** A node that is its own neighbour. */
 function newPlace(): Place {
-  const place = {} as Place; // complete with the next line
+  const place = {} as Place; // the next line completes it
   link(place, place);
   return place;
 }
@@ -103,7 +105,10 @@ export function withDelta(
   return result;
 }
 
-/** @param to What to write there; left out, the field is taken away. */
+/**
+ * Replaces the value at a path.
+ * @param to The new value. If omitted, the field is removed.
+ */
 function withPath(doc: Doc, [head = "", ...rest]: readonly string[], to?: { readonly value: unknown }): Doc {
   if (rest.length === 0 && to === undefined) {
     const { [head]: _gone, ...others } = doc;
@@ -111,7 +116,8 @@ function withPath(doc: Doc, [head = "", ...rest]: readonly string[], to?: { read
   }
   const inner = doc[head];
   const value = rest.length === 0 ? to?.value : withPath(isDoc(inner) ? inner : {}, rest, to);
-  // Computed keys of a literal define the field, whatever its name; an assignment to `__proto__` would not.
+  // A computed key of an object literal defines the field, whatever its name. An assignment to `__proto__` would change
+  // the prototype instead.
   return { ...doc, [head]: value };
 }
 

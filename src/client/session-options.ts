@@ -6,17 +6,17 @@ import type { TokenProvider } from "./tokens.ts";
 import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
 
-/** The state of the one connection of a client. */
+/** The state of the connection of a client. */
 export interface ConnectionState {
-  /** `idle`: nobody follows anything, so there is none. */
+  /** `idle`: no query is followed, so there is no connection. */
   readonly status: "idle" | "connecting" | "connected" | "offline" | "stopped";
-  /** The way it takes, or last took. */
+  /** The transport in use, or the last one. */
   readonly transport: TransportKind;
   /** Why it has stopped, or why the last attempt failed. */
   readonly error: TidewireError | undefined;
 }
 
-/** The parts and settings of a session, all defaults filled in. */
+/** The parts and settings of a session, with all defaults filled in. */
 export interface SessionOptions {
   readonly url: string;
   readonly token: TokenProvider | undefined;
@@ -28,7 +28,7 @@ export interface SessionOptions {
   readonly reconnect: ReconnectOptions;
   readonly connectTimeoutMs: number;
   readonly silenceMs: number;
-  /** After so long on a second choice the first is tried again, in milliseconds. */
+  /** After this time on another transport, the first one is tried again, in milliseconds. */
   readonly upgradeAfterMs: number;
   readonly random: () => number;
   readonly trace: Trace | undefined;

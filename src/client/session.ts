@@ -25,7 +25,10 @@ import { TransportChoice } from "./transport-choice.ts";
 
 const OVERLOADED = 1013;
 
-/** The one connection of a client: made when somebody follows something, made again when it breaks. */
+/**
+ * The one connection of a client, over its whole life: when to connect, when to replace a connection before it ends, and
+ * when to give up. `subscriptions.ts` decides how subscriptions resume.
+ */
 export class Session {
   readonly #options: SessionOptions;
   readonly #reconnect: Reconnect;
@@ -35,11 +38,11 @@ export class Session {
   readonly #fences = new Fences();
   #isAllowed: boolean;
   #stopped: TidewireError | undefined;
-  /** The connection of now, or the one that is being made. */
+  /** The current connection, or the one that is being made. */
   #link: Link | undefined;
-  /** Made while the other still delivers: its node goes away, or a better transport is tried. */
+  /** A second connection while the first still delivers: its node shuts down, or a better transport is tried. */
   #next: Link | undefined;
-  /** A new token was sent over this one, and not answered yet. */
+  /** The connection over which a new token was sent that was not answered yet. */
   #refreshing: Link | undefined;
   readonly #choice: TransportChoice;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -84,13 +87,13 @@ export class Session {
     return this.#state.state;
   }
 
-  /** Allows to connect, and begins again where the connection had stopped. */
+  /** Permits to connect, and starts again if the session had stopped. */
   connect(): void {
     this.#isAllowed = true;
     if (this.#stopped !== undefined) {
       this.#stopped = undefined;
       this.#reconnect.restart();
-      // The last one may be why it stopped.
+      // The last token may be the reason why it stopped.
       this.#tokens.forget();
       this.#setState("idle");
       for (const result of this.#subscriptions.list) result.advance("restart");
@@ -98,7 +101,7 @@ export class Session {
     if (this.#subscriptions.results.size > 0) this.#begin();
   }
 
-  /** Ends the connection and all queries. @param error Left out if the application closed the client. */
+  /** Ends the connection and all queries. @param error Omitted if the application closed the client. */
   stop(error?: TidewireError): void {
     this.#stopped = error ?? clientClosed();
     this.#endAll();
@@ -113,7 +116,7 @@ export class Session {
     else if (this.#isAllowed) this.#begin();
   }
 
-  /** The kept copy of the result has been read: now it may be asked for. */
+  /** The kept copy of the result was read, so the result may be requested. */
   ready(result: LiveResult): void {
     this.#subscriptions.ready(result);
     if (!this.#subscriptions.results.has(result.id)) return;
@@ -125,7 +128,7 @@ export class Session {
     this.#endIfUnused();
   }
 
-  /** Settles once every change up to a write's operation time has come. */
+  /** Settles once every change up to a write's operation time has arrived. */
   fence(operationTime: OperationTime): Promise<void> {
     if (this.#subscriptions.results.size === 0) return Promise.resolve();
     if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
@@ -140,7 +143,7 @@ export class Session {
     this.#state.set(status, this.#link?.transport?.kind ?? this.#choice.kind, error);
   }
 
-  /** Connects, unless that is under way already. */
+  /** Connects, unless an attempt is in progress. */
   #begin(): void {
     if (this.#link !== undefined || this.#retryTimer !== undefined) return;
     this.#unwatch ??= watchPage({
@@ -185,7 +188,7 @@ export class Session {
     this.#promote();
   }
 
-  /** Leaves the old connection once the new one has answered for everything. */
+  /** Leaves the old connection once the new one has answered every request. */
   #promote(): void {
     const next = this.#next;
     if (next === undefined || !next.isReady || next.asked.size > 0) return;
@@ -261,9 +264,9 @@ export class Session {
     } else if (message.type === "unsubscribed") {
       subscriptions.unsubscribed(link, message);
     } else {
-      if (message.retryAfterMs !== undefined) this.#reconnect.told(message.retryAfterMs, Date.now());
+      if (message.retryAfterMs !== undefined) this.#reconnect.waitAtLeast(message.retryAfterMs, Date.now());
       if (message.id !== undefined && this.#fences.refused(message.id, message)) return;
-      // The old token stays in force until it expires. The application should know why it stays.
+      // The old token stays in force until it expires. The application should know why the new one was refused.
       if (message.id === undefined && link === this.#refreshing) {
         this.#refreshing = undefined;
         subscriptions.note(toError(message));
@@ -276,7 +279,7 @@ export class Session {
   #renewed(token: string): void {
     const link = this.#link;
     if (link?.transport?.kind !== "ws") {
-      // A stream goes one way only: the new token comes with another one.
+      // A stream has one direction, so the new token needs another stream.
       this.#move();
       return;
     }
@@ -285,7 +288,7 @@ export class Session {
   }
 
   #draining(link: Link, withinMs: number): void {
-    this.#reconnect.told(withinMs, Date.now());
+    this.#reconnect.waitAtLeast(withinMs, Date.now());
     if (!link.drain()) return;
     this.#timers.later(this.#reconnect.momentWithin(withinMs), () => {
       if (link === this.#link) this.#move();
@@ -322,7 +325,7 @@ export class Session {
     if (link === this.#next) {
       this.#next = undefined;
       this.#subscriptions.lost(link, this.#links());
-      // The present connection still delivers. When it ends, all begins again.
+      // The current connection still delivers. When it ends, the client connects again.
       const active = this.#link;
       if (active?.isDraining) this.#timers.later(this.#reconnect.nextDelayMs(), () => this.#move());
       else if (active !== undefined) this.#upgradeLater(active);
@@ -340,7 +343,7 @@ export class Session {
     }
   }
 
-  /** The old connection broke off before the new one had answered for all. */
+  /** The old connection broke before the new one had answered every request. */
   #takeOver(link: Link): void {
     this.#subscriptions.takenOver(link);
     this.#setState("connecting");
@@ -356,7 +359,7 @@ export class Session {
       this.stop(error);
       return;
     }
-    // A connection that worked before is resumed; only one that has never worked may need the developer.
+    // A connection that worked before is resumed. Only one that has never worked may need the developer's attention.
     if (this.#early.hasBeenWelcomed) this.#options.onRecovering(error);
     this.#mayHurry = code < 4200 && code !== OVERLOADED;
     this.#subscriptions.disconnected(error);
@@ -364,7 +367,7 @@ export class Session {
     this.#retryTimer = setTimeout(() => this.#connect(step.withNewToken), step.delayMs);
   }
 
-  /** Now is a good time: no waiting, and no taking it on trust that the connection is still there. */
+  /** The network may be back: connects without further waiting, and checks whether existing connections still work. */
   #awake(): void {
     if (this.#retryTimer === undefined) this.#check();
     else if (this.#mayHurry && this.#reconnect.pauseMs(Date.now()) === 0) this.#connect(false);

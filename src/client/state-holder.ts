@@ -2,7 +2,7 @@ import type { TidewireError } from "../protocol/errors.ts";
 import type { ConnectionState } from "./session-options.ts";
 import type { TransportKind } from "./transport.ts";
 
-/** The state of the connection: the same object as long as nothing changes. */
+/** The state of the connection. It is the same object as long as nothing changes, so that frameworks can compare it. */
 export class StateHolder {
   readonly #onState: (state: ConnectionState) => void;
   #state: ConnectionState;

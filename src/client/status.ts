@@ -1,10 +1,10 @@
 /**
  * The status of a query.
- * - `connecting`: on the way to the service, or waiting for its answer
- * - `catching-up`: the service has answered; what is missing is on its way
- * - `live`: the result is that of now
- * - `offline`: cut off; another attempt comes by itself
- * - `stopped`: ended for good; `error` says why
+ * - `connecting`: reaching the service, or waiting for its answer
+ * - `catching-up`: the service has answered, and missing data is arriving
+ * - `live`: the result is current
+ * - `offline`: the connection was lost; the client tries again by itself
+ * - `stopped`: ended permanently; `error` has the reason
  */
 export const STATUSES = ["connecting", "catching-up", "live", "offline", "stopped"] as const;
 /** One of `STATUSES`. */
@@ -12,21 +12,21 @@ export type Status = (typeof STATUSES)[number];
 
 /** Everything that can change a status. */
 export const STATUS_EVENTS = [
-  /** A connection is begun for it. */
+  /** A connection attempt begins. */
   "attempt",
-  /** The service has taken the subscription; something follows. */
+  /** The service has accepted the subscription, and data follows. */
   "subscribed",
-  /** All there was has come. */
+  /** All data up to now has arrived. */
   "caught-up",
-  /** The documents held are void, and follow again. */
+  /** The documents are void, and are sent again. */
   "reset",
-  /** The service could not take the subscription just now; it is asked again on the same connection. */
+  /** The service could not accept the subscription now. The client asks again on the same connection. */
   "refused",
-  /** The connection is gone. */
+  /** The connection was lost. */
   "lost",
-  /** Nothing more will come. */
+  /** The query has ended. */
   "stop",
-  /** The application wants another try. */
+  /** The application wants another attempt. */
   "restart",
 ] as const;
 /** One of `STATUS_EVENTS`. */
@@ -35,8 +35,8 @@ export type StatusEvent = (typeof STATUS_EVENTS)[number];
 type Row = Readonly<Record<StatusEvent, Status>>;
 
 /**
- * Every status and every event. An event that makes no sense where it comes (one overtaken by the end of a
- * connection, say) changes nothing.
+ * Every status and every event. An event that makes no sense in a status changes nothing, for example one that was
+ * overtaken by the end of a connection.
  */
 export const TRANSITIONS: Readonly<Record<Status, Row>> = {
   connecting: {

@@ -1,6 +1,6 @@
 import type { Saved, Store } from "./persistence.ts";
 
-/** Keeps results as long as the page lives: for tests, and for clients that come and go. */
+/** Keeps results in memory as long as the page exists: for tests, and for clients that are closed and opened again. */
 export function memoryStore(): Store {
   const kept = new Map<string, Saved>();
   return {
@@ -38,11 +38,14 @@ const settled = <T>(request: Request<T>): Promise<T> =>
     request.onerror = () => reject(request.error);
   });
 
-/** Keeps results in the browser's IndexedDB, so that a reload goes on where it was. @param name Of the database. */
+/**
+ * Keeps results in the browser's IndexedDB, so that a reloaded page continues from them.
+ * @param name The name of the database.
+ */
 export function indexedDbStore(name = "tidewire"): Store {
   let opened: Promise<Database> | undefined;
   const open = () => {
-    const { indexedDB } = globalThis as { indexedDB?: Factory }; // only browsers have it
+    const { indexedDB } = globalThis as { indexedDB?: Factory }; // other runtimes have none
     if (indexedDB === undefined) return Promise.reject(new TypeError("no IndexedDB is available"));
     const request = indexedDB.open(name);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE);

@@ -1,3 +1,7 @@
+/**
+ * The subscriptions of a client and how they start. A start depends on the answer of the service and on what the client
+ * already shows; queries with the same live query share a view, so one answer may concern several of them.
+ */
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import type {
   ErrorMessage,
@@ -10,7 +14,9 @@ import type { LiveResult } from "./live-result.ts";
 import { toError } from "./to-error.ts";
 import { View } from "./view.ts";
 
-/** A refused subscription is asked for again after at most this at first, in milliseconds. */
+/**
+ * The first pause before a refused subscription is requested again, in milliseconds. Later ones grow up to the maximum.
+ */
 const ASK_AGAIN_MS = 1_000;
 const ASK_AGAIN_MAX_MS = 30_000;
 
@@ -21,11 +27,11 @@ const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
   config: "unknown-collection",
 };
 
-/** Tells the session about its subscriptions. */
+/** Events of subscriptions, for the session. */
 export interface SubscriptionsEvents {
-  /** The service is to be asked once more for it, after a while. */
+  /** The subscription is to be requested again, after a while. */
   askLater(link: Link, result: LiveResult, delayMs: number): void;
-  /** It has ended for good, and what was kept of it is void. */
+  /** It has ended permanently, and its kept copy is void. */
   ended(result: LiveResult): void;
   /** A message of the connection makes no sense. */
   broken(link: Link): void;
@@ -36,9 +42,9 @@ export class Subscriptions {
   readonly results = new Map<string, LiveResult>();
   readonly #events: SubscriptionsEvents;
   readonly #random: () => number;
-  /** Results whose kept copies have been read. A request before that would fetch everything again. */
+  /** Results whose kept copies were read. A request before that would fetch everything again. */
   readonly #ready = new WeakSet<LiveResult>();
-  /** Results that a connection was asked for, in the order of the messages. */
+  /** Results that were requested on a connection, in the order of the messages. */
   readonly #sent = new WeakMap<Link, Set<LiveResult>>();
 
   constructor(events: SubscriptionsEvents, random: () => number) {
@@ -46,19 +52,20 @@ export class Subscriptions {
     this.#random = random;
   }
 
-  /** The kept copy of a result has been read. */
+  /** The kept copy of a result was read. */
   ready(result: LiveResult): void {
     this.#ready.add(result);
   }
 
-  /** Asks for a result, going on from where it stands. */
+  /** Requests a result, resuming from its current state. */
   ask(link: Link, result: LiveResult): void {
     if (!this.#ready.has(result)) return;
     link.asked.add(result);
-    // The message is made when the rate limit admits it, with the cursor of that moment: changes arrive until then.
+    // The message is made when the rate limit admits it, with the cursor of that moment, because changes arrive until
+    // then.
     const make = (): SubscribeMessage | undefined => {
       if (!link.asked.has(result)) return undefined;
-      // Another query resumes for the view that both share; a second resumption would bring every missed change again.
+      // Another query resumes the view that both share. A second resumption would bring every missed change twice.
       const resumePoint = this.#isResumed(link, result) ? undefined : result.resumePoint;
       if (resumePoint !== undefined) result.view.resuming();
       return { ...result.request, type: "subscribe", id: result.id, ...resumePoint };
@@ -66,7 +73,7 @@ export class Subscriptions {
     link.requests.add(make, JSON.stringify(result.request).length);
   }
 
-  /** Whether the connection was asked for another result that shows the same view. From now on it was asked for this one. */
+  /** Whether another result with the same view was requested on this connection. Notes the request of this one. */
   #isResumed(link: Link, result: LiveResult): boolean {
     const sent = this.#sent.get(link) ?? new Set();
     this.#sent.set(link, sent);
@@ -77,14 +84,14 @@ export class Subscriptions {
     return isResumed;
   }
 
-  /** Asks for every result that this connection was not asked for yet. */
+  /** Requests every result that was not requested on this connection yet. */
   askAll(link: Link): void {
     for (const result of this.list) {
       if (!link.asked.has(result) && !link.serves.has(result)) this.ask(link, result);
     }
   }
 
-  /** The old connection broke off before the new one had answered for all. */
+  /** The old connection broke before the new one had answered every request. */
   takenOver(link: Link): void {
     for (const result of this.list) {
       if (link.isReady && !link.asked.has(result)) continue;
@@ -93,12 +100,12 @@ export class Subscriptions {
     }
   }
 
-  /** A copy, so that a listener may add or remove some. */
+  /** A copy, so that a listener may add or remove results. */
   get list(): LiveResult[] {
     return [...this.results.values()];
   }
 
-  /** Something is wrong for all of them; another attempt follows. */
+  /** Reports an error to all of them. Another attempt follows. */
   note(error: TidewireError): void {
     for (const result of this.list) result.note(error);
   }
@@ -127,13 +134,16 @@ export class Subscriptions {
     }
   }
 
-  /** Whether a connection delivers for the subscription of this id. */
+  /** Whether a connection delivers for the subscription with this id. */
   isServed(id: string | undefined, link: Link | undefined): boolean {
     const result = id === undefined ? undefined : this.results.get(id);
     return result !== undefined && link?.serves.has(result) === true;
   }
 
-  /** @param others Connections that delivered for it before, and have nothing more to say. */
+  /**
+   * Handles `subscribed`.
+   * @param others Connections that delivered for it before, and whose messages no longer count.
+   */
   subscribed(
     link: Link,
     message: SubscribedMessage,
@@ -146,7 +156,7 @@ export class Subscriptions {
     link.serves.add(result);
     const key = scope ?? String(message.query);
     const before = result.view;
-    // Resumed on the connection that already delivers this view: nothing has to be attached again.
+    // Resumed on the connection that already delivers this view, so the view stays attached.
     const goesOn = message.start === "resumed" && link.views.get(key) === before;
     if (!goesOn && !this.#start(link, result, message, key, scope)) {
       this.#events.broken(link);
@@ -166,13 +176,13 @@ export class Subscriptions {
   error(link: Link, message: ErrorMessage): void {
     const result = message.id === undefined ? undefined : this.results.get(message.id);
     if (result === undefined) return;
-    // Asked twice, because an answer was given up too early: the first one stands.
+    // Requested twice, because an answer was given up too early. The first request counts.
     if (message.code === "duplicate-id") return;
     const isAnswer = link.asked.delete(result);
     if (isAnswer) result.view.resumeFailed();
     const error = toError(message);
     if (!isAnswer) {
-      // Whether it goes on is for the message to say that follows.
+      // The next message shows whether the subscription continues.
       result.note(error);
     } else if (message.retry === "never") {
       this.#end(result, error);
@@ -193,7 +203,7 @@ export class Subscriptions {
     link.prune();
   }
 
-  /** A connection has ended before it had answered all. */
+  /** A connection has ended before it had answered every request. */
   lost(link: Link, others: readonly Link[]): void {
     for (const result of link.asked) {
       if (!others.some((other) => other.asked.has(result))) result.view.resumeFailed();
@@ -208,7 +218,10 @@ export class Subscriptions {
     this.#events.ended(result);
   }
 
-  /** Lets the result show what the answer says. `false` where the answer makes no sense. */
+  /**
+   * Starts the result as the answer says.
+   * @returns `false` if the answer makes no sense.
+   */
   #start(
     link: Link,
     result: LiveResult,
@@ -247,7 +260,7 @@ export class Subscriptions {
         if (present === undefined) return false;
         if (present !== held) {
           attach(present);
-          // Another query has followed this view until now, so this one's listeners know nothing of it.
+          // Another query has followed this view until now, so the listeners of this one have received nothing of it.
           const { cursor, list } = present;
           if (cursor !== undefined) result.changed({ type: "snapshot", docs: list });
         }

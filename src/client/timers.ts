@@ -1,4 +1,4 @@
-/** Timers that end together. */
+/** A group of timers that are cancelled together. */
 export class Timers {
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
 
@@ -11,7 +11,7 @@ export class Timers {
     this.#timers.add(timer);
   }
 
-  /** Ends all of them; none runs any more. */
+  /** Cancels all of them. */
   clear(): void {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();

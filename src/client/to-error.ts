@@ -1,7 +1,7 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { ErrorMessage } from "../protocol/messages.ts";
 
-/** The service's error as the application gets it. */
+/** Converts an error of the service for the application. */
 export function toError({ code, message, details, retry, retryAfterMs }: ErrorMessage): TidewireError {
   return new TidewireError(code, message, details, {
     retry,
@@ -15,7 +15,7 @@ export const clientClosed = () =>
     reason: "closed",
   });
 
-/** The error that an application receives when a connection ends without a message of the service. */
+/** The error for a connection that ended without a message of the service. */
 export function endError(code: number, reason: string, cause: unknown): TidewireError {
   const isAuth = (code >= 4100 && code < 4200) || code === 4401;
   const message = reason === "" ? `the connection ended (${code})` : reason;

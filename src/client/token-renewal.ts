@@ -1,18 +1,18 @@
 import { TidewireError } from "../protocol/errors.ts";
 import type { Tokens } from "./tokens.ts";
 
-/** Ahead of the token's end, where the service's own notice does not come; in milliseconds. */
+/** How long before its expiry a token is renewed if the service sends no notice, in milliseconds. */
 const AHEAD_MS = 30_000;
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
-/** Tells the session about a renewal. */
+/** Events of a renewal, for the session. */
 export interface RenewalEvents {
-  /** There is another token. */
+  /** There is a new token. */
   renewed(token: string): void;
   failed(error: TidewireError): void;
 }
 
-/** Gets another token before the one in use runs out: when the service says so, or by the clock. */
+/** Renews the token before it expires: when the service announces the expiry, or by the clock. */
 export class TokenRenewal {
   readonly #tokens: Tokens;
   readonly #events: RenewalEvents;
@@ -23,12 +23,13 @@ export class TokenRenewal {
     this.#events = events;
   }
 
-  /** The token in use is good until then, in epoch milliseconds. */
+  /** The token in use expires at this time, in epoch milliseconds. */
   expires(expiresAtMs: number | null): void {
-    this.#tokens.told(expiresAtMs);
+    this.#tokens.noteExpiry(expiresAtMs);
     this.stop();
     const leftMs = (expiresAtMs ?? 0) - Date.now();
-    // None at all, or a clock that is wrong: then the notice, or the end, has to tell.
+    // There is no expiry, or the local clock is wrong. In that case the notice or the end of the connection causes the
+    // renewal.
     if (leftMs <= 0) return;
     const delayMs = leftMs - Math.min(AHEAD_MS, leftMs / 2);
     this.#timer = setTimeout(() => void this.renew(), Math.min(delayMs, TIMER_MAX_MS));

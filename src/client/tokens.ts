@@ -1,10 +1,13 @@
-/** Gives a token, or nothing for an anonymous connection. */
+/** Returns a token, or nothing for an anonymous connection. */
 export type TokenProvider = () => string | undefined | null | Promise<string | undefined | null>;
 
-/** A token that is about to run out is not worth a connection. */
+/** A token that expires within this time is not used for a new connection, in milliseconds. */
 const MARGIN_MS = 5_000;
 
-/** Asks the application for tokens, once for all who want one at the same time, and only when the last is no good. */
+/**
+ * Asks the application for tokens. Callers at the same time share one request, and the last token is used as long as it
+ * is valid.
+ */
 export class Tokens {
   readonly #provide: TokenProvider | undefined;
   #token: string | undefined;
@@ -15,13 +18,13 @@ export class Tokens {
     this.#provide = provide;
   }
 
-  /** The one in use. */
+  /** The token in use. */
   get current(): string | undefined {
     return this.#token;
   }
 
-  /** The service says until when the token is good. */
-  told(expiresAtMs: number | null): void {
+  /** The service has reported when the token expires. */
+  noteExpiry(expiresAtMs: number | null): void {
     this.#expiresAtMs = expiresAtMs;
   }
 
@@ -29,7 +32,10 @@ export class Tokens {
     this.#token = undefined;
   }
 
-  /** @param fresh The last one is not good any more, or not for long. */
+  /**
+   * Gets a token.
+   * @param fresh The last one is not valid any more, or expires soon.
+   */
   async get(fresh: boolean): Promise<string | undefined> {
     const isGood = this.#expiresAtMs === null || Date.now() < this.#expiresAtMs - MARGIN_MS;
     if (!fresh && isGood && this.#token !== undefined) return this.#token;

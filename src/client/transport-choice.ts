@@ -1,9 +1,15 @@
+/**
+ * Chooses between WebSocket, SSE and polls. Some networks break WebSockets, and nothing reports that reliably, so the
+ * client tries the next transport after repeated failures and returns to the first one later.
+ */
 import type { Link } from "./link.ts";
 import type { TransportKind } from "./transport.ts";
 
-/** Failures in a row before the next transport is tried. */
+/** Consecutive failures before the next transport is tried. */
 const FAILURES_PER_TRANSPORT = 2;
-/** A first choice that has worked before was probably not the fault: it is tried again this soon, in milliseconds. */
+/**
+ * A first choice that has worked before was probably not the cause, so it is tried again this soon, in milliseconds.
+ */
 const BACK_TO_FIRST_MS = 5_000;
 
 /** Chooses the transport of the next connection, best first. */
@@ -12,10 +18,10 @@ export class TransportChoice {
   readonly #upgradeAfterMs: number;
   #index = 0;
   #failures = 0;
-  /** The first choice has worked since the last time that it was considered broken. */
+  /** Whether the first choice has worked since it was last considered broken. */
   #firstHasWorked = false;
 
-  /** @param upgradeAfterMs After so long on a second choice the first is tried again, in milliseconds. */
+  /** @param upgradeAfterMs After this time on another transport, the first one is tried again, in milliseconds. */
   constructor(kinds: readonly TransportKind[], upgradeAfterMs: number) {
     this.#kinds = kinds;
     this.#upgradeAfterMs = upgradeAfterMs;
@@ -36,7 +42,7 @@ export class TransportChoice {
     this.#index = Math.max(0, this.#kinds.indexOf(transport?.kind ?? "ws"));
   }
 
-  /** The connection in use has ended; after a few that were never welcomed the next transport is chosen. */
+  /** The connection in use has ended. After a few that were never welcomed, the next transport is chosen. */
   ended({ greeting, hasToken }: Link): void {
     if (greeting !== undefined) this.#failures = 0;
     else if (hasToken && ++this.#failures % FAILURES_PER_TRANSPORT === 0) {
@@ -45,8 +51,8 @@ export class TransportChoice {
   }
 
   /**
-   * When to try the first choice again, in milliseconds: the reason for the second choice may pass, or was only a
-   * service that was away. `undefined` while the first choice is in use.
+   * When to try the first choice again, in milliseconds; `undefined` while it is in use. The cause may pass, or was
+   * only an outage of the service.
    */
   upgradeMs(): number | undefined {
     if (this.#index === 0) return undefined;

@@ -1,11 +1,15 @@
+/**
+ * The interface between the session and its transports. The session sees messages and ends; everything that differs
+ * between WebSockets and HTTP is behind it.
+ */
 import type { ClientMessage, ServerMessage, ValueMode } from "../protocol/messages.ts";
 
-/** The ways to the service, best first. */
+/** The transports, best first. */
 export const TRANSPORTS = ["ws", "sse", "poll"] as const;
 /** One of `TRANSPORTS`. */
 export type TransportKind = (typeof TRANSPORTS)[number];
 
-/** As much of a `WebSocket` as is used; the browser's, Node's and that of the package `ws` fit. */
+/** The part of `WebSocket` that is used. Those of browsers, of Node and of the package `ws` fit. */
 export interface WebSocketLike {
   onopen: unknown;
   onmessage: unknown;
@@ -19,44 +23,47 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 
 /** The service, and the settings of a transport to it. */
 export interface Target {
-  /** The service's address, `http:` or `https:`, without a slash at the end. */
+  /** The address of the service, `http:` or `https:`, without a slash at the end. */
   readonly url: string;
   readonly token: string | undefined;
   readonly values: ValueMode;
   readonly WebSocket: WebSocketConstructor | undefined;
   readonly fetch: typeof fetch;
-  /** Within this time a connection has to be made, in milliseconds. */
+  /** How long making a connection may take, in milliseconds. */
   readonly connectTimeoutMs: number;
   /** How much longer than a heartbeat the service may be silent, in milliseconds. */
   readonly silenceMs: number;
 }
 
-/** The events of a transport; none follows `closed`, which comes once, or `end`. */
+/** The events of a transport. None follows `closed`, which happens once, or `end`. */
 export interface TransportEvents {
-  /** `hello` was sent: a few subscriptions may follow before `ready`. Not every transport has such a moment. */
+  /** `hello` was sent, so a few subscriptions may follow before `ready`. Not every transport has this event. */
   opened(): void;
   /** Subscriptions may be sent. */
   ready(): void;
-  /** @param scope The subscription that the message belongs to, where each has a stream of its own. */
+  /**
+   * A message has arrived.
+   * @param scope The subscription of the message, if each subscription has its own stream.
+   */
   message(message: ServerMessage, scope: string | undefined): void;
   closed(code: number, reason: string, cause?: unknown): void;
 }
 
-/** A way to the service. */
+/** A connection to the service by one transport. */
 export interface Transport {
   readonly kind: TransportKind;
-  /** Those that go one way only take `subscribe` and `unsubscribe`, and pass over the rest. */
+  /** Sends a message. One-way transports accept only `subscribe` and `unsubscribe`, and ignore other messages. */
   send(message: ClientMessage): void;
-  /** Something has happened to the network: makes sure soon that the service is still there. */
+  /** The network may have changed: checks soon whether the service can still be reached. */
   check(): void;
-  /** Drops it at once. */
+  /** Ends it at once. */
   end(): void;
 }
 
-/** [5] What a connection that broke off counts as. */
+/** [5] The code of a connection that broke off. */
 export const BROKEN = 1006;
 
-/** Notices silence. Cheap to feed: the time is noted, and looked at when it might be up. */
+/** Detects silence. It is cheap to feed: the time is noted, and compared only when the timer fires. */
 export class Watchdog {
   readonly #onSilence: () => void;
   #patienceMs: number;
@@ -69,7 +76,10 @@ export class Watchdog {
     this.#look();
   }
 
-  /** A sign of life. @param patienceMs How long silence may last from now on. */
+  /**
+   * A sign of life.
+   * @param patienceMs How long silence may last from now on, in milliseconds.
+   */
   heard(patienceMs: number): void {
     this.#heardAtMs = Date.now();
     if (patienceMs < this.#patienceMs) {

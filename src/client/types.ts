@@ -2,7 +2,10 @@ import type { TidewireError } from "../protocol/errors.ts";
 import type { Cause, StartReason } from "../protocol/messages.ts";
 import type { Status } from "./status.ts";
 
-/** A value of the BSON library (ObjectId, Decimal128, Long, …), known by its mark: the library is not needed here. */
+/**
+ * A value of the BSON library (ObjectId, Decimal128, Long, …), recognized by its mark, so that the client does not need
+ * the library.
+ */
 export interface BsonValue {
   readonly _bsontype: string;
 }
@@ -23,8 +26,8 @@ type Scalar = string | number | boolean | bigint | null | undefined | Date | Reg
 type Depth = readonly 0[];
 
 /**
- * The dotted paths of a document; those of an array's items stand without an index, as in MongoDB. To a depth
- * of five; a document type that is open (`Record<string, unknown>`) takes any path.
+ * The dotted paths of a document, down to five levels. Paths into the items of an array have no index, as in MongoDB.
+ * An open document type (`Record<string, unknown>`) allows any path.
  */
 export type Path<T, D extends Depth = []> = D["length"] extends 5
   ? never
@@ -49,7 +52,10 @@ export type ValueAt<T, P extends string> = T extends readonly (infer Item)[]
         : unknown
       : unknown;
 
-/** The types that may represent a value in a filter: a string of a document may be an ObjectId or a date in the database. */
+/**
+ * The types that may represent a value in a filter. A string in a document may be an ObjectId or a date in the
+ * database.
+ */
 type Operand<V> =
   | V
   | null
@@ -61,7 +67,7 @@ type Operand<V> =
 type ItemOf<V> = V extends readonly (infer Item)[] ? Item : never;
 type Operands<V> = Operand<NonNullable<V>> | Operand<ItemOf<NonNullable<V>>>;
 
-/** The operators that a filter may hold (docs/protocol.md, section 4). */
+/** The operators that a filter may contain (docs/protocol.md, section 4). */
 export interface Operators<V> {
   readonly $eq?: Operands<V>;
   readonly $ne?: Operands<V>;
@@ -103,7 +109,7 @@ type ProjectInner<V, P extends string> = V extends Scalar
     : { [K in keyof V as K extends HeadOf<P> ? K : never]: ProjectField<V[K], P, K> };
 type ProjectField<V, P extends string, K> = K extends P ? V : ProjectInner<V, RestOf<P, K>>;
 
-/** A document reduced to some of its paths; `_id` always comes. */
+/** A document reduced to some of its paths; `_id` is always included. */
 export type Projected<T, P extends string> = string extends P
   ? T
   : string extends keyof T
@@ -115,7 +121,7 @@ export type IdOf<R> = R extends { readonly _id: infer Id } ? Id : unknown;
 
 /** A change of a result. Applied in order, changes give the result at every point. */
 export type Change<R> =
-  /** All of it: at the start, and (with a reason) where what was held is void. */
+  /** The whole result: at the start, and (with a reason) when the earlier documents are void. */
   | {
       readonly type: "snapshot";
       readonly docs: readonly R[];
@@ -132,7 +138,10 @@ export type Change<R> =
   | {
       readonly type: "changed";
       readonly doc: R;
-      /** The document before; unknown to a query without a snapshot that receives the document for the first time. */
+      /**
+       * The document before the change; unknown to a query without a snapshot that receives the document for the first
+       * time.
+       */
       readonly previous: R | undefined;
       readonly cause: Cause;
       readonly cursor: string;
@@ -141,26 +150,26 @@ export type Change<R> =
   | {
       readonly type: "removed";
       readonly _id: IdOf<R>;
-      /** The document before; unknown to a query without a snapshot that never received it. */
+      /** The document before the removal; unknown to a query without a snapshot that never received it. */
       readonly doc: R | undefined;
       readonly cause: Cause;
       readonly cursor: string;
     };
 
-/** The status and the result of a query. The same object as long as nothing changes. */
+/** The status and the result of a query. It is the same object as long as nothing changes. */
 export interface QueryState<R> {
-  /** The result; the same array, and in it the same objects, as long as they do not change. */
+  /** The result. It is the same array, with the same objects, as long as they do not change. */
   readonly data: readonly R[];
   readonly status: Status;
-  /** Why it is not live; told when it stops, and while an attempt fails. */
+  /** Why it is not live; set when the query stops, and while an attempt fails. */
   readonly error: TidewireError | undefined;
 }
 
 /** The listeners of a subscriber. */
 export interface Observer<R> {
-  /** The whole result, whenever it has changed; changes that come together are reported together. */
+  /** The whole result, after every change. Changes that arrive together are reported together. */
   readonly data?: (data: readonly R[]) => void;
-  /** Each change, at once, a `snapshot` first. */
+  /** Each change, at once, starting with a `snapshot`. */
   readonly change?: (change: Change<R>) => void;
   readonly status?: (status: Status) => void;
   readonly error?: (error: TidewireError) => void;

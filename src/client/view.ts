@@ -1,3 +1,7 @@
+/**
+ * The documents of one live query in the client, and the bookkeeping to resume them exactly. A resumption may repeat
+ * changes that the client applied already, and a snapshot may arrive in parts; the application must see neither.
+ */
 import type {
   AddedMessage,
   ChangedMessage,
@@ -16,7 +20,7 @@ export type ChangeMessage = AddedMessage | ChangedMessage | RemovedMessage;
 export interface Watcher {
   changed(change: Change<Doc>): void;
   advance(event: StatusEvent): void;
-  /** The service has begun the view again, under another ticket. */
+  /** The service has started the view again, under another ticket. */
   renewed(ticket: string): void;
   /** Something that is worth keeping has changed. */
   moved(): void;
@@ -26,22 +30,22 @@ export interface Watcher {
 type Reason = Extract<Change<Doc>, { type: "snapshot" }>["reason"];
 
 /**
- * The documents that the client holds of one live query, and their cursor. Queries of the application that ask for the
- * same live query share it.
+ * The documents that the client has of one live query, and their cursor. Queries of the application with the same live
+ * query share it.
  */
 export class View {
   readonly watchers = new Set<Watcher>();
   readonly #sorted: boolean;
   #set: ResultSet;
-  /** The snapshot that is coming in; what was held stays in sight until it is complete. */
+  /** The snapshot that is arriving. The earlier documents stay visible until it is complete. */
   #staging: ResultSet | undefined;
   #reason: Reason;
   #wantsSnapshot: boolean;
   #cursor: string | undefined;
-  /** Changes applied since the cursor that a resumption names: they come again. */
+  /** Changes applied after the cursor that a resumption names. They will be sent again. */
   #tail: ChangeMessage[] = [];
   #resumesAt: string | undefined;
-  /** Changes that the service is about to repeat, and the cursor from which it goes on. */
+  /** Changes that the service is about to repeat, and the cursor from which it continues. */
   #repeats: ChangeMessage[] = [];
   #repeatsFrom: string | undefined;
   #isCurrent = false;
@@ -57,34 +61,34 @@ export class View {
     return this.#set.list;
   }
 
-  /** All that was to come at the start has come. */
+  /** Whether all data of the start has arrived. */
   get isCurrent(): boolean {
     return this.#isCurrent;
   }
 
-  /** Where to go on; `undefined` while a snapshot is under way, whose cursor is good only at its end. */
+  /** The cursor to resume from; `undefined` while a snapshot is arriving, whose cursor is valid only at its end. */
   get cursor(): string | undefined {
     return this.#staging === undefined ? this.#cursor : undefined;
   }
 
-  /** Takes what was kept from an earlier time. */
+  /** Takes the documents that were kept from an earlier page load. */
   restore(docs: readonly Doc[], cursor: string): void {
     for (const doc of docs) this.#set.put(doc, null);
     this.#cursor = cursor;
   }
 
-  /** A resumption from the cursor of now is asked for, perhaps while an older connection goes on delivering. */
+  /** A resumption from the current cursor was requested, perhaps while an older connection still delivers. */
   resuming(): void {
     this.#resumesAt ??= this.#cursor;
   }
 
-  /** The resumption came to nothing. */
+  /** The resumption has failed. */
   resumeFailed(): void {
     this.#resumesAt = undefined;
     this.#tail = this.#tail.filter(({ cursor }) => cursor === this.#cursor);
   }
 
-  /** The service goes on from the cursor of `resuming`; what came since comes again, and is passed over. */
+  /** The service continues from the cursor of `resuming`. Later changes are repeated, and skipped. */
   resumed(): void {
     this.#repeats = this.#tail;
     this.#repeatsFrom = this.#resumesAt;
@@ -92,7 +96,7 @@ export class View {
     this.#isCurrent = false;
   }
 
-  /** The documents go on as those of another live query; the difference follows. */
+  /** The documents continue as those of another live query. The difference follows. */
   rightsMoved(): void {
     this.#forget();
     this.#isCurrent = false;
@@ -105,7 +109,10 @@ export class View {
     this.#isCurrent = true;
   }
 
-  /** A snapshot follows, unless none is wanted. @param cursor Where the changes begin without one. */
+  /**
+   * A snapshot follows, unless none is wanted.
+   * @param cursor Where the changes begin if there is no snapshot.
+   */
   startOver(wantsSnapshot: boolean, reason: Reason, cursor?: string): void {
     this.#forget();
     this.#wantsSnapshot = wantsSnapshot;
@@ -119,7 +126,7 @@ export class View {
     }
     this.#cursor = cursor;
     this.#set = new ResultSet(this.#sorted);
-    this.#tellSnapshot();
+    this.#announceSnapshot();
   }
 
   snapshot({ docs, cursor, last }: SnapshotMessage): void {
@@ -130,7 +137,7 @@ export class View {
     if (!staging.equals(this.#set)) this.#set = staging;
     this.#staging = undefined;
     this.#cursor = cursor;
-    this.#tellSnapshot();
+    this.#announceSnapshot();
     this.#caughtUp();
   }
 
@@ -155,7 +162,7 @@ export class View {
     }
   }
 
-  /** Everything up to here has come. */
+  /** Everything up to this cursor has arrived. */
   watermark(cursor: string): void {
     if (this.#staging !== undefined) return;
     if (this.#resumesAt === undefined) this.#tail = [];
@@ -176,7 +183,7 @@ export class View {
     this.#resumesAt = undefined;
   }
 
-  #tellSnapshot(): void {
+  #announceSnapshot(): void {
     const change: Change<Doc> = { type: "snapshot", docs: this.list, reason: this.#reason };
     this.#reason = undefined;
     for (const watcher of this.watchers) {
@@ -186,8 +193,8 @@ export class View {
   }
 
   /**
-   * Whether a resumption repeats what has been applied already: the rest of a transaction that was cut off, or
-   * what an older connection brought in the meantime. The order is the same on every node.
+   * Whether a message repeats a change that was applied already: the rest of a transaction that was cut off, or changes
+   * that an older connection delivered in the meantime. The order is the same on every node.
    */
   #isRepeat(message: ChangeMessage): boolean {
     while (this.#repeats.length > 0) {
@@ -195,27 +202,28 @@ export class View {
       if (first === undefined) break;
       this.#repeats.shift();
       if (isSame(first, message)) return true;
-      // A change with the very cursor of the resumption comes again only from within a transaction.
+      // A change with exactly the cursor of the resumption is repeated only from within a transaction.
       if (first.cursor !== this.#repeatsFrom) this.#repeats = [];
     }
     return false;
   }
 
-  /** The object that is held already where the document has not changed. */
+  /** Returns the existing object if the document has not changed, so that a page need not redraw it. */
   #known(doc: Doc): Doc {
     const held = this.#set.get(doc["_id"]);
     return held !== undefined && JSON.stringify(held) === JSON.stringify(doc) ? held : doc;
   }
 }
 
-/** The live query may have another number on another connection. */
+/** Compares two messages without the number of the live query, which differs between connections. */
 function isSame(a: ChangeMessage, b: ChangeMessage): boolean {
   return a.cursor === b.cursor && JSON.stringify({ ...a, query: 0 }) === JSON.stringify({ ...b, query: 0 });
 }
 
 /**
- * Puts a change into effect, and tells it as it shows: what is held already is not added once more.
- * @param isWhole The set is the whole result; otherwise it may lack what the change is about.
+ * Applies a change.
+ * @param isWhole Whether the set is the whole result. Otherwise it may lack the document of the change.
+ * @returns The change as the application sees it: a document that exists already is not added again.
  */
 function applyTo(set: ResultSet, message: ChangeMessage, isWhole: boolean): Change<Doc> | undefined {
   const { cause, cursor } = message;

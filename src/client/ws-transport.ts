@@ -12,7 +12,7 @@ import {
 const NORMAL = 1000;
 const CLIENT = "tidewire-js/1";
 
-/** A WebSocket: every subscription on one connection. */
+/** A WebSocket, with every subscription on one connection. */
 export class WsTransport implements Transport {
   readonly kind = "ws";
   readonly #socket: WebSocketLike;
@@ -35,7 +35,7 @@ export class WsTransport implements Transport {
       this.send({ type: "hello", values, client: CLIENT, ...(token === undefined ? {} : { token }) });
       events.opened();
     };
-    // Outside of browsers the event says why, for example by the HTTP status. `onclose` follows.
+    // Outside of browsers the event contains the reason, for example the HTTP status. `onclose` follows.
     socket.onerror = ({ message }: { message?: string }) => {
       this.#failure ||= message ?? "";
     };
@@ -63,9 +63,9 @@ export class WsTransport implements Transport {
   #receive(text: string): void {
     let message: ServerMessage;
     try {
-      message = JSON.parse(text); // the service writes nothing but messages; newer ones are passed over
+      message = JSON.parse(text); // the service sends only messages; unknown types are ignored
     } catch {
-      // Somebody in between has written into it.
+      // A proxy has written into the connection.
       this.#close(BROKEN, "not a message");
       return;
     }

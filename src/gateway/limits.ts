@@ -1,3 +1,7 @@
+/**
+ * Limits per connection, user and address. Each default is far above the needs of an ordinary page, and low enough that
+ * one client cannot affect the others.
+ */
 import { z } from "zod";
 
 /** The part of the section `limits` that bounds connections and what each may ask and hold. */
@@ -43,7 +47,7 @@ export const GatewayLimits = z.strictObject({
     .describe("Requests that a connection may send at once after a pause."),
   outboxBytes: z
     .int()
-    // Catch-up is written in pieces of this size; with less room it would never get on.
+    // Catch-up is written in pieces of this size. With less room it would never advance.
     .min(65_536)
     .default(1_048_576)
     .describe(
@@ -141,10 +145,10 @@ export const GatewayLimits = z.strictObject({
     .default(30_000)
     .describe("How long a fence waits before the answer is unavailable."),
 });
-/** Limits of the gateway, all defaults filled in. */
+/** Limits of the gateway, with all defaults filled in. */
 export type GatewayLimits = z.output<typeof GatewayLimits>;
 
-/** [3.2] The limits as `welcome` tells them, under the names of the configuration; times in milliseconds. */
+/** [3.2] The limits in the form of `welcome`, under the names of the configuration; times in milliseconds. */
 export function limitsForClients(limits: object): Readonly<Record<string, number>> {
   const known = clientLimits.get(limits);
   if (known !== undefined) return known;
@@ -156,5 +160,5 @@ export function limitsForClients(limits: object): Readonly<Record<string, number
   return shown;
 }
 
-/** Every client receives the same limits. */
+/** Every client receives the same limits, so they are computed once. */
 const clientLimits = new WeakMap<object, Readonly<Record<string, number>>>();

@@ -1,3 +1,7 @@
+/**
+ * Advances `%%now`. Rules that compare with the current time change without a write, so the service authorizes their
+ * subscriptions again at fixed steps; between two steps the time stands still, which keeps live queries shareable.
+ */
 import type { LookupSet } from "../feed/lookup-set.ts";
 import { guarded, runGuarded } from "../metrics/guard.ts";
 import { authorizeParsed, type BoundLookup, LookupsNeeded } from "../rules/authorize.ts";
@@ -6,19 +10,19 @@ import { reauthorizeForStep } from "./connection/reauthorization.ts";
 import type { Subscription } from "./connection/subscription.ts";
 import type { GatewayContext } from "./context.ts";
 
-/** Lookup sets of the next step are read this long before it, or half a step where that is shorter; in milliseconds. */
+/** Lookup sets of the next step are read this long before it, or half a step if that is shorter; in milliseconds. */
 const PREPARE_MS = 5_000;
 
 /**
- * Lets `%%now` take its steps. At each, all subscriptions whose rules use it are authorized again between two commits,
- * so that nothing of a later commit is sent under the rights of the step before.
+ * Advances `%%now` in steps. At each step, all subscriptions whose rules use it are authorized again between two
+ * commits, so that nothing of a later commit is sent under the rights of the previous step.
  */
 export class NowSteps {
   readonly #context: GatewayContext;
   readonly #connections: () => Iterable<Connection>;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
-  /** The step whose lookup sets are being read, or have been. */
+  /** The step whose lookup sets are being read, or were read. */
   #preparedMs = Number.NEGATIVE_INFINITY;
   #prepared = nothingPrepared();
 
@@ -27,7 +31,7 @@ export class NowSteps {
     this.#connections = connections;
   }
 
-  /** Waits for the next step; call it again when the steps are others. */
+  /** Schedules the next step. Call it again when the step length changes. */
   schedule(): void {
     clearTimeout(this.#timer);
     if (this.#isStopped) return;
@@ -54,7 +58,7 @@ export class NowSteps {
     }
   }
 
-  /** With many connections this pauses now and then, and no commit is handed out meanwhile. */
+  /** With many connections this pauses now and then. No commit is delivered meanwhile. */
   async #step(): Promise<void> {
     const { feed, clock } = this.#context;
     await feed.exclusively((slices) =>
@@ -75,7 +79,7 @@ export class NowSteps {
     }
   }
 
-  /** Reads the lookup sets of the next step, so that nobody has to wait for them in silence when it comes. */
+  /** Reads the lookup sets of the next step, so that no subscription must be silent while they are read. */
   #prepare(nextMs: number): void {
     this.#letGo();
     this.#preparedMs = nextMs;
@@ -92,14 +96,14 @@ export class NowSteps {
     if (prepared.keys.has(lookup.key)) return;
     prepared.keys.add(lookup.key);
     const { lookups } = this.#context.feed;
-    // A set that cannot be read now is read at the step; its subscriptions are silent until then.
+    // A set that cannot be read now is read at the step, and its subscriptions are silent until then.
     lookups.acquire(lookup).then(
       (set) => (prepared.isOver ? lookups.release(set) : prepared.sets.push(set)),
       () => {},
     );
   }
 
-  /** From here on the sets are held by those who use them. */
+  /** Releases the prepared sets. From here on they are held by the subscriptions that use them. */
   #letGo(): void {
     const { sets } = this.#prepared;
     this.#prepared.isOver = true;
@@ -116,7 +120,7 @@ interface Prepared {
 
 const nothingPrepared = (): Prepared => ({ keys: new Set(), sets: [], isOver: false });
 
-/** The lookup sets that a subscription will need at another time and does not hold. */
+/** The lookup sets that a subscription will need at another time and does not have. */
 function neededAt(
   { context, identity }: Connection,
   { request, lookups }: Subscription,
@@ -127,5 +131,5 @@ function neededAt(
   } catch (error) {
     if (error instanceof LookupsNeeded) return error.lookups;
   }
-  return []; // what else may be wrong with it, the step itself finds out
+  return []; // the step itself handles any other error
 }

@@ -11,7 +11,7 @@ function isCidr(text: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
 }
 
-/** PEM files of the listener; read again when they change, so that a renewed certificate needs no restart. */
+/** PEM files of the listener. They are read again when they change, so that a renewed certificate needs no restart. */
 export const TlsOptions = z.strictObject({
   cert: z
     .string()
@@ -24,7 +24,7 @@ export const TlsOptions = z.strictObject({
     .meta({ examples: ["/etc/tidewire/key.pem"] })
     .describe("File with the private key, as PEM."),
 });
-/** The files of TLS, all defaults filled in. */
+/** The TLS files, with all defaults filled in. */
 export type TlsOptions = z.output<typeof TlsOptions>;
 
 /** A host as it appears in a `Host` header: a name, an IPv4 address or an IPv6 address in brackets; a port is optional. */
@@ -34,11 +34,14 @@ const host = z.string().regex(HOST, {
     "a host as clients name it: a name, an IPv4 address or an IPv6 address in brackets, with or without a port",
 });
 
-/** Tokens are compared as digests, so that their length and content show in no timing. */
+/**
+ * Whether a text can be an admin token. Tokens are compared as digests, so that neither length nor content shows in the
+ * timing.
+ */
 const isAdminToken = (text: string) =>
   text === "" || (/^[\x21-\x7e]{32,512}$/.test(text) && new Set(text).size >= 10);
 
-/** The second listener, which is not for the public: health, `/metrics`, and the acts of an admin. */
+/** The second listener, which is not public: health, `/metrics`, and the actions of an admin. */
 export const AdminOptions = z
   .strictObject({
     host: z.string().min(1).default("127.0.0.1").describe("Address that the admin listener binds to."),
@@ -81,10 +84,10 @@ export const AdminOptions = z
     path: ["protectMetrics"],
     error: "true only with a token: without one nobody could read them. Set server.admin.token",
   });
-/** Options of the admin listener, all defaults filled in. */
+/** Options of the admin listener, with all defaults filled in. */
 export type AdminOptions = z.output<typeof AdminOptions>;
 
-/** The advice about reconnecting that `welcome` brings (docs/protocol.md, section 5). */
+/** The advice about reconnecting in `welcome` (docs/protocol.md, section 5). */
 export const ReconnectOptions = z
   .strictObject({
     minMs: z.int().min(10).max(60_000).default(250).describe("Upper bound of the first back-off."),
@@ -106,10 +109,10 @@ export const ReconnectOptions = z
     path: ["max"],
     error: "at least min. Raise max or lower min",
   });
-/** The advice to clients about reconnecting, all defaults filled in. */
+/** The advice to clients about reconnecting, with all defaults filled in. */
 export type ReconnectOptions = z.output<typeof ReconnectOptions>;
 
-/** The section `tickets`: how long a client may come back with what it was given. */
+/** The section `tickets`: how long a client may resume with a ticket. */
 export const TicketOptions = z.strictObject({
   maxAgeMs: z
     .int()
@@ -126,10 +129,10 @@ export const TicketOptions = z.strictObject({
       "Rights lost by a newer token that this node remembers, one for each user and collection. The state database holds all of them for maxAge.",
     ),
 });
-/** Options of tickets, all defaults filled in. */
+/** Options of tickets, with all defaults filled in. */
 export type TicketOptions = z.output<typeof TicketOptions>;
 
-/** The section `server`: the listeners and how connections are kept. */
+/** The section `server`: the listeners, and how connections are kept. */
 export const ServerOptions = z
   .strictObject({
     host: z
@@ -267,5 +270,5 @@ export const ServerOptions = z
     path: ["requestTimeout"],
     error: "at least headersTimeout. Raise requestTimeout or lower headersTimeout",
   });
-/** Options of the server, all defaults filled in. */
+/** Options of the server, with all defaults filled in. */
 export type ServerOptions = z.output<typeof ServerOptions>;

@@ -1,16 +1,16 @@
 /**
- * Origins as `server.origins` lists them and as browsers send them (RFC 6454, section 7): `scheme://host[:port]`. Apps in a
- * shell have schemes of their own, such as `capacitor://localhost`.
+ * Origins in the form of `server.origins` and of browsers (RFC 6454, section 7): `scheme://host[:port]`. Apps in a
+ * native shell have their own schemes, such as `capacitor://localhost`.
  */
 
 const SCHEME = "[a-z][a-z0-9+.-]*";
 const HOST = String.raw`(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])`;
 const APP_ORIGIN = new RegExp(`^${SCHEME}://${HOST}(?::[0-9]{1,5})?$`);
-/** A `*` in the place of the first label, before at least two others. */
+/** A `*` as the first label, followed by at least two other labels. */
 const WILDCARD = /^(https?:\/\/)\*(\.[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::[0-9]{1,5})?)$/;
 const LABEL = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 
-/** Why an entry of `server.origins` would never match; `undefined` for a good one. */
+/** Why an entry of `server.origins` would never match; `undefined` for a valid one. */
 export function originProblem(text: string): string | undefined {
   if (text === "*") return undefined;
   const [, scheme, rest] = WILDCARD.exec(text) ?? [];
@@ -25,12 +25,12 @@ export function originProblem(text: string): string | undefined {
 function isCanonical(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { origin, protocol } = new URL(text);
-  // The URL standard gives an origin to the schemes of the web alone.
+  // The URL standard gives an origin only to the schemes of the web.
   if (origin !== "null") return origin === text;
   return APP_ORIGIN.test(text) && protocol !== "file:" && protocol !== "data:";
 }
 
-/** The origin of a URL that was written whole, or without its scheme. */
+/** The origin that was probably meant, if a complete URL or a URL without its scheme was written. */
 function corrected(text: string): string | undefined {
   for (const candidate of [text, `https://${text}`]) {
     if (!URL.canParse(candidate)) continue;

@@ -1,4 +1,7 @@
-/** Computes the effect that other rules would have on the active subscriptions; nothing takes effect. */
+/**
+ * Computes the effect that other rules would have on the active subscriptions, without putting them in force. `tidewire
+ * plan` shows it, so that an admin sees before an edit how many users would lose access.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import { authorizeParsed, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -6,21 +9,21 @@ import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Subscription } from "./connection/subscription.ts";
 
-/** `ends`: nothing allows it any more. `unknown`: its rights follow from a lookup set that nobody has read yet. */
+/** `ends`: no rule allows it any more. `unknown`: its rights depend on a lookup set that was not read yet. */
 type PlannedEffect = RightsEffect | "ends" | "unknown";
 /** How many subscriptions an edit affects, by effect. */
 export type EffectCounts = Record<PlannedEffect, number>;
 
-/** Subscriptions that fall under one rule now, and under another, or the same, afterwards. */
+/** Subscriptions that fall under one rule now, and under another one, or the same, afterwards. */
 interface RuleMove {
-  /** `null`: no rule. */
+  /** `null` if no rule applies. */
   readonly from: string | null;
   readonly to: string | null;
   readonly effects: EffectCounts;
 }
 
 interface CollectionPlan {
-  /** As clients name it. */
+  /** The name that clients use. */
   readonly collection: string;
   readonly effects: EffectCounts;
   readonly rules: readonly RuleMove[];
@@ -30,17 +33,17 @@ interface CollectionPlan {
 export interface SubscriptionsPlan {
   readonly connections: number;
   readonly subscriptions: number;
-  /** Live queries that nobody follows now: at most so many snapshots would be read. */
+  /** Live queries that do not exist now. At most this many snapshots would be read. */
   readonly newLiveQueries: number;
   readonly collections: readonly CollectionPlan[];
 }
 
-/** The authorizations of this long come in one turn; then everyone else has theirs. In milliseconds. */
+/** How long the authorizations of one turn may take, in milliseconds. Other work runs between the turns. */
 const TURN_MS = 10;
 
 const noEffects = (): EffectCounts => ({ unchanged: 0, gains: 0, loses: 0, changes: 0, ends: 0, unknown: 0 });
 
-/** Authorizes every subscription under `candidate`, as `reauthorize` would, and counts what would become of it. */
+/** Authorizes every subscription under `candidate`, as `reauthorize` would, and counts the effects. */
 export async function planRules(
   connections: readonly Connection[],
   candidate: RuleSet,
@@ -63,7 +66,7 @@ class Counted {
   readonly #candidate: RuleSet;
   readonly #nowMs: number;
   readonly #moves = new Map<string, Map<string, RuleMove>>();
-  /** By the keys of both live queries: many subscriptions share them. */
+  /** By the keys of both live queries, because many subscriptions share them. */
   readonly #effects = new Map<string, RightsEffect>();
   readonly #newKeys = new Set<string>();
   #subscriptions = 0;
@@ -114,7 +117,7 @@ class Counted {
         this.#nowMs,
         (lookup) => lookups.values(lookup) ?? context.feed.lookups.peek(lookup.key),
       );
-      // A subscription that waits for its sets follows no live query to compare with.
+      // A subscription that waits for its sets has no live query to compare with.
       if (attachment.isDetached) return "unknown";
       if (!context.feed.hasLiveQuery(query.key)) this.#newKeys.add(query.key);
       const pair = `${attachment.query.key} ${query.key}`;
@@ -129,11 +132,11 @@ class Counted {
   }
 }
 
-/** The counts of several, together. */
+/** The sum of several counts. */
 export function totalOf(counted: readonly { readonly effects: EffectCounts }[]): EffectCounts {
   const total = noEffects();
   for (const { effects } of counted) for (const effect of EFFECTS) total[effect] += effects[effect];
   return total;
 }
 
-const EFFECTS = Object.keys(noEffects()) as PlannedEffect[]; // `keys` forgets what they are
+const EFFECTS = Object.keys(noEffects()) as PlannedEffect[]; // `Object.keys` returns plain strings

@@ -1,9 +1,13 @@
+/**
+ * Reports refused connections. An operator must see that clients are refused and why, while an attacker must not be
+ * able to fill the log with refusals.
+ */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 
 /** Refusals of one reason are logged at most this often, in milliseconds. */
 const INTERVAL_MS = 60_000;
-/** A client chooses its `Origin`; a longer one is cut off in the log. */
+/** A client chooses its `Origin`, so the log contains at most this many characters of it. */
 const ORIGIN_CHARACTERS = 200;
 
 /** Texts for the log, by the label of the metric. The reasons of tokens begin with `token-`. */
@@ -20,7 +24,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   key: "refused the key of a stream",
 };
 
-/** Where a refused request came from. Never a token. */
+/** The origin of a refused request. Never contains a token. */
 export interface Refused {
   readonly address?: string;
   readonly origin?: string | undefined;
@@ -28,14 +32,14 @@ export interface Refused {
 
 interface Recent {
   loggedAtMs: number;
-  /** Refusals since that were not logged yet, and the last of them. */
+  /** Refusals since the last log line, and the latest of them. */
   count: number;
   last: Refused;
 }
 
 /**
- * Counts refused connections, and logs them: the first one of a reason at once, those that follow as one line a minute
- * with their number. Reasons are a fixed set, so that clients cannot fill the log or the memory.
+ * Counts refused connections and logs them: the first one of a reason at once, the following ones as one line per
+ * minute with their number. Reasons are a fixed set, so that clients cannot fill the log or the memory.
  */
 export class Refusals {
   readonly #log: Logger;
@@ -47,7 +51,10 @@ export class Refusals {
     this.#metrics = metrics;
   }
 
-  /** Counts and logs a refused connection. @param reason The label of the metric, one of a fixed set. */
+  /**
+   * Counts and logs a refused connection.
+   * @param reason The label of the metric, one of a fixed set.
+   */
   note(reason: string, from: Refused, nowMs = Date.now()): void {
     this.#metrics.connectionsRefused.inc({ reason });
     this.log(reason, from, nowMs);
@@ -87,7 +94,7 @@ export class Refusals {
       ...(origin === undefined ? {} : { origin: origin.slice(0, ORIGIN_CHARACTERS) }),
     };
     const text = TEXTS[reason] ?? `refused a token: ${reason.replace(/^token-/, "")}`;
-    // Tokens expire in normal operation: their clients come back with another one.
+    // Tokens expire in normal operation, and their clients return with new ones.
     if (reason === "token-expired") this.#log.info(fields, text);
     else this.#log.warn(fields, text);
   }

@@ -1,3 +1,7 @@
+/**
+ * Admits WebSockets. The checks are ordered by cost, and a refused request never becomes a WebSocket, so that it costs
+ * no more than its headers.
+ */
 import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -18,7 +22,7 @@ import { followWebSocket, ServerWebSocket } from "./transports/ws-listeners.ts";
 
 const WS_PATH = "/v1/ws";
 
-/** Requests for a WebSocket: each is answered with a refusal, or becomes a connection, or goes on to Socket.IO. */
+/** Requests for a WebSocket. Each is refused, becomes a connection, or is passed to Socket.IO. */
 export class Upgrades {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
@@ -43,11 +47,11 @@ export class Upgrades {
     this.#websockets = new WebSocketServer({
       noServer: true,
       WebSocket: ServerWebSocket,
-      // Compression costs each connection some 200 KB, and a compressed message cannot be shared.
+      // Compression costs each connection about 200 KB, and a compressed message cannot be shared.
       perMessageDeflate: false,
       maxPayload: context.limits.messageBytes,
       clientTracking: false,
-      // Pongs are written by us, so that a client which pings and never reads is not read either.
+      // The service writes pongs itself, so that a client that pings and never reads is not read either.
       autoPong: false,
       handleProtocols: () => SUBPROTOCOL,
     });
@@ -62,7 +66,7 @@ export class Upgrades {
   }
 
   #take(server: Server, request: IncomingMessage, stream: Duplex, head: Buffer): void {
-    // Node's HTTP server hands over the socket it accepted; the type only promises a Duplex.
+    // Node's HTTP server passes the socket that it accepted. The type only promises a Duplex.
     const socket = stream as Socket;
     socket.on(
       "error",
@@ -90,7 +94,7 @@ export class Upgrades {
     });
   }
 
-  /** Why a request gets no WebSocket; checked before anything is spent on it. */
+  /** Why a request gets no WebSocket. It is checked before anything is spent on the request. */
   #refusalOf(
     request: IncomingMessage,
     address: string,
@@ -149,7 +153,7 @@ export class Upgrades {
 
 interface Refusal {
   readonly status: string;
-  /** For the metric. */
+  /** The label of the metric. */
   readonly reason: string;
   readonly text: string;
   readonly retryAfter?: number;
@@ -164,6 +168,6 @@ function refuse(socket: Socket, { status, text, retryAfter }: Refusal): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
   ];
-  // `end` alone would wait for the other side, who may never close.
+  // `end` alone would wait for the other side, which may never close.
   socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
 }

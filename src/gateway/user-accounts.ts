@@ -3,8 +3,8 @@ import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
 import { networkOf } from "./http/client-network.ts";
 
 /**
- * One account for each user of this node. Users who cannot be distinguished (anonymous users and tokens without `sub`)
- * share the account of their address; an IPv6 address counts by its /64, because one subscriber owns all of it.
+ * One account for each user of this node. Users who cannot be distinguished (anonymous clients, and tokens without
+ * `sub`) share the account of their address. An IPv6 address counts by its /64, because one subscriber owns all of it.
  */
 export class UserAccounts {
   readonly #limits: AccountLimits;
@@ -31,7 +31,7 @@ export class UserAccounts {
     return account;
   }
 
-  /** Forgets the accounts to which nothing is charged. */
+  /** Drops the accounts to which nothing is charged. */
   sweep(nowMs: number): void {
     for (const [key, account] of this.#byKey) if (account.isEmpty(nowMs)) this.#byKey.delete(key);
   }

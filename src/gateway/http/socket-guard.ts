@@ -1,4 +1,7 @@
-/** Closes sockets of a listener that are too many, or that never send a whole request. */
+/**
+ * Closes sockets of a listener that are too many, or that never send a complete request. Such sockets cost nothing to
+ * open and hold a file descriptor each, so without a limit a single machine could exhaust the node.
+ */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
@@ -14,36 +17,36 @@ export type SocketRefusal =
   | "inactive"
   | "pipelining";
 
-/** The limits, counters and log of a guard of sockets. */
+/** The limits, counters and log of a socket guard. */
 export interface SocketGuardParts {
   readonly guard: GuardParts;
   readonly sockets: OpenSockets;
-  /** How many answers of one socket may be open. */
+  /** How many answers of one socket may be in progress. */
   readonly answersMax: number;
   readonly onRefused: (reason: SocketRefusal) => void;
 }
 
 interface Watched {
   readonly socket: Socket;
-  /** Uncounts the socket. */
+  /** Ends the count of the socket. */
   readonly release: () => void;
-  /** Answers that have not ended; all but the first wait for the one before them. */
+  /** Answers that have not ended. All but the first wait for the one before them. */
   readonly answering: Set<ServerResponse>;
 }
 
 /**
- * Counts every accepted socket and closes those over a limit, before TLS or HTTP sees them. When all of them together
- * are too many, the oldest socket without a request in progress makes room, so that silent sockets shut nobody out.
+ * Counts every accepted socket, and closes those over a limit before TLS or HTTP sees them. When the total is exceeded,
+ * the oldest socket without a request in progress is closed, so that silent sockets keep nobody out.
  */
 export class SocketGuard {
   readonly #parts: SocketGuardParts;
   readonly #watched = new Map<string, Watched>();
-  /** Those without a request in progress, the longest idle first. */
+  /** Sockets without a request in progress, the longest idle first. */
   readonly #idle = new Map<string, Watched>();
 
   constructor(server: Server | TlsServer, parts: SocketGuardParts) {
     this.#parts = parts;
-    // Node's own listeners would set up a parser, or TLS, for a socket that is refused: they are called from here.
+    // Node's own listeners would set up a parser or TLS for a socket that is refused, so they are called from here.
     const accept = server.listeners("connection");
     server.removeAllListeners("connection");
     server.on("connection", (socket: Socket) => {
@@ -52,12 +55,12 @@ export class SocketGuard {
       };
       runGuarded(parts.guard, "socket.accept", admit, () => socket.destroy());
     });
-    // Before the listener that answers, which looks whether the socket was closed here.
+    // Before the listener that answers, because that one checks whether the socket was closed here.
     server.prependListener("request", (request, response) => {
       const answer = () => this.#answer(request, response);
       runGuarded(parts.guard, "socket.request", answer, () => response.destroy());
     });
-    // Node emits an error of a handshake as both events.
+    // Node emits the error of a handshake as both events.
     const count = (code: string, reason: SocketRefusal) => (error: Error) => {
       if (codeOf(error) === code) parts.onRefused(reason);
     };
@@ -66,15 +69,15 @@ export class SocketGuard {
     const lateTls = count("ERR_TLS_HANDSHAKE_TIMEOUT", "tls-timeout");
     server.on("tlsClientError", guarded(parts.guard, "socket.tls-error", lateTls));
     const inactive = (socket: Socket) => {
-      // Also emitted when a kept-alive socket has had no further request, which is ordinary.
+      // Also emitted when a kept-alive socket has sent no further request, which is ordinary.
       if (!this.#idle.has(peerOf(socket))) parts.onRefused("inactive");
-      // Node destroys it only where nothing listens to this event.
+      // Node closes the socket only if nothing listens to this event.
       socket.destroy();
     };
     server.on("timeout", guarded(parts.guard, "socket.timeout", inactive));
   }
 
-  /** An upgraded socket belongs to a connection, which has time limits of its own. */
+  /** An upgraded socket belongs to a connection, which has its own time limits. */
   upgraded(request: IncomingMessage): void {
     this.#idle.delete(peerOf(request.socket));
   }
@@ -103,7 +106,7 @@ export class SocketGuard {
 
   #forget(peer: string, watched: Watched): void {
     watched.release();
-    // Ports are reused: the entry may belong to a newer socket by now.
+    // Ports are reused, so the entry may belong to a newer socket by now.
     if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
     if (this.#idle.get(peer) === watched) this.#idle.delete(peer);
     if (watched.answering.size === 0) return;
@@ -111,7 +114,10 @@ export class SocketGuard {
     setImmediate(guarded(this.#parts.guard, "socket.queued", close));
   }
 
-  /** @returns Whether a socket made room. */
+  /**
+   * Closes the oldest idle socket.
+   * @returns Whether there was one.
+   */
   #evict(): boolean {
     const [oldest] = this.#idle;
     if (oldest === undefined) return false;
@@ -144,8 +150,8 @@ export class SocketGuard {
 }
 
 /**
- * Ends the answers that never got the socket. Node 20 emits `close` only for the answer that has the socket, so the
- * connections behind pipelined requests would stay counted, and their memory would never be freed.
+ * Ends the answers that never received the socket. Node 20 emits `close` only for the answer that has the socket, so
+ * the connections behind pipelined requests would stay counted, and their memory would never be freed.
  */
 function closeQueued(responses: ReadonlySet<ServerResponse>): void {
   for (const response of [...responses]) {
@@ -155,7 +161,7 @@ function closeQueued(responses: ReadonlySet<ServerResponse>): void {
   }
 }
 
-/** The same for a TCP socket and for the TLS socket on top of it, which are two objects. */
+/** The same string for a TCP socket and for the TLS socket on top of it, which are two objects. */
 const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
 
 const codeOf = (error: Error): unknown => ("code" in error ? error.code : undefined);

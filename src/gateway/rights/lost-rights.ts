@@ -1,7 +1,7 @@
 /**
- * Rights that users lost by a newer token. A ticket of before must not resume over the time without the right, not even
- * under a token that gives it again. No token tells of that time, so it is remembered: for each user and collection, as
- * one rule gives all rights of a user in one collection.
+ * Records the rights that users lost by a newer token. An earlier ticket must not resume across the time without the
+ * right, not even under a token that grants it again. No token contains that time, so it is recorded: per user and
+ * collection, because one rule gives all rights of a user in one collection.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Logger } from "pino";
@@ -10,8 +10,12 @@ import { TidewireError } from "../../protocol/errors.ts";
 
 /** Reads and writes the record that all nodes share. */
 export interface LostRightsStore {
-  /** @param marks The mark of each right that is lost now. */
+  /**
+   * Saves losses.
+   * @param marks The mark of each right that is lost now.
+   */
   save(marks: ReadonlyMap<string, string>, expiresAt: Date): Promise<void>;
+  /** Reads the losses among these rights. */
   load(ids: readonly string[]): Promise<ReadonlyMap<string, Loss>>;
 }
 
@@ -20,8 +24,8 @@ export interface Loss {
   /** The cluster time of the loss. */
   readonly at: bigint;
   /**
-   * Random, and new with each loss. A ticket holds the mark that its node knew, so a ticket that was sealed after the loss
-   * differs from an earlier one also where nothing was written in between.
+   * Random, and different for each loss. A ticket contains the mark that its node knew, so a ticket that was sealed
+   * after the loss differs from an earlier one even if nothing was written in between.
    */
   readonly mark: string;
 }
@@ -35,13 +39,13 @@ export interface LostRightsParts {
 
 /** How long and how many losses are remembered. */
 export interface LostRightsOptions {
-  /** No ticket is older, so nothing needs to be remembered for longer, in milliseconds. */
+  /** No ticket is older, so nothing must be remembered for longer. In milliseconds. */
   readonly maxAgeMs: number;
-  /** How many are remembered on this node besides the state database; the oldest go first. */
+  /** How many are kept in memory, in addition to the state database. The oldest are evicted. */
   readonly entries: number;
 }
 
-/** How long a save that failed waits for the next attempt, in milliseconds. */
+/** Pause before the next attempt after a failed save, in milliseconds. */
 const RETRY_MS = 1_000;
 
 const MARK_BYTES = 6;
@@ -50,16 +54,16 @@ interface Known extends Loss {
   readonly expiresAtMs: number;
 }
 
-/** The rights that users have lost, as far as tickets could still resume over the loss. */
+/** The rights that users have lost, as long as a ticket could still resume across the loss. */
 export class LostRights {
   readonly #options: LostRightsOptions;
   readonly #parts: LostRightsParts;
   readonly #known = new Map<string, Known>();
   #unsaved = new Set<string>();
-  /** Those that are being saved just now. */
+  /** Rights that are being saved at the moment. */
   #inSave: ReadonlySet<string> = new Set();
   #saving: Promise<void> | undefined;
-  /** Those that are read in the next turn, together. */
+  /** Rights that are read together in the next turn. */
   #asked: { readonly ids: Set<string>; readonly found: Promise<ReadonlyMap<string, Loss>> } | undefined;
 
   constructor(options: LostRightsOptions, parts: LostRightsParts) {
@@ -71,13 +75,13 @@ export class LostRights {
     return this.#known.size;
   }
 
-  /** Rights that are lost and not saved yet. */
+  /** The number of lost rights that are not saved yet. */
   get unsaved(): number {
     return this.#unsaved.size;
   }
 
   /**
-   * A token of this user gives other rights in a collection than an older one, or none.
+   * A token of this user grants other rights in a collection than an older one, or none.
    * @param at The cluster time that this node has reached.
    */
   note(holder: string, collection: string, at: bigint, nowMs: number): void {
@@ -90,13 +94,13 @@ export class LostRights {
     });
   }
 
-  /** The last loss of the right that this node knows of; `null` if there is none. */
+  /** The last loss of the right that this node knows; `null` if there is none. */
   known(holder: string, collection: string): Loss | null {
     return this.#known.get(idOf(holder, collection)) ?? null;
   }
 
   /**
-   * As `known`, for the losses that any node has seen. All requests of one turn share a read.
+   * Like `known`, for the losses that any node has seen. All requests of one turn share a read.
    * @throws {TidewireError} `unavailable`
    */
   async last(holder: string, collection: string, nowMs: number): Promise<Loss | null> {
@@ -110,11 +114,11 @@ export class LostRights {
     const saved = (await this.#asked.found).get(id) ?? null;
     const known = this.#known.get(id) ?? null;
     if (saved === null) return known;
-    // A loss that is still to be saved is the latest one, and no ticket that another node sealed can know of it.
+    // A loss that is not saved yet is the latest one, and no ticket of another node can know it.
     if (known !== null && (this.#unsaved.has(id) || this.#inSave.has(id)))
       return { at: known.at > saved.at ? known.at : saved.at, mark: known.mark };
     if (known !== null && known.at > saved.at) return known;
-    // The next tickets of this node must hold its mark.
+    // The next tickets of this node must contain its mark.
     this.#remember(id, saved, nowMs);
     return saved;
   }
@@ -132,14 +136,14 @@ export class LostRights {
     }
   }
 
-  /** Settles when everything noted so far is saved. */
+  /** Settles when every loss noted so far is saved. */
   async saved(): Promise<void> {
     while (this.#saving !== undefined) await this.#saving;
   }
 
   async #save(): Promise<void> {
     while (this.#unsaved.size > 0) {
-      // All that come in one turn are saved together.
+      // All losses of one turn are saved together.
       await null;
       const ids = this.#unsaved;
       this.#unsaved = new Set();
@@ -170,7 +174,7 @@ export class LostRights {
     const marks = new Map<string, string>();
     for (const id of ids) {
       const known = this.#known.get(id);
-      // Evicted before it could be saved: a mark that no ticket holds voids them all.
+      // Evicted before it could be saved. A mark that no ticket contains voids all tickets.
       marks.set(id, known?.mark ?? randomBytes(MARK_BYTES).toString("base64url"));
     }
     return marks;

@@ -1,3 +1,7 @@
+/**
+ * The revoked tokens in memory. Every login and every commit asks whether a token is revoked, so the answer must not
+ * need MongoDB; the entries follow the change stream, and while they are incomplete no token is accepted.
+ */
 import type { Logger } from "pino";
 import { isRevokedBy, type RevokedTokens, revocationsToLookFor } from "../../auth/revocations.ts";
 import { type Identity, tokenRefusal } from "../../auth/verify-token.ts";
@@ -5,7 +9,7 @@ import type { FollowedListener, Uncertainty } from "../../feed/followed-collecti
 import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 
-/** Reads, at a cluster time, those of the named revocations that there are. */
+/** Reads, at a cluster time, which of the named revocations exist. */
 export type ReadRevocations = (
   which: readonly Pick<RevokedTokens, "iss" | "sub" | "jti">[],
   clusterTime: bigint,
@@ -18,7 +22,7 @@ interface Asked {
   readonly answer: (mayRead: boolean) => void;
 }
 
-/** Questions that one read answers. */
+/** How many questions one read answers. */
 const ASKED_MAX = 200;
 
 const TEXTS: Readonly<Record<Uncertainty, string>> = {
@@ -31,7 +35,10 @@ const TEXTS: Readonly<Record<Uncertainty, string>> = {
 
 const RETRY_AFTER_MS = 1_000;
 
-/** The revoked tokens, as of the point to which the change stream has been read. Without knowing them all, no token is accepted. */
+/**
+ * The revoked tokens, as of the point to which the change stream was read. Unless all of them are known, no token is
+ * accepted.
+ */
 export class Revocations implements FollowedListener<RevokedTokens> {
   readonly #read: ReadRevocations;
   readonly #log: Logger;
@@ -39,7 +46,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   readonly #listeners = new Set<() => void>();
   readonly #bySub = new Map<string, Set<RevokedTokens>>();
   #state: "known" | Uncertainty = "unread";
-  /** Some revocation cannot be acted on, so nobody can tell whom it concerns. */
+  /** Some revocation cannot be enforced, so it is unknown which tokens it covers. */
   #isUnenforceable = false;
   #asked: Asked[] = [];
   #isAsking = false;
@@ -50,12 +57,12 @@ export class Revocations implements FollowedListener<RevokedTokens> {
     this.#metrics = metrics;
   }
 
-  /** Why no token is accepted; `null` where they are. */
+  /** Why no token is accepted; `null` if tokens are. */
   get uncertainty(): Uncertainty | null {
     return this.#state === "known" ? null : this.#state;
   }
 
-  /** Calls `listener`, in the same turn, whenever somebody may be refused who was not before. */
+  /** Calls `listener`, in the same turn, whenever a token may be refused that was not refused before. */
   onChange(listener: () => void): void {
     this.#listeners.add(listener);
   }
@@ -68,15 +75,18 @@ export class Revocations implements FollowedListener<RevokedTokens> {
     return new TidewireError("unavailable", text, {}, { retryAfterMs: RETRY_AFTER_MS });
   }
 
-  /** Why a connection must not stay; `null` if it may. Those that connected before stay while nothing contradicts it. */
+  /**
+   * Why a connection must end; `null` if it may stay. Connections from before stay as long as nothing contradicts it.
+   */
   endOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
     const refusal = this.refusalOf(identity, nowMs);
     return refusal?.code === "unavailable" && !this.#isUnenforceable ? null : refusal;
   }
 
   /**
-   * Whether a token was not revoked at a cluster time that the stream has not reached yet. One small read answers for many tokens.
-   * @returns `false` also where that is unknown: then the stream decides.
+   * Whether a token was not revoked at a cluster time that the stream has not reached yet. One small read answers for
+   * many tokens.
+   * @returns `false` also if that is unknown. Then the stream decides.
    */
   mayRead(identity: Identity, clusterTime: bigint): Promise<boolean> {
     if (identity.sub === null) return Promise.resolve(true);
@@ -90,7 +100,8 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   }
 
   entered(entry: RevokedTokens): void {
-    // No token is accepted until all entries have been read again: those beyond the limit must not pile up meanwhile.
+    // No token is accepted until all entries have been read again. Entries beyond the limit must not accumulate
+    // meanwhile.
     if (this.#isUnenforceable) return;
     const known = this.#bySub.get(entry.sub) ?? new Set();
     known.add(entry);
@@ -145,7 +156,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
   async #askAll(): Promise<void> {
     this.#isAsking = true;
     try {
-      // Questions of the same turn share the first read, too.
+      // Questions of the same turn share the first read.
       await null;
       for (let asked = this.#take(); asked.length > 0; asked = this.#take()) {
         const isRevoked = await this.#readFor(asked);
@@ -160,7 +171,7 @@ export class Revocations implements FollowedListener<RevokedTokens> {
     return this.#asked.splice(0, ASKED_MAX);
   }
 
-  /** Which of the tokens were revoked at the latest of the cluster times; all of them where that cannot be read. */
+  /** Which of the tokens were revoked at the latest of the cluster times; all of them if that cannot be read. */
   async #readFor(asked: readonly Asked[]): Promise<(identity: Identity) => boolean> {
     const latest = asked.reduce((time, { clusterTime }) => (clusterTime > time ? clusterTime : time), 0n);
     try {

@@ -1,8 +1,8 @@
 import { roundNow } from "../../rules/claims.ts";
 
 /**
- * The time that `%%now` stands for on this node. It changes at one point of the order of changes, when the node says so,
- * and not whenever somebody looks at a clock: between two steps everybody is judged by the same time.
+ * The time of `%%now` on this node. It changes at one point of the order of commits, when the node decides so, and not
+ * whenever code reads a clock: between two steps all clients are judged by the same time.
  */
 export class RuleClock {
   #stepMs: number;
@@ -22,12 +22,15 @@ export class RuleClock {
     return this.#nowMs;
   }
 
-  /** When the next step begins. */
+  /** When the next step begins, in epoch milliseconds. */
   get nextMs(): number {
     return this.#nowMs + this.#stepMs;
   }
 
-  /** Takes the step that a time lies in; whether that is a later one. A clock that was set back changes nothing. */
+  /**
+   * Takes the step that contains a time.
+   * @returns Whether it is a later step. A clock that was set back changes nothing.
+   */
   advance(nowMs: number): boolean {
     const roundedMs = roundNow(nowMs, this.#stepMs);
     if (roundedMs <= this.#nowMs) return false;
@@ -35,12 +38,12 @@ export class RuleClock {
     return true;
   }
 
-  /** The time that rules with a step would be judged by. With the same step it is that of the node. */
+  /** The time by which rules with a step would be judged. With the same step it is the time of the node. */
   at(stepMs: number, nowMs: number): number {
     return stepMs === this.#stepMs ? this.#nowMs : roundNow(nowMs, stepMs);
   }
 
-  /** An edit of the rules brings other steps. */
+  /** An edit of the rules changes the step. */
   setStep(stepMs: number, nowMs: number): void {
     if (stepMs === this.#stepMs) return;
     this.#stepMs = stepMs;

@@ -1,21 +1,22 @@
 import type { RuleSet } from "../../rules/compile-rules.ts";
 
 /**
- * Since when each rule has been in force without a break. A user whom an edit lets in, perhaps again, may see the present state,
- * but not what was before: neither by a snapshot that was read for others earlier, nor by a cursor of before.
+ * Since when each rule has been in force without a break. A user whom an edit admits, perhaps again, may see the
+ * present state but nothing from before: neither by a snapshot that was read earlier for other clients, nor by an
+ * earlier cursor.
  */
 export class RuleTimes {
   readonly #startedAt: bigint;
   #since: ReadonlyMap<string, bigint>;
 
   /**
-   * @param rules Those in force from now on.
-   * @param since What is known of them from before: cluster times, by the identity of each rule.
-   * @param now The cluster time now.
+   * @param rules The rules in force from now on.
+   * @param since Their known times: cluster times, by the identity of each rule.
+   * @param now The current cluster time.
    */
   constructor(rules: RuleSet, since: ReadonlyMap<string, bigint>, now: bigint) {
     this.#startedAt = now;
-    // A time to come is one of a deployment that was replaced since.
+    // A time in the future belongs to a deployment that was replaced since.
     this.#since = new Map([...since].map(([identity, time]) => [identity, time > now ? now : time]));
     this.replace(rules, now);
   }
@@ -25,12 +26,12 @@ export class RuleTimes {
     return this.#since;
   }
 
-  /** The cluster time since which the rule holds. */
+  /** The cluster time since which the rule is in force. */
   sinceOf(ruleIdentity: string): bigint {
     return this.#since.get(ruleIdentity) ?? 0n;
   }
 
-  /** Other rules take effect at `now`: of those that stood already the time goes on. */
+  /** Other rules take effect at `now`. Rules that were in force already keep their time. */
   replace({ collections }: RuleSet, now: bigint): void {
     const since = now > this.#startedAt ? now : this.#startedAt;
     const known = this.#since;

@@ -1,15 +1,15 @@
-/** How long a ticket counts, and under which tokens. */
+/** Decides how long a ticket is valid, and under which tokens. */
 import { createHash } from "node:crypto";
 import type { Identity } from "../../auth/verify-token.ts";
 import type { TicketTerms } from "../../feed/ticket.ts";
 
-/** How long a ticket counts, in milliseconds. */
+/** How long a ticket is valid, in milliseconds. */
 export interface TermsOptions {
   readonly maxAgeMs: number;
   readonly clockToleranceMs: number;
 }
 
-/** 96 bits: two tokens of one user are not mistaken for each other, and a ticket stays short. */
+/** 96 bits: enough to distinguish the tokens of one user, and short enough to keep tickets small. */
 const TOKEN_BYTES = 12;
 const digests = new WeakMap<Identity, string>();
 
@@ -35,8 +35,8 @@ export const isSameToken = (terms: TicketTerms, identity: Identity | null): bool
   terms.token === tokenOf(identity);
 
 /**
- * Whether a ticket has ended for a token of its holder: it is too old, or between the end of the token under which it was
- * sealed and the beginning of this one there was a time in which neither gave the right.
+ * Whether a ticket has ended for a token of its holder: it is too old, or between the end of the token under which it
+ * was sealed and the beginning of this one there was a time in which neither granted the right.
  */
 export function hasEnded(
   terms: TicketTerms,
@@ -49,7 +49,7 @@ export function hasEnded(
   return beginsAtMs(identity, nowMs) > terms.untilMs;
 }
 
-/** When a token begins to count. A token without a time of issue may have been issued just now. */
+/** When a token becomes valid, in epoch milliseconds. A token without a time of issue may have been issued just now. */
 function beginsAtMs(identity: Identity | null, nowMs: number): number {
   const notBefore = identity?.claims["nbf"];
   const notBeforeMs = typeof notBefore === "number" ? notBefore * 1_000 : Number.NEGATIVE_INFINITY;

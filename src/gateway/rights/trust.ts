@@ -1,3 +1,7 @@
+/**
+ * Combines the reasons for which a token may be refused: its key, its expiry, its revocation. Everything that admits or
+ * keeps a client asks here.
+ */
 import type { Logger } from "pino";
 import { createVerifiers } from "../../auth/issuers.ts";
 import { type JwtOptions, toleranceOf } from "../../auth/options.ts";
@@ -7,9 +11,9 @@ import { TidewireError } from "../../protocol/errors.ts";
 import type { Revocations } from "./revocations.ts";
 
 /**
- * Which tokens may connect now. A token that was verified once may lose that later, when its signing key is retired,
- * when it is revoked or when it expires: so what `verify` says holds for that moment, and `refusalOf` is asked again where the identity takes
- * effect.
+ * Decides which tokens may connect now. A verified token may lose that later: its signing key is retired, it is
+ * revoked, or it expires. So the result of `verify` is valid for that moment only, and `refusalOf` is asked again where
+ * the identity takes effect.
  */
 export class Trust {
   readonly #verifier: Verifier;
@@ -19,7 +23,7 @@ export class Trust {
   readonly #revocations: Revocations | null;
   readonly #listeners = new Set<() => void>();
 
-  /** @param revocations `null` where this node does not follow them. */
+  /** @param revocations `null` if this node does not follow them. */
   constructor(
     jwt: readonly JwtOptions[] | undefined,
     revocations: Revocations | null,
@@ -49,7 +53,10 @@ export class Trust {
     });
   }
 
-  /** Verifies a token. @throws {TidewireError} `unauthenticated`, `unavailable` */
+  /**
+   * Verifies a token.
+   * @throws {TidewireError} `unauthenticated`, `unavailable`
+   */
   async verify(token: string): Promise<Identity> {
     try {
       const identity = await this.#verifier.verify(token);
@@ -63,14 +70,17 @@ export class Trust {
     }
   }
 
-  /** Makes sure that `refusalOf` can judge an identity that another node has verified. @throws {TidewireError} `unavailable` */
+  /**
+   * Loads the keys that `refusalOf` needs for an identity that another node has verified.
+   * @throws {TidewireError} `unavailable`
+   */
   ensureKeys(identity: Identity): Promise<void> {
     return this.#verifier.ensureKeys(identity.signedBy, Date.now());
   }
 
   /**
-   * Why a verified token must not connect; `null` if it may. The token may have expired since it was verified, because a
-   * signing key had to be fetched or a single-use key had to be spent.
+   * Why a verified token must not connect; `null` if it may. The token may have expired since it was verified, because
+   * a signing key had to be fetched or a single-use key had to be spent.
    */
   refusalOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
     if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
@@ -78,7 +88,7 @@ export class Trust {
     return this.#revocations?.refusalOf(identity, nowMs) ?? null;
   }
 
-  /** Why a connection must not stay; `null` if it may. */
+  /** Why a connection must end; `null` if it may stay. */
   endOf(identity: Identity): TidewireError | null {
     if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
     return this.#revocations?.endOf(identity) ?? null;
@@ -90,7 +100,7 @@ export class Trust {
     return this.#revocations.mayRead(identity, clusterTime);
   }
 
-  /** Calls `listener`, in the same turn, whenever `endOf` may answer differently for somebody. */
+  /** Calls `listener`, in the same turn, whenever the answer of `endOf` may have changed for a client. */
   onChange(listener: () => void): void {
     this.#listeners.add(listener);
   }

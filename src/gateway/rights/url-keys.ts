@@ -7,21 +7,26 @@ import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { EventId } from "./event-id.ts";
 
-/** How long keys of URLs count, and how many. */
+/** How long keys of URLs are valid, and how many a user may have. */
 export interface UrlKeyOptions {
   /** How long a key may be used for the first time, in milliseconds. */
   readonly lifetimeMs: number;
-  /** How many keys a user may hold. */
+  /** How many keys a user may have. */
   readonly perUser: number;
-  /** How long a key whose token has no end is kept after its last use, in milliseconds: as long as a ticket counts. */
+  /**
+   * How long a key whose token has no end is kept after its last use, in milliseconds: as long as a ticket is valid.
+   */
   readonly maxAgeMs: number;
-  /** How far the token's issuer's clock may be from ours, in milliseconds. */
+  /** How far the issuer's clock may be from ours, in milliseconds. */
   readonly clockToleranceMs: number;
 }
 
 /** A saved key, under the digest of the key. Times are in epoch milliseconds. */
 export interface UrlKeysStore {
-  /** Saves an unused key; returns how many older keys of the user it evicted. */
+  /**
+   * Saves an unused key.
+   * @returns How many older keys of the user it evicted.
+   */
   add(key: NewUrlKey, nowMs: number, expiresAtMs: number, limit: number): Promise<number>;
   find(id: string): Promise<{ readonly sealed: string; readonly isUsed: boolean } | null>;
   /** Uses a key on all nodes; `false` if it was used before. */
@@ -53,7 +58,7 @@ export interface IssuedKey {
   readonly expires: number;
 }
 
-/** The sealed content of a saved key: the user that it speaks for. The token itself is not in it. */
+/** The sealed content of a saved key: the identity of the user. The token itself is not in it. */
 interface SealedIdentity {
   readonly useByMs: number;
   readonly identity: Identity;
@@ -62,16 +67,17 @@ interface SealedIdentity {
 const KEY_BYTES = 32;
 /** 32 bytes in base64url. */
 const KEY_FORM = /^[\w-]{43}$/;
-/** Clocks of nodes differ; a key is saved this much longer than it can be used, in milliseconds. */
+/** Clocks of nodes differ, so a key is saved this much longer than it can be used, in milliseconds. */
 const CLOCK_MARGIN_MS = 60_000;
 /** The latest time that a `Date` can hold. */
 const LATEST_MS = 8.64e15;
 
 /**
- * Single-use keys for `EventSource`, which cannot set headers. A key is random, and of the same size for every token: proxies
- * refuse long URLs. The claims are in the state database, sealed under the key itself, so that a reader of the database learns
- * none and can open no stream. A key appears in a URL, and so in logs: it opens one stream, soon. Only that browser's own
- * reconnection may repeat it, which shows itself by an event id that was never in a URL.
+ * Single-use keys for `EventSource`, which cannot set headers. A key is random, and has the same size for every token,
+ * because proxies refuse long URLs. The claims are in the state database, sealed under the key itself, so that a reader
+ * of the database learns none of them and can open no stream. A key appears in a URL and so in logs, therefore it opens
+ * one stream, soon. Only that browser's own reconnection may repeat it. Such a reconnection is recognized by an event
+ * id that was never in a URL.
  */
 export class UrlKeys {
   readonly #options: UrlKeyOptions;
@@ -83,7 +89,7 @@ export class UrlKeys {
   }
 
   /**
-   * A key that speaks for this identity until its token expires.
+   * Issues a key for this identity, valid until its token expires.
    * @throws {TidewireError} `unavailable`
    */
   async issue(identity: Identity, nowMs = Date.now()): Promise<IssuedKey> {
@@ -101,9 +107,9 @@ export class UrlKeys {
   }
 
   /**
-   * Takes a key.
+   * Redeems a key.
    * @param lastEventId Sent by a browser's reconnection.
-   * @throws {TidewireError} `unauthenticated`; `unavailable` where it is unknown whether the key was used before.
+   * @throws {TidewireError} `unauthenticated`; `unavailable` if it is unknown whether the key was used before.
    */
   async redeem(key: string, lastEventId: EventId | null, nowMs = Date.now()): Promise<Identity> {
     const { urlKeys } = this.#parts.metrics;
@@ -124,7 +130,7 @@ export class UrlKeys {
     const saved = await orUnavailable(store.find(id));
     const text = saved === null ? null : await sealer.open(SEALED.urlIdentity, saved.sealed, nowMs, key);
     if (saved === null || text === null) throw refusal("invalid", "the key is unknown or has expired");
-    // Sealed by us, so it has the shape that `issue` gave it.
+    // Only this service can seal, so the content has the form that `issue` wrote.
     const { useByMs, identity } = JSON.parse(text) as SealedIdentity;
     if (this.#endOf(identity) <= nowMs)
       throw refusal("expired", "the token that the key was made from has expired");
@@ -140,7 +146,7 @@ export class UrlKeys {
     return { identity, isAgain: false };
   }
 
-  /** Whether the id was sent to the same user, in a stream. Without a `sub` users cannot be distinguished. */
+  /** Whether the id was sent to the same user, in a stream. Without a `sub`, users cannot be distinguished. */
   async #isOwn({ mark, ticket }: EventId, identity: Identity): Promise<boolean> {
     if (!(await this.#parts.tickets.isMarked(ticket, mark))) return false;
     const opened = await this.#parts.tickets.open(ticket);
@@ -151,14 +157,14 @@ export class UrlKeys {
     return expiresAtMs === null ? Number.POSITIVE_INFINITY : expiresAtMs + this.#options.clockToleranceMs;
   }
 
-  /** A used key is kept for the reconnections of its stream. Those cannot resume once their ticket is too old. */
+  /** A used key is kept for the reconnections of its stream. These cannot resume once their ticket is too old. */
   #keepUntilMs(identity: Identity, nowMs: number): number {
     const endMs = identity.expiresAtMs === null ? nowMs + this.#options.maxAgeMs : this.#endOf(identity);
     return Math.min(endMs + CLOCK_MARGIN_MS, LATEST_MS);
   }
 }
 
-/** Under which a key is saved: nobody can compute the key from it. */
+/** The id under which a key is saved. The key cannot be computed from it. */
 const idOf = (key: string) => createHash("sha256").update(key).digest("base64url");
 
 function orUnavailable<T>(asked: Promise<T>): Promise<T> {

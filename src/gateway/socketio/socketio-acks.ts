@@ -1,9 +1,13 @@
+/**
+ * Acknowledgements of Socket.IO. A client of the library may pass a callback with a request, which the protocol of the
+ * service does not know, so the answer is matched to it here.
+ */
 import type { ClientMessage, ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
 
-/** A function that the client's own is called by, once. */
+/** A function that calls the client's callback, once. */
 export type Acknowledge = (answer: ServerMessage) => void;
 
-/** The message that answers each kind of request. */
+/** The type of the message that answers each kind of request. */
 const ANSWERS: ReadonlyMap<string, ServerMessage["type"]> = new Map<
   ClientMessage["type"],
   ServerMessage["type"]
@@ -16,19 +20,19 @@ const ANSWERS: ReadonlyMap<string, ServerMessage["type"]> = new Map<
 ]);
 
 /**
- * The acknowledgements that clients of Socket.IO wait for. No more than there are requests under way, which is
- * bounded elsewhere.
+ * The acknowledgements for which clients of Socket.IO wait. There are no more than requests in progress, which have
+ * their own limit.
  */
 export class Acknowledgements {
   readonly #waiting = new Map<string, Acknowledge[]>();
 
   /**
    * Waits for the answer to a request.
-   * @returns To be called where there will be none but an error.
+   * @returns A function for the case that the only answer is an error.
    */
   expect(type: string, id: string | undefined, acknowledge: Acknowledge): (error: ErrorMessage) => void {
     const answer = ANSWERS.get(type);
-    // An event that is not a request of the protocol is answered by an error.
+    // An event that is no request of the protocol is answered with an error.
     if (answer === undefined) return acknowledge;
     const key = keyOf(answer, id);
     const waiting = this.#waiting.get(key);

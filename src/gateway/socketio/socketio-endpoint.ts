@@ -1,3 +1,7 @@
+/**
+ * Serves clients of Socket.IO. The library owns the handshake, the sessions and the namespaces; limits, tokens, rights
+ * and delivery are those of every other transport.
+ */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -26,34 +30,34 @@ import { SocketIoEvents, SocketIoTransport } from "./socketio.ts";
 import { type Acknowledge, Acknowledgements } from "./socketio-acks.ts";
 import { type SocketIoMember, SocketIoSession } from "./socketio-session.ts";
 
-/** The parts that `server.socketio` needs besides the options. */
+/** The parts that `server.socketio` needs in addition to the options. */
 export interface SocketIoOptions {
-  /** Of the package `socket.io`, which is installed only where it is wanted. */
+  /** Of the package `socket.io`, which is installed only if it is wanted. */
   readonly Server: typeof Server;
-  /** The database that the default namespace stands for. */
+  /** The database of the default namespace. */
   readonly database: string;
 }
 
 /** The parts of the gateway that the endpoint uses. */
 export interface SocketIoGateway {
   readonly open: OpenConnection;
-  /** The limit that a client from this address has passed by its last connection, if any. */
+  /** The limit that the latest connection from this address has exceeded; `null` if none. */
   readonly overLimit: (address: string) => ClientError | null;
 }
 
 const PATHS = new Set(["/socket.io", "/socket.io/"]);
-/** Messages that are distinguished by an `id`, which a client of Socket.IO need not give. */
+/** Messages with an `id`, which a client of Socket.IO may omit. */
 const HAVE_ID = new Set(["subscribe", "fence"]);
 
-/** A database, as its namespace shows it. */
+/** A database, in the form of its namespace. */
 interface View {
   readonly context: GatewayContext;
   readonly events: SocketIoEvents;
 }
 
 /**
- * Socket.IO (protocol 5) at the edge of the gateway: a namespace is a database, a client in it is a connection
- * like any other. The library keeps sessions and namespaces; what is written and read goes by the transport.
+ * Socket.IO (protocol 5) at the edge of the gateway. A namespace is a database, and a client in it is a connection like
+ * any other. The library keeps sessions and namespaces; reading and writing use the transport.
  */
 export class SocketIoEndpoint {
   readonly #context: GatewayContext;
@@ -83,14 +87,15 @@ export class SocketIoEndpoint {
       cleanupEmptyChildNamespaces: true,
       maxHttpBufferSize: limits.messageBytes,
       pingInterval: server.heartbeatMs,
-      // A ping waits behind what the client has not read yet; who reads slowly is not cut off for it.
+      // A ping waits behind data that the client has not read yet, so slow readers need the longer timeout to stay
+      // connected.
       pingTimeout: limits.stallTimeoutMs,
-      // As for WebSockets; and an answer that is still being compressed would be taken for sent.
+      // As for WebSockets. In addition, an answer that is still being compressed would count as sent.
       perMessageDeflate: false,
       httpCompression: false,
       wsEngine: engineSockets(context),
     });
-    // Whether a database is served is said only to who has proved who they are; so any name may be asked for.
+    // Only authenticated clients learn whether a database is served, so the endpoint accepts any name.
     for (const namespace of [this.#io.of("/"), this.#io.of((_name, _auth, allow) => allow(null, true))]) {
       namespace.use((socket, next) => {
         const join = () => this.#join(socket, next);
@@ -101,7 +106,7 @@ export class SocketIoEndpoint {
         runGuarded(context, "socketio.joined", joined, () => this.#byEngine.get(socket.conn)?.destroy());
       });
     }
-    // It brings requests to the library by itself, so that our server's own order of listeners stays as it is.
+    // The endpoint passes requests to the library itself, so the listeners of our server keep their order.
     this.#io.attach(createServer());
     this.#followEngine();
   }
@@ -111,7 +116,7 @@ export class SocketIoEndpoint {
     return PATHS.has(url.split("?")[0] ?? "");
   }
 
-  /** Whether an upgrade belongs to a session that has been let in, and comes for the first time. */
+  /** Whether an upgrade belongs to a session that was admitted, and is its first one. */
   isCounted(request: IncomingMessage): boolean {
     return this.#sessionOf(request)?.hasTriedUpgrade === false;
   }
@@ -122,7 +127,7 @@ export class SocketIoEndpoint {
       if (isPreflight(request)) answerPreflight(response, "GET, POST");
       else this.#handOver(request, response);
     } catch (error) {
-      // Left unread, a body would hold up the next request.
+      // Left unread, a body would block the next request on the socket.
       request.resume();
       const message = toErrorMessage(error, this.#context.log);
       this.#context.metrics.errorsSent.inc({ code: message.code });
@@ -130,7 +135,7 @@ export class SocketIoEndpoint {
     }
   }
 
-  /** Takes an upgrade that the gateway has let in. */
+  /** Takes an upgrade that the gateway has admitted. */
   upgrade(request: IncomingMessage, socket: NetSocket, head: Buffer): void {
     this.#sessionOf(request)?.willUpgradeTo(socket);
     this.#io.engine.handleUpgrade(request, socket, head);
@@ -158,7 +163,9 @@ export class SocketIoEndpoint {
     return sid === null ? undefined : this.#sessions.get(sid);
   }
 
-  /** Names sessions, so that requests can be distinguished, and counts those that are in no namespace. */
+  /**
+   * Gives sessions their ids, so that requests can be matched to them, and counts sessions that are in no namespace.
+   */
   #followEngine(): void {
     const { engine } = this.#io;
     const ids = new WeakMap<IncomingMessage, string>();
@@ -181,19 +188,19 @@ export class SocketIoEndpoint {
     this.#admission.connected(address);
     const ended = () => {
       this.#sessions.delete(id);
-      // Those who were in it have just left.
+      // The clients in the session have just left.
       this.#admission.disconnected(address);
     };
     connection.once("close", session.guarded("socketio.session", ended));
     if (this.#gateway.overLimit(address) !== null) session.destroy();
   }
 
-  /** A client asks to be let into a namespace. */
+  /** Handles the request of a client to join a namespace. */
   #join(socket: Socket, next: (error?: Error) => void): void {
     try {
       const session = this.#byEngine.get(socket.conn);
       assert(session !== undefined, "the engine has announced every session");
-      // The first time comes with the handshake, which was charged.
+      // The first join follows the handshake, which was charged.
       if (session.joinAgain()) chargeConnect(this.#admission, session.address, this.#context);
       const hello = readHello(socket.handshake.auth, this.#context);
       this.#connect(socket, session, hello, next);
@@ -202,7 +209,7 @@ export class SocketIoEndpoint {
     }
   }
 
-  /** Makes the connection that the client is in this namespace; from here on it is answered by its transport. */
+  /** Makes the connection of the client in this namespace. From then on its transport answers the client. */
   #connect(
     socket: Socket,
     session: SocketIoSession,
@@ -218,7 +225,7 @@ export class SocketIoEndpoint {
       },
       dismiss: () => socket.disconnect(),
     });
-    // None yet where it is refused while it is made.
+    // `undefined` if the connection is refused while it is being made.
     let client: OpenedConnection | undefined;
     const member: SocketIoMember = {
       heard: () => client?.inbox.heard(),
@@ -243,7 +250,7 @@ export class SocketIoEndpoint {
     connection.guarded("socketio.authenticate", authenticate)();
   }
 
-  /** A session counts as a connection while nobody in it does. */
+  /** A session counts as a connection as long as no client in it does. */
   #enter({ members, address }: SocketIoSession, member: SocketIoMember): void {
     if (members.size === 0) this.#admission.disconnected(address);
     members.add(member);
@@ -280,14 +287,15 @@ export class SocketIoEndpoint {
     if (known !== undefined) return known;
     const database = namespace === "/" ? this.#database : namespace.slice(1);
     const view = { context: narrowed(this.#context, database), events: new SocketIoEvents(namespace) };
-    // Any name can be asked for; only those are kept that there are.
+    // A client can ask for any name. Only existing ones are kept.
     if (view.context.rules.collections.size > 0) this.#views.set(namespace, view);
     return view;
   }
 }
 
 /**
- * JSONP would let a page of any origin read answers, as a script needs no permission to be read.
+ * Refuses JSONP, which would let a page of any origin read answers, because scripts are exempt from the same-origin
+ * policy.
  * @throws {TidewireError} `bad-request`
  */
 function checkPolling({ url = "" }: IncomingMessage): void {
@@ -295,7 +303,7 @@ function checkPolling({ url = "" }: IncomingMessage): void {
   throw new TidewireError("bad-request", "polling by JSONP (the parameter j) is not served", { path: "j" });
 }
 
-/** The same with the rules of one database alone, whichever are in force. */
+/** The same context with the rules of one database alone. An edit of the rules is visible through it. */
 function narrowed(context: GatewayContext, database: string): GatewayContext {
   let whole: RuleSet | undefined;
   let part = context.rules;
@@ -311,14 +319,14 @@ function narrowed(context: GatewayContext, database: string): GatewayContext {
   };
 }
 
-/** Takes one event of a client as the message of its name. An event of another form is refused as such a message. */
+/** Takes one event of a client as the message of its name. An event of another form is refused like such a message. */
 function receive(
   { connection, inbox }: OpenedConnection,
   acks: Acknowledgements,
   name: string,
   given: unknown[],
 ): void {
-  const acknowledge = typeof given.at(-1) === "function" ? (given.pop() as Acknowledge) : undefined; // the library's
+  const acknowledge = typeof given.at(-1) === "function" ? (given.pop() as Acknowledge) : undefined; // the library passes the client's callback last
   const [body = {}, ...more] = given;
   const fields = { ...(isObject(body) ? body : {}) };
   if (!isObject(body) || more.length > 0) fields["arguments"] = given;
@@ -332,17 +340,20 @@ function receive(
   inbox.receive(checkShape({ ...fields, type: name }, limits), Date.now(), refused);
 }
 
-/** The `auth` that a client gives when it joins, as the `hello` it stands for. @throws {TidewireError} */
+/**
+ * Reads the `auth` that a client passes when it joins, as the `hello` that it represents.
+ * @throws {TidewireError} It is not valid.
+ */
 function readHello(auth: Readonly<Record<string, unknown>>, { limits }: GatewayContext): HelloMessage {
   const message = checkShape({ ...auth, type: "hello" }, limits);
   if ("unread" in message) throw message.error;
-  return checkMessage(message.fields) as HelloMessage; // by its type
+  return checkMessage(message.fields) as HelloMessage; // its type is "hello"
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** As the library's client gives it to `connect_error`: the code, and what to do, are in `data`. */
+/** The error in the form in which the library's client passes it to `connect_error`: code and advice are in `data`. */
 function toConnectError({ type: _type, message, ...data }: ErrorMessage): Error {
   return Object.assign(new Error(message), { data });
 }

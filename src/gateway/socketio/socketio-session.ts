@@ -8,19 +8,19 @@ import { ControlFrames } from "../transports/control-frames.ts";
 import { takenBytesOf } from "../transports/taken-bytes.ts";
 import { NO_CLOSE_FRAME } from "../transports/ws.ts";
 
-/** A client that does not finish its good-bye keeps its session no longer than this, in milliseconds. */
+/** A client that does not finish closing keeps its session no longer than this, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 type Engine = IoSocket["conn"];
 
-/** One packet of the engine, as its events show it. */
+/** One packet of the engine, in the form of its events. */
 interface EnginePacket {
   readonly type?: string;
   readonly data?: unknown;
   readonly options?: { readonly bytes?: number } | undefined;
 }
 
-/** A packet ready to be written; `options` hold the WebSocket frame where it is made once for many. */
+/** A packet ready to be written. `options` contain the WebSocket frame if it was made once for many clients. */
 export interface WirePacket {
   readonly text: string;
   readonly options: {
@@ -38,8 +38,8 @@ export interface SocketIoMember {
 }
 
 /**
- * One Engine.IO session: the pipe under all the namespaces that a client has joined, be it polls or a WebSocket.
- * It counts what waits in it, which the library does not bound by itself.
+ * One Engine.IO session: the connection under all the namespaces that a client has joined, by polls or a WebSocket. It
+ * counts the waiting data, which the library does not bound by itself.
  */
 export class SocketIoSession {
   readonly address: string;
@@ -55,7 +55,7 @@ export class SocketIoSession {
   readonly #polls = new Set<ServerResponse>();
   #writtenBytes = 0;
   #drainedBytes = 0;
-  /** Sizes of the batches that the engine has handed to its transport. */
+  /** Sizes of the batches that the engine has passed to its transport, in bytes. */
   readonly #batches: number[] = [];
   #waiting: { readonly atBytes: number; readonly resolve: () => void }[] = [];
   #pauses = 0;
@@ -82,7 +82,7 @@ export class SocketIoSession {
       if (!isCharged(packet) && !frames.take(Date.now())) this.destroy();
       for (const member of this.members) member.heard();
     };
-    // Nothing of ours is binary, and the library would keep such parts until the last has come.
+    // The protocol has no binary messages, and the library would keep such parts until the last one has arrived.
     const refuseBinary = (data: unknown) => {
       if (typeof data !== "string") this.destroy();
     };
@@ -98,17 +98,20 @@ export class SocketIoSession {
     this.#follow(engine.transport);
   }
 
-  /** A listener or a timer of this session: an error that nobody expected ends it. */
+  /** Wraps a listener or a timer of this session. An unexpected error ends the session. */
   guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
     return guarded(this.#guard, where, run, () => this.destroy());
   }
 
-  /** Whether the client has already presented a WebSocket to continue on. A client does so once. */
+  /** Whether the client has already opened a WebSocket to continue on. A client does so once. */
   get hasTriedUpgrade(): boolean {
     return this.#hasTriedUpgrade;
   }
 
-  /** The client asks for a namespace. @returns Whether it had asked for one before, admitted or not. */
+  /**
+   * The client asks for a namespace.
+   * @returns Whether it had asked for one before, admitted or not.
+   */
   joinAgain(): boolean {
     const isAgain = this.#hasJoined;
     this.#hasJoined = true;
@@ -132,13 +135,13 @@ export class SocketIoSession {
     this.#engine.write(text, options);
   }
 
-  /** Settles when everything written so far has been taken, or the session has ended. */
+  /** Settles when everything written so far was taken, or the session has ended. */
   flushed(): Promise<void> {
     if (this.bufferedBytes === 0) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ atBytes: this.#writtenBytes, resolve }));
   }
 
-  /** The client waits on this request for something to be written. */
+  /** The client waits on this request until something is written. */
   polledBy(response: ServerResponse): void {
     this.#poll = response;
     this.#polls.add(response);
@@ -148,13 +151,16 @@ export class SocketIoSession {
     );
   }
 
-  /** A WebSocket that the session goes on with, once the client has tried it. A second one is refused by the engine. */
+  /** The WebSocket on which the session continues after the client has probed it. The engine refuses a second one. */
   willUpgradeTo(socket: Socket): void {
     this.#hasTriedUpgrade = true;
     if (!this.#engine.upgrading && !this.#engine.upgraded) this.#nextSocket = socket;
   }
 
-  /** Hands over a request with packets of the client; not before it reads what it was sent, where that was too much. */
+  /**
+   * Passes on a request with packets of the client. If the client had too much unread data, the request waits until it
+   * has read.
+   */
   take(post: () => void): void {
     if (this.#pauses === 0) post();
     // No client sends a second one before the first is answered.
@@ -172,7 +178,7 @@ export class SocketIoSession {
     this.#handOverHeld();
   }
 
-  /** Ends the session, so that the library's client comes back by itself; what waits is still sent. */
+  /** Ends the session in a way after which the library's client reconnects. Waiting data is still sent. */
   close(): void {
     this.#socket?.resume();
     this.#engine.close();
@@ -192,7 +198,7 @@ export class SocketIoSession {
     const drained = () => {
       const bytes = this.#batches.shift() ?? 0;
       const poll = transport.name === "polling" ? this.#poll : undefined;
-      // The library takes an answer for sent that only waits in our buffers.
+      // The library counts an answer as sent while it still waits in our buffers.
       if (poll === undefined || poll.closed) this.#took(bytes);
       else
         poll.once(
@@ -212,7 +218,7 @@ export class SocketIoSession {
   #closed(reason: string): void {
     this.#took(this.bufferedBytes);
     this.#handOverHeld();
-    // The last answer goes out by itself, if anybody reads it.
+    // The last answer is still sent, if the client reads it.
     const cutOff = this.guarded("socketio.cut-off", () => {
       for (const response of this.#polls) response.destroy();
     });
@@ -235,6 +241,9 @@ export class SocketIoSession {
 const isCharged = ({ type, data }: EnginePacket): boolean =>
   type === "message" && typeof data === "string" && (data.startsWith("2") || data.startsWith("0"));
 
-/** In bytes, as every transport counts; what is not text is of a few. A packet that many share was measured once. */
+/**
+ * Size in bytes, as every transport counts. Other packets than text are tiny and count 0. A packet that many clients
+ * share was measured once.
+ */
 const sizeOf = ({ data, options }: EnginePacket): number =>
   options?.bytes ?? (typeof data === "string" ? Buffer.byteLength(data) : 0);

@@ -1,3 +1,7 @@
+/**
+ * Messages of the service as events of Socket.IO. The protocol has no close codes, so the way in which a client is
+ * closed must express whether it should reconnect.
+ */
 import type { Chunk } from "../../feed/chunk.ts";
 import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
@@ -8,7 +12,7 @@ import type { Acknowledgements } from "./socketio-acks.ts";
 import type { SocketIoSession, WirePacket } from "./socketio-session.ts";
 
 const EVENT = "2";
-/** Of the engine: what follows is a packet of Socket.IO. */
+/** Packet type of the engine for a packet of Socket.IO. */
 const MESSAGE = "4";
 
 /** Events of one namespace, as packets that all of its clients share. */
@@ -16,17 +20,17 @@ export class SocketIoEvents {
   readonly #prefix: string;
   readonly #made = new WeakMap<Chunk, readonly WirePacket[]>();
 
-  /** @param namespace With its slash. */
+  /** @param namespace Including its slash. */
   constructor(namespace: string) {
     this.#prefix = namespace === "/" ? EVENT : `${EVENT}${namespace},`;
   }
 
-  /** The same packets for everybody who gets the chunk, each with its WebSocket frame. */
+  /** The packets of a chunk, each with its WebSocket frame. All clients that receive the chunk share them. */
   of(chunk: Chunk): readonly WirePacket[] {
     const made = this.#made.get(chunk);
     if (made !== undefined) return made;
     const texts = chunk.messages.map(({ type, text }) => this.#text(type, text));
-    // Snapshots are kept for others, within a bound that knows nothing of what is kept beside them.
+    // Snapshots are kept for later readers, within a limit that does not include these packets.
     if (chunk.messages[0]?.type === "snapshot") return texts.map(packet);
     const packets = texts.map((text) => ({
       text,
@@ -56,16 +60,16 @@ const packet = (text: string): WirePacket => ({
 
 /** The actions of the library for one client in one namespace. */
 export interface Membership {
-  /** Lets the client in, or tells it why not; then it does not come back by itself. */
+  /** Admits the client, or refuses it with a reason. A refused client does not reconnect by itself. */
   admit(refusal: ErrorMessage | null): void;
-  /** Puts the client out of the namespace, for good. */
+  /** Removes the client from the namespace permanently. */
   dismiss(): void;
 }
 
 /**
- * A client in one namespace of Socket.IO: each message is an event of its type. A refused client receives
- * `connect_error`; whether one that is closed comes back by itself follows from how it is closed, because
- * this protocol has no close codes.
+ * A client in one namespace of Socket.IO. Each message is an event of its type. A refused client receives
+ * `connect_error`. Whether a closed client reconnects depends on how it is closed, because this protocol has no close
+ * codes.
  */
 export class SocketIoTransport implements Transport {
   readonly kind = "socketio";
@@ -115,14 +119,14 @@ export class SocketIoTransport implements Transport {
     }
   }
 
-  /** The client knows that it is in. */
+  /** The client knows that it was admitted. */
   joined(): void {
     if (this.#state !== "admitted") return;
     this.#state = "joined";
     for (const message of this.#held.splice(0)) this.send(message);
   }
 
-  /** The namespace has been left, or the session has ended. */
+  /** The client has left the namespace, or the session has ended. */
   left(): void {
     this.#admit(NOT_SERVED);
     this.#state = "over";
@@ -132,7 +136,7 @@ export class SocketIoTransport implements Transport {
     return this.#session.flushed();
   }
 
-  /** The engine asks by itself, at the same interval. */
+  /** The engine sends pings by itself, at the same interval. */
   ping(): boolean {
     return false;
   }
@@ -149,7 +153,8 @@ export class SocketIoTransport implements Transport {
 
   close(code: CloseCode, _reason: string): void {
     if (this.#state === "pending") {
-      // A client that receives the reason stays away. A client that may come back is cut off instead, unless that would hit others.
+      // A client that receives the reason does not reconnect. A client that may reconnect is cut off instead, unless
+      // that would affect other namespaces.
       if (willPass(this.#refusal) && this.#session.members.size <= 1) this.#session.close();
       this.#admit(this.#refusal);
     } else if (this.#state === "joined" && isForGood(code)) this.#membership.dismiss();
@@ -169,7 +174,7 @@ export class SocketIoTransport implements Transport {
   }
 }
 
-/** [5] The range of a close code tells that coming back is of no use. */
+/** [5] The range of a close code decides whether reconnecting is useless. */
 function isForGood(code: CloseCode): boolean {
   return code >= 4_400 || code === CLOSE_CODES.bug || code === CLOSE_CODES.tooLarge;
 }

@@ -10,9 +10,9 @@ interface ControlFrameParts {
 }
 
 /**
- * Bounds what a client sends besides messages: pings and pongs of a WebSocket, and packets of Engine.IO and Socket.IO
- * that are no events. Each is a few bytes and costs microseconds, so a client that sends nothing else could hold the
- * event loop for seconds. A client that lives within its rate of requests sends far fewer.
+ * Limits the frames that a client sends in addition to messages: pings and pongs of a WebSocket, and packets of
+ * Engine.IO and Socket.IO that are no events. Each is a few bytes and costs microseconds, so a client that sends
+ * nothing else could block the event loop for seconds. A client within its rate of requests sends far fewer.
  */
 export class ControlFrames {
   readonly #parts: ControlFrameParts;
@@ -23,7 +23,10 @@ export class ControlFrames {
     this.#rate = new RateLimit(parts.limits.requestsPerSecond, parts.limits.requestBurst, nowMs);
   }
 
-  /** Takes one. @returns Whether it is within the rate. */
+  /**
+   * Takes one frame.
+   * @returns Whether it is within the rate.
+   */
   take(nowMs: number): boolean {
     if (this.#rate.take(1, nowMs)) return true;
     this.#parts.metrics.limitHits.inc({ limit: "controlFrames", outcome: "refused" });
@@ -31,12 +34,12 @@ export class ControlFrames {
   }
 }
 
-/** "4": the packet of Engine.IO carries one of Socket.IO. */
+/** "4": the packet of Engine.IO that carries one of Socket.IO. */
 const MESSAGE = 0x34;
 
 /**
- * The WebSocket server of Engine.IO, which terminates a WebSocket that passes the rate of control frames. Engine.IO
- * hands such a socket to its session only after a probe, so the session cannot hold the limit.
+ * The WebSocket server of Engine.IO, which terminates a WebSocket that exceeds the rate of control frames. Engine.IO
+ * passes such a socket to its session only after a probe, so the session cannot apply the limit.
  */
 export function engineSockets(
   parts: ControlFrameParts & GuardParts,

@@ -1,3 +1,7 @@
+/**
+ * The common part of streams and polls: one HTTP request whose answer is written in pieces. Node reports the end of a
+ * client in several ways, and all of them are handled here.
+ */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { ERROR_CODES } from "../../protocol/errors.ts";
@@ -6,9 +10,9 @@ import { takenBytesOf } from "./taken-bytes.ts";
 
 const NOTHING = Buffer.alloc(0);
 const NOTHING_TO_DO = () => {};
-/** An answer that nobody reads to its end is cut off after this, in milliseconds. */
+/** An answer that the client does not read to the end is cut off after this, in milliseconds. */
 const END_TIMEOUT_MS = 2_000;
-/** The answer to a request that the service ends before it is served. */
+/** The answer to a request that ends before it is served. */
 export const NOT_SERVED: ErrorMessage = {
   type: "error",
   code: "unavailable",
@@ -20,8 +24,8 @@ export const NOT_SERVED: ErrorMessage = {
 export const willPass = ({ retry }: ErrorMessage): boolean => retry === "later" || retry === "now";
 
 /**
- * The refusal in a message that comes before a subscription is active: an edit of the rules, or a new order
- * of changes, may overtake it. `null` where it means nothing of the kind.
+ * The refusal in a message that arrives before a subscription is active. An edit of the rules or a new order of commits
+ * may overtake the subscription. `null` if the message is no refusal.
  */
 export function refusalIn(message: ServerMessage): ErrorMessage | null {
   if (message.type === "error") return message;
@@ -38,10 +42,13 @@ export function refusalIn(message: ServerMessage): ErrorMessage | null {
   };
 }
 
-/** Where an error does not say when to come back: up to so much later, not all at once, in seconds. */
+/**
+ * If an error does not name a time to wait, the client waits a random time in this range, so that clients do not all
+ * return at once. In seconds.
+ */
 const RETRY_AFTER_S = { min: 1, max: 5 };
 
-/** One request over plain HTTP and its answer, written bit by bit: what streams and polls have in common. */
+/** One request over plain HTTP and its answer, written in pieces. Streams and polls share it. */
 export class HttpExchange {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -51,11 +58,11 @@ export class HttpExchange {
     this.#request = request;
     this.#response = response;
     this.#guard = guard;
-    // A client that goes away in the middle of a write shows by "close".
+    // A client that leaves during a write is noticed by "close".
     response.on("error", NOTHING_TO_DO);
   }
 
-  /** A listener or a timer of this exchange: an error that nobody expected cuts it off. */
+  /** Wraps a listener or a timer of this exchange. An unexpected error cuts it off. */
   guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
     return guarded(this.#guard, where, run, () => this.destroy());
   }
@@ -68,7 +75,7 @@ export class HttpExchange {
     return takenBytesOf(this.#request.socket);
   }
 
-  /** Whether the status has gone out, so that no other can. */
+  /** Whether the status was sent, so that no other can be. */
   get hasBegun(): boolean {
     return this.#response.headersSent;
   }
@@ -77,7 +84,7 @@ export class HttpExchange {
     this.#response.writeHead(200, headers);
   }
 
-  /** As bytes: of a text, Node counts what waits in UTF-16 units, which are up to three bytes each. */
+  /** Writes bytes, because for text Node counts the waiting data in UTF-16 units, each of which may be three bytes. */
   write(text: string): void {
     if (!this.#response.destroyed) this.#response.write(Buffer.from(text));
   }
@@ -91,12 +98,12 @@ export class HttpExchange {
         resolve();
       });
       response.once("close", done);
-      // Writes are taken in order: an empty one is taken when everything before it has been.
+      // Writes are processed in order, so an empty one is done when everything before it is.
       if (!response.writableEnded) response.write(NOTHING, done);
     });
   }
 
-  /** Ends the answer; what waits is still sent. */
+  /** Ends the answer. Waiting data is still sent. */
   end(text = ""): void {
     this.#response.end(Buffer.from(text));
   }
@@ -113,12 +120,15 @@ export class HttpExchange {
     );
   }
 
-  /** The socket is not kept for a next request: the client is to find another node. */
+  /** Closes the socket after the answer, so that the next request of the client reaches another node. */
   closeAfterwards(): void {
     if (!this.#response.headersSent) this.#response.setHeader("Connection", "close");
   }
 
-  /** A whole answer. @param json An object, as text. */
+  /**
+   * Sends a complete answer.
+   * @param json An object, as text.
+   */
   answer(json: string): void {
     answerText(this.#response, 200, json);
   }
@@ -150,7 +160,10 @@ function answerText(response: ServerResponse, status: number, text: string): voi
   response.end(text);
 }
 
-/** [7] An error before a stream has begun: its status says the kind, the body is the error as it would be a message. */
+/**
+ * [7] Answers with an error before a stream has begun. The status shows the kind, and the body is the error in the form
+ * of a message.
+ */
 export function answerError(
   response: ServerResponse,
   { id: _id, ...error }: ErrorMessage,

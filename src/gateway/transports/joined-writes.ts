@@ -2,12 +2,12 @@ import type { Writable } from "node:stream";
 
 type Joinable = Pick<Writable, "cork" | "uncork" | "write" | "writableLength">;
 
-/** More than this is not held back for what may still come. */
+/** With more than this, in bytes, data is not held back for further writes. */
 const HELD_BYTES_MAX = 64 * 1_024;
 
 /**
- * Joins what is written to a socket in one turn: a system call costs as much as some fifty frames. Nothing waits
- * for a timer: at the end of the turn everything goes out, and `flush` lets it out before.
+ * Joins the writes to a socket in one turn, because a system call costs as much as about fifty frames. No timer is
+ * involved: at the end of the turn everything is written, and `flush` writes it earlier.
  */
 export class JoinedWrites {
   readonly #held = new Set<Joinable>();
@@ -31,5 +31,5 @@ export class JoinedWrites {
   }
 }
 
-/** One for all: turns are the process's own. */
+/** One instance for all sockets, because turns belong to the process. */
 export const joinedWrites = new JoinedWrites();

@@ -1,41 +1,45 @@
+/**
+ * Long polling, for clients behind proxies that break everything else. An answer must end at a point from which the
+ * next poll can resume, so the transport waits for the end of a commit or a snapshot before it ends.
+ */
 import type { Chunk } from "../../feed/chunk.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../../protocol/messages.ts";
 import type { Transport } from "../connection/transport.ts";
 import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
 
-/** The request of one poll, as far as its answer depends on it. */
+/** The part of a poll request on which its answer depends. */
 export interface PollOptions {
   /** Whether a snapshot precedes the changes. */
   readonly wantsSnapshot: boolean;
-  /** An answer of this size ends with the message at hand. */
+  /** An answer of this size, in bytes, ends with the current message. */
   readonly limitBytes: number;
-  /** Called when the subscription is active: from then on the client's `wait` counts. */
+  /** Called when the subscription is active. From then on the client's `wait` counts. */
   readonly onSubscribed: () => void;
 }
 
 const HEADERS = { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" };
 
 /**
- * One long poll: an answer that is written as its messages come, and ended at the first good moment. Good is
- * where nothing is sent by half: after the last batch of a snapshot, between commits. So what a slow client is
- * sent is bounded by its outbox, however large a snapshot is.
+ * One long poll: an answer that is written as its messages arrive, and ended at the first suitable moment. Suitable is
+ * every moment in which nothing is half sent: after the last batch of a snapshot, and between commits. The memory for a
+ * slow client is bounded by its outbox, however large a snapshot is.
  */
 export class PollTransport implements Transport {
   readonly kind = "poll";
   readonly #exchange: HttpExchange;
   readonly #options: PollOptions;
-  /** `full`: what comes now is not sent any more, but is still there for the next poll. */
+  /** `full`: later messages are not sent. The next poll receives them. */
   #state: "pending" | "open" | "full" | "over" = "pending";
   #start = "";
   #ticket = "";
-  /** Where the client goes on after what it has been sent. */
+  /** The cursor from which the client continues. */
   #cursor = "";
   #messages = 0;
   #bytes = 0;
-  /** Nothing is sent by half: the answer may end here. */
+  /** Nothing is half sent, so the answer may end here. */
   #isWhole = false;
-  /** All that was missed has been sent. */
+  /** All missed changes were sent. */
   #isCaughtUp = false;
   /** The client has waited long enough. */
   #isDue = false;
@@ -63,7 +67,7 @@ export class PollTransport implements Transport {
       this.#isWhole = partial !== true;
       if (this.#isWhole && cursor !== undefined) this.#cursor = cursor;
       if (this.#isWhole && type === "snapshot") this.#isCaughtUp = true;
-      // Only between whole commits: the cursor of the answer must cover all that it contains, and nothing else.
+      // Only between complete commits: the cursor of the answer must cover everything in it, and nothing else.
       if (this.#isWhole && this.#bytes >= this.#options.limitBytes) {
         this.#state = "full";
         break;
@@ -79,7 +83,7 @@ export class PollTransport implements Transport {
     else if (this.#state === "open") this.#goOn(message);
   }
 
-  /** The client has waited as long as it wanted to. */
+  /** The client has waited as long as it wanted. */
   due(): void {
     this.#isDue = true;
     this.#settle();
@@ -103,7 +107,7 @@ export class PollTransport implements Transport {
     if (this.#state !== "over") {
       if (this.#isWhole) this.#finish();
       else if (!this.#exchange.hasBegun) this.#refuse(NOT_SERVED);
-      else this.terminate(); // what is cut off cannot be taken for complete
+      else this.terminate(); // a truncated answer cannot be mistaken for a complete one
     }
     this.#exchange.cutOffSoon();
   }
@@ -122,7 +126,7 @@ export class PollTransport implements Transport {
   #goOn(message: ServerMessage): void {
     switch (message.type) {
       case "subscribed":
-        this.#subscribedAnew(message);
+        this.#resubscribed(message);
         break;
       case "watermark":
         this.#cursor = message.cursor;
@@ -146,7 +150,7 @@ export class PollTransport implements Transport {
       case "error":
         this.#failed(message);
         break;
-      default: // `welcome` and the like say nothing that the next answer would not
+      default: // the next answer contains everything that `welcome` and similar messages do
     }
   }
 
@@ -161,19 +165,19 @@ export class PollTransport implements Transport {
       this.#isCaughtUp = start !== "resumed";
     }
     this.#options.onSubscribed();
-    // That there is a gap is news enough.
+    // The gap itself is news that the client should receive at once.
     if (start === "reset" && !startsEmpty) this.due();
   }
 
   #failed(error: ErrorMessage): void {
     if (this.#exchange.hasBegun) this.#append([JSON.stringify(error)]);
-    // A client that has only waited may go on elsewhere.
+    // A client that has only waited can continue on another node.
     else if (this.#isWhole && willPass(error)) this.#finish();
     else this.#refuse(error);
   }
 
-  /** The rights have changed. An answer that has not begun is left to the next poll, whose own `start` says so. */
-  #subscribedAnew(message: SubscribedMessage): void {
+  /** The rights have changed. If the answer has not begun, the next poll shows the change by its own `start`. */
+  #resubscribed(message: SubscribedMessage): void {
     if (this.#isWhole) {
       this.#finish();
       return;
@@ -190,7 +194,7 @@ export class PollTransport implements Transport {
     this.#exchange.write(before + texts.join(","));
   }
 
-  /** Ends the answer if this is a good moment, after whatever else comes in the same turn. */
+  /** Ends the answer if this is a suitable moment, after everything else that arrives in the same turn. */
   #settle(): void {
     if (this.#isEnding || !this.#isDone) return;
     this.#isEnding = true;
@@ -220,11 +224,11 @@ export class PollTransport implements Transport {
     this.#state = "over";
   }
 
-  /** The node is going away: a waiting client is sent to another one, at a moment of its own. */
+  /** The node shuts down. A waiting client is sent to another node, at a random moment. */
   #leaveWithin(withinMs: number): void {
     this.#exchange.closeAfterwards();
     const due = this.#exchange.guarded("poll.drain", () => this.due());
-    // At a random moment, because all waiting clients would otherwise reach the other nodes at once.
+    // Random, because otherwise all waiting clients would reach the other nodes at once.
     setTimeout(due, Math.random() * withinMs).unref();
   }
 }

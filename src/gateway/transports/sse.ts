@@ -1,3 +1,7 @@
+/**
+ * Server-sent events. A browser's `EventSource` reconnects by itself and repeats its URL and the last event id, so
+ * everything needed to resume must be in that id, and every status other than 200 ends the stream permanently.
+ */
 import type { Chunk, EncodedMessage } from "../../feed/chunk.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../../protocol/messages.ts";
@@ -5,11 +9,11 @@ import type { Transport } from "../connection/transport.ts";
 import { ENDED, idPrefix, START_OVER } from "../rights/event-id.ts";
 import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
 
-/** The request of one stream, as far as its events depend on it. */
+/** The part of a stream request on which its events depend. */
 export interface SseOptions {
-  /** Whether a snapshot precedes the changes: then nothing can be resumed before its end. */
+  /** Whether a snapshot precedes the changes. In that case nothing can be resumed before its end. */
   readonly wantsSnapshot: boolean;
-  /** A browser's own reconnection: it stops for good at any status but 200. */
+  /** Whether the request is a browser's own reconnection, which ends permanently on any status but 200. */
   readonly isReconnection: boolean;
   /** How long the browser waits before it reconnects, in milliseconds. */
   readonly retryMs: number;
@@ -20,14 +24,14 @@ export interface SseOptions {
 const HEADERS = {
   "Content-Type": "text/event-stream",
   "Cache-Control": "no-store",
-  // For nginx: otherwise it keeps events until its buffer is full.
+  // For nginx, which otherwise keeps events until its buffer is full.
   "X-Accel-Buffering": "no",
 };
 const COMMENT = ":\n\n";
 
 /**
- * Server-sent events (HTML standard, 9.2): one subscription, each message an event. A failure before the
- * subscription is active is an HTTP error; the stream begins with `welcome` and `subscribed`.
+ * Server-sent events (HTML standard, 9.2): one subscription, and each message is an event. A failure before the
+ * subscription is active is an HTTP error. The stream begins with `welcome` and `subscribed`.
  */
 export class SseTransport implements Transport {
   readonly kind = "sse";
@@ -63,7 +67,7 @@ export class SseTransport implements Transport {
     else this.#hold(message);
   }
 
-  /** A line that says nothing, so that nobody in between takes the stream for dead. */
+  /** Writes an empty comment, so that no proxy takes the stream for dead. */
   comment(): void {
     if (this.#state === "streaming" && this.bufferedBytes === 0) this.#exchange.write(COMMENT);
   }
@@ -72,7 +76,7 @@ export class SseTransport implements Transport {
     return this.#exchange.flushed();
   }
 
-  /** A stream goes one way only; what cannot be written any more tells that the client is gone. */
+  /** A stream has one direction, so the client cannot answer. Failing writes show that it has left. */
   ping(): boolean {
     return false;
   }
@@ -130,7 +134,7 @@ export class SseTransport implements Transport {
 
   #encodedEvent({ type, text, cursor, partial }: EncodedMessage): string {
     if (cursor === undefined) return event(type, text);
-    // Half a snapshot is nothing to go on from. Within a transaction the cursor itself points before it.
+    // A client cannot resume from half a snapshot. Within a transaction the cursor itself is from before it.
     const isHalf = type === "snapshot" && partial === true;
     return event(type, text, this.#idPrefix + (isHalf ? START_OVER : cursor));
   }
@@ -151,15 +155,15 @@ export class SseTransport implements Transport {
 }
 
 /**
- * Answers a browser's own reconnection with an error that will pass, as a stream with nothing else in it: the
- * browser takes any status but 200 for the end, and would never come back.
+ * Answers a browser's own reconnection with a temporary error, as a stream with nothing else in it. The browser takes
+ * any status but 200 as final and would never reconnect.
  */
 export function answerForNow(exchange: HttpExchange, error: ErrorMessage, retryMs: number): void {
   exchange.begin(HEADERS);
   exchange.end(`retry: ${(error.retryAfterMs ?? 0) + retryMs}\n\n${eventOf(error)}`);
 }
 
-/** Where a reconnection goes on after this message, if it says so. */
+/** The cursor from which a reconnection continues after this message, if the message contains one. */
 function goOnFrom(message: ServerMessage): string | undefined {
   if (message.type === "watermark") return message.cursor;
   if (message.type === "reset") return START_OVER;
@@ -168,7 +172,7 @@ function goOnFrom(message: ServerMessage): string | undefined {
 
 const eventOf = (message: ServerMessage, id?: string) => event(message.type, JSON.stringify(message), id);
 
-/** The JSON has no line breaks, so it is one line of data. */
+/** Makes one event. The JSON has no line breaks, so it is one line of data. */
 function event(type: string, text: string, id?: string): string {
   return `${id === undefined ? "" : `id: ${id}\n`}event: ${type}\ndata: ${text}\n\n`;
 }

@@ -1,21 +1,24 @@
+// Frames are built here and not by `ws`, so that one buffer can be written to every connection that receives the same
+// changes.
 const FINAL_TEXT_FRAME = 0x81;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
 
 const headerBytes = (payload: number) => (payload < LENGTH_16 ? 2 : payload < 0x1_0000 ? 4 : 10);
 
-/** Texts as unmasked WebSocket text frames, one after another in one buffer (RFC 6455, 5.2). */
+/** Encodes texts as unmasked WebSocket text frames, one after another in one buffer (RFC 6455, 5.2). */
 export function joinFrames(messages: readonly { readonly text: string }[]): Buffer {
   let total = 0;
   for (const { text } of messages) total += frameBytes(text);
-  // Small ones out of the pool: memory of their own costs more than to fill it, and they are soon gone.
+  // Small buffers come from Node's pool. Separate memory would cost more than filling it, and these buffers are
+  // short-lived.
   const frames = Buffer.allocUnsafe(total);
   let at = 0;
   for (const { text } of messages) at = writeFrame(frames, at, text);
   return frames;
 }
 
-/** One text as a frame. */
+/** Encodes one text as a frame. */
 export const toFrame = (text: string): Buffer => joinFrames([{ text }]);
 
 function frameBytes(text: string): number {

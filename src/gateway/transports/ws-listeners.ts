@@ -8,24 +8,27 @@ import type { OpenedConnection } from "../connection/open-connection.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { NO_CLOSE_FRAME, type WsTransport } from "./ws.ts";
 
-/** Frames that break RFC 6455, by the status that `ws` gives them, with the reason that the client receives first. */
+/**
+ * Frames that violate RFC 6455, by the status that `ws` assigns to them, with the reason that the client receives
+ * first.
+ */
 const BROKEN_FRAMES: Readonly<Record<number, { readonly code: CloseCode; readonly reason: string }>> = {
   1002: { code: CLOSE_CODES.protocolError, reason: "a frame breaks the WebSocket protocol" },
   1007: { code: CLOSE_CODES.invalidText, reason: "a message is not valid UTF-8" },
-  // Too many fragments: each costs memory beside its bytes, so that it is a kind of size.
+  // Too many fragments. Each costs memory in addition to its bytes, so this counts as a kind of size.
   1008: { code: CLOSE_CODES.tooLarge, reason: "a message is in too many fragments" },
   1009: { code: CLOSE_CODES.tooLarge, reason: "a message is larger than limits.messageBytes" },
 };
 
 /**
- * A WebSocket as `ws` makes it, which lets the service speak before `ws` closes. For a broken frame the library calls
- * `close` with a status alone and only then tells of the error; its answer to a client's close frame, and our own
- * closes, bear a reason.
+ * A WebSocket of `ws` that lets the service send a message before `ws` closes. For a broken frame the library calls
+ * `close` with a status alone, and emits the error only after that. Its answer to a client's close frame, and the
+ * closes of the service, have a reason.
  */
 export class ServerWebSocket extends WebSocket {
   #onBrokenFrame: (status: number) => void = () => {};
 
-  /** Called before the library closes for a frame that it refuses. */
+  /** Registers a listener that is called before the library closes because of a frame that it refuses. */
   beforeRefusal(listener: (status: number) => void): void {
     this.#onBrokenFrame = listener;
   }
@@ -37,7 +40,7 @@ export class ServerWebSocket extends WebSocket {
   }
 }
 
-/** Hands everything that happens on a WebSocket to its connection. */
+/** Passes all events of a WebSocket to its connection. */
 export function followWebSocket(
   ws: ServerWebSocket,
   socket: Socket,
@@ -52,7 +55,7 @@ export function followWebSocket(
     else inbox.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
   };
   const frames = new ControlFrames(connection.context, Date.now());
-  /** Whether a control frame is to be taken notice of. */
+  /** Whether a control frame is within the rate and should be processed. */
   const isWithinRate = () => {
     if (connection.isClosed) return false;
     if (frames.take(Date.now())) return true;
@@ -70,7 +73,7 @@ export function followWebSocket(
   ws.on("message", connection.guarded("ws.message", received));
   ws.on("ping", connection.guarded("ws.ping", pinged));
   ws.on("pong", connection.guarded("ws.pong", ponged));
-  // The connection has been closed by then: see `ServerWebSocket`.
+  // The connection is closed already at this point: see `ServerWebSocket`.
   ws.on(
     "error",
     connection.guarded("ws.error", () => transport.cutOffSoon()),
@@ -85,7 +88,7 @@ export function followWebSocket(
   );
 }
 
-/** Nothing more is read: see `WsTransport.close`. */
+/** Closes the connection without reading more: see `WsTransport.close`. */
 function refuseFlood(connection: Connection): void {
   const value = connection.context.limits.requestsPerSecond;
   const text = `more than ${value} pings and pongs a second`;
@@ -114,5 +117,5 @@ function refuse(
   connection.close(code, reason, new ClientError("bad-request", reason, code, { details }));
 }
 
-/** The codes from 3000 on are a client's to choose: which one it took means nothing here. */
+/** Clients may choose codes from 3000 on, so these have no meaning here. */
 const codeOfClient = (code: number): number | null => (code >= 3_000 ? null : code);

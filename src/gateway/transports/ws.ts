@@ -15,8 +15,8 @@ const REASON_BYTES_MAX = 123;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * A WebSocket (RFC 6455). The `ws` library speaks the protocol; data frames are written to the socket directly,
- * since one ready-made buffer serves every connection that gets the same changes.
+ * A WebSocket (RFC 6455). The `ws` library handles the protocol. Data frames are written to the socket directly,
+ * because one prepared buffer serves every connection that receives the same changes.
  */
 export class WsTransport implements Transport {
   readonly kind = "ws";
@@ -58,7 +58,7 @@ export class WsTransport implements Transport {
         resolve();
       });
       this.#socket.once("close", done);
-      // Writes are taken in order: an empty one is taken when everything before it has been.
+      // Writes are processed in order, so an empty one is done when everything before it is.
       this.#socket.write(NOTHING, done);
     });
   }
@@ -81,7 +81,7 @@ export class WsTransport implements Transport {
   }
 
   close(code: CloseCode, reason: string): void {
-    // A paused one would never see the answer. A client that floods is not read any more, whatever it still sends.
+    // A paused socket would never see the answer. A flooding client is not read any more, whatever it still sends.
     if (code === CLOSE_CODES.abuse) this.#ws.pause();
     else this.#ws.resume();
     this.#ws.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString());

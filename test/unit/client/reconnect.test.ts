@@ -101,7 +101,7 @@ test("[5] a welcome gives all three tokens back", () => {
 test("[5] waits for the time that the service named, and then for its back-off", () => {
   const reconnect = new Reconnect(always);
   reconnect.welcomed(ADVICE, 0);
-  reconnect.told(5_000, 0);
+  reconnect.waitAtLeast(5_000, 0);
   expect(delayOf(reconnect.closed(4200, 1_000))).toBe(4_100);
   expect(delayOf(reconnect.closed(4200, 5_000))).toBe(200);
 });
