@@ -1,7 +1,8 @@
 /**
- * Walks a path of which several parts may be indexes of arrays. Such a path may reach one element in many ways, as
- * `a.0.0` may read an object inside an array as element 0 or as an object with the key `0`; one after the other they
- * would take time exponential in the depth. So each element is visited once, with all parts that may come next.
+ * Walks a path in which several parts may be array indexes. Such a path may reach one element in many ways: `a.0.0` may
+ * read an object inside an array as element 0 or as an object with the key `0`. Following the ways one after the other
+ * would take time exponential in the depth. So each element is visited once, together with all parts that may come
+ * next.
  */
 import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
 import { findField, isNamed, someElement, type ValueTest } from "./elements.ts";
@@ -16,10 +17,10 @@ export interface PathPart {
 /** Numbers of parts, in ascending order. */
 type Parts = readonly number[];
 
-/** A path that may reach one element in several ways; each element is visited once. */
+/** A path that may reach one element in several ways. Each element is visited once. */
 export class AmbiguousPath {
   readonly #parts: readonly PathPart[];
-  /** For each part, the first one of the same name. */
+  /** For each part, the first one with the same name. */
   readonly #sameName: readonly number[];
   readonly #expandsLeaf: boolean;
 
@@ -31,7 +32,7 @@ export class AmbiguousPath {
     this.#expandsLeaf = expandsLeaf;
   }
 
-  /** Whether a path needs this walk. With one index at most, only one way leads to each element. */
+  /** Whether a path needs this walk. With at most one index, only one way leads to each element. */
   static is(parts: readonly PathPart[]): boolean {
     return parts.filter(({ isIndex }) => isIndex).length > 1;
   }
@@ -52,7 +53,7 @@ export class AmbiguousPath {
     return false;
   }
 
-  /** @param same Parts of the same name. */
+  /** @param same Parts with the same name. */
   #walkField(same: Parts, bytes: Uint8Array, at: number, test: ValueTest): boolean {
     const name = this.#parts[same[0] ?? 0]?.name ?? new Uint8Array();
     const found = findField(bytes, at, name);
@@ -90,7 +91,7 @@ export class AmbiguousPath {
     test: ValueTest,
   ): boolean {
     const last = this.#parts.length - 1;
-    // An array that a path names by index at its end is taken as it is.
+    // An array that the last part names by index is tested as a whole.
     if (indexed.at(-1) === last && test(type, bytes, at)) return true;
     const behind = indexed.filter((part) => part < last).map((part) => part + 1);
     if (type === BSON_TYPE.array) return behind.length > 0 && this.#walkArray(behind, bytes, at, test);

@@ -1,3 +1,7 @@
+/**
+ * Replaces the placeholders of a rule with the claims of a user. This is where a user's data enters a filter, so a
+ * claim must never be able to change the structure of the filter.
+ */
 import { isUtf8 } from "node:buffer";
 import { TidewireError } from "../protocol/errors.ts";
 import { BSON_TYPE, type BsonElement, type BsonValue, byteAt, elementsOf } from "./bson-value.ts";
@@ -18,8 +22,8 @@ export interface PlaceholderResolver {
 }
 
 /**
- * Fills in the claims. The value of a claim always stays a value and never becomes an operator.
- * @throws {TidewireError} `bad-filter` if a value is not `isBindable`, and whatever the resolver throws.
+ * Fills in the claims. A claim always stays a value and never becomes an operator.
+ * @throws {TidewireError} `bad-filter` if a value is not `isBindable`, and any error of the resolver.
  */
 export function bindFilter(template: FilterTemplate, resolve: PlaceholderResolver): Filter {
   if (template.op === "path") {
@@ -68,9 +72,9 @@ function bindable(value: BsonValue): BsonValue {
 }
 
 /**
- * Whether the value reaches `find`, at any depth, with its own type. Regular expressions would be executed in
- * `$in`, documents with `$` keys read as operators; undefined is not taken at all, and neither a
- * DBPointer nor code nor text that is not UTF-8 has any business in a filter.
+ * Whether `find` receives the value, at any depth, with its own type. Regular expressions would be executed in `$in`,
+ * and documents with `$` keys would be read as operators. The server refuses undefined. DBPointers, code, and strings
+ * that are not valid UTF-8 have no legitimate use in a filter.
  */
 export function isBindable(value: BsonValue): boolean {
   const { type, bytes, start, end } = value;

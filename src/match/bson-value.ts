@@ -1,10 +1,11 @@
 /**
- * Views on raw BSON. The server's types (int, long, double, decimal) decide what matches and what is
- * written, so nothing here decodes a document: functions take a buffer and an offset into it.
+ * Views on raw BSON. The server's types (int, long, double, decimal) decide what matches and how values are written, so
+ * nothing here decodes a document: functions take a buffer and an offset. Decoding would also dominate the cost of
+ * matching, because most filters read one or two fields of a document.
  */
 import { BSON } from "mongodb";
 
-/** The BSON types, by the byte that announces them (bsonspec.org); `missing` is ours, for an absent field. */
+/** The BSON types, by the byte that precedes the value (bsonspec.org). `missing` is our own, for an absent field. */
 export const BSON_TYPE = {
   missing: 0,
   double: 1,
@@ -43,17 +44,17 @@ export function byteAt(bytes: Uint8Array, offset: number): number {
   return bytes[offset] ?? 0;
 }
 
-/** The same memory as a Buffer, whose text functions are native. */
+/** The same memory as a Buffer, whose string functions are native. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** The text of a string, code or symbol value. Invalid UTF-8 reads as U+FFFD. */
+/** The text of a string, code or symbol value. Invalid UTF-8 is read as U+FFFD. */
 export function stringAt(bytes: Uint8Array, at: number): string {
   return asBuffer(bytes).toString("utf8", at + 4, at + 3 + int32At(bytes, at));
 }
 
-/** The text of a C string: a field name, a regular expression's pattern or options. */
+/** The text of a C string: a field name, or the pattern or options of a regular expression. */
 export function cStringAt(bytes: Uint8Array, at: number): string {
   return asBuffer(bytes).toString("utf8", at, afterCString(bytes, at) - 1);
 }
@@ -71,30 +72,30 @@ export function int32At(bytes: Uint8Array, at: number): number {
 const scratch = new Uint8Array(8);
 const scratchDouble = new Float64Array(scratch.buffer);
 
-/** A double. Through one shared scratch buffer: a DataView for each document would cost more than the read. */
+/** A double. All reads share one scratch buffer, because a DataView per document would cost more than the read. */
 export function doubleAt(bytes: Uint8Array, at: number): number {
   for (let i = 0; i < 8; i++) scratch[i] = byteAt(bytes, at + i);
   return scratchDouble[0] ?? 0;
 }
 
-/** A signed 64-bit integer, exactly. */
+/** A signed 64-bit integer, exact. */
 export function bigIntAt(bytes: Uint8Array, at: number): bigint {
   return (BigInt(int32At(bytes, at + 4)) << 32n) | BigInt(int32At(bytes, at) >>> 0);
 }
 
-/** A signed 64-bit integer as a number: exact only where it is a safe integer. */
+/** A signed 64-bit integer as a number, exact only if it is a safe integer. */
 export function longAsNumberAt(bytes: Uint8Array, at: number): number {
   return int32At(bytes, at + 4) * 4_294_967_296 + (int32At(bytes, at) >>> 0);
 }
 
-/** Just past the NUL that ends the C string at `at`. */
+/** The offset after the NUL that ends the C string at `at`. */
 export function afterCString(bytes: Uint8Array, at: number): number {
   let end = at;
   while (byteAt(bytes, end) !== 0) end++;
   return end + 1;
 }
 
-/** Where the value of this type that starts at `at` ends. */
+/** The end of the value of this type that starts at `at`. */
 export function valueEnd(type: number, bytes: Uint8Array, at: number): number {
   switch (type) {
     case BSON_TYPE.double:
@@ -137,15 +138,15 @@ export function valueEnd(type: number, bytes: Uint8Array, at: number): number {
 
 /** One element (type, name, value) of a document or array. */
 export interface BsonElement extends BsonValue {
-  /** The name lies in `bytes` from here … */
+  /** The name is in `bytes` from here … */
   readonly nameStart: number;
-  /** … to here (where its NUL is). */
+  /** … to here, where its NUL is. */
   readonly nameEnd: number;
 }
 
 /**
- * The elements of a document or array that starts at `start`, in order. Convenient, but it allocates: hot
- * paths loop themselves.
+ * The elements of a document or array that starts at `start`, in order. It is convenient but allocates, so hot paths
+ * contain their own loops.
  */
 export function* elementsOf(bytes: Uint8Array, start = 0): Generator<BsonElement> {
   let at = start + 4;
@@ -158,7 +159,7 @@ export function* elementsOf(bytes: Uint8Array, start = 0): Generator<BsonElement
   }
 }
 
-/** A JavaScript or `bson` value as raw BSON. Numbers become Int32 where they can, as the driver does. */
+/** Converts a JavaScript or `bson` value to raw BSON. Numbers become Int32 if possible, as in the driver. */
 export function fromJs(value: unknown): BsonValue {
   const bytes = BSON.serialize({ v: value }, { ignoreUndefined: false });
   const type = byteAt(bytes, 4);
@@ -166,8 +167,8 @@ export function fromJs(value: unknown): BsonValue {
 }
 
 /**
- * A value as the `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …), for texts that people read.
- * Documents are maps, in which no key (`_bsontype`, `__proto__`, `0`) has a special meaning.
+ * Converts a value to `bson` types that keep its exact type (`Int32`, `Long`, `Double`, …), for texts that people read.
+ * Documents become maps, in which no key (`_bsontype`, `__proto__`, `0`) has a special meaning.
  */
 export function toBson(value: BsonValue): unknown {
   const { type, bytes, start } = value;

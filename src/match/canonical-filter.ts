@@ -1,17 +1,22 @@
+/**
+ * Normalizes filters. Clients write the same filter in different ways, and a shared live query is only possible if
+ * those are recognized as equal; two filters that differ must never get the same text, because their users would share
+ * data.
+ */
 import type { BsonValue } from "./bson-value.ts";
 import type { Filter, FilterOf, Predicate } from "./filter.ts";
 import { valueKey } from "./value-key.ts";
 
-/** A filter that holds where all of these do. */
+/** A filter that matches if all of these match. */
 export function andFilters<V, L>(...filters: readonly FilterOf<V, L>[]): FilterOf<V, L> {
   const [only] = filters;
   return filters.length === 1 && only !== undefined ? only : { op: "$and", filters, implicit: true };
 }
 
 /**
- * Text that is equal for filters which differ only in how they are written: the order of keys, branches and
- * listed values, repetitions, `$eq` or `$and` said or left out, the type of a number. Filters of equal text match
- * the same documents.
+ * A text that is equal for filters which differ only in notation: the order of keys, branches and listed values,
+ * repetitions, an explicit or implicit `$eq` or `$and`, the type of a number. Filters with equal texts match the same
+ * documents.
  */
 export function canonicalFilter(filter: Filter): string {
   if (filter.op === "$or" || filter.op === "$nor")
@@ -19,7 +24,7 @@ export function canonicalFilter(filter: Filter): string {
   return joined("$and", conjuncts(filter));
 }
 
-/** The conditions that must hold, nested conjunctions as one list. */
+/** The conditions that must hold, with nested conjunctions as one list. */
 function conjuncts(filter: Filter): readonly string[] {
   if (filter.op === "$and") return filter.filters.flatMap(conjuncts);
   if (filter.op !== "path") return [canonicalFilter(filter)];
@@ -36,7 +41,7 @@ function predicateConjuncts(predicate: Predicate): readonly string[] {
     case "$in":
       return [oneOf(predicate.values)];
     case "$all":
-      // Of no values it matches nothing, as `$in` of none does.
+      // `$all` of no values matches nothing, like `$in` of no values.
       return predicate.values.length === 0 ? [oneOf([])] : predicate.values.map(equals);
     case "$exists":
       return [predicate.exists ? "$exists" : "$not($exists)"];
@@ -71,7 +76,7 @@ function allOf(predicates: readonly Predicate[]): string {
   return joined("$and", predicates.flatMap(predicateConjuncts));
 }
 
-/** A list taken as a set. One alone is itself, except that `$nor` of one is its negation. */
+/** Joins a list as a set. A set of one is that element, except that `$nor` of one is a negation. */
 function joined(op: string, parts: readonly string[]): string {
   const set = [...new Set(parts)].sort();
   const [only] = set;

@@ -1,4 +1,4 @@
-/** Sets of code points, as sorted ranges that neither touch nor overlap; both ends are included. */
+/** Sets of code points, as sorted ranges that neither touch nor overlap. Both ends are included. */
 export type CodePoints = readonly (readonly [low: number, high: number])[];
 
 const LAST = 0x10ffff;
@@ -37,17 +37,17 @@ export function complement(set: CodePoints): CodePoints {
 export const EVERY_POINT: CodePoints = [[0, LAST]];
 /** `0-9`. */
 export const DIGITS: CodePoints = [[0x30, 0x39]];
-/** `0-9 A-Z _ a-z`, for PCRE without its Unicode properties. */
+/** `0-9 A-Z _ a-z`: the word characters of PCRE without Unicode properties. */
 export const WORD: CodePoints = [
   [0x30, 0x39],
   [0x41, 0x5a],
   [0x5f, 0x5f],
   [0x61, 0x7a],
 ];
-/** PCRE's spaces: tab, newline, vertical tab, form feed, carriage return and the space itself. */
+/** The spaces of PCRE: tab, newline, vertical tab, form feed, carriage return, and the space itself. */
 export const SPACES: CodePoints = [
   [0x09, 0x0d],
   [0x20, 0x20],
 ];
-/** The newline alone. */
+/** Only the newline. */
 export const NEWLINE: CodePoints = [[0x0a, 0x0a]];

@@ -1,8 +1,12 @@
-/** The server's one order over all BSON values, which sorts, ranges and equality share. */
+/**
+ * The server's total order of BSON values, which sorting, ranges and equality share. It compares raw bytes, and follows
+ * the server wherever that differs from JavaScript: strings by UTF-8 bytes, numbers by exact value, objects field by
+ * field.
+ */
 import { afterCString, BSON_TYPE, type BsonValue, byteAt, int32At, valueEnd } from "./bson-value.ts";
 import { compareNumbers } from "./numbers.ts";
 
-/** Types of one class are compared by value, others by the class alone. */
+/** Types of one class are compared by value, and others by the class alone. */
 const CLASS_OF = new Int16Array(256).fill(-2);
 const CLASSES: readonly (readonly [number, readonly number[]])[] = [
   [-1, [BSON_TYPE.minKey]],
@@ -25,17 +29,17 @@ const CLASSES: readonly (readonly [number, readonly number[]])[] = [
 ];
 for (const [rank, types] of CLASSES) for (const type of types) CLASS_OF[type] = rank;
 
-/** The rank of a type's class in the order; types of equal rank are comparable by value. */
+/** The rank of a type's class in the order. Types of equal rank are compared by value. */
 export function typeClass(type: number): number {
   return CLASS_OF[type] ?? -2;
 }
 
-/** Negative, zero or positive. */
+/** Compares two values. Negative, zero or positive. */
 export function compareValues(a: BsonValue, b: BsonValue): number {
   return compareAt(a.type, a.bytes, a.start, b.type, b.bytes, b.start);
 }
 
-/** `compareValues` without the views: each value is a type, a buffer and an offset. */
+/** `compareValues` without the view objects: each value is a type, a buffer and an offset. */
 function compareAt(
   typeA: number,
   a: Uint8Array,
@@ -48,7 +52,7 @@ function compareAt(
   return classes === 0 ? compareSameClass(typeA, a, atA, typeB, b, atB) : classes;
 }
 
-/** As `compareAt`, for types that are known to be of one class. */
+/** Like `compareAt`, for types that are known to be of one class. */
 export function compareSameClass(
   typeA: number,
   a: Uint8Array,
@@ -86,7 +90,7 @@ export function compareSameClass(
 function compareRareTypes(type: number, a: Uint8Array, atA: number, b: Uint8Array, atB: number): number {
   switch (type) {
     case BSON_TYPE.binData:
-      // Length first, then the subtype (which precedes the bytes), then the bytes.
+      // Length first, then the subtype (which is stored before the bytes), then the bytes.
       return (
         int32At(a, atA) - int32At(b, atB) ||
         compareBytes(a, atA + 4, int32At(a, atA) + 1, b, atB + 4, int32At(b, atB) + 1)
@@ -101,19 +105,19 @@ function compareRareTypes(type: number, a: Uint8Array, atA: number, b: Uint8Arra
       return sizes || compareBytes(a, atA, size, b, atB, size);
     }
     case BSON_TYPE.codeWithScope: {
-      // int32 of the whole, the code as a string, the scope as a document.
+      // The format: int32 of the whole length, the code as a string, the scope as a document.
       const code = compareStrings(a, atA + 4, b, atB + 4);
       if (code !== 0) return code;
       const scopeA = valueEnd(BSON_TYPE.string, a, atA + 4);
       return compareElements(a, scopeA, b, valueEnd(BSON_TYPE.string, b, atB + 4), true);
     }
     default:
-      // null, undefined, missing, MinKey, MaxKey: the class was all.
+      // null, undefined, missing, MinKey, MaxKey: values of one class are equal.
       return 0;
   }
 }
 
-/** Element by element; of each its type class first, then (in objects) its name, then its value. */
+/** Compares element by element: first the type class, then (in objects) the name, then the value. */
 function compareElements(a: Uint8Array, atA: number, b: Uint8Array, atB: number, named: boolean): number {
   let i = atA + 4;
   let j = atB + 4;
@@ -134,7 +138,7 @@ function compareElements(a: Uint8Array, atA: number, b: Uint8Array, atB: number,
   }
 }
 
-/** Lexical by unsigned bytes, the shorter first where one begins the other. */
+/** Lexical order of unsigned bytes. If one begins with the other, the shorter is first. */
 export function compareBytes(
   a: Uint8Array,
   atA: number,
@@ -151,7 +155,7 @@ export function compareBytes(
   return sizeA - sizeB;
 }
 
-/** By UTF-8 bytes: the order of code points, which JavaScript's own (by UTF-16 units) is not. */
+/** Compares UTF-8 bytes, which gives the order of code points. JavaScript compares UTF-16 units, which differs. */
 function compareStrings(a: Uint8Array, atA: number, b: Uint8Array, atB: number): number {
   return compareBytes(a, atA + 4, int32At(a, atA) - 1, b, atB + 4, int32At(b, atB) - 1);
 }

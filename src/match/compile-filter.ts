@@ -1,4 +1,8 @@
-/** Filters as functions on raw BSON. The specification is the server's `find` with the simple collation. */
+/**
+ * Compiles filters to functions on raw BSON. The specification is the server's `find` with the simple collation: where
+ * the two disagreed, a client's result would differ from the snapshot that it started with. Property tests compare them
+ * on random filters and documents.
+ */
 import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
 import { compareSameClass, typeClass } from "./compare.ts";
 import { someElement, type ValueTest } from "./elements.ts";
@@ -8,16 +12,16 @@ import { compilePath } from "./path-walk.ts";
 import { compileRegexTest } from "./regex-test.ts";
 import { ValueSet } from "./value-set.ts";
 
-/** Asks about the document or array that starts at `at`. */
+/** Tests the document or array that starts at `at`. */
 export type DocumentTest = (bytes: Uint8Array, at: number) => boolean;
 
-/** Makes a function that tells whether a document, as BSON, matches. */
+/** Makes a function that returns whether a document, as BSON, matches. */
 export function compileFilter(filter: Filter): (document: Uint8Array) => boolean {
   const test = compileDocumentTest(filter);
   return (document) => test(document, 0);
 }
 
-/** As `compileFilter`, for a document that lies anywhere in a buffer. */
+/** Like `compileFilter`, for a document at any offset of a buffer. */
 export function compileDocumentTest(filter: Filter): DocumentTest {
   if (filter.op === "path") return compilePathTest(filter.path, filter.predicate);
   const tests = filter.filters.map(compileDocumentTest);
@@ -31,7 +35,7 @@ export function compileDocumentTest(filter: Filter): DocumentTest {
   }
 }
 
-/** Negation is of the whole path: "no value there equals", never "some value there differs". */
+/** Negation applies to the whole path: "no value there equals", and not "some value there differs". */
 function compilePathTest(path: string, predicate: Predicate): DocumentTest {
   const positive = negated(predicate);
   if (positive !== undefined) {
@@ -44,12 +48,13 @@ function compilePathTest(path: string, predicate: Predicate): DocumentTest {
   return (bytes, at) => walk(bytes, at, test);
 }
 
-/** Each value may be found at another element; one walk looks for all of them. */
+/** Each value may match another element. One walk searches for all of them. */
 function compileAll(path: string, values: readonly BsonValue[]): DocumentTest {
   const wanted = new ValueSet(values);
   if (wanted.size === 0) return () => false;
   const walk = compilePath(path, true);
-  // For each value, the evaluation that found it last: so nothing has to be cleared for the next document.
+  // For each value, the number of the evaluation that last found it, so that nothing has to be cleared for the next
+  // document.
   const foundIn = new Float64Array(wanted.size);
   let evaluation = 0;
   return (bytes, at) => {
@@ -64,7 +69,7 @@ function compileAll(path: string, values: readonly BsonValue[]): DocumentTest {
   };
 }
 
-/** The predicates that a negative predicate denies (that all of them hold), if it is one. */
+/** The predicates whose conjunction a negative predicate denies; `undefined` for a positive one. */
 export function negated(predicate: Predicate): readonly Predicate[] | undefined {
   switch (predicate.op) {
     case "$ne":
@@ -80,12 +85,12 @@ export function negated(predicate: Predicate): readonly Predicate[] | undefined 
   }
 }
 
-/** These ask about an array itself, the others about its elements too. */
+/** Whether a predicate also tests the elements of an array. The others test only the array itself. */
 export function expandsLeaf(predicate: Predicate): boolean {
   return predicate.op !== "$size" && predicate.op !== "$elemMatch" && predicate.op !== "$elemMatchValue";
 }
 
-/** A predicate on one value, as on the elements inside `$elemMatch`. */
+/** Compiles a predicate on one value, as for the elements inside `$elemMatch`. */
 export function compileValueTest(predicate: Predicate): ValueTest {
   const positive = negated(predicate);
   if (positive !== undefined) {
@@ -123,7 +128,7 @@ export function compileValueTest(predicate: Predicate): ValueTest {
       return compileRegexTest(predicate);
     case "$elemMatch": {
       const test = compileDocumentTest(predicate.filter);
-      // An array is a document too, whose fields are its indexes; a scalar is none.
+      // An array is also a document, whose fields are its indexes. A scalar is none.
       const isMatch: ValueTest = (type, bytes, at) =>
         (type === BSON_TYPE.object || type === BSON_TYPE.array) && test(bytes, at);
       return (type, bytes, at) => type === BSON_TYPE.array && someElement(bytes, at, isMatch);
@@ -137,7 +142,7 @@ export function compileValueTest(predicate: Predicate): ValueTest {
   }
 }
 
-/** A test that all of the predicates on one value pass. */
+/** A test that requires all of the predicates on one value. */
 export function allOf(predicates: readonly Predicate[]): ValueTest {
   const tests = predicates.map(compileValueTest);
   const [only] = tests;
@@ -145,7 +150,7 @@ export function allOf(predicates: readonly Predicate[]): ValueTest {
   return (type, bytes, at) => tests.every((test) => test(type, bytes, at));
 }
 
-/** Null finds undefined and missing too (the server's up to 7.0; 8.0 sets undefined apart). */
+/** Null also matches undefined and missing (servers up to 7.0; 8.0 distinguishes undefined). */
 function isNullish(type: number): boolean {
   return type === BSON_TYPE.missing || type === BSON_TYPE.undefined || type === BSON_TYPE.null;
 }
@@ -156,7 +161,7 @@ function compileComparison(op: Exclude<ComparisonOperator, "$ne">, value: BsonVa
   if (wanted === BSON_TYPE.null) return (type) => holds(0) && isNullish(type);
   const wantedClass = typeClass(wanted);
   if (wanted === BSON_TYPE.minKey || wanted === BSON_TYPE.maxKey) {
-    // The only operands to which values of all types compare.
+    // The only operands to which values of all types are compared.
     return (type) => holds(typeClass(type) - wantedClass);
   }
   const isOrdering = op !== "$eq";
@@ -164,7 +169,7 @@ function compileComparison(op: Exclude<ComparisonOperator, "$ne">, value: BsonVa
   const operandIsNaN = isNumber && isNaNAt(wanted, operand, start);
   return (type, bytes, at) => {
     if (typeClass(type) !== wantedClass) return false;
-    // NaN is neither above nor below any number, though a sort puts it first.
+    // NaN is neither above nor below any number, although a sort puts it first.
     if (isNumber && isOrdering && operandIsNaN !== isNaNAt(type, bytes, at)) return false;
     return holds(compareSameClass(type, bytes, at, wanted, operand, start));
   };

@@ -1,3 +1,8 @@
+/**
+ * Computes deltas: the changed fields of a document instead of the whole. A delta must be exact, including the order of
+ * fields, or the documents of client and server would drift apart; where paths cannot express a difference, the
+ * containing value is sent.
+ */
 import type { ValueMode } from "../protocol/messages.ts";
 import { BSON_TYPE } from "./bson-value.ts";
 import { encodeVisible } from "./encode.ts";
@@ -10,16 +15,16 @@ import { type Shown, VisibleElements } from "./visible-elements.ts";
 
 /** The difference between two visible documents, by dotted paths through objects. */
 export interface Delta {
-  /** Each with its new value as JSON text. */
+  /** Each path with its new value as JSON text. */
   readonly set: readonly (readonly [path: string, json: string])[];
   readonly unset: readonly string[];
 }
 
 /**
- * The changes that turn one visible document into another, with its fields in the same order: `set` leaves a field at
- * its position, and appends a new one. Arrays are sent whole, and so is an object whose fields are in another order now,
- * or in which a field changed that no path can name. `undefined` where that object is the document itself: then the
- * document must be sent.
+ * Computes the changes that turn one visible document into another with the fields in the same order: `set` keeps the
+ * position of an existing field and appends a new one. Arrays are sent whole. So are objects whose field order has
+ * changed, or in which a field changed that no path can name.
+ * @returns `undefined` if that object is the document itself, which must then be sent whole.
  */
 export function diffProjected(
   projection: Projection,
@@ -30,7 +35,7 @@ export function diffProjected(
   return runThrough(diffProjectedInSteps(projection, before, after, mode));
 }
 
-/** As `diffProjected`, in steps. */
+/** Like `diffProjected`, in steps. */
 export function* diffProjectedInSteps(
   projection: Projection,
   before: Uint8Array,
@@ -48,13 +53,13 @@ export function* diffProjectedInSteps(
   return delta;
 }
 
-/** Paths of this many characters in all are always sent. */
+/** Paths with this many characters in total are always sent. */
 const PATHS_LENGTH = 4_096;
 
-/** The visible fields by name, each a cursor that stays where it is. */
+/** The visible fields by name, each as a cursor at its position. */
 type Fields = ReadonlyMap<string, VisibleElements>;
 
-/** `undefined` where a name comes twice. */
+/** Reads the fields of an object; `undefined` if a name occurs twice. */
 function* fieldsOf(shown: Shown, bytes: Uint8Array, at: number, pace: StepPace): Steps<Fields | undefined> {
   const fields = new Map<string, VisibleElements>();
   const elements = new VisibleElements(shown, bytes, at, false);
@@ -68,24 +73,27 @@ function* fieldsOf(shown: Shown, bytes: Uint8Array, at: number, pace: StepPace):
   return fields;
 }
 
-/** The object looks the same. */
+/** The objects look equal. */
 const EQUAL = "equal";
-/** The object differs, and has to be sent whole. */
+/** The objects differ, and the new one must be sent whole. */
 const WHOLE = "whole";
 
-/** How the fields of an object differ. Nothing is encoded yet: whether paths are short enough shows at the end. */
+/**
+ * How the fields of an object differ. Nothing is encoded yet, because only the end shows whether the paths are short
+ * enough.
+ */
 interface Difference {
   readonly set: (readonly [name: string, value: VisibleElements | Difference])[];
   readonly unset: string[];
-  /** How many paths it takes, and how long they are together from the document on. */
+  /** The number of paths, and their total length from the root of the document. */
   paths: number;
   length: number;
 }
 
 /**
- * Compares two objects, each part of them once: an object that is sent whole after all is not compared again, and not
- * encoded before that is known.
- * @param prefix The length of the path that leads here, its last dot included.
+ * Compares two objects, each part once. An object that is sent whole in the end is neither compared again nor encoded
+ * before that is known.
+ * @param prefix The length of the path to the objects, including its last dot.
  */
 function* compare(
   before: Fields,
@@ -124,12 +132,12 @@ function* compare(
     }
   }
   if (difference.paths === 0) return EQUAL;
-  // Each path repeats the names above it: many changes below one long name could take more than the value.
+  // Each path repeats the names above it, so many changes below a long name could need more bytes than the value.
   const isShort = difference.length <= PATHS_LENGTH || difference.length <= valueBytes;
   return isShort ? difference : WHOLE;
 }
 
-/** Compares two values in one step; `undefined` where their parts have to be compared. */
+/** Compares two values in one step; `undefined` if their parts must be compared. */
 function compareWhole(
   before: VisibleElements | undefined,
   after: VisibleElements,
@@ -192,7 +200,7 @@ function* write(
   }
 }
 
-/** Whether the fields that stayed are in the order in which they were, and new fields come behind them. */
+/** Whether the remaining fields have kept their order, and new fields follow them. */
 function* isInOrder(
   before: ReadonlyMap<string, unknown>,
   after: ReadonlyMap<string, unknown>,
@@ -206,7 +214,10 @@ function* isInOrder(
   return true;
 }
 
-/** A number might be taken for an index, a dot divides, and `__proto__` is a trap for who assigns by path. */
+/**
+ * Whether a path may contain the name. A number could be read as an array index, a dot separates parts, and a client
+ * that assigns to `__proto__` by path would change a prototype.
+ */
 function canStandInPath(name: string): boolean {
   return name !== "" && name !== "__proto__" && !name.includes(".") && !/^[0-9]+$/.test(name);
 }

@@ -1,4 +1,7 @@
-/** The number of single-character edits, a swap of neighbours counting as one (Damerau–Levenshtein, restricted). */
+// Suggests the intended word after a typing error in a configuration or filter.
+/**
+ * The number of single-character edits, where swapping two neighbours counts as one (restricted Damerau–Levenshtein).
+ */
 function distance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
   for (let i = 1; i <= a.length; i += 1) {
@@ -17,9 +20,9 @@ function distance(a: string, b: string): number {
   return rows[a.length]?.[b.length] ?? Number.POSITIVE_INFINITY;
 }
 
-/** The known word that was most likely meant, or `undefined` where none is near. */
+/** The known word that was most likely meant; `undefined` if none is similar. */
 export function closest(word: string, known: readonly string[]): string | undefined {
-  // A key of any length may come from the file; the comparison is quadratic.
+  // A file may contain a key of any length, and the comparison is quadratic.
   if (word.length > 64) return undefined;
   const near = known
     .map((name) => ({ name, edits: distance(word.toLowerCase(), name.toLowerCase()) }))

@@ -1,6 +1,6 @@
 /**
- * Large documents as JSON text, in steps. Everything but the loops over large values is that of `encode.ts`. The result
- * is the same.
+ * Encodes large documents as JSON text, in steps. Only the loops over large values are here; everything else is shared
+ * with `encode.ts`, so that both give the same result.
  */
 import { StringDecoder } from "node:string_decoder";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -24,13 +24,13 @@ import type { Projection } from "./projection-fields.ts";
 import { StepPace, type Steps } from "./steps.ts";
 import { VisibleElements } from "./visible-elements.ts";
 
-/** How much of one value is written in one step, in bytes; divisible by 3, so that pieces of base64 need no padding. */
+/** How much of one value is written in one step, in bytes. Divisible by 3, so that pieces of base64 need no padding. */
 const PIECE_BYTES = 3 * 16_384;
 
-/** A UUID has its own text. */
+/** A UUID has a text form of its own, and is small. */
 const UUID_BYTES = 21;
 
-/** As `encodeDocument`. */
+/** Like `encodeDocument`, in steps. */
 export function* encodeDocumentInSteps(
   document: Uint8Array,
   projection: Projection,
@@ -42,7 +42,7 @@ export function* encodeDocumentInSteps(
   return text.finish();
 }
 
-/** As `encodeVisible`. */
+/** Like `encodeVisible`, in steps. */
 export function* encodeVisibleInSteps(
   element: VisibleElements,
   mode: ValueMode,
@@ -53,10 +53,10 @@ export function* encodeVisibleInSteps(
   return text.finish();
 }
 
-/** The text of one value. It has a writer of its own, because other values are encoded during its pauses. */
+/** The text of one value. It has its own writer, because other values are encoded during its pauses. */
 class TextInSteps {
   readonly #writer = new JsonWriter();
-  /** A piece may end within a character. */
+  /** Decodes pieces, which may end within a character. */
   readonly #decoder = new StringDecoder("utf8");
   readonly #mode: ValueMode;
   readonly #pace: StepPace;
@@ -72,7 +72,7 @@ class TextInSteps {
     return this.#text + this.#decoder.end();
   }
 
-  /** The elements of a document or array, the brackets included. */
+  /** Writes the elements of a document or array, including the brackets. */
   *elements(elements: VisibleElements, isArray: boolean): Steps<void> {
     const [writer, mode, pace] = [this.#writer, this.#mode, this.#pace];
     writer.byte(isArray ? ARRAY_START : OBJECT_START);
@@ -91,7 +91,7 @@ class TextInSteps {
     writer.byte(isArray ? ARRAY_END : OBJECT_END);
   }
 
-  /** The visible part of a large value at which a cursor stands. */
+  /** Writes the visible part of a large value, at which the cursor is. */
   *value({ type, bytes, start, end, shown }: VisibleElements): Steps<void> {
     const writer = this.#writer;
     if (type === BSON_TYPE.object || type === BSON_TYPE.array) {

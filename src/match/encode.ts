@@ -1,6 +1,6 @@
 /**
- * From BSON bytes to JSON text in one step, projecting on the way (docs/protocol.md, sections 2 and 8). A decoded
- * document between them would cost more, and would have lost some types.
+ * Converts BSON bytes to JSON text in one step, applying the projection on the way (docs/protocol.md, sections 2 and
+ * 8). Decoding to objects first would cost more, and would lose some types.
  */
 import { Decimal128 } from "mongodb";
 import type { ValueMode } from "../protocol/messages.ts";
@@ -33,12 +33,12 @@ export function encodeValue(value: BsonValue, mode: ValueMode): string {
   return encode(value.type, value.bytes, value.start, true, mode);
 }
 
-/** The visible part of the value at a cursor. */
+/** The visible part of the value at a cursor, as JSON text. */
 export function encodeVisible(element: VisibleElements, mode: ValueMode): string {
   return encode(element.type, element.bytes, element.start, element.shown, mode);
 }
 
-/** One is enough: encoding never waits for anything. */
+/** One writer is enough, because encoding never waits. */
 const writer = new JsonWriter();
 
 function encode(type: number, bytes: Uint8Array, at: number, shown: Shown, mode: ValueMode): string {
@@ -46,7 +46,7 @@ function encode(type: number, bytes: Uint8Array, at: number, shown: Shown, mode:
     writeValue(writer, type, bytes, at, shown, mode);
     return writer.finish();
   } finally {
-    // Broken BSON throws half-way.
+    // Broken BSON throws half-way, and must not leave a part of its text behind.
     writer.reset();
   }
 }
@@ -77,7 +77,7 @@ function writeArray(writer: JsonWriter, elements: VisibleElements, mode: ValueMo
   writer.byte(ARRAY_END);
 }
 
-/** The comma, name and colon before a value in an object. */
+/** Writes the comma, name and colon before a value in an object. */
 export function writeName(writer: JsonWriter, elements: VisibleElements, isFirst: boolean): void {
   if (!isFirst) writer.byte(COMMA);
   writer.string(elements.bytes, elements.nameStart, elements.start - 1);
@@ -140,7 +140,10 @@ function writeObjectId(writer: JsonWriter, bytes: Uint8Array, at: number, mode: 
   if (mode === "ejson") writer.byte(OBJECT_END);
 }
 
-/** Writes code with a scope up to the scope. @returns The fields of the scope, which must follow, and the end. */
+/**
+ * Writes code with a scope up to the scope.
+ * @returns The fields of the scope, which the caller must write next, followed by the end.
+ */
 export function writeCode(writer: JsonWriter, bytes: Uint8Array, at: number): VisibleElements {
   writer.json(`{"$code":${JSON.stringify(stringAt(bytes, at + 4))},"$scope":`);
   return new VisibleElements(true, bytes, valueEnd(BSON_TYPE.string, bytes, at + 4), false);
@@ -193,7 +196,7 @@ function longText(bytes: Uint8Array, at: number, mode: ValueMode): string {
   return mode === "json" ? `"${text}"` : `{"$numberLong":"${text}"}`;
 }
 
-/** The last millisecond of the year 9999, after which relaxed Extended JSON writes a date as a number. */
+/** The last millisecond of the year 9999. Relaxed Extended JSON writes later dates as numbers. */
 const MAX_RELAXED_DATE = 253_402_300_799_999;
 
 function dateText(bytes: Uint8Array, at: number, mode: ValueMode): string {
@@ -220,12 +223,13 @@ function binaryText(bytes: Uint8Array, at: number, mode: ValueMode): string {
   return BINARY_HEAD[mode] + base64 + binaryTail(subType, mode);
 }
 
-/** The text before the base64 of a binary value, and after it. */
+/** The text before the base64 of a binary value. */
 export const BINARY_HEAD = { json: '"', ejson: '{"$binary":{"base64":"' } as const;
+/** The text after the base64 of a binary value. */
 export const binaryTail = (subType: number, mode: ValueMode): string =>
   mode === "json" ? '"' : `","subType":"${subType.toString(16).padStart(2, "0")}"}}`;
 
-/** Where the content of a binary value starts. The old subtype repeats the length before it. */
+/** The offset of the content of a binary value. The old subtype repeats the length before it. */
 export function binaryStart(bytes: Uint8Array, at: number): number {
   return byteAt(bytes, at + 4) === OLD_BINARY ? at + 9 : at + 5;
 }

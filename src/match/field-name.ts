@@ -1,6 +1,6 @@
 import { asBuffer, byteAt } from "./bson-value.ts";
 
-/** Bounded: this many names of at most this many bytes are kept, a newer one replaces an older one. */
+/** The cache keeps this many names of at most this many bytes. A newer name replaces an older one in its slot. */
 const SLOTS = 1_024;
 const MAX_BYTES = 64;
 
@@ -12,8 +12,8 @@ interface Kept {
 const kept: (Kept | undefined)[] = new Array<undefined>(SLOTS).fill(undefined);
 
 /**
- * The text of a field name. Documents of a collection have the same few names, and comparing bytes costs a fraction
- * of decoding them again.
+ * The text of a field name. The documents of a collection share a few names, and comparing bytes costs a fraction of
+ * decoding them.
  */
 export function fieldNameAt(bytes: Uint8Array, start: number, end: number): string {
   const size = end - start;
@@ -25,7 +25,7 @@ export function fieldNameAt(bytes: Uint8Array, start: number, end: number): stri
   if (found !== undefined && found.bytes.length === size && isAt(bytes, start, found.bytes))
     return found.text;
   const text = decode(bytes, start, end);
-  // A copy: the name must not hold the whole document's buffer.
+  // A copy, because a slice would keep the buffer of the whole document in memory.
   kept[slot] = { bytes: new Uint8Array(bytes.subarray(start, end)), text };
   return text;
 }

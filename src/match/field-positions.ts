@@ -4,8 +4,8 @@ import { isNamed } from "./elements.ts";
 const SLOTS = 256;
 
 /**
- * Finds the fields of an object that have one of some fixed names, in one pass over the object: the cost does not
- * depend on how many names there are. Holds the positions of one object at a time, and allocates nothing for it.
+ * Finds the fields of an object that have one of some fixed names, in one pass over the object, so that the cost does
+ * not depend on the number of names. It holds the positions of one object at a time, and allocates nothing per object.
  */
 export class FieldPositions {
   readonly #names: readonly Uint8Array[];
@@ -25,7 +25,7 @@ export class FieldPositions {
     this.#found = new Int32Array(names.length);
   }
 
-  /** Where the field of name number `i` begins (its type byte) in the object that was scanned last, or -1. */
+  /** The offset of the field with name number `i` (its type byte) in the last scanned object, or -1. */
   at(i: number): number {
     return this.#positions[i] ?? -1;
   }
@@ -35,7 +35,10 @@ export class FieldPositions {
     this.#foundCount = 0;
   }
 
-  /** Of fields with the same name the first one counts. @returns Whether the object has any of the names. */
+  /**
+   * Scans an object. If several fields have the same name, the first one counts.
+   * @returns Whether the object has any of the names.
+   */
   scan(bytes: Uint8Array, at: number): boolean {
     this.clear();
     let offset = at + 4;

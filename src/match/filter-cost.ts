@@ -1,14 +1,18 @@
+/**
+ * Measures filters. Limits on depth, predicates and values are checked while parsing; these functions measure the
+ * combined filter of client and rule, which no parser sees as a whole.
+ */
 import { BSON_TYPE, elementsOf } from "./bson-value.ts";
 import type { FilterCost, FilterTemplate, Operand, PredicateTemplate } from "./filter.ts";
 
-/** How large a filter is, by the measures that bound it and by which subscribing is charged. */
+/** The size of a filter, by the measures to which limits apply. */
 export function filterCost(filter: FilterTemplate): FilterCost {
   if (filter.op === "path") return predicateCost(filter.predicate);
   const cost = sum(filter.filters.map(branchCost));
   return filter.implicit ? cost : { ...cost, depth: cost.depth + 1 };
 }
 
-/** An empty branch is a step of every evaluation all the same. */
+/** An empty branch is also a step of every evaluation, so it counts as one predicate. */
 function branchCost(filter: FilterTemplate): FilterCost {
   const cost = filterCost(filter);
   return cost.predicates === 0 ? { ...cost, predicates: 1 } : cost;

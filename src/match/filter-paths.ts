@@ -1,8 +1,8 @@
 import type { FilterTemplate, PredicateTemplate } from "./filter.ts";
 
 /**
- * Every path of a document that some predicate looks at, `$elemMatch` nesting joined by dots, each once.
- * An `$elemMatch` that asks for nothing still looks at its own path.
+ * Every path of a document that some predicate reads, each once. Nested `$elemMatch` are joined by dots. An
+ * `$elemMatch` without conditions still reads its own path.
  */
 export function filterPaths(filter: FilterTemplate): readonly string[] {
   const paths = new Set<string>();
@@ -23,7 +23,7 @@ function collect(filter: FilterTemplate, prefix: string, paths: Set<string>): vo
   }
 }
 
-/** The filters on elements that a predicate holds; `undefined` where it looks at the value itself. */
+/** The filters on elements in a predicate; `undefined` if the predicate reads the value itself. */
 function elementFilters(predicate: PredicateTemplate): readonly (FilterTemplate | undefined)[] {
   switch (predicate.op) {
     case "$elemMatch":

@@ -1,7 +1,10 @@
 import type { BsonValue } from "./bson-value.ts";
 import type { Filter, Predicate } from "./filter.ts";
 
-/** The filter without its values: paths, operators and the types of the operands. A server plans equal shapes alike, most often. */
+/**
+ * A text of the filter without its values: paths, operators and the types of the operands. The server mostly plans
+ * equal shapes alike.
+ */
 export function filterShape(filter: Filter): string {
   if (filter.op === "path") return `${JSON.stringify(filter.path)}${predicateShape(filter.predicate)}`;
   return `${filter.op}[${distinct(filter.filters.map(filterShape))}]`;

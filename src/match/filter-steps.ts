@@ -1,5 +1,5 @@
 /**
- * Filters on large documents, evaluated in steps between which the event loop may have its turn. One filter with 50
+ * Evaluates filters on large documents in steps, between which the event loop may run other work. A filter with 50
  * predicates on an array of a million elements takes more than a second. The result is that of `compileFilter`.
  */
 import { afterCString, BSON_TYPE, type BsonValue, byteAt, valueEnd } from "./bson-value.ts";
@@ -12,8 +12,8 @@ import { SMALL_BYTES, StepPace, type Steps } from "./steps.ts";
 import { ValueSet } from "./value-set.ts";
 
 /**
- * Makes a function that tells in steps whether a document matches.
- * @param smallBytes Up to this size a document, or a value in it, takes one step.
+ * Makes a function that returns, in steps, whether a document matches.
+ * @param smallBytes Up to this size in bytes, a document or a value in it takes one step.
  */
 export function compileFilterInSteps(
   filter: Filter,
@@ -27,12 +27,12 @@ export function compileFilterInSteps(
   };
 }
 
-/** Asks about the document or array that starts at `at`. */
+/** Tests the document or array that starts at `at`. */
 type DocumentSteps = (scope: Scope, at: number) => Steps<boolean>;
 
 interface ValueTester {
   readonly test: ValueTest;
-  /** For large values; `null` where one walk through the value is all that the test does. */
+  /** For large values; `null` if the test consists of one walk through the value. */
   readonly inSteps: InSteps | null;
 }
 
@@ -44,7 +44,7 @@ interface WalkedPath {
   readonly walk: PathWalk;
 }
 
-/** One evaluation. Predicates on the same path that follow each other share one walk. */
+/** One evaluation. Consecutive predicates on the same path share one walk. */
 class Scope {
   readonly bytes: Uint8Array;
   readonly smallBytes: number;
@@ -56,7 +56,7 @@ class Scope {
     this.smallBytes = smallBytes;
   }
 
-  /** All values that a predicate on the path sees in the document or array at `at`; good until the next call. */
+  /** All values that a predicate on the path sees in the document or array at `at`. Valid until the next call. */
   valuesOf(path: WalkedPath, at: number): FoundValues {
     const known = this.#walked;
     const isSame = known?.path.path === path.path && known.path.expands === path.expands;
@@ -85,7 +85,7 @@ function documentSteps(filter: Filter): DocumentSteps {
   };
 }
 
-/** Negation is of the whole path, as in `compileFilter`. */
+/** Negation applies to the whole path, as in `compileFilter`. */
 function pathSteps(path: string, predicate: Predicate): DocumentSteps {
   const positive = negated(predicate);
   if (positive !== undefined) {
@@ -105,7 +105,7 @@ function pathSteps(path: string, predicate: Predicate): DocumentSteps {
 
 const always = (tester: ValueTester) => () => tester;
 
-/** A tester for one document, which holds once each of the values has been found. */
+/** Makes a tester for one document, which succeeds once each of the values was found. */
 function allValues(values: readonly BsonValue[]): () => ValueTester {
   const wanted = new ValueSet(values);
   return () => {
@@ -159,7 +159,7 @@ function testerOf(predicate: Predicate): ValueTester {
       inSteps: elementSteps({
         test: (type, bytes, at) => isDocument(type) && whole(bytes, at),
         inSteps: function* (scope, type, at) {
-          // The values around this element are still being tested: those in it need memory of their own.
+          // The values around this element are still being tested, so the values in it need their own memory.
           return isDocument(type) && (yield* inSteps(new Scope(scope.bytes, scope.smallBytes), at));
         },
       }),
@@ -173,7 +173,7 @@ function testerOf(predicate: Predicate): ValueTester {
   return { test, inSteps: null };
 }
 
-/** An array is a document too, whose fields are its indexes. */
+/** An array is also a document, whose fields are its indexes. */
 const isDocument = (type: number) => type === BSON_TYPE.object || type === BSON_TYPE.array;
 
 const elementSteps = (tester: ValueTester): InSteps =>

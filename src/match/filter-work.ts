@@ -1,22 +1,28 @@
+/**
+ * Estimates the processing cost of a filter before it is accepted. A small filter can be expensive (nested arrays
+ * multiply), so a limit on its size is not enough.
+ */
 import type { SortSpec } from "../protocol/messages.ts";
 import type { FilterTemplate, OperandList, PredicateTemplate } from "./filter.ts";
 import { indexesIn } from "./paths.ts";
 
-/** How many elements an array is taken to have: an estimate, because documents are not known beforehand. */
+/** The assumed number of elements of an array. Documents are not known in advance, so this is an estimate. */
 const ARRAY_ELEMENTS = 16;
-/** A document's size bounds how far nested arrays multiply each other. */
+/** The size of a document limits how far nested arrays multiply one another. */
 const ELEMENTS_MAX = 256;
-/** A regular expression reads a whole string where a comparison mostly reads its first bytes. */
+/** A regular expression reads a whole string, while a comparison mostly reads its first bytes. */
 const REGEX_WORK = 8;
 
-/** Estimates the work of a live query on one document: of its filter, and of the sort values if the document matches. */
+/**
+ * Estimates the work of a live query on one document: of its filter, and of the sort values if the document matches.
+ */
 export function queryWork({ filter, sort }: { filter: FilterTemplate; sort: SortSpec | null }): number {
   return filterWork(filter) + sortWork(sort ?? []);
 }
 
 /**
- * Each path of a sort is followed through the elements of one array. A part that may be an index of an array is followed
- * as a name as well, so that each of them may lead to a value of its own.
+ * Each path of a sort is followed through the elements of one array. A part that may be an index is also followed as a
+ * name, so each of them may lead to a different value.
  */
 function sortWork(sort: SortSpec): number {
   return sort.reduce(
@@ -27,14 +33,14 @@ function sortWork(sort: SortSpec): number {
 
 /**
  * Estimates the work of evaluating a filter on one document, in units of one predicate on one value. A predicate costs
- * one unit for each part of its path plus the elements of the array at its end; `$elemMatch` evaluates its filter on
+ * one unit for each part of its path, plus the elements of the array at its end. `$elemMatch` evaluates its filter on
  * each element. A list of values is a set, so its length adds only a logarithm.
  */
 export function filterWork(filter: FilterTemplate): number {
   return workOf(filter, 1);
 }
 
-/** @param elements How many elements of outer arrays the filter is evaluated on. */
+/** @param elements The number of elements of outer arrays on which the filter is evaluated. */
 function workOf(filter: FilterTemplate, elements: number): number {
   if (filter.op === "path") {
     return filter.path.split(".").length * elements + predicateWork(filter.predicate, elements);

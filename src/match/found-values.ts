@@ -1,6 +1,9 @@
 import { BSON_TYPE } from "./bson-value.ts";
 
-/** Values in one document, by their types and where they start. Its memory serves one path after the other. */
+/**
+ * Values in one document, by type and offset. The memory is reused for one path after the other, because a path into a
+ * large array may find a million values.
+ */
 export class FoundValues {
   #types = new Uint8Array(1_024);
   #starts = new Uint32Array(1_024);
@@ -24,7 +27,9 @@ export class FoundValues {
     this.#lacks = false;
   }
 
-  /** A field that is missing in several places is one value, because no test can tell them apart. */
+  /**
+   * Adds a value. A field that is missing in several places counts once, because no test can distinguish the places.
+   */
   add(type: number, start: number): void {
     if (type === BSON_TYPE.missing) {
       if (this.#lacks) return;

@@ -1,17 +1,19 @@
+/** Suggests an index for a filter. `tidewire explain` prints it when MongoDB would read the whole collection. */
 import type { Filter, Predicate } from "./filter.ts";
 
-/** Longer indexes seldom pay; the first fields select. */
+/** More fields in an index seldom pay, because the first ones already select. */
 const FIELDS_MAX = 3;
 
 /**
- * The fields of an index that serves a filter: those that equal a value first, then those in a range.
- * @returns None where an index cannot help: the filter has a condition in each branch of an `$or`, or none at all.
+ * The fields of an index that serves a filter: first those with equality, then those with a range.
+ * @returns An empty list if an index cannot help: the filter has conditions only in the branches of an `$or`, or none
+ *   at all.
  */
 export function indexFields(filter: Filter): readonly string[] {
   const paths = [...conjunctionOf(filter)];
   const equal = paths.filter(({ op }) => op === "$eq" || op === "$in").map(({ path }) => path);
   const ranges = paths.filter(({ op }) => RANGES.has(op)).map(({ path }) => path);
-  // A range ends the use of an index by what follows it.
+  // After a range, later fields of an index are no longer used for the search.
   const fields = [...new Set([...equal, ...ranges.slice(0, 1)])];
   return fields.includes("_id") ? [] : fields.slice(0, FIELDS_MAX);
 }
@@ -23,7 +25,7 @@ function* conjunctionOf(filter: Filter): Generator<{ path: string; op: Predicate
   else if (filter.op === "$and") for (const branch of filter.filters) yield* conjunctionOf(branch);
 }
 
-/** The command of the shell that creates such an index, for an operator to paste. */
+/** The shell command that creates such an index, for an operator to paste. */
 export function createIndexLine(database: string, collection: string, filter: Filter): string | undefined {
   const fields = indexFields(filter);
   if (fields.length === 0) return undefined;

@@ -1,10 +1,10 @@
 import { byteAt } from "./bson-value.ts";
 
 const INITIAL_BYTES = 16 * 1_024;
-/** A larger buffer, made for one large document, is not kept. */
+/** A larger buffer was made for one large document, and is not kept. */
 const MAX_KEPT_BYTES = 1_024 * 1_024;
 
-/** Room is made for the worst case, so a long string goes in pieces. */
+/** Space is reserved for the worst case, so a long string is written in pieces of this many bytes. */
 const CHUNK_BYTES = 4_096;
 /** `\u0000`. */
 const MAX_ESCAPE = 6;
@@ -14,48 +14,48 @@ const BACKSLASH = 0x5c;
 const DIGITS = Buffer.from("0123456789abcdef");
 
 /**
- * Writes JSON as UTF-8 and makes one string of it at the end: text of BSON is UTF-8 already and is copied as it is,
- * where a string for each value would be a native call for each.
+ * Writes JSON as UTF-8, and makes one string of it at the end. Strings in BSON are UTF-8 already and are copied
+ * unchanged, while making a JavaScript string of each would be a native call per value.
  */
 export class JsonWriter {
   #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
   #length = 0;
   #isAscii = true;
 
-  /** Returns the written text and empties the writer. Bytes that are not UTF-8 become U+FFFD. */
+  /** Returns the written text and empties the writer. Bytes that are not valid UTF-8 become U+FFFD. */
   finish(): string {
     const text = this.#bytes.toString(this.#isAscii ? "latin1" : "utf8", 0, this.#length);
     this.reset();
     return text;
   }
 
-  /** The bytes written so far, valid until more is written; empties the writer. */
+  /** The bytes written so far, valid until more is written. Empties the writer. */
   take(): Uint8Array {
     const written = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
     return written;
   }
 
-  /** Forgets what was written. */
+  /** Discards the written text. */
   reset(): void {
     if (this.#bytes.length > MAX_KEPT_BYTES) this.#bytes = Buffer.allocUnsafe(INITIAL_BYTES);
     this.#length = 0;
     this.#isAscii = true;
   }
 
-  /** One ASCII character. */
+  /** Writes one ASCII character. */
   byte(code: number): void {
     if (this.#length === this.#bytes.length) this.#grow(1);
     this.#bytes[this.#length++] = code;
   }
 
-  /** ASCII text, as it is. */
+  /** Writes ASCII text unchanged. */
   ascii(text: string): void {
     this.#reserve(text.length);
     for (let i = 0; i < text.length; i++) this.#bytes[this.#length++] = text.charCodeAt(i);
   }
 
-  /** Any JSON text. */
+  /** Writes any JSON text. */
   json(text: string): void {
     const size = Buffer.byteLength(text);
     if (size !== text.length) this.#isAscii = false;
@@ -63,14 +63,14 @@ export class JsonWriter {
     this.#length += this.#bytes.write(text, this.#length, "utf8");
   }
 
-  /** A string of BSON, in quotes. */
+  /** Writes a string of BSON, in quotes. */
   string(bytes: Uint8Array, start: number, end: number): void {
     this.byte(QUOTE);
     this.inString(bytes, start, end);
     this.byte(QUOTE);
   }
 
-  /** A part of a string of BSON, without quotes. */
+  /** Writes a part of a string of BSON, without quotes. */
   inString(bytes: Uint8Array, start: number, end: number): void {
     for (let at = start; at < end; at += CHUNK_BYTES)
       this.#escaped(bytes, at, Math.min(end, at + CHUNK_BYTES));
@@ -93,7 +93,7 @@ export class JsonWriter {
     this.#length = length;
   }
 
-  /** Bytes as hexadecimal digits, without quotes. */
+  /** Writes bytes as hexadecimal digits, without quotes. */
   hex(bytes: Uint8Array, start: number, end: number): void {
     this.#reserve((end - start) * 2);
     for (let i = start; i < end; i++) {

@@ -1,10 +1,10 @@
 /**
- * Numbers of all four BSON types, compared and named by their exact mathematical value, as the server does:
- * no type is converted to another first, since every such conversion rounds somewhere.
+ * Compares and identifies numbers of all four BSON types by their exact mathematical value, as the server does. No type
+ * is converted to another one first, because every such conversion rounds some values.
  */
 import { BSON_TYPE, bigIntAt, byteAt, doubleAt, int32At, longAsNumberAt } from "./bson-value.ts";
 
-/** A finite decimal is `coefficient * 10 ** exponent`; its sign is the coefficient's (zero has none). */
+/** A finite decimal is `coefficient * 10 ** exponent`. Its sign is that of the coefficient (zero has none). */
 interface Decimal {
   readonly coefficient: bigint;
   readonly exponent: number;
@@ -13,14 +13,14 @@ interface Decimal {
 const MAX_COEFFICIENT = 10n ** 34n - 1n;
 const EXPONENT_BIAS = 6176;
 
-/** Decimal128 in its binary (BID) encoding, IEEE 754-2008. NaN and infinities come as numbers. */
+/** Reads a Decimal128 in its binary (BID) encoding, IEEE 754-2008. NaN and infinities are returned as numbers. */
 function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
   const top = byteAt(bytes, at + 15);
   const negative = (top & 0x80) !== 0;
   const combination = (top >> 2) & 0x1f;
   if (combination === 0x1f) return Number.NaN;
   if (combination === 0x1e) return negative ? -Infinity : Infinity;
-  // The other form of the combination field can only hold coefficients that are too large: these read as zero.
+  // The other form of the combination field can only contain coefficients that are too large. These count as zero.
   if (combination >= 0x18) return { coefficient: 0n, exponent: 0 };
   const high = int32At(bytes, at + 12) >>> 0;
   const exponent = ((high >>> 17) & 0x3fff) - EXPONENT_BIAS;
@@ -30,7 +30,7 @@ function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
   return { coefficient: negative ? -coefficient : coefficient, exponent };
 }
 
-/** Whether the long at this offset is a number that JavaScript holds exactly. */
+/** Whether the long at this offset is a safe integer of JavaScript. */
 export function isSafeLongAt(bytes: Uint8Array, at: number): boolean {
   const high = int32At(bytes, at + 4);
   return high >= -0x20_0000 && high < 0x20_0000 && Number.isSafeInteger(longAsNumberAt(bytes, at));
@@ -48,7 +48,7 @@ function compareDoubles(a: number, b: number): number {
   return Number.isNaN(a) ? (Number.isNaN(b) ? 0 : -1) : 1;
 }
 
-/** An int, double or long; a long only as a bigint where a number would round it. */
+/** An int, double or long. A long is a bigint only if a number would round it. */
 function binaryAt(type: number, bytes: Uint8Array, at: number): number | bigint {
   if (type === BSON_TYPE.int) return int32At(bytes, at);
   if (type === BSON_TYPE.double) return doubleAt(bytes, at);
@@ -72,7 +72,7 @@ export function compareNumbers(
   const left = binaryAt(typeA, a, atA);
   const right = binaryAt(typeB, b, atB);
   if (typeof left === "number" && typeof right === "number") return compareDoubles(left, right);
-  // JavaScript compares a bigint with a number exactly; only NaN needs the server's rule.
+  // JavaScript compares a bigint with a number exactly. Only NaN needs the server's rule.
   if (Number.isNaN(left)) return -1;
   if (Number.isNaN(right)) return 1;
   return order(left, right);
@@ -85,14 +85,14 @@ function compareExactly(a: Exact, b: Exact): number {
   if (typeof b === "number" && !Number.isFinite(b)) return compareDoubles(approximate(a), b);
   const signs = order(signOf(a), signOf(b));
   if (signs !== 0 || signOf(a) === 0) return signs;
-  // Far apart, which is the usual case, their magnitude alone decides: no power of ten is ever
-  // built that a hostile exponent (up to 10^6144) could make long.
+  // If the magnitudes differ, which is the usual case, they decide. So a hostile exponent (up to 10^6144) never leads
+  // to a power of ten with thousands of digits.
   const apart = magnitude(a) - magnitude(b);
   if (Math.abs(apart) > 1) return apart * signOf(a) < 0 ? -1 : 1;
   return compareFractions(toFraction(a), toFraction(b));
 }
 
-/** Only its being finite counts where this is used. */
+/** Where this is used, only the fact that the value is finite matters. */
 function approximate(value: Exact): number {
   return typeof value === "number" ? value : 0;
 }
@@ -106,7 +106,7 @@ function digits(value: bigint): string {
   return (value < 0n ? -value : value).toString();
 }
 
-/** The exponent of the leading decimal digit; for doubles it may be off by one. */
+/** The exponent of the leading decimal digit. For doubles it may be off by one. */
 function magnitude(value: Exact): number {
   if (typeof value === "number") return Math.floor(Math.log10(Math.abs(value)));
   if (typeof value === "bigint") return digits(value).length - 1;
@@ -125,7 +125,7 @@ function toFraction(value: Exact): Fraction {
   if (typeof value === "object") return { integer: value.coefficient, tens: value.exponent, twos: 0 };
   let twos = 0;
   let scaled = value;
-  // Doubling a double is exact, and at most 1,074 times does it end at an integer.
+  // Doubling a double is exact, and gives an integer after at most 1,074 times.
   while (!Number.isInteger(scaled)) {
     scaled *= 2;
     twos--;
@@ -146,7 +146,7 @@ export function isNaNAt(type: number, bytes: Uint8Array, at: number): boolean {
   return type === BSON_TYPE.decimal && Number.isNaN(decimalAt(bytes, at));
 }
 
-/** Text that is equal for two numbers of any type iff the server calls them equal. */
+/** A text that is equal for two numbers of any type if and only if the server considers them equal. */
 export function numberKey(type: number, bytes: Uint8Array, at: number): string {
   const value = type === BSON_TYPE.decimal ? decimalAt(bytes, at) : binaryAt(type, bytes, at);
   if (typeof value === "object") return decimalKey(value);
@@ -156,7 +156,7 @@ export function numberKey(type: number, bytes: Uint8Array, at: number): string {
   return doubleKey(value);
 }
 
-/** An int, a double or a long as a double, if it is one exactly without looking twice. */
+/** An int, a double or a long as a double, if that is exact and cheap to decide. */
 export function binaryDouble(type: number, bytes: Uint8Array, at: number): number | undefined {
   if (type === BSON_TYPE.decimal) return undefined;
   const value = binaryAt(type, bytes, at);
@@ -172,13 +172,13 @@ export function equalDouble(type: number, bytes: Uint8Array, at: number): number
   return compareExactly(value, rounded) === 0 ? rounded : undefined;
 }
 
-/** Longer than this no Decimal128 can be, so a double that needs more is equal only to itself. */
+/** A Decimal128 has at most this many digits, so a double that needs more is equal only to itself. */
 const MAX_DIGITS = 34;
 
 function doubleKey(value: number): string {
   let places = 0;
   let scaled = value;
-  // 2^-n has n digits after the point and 5^49 has 35 digits: past 48 doublings nothing can fit.
+  // 2^-n has n digits after the point, and 5^49 has 35 digits: after 48 doublings nothing can fit.
   while (!Number.isInteger(scaled) && places <= 48) {
     scaled *= 2;
     places++;
@@ -195,14 +195,14 @@ function decimalKey({ coefficient, exponent }: Decimal): string {
   const all = digits(coefficient);
   const significant = all.replace(/0+$/, "");
   const tens = exponent + all.length - significant.length;
-  // Integers of up to 16 digits look as JavaScript writes them, because those often come as doubles.
+  // Integers of up to 16 digits are written as in JavaScript, because these often are doubles.
   if (tens >= 0 && significant.length + tens <= 16) return sign + significant + "0".repeat(tens);
   return `${sign}${significant}e${tens}`;
 }
 
 const INT64_MAX = 2n ** 63n - 1n;
 
-/** A number without its fraction, as `$mod` takes it; `undefined` for NaN, infinities and numbers beyond 64 bits. */
+/** A number without its fraction, as `$mod` uses it; `undefined` for NaN, infinities and numbers beyond 64 bits. */
 export function integerPartAt(type: number, bytes: Uint8Array, at: number): bigint | undefined {
   const value = type === BSON_TYPE.decimal ? decimalAt(bytes, at) : binaryAt(type, bytes, at);
   const integer = integerPart(value);
@@ -215,7 +215,7 @@ function integerPart(value: Exact): bigint | undefined {
   const { coefficient, exponent } = value;
   if (coefficient === 0n || magnitude(value) < 0) return 0n;
   if (magnitude(value) > 19) return undefined;
-  // The magnitude bounds the exponent: between -34 and 19.
+  // The magnitude limits the exponent to between -34 and 19.
   return exponent >= 0 ? coefficient * 10n ** BigInt(exponent) : coefficient / 10n ** BigInt(-exponent);
 }
 

@@ -1,10 +1,10 @@
-/** The arguments of `$exists $type $size $mod`, with the server's checks (6.0, `expression_parser.cpp`). */
+/** Reads the arguments of `$exists $type $size $mod`, with the server's checks (6.0, `expression_parser.cpp`). */
 import { BSON_TYPE, type BsonValue, byteAt, stringAt } from "./bson-value.ts";
 import { typeClass } from "./compare.ts";
 import { integerPartAt, isInteger } from "./numbers.ts";
 import { LiteralRefused } from "./read-literal.ts";
 
-/** The server's names of types; where ours differ from them they are listed. */
+/** The server's names of types, where they differ from ours. */
 const TYPE_NAMES = new Map<string, readonly number[]>(
   Object.entries(BSON_TYPE).map(([name, type]) => [name, [type]]),
 );
@@ -17,14 +17,17 @@ TYPE_NAMES.set("number", [BSON_TYPE.double, BSON_TYPE.int, BSON_TYPE.long, BSON_
 
 const MAX_INT32 = 2n ** 31n - 1n;
 
-/** The server takes any value here and asks whether it is true. */
+/** Reads the operand of `$exists`. The server accepts any value and asks whether it is true. */
 export function readExists(value: BsonValue): boolean {
   if (isNumber(value)) return !isInteger(value.type, value.bytes, value.start, 0n);
   if (value.type === BSON_TYPE.bool) return byteAt(value.bytes, value.start) !== 0;
   return value.type !== BSON_TYPE.null;
 }
 
-/** The operand of `$size`. @throws {LiteralRefused} */
+/**
+ * Reads the operand of `$size`.
+ * @throws {LiteralRefused}
+ */
 export function readSize(value: BsonValue): number {
   if (!isNumber(value)) throw new LiteralRefused("needs a number");
   const size = wholeNumber(value);
@@ -34,10 +37,13 @@ export function readSize(value: BsonValue): number {
   return Number(size);
 }
 
-/** The operand of `$type`, as BSON type bytes. @throws {LiteralRefused} */
+/**
+ * Reads the operand of `$type`, as BSON type bytes.
+ * @throws {LiteralRefused}
+ */
 export function readTypes(values: readonly BsonValue[]): readonly number[] {
   if (values.length === 0) throw new LiteralRefused("needs at least one type");
-  // Each once: there are two dozen types, however many a list names.
+  // Each type once. There are two dozen types, however many a list names.
   return [...new Set(values.flatMap(readType))];
 }
 
@@ -53,14 +59,17 @@ function readType(value: BsonValue): readonly number[] {
   throw new LiteralRefused("needs the number or the name of a BSON type");
 }
 
-/** The operand of `$mod`. @throws {LiteralRefused} */
+/**
+ * Reads the operand of `$mod`.
+ * @throws {LiteralRefused}
+ */
 export function readMod(values: readonly BsonValue[]): { divisor: bigint; remainder: bigint } {
   const [first, second] = values;
   if (values.length !== 2 || first === undefined || second === undefined) {
     throw new LiteralRefused("needs an array of divisor and remainder");
   }
   const [divisor, remainder] = [first, second].map((value) => {
-    // A fraction is cut off, as the server does.
+    // The server truncates fractions, so they are truncated here as well.
     const integer = isNumber(value) ? integerPartAt(value.type, value.bytes, value.start) : undefined;
     if (integer === undefined) throw new LiteralRefused("needs 64-bit integers");
     return integer;
@@ -73,7 +82,7 @@ function isNumber(value: BsonValue): boolean {
   return typeClass(value.type) === typeClass(BSON_TYPE.int);
 }
 
-/** The integer that a number is, if it is one. */
+/** The integer that equals a number, if there is one. */
 function wholeNumber(value: BsonValue): bigint | undefined {
   const { type, bytes, start } = value;
   const integer = integerPartAt(type, bytes, start);

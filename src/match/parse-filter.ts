@@ -1,4 +1,7 @@
-/** Parses the filter of a client or a rule into our own tree. Anything that is not understood exactly is refused by name. */
+/**
+ * Parses the filter of a client or a rule into our own tree. Anything that is not understood exactly is refused by
+ * name, because a condition that was ignored or misunderstood would show documents that the author wanted to exclude.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import { type BsonValue, fromJs } from "./bson-value.ts";
 import { closest } from "./did-you-mean.ts";
@@ -21,45 +24,50 @@ import { RegexRefused } from "./regex-parser.ts";
 
 /** The dialect and the limits of a filter. */
 export interface FilterOptions {
-  /** Clients may use prefixes only, rules a wider subset. */
+  /** Clients may use prefixes only, rules a larger subset. */
   readonly regex: RegexDialect;
-  /** How many of `$and $or $nor $not $elemMatch` may lie in one another; 5. */
+  /** Maximum nesting of `$and $or $nor $not $elemMatch`. Default: 5. */
   readonly maxDepth?: number;
-  /** Operators on paths; 50. */
+  /** Maximum number of operators on paths. Default: 50. */
   readonly maxPredicates?: number;
-  /** Scalars in operands; 1,000. */
+  /** Maximum number of scalars in operands. Default: 1,000. */
   readonly maxValues?: number;
-  /** Turns a written key into the path it means; it may throw. */
+  /** Converts a written key into the path that it means. It may throw. */
   readonly path?: (key: string) => string;
-  /** Receives each refusal, and the parser continues with the next part; the result is then unusable. Unset: it throws the first. */
+  /**
+   * Receives each refusal, and the parser continues with the next part; the result is then unusable. If unset, the
+   * parser throws the first one.
+   */
   readonly onRefused?: (error: TidewireError) => void;
 }
 
 /** The options of a filter in which claims may occur. */
 export interface TemplateOptions extends FilterOptions {
-  /** Tells the strings that a claim will replace from those that mean themselves; it may throw. */
+  /** Distinguishes strings that stand for a claim from ordinary ones. It may throw. */
   readonly placeholder: (text: string) => Placeholder | undefined;
 }
 
-/** A filter without placeholders.
- * @throws {TidewireError} `bad-filter`; `details` has `at` (the location), and `path` and `operator` where there is one.
+/**
+ * Parses a filter without placeholders.
+ * @throws {TidewireError} `bad-filter`; `details` has `at` (the location), and `path` and `operator` if there is one.
  */
 export function parseFilter(input: unknown, options: FilterOptions): Filter {
-  // Without a `placeholder` function the parser makes none, so the template is a filter.
+  // Without a `placeholder` function the parser makes no placeholders, so the template is a filter.
   return new FilterParser(options, undefined).parse(input) as Filter;
 }
 
-/** As `parseFilter`; a string for which `placeholder` returns something becomes that.
+/**
+ * Like `parseFilter`. A string for which `placeholder` returns a value is replaced by that.
  * @throws {TidewireError} `bad-filter`
  */
 export function parseFilterTemplate(input: unknown, options: TemplateOptions): FilterTemplate {
   return new FilterParser(options, options.placeholder).parse(input);
 }
 
-/** Whatever the options say, recursion stays far from the end of the stack. */
+/** Whatever the options are, recursion must stay far from the end of the stack. */
 const STACK_DEPTH = 100;
 
-/** Where the parser is: for errors, and how many levels lie around it. */
+/** The position of the parser, for errors, and the number of levels around it. */
 interface Location {
   readonly at: string;
   readonly depth: number;
@@ -78,7 +86,7 @@ const COMPARISONS: ReadonlySet<string> = new Set<ComparisonOperator>([
 ]);
 const LISTS: ReadonlySet<string> = new Set<ListOperator>(["$in", "$nin", "$all"]);
 
-/** Every operator on a path, to name the one that was most likely meant. */
+/** Every operator on a path, to suggest the one that was most likely meant. */
 const OPERATORS: ReadonlySet<string> = new Set([
   ...COMPARISONS,
   ...LISTS,
@@ -90,7 +98,7 @@ function guess(word: string, known: ReadonlySet<string>): string {
   return near === undefined ? "" : ` (did you mean ${near}?)`;
 }
 
-// Guards, because a set of strings does not narrow one.
+// Type guards, because `Set.has` does not narrow a string.
 const isLogical = (key: string): key is LogicalOperator => LOGICAL.has(key);
 const isComparison = (key: string): key is ComparisonOperator => COMPARISONS.has(key);
 const isList = (key: string): key is ListOperator => LISTS.has(key);
@@ -119,14 +127,14 @@ class FilterParser {
   #filter(input: unknown, location: Location): FilterTemplate {
     if (!isPlainObject(input)) throw refusal("a filter must be an object", location);
     const keys = Object.keys(input);
-    // An empty branch costs a step of every evaluation too.
+    // An empty branch also costs a step of every evaluation.
     if (keys.length === 0 && location.depth > 0) this.#countPredicate(location);
     const filters = keys.flatMap((key) => this.#attempt(() => this.#entry(key, input[key], location)));
     const [only] = filters;
     return filters.length === 1 && only !== undefined ? only : { op: "$and", filters, implicit: true };
   }
 
-  /** One part of a filter, whose refusal need not be the only one that is reported. */
+  /** Parses one part of a filter. Its refusal need not be the only one that is reported. */
   #attempt<T>(parse: () => readonly T[]): readonly T[] {
     const { onRefused } = this.#options;
     try {
@@ -142,7 +150,7 @@ class FilterParser {
     if (isLogical(key)) return [this.#logical(key, value, inside(location, key, { operator: key }))];
     if (key.startsWith("$")) {
       const text = `${quote(key)} is not supported at the top of a filter${guess(key, LOGICAL)}`;
-      // Version 1 of the protocol names the object that holds the key. A rule's problems need a location each.
+      // Version 1 of the protocol names the object that contains the key. The problems of a rule need a location each.
       const here = this.#options.onRefused === undefined ? location : inside(location, key, {});
       throw refusal(text, { ...here, operator: key });
     }
@@ -160,7 +168,7 @@ class FilterParser {
     return { op, filters: value.map((branch, i) => this.#filter(branch, inside(deeper, String(i), {}))) };
   }
 
-  /** The value of a path: operators, a regular expression, or what the field must equal. */
+  /** Parses the value of a path: operators, a regular expression, or the value that the field must equal. */
   #onPath(value: unknown, location: Location): readonly PredicateTemplate[] {
     if (isPlainObject(value)) {
       const first = Object.keys(value)[0] ?? "";
@@ -195,7 +203,7 @@ class FilterParser {
     return [this.#argument(key, value, location)];
   }
 
-  /** The operators that take arguments rather than values of the document. */
+  /** Parses the operators that take arguments instead of values of the document. */
   #argument(key: string, value: unknown, location: Location): PredicateTemplate {
     const read = (argument: unknown) => this.#literal(argument, location);
     try {
@@ -229,7 +237,7 @@ class FilterParser {
     return { op: "$elemMatch", filter: this.#filter(value, deeper) };
   }
 
-  /** Of one `$elemMatch` after the other all must hold, which is what the predicates of a path mean anyway. */
+  /** All of several `$elemMatch` must hold, which is also the meaning of several predicates on one path. */
   #allElemMatch(value: unknown, location: Location): readonly PredicateTemplate[] {
     return list(value).map((element, i) => {
       if (!isElemMatch(element)) throw refusal("$all takes either values or only $elemMatch", location);
@@ -321,7 +329,7 @@ function inside(location: Location, step: string, more: Partial<Location>): Loca
   return { ...location, ...more, at: location.at === "" ? short : `${location.at}.${short}` };
 }
 
-/** Longest part of a client's text that an error repeats. */
+/** Shortens a client's text to the longest part that an error repeats. */
 function shorten(text: string): string {
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

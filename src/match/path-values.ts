@@ -4,11 +4,12 @@ import { compilePath } from "./path-walk.ts";
 import { StepPace, type Steps } from "./steps.ts";
 
 /**
- * The scalars and objects under a path, each as a copy; an array gives its elements. Missing fields and null give nothing.
+ * The scalars and objects under a path, each as a copy. An array yields its elements. Missing fields and null yield
+ * nothing.
  */
 export interface PathValues {
   of(document: Uint8Array): BsonValue[];
-  /** As `of`, in steps; each value is visited. */
+  /** Like `of`, in steps. Each value is visited. */
   visitInSteps(document: Uint8Array, visit: (value: BsonValue) => void): Steps<void>;
 }
 

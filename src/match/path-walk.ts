@@ -1,13 +1,13 @@
 /**
- * How the server finds the values of a dotted path (`src/mongo/db/matcher/path.cpp`), on raw BSON. Found values are
- * handed on as type, buffer and offset, so that walking allocates nothing.
+ * Finds the values of a dotted path on raw BSON, as the server does (`src/mongo/db/matcher/path.cpp`). Found values are
+ * passed as type, buffer and offset, so that walking allocates nothing.
  */
 import { AmbiguousPath, type PathPart } from "./ambiguous-path.ts";
 import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
 import { findField, isNamed, someElement, type ValueTest } from "./elements.ts";
 import { isIndex } from "./paths.ts";
 
-/** Asks about the values of one path, in the document or array that starts at `at`, until one holds. */
+/** Tests the values of one path, in the document or array that starts at `at`, until one test succeeds. */
 export type PathWalk = (bytes: Uint8Array, at: number, test: ValueTest) => boolean;
 
 /** @param expandsLeaf Whether an array at the end of the path also yields its elements, as for most operators. */
@@ -22,7 +22,7 @@ export function compilePath(dottedPath: string, expandsLeaf: boolean): PathWalk 
   return (bytes, at, test) => walkObject(parts, 0, bytes, at, expandsLeaf, test);
 }
 
-/** Through objects straight on. A field that is absent is missing once for each object walked. */
+/** Walks through nested objects. An absent field counts as missing once for each object that was walked. */
 function walkObject(
   parts: readonly PathPart[],
   from: number,
@@ -47,8 +47,9 @@ function walkObject(
 }
 
 /**
- * Into every element that is an object; and, if the next part is an index, past it into that element, whatever
- * it is. So arrays inside arrays are entered by index only, and scalars or absent indexes are not even missing.
+ * Walks into every element that is an object and, if the next part is an index, into the element with that index,
+ * whatever its type. So arrays inside arrays are entered by index only, and scalars or absent indexes do not even count
+ * as missing.
  */
 function walkArray(
   parts: readonly PathPart[],
@@ -66,7 +67,7 @@ function walkArray(
     const value = afterCString(bytes, offset + 1);
     if (type === BSON_TYPE.object && walkObject(parts, i, bytes, value, expandsLeaf, test)) return true;
     if (part.isIndex && isNamed(bytes, offset + 1, part.name)) {
-      // An array that a path names by index at its end is taken as it is.
+      // An array that the last part names by index is tested as a whole.
       if (
         isLast ? test(type, bytes, value) : walkNested(parts, i + 1, type, bytes, value, expandsLeaf, test)
       ) {

@@ -1,9 +1,11 @@
-/** Dotted paths as filters, sorts and projections name fields. */
+/** Dotted paths in filters, sorts and projections. */
 
-/** The server takes 255; documents nest at most 180 deep anyway. */
+/**
+ * The server accepts 255 parts, and documents nest at most 180 levels. This is enough, and limits the cost of a walk.
+ */
 const MAX_PARTS = 100;
 
-/** A lone surrogate: such text has no UTF-8, so the server would see another one. */
+/** Whether a text has no lone surrogates. Such a text has no UTF-8 form, so the server would see another one. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }
@@ -13,7 +15,7 @@ export function isIndex(part: string): boolean {
   return /^(?:0|[1-9][0-9]*)$/.test(part);
 }
 
-/** The reason why a path cannot be used, or `undefined` if it can. */
+/** Why a path cannot be used; `undefined` if it can. */
 export function pathFault(path: string): string | undefined {
   if (path.includes("\0")) return "holds a NUL character";
   if (!isWellFormed(path)) return "is not well-formed Unicode";
@@ -25,12 +27,12 @@ export function pathFault(path: string): string | undefined {
 }
 
 /**
- * How many parts of a path in a filter or a sort may be indexes of arrays. Each of them may be read as an index or as a
- * name, and the work on nested arrays grows with their number.
+ * How many parts of a path in a filter or a sort may be array indexes. Each of them may be an index or a name, and the
+ * work on nested arrays grows with their number.
  */
 export const MAX_INDEXES = 8;
 
-/** Why a path cannot be walked through documents, or `undefined` if it can. */
+/** Why a path cannot be walked through documents; `undefined` if it can. */
 export function walkFault(path: string): string | undefined {
   const fault = pathFault(path);
   if (fault !== undefined) return fault;
@@ -39,12 +41,12 @@ export function walkFault(path: string): string | undefined {
     : undefined;
 }
 
-/** How many parts of a path may be indexes of arrays. */
+/** The number of parts of a path that may be array indexes. */
 export function indexesIn(path: string): number {
   return path.split(".").filter(isIndex).length;
 }
 
-/** Names from outside are cut short before they go into an error's text. */
+/** Quotes a name for an error. Names from clients are shortened. */
 export function quote(name: string): string {
   return name.length > 80 ? `"${name.slice(0, 80)}…"` : `"${name}"`;
 }

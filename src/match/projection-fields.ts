@@ -1,19 +1,22 @@
-/** A projection and its listed fields, level by level. Thousands of levels may be kept, most of them with one field. */
+/**
+ * A projection and its listed fields, level by level. Nodes keep thousands of levels, most of which have one field, so
+ * the form with the least memory is used.
+ */
 
 /**
- * The visible part of a document or sub-document, and of each one in an array. A scalar instead of a sub-document belongs
- * to the rest: an inclusion of `a.b` drops an `a` that is 5, and an exclusion keeps it.
+ * The visible part of a document or sub-document, and of each one in an array. A scalar in place of a sub-document
+ * belongs to the rest: an inclusion of `a.b` drops an `a` that is 5, and an exclusion keeps it.
  */
 export interface Projection {
-  /** The treatment of fields that are not listed. */
+  /** Whether fields that are not listed are visible. */
   readonly keepsRest: boolean;
   readonly fields: ListedFields;
 }
 
-/** The visible part of a listed field: all of it, nothing of it, or parts. */
+/** The visible part of a listed field: all of it, nothing, or parts. */
 export type FieldShown = Projection | boolean;
 
-/** Listed fields by name. A `Map` is one; a level with one field takes a sixth of a map's memory. */
+/** Listed fields by name. A `Map` is one. A level with one field needs a sixth of a map's memory. */
 export interface ListedFields extends Iterable<readonly [name: string, shown: FieldShown]> {
   readonly size: number;
   get(name: string): FieldShown | undefined;

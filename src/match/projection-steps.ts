@@ -1,11 +1,11 @@
-/** Large documents compared under a projection, in steps. The result is that of `projection.ts`. */
+/** Compares large documents under a projection, in steps. The result is that of `projection.ts`. */
 import { asBuffer, BSON_TYPE } from "./bson-value.ts";
 import { hasEqualName, isEqualVisible, isEqualWhole, isWhole } from "./projection.ts";
 import type { Projection } from "./projection-fields.ts";
 import { StepPace, type Steps } from "./steps.ts";
 import { VisibleElements } from "./visible-elements.ts";
 
-/** As `projectedEqual`. */
+/** Like `projectedEqual`, in steps. */
 export function* projectedEqualInSteps(
   projection: Projection,
   before: Uint8Array,
@@ -22,7 +22,7 @@ export function* projectedEqualInSteps(
   );
 }
 
-/** As `isEqualVisible`, for values of which one is large. */
+/** Like `isEqualVisible`, for values of which one is large. */
 export function* isEqualVisibleInSteps(
   a: VisibleElements,
   b: VisibleElements,
@@ -51,7 +51,7 @@ function* hasEqualElements(
   pace: StepPace,
 ): Steps<boolean> {
   for (;;) {
-    // Two loops and no function, because a generator for each element would cost half as much again.
+    // Two loops instead of a function, because a generator for each element would cost half as much again.
     let hasA = a.advance();
     for (; hasA && !a.isVisible; hasA = a.advance()) if (pace.isOver(a.size)) yield;
     let hasB = b.advance();

@@ -1,4 +1,7 @@
-/** Which fields of a document are visible, as a tree; with the server's projection semantics. */
+/**
+ * Decides which fields of a document are visible, as a tree with the server's projection semantics. Rules hide fields
+ * with it, so it must also hide them from filters and sorts, which could otherwise reveal their values.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import { asBuffer, BSON_TYPE } from "./bson-value.ts";
 import { isIndex, pathFault, quote } from "./paths.ts";
@@ -8,8 +11,9 @@ import { VisibleElements } from "./visible-elements.ts";
 /** Keeps all fields. */
 export const EVERYTHING: Projection = { keepsRest: true, fields: new Map() };
 
-/** Only these paths, and `_id`.
- * @param maxNodes How many names the tree of the paths may have.
+/**
+ * Makes a projection of only these paths, and `_id`.
+ * @param maxNodes The maximum number of names in the tree.
  * @throws {TidewireError} `bad-request`
  */
 export function includeProjection(
@@ -21,7 +25,8 @@ export function includeProjection(
   return compact(root, false);
 }
 
-/** All but these paths; `_id` cannot be excluded.
+/**
+ * Makes a projection of all but these paths. `_id` cannot be excluded.
  * @throws {TidewireError} `bad-request`
  */
 export function excludeProjection(paths: readonly string[]): Projection {
@@ -30,7 +35,7 @@ export function excludeProjection(paths: readonly string[]): Projection {
   return compact(root, true);
 }
 
-/** A level of the tree while paths are added to it. */
+/** A level of the tree while paths are being added. */
 interface Level extends Map<string, Level | boolean> {}
 
 function buildTree(paths: readonly string[], keepsRest: boolean, maxNodes: number): Level {
@@ -48,7 +53,10 @@ function buildTree(paths: readonly string[], keepsRest: boolean, maxNodes: numbe
   return root;
 }
 
-/** @returns How many names were new. */
+/**
+ * Adds one path.
+ * @returns How many names were new.
+ */
 function addPath(root: Level, path: string, shown: boolean): number {
   const parts = path.split(".");
   const last = parts.pop() ?? "";
@@ -100,14 +108,14 @@ function intersectFields(a: FieldShown, b: FieldShown): FieldShown {
   return a !== false && b !== false && intersectProjections(a, b);
 }
 
-/** Text that is equal for two projections iff they show the same. */
+/** A text that is equal for two projections if and only if they show the same fields. */
 export function canonicalProjection(projection: Projection): string {
   const parts: string[] = [];
   writeCanonical(projection, parts);
   return parts.join("");
 }
 
-/** Appends to one list, because joining the text of each level would copy a deep level once for each level above. */
+/** Appends to one list, because joining the text of each level would copy a deep level once per level above it. */
 function writeCanonical({ keepsRest, fields }: Projection, parts: string[]): void {
   parts.push(keepsRest ? "+{" : "-{");
   const listed = [...fields].filter(([, field]) => field !== keepsRest).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -119,7 +127,7 @@ function writeCanonical({ keepsRest, fields }: Projection, parts: string[]): voi
   parts.push("}");
 }
 
-/** How many names a projection lists on all levels, and the bytes of their text. */
+/** The number of names on all levels of a projection, and the size of their text in bytes. */
 export function projectionSize({ fields }: Projection): { nodes: number; nameBytes: number } {
   const size = { nodes: 0, nameBytes: 0 };
   for (const [name, field] of fields) {
@@ -131,11 +139,12 @@ export function projectionSize({ fields }: Projection): { nodes: number; nameByt
 }
 
 /**
- * Whether a filter or sort on the path could tell something about a field that is not visible: it is hidden, or lies
- * in a hidden one, or holds one. A part that may be an index of an array is taken both as that and as a name.
+ * Whether a filter or sort on the path could reveal something about a field that is not visible: the field is hidden,
+ * is inside a hidden one, or contains one. A part that may be an array index counts both as an index and as a name.
  */
 export function isHiddenPath(projection: Projection, path: string): boolean {
-  // Where the parts so far may lead to. A set, because a path of many indexes could else be read in very many ways.
+  // The nodes to which the parts so far may lead. A set, because a path with many indexes has exponentially many
+  // readings.
   let nodes = new Set<Projection>([projection]);
   for (const [i, part] of path.split(".").entries()) {
     const next = new Set<Projection>();
@@ -149,7 +158,7 @@ export function isHiddenPath(projection: Projection, path: string): boolean {
     if (next.size === 0) return false;
     nodes = next;
   }
-  // It ends at something of which only parts are visible.
+  // The path ends at a value of which only parts are visible.
   return [...nodes].some(hidesSomething);
 }
 
@@ -160,7 +169,7 @@ function hidesSomething(projection: Projection): boolean {
   );
 }
 
-/** Whether two documents look the same: every visible field has the same bytes, in the same order. */
+/** Whether two documents look equal: every visible field has the same bytes, in the same order. */
 export function projectedEqual(projection: Projection, before: Uint8Array, after: Uint8Array): boolean {
   if (asBuffer(before).equals(after)) return true;
   if (isWhole(projection)) return false;
@@ -181,12 +190,14 @@ function hasEqualElements(a: VisibleElements, b: VisibleElements, isArray: boole
   return !b.next();
 }
 
-/** The names in an array are indexes, and shift where an element is not visible. */
+/**
+ * Whether two elements have the same name. In an array the names are indexes, which shift if an element is not visible.
+ */
 export function hasEqualName(a: VisibleElements, b: VisibleElements, isArray: boolean): boolean {
   return isArray || hasEqualBytes(a.bytes, a.nameStart, a.start, b.bytes, b.nameStart, b.start);
 }
 
-/** Whether the values at two cursors look the same under one projection. */
+/** Whether the values at two cursors look equal under one projection. */
 export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean {
   const quick = isEqualWhole(a, b);
   if (quick !== undefined) return quick;
@@ -198,14 +209,14 @@ export function isEqualVisible(a: VisibleElements, b: VisibleElements): boolean 
   );
 }
 
-/** Whether two values look the same, where all of them is visible; `undefined` where their visible parts decide. */
+/** Whether two values look equal if all of them is visible; `undefined` if their visible parts decide. */
 export function isEqualWhole(a: VisibleElements, b: VisibleElements): boolean | undefined {
   if (a.type !== b.type) return false;
   if (hasEqualBytes(a.bytes, a.start, a.end, b.bytes, b.start, b.end)) return true;
   return a.shown === true || b.shown === true ? false : undefined;
 }
 
-/** From this size on one native call is faster than a loop. */
+/** From this size on, in bytes, one native call is faster than a loop. */
 const NATIVE_BYTES = 128;
 
 /** Whether two ranges of bytes are equal. */

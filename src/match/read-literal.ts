@@ -1,20 +1,23 @@
-/** Extended JSON v2, plain JSON included, read as one BSON value. */
+/**
+ * Reads Extended JSON v2, including plain JSON, as one BSON value. A literal comes from a client or a rule, so
+ * malformed forms are refused and never read as another type.
+ */
 import { Binary, Decimal128, Double, Int32, Long, MaxKey, MinKey, ObjectId, Timestamp, UUID } from "mongodb";
 import { isWellFormed } from "./paths.ts";
 
-/** A value that is refused; the message says why. The parser of filters turns it into `bad-filter`. */
+/** A value that is refused. The message says why. The filter parser converts it to `bad-filter`. */
 export class LiteralRefused extends Error {
   override readonly name = "LiteralRefused";
 }
 
-/** The server's own limit for documents is 180. */
+/** The server's limit for documents is 180. */
 const MAX_NESTING = 100;
 
 const INT64_MAX = 2n ** 63n - 1n;
 
 type Reader = (value: unknown) => unknown;
 
-/** The wrappers whose only key is their name. */
+/** The wrappers that consist of one key with their name. */
 const WRAPPERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ["$oid", (value) => new ObjectId(text(value, /^[0-9a-fA-F]{24}$/))],
   ["$date", readDate],
@@ -33,12 +36,15 @@ function refuse(reason: string): never {
   throw new LiteralRefused(reason);
 }
 
-/** Whether this key makes an object one value of Extended JSON rather than a set of operators. */
+/** Whether this key makes an object one value of Extended JSON instead of a set of operators. */
 export function isWrapperKey(key: string): boolean {
   return WRAPPERS.has(key);
 }
 
-/** An object as JSON or YAML makes it: nothing with a class, whose keys would not be all there is to it. */
+/**
+ * Whether a value is an object in the form of JSON or YAML. An instance of a class may have content that its keys do
+ * not show.
+ */
 export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -47,14 +53,15 @@ export function isPlainObject(value: unknown): value is Readonly<Record<string, 
 
 /** Callbacks that count and check the parts of a literal. */
 export interface LiteralHooks {
-  /** Called for each scalar, and for an array or object that is empty. */
+  /** Called for each scalar, and for each empty array or object. */
   onValue(): void;
-  /** Called for each string; throws where it is not allowed. */
+  /** Called for each string. It throws if the string is not allowed. */
   onString(text: string): void;
 }
 
 /**
- * The input of `BSON.serialize`. Documents are maps, in which no key (`__proto__`, `_bsontype`) has a meaning.
+ * Converts a literal to the input of `BSON.serialize`. Documents become maps, in which no key (`__proto__`,
+ * `_bsontype`) has a special meaning.
  * @throws {LiteralRefused}
  */
 export function readLiteral(value: unknown, hooks: LiteralHooks, nesting = 0): unknown {
@@ -102,7 +109,7 @@ function readWrapped(key: string, read: Reader, content: unknown): unknown {
   try {
     return read(content);
   } catch (cause) {
-    // The bson types throw errors of their own; each means that the text is not of the type's form.
+    // The bson types throw their own errors. Each means that the text does not have the type's form.
     const reason = cause instanceof LiteralRefused ? cause.message : "is not of the right form";
     throw new LiteralRefused(`${key} ${reason}`, { cause });
   }
@@ -128,7 +135,7 @@ function readDouble(value: unknown): Double {
 }
 
 function readDecimal(value: unknown): Decimal128 {
-  // Without rounding: a value beyond 34 digits is refused rather than changed.
+  // Without rounding: a value with more than 34 digits is refused, not changed.
   return Decimal128.fromString(text(value, /^[-+0-9.eEa-zA-Z]{1,80}$/));
 }
 

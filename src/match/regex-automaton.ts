@@ -1,37 +1,43 @@
 /**
- * Runs a program over UTF-8 text by following all its ways at once. Each character is read once, and costs no more
- * than the program is long. States that were seen are remembered, which makes most characters one look-up.
+ * Runs a program over UTF-8 text by following all alternatives at once. Each character is read once and costs no more
+ * than the length of the program, so no pattern and no text can take exponential time. Visited states are cached, which
+ * makes most characters one lookup.
  */
 import { byteAt } from "./bson-value.ts";
 import { type Alphabet, alphabetOf, OP, type RegexProgram } from "./regex-program.ts";
 
 interface State {
-  /** Where the program goes on, in ascending order; not yet followed through splits and assertions. */
+  /** Where the program continues, in ascending order. Splits and assertions are not followed yet. */
   readonly positions: Int32Array;
   readonly isStart: boolean;
-  /** Whether the character before belongs to a word. */
+  /** Whether the previous character belongs to a word. */
   readonly isAfterWord: boolean;
-  /** By symbol; `undefined` where it has not been worked out yet. */
+  /** By symbol; `undefined` if not computed yet. */
   readonly next: (State | undefined)[];
 }
 
-/** Each of them ends the search. */
+/** Each of these ends the search. */
 const MATCHED: State = { positions: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
 const FAILED: State = { positions: new Int32Array(), isStart: false, isAfterWord: false, next: [] };
 
-/** Bounds the memory of one expression: the positions and the next states that are remembered. When there are more, all are dropped. */
+/**
+ * Limits the memory of one expression: the positions and next states that are cached. When the limit is reached, all
+ * are dropped.
+ */
 const CELLS_MAX = 131_072;
-/** A text that makes so many states makes a new one for most characters: then remembering costs more than it saves. */
+/**
+ * A text that creates this many states creates a new one for most characters, so caching would cost more than it saves.
+ */
 const STATES_PER_TEXT = 4_096;
 const ROUNDS_MAX = 2 ** 32 - 1;
 
 const NEWLINE = 0x0a;
 
-/** Runs a regular expression over a text in time linear in the text, and remembers the states that it has made. */
+/** Runs a regular expression over a text in time linear in the text, and caches the states that it has created. */
 export class RegexAutomaton {
   readonly #program: RegexProgram;
   readonly #alphabet: Alphabet;
-  /** Symbols are the classes of the alphabet, and then these two. */
+  /** Symbols are the classes of the alphabet, followed by these two. */
   readonly #finalNewline: number;
   readonly #end: number;
   readonly #newlineClass: number;
@@ -41,12 +47,12 @@ export class RegexAutomaton {
   readonly #looksAtWords: boolean;
   #states = new Map<string, State>();
   #cells = 0;
-  /** States made for the text at hand. */
+  /** The number of states created for the current text. */
   #made = 0;
-  /** In which round an instruction was visited last. */
+  /** The round in which an instruction was last visited. */
   readonly #visited: Uint32Array;
   #round = 0;
-  /** Room for what is still to be followed, and for what was found. */
+  /** Memory for instructions still to be followed, and for those that were found. */
   readonly #waiting: Int32Array;
   readonly #reached: Int32Array;
 
@@ -64,7 +70,10 @@ export class RegexAutomaton {
     this.#start = this.#makeState(Int32Array.of(0), true, false);
   }
 
-  /** Whether the text from `start` to `end` holds a match. The result for bytes that are not UTF-8 is undefined. */
+  /**
+   * Whether the text from `start` to `end` contains a match. For bytes that are not valid UTF-8 the result is
+   * undefined.
+   */
   test(bytes: Uint8Array, start: number, end: number): boolean {
     const { ascii } = this.#alphabet;
     let current = this.#start;
@@ -100,7 +109,7 @@ export class RegexAutomaton {
 
   #step(from: State, symbol: number): State {
     const to = this.#follow(from, symbol);
-    // A state that is not remembered must not be linked either: a long text would leave a chain as long as itself.
+    // A state that is not cached must not be linked either: a long text would leave a chain as long as itself.
     if (this.#made <= STATES_PER_TEXT) from.next[symbol] = to;
     return to;
   }
@@ -120,7 +129,7 @@ export class RegexAutomaton {
     return positions.length === 0 ? FAILED : this.#stateOf(positions, this.#looksAtWords && isWord);
   }
 
-  /** The positions after those that were reached and take this character. */
+  /** The positions after those that were reached and accept this character. */
   #consume(count: number, consumed: number): Int32Array {
     const { first } = this.#program;
     const { holds } = this.#alphabet;
@@ -157,8 +166,8 @@ export class RegexAutomaton {
   }
 
   /**
-   * Follows splits and assertions from these positions on, up to the instructions that take a character.
-   * @returns How many of those were reached; -1 where the end of the program was.
+   * Follows splits and assertions from these positions, up to the instructions that consume a character.
+   * @returns How many of those were reached; -1 if the end of the program was reached.
    */
   #reach(positions: Int32Array, context: Context): number {
     const { ops, first, second } = this.#program;
@@ -209,7 +218,7 @@ function holds(assertion: number | undefined, { isStart, isEnd, isBoundary }: Co
   return assertion === OP.start ? isStart : assertion === OP.end ? isEnd : isBoundary;
 }
 
-/** One code point of more than one byte. */
+/** Reads a code point of more than one byte. */
 function codePointAt(bytes: Uint8Array, at: number, lead: number): number {
   const second = byteAt(bytes, at + 1) & 0x3f;
   if (lead < 0xe0) return ((lead & 0x1f) << 6) | second;

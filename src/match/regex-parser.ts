@@ -1,4 +1,7 @@
-/** Reads the subset of PCRE's syntax on which the server and the service agree; everything else is refused. */
+/**
+ * Parses the subset of PCRE on which the server and the service agree. Everything else is refused, because a pattern
+ * that the two read differently would show a document in the snapshot and hide it in changes, or the reverse.
+ */
 import {
   type CodePoints,
   complement,
@@ -11,12 +14,12 @@ import {
   WORD,
 } from "./code-points.ts";
 
-/** A pattern that is refused; the message says why. The parser of filters turns it into `bad-filter`. */
+/** A pattern that is refused. The message says why. The filter parser converts it to `bad-filter`. */
 export class RegexRefused extends Error {
   override readonly name = "RegexRefused";
 }
 
-/** A condition between two characters. `end` holds before a final newline too, as PCRE's `$`. */
+/** A condition between two characters. `end` also holds before a final newline, like `$` in PCRE. */
 export type Assertion = "start" | "end" | "boundary";
 
 /** A node of a parsed regular expression. */
@@ -28,10 +31,10 @@ export type RegexNode =
   /** `max` may be infinite. */
   | { readonly kind: "repeat"; readonly part: RegexNode; readonly min: number; readonly max: number };
 
-/** ASCII punctuation, which an escape makes plain. */
+/** ASCII punctuation, which loses its special meaning after a backslash. */
 export const PUNCTUATION = /^[!-/:-@[-`{-~]$/;
 
-/** Each repeat of variable length multiplies the ways in which the server's engine may try to split a string. */
+/** Each repeat of variable length multiplies the ways in which the server's engine may split a string. */
 const MAX_VARIABLE_REPEATS = 8;
 const MAX_REPEAT = 1_000;
 const MAX_NESTING = 20;
@@ -42,13 +45,16 @@ const CONTROL_ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t:
 /** One atom or group. */
 interface Piece {
   readonly node: RegexNode;
-  /** Anchors and boundaries take no repeat. */
+  /** Whether a repeat may follow. Anchors and boundaries take none. */
   readonly repeatable: boolean;
-  /** Holds a choice or a repeat, so that the server's engine could take exponential time to repeat it again. */
+  /** Whether it contains a choice or a repeat. The server's engine could take exponential time to repeat it. */
   readonly variable: boolean;
 }
 
-/** @throws {RegexRefused} */
+/**
+ * Parses a pattern.
+ * @throws {RegexRefused}
+ */
 export function parseRegex(pattern: string, dotAll: boolean): RegexNode {
   return new SubsetParser(pattern, dotAll).parse();
 }
@@ -142,12 +148,12 @@ class SubsetParser {
     const lower = character.toLowerCase();
     const set = CLASS_ESCAPES[lower];
     if (set !== undefined) return characters(lower === character ? set : complement(set));
-    // Not `\B`: the server denies it where it holds, in "9a𝟘9" for one.
+    // `\B` is refused, because the server denies it in cases where it holds, for example in "9a𝟘9".
     if (character === "b") return assertion("boundary");
     return characters(onePoint(this.#escapedCharacter(character)));
   }
 
-  /** The character that `\` and this one represent. */
+  /** The character that `\` followed by this one represents. */
   #escapedCharacter(character: string): string {
     const control = CONTROL_ESCAPES[character];
     if (control !== undefined) return control;
@@ -209,14 +215,14 @@ class SubsetParser {
     return { node, repeatable: true, variable: piece.variable || min !== max };
   }
 
-  /** The least and the greatest count of the repeat that comes next, if one does. */
+  /** The minimum and maximum of the repeat that follows, if there is one. */
   #repeat(): readonly [min: number, max: number] | undefined {
     const character = this.#peek();
     let repeat = SHORT_REPEATS[character];
     if (repeat !== undefined) this.#at++;
     else if (character === "{") repeat = this.#counts();
     else return undefined;
-    // Lazy or greedy finds the same strings; possessive does not.
+    // A lazy and a greedy repeat match the same strings. A possessive one does not.
     if (this.#peek() === "?") this.#at++;
     if ("*+?{".includes(this.#peek()) && this.#peek() !== "")
       throw new RegexRefused("has a repeat of a repeat");

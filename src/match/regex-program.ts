@@ -1,18 +1,22 @@
-/** A pattern as a program of an automaton (Thompson's construction), and the alphabet that it tells apart. */
+/**
+ * Compiles a pattern to the program of an automaton (Thompson's construction), and computes its alphabet: the classes
+ * of characters that the program distinguishes. Classes keep the tables small, although Unicode has over a million code
+ * points.
+ */
 import { type CodePoints, NEWLINE, WORD } from "./code-points.ts";
 import { type RegexNode, RegexRefused } from "./regex-parser.ts";
 import { mostAtOnce, positionsOf } from "./regex-size.ts";
 
-/** The effect of an instruction. The next instruction follows, unless it says otherwise. */
+/** The effect of an instruction. Execution continues with the next one unless stated otherwise. */
 export const OP = {
   match: 0,
   /** Consumes one character of the set `first`. */
   characters: 1,
-  /** Goes on at `first` and at `second`. */
+  /** Continues at `first` and at `second`. */
   split: 2,
-  /** Goes on at `first`. */
+  /** Continues at `first`. */
   jump: 3,
-  /** Goes on where the assertion holds. */
+  /** Continues if the assertion holds. */
   start: 4,
   end: 5,
   boundary: 6,
@@ -26,12 +30,15 @@ export interface RegexProgram {
   readonly sets: readonly CodePoints[];
 }
 
-/** How many characters a pattern may name once its repeats are written out. */
+/** How many characters a pattern may contain once its repeats are expanded. */
 export const MAX_POSITIONS = 2_000;
-/** At how many of these an automaton may be at once: that is what one character of a text can cost. */
+/** At how many of these an automaton may be at once, which is the maximum cost of one character of a text. */
 export const MAX_AT_ONCE = 200;
 
-/** @throws {RegexRefused} */
+/**
+ * Compiles a parsed pattern.
+ * @throws {RegexRefused} It is too large.
+ */
 export function compileProgram(node: RegexNode): RegexProgram {
   if (positionsOf(node) > MAX_POSITIONS) {
     throw new RegexRefused(`names more than ${MAX_POSITIONS} characters once its repeats are written out`);
@@ -113,7 +120,7 @@ class ProgramWriter {
       this.#setTargets(loop, loop + 1, this.#ops.length);
       return;
     }
-    // Each may be left out, and then so are those behind it.
+    // Each repetition may be omitted, and then so are the following ones.
     const splits: number[] = [];
     for (let i = min; i < max; i++) {
       splits.push(this.#add(OP.split));
@@ -122,7 +129,10 @@ class ProgramWriter {
     for (const split of splits) this.#setTargets(split, split + 1, this.#ops.length);
   }
 
-  /** @returns Its position. A target that is not known yet is set later. */
+  /**
+   * Appends an instruction.
+   * @returns Its position. A target that is not known yet is set later.
+   */
   #add(op: number, first = 0): number {
     this.#ops.push(op);
     this.#first.push(first);
@@ -135,24 +145,24 @@ class ProgramWriter {
   }
 }
 
-/** Code points by what a program can tell about them: those of one class lead to the same state. */
+/** The classes of code points that a program distinguishes. Characters of one class always lead to the same state. */
 export interface Alphabet {
-  /** How many classes there are. */
+  /** The number of classes. */
   readonly classes: number;
   /** The class of each ASCII character. */
   readonly ascii: Uint16Array;
-  /** Where ranges begin, in order, and the class of each range. */
+  /** The starts of ranges, in order, and the class of each range. */
   readonly starts: Uint32Array;
   readonly classOfRange: Uint16Array;
   /** Whether the characters of a class belong to a word. */
   readonly isWord: Uint8Array;
-  /** For each set, whether it holds a class. */
+  /** For each set, whether it contains a class. */
   readonly holds: readonly Uint8Array[];
 }
 
-/** The classes of characters that a program tells apart. */
+/** Computes the classes of characters that a program distinguishes. */
 export function alphabetOf({ sets }: RegexProgram): Alphabet {
-  // The newline and the words matter to assertions.
+  // Assertions depend on newlines and words, so these are distinguished in any case.
   const all = [...sets, NEWLINE, WORD];
   const edges = new Set([0]);
   for (const set of all) for (const [low, high] of set) edges.add(low).add(high + 1);
@@ -180,7 +190,7 @@ export function alphabetOf({ sets }: RegexProgram): Alphabet {
   return { classes: firstRange.length, ascii, starts, classOfRange, isWord, holds };
 }
 
-/** For each range, whether a set holds it; every edge of the set is an edge of a range. */
+/** For each range, whether a set contains it. Every edge of the set is an edge of a range. */
 function rangesIn(set: CodePoints, starts: Uint32Array): Uint8Array {
   const holds = new Uint8Array(starts.length);
   let range = 0;

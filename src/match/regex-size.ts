@@ -1,7 +1,10 @@
-/** How large an automaton a pattern makes, and in how many of its states it can be at once; known before it is made. */
+/**
+ * Computes how large an automaton a pattern makes, and in how many of its states it can be at once, before it is built:
+ * building it first would already use the memory.
+ */
 import type { RegexNode } from "./regex-parser.ts";
 
-/** The characters and assertions of a pattern once its repeats are written out. Nested repeats multiply. */
+/** The number of characters and assertions of a pattern once its repeats are expanded. Nested repeats multiply. */
 export function positionsOf(node: RegexNode): number {
   switch (node.kind) {
     case "characters":
@@ -12,7 +15,7 @@ export function positionsOf(node: RegexNode): number {
     case "choice":
       return node.branches.reduce((sum, branch) => sum + positionsOf(branch), 0);
     case "repeat":
-      // An empty group that is repeated is written out too.
+      // A repeated empty group is expanded as well.
       return (
         Math.max(1, positionsOf(node.part)) *
         (node.max === Number.POSITIVE_INFINITY ? node.min + 1 : node.max)
@@ -20,21 +23,22 @@ export function positionsOf(node: RegexNode): number {
   }
 }
 
-/** How many characters of a text may lie before a position of the pattern. */
+/** How many characters of a text may precede a position of the pattern. */
 interface Distance {
   readonly min: number;
   readonly max: number;
 }
 
 /**
- * The most characters of the pattern that the same position of a text may belong to. A pattern that begins with `^` and
- * repeats nothing without an end is at few of them at once, however long it is; one that may begin anywhere is at all.
+ * The maximum number of pattern characters that one position of a text may belong to. A pattern that begins with `^`
+ * and has no unbounded repeat is at few of them at once, however long it is. A pattern that may begin anywhere is at
+ * all of them.
  */
 export function mostAtOnce(node: RegexNode): number {
   if (!isAnchored(node)) return positionsOf(node);
   const distances: Distance[] = [];
   collect(node, { min: 0, max: 0 }, distances);
-  // Of intervals that overlap most, one begins where they do.
+  // Where most intervals overlap, one of them begins.
   const begins = distances.map(({ min }) => min).sort((a, b) => a - b);
   const ends = distances.map(({ max }) => max).sort((a, b) => a - b);
   let most = 0;
@@ -60,7 +64,10 @@ function isAnchored(node: RegexNode): boolean {
   }
 }
 
-/** Notes the distance of each character, and returns that of the end. */
+/**
+ * Notes the distance of each character.
+ * @returns The distance of the end.
+ */
 function collect(node: RegexNode, from: Distance, distances: Distance[]): Distance {
   switch (node.kind) {
     case "characters":

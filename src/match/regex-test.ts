@@ -5,14 +5,14 @@ import type { Predicate } from "./filter.ts";
 import { compileRegex } from "./regex.ts";
 import type { RegexAutomaton } from "./regex-automaton.ts";
 
-/** A regular expression matches strings, symbols, and a stored regular expression that is the same. */
+/** Compiles `$regex`. It matches strings, symbols, and a stored regular expression that is identical. */
 export function compileRegexTest(predicate: RegexPredicate): ValueTest {
   const { pattern, options } = predicate;
   const matchesString = stringTestOf(predicate);
   const itself = Buffer.from(`${pattern}\0${options}\0`, "utf8");
   return (type, bytes, at) => {
     if (type === BSON_TYPE.string || type === BSON_TYPE.symbol) {
-      // The server's engine fails on text that is not UTF-8, which counts as no match.
+      // The server's engine fails on text that is not valid UTF-8, which counts as no match.
       return matchesString(bytes, at) && isUtf8(bytes.subarray(at + 4, at + 3 + int32At(bytes, at)));
     }
     return type === BSON_TYPE.regex && hasBytes(bytes, at, itself);
@@ -22,7 +22,7 @@ export function compileRegexTest(predicate: RegexPredicate): ValueTest {
 type RegexPredicate = Extract<Predicate, { readonly op: "$regex" }>;
 type StringTest = (bytes: Uint8Array, at: number) => boolean;
 
-/** The filters of all who are under one rule have its predicate in common, and so they share one automaton. */
+/** The filters of all users under one rule share its predicate, and therefore one automaton. */
 const known = new WeakMap<RegexPredicate, StringTest>();
 
 function stringTestOf(predicate: RegexPredicate): StringTest {
@@ -34,16 +34,16 @@ function stringTestOf(predicate: RegexPredicate): StringTest {
 }
 
 function compileStringTest({ pattern, options }: RegexPredicate): StringTest {
-  // The wider dialect holds whatever the parser has let through.
+  // The larger dialect accepts everything that the parser has admitted.
   const regex = compileRegex(pattern, options, "subset");
   if (regex.kind === "automaton") return automatonTest(regex.automaton, regex.required);
   const prefix = Buffer.from(regex.prefix, "utf8");
   return (bytes, at) => int32At(bytes, at) - 1 >= prefix.length && hasBytes(bytes, at + 4, prefix);
 }
 
-/** From this size on a native search for the required text costs less than it spares. */
+/** From this size on, in bytes, a native search for the required text costs less than it saves. */
 const LONG_TEXT = 256;
-/** A longer text to search for could cost more: what the search compares in vain grows with it. */
+/** A longer search text could cost more, because the work of failed comparisons grows with it. */
 const REQUIRED_MAX = 32;
 
 function automatonTest(automaton: RegexAutomaton, required: string): StringTest {

@@ -1,6 +1,6 @@
 /**
- * Regular expressions, of which PCRE (the server) and other engines agree on far fewer than one would think. A client
- * may use a prefix, a rule the subset of `regex-parser.ts`; everything else is refused.
+ * Regular expressions. PCRE (the server) and other engines agree on far fewer patterns than is commonly assumed. A
+ * client may use a prefix, and a rule the subset of `regex-parser.ts`. Everything else is refused.
  */
 import { isWellFormed } from "./paths.ts";
 import { RegexAutomaton } from "./regex-automaton.ts";
@@ -8,23 +8,26 @@ import { PUNCTUATION, parseRegex, RegexRefused } from "./regex-parser.ts";
 import { compileProgram } from "./regex-program.ts";
 import { requiredText } from "./regex-required.ts";
 
-/** Which regular expressions are accepted: prefixes alone, or the subset that an automaton runs. */
+/** Which regular expressions are accepted: only prefixes, or the subset that an automaton runs. */
 export type RegexDialect = "prefix" | "subset";
 
-/** A pattern is either text that a string must start with, or something that an automaton finds. */
+/** A pattern is either a text with which a string must begin, or an automaton. */
 export type CompiledRegex =
   | { readonly kind: "prefix"; readonly prefix: string }
   | {
       readonly kind: "automaton";
       readonly automaton: RegexAutomaton;
-      /** Text that every match holds; it may be empty. */
+      /** A text that every match contains. It may be empty. */
       readonly required: string;
     };
 
 const MAX_LENGTH = 1_000;
 const META = new Set("\\^$.[|()?*+{");
 
-/** @throws {RegexRefused} */
+/**
+ * Compiles a pattern.
+ * @throws {RegexRefused}
+ */
 export function compileRegex(pattern: string, options: string, dialect: RegexDialect): CompiledRegex {
   if (pattern.length > MAX_LENGTH) throw new RegexRefused(`is longer than ${MAX_LENGTH} characters`);
   if (pattern.includes("\0") || !isWellFormed(pattern)) throw new RegexRefused("is not well-formed text");
@@ -43,7 +46,7 @@ export function compileRegex(pattern: string, options: string, dialect: RegexDia
   return { kind: "automaton", automaton, required: requiredText(node) };
 }
 
-/** The text after `^`, if there is nothing else in the pattern. */
+/** The text after `^`, if the pattern contains nothing else. */
 function parsePrefix(pattern: string): string | undefined {
   const characters = [...pattern];
   if (characters[0] !== "^") return undefined;

@@ -1,4 +1,7 @@
-/** How what one filter or projection shows relates to what another does, as far as their structure alone can tell. */
+/**
+ * Compares filters and projections by structure alone. `tidewire plan` uses it to say whether an edit of a rule lets
+ * users see more or less, so an answer other than `other` must be certain, while `other` is always permitted.
+ */
 import { BSON_TYPE, type BsonValue, fromJs } from "./bson-value.ts";
 import { canonicalFilter } from "./canonical-filter.ts";
 import { compareValues, typeClass } from "./compare.ts";
@@ -7,22 +10,22 @@ import { canonicalProjection, intersectProjections } from "./projection.ts";
 import type { Projection } from "./projection-fields.ts";
 import { valueKey } from "./value-key.ts";
 
-/** Of the second to the first. `other`: it shows something else, or structure does not tell. */
+/** The relation of the second to the first. `other`: it shows something else, or the structure does not decide it. */
 export type Relation = "equal" | "narrower" | "wider" | "other";
 
-/** How the documents of one filter relate to those of another. Anything but `other` is certain. */
+/** The relation between the documents of two filters. Any answer but `other` is certain. */
 export function compareFilters(from: Filter, to: Filter): Relation {
   if (canonicalFilter(from) === canonicalFilter(to)) return "equal";
   return relationOf(implies(to, from), implies(from, to));
 }
 
-/** How the fields that one projection shows relate to those of another. */
+/** The relation between the fields of two projections. */
 export function compareProjections(from: Projection, to: Projection): Relation {
   const both = canonicalProjection(intersectProjections(from, to));
   return relationOf(both === canonicalProjection(to), both === canonicalProjection(from));
 }
 
-/** Two relations at once: what is narrower in one and wider in the other is just another. */
+/** Combines two relations. Narrower in one and wider in the other gives `other`. */
 export function joinRelations(a: Relation, b: Relation): Relation {
   if (a === "equal" || a === b) return b;
   return b === "equal" ? a : "other";
@@ -33,10 +36,10 @@ function relationOf(isWithin: boolean, isAround: boolean): Relation {
   return isAround ? "wider" : "other";
 }
 
-/** Steps, most of them pairs of parts, before the question is given up: nested disjunctions could ask very many. */
+/** The maximum number of steps, most of them comparisons of two parts. Nested disjunctions could need very many. */
 const STEPS_MAX = 5_000;
 
-/** Whether every document of `a` is one of `b`, provably; `false` if not, or if it is unknown. */
+/** Whether every document that matches `a` provably matches `b`; `false` if not, or if it is unknown. */
 export function implies(a: Filter, b: Filter): boolean {
   const steps = { left: STEPS_MAX };
   return impliesAll(conjunctsOf(a), b, steps);
@@ -52,7 +55,7 @@ function impliesAll(given: readonly Filter[], b: Filter, steps: Steps): boolean 
 
 function impliesOne(given: readonly Filter[], wanted: Filter, steps: Steps): boolean {
   if (steps.left <= 0) return false;
-  // Filters that are compared have most parts in common, such as what the client asked for before and after.
+  // Compared filters have most parts in common, for example the client's own filter before and after an edit.
   if (textsOf(given).has(canonical(wanted))) return true;
   if (given.some((one) => impliesAlone(one, wanted, steps))) return true;
   if (wanted.op === "$or" && wanted.filters.some((branch) => impliesAll(given, branch, steps))) return true;
@@ -62,19 +65,19 @@ function impliesOne(given: readonly Filter[], wanted: Filter, steps: Steps): boo
   );
 }
 
-/** One conjunct against another. */
+/** Whether one conjunct implies another. */
 function impliesAlone(a: Filter, b: Filter, steps: Steps): boolean {
   if (steps.left-- <= 0) return false;
   if (a.op === "path" && b.op === "path")
     return a.path === b.path && holdsToo(a.predicate, b.predicate, steps);
   if (a.op === "$nor" && b.op === "$nor") {
-    // Nothing of `a`'s branches holds, so nothing holds that leads to one of them.
+    // None of the branches of `a` holds, so nothing holds that implies one of them.
     return b.filters.every((branch) => a.filters.some((not) => impliesAll(conjunctsOf(branch), not, steps)));
   }
   return canonical(a) === canonical(b);
 }
 
-/** Memoized per filter node. */
+/** Memoized per node. */
 function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
   const known = new WeakMap<K, V>();
   return (key) => {
@@ -90,7 +93,7 @@ const canonical = remembered(canonicalFilter);
 const textsOf = remembered((filters: readonly Filter[]) => new Set(filters.map(canonical)));
 const keysOf = remembered((values: readonly BsonValue[]) => new Set(values.map(valueKey)));
 
-/** The conditions that must hold, each on its own. */
+/** The conditions that must hold, each separately. */
 const conjunctsOf = remembered((filter: Filter): readonly Filter[] => {
   if (filter.op === "$and") return filter.filters.flatMap(conjunctsOf);
   if (filter.op === "$nor") return filter.filters.map((branch) => ({ op: "$nor", filters: [branch] }));
@@ -101,7 +104,7 @@ const conjunctsOf = remembered((filter: Filter): readonly Filter[] => {
   return filter.predicate.values.map((value) => ({ op: "path", path, predicate: { op: "$eq", value } }));
 });
 
-/** Whether a value that fulfils one predicate fulfils another, too, both of the same path. */
+/** Whether every value that satisfies one predicate also satisfies another, both on the same path. */
 function holdsToo(a: Predicate, b: Predicate, steps: Steps): boolean {
   const [valuesA, valuesB] = [oneOf(a), oneOf(b)];
   if (valuesA !== null && valuesB !== null) return isSubset(valuesA, valuesB, steps);
@@ -130,13 +133,13 @@ const canonicalPredicate = remembered((predicate: Predicate) =>
   canonicalFilter({ op: "path", path: "", predicate }),
 );
 
-/** The values of which one must be there; `null` where the predicate says something else. */
+/** The values of which one must be present; `null` if the predicate has another meaning. */
 function oneOf(predicate: Predicate): readonly BsonValue[] | null {
   if (predicate.op === "$eq") return [predicate.value];
   return predicate.op === "$in" ? predicate.values : null;
 }
 
-/** The values of which none may be there. */
+/** The values of which none may be present; `null` if the predicate has another meaning. */
 function noneOf(predicate: Predicate): readonly BsonValue[] | null {
   if (predicate.op === "$ne") return [predicate.value];
   return predicate.op === "$nin" ? predicate.values : null;
@@ -145,7 +148,7 @@ function noneOf(predicate: Predicate): readonly BsonValue[] | null {
 function isSubset(part: readonly BsonValue[], whole: readonly BsonValue[], steps: Steps): boolean {
   const [some, all] = [keysOf(part), keysOf(whole)];
   if (some.size > all.size) return false;
-  // A look-up is cheap beside the comparison of two parts.
+  // A lookup is cheap compared with the comparison of two parts.
   steps.left -= some.size >> 4;
   for (const key of some) if (!all.has(key)) return false;
   return true;
@@ -155,13 +158,13 @@ type Comparison = Extract<Predicate, { readonly value: BsonValue }>;
 const isRange = (predicate: Predicate): predicate is Comparison =>
   predicate.op === "$gt" || predicate.op === "$gte" || predicate.op === "$lt" || predicate.op === "$lte";
 
-/** The classes in which a greater value is greater for the server's operators, too; others have peculiarities. */
+/** The classes in which the order of values agrees with the server's operators. Others have exceptions. */
 const ORDERED = new Set(
   [BSON_TYPE.int, BSON_TYPE.string, BSON_TYPE.date, BSON_TYPE.objectId].map((type) => typeClass(type)),
 );
 const NAN = valueKey(fromJs(Number.NaN));
 
-/** Whether what lies in the range `a` (or at its value) lies in the range `b`. */
+/** Whether every value of the range `a` (or its single value) is in the range `b`. */
 function isWithin(a: Comparison, b: Comparison): boolean {
   const kind = typeClass(a.value.type);
   if (kind !== typeClass(b.value.type) || !ORDERED.has(kind)) return false;

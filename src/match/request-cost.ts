@@ -1,4 +1,7 @@
-/** Estimates what a parsed request holds in memory and what evaluating it costs, so that both can be charged to a user. */
+/**
+ * Estimates how much memory a parsed request keeps, so that it can be charged to a user. The text of a request is a
+ * poor measure: a list of short values is small as JSON and large once parsed.
+ */
 import type { SortSpec } from "../protocol/messages.ts";
 import type { Filter, Predicate } from "./filter.ts";
 import { projectionSize } from "./projection.ts";
@@ -11,15 +14,15 @@ export interface RequestParts {
   readonly sort: SortSpec | null;
 }
 
-/** Bytes of one node of a filter, including the closures that it is compiled to. */
+/** Bytes of one node of a filter, including its compiled closures. */
 const FILTER_NODE_BYTES = 400;
-/** Bytes of one operand besides its own content: the view, and its entry in a set of values. */
+/** Bytes of one operand in addition to its content: the view, and its entry in a set of values. */
 const VALUE_BYTES = 250;
-/** Bytes of one name in a projection besides its text. */
+/** Bytes of one name in a projection in addition to its text. */
 const PROJECTION_NODE_BYTES = 100;
 const SORT_PATH_BYTES = 200;
 
-/** Approximately how many bytes of memory a subscription keeps for its filter, projection and sort. */
+/** Approximately how many bytes a subscription keeps for its filter, projection and sort. */
 export function requestBytes({ filter, projection, sort }: RequestParts): number {
   let bytes = filterBytes(filter);
   if (projection !== null) {
@@ -63,5 +66,5 @@ function predicateBytes(predicate: Predicate): number {
   }
 }
 
-/** A compiled regular expression holds a bounded cache of its automaton's states. */
+/** A compiled regular expression has a bounded cache of automaton states. */
 const REGEX_BYTES_PER_CHARACTER = 100;

@@ -1,15 +1,20 @@
-/** Sorted paths on their way through arrays. */
+/**
+ * Tracks the paths of a sort through arrays. Several paths may lead into one array, and must then take their values
+ * from the same element, so they are followed together.
+ */
 import { BSON_TYPE, type BsonValue, byteAt } from "./bson-value.ts";
 import { findField } from "./elements.ts";
 import { compareOne, extractFrom, type Found, NOTHING, type SortPath, type Tuple } from "./sort-paths.ts";
 
-/** Paths that have reached one array, which is on their way or at their end; the other paths have their values. */
+/** Paths that have reached one array, on the way or at their end. The other paths have their values already. */
 export interface Arrival {
-  /** The paths that have reached the array, by number, ascending. */
+  /** The paths that have reached the array, by number, in ascending order. */
   readonly through: readonly number[];
-  /** For each of them, the number of the part that comes next; the length of the path where that has ended. */
+  /** For each of them, the number of the next part; the length of the path if it has ended. */
   readonly next: readonly number[];
-  /** An array that the path names by index is one value. An array that the path finds by name is sorted by its elements. */
+  /**
+   * An array that the path names by index is one value. An array that the path finds by name is sorted by its elements.
+   */
   readonly isExpanded: boolean;
   /** The values of all other paths. */
   readonly values: Tuple;
@@ -25,7 +30,7 @@ export interface Arrivals {
 export type ArrivalsByArray = Map<number, Arrivals>;
 
 /**
- * Notes an arrival. Of arrivals that differ only in values found before the array, the first in the order is kept:
+ * Notes an arrival. If two arrivals differ only in values found before the array, the first in the order is kept:
  * whatever the array adds to both, the tuples of the first come first.
  */
 export function noteArrival(
@@ -50,7 +55,7 @@ function isSameKind(a: Arrival, b: Arrival): boolean {
   return a.through.every((path, k) => path === b.through[k] && a.next[k] === b.next[k]);
 }
 
-/** Whether the values of one come first, without those of the paths `through` the array. */
+/** Whether the values of `a` come first, ignoring the paths `through` the array. */
 function isBefore(a: Tuple, b: Tuple, through: readonly number[], directions: readonly (1 | -1)[]): boolean {
   for (const [path, direction] of directions.entries()) {
     const [left, right] = [a[path], b[path]];
@@ -63,11 +68,11 @@ function isBefore(a: Tuple, b: Tuple, through: readonly number[], directions: re
 
 /** Where a path leads in an element that has no field for its next part. */
 interface Indexed extends Found {
-  /** The next part, read as an index of the array around, names an array. */
+  /** Whether the next part, read as an index of the surrounding array, names an array. */
   readonly isNested: boolean;
 }
 
-/** A path that leads to nothing. */
+/** The result of a path that leads to nothing. */
 export const ABSENT: Indexed = { ...NOTHING, isNested: false };
 
 /** An arrival whose paths are followed through the elements of its array. */
@@ -76,16 +81,16 @@ export class Following implements Arrival {
   readonly next: readonly number[];
   readonly isExpanded: boolean;
   readonly values: Tuple;
-  /** Where each path leads in an element without a field for its next part; `null` where all lead to nothing. */
+  /** Where each path leads in an element without a field for its next part; `null` if all lead to nothing. */
   readonly indexed: readonly Indexed[] | null;
-  /** Every element matters, even without a field on any path: some path has ended at the array. */
+  /** Whether every element matters, even without a field on any path, because some path has ended at the array. */
   readonly isVarying: boolean;
-  /** An element without a field on any path has been followed; all others of them lead to the same. */
+  /** Whether an element without a field on any path was followed. All further ones give the same result. */
   hasStranger = false;
   /** The first values so far of the paths through the array, in the order of `through`. */
   best: BsonValue[] | null = null;
 
-  // Not by a spread: there may be as many of these as there are arrays in the document.
+  // Assigned field by field and not by a spread, because there may be as many of these as arrays in the document.
   constructor(from: Arrival, indexed: readonly Indexed[] | null, isVarying: boolean, isExpanded: boolean) {
     this.through = from.through;
     this.next = from.next;
@@ -96,13 +101,13 @@ export class Following implements Arrival {
   }
 }
 
-/** Paths at the beginning of a document, as if it were the only element of an array. */
+/** The paths at the beginning of a document, as if it were the only element of an array. */
 export function departure(through: readonly number[], values: Tuple): Following {
   const start = { through, next: through.map(() => 0), isExpanded: true, values };
   return new Following(start, null, false, true);
 }
 
-/** Whether an arrival has reached the end of all its paths. */
+/** Whether all paths of an arrival have ended. */
 export function hasEnded({ through, next }: Arrival, paths: readonly SortPath[]): boolean {
   for (let k = 0; k < through.length; k++) if (next[k] !== paths[through[k] ?? 0]?.length) return false;
   return true;

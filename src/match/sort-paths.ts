@@ -1,21 +1,21 @@
-/** The paths of a sort, and one path followed through a document up to a value or an array. */
+/** The paths of a sort, and the walk of one path through a document up to a value or an array. */
 import type { SortSpec } from "../protocol/messages.ts";
 import { BSON_TYPE, type BsonValue, byteAt, valueEnd } from "./bson-value.ts";
 import { compareValues } from "./compare.ts";
 import { findField } from "./elements.ts";
 import { isIndex } from "./paths.ts";
 
-/** Sorts like a missing value. */
+/** The value of a missing field, which sorts like null. */
 export const NULL: BsonValue = { type: BSON_TYPE.null, bytes: new Uint8Array(0), start: 0, end: 0 };
-/** Represents an array without elements; it sorts below null. */
+/** Represents an array without elements. It sorts below null. */
 export const UNDEFINED: BsonValue = { ...NULL, type: BSON_TYPE.undefined };
 
-/** A value of each sorted path. */
+/** One value for each sorted path. */
 export type Tuple = readonly BsonValue[];
 
 interface PathPart {
   readonly name: Uint8Array;
-  /** Equal names have equal numbers, whatever path they are of. */
+  /** Equal names have equal numbers, in whichever path they are. */
   readonly nameNumber: number;
   readonly isIndex: boolean;
 }
@@ -31,7 +31,7 @@ export interface SortPaths {
   readonly names: readonly Uint8Array[];
 }
 
-/** The paths of a sort. */
+/** Splits the paths of a sort. */
 export function sortPathsOf(spec: SortSpec): SortPaths {
   const numbers = new Map<string, number>();
   const numberOf = (name: string) => {
@@ -52,16 +52,16 @@ export function sortPathsOf(spec: SortSpec): SortPaths {
 
 /** Where a path leads: to its value, or to an array on the way or at the end. */
 export interface Found {
-  /** `NULL` where the path leads to nothing. */
+  /** `NULL` if the path leads to nothing. */
   readonly value: BsonValue;
-  /** At an array, the number of the part that comes next. */
+  /** At an array, the number of the next part. */
   readonly next: number;
 }
 
-/** A path that leads to nothing. */
+/** The result of a path that leads to nothing. */
 export const NOTHING: Found = { value: NULL, next: 0 };
 
-/** Follows a path from a field on, which is that of part number `first`, as far as it goes without passing an array. */
+/** Follows a path from the field of part number `first`, as far as possible without entering an array. */
 export function extractFrom(bytes: Uint8Array, field: number, path: SortPath, first: number): Found {
   let found = field;
   for (let i = first; ; i++) {
@@ -76,9 +76,9 @@ export function extractFrom(bytes: Uint8Array, field: number, path: SortPath, fi
   }
 }
 
-/** The order of two values; quick where they are the same bytes. */
+/** The order of two values, which is quick if they are the same bytes. */
 export function compareOne(a: BsonValue, b: BsonValue): number {
-  // A large array would otherwise be compared with itself for each element of the array that leads to it.
+  // Otherwise a large array would be compared with itself for each element of the array that leads to it.
   if (a === b || (a.bytes === b.bytes && a.start === b.start && a.type === b.type)) return 0;
   return compareValues(a, b);
 }

@@ -1,6 +1,6 @@
 /**
- * The values by which the server sorts a document: those that an index on the sorted paths would hold for it
- * (`src/mongo/db/index/btree_key_generator.cpp`), and of these, where arrays make several, the first in the order.
+ * Finds the values by which the server sorts a document: the keys that an index on the sorted paths would contain for
+ * it (`src/mongo/db/index/btree_key_generator.cpp`), and of these, if arrays create several, the first in the order.
  */
 import type { SortSpec } from "../protocol/messages.ts";
 import { afterCString, BSON_TYPE, type BsonValue, byteAt, valueEnd } from "./bson-value.ts";
@@ -31,7 +31,7 @@ import { runThrough, StepPace, type Steps } from "./steps.ts";
 /** Finds the values by which a document is sorted. */
 export interface SortValues {
   of(document: Uint8Array): Tuple;
-  /** As `of`, in steps. */
+  /** Like `of`, in steps. */
   inSteps(document: Uint8Array): Steps<Tuple>;
 }
 
@@ -42,10 +42,10 @@ export function compileSortValues(spec: SortSpec): SortValues {
   const apart = new TupleSearch(paths, true);
   const none = () => paths.paths.map(() => NULL);
   return {
-    // The server refuses to sort a document with arrays beside each other on two paths. It needs a position all the same:
-    // each path is taken by itself.
+    // The server refuses to sort a document in which two paths lead through different arrays. The document needs a
+    // position anyway, so each path is then followed separately.
     of: (document) => together.first(document) ?? apart.first(document) ?? none(),
-    // With searches of its own: other documents are sorted during its pauses.
+    // Uses separate search objects, because other documents are sorted during its pauses.
     *inSteps(document) {
       const values =
         (yield* new TupleSearch(paths).firstInSteps(document)) ??
@@ -56,21 +56,24 @@ export function compileSortValues(spec: SortSpec): SortValues {
 }
 
 /**
- * Follows all paths of a sort through one document, and keeps the first of the tuples that they make. Each array is
- * visited once, with all arrivals at it: an index in a path may lead from every element of an array into the same
- * inner array, and from there again, which one after the other would take exponential time. Each element is read once
- * for all paths, and nothing is allocated for an element that changes nothing.
+ * Follows all paths of a sort through one document, and keeps the first of the tuples that they form. Each array is
+ * visited once, with all arrivals at it: an index in a path may lead from every element of an array into the same inner
+ * array, and from there again, which would take exponential time one after the other. Each element is read once for all
+ * paths, and an element that changes nothing causes no allocation.
  */
 class TupleSearch {
   readonly #paths: SortPaths["paths"];
   readonly #directions: SortPaths["directions"];
   readonly #fields: FieldPositions;
-  /** For one step: the values of the paths, and for those that lead into the array the number of the next part, else -1. */
+  /**
+   * For the current step: the values of the paths, and for paths that lead into an array the number of the next part,
+   * else -1.
+   */
   readonly #values: BsonValue[];
   readonly #next: Int32Array;
-  /** The numbers of the paths that make tuples with each other. */
+  /** The numbers of the paths that form tuples with one another. */
   readonly #groups: readonly (readonly number[])[];
-  /** Of each group the first tuple so far, by the number of its first path. */
+  /** The first tuple so far of each group, by the number of its first path. */
   readonly #firsts: (Tuple | undefined)[];
   #isRefused = false;
   readonly #pace = new StepPace();
@@ -87,20 +90,23 @@ class TupleSearch {
     this.#firsts = paths.map(() => undefined);
   }
 
-  /** `undefined` where paths of one group lead through two different arrays. */
+  /** The first tuple; `undefined` if paths of one group lead through two different arrays. */
   first(document: Uint8Array): Tuple | undefined {
     const arrays = this.#begin(document);
     if (arrays.size > 0) runThrough(this.#visitArrays(arrays));
     return this.#end();
   }
 
-  /** As `first`, in steps. */
+  /** Like `first`, in steps. */
   *firstInSteps(document: Uint8Array): Steps<Tuple | undefined> {
     yield* this.#visitArrays(this.#begin(document));
     return this.#end();
   }
 
-  /** Follows all paths up to their values, or the arrays that it returns. */
+  /**
+   * Follows all paths up to their values.
+   * @returns The arrays on the way.
+   */
   #begin(document: Uint8Array): ArrivalsByArray {
     const root = { type: BSON_TYPE.object, bytes: document, start: 0, end: document.length };
     this.#isRefused = false;
@@ -116,13 +122,13 @@ class TupleSearch {
 
   #end(): Tuple | undefined {
     const first = this.#isRefused ? undefined : this.#joinFirsts();
-    // A search lives as long as its live query: it must not hold a document until the next one comes.
+    // A search lives as long as its live query, and must not keep a document in memory until the next one arrives.
     this.#values.fill(NULL);
     this.#firsts.fill(undefined);
     return first;
   }
 
-  /** The values of each group from its own first tuple. */
+  /** The values of each group, from its own first tuple. */
   #joinFirsts(): Tuple | undefined {
     const [only, ...others] = this.#groups;
     if (only === undefined || others.length === 0) return this.#firsts[0];
@@ -137,9 +143,9 @@ class TupleSearch {
   }
 
   /**
-   * Follows all paths of an arrival into one element, whose fields have been scanned: to their values, or to the array
-   * that they have in common.
-   * @param placeOf Where to note that array.
+   * Follows all paths of an arrival into one element whose fields were scanned: to their values, or to the array that
+   * they share.
+   * @param placeOf Returns where to note that array.
    */
   #follow(
     from: Following,
@@ -176,7 +182,7 @@ class TupleSearch {
     else noteArrival(array, this.#onwards(from, isExpanded), placeOf(array), this.#directions);
   }
 
-  /** Keeps the values of this step if they come before those of the elements so far. */
+  /** Keeps the values of this step if they come before those of earlier elements. */
   #consider(from: Following): void {
     const { best, through } = from;
     if (best !== null) {
@@ -190,7 +196,7 @@ class TupleSearch {
     from.best = this.#values.slice(0, through.length);
   }
 
-  /** The arrival of this step at the array that it led to. */
+  /** The arrival of this step at the array to which it led. */
   #onwards({ through, values: before }: Following, isExpanded: boolean): Arrival {
     const values = before.slice();
     const onwards: number[] = [];
@@ -267,7 +273,7 @@ class TupleSearch {
     }
   }
 
-  /** An array without elements: a path that ends here has no value, the others lead to nothing. */
+  /** Follows an array without elements. A path that ends here has no value, and the others lead to nothing. */
   #followEmpty(following: readonly Following[], array: BsonValue, later: ArrivalsByArray): void {
     this.#fields.clear();
     for (const from of following) this.#follow(from, array, UNDEFINED, () => later);
@@ -287,7 +293,7 @@ class TupleSearch {
   }
 }
 
-/** The values to which paths lead by an index, none of them twice. */
+/** The values to which paths lead by an index, each once. */
 function valuesByIndex(following: readonly Following[]): readonly BsonValue[] {
   let values = NONE;
   for (const { indexed } of following) {

@@ -1,3 +1,7 @@
+/**
+ * Sort keys and their order. The order must be that of `find().sort()` for every document, including arrays and mixed
+ * types, because a window combines documents that the server sorted with documents that the service sorts.
+ */
 import { TidewireError } from "../protocol/errors.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { BsonValue } from "./bson-value.ts";
@@ -6,21 +10,24 @@ import { compareTuples } from "./sort-paths.ts";
 import { compileSortValues } from "./sort-values.ts";
 import type { Steps } from "./steps.ts";
 
-/** The sort key of a document: the value of each sorted path, and its `_id`. It holds no part of the document's buffer. */
+/**
+ * The sort key of a document: the value of each sorted path, and its `_id`. It contains no part of the document's
+ * buffer.
+ */
 export type SortKey = readonly BsonValue[];
 
 /** Orders documents by their sort keys. */
 export interface Sort {
   key(document: Uint8Array): SortKey;
-  /** As `key`, in steps. */
+  /** Like `key`, in steps. */
   keyInSteps(document: Uint8Array): Steps<SortKey>;
-  /** Negative where `a` comes first; zero only for documents of the same `_id`. */
+  /** Negative if `a` comes first. Zero only for documents with the same `_id`. */
   compare(a: SortKey, b: SortKey): number;
 }
 
 /**
- * Reads a client's `sort`: `[path, 1 | -1]` pairs.
- * @param maxPaths The server takes 32 at most.
+ * Parses a client's `sort`: `[path, 1 | -1]` pairs.
+ * @param maxPaths The server accepts at most 32.
  * @throws {TidewireError} `bad-filter`
  */
 export function parseSort(input: unknown, maxPaths: number): SortSpec {
@@ -41,7 +48,7 @@ export function parseSort(input: unknown, maxPaths: number): SortSpec {
     const fault = walkFault(path) ?? (paths.has(path) ? "is sorted twice" : undefined);
     if (fault !== undefined) throw refusal(`the path ${quote(path)} ${fault}`, path);
     paths.add(path);
-    // All paths are followed together, so what indexes cost one of them they cost all.
+    // All paths are followed together, so the indexes of one path cost all of them.
     indexes += indexesIn(path);
     if (indexes > MAX_INDEXES) {
       throw refusal(
@@ -57,7 +64,7 @@ function refusal(message: string, path?: string): TidewireError {
   return new TidewireError("bad-filter", message, path === undefined ? {} : { path });
 }
 
-/** The server's order of documents (`find().sort()`), ties broken by `_id`, ascending. */
+/** The server's order of documents (`find().sort()`), with ties broken by `_id`, ascending. */
 export function compileSort(spec: SortSpec): Sort {
   const full: SortSpec = spec.some(([path]) => path === "_id") ? spec : [...spec, ["_id", 1]];
   const values = compileSortValues(full);
@@ -71,7 +78,10 @@ export function compileSort(spec: SortSpec): Sort {
   };
 }
 
-/** Keys are kept for long, documents are not. All values of a key lie in one array: each array costs more than most values. */
+/**
+ * Copies the values into one array. Keys are kept for a long time and documents are not, and a separate array per value
+ * would need more memory than most values.
+ */
 function copied(values: readonly BsonValue[]): SortKey {
   const bytes = new Uint8Array(values.reduce((size, { start, end }) => size + end - start, 0));
   let at = 0;

@@ -1,16 +1,19 @@
-/** Work on large documents in steps, between which the event loop may have its turn. */
+/**
+ * Work on large documents in steps, between which the event loop may run other work. The generators contain no clock,
+ * so tests can run them to the end or pause at any step; `feed/slices.ts` decides when to pause.
+ */
 
 /** Each `yield` is a point at which the caller may pause. */
 export type Steps<T> = Generator<void, T>;
 
-/** Documents and values up to this size are processed in one step, which takes some milliseconds at most. */
+/** Documents and values up to this size are processed in one step, which takes a few milliseconds at most. In bytes. */
 export const SMALL_BYTES = 64 * 1_024;
 /** How many values are processed in one step. */
 const STEP_VALUES = 1_000;
 
-/** Counts what has been processed since the last pause. */
+/** Counts the work since the last pause. */
 export class StepPace {
-  /** Up to this size a value is processed in one step. */
+  /** Up to this size, in bytes, a value is processed in one step. */
   readonly smallBytes: number;
   #values = 0;
   #bytes = 0;
@@ -30,7 +33,7 @@ export class StepPace {
   }
 }
 
-/** Runs steps to their end, without a pause. */
+/** Runs steps to their end without a pause. */
 export function runThrough<T>(steps: Steps<T>): T {
   for (;;) {
     const step = steps.next();

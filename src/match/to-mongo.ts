@@ -3,13 +3,13 @@ import type { Filter, Predicate } from "./filter.ts";
 import { arrayOf, bool, bytesOf, documentOf, int32, int64, string } from "./write-bson.ts";
 
 /**
- * The filter as `find` takes it, made from the tree alone: every value stands under an operator, so that none can
- * be read as one. It is BSON, because the driver's serializer interprets some keys of an object (`_bsontype`, `toBSON`),
- * moves integer-like keys to the front, and cannot write every date.
+ * The filter for `find`, built from the tree alone. Every value is the operand of an operator, so none can be read as
+ * an operator itself. It is BSON, because the driver's serializer interprets some keys of an object (`_bsontype`,
+ * `toBSON`), moves integer-like keys to the front, and cannot write every date.
  */
 export const toMongo = (filter: Filter): Uint8Array => bytesOf(filterToBson(filter));
 
-/** As `toMongo`, as a value that can be a part of another filter. */
+/** Like `toMongo`, as a value that can be part of another filter. */
 export function filterToBson(filter: Filter): BsonValue {
   if (filter.op === "path") return documentOf([[filter.path, predicatesToBson([filter.predicate])]]);
   return documentOf(
@@ -21,7 +21,7 @@ export function filterToBson(filter: Filter): BsonValue {
 function predicatesToBson(predicates: readonly Predicate[]): BsonValue {
   const elements = predicates.filter(({ op }) => op === "$elemMatch" || op === "$elemMatchValue");
   if (elements.length < 2) return documentOf(new Map(predicates.flatMap(predicateToBson)));
-  // An object has each key once; `$all` is how several `$elemMatch` are written.
+  // An object has each key once, so several `$elemMatch` are written with `$all`.
   const others = predicates.filter((predicate) => !elements.includes(predicate));
   const all = elements.map((element) => documentOf(predicateToBson(element)));
   return documentOf(new Map([["$all", arrayOf(all)], ...others.flatMap(predicateToBson)]));

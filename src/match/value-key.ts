@@ -11,17 +11,17 @@ import { typeClass } from "./compare.ts";
 import { numberKey } from "./numbers.ts";
 
 /**
- * A string that is equal for two values iff the server's `$eq` holds between them: `1`, `1.0` and
- * `NumberDecimal("1.00")` share one. As `_id`s may be of any type, this key also distinguishes ids.
+ * A string that is equal for two values if and only if the server's `$eq` holds between them: `1`, `1.0` and
+ * `NumberDecimal("1.00")` share one. `_id`s may have any type, and this key identifies them as well.
  */
 export function valueKey(value: BsonValue): string {
   return valueKeyAt(value.type, value.bytes, value.start);
 }
 
-/** The key of null, undefined and a missing field, which one `$eq: null` finds. */
+/** The key of null, undefined and a missing field, all of which `$eq: null` matches. */
 const NULL_KEY = "5:";
 
-/** `valueKey` without the view. */
+/** `valueKey` without the view object. */
 export function valueKeyAt(type: number, bytes: Uint8Array, at: number): string {
   if (type === BSON_TYPE.undefined || type === BSON_TYPE.missing) return NULL_KEY;
   return `${typeClass(type)}:${contentKey(type, bytes, at)}`;
@@ -49,7 +49,7 @@ function contentKey(type: number, bytes: Uint8Array, at: number): string {
   }
 }
 
-/** One character for each byte: unlike decoded text it keeps apart what is not valid UTF-8. */
+/** One character per byte. Unlike decoded text, this distinguishes strings that are not valid UTF-8. */
 function latin1(bytes: Uint8Array, start: number, end: number): string {
   return asBuffer(bytes).toString("latin1", start, end);
 }
@@ -58,14 +58,14 @@ function withLength(text: string): string {
   return `${text.length}:${text}`;
 }
 
-/** Every part bears its length, so that no two lists of parts run together to one text. */
+/** Every part is preceded by its length, so that no two lists of parts give the same text. */
 function elementsKey(bytes: Uint8Array, start: number, named: boolean): string {
   let key = "";
   let at = start + 4;
   for (let type = byteAt(bytes, at); type !== 0; type = byteAt(bytes, at)) {
     const value = afterCString(bytes, at + 1);
     if (named) key += withLength(latin1(bytes, at + 1, value - 1));
-    // Inside a document undefined is not null.
+    // Inside a document, undefined differs from null.
     key += withLength(`${typeClass(type)}:${contentKey(type, bytes, value)}`);
     at = valueEnd(type, bytes, value);
   }

@@ -5,14 +5,14 @@ import { binaryDouble, equalDouble, numberKey } from "./numbers.ts";
 const NUMBERS = typeClass(BSON_TYPE.int);
 
 /**
- * Values by the server's `$eq`, as operators list them. Looking a value up takes time that hardly depends on how many
- * there are: numbers are hashed by their mathematical value, all others found by binary search, which was as fast as
- * hashing for a thousand of them and allocates nothing.
+ * A set of values under the server's `$eq`, for operators with lists. The time of a lookup hardly depends on the number
+ * of values: numbers are hashed by their mathematical value, and all others are found by binary search, which was as
+ * fast as hashing for a thousand values and allocates nothing.
  */
 export class ValueSet {
-  /** How many different values there are; each has a number below this. */
+  /** The number of different values. Each has a number below this. */
   readonly size: number;
-  /** By their mathematical value; those that a double equals also by that, which costs nothing to make. */
+  /** By mathematical value. Numbers that equal a double are also found by that double, which needs no key. */
   readonly #numbers = new Map<string, number>();
   readonly #doubles = new Map<number, number>();
   readonly #sorted: readonly BsonValue[];
@@ -47,7 +47,7 @@ export class ValueSet {
 
   /** The number of the value that equals this one, or -1. */
   find(type: number, bytes: Uint8Array, at: number): number {
-    // The server's up to 7.0; 8.0 sets undefined apart.
+    // Servers up to 7.0; 8.0 distinguishes undefined.
     if (type === BSON_TYPE.missing || type === BSON_TYPE.undefined || type === BSON_TYPE.null)
       return this.#null;
     const kind = typeClass(type);

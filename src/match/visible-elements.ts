@@ -6,19 +6,19 @@ import type { Projection } from "./projection-fields.ts";
 export type Shown = Projection | true;
 
 /**
- * Goes through the visible elements of one document or array. It is its own cursor: `next` moves it, and the
- * fields then tell where it stands.
+ * Iterates over the visible elements of one document or array. The object is its own cursor, because an object per
+ * element would dominate the cost: `next` moves it, and the fields describe the current element.
  */
 export class VisibleElements {
   readonly bytes: Uint8Array;
   type = 0;
   nameStart = 0;
-  /** Where the value starts and ends. */
+  /** The offsets of the value. `end` is exclusive. */
   start = 0;
   end: number;
-  /** Of an object or array it may be a part, of any other value it is `true`. */
+  /** May be a part for an object or array, and is `true` for any other value. */
   shown: Shown = true;
-  /** Only `advance` stops at an element that is not. */
+  /** Only `advance` stops at elements that are not visible. */
   isVisible = true;
   readonly #projection: Shown;
   readonly #isArray: boolean;
@@ -26,7 +26,7 @@ export class VisibleElements {
   constructor(projection: Shown, bytes: Uint8Array, at: number, isArray: boolean) {
     this.bytes = bytes;
     this.end = at + 4;
-    // Nothing to decide: then no name has to be read.
+    // If everything is visible, no name has to be read.
     const isWhole = projection === true || (projection.keepsRest && projection.fields.size === 0);
     this.#projection = isWhole ? true : projection;
     this.#isArray = isArray;
@@ -38,7 +38,7 @@ export class VisibleElements {
     return false;
   }
 
-  /** Moves to the next element, visible or not: of many that are not visible, `next` passes all in one step. */
+  /** Moves to the next element, visible or not. `next` would skip any number of invisible ones in a single step. */
   advance(): boolean {
     const { bytes } = this;
     const at = this.end;
@@ -66,7 +66,7 @@ export class VisibleElements {
     return copy;
   }
 
-  /** Size of the element, its name included. */
+  /** Size of the element including its name, in bytes. */
   get size(): number {
     return this.end - this.nameStart;
   }
@@ -75,7 +75,7 @@ export class VisibleElements {
     return fieldNameAt(this.bytes, this.nameStart, this.start - 1);
   }
 
-  /** A projection goes on into objects and arrays; any other value it reaches is part of "the rest". */
+  /** A projection continues into objects and arrays. Any other value belongs to "the rest". */
   #show(projection: Projection): Shown | false {
     const field = this.#isArray ? projection : (projection.fields.get(this.name) ?? projection.keepsRest);
     if (typeof field === "boolean") return field;

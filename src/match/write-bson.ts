@@ -1,30 +1,41 @@
-/** Documents and arrays made from values that are copied byte by byte: nothing in them is interpreted on the way. */
+/**
+ * Makes documents and arrays from values that are copied byte by byte. Nothing in them is interpreted, so a value of a
+ * client can never turn into an operator or another type.
+ */
 import { BSON_TYPE, type BsonValue } from "./bson-value.ts";
 
-/** @param entries Names that hold no NUL, and their values. */
+/**
+ * A document.
+ * @param entries Names without NUL, and their values.
+ */
 export const documentOf = (entries: Iterable<readonly [name: string, value: BsonValue]>): BsonValue =>
   elementsIn(BSON_TYPE.object, entries);
 
+/** An array of these values. */
 export const arrayOf = (values: readonly BsonValue[]): BsonValue =>
   elementsIn(
     BSON_TYPE.array,
     values.map((value, index) => [String(index), value] as const),
   );
 
+/** An int32. */
 export function int32(value: number): BsonValue {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setInt32(0, value, true);
   return whole(BSON_TYPE.int, bytes);
 }
 
+/** An int64. */
 export function int64(value: bigint): BsonValue {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigInt64(0, value, true);
   return whole(BSON_TYPE.long, bytes);
 }
 
+/** A boolean. */
 export const bool = (value: boolean): BsonValue => whole(BSON_TYPE.bool, Uint8Array.of(value ? 1 : 0));
 
+/** A string. */
 export function string(value: string): BsonValue {
   const size = Buffer.byteLength(value);
   const bytes = Buffer.alloc(4 + size + 1);

@@ -1,4 +1,8 @@
-/** The only code that decides who sees what. Every path to a live query calls it, on every transport. */
+/**
+ * Decides which data a client may see. It is the only code that does: every path to a live query calls it, on every
+ * transport, so a rule cannot be bypassed by choosing another way in. The functions are pure; time, claims and lookup
+ * values are arguments.
+ */
 import { createHash } from "node:crypto";
 import { bindFilter } from "../match/bind-filter.ts";
 import type { BsonValue } from "../match/bson-value.ts";
@@ -20,7 +24,7 @@ import { ClaimRefused, type Claims, claimResolver, roundNow } from "./claims.ts"
 import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
 import { sharedProjection } from "./shared-projection.ts";
 
-/** A client's request, as in `subscribe` (docs/protocol.md, section 3.1), its shape already checked. */
+/** A client's request, as in `subscribe` (docs/protocol.md, section 3.1). Its form was checked already. */
 export interface QueryRequest {
   readonly collection: string;
   readonly filter?: Readonly<Record<string, unknown>>;
@@ -33,15 +37,15 @@ export interface QueryRequest {
   readonly documents?: DocumentMode;
 }
 
-/** The query that a client receives: it contains the rule's filter and fields, with the claims filled in. */
+/** The query that a client is granted. It contains the rule's filter and fields, with the claims filled in. */
 export interface EffectiveQuery {
-  /** As clients name it. */
+  /** The name that clients use. */
   readonly collection: string;
   readonly database: string;
   readonly collectionName: string;
-  /** The rule that applied, for logs; clients never receive it. */
+  /** The name of the rule that applied, for logs. Clients never receive it. */
   readonly rule: string;
-  /** That of the rule that applied (`Rule.identity`). */
+  /** The identity of the rule that applied (`Rule.identity`). */
   readonly ruleIdentity: string;
   readonly filter: Filter;
   readonly projection: Projection;
@@ -49,32 +53,35 @@ export interface EffectiveQuery {
   readonly limit: number | null;
   readonly documents: DocumentMode;
   readonly snapshotAllowed: boolean;
-  /** The rounded time that replaces `%%now` in it, in epoch milliseconds; `null` where its rule does not use that. */
+  /** The rounded time that replaces `%%now` in it, in epoch milliseconds; `null` if its rule does not use `%%now`. */
   readonly nowMs: number | null;
-  /** A snapshot is only read where an index serves it. */
+  /** Whether a snapshot is only read if an index serves it. */
   readonly requireIndex: boolean;
-  /** The sets that the filter was made with; when one changes, so do the rights. */
+  /** The sets from which the filter was made. When one of them changes, the rights change. */
   readonly lookups: readonly BoundLookup[];
-  /** The contribution of the rule, claims filled in: an equal grant and an equal request give an equal live query. */
+  /**
+   * Identifies the contribution of the rule with the claims filled in. An equal grant and an equal request give an
+   * equal live query.
+   */
   readonly grant: string;
-  /** Equal for equal live queries, on every node and after a restart; tells nothing about what is in it. */
+  /** Equal for equal live queries, on every node and after a restart. It reveals nothing about the query. */
   readonly key: string;
 }
 
-/** A lookup with the claims filled in: equal keys, one set. */
+/** A lookup with the claims filled in. Lookups with equal keys share one set. */
 export interface BoundLookup {
   readonly key: string;
   readonly database: string;
   readonly collectionName: string;
   readonly filter: Filter;
-  /** The path whose values make the set. */
+  /** The path whose values form the set. */
   readonly value: string;
 }
 
-/** The values of a set as they are now; `null` for one that is not at hand. */
+/** The current values of a set; `null` if the set was not read. */
 export type LookupValues = (lookup: BoundLookup) => readonly BsonValue[] | null;
 
-/** A request cannot be judged before these sets are at hand. */
+/** A request cannot be judged before these sets are read. */
 export class LookupsNeeded extends Error {
   override readonly name = "LookupsNeeded";
   readonly lookups: readonly BoundLookup[];
@@ -85,7 +92,7 @@ export class LookupsNeeded extends Error {
   }
 }
 
-/** Whom a request comes from. */
+/** The user of a request. */
 export interface Subject {
   readonly claims: Claims;
 }
@@ -99,9 +106,11 @@ export class RuleFailure extends Error {
   }
 }
 
-/** The request as far as it can be judged without any rule; kept, since rules judge it again when rights change. */
+/**
+ * The part of a request that can be judged without rules. It is kept, because rules judge it again when rights change.
+ */
 export interface ParsedRequest {
-  /** As clients name it. */
+  /** The name that clients use. */
   readonly collection: string;
   readonly filter: Filter;
   readonly fields: Projection | null;
@@ -113,11 +122,11 @@ export interface ParsedRequest {
 
 /**
  * Decides which query a request is granted under the rules.
- * @param subject `null` for anonymous users.
- * @param nowMs The time; `%%now` is this time rounded down to `rules.nowStep`.
- * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. A user who may not see a
- *   collection learns nothing else about it: the request is judged before the rules are.
- * @throws {LookupsNeeded}
+ * @param subject `null` for anonymous clients.
+ * @param nowMs The time in epoch milliseconds. `%%now` is this time rounded down to `rules.nowStep`.
+ * @throws {TidewireError} `forbidden`, `unknown-collection`, `bad-filter`, `bad-request`. The request is checked before
+ *   the rules, so that a user who may not see a collection learns nothing else about it.
+ * @throws {LookupsNeeded} Sets must be read first.
  */
 export function authorize(
   rules: RuleSet,
@@ -133,10 +142,10 @@ export function authorize(
 export interface Grant {
   readonly collection: CollectionRules;
   readonly rule: Rule;
-  /** The rule's own, claims and sets filled in. */
+  /** The filter of the rule, with claims and sets filled in. */
   readonly filter: Filter;
   readonly lookups: readonly BoundLookup[];
-  /** The rounded time that replaces `%%now`; `null` where the rule does not use that. */
+  /** The rounded time that replaces `%%now`, in epoch milliseconds; `null` if the rule does not use `%%now`. */
   readonly nowMs: number | null;
   /** Equal grants have equal keys. */
   readonly key: string;
@@ -144,8 +153,8 @@ export interface Grant {
 
 /**
  * Finds the rule that applies to a user, and fills in claims and sets.
- * @throws {TidewireError} `forbidden`, `unknown-collection`; also for a rule that cannot be evaluated.
- * @throws {LookupsNeeded}
+ * @throws {TidewireError} `forbidden`, `unknown-collection`, also if a rule cannot be evaluated.
+ * @throws {LookupsNeeded} Sets must be read first.
  */
 export function grantOf(
   rules: RuleSet,
@@ -166,6 +175,7 @@ export function grantOf(
     const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, roundedMs, lookupValues);
     const key = grantKey(rule, filter);
     return { collection, rule, filter, lookups, nowMs: rule.usesNow ? roundedMs : null, key };
+    // Any other error is a bug in the evaluation. Rights fail closed: the user is refused, and the log names the rule.
   } catch (cause) {
     if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
     throw refusal(name, subject, cause instanceof ClaimRefused ? cause : new RuleFailure(asked, cause));
@@ -173,10 +183,10 @@ export function grantOf(
 }
 
 /**
- * As `authorize`, for a request that was parsed before.
- * @param known What the same request came to before. Where the grant is still the same, so is all of it.
- * @throws {TidewireError} `forbidden`, `unknown-collection`; `forbidden` also for a rule that cannot be evaluated.
- * @throws {LookupsNeeded}
+ * Like `authorize`, for a request that was parsed before.
+ * @param known The earlier result of the same request. If the grant is unchanged, the result is as well.
+ * @throws {TidewireError} `forbidden`, `unknown-collection`; `forbidden` also if a rule cannot be evaluated.
+ * @throws {LookupsNeeded} Sets must be read first.
  */
 export function authorizeParsed(
   rules: RuleSet,
@@ -193,8 +203,8 @@ export function authorizeParsed(
 
 /**
  * Fills claims and sets into a rule's filter.
- * @throws {ClaimRefused} A claim is missing, or of the wrong shape.
- * @throws {LookupsNeeded} With all the sets that are not at hand.
+ * @throws {ClaimRefused} A claim is missing or has the wrong form.
+ * @throws {LookupsNeeded} It names all sets that were not read.
  */
 function bindRule(
   collection: CollectionRules,
@@ -230,9 +240,10 @@ function bindLookup(template: LookupTemplate, claims: Claims, nowMs: number): Bo
 }
 
 /**
- * The first rule that serves the subject and whose `when` holds; it applies alone.
- * @param onAsked Called with the name of each rule, before it is evaluated.
- * @throws {Error} A `when` could not be evaluated. Then no later rule may apply: this one might have come first.
+ * The first rule that serves the subject and whose `when` holds. No other rule applies.
+ * @param onAsked Called with the name of each rule before it is evaluated.
+ * @throws {Error} A `when` could not be evaluated. No later rule may apply then, because this one might have been the
+ *   first.
  */
 function firstRule(
   collection: CollectionRules,
@@ -246,12 +257,12 @@ function firstRule(
   });
 }
 
-/** The rule that applies to a subject; none also where one could not be evaluated. Never throws. */
+/** The rule that applies to a subject; none also if one could not be evaluated. Never throws. */
 export function ruleFor(collection: CollectionRules, subject: Subject | null): Rule | undefined {
   try {
     return firstRule(collection, subject, () => {});
   } catch {
-    return undefined; // `authorize` reports it; here it is only named
+    return undefined; // `authorize` reports the error
   }
 }
 
@@ -261,7 +272,8 @@ function grantKey(rule: Rule, filter: Filter): string {
     .digest("base64url");
 }
 
-/** Reads what does not depend on rules.
+/**
+ * Parses the part of a request that does not depend on rules.
  * @throws {TidewireError} `bad-filter`, `bad-request`
  */
 export function parseRequest(request: QueryRequest, limits: RequestLimits): ParsedRequest {
@@ -292,8 +304,9 @@ function checkLimit(limit: number, request: QueryRequest, { windowSize }: Reques
   }
 }
 
-/** Joins a rule, its claims filled in, with a request.
- * @throws {TidewireError} `forbidden` where the request asks for more than the rule gives.
+/**
+ * Combines a rule, with its claims filled in, and a request.
+ * @throws {TidewireError} `forbidden` if the request asks for more than the rule grants.
  */
 function effectiveQuery(
   { collection, rule, filter: ruleFilter, lookups, nowMs, key: grant }: Grant,
@@ -302,7 +315,7 @@ function effectiveQuery(
   checkPaths(filterPaths(request.filter), rule, "filter");
   checkAllowed(rule, request);
   const { database, collectionName } = collection;
-  // Where only one of them asks for something, that is the filter; nothing to AND with nothing.
+  // A filter without conditions is left out, so that equal queries get equal keys.
   const filter = andFilters(...[ruleFilter, request.filter].filter(asksForSomething));
   const shown =
     request.fields === null ? rule.projection : intersectProjections(rule.projection, request.fields);
@@ -343,7 +356,7 @@ function asksForSomething(filter: Filter): boolean {
   return filter.op !== "$and" || filter.filters.length > 0;
 }
 
-/** A filter or sort on a hidden field would reveal it by its effect. */
+/** A filter or sort on a hidden field would reveal its value by the result. */
 function checkPaths(paths: readonly string[], rule: Rule, part: "filter" | "sort"): void {
   const path = paths.find((candidate) => isHiddenPath(rule.projection, candidate));
   if (path === undefined) return;
@@ -365,7 +378,10 @@ function checkAllowed({ allow, ...rule }: Rule, { sort, limit, snapshot }: Parse
   }
 }
 
-/** Anonymous users cannot tell a collection that they may not see from one that does not exist. */
+/**
+ * Refuses a user. Anonymous clients receive the same answer for a collection that they may not see and for one that
+ * does not exist.
+ */
 function refusal(collection: string, subject: Subject | null, cause?: unknown): TidewireError {
   if (subject === null) return unknownCollection(collection, cause);
   return new TidewireError("forbidden", "no rule allows this", { collection }, { cause });

@@ -1,4 +1,8 @@
-/** `%%user.…` and its relatives: their syntax and their values. */
+/**
+ * `%%user.…` and the other placeholders: their syntax and their values. A claim that is missing or has an unexpected
+ * form refuses the user instead of matching something unexpected, because `{ owner: null }` would find documents
+ * without an owner.
+ */
 import { Long, ObjectId } from "mongodb";
 import type { PlaceholderResolver } from "../match/bind-filter.ts";
 import { type BsonValue, fromJs } from "../match/bson-value.ts";
@@ -12,23 +16,26 @@ import {
   writeClaimParts,
 } from "./claim-path.ts";
 
-/** Whom a rule speaks about: the verified payload of a token. */
+/** The claims of a user: the verified payload of a token. */
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** A claim that the rule needs is not there, or does not fit where the rule uses it. */
+/** A claim that the rule needs is missing, or does not fit where the rule uses it. */
 export class ClaimRefused extends Error {
   override readonly name = "ClaimRefused";
 }
 
-/** A text that looks like a placeholder and is none; the message says what may be written. */
+/** A text that looks like a placeholder and is none. The message says what may be written. */
 export class PlaceholderRefused extends Error {
   override readonly name = "PlaceholderRefused";
 }
 
-/** The placeholder for the time. */
+/** The placeholder for the current time. */
 export const NOW = "%%now";
 
-/** The value of `%%now`: equal grants within a step share one live query. */
+/**
+ * The value of `%%now` in epoch milliseconds. Rounding makes grants equal within a step, so that they share one live
+ * query.
+ */
 export const roundNow = (nowMs: number, stepMs: number): number => Math.floor(nowMs / stepMs) * stepMs;
 
 const LOOKUP = /^%%lookup\.([A-Za-z0-9_-]+)$/;
@@ -37,9 +44,10 @@ const LOOKS_LIKE_ONE = /%%[A-Za-z]/;
 /** The lookup that a placeholder names; `undefined` for a claim. */
 export const lookupOf = ({ placeholder }: Placeholder): string | undefined => LOOKUP.exec(placeholder)?.[1];
 
-/** Tells a placeholder from an ordinary string.
- * @param lookups Names allowed after `%%lookup.`.
- * @throws {PlaceholderRefused} where it is neither clearly.
+/**
+ * Distinguishes a placeholder from an ordinary string.
+ * @param lookups Names that are allowed after `%%lookup.`.
+ * @throws {PlaceholderRefused} The text is neither clearly.
  */
 export function readPlaceholder(text: string, lookups: readonly string[] = []): Placeholder | undefined {
   if (text === NOW) return { placeholder: text };
@@ -56,7 +64,7 @@ export function readPlaceholder(text: string, lookups: readonly string[] = []): 
     const known = lookups.length === 0 ? "none here" : `only ${lookups.join(", ")}`;
     throw new PlaceholderRefused(`there is no lookup of this name, ${known}. Add it under lookups`);
   }
-  // The text itself is not repeated: an environment variable may be in it.
+  // The text itself is not repeated, because it may contain the value of an environment variable.
   const forms = "%%user.claim, %%oid:user.claim, %%date:user.claim, %%words:user.claim or %%now";
   throw new PlaceholderRefused(
     `a string with %%… in it is not a claim. Write exactly ${forms}, and nothing around it; a name with dots stands in quotes: %%user["a.b"]`,
@@ -64,8 +72,8 @@ export function readPlaceholder(text: string, lookups: readonly string[] = []): 
 }
 
 /**
- * The values of a rule's placeholders for these claims; it throws `ClaimRefused`.
- * @param nowMs The time, rounded by `roundNow`.
+ * Supplies the values of a rule's placeholders for these claims. It throws `ClaimRefused`.
+ * @param nowMs The time, rounded by `roundNow`, in epoch milliseconds.
  */
 export function claimResolver(
   claims: Claims,
@@ -93,7 +101,7 @@ export function claimResolver(
 interface LookedUp {
   readonly claim: unknown;
   readonly conversion: ClaimPath["conversion"];
-  /** As rules name it, for explanations. */
+  /** The notation of rules, for explanations. */
   readonly name: string;
   readonly convert: (value: unknown) => BsonValue;
 }
@@ -107,7 +115,7 @@ function lookUp(claims: Claims, placeholder: string): LookedUp {
   return { claim, conversion, name, convert };
 }
 
-/** The name of a claim in a sentence: a single name as it is, several as rules write them. */
+/** The name of a claim in a sentence: a single name unchanged, several in the notation of rules. */
 const nameOf = (parts: readonly string[]): string =>
   parts.length === 1 ? (parts[0] ?? "") : writeClaimParts(parts).replace(/^\./, "");
 
@@ -121,7 +129,7 @@ function toValue(value: unknown, conversion: ClaimPath["conversion"], name: stri
     throw new ClaimRefused(`the words of ${name} are a list, and one value is needed`);
   if (Array.isArray(value)) throw new ClaimRefused(`${name} is a list, and one value is needed`);
   if (typeof value === "object" || value === undefined) {
-    // Null too: it would find the documents that have no such field at all.
+    // Null is refused as well, because it would match all documents without the field.
     throw new ClaimRefused(`${name} is ${value === null ? "null" : "an object"}, and a value is needed`);
   }
   if (conversion === "oid") return toObjectId(value, name);
@@ -131,7 +139,7 @@ function toValue(value: unknown, conversion: ClaimPath["conversion"], name: stri
 }
 
 function toInteger(value: number, name: string): unknown {
-  // JSON has lost digits already: this may be somebody else's number.
+  // JSON has rounded the number already, so it may now be the number of another user.
   if (!Number.isSafeInteger(value)) throw new ClaimRefused(`${name} is beyond 2^53; issue it as a string`);
   return value === (value | 0) ? value : Long.fromNumber(value);
 }
@@ -145,7 +153,7 @@ function toObjectId(value: unknown, name: string): ObjectId {
 
 const ISO_DATE = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2}))?$/;
 
-/** A date as ISO 8601, or as a NumericDate (RFC 7519, section 2): seconds. */
+/** Parses a date in ISO 8601, or a NumericDate (RFC 7519, section 2), which counts seconds. */
 function toDate(value: unknown, name: string): Date {
   const isText = typeof value === "string" && ISO_DATE.test(value);
   const date = new Date(isText ? value : typeof value === "number" ? value * 1_000 : Number.NaN);

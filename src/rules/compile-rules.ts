@@ -1,4 +1,7 @@
-/** Rules as written become rules that can be asked; everything that is wrong with them is found here, at load. */
+/**
+ * Compiles the rules of the configuration. Every fault is found here, when the configuration is loaded: a rule that
+ * failed only when a certain user asks would fail in production.
+ */
 import { createHash } from "node:crypto";
 import { bindFilter } from "../match/bind-filter.ts";
 import { fromJs } from "../match/bson-value.ts";
@@ -20,21 +23,24 @@ import {
 import { placeholderFaults, type RulePart } from "./placeholder-faults.ts";
 import { claimsToBson, whenPath } from "./when-document.ts";
 
-/** Bounds of clients' requests that rules are asked with. */
+/** The limits of clients' requests. */
 export type RequestLimits = FilterLimits & { readonly windowSize: number };
 
 /** One rule of a collection, compiled. */
 export interface Rule {
   readonly name: string;
-  /** Equal as long as the rule gives the same to the same users: a digest of it and of what it depends on. */
+  /**
+   * A digest of the rule and of everything on which its meaning depends. It is equal as long as the rule grants the
+   * same to the same users.
+   */
   readonly identity: string;
   readonly anonymous: boolean;
-  /** Over the document of `claimsToBson`; `null` holds for everybody whom the rule serves at all. */
+  /** Tests the document of `claimsToBson`; `null` if the rule has no condition. */
   readonly when: Filter | null;
-  /** Whether `when` holds for claims; anonymous users have none. */
+  /** Whether `when` holds for claims. Anonymous clients have none. */
   readonly holds: (claims: Claims) => boolean;
   readonly filter: FilterTemplate;
-  /** Whether what the rule gives depends on `%%now`, by its filter or by a lookup in it. */
+  /** Whether the granted documents depend on `%%now`, by the filter or by a lookup in it. */
   readonly usesNow: boolean;
   readonly projection: Projection;
   readonly allow: {
@@ -47,7 +53,7 @@ export interface Rule {
 
 /** The rules of one collection, in the order of the file. */
 export interface CollectionRules {
-  /** As clients name it. */
+  /** The name that clients use. */
   readonly name: string;
   readonly database: string;
   readonly collectionName: string;
@@ -55,7 +61,7 @@ export interface CollectionRules {
   readonly rules: readonly Rule[];
 }
 
-/** A lookup as the rules have it, without claims. */
+/** A lookup of the rules, without claims. */
 export interface LookupTemplate {
   readonly database: string;
   readonly collectionName: string;
@@ -63,38 +69,38 @@ export interface LookupTemplate {
   readonly value: string;
 }
 
-/** All rules of a configuration, in force or not at all. */
+/** All rules of a configuration. They are replaced together or not at all. */
 export interface RuleSet {
   readonly collections: ReadonlyMap<string, CollectionRules>;
   readonly limits: RequestLimits;
-  /** To what `%%now` is rounded down. */
+  /** The step to which `%%now` is rounded down, in milliseconds. */
   readonly nowStepMs: number;
 }
 
-/** Something wrong with a rule: where, from `collections` on, and what. */
+/** A fault of a rule: its location, from `collections` on, and a text. */
 export interface RuleProblem {
   readonly path: readonly (string | number)[];
-  /** The location inside the filter at `path`, dotted as the filter's own keys are. */
+  /** The location inside the filter at `path`, as dotted keys. */
   readonly at: string;
   readonly message: string;
 }
 
-/** Upper limits for rules. They are the admin's own, so the limits only catch accidents. */
+/** Upper limits for rules. The admin writes the rules, so these limits only catch accidents. */
 const RULE_LIMITS = { maxDepth: 20, maxPredicates: 1_000, maxValues: 10_000 };
 
-/** How long `compileRulesInTurns` works before it lets others go on. */
+/** How long `compileRulesInTurns` works before other work runs, in milliseconds. */
 const TURN_MS = 10;
 
-/** The parts of a configuration that rules are made of. */
+/** The parts of a configuration from which rules are made. */
 export interface RulesSource {
-  /** Unset: the defaults. */
+  /** If unset, the defaults apply. */
   readonly rules?: RulesOptions;
   readonly mongodb: { readonly database: string };
   readonly collections: Readonly<Record<string, CollectionOptions>>;
   readonly limits: RequestLimits;
 }
 
-/** Rules with something wrong in them; none of them may be used. */
+/** Rules with faults. None of them may be used. */
 export class RulesRefused extends Error {
   override readonly name = "RulesRefused";
   readonly problems: readonly RuleProblem[];
@@ -106,8 +112,8 @@ export class RulesRefused extends Error {
 }
 
 /**
- * Compiles the rules of all collections; a `Config` has passed this once already.
- * @throws {RulesRefused} With everything that is wrong.
+ * Compiles the rules of all collections. A `Config` has passed this once already.
+ * @throws {RulesRefused} It contains every fault.
  */
 export function compileRules(source: RulesSource): RuleSet {
   const steps = compileSteps(source);
@@ -117,7 +123,7 @@ export function compileRules(source: RulesSource): RuleSet {
   }
 }
 
-/** As `compileRules`, in turns of some milliseconds between which everything else goes on. */
+/** Like `compileRules`, in turns of a few milliseconds, between which other work runs. */
 export async function compileRulesInTurns(source: RulesSource): Promise<RuleSet> {
   const steps = compileSteps(source);
   for (let turnEndsMs = performance.now() + TURN_MS; ; ) {
@@ -165,9 +171,9 @@ function* compileSteps({
 }
 
 /**
- * Digests of the rules of a collection. A rule gives what it says of the collection and its lookups, to the users that
- * no rule before it applies to; its name does not matter. Each digest covers the rules before, so one running hash
- * serves all: hashing them again for each rule took seconds for some thousand rules.
+ * Digests of the rules of a collection. A rule grants its documents to users to whom no earlier rule applies, so each
+ * digest covers the earlier rules as well. The name does not matter. One running hash serves all rules, because hashing
+ * the earlier ones again for each rule took seconds for some thousand rules.
  */
 function* identitiesOf(
   { collection, lookups, rules }: CollectionOptions,
@@ -236,7 +242,7 @@ function compileRule(
   };
 }
 
-/** Replaces a filter that could not be compiled. A rule set with a problem is never used. */
+/** Replaces a filter that could not be compiled. A rule set with a fault is never used. */
 const NOTHING: Filter = { op: "$nor", filters: [{ op: "$and", filters: [] }] };
 
 function compileWhen(input: Entries, report: Report): Filter {
@@ -247,7 +253,8 @@ function compileWhen(input: Entries, report: Report): Filter {
 
 function compileRuleFilter(input: Entries, lookups: readonly string[], report: Report): FilterTemplate {
   const placeholder = (text: string) => readPlaceholder(text, lookups);
-  // The fault of a placeholder is reported already. The parser accepts it as a value here, so that it checks the rest too.
+  // The fault of the placeholder was reported already. The parser accepts it as a value here, so that it also checks
+  // the rest.
   const orAny = (text: string) => {
     try {
       return placeholder(text);
@@ -276,7 +283,7 @@ function compileRuleFilter(input: Entries, lookups: readonly string[], report: R
   return template;
 }
 
-/** A lookup used where one value is required. */
+/** A lookup that is used where one value is required. */
 function singleLookup(template: FilterTemplate): string | null {
   const found = placeholdersOf(template).single.findLast((operand) => lookupOf(operand) !== undefined);
   return found?.placeholder ?? null;
@@ -291,7 +298,7 @@ function usesNow(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTe
   );
 }
 
-/** The placeholders of a template, by whether one value or a list replaces them. */
+/** The placeholders of a template, separated by whether one value or a list replaces them. */
 function placeholdersOf(template: FilterTemplate): { single: Placeholder[]; lists: Placeholder[] } {
   const single: Placeholder[] = [];
   const lists: Placeholder[] = [];
@@ -308,7 +315,7 @@ function placeholdersOf(template: FilterTemplate): { single: Placeholder[]; list
   return { single, lists };
 }
 
-/** Whether a dotted location is another one or lies in it. */
+/** Whether a dotted location equals another one or is inside it. */
 const isWithin = (at: string, outer: string) => outer === "" || at === outer || at.startsWith(`${outer}.`);
 
 function compilePart<T>(
@@ -324,7 +331,7 @@ function compilePart<T>(
   const onRefused = (error: TidewireError) => {
     isRefused = true;
     const at = String(error.details["at"] ?? "");
-    // The parser finds a misplaced claim as well, in other words.
+    // The parser reports a misplaced claim as well, in other words. One report is enough.
     if (!faults.some((fault) => isWithin(at, fault.at) || isWithin(fault.at, at)))
       report([part], error.message, at);
   };

@@ -1,10 +1,14 @@
+/**
+ * Finds the part of a filter that decided about a document. An admin who asks why a user does not see a document needs
+ * the one condition that failed, not the whole filter.
+ */
 import { fromJs, toBson } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
 import { encodeValue } from "../match/encode.ts";
 import type { Filter } from "../match/filter.ts";
 import { filterToBson } from "../match/to-mongo.ts";
 
-/** Which part of a filter decides about a document, in words. */
+/** Whether a document matches, and the part of the filter that decides it, in words. */
 export function deciding(filter: Filter, document: Uint8Array): { matches: boolean; because: string } {
   const matches = compileFilter(filter)(document);
   return { matches, because: because(filter, document, matches) };
@@ -27,15 +31,17 @@ function because(filter: Filter, document: Uint8Array, matches: boolean): string
   return `no branch of ${filter.op} holds: ${predicateText(filter)}`;
 }
 
-/** A filter as JSON, as `find` takes it, a single `$eq` and a plain conjunction written the short way. */
+/** A filter as JSON in the form of `find`, with a single `$eq` and a plain conjunction in the short notation. */
 export function predicateText(filter: Filter): string {
   return encodeValue(fromJs(shorten(toBson(filterToBson(filter)) as FilterMap)), "ejson");
 }
 
-/** A filter with its documents as maps, which `toBson` makes. */
+/** A filter whose documents are maps, as `toBson` makes them. */
 type FilterMap = ReadonlyMap<string, unknown>;
 
-/** Only for reading: `toMongo` writes everything out in full so that no value can be taken for an operator. */
+/**
+ * Shortens a filter for readers. `toMongo` writes everything explicitly, so that no value can be read as an operator.
+ */
 function shorten(filter: FilterMap): FilterMap {
   const [first] = filter;
   if (filter.size === 1 && first?.[0] === "$and" && Array.isArray(first[1])) {
@@ -51,7 +57,7 @@ function shorten(filter: FilterMap): FilterMap {
 }
 
 function branchOf(value: unknown): unknown {
-  // Branches of $or and $nor; lists of values never reach this point, because they are one level deeper.
+  // Branches of $or and $nor. Lists of values never reach this point, because they are one level deeper.
   return value instanceof Map ? shorten(value) : value;
 }
 

@@ -7,7 +7,7 @@ export function describeProjection(projection: Projection): string {
   return listed.length === 0 ? "all fields" : `all but ${listed.join(", ")}`;
 }
 
-/** The paths that differ from the rest of their level; a level of the other kind is described in brackets. */
+/** The paths that differ from the rest of their level. A level of the other kind is described in brackets. */
 function listedPaths({ keepsRest, fields }: Projection, prefix: string): string[] {
   return [...fields].flatMap(([name, shown]) => {
     const path = prefix + name;

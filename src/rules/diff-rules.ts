@@ -1,4 +1,8 @@
-/** The changes of an edit to the rules, part by part, for the admin who is about to save it. */
+/**
+ * Describes the changes of an edit to the rules, part by part, for the admin who is about to save it. Each change has
+ * an effect (more, fewer or other documents), because the text of a filter alone does not show which users gain or lose
+ * access.
+ */
 import { Binary } from "mongodb";
 import { bindFilter } from "../match/bind-filter.ts";
 import { fromJs } from "../match/bson-value.ts";
@@ -17,13 +21,13 @@ import {
 import { describeProjection } from "./describe-projection.ts";
 import type { RuleOptions } from "./options.ts";
 
-/** One part that is another. */
+/** One changed part. */
 export interface PartDiff {
-  /** As in the file: `filter`, `allow.maxLimit`, `lookups.rooms`. */
+  /** In the notation of the file: `filter`, `allow.maxLimit`, `lookups.rooms`. */
   readonly part: string;
   /** The effect, in words. */
   readonly effect: string;
-  /** As the rules say it; `null` where there was, or is, none. */
+  /** The text of the rules; `null` if there was, or is, none. */
   readonly from: string | null;
   readonly to: string | null;
 }
@@ -47,29 +51,29 @@ export interface CollectionDiff {
 
 /** How two rule sets differ. */
 export interface RulesDiff {
-  /** Of the limits that requests are judged by. */
+  /** Changes of the limits by which requests are judged. */
   readonly limits: readonly PartDiff[];
-  /** Those that differ, in the order of the edited file, those that are gone last. */
+  /** The collections that differ, in the order of the edited file, with removed ones last. */
   readonly collections: readonly CollectionDiff[];
 }
 
-/** Rules as they are written and as they are asked. */
+/** Rules in their written and in their compiled form. */
 interface Side {
   readonly source: RulesSource;
   readonly rules: RuleSet;
 }
 
-/** One rule of a side, with all that its meaning depends on. */
+/** One rule of a side, with everything on which its meaning depends. */
 interface Placed {
   readonly options: RuleOptions;
   readonly rule: Rule;
-  /** Its filter with opaque values for what is known only when somebody asks. */
+  /** Its filter, with opaque values for everything that is known only when a user asks. */
   readonly filter: Filter;
 }
 
 /**
  * Compares two sets of rules.
- * @throws {RulesRefused} One of them has something wrong in it.
+ * @throws {RulesRefused} One of them has faults.
  */
 export function diffRules(from: RulesSource, to: RulesSource): RulesDiff {
   const before = { source: from, rules: compileRules(from) };
@@ -82,7 +86,7 @@ export function diffRules(from: RulesSource, to: RulesSource): RulesDiff {
   };
 }
 
-/** Whether nothing differs that could change what anybody may see or ask. */
+/** Whether nothing differs that could change what any user may see or request. */
 export const isSameRules = ({ limits, collections }: RulesDiff) => limits.length + collections.length === 0;
 
 function diffLimits(from: RulesSource, to: RulesSource): PartDiff[] {
@@ -97,7 +101,7 @@ function diffLimits(from: RulesSource, to: RulesSource): PartDiff[] {
   return names.flatMap((name) => sizePart(`limits.${name}`, from.limits[name], to.limits[name]));
 }
 
-/** Rules that use `%%now` then give other filters. */
+/** If the step differs, rules that use `%%now` give other filters. */
 function diffNowStep(from: Side, to: Side): PartDiff[] {
   const [was, is] = [`${from.rules.nowStepMs}ms`, `${to.rules.nowStepMs}ms`];
   return was === is ? [] : [{ part: "rules.nowStep", effect: "other documents", from: was, to: is }];
@@ -167,7 +171,7 @@ function lookupText(
   return `${lookup.value} of ${placeOf(lookup)} where ${JSON.stringify(filter)}`;
 }
 
-/** The first rule that holds applies, so that their order says something, too. */
+/** The first rule whose `when` holds applies, so the order of rules has a meaning as well. */
 function orderParts(was: CollectionRules, is: CollectionRules): PartDiff[] {
   const common = ({ rules }: CollectionRules, others: CollectionRules) =>
     rules.map(({ name }) => name).filter((name) => others.rules.some((other) => other.name === name));
@@ -228,7 +232,7 @@ function diffParts(was: Placed, is: Placed): PartDiff[] {
   const parts = relations.flatMap(([part, what, relation]) => {
     if (relation === "equal") return [];
     const [textFrom, textTo] = [partText(was, part), partText(is, part)];
-    // Its text is unchanged, but a lookup that it names has changed.
+    // The text is unchanged, but a lookup in it has changed.
     const by = textFrom === textTo ? ", by its lookup" : "";
     return [{ part, effect: `${AMOUNT[relation]} ${what}${by}`, from: textFrom, to: textTo }];
   });
@@ -236,7 +240,7 @@ function diffParts(was: Placed, is: Placed): PartDiff[] {
   return [...parts, ...anonymous, ...allowParts(from.allow, to.allow)].sort(inFileOrder);
 }
 
-/** A filter that holds for everything. */
+/** A filter that matches everything. */
 const ALL: Filter = { op: "$and", filters: [] };
 
 const FILE_ORDER = [
@@ -302,8 +306,8 @@ function partText({ options, rule }: Placed, part: "when" | "filter" | "fields")
 }
 
 /**
- * A template as a filter, in which every placeholder is a value that equals no other: so what is shown of two of them
- * holds whatever the claims are. A list is represented by two values, as its length is not known.
+ * Converts a template to a filter in which every placeholder is a value that equals no other one. Relations between two
+ * such filters hold for any claims. A list is represented by two values, because its length is unknown.
  */
 function opaque(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTemplate> = new Map()): Filter {
   const symbol = (name: string) => fromJs(new Binary(Buffer.from(name)));
@@ -317,7 +321,7 @@ function opaque(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTem
   });
 }
 
-/** Equal for lookups that find the same, whatever they are called. */
+/** Equal for lookups that find the same values, whatever their names are. */
 function lookupIdentity({ database, collectionName, filter, value }: LookupTemplate): string {
   return JSON.stringify(["%%lookup", database, collectionName, canonicalFilter(opaque(filter)), value]);
 }

@@ -1,4 +1,7 @@
-/** The reasons for the outcome of a request: for admins, never for clients. */
+/**
+ * Explains the outcome of a request, for admins and never for clients. It calls the same `authorize` that decides about
+ * clients, and adds the reasons afterwards, so an explanation cannot differ from the decision.
+ */
 import { encodeDocument } from "../match/encode.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
 import {
@@ -16,11 +19,11 @@ import { claimsToBson, whenKey } from "./when-document.ts";
 /** The decision about one request, rule by rule. */
 export interface Explanation {
   readonly collection: string;
-  /** `allowed`, or the code that the client is answered with. */
+  /** `allowed`, or the code of the error that the client receives. */
   readonly outcome: "allowed" | ErrorCode;
-  /** The reason for a refusal, in more detail than the client receives; `null` if it is allowed. */
+  /** The reason for a refusal, in more detail than the client receives; `null` if the request is allowed. */
   readonly reason: string | null;
-  /** In the order of the file, with why each applies or does not. */
+  /** In the order of the file, with the reason why each applies or not. */
   readonly rules: readonly { readonly name: string; readonly applies: boolean; readonly because: string }[];
   readonly query: EffectiveQuery | null;
   readonly document: DocumentVerdict | null;
@@ -38,9 +41,9 @@ export interface DocumentVerdict {
 /**
  * Explains what `authorize` would do.
  * @param document A document as BSON. The result says whether and why it is visible.
- * @param lookupValues What is in the sets is in the database; unless it is given, each counts as empty, and the
- *   query names it.
- * @throws {LookupsNeeded} Sets that `lookupValues` answers with `null`.
+ * @param lookupValues The values of lookup sets, which are in the database. Default: each set is empty, and the query
+ *   names it.
+ * @throws {LookupsNeeded} It names the sets for which `lookupValues` returned `null`.
  */
 export function explainAuthorization(
   rules: RuleSet,
@@ -92,10 +95,10 @@ function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; b
   }
   if (rule.when === null) return { applies: true, because: "it has no when, so it is for everybody" };
   const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}));
-  // Paths of the document that a `when` sees, as the rules write them.
+  // Converts paths of the document that a `when` is evaluated on to the notation of rules.
   const claims = because.replace(
     /("(?:user|words)\.(?:[^"\\]|\\.)*"):/g,
-    (_, path: string) => `${JSON.stringify(whenKey(JSON.parse(path) as string))}:`, // a text in double quotes
+    (_, path: string) => `${JSON.stringify(whenKey(JSON.parse(path) as string))}:`, // JSON in double quotes is a string
   );
   return { applies: matches, because: `of its when, ${claims}` };
 }

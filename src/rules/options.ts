@@ -1,6 +1,10 @@
+/**
+ * The schema of rules and of limits on requests. It checks forms only; whether a filter is valid is decided by
+ * `compile-rules.ts`, which knows the whole configuration.
+ */
 import { z } from "zod";
 
-/** The part of the section `limits` that bounds what one client filter may cost (docs/protocol.md, section 4). */
+/** The part of the section `limits` that bounds the cost of one client filter (docs/protocol.md, section 4). */
 export const FilterLimits = z.strictObject({
   filterDepth: z
     .int()
@@ -60,10 +64,10 @@ const path = z
   });
 const paths = z.array(path).min(1).readonly();
 
-/** A Mongo filter as written in the file; `compileRules` reads it, so here it is only an object. */
+/** A MongoDB filter in the form of the file. Here it is any object; `compileRules` parses it. */
 const filter = z.record(z.string(), z.unknown());
 
-/** Which fields a rule shows. `_id` always is. */
+/** Which fields a rule shows. `_id` is always visible. */
 export const FieldsOptions = z
   .strictObject({
     include: paths
@@ -81,7 +85,7 @@ export const FieldsOptions = z
 /** The fields that a rule shows: `include` or `exclude`. */
 export type FieldsOptions = z.output<typeof FieldsOptions>;
 
-/** One rule: whom it is for, what they see, what they may ask. */
+/** One rule: to whom it applies, which documents it shows, which requests it allows. */
 export const RuleOptions = z.strictObject({
   name: z
     .string()
@@ -121,10 +125,10 @@ export const RuleOptions = z.strictObject({
     .prefault({})
     .describe("Restricts the requests of clients."),
 });
-/** One rule as the file has it. */
+/** One rule in the form of the file. */
 export type RuleOptions = z.output<typeof RuleOptions>;
 
-/** A set of values that follows another collection: what a user is a member of, say. */
+/** A set of values that follows another collection, for example the rooms of which a user is a member. */
 export const LookupOptions = z.strictObject({
   database: z
     .string()
@@ -144,7 +148,7 @@ export const LookupOptions = z.strictObject({
     .meta({ examples: ["roomId"] })
     .describe("Path whose values form the set; an array contributes each element."),
 });
-/** One lookup as the file has it. */
+/** One lookup in the form of the file. */
 export type LookupOptions = z.output<typeof LookupOptions>;
 
 /** One collection, under the name that clients use. */
@@ -182,5 +186,5 @@ export const CollectionOptions = z.strictObject({
       "The first rule whose `when` holds applies, alone. If none holds, as in an empty list: forbidden.",
     ),
 });
-/** One collection as the file has it. */
+/** One collection in the form of the file. */
 export type CollectionOptions = z.output<typeof CollectionOptions>;

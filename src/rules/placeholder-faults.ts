@@ -1,20 +1,24 @@
-/** Finds `%%…` where it has no meaning, before the filter is parsed, so that each is reported with its path. */
+/**
+ * Finds `%%…` where it has no meaning, before the filter is parsed, so that each is reported with its path. A
+ * placeholder in the wrong position would otherwise be compared as ordinary text and match nothing, or everything under
+ * `$ne`.
+ */
 import { impossibleClaim, readClaimPath } from "./claim-path.ts";
 import { PlaceholderRefused, readPlaceholder } from "./claims.ts";
 
-/** The part of a rule that a filter belongs to. */
+/** The part of a rule to which a filter belongs. */
 export type RulePart = "filter" | "when";
 
 /** A placeholder that has no meaning where it is used. */
 export interface Fault {
-  /** Dotted keys from the filter on. */
+  /** Dotted keys, from the filter on. */
   readonly at: string;
   readonly message: string;
 }
 
 const LOGICAL = new Set(["$and", "$or", "$nor"]);
 
-/** All misused positions of `%%…` in a filter over documents or a `when` over claims. */
+/** All misplaced `%%…` in a filter over documents or a `when` over claims. */
 export function placeholderFaults(
   input: Readonly<Record<string, unknown>>,
   part: RulePart,
@@ -23,7 +27,7 @@ export function placeholderFaults(
   return [...branchFaults(input, { part, lookups }, "")];
 }
 
-/** The values that are searched for faults. */
+/** The context that decides which placeholders are allowed. */
 interface Allowed {
   readonly part: RulePart;
   readonly lookups: readonly string[];

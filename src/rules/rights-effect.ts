@@ -1,8 +1,11 @@
-/** The effect of an edit of the rules on an active subscription, as far as the rules alone show it. */
+/**
+ * The effect of an edit of the rules on an active subscription, as far as the rules alone show it. It compares
+ * structure and reads no documents, so a plan costs nothing, however large the collections are.
+ */
 import { compareFilters, compareProjections, joinRelations, type Relation } from "../match/relation.ts";
 import type { EffectiveQuery } from "./authorize.ts";
 
-/** The access of a subscription afterwards. `changes`: more of some and less of others, or unknown. */
+/** The access of a subscription afterwards. `changes`: more of some documents and fewer of others, or unknown. */
 export type RightsEffect = "unchanged" | "gains" | "loses" | "changes";
 
 const EFFECTS: Readonly<Record<Relation, RightsEffect>> = {
@@ -13,8 +16,8 @@ const EFFECTS: Readonly<Record<Relation, RightsEffect>> = {
 };
 
 /**
- * Compares what a subscription follows with what it would follow: documents and fields that may be seen, not those
- * that there are. Of a window that is what it shows the first documents of.
+ * Compares the query that a subscription follows with the one that it would follow: the documents and fields that may
+ * be seen, not the documents that exist. For a window these are the documents of which it shows the first.
  */
 export function rightsEffect(from: EffectiveQuery, to: EffectiveQuery): RightsEffect {
   if (from.key === to.key) return "unchanged";

@@ -1,4 +1,7 @@
-/** The schema of a file of rule tests (docs/rules.md, "Testing rules"). */
+/**
+ * The schema of a file of rule tests (docs/rules.md, "Testing rules"). A test that cannot fail is refused, because it
+ * would give false confidence.
+ */
 import { z } from "zod";
 import { readDocument } from "./read-document.ts";
 import { hasPath } from "./shown-difference.ts";
@@ -54,14 +57,14 @@ const DocumentExpectation = z
       return;
     }
     for (const [index, path] of without.entries()) {
-      // It would hold whatever the rule says.
+      // A path that the document does not have would be hidden under any rule.
       if (!hasPath(visible, path)) refuse("a path that the visible document has", "without", index);
     }
   });
 /** The expectations of a test about one document. */
 export type DocumentExpectation = z.output<typeof DocumentExpectation>;
 
-/** One test: who asks for what, and what must come of it. */
+/** One test: the user, the request, and the expected outcome. */
 const RuleTest = z
   .strictObject({
     name: z
@@ -119,10 +122,10 @@ const RuleTest = z
       refuse("no documents beside expect: forbidden, as none is seen. Make it two tests", "documents");
     }
   });
-/** One test as the file has it. */
+/** One test in the form of the file. */
 export type RuleTest = z.output<typeof RuleTest>;
 
-/** A file of rule tests. `now` and `given` hold for each of them that has none of its own. */
+/** A file of rule tests. `now` and `given` apply to each test that has none of its own. */
 export const RuleTestFile = z.strictObject({
   now: now.optional(),
   given: given.optional(),

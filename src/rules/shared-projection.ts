@@ -9,7 +9,10 @@ const collected = new FinalizationRegistry<string>((key) => {
   if (inUse.get(key)?.deref() === undefined) inUse.delete(key);
 });
 
-/** Returns the equal projection that is in use already, so that a thousand subscriptions with the same `fields` keep one tree. */
+/**
+ * Returns the equal projection that is in use already, so that a thousand subscriptions with the same `fields` keep one
+ * tree in memory.
+ */
 export function sharedProjection(projection: Projection, canonicalText: string): Projection {
   const key = createHash("sha256").update(canonicalText).digest("base64url");
   const known = inUse.get(key)?.deref();

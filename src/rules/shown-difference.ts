@@ -1,7 +1,7 @@
-/** Documents as plain JSON, compared and looked into for those who test rules. */
+/** Compares and searches documents as plain JSON, for rule tests. */
 import { isDeepStrictEqual } from "node:util";
 
-/** Whether there is a value at a dotted path; of an array, any element or the one at an index counts. */
+/** Whether there is a value at a dotted path. In an array, any element or the one at an index counts. */
 export function hasPath(value: unknown, path: string): boolean {
   const dot = path.indexOf(".");
   const [key, rest] = dot < 0 ? [path, undefined] : [path.slice(0, dot), path.slice(dot + 1)];
@@ -10,7 +10,7 @@ export function hasPath(value: unknown, path: string): boolean {
   return rest === undefined || hasPath(value[key], rest);
 }
 
-/** The differences between two documents, one text per path; none if only the order of keys differs. */
+/** The differences between two documents, one text per path; empty if only the order of keys differs. */
 export function shownDifference(expected: unknown, found: unknown, path = ""): string[] {
   if (isDeepStrictEqual(expected, found)) return [];
   if (!isObject(expected) || !isObject(found) || Array.isArray(expected) !== Array.isArray(found)) {

@@ -1,4 +1,8 @@
-/** Rule tests: compares the outcome of the rules for given claims and documents with the expectation of their author. */
+/**
+ * Runs rule tests: compares the decision of the rules for given claims and documents with the expectation of their
+ * author. The decision is made by the code that decides about clients, so a passing test is a statement about the
+ * running service.
+ */
 import { isBindable } from "../match/bind-filter.ts";
 import { compileFilter } from "../match/compile-filter.ts";
 import { encodeDocument } from "../match/encode.ts";
@@ -16,36 +20,36 @@ export interface RuleTestFailure {
   /** Location of the expectation in the file. */
   readonly path: readonly (string | number)[];
   readonly test: string;
-  /** `null` for an anonymous user. */
+  /** `null` for an anonymous client. */
   readonly claims: RuleTest["as"] | null;
   readonly collection: string;
   readonly expected: string;
   readonly found: string;
-  /** The predicate, or the refusal's reason, that decided; `null` where `found` says all. */
+  /** The predicate that decided, or the reason of the refusal; `null` if `found` contains everything. */
   readonly because: string | null;
-  /** Why each rule of the collection applies or does not. */
+  /** Why each rule of the collection applies or not. */
   readonly rules: Explanation["rules"];
-  /** The document that the expectation is about, as the file has it. */
+  /** The document of the expectation, in the form of the file. */
   readonly document: Readonly<Record<string, unknown>> | null;
-  /** Of an exact `shown`, every path that differs. */
+  /** For an exact `shown`, every path that differs. */
   readonly differences: readonly string[];
 }
 
 /** The result of all tests of a file. */
 export interface RuleTestRun {
   readonly tests: number;
-  /** How many of them have a failure, or several. */
+  /** How many of the tests have one or more failures. */
   readonly failed: number;
   readonly failures: readonly RuleTestFailure[];
-  /** `collection: rule` of every rule that applied to some test. */
+  /** `collection: rule` of every rule that applied in some test. */
   readonly applied: ReadonlySet<string>;
 }
 
-/** Settings of the configuration that decide together with the rules. */
+/** Settings of the configuration that affect the outcome in addition to the rules. */
 export interface RuleTestSettings {
-  /** Whether users without a token are let in at all (`auth.anonymous`). */
+  /** Whether clients without a token are admitted at all (`auth.anonymous`). */
   readonly anonymous: boolean;
-  /** The value of `%%now` if neither file nor test sets it. */
+  /** The value of `%%now` if neither the file nor the test sets it, in epoch milliseconds. */
   readonly nowMs: number;
 }
 
@@ -55,7 +59,7 @@ type Verdict = Omit<
 > &
   Partial<RuleTestFailure>;
 
-/** Asks the rules what each test of a file asks, with the function that decides for clients too. */
+/** Runs the tests of a file, with the function that also decides about clients. */
 export function testRules(rules: RuleSet, file: RuleTestFile, settings: RuleTestSettings): RuleTestRun {
   const applied = new Set<string>();
   const failures = file.tests.flatMap((test, index) => {
@@ -83,7 +87,7 @@ export function testRules(rules: RuleSet, file: RuleTestFile, settings: RuleTest
 
 type Ask = (document?: Uint8Array) => Explanation | string;
 
-/** Explains the test's request, or names the collections that would have to be given for that. */
+/** Explains the request of a test, or names the collections that must be given for that. */
 function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: RuleTestSettings): Ask {
   const { as, collection, filter, fields, sort, limit, snapshot } = test;
   const now = test.now ?? file.now;
@@ -109,7 +113,7 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
   };
 }
 
-/** No rule is asked for those who may not even connect. */
+/** The result for clients that may not even connect. No rule is evaluated for them. */
 function refusedAtTheDoor(collection: string): Explanation {
   const reason = "auth.anonymous is off: nobody is let in without a token";
   return { collection, outcome: "unauthenticated", reason, rules: [], query: null, document: null };
@@ -117,7 +121,7 @@ function refusedAtTheDoor(collection: string): Explanation {
 
 type Given = NonNullable<RuleTestFile["given"]>;
 
-/** The sets as lookups would find them where a collection is given first; `null` where it is not given at all. */
+/** The sets that lookups would find. The first of `givens` with the collection counts; `null` if none has it. */
 function valuesFrom(givens: readonly Given[]): LookupValues {
   return ({ database, collectionName, filter, value }: BoundLookup) => {
     const names = [`${database}.${collectionName}`, collectionName];
@@ -140,7 +144,7 @@ function toBson(documents: readonly Readonly<Record<string, unknown>>[]): Uint8A
 
 const appliedRule = ({ rules }: Explanation) => rules.find(({ applies }) => applies)?.name ?? null;
 
-/** Unlike an anonymous client, its operator may know that the rules refuse. */
+/** An anonymous client cannot distinguish these refusals. The author of a test may. */
 const REFUSALS: readonly string[] = ["forbidden", "unknown-collection", "unauthenticated"];
 
 function* judge(test: RuleTest, explanation: Explanation, ask: Ask): Generator<Verdict> {
@@ -175,7 +179,7 @@ function* judgeDocument(
   const document = visible ?? hidden ?? {};
   const explanation = ask(readDocument(document));
   const verdict = typeof explanation === "string" ? null : explanation.document;
-  // Of what is refused nothing is seen: that has been said once, and not for each document.
+  // A refused request shows no document. The refusal was reported once, and need not be repeated for each document.
   if (verdict === null) return;
   const found = verdict.visible ? "visible" : "hidden";
   if (found !== expected) {
@@ -198,7 +202,7 @@ function* judgeDocument(
   }
 }
 
-/** A document as the file has it in the form that what is shown has. */
+/** A document of the file in the form in which visible documents are compared. */
 function plain(document: Readonly<Record<string, unknown>>): unknown {
   return JSON.parse(encodeDocument(readDocument(document) ?? new Uint8Array(5), EVERYTHING, "ejson"));
 }
