@@ -5,6 +5,7 @@
 import type { Steps } from "../match/steps.ts";
 import type { ChangeTallies, Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
+import { cutChunk, LIVE_CHUNK_BYTES, type LogPosition } from "./catch-up-chunks.ts";
 import { isLargeChange, UNKNOWN } from "./change.ts";
 import { CHANGES_STEP, type ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import type { ChangeLog } from "./change-log.ts";
@@ -74,7 +75,7 @@ export class Broadcast {
   }
 
   /**
-   * Delivers everything recorded since the last flush to all followers, in one chunk for each value mode.
+   * Delivers everything recorded since the last flush to all followers, in one chunk for each value mode if it is short.
    * @param onUnknown Called if the changes of a commit are unknown, before all followers start over.
    * @returns The remaining work, step by step. Only many followers or long commits leave any.
    */
@@ -92,14 +93,15 @@ export class Broadcast {
     }
     this.#metrics.deliveriesMade.inc(this.followers.size * pending.length);
     if (count > CHANGES_STEP || this.followers.size > FOLLOWERS_STEP)
-      return this.#handInSteps(pending, last.seq, prepared);
+      return this.#handInSteps(pending, prepared);
     const chunks: Chunks = {};
+    const position = { after: last.seq, written: 0 };
     for (const follower of this.followers) {
       // A follower that fails, or a mode that cannot be encoded, must not affect the others.
       try {
         const chunk = chunks[follower.mode] ?? this.#chunkOf(pending, follower.mode);
         chunks[follower.mode] = chunk;
-        follower.deliver(chunk, last.seq);
+        follower.deliver(chunk, position);
       } catch (error) {
         follower.fail(error);
       }
@@ -107,20 +109,51 @@ export class Broadcast {
     return NOTHING;
   }
 
-  *#handInSteps(pending: readonly LogEntry[], seq: number, prepared: Prepared | null): Generator<void, void> {
-    const chunks: Chunks = {};
-    let served = 0;
-    // No follower joins during a pause, because catch-ups wait until the batch has ended. A follower that leaves is
-    // skipped.
-    for (const follower of this.followers) {
+  /**
+   * Delivers long commits piece by piece. One chunk of all of it would take a turn of its own to build and to number, and
+   * would fit into no outbox.
+   */
+  *#handInSteps(pending: readonly LogEntry[], prepared: Prepared | null): Generator<void, void> {
+    for (const mode of new Set([...this.followers].map((follower) => follower.mode))) {
+      // No follower joins during a pause, because catch-ups wait until the batch has ended. A follower that leaves is
+      // skipped.
+      const followers = [...this.followers].filter((follower) => follower.mode === mode);
       try {
-        const chunk = chunks[follower.mode] ?? (yield* this.#chunkInSteps(pending, follower.mode, prepared));
-        chunks[follower.mode] = chunk;
-        if (this.followers.has(follower)) follower.deliver(chunk, seq);
+        const encoded = yield* this.#encodeInSteps(pending, mode, prepared);
+        yield* this.#handChunks(pending, encoded, followers);
       } catch (error) {
-        follower.fail(error);
+        for (const follower of followers) follower.fail(error);
       }
-      if (++served % FOLLOWERS_STEP === 0) yield;
+    }
+  }
+
+  *#handChunks(
+    pending: readonly LogEntry[],
+    encoded: ReadonlyMap<LogEntry, readonly EncodedMessage[]>,
+    followers: readonly Follower[],
+  ): Generator<void, void> {
+    const encode = (entry: LogEntry) => encoded.get(entry) ?? [];
+    let position: LogPosition = { after: (pending[0]?.seq ?? 0) - 1, written: 0 };
+    for (let first = 0; ; ) {
+      while (pending[first] !== undefined && (pending[first]?.seq ?? 0) <= position.after) first++;
+      const next = cutChunk(pending.slice(first), position, encode, LIVE_CHUNK_BYTES);
+      if (typeof next === "string" || "lacking" in next) return;
+      let served = 0;
+      for (const follower of followers) {
+        this.#hand(follower, next.chunk, next);
+        if (++served % FOLLOWERS_STEP === 0) yield;
+      }
+      position = next;
+      yield;
+    }
+  }
+
+  #hand(follower: Follower, chunk: Chunk, position: LogPosition): void {
+    if (!this.followers.has(follower)) return;
+    try {
+      follower.deliver(chunk, position);
+    } catch (error) {
+      follower.fail(error);
     }
   }
 
@@ -165,17 +198,18 @@ export class Broadcast {
     return new Chunk(messages);
   }
 
-  *#chunkInSteps(
+  *#encodeInSteps(
     entries: readonly LogEntry[],
     mode: ValueMode,
     prepared: Prepared | null,
-  ): Generator<void, Chunk> {
-    const messages: EncodedMessage[] = [];
+  ): Generator<void, Map<LogEntry, readonly EncodedMessage[]>> {
+    const encoded = new Map<LogEntry, readonly EncodedMessage[]>();
     for (const entry of entries) {
       const known = prepared?.entry === entry.entry ? prepared.messages.get(mode) : undefined;
+      const messages: EncodedMessage[] = [];
       if (known === undefined) yield* this.#encoder.encodeLiveInSteps(entry, mode, messages);
-      else for (const message of known) messages.push(message);
+      encoded.set(entry, known ?? messages);
     }
-    return new Chunk(messages);
+    return encoded;
   }
 }

@@ -1,13 +1,16 @@
 /**
- * Cuts the missed changes into chunks. A client that catches up reads at its own pace, so a chunk is the unit that its
- * outbox must be able to take.
+ * Cuts changes into chunks. A client that catches up reads at its own pace, so a chunk is the unit that its outbox must be
+ * able to take.
  */
+import type { Steps } from "../match/steps.ts";
 import { UNKNOWN } from "./change.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { LogEntry } from "./log-entry.ts";
 
 /** The size at which chunks of catch-up are cut, in bytes. A small outbox then takes them one by one. */
 const CHUNK_BYTES = 64 * 1_024;
+/** The same for changes that are delivered live: most outboxes are empty, and each chunk costs each connection a write. */
+export const LIVE_CHUNK_BYTES = 256 * 1_024;
 
 /**
  * The progress of a catch-up: everything up to this entry, and the given number of messages of the entry after it, has
@@ -31,11 +34,13 @@ export interface LacksEncoding {
 /**
  * The next chunk of a log that begins after `position`; `unknown` if the changes are not known.
  * @param encode Returns `null` for an entry that must be encoded in steps.
+ * @param mostBytes A larger chunk has one message.
  */
 export function cutChunk(
   log: readonly LogEntry[],
   position: LogPosition,
   encode: (entry: LogEntry) => readonly EncodedMessage[] | null,
+  mostBytes = CHUNK_BYTES,
 ): "nothing" | "unknown" | LacksEncoding | NextChunk {
   const messages: EncodedMessage[] = [];
   let size = 0;
@@ -54,32 +59,33 @@ export function cutChunk(
       const message = encoded[index] as EncodedMessage; // the loop keeps the index in range
       const bytes = Buffer.byteLength(message.text);
       // At least one message per chunk, however large, or the catch-up would never advance.
-      if (messages.length > 0 && size + bytes > CHUNK_BYTES) {
-        return { chunk: new Chunk(messages), after, written: index };
+      if (messages.length > 0 && size + bytes > mostBytes) {
+        return { chunk: new Chunk(messages, size), after, written: index };
       }
       messages.push(message);
       size += bytes;
     }
     after = entry.seq;
   }
-  return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages), after, written: 0 };
+  return messages.length === 0 ? "nothing" : { chunk: new Chunk(messages, size), after, written: 0 };
 }
 
-/** Divides messages into chunks of the same size. */
-export function toChunks(messages: readonly EncodedMessage[]): Chunk[] {
+/** Divides messages into chunks of the same size, with a pause after each. */
+export function* toChunks(messages: readonly EncodedMessage[]): Steps<Chunk[]> {
   const chunks: Chunk[] = [];
   let next: EncodedMessage[] = [];
   let size = 0;
   for (const message of messages) {
     const bytes = Buffer.byteLength(message.text);
     if (next.length > 0 && size + bytes > CHUNK_BYTES) {
-      chunks.push(new Chunk(next));
+      chunks.push(new Chunk(next, size));
       next = [];
       size = 0;
+      yield;
     }
     next.push(message);
     size += bytes;
   }
-  if (next.length > 0) chunks.push(new Chunk(next));
+  if (next.length > 0) chunks.push(new Chunk(next, size));
   return chunks;
 }

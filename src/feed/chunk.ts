@@ -35,10 +35,9 @@ export class Chunk {
   readonly size: number;
   wire: Buffer | undefined;
 
-  constructor(messages: readonly EncodedMessage[]) {
+  /** @param size Where it is known already: to count the bytes of a text that was joined takes as long as to write it. */
+  constructor(messages: readonly EncodedMessage[], size = sizeOf(messages)) {
     this.messages = messages;
-    let size = 0;
-    for (const message of messages) size += Buffer.byteLength(message.text);
     this.size = size;
   }
 
@@ -52,13 +51,21 @@ export class Chunk {
     if (query === ENCODED_QUERY) return this;
     const known = this.#numbered?.get(query)?.deref();
     if (known !== undefined) return known;
-    const made = new Chunk(this.messages.map((message) => renumbered(message, query)));
+    const added = `${query}`.length - `${ENCODED_QUERY}`.length;
+    const messages = this.messages.map((message) => renumbered(message, query));
+    const made = new Chunk(messages, this.size + added * messages.length);
     this.#numbered ??= new Map();
     // Starting over keeps the map small. A number that is still in use is renumbered once more.
     if (this.#numbered.size >= NUMBERS_MAX) this.#numbered.clear();
     this.#numbered.set(query, new WeakRef(made));
     return made;
   }
+}
+
+function sizeOf(messages: readonly EncodedMessage[]): number {
+  let size = 0;
+  for (const message of messages) size += Buffer.byteLength(message.text);
+  return size;
 }
 
 /** How many numbers one chunk remembers. Most connections use a few small ones. */

@@ -101,11 +101,9 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
     if (!step.isCurrent()) return "abandoned";
     // Other clients read the same batch, and this one has received its first entries already.
     const fresh = batch.entries.slice(covered);
-    if (rights.isConditional) {
-      const slices = parts.newSlices();
-      slices.begin();
-      await slices.through(rights.prepareInSteps(fresh));
-    }
+    const slices = parts.newSlices();
+    slices.begin();
+    if (rights.isConditional) await slices.through(rights.prepareInSteps(fresh));
     // These commits may have changed the rights of this client, and the oplog has no record of that. A reset checks
     // them.
     if (fresh.some(({ commit }) => rights.mayChangeBy(commit.events))) return "history-lost";
@@ -115,11 +113,12 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
     for (const { index, messages: more } of encoded) {
       if (index < covered) continue;
       if (more === UNKNOWN) return "history-lost";
-      messages.push(...more);
+      // Not by `push(...more)`: a commit may have more changes than a call may have arguments.
+      for (const message of more) messages.push(message);
     }
     const last = fresh.at(-1)?.commit.clusterTime;
     if (last !== undefined && !(await step.mayShow(last))) return "abandoned";
-    for (const chunk of toChunks(messages)) {
+    for (const chunk of await slices.through(toChunks(messages))) {
       const written = await step.write(chunk, OPLOG_ROOM_TIMEOUT_MS);
       if (!step.isCurrent()) return "abandoned";
       if (!written) return "lagged";

@@ -1,5 +1,6 @@
 import type { StartReason, ValueMode } from "../protocol/messages.ts";
 import type { Account } from "./account.ts";
+import type { LogPosition } from "./catch-up-chunks.ts";
 import type { EncodedEntry } from "./change-log.ts";
 import type { Chunk } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
@@ -125,15 +126,18 @@ export class Delivery implements Follower {
     this.#enter("close", newCatchUpWork());
   }
 
-  deliver(chunk: Chunk, seq: number): void {
+  deliver(chunk: Chunk, { after, written }: LogPosition): void {
     if (this.#sink.write(chunk)) {
-      this.#after = seq;
+      this.#after = after;
+      this.#written = written;
       return;
     }
+    const begun = this.#written;
     // The consumer is slow. Nothing more is kept for it: after it has drained, it continues from here.
     this.#context.parts.metrics.lagged.inc();
     this.#behind = "lagged";
     this.#enter("catch-up", newCatchUpWork());
+    this.#written = begun;
     this.#startSteps();
   }
 

@@ -244,7 +244,7 @@ export class LiveQuery {
     const steps = this.#encoder.encodeAllInSteps(changes, cursors, mode, documents);
     const chunks = pace
       .through(steps)
-      .then(toChunks)
+      .then((messages) => pace.through(toChunks(messages)))
       .finally(() => pace.stop());
     byMode.set(mode, chunks);
     return chunks;

@@ -113,7 +113,9 @@ export const FeedLimits = z.strictObject({
     .int()
     .min(1)
     .default(10_000)
-    .describe("Documents that one lookup of a rule may find. With more, the lookup grants nothing."),
+    .describe(
+      "Documents that one lookup of a rule may find, and values that they may have together. With more, the lookup grants nothing.",
+    ),
   catchUpStreams: z
     .int()
     .min(1)

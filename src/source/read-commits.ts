@@ -183,7 +183,7 @@ function append(
     events: [],
     bytes: 0,
   };
-  transaction.events.push(...events);
+  for (const one of events) transaction.events.push(one);
   transaction.bytes += event.raw.length;
   return transaction;
 }

@@ -107,7 +107,8 @@ export class SnapshotCursor {
       cursor.#take(await cursor.#find({ level: "snapshot", atClusterTime }));
       const documents: Buffer[] = [];
       for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next())
-        documents.push(...batch);
+        // Not by `push(...batch)`: 16 MiB of small documents are more than a call may have arguments.
+        for (const document of batch) documents.push(document);
       return documents;
     } finally {
       cursor.close();

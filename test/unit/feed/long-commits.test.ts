@@ -1,7 +1,8 @@
 /** One transaction with thousands of small documents: whatever looks at them pauses after some hundreds, and rights change in one turn. */
 import { pino } from "pino";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { UNKNOWN } from "../../../src/feed/change.ts";
+import { Chunk, headOf } from "../../../src/feed/chunk.ts";
 import { AFTER } from "../../../src/feed/cursor.ts";
 import { makeExact } from "../../../src/feed/exact-reading.ts";
 import { LookupSet } from "../../../src/feed/lookup-set.ts";
@@ -14,7 +15,7 @@ import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { runThrough, type Steps } from "../../../src/match/steps.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { StreamEvent } from "../../../src/source/change-event.ts";
-import { follow } from "../../support/recorder.ts";
+import { follow, Recorder } from "../../support/recorder.ts";
 import {
   appendTo,
   commitOf,
@@ -252,4 +253,64 @@ test("two states of a window are compared with pauses", () => {
   }
   // A pause is offered after each 256 members, in each of seven passes.
   expect(pauses).toBeGreaterThanOrEqual((7 * COUNT) / 256 - 7);
+});
+
+/** Takes so many chunks at a time, and notes their sizes. */
+class Sipper extends Recorder {
+  readonly sizes: number[] = [];
+  left: number;
+
+  constructor(left: number) {
+    super();
+    this.left = left;
+  }
+
+  override write(chunk: Chunk): boolean {
+    if (this.left === 0) return false;
+    this.left--;
+    this.sizes.push(chunk.size);
+    return super.write(chunk);
+  }
+
+  override async room(): Promise<boolean> {
+    await settled();
+    this.left = 1;
+    return true;
+  }
+}
+
+test.each([
+  ["a fast client", Number.POSITIVE_INFINITY],
+  ["a client that takes two pieces and then one at a time", 2],
+  ["a client that takes nothing at first", 0],
+])("a long commit is handed out in pieces, and exactly once, to %s", async (_name, left) => {
+  const sliceClock = { now: () => performance.now(), yield: settled };
+  const { feed, accept } = await startFeed(new ScriptedReader(), {
+    sliceClock,
+    limits: { commitSliceMs: 0 },
+  });
+  await accept(commitOf(1));
+  const sink = new Sipper(Number.POSITIVE_INFINITY);
+  const { delivery } = await follow(feed, specOf({}), sink);
+  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  sink.left = left;
+  sink.sizes.length = 0;
+  const events = Array.from({ length: COUNT }, (_, n) => eventOf(null, { _id: n }));
+  await accept(commitOf(2, events), commitOf(3, [eventOf(null, { _id: -1 })]));
+  await vi.waitFor(() => expect(delivery.isLive).toBe(true));
+  await accept(commitOf(4, [eventOf(null, { _id: -2 })]));
+  await vi.waitFor(() => expect(sink.state.size).toBe(COUNT + 2));
+  const added = sink.messages.filter(({ type }) => type === "added");
+  expect(added).toHaveLength(COUNT + 2);
+  expect(sink.messages.filter(({ type }) => type === "reset")).toEqual([]);
+  expect(sink.sizes.length).toBeGreaterThan(2);
+  expect(Math.max(...sink.sizes)).toBeLessThanOrEqual(256 * 1_024);
+});
+
+test("the size of a chunk under another number is that of its texts", () => {
+  const message = { type: "added", text: `${headOf("added")}"document":{"_id":"é"}}`, cursor: "c" };
+  for (const number of [1, 7, 10, 12_345]) {
+    const numbered = new Chunk([message, message]).numbered(number);
+    expect(numbered.size).toBe(new Chunk(numbered.messages).size);
+  }
 });
