@@ -73,6 +73,9 @@ export class History {
   /** Collections that were added at run time, by the entry from which they are followed. */
   readonly #followedFrom = new Map<string, number>();
 
+  /** In the order in which they began. */
+  readonly #holds = new Set<{ readonly seq: number }>();
+
   constructor(options: HistoryOptions, metrics: Metrics, codec: CursorCodec, from: bigint) {
     this.#options = options;
     this.#metrics = metrics;
@@ -94,11 +97,6 @@ export class History {
     this.#headTime = from - 1n;
     this.#lastEvicted = undefined;
     this.#report();
-  }
-
-  /** The position up to which the stream was read. */
-  get head(): Position {
-    return this.positionOf(this.headMark);
   }
 
   /** The current head in a form for `positionOf`. Its position is computed only if it is needed later. */
@@ -156,6 +154,18 @@ export class History {
     if (through > this.#headTime) this.#headTime = through;
     this.#evict();
     this.#report();
+  }
+
+  /**
+   * Keeps the last accepted commit and all later ones, whatever their age. The limit of bytes still applies.
+   * @returns Ends the hold.
+   */
+  hold(): () => void {
+    const hold = { seq: this.headSeq };
+    this.#holds.add(hold);
+    return () => {
+      this.#holds.delete(hold);
+    };
   }
 
   /** Entries after number `seq`, oldest first; `seq` must not be below `evictedSeq`. */
@@ -255,9 +265,12 @@ export class History {
 
   #evict(): void {
     const oldest = secondsOf(this.#headTime) - this.#options.windowMs / 1_000;
+    const [firstHold] = this.#holds;
+    const heldFrom = firstHold?.seq ?? Number.POSITIVE_INFINITY;
     for (let entry = this.#entries[this.#first]; entry !== undefined; entry = this.#entries[this.#first]) {
       const tooMuch = this.#bytes > this.#options.bytes;
-      if (!tooMuch && secondsOf(entry.commit.clusterTime) >= oldest) break;
+      const isYoung = secondsOf(entry.commit.clusterTime) >= oldest;
+      if (!tooMuch && (isYoung || entry.seq >= heldFrom)) break;
       this.#metrics.historyEvicted.inc({ reason: tooMuch ? "bytes" : "window" });
       this.#lastEvicted = entry;
       this.#entries[this.#first] = undefined;

@@ -98,30 +98,45 @@ export class SnapshotReading implements HoldsBatches {
     after: bigint,
     parts: SnapshotParts,
   ): Promise<SnapshotReading> {
-    const most = parts.limits.snapshotDocuments;
     return parts.runLimited(async () => {
-      const cursor = await parts.reader.open(liveQuery.snapshotQuery, after);
+      // A result that is not of one cluster time needs all commits since before its read (`makeExact`).
+      const release = parts.timeline.history.hold();
       try {
-        if (!liveQuery.state.isStateless) {
-          const { documents, charge } = await readWindow(liveQuery, cursor, parts);
-          const from = { cursor, clusterTime: cursor.clusterTime, raw: documents, charge };
-          return new SnapshotReading(liveQuery, mode, from, parts);
-        }
-        const raw = await cursor.next();
-        // A result that does not end with the first batch is counted before it is read, so that one over the limit
-        // costs little.
-        const count = cursor.exhausted ? raw.length : await cursor.count(most + 1);
-        if (count > most) throw tooLarge(most);
-        const { clusterTime } = cursor;
-        const from = { cursor, clusterTime, raw, charge: null };
-        if (cursor.exact) return new SnapshotReading(liveQuery, mode, from, parts);
-        const exact = await parts.makeExact(liveQuery, await readRest(cursor, raw), clusterTime);
-        return new SnapshotReading(liveQuery, mode, { ...from, ...exact }, parts);
-      } catch (error) {
-        cursor.close();
-        throw error;
+        return await SnapshotReading.#open(liveQuery, mode, after, parts);
+      } finally {
+        release();
       }
     });
+  }
+
+  static async #open(
+    liveQuery: LiveQuery,
+    mode: ValueMode,
+    after: bigint,
+    parts: SnapshotParts,
+  ): Promise<SnapshotReading> {
+    const most = parts.limits.snapshotDocuments;
+    const cursor = await parts.reader.open(liveQuery.snapshotQuery, after);
+    try {
+      if (!liveQuery.state.isStateless) {
+        const { documents, charge } = await readWindow(liveQuery, cursor, parts);
+        const from = { cursor, clusterTime: cursor.clusterTime, raw: documents, charge };
+        return new SnapshotReading(liveQuery, mode, from, parts);
+      }
+      const raw = await cursor.next();
+      // A result that does not end with the first batch is counted before it is read, so that one over the limit
+      // costs little.
+      const count = cursor.exhausted ? raw.length : await cursor.count(most + 1);
+      if (count > most) throw tooLarge(most);
+      const { clusterTime } = cursor;
+      const from = { cursor, clusterTime, raw, charge: null };
+      if (cursor.exact) return new SnapshotReading(liveQuery, mode, from, parts);
+      const exact = await parts.makeExact(liveQuery, await readRest(cursor, raw), clusterTime);
+      return new SnapshotReading(liveQuery, mode, { ...from, ...exact }, parts);
+    } catch (error) {
+      cursor.close();
+      throw error;
+    }
   }
 
   /** The position whose state the whole snapshot has. */

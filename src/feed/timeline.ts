@@ -106,7 +106,7 @@ export class Timeline {
 
   /** The position that the stream has reached. */
   get head(): Position {
-    return this.history.head;
+    return this.history.positionOf(this.history.headMark);
   }
 
   /**

@@ -22,7 +22,8 @@ export class QueryFollower {
   /** Connects, subscribes, and has the first snapshot. */
   static async start(url: string, oracle: Oracle, request: ModelRequest): Promise<QueryFollower> {
     const follower = new QueryFollower(oracle, request);
-    expect(await follower.connect(url)).toMatchObject({ start: "snapshot" });
+    const answer = await follower.connect(url);
+    expect(answer, JSON.stringify(answer)).toMatchObject({ start: "snapshot" });
     await expect.poll(() => follower.held.phase, { timeout: PATIENCE_MS }).toBe("following");
     return follower;
   }

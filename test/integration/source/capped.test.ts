@@ -66,6 +66,41 @@ test("[G1] a snapshot of a capped collection that is being written is exact, and
   }
 });
 
+test("[G1] a snapshot of a capped collection is exact, however short the history and however long the read", async () => {
+  const database = await testDatabase();
+  const { db, client } = database;
+  const entries = await db.createCollection<Entry>("entries", { capped: true, size: 16 * 1_024 * 1_024 });
+  await entries.insertMany(Array.from({ length: 700 }, (_, _id) => ({ _id, n: 0 })));
+  const { follow, settle } = await start(database);
+  await settle();
+  // The read takes longer than the history reaches back here (`history.window` is 0s in tests).
+  const data = { failCommands: ["getMore"], namespace: entries.namespace, blockConnection: true };
+  const slow = (mode: object | string) =>
+    client.db("admin").command({
+      configureFailPoint: "failCommand",
+      mode,
+      ...(mode === "off" ? {} : { data: { ...data, blockTimeMS: 2_500 } }),
+    });
+  await slow({ times: 1 });
+  onTestFinished(async () => {
+    await slow("off");
+  });
+  const following = follow({});
+  let isDone = false;
+  following.then(
+    () => {
+      isDone = true;
+    },
+    () => {
+      isDone = true;
+    },
+  );
+  for (let n = 0; !isDone; n++) await entries.updateOne({ _id: n % 700 }, { $inc: { n: 1 } });
+  const follower = await following;
+  await follower.equalsFind(db);
+  expect(follower.starts, "never started over").toEqual({ snapshot: 1 });
+});
+
 test("[3.3] a missing collection gives an empty snapshot, and then its first document", async () => {
   const database = await testDatabase();
   const { db } = database;

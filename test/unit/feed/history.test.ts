@@ -10,6 +10,8 @@ const FROM = 1_000n << 32n;
 
 const historyFrom = (from: bigint) => new History(HistoryOptions.parse({}), createMetrics(), codec, from);
 
+const headOf = (history: History) => history.positionOf(history.headMark);
+
 const commitAt = (clusterTime: bigint, identity = `token-${clusterTime}`): Commit => ({
   events: [],
   clusterTime,
@@ -36,13 +38,13 @@ test("does not know the time at which it begins before the stream has come past 
 
 test("begins with a cursor before all future commits", () => {
   const history = historyFrom(FROM);
-  const { head } = history;
+  const head = headOf(history);
   expect(head).toEqual({ clusterTime: FROM, within: BEFORE });
   history.append(commitAt(FROM));
   history.append(commitAt(FROM + 1n));
   history.advance(FROM + 1n);
   expect(history.locate(head)).toEqual({ seq: 0 });
-  expect(history.head).toEqual(just(FROM + 1n));
+  expect(headOf(history)).toEqual(just(FROM + 1n));
 });
 
 test("begins a new epoch in the same way: positions of the old epoch are not in it", () => {
@@ -50,9 +52,35 @@ test("begins a new epoch in the same way: positions of the old epoch are not in 
   history.append(commitAt(FROM + 1n));
   history.advance(FROM + 1n);
   history.begin(codec, FROM + 5n);
-  expect(history.head).toEqual({ clusterTime: FROM + 5n, within: BEFORE });
+  expect(headOf(history)).toEqual({ clusterTime: FROM + 5n, within: BEFORE });
   expect(history.locate(just(FROM + 1n))).toBe("too-old");
   expect(history.locate(just(FROM + 5n))).toBe("ahead");
+});
+
+test("a hold keeps the commits from its beginning on, whatever their age, up to the limit of bytes", () => {
+  const second = (n: number) => FROM + (BigInt(n) << 32n);
+  const options = HistoryOptions.parse({ windowMs: 0, bytes: 1_048_576 });
+  const history = new History(options, createMetrics(), codec, FROM);
+  const accept = (time: bigint, bytes = 100) => {
+    history.append({ ...commitAt(time), bytes });
+    history.advance(time);
+  };
+  accept(second(1));
+  accept(second(2));
+  expect(history.evictedSeq).toBe(1);
+  const release = history.hold();
+  const releaseLater = history.hold();
+  accept(second(3));
+  accept(second(4));
+  expect(history.evictedSeq).toBe(1);
+  release();
+  history.advance(second(5));
+  expect(history.evictedSeq).toBe(1);
+  accept(second(6), 1_048_000);
+  expect(history.evictedSeq).toBe(4);
+  releaseLater();
+  history.advance(second(7));
+  expect(history.evictedSeq).toBe(5);
 });
 
 test("takes a commit that it has not for one of another pipeline only where it has no company", () => {
