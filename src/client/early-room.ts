@@ -3,15 +3,18 @@
  * at every page load; sending too many makes the service close the connection.
  */
 import type { WelcomeMessage } from "../protocol/messages.ts";
+import {
+  EARLY_LARGEST_MESSAGES,
+  EARLY_MESSAGES,
+  MESSAGE_BYTES,
+  REQUEST_BURST,
+} from "../protocol/request-limits.ts";
 import type { Room } from "./request-queue.ts";
 
 /** The close code of the service if it accepts fewer early messages. */
 const MALFORMED = 4400;
 /** The share of the messages accepted at once that early messages may use. The rest is left to other requests. */
 const SHARE = 0.5;
-const BURST = 100;
-/** Early messages together take at most this many times the size of the largest message. */
-const LARGEST_MESSAGES = 4;
 
 /**
  * [3.1] How much a connection may send right after `hello`: at first the default of every service, later the limits of
@@ -19,7 +22,7 @@ const LARGEST_MESSAGES = 4;
  */
 export class EarlyRoom {
   #hasBeenWelcomed = false;
-  #room: Room = { messages: 32, bytes: LARGEST_MESSAGES * 65_536 };
+  #room: Room = { messages: EARLY_MESSAGES, bytes: EARLY_LARGEST_MESSAGES * MESSAGE_BYTES };
 
   get room(): Room {
     return this.#room;
@@ -33,10 +36,10 @@ export class EarlyRoom {
   /** Takes the limits of the service. An older service accepts no early messages, and has no limit for them. */
   welcomed({ limits }: WelcomeMessage): void {
     this.#hasBeenWelcomed = true;
-    const burst = Math.floor((limits["requestBurst"] ?? BURST) * SHARE);
+    const burst = Math.floor((limits["requestBurst"] ?? REQUEST_BURST) * SHARE);
     this.#room = {
       messages: Math.min(limits["earlyMessages"] ?? 0, burst),
-      bytes: LARGEST_MESSAGES * (limits["messageBytes"] ?? 0),
+      bytes: EARLY_LARGEST_MESSAGES * (limits["messageBytes"] ?? 0),
     };
   }
 

@@ -1,40 +1,43 @@
+/**
+ * Keeps the requests of one connection below the service's rate limits. A page may mount hundreds of components at
+ * once; without the queue their subscriptions would be refused with `too-many-requests`, and each would wait for its
+ * own retry.
+ */
 import type { ClientMessage, WelcomeMessage } from "../protocol/messages.ts";
+import { REQUEST_BURST, REQUESTS_PER_SECOND, requestCost } from "../protocol/request-limits.ts";
 
-/** Half of what the service allows: other requests want their share, and clocks differ. */
+/** Half of what the service allows, because the queue does not count other messages, and clocks differ. */
 const SHARE = 0.5;
-const BURST = 100;
-const PER_SECOND = 50;
-const COST_BYTES = 1_024;
-/** The type, id, cursor and ticket of a `subscribe` take at most so many bytes beside its request. */
+/** The most that the type, id, cursor and ticket of a `subscribe` take besides its request, in bytes. */
 const ENVELOPE_BYTES = 2_500;
-/** In UTF-8 a text takes at most three bytes for each of its characters. */
+/** A text takes at most three bytes in UTF-8 for each of its characters. Counting them exactly would mean encoding it. */
 const BYTES_PER_CHARACTER = 3;
 
-/** The messages, and their bytes together, that may be sent before the welcome. */
+/** How much may be sent before `welcome` has arrived. */
 export interface Room {
   readonly messages: number;
+  /** The size of these messages together. */
   readonly bytes: number;
 }
 
 interface Request {
   readonly characters: number;
+  /** Called at the time of sending, because the request may be over by then, or continue from a newer cursor. */
   readonly make: () => ClientMessage | undefined;
 }
-
-/** As the service counts: large filters cost more. */
-const costOf = ({ characters }: Request) => 1 + Math.floor(characters / COST_BYTES);
 
 /** Sends the requests of one connection when the limits of the service have room for them. */
 export class RequestQueue {
   readonly #send: (message: ClientMessage) => void;
   #isReady = false;
-  #burst = BURST * SHARE;
-  #perSecond = PER_SECOND * SHARE;
+  #burst = REQUEST_BURST * SHARE;
+  #perSecond = REQUESTS_PER_SECOND * SHARE;
+  /** The cost that may be sent now. It is below zero after a request that cost more than was left. */
   #allowance = this.#burst;
   #countedAtMs = 0;
-  /** [3.1] The room that is left for early messages, while they may be sent. */
+  /** [3.1] The room that is left for early messages; `undefined` while none may be sent. */
   #early: Room | undefined;
-  /** The cost of the early messages that were sent. */
+  /** The cost of the early messages that were sent. The service charges them after `welcome`. */
   #earlyCost = 0;
   #queue: Request[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -53,19 +56,20 @@ export class RequestQueue {
     return this.#earlyCost > 0;
   }
 
-  /** [3.1] `hello` was sent. As many messages follow at once as there is room for, the rest when the connection is ready. */
+  /** [3.1] `hello` was sent. Requests that fit into the room follow at once, the rest when the connection is ready. */
   opened(room: Room): void {
     this.#early = room;
   }
 
-  /** The service says what it allows. */
+  /** Takes the limits of this service. */
   welcome({ limits }: WelcomeMessage, nowMs: number): void {
-    this.#burst = (limits["requestBurst"] ?? BURST) * SHARE;
-    this.#perSecond = (limits["requestsPerSecond"] ?? PER_SECOND) * SHARE;
+    this.#burst = (limits["requestBurst"] ?? REQUEST_BURST) * SHARE;
+    this.#perSecond = (limits["requestsPerSecond"] ?? REQUESTS_PER_SECOND) * SHARE;
     this.#allowance = this.#burst - this.#earlyCost;
     this.#countedAtMs = nowMs;
   }
 
+  /** Requests may be sent from now on, at the rate that the service allows. */
   ready(): void {
     this.#isReady = true;
     this.#early = undefined;
@@ -73,7 +77,8 @@ export class RequestQueue {
   }
 
   /**
-   * Sends what `make` gives when there is room for it; nothing if it gives nothing then.
+   * Adds a request.
+   * @param make Makes the message when it can be sent; `undefined` if the request is over by then.
    * @param characters The length of the message without its envelope.
    */
   add(make: () => ClientMessage | undefined, characters: number): void {
@@ -98,7 +103,7 @@ export class RequestQueue {
       const message = next.make();
       if (message === undefined) continue;
       this.#early = { messages: room.messages - 1, bytes: room.bytes - size };
-      this.#earlyCost += costOf(next);
+      this.#earlyCost += requestCost(next.characters);
       this.#send(message);
     }
   }
@@ -112,7 +117,7 @@ export class RequestQueue {
     while (this.#allowance >= 1) {
       const next = this.#queue.shift();
       if (next === undefined) return;
-      this.#allowance -= costOf(next);
+      this.#allowance -= requestCost(next.characters);
       const message = next.make();
       if (message !== undefined) this.#send(message);
     }

@@ -2,7 +2,7 @@
  * The state of a sorted live query. Some commits need a read from the database before their changes are known. Commits
  * that arrive meanwhile wait in the history, so nothing is buffered a second time and the order stays correct.
  */
-import type { Steps } from "../match/steps.ts";
+import { runThrough, type Steps } from "../match/steps.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Broadcast } from "./broadcast.ts";
 import type { UNKNOWN } from "./change.ts";
@@ -309,9 +309,4 @@ export class Windowed implements ResultState {
 /** Wraps the result of steps in an object, so that a promise in it is not awaited. */
 function* wrapped<T>(steps: Steps<T>): Steps<{ readonly found: T }> {
   return { found: yield* steps };
-}
-
-/** Runs steps to their end, without a pause. */
-function runThrough(steps: Iterable<void>): void {
-  for (const _ of steps);
 }

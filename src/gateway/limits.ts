@@ -3,6 +3,12 @@
  * one client cannot affect the others.
  */
 import { z } from "zod";
+import {
+  EARLY_MESSAGES,
+  MESSAGE_BYTES,
+  REQUEST_BURST,
+  REQUESTS_PER_SECOND,
+} from "../protocol/request-limits.ts";
 
 /** The part of the section `limits` that bounds connections and what each may ask and hold. */
 export const GatewayLimits = z.strictObject({
@@ -10,7 +16,7 @@ export const GatewayLimits = z.strictObject({
     .int()
     .min(1_024)
     .max(16 * 1_048_576)
-    .default(64 * 1_024)
+    .default(MESSAGE_BYTES)
     .describe("Largest client message; a larger one closes the connection with 1009."),
   messageDepth: z
     .int()
@@ -28,7 +34,7 @@ export const GatewayLimits = z.strictObject({
     .int()
     .min(0)
     .max(1_000)
-    .default(32)
+    .default(EARLY_MESSAGES)
     .describe(
       "Messages that may wait on one connection until its token is verified, besides hello. Together they take at most four times messageBytes. One more closes with 4400.",
     ),
@@ -36,14 +42,14 @@ export const GatewayLimits = z.strictObject({
   requestsPerSecond: z
     .number()
     .positive()
-    .default(50)
+    .default(REQUESTS_PER_SECOND)
     .describe(
       "Requests per second and connection, sustained. Pings and pongs of a WebSocket, and packets of Socket.IO that are not events, have a separate limit of the same rate.",
     ),
   requestBurst: z
     .int()
     .min(1)
-    .default(100)
+    .default(REQUEST_BURST)
     .describe("Requests that a connection may send at once after a pause."),
   outboxBytes: z
     .int()

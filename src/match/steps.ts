@@ -34,9 +34,10 @@ export class StepPace {
 }
 
 /** Runs steps to their end without a pause. */
-export function runThrough<T>(steps: Steps<T>): T {
+export function runThrough<T>(steps: Iterable<void, T>): T {
+  const iterator = steps[Symbol.iterator]();
   for (;;) {
-    const step = steps.next();
+    const step = iterator.next();
     if (step.done === true) return step.value;
   }
 }

@@ -6,12 +6,19 @@ import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import { noteFault } from "../../metrics/guard.ts";
 import { type Grant, grantOf, LookupsNeeded } from "../../rules/authorize.ts";
+import type { GatewayContext } from "../context.ts";
 import { sendTickets } from "./answers.ts";
-import type { Connection } from "./connection.ts";
 import { endFor } from "./end-subscription.ts";
+import type { Login } from "./login.ts";
 import { reauthorize } from "./reauthorization.ts";
 import type { Subscription } from "./subscription.ts";
+import type { SubscriptionHost } from "./subscription-host.ts";
 import { type WorkTurns, workTurns } from "./work-turns.ts";
+
+/** The parts of a connection that a newer token changes. */
+export interface IdentityHost extends SubscriptionHost {
+  readonly login: SubscriptionHost["login"] & Pick<Login, "replace" | "expiresAtMs">;
+}
 
 /** The effect of a newer token on one subscription, judged by the grant alone. */
 interface Affected {
@@ -26,7 +33,7 @@ interface Affected {
  * these subscriptions is decided, in turns, so that a client with many large filters delays no other client.
  */
 export async function applyIdentity(
-  connection: Connection,
+  connection: IdentityHost,
   identity: Identity,
   turns: WorkTurns = workTurns,
 ): Promise<void> {
@@ -53,8 +60,8 @@ export async function applyIdentity(
  * Silences every subscription whose grant may have changed.
  * @returns These subscriptions.
  */
-function silence(connection: Connection): Affected[] {
-  const grants = new Grants(connection, connection.identity);
+function silence(connection: SubscriptionHost): Affected[] {
+  const grants = new Grants(connection.context, connection.identity);
   const affected: Affected[] = [];
   for (const subscription of connection.subscriptions) {
     const { attachment, id } = subscription;
@@ -79,8 +86,8 @@ function silence(connection: Connection): Affected[] {
  * Records the rights that a token would have withdrawn if a newer one had not taken effect before it was verified. The
  * user held this token, so a ticket must not resume across this moment, although the newer token grants the right.
  */
-export function noteOvertaken(connection: Connection, identity: Identity): void {
-  const grants = new Grants(connection, identity);
+export function noteOvertaken(connection: SubscriptionHost, identity: Identity): void {
+  const grants = new Grants(connection.context, identity);
   for (const subscription of connection.subscriptions)
     if (grants.outcomeFor(subscription) !== "same") noteLost(connection, subscription);
 }
@@ -89,23 +96,23 @@ export function noteOvertaken(connection: Connection, identity: Identity): void 
  * Records a lost right. Earlier tickets must not resume across this moment, even under a token that grants the same
  * right again.
  */
-function noteLost({ context, identity }: Connection, { request: { collection } }: Subscription): void {
+function noteLost({ context, identity }: SubscriptionHost, { request: { collection } }: Subscription): void {
   context.lostRights.note(holderOf(identity), collection, context.feed.timeline.headTime, Date.now());
 }
 
-function decide(connection: Connection, identity: Identity, subscription: Subscription): void {
+function decide(connection: SubscriptionHost, identity: Identity, subscription: Subscription): void {
   if (connection.identity !== identity || !connection.subscriptions.holds(subscription)) return;
   reauthorize(connection, subscription);
 }
 
 /** The grants of a connection's subscriptions under one token. The grant of each collection is computed once. */
 class Grants {
-  readonly #connection: Connection;
+  readonly #context: GatewayContext;
   readonly #identity: Identity | null;
   readonly #byCollection = new Map<string, Grant | { readonly error: unknown }>();
 
-  constructor(connection: Connection, identity: Identity | null) {
-    this.#connection = connection;
+  constructor(context: GatewayContext, identity: Identity | null) {
+    this.#context = context;
     this.#identity = identity;
   }
 
@@ -118,9 +125,9 @@ class Grants {
   }
 
   #find(collection: string, lookupValues: Subscription["lookups"]["values"]): Grant | { error: unknown } {
-    const { context } = this.#connection;
+    const { rules, clock } = this.#context;
     try {
-      const grant = grantOf(context.rules, this.#identity, collection, context.clock.nowMs, lookupValues);
+      const grant = grantOf(rules, this.#identity, collection, clock.nowMs, lookupValues);
       // A grant with lookups is not kept, because subscriptions differ in the sets that they have.
       if (grant.lookups.length === 0) this.#byCollection.set(collection, grant);
       return grant;

@@ -3,13 +3,11 @@
  * subscribe, which saves a round trip; the queue is bounded, because its client is not authenticated yet.
  */
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import { EARLY_LARGEST_MESSAGES } from "../../protocol/request-limits.ts";
 import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import type { Refused } from "./connection.ts";
 import type { Incoming } from "./incoming.ts";
-
-/** Early messages of one connection take at most this many times `limits.messageBytes`. */
-const LARGEST_MESSAGES = 4;
 
 /** A message of a client, and its time of arrival. */
 export interface Arrived {
@@ -40,7 +38,7 @@ export class EarlyMessages {
     const { limits, metrics } = this.#context;
     this.#bytes += message.incoming.bytes;
     if (this.#waiting.length >= limits.earlyMessages) throw this.#overLimit("earlyMessages");
-    if (this.#bytes > LARGEST_MESSAGES * limits.messageBytes) throw this.#overLimit("messageBytes");
+    if (this.#bytes > EARLY_LARGEST_MESSAGES * limits.messageBytes) throw this.#overLimit("messageBytes");
     metrics.earlyMessages.inc();
     this.#waiting.push(message);
   }
@@ -58,7 +56,7 @@ export class EarlyMessages {
     const text =
       limit === "earlyMessages"
         ? `more than ${value} messages before welcome (limits.earlyMessages)`
-        : `the messages before welcome are larger than ${LARGEST_MESSAGES} times limits.messageBytes`;
+        : `the messages before welcome are larger than ${EARLY_LARGEST_MESSAGES} times limits.messageBytes`;
     this.take();
     this.#context.metrics.limitHits.inc({ limit: "earlyMessages", outcome: "refused" });
     return new ClientError("bad-request", text, CLOSE_CODES.malformedMessage, { details: { limit, value } });

@@ -3,35 +3,53 @@
  * for all transports, before any handler runs.
  */
 import type { Identity } from "../../auth/verify-token.ts";
-import { CLOSE_CODES } from "../../protocol/close-codes.ts";
+import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
-import type { ClientMessage, ValueMode } from "../../protocol/messages.ts";
+import type { ClientMessage, ServerMessage, ValueMode } from "../../protocol/messages.ts";
+import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
-import type { Connection, Refused } from "./connection.ts";
+import type { Refused } from "./connection.ts";
 import type { ConnectionClock } from "./connection-clock.ts";
 import { type Arrived, EarlyMessages } from "./early-messages.ts";
-import { handleFence } from "./handlers/fence.ts";
-import { authenticate, handleHello } from "./handlers/hello.ts";
-import { handleRefresh } from "./handlers/refresh.ts";
+import { type FenceHost, handleFence } from "./handlers/fence.ts";
+import { authenticate, type HelloHost, handleHello } from "./handlers/hello.ts";
+import { handleRefresh, type RefreshHost } from "./handlers/refresh.ts";
 import { handleSubscribe } from "./handlers/subscribe.ts";
 import { handleUnsubscribe } from "./handlers/unsubscribe.ts";
 import { type Incoming, MalformedMessageError } from "./incoming.ts";
+import type { Login } from "./login.ts";
 import { checkMessage } from "./parse-message.ts";
 import { RequestRates } from "./request-rates.ts";
+
+/**
+ * The parts of a connection that its messages need: those of every handler, and the ways to report an error. The inbox
+ * cannot use the transport, and the outbox only through a handler.
+ */
+export interface InboxHost extends HelloHost, RefreshHost {
+  readonly context: GatewayContext;
+  readonly isClosed: boolean;
+  readonly address: string;
+  readonly login: HelloHost["login"] & RefreshHost["login"] & Pick<Login, "isChecking">;
+  readonly progress: FenceHost["progress"] & RefreshHost["progress"];
+  send(message: ServerMessage): void;
+  sendError(error: unknown, id?: string, refused?: Refused): void;
+  close(code: CloseCode, reason: string, error?: unknown): void;
+  guarded(where: string, run: () => unknown): () => void;
+}
 
 /**
  * The messages of one client. Each is checked for order and rate, and passed to its handler. An error of a handler
  * becomes an answer or, if the error says so, the end of the connection.
  */
 export class Inbox {
-  readonly #connection: Connection;
-  readonly #clock: ConnectionClock;
+  readonly #connection: InboxHost;
+  readonly #clock: Pick<ConnectionClock, "heard">;
   readonly #rates: RequestRates;
   readonly #early: EarlyMessages;
   #isAuthenticatedByRequest = false;
   #helloIsOver = false;
 
-  constructor(connection: Connection, clock: ConnectionClock, nowMs: number) {
+  constructor(connection: InboxHost, clock: Pick<ConnectionClock, "heard">, nowMs: number) {
     this.#connection = connection;
     this.#clock = clock;
     this.#rates = new RequestRates(connection.context, nowMs);
@@ -169,7 +187,7 @@ export class Inbox {
 }
 
 /** Refuses a client that was not welcomed. The connection has no further use, so it is closed. */
-function refuseHello(connection: Connection, error: unknown): void {
+function refuseHello(connection: Pick<InboxHost, "close">, error: unknown): void {
   if (!(error instanceof TidewireError)) connection.close(CLOSE_CODES.bug, "internal", error);
   else if (error.retry === "later") connection.close(CLOSE_CODES.overloaded, error.code, error);
   else connection.close(CLOSE_CODES.malformedMessage, "the first message must be hello", error);

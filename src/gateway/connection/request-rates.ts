@@ -5,6 +5,7 @@
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
+import { requestCost } from "../../protocol/request-limits.ts";
 import type { GatewayContext } from "../context.ts";
 import { ClientError } from "./client-error.ts";
 import { RateLimit } from "./rate-limit.ts";
@@ -69,11 +70,8 @@ export class RequestRates {
   }
 }
 
-/**
- * The cost of a message against the rate limit. A large filter costs more, because it is work to check and memory to
- * keep.
- */
+/** The cost of a message against the rate limit. Only a filter can be large and expensive to check. */
 function costOf(message: ClientMessage, bytes: number): number {
   if (message.type !== "subscribe" || message.filter === undefined) return 1;
-  return 1 + Math.floor(bytes / 1_024);
+  return requestCost(bytes);
 }

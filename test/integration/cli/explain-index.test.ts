@@ -1,31 +1,19 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
+import { expect, test } from "vitest";
 import { planSnapshot } from "../../../src/source/snapshot-plan.ts";
+import { configFile, runCommand } from "../../support/command.ts";
 import { testDatabase } from "../../support/mongod.ts";
 
 /** The report of `explain` about the snapshot's index, for a rule on `customerId`. */
 async function indexLine(uri: string, database: string): Promise<string | undefined> {
-  const folder = await mkdtemp(join(tmpdir(), "tidewire-explain-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const path = join(folder, "t.yaml");
-  const config = {
+  const path = await configFile({
     mongodb: { uri, database },
     auth: { anonymous: true },
     collections: { orders: { rules: [{ name: "customer", filter: { customerId: "%%user.sub" } }] } },
-  };
-  await writeFile(path, JSON.stringify(config));
-  const out: string[] = [];
-  const io = { out: (text: string) => out.push(text), err: () => {}, env: {}, now: () => 0 };
-  expect(await runCli(["explain", "-c", path, "--user", '{"sub":"u1"}', "--collection", "orders"], io)).toBe(
-    0,
-  );
-  return out
-    .join("\n")
-    .split("\n")
-    .find((line) => line.startsWith("index for the snapshot"));
+  });
+  const argv = ["explain", "-c", path, "--user", '{"sub":"u1"}', "--collection", "orders"];
+  const { code, out } = await runCommand(argv, { now: () => 0 });
+  expect(code).toBe(0);
+  return out.split("\n").find((line) => line.startsWith("index for the snapshot"));
 }
 
 test("explain says that a snapshot reads everything, and names the index once there is one", async () => {

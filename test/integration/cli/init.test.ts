@@ -9,10 +9,10 @@ import { decodeJwt } from "jose";
 import { ObjectId } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
-import { runCli } from "../../../src/cli/run-cli.ts";
 import { createClient } from "../../../src/client/client.ts";
 import { isBrowserMissing, openPage } from "../../support/browser.ts";
 import { ROOT } from "../../support/build.ts";
+import { runCommand } from "../../support/command.ts";
 import { freePort, Mongod, testDatabase } from "../../support/mongod.ts";
 import { MAIN, Running } from "../../support/running.ts";
 
@@ -24,16 +24,8 @@ async function folder(): Promise<string> {
   return path;
 }
 
-async function init(...args: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env: {},
-    now: Date.now,
-  };
-  return { code: await runCli(["init", ...args], io), out: out.join("\n"), err: err.join("\n") };
+function init(...args: string[]) {
+  return runCommand(["init", ...args]);
 }
 
 /** A database with a collection of each kind. */
@@ -251,10 +243,9 @@ test("says so if the server is a standalone one, or if the URI leaves the databa
 
 test("asks for the URI at a terminal, and elsewhere says which option is missing", async () => {
   const { uri, name } = await shop();
-  const out: string[] = [];
-  const io = { out: (text: string) => out.push(text), err: () => {}, env: {}, now: Date.now };
-  expect(await runCli(["init", await folder()], { ...io, ask: async () => uri })).toBe(0);
-  expect(out.join()).toContain(`2 collections of ${name}`);
+  const asked = await runCommand(["init", await folder()], { ask: async () => uri });
+  expect(asked.code).toBe(0);
+  expect(asked.out).toContain(`2 collections of ${name}`);
   const { code, err } = await init(await folder());
   expect([code, err]).toEqual([2, expect.stringContaining("--uri is needed")]);
 });

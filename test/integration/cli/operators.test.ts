@@ -1,47 +1,24 @@
 /** The commands for operators, run in this process on the service's own database. */
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
 import { startService } from "../../../src/server.ts";
+import { configFile, runCommand } from "../../support/command.ts";
 import { until } from "../../support/mongod.ts";
 import { signToken, startTestService, toConfig } from "../../support/service.ts";
 import { WsClient } from "../../support/ws-client.ts";
 
 const COLLECTIONS = { things: { rules: [{ name: "everyone" }] } };
 
-async function run(args: readonly string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env: {},
-    now: Date.now,
-  };
-  return { code: await runCli(args, io), out: out.join("\n"), err: err.join("\n") };
-}
-
-async function configFile(config: object): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "tidewire-cli-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  const file = join(directory, "tidewire.json");
-  await writeFile(file, JSON.stringify(config));
-  return file;
-}
-
 test("rotate-keys leaves the older key good for opening, and drops the one before it", async () => {
   const { file, db, client } = await startTestService({ collections: COLLECTIONS });
   const config = await configFile(file);
-  expect(await run(["rotate-keys", "--config", config])).toMatchObject({
+  expect(await runCommand(["rotate-keys", "--config", config])).toMatchObject({
     code: 0,
     out: expect.stringMatching(/^key 2 seals .*\nkey 1 still opens/),
   });
-  expect(await run(["rotate-keys", "--config", config])).toMatchObject({
+  expect(await runCommand(["rotate-keys", "--config", config])).toMatchObject({
     code: 0,
     out: expect.stringMatching(/^key 3 seals .*\nkey 2 still opens/),
   });
@@ -55,7 +32,7 @@ test("after new-epoch a service that starts answers every earlier cursor with hi
   const before = await connect({ sub: "u1" });
   const { cursor, ticket } = await before.ask({ type: "subscribe", id: "a", collection: "things" });
   await service.stop();
-  const answer = await run(["new-epoch", "--config", config, "--reason", "restored a backup"]);
+  const answer = await runCommand(["new-epoch", "--config", config, "--reason", "restored a backup"]);
   expect(answer).toMatchObject({
     code: 0,
     out: expect.stringMatching(/^epoch \w{8} has begun, \w{8} has ended/),
@@ -81,7 +58,7 @@ async function restart(file: Record<string, unknown>) {
 test("an operator's command says in a line that MongoDB cannot be reached", async () => {
   const { file } = await startTestService({ collections: COLLECTIONS });
   const nowhere = { ...file, mongodb: { ...(file["mongodb"] as object), uri: "mongodb://127.0.0.1:1/" } };
-  expect(await run(["rotate-keys", "--config", await configFile(nowhere)])).toMatchObject({
+  expect(await runCommand(["rotate-keys", "--config", await configFile(nowhere)])).toMatchObject({
     code: 1,
     err: expect.stringMatching(
       /^tidewire rotate-keys: MongoDB cannot be reached: 127\.0\.0\.1:1 refuses connections\. /,
@@ -92,11 +69,11 @@ test("an operator's command says in a line that MongoDB cannot be reached", asyn
 test.each(["rotate-keys", "new-epoch"])(
   "%s has help, and reports the mistakes of its configuration",
   async (command) => {
-    expect(await run([command, "--config", "nowhere.yaml"])).toMatchObject({
+    expect(await runCommand([command, "--config", "nowhere.yaml"])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^nowhere\.yaml:1:1: the file cannot be read \(ENOENT\)/),
     });
-    expect(await run([command, "--help"])).toMatchObject({
+    expect(await runCommand([command, "--help"])).toMatchObject({
       code: 0,
       out: expect.stringContaining("Examples:"),
     });
@@ -111,8 +88,8 @@ test("start says in a line that its port is taken, and which option names anothe
   const address = taken.address();
   if (address === null || typeof address === "string") throw new Error("no port");
   const args = ["--config", await configFile(file), "--port", String(address.port)];
-  const answer = await run(["start", ...args]);
+  const answer = await runCommand(["start", ...args]);
   expect(answer.code).toBe(1);
   expect(answer.err).toMatch(/^tidewire start: cannot listen on 127\.0\.0\.1:\d+ \(EADDRINUSE\)\. .*--port/);
-  expect(await run(["start", "--port", "65536"])).toMatchObject({ code: 2 });
+  expect(await runCommand(["start", "--port", "65536"])).toMatchObject({ code: 2 });
 });

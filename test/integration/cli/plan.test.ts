@@ -1,37 +1,17 @@
 /** The report of `tidewire plan` for an edit, against a running service with clients, and the effect of saving it. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
+import { configFile, runCommand } from "../../support/command.ts";
 import { startTestService, toConfig } from "../../support/service.ts";
 
 const TOKEN = "a-token-for-the-admins-of-a-test-0123456789";
 const authorization = `Bearer ${TOKEN}`;
 const WITH_TOKEN = { admin: { port: 0, token: TOKEN } };
 
-async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env,
-    now: Date.now,
-  };
-  return { code: await runCli(args, io), out: out.join("\n"), err: err.join("\n") };
-}
-
-async function fileOf(config: object, name = "new.json"): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "tidewire-plan-"));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  await writeFile(join(folder, name), JSON.stringify(config));
-  return join(folder, name);
-}
+const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => runCommand(args, { env });
 
 const MEMBERS = { collection: "members", filter: { userId: "%%user.sub" }, value: "roomId" };
 const COLLECTIONS = {
@@ -101,7 +81,7 @@ test("counts the connections that would gain, lose and end, by rule, and the sav
     },
     news: { rules: [{ name: "all", filter: { public: true } }] },
   });
-  const file = await fileOf(edited);
+  const file = await configFile(edited);
   const before = clients.map(({ received }) => received.length);
   const { code, out } = await run(["plan", "--config", file, "--admin", admin]);
   expect(code).toBe(0);
@@ -137,13 +117,13 @@ test("says what the node's rules lose and gain, and shows nothing of them that t
   const orders = {
     rules: [STAFF, { ...CUSTOMER, filter: { owner: "%%user.org" }, fields: { exclude: ["margin", "x"] } }],
   };
-  const file = await fileOf(edit({ ...COLLECTIONS, orders }));
+  const file = await configFile(edit({ ...COLLECTIONS, orders }));
   const { out } = await run(["plan", "--config", file, "--admin", admin]);
   expect(out).toContain("filter   other documents");
   expect(out).toContain("fields   fewer fields");
   expect(out).not.toContain("%%user.sub");
   // Between two files everything is shown.
-  const old = await fileOf(edit(COLLECTIONS), "old.json");
+  const old = await configFile(edit(COLLECTIONS), "old.json");
   const both = await run(["plan", "--config", file, "--against", old, "--admin", admin]);
   expect(both.out).toContain('- {"owner":"%%user.sub"}');
   expect(effectsOf(both.out, "orders")).toMatchObject({ unchanged: 2, ends: 3 });
@@ -164,16 +144,16 @@ test("rights that follow from an unread set are unknown; those from a known set 
       rules: [{ name: "all", filter: { room: { $in: "%%lookup.rooms" } } }],
     },
   });
-  const known = await run(["plan", "--config", await fileOf(edit(under(MEMBERS))), "--admin", admin]);
+  const known = await run(["plan", "--config", await configFile(edit(under(MEMBERS))), "--admin", admin]);
   expect(effectsOf(known.out, "news")).toEqual({ loses: 1 });
   const other = { ...MEMBERS, value: "_id" };
-  const unknown = await run(["plan", "--config", await fileOf(edit(under(other))), "--admin", admin]);
+  const unknown = await run(["plan", "--config", await configFile(edit(under(other))), "--admin", admin]);
   expect(effectsOf(unknown.out, "news")).toEqual({ unknown: 1 });
 });
 
 test("an edit without changes is no change, and renaming a rule changes no rights", async () => {
   const { admin, edit } = await startShop();
-  const same = await run(["plan", "--config", await fileOf(edit(COLLECTIONS)), "--admin", admin]);
+  const same = await run(["plan", "--config", await configFile(edit(COLLECTIONS)), "--admin", admin]);
   expect(same.out).toContain("no rule is another");
   expect(effectsOf(same.out, "orders")).toEqual({ unchanged: 5 });
   expect(same.out).toContain("  0 live queries that nobody follows now");
@@ -181,7 +161,7 @@ test("an edit without changes is no change, and renaming a rule changes no right
   const renamed = await run([
     "plan",
     "--config",
-    await fileOf(edit({ ...COLLECTIONS, orders })),
+    await configFile(edit({ ...COLLECTIONS, orders })),
     "--admin",
     admin,
   ]);
@@ -192,7 +172,7 @@ test("an edit without changes is no change, and renaming a rule changes no right
 test("the command and the node report a mistake in the same words as check", async () => {
   const { admin, edit } = await startShop();
   const wrong = edit({ orders: { rules: [{ name: "x", filter: { owner: { $frob: 1 } } }] } });
-  const file = await fileOf(wrong);
+  const file = await configFile(wrong);
   const check = await run(["check", "--config", file]);
   const plan = await run(["plan", "--config", file, "--admin", admin]);
   expect(plan).toEqual({ code: 1, out: "", err: check.err });
@@ -214,7 +194,7 @@ test("fills in the environment of the command, never that of the node", async ()
   process.env["TIDEWIRE_PLAN_SECRET"] = "a-secret-of-the-node";
   onTestFinished(() => void delete process.env["TIDEWIRE_PLAN_SECRET"]);
   const news = (name: string) => ({ ...COLLECTIONS, news: { rules: [{ name, filter: { price: "$${}" } }] } });
-  const file = await fileOf(edit(news("${TIDEWIRE_PLAN_SECRET}")));
+  const file = await configFile(edit(news("${TIDEWIRE_PLAN_SECRET}")));
   const { out } = await run(["plan", "--config", file, "--admin", admin], { TIDEWIRE_PLAN_SECRET: "mine" });
   expect(out).toContain("+ mine");
   expect(out).toContain('{"price":"${}"}');
@@ -240,13 +220,13 @@ test("the node takes a configuration by POST alone, of a bounded size, and not f
 
 test("sends the token of the environment, else that of the configuration, and says which it lacks", async () => {
   const { admin, edit, file } = await startShop();
-  const edited = await fileOf(edit(COLLECTIONS));
+  const edited = await configFile(edit(COLLECTIONS));
   const other = "another-token-than-that-of-the-node-0123456789";
   const planned = (path: string, env: NodeJS.ProcessEnv) =>
     run(["plan", "--config", path, "--admin", admin], env);
   expect(await planned(edited, {})).toMatchObject({ code: 0 });
   const server = { admin: { token: "${TIDEWIRE_TEST_TOKEN:-}" } };
-  const without = await fileOf({ ...file, server });
+  const without = await configFile({ ...file, server });
   expect(await planned(without, { TIDEWIRE_ADMIN_TOKEN: TOKEN })).toMatchObject({ code: 0 });
   expect(await planned(without, { TIDEWIRE_TEST_TOKEN: TOKEN })).toMatchObject({ code: 0 });
   const none = await planned(without, {});
@@ -260,7 +240,7 @@ test("sends the token of the environment, else that of the configuration, and sa
 test("a node without a token refuses plans, and the command names the missing option", async () => {
   const { service, file } = await startTestService({ collections: COLLECTIONS });
   const admin = `http://127.0.0.1:${service.adminAddress.port}`;
-  const refused = await run(["plan", "--config", await fileOf(file), "--admin", admin]);
+  const refused = await run(["plan", "--config", await configFile(file), "--admin", admin]);
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("set server.admin.token") });
 });
 
@@ -272,7 +252,7 @@ test("a redirect is not followed, because it would take the token elsewhere", as
   await once(elsewhere, "listening");
   onTestFinished(() => void elsewhere.close());
   const url = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
-  const answer = await run(["plan", "--config", await fileOf(edit(COLLECTIONS)), "--admin", url]);
+  const answer = await run(["plan", "--config", await configFile(edit(COLLECTIONS)), "--admin", url]);
   expect(answer).toMatchObject({ code: 1, err: expect.stringContaining("does not answer") });
 });
 
@@ -281,7 +261,7 @@ test("says in a line that it has asked no node, the public port, or something el
   const other = createServer((_request, response) => response.end("hello")).listen(0, "127.0.0.1");
   await once(other, "listening");
   onTestFinished(() => void other.close());
-  const edited = await fileOf(file);
+  const edited = await configFile(file);
   const cases: readonly (readonly [number, RegExp])[] = [
     [1, /does not answer: is the node running/],
     [service.address.port, /is not the admin listener of a node/],

@@ -1,38 +1,17 @@
 /** `tidewire revoke` in this process, on the state database of a running node. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
+import { configFile, runCommand } from "../../support/command.ts";
 import { startReplicaSet } from "../../support/mongod.ts";
 import { startTestService, testConfig } from "../../support/service.ts";
 
 const COLLECTIONS = { things: { rules: [{ name: "everyone" }] } };
 const START_MS = Date.parse("2026-05-04T12:00:00.250Z");
 
-async function configFile(config: object): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "tidewire-cli-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  const file = join(directory, "tidewire.json");
-  await writeFile(file, JSON.stringify(config));
-  return file;
-}
-
 async function cli(file: object) {
   const config = await configFile(file);
-  return async (args: readonly string[], nowMs = START_MS) => {
-    const out: string[] = [];
-    const err: string[] = [];
-    const io = {
-      out: (text: string) => out.push(text),
-      err: (text: string) => err.push(text),
-      env: {},
-      now: () => nowMs,
-    };
-    const code = await runCli(["revoke", "--config", config, ...args], io);
-    return { code, out: out.join("\n"), err: err.join("\n") };
-  };
+  return (args: readonly string[], nowMs = START_MS) =>
+    runCommand(["revoke", "--config", config, ...args], { now: () => nowMs });
 }
 
 test("revoke closes connections, --list shows it, --undo lets the token in again", async () => {

@@ -6,9 +6,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { type PreflightOptions, preflight } from "../../../src/source/preflight.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
 import { ROOT } from "../../support/build.ts";
+import { runConfigured } from "../../support/command.ts";
 import { startReplicaSet, until } from "../../support/mongod.ts";
 import { recordingLog, startNode } from "../../support/node.ts";
-import { runConfigured } from "../../support/run-configured.ts";
 import { signToken, testConfig } from "../../support/service.ts";
 import { WsClient } from "../../support/ws-client.ts";
 

@@ -2,8 +2,8 @@
 import { expect, onTestFinished, test } from "vitest";
 import { startService } from "../../../src/server.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
+import { runConfigured } from "../../support/command.ts";
 import { startReplicaSet } from "../../support/mongod.ts";
-import { runConfigured } from "../../support/run-configured.ts";
 import { testConfig, toConfig } from "../../support/service.ts";
 
 const binary = process.env["TIDEWIRE_OLD_MONGOD"];

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { importApp } from "../../../src/app-services/import-app.ts";
-import { runCli } from "../../../src/cli/run-cli.ts";
+import { runCommand } from "../../support/command.ts";
 import { exportedApp, importRules } from "../../support/exported-app.ts";
 
 const readAll = { read: true, write: false, insert: false, delete: false };
@@ -370,21 +370,13 @@ test("more rules than anybody could read are not made", async () => {
   expect(told.join("\n")).toContain("more than 64 rules");
 });
 
-async function run(...argv: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env: { MONGODB_URI: "mongodb://127.0.0.1:1/?replicaSet=rs0", TIDEWIRE_JWT_SECRET: "x".repeat(32) },
-    now: () => 0,
-  };
-  return {
-    code: await runCli(["import-app-services", ...argv], io),
-    out: out.join("\n"),
-    err: err.join("\n"),
-    io,
-  };
+const IO = {
+  env: { MONGODB_URI: "mongodb://127.0.0.1:1/?replicaSet=rs0", TIDEWIRE_JWT_SECRET: "x".repeat(32) },
+  now: () => 0,
+};
+
+function run(...argv: string[]) {
+  return runCommand(["import-app-services", ...argv], IO);
 }
 
 test("the command writes a configuration that `check` takes, and tells what is missing", async () => {
@@ -393,13 +385,13 @@ test("the command writes a configuration that `check` takes, and tells what is m
     "data_sources/a/shop/logs/rules.json": { roles: [role("f", { "%%true": { "%function": {} } })] },
   });
   const file = join(folder, "tidewire.yaml");
-  const { code, out, err, io } = await run(folder, "--out", file);
+  const { code, out, err } = await run(folder, "--out", file);
   expect({ code, out }).toEqual({ code: 1, out: "" });
   expect(err).toContain(
     'data_sources/a/shop/logs/rules.json: shop.logs: role "f": apply_when.%%true.%function',
   );
   expect(err).toContain("Tokens need the claims: sub");
-  expect(await runCli(["check", "--config", file], io)).toBe(0);
+  expect((await runCommand(["check", "--config", file], IO)).code).toBe(0);
   expect(await readFile(file, "utf8")).toContain('filter: { owner_id: "%%user.sub" }');
   const again = await run(folder, "--out", file);
   expect(again.code).toBe(2);

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
+import { runCommand } from "../../support/command.ts";
 
 const OLD = `
 mongodb: { database: shop }
@@ -31,16 +31,8 @@ async function run(config: string, against: string, ...more: string[]) {
   const [edited, old] = [join(folder, "new.yaml"), join(folder, "old.yaml")];
   await writeFile(edited, config);
   await writeFile(old, against);
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env: {},
-    now: Date.now,
-  };
-  const code = await runCli(["plan", "--config", edited, "--against", old, ...more], io);
-  return { code, out: out.join("\n"), err: err.join("\n").replaceAll(folder, "") };
+  const result = await runCommand(["plan", "--config", edited, "--against", old, ...more]);
+  return { ...result, err: result.err.replaceAll(folder, "") };
 }
 
 test("says which rules change, how, and whether they show more or less", async () => {

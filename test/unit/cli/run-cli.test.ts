@@ -6,7 +6,7 @@ import { join, relative } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { JwtOptions } from "../../../src/auth/options.ts";
 import { createVerifier } from "../../../src/auth/verify-token.ts";
-import { runCli } from "../../../src/cli/run-cli.ts";
+import { runCommand } from "../../support/command.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const nowMs = 1_700_000_000_000;
@@ -29,17 +29,7 @@ async function fileOf(text: string, more: Record<string, string> = {}): Promise<
   return join(folder, "t.yaml");
 }
 
-async function run(...argv: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env: { SECRET },
-    now: () => nowMs,
-  };
-  return { code: await runCli(argv, io), out: out.join("\n"), err: err.join("\n") };
-}
+const run = (...argv: string[]) => runCommand(argv, { env: { SECRET }, now: () => nowMs });
 
 test.each([[], ["--help"], ["-h"], ["help"]])("%j teaches the commands, with examples", async (...argv) => {
   const { code, out } = await run(...argv);

@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/run-cli.ts";
 import { ROOT } from "../../support/build.ts";
+import { runCommand } from "../../support/command.ts";
 
 /** Its secret is nowhere set, and its key file does not exist: rules are tested without either. */
 const CONFIG = `
@@ -41,18 +41,8 @@ async function run(files: Readonly<Record<string, string>>, ...argv: string[]) {
   return { code: result.code, out: short(result.out), err: short(result.err) };
 }
 
-async function runIn(...argv: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const io = {
-    out: (text: string) => out.push(text),
-    err: (text: string) => err.push(text),
-    env: {},
-    now: () => Date.parse("2026-03-01T00:00:00Z"),
-  };
-  const code = await runCli(["test-rules", ...argv], io);
-  return { code, out: out.join("\n"), err: err.join("\n") };
-}
+const runIn = (...argv: string[]) =>
+  runCommand(["test-rules", ...argv], { now: () => Date.parse("2026-03-01T00:00:00Z") });
 
 /** One test of a file, with the lines that every test needs. */
 const oneTest = (rest: string, who = "as: { sub: ada }", collection = "orders") =>

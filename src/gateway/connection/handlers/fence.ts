@@ -2,14 +2,18 @@
  * Read your own writes. A client that has written through its own backend waits here until its subscriptions show the
  * write.
  */
-import type { FenceMessage } from "../../../protocol/messages.ts";
-import type { Connection } from "../connection.ts";
+import type { FenceMessage, ServerMessage } from "../../../protocol/messages.ts";
+import type { GatewayContext } from "../../context.ts";
+import type { Progress } from "../progress.ts";
 
+/** The parts of a connection that a fence needs. */
+export interface FenceHost {
+  readonly context: Pick<GatewayContext, "limits" | "feed">;
+  readonly progress: Pick<Progress, "holdFence" | "covers" | "caughtUp" | "nextCursor">;
+  send(message: ServerMessage): void;
+}
 /** [3.1] Answers once every change up to the operation time of a write has been sent. */
-export async function handleFence(
-  connection: Connection,
-  { id, operationTime }: FenceMessage,
-): Promise<void> {
+export async function handleFence(connection: FenceHost, { id, operationTime }: FenceMessage): Promise<void> {
   const { limits, feed } = connection.context;
   const { progress } = connection;
   const release = progress.holdFence(limits.fences);

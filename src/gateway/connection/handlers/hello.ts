@@ -5,19 +5,32 @@
 import type { Identity } from "../../../auth/verify-token.ts";
 import { CLOSE_CODES } from "../../../protocol/close-codes.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
-import type { HelloMessage } from "../../../protocol/messages.ts";
+import type { HelloMessage, ServerMessage } from "../../../protocol/messages.ts";
 import type { GatewayContext } from "../../context.ts";
 import { limitsForClients } from "../../limits.ts";
 import { ClientError } from "../client-error.ts";
-import type { Connection } from "../connection.ts";
+import type { Login } from "../login.ts";
 import { closingRefusal, reasonOf } from "../token-refusal.ts";
+
+/** The parts of a connection that the check of the first token needs. */
+export interface HelloHost {
+  readonly id: string;
+  readonly context: GatewayContext;
+  readonly address: string;
+  readonly isOpen: boolean;
+  readonly isClosed: boolean;
+  readonly login: Pick<Login, "begin" | "expiresAtMs" | "named" | "wantValues">;
+  /** @throws {TidewireError} A limit of the node is reached, or the token is no longer trusted. */
+  welcome(identity: Identity | null): void;
+  send(message: ServerMessage): void;
+}
 
 /**
  * [3.1] Handles the first message: the user's token, and the form of values in documents.
  * @param isByHeader The request that opened the connection has authenticated it, and no `hello` has arrived since.
  */
 export async function handleHello(
-  connection: Connection,
+  connection: HelloHost,
   message: HelloMessage,
   isByHeader: boolean,
 ): Promise<void> {
@@ -39,7 +52,7 @@ export async function handleHello(
  * @throws {ClientError} The client is refused.
  */
 export async function authenticate(
-  connection: Connection,
+  connection: HelloHost,
   who: () => Promise<Identity | null>,
 ): Promise<void> {
   connection.login.begin();

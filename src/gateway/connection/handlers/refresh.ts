@@ -6,12 +6,19 @@ import { maySucceed } from "../../../auth/subject.ts";
 import type { Identity } from "../../../auth/verify-token.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { RefreshMessage } from "../../../protocol/messages.ts";
-import { applyIdentity, noteOvertaken } from "../apply-identity.ts";
-import type { Connection } from "../connection.ts";
+import { applyIdentity, type IdentityHost, noteOvertaken } from "../apply-identity.ts";
+import type { Login } from "../login.ts";
 import { reasonOf } from "../token-refusal.ts";
 
+/** The parts of a connection that replacing its token needs. */
+export interface RefreshHost extends IdentityHost {
+  readonly address: string;
+  readonly isClosed: boolean;
+  readonly login: IdentityHost["login"] & Pick<Login, "startRefresh" | "isOvertaken" | "finishRefresh">;
+}
+
 /** [3.1] Takes a new token of the same user. A bad token changes nothing. */
-export async function handleRefresh(connection: Connection, { token }: RefreshMessage): Promise<void> {
+export async function handleRefresh(connection: RefreshHost, { token }: RefreshMessage): Promise<void> {
   const { login } = connection;
   const number = login.startRefresh();
   const identity = await verify(connection, token);
@@ -39,7 +46,7 @@ export async function handleRefresh(connection: Connection, { token }: RefreshMe
  * Verifies a token.
  * @throws {TidewireError} `unauthenticated`, which is logged as well; `unavailable`.
  */
-async function verify({ context, address }: Connection, token: string): Promise<Identity> {
+async function verify({ context, address }: RefreshHost, token: string): Promise<Identity> {
   try {
     return await context.trust.verify(token);
   } catch (error) {

@@ -1,10 +1,12 @@
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { UnsubscribeMessage } from "../../../protocol/messages.ts";
-import type { Connection } from "../connection.ts";
-import { endSubscription } from "../end-subscription.ts";
+import { endSubscription, type SubscriptionOwner } from "../end-subscription.ts";
 
 /** [3.1] Ends a subscription. After the answer no further message for the id follows. */
-export async function handleUnsubscribe(connection: Connection, { id }: UnsubscribeMessage): Promise<void> {
+export async function handleUnsubscribe(
+  connection: SubscriptionOwner,
+  { id }: UnsubscribeMessage,
+): Promise<void> {
   const subscription = connection.subscriptions.get(id);
   if (subscription !== undefined) endSubscription(connection, subscription, "requested");
   else if (connection.subscriptions.pending.withdraw(id))
