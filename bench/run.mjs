@@ -22,7 +22,7 @@ const HELP = `Usage: npm run bench -- [options]
   --rounds N          interleaved rounds; default: 5
   --quick             tiny sizes, one round: shows that it runs, and measures nothing
   --profile DIR       saves a CPU profile of each server's last round; the figures are no good then
-  --docs              writes the tables into docs/performance.md
+  --docs              writes the tables into docs/performance.md; with --only, the other tables stay
   --json FILE         where the results go as JSON
   --mongodb URI       a replica set to use instead of one started for the run
   --no-install        do without what is not installed, rather than install it (npm ci in bench/)
@@ -146,9 +146,17 @@ async function main() {
     await writeFile(flags.json, `${JSON.stringify({ rounds, seconds, machine, results }, null, 2)}\n`);
   if (flags.docs) {
     const page = fileURLToPath(new URL("docs/performance.md", ROOT));
-    await writeFile(page, intoPage(await readFile(page, "utf8"), results, machine));
+    const names = scenarios(flags.quick).map(({ name }) => name);
+    const command = chosen.length === names.length ? undefined : commandOf(chosen);
+    await writeFile(page, intoPage(await readFile(page, "utf8"), results, { machine, names, command }));
   }
 }
+
+const commandOf = (chosen) =>
+  [
+    "npm run bench -- --docs",
+    ...chosen.map(({ name }) => `--only ${name.includes(" ") ? JSON.stringify(name) : name}`),
+  ].join(" ");
 
 async function startMongod(directory) {
   const { startEmbeddedMongod } = await dist("source/embedded-mongod.js");

@@ -69,18 +69,34 @@ export function tableOf(result) {
   return [title, text(head), ...lines.map(text), ...result.targets.map(targetText)].join("\n");
 }
 
-const BLOCK = /(<!-- bench -->\n)[\s\S]*(<!-- \/bench -->)/;
+const BLOCK = /(<!-- bench -->\n)([\s\S]*)(<!-- \/bench -->)/;
 
-/** A page with the results in the place that it keeps for them. */
-export function intoPage(page, results, machine) {
-  const parts = results.map((result) => {
-    const { head, lines } = cellsOf(result);
-    const row = (cells) => `| ${cells.join(" | ")} |`;
-    const table = [row(head), row(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...lines.map(row)];
-    const targets = result.targets.map((target) => `- ${targetText(target).trim()}`);
-    return [`### ${result.name}`, "", `${result.about}.`, "", ...table, "", ...targets, ""].join("\n");
+/**
+ * Writes the tables into a page. A run of some scenarios leaves the tables of the others as they are, and says in its own
+ * tables how they were measured.
+ * @param run `machine`: a line about the run; `names`: all scenarios, in their order; `command`: of a run of some of them.
+ */
+export function intoPage(page, results, { machine, names, command }) {
+  const origin = command === undefined ? [] : [`Measured by \`${command}\`, ${machine}`, ""];
+  const sections = new Map(results.map((result) => [result.name, sectionOf(result, origin)]));
+  return page.replace(BLOCK, (_all, begin, block, end) => {
+    const [head = "", ...old] = block.split(/^(?=### )/m);
+    const kept = command === undefined ? [] : old.map((text) => [/^### (.*)/.exec(text)?.[1], text.trim()]);
+    const all = new Map([...kept, ...sections]);
+    const inOrder = names.flatMap((name) => all.get(name) ?? []);
+    const first = command === undefined ? machine : head.trim();
+    return `${begin}\n${[first, ...inOrder].join("\n\n")}\n\n${end}`;
   });
-  return page.replace(BLOCK, (_all, begin, end) => `${begin}\n${machine}\n\n${parts.join("\n")}\n${end}`);
+}
+
+function sectionOf(result, origin) {
+  const { head, lines } = cellsOf(result);
+  const row = (cells) => `| ${cells.join(" | ")} |`;
+  const table = [row(head), row(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...lines.map(row)];
+  const targets = result.targets.map((target) => `- ${targetText(target).trim()}`);
+  return [`### ${result.name}`, "", `${result.about}.`, "", ...origin, ...table, "", ...targets]
+    .join("\n")
+    .trim();
 }
 
 function targetText({ lane, against, atMost, atLeast, measured, isMet }) {
