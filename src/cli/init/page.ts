@@ -14,11 +14,13 @@ export function htmlPage(collection: string): string {
 <script type="module">
   import { createClient } from "/tidewire/tidewire.js";
 
+  const url = "http://127.0.0.1:8480";
+  const hint = "Does the service run at " + url + " (npx tidewire start)? This page tries again.";
   const collection = ${name};
   const notAllowed =
     "No rule of config/tidewire.yaml lets this user read " + collection + " yet. Edit the rules, then reload this page.";
   const client = createClient({
-    url: "http://127.0.0.1:8480",
+    url,
     token: async () => {
       const response = await fetch("/token");
       if (!response.ok) throw new Error("the backend answers /token with " + response.status);
@@ -37,11 +39,15 @@ export function htmlPage(collection: string): string {
 
   document.querySelector("h1").textContent = collection;
   client.collection(collection).find().subscribe({
-    data: (documents) => {
-      document.querySelector("#list").replaceChildren(...documents.map(item));
-      say(documents.length + " documents, live");
+    data: (documents) => document.querySelector("#list").replaceChildren(...documents.map(item)),
+    status: (status) => {
+      if (status === "live") say("live");
     },
-    error: (error) => say(error.code === "forbidden" ? notAllowed : error.message),
+    error: (error) => {
+      if (error.code === "forbidden") say(notAllowed);
+      else if (error.retry === "later") say("Not connected: " + error.message + ". " + hint);
+      else say(error.message);
+    },
   });
 </script>
 `;
@@ -54,10 +60,11 @@ export function nextPage(collection: string): string {
 import { createClient } from "tidewire/client";
 import { TidewireProvider, useLiveQuery, useTidewire } from "tidewire/react";
 
+const SERVICE = "http://127.0.0.1:8480";
 const COLLECTION = ${JSON.stringify(collection)};
 
 const client = createClient({
-  url: "http://127.0.0.1:8480",
+  url: SERVICE,
   token: async () => {
     const response = await fetch("/token");
     if (!response.ok) throw new Error(\`the backend answers /token with \${response.status}\`);
@@ -68,6 +75,8 @@ const client = createClient({
 function List() {
   const documents = useTidewire().collection<{ _id: string }>(COLLECTION);
   const { data, status, error } = useLiveQuery(documents.find());
+  if (error?.retry === "later")
+    return <p role="alert">Not connected: {error.message}. Does the service run at {SERVICE} (npx tidewire start)?</p>;
   if (error) return <p role="alert">{error.message}. Edit config/tidewire.yaml, then reload this page.</p>;
   return (
     <ul aria-busy={status !== "live"}>

@@ -135,6 +135,9 @@ test.each(["express", "fastify"])(
     expect(await page?.locator("li").filter({ hasText: "not for ada" }).count()).toBe(
       isBrowserMissing ? undefined : 0,
     );
+    await page?.getByText("live", { exact: true }).waitFor();
+    service.child.kill("SIGKILL");
+    await page?.getByText(`Does the service run at http://127.0.0.1:${port} (npx tidewire start)?`).waitFor();
   },
 );
 

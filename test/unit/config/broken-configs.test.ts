@@ -54,7 +54,7 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     "an unset variable",
     withMongodb("{ database: '${NOPE}' }"),
     "3:22 mongodb.database",
-    /NOPE is not set; set it, or give a default: \$\{NOPE:-…\}/,
+    /NOPE is not set; set it, in .env for example, or give a default: \$\{NOPE:-…\}/,
   ],
   [
     "a variable of no name",

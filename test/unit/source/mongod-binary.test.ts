@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
+import { deferred } from "../../../src/feed/deferred.ts";
 import { cacheDirectory, type FindMongodOptions, findMongod } from "../../../src/source/mongod-binary.ts";
 import type { Download } from "../../../src/source/mongod-download.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
@@ -122,6 +123,19 @@ test("downloads are tried in order, the log and the caller see how far they are"
     "downloading mongod: 1.0 MB of 4.0 MB",
     "embedded mongod 6.0.5, from second",
   ]);
+});
+
+test("a download that reports nothing is reported as a wait", async () => {
+  const answered = deferred();
+  const slow: Download = async (...args) => {
+    await answered.promise;
+    return fetched(...args);
+  };
+  const downloads = new Map([["a slow server", slow]]);
+  const found = findMongod(machine({}, { downloads, progressEveryMs: 5 }));
+  await expect.poll(() => log.at(-1), { interval: 1 }).toMatch(/^waiting for a slow server \(\d+ s\)$/);
+  answered.resolve();
+  expect((await found).origin).toBe("a slow server");
 });
 
 test("when every way fails, one error says what was tried and what to do", async () => {
