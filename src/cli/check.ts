@@ -85,6 +85,8 @@ function ruleText({ name, when, anonymous, filter, allow }: RuleOptions): string
         ? "conditional, anonymous too"
         : "conditional",
     ...(filter === undefined ? ["all documents"] : []),
+    ...(allow.documents === false ? ["counts and groups only"] : []),
+    ...(allow.aggregate === false ? ["no counts and groups"] : []),
     ...(allow.requireIndex ? ["index required"] : []),
   ];
   return `${name} [${parts.join(", ")}]`;

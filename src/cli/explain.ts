@@ -9,6 +9,7 @@ import { filterToBson, toMongo } from "../match/to-mongo.ts";
 import type { EffectiveQuery, QueryRequest, Subject } from "../rules/authorize.ts";
 import { compileRules } from "../rules/compile-rules.ts";
 import { predicateText } from "../rules/deciding-predicate.ts";
+import { describeAggregate } from "../rules/describe-aggregate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
 import { type Explanation, explainAuthorization } from "../rules/explain-authorization.ts";
 import { readDocument } from "../rules/read-document.ts";
@@ -30,6 +31,7 @@ Options:
       --user JSON        the claims of the user's token; without it, an anonymous user
       --filter JSON      the client's own filter
       --fields A,B       the client's own fields
+      --aggregate JSON   the client asks for counts and groups: {"by":PATH,"values":{NAME:{"sum":PATH}}}
       --document JSON    a document (Extended JSON): is it visible?
       --json             print JSON, for machines
   -c, --config FILE      the configuration (default config/tidewire.yaml)
@@ -51,6 +53,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
       collection: { type: "string" },
       filter: { type: "string" },
       fields: { type: "string" },
+      aggregate: { type: "string" },
       document: { type: "string" },
       json: { type: "boolean" },
     },
@@ -62,6 +65,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     collection: values.collection,
     ...(values.filter === undefined ? {} : { filter: objectFlag("filter", values.filter) }),
     ...(values.fields === undefined ? {} : { fields: values.fields.split(",") }),
+    ...(values.aggregate === undefined ? {} : { aggregate: objectFlag("aggregate", values.aggregate) }),
   };
   const document = values.document === undefined ? undefined : documentFlag(values.document);
   const { source } = await loadRules(values.config, io.env);
@@ -137,12 +141,17 @@ function textOf(explanation: Explanation, subject: Subject | null, index: string
   if (rules.length > 0) lines.push("rules:");
   for (const { name, applies, because } of rules) lines.push(`  ${applies ? "→" : " "} ${name}: ${because}`);
   if (query !== null) {
-    lines.push(`filter: ${predicateText(query.filter)}`, `fields: ${describeProjection(query.projection)}`);
+    const shown =
+      query.aggregate === null
+        ? `fields: ${describeProjection(query.projection)}`
+        : `rows: ${describeAggregate(query.aggregate)}, and no documents`;
+    lines.push(`filter: ${predicateText(query.filter)}`, shown);
     if (!query.snapshotAllowed) lines.push("snapshot: not allowed, only changes");
   }
   if (index !== null) lines.push(`index for the snapshot: ${index}`);
   if (document !== null) {
-    lines.push(`document: ${document.visible ? "visible" : "hidden"}, as ${document.because}`);
+    const counts = query?.aggregate == null ? ["visible", "hidden"] : ["counted", "not counted"];
+    lines.push(`document: ${document.visible ? counts[0] : counts[1]}, as ${document.because}`);
     if (document.shown !== null) lines.push(`  seen as ${document.shown}`);
   }
   return lines.join("\n");
@@ -157,6 +166,7 @@ function jsonOf({ query, ...explanation }: Explanation, index: string | null): s
           namespace: `${query.database}.${query.collectionName}`,
           filter: JSON.parse(encodeValue(filterToBson(query.filter), "ejson")),
           fields: describeProjection(query.projection),
+          aggregate: query.aggregate,
           snapshotAllowed: query.snapshotAllowed,
           key: query.key,
         };

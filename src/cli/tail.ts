@@ -17,6 +17,7 @@ Options:
       --token TOKEN      your token (default $TIDEWIRE_TOKEN; without one, anonymous)
       --filter JSON      a Mongo filter, combined with the rule's filter by AND
       --fields A,B       only these fields
+      --aggregate JSON   counts and groups in place of documents: {"by":PATH,"values":{NAME:{"sum":PATH}}}
       --values MODE      encoding of values: json (default) or ejson (MongoDB Extended JSON, lossless)
       --no-snapshot      only changes from now on
       --json             print every message of the service unchanged, one per line
@@ -24,6 +25,7 @@ Options:
 Examples:
   tidewire tail --collection orders --token "$(tidewire token --sub u1)"
   tidewire tail --collection orders --filter '{"status":"open"}' --fields status,total
+  tidewire tail --collection orders --aggregate '{"by":"status"}'
   tidewire tail --url wss://live.example.com --collection orders --json | jq .type
 
 Ctrl-C stops it. Exit code 1: the service refused the subscription, or ended it permanently.`;
@@ -40,6 +42,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
       collection: { type: "string" },
       filter: { type: "string" },
       fields: { type: "string" },
+      aggregate: { type: "string" },
       values: { type: "string" },
       "no-snapshot": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
@@ -54,6 +57,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     collection: values.collection,
     ...(values.filter === undefined ? {} : { filter: objectFlag("filter", values.filter) }),
     ...(values.fields === undefined ? {} : { fields: values.fields.split(",") }),
+    ...(values.aggregate === undefined ? {} : { aggregate: objectFlag("aggregate", values.aggregate) }),
     ...(values["no-snapshot"] ? { snapshot: false } : {}),
   };
 

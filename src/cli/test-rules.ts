@@ -41,7 +41,7 @@ A file of tests, such as config/tidewire.test.yaml:
     - name: a filter cannot use a hidden field
       as: { sub: ada }
       collection: orders
-      filter: { margin: { $gt: 3 } }      # the client's request: filter, fields, sort, limit, snapshot
+      filter: { margin: { $gt: 3 } }      # the request: filter, fields, sort, limit, snapshot, aggregate
       expect: forbidden
 
     - name: members read their rooms

@@ -181,7 +181,10 @@ export class Subscriptions {
     const isAnswer = link.asked.delete(result);
     if (isAnswer) result.view.resumeFailed();
     const error = toError(message);
-    if (!isAnswer) {
+    if (!isAnswer && message.code === "snapshot-too-large") {
+      // An aggregate has grown beyond its limit. Nothing more follows.
+      this.#end(result, error);
+    } else if (!isAnswer) {
       // The next message shows whether the subscription continues.
       result.note(error);
     } else if (message.retry === "never") {

@@ -13,6 +13,7 @@ import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Follower } from "./follower.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
+import { mergeEntries } from "./merge-entries.ts";
 
 /** One chunk for each value mode that some follower uses. */
 type Chunks = { [mode in ValueMode]?: Chunk };
@@ -36,17 +37,22 @@ export class Broadcast {
   readonly #encoder: ChangeEncoder;
   readonly #metrics: Metrics;
   readonly #changes: ChangeTallies;
+  readonly #merges: boolean;
   /** Entries recorded since the last flush; `null` if there are none. */
   #pending: LogEntry[] | null = null;
   /** A commit whose messages were encoded in advance for the next flush. */
   #prepared: Prepared | null = null;
 
-  /** @param collection The label of its changes in the metrics. */
-  constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics, collection: string) {
+  /**
+   * @param collection The label of its changes in the metrics.
+   * @param merges Whether only the last of several changes of a document counts.
+   */
+  constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics, collection: string, merges = false) {
     this.#log = log;
     this.#encoder = encoder;
     this.#metrics = metrics;
     this.#changes = metrics.changesBy(collection);
+    this.#merges = merges;
   }
 
   /**
@@ -80,18 +86,23 @@ export class Broadcast {
    * @returns The remaining work, step by step. Only many followers or long commits leave any.
    */
   flush(onUnknown: () => void): Iterable<void> {
-    const pending = this.#pending;
-    const last = pending?.at(-1);
-    if (pending === null || last === undefined) return NOTHING;
-    const prepared = this.#prepared;
+    const noted = this.#pending;
+    const last = noted?.at(-1);
+    if (noted === null || last === undefined) return NOTHING;
+    const merged = this.#merges && noted.length > 1 ? mergeEntries(noted) : null;
+    const pending = merged === null ? noted : [merged];
+    const prepared = merged === null ? this.#prepared : null;
     this.#pending = null;
     this.#prepared = null;
+    // Changes of one batch may cancel each other.
+    if (merged?.changes.length === 0) return NOTHING;
     const count = this.#count(pending);
     if (count === UNKNOWN) {
       onUnknown();
       return this.startOverAll();
     }
     this.#metrics.deliveriesMade.inc(this.followers.size * pending.length);
+    if (merged !== null) return this.#handMerged(merged);
     if (count > CHANGES_STEP || this.followers.size > FOLLOWERS_STEP)
       return this.#handInSteps(pending, prepared);
     const chunks: Chunks = {};
@@ -107,6 +118,28 @@ export class Broadcast {
       }
     }
     return NOTHING;
+  }
+
+  /**
+   * Delivers the changes of several commits as those of one, in one chunk. A follower that had received a part of them
+   * could not continue from the log, which contains the commits themselves. The groups of an aggregate bound the chunk.
+   */
+  *#handMerged(merged: LogEntry): Generator<void, void> {
+    const position = { after: merged.seq, written: 0 };
+    for (const mode of new Set([...this.followers].map((follower) => follower.mode))) {
+      const followers = [...this.followers].filter((follower) => follower.mode === mode);
+      try {
+        const encoded = yield* this.#encodeInSteps([merged], mode, null);
+        const chunk = new Chunk(encoded.get(merged) ?? []);
+        let served = 0;
+        for (const follower of followers) {
+          this.#hand(follower, chunk, position);
+          if (++served % FOLLOWERS_STEP === 0) yield;
+        }
+      } catch (error) {
+        for (const follower of followers) follower.fail(error);
+      }
+    }
   }
 
   /**

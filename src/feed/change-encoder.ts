@@ -16,13 +16,7 @@ import {
 import type { EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 import type { HistoryEntry } from "./history.ts";
-import type { LogEntry } from "./log-entry.ts";
-
-/** The cursor of the last message of a commit, and the cursor of all others. */
-export interface CommitCursors {
-  readonly last: string;
-  readonly others: string;
-}
+import type { CommitCursors, LogEntry } from "./log-entry.ts";
 
 /** How many changes of one commit are encoded before the event loop runs other work. */
 export const CHANGES_STEP = 100;
@@ -53,8 +47,8 @@ export class ChangeEncoder {
     const known = entry.encoded?.[mode];
     const [only] = changes;
     if (known === undefined && changes.length === 1 && only !== undefined)
-      messages.push(this.#encode(only, true, cursorsOf(changes, entry.entry), mode));
-    else for (const message of known ?? this.encodeCommit(changes, entry.entry, mode)) messages.push(message);
+      messages.push(this.#encode(only, true, cursorsOfEntry(entry, changes), mode));
+    else for (const message of known ?? this.encodeEntry(entry, mode)) messages.push(message);
   }
 
   /** Like `encodeLive`, with pauses within a long commit and within a large document. */
@@ -66,7 +60,20 @@ export class ChangeEncoder {
       yield;
       return;
     }
-    yield* this.#encodeInSteps(changes, cursorsOf(changes, entry.entry), mode, this.#documents, messages);
+    yield* this.#encodeInSteps(changes, cursorsOfEntry(entry, changes), mode, this.#documents, messages);
+  }
+
+  /** The messages of an entry. */
+  encodeEntry(entry: LogEntry, mode: ValueMode): EncodedMessage[] {
+    const { changes } = entry;
+    return changes === UNKNOWN ? [] : this.#encodeAll(changes, cursorsOfEntry(entry, changes), mode);
+  }
+
+  /** As `encodeEntry`, in steps. */
+  *encodeEntryInSteps(entry: LogEntry, mode: ValueMode): Steps<EncodedMessage[]> {
+    const { changes } = entry;
+    if (changes === UNKNOWN) return [];
+    return yield* this.encodeAllInSteps(changes, cursorsOfEntry(entry, changes), mode);
   }
 
   /**
@@ -74,8 +81,10 @@ export class ChangeEncoder {
    * inside it.
    */
   encodeCommit(changes: readonly Change[], at: HistoryEntry, mode: ValueMode): EncodedMessage[] {
-    if (changes.length === 0) return [];
-    const cursors = cursorsOf(changes, at);
+    return changes.length === 0 ? [] : this.#encodeAll(changes, cursorsOf(changes, at), mode);
+  }
+
+  #encodeAll(changes: readonly Change[], cursors: CommitCursors, mode: ValueMode): EncodedMessage[] {
     const isLast = (index: number) => index === changes.length - 1;
     return changes.map((change, index) => this.#encode(change, isLast(index), cursors, mode));
   }
@@ -128,6 +137,9 @@ export class ChangeEncoder {
     return { type: change.type, text, cursor, partial: !isLast };
   }
 }
+
+const cursorsOfEntry = ({ cursors, entry }: LogEntry, changes: readonly Change[]): CommitCursors =>
+  cursors ?? cursorsOf(changes, entry);
 
 const cursorsOf = (changes: readonly Change[], at: HistoryEntry): CommitCursors => ({
   last: at.cursor,

@@ -11,6 +11,7 @@ import type { EncodedMessage } from "./chunk.ts";
 import type { History } from "./history.ts";
 import type { BudgetedLog, LogBudget } from "./log-budget.ts";
 import type { LogEntry } from "./log-entry.ts";
+import { mergeEntries } from "./merge-entries.ts";
 
 /**
  * Memory of an entry besides its text and the events in the history, and of each of its changes, in bytes. Both are
@@ -18,6 +19,9 @@ import type { LogEntry } from "./log-entry.ts";
  */
 const ENTRY_BYTES = 400;
 const CHANGE_BYTES = 256;
+
+/** So many positions share the merged entries that follow them. */
+const MERGED_MAX = 16;
 
 /**
  * Bounds the encoded changes that all live queries keep together. Changes that do not fit are encoded again when they
@@ -49,17 +53,23 @@ export class ChangeLog implements BudgetedLog {
   #entries: LogEntry[] = [];
   /** The log is complete for all entries after this number. */
   #coveredFrom: number;
+  /** Whether only the last of several changes of a document counts. */
+  readonly #merges: boolean;
+  /** The entries of the log as one, by the entry after which they begin. */
+  #merged: Map<number, LogEntry | null> | undefined;
 
   constructor(
     history: History,
     encoder: ChangeEncoder,
     shared: { readonly budget: EncodedBudget; readonly logBudget: LogBudget },
+    merges = false,
   ) {
     this.#history = history;
     this.#encoder = encoder;
     this.#budget = shared.budget;
     this.#logBudget = shared.logBudget;
     this.#coveredFrom = history.headSeq;
+    this.#merges = merges;
   }
 
   /** The log contains the changes of every entry after this number. */
@@ -84,6 +94,7 @@ export class ChangeLog implements BudgetedLog {
 
   /** Adds the changes of earlier entries. From now on the log reaches back to number `seq`. */
   prepend(entries: readonly LogEntry[], seq: number): void {
+    this.#merged = undefined;
     if (entries.length > 0) this.#logBudget.add(this);
     this.#entries = [...entries, ...this.#entries];
     this.#coveredFrom = seq;
@@ -137,6 +148,13 @@ export class ChangeLog implements BudgetedLog {
     mode: ValueMode,
     encoded: EncodedEntry | undefined,
   ): "nothing" | "unknown" | LacksEncoding | NextChunk {
+    if (encoded?.entry.cursors !== undefined && encoded.entry.seq > position.after)
+      return cutChunk([encoded.entry], position, () => encoded.messages);
+    if (this.#merges && log.length > 1 && position.written === 0) {
+      const merged = this.#mergedAfter(position.after, log);
+      if (merged === null) return "unknown";
+      return merged.changes.length === 0 ? "nothing" : { lacking: merged };
+    }
     const key = `${mode} ${position.after} ${position.written}`;
     const known = this.#chunks?.get(key);
     if (known !== undefined) return known;
@@ -150,10 +168,23 @@ export class ChangeLog implements BudgetedLog {
     return next;
   }
 
+  /** The rows that differ since entry `after`, computed once for all clients that resume from there. */
+  #mergedAfter(after: number, log: readonly LogEntry[]): LogEntry | null {
+    this.#merged ??= new Map();
+    let merged = this.#merged.get(after);
+    if (merged === undefined) {
+      merged = mergeEntries(log);
+      if (this.#merged.size >= MERGED_MAX) this.#merged.clear();
+      this.#merged.set(after, merged);
+    }
+    return merged;
+  }
+
   /**
    * Drops the shared chunks. A wave of clients that resume together is short, and every new entry changes the chunks.
    */
   forgetChunks(): void {
+    this.#merged = undefined;
     if (this.#chunks === undefined) return;
     for (const { chunk } of this.#chunks.values()) this.#budget.usedBytes -= chunk.size;
     this.#chunks = undefined;
@@ -167,10 +198,13 @@ export class ChangeLog implements BudgetedLog {
 
   /** Encodes an entry for a catch-up in steps, and keeps the messages for the next one. */
   *encodeInSteps(entry: LogEntry, mode: ValueMode): Steps<EncodedEntry> {
-    const { changes } = entry;
-    const messages =
-      changes === UNKNOWN ? [] : yield* this.#encoder.encodeCommitInSteps(changes, entry.entry, mode);
-    this.#keep(entry, mode, messages);
+    const messages = entry.encoded?.[mode] ?? (yield* this.#encoder.encodeEntryInSteps(entry, mode));
+    if (entry.cursors === undefined) this.#keep(entry, mode, messages);
+    else {
+      // It goes with the next change, like the merged entry itself.
+      entry.encoded ??= {};
+      entry.encoded[mode] = messages;
+    }
     return { entry, messages };
   }
 
@@ -179,7 +213,7 @@ export class ChangeLog implements BudgetedLog {
     const known = entry.encoded?.[mode];
     if (known !== undefined || entry.changes === UNKNOWN) return known ?? [];
     if (takesSteps(entry.changes)) return null;
-    const messages = this.#encoder.encodeCommit(entry.changes, entry.entry, mode);
+    const messages = this.#encoder.encodeEntry(entry, mode);
     this.#keep(entry, mode, messages);
     return messages;
   }

@@ -1,5 +1,5 @@
 import type { Start, StartReason } from "../protocol/messages.ts";
-import type { Position } from "./cursor.ts";
+import { BEFORE, type Position } from "./cursor.ts";
 import type { DeliveryContext } from "./delivery-parts.ts";
 import { newCatchUpWork, newSnapshotWork, openHeldSnapshot, type Work } from "./delivery-work.ts";
 import type { GrantPoint } from "./grant-diff.ts";
@@ -151,6 +151,8 @@ async function openResumed(
     return (await openByDifference(context, heldQuery, located.seq)) ?? refuse("history-lost");
   }
   if (heldQuery !== undefined) return refuse("history-lost");
+  if (liveQuery.spec.aggregate !== null)
+    return (await openByRows(context, position)) ?? refuse("history-lost");
   const work = await readFromOplog(context, position);
   if (typeof work === "string") return refuse(work);
   return { started, work, after: 0, hasMissed: true };
@@ -204,6 +206,19 @@ async function openByDifference(
   while (!parts.timeline.isSettled) await parts.timeline.settles;
   const move = parts.grants.moveSince(heldQuery, liveQuery, seq, wantsSnapshot);
   if (move === null) return null;
+  const started: Started = { start: "resumed", reason: undefined, ...around(context, move.at) };
+  return { started, work: { do: "send-move", move }, after: move.at.seq, hasMissed: true };
+}
+
+/** For a client that holds the rows of an aggregate at a position that the history does not reach. */
+async function openByRows(context: DeliveryContext, position: Position): Promise<Opening | null> {
+  const { parts, liveQuery, rights, wantsSnapshot } = context;
+  // Nobody knows whether the lookups have given the same rights in between.
+  if (rights.isConditional) return null;
+  const { clusterTime, within } = position;
+  while (!parts.timeline.isSettled) await parts.timeline.settles;
+  const heldAt = within === BEFORE ? clusterTime - 1n : clusterTime;
+  const move = parts.grants.moveSinceTime(liveQuery, heldAt, wantsSnapshot);
   const started: Started = { start: "resumed", reason: undefined, ...around(context, move.at) };
   return { started, work: { do: "send-move", move }, after: move.at.seq, hasMissed: true };
 }

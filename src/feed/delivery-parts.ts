@@ -22,7 +22,7 @@ export interface DeliveryParts {
   readonly cursors: ClientCursors;
   readonly snapshots: Pick<SnapshotStore, "open">;
   readonly windows: WindowAdmission;
-  readonly grants: Pick<GrantDiffs, "moveSince" | "read">;
+  readonly grants: Pick<GrantDiffs, "moveSince" | "moveSinceTime" | "read">;
   readonly catchUps: CatchUps;
   readonly log: Logger;
   readonly metrics: Metrics;

@@ -3,6 +3,7 @@
  * a client may see, sending the whole result again would cost every client a snapshot, so only the documents that enter
  * or leave are sent.
  */
+import { canonicalAggregate } from "../match/aggregate.ts";
 import type { BsonValue } from "../match/bson-value.ts";
 import { canonicalProjection, projectedEqual } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
@@ -45,12 +46,18 @@ export function canMove(from: LiveQuery, to: LiveQuery): boolean {
     from.spec.documents === to.spec.documents &&
     hasSameProjection(from, to) &&
     hasSameWindow(from, to) &&
+    hasSameGroups(from, to) &&
     from.state.visible !== null
   );
 }
 
 const hasSameProjection = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
   canonicalProjection(a.projection) === canonicalProjection(b.projection);
+
+const hasSameGroups = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
+  a.aggregate === null || b.aggregate === null
+    ? a.aggregate === b.aggregate
+    : canonicalAggregate(a.aggregate) === canonicalAggregate(b.aggregate);
 
 const hasSameWindow = ({ spec: a }: LiveQuery, { spec: b }: LiveQuery): boolean =>
   a.limit === b.limit && JSON.stringify(a.sort) === JSON.stringify(b.sort);
@@ -60,7 +67,7 @@ export interface GrantMove {
   readonly from: LiveQuery;
   readonly to: LiveQuery;
   readonly at: GrantPoint;
-  /** Only of sorted live queries: the documents that the client has, in order. */
+  /** Of sorted live queries the documents that the client has, in order; of aggregates its rows. */
   readonly held: readonly WindowMember[];
   /** The changes that a resuming client has missed since it had the state of `from`. */
   readonly missed?: Missed;
@@ -89,6 +96,7 @@ export async function readGrantDiff(
   most: number,
   { timeline, newSlices }: GrantDiffParts,
 ): Promise<Change[] | null> {
+  if (move.to.spec.aggregate !== null) return readGroupDiff(reader, move, timeline);
   const slices = newSlices();
   slices.begin();
   const touched = await slices.through(touchedBy(move));
@@ -174,6 +182,46 @@ async function readWindowDiff(
       () => "grant",
     ),
   );
+}
+
+/** Rows follow from one another by comparison: how they came about does not matter. */
+async function readGroupDiff(
+  reader: Pick<SnapshotReader, "readAt">,
+  { from, to, at, held: known, missed }: GrantMove,
+  timeline: Timeline,
+): Promise<Change[] | null> {
+  let held = known;
+  if (missed !== undefined) {
+    const { heldAt } = missed;
+    if (heldAt === null) return null;
+    held = from.state.visibleIn(await reader.readAt(from.snapshotQuery, heldAt), heldAt);
+  }
+  const answers = await reader.readAt(to.snapshotQuery, at.clusterTime);
+  const rows = to.state.visibleIn(answers, at.clusterTime);
+  while (!timeline.isSettled) await timeline.settles;
+  to.state.load(answers, at.clusterTime);
+  const hasSameRights = from.spec.key === to.spec.key;
+  return groupChanges(held, rows, hasSameRights ? "update" : "grant");
+}
+
+/** @param cause Of all changes: what happened to the documents of a group in between is not known. */
+function groupChanges(
+  before: readonly WindowMember[],
+  after: readonly WindowMember[],
+  cause: Cause,
+): Change[] {
+  const isIn = new Set(after.map(({ id }) => id));
+  const were = new Map(before.map(({ id, document }) => [id, document]));
+  const left = before
+    .filter(({ id }) => !isIn.has(id))
+    .map(({ idValue }): Change => ({ type: "removed", cause, id: idValue }));
+  const others = after.flatMap(({ id, document }): Change[] => {
+    if (document === undefined) return [];
+    const previous = were.get(id);
+    if (previous === undefined) return [{ type: "added", cause, document }];
+    return Buffer.compare(previous, document) === 0 ? [] : [{ type: "changed", cause, document, previous }];
+  });
+  return [...left, ...others];
 }
 
 const removed = (id: BsonValue): Change => ({ type: "removed", cause: "grant", id });

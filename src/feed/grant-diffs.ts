@@ -16,6 +16,9 @@ import type { SnapshotStore } from "./snapshot-store.ts";
 /** If a client has missed more commits than this, it receives the result again instead of a difference. */
 const MISSED_COMMITS_MAX = 10_000;
 
+/** No number of an entry: the position is older than the history. */
+const BEFORE_HISTORY = -1;
+
 /** The parts that `GrantDiffs` works with. */
 export interface GrantDiffsParts extends GrantDiffParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
@@ -55,6 +58,15 @@ export class GrantDiffs {
   }
 
   /**
+   * The move of an aggregate from its rows at a cluster time, which the history may not reach, to those at the head. It
+   * takes two reads, and no commits.
+   */
+  moveSinceTime(liveQuery: LiveQuery, heldAt: bigint, wantsDocuments: boolean): GrantMove {
+    const missed = { seq: BEFORE_HISTORY, events: [], heldAt, wantsDocuments };
+    return { from: liveQuery, to: liveQuery, at: this.#parts.cursors.grantPoint(null), held: [], missed };
+  }
+
+  /**
    * Reads a difference (see `readGrantDiff`).
    * @returns `null` also if MongoDB does not answer. The result is then read again later.
    */
@@ -62,7 +74,7 @@ export class GrantDiffs {
     const { from, to, at, missed } = move;
     // If a commit itself changes the rights, its changes to documents are part of the difference.
     const what = at.entry === null ? "edit" : "commit";
-    const since = missed === undefined ? "" : `${missed.seq} ${missed.wantsDocuments}`;
+    const since = missed === undefined ? "" : `${missed.seq} ${missed.heldAt} ${missed.wantsDocuments}`;
     const key = `${from.spec.key} ${to.number} ${what} ${at.seq} ${at.clusterTime} ${at.published.after} ${since}`;
     const known = this.#reading.get(key);
     if (known !== undefined) return known;
@@ -78,9 +90,9 @@ export class GrantDiffs {
     try {
       return await snapshots.runLimited(async () => {
         await snapshots.checkIndex(move.to);
-        // A window is read in its state just after the commit. If another commit has the same time, no such state can
-        // be read.
-        if (move.to.spec.sort !== null && timeline.history.timeAfter(move.at.seq) === null) return null;
+        // A result that is kept in memory is read in its state just after the commit. If another commit has the same
+        // time, no such state can be read.
+        if (!move.to.state.isStateless && timeline.history.timeAfter(move.at.seq) === null) return null;
         return readGrantDiff(reader, move, this.#mostDocuments, this.#parts);
       });
     } catch (error) {

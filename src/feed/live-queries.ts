@@ -199,7 +199,7 @@ export class LiveQueries implements WindowAdmission {
 }
 
 function sharedPartsOf(
-  { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax }: FeedLimits,
+  { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax, aggregateGroups: aggregateGroupsMax }: FeedLimits,
   parts: LiveQueriesParts,
 ): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork"> {
   const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = parts;
@@ -213,7 +213,9 @@ function sharedPartsOf(
     metrics,
     snapshotTimeMs,
     sortedDocumentsMax,
+    aggregateGroupsMax,
     onExtendFailed: (error) => catchUps.noteFailed(error),
-    onWindowLost: (error) => log.warn({ err: error }, "a window was lost; it is read again"),
+    onWindowLost: (error) =>
+      log.warn({ err: error }, "a result that is kept in memory was lost; it is read again"),
   };
 }

@@ -6,29 +6,32 @@ import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
+import { type AggregatePlan, planOf } from "./aggregate-plan.ts";
+import { aggregateKind } from "./aggregated-result.ts";
 import { Broadcast } from "./broadcast.ts";
 import { type LacksEncoding, type LogPosition, type NextChunk, toChunks } from "./catch-up-chunks.ts";
 import { type Change, UNKNOWN } from "./change.ts";
-import { ChangeEncoder, type CommitCursors, takesSteps } from "./change-encoder.ts";
+import { ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import { ChangeLog, type EncodedBudget, type EncodedEntry } from "./change-log.ts";
 import type { Chunk, EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 import { Evaluation } from "./evaluation.ts";
 import type { Follower } from "./follower.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import type { ResultKind } from "./kept-result.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
-import type { LogEntry } from "./log-entry.ts";
+import type { CommitCursors, LogEntry } from "./log-entry.ts";
 import { Pace } from "./pace.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
-import { Stateless, type StatelessParts } from "./stateless.ts";
+import { Stateful } from "./stateful.ts";
+import { Stateless } from "./stateless.ts";
 import type { Timeline } from "./timeline.ts";
-import { Windowed } from "./windowed.ts";
-import { WindowedResult, type WindowSpec } from "./windowed-result.ts";
+import { WindowedResult, type WindowSpec, windowKind } from "./windowed-result.ts";
 
 /** The parts and limits that all live queries share. */
 export interface LiveQueryParts {
@@ -44,11 +47,13 @@ export interface LiveQueryParts {
   readonly snapshotTimeMs: number;
   /** How many documents a sorted result without a limit may have. */
   readonly sortedDocumentsMax: number;
-  /** A window could not be kept up to date, and is read again. */
+  /** How many groups an aggregate may have. */
+  readonly aggregateGroupsMax: number;
+  /** A result that is kept in memory could not be kept up to date, and is read again. */
   readonly onWindowLost: (error: unknown) => void;
-  /** The past of a window could not be read. The caller starts over. */
+  /** The past of a result could not be read. The caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
-  /** The memory of a window may have changed. */
+  /** The memory of a result may have changed. */
   readonly onWindowChanged: (liveQuery: LiveQuery) => void;
   /** Work on earlier commits has taken this long, in milliseconds. */
   readonly onCatchUpWork: (liveQuery: LiveQuery, ms: number) => void;
@@ -64,7 +69,7 @@ export interface OplogMessages {
 /**
  * The query behind all subscriptions with the same effective query. It turns each commit into changes once, encodes
  * them once for each value mode, and keeps them while the history reaches back to them. Its `ResultState` decides how:
- * `Stateless` for an unsorted result, `Windowed` for a sorted one.
+ * `Stateless` for an unsorted result, `Stateful` for a sorted one and for the groups of an aggregate.
  */
 export class LiveQuery {
   readonly number: number;
@@ -72,6 +77,8 @@ export class LiveQuery {
   readonly namespace: string;
   /** The window of a sorted live query; `null` for all others. */
   readonly #windowSpec: WindowSpec | null;
+  /** Of an aggregate; `null` for all others. */
+  readonly #plan: AggregatePlan | null;
   readonly evaluation: Evaluation;
   readonly state: ResultState;
   readonly #parts: LiveQueryParts;
@@ -91,36 +98,72 @@ export class LiveQuery {
     this.number = number;
     this.spec = spec;
     this.namespace = `${spec.database}.${spec.collectionName}`;
-    const windowSpec =
+    this.#windowSpec =
       spec.sort === null ? null : { sort: spec.sort, limit: spec.limit, sizeMax: parts.sortedDocumentsMax };
-    const evaluation = new Evaluation(this.namespace, spec.filter, spec.projection);
-    this.#windowSpec = windowSpec;
-    this.evaluation = evaluation;
+    this.#plan = spec.aggregate === null ? null : planOf(spec.aggregate, parts.aggregateGroupsMax);
+    this.evaluation = new Evaluation(this.namespace, spec.filter, this.#plan?.projection ?? spec.projection);
     this.#parts = parts;
     this.#history = parts.timeline.history;
     this.#encoder = new ChangeEncoder(spec, parts.encoder);
-    this.#log = new ChangeLog(this.#history, this.#encoder, parts);
-    this.#broadcast = new Broadcast(this.#log, this.#encoder, parts.metrics, this.namespace);
+    this.#log = new ChangeLog(this.#history, this.#encoder, parts, this.#plan !== null);
+    this.#broadcast = new Broadcast(
+      this.#log,
+      this.#encoder,
+      parts.metrics,
+      this.namespace,
+      this.#plan !== null,
+    );
+    this.state = this.#newState();
+  }
+
+  #newState(): ResultState {
+    const { reader, timeline, onWindowChanged, onWindowLost, onExtendFailed } = this.#parts;
     const kept = {
       history: this.#history,
-      evaluation,
+      evaluation: this.evaluation,
       log: this.#log,
       broadcast: this.#broadcast,
       pacer: this,
     };
-    this.state =
-      windowSpec === null
-        ? new Stateless(kept)
-        : newWindowed(windowSpec, this.snapshotQuery, kept, parts, () => parts.onWindowChanged(this));
+    const kind = this.#kindOfResult();
+    if (kind === null) return new Stateless(kept);
+    return new Stateful({
+      reader,
+      timeline,
+      kind,
+      log: this.#log,
+      broadcast: this.#broadcast,
+      pacer: this,
+      onChanged: () => onWindowChanged(this),
+      onLost: onWindowLost,
+      onExtendFailed,
+    });
+  }
+
+  /** `null` for a result of which nothing is kept. */
+  #kindOfResult(): ResultKind | null {
+    const { evaluation } = this;
+    const { reader } = this.#parts;
+    if (this.#plan !== null)
+      return aggregateKind({ reader, evaluation, plan: this.#plan, query: () => this.#documentQuery });
+    if (this.#windowSpec === null) return null;
+    const query = this.#documentQuery;
+    return windowKind({ reader, query, spec: this.#windowSpec, evaluation, pacer: this });
   }
 
   /**
-   * The query that reads the result. It is built on each call, because it is rarely needed, and keeping it would cost
+   * The query that finds the documents. It is built on each call, because it is rarely needed, and keeping it would cost
    * every live query memory.
    */
-  get snapshotQuery(): SnapshotQuery {
+  get #documentQuery(): SnapshotQuery {
     const { filter, database, collectionName: collection } = this.spec;
-    const query = { database, collection, filter: toMongo(filter), maxTimeMs: this.#parts.snapshotTimeMs };
+    return { database, collection, filter: toMongo(filter), maxTimeMs: this.#parts.snapshotTimeMs };
+  }
+
+  /** Reads the result. */
+  get snapshotQuery(): SnapshotQuery {
+    const query = this.#documentQuery;
+    if (this.#plan !== null) return this.#plan.loadQuery(query);
     return this.#windowSpec === null ? query : WindowedResult.loadQuery(query, this.#windowSpec);
   }
 
@@ -283,23 +326,4 @@ export class LiveQuery {
     this.state.retire();
     this.forget();
   }
-}
-
-function newWindowed(
-  spec: WindowSpec,
-  query: SnapshotQuery,
-  kept: StatelessParts,
-  { reader, timeline, onWindowLost, onExtendFailed }: LiveQueryParts,
-  onChanged: () => void,
-): Windowed {
-  return new Windowed({
-    ...kept,
-    reader,
-    timeline,
-    query,
-    spec,
-    onChanged,
-    onLost: onWindowLost,
-    onExtendFailed,
-  });
 }

@@ -87,13 +87,13 @@ export const FeedLimits = z.strictObject({
     .min(1_048_576)
     .default(256 * 1_048_576)
     .describe(
-      "Memory of sorted live queries on this node: sort values, _ids, documents kept or in transit. Above the limit: too-many-subscriptions.",
+      "Memory of sorted live queries and aggregates on this node: sort values, _ids, groups, documents kept or in transit. Above the limit: too-many-subscriptions.",
     ),
   userWindowBytes: z
     .int()
     .min(65_536)
     .default(64 * 1_048_576)
-    .describe("Share of windowBytes that the sorted live queries of one user may hold."),
+    .describe("Share of windowBytes that the sorted live queries and aggregates of one user may hold."),
   filterWorkPerUser: z
     .int()
     .min(100)
@@ -108,6 +108,14 @@ export const FeedLimits = z.strictObject({
     .default(200)
     .describe(
       "Measured time of the event loop, per second, that the live queries of one user may take. Above the limit, the most expensive ones end.",
+    ),
+  aggregateGroups: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1_000)
+    .describe(
+      "Groups that one aggregate may have; with more, the subscription ends with snapshot-too-large.",
     ),
   lookupValues: z
     .int()

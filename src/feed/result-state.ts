@@ -5,10 +5,12 @@
 import type { BsonValue } from "../match/bson-value.ts";
 import type { HistoryEntry } from "./history.ts";
 
-/** A document in a window, by the key and the value of its `_id`. */
+/** A document in a window, or a group, by the key and the value of its `_id`. */
 export interface WindowMember {
   readonly id: string;
   readonly idValue: BsonValue;
+  /** Its content, where the state holds it: always that of a group. */
+  readonly document?: Uint8Array | undefined;
 }
 
 /**
@@ -29,10 +31,12 @@ export interface ResultState {
   /** Memory of the state, in bytes. */
   readonly heldBytes: number;
   /**
-   * The documents of a sorted result in their order, an empty list for other results; `null` if they are not known at
-   * the moment.
+   * The documents of a sorted result in their order, or the groups of an aggregate, an empty list for other results;
+   * `null` if they are not known at the moment.
    */
   readonly visible: readonly WindowMember[] | null;
+  /** The visible documents that an answer to the snapshot query contains. @throws {TidewireError} `snapshot-too-large` */
+  visibleIn(answer: readonly Uint8Array[], clusterTime: bigint): readonly WindowMember[];
   /** Settles when `knownSeq` has reached entry `seq`, or the state is lost. */
   reaches(seq: number): Promise<void>;
   /** Settles when every entry of the history has been evaluated, or the state is lost. */

@@ -244,7 +244,9 @@ export class SnapshotReading implements HoldsBatches {
 
   #keep(text: string, bytes: number): void {
     this.#documents++;
-    if (this.#documents > this.#limits.snapshotDocuments) throw tooLarge(this.#limits.snapshotDocuments);
+    const isBounded = this.liveQuery.spec.aggregate === null;
+    if (isBounded && this.#documents > this.#limits.snapshotDocuments)
+      throw tooLarge(this.#limits.snapshotDocuments);
     this.#rest.push(text);
     this.#restBytes += bytes;
   }
@@ -288,8 +290,8 @@ async function readRest(cursor: OpenSnapshot, raw: Uint8Array[]): Promise<Uint8A
 }
 
 /**
- * Reads a window completely, with a few documents beyond its limit. They give the live query its state, and the
- * documents within the limit are sent.
+ * Reads a window completely, with a few documents beyond its limit, or all groups. They give the live query its state,
+ * and the documents within the limit, or the rows, are sent.
  */
 async function readWindow(
   liveQuery: LiveQuery,
@@ -297,9 +299,12 @@ async function readWindow(
   { limits, timeline, charge: newCharge }: SnapshotParts,
 ): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
   if (!cursor.exact) {
-    throw new TidewireError("bad-request", "a capped collection cannot be sorted: leave sort out", {
-      path: "sort",
-    });
+    const path = liveQuery.spec.aggregate === null ? "sort" : "aggregate";
+    throw new TidewireError(
+      "bad-request",
+      `a capped collection has neither sorted results nor aggregates: leave ${path} out`,
+      { path },
+    );
   }
   const charge = newCharge();
   try {
@@ -308,7 +313,9 @@ async function readWindow(
       charge.add(bytesOf(batch));
       for (const document of batch) documents.push(document);
     }
-    const { limit } = liveQuery.spec;
+    const { limit, aggregate } = liveQuery.spec;
+    if (aggregate !== null)
+      return { documents: await loadGroups(liveQuery, cursor, documents, timeline), charge };
     if (limit === null && documents.length > limits.snapshotDocuments)
       throw tooLarge(limits.snapshotDocuments);
     await liveQuery.state.prepareLoad(documents);
@@ -321,6 +328,19 @@ async function readWindow(
     charge.release();
     throw error;
   }
+}
+
+/** Gives the live query its groups. @returns The rows. */
+async function loadGroups(
+  { state }: LiveQuery,
+  { clusterTime }: OpenSnapshot,
+  answers: readonly Uint8Array[],
+  timeline: Timeline,
+): Promise<Uint8Array[]> {
+  const rows = state.visibleIn(answers, clusterTime).flatMap(({ document }) => document ?? []);
+  while (!timeline.isSettled) await timeline.settles;
+  state.load(answers, clusterTime);
+  return rows;
 }
 
 const bytesOf = (documents: readonly Uint8Array[]) =>

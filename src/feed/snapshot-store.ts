@@ -34,6 +34,8 @@ const ATTEMPTS = 4;
  * index and a field at once.
  */
 const BAD_SORT: readonly unknown[] = [2, 16_746];
+/** QueryExceededMemoryLimitNoDiskUseAllowed: more groups than the server holds in its memory. */
+const TOO_MANY_GROUPS = 292;
 const ATTEMPT_PAUSE_MS = 50;
 
 /** The parts that `SnapshotStore` works with. */
@@ -200,6 +202,7 @@ export class SnapshotStore {
       } catch (error) {
         if (!isMongoFailure(error)) throw error;
         if (tookTooLong(error)) throw tooSlow("the snapshot", this.#limits.snapshotTimeMs, error);
+        if (error instanceof MongoServerError && error.code === TOO_MANY_GROUPS) throw tooManyGroups(error);
         if (error instanceof MongoServerError && BAD_SORT.includes(error.code)) throw badSort(error);
         this.#parts.log.warn({ err: error, attempt }, "a snapshot could not be read");
         // If no server was found, the driver has waited for one already, so clients receive the error at once.
@@ -220,6 +223,14 @@ const badSort = (cause: unknown) =>
     "bad-filter",
     "the server refuses this sort: in one document two of its paths hold arrays, or a number in it is both an index and a field",
     {},
+    { cause },
+  );
+
+const tooManyGroups = (cause: unknown) =>
+  new TidewireError(
+    "snapshot-too-large",
+    "the aggregate has more groups than the server holds in its memory: group by a path with fewer values, or narrow the filter",
+    { limit: "aggregateGroups" },
     { cause },
   );
 

@@ -66,6 +66,10 @@ export class Stateless implements ResultState {
     return NONE_VISIBLE;
   }
 
+  visibleIn(): readonly WindowMember[] {
+    return NONE_VISIBLE;
+  }
+
   get knownSeq(): number {
     return this.#history.headSeq;
   }

@@ -11,12 +11,13 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { HistoryEntry } from "./history.ts";
+import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
 import type { Pacer } from "./pace.ts";
 import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { spareFor, Window } from "./window.ts";
 import type { Touched } from "./window-changes.ts";
-import type { WindowEntries } from "./window-entries.ts";
+import { WindowEntries } from "./window-entries.ts";
 
 /** The sort and limits of a sorted live query. */
 export interface WindowSpec {
@@ -42,7 +43,7 @@ export interface WindowParts {
  * that cluster time. The images and the known keys decide the effect of most commits. Sometimes the database must
  * supply documents that became visible, as of the cluster time of the commit.
  */
-export class WindowedResult {
+export class WindowedResult implements KeptResult {
   readonly #window: Window;
   readonly #parts: WindowParts;
   /** The cluster time of the state, or of the last commit applied. */
@@ -85,7 +86,7 @@ export class WindowedResult {
   }
 
   get heldBytes(): number {
-    return this.#window.heldBytes;
+    return this.#window.heldBytes + this.#window.size * WINDOW_ENTRY_BYTES;
   }
 
   /**
@@ -93,7 +94,7 @@ export class WindowedResult {
    * @returns A promise if the database must be asked; the next commit must wait for it. `UNKNOWN` if an image is
    *   missing, or if a result without a limit has grown too large.
    */
-  apply(entry: HistoryEntry): Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN> {
+  apply(entry: HistoryEntry): Found {
     if (entry.commit.clusterTime <= this.#loadedAt) return [];
     return runThrough(this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events)));
   }
@@ -108,10 +109,7 @@ export class WindowedResult {
   }
 
   /** Like `apply`, in steps, for a commit whose effect on the documents of the unlimited result is known. */
-  *applyTouched(
-    entry: HistoryEntry,
-    touched: Touched | typeof UNKNOWN,
-  ): Steps<Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN>> {
+  *applyTouched(entry: HistoryEntry, touched: Touched | typeof UNKNOWN): Steps<Found> {
     const { clusterTime } = entry.commit;
     const { spec } = this.#parts;
     if (touched === UNKNOWN) return UNKNOWN;
@@ -159,6 +157,22 @@ async function paced<T>(pacer: Pacer, steps: Steps<T>): Promise<T> {
   } finally {
     pace.stop();
   }
+}
+
+/** Memory that a window takes for a document besides its key, in bytes; measured, and rounded up. */
+const WINDOW_ENTRY_BYTES = 600;
+
+/** Makes the windows of one live query. */
+export function windowKind(parts: Omit<WindowParts, "entries">): ResultKind {
+  const entries = new WindowEntries(parts.spec.sort);
+  const own = { ...parts, entries };
+  return {
+    get loadQuery() {
+      return WindowedResult.loadQuery(parts.query, parts.spec);
+    },
+    prepareInSteps: (documents) => entries.prepareInSteps(documents),
+    load: (documents, clusterTime) => WindowedResult.loaded(own, documents, clusterTime),
+  };
 }
 
 const NOTHING_TOUCHED: Touched = new Map();

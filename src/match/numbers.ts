@@ -5,7 +5,7 @@
 import { BSON_TYPE, bigIntAt, byteAt, doubleAt, int32At, longAsNumberAt } from "./bson-value.ts";
 
 /** A finite decimal is `coefficient * 10 ** exponent`. Its sign is that of the coefficient (zero has none). */
-interface Decimal {
+export interface Decimal {
   readonly coefficient: bigint;
   readonly exponent: number;
 }
@@ -14,7 +14,7 @@ const MAX_COEFFICIENT = 10n ** 34n - 1n;
 const EXPONENT_BIAS = 6176;
 
 /** Reads a Decimal128 in its binary (BID) encoding, IEEE 754-2008. NaN and infinities are returned as numbers. */
-function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
+export function decimalAt(bytes: Uint8Array, at: number): Decimal | number {
   const top = byteAt(bytes, at + 15);
   const negative = (top & 0x80) !== 0;
   const combination = (top >> 2) & 0x1f;

@@ -32,6 +32,16 @@ export function int64(value: bigint): BsonValue {
   return whole(BSON_TYPE.long, bytes);
 }
 
+/** A double. */
+export function double(value: number): BsonValue {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setFloat64(0, value, true);
+  return whole(BSON_TYPE.double, bytes);
+}
+
+/** Null. */
+export const NULL: BsonValue = whole(BSON_TYPE.null, new Uint8Array(0));
+
 /** A boolean. */
 export const bool = (value: boolean): BsonValue => whole(BSON_TYPE.bool, Uint8Array.of(value ? 1 : 0));
 
@@ -61,4 +71,6 @@ function elementsIn(type: number, entries: Iterable<readonly [string, BsonValue]
   return whole(type, bytes);
 }
 
-const whole = (type: number, bytes: Uint8Array): BsonValue => ({ type, bytes, start: 0, end: bytes.length });
+function whole(type: number, bytes: Uint8Array): BsonValue {
+  return { type, bytes, start: 0, end: bytes.length };
+}

@@ -20,6 +20,23 @@ export type DocumentMode = (typeof DOCUMENT_MODES)[number];
 /** The order of a sorted result. As in MongoDB: 1 is ascending, -1 is descending. */
 export type SortSpec = readonly (readonly [path: string, direction: 1 | -1])[];
 
+/** A value of each group: how many documents it has, or the sum, average, least or greatest value of a path. */
+export type AggregateValueRequest =
+  | { readonly count: true }
+  | { readonly sum: string }
+  | { readonly avg: string }
+  | { readonly min: string }
+  | { readonly max: string };
+
+/**
+ * Counts and groups in place of documents (section 3.4). `by` is the path, or up to four paths, by which documents are
+ * grouped; without it there is one group. `values` are the fields of the rows; the default is one count.
+ */
+export interface AggregateRequest {
+  readonly by?: string | readonly string[];
+  readonly values?: Readonly<Record<string, AggregateValueRequest>>;
+}
+
 /**
  * Authenticates a connection. It is the first message, unless the upgrade request carried the token (section 3.1).
  */
@@ -42,6 +59,7 @@ export interface SubscribeMessage {
   cursor?: string;
   ticket?: string;
   documents?: DocumentMode;
+  aggregate?: AggregateRequest;
 }
 /** Ends the subscription `id`. */
 export interface UnsubscribeMessage {

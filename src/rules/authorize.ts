@@ -4,22 +4,23 @@
  * values are arguments.
  */
 import { createHash } from "node:crypto";
+import { type Aggregate, canonicalAggregate, parseAggregate } from "../match/aggregate.ts";
 import { bindFilter } from "../match/bind-filter.ts";
 import type { BsonValue } from "../match/bson-value.ts";
 import { andFilters, canonicalFilter } from "../match/canonical-filter.ts";
 import type { Filter } from "../match/filter.ts";
-import { filterPaths } from "../match/filter-paths.ts";
 import { parseFilter } from "../match/parse-filter.ts";
 import {
   canonicalProjection,
+  EVERYTHING,
   includeProjection,
   intersectProjections,
-  isHiddenPath,
 } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import { parseSort } from "../match/sort.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
+import type { AggregateRequest, DocumentMode, SortSpec } from "../protocol/messages.ts";
+import { checkAllowed } from "./check-allowed.ts";
 import { ClaimRefused, type Claims, claimResolver, roundNow } from "./claims.ts";
 import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
 import { sharedProjection } from "./shared-projection.ts";
@@ -35,6 +36,8 @@ export interface QueryRequest {
   readonly snapshot?: boolean;
   /** Default `full`. */
   readonly documents?: DocumentMode;
+  /** Counts and groups in place of documents. */
+  readonly aggregate?: AggregateRequest;
 }
 
 /** The query that a client is granted. It contains the rule's filter and fields, with the claims filled in. */
@@ -52,6 +55,8 @@ export interface EffectiveQuery {
   readonly sort: SortSpec | null;
   readonly limit: number | null;
   readonly documents: DocumentMode;
+  /** The groups that the client receives in place of documents; `null` for documents. */
+  readonly aggregate: Aggregate | null;
   readonly snapshotAllowed: boolean;
   /** The rounded time that replaces `%%now` in it, in epoch milliseconds; `null` if its rule does not use `%%now`. */
   readonly nowMs: number | null;
@@ -118,6 +123,7 @@ export interface ParsedRequest {
   readonly limit: number | null;
   readonly snapshot: boolean;
   readonly documents: DocumentMode;
+  readonly aggregate: Aggregate | null;
 }
 
 /**
@@ -278,6 +284,8 @@ function grantKey(rule: Rule, filter: Filter): string {
  */
 export function parseRequest(request: QueryRequest, limits: RequestLimits): ParsedRequest {
   const { collection, fields, sort, limit = null, snapshot = true, documents = "full" } = request;
+  const aggregate = request.aggregate === undefined ? null : parseAggregate(request.aggregate);
+  if (aggregate !== null) checkAlone(request);
   if (limit !== null) checkLimit(limit, request, limits);
   return {
     collection,
@@ -292,7 +300,16 @@ export function parseRequest(request: QueryRequest, limits: RequestLimits): Pars
     limit,
     snapshot,
     documents,
+    aggregate,
   };
+}
+
+/** Groups have neither an order nor fields to choose from, and each row is sent as a whole. */
+function checkAlone({ sort, limit, fields, documents }: QueryRequest): void {
+  const others = { sort, limit, fields, documents: documents === "delta" ? documents : undefined };
+  for (const [path, value] of Object.entries(others))
+    if (value !== undefined)
+      throw new TidewireError("bad-request", `aggregate does not go with ${path}`, { path });
 }
 
 function checkLimit(limit: number, request: QueryRequest, { windowSize }: RequestLimits): void {
@@ -312,16 +329,14 @@ function effectiveQuery(
   { collection, rule, filter: ruleFilter, lookups, nowMs, key: grant }: Grant,
   request: ParsedRequest,
 ): EffectiveQuery {
-  checkPaths(filterPaths(request.filter), rule, "filter");
   checkAllowed(rule, request);
   const { database, collectionName } = collection;
   // A filter without conditions is left out, so that equal queries get equal keys.
   const filter = andFilters(...[ruleFilter, request.filter].filter(asksForSomething));
-  const shown =
-    request.fields === null ? rule.projection : intersectProjections(rule.projection, request.fields);
+  const { sort, limit, documents, aggregate } = request;
+  const shown = shownFields(rule, request);
   const canonicalFields = canonicalProjection(shown);
   const projection = sharedProjection(shown, canonicalFields);
-  const { sort, limit, documents } = request;
   const identity = [
     database,
     collectionName,
@@ -331,6 +346,7 @@ function effectiveQuery(
     limit,
     documents,
     ...(rule.allow.requireIndex ? ["requireIndex"] : []),
+    ...(aggregate === null ? [] : ["aggregate", canonicalAggregate(aggregate)]),
   ];
   return {
     collection: collection.name,
@@ -344,6 +360,7 @@ function effectiveQuery(
     sort,
     limit,
     documents,
+    aggregate,
     snapshotAllowed: rule.allow.snapshot,
     requireIndex: rule.allow.requireIndex,
     lookups,
@@ -352,30 +369,14 @@ function effectiveQuery(
   };
 }
 
+/** A row has no fields but those that were asked for, and none of these is hidden: all of it is visible. */
+function shownFields({ projection }: Rule, { fields, aggregate }: ParsedRequest): Projection {
+  if (aggregate !== null) return EVERYTHING;
+  return fields === null ? projection : intersectProjections(projection, fields);
+}
+
 function asksForSomething(filter: Filter): boolean {
   return filter.op !== "$and" || filter.filters.length > 0;
-}
-
-/** A filter or sort on a hidden field would reveal its value by the result. */
-function checkPaths(paths: readonly string[], rule: Rule, part: "filter" | "sort"): void {
-  const path = paths.find((candidate) => isHiddenPath(rule.projection, candidate));
-  if (path === undefined) return;
-  throw new TidewireError("forbidden", `the ${part} uses a field that you may not see`, { part, path });
-}
-
-function checkAllowed({ allow, ...rule }: Rule, { sort, limit, snapshot }: ParsedRequest): void {
-  const refuse = (part: string, text: string) => new TidewireError("forbidden", text, { part });
-  if (snapshot && !allow.snapshot) {
-    throw refuse("snapshot", "this rule allows changes only: subscribe with snapshot: false");
-  }
-  const sortPaths = (sort ?? []).map(([path]) => path);
-  checkPaths(sortPaths, { allow, ...rule }, "sort");
-  if (sortPaths.some((path) => path !== "_id" && allow.sort?.includes(path) === false)) {
-    throw refuse("sort", "this sort is not allowed");
-  }
-  if (allow.maxLimit !== null && (limit === null || limit > allow.maxLimit)) {
-    throw refuse("limit", `a limit of at most ${allow.maxLimit} is needed here`);
-  }
 }
 
 /**

@@ -47,6 +47,8 @@ export interface Rule {
     readonly sort: readonly string[] | null;
     readonly maxLimit: number | null;
     readonly snapshot: boolean;
+    readonly aggregate: boolean;
+    readonly documents: boolean;
     readonly requireIndex: boolean;
   };
 }
@@ -224,7 +226,20 @@ function compileRule(
   const when = rule.when === undefined ? null : compileWhen(rule.when, report);
   const test = when === null ? null : compileFilter(when);
   const projection = compileFields(rule.fields, report);
-  const { sort = null, maxLimit = null, snapshot, requireIndex } = rule.allow;
+  // The defaults are not in the schema: a digest of the rule must not change with a version that brings a new option.
+  const {
+    sort = null,
+    maxLimit = null,
+    snapshot,
+    aggregate = true,
+    documents = true,
+    requireIndex,
+  } = rule.allow;
+  if (!aggregate && !documents)
+    report(
+      ["allow", "documents"],
+      "with aggregate: false as well, this rule allows nothing: remove one of them",
+    );
   sort?.forEach((path, index) => {
     if (isHiddenPath(projection, path))
       report(["allow", "sort", index], `${path} is hidden by this rule's fields`);
@@ -238,7 +253,7 @@ function compileRule(
     filter,
     usesNow: usesNow(filter, lookups),
     projection,
-    allow: { sort, maxLimit, snapshot, requireIndex },
+    allow: { sort, maxLimit, snapshot, aggregate, documents, requireIndex },
   };
 }
 

@@ -251,6 +251,8 @@ const FILE_ORDER = [
   "allow.sort",
   "allow.maxLimit",
   "allow.snapshot",
+  "allow.aggregate",
+  "allow.documents",
   "allow.requireIndex",
 ];
 const inFileOrder = (a: PartDiff, b: PartDiff) => FILE_ORDER.indexOf(a.part) - FILE_ORDER.indexOf(b.part);
@@ -265,6 +267,14 @@ function allowParts(from: Rule["allow"], to: Rule["allow"]): PartDiff[] {
   if (from.snapshot !== to.snapshot) {
     const effect = to.snapshot ? "snapshots may be asked for" : "snapshots are forbidden";
     parts.push({ part: "allow.snapshot", effect, from: String(from.snapshot), to: String(to.snapshot) });
+  }
+  if (from.aggregate !== to.aggregate) {
+    const effect = to.aggregate ? "counts and groups may be asked for" : "counts and groups are forbidden";
+    parts.push({ part: "allow.aggregate", effect, from: String(from.aggregate), to: String(to.aggregate) });
+  }
+  if (from.documents !== to.documents) {
+    const effect = to.documents ? "documents may be asked for" : "counts and groups alone, and no documents";
+    parts.push({ part: "allow.documents", effect, from: String(from.documents), to: String(to.documents) });
   }
   if (from.requireIndex !== to.requireIndex) {
     const effect = to.requireIndex ? "an index has to serve the snapshot" : "no index is needed any more";

@@ -105,6 +105,8 @@ function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; b
 
 function judge(query: EffectiveQuery, document: Uint8Array): DocumentVerdict {
   const { matches, because } = deciding(query.filter, document);
-  const shown = matches ? encodeDocument(document, query.projection, "ejson") : null;
+  // Of an aggregate the client sees no document.
+  const isShown = matches && query.aggregate === null;
+  const shown = isShown ? encodeDocument(document, query.projection, "ejson") : null;
   return { visible: matches, because, shown };
 }

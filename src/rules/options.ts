@@ -117,6 +117,16 @@ export const RuleOptions = z.strictObject({
         .boolean()
         .default(true)
         .describe("Whether clients may request the documents, or only changes."),
+      aggregate: z
+        .boolean()
+        .optional()
+        .describe("Whether clients may request counts and groups. Unset: true."),
+      documents: z
+        .boolean()
+        .optional()
+        .describe(
+          "false: clients may request counts and groups alone. They learn how many documents there are, and never which. Unset: true.",
+        ),
       requireIndex: z
         .boolean()
         .default(false)

@@ -95,6 +95,10 @@ const RuleTest = z
       .describe("The client's sort: pairs of a path and 1 or -1."),
     limit: z.int().min(1).optional().describe("The client's limit."),
     snapshot: z.boolean().optional().describe("false: the client asks for changes only."),
+    aggregate: map
+      .optional()
+      .meta({ examples: [{ by: "status" }] })
+      .describe("The client asks for counts and groups: by and values. A document counts if it is visible."),
     now: now.optional(),
     given: given.optional(),
     expect: z

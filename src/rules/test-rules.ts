@@ -8,6 +8,7 @@ import { compileFilter } from "../match/compile-filter.ts";
 import { encodeDocument } from "../match/encode.ts";
 import { compilePathValues } from "../match/path-values.ts";
 import { EVERYTHING } from "../match/projection.ts";
+import type { AggregateRequest } from "../protocol/messages.ts";
 import { type BoundLookup, LookupsNeeded, type LookupValues, type QueryRequest } from "./authorize.ts";
 import type { RuleSet } from "./compile-rules.ts";
 import { type Explanation, explainAuthorization } from "./explain-authorization.ts";
@@ -89,7 +90,7 @@ type Ask = (document?: Uint8Array) => Explanation | string;
 
 /** Explains the request of a test, or names the collections that must be given for that. */
 function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: RuleTestSettings): Ask {
-  const { as, collection, filter, fields, sort, limit, snapshot } = test;
+  const { as, collection, filter, fields, sort, limit, snapshot, aggregate } = test;
   const now = test.now ?? file.now;
   const nowMs = now === undefined ? settings.nowMs : Date.parse(now);
   const lookupValues = valuesFrom([test.given ?? {}, file.given ?? {}]);
@@ -100,6 +101,8 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
     ...(sort === undefined ? {} : { sort }),
     ...(limit === undefined ? {} : { limit }),
     ...(snapshot === undefined ? {} : { snapshot }),
+    // `authorize` checks its shape.
+    ...(aggregate === undefined ? {} : { aggregate: aggregate as AggregateRequest }),
   };
   const subject = as === undefined ? null : { claims: as };
   return (document) => {

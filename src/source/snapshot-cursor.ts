@@ -27,6 +27,8 @@ export interface SnapshotQuery {
   /** The most documents to read. */
   readonly limit?: number;
   readonly projection?: Document;
+  /** Stages of an aggregation over the documents that the filter finds; without sort, limit and projection. */
+  readonly stages?: readonly Document[];
   /** How long the server may work on the read, in milliseconds, over all its batches. */
   readonly maxTimeMs: number;
 }
@@ -192,8 +194,9 @@ export class SnapshotCursor {
 
   /** A first batch of large documents may be up to 16 MB. It is then read again, at the same time, in small batches. */
   async #readSmaller(): Promise<void> {
-    // A result that is sorted, or that changes while it is read, is kept as a whole anyway.
-    if (!this.#exact || this.#query.sort !== undefined || !this.#fitBatches()) return;
+    // A result that is sorted or grouped, or that changes while it is read, is kept as a whole anyway.
+    const { sort, stages } = this.#query;
+    if (!this.#exact || sort !== undefined || stages !== undefined || !this.#fitBatches()) return;
     await this.#kill();
     this.#take(await this.#find({ level: "snapshot", atClusterTime: toTimestamp(this.#clusterTime) }));
   }
@@ -243,7 +246,8 @@ export class SnapshotCursor {
   }
 
   #find(readConcern: Document): Promise<Document> {
-    const { collection, filter, sort, limit, projection } = this.#query;
+    const { collection, filter, sort, limit, projection, stages } = this.#query;
+    if (stages !== undefined) return this.#aggregate(stages, readConcern);
     return this.#command({
       find: collection,
       ...filterField("filter", filter),
@@ -256,6 +260,20 @@ export class SnapshotCursor {
       readConcern,
       // The simple collation, whatever the collection uses: rules and the change stream compare strings byte by byte.
       collation: { locale: "simple" },
+    });
+  }
+
+  #aggregate(stages: readonly Document[], readConcern: Document): Promise<Document> {
+    const { collection, filter, maxTimeMs } = this.#query;
+    return this.#command({
+      aggregate: collection,
+      pipeline: [filterField("$match", filter), ...stages],
+      cursor: { batchSize: this.#batchDocuments },
+      maxTimeMS: maxTimeMs,
+      readConcern,
+      collation: { locale: "simple" },
+      // A request for millions of groups fails early, rather than fill the server's disk.
+      allowDiskUse: false,
     });
   }
 

@@ -149,4 +149,5 @@ test.each(ATTACKS.map(({ name, start }) => [name, start] as const))(
       await attack;
     }
   },
+  180_000,
 );

@@ -1,7 +1,7 @@
 /** The parts of the table of scenarios: a name that states a rule of protocol.md, and the world of the scenario. */
 import assert from "node:assert/strict";
 import type { Db, Timestamp } from "mongodb";
-import type { ServerMessage } from "../../src/protocol/messages.ts";
+import type { AggregateRequest, ServerMessage } from "../../src/protocol/messages.ts";
 import type { TestServiceOptions } from "../support/service.ts";
 import type { Received, WsClient } from "../support/ws-client.ts";
 import type { SharedService } from "./shared-service.ts";
@@ -15,6 +15,7 @@ export interface Request {
   readonly fields?: readonly string[];
   readonly sort?: readonly (readonly [string, 1 | -1])[];
   readonly snapshot?: boolean;
+  readonly aggregate?: AggregateRequest;
   readonly cursor?: string;
   readonly ticket?: string;
 }

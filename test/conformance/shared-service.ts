@@ -9,7 +9,8 @@ import { type TestServiceOptions, testConfig, toConfig } from "../support/servic
 
 /**
  * The rules that scenarios play under. `notes`: everybody their own, admins all; `board`: what is public, also
- * for those who are nobody; `team` and `teams`: that of a claim, those of a list; `staff`: admins only; `ticker`: changes, but no snapshots.
+ * for those who are nobody; `team` and `teams`: that of a claim, those of a list; `staff`: admins only; `ticker`: changes, but no snapshots; `counts`: counts
+ * and groups, but no documents; `plain`: the reverse.
  */
 export const COLLECTIONS = {
   notes: {
@@ -40,6 +41,14 @@ export const COLLECTIONS = {
   ticker: {
     collection: "notes",
     rules: [{ name: "owner", filter: { owner: "%%user.sub" }, allow: { snapshot: false } }],
+  },
+  counts: {
+    collection: "notes",
+    rules: [{ name: "owner", filter: { owner: "%%user.sub" }, allow: { documents: false } }],
+  },
+  plain: {
+    collection: "notes",
+    rules: [{ name: "owner", filter: { owner: "%%user.sub" }, allow: { aggregate: false } }],
   },
 };
 

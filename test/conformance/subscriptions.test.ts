@@ -1,5 +1,6 @@
 import { pollDriver, sseDriver } from "./http-drivers.ts";
 import { runScenarios } from "./run-scenarios.ts";
+import { AGGREGATES } from "./scenarios/aggregates.ts";
 import { PLACES } from "./scenarios/places.ts";
 import { RIGHTS } from "./scenarios/rights.ts";
 import { STARTS } from "./scenarios/starts.ts";
@@ -10,5 +11,6 @@ import { wsDriver } from "./ws-driver.ts";
 for (const driver of [wsDriver, sseDriver, pollDriver, socketIoDriver]) {
   runScenarios("how a subscription starts", driver, STARTS);
   runScenarios("who sees what", driver, RIGHTS);
+  runScenarios("counts and groups", driver, AGGREGATES);
   runScenarios("places to come back to", driver, PLACES, { history: { bytes: "1MiB" } });
 }

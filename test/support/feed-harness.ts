@@ -83,7 +83,7 @@ export async function startFeed(options: HarnessOptions = {}) {
     filter: object = {},
     projection: Projection = EVERYTHING,
     collection = "things",
-    rest: Partial<Pick<LiveQuerySpec, "sort" | "limit" | "documents" | "requireIndex">> = {},
+    rest: Partial<Pick<LiveQuerySpec, "sort" | "limit" | "documents" | "requireIndex" | "aggregate">> = {},
   ): LiveQuerySpec => {
     const parsed = parseFilter(filter, { regex: "prefix" });
     const fields = JSON.stringify([[...projection.fields].map(([field]) => field), rest]);
@@ -96,6 +96,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       sort: null,
       limit: null,
       documents: "full",
+      aggregate: null,
       requireIndex: false,
       ...rest,
     };

@@ -50,6 +50,7 @@ export function endFor(
     const isSaidByReason = error instanceof TidewireError && SAID_BY_REASON.has(error.code);
     if (isSaidByReason) noteRuleFailure(owner, error);
     else owner.sendError(error, subscription.id);
+    if (isEndItself(error)) return;
     const said = isSaidByReason ? reasonOf(error, owner) : reason;
     owner.send({ type: "unsubscribed", id: subscription.id, reason: said });
   } catch (fault) {
@@ -57,6 +58,12 @@ export function endFor(
     owner.fail(noteFault(owner.context, "rights.end", fault));
   }
 }
+
+/** Whether the error is the last message of the subscription: an aggregate has grown beyond its limit. */
+const isEndItself = (error: unknown): boolean =>
+  error instanceof TidewireError &&
+  error.code === "snapshot-too-large" &&
+  error.details["limit"] === "aggregateGroups";
 
 /** Reports a rule that could not be evaluated. The client learns only that it was refused. */
 export function noteRuleFailure(

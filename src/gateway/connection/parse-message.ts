@@ -4,13 +4,24 @@
  */
 import { z } from "zod";
 import { TidewireError } from "../../protocol/errors.ts";
-import { type ClientMessage, DOCUMENT_MODES, VALUE_MODES } from "../../protocol/messages.ts";
+import {
+  type AggregateRequest,
+  type ClientMessage,
+  DOCUMENT_MODES,
+  VALUE_MODES,
+} from "../../protocol/messages.ts";
 
 const id = z.string().min(1).max(64);
 const uint32 = z.int().min(0).max(0xffff_ffff);
 
 /** Passed on unchanged, because the filter has its own parser, which must see every key, including `__proto__`. */
 const filter = z.custom<Record<string, unknown>>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  { error: "expected an object" },
+);
+
+/** Left as it came, for the same reason. */
+const aggregate = z.custom<AggregateRequest>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   { error: "expected an object" },
 );
@@ -39,6 +50,7 @@ const MESSAGES = {
       cursor: z.string().min(1).max(200).optional(),
       ticket: z.string().min(1).max(2_000).optional(),
       documents: z.enum(DOCUMENT_MODES).optional(),
+      aggregate: aggregate.optional(),
     })
     .refine((message) => message.ticket === undefined || message.cursor !== undefined, {
       path: ["ticket"],

@@ -30,6 +30,7 @@ const SUBSCRIPTION = [
   "sort",
   "limit",
   "snapshot",
+  "aggregate",
   "values",
   "cursor",
   "ticket",
@@ -61,6 +62,7 @@ export function parseUrlRequest(url: string, kind: "sse" | "poll", limits: Messa
     sort: read("sort", parseJson, 'a sort as JSON, such as [["at",-1]], percent-encoded'),
     limit: read("limit", parseInteger, "a whole number"),
     snapshot: read("snapshot", parseBoolean, "true or false"),
+    aggregate: read("aggregate", parseJson, 'an aggregate as JSON, such as {"by":"status"}, percent-encoded'),
     cursor: parameters.get("cursor"),
     ticket: parameters.get("ticket"),
   };

@@ -9,7 +9,6 @@ import {
 } from "../../../src/source/preflight.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
 import { Mongod, startReplicaSet, testDatabase } from "../../support/mongod.ts";
-import { KEEPS_IMAGES, NO_IMAGES } from "../../support/server-features.ts";
 
 const revocation = (mode: FollowState["mode"], database: string): FollowState => ({
   mode,
@@ -45,10 +44,7 @@ const hasImages = async (db: Db, name: string) => {
   return (found as { options?: Record<string, unknown> })?.options?.["changeStreamPreAndPostImages"];
 };
 
-test("images are switched on where they are off, and a missing collection is created with them", async ({
-  skip,
-}) => {
-  skip(!KEEPS_IMAGES, NO_IMAGES);
+test("images are switched on where they are off, and a missing collection is created with them", async () => {
   const { client, db } = await testDatabase();
   await db.createCollection("plain");
   await db.createCollection("ready", { changeStreamPreAndPostImages: { enabled: true } });
@@ -104,9 +100,7 @@ test("collections of several databases are followed in the whole deployment", as
   const { db: other } = await testDatabase();
   const collections = [...options(db, "a").collections, ...options(other, "b").collections];
   const report = await preflight(client, { ...options(db), collections });
-  expect(report.collections.map(({ images }) => images)).toEqual(
-    Array(2).fill(KEEPS_IMAGES ? "switched-on" : "off"),
-  );
+  expect(report.collections.map(({ images }) => images)).toEqual(["switched-on", "switched-on"]);
 });
 
 test("a standalone server is refused with the way to make it a replica set", async () => {
@@ -117,10 +111,7 @@ test("a standalone server is refused with the way to make it a replica set", asy
   expect(problems).toEqual([expect.stringMatching(/standalone.*--replSet rs0.*rs\.initiate\(\)/)]);
 });
 
-test("a user hears of every missing right at once, and is let in with exactly those granted", async ({
-  skip,
-}) => {
-  skip(!KEEPS_IMAGES, NO_IMAGES);
+test("a user hears of every missing right at once, and is let in with exactly those granted", async () => {
   const set = await startReplicaSet({ members: 1, auth: true });
   onTestFinished(() => set.stop());
   const root = await connect(set.uri);
@@ -180,7 +171,7 @@ test("revocation needs a stream that covers the state database: without the righ
   onTestFinished(() => set.stop());
   const root = await connect(set.uri);
   const admin = root.db("admin");
-  await root.db("shop").createCollection("orders");
+  await root.db("shop").createCollection("orders", { changeStreamPreAndPostImages: { enabled: true } });
   const anywhere = (db: string) => ({ db, collection: "" });
   await admin.command({
     createRole: "service",
@@ -242,10 +233,7 @@ test("a server that wants a login says so to who gives none", async () => {
   expect(problems).toEqual([expect.stringContaining("wants a login")]);
 });
 
-test("images are switched on again after a collection was dropped and created again, also by others meanwhile", async ({
-  skip,
-}) => {
-  skip(!KEEPS_IMAGES, NO_IMAGES);
+test("images are switched on again after a collection was dropped and created again, also by others meanwhile", async () => {
   const { db } = await testDatabase();
   expect(await ensureImages(db, "c")).toBe("switched-on");
   await db.dropCollection("c");

@@ -70,15 +70,13 @@ test("x- keys are for the top of the file alone", () => {
   );
 });
 
-test("merges that grow without end are refused, soon and in a few lines", () => {
+test("merges that grow without end are refused, and soon", () => {
   const levels = Array.from(
     { length: 20 },
     (_, n) => `x-${n + 1}: &a${n + 1} { <<: [*a${n}, *a${n}, *a${n}] }`,
   );
   const text = `x-0: &a0 { k: 1 }\n${levels.join("\n")}\ncollections: { orders: { rules: [{ name: a }] } }`;
-  const problems = problemsOf(text);
-  expect(problems.join("\n")).toContain("a merge key (<<) takes");
-  expect(problems.length).toBeLessThan(5);
+  expect(problemsOf(text).join("\n")).toContain("a merge key (<<) takes");
 });
 
 test.each<[string, Buffer, number]>([

@@ -82,6 +82,7 @@ export function specOf(filter: object = {}, rest: Partial<LiveQuerySpec> = {}): 
     sort: null,
     limit: null,
     documents: "full",
+    aggregate: null,
     requireIndex: false,
     ...rest,
   };

@@ -17,7 +17,7 @@ function queryOf(filter: object): LiveQuery {
   const parsed = parseFilter(filter, { regex: "prefix" });
   return {
     evaluation: new Evaluation("d.c", parsed, EVERYTHING),
-    spec: { filter: parsed, projection: EVERYTHING, sort: null, limit: null },
+    spec: { filter: parsed, projection: EVERYTHING, sort: null, limit: null, aggregate: null },
     snapshotQuery: { database: "d", collection: "c", maxTimeMs: 1_000 },
   } as unknown as LiveQuery;
 }

@@ -17,6 +17,7 @@ test("a URL is equivalent to the message with the same request over a WebSocket"
     sort: '[["at",-1]]',
     limit: "20",
     snapshot: "true",
+    aggregate: '{"by":"status"}',
     values: "ejson",
     cursor: "c",
     ticket: "t",
@@ -30,6 +31,7 @@ test("a URL is equivalent to the message with the same request over a WebSocket"
     sort: [["at", -1]],
     limit: 20,
     snapshot: true,
+    aggregate: { by: "status" },
     cursor: "c",
     ticket: "t",
   });

@@ -32,6 +32,7 @@ const GOOD: readonly Record<string, unknown>[] = [
     limit: 1,
     documents: "delta",
   },
+  { type: "subscribe", id: "a", collection: "c", aggregate: { by: "a", values: { n: { count: true } } } },
   { type: "subscribe", id: "a", collection: "c", snapshot: false, cursor: "c", ticket: "t" },
   { type: "unsubscribe", id: "a" },
   { type: "refresh", token: "t" },
@@ -55,7 +56,13 @@ test.each(GOOD)("refuses a field too much in %j, whatever its name", (message) =
 test.each(GOOD)("refuses another type in every field of %j, and says where", (message) => {
   for (const name of Object.keys(message).filter((key) => key !== "type")) {
     for (const wrong of [null, { a: 1 }, [[]], true]) {
-      if (name === "filter" && !Array.isArray(wrong) && wrong !== null && typeof wrong === "object") continue;
+      if (
+        (name === "filter" || name === "aggregate") &&
+        !Array.isArray(wrong) &&
+        wrong !== null &&
+        typeof wrong === "object"
+      )
+        continue;
       if (name === "snapshot" && wrong === true) continue;
       const error = refused({ ...message, [name]: wrong });
       const problems = error.details["problems"] as { path: string }[];

@@ -565,3 +565,101 @@ test("an equal grant returns the same query object, and another grant returns an
   expect(as({ sub: "u2" }, known)).toEqual(as({ sub: "u2" }));
   expect(as({ sub: "u2" }, known).key).not.toBe(known.key);
 });
+
+describe("counts and groups", () => {
+  const own = { filter: { owner: "%%user.sub" }, fields: { exclude: ["margin", "customer.tax"] } };
+  const rules = rulesOf(own);
+  const ada = { sub: "ada" };
+  const count = (aggregate: object, more: Partial<QueryRequest> = {}) =>
+    ask(rules, ada, { aggregate, ...more });
+
+  test("a request keeps the rule's filter, shows all of its rows, and shares its live query with equal requests", () => {
+    const query = count({ by: "status" });
+    expect(plainFilter(query.filter)).toEqual(plainFilter(ask(rules, ada).filter));
+    expect(query.projection).toMatchObject({ keepsRest: true });
+    expect(query.aggregate).toEqual({
+      by: "status",
+      values: [{ name: "count", operator: "count", path: null }],
+    });
+    expect(count({ by: "status", values: { count: { count: true } } }).key).toBe(query.key);
+    const others = [
+      {},
+      { by: ["status"] },
+      { by: "state" },
+      { by: "status", values: { n: { count: true } } },
+    ];
+    expect(
+      new Set([query, ask(rules, ada), ...others.map((other) => count(other))].map(({ key }) => key)).size,
+    ).toBe(6);
+  });
+
+  test.each([
+    { by: "margin" },
+    { by: ["status", "margin"] },
+    { by: "margin.deep" },
+    { by: "customer" },
+    { values: { x: { sum: "margin" } } },
+    { values: { x: { avg: "customer.tax" } } },
+    { values: { x: { min: "customer" } } },
+    { values: { n: { count: true }, x: { max: "customer.0.tax" } } },
+  ])("%j is forbidden, because it names a hidden field", (aggregate) => {
+    expect(errorOf(() => count(aggregate))).toMatchObject({
+      code: "forbidden",
+      details: { part: "aggregate" },
+    });
+  });
+
+  test.each([
+    [{ sort: [["a", 1]] }, "sort"],
+    [{ fields: ["a"] }, "fields"],
+    [{ documents: "delta" }, "documents"],
+  ] as const)("%j does not go with an aggregate", (more, path) => {
+    expect(errorOf(() => count({}, more))).toMatchObject({ code: "bad-request", details: { path } });
+  });
+
+  test("whole documents and changes only may be asked for with an aggregate", () => {
+    expect(count({}, { documents: "full", snapshot: false }).aggregate).not.toBeNull();
+  });
+
+  test("allow.documents: false gives aggregates alone, and no _id in any of their parts", () => {
+    const counting = rulesOf({ ...own, allow: { documents: false } });
+    expect(ask(counting, ada, { aggregate: { by: "status" } }).aggregate).not.toBeNull();
+    expect(errorOf(() => ask(counting, ada))).toMatchObject({
+      code: "forbidden",
+      details: { part: "documents" },
+    });
+    for (const aggregate of [{ by: "_id" }, { by: ["a", "_id.b"] }, { values: { x: { min: "_id" } } }])
+      expect(errorOf(() => ask(counting, ada, { aggregate }))).toMatchObject({
+        details: { part: "aggregate", path: expect.stringMatching(/^_id/) },
+      });
+    for (const filter of [{ _id: 1 }, { $nor: [{ "_id.a": 1 }] }])
+      expect(errorOf(() => ask(counting, ada, { aggregate: {}, filter }))).toMatchObject({
+        details: { part: "filter" },
+      });
+    // Without that, an _id is a field like others.
+    expect(count({ by: "_id" }, { filter: { _id: 1 } }).aggregate).not.toBeNull();
+  });
+
+  test("allow.aggregate: false gives documents alone; both together are a mistake in the file", () => {
+    const plain = rulesOf({ ...own, allow: { aggregate: false } });
+    expect(ask(plain, ada).aggregate).toBeNull();
+    expect(errorOf(() => ask(plain, ada, { aggregate: {} }))).toMatchObject({
+      code: "forbidden",
+      details: { part: "aggregate" },
+    });
+    expect(() => rulesOf({ ...own, allow: { aggregate: false, documents: false } })).toThrow(
+      /allows nothing/,
+    );
+  });
+
+  test("a limit that a rule requires concerns documents alone", () => {
+    expect(ask(rulesOf({ allow: { maxLimit: 5 } }), ada, { aggregate: {} }).aggregate).not.toBeNull();
+    expect(codeOf(() => ask(rulesOf({ allow: { maxLimit: 5 } }), ada))).toBe("forbidden");
+  });
+
+  test("a rule without the new options has the identity that it had before them", () => {
+    const identity = (allow: object) => rulesOf({ allow }).collections.get("orders")?.rules[0]?.identity;
+    expect(identity({})).toBe("-pk_0yOug-uEXrtLteSyLzCxGVsqpe_JXvYApAdnmas");
+    expect(identity({ aggregate: false })).not.toBe(identity({}));
+  });
+});

@@ -1,14 +1,14 @@
 /**
- * The state of a sorted live query. Some commits need a read from the database before their changes are known. Commits
- * that arrive meanwhile wait in the history, so nothing is buffered a second time and the order stays correct.
+ * The state of a live query whose result is kept in memory. Some commits need a read from the database before their
+ * changes are known. Commits that arrive meanwhile wait in the history, so nothing is buffered a second time and the
+ * order stays correct.
  */
 import { runThrough, type Steps } from "../match/steps.ts";
-import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Broadcast } from "./broadcast.ts";
 import type { UNKNOWN } from "./change.ts";
 import type { ChangeLog } from "./change-log.ts";
-import type { Evaluation } from "./evaluation.ts";
 import type { History, HistoryEntry } from "./history.ts";
+import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
 import type { Pace, Pacer } from "./pace.ts";
 import { isLong } from "./pieces.ts";
@@ -16,64 +16,57 @@ import type { ResultState, WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import type { Touched } from "./window-changes.ts";
-import { WindowEntries } from "./window-entries.ts";
-import { WindowedResult, type WindowParts, type WindowSpec } from "./windowed-result.ts";
 
-/** The parts that `Windowed` works with. */
-export interface WindowedParts {
+/** The parts that `Stateful` works with. */
+export interface StatefulParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
-  readonly query: SnapshotQuery;
-  readonly spec: WindowSpec;
-  readonly evaluation: Evaluation;
+  readonly kind: ResultKind;
   readonly log: ChangeLog;
   readonly broadcast: Broadcast;
   /** Divides work on earlier commits. */
   readonly pacer: Pacer;
-  /** Called when the memory of the window may have changed. */
+  /** Called when the memory of the result may have changed. */
   readonly onChanged: () => void;
-  /** Called when the window could not be kept up to date. The result is read again. */
+  /** Called when the result could not be kept up to date. It is read again. */
   readonly onLost: (error: unknown) => void;
-  /** Called when the past of the window could not be read. The caller starts over. */
+  /** Called when the past of the result could not be read. The caller starts over. */
   readonly onExtendFailed: (error: unknown) => void;
 }
 
 /** The changes of one commit, or a promise of them. */
-interface Found {
-  readonly found: ReturnType<WindowedResult["apply"]>;
+interface FoundLater {
+  readonly found: Found;
 }
 
 const NOT_WAITING = Promise.resolve();
 
-/** Memory of a document in a window besides its key, in bytes; measured and rounded up. */
-const WINDOW_ENTRY_BYTES = 600;
-
 /**
- * A sorted result. It keeps a window, which sometimes must ask the database. Until the answer arrives, later commits
- * wait in the history.
+ * A result that is kept in memory: the window of a sorted result, or the groups of an aggregate. It sometimes must ask the
+ * database. Until the answer arrives, later commits wait in the history.
  */
-export class Windowed implements ResultState {
+export class Stateful implements ResultState {
   readonly isStateless = false;
-  readonly #parts: WindowedParts;
-  readonly #windowParts: WindowParts;
+  readonly #parts: StatefulParts;
+  readonly #kind: ResultKind;
   readonly #history: History;
-  /** `undefined` before the window is loaded, and after it was lost. */
-  #window: WindowedResult | undefined;
-  /** The entry that the window has processed while it waits for the database; `null` if it does not wait. */
+  /** `undefined` before the result is loaded, and after it was lost. */
+  #result: KeptResult | undefined;
+  /** The entry that the result has processed while it waits for the database; `null` if it does not wait. */
   #waitsAt: number | null = null;
-  /** Settles when the window no longer waits, or was lost. */
+  /** Settles when the result no longer waits, or was lost. */
   #waiting: Promise<void> = NOT_WAITING;
   /** Grows when work in progress has become void. Each asynchronous step compares it after a wait. */
   #generation = 0;
 
-  constructor(parts: WindowedParts) {
+  constructor(parts: StatefulParts) {
     this.#parts = parts;
-    this.#windowParts = { ...parts, entries: new WindowEntries(parts.spec.sort) };
+    this.#kind = parts.kind;
     this.#history = parts.timeline.history;
   }
 
   get isLoaded(): boolean {
-    return this.#window !== undefined;
+    return this.#result !== undefined;
   }
 
   get isCurrent(): boolean {
@@ -85,16 +78,19 @@ export class Windowed implements ResultState {
   }
 
   get trackedDocuments(): number {
-    return this.#window?.size ?? 0;
+    return this.#result?.size ?? 0;
   }
 
   get heldBytes(): number {
-    if (this.#window === undefined) return 0;
-    return this.#window.heldBytes + this.#window.size * WINDOW_ENTRY_BYTES;
+    return this.#result?.heldBytes ?? 0;
   }
 
   get visible(): readonly WindowMember[] | null {
-    return this.#window === undefined || this.#waitsAt !== null ? null : this.#window.visible;
+    return this.#result === undefined || this.#waitsAt !== null ? null : this.#result.visible;
+  }
+
+  visibleIn(answer: readonly Uint8Array[], clusterTime: bigint): readonly WindowMember[] {
+    return this.#kind.load(answer, clusterTime).visible;
   }
 
   async reaches(seq: number): Promise<void> {
@@ -106,43 +102,43 @@ export class Windowed implements ResultState {
   }
 
   apply(entry: HistoryEntry): boolean {
-    if (this.#window === undefined || entry.commit.clusterTime <= this.#window.loadedAt) {
+    if (this.#result === undefined || entry.commit.clusterTime <= this.#result.loadedAt) {
       this.#parts.log.restart(entry.seq);
       return false;
     }
     if (this.#waitsAt !== null) return false;
-    return this.#note(entry, this.#window.apply(entry));
+    return this.#note(entry, this.#result.apply(entry));
   }
 
   *applyInSteps(entry: HistoryEntry): Generator<void, boolean> {
-    const window = this.#window;
+    const result = this.#result;
     const isReady =
-      window !== undefined && this.#waitsAt === null && entry.commit.clusterTime > window.loadedAt;
+      result !== undefined && this.#waitsAt === null && entry.commit.clusterTime > result.loadedAt;
     if (!isReady) return this.apply(entry);
-    const touched = yield* window.touchedInSteps(entry);
-    const changes = yield* window.applyTouched(entry, touched);
+    const touched = yield* result.touchedInSteps(entry);
+    const changes = yield* result.applyTouched(entry, touched);
     // The live query may have been removed meanwhile.
-    if (this.#window === window) return this.#note(entry, changes);
+    if (this.#result === result) return this.#note(entry, changes);
     if (changes instanceof Promise) changes.catch(() => {}); // its read has no purpose any more
     return false;
   }
 
   async prepareLoad(documents: readonly Uint8Array[]): Promise<void> {
     const pace = this.#parts.pacer.newPace();
-    await pace.through(this.#windowParts.entries.prepareInSteps(documents));
+    await pace.through(this.#kind.prepareInSteps(documents));
     pace.stop();
   }
 
   load(documents: readonly Uint8Array[], clusterTime: bigint): void {
     const seq = this.#history.seqAt(clusterTime);
-    if (this.#window !== undefined || seq === null) return;
-    this.#adopt(WindowedResult.loaded(this.#windowParts, documents, clusterTime));
+    if (this.#result !== undefined || seq === null) return;
+    this.#adopt(this.#kind.load(documents, clusterTime));
     this.#parts.log.restart(seq);
     this.#catchUpAdopted();
   }
 
   lose(): void {
-    this.#window = undefined;
+    this.#result = undefined;
     this.#waitsAt = null;
     this.#generation++;
     this.#parts.onChanged();
@@ -161,7 +157,7 @@ export class Windowed implements ResultState {
     }
   }
 
-  #note(entry: HistoryEntry, changes: ReturnType<WindowedResult["apply"]>): boolean {
+  #note(entry: HistoryEntry, changes: Found): boolean {
     if (!(changes instanceof Promise)) {
       this.#parts.onChanged();
       return this.#parts.broadcast.note(entry, changes);
@@ -170,21 +166,21 @@ export class Windowed implements ResultState {
     return false;
   }
 
-  #adopt(window: WindowedResult): void {
-    this.#window = window;
+  #adopt(result: KeptResult): void {
+    this.#result = result;
     this.#waitsAt = null;
     this.#generation++;
     this.#parts.onChanged();
   }
 
-  /** Applies the entries of the history that are later than the state of a window that was just loaded. */
+  /** Applies the entries of the history that are later than a state that was just loaded. */
   #catchUpAdopted(): void {
     const first = this.#history.next(this.#parts.log.coveredFrom);
-    if (first !== undefined) this.#waiting = this.#catchUp(first, this.#window?.apply(first) ?? []);
+    if (first !== undefined) this.#waiting = this.#catchUp(first, this.#result?.apply(first) ?? []);
   }
 
   /** Processes the history from an entry whose changes are being read, as long as the database must be asked. */
-  async #catchUp(first: HistoryEntry, firstChanges: ReturnType<WindowedResult["apply"]>): Promise<void> {
+  async #catchUp(first: HistoryEntry, firstChanges: Found): Promise<void> {
     const { timeline, broadcast, pacer, onChanged, onLost } = this.#parts;
     const generation = this.#generation;
     let entry: HistoryEntry | undefined = first;
@@ -198,7 +194,7 @@ export class Windowed implements ResultState {
         pace.resume();
         await pace.through(broadcast.prepare(entry, found));
         pace.stop();
-        // A commit must reach the lookups before it reaches a window, so this waits until the batch has been delivered.
+        // A commit must reach the lookups before it reaches a result, so this waits until the batch has been delivered.
         while (!timeline.isSettled) await timeline.settles;
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
@@ -210,19 +206,19 @@ export class Windowed implements ResultState {
         let touched: Touched | typeof UNKNOWN | undefined;
         do {
           next = this.#history.next(entry.seq);
-          touched = await this.#touchedByLong(next, this.#window, pace);
-          // The time in which other live queries process their commits must not be charged to this window.
+          touched = await this.#touchedByLong(next, this.#result, pace);
+          // The time in which other live queries process their commits must not be charged to this result.
           pace.stop();
           while (!timeline.isSettled) await timeline.settles;
           if (generation !== this.#generation) return;
           if (entry.seq < this.#history.evictedSeq)
-            throw new Error("the history evicted a commit before a window applied it");
+            throw new Error("the history evicted a commit before a result applied it");
           pace.resume();
           // The first commit after a pause may have arrived during that pause.
         } while (next !== this.#history.next(entry.seq));
         entry = next;
         if (entry !== undefined)
-          ({ found: changes } = await this.#applyTo(this.#window, entry, touched, pace));
+          ({ found: changes } = await this.#applyTo(this.#result, entry, touched, pace));
         pace.stop();
         if (generation !== this.#generation) return;
       }
@@ -238,11 +234,11 @@ export class Windowed implements ResultState {
   /** Computes the effect of a long commit with pauses; `undefined` for any other commit. */
   async #touchedByLong(
     entry: HistoryEntry | undefined,
-    window: WindowedResult | undefined,
+    result: KeptResult | undefined,
     pace: Pace,
   ): Promise<Touched | typeof UNKNOWN | undefined> {
-    if (entry === undefined || window === undefined || !isLong(entry.commit.events)) return undefined;
-    return pace.through(window.touchedInSteps(entry));
+    if (entry === undefined || result === undefined || !isLong(entry.commit.events)) return undefined;
+    return pace.through(result.touchedInSteps(entry));
   }
 
   /**
@@ -250,36 +246,36 @@ export class Windowed implements ResultState {
    * promise of a read, and an `await` would wait for it: the caller must stop its pace first.
    */
   async #applyTo(
-    window: WindowedResult | undefined,
+    result: KeptResult | undefined,
     entry: HistoryEntry,
     touched: Touched | typeof UNKNOWN | undefined,
     pace: Pace,
-  ): Promise<Found> {
-    if (window === undefined) return { found: [] };
-    if (touched === undefined) return { found: window.apply(entry) };
-    if (entry.commit.clusterTime <= window.loadedAt) return { found: [] };
-    return pace.through(wrapped(window.applyTouched(entry, touched)));
+  ): Promise<FoundLater> {
+    if (result === undefined) return { found: [] };
+    if (touched === undefined) return { found: result.apply(entry) };
+    if (entry.commit.clusterTime <= result.loadedAt) return { found: [] };
+    return pace.through(wrapped(result.applyTouched(entry, touched)));
   }
 
   /**
-   * Extends the log backwards. A window cannot be undone, so its state at entry `seq` is read and brought forward to
+   * Extends the log backwards. A result cannot be undone, so its state at entry `seq` is read and brought forward to
    * the beginning of the log.
    */
   async #extendTo(seq: number): Promise<boolean> {
-    const { reader, timeline, query, spec, log, pacer } = this.#parts;
+    const { reader, timeline, kind, log, pacer } = this.#parts;
     const at = this.#history.timeAfter(seq);
     if (at === null) return false;
     const generation = this.#generation;
-    const documents = await reader.readAt(WindowedResult.loadQuery(query, spec), at);
+    const documents = await reader.readAt(kind.loadQuery, at);
     await this.prepareLoad(documents);
-    const window = WindowedResult.loaded(this.#windowParts, documents, at);
+    const result = kind.load(documents, at);
     const found: LogEntry[] = [];
     const pace = pacer.newPace();
     pace.stop();
     let done = seq;
-    const target = () => (this.#window === undefined ? this.#history.headSeq : log.coveredFrom);
+    const target = () => (this.#result === undefined ? this.#history.headSeq : log.coveredFrom);
     for (;;) {
-      // At the end the window takes over from the log, or becomes current. Both must happen between two batches of
+      // At the end the result takes over from the log, or becomes current. Both must happen between two batches of
       // commits.
       while (!timeline.isSettled) await timeline.settles;
       if (done >= target()) break;
@@ -287,8 +283,8 @@ export class Windowed implements ResultState {
       const entry = this.#history.next(done);
       if (entry === undefined) return false;
       pace.resume();
-      const touched = await this.#touchedByLong(entry, window, pace);
-      const changes = await this.#applyTo(window, entry, touched, pace);
+      const touched = await this.#touchedByLong(entry, result, pace);
+      const changes = await this.#applyTo(result, entry, touched, pace);
       pace.stop();
       const logEntry = toLogEntry(entry, await changes.found);
       if (logEntry !== null) found.push(logEntry);
@@ -297,8 +293,8 @@ export class Windowed implements ResultState {
       if (pace.isOver) await pace.keep();
     }
     if (generation !== this.#generation || seq < this.#history.evictedSeq) return false;
-    if (this.#window === undefined) {
-      this.#adopt(window);
+    if (this.#result === undefined) {
+      this.#adopt(result);
       log.restart(done);
     }
     log.prepend(found, seq);

@@ -1,0 +1,245 @@
+import { oneSpelling } from "../match/one-spelling.ts";
+import { runThrough, StepPace, type Steps } from "../match/steps.ts";
+import { NULL } from "../match/write-bson.ts";
+import { TidewireError } from "../protocol/errors.ts";
+import type { Cause } from "../protocol/messages.ts";
+import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
+import type { AggregatePlan } from "./aggregate-plan.ts";
+import { readGroup, readSpare } from "./aggregate-rows.ts";
+import { spareStages } from "./aggregate-stages.ts";
+import { type Change, UNKNOWN } from "./change.ts";
+import type { Evaluation } from "./evaluation.ts";
+import { SPARE_DOCUMENTS } from "./extreme.ts";
+import { Group } from "./group.ts";
+import { groupKey } from "./group-id.ts";
+import type { HistoryEntry } from "./history.ts";
+import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
+import type { WindowMember } from "./result-state.ts";
+import type { SnapshotReader } from "./snapshot-reader.ts";
+import type { Touched } from "./window-changes.ts";
+
+/** The parts of one live query that its groups work with. */
+export interface AggregateParts {
+  readonly reader: Pick<SnapshotReader, "readAt">;
+  /** Makes the query that finds the documents. */
+  readonly query: () => SnapshotQuery;
+  readonly plan: AggregatePlan;
+  readonly evaluation: Evaluation;
+}
+
+/** The columns of one group whose values have run out. */
+interface Exhausted {
+  readonly group: Group;
+  readonly columns: readonly number[];
+}
+
+/** With more groups than this to ask for, all groups are read instead, by one query. */
+const SPARE_READS_MAX = 4;
+
+/**
+ * The groups of a live query, kept up with the order of commits: at each commit their rows are those of the server's own
+ * `$group` at that cluster time. The memory does not depend on the number of documents.
+ */
+export class AggregatedResult implements KeptResult {
+  readonly #parts: AggregateParts;
+  readonly loadedAt: bigint;
+  /** The time at which values were read last, besides the whole result. */
+  #readAt = 0n;
+  #groups = new Map<string, Group>();
+  #heldBytes = 0;
+
+  private constructor(parts: AggregateParts, loadedAt: bigint) {
+    this.#parts = parts;
+    this.loadedAt = loadedAt;
+  }
+
+  /** Takes the answers to the load query at a cluster time. @throws {TidewireError} `snapshot-too-large` */
+  static loaded(
+    parts: AggregateParts,
+    answers: readonly Uint8Array[],
+    clusterTime: bigint,
+  ): AggregatedResult {
+    if (answers.length > parts.plan.groupsMax) throw tooManyGroups(parts.plan.groupsMax);
+    const result = new AggregatedResult(parts, clusterTime);
+    result.#load(answers);
+    for (const group of result.#groups.values()) result.#show(group, group.makeRow(parts.plan.columns));
+    return result;
+  }
+
+  get size(): number {
+    return this.#groups.size;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  get visible(): readonly WindowMember[] {
+    return [...this.#groups].map(([id, { id: idValue, row }]) => ({ id, idValue, document: row }));
+  }
+
+  apply(entry: HistoryEntry): Found {
+    if (entry.commit.clusterTime <= this.loadedAt) return [];
+    return runThrough(this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events)));
+  }
+
+  /** The effect of a commit on the documents; found in steps. */
+  *touchedInSteps({ commit }: HistoryEntry): Steps<Touched | typeof UNKNOWN> {
+    return yield* this.#parts.evaluation.touchedInSteps(commit.events);
+  }
+
+  *applyTouched({ commit }: HistoryEntry, touched: Touched | typeof UNKNOWN): Steps<Found> {
+    if (touched === UNKNOWN) return UNKNOWN;
+    if (touched.size === 0) return [];
+    const { clusterTime } = commit;
+    // Another commit of the same time: the values that were read then may be of before it or after it.
+    if (clusterTime <= this.#readAt) return UNKNOWN;
+    const causes = new Map<string, Cause>();
+    const pace = new StepPace();
+    for (const { cause, previous, document, isVisiblyChanged } of touched.values()) {
+      if (!isVisiblyChanged) continue;
+      if (previous !== undefined) this.#count(previous, -1, cause, causes);
+      if (document !== undefined) this.#count(document, 1, cause, causes);
+      if (pace.isOver((previous?.length ?? 0) + (document?.length ?? 0))) yield;
+    }
+    // Every group without documents is about to leave.
+    let size = this.#groups.size;
+    for (const key of causes.keys()) if (this.#groups.get(key)?.documents === 0) size--;
+    if (size > this.#parts.plan.groupsMax) return UNKNOWN;
+    const exhausted = this.#exhausted(causes.keys());
+    return exhausted.length === 0
+      ? this.#changes(causes)
+      : this.#readExhausted(exhausted, clusterTime, causes);
+  }
+
+  /** A document has come into its group (`times` is 1), or has left it. */
+  #count(document: Uint8Array, times: 1 | -1, cause: Cause, causes: Map<string, Cause>): void {
+    const { idOf, columns, paths } = this.#parts.plan;
+    const id = idOf(document);
+    const key = groupKey(id);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = new Group(oneSpelling(id), columns);
+      this.#groups.set(key, group);
+    }
+    this.#heldBytes -= group.heldBytes;
+    group.apply(document, paths, times);
+    this.#heldBytes += group.heldBytes;
+    causes.set(key, cause);
+  }
+
+  /** Turns the differences between the rows before and now into changes. */
+  #changes(causes: ReadonlyMap<string, Cause>): Change[] {
+    const removed: Change[] = [];
+    const others: Change[] = [];
+    for (const [key, cause] of causes) {
+      const group = this.#groups.get(key);
+      if (group === undefined) continue;
+      const before = group.row;
+      if (group.documents === 0 && this.#parts.plan.aggregate.by !== null) {
+        this.#groups.delete(key);
+        this.#heldBytes -= group.heldBytes;
+        if (before.length > 0) removed.push({ type: "removed", cause, id: group.id });
+        continue;
+      }
+      const document = group.makeRow(this.#parts.plan.columns);
+      if (before.length > 0 && Buffer.compare(before, document) === 0) continue;
+      this.#show(group, document);
+      if (before.length === 0) others.push({ type: "added", cause, document });
+      else others.push({ type: "changed", cause, document, previous: before });
+    }
+    return [...removed, ...others];
+  }
+
+  #show(group: Group, row: Uint8Array): void {
+    this.#heldBytes += 2 * (row.length - group.row.length);
+    group.row = row;
+  }
+
+  #exhausted(keys: Iterable<string>): Exhausted[] {
+    const exhausted: Exhausted[] = [];
+    for (const key of keys) {
+      const group = this.#groups.get(key);
+      if (group === undefined || group.documents === 0 || !group.isExhausted) continue;
+      const columns = [...group.extremes.keys()].filter((index) => group.extremes[index]?.isExhausted);
+      exhausted.push({ group, columns });
+    }
+    return exhausted;
+  }
+
+  /** Reads at the very time of the commit what is no longer known. */
+  async #readExhausted(
+    exhausted: readonly Exhausted[],
+    clusterTime: bigint,
+    causes: ReadonlyMap<string, Cause>,
+  ): Promise<Change[] | typeof UNKNOWN> {
+    const { reader, query, plan } = this.#parts;
+    this.#readAt = clusterTime;
+    const reads = exhausted.reduce((sum, { columns }) => sum + columns.length, 0);
+    if (reads > SPARE_READS_MAX) {
+      const before = this.#groups;
+      const answers = await reader.readAt(plan.loadQuery(query()), clusterTime);
+      if (answers.length > plan.groupsMax) return UNKNOWN;
+      this.#load(answers);
+      this.#keepRows(before);
+      return this.#changes(causes);
+    }
+    for (const { group, columns } of exhausted)
+      for (const index of columns) {
+        const column = plan.columns.extremes[index];
+        if (column === undefined) continue;
+        const stages = spareStages(plan.aggregate.by, group.id, column, SPARE_DOCUMENTS);
+        const answers = await reader.readAt({ ...query(), stages }, clusterTime);
+        this.#heldBytes -= group.heldBytes;
+        group.extremes[index]?.load(readSpare(answers), answers.length < SPARE_DOCUMENTS);
+        this.#heldBytes += group.heldBytes;
+      }
+    return this.#changes(causes);
+  }
+
+  #load(answers: readonly Uint8Array[]): void {
+    const { plan } = this.#parts;
+    this.#groups = new Map();
+    this.#heldBytes = 0;
+    for (const answer of answers) this.#add(readGroup(answer, plan.columns));
+    // Without groups to tell apart there is one, also of nothing.
+    if (plan.aggregate.by === null && this.#groups.size === 0) this.#add(new Group(NULL, plan.columns));
+  }
+
+  #add(group: Group): void {
+    this.#groups.set(groupKey(group.id), group);
+    this.#heldBytes += group.heldBytes;
+  }
+
+  /** The groups were read again: the rows that followers have stay known, those of groups that have left among them. */
+  #keepRows(before: ReadonlyMap<string, Group>): void {
+    for (const [key, { id, row }] of before) {
+      if (row.length === 0) continue;
+      let group = this.#groups.get(key);
+      if (group === undefined) {
+        group = new Group(id, this.#parts.plan.columns);
+        this.#add(group);
+      }
+      this.#show(group, row);
+    }
+  }
+}
+
+const tooManyGroups = (most: number) =>
+  new TidewireError(
+    "snapshot-too-large",
+    `the aggregate has more than ${most} groups: group by a path with fewer values, or narrow the filter`,
+    { limit: "aggregateGroups", value: most },
+  );
+
+/** Makes the groups of one live query. */
+export function aggregateKind(parts: AggregateParts): ResultKind {
+  return {
+    // Made for each call: kept, it would be memory of each live query.
+    get loadQuery() {
+      return parts.plan.loadQuery(parts.query());
+    },
+    *prepareInSteps() {},
+    load: (answers, clusterTime) => AggregatedResult.loaded(parts, answers, clusterTime),
+  };
+}

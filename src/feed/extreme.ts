@@ -1,0 +1,148 @@
+import { BSON_TYPE, type BsonValue } from "../match/bson-value.ts";
+import { compareValues } from "../match/compare.ts";
+
+/** At most so many different values are kept, in order. */
+const SPARE_VALUES = 32;
+/** Beyond the first value, the others may take so much memory, in bytes. */
+const SPARE_BYTES = 4_096;
+
+/** A value, and how many documents are known to have it. */
+interface Held {
+  readonly value: BsonValue;
+  documents: number;
+}
+
+/** Memory of a value besides its bytes, in bytes; rounded up. */
+const HELD_BYTES = 160;
+
+/** The server's order; equal numbers are ordered by the names of their types, so that every node shows the same one. */
+export function compareExactly(a: BsonValue, b: BsonValue): number {
+  return (
+    compareValues(a, b) || (nameOf(a.type) < nameOf(b.type) ? -1 : nameOf(a.type) > nameOf(b.type) ? 1 : 0)
+  );
+}
+
+const nameOf = (type: number): string => TYPE_NAMES.get(type) ?? "";
+
+/** Equal values have different types only where these are numbers, or strings and symbols. */
+const TYPE_NAMES = new Map<number, string>([
+  [BSON_TYPE.decimal, "decimal"],
+  [BSON_TYPE.double, "double"],
+  [BSON_TYPE.int, "int"],
+  [BSON_TYPE.long, "long"],
+  [BSON_TYPE.string, "string"],
+  [BSON_TYPE.symbol, "symbol"],
+]);
+
+/** `$min` and `$max` count no null, nor a missing field. */
+export const isCounted = ({ type }: BsonValue): boolean =>
+  type !== BSON_TYPE.missing && type !== BSON_TYPE.null && type !== BSON_TYPE.undefined;
+
+/**
+ * The least or the greatest value of a group, and a bounded number of those that follow it. Values beyond the last one
+ * are not known. When all known values have left, the database has to be asked.
+ */
+export class Extreme {
+  /** 1 for the least value, -1 for the greatest. */
+  readonly #sign: 1 | -1;
+  #held: Held[] = [];
+  /** Whether there is nothing beyond the last value that is held. */
+  #isComplete = true;
+  #bytes = 0;
+
+  constructor(sign: 1 | -1) {
+    this.#sign = sign;
+  }
+
+  /** The value, or `null` where no document has one. Wrong while `isExhausted`. */
+  get first(): BsonValue | null {
+    return this.#held[0]?.value ?? null;
+  }
+
+  /** Whether the value is unknown. */
+  get isExhausted(): boolean {
+    return this.#held.length === 0 && !this.#isComplete;
+  }
+
+  get heldBytes(): number {
+    return this.#bytes + this.#held.length * HELD_BYTES;
+  }
+
+  /** @param values The first values in order, one for each document. @param isComplete Whether these are all. */
+  load(values: readonly BsonValue[], isComplete: boolean): void {
+    this.#held = [];
+    this.#bytes = 0;
+    this.#isComplete = true;
+    for (const value of values) this.add(value);
+    if (!isComplete) this.#isComplete = false;
+  }
+
+  add(value: BsonValue): void {
+    if (!isCounted(value)) return;
+    const at = this.#find(value);
+    const known = this.#held[at];
+    if (known !== undefined && this.#order(known.value, value) === 0) {
+      known.documents++;
+      return;
+    }
+    if (at === this.#held.length && !this.#isComplete) return;
+    this.#held.splice(at, 0, { value: copyOf(value), documents: 1 });
+    this.#bytes += sizeOf(value);
+    this.#trim();
+  }
+
+  remove(value: BsonValue): void {
+    if (!isCounted(value)) return;
+    const at = this.#find(value);
+    const known = this.#held[at];
+    if (known === undefined || this.#order(known.value, value) !== 0) {
+      // Beyond the last value, unless something is wrong: then all is read again.
+      if (known !== undefined || this.#isComplete) this.#forget();
+      return;
+    }
+    if (--known.documents > 0) return;
+    this.#held.splice(at, 1);
+    this.#bytes -= sizeOf(value);
+  }
+
+  #forget(): void {
+    this.#held = [];
+    this.#bytes = 0;
+    this.#isComplete = false;
+  }
+
+  #trim(): void {
+    while (this.#held.length > SPARE_VALUES || (this.#held.length > 1 && this.#bytes > SPARE_BYTES)) {
+      const last = this.#held.pop();
+      this.#bytes -= last === undefined ? 0 : sizeOf(last.value);
+      this.#isComplete = false;
+    }
+  }
+
+  /** Index of the first held value that is not before this one. */
+  #find(value: BsonValue): number {
+    let low = 0;
+    let high = this.#held.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const held = this.#held[middle];
+      if (held !== undefined && this.#order(held.value, value) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #order(a: BsonValue, b: BsonValue): number {
+    return this.#sign * compareExactly(a, b);
+  }
+}
+
+/** How many documents are read when the values have run out. */
+export const SPARE_DOCUMENTS = SPARE_VALUES;
+
+const sizeOf = ({ start, end }: BsonValue): number => end - start;
+
+function copyOf({ type, bytes, start, end }: BsonValue): BsonValue {
+  const copy = new Uint8Array(bytes.subarray(start, end));
+  return { type, bytes: copy, start: 0, end: copy.length };
+}

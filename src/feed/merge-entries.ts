@@ -1,0 +1,40 @@
+import { valueKey } from "../match/value-key.ts";
+import { type Change, idOf, UNKNOWN } from "./change.ts";
+import type { LogEntry } from "./log-entry.ts";
+
+/**
+ * The changes of several commits as those of one, for rows of an aggregate: each message brings a whole row, so that
+ * only the last one of a row counts. A client that stops in between resumes from before the first commit.
+ * @returns `null` where some changes are unknown.
+ */
+export function mergeEntries(entries: readonly LogEntry[]): LogEntry | null {
+  const first = entries[0];
+  const last = entries.at(-1);
+  if (first === undefined || last === undefined) return null;
+  const merged = new Map<string, Change>();
+  for (const { changes } of entries) {
+    if (changes === UNKNOWN) return null;
+    for (const change of changes) note(merged, change);
+  }
+  const cursors = { last: last.entry.cursor, others: first.entry.cursorBefore };
+  return { seq: last.seq, changes: [...merged.values()], entry: last.entry, cursors, encoded: undefined };
+}
+
+function note(merged: Map<string, Change>, change: Change): void {
+  const key = valueKey(change.type === "removed" ? change.id : idOf(change.document));
+  const before = merged.get(key);
+  // A row that has come or gone is the last one in the order, too.
+  merged.delete(key);
+  const now = before === undefined ? change : joined(before, change);
+  if (now !== null) merged.set(key, now);
+}
+
+/** Two changes of one row as one; `null` where they cancel each other. */
+function joined(before: Change, after: Change): Change | null {
+  const { cause } = after;
+  if (after.type === "removed") return before.type === "added" ? null : after;
+  const { document } = after;
+  if (before.type === "added") return { type: "added", cause, document };
+  const previous = before.type === "changed" ? before.previous : document;
+  return { type: "changed", cause, document, previous };
+}
