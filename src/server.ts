@@ -58,7 +58,7 @@ export interface RunningNode extends Running {
   plan(text: string): Promise<EditPlan | EditProblems>;
 }
 
-/** Options of a node beside its configuration. */
+/** Options of a node besides its configuration. */
 export interface NodeOptions {
   /** The generation of its first rules; 1 by default. */
   readonly generation?: number;

@@ -18,7 +18,7 @@ export interface AdminRefusal {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Requests without the right token: so many at once, and so many per second over time. */
+/** How many requests without the right token are answered at once, and how many per second over time. */
 const WRONG_TOKENS = { rate: 1, burst: 20 };
 
 /** Decides whether a request to the admin listener may have what it asks for. */
@@ -65,7 +65,10 @@ export class AdminAccess {
     return this.#refuseToken(token, nowMs);
   }
 
-  /** The right token passes however many wrong ones came: they must not lock the admin out. */
+  /**
+   * The right token is accepted however many wrong ones came, because an attacker must not be able to lock the admin
+   * out.
+   */
   #refuseToken(token: string | undefined, nowMs: number): AdminRefusal {
     if (!this.#wrongTokens.take(1, nowMs)) {
       const seconds = Math.max(1, Math.ceil(this.#wrongTokens.waitMs(1) / 1_000));

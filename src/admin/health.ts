@@ -32,13 +32,13 @@ export class HealthRoutes {
     if (path !== "/readyz") return false;
     const answer = (now: Readiness) =>
       answerJson(response, now.ready ? 200 : 503, isAdmin ? now : toPublicReadiness(now));
-    // A node that cannot say how it is must get no clients.
+    // A node that cannot compute its readiness must not get clients.
     const failed = (error: unknown) => {
       this.#faults.note(error, "the readiness could not be determined; /readyz answers 503");
       answerJson(response, 503, { ready: false, status: "no-answer" });
     };
     const give = () => Promise.resolve().then(this.#readiness).then(answer, failed);
-    // An answer that cannot be written ends this request alone.
+    // An answer that cannot be written ends only this request.
     runGuarded(this.#guard, "health.answer", give, () => response.destroy());
     return true;
   }

@@ -9,7 +9,7 @@ export class UsageError extends Error {
 export interface Command {
   /** Usage, options, examples. */
   readonly help: string;
-  /** @returns The exit code: 0 all is well, 1 problems were found. */
+  /** @returns The exit code: 0 for success, 1 if problems were found. */
   run(args: readonly string[], io: Io): Promise<number>;
 }
 
@@ -34,6 +34,6 @@ export function objectFlag(name: string, text: string): Record<string, unknown> 
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new UsageError(`--${name} takes a JSON object: --${name} '{"sub":"u1"}'`);
   }
-  // Just checked to be an object.
+  // The condition has checked that it is an object.
   return value as Record<string, unknown>;
 }

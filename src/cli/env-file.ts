@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { StartupError } from "../source/startup-error.ts";
 
-/** Variables for a configuration, beside the program that uses them, as Compose and most frameworks read them. */
+/** Variables for a configuration in a file next to the program, as Compose and most frameworks read them. */
 export const ENV_FILE = ".env";
 
 /**

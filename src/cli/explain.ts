@@ -41,7 +41,7 @@ Examples:
   tidewire explain --user '{"sub":"u1"}' --collection orders --document '{"_id":1,"customerId":"u2"}'
   tidewire explain --user '{"sub":"u9","roles":["admin"]}' --collection orders --filter '{"status":"open"}'`;
 
-/** The server may well be away when rules are written; nobody wants to wait for that. */
+/** Rules are often written without a running server, so this wait is short. */
 const SELECTION_TIMEOUT_MS = 2_000;
 
 async function run(args: readonly string[], io: Io): Promise<number> {
@@ -126,7 +126,7 @@ async function indexText(
     }
     return plan.indexes.length === 0 ? "not needed: the server reads nothing" : plan.indexes.join(", ");
   } catch (error) {
-    // Explaining the rules needs no server; what it would have added is all that is missing.
+    // The rules can be explained without a server. Only this line is missing then.
     return `not checked: ${error instanceof Error ? error.name : "MongoDB gave no answer"}`;
   } finally {
     await client.close();

@@ -56,7 +56,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   return problems.length === 0 && config !== undefined ? 0 : 1;
 }
 
-/** Somebody may have worked on a configuration that is there already. */
+/** A file that exists is not overwritten, because it may contain manual edits. */
 async function writeNew(file: string, text: string): Promise<void> {
   try {
     await writeFile(file, text, { flag: "wx" });

@@ -4,7 +4,7 @@ import { StartupError } from "../source/startup-error.ts";
 import { withEnvFile } from "./env-file.ts";
 import { runCli } from "./run-cli.ts";
 
-// `tidewire tail … | head` is a way to end it, not an error.
+// With `tidewire tail … | head`, a closed pipe is an ordinary end and not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
   throw error;

@@ -30,7 +30,7 @@ function ruleLines({ rule, change, note, parts }: RuleDiff): string[] {
   return [head, ...parts.flatMap((part) => partLines(part, "      "))];
 }
 
-/** Wide enough for the parts that there mostly are. */
+/** Wide enough for the usual parts. */
 const PART_WIDTH = 8;
 
 function partLines({ part, effect, from, to }: PartDiff, indent: string): string[] {

@@ -43,7 +43,7 @@ const NO_TOKEN = "needs its token: set TIDEWIRE_ADMIN_TOKEN to the node's server
 const WRONG_TOKEN =
   "has another token: TIDEWIRE_ADMIN_TOKEN, or server.admin.token of --config, must be the node's server.admin.token";
 
-/** Many subscriptions take a while; a node that is gone does not say so. */
+/** A plan for many subscriptions takes a while, and a node that has gone does not answer at all. */
 const ANSWER_TIMEOUT_MS = 120_000;
 
 async function run(args: readonly string[], io: Io): Promise<number> {

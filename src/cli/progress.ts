@@ -1,10 +1,10 @@
 import type { Io } from "../terminal/io.ts";
 
-/** Shorter waits need no explanation. */
+/** A shorter wait needs no explanation. */
 const FIRST_NOTE_MS = 2_000;
 const NEXT_NOTE_MS = 5_000;
 
-/** Waits for a step, and says on standard error what it is where it takes longer than two seconds. */
+/** Waits for a step. If that takes longer than two seconds, names the step on standard error. */
 export async function withProgress<T>(io: Pick<Io, "err">, step: string, work: Promise<T>): Promise<T> {
   const startedAtMs = performance.now();
   const note = () => io.err(`-- ${step} (${Math.round((performance.now() - startedAtMs) / 1_000)} s)`);

@@ -91,7 +91,7 @@ function readArgs(args: readonly string[], nowMs: number): { asked: Asked; confi
 function timeOf(text: string, nowMs: number): number {
   if (text === "now") return nowMs;
   const ms = Date.parse(text);
-  // Without a zone a date would mean this machine's own.
+  // A date without a zone would mean the time zone of this machine.
   if (Number.isNaN(ms) || !/(Z|[+-]\d\d:?\d\d)$/.test(text))
     throw new UsageError(
       "--issued-before takes now, or a date with its zone: --issued-before 2026-05-04T12:00:00Z",
@@ -138,7 +138,7 @@ async function revoke({ store, client, config, io, nowMs }: Parts, revocation: R
   return 1;
 }
 
-/** Decides as a node does at its start. */
+/** The same decision as a node makes at its start. */
 async function whyNotFollowed(client: MongoAccess, config: Config): Promise<string | null> {
   const followState = followStateOf(config);
   if (config.auth.jwt === undefined) return "there is no auth.jwt, every client is anonymous";

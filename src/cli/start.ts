@@ -34,7 +34,7 @@ Examples:
   tidewire start --config deploy/tidewire.yaml
   tidewire start --port 0 --admin-port 0 | npx pino-pretty`;
 
-/** Where to listen, said on the command line. */
+/** The ports and addresses given on the command line. */
 interface Ports {
   readonly port?: number;
   readonly adminPort?: number;

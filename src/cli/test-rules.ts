@@ -144,7 +144,7 @@ async function testsBeside(configFile: string): Promise<string[]> {
     .map((name) => join(folder, name));
 }
 
-/** A run that tests nothing must not pass for a good one. */
+/** A run without any test must not look like a success. */
 function noTests(configFile: string): ConfigProblem {
   const place = join(dirname(configFile), "*.test.yaml");
   const message = `there are no tests beside it (${place}). Write some: tidewire help test-rules shows how`;
@@ -173,7 +173,7 @@ function print({ files, tests, failed, failures, problems, untested }: Result, i
   io.out(`tests: ${counts.join(", ")}${files.length === 0 ? "" : ` (${files.join(", ")})`}`);
 }
 
-/** Longer ones are cut: where the document stands in the file is said. */
+/** A longer document is cut. The message says where the document is in the file. */
 const MAX_VALUE_LENGTH = 400;
 
 function failureText(failure: Placed): string {

@@ -56,7 +56,7 @@ function readClaim(text: string): [string, unknown] {
   try {
     return [text.slice(0, at), JSON.parse(value)];
   } catch {
-    // Not JSON: `--claim name=Ada` is meant as a text.
+    // A value that is not JSON is a text, as in `--claim name=Ada`.
     return [text.slice(0, at), value];
   }
 }

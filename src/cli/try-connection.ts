@@ -11,7 +11,7 @@ import { unreachable } from "../source/start-patience.ts";
 /** The whole attempt: several times what a slow server needs. In milliseconds. */
 const TRY_TIMEOUT_MS = 45_000;
 
-/** A connection that works, in words. */
+/** A description of a connection that works. */
 interface TriedConnection {
   readonly text: string;
   readonly warnings: readonly string[];
@@ -43,7 +43,7 @@ export async function tryConnection(config: Config): Promise<TriedConnection> {
   } catch (error) {
     throw isMongoFailure(error) ? await unreachable(error, client) : error;
   } finally {
-    // Not awaited: closing waits for a server that does not answer.
+    // Not awaited, because closing waits for a server that does not answer.
     client.close().catch(() => {}); // nobody uses this client again
   }
 }

@@ -39,12 +39,12 @@ interface FleetEdit {
 export async function editWorkers({ up, editFor, takeEffect, log }: FleetEdit): Promise<void> {
   for (const { number, process } of up()) {
     await process.ask("prepare", editFor(number), PREPARE_WITHIN_MS).catch((error: unknown) => {
-      // A worker that has ended is started again with the rules in force by then.
+      // A worker that has ended is started again, with the rules that are in force by then.
       if (process.isUp || !(error instanceof WorkerGone)) throw error;
     });
   }
   takeEffect();
-  // From here on there is no way back: a worker that cannot follow is started again, with the new rules.
+  // The edit can no longer be undone. A worker that cannot follow is started again with the new rules.
   await Promise.all(
     up().map(async ({ number, process }) => {
       await process.ask("apply", editFor(number), APPLY_WITHIN_MS).catch((err: unknown) => {

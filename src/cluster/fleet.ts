@@ -82,7 +82,7 @@ export class Fleet {
     });
   }
 
-  /** Counted by this process itself. */
+  /** The metrics that this process itself counts. */
   get counters(): Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors"> {
     return this.#metrics;
   }
@@ -136,7 +136,7 @@ export class Fleet {
 
   #editFor(number: number, config: Config, generation: number): Edit {
     const { mongodb, server, limits } = config;
-    // Workers serve no admins, so they hold no token.
+    // Workers serve no admins, so they do not receive the admin token.
     const { token: _, ...admin } = server.admin;
     return {
       generation,

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { OpenSockets, SocketLimitReached } from "../gateway/http/open-sockets.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 
-/** A worker, as far as it takes connections. */
+/** A worker, as the receiver of connections. */
 export interface Taker {
   readonly isFree: boolean;
   readonly connections: number;
@@ -56,7 +56,7 @@ export class HandOut {
     this.next();
   }
 
-  /** Goes on; to be called when a worker has come up. */
+  /** Continues. Called when a worker has started. */
   next(): void {
     while (this.#waiting.length > 0) {
       const free = this.#parts.takers().filter(({ isFree }) => isFree);
@@ -79,7 +79,10 @@ export class HandOut {
     this.#startTimeout(waiting);
   }
 
-  /** A timer that ran out while the socket was on its way to a worker does not run again by itself. */
+  /**
+   * Starts the time limit of a waiting socket, also when it waits again: the timer may have fired while the socket was
+   * on its way to a worker, and does not restart by itself.
+   */
   #startTimeout(waiting: Waiting): void {
     const { socket } = waiting;
     socket.removeAllListeners("timeout");
@@ -89,7 +92,7 @@ export class HandOut {
 
   #refuseLate(waiting: Waiting): void {
     const at = this.#waiting.indexOf(waiting);
-    // On its way to a worker it is that worker's.
+    // A socket on its way to a worker belongs to that worker.
     if (at < 0) return;
     this.#waiting.splice(at, 1);
     this.#parts.onRefused("workers-busy");
@@ -99,7 +102,7 @@ export class HandOut {
 
   async #give(waiting: Waiting, taker: Taker): Promise<void> {
     const { socket, release } = waiting;
-    // Only this process's copy is closed: the worker has its own.
+    // Closes only the copy of this process. The worker has a copy of its own.
     if (await taker.hand(socket, release)) socket.destroy();
     else {
       this.#waiting.unshift(waiting);

@@ -13,17 +13,17 @@ export class JoinedMetrics {
   readonly #last = new Map<WorkerProcess, MetricsJson>();
   #ended: MetricsJson = [];
 
-  /** @param own What the primary counts itself. */
+  /** @param own The metrics of the primary itself. */
   constructor(own: () => Promise<MetricsJson>) {
     this.#own = own;
   }
 
-  /** A worker that does not answer counts as when it last did. */
+  /** For a worker that does not answer, its last answer counts. */
   async registry(workers: readonly WorkerProcess[]): Promise<Registry> {
     await Promise.all(
       workers.map(async (worker) => {
         const metrics = await worker.ask("metrics", undefined, ANSWER_WITHIN_MS).catch(() => undefined);
-        // It may have ended since it answered.
+        // The worker may have ended since it answered.
         if (metrics !== undefined && worker.isUp) this.#last.set(worker, metrics);
       }),
     );
@@ -41,5 +41,5 @@ export class JoinedMetrics {
   }
 }
 
-/** Sums, or what the metric says instead. */
+/** Adds the values, or combines them as the metric says. */
 const join = (metrics: MetricsJson[]): Registry => AggregatorRegistry.aggregate(metrics);

@@ -11,7 +11,7 @@ export interface JoinedReadiness extends Readiness {
   readonly workers: readonly WorkerReadiness[];
 }
 
-/** From what an admin has to look at first to what passes by itself. */
+/** In this order an admin should look at the reasons. The last ones end without any action. */
 const GRAVEST_FIRST: readonly WorkerReadiness["status"][] = [
   "draining",
   "mongodb-unreachable",
@@ -23,7 +23,7 @@ const GRAVEST_FIRST: readonly WorkerReadiness["status"][] = [
   "catching-up",
 ];
 
-/** @param own What the primary knows: its name, and the generation where no worker says one. */
+/** @param own The values of the primary: its name, and the generation for the case that no worker reports one. */
 export function joinReadiness(
   own: Pick<Readiness, "node" | "id" | "lastReload" | "rulesGeneration">,
   workers: readonly WorkerReadiness[],
@@ -46,7 +46,7 @@ export function joinReadiness(
   };
 }
 
-/** The longest. */
+/** The longest time of all workers. */
 const joinDown = (answers: readonly Readiness[]): Readiness["streamDown"] =>
   answers.reduce<Readiness["streamDown"]>(
     (longest, { streamDown }) =>
@@ -54,7 +54,7 @@ const joinDown = (answers: readonly Readiness[]): Readiness["streamDown"] =>
     null,
   );
 
-/** On where they are for every worker. */
+/** A collection's images are `off` if any worker reports `off`. */
 function joinImages(answers: readonly Readiness[]): Readiness["images"] {
   const joined: Record<string, Readiness["images"][string]> = {};
   for (const { images } of answers) {

@@ -11,7 +11,7 @@ import { startEmbeddedMongod } from "../source/embedded-mongod.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { Fleet } from "./fleet.ts";
 
-/** Beyond `server.drainTimeout`, to close what is left and end. */
+/** The time beyond `server.drainTimeout` to close what is left and end, in milliseconds. */
 const END_WITHIN_MS = 10_000;
 
 /** The number of serving processes; `auto` depends on the machine. */
@@ -59,10 +59,10 @@ async function start(
   const fleet = new Fleet({ config, workers: workersOf(server), mongodbUri, log });
   stops.push(() => fleet.workers.end());
   await fleet.workers.start();
-  // Nothing is read here: what this process had read would be missing in the worker.
+  // The primary reads nothing from the socket, because the worker would miss what the primary has read.
   const guard = { log, metrics: fleet.counters };
   const publicServer = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-    // A client that has gone by now is noticed in the worker.
+    // A client that has left meanwhile is noticed in the worker.
     socket.on("error", () => {});
     const take = () => fleet.handOut.take(socket);
     runGuarded(guard, "primary.connection", take, () => socket.destroy());

@@ -3,9 +3,9 @@ import { newReference } from "../metrics/guard.ts";
 
 /** The exit code after an error that escaped: EX_SOFTWARE of sysexits.h. */
 export const ESCAPED_ERROR = 70;
-/** Beyond `server.drainTimeout`, to stop what is left. */
+/** The time beyond `server.drainTimeout` to stop what is left, in milliseconds. */
 const END_WITHIN_MS = 10_000;
-/** An error that repeats must not fill the log. */
+/** How many errors are logged. An error that repeats must not fill the log. */
 const LOGGED_MAX = 10;
 
 /** The part of a process that the guard uses. */

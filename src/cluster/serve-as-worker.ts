@@ -34,7 +34,7 @@ type Answers = { [T in RequestType]: (value: Requests[T]["with"]) => Promise<Req
 export function serveAsWorker(startNode: StartNode, openLog: OpenLog): void {
   // A signal to the whole process group is meant for the primary, which drains the workers. It must not end a worker first.
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
-  // Also where the primary has ended before we came to listen.
+  // Covers also a primary that ended before this listener was added.
   if (!process.connected) process.exit(1);
   const worker = new Worker(startNode, openLog);
   process.once("disconnect", () => {
@@ -61,7 +61,7 @@ class Worker {
     this.#openLog = openLog;
   }
 
-  /** It ends by itself, and has told its primary so. */
+  /** The worker ends by itself, and has reported this to its primary. */
   get isEnding(): boolean {
     return this.#isEnding;
   }
@@ -86,7 +86,7 @@ class Worker {
       "close",
       guarded(guard, "worker.socket", () => this.#noteClosed(id, guard)),
     );
-    // As the sockets that a server has accepted by itself: a client may end its side and still read.
+    // The same options as for sockets that a server has accepted itself: a client may end its side and still read.
     socket.allowHalfOpen = true;
     const serve = () => node.publicServer.emit("connection", socket);
     runGuarded(guard, "worker.connection", serve, () => socket.destroy());
@@ -117,7 +117,8 @@ class Worker {
       const log = this.#openLog(config.log).child({ node: config.server.node });
       this.#log = log;
       const node = await this.#startNode(config, log, generation);
-      // It never listens, but is given its connections; with this it begins to keep their time limits.
+      // The server never listens; it receives its connections from the primary. This call starts the checks of their
+      // time limits.
       node.publicServer.emit("listening");
       this.#node = node;
       const drain = () => this.#leave(node);

@@ -7,7 +7,7 @@ import type { FromWorker, Requests, RequestType, ToWorker } from "./messages.ts"
 
 const WORKER = fileURLToPath(new URL("../worker.js", import.meta.url));
 
-/** The worker has ended, or does not answer: whatever it was asked, it has not said no. */
+/** The error for a worker that has ended or does not answer. It has refused nothing. */
 export class WorkerGone extends Error {
   override readonly name = "WorkerGone";
 }
@@ -17,7 +17,7 @@ interface Asked {
   fail(error: Error): void;
 }
 
-/** A worker as its primary sees it: one process, from its start to its end. */
+/** A worker from the primary's point of view: one process, from its start to its end. */
 export class WorkerProcess {
   /** Settles when the process has ended, with how. */
   readonly ended: Promise<string>;
@@ -33,13 +33,14 @@ export class WorkerProcess {
 
   constructor(guard: GuardParts) {
     this.#guard = guard;
-    // A process group of its own: Ctrl-C in a terminal is for the primary, which then ends the others in order.
+    // Starts the worker in a process group of its own. Ctrl-C in a terminal then reaches only the primary, which ends
+    // the workers in order.
     this.#child = fork(WORKER, {
       detached: true,
       serialization: "advanced",
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    // Nobody else has the channel.
+    // The channel has no other user.
     const received = guarded(guard, "worker.message", (message) => this.#receive(message as FromWorker));
     this.#child.on("message", received);
     this.ended = new Promise((resolve) => {
@@ -50,7 +51,7 @@ export class WorkerProcess {
       );
       this.#child.once("error", failed);
       this.#child.once("exit", exited);
-      // Before the news of its end: what is written from here on reaches nobody.
+      // Runs before the end is reported, because messages to the worker are lost from now on.
       this.#child.once(
         "disconnect",
         guarded(guard, "worker.disconnect", () => this.#forsake()),
@@ -66,7 +67,7 @@ export class WorkerProcess {
     return this.#held.size;
   }
 
-  /** It has been started, and serves. */
+  /** Whether the worker has started and serves. */
   get isUp(): boolean {
     return this.#isUp && !this.#hasEnded;
   }
@@ -137,7 +138,8 @@ export class WorkerProcess {
         resolve(taken);
       };
       const message: ToWorker = { connection: id };
-      // Kept open here until the worker says that it has it: one that dies meanwhile must not take it along.
+      // The copy of this process stays open until the worker confirms its own, so that a worker that exits meanwhile
+      // does not close the connection.
       this.#child.send(message, socket, { keepOpen: true }, (error) => {
         if (error !== null) this.#forsake();
       });
@@ -166,7 +168,7 @@ export class WorkerProcess {
     resolve(how);
   }
 
-  /** Nothing more comes from it. */
+  /** The worker sends nothing more. */
   #forsake(): void {
     this.#hasEnded = true;
     for (const { fail } of [...this.#asked.values()]) fail(new WorkerGone("the worker has ended"));

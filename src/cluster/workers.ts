@@ -5,11 +5,11 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { Edit } from "./messages.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
-/** A start reads what MongoDB is and may build images into collections. */
+/** A start inspects MongoDB, and may switch images on in collections. */
 const START_WITHIN_MS = 120_000;
 const APPLY_WITHIN_MS = 30_000;
 const BACKOFF_MS = { first: 100, most: 10_000 };
-/** A worker that was up for this long has not failed to start. */
+/** The start of a worker that has run for this long counts as successful. */
 const STABLE_AFTER_MS = 30_000;
 /** Workers are asked for a sign of life this often; one that gives none so many times in a row is ended. */
 const WATCH_MS = 10_000;
@@ -19,7 +19,7 @@ const MISSES_MAX = 3;
 export interface Slot {
   readonly number: number;
   process: WorkerProcess;
-  /** Starts in a row that came to nothing, or not to much. */
+  /** The number of consecutive starts that failed or did not last. */
   failures: number;
   misses: number;
 }
@@ -35,7 +35,7 @@ export interface WorkersOptions {
   readonly onEnded: (process: WorkerProcess) => void;
 }
 
-/** Keeps a number of workers running: starts again whichever ends, or hangs. */
+/** Keeps a number of workers running. Starts a worker again when it ends or hangs. */
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #slots: Slot[] = [];
@@ -54,7 +54,7 @@ export class Workers {
     return this.#slots;
   }
 
-  /** Those that serve. */
+  /** The workers that serve. */
   get up(): readonly WorkerProcess[] {
     return this.#slots.map(({ process }) => process).filter(({ isUp }) => isUp);
   }
@@ -83,7 +83,7 @@ export class Workers {
     );
   }
 
-  /** Ends all at once. */
+  /** Ends all workers at once. */
   async end(): Promise<void> {
     this.#stop();
     for (const { process } of this.#slots) process.kill();
@@ -148,7 +148,7 @@ export class Workers {
     }
   }
 
-  /** A worker that hangs holds its clients, and none of them finds out before its own patience is over. */
+  /** The clients of a worker that hangs would notice only after their own timeouts, so the worker is ended. */
   #look(): void {
     for (const slot of this.#slots) {
       const { process } = slot;

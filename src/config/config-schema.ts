@@ -25,8 +25,8 @@ export const Collections = z
   });
 
 /**
- * The whole configuration in the form that code uses. Its durations end in `Ms`; in the file the same keys
- * go without `Ms` and say their unit (`heartbeat: 25s`), and sizes say theirs (`bytes: 64MiB`).
+ * The whole configuration in the form that code uses. Its durations are milliseconds in keys that end in `Ms`. In the
+ * file the same keys have no `Ms`, and durations and sizes are written with a unit (`heartbeat: 25s`, `bytes: 64MiB`).
  */
 export const ConfigSchema = z.strictObject({
   mongodb: MongodbOptions.describe("The MongoDB deployment and the service's state."),

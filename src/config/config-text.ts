@@ -26,7 +26,7 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
-/** A YAML (or JSON) text as plain values, which still knows where each of them stood. */
+/** A YAML (or JSON) text as plain values, which remembers where each of them stands in the text. */
 export interface ConfigText {
   readonly value: unknown;
   readonly problems: ConfigProblem[];
@@ -36,11 +36,17 @@ export interface ConfigText {
   found(path: Path): string;
   /** Whether the value at `path` is a string written without quotes. */
   isUnquoted(path: Path): boolean;
-  /** The path that dotted keys lead to from `path` on; keys may hold dots themselves. Stops where the file has nothing. */
+  /**
+   * The path that dotted keys lead to, starting at `path`. A key may contain dots itself. Ends at the last part that
+   * exists in the file.
+   */
   inside(path: Path, dotted: string): Path;
 }
 
-/** Values that no error text may show, even if they are written into the file itself: secrets, and URLs that may hold one. */
+/**
+ * Values that no error text may show, even if they are written into the file itself: secrets, and URLs that may contain
+ * one.
+ */
 const HIDDEN = [
   "mongodb.uri",
   "auth.jwt.secret",
@@ -55,11 +61,11 @@ function isHidden(path: Path): boolean {
   return HIDDEN.some((name) => names === name || names.startsWith(`${name}.`));
 }
 
-/** Beyond these a file is not a configuration; aliases could otherwise make a small file huge. */
+/** A file with more is not a configuration. The limits are needed because aliases can make a small file huge. */
 const MAX_NODES = 50_000;
 const MAX_DEPTH = 64;
 
-/** The parser's own texts quote the file, which may hold secrets. These do not. */
+/** Own texts for the parser's errors, because the parser's texts quote the file, which may contain secrets. */
 const SYNTAX_TEXTS: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: "a tab in the indentation; YAML allows spaces only: replace each tab by two spaces",
   DUPLICATE_KEY: "a key that occurs twice in one map; remove one of the two",
@@ -92,7 +98,7 @@ export function formatPath(path: Path): string {
   return text;
 }
 
-/** Reads a text whole; syntax errors and unset variables are in `problems`, never thrown. */
+/** Reads a whole text. Syntax errors and unset variables are in `problems`; nothing is thrown. */
 export function readConfigText(text: string, file: string, env: NodeJS.ProcessEnv): ConfigText {
   const reader = new ConfigReader(text, file, env);
   return reader;
@@ -127,7 +133,7 @@ class ConfigReader implements ConfigText {
       this.problems.push(this.#at(offset, [], SYNTAX_TEXTS["DUPLICATE_KEY"] ?? SYNTAX_DEFAULT));
     }
     if (this.problems.length > 0) return;
-    // The library looks through the whole document for each one; what is repeated is looked for once.
+    // The library searches the whole document for each alias, so the results are kept for repeated aliases.
     const resolved = new Map<unknown, unknown>();
     const resolve = (node: unknown) => {
       if (!isAlias(node)) return node;
@@ -141,7 +147,7 @@ class ConfigReader implements ConfigText {
     for (let length = path.length; length >= 0; length -= 1) {
       const entry = this.#nodes.get(JSON.stringify(path.slice(0, length)));
       if (entry === undefined) continue;
-      // A value that is missing is best shown at the key that should have held it.
+      // A missing value has no location, so the problem is shown at the key that should contain it.
       const node =
         length < path.length || at === "key" ? (entry.key ?? entry.value) : (entry.value ?? entry.key);
       return this.#at(node?.range?.[0] ?? 0, path, message);
@@ -176,7 +182,7 @@ class ConfigReader implements ConfigText {
     return path;
   }
 
-  /** A short list of short scalars as it is, any other as just a list. */
+  /** A short list of short scalars is shown as it is, any other as just "a list". */
   #foundList(items: readonly unknown[], path: Path): string {
     if (items.length > 6 || isHidden(path) || !items.every(isScalar)) return "a list";
     const text = `[${items.map((item) => String(isScalar(item) ? item.value : item)).join(", ")}]`;
@@ -224,7 +230,8 @@ class ConfigReader implements ConfigText {
       const name = nameOf({ key, value });
       const here = [...path, name];
       if (name === "__proto__" && path[0] === "collections") {
-        // The schema library drops it: a condition on such a field would be lost, and the rule give more than it says.
+        // The schema library drops this key. A rule would lose its condition on such a field and grant more than it
+        // says.
         this.problems.push(this.problem(path, "no rule can speak of a field __proto__; rename the field"));
       }
       return [name, this.#convert(value, here, resolve, isNode(key) ? key : undefined)];
@@ -284,14 +291,14 @@ interface Item {
   readonly value: unknown;
 }
 
-/** Maps that are merged into maps that are merged. */
+/** How deeply merged maps may contain merged maps. */
 const MAX_MERGES = 8;
 
 const isMergeKey = ({ key }: Item): boolean =>
   isScalar(key) && key.value === "<<" && key.type === Scalar.PLAIN;
 const nameOf = ({ key }: Item): string => (isScalar(key) ? String(key.value) : String(key));
 
-/** The offsets of keys that their map holds already. */
+/** The offsets of keys that occur again in their map. */
 function repeatedKeys(document: Document): number[] {
   const offsets: number[] = [];
   visit(document, {

@@ -9,7 +9,7 @@ import { fileProblems } from "./file-problems.ts";
 import { decodeUtf8, NotUtf8 } from "./utf8.ts";
 import { warningsOf } from "./warnings.ts";
 
-/** Frozen, all the way down. */
+/** A configuration, deeply frozen, so that a running service cannot be changed by accident. */
 export type Config = Readonly<z.output<typeof ConfigSchema>>;
 
 /** A valid configuration, or every problem of the file. */
@@ -17,7 +17,7 @@ export type ParsedConfig =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
-/** A file that is not a configuration, with everything that is wrong with it. */
+/** An error for a file that is not a configuration, with every problem of the file. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly ConfigProblem[];
@@ -107,7 +107,7 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
     ...config,
     mongodb: {
       ...mongodb,
-      // The default is the one path that nobody has written into the file: it means the working directory.
+      // The default path is not written in any file, so it is relative to the working directory.
       dataDir: mongodb.dataDir === DEFAULT_DATA_DIR ? resolve(mongodb.dataDir) : at(mongodb.dataDir),
       ...(mongodb.binary === undefined ? {} : { binary: at(mongodb.binary) }),
     },
@@ -130,7 +130,7 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
 
 function deepFreeze<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value;
-  // Lists are frozen already by their schema, but not what is in them.
+  // Schemas freeze their lists, but not the items.
   for (const part of Object.values(value)) deepFreeze(part);
   return Object.freeze(value);
 }

@@ -17,7 +17,7 @@ export function* crossProblems(
       const message = `found ${database}; allowed: a database of your own, as change streams do not open on ${database}`;
       yield { path, message };
     }
-    // The keys that seal tickets lie there: no rule may ever reach them.
+    // The keys that seal tickets are in this database, so no rule may ever reach it.
     yield* stateProblems(mongodb, name, options);
     for (const [index, { allow }] of rules.entries()) {
       if (allow.maxLimit === undefined || allow.maxLimit <= limits.windowSize) continue;
@@ -55,7 +55,7 @@ function* stateProblems(
   const found = problemOf(own, options.collection ?? name, at, field);
   if (found !== null) yield found;
   for (const [lookup, { database: of = own, collection }] of Object.entries(options.lookups ?? {})) {
-    // One text is enough where the lookup lies where its collection does.
+    // One problem is enough if the lookup is in the same database as its collection.
     if (found !== null && of === own && !isMixed) continue;
     const problem = problemOf(of, collection, [...at, "lookups", lookup], "collection");
     if (problem !== null) yield problem;

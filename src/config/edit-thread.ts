@@ -6,13 +6,13 @@ import { ConfigError } from "./config.ts";
 import type { EditToRead, ReadEdit } from "./edit-reader.ts";
 import { readRules } from "./load-rules.ts";
 
-/** More than an admin reads at once; a text that is no YAML may have a problem in each line. */
+/** An admin reads no more problems at once. A text that is not YAML may have one in each line. */
 const PROBLEMS_MAX = 100;
 
 function read({ text, inForce }: EditToRead): ReadEdit {
   let source: RulesSource;
   try {
-    // Without an environment: else the values of variables could be read out through the answer.
+    // The thread has no environment. Otherwise the answer could reveal the values of variables.
     source = readRules(text, "edit", {}).source;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -21,5 +21,5 @@ function read({ text, inForce }: EditToRead): ReadEdit {
   return { source, diff: diffRules(inForce, source) };
 }
 
-// `EditReader` starts the thread with just that.
+// `EditReader` starts the thread with exactly this data.
 parentPort?.postMessage(read(workerData as EditToRead));

@@ -3,8 +3,8 @@ const PLACEHOLDER = /\$\$\{|\$\{([^}]*)\}|\$\{/g;
 const REFERENCE = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
 
 /**
- * Fills in `${NAME}` and `${NAME:-default}`; `$${` inserts a literal `${`. As in a shell, the default
- * also replaces a variable that is set but empty. Values are never looked into again.
+ * Fills in `${NAME}` and `${NAME:-default}`; `$${` inserts a literal `${`. As in a shell, the default also replaces a
+ * variable that is set but empty. A `${` in a value is not replaced again.
  */
 export function interpolate(text: string, env: NodeJS.ProcessEnv): { text: string } | { problem: string } {
   let problem: string | undefined;

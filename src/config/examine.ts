@@ -13,9 +13,9 @@ import { fileIssues } from "./issue-text.ts";
 interface Examined {
   /** In the file's order. */
   readonly problems: readonly ConfigProblem[];
-  /** There where the schema takes it, whatever else is wrong. */
+  /** Present if the schema accepts it, whatever else is wrong. */
   readonly config?: z.output<typeof ConfigSchema>;
-  /** There where the file can be read as YAML. */
+  /** Present if the file can be read as YAML. */
   readonly codeForm?: unknown;
 }
 
@@ -30,7 +30,7 @@ export function examine(source: ConfigText): Examined {
   }
   const report = reporter(source, problems);
   const codeForm = toCodeForm(ConfigSchema, source.value, source, report);
-  // The schemas' own texts are kept; where there is none, the issue's code tells the next step to write one.
+  // If a schema has a text of its own, it is kept. For the others the next step writes one from the issue's code.
   const parsed = ConfigSchema.safeParse(codeForm, { error: (issue) => issue.code });
   if (!parsed.success) {
     for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
@@ -44,7 +44,9 @@ export function examine(source: ConfigText): Examined {
   return { problems: inFileOrder(problems), config: parsed.data, codeForm };
 }
 
-/** The collections of a file whose other sections are not right yet, so that their rules are judged all the same. */
+/**
+ * The collections of a file whose other sections are still wrong. They are kept so that their rules are checked, too.
+ */
 export function rulesAlone(codeForm: unknown): RulesSource | undefined {
   const collections = Collections.safeParse(sectionOf(codeForm, "collections"));
   if (!collections.success) return undefined;
@@ -61,11 +63,11 @@ export function rulesAlone(codeForm: unknown): RulesSource | undefined {
 /** The value under a key of an unknown value. */
 export function sectionOf(value: unknown, name: string): unknown {
   if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return undefined;
-  // Just checked to be an object that has it.
+  // The condition has checked that it is an object with this key.
   return (value as Record<string, unknown>)[name];
 }
 
-/** One text per location: the consequences of a problem that is already reported help nobody. */
+/** Keeps one text for each location. Problems that only follow from a reported one would not help. */
 export function reporter(source: ConfigText, problems: ConfigProblem[]): Report {
   const seen = new Set(problems.map(({ path }) => path));
   return (path, message, at) => {

@@ -42,7 +42,7 @@ export function toCodeForm(
     const here = [...path, key];
     const option = shape.get(key);
     if (option === undefined) {
-      // As in Compose: a place for anchors.
+      // Keys for anchors, as in Compose.
       if (path.length === 0 && key.startsWith(EXTENSION)) continue;
       report(here, unknownKey(key, [...shape.keys()]), "key");
       continue;
@@ -60,14 +60,14 @@ export function toCodeForm(
 }
 
 function unknownKey(key: string, known: readonly string[]): string {
-  // `heartbeatMs: 25000` is an honest guess of somebody who has read the code.
+  // `heartbeatMs: 25000` is a likely mistake of a user who knows the code.
   const guess = known.includes(key.replace(/Ms$/, "")) ? key.replace(/Ms$/, "") : closest(key, known);
   const advice = guess === undefined ? "Remove it." : `Did you mean ${JSON.stringify(guess)}?`;
   return `unknown key ${JSON.stringify(key)}. ${advice} Allowed here: ${known.join(", ")}`;
 }
 
 function wrongUnit(key: string, item: unknown, unit: Unit, found: string): string {
-  // Somebody who wrote 30 most likely meant 30 of the unit's ordinary size.
+  // A user who wrote 30 most likely meant 30 of the unit in which this option is usually written.
   const digits = /^ *(\d{1,9}) *([A-Za-z]*)/.exec(String(item)) ?? [];
   const example = digits[1] === undefined ? unit.example : digits[1] + nearestUnit(digits[2] ?? "", unit);
   return `found ${found}; allowed: ${unit.words}, always with its unit. Write for example \`${key}: ${example}\``;

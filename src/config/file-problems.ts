@@ -45,7 +45,7 @@ async function isReadable(path: string): Promise<boolean> {
     await access(path, constants.R_OK);
     return true;
   } catch {
-    // Missing, or not ours: the advice is the same.
+    // A missing file and a file without permission need the same advice.
     return false;
   }
 }

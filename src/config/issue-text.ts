@@ -34,7 +34,8 @@ function filePath(root: z.core.$ZodType, codePath: readonly PropertyKey[], sourc
 
 function issueText(root: z.core.$ZodType, issue: z.core.$ZodIssue, path: Path, source: ConfigText): string {
   const found = source.found(path);
-  // Schemas say their own text where a type and a range do not tell enough; else it is only the issue's code.
+  // Schemas have a text of their own if a type and a range do not say enough. Otherwise the message is only the issue's
+  // code.
   const own = issue.message === issue.code ? undefined : issue.message;
   const option = optionAt(root, path);
   const allowed =

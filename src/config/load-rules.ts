@@ -6,7 +6,7 @@ import { examine, rulesAlone, sectionOf } from "./examine.ts";
 /** The part of a configuration that decides which users see which documents. */
 export interface ConfiguredRules {
   readonly source: RulesSource;
-  /** Whether users without a token are let in at all. */
+  /** Whether users without a token may connect. */
   readonly anonymous: boolean;
   /** `server.admin.token`; empty where there is none, or its environment variable is not set. */
   readonly adminToken: string;

@@ -23,8 +23,8 @@ export const namesOf = (config: Named): string[] =>
   namespacesOf(config).map(({ database, collection }) => `${database}.${collection}`);
 
 /**
- * The prefix of the service's own collections. They need none in a database of their own; among other
- * collections they carry a prefix, under which the configuration refuses any other collection.
+ * The prefix of the service's own collections. In a database of their own they need none. In a database with other
+ * collections they have a prefix, and the configuration refuses other collections with it.
  */
 export function statePrefixOf(config: Named): string {
   const { stateDatabase } = config.mongodb;

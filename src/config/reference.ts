@@ -83,5 +83,5 @@ function takesText(schema: z.core.$ZodType, codeKey: string): string {
 
 const descriptionOf = (schema: z.core.$ZodType): string => z.globalRegistry.get(schema)?.description ?? "";
 
-/** A bar would end the cell. */
+/** A vertical bar would end the table cell. */
 const escapeBars = (cell: string) => cell.replaceAll("|", "\\|");

@@ -22,7 +22,7 @@ export const ONE_OR_MORE = "oneOrMore";
 export const isOneOrMore = (schema: z.core.$ZodType): schema is z.ZodArray =>
   schema instanceof z.ZodArray && z.globalRegistry.get(schema)?.[ONE_OR_MORE] === true;
 
-/** How a number of the code is written in the file: `heartbeatMs` as `heartbeat: 25s`, `bytes` as `bytes: 64MiB`. */
+/** How the file writes a number of the code: `heartbeatMs` as `heartbeat: 25s`, `bytes` as `bytes: 64MiB`. */
 export interface Unit {
   readonly fileKey: string;
   readonly words: string;
@@ -85,7 +85,7 @@ export function toFileText(codeKey: string, value: unknown): string {
   return typeof value === "string" && /^[\w./-]+$/.test(value) ? value : JSON.stringify(value);
 }
 
-/** A line that would be right at this location, from the option's examples or its default. */
+/** A correct line for this location, from the option's examples or its default. */
 export function exampleAt(root: z.core.$ZodType, path: readonly PropertyKey[]): string | undefined {
   const option = optionAt(root, path);
   const key = path.at(-1);

@@ -5,7 +5,7 @@
 const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const SIZE_UNITS = { B: 1, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 } as const;
 
-/** The form of values with a unit, for error texts and the JSON Schema. */
+/** The form of durations, for error texts and the JSON Schema. */
 export const DURATION = {
   pattern: "^[0-9]+(ms|s|m|h|d)$",
   words: "a duration in whole ms, s, m, h or d, such as 500ms, 60s, 5m, 1h or 1d",
@@ -38,11 +38,11 @@ function formatUnit(value: number, units: Readonly<Record<string, number>>): str
   return `${value / factor}${unit}`;
 }
 
-/** `5m` → 300000; `undefined` where the text is no duration. */
+/** `5m` → 300000; `undefined` if the text is not a duration. */
 export const parseDuration = (text: string): number | undefined => parseUnit(text, DURATION_UNITS);
-/** `64KiB` → 65536; `undefined` where the text is no size. */
+/** `64KiB` → 65536; `undefined` if the text is not a size. */
 export const parseSize = (text: string): number | undefined => parseUnit(text, SIZE_UNITS);
-/** 300000 → `5m`: the largest unit that needs no fraction. */
+/** 300000 → `5m`, in the largest unit that needs no fraction. */
 export const formatDuration = (ms: number): string => formatUnit(ms, DURATION_UNITS);
 /** 65536 → `64KiB`. */
 export const formatSize = (bytes: number): string => formatUnit(bytes, SIZE_UNITS);

@@ -1,7 +1,7 @@
 /** A file that is not UTF-8. */
 export class NotUtf8 extends Error {
   override readonly name = "NotUtf8";
-  /** Where the first byte stands that is not, counted from 0. */
+  /** The offset of the first invalid byte, counted from 0. */
   readonly offset: number;
 
   constructor(offset: number) {
@@ -23,7 +23,7 @@ export function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-/** The first byte that does not come out again as it was. */
+/** The first byte that differs when the decoded text is encoded again. */
 function firstFault(bytes: Uint8Array): number {
   const again = Buffer.from(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes));
   const at = bytes.findIndex((byte, index) => again[index] !== byte);

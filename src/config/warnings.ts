@@ -1,6 +1,6 @@
 import type { ConfigProblem, ConfigText, Path } from "./config-text.ts";
 
-/** One `%` where two begin a placeholder. */
+/** A single `%` in the place of the `%%` that begins a placeholder. */
 const HALF_PLACEHOLDER = /^%(?:(?:oid|date|words):)?(?:user|lookup|now)(?:$|[.[])/;
 const DATE = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?$/;
 

@@ -4,14 +4,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { type Config, loadConfig } from "./config.ts";
 
-/** Files are looked at, not notified about: that works on every file system, mounted ones included. */
+/** Files are polled, because change notifications do not work on every file system, for example on mounted ones. */
 const POLL_MS = 500;
-/** A file that has been the same for so long is written to its end. */
+/** A file that has not changed for this long is taken as completely written. */
 const SETTLED_MS = 100;
 
 /** The handlers of an edit. Edits are handled one after another. */
 export interface ConfigEdits {
-  /** May reject: then the edit is refused as a whole. */
+  /** May reject. Then the whole edit is refused. */
   onEdit(config: Config): Promise<void>;
   onRefused(error: unknown): void;
 }
@@ -37,7 +37,8 @@ export function watchConfig(
       const config = await loadConfig(path, env);
       const text = JSON.stringify(config);
       if (text === applied) return;
-      // Until it has succeeded nobody knows; and after a refusal the way back is an edit, too.
+      // Until `onEdit` has succeeded, it is unknown which configuration is in force. After a refusal, an edit back to
+      // the configuration in force is an edit, too.
       applied = undefined;
       await edits.onEdit(config);
       applied = text;
@@ -48,7 +49,7 @@ export function watchConfig(
   };
   const now = guarded(guard, "config.watch", () => {
     const handled = last.then(handle);
-    // The next edit is handled, whatever became of this one.
+    // The next edit is handled even if this one failed.
     last = handled.catch(() => {}); // the guard reports it
     return handled;
   });

@@ -1,3 +1,8 @@
+/**
+ * Chooses how a subscription starts: with a snapshot, with changes only, from the history, from the oplog, or with the
+ * difference to another state. Everything that can fail happens here, before the first message, so that a failure is an
+ * error of the request and the client keeps what it has.
+ */
 import type { Start, StartReason } from "../protocol/messages.ts";
 import { BEFORE, type Position } from "./cursor.ts";
 import type { DeliveryContext } from "./delivery-parts.ts";
@@ -6,18 +11,18 @@ import type { GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 
-/** How a subscription asks to start; a cursor is one whose ticket has been checked. */
+/** How a subscription asks to start. The ticket of its cursor has been checked. */
 export interface StartRequest {
   readonly snapshot: boolean;
   readonly resumeFrom: Position | null;
-  /** The cursor by which the client knows the position. Default: the position's exact cursor. */
+  /** The cursor by which the client knows the position. Without it, the exact cursor of the position is used. */
   readonly cursor?: string;
   /**
-   * The live query whose state the client holds, where `%%now` has taken a step since. The changes of that state since then
-   * are sent as one difference.
+   * The live query whose state the client holds, if `%%now` has taken a step since. The changes of that state since
+   * then are sent as one difference.
    */
   readonly heldQuery?: LiveQuerySpec;
-  /** Why a cursor that was given cannot be used, where that is known beforehand. */
+  /** Why the client's cursor cannot be used, if that is known beforehand. */
   readonly refused: StartReason | null;
 }
 
@@ -27,11 +32,11 @@ export interface Started {
   readonly reason: StartReason | undefined;
   /** The cursor that the client receives for the position of the start. */
   readonly cursor: string;
-  /** That position itself. */
+  /** The position of `cursor`. */
   readonly since: Position;
   /**
-   * Where a difference follows: the cursor with which it ends. The ticket begins there, and `cursor` is earlier: nobody
-   * resumes inside the difference.
+   * If a difference follows, the cursor at its end. The ticket begins there, and `cursor` is earlier, because no client
+   * may resume inside the difference.
    */
   readonly finally?: string;
 }
@@ -40,16 +45,16 @@ export interface Started {
 export interface Opening {
   readonly started: Started;
   readonly work: Work;
-  /** Everything up to this entry of the history is known to the client; 0 where the work will tell. */
+  /** The client knows everything up to this entry of the history; 0 if the work determines it. */
   readonly after: number;
-  /** The position of `after`, where the oplog may be read from there. */
+  /** The position of `after`, if the oplog may be read from there. */
   readonly position?: Position;
-  /** The client has missed changes, and may receive them rather than a snapshot. */
+  /** Whether the client has missed changes, and may receive them instead of a snapshot. */
   readonly hasMissed: boolean;
 }
 
 /**
- * Decides how a subscription starts and does everything that can fail; writes nothing.
+ * Decides how a subscription starts, and does everything that can fail. Writes nothing.
  * @param isWanted Whether the subscription still exists.
  * @throws {TidewireError} `snapshot-too-large`, `unavailable`, `too-many-subscriptions`
  */
@@ -68,20 +73,23 @@ export async function openDelivery(
   return { ...opening, hasMissed: resumed.hasMissed };
 }
 
-/** As `openDelivery`, for an active subscription: at once. Work that can fail comes later and is retried. */
-export function openAnew(context: DeliveryContext, reason: StartReason): Opening {
+/**
+ * Like `openDelivery`, but synchronous, for an active subscription. Work that can fail follows later and is retried.
+ */
+export function reopenDelivery(context: DeliveryContext, reason: StartReason): Opening {
   if (!context.wantsSnapshot) return openChanges(context, "reset", reason);
   const after = context.parts.timeline.headSeq;
   return { started: atHead(context, "reset", reason), work: newSnapshotWork(null), after, hasMissed: false };
 }
 
 /**
- * As `openAnew`, for a client that holds the state of another live query, delivered up to this very point: only the
+ * Like `reopenDelivery`, for a client that has the state of another live query as of this very point. Only the
  * difference is sent.
  */
 export function openMoved(context: DeliveryContext, from: LiveQuery, at: GrantPoint): Opening {
   const move = { from, to: context.liveQuery, at, held: from.state.visible ?? [] };
-  // The cursor is earlier than the change of rights: nobody resumes between that and the end of the difference.
+  // The cursor is earlier than the change of rights, because no client may resume between that and the end of the
+  // difference.
   const started: Started = { start: "moved", reason: undefined, ...around(context, at) };
   return { started, work: { do: "send-move", move }, after: at.seq, hasMissed: false };
 }
@@ -94,7 +102,7 @@ async function openFresh(
 ): Promise<Opening> {
   if (!context.wantsSnapshot) return openChanges(context, start, reason);
   const opened = await openHeldSnapshot(context, isWanted);
-  // Nobody receives this answer.
+  // The subscription has ended, so this answer is not sent.
   if (opened === null)
     return {
       started: atHead(context, start, reason),
@@ -107,7 +115,7 @@ async function openFresh(
   return { started, work: newSnapshotWork(opened), after: 0, hasMissed: false };
 }
 
-/** For a client that follows the changes only: from a position at which nothing is missing. */
+/** Opens a delivery without a snapshot, from a position since which nothing is missing. */
 function openChanges(
   { parts, liveQuery, rights }: DeliveryContext,
   start: Start,
@@ -177,7 +185,7 @@ export async function readFromOplog(
   return read === null ? "history-lost" : { do: "send-oplog", read };
 }
 
-/** Does the most of `traceBack` with pauses. Commits that came during a pause are judged as well. */
+/** Does most of the work of `traceBack` with pauses. Judges also the commits that arrive during a pause. */
 async function prepareTrace(
   { parts, rights }: DeliveryContext,
   position: Position,
@@ -194,8 +202,8 @@ async function prepareTrace(
 }
 
 /**
- * For a client that holds the state of another live query at entry `seq`. It receives the result of the changes since then,
- * and not the changes themselves: in between it may have had other rights than now.
+ * Opens a delivery for a client that holds the state of another live query at entry `seq`. The client receives the
+ * result of the changes since then and not the changes themselves, because it may have had other rights in between.
  */
 async function openByDifference(
   context: DeliveryContext,
@@ -227,7 +235,7 @@ function around({ parts }: DeliveryContext, at: GrantPoint): Omit<Started, "star
   return { cursor: at.published.before, since: parts.cursors.positionAfter(at), finally: at.published.after };
 }
 
-/** Before a snapshot that is still to be read, whose own cursor is valid only at its end. */
+/** The start of a snapshot that is still to be read. Its own cursor is valid only at its end. */
 function atHead({ parts }: DeliveryContext, start: Start, reason: StartReason | undefined): Started {
   return { start, reason, cursor: parts.cursors.published.cursor, since: parts.timeline.head };
 }

@@ -6,10 +6,10 @@ import type { Chunk } from "./chunk.ts";
 import type { Position } from "./cursor.ts";
 import {
   type Opening,
-  openAnew,
   openDelivery,
   openMoved,
   readFromOplog,
+  reopenDelivery,
   type Started,
   type StartRequest,
 } from "./delivery-opening.ts";
@@ -93,8 +93,8 @@ export class Delivery implements Follower {
   }
 
   /** Like `open`, but synchronous, for an active subscription. Work that can fail follows later and is retried. */
-  openAnew(reason: StartReason): Started {
-    return this.#adopt(openAnew(this.#context, reason));
+  reopen(reason: StartReason): Started {
+    return this.#adopt(reopenDelivery(this.#context, reason));
   }
 
   /** Whether a client that has the state of another live query can receive the difference (see `openMoved`). */
@@ -103,8 +103,8 @@ export class Delivery implements Follower {
   }
 
   /**
-   * As `openAnew`, for a client that holds the state of another live query, delivered up to this very point: only the
-   * difference is sent.
+   * Like `reopen`, for a client that has the state of another live query as of this very point. Only the difference is
+   * sent.
    */
   openMoved(from: LiveQuery, at: GrantPoint): Started {
     return this.#adopt(openMoved(this.#context, from, at));

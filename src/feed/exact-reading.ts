@@ -1,3 +1,8 @@
+/**
+ * Makes a read of a capped collection exact. MongoDB offers no snapshot reads on capped collections, so such a result
+ * mixes states of different times. The commits of that time, which the history holds, turn it into the state at one
+ * time.
+ */
 import { StepPace, type Steps } from "../match/steps.ts";
 import { valueKey } from "../match/value-key.ts";
 import { TidewireError } from "../protocol/errors.ts";
@@ -8,18 +13,19 @@ import type { LiveQuery } from "./live-query.ts";
 import type { Slices } from "./slices.ts";
 import type { Timeline } from "./timeline.ts";
 
-/** The parts that `makeExact` works with. */
+/** The parts that `makeExact` uses. */
 export interface ExactReadingParts {
   readonly timeline: Timeline;
   readonly deployment: Pick<Deployment, "now">;
-  /** Slices for work that lets other work have its turn. */
+  /** Slices for long work, between which other work has its turn. */
   readonly newSlices: () => Slices;
 }
 
 /**
- * Brings documents that were read while the collection changed to their state at one cluster time. The commits that
- * came during the read are applied to them, whether or not the read had seen them already.
- * @param since The read began at this cluster time.
+ * Turns documents that were read while the collection changed into their state at one cluster time. The commits since
+ * the start of the read are applied to them. A commit that the read has seen already does no harm, because all of them
+ * are applied in order.
+ * @param since The cluster time at which the read began.
  * @throws {TidewireError} `unavailable`
  */
 export async function makeExact(

@@ -1,3 +1,9 @@
+/**
+ * One set of values from another collection on which rights depend, such as the rooms of which a user is a member. The
+ * set counts how many documents have each value, so a commit costs as much as the commit is large, and not as much as
+ * the set. Long commits and large documents are processed in steps, because the clients of all other live queries wait
+ * meanwhile.
+ */
 import { isBindable } from "../match/bind-filter.ts";
 import type { BsonValue } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
@@ -19,32 +25,32 @@ const NO_VALUES: Values = new Map();
 /** The effect of a commit on a set: how many more documents have a value, or fewer if negative, by the value's key. */
 export type LookupDelta = ReadonlyMap<string, { readonly value: BsonValue; readonly by: number }>;
 
-/** The definition of a set; the claims are filled in already. */
+/** The definition of a set. Claims have been replaced by their values. */
 export interface LookupSpec {
   readonly key: string;
   readonly database: string;
   readonly collectionName: string;
   readonly filter: Filter;
-  /** The path whose values make the set. */
+  /** The path whose values are the members of the set. */
   readonly value: string;
 }
 
-/** A holder has rights that a set decides. */
+/** The owner of rights that depend on a set. */
 export interface LookupHolder {
   /**
    * The set changes with this commit. Called before anything else reacts to the commit, so that a subscription whose
    * rights are withdrawn is silent before the next change.
    */
   lookupChanged(at: HistoryEntry): void;
-  /** The content of the set is no longer known: until it has been read again, nothing may be pushed. */
+  /** The content of the set is no longer known. Nothing may be pushed until it has been read again. */
   lookupLost(): void;
-  /** One of the other methods has thrown: nothing may be pushed any more. Never throws. */
+  /** One of the other methods has thrown, so nothing may be pushed any more. Never throws. */
   fail(error: unknown): void;
 }
 
 /**
- * The values under one path of the documents that match, kept up with the order of changes. A value counts as long
- * as some document has it.
+ * The values under one path of the documents that match the filter, updated in the order of the changes. A value is in
+ * the set as long as a document has it.
  */
 export class LookupSet {
   readonly spec: LookupSpec;
@@ -54,11 +60,14 @@ export class LookupSet {
   readonly #pathValues: PathValues;
   /** Made when first needed, for large documents. */
   #matchesInSteps: ((document: Uint8Array) => Steps<boolean>) | undefined;
-  /** Whether a long commit may have changed the set, once it was judged in steps. */
+  /**
+   * Whether a long commit may have changed the set, for commits that were judged in steps. All holders of the set ask
+   * the same question about the same commit.
+   */
   readonly #mayChange = new WeakMap<readonly StreamEvent[], boolean>();
   readonly #values = new Map<string, { readonly value: BsonValue; count: number }>();
   #sameSince = 0n;
-  /** How often the set was loaded or has changed. */
+  /** How often the set was loaded or has changed. A search with pauses detects a change by it. */
   #changes = 0;
 
   constructor(spec: LookupSpec) {
@@ -68,7 +77,7 @@ export class LookupSet {
     this.#pathValues = compilePathValues(spec.value);
   }
 
-  /** The set is known not to have changed from this cluster time until now. */
+  /** The set has certainly not changed from this cluster time until now. */
   get sameSince(): bigint {
     return this.#sameSince;
   }
@@ -81,7 +90,7 @@ export class LookupSet {
     return [...this.#values.values()].map(({ value }) => value);
   }
 
-  /** Takes the matching documents as they are at one cluster time. Nobody may use the set before the end. */
+  /** Loads the matching documents as of one cluster time. The set must not be used before the last step. */
   *loadInSteps(documents: readonly Uint8Array[], clusterTime: bigint): Steps<void> {
     this.#values.clear();
     this.#sameSince = clusterTime;
@@ -97,10 +106,10 @@ export class LookupSet {
   }
 
   /**
-   * Finds the effect of a commit on the set, and leaves the set as it is: while the search pauses, rights are judged by
+   * Computes the effect of a commit on the set without changing the set: while the search pauses, rights are judged by
    * the state before the commit. `advance` then applies the effect in one turn.
    * @param most With more values in one document, the outcome is `UNKNOWN`.
-   * @returns `UNKNOWN` where the events do not tell.
+   * @returns `UNKNOWN` if an event lacks its images, or the collection was replaced.
    */
   *deltaOf(
     events: readonly StreamEvent[],
@@ -139,7 +148,7 @@ export class LookupSet {
   }
 
   /**
-   * Applies the effect of a commit, all of it in one turn: nobody may judge rights by half of a commit.
+   * Applies the effect of a commit, all of it in one turn, because rights must not be judged by half of a commit.
    * @returns Whether the set has other values now.
    */
   advance(delta: LookupDelta, clusterTime: bigint): boolean {
@@ -156,7 +165,7 @@ export class LookupSet {
     return differs;
   }
 
-  /** Finds out in steps what `mayChangeBy` would say of a long commit, and remembers it. */
+  /** Computes in steps what `mayChangeBy` returns for a long commit, and remembers it. */
   *judgeInSteps(events: readonly StreamEvent[]): Steps<void> {
     if (this.#mayChange.has(events)) return;
     const pace = new StepPace();
@@ -169,16 +178,16 @@ export class LookupSet {
     this.#mayChange.set(events, mayChange);
   }
 
-  /** Whether `traceBack` to this cluster time would look at the entries. */
+  /** Whether `traceBack` to this cluster time needs the entries of the history. */
   mustTrace(clusterTime: bigint): boolean {
     return this.#sameSince >= clusterTime;
   }
 
   /**
-   * Looks back for changes of the set, and remembers how far it is known not to have changed: many clients resume at once,
-   * and the next one need not look again.
-   * @param clusterTime That of the first entry or earlier.
-   * @param entriesSince All entries since then; `null` where they are no longer known.
+   * Searches the past for changes of the set, and remembers since when it has certainly not changed: after a failover
+   * many clients resume at once, and only the first one has to search.
+   * @param clusterTime The cluster time of the first entry, or an earlier one.
+   * @param entriesSince Gives all entries since then; `null` if the history does not hold them all.
    * @returns Whether the set has not changed in these entries.
    */
   traceBack(clusterTime: bigint, entriesSince: () => readonly HistoryEntry[] | null): boolean {
@@ -187,7 +196,10 @@ export class LookupSet {
     return entries !== null && runThrough(this.traceInSteps(clusterTime, entries));
   }
 
-  /** As `traceBack`, in steps. Ends early, with `false`, when the set changes meanwhile; what was found is remembered. */
+  /**
+   * Like `traceBack`, in steps. Ends early, with `false`, if the set changes during a pause. Earlier findings are
+   * remembered.
+   */
   *traceInSteps(clusterTime: bigint, entries: readonly HistoryEntry[]): Steps<boolean> {
     const pace = new StepPace();
     const changes = this.#changes;
@@ -195,7 +207,7 @@ export class LookupSet {
       const { commit } = entries[index] as HistoryEntry; // `index` is one of it
       const mayChange = yield* this.#judge(commit.events);
       if (pace.isOver(commit.bytes)) yield;
-      // The entries do not hold the commit that changed the set.
+      // A commit that changed the set during a pause is not among these entries.
       if (this.#changes !== changes) return false;
       if (commit.clusterTime < this.#sameSince) this.#sameSince = commit.clusterTime;
       if (mayChange) return false;
@@ -204,13 +216,15 @@ export class LookupSet {
     return true;
   }
 
-  /** As `mayChangeBy`, with pauses in a long commit. */
+  /** Like `mayChangeBy`, with pauses in a long commit. */
   *#judge(events: readonly StreamEvent[]): Steps<boolean> {
     if (isLong(events)) yield* this.judgeInSteps(events);
     return this.mayChangeBy(events);
   }
 
-  /** Whether events that the set has not counted may have changed it: a document comes in, goes, or has other values. */
+  /**
+   * Whether events that the set has not counted may have changed it: a document enters, leaves, or has other values.
+   */
   mayChangeBy(events: readonly StreamEvent[]): boolean {
     return this.#mayChange.get(events) ?? events.some((event) => runThrough(this.#mayChangeByEvent(event)));
   }
@@ -223,7 +237,7 @@ export class LookupSet {
     return !(yield* haveSameKeys(before, after));
   }
 
-  /** The values that a document gives to the set; with pauses if the document is large. */
+  /** The values of one document, found with pauses if the document is large. */
   *#valuesInSteps(document: Uint8Array | undefined): Steps<Values> {
     if (document === undefined) return NO_VALUES;
     if (document.length <= SMALL_BYTES) return this.#valuesOf(document);
@@ -250,7 +264,10 @@ export class LookupSet {
   }
 }
 
-/** A value that one document has twice counts once; one that `find` would not take as a value, not at all. */
+/**
+ * Adds a value to those of one document. A value counts once per document. A value that cannot be part of a filter
+ * (`isBindable`) is ignored.
+ */
 function addTo(values: Map<string, BsonValue>, value: BsonValue): void {
   if (isBindable(value)) values.set(valueKey(value), value);
 }
@@ -265,7 +282,7 @@ function* haveSameKeys(a: Values, b: Values): Steps<boolean> {
   return true;
 }
 
-/** The index of the last entry up to a cluster time; -1 where there is none. */
+/** The index of the last entry up to a cluster time; -1 if there is none. */
 function lastUntil(entries: readonly HistoryEntry[], clusterTime: bigint): number {
   let [low, high] = [0, entries.length];
   while (low < high) {

@@ -1,3 +1,8 @@
+/**
+ * Keeps the lookup sets of all rules up to date with the change stream. A commit that ends a right withdraws it before
+ * any later change is sent, because a user who has left a room must not see its next message. Subscriptions with the
+ * same filter share one set, so that a set is read from MongoDB once.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BsonValue } from "../match/bson-value.ts";
 import type { Steps } from "../match/steps.ts";
@@ -25,15 +30,17 @@ const ATTEMPT_PAUSE_MS = 50;
 
 interface Kept {
   readonly set: LookupSet;
-  /** Settles when the set is in step with the stream; rejects where it cannot be read. */
+  /** Settles when the set is up to date with the stream; rejects if it cannot be read. */
   readonly loaded: Promise<void>;
   isLoaded: boolean;
   users: number;
-  /** Without users it is kept for a while: a page that is loaded again will ask for it. */
+  /**
+   * How long a set without users is kept, because a page that is loaded again needs the same set. Epoch milliseconds.
+   */
   lingersUntilMs: number;
 }
 
-/** The parts that `Lookups` works with. */
+/** The parts that `Lookups` uses. */
 export interface LookupsParts extends GuardParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
@@ -41,12 +48,12 @@ export interface LookupsParts extends GuardParts {
   readonly newSlices: () => Slices;
 }
 
-/** All lookup sets in use: one for each distinct filter, however many subscriptions ask for it. */
+/** All lookup sets in use. There is one for each distinct filter, whatever the number of its subscriptions. */
 export class Lookups {
   readonly #limits: FeedLimits;
   readonly #parts: LookupsParts;
   readonly #byKey = new Map<string, Kept>();
-  /** A commit that no set may hold costs them nothing. */
+  /** Finds the sets that a commit may change, so that most commits cost nothing here. */
   readonly #byNamespace = new Map<string, PredicateIndex<Kept>>();
 
   constructor(limits: FeedLimits, parts: LookupsParts) {
@@ -59,7 +66,7 @@ export class Lookups {
   }
 
   /**
-   * A set in step with the stream; `release` it when done.
+   * Gets a set that is up to date with the stream. `release` it when done.
    * @throws {TidewireError} `unavailable`; `snapshot-too-large` for more than `limits.lookupValues`.
    */
   async acquire(spec: LookupSpec): Promise<LookupSet> {
@@ -74,10 +81,13 @@ export class Lookups {
     }
   }
 
-  /** Sets that have been read already; `release` each when done. `null`, and none taken, where one has not. */
+  /**
+   * Gets sets that have been read already. `release` each when done. If one has not been read, the result is `null`,
+   * and none is held.
+   */
   acquireAtOnce(specs: readonly LookupSpec[]): readonly LookupSet[] | null {
     const found = specs.map(({ key }) => this.#byKey.get(key));
-    // All or none: the rights cannot be decided with some of the sets.
+    // All sets or none, because the rights cannot be decided with some of them.
     if (!found.every((kept) => kept?.isLoaded === true)) return null;
     return found.flatMap((kept) => {
       if (kept === undefined) return [];
@@ -86,7 +96,7 @@ export class Lookups {
     });
   }
 
-  /** The values of a set now; `null` where it has not been read. Reads nothing itself. */
+  /** The current values of a set; `null` if it has not been read. Starts no read. */
   peek(key: string): readonly BsonValue[] | null {
     const kept = this.#byKey.get(key);
     return kept?.isLoaded ? kept.set.values : null;
@@ -99,24 +109,25 @@ export class Lookups {
     kept.lingersUntilMs = Date.now() + this.#limits.lingerMs;
   }
 
-  /** Whether any set is kept, so that commits matter here. */
+  /** Whether any set is kept, so that commits must be applied here. */
   get areKept(): boolean {
     return this.#byNamespace.size > 0;
   }
 
   /**
-   * Takes a commit into account. All sets change in one turn, so that a rule with several lookups is never judged by some
-   * of them before the commit and others after it. The holders of a changed set are informed before anything else
+   * Applies a commit to the sets. All sets change in one turn, so that a rule with several lookups is never judged by
+   * some sets before the commit and others after it. The holders of a changed set are notified before anything else
    * reacts to the commit.
+   * @param beforeNotifying Runs after the sets have changed and before the first holder is notified.
    */
-  *apply(entry: HistoryEntry, beforeTelling: () => Iterable<void>): Generator<void, void> {
+  *apply(entry: HistoryEntry, beforeNotifying: () => Iterable<void>): Generator<void, void> {
     const found: Array<{ readonly kept: Kept; readonly delta: LookupDelta | typeof UNKNOWN }> = [];
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
       const candidates = isLong(events) ? yield* index.candidatesInSteps(events) : index.candidates(events);
       for (const kept of candidates) {
-        // A set that is being read takes the commits since its read out of the history, this one included.
+        // A set that is being read gets the commits since its read from the history, this one included.
         if (!kept.isLoaded) continue;
         found.push({ kept, delta: yield* this.#deltaOf(kept.set, events) });
         yield;
@@ -129,17 +140,18 @@ export class Lookups {
       else if (outcome) changed.push(kept.set);
     }
     if (changed.length === 0) return;
-    // Changes of earlier commits were found under the old rights, so they go out before any holder loses them.
-    yield* beforeTelling();
-    // A holder of several sets is informed once; it checks all of them.
+    // Changes of earlier commits were found under the old rights, so they are sent before any holder loses these
+    // rights.
+    yield* beforeNotifying();
+    // A holder of several sets is notified once, because it checks all of them.
     const holders = new Set(changed.flatMap((set) => [...set.holders]));
     for (const holder of holders) {
-      this.#tell(holder, () => holder.lookupChanged(entry));
+      this.#notify(holder, () => holder.lookupChanged(entry));
       yield;
     }
   }
 
-  /** The effect of a commit on a set. `UNKNOWN` where it cannot be found, or where it makes the set too large. */
+  /** Computes the effect of a commit on a set. `UNKNOWN` if that is not possible, or if the set becomes too large. */
   *#deltaOf(set: LookupSet, events: readonly StreamEvent[]): Steps<LookupDelta | typeof UNKNOWN> {
     const { lookupValues } = this.#limits;
     try {
@@ -151,7 +163,10 @@ export class Lookups {
     }
   }
 
-  /** Whether the set has changed. A set that cannot take the effect of a commit is unknown after it. */
+  /**
+   * Applies the effect of a commit to a set. If that fails, the content of the set is unknown.
+   * @returns Whether the set has changed.
+   */
   #advance(set: LookupSet, delta: LookupDelta, clusterTime: bigint): boolean | typeof UNKNOWN {
     try {
       return set.advance(delta, clusterTime);
@@ -161,16 +176,19 @@ export class Lookups {
     }
   }
 
-  /** Informs one holder. An error there does not affect the others: this holder loses the subscription that it cannot judge. */
-  #tell(holder: LookupHolder, tell: () => void): void {
+  /**
+   * Notifies one holder. An error does not affect the others: only this holder loses its subscription, because it can
+   * no longer judge its rights.
+   */
+  #notify(holder: LookupHolder, call: () => void): void {
     try {
-      tell();
+      call();
     } catch (error) {
       holder.fail(error);
     }
   }
 
-  /** The order of changes was broken: no set is known to be right. */
+  /** The order of changes is broken, so the content of every set is unknown. */
   loseAll(): void {
     for (const kept of [...this.#byKey.values()]) this.#lose(kept);
   }
@@ -187,7 +205,7 @@ export class Lookups {
 
   #lose(kept: Kept): void {
     this.#remove(kept);
-    for (const holder of [...kept.set.holders]) this.#tell(holder, () => holder.lookupLost());
+    for (const holder of [...kept.set.holders]) this.#notify(holder, () => holder.lookupLost());
   }
 
   #add(kept: Kept): void {
@@ -210,7 +228,7 @@ export class Lookups {
     const set = new LookupSet(spec);
     const kept: Kept = { set, loaded: this.#load(set), isLoaded: false, users: 0, lingersUntilMs: 0 };
     this.#add(kept);
-    // After a failure the next caller must read again. The callers that wait now receive the error themselves.
+    // After a failure the next caller reads again. The callers that wait now receive the error from their own promise.
     kept.loaded.then(
       () => {},
       () => this.#remove(kept),
@@ -225,9 +243,9 @@ export class Lookups {
   }
 
   /**
-   * Applies the commits after entry `seq` to a set that nobody uses yet, with pauses.
+   * Applies the commits after entry `seq` to a set that is not in use yet, with pauses.
    * @returns The last entry that was applied.
-   * @throws {TidewireError} `unavailable` where the commits do not tell, or the history has evicted them.
+   * @throws {TidewireError} `unavailable` if an event lacks its images, or if the history has evicted the commits.
    */
   async #applyMissed(set: LookupSet, seq: number): Promise<number> {
     const { history } = this.#parts.timeline;
@@ -246,12 +264,12 @@ export class Lookups {
     return last;
   }
 
-  /** Reads the set at the very point to which the stream has come, and takes the commits since into account. */
+  /** Reads a set as of the current head of the stream, and applies the commits that arrived during the read. */
   async #load(set: LookupSet): Promise<void> {
     const { database, collectionName: collection, filter } = set.spec;
     const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
     const { reader, timeline } = this.#parts;
-    // One more than the limit: only that shows whether the limit is exceeded.
+    // One more than the limit, because only an extra document shows that the limit is exceeded.
     const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {
       while (!timeline.isSettled) await timeline.settles;
@@ -263,13 +281,13 @@ export class Lookups {
         // The read is of `headTime`, so exactly the commits after `headSeq` are missing.
         for (let doneSeq = headSeq; ; ) {
           doneSeq = await this.#applyMissed(set, doneSeq);
-          // A commit that is being handed out may have been offered to this set already, or may not.
+          // It is unknown whether a commit that is being delivered now was offered to this set before it was loaded.
           while (!timeline.isSettled) await timeline.settles;
           if (timeline.headSeq <= doneSeq) break;
         }
         if (set.size > lookupValues) throw tooMany(lookupValues);
         const kept = this.#byKey.get(set.spec.key);
-        // The order of changes has broken meanwhile: what was read is in step with nothing.
+        // The order of changes was broken during the read, so the result belongs to no point of the stream.
         if (kept?.set !== set)
           throw new TidewireError("unavailable", "the lookup was lost while it was read: try again");
         kept.isLoaded = true;

@@ -1,3 +1,7 @@
+/**
+ * Since when a user may see a result. Rights may be younger than the data, because a rule, a token or a membership is
+ * new. Neither a snapshot that was read for another user nor a resumption may show such a user anything from before.
+ */
 import { StepPace, type Steps } from "../match/steps.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { Position } from "./cursor.ts";
@@ -12,10 +16,11 @@ export class Rights {
   readonly sets: readonly LookupSet[];
 
   /**
-   * @param grantedAt Cluster time since which the rules give them; of a change of rights that led here, its own.
-   * @param sets The lookups that the rights follow from.
-   * @param heldSince Cluster time since which the user's token gives them. No snapshot is older; a resumption may begin
-   *   earlier, as its ticket says.
+   * @param grantedAt The cluster time since which the rules grant the rights. If a change of rights has led here, the
+   *   cluster time of that change.
+   * @param sets The lookups on which the rights depend.
+   * @param heldSince The cluster time since which the user's token grants them. No snapshot is older. A resumption may
+   *   begin earlier, if its ticket allows it.
    */
   constructor(grantedAt: bigint, sets: readonly LookupSet[], heldSince = 0n) {
     this.#grantedAt = grantedAt;
@@ -24,8 +29,8 @@ export class Rights {
   }
 
   /**
-   * Nothing from before this cluster time may be shown: neither by a snapshot that was read for others earlier
-   * and the changes since, nor to a client that resumes.
+   * Nothing from before this cluster time may be shown: not by a snapshot that was read earlier for other users,
+   * together with the changes since, and not to a client that resumes.
    */
   get since(): bigint {
     return this.sets.reduce(
@@ -34,25 +39,28 @@ export class Rights {
     );
   }
 
-  /** The user may have lacked them before this cluster time. */
+  /** The user may not have had the rights before this cluster time. */
   beginAt(clusterTime: bigint): void {
     if (clusterTime > this.#heldSince) this.#heldSince = clusterTime;
   }
 
-  /** Since when the rules have given them without a break; what the sets give may be younger. */
+  /**
+   * Since when the rules have granted the rights without interruption. The rights that follow from lookups may be
+   * younger.
+   */
   get grantedAt(): bigint {
     return this.#grantedAt;
   }
 
-  /** Whether writes can change them. */
+  /** Whether a write to a lookup's collection can change the rights. */
   get isConditional(): boolean {
     return this.sets.length > 0;
   }
 
   /**
-   * Finds out whether the lookups have given the same rights since a position. Where the history does not reach back to the
-   * position, only as far as the history reaches.
-   * @param seq The position's entry, or the first one that the history still holds.
+   * Checks whether the lookups have granted the same rights since a position. If the history does not reach back to the
+   * position, the check covers only what the history holds.
+   * @param seq The entry of the position, or the first one that the history holds.
    */
   traceBack({ clusterTime }: Position, seq: number, history: History): boolean {
     return this.sets.every((set) =>
@@ -62,7 +70,7 @@ export class Rights {
     );
   }
 
-  /** Judges long commits in steps, so that `mayChangeBy` takes little more. */
+  /** Judges long commits in steps and remembers the outcome, so that `mayChangeBy` takes little time. */
   *prepareInSteps(entries: Iterable<Pick<HistoryEntry, "commit">>): Steps<void> {
     const pace = new StepPace();
     for (const { commit } of entries) {
@@ -72,7 +80,7 @@ export class Rights {
     }
   }
 
-  /** Does the most of `traceBack` with the same arguments, in steps. */
+  /** Does most of the work of `traceBack` with the same arguments, in steps. */
   *prepareTrace({ clusterTime }: Position, seq: number, history: History): Steps<void> {
     for (const set of this.sets) {
       if (!set.mustTrace(clusterTime) || !history.holds(set.namespace, seq)) continue;
@@ -87,5 +95,5 @@ export class Rights {
   }
 }
 
-/** Rights that follow from claims alone. */
+/** Rights that depend on claims alone. */
 export const UNCONDITIONAL = new Rights(0n, []);

@@ -1,3 +1,8 @@
+/**
+ * Computes the changes that turn one state of a limited, sorted result into the next. Clients apply them one after
+ * another, so each must be correct at its place in the sequence, and a document that others merely pass must not be
+ * sent again.
+ */
 import type { BsonValue } from "../match/bson-value.ts";
 import { StepPace, type Steps } from "../match/steps.ts";
 import type { Cause } from "../protocol/messages.ts";
@@ -8,26 +13,28 @@ import type { WindowMember } from "./result-state.ts";
 export interface TouchedDocument {
   readonly cause: Cause;
   readonly documentKey: Uint8Array;
-  /** Before the commit; absent where it was not in the result. */
+  /** The document before the commit; `undefined` if it was not in the result. */
   readonly previous: Uint8Array | undefined;
-  /** After it; absent where it is not in the result any more. */
+  /** The document after the commit; `undefined` if it is not in the result any more. */
   readonly document: Uint8Array | undefined;
-  /** A visible field differs. */
+  /** Whether a visible field differs. */
   readonly isVisiblyChanged: boolean;
 }
 
 /** The documents that a commit touched, by the key of their `_id`. */
 export type Touched = ReadonlyMap<string, TouchedDocument>;
 
-/** A member that is compared counts as so many bytes: after some hundreds of them a pause is offered. */
+/**
+ * The cost of one member in a comparison, as bytes of a pace. It makes a pause possible after some hundreds of members.
+ */
 const MEMBER_STEP_BYTES = 256;
 
 /**
- * The changes that turn one state of a window into another: first the documents that left, then, from the end to the
- * front, those that came or moved. So the document that each one is put before is there already.
- * @param touched The documents written in between, by the key of the `_id`; all others have kept their order.
- * @param documentOf The content of a document that came.
- * @param causeOf Why a document came or left.
+ * Computes the changes between two states of a window. First come the documents that left. Then come those that entered
+ * or moved, from the end of the window to its front, so that the document named by `before` is in its place already.
+ * @param touched The documents written in between, by the key of the `_id`. All others have kept their order.
+ * @param documentOf The content of a document that entered.
+ * @param causeOf Why a document entered or left.
  */
 export function* windowChanges<P extends WindowMember>(
   before: readonly WindowMember[],
@@ -74,13 +81,13 @@ interface Compared {
   readonly before: readonly WindowMember[];
   readonly after: readonly WindowMember[];
   readonly touched: ReadonlyMap<string, unknown>;
-  /** The documents of the state before. */
+  /** The ids of the state before. */
   readonly was: ReadonlySet<string>;
 }
 
 /**
- * Which touched documents have moved. Untouched ones keep their order among themselves, so a touched document has not
- * moved if it still lies between the same two of them, together with the same touched ones.
+ * Finds the touched documents that have moved. Untouched ones keep their order among themselves, so a touched document
+ * has not moved if it is still between the same two of them, together with the same touched ones.
  */
 function* movedIds({ before, after, touched, was }: Compared, pace: StepPace): Steps<Set<string>> {
   const common = new Set<string>();
@@ -100,7 +107,7 @@ function* movedIds({ before, after, touched, was }: Compared, pace: StepPace): S
   return moved;
 }
 
-/** The touched documents in common, by the untouched one that they follow. */
+/** The touched documents of both states, grouped by the untouched one that they follow. */
 function* gapsOf(
   members: readonly WindowMember[],
   common: ReadonlySet<string>,

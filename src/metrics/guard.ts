@@ -64,7 +64,7 @@ export function runGuarded(
   guarded(parts, where, run, onFault)();
 }
 
-/** `onFault` may fail for the same reason as the work before it. */
+/** `onFault` may fail for the same reason as the work. */
 function contain(parts: GuardParts, where: string, error: unknown, onFault: OnFault): void {
   try {
     onFault(noteFault(parts, where, error));

@@ -49,7 +49,7 @@ export class MajorityWatch {
       this.#note(false);
     } catch (error) {
       if (!isMongoFailure(error)) throw error;
-      // Any other failure is the change stream's own to report.
+      // Any other failure is reported by the change stream itself.
       if (lacksMajority(error)) this.#note(true);
     } finally {
       this.#isAsking = false;

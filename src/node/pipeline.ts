@@ -39,7 +39,8 @@ export function buildPipeline(
   const switchOn = report.keepsImages && config.mongodb.images !== "off";
   const keeper = new ImageKeeper(client, log, metrics, { switchOn, onUnwatchable });
   keeper.follow(report.collections);
-  // The two know of each other by these closures alone: the feed reads old commits, the source brings new ones.
+  // The feed and the source know each other only through these closures: the feed reads old commits, the source brings
+  // new ones.
   const feed: Feed = new Feed(config.history, config.limits, {
     reader: new MongoSnapshots(client),
     deployment,

@@ -16,7 +16,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 /** Why the node cannot start yet. */
 export interface WaitReason {
   readonly status: "no-primary" | "no-majority";
-  /** For the admin, in words. */
+  /** A text for the admin. */
   readonly text: string;
 }
 

@@ -24,7 +24,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
  * milliseconds.
  */
 export interface ErrorExtras {
-  /** Overrides the code's usual advice, where the case at hand differs. */
+  /** Overrides the advice of the code, if this case is different. */
   readonly retry?: Retry;
   readonly retryAfterMs?: number;
   readonly cause?: unknown;

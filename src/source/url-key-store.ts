@@ -1,17 +1,17 @@
 /**
- * Keeps keys for `EventSource`. A key appears in a URL and so in logs: a second use on another node must fail as well, so the keys
- * are shared. The claims are here and not in the key, because a URL must be short.
+ * Keeps keys for `EventSource`. A key appears in a URL and therefore in logs, so a second use must fail on every node,
+ * and all nodes share the keys. The claims are stored here and not in the key, because a URL must be short.
  */
 import type { Collection } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
 import { MAJORITY_TIMEOUT_MS, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
-/** A key for `EventSource` as the state database holds it: the key itself is not in it. */
+/** A key for `EventSource` as the state database stores it, without the key itself. */
 export interface SavedUrlKey {
   /** The SHA-256 of the key, in base64url. */
   readonly id: string;
-  /** A digest of the user, whose keys are counted. */
+  /** A digest of the user. The number of keys per user is limited. */
   readonly user: string;
   /** The identity, sealed under the key. */
   readonly sealed: string;
@@ -31,10 +31,10 @@ interface UrlKeyDocument {
 const COLLECTION = "urlKeys";
 /** Finds the oldest keys of a user. */
 const BY_USER = { user: 1, touchedAt: -1 } as const;
-/** Keys evicted at once, at most: more are there only after `auth.urlKeysPerUser` was lowered. */
+/** The most keys evicted at once. There are more only after `auth.urlKeysPerUser` was lowered. */
 const EVICTED_AT_ONCE = 1_000;
 
-/** Keys in the state database: each opens one stream on all nodes together. */
+/** Keys in the state database. Each opens one stream, whatever the node. */
 export class UrlKeyStore {
   readonly #database: StateDatabase;
   readonly #indexes = new ExpiryIndex(BY_USER);
@@ -50,7 +50,7 @@ export class UrlKeyStore {
   /**
    * Saves a key that was not used yet.
    * @param expiresAtMs When MongoDB may remove it, in epoch milliseconds.
-   * @param limit How many keys the user may hold. The oldest of more are evicted.
+   * @param limit How many keys the user may hold. If there are more, the oldest are evicted.
    * @returns The number of evicted keys.
    */
   async add(

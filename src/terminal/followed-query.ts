@@ -16,7 +16,7 @@ export type FollowState =
   | { readonly is: "connected"; readonly welcome: WelcomeMessage }
   /** Cut off; the next attempt comes after `delayMs`. */
   | { readonly is: "waiting"; readonly code: number; readonly reason: string; readonly delayMs: number }
-  /** The node is going away: another connection is made before this one is left. */
+  /** The node is shutting down. The client opens another connection before it closes this one. */
   | { readonly is: "moving"; readonly withinMs: number };
 
 /** Why a query is no longer followed. */
@@ -43,7 +43,7 @@ export interface FollowOptions {
   readonly WebSocket?: WebSocketConstructor;
 }
 
-/** One query of a client of its own, with everything that the service says about it. */
+/** One query with a client of its own, which reports everything that the service sends about it. */
 export class FollowedQuery {
   readonly ended: Promise<FollowEnd>;
   readonly #options: FollowOptions;
@@ -76,11 +76,11 @@ export class FollowedQuery {
       },
     );
     const all = this.#client.collection(collection).find(filter, snapshot === undefined ? {} : { snapshot });
-    // Every end is reported by a message or a cut before the query knows of it.
+    // The end of a connection always follows a message or a cut, so the query knows the reason already.
     (fields === undefined ? all : all.fields(...fields)).subscribe({});
   }
 
-  /** Ends it; nothing is reported any more. */
+  /** Ends the query. Nothing is reported after that. */
   stop(): void {
     this.#finish({ why: "stopped" });
   }
@@ -113,7 +113,7 @@ export class FollowedQuery {
   #finish(end: FollowEnd): void {
     this.#hasEnded = true;
     this.#end(end);
-    // The message at hand is still being taken: the client ends after it.
+    // The client is still processing this message, so it ends after that.
     queueMicrotask(() => this.#client.close());
   }
 }

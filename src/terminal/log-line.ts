@@ -9,7 +9,7 @@ const LEVELS: Readonly<Record<number, readonly [label: string, colour: keyof Pai
   50: ["ERROR", "red"],
   60: ["FATAL", "red"],
 };
-/** Fields that the line shows elsewhere, or that are the same on every line of a process. */
+/** Fields that the line shows in another place, or that are the same on every line of a process. */
 const OWN_FIELDS = new Set(["level", "time", "msg", "err", "pid", "hostname"]);
 
 /** One entry of the log as a line for a person. Text that is no entry is returned unchanged. */
@@ -31,7 +31,7 @@ export function logLine(json: string, paint: Paint): string {
 function entryOf(json: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(json);
-    // Just checked to be an object.
+    // The condition has checked that it is an object.
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined; // a line that another library printed

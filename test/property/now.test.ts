@@ -185,7 +185,7 @@ class World {
         delivery.openMoved(previous.liveQuery, this.feed.cursors.grantPoint(null));
       } else {
         client.sink.reset("rights-changed");
-        delivery.openAnew("rights-changed");
+        delivery.reopen("rights-changed");
       }
       delivery.run();
     }

@@ -10,7 +10,7 @@ export interface FirstConfig {
   readonly pagePort: number;
 }
 
-/** A configuration whose rules let nobody read anything until somebody edits them. */
+/** A configuration whose rules grant nothing until they are edited. */
 export function configText({ database, collections, leftOut, pagePort }: FirstConfig): string {
   const origins = ["localhost", "127.0.0.1"].map((host) => JSON.stringify(`http://${host}:${pagePort}`));
   return `# Every option is explained in node_modules/tidewire/docs/configuration.md.

@@ -3,7 +3,10 @@ import { StartupError } from "../../source/startup-error.ts";
 
 /** How long `init` waits for a server. In milliseconds. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** For each collection one document is read; a database of thousands needs no example for each. */
+/**
+ * One document of each collection is read, up to this number of collections: a database of thousands needs no example
+ * for each.
+ */
 const SAMPLED_MAX = 50;
 const SYSTEM_DATABASES = new Set(["admin", "local", "config"]);
 

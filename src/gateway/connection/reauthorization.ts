@@ -227,7 +227,7 @@ function reattach(
   const from = previous.delivery.liveQuery;
   // A client that asked for no documents has none, and does not receive those that become visible.
   const moves = isKnown && wantsSnapshot && present === undefined && delivery.canMoveFrom(from);
-  const started = moves ? delivery.openMoved(from, point) : delivery.openAnew("rights-changed");
+  const started = moves ? delivery.openMoved(from, point) : delivery.reopen("rights-changed");
   // The ticket begins with the new rights. After a move, the cursor sent with it is from before them.
   attachment.start.decide(started);
   const rest = moves ? { from: previous.number } : {};

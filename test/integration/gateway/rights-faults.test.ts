@@ -96,7 +96,7 @@ const STEPS: Record<string, Step | readonly Step[] | undefined> = {
   ],
   "no move is possible, and a new start is opened": [
     { target: Delivery.prototype, method: "canMoveFrom", instead: () => false, always: true },
-    { target: Delivery.prototype, method: "openAnew" },
+    { target: Delivery.prototype, method: "reopen" },
   ],
 };
 

@@ -29,9 +29,9 @@ function start(limits: Partial<FeedLimits> = {}, newSlices = () => new Slices(50
   const lookups = new Lookups(FeedLimits.parse(limits), parts);
   /** Hands out a commit. @returns How often earlier changes were written first. */
   const apply = (...[offset, events]: Parameters<typeof commitOf>) => {
-    const beforeTelling = vi.fn(() => []);
-    for (const _ of lookups.apply(appendTo(timeline, commitOf(offset, events)), beforeTelling));
-    return beforeTelling.mock.calls.length;
+    const beforeNotifying = vi.fn(() => []);
+    for (const _ of lookups.apply(appendTo(timeline, commitOf(offset, events)), beforeNotifying));
+    return beforeNotifying.mock.calls.length;
   };
   const holder = () => ({ lookupChanged: vi.fn(), lookupLost: vi.fn(), fail: vi.fn() });
   return { reader, timeline, lookups, apply, holder };

@@ -172,7 +172,7 @@ async function open(
   // Other subscriptions share this attachment and stay. They have no state that could be resumed.
   const hasLeft = !connection.subscriptions.holds(maker) || !attachment.serves(maker.id);
   const started =
-    hasLeft && opened.start === "resumed" ? attachment.delivery.openAnew("cursor-invalid") : opened;
+    hasLeft && opened.start === "resumed" ? attachment.delivery.reopen("cursor-invalid") : opened;
   const isSame = started.start === "resumed" && started.finally === undefined;
   // If a newer token is in force by now, the kept ticket belongs to the old one.
   const isKept = isSame && connection.identity === identity;
