@@ -20,7 +20,7 @@ import { planSnapshot } from "../source/snapshot-plan.ts";
 import type { Io } from "../terminal/io.ts";
 import { CONFIG_FLAG, type Command, objectFlag, UsageError } from "./command.ts";
 
-const HELP = `Usage: tidewire explain --collection NAME [--user JSON] [options]
+const HELP = `Usage: tidewire explain --collection NAME [--user JSON | --sub SUB] [options]
 
 Prints which rule applies to a user and why the earlier ones do not, the resulting access, whether a given
 document is visible and which predicate decides, and whether an index serves the snapshot. Reads the rules of the
@@ -29,6 +29,7 @@ configuration and needs none of its secrets, except to ask MongoDB about the ind
 Options:
       --collection NAME  the name that clients use
       --user JSON        the claims of the user's token; without it, an anonymous user
+      --sub SUB          short for --user '{"sub":"SUB"}'
       --filter JSON      the client's own filter
       --fields A,B       the client's own fields
       --aggregate JSON   the client asks for counts and groups: {"by":PATH,"values":{NAME:{"sum":PATH}}}
@@ -37,7 +38,7 @@ Options:
   -c, --config FILE      the configuration (default config/tidewire.yaml)
 
 Examples:
-  tidewire explain --user '{"sub":"u1"}' --collection orders
+  tidewire explain --sub u1 --collection orders
   tidewire explain --user '{"sub":"u1"}' --collection orders --document '{"_id":1,"customerId":"u2"}'
   tidewire explain --user '{"sub":"u9","roles":["admin"]}' --collection orders --filter '{"status":"open"}'`;
 
@@ -50,6 +51,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     options: {
       ...CONFIG_FLAG,
       user: { type: "string" },
+      sub: { type: "string" },
       collection: { type: "string" },
       filter: { type: "string" },
       fields: { type: "string" },
@@ -60,7 +62,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   });
   if (values.collection === undefined)
     throw new UsageError("--collection is needed: the name that clients use");
-  const subject = values.user === undefined ? null : { claims: objectFlag("user", values.user) };
+  const subject = subjectOf(values);
   const request: QueryRequest = {
     collection: values.collection,
     ...(values.filter === undefined ? {} : { filter: objectFlag("filter", values.filter) }),
@@ -78,6 +80,13 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   const index = explanation.query === null ? null : await indexOf(values.config, io, explanation.query);
   io.out(values.json ? jsonOf(explanation, index) : textOf(explanation, subject, index));
   return 0;
+}
+
+/** `null` for an anonymous user. */
+function subjectOf({ user, sub }: { user?: string; sub?: string }): Subject | null {
+  if (user !== undefined && sub !== undefined) throw new UsageError("give --user or --sub, not both");
+  if (sub !== undefined) return { claims: { sub } };
+  return user === undefined ? null : { claims: objectFlag("user", user) };
 }
 
 function unknownCollection(name: string, known: readonly string[]): string {

@@ -48,6 +48,15 @@ test.each(["check", "explain", "plan", "token"])(
   },
 );
 
+test("explain --sub is short for the claims of a token that hold the sub alone", async () => {
+  const file = await fileOf(GOOD);
+  const explain = (...user: string[]) => run("explain", "--config", file, "--collection", "orders", ...user);
+  const { code, out } = await explain("--sub", "u1");
+  expect(code).toBe(0);
+  expect(out).toContain("customer");
+  expect(out).toBe((await explain("--user", '{"sub":"u1"}')).out);
+});
+
 test("check says that nobody has access to a collection without a rule", async () => {
   const file = await fileOf(GOOD.replace("collections:", "collections:\n  carts: { rules: [] }"));
   const { code, out } = await run("check", "--config", file);
@@ -92,6 +101,7 @@ test.each([
   [["explain"], /--collection is needed/],
   [["explain", "--collection", "o", "--user", "u1"], /--user is not JSON; put it in single quotes/],
   [["explain", "--collection", "o", "--user", "[1]"], /takes a JSON object/],
+  [["explain", "--collection", "o", "--user", "{}", "--sub", "u1"], /--user or --sub, not both/],
   [["explain", "--collection", "o", "--document", '{"_id":{"$oid":"x"}}'], /not Extended JSON/],
   [["plan"], /--config is needed/],
   [
