@@ -76,7 +76,7 @@ const selective = ({ queries, scale }) => {
       name,
       open: (lane) => lane.open(filters),
       round: async (lane) => {
-        // Where nobody follows, each change is counted.
+        // Without followers, each change is counted.
         const of = Math.max(1, filters.length);
         // No more at once than there are rooms where there are fewest: each change is a write of its own everywhere.
         const size = Math.min(count, 100) * scale;

@@ -40,7 +40,7 @@ async function write(documents) {
 serve({
   async ready() {
     await client.connect();
-    // How long mongod lets writes wait for the journal, where nobody asks for it.
+    // How long mongod lets writes wait for the journal if no write asks for it.
     const journalCommitInterval = options.journalMs ?? 100;
     await client.db("admin").command({ setParameter: 1, journalCommitInterval });
   },

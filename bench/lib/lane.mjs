@@ -71,7 +71,7 @@ export class Lane {
   static async start(name, contender, parts) {
     const lane = new Lane();
     const { file, dialect, drive, options } = CONTENDERS[contender];
-    // New each time: what was written before is nobody's.
+    // New each time, so that earlier writes concern no client.
     const collection = `${name.replaceAll(/\W/g, "-")}-${++lanes}`;
     const where = { uri: parts.uri, database: parts.database, collection, ...options, ...parts.watches };
     const how = howToStart(parts, name);

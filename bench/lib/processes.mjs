@@ -13,7 +13,7 @@ process.once("exit", () => {
 
 /**
  * CPU time of a process so far, user and system, all its threads, in milliseconds. `/proc/PID/stat` reports it in
- * hundredths of a second, the scheduler's own count of each thread tells exactly.
+ * hundredths of a second, the scheduler's own count of each thread is exact.
  */
 export function cpuMs(pid) {
   let ns = 0;
@@ -88,7 +88,7 @@ export class Worker {
     });
   }
 
-  /** Tells it what it was prepared for: `COLLECTABLE` or `profiled`. */
+  /** Makes the process do what `COLLECTABLE` or `profiled` has prepared. */
   signal() {
     this.#child.kill("SIGUSR2");
   }

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 
-/** Enough of a frame to tell a change from any other message. */
+/** Enough of a frame to distinguish a change from any other message. */
 const PEEK_BYTES = 48;
 const TEXT = 1;
 const CLOSE = 8;

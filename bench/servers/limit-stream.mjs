@@ -1,4 +1,4 @@
-/** A change stream that is only counted: as the driver decodes it, or raw. It also tells when each change came. */
+/** A change stream that is only counted: as the driver decodes it, or raw. It also reports when each change came. */
 import { clockMs, options, serve } from "../lib/serve.mjs";
 import { client, collection, now, watch } from "./common.mjs";
 

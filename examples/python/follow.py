@@ -1,4 +1,4 @@
-"""Follows a collection and prints each message that tells something, one JSON line each.
+"""Follows a collection and prints each message about it or its subscription, one JSON line each.
 
     pip install -r requirements.txt
     TIDEWIRE_TOKEN=… python follow.py ws://127.0.0.1:8480/v1/ws orders '{"status": "open"}'

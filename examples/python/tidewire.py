@@ -27,7 +27,7 @@ SILENCE_MARGIN_S = 10
 TOKENS_MAX = 3
 # One document may be 16 MiB; the library's own limit is lower.
 MESSAGE_BYTES_MAX = 64 * 2**20
-# Until the first welcome tells what the service wants.
+# Used until the first welcome has given the values of the service.
 RECONNECT = {"minMs": 250, "maxMs": 30_000, "factor": 2, "stableAfterMs": 5_000}
 
 

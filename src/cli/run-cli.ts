@@ -162,7 +162,7 @@ Examples:
   tidewire help <command>                             options and examples of one command
   tidewire --version                                  the version
 
-Exit codes: 0 all is well, 1 problems were found, 2 the command line was not understood.`;
+Exit codes: 0 success, 1 problems were found, 2 the command line was not understood.`;
 }
 
 /** The option of the command that an unknown one most likely means. */

@@ -69,7 +69,7 @@ export function explainAuthorization(
 function reasonOf(error: TidewireError, rules: Explanation["rules"]): string {
   if (error.cause instanceof ClaimRefused) {
     const applied = rules.find(({ applies }) => applies)?.name;
-    return `rule ${applied} applies, but ${error.cause.message}; no later rule is asked`;
+    return `rule ${applied} applies, but ${error.cause.message}; later rules are not tried`;
   }
   const refused = error.code === "forbidden" || error.code === "unknown-collection";
   if (refused && rules.length > 0 && rules.every(({ applies }) => !applies)) return "no rule applies";

@@ -106,7 +106,7 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
   };
   const subject = as === undefined ? null : { claims: as };
   return (document) => {
-    if (subject === null && !settings.anonymous) return refusedAtTheDoor(collection);
+    if (subject === null && !settings.anonymous) return refusedConnection(collection);
     try {
       return explainAuthorization(rules, subject, request, nowMs, document, lookupValues);
     } catch (error) {
@@ -117,8 +117,8 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
 }
 
 /** The result for clients that may not even connect. No rule is evaluated for them. */
-function refusedAtTheDoor(collection: string): Explanation {
-  const reason = "auth.anonymous is off: nobody is let in without a token";
+function refusedConnection(collection: string): Explanation {
+  const reason = "auth.anonymous is off: a user without a token cannot connect";
   return { collection, outcome: "unauthenticated", reason, rules: [], query: null, document: null };
 }
 

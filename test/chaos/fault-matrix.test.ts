@@ -68,7 +68,7 @@ test.each(runs.map((each) => ({ ...each, name: each.fault.name, each })))(
     console.log(`fault matrix: ${topology}, ${name}: ${times}`);
     expect(Object.entries(problems).filter(([, found]) => found.length > 0)).toEqual([]);
     for (const [what, ms] of Object.entries(backAfterMs)) {
-      // A start tells how busy the machine is; and a node that starts has all of it before it when MongoDB is back.
+      // The duration of a start shows how busy the machine is, and a node that starts has all of its start left when MongoDB is back.
       expect(ms, what).toBeLessThan(BACK_WITHIN_MS + 3 * startMs);
     }
   },

@@ -160,7 +160,7 @@ const baseOf = ({ service }: SharedService) => `http://127.0.0.1:${service.addre
 
 export const sseDriver: Driver = {
   name: "sse",
-  // A watermark is what tells that a stream is up to date.
+  // Only a watermark says that a stream is up to date.
   options: { server: { heartbeat: "1s" } },
   async follow(service, claims, request, options) {
     const url = urlOf(baseOf(service), "/v1/sse", parametersOf(request, options));

@@ -144,7 +144,7 @@ export const briefly = (messages: readonly Received[]) => messages.map(brief);
 
 const POLL_MS = 10;
 
-/** Asks again until it holds. (`expect.poll` needs to know its test, which concurrent ones do not tell.) */
+/** Asks again until it holds. (`expect.poll` needs to know its test, which it does not in concurrent tests.) */
 export async function eventually(holds: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!holds()) {

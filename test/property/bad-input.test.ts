@@ -177,7 +177,7 @@ async function openWebSocket(setup: Setup) {
   return { ...raw, frames: () => raw.received().subarray(headerBytes) };
 }
 
-/** A client's frame, masked with zeros unless told otherwise. */
+/** A client's frame, by default masked with zeros. */
 function frame(
   first: number,
   payload: Buffer | string,

@@ -1,7 +1,7 @@
 /** The matcher against its specification, the server's `find`. */
 import fc from "fast-check";
-import { BSON, type Collection, type Document, MongoClient } from "mongodb";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { BSON, type Document } from "mongodb";
+import { expect, test } from "vitest";
 import { PredicateIndex } from "../../src/feed/predicate-index.ts";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
@@ -14,11 +14,11 @@ import { TidewireError } from "../../src/protocol/errors.ts";
 import type { ChangeEvent } from "../../src/source/change-event.ts";
 import { rawField } from "../../src/source/raw-field.ts";
 import { plainFilter } from "../support/plain-filter.ts";
-import { insertRaw } from "../support/raw-insert.ts";
 import { CHECKS_ARGUMENTS_LIKE_US } from "../support/server-features.ts";
 import { MATCHER_CASES } from "../unit/match/matcher-cases.ts";
 import { documentTree, isLiteral, toDocument, toJson, valueTree } from "./bson-samples.ts";
 import { filterJson, path } from "./filter-samples.ts";
+import { ownCollection } from "./own-collection.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const { EJSON } = BSON;
@@ -27,19 +27,7 @@ const DOCUMENTS = 400;
 const FILTERS = 300;
 const BATCHES = 2 * FUZZ_FACTOR;
 
-const database = `matcher-${process.pid}-${Date.now()}`;
-let client: MongoClient;
-let collection: Collection;
-
-beforeAll(async () => {
-  client = await MongoClient.connect(inject("mongodbUri"));
-  collection = client.db(database).collection("documents");
-});
-
-afterAll(async () => {
-  await client.db(database).dropDatabase();
-  await client.close();
-});
+const { collection, db, insert } = await ownCollection("matcher");
 
 /** The ids that `find` gives, or the reason for which the server refuses the filter. */
 async function find(filter: Document): Promise<Set<number> | string> {
@@ -54,7 +42,7 @@ async function find(filter: Document): Promise<Set<number> | string> {
 /** As `find`, by the bytes that the service sends. */
 async function findByBytes(filter: Uint8Array): Promise<Set<number> | string> {
   const command = { find: collection.collectionName, ...rawField("filter", filter), batchSize: 10_000 };
-  const answer = await client.db(database).command({ ...command, projection: { _id: 1 } });
+  const answer = await db.command({ ...command, projection: { _id: 1 } });
   return new Set((answer["cursor"].firstBatch as { _id: number }[]).map(({ _id }) => Number(_id)));
 }
 
@@ -94,7 +82,7 @@ async function insertDocuments(seed: number): Promise<Buffer[]> {
     .sample(documentTree, { numRuns: DOCUMENTS, seed })
     .map((tree, id) => toDocument(tree, fromJs(id)));
   await collection.deleteMany({});
-  await insertRaw(inject("mongodbUri"), database, collection.collectionName, documents);
+  await insert(documents);
   return documents;
 }
 

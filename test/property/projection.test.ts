@@ -1,7 +1,7 @@
 /** Projections, their intersections and comparison against the server's own. */
 import fc from "fast-check";
-import { BSON, type Collection, type Document, MongoClient } from "mongodb";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { BSON, type Document } from "mongodb";
+import { beforeAll, expect, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { encodeDocument } from "../../src/match/encode.ts";
 import {
@@ -14,31 +14,22 @@ import {
   projectedEqual,
 } from "../../src/match/projection.ts";
 import type { Projection } from "../../src/match/projection-fields.ts";
-import { insertRaw } from "../support/raw-insert.ts";
 import { documentTree, toDocument } from "./bson-samples.ts";
+import { ownCollection } from "./own-collection.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const DOCUMENTS = 300;
 const PROJECTIONS = 150 * FUZZ_FACTOR;
 
-const database = `projection-${process.pid}-${Date.now()}`;
-let client: MongoClient;
-let collection: Collection;
+const { collection, insert } = await ownCollection("projection");
 let documents: Buffer[];
 const seed = startSeed("projection");
 
 beforeAll(async () => {
-  client = await MongoClient.connect(inject("mongodbUri"));
-  collection = client.db(database).collection("documents");
   documents = fc
     .sample(documentTree, { numRuns: DOCUMENTS, seed })
     .map((tree, id) => toDocument(tree, fromJs(id)));
-  await insertRaw(inject("mongodbUri"), database, collection.collectionName, documents);
-});
-
-afterAll(async () => {
-  await client.db(database).dropDatabase();
-  await client.close();
+  await insert(documents);
 });
 
 const PATHS = [

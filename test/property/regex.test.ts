@@ -1,23 +1,21 @@
 /** The subset of regular expressions that rules may hold, against the server's engine, on nasty strings. */
 import fc from "fast-check";
-import { BSON, type Collection, type Document, MongoClient } from "mongodb";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { BSON, type Document } from "mongodb";
+import { beforeAll, expect, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileFilter } from "../../src/match/compile-filter.ts";
 import { parseFilter } from "../../src/match/parse-filter.ts";
 import { TidewireError } from "../../src/protocol/errors.ts";
 import { plainFilter } from "../support/plain-filter.ts";
-import { insertRaw } from "../support/raw-insert.ts";
 import { toDocument } from "./bson-samples.ts";
+import { ownCollection } from "./own-collection.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 const STRINGS = 500;
 const PATTERNS = 1_500 * FUZZ_FACTOR;
 
-const database = `regex-${process.pid}-${Date.now()}`;
 const seed = startSeed("regex");
-let client: MongoClient;
-let collection: Collection;
+const { collection, insert } = await ownCollection("regex");
 let strings: string[];
 let documents: Buffer[];
 
@@ -28,19 +26,12 @@ const CHARACTERS = [
 ];
 
 beforeAll(async () => {
-  client = await MongoClient.connect(inject("mongodbUri"));
-  collection = client.db(database).collection("strings");
   const text = fc.array(fc.constantFrom(...CHARACTERS), { maxLength: 6 }).map((parts) => parts.join(""));
   strings = ["", "\n", "a\n", "a\n\n", "a\r\n", "ab\u2028", ...fc.sample(text, { numRuns: STRINGS, seed })];
   documents = strings.map((s, id) =>
     toDocument({ fields: [["s", { scalar: { value: fromJs(s) } }]] }, fromJs(id)),
   );
-  await insertRaw(inject("mongodbUri"), database, collection.collectionName, documents);
-});
-
-afterAll(async () => {
-  await client.db(database).dropDatabase();
-  await client.close();
+  await insert(documents);
 });
 
 const TOKENS = [

@@ -1,13 +1,12 @@
 /** Sorts against the server's `find().sort()`. */
 import fc from "fast-check";
-import { type Collection, MongoClient } from "mongodb";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { expect, test } from "vitest";
 import { fromJs } from "../../src/match/bson-value.ts";
 import { compileSort } from "../../src/match/sort.ts";
 import { runThrough } from "../../src/match/steps.ts";
 import type { SortSpec } from "../../src/protocol/messages.ts";
-import { insertRaw } from "../support/raw-insert.ts";
 import { documentTree, toDocument } from "./bson-samples.ts";
+import { ownCollection } from "./own-collection.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
 /** Few at a time: one document that the server refuses to sort (parallel arrays) spoils the query. */
@@ -15,19 +14,7 @@ const DOCUMENTS = 12;
 const COLLECTIONS = 40 * FUZZ_FACTOR;
 const SORTS = 25;
 
-const database = `sort-${process.pid}-${Date.now()}`;
-let client: MongoClient;
-let collection: Collection;
-
-beforeAll(async () => {
-  client = await MongoClient.connect(inject("mongodbUri"));
-  collection = client.db(database).collection("documents");
-});
-
-afterAll(async () => {
-  await client.db(database).dropDatabase();
-  await client.close();
-});
+const { collection, insert } = await ownCollection("sort");
 
 const PATHS = [
   ...["a", "b", "a.a", "a.b", "b.a", "a.0", "a.1", "a.b.a", "a.0.b", "a.b.0", "0", "_id"],
@@ -46,7 +33,7 @@ test("puts documents in the order in which find gives them, ties broken by _id",
       .sample(documentTree, { numRuns: DOCUMENTS, seed: seed + round })
       .map((tree, id) => toDocument(tree, fromJs(id)));
     await collection.deleteMany({});
-    await insertRaw(inject("mongodbUri"), database, collection.collectionName, documents);
+    await insert(documents);
     const property = fc.asyncProperty(spec, async (paths) => {
       const withId = paths.some(([path]) => path === "_id") ? paths : [...paths, ["_id", 1] as const];
       const found = await collection

@@ -61,7 +61,7 @@ async function isReady({ url }: SpawnedService): Promise<void> {
   await expect.poll(status, PATIENCE).toBe(200);
 }
 
-/** How many connections of a kind a node has welcomed, of which it tells its admin. */
+/** How many connections of a kind a node has welcomed, from its metrics. */
 async function welcomed({ adminUrl }: SpawnedService, transport: string): Promise<number> {
   const { text } = await ask("GET", `${adminUrl}/metrics`);
   const pattern = `^tidewire_connections_opened_total\\{transport="${transport}"\\} (\\d+)`;

@@ -1,4 +1,4 @@
-/** Bytes that count how often they are read one by one, so that a test can tell how the work grows without a clock. */
+/** Bytes that count how often they are read one by one, so that a test can measure how the work grows without a clock. */
 export function countReads(bytes: Uint8Array): { readonly bytes: Uint8Array; reads(): number } {
   let reads = 0;
   const counted = new Proxy(bytes, {

@@ -58,7 +58,7 @@ export class FaultProxy {
     return this.#each("cut", (pair) => end(pair));
   }
 
-  /** Both sides believe that all is well; nothing passes. */
+  /** Both sides believe that they are connected, but nothing passes. */
   freeze(): boolean {
     return this.#each("half-open", (pair) => {
       pair.frozen = true;

@@ -72,7 +72,7 @@ export class Oracle {
     return position;
   }
 
-  /** The result just at the cursor; `null` where the server cannot tell any more. */
+  /** The result just at the cursor; `null` if the server does not know it any more. */
   async find(query: OracleQuery, cursor: string, mode: ValueMode): Promise<Result | null> {
     const { clusterTime, within } = this.decode(cursor);
     const time = within === BEFORE ? clusterTime - 1n : clusterTime;

@@ -195,7 +195,7 @@ const HELLO: readonly Scenario[] = [
     },
   },
   {
-    name: "[5] tells a token that another may replace (4100, 4101) from one that is not genuine (4401)",
+    name: "[5] distinguishes a token that another may replace (4100, 4101) from one that is not genuine (4401)",
     async run(world) {
       const { me: sub } = world;
       const cases: readonly (readonly [string, string, number, string])[] = [
@@ -523,7 +523,7 @@ const IDS: readonly Scenario[] = [
 
 const REFRESH: readonly Scenario[] = [
   {
-    name: "[3.1] refresh takes a new token of the same user, and tells the new expiry",
+    name: "[3.1] refresh takes a new token of the same user, and answers with the new expiry",
     async run(world) {
       const client = await world.connect({ sub: world.me }, { expiresInSeconds: 100 });
       await subscribe(client, "a");
@@ -607,7 +607,7 @@ const REFRESH: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.1] tells that the token runs out, once, then stops pushing and closes with 4100",
+    name: "[3.1] announces once that the token expires, then stops pushing and closes with 4100",
     async run(world) {
       const client = await world.connect({ sub: world.me }, { expiresInSeconds: 3 });
       await subscribe(client, "a");

@@ -78,7 +78,7 @@ const REQUESTS: Group = {
       },
     },
     {
-      name: "[5] the first offence of the rate limit is an error with the time to wait; after it all is well",
+      name: "[5] the first offence of the rate limit is an error with the time to wait; after that time requests succeed",
       only: "ws",
       async run(world) {
         const client = await world.connect({ sub: world.me });

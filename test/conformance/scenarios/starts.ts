@@ -124,7 +124,7 @@ export const STARTS: readonly Scenario[] = [
     },
   },
   {
-    name: "[3.2] removes a document that leaves the result, adds one that enters it, and tells nothing of others",
+    name: "[3.2] removes a document that leaves the result, adds one that enters it, and sends nothing about others",
     async run(world) {
       await insert(world, "in", { n: 10 });
       await insert(world, "out", { n: 1 });

@@ -81,7 +81,7 @@ async function openPage(html: string) {
     },
   );
   onTestFinished(() => {
-    // The page's client is not ours to close: the service tells it to stop. The page stays for what it still renders.
+    // The page's client is not ours to close: the service makes it stop. The page stays open for what it still renders.
     for (const socket of sockets) socket.onclose?.({ code: 4403, reason: "" } as CloseEvent); // all that is read of one
     for (const socket of sockets) socket.terminate();
   });

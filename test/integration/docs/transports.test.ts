@@ -58,7 +58,7 @@ const commandWith = (part: string) => {
 const eventsOf = (text: string) =>
   Array.from(text.matchAll(/^(?:id: (.*)\n)?event: (.*)\ndata: (.*)$/gm), ([, id, type]) => [
     type,
-    // How it ends tells where it goes on.
+    // The end of an id decides where a reconnection continues.
     id?.split(".").at(-1) === "" ? "from the start" : id === undefined ? "no id" : "from here",
   ]);
 

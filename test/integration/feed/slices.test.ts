@@ -98,7 +98,7 @@ async function untilAvailable<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-test("whatever begins, ends, resumes or waits in the middle of a commit, nobody misses or repeats a change", async () => {
+test("no client misses or repeats a change, whatever begins, ends, resumes or waits in the middle of a commit", async () => {
   const seed = Number(process.env["TIDEWIRE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
   console.log(`slices: TIDEWIRE_SEED=${seed}`);
   const random = new Random(seed);

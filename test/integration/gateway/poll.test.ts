@@ -51,7 +51,7 @@ test("[7] a poll answers as soon as there is a change", async () => {
   expect(answer.cursor).toBe(answer.messages[0]?.["cursor"]);
 });
 
-test("[7] a poll with nothing to tell answers after its wait, with a cursor that has grown no older", async () => {
+test("[7] a poll without changes is answered after its wait, with a cursor that is not older", async () => {
   const { poll, items, now } = await startHttpService();
   const first = await poll({ wait: 0 });
   await items.insertOne({ _id: 1, owner: "u2" });

@@ -1,4 +1,4 @@
-/** [G5] Cursors that tell about the head move in steps of the clock, whatever is written that a client does not see. */
+/** [G5] Cursors that reveal the head move in steps of the clock, whatever is written that a client does not see. */
 import { expect, test } from "vitest";
 import { bearer, COLLECTIONS, type Item, startHttpService } from "../../support/http-service.ts";
 import { signToken, testConfig, toConfig } from "../../support/service.ts";

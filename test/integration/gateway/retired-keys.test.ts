@@ -81,7 +81,7 @@ const refusal = {
   details: { reason: "key-unknown" },
 };
 
-/** The client has been told to get a new token, whatever its transport. */
+/** Whether the service has asked the client for a new token, whatever its transport. */
 async function expectAllClosed(clients: Awaited<ReturnType<Awaited<ReturnType<typeof start>>["follow"]>>) {
   const { ws, stream, byUrlKey, io, poll } = clients;
   expect((await ws.untilClosed()).code).toBe(4101);

@@ -33,7 +33,7 @@ interface Claims {
   readonly iat?: number | null;
 }
 
-/** A token that was issued a minute ago, unless told. */
+/** A token that was issued a minute ago, or at the given time. */
 function tokenOf({ iat = Math.floor(Date.now() / 1_000) - 60, ...claims }: Claims = {}): Promise<string> {
   const jwt = new SignJWT({ sub: "u1", ...claims })
     .setProtectedHeader({ alg: "HS256" })
@@ -78,7 +78,7 @@ function withStore({ service, file, now, db }: Started, state: StateDatabase) {
       if (untilReady) await expect.poll(() => other.readiness().ready, PATIENCE).toBe(true);
       return `ws://127.0.0.1:${other.address.port}/v1/ws`;
     },
-    /** Revokes what a user's tokens of up to now are, unless told. */
+    /** Revokes a user's tokens issued until now, or until the given time. */
     revoke: (revocation: Partial<Revocation> = {}) =>
       store.revoke({
         sub: "u1",

@@ -156,7 +156,7 @@ interface Hit {
   readonly filter?: object;
 }
 
-/** Whom a call is about, as far as it tells: the names of users that are in it. */
+/** The users that a call is about, as far as their names are in it. */
 function namesIn(value: unknown): string {
   if (typeof value !== "object" || value === null) return "";
   const hit: Hit = value;

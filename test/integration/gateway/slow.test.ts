@@ -74,7 +74,7 @@ test("[G6] a client that reads nothing costs a bounded amount, delays none of a 
   await slow.ask({ type: "subscribe", id: "a", collection: "items" });
   await slow.fence(await now());
 
-  /** Writes, and tells how long it took until every reader had it. */
+  /** Writes, and returns how long it took until every reader had the write. */
   let written = 0;
   const delivered = async (item: Item) => {
     const startMs = performance.now();

@@ -287,7 +287,7 @@ test("[5] a token that expires ends the connection; the client reconnects with a
     await expect.poll(() => client.ofType("welcome").length, PATIENCE).toBe(2);
     expect(client.ends).toHaveLength(1);
     expect(client.ends).not.toContain("io server disconnect");
-    // Told before the end, whatever the way.
+    // The error comes before the end, on either transport.
     expect(client.ofType("error")).toMatchObject([{ code: "unauthenticated", retry: "token" }]);
   }
   await items.insertOne({ _id: 2, owner: "u1" });

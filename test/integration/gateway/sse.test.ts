@@ -34,7 +34,7 @@ test("[7] streams the messages of a WebSocket: named by type, the same JSON, eac
   for (const event of stream.events.slice(2)) expect(cursorOf(event)[0]).toBe(cursorOf(event)[1]);
 });
 
-test("[7] tells proxies to leave the stream alone, and browsers when to come back, not all at once", async () => {
+test("[7] asks proxies not to buffer the stream, and gives browsers different times to reconnect", async () => {
   const { stream: open } = await startHttpService({ server: { sseRetry: "2s" } });
   const streams = await Promise.all(Array.from({ length: 6 }, () => open()));
   for (const stream of streams) {

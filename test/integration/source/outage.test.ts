@@ -21,7 +21,7 @@ test.each([
   ["cut", (proxy: TcpProxy) => proxy.cut()],
   ["frozen", (proxy: TcpProxy) => proxy.freeze()],
 ])(
-  "[G2] MongoDB is %s for a while: clients stay connected, readiness tells, and nothing is lost or comes twice",
+  "[G2] MongoDB is %s for a while: clients stay connected, readiness reports it, and nothing is lost or repeated",
   async (_name, interrupt) => {
     const set = await startReplicaSet({ members: 1 });
     onTestFinished(() => set.stop());

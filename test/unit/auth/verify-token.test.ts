@@ -50,7 +50,7 @@ test("gives claims, sub and expiry of a genuine token", async () => {
   });
 });
 
-test("tells users apart by issuer and sub, and gives the token's own iat and jti", async () => {
+test("distinguishes users by issuer and sub, and gives the token's own iat and jti", async () => {
   const of = async (claims: object) => verifier.verify(await sign(claims), nowMs);
   const ada = await of({ iss: "https://a", sub: "ada", iat: now, jti: "t1" });
   expect(ada).toMatchObject({ sub: "ada", issuedAtMs: nowMs, tokenId: "t1" });

@@ -221,7 +221,7 @@ test("a lookup without anything given is no empty set but a failure", async () =
   expect(out).toContain("expected  documents of members under given, as a lookup reads them ([] for none)");
 });
 
-test("where nobody is let in without a token, an anonymous user sees nothing, whatever the rules say", async () => {
+test("if anonymous users may not connect, they see nothing, whatever the rules say", async () => {
   const closed = { "t.yaml": CONFIG.replace("anonymous: true }\ncoll", "anonymous: false }\ncoll") };
   const seen = oneTest("documents: [{ visible: { from: 1 } }]", "anonymous: true", "news");
   const { code, out } = await run({ ...closed, "t.test.yaml": seen });

@@ -119,7 +119,7 @@ test("a query that is left and followed again within the linger continues", asyn
   expect(service.socket.sent.length).toBe(2);
 });
 
-test("goes from connecting to catching-up to live, and tells data before the status that speaks of it", async () => {
+test("goes from connecting to catching-up to live, and reports data before the status that is about it", async () => {
   const { service, orders } = scriptedClient();
   const told: unknown[] = [];
   orders.find().subscribe({

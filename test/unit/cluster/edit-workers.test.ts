@@ -19,7 +19,7 @@ const ends: Answer = async (worker) => {
   throw new WorkerGone("the worker has ended");
 };
 
-/** A worker that answers as told. */
+/** A worker that gives the scripted answers. */
 class FakeWorker {
   isUp = true;
   readonly #answers: { readonly prepare: Answer; readonly apply: Answer };

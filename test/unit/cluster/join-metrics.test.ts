@@ -26,7 +26,7 @@ async function joinedValue(joined: JoinedMetrics, workers: readonly WorkerProces
   return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text)?.[1]);
 }
 
-test("sums what the workers counted, and tells the least of what only is true of all of them", async () => {
+test("adds what the workers counted, and takes the minimum of values that must be true of all of them", async () => {
   const [a, b] = [fakeWorker(), fakeWorker()];
   const workers = [a.asProcess, b.asProcess];
   a.metrics.connections.set(3);

@@ -122,7 +122,7 @@ test("an environment variable cannot add structure to the file", () => {
   expect(injected.collections["orders"]?.rules[0]).toMatchObject({ name: value, anonymous: false });
 });
 
-test("tells every problem at once, in the file's order", () => {
+test("reports every problem at once, in the file's order", () => {
   const text = `
 mongodb: { database: 5, urii: x }
 server: { port: -1, heartbeat: 5 }
@@ -188,7 +188,7 @@ collections: { orders: { rules: [{ name: all }] } }`);
   expect(config.auth.jwt?.[0]?.publicKey).toBe(resolve("jwt.pem"));
 });
 
-test("loading tells of files that are missing, at the lines that name them", async () => {
+test("loading reports missing files, at the lines that name them", async () => {
   const path = await folder({
     "t.yaml": `
 mongodb: { database: shop }

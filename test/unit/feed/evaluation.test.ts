@@ -20,7 +20,7 @@ function resultOf<T>(steps: Generator<unknown, T>): T {
 const typesOf = (changes: ReturnType<Evaluation["of"]>) =>
   changes === UNKNOWN ? UNKNOWN : changes.map(({ type }) => type);
 
-test("tells from the documents before and after whether one was added, changed or removed", () => {
+test("finds out from the documents before and after whether one was added, changed or removed", () => {
   const evaluation = evaluationOf({ n: { $gt: 0 } });
   const [in1, in2, out] = [
     { _id: 1, n: 1 },

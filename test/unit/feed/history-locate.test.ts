@@ -39,7 +39,7 @@ function historyOf(commits: readonly Commit[], through: bigint): History {
   return history;
 }
 
-/** The naive reading: the commits after a position, told from the whole list. */
+/** The naive implementation: the commits after a position, found in the whole list. */
 function seqOf(commits: readonly Commit[], { clusterTime, within }: Position): number | undefined {
   if (within === BEFORE) return commits.filter((commit) => commit.clusterTime < clusterTime).length;
   if (within === AFTER) return commits.filter((commit) => commit.clusterTime <= clusterTime).length;

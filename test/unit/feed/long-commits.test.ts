@@ -164,7 +164,8 @@ test("rights are traced back through a long commit with pauses", () => {
   expect(looks.most).toBeLessThan(STEP_MAX);
 });
 
-test("rights are traced back through many short commits with pauses, and no commit is judged twice", () => {
+/** Many commits of one event each, after which a set was read, and the rights that follow from it. */
+function manyShortCommits() {
   const timeline = newTimeline({ bytes: 10_000_000 });
   appendTo(timeline, commitOf(1));
   const looks = new Looks();
@@ -172,8 +173,17 @@ test("rights are traced back through many short commits with pauses, and no comm
     appendTo(timeline, commitOf(2 + n, [event]));
   const set = new LookupSet(setOf("ada"));
   runThrough(set.loadInSteps([], timeline.headTime));
-  const rights = new Rights(0n, [set]);
-  const at = { clusterTime: FROM + 1n, within: AFTER };
+  return {
+    timeline,
+    looks,
+    set,
+    rights: new Rights(0n, [set]),
+    at: { clusterTime: FROM + 1n, within: AFTER },
+  };
+}
+
+test("rights are traced back through many short commits with pauses, and no commit is judged twice", () => {
+  const { timeline, looks, rights, at } = manyShortCommits();
   looks.count = 0;
   looks.through(rights.prepareTrace(at, 1, timeline.history));
   expect(looks.most).toBeLessThan(10_000);
@@ -183,21 +193,13 @@ test("rights are traced back through many short commits with pauses, and no comm
 });
 
 test("a set that changes while it is traced back is not taken for unchanged", () => {
-  const timeline = newTimeline({ bytes: 10_000_000 });
-  appendTo(timeline, commitOf(1));
-  const looks = new Looks();
-  for (const [n, event] of memberships(looks, "ada", 3_000).slice(0, -1).entries())
-    appendTo(timeline, commitOf(2 + n, [event]));
-  const set = new LookupSet(setOf("ada"));
-  runThrough(set.loadInSteps([], timeline.headTime));
-  const rights = new Rights(0n, [set]);
-  const at = { clusterTime: FROM + 1n, within: AFTER };
+  const { timeline, set, rights, at } = manyShortCommits();
   const tracing = rights.prepareTrace(at, 1, timeline.history);
   expect(tracing.next().done).toBe(false);
   const withdrawn = [eventOf(null, { _id: 9, user: "ada", room: "new" }, "members")];
   const entry = appendTo(timeline, commitOf(5_000, withdrawn));
   const delta = runThrough(set.deltaOf(withdrawn));
-  if (delta === UNKNOWN) throw new Error("the events tell");
+  if (delta === UNKNOWN) throw new Error("the events have images");
   set.advance(delta, entry.commit.clusterTime);
   runThrough(tracing);
   expect(set.sameSince).toBe(entry.commit.clusterTime);

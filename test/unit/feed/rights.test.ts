@@ -36,7 +36,7 @@ test("writes that the rights do not depend on leave them the same", () => {
   expect(rightsOfAda(FROM + 1n).traceBack(at(0), 0, timeline.history)).toBe(true);
 });
 
-test("where the history no longer holds the commits since the cursor, nobody knows", () => {
+test("rights count as changed if the history no longer holds the commits since the cursor", () => {
   const timeline = newTimeline({ bytes: 1_000 });
   for (let offset = 1; offset < 5; offset++) appendTo(timeline, commitOf(offset));
   const { history } = timeline;

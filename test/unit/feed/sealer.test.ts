@@ -64,7 +64,7 @@ test("a key that was rotated away opens until it is gone; a newer one is fetched
   expect(loads).toBe(3);
 });
 
-test("while keys cannot be read nobody can say whether a text of an unknown one is genuine", async () => {
+test("while keys cannot be read, it is unknown whether a text sealed with an unknown one is genuine", async () => {
   const node = new Sealer([keyOf(1)], () => Promise.reject(new Error("no server")));
   const other = new Sealer([keyOf(2)], async () => []);
   const sealed = other.seal(SEALED.ticket, "x");

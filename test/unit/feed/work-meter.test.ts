@@ -111,7 +111,7 @@ test("a process that hardly ran charges the elapsed time to no user", () => {
   expect(ended).toEqual([]);
 });
 
-test("tells the work of all, and the costliest live query, which is forgotten once it does nothing", async () => {
+test("reports the work of all, and the costliest live query, which is forgotten when it does nothing more", async () => {
   const { meter, metrics, user, hold, work } = start();
   const read = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
     (await metric.get()).values[0]?.value;

@@ -440,7 +440,7 @@ describe("the content of a refusal", () => {
   const refused = (collection: string, claims: Claims | null, request: object = {}) =>
     errorOf(() => authorize(rules, claims && { claims }, { collection, ...request }, nowMs));
 
-  test("anonymous users cannot tell a forbidden collection from one that does not exist", () => {
+  test("anonymous users cannot distinguish a forbidden collection from one that does not exist", () => {
     for (const request of [
       {},
       { filter: { a: 1 } },

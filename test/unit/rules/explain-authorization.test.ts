@@ -55,10 +55,10 @@ test("says why each rule applies or does not, by the predicate that decides", ()
   );
 });
 
-test("says which claim is missing, and that no later rule is asked", () => {
+test("says which claim is missing, and that later rules are not tried", () => {
   const { outcome, reason, query } = explain({ sub: "u1" });
   expect({ outcome, query }).toEqual({ outcome: "forbidden", query: null });
-  expect(reason).toBe('rule customer applies, but the claim "regions" is missing; no later rule is asked');
+  expect(reason).toBe('rule customer applies, but the claim "regions" is missing; later rules are not tried');
   expect(explain({ sub: "u1", regions: "eu" }).reason).toContain('"regions" is not a list');
 });
 

@@ -38,7 +38,7 @@ test.each([
   },
 );
 
-test("a server that does not tell its time is an error at the start", async () => {
+test("a server that does not report its time is an error at the start", async () => {
   const clock = new ServerClock(async () => Promise.reject(new Error("no answer")), guardParts());
   await expect(clock.start()).rejects.toThrow("no answer");
 });
