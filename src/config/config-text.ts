@@ -109,6 +109,11 @@ class ConfigReader implements ConfigText {
   readonly problems: ConfigProblem[] = [];
   readonly #file: string;
   readonly #env: NodeJS.ProcessEnv;
+  /**
+   * Whether merged maps nest too deeply. The file is refused then, and no further map is merged: their number grows
+   * exponentially with the depth, so even their problems could be too many.
+   */
+  #mergesTooDeep = false;
   readonly #lines = new LineCounter();
   readonly #nodes = new Map<string, { key?: Node; value: Node | null }>();
   #count = 0;
@@ -247,12 +252,13 @@ class ConfigReader implements ConfigText {
     resolve: (node: unknown) => unknown,
     depth = 0,
   ): readonly Item[] {
-    if (!items.some(isMergeKey)) return items;
+    if (this.#mergesTooDeep || !items.some(isMergeKey)) return items;
     const own = items.filter((item) => !isMergeKey(item));
     const merged = new Map<string, Item>();
     for (const { key, value } of items.filter(isMergeKey)) {
       const given = resolve(value);
       const maps = isSeq(given) ? given.items.map(resolve) : [given];
+      if (depth > MAX_MERGES) this.#mergesTooDeep = true;
       if (!maps.every(isMap) || depth > MAX_MERGES) {
         const text = "a merge key (<<) takes a map, or a list of maps, mostly as *name; write one";
         this.problems.push(this.#at(isNode(key) ? (key.range?.[0] ?? 0) : 0, path, text));

@@ -149,5 +149,4 @@ test.each(ATTACKS.map(({ name, start }) => [name, start] as const))(
       await attack;
     }
   },
-  180_000,
 );

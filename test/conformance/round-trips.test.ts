@@ -18,7 +18,7 @@ import { signToken, startTestService } from "../support/service.ts";
 import { WsClient } from "../support/ws-client.ts";
 
 const DELAY_MS = 100;
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 const SUBSCRIBED = '"type":"subscribed"';
 
 async function start() {

@@ -66,7 +66,7 @@ test("the client is at most fifteen lines, and holds what find shows, through in
   new Function("WebSocket", "token", "show", code)(KnownWebSocket, token, show);
   const asFound = async () => {
     const found = await orders.find({ customerId: "ada" }).project({ margin: 0 }).sort({ _id: 1 }).toArray();
-    await expect.poll(() => shown, { timeout: 20_000 }).toEqual(found);
+    await expect.poll(() => shown, { timeout: 60_000 }).toEqual(found);
   };
   await asFound();
   await orders.insertOne({ _id: 3, customerId: "ada", total: 3, margin: 1 });

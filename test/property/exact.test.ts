@@ -205,7 +205,7 @@ async function watermarked(apps: readonly App[]): Promise<void> {
         apps.every(
           ({ connection }, i) => connection === undefined || connection.watermarks >= (before[i] ?? 0) + 2,
         ),
-      { timeout: 20_000, interval: 10 },
+      { timeout: 60_000, interval: 10 },
     )
     .toBe(true);
 }

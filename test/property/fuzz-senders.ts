@@ -41,7 +41,8 @@ class FuzzSocket {
   readonly #waiting = new Map<string, () => void>();
   /** It may arrive before anybody waits for it. */
   #first: string | undefined;
-  isClosed = false;
+  /** `undefined` while it is open. */
+  closeCode: number | undefined;
 
   private constructor(socket: WebSocket, onText: (text: string) => void) {
     this.socket = socket;
@@ -53,8 +54,8 @@ class FuzzSocket {
       for (const [part, wake] of this.#waiting) if (text.includes(part)) wake();
     });
     socket.on("error", () => {});
-    socket.on("close", () => {
-      this.isClosed = true;
+    socket.on("close", (code) => {
+      this.closeCode = code;
       for (const wake of this.#waiting.values()) wake();
     });
   }
@@ -68,7 +69,7 @@ class FuzzSocket {
 
   /** Waits for a text that holds a part, or for the end of the socket. */
   async until(part: string): Promise<void> {
-    if (this.isClosed || this.#first?.includes(part) === true) return;
+    if (this.closeCode !== undefined || this.#first?.includes(part) === true) return;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new Error(`no ${part} within ${PATIENCE_MS} ms`)), PATIENCE_MS);
@@ -102,12 +103,14 @@ export async function fuzzWebSocket(
     await ended;
     tally.sent += texts.length;
     client.socket.terminate();
-    return client.isClosed;
+    return client.closeCode;
   };
   while (tally.sent < count) {
     const texts = Array.from({ length: BATCH }, () => messages.next());
     const whole = texts.filter((text) => objectIn(text) !== undefined);
-    if (await converse(whole)) throw new Error("a connection was closed for messages that are JSON objects");
+    const closeCode = await converse(whole);
+    if (closeCode !== undefined)
+      throw new Error(`a connection was closed with ${closeCode} for messages that are JSON objects`);
     // Each of these costs a connection, so not all that come up are sent.
     const broken = texts.filter((text) => objectIn(text) === undefined);
     await Promise.all(broken.slice(0, BROKEN_MAX).map((text) => converse([text])));

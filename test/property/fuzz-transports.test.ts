@@ -37,7 +37,8 @@ test("[G6] a hundred thousand hostile messages over four transports leave the sa
     collections: COLLECTIONS,
     server: { socketio: true },
     limits: { requestsPerSecond: 1_000_000, requestBurst: 1_000_000, fenceTimeout: "100ms" },
-    auth: { helloTimeout: "1s" },
+    // A node that is busy with the messages of four senders reads a hello late.
+    auth: { helloTimeout: "1m" },
   });
   const { pid } = service;
   const random = new Random(seed);
@@ -54,7 +55,7 @@ test("[G6] a hundred thousand hostile messages over four transports leave the sa
   expect(await scrape(service, "tidewire_unexpected_errors_total")).toBe(0);
   expect(service.log.filter((line) => /"level":(?:50|60)/.test(line)).slice(0, 5)).toEqual([]);
   await expectServed(service);
-  await expect.poll(() => scrape(service, "tidewire_connections"), { timeout: 30_000 }).toBe(0);
+  await expect.poll(() => scrape(service, "tidewire_connections"), { timeout: 60_000 }).toBe(0);
   expect(await scrape(service, "tidewire_subscriptions")).toBe(0);
   // Nothing that a client chose names a series.
   const chosen = (await labelValues(service)).filter((value) => !/^[\w.+-]{1,60}$/.test(value));

@@ -219,9 +219,9 @@ class World {
   /** Everything written so far has been handed on to everyone. */
   async settled(clients: readonly Client[]): Promise<void> {
     const { operationTime } = await this.client.db("admin").command({ ping: 1 });
-    await this.feed.timeline.reached(operationTime.toBigInt(), 20_000);
+    await this.feed.timeline.reached(operationTime.toBigInt(), 120_000);
     await expect
-      .poll(() => clients.every(({ delivery }) => delivery?.isLive !== false), { timeout: 20_000 })
+      .poll(() => clients.every(({ delivery }) => delivery?.isLive !== false), { timeout: 60_000 })
       .toBe(true);
   }
 
@@ -294,5 +294,4 @@ test.each(Array.from({ length: 4 * FUZZ_FACTOR }, (_, index) => seed + index))(
     for (const client of clients)
       if (client.request.sort === undefined) expect(resets(client.sink.messages)).toBe(0);
   },
-  120_000,
 );

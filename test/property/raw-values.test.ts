@@ -22,7 +22,7 @@ import { follow } from "../support/recorder.ts";
 import { SCALARS } from "./bson-samples.ts";
 import { FUZZ_FACTOR, startSeed } from "./seed.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 const seed = startSeed("raw values");
 
 const KEYS = ["_bsontype", "toBSON", "toJSON", "__proto__", "constructor", "then", "0", "1", "10"];
@@ -152,7 +152,7 @@ test.each([
   );
   await insertRaw(uri, name, "things", documents);
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.timeline.reached(operationTime.toBigInt(), 20_000);
+  await feed.timeline.reached(operationTime.toBigInt(), 120_000);
   const reads = vi.spyOn(SnapshotCursor, "readAt");
   const whole = await follow(feed, spec({ n: { $gte: 0 } }));
   const first = await follow(

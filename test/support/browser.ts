@@ -15,7 +15,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-export const PATIENCE = { timeout: 30_000, interval: 20 };
+export const PATIENCE = { timeout: 60_000, interval: 20 };
 
 /** Then the tests are skipped, and said to be; never in the CI. */
 export const isBrowserMissing = !existsSync(CHROMIUM) && process.env["CI"] !== "true";

@@ -7,7 +7,7 @@ import { differencesOf, type Oracle, textOf } from "./oracle.ts";
 import { signToken } from "./service.ts";
 
 /** For what takes well under a second, except where the machine is busy with something else. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 export class QueryFollower {
   readonly request: ModelRequest;

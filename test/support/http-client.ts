@@ -21,6 +21,9 @@ export interface SseEvent {
   readonly data: ServerMessage & Record<string, unknown>;
 }
 
+/** For events that come at once, except where the machine is busy with something else. */
+const PATIENCE_MS = 60_000;
+
 /** A stream of server-sent events, parsed as the HTML standard has it (9.2.6). */
 export class SseClient {
   readonly events: SseEvent[] = [];
@@ -71,7 +74,7 @@ export class SseClient {
   async until(
     fits: (event: SseEvent) => boolean,
     from = 0,
-    timeoutMs = 20_000,
+    timeoutMs = PATIENCE_MS,
   ): Promise<SseEvent | undefined> {
     const deadline = Date.now() + timeoutMs;
     for (let index = from; ; ) {
@@ -91,7 +94,7 @@ export class SseClient {
     return this.until((event) => event.type === type, from);
   }
 
-  async untilEnded(timeoutMs = 20_000): Promise<"complete" | "cut"> {
+  async untilEnded(timeoutMs = PATIENCE_MS): Promise<"complete" | "cut"> {
     await this.until(() => false, this.events.length, timeoutMs);
     return this.ended!;
   }

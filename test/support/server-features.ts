@@ -13,3 +13,8 @@ export const NO_IMAGES = "MongoDB 5.0 keeps no pre- and post-images";
  * some that are no integers.
  */
 export const CHECKS_ARGUMENTS_LIKE_US = major >= 6;
+
+/** Change events carry the date of the write (`wallTime`). */
+export const DATES_EVENTS = major >= 6;
+/** Why a test is skipped where they do not. */
+export const NO_DATES = "MongoDB 5.0 sends no date with a change event";

@@ -40,7 +40,7 @@ export class SocketIoClient {
 
   /** Emits an event, and waits for what it is acknowledged with. */
   async ask(name: string, body: object = {}): Promise<Received> {
-    return this.socket.timeout(20_000).emitWithAck(name, body);
+    return this.socket.timeout(60_000).emitWithAck(name, body);
   }
 
   async until(fits: (message: Received) => boolean, from = 0): Promise<Received> {

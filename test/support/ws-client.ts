@@ -15,6 +15,9 @@ export interface ConnectOptions {
   readonly silent?: boolean;
 }
 
+/** For events that come at once, except where the machine is busy with something else. */
+const PATIENCE_MS = 60_000;
+
 export class WsClient {
   readonly socket: WebSocket;
   /** Everything that has arrived, in order. */
@@ -64,7 +67,7 @@ export class WsClient {
   async until(
     fits: (message: Received) => boolean,
     from = 0,
-    timeoutMs = 20_000,
+    timeoutMs = PATIENCE_MS,
   ): Promise<Received | undefined> {
     const known = this.received.slice(from).find(fits);
     if (known !== undefined || this.closed !== undefined) return known;
@@ -111,7 +114,7 @@ export class WsClient {
     });
   }
 
-  async untilClosed(timeoutMs = 20_000): Promise<{ code: number; reason: string }> {
+  async untilClosed(timeoutMs = PATIENCE_MS): Promise<{ code: number; reason: string }> {
     await this.until(() => false, this.received.length, timeoutMs);
     return this.closed!;
   }

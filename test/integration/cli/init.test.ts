@@ -16,7 +16,7 @@ import { runCommand } from "../../support/command.ts";
 import { freePort, Mongod, testDatabase } from "../../support/mongod.ts";
 import { MAIN, Running } from "../../support/running.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 
 async function folder(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), "tidewire-init-"));

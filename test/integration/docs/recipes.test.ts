@@ -10,7 +10,7 @@ import { blockUnder, collectionsOf, guideFolder, writeModule } from "../../suppo
 import { testDatabase } from "../../support/mongod.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 
 let folder: Awaited<ReturnType<typeof guideFolder>>;
 beforeAll(async () => {

@@ -15,7 +15,7 @@ import { Program } from "../../support/program.ts";
 import { SECRET, testConfig, toConfig } from "../../support/service.ts";
 
 const PAGE = "start.md";
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 const { fetch } = globalThis;
 
 let folder: Awaited<ReturnType<typeof guideFolder>>;

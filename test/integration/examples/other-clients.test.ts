@@ -20,7 +20,7 @@ import { RandomWriter } from "../../support/random-writer.ts";
 import { signToken, testConfig, toConfig } from "../../support/service.ts";
 import { type ServiceConfig, spawnService } from "../../support/spawn-service.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 const example = (path: string) => join(ROOT, "examples", path);
 
 const REQUIREMENTS = readFileSync(example("python/requirements.txt"), "utf8").trim().split("\n");

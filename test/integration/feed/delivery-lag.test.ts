@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { type Service, startService } from "../../../src/server.ts";
 import { metricOf } from "../../support/metric.ts";
+import { DATES_EVENTS, NO_DATES } from "../../support/server-features.ts";
 import { signToken, startTestService, toConfig } from "../../support/service.ts";
 import { WsClient } from "../../support/ws-client.ts";
 
@@ -18,7 +19,10 @@ async function lagOf({ metrics }: Service): Promise<{ count: number; sum: number
   return { count: partOf("count"), sum: partOf("sum") };
 }
 
-test("without a client, and for writes that no client sees, nothing is counted; a delivered change is", async () => {
+test("without a client, and for writes that no client sees, nothing is counted; a delivered change is", async ({
+  skip,
+}) => {
+  skip(!DATES_EVENTS, NO_DATES);
   const { service, db, connect, now } = await startTestService({ collections: COLLECTIONS });
   const items = db.collection<{ _id: number; shown: boolean }>("items");
   const read = (count: number) =>
@@ -38,7 +42,10 @@ test("without a client, and for writes that no client sees, nothing is counted; 
   await expect.poll(async () => (await lagOf(service)).count).toBe(1);
 });
 
-test("a node that starts after writes have gone on does not count them, and neither does a client that catches up", async () => {
+test("a node that starts after writes have gone on does not count them, and neither does a client that catches up", async ({
+  skip,
+}) => {
+  skip(!DATES_EVENTS, NO_DATES);
   const { service, db, file, url, connect, now } = await startTestService({
     collections: COLLECTIONS,
     history: { window: "60s" },

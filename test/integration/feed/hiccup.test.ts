@@ -6,7 +6,7 @@ import { StreamStalledError } from "../../../src/source/stream-errors.ts";
 import { startFeed } from "../../support/feed-harness.ts";
 import { FRESH, follow, type Recorder } from "../../support/recorder.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 
 interface Thing {
   _id: number;

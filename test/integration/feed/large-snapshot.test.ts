@@ -4,7 +4,7 @@ import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
 import { startFeed } from "../../support/feed-harness.ts";
 import { follow, Recorder } from "../../support/recorder.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 const DOCUMENTS = 60;
 const PAD_BYTES = 200_000;
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { startFeed } from "../../support/feed-harness.ts";
 import { FRESH, follow } from "../../support/recorder.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 const HISTORY_BYTES = 1_048_576;
 const LIVE_QUERIES = 12;
 /** Small ones: the history holds them all. */

@@ -4,7 +4,7 @@ import { WindowedResult } from "../../../src/feed/windowed-result.ts";
 import { startFeed } from "../../support/feed-harness.ts";
 import { FRESH, follow } from "../../support/recorder.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 const MISSED = 1_800;
 /** The least slice lets others have their turn after each commit: two may fall into one turn. */
 const AT_A_TIME_MAX = 2;

@@ -5,7 +5,7 @@ import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
 import { startFeed } from "../../support/feed-harness.ts";
 import { FRESH, follow, Recorder, terms } from "../../support/recorder.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 const CLIENTS = 20;
 
 class ChunkRecorder extends Recorder {

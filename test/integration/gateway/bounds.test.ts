@@ -47,7 +47,7 @@ test("limits.snapshotConcurrency: so many snapshots are read at a time, and all 
   for (let n = 0; n < 20; n++)
     client.send({ type: "subscribe", id: `${n}`, collection: "things", filter: { n } });
   const isLast = ({ type, last }: { type: string; last?: unknown }) => type === "snapshot" && last === true;
-  await expect.poll(() => client.received.filter(isLast).length, { timeout: 20_000 }).toBe(20);
+  await expect.poll(() => client.received.filter(isLast).length, { timeout: 60_000 }).toBe(20);
   const counts = held.mock.calls.map(([count]) => Number(count));
   expect(Math.max(...counts)).toBe(2);
 });

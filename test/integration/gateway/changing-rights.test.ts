@@ -61,7 +61,7 @@ async function anotherNode({ uri, name }: Setup, rules: object[]) {
   const file = testConfig(uri, name, { collections: ITEMS(rules), history: { window: "5m" } });
   const service = await startService(toConfig(file));
   onTestFinished(() => service.stop());
-  await expect.poll(() => service.readiness().ready, { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => service.readiness().ready, { timeout: 60_000 }).toBe(true);
   return service;
 }
 
@@ -136,14 +136,14 @@ test("a connection that ends while a snapshot is to replace changes alone leaves
   await client.ask({ type: "subscribe", id: "a", collection: "items", snapshot: false });
   const liveQueries = async () =>
     (await service.metrics.registry.getSingleMetricAsString("tidewire_live_queries")).match(/ (\d+)$/m)?.[1];
-  await expect.poll(liveQueries, { timeout: 10_000 }).toBe("1");
+  await expect.poll(liveQueries, { timeout: 60_000 }).toBe("1");
   const held = holdSnapshots();
   client.send({ type: "subscribe", id: "b", collection: "items" });
   await expect.poll(held.opened).toBeGreaterThan(0);
   client.socket.terminate();
   await expect.poll(() => service.readiness().connections).toBe(0);
   held.release();
-  await expect.poll(liveQueries, { timeout: 10_000 }).toBe("0");
+  await expect.poll(liveQueries, { timeout: 60_000 }).toBe("0");
 });
 
 test("[3.3] an id that is used again while its first request is still opening receives an answer for the second alone", async () => {

@@ -4,7 +4,7 @@ import { metricOf } from "../../support/metric.ts";
 import { startTestService } from "../../support/service.ts";
 
 const THINGS = { things: { rules: [{ name: "all" }] } };
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 
 interface Thing {
   _id: number;

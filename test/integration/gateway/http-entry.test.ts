@@ -186,7 +186,7 @@ test("[7] a key is valid on every node, once in total, and the ids of its stream
   const { stream: open, items, key: giveKey, file } = await startHttpService();
   const other = await startService(toConfig(file));
   try {
-    await expect.poll(() => other.readiness().ready, { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => other.readiness().ready, { timeout: 60_000 }).toBe(true);
     const there = (key: string) =>
       urlOf(`http://127.0.0.1:${other.address.port}`, "/v1/sse", { collection: "items", key });
     const key = await giveKey();

@@ -191,7 +191,7 @@ test("no change written after a withdrawal ever arrives: 1,000 trials with write
   console.log(
     `withdrawals: 1000 trials, ${client.received.length} messages, ${leaked.length} after a withdrawal`,
   );
-}, 120_000);
+});
 
 test("withdrawals under load: each client is notified soon, and nothing arrives after the point: 250 trials", async () => {
   const USERS = 10;
@@ -232,7 +232,7 @@ test("withdrawals under load: each client is notified soon, and nothing arrives 
     await messages.insertOne({ _id: 5_000, roomId: "a", text: `secret ${round}` });
     await messages.deleteOne({ _id: 5_000 });
     for (const [index, seen] of watched.entries()) {
-      await expect.poll(() => seen.removedMs, { interval: 2, timeout: 30_000 }).toBeGreaterThan(0);
+      await expect.poll(() => seen.removedMs, { interval: 2, timeout: 60_000 }).toBeGreaterThan(0);
       told.push(Math.max(0, seen.removedMs - (acknowledged[index] ?? 0)));
       last.push(Math.max(0, seen.lastMs - (acknowledged[index] ?? 0)));
       // All changes that arrived are from before the point, so each client can discard them.
@@ -256,7 +256,7 @@ test("withdrawals under load: each client is notified soon, and nothing arrives 
   );
   // A busy machine is slow; what must hold of any is above.
   expect(p99(told)).toBeLessThan(20_000);
-}, 120_000);
+});
 
 test("an edit of the rules and a newer token send only the difference", async () => {
   const collections = {

@@ -6,7 +6,7 @@ import { bearer, COLLECTIONS, startHttpService } from "../../support/http-servic
 import { metricOf } from "../../support/metric.ts";
 import { toConfig } from "../../support/service.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 
 const place = ({ cursor, ticket }: PollAnswer) => ({ cursor, ticket });
 const typesOf = ({ messages }: PollAnswer) => messages.map(({ type }) => type);

@@ -147,7 +147,7 @@ test("a fence on the time of a change that was just sent is answered at once", a
   await session.endSession();
   await client.until(({ type }) => type === "added");
   expect(await client.fence({ t, i })).toMatchObject({ type: "fenced" });
-}, 60_000);
+});
 
 test("the cursors of two snapshots cannot be compared, and each resumes exactly", async () => {
   const { connect, items, now } = await start();

@@ -22,7 +22,7 @@ import { SocketIoClient } from "../../support/socketio-client.ts";
 import { pidsOf, spawnWorkers } from "../../support/worker-fleet.ts";
 import { type Received, WsClient } from "../../support/ws-client.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 const REVOKED = { type: "error", code: "unauthenticated", retry: "token", details: { reason: "revoked" } };
 
 interface Claims {
@@ -282,7 +282,7 @@ test("no change written after a revocation ever arrives: 1,000 trials with write
   await now();
   console.log(`revocations: 1000 trials, ${messages} messages, ${leaked} after a revocation`);
   expect(leaked).toBe(0);
-}, 240_000);
+});
 
 test("a token that is revoked while it is being verified is not let in, and a snapshot ahead of the stream is not sent", async () => {
   const { url, revoke, items, settled } = await start();
@@ -302,7 +302,7 @@ test("a token that is revoked while it is being verified is not let in, and a sn
     expect(JSON.stringify(client.received)).not.toContain(`secret ${jti}`);
   }
   await settled();
-}, 120_000);
+});
 
 test("a node that starts reads the revocations before it accepts connections", async () => {
   const { url, revoke, settled, addNode, items } = await start();
@@ -417,10 +417,10 @@ test("while a revocation is not valid, the node refuses and closes every connect
   const refused = await WsClient.connect(url, { token: await tokenOf() });
   expect((await refused.untilClosed()).code).toBe(1013);
   await state.collection<{ _id: string }>("revocations").deleteOne({ _id: "of a newer version" });
-  await expect.poll(() => service.readiness().ready, { timeout: 30_000 }).toBe(true);
+  await expect.poll(() => service.readiness().ready, { timeout: 60_000 }).toBe(true);
   await settled();
   await follow(url, await tokenOf());
-}, 60_000);
+});
 
 test("as many revocations as auth.revocationBytes holds are followed; one more, and no token is accepted until there is room", async () => {
   const { url, revoke, settled, service, store, metric } = await startWithMetric({
@@ -451,9 +451,9 @@ test("as many revocations as auth.revocationBytes holds are followed; one more, 
   const refused = await WsClient.connect(url, { token: await tokenOf() });
   expect((await refused.untilClosed()).code).toBe(1013);
   expect(await store.undo({ sub: "last", iss: null, jti: null })).toBe(true);
-  await expect.poll(() => service.readiness().ready, { timeout: 30_000 }).toBe(true);
+  await expect.poll(() => service.readiness().ready, { timeout: 60_000 }).toBe(true);
   await follow(url, await tokenOf({ sub: "last" }));
-}, 60_000);
+});
 
 test("workers and nodes that are killed, before and after a revocation, never let the token in again", async () => {
   const { client, uri, name, db } = await testDatabase();
@@ -478,14 +478,14 @@ test("workers and nodes that are killed, before and after a revocation, never le
     const socket = await WsClient.connect(url, { token }).catch(() => null);
     if (socket !== null) expect([4102, 1013, 1006, 1012]).toContain((await socket.untilClosed()).code);
   }
-  await expect.poll(async () => (await health()).ready, { timeout: 30_000 }).toBe(true);
+  await expect.poll(async () => (await health()).ready, { timeout: 60_000 }).toBe(true);
   await follow(url, newer);
   await service.kill("SIGKILL");
   await service.start();
-  await expect.poll(async () => (await health()).ready, { timeout: 30_000 }).toBe(true);
+  await expect.poll(async () => (await health()).ready, { timeout: 60_000 }).toBe(true);
   const again = await WsClient.connect(`${service.url.replace("http", "ws")}/v1/ws`, { token });
   expect((await again.untilClosed()).code).toBe(4102);
-}, 120_000);
+});
 
 test("after the stream has lost its position, the node reads the revocations from the gap before it continues", async () => {
   const set = await startReplicaSet({ members: 1 });
@@ -521,4 +521,4 @@ test("after the stream has lost its position, the node reads the revocations fro
     expect((await (await WsClient.connect(url, { token })).untilClosed()).code).toBe(4102);
     await items.deleteMany({});
   }
-}, 120_000);
+});

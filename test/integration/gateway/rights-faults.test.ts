@@ -267,7 +267,6 @@ test.each(Object.entries(TRIGGERS))(
     expect(setup.unhandled).toEqual([]);
     for (const what of reached) everReached.add(what);
   },
-  120_000,
 );
 
 test("each step was reached, and failed, in one of the withdrawals at least", () => {

@@ -5,7 +5,7 @@ import { testDatabase } from "../../support/mongod.ts";
 import { testConfig } from "../../support/service.ts";
 import { pidsOf, scrape, spawnWorkers } from "../../support/worker-fleet.ts";
 
-const PATIENCE = { timeout: 30_000, interval: 50 };
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 function dial(port: number, localAddress: string): Socket {
   const socket = connect({ port, host: "127.0.0.1", localAddress });

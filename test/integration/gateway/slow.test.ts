@@ -99,13 +99,13 @@ test("[G6] a client that reads nothing costs a bounded amount, delays none of a 
     if (n % 10 === 0) most = Math.max(most, await outboxBytes(setup));
   }
   await eventually(() => readers.every(({ changes }) => changes === written), "all readers have all", 60_000);
-  await expect.poll(() => outboxBytes(setup), { timeout: 10_000 }).toBeGreaterThan(0);
+  await expect.poll(() => outboxBytes(setup), { timeout: 60_000 }).toBeGreaterThan(0);
   most = Math.max(most, await outboxBytes(setup));
   // The bound, the frames' headers, and readers that were just being written to.
   expect(most).toBeLessThan(OUTBOX_BYTES + PAD.length + MIB);
   // Data that was just processed is freed by one of the next garbage collections.
   await expect
-    .poll(() => usedBytes() - usedBefore, { timeout: 20_000 })
+    .poll(() => usedBytes() - usedBefore, { timeout: 60_000 })
     .toBeLessThan(HISTORY_BYTES + OUTBOX_BYTES + 24 * MIB);
 
   const during: number[] = [];
@@ -120,8 +120,8 @@ test("[G6] a client that reads nothing costs a bounded amount, delays none of a 
   expect(holds.toSorted((a, b) => a._id - b._id)).toEqual(found);
   // It was behind, and not forever.
   expect(slow.received.length).toBeGreaterThan(1);
-  await expect.poll(() => outboxBytes(setup), { timeout: 10_000 }).toBe(0);
-}, 180_000);
+  await expect.poll(() => outboxBytes(setup), { timeout: 60_000 }).toBe(0);
+});
 
 test("[6] a client that drains nothing for limits.stallTimeout is closed without a message, and its memory is freed", async () => {
   const setup = await startTestService({
@@ -141,7 +141,7 @@ test("[6] a client that drains nothing for limits.stallTimeout is closed without
     await items.replaceOne({ _id: n % 10 }, { n, pad: PAD }, { upsert: true });
     expect(n).toBeLessThan(5_000);
   }
-  await expect.poll(() => outboxBytes(setup), { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => outboxBytes(setup), { timeout: 60_000 }).toBe(0);
   // `once` hears of the end only when there is nothing left to read.
   slow.socket.resume();
   expect((await closed)[0]).toBe(1006);
@@ -219,6 +219,6 @@ test("[6] a client that reads nothing holds no more than limits.snapshotsPerConn
   expect(await opened()).toBe(3);
   slow.socket.resume();
   const isLast = ({ type, last }: { type: string; last?: unknown }) => type === "snapshot" && last === true;
-  await expect.poll(() => slow.received.filter(isLast).length, { timeout: 30_000 }).toBe(ids.length);
+  await expect.poll(() => slow.received.filter(isLast).length, { timeout: 60_000 }).toBe(ids.length);
   expect(slow.received.filter(({ type }) => type === "subscribed")).toHaveLength(ids.length);
 });

@@ -10,7 +10,7 @@ import { signToken, startTestService, type TestServiceOptions } from "../../supp
 import { SocketIoClient, type SocketIoOptions } from "../../support/socketio-client.ts";
 import { usedBytes } from "../../support/used-bytes.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 
 async function start(options: Partial<TestServiceOptions> = {}) {
   const started = await startTestService({
@@ -146,7 +146,7 @@ async function settled(count: () => Promise<number>): Promise<void> {
     last = await count();
     return last > 0 && last === before;
   };
-  await expect.poll(isSame, { timeout: 20_000, interval: 500 }).toBe(true);
+  await expect.poll(isSame, { timeout: 60_000, interval: 500 }).toBe(true);
 }
 
 /** Polls, has joined the default namespace, and follows all that there is. */

@@ -9,7 +9,7 @@ import { COLLECTIONS, type Item } from "../../support/http-service.ts";
 import { signToken, startTestService, type TestServiceOptions, toConfig } from "../../support/service.ts";
 import { SocketIoClient, type SocketIoOptions } from "../../support/socketio-client.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 /** Of the library's client: it comes back soon. */
 const SOON = { reconnectionDelay: 50, reconnectionDelayMax: 200 };
 

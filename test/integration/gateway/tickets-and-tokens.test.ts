@@ -149,7 +149,7 @@ test("[3.3] a user who lost and regained a right resumes with the next ticket, a
 async function anotherNode({ uri, name, options }: Setup) {
   const service = await startService(toConfig(testConfig(uri, name, options)));
   onTestFinished(() => service.stop());
-  await expect.poll(() => service.readiness().ready, { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => service.readiness().ready, { timeout: 60_000 }).toBe(true);
   return `ws://127.0.0.1:${service.address.port}/v1/ws`;
 }
 
@@ -161,7 +161,7 @@ test("[3.3] other nodes and nodes that start know that a right was lost, once it
   client.send({ type: "refresh", token: await sign({ sub: "u" }) });
   await client.until(({ type }) => type === "unsubscribed");
   const saved = setup.client.db(`${setup.name}-state`).collection("lostRights");
-  await expect.poll(() => saved.countDocuments(), { timeout: 20_000 }).toBe(1);
+  await expect.poll(() => saved.countDocuments(), { timeout: 60_000 }).toBe(1);
   await setup.items.insertOne({ _id: "in between" });
   await expectReset(setup, await sign(AGAIN), place, running);
   await expectReset(setup, await sign({ ...AGAIN, jti: "later" }), place, await anotherNode(setup));
@@ -213,7 +213,7 @@ test("[3.2] a ticket ends, and a client that is connected has a newer one before
   expect(ticket).not.toBe(old.ticket);
   const token = await sign({ sub: "u", role: "staff" });
   await expect
-    .poll(async () => (await subscribe(await setup.enter(token), old))["start"], { timeout: 20_000 })
+    .poll(async () => (await subscribe(await setup.enter(token), old))["start"], { timeout: 60_000 })
     .toBe("reset");
   const newest = ticketIn(client.received.findLast(({ type }) => type === "tickets"));
   expect(await subscribe(await setup.enter(token), { ...old, ticket: newest })).toMatchObject({

@@ -39,12 +39,12 @@ test.skipIf(isWithout("openssl"))(
 
     await copyFile(second.keyFile, first.keyFile);
     await copyFile(second.certFile, first.certFile);
-    await expect.poll(() => fingerprint(port), { timeout: 30_000, interval: 200 }).not.toBe(before);
+    await expect.poll(() => fingerprint(port), { timeout: 60_000, interval: 200 }).not.toBe(before);
     const renewed = await fingerprint(port);
     const told = errors().length;
 
     await writeFile(first.certFile, "no certificate");
-    await expect.poll(() => errors().length, { timeout: 30_000 }).toBeGreaterThan(told);
+    await expect.poll(() => errors().length, { timeout: 60_000 }).toBeGreaterThan(told);
     expect(errors().at(-1)).toContain("not usable");
     expect(await fingerprint(port)).toBe(renewed);
   },

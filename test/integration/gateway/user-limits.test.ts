@@ -5,7 +5,7 @@ import { Random } from "../../support/random.ts";
 import { startTestService } from "../../support/service.ts";
 
 const THINGS = { things: { rules: [{ name: "all", anonymous: true }] } };
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 const subscribe = (id: string, n: number) => ({
   type: "subscribe",
   id,

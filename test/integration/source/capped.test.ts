@@ -4,8 +4,12 @@ import { QueryFollower } from "../../support/follower.ts";
 import { type TestDatabase, testDatabase } from "../../support/mongod.ts";
 import { startNode } from "../../support/node.ts";
 import { Oracle } from "../../support/oracle.ts";
+import { KEEPS_IMAGES } from "../../support/server-features.ts";
 import { signToken } from "../../support/service.ts";
 import { WsClient } from "../../support/ws-client.ts";
+
+/** An update there is a reset: its documents are neither sent nor readable at an earlier time. */
+const NO_PAST = "MongoDB 5.0 keeps no images, and a capped collection cannot be read as it was";
 
 interface Entry {
   _id: number;
@@ -33,7 +37,10 @@ async function start({ client, name, uri }: TestDatabase) {
   return { follow, settle };
 }
 
-test("[G1] a snapshot of a capped collection that is being written is exact, and continues to equal find", async () => {
+test("[G1] a snapshot of a capped collection that is being written is exact, and continues to equal find", async ({
+  skip,
+}) => {
+  skip(!KEEPS_IMAGES, NO_PAST);
   const database = await testDatabase();
   const { db } = database;
   const entries = await db.createCollection<Entry>("entries", { capped: true, size: 16 * 1_024 * 1_024 });
@@ -66,7 +73,10 @@ test("[G1] a snapshot of a capped collection that is being written is exact, and
   }
 });
 
-test("[G1] a snapshot of a capped collection is exact, however short the history and however long the read", async () => {
+test("[G1] a snapshot of a capped collection is exact, however short the history and however long the read", async ({
+  skip,
+}) => {
+  skip(!KEEPS_IMAGES, NO_PAST);
   const database = await testDatabase();
   const { db, client } = database;
   const entries = await db.createCollection<Entry>("entries", { capped: true, size: 16 * 1_024 * 1_024 });

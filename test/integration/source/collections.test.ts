@@ -6,6 +6,7 @@ import { startFeed } from "../../support/feed-harness.ts";
 import { QueryFollower } from "../../support/follower.ts";
 import { Oracle } from "../../support/oracle.ts";
 import { follow } from "../../support/recorder.ts";
+import { KEEPS_IMAGES } from "../../support/server-features.ts";
 import { startTestService } from "../../support/service.ts";
 
 interface Thing {
@@ -81,7 +82,7 @@ test.each(REPLACEMENTS)(
     await things.deleteOne({ _id: 10 });
     await db.collection<Thing>("others").insertOne({ _id: 2, n: 2 });
     for (const follower of [everything, some, others]) await follower.equalsFind(db);
-    await expect.poll(() => imagesOf(db, "things")).toBe(true);
+    await expect.poll(() => imagesOf(db, "things")).toBe(KEEPS_IMAGES ? true : undefined);
     expect(everything.held.documents.get("11")).toBe('{"_id":11,"n":12}');
   },
 );
@@ -99,7 +100,10 @@ test("[G2] a client that was away while the collection was replaced receives a r
   expect(Object.keys(everything.starts).filter((start) => start.includes("history-lost"))).toHaveLength(1);
 });
 
-test("[3.2] a collection that is created again as a view ends its subscriptions, and no others", async () => {
+test("[3.2] a collection that is created again as a view ends its subscriptions, and no others", async ({
+  skip,
+}) => {
+  skip(!KEEPS_IMAGES, "MongoDB 5.0 reports no event of a created view");
   const { db, everything, some, others } = await start();
   await db.collection("things").drop();
   await db.createCollection("things", { viewOn: "unwatched", pipeline: [] });
@@ -118,7 +122,7 @@ test("[3.2] a collection that is created again as a view ends its subscriptions,
 /** Waits until everything written so far has been handed on. */
 async function settled(feed: Feed, client: MongoClient) {
   const { operationTime } = await client.db("admin").command({ ping: 1 });
-  await feed.timeline.reached(operationTime.toBigInt(), 20_000);
+  await feed.timeline.reached(operationTime.toBigInt(), 120_000);
   await new Promise((resolve) => setImmediate(resolve));
 }
 

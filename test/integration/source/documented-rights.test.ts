@@ -9,6 +9,7 @@ import { ROOT } from "../../support/build.ts";
 import { runConfigured } from "../../support/command.ts";
 import { startReplicaSet, until } from "../../support/mongod.ts";
 import { recordingLog, startNode } from "../../support/node.ts";
+import { KEEPS_IMAGES, NO_IMAGES } from "../../support/server-features.ts";
 import { signToken, testConfig } from "../../support/service.ts";
 import { WsClient } from "../../support/ws-client.ts";
 
@@ -48,7 +49,7 @@ test("exactly the documented role suffices: start, keys, tickets, lost rights, r
       things: { rules: [{ name: "own", filter: { owner: "%%user.sub", tenant: "%%user.tenant" } }] },
       missing: { rules: [{ name: "all" }] },
     },
-    mongodb: { stateDatabase: "tidewire", images: "required" },
+    mongodb: { stateDatabase: "tidewire", images: KEEPS_IMAGES ? "required" : "off" },
     auth: { revocation: "on" },
   };
   const file = testConfig(uri, "shop", options);
@@ -93,7 +94,10 @@ test("exactly the documented role suffices: start, keys, tickets, lost rights, r
   expect(warnings()).toEqual([]);
 });
 
-test("for each privilege of the documented role that is missing, the checks name the privilege to grant", async () => {
+test("for each privilege of the documented role that is missing, the checks name the privilege to grant", async ({
+  skip,
+}) => {
+  skip(!KEEPS_IMAGES, NO_IMAGES);
   const { root, admin, role, uri } = await startWithRole();
   const app = await new MongoClient(uri).connect();
   onTestFinished(() => app.close());

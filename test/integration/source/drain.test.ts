@@ -5,7 +5,7 @@ import { testDatabase } from "../../support/mongod.ts";
 import { startNode } from "../../support/node.ts";
 import { Oracle } from "../../support/oracle.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 
 interface Thing {
   _id: number;

@@ -8,6 +8,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { type EmbeddedMongod, startEmbeddedMongod } from "../../../src/source/embedded-mongod.ts";
 import { StartupError } from "../../../src/source/startup-error.ts";
 import { until } from "../../support/mongod.ts";
+import { KEEPS_IMAGES, NO_IMAGES } from "../../support/server-features.ts";
 
 const logger = pino({ level: "silent" });
 
@@ -63,7 +64,8 @@ test("keeps documents and the identity of its replica set over a stop and a star
   });
 });
 
-test("offers change streams with images and transactions", async () => {
+test("offers change streams with images and transactions", async ({ skip }) => {
+  skip(!KEEPS_IMAGES, NO_IMAGES);
   const mongod = await start(await dataDirectory());
   await withClient(mongod, async (client) => {
     await client.db("shop").createCollection("notes", { changeStreamPreAndPostImages: { enabled: true } });

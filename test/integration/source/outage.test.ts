@@ -10,7 +10,7 @@ import { signToken } from "../../support/service.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 import { WsClient } from "../../support/ws-client.ts";
 
-const PATIENCE = { timeout: 30_000 };
+const PATIENCE = { timeout: 60_000 };
 
 interface Thing {
   _id: number;

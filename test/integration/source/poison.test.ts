@@ -5,7 +5,7 @@ import { startFeed } from "../../support/feed-harness.ts";
 import { insertRaw } from "../../support/raw-insert.ts";
 import { follow } from "../../support/recorder.ts";
 
-const PATIENCE = { timeout: 20_000 };
+const PATIENCE = { timeout: 60_000 };
 
 /** `{ _id, n }`, the `_id` being text that is not UTF-8. */
 function poison(n: number): Uint8Array {

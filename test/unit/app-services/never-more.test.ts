@@ -18,7 +18,7 @@ import {
 import { importRules } from "../../support/exported-app.ts";
 import { Random } from "../../support/random.ts";
 
-const APPS = 100 * FUZZ_FACTOR;
+const APPS = 60 * FUZZ_FACTOR;
 const OPEN: readonly Pick<World, "answer" | "missingIsMissing">[] = [true, false].flatMap((answer) =>
   [true, false].map((missingIsMissing) => ({ answer, missingIsMissing })),
 );

@@ -70,13 +70,15 @@ test("x- keys are for the top of the file alone", () => {
   );
 });
 
-test("merges that grow without end are refused, and soon", () => {
+test("merges that grow without end are refused, soon and in a few lines", () => {
   const levels = Array.from(
     { length: 20 },
     (_, n) => `x-${n + 1}: &a${n + 1} { <<: [*a${n}, *a${n}, *a${n}] }`,
   );
   const text = `x-0: &a0 { k: 1 }\n${levels.join("\n")}\ncollections: { orders: { rules: [{ name: a }] } }`;
-  expect(problemsOf(text).join("\n")).toContain("a merge key (<<) takes");
+  const problems = problemsOf(text);
+  expect(problems.join("\n")).toContain("a merge key (<<) takes");
+  expect(problems.length).toBeLessThan(5);
 });
 
 test.each<[string, Buffer, number]>([

@@ -1,7 +1,7 @@
 import { appendFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { test as base, type TestContext } from "vitest";
 import { type Config, loadConfig } from "../../../src/config/config.ts";
 import { type ConfigEdits, untilSettled, watchConfig } from "../../../src/config/watch-config.ts";
 import { guardParts } from "../../support/guard-parts.ts";
@@ -15,8 +15,11 @@ auth: { anonymous: true }
 collections: { orders: { rules: [{ name: ${name}, anonymous: true }] } }
 `;
 
+/** The tests mostly wait for a file to be noticed, so they do it at the same time. */
+const test = base.concurrent;
+
 /** A file that is watched, and what came of its edits. */
-async function watched(text: string, guard = guardParts()) {
+async function watched({ expect, onTestFinished }: TestContext, text: string, guard = guardParts()) {
   const folder = await mkdtemp(join(tmpdir(), "tidewire-watch-"));
   const path = join(folder, "t.yaml");
   await writeFile(path, text);
@@ -43,8 +46,8 @@ async function watched(text: string, guard = guardParts()) {
   return { path, now: edits.now, comesTo };
 }
 
-test("an edit is taken by itself, once, and at once where that is asked for", async () => {
-  const { path, now, comesTo } = await watched(withRule("one"));
+test("an edit is taken by itself, once, and at once where that is asked for", async (context) => {
+  const { path, now, comesTo } = await watched(context, withRule("one"));
   await writeFile(path, withRule("two"));
   await comesTo("two");
   await writeFile(path, withRule("three"));
@@ -59,8 +62,8 @@ test("an edit is taken by itself, once, and at once where that is asked for", as
   await comesTo("two", "three", "four");
 });
 
-test("reports a rejected edit, and the edit that restores the configuration in force", async () => {
-  const { path, now, comesTo } = await watched(withRule("one"));
+test("reports a rejected edit, and the edit that restores the configuration in force", async (context) => {
+  const { path, now, comesTo } = await watched(context, withRule("one"));
   await writeFile(path, "collections: [");
   now();
   await comesTo("refused");
@@ -75,22 +78,22 @@ test("reports a rejected edit, and the edit that restores the configuration in f
   await comesTo("refused", "one", "refused", "one");
 });
 
-test("a file that is being written to is waited for", async () => {
-  const { path } = await watched(withRule("one"));
+test("a file that is being written to is waited for", async (context) => {
+  const { path } = await watched(context, withRule("one"));
   let waits = 0;
   await untilSettled(path, async () => {
     waits++;
     if (waits <= 3) await appendFile(path, "#");
   });
-  expect(waits).toBe(4);
+  context.expect(waits).toBe(4);
 });
 
-test("an edit whose refusal cannot be reported is counted, and the next edit is handled", async () => {
+test("an edit whose refusal cannot be reported is counted, and the next edit is handled", async (context) => {
   const guard = guardParts();
-  const { path, now, comesTo } = await watched(withRule("one"), guard);
+  const { path, now, comesTo } = await watched(context, withRule("one"), guard);
   await writeFile(path, withRule("unreported"));
   now();
-  await expect
+  await context.expect
     .poll(async () => (await guard.metrics.unexpectedErrors.get()).values[0]?.labels["where"])
     .toBe("config.watch");
   await writeFile(path, withRule("two"));

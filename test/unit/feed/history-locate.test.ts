@@ -9,6 +9,9 @@ import type { Commit } from "../../../src/source/change-event.ts";
 
 const codec = new CursorCodec({ id: "0123abcd", cursorKey: new Uint8Array(16).fill(7) });
 const FROM = 1_000n << 32n;
+const OPTIONS = HistoryOptions.parse({ bytes: 1_048_576 });
+/** Shared, because making all metrics takes longer than a test of one history. */
+const METRICS = createMetrics();
 /** So large that a history of the smallest size holds few of them. */
 const BYTES = 200_000;
 
@@ -30,7 +33,7 @@ const offsets = fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 1, maxLeng
 });
 
 function historyOf(commits: readonly Commit[], through: bigint): History {
-  const history = new History(HistoryOptions.parse({ bytes: 1_048_576 }), createMetrics(), codec, FROM);
+  const history = new History(OPTIONS, METRICS, codec, FROM);
   for (const commit of commits) {
     history.append(commit);
     history.advance(commit.clusterTime);
@@ -117,7 +120,7 @@ test("the cursor before a commit covers all before it and nothing of it, also wh
     // The larger are dropped as soon as they have been accepted.
     fc.property(offsets, fc.constantFrom(BYTES, 10 * BYTES), (list, bytes) => {
       const commits = list.map((offset, n) => commitAt(offset, n, bytes));
-      const history = new History(HistoryOptions.parse({ bytes: 1_048_576 }), createMetrics(), codec, FROM);
+      const history = new History(OPTIONS, METRICS, codec, FROM);
       for (const [n, commit] of commits.entries()) {
         const entry = history.append(commit);
         const position = codec.decode(entry.cursorBefore);

@@ -80,8 +80,10 @@ test(`finds every filter that a change may concern, and forgets what is removed 
         const matches = compileFilter(parse(all[at] as object));
         return matches(event.before as Uint8Array) || matches(event.after as Uint8Array);
       };
-      const candidates = found(index, event);
-      for (const { at } of items) if (isConcerned(at)) expect(candidates).toContain(at);
+      const candidates = new Set(found(index, event));
+      // Only filters that the index does not give are evaluated, because one that it gives is never wrong.
+      const missed = items.filter(({ at }) => !candidates.has(at) && isConcerned(at));
+      expect(missed).toEqual([]);
       for (const item of items) if (item.at !== kept) index.remove(item);
       expect(index.size).toBe(kept < all.length ? 1 : 0);
       if (kept < all.length && isConcerned(kept)) expect(found(index, event)).toEqual([kept]);

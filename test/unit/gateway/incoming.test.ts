@@ -8,7 +8,7 @@ import {
 } from "../../../src/gateway/connection/incoming.ts";
 import { GatewayLimits } from "../../../src/gateway/limits.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
-import { startSeed } from "../../property/seed.ts";
+import { FUZZ_FACTOR, startSeed } from "../../property/seed.ts";
 
 const LIMITS = GatewayLimits.parse({ messageDepth: 16, messageNodes: 1_000 });
 const read = (text: string) => readMessage(text, Buffer.byteLength(text), LIMITS);
@@ -98,7 +98,7 @@ test("a text and the object made of it are judged alike", () => {
       const text = JSON.stringify(message, null, indent);
       expect(outcome(readMessage(text, text.length, limits))).toBe(outcome(checkShape(message, limits)));
     }),
-    { numRuns: 1_000, seed },
+    { numRuns: 400 * FUZZ_FACTOR, seed },
   );
 });
 

@@ -79,8 +79,9 @@ test("matches exactly the texts that the engine of JavaScript matches", () => {
       if (test === undefined) return;
       taken++;
       const oracle = new RegExp(javascript, "u");
-      for (const one of texts)
-        expect(test(one), `/${ours}/ on ${JSON.stringify(one)}`).toBe(oracle.test(one));
+      // An `expect` for each of the 50,000 texts would take longer than their matches.
+      const wrong = texts.filter((one) => test(one) !== oracle.test(one));
+      expect(wrong, `/${ours}/`).toEqual([]);
     },
   );
   fc.assert(property, { numRuns: 5_000, seed });
