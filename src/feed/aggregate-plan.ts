@@ -1,3 +1,7 @@
+/**
+ * Everything about an aggregate that does not depend on its filter. Thousands of counters usually differ only in their
+ * filters, so live queries with equal aggregates share one plan.
+ */
 import { type Aggregate, aggregatePaths, canonicalAggregate } from "../match/aggregate.ts";
 import { includeProjection } from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
@@ -6,15 +10,15 @@ import { type AggregateColumns, type ColumnPaths, columnsOf, compileColumns } fr
 import { groupStages } from "./aggregate-stages.ts";
 import { compileGroupId, type GroupIdOf } from "./group-id.ts";
 
-/** The groups of live queries, compiled. */
+/** A compiled aggregate. */
 export class AggregatePlan {
   readonly aggregate: Aggregate;
-  /** How many groups the result may have. */
+  /** The most groups that the result may have. */
   readonly groupsMax: number;
   readonly columns: AggregateColumns;
   readonly idOf: GroupIdOf;
   readonly paths: ColumnPaths;
-  /** Only a difference between the fields in it can change a row. */
+  /** The fields that the rows depend on. If none of them differs, a commit changes no row. */
   readonly projection: Projection;
 
   constructor(aggregate: Aggregate, groupsMax: number) {
@@ -26,23 +30,26 @@ export class AggregatePlan {
     this.projection = includeProjection(withoutNested(aggregatePaths(aggregate)));
   }
 
-  /** Reads the groups of the documents that a query finds: one more than there may be shows that there are too many. */
+  /**
+   * The query that reads the groups of the documents that a query finds. It reads one group more than allowed, which
+   * shows that there are too many.
+   */
   loadQuery(query: SnapshotQuery): SnapshotQuery {
     return { ...query, stages: groupStages(this.aggregate, this.columns, this.groupsMax + 1) };
   }
 }
 
-/** A projection lists no path within another one. */
+/** A projection must not contain a path inside another one. */
 const withoutNested = (paths: readonly string[]): string[] =>
   paths.filter((path) => !paths.some((other) => path.startsWith(`${other}.`)));
 
-/** Plans in use, by their text: thousands of counters differ in their filters alone. */
+/** Plans in use, by the text of their aggregates and limits. */
 const shared = new Map<string, WeakRef<AggregatePlan>>();
 const collected = new FinalizationRegistry<string>((key) => {
   if (shared.get(key)?.deref() === undefined) shared.delete(key);
 });
 
-/** The plan of an aggregate; equal ones share it. */
+/** Gets the plan of an aggregate. Equal aggregates share one. */
 export function planOf(aggregate: Aggregate, groupsMax: number): AggregatePlan {
   const key = `${groupsMax} ${canonicalAggregate(aggregate)}`;
   const known = shared.get(key)?.deref();

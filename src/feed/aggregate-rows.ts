@@ -1,3 +1,4 @@
+/** Reads the groups as the server's `$group` gives them (see `aggregate-stages.ts`). */
 import {
   BSON_TYPE,
   type BsonElement,
@@ -13,10 +14,10 @@ import { addParts } from "./aggregate-stages.ts";
 import { compareExactly } from "./extreme.ts";
 import { Group } from "./group.ts";
 
-/** A part of a group as the server gives it: the documents in which the numbers are of like kinds. */
+/** A part of a group in the server's answer: the documents whose numbers are of the same kinds. */
 interface Part {
   readonly documents: number;
-  /** For each sum its kind and its parts. */
+  /** The kind of each sum. `sums` are the parts of all sums, one after another. */
   readonly kinds: readonly BsonValue[];
   readonly sums: readonly BsonValue[];
   readonly extremes: readonly BsonValue[];
@@ -24,7 +25,7 @@ interface Part {
 
 const NONE: readonly BsonValue[] = [];
 
-/** The group of one answer of `groupStages`. */
+/** Reads the group from one answer of `groupStages`. */
 export function readGroup(answer: Uint8Array, columns: AggregateColumns): Group {
   const fields = fieldsOf(answer, 0);
   const id = fields.get("_id");
@@ -70,12 +71,12 @@ function addPart(group: Group, { documents, kinds, sums, extremes }: Part, colum
     const { first } = extreme;
     const sign = columns.extremes[index]?.sign ?? 1;
     const isFirst = first === null || sign * compareExactly(value, first) < 0;
-    // There may be others, which only the server knows.
+    // The server gives only the first value of each part. It may have more values than that.
     if (isFirst) extreme.load([value], false);
   }
 }
 
-/** The first values of a group, as `spareStages` gives them. */
+/** Reads the first values of a group from the answers of `spareStages`. */
 export function readSpare(answers: readonly Uint8Array[]): BsonValue[] {
   return answers.flatMap((answer) => {
     const value = markedValue(fieldsOf(answer, 0).get("m"));
@@ -83,7 +84,7 @@ export function readSpare(answers: readonly Uint8Array[]): BsonValue[] {
   });
 }
 
-/** The value that stands with the name of its type; `null` where none does. */
+/** Reads a value that is stored together with the name of its type; `null` if there is none. */
 function markedValue(marked: BsonValue | undefined): BsonValue | null {
   if (marked === undefined || marked.type !== BSON_TYPE.object) return null;
   return fieldsOf(marked.bytes, marked.start).get("v") ?? null;

@@ -12,34 +12,34 @@ import type { AggregateColumns, ExtremeColumn } from "./aggregate-columns.ts";
 import { isOnlyField, nested } from "./group-id.ts";
 
 /**
- * The kind of a number, as the first part that the server gives. Doubles and decimals of like magnitude are added
- * together: their kind is `DOUBLE` or `DECIMAL` plus the number of that magnitude, which may be negative.
+ * The kind of a number is the first part of its encoding. Doubles and decimals of a similar magnitude are added
+ * together. Their kind is `DOUBLE` or `DECIMAL` plus the number of the magnitude, which may be negative.
  */
 const KIND = { none: 0, int: 1, long: 2, nan: 3, infinite: 4, negativeInfinite: 5 } as const;
 const DOUBLE = 100;
 const DECIMAL = 1_000;
-/** Between the kinds of doubles and those of decimals. */
+/** Divides the kinds of doubles from those of decimals. */
 const DECIMAL_FROM = 500;
 
 const LONG_PART = 2 ** 32;
-/** Doubles of one magnitude lie within so many powers of two; around 1 lies magnitude 0. */
+/** Doubles of one magnitude are within this many powers of two. Magnitude 0 is around 1. */
 const DOUBLE_WIDTH = 64;
-/** The parts of a double, in bits. */
+/** The size of one part of a double, in bits. */
 const DOUBLE_PART = 29;
-/** Decimals of one magnitude lie within so many powers of ten. */
+/** Decimals of one magnitude are within this many powers of ten. */
 const DECIMAL_WIDTH = 32;
-/** The parts of a decimal, in digits. */
+/** The size of one part of a decimal, in digits. */
 const DECIMAL_PART = 17;
 const PARTS = ["a", "b", "c", "d"] as const;
 
-/** The path as an expression. */
+/** A path as an expression. */
 const at = (path: string) => `$${path}`;
 const decimal = (text: string) => Decimal128.fromString(text);
 const letIn = (name: string, value: unknown, body: unknown) => ({
   $let: { vars: { [name]: value }, in: body },
 });
 
-/** The stages that read all groups, and no more than `most`. */
+/** The stages that read all groups, but no more than `most`. */
 export function groupStages(aggregate: Aggregate, columns: AggregateColumns, most: number): Document[] {
   const extremes = columns.extremes.map((column, i) => [`m${i}`, column] as const);
   const id = idExpression(aggregate.by);
@@ -89,7 +89,7 @@ export function groupStages(aggregate: Aggregate, columns: AggregateColumns, mos
   ];
 }
 
-/** The stages that read the first values of one group in order. */
+/** The stages that read the first values of one group, in order. */
 export function spareStages(
   by: Aggregate["by"],
   id: BsonValue,
@@ -100,7 +100,7 @@ export function spareStages(
     { $match: { $expr: idEquals(by, id) } },
     { $project: { _id: 0, m: marked(column.path) } },
     { $match: { m: { $ne: null } } },
-    // An object is sorted as a whole; of an array the server would take one element.
+    // The object is compared as a whole. For an array, `$sort` would compare only one element.
     { $sort: { m: column.sign } },
     { $limit: most },
   ];
@@ -112,7 +112,7 @@ function idExpression(by: Aggregate["by"]): unknown {
   return nested<unknown>(by, isOnlyField(by) ? orNull : at);
 }
 
-/** As `$group` itself has it: the value of the only field of an `_id` is never missing. */
+/** The value of the only field of an `_id` is never missing, as in `$group` itself. */
 const orNull = (path: string): Document => ({
   $cond: [{ $eq: [{ $type: at(path) }, "missing"] }, null, at(path)],
 });
@@ -126,7 +126,7 @@ function idEquals(by: Aggregate["by"], id: BsonValue): Document {
   return { $eq: [at(by), { $literal: toBson(id) }] };
 }
 
-/** The value with the name of its type, which orders equal numbers; null where it does not count. */
+/** A value together with the name of its type, which orders equal numbers; null if the value does not count. */
 const marked = (path: string): Document => ({
   $cond: [
     { $in: [{ $type: at(path) }, ["missing", "null", "undefined"]] },
@@ -138,7 +138,7 @@ const marked = (path: string): Document => ({
 const accumulate = ({ sign }: ExtremeColumn, value: unknown): Document =>
   sign === 1 ? { $min: value } : { $max: value };
 
-/** Kind and parts of the number under a path. */
+/** The kind and the parts of the number under a path. */
 function numberParts(path: string): Document {
   const isType = (name: string) => ({ $eq: [{ $type: "$$x" }, name] });
   return letIn(
@@ -156,7 +156,7 @@ function numberParts(path: string): Document {
   );
 }
 
-/** The value of the first condition that holds. */
+/** Gives the value of the first condition that is true. */
 const choose = (
   cases: readonly (readonly [condition: unknown, value: unknown])[],
   otherwise: unknown,
@@ -228,7 +228,10 @@ function decimalParts(): Document {
   );
 }
 
-/** 0 for zero and numbers from `low` to `high`, which is nearly always so; otherwise what `exactly` rounds down to. */
+/**
+ * The magnitude of a number: 0 for zero and for numbers from `low` to `high`, which are nearly all. For others,
+ * `exactly` is evaluated and rounded down, which costs a logarithm.
+ */
 const magnitudeOf = (low: unknown, high: unknown, exactly: unknown): Document => ({
   $cond: [
     {
@@ -242,7 +245,7 @@ const magnitudeOf = (low: unknown, high: unknown, exactly: unknown): Document =>
   ],
 });
 
-/** Brings a number to magnitude 0. In two steps, as one factor may be out of range. */
+/** Scales a number to magnitude 0. There are two multiplications, because the whole factor may be out of range. */
 const scaled = (scale: unknown): Document => ({
   $cond: [
     { $eq: ["$$k", 0] },
@@ -251,7 +254,7 @@ const scaled = (scale: unknown): Document => ({
   ],
 });
 
-/** Cuts a number of magnitude 0 into whole parts, each worth `unit` times the next one. */
+/** Cuts a number of magnitude 0 into integer parts. Each is worth `unit` times the next one. */
 function partsOf(unit: unknown, kind: number, whole: (part: unknown) => unknown): Document {
   const rest = (from: string, part: string) => ({ $multiply: [{ $subtract: [from, part] }, unit] });
   const trunc = (of: string) => ({ $trunc: of });
@@ -267,7 +270,7 @@ function partsOf(unit: unknown, kind: number, whole: (part: unknown) => unknown)
   return letIn("a", trunc("$$s"), second);
 }
 
-/** Adds the numbers of one kind. @param parts As the server has added them. */
+/** Adds the numbers of one kind to a sum. @param parts The sums of the parts that the server has computed. */
 export function addParts(sum: NumberSum, kind: number, count: number, parts: readonly BsonValue[]): void {
   if (kind === KIND.none) return;
   const typed = typeOfKind(kind);

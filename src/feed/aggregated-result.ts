@@ -1,3 +1,8 @@
+/**
+ * Keeps the rows of a live aggregate without its documents. Each commit carries the documents before and after it,
+ * which are subtracted and added. Only a minimum or a maximum can be lost this way, if all known values have left; then
+ * it is read from the database at the cluster time of that commit.
+ */
 import { oneSpelling } from "../match/one-spelling.ts";
 import { runThrough, StepPace, type Steps } from "../match/steps.ts";
 import { NULL } from "../match/write-bson.ts";
@@ -18,32 +23,32 @@ import type { WindowMember } from "./result-state.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Touched } from "./window-changes.ts";
 
-/** The parts of one live query that its groups work with. */
+/** The parts of one live query that its groups use. */
 export interface AggregateParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
-  /** Makes the query that finds the documents. */
+  /** Creates the query that finds the documents. */
   readonly query: () => SnapshotQuery;
   readonly plan: AggregatePlan;
   readonly evaluation: Evaluation;
 }
 
-/** The columns of one group whose values have run out. */
+/** The columns of one group of which no value is known any more. */
 interface Exhausted {
   readonly group: Group;
   readonly columns: readonly number[];
 }
 
-/** With more groups than this to ask for, all groups are read instead, by one query. */
+/** If more values than this must be read, all groups are read instead, with one query. */
 const SPARE_READS_MAX = 4;
 
 /**
- * The groups of a live query, kept up with the order of commits: at each commit their rows are those of the server's own
- * `$group` at that cluster time. The memory does not depend on the number of documents.
+ * The groups of a live query, updated in the order of the commits. After each commit their rows are those of the
+ * server's own `$group` at that cluster time. The memory does not depend on the number of documents.
  */
 export class AggregatedResult implements KeptResult {
   readonly #parts: AggregateParts;
   readonly loadedAt: bigint;
-  /** The time at which values were read last, besides the whole result. */
+  /** The cluster time at which values were last read, apart from reads of the whole result. */
   #readAt = 0n;
   #groups = new Map<string, Group>();
   #heldBytes = 0;
@@ -83,7 +88,7 @@ export class AggregatedResult implements KeptResult {
     return runThrough(this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events)));
   }
 
-  /** The effect of a commit on the documents; found in steps. */
+  /** Finds the effect of a commit on the documents, in steps. */
   *touchedInSteps({ commit }: HistoryEntry): Steps<Touched | typeof UNKNOWN> {
     return yield* this.#parts.evaluation.touchedInSteps(commit.events);
   }
@@ -92,7 +97,8 @@ export class AggregatedResult implements KeptResult {
     if (touched === UNKNOWN) return UNKNOWN;
     if (touched.size === 0) return [];
     const { clusterTime } = commit;
-    // Another commit of the same time: the values that were read then may be of before it or after it.
+    // Another commit has the same cluster time. It is unknown whether the values that were read are from before or
+    // after it.
     if (clusterTime <= this.#readAt) return UNKNOWN;
     const causes = new Map<string, Cause>();
     const pace = new StepPace();
@@ -102,7 +108,7 @@ export class AggregatedResult implements KeptResult {
       if (document !== undefined) this.#count(document, 1, cause, causes);
       if (pace.isOver((previous?.length ?? 0) + (document?.length ?? 0))) yield;
     }
-    // Every group without documents is about to leave.
+    // Groups without documents are about to leave, so they do not count.
     let size = this.#groups.size;
     for (const key of causes.keys()) if (this.#groups.get(key)?.documents === 0) size--;
     if (size > this.#parts.plan.groupsMax) return UNKNOWN;
@@ -112,7 +118,7 @@ export class AggregatedResult implements KeptResult {
       : this.#readExhausted(exhausted, clusterTime, causes);
   }
 
-  /** A document has come into its group (`times` is 1), or has left it. */
+  /** Adds a document that has entered its group (`times` is 1), or subtracts one that has left it. */
   #count(document: Uint8Array, times: 1 | -1, cause: Cause, causes: Map<string, Cause>): void {
     const { idOf, columns, paths } = this.#parts.plan;
     const id = idOf(document);
@@ -128,7 +134,7 @@ export class AggregatedResult implements KeptResult {
     causes.set(key, cause);
   }
 
-  /** Turns the differences between the rows before and now into changes. */
+  /** Turns the differences between the old and the new rows into changes. */
   #changes(causes: ReadonlyMap<string, Cause>): Change[] {
     const removed: Change[] = [];
     const others: Change[] = [];
@@ -167,7 +173,7 @@ export class AggregatedResult implements KeptResult {
     return exhausted;
   }
 
-  /** Reads at the very time of the commit what is no longer known. */
+  /** Reads the values that are no longer known, at the cluster time of the commit. */
   async #readExhausted(
     exhausted: readonly Exhausted[],
     clusterTime: bigint,
@@ -202,7 +208,7 @@ export class AggregatedResult implements KeptResult {
     this.#groups = new Map();
     this.#heldBytes = 0;
     for (const answer of answers) this.#add(readGroup(answer, plan.columns));
-    // Without groups to tell apart there is one, also of nothing.
+    // An aggregate that does not group has always one row, even without documents.
     if (plan.aggregate.by === null && this.#groups.size === 0) this.#add(new Group(NULL, plan.columns));
   }
 
@@ -211,7 +217,10 @@ export class AggregatedResult implements KeptResult {
     this.#heldBytes += group.heldBytes;
   }
 
-  /** The groups were read again: the rows that followers have stay known, those of groups that have left among them. */
+  /**
+   * The groups were read again. The rows that followers have are kept, to compare them with the new ones; also those of
+   * groups that have left.
+   */
   #keepRows(before: ReadonlyMap<string, Group>): void {
     for (const [key, { id, row }] of before) {
       if (row.length === 0) continue;
@@ -232,10 +241,10 @@ const tooManyGroups = (most: number) =>
     { limit: "aggregateGroups", value: most },
   );
 
-/** Makes the groups of one live query. */
+/** Creates the groups of one live query. */
 export function aggregateKind(parts: AggregateParts): ResultKind {
   return {
-    // Made for each call: kept, it would be memory of each live query.
+    // Created on each access, because keeping it would cost memory for each live query.
     get loadQuery() {
       return parts.plan.loadQuery(parts.query());
     },

@@ -69,7 +69,7 @@ export class ChangeEncoder {
     return changes === UNKNOWN ? [] : this.#encodeAll(changes, cursorsOfEntry(entry, changes), mode);
   }
 
-  /** As `encodeEntry`, in steps. */
+  /** Like `encodeEntry`, in steps. */
   *encodeEntryInSteps(entry: LogEntry, mode: ValueMode): Steps<EncodedMessage[]> {
     const { changes } = entry;
     if (changes === UNKNOWN) return [];

@@ -20,7 +20,7 @@ import { mergeEntries } from "./merge-entries.ts";
 const ENTRY_BYTES = 400;
 const CHANGE_BYTES = 256;
 
-/** So many positions share the merged entries that follow them. */
+/** For how many positions the merged entries after them are kept. */
 const MERGED_MAX = 16;
 
 /**
@@ -55,7 +55,7 @@ export class ChangeLog implements BudgetedLog {
   #coveredFrom: number;
   /** Whether only the last of several changes of a document counts. */
   readonly #merges: boolean;
-  /** The entries of the log as one, by the entry after which they begin. */
+  /** Entries of the log merged into one, by the position after which they begin. */
   #merged: Map<number, LogEntry | null> | undefined;
 
   constructor(
@@ -201,7 +201,7 @@ export class ChangeLog implements BudgetedLog {
     const messages = entry.encoded?.[mode] ?? (yield* this.#encoder.encodeEntryInSteps(entry, mode));
     if (entry.cursors === undefined) this.#keep(entry, mode, messages);
     else {
-      // It goes with the next change, like the merged entry itself.
+      // The text is dropped at the next change, together with the merged entry.
       entry.encoded ??= {};
       entry.encoded[mode] = messages;
     }

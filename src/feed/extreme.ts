@@ -1,12 +1,16 @@
+/**
+ * The minimum or maximum of a group. A single value would not do, because the document that has it may leave; all
+ * values would need memory for each document. So a few are kept, and the database is asked if all of them have left.
+ */
 import { BSON_TYPE, type BsonValue } from "../match/bson-value.ts";
 import { compareValues } from "../match/compare.ts";
 
-/** At most so many different values are kept, in order. */
+/** How many different values are kept. */
 const SPARE_VALUES = 32;
-/** Beyond the first value, the others may take so much memory, in bytes. */
+/** How much memory the values after the first one may take, in bytes. */
 const SPARE_BYTES = 4_096;
 
-/** A value, and how many documents are known to have it. */
+/** A value, and the number of documents that are known to have it. */
 interface Held {
   readonly value: BsonValue;
   documents: number;
@@ -15,7 +19,10 @@ interface Held {
 /** Memory of a value besides its bytes, in bytes; rounded up. */
 const HELD_BYTES = 160;
 
-/** The server's order; equal numbers are ordered by the names of their types, so that every node shows the same one. */
+/**
+ * Compares values in the server's order. Equal numbers are ordered by the names of their types, so that every node
+ * shows the same one.
+ */
 export function compareExactly(a: BsonValue, b: BsonValue): number {
   return (
     compareValues(a, b) || (nameOf(a.type) < nameOf(b.type) ? -1 : nameOf(a.type) > nameOf(b.type) ? 1 : 0)
@@ -24,7 +31,7 @@ export function compareExactly(a: BsonValue, b: BsonValue): number {
 
 const nameOf = (type: number): string => TYPE_NAMES.get(type) ?? "";
 
-/** Equal values have different types only where these are numbers, or strings and symbols. */
+/** Only numbers, and strings and symbols, may be equal with different types. */
 const TYPE_NAMES = new Map<number, string>([
   [BSON_TYPE.decimal, "decimal"],
   [BSON_TYPE.double, "double"],
@@ -34,19 +41,19 @@ const TYPE_NAMES = new Map<number, string>([
   [BSON_TYPE.symbol, "symbol"],
 ]);
 
-/** `$min` and `$max` count no null, nor a missing field. */
+/** Whether `$min` and `$max` count a value. They ignore null and missing fields. */
 export const isCounted = ({ type }: BsonValue): boolean =>
   type !== BSON_TYPE.missing && type !== BSON_TYPE.null && type !== BSON_TYPE.undefined;
 
 /**
- * The least or the greatest value of a group, and a bounded number of those that follow it. Values beyond the last one
- * are not known. When all known values have left, the database has to be asked.
+ * The smallest or the greatest value of a group, and a limited number of values that follow it. Values after the last
+ * kept one are not known. If all known values have left, the database must be asked.
  */
 export class Extreme {
-  /** 1 for the least value, -1 for the greatest. */
+  /** 1 for the smallest value, -1 for the greatest. */
   readonly #sign: 1 | -1;
   #held: Held[] = [];
-  /** Whether there is nothing beyond the last value that is held. */
+  /** Whether all values are kept, so that none follows the last one. */
   #isComplete = true;
   #bytes = 0;
 
@@ -54,12 +61,12 @@ export class Extreme {
     this.#sign = sign;
   }
 
-  /** The value, or `null` where no document has one. Wrong while `isExhausted`. */
+  /** The first value; `null` if no document has one. Wrong while `isExhausted`. */
   get first(): BsonValue | null {
     return this.#held[0]?.value ?? null;
   }
 
-  /** Whether the value is unknown. */
+  /** Whether the first value is unknown. */
   get isExhausted(): boolean {
     return this.#held.length === 0 && !this.#isComplete;
   }
@@ -96,7 +103,8 @@ export class Extreme {
     const at = this.#find(value);
     const known = this.#held[at];
     if (known === undefined || this.#order(known.value, value) !== 0) {
-      // Beyond the last value, unless something is wrong: then all is read again.
+      // The value is not kept because it is after the last one. In any other case the state is wrong, so it is read
+      // again.
       if (known !== undefined || this.#isComplete) this.#forget();
       return;
     }
@@ -119,7 +127,7 @@ export class Extreme {
     }
   }
 
-  /** Index of the first held value that is not before this one. */
+  /** The index of the first kept value that is not before this one. */
   #find(value: BsonValue): number {
     let low = 0;
     let high = this.#held.length;
@@ -137,7 +145,7 @@ export class Extreme {
   }
 }
 
-/** How many documents are read when the values have run out. */
+/** How many documents are read after all values have left. */
 export const SPARE_DOCUMENTS = SPARE_VALUES;
 
 const sizeOf = ({ start, end }: BsonValue): number => end - start;

@@ -67,7 +67,7 @@ export interface GrantMove {
   readonly from: LiveQuery;
   readonly to: LiveQuery;
   readonly at: GrantPoint;
-  /** Of sorted live queries the documents that the client has, in order; of aggregates its rows. */
+  /** The state that the client has: the documents of a sorted live query in order, or the rows of an aggregate. */
   readonly held: readonly WindowMember[];
   /** The changes that a resuming client has missed since it had the state of `from`. */
   readonly missed?: Missed;
@@ -184,7 +184,7 @@ async function readWindowDiff(
   );
 }
 
-/** Rows follow from one another by comparison: how they came about does not matter. */
+/** Computes the difference between two states of an aggregate. Rows are whole, so comparing the two states is enough. */
 async function readGroupDiff(
   reader: Pick<SnapshotReader, "readAt">,
   { from, to, at, held: known, missed }: GrantMove,
@@ -204,7 +204,7 @@ async function readGroupDiff(
   return groupChanges(held, rows, hasSameRights ? "update" : "grant");
 }
 
-/** @param cause Of all changes: what happened to the documents of a group in between is not known. */
+/** @param cause The cause of all changes, because the writes to the documents of a group in between are not known. */
 function groupChanges(
   before: readonly WindowMember[],
   after: readonly WindowMember[],

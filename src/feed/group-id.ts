@@ -1,3 +1,7 @@
+/**
+ * Computes the `_id` of a document's group exactly as the server's `$group` does. A difference would move documents
+ * between groups, so missing fields, null and undefined follow the server.
+ */
 import type { Aggregate } from "../match/aggregate.ts";
 import { BSON_TYPE, type BsonValue } from "../match/bson-value.ts";
 import { compileExpressionPath, type ExpressionPath } from "../match/expression-path.ts";
@@ -7,7 +11,7 @@ import { documentOf, NULL } from "../match/write-bson.ts";
 /** Finds the `_id` of the group that a document belongs to, as the server's `$group` does. */
 export type GroupIdOf = (document: Uint8Array) => BsonValue;
 
-/** A part of an `_id`: the value of a path, or an object of further parts. */
+/** A part of an `_id`: the value of a path, or an object with more parts. */
 type IdPart = ExpressionPath | ReadonlyMap<string, IdPart>;
 
 export function compileGroupId(by: Aggregate["by"]): GroupIdOf {
@@ -25,11 +29,13 @@ function orNull(path: string): ExpressionPath {
   };
 }
 
-/** Whether an `_id` has one field, at its top: the server groups a document without it with those that have null there. */
+/**
+ * Whether an `_id` has a single field at its top. The server puts a document without that field into the group of null.
+ */
 export const isOnlyField = (by: readonly string[]): boolean =>
   by.length === 1 && by[0]?.includes(".") === false;
 
-/** An object of these paths, dots replaced by nested objects. */
+/** An object of these paths, in which dots become nested objects. */
 export function nested<T>(paths: readonly string[], leafOf: (path: string) => T): Nested<T> {
   const root: MutableNested<T> = new Map();
   for (const path of paths) {
@@ -49,11 +55,11 @@ export function nested<T>(paths: readonly string[], leafOf: (path: string) => T)
   return root;
 }
 
-/** Values under names, level by level. */
+/** Values by their names, level by level. */
 export interface Nested<T> extends ReadonlyMap<string, T | Nested<T>> {}
 interface MutableNested<T> extends Map<string, T | MutableNested<T>> {}
 
-/** A missing value leaves its name out; an object of nothing stays. */
+/** The object of an `_id`. A missing value has no field, and an object without fields stays. */
 function objectOf(parts: ReadonlyMap<string, IdPart>, document: Uint8Array): BsonValue {
   const entries: [string, BsonValue][] = [];
   for (const [name, part] of parts) {
@@ -63,6 +69,9 @@ function objectOf(parts: ReadonlyMap<string, IdPart>, document: Uint8Array): Bso
   return documentOf(entries);
 }
 
-/** Text that is equal for two `_id`s iff the server has them in one group: unlike for filters, undefined is not null. */
+/**
+ * A text that is equal for two `_id`s if and only if the server puts them into one group. In contrast to filters,
+ * undefined is not null.
+ */
 export const groupKey = (id: BsonValue): string =>
   id.type === BSON_TYPE.undefined ? "undefined" : valueKey(id);

@@ -9,27 +9,27 @@ const GROUP_BYTES = 320;
 const INT32_MAX = 2 ** 31 - 1;
 const NO_SUMS: readonly NumberSum[] = [];
 const NO_EXTREMES: readonly Extreme[] = [];
-/** No row is as short as this. */
+/** Shorter than any row. */
 const NO_ROW = new Uint8Array(0);
 
-/** One group of a live aggregate: the exact state that its row is made of. */
+/** One group of a live aggregate, with the exact state from which its row is computed. */
 export class Group {
   readonly id: BsonValue;
   readonly sums: readonly NumberSum[];
   readonly extremes: readonly Extreme[];
-  /** How many documents are in it. */
+  /** The number of documents in the group. */
   documents = 0;
-  /** The row as followers have it, empty where they have none. */
+  /** The row that followers have; empty if they have none. */
   row: Uint8Array = NO_ROW;
 
   constructor(id: BsonValue, { sums, extremes }: AggregateColumns) {
     this.id = id;
-    // Most aggregates only count: lists of nothing are shared.
+    // Most aggregates only count, so they share empty lists.
     this.sums = sums.length === 0 ? NO_SUMS : sums.map(() => new NumberSum());
     this.extremes = extremes.length === 0 ? NO_EXTREMES : extremes.map(({ sign }) => new Extreme(sign));
   }
 
-  /** A document has come into the group, or has left it. */
+  /** Adds a document that has entered the group, or subtracts one that has left it. */
   apply(document: Uint8Array, paths: ColumnPaths, times: 1 | -1): void {
     this.documents += times;
     for (let i = 0; i < this.sums.length; i++) {
@@ -42,7 +42,7 @@ export class Group {
       if (times === 1) this.extremes[i]?.add(value);
       else this.extremes[i]?.remove(value);
     }
-    // Of no documents all values are known, also where the last ones were not held.
+    // A group without documents has no values, so all of them are known.
     if (this.documents === 0) for (const extreme of this.extremes) extreme.load([], true);
   }
 
@@ -57,7 +57,7 @@ export class Group {
     return bytes;
   }
 
-  /** The row of now, as a document in memory of its own. */
+  /** The current row, as a document in memory of its own. */
   makeRow({ fields }: AggregateColumns): Uint8Array {
     const entries: [string, BsonValue][] = [["_id", this.id]];
     for (const field of fields) entries.push([field.name, this.#valueOf(field)]);

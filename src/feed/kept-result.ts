@@ -1,3 +1,7 @@
+/**
+ * The interface of results that are kept in memory. Sorted windows and aggregates are kept up to date in the same way
+ * (`stateful.ts`), whatever they keep.
+ */
 import type { Steps } from "../match/steps.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { Change, UNKNOWN } from "./change.ts";
@@ -6,37 +10,37 @@ import type { WindowMember } from "./result-state.ts";
 import type { Touched } from "./window-changes.ts";
 
 /**
- * The changes of one commit. A promise where the database has to be asked; the next commit must wait for it. `UNKNOWN`
- * where an image is missing, or the result has grown too large.
+ * The changes of one commit. A promise if the database must be asked; then the next commit waits for it. `UNKNOWN` if
+ * an image is missing, or if the result has become too large.
  */
 export type Found = Change[] | typeof UNKNOWN | Promise<Change[] | typeof UNKNOWN>;
 
-/** A result that is kept in memory, at each commit exactly the server's own of that cluster time. */
+/** A result that is kept in memory. After each commit it is exactly the server's own result at that cluster time. */
 export interface KeptResult {
-  /** The state is that of this cluster time, or of the last commit applied. */
+  /** The state is that of this cluster time, or of the last commit that was applied. */
   readonly loadedAt: bigint;
-  /** How many documents are held. */
+  /** The number of documents or groups that are kept. */
   readonly size: number;
-  /** Memory that the result takes, in bytes. */
+  /** The memory of the result, in bytes. */
   readonly heldBytes: number;
-  /** The visible documents, in order where they have one. */
+  /** The visible documents. If the result is sorted, in its order. */
   readonly visible: readonly WindowMember[];
-  /** The changes of the next commit. */
+  /** Applies the next commit. @returns Its changes. */
   apply(entry: HistoryEntry): Found;
-  /** The effect of a commit on the documents, for `applyTouched`; found in steps. */
+  /** Finds the effect of a commit on the documents, in steps, for `applyTouched`. */
   touchedInSteps(entry: HistoryEntry): Steps<Touched | typeof UNKNOWN>;
-  /** The changes of the next commit, which is later than `loadedAt`, from its effect on the documents. */
+  /** Applies the next commit, which is later than `loadedAt`, by its effect on the documents. @returns Its changes. */
   applyTouched(entry: HistoryEntry, touched: Touched | typeof UNKNOWN): Steps<Found>;
 }
 
-/** Makes the kept results of one live query. */
+/** Creates the kept results of one live query. */
 export interface ResultKind {
-  /** The query whose answer `load` takes. */
+  /** The query whose answer is the argument of `load`. */
   readonly loadQuery: SnapshotQuery;
   /** Does most of the work of `load`, in steps. */
   prepareInSteps(answer: readonly Uint8Array[]): Steps<void>;
   /**
-   * Takes the answer to the load query at a cluster time.
+   * Creates the result from the answer to the load query at a cluster time.
    * @throws {TidewireError} `snapshot-too-large`
    */
   load(answer: readonly Uint8Array[], clusterTime: bigint): KeptResult;

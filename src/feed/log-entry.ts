@@ -3,7 +3,7 @@ import { type Change, UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
 import type { HistoryEntry } from "./history.ts";
 
-/** The cursor of the last message of a commit, and the cursor of all others. */
+/** The cursor of the last message of a commit, and the cursor of all other messages. */
 export interface CommitCursors {
   readonly last: string;
   readonly others: string;

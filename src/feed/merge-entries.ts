@@ -3,9 +3,9 @@ import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { LogEntry } from "./log-entry.ts";
 
 /**
- * The changes of several commits as those of one, for rows of an aggregate: each message brings a whole row, so that
- * only the last one of a row counts. A client that stops in between resumes from before the first commit.
- * @returns `null` where some changes are unknown.
+ * Merges the changes of several commits into one entry, for rows of an aggregate. Each message contains a whole row, so
+ * only the last change of a row matters. A client that disconnects in between resumes from before the first commit.
+ * @returns `null` if some changes are unknown.
  */
 export function mergeEntries(entries: readonly LogEntry[]): LogEntry | null {
   const first = entries[0];
@@ -23,13 +23,14 @@ export function mergeEntries(entries: readonly LogEntry[]): LogEntry | null {
 function note(merged: Map<string, Change>, change: Change): void {
   const key = valueKey(change.type === "removed" ? change.id : idOf(change.document));
   const before = merged.get(key);
-  // A row that has come or gone is the last one in the order, too.
+  // A change of a row stands at the place of its last commit, because a row that leaves and returns is the last one at
+  // the client.
   merged.delete(key);
   const now = before === undefined ? change : joined(before, change);
   if (now !== null) merged.set(key, now);
 }
 
-/** Two changes of one row as one; `null` where they cancel each other. */
+/** Combines two changes of one row; `null` if they cancel each other. */
 function joined(before: Change, after: Change): Change | null {
   const { cause } = after;
   if (after.type === "removed") return before.type === "added" ? null : after;

@@ -1,9 +1,9 @@
-/** Counts and sums of groups, as clients ask for them (docs/protocol.md, section 3.4). */
+/** Parses the counts and sums of groups that clients ask for (docs/protocol.md, section 3.4). */
 import { TidewireError } from "../protocol/errors.ts";
 import { isWellFormed, pathFault, quote } from "./paths.ts";
 
 const OPERATORS = ["count", "sum", "avg", "min", "max"] as const;
-/** The function of one value of a group. */
+/** The function that computes one value of a group. */
 export type AggregateOperator = (typeof OPERATORS)[number];
 
 /** One field of the rows. */
@@ -11,9 +11,12 @@ export type AggregateValue =
   | { readonly name: string; readonly operator: "count"; readonly path: null }
   | { readonly name: string; readonly operator: Exclude<AggregateOperator, "count">; readonly path: string };
 
-/** The groups of a result and their values. */
+/** The groups of a result, and their values. */
 export interface Aggregate {
-  /** The path by which documents are grouped, several for an `_id` of several parts, or `null` for one group of all. */
+  /**
+   * The path by which documents are grouped. Several paths for an `_id` of several parts; `null` for a single group of
+   * all documents.
+   */
   readonly by: string | readonly string[] | null;
   readonly values: readonly AggregateValue[];
 }
@@ -26,10 +29,7 @@ const PATH_MAX = 500;
 /** The values of a request that names none. */
 const COUNT: AggregateValue = { name: "count", operator: "count", path: null };
 
-/**
- * Reads the `aggregate` of a request.
- * @throws {TidewireError} `bad-request`
- */
+/** Parses the `aggregate` of a request. @throws {TidewireError} `bad-request` */
 export function parseAggregate(given: unknown): Aggregate {
   const { by, values, ...others } = entriesOf(given, "aggregate");
   const unknown = Object.keys(others)[0];
@@ -97,12 +97,12 @@ function entriesOf(given: unknown, where: string): Readonly<Record<string, unkno
 
 const refusal = (path: string, text: string) => new TidewireError("bad-request", `${path} ${text}`, { path });
 
-/** The paths that the groups and their values are made of, each once. */
+/** The paths from which the groups and their values are computed, each once. */
 export function aggregatePaths({ by, values }: Aggregate): string[] {
   const groups = by === null ? [] : typeof by === "string" ? [by] : by;
   return [...new Set([...groups, ...values.flatMap(({ path }) => (path === null ? [] : [path]))])];
 }
 
-/** Text that is equal for two aggregates iff their rows are. */
+/** A text that is equal for two aggregates if and only if their rows are. */
 export const canonicalAggregate = ({ by, values }: Aggregate): string =>
   JSON.stringify([by, values.map(({ name, operator, path }) => [name, operator, path])]);

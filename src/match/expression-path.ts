@@ -1,12 +1,12 @@
 /**
- * The value of a path as the server's aggregation expressions find it, for `$group`. Filters find values otherwise: here
- * a number is never an index, and an array gives an array of what its objects hold.
+ * The value of a path as the server's aggregation expressions find it, for `$group`. Filters find values differently:
+ * here a number in a path is never an index, and an array gives the array of its objects' values.
  */
 import { afterCString, BSON_TYPE, type BsonValue, byteAt, valueEnd } from "./bson-value.ts";
 import { findField } from "./elements.ts";
 import { arrayOf } from "./write-bson.ts";
 
-/** Finds the value of one path in a document; `missing` where there is none. */
+/** Finds the value of one path in a document; `missing` if there is none. */
 export type ExpressionPath = (document: Uint8Array) => BsonValue;
 
 const MISSING: BsonValue = { type: BSON_TYPE.missing, bytes: new Uint8Array(0), start: 0, end: 0 };
@@ -32,7 +32,7 @@ function valueIn(names: readonly Uint8Array[], from: number, bytes: Uint8Array, 
   }
 }
 
-/** The values in the objects of an array; elements that are no objects, other arrays among them, give nothing. */
+/** The values in the objects of an array. Other elements, arrays included, contribute nothing. */
 function valuesIn(names: readonly Uint8Array[], from: number, bytes: Uint8Array, at: number): BsonValue {
   const values: BsonValue[] = [];
   let offset = at + 4;

@@ -11,14 +11,14 @@ const ZERO: Scaled = { coefficient: 0n, exponent: 0 };
 const INT32_MAX = 2n ** 31n - 1n;
 const INT64_MAX = 2n ** 63n - 1n;
 
-/** Numbers that no finite sum contains. */
+/** Numbers that make any sum infinite or NaN. They are counted, because they can be subtracted again. */
 interface Special {
   nan: number;
   positive: number;
   negative: number;
 }
 
-/** Numbers that are not whole, or beyond the integers that a double holds. Most sums have none. */
+/** Numbers that are not integers, or beyond the integers that a double represents exactly. Most sums have none. */
 interface Fractions {
   /** The sum of longs and doubles, as a multiple of a power of two. */
   binary: Scaled;
@@ -26,9 +26,9 @@ interface Fractions {
   special: Special | undefined;
 }
 
-/** A sum that can be read at any time. It takes little memory as long as all numbers are safe integers. */
+/** A sum that can be read at any time. As long as all numbers are safe integers, it takes little memory. */
 export class NumberSum {
-  /** Safe integers. */
+  /** The sum of the safe integers. */
   #whole = 0;
   #ints = 0;
   #longs = 0;
@@ -36,12 +36,12 @@ export class NumberSum {
   #decimals = 0;
   #rest: Fractions | undefined;
 
-  /** How many numbers it contains. */
+  /** The number of added numbers. */
   get count(): number {
     return this.#ints + this.#longs + this.#doubles + this.#decimals;
   }
 
-  /** Adds a value once, or takes it away (`times` is -1). A value that is no number counts for nothing. */
+  /** Adds a value, or subtracts it if `times` is -1. Values that are not numbers are ignored. */
   add(type: number, bytes: Uint8Array, at: number, times: 1 | -1): void {
     if (type === BSON_TYPE.int) {
       this.#ints += times;
@@ -62,7 +62,7 @@ export class NumberSum {
     }
   }
 
-  /** Counts numbers whose sum is added by the other methods. */
+  /** Counts numbers whose sum is added with the other methods. */
   countMore(type: number, count: number): void {
     if (type === BSON_TYPE.int) this.#ints += count;
     else if (type === BSON_TYPE.long) this.#longs += count;
@@ -82,7 +82,7 @@ export class NumberSum {
     rest.decimal = sumOf(rest.decimal, value, 10n);
   }
 
-  /** Adds an infinity or NaN so many times. */
+  /** Adds infinities or NaN. */
   addSpecial(value: number, times: number): void {
     const rest = this.#fractions();
     rest.special ??= { nan: 0, positive: 0, negative: 0 };
@@ -91,7 +91,7 @@ export class NumberSum {
     else rest.special.negative += times;
   }
 
-  /** As the server's `$sum`. */
+  /** The sum, with the type that the server's `$sum` has. */
   sum(): BsonValue {
     const special = this.#special();
     if (this.#decimals > 0)
@@ -105,7 +105,7 @@ export class NumberSum {
     return isInt ? int32(Number(integer)) : int64(integer);
   }
 
-  /** As the server's `$avg`; `null` where there is no number. */
+  /** The average, with the type that the server's `$avg` has; `null` if there is no number. */
   average(): BsonValue | null {
     const { count } = this;
     if (count === 0) return null;
@@ -132,7 +132,7 @@ export class NumberSum {
   #addWhole(value: number): void {
     const sum = this.#whole + value;
     if (Number.isSafeInteger(sum)) {
-      // Adding zero makes a negative zero a plain one.
+      // Adding zero turns a negative zero into zero.
       this.#whole = sum + 0;
       return;
     }
@@ -146,7 +146,7 @@ export class NumberSum {
     else this.addBinary(partsOf(times * value));
   }
 
-  /** NaN or an infinity, if that is what the sum is. */
+  /** NaN or an infinity, if the sum is one of these. */
   #special(): number | undefined {
     const special = this.#rest?.special;
     if (special === undefined) return undefined;
@@ -176,13 +176,13 @@ const sizeOf = (value: bigint): number => Math.ceil(value.toString(16).length / 
 const decimalSpecial = (value: number): BsonValue =>
   Number.isNaN(value) ? nanDecimal() : infiniteDecimal(value < 0);
 
-/** The exponent of the sum is never above 0, so that whole numbers need no case of their own. */
+/** Adds scaled numbers. The exponent of the result is never above 0, so that integers need no special case. */
 function sumOf(a: Scaled, b: Scaled, base: bigint): Scaled {
   const exponent = Math.min(a.exponent, b.exponent, 0);
   const scaled = ({ coefficient, exponent: own }: Scaled) =>
     base === 2n ? coefficient << BigInt(own - exponent) : coefficient * base ** BigInt(own - exponent);
   const coefficient = scaled(a) + scaled(b);
-  // A sum that has become zero needs no fine unit any more.
+  // A sum that has become zero no longer needs a small unit.
   return coefficient === 0n ? ZERO : { coefficient, exponent };
 }
 
@@ -190,7 +190,7 @@ const view = new DataView(new ArrayBuffer(8));
 const EXPONENT_BIAS = 1_075;
 const HIDDEN_BIT = 2n ** 52n;
 
-/** A finite double as an integer times a power of two; the integer is odd, or zero. */
+/** A finite double as an integer times a power of two. The integer is odd, or zero. */
 function partsOf(value: number): Scaled {
   view.setFloat64(0, value);
   const bits = view.getBigUint64(0);

@@ -1,4 +1,7 @@
-/** One spelling for all values that the server calls equal, so that a group keeps its `_id` whichever document came first. */
+/**
+ * Gives one form to all values that the server calls equal, so that the `_id` of a group does not depend on which of
+ * its documents came first.
+ */
 import { BSON_TYPE, type BsonValue, elementsOf } from "./bson-value.ts";
 import { decimalAt, equalDouble, integerPartAt, isInteger } from "./numbers.ts";
 import { decimalValue, nearestDecimal } from "./rounding.ts";
@@ -35,7 +38,7 @@ function numberSpelling({ type, bytes, start }: BsonValue): BsonValue {
   const exact = equalDouble(type, bytes, start);
   if (exact !== undefined) return double(exact);
   const decimal = decimalAt(bytes, start);
-  // Infinities and NaN are doubles.
+  // Infinities and NaN become doubles.
   if (typeof decimal === "number") return double(decimal);
   return decimal.coefficient === 0n ? decimalValue(false, 0n, 0) : nearestDecimal(decimal);
 }

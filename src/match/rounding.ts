@@ -9,7 +9,10 @@ export interface Scaled {
 
 const DOUBLE_BITS = 53;
 const DOUBLE_MIN_EXPONENT = -1074;
-/** A quotient is computed with so many bits or more: enough to round, with the remainder as the last. */
+/**
+ * A quotient is computed with at least this many bits. That is enough for correct rounding if one more bit records the
+ * remainder.
+ */
 const QUOTIENT_BITS = 66;
 
 /** The double nearest to `coefficient * 2 ** exponent / divisor`; `divisor` is positive. */
@@ -20,7 +23,7 @@ export function nearestDouble({ coefficient, exponent }: Scaled, divisor = 1n): 
   const shift = Math.max(0, QUOTIENT_BITS - (bitsOf(magnitude) - bitsOf(divisor)));
   const dividend = magnitude << BigInt(shift);
   const quotient = dividend / divisor;
-  // The sticky bit: whether anything lies below the quotient.
+  // The sticky bit records whether the remainder is not zero.
   const whole = quotient * 2n + (quotient * divisor === dividend ? 0n : 1n);
   const lowest = exponent - shift - 1;
   const drop = Math.max(0, bitsOf(whole) - DOUBLE_BITS, DOUBLE_MIN_EXPONENT - lowest);
@@ -29,9 +32,9 @@ export function nearestDouble({ coefficient, exponent }: Scaled, divisor = 1n): 
   return negative ? -result : result;
 }
 
-/** A product with a power of two that is exact, or infinite. */
+/** The product with a power of two, either exact or infinite. */
 function scaleDouble(value: number, exponent: number): number {
-  // One factor may not be representable where the product is.
+  // A factor of 2 ** exponent may be infinite although the product is not.
   if (exponent > 971) return value * 2 ** 971 * 2 ** Math.min(1_023, exponent - 971);
   return value * 2 ** exponent;
 }
@@ -51,7 +54,7 @@ export function nearestDecimal({ coefficient, exponent }: Scaled, divisor = 1n):
   const dividend = magnitude * 10n ** BigInt(shift);
   const quotient = dividend / divisor;
   const isExact = quotient * divisor === dividend;
-  // A digit that stands for all digits below: 1 is below the middle, and is lost in rounding.
+  // The additional digit stands for all digits below. With 1 it is below the middle, and rounding removes it.
   const whole = isExact ? quotient : quotient * 10n + 1n;
   const lowest = exponent - shift - (isExact ? 0 : 1);
   return roundedDecimal(negative, whole, lowest);
@@ -59,12 +62,12 @@ export function nearestDecimal({ coefficient, exponent }: Scaled, divisor = 1n):
 
 function roundedDecimal(negative: boolean, whole: bigint, lowest: number): BsonValue {
   const drop = Math.max(0, digitsOf(whole) - DECIMAL_DIGITS, DECIMAL_MIN_EXPONENT - lowest);
-  // Far below the smallest number: no power of ten has to be computed to see that.
+  // The number is far below the smallest one, so no large power of ten is computed.
   if (drop > digitsOf(whole) + 1) return decimalValue(false, 0n, 0);
   let digits = drop === 0 ? whole : halfEven(whole, 10n ** BigInt(drop));
   let exponent = lowest + drop;
   if (digits === 0n) return decimalValue(false, 0n, 0);
-  // One spelling for each number: without zeros at its end, and a whole number is written out where it fits.
+  // Each number has one form: without trailing zeros, and an integer is written out if it fits.
   while (digits % 10n === 0n) {
     digits /= 10n;
     exponent++;
@@ -101,7 +104,7 @@ export function decimalValue(negative: boolean, digits: bigint, exponent: number
 export const infiniteDecimal = (negative: boolean): BsonValue =>
   decimalOf(0n, negative ? 0xf800_0000_0000_0000n : 0x7800_0000_0000_0000n);
 
-/** The Decimal128 that is no number. */
+/** The Decimal128 value NaN. */
 export const nanDecimal = (): BsonValue => decimalOf(0n, 0x7c00_0000_0000_0000n);
 
 function decimalOf(low: bigint, high: bigint): BsonValue {

@@ -32,12 +32,12 @@ export function checkAllowed(rule: Rule, { filter, sort, limit, snapshot, aggreg
   checkPaths(sortPaths, rule, "sort");
   if (sortPaths.some((path) => path !== "_id" && allow.sort?.includes(path) === false))
     throw refusal("sort", "this sort is not allowed");
-  // A limit bounds documents, which an aggregate does not send.
+  // A limit bounds the documents of a result, and an aggregate sends none.
   if (aggregate === null && allow.maxLimit !== null && (limit === null || limit > allow.maxLimit))
     throw refusal("limit", `a limit of at most ${allow.maxLimit} is needed here`);
 }
 
-/** A filter, sort or aggregate on a hidden field would reveal its value by the result. */
+/** A filter, sort or aggregate on a hidden field would reveal its value in the result. */
 function checkPaths(paths: readonly string[], rule: Rule, part: "filter" | "sort" | "aggregate"): void {
   const hidesIds = !rule.allow.documents;
   const isHidden = (path: string) =>

@@ -1,6 +1,6 @@
 import type { Aggregate } from "../match/aggregate.ts";
 
-/** The rows of an aggregate in words. */
+/** Describes the rows of an aggregate in words. */
 export function describeAggregate({ by, values }: Aggregate): string {
   const rows = values.map(({ name, operator, path }) => `${name} = ${operator}(${path ?? ""})`).join(", ");
   if (by === null) return `one, of ${rows}`;

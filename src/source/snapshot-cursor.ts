@@ -272,7 +272,7 @@ export class SnapshotCursor {
       maxTimeMS: maxTimeMs,
       readConcern,
       collation: { locale: "simple" },
-      // A request for millions of groups fails early, rather than fill the server's disk.
+      // Without disk use, a request for millions of groups fails early and does not fill the server's disk.
       allowDiskUse: false,
     });
   }

@@ -20,7 +20,7 @@ const filter = z.custom<Record<string, unknown>>(
   { error: "expected an object" },
 );
 
-/** Left as it came, for the same reason. */
+/** Passed on unchanged, because the aggregate has its own parser as well. */
 const aggregate = z.custom<AggregateRequest>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   { error: "expected an object" },
