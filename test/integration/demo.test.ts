@@ -63,7 +63,7 @@ test("shows each viewer the result of find, confirms that at the end, and writes
 });
 
 test("the printed command follows a view; a killed service is started again, and no viewer misses a change", async () => {
-  const { demo, db, directory, env } = await startDemo(["--rate", "6", "--seconds", "40"]);
+  const { demo, db, directory, env } = await startDemo(["--rate", "6", "--seconds", "60"]);
   const [, servicePid, backendPid] = await demo.line(/service: process (\d+), backend: process (\d+)/);
   const [command] = await demo.line(/^ *node .*main\.js tail --url .*$/);
   const tail = new Running("sh", ["-c", `exec ${command.trim()}`], directory, env);

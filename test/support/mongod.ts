@@ -15,7 +15,7 @@ import { endWithUs, exited } from "./guard.ts";
 
 const HOST = "127.0.0.1";
 /** For what takes well under a second, except where the machine is busy with something else. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 const POLL_MS = 25;
 
 export interface TestDatabase {

@@ -111,6 +111,24 @@ test("[G1] a snapshot of a capped collection is exact, however short the history
   expect(follower.starts, "never started over").toEqual({ snapshot: 1 });
 });
 
+test("[3.2] an update in a capped collection is a reset where the server keeps no images, and an insert is not", async ({
+  skip,
+}) => {
+  skip(KEEPS_IMAGES, "this server keeps images");
+  const database = await testDatabase();
+  const { db } = database;
+  const entries = await db.createCollection<Entry>("entries", { capped: true, size: 16 * 1_024 * 1_024 });
+  await entries.insertOne({ _id: 1, n: 1 });
+  const { follow } = await start(database);
+  const follower = await follow({});
+  await entries.insertOne({ _id: 2, n: 1 });
+  await follower.equalsFind(db);
+  expect(follower.starts, "an insert").toEqual({ snapshot: 1 });
+  await entries.updateOne({ _id: 1 }, { $set: { n: 2 } });
+  await follower.equalsFind(db);
+  expect(follower.starts, "an update").toEqual({ snapshot: 1, "reset, history-lost": 1 });
+});
+
 test("[3.3] a missing collection gives an empty snapshot, and then its first document", async () => {
   const database = await testDatabase();
   const { db } = database;
