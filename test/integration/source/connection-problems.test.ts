@@ -42,7 +42,9 @@ beforeAll(async () => {
   };
   const alone = await started();
   const ghost = await started("--replSet", "rs0");
-  const tls = await started("--tlsMode", "requireTLS", "--tlsCertificateKeyFile", bothFile);
+  // Newer servers demand an authority.
+  const tlsArgs = ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", bothFile, "--tlsCAFile", certFile];
+  const tls = await started(...tlsArgs, "--tlsAllowConnectionsWithoutCertificates");
   const proxy = await TcpProxy.open(alone.port);
   stops.push(async () => proxy.stop());
   proxy.freeze();
