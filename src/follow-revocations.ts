@@ -17,9 +17,9 @@ function revocationsIn(config: Config): Namespace {
   };
 }
 
-/** The question that preflight answers, for a node and for the command line alike. */
+/** The question that the check at the start asks, for a node and for the command line alike. */
 export const followStateOf = (config: Config): FollowState => ({
-  // Where every client is anonymous there is no token to revoke.
+  // If every client is anonymous, there is no token to revoke.
   mode: config.auth.jwt === undefined ? "off" : config.auth.revocation,
   collections: [revocationsIn(config)],
   feature: "revocation",

@@ -28,7 +28,7 @@ interface Running {
   readonly node: string;
   /** The id under which clients see the node, in `welcome` and on the public `/readyz`. */
   readonly id: string;
-  /** The MongoDB it works on; for the embedded one this is the only place to learn it. */
+  /** The MongoDB of the node. With the embedded one, this is the only place to learn its URI. */
   readonly mongodbUri: string;
   readonly metrics: Metrics;
   readiness(): Readiness;
@@ -45,11 +45,14 @@ export interface Service extends Running {
   /** Where clients connect, and where metrics and health are. */
   readonly address: Listening;
   readonly adminAddress: Listening;
-  /** Lets an edited configuration take effect: rules and collections now, the rest is named in the log. */
+  /**
+   * Applies an edited configuration: rules and collections take effect now, and the log names the sections that need a
+   * restart.
+   */
   reload(config: Config): Promise<void>;
 }
 
-/** A node that does not listen: what it serves has to be given to it. */
+/** A node without listeners, which receives its connections from the caller. */
 export interface RunningNode extends Running {
   readonly publicServer: Server;
   /** Checks whether an edit can take effect. @returns A function that applies it. */
@@ -66,7 +69,7 @@ export interface NodeOptions {
 }
 
 /**
- * Starts a node in this process, whatever `server.workers` says: several processes are for the command line.
+ * Starts a node in this process, whatever `server.workers` says, because only the command line starts several processes.
  * @throws {StartupError} What has to be changed first, all of it.
  */
 export async function startService(
@@ -74,7 +77,8 @@ export async function startService(
   log: Logger = pino(config.log),
   extraRoutes: ExtraRoutes = () => false,
 ): Promise<Service> {
-  // Before anything is connected to: a package that is missing does not come with a majority.
+  // Comes before any connection, because a missing package would otherwise be reported only after the wait for a
+  // majority.
   await socketIoOf(config);
   const { port, adminPort } = await awaitMajority(config, log);
   const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
@@ -137,7 +141,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   await patience.run((at) => at.connect());
   const report = await patience.run(() => checkDeployment(basics, client));
   const state = await patience.run(() => openState(basics, client));
-  // The source begins once the gateway is there, so that neither is called before.
+  // The source starts after the gateway exists, because it calls the gateway from the first commit on.
   const pipeline = buildPipeline(basics, mongodb, state, report, {
     onHandedOut: () => gateway.flush(),
     onUnwatchable: (namespace) => gateway.collectionDropped(namespace),

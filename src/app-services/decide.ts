@@ -41,7 +41,7 @@ export interface Decision {
   readonly filters: readonly QueryFilter[];
   readonly options: FieldOptions;
   /** Reports a problem of the named role or filter. */
-  readonly tell: (name: string, at: string, message: string) => void;
+  readonly noteProblem: (name: string, at: string, message: string) => void;
 }
 
 /** The documents and fields that users with certain facts see. */
@@ -157,12 +157,12 @@ function missableClaim(parts: readonly Part[], facts: Facts): Filter | undefined
 /** The documents and fields that users with these facts certainly see. */
 function seen(decision: Decision, facts: Facts): Sight | undefined {
   const applying = decision.filters.filter(({ applies }) => mayHold(applies, facts));
-  const parts = partsOf(decision, facts, decision.tell);
+  const parts = partsOf(decision, facts, decision.noteProblem);
   if (parts.length === 0) return undefined;
   let shown = parts.map((part) => part.shown).reduce(shownByBoth);
   for (const part of parts) {
     if (isSame(part.shown, shown)) continue;
-    decision.tell(
+    decision.noteProblem(
       part.role,
       "fields",
       "roles of one user show different fields: what only some of them show is hidden",
@@ -171,7 +171,7 @@ function seen(decision: Decision, facts: Facts): Sight | undefined {
   const kinds = new Set(applying.map(({ rest }) => rest?.shown.of ?? "all"));
   if (kinds.has("only") && kinds.has("but")) {
     const names = applying.map(({ name }) => name).join(" and ");
-    decision.tell(
+    decision.noteProblem(
       names,
       "projection",
       "some show and some hide fields, which no query may combine: nobody sees anything",
@@ -183,7 +183,7 @@ function seen(decision: Decision, facts: Facts): Sight | undefined {
     if (rest === undefined) return undefined;
     const hidden = pathsIn(documents).find((path) => isHidden(path, rest.shown));
     if (hidden !== undefined) {
-      decision.tell(
+      decision.noteProblem(
         name,
         "projection",
         `hides ${hidden}, which roles use in conditions: its users see nothing`,
@@ -203,14 +203,14 @@ function mayHold(condition: Condition, facts: Facts): boolean {
 }
 
 /** By role, the documents and fields that it certainly grants. */
-function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part[] {
+function partsOf(decision: Decision, facts: Facts, noteProblem: Decision["noteProblem"]): Part[] {
   const parts: Part[] = [];
   const before: { who: Condition; full: Shown | undefined }[] = [];
   for (const { name, applies, grants } of decision.roles) {
     const who = given(applies, facts);
     const shownParts = grants.map(({ visible, fields }) => ({
       visible: given(visible, facts),
-      shown: shownFields(fields, facts, decision.options, (at, message) => tell(name, at, message)),
+      shown: shownFields(fields, facts, decision.options, (at, message) => noteProblem(name, at, message)),
     }));
     for (const { visible, shown } of shownParts) {
       if (shown === undefined) continue;
@@ -219,7 +219,7 @@ function partsOf(decision: Decision, facts: Facts, tell: Decision["tell"]): Part
       const documents = certainly(all([who, visible, ...taken.map((earlier) => not(earlier.who))]));
       if (documents.is !== "constant" || documents.value) parts.push({ role: name, documents, shown });
       else if (isOnlyTaken(who, visible)) {
-        tell(
+        noteProblem(
           name,
           "",
           "follows a role that may apply as well, and is not fully supported: it grants nothing",

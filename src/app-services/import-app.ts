@@ -4,7 +4,7 @@ import { parseConfig } from "../config/config.ts";
 import { isPlainObject } from "../match/read-literal.ts";
 import { decide, type RuleText } from "./decide.ts";
 import type { Surroundings } from "./operands.ts";
-import { type ImportProblem, Report, type Tell } from "./problems.ts";
+import { type ImportProblem, type NoteProblem, Report } from "./problems.ts";
 import { type CollectionFile, type DataSource, type ExportedApp, readApp } from "./read-app.ts";
 import { type QueryFilter, readQueryFilter } from "./read-filter.ts";
 import { readRole } from "./read-role.ts";
@@ -118,7 +118,7 @@ function rulesOf(
 ): readonly RuleText[] {
   const place = `${file.database}.${file.collection}`;
   const tellOf =
-    (kind: string, name: string): Tell =>
+    (kind: string, name: string): NoteProblem =>
     (at, message) =>
       report.add({
         file: file.file,
@@ -134,9 +134,9 @@ function rulesOf(
     return readQueryFilter(name, filter, around, { allowId }, tellOf("filter", name));
   });
   const isFilter = (name: string) => !roles.some((role) => role.name === name);
-  const tell = (name: string, at: string, message: string) =>
+  const noteProblem = (name: string, at: string, message: string) =>
     tellOf(isFilter(name) ? "filter" : "role", name)(at, message);
-  const rules = decide({ roles, filters, options: { allowId }, tell });
+  const rules = decide({ roles, filters, options: { allowId }, noteProblem });
   if (rules === undefined) {
     report.add({ file: file.file, at: place, message: "the roles amount to more than 64 rules: left out" });
   } else if (rules.length === 0) {

@@ -19,4 +19,4 @@ export class Report {
 }
 
 /** Reports a problem at a location. */
-export type Tell = (at: string, message: string) => void;
+export type NoteProblem = (at: string, message: string) => void;

@@ -111,7 +111,7 @@ class AppFolder {
     const type = config?.["type"] ?? "mongodb-atlas";
     if (type !== "mongodb-atlas" && type !== "mongodb") {
       if (path.startsWith("data_sources/"))
-        this.#tell(`${path}/config.json`, `of the type ${type}: left out`);
+        this.#noteProblem(`${path}/config.json`, `of the type ${type}: left out`);
       return undefined;
     }
     const fallback = await this.#fallback(`${path}/default_rule.json`);
@@ -136,7 +136,7 @@ class AppFolder {
   async #fallback(file: string): Promise<CollectionFile | undefined> {
     const rules = await this.json(file);
     if (rules === undefined) return undefined;
-    this.#tell(
+    this.#noteProblem(
       file,
       "applies to every collection without rules, but only those with a folder are known here",
     );
@@ -154,7 +154,7 @@ class AppFolder {
     const roles = objects(rules["roles"]);
     const filters = objects(rules["filters"]);
     if (roles === undefined || filters === undefined) {
-      this.#tell(file, "roles and filters have to be lists of objects: left out");
+      this.#noteProblem(file, "roles and filters have to be lists of objects: left out");
       return undefined;
     }
     return {
@@ -171,12 +171,12 @@ class AppFolder {
     const nameOf = ({ database, collection }: CollectionFile) => `${database}.${collection}`;
     return files.filter((file) => {
       const isAlone = files.every((other) => other === file || nameOf(other) !== nameOf(file));
-      if (!isAlone) this.#tell(file.file, `another file has rules for ${nameOf(file)}, too: left out`);
+      if (!isAlone) this.#noteProblem(file.file, `another file has rules for ${nameOf(file)}, too: left out`);
       return isAlone;
     });
   }
 
-  #tell(file: string, message: string): void {
+  #noteProblem(file: string, message: string): void {
     this.#report.add({ file, at: "", message });
   }
 

@@ -2,7 +2,7 @@
 import { isPlainObject } from "../match/read-literal.ts";
 import { ALWAYS, all, any, type Condition, type Filter, NEVER, not, UNKNOWN } from "./condition.ts";
 import { hasExpansion, type Operand, readKey, readValue, type Surroundings } from "./operands.ts";
-import type { Tell } from "./problems.ts";
+import type { NoteProblem } from "./problems.ts";
 
 type Known = Exclude<Operand, { is: "unfit" }>;
 type User = Extract<Operand, { is: "user" }>;
@@ -23,17 +23,22 @@ const isComparison = (name: string): name is Comparison => Object.hasOwn(TURNED,
 const nameOf = (operator: string) => operator.replace(/^%(?!%)/, "$");
 
 /** @param at The location, for the report. */
-export function readExpression(value: unknown, at: string, around: Surroundings, tell: Tell): Condition {
-  return new ExpressionReader(around, tell).expression(value, at);
+export function readExpression(
+  value: unknown,
+  at: string,
+  around: Surroundings,
+  noteProblem: NoteProblem,
+): Condition {
+  return new ExpressionReader(around, noteProblem).expression(value, at);
 }
 
 class ExpressionReader {
   readonly #around: Surroundings;
-  readonly #tell: Tell;
+  readonly #noteProblem: NoteProblem;
 
-  constructor(around: Surroundings, tell: Tell) {
+  constructor(around: Surroundings, noteProblem: NoteProblem) {
     this.#around = around;
-    this.#tell = tell;
+    this.#noteProblem = noteProblem;
   }
 
   /** A truth value, or an object of which every entry must hold. */
@@ -209,7 +214,7 @@ class ExpressionReader {
   }
 
   #unknown(at: string, why: string): Condition {
-    this.#tell(at, `${why}: it grants nothing`);
+    this.#noteProblem(at, `${why}: it grants nothing`);
     return UNKNOWN;
   }
 }

@@ -3,7 +3,7 @@ import { pathFault } from "../match/paths.ts";
 import { isPlainObject } from "../match/read-literal.ts";
 import { ALWAYS, type Condition, type Filter } from "./condition.ts";
 import { hasExpansion, readValue, type Surroundings } from "./operands.ts";
-import type { Tell } from "./problems.ts";
+import type { NoteProblem } from "./problems.ts";
 import { readExpression } from "./read-expression.ts";
 import { ALL_FIELDS, type Shown } from "./shown-fields.ts";
 
@@ -29,11 +29,11 @@ export function readQueryFilter(
   filter: Entries,
   around: Surroundings,
   options: { readonly allowId: boolean },
-  tell: Tell,
+  noteProblem: NoteProblem,
 ): QueryFilter {
   const { apply_when: when = true, query = {}, projection = filter["project"] ?? {} } = filter;
   const applies = readExpression(when, "apply_when", around, (at, message) =>
-    tell(at, message.replace("it grants nothing", "the filter is applied to everybody")),
+    noteProblem(at, message.replace("it grants nothing", "the filter is applied to everybody")),
   );
   try {
     const unknown = Object.keys(filter).find((part) => !PARTS.has(part));
@@ -46,7 +46,7 @@ export function readQueryFilter(
     return { name, applies: overUsers(applies), rest };
   } catch (error) {
     if (!(error instanceof Unfit)) throw error;
-    tell("", `${error.message}: its users see nothing`);
+    noteProblem("", `${error.message}: its users see nothing`);
     return { name, applies: overUsers(applies), rest: undefined };
   }
 }

@@ -13,7 +13,7 @@ import {
   UNKNOWN,
 } from "./condition.ts";
 import type { Surroundings } from "./operands.ts";
-import type { Tell } from "./problems.ts";
+import type { NoteProblem } from "./problems.ts";
 import { readExpression } from "./read-expression.ts";
 import { ALL_FIELDS, type Shown, showsAnything } from "./shown-fields.ts";
 
@@ -47,15 +47,15 @@ interface NamedField {
 type Entries = Readonly<Record<string, unknown>>;
 const entriesOf = (value: unknown): Entries => (isPlainObject(value) ? value : {});
 
-/** Reads a role. @param tell Reports a problem at a location in the role. */
-export function readRole(name: string, role: Entries, around: Surroundings, tell: Tell): Role {
-  const read = (value: unknown, at: string) => readExpression(value, at, around, tell);
+/** Reads a role. @param noteProblem Reports a problem at a location in the role. */
+export function readRole(name: string, role: Entries, around: Surroundings, noteProblem: NoteProblem): Role {
+  const read = (value: unknown, at: string) => readExpression(value, at, around, noteProblem);
   // App Services always writes `apply_when`. Without it, the users of the role are unknown.
   const applies = role["apply_when"] === undefined ? UNKNOWN : read(role["apply_when"], "apply_when");
-  if (role["apply_when"] === undefined) tell("apply_when", "missing: the role applies to nobody");
+  if (role["apply_when"] === undefined) noteProblem("apply_when", "missing: the role applies to nobody");
   const fault = faultOf(role);
   if (fault !== undefined) {
-    tell("", `${fault}: the role grants nothing`);
+    noteProblem("", `${fault}: the role grants nothing`);
     return { name, applies, grants: [] };
   }
   const gates = readGates(role["document_filters"], read);
@@ -63,7 +63,7 @@ export function readRole(name: string, role: Entries, around: Surroundings, tell
   // A right to write includes the right to read. A right that depends on the previous document only permits inserts.
   const write = optional(role["write"], "write", (value, at) =>
     readExpression(value, at, around, (place, message) => {
-      if (readable !== ALWAYS && !place.includes("%%prev")) tell(place, message);
+      if (readable !== ALWAYS && !place.includes("%%prev")) noteProblem(place, message);
     }),
   );
   const whole = any([all([gates.read, readable ?? NEVER]), all([gates.write, write ?? NEVER])]);
@@ -71,7 +71,7 @@ export function readRole(name: string, role: Entries, around: Surroundings, tell
   if (readable === undefined)
     grants.push({ visible: gates.read, fields: readFields(role, gates.areSame, read) });
   else if (role["fields"] !== undefined && certainly(whole) !== ALWAYS && hasRights(role)) {
-    tell("fields", "rights on fields beside a read of the whole document are left out");
+    noteProblem("fields", "rights on fields besides a read of the whole document are left out");
   }
   return { name, applies, grants };
 }
@@ -138,24 +138,24 @@ export function shownFields(
   fields: FieldRights | "all",
   facts: Facts,
   { allowId }: FieldOptions,
-  tell: Tell,
+  noteProblem: NoteProblem,
 ): Shown | undefined {
   if (fields === "all") return ALL_FIELDS;
   const shows = (right: Condition) => {
     const certain = certainly(given(right, facts));
     if (certain.is !== "constant")
-      tell("fields", "a right on a field that depends on the document is left out");
+      noteProblem("fields", "a right on a field that depends on the document is left out");
     return certain.is === "constant" && certain.value;
   };
-  const shown = shows(fields.rest) ? allBut(fields.named, shows, tell) : only(fields.named, shows, "");
+  const shown = shows(fields.rest) ? allBut(fields.named, shows, noteProblem) : only(fields.named, shows, "");
   if (fields.named.some(isUnwritable)) {
-    tell("fields", "a field whose name cannot be written as a path: the role shows nothing");
+    noteProblem("fields", "a field whose name cannot be written as a path: the role shows nothing");
     return undefined;
   }
   if (!showsAnything(shown)) return undefined;
   if (shown.of === "all" || !hidesId(shown)) return shown;
   if (!allowId) {
-    tell(
+    noteProblem(
       "fields",
       "it hides _id, which Tidewire always shows: the role shows nothing. --allow-id accepts that",
     );
@@ -173,11 +173,15 @@ const hidesId = (shown: Exclude<Shown, { of: "all" }>) =>
   (shown.of === "only" && !shown.paths.includes("_id")) ||
   (shown.of === "but" && shown.paths.includes("_id"));
 
-function allBut(named: readonly NamedField[], shows: (right: Condition) => boolean, tell: Tell): Shown {
+function allBut(
+  named: readonly NamedField[],
+  shows: (right: Condition) => boolean,
+  noteProblem: NoteProblem,
+): Shown {
   const hidden = named.filter(({ readable }) => readable === undefined || !shows(readable));
   for (const { name, readable } of hidden) {
     if (readable === undefined)
-      tell(`fields.${name}`, "parts of a field, where the others show: the whole field is hidden");
+      noteProblem(`fields.${name}`, "parts of a field, where the others show: the whole field is hidden");
   }
   return hidden.length === 0 ? ALL_FIELDS : { of: "but", paths: hidden.map(({ name }) => name) };
 }

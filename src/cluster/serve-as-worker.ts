@@ -95,8 +95,8 @@ class Worker {
   #noteClosed(id: number, guard: GuardParts): void {
     this.#closed.push(id);
     if (this.#closed.length > 1) return;
-    const tell = () => send({ closed: this.#closed.splice(0) });
-    setImmediate(guarded(guard, "worker.closed", tell));
+    const sendClosed = () => send({ closed: this.#closed.splice(0) });
+    setImmediate(guarded(guard, "worker.closed", sendClosed));
   }
 
   async #answer(id: number, request: RequestType, value: unknown): Promise<void> {

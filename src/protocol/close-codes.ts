@@ -1,5 +1,5 @@
 /**
- * Every WebSocket close code of the protocol (docs/protocol.md, section 5). Its range tells the client what to do.
+ * Every WebSocket close code of the protocol (docs/protocol.md, section 5). Its range says what the client should do.
  */
 export const CLOSE_CODES = {
   protocolError: 1002,

@@ -30,7 +30,7 @@ export function useTidewire(): Client {
   return client;
 }
 
-/** On the server nothing is followed: the page is rendered as it looks before the first answer. */
+/** Used on the server, where nothing is followed: the page is rendered as it looks before the first answer. */
 const serverState = () => UNUSED;
 const nothing = () => {};
 
@@ -40,7 +40,7 @@ const nothing = () => {};
  * @param query What to follow; `null` or `undefined` for nothing yet.
  */
 export function useLiveQuery<T extends object, R>(query: Query<T, R> | null | undefined): QueryState<R> {
-  // The identity of a query: its client, and what it asks for.
+  // The identity of a query consists of its client and its request.
   const { client, key } = query ?? {};
   // biome-ignore lint/correctness/useExhaustiveDependencies: `query` is another object in every render, and the same query.
   const subscribe = useCallback((changed: () => void) => query?.subscribe(changed) ?? nothing, [client, key]);

@@ -2,7 +2,7 @@
 import type { CollectionConfig, SyncConfig, UtilsRecord } from "@tanstack/db";
 import type { Change, Client, OperationTime, Query } from "../client/client.ts";
 
-/** A document's `_id`; one that is neither text nor number goes by its JSON. */
+/** The key of a document: its `_id`, or the JSON of an `_id` that is neither a string nor a number. */
 export type Key = string | number;
 
 /** Functions that the collection offers besides those of TanStack DB. */
@@ -71,7 +71,7 @@ const keyOf = (doc: object): Key => keyFor((doc as { readonly _id?: unknown })._
 const keyFor = (id: unknown): Key =>
   typeof id === "string" || typeof id === "number" ? id : JSON.stringify(id);
 
-/** Carries changes over, those that come together as one transaction. */
+/** Applies changes to the collection. Changes that arrive together are one transaction. */
 class Sync<R extends object> {
   readonly #into: Write<R>;
   readonly #held = new Set<Key>();
@@ -108,7 +108,7 @@ class Sync<R extends object> {
     this.#isReady = true;
   }
 
-  /** The held documents stay. Only a collection that has none yet can fail. */
+  /** The documents that the collection has stay. Only a collection that was never ready can fail. */
   failed(error: Error): void {
     this.flush();
     if (!this.#isReady) this.#into.markError(error);

@@ -42,7 +42,7 @@ export function useLiveQuery<T extends object, R>(
   let stop: (() => void) | undefined;
   const follow = () => {
     const before = stop;
-    // A new query that is equal keeps its subscription; nothing ends in between.
+    // A new query that is equal keeps its subscription, so nothing ends in between.
     stop = toValue(query)?.subscribe((next) => {
       state.value = next;
     });
@@ -52,7 +52,7 @@ export function useLiveQuery<T extends object, R>(
   const identity = () => [toValue(query)?.client, toValue(query)?.key];
   const start = () => watch(identity, follow, { immediate: true });
   let unwatch: (() => void) | undefined;
-  // Components are mounted in a browser only. Outside of a component, the caller wants it at once.
+  // A component is mounted only in a browser. Outside of a component, the caller wants to follow at once.
   if (getCurrentInstance() === null) unwatch = start();
   else {
     onMounted(() => {
