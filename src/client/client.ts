@@ -21,6 +21,8 @@ import type { Filter, QueryState } from "./types.ts";
 import { type Logger, Warnings } from "./warnings.ts";
 
 export { TidewireError } from "../protocol/errors.ts";
+export type { Avg, Count, GroupId, GroupValues, Max, Min, Row, Sum } from "./aggregates.ts";
+export { avg, count, max, min, sum } from "./aggregates.ts";
 export type { OperationTime } from "./fences.ts";
 export type { PersistOptions, Saved, Store } from "./persistence.ts";
 export type { FindOptions, Query } from "./query.ts";

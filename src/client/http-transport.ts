@@ -177,9 +177,9 @@ export class HttpTransport implements Transport {
     signal: AbortSignal,
   ): Promise<Response | undefined> {
     const { url, token, values } = this.#target;
-    const { type: _type, id, documents: _documents, filter, fields, sort, ...rest } = request;
+    const { type: _type, id, documents: _documents, filter, fields, sort, aggregate, ...rest } = request;
     const query = new URLSearchParams({ values });
-    for (const [name, value] of Object.entries({ filter, sort })) {
+    for (const [name, value] of Object.entries({ filter, sort, aggregate })) {
       if (value !== undefined) query.set(name, JSON.stringify(value));
     }
     if (fields !== undefined) query.set("fields", fields.join());

@@ -3,7 +3,8 @@
  * cost, and becomes active when it is followed.
  */
 import { TidewireError } from "../protocol/errors.ts";
-import type { DocumentMode, SortSpec } from "../protocol/messages.ts";
+import type { AggregateRequest, DocumentMode, SortSpec } from "../protocol/messages.ts";
+import type { Count, GroupId, GroupValues, Row } from "./aggregates.ts";
 import { ChangeQueue } from "./change-queue.ts";
 import type { Listener, LiveRequest, LiveResult } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
@@ -45,6 +46,9 @@ export class Query<T extends object, R = T> {
     if (request.snapshot === false && (request.limit !== undefined || request.documents === "delta")) {
       throw new TidewireError("bad-request", "without a snapshot there is neither a limit nor a delta");
     }
+    const { aggregate, sort, fields, documents } = request;
+    if (aggregate && (sort ?? fields ?? documents))
+      throw new TidewireError("bad-request", "counts and groups have no fields, sort or deltas");
     this.#host = host;
     this.client = host;
     this.#request = request;
@@ -68,6 +72,40 @@ export class Query<T extends object, R = T> {
    */
   limit(limit: number): Query<T, R> {
     return new Query(this.#host, { ...this.#request, limit });
+  }
+
+  /**
+   * The number of documents that match, without the documents: one row with `count`. It goes on counting as long as it is
+   * followed.
+   */
+  count(): Query<T, Row<T, null, { count: Count }>> {
+    return this.groupBy();
+  }
+
+  /**
+   * The groups of documents with equal values at these paths, without the documents: one row for each, with its `_id` and
+   * `count`. Without a path there is one row for all documents. `values` replaces the count.
+   */
+  groupBy<const P extends readonly Path<T>[]>(
+    ...paths: P
+  ): Query<T, Row<T, GroupId<T, P>, { count: Count }>> {
+    // JSON leaves out what is undefined.
+    return this.aggregate({ by: paths.length > 1 ? paths : paths[0] } as AggregateRequest);
+  }
+
+  /** After `groupBy`: the values of each group, in place of its count: `values({ total: sum("price") })`. */
+  values<Id, const V extends GroupValues<T>>(
+    this: Query<T, { readonly _id: Id; readonly count: number }>,
+    values: V,
+  ): Query<T, Row<T, Id, V>> {
+    return this.aggregate({ ...this.#request.aggregate, values });
+  }
+
+  /** Counts and groups as the protocol writes them, for requests that are not known when the program is written. */
+  aggregate<Q = { readonly _id: unknown } & Readonly<Record<string, unknown>>>(
+    aggregate: AggregateRequest,
+  ): Query<T, Q> {
+    return new Query(this.#host, { ...this.#request, aggregate });
   }
 
   /**

@@ -107,7 +107,8 @@ type ProjectInner<V, P extends string> = V extends Scalar
   : V extends readonly (infer Item)[]
     ? ProjectInner<Item, P>[]
     : { [K in keyof V as K extends HeadOf<P> ? K : never]: ProjectField<V[K], P, K> };
-type ProjectField<V, P extends string, K> = K extends P ? V : ProjectInner<V, RestOf<P, K>>;
+/** A field of which some paths are kept. */
+export type ProjectField<V, P extends string, K> = K extends P ? V : ProjectInner<V, RestOf<P, K>>;
 
 /** A document reduced to some of its paths; `_id` is always included. */
 export type Projected<T, P extends string> = string extends P

@@ -34,7 +34,7 @@ export interface FollowOptions {
   readonly token: () => Promise<string | undefined>;
   /** Whether `token` gives another token once the last one has expired. */
   readonly hasNewTokens: boolean;
-  readonly request: Pick<SubscribeMessage, "collection" | "filter" | "fields" | "snapshot">;
+  readonly request: Pick<SubscribeMessage, "collection" | "filter" | "fields" | "snapshot" | "aggregate">;
   readonly values?: ValueMode;
   /** Every message of the service, in order. */
   readonly onMessage: (message: ServerMessage) => void;
@@ -57,7 +57,7 @@ export class FollowedQuery {
       this.#end = resolve;
     });
     const { url, token, values, request, WebSocket = TerminalSocket } = options;
-    const { collection, filter, fields, snapshot } = request;
+    const { collection, filter, fields, snapshot, aggregate } = request;
     this.#client = new Client(
       {
         url,
@@ -76,8 +76,9 @@ export class FollowedQuery {
       },
     );
     const all = this.#client.collection(collection).find(filter, snapshot === undefined ? {} : { snapshot });
+    const query = fields === undefined ? all : all.fields(...fields);
     // The end of a connection always follows a message or a cut, so the query knows the reason already.
-    (fields === undefined ? all : all.fields(...fields)).subscribe({});
+    (aggregate === undefined ? query : query.aggregate(aggregate)).subscribe({});
   }
 
   /** Ends the query. Nothing is reported after that. */

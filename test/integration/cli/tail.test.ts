@@ -173,3 +173,28 @@ test.each([
   expect(await tail.code).toBe(2);
   expect(tail.notes.join("\n")).toMatch(text);
 });
+
+test("prints the rows of groups, and each row that changes", async () => {
+  const { service, db } = await startTestService({ collections: ORDERS });
+  await orders(db).insertOne({ _id: 1, customer: "u1", total: 3, margin: 1 });
+  const url = `ws://127.0.0.1:${service.address.port}`;
+  const token = await signToken({ sub: "u1" });
+  const aggregate = '{"by":"total","values":{"orders":{"count":true},"sum":{"sum":"total"}}}';
+  const tail = run([
+    "tail",
+    "--url",
+    url,
+    "--collection",
+    "orders",
+    "--token",
+    token,
+    "--aggregate",
+    aggregate,
+  ]);
+  await tail.said("1 document; changes follow");
+  await orders(db).insertOne({ _id: 2, customer: "u1", total: 3 });
+  await tail.printed(2);
+  tail.stop();
+  expect(await tail.code).toBe(0);
+  expect(tail.out).toEqual(['= {"_id":3,"orders":1,"sum":3}', '~ insert {"_id":3,"orders":2,"sum":6}']);
+});

@@ -5,7 +5,9 @@ import { WebSocket } from "ws";
 import {
   type Change,
   type ClientOptions,
+  count,
   createClient,
+  sum,
   type TransportKind,
 } from "../../../src/client/client.ts";
 import { signToken, startTestService } from "../../support/service.ts";
@@ -73,6 +75,51 @@ test.each<[TransportKind]>([["ws"], ["sse"], ["poll"]])(
     ]);
   },
 );
+
+test.each<[TransportKind]>([["ws"], ["sse"], ["poll"]])(
+  "follows counts and groups, over %s",
+  async (transport) => {
+    const { orders, written } = await setUp({ transports: [transport] });
+    await written.insertMany([
+      { _id: 1, customerId: "u1", total: 5 },
+      { _id: 2, customerId: "u1", total: 5.5 },
+      { _id: 3, customerId: "u2", total: 5 },
+    ]);
+    const numbers = orders.find().count();
+    const totals = orders
+      .find({ total: { $gte: 5 } })
+      .groupBy("total")
+      .values({ n: count(), sum: sum("total") });
+    const both = () => [numbers.getState().data, byId(totals.getState().data)];
+    numbers.subscribe({});
+    totals.subscribe({});
+    await Promise.all([numbers.snapshot(), totals.snapshot()]);
+    expect(both()).toEqual([
+      [{ _id: null, count: 2 }],
+      [
+        { _id: 5, n: 1, sum: 5 },
+        { _id: 5.5, n: 1, sum: 5.5 },
+      ],
+    ]);
+    await written.updateMany({}, { $set: { total: 5.5 } });
+    await written.insertOne({ _id: 4, customerId: "u1", total: 1 });
+    await expect
+      .poll(both, { timeout: 60_000 })
+      .toEqual([[{ _id: null, count: 3 }], [{ _id: 5.5, n: 2, sum: 11 }]]);
+  },
+);
+
+test("an aggregate that grows beyond its limit stops with that error", async () => {
+  const { orders, written } = await setUp({}, { sub: "u1" }, { aggregateGroups: 1 });
+  await written.insertOne({ _id: 1, customerId: "u1", total: 1 });
+  const query = orders.find().groupBy("total");
+  const statuses: string[] = [];
+  query.subscribe(({ status }) => void statuses.push(status));
+  await query.snapshot();
+  await written.insertOne({ _id: 2, customerId: "u1", total: 2 });
+  await expect.poll(() => statuses.at(-1), { timeout: 60_000 }).toBe("stopped");
+  expect(query.getState().error).toMatchObject({ code: "snapshot-too-large" });
+});
 
 test("reads its own writes by a fence", async () => {
   const { orders, written, live, now } = await setUp();

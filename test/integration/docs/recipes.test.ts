@@ -156,6 +156,58 @@ test("badge: counts the unread messages, reports the new ones, and nothing else"
   expect(toast.all).toEqual(["new"]);
 });
 
+test("tabs: the numbers of each status follow the orders, within the rules", async () => {
+  const { client, backend } = await codeOf("recipes.md", "Tabs with numbers");
+  const { db, clientFor } = await serve("recipes.md", ["Tabs with numbers"]);
+  const orders = db.collection("orders");
+  const insert = (customerId: string, status: string) => orders.insertOne({ customerId, status, total: 1 });
+  await insert("ada", "new");
+  const { insertedId } = await insert("ben", "new");
+  const [ada, staff] = [screen<object>(), screen<object>()];
+  client.followTabs(clientFor({ sub: "ada" }), ada.show);
+  client.followTabs(clientFor({ sub: "s", roles: ["staff"] }), staff.show);
+  await expect.poll(() => [ada.last(), staff.last()], PATIENCE).toEqual([{ new: 1 }, { new: 2 }]);
+  await backend.setStatus(db, insertedId, "paid");
+  await expect.poll(staff.last, PATIENCE).toEqual({ new: 1, paid: 1 });
+  await insert("ada", "sent");
+  await expect
+    .poll(() => [ada.last(), staff.last()], PATIENCE)
+    .toEqual([
+      { new: 1, sent: 1 },
+      { new: 1, paid: 1, sent: 1 },
+    ]);
+});
+
+test("unread badge: an exact number, and no message", async () => {
+  const { client, backend } = await codeOf("recipes.md", "Unread badge");
+  const { db, clientFor } = await serve("recipes.md", ["Unread badge"]);
+  const badge = screen<number>();
+  const ada = clientFor({ sub: "ada" });
+  client.followNumber(ada, badge.show);
+  await expect.poll(badge.last, PATIENCE).toBe(0);
+  for (let n = 0; n < 3; n++) await backend.send(db, "ada", `message ${n}`);
+  await backend.send(db, "ben", "not for ada");
+  await expect.poll(badge.last, PATIENCE).toBe(3);
+  await backend.readAll(db, "ada");
+  await expect.poll(badge.last, PATIENCE).toBe(0);
+  await expect(ada.collection("inbox").find().snapshot()).rejects.toMatchObject({ code: "forbidden" });
+});
+
+test("revenue: sums are exact, and move with the orders", async () => {
+  const { client, backend } = await codeOf("recipes.md", "Revenue by status");
+  const { db, clientFor } = await serve("recipes.md", ["Revenue by status"]);
+  const shown = screen<Map<string, object>>();
+  client.followRevenue(clientFor({ sub: "f", roles: ["finance"] }), shown.show);
+  for (const price of [0.1, 0.2, 1e20, 5]) await backend.sell(db, price);
+  await db.collection("sales").deleteOne({ price: 1e20 });
+  await db.collection("sales").deleteOne({ price: 5 });
+  const revenue = { orders: 2, total: 0.1 + 0.2, average: 0.15, largest: 0.2 };
+  await expect.poll(() => shown.last()?.get("open"), PATIENCE).toMatchObject({ orders: 2, total: 0.1 + 0.2 });
+  expect(shown.last()?.get("open")).toMatchObject({ largest: revenue.largest });
+  await backend.pay(db);
+  await expect.poll(() => [...(shown.last()?.keys() ?? [])], PATIENCE).toEqual(["paid"]);
+});
+
 test("a live query replaces a Socket.IO room", async () => {
   const { client, backend } = await codeOf("moving/from-socketio.md", "From Socket.IO rooms");
   const { db, clientFor } = await serve("moving/from-socketio.md");

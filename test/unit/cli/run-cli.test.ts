@@ -57,6 +57,18 @@ test("explain --sub is short for the claims of a token that hold the sub alone",
   expect(out).toBe((await explain("--user", '{"sub":"u1"}')).out);
 });
 
+test("explain --aggregate says which rows there are, and what is refused", async () => {
+  const file = await fileOf(GOOD);
+  const explain = (aggregate: string) =>
+    run("explain", "--config", file, "--collection", "orders", "--sub", "u1", "--aggregate", aggregate);
+  const { code, out } = await explain(
+    '{"by":["status","at"],"values":{"n":{"count":true},"t":{"sum":"total"}}}',
+  );
+  expect(code).toBe(0);
+  expect(out).toContain("rows: one for each status and at, of n = count(), t = sum(total), and no documents");
+  expect((await explain('{"by":5}')).out).toMatch(/^refused \(bad-request\)/);
+});
+
 test("check says that nobody has access to a collection without a rule", async () => {
   const file = await fileOf(GOOD.replace("collections:", "collections:\n  carts: { rules: [] }"));
   const { code, out } = await run("check", "--config", file);

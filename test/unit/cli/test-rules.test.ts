@@ -22,6 +22,9 @@ collections:
   top:
     rules:
       - { name: few, anonymous: true, allow: { sort: [from], maxLimit: 5 } }
+  counts:
+    rules:
+      - { name: numbers, filter: { customerId: "%%user.sub" }, fields: { exclude: [margin] }, allow: { documents: false } }
   messages:
     lookups:
       rooms: { collection: members, filter: { userId: "%%user.sub", banned: { $ne: true } }, value: roomId }
@@ -109,7 +112,7 @@ ${about}
   expected  hidden
   found     visible, as {"customerId":"ada"} holds
 
-rules that no test reaches: orders: staff, news: public, top: few, messages: member
+rules that no test reaches: orders: staff, news: public, top: few, counts: numbers, messages: member
 tests: 1 failed, 0 passed (t.test.yaml)`);
 });
 
@@ -389,7 +392,7 @@ test("--json says the same for machines", async () => {
       },
     ],
     problems: [],
-    untested: ["orders: staff", "news: public", "top: few", "messages: member"],
+    untested: ["orders: staff", "news: public", "top: few", "counts: numbers", "messages: member"],
   });
   const broken = await run({ "t.test.yaml": oneTest("expct: forbidden") }, "--json");
   expect(broken.code).toBe(1);
@@ -400,4 +403,20 @@ test.each([[["--frobnicate"]], [["--config"]]])("%j is a wrong command line: exi
   const { code, out, err } = await runIn(...argv);
   expect({ code, out }).toEqual({ code: 2, out: "" });
   expect(err).toContain("See: tidewire help test-rules");
+});
+
+test.each([
+  ["aggregate: { by: status }\n    expect: allowed", "orders", 0],
+  ["aggregate: { by: margin }\n    expect: forbidden", "orders", 0],
+  ["aggregate: { by: margin }\n    expect: allowed", "orders", 1],
+  ["expect: forbidden", "counts", 0],
+  [
+    "aggregate: {}\n    documents: [{ visible: { _id: 1, customerId: ada } }, { hidden: { _id: 2 } }]",
+    "counts",
+    0,
+  ],
+])("judges counts and groups as the service does: %s of %s", async (rest, collection, code) => {
+  expect(
+    await run({ "a.test.yaml": oneTest(rest, "as: { sub: ada }", collection) }, "a.test.yaml"),
+  ).toMatchObject({ code });
 });

@@ -1,10 +1,15 @@
 import type { ObjectId } from "mongodb";
 import { expectTypeOf, test } from "vitest";
 import {
+  avg,
   type Change,
+  count,
   createClient,
   type Filter,
+  max,
+  min,
   type QueryState,
+  sum,
   type TidewireError,
 } from "../../../src/client/client.ts";
 
@@ -91,4 +96,46 @@ test("`fields` keeps the requested fields, and `_id`", () => {
 test("an optional field stays optional in the result type", () => {
   const query = orders.find().fields("note");
   expectTypeOf(query.getState().data).toEqualTypeOf<readonly { _id: string; note?: string }[]>();
+});
+
+test("rows have the types of their groups and values", () => {
+  const rows = <R>(query: { getState(): { data: readonly R[] } }) => query.getState().data;
+  expectTypeOf(rows(orders.find().count())).toExtend<readonly { _id: null; count: number }[]>();
+  expectTypeOf(rows(orders.find().groupBy("status"))).toExtend<
+    readonly { _id: "open" | "paid" | null; count: number }[]
+  >();
+  const values = {
+    n: count(),
+    total: sum("total"),
+    mean: avg("total"),
+    first: min("at"),
+    last: max("status"),
+  };
+  const grouped = orders.find({ status: "open" }).groupBy("customer.address.city").values(values);
+  expectTypeOf(rows(grouped)).toExtend<
+    readonly {
+      _id: string | null;
+      n: number;
+      total: number;
+      mean: number | null;
+      first: Date | null;
+      last: "open" | "paid" | null;
+    }[]
+  >();
+  expectTypeOf(rows(orders.find().groupBy("status", "customer.id"))).toExtend<
+    readonly { _id: { status?: "open" | "paid"; customer?: { id: string } }; count: number }[]
+  >();
+  expectTypeOf(
+    rows(
+      orders
+        .find()
+        .groupBy()
+        .values({ total: sum("total") }),
+    ),
+  ).toExtend<readonly { _id: null; total: number }[]>();
+  // @ts-expect-error no such path
+  orders.find().groupBy("stauts");
+  const byStatus = orders.find().groupBy("status");
+  // @ts-expect-error no such path
+  byStatus.values({ x: sum("totl") });
 });

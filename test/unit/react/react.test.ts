@@ -211,3 +211,20 @@ test("a window that grows keeps what is shown until the larger result is complet
   expect(setup.container.textContent).toBe("1,2,3");
   expect(shown).not.toContain("");
 });
+
+test("a component shows counts and groups, row by row", async () => {
+  const { service, container, render } = setUp();
+  const Tabs = () => {
+    const { data } = useLiveQuery(useTidewire().collection<Order>("orders").find().groupBy("a"));
+    return data.map(({ _id, count }) => `${_id}: ${count}`).join();
+  };
+  await render(createElement(Tabs));
+  await goLive({ service }, [{ _id: 1, count: 2 }] as unknown as Order[]); // rows, which are no orders
+  expect(container.textContent).toBe("1: 2");
+  await act(async () => {
+    const doc = { _id: 1, count: 3 };
+    service.socket.tell({ type: "changed", query: 1, cursor: "c2", cause: "insert", doc });
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  });
+  expect(container.textContent).toBe("1: 3");
+});

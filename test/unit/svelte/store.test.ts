@@ -35,3 +35,16 @@ test("Svelte's own `derived` and `get` follow a query, and leave it", async () =
   await pass(100);
   expect(service.socket.closedWith).toBe(1000);
 });
+
+test("a count is a store of one row", async () => {
+  const { service, client } = scriptedClient({ lingerMs: 100 });
+  const number = derived(client.collection<Order>("orders").find().count(), ({ data }) => data[0]?.count);
+  const shown: (number | undefined)[] = [];
+  const stop = number.subscribe((value) => shown.push(value));
+  await settle();
+  service.socket.welcome();
+  answerSnapshot(service.socket, [{ _id: null, count: 2 }]);
+  await settle();
+  expect(shown.at(-1)).toBe(2);
+  stop();
+});

@@ -162,3 +162,30 @@ test("documents and keys are typed", () => {
   expectTypeOf(collection.get(1)).toExtend<Order | undefined>();
   expectTypeOf(collection.utils.written).returns.toEqualTypeOf<Promise<void>>();
 });
+
+test("rows of groups are documents of the collection, keyed by their _id", async () => {
+  const { service, client } = scriptedClient({ lingerMs: 100 });
+  const query = client.collection<Order>("orders").find().groupBy("status");
+  const collection = createCollection(tidewireCollectionOptions(client, query));
+  const subscription = collection.subscribeChanges(() => {});
+  onTestFinished(() => subscription.unsubscribe());
+  await settle();
+  service.socket.welcome();
+  expect(service.socket.last("subscribe")).toMatchObject({
+    collection: "orders",
+    aggregate: { by: "status" },
+  });
+  answerSnapshot(service.socket, [
+    { _id: "open", count: 2 },
+    { _id: null, count: 1 },
+  ]);
+  await settle();
+  expect(collection.get("open")).toMatchObject({ count: 2 });
+  service.socket.tell(
+    { type: "changed", query: 1, cursor: "c2", cause: "update", doc: { _id: "open", count: 1 } },
+    { type: "removed", query: 1, cursor: "c3", cause: "delete", _id: null },
+  );
+  await settle();
+  expect([...collection.keys()]).toEqual(["open"]);
+  expectTypeOf(collection.get("open")?.count).toEqualTypeOf<number | undefined>();
+});

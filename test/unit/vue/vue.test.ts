@@ -138,3 +138,14 @@ test("a window that grows keeps what is shown until the larger result is complet
   await nextTick();
   expect([data.value.length, status.value]).toEqual([3, "live"]);
 });
+
+test("a scope follows a count", async () => {
+  const { service, client } = setUp();
+  const scope = effectScope();
+  onTestFinished(() => scope.stop());
+  const live = scope.run(() => useLiveQuery(client.collection<Order>("orders").find({ a: 1 }).count()));
+  await opened(service);
+  service.socket.welcome();
+  answerSnapshot(service.socket, [{ _id: null, count: 4 }]);
+  await vi.waitFor(() => expect(live?.data.value[0]?.count).toBe(4));
+});
