@@ -145,7 +145,7 @@ export class AggregatedResult implements KeptResult {
       if (group.documents === 0 && this.#parts.plan.aggregate.by !== null) {
         this.#groups.delete(key);
         this.#heldBytes -= group.heldBytes;
-        if (before.length > 0) removed.push({ type: "removed", cause, id: group.id });
+        if (before.length > 0) removed.push({ type: "removed", cause, id: group.id, previous: before });
         continue;
       }
       const document = group.makeRow(this.#parts.plan.columns);

@@ -21,7 +21,13 @@ export type Change =
       /** The document before the change, for a delta. */
       readonly previous: Uint8Array;
     } & Ordered)
-  | { readonly type: "removed"; readonly cause: Cause; readonly id: BsonValue };
+  | {
+      readonly type: "removed";
+      readonly cause: Cause;
+      readonly id: BsonValue;
+      /** Of a row: as it was before. */
+      readonly previous?: Uint8Array;
+    };
 
 /** In sorted queries: the `_id` of the following document; `null` at the end. */
 interface Ordered {

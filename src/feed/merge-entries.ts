@@ -30,12 +30,15 @@ function note(merged: Map<string, Change>, change: Change): void {
   if (now !== null) merged.set(key, now);
 }
 
-/** Combines two changes of one row; `null` if they cancel each other. */
+/** Combines two changes of one row; `null` if nothing has changed in the end. */
 function joined(before: Change, after: Change): Change | null {
   const { cause } = after;
-  if (after.type === "removed") return before.type === "added" ? null : after;
+  // A client that had no row before receives none, or a new one.
+  if (before.type === "added")
+    return after.type === "removed" ? null : { type: "added", cause, document: after.document };
+  const { previous } = before;
+  if (after.type === "removed") return previous === undefined ? after : { ...after, previous };
   const { document } = after;
-  if (before.type === "added") return { type: "added", cause, document };
-  const previous = before.type === "changed" ? before.previous : document;
-  return { type: "changed", cause, document, previous };
+  if (previous !== undefined && Buffer.compare(previous, document) === 0) return null;
+  return { type: "changed", cause, document, previous: previous ?? document };
 }

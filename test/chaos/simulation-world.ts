@@ -1,9 +1,9 @@
 /** Random rules, users and requests of the simulation, and the equivalent queries for the server. */
 import { BSON, type Document } from "mongodb";
-import type { ValueMode } from "../../src/protocol/messages.ts";
+import type { AggregateValueRequest, ValueMode } from "../../src/protocol/messages.ts";
 import { EXCLUDED, INCLUDED, randomFilter, toServerProjection, VISIBLE } from "../property/exact-samples.ts";
 import type { ModelRequest } from "../support/model-client.ts";
-import type { Oracle, OracleQuery, Result } from "../support/oracle.ts";
+import { groupOf, type Oracle, type OracleQuery, type Result } from "../support/oracle.ts";
 import type { Random } from "../support/random.ts";
 
 export const THINGS = "things";
@@ -129,6 +129,7 @@ const SORTS: readonly (readonly [string, 1 | -1])[][] = [
 
 /** Something that every grant of the world allows, so that an edit of the rules ends nothing by chance. */
 export function randomRequest(random: Random): ModelRequest {
+  if (random.chance(0.25)) return randomAggregate(random);
   const isSorted = random.chance(0.45);
   const sort = random.pick(SORTS.filter((keys) => keys.every(([path]) => INCLUDED.includes(path))));
   const fields = random.chance(0.25) ? random.some(["n", "owner", "meta", "tags", "v"], 0.5) : [];
@@ -139,6 +140,28 @@ export function randomRequest(random: Random): ModelRequest {
     ...(isSorted ? { sort } : {}),
     ...(isSorted && random.chance(0.85) ? { limit: random.int(1, 9) } : {}),
     ...(random.chance(0.35) ? { documents: "delta" as const } : {}),
+  };
+}
+
+/** Values of which the server makes the same text as the service: sums of whole numbers, and what has one type. */
+const VALUES: Readonly<Record<string, AggregateValueRequest>> = {
+  count: { count: true },
+  sum: { sum: "n" },
+  least: { min: "n" },
+  greatest: { max: "n" },
+  kind: { max: "kind" },
+  deep: { sum: "meta.a" },
+};
+
+function randomAggregate(random: Random): ModelRequest {
+  const by = random.pick(["kind", "owner", "tags", "meta.a", ["owner", "kind"], ["kind"]]);
+  const isWhole = random.chance(0.2);
+  const names = random.some(Object.keys(VALUES), 0.4);
+  const values = Object.fromEntries(names.map((name) => [name, VALUES[name] ?? { count: true as const }]));
+  return {
+    collection: THINGS,
+    ...(random.chance(0.5) ? { filter: randomFilter(random, INCLUDED) } : {}),
+    aggregate: { ...(isWhole ? {} : { by }), ...(names.length === 0 ? {} : { values }) },
   };
 }
 
@@ -159,7 +182,11 @@ export async function findAt(
     database,
     collection: THINGS,
     filter: { $and: [grant.filter(groups), asked] },
-    projections: [...(grant.projection === null ? [] : [grant.projection]), ...fields],
+    projections:
+      request.aggregate !== undefined
+        ? []
+        : [...(grant.projection === null ? [] : [grant.projection]), ...fields],
+    ...(request.aggregate === undefined ? {} : { group: groupOf(request.aggregate) }),
     ...(request.sort === undefined ? {} : { sort: Object.fromEntries([...request.sort, ["_id", 1]]) }),
     ...(request.limit === undefined ? {} : { limit: request.limit }),
   };

@@ -3,7 +3,8 @@
  * `when` and filter; the model only inserts the claims.
  */
 import type { Db, Document, MongoClient } from "mongodb";
-import type { OracleQuery } from "../support/oracle.ts";
+import type { AggregateRequest, AggregateValueRequest } from "../../src/protocol/messages.ts";
+import { groupOf, type OracleQuery } from "../support/oracle.ts";
 import type { Random } from "../support/random.ts";
 
 export type Claims = Readonly<Record<string, unknown>>;
@@ -13,12 +14,15 @@ export interface RuleText {
   readonly when?: Document;
   readonly filter?: Document;
   readonly fields?: { readonly include: readonly string[] } | { readonly exclude: readonly string[] };
+  /** Unset: documents, and counts and groups. */
+  readonly allow?: { readonly documents: false } | { readonly aggregate: false };
 }
 
 export interface LeakRequest {
   readonly collection: string;
   readonly filter?: Document;
   readonly fields?: readonly string[];
+  readonly aggregate?: AggregateRequest;
 }
 
 const TEAMS = ["red", "green", "blue"];
@@ -81,11 +85,13 @@ export function randomRules(random: Random): RuleText[] {
     const when = random.pick(WHENS);
     const filter = random.pick(FILTERS);
     const fields = random.pick(FIELDS);
+    const allow = random.chance(0.75) ? null : random.pick([{ documents: false }, { aggregate: false }] as const);
     return {
       name: `rule-${index}`,
       ...(when === null ? {} : { when }),
       ...(Object.keys(filter).length === 0 ? {} : { filter }),
       ...(fields === null ? {} : { fields }),
+      ...(allow === null ? {} : { allow }),
     };
   });
 }
@@ -109,7 +115,24 @@ export async function expectedOf(
   const filter = filledIn(rule.filter ?? {}, claims);
   if (filter === undefined) return "forbidden";
   const hidden = hiddenBy(rule.fields);
-  if (pathsOf(request.filter ?? {}).some((path) => hidden.hides(path))) return "forbidden";
+  const asked = [...pathsOf(request.filter ?? {}), ...pathsIn(request.aggregate)];
+  if (asked.some((path) => hidden.hides(path))) return "forbidden";
+  const { allow = {} } = rule;
+  if (request.aggregate === undefined ? "documents" in allow : "aggregate" in allow) return "forbidden";
+  // Who may know how many, and not which.
+  if ("documents" in allow && asked.some((path) => isWithin(path, "_id"))) return "forbidden";
+  if (request.aggregate !== undefined) {
+    const whole = { $and: [filter, request.filter ?? {}] };
+    const group = groupOf(request.aggregate);
+    const query = {
+      database: db.databaseName,
+      collection: request.collection,
+      filter: whole,
+      projections: [],
+      group,
+    };
+    return { hidden, query };
+  }
   return {
     hidden,
     query: {
@@ -122,6 +145,13 @@ export async function expectedOf(
       ],
     },
   };
+}
+
+/** The paths that rows are made of. */
+function pathsIn(aggregate: AggregateRequest | undefined): string[] {
+  const { by = [], values = {} } = aggregate ?? {};
+  const named = Object.values(values).flatMap((value) => Object.values(value));
+  return [...[by].flat(), ...named.filter((path) => typeof path === "string")];
 }
 
 const included = (paths: readonly string[]) => Object.fromEntries(paths.map((path) => [path, 1]));
@@ -240,10 +270,26 @@ export function randomRequest(random: Random, collection: string): LeakRequest {
   const fields = random.chance(0.25)
     ? random.some(["owner", "team", "meta", "secret", "acl.who", "level"], 0.5)
     : [];
+  const filter = random.chance(0.7) ? { filter: randomFilter(random) } : {};
+  if (random.chance(0.35)) return { collection, ...filter, aggregate: randomAggregate(random) };
   return {
     collection,
-    ...(random.chance(0.7) ? { filter: randomFilter(random) } : {}),
+    ...filter,
     ...(fields.length === 0 ? {} : { fields }),
+  };
+}
+
+/** Nine in ten of what a rule may show, the others of anything, `_id` among it. */
+function randomAggregate(random: Random): AggregateRequest {
+  const path = () =>
+    random.pick(random.chance(0.8) ? ["owner", "team", "level", "public"] : [...PATHS, "_id", "meta"]);
+  const value = (): AggregateValueRequest =>
+    random.pick([{ count: true as const }, { sum: "level" }, { min: path() }, { max: path() }]);
+  const names = ["a", "b", "c"].slice(0, random.int(0, 3));
+  const by = random.pick([null, path(), path()]);
+  return {
+    ...(by === null ? {} : { by }),
+    ...(names.length === 0 ? {} : { values: Object.fromEntries(names.map((name) => [name, value()])) }),
   };
 }
 

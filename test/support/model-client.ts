@@ -1,6 +1,7 @@
 /** A client that believes nothing: it applies what comes by the letter of the protocol, and says what was not allowed. */
 import type { Position } from "../../src/feed/cursor.ts";
 import type {
+  AggregateRequest,
   ErrorMessage,
   ServerMessage,
   SubscribedMessage,
@@ -18,6 +19,7 @@ export interface ModelRequest {
   readonly documents?: "full" | "delta";
   readonly sort?: readonly (readonly [string, 1 | -1])[];
   readonly limit?: number;
+  readonly aggregate?: AggregateRequest;
 }
 
 export interface ModelOptions {

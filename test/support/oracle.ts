@@ -9,7 +9,7 @@ import {
   Timestamp,
 } from "mongodb";
 import { BEFORE, CursorCodec, type Position } from "../../src/feed/cursor.ts";
-import type { ValueMode } from "../../src/protocol/messages.ts";
+import type { AggregateRequest, ValueMode } from "../../src/protocol/messages.ts";
 
 const { EJSON } = BSON;
 
@@ -22,6 +22,8 @@ export interface OracleQuery {
   readonly projections: readonly Document[];
   readonly sort?: Document;
   readonly limit?: number;
+  /** A stage that makes groups of the documents; without projections. */
+  readonly group?: Document;
 }
 
 /** Documents as JSON text, by the text of their `_id`. */
@@ -93,6 +95,7 @@ export class Oracle {
         { $match: query.filter },
         ...(query.sort === undefined ? [] : [{ $sort: query.sort }]),
         ...(query.limit === undefined ? [] : [{ $limit: query.limit }]),
+        ...(query.group === undefined ? [] : [{ $group: query.group }]),
         ...query.projections.map(($project) => ({ $project })),
       ],
       cursor: { batchSize: 100_000 },
@@ -102,8 +105,30 @@ export class Oracle {
     if (answer["cursor"].id.toString() !== "0") throw new Error("the result is larger than one batch");
     if (answer["cursor"].atClusterTime === undefined) return null;
     const documents: Document[] = answer["cursor"].firstBatch;
+    if (query.group?.["_id"] === null && documents.length === 0) documents.push(rowOfNothing(query.group));
     return new Map(documents.map((document) => [textOf(document["_id"], mode), textOf(document, mode)]));
   }
+}
+
+/** [3.4] Without `by`, no documents make one row. */
+function rowOfNothing(group: Document): Document {
+  const isZero = (value: Document) => "$sum" in value;
+  const values = Object.entries(group).map(([name, value]) => [
+    name,
+    name === "_id" || !isZero(value) ? null : 0,
+  ]);
+  return Object.fromEntries(values);
+}
+
+/** The server's stage for the `aggregate` of a request. */
+export function groupOf({ by, values = { count: { count: true } } }: AggregateRequest): Document {
+  const accumulators = Object.entries(values).map(([name, value]) => {
+    const [operator = "", path] = Object.entries(value)[0] ?? [];
+    return [name, operator === "count" ? { $sum: 1 } : { [`$${operator}`]: `$${path}` }];
+  });
+  const paths = by === undefined || typeof by === "string" ? [] : by.map((path) => [path, `$${path}`]);
+  const _id = by === undefined ? null : typeof by === "string" ? `$${by}` : Object.fromEntries(paths);
+  return { _id, ...Object.fromEntries(accumulators) };
 }
 
 /**

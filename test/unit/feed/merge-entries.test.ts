@@ -14,7 +14,12 @@ const changed = (id: string, n: number, was = 0): Change => ({
   document: row(id, n),
   previous: row(id, was),
 });
-const removed = (id: string): Change => ({ type: "removed", cause: "delete", id: fromJs(id) });
+const removed = (id: string, was = 0): Change => ({
+  type: "removed",
+  cause: "delete",
+  id: fromJs(id),
+  previous: row(id, was),
+});
 
 /** Only the cursors of an entry of the history matter here. */
 const entryOf = (seq: number, changes: LogEntry["changes"]): LogEntry => ({
@@ -36,6 +41,9 @@ describe("changes of one row as one:", () => {
     ["added, removed", [added("a", 1), removed("a")], []],
     ["changed twice", [changed("a", 1), changed("a", 2)], [["changed", "update", 2]]],
     ["changed, removed", [changed("a", 1), removed("a")], [["removed", "delete"]]],
+    ["changed and back", [changed("a", 1), changed("a", 0, 1)], []],
+    ["removed and back", [removed("a", 5), added("a", 5)], []],
+    ["changed, removed, and back", [changed("a", 1, 7), removed("a", 1), added("a", 7)], []],
     ["removed, added", [removed("a"), added("a", 5)], [["changed", "insert", 5]]],
     ["removed, added, removed", [removed("a"), added("a", 5), removed("a")], [["removed", "delete"]]],
     ["added, removed, added", [added("a", 1), removed("a"), added("a", 2)], [["added", "insert", 2]]],
