@@ -9,6 +9,7 @@ import type { Chunk } from "../src/feed/chunk.ts";
 import type { Delivery } from "../src/feed/delivery.ts";
 import type { LiveQuerySpec } from "../src/feed/live-query-spec.ts";
 import type { Sink } from "../src/feed/sink.ts";
+import { parseAggregate } from "../src/match/aggregate.ts";
 import { startFeed } from "../test/support/feed-harness.ts";
 import { FRESH, terms } from "../test/support/recorder.ts";
 
@@ -118,6 +119,16 @@ test("memory per live query, window and subscriber", async () => {
     "subscriber",
     Array.from({ length: LIVE_QUERIES }, () => spec({ room: 1 })),
   );
+  for (const [what, aggregate] of [
+    ["counts, one subscriber each", {}],
+    ["sums by author, ten groups", { by: "author", values: { n: { count: true }, sum: { sum: "at" } } }],
+  ] as const)
+    await measure(
+      what,
+      LIVE_QUERIES,
+      "live query",
+      byRoom(LIVE_QUERIES, { aggregate: parseAggregate(aggregate) }),
+    );
   const sort = [["at", -1]] as const;
   for (const [limit, count] of [
     [50, LIVE_QUERIES],

@@ -161,6 +161,37 @@ const sorted = ({ scale, windows }) => {
   };
 };
 
+const counts = ({ counters, scale }) => {
+  const lane = (name, rest) => ({
+    contender: "tidewire-in-process",
+    name,
+    open: (lane) => lane.open(roomFilters(counters), rest),
+    round: async (lane) => {
+      // No more at once than there are live queries: changes of one counter in one batch would be one message.
+      const size = Math.min(500 * scale, counters);
+      const measured = await lane.burst({ kind: "room", count: 5_000 * scale, size });
+      return { ...measured, value: perChange(measured) };
+    },
+  });
+  return {
+    name: "counts",
+    about: `${counters} live queries {room: n}, each change is for one: documents, counts, and counts with a sum by a path; CPU per change, from the change stream to the ready frame`,
+    unit: "µs",
+    reference: "documents",
+    lanes: [
+      lane("documents", {}),
+      lane("counts", { aggregate: {} }),
+      lane("groups with a sum", {
+        aggregate: { by: "room", values: { n: { count: true }, sum: { sum: "n" } } },
+      }),
+    ],
+    targets: [
+      { lane: "counts", against: "documents", atMost: 1.2 },
+      { lane: "groups with a sum", against: "documents", atMost: 1.2 },
+    ],
+  };
+};
+
 const ruleOfOwner = [
   {
     name: "owner or shared",
@@ -328,6 +359,7 @@ const FULL = {
   clients: 1_000,
   queries: 5_000,
   inProcess: [100, 5_000, 50_000],
+  counters: 10_000,
   windows: [100, 10_000],
   connections: [1_000, 4_000],
   scale: 1,
@@ -336,6 +368,7 @@ const QUICK = {
   clients: 20,
   queries: 60,
   inProcess: [10, 50, 100],
+  counters: 100,
   windows: [10, 100],
   connections: [10, 30],
   scale: 0.1,
@@ -349,6 +382,7 @@ export function scenarios(isQuick) {
     selective,
     growth,
     sorted,
+    counts,
     claims,
     latency,
     memory,

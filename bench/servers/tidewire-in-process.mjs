@@ -10,6 +10,7 @@ const { Account } = await dist("feed/account.js");
 const { Feed } = await dist("feed/feed.js");
 const { FeedLimits, HistoryOptions } = await dist("feed/options.js");
 const { UNCONDITIONAL } = await dist("feed/rights.js");
+const { parseAggregate } = await dist("match/aggregate.js");
 const { canonicalFilter } = await dist("match/canonical-filter.js");
 const { parseFilter } = await dist("match/parse-filter.js");
 const { EVERYTHING } = await dist("match/projection.js");
@@ -91,9 +92,12 @@ const terms = {
 serve({
   ready: () => ({}),
 
-  /** @param sort Of all live queries. A sorted one knows its documents from its snapshot, which is not counted. */
-  async open({ filters, sort = null }) {
-    const wantsSnapshot = sort !== null;
+  /**
+   * @param sort Of all live queries. A sorted one knows its documents from its snapshot, which is not counted.
+   * @param aggregate Of all live queries: they count, and know their rows from their snapshots.
+   */
+  async open({ filters, sort = null, aggregate }) {
+    const wantsSnapshot = sort !== null || aggregate !== undefined;
     for (const filter of filters) {
       const parsed = parseFilter(filter, { regex: "prefix" });
       const delivery = feed.subscribe(
@@ -106,6 +110,8 @@ serve({
           sort,
           limit: null,
           documents: "full",
+          aggregate: aggregate === undefined ? null : parseAggregate(aggregate),
+          requireIndex: false,
         },
         sink,
         { ...terms, wantsSnapshot },

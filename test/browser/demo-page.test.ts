@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { AxeResults } from "axe-core";
 import type { BrowserContextOptions, Page } from "playwright-core";
 import { expect, test } from "vitest";
+import { STATUSES } from "../../src/demo/order.ts";
 import { VIEWERS } from "../../src/demo/viewers.ts";
 import { isBrowserMissing, openPage, PATIENCE } from "../support/browser.ts";
 import { ROOT } from "../support/build.ts";
@@ -59,6 +60,30 @@ async function expectAsFound({ page, db }: Awaited<ReturnType<typeof open>>): Pr
   await setRate(page, "10");
 }
 
+/** Compares the numbers of each status with the server's own, while nothing is written. */
+async function expectNumbers({ page, db }: Awaited<ReturnType<typeof open>>): Promise<void> {
+  await setRate(page, "Pause");
+  for (const { name, visible } of VIEWERS) {
+    const isEqual = async () => {
+      const orders = db.collection("orders");
+      const found = await Promise.all(
+        STATUSES.map(
+          async (status) =>
+            `${status} ${await orders.countDocuments({ $and: [visible.filter, { status }] })}`,
+        ),
+      );
+      return (
+        JSON.stringify(await card(page, capitalized(name)).locator(".numbers li").allTextContents()) ===
+        JSON.stringify(found)
+      );
+    };
+    await expect.poll(isEqual, PATIENCE).toBe(true);
+  }
+  await setRate(page, "10");
+}
+
+const capitalized = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+
 test.skipIf(isBrowserMissing)(
   "shows the board live; viewers catch up after a disconnection and after a kill of the service",
   async () => {
@@ -67,6 +92,7 @@ test.skipIf(isBrowserMissing)(
     for (const style of ["entered", "changed", "left"])
       await page.locator(`.card.ada tr.${style}`).first().waitFor();
     await expectAsFound(world);
+    await expectNumbers(world);
 
     await card(page, "Ben").getByRole("button", { name: "Disconnect" }).click();
     await standing(page, "Ben", "disconnected");

@@ -40,8 +40,14 @@ export function makeParts(table: HTMLElement): CardParts {
   };
 }
 
-/** Builds a card: the viewer's name and role, the visible orders, and the buttons. */
-export function cardElement(name: string, title: string, role: string, parts: CardParts): HTMLElement {
+/** Builds a card: the viewer's name and role, the numbers, the visible orders, and the buttons. */
+export function cardElement(
+  name: string,
+  title: string,
+  role: string,
+  parts: CardParts,
+  numbers: HTMLElement,
+): HTMLElement {
   const heading = `${name}-name`;
   // `Object.entries` types its keys as strings; they are the keys of the table.
   const counts = Object.entries(COUNTS).map(([count, text]) =>
@@ -58,6 +64,7 @@ export function cardElement(name: string, title: string, role: string, parts: Ca
       element("div", { class: "who" }, who, parts.sees),
       element("div", { class: "standing" }, parts.state, parts.count),
     ),
+    numbers,
     element("div", { class: "board", tabindex: "0", role: "group", "aria-labelledby": heading }, parts.table),
     element(
       "footer",

@@ -1,5 +1,5 @@
 import type { WebSocketConstructor, WebSocketLike } from "tidewire/client";
-import type { ClientMessage, ServerMessage } from "../../protocol/messages.ts";
+import type { ClientMessage, ServerMessage, SubscribedMessage } from "../../protocol/messages.ts";
 
 /** The close code that a browser reports for a broken connection. */
 const BROKEN_OFF = { code: 1006, reason: "" };
@@ -20,8 +20,10 @@ export class Line {
   readonly #sockets = new Set<TappedSocket>();
   #isCut = false;
   #askedFrom = "";
-  /** Changes since the service reported `resumed`; `undefined` outside a catch-up. */
+  /** Changes of orders since the service reported `resumed`; `undefined` outside a catch-up. */
   #missed: number | undefined;
+  /** The subscription to the orders, and the number of its live query. The other one is that to their numbers. */
+  #orders: { readonly id: string; query: number | undefined } | undefined;
 
   constructor(events: LineEvents) {
     this.#events = events;
@@ -60,15 +62,18 @@ export class Line {
   }
 
   #sent(message: ClientMessage): void {
-    if (message.type === "subscribe") this.#askedFrom = message.cursor ?? "";
+    if (message.type !== "subscribe" || message.aggregate !== undefined) return;
+    this.#askedFrom = message.cursor ?? "";
+    this.#orders = { id: message.id, query: undefined };
   }
 
-  #received({ type, ...message }: ServerMessage): void {
-    if (type === "subscribed" && "start" in message && message.start === "resumed") {
-      this.#missed = 0;
-      this.#events.resuming(this.#askedFrom);
+  #received(message: ServerMessage): void {
+    const { type } = message;
+    if (type === "subscribed") {
+      if (message.id === this.#orders?.id) this.#subscribed(message);
     } else if (this.#missed !== undefined) {
-      if (type === "added" || type === "changed" || type === "removed") this.#missed++;
+      const isChange = type === "added" || type === "changed" || type === "removed";
+      if (isChange && message.query === this.#orders?.query) this.#missed++;
       if (type === "watermark") {
         const missed = this.#missed;
         this.#missed = undefined;
@@ -77,6 +82,13 @@ export class Line {
       }
     }
     if (type === "refreshed") this.#events.renewed();
+  }
+
+  #subscribed({ query, start }: SubscribedMessage): void {
+    if (this.#orders !== undefined) this.#orders.query = query;
+    if (start !== "resumed") return;
+    this.#missed = 0;
+    this.#events.resuming(this.#askedFrom);
   }
 }
 

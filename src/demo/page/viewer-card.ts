@@ -17,6 +17,7 @@ import { Line } from "./line.ts";
 import type { Hearing } from "./log-panel.ts";
 import { OrderTable } from "./order-table.ts";
 import type { Effect } from "./rules-panel.ts";
+import { StatusNumbers } from "./status-numbers.ts";
 
 /** Short delays: the service is on this machine, and a viewer of the page should not wait. */
 const RECONNECT = { maxMs: 1_000, attemptsPerMinute: 600 };
@@ -80,7 +81,8 @@ export class ViewerCard {
       reconnect: RECONNECT,
     });
     this.#query = this.#client.collection<Order>("orders").find();
-    this.element = cardElement(this.name, this.#title, role, this.#parts);
+    const numbers = new StatusNumbers(this.#client);
+    this.element = cardElement(this.name, this.#title, role, this.#parts, numbers.element);
     this.showRights(viewer.sees);
     this.#parts.plug.addEventListener("click", () => this.#toggle());
     this.#parts.check.addEventListener("click", () => void this.compare());
