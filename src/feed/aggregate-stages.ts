@@ -189,85 +189,71 @@ const specials = (nan: unknown, infinite: unknown, negative: unknown, offset: nu
 const DECIMAL_SPECIAL = 10;
 
 function doubleParts(): Document {
-  const scale = { $pow: [new Double(2), { $multiply: [-DOUBLE_WIDTH / 2, "$$k"] }] };
   const half = DOUBLE_WIDTH / 2;
-  const magnitude = magnitudeOf(new Double(2 ** -half), new Double(2 ** half), {
-    $divide: [{ $add: [{ $log: [{ $abs: "$$x" }, 2] }, half] }, DOUBLE_WIDTH],
+  const cut = partsOf(new Double(2 ** DOUBLE_PART), DOUBLE, (part) => ({ $toLong: part }));
+  return byMagnitude({
+    low: new Double(2 ** -half),
+    high: new Double(2 ** half),
+    specials: specials(new Double(Number.NaN), new Double(Infinity), new Double(-Infinity), 0),
+    magnitude: { $divide: [{ $add: [{ $log: [{ $abs: "$$x" }, 2] }, half] }, DOUBLE_WIDTH] },
+    scale: { $pow: [new Double(2), { $multiply: [-half, "$$k"] }] },
+    cut,
   });
-  return choose(
-    specials(new Double(Number.NaN), new Double(Infinity), new Double(-Infinity), 0),
-    letIn(
-      "k",
-      magnitude,
-      letIn(
-        "s",
-        scaled(scale),
-        partsOf(new Double(2 ** DOUBLE_PART), DOUBLE, (part) => ({ $toLong: part })),
-      ),
-    ),
-  );
 }
 
 function decimalParts(): Document {
-  const exponent = { $toString: { $multiply: [-DECIMAL_WIDTH / 2, "$$k"] } };
   const half = DECIMAL_WIDTH / 2;
-  const magnitude = magnitudeOf(decimal(`1E-${half}`), decimal(`1E${half}`), {
-    $divide: [{ $add: [{ $log10: { $abs: "$$x" } }, half] }, DECIMAL_WIDTH],
+  const cut = partsOf(decimal(`1E${DECIMAL_PART}`), DECIMAL, (part) => part);
+  return byMagnitude({
+    low: decimal(`1E-${half}`),
+    high: decimal(`1E${half}`),
+    specials: specials(decimal("NaN"), decimal("Infinity"), decimal("-Infinity"), DECIMAL_SPECIAL),
+    magnitude: { $divide: [{ $add: [{ $log10: { $abs: "$$x" } }, half] }, DECIMAL_WIDTH] },
+    scale: { $toDecimal: { $concat: ["1E", { $toString: { $multiply: [-half, "$$k"] } }] } },
+    cut,
   });
-  return choose(
-    specials(decimal("NaN"), decimal("Infinity"), decimal("-Infinity"), DECIMAL_SPECIAL),
-    letIn(
-      "k",
-      magnitude,
-      letIn(
-        "s",
-        scaled({ $toDecimal: { $concat: ["1E", exponent] } }),
-        partsOf(decimal(`1E${DECIMAL_PART}`), DECIMAL, (part) => part),
-      ),
-    ),
-  );
 }
 
-/**
- * The magnitude of a number: 0 for zero and for numbers from `low` to `high`, which are nearly all. For others,
- * `exactly` is evaluated and rounded down, which costs a logarithm.
- */
-const magnitudeOf = (low: unknown, high: unknown, exactly: unknown): Document => ({
-  $cond: [
-    {
-      $or: [
-        { $and: [{ $gte: [{ $abs: "$$x" }, low] }, { $lt: [{ $abs: "$$x" }, high] }] },
-        { $eq: ["$$x", 0] },
-      ],
-    },
-    0,
-    { $toInt: { $floor: exactly } },
-  ],
-});
+/** How the numbers of one type are brought to magnitude 0 and cut. */
+interface Cutting {
+  /** Numbers from `low` to `high` are of magnitude 0. */
+  readonly low: unknown;
+  readonly high: unknown;
+  readonly specials: readonly (readonly [condition: unknown, value: unknown])[];
+  /** Rounded down, the magnitude of any other number. It costs a logarithm. */
+  readonly magnitude: unknown;
+  /** The square root of the factor that brings a number of magnitude `k` to magnitude 0. */
+  readonly scale: unknown;
+  /** Cuts the number `s`, of the magnitude `k`. */
+  readonly cut: (s: unknown, k: unknown) => unknown;
+}
 
-/** Scales a number to magnitude 0. There are two multiplications, because the whole factor may be out of range. */
-const scaled = (scale: unknown): Document => ({
-  $cond: [
-    { $eq: ["$$k", 0] },
-    "$$x",
-    letIn("f", scale, { $multiply: [{ $multiply: ["$$x", "$$f"] }, "$$f"] }),
-  ],
-});
+/** Nearly all numbers are of magnitude 0, so these are told apart first. */
+function byMagnitude({ low, high, specials: others, magnitude, scale, cut }: Cutting): Document {
+  const isCentral = { $and: [{ $gte: [{ $abs: "$$x" }, low] }, { $lt: [{ $abs: "$$x" }, high] }] };
+  // There are two multiplications, because the whole factor may be out of range.
+  const scaled = letIn("f", scale, { $multiply: [{ $multiply: ["$$x", "$$f"] }, "$$f"] });
+  const elsewhere = letIn("k", { $toInt: { $floor: magnitude } }, letIn("s", scaled, cut("$$s", "$$k")));
+  const isZero = { $eq: ["$$x", 0] };
+  return choose([[isCentral, cut("$$x", 0)], [isZero, cut("$$x", 0)], ...others], elsewhere);
+}
 
 /** Cuts a number of magnitude 0 into integer parts. Each is worth `unit` times the next one. */
-function partsOf(unit: unknown, kind: number, whole: (part: unknown) => unknown): Document {
-  const rest = (from: string, part: string) => ({ $multiply: [{ $subtract: [from, part] }, unit] });
-  const trunc = (of: string) => ({ $trunc: of });
-  const parts = {
-    k: { $add: [kind, "$$k"] },
-    a: whole("$$a"),
-    b: whole("$$b"),
-    c: whole("$$c"),
-    d: whole({ $trunc: rest("$$q", "$$c") }),
+function partsOf(unit: unknown, kind: number, whole: (part: unknown) => unknown): Cutting["cut"] {
+  const rest = (from: unknown, part: string) => ({ $multiply: [{ $subtract: [from, part] }, unit] });
+  const trunc = (of: unknown) => ({ $trunc: of });
+  return (s, k) => {
+    const parts = {
+      k: k === 0 ? kind : { $add: [kind, k] },
+      a: whole("$$a"),
+      b: whole("$$b"),
+      c: whole("$$c"),
+      d: whole(trunc(rest("$$q", "$$c"))),
+    };
+    const third = letIn("q", rest("$$p", "$$b"), letIn("c", trunc("$$q"), parts));
+    const second = letIn("p", rest(s, "$$a"), letIn("b", trunc("$$p"), third));
+    return letIn("a", trunc(s), second);
   };
-  const third = letIn("q", rest("$$p", "$$b"), letIn("c", trunc("$$q"), parts));
-  const second = letIn("p", rest("$$s", "$$a"), letIn("b", trunc("$$p"), third));
-  return letIn("a", trunc("$$s"), second);
 }
 
 /** Adds the numbers of one kind to a sum. @param parts The sums of the parts that the server has computed. */

@@ -241,14 +241,22 @@ const tooManyGroups = (most: number) =>
     { limit: "aggregateGroups", value: most },
   );
 
-/** Creates the groups of one live query. */
-export function aggregateKind(parts: AggregateParts): ResultKind {
-  return {
-    // Created on each access, because keeping it would cost memory for each live query.
-    get loadQuery() {
-      return parts.plan.loadQuery(parts.query());
-    },
-    *prepareInSteps() {},
-    load: (answers, clusterTime) => AggregatedResult.loaded(parts, answers, clusterTime),
-  };
+/** Makes the groups of one live query. It is a class, because closures would be memory of each live query. */
+export class AggregateKind implements ResultKind {
+  readonly #parts: AggregateParts;
+
+  constructor(parts: AggregateParts) {
+    this.#parts = parts;
+  }
+
+  /** Built on each call, for the same reason. */
+  get loadQuery(): SnapshotQuery {
+    return this.#parts.plan.loadQuery(this.#parts.query());
+  }
+
+  *prepareInSteps(): Steps<void> {}
+
+  load(answers: readonly Uint8Array[], clusterTime: bigint): KeptResult {
+    return AggregatedResult.loaded(this.#parts, answers, clusterTime);
+  }
 }

@@ -7,7 +7,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type AggregatePlan, planOf } from "./aggregate-plan.ts";
-import { aggregateKind } from "./aggregated-result.ts";
+import { AggregateKind } from "./aggregated-result.ts";
 import { Broadcast } from "./broadcast.ts";
 import { type LacksEncoding, type LogPosition, type NextChunk, toChunks } from "./catch-up-chunks.ts";
 import { type Change, UNKNOWN } from "./change.ts";
@@ -145,7 +145,7 @@ export class LiveQuery {
     const { evaluation } = this;
     const { reader } = this.#parts;
     if (this.#plan !== null)
-      return aggregateKind({ reader, evaluation, plan: this.#plan, query: () => this.#documentQuery });
+      return new AggregateKind({ reader, evaluation, plan: this.#plan, query: () => this.#documentQuery });
     if (this.#windowSpec === null) return null;
     const query = this.#documentQuery;
     return windowKind({ reader, query, spec: this.#windowSpec, evaluation, pacer: this });

@@ -85,7 +85,9 @@ export function randomRules(random: Random): RuleText[] {
     const when = random.pick(WHENS);
     const filter = random.pick(FILTERS);
     const fields = random.pick(FIELDS);
-    const allow = random.chance(0.75) ? null : random.pick([{ documents: false }, { aggregate: false }] as const);
+    const allow = random.chance(0.75)
+      ? null
+      : random.pick([{ documents: false }, { aggregate: false }] as const);
     return {
       name: `rule-${index}`,
       ...(when === null ? {} : { when }),
