@@ -228,7 +228,7 @@ interface Cutting {
   readonly cut: (s: unknown, k: unknown) => unknown;
 }
 
-/** Nearly all numbers are of magnitude 0, so these are told apart first. */
+/** Checks magnitude 0 first, because nearly all numbers are of that magnitude. */
 function byMagnitude({ low, high, specials: others, magnitude, scale, cut }: Cutting): Document {
   const isCentral = { $and: [{ $gte: [{ $abs: "$$x" }, low] }, { $lt: [{ $abs: "$$x" }, high] }] };
   // There are two multiplications, because the whole factor may be out of range.

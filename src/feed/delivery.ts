@@ -230,6 +230,8 @@ export class Delivery implements Follower {
         encoded = await liveQuery.encodeEntry(next.lacking, this.mode);
       } else if (!sink.write(next.chunk)) {
         if (!(await sink.room(next.chunk.size))) return "abandoned";
+        // Rows may have changed again meanwhile. As long as none of them was written, only the latest ones matter.
+        if (encoded?.entry.cursors !== undefined && this.#written === 0) encoded = undefined;
       } else {
         this.#after = next.after;
         this.#written = next.written;

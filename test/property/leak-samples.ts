@@ -121,7 +121,7 @@ export async function expectedOf(
   if (asked.some((path) => hidden.hides(path))) return "forbidden";
   const { allow = {} } = rule;
   if (request.aggregate === undefined ? "documents" in allow : "aggregate" in allow) return "forbidden";
-  // Who may know how many, and not which.
+  // Such a user may know how many documents there are, and not which.
   if ("documents" in allow && asked.some((path) => isWithin(path, "_id"))) return "forbidden";
   if (request.aggregate !== undefined) {
     const whole = { $and: [filter, request.filter ?? {}] };

@@ -1,0 +1,87 @@
+/** Aggregates of a feed: who reads slowly, what is shared, and when the database is asked again. */
+import { expect, test, vi } from "vitest";
+import { parseAggregate } from "../../../src/match/aggregate.ts";
+import { SnapshotCursor } from "../../../src/source/snapshot-cursor.ts";
+import { assertRows, groupsAt } from "../../support/aggregate-oracle.ts";
+import { startFeed } from "../../support/feed-harness.ts";
+import { follow, headCursorOf, Recorder } from "../../support/recorder.ts";
+
+const PATIENCE = { timeout: 60_000, interval: 10 };
+
+type World = Awaited<ReturnType<typeof startFeed>>;
+
+async function settled({ client, feed }: World): Promise<bigint> {
+  const { operationTime } = await client.db("admin").command({ ping: 1 });
+  await feed.timeline.reached(operationTime.toBigInt(), 60_000);
+  const position = feed.timeline.codec.decode(headCursorOf(feed));
+  if (typeof position === "string") throw new Error(position);
+  return position.clusterTime;
+}
+
+test("a slow consumer receives the latest rows and not each of their changes, also in many pieces", async () => {
+  const world = await startFeed();
+  const { db, feed, spec } = world;
+  const things = db.collection<{ _id: number; g: string; n: number }>("things");
+  // The rows take several chunks of a catch-up.
+  const group = (n: number) => `${n} ${"x".repeat(400)}`;
+  await things.insertMany(Array.from({ length: 500 }, (_, _id) => ({ _id, g: group(_id), n: 0 })));
+  const aggregate = parseAggregate({ by: "g", values: { n: { sum: "n" }, top: { max: "n" } } });
+  const { sink, delivery } = await follow(feed, spec({}, undefined, "things", { aggregate }));
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  const before = sink.messages.length;
+  sink.hasRoom = false;
+  for (let round = 1; round <= 3; round++) await things.updateMany({}, { $set: { n: round } });
+  await things.deleteMany({ _id: { $lt: 10 } });
+  await settled(world);
+  sink.drain();
+  // While the pieces are written, the log grows.
+  for (let round = 0; round < 20; round++) await things.updateOne({ _id: 100 + round }, { $inc: { n: 10 } });
+  const time = await settled(world);
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  const changes = sink.messages.slice(before);
+  expect(sink.errors).toEqual([]);
+  expect(changes.filter(({ type }) => type === "reset")).toEqual([]);
+  expect(changes.filter(({ type }) => type === "removed")).toHaveLength(10);
+  // Of 1,510 changes: what was made ready before it had room, the rows of then, and what came while it caught up.
+  expect(changes.length).toBeLessThanOrEqual(2 * 500 + 20);
+  assertRows(sink.state.values(), await groupsAt(db, "things", {}, aggregate, time), aggregate, "at the end");
+});
+
+test("equal aggregates share one live query, and opening another one moves no documents", async () => {
+  const world = await startFeed();
+  const { db, feed, spec } = world;
+  await db
+    .collection("things")
+    .insertMany(Array.from({ length: 1_000 }, (_, n) => ({ g: n % 3, text: "x".repeat(1_000) })));
+  const aggregate = parseAggregate({ by: "g" });
+  const documents = vi.spyOn(SnapshotCursor.prototype, "next");
+  const query = spec({}, undefined, "things", { aggregate });
+  const followed = await Promise.all([follow(feed, query), follow(feed, query, new Recorder())]);
+  await expect.poll(() => followed.every(({ delivery }) => delivery.isLive), PATIENCE).toBe(true);
+  expect(feed.liveQueries).toBe(1);
+  const read = await Promise.all(documents.mock.results.map(({ value }) => value));
+  expect(read.flat()).toHaveLength(3);
+  expect(followed[0]?.delivery.liveQuery.state.heldBytes).toBeLessThan(3 * 1_024);
+});
+
+test("the least value of a group is read again only when all that are held have left, at the time of that commit", async () => {
+  const world = await startFeed();
+  const { db, feed, spec } = world;
+  const things = db.collection<{ _id: number; g: string; n: number }>("things");
+  await things.insertMany(
+    Array.from({ length: 200 }, (_, _id) => ({ _id, g: _id % 2 ? "odd" : "even", n: _id })),
+  );
+  const aggregate = parseAggregate({ by: "g", values: { least: { min: "n" } } });
+  const { sink, delivery } = await follow(feed, spec({}, undefined, "things", { aggregate }));
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  const reads = vi.spyOn(SnapshotCursor, "readAt");
+  // From the least on: a group loses its least value a hundred times.
+  for (let _id = 0; _id < 200; _id += 2) await things.deleteOne({ _id });
+  const time = await settled(world);
+  await expect.poll(() => delivery.isLive, PATIENCE).toBe(true);
+  assertRows(sink.state.values(), await groupsAt(db, "things", {}, aggregate, time), aggregate, "at the end");
+  expect(sink.errors).toEqual([]);
+  // The first one, whose successors are unknown, and one for each of the spares that follow.
+  expect(reads.mock.calls.length).toBeGreaterThan(1);
+  expect(reads.mock.calls.length).toBeLessThanOrEqual(6);
+});
