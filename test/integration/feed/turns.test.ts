@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
-import { createClient } from "../../../src/client/client.ts";
+import { count, createClient, min, sum } from "../../../src/client/client.ts";
 import { ROOT } from "../../support/build.ts";
 import { testDatabase, until } from "../../support/mongod.ts";
 import { testConfig } from "../../support/service.ts";
@@ -28,6 +28,32 @@ async function longestTurnMs(service: SpawnedService): Promise<number> {
   });
 }
 
+/** A service of its own and its rows, and a client. */
+async function setUp() {
+  const { client: mongo, db, name: database, uri } = await testDatabase();
+  onTestFinished(async () => {
+    await mongo.db(`${database}-state`).dropDatabase();
+  });
+  const rows = db.collection<Row>("rows");
+  await rows.insertMany(Array.from({ length: COUNT }, (_, n) => ({ _id: n, n: 1 + ((n * 7_919) % COUNT) })));
+  const file = testConfig(uri, database, {
+    collections: { rows: { rules: [{ name: "all", anonymous: true }] } },
+    auth: { anonymous: true },
+  });
+  const service = await spawnService({
+    // The log reports the port. The type names only the fields that the tests read.
+    config: { ...file, log: { level: "info" } } as unknown as ServiceConfig,
+    env: { NODE_OPTIONS: `--import=${join(ROOT, "test", "support", "turn-meter.mjs")}` },
+  });
+  const client = createClient({ url: service.url, WebSocket, logger: false });
+  onTestFinished(() => client.close());
+  const fence = async () => {
+    const { operationTime } = await mongo.db("admin").command({ ping: 1 });
+    await client.fence({ $timestamp: { t: operationTime.high >>> 0, i: operationTime.low >>> 0 } });
+  };
+  return { rows, service, client, fence };
+}
+
 test.skipIf(process.platform !== "linux").each([
   ["turns the order around", [{ $set: { n: { $multiply: ["$n", -1] } } }]],
   ["leaves the order", { $inc: { v: 1 } }],
@@ -35,25 +61,7 @@ test.skipIf(process.platform !== "linux").each([
 ])(
   "a write of 10,000 documents under a sorted live query that %s holds no turn for 50 ms",
   async (name, update) => {
-    const { client: mongo, db, name: database, uri } = await testDatabase();
-    onTestFinished(async () => {
-      await mongo.db(`${database}-state`).dropDatabase();
-    });
-    const rows = db.collection<Row>("rows");
-    await rows.insertMany(
-      Array.from({ length: COUNT }, (_, n) => ({ _id: n, n: 1 + ((n * 7_919) % COUNT) })),
-    );
-    const file = testConfig(uri, database, {
-      collections: { rows: { rules: [{ name: "all", anonymous: true }] } },
-      auth: { anonymous: true },
-    });
-    const service = await spawnService({
-      // The log reports the port. The type names only the fields that the tests read.
-      config: { ...file, log: { level: "info" } } as unknown as ServiceConfig,
-      env: { NODE_OPTIONS: `--import=${join(ROOT, "test", "support", "turn-meter.mjs")}` },
-    });
-    const client = createClient({ url: service.url, WebSocket, logger: false });
-    onTestFinished(() => client.close());
+    const { rows, service, client, fence } = await setUp();
     const query = client.collection<Row>("rows").find().sort("n");
     let changes = 0;
     let lastMs = 0;
@@ -68,11 +76,46 @@ test.skipIf(process.platform !== "linux").each([
     await longestTurnMs(service);
     const startedMs = performance.now();
     await rows.updateMany({}, update);
-    const { operationTime } = await mongo.db("admin").command({ ping: 1 });
-    await client.fence({ $timestamp: { t: operationTime.high >>> 0, i: operationTime.low >>> 0 } });
+    await fence();
     const turnMs = await longestTurnMs(service);
     console.log(`${name}: last change after ${Math.round(lastMs - startedMs)} ms, longest turn ${turnMs} ms`);
     expect(changes).toBe(COUNT);
+    expect(turnMs).toBeLessThan(LONGEST_MS);
+  },
+);
+
+test.skipIf(process.platform !== "linux")(
+  "a write that moves 10,000 documents between groups is few messages, and holds no turn for 50 ms",
+  async () => {
+    const { rows, service, client, fence } = await setUp();
+    await rows.updateMany({}, [{ $set: { v: { $mod: ["$_id", 5] } } }]);
+    const query = client
+      .collection<Row>("rows")
+      .find()
+      .groupBy("v")
+      .values({ rows: count(), sum: sum("n"), least: min("n") });
+    let messages = 0;
+    query.subscribe({
+      change: ({ type }) => {
+        if (type !== "snapshot") messages++;
+      },
+    });
+    await query.snapshot();
+    await fence();
+    await longestTurnMs(service);
+    messages = 0;
+    await rows.updateMany({}, [{ $set: { v: { $add: [10, { $mod: ["$_id", 7] }] } } }]);
+    await fence();
+    const turnMs = await longestTurnMs(service);
+    console.log(`moves between groups: ${messages} messages for ${COUNT} commits, longest turn ${turnMs} ms`);
+    // One by one, each commit would change two rows.
+    expect(messages).toBeLessThan(COUNT / 2);
+    expect(
+      query
+        .getState()
+        .data.map(({ rows: inGroup }) => inGroup)
+        .sort(),
+    ).toEqual(Array.from({ length: 7 }, (_, group) => Math.ceil((COUNT - group) / 7)).sort());
     expect(turnMs).toBeLessThan(LONGEST_MS);
   },
 );
