@@ -44,9 +44,12 @@ class Client {
   isDropped = false;
   #socket;
 
-  constructor(filter, token) {
+  isPatient;
+
+  constructor(filter, token, isPatient) {
     this.filter = filter;
     this.token = token;
+    this.isPatient = isPatient;
   }
 
   /** Takes a change, which it is given whole only where it wants to look at it. */
@@ -116,8 +119,8 @@ serve({
   ready: () => {},
 
   /** Makes more clients, a filter each. One in `sampleEvery` notes when each change came. */
-  async open({ filters, tokens = [], sampleEvery = 1, followsCursor = false }) {
-    const more = filters.map((filter, i) => new Client(filter, tokens[i]));
+  async open({ filters, tokens = [], sampleEvery = 1, followsCursor = false, isPatient = false }) {
+    const more = filters.map((filter, i) => new Client(filter, tokens[i], isPatient));
     for (const [i, client] of more.entries()) {
       if (followsCursor) client.followCursor();
       else if (i % sampleEvery === 0) client.noteTimes();

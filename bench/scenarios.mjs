@@ -224,20 +224,22 @@ const claims = ({ clients, scale }) => ({
   targets: [{ lane: "tidewire", atLeast: 50_000 }],
 });
 
-const latency = ({ scale }) => {
+/** Changes one by one, each for so many of 100 subscribers. */
+const latency = (receivers) => ({ scale }) => {
+  const rooms = 100 / receivers;
   const lane = (contender) => ({
     contender,
     parts: { isTimed: true },
-    open: (lane) => lane.open(roomFilters(100)),
+    open: (lane) => lane.open(Array.from({ length: 100 }, (_, i) => ({ room: i % rooms }))),
     round: async (lane) => {
-      const measured = await lane.pace({ kind: "room", count: 600 * scale, perSecond: 200 });
-      return { ...measured, value: measured.lag };
+      const count = 600 * scale;
+      const measured = await lane.pace({ kind: "room", count, perSecond: 200, of: rooms, receivers });
+      return { ...measured, value: measured.lag, cpuShare: (100 * measured.cpuMs) / measured.wallMs };
     },
   });
   return {
-    name: "latency",
-    about:
-      "200 writes a second, 100 subscribers, each change for one; value: lag behind a bare stream, p50; others: from the acknowledgement",
+    name: receivers === 1 ? "latency" : `latency, ${receivers} receivers`,
+    about: `200 writes a second, 100 subscribers, each change for ${receivers === 1 ? "one" : receivers}; value: lag behind a bare stream, p50; others: from the acknowledgement`,
     unit: "ms",
     reference: "limit-route",
     lanes: [lane("limit-route"), lane("diy-single"), lane("socket.io"), lane("tidewire")],
@@ -276,15 +278,76 @@ const memory = ({ connections }) => {
   };
 };
 
-const resume = ({ clients, scale }) => {
+/** The first connections of a process, with everything that they make it load, compile and keep. */
+const memoryCold = ({ connecting }) => {
   const lane = (contender) => ({
     contender,
-    parts: { rules: [{ name: "users", when: { "%%user.sub": { $exists: true } } }] },
+    parts: { collectable: true },
+    open: () => {},
+    round: async (lane) => {
+      const before = await lane.memoryKiB();
+      await lane.open(sameFilters(connecting));
+      return { value: ((await lane.memoryKiB()) - before) / connecting };
+    },
+  });
+  return {
+    name: "memory, first connections",
+    about: `resident memory of each of the first ${connecting} idle subscribed connections`,
+    unit: "KiB",
+    reference: "limit-ws",
+    isFresh: true,
+    roundsMax: 3,
+    lanes: [lane("limit-ws"), lane("limit-route"), lane("socket.io"), lane("tidewire")],
+    targets: [{ lane: "tidewire", atMost: 12 }],
+  };
+};
+
+/** A filter each of few, as the pages of one application have. */
+const FEW_FILTERS = 8;
+
+const connecting = ({ connecting: count }) => {
+  const filters = Array.from({ length: count }, (_, i) => ({ room: i % FEW_FILTERS }));
+  const lane = (contender, { name = contender, rest = {}, rules } = {}) => ({
+    contender,
+    name,
+    parts: rules === undefined ? {} : { rules },
+    open: () => {},
+    round: async (lane) => {
+      const { cpuMs, wallMs } = await lane.connect(filters, rest);
+      return { value: (cpuMs * 1_000) / count, perSecond: (count * 1_000) / wallMs };
+    },
+  });
+  const tokens = Array.from({ length: count }, (_, i) => tokenFor(`user-${i}`));
+  return {
+    name: "connecting",
+    about: `${count} clients connect to a server that has just started and subscribe, a filter each of ${FEW_FILTERS}; CPU of the server per client`,
+    unit: "µs",
+    reference: "limit-ws",
+    isFresh: true,
+    lanes: [
+      lane("limit-ws"),
+      lane("limit-route"),
+      lane("socket.io"),
+      lane("tidewire"),
+      lane("tidewire", { name: "tidewire, two round trips", rest: { isPatient: true } }),
+      lane("tidewire", { name: "tidewire, a token each", rest: { tokens }, rules: ruleOfUsers }),
+    ],
+    targets: [{ lane: "tidewire", atMost: 500 }],
+  };
+};
+
+const ruleOfUsers = [{ name: "users", when: { "%%user.sub": { $exists: true } } }];
+
+const resume = ({ clients, scale }) => {
+  const lane = (contender, { name = contender, hasToken = true } = {}) => ({
+    contender,
+    name,
+    parts: hasToken ? { rules: ruleOfUsers } : {},
     open: (lane) =>
       lane.open(
         sameFilters(clients).map((filter) => ({ ...filter })),
         {
-          tokens: Array.from({ length: clients }, (_, i) => tokenFor(`user-${i}`)),
+          tokens: hasToken ? Array.from({ length: clients }, (_, i) => tokenFor(`user-${i}`)) : [],
           followsCursor: true,
         },
       ),
@@ -298,7 +361,11 @@ const resume = ({ clients, scale }) => {
     about: `${clients} clients drop, miss 100 changes each, and come back where they were; CPU of the server per client`,
     unit: "µs",
     reference: "limit-ws",
-    lanes: [lane("limit-ws"), lane("tidewire")],
+    lanes: [
+      lane("limit-ws"),
+      lane("tidewire"),
+      lane("tidewire", { name: "tidewire, anonymous", hasToken: false }),
+    ],
     targets: [{ lane: "tidewire", against: "limit-ws", atMost: 1.3 }],
   };
 };
@@ -359,6 +426,7 @@ const FULL = {
   counters: 10_000,
   windows: [100, 10_000],
   connections: [1_000, 4_000],
+  connecting: 5_000,
   scale: 1,
 };
 const QUICK = {
@@ -368,6 +436,7 @@ const QUICK = {
   counters: 100,
   windows: [10, 100],
   connections: [10, 30],
+  connecting: 20,
   scale: 0.1,
 };
 
@@ -381,8 +450,12 @@ export function scenarios(isQuick) {
     sorted,
     counts,
     claims,
-    latency,
+    latency(1),
+    latency(10),
+    latency(100),
     memory,
+    memoryCold,
+    connecting,
     resume,
     journal,
     images,

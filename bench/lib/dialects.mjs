@@ -7,21 +7,23 @@ const byteOf = (char) => char.charCodeAt(0);
 const A = byteOf("a");
 const C = byteOf("c");
 
+const subscribeOf = ({ filter, start }) =>
+  JSON.stringify({ type: "subscribe", id: "1", collection: "docs", filter, snapshot: false, ...start });
+
 const tidewire = {
   path: "/v1/ws",
   protocol: "tidewire.v1",
   /** `{"type":"added"` or `{"type":"changed"`. */
   isChange: (bytes, at) => bytes[at + 9] === A || bytes[at + 9] === C,
+  /** In one round trip, as the SDK does; a patient client waits for the answer to `hello`. */
   onOpen(client) {
     client.send(JSON.stringify({ type: "hello", token: client.token }));
+    if (!client.isPatient) client.send(subscribeOf(client));
   },
   onText(client, text) {
     const message = JSON.parse(text);
     if (message.type === "welcome") {
-      const { filter, start } = client;
-      client.send(
-        JSON.stringify({ type: "subscribe", id: "1", collection: "docs", filter, snapshot: false, ...start }),
-      );
+      if (client.isPatient) client.send(subscribeOf(client));
     } else if (message.type === "subscribed") {
       const { cursor, ticket } = message;
       client.ready({ cursor, ticket }, message.start);

@@ -10,6 +10,8 @@ import { SECRET } from "./tokens.mjs";
 const DELIVERED_WITHIN_MS = 60_000;
 /** Whatever a server does after the last delivery is its cost too. */
 const SETTLE_MS = 50;
+/** A server takes so long to write its profile. */
+const PROFILE_MS = 3_000;
 
 const MAIN = fileURLToPath(new URL("dist/cli/main.js", ROOT));
 
@@ -121,11 +123,24 @@ export class Lane {
     });
   }
 
-  /** Writes `count` documents one by one. @returns As `burst`, and the latencies. */
-  async pace({ kind, count, perSecond, of = this.of }) {
-    const [deliveries] = this.writes
+  /** As `open`, measured. @returns The CPU time of the server, in milliseconds, and how long it took. */
+  connect(filters, rest = {}) {
+    return this.#measure(async () => {
+      await this.open(filters, rest);
+      return {};
+    });
+  }
+
+  /**
+   * Writes `count` documents one by one.
+   * @param receivers How many clients follow each live query.
+   * @returns As `burst`, and the latencies.
+   */
+  async pace({ kind, count, perSecond, of = this.of, receivers = 1 }) {
+    const [matches] = this.writes
       ? await this.#writer.call("prepare", { kind, count, of, size: count })
       : [count * of];
+    const deliveries = matches * receivers;
     await this.#bare?.call("arm", { deliveries: count });
     const measured = await this.#measure(async () => {
       await this.#clients.call("arm", { deliveries });
@@ -187,11 +202,16 @@ export class Lane {
     const done = await work();
     const wallMs = performance.now() - startedMs;
     await pause(SETTLE_MS);
-    if (this.#isProfiled) this.#server.signal();
+    const after = { server: cpuMs(this.#server.pid), mongod: this.#mongodCpuMs() };
+    if (this.#isProfiled) {
+      this.#server.signal();
+      // A server that is stopped at once would not have written it.
+      await pause(PROFILE_MS);
+    }
     return {
       ...done,
-      cpuMs: cpuMs(this.#server.pid) - before.server,
-      mongodCpuMs: this.#mongodCpuMs() - before.mongod,
+      cpuMs: after.server - before.server,
+      mongodCpuMs: after.mongod - before.mongod,
       wallMs,
     };
   }

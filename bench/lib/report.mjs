@@ -14,6 +14,8 @@ export function summarize(scenario, roundsByLane) {
       p50: middle("p50"),
       p95: middle("p95"),
       p99: middle("p99"),
+      cpuShare: middle("cpuShare"),
+      perSecond: middle("perSecond"),
       mongodMsPer1000: median(
         rounds.map(({ mongodCpuMs, changes }) => (mongodCpuMs * 1_000) / changes).filter(Number.isFinite),
       ),
@@ -41,12 +43,16 @@ const shown = (value) => {
 /** Titles and cells of a table, the first cell of each row a name. */
 function cellsOf({ unit, reference, rows }) {
   const hasLatency = rows.some(({ p50 }) => Number.isFinite(p50));
+  const hasShare = rows.some(({ cpuShare }) => Number.isFinite(cpuShare));
+  const hasRate = rows.some(({ perSecond }) => Number.isFinite(perSecond));
   const hasMongod = rows.some(({ mongodMsPer1000 }) => Number.isFinite(mongodMsPer1000));
   const head = [
     "",
     unit,
     `× ${reference}`,
     ...(hasLatency ? ["p50 ms", "p95 ms", "p99 ms"] : []),
+    ...(hasShare ? ["% of a core"] : []),
+    ...(hasRate ? ["per second"] : []),
     ...(hasMongod ? ["mongod ms/1,000"] : []),
   ];
   const lines = rows.map((row) => [
@@ -54,6 +60,8 @@ function cellsOf({ unit, reference, rows }) {
     shown(row.value),
     shown(row.ratio),
     ...(hasLatency ? [shown(row.p50), shown(row.p95), shown(row.p99)] : []),
+    ...(hasShare ? [shown(row.cpuShare)] : []),
+    ...(hasRate ? [shown(row.perSecond)] : []),
     ...(hasMongod ? [shown(row.mongodMsPer1000)] : []),
   ]);
   return { head, lines };
