@@ -18,6 +18,7 @@ const rows: Record<string, unknown>[] = [];
 
 /** Reads everything at once and keeps nothing, so that what is measured is the service's own. */
 class Reader implements Sink {
+  readonly compression = null;
   readonly mode = "json";
   live = 0;
 

@@ -225,27 +225,29 @@ const claims = ({ clients, scale }) => ({
 });
 
 /** Changes one by one, each for so many of 100 subscribers. */
-const latency = (receivers) => ({ scale }) => {
-  const rooms = 100 / receivers;
-  const lane = (contender) => ({
-    contender,
-    parts: { isTimed: true },
-    open: (lane) => lane.open(Array.from({ length: 100 }, (_, i) => ({ room: i % rooms }))),
-    round: async (lane) => {
-      const count = 600 * scale;
-      const measured = await lane.pace({ kind: "room", count, perSecond: 200, of: rooms, receivers });
-      return { ...measured, value: measured.lag, cpuShare: (100 * measured.cpuMs) / measured.wallMs };
-    },
-  });
-  return {
-    name: receivers === 1 ? "latency" : `latency, ${receivers} receivers`,
-    about: `200 writes a second, 100 subscribers, each change for ${receivers === 1 ? "one" : receivers}; value: lag behind a bare stream, p50; others: from the acknowledgement`,
-    unit: "ms",
-    reference: "limit-route",
-    lanes: [lane("limit-route"), lane("diy-single"), lane("socket.io"), lane("tidewire")],
-    targets: [{ lane: "tidewire", against: "limit-route", atMost: 1.15 }],
+const latency =
+  (receivers) =>
+  ({ scale }) => {
+    const rooms = 100 / receivers;
+    const lane = (contender) => ({
+      contender,
+      parts: { isTimed: true },
+      open: (lane) => lane.open(Array.from({ length: 100 }, (_, i) => ({ room: i % rooms }))),
+      round: async (lane) => {
+        const count = 600 * scale;
+        const measured = await lane.pace({ kind: "room", count, perSecond: 200, of: rooms, receivers });
+        return { ...measured, value: measured.lag, cpuShare: (100 * measured.cpuMs) / measured.wallMs };
+      },
+    });
+    return {
+      name: receivers === 1 ? "latency" : `latency, ${receivers} receivers`,
+      about: `200 writes a second, 100 subscribers, each change for ${receivers === 1 ? "one" : receivers}; value: lag behind a bare stream, p50; others: from the acknowledgement`,
+      unit: "ms",
+      reference: "limit-route",
+      lanes: [lane("limit-route"), lane("diy-single"), lane("socket.io"), lane("tidewire")],
+      targets: [{ lane: "tidewire", against: "limit-route", atMost: 1.15 }],
+    };
   };
-};
 
 const memory = ({ connections }) => {
   const [few, many] = connections;

@@ -20,6 +20,20 @@ export interface EncodedMessage {
   readonly partial?: boolean;
 }
 
+/** The end of an empty block that is stored: its length and the length inverted (RFC 1951, 3.2.4). */
+export const EMPTY_BLOCK_REST = Buffer.from([0, 0, 0xff, 0xff]);
+
+/** The messages of a chunk without their heads, compressed for everybody (see `SharedCompression`). */
+export interface Deflated {
+  /**
+   * One for each message; `null` where the message is sent as it is. The last block of each is empty and lacks
+   * `EMPTY_BLOCK_REST`, as RFC 7692, 7.2.1 has it.
+   */
+  readonly rests: readonly (Buffer | null)[];
+  /** Size of them all, in bytes. */
+  readonly bytes: number;
+}
+
 /**
  * Messages that are written together. Every connection that receives the chunk shares it, together with its wire form:
  * the first transport that needs `wire` builds it.
@@ -34,11 +48,22 @@ export class Chunk {
   /** Size of the texts, in bytes of UTF-8. */
   readonly size: number;
   wire: Buffer | undefined;
+  /** As `wire`, for connections that take compressed messages. */
+  deflatedWire: Buffer | undefined;
+  /** Of the chunk that this one was numbered from: the compressed parts are the same under each number. */
+  deflated: Deflated | undefined;
+  readonly #base: Chunk | undefined;
 
   /** @param size Where it is known already: to count the bytes of a text that was joined takes as long as to write it. */
-  constructor(messages: readonly EncodedMessage[], size = sizeOf(messages)) {
+  constructor(messages: readonly EncodedMessage[], size = sizeOf(messages), base?: Chunk) {
     this.messages = messages;
     this.size = size;
+    this.#base = base;
+  }
+
+  /** The chunk as it was encoded. */
+  get base(): Chunk {
+    return this.#base ?? this;
   }
 
   /** The cursor from which a client resumes after this chunk. */
@@ -53,7 +78,7 @@ export class Chunk {
     if (known !== undefined) return known;
     const added = `${query}`.length - `${ENCODED_QUERY}`.length;
     const messages = this.messages.map((message) => renumbered(message, query));
-    const made = new Chunk(messages, this.size + added * messages.length);
+    const made = new Chunk(messages, this.size + added * messages.length, this);
     this.#numbered ??= new Map();
     // Starting over keeps the map small. A number that is still in use is renumbered once more.
     if (this.#numbered.size >= NUMBERS_MAX) this.#numbered.clear();

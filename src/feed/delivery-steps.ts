@@ -41,7 +41,8 @@ export async function sendSnapshot(
 }
 
 async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promise<Sent | StepOutcome> {
-  const { timeline, log } = step.context.parts;
+  const { sink, parts } = step.context;
+  const { timeline, log } = parts;
   if (!(await step.mayShow(reading.clusterTime))) return "abandoned";
   for (let index = 0; ; index++) {
     const batch = await reading.batch(index).catch((error: unknown) => {
@@ -53,6 +54,10 @@ async function sendReading(step: DeliveryStep, reading: SnapshotReading): Promis
     if (batch === "overtaken") return "lagged";
     if (batch === "failed") return "history-lost";
     if (batch === null) break;
+    if (sink.compression !== null) {
+      await reading.compress(batch, sink.compression);
+      if (!step.isCurrent()) return "abandoned";
+    }
     if (!(await step.write(batch))) return "abandoned";
   }
   // Commits up to the time of the snapshot are contained in it.

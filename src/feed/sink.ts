@@ -4,10 +4,13 @@
  */
 import type { ValueMode } from "../protocol/messages.ts";
 import type { Chunk } from "./chunk.ts";
+import type { SharedCompression } from "./shared-compression.ts";
 
 /** Receives the chunks of a delivery. Behind it is the outbox of one connection. */
 export interface Sink {
   readonly mode: ValueMode;
+  /** Compresses what the client receives; `null` if the client takes no compressed messages. */
+  readonly compression: SharedCompression | null;
   /**
    * Takes a chunk.
    * @returns `false` if there is no room for it; nothing was taken then.

@@ -12,6 +12,7 @@ import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
+import type { SharedCompression } from "./shared-compression.ts";
 import type { Slices } from "./slices.ts";
 import type { HoldsBatches, SnapshotMemory } from "./snapshot-memory.ts";
 import type { OpenSnapshot, SnapshotReader } from "./snapshot-reader.ts";
@@ -46,6 +47,8 @@ export class SnapshotReading implements HoldsBatches {
   #batches: Chunk[] = [];
   #dropped = 0;
   #heldBytes = 0;
+  /** The batches whose compressed form is counted. */
+  readonly #compressed = new WeakSet<Chunk>();
   #rest: string[] = [];
   #restBytes = 0;
   /**
@@ -206,6 +209,15 @@ export class SnapshotReading implements HoldsBatches {
     }
   }
 
+  /** Compresses a batch, once for all who read it. The compressed form is kept as long as the batch. */
+  async compress(batch: Chunk, compression: SharedCompression): Promise<void> {
+    await compression.prepare(batch);
+    if (this.#compressed.has(batch) || !this.#batches.includes(batch)) return;
+    this.#compressed.add(batch);
+    this.#heldBytes += batch.deflated?.bytes ?? 0;
+    if (this.#readers > 0) this.#memory.note(this);
+  }
+
   /** Completes one batch or the whole result. Encodes no more at a time than one batch contains. */
   async #advance(): Promise<void> {
     for (;;) {
@@ -276,9 +288,14 @@ export class SnapshotReading implements HoldsBatches {
 
   #dropDownTo(bytes: number): void {
     while (this.#heldBytes > bytes && this.#batches.length > 1) {
-      this.#heldBytes -= this.#batches.shift()?.size ?? 0;
+      const batch = this.#batches.shift();
+      if (batch !== undefined) this.#heldBytes -= this.#sizeOf(batch);
       this.#dropped++;
     }
+  }
+
+  #sizeOf(batch: Chunk): number {
+    return batch.size + (this.#compressed.has(batch) ? (batch.deflated?.bytes ?? 0) : 0);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { AuthOptions } from "../auth/options.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { FeedLimits } from "../feed/options.ts";
+import type { SharedCompression } from "../feed/shared-compression.ts";
 import type { TicketSealer } from "../feed/ticket.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -30,6 +31,8 @@ export interface GatewayContext {
   readonly ticketTerms: TermsOptions;
   readonly lostRights: LostRights;
   readonly urlKeys: UrlKeys;
+  /** `null` if messages are not compressed. */
+  readonly compression: SharedCompression | null;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly refusals: Refusals;

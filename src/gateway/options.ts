@@ -171,6 +171,18 @@ export const ServerOptions = z
     tls: TlsOptions.optional().describe(
       "Serve https and wss. Unset: plain, for use behind a proxy that terminates TLS.",
     ),
+    compression: z
+      .enum(["off", "shared"])
+      .default("off")
+      .describe(
+        "Whether messages are compressed for clients that ask for it: each message once, for all who receive it. Read about length side channels before turning it on (docs/security.md).",
+      ),
+    compressionMinBytes: z
+      .int()
+      .min(64)
+      .max(1_048_576)
+      .default(1_024)
+      .describe("Shorter messages are not compressed."),
     heartbeatMs: z
       .int()
       .min(1_000)

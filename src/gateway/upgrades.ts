@@ -18,6 +18,7 @@ import { bearerOf } from "./http/http-request.ts";
 import { answerWithoutUpgrade, asksForWebSocket, hasBody } from "./http/plain-upgrade.ts";
 import type { SocketIoEndpoint } from "./socketio/socketio-endpoint.ts";
 import { WsTransport } from "./transports/ws.ts";
+import { agreedCompression, declineSmallWindows, deflateOptions } from "./transports/ws-compression.ts";
 import { followWebSocket, ServerWebSocket } from "./transports/ws-listeners.ts";
 
 const WS_PATH = "/v1/ws";
@@ -47,8 +48,7 @@ export class Upgrades {
     this.#websockets = new WebSocketServer({
       noServer: true,
       WebSocket: ServerWebSocket,
-      // Compression costs each connection about 200 KB, and a compressed message cannot be shared.
-      perMessageDeflate: false,
+      perMessageDeflate: deflateOptions(context.compression),
       maxPayload: context.limits.messageBytes,
       clientTracking: false,
       // The service writes pongs itself, so that a client that pings and never reads is not read either.
@@ -89,6 +89,7 @@ export class Upgrades {
       socketIo.upgrade(request, socket, head);
       return;
     }
+    declineSmallWindows(request);
     this.#websockets.handleUpgrade(request, socket, head, (ws) => {
       this.#accept(ws, socket, address, bearerOf(request), nowMs);
     });
@@ -139,7 +140,8 @@ export class Upgrades {
     token: string | undefined,
     nowMs: number,
   ): void {
-    const transport = new WsTransport(ws, socket, this.#context);
+    const compression = agreedCompression(ws, this.#context.compression);
+    const transport = new WsTransport(ws, socket, this.#context, compression);
     const opened = this.#open(transport, address, nowMs);
     const { connection, inbox } = opened;
     if (token !== undefined && !connection.isClosed) {

@@ -76,6 +76,11 @@ const COUNTERS = {
     "Snapshots that lost the batches that were sent already, because all together passed limits.snapshotBytes.",
     [],
   ],
+  compressionBytes: [
+    "tidewire_compression_bytes_total",
+    "Bytes of messages that were compressed for all clients together, before (in) and after (out).",
+    ["stage"],
+  ],
   adminRefused: [
     "tidewire_admin_refused_total",
     "Requests that the admin listener refused because of their sender, by reason.",

@@ -1,5 +1,6 @@
 import { toleranceOf } from "../auth/options.ts";
 import type { Config } from "../config/config.ts";
+import { SharedCompression } from "../feed/shared-compression.ts";
 import { TicketSealer } from "../feed/ticket.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import { Refusals } from "../gateway/refusals.ts";
@@ -41,6 +42,7 @@ export function gatewayContext(
     },
     lostRights: lostRightsOf(config, state, { log, metrics }),
     urlKeys: urlKeysOf(config, state, { tickets, metrics }),
+    compression: compressionOf(config, metrics),
     log,
     metrics,
     refusals: new Refusals(log, metrics),
@@ -49,6 +51,9 @@ export function gatewayContext(
     clock: new RuleClock(config.rules.nowStepMs, Date.now()),
   };
 }
+
+const compressionOf = ({ server }: Config, metrics: Basics["metrics"]): SharedCompression | null =>
+  server.compression === "off" ? null : new SharedCompression(server.compressionMinBytes, metrics);
 
 /**
  * Loads the package `socket.io` if it is configured, because it is an optional dependency.

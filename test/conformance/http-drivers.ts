@@ -175,7 +175,8 @@ export const sseDriver: Driver = {
 export const pollDriver: Driver = {
   name: "poll",
   async follow(service, claims, request, options) {
-    const headers = await headersFor(claims);
+    // As browsers do; it has an effect only where the service compresses.
+    const headers = { ...(await headersFor(claims)), "Accept-Encoding": "gzip, deflate, br" };
     const parameters = parametersOf(request, options);
     const poll = (more: Parameters) =>
       ask("GET", urlOf(baseOf(service), "/v1/poll", { ...parameters, ...more }), headers);

@@ -14,3 +14,9 @@ for (const driver of [wsDriver, sseDriver, pollDriver, socketIoDriver]) {
   runScenarios("counts and groups", driver, AGGREGATES);
   runScenarios("places to come back to", driver, PLACES, { history: { bytes: "1MiB" } });
 }
+
+/** The clients of these offer compression by themselves. */
+for (const driver of [wsDriver, pollDriver, socketIoDriver]) {
+  const server = { ...driver.options?.server, compression: "shared", compressionMinBytes: "64B" };
+  runScenarios("how a subscription starts, compressed,", driver, STARTS, { server });
+}

@@ -1,6 +1,7 @@
 /** Clients of the HTTP transports that hide nothing: for tests that ask what exactly arrives. */
 import { type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
 import { request as requestByTls } from "node:https";
+import { gunzipSync } from "node:zlib";
 import type { ErrorMessage, ServerMessage } from "../../src/protocol/messages.ts";
 
 export type Parameters = Readonly<Record<string, string | number | boolean | object | undefined>>;
@@ -197,9 +198,10 @@ function send(
 }
 
 async function read(response: IncomingMessage): Promise<Answer> {
-  response.setEncoding("utf8");
-  let text = "";
-  for await (const part of response) text += part;
+  const parts: Buffer[] = [];
+  for await (const part of response) parts.push(part);
+  const bytes = Buffer.concat(parts);
+  const text = (response.headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString();
   const isJson = String(response.headers["content-type"] ?? "").startsWith("application/json");
   return {
     status: response.statusCode ?? 0,

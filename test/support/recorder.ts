@@ -18,6 +18,7 @@ export type Message = Record<string, unknown> & { type: string };
 /** A consumer that keeps what it is sent, and can be made slow. */
 export class Recorder implements Sink {
   readonly mode = "ejson";
+  readonly compression = null;
   readonly messages: Message[] = [];
   readonly errors: unknown[] = [];
   /** The result as the messages make it, by the text of the `_id`. */

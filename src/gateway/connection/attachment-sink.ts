@@ -3,6 +3,7 @@
  * it refuses everything.
  */
 import type { Chunk } from "../../feed/chunk.ts";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import type { Sink } from "../../feed/sink.ts";
 import { noteFault } from "../../metrics/guard.ts";
 import type { ValueMode } from "../../protocol/messages.ts";
@@ -30,6 +31,10 @@ export class AttachmentSink implements Sink {
 
   get mode(): ValueMode {
     return this.attachment.connection.login.values;
+  }
+
+  get compression(): SharedCompression | null {
+    return this.attachment.connection.outbox.compression;
   }
 
   /**

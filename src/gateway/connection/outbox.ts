@@ -3,6 +3,7 @@
  * both, refuses changes over the limit, and stops reading from a client that does not read its answers.
  */
 import type { Chunk } from "../../feed/chunk.ts";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import { type GuardParts, runGuarded } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { Transport } from "./transport.ts";
@@ -46,6 +47,11 @@ export class Outbox {
 
   get bufferedBytes(): number {
     return this.#transport.bufferedBytes;
+  }
+
+  /** Compresses what the client receives; `null` if the client takes no compressed messages. */
+  get compression(): SharedCompression | null {
+    return this.#transport.compression;
   }
 
   /** Whether more waits than the limit allows, because the client asked for answers without reading them. */

@@ -1,4 +1,5 @@
 import type { Chunk } from "../../feed/chunk.ts";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 
@@ -9,6 +10,8 @@ export interface Transport {
   readonly bufferedBytes: number;
   /** Bytes that the operating system has taken so far. It grows as long as a slow client reads at all. */
   readonly takenBytes: number;
+  /** Compresses what the client receives; `null` if the client takes no compressed messages. */
+  readonly compression: SharedCompression | null;
   /** Writes a chunk that other connections share. */
   write(chunk: Chunk): void;
   /** Writes one message for this client alone. */

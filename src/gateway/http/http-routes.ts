@@ -154,6 +154,7 @@ export class HttpRoutes {
     const transport = new PollTransport(exchange, {
       wantsSnapshot: asked.subscribe.snapshot !== false,
       limitBytes: this.#context.limits.pollBytes,
+      compression: takesGzip(request) ? this.#context.compression : null,
       onSubscribed: () => {
         const due = connection.guarded("poll.due", () => {
           // A watermark first, so that the cursor of a quiet query does not grow old.
@@ -236,4 +237,14 @@ function resumeFrom(subscribe: SubscribeMessage, lastEventId: EventId | null): S
   const { cursor, ticket } = lastEventId;
   if (cursor === START_OVER) return request;
   return { ...request, cursor, ...(ticket === "" ? {} : { ticket }) };
+}
+
+/** Whether the client accepts gzip (RFC 9110, 12.5.3). */
+function takesGzip({ headers }: IncomingMessage): boolean {
+  const accepted = String(headers["accept-encoding"] ?? "")
+    .toLowerCase()
+    .split(",");
+  return accepted.some((coding) =>
+    /^\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*$)[\d.]+\s*)?$/.test(coding),
+  );
 }

@@ -1,12 +1,15 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Socket as IoSocket } from "socket.io";
+import type { WebSocket } from "ws";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import type { GatewayContext } from "../context.ts";
 import { ControlFrames } from "../transports/control-frames.ts";
 import { takenBytesOf } from "../transports/taken-bytes.ts";
 import { NO_CLOSE_FRAME } from "../transports/ws.ts";
+import { agreedCompression } from "../transports/ws-compression.ts";
 
 /** A client that does not finish closing keeps its session no longer than this, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -48,6 +51,7 @@ export class SocketIoSession {
   #hasTriedUpgrade = false;
   readonly #engine: Engine;
   readonly #guard: GuardParts;
+  readonly #compression: SharedCompression | null;
   /** Under a WebSocket, and while the client changes to one. */
   #socket: Socket | undefined;
   #nextSocket: Socket | undefined;
@@ -64,6 +68,7 @@ export class SocketIoSession {
   constructor(engine: Engine, address: string, context: GatewayContext) {
     this.#engine = engine;
     this.#guard = context;
+    this.#compression = context.compression;
     this.address = address;
     if (engine.transport.name === "websocket") this.#socket = engine.request.socket;
     const created = (packet: EnginePacket) => {
@@ -124,6 +129,15 @@ export class SocketIoSession {
 
   get bufferedBytes(): number {
     return this.#writtenBytes - this.#drainedBytes;
+  }
+
+  /** Compresses what the client receives; `null` under polls, and for a client that has not agreed to it. */
+  get compression(): SharedCompression | null {
+    const { name } = this.#engine.transport;
+    if (name !== "websocket" || this.#compression === null) return null;
+    // The engine's own type hides the WebSocket of its transport.
+    const { socket } = this.#engine.transport as unknown as { readonly socket?: WebSocket };
+    return socket === undefined ? null : agreedCompression(socket, this.#compression);
   }
 
   get takenBytes(): number {

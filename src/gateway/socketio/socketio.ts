@@ -2,12 +2,13 @@
  * Messages of the service as events of Socket.IO. The protocol has no close codes, so the way in which a client is
  * closed must express whether it should reconnect.
  */
-import type { Chunk } from "../../feed/chunk.ts";
+import type { Chunk, Deflated } from "../../feed/chunk.ts";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
 import type { Transport } from "../connection/transport.ts";
 import { NOT_SERVED, willPass } from "../transports/http-exchange.ts";
-import { toFrame } from "../transports/ws-frames.ts";
+import { headIn, toDeflatedFrame, toFrame } from "../transports/ws-frames.ts";
 import type { Acknowledgements } from "./socketio-acks.ts";
 import type { SocketIoSession, WirePacket } from "./socketio-session.ts";
 
@@ -19,27 +20,47 @@ const MESSAGE = "4";
 export class SocketIoEvents {
   readonly #prefix: string;
   readonly #made = new WeakMap<Chunk, readonly WirePacket[]>();
+  /** The same with compressed frames. */
+  readonly #deflated = new WeakMap<Chunk, readonly WirePacket[]>();
 
   /** @param namespace Including its slash. */
   constructor(namespace: string) {
     this.#prefix = namespace === "/" ? EVENT : `${EVENT}${namespace},`;
   }
 
-  /** The packets of a chunk, each with its WebSocket frame. All clients that receive the chunk share them. */
-  of(chunk: Chunk): readonly WirePacket[] {
+  /**
+   * The packets of a chunk, each with its WebSocket frame. All clients that receive the chunk share them.
+   * @param compression Of the client; `null` if it takes no compressed messages.
+   */
+  of(chunk: Chunk, compression: SharedCompression | null): readonly WirePacket[] {
+    const deflated = compression?.of(chunk);
+    return deflated === undefined || deflated.bytes === 0
+      ? this.#plain(chunk)
+      : this.#compressed(chunk, deflated);
+  }
+
+  #compressed(chunk: Chunk, { rests }: Deflated): readonly WirePacket[] {
+    const made = this.#deflated.get(chunk);
+    if (made !== undefined) return made;
+    const packets = chunk.messages.map(({ type, text }, index): WirePacket => {
+      const rest = rests[index] ?? null;
+      const event = this.#text(type, text);
+      if (rest === null) return framed(event);
+      const head = `${MESSAGE}${this.#prefix}["${type}",${headIn(chunk, index)}`;
+      return framed(event, toDeflatedFrame(head, rest, "]"));
+    });
+    // Snapshots are kept for later readers, within a limit that does not include these packets.
+    if (chunk.messages[0]?.type !== "snapshot") this.#deflated.set(chunk, packets);
+    return packets;
+  }
+
+  #plain(chunk: Chunk): readonly WirePacket[] {
     const made = this.#made.get(chunk);
     if (made !== undefined) return made;
     const texts = chunk.messages.map(({ type, text }) => this.#text(type, text));
     // Snapshots are kept for later readers, within a limit that does not include these packets.
     if (chunk.messages[0]?.type === "snapshot") return texts.map(packet);
-    const packets = texts.map((text) => ({
-      text,
-      options: {
-        compress: false,
-        bytes: Buffer.byteLength(text),
-        wsPreEncodedFrame: [toFrame(MESSAGE + text)],
-      },
-    }));
+    const packets = texts.map((text) => framed(text));
     this.#made.set(chunk, packets);
     return packets;
   }
@@ -52,6 +73,11 @@ export class SocketIoEvents {
     return `${this.#prefix}["${type}",${json}]`;
   }
 }
+
+const framed = (text: string, frame = toFrame(MESSAGE + text)): WirePacket => ({
+  text,
+  options: { compress: false, bytes: Buffer.byteLength(text), wsPreEncodedFrame: [frame] },
+});
 
 const packet = (text: string): WirePacket => ({
   text,
@@ -94,6 +120,10 @@ export class SocketIoTransport implements Transport {
     this.#membership = membership;
   }
 
+  get compression(): SharedCompression | null {
+    return this.#session.compression;
+  }
+
   get bufferedBytes(): number {
     return this.#session.bufferedBytes;
   }
@@ -104,7 +134,7 @@ export class SocketIoTransport implements Transport {
 
   write(chunk: Chunk): void {
     if (this.#state !== "joined") return;
-    for (const packet of this.#events.of(chunk)) this.#session.write(packet);
+    for (const packet of this.#events.of(chunk, this.compression)) this.#session.write(packet);
   }
 
   send(message: ServerMessage): void {

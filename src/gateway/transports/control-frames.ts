@@ -9,6 +9,9 @@ interface ControlFrameParts {
   readonly metrics: Pick<Metrics, "limitHits">;
 }
 
+import type { SharedCompression } from "../../feed/shared-compression.ts";
+import { declineSmallWindows, deflateOptions } from "./ws-compression.ts";
+
 /**
  * Limits the frames that a client sends in addition to messages: pings and pongs of a WebSocket, and packets of
  * Engine.IO and Socket.IO that are no events. Each is a few bytes and costs microseconds, so a client that sends
@@ -42,14 +45,20 @@ const MESSAGE = 0x34;
  * passes such a socket to its session only after a probe, so the session cannot apply the limit.
  */
 export function engineSockets(
-  parts: ControlFrameParts & GuardParts,
+  parts: ControlFrameParts & GuardParts & { readonly compression: SharedCompression | null },
 ): new (
   options: ServerOptions,
 ) => WebSocketServer {
   return class extends WebSocketServer {
+    constructor(options: ServerOptions) {
+      // Engine.IO is told of no compression, so that it writes our frames as they are.
+      super({ ...options, perMessageDeflate: deflateOptions(parts.compression) });
+    }
+
     override handleUpgrade(
       ...[request, socket, head, accept]: Parameters<WebSocketServer["handleUpgrade"]>
     ): void {
+      declineSmallWindows(request);
       super.handleUpgrade(request, socket, head, (accepted, from) => {
         boundControlFrames(accepted, parts);
         accept(accepted, from);

@@ -20,6 +20,8 @@ export const NOT_SERVED: ErrorMessage = {
   retry: "later",
 };
 
+const toBytes = (data: string | Buffer): Buffer => (typeof data === "string" ? Buffer.from(data) : data);
+
 /** Whether the same request may succeed later. */
 export const willPass = ({ retry }: ErrorMessage): boolean => retry === "later" || retry === "now";
 
@@ -85,8 +87,8 @@ export class HttpExchange {
   }
 
   /** Writes bytes, because for text Node counts the waiting data in UTF-16 units, each of which may be three bytes. */
-  write(text: string): void {
-    if (!this.#response.destroyed) this.#response.write(Buffer.from(text));
+  write(data: string | Buffer): void {
+    if (!this.#response.destroyed) this.#response.write(toBytes(data));
   }
 
   flushed(): Promise<void> {
@@ -104,8 +106,8 @@ export class HttpExchange {
   }
 
   /** Ends the answer. Waiting data is still sent. */
-  end(text = ""): void {
-    this.#response.end(Buffer.from(text));
+  end(data: string | Buffer = ""): void {
+    this.#response.end(toBytes(data));
   }
 
   /** A client that does not read its answer to the end keeps its socket no longer than this. */

@@ -3,10 +3,13 @@
  * next poll can resume, so the transport waits for the end of a commit or a snapshot before it ends.
  */
 import type { Chunk } from "../../feed/chunk.ts";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import type { CloseCode } from "../../protocol/close-codes.ts";
 import type { ErrorMessage, ServerMessage, SubscribedMessage } from "../../protocol/messages.ts";
 import type { Transport } from "../connection/transport.ts";
+import { GzipAnswer } from "./gzip-answer.ts";
 import { type HttpExchange, NOT_SERVED, refusalIn, willPass } from "./http-exchange.ts";
+import { headIn } from "./ws-frames.ts";
 
 /** The part of a poll request on which its answer depends. */
 export interface PollOptions {
@@ -16,6 +19,15 @@ export interface PollOptions {
   readonly limitBytes: number;
   /** Called when the subscription is active. From then on the client's `wait` counts. */
   readonly onSubscribed: () => void;
+  /** `null` if the client takes no answer in gzip. */
+  readonly compression: SharedCompression | null;
+}
+
+/** One message of the answer. */
+interface Part {
+  readonly text: string;
+  /** Everything behind the first `headSize` characters, compressed for all clients. */
+  readonly shared?: { readonly headSize: number; readonly rest: Buffer };
 }
 
 const HEADERS = { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" };
@@ -27,6 +39,8 @@ const HEADERS = { "Content-Type": "application/json; charset=utf-8", "Cache-Cont
  */
 export class PollTransport implements Transport {
   readonly kind = "poll";
+  /** The parts of the answer, once it has begun in gzip. */
+  #gzip: GzipAnswer | null = null;
   readonly #exchange: HttpExchange;
   readonly #options: PollOptions;
   /** `full`: later messages are not sent. The next poll receives them. */
@@ -50,6 +64,10 @@ export class PollTransport implements Transport {
     this.#options = options;
   }
 
+  get compression(): SharedCompression | null {
+    return this.#options.compression;
+  }
+
   get bufferedBytes(): number {
     return this.#exchange.bufferedBytes;
   }
@@ -60,9 +78,13 @@ export class PollTransport implements Transport {
 
   write(chunk: Chunk): void {
     if (this.#state !== "open") return;
-    const texts: string[] = [];
-    for (const { type, text, cursor, partial } of chunk.messages) {
-      texts.push(text);
+    const deflated = this.compression?.of(chunk);
+    const parts: Part[] = [];
+    for (const [index, { type, text, cursor, partial }] of chunk.messages.entries()) {
+      const rest = deflated?.rests[index] ?? null;
+      parts.push(
+        rest === null ? { text } : { text, shared: { headSize: headIn(chunk, index).length, rest } },
+      );
       this.#bytes += Buffer.byteLength(text);
       this.#isWhole = partial !== true;
       if (this.#isWhole && cursor !== undefined) this.#cursor = cursor;
@@ -73,7 +95,7 @@ export class PollTransport implements Transport {
         break;
       }
     }
-    this.#append(texts);
+    this.#append(parts);
     this.#settle();
   }
 
@@ -137,14 +159,14 @@ export class PollTransport implements Transport {
       case "reset":
         this.#ticket = message.ticket;
         this.#isWhole = false;
-        this.#append([JSON.stringify(message)]);
+        this.#append([{ text: JSON.stringify(message) }]);
         break;
       case "tickets":
         // A poll has one subscription.
         for (const ticket of Object.values(message.tickets)) this.#ticket = ticket;
         break;
       case "unsubscribed":
-        this.#append([JSON.stringify(message)]);
+        this.#append([{ text: JSON.stringify(message) }]);
         this.#finish();
         break;
       case "error":
@@ -170,7 +192,7 @@ export class PollTransport implements Transport {
   }
 
   #failed(error: ErrorMessage): void {
-    if (this.#exchange.hasBegun) this.#append([JSON.stringify(error)]);
+    if (this.#exchange.hasBegun) this.#append([{ text: JSON.stringify(error) }]);
     // A client that has only waited can continue on another node.
     else if (this.#isWhole && willPass(error)) this.#finish();
     else this.#refuse(error);
@@ -183,15 +205,40 @@ export class PollTransport implements Transport {
       return;
     }
     this.#ticket = message.ticket;
-    this.#append([JSON.stringify(message)]);
+    this.#append([{ text: JSON.stringify(message) }]);
   }
 
-  #append(texts: readonly string[]): void {
-    if (texts.length === 0) return;
-    if (!this.#exchange.hasBegun) this.#exchange.begin(HEADERS);
+  #append(parts: readonly Part[]): void {
+    if (parts.length === 0) return;
+    const isFirst = !this.#exchange.hasBegun;
+    if (isFirst) this.#beginAnswer(parts);
     const before = this.#messages === 0 ? `{${this.#start},"messages":[` : ",";
-    this.#messages += texts.length;
-    this.#exchange.write(before + texts.join(","));
+    this.#messages += parts.length;
+    const gzip = this.#gzip;
+    if (gzip === null) {
+      this.#exchange.write(before + parts.map(({ text }) => text).join(","));
+      return;
+    }
+    const pieces = isFirst ? [gzip.begin()] : [];
+    for (const [index, { text, shared }] of parts.entries()) {
+      const head = shared === undefined ? text : text.slice(0, shared.headSize);
+      pieces.push(gzip.stored((index === 0 ? before : ",") + head));
+      if (shared !== undefined) pieces.push(gzip.shared(text.slice(shared.headSize), shared.rest));
+    }
+    this.#exchange.write(Buffer.concat(pieces));
+  }
+
+  /** An answer whose first messages are short stays as it is: gzip would make it longer. */
+  #beginAnswer(parts: readonly Part[]): void {
+    const varies = this.compression === null ? {} : { Vary: "Origin, Accept-Encoding" };
+    const isGzip = parts.some(({ shared }) => shared !== undefined);
+    if (isGzip) this.#gzip = new GzipAnswer();
+    this.#exchange.begin({ ...HEADERS, ...varies, ...(isGzip ? { "Content-Encoding": "gzip" } : {}) });
+  }
+
+  #end(text: string): void {
+    const gzip = this.#gzip;
+    this.#exchange.end(gzip === null ? text : Buffer.concat([gzip.stored(text), gzip.end()]));
   }
 
   /** Ends the answer if this is a suitable moment, after everything else that arrives in the same turn. */
@@ -214,7 +261,7 @@ export class PollTransport implements Transport {
 
   #finish(): void {
     const end = `"cursor":${JSON.stringify(this.#cursor)},"ticket":${JSON.stringify(this.#ticket)}}\n`;
-    if (this.#exchange.hasBegun) this.#exchange.end(`],${end}`);
+    if (this.#exchange.hasBegun) this.#end(`],${end}`);
     else this.#exchange.answer(`{${this.#start},"messages":[],${end}`);
     this.#state = "over";
   }

@@ -35,6 +35,7 @@ const COMMENT = ":\n\n";
  */
 export class SseTransport implements Transport {
   readonly kind = "sse";
+  readonly compression = null;
   readonly #exchange: HttpExchange;
   readonly #options: SseOptions;
   #state: "pending" | "streaming" | "over" = "pending";

@@ -1,6 +1,10 @@
 // Frames are built here and not by `ws`, so that one buffer can be written to every connection that receives the same
 // changes.
+import { type Chunk, type Deflated, EMPTY_BLOCK_REST, headOf } from "../../feed/chunk.ts";
+
 const FINAL_TEXT_FRAME = 0x81;
+/** RFC 7692, 6: the first reserved bit says that the message is compressed. */
+const COMPRESSED = 0x40;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
 
@@ -32,8 +36,56 @@ function writeFrame(frames: Buffer, at: number, text: string): number {
   return start + frames.write(text, start, size, "utf8");
 }
 
-function writeHeader(frames: Buffer, at: number, size: number): number {
-  frames[at] = FINAL_TEXT_FRAME;
+/** A block that is stored as it is: its type, its length, and the length with all bits inverted (RFC 1951, 3.2.4). */
+const STORED_HEADER_BYTES = 5;
+
+/** Writes a text of ASCII as a stored block. @returns Where the next block begins. */
+function writeStored(buffer: Buffer, at: number, text: string): number {
+  buffer[at] = 0;
+  buffer.writeUInt16LE(text.length, at + 1);
+  buffer.writeUInt16LE(0xff_ff - text.length, at + 3);
+  return at + STORED_HEADER_BYTES + buffer.write(text, at + STORED_HEADER_BYTES, "latin1");
+}
+
+/** Size of a text of ASCII as a stored block, in bytes. */
+const storedBytes = (text: string): number => STORED_HEADER_BYTES + text.length;
+
+/** The head of a message of a chunk, which may have been numbered. */
+export function headIn(chunk: Chunk, index: number): string {
+  const message = chunk.messages[index];
+  const encoded = chunk.base.messages[index];
+  if (message === undefined || encoded === undefined) throw new Error("a chunk has no such message");
+  const size = headOf(encoded.type).length + message.text.length - encoded.text.length;
+  return message.text.slice(0, size);
+}
+
+/**
+ * As `joinFrames`, with the messages compressed that have a compressed form (RFC 7692).
+ */
+export function joinDeflatedFrames(chunk: Chunk, { rests }: Deflated): Buffer {
+  const frames = chunk.messages.map(({ text }, index) => {
+    const rest = rests[index] ?? null;
+    return rest === null ? toFrame(text) : toDeflatedFrame(headIn(chunk, index), rest);
+  });
+  return frames.length === 1 && frames[0] !== undefined ? frames[0] : Buffer.concat(frames);
+}
+
+/** One compressed message as a frame. @param end Text of ASCII that follows the compressed part. */
+export function toDeflatedFrame(head: string, rest: Buffer, end = ""): Buffer {
+  // The receiver adds the rest of an empty block to the message, so the message ends with the beginning of one.
+  const endBytes = end === "" ? 0 : EMPTY_BLOCK_REST.length + storedBytes(end) + 1;
+  const size = storedBytes(head) + rest.length + endBytes;
+  const frame = Buffer.allocUnsafe(headerBytes(size) + size);
+  let at = writeStored(frame, writeHeader(frame, 0, size, COMPRESSED), head);
+  at += rest.copy(frame, at);
+  if (end === "") return frame;
+  at += EMPTY_BLOCK_REST.copy(frame, at);
+  frame[writeStored(frame, at, end)] = 0;
+  return frame;
+}
+
+function writeHeader(frames: Buffer, at: number, size: number, flags = 0): number {
+  frames[at] = FINAL_TEXT_FRAME | flags;
   if (size < LENGTH_16) {
     frames[at + 1] = size;
     return at + 2;

@@ -1,13 +1,14 @@
 import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import type { Chunk } from "../../feed/chunk.ts";
+import type { SharedCompression } from "../../feed/shared-compression.ts";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
 import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { Transport } from "../connection/transport.ts";
 import { joinedWrites } from "./joined-writes.ts";
 import { takenBytesOf } from "./taken-bytes.ts";
-import { joinFrames, toFrame } from "./ws-frames.ts";
+import { joinDeflatedFrames, joinFrames, toFrame } from "./ws-frames.ts";
 
 /** A closing handshake that the client does not finish is cut off after this, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -20,12 +21,15 @@ const NOTHING = Buffer.alloc(0);
  */
 export class WsTransport implements Transport {
   readonly kind = "ws";
+  readonly compression: SharedCompression | null;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
 
   readonly #guard: GuardParts;
 
-  constructor(ws: WebSocket, socket: Socket, guard: GuardParts) {
+  /** @param compression `null` unless the client has agreed to compressed messages. */
+  constructor(ws: WebSocket, socket: Socket, guard: GuardParts, compression: SharedCompression | null) {
+    this.compression = compression;
     this.#ws = ws;
     this.#socket = socket;
     this.#guard = guard;
@@ -42,8 +46,7 @@ export class WsTransport implements Transport {
   }
 
   write(chunk: Chunk): void {
-    chunk.wire ??= joinFrames(chunk.messages);
-    this.#writeRaw(chunk.wire);
+    this.#writeRaw(this.compression === null ? wireOf(chunk) : deflatedWireOf(chunk, this.compression));
   }
 
   send(message: ServerMessage): void {
@@ -105,6 +108,20 @@ export class WsTransport implements Transport {
     if (this.#ws.readyState === this.#ws.OPEN && !this.#socket.destroyed)
       joinedWrites.write(this.#socket, frames);
   }
+}
+
+function wireOf(chunk: Chunk): Buffer {
+  chunk.wire ??= joinFrames(chunk.messages);
+  return chunk.wire;
+}
+
+function deflatedWireOf(chunk: Chunk, compression: SharedCompression): Buffer {
+  if (chunk.deflatedWire !== undefined) return chunk.deflatedWire;
+  const deflated = compression.of(chunk);
+  // Short messages have one form for everybody.
+  if (deflated.bytes === 0) return wireOf(chunk);
+  chunk.deflatedWire = joinDeflatedFrames(chunk, deflated);
+  return chunk.deflatedWire;
 }
 
 /** The close code of a socket that ended without a close frame. */

@@ -4,6 +4,7 @@ import type { ServerMessage } from "../../../src/protocol/messages.ts";
 
 /** A transport whose client reads when the test says so. */
 export class FakeTransport implements Transport {
+  readonly compression = null;
   readonly kind = "ws";
   bufferedBytes = 0;
   takenBytes = 0;

@@ -12,6 +12,7 @@ async function openPoll({ wantsSnapshot = true, limitBytes = 1_000 } = {}) {
   const transport = new PollTransport(exchange, {
     wantsSnapshot,
     limitBytes,
+    compression: null,
     onSubscribed: () => {
       subscriptions++;
     },
