@@ -51,7 +51,7 @@ export function engineSockets(
 ) => WebSocketServer {
   return class extends WebSocketServer {
     constructor(options: ServerOptions) {
-      // Engine.IO is told of no compression, so that it writes our frames as they are.
+      // Engine.IO does not know of the compression, so it writes our frames as they are.
       super({ ...options, perMessageDeflate: deflateOptions(parts.compression) });
     }
 
