@@ -1,5 +1,6 @@
 /** All clients of one contender, in one process: they subscribe, and count what comes. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { inflateRawSync } from "node:zlib";
 import { DIALECTS } from "./lib/dialects.mjs";
 import { RawSocket } from "./lib/raw-socket.mjs";
 import { clockMs, options, serve } from "./lib/serve.mjs";
@@ -9,6 +10,10 @@ const dialect = DIALECTS[options.dialect];
 const N = Buffer.from('"n":');
 const CURSOR = Buffer.from('"cursor":"');
 const QUOTE = 0x22;
+/** The end of the last message of a snapshot. */
+const LAST = Buffer.from('"last":true}');
+/** A message lacks the end of its last block (RFC 7692, 7.2.2). */
+const TAIL = Buffer.from([0, 0, 0xff, 0xff]);
 
 const clients = [];
 let received = 0;
@@ -54,6 +59,8 @@ class Client {
 
   /** Takes a change, which it is given whole only where it wants to look at it. */
   onChange = () => count(1);
+  extensions;
+  snapshot = false;
   wantsWhole = false;
 
   noteTimes() {
@@ -61,6 +68,19 @@ class Client {
     this.onChange = (bytes, start, end) => {
       seen.push(numberIn(bytes, start, end), clockMs());
       count(1);
+    };
+  }
+
+  /** Counts whole snapshots. */
+  countSnapshots() {
+    this.snapshot = true;
+    this.wantsWhole = true;
+    this.onChange = (bytes, start, end, isCompressed) => {
+      const payload = bytes.subarray(start, end);
+      const text = isCompressed
+        ? inflateRawSync(Buffer.concat([payload, TAIL]), { finishFlush: 2 })
+        : payload;
+      if (text.subarray(-LAST.length).equals(LAST)) count(1);
     };
   }
 
@@ -82,7 +102,14 @@ class Client {
       };
       const fail = (why) => reject(new Error(`a client could not subscribe: ${why}`));
       this.#socket = new RawSocket(
-        { port: options.port, path: dialect.path, protocol: dialect.protocol },
+        {
+          port: options.port,
+          path: dialect.path,
+          protocol: dialect.protocol,
+          ...(this.extensions === undefined
+            ? {}
+            : { headers: { "Sec-WebSocket-Extensions": this.extensions } }),
+        },
         {
           wantsWhole: this.wantsWhole,
           isChange: dialect.isChange,
@@ -119,10 +146,20 @@ serve({
   ready: () => {},
 
   /** Makes more clients, a filter each. One in `sampleEvery` notes when each change came. */
-  async open({ filters, tokens = [], sampleEvery = 1, followsCursor = false, isPatient = false }) {
+  async open({
+    filters,
+    tokens = [],
+    sampleEvery = 1,
+    followsCursor = false,
+    isPatient = false,
+    extensions,
+    snapshot = false,
+  }) {
     const more = filters.map((filter, i) => new Client(filter, tokens[i], isPatient));
     for (const [i, client] of more.entries()) {
-      if (followsCursor) client.followCursor();
+      client.extensions = extensions;
+      if (snapshot) client.countSnapshots();
+      else if (followsCursor) client.followCursor();
       else if (i % sampleEvery === 0) client.noteTimes();
     }
     clients.push(...more);
@@ -150,6 +187,8 @@ serve({
     }
     return { received, lost };
   },
+
+  readBytes: () => RawSocket.readBytes,
 
   /** Numbers and times of arrival, in turn. */
   seen: () => Float64Array.from(seen),

@@ -372,6 +372,72 @@ const resume = ({ clients, scale }) => {
   };
 };
 
+const OFFER = "permessage-deflate; client_max_window_bits";
+
+/** Lanes with and without compression, of Tidewire and of the library that it builds on. */
+const compressionLanes = (lane) => [
+  lane("limit-ws", "limit-ws"),
+  lane("limit-ws", "limit-ws, compressed for each", { watches: { isCompressed: true } }),
+  lane("tidewire", "tidewire"),
+  lane("tidewire", "tidewire, compressed once", { listener: { compression: "shared" } }),
+];
+
+const compression = ({ clients, scale }) => ({
+  name: "compression",
+  about: `${clients} subscribers of one live query, 25 changes of 2 KiB a second; CPU of the server per delivery`,
+  unit: "µs",
+  reference: "limit-ws",
+  lanes: compressionLanes((contender, name, parts = {}) => ({
+    contender,
+    name,
+    parts: { ...parts, watches: { ...parts.watches, isProse: true } },
+    open: (lane) =>
+      lane.open(sameFilters(clients), {
+        sampleEvery: Number.POSITIVE_INFINITY,
+        ...(name.includes("compressed") ? { extensions: OFFER } : {}),
+      }),
+    round: async (lane) => {
+      const before = await lane.readBytes();
+      const measured = await lane.pace({ kind: "prose", count: 50 * scale, perSecond: 25 });
+      const bytes = (await lane.readBytes()) - before;
+      return { ...measured, value: perDelivery(measured), bytesEach: bytes / measured.deliveries };
+    },
+  })),
+  targets: [{ lane: "tidewire, compressed once", against: "tidewire", atMost: 1 }],
+});
+
+const SNAPSHOT_DOCUMENTS = 10_000;
+
+const compressedSnapshots = ({ scale }) => {
+  const count = SNAPSHOT_DOCUMENTS * scale;
+  const readers = 20;
+  const lane = (name, listener, rest = {}) => ({
+    contender: "tidewire",
+    name,
+    parts: { listener },
+    open: (lane) => lane.fill({ kind: "mixed", count }),
+    round: async (lane) => {
+      const before = await lane.readBytes();
+      const measured = await lane.snapshots(sameSnapshots(readers), rest);
+      const bytes = (await lane.readBytes()) - before;
+      return { ...measured, value: measured.cpuMs / readers, bytesEach: bytes / readers };
+    },
+  });
+  return {
+    name: "compression of snapshots",
+    about: `${readers} clients ask for the same snapshot of ${count} documents at once; CPU of the server per client`,
+    unit: "ms",
+    reference: "tidewire",
+    lanes: [
+      lane("tidewire", {}),
+      lane("tidewire, compressed once", { compression: "shared" }, { extensions: OFFER }),
+    ],
+    targets: [],
+  };
+};
+
+const sameSnapshots = (count) => Array.from({ length: count }, () => ({}));
+
 const journal = ({ scale }) => {
   const lane = (name, writer) => ({
     contender: "limit-stream-raw",
@@ -459,6 +525,8 @@ export function scenarios(isQuick) {
     memoryCold,
     connecting,
     resume,
+    compression,
+    compressedSnapshots,
     journal,
     images,
   ].map((make) => make(size));

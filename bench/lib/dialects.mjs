@@ -6,15 +6,18 @@
 const byteOf = (char) => char.charCodeAt(0);
 const A = byteOf("a");
 const C = byteOf("c");
+const N = byteOf("n");
+const S = byteOf("s");
 
-const subscribeOf = ({ filter, start }) =>
-  JSON.stringify({ type: "subscribe", id: "1", collection: "docs", filter, snapshot: false, ...start });
+const subscribeOf = ({ filter, start, snapshot = false }) =>
+  JSON.stringify({ type: "subscribe", id: "1", collection: "docs", filter, snapshot, ...start });
 
 const tidewire = {
   path: "/v1/ws",
   protocol: "tidewire.v1",
-  /** `{"type":"added"` or `{"type":"changed"`. */
-  isChange: (bytes, at) => bytes[at + 9] === A || bytes[at + 9] === C,
+  /** `{"type":"added"`, `{"type":"changed"` or `{"type":"snapshot"`; `{"type":"subscribed"` begins with `su`. */
+  isChange: (bytes, at) =>
+    bytes[at + 9] === A || bytes[at + 9] === C || (bytes[at + 9] === S && bytes[at + 10] === N),
   /** In one round trip, as the SDK does; a patient client waits for the answer to `hello`. */
   onOpen(client) {
     client.send(JSON.stringify({ type: "hello", token: client.token }));

@@ -7,6 +7,16 @@
 const PAD = "x".repeat(300);
 const BYTES = 300;
 
+/** Words as they occur in documents: most are common, and some occur once. */
+const WORDS = Array.from({ length: 500 }, (_, i) => (i * 2_654_435_761).toString(36).slice(0, 2 + (i % 7)));
+
+/** A text of words that compresses about as well as text of people does. */
+export function proseOf(bytes) {
+  let text = "";
+  while (text.length < bytes) text += `${WORDS[Math.floor(WORDS.length * Math.random() ** 2)]} `;
+  return text.slice(0, bytes);
+}
+
 const pick = (count) => Math.floor(Math.random() * count);
 
 function padded(fields, bytesOfFields) {
@@ -107,6 +117,11 @@ export function documentsOf(kind, count, of, from) {
       return mixedDocuments(count, of, from);
     case "fan":
       return documentsForAll(count, of, from, { room: 0 }, 60);
+    case "prose":
+      return Array.from({ length: count }, (_, i) => ({
+        document: { n: from + i, room: 0, text: proseOf(2_000) },
+        matches: of,
+      }));
     case "shared":
       return documentsForAll(count, of, from, { owner: "nobody", shared: true }, 85);
     default:

@@ -67,7 +67,7 @@ export class Lane {
   /**
    * @param contender A key of `CONTENDERS`.
    * @param parts `uri`, `database` and `mongodPid`; `directory`, for a configuration; `rules` of Tidewire; `collectable`: its memory
-   *   is measured; `isTimed`: against a bare stream; `profiles`: a directory for CPU profiles; `writer`: how it is
+   *   is measured; `listener`: further options of Tidewire's section `server`; `isTimed`: against a bare stream; `profiles`: a directory for CPU profiles; `writer`: how it is
    *   written; `mongodb`: further options of Tidewire's section of that name.
    */
   static async start(name, contender, parts) {
@@ -102,6 +102,26 @@ export class Lane {
   async open(filters, rest = {}) {
     await this.#clients.call("open", { filters, ...rest });
     this.of = (this.of ?? 0) + filters.length;
+  }
+
+  /** Bytes that the clients have read so far. */
+  readBytes() {
+    return this.#clients.call("readBytes");
+  }
+
+  /** Writes documents that nobody waits for. */
+  async fill({ kind, count }) {
+    await this.#writer.call("prepare", { kind, count, of: 1, size: count });
+    await this.#writer.call("burst", { size: count });
+  }
+
+  /** Everybody of `filters` subscribes with a snapshot, and reads it to its end. */
+  snapshots(filters, rest) {
+    return this.#measure(async () => {
+      await this.#clients.call("arm", { deliveries: filters.length });
+      await this.open(filters, { ...rest, snapshot: true });
+      return { deliveries: await this.#arrived(filters.length) };
+    });
   }
 
   /**
@@ -247,11 +267,11 @@ function pairs(flat) {
 }
 
 /** The service as users run it, with all its checks and rules. */
-async function startTidewire({ uri, database, directory, rules, mongodb }, collection, how) {
+async function startTidewire({ uri, database, directory, rules, mongodb, listener }, collection, how) {
   const file = join(directory, `${collection}.json`);
   const configuration = {
     mongodb: { uri, database, stateDatabase: `${database}-state-${lanes}`, ...mongodb },
-    server: { port: 0, admin: { port: 0 } },
+    server: { port: 0, admin: { port: 0 }, ...listener },
     auth: { anonymous: true, jwt: { algorithms: ["HS256"], secret: SECRET } },
     collections: { docs: { collection, rules: rules ?? [{ name: "all", anonymous: true }] } },
     limits: LIMITS,

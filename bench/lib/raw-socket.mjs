@@ -8,6 +8,8 @@ import { connect } from "node:net";
 /** Enough of a frame to distinguish a change from any other message. */
 const PEEK_BYTES = 48;
 const TEXT = 1;
+/** The bit of a compressed message. Only changes and snapshots are compressed. */
+const COMPRESSED = 0x40;
 const CLOSE = 8;
 const PING = 9;
 const PONG = 10;
@@ -16,6 +18,9 @@ const PONG = 10;
 const shared = Buffer.allocUnsafe(256 * 1_024);
 
 export class RawSocket {
+  /** Bytes that all sockets have read, headers included. */
+  static readBytes = 0;
+
   #socket;
   #rest = null;
   /** Bytes of a frame already counted that are still to come. */
@@ -24,7 +29,7 @@ export class RawSocket {
   #reader;
 
   /**
-   * @param reader `isChange(bytes, at)`, `onChange(bytes, at, end)`, `onText(text)`, `onOpen()`, `onClose()`, and
+   * @param reader `isChange(bytes, at)`, `onChange(bytes, at, end, isCompressed)`, `onText(text)`, `onOpen()`, `onClose()`, and
    *   `wantsWhole`: whether changes are handed on only when they are complete.
    */
   constructor({ port, path, protocol, headers = {} }, reader) {
@@ -75,6 +80,7 @@ export class RawSocket {
   }
 
   #read(chunk) {
+    RawSocket.readBytes += chunk.length;
     let bytes = chunk;
     if (this.#skip > 0) {
       const skipped = Math.min(this.#skip, bytes.length);
@@ -125,9 +131,10 @@ export class RawSocket {
       const end = start + size;
       if (bytes.length < Math.min(end, start + PEEK_BYTES)) break;
       const opcode = bytes[at] & 0x0f;
-      const isChange = opcode === TEXT && this.#reader.isChange(bytes, start);
+      const isCompressed = (bytes[at] & COMPRESSED) !== 0;
+      const isChange = opcode === TEXT && (isCompressed || this.#reader.isChange(bytes, start));
       if (bytes.length < end && (!isChange || wantsWhole)) break;
-      if (isChange) this.#reader.onChange(bytes, start, end);
+      if (isChange) this.#reader.onChange(bytes, start, end, isCompressed);
       else if (opcode === TEXT) this.#reader.onText(bytes.toString("utf8", start, end));
       else if (opcode === PING) this.send(bytes.subarray(start, end), PONG);
       else if (opcode === CLOSE) this.#socket.end();

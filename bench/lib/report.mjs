@@ -16,6 +16,7 @@ export function summarize(scenario, roundsByLane) {
       p99: middle("p99"),
       cpuShare: middle("cpuShare"),
       perSecond: middle("perSecond"),
+      bytesEach: middle("bytesEach"),
       mongodMsPer1000: median(
         rounds.map(({ mongodCpuMs, changes }) => (mongodCpuMs * 1_000) / changes).filter(Number.isFinite),
       ),
@@ -45,6 +46,7 @@ function cellsOf({ unit, reference, rows }) {
   const hasLatency = rows.some(({ p50 }) => Number.isFinite(p50));
   const hasShare = rows.some(({ cpuShare }) => Number.isFinite(cpuShare));
   const hasRate = rows.some(({ perSecond }) => Number.isFinite(perSecond));
+  const hasBytes = rows.some(({ bytesEach }) => Number.isFinite(bytesEach));
   const hasMongod = rows.some(({ mongodMsPer1000 }) => Number.isFinite(mongodMsPer1000));
   const head = [
     "",
@@ -53,6 +55,7 @@ function cellsOf({ unit, reference, rows }) {
     ...(hasLatency ? ["p50 ms", "p95 ms", "p99 ms"] : []),
     ...(hasShare ? ["% of a core"] : []),
     ...(hasRate ? ["per second"] : []),
+    ...(hasBytes ? ["bytes on the wire each"] : []),
     ...(hasMongod ? ["mongod ms/1,000"] : []),
   ];
   const lines = rows.map((row) => [
@@ -62,6 +65,7 @@ function cellsOf({ unit, reference, rows }) {
     ...(hasLatency ? [shown(row.p50), shown(row.p95), shown(row.p99)] : []),
     ...(hasShare ? [shown(row.cpuShare)] : []),
     ...(hasRate ? [shown(row.perSecond)] : []),
+    ...(hasBytes ? [shown(row.bytesEach)] : []),
     ...(hasMongod ? [shown(row.mongodMsPer1000)] : []),
   ]);
   return { head, lines };

@@ -13,8 +13,8 @@ export const changeText = (doc) =>
 export const SUBSCRIBED = JSON.stringify({ type: "subscribed" });
 
 /** Listens for WebSockets; `onSubscribe` gets each one with what it asked for. @returns The port. */
-export async function listen(onSubscribe, server = createServer()) {
-  const sockets = new WebSocketServer({ server, perMessageDeflate: false });
+export async function listen(onSubscribe, perMessageDeflate = false, server = createServer()) {
+  const sockets = new WebSocketServer({ server, perMessageDeflate });
   sockets.on("connection", (socket) => {
     socket.once("message", (data) => onSubscribe(socket, JSON.parse(String(data))));
     socket.on("error", () => {});

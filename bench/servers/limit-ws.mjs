@@ -1,10 +1,17 @@
 /** The physical limit: `ws` sends a ready text from memory to everyone, with `ws.send` or as one frame of the same bytes. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { clockMs, serve } from "../lib/serve.mjs";
+import { proseOf } from "../lib/documents.mjs";
+import { clockMs, options, serve } from "../lib/serve.mjs";
 import { changeText, listen, SUBSCRIBED } from "./common.mjs";
 
 const sockets = new Set();
-const text = changeText({ _id: "0".repeat(24), n: 1_000_000, room: 1_000, text: "x".repeat(240) });
+const { isProse = false, isCompressed = false } = options;
+const text = changeText({
+  _id: "0".repeat(24),
+  n: 1_000_000,
+  room: 1_000,
+  text: isProse ? proseOf(2_000) : "x".repeat(240),
+});
 /** As bytes: a text would be encoded again for each. */
 const frame = Buffer.from(text);
 let onResume = frame;
@@ -14,7 +21,7 @@ const port = await listen((socket, { isBack }) => {
   socket.once("close", () => sockets.delete(socket));
   socket.send(SUBSCRIBED);
   if (isBack) socket.send(onResume, { binary: false });
-});
+}, isCompressed);
 
 serve({
   ready: () => ({ port }),

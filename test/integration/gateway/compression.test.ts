@@ -208,7 +208,10 @@ test("a poll's answer comes in gzip, shared by all who accept it", async () => {
   const plain = await ask("GET", poll, headers);
   for (const accepted of ["gzip", "br, gzip;q=0.5", "*"]) {
     const answer = await ask("GET", poll, { ...headers, "Accept-Encoding": accepted });
-    expect([answer.headers["content-encoding"], answer.headers.vary]).toEqual(["gzip", "Origin, Accept-Encoding"]);
+    expect([answer.headers["content-encoding"], answer.headers.vary]).toEqual([
+      "gzip",
+      "Origin, Accept-Encoding",
+    ]);
     expect(answer.body["messages"]).toEqual(plain.body["messages"]);
   }
   expect([plain.headers["content-encoding"], plain.headers.vary]).toEqual([undefined, "Origin"]);
