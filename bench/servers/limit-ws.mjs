@@ -6,20 +6,19 @@ import { changeText, listen, SUBSCRIBED } from "./common.mjs";
 
 const sockets = new Set();
 const { isProse = false, isCompressed = false } = options;
-const text = changeText({
-  _id: "0".repeat(24),
-  n: 1_000_000,
-  room: 1_000,
-  text: isProse ? proseOf(2_000) : "x".repeat(240),
-});
 /** As bytes: a text would be encoded again for each. */
-const frame = Buffer.from(text);
-let onResume = frame;
+const frameOf = (text) => Buffer.from(changeText({ _id: "0".repeat(24), n: 1_000_000, room: 1_000, text }));
+/** More texts than a compressor remembers, so that none is a repetition for it. */
+const frames = isProse
+  ? Array.from({ length: 50 }, () => frameOf(proseOf(2_000)))
+  : [frameOf("x".repeat(240))];
+let onResume = frames[0];
 
 const port = await listen((socket, { isBack }) => {
   sockets.add(socket);
   socket.once("close", () => sockets.delete(socket));
-  socket.send(SUBSCRIBED);
+  // The client takes every compressed message for a change.
+  socket.send(SUBSCRIBED, { compress: false });
   if (isBack) socket.send(onResume, { binary: false });
 }, isCompressed);
 
@@ -34,12 +33,13 @@ serve({
         const wait = start + (i * 1_000) / perSecond - clockMs();
         if (wait > 0) await sleep(wait);
       } else if (i % 10 === 9) await new Promise(setImmediate);
+      const frame = frames[i % frames.length];
       for (const socket of sockets) socket.send(frame, { binary: false });
     }
   },
 
   /** The answer to a returning client: the bytes of the missed changes in one message, which is the cheapest way. */
   prepareResume({ changes }) {
-    onResume = Buffer.concat(Array.from({ length: changes }, () => frame));
+    onResume = Buffer.concat(Array.from({ length: changes }, () => frames[0]));
   },
 });
