@@ -33,9 +33,14 @@ export interface Ticket {
 
 type Sealed = [string, string, string, string, number | null, number, string, number | null, string];
 
+/** How many tickets of anonymous clients are remembered. */
+const ANONYMOUS_MAX = 256;
+
 /** Seals and opens tickets. */
 export class TicketSealer {
   readonly #sealer: Sealer;
+  /** Tickets of anonymous clients, by their content: many ask for the same in the same second. */
+  readonly #anonymous = new Map<string, string>();
 
   constructor(sealer: Sealer) {
     this.#sealer = sealer;
@@ -44,7 +49,17 @@ export class TicketSealer {
   seal({ key, since, lastSent, nowMs, holder, lossMark, terms }: Ticket): string {
     const { sealedAtMs, token, untilMs } = terms;
     const parts: Sealed = [key, since, holder, lastSent, nowMs, sealedAtMs, token, untilMs, lossMark];
-    return this.#sealer.seal(SEALED.ticket, JSON.stringify(parts));
+    const text = JSON.stringify(parts);
+    return token === "" ? this.#sealAnonymous(text) : this.#sealer.seal(SEALED.ticket, text);
+  }
+
+  #sealAnonymous(text: string): string {
+    const known = this.#anonymous.get(text);
+    if (known !== undefined && this.mayBeKept(known)) return known;
+    const ticket = this.#sealer.seal(SEALED.ticket, text);
+    if (this.#anonymous.size >= ANONYMOUS_MAX) this.#anonymous.clear();
+    this.#anonymous.set(text, ticket);
+    return ticket;
   }
 
   /**

@@ -7,6 +7,7 @@ import type { SharedCompression } from "../feed/shared-compression.ts";
 import type { TicketSealer } from "../feed/ticket.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
+import type { ParsedRequests } from "../rules/parsed-requests.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Refusals } from "./refusals.ts";
@@ -38,6 +39,8 @@ export interface GatewayContext {
   readonly refusals: Refusals;
   /** The rules in force. An edit replaces the whole set. */
   rules: RuleSet;
+  /** The requests of all clients, parsed. */
+  readonly requests: ParsedRequests;
   readonly ruleTimes: RuleTimes;
   /** The clock of `%%now`. */
   readonly clock: RuleClock;

@@ -10,6 +10,7 @@ import { Trust } from "../gateway/rights/trust.ts";
 import { type UrlKeyParts, UrlKeys } from "../gateway/rights/url-keys.ts";
 import type { SocketIoOptions } from "../gateway/socketio/socketio-endpoint.ts";
 import { compileRules } from "../rules/compile-rules.ts";
+import { ParsedRequests } from "../rules/parsed-requests.ts";
 import { LostRightStore } from "../source/lost-right-store.ts";
 import { StartupError } from "../source/startup-error.ts";
 import { UrlKeyStore } from "../source/url-key-store.ts";
@@ -47,6 +48,7 @@ export function gatewayContext(
     metrics,
     refusals: new Refusals(log, metrics),
     rules: compileRules(config),
+    requests: new ParsedRequests(),
     ruleTimes,
     clock: new RuleClock(config.rules.nowStepMs, Date.now()),
   };

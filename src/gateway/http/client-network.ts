@@ -64,8 +64,10 @@ function embeddedIPv4(groups: readonly number[]): string | null {
 /** The proxies of `server.trustedProxies`. */
 export class TrustedProxies {
   readonly #blocks = new BlockList();
+  readonly #isEmpty: boolean;
 
   constructor(blocks: readonly string[]) {
+    this.#isEmpty = blocks.length === 0;
     for (const block of blocks) {
       const [address = "", bits] = block.split("/");
       const family = isIPv6(address) ? "ipv6" : "ipv4";
@@ -79,6 +81,8 @@ export class TrustedProxies {
    * @param address In the form that `normalizeAddress` returns. A hop that is no address is no proxy.
    */
   includes(address: string): boolean {
+    // A check of the list takes microseconds, and every connection asks.
+    if (this.#isEmpty) return false;
     const family = isIP(address);
     return family !== 0 && this.#blocks.check(address, family === 6 ? "ipv6" : "ipv4");
   }

@@ -11,6 +11,7 @@ export interface TermsOptions {
 
 /** 96 bits: enough to distinguish the tokens of one user, and short enough to keep tickets small. */
 const TOKEN_BYTES = 12;
+const SECOND_MS = 1_000;
 const digests = new WeakMap<Identity, string>();
 
 function tokenOf(identity: Identity | null): string {
@@ -27,7 +28,9 @@ function tokenOf(identity: Identity | null): string {
 export function termsFor(identity: Identity | null, nowMs: number, options: TermsOptions): TicketTerms {
   const expiresAtMs = identity?.expiresAtMs ?? null;
   const untilMs = expiresAtMs === null ? null : expiresAtMs + options.clockToleranceMs;
-  return { sealedAtMs: nowMs, token: tokenOf(identity), untilMs };
+  // Anonymous clients that ask for the same in one second share a ticket, so theirs begin with the second.
+  const sealedAtMs = identity === null ? nowMs - (nowMs % SECOND_MS) : nowMs;
+  return { sealedAtMs, token: tokenOf(identity), untilMs };
 }
 
 /** Whether a ticket was sealed under this very token. */

@@ -32,6 +32,20 @@ test("two tickets of the same are not alike, and neither shows what is in it", (
   expect(Buffer.from(one, "base64url").toString("latin1")).not.toMatch(/live-query|cursor|u1/);
 });
 
+test("anonymous clients that ask for the same share a ticket, until its key is no longer the newest", async () => {
+  const loaded = { keys };
+  const inner = new Sealer(keys, async () => loaded.keys);
+  const own = new TicketSealer(inner);
+  const anonymous = { ...ticket, holder: "", terms: { ...terms, token: "", untilMs: null } };
+  const first = own.seal(anonymous);
+  expect(own.seal({ ...anonymous })).toBe(first);
+  expect(own.seal({ ...anonymous, since: "other" })).not.toBe(first);
+  loaded.keys = [{ id: 4, key: new Uint8Array(32).fill(2) }, ...keys];
+  await inner.reload();
+  expect(own.seal(anonymous)).not.toBe(first);
+  expect(await own.open(first)).toEqual(anonymous);
+});
+
 test("refuses a ticket in which one bit was changed", async () => {
   const bytes = Buffer.from(sealer.seal(ticket), "base64url");
   for (let bit = 0; bit < bytes.length * 8; bit++) {

@@ -11,7 +11,6 @@ import {
   authorizeParsed,
   type EffectiveQuery,
   LookupsNeeded,
-  parseRequest,
   type QueryRequest,
 } from "../../../rules/authorize.ts";
 import { sendSubscribed } from "../answers.ts";
@@ -30,7 +29,9 @@ export async function handleSubscribe(
   const { id } = message;
   checkId(connection, id);
   const asksFor = toRequest(message);
-  const request = parseRequest(asksFor, connection.context.rules.limits);
+  const text = JSON.stringify(asksFor);
+  const { requests, rules } = connection.context;
+  const request = requests.parse(asksFor, rules.limits, text);
   const lookups: HeldLookups = new HeldLookups(connection.context.feed, {
     // From the moment the subscription exists, a change of its sets changes its rights, at that very commit.
     rightsChanged: (at) => {
@@ -39,7 +40,7 @@ export async function handleSubscribe(
     },
     rightsFailed: (error) => connection.fail(noteFault(connection.context, "rights.lookup", error)),
   });
-  const giveBack = connection.login.account.subscribe(sizeOf(asksFor));
+  const giveBack = connection.login.account.subscribe(sizeOf(text));
   const asked = { id, request, lookups, giveBack, isOver: false };
   try {
     let query = grant(connection, asked);
@@ -97,7 +98,7 @@ function checkId(connection: SubscriptionHost, id: string): void {
 const REQUEST_BYTES = 1_024;
 
 /** Memory of a request in bytes: about twice its text, and the parsed filter. */
-const sizeOf = (request: QueryRequest) => REQUEST_BYTES + 4 * JSON.stringify(request).length;
+const sizeOf = (text: string) => REQUEST_BYTES + 4 * text.length;
 
 function toRequest(message: SubscribeMessage): QueryRequest {
   const { type: _type, id: _id, cursor: _cursor, ticket: _ticket, ...request } = message;
