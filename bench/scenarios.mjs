@@ -415,7 +415,7 @@ const compressedSnapshots = ({ scale }) => {
     contender: "tidewire",
     name,
     parts: { listener },
-    open: (lane) => lane.fill({ kind: "mixed", count }),
+    open: (lane) => lane.fill({ kind: "short prose", count }),
     round: async (lane) => {
       const before = await lane.readBytes();
       const measured = await lane.snapshots(sameSnapshots(readers), rest);

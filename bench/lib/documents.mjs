@@ -110,6 +110,13 @@ function documentsForAll(count, clients, from, fields, bytesOfFields) {
   }));
 }
 
+function proseDocuments(count, clients, from, bytes) {
+  return Array.from({ length: count }, (_, i) => ({
+    document: { n: from + i, room: 0, text: proseOf(bytes) },
+    matches: clients,
+  }));
+}
+
 /** @param of How many rooms, live queries or clients there are. */
 export function documentsOf(kind, count, of, from) {
   switch (kind) {
@@ -118,10 +125,9 @@ export function documentsOf(kind, count, of, from) {
     case "fan":
       return documentsForAll(count, of, from, { room: 0 }, 60);
     case "prose":
-      return Array.from({ length: count }, (_, i) => ({
-        document: { n: from + i, room: 0, text: proseOf(2_000) },
-        matches: of,
-      }));
+      return proseDocuments(count, of, from, 2_000);
+    case "short prose":
+      return proseDocuments(count, of, from, 240);
     case "shared":
       return documentsForAll(count, of, from, { owner: "nobody", shared: true }, 85);
     default:
