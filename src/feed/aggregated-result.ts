@@ -126,7 +126,7 @@ export class AggregatedResult implements KeptResult {
     let group = this.#groups.get(key);
     if (group === undefined) {
       group = new Group(oneSpelling(id), columns);
-      this.#groups.set(key, group);
+      this.#add(group);
     }
     this.#heldBytes -= group.heldBytes;
     group.apply(document, paths, times);

@@ -137,7 +137,7 @@ export class Broadcast {
           if (++served % FOLLOWERS_STEP === 0) yield;
         }
       } catch (error) {
-        for (const follower of followers) follower.fail(error);
+        this.#failThose(followers, error);
       }
     }
   }
@@ -155,7 +155,7 @@ export class Broadcast {
         const encoded = yield* this.#encodeInSteps(pending, mode, prepared);
         yield* this.#handChunks(pending, encoded, followers);
       } catch (error) {
-        for (const follower of followers) follower.fail(error);
+        this.#failThose(followers, error);
       }
     }
   }
@@ -179,6 +179,11 @@ export class Broadcast {
       position = next;
       yield;
     }
+  }
+
+  /** A follower that has left meanwhile, because it is slow, reads the log by itself. */
+  #failThose(followers: readonly Follower[], error: unknown): void {
+    for (const follower of followers) if (this.followers.has(follower)) follower.fail(error);
   }
 
   #hand(follower: Follower, chunk: Chunk, position: LogPosition): void {

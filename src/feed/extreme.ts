@@ -14,6 +14,8 @@ const SPARE_BYTES = 4_096;
 interface Held {
   readonly value: BsonValue;
   documents: number;
+  /** Whether some of them spell the value in another way, such as 1.0 and 1.00 as decimals. */
+  isMixed: boolean;
 }
 
 /** Memory of a value besides its bytes, in bytes; rounded up. */
@@ -90,10 +92,11 @@ export class Extreme {
     const known = this.#held[at];
     if (known !== undefined && this.#order(known.value, value) === 0) {
       known.documents++;
+      known.isMixed ||= !isSpelledAlike(known.value, value);
       return;
     }
     if (at === this.#held.length && !this.#isComplete) return;
-    this.#held.splice(at, 0, { value: copyOf(value), documents: 1 });
+    this.#held.splice(at, 0, { value: copyOf(value), documents: 1, isMixed: false });
     this.#bytes += sizeOf(value);
     this.#trim();
   }
@@ -108,7 +111,11 @@ export class Extreme {
       if (known !== undefined || this.#isComplete) this.#forget();
       return;
     }
-    if (--known.documents > 0) return;
+    if (--known.documents > 0) {
+      // Perhaps no document is left with the spelling that is shown.
+      if (known.isMixed && isSpelledAlike(known.value, value)) this.#forget();
+      return;
+    }
     this.#held.splice(at, 1);
     this.#bytes -= sizeOf(value);
   }
@@ -147,6 +154,9 @@ export class Extreme {
 
 /** How many documents are read after all values have left. */
 export const SPARE_DOCUMENTS = SPARE_VALUES;
+
+const isSpelledAlike = (a: BsonValue, b: BsonValue): boolean =>
+  Buffer.compare(a.bytes.subarray(a.start, a.end), b.bytes.subarray(b.start, b.end)) === 0;
 
 const sizeOf = ({ start, end }: BsonValue): number => end - start;
 

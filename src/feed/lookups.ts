@@ -109,6 +109,11 @@ export class Lookups {
     kept.lingersUntilMs = Date.now() + this.#limits.lingerMs;
   }
 
+  /** Whether a set still takes commits into account. A set that was lost does not. */
+  keeps(set: LookupSet): boolean {
+    return this.#byKey.get(set.spec.key)?.set === set;
+  }
+
   /** Whether any set is kept, so that commits must be applied here. */
   get areKept(): boolean {
     return this.#byNamespace.size > 0;

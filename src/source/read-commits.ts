@@ -86,7 +86,10 @@ class CommitAssembly {
       if (event.operation === "invalidate") invalidated = rawTokenOf(event);
     }
     this.#cut = invalidated === undefined ? this.#cutOff(raw) : undefined;
-    const resumeEvent = this.#cut === undefined ? this.#aligned : this.#alignedEarlier;
+    // A batch may complete what was held back without an event of its own that is a safe position. The commits that it
+    // hands on must not come again after a reconnection.
+    const resumeEvent =
+      this.#cut === undefined ? (this.#aligned ?? this.#alignedEarlier) : this.#alignedEarlier;
     let resumeToken = resumeEvent === undefined ? undefined : rawTokenOf(resumeEvent);
     // The token of the batch covers more than the token of its last event, but inside a transaction it must not be
     // used.

@@ -41,13 +41,25 @@ export class HeldLookups implements LookupHolder {
   async acquire(lookups: readonly BoundLookup[]): Promise<void> {
     for (const lookup of lookups) {
       if (this.#sets.has(lookup.key)) continue;
-      const set = await this.#feed.lookups.acquire(lookup);
+      const set = await this.#acquire(lookup);
       if (this.#released || this.#sets.has(lookup.key)) {
         this.#feed.lookups.release(set);
         continue;
       }
       set.holders.add(this);
       this.#sets.set(lookup.key, set);
+    }
+  }
+
+  /**
+   * Acquires a set that is still kept. It may have been lost after it was read and before this continues; its holders were
+   * notified of that, and this is not one yet.
+   */
+  async #acquire(lookup: BoundLookup): Promise<LookupSet> {
+    for (;;) {
+      const set = await this.#feed.lookups.acquire(lookup);
+      if (this.#feed.lookups.keeps(set)) return set;
+      this.#feed.lookups.release(set);
     }
   }
 

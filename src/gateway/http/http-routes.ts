@@ -239,12 +239,14 @@ function resumeFrom(subscribe: SubscribeMessage, lastEventId: EventId | null): S
   return { ...request, cursor, ...(ticket === "" ? {} : { ticket }) };
 }
 
-/** Whether the client accepts gzip (RFC 9110, 12.5.3). */
+/** Whether the client accepts gzip (RFC 9110, 12.5.3). An entry for gzip itself decides before one for all codings. */
 function takesGzip({ headers }: IncomingMessage): boolean {
   const accepted = String(headers["accept-encoding"] ?? "")
     .toLowerCase()
     .split(",");
-  return accepted.some((coding) =>
-    /^\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*$)[\d.]+\s*)?$/.test(coding),
-  );
+  const weightOf = (coding: RegExp) => {
+    const entry = accepted.find((text) => coding.test(text));
+    return entry === undefined ? undefined : Number(/;\s*q=([\d.]+)/.exec(entry)?.[1] ?? 1);
+  };
+  return (weightOf(/^\s*(?:x-)?gzip\s*(?:;|$)/) ?? weightOf(/^\s*\*\s*(?:;|$)/) ?? 0) > 0;
 }

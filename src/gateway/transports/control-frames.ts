@@ -10,7 +10,7 @@ interface ControlFrameParts {
 }
 
 import type { SharedCompression } from "../../feed/shared-compression.ts";
-import { declineSmallWindows, deflateOptions } from "./ws-compression.ts";
+import { declineSmallWindows, deflateOptions, freeInflater } from "./ws-compression.ts";
 
 /**
  * Limits the frames that a client sends in addition to messages: pings and pongs of a WebSocket, and packets of
@@ -73,6 +73,7 @@ function boundControlFrames(socket: WebSocket, parts: ControlFrameParts & GuardP
     if (socket.readyState === socket.OPEN && !frames.take(Date.now())) socket.terminate();
   };
   const received = (data: Buffer) => {
+    freeInflater(socket);
     if (data[0] !== MESSAGE) count();
   };
   socket.on("ping", guarded(parts, "socketio.ping", count));

@@ -39,16 +39,17 @@ function writeFrame(frames: Buffer, at: number, text: string): number {
 /** A block that is stored as it is: its type, its length, and the length with all bits inverted (RFC 1951, 3.2.4). */
 const STORED_HEADER_BYTES = 5;
 
-/** Writes a text of ASCII as a stored block. @returns Where the next block begins. */
+/** Writes a text as a stored block. @returns Where the next block begins. */
 function writeStored(buffer: Buffer, at: number, text: string): number {
   buffer[at] = 0;
-  buffer.writeUInt16LE(text.length, at + 1);
-  buffer.writeUInt16LE(0xff_ff - text.length, at + 3);
-  return at + STORED_HEADER_BYTES + buffer.write(text, at + STORED_HEADER_BYTES, "latin1");
+  const size = Buffer.byteLength(text);
+  buffer.writeUInt16LE(size, at + 1);
+  buffer.writeUInt16LE(0xff_ff - size, at + 3);
+  return at + STORED_HEADER_BYTES + buffer.write(text, at + STORED_HEADER_BYTES, "utf8");
 }
 
-/** Size of a text of ASCII as a stored block, in bytes. */
-const storedBytes = (text: string): number => STORED_HEADER_BYTES + text.length;
+/** Size of a text as a stored block, in bytes. */
+const storedBytes = (text: string): number => STORED_HEADER_BYTES + Buffer.byteLength(text);
 
 /** The head of a message of a chunk, which may have been numbered. */
 export function headIn(chunk: Chunk, index: number): string {
@@ -70,7 +71,7 @@ export function joinDeflatedFrames(chunk: Chunk, { rests }: Deflated): Buffer {
   return frames.length === 1 && frames[0] !== undefined ? frames[0] : Buffer.concat(frames);
 }
 
-/** One compressed message as a frame. @param end Text of ASCII that follows the compressed part. */
+/** One compressed message as a frame. @param end Text that follows the compressed part. */
 export function toDeflatedFrame(head: string, rest: Buffer, end = ""): Buffer {
   // The receiver adds the rest of an empty block to the message, so the message ends with the beginning of one.
   const endBytes = end === "" ? 0 : EMPTY_BLOCK_REST.length + storedBytes(end) + 1;

@@ -7,6 +7,7 @@ import { readMessage } from "../connection/incoming.ts";
 import type { OpenedConnection } from "../connection/open-connection.ts";
 import { ControlFrames } from "./control-frames.ts";
 import { NO_CLOSE_FRAME, type WsTransport } from "./ws.ts";
+import { freeInflater } from "./ws-compression.ts";
 
 /**
  * Frames that violate RFC 6455, by the status that `ws` assigns to them, with the reason that the client receives
@@ -50,6 +51,7 @@ export function followWebSocket(
   const { limits } = connection.context;
   ws.beforeRefusal(connection.guarded("ws.refusal", (status: number) => refuseFrame(connection, status)));
   const received = (data: Buffer, isBinary: boolean) => {
+    if (transport.compression !== null) freeInflater(ws);
     if (isBinary)
       refuse(connection, CLOSE_CODES.malformedMessage, "a message must be a text frame", "binary");
     else inbox.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());

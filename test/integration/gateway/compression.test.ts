@@ -1,9 +1,10 @@
 /** `server.compression: shared`: one compressed form of each message for everybody who takes it, and no other way to look at it. */
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { deflateRawSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
-import { WebSocket } from "ws";
+import { WebSocket, WebSocketServer } from "ws";
+import { deflateOptions, freeInflater } from "../../../src/gateway/transports/ws-compression.ts";
 import { ask } from "../../support/http-client.ts";
 import { signToken, startTestService, type TestServiceOptions } from "../../support/service.ts";
 
@@ -141,6 +142,37 @@ test("a client that can only use a smaller window is served without compression"
   expect(client.headers).not.toMatch(/permessage-deflate/);
 });
 
+test.each([
+  "permessage-deflate; server_max_window_bits=12, permessage-deflate",
+  "permessage-deflate; server_max_window_bits=15",
+])("a client that offers the full window as well is compressed: %s", async (offer) => {
+  const { url, token } = await start();
+  expect((await Bare.open(url, token, offer)).headers).toMatch(/permessage-deflate/);
+});
+
+test("a connection keeps no decompressor between the messages of its client", async () => {
+  const server = new WebSocketServer({
+    port: 0,
+    host: "127.0.0.1",
+    perMessageDeflate: deflateOptions({} as never),
+  });
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  const accepted = once(server, "connection");
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  onTestFinished(() => client.terminate());
+  const [socket] = await accepted;
+  const texts: string[] = [];
+  socket.on("message", (data: Buffer) => {
+    freeInflater(socket);
+    texts.push(data.toString());
+  });
+  await once(client, "open");
+  for (const text of [LONG, `${LONG} again`]) client.send(text);
+  await expect.poll(() => texts).toEqual([LONG, `${LONG} again`]);
+  expect(socket._extensions["permessage-deflate"]._inflate).toBeNull();
+});
+
 test("without the option nothing is compressed, whatever a client offers", async () => {
   const { url, token, service } = await start({ compression: "off" });
   const client = await Bare.open(url, token, OFFER);
@@ -215,6 +247,8 @@ test("a poll's answer comes in gzip, shared by all who accept it", async () => {
     expect(answer.body["messages"]).toEqual(plain.body["messages"]);
   }
   expect([plain.headers["content-encoding"], plain.headers.vary]).toEqual([undefined, "Origin"]);
-  const refused = await ask("GET", poll, { ...headers, "Accept-Encoding": "gzip;q=0, br" });
-  expect(refused.headers["content-encoding"]).toBeUndefined();
+  for (const accepted of ["gzip;q=0, br", "gzip;q=0, *", "*;q=0", "identity"]) {
+    const refused = await ask("GET", poll, { ...headers, "Accept-Encoding": accepted });
+    expect(refused.headers["content-encoding"], accepted).toBeUndefined();
+  }
 });

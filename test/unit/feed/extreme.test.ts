@@ -1,4 +1,4 @@
-import { Double, Int32 } from "mongodb";
+import { Decimal128, Double, Int32 } from "mongodb";
 import { describe, expect, test } from "vitest";
 import { Extreme } from "../../../src/feed/extreme.ts";
 import { type BsonValue, fromJs, toBson } from "../../../src/match/bson-value.ts";
@@ -35,6 +35,16 @@ describe("the least and the greatest value", () => {
       for (const number of order) extreme.add(value(number));
       expect(shown(extreme)).toEqual(new Double(1));
     }
+  });
+
+  test("is unknown when the document with its spelling has left, and others spell it in another way", () => {
+    const [one, other] = [Decimal128.fromString("1.0"), Decimal128.fromString("1.00")];
+    const extreme = new Extreme(1);
+    for (const number of [one, other, other]) extreme.add(value(number));
+    extreme.remove(value(other));
+    expect(shown(extreme)).toEqual(one);
+    extreme.remove(value(one));
+    expect(extreme.isExhausted).toBe(true);
   });
 
   test("is unknown when the values that were read have left, and known again after the next read", () => {

@@ -110,6 +110,14 @@ test("an event of Socket.IO has the shared part between its own beginning and en
   expect(read?.text).toBe(`42["added",${chunk.messages[0]?.text}]`);
 });
 
+test("a namespace of Socket.IO may have any name", () => {
+  const chunk = new Chunk([messageOf(`"doc":{"a":"${"a".repeat(200)}"}}`)]);
+  const rest = newCompression().of(chunk).rests[0];
+  if (rest === null || rest === undefined) throw new Error("it is long enough");
+  const [read] = textsIn(toDeflatedFrame(`42/café,["added",${headIn(chunk, 0)}`, rest, "]"));
+  expect(read?.text).toBe(`42/café,["added",${chunk.messages[0]?.text}]`);
+});
+
 test("an answer in gzip is put together from stored and shared parts of any size", () => {
   const random = new Random(startSeed("gzip answer"));
   for (let round = 0; round < 50; round++) {

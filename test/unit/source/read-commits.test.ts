@@ -118,3 +118,16 @@ test("after an invalidate event nothing more is read", async () => {
   const { found } = await read(batch([Buffer.from(BSON.serialize(invalidate))]), batch([insertOf(2, 4)]));
   expect(found).toMatchObject([{ commits: [], invalidated: expect.any(Uint8Array) }]);
 });
+
+test("a batch that only completes the cluster time before it has the token of that time", async () => {
+  const { found } = await read(
+    { ...batch([insertOf(1, 1), insertOf(2, 2)]), isFull: true },
+    batch([insertOf(3, 3, 7)]),
+    batch([insertOf(4, 3, 7)]),
+  );
+  const [first, second] = found;
+  expect(sizesOf(found).slice(0, 2)).toEqual([[1], [1]]);
+  expect(first?.resumeToken).toEqual(tokenOf(1, "01"));
+  // Without it, a reconnection would deliver the second insert again.
+  expect(second?.resumeToken).toEqual(tokenOf(2, "02"));
+});
