@@ -131,7 +131,7 @@ async function introduce(
 ): Promise<void> {
   const url = `ws://127.0.0.1:${port}`;
   const [, ben] = VIEWERS;
-  const token = await signToken(ben, secret);
+  const token = signToken(ben, secret);
   const main = relative(process.cwd(), fileURLToPath(new URL("../cli/main.js", import.meta.url)));
   io.out(
     [

@@ -144,7 +144,7 @@ export class PageServer {
   }
 
   async #token({ viewer }: Partial<TokenRequest>): Promise<TokenAnswer> {
-    return { token: await signToken(viewerOf(viewer), this.#options.secret, TOKEN_GOOD_FOR) };
+    return { token: signToken(viewerOf(viewer), this.#options.secret, TOKEN_GOOD_FOR) };
   }
 
   async #saveRules({ text }: Partial<RulesRequest>): Promise<RulesAnswer> {
