@@ -77,6 +77,7 @@ async function makeFeed(counted) {
   feed.begin({ id: "00000000", cursorKey: Buffer.alloc(16, 1) }, 1n);
   const sink = {
     mode: "json",
+    compression: null,
     write(chunk) {
       chunk.wire ??= joinFrames(chunk.messages);
       counted.deliveries += chunk.messages.length;

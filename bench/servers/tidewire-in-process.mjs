@@ -30,6 +30,7 @@ let reached = () => {};
 /** Makes the frames as a socket would, and counts them. */
 const sink = {
   mode: "json",
+  compression: null,
   write(chunk) {
     chunk.wire ??= joinFrames(chunk.messages);
     if (chunk.messages[0].type !== "snapshot") received += chunk.messages.length;
