@@ -92,7 +92,14 @@ async function makeFeed(counted) {
   for (const json of filters) {
     const filter = parseFilter(json, { regex: "prefix" });
     const spec = { key: canonicalFilter(filter), database: DATABASE, collectionName: COLLECTION, filter };
-    const rest = { projection: EVERYTHING, sort: null, limit: null, documents: "full" };
+    const rest = {
+      projection: EVERYTHING,
+      sort: null,
+      limit: null,
+      documents: "full",
+      aggregate: null,
+      requireIndex: false,
+    };
     const delivery = feed.subscribe({ ...spec, ...rest }, sink, terms);
     await delivery.open({ snapshot: false, resumeFrom: null, refused: null });
     delivery.run();
