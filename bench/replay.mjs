@@ -28,6 +28,8 @@ const DATABASE = "replay";
 const COLLECTION = "docs";
 const EVENTS = 5_000;
 const BATCH = 100;
+/** One user has all live queries, and may keep a core busy with them. */
+const LIMITS = FeedLimits.parse({ workPerUserMs: 1_000, filterWorkPerUser: 1_000_000_000 });
 
 const queries = Number(process.argv[2] ?? 5_000);
 const kind = process.argv[3] ?? "room";
@@ -70,7 +72,7 @@ async function record() {
 }
 
 async function makeFeed(counted) {
-  const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
+  const feed = new Feed(HistoryOptions.parse({}), LIMITS, {
     idleAgeMs: 2_000,
     metrics: createMetrics(),
   });
@@ -85,7 +87,7 @@ async function makeFeed(counted) {
     },
     becameLive: () => {},
   };
-  const account = new Account(FeedLimits.parse({}), () => {});
+  const account = new Account(LIMITS, () => {});
   const terms = { wantsSnapshot: false, rights: UNCONDITIONAL, account };
   const filters =
     kind === "mixed" ? mixedFilters(queries) : Array.from({ length: queries }, (_, room) => ({ room }));
