@@ -26,7 +26,7 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
-/** A YAML (or JSON) text as plain values, which remembers where each of them stands in the text. */
+/** A YAML (or JSON) text as plain values, which remembers the position of each of them in the text. */
 export interface ConfigText {
   readonly value: unknown;
   readonly problems: ConfigProblem[];

@@ -125,17 +125,11 @@ export class Broadcast {
    * could not continue from the log, which contains the commits themselves. The groups of an aggregate bound the chunk.
    */
   *#handMerged(merged: LogEntry): Generator<void, void> {
-    const position = { after: merged.seq, written: 0 };
-    for (const mode of new Set([...this.followers].map((follower) => follower.mode))) {
-      const followers = [...this.followers].filter((follower) => follower.mode === mode);
+    for (const [mode, followers] of this.#byMode()) {
       try {
         const encoded = yield* this.#encodeInSteps([merged], mode, null);
         const chunk = new Chunk(encoded.get(merged) ?? []);
-        let served = 0;
-        for (const follower of followers) {
-          this.#hand(follower, chunk, position);
-          if (++served % FOLLOWERS_STEP === 0) yield;
-        }
+        yield* this.#handToAll(followers, chunk, { after: merged.seq, written: 0 });
       } catch (error) {
         this.#failThose(followers, error);
       }
@@ -147,10 +141,7 @@ export class Broadcast {
    * would fit into no outbox.
    */
   *#handInSteps(pending: readonly LogEntry[], prepared: Prepared | null): Generator<void, void> {
-    for (const mode of new Set([...this.followers].map((follower) => follower.mode))) {
-      // No follower joins during a pause, because catch-ups wait until the batch has ended. A follower that leaves is
-      // skipped.
-      const followers = [...this.followers].filter((follower) => follower.mode === mode);
+    for (const [mode, followers] of this.#byMode()) {
       try {
         const encoded = yield* this.#encodeInSteps(pending, mode, prepared);
         yield* this.#handChunks(pending, encoded, followers);
@@ -171,13 +162,31 @@ export class Broadcast {
       while (pending[first] !== undefined && (pending[first]?.seq ?? 0) <= position.after) first++;
       const next = cutChunk(pending.slice(first), position, encode, LIVE_CHUNK_BYTES);
       if (typeof next === "string" || "lacking" in next) return;
-      let served = 0;
-      for (const follower of followers) {
-        this.#hand(follower, next.chunk, next);
-        if (++served % FOLLOWERS_STEP === 0) yield;
-      }
+      yield* this.#handToAll(followers, next.chunk, next);
       position = next;
       yield;
+    }
+  }
+
+  /**
+   * The followers of now, by their value mode. No follower joins during a pause, because catch-ups wait until the batch has
+   * ended. A follower that leaves is skipped.
+   */
+  #byMode(): Map<ValueMode, Follower[]> {
+    const byMode = new Map<ValueMode, Follower[]>();
+    for (const follower of this.followers) {
+      const known = byMode.get(follower.mode);
+      if (known === undefined) byMode.set(follower.mode, [follower]);
+      else known.push(follower);
+    }
+    return byMode;
+  }
+
+  *#handToAll(followers: readonly Follower[], chunk: Chunk, position: LogPosition): Generator<void, void> {
+    let served = 0;
+    for (const follower of followers) {
+      this.#hand(follower, chunk, position);
+      if (++served % FOLLOWERS_STEP === 0) yield;
     }
   }
 

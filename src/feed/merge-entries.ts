@@ -23,7 +23,7 @@ export function mergeEntries(entries: readonly LogEntry[]): LogEntry | null {
 function note(merged: Map<string, Change>, change: Change): void {
   const key = valueKey(change.type === "removed" ? change.id : idOf(change.document));
   const before = merged.get(key);
-  // A change of a row stands at the place of its last commit, because a row that leaves and returns is the last one at
+  // A change of a row has the position of its last commit, because a row that leaves and returns is the last one at
   // the client.
   merged.delete(key);
   const now = before === undefined ? change : joined(before, change);

@@ -1,6 +1,6 @@
 /**
  * Advances `%%now`. Rules that compare with the current time change without a write, so the service authorizes their
- * subscriptions again at fixed steps; between two steps the time stands still, which keeps live queries shareable.
+ * subscriptions again at fixed steps; between two steps the time does not change, which keeps live queries shareable.
  */
 import type { LookupSet } from "../feed/lookup-set.ts";
 import { guarded, runGuarded } from "../metrics/guard.ts";

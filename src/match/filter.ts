@@ -41,7 +41,7 @@ export type FilterOf<V, L> =
       readonly op: LogicalOperator;
       /** `$and` of no filters matches everything. The other two are never empty. */
       readonly filters: readonly FilterOf<V, L>[];
-      /** Whether this stands for the keys of one object instead of a written `$and`, and so adds no level. */
+      /** Whether this was made from the keys of one object instead of a written `$and`, and so adds no level. */
       readonly implicit?: true;
     }
   | { readonly op: "path"; readonly path: string; readonly predicate: PredicateOf<V, L> };

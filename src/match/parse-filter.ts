@@ -43,7 +43,7 @@ export interface FilterOptions {
 
 /** The options of a filter in which claims may occur. */
 export interface TemplateOptions extends FilterOptions {
-  /** Distinguishes strings that stand for a claim from ordinary ones. It may throw. */
+  /** Distinguishes strings that name a claim from ordinary ones. It may throw. */
   readonly placeholder: (text: string) => Placeholder | undefined;
 }
 

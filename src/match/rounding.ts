@@ -54,7 +54,7 @@ export function nearestDecimal({ coefficient, exponent }: Scaled, divisor = 1n):
   const dividend = magnitude * 10n ** BigInt(shift);
   const quotient = dividend / divisor;
   const isExact = quotient * divisor === dividend;
-  // The additional digit stands for all digits below. With 1 it is below the middle, and rounding removes it.
+  // The additional digit represents all digits below. With 1 it is below the middle, and rounding removes it.
   const whole = isExact ? quotient : quotient * 10n + 1n;
   const lowest = exponent - shift - (isExact ? 0 : 1);
   return roundedDecimal(negative, whole, lowest);

@@ -1,5 +1,5 @@
 /**
- * Tracks where the change stream stands. Opening by cluster time repeats commits of that time, so the position also
+ * Tracks the position of the change stream. Opening by cluster time repeats commits of that time, so the position also
  * remembers which of them were accepted.
  */
 import type { Commit } from "./change-event.ts";

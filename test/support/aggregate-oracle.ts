@@ -195,7 +195,7 @@ function assertNumber(
   else assert.deepEqual(found, value, what);
 }
 
-/** The engine's parser of numbers rounds exactly, so enough digits and one that stands for all others do. */
+/** The engine's parser of numbers rounds exactly, so enough digits and one that represents all others suffice. */
 function nearest({ num, den }: Exact): number {
   const digits = 1_200n;
   const scaled = (num < 0n ? -num : num) * 10n ** digits;

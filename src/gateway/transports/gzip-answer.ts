@@ -4,13 +4,12 @@
  */
 import { crc32 } from "node:zlib";
 import { EMPTY_BLOCK_REST } from "../../feed/chunk.ts";
+import { STORED_BYTES_MAX, STORED_HEADER_BYTES, writeStoredHeader } from "./stored-block.ts";
 
 /** Magic number, DEFLATE, no flags, no time, no hints, unknown system. */
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 /** The last block, which is empty (RFC 1951, 3.2.4). */
 const LAST_BLOCK = Buffer.from([1, 0, 0, 0xff, 0xff]);
-/** The length of a stored block has 16 bits. */
-const BLOCK_BYTES_MAX = 0xff_ff;
 const WORD = 0x1_0000_0000;
 
 /** Makes the bytes of one answer, part by part. */
@@ -27,11 +26,10 @@ export class GzipAnswer {
   stored(text: string): Buffer {
     const bytes = this.#count(text);
     const blocks: Buffer[] = [];
-    for (let at = 0; at < bytes.length; at += BLOCK_BYTES_MAX) {
-      const part = bytes.subarray(at, at + BLOCK_BYTES_MAX);
-      const header = Buffer.alloc(5);
-      header.writeUInt16LE(part.length, 1);
-      header.writeUInt16LE(BLOCK_BYTES_MAX - part.length, 3);
+    for (let at = 0; at < bytes.length; at += STORED_BYTES_MAX) {
+      const part = bytes.subarray(at, at + STORED_BYTES_MAX);
+      const header = Buffer.allocUnsafe(STORED_HEADER_BYTES);
+      writeStoredHeader(header, 0, part.length);
       blocks.push(header, part);
     }
     return Buffer.concat(blocks);

@@ -1,6 +1,7 @@
 // Frames are built here and not by `ws`, so that one buffer can be written to every connection that receives the same
 // changes.
 import { type Chunk, type Deflated, EMPTY_BLOCK_REST, headOf } from "../../feed/chunk.ts";
+import { STORED_HEADER_BYTES, writeStoredHeader } from "./stored-block.ts";
 
 const FINAL_TEXT_FRAME = 0x81;
 /** RFC 7692, 6: the first reserved bit says that the message is compressed. */
@@ -36,16 +37,10 @@ function writeFrame(frames: Buffer, at: number, text: string): number {
   return start + frames.write(text, start, size, "utf8");
 }
 
-/** A block that is stored as it is: its type, its length, and the length with all bits inverted (RFC 1951, 3.2.4). */
-const STORED_HEADER_BYTES = 5;
-
 /** Writes a text as a stored block. @returns Where the next block begins. */
 function writeStored(buffer: Buffer, at: number, text: string): number {
-  buffer[at] = 0;
-  const size = Buffer.byteLength(text);
-  buffer.writeUInt16LE(size, at + 1);
-  buffer.writeUInt16LE(0xff_ff - size, at + 3);
-  return at + STORED_HEADER_BYTES + buffer.write(text, at + STORED_HEADER_BYTES, "utf8");
+  const start = writeStoredHeader(buffer, at, Buffer.byteLength(text));
+  return start + buffer.write(text, start, "utf8");
 }
 
 /** Size of a text as a stored block, in bytes. */
