@@ -114,7 +114,13 @@ export async function startTestService(options: TestServiceOptions) {
   };
   /** The cluster time after all writes so far. */
   const now = async () => (await client.db("admin").command({ ping: 1 }))["operationTime"];
-  return { service, client, db, name, uri, url, file, connect, now };
+  /** Ends when the service has processed all writes so far: a subscription made from here on starts after them. */
+  const settled = async () => {
+    const observer = await connect({ sub: "observer" });
+    await observer.fence(await now());
+    observer.socket.terminate();
+  };
+  return { service, client, db, name, uri, url, file, connect, now, settled };
 }
 
 async function untilReady(service: Service): Promise<void> {

@@ -124,8 +124,9 @@ test("sends the requested options, and prints messages as they arrived", async (
 });
 
 test("with --no-snapshot it prints changes only", async () => {
-  const { service, db } = await startTestService({ collections: ORDERS });
+  const { service, db, settled } = await startTestService({ collections: ORDERS });
   await orders(db).insertOne({ _id: 1, customer: "u1" });
+  await settled();
   const url = `ws://127.0.0.1:${service.address.port}`;
   const token = await signToken({ sub: "u1" });
   const tail = run(["tail", "--url", url, "--collection", "orders", "--token", token, "--no-snapshot"]);

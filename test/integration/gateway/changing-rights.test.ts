@@ -113,8 +113,9 @@ const ROOMS = {
 };
 
 test("[4] a client without the right to a snapshot receives no stored document by a change of rights either", async () => {
-  const { db, connect, now } = await startTestService({ collections: ROOMS });
+  const { db, connect, now, settled } = await startTestService({ collections: ROOMS });
   await db.collection("items").insertOne({ room: "a", text: "stored long before" });
+  await settled();
   const client = await connect({ sub: "u" });
   await client.ask({ type: "subscribe", id: "a", collection: "items", snapshot: false });
   await client.fence(await now());

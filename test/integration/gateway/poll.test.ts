@@ -66,8 +66,9 @@ test("[7] a poll without changes is answered after its wait, with a cursor that 
 });
 
 test("[3.3] a poll without a snapshot starts where the stream is, and a cursor that is no good says reset at once", async () => {
-  const { poll, items } = await startHttpService();
+  const { poll, items, settled } = await startHttpService();
   await items.insertOne({ _id: 1, owner: "u1" });
+  await settled();
   const first = await poll({ snapshot: false, wait: 0 });
   expect([first.start, first.messages]).toEqual(["live", []]);
   await items.insertOne({ _id: 2, owner: "u1" });
