@@ -45,6 +45,8 @@ export interface Service extends Running {
   /** Where clients connect, and where metrics and health are. */
   readonly address: Listening;
   readonly adminAddress: Listening;
+  /** Logs an admin in once; `null` if a credential is configured, or the listener is not on loopback. */
+  readonly adminLoginUrl: string | null;
   /**
    * Applies an edited configuration: rules and collections take effect now, and the log names the sections that need a
    * restart.
@@ -83,7 +85,7 @@ export async function startService(
   const { port, adminPort } = await awaitMajority(config, log);
   const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
   const { metrics, readiness } = running;
-  const adminServer = createAdminServer({
+  const { server: adminServer, loginUrl } = createAdminServer({
     server: config.server,
     counters: metrics,
     metrics: () => metrics.registry.metrics(),
@@ -100,7 +102,8 @@ export async function startService(
     const adminAddress = await listen(adminServer, { host: config.server.admin.host, port: adminPort });
     const reload = async (next: Config) => (await prepare(next))();
     const drain = () => running.drain().finally(() => closeServer(adminServer));
-    return { ...running, address, adminAddress, reload, drain, stop };
+    const adminLoginUrl = loginUrl(adminAddress);
+    return { ...running, address, adminAddress, adminLoginUrl, reload, drain, stop };
   } catch (error) {
     await stop();
     throw error;

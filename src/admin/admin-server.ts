@@ -1,24 +1,41 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { createSmallServer } from "../gateway/http/listener.ts";
+import { hasCredentials } from "../gateway/admin-options.ts";
+import { createSmallServer, type Listening } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { AdminAccess, type AdminRefusal } from "./admin-access.ts";
+import { AdminAccess, AdminRefusal } from "./access/admin-access.ts";
+import { Credentials } from "./access/credentials.ts";
+import { OneTimeToken } from "./access/one-time-token.ts";
+import { Sessions } from "./access/sessions.ts";
 import { answerJson } from "./answer-json.ts";
+import { ApiRouter } from "./api/api-router.ts";
+import { API } from "./api/endpoint.ts";
+import type { Handlers } from "./api/endpoints.ts";
+import { planHandlers } from "./api/plan-handler.ts";
+import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
-import { type EditPlan, type EditProblems, PlanRoute } from "./plan-edit.ts";
+import type { EditPlan, EditProblems } from "./plan-edit.ts";
+import { setSecurityHeaders } from "./security-headers.ts";
 
 /** The sources of the admin listener's answers. */
 export interface AdminParts {
   readonly server: ServerOptions;
-  readonly counters: Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors">;
+  readonly counters: Pick<Metrics, "adminRefused" | "adminSessions" | "socketsRefused" | "unexpectedErrors">;
   /** In Prometheus' text format. */
   readonly metrics: () => Promise<string>;
   readonly readiness: AskReadiness;
   /** The effect of an edit, given as the text of a configuration. */
   readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
   readonly log: Logger;
+}
+
+/** The admin listener, before it listens. */
+export interface AdminListener {
+  readonly server: Server;
+  /** A URL that logs in once; `null` if a credential is configured, or the listener is not on loopback. */
+  readonly loginUrl: (address: Listening) => string | null;
 }
 
 const pathOf = ({ url = "" }: IncomingMessage): string => url.split("?")[0] ?? "";
@@ -31,78 +48,123 @@ export function answerNotFound(response: ServerResponse, text: string): void {
 const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || host.startsWith("127.");
 
+/** The path of the one-time URL. */
+const LOGIN_PATH = "/login";
+
 /**
- * The second listener, not for the public: health, `/metrics` in Prometheus' text format, and `/plan`, which says
- * what an edit of the rules would do and needs the admin's token.
+ * The second listener, not for the public: health, `/metrics` in Prometheus' text format, and the API for admins, whose
+ * endpoints need a token or a session.
  */
-export function createAdminServer(parts: AdminParts): Server {
-  const { server, counters, log } = parts;
-  const handler = new AdminHandler(parts);
-  if (!isLoopback(server.admin.host) && !server.admin.protectMetrics) {
-    parts.log.warn(
-      { host: server.admin.host },
+export function createAdminServer(parts: AdminParts): AdminListener {
+  const { server: options, counters, log } = parts;
+  const { admin } = options;
+  const oneTime = !hasCredentials(admin) && isLoopback(admin.host) ? new OneTimeToken() : null;
+  const handler = new AdminHandler(parts, oneTime);
+  if (!isLoopback(admin.host) && !admin.protectMetrics) {
+    log.warn(
+      { host: admin.host },
       "the admin listener is not on loopback and serves /metrics without a token: set server.admin.protectMetrics",
     );
   }
-  return createSmallServer(server, (request, response) => handler.handle(request, response), {
-    log,
-    metrics: counters,
-  });
+  const guard = { log, metrics: counters };
+  const server = createSmallServer(options, (request, response) => handler.handle(request, response), guard);
+  const loginUrl = ({ host, port }: Listening) => {
+    if (oneTime === null) return null;
+    const name = host.includes(":") ? `[${host}]` : host;
+    return `http://${name}:${port}${LOGIN_PATH}?token=${oneTime.secret}`;
+  };
+  return { server, loginUrl };
 }
-
-const notFound = async (_request: IncomingMessage, response: ServerResponse): Promise<void> =>
-  answerNotFound(response, "there are /livez, /readyz, /metrics and /plan here");
 
 class AdminHandler {
   readonly #parts: AdminParts;
   readonly #health: HealthRoutes;
   readonly #access: AdminAccess;
-  readonly #plan: PlanRoute;
+  readonly #sessions: Sessions;
+  readonly #api: ApiRouter;
 
-  constructor(parts: AdminParts) {
+  constructor(parts: AdminParts, oneTime: OneTimeToken | null) {
     const { admin } = parts.server;
+    const { counters, log } = parts;
     this.#parts = parts;
-    this.#health = new HealthRoutes(parts.readiness, { log: parts.log, metrics: parts.counters });
-    this.#access = new AdminAccess(admin, Date.now());
-    this.#plan = new PlanRoute(parts.plan, admin.planBytes);
+    this.#health = new HealthRoutes(parts.readiness, { log, metrics: counters });
+    this.#sessions = new Sessions(admin, (count) => counters.adminSessions.set(count));
+    this.#access = new AdminAccess(admin, new Credentials(admin, oneTime, log), this.#sessions, Date.now());
+    const handlers: Handlers = {
+      ...sessionHandlers(this.#access, this.#sessions),
+      ...planHandlers(parts.plan),
+    };
+    this.#api = new ApiRouter(this.#access, admin, handlers);
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
+    setSecurityHeaders(response);
     // Probes ask by the address of a pod: they get their answer under any name, without what is for admins.
     const isAdmin = this.#access.refuseHost(request) === null;
     if (this.#health.answer(request, response, isAdmin)) return;
-    const path = pathOf(request);
-    const answer = path === "/metrics" ? this.#sendMetrics : path === "/plan" ? this.#answerPlan : notFound;
-    const refusal =
-      answer === notFound
-        ? this.#access.refuseHost(request)
-        : this.#access.refuse(request, path === "/metrics" ? "metrics" : "token", Date.now());
-    if (refusal !== null) {
-      this.#refuse(response, refusal);
-      return;
-    }
-    answer(request, response).catch((error: unknown) => {
+    this.#answer(request, response).catch((error: unknown) => {
       // A client that has gone needs no answer.
       if (request.destroyed && !request.complete) return;
-      this.#parts.log.error({ err: error, path }, "an admin's request could not be answered");
+      this.#parts.log.error(
+        { err: error, path: pathOf(request) },
+        "an admin's request could not be answered",
+      );
       if (response.headersSent) response.destroy();
-      else answerJson(response, 500, { error: "this failed; the log says why" });
+      else answerJson(response, 500, { error: "this failed; the log says why", code: "internal" });
     });
   }
 
-  #refuse(response: ServerResponse, { reason, status, text, headers = {} }: AdminRefusal): void {
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refusal = await this.#refusalOrAnswer(request, response);
+    if (refusal !== null) this.#refuse(response, refusal);
+  }
+
+  async #refusalOrAnswer(request: IncomingMessage, response: ServerResponse): Promise<AdminRefusal | null> {
+    const path = pathOf(request);
+    if (path.startsWith(`${API}/`)) return this.#api.answer(request, response);
+    if (path === "/metrics") return this.#answerMetrics(request, response);
+    const refusal = this.#access.refuseHost(request);
+    if (refusal !== null) return refusal;
+    if (path === LOGIN_PATH) return this.#logInByUrl(request, response);
+    answerNotFound(response, `there are /livez, /readyz, /metrics and ${API} here`);
+    return null;
+  }
+
+  #refuse(response: ServerResponse, { reason, status, message, headers }: AdminRefusal): void {
     this.#parts.counters.adminRefused.inc({ reason });
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     // The body of a request that is refused is not read.
     response.setHeader("connection", "close");
-    answerJson(response, status, { error: text });
+    answerJson(response, status, { error: message, code: reason });
   }
 
-  readonly #sendMetrics = async (_request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  async #answerMetrics(request: IncomingMessage, response: ServerResponse): Promise<AdminRefusal | null> {
+    const { protectMetrics } = this.#parts.server.admin;
+    const admitted = protectMetrics
+      ? await this.#access.admit(request, { role: null, changes: false }, Date.now())
+      : this.#access.refuseHost(request);
+    if (admitted instanceof AdminRefusal) return admitted;
     const text = await this.#parts.metrics();
     response.writeHead(200, { "content-type": Registry.PROMETHEUS_CONTENT_TYPE }).end(text);
-  };
+    return null;
+  }
 
-  readonly #answerPlan = (request: IncomingMessage, response: ServerResponse): Promise<void> =>
-    this.#plan.answer(request, response);
+  /**
+   * The one-time URL of `tidewire start`: begins a session and leads to the page without the token. Only a person can
+   * have opened it: a request that another page caused was refused before.
+   */
+  async #logInByUrl(request: IncomingMessage, response: ServerResponse): Promise<AdminRefusal | null> {
+    const token = new URLSearchParams((request.url ?? "").split("?")[1] ?? "").get("token") ?? "";
+    const nowMs = Date.now();
+    if (request.method !== "GET") {
+      response.setHeader("allow", "GET");
+      answerJson(response, 405, { error: "open this URL in a browser", code: "unknown-method" });
+      return null;
+    }
+    const admin = await this.#access.logIn(token, nowMs);
+    if (admin instanceof AdminRefusal) return admin;
+    beginSession(this.#sessions, admin, { request, response, nowMs });
+    response.writeHead(303, { location: "/", "cache-control": "no-store" }).end();
+    return null;
+  }
 }

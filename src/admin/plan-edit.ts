@@ -1,10 +1,8 @@
 /** The effect of an edit of the rules, computed by the node on which it would take effect. */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { SubscriptionsPlan } from "../gateway/plan-rules.ts";
 import { compileRulesInTurns, type RulesSource } from "../rules/compile-rules.ts";
 import type { RulesDiff } from "../rules/diff-rules.ts";
-import { answerJson } from "./answer-json.ts";
 
 /** The answer to an edit that could take effect. */
 export interface EditPlan {
@@ -46,48 +44,23 @@ function withoutRulesInForce(diff: RulesDiff): RulesDiff {
   return { limits: hide(diff.limits), collections };
 }
 
-/** Answers `POST /plan`, whose body is a configuration as it stands in a file. One at a time. */
-export class PlanRoute {
+/** Plans one edit at a time, because each takes a thread and memory. */
+export class PlanTurns {
   readonly #plan: (text: string) => Promise<EditPlan | EditProblems>;
-  readonly #bytesMax: number;
   #isBusy = false;
 
-  constructor(plan: (text: string) => Promise<EditPlan | EditProblems>, bytesMax: number) {
+  constructor(plan: (text: string) => Promise<EditPlan | EditProblems>) {
     this.#plan = plan;
-    this.#bytesMax = bytesMax;
   }
 
-  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const refuse = (status: number, error: string) => answerJson(response, status, { error });
-    if (request.method !== "POST") {
-      response.setHeader("allow", "POST");
-      return refuse(405, "POST a configuration here, as it stands in a file");
-    }
-    if (this.#isBusy) return refuse(429, "another edit is being planned: try again in a moment");
+  /** @returns `null` while another edit is being planned. */
+  async plan(text: string): Promise<EditPlan | EditProblems | null> {
+    if (this.#isBusy) return null;
     this.#isBusy = true;
     try {
-      const text = await readBody(request, this.#bytesMax);
-      if (text === null) {
-        response.setHeader("connection", "close");
-        return refuse(413, `larger than ${this.#bytesMax} bytes (server.admin.planBytes)`);
-      }
-      const plan = await this.#plan(text);
-      answerJson(response, "problems" in plan ? 422 : 200, plan);
+      return await this.#plan(text);
     } finally {
       this.#isBusy = false;
     }
   }
-}
-
-/** `null` where the body is too large; bytes after the limit are not kept. */
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<string | null> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  // Node types the chunks of a request as `any`; without an encoding they are always buffers.
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length;
-    if (size > bytesMax) return null;
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString("utf8");
 }

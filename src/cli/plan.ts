@@ -3,8 +3,8 @@ import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import { loadRules } from "../config/load-rules.ts";
 import type { RulesSource } from "../rules/compile-rules.ts";
 import { diffRules } from "../rules/diff-rules.ts";
-import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
+import { type AdminNode, adminTokenOf, adminUrl, askNode, unexpected } from "./ask-node.ts";
 import { type Command, DEFAULT_CONFIG, UsageError } from "./command.ts";
 import { diffText, liveText } from "./plan-text.ts";
 
@@ -18,7 +18,8 @@ Options:
   -c, --config FILE    the edited configuration
       --against FILE   the current rules (default config/tidewire.yaml, unless --admin is given)
       --admin URL      a running node, by its admin listener: compare with its rules, and count its subscriptions.
-                       Needs server.admin.token: from TIDEWIRE_ADMIN_TOKEN, or else from --config
+                       Needs an admin token with the role view: from TIDEWIRE_ADMIN_TOKEN, or else server.admin.token
+                       of --config
       --json           print JSON, for machines
 
 Effects on a live subscription:
@@ -39,13 +40,6 @@ Examples:
 Exit codes: 0 the plan was printed, 1 the edit has a mistake or the node does not answer, 2 the command line is
 invalid.`;
 
-const NO_TOKEN = "needs its token: set TIDEWIRE_ADMIN_TOKEN to the node's server.admin.token";
-const WRONG_TOKEN =
-  "has another token: TIDEWIRE_ADMIN_TOKEN, or server.admin.token of --config, must be the node's server.admin.token";
-
-/** A plan for many subscriptions takes a while, and a node that has gone does not answer at all. */
-const ANSWER_TIMEOUT_MS = 120_000;
-
 async function run(args: readonly string[], io: Io): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
@@ -57,13 +51,13 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     },
   });
   if (values.config === undefined) throw new UsageError("--config is needed: the edited configuration");
-  const url = values.admin === undefined ? undefined : planUrl(values.admin);
+  const url = values.admin === undefined ? undefined : adminUrl(values.admin);
   const { source: edited, adminToken } = await loadRules(values.config, io.env);
   const against = values.against ?? (url === undefined ? DEFAULT_CONFIG : undefined);
   const ofFiles =
     against === undefined ? undefined : diffRules((await loadRules(against, io.env)).source, edited);
   const answer =
-    url === undefined ? undefined : await ask(url, edited, io.env["TIDEWIRE_ADMIN_TOKEN"] || adminToken);
+    url === undefined ? undefined : await ask({ url, token: adminTokenOf(io, adminToken) }, edited);
   if (answer !== undefined && "problems" in answer) {
     for (const { path, message } of answer.problems) io.err(`${values.config}: ${path}: ${message}`);
     return 1;
@@ -78,34 +72,13 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-function planUrl(text: string): URL {
-  const url = URL.canParse("/plan", text) ? new URL("/plan", text) : undefined;
-  if (url?.protocol !== "http:" && url?.protocol !== "https:")
-    throw new UsageError("--admin takes the URL of an admin listener, such as http://127.0.0.1:8481");
-  return url;
-}
-
 /** Asks a running node. @throws {StartupError} It does not answer, or not this. */
-async function ask(url: URL, edited: RulesSource, token: string): Promise<EditPlan | EditProblems> {
-  const fail = (why: string, cause?: unknown) =>
-    new StartupError(`${url.origin} ${why}`, [], cause === undefined ? {} : { cause });
-  let response: Response;
-  let text: string;
-  try {
-    const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    const headers: Record<string, string> = token === "" ? {} : { authorization: `Bearer ${token}` };
-    // A redirect could send the token, or the rules, elsewhere.
-    response = await fetch(url, { method: "POST", headers, body: fileOf(edited), redirect: "error", signal });
-    text = await response.text();
-  } catch (cause) {
-    throw fail("does not answer: is the node running, and is that its server.admin listener?", cause);
-  }
-  const answer = parseObject(text);
-  if (response.status === 200 && "live" in answer) return answer as unknown as EditPlan; // as `PlanRoute` answers
-  if (response.status === 422 && "problems" in answer) return answer as unknown as EditProblems;
-  if (response.status === 401) throw fail(token === "" ? NO_TOKEN : WRONG_TOKEN);
-  if (response.status === 404) throw fail("is not the admin listener of a node (server.admin)");
-  throw fail(`answers ${response.status}: ${String(answer["error"] ?? "nothing that is understood")}`);
+async function ask(node: AdminNode, edited: RulesSource): Promise<EditPlan | EditProblems> {
+  const answer = await askNode(node, "POST", "/plan", { text: fileOf(edited) });
+  const { status, body } = answer;
+  if (status === 200 && "live" in body) return body as unknown as EditPlan; // as the endpoint answers
+  if (status === 422 && "problems" in body) return body as unknown as EditProblems;
+  throw unexpected(node, answer);
 }
 
 /**
@@ -126,15 +99,6 @@ function fileOf({ mongodb, collections, limits, rules }: RulesSource): string {
   const file = { mongodb, collections, limits: requestLimits, ...steps };
   const asText = (value: unknown) => (typeof value === "string" ? value.split("${").join("$${") : value);
   return JSON.stringify(file, (_key, value: unknown) => asText(value));
-}
-
-function parseObject(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? { ...value } : {};
-  } catch {
-    return {}; // the answer is not that of a node: the status decides the error text
-  }
 }
 
 /** `tidewire plan`: the effect of an edit before it is saved. */

@@ -36,6 +36,13 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     { summary: "create a token for development", load: async () => (await import("./token.ts")).token },
   ],
   [
+    "admin-token",
+    {
+      summary: "create a token for an admin",
+      load: async () => (await import("./admin-token.ts")).adminToken,
+    },
+  ],
+  [
     "import-app-services",
     {
       summary: "convert an Atlas App Services app to rules",

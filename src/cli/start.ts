@@ -27,6 +27,9 @@ Signals:
   SIGTERM, SIGINT  drain connections within server.drainTimeout, then exit; a second signal exits at once
   SIGHUP           read the configuration again now
 
+On a terminal, and without server.admin.tokens, server.admin.jwt and server.admin.token, it prints a URL that logs an
+admin in once, if the admin listener is on loopback.
+
 Exits with 70 after an unexpected error: it logs the error, drains its connections first, and may be restarted.
 
 Examples:
@@ -94,6 +97,9 @@ async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: E
   };
   guardProcess({ log, drainTimeoutMs: config.server.drainTimeoutMs, drain });
   log.info({ ...address, adminPort: adminAddress.port, node, ...several }, "listening");
+  // A log is no place for a credential, so that nothing is printed where nobody reads along.
+  if (io.terminal === true && service.adminLoginUrl !== null)
+    io.err(`-- to log in as an admin, once: ${service.adminLoginUrl}`);
   process.on("SIGHUP", edits.now);
   await new Promise<void>((resolve) => {
     const stop = (signal: NodeJS.Signals) => {

@@ -55,9 +55,15 @@ export class Fleet {
     this.#mongodbUri = mongodbUri;
     this.#count = workers;
     this.#log = log;
-    const { workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors } =
-      this.#metrics;
-    const counted = [workerRestarts, connectionsRefused, socketsRefused, adminRefused, unexpectedErrors];
+    const { workerRestarts, connectionsRefused, socketsRefused, adminRefused, adminSessions } = this.#metrics;
+    const admins = [adminRefused, adminSessions];
+    const counted = [
+      workerRestarts,
+      connectionsRefused,
+      socketsRefused,
+      ...admins,
+      this.#metrics.unexpectedErrors,
+    ];
     const own = [...counted, ...processMetrics()];
     this.#joined = new JoinedMetrics(() => Promise.all(own.map((metric) => metric.get())));
     this.handOut = new HandOut({
@@ -83,7 +89,7 @@ export class Fleet {
   }
 
   /** The metrics that this process itself counts. */
-  get counters(): Pick<Metrics, "adminRefused" | "socketsRefused" | "unexpectedErrors"> {
+  get counters(): Pick<Metrics, "adminRefused" | "adminSessions" | "socketsRefused" | "unexpectedErrors"> {
     return this.#metrics;
   }
 
@@ -136,8 +142,9 @@ export class Fleet {
 
   #editFor(number: number, config: Config, generation: number): Edit {
     const { mongodb, server, limits } = config;
-    // Workers serve no admins, so they do not receive the admin token.
-    const { token: _, ...admin } = server.admin;
+    // Workers serve no admins, so they do not receive the admins' credentials.
+    const { token: _token, jwt: _jwt, ...others } = server.admin;
+    const admin = { ...others, tokens: [] };
     return {
       generation,
       config: {

@@ -24,6 +24,8 @@ export interface Primary {
   readonly node: string;
   readonly address: Listening;
   readonly adminAddress: Listening;
+  /** Logs an admin in once; `null` if a credential is configured, or the listener is not on loopback. */
+  readonly adminLoginUrl: string | null;
   /** Counted by this process itself. */
   readonly metrics: Fleet["counters"];
   reload(config: Config): Promise<void>;
@@ -72,7 +74,7 @@ async function start(
     fleet.handOut.stop();
   });
   const address = await listen(publicServer, server);
-  const adminServer = createAdminServer({
+  const { server: adminServer, loginUrl } = createAdminServer({
     server,
     counters: fleet.counters,
     metrics: () => fleet.metrics(),
@@ -86,6 +88,7 @@ async function start(
     node: fleet.node,
     address,
     adminAddress,
+    adminLoginUrl: loginUrl(adminAddress),
     metrics: fleet.counters,
     reload: (next) => fleet.reload(next),
     noteRejectedReload: () => fleet.noteRejectedReload(),

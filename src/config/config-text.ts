@@ -54,6 +54,10 @@ const HIDDEN = [
   "auth.jwt.jwksUri",
   "server.tls.key",
   "server.admin.token",
+  "server.admin.tokens.sha256",
+  "server.admin.jwt.secret",
+  "server.admin.jwt.publicKey",
+  "server.admin.jwt.jwksUri",
 ];
 function isHidden(path: Path): boolean {
   // The same options stand in each entry of a list.

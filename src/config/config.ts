@@ -103,6 +103,9 @@ type Writable = z.output<typeof ConfigSchema>;
 function withAbsolutePaths(config: Writable, file: string): Writable {
   const at = (path: string) => resolve(dirname(file), path);
   const { mongodb, server, auth } = config;
+  const withKeyFile = <T extends { readonly publicKey?: string | undefined }>(entry: T): T =>
+    entry.publicKey === undefined ? entry : { ...entry, publicKey: at(entry.publicKey) };
+  const { jwt: adminJwt } = server.admin;
   return {
     ...config,
     mongodb: {
@@ -113,17 +116,12 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
     },
     server: {
       ...server,
+      ...(adminJwt === undefined ? {} : { admin: { ...server.admin, jwt: withKeyFile(adminJwt) } }),
       ...(server.tls === undefined ? {} : { tls: { cert: at(server.tls.cert), key: at(server.tls.key) } }),
     },
     auth: {
       ...auth,
-      ...(auth.jwt === undefined
-        ? {}
-        : {
-            jwt: auth.jwt.map((entry) =>
-              entry.publicKey === undefined ? entry : { ...entry, publicKey: at(entry.publicKey) },
-            ),
-          }),
+      ...(auth.jwt === undefined ? {} : { jwt: auth.jwt.map(withKeyFile) }),
     },
   };
 }

@@ -33,6 +33,8 @@ export async function readEdit(edit: EditToRead, timeoutMs: number): Promise<Rea
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
   });
+  // After the time is over, the thread may still run out of memory before it has ended.
+  thread.on("error", () => {});
   try {
     const [answer] = await once(thread, "message", { signal: AbortSignal.timeout(timeoutMs) });
     return answer as ReadEdit; // as the thread sends it

@@ -13,18 +13,21 @@ type NamesFiles = Pick<z.output<typeof ConfigSchema>, "server" | "auth">;
 export async function* fileProblems(config: NamesFiles): AsyncGenerator<{ path: Path; message: string }> {
   const { server, auth } = config;
   const entries = auth.jwt ?? [];
-  for (const [index, entry] of entries.entries()) {
-    const jwt: Path = ["auth", "jwt", ...(entries.length === 1 ? [] : [index])];
-    const message = keyFileProblem(entry);
-    if (message !== undefined) yield { path: [...jwt, "publicKey"], message };
-    if (entry.jwksUri?.startsWith("file:") && !(await isReadable(fileURLToPath(entry.jwksUri))))
-      yield { path: [...jwt, "jwksUri"], message: UNREADABLE };
-  }
+  for (const [index, entry] of entries.entries())
+    yield* jwtProblems(["auth", "jwt", ...(entries.length === 1 ? [] : [index])], entry);
+  if (server.admin.jwt !== undefined) yield* jwtProblems(["server", "admin", "jwt"], server.admin.jwt);
   for (const key of ["cert", "key"] as const) {
     const path = server.tls?.[key];
     if (path !== undefined && !(await isReadable(path)))
       yield { path: ["server", "tls", key], message: UNREADABLE };
   }
+}
+
+async function* jwtProblems(path: Path, entry: JwtOptions): AsyncGenerator<{ path: Path; message: string }> {
+  const message = keyFileProblem(entry);
+  if (message !== undefined) yield { path: [...path, "publicKey"], message };
+  if (entry.jwksUri?.startsWith("file:") && !(await isReadable(fileURLToPath(entry.jwksUri))))
+    yield { path: [...path, "jwksUri"], message: UNREADABLE };
 }
 
 function keyFileProblem({ publicKey, algorithms }: JwtOptions): string | undefined {

@@ -1,8 +1,8 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { AdminOptions } from "./admin-options.ts";
+import { host, port } from "./host-options.ts";
 import { originProblem } from "./origins.ts";
-
-const port = z.int().min(0).max(65_535);
 
 function isCidr(text: string): boolean {
   const [address = "", bits, ...rest] = text.split("/");
@@ -26,66 +26,6 @@ export const TlsOptions = z.strictObject({
 });
 /** The TLS files, with all defaults filled in. */
 export type TlsOptions = z.output<typeof TlsOptions>;
-
-/** A host as it appears in a `Host` header: a name, an IPv4 address or an IPv6 address in brackets; a port is optional. */
-const HOST = /^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
-const host = z.string().regex(HOST, {
-  error:
-    "a host as clients name it: a name, an IPv4 address or an IPv6 address in brackets, with or without a port",
-});
-
-/**
- * Whether a text can be an admin token. Tokens are compared as digests, so that neither length nor content shows in the
- * timing.
- */
-const isAdminToken = (text: string) =>
-  text === "" || (/^[\x21-\x7e]{32,512}$/.test(text) && new Set(text).size >= 10);
-
-/** The second listener, which is not public: health, `/metrics`, and the actions of an admin. */
-export const AdminOptions = z
-  .strictObject({
-    host: z.string().min(1).default("127.0.0.1").describe("Address that the admin listener binds to."),
-    port: port.default(8_481).describe("Port of the admin listener; 0 lets the system choose one."),
-    hosts: z
-      .array(host)
-      .readonly()
-      .default(["localhost", "127.0.0.1", "[::1]"])
-      .meta({ examples: [["localhost", "127.0.0.1", "[::1]", "tidewire.internal"]] })
-      .describe(
-        "Names under which clients may use the admin listener (Host header); a name without a port allows any port. Protects against DNS rebinding.",
-      ),
-    token: z
-      .string()
-      .refine(isAdminToken, {
-        error:
-          'at least 32 characters, random and without spaces, or "" for none. Make one with `openssl rand -hex 32`',
-      })
-      .optional()
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
-      .meta({ examples: ["${TIDEWIRE_ADMIN_TOKEN}"] })
-      .describe(
-        "Bearer token for every path of the admin listener except /livez, /readyz and /metrics. Unset or empty: these paths are refused.",
-      ),
-    protectMetrics: z.boolean().default(false).describe("Whether /metrics also requires the token."),
-    planBytes: z
-      .int()
-      .min(1_024)
-      .max(16 * 1_048_576)
-      .default(1_048_576)
-      .describe("Largest configuration that POST /plan accepts."),
-    planTimeoutMs: z
-      .int()
-      .min(1_000)
-      .max(120_000)
-      .default(20_000)
-      .describe("How long POST /plan may take to read a configuration while the service does other work."),
-  })
-  .refine(({ protectMetrics, token = "" }) => !protectMetrics || token !== "", {
-    path: ["protectMetrics"],
-    error: "true only with a token: without one nobody could read them. Set server.admin.token",
-  });
-/** Options of the admin listener, with all defaults filled in. */
-export type AdminOptions = z.output<typeof AdminOptions>;
 
 /** The advice about reconnecting in `welcome` (docs/protocol.md, section 5). */
 export const ReconnectOptions = z
@@ -268,7 +208,7 @@ export const ServerOptions = z
       ),
     reconnect: ReconnectOptions.prefault({}).describe("Back-off that welcome announces to clients."),
     admin: AdminOptions.prefault({}).describe(
-      "The admin listener: /metrics, /livez, /readyz, /plan. It must not be public.",
+      "The admin listener: /metrics, /livez, /readyz, and the API for admins. It must not be public.",
     ),
   })
   .refine(

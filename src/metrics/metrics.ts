@@ -215,6 +215,7 @@ const GAUGES = {
     "Generation of the rules in force; grows with each applied edit.",
     [],
   ],
+  adminSessions: ["tidewire_admin_sessions", "Sessions of admins.", []],
   buildInfo: ["tidewire_build_info", "1, with the versions of Tidewire and of Node.", ["version", "node"]],
   workers: ["tidewire_workers", "Processes that serve clients.", []],
 } as const;

@@ -266,6 +266,18 @@ function compileWhen(input: Entries, report: Report): Filter {
   );
 }
 
+/**
+ * Compiles a filter over claims that belongs to no rule, written as the `when` of a rule.
+ * @returns The test, or the faults of the filter.
+ */
+export function compileClaimsFilter(input: Entries): ((claims: Claims) => boolean) | string {
+  const faults: string[] = [];
+  const filter = compileWhen(input, (_path, message) => faults.push(message));
+  if (faults.length > 0) return faults.join("; ");
+  const test = compileFilter(filter);
+  return (claims) => test(claimsToBson(claims));
+}
+
 function compileRuleFilter(input: Entries, lookups: readonly string[], report: Report): FilterTemplate {
   const placeholder = (text: string) => readPlaceholder(text, lookups);
   // The fault of the placeholder was reported already. The parser accepts it as a value here, so that it also checks

@@ -151,7 +151,7 @@ test("an edit of the rules takes effect in all workers, one that cannot be had i
   expect(refused).toMatchObject({ type: "error", code: "unknown-collection" });
 
   const body = JSON.stringify({ ...config, collections: NOBODY_ELSE });
-  const plan = await fetch(`${service.adminUrl}/plan`, {
+  const plan = await fetch(`${service.adminUrl}/api/v1/plan`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}` },
     body,

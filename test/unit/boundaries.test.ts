@@ -52,6 +52,8 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
 /** The order inside of `gateway/`: a part imports itself and the parts before it. Other files there know every part. */
 const GATEWAY_ORDER = [
   "origins.ts",
+  "host-options.ts",
+  "admin-options.ts",
   "options.ts",
   "limits.ts",
   "rights",

@@ -16,7 +16,7 @@ const start = (admin: object = {}) =>
 type Started = Awaited<ReturnType<typeof start>>;
 
 async function plan({ service }: Started, body: string) {
-  const answer = await fetch(`http://127.0.0.1:${service.adminAddress.port}/plan`, {
+  const answer = await fetch(`http://127.0.0.1:${service.adminAddress.port}/api/v1/plan`, {
     method: "POST",
     headers: { authorization: `Bearer ${TOKEN}` },
     body,

@@ -81,7 +81,7 @@ test("nothing on the public listener names the host, the node, a version, a path
       "/livez",
       "/readyz",
       "/metrics",
-      "/plan",
+      "/api/v1/plan",
       "/v1/ws",
       "/v1/key",
       "/v1/sse",
@@ -190,7 +190,7 @@ test("the admin listener answers under loopback names alone; probes get health w
   const { port } = service.adminAddress;
   const authorization = `Bearer ${TOKEN}`;
   for (const host of [`evil.example:${port}`, "10.0.0.5", "0.0.0.0", "localhost.evil.example"]) {
-    for (const path of ["/metrics", "/plan", "/", "/anything"]) {
+    for (const path of ["/metrics", "/api/v1/plan", "/", "/anything"]) {
       const { status, text } = await ask(port, path, { host, authorization });
       expect([status, text], `${host} ${path}`).toEqual([421, expect.stringContaining("server.admin.hosts")]);
     }
@@ -213,7 +213,7 @@ test("without the token the admin listener gives health and metrics alone, and c
     expect((await ask(port, "/livez", headers)).status).toBe(200);
     expect((await ask(port, "/readyz", headers)).status).toBe(200);
     expect((await ask(port, "/metrics", headers)).status).toBe(401);
-    expect((await ask(port, "/plan", headers, "POST")).status).toBe(401);
+    expect((await ask(port, "/api/v1/plan", headers, "POST")).status).toBe(401);
   }
   const { status, text } = await ask(port, "/metrics", { authorization: `Bearer ${TOKEN}` });
   expect(status).toBe(200);

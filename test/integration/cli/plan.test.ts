@@ -177,7 +177,7 @@ test("the command and the node report a mistake in the same words as check", asy
   const plan = await run(["plan", "--config", file, "--admin", admin]);
   expect(plan).toEqual({ code: 1, out: "", err: check.err });
   expect(check.err).toContain("$frob");
-  const answer = await fetch(`${admin}/plan`, {
+  const answer = await fetch(`${admin}/api/v1/plan`, {
     method: "POST",
     headers: { authorization },
     body: JSON.stringify(wrong),
@@ -199,7 +199,7 @@ test("fills in the environment of the command, never that of the node", async ()
   expect(out).toContain("+ mine");
   expect(out).toContain('{"price":"${}"}');
   const body = JSON.stringify(edit(news("${TIDEWIRE_PLAN_SECRET}")));
-  const answer = await fetch(`${admin}/plan`, { method: "POST", headers: { authorization }, body });
+  const answer = await fetch(`${admin}/api/v1/plan`, { method: "POST", headers: { authorization }, body });
   const text = await answer.text();
   expect(answer.status).toBe(422);
   expect(text).toContain("TIDEWIRE_PLAN_SECRET is not set");
@@ -210,7 +210,7 @@ test("the node takes a configuration by POST alone, of a bounded size, and not f
   const { admin, file } = await startShop();
   const body = JSON.stringify(file);
   const ask = async ({ headers, ...init }: RequestInit) =>
-    (await fetch(`${admin}/plan`, { ...init, headers: { authorization, ...headers } })).status;
+    (await fetch(`${admin}/api/v1/plan`, { ...init, headers: { authorization, ...headers } })).status;
   expect(await ask({})).toBe(405);
   expect(await ask({ method: "POST", body, headers: { origin: "http://127.0.0.1:1" } })).toBe(403);
   expect(await ask({ method: "POST", body: " ".repeat(1_048_577) }).catch(() => 413)).toBe(413);
@@ -232,7 +232,7 @@ test("sends the token of the environment, else that of the configuration, and sa
   const none = await planned(without, {});
   expect(none).toMatchObject({ code: 1, err: expect.stringContaining("set TIDEWIRE_ADMIN_TOKEN") });
   const wrong = await planned(edited, { TIDEWIRE_ADMIN_TOKEN: other });
-  expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining("has another token") });
+  expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining("does not accept the token") });
   expect(wrong.err + none.err).not.toContain(other);
   expect(wrong.err + none.err).not.toContain(TOKEN);
 });
@@ -241,13 +241,13 @@ test("a node without a token refuses plans, and the command names the missing op
   const { service, file } = await startTestService({ collections: COLLECTIONS });
   const admin = `http://127.0.0.1:${service.adminAddress.port}`;
   const refused = await run(["plan", "--config", await configFile(file), "--admin", admin]);
-  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("set server.admin.token") });
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("server.admin.tokens") });
 });
 
 test("a redirect is not followed, because it would take the token elsewhere", async () => {
   const { admin, edit } = await startShop();
   const elsewhere = createServer((_request, response) =>
-    response.writeHead(307, { location: `${admin}/plan` }).end(),
+    response.writeHead(307, { location: `${admin}/api/v1/plan` }).end(),
   ).listen(0, "127.0.0.1");
   await once(elsewhere, "listening");
   onTestFinished(() => void elsewhere.close());

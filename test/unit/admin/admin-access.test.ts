@@ -1,81 +1,168 @@
 import type { IncomingMessage } from "node:http";
+import { SignJWT } from "jose";
+import { pino } from "pino";
 import { expect, test } from "vitest";
-import { AdminAccess } from "../../../src/admin/admin-access.ts";
-import { AdminOptions } from "../../../src/gateway/options.ts";
+import { AdminAccess, AdminRefusal, type Need } from "../../../src/admin/access/admin-access.ts";
+import { Credentials } from "../../../src/admin/access/credentials.ts";
+import { digestOf } from "../../../src/admin/access/digest.ts";
+import { OneTimeToken } from "../../../src/admin/access/one-time-token.ts";
+import { Sessions } from "../../../src/admin/access/sessions.ts";
+import { AdminOptions } from "../../../src/gateway/admin-options.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
+const VIEW = "a-secret-that-may-only-view";
+const JWT_SECRET = "a secret of more than thirty-two bytes, for admins";
 
-const access = (options: object = { token: TOKEN }) => new AdminAccess(AdminOptions.parse(options), 0);
+const FULL = {
+  token: TOKEN,
+  tokens: [{ name: "viewer", sha256: digestOf(VIEW).toString("hex"), roles: ["view"] }],
+  jwt: {
+    algorithms: ["HS256"],
+    secret: JWT_SECRET,
+    when: { view: { "%%user.groups": { $in: ["ops", "support"] } }, act: { "%%user.groups": "ops" } },
+  },
+};
+
+function access(options: object = FULL, oneTime: OneTimeToken | null = null) {
+  const parsed = AdminOptions.parse(options);
+  const sessions = new Sessions(parsed, () => {});
+  const credentials = new Credentials(parsed, oneTime, pino({ level: "silent" }));
+  return { own: new AdminAccess(parsed, credentials, sessions, 0), sessions };
+}
 
 /** A request as far as access looks at it. */
 const request = (headers: Record<string, string> = {}) =>
   ({ headers: { host: "127.0.0.1:8481", ...headers } }) as unknown as IncomingMessage; // nothing else is looked at
 
 const bearer = (token: string) => request({ authorization: `Bearer ${token}` });
+const LOOK: Need = { role: "view", changes: false };
+const ACT: Need = { role: "act", changes: true };
 
-test("the right token passes, anything else is refused with what to send", () => {
-  const own = access();
-  expect(own.refuse(bearer(TOKEN), "token", 0)).toBeNull();
+const refusalOf = async (admitted: Promise<unknown>): Promise<AdminRefusal | null> => {
+  const value = await admitted;
+  return value instanceof AdminRefusal ? value : null;
+};
+
+const jwt = (claims: Record<string, unknown>, secret = JWT_SECRET, lifeSeconds = 60) =>
+  new SignJWT(claims)
+    .setProtectedHeader({ alg: "HS256" })
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + lifeSeconds)
+    .sign(new TextEncoder().encode(secret));
+
+test("the right token passes, anything else is refused with the way to send one", async () => {
+  const { own } = access();
+  expect(await refusalOf(own.admit(bearer(TOKEN), ACT, 0))).toBeNull();
   const wrong = [
     request(),
     bearer(TOKEN.slice(1)),
     bearer(`${TOKEN}0`),
     bearer(TOKEN.toUpperCase()),
     bearer(""),
+    // The digest is in the configuration, so it must be of no use.
+    bearer(digestOf(VIEW).toString("hex")),
     request({ authorization: TOKEN }),
     request({ authorization: `Basic ${TOKEN}` }),
     request({ authorization: `Bearer ${TOKEN} ${TOKEN}` }),
-    request({ cookie: `token=${TOKEN}` }),
+    request({ cookie: `tidewire-admin-8481=${TOKEN}` }),
   ];
   for (const given of wrong) {
-    const refusal = own.refuse(given, "token", 0);
+    const refusal = await refusalOf(own.admit(given, LOOK, 0));
     expect([refusal?.status, refusal?.reason]).toEqual([401, "token"]);
-    expect(refusal?.text).toContain("server.admin.token");
-    expect(JSON.stringify(refusal)).not.toContain(TOKEN.slice(1, 20));
+    expect(refusal?.message).toContain("server.admin");
+    expect(refusal?.message).not.toContain(TOKEN.slice(1, 20));
   }
+});
+
+test("a token has the roles of its entry, and no others", async () => {
+  const { own } = access();
+  expect(await own.admit(bearer(VIEW), LOOK, 0)).toMatchObject({ admin: { name: "viewer" }, session: null });
+  for (const role of ["act", "edit", "documents"] as const) {
+    const refusal = await refusalOf(own.admit(bearer(VIEW), { role, changes: false }, 0));
+    expect([refusal?.status, refusal?.reason]).toEqual([403, "role"]);
+    expect(refusal?.message).toContain(`role ${role}`);
+    expect(await refusalOf(own.admit(bearer(TOKEN), { role, changes: false }, 0))).toBeNull();
+  }
+});
+
+test("the claims of a JWT grant the roles whose filter they match", async () => {
+  const { own } = access();
+  const ops = bearer(await jwt({ sub: "ada", groups: ["ops"] }));
+  expect(await own.admit(ops, ACT, 0)).toMatchObject({ admin: { name: "ada" } });
+  const support = bearer(await jwt({ sub: "bob", groups: ["support"] }));
+  expect(await refusalOf(own.admit(support, LOOK, 0))).toBeNull();
+  expect((await refusalOf(own.admit(support, ACT, 0)))?.reason).toBe("role");
+  const nobody = bearer(await jwt({ sub: "eve" }));
+  expect((await refusalOf(own.admit(nobody, LOOK, 0)))?.reason).toBe("role");
+  const forged = bearer(await jwt({ sub: "eve", groups: ["ops"] }, `${JWT_SECRET}!`));
+  expect((await refusalOf(own.admit(forged, LOOK, 0)))?.reason).toBe("token");
+  const expired = bearer(await jwt({ sub: "ada", groups: ["ops"] }, JWT_SECRET, -60));
+  expect((await refusalOf(own.admit(expired, LOOK, 0)))?.reason).toBe("token");
 });
 
 test.each([{}, { token: "" }])(
   "without a configured token every token is refused, and the text says what to set",
-  (options) => {
-    const none = access(options);
+  async (options) => {
+    const { own } = access(options);
     for (const given of [request(), bearer(TOKEN), bearer(""), bearer("undefined")]) {
-      const refusal = none.refuse(given, "token", 0);
-      expect([refusal?.status, refusal?.text]).toEqual([
+      const refusal = await refusalOf(own.admit(given, LOOK, 0));
+      expect([refusal?.status, refusal?.message]).toEqual([
         403,
-        expect.stringContaining("set server.admin.token"),
+        expect.stringContaining("set server.admin.tokens"),
       ]);
     }
   },
 );
 
-test("wrong tokens are limited in rate, and never keep the right one out", () => {
-  const own = access();
-  const statuses = Array.from({ length: 30 }, () => own.refuse(bearer("wrong"), "token", 0)?.status);
-  expect(statuses).toEqual([...Array(20).fill(401), ...Array(10).fill(429)]);
-  expect(own.refuse(bearer("wrong"), "token", 0)?.headers).toEqual({ "retry-after": "1" });
-  expect(own.refuse(bearer(TOKEN), "token", 0)).toBeNull();
-  expect(own.refuse(bearer("wrong"), "token", 1_000)?.status).toBe(401);
-  expect(own.refuse(bearer("wrong"), "token", 1_000)?.status).toBe(429);
-});
-
-test("metrics need the token only where they are protected, but a listed name always", () => {
-  expect(access().refuse(request(), "metrics", 0)).toBeNull();
-  const own = access({ token: TOKEN, protectMetrics: true });
-  expect(own.refuse(request(), "metrics", 0)?.status).toBe(401);
-  expect(own.refuse(bearer(TOKEN), "metrics", 0)).toBeNull();
-  for (const each of [access(), own]) {
-    expect(each.refuse(request({ host: "evil.example" }), "metrics", 0)?.status).toBe(421);
+test("wrong tokens are limited in rate, at a login, too, and never keep the right one out", async () => {
+  const { own } = access();
+  const statuses: unknown[] = [];
+  for (let index = 0; index < 30; index++) {
+    const refused =
+      index % 2 === 0 ? refusalOf(own.admit(bearer("wrong"), LOOK, 0)) : refusalOf(own.logIn("wrong", 0));
+    statuses.push((await refused)?.status);
   }
+  expect(statuses).toEqual([...Array(20).fill(401), ...Array(10).fill(429)]);
+  const late = await refusalOf(own.admit(bearer("wrong"), LOOK, 0));
+  expect(late?.headers).toEqual({ "retry-after": "1" });
+  expect(await refusalOf(own.admit(bearer(TOKEN), LOOK, 0))).toBeNull();
+  expect(await refusalOf(own.logIn(TOKEN, 0))).toBeNull();
+  expect((await refusalOf(own.admit(bearer("wrong"), LOOK, 1_000)))?.status).toBe(401);
+  expect((await refusalOf(own.admit(bearer("wrong"), LOOK, 1_000)))?.status).toBe(429);
 });
 
-test("a name that is not listed is refused even with the right token", () => {
-  const refusal = access().refuse(
-    request({ host: "evil.example:8481", authorization: `Bearer ${TOKEN}` }),
-    "token",
-    0,
-  );
-  expect(refusal).toMatchObject({ status: 421, text: expect.stringContaining("server.admin.hosts") });
+test("a one-time token logs in once, and opens nothing by itself", async () => {
+  const oneTime = new OneTimeToken();
+  const { own } = access({}, oneTime);
+  expect((await refusalOf(own.admit(bearer(oneTime.secret), LOOK, 0)))?.status).toBe(401);
+  expect(await own.logIn(oneTime.secret, 0)).toMatchObject({ name: "one-time URL" });
+  expect((await refusalOf(own.logIn(oneTime.secret, 0)))?.status).toBe(401);
+});
+
+test("a session passes with its cookie, and changes something only with its CSRF token", async () => {
+  const { own, sessions } = access();
+  const admin = await own.logIn(TOKEN, 0);
+  if (admin instanceof AdminRefusal) throw admin;
+  const { id, session } = sessions.begin(admin, 0);
+  const with_ = (headers: Record<string, string>) =>
+    request({ cookie: `a=b; tidewire-admin-8481=${id}`, ...headers });
+  expect(await refusalOf(own.admit(with_({}), LOOK, 0))).toBeNull();
+  for (const headers of [{}, { "x-tidewire-csrf": "" }, { "x-tidewire-csrf": id }] as const) {
+    const refusal = await refusalOf(own.admit(with_(headers), ACT, 0));
+    expect([refusal?.status, refusal?.reason]).toEqual([403, "csrf"]);
+  }
+  expect(await refusalOf(own.admit(with_({ "x-tidewire-csrf": session.csrf }), ACT, 0))).toBeNull();
+  // The cookie of another port belongs to another listener.
+  const elsewhere = request({ host: "127.0.0.1:9", cookie: `tidewire-admin-8481=${id}` });
+  expect((await refusalOf(own.admit(elsewhere, LOOK, 0)))?.reason).toBe("token");
+});
+
+test("a name that is not listed is refused even with the right token", async () => {
+  const { own } = access();
+  const given = request({ host: "evil.example:8481", authorization: `Bearer ${TOKEN}` });
+  expect(await refusalOf(own.admit(given, LOOK, 0))).toMatchObject({
+    status: 421,
+    message: expect.stringContaining("server.admin.hosts"),
+  });
 });
 
 test.each([
@@ -90,9 +177,9 @@ test.each([
   [{ origin: "" }, "origin"],
   [{ "sec-fetch-site": "cross-site" }, "origin"],
   [{ "sec-fetch-site": "same-site" }, "origin"],
-])("a page may ask only where it came from the listener itself: %o", (headers, reason) => {
-  const refusal = access().refuse(request({ ...headers, authorization: `Bearer ${TOKEN}` }), "token", 0);
-  expect(refusal?.reason ?? null).toBe(reason);
+])("a page may ask only where it came from the listener itself: %o", async (headers, reason) => {
+  const given = request({ ...headers, authorization: `Bearer ${TOKEN}` });
+  expect((await refusalOf(access().own.admit(given, LOOK, 0)))?.reason ?? null).toBe(reason);
 });
 
 test.each([
@@ -102,8 +189,22 @@ test.each([
   ["0123456789abcdef 0123456789abcdef", false],
   ["0123456789abcdef0123456789abcdéf", false],
   ["", true],
-])("which tokens may be configured: %s is %s", (token, isGood) => {
+])("which tokens may be configured as text: %s is %s", (token, isGood) => {
   expect(AdminOptions.safeParse({ token }).success).toBe(isGood);
+});
+
+test("a digest is one of SHA-256, names are unique, and filters are checked with the configuration", () => {
+  const entry = { name: "a", sha256: "0".repeat(64), roles: ["view"] };
+  const isGood = (admin: object) => AdminOptions.safeParse(admin).success;
+  expect(isGood({ tokens: [entry] })).toBe(true);
+  expect(isGood({ tokens: [entry, entry] })).toBe(false);
+  expect(isGood({ tokens: [{ ...entry, sha256: "0".repeat(63) }] })).toBe(false);
+  expect(isGood({ tokens: [{ ...entry, roles: ["root"] }] })).toBe(false);
+  expect(isGood({ tokens: [{ ...entry, roles: [] }] })).toBe(false);
+  const withWhen = (when: object) => ({ jwt: { ...FULL.jwt, when } });
+  expect(isGood(withWhen({ view: { "%%user.a": 1 } }))).toBe(true);
+  expect(isGood(withWhen({}))).toBe(false);
+  expect(isGood(withWhen({ view: { "%%user.a": { $frob: 1 } } }))).toBe(false);
 });
 
 test("protected metrics without a token are a mistake in the configuration", () => {

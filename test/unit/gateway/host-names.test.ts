@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { AdminOptions } from "../../../src/gateway/admin-options.ts";
 import { HostNames } from "../../../src/gateway/http/host-names.ts";
-import { AdminOptions } from "../../../src/gateway/options.ts";
 
 const hosts = new HostNames(["localhost", "127.0.0.1", "[::1]", "Tidewire.Internal:8481"]);
 

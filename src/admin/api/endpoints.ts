@@ -1,0 +1,25 @@
+import type { z } from "zod";
+import type { Call } from "./endpoint.ts";
+import { PLAN } from "./plan-endpoint.ts";
+import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
+
+/** Every endpoint of the API, by its operation. There is no other way into it. */
+export const ENDPOINTS = {
+  logIn: LOG_IN,
+  whoAmI: WHO_AM_I,
+  logOut: LOG_OUT,
+  plan: PLAN,
+} as const;
+
+/** The name of an endpoint. */
+export type Operation = keyof typeof ENDPOINTS;
+type RequestOf<O extends Operation> = z.output<(typeof ENDPOINTS)[O]["request"]>;
+type AnswerOf<O extends Operation> = Frozen<z.input<(typeof ENDPOINTS)[O]["answer"]>>;
+
+/** Handlers return data that is read-only elsewhere, too. The type of a schema is not. */
+type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T;
+
+/** The code behind every endpoint. */
+export type Handlers = {
+  readonly [O in Operation]: (call: Call, request: RequestOf<O>) => AnswerOf<O> | Promise<AnswerOf<O>>;
+};

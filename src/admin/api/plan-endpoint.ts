@@ -1,0 +1,75 @@
+/** The effect of an edit of the rules, on the subscriptions of this moment. */
+import { z } from "zod";
+import type { EndpointSpec } from "./endpoint.ts";
+
+const part = z.strictObject({
+  part: z.string(),
+  effect: z.string(),
+  from: z.string().nullable().describe("Null: the reader of a plan is not always the author of the rules."),
+  to: z.string().nullable(),
+});
+
+const rule = z.strictObject({
+  rule: z.string(),
+  change: z.enum(["added", "removed", "changed", "renamed"]),
+  note: z.string().nullable(),
+  parts: z.array(part),
+});
+
+const diff = z.strictObject({
+  limits: z.array(part),
+  collections: z.array(
+    z.strictObject({
+      collection: z.string(),
+      change: z.enum(["added", "removed", "changed"]),
+      parts: z.array(part),
+      rules: z.array(rule),
+    }),
+  ),
+});
+
+const count = z.int().min(0);
+const effects = z.strictObject({
+  unchanged: count,
+  gains: count,
+  loses: count,
+  changes: count,
+  ends: count,
+  unknown: count,
+});
+
+const live = z.strictObject({
+  connections: count,
+  subscriptions: count,
+  newLiveQueries: count.describe("Live queries that nobody follows now."),
+  collections: z.array(
+    z.strictObject({
+      collection: z.string(),
+      effects,
+      rules: z.array(z.strictObject({ from: z.string().nullable(), to: z.string().nullable(), effects })),
+    }),
+  ),
+});
+
+const problem = z.strictObject({
+  line: z.int(),
+  column: z.int(),
+  path: z.string(),
+  message: z.string(),
+});
+
+/** `POST /plan`: a configuration as text, and the effect that its rules would have. */
+export const PLAN = {
+  method: "POST",
+  path: "/plan",
+  role: "view",
+  summary:
+    "Compute the effect of an edit of the rules, given as the text of a configuration. Nothing takes effect.",
+  body: "text",
+  request: z.string().describe("A configuration, as it is in a file: YAML or JSON."),
+  answer: z.union([
+    z.strictObject({ generation: z.int(), diff, live }).describe("The edit could take effect."),
+    z.strictObject({ problems: z.array(problem) }).describe("The edit has mistakes (status 422)."),
+  ]),
+  otherStatuses: { 422: "The edit has mistakes." },
+} as const satisfies EndpointSpec;

@@ -1,0 +1,19 @@
+import { type EditPlan, type EditProblems, PlanTurns } from "../plan-edit.ts";
+import { ApiError } from "./endpoint.ts";
+import type { Handlers } from "./endpoints.ts";
+
+/** The handler of plans of edits. */
+export function planHandlers(
+  plan: (text: string) => Promise<EditPlan | EditProblems>,
+): Pick<Handlers, "plan"> {
+  const turns = new PlanTurns(plan);
+  return {
+    plan: async ({ response }, text) => {
+      const planned = await turns.plan(text);
+      if (planned === null)
+        throw new ApiError(429, "busy", "another edit is being planned: try again in a moment");
+      if ("problems" in planned) response.statusCode = 422;
+      return planned;
+    },
+  };
+}

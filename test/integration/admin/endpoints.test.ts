@@ -1,0 +1,212 @@
+/** Every endpoint of the API for admins, with each kind of sender that must not reach it. */
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { describe, expect, test } from "vitest";
+import { digestOf } from "../../../src/admin/access/digest.ts";
+import { API, type EndpointSpec, ErrorAnswer } from "../../../src/admin/api/endpoint.ts";
+import { ENDPOINTS, type Operation } from "../../../src/admin/api/endpoints.ts";
+import { ADMIN_ROLES, type AdminRole } from "../../../src/gateway/admin-options.ts";
+import { startTestService } from "../../support/service.ts";
+
+const COLLECTIONS = { items: { rules: [{ name: "all" }] } };
+
+const secretOf = (roles: readonly AdminRole[]) => `a secret for ${roles.join(" and ")}`.replaceAll(" ", "-");
+const entryOf = (roles: readonly AdminRole[]) => ({
+  name: `all-but-${ADMIN_ROLES.find((role) => !roles.includes(role)) ?? "none"}`,
+  sha256: digestOf(secretOf(roles)).toString("hex"),
+  roles,
+});
+const ALL = [...ADMIN_ROLES];
+const without = (role: AdminRole) => ALL.filter((other) => other !== role);
+
+/** A request that each endpoint accepts, and the status of its answer. A new endpoint needs an entry. */
+const SAMPLES: Readonly<
+  Record<Operation, { readonly path?: string; readonly body?: unknown; readonly status?: number }>
+> = {
+  logIn: { body: { token: secretOf(ALL) } },
+  whoAmI: {},
+  logOut: {},
+  plan: { body: "mongodb: { database: x }\ncollections: { items: { rules: [{ name: all }] } }\n" },
+};
+
+const OPERATIONS = Object.keys(ENDPOINTS) as Operation[];
+const specOf = (operation: Operation): EndpointSpec => ENDPOINTS[operation];
+
+const start = () =>
+  startTestService({
+    collections: COLLECTIONS,
+    server: {
+      admin: { port: 0, tokens: [entryOf(ALL), ...ALL.map((role) => entryOf(without(role)))] },
+    },
+  });
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  readonly text: string;
+}
+
+/** Unlike fetch it sends any `Host`, and a cookie. */
+async function call(
+  port: number,
+  operation: Operation,
+  headers: Record<string, string>,
+  more: Record<string, string> = {},
+): Promise<Answer> {
+  const { method, path, body: form } = specOf(operation);
+  const { path: sample = path, body } = SAMPLES[operation];
+  const type = form === "text" ? "text/plain" : "application/json";
+  const asked = request({
+    port,
+    host: "127.0.0.1",
+    path: API + sample,
+    method,
+    headers: {
+      host: `127.0.0.1:${port}`,
+      connection: "close",
+      ...(body === undefined ? {} : { "content-type": type }),
+      ...headers,
+      ...more,
+    },
+  });
+  asked.end(body === undefined ? undefined : form === "text" ? String(body) : JSON.stringify(body));
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  let text = "";
+  if (specOf(operation).stream === true && response.statusCode === 200) response.destroy();
+  else for await (const part of response) text += String(part);
+  return { status: response.statusCode ?? 0, headers: response.headers, text };
+}
+
+const bearer = (roles: readonly AdminRole[]) => ({ authorization: `Bearer ${secretOf(roles)}` });
+
+/** Logs in, and returns the headers of a page. */
+async function session(port: number) {
+  const { headers, text, status } = await call(port, "logIn", {});
+  expect(status).toBe(200);
+  const [cookie = ""] = (headers["set-cookie"]?.[0] ?? "").split(";");
+  return { cookie, csrf: String((JSON.parse(text) as { csrf: unknown }).csrf) };
+}
+
+const refusalIn = ({ status, text }: Answer) => [status, ErrorAnswer.parse(JSON.parse(text)).code];
+
+describe.each(OPERATIONS)("%s", (operation) => {
+  const { role, method } = specOf(operation);
+  const isOpen = role === "anyone";
+
+  test("answers the admin who may call it, with the headers of every answer", async () => {
+    const { service } = await start();
+    const answer = await call(service.adminAddress.port, operation, isOpen ? {} : bearer(ALL));
+    expect([answer.status, answer.text]).toEqual([SAMPLES[operation].status ?? 200, expect.anything()]);
+    expect(answer.headers).toMatchObject({
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-store",
+      "content-security-policy": expect.not.stringMatching(/unsafe/),
+    });
+  });
+
+  test("refuses everybody else: no token, a wrong one, each role but its own", async () => {
+    if (isOpen) return;
+    const { service } = await start();
+    const { port } = service.adminAddress;
+    expect(refusalIn(await call(port, operation, {}))).toEqual([401, "token"]);
+    expect(refusalIn(await call(port, operation, { authorization: "Bearer wrong" }))).toEqual([401, "token"]);
+    if (role === "any-admin") return;
+    expect(refusalIn(await call(port, operation, bearer(without(role))))).toEqual([403, "role"]);
+  });
+
+  test("refuses pages of other origins and foreign names, whatever they send", async () => {
+    const { service } = await start();
+    const { port } = service.adminAddress;
+    const good = isOpen ? {} : bearer(ALL);
+    for (const origin of ["http://evil.example", "http://127.0.0.1:1", "null"])
+      expect(refusalIn(await call(port, operation, good, { origin }))).toEqual([403, "origin"]);
+    const site = { "sec-fetch-site": "same-site" };
+    expect(refusalIn(await call(port, operation, good, site))).toEqual([403, "origin"]);
+    for (const host of ["evil.example", `evil.example:${port}`])
+      expect(refusalIn(await call(port, operation, good, { host }))).toEqual([421, "host"]);
+  });
+
+  test("with a session: refuses a change without the CSRF token of this session", async () => {
+    if (isOpen) return;
+    const { service } = await start();
+    const { port } = service.adminAddress;
+    const { cookie, csrf } = await session(port);
+    const other = await session(port);
+    if (method !== "GET") {
+      expect(refusalIn(await call(port, operation, { cookie }))).toEqual([403, "csrf"]);
+      const wrong = { cookie, "x-tidewire-csrf": other.csrf };
+      expect(refusalIn(await call(port, operation, wrong))).toEqual([403, "csrf"]);
+    }
+    const { status, text } = await call(port, operation, { cookie, "x-tidewire-csrf": csrf });
+    expect([status, text]).toEqual([SAMPLES[operation].status ?? 200, expect.anything()]);
+  });
+});
+
+test("every endpoint declares a role, and only the login is for anyone", () => {
+  const open = OPERATIONS.filter((operation) => specOf(operation).role === "anyone");
+  expect(open).toEqual(["logIn"]);
+});
+
+test("a login begins a new session and ends the one of the cookie; a logout ends it at once", async () => {
+  const { service } = await start();
+  const { port } = service.adminAddress;
+  // An id that an attacker has chosen never becomes a session.
+  const name = `tidewire-admin-${port}`;
+  const fixed = await call(port, "logIn", { cookie: `${name}=chosen` });
+  expect(fixed.headers["set-cookie"]?.[0]).not.toContain("chosen");
+  expect((await call(port, "whoAmI", { cookie: `${name}=chosen` })).status).toBe(401);
+  const first = await session(port);
+  const second = await call(port, "logIn", { cookie: first.cookie });
+  expect((await call(port, "whoAmI", { cookie: first.cookie })).status).toBe(401);
+  const [cookie = ""] = (second.headers["set-cookie"]?.[0] ?? "").split(";");
+  const csrf = String((JSON.parse(second.text) as { csrf: unknown }).csrf);
+  expect((await call(port, "whoAmI", { cookie })).status).toBe(200);
+  const out = await call(port, "logOut", { cookie, "x-tidewire-csrf": csrf });
+  expect(out.headers["set-cookie"]?.[0]).toContain("Max-Age=0");
+  expect((await call(port, "whoAmI", { cookie })).status).toBe(401);
+});
+
+test("without credentials on loopback, a URL logs in once and leads to a page without the token", async () => {
+  const { service } = await startTestService({ collections: COLLECTIONS });
+  const url = service.adminLoginUrl ?? "";
+  expect(url).toContain("/login?token=");
+  const open = () => fetch(url, { redirect: "manual" });
+  expect((await fetch(url, { redirect: "manual", headers: { "sec-fetch-site": "cross-site" } })).status).toBe(
+    403,
+  );
+  const first = await open();
+  expect([first.status, first.headers.get("location")]).toEqual([303, "/"]);
+  expect(first.headers.get("set-cookie")).toContain("HttpOnly; SameSite=Strict");
+  const [cookie = ""] = (first.headers.get("set-cookie") ?? "").split(";");
+  const { port } = service.adminAddress;
+  expect(JSON.parse((await call(port, "whoAmI", { cookie })).text)).toMatchObject({ roles: ADMIN_ROLES });
+  expect((await open()).status).toBe(401);
+  const { service: configured } = await start();
+  expect(configured.adminLoginUrl).toBeNull();
+});
+
+test("a body is bounded, is JSON of the declared type, and has no unknown fields", async () => {
+  const { service } = await startTestService({
+    collections: COLLECTIONS,
+    server: { admin: { port: 0, tokens: [entryOf(ALL)], requestBytes: "1KiB" } },
+  });
+  const { port } = service.adminAddress;
+  const log = (body: string, type = "application/json") =>
+    fetch(`http://127.0.0.1:${port}${API}/session`, {
+      method: "POST",
+      headers: { "content-type": type },
+      body,
+    }).then(
+      ({ status }) => status,
+      // The service closes the connection without reading the rest, which may reach the client first.
+      () => 413,
+    );
+  const good = JSON.stringify({ token: secretOf(ALL) });
+  expect(await log(good)).toBe(200);
+  expect(await log(good.padEnd(1_024))).toBe(200);
+  expect(await log(good.padEnd(1_025))).toBe(413);
+  expect(await log(good, "text/plain")).toBe(415);
+  expect(await log("{")).toBe(400);
+  expect(await log("[]")).toBe(400);
+  expect(await log(JSON.stringify({ token: secretOf(ALL), more: 1 }))).toBe(400);
+});
