@@ -28,7 +28,7 @@ const REQUIREMENTS = readFileSync(example("python/requirements.txt"), "utf8").tr
 /** Where there is no Python, or nowhere to install from, the tests that need it are skipped and say so. */
 let python: Awaited<ReturnType<typeof pythonWith>>;
 beforeAll(async () => {
-  python = await pythonWith(...REQUIREMENTS, "sseclient-py");
+  python = await pythonWith(...REQUIREMENTS, "sseclient-py==1.9.0");
 });
 
 const pythonOrSkip = (skip: TestContext["skip"]): string =>

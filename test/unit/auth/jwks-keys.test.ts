@@ -62,7 +62,8 @@ function verifierFor(uri: string, more: object = {}) {
   const options = JwtOptions.parse({
     algorithms: ["ES256", "RS256"],
     jwksUri: uri,
-    jwksTimeoutMs: 1_000,
+    // Long enough for a busy machine.
+    jwksTimeoutMs: 20_000,
     ...more,
   });
   return { ...createVerifier(options, (event) => events.push(event)), events };
