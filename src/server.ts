@@ -3,7 +3,9 @@ import type { Server } from "node:http";
 import { hostname } from "node:os";
 import { type Logger, pino } from "pino";
 import { createAdminServer } from "./admin/admin-server.ts";
+import { nodeAnswers } from "./admin/node-answers.ts";
 import type { EditPlan, EditProblems } from "./admin/plan-edit.ts";
+import { type Ask, onlyProcess } from "./admin/questions.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
 import type { Feed } from "./feed/feed.ts";
@@ -16,11 +18,13 @@ import type { Basics, ExtraRoutes } from "./node/basics.ts";
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
 import { MajorityWatch } from "./node/majority-watch.ts";
 import { checkDeployment, openClient } from "./node/open-client.ts";
-import { buildPipeline, runSource } from "./node/pipeline.ts";
+import { buildPipeline, type Pipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
 import { compileRules } from "./rules/compile-rules.ts";
+import { AuditStore } from "./source/audit-store.ts";
+import { RevocationStore } from "./source/revocation-store.ts";
 import { StartPatience } from "./source/start-patience.ts";
 
 /** A running node, without its listeners. */
@@ -61,6 +65,8 @@ export interface RunningNode extends Running {
   prepare(config: Config): Promise<() => Promise<void>>;
   /** Computes the effect of an edit, given as the text of a configuration. */
   plan(text: string): Promise<EditPlan | EditProblems>;
+  /** Answers the questions of admins about this node. */
+  readonly ask: Ask;
 }
 
 /** Options of a node besides its configuration. */
@@ -83,7 +89,7 @@ export async function startService(
   // majority.
   await socketIoOf(config);
   const { port, adminPort } = await awaitMajority(config, log);
-  const { publicServer, prepare, plan, ...running } = await startNode(config, log, { extraRoutes });
+  const { publicServer, prepare, plan, ask, ...running } = await startNode(config, log, { extraRoutes });
   const { metrics, readiness } = running;
   const { server: adminServer, loginUrl } = createAdminServer({
     server: config.server,
@@ -91,6 +97,7 @@ export async function startService(
     metrics: () => metrics.registry.metrics(),
     readiness,
     plan,
+    processes: onlyProcess(ask),
     log,
   });
   const stop = async () => {
@@ -186,6 +193,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     readiness,
     publicServer,
     plan: (text) => edits.plan(text),
+    ask: adminAnswers(basics, state, { gateway, revocations }),
     prepare: (edited) => edits.prepare(edited),
     noteRejectedReload: () => edits.reject(),
     async drain() {
@@ -195,6 +203,26 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     },
     stop: stopAll,
   };
+}
+
+/** Answers the questions of admins about this node. */
+function adminAnswers(
+  { config, node, id }: Basics,
+  { database, answer }: SharedState,
+  { gateway, revocations }: { readonly gateway: Gateway } & Pick<Pipeline, "revocations">,
+): Ask {
+  return nodeAnswers({
+    names: { node, id },
+    gateway,
+    audit: new AuditStore(database, node, config.server.admin.auditForMs),
+    revocations: new RevocationStore(database),
+    whyNotFollowed:
+      revocations === null
+        ? "this node does not follow revocations, so they would have no effect: see auth.revocation and auth.jwt"
+        : null,
+    revocationBytesMax: config.auth.revocationBytes,
+    answer,
+  });
 }
 
 /** Watches until the node stops. */

@@ -10,13 +10,18 @@ import { Credentials } from "./access/credentials.ts";
 import { OneTimeToken } from "./access/one-time-token.ts";
 import { Sessions } from "./access/sessions.ts";
 import { answerJson } from "./answer-json.ts";
+import { Acts } from "./api/acts.ts";
 import { ApiRouter } from "./api/api-router.ts";
+import { auditHandlers } from "./api/audit-handler.ts";
+import { connectionHandlers } from "./api/connection-handlers.ts";
 import { API } from "./api/endpoint.ts";
 import type { Handlers } from "./api/endpoints.ts";
 import { planHandlers } from "./api/plan-handler.ts";
+import { revocationHandlers } from "./api/revocation-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
 import type { EditPlan, EditProblems } from "./plan-edit.ts";
+import type { Processes } from "./questions.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 
 /** The sources of the admin listener's answers. */
@@ -28,6 +33,8 @@ export interface AdminParts {
   readonly readiness: AskReadiness;
   /** The effect of an edit, given as the text of a configuration. */
   readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
+  /** The processes that serve the clients. */
+  readonly processes: Processes;
   readonly log: Logger;
 }
 
@@ -85,7 +92,8 @@ class AdminHandler {
 
   constructor(parts: AdminParts, oneTime: OneTimeToken | null) {
     const { admin } = parts.server;
-    const { counters, log } = parts;
+    const { counters, log, processes } = parts;
+    const acts = new Acts(processes);
     this.#parts = parts;
     this.#health = new HealthRoutes(parts.readiness, { log, metrics: counters });
     this.#sessions = new Sessions(admin, (count) => counters.adminSessions.set(count));
@@ -93,6 +101,9 @@ class AdminHandler {
     const handlers: Handlers = {
       ...sessionHandlers(this.#access, this.#sessions),
       ...planHandlers(parts.plan),
+      ...connectionHandlers(processes, acts),
+      ...revocationHandlers(processes, acts),
+      ...auditHandlers(processes),
     };
     this.#api = new ApiRouter(this.#access, admin, handlers);
   }

@@ -1,13 +1,18 @@
+import { hostname, userInfo } from "node:os";
 import { parseArgs } from "node:util";
 import { type Config, loadConfig } from "../config/config.ts";
 import { namespacesOf } from "../config/namespaces.ts";
 import { formatSize, parseDuration } from "../config/units.ts";
 import { followStateOf } from "../follow-revocations.ts";
+import { type AuditEntry, AuditStore } from "../source/audit-store.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { preflightFollowState } from "../source/preflight.ts";
 import { type Revocation, RevocationStore, revocationBytes } from "../source/revocation-store.ts";
 import type { Io } from "../terminal/io.ts";
+import { adminTokenOf, adminUrl } from "./ask-node.ts";
 import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
+import { dateOf, textOf } from "./revocation-text.ts";
+import { type AskedRevocation, revokeAtNode } from "./revoke-at-node.ts";
 import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire revoke --sub SUB [options]
@@ -30,10 +35,14 @@ Options:
       --for DURATION        how long the revocation is kept (default 30d); at least the lifetime of the longest token
       --list                print the revocations in force
       --undo                remove a revocation
+      --admin URL           let a running node do it, by its admin listener: needs no configuration, but an admin
+                            token with the role act in TIDEWIRE_ADMIN_TOKEN (view for --list)
   -c, --config FILE         the configuration (default config/tidewire.yaml)
 
+Either way the audit keeps who did it.
+
 Exit code 1: nodes of this configuration do not follow revocations (auth.revocation), so nothing is refused.
-With mongodb.uri "embedded", stop the service first: its mongod runs only with it.
+With mongodb.uri "embedded", use --admin, or stop the service first: its mongod runs only with it.
 
 Examples:
   tidewire revoke --sub ada
@@ -51,32 +60,34 @@ const OPTIONS = {
   for: { type: "string" },
   list: { type: "boolean", default: false },
   undo: { type: "boolean", default: false },
+  admin: { type: "string" },
 } as const;
 
 type Which = Pick<Revocation, "sub" | "iss" | "jti">;
 
-/** The action that the command line asks for. */
-type Asked =
-  | { readonly do: "list" }
-  | { readonly do: "undo"; readonly which: Which }
-  | { readonly do: "revoke"; readonly revocation: Revocation };
+interface Read {
+  readonly asked: AskedRevocation;
+  readonly configPath: string;
+  /** The admin listener of a node; without one, the command works on the state database itself. */
+  readonly admin: string | undefined;
+}
 
-function readArgs(args: readonly string[], nowMs: number): { asked: Asked; configPath: string } {
+function readArgs(args: readonly string[], nowMs: number): Read {
   const { values } = parseArgs({ args: [...args], options: OPTIONS });
-  const { config: configPath, list, undo, sub, iss = null, jti = null } = values;
+  const { config: configPath, list, undo, sub, iss = null, jti = null, admin } = values;
   const given = (names: readonly (keyof typeof values)[]) =>
     names.filter((name) => values[name] !== undefined && values[name] !== false);
   if (list) {
     const [other] = given(["sub", "iss", "jti", "issued-before", "for", "undo"]);
     if (other !== undefined) throw new UsageError(`--list goes without --${other}`);
-    return { configPath, asked: { do: "list" } };
+    return { configPath, admin, asked: { do: "list" } };
   }
   if (sub === undefined || sub === "") throw new UsageError("name the user with --sub, or use --list");
   const which = { sub, iss, jti };
   if (undo) {
     const [other] = given(["issued-before", "for"]);
     if (other !== undefined) throw new UsageError(`--undo goes without --${other}`);
-    return { configPath, asked: { do: "undo", which } };
+    return { configPath, admin, asked: { do: "undo", which } };
   }
   if (jti !== null && values["issued-before"] !== undefined)
     throw new UsageError("--jti names one token, so --issued-before says nothing: leave one of them out");
@@ -85,7 +96,7 @@ function readArgs(args: readonly string[], nowMs: number): { asked: Asked; confi
     throw new UsageError("--for takes a duration in whole s, m, h or d: --for 30d");
   const issuedBeforeMs = jti === null ? timeOf(values["issued-before"] ?? "now", nowMs) : null;
   const revocation = { ...which, issuedBeforeMs, expiresAtMs: nowMs + forMs };
-  return { configPath, asked: { do: "revoke", revocation } };
+  return { configPath, admin, asked: { do: "revoke", revocation } };
 }
 
 function timeOf(text: string, nowMs: number): number {
@@ -101,17 +112,24 @@ function timeOf(text: string, nowMs: number): number {
 
 async function run(args: readonly string[], io: Io): Promise<number> {
   const nowMs = io.now();
-  const { asked, configPath } = readArgs(args, nowMs);
+  const { asked, configPath, admin } = readArgs(args, nowMs);
+  if (admin !== undefined)
+    return revokeAtNode({ url: adminUrl(admin), token: adminTokenOf(io, "") }, asked, io);
   const config = await loadConfig(configPath, io.env);
   return withStateDatabase(config, async (client, database) => {
     const store = new RevocationStore(database);
     if (asked.do === "list") return list(store, io, nowMs);
-    if (asked.do === "undo") return undo(store, asked.which, io);
-    return revoke({ store, client, config, io, nowMs }, asked.revocation);
+    const audit = new AuditStore(database, hostname(), config.server.admin.auditForMs);
+    if (asked.do === "undo") {
+      await audit.add(entryOf("undo-revocation", asked.which), nowMs);
+      return undo(store, asked.which, io);
+    }
+    return revoke({ audit, store, client, config, io, nowMs }, asked.revocation);
   });
 }
 
 interface Parts {
+  readonly audit: AuditStore;
   readonly store: RevocationStore;
   readonly client: MongoAccess;
   readonly config: Config;
@@ -119,7 +137,10 @@ interface Parts {
   readonly nowMs: number;
 }
 
-async function revoke({ store, client, config, io, nowMs }: Parts, revocation: Revocation): Promise<number> {
+async function revoke(
+  { audit, store, client, config, io, nowMs }: Parts,
+  revocation: Revocation,
+): Promise<number> {
   const { revocationBytes: most } = config.auth;
   if ((await store.bytes(nowMs)) + revocationBytes(revocation) > most) {
     io.err(
@@ -128,6 +149,7 @@ async function revoke({ store, client, config, io, nowMs }: Parts, revocation: R
     );
     return 1;
   }
+  await audit.add(entryOf("revoke", revocation), nowMs);
   await store.revoke(revocation);
   // Only to save space; the user may lack the right, and nodes pass over expired ones anyway.
   await store.cleanUp(nowMs).catch(() => {});
@@ -136,6 +158,19 @@ async function revoke({ store, client, config, io, nowMs }: Parts, revocation: R
   if (why === null) return 0;
   io.err(`no node of this configuration follows revocations, so these tokens are still accepted: ${why}`);
   return 1;
+}
+
+/** The entry of the audit for an act of this command. The rights of its MongoDB user allow it, not a token. */
+function entryOf(act: string, { sub, iss, jti }: Which): AuditEntry {
+  return { admin: `command line: ${userName()}`, act, target: { sub, iss, jti }, from: hostname() };
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "unknown"; // in a container the user may have no name
+  }
 }
 
 /** The same decision as a node makes at its start. */
@@ -165,15 +200,6 @@ async function list(store: RevocationStore, io: Io, nowMs: number): Promise<numb
   if (revocations.length === 0) io.out("nothing is revoked");
   return 0;
 }
-
-function textOf({ sub, iss, jti, issuedBeforeMs }: Revocation): string {
-  const issuer = iss === null ? "" : ` iss ${JSON.stringify(iss)}`;
-  const tokens =
-    jti === null ? ` issued not later than ${dateOf(issuedBeforeMs ?? 0)}` : ` jti ${JSON.stringify(jti)}`;
-  return `sub ${JSON.stringify(sub)}${issuer}${tokens}`;
-}
-
-const dateOf = (ms: number) => new Date(ms).toISOString();
 
 /** `tidewire revoke`: revokes tokens before they expire. */
 export const revokeTokens: Command = { help: HELP, run };

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import type { Processes, Question, Questions } from "../admin/questions.ts";
 import { type Readiness, randomNodeId } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
 import { TrustedProxies } from "../gateway/http/client-network.ts";
@@ -16,11 +17,13 @@ import { JoinedMetrics } from "./join-metrics.ts";
 import { joinPlans } from "./join-plans.ts";
 import { type JoinedReadiness, joinReadiness, type WorkerReadiness } from "./join-readiness.ts";
 import type { Edit } from "./messages.ts";
+import { WorkerGone, type WorkerProcess } from "./worker-process.ts";
 import { type Slot, Workers } from "./workers.ts";
 
 const READINESS_WITHIN_MS = 2_000;
 const APPLY_WITHIN_MS = 30_000;
 const PLAN_WITHIN_MS = 30_000;
+const ADMIN_WITHIN_MS = 30_000;
 
 /** New connections that wait for a worker. */
 const WAITING_MAX = 4_096;
@@ -130,6 +133,20 @@ export class Fleet {
     return joinPlans(await Promise.all(asked));
   }
 
+  /** The workers, for questions of admins. */
+  get processes(): Processes {
+    const ask: Processes["all"] = (question, value) =>
+      Promise.all(this.workers.up.map((worker) => askWorker(worker, question, value)));
+    return {
+      all: ask,
+      one: async (question, value) => {
+        const [worker] = this.workers.up;
+        if (worker === undefined) throw new WorkerGone("no worker is up");
+        return askWorker(worker, question, value);
+      },
+    };
+  }
+
   noteRejectedReload(): void {
     this.#lastReload = "rejected";
     for (const { process } of this.#up())
@@ -171,6 +188,15 @@ export class Fleet {
     }
   }
 }
+
+/** Asks a worker a question of an admin. */
+const askWorker = async <Q extends Question>(
+  worker: WorkerProcess,
+  question: Q,
+  value: Questions[Q]["with"],
+): Promise<Questions[Q]["gives"]> =>
+  // The worker answers the question that it was asked.
+  (await worker.ask("admin", { question, value }, ADMIN_WITHIN_MS)) as Questions[Q]["gives"];
 
 /**
  * The sockets that all workers together accept from one address. The primary counts them, as it sees every socket

@@ -4,6 +4,7 @@
  */
 import type { Registry } from "prom-client";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import type { Question } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
 
@@ -24,6 +25,8 @@ export interface Requests {
   metrics: { with: undefined; gives: MetricsJson };
   /** The effect of an edit on the worker's subscriptions, given as the text of a configuration. */
   plan: { with: string; gives: EditPlan | EditProblems };
+  /** A question of an admin about the worker. */
+  admin: { with: { readonly question: Question; readonly value: unknown }; gives: unknown };
   /** Whether the worker could take the edit; nothing takes effect yet. */
   prepare: { with: Edit; gives: unknown };
   apply: { with: Edit; gives: unknown };

@@ -80,6 +80,7 @@ async function start(
     metrics: () => fleet.metrics(),
     readiness: () => fleet.readiness(),
     plan: (text) => fleet.plan(text),
+    processes: fleet.processes,
     log,
   });
   stops.push(() => closeServer(adminServer));

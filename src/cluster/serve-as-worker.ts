@@ -2,6 +2,7 @@ import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Logger } from "pino";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
 import { type GuardParts, guarded, runGuarded } from "../metrics/guard.ts";
@@ -18,6 +19,7 @@ export interface ServedNode {
   /** Finds out whether an edit can take effect. @returns What lets it. */
   prepare(config: Config): Promise<() => Promise<void>>;
   plan(text: string): Promise<EditPlan | EditProblems>;
+  readonly ask: Ask;
   noteRejectedReload(): void;
   drain(): Promise<void>;
 }
@@ -127,6 +129,8 @@ class Worker {
     readiness: async () => this.#running.readiness(),
     metrics: () => this.#running.metrics.registry.getMetricsAsJSON(),
     plan: (text) => this.#running.plan(text),
+    // The primary sends the value that belongs to the question.
+    admin: ({ question, value }) => this.#running.ask(question, value as never),
     prepare: async (edit) => {
       this.#prepared = { generation: edit.generation, apply: await this.#running.prepare(edit.config) };
     },

@@ -79,6 +79,15 @@ export class Delivery implements Follower {
     return this.#sink.mode;
   }
 
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** Commits between what was written and the head of the change stream; 0 while the delivery is live. */
+  get lagCommits(): number {
+    return this.isLive ? 0 : Math.max(0, this.#context.parts.timeline.headSeq - this.#after);
+  }
+
   /** Whether the client is up to date, so that changes are written as they arrive. */
   get isLive(): boolean {
     return this.#phase === "live" && this.liveQuery.state.isCurrent;

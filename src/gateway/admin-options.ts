@@ -115,6 +115,12 @@ export const AdminOptions = z
       .max(12 * 3_600_000)
       .default(12 * 3_600_000)
       .describe("How long a session lasts after the login."),
+    auditForMs: z
+      .int()
+      .min(3_600_000)
+      .max(3_650 * 86_400_000)
+      .default(365 * 86_400_000)
+      .describe("How long the audit keeps the acts of admins. MongoDB removes older entries."),
     protectMetrics: z.boolean().default(false).describe("Whether /metrics also requires a token."),
     requestBytes: z
       .int()

@@ -152,6 +152,37 @@ export class Gateway implements ConnectionEvents {
     );
   }
 
+  /** All connections, in the order in which they were made. */
+  each(): IterableIterator<Connection> {
+    return this.#connections.keys();
+  }
+
+  /** The connection with an id, if it has not ended. It is for admins, who are few, so that no index is kept. */
+  connection(id: string): Connection | undefined {
+    for (const connection of this.#connections.keys()) if (connection.id === id) return connection;
+    return undefined;
+  }
+
+  /** Closes a connection because an admin wants it. The client may connect again. */
+  disconnect(connection: Connection): void {
+    const error = new ClientError(
+      "unavailable",
+      "an admin has closed this connection",
+      CLOSE_CODES.disconnected,
+    );
+    connection.close(CLOSE_CODES.disconnected, "disconnected", error);
+  }
+
+  /** Authorizes all subscriptions of a connection again, between two commits. */
+  async reauthorize(connection: Connection): Promise<RulesEffect> {
+    let effect: RulesEffect = { changed: 0, ended: 0 };
+    await this.#context.feed.exclusively(() => {
+      effect = reauthorizeAll(connection);
+      return undefined;
+    });
+    return effect;
+  }
+
   /** Ends the connections whose token is no longer trusted. */
   closeUntrusted(): void {
     for (const connection of [...this.#connections.keys()]) {

@@ -9,6 +9,7 @@ export const CLOSE_CODES = {
   noPong: 4000,
   stalled: 4001,
   maximumAge: 4002,
+  disconnected: 4003,
   tokenExpired: 4100,
   keyUnknown: 4101,
   tokenRevoked: 4102,

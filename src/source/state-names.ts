@@ -5,6 +5,7 @@ import type { StateDatabase } from "./state-database.ts";
 
 /** The service's own collections, by their names in a database of their own. */
 export const STATE_COLLECTIONS = [
+  "audit",
   "checkpoints",
   "epochs",
   "keys",

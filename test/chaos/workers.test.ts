@@ -214,3 +214,35 @@ test("nothing is left behind when the primary is killed, whenever that is", asyn
   for (const client of clients) await client.untilClosed();
   await expect.poll(() => [...all].filter(isRunning), PATIENCE).toEqual([]);
 });
+
+/** The fields of the API's answers that the test reads. */
+type Listed = Readonly<Record<"connections" | "entries", readonly { id: string; node: string }[]>> & {
+  readonly next: string | null;
+};
+
+test("the admin listener lists and closes the connections of all workers, and the audit is one", async () => {
+  const { uri, name: database } = await testDatabase();
+  const token = "a-token-for-the-admins-of-a-test-0123456789";
+  const config = testConfig(uri, database, { collections: EVERYONE, server: { admin: { token } } });
+  const { service, health, url } = await spawnWorkers(config, 2);
+  const clients = await connectAll(url, 4);
+  expect(spread(clients)).toEqual([2, 2]);
+  const ask = async (path: string, method = "GET") => {
+    const init = { method, headers: { authorization: `Bearer ${token}` } };
+    const answer = await fetch(`${service.adminUrl}/api/v1${path}`, init);
+    return { status: answer.status, body: (await answer.json()) as Listed }; // as the endpoint answers
+  };
+  const listed = async () => (await ask("/connections")).body.connections;
+  const first = (await ask("/connections?limit=3")).body;
+  const rest = (await ask(`/connections?limit=3&after=${first.next}`)).body;
+  const paged = [...first.connections, ...rest.connections];
+  expect(paged).toEqual(await listed());
+  expect(new Set(paged.map(({ node }) => node)).size).toBe(2);
+  for (const { id } of paged) {
+    expect((await ask(`/connections/${id}`)).body).toMatchObject({ id, list: [{ id: "all" }] });
+    expect((await ask(`/connections/${id}/disconnect`, "POST")).status).toBe(200);
+  }
+  for (const client of clients) expect((await client.untilClosed()).code).toBe(4003);
+  expect((await ask("/audit")).body.entries).toHaveLength(4);
+  expect((await health()).ready).toBe(true);
+});

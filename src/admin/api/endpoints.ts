@@ -1,6 +1,9 @@
 import type { z } from "zod";
+import { AUDIT } from "./audit-endpoint.ts";
+import { CONNECTION, CONNECTIONS, DISCONNECT, REAUTHORIZE } from "./connection-endpoints.ts";
 import type { Call } from "./endpoint.ts";
 import { PLAN } from "./plan-endpoint.ts";
+import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
 import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
 
 /** Every endpoint of the API, by its operation. There is no other way into it. */
@@ -8,7 +11,15 @@ export const ENDPOINTS = {
   logIn: LOG_IN,
   whoAmI: WHO_AM_I,
   logOut: LOG_OUT,
+  connections: CONNECTIONS,
+  connection: CONNECTION,
+  disconnect: DISCONNECT,
+  reauthorize: REAUTHORIZE,
+  revocations: REVOCATIONS,
+  revoke: REVOKE,
+  undoRevocation: UNDO_REVOCATION,
   plan: PLAN,
+  audit: AUDIT,
 } as const;
 
 /** The name of an endpoint. */

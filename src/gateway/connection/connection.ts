@@ -55,7 +55,6 @@ export class Connection {
   /** One for all listeners. */
   readonly #onFault = (fault: Fault): void => this.fail(fault);
   #isClosed = false;
-  #welcomedAtMs = 0;
 
   constructor(
     context: GatewayContext,
@@ -109,7 +108,6 @@ export class Connection {
     if (refusal !== null) throw refusal;
     this.login.welcome(identity, this.#events.onIdentified(this, identity));
     metrics.connectionsOpened.inc({ transport: this.#transport.kind });
-    this.#welcomedAtMs = Date.now();
     log[this.#logLevel](
       { ...this.#who, transport: this.#transport.kind, client: this.login.client },
       "client connected",
@@ -199,7 +197,7 @@ export class Connection {
     this.progress.end();
     this.context.metrics.connectionsClosed.inc({ code: closeCodeLabel(code) });
     if (this.login.isWelcomed) {
-      const seconds = Math.round((Date.now() - this.#welcomedAtMs) / 1_000);
+      const seconds = Math.round((Date.now() - (this.login.welcomedAtMs ?? Date.now())) / 1_000);
       this.context.log[this.#logLevel]({ ...this.#who, code, seconds }, "client left");
     }
     this.#events.onClosed(this);

@@ -19,6 +19,7 @@ export class Login {
   #client: string | undefined;
   #identity: Identity | null = null;
   #account: Account | null = null;
+  #welcomedAtMs: number | null = null;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #isNoticed = false;
   /** The number of the newest token that the client sent, and of the token in force. */
@@ -42,6 +43,11 @@ export class Login {
 
   get isWelcomed(): boolean {
     return this.#phase === "welcomed";
+  }
+
+  /** When the client was welcomed, in epoch milliseconds; `null` before that. */
+  get welcomedAtMs(): number | null {
+    return this.#welcomedAtMs;
   }
 
   /** `null` for an anonymous client, and before `welcome`. */
@@ -96,6 +102,7 @@ export class Login {
   welcome(identity: Identity | null, account: Account): void {
     this.#account = account;
     this.#phase = "welcomed";
+    this.#welcomedAtMs = Date.now();
     this.#take(identity);
   }
 

@@ -45,6 +45,10 @@ export class Outbox {
     this.#shared = { others, limitBytes };
   }
 
+  get transport(): Transport["kind"] {
+    return this.#transport.kind;
+  }
+
   get bufferedBytes(): number {
     return this.#transport.bufferedBytes;
   }

@@ -19,26 +19,48 @@ const entryOf = (roles: readonly AdminRole[]) => ({
 const ALL = [...ADMIN_ROLES];
 const without = (role: AdminRole) => ALL.filter((other) => other !== role);
 
-/** A request that each endpoint accepts, and the status of its answer. A new endpoint needs an entry. */
-const SAMPLES: Readonly<
-  Record<Operation, { readonly path?: string; readonly body?: unknown; readonly status?: number }>
-> = {
+/** A request that an endpoint accepts, and the status of its answer. */
+interface Sample {
+  /** The path, or the query that follows it. Default: that of the endpoint. */
+  readonly path?: string;
+  readonly body?: unknown;
+  readonly status?: number;
+}
+
+/** A sample for each endpoint. A new endpoint needs an entry. @param connection The id of an open connection. */
+const samples = (connection: string): Readonly<Record<Operation, Sample>> => ({
   logIn: { body: { token: secretOf(ALL) } },
   whoAmI: {},
   logOut: {},
+  connections: {},
+  connection: { path: `/connections/${connection}` },
+  disconnect: { path: `/connections/${connection}/disconnect` },
+  reauthorize: { path: `/connections/${connection}/reauthorize` },
+  revocations: {},
+  revoke: { body: { sub: "somebody" } },
+  undoRevocation: { body: { sub: "nobody" }, status: 404 },
   plan: { body: "mongodb: { database: x }\ncollections: { items: { rules: [{ name: all }] } }\n" },
-};
+  audit: {},
+});
 
 const OPERATIONS = Object.keys(ENDPOINTS) as Operation[];
 const specOf = (operation: Operation): EndpointSpec => ENDPOINTS[operation];
 
-const start = () =>
-  startTestService({
+async function start() {
+  const { service, connect } = await startTestService({
     collections: COLLECTIONS,
     server: {
       admin: { port: 0, tokens: [entryOf(ALL), ...ALL.map((role) => entryOf(without(role)))] },
     },
   });
+  await connect({ sub: "ada" });
+  const { port } = service.adminAddress;
+  const listed = await fetch(`http://127.0.0.1:${port}${API}/connections`, { headers: bearer(ALL) });
+  const { connections } = (await listed.json()) as { connections: readonly { readonly id: string }[] };
+  return { service, port, sample: samples(connections[0]?.id ?? "") };
+}
+
+type Started = Awaited<ReturnType<typeof start>>;
 
 interface Answer {
   readonly status: number;
@@ -48,13 +70,13 @@ interface Answer {
 
 /** Unlike fetch it sends any `Host`, and a cookie. */
 async function call(
-  port: number,
+  { port, sample: of }: Pick<Started, "port" | "sample">,
   operation: Operation,
   headers: Record<string, string>,
   more: Record<string, string> = {},
 ): Promise<Answer> {
   const { method, path, body: form } = specOf(operation);
-  const { path: sample = path, body } = SAMPLES[operation];
+  const { path: sample = path, body } = of[operation];
   const type = form === "text" ? "text/plain" : "application/json";
   const asked = request({
     port,
@@ -80,8 +102,8 @@ async function call(
 const bearer = (roles: readonly AdminRole[]) => ({ authorization: `Bearer ${secretOf(roles)}` });
 
 /** Logs in, and returns the headers of a page. */
-async function session(port: number) {
-  const { headers, text, status } = await call(port, "logIn", {});
+async function session(started: Started) {
+  const { headers, text, status } = await call(started, "logIn", {});
   expect(status).toBe(200);
   const [cookie = ""] = (headers["set-cookie"]?.[0] ?? "").split(";");
   return { cookie, csrf: String((JSON.parse(text) as { csrf: unknown }).csrf) };
@@ -94,9 +116,12 @@ describe.each(OPERATIONS)("%s", (operation) => {
   const isOpen = role === "anyone";
 
   test("answers the admin who may call it, with the headers of every answer", async () => {
-    const { service } = await start();
-    const answer = await call(service.adminAddress.port, operation, isOpen ? {} : bearer(ALL));
-    expect([answer.status, answer.text]).toEqual([SAMPLES[operation].status ?? 200, expect.anything()]);
+    const started = await start();
+    const answer = await call(started, operation, isOpen ? {} : bearer(ALL));
+    expect([answer.status, answer.text]).toEqual([
+      started.sample[operation].status ?? 200,
+      expect.anything(),
+    ]);
     expect(answer.headers).toMatchObject({
       "x-content-type-options": "nosniff",
       "cache-control": "no-store",
@@ -106,39 +131,39 @@ describe.each(OPERATIONS)("%s", (operation) => {
 
   test("refuses everybody else: no token, a wrong one, each role but its own", async () => {
     if (isOpen) return;
-    const { service } = await start();
-    const { port } = service.adminAddress;
-    expect(refusalIn(await call(port, operation, {}))).toEqual([401, "token"]);
-    expect(refusalIn(await call(port, operation, { authorization: "Bearer wrong" }))).toEqual([401, "token"]);
+    const started = await start();
+    expect(refusalIn(await call(started, operation, {}))).toEqual([401, "token"]);
+    expect(refusalIn(await call(started, operation, { authorization: "Bearer wrong" }))).toEqual([
+      401,
+      "token",
+    ]);
     if (role === "any-admin") return;
-    expect(refusalIn(await call(port, operation, bearer(without(role))))).toEqual([403, "role"]);
+    expect(refusalIn(await call(started, operation, bearer(without(role))))).toEqual([403, "role"]);
   });
 
   test("refuses pages of other origins and foreign names, whatever they send", async () => {
-    const { service } = await start();
-    const { port } = service.adminAddress;
+    const started = await start();
     const good = isOpen ? {} : bearer(ALL);
     for (const origin of ["http://evil.example", "http://127.0.0.1:1", "null"])
-      expect(refusalIn(await call(port, operation, good, { origin }))).toEqual([403, "origin"]);
+      expect(refusalIn(await call(started, operation, good, { origin }))).toEqual([403, "origin"]);
     const site = { "sec-fetch-site": "same-site" };
-    expect(refusalIn(await call(port, operation, good, site))).toEqual([403, "origin"]);
-    for (const host of ["evil.example", `evil.example:${port}`])
-      expect(refusalIn(await call(port, operation, good, { host }))).toEqual([421, "host"]);
+    expect(refusalIn(await call(started, operation, good, site))).toEqual([403, "origin"]);
+    for (const host of ["evil.example", `evil.example:${started.port}`])
+      expect(refusalIn(await call(started, operation, good, { host }))).toEqual([421, "host"]);
   });
 
   test("with a session: refuses a change without the CSRF token of this session", async () => {
     if (isOpen) return;
-    const { service } = await start();
-    const { port } = service.adminAddress;
-    const { cookie, csrf } = await session(port);
-    const other = await session(port);
+    const started = await start();
+    const { cookie, csrf } = await session(started);
+    const other = await session(started);
     if (method !== "GET") {
-      expect(refusalIn(await call(port, operation, { cookie }))).toEqual([403, "csrf"]);
+      expect(refusalIn(await call(started, operation, { cookie }))).toEqual([403, "csrf"]);
       const wrong = { cookie, "x-tidewire-csrf": other.csrf };
-      expect(refusalIn(await call(port, operation, wrong))).toEqual([403, "csrf"]);
+      expect(refusalIn(await call(started, operation, wrong))).toEqual([403, "csrf"]);
     }
-    const { status, text } = await call(port, operation, { cookie, "x-tidewire-csrf": csrf });
-    expect([status, text]).toEqual([SAMPLES[operation].status ?? 200, expect.anything()]);
+    const { status, text } = await call(started, operation, { cookie, "x-tidewire-csrf": csrf });
+    expect([status, text]).toEqual([started.sample[operation].status ?? 200, expect.anything()]);
   });
 });
 
@@ -148,22 +173,21 @@ test("every endpoint declares a role, and only the login is for anyone", () => {
 });
 
 test("a login begins a new session and ends the one of the cookie; a logout ends it at once", async () => {
-  const { service } = await start();
-  const { port } = service.adminAddress;
+  const started = await start();
   // An id that an attacker has chosen never becomes a session.
-  const name = `tidewire-admin-${port}`;
-  const fixed = await call(port, "logIn", { cookie: `${name}=chosen` });
+  const name = `tidewire-admin-${started.port}`;
+  const fixed = await call(started, "logIn", { cookie: `${name}=chosen` });
   expect(fixed.headers["set-cookie"]?.[0]).not.toContain("chosen");
-  expect((await call(port, "whoAmI", { cookie: `${name}=chosen` })).status).toBe(401);
-  const first = await session(port);
-  const second = await call(port, "logIn", { cookie: first.cookie });
-  expect((await call(port, "whoAmI", { cookie: first.cookie })).status).toBe(401);
+  expect((await call(started, "whoAmI", { cookie: `${name}=chosen` })).status).toBe(401);
+  const first = await session(started);
+  const second = await call(started, "logIn", { cookie: first.cookie });
+  expect((await call(started, "whoAmI", { cookie: first.cookie })).status).toBe(401);
   const [cookie = ""] = (second.headers["set-cookie"]?.[0] ?? "").split(";");
   const csrf = String((JSON.parse(second.text) as { csrf: unknown }).csrf);
-  expect((await call(port, "whoAmI", { cookie })).status).toBe(200);
-  const out = await call(port, "logOut", { cookie, "x-tidewire-csrf": csrf });
+  expect((await call(started, "whoAmI", { cookie })).status).toBe(200);
+  const out = await call(started, "logOut", { cookie, "x-tidewire-csrf": csrf });
   expect(out.headers["set-cookie"]?.[0]).toContain("Max-Age=0");
-  expect((await call(port, "whoAmI", { cookie })).status).toBe(401);
+  expect((await call(started, "whoAmI", { cookie })).status).toBe(401);
 });
 
 test("without credentials on loopback, a URL logs in once and leads to a page without the token", async () => {
@@ -178,8 +202,8 @@ test("without credentials on loopback, a URL logs in once and leads to a page wi
   expect([first.status, first.headers.get("location")]).toEqual([303, "/"]);
   expect(first.headers.get("set-cookie")).toContain("HttpOnly; SameSite=Strict");
   const [cookie = ""] = (first.headers.get("set-cookie") ?? "").split(";");
-  const { port } = service.adminAddress;
-  expect(JSON.parse((await call(port, "whoAmI", { cookie })).text)).toMatchObject({ roles: ADMIN_ROLES });
+  const own = { port: service.adminAddress.port, sample: samples("") };
+  expect(JSON.parse((await call(own, "whoAmI", { cookie })).text)).toMatchObject({ roles: ADMIN_ROLES });
   expect((await open()).status).toBe(401);
   const { service: configured } = await start();
   expect(configured.adminLoginUrl).toBeNull();

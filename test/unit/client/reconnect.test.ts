@@ -15,6 +15,7 @@ test.each([
   ["noPong", "back-off"],
   ["stalled", "back-off"],
   ["maximumAge", "back-off"],
+  ["disconnected", "back-off"],
   ["tokenExpired", "token"],
   ["keyUnknown", "token"],
   ["tokenRevoked", "token"],
@@ -35,7 +36,7 @@ test.each([
 });
 
 test("every close code of the protocol is judged above", () => {
-  expect(Object.keys(CLOSE_CODES)).toHaveLength(20);
+  expect(Object.keys(CLOSE_CODES)).toHaveLength(21);
 });
 
 test.each([

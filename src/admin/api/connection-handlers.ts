@@ -1,0 +1,62 @@
+import type { ActEffect, ConnectionAct, ConnectionDetail, ConnectionRow, Processes } from "../questions.ts";
+import type { Acts } from "./acts.ts";
+import { ApiError, type Call } from "./endpoint.ts";
+import type { Handlers } from "./endpoints.ts";
+import { timeOrNull } from "./times.ts";
+
+type ConnectionHandlers = Pick<Handlers, "connections" | "connection" | "disconnect" | "reauthorize">;
+
+const NOTES: Readonly<Record<ConnectionAct, string>> = {
+  disconnect:
+    "The client may connect again at once, here or on another node. To keep it out, revoke its tokens (POST /api/v1/revocations).",
+  reauthorize: "The rules in force were applied once more. Every edit of the rules does the same.",
+};
+
+/** The handlers of connections. */
+export function connectionHandlers(processes: Processes, acts: Acts): ConnectionHandlers {
+  const act =
+    (kind: ConnectionAct) =>
+    async (call: Call, { id }: { readonly id: string }) => {
+      const connection = await find(processes, id);
+      const target = { connection: id, sub: connection.sub, address: connection.address };
+      const effects = await acts.run(call, kind, target, () => processes.all("act", { id, act: kind }));
+      const effect = effects.find((one): one is ActEffect => one !== null);
+      if (effect === undefined) throw ended();
+      return { ...effect, lasts: false, note: NOTES[kind] };
+    };
+  return {
+    connections: async (_call, { limit, ...search }) => {
+      // One more than the page shows whether there is another page.
+      const lists = await processes.all("connections", { ...search, limit: limit + 1 });
+      const found = lists.flat().sort((a, b) => (a.id < b.id ? -1 : 1));
+      const page = found.slice(0, limit);
+      const next = found.length > limit ? (page.at(-1)?.id ?? null) : null;
+      return { connections: page.map(rowOf), next };
+    },
+    connection: async (_call, { id }) => {
+      const { list, tokenExpiresAtMs, ...row } = await find(processes, id);
+      return { ...rowOf(row), tokenExpiresAt: timeOrNull(tokenExpiresAtMs), list };
+    },
+    disconnect: act("disconnect"),
+    reauthorize: act("reauthorize"),
+  };
+}
+
+const ended = () =>
+  new ApiError(
+    404,
+    "no-connection",
+    "there is no such connection here: it has ended, or belongs to another node",
+  );
+
+async function find(processes: Processes, id: string): Promise<ConnectionDetail> {
+  const found = await processes.all("connection", id);
+  const connection = found.find((one): one is ConnectionDetail => one !== null);
+  if (connection === undefined) throw ended();
+  return connection;
+}
+
+const rowOf = ({ connectedAtMs, ...row }: ConnectionRow) => ({
+  ...row,
+  connectedAt: timeOrNull(connectedAtMs),
+});

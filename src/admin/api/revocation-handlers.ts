@@ -1,0 +1,51 @@
+import type { Revocation } from "../../source/revocation-store.ts";
+import type { Processes } from "../questions.ts";
+import type { Acts } from "./acts.ts";
+import { ApiError } from "./endpoint.ts";
+import type { Handlers } from "./endpoints.ts";
+import { timeOf, timeOrNull } from "./times.ts";
+
+type RevocationHandlers = Pick<Handlers, "revocations" | "revoke" | "undoRevocation">;
+
+/** Entries of one answer. */
+const SHOWN_MAX = 10_000;
+
+const rowOf = ({ sub, iss, jti, issuedBeforeMs, expiresAtMs }: Revocation) => ({
+  sub,
+  iss,
+  jti,
+  issuedBefore: timeOrNull(issuedBeforeMs),
+  expiresAt: timeOf(expiresAtMs),
+});
+
+/** The handlers of revocations. */
+export function revocationHandlers(processes: Processes, acts: Acts): RevocationHandlers {
+  return {
+    revocations: async () => {
+      const all = await processes.one("revocations", undefined);
+      return { revocations: all.slice(0, SHOWN_MAX).map(rowOf), isComplete: all.length <= SHOWN_MAX };
+    },
+    revoke: async (call, { sub, iss, jti, issuedBefore, forMs }) => {
+      const { nowMs } = call;
+      const beforeMs = issuedBefore === undefined ? nowMs : Date.parse(issuedBefore);
+      const issuedBeforeMs = jti === null ? beforeMs : null;
+      const revocation = { sub, iss, jti, issuedBeforeMs, expiresAtMs: nowMs + forMs };
+      const check = await processes.one("checkRevocation", revocation);
+      if (check !== null) throw new ApiError(409, "not-revocable", check.refused);
+      const target = { ...rowOf(revocation) };
+      await acts.run(call, "revoke", target, () => processes.one("revoke", revocation));
+      const until = timeOf(revocation.expiresAtMs);
+      const note = `It is in the state database until ${until}: it holds on every node, and over restarts.`;
+      return { revocation: rowOf(revocation), lasts: true, note };
+    },
+    undoRevocation: async (call, which) => {
+      const existed = await acts.run(call, "undo-revocation", which, () =>
+        processes.one("undoRevocation", which),
+      );
+      if (existed)
+        return { lasts: true, note: "Such tokens are accepted again, on every node, until they expire." };
+      const text = "there is no such revocation; iss and jti have to be the same as in the list";
+      throw new ApiError(404, "no-revocation", text);
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import type { Gateway } from "../gateway/gateway.ts";
+import type { AuditStore } from "../source/audit-store.ts";
+import { type Revocation, type RevocationStore, revocationBytes } from "../source/revocation-store.ts";
+import { connectionAnswers } from "./connection-answers.ts";
+import type { Answers, Ask, NotRevoked } from "./questions.ts";
+
+/** The parts of a node from which the questions of admins are answered. */
+export interface NodeAnswersParts {
+  readonly names: { readonly node: string; readonly id: string };
+  readonly gateway: Gateway;
+  readonly audit: AuditStore;
+  readonly revocations: RevocationStore;
+  /** Why a revocation would have no effect on this node; `null` if it would have one. */
+  readonly whyNotFollowed: string | null;
+  readonly revocationBytesMax: number;
+  /** Waits for an answer of the state database for a limited time. */
+  readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
+}
+
+/** Answers the questions of admins about one node. */
+export function nodeAnswers(parts: NodeAnswersParts): Ask {
+  const { names, gateway, audit, answer } = parts;
+  const answers: Answers = {
+    ...connectionAnswers(gateway, names),
+    addAudit: async (entry) => {
+      await answer(() => audit.add(entry, Date.now()));
+      return null;
+    },
+    audit: (page) => answer(() => audit.list(page)),
+    ...revocationAnswers(parts),
+  };
+  return async (question, value) => answers[question](value);
+}
+
+function revocationAnswers({
+  revocations,
+  whyNotFollowed,
+  revocationBytesMax,
+  answer,
+}: NodeAnswersParts): Pick<Answers, "revocations" | "checkRevocation" | "revoke" | "undoRevocation"> {
+  const check = async (revocation: Revocation): Promise<NotRevoked | null> => {
+    if (whyNotFollowed !== null) return { refused: whyNotFollowed };
+    const bytes = await answer(() => revocations.bytes(Date.now()));
+    if (bytes + revocationBytes(revocation) <= revocationBytesMax) return null;
+    const text = `the revocations in force would take more than auth.revocationBytes (${revocationBytesMax} bytes), and no node would accept a token. Undo some first`;
+    return { refused: text };
+  };
+  return {
+    revocations: () => answer(() => revocations.list(Date.now())),
+    checkRevocation: check,
+    revoke: async (revocation) => {
+      await answer(() => revocations.revoke(revocation));
+      await answer(() => revocations.cleanUp(Date.now())).catch(() => {}); // only to save space: nodes ignore expired ones
+      return null;
+    },
+    undoRevocation: (which) => answer(() => revocations.undo(which)),
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * The questions that the admin listener asks the processes that serve clients. It may run in another process, so that
+ * every question and every answer is plain data.
+ */
+import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
+import type { Revocation } from "../source/revocation-store.ts";
+
+/** A page of connections, in the order of their ids. */
+export interface ConnectionSearch {
+  readonly limit: number;
+  /** Only connections after the one with this id. */
+  readonly after?: string | undefined;
+  readonly sub?: string | undefined;
+  readonly address?: string | undefined;
+  /** Only connections with a subscription to this collection, by the name that clients use. */
+  readonly collection?: string | undefined;
+}
+
+/** One connection in a list. */
+export interface ConnectionRow {
+  /** The id of the node and the id of the connection in its log, with a dot between them. */
+  readonly id: string;
+  /** The name of the node. */
+  readonly node: string;
+  /** `null` for an anonymous client, or a token without `sub`. */
+  readonly sub: string | null;
+  readonly address: string;
+  readonly transport: string;
+  /** The name and version that the client reports about itself. */
+  readonly client: string | null;
+  /** `null` before `welcome`. */
+  readonly connectedAtMs: number | null;
+  readonly subscriptions: number;
+  readonly outboxBytes: number;
+  /** Whether changes are still to be sent, or rights are still to be decided. */
+  readonly isBehind: boolean;
+}
+
+/** One subscription of a connection. */
+export interface SubscriptionRow {
+  readonly id: string;
+  readonly collection: string;
+  /** The rule that applies. */
+  readonly rule: string;
+  /** The id of its live query. */
+  readonly liveQuery: string;
+  /** The phase of the delivery, or `deciding` while the rights are undecided. */
+  readonly state: string;
+  /** Commits between the delivery and the head of the change stream; 0 while it is live. */
+  readonly lagCommits: number;
+}
+
+/** One connection with its subscriptions. */
+export interface ConnectionDetail extends ConnectionRow {
+  readonly tokenExpiresAtMs: number | null;
+  /** The first ones; `subscriptions` is the number of all. */
+  readonly list: readonly SubscriptionRow[];
+}
+
+/** An act on one connection. */
+export type ConnectionAct = "disconnect" | "reauthorize";
+
+/** The effect of an act on one connection. */
+export interface ActEffect {
+  /** Subscriptions whose rights changed. */
+  readonly changed: number;
+  /** Subscriptions that ended. */
+  readonly ended: number;
+}
+
+/** Why tokens were not revoked, in words. */
+export interface NotRevoked {
+  readonly refused: string;
+}
+
+/** Every question, with its argument and its answer. */
+export interface Questions {
+  connections: { with: ConnectionSearch; gives: readonly ConnectionRow[] };
+  /** `null` if the process has no such connection. */
+  connection: { with: string; gives: ConnectionDetail | null };
+  act: { with: { readonly id: string; readonly act: ConnectionAct }; gives: ActEffect | null };
+  addAudit: { with: AuditEntry; gives: null };
+  audit: { with: AuditPage; gives: readonly AuditRecord[] };
+  revocations: { with: undefined; gives: readonly Revocation[] };
+  /** Whether a revocation would have an effect. */
+  checkRevocation: { with: Revocation; gives: NotRevoked | null };
+  revoke: { with: Revocation; gives: null };
+  undoRevocation: { with: Pick<Revocation, "iss" | "sub" | "jti">; gives: boolean };
+}
+
+/** The name of a question. */
+export type Question = keyof Questions;
+
+/** Answers the questions in the process itself. */
+export type Answers = {
+  readonly [Q in Question]: (
+    value: Questions[Q]["with"],
+  ) => Questions[Q]["gives"] | Promise<Questions[Q]["gives"]>;
+};
+
+/** Asks one process. */
+export type Ask = <Q extends Question>(
+  question: Q,
+  value: Questions[Q]["with"],
+) => Promise<Questions[Q]["gives"]>;
+
+/** The processes that serve the clients of this listener. */
+export interface Processes {
+  /** Asks all of them. @throws {Error} One of them does not answer. */
+  readonly all: <Q extends Question>(
+    question: Q,
+    value: Questions[Q]["with"],
+  ) => Promise<readonly Questions[Q]["gives"][]>;
+  /** Asks any of them, for what they have in common. @throws {Error} None of them answers. */
+  readonly one: Ask;
+}
+
+/** The process of the listener itself as the only one. */
+export const onlyProcess = (ask: Ask): Processes => ({
+  all: async (question, value) => [await ask(question, value)],
+  one: ask,
+});

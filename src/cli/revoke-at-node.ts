@@ -1,0 +1,60 @@
+/** `tidewire revoke --admin URL`: a running node revokes the tokens. */
+import { z } from "zod";
+import type { Revocation } from "../source/revocation-store.ts";
+import type { Io } from "../terminal/io.ts";
+import { type AdminNode, askNode, unexpected } from "./ask-node.ts";
+import { dateOf, textOf } from "./revocation-text.ts";
+
+type Which = Pick<Revocation, "sub" | "iss" | "jti">;
+
+/** The action that the command line asks for. */
+export type AskedRevocation =
+  | { readonly do: "list" }
+  | { readonly do: "undo"; readonly which: Which }
+  | { readonly do: "revoke"; readonly revocation: Revocation };
+
+const Listed = z.object({
+  revocations: z.array(
+    z.object({
+      sub: z.string(),
+      iss: z.string().nullable(),
+      jti: z.string().nullable(),
+      issuedBefore: z.string().nullable(),
+      expiresAt: z.string(),
+    }),
+  ),
+});
+
+/** Does on a node what the command line asks for. @returns The exit code. */
+export async function revokeAtNode(node: AdminNode, asked: AskedRevocation, io: Io): Promise<number> {
+  if (asked.do === "list") return list(node, io);
+  if (asked.do === "undo") {
+    const answer = await askNode(node, "POST", "/revocations/undo", { json: asked.which });
+    if (answer.body["code"] === "no-revocation") {
+      io.err(String(answer.body["error"]));
+      return 1;
+    }
+    if (answer.status !== 200) throw unexpected(node, answer);
+    io.out("the revocation is undone: such tokens are accepted again until they expire");
+    return 0;
+  }
+  const { expiresAtMs, issuedBeforeMs, ...which } = asked.revocation;
+  const before = issuedBeforeMs === null ? {} : { issuedBefore: dateOf(issuedBeforeMs) };
+  const json = { ...which, ...before, forMs: expiresAtMs - io.now() };
+  const answer = await askNode(node, "POST", "/revocations", { json });
+  if (answer.status !== 200) throw unexpected(node, answer);
+  io.out(`revoked until ${dateOf(expiresAtMs)}: ${textOf(asked.revocation)}`);
+  return 0;
+}
+
+async function list(node: AdminNode, io: Io): Promise<number> {
+  const answer = await askNode(node, "GET", "/revocations");
+  const listed = Listed.safeParse(answer.body);
+  if (answer.status !== 200 || !listed.success) throw unexpected(node, answer);
+  for (const { issuedBefore, expiresAt, ...which } of listed.data.revocations) {
+    const issuedBeforeMs = issuedBefore === null ? null : Date.parse(issuedBefore);
+    io.out(`${textOf({ ...which, issuedBeforeMs })}, until ${expiresAt}`);
+  }
+  if (listed.data.revocations.length === 0) io.out("nothing is revoked");
+  return 0;
+}
