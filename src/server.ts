@@ -3,28 +3,25 @@ import type { Server } from "node:http";
 import { hostname } from "node:os";
 import { type Logger, pino } from "pino";
 import { createAdminServer } from "./admin/admin-server.ts";
-import { nodeAnswers } from "./admin/node-answers.ts";
 import type { EditPlan, EditProblems } from "./admin/plan-edit.ts";
 import { type Ask, onlyProcess } from "./admin/questions.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
-import type { Feed } from "./feed/feed.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
 import { RuleTimes } from "./gateway/rights/rule-times.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
+import { adminAnswers } from "./node/admin-answers.ts";
 import { awaitMajority } from "./node/await-majority.ts";
 import type { Basics, ExtraRoutes } from "./node/basics.ts";
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
 import { MajorityWatch } from "./node/majority-watch.ts";
 import { checkDeployment, openClient } from "./node/open-client.ts";
-import { buildPipeline, type Pipeline, runSource } from "./node/pipeline.ts";
+import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
 import { compileRules } from "./rules/compile-rules.ts";
-import { AuditStore } from "./source/audit-store.ts";
-import { RevocationStore } from "./source/revocation-store.ts";
 import { StartPatience } from "./source/start-patience.ts";
 
 /** A running node, without its listeners. */
@@ -180,7 +177,11 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     log,
   };
   const edits = new RuleEdits(parts, config, generation);
-  const majority = watchMajority(basics, state, feed);
+  const headAgeMs = () => {
+    const { timeline } = feed;
+    return timeline.isReady ? state.clock.nowMs() - Number(timeline.headTime >> 32n) * 1_000 : 0;
+  };
+  const majority = watchMajority(basics, state, headAgeMs);
   const readiness = () =>
     readinessOf({ node, id, source, feed, gateway, keeper, revocations, majority, rules: edits });
   const publicServer = buildPublicServer(basics, gateway, readiness);
@@ -193,7 +194,7 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     readiness,
     publicServer,
     plan: (text) => edits.plan(text),
-    ask: adminAnswers(basics, state, { gateway, revocations }),
+    ask: adminAnswers(basics, state, { client, feed, gateway, revocations, readiness, headAgeMs }),
     prepare: (edited) => edits.prepare(edited),
     noteRejectedReload: () => edits.reject(),
     async drain() {
@@ -205,38 +206,9 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
   };
 }
 
-/** Answers the questions of admins about this node. */
-function adminAnswers(
-  { config, node, id }: Basics,
-  { database, answer }: SharedState,
-  { gateway, revocations }: { readonly gateway: Gateway } & Pick<Pipeline, "revocations">,
-): Ask {
-  return nodeAnswers({
-    names: { node, id },
-    gateway,
-    audit: new AuditStore(database, node, config.server.admin.auditForMs),
-    revocations: new RevocationStore(database),
-    whyNotFollowed:
-      revocations === null
-        ? "this node does not follow revocations, so they would have no effect: see auth.revocation and auth.jwt"
-        : null,
-    revocationBytesMax: config.auth.revocationBytes,
-    answer,
-  });
-}
-
 /** Watches until the node stops. */
-function watchMajority(
-  basics: Basics,
-  { clock, deployment }: SharedState,
-  { timeline }: Feed,
-): MajorityWatch {
-  const headMs = () => Number(timeline.headTime >> 32n) * 1_000;
-  const questions = {
-    headAgeMs: () => (timeline.isReady ? clock.nowMs() - headMs() : 0),
-    confirm: () => deployment.confirm(),
-  };
-  const watch = new MajorityWatch(questions, basics);
+function watchMajority(basics: Basics, { deployment }: SharedState, headAgeMs: () => number): MajorityWatch {
+  const watch = new MajorityWatch({ headAgeMs, confirm: () => deployment.confirm() }, basics);
   basics.onStop(async () => watch.stop());
   return watch;
 }

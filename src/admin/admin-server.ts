@@ -16,6 +16,7 @@ import { auditHandlers } from "./api/audit-handler.ts";
 import { connectionHandlers } from "./api/connection-handlers.ts";
 import { API } from "./api/endpoint.ts";
 import type { Handlers } from "./api/endpoints.ts";
+import { overviewHandlers } from "./api/overview-handlers.ts";
 import { planHandlers } from "./api/plan-handler.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
@@ -101,6 +102,7 @@ class AdminHandler {
     const handlers: Handlers = {
       ...sessionHandlers(this.#access, this.#sessions),
       ...planHandlers(parts.plan),
+      ...overviewHandlers(processes),
       ...connectionHandlers(processes, acts),
       ...revocationHandlers(processes, acts),
       ...auditHandlers(processes),

@@ -1,13 +1,23 @@
+import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { AuditStore } from "../source/audit-store.ts";
+import type { NodeStatus, NodeStatusStore } from "../source/node-status-store.ts";
 import { type Revocation, type RevocationStore, revocationBytes } from "../source/revocation-store.ts";
 import { connectionAnswers } from "./connection-answers.ts";
+import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
+import { overviewAnswers } from "./overview-answers.ts";
 import type { Answers, Ask, NotRevoked } from "./questions.ts";
+import type { LoadSamples } from "./rates.ts";
 
 /** The parts of a node from which the questions of admins are answered. */
 export interface NodeAnswersParts {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
+  readonly feed: Feed;
+  readonly plan: PlanQuery;
+  readonly status: () => Promise<NodeStatus>;
+  readonly samples: LoadSamples;
+  readonly fleet: Pick<NodeStatusStore, "all">;
   readonly audit: AuditStore;
   readonly revocations: RevocationStore;
   /** Why a revocation would have no effect on this node; `null` if it would have one. */
@@ -19,9 +29,11 @@ export interface NodeAnswersParts {
 
 /** Answers the questions of admins about one node. */
 export function nodeAnswers(parts: NodeAnswersParts): Ask {
-  const { names, gateway, audit, answer } = parts;
+  const { names, gateway, feed, plan, status, samples, fleet, audit, answer } = parts;
   const answers: Answers = {
     ...connectionAnswers(gateway, names),
+    ...liveQueryAnswers(feed, names, plan),
+    ...overviewAnswers(status, samples, fleet, answer),
     addAudit: async (entry) => {
       await answer(() => audit.add(entry, Date.now()));
       return null;

@@ -3,7 +3,10 @@
  * every question and every answer is plain data.
  */
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
+import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
 import type { Revocation } from "../source/revocation-store.ts";
+
+import type { LoadSample } from "./rates.ts";
 
 /** A page of connections, in the order of their ids. */
 export interface ConnectionSearch {
@@ -68,6 +71,45 @@ export interface ActEffect {
   readonly ended: number;
 }
 
+/** The order of live queries. */
+export type LiveQuerySort = "cost" | "bytes" | "subscribers" | "id";
+
+/** A page of live queries. */
+export interface LiveQuerySearch {
+  readonly limit: number;
+  readonly sort: LiveQuerySort;
+  /** Only live queries after the one with this key. */
+  readonly after?: string | undefined;
+  /** Only live queries of this collection, with or without its database. */
+  readonly collection?: string | undefined;
+}
+
+/** One live query in a list; see `LiveQueryView`. */
+export interface LiveQueryRow {
+  readonly id: string;
+  /** Its position in the order of the list. */
+  readonly key: string;
+  /** The name of the node. */
+  readonly node: string;
+  readonly namespace: string;
+  readonly filter: string;
+  readonly fields: string | null;
+  readonly aggregate: string | null;
+  readonly sort: string | null;
+  readonly limit: number | null;
+  readonly subscribers: number;
+  readonly costMs: number;
+  readonly heldBytes: number;
+  readonly trackedDocuments: number;
+  readonly resets: number;
+  readonly isIndexed: boolean;
+}
+
+/** One live query, with the plan of its snapshot. */
+export interface LiveQueryDetail extends LiveQueryRow {
+  readonly snapshot: { readonly indexes: readonly string[]; readonly readsEverything: boolean } | null;
+}
+
 /** Why tokens were not revoked, in words. */
 export interface NotRevoked {
   readonly refused: string;
@@ -79,6 +121,15 @@ export interface Questions {
   /** `null` if the process has no such connection. */
   connection: { with: string; gives: ConnectionDetail | null };
   act: { with: { readonly id: string; readonly act: ConnectionAct }; gives: ActEffect | null };
+  overview: {
+    with: undefined;
+    gives: { readonly status: NodeStatus; readonly samples: readonly LoadSample[] };
+  };
+  /** All nodes that have reported to the state database. */
+  fleet: { with: undefined; gives: readonly ReportedStatus[] };
+  liveQueries: { with: LiveQuerySearch; gives: readonly LiveQueryRow[] };
+  /** `null` if the process has no such live query. */
+  liveQuery: { with: string; gives: LiveQueryDetail | null };
   addAudit: { with: AuditEntry; gives: null };
   audit: { with: AuditPage; gives: readonly AuditRecord[] };
   revocations: { with: undefined; gives: readonly Revocation[] };

@@ -58,6 +58,7 @@ export class Delivery implements Follower {
    * Reads of the oplog since the delivery was last live, each because the history had evicted the commits to be sent.
    */
   #oplogReads = 0;
+  #resets = 0;
   /** Why the client is not up to date: it has missed changes, or it reads more slowly than changes arrive. */
   #behind: "nothing" | "missed" | "lagged" = "nothing";
 
@@ -77,6 +78,11 @@ export class Delivery implements Follower {
 
   get mode(): ValueMode {
     return this.#sink.mode;
+  }
+
+  /** How often the state of the client was voided. */
+  get resets(): number {
+    return this.#resets;
   }
 
   get phase(): Phase {
@@ -285,6 +291,7 @@ export class Delivery implements Follower {
    */
   #reset(reason: "lagged" | "history-lost"): void {
     if (this.#phase === "closed") return;
+    this.#resets++;
     this.#enter("void", newCatchUpWork());
     this.#sink.reset(reason);
     // The reset voids the missed changes as well, so the next step begins at the head.

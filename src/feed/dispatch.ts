@@ -56,6 +56,11 @@ export class Dispatch {
     index.add(liveQuery, liveQuery.spec.filter);
   }
 
+  /** Whether commits find it by a value of its filter. */
+  isIndexed(liveQuery: LiveQuery): boolean {
+    return this.#byNamespace.get(liveQuery.namespace)?.isIndexed(liveQuery) ?? false;
+  }
+
   remove(liveQuery: LiveQuery): void {
     const index = this.#byNamespace.get(liveQuery.namespace);
     index?.remove(liveQuery);

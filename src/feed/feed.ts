@@ -22,6 +22,7 @@ import { GrantDiffs } from "./grant-diffs.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQueries } from "./live-queries.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
+import type { LiveQueryView } from "./live-query-view.ts";
 import { LogBudget } from "./log-budget.ts";
 import { Lookups } from "./lookups.ts";
 import { OplogReads } from "./oplog-reads.ts";
@@ -247,6 +248,11 @@ export class Feed implements CommitSink {
   /** Whether there is a live query with this key now. */
   hasLiveQuery(key: string): boolean {
     return this.#liveQueries.get(key) !== undefined;
+  }
+
+  /** Each live query as an admin sees it. */
+  views(): Iterable<LiveQueryView> {
+    return this.#liveQueries.views();
   }
 
   get liveQueries(): number {

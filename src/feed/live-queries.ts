@@ -10,6 +10,7 @@ import { Dispatch, type DispatchParts } from "./dispatch.ts";
 import { Holdings } from "./holdings.ts";
 import { LiveQuery, type LiveQueryParts } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
+import type { LiveQueryView } from "./live-query-view.ts";
 import type { FeedLimits } from "./options.ts";
 import type { ReadingCharge, WindowAdmission } from "./reading-charge.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
@@ -131,6 +132,24 @@ export class LiveQueries implements WindowAdmission {
       const oldest = account.oldestLingering;
       if (oldest === undefined) break;
       this.#remove(oldest);
+    }
+  }
+
+  /** Each live query as an admin sees it. */
+  *views(): Generator<LiveQueryView, void> {
+    for (const liveQuery of this.#byKey.values()) {
+      const deliveries = this.#holdings.deliveriesOf(liveQuery);
+      yield {
+        number: liveQuery.number,
+        namespace: liveQuery.namespace,
+        spec: liveQuery.spec,
+        subscribers: deliveries.length,
+        costMs: this.#work.meanMs(liveQuery),
+        heldBytes: liveQuery.state.heldBytes,
+        trackedDocuments: liveQuery.state.trackedDocuments,
+        resets: deliveries.reduce((sum, { resets }) => sum + resets, 0),
+        isIndexed: this.dispatch.isIndexed(liveQuery),
+      };
     }
   }
 

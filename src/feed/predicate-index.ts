@@ -55,6 +55,11 @@ export class PredicateIndex<T extends object> {
     for (const anchor of anchors ?? []) this.#unfile(item, anchor);
   }
 
+  /** Whether it is found by a value, and not matched with every event. */
+  isIndexed(item: T): boolean {
+    return this.#anchors.has(item) && !this.#rest.has(item);
+  }
+
   items(): Iterable<T> {
     return this.#anchors.keys();
   }

@@ -17,9 +17,14 @@ export function processMetrics(): readonly Metric[] {
   return known;
 }
 
-/** Sets `tidewire_build_info`. */
-export function setBuild(buildInfo: Gauge): void {
+/** The version of this package. */
+export function packageVersion(): string {
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   const { version }: { version: string } = JSON.parse(text); // npm requires one
-  buildInfo.set({ version, node: process.versions.node }, 1);
+  return version;
+}
+
+/** Sets `tidewire_build_info`. */
+export function setBuild(buildInfo: Gauge): void {
+  buildInfo.set({ version: packageVersion(), node: process.versions.node }, 1);
 }

@@ -10,6 +10,7 @@ export const STATE_COLLECTIONS = [
   "epochs",
   "keys",
   "lostRights",
+  "nodes",
   "revocations",
   "rules",
   "urlKeys",

@@ -21,7 +21,7 @@ export function connectionHandlers(processes: Processes, acts: Acts): Connection
       const target = { connection: id, sub: connection.sub, address: connection.address };
       const effects = await acts.run(call, kind, target, () => processes.all("act", { id, act: kind }));
       const effect = effects.find((one): one is ActEffect => one !== null);
-      if (effect === undefined) throw ended();
+      if (effect === undefined) throw await notHere(processes, id);
       return { ...effect, lasts: false, note: NOTES[kind] };
     };
   return {
@@ -42,17 +42,23 @@ export function connectionHandlers(processes: Processes, acts: Acts): Connection
   };
 }
 
-const ended = () =>
-  new ApiError(
-    404,
-    "no-connection",
-    "there is no such connection here: it has ended, or belongs to another node",
-  );
+/** The refusal of a connection that no process of this listener has. It names the node that has it, if one does. */
+async function notHere(processes: Processes, id: string): Promise<ApiError> {
+  const [nodeId] = id.split(".");
+  const own = await processes.all("overview", undefined);
+  const isOwn = own.some(({ status }) => status.id === nodeId);
+  const fleet = isOwn ? [] : await processes.one("fleet", undefined).catch(() => []); // MongoDB does not answer
+  const owner = fleet.find((node) => node.id === nodeId);
+  if (owner === undefined)
+    return new ApiError(404, "no-connection", "there is no such connection: it has ended");
+  const text = `the connection is on the node ${owner.node}: ask the admin listener of that node`;
+  return new ApiError(409, "other-node", text);
+}
 
 async function find(processes: Processes, id: string): Promise<ConnectionDetail> {
   const found = await processes.all("connection", id);
   const connection = found.find((one): one is ConnectionDetail => one !== null);
-  if (connection === undefined) throw ended();
+  if (connection === undefined) throw await notHere(processes, id);
   return connection;
 }
 

@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { AUDIT } from "./audit-endpoint.ts";
 import { CONNECTION, CONNECTIONS, DISCONNECT, REAUTHORIZE } from "./connection-endpoints.ts";
 import type { Call } from "./endpoint.ts";
+import { LIVE_QUERIES, LIVE_QUERY, OVERVIEW } from "./overview-endpoints.ts";
 import { PLAN } from "./plan-endpoint.ts";
 import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
 import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
@@ -11,10 +12,13 @@ export const ENDPOINTS = {
   logIn: LOG_IN,
   whoAmI: WHO_AM_I,
   logOut: LOG_OUT,
+  overview: OVERVIEW,
   connections: CONNECTIONS,
   connection: CONNECTION,
   disconnect: DISCONNECT,
   reauthorize: REAUTHORIZE,
+  liveQueries: LIVE_QUERIES,
+  liveQuery: LIVE_QUERY,
   revocations: REVOCATIONS,
   revoke: REVOKE,
   undoRevocation: UNDO_REVOCATION,

@@ -28,14 +28,17 @@ interface Sample {
 }
 
 /** A sample for each endpoint. A new endpoint needs an entry. @param connection The id of an open connection. */
-const samples = (connection: string): Readonly<Record<Operation, Sample>> => ({
+const samples = (connection: string, liveQuery: string): Readonly<Record<Operation, Sample>> => ({
   logIn: { body: { token: secretOf(ALL) } },
   whoAmI: {},
   logOut: {},
+  overview: {},
   connections: {},
   connection: { path: `/connections/${connection}` },
   disconnect: { path: `/connections/${connection}/disconnect` },
   reauthorize: { path: `/connections/${connection}/reauthorize` },
+  liveQueries: {},
+  liveQuery: { path: `/live-queries/${liveQuery}` },
   revocations: {},
   revoke: { body: { sub: "somebody" } },
   undoRevocation: { body: { sub: "nobody" }, status: 404 },
@@ -53,11 +56,19 @@ async function start() {
       admin: { port: 0, tokens: [entryOf(ALL), ...ALL.map((role) => entryOf(without(role)))] },
     },
   });
-  await connect({ sub: "ada" });
+  const client = await connect({ sub: "ada" });
+  await client.ask({ type: "subscribe", id: "1", collection: "items" });
   const { port } = service.adminAddress;
-  const listed = await fetch(`http://127.0.0.1:${port}${API}/connections`, { headers: bearer(ALL) });
-  const { connections } = (await listed.json()) as { connections: readonly { readonly id: string }[] };
-  return { service, port, sample: samples(connections[0]?.id ?? "") };
+  const idIn = async (list: "connections" | "liveQueries", path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${port}${API}${path}`, { headers: bearer(ALL) });
+    const lists = (await answer.json()) as Readonly<Record<string, readonly { readonly id: string }[]>>;
+    return lists[list]?.[0]?.id ?? "";
+  };
+  const ids = [
+    await idIn("connections", "/connections"),
+    await idIn("liveQueries", "/live-queries"),
+  ] as const;
+  return { service, port, sample: samples(...ids) };
 }
 
 type Started = Awaited<ReturnType<typeof start>>;
@@ -202,7 +213,7 @@ test("without credentials on loopback, a URL logs in once and leads to a page wi
   expect([first.status, first.headers.get("location")]).toEqual([303, "/"]);
   expect(first.headers.get("set-cookie")).toContain("HttpOnly; SameSite=Strict");
   const [cookie = ""] = (first.headers.get("set-cookie") ?? "").split(";");
-  const own = { port: service.adminAddress.port, sample: samples("") };
+  const own = { port: service.adminAddress.port, sample: samples("", "") };
   expect(JSON.parse((await call(own, "whoAmI", { cookie })).text)).toMatchObject({ roles: ADMIN_ROLES });
   expect((await open()).status).toBe(401);
   const { service: configured } = await start();

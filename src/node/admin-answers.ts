@@ -1,0 +1,63 @@
+import { nodeAnswers } from "../admin/node-answers.ts";
+import { sampleLoad, statusOf } from "../admin/overview-answers.ts";
+import type { Ask } from "../admin/questions.ts";
+import type { Readiness } from "../admin/readiness.ts";
+import type { Feed } from "../feed/feed.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { packageVersion } from "../metrics/process-metrics.ts";
+import { AuditStore } from "../source/audit-store.ts";
+import type { MongoAccess } from "../source/mongo.ts";
+import { RevocationStore } from "../source/revocation-store.ts";
+import { planSnapshot } from "../source/snapshot-plan.ts";
+import type { Basics } from "./basics.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { SharedState } from "./shared-state.ts";
+import { reportStatus } from "./status-reports.ts";
+
+/** The parts of a node that admins ask about. */
+interface AdminAnswersParts extends Pick<Pipeline, "revocations"> {
+  readonly client: MongoAccess;
+  readonly feed: Feed;
+  readonly gateway: Gateway;
+  readonly readiness: () => Readiness;
+  /** Age of the head of the change stream. */
+  readonly headAgeMs: () => number;
+}
+
+/** Answers the questions of admins about this node, samples its load, and reports its status to the fleet. */
+export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAnswersParts): Ask {
+  const { config, node, id, log, metrics } = basics;
+  const { database, answer } = state;
+  const { client, feed, gateway, revocations, readiness, headAgeMs } = parts;
+  const load = {
+    log,
+    metrics,
+    connections: () => gateway.connections,
+    liveQueries: () => feed.liveQueries,
+  };
+  const { samples, stop } = sampleLoad(load);
+  basics.onStop(async () => stop());
+  const about = { ...load, version: packageVersion(), startedAtMs: Date.now(), readiness, headAgeMs };
+  const status = () => statusOf(about);
+  const mark = () => {
+    const { ready, status: word, rulesGeneration, lastReload } = readiness();
+    return [ready, word, rulesGeneration, lastReload].join(" ");
+  };
+  return nodeAnswers({
+    names: { node, id },
+    gateway,
+    feed,
+    plan: (query) => planSnapshot(client, query),
+    status,
+    samples,
+    fleet: reportStatus(basics, state, { status, mark }),
+    audit: new AuditStore(database, node, config.server.admin.auditForMs),
+    revocations: new RevocationStore(database),
+    whyNotFollowed:
+      revocations === null
+        ? "this node does not follow revocations, so they would have no effect: see auth.revocation and auth.jwt"
+        : null,
+    revocationBytesMax: config.auth.revocationBytes,
+    answer,
+  });
+}
