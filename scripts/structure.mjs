@@ -15,7 +15,7 @@ import { API } from "typescript/unstable/sync";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const SRC = join(ROOT, "src");
-const PROJECTS = ["tsconfig.json", "src/demo/page/tsconfig.json"];
+const PROJECTS = ["tsconfig.json", "src/demo/page/tsconfig.json", "src/console/tsconfig.json"];
 
 const LIMITS = { linesOfFile: 400, publicMembers: 20, linesOfFunction: 70 };
 

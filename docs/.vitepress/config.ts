@@ -60,6 +60,7 @@ const sidebar = [
       page("Configuration", "/configuration"),
       page("Deployment", "/deployment"),
       page("Operations", "/operations"),
+      page("Console", "/console"),
       page("API for admins", "/admin-api"),
       page("Security", "/security"),
       page("Performance", "/performance"),

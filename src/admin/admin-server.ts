@@ -20,6 +20,7 @@ import { overviewHandlers } from "./api/overview-handlers.ts";
 import { planHandlers } from "./api/plan-handler.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
+import { ConsoleFiles } from "./console-files.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
 import type { EditPlan, EditProblems } from "./plan-edit.ts";
 import type { Processes } from "./questions.ts";
@@ -60,8 +61,8 @@ const isLoopback = (host: string): boolean =>
 const LOGIN_PATH = "/login";
 
 /**
- * The second listener, not for the public: health, `/metrics` in Prometheus' text format, and the API for admins, whose
- * endpoints need a token or a session.
+ * The second listener, not for the public: health, `/metrics` in Prometheus' text format, the API for admins, whose
+ * endpoints need a token or a session, and the console, a page that uses the API.
  */
 export function createAdminServer(parts: AdminParts): AdminListener {
   const { server: options, counters, log } = parts;
@@ -90,6 +91,7 @@ class AdminHandler {
   readonly #access: AdminAccess;
   readonly #sessions: Sessions;
   readonly #api: ApiRouter;
+  readonly #console: ConsoleFiles | null;
 
   constructor(parts: AdminParts, oneTime: OneTimeToken | null) {
     const { admin } = parts.server;
@@ -108,6 +110,7 @@ class AdminHandler {
       ...auditHandlers(processes),
     };
     this.#api = new ApiRouter(this.#access, admin, handlers);
+    this.#console = admin.console ? new ConsoleFiles() : null;
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
@@ -136,6 +139,10 @@ class AdminHandler {
     const path = pathOf(request);
     if (path.startsWith(`${API}/`)) return this.#api.answer(request, response);
     if (path === "/metrics") return this.#answerMetrics(request, response);
+    // Links of other pages may lead here: the files are the same for everybody, and hold nothing of the service.
+    const nameRefusal = this.#access.refuseName(request);
+    if (nameRefusal !== null) return nameRefusal;
+    if (await this.#console?.answer(path, request, response)) return null;
     const refusal = this.#access.refuseHost(request);
     if (refusal !== null) return refusal;
     if (path === LOGIN_PATH) return this.#logInByUrl(request, response);

@@ -15,13 +15,15 @@ const page = await PageServer.open({
   env,
   mongodbUri: env["MONGODB_URI"] ?? "",
   secret: env["TIDEWIRE_JWT_SECRET"] ?? "",
+  adminToken: env["TIDEWIRE_DEMO_ADMIN_TOKEN"] ?? "",
   rate: Number(rate),
   // The backend is the demo's, not ours.
   onRate: (wanted) => process.send?.({ rate: wanted }),
   onKill: () => process.kill(process.pid, "SIGKILL"),
 });
 
-process.exitCode = await runCommand("start", startWith(page.answer), ["--config", configFile, ...args], {
+const host = { extraRoutes: page.answer, onAdminPort: page.setAdminPort };
+process.exitCode = await runCommand("start", startWith(host), ["--config", configFile, ...args], {
   out: (text) => process.stdout.write(`${text}\n`),
   err: (text) => process.stderr.write(`${text}\n`),
   env,

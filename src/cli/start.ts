@@ -43,7 +43,14 @@ interface Ports {
   readonly adminPort?: number;
 }
 
-async function run(args: readonly string[], io: Io, extraRoutes?: ExtraRoutes): Promise<number> {
+/** A page of another command on the public listener of the node. */
+interface Host {
+  readonly extraRoutes: ExtraRoutes;
+  /** Receives the port of the admin listener as soon as it is known. */
+  readonly onAdminPort: (port: number) => void;
+}
+
+async function run(args: readonly string[], io: Io, host?: Host): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
     options: { ...CONFIG_FLAG, port: { type: "string" }, "admin-port": { type: "string" } },
@@ -54,7 +61,7 @@ async function run(args: readonly string[], io: Io, extraRoutes?: ExtraRoutes): 
     ...(adminPort === undefined ? {} : { adminPort: portFlag("admin-port", adminPort) }),
   };
   try {
-    await runNode(values.config, io, ports, extraRoutes);
+    await runNode(values.config, io, ports, host);
     return 0;
   } catch (error) {
     if (!isPortError(error)) throw error;
@@ -68,7 +75,7 @@ async function run(args: readonly string[], io: Io, extraRoutes?: ExtraRoutes): 
 }
 
 /** Serves until SIGTERM or SIGINT: they hand the clients over, a second one ends it at once. */
-async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: ExtraRoutes): Promise<void> {
+async function runNode(configPath: string, io: Io, ports: Ports, host?: Host): Promise<void> {
   const { env } = io;
   const { config: loaded, warnings } = await loadConfigWithWarnings(configPath, env);
   const config = withPorts(loaded, ports);
@@ -76,11 +83,11 @@ async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: E
   for (const { path, line, message } of warnings)
     log.warn({ path, line }, `the configuration is valid, but ${message}`);
   // A page of one's own is one process's to answer.
-  const workers = extraRoutes === undefined ? workersOf(config.server) : 1;
+  const workers = host === undefined ? workersOf(config.server) : 1;
   const service =
     workers > 1
       ? await startPrimary(withPorts(config, await awaitMajority(config, log)), log)
-      : await startService(config, log, extraRoutes);
+      : await startService(config, log, host?.extraRoutes);
   const handlers: ConfigEdits = {
     onEdit: (edited) => service.reload(withPorts(edited, ports)),
     onRefused: (error) => {
@@ -90,6 +97,7 @@ async function runNode(configPath: string, io: Io, ports: Ports, extraRoutes?: E
   };
   const edits = watchConfig(configPath, env, loaded, handlers, { log, metrics: service.metrics });
   const { address, adminAddress, node } = service;
+  host?.onAdminPort(adminAddress.port);
   const several = workers > 1 ? { workers } : {};
   const drain = () => {
     edits.stop();
@@ -145,9 +153,9 @@ function isPortError(error: unknown): error is PortError {
 }
 
 /** A node that answers more than the protocol on its public listener. */
-export const startWith = (extraRoutes: ExtraRoutes): Command => ({
+export const startWith = (host: Host): Command => ({
   help: HELP,
-  run: (args, io) => run(args, io, extraRoutes),
+  run: (args, io) => run(args, io, host),
 });
 
 /** `tidewire start`: runs the service. */

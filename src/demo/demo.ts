@@ -8,6 +8,7 @@ import { deferred } from "../feed/deferred.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
 import { Child } from "./child.ts";
+import { consoleUrlOf } from "./console-url.ts";
 import { copyDemoConfig } from "./demo-config.ts";
 import { COLLECTION } from "./order.ts";
 import { type Place, type Stops, startMongodb, startServiceProcess } from "./processes.ts";
@@ -55,6 +56,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   const directory = resolve(DIRECTORY);
   await mkdir(directory, { recursive: true });
   const secret = io.env["TIDEWIRE_JWT_SECRET"] || randomBytes(32).toString("hex");
+  const adminToken = randomBytes(32).toString("hex");
   const configFile = `${directory}/tidewire.yaml`;
   await copyDemoConfig(configFile);
   const { mongodb } = await loadConfig(configFile, { ...io.env, TIDEWIRE_JWT_SECRET: secret });
@@ -64,7 +66,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   // Before the board is drawn, notes are plain lines.
   let show: Show = new PlainShow(io);
   const childOptions = (name: string) => ({
-    env: { MONGODB_URI: mongodbUri, TIDEWIRE_JWT_SECRET: secret },
+    env: environmentOf(mongodbUri, { secret, adminToken }),
     logFile: `${directory}/${name}.log`,
     onRestart: (how: string) => show.note(`the ${name} ended (${how}) and is started again`),
     onFailed: (lines: readonly string[]) =>
@@ -93,7 +95,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   writer.isUp();
 
   const url = `ws://127.0.0.1:${service.place.port}`;
-  await introduce(io, service.place, configFile, secret);
+  await introduce(io, service.place, configFile, { secret, adminToken });
   const watchers: Watcher[] = [];
   if (options.terminal !== undefined)
     show = new TerminalShow(io, watchers, options.terminal, pageOf(service.place));
@@ -122,12 +124,26 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
 
 const pageOf = ({ port }: Pick<Place, "port">) => `http://127.0.0.1:${port}/demo`;
 
+/** The secrets of this run. */
+interface Secrets {
+  /** Signs the tokens of the viewers. */
+  readonly secret: string;
+  /** Opens the console. */
+  readonly adminToken: string;
+}
+
+const environmentOf = (mongodbUri: string, { secret, adminToken }: Secrets) => ({
+  MONGODB_URI: mongodbUri,
+  TIDEWIRE_JWT_SECRET: secret,
+  TIDEWIRE_DEMO_ADMIN_TOKEN: adminToken,
+});
+
 /** The addresses and commands for looking at the demo from outside. */
 async function introduce(
   io: Io,
   { port, adminPort }: Place,
   configFile: string,
-  secret: string,
+  { secret, adminToken }: Secrets,
 ): Promise<void> {
   const url = `ws://127.0.0.1:${port}`;
   const [, ben] = VIEWERS;
@@ -139,6 +155,7 @@ async function introduce(
       `Tidewire is running: ${url}/v1/ws   (metrics: http://127.0.0.1:${adminPort}/metrics)`,
       "",
       `See it in a browser: ${pageOf({ port })}`,
+      `The console for admins: ${consoleUrlOf(adminPort, adminToken)}`,
       "",
       `A token of ${ben.name}, good for this run:`,
       `  ${token}`,

@@ -6,6 +6,8 @@ export interface BoardAnswer {
   /** Writes per second. */
   readonly rate: number;
   readonly rules: RulesText;
+  /** The console of the service, with a login. `null` while the service starts. */
+  readonly consoleUrl: string | null;
 }
 
 /** The rules of the board, as in the configuration file. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { AsFound } from "./as-found.ts";
+import { consoleUrlOf } from "./console-url.ts";
 import type {
   BoardAnswer,
   FindAnswer,
@@ -21,6 +22,8 @@ export interface PageOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly mongodbUri: string;
   readonly secret: string;
+  /** Opens the console. */
+  readonly adminToken: string;
   /** Writes per second, to begin with. */
   readonly rate: number;
   /** The page changes the write rate. */
@@ -61,6 +64,7 @@ export class PageServer {
   readonly #rules: RulesFile;
   readonly #found: AsFound;
   #rate: number;
+  #adminPort: number | null = null;
 
   private constructor(options: PageOptions, files: ReadonlyMap<string, PageFile>) {
     this.#options = options;
@@ -77,6 +81,10 @@ export class PageServer {
   close(): Promise<void> {
     return this.#found.close();
   }
+
+  readonly setAdminPort = (port: number): void => {
+    this.#adminPort = port;
+  };
 
   /** `false` for what is not under `/demo`. */
   readonly answer = (request: IncomingMessage, response: ServerResponse): boolean => {
@@ -140,7 +148,9 @@ export class PageServer {
 
   async #board(): Promise<BoardAnswer> {
     const viewers = VIEWERS.map(({ name, title, sees }) => ({ name, title, sees }));
-    return { viewers, rate: this.#rate, rules: await this.#rules.read() };
+    const port = this.#adminPort;
+    const consoleUrl = port === null ? null : consoleUrlOf(port, this.#options.adminToken);
+    return { viewers, rate: this.#rate, rules: await this.#rules.read(), consoleUrl };
   }
 
   async #token({ viewer }: Partial<TokenRequest>): Promise<TokenAnswer> {

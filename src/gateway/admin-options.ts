@@ -121,6 +121,12 @@ export const AdminOptions = z
       .max(3_650 * 86_400_000)
       .default(365 * 86_400_000)
       .describe("How long the audit keeps the acts of admins. MongoDB removes older entries."),
+    console: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Whether the admin listener serves the console, a page that uses its API. Without it the API is the same.",
+      ),
     protectMetrics: z.boolean().default(false).describe("Whether /metrics also requires a token."),
     requestBytes: z
       .int()

@@ -25,7 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
   "tanstack-db": ["protocol", "client"],
-  console: ["protocol", "client", "react"],
+  console: ["admin"],
 };
 
 /** These know every part. */
@@ -83,9 +83,9 @@ function importsOf(text: string): string[] {
 
 const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : undefined);
 
-/** The file under `src/` that a relative import means; undefined for a package. */
+/** The file under `src/` that a relative import means; undefined for a package, and for data. */
 function target(file: string, specifier: string): string | undefined {
-  if (!specifier.startsWith(".")) return undefined;
+  if (!specifier.startsWith(".") || specifier.endsWith(".json")) return undefined;
   return normalize(join(dirname(file), specifier))
     .split(sep)
     .join("/");
@@ -150,6 +150,20 @@ test("what must run in a browser, or be pure, imports no package that is neither
       .filter((specifier) => never?.test(specifier))
       .map((specifier) => `${file} imports ${specifier}`);
   });
+  expect(violations).toEqual([]);
+});
+
+test("the console takes nothing but types from the admin listener, because its code is for Node", () => {
+  const violations = files
+    .filter(({ file }) => folderOf(file) === "console")
+    .flatMap(({ file, text }) =>
+      Array.from(
+        text.matchAll(/^import\s(?!type\b)[^"';]*?\bfrom\s*["']([^"']+)["']/gm),
+        ([, name = ""]) => name,
+      )
+        .filter((specifier) => folderOf(target(file, specifier) ?? "") === "admin")
+        .map((specifier) => `${file} imports ${specifier}`),
+    );
   expect(violations).toEqual([]);
 });
 

@@ -7,8 +7,18 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ROOT } from "../support/build.ts";
 
-/** These do not run in the service: clients, commands that answer and end, the demonstration, and the import of rules. */
-const NOT_THE_SERVICE = ["client", "react", "vue", "tanstack-db", "terminal", "cli", "demo", "app-services"];
+/** These do not run in the service: clients, the console, commands that answer and end, the demonstration, and the import of rules. */
+const NOT_THE_SERVICE = [
+  "client",
+  "react",
+  "vue",
+  "tanstack-db",
+  "console",
+  "terminal",
+  "cli",
+  "demo",
+  "app-services",
+];
 /** Listeners of the process itself are not meant: they are its guard, or end it. */
 const CALL =
   /(?<!\bprocess)(?:\.(?:on|once|addListener|prependListener|onAny|use)|\b(?:setTimeout|setInterval|setImmediate|watchFile))\(/g;

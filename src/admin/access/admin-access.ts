@@ -69,13 +69,19 @@ export class AdminAccess {
     this.#wrongTokens = new RateLimit(WRONG_TOKENS.rate, WRONG_TOKENS.burst, nowMs);
   }
 
+  /** Whether the request was made under a name of this listener. */
+  refuseName({ headers: { host } }: IncomingMessage): AdminRefusal | null {
+    if (this.#hosts.includes(host)) return null;
+    const text = "this listener is not asked under that name: list the name in server.admin.hosts";
+    return new AdminRefusal("host", 421, text);
+  }
+
   /** Whether the request was made under a name of this listener, and by no page of another origin. */
-  refuseHost({ headers }: IncomingMessage): AdminRefusal | null {
+  refuseHost(request: IncomingMessage): AdminRefusal | null {
+    const refusal = this.refuseName(request);
+    if (refusal !== null) return refusal;
+    const { headers } = request;
     const { host, origin } = headers;
-    if (!this.#hosts.includes(host)) {
-      const text = "this listener is not asked under that name: list the name in server.admin.hosts";
-      return new AdminRefusal("host", 421, text);
-    }
     const site = headers["sec-fetch-site"];
     const isOwnPage = origin === undefined || /^https?:\/\/(.+)$/.exec(origin)?.[1] === host;
     if (isOwnPage && (site === undefined || site === "same-origin" || site === "none")) return null;

@@ -29,7 +29,10 @@ export const ENDPOINTS = {
 /** The name of an endpoint. */
 export type Operation = keyof typeof ENDPOINTS;
 type RequestOf<O extends Operation> = z.output<(typeof ENDPOINTS)[O]["request"]>;
-type AnswerOf<O extends Operation> = Frozen<z.input<(typeof ENDPOINTS)[O]["answer"]>>;
+/** The fields that a client of an endpoint sends. Fields with a default may be missing. */
+export type SentTo<O extends Operation> = z.input<(typeof ENDPOINTS)[O]["request"]>;
+/** The answer of an endpoint. */
+export type AnswerOf<O extends Operation> = Frozen<z.input<(typeof ENDPOINTS)[O]["answer"]>>;
 
 /** Handlers return data that is read-only elsewhere, too. The type of a schema is not. */
 type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T;

@@ -9,7 +9,7 @@ import { ViewerCard } from "./viewer-card.ts";
 const announce = (text: string) => setText(byId("announcer"), text);
 
 async function start(): Promise<void> {
-  const { viewers, rate, rules } = await api.board();
+  const { viewers, rate, rules, consoleUrl } = await api.board();
   const log = new LogPanel(
     byId("log"),
     viewers.map(({ name }) => name),
@@ -35,6 +35,10 @@ async function start(): Promise<void> {
   byId("people").replaceChildren(...cards.map((card) => card.element));
   setUpRate(rate);
   setUpKill(announce);
+  if (consoleUrl !== null) {
+    byId<HTMLAnchorElement>("console-link").href = consoleUrl;
+    byId("console-hint").hidden = false;
+  }
 }
 
 start().catch((error: unknown) => {

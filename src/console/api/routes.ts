@@ -1,0 +1,15 @@
+import type { ENDPOINTS, Operation } from "../../admin/api/endpoints.ts";
+
+/** The address of an endpoint, as its own declaration has it. */
+type RouteOf<O extends Operation> = readonly [(typeof ENDPOINTS)[O]["method"], (typeof ENDPOINTS)[O]["path"]];
+
+/** The endpoints that the console uses. The compiler compares each entry with the declaration of the endpoint. */
+export const ROUTES = {
+  logIn: ["POST", "/session"],
+  whoAmI: ["GET", "/session"],
+  logOut: ["DELETE", "/session"],
+  plan: ["POST", "/plan"],
+} as const satisfies { readonly [O in Operation]?: RouteOf<O> };
+
+/** An endpoint that the console uses. */
+export type Used = keyof typeof ROUTES;

@@ -1,0 +1,132 @@
+/** The rules in the console: mistakes while they are made, the effect of a draft, and what a draft survives. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
+import { isBrowserMissing } from "../support/browser.ts";
+import { accessibilityFaults, openConsole, showView, tooNarrow } from "../support/console.ts";
+
+const editor = (page: Page) => page.locator(".cm-content");
+const effect = (page: Page) => page.getByRole("region", { name: "Effect of the draft" });
+
+/** Replaces the text by a paste, as a person does. (`fill` makes the browser insert styled elements.) */
+async function write(page: Page, text: string): Promise<void> {
+  await editor(page).focus();
+  await page.keyboard.press("Control+a");
+  await page.evaluate(`{
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", ${JSON.stringify(text)});
+    document.querySelector(".editor").shadowRoot.activeElement
+      .dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  }`);
+}
+
+/** Opens the configuration of the demo in the editor. */
+async function openRules() {
+  const opened = await openConsole();
+  const original = await readFile(join(opened.directory, ".tidewire/demo/tidewire.yaml"), "utf8");
+  // A plan fills in no variables.
+  const text = original.replaceAll(/\$\{TIDEWIRE_DEMO_DATABASE[^}]*\}/g, opened.db.databaseName);
+  const file = join(opened.directory, "tidewire.yaml");
+  await writeFile(file, text);
+  await showView(opened.page, "Rules");
+  await opened.page.getByLabel("Configuration file").setInputFiles(file);
+  await effect(opened.page).getByText("The same rules as in force").first().waitFor();
+  return { ...opened, text };
+}
+
+test.skipIf(isBrowserMissing)("shows the effect of a draft on each rule and its subscriptions", async () => {
+  const { page, text } = await openRules();
+  await write(page, text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+  await effect(page).getByText("more fields").waitFor();
+  await effect(page).getByText("all but courier").waitFor();
+  const row = effect(page).getByRole("row", { name: /^customer/ });
+  expect(await row.getByRole("cell").allTextContents()).toContain("1");
+  const gains = effect(page).getByRole("button", { name: "gains" });
+  await gains.focus();
+  await page.getByRole("tooltip", { name: /more documents or fields/ }).waitFor();
+  expect(await accessibilityFaults(page)).toEqual([]);
+  expect(await tooNarrow(page)).toEqual([]);
+  const saved = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save as patch" }).click();
+  const patch = await readFile(await (await saved).path(), "utf8");
+  expect(patch).toContain("-        fields: { exclude: [margin, courier] }");
+  expect(patch).toContain("+        fields: { exclude: [courier] }");
+});
+
+test.skipIf(isBrowserMissing)(
+  "shows a mistake in its line while it is made, before the node answers",
+  async () => {
+    const { page, text } = await openRules();
+    // The node does not answer at all: the page finds these mistakes itself.
+    await page.route("**/api/v1/plan", () => {});
+    await write(page, text.replace("filter: { customer", "filtr: { customer"));
+    await effect(page).getByText("1 mistake").waitFor();
+    await page.locator(".cm-lintRange-error").waitFor();
+    await effect(page)
+      .getByRole("button", { name: /there is no option filtr here/ })
+      .click();
+    await page.locator(".cm-activeLine", { hasText: "filtr" }).waitFor();
+    expect(await accessibilityFaults(page)).toEqual([]);
+    await page.unroute("**/api/v1/plan");
+    // The page cannot know the operators of filters; the node does.
+    await write(page, text.replace("$in: [admin]", "$inn: [admin]"));
+    await effect(page)
+      .getByText(/the operator "\$inn" is not supported/)
+      .waitFor();
+  },
+);
+
+test.skipIf(isBrowserMissing)("completes options from the schema of the configuration", async () => {
+  const { page } = await openRules();
+  await write(page, " ");
+  await editor(page).pressSequentially("coll");
+  const option = page.getByRole("option", { name: /collections/ });
+  await option.waitFor();
+  await page.keyboard.press("Enter");
+  expect(await editor(page).textContent()).toContain("collections:");
+});
+
+test.skipIf(isBrowserMissing)(
+  "keeps a draft over a reload, a killed node, and the end of the session",
+  async () => {
+    const { page, text, kill, token } = await openRules();
+    await write(page, text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+    await effect(page).getByText("more fields").waitFor();
+    await page.reload();
+    await effect(page).getByText("more fields").waitFor();
+
+    await kill();
+    await write(page, text.replace("exclude: [margin, courier]", "exclude: [margin]"));
+    // Sessions are in the memory of the node, so that a restart ends them.
+    await page.getByText("Your session has ended").waitFor();
+    await page.getByLabel("Admin token").fill(token);
+    await page.getByLabel("Admin token").press("Enter");
+    await effect(page).getByText("all but margin").waitFor();
+  },
+);
+
+const HOSTILE = `<img src=x onerror="document.title='hit'"><script>document.title='hit'</script>`;
+
+test.skipIf(isBrowserMissing)("shows HTML in names, rules and mistakes as the text that it is", async () => {
+  const { page, text, directory } = await openRules();
+  const name = `${HOSTILE.replaceAll("/", "")}.yaml`;
+  await writeFile(join(directory, name), text);
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByLabel("Configuration file").setInputFiles(join(directory, name));
+  await page.getByText(name).waitFor();
+  const quoted = JSON.stringify(HOSTILE);
+  await write(
+    page,
+    text
+      .replace("- name: customer", `- name: ${JSON.stringify(HOSTILE.slice(0, 60))}`)
+      .replace("  orders:", `  ${quoted}:`),
+  );
+  await effect(page).locator("code", { hasText: HOSTILE }).first().waitFor();
+  await write(page, text.replace("rules:", `${quoted}: 3\n    rules:`));
+  await effect(page)
+    .getByRole("button", { name: /<img src=x/ })
+    .waitFor();
+  expect(await page.evaluate<number>("document.querySelectorAll('img, main script').length")).toBe(0);
+  expect(await page.title()).toBe("Rules · Tidewire console");
+});

@@ -1,0 +1,67 @@
+/** The console of the demo's service in a real browser, and everything that the browser's policy forbade it. */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import type { AxeResults } from "axe-core";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { expect, onTestFinished } from "vitest";
+import { openPage } from "./browser.ts";
+import { startDemo } from "./running.ts";
+
+/** Starts the demo at a busy rate, and opens its console with the link that it prints. */
+export async function openConsole(options: BrowserContextOptions = {}) {
+  const started = await startDemo(["--rate", "20"]);
+  const [, url = ""] = await started.demo.line(/console for admins: (\S+)/);
+  const [, demoUrl = ""] = await started.demo.line(/in a browser: (\S+)/);
+  const page = await openPage({ viewport: { width: 1440, height: 900 }, ...options });
+  const violations: string[] = [];
+  page.on("console", (message) => {
+    if (/Content Security Policy/.test(message.text())) violations.push(message.text());
+  });
+  onTestFinished(() => expect(violations).toEqual([]));
+  await page.goto(url);
+  await page.getByRole("navigation", { name: "Views" }).waitFor();
+  const [, token = ""] = /#login=(\w+)/.exec(url) ?? [];
+  const origin = new URL(url).origin;
+  const kill = async () => {
+    await fetch(`${new URL(demoUrl).origin}/demo/api/kill`, {
+      method: "POST",
+      headers: { origin: new URL(demoUrl).origin, "content-type": "application/json" },
+      body: "{}",
+    }).catch(() => {}); // the service may exit before its answer arrives
+  };
+  return { ...started, page, origin, token, demoUrl, kill };
+}
+
+/** Shows a view, and waits until it has its title. */
+export async function showView(page: Page, title: string): Promise<void> {
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: title }).click();
+  await page.getByRole("heading", { level: 1, name: title }).waitFor();
+}
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** The faults that axe finds in the page as it is, in both color schemes. */
+export async function accessibilityFaults(page: Page): Promise<string[]> {
+  await page.evaluate(await readFile(AXE, "utf8"));
+  const faults: string[] = [];
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    const results = await page.evaluate<AxeResults>("axe.run()");
+    for (const { id, nodes } of results.violations)
+      faults.push(
+        `${colorScheme} ${id}: ${nodes.map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`).join(" | ")}`,
+      );
+  }
+  return faults;
+}
+
+/** The widths at which the page scrolls sideways, of a phone, a tablet, a small laptop and a desk. */
+export async function tooNarrow(page: Page): Promise<number[]> {
+  const found: number[] = [];
+  for (const width of [390, 768, 1280, 1440]) {
+    await page.setViewportSize({ width, height: 844 });
+    if ((await page.evaluate<number>("document.documentElement.scrollWidth")) > width) found.push(width);
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
+  return found;
+}
