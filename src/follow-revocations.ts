@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { RevokedTokens } from "./auth/revocations.ts";
 import type { Config } from "./config/config.ts";
-import { statePrefixOf } from "./config/namespaces.ts";
+import { ruleSetsOf, statePrefixOf } from "./config/namespaces.ts";
 import { FollowedCollection } from "./feed/followed-collection.ts";
 import { Revocations } from "./gateway/rights/revocations.ts";
 import type { Metrics } from "./metrics/metrics.ts";
@@ -17,14 +17,23 @@ function revocationsIn(config: Config): Namespace {
   };
 }
 
-/** The question that the check at the start asks, for a node and for the command line alike. */
-export const followStateOf = (config: Config): FollowState => ({
+/** Whether nodes of a configuration follow revocations, if their change stream covers them. */
+export const revocationModeOf = ({ auth }: Config): FollowState["mode"] =>
   // If every client is anonymous, there is no token to revoke.
-  mode: config.auth.jwt === undefined ? "off" : config.auth.revocation,
-  collections: [revocationsIn(config)],
-  feature: "revocation",
-  option: "auth.revocation",
-});
+  auth.jwt === undefined ? "off" : auth.revocation;
+
+/**
+ * The question that the check at the start asks, for a node and for the command line alike. Rules in the database need
+ * the state database in the change stream, and with it the revocations are covered, too.
+ */
+export function followStateOf(config: Config): FollowState {
+  const mode = revocationModeOf(config);
+  const revocations = [revocationsIn(config)];
+  if (config.rules.from === "file")
+    return { mode, collections: revocations, feature: "revocation", without: "auth.revocation: off" };
+  const collections = [ruleSetsOf(config), ...(mode === "off" ? [] : revocations)];
+  return { mode: "on", collections, feature: "rules.from: database", without: "rules.from: file" };
+}
 
 /** The revoked tokens, kept up to date by the change stream once the feed follows `collection`. */
 export function followRevocations(

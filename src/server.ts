@@ -9,11 +9,11 @@ import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts"
 import type { Config } from "./config/config.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
-import { RuleTimes } from "./gateway/rights/rule-times.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { adminAnswers } from "./node/admin-answers.ts";
 import { awaitMajority } from "./node/await-majority.ts";
 import type { Basics, ExtraRoutes } from "./node/basics.ts";
+import { followRuleSets, loadRulesInForce, loadRuleTimes, rulesAheadOf } from "./node/database-rules.ts";
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
 import { MajorityWatch } from "./node/majority-watch.ts";
 import { checkDeployment, openClient } from "./node/open-client.ts";
@@ -21,7 +21,6 @@ import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
-import { compileRules } from "./rules/compile-rules.ts";
 import { StartPatience } from "./source/start-patience.ts";
 
 /** A running node, without its listeners. */
@@ -139,13 +138,16 @@ export async function startNode(
   }
 }
 
-async function start(basics: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
-  const { config, node, id, log, metrics } = basics;
-  const socketIo = await socketIoOf(config);
-  const mongodb = await openClient(basics);
+async function start(given: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
+  const { node, id, log, metrics } = given;
+  const socketIo = await socketIoOf(given.config);
+  const mongodb = await openClient(given);
   const { client } = mongodb;
-  const patience = new StartPatience(client, config.mongodb.startTimeoutMs, log);
+  const patience = new StartPatience(client, given.config.mongodb.startTimeoutMs, log);
   await patience.run((at) => at.connect());
+  const loaded = await patience.run(() => loadRulesInForce(given, client));
+  const basics = loaded === null ? given : { ...given, config: loaded.config };
+  const { config } = basics;
   const report = await patience.run(() => checkDeployment(basics, client));
   const state = await patience.run(() => openState(basics, client));
   // The source starts after the gateway exists, because it calls the gateway from the first commit on.
@@ -154,29 +156,18 @@ async function start(basics: Basics, generation: number, stopAll: () => Promise<
     onUnwatchable: (namespace) => gateway.collectionDropped(namespace),
   });
   const { feed, source, keeper, revocations } = pipeline;
-  const ruleTimes = await patience.run(async () => {
-    const since = await state.rules.load();
-    const times = new RuleTimes(compileRules(config), since, await state.deployment.now());
-    await state.rules.save(times.all);
-    return times;
-  });
-  const context = gatewayContext(basics, state, { feed, revocations, ruleTimes });
+  const ruleTimes = await patience.run(() => loadRuleTimes(config, loaded, state));
+  const rulesAhead = loaded === null ? null : rulesAheadOf(loaded, client, log);
+  const context = gatewayContext(basics, state, { feed, revocations, ruleTimes, rulesAhead });
   const gateway: Gateway = new Gateway(context, socketIo);
   basics.onStop(async () => gateway.stop());
+  const rules = { ruleTimes, rulesAhead, ruleTimeStore: state.rules };
+  const parts = { client, feed, source, keeper, gateway, ...rules, metrics, log };
+  const edits = new RuleEdits(parts, config, loaded?.set.number ?? generation);
+  const followed = loaded === null ? null : followRuleSets(basics, { config, client, state, feed, edits });
   runSource(basics, source);
-
-  const parts = {
-    client,
-    feed,
-    source,
-    keeper,
-    gateway,
-    ruleTimes,
-    ruleTimeStore: state.rules,
-    metrics,
-    log,
-  };
-  const edits = new RuleEdits(parts, config, generation);
+  // Stopped before the source, which may wait for a rule set.
+  basics.onStop(async () => followed?.stop());
   const headAgeMs = () => {
     const { timeline } = feed;
     return timeline.isReady ? state.clock.nowMs() - Number(timeline.headTime >> 32n) * 1_000 : 0;

@@ -72,6 +72,7 @@ const source = new ChangeSource(
     connectTimeoutMs: 2_000,
     namespaces: [`${options.database}.${options.collection}`],
     stateNamespaces: [],
+    ruleNamespaces: [],
     startBeforeMs: 0,
     awaitTimeMs: 1_000,
     progressTimeoutMs: 10_000,

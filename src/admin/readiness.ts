@@ -18,6 +18,7 @@ export interface Readiness {
     | "no-majority"
     | "revocations-unknown"
     | "too-many-revocations"
+    | "rules-behind"
     | "draining"
     | "no-answer";
   /** The node's name, which may hold that of its host. */
@@ -28,6 +29,8 @@ export interface Readiness {
   readonly rulesGeneration: number;
   /** The outcome of the last edit. `rejected` means that the rules in force are older than the file. */
   readonly lastReload: "none" | "applied" | "rejected";
+  /** The rule set of the database that should be in force and cannot be applied, and why; `null` if there is none. */
+  readonly rulesBehind: { readonly set: number; readonly problem: string } | null;
   readonly stream: string;
   /** For how long the change stream has been down, and why; `null` while it is up. */
   readonly streamDown: StreamDown | null;
@@ -67,7 +70,7 @@ export interface ReadinessParts {
   readonly keeper: ImageKeeper;
   readonly revocations: Revocations | null;
   readonly majority: { readonly isLost: boolean };
-  readonly rules: { readonly generation: number; readonly lastReload: Readiness["lastReload"] };
+  readonly rules: Pick<Readiness, "lastReload" | "rulesBehind"> & { readonly generation: number };
 }
 
 /** Whether this node should get new clients, and if not, why. */
@@ -81,6 +84,7 @@ export function readinessOf(parts: ReadinessParts): Readiness {
     id,
     rulesGeneration: rules.generation,
     lastReload: rules.lastReload,
+    rulesBehind: rules.rulesBehind,
     stream: source.state,
     streamDown: source.down,
     connections: gateway.connections,
@@ -89,12 +93,20 @@ export function readinessOf(parts: ReadinessParts): Readiness {
   };
 }
 
-function statusOf({ source, feed, gateway, revocations, majority }: ReadinessParts): Readiness["status"] {
+function statusOf({
+  source,
+  feed,
+  gateway,
+  revocations,
+  majority,
+  rules,
+}: ReadinessParts): Readiness["status"] {
   if (gateway.isDraining) return "draining";
   if (source.state === "interrupted") return "mongodb-unreachable";
   if (majority.isLost) return "no-majority";
   if (!feed.timeline.isReady || source.state !== "running") return "starting";
   const why = revocations?.uncertainty ?? null;
   if (why !== null) return why === "too-large" ? "too-many-revocations" : "revocations-unknown";
+  if (rules.rulesBehind !== null) return "rules-behind";
   return source.caughtUp ? "ready" : "catching-up";
 }

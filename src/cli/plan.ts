@@ -1,10 +1,9 @@
 import { parseArgs } from "node:util";
-import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import { loadRules } from "../config/load-rules.ts";
-import type { RulesSource } from "../rules/compile-rules.ts";
 import { diffRules } from "../rules/diff-rules.ts";
 import type { Io } from "../terminal/io.ts";
-import { type AdminNode, adminTokenOf, adminUrl, askNode, unexpected } from "./ask-node.ts";
+import { adminTokenOf, adminUrl } from "./ask-node.ts";
+import { askForPlan } from "./ask-plan.ts";
 import { type Command, DEFAULT_CONFIG, UsageError } from "./command.ts";
 import { diffText, liveText } from "./plan-text.ts";
 
@@ -57,7 +56,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   const ofFiles =
     against === undefined ? undefined : diffRules((await loadRules(against, io.env)).source, edited);
   const answer =
-    url === undefined ? undefined : await ask({ url, token: adminTokenOf(io, adminToken) }, edited);
+    url === undefined ? undefined : await askForPlan({ url, token: adminTokenOf(io, adminToken) }, edited);
   if (answer !== undefined && "problems" in answer) {
     for (const { path, message } of answer.problems) io.err(`${values.config}: ${path}: ${message}`);
     return 1;
@@ -70,35 +69,6 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     if (answer !== undefined) io.out(`\n${liveText(answer)}`);
   }
   return 0;
-}
-
-/** Asks a running node. @throws {StartupError} It does not answer, or not this. */
-async function ask(node: AdminNode, edited: RulesSource): Promise<EditPlan | EditProblems> {
-  const answer = await askNode(node, "POST", "/plan", { text: fileOf(edited) });
-  const { status, body } = answer;
-  if (status === 200 && "live" in body) return body as unknown as EditPlan; // as the endpoint answers
-  if (status === 422 && "problems" in body) return body as unknown as EditProblems;
-  throw unexpected(node, answer);
-}
-
-/**
- * The rules as a file would have them. Environment variables are filled in here, the node has others; what looks
- * like one by now is just a text.
- */
-function fileOf({ mongodb, collections, limits, rules }: RulesSource): string {
-  const { filterDepth, filterPredicates, filterValues, projectionNodes, sortPaths, windowSize } = limits;
-  const requestLimits = {
-    filterDepth,
-    filterPredicates,
-    filterValues,
-    projectionNodes,
-    sortPaths,
-    windowSize,
-  };
-  const steps = rules === undefined ? {} : { rules: { nowStep: `${rules.nowStepMs}ms` } };
-  const file = { mongodb, collections, limits: requestLimits, ...steps };
-  const asText = (value: unknown) => (typeof value === "string" ? value.split("${").join("$${") : value);
-  return JSON.stringify(file, (_key, value: unknown) => asText(value));
 }
 
 /** `tidewire plan`: the effect of an edit before it is saved. */

@@ -1,4 +1,4 @@
-import { hostname, userInfo } from "node:os";
+import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { type Config, loadConfig } from "../config/config.ts";
 import { namespacesOf } from "../config/namespaces.ts";
@@ -14,6 +14,7 @@ import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
 import { dateOf, textOf } from "./revocation-text.ts";
 import { type AskedRevocation, revokeAtNode } from "./revoke-at-node.ts";
 import { withStateDatabase } from "./state-database.ts";
+import { userName } from "./user-name.ts";
 
 const HELP = `Usage: tidewire revoke --sub SUB [options]
        tidewire revoke --list
@@ -165,19 +166,11 @@ function entryOf(act: string, { sub, iss, jti }: Which): AuditEntry {
   return { admin: `command line: ${userName()}`, act, target: { sub, iss, jti }, from: hostname() };
 }
 
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return "unknown"; // in a container the user may have no name
-  }
-}
-
 /** The same decision as a node makes at its start. */
 async function whyNotFollowed(client: MongoAccess, config: Config): Promise<string | null> {
   const followState = followStateOf(config);
   if (config.auth.jwt === undefined) return "there is no auth.jwt, every client is anonymous";
-  if (followState.mode === "off") return "auth.revocation is off";
+  if (config.auth.revocation === "off") return "auth.revocation is off";
   return preflightFollowState(client, { collections: namespacesOf(config), followState });
 }
 

@@ -32,6 +32,10 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     },
   ],
   [
+    "rules",
+    { summary: "edit rules that are in the database", load: async () => (await import("./rules.ts")).rules },
+  ],
+  [
     "token",
     { summary: "create a token for development", load: async () => (await import("./token.ts")).token },
   ],

@@ -11,16 +11,18 @@ import type { StateDatabase } from "../source/state-database.ts";
 import { checkStateNames, prefixed } from "../source/state-names.ts";
 
 /** An operator's command is a few reads and writes; one without an answer is not to hang for ever. In milliseconds. */
-const WORK_TIMEOUT_MS = 30_000;
+export const WORK_TIMEOUT_MS = 30_000;
 
 /**
  * Works on the service's own database. An embedded mongod is started for it, as there is no other way to what
  * it holds while the service is not running.
+ * @param timeoutMs Default: enough for a few reads and writes.
  * @throws {StartupError} MongoDB cannot be reached, or the embedded one's data is in use.
  */
 export async function withStateDatabase<T>(
   config: Config,
   work: (client: MongoClient, database: StateDatabase) => Promise<T>,
+  timeoutMs = WORK_TIMEOUT_MS,
 ): Promise<T> {
   const { mongodb } = config;
   const prefix = statePrefixOf(config);
@@ -39,7 +41,7 @@ export async function withStateDatabase<T>(
       await checkStateNames(client, stateDatabase, prefix);
       return work(client, prefixed(client.db(stateDatabase), prefix));
     };
-    return await answerOf(client, ask, { timeoutMs: WORK_TIMEOUT_MS });
+    return await answerOf(client, ask, { timeoutMs });
   } catch (error) {
     // Also where it has stopped answering since, or refuses a command.
     throw isMongoFailure(error) ? await unreachable(error, client) : error;

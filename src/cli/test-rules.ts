@@ -124,7 +124,7 @@ const IS_TEST = /\.test\.(?:ya?ml|json)$/;
 const IS_YAML_OR_JSON = /\.(?:ya?ml|json)$/;
 
 /** The tests in the configuration's folder, but for those that bear the name of another configuration in it. */
-async function testsBeside(configFile: string): Promise<string[]> {
+export async function testsBeside(configFile: string): Promise<string[]> {
   const folder = dirname(configFile);
   const names = await readdir(folder).catch(() => {
     // Without the folder there is no configuration either, and that error is clearer.
@@ -151,7 +151,8 @@ function noTests(configFile: string): ConfigProblem {
   return { file: configFile, line: 1, column: 1, path: "", message };
 }
 
-function placed({ path, ...failure }: RuleTestFailure, source: ConfigText): Placed {
+/** A failure with its location in the file. */
+export function placed({ path, ...failure }: RuleTestFailure, source: ConfigText): Placed {
   const { message: _, ...place } = source.problem(path, "", "key");
   return { ...place, ...failure };
 }
@@ -176,7 +177,8 @@ function print({ files, tests, failed, failures, problems, untested }: Result, i
 /** A longer document is cut. The message says where the document is in the file. */
 const MAX_VALUE_LENGTH = 400;
 
-function failureText(failure: Placed): string {
+/** A failure for a terminal. */
+export function failureText(failure: Placed): string {
   const { file, line, column, test, claims, collection, rules, document, expected, found, because } = failure;
   const rows: [string, string][] = [
     ["user", `${claims === null ? "anonymous" : JSON.stringify(claims)} on ${collection}`],

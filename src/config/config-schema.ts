@@ -17,12 +17,12 @@ export const Limits = z.strictObject({
 /** The section `limits`, with sizes in bytes and durations in milliseconds. */
 export type Limits = z.output<typeof Limits>;
 
+const AnyCollections = z.record(z.string(), CollectionOptions);
+
 /** At least one, by the names that clients use. */
-export const Collections = z
-  .record(z.string(), CollectionOptions)
-  .refine((collections) => Object.keys(collections).length > 0, {
-    error: "at least one collection. Add one, with a list of rules",
-  });
+export const Collections = AnyCollections.refine((collections) => Object.keys(collections).length > 0, {
+  error: "at least one collection. Add one, with a list of rules",
+});
 
 /**
  * The whole configuration in the form that code uses. Its durations are milliseconds in keys that end in `Ms`. In the
@@ -33,7 +33,9 @@ export const ConfigSchema = z.strictObject({
   server: ServerOptions.prefault({}).describe("Listeners and connections."),
   auth: AuthOptions.describe("Authentication."),
   rules: RulesOptions.prefault({}).describe("How rules are evaluated."),
-  collections: Collections.describe("The collections and their rules, under the names that clients use."),
+  collections: Collections.describe(
+    "The collections and their rules, under the names that clients use. Not with `rules.from: database`.",
+  ),
   limits: Limits.prefault({}).describe("Limits. Every limit has a default."),
   history: HistoryOptions.prefault({}).describe("Commits kept in memory for fast resumption."),
   tickets: TicketOptions.prefault({}).describe("How long clients may resume, and across which tokens."),
@@ -44,3 +46,9 @@ export const ConfigSchema = z.strictObject({
     .prefault({})
     .describe("The log, JSON lines on standard output."),
 });
+
+/** The file of a node whose rules are in the database: without collections, which the rule set in force supplies. */
+export const DatabaseConfigSchema = ConfigSchema.extend({ collections: AnyCollections });
+
+/** The part of a configuration that a rule set in the database contains. */
+export const RuleSetSchema = z.strictObject({ collections: Collections });

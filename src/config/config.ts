@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { DEFAULT_DATA_DIR } from "../source/options.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
-import { examine, inFileOrder } from "./examine.ts";
+import { examine, inFileOrder, sectionOf } from "./examine.ts";
 import { fileProblems } from "./file-problems.ts";
 import { decodeUtf8, NotUtf8 } from "./utf8.ts";
 import { warningsOf } from "./warnings.ts";
@@ -69,6 +69,31 @@ export async function loadConfigWithWarnings(
   return { config: parsed.config, warnings: inFileOrder(warningsOf(source)) };
 }
 
+/**
+ * Reads a configuration for work on the rules in the database. Its own rules are not read, so that a file can be used
+ * while its collections are moved.
+ * @throws {ConfigError} With every problem of the rest of the file.
+ */
+export async function loadConfigApartFromRules(
+  path: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ config: Config; from: unknown }> {
+  const source = readConfigText(await readConfigFile(path), path, env);
+  const rules = Object(sectionOf(source.value, "rules"));
+  const { collections: _, ...rest } = Object(source.value);
+  const view: ConfigText = {
+    value: { ...rest, rules: { ...rules, from: "database" } },
+    problems: source.problems,
+    problem: (at, message, where) => source.problem(at, message, where),
+    found: (at) => source.found(at),
+    isUnquoted: (at) => source.isUnquoted(at),
+    inside: (at, dotted) => source.inside(at, dotted),
+  };
+  const parsed = judge(view, path);
+  if (!parsed.ok) throw new ConfigError(parsed.problems);
+  return { config: parsed.config, from: rules.from };
+}
+
 function judge(source: ConfigText, file: string): ParsedConfig {
   const { problems, config } = examine(source);
   if (config === undefined || problems.length > 0) return { ok: false, problems };
@@ -126,7 +151,8 @@ function withAbsolutePaths(config: Writable, file: string): Writable {
   };
 }
 
-function deepFreeze<T>(value: T): T {
+/** Freezes a value and everything in it. */
+export function deepFreeze<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value;
   // Schemas freeze their lists, but not the items.
   for (const part of Object.values(value)) deepFreeze(part);

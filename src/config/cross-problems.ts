@@ -6,9 +6,7 @@ import type { Path } from "./config-text.ts";
 const SYSTEM_DATABASES = new Set(["admin", "local", "config"]);
 
 /** Contradictions between sections that are each valid; paths as in the file. */
-export function* crossProblems(
-  config: z.output<typeof ConfigSchema>,
-): Generator<{ readonly path: Path; readonly message: string }> {
+export function* crossProblems(config: Judged): Generator<{ readonly path: Path; readonly message: string }> {
   const { mongodb, collections, limits } = config;
   for (const [name, options] of Object.entries(collections)) {
     const { database, rules } = options;
@@ -28,11 +26,16 @@ export function* crossProblems(
 }
 
 type Whole = z.output<typeof ConfigSchema>;
+type Databases = Pick<Whole["mongodb"], "database" | "stateDatabase">;
+/** The parts that can contradict each other. */
+interface Judged extends Pick<Whole, "collections" | "limits"> {
+  readonly mongodb: Databases;
+}
 type Problem = { readonly path: Path; readonly message: string };
 
 /** A collection in the state database must not be one of the service's own. */
 function* stateProblems(
-  { database, stateDatabase }: Whole["mongodb"],
+  { database, stateDatabase }: Databases,
   name: string,
   options: Whole["collections"][string],
 ): Generator<Problem> {

@@ -3,7 +3,7 @@ import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-r
 import { RulesOptions } from "../rules/options.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { uriProblem } from "../source/uri-problem.ts";
-import { Collections, ConfigSchema, Limits } from "./config-schema.ts";
+import { Collections, ConfigSchema, DatabaseConfigSchema, Limits } from "./config-schema.ts";
 import type { ConfigProblem, ConfigText } from "./config-text.ts";
 import { crossProblems } from "./cross-problems.ts";
 import { type Report, toCodeForm } from "./file-form.ts";
@@ -29,9 +29,14 @@ export function examine(source: ConfigText): Examined {
     return { problems: inFileOrder(problems) };
   }
   const report = reporter(source, problems);
-  const codeForm = toCodeForm(ConfigSchema, source.value, source, report);
+  const written = toCodeForm(ConfigSchema, source.value, source, report);
+  const isInDatabase = areRulesInDatabase(written);
+  if (isInDatabase && sectionOf(written, "collections") !== undefined)
+    report(["collections"], NOT_HERE, "key");
+  const codeForm = isInDatabase ? { ...Object(written), collections: {} } : written;
+  const schema = isInDatabase ? DatabaseConfigSchema : ConfigSchema;
   // If a schema has a text of its own, it is kept. For the others the next step writes one from the issue's code.
-  const parsed = ConfigSchema.safeParse(codeForm, { error: (issue) => issue.code });
+  const parsed = schema.safeParse(codeForm, { error: (issue) => issue.code });
   if (!parsed.success) {
     for (const { path, message } of fileIssues(ConfigSchema, parsed.error, source)) report(path, message);
   }
@@ -43,6 +48,14 @@ export function examine(source: ConfigText): Examined {
   for (const { path, message } of crossProblems(parsed.data)) report(path, message);
   return { problems: inFileOrder(problems), config: parsed.data, codeForm };
 }
+
+const NOT_HERE =
+  "rules.from is database, so the collections are not read from this file. `tidewire rules push FILE -m TEXT`, with " +
+  "the name of this file, moves them to the database; then remove this section";
+
+/** Whether a file says `rules.from: database`. */
+export const areRulesInDatabase = (codeForm: unknown): boolean =>
+  sectionOf(sectionOf(codeForm, "rules"), "from") === "database";
 
 /**
  * The collections of a file whose other sections are still wrong. They are kept so that their rules are checked, too.
@@ -78,7 +91,8 @@ export function reporter(source: ConfigText, problems: ConfigProblem[]): Report 
   };
 }
 
-function reportRules(rules: RulesSource | undefined, source: ConfigText, report: Report): void {
+/** Reports the faults of rules that the schema accepts. */
+export function reportRules(rules: RulesSource | undefined, source: ConfigText, report: Report): void {
   if (rules === undefined) return;
   try {
     compileRules(rules);

@@ -10,8 +10,29 @@ const OR_VARIABLE = "|\\$\\{";
 /** The file's form as a JSON Schema (2020-12), so that editors complete, explain and check it. */
 export function configJsonSchema(): Node {
   const schema = z.toJSONSchema(ConfigSchema, { io: "input", unrepresentable: "any" });
-  return { title: "Tidewire configuration", ...toFile(schema), patternProperties: { "^x-": {} } };
+  const { required, ...file } = toFile(schema);
+  const always = (Array.isArray(required) ? required : []).filter((name) => name !== "collections");
+  return {
+    title: "Tidewire configuration",
+    ...file,
+    required: always,
+    ...COLLECTIONS_HERE_OR_THERE,
+    patternProperties: { "^x-": {} },
+  };
 }
+
+const IN_DATABASE = {
+  properties: { rules: { properties: { from: { const: "database" } }, required: ["from"] } },
+  required: ["rules"],
+};
+
+/** The collections are in the file, unless it says that they are in the database. */
+const COLLECTIONS_HERE_OR_THERE: Node = {
+  if: IN_DATABASE,
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  then: { properties: { collections: false } },
+  else: { required: ["collections"] },
+};
 
 const isNode = (value: unknown): value is Node =>
   typeof value === "object" && value !== null && !Array.isArray(value);

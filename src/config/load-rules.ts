@@ -1,7 +1,7 @@
 import type { RulesSource } from "../rules/compile-rules.ts";
 import { ConfigError, readConfigFile } from "./config.ts";
 import { readConfigText } from "./config-text.ts";
-import { examine, rulesAlone, sectionOf } from "./examine.ts";
+import { areRulesInDatabase, examine, rulesAlone, sectionOf } from "./examine.ts";
 
 /** The part of a configuration that decides which users see which documents. */
 export interface ConfiguredRules {
@@ -14,6 +14,9 @@ export interface ConfiguredRules {
 
 /** The parts of a file that contain it; the empty path is the file as a whole. */
 const RULES_PATH = /^(?:$|(?:collections|limits|rules)\b|auth\.anonymous$)/;
+
+const ELSEWHERE =
+  "the rules are in the database. `tidewire rules pull rules.yaml` writes them to a file: name that file with --config";
 
 /**
  * Reads the rules of a configuration file, and of the rest nothing: a machine that only tests rules has no secrets,
@@ -29,14 +32,16 @@ export async function loadRules(path: string, env: NodeJS.ProcessEnv): Promise<C
  * @throws {ConfigError} With every problem of the rules.
  */
 export function readRules(text: string, file: string, env: NodeJS.ProcessEnv): ConfiguredRules {
-  const { problems, codeForm } = examine(readConfigText(text, file, env));
+  const source = readConfigText(text, file, env);
+  const { problems, codeForm } = examine(source);
+  if (areRulesInDatabase(codeForm)) throw new ConfigError([source.problem(["rules", "from"], ELSEWHERE)]);
   const concerning = problems.filter((problem) => RULES_PATH.test(problem.path));
   if (concerning.length > 0) throw new ConfigError(concerning);
-  const source = rulesAlone(codeForm);
-  if (source === undefined) throw new ConfigError(problems);
+  const rules = rulesAlone(codeForm);
+  if (rules === undefined) throw new ConfigError(problems);
   const token = sectionOf(sectionOf(sectionOf(codeForm, "server"), "admin"), "token");
   return {
-    source,
+    source: rules,
     anonymous: sectionOf(sectionOf(codeForm, "auth"), "anonymous") === true,
     adminToken: typeof token === "string" ? token : "",
   };

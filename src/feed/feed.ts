@@ -172,6 +172,10 @@ export class Feed implements CommitSink {
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
     const { deliveriesMade } = this.#metrics;
     const deliveredBefore = deliveriesMade.total;
+    for (const follower of this.#stateFollowers.values()) {
+      const ready = follower.ready(batch.commits);
+      if (ready !== undefined) await ready;
+    }
     const rest = this.timeline.handOut(() => this.#slices.run(this.#handOut(batch)));
     // Usually all work was done in this turn, and no other code has seen an unsettled timeline.
     if (rest !== undefined) await rest;
@@ -194,7 +198,10 @@ export class Feed implements CommitSink {
       // The changes found so far were allowed under the state before this commit, so they are written first.
       if (commit.events.some(this.#isState)) yield* this.#liveQueries.dispatch.flush();
       // Documents of the service's own collections take effect before anything else processes their commit.
-      for (const follower of this.#stateFollowers.values()) follower.apply(commit, () => {});
+      for (const follower of this.#stateFollowers.values()) {
+        follower.apply(commit, () => {});
+        yield* follower.takeEffect(entry);
+      }
       yield* this.#liveQueries.dispatch.apply(entry);
     }
     yield* this.#liveQueries.dispatch.flush();

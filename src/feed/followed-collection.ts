@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import { valueKey } from "../match/value-key.ts";
 import type { Commit, StreamEvent } from "../source/change-event.ts";
 import { idOf } from "./change.ts";
+import type { HistoryEntry } from "./history.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 
 /** A collection of the service's own whose documents take effect at their commit, at the same point on every node. */
@@ -25,6 +26,13 @@ export interface StateFollower {
    * @param beforeNotifying Called before the listener, if the commit concerns this collection.
    */
   apply(commit: Commit, beforeNotifying: () => void): void;
+  /**
+   * Settles when commits can be applied without waiting; `undefined` if that is now. No part has processed them yet.
+   * Never rejects.
+   */
+  ready(commits: readonly Commit[]): Promise<void> | undefined;
+  /** The effect of a commit on clients, after `apply`. It may pause with each `yield`. */
+  takeEffect(entry: HistoryEntry): Iterable<void>;
   sweep(nowMs: number): void;
 }
 
@@ -142,6 +150,14 @@ export class FollowedCollection<T> implements StateFollower {
     beforeNotifying();
     for (const event of commit.events) if (event.namespace === this.namespace) this.#take(event);
     this.#measure();
+  }
+
+  ready(): undefined {
+    return undefined; // the documents are small, and parsed when they are applied
+  }
+
+  takeEffect(): Iterable<void> {
+    return []; // `apply` has notified the listener
   }
 
   sweep(nowMs: number): void {

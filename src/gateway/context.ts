@@ -14,6 +14,7 @@ import type { Refusals } from "./refusals.ts";
 import type { LostRights } from "./rights/lost-rights.ts";
 import type { RuleClock } from "./rights/rule-clock.ts";
 import type { RuleTimes } from "./rights/rule-times.ts";
+import type { RulesAhead } from "./rights/rules-ahead.ts";
 import type { TermsOptions } from "./rights/ticket-terms.ts";
 import type { Trust } from "./rights/trust.ts";
 import type { UrlKeys } from "./rights/url-keys.ts";
@@ -42,6 +43,8 @@ export interface GatewayContext {
   /** The requests of all clients, parsed. */
   readonly requests: ParsedRequests;
   readonly ruleTimes: RuleTimes;
+  /** `null` if the rules come from a file. */
+  readonly rulesAhead: RulesAhead | null;
   /** The clock of `%%now`. */
   readonly clock: RuleClock;
 }

@@ -6,6 +6,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
+import type { HistoryEntry } from "../feed/history.ts";
 import { guarded, noteFault } from "../metrics/guard.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -15,6 +16,7 @@ import type { ConnectionClock } from "./connection/connection-clock.ts";
 import { endSubscription } from "./connection/end-subscription.ts";
 import { type OpenedConnection, openConnection } from "./connection/open-connection.ts";
 import { reauthorizeAll } from "./connection/reauthorization.ts";
+import type { ChangePoint } from "./connection/subscriptions.ts";
 import { closeIfUntrusted } from "./connection/token-end.ts";
 import type { Transport } from "./connection/transport.ts";
 import type { GatewayContext } from "./context.ts";
@@ -38,6 +40,16 @@ const RETRY_WHEN_FULL_MS = 5_000;
 export interface RulesEffect {
   readonly changed: number;
   readonly ended: number;
+}
+
+/** Details of an edit of the rules. */
+export interface RulesEdit {
+  /** Called in the turn in which the rules take effect. */
+  readonly atOnce?: () => void;
+  /** See `RuleTimes.replace`. */
+  readonly wasInterrupted?: (identity: string) => boolean;
+  /** Asked when the turn of the edit has come: another edit may have been faster. */
+  readonly isWanted?: () => boolean;
 }
 
 /** All clients of this node: admits them, keeps their deadlines, and hands them over when the node shuts down. */
@@ -118,25 +130,50 @@ export class Gateway implements ConnectionEvents {
   /**
    * Puts new rules in force, at one point of the order of commits for all clients. With many connections this pauses
    * now and then, and no commit is delivered meanwhile.
-   * @param atOnce Called in the turn in which the rules take effect.
+   * @returns `null` if the rules were not wanted any more.
    */
-  async replaceRules(rules: RuleSet, atOnce: () => void = () => {}): Promise<RulesEffect> {
+  async replaceRules(rules: RuleSet, edit: RulesEdit = {}): Promise<RulesEffect | null> {
     const { feed, ruleTimes } = this.#context;
-    const total = { changed: 0, ended: 0 };
+    const { atOnce, wasInterrupted, isWanted = () => true } = edit;
+    let total: RulesEffect | null = null;
     await feed.exclusively((slices) => {
-      this.#context.rules = rules;
-      ruleTimes.replace(rules, feed.timeline.isReady ? feed.timeline.headTime : 0n);
-      this.#context.clock.setStep(rules.nowStepMs, Date.now());
-      this.#nowSteps.schedule();
-      atOnce();
-      return slices.run(this.#reauthorizeEach(total));
+      if (!isWanted()) return undefined;
+      const counted = { changed: 0, ended: 0 };
+      total = counted;
+      const now = feed.timeline.isReady ? feed.timeline.headTime : 0n;
+      ruleTimes.replace(rules, now, wasInterrupted);
+      this.#setRules(rules);
+      atOnce?.();
+      return slices.run(this.#reauthorizeEach(counted));
     });
     return total;
   }
 
-  *#reauthorizeEach(total: { changed: number; ended: number }): Generator<void, void> {
+  /**
+   * Puts new rules in force at a commit that is being accepted. The times of the rules were set before. Each `yield`
+   * offers a pause, and no commit is delivered meanwhile.
+   * @param atOnce Called in the turn in which the rules take effect.
+   */
+  *replaceRulesAt(rules: RuleSet, entry: HistoryEntry, atOnce: () => void): Generator<void, RulesEffect> {
+    const total = { changed: 0, ended: 0 };
+    this.#setRules(rules);
+    atOnce();
+    yield* this.#reauthorizeEach(total, entry);
+    return total;
+  }
+
+  #setRules(rules: RuleSet): void {
+    this.#context.rules = rules;
+    this.#context.clock.setStep(rules.nowStepMs, Date.now());
+    this.#nowSteps.schedule();
+  }
+
+  *#reauthorizeEach(
+    total: { changed: number; ended: number },
+    at: ChangePoint = null,
+  ): Generator<void, void> {
     for (const connection of this.#connections.keys()) {
-      const { changed, ended } = reauthorizeAll(connection);
+      const { changed, ended } = reauthorizeAll(connection, at);
       total.changed += changed;
       total.ended += ended;
       yield;

@@ -215,6 +215,11 @@ const GAUGES = {
     "Generation of the rules in force; grows with each applied edit.",
     [],
   ],
+  rulesBehind: [
+    "tidewire_rules_behind",
+    "1 while the node cannot apply the rule set in force and keeps an earlier one, else 0.",
+    [],
+  ],
   adminSessions: ["tidewire_admin_sessions", "Sessions of admins.", []],
   buildInfo: ["tidewire_build_info", "1, with the versions of Tidewire and of Node.", ["version", "node"]],
   workers: ["tidewire_workers", "Processes that serve clients.", []],
@@ -242,6 +247,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   historySeconds: "min",
   publishedHeadAge: "max",
   rulesGeneration: "min",
+  rulesBehind: "max",
   buildInfo: "first",
   costliestLiveQuery: "max",
 };

@@ -26,7 +26,8 @@ export function gatewayContext(
     feed,
     revocations,
     ruleTimes,
-  }: Pick<GatewayContext, "feed" | "ruleTimes"> & Pick<Pipeline, "revocations">,
+    rulesAhead,
+  }: Pick<GatewayContext, "feed" | "ruleTimes" | "rulesAhead"> & Pick<Pipeline, "revocations">,
 ): GatewayContext {
   const tickets = new TicketSealer(state.sealer);
   return {
@@ -50,6 +51,7 @@ export function gatewayContext(
     rules: compileRules(config),
     requests: new ParsedRequests(),
     ruleTimes,
+    rulesAhead,
     clock: new RuleClock(config.rules.nowStepMs, Date.now()),
   };
 }

@@ -1,5 +1,5 @@
 import { namespacesOf } from "../config/namespaces.ts";
-import { followStateOf } from "../follow-revocations.ts";
+import { followStateOf, revocationModeOf } from "../follow-revocations.ts";
 import { type EmbeddedMongod, startEmbeddedMongod } from "../source/embedded-mongod.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
@@ -48,7 +48,7 @@ export async function checkDeployment(
   });
   for (const warning of report.warnings) log.warn(warning);
   const { version, topology, collections, scope, followsState } = report;
-  const revocation = followsState ? "on" : "off";
+  const revocation = followsState && revocationModeOf(config) !== "off" ? "on" : "off";
   log.info({ version, topology, collections, changeStream: scope, revocation }, "MongoDB checks passed");
   return report;
 }

@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
-import { namesOf } from "../config/namespaces.ts";
+import { nameOf, namesOf, ruleSetsOf } from "../config/namespaces.ts";
 import { Feed } from "../feed/feed.ts";
-import { followRevocations } from "../follow-revocations.ts";
+import { followRevocations, revocationModeOf } from "../follow-revocations.ts";
 import type { Revocations } from "../gateway/rights/revocations.ts";
 import { ChangeSource } from "../source/change-source.ts";
 import { ImageKeeper } from "../source/image-keeper.ts";
@@ -52,15 +52,18 @@ export function buildPipeline(
     metrics,
   });
   onStop(async () => feed.stop());
-  const followed = report.followsState ? followRevocations(config, client, { log, metrics }) : null;
+  const followsRevocations = report.followsState && revocationModeOf(config) !== "off";
+  const followed = followsRevocations ? followRevocations(config, client, { log, metrics }) : null;
   if (followed !== null) feed.followState(followed.collection);
+  const ruleSets = config.rules.from === "database" ? [nameOf(ruleSetsOf(config))] : [];
   const { connectTimeoutMs, awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
   const source: ChangeSource = new ChangeSource(
     {
       uri,
       connectTimeoutMs,
       namespaces: namesOf(config),
-      stateNamespaces: followed === null ? [] : [followed.collection.namespace],
+      stateNamespaces: [...(followed === null ? [] : [followed.collection.namespace]), ...ruleSets],
+      ruleNamespaces: ruleSets,
       startBeforeMs: config.history.windowMs,
       awaitTimeMs,
       progressTimeoutMs,

@@ -5,15 +5,19 @@ import type { Config } from "../config/config.ts";
 import { readEdit } from "../config/edit-reader.ts";
 import { namesOf } from "../config/namespaces.ts";
 import type { Feed } from "../feed/feed.ts";
+import type { HistoryEntry } from "../feed/history.ts";
 import type { Gateway } from "../gateway/gateway.ts";
-import { type EffectCounts, totalOf } from "../gateway/plan-rules.ts";
+import { totalOf } from "../gateway/plan-rules.ts";
 import type { RuleTimes } from "../gateway/rights/rule-times.ts";
+import type { RulesAhead } from "../gateway/rights/rules-ahead.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { compileRulesInTurns, type RuleSet, type RulesSource } from "../rules/compile-rules.ts";
+import { compileRulesInTurns, type RulesSource } from "../rules/compile-rules.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper } from "../source/image-keeper.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import type { RuleTimeStore } from "../source/rule-time-store.ts";
+import { StartupError } from "../source/startup-error.ts";
+import type { Behind, ReadySet } from "./compile-rule-set.ts";
 import { type AddedCollections, checkAddedCollections, warnOfUnapplied } from "./reload.ts";
 
 interface RuleEditsParts {
@@ -23,6 +27,7 @@ interface RuleEditsParts {
   readonly keeper: ImageKeeper;
   readonly gateway: Gateway;
   readonly ruleTimes: RuleTimes;
+  readonly rulesAhead: RulesAhead | null;
   readonly ruleTimeStore: RuleTimeStore;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -35,6 +40,7 @@ export class RuleEdits {
   #inForce: Config;
   #generation: number;
   #lastReload: Readiness["lastReload"] = "none";
+  #behind: Behind | null = null;
 
   /** @param generation That of the rules in `config`. */
   constructor(parts: RuleEditsParts, config: Config, generation: number) {
@@ -48,6 +54,27 @@ export class RuleEdits {
   /** The generation of the rules in force. */
   get generation(): number {
     return this.#generation;
+  }
+
+  /** The configuration with the rules in force. */
+  get config(): Config {
+    return this.#inForce;
+  }
+
+  /** Whether a rule is in force, by its identity. */
+  hasInForce(identity: string): boolean {
+    return this.#parts.ruleTimes.all.has(identity);
+  }
+
+  /** The rule set that should be in force and is not; `null` if there is none. */
+  get rulesBehind(): Behind | null {
+    return this.#behind;
+  }
+
+  /** Notes whether the rules in force are those that should be. */
+  noteBehind(behind: Behind | null): void {
+    this.#behind = behind;
+    this.#parts.metrics.rulesBehind.set(behind === null ? 0 : 1);
   }
 
   /** The outcome of the latest edit. */
@@ -69,20 +96,49 @@ export class RuleEdits {
    * @throws {StartupError} The edit cannot take effect without a restart, or a new collection cannot be followed.
    */
   async prepare(edited: Config): Promise<() => Promise<void>> {
-    const added = await checkAddedCollections(this.#parts.client, this.#inForce, edited);
+    const { client, gateway, log } = this.#parts;
+    const { from } = this.#inForce.rules;
+    if (edited.rules.from !== from)
+      throw new StartupError(`rules.from was ${from}, and is ${edited.rules.from} now: restart to apply it`);
+    // The rest of the file needs a restart.
+    if (from === "database") return async () => warnOfUnapplied(this.#inForce, edited, log);
+    const added = await checkAddedCollections(client, this.#inForce, edited);
     const rules = await compileRulesInTurns(edited);
-    const { collections } = await this.#parts.gateway.planRules(rules);
+    const { collections } = await gateway.planRules(rules);
     const planned = totalOf(collections);
     return async () => {
-      await this.#apply(rules, planned, () => this.#followCollections(edited, added));
-      const { ruleTimeStore, ruleTimes, log } = this.#parts;
-      // The next start finds out the times that could not be saved, and makes up for them.
-      ruleTimeStore
-        .save(ruleTimes.all)
-        .catch((err: unknown) => log.warn({ err }, "the time of the edit could not be saved"));
+      const atOnce = () => this.#followCollections(edited, added);
+      const effect = await gateway.replaceRules(rules, { atOnce });
+      this.#noteApplied(this.#generation + 1, { ...effect, subscriptions: planned });
+      this.#saveTimes(null);
       warnOfUnapplied(this.#inForce, edited, log);
       this.#inForce = edited;
     };
+  }
+
+  /** Puts a rule set in force at the commit that is being accepted. It may pause with each `yield`. */
+  *takeEffectAt(ready: ReadySet, entry: HistoryEntry): Generator<void> {
+    const { ruleTimes, gateway } = this.#parts;
+    const { set, rules, interrupted } = ready;
+    ruleTimes.replace(rules, entry.commit.clusterTime, (identity) => interrupted.has(identity));
+    const effect = yield* gateway.replaceRulesAt(rules, entry, () => this.#adopt(ready));
+    this.#noteApplied(set.number, effect);
+  }
+
+  /**
+   * Puts a rule set in force between two commits.
+   * @param isWanted Asked just before.
+   * @returns Whether it was put in force.
+   */
+  async takeEffectNow(ready: ReadySet, isWanted: () => boolean): Promise<boolean> {
+    const { set, rules, interrupted } = ready;
+    const effect = await this.#parts.gateway.replaceRules(rules, {
+      atOnce: () => this.#adopt(ready),
+      wasInterrupted: (identity) => interrupted.has(identity),
+      isWanted,
+    });
+    if (effect !== null) this.#noteApplied(set.number, effect);
+    return effect !== null;
   }
 
   /** Notes an edit that was refused. */
@@ -91,21 +147,29 @@ export class RuleEdits {
     this.#parts.metrics.rulesReloads.inc({ outcome: "rejected" });
   }
 
-  /**
-   * @param planned The effects to be expected, for the log.
-   * @param atOnce Called in the same turn in which the rules come into force.
-   */
-  async #apply(rules: RuleSet, planned: EffectCounts, atOnce: () => void): Promise<void> {
-    const { gateway, metrics, log } = this.#parts;
-    const effect = await gateway.replaceRules(rules, atOnce);
-    this.#generation++;
+  #adopt({ config, added, set }: ReadySet): void {
+    this.#followCollections(config, added);
+    this.#inForce = config;
+    this.#parts.rulesAhead?.replace(set.number);
+    this.#saveTimes(set.number);
+  }
+
+  /** @param set The rule set of the database; `null` if the rules come from a file. */
+  #saveTimes(set: number | null): void {
+    const { ruleTimeStore, ruleTimes, log } = this.#parts;
+    // The next start finds out the times that could not be saved, and makes up for them.
+    ruleTimeStore
+      .save(ruleTimes.all, set)
+      .catch((err: unknown) => log.warn({ err }, "the time of the edit could not be saved"));
+  }
+
+  #noteApplied(generation: number, effect: object): void {
+    const { metrics, log } = this.#parts;
+    this.#generation = generation;
     this.#lastReload = "applied";
-    metrics.rulesGeneration.set(this.#generation);
+    metrics.rulesGeneration.set(generation);
     metrics.rulesReloads.inc({ outcome: "applied" });
-    log.info(
-      { generation: this.#generation, ...effect, subscriptions: planned },
-      "the edited rules are in force",
-    );
+    log.info({ generation, ...effect }, "the edited rules are in force");
   }
 
   #followCollections(edited: Config, added: AddedCollections): void {
@@ -114,7 +178,8 @@ export class RuleEdits {
     keeper.follow(added);
     keeper.keepOnly(namesOf(edited));
     if (added.length > 0) log.info({ collections: added }, "more collections are followed");
-    feed.follow(added.map(({ namespace }) => namespace));
+    // Before the first order of commits begins, there is no history that lacks them.
+    if (feed.timeline.isReady) feed.follow(added.map(({ namespace }) => namespace));
     source.watch(namesOf(edited));
   }
 }

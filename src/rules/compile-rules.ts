@@ -96,7 +96,7 @@ const TURN_MS = 10;
 /** The parts of a configuration from which rules are made. */
 export interface RulesSource {
   /** If unset, the defaults apply. */
-  readonly rules?: RulesOptions;
+  readonly rules?: Pick<RulesOptions, "nowStepMs">;
   readonly mongodb: { readonly database: string };
   readonly collections: Readonly<Record<string, CollectionOptions>>;
   readonly limits: RequestLimits;

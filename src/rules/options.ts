@@ -44,6 +44,32 @@ export type FilterLimits = z.output<typeof FilterLimits>;
 
 /** The section `rules`: how rules are evaluated. */
 export const RulesOptions = z.strictObject({
+  from: z
+    .enum(["file", "database"])
+    .default("file")
+    .describe(
+      "Where the collections and their rules are: in this file, or in the state database, where `tidewire rules` edits them and every node applies an edit at the same commit.",
+    ),
+  setBytes: z
+    .int()
+    .min(1_024)
+    .max(8 * 1_048_576)
+    .default(1_048_576)
+    .describe("Largest rule set with its tests, as text. A node holds a few of them while it compiles."),
+  setsKept: z
+    .int()
+    .min(2)
+    .max(10_000)
+    .default(100)
+    .describe("Rule sets that `tidewire rules` keeps in the state database, for the log and for reverts."),
+  applyTimeoutMs: z
+    .int()
+    .min(1_000)
+    .max(300_000)
+    .default(30_000)
+    .describe(
+      "How long the change stream waits for a new rule set to be compiled and its collections to be checked. After that the node keeps the rules in force and is not ready.",
+    ),
   nowStepMs: z
     .int()
     .min(1_000)

@@ -21,6 +21,7 @@ import { ImageFiller } from "./image-filler.ts";
 import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./mongo.ts";
 import { type CommitBatch, type NoticeHandler, readCommits } from "./read-commits.ts";
 import { clientOptions, ReplaceableClient } from "./replaceable-client.ts";
+import { splitBatch } from "./split-batch.ts";
 import type { StateDatabase } from "./state-database.ts";
 import { classifyStreamError, StreamStalledError } from "./stream-errors.ts";
 import { type StreamDown, StreamOutage } from "./stream-outage.ts";
@@ -36,6 +37,8 @@ export interface ChangeSourceOptions {
   readonly namespaces: readonly string[];
   /** Namespaces of the service's own collections. Edits of the rules never remove them. */
   readonly stateNamespaces: readonly string[];
+  /** Those of `stateNamespaces` whose commits may change which collections are watched. */
+  readonly ruleNamespaces: readonly string[];
   /**
    * How far before now the first stream begins, in milliseconds, so that the history can serve resumptions right after
    * a start.
@@ -281,6 +284,7 @@ export class ChangeSource {
   async #follow(signal: AbortSignal, onProgress: () => void): Promise<void> {
     const watched = this.#watched;
     const scope = { epoch: this.#epoch?.id ?? "", fingerprint: fingerprintOf(watched) };
+    const ruleNamespaces = new Set(this.#options.ruleNamespaces);
     this.#metrics.streamOpens.inc();
     const stream = await RawChangeStream.open(this.#client, this.#position.next, this.#streamOptions());
     this.#stream = stream;
@@ -289,10 +293,14 @@ export class ChangeSource {
         if (signal.aborted || watched !== this.#watched) return;
         this.#noteAnswer();
         onProgress();
-        await this.#intake.take(await this.#filler.fill(batch), scope);
-        // `watch` was called while the sink worked, so the token of this batch belongs to a pipeline that is no longer
-        // used.
-        if (watched !== this.#watched) this.#position.openByTime();
+        for (const part of splitBatch(await this.#filler.fill(batch), ruleNamespaces)) {
+          await this.#intake.take(part, scope);
+          if (watched === this.#watched) continue;
+          // `watch` was called while the sink worked, so the token of this part belongs to a pipeline that is no longer
+          // used, and the rest of the batch lacks the collections that are watched since.
+          this.#position.openByTime();
+          return;
+        }
         if (batch.invalidated !== undefined) return;
       }
       throw new Error("the server has closed the change stream");

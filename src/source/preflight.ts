@@ -32,8 +32,8 @@ export interface FollowState {
   readonly collections: readonly Namespace[];
   /** The feature that needs them, for texts. */
   readonly feature: string;
-  /** The option that sets `mode`, for texts. */
-  readonly option: string;
+  /** The setting that does without the feature, for texts. */
+  readonly without: string;
 }
 
 /** The collections to check, and the options that affect the checks. */
@@ -224,14 +224,14 @@ function followsState(
   options: Watched,
   { problems, warnings }: { problems: string[]; warnings: string[] },
 ): boolean {
-  const { mode, feature, option } = options.followState;
+  const { mode, feature, without } = options.followState;
   if (mode === "off") return false;
   const lacking =
     privileges === null ? [] : missingPrivileges([streamNeed(allWatched(options), feature)], privileges);
   if (lacking.length === 0) return true;
   const text =
     `${feature} ${mode === "on" ? "cannot be switched on" : "is off"}: ${lacking.map(describeNeed).join("; ")}. Otherwise ` +
-    `set mongodb.stateDatabase to the database of the collections, or write ${option}: off`;
+    `set mongodb.stateDatabase to the database of the collections, or write ${without}`;
   (mode === "on" ? problems : warnings).push(text);
   return false;
 }

@@ -12,6 +12,15 @@ interface SavedRule {
   _id: string;
   /** The cluster time at which the rule took effect. */
   since: Timestamp;
+  /** The latest rule set of the database that is known to have contained the rule. */
+  set?: number;
+}
+
+/** The saved times of rules, by their identities. */
+export interface SavedTimes {
+  readonly since: ReadonlyMap<string, bigint>;
+  /** The latest rule set that contained each rule. Rules of a file are missing. */
+  readonly sets: ReadonlyMap<string, number>;
 }
 
 const COLLECTION = "rules";
@@ -32,19 +41,30 @@ export class RuleTimeStore {
   }
 
   /** The times of the rules that are known. */
-  async load(): Promise<Map<string, bigint>> {
+  async load(): Promise<SavedTimes> {
     const saved = await this.#collection.find({}, MAJORITY_READ).toArray();
-    return new Map(saved.map(({ _id, since }) => [_id, fromTimestamp(since)]));
+    const sets = saved.flatMap(({ _id, set }): [string, number][] => (set === undefined ? [] : [[_id, set]]));
+    return {
+      since: new Map(saved.map(({ _id, since }) => [_id, fromTimestamp(since)])),
+      sets: new Map(sets),
+    };
   }
 
-  /** Saves the times. If two nodes take the same edit, the later time counts. */
-  async save(since: ReadonlyMap<string, bigint>): Promise<void> {
-    await this.#collection.deleteMany({ _id: { $nin: [...since.keys()] } });
+  /**
+   * Saves the times. If two nodes take the same edit, the later time counts.
+   * @param set The rule set of these rules; `null` if they come from a file. A node that is behind changes nothing of
+   *   later sets.
+   */
+  async save(since: ReadonlyMap<string, bigint>, set: number | null): Promise<void> {
+    const gone = { _id: { $nin: [...since.keys()] } };
+    const notLater = set === null ? {} : { $or: [{ set: { $exists: false } }, { set: { $lte: set } }] };
+    await this.#collection.deleteMany({ ...gone, ...notLater });
     if (since.size === 0) return;
     await this.#collection.bulkWrite(
-      [...since].map(([_id, time]) => ({
-        updateOne: { filter: { _id }, update: { $max: { since: toTimestamp(time) } }, upsert: true },
-      })),
+      [...since].map(([_id, time]) => {
+        const update = { $max: { since: toTimestamp(time), ...(set === null ? {} : { set }) } };
+        return { updateOne: { filter: { _id }, update, upsert: true } };
+      }),
     );
   }
 }

@@ -12,6 +12,7 @@ export const STATE_COLLECTIONS = [
   "lostRights",
   "nodes",
   "revocations",
+  "ruleSets",
   "rules",
   "urlKeys",
 ] as const;

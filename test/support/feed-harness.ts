@@ -60,6 +60,7 @@ export async function startFeed(options: HarnessOptions = {}) {
       connectTimeoutMs: 2_000,
       namespaces: collections.map((collection) => `${name}.${collection}`),
       stateNamespaces: [],
+      ruleNamespaces: [],
       startBeforeMs: 0,
       awaitTimeMs: 200,
       progressTimeoutMs: 5_000,

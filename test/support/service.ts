@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import { type Config, parseConfig } from "../../src/config/config.ts";
 import { type Service, startService } from "../../src/server.ts";
 import { testDatabase } from "./mongod.ts";
+import { pushRules } from "./rule-sets.ts";
 import { type ConnectOptions, WsClient } from "./ws-client.ts";
 
 export const SECRET = "a secret of more than thirty-two bytes, for tests";
@@ -19,6 +20,7 @@ export function signToken(claims: Record<string, unknown>, expiresInSeconds = 3_
 }
 
 export interface TestServiceOptions {
+  /** With `rules: { from: "database" }` they are put in force there before the start. */
   readonly collections: Record<string, unknown>;
   readonly server?: Record<string, unknown>;
   readonly limits?: Record<string, unknown>;
@@ -51,7 +53,7 @@ export function testConfig(
     },
     server: { port: 0, admin: { port: 0 }, drainTimeout: "1s", ...options.server },
     auth: { jwt: { algorithms: ["HS256"], secret: SECRET, clockTolerance: "0s" }, ...options.auth },
-    collections: options.collections,
+    ...(options.rules?.["from"] === "database" ? {} : { collections: options.collections }),
     limits: {
       connectRate: 100_000,
       connectRatePerAddress: 100_000,
@@ -83,6 +85,7 @@ export function toConfig(file: Record<string, unknown>): Config {
 export async function startTestService(options: TestServiceOptions) {
   const { client, db, name, uri } = await testDatabase();
   const file = testConfig(uri, name, options);
+  if (options.rules?.["from"] === "database") await pushRules(client, name, options.collections);
   const { onLogLine } = options;
   const log =
     onLogLine === undefined

@@ -60,9 +60,11 @@ export class AttachmentSink implements Sink {
     return this.attachment.connection.outbox.room(size);
   }
 
-  mayRead(clusterTime: bigint): Promise<boolean> {
+  async mayRead(clusterTime: bigint): Promise<boolean> {
     const { context, identity } = this.attachment.connection;
-    return context.trust.mayRead(identity, clusterTime);
+    const { rulesAhead, trust } = context;
+    if (rulesAhead !== null && !(await rulesAhead.areSameAt(clusterTime))) return false;
+    return trust.mayRead(identity, clusterTime);
   }
 
   snapshotTurn(): Promise<() => void> {

@@ -30,12 +30,16 @@ const RETRY_MS = 1_000;
 
 /**
  * Authorizes every subscription of a connection again, in one turn.
+ * @param at The commit that changed the rules; `null` for the head of the stream.
  * @returns How many subscriptions changed, and how many ended.
  */
-export function reauthorizeAll(connection: SubscriptionHost): { changed: number; ended: number } {
+export function reauthorizeAll(
+  connection: SubscriptionHost,
+  at: ChangePoint = null,
+): { changed: number; ended: number } {
   const counts = { unchanged: 0, changed: 0, ended: 0 };
   for (const subscription of connection.subscriptions)
-    if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription)]++;
+    if (connection.subscriptions.holds(subscription)) counts[reauthorize(connection, subscription, at)]++;
   return { changed: counts.changed, ended: counts.ended };
 }
 

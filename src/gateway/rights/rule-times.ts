@@ -31,10 +31,17 @@ export class RuleTimes {
     return this.#since.get(ruleIdentity) ?? 0n;
   }
 
-  /** Other rules take effect at `now`. Rules that were in force already keep their time. */
-  replace({ collections }: RuleSet, now: bigint): void {
+  /**
+   * Other rules take effect at `now`. Rules that were in force already keep their time.
+   * @param wasInterrupted Whether a rule was not in force for a while before `now`. Its time begins again.
+   */
+  replace(
+    { collections }: RuleSet,
+    now: bigint,
+    wasInterrupted: (identity: string) => boolean = () => false,
+  ): void {
     const since = now > this.#startedAt ? now : this.#startedAt;
-    const known = this.#since;
+    const known = new Map([...this.#since].filter(([identity]) => !wasInterrupted(identity)));
     const rules = [...collections.values()].flatMap((collection) => collection.rules);
     this.#since = new Map(rules.map(({ identity }) => [identity, known.get(identity) ?? since]));
   }

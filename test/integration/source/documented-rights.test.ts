@@ -108,7 +108,7 @@ test("for each privilege of the documented role that is missing, the checks name
       mode: "on",
       collections: [{ database: "tidewire", collection: "revocations" }],
       feature: "revocation",
-      option: "auth.revocation",
+      without: "auth.revocation: off",
     },
     images: "required",
   };

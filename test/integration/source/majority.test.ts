@@ -157,7 +157,7 @@ test("every majority read and write of the service's own state ends in time with
   const work: Record<string, () => Promise<unknown>> = {
     "save a key": () => new UrlKeyStore(db).add(newKey("second"), Date.now(), soon.getTime(), 10),
     "use a key": () => new UrlKeyStore(db).spend("first", Date.now(), soon.getTime()),
-    "save the times of rules": () => new RuleTimeStore(db).save(new Map([["rule", 1n]])),
+    "save the times of rules": () => new RuleTimeStore(db).save(new Map([["rule", 1n]]), null),
     "save a lost right": () => new LostRightStore(db).save(new Map([["id", "mark"]]), soon),
     "create the sealing keys": () => keys.load(),
     "read sealing keys that only the primary has": () => keys.load(),

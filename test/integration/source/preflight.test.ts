@@ -15,7 +15,7 @@ const revocation = (mode: FollowState["mode"], database: string): FollowState =>
   mode,
   collections: [{ database, collection: "revocations" }],
   feature: "revocation",
-  option: "auth.revocation",
+  without: "auth.revocation: off",
 });
 
 const options = (db: Db, ...collections: string[]): PreflightOptions => ({

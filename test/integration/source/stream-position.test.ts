@@ -150,6 +150,7 @@ async function startSource(images: boolean, whileStarting = async (_database: Da
       connectTimeoutMs: 2_000,
       namespaces: [`${name}.things`],
       stateNamespaces: [],
+      ruleNamespaces: [],
       startBeforeMs: 0,
       awaitTimeMs: 100,
       progressTimeoutMs: 5_000,

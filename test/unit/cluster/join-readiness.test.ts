@@ -11,6 +11,7 @@ const worker = (parts: Partial<Readiness> = {}): WorkerReadiness => ({
   id: "1",
   rulesGeneration: 3,
   lastReload: "none",
+  rulesBehind: null,
   stream: "running",
   streamDown: null,
   connections: 2,

@@ -1,0 +1,71 @@
+/**
+ * The content of rule sets in the database. A set has the collections of a configuration and nothing else of it, so it
+ * is judged together with the configuration of the node that applies it.
+ */
+import { type Config, deepFreeze } from "./config.ts";
+import { RuleSetSchema } from "./config-schema.ts";
+import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
+import { crossProblems } from "./cross-problems.ts";
+import { inFileOrder, reporter, reportRules, sectionOf } from "./examine.ts";
+import { toCodeForm } from "./file-form.ts";
+import { fileIssues } from "./issue-text.ts";
+import { COLLECTIONS_KEY } from "./rule-set-text.ts";
+
+/** The parts of a configuration with which a rule set is judged. None of them is secret. */
+export type RuleSetTerms = {
+  readonly mongodb: Pick<Config["mongodb"], "database" | "stateDatabase">;
+  readonly limits: Config["limits"];
+  readonly rules: Config["rules"];
+};
+
+/** The collections of a set that is valid, or everything that is wrong with it. */
+export type ReadRuleSet =
+  | { readonly ok: true; readonly collections: Config["collections"] }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** The terms of a configuration, without the rest. */
+export const termsOf = ({ mongodb: { database, stateDatabase }, limits, rules }: Config): RuleSetTerms => ({
+  mongodb: { database, stateDatabase },
+  limits,
+  rules,
+});
+
+/**
+ * Reads the collections of a saved set, as a node does.
+ * @param text The value of `collections`, as YAML.
+ * @param name The name of the set in problems.
+ */
+export function readRuleSet(text: string, name: string, terms: RuleSetTerms): ReadRuleSet {
+  // The environment was filled in when the set was made: all nodes must read the same rules.
+  return readCollections(readConfigText(COLLECTIONS_KEY + indented(text), name, {}), terms);
+}
+
+/** Reads the collections of a text, and nothing else of it. */
+export function readCollections(source: ConfigText, terms: RuleSetTerms): ReadRuleSet {
+  const problems: ConfigProblem[] = [...source.problems];
+  const refused = () => ({ ok: false, problems: inFileOrder(problems) }) as const;
+  if (problems.length > 0) return refused();
+  const report = reporter(source, problems);
+  const written = sectionOf(source.value, "collections");
+  const whole = written === undefined ? {} : { collections: written };
+  const codeForm = toCodeForm(RuleSetSchema, whole, source, report);
+  const parsed = RuleSetSchema.safeParse(codeForm, { error: (issue) => issue.code });
+  if (!parsed.success) {
+    for (const { path, message } of fileIssues(RuleSetSchema, parsed.error, source)) report(path, message);
+    return refused();
+  }
+  const { collections } = parsed.data;
+  for (const { path, message } of crossProblems({ ...terms, collections })) report(path, message);
+  reportRules({ ...terms, collections }, source, report);
+  return problems.length > 0 ? refused() : { ok: true, collections };
+}
+
+const indented = (text: string) =>
+  text
+    .split("\n")
+    .map((line) => (line === "" ? line : `  ${line}`))
+    .join("\n");
+
+/** A configuration with the collections of a rule set. */
+export const withCollections = (config: Config, collections: Config["collections"]): Config =>
+  Object.freeze({ ...config, collections: deepFreeze(collections) });
