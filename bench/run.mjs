@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Lane, packageOf } from "./lib/lane.mjs";
@@ -20,6 +20,8 @@ const HELP = `Usage: npm run bench -- [options]
   --only TEXT         scenarios whose name holds this text; several: --only a,b or --only a --only b
   --contenders A,B    these alone (tidewire, limit-ws, socket.io, …)
   --rounds N          interleaved rounds; default: 5
+  --node PATH,PATH    runs each server also under these Node binaries, as lanes of their own
+  --build DIR,DIR     runs Tidewire also as built in these directories, as lanes of their own
   --quick             tiny sizes, one round: shows that it runs, and measures nothing
   --profile DIR       saves a CPU profile of each server's last round; the figures are no good then
   --docs              writes the tables into docs/performance.md; with --only, the other tables stay
@@ -38,6 +40,8 @@ const { values: flags } = parseArgs({
     only: { type: "string", multiple: true, default: [""] },
     contenders: { type: "string" },
     rounds: { type: "string" },
+    node: { type: "string" },
+    build: { type: "string" },
     quick: { type: "boolean", default: false },
     profile: { type: "string" },
     docs: { type: "boolean", default: false },
@@ -47,6 +51,27 @@ const { values: flags } = parseArgs({
     help: { type: "boolean", default: false },
   },
 });
+
+const listOf = (text) => (text === undefined ? [] : text.split(","));
+
+/** The servers of a lane: the lane itself, and the same under each other Node and of each other build. */
+function variantsOf(lane) {
+  const { name = lane.contender, contender, parts } = lane;
+  const nodes = listOf(flags.node).map((node) => ({ label: nodeVersion(node), more: { node } }));
+  // In the process of its subscribers, Tidewire is always the build of the benchmark.
+  const builds = (contender === "tidewire" ? listOf(flags.build) : []).map((build) => ({
+    label: basename(build),
+    more: { build: resolve(build) },
+  }));
+  const others = [...nodes, ...builds].map(({ label, more }) => ({
+    ...lane,
+    name: `${name}, ${label}`,
+    parts: { ...parts, ...more },
+  }));
+  return [lane, ...others];
+}
+
+const nodeVersion = (node) => `Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`;
 
 const print = (text) => process.stdout.write(`${text}\n`);
 const note = (text) => process.stderr.write(`${text}\n`);
@@ -128,7 +153,7 @@ async function main() {
   const startedMs = Date.now();
   try {
     for (const scenario of chosen) {
-      const lanes = scenario.lanes.filter((lane) => isWanted(lane, missing));
+      const lanes = scenario.lanes.filter((lane) => isWanted(lane, missing)).flatMap(variantsOf);
       if (lanes.length === 0) continue;
       const result = await runScenario(scenario, lanes, rounds, parts);
       results.push(result);

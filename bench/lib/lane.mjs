@@ -1,8 +1,18 @@
 /** One contender in one scenario: the server under test, its clients, and who writes for it. */
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { COLLECTABLE, cpuMs, cpuMsWithEnded, profiled, rssKiB, startProgram, Worker } from "./processes.mjs";
+import {
+  COLLECTABLE,
+  cpuMs,
+  cpuMsWithEnded,
+  heapWritten,
+  profiled,
+  rssKiB,
+  startProgram,
+  Worker,
+} from "./processes.mjs";
 import { ROOT } from "./product.mjs";
 import { median, quantile } from "./statistics.mjs";
 import { SECRET } from "./tokens.mjs";
@@ -12,6 +22,7 @@ const DELIVERED_WITHIN_MS = 60_000;
 const SETTLE_MS = 50;
 /** A server takes so long to write its profile. */
 const PROFILE_MS = 3_000;
+const HEAP_NAME = "heap";
 
 const MAIN = fileURLToPath(new URL("dist/cli/main.js", ROOT));
 
@@ -63,11 +74,15 @@ export class Lane {
   #bare;
   #mongodPid;
   #isProfiled;
+  /** The directory of heap snapshots, and how many were written. */
+  #heap;
+  #heaps = 0;
 
   /**
    * @param contender A key of `CONTENDERS`.
    * @param parts `uri`, `database` and `mongodPid`; `directory`, for a configuration; `rules` of Tidewire; `collectable`: its memory
-   *   is measured; `listener`: further options of Tidewire's section `server`; `isTimed`: against a bare stream; `profiles`: a directory for CPU profiles; `writer`: how it is
+   *   is measured; `heap`: a directory for heap snapshots; `node`: the Node that runs the server; `build`: the directory of
+   *   another build of Tidewire; `listener`: further options of Tidewire's section `server`; `isTimed`: against a bare stream; `profiles`: a directory for CPU profiles; `writer`: how it is
    *   written; `mongodb`: further options of Tidewire's section of that name.
    */
   static async start(name, contender, parts) {
@@ -78,6 +93,7 @@ export class Lane {
     const where = { uri: parts.uri, database: parts.database, collection, ...options, ...parts.watches };
     const how = howToStart(parts, name);
     lane.name = name;
+    lane.#heap = parts.heap;
     lane.#isProfiled = parts.profiles !== undefined;
     lane.#drive = drive ?? "write";
     lane.#mongodPid = parts.mongodPid;
@@ -195,6 +211,14 @@ export class Lane {
     return rssKiB(this.#server.pid);
   }
 
+  /** Writes the heap of the server. @returns The file. */
+  async heapSnapshot() {
+    const file = join(this.#heap, `${HEAP_NAME}-${++this.#heaps}.heapsnapshot`);
+    this.#server.signal();
+    while (!existsSync(file)) await pause(100);
+    return file;
+  }
+
   async stop() {
     const processes = [this.#writer, this.#bare, this.#clients, this.#server];
     await Promise.all(processes.map((process) => process?.stop()));
@@ -267,7 +291,8 @@ function pairs(flat) {
 }
 
 /** The service as users run it, with all its checks and rules. */
-async function startTidewire({ uri, database, directory, rules, mongodb, listener }, collection, how) {
+async function startTidewire(parts, collection, how) {
+  const { uri, database, directory, rules, mongodb, listener, build } = parts;
   const file = join(directory, `${collection}.json`);
   const configuration = {
     mongodb: { uri, database, stateDatabase: `${database}-state-${lanes}`, ...mongodb },
@@ -279,7 +304,8 @@ async function startTidewire({ uri, database, directory, rules, mongodb, listene
   };
   await writeFile(file, JSON.stringify(configuration));
   const find = (line) => (line.includes('"listening"') ? JSON.parse(line) : undefined);
-  const service = await startProgram([MAIN, "start", "--config", file], find, how);
+  const main = build === undefined ? MAIN : join(build, "dist/cli/main.js");
+  const service = await startProgram([main, "start", "--config", file], find, how);
   while (!(await isReady(service.ready))) await pause(20);
   return service;
 }
@@ -291,7 +317,12 @@ async function isReady({ host, adminPort }) {
   return response.ok;
 }
 
-function howToStart({ collectable, profiles }, name) {
+function howToStart({ node, ...parts }, name) {
+  return { ...toolsOf(parts, name), ...(node === undefined ? {} : { node }) };
+}
+
+function toolsOf({ collectable, heap, profiles }, name) {
   if (collectable) return COLLECTABLE;
+  if (heap !== undefined) return heapWritten(join(heap, HEAP_NAME));
   return profiles === undefined ? {} : profiled(join(profiles, `${name.replaceAll(/\W/g, "-")}.cpuprofile`));
 }

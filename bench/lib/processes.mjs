@@ -49,10 +49,11 @@ export class Worker {
   #waiting = new Map();
   #nextId = 1;
 
-  static async fork(file, options = {}, { args = [], env = {} } = {}) {
+  static async fork(file, options = {}, { args = [], env = {}, node = process.execPath } = {}) {
     const worker = new Worker();
     worker.#child = fork(fileURLToPath(new URL(`../${file}`, import.meta.url)), [JSON.stringify(options)], {
       serialization: "advanced",
+      execPath: node,
       execArgv: args,
       env: { ...process.env, ...env },
       // Some leave logs where they are started.
@@ -103,12 +104,15 @@ const load = (name) => ["--import", new URL(name, import.meta.url).href];
 /** Arguments of a process that collects garbage on demand, so that memory can be compared. */
 export const COLLECTABLE = { args: ["--expose-gc", ...load("./collect-on-signal.mjs")] };
 
+/** How a process is started whose heap is to be written, to files that begin with this path. */
+export const heapWritten = (path) => ({ args: load("./heap-on-signal.mjs"), env: { BENCH_HEAP: path } });
+
 /** How a process is started whose CPU profile is to be saved. */
 export const profiled = (file) => ({ args: load("./profile-on-signal.mjs"), env: { BENCH_PROFILE: file } });
 
 /** A process that is asked nothing; ready when a line of its output says so (`find` returns what is to be known). */
-export async function startProgram(program, find, { args = [], env = {} } = {}) {
-  const child = spawn(process.execPath, [...args, ...program], {
+export async function startProgram(program, find, { args = [], env = {}, node = process.execPath } = {}) {
+  const child = spawn(node, [...args, ...program], {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });

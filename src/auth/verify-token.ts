@@ -5,6 +5,7 @@
 import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose";
 import { TidewireError } from "../protocol/errors.ts";
 import { type ClaimsFault, claimsFault } from "./claims-bounds.ts";
+import { importedKey } from "./hmac-key.ts";
 import { JwksKeys, type KeysEvent, type KeysListener, KeyUnknown } from "./jwks-keys.ts";
 import { loadPublicKey, secretKey, signedByOf, type VerifyKey } from "./keys.ts";
 import type { JwtOptions } from "./options.ts";
@@ -188,7 +189,7 @@ async function verifyUncached(
       async (header) => {
         const key = await keys.key(header, nowMs);
         signedBy = signedByOf(header.alg, key);
-        return key.key;
+        return importedKey(key.key, header.alg);
       },
       checksOf(options, nowMs),
     );

@@ -52,7 +52,8 @@ export class HandOut {
       socket.destroy();
       return;
     }
-    this.#wait({ socket, release: sockets.add(socket.remoteAddress) });
+    const counted = sockets.add(socket.remoteAddress);
+    this.#wait({ socket, release: () => counted.release() });
     this.next();
   }
 

@@ -33,6 +33,25 @@ export interface Load {
   readonly filterWork: number;
 }
 
+/** The charge of one subscription. */
+export class SubscriptionCharge {
+  readonly #requestBytes: number;
+  readonly #end: (requestBytes: number) => void;
+  #isGiven = false;
+
+  constructor(requestBytes: number, end: (requestBytes: number) => void) {
+    this.#requestBytes = requestBytes;
+    this.#end = end;
+  }
+
+  /** Returns the subscription and the memory of its request. Further calls do nothing. */
+  giveBack(): void {
+    if (this.#isGiven) return;
+    this.#isGiven = true;
+    this.#end(this.#requestBytes);
+  }
+}
+
 /**
  * Everything that one user holds on this node, over all connections. It is charged when it is taken and returned when
  * it is freed, so an account is empty once its user has left and nothing lingers. A live query that several users share
@@ -51,6 +70,12 @@ export class Account {
   readonly #held = new Map<LiveQuery, number>();
   /** Live queries that nobody follows and that this user was the last to leave, the oldest first. */
   readonly #lingering = new Set<LiveQuery>();
+
+  /** One for all charges. */
+  readonly #endSubscription = (requestBytes: number): void => {
+    this.#subscriptions--;
+    this.#requestBytes -= requestBytes;
+  };
 
   constructor(limits: AccountLimits, onLimit: OnLimit) {
     this.#limits = limits;
@@ -84,23 +109,16 @@ export class Account {
 
   /**
    * Charges one subscription and the memory of its request.
-   * @returns A function that returns both. Further calls do nothing.
    * @throws {TidewireError} `too-many-subscriptions`
    */
-  subscribe(requestBytes: number): () => void {
+  subscribe(requestBytes: number): SubscriptionCharge {
     if (this.#subscriptions >= this.#limits.subscriptionsPerUser)
       throw this.errorOf("subscriptionsPerUser", "refused");
     if (this.#requestBytes + requestBytes > this.#limits.userRequestBytes)
       throw this.errorOf("userRequestBytes", "refused");
     this.#subscriptions++;
     this.#requestBytes += requestBytes;
-    let given = false;
-    return () => {
-      if (given) return;
-      given = true;
-      this.#subscriptions--;
-      this.#requestBytes -= requestBytes;
-    };
+    return new SubscriptionCharge(requestBytes, this.#endSubscription);
   }
 
   /** The limit that one more live query would exceed; `null` if none. */

@@ -65,8 +65,6 @@ export class Gateway implements ConnectionEvents {
   readonly #sentBytes: SentBytes;
   readonly #nowSteps: NowSteps;
   readonly #accounts: UserAccounts;
-  /** The account to which each welcomed connection is charged. A refreshed token names the same user. */
-  readonly #accountOf = new Map<Connection, Account>();
   #draining = false;
   /** Aborted when the last client leaves while the node drains. */
   readonly #lastHasLeft = new AbortController();
@@ -277,15 +275,14 @@ export class Gateway implements ConnectionEvents {
     }
     account.outboxes.add(connection.outbox);
     connection.outbox.share(account.outboxes, limits.userOutboxBytes);
-    this.#accountOf.set(connection, account);
     return account;
   }
 
   onClosed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     this.#admission.disconnected(connection.address);
-    this.#accountOf.get(connection)?.outboxes.delete(connection.outbox);
-    this.#accountOf.delete(connection);
+    // A refreshed token names the same user, so the account is the one of the first token.
+    if (connection.login.isWelcomed) connection.login.account.outboxes.delete(connection.outbox);
     this.#context.metrics.connections.set(this.#connections.size);
     if (this.#draining && this.#connections.size === 0) this.#lastHasLeft.abort();
   }

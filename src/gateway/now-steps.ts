@@ -4,7 +4,8 @@
  */
 import type { LookupSet } from "../feed/lookup-set.ts";
 import { guarded, runGuarded } from "../metrics/guard.ts";
-import { authorizeParsed, type BoundLookup, LookupsNeeded } from "../rules/authorize.ts";
+import { authorizeParsed } from "../rules/authorize.ts";
+import { type BoundLookup, LookupsNeeded } from "../rules/bind-rule.ts";
 import type { Connection } from "./connection/connection.ts";
 import { reauthorizeForStep } from "./connection/reauthorization.ts";
 import type { Subscription } from "./connection/subscription.ts";

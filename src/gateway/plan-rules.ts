@@ -3,7 +3,8 @@
  * plan` shows it, so that an admin sees before an edit how many users would lose access.
  */
 import { TidewireError } from "../protocol/errors.ts";
-import { authorizeParsed, LookupsNeeded, ruleFor } from "../rules/authorize.ts";
+import { authorizeParsed, ruleFor } from "../rules/authorize.ts";
+import { LookupsNeeded } from "../rules/bind-rule.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
 import type { Connection } from "./connection/connection.ts";

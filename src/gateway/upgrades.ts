@@ -6,7 +6,7 @@ import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type Server as WsServer } from "ws";
-import { guarded, runGuarded } from "../metrics/guard.ts";
+import { runGuarded, sharedGuarded } from "../metrics/guard.ts";
 import { SUBPROTOCOL } from "../protocol/messages.ts";
 import { identify } from "./connection/handlers/hello.ts";
 import type { OpenConnection } from "./connection/open-connection.ts";
@@ -31,6 +31,8 @@ export class Upgrades {
   readonly #open: OpenConnection;
   readonly #socketIo: SocketIoEndpoint | null;
   readonly #websockets: WsServer<typeof ServerWebSocket>;
+  /** One listener for all sockets. A closure in `#take` would keep the request as long as its socket. */
+  readonly #onSocketError: (this: Socket) => void;
 
   /** @param socketIo `null` if Socket.IO is not served. */
   constructor(
@@ -45,6 +47,11 @@ export class Upgrades {
     this.#hosts = hosts === undefined ? null : new HostNames(hosts);
     this.#open = open;
     this.#socketIo = socketIo;
+    this.#onSocketError = sharedGuarded(
+      () => context,
+      "gateway.socket",
+      (socket: Socket) => socket.destroy(),
+    );
     this.#websockets = new WebSocketServer({
       noServer: true,
       WebSocket: ServerWebSocket,
@@ -68,10 +75,7 @@ export class Upgrades {
   #take(server: Server, request: IncomingMessage, stream: Duplex, head: Buffer): void {
     // Node's HTTP server passes the socket that it accepted. The type only promises a Duplex.
     const socket = stream as Socket;
-    socket.on(
-      "error",
-      guarded(this.#context, "gateway.socket", () => socket.destroy()),
-    );
+    socket.on("error", this.#onSocketError);
     if (!asksForWebSocket(request) && !hasBody(request)) {
       answerWithoutUpgrade(server, request, socket, this.#context);
       return;

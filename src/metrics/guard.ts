@@ -45,7 +45,6 @@ export function guarded<A extends readonly unknown[]>(
   run: (...args: A) => unknown,
   onFault: OnFault = DO_NOTHING,
 ): (...args: A) => void {
-  // Idle connections keep ten of these each, so that nothing is made here that only a fault needs.
   return (...args) => {
     try {
       const running = run(...args);
@@ -53,6 +52,31 @@ export function guarded<A extends readonly unknown[]>(
         running.catch((error: unknown) => contain(parts, where, error, onFault));
     } catch (error) {
       contain(parts, where, error, onFault);
+    }
+  };
+}
+
+/**
+ * Like `guarded`, as one listener for all emitters of a kind. A listener for each emitter would cost every connection
+ * three objects for each event.
+ * @param run Takes the emitter, and then the arguments of the event.
+ * @param onFault Ends the owner of the emitter.
+ */
+export function sharedGuarded<E, A extends readonly unknown[]>(
+  partsOf: (emitter: E) => GuardParts,
+  where: string,
+  run: (emitter: E, ...args: A) => unknown,
+  onFault: (emitter: E, fault: Fault) => void = DO_NOTHING,
+): (this: E, ...args: A) => void {
+  return function (this: E, ...args: A): void {
+    try {
+      const running = run(this, ...args);
+      if (running instanceof Promise)
+        running.catch((error: unknown) =>
+          contain(partsOf(this), where, error, (fault) => onFault(this, fault)),
+        );
+    } catch (error) {
+      contain(partsOf(this), where, error, (fault) => onFault(this, fault));
     }
   };
 }

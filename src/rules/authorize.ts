@@ -5,8 +5,6 @@
  */
 import { createHash } from "node:crypto";
 import { type Aggregate, canonicalAggregate, parseAggregate } from "../match/aggregate.ts";
-import { bindFilter } from "../match/bind-filter.ts";
-import type { BsonValue } from "../match/bson-value.ts";
 import { andFilters, canonicalFilter } from "../match/canonical-filter.ts";
 import type { Filter } from "../match/filter.ts";
 import { parseFilter } from "../match/parse-filter.ts";
@@ -20,9 +18,10 @@ import type { Projection } from "../match/projection-fields.ts";
 import { parseSort } from "../match/sort.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { AggregateRequest, DocumentMode, SortSpec } from "../protocol/messages.ts";
+import { type BoundLookup, bindRule, grantKey, LookupsNeeded, type LookupValues } from "./bind-rule.ts";
 import { checkAllowed } from "./check-allowed.ts";
-import { ClaimRefused, type Claims, claimResolver, roundNow } from "./claims.ts";
-import type { CollectionRules, LookupTemplate, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import { ClaimRefused, type Claims, roundNow } from "./claims.ts";
+import type { CollectionRules, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
 import { sharedProjection } from "./shared-projection.ts";
 
 /** A client's request, as in `subscribe` (docs/protocol.md, section 3.1). Its form was checked already. */
@@ -71,30 +70,6 @@ export interface EffectiveQuery {
   readonly grant: string;
   /** Equal for equal live queries, on every node and after a restart. It reveals nothing about the query. */
   readonly key: string;
-}
-
-/** A lookup with the claims filled in. Lookups with equal keys share one set. */
-export interface BoundLookup {
-  readonly key: string;
-  readonly database: string;
-  readonly collectionName: string;
-  readonly filter: Filter;
-  /** The path whose values form the set. */
-  readonly value: string;
-}
-
-/** The current values of a set; `null` if the set was not read. */
-export type LookupValues = (lookup: BoundLookup) => readonly BsonValue[] | null;
-
-/** A request cannot be judged before these sets are read. */
-export class LookupsNeeded extends Error {
-  override readonly name = "LookupsNeeded";
-  readonly lookups: readonly BoundLookup[];
-
-  constructor(lookups: readonly BoundLookup[]) {
-    super("a lookup has to be read first");
-    this.lookups = lookups;
-  }
 }
 
 /** The user of a request. */
@@ -155,7 +130,12 @@ export interface Grant {
   readonly nowMs: number | null;
   /** Equal grants have equal keys. */
   readonly key: string;
+  /** Whether the rule holds no placeholder, so that all users to whom it applies have this very grant. */
+  readonly isConstant: boolean;
 }
+
+/** The grants of rules whose filters hold no placeholder. Such a rule grants the same to every user it applies to. */
+const constantGrants = new WeakMap<Rule, Grant>();
 
 /**
  * Finds the rule that applies to a user, and fills in claims and sets.
@@ -178,9 +158,13 @@ export function grantOf(
     });
     if (rule === undefined) throw refusal(name, subject);
     const roundedMs = roundNow(nowMs, rules.nowStepMs);
-    const { filter, lookups } = bindRule(collection, rule, subject?.claims ?? {}, roundedMs, lookupValues);
-    const key = grantKey(rule, filter);
-    return { collection, rule, filter, lookups, nowMs: rule.usesNow ? roundedMs : null, key };
+    const known = constantGrants.get(rule);
+    if (known?.collection === collection) return known;
+    const bound = bindRule(collection, rule, subject?.claims ?? {}, roundedMs, lookupValues);
+    const key = grantKey(rule, bound.filter);
+    const grant = { collection, rule, ...bound, nowMs: rule.usesNow ? roundedMs : null, key };
+    if (grant.isConstant) constantGrants.set(rule, grant);
+    return grant;
     // Any other error is a bug in the evaluation. Rights fail closed: the user is refused, and the log names the rule.
   } catch (cause) {
     if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
@@ -203,46 +187,8 @@ export function authorizeParsed(
   known?: EffectiveQuery,
 ): EffectiveQuery {
   const grant = grantOf(rules, subject, request.collection, nowMs, lookupValues);
-  if (known?.grant !== grant.key) return effectiveQuery(grant, request);
+  if (known?.grant !== grant.key) return sharedQuery(grant, request);
   return { ...known, rule: grant.rule.name, lookups: grant.lookups, nowMs: grant.nowMs };
-}
-
-/**
- * Fills claims and sets into a rule's filter.
- * @throws {ClaimRefused} A claim is missing or has the wrong form.
- * @throws {LookupsNeeded} It names all sets that were not read.
- */
-function bindRule(
-  collection: CollectionRules,
-  rule: Rule,
-  claims: Claims,
-  nowMs: number,
-  lookupValues: LookupValues,
-): { filter: Filter; lookups: BoundLookup[] } {
-  const lookups: BoundLookup[] = [];
-  const needed: BoundLookup[] = [];
-  const filter = bindFilter(
-    rule.filter,
-    claimResolver(claims, nowMs, (name) => {
-      const template = collection.lookups.get(name);
-      if (template === undefined) throw new ClaimRefused(`there is no lookup ${name}`);
-      const lookup = bindLookup(template, claims, nowMs);
-      lookups.push(lookup);
-      const values = lookupValues(lookup);
-      if (values === null) needed.push(lookup);
-      return values ?? [];
-    }),
-  );
-  if (needed.length > 0) throw new LookupsNeeded(needed);
-  return { filter, lookups };
-}
-
-function bindLookup(template: LookupTemplate, claims: Claims, nowMs: number): BoundLookup {
-  const { database, collectionName, value } = template;
-  const filter = bindFilter(template.filter, claimResolver(claims, nowMs));
-  const identity = JSON.stringify([database, collectionName, canonicalFilter(filter), value]);
-  const key = createHash("sha256").update(identity).digest("base64url");
-  return { key, database, collectionName, filter, value };
 }
 
 /**
@@ -270,12 +216,6 @@ export function ruleFor(collection: CollectionRules, subject: Subject | null): R
   } catch {
     return undefined; // `authorize` reports the error
   }
-}
-
-function grantKey(rule: Rule, filter: Filter): string {
-  return createHash("sha256")
-    .update(JSON.stringify([rule.identity, canonicalFilter(filter)]))
-    .digest("base64url");
 }
 
 /**
@@ -319,6 +259,18 @@ function checkLimit(limit: number, request: QueryRequest, { windowSize }: Reques
   if (!Number.isInteger(limit) || limit < 1 || limit > windowSize) {
     throw bad(`limit is a whole number from 1 to ${windowSize}`);
   }
+}
+
+/** The last query that each request was granted, and the grant. Requests are shared by the clients that ask alike. */
+const lastQueries = new WeakMap<ParsedRequest, { readonly grant: Grant; readonly query: EffectiveQuery }>();
+
+/** As `effectiveQuery`. Users with the same grant, to whom the same request is granted, share one object. */
+function sharedQuery(grant: Grant, request: ParsedRequest): EffectiveQuery {
+  const last = lastQueries.get(request);
+  if (last?.grant === grant) return last.query;
+  const query = effectiveQuery(grant, request);
+  if (grant.isConstant) lastQueries.set(request, { grant, query });
+  return query;
 }
 
 /**

@@ -4,13 +4,8 @@
  */
 import { encodeDocument } from "../match/encode.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
-import {
-  authorize,
-  type EffectiveQuery,
-  type LookupValues,
-  type QueryRequest,
-  type Subject,
-} from "./authorize.ts";
+import { authorize, type EffectiveQuery, type QueryRequest, type Subject } from "./authorize.ts";
+import type { LookupValues } from "./bind-rule.ts";
 import { ClaimRefused } from "./claims.ts";
 import type { Rule, RuleSet } from "./compile-rules.ts";
 import { deciding } from "./deciding-predicate.ts";

@@ -1,5 +1,6 @@
 import { type Logger, type LoggerOptions, pino } from "pino";
 import type { Io } from "./io.ts";
+import { JoinedLines } from "./joined-lines.ts";
 import { readableLog } from "./log-line.ts";
 
 /** The log of a process: JSON lines on standard output, or readable lines if that is a terminal. */
@@ -7,5 +8,7 @@ export function openLog(
   options: LoggerOptions,
   { terminal, out, env }: Pick<Io, "terminal" | "out" | "env">,
 ): Logger {
-  return terminal ? pino(options, readableLog(out, !env["NO_COLOR"])) : pino(options);
+  if (terminal) return pino(options, readableLog(out, !env["NO_COLOR"]));
+  const output = pino.destination(1);
+  return pino(options, new JoinedLines((text) => output.write(text)));
 }

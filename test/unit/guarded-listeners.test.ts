@@ -62,7 +62,10 @@ function isGuarded(args: string, text: string): boolean {
   return parts.some(
     (part) =>
       HARMLESS.test(part) ||
-      (/^\w+$/.test(part) && new RegExp(`const ${part} = [\\w.#]*uarded(?:Refresh)?\\(`).test(text)),
+      (/^(?:this\.#)?\w+$/.test(part) &&
+        new RegExp(`^\\s*(?:const )?${part.replace(".", "\\.")} = [\\w.#]*uarded(?:Refresh)?\\(`, "m").test(
+          text,
+        )),
   );
 }
 

@@ -3,11 +3,15 @@
  * reading messages, and lets tests build one without a transport.
  */
 import type { Identity } from "../../auth/verify-token.ts";
+import type { SmallMap } from "../../feed/small-map.ts";
 import type { Fault } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Login } from "./login.ts";
 import type { Outbox } from "./outbox.ts";
+
+/** The ids of the subscriptions that an attachment serves. */
+export type Ids = Pick<SmallMap<string, true>, "size" | "has" | "keys">;
 
 /** The parts of a connection that an attachment needs. */
 export interface AttachmentOwner {
@@ -23,6 +27,6 @@ export interface AttachmentOwner {
   readonly progress: { becameLive(afterCatchUp: boolean): void };
   send(message: ServerMessage): void;
   /** The live query cannot be kept up to date. Never throws. */
-  attachmentFailed(attachment: { readonly ids: ReadonlySet<string> }, error: unknown): void;
+  attachmentFailed(attachment: { readonly ids: Ids }, error: unknown): void;
   fail(fault: Fault): void;
 }

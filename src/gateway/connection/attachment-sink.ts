@@ -7,14 +7,14 @@ import type { SharedCompression } from "../../feed/shared-compression.ts";
 import type { Sink } from "../../feed/sink.ts";
 import { noteFault } from "../../metrics/guard.ts";
 import type { ValueMode } from "../../protocol/messages.ts";
-import type { AttachmentOwner } from "./attachment-owner.ts";
+import type { AttachmentOwner, Ids } from "./attachment-owner.ts";
 import type { AttachmentStart } from "./attachment-start.ts";
 
 /** The parts of an attachment that its delivery uses. */
 interface SinkTarget {
   readonly connection: AttachmentOwner;
   readonly number: number;
-  readonly ids: ReadonlySet<string>;
+  readonly ids: Ids;
   readonly start: AttachmentStart;
   /** Settles when no rights are undecided; `null` while none are. */
   readonly deciding: Promise<void> | null;

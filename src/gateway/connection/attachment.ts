@@ -7,13 +7,17 @@ import assert from "node:assert/strict";
 import { type Deferred, deferred } from "../../feed/deferred.ts";
 import type { Delivery } from "../../feed/delivery.ts";
 import type { Rights } from "../../feed/rights.ts";
+import { SmallMap } from "../../feed/small-map.ts";
 import { noteFault } from "../../metrics/guard.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";
-import type { AttachmentOwner } from "./attachment-owner.ts";
+import type { AttachmentOwner, Ids } from "./attachment-owner.ts";
 import { AttachmentSink } from "./attachment-sink.ts";
 import { AttachmentStart } from "./attachment-start.ts";
 
 type ResetReason = "history-lost" | "lagged";
+
+/** The settled promise of every attachment that has started. */
+const OPEN: Promise<void> = Promise.resolve();
 
 /**
  * One live query on one connection, shared by all its subscriptions that ask for it, until the last of them ends. While
@@ -26,14 +30,14 @@ export class Attachment {
   /** The number of the live query in messages. Each connection numbers its own live queries. */
   readonly number: number;
   readonly start: AttachmentStart;
-  readonly #ids = new Set<string>();
-  /** The ids whose rights are undecided. */
-  readonly #undecided = new Set<string>();
+  readonly #ids = new SmallMap<string, true>();
+  /** The ids whose rights are undecided; `null` while there are none. */
+  #undecided: Set<string> | null = null;
   /** Settles when no rights are undecided, or nothing more will be written. */
   #decided: Deferred | null = null;
   /** The documents that the client has are void. `reset` is sent once the rights are decided. */
   #owedReset: ResetReason | null = null;
-  #opened: Promise<void> = Promise.resolve();
+  #opened: Promise<void> = OPEN;
   #delivery: Delivery | undefined;
   #detached = false;
 
@@ -75,17 +79,22 @@ export class Attachment {
     this.#opened = opening;
   }
 
+  /** The start was decided. From now on no promise of its own is kept. */
+  noteOpened(): void {
+    this.#opened = OPEN;
+  }
+
   get isDetached(): boolean {
     return this.#detached;
   }
 
   /** The ids of the subscriptions that it serves. */
-  get ids(): ReadonlySet<string> {
+  get ids(): Ids {
     return this.#ids;
   }
 
   join(id: string): void {
-    this.#ids.add(id);
+    this.#ids.set(id, true);
   }
 
   leave(id: string): void {
@@ -100,12 +109,13 @@ export class Attachment {
   }
 
   isUndecided(id: string): boolean {
-    return this.#undecided.has(id);
+    return this.#undecided?.has(id) === true;
   }
 
   /** The rights of this id are undecided. Nothing is written until they are decided, or the id has left. */
   suspend(id: string): void {
     if (!this.serves(id)) return;
+    this.#undecided ??= new Set();
     this.#undecided.add(id);
     this.#decided ??= deferred();
   }
@@ -117,7 +127,8 @@ export class Attachment {
 
   /** The rights of this id are decided, and the id stays. */
   decide(id: string): void {
-    if (!this.#undecided.delete(id) || this.#undecided.size > 0) return;
+    if (this.#undecided?.delete(id) !== true || this.#undecided.size > 0) return;
+    this.#undecided = null;
     const reset = this.#owedReset;
     this.#owedReset = null;
     // Before the delivery continues, because every later message builds on the reset.
@@ -131,7 +142,7 @@ export class Attachment {
   detach(): void {
     if (this.#detached) return;
     this.#detached = true;
-    this.#undecided.clear();
+    this.#undecided = null;
     // Callers that wait for the decision find the attachment detached. Otherwise they would wait for ever.
     this.#decided?.resolve();
     this.#decided = null;

@@ -52,8 +52,6 @@ export class Connection {
   readonly progress: Progress;
   readonly #transport: Transport;
   readonly #events: ConnectionEvents;
-  /** One for all listeners. */
-  readonly #onFault = (fault: Fault): void => this.fail(fault);
   #isClosed = false;
 
   constructor(
@@ -142,7 +140,7 @@ export class Connection {
    * alone.
    */
   guarded<A extends readonly unknown[]>(where: string, run: (...args: A) => unknown): (...args: A) => void {
-    return guarded(this.context, where, run, this.#onFault);
+    return guarded(this.context, where, run, (fault) => this.fail(fault));
   }
 
   /** Ends this connection after an unexpected error, with 1011 and the reference under which it was logged. */

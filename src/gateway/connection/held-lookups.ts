@@ -5,20 +5,23 @@
 import type { Feed } from "../../feed/feed.ts";
 import type { HistoryEntry } from "../../feed/history.ts";
 import type { LookupHolder, LookupSet } from "../../feed/lookup-set.ts";
-import type { BoundLookup, LookupValues } from "../../rules/authorize.ts";
+import type { BoundLookup, LookupValues } from "../../rules/bind-rule.ts";
 
 /** The owner of rights that depend on the sets. */
 export interface RightsOwner {
   /** A set differs from this commit on; `null` if a set is no longer known and was released. */
-  rightsChanged(at: HistoryEntry | null): void;
+  rightsChanged(lookups: HeldLookups, at: HistoryEntry | null): void;
   /** The change could not be processed, so nothing may be pushed any more. Never throws. */
   rightsFailed(error: unknown): void;
 }
 
+const NO_SETS: readonly LookupSet[] = [];
+
 /** The lookup sets on which the rights of one subscription depend. */
 export class HeldLookups implements LookupHolder {
   readonly #feed: Feed;
-  readonly #sets = new Map<string, LookupSet>();
+  /** Created for the first set, because most rights depend on none. */
+  #sets: Map<string, LookupSet> | null = null;
   readonly #owner: RightsOwner;
   #released = false;
 
@@ -28,10 +31,12 @@ export class HeldLookups implements LookupHolder {
   }
 
   /** The values of a held set; `null` for any other. */
-  readonly values: LookupValues = (lookup) => this.#sets.get(lookup.key)?.values ?? null;
+  get values(): LookupValues {
+    return (lookup) => this.#sets?.get(lookup.key)?.values ?? null;
+  }
 
   get sets(): readonly LookupSet[] {
-    return [...this.#sets.values()];
+    return this.#sets === null ? NO_SETS : [...this.#sets.values()];
   }
 
   /**
@@ -40,14 +45,10 @@ export class HeldLookups implements LookupHolder {
    */
   async acquire(lookups: readonly BoundLookup[]): Promise<void> {
     for (const lookup of lookups) {
-      if (this.#sets.has(lookup.key)) continue;
+      if (this.#sets?.has(lookup.key)) continue;
       const set = await this.#acquire(lookup);
-      if (this.#released || this.#sets.has(lookup.key)) {
-        this.#feed.lookups.release(set);
-        continue;
-      }
-      set.holders.add(this);
-      this.#sets.set(lookup.key, set);
+      if (this.#released || this.#sets?.has(lookup.key)) this.#feed.lookups.release(set);
+      else this.#hold(set);
     }
   }
 
@@ -70,39 +71,49 @@ export class HeldLookups implements LookupHolder {
   acquireAtOnce(lookups: readonly BoundLookup[]): boolean {
     const sets = this.#feed.lookups.acquireAtOnce(lookups);
     for (const set of sets ?? []) {
-      if (this.#sets.has(set.spec.key)) this.#feed.lookups.release(set);
-      set.holders.add(this);
-      this.#sets.set(set.spec.key, set);
+      if (this.#sets?.has(set.spec.key)) this.#feed.lookups.release(set);
+      this.#hold(set);
     }
     return sets !== null;
   }
 
   /** Releases the sets on which the rights do not depend any more. */
   keepOnly(lookups: readonly BoundLookup[]): void {
+    if (this.#sets === null) return;
     const keys = new Set(lookups.map(({ key }) => key));
     for (const [key, set] of this.#sets) if (!keys.has(key)) this.#letGo(key, set);
   }
 
   release(): void {
     this.#released = true;
-    for (const [key, set] of this.#sets) this.#letGo(key, set);
+    this.#letGoAll();
   }
 
   lookupChanged(at: HistoryEntry): void {
-    this.#owner.rightsChanged(at);
+    this.#owner.rightsChanged(this, at);
   }
 
   lookupLost(): void {
-    for (const [key, set] of this.#sets) this.#letGo(key, set);
-    this.#owner.rightsChanged(null);
+    this.#letGoAll();
+    this.#owner.rightsChanged(this, null);
   }
 
   fail(error: unknown): void {
     this.#owner.rightsFailed(error);
   }
 
+  #hold(set: LookupSet): void {
+    this.#sets ??= new Map();
+    set.holders.add(this);
+    this.#sets.set(set.spec.key, set);
+  }
+
+  #letGoAll(): void {
+    for (const [key, set] of this.#sets ?? []) this.#letGo(key, set);
+  }
+
   #letGo(key: string, set: LookupSet): void {
-    this.#sets.delete(key);
+    this.#sets?.delete(key);
     set.holders.delete(this);
     this.#feed.lookups.release(set);
   }

@@ -45,7 +45,8 @@ export class Inbox {
   readonly #connection: InboxHost;
   readonly #clock: Pick<ConnectionClock, "heard">;
   readonly #rates: RequestRates;
-  readonly #early: EarlyMessages;
+  /** Created for the first early message. */
+  #early: EarlyMessages | null = null;
   #isAuthenticatedByRequest = false;
   #helloIsOver = false;
 
@@ -53,7 +54,6 @@ export class Inbox {
     this.#connection = connection;
     this.#clock = clock;
     this.#rates = new RequestRates(connection.context, nowMs);
-    this.#early = new EarlyMessages(connection.context);
   }
 
   /** The client has shown a sign of life. */
@@ -82,8 +82,8 @@ export class Inbox {
     const connection = this.#connection;
     if (connection.isClosed) return;
     const message: Arrived = { incoming, atMs: nowMs, refused };
-    if (connection.login.isChecking || this.#early.areWaiting) {
-      void this.#run(() => this.#early.add(message));
+    if (connection.login.isChecking || this.#early?.areWaiting === true) {
+      void this.#run(() => this.#wait(message));
       return;
     }
     const handled = this.#run(() => this.#handle(message), refused);
@@ -91,10 +91,16 @@ export class Inbox {
     if (connection.login.isChecking) void this.#run(() => this.#handleEarlyAfter(handled));
   }
 
+  #wait(message: Arrived): void {
+    this.#early ??= new EarlyMessages(this.#connection.context);
+    this.#early.add(message);
+  }
+
   /** [3.1] Messages that arrived during the check of a token are handled as if they had arrived after `welcome`. */
   async #handleEarlyAfter(checked: Promise<void>): Promise<void> {
     await checked;
-    const messages = this.#early.take();
+    const messages = this.#early?.take() ?? [];
+    this.#early = null;
     if (!this.#connection.isOpen) return;
     for (const message of messages) {
       void this.#run(() => this.#handle(message), message.refused);

@@ -32,7 +32,8 @@ export class Outbox {
   #takenBytes = 0;
   #progressAtMs = 0;
   #paused = false;
-  #shared: { readonly others: Shared; readonly limitBytes: number } | null = null;
+  #others: Shared | null = null;
+  #othersLimitBytes = 0;
 
   constructor(transport: Transport, limitBytes: number, guard: GuardParts) {
     this.#transport = transport;
@@ -42,7 +43,8 @@ export class Outbox {
 
   /** From now on the outbox shares a limit with all other outboxes of its user. */
   share(others: Shared, limitBytes: number): void {
-    this.#shared = { others, limitBytes };
+    this.#others = others;
+    this.#othersLimitBytes = limitBytes;
   }
 
   get transport(): Transport["kind"] {
@@ -77,8 +79,8 @@ export class Outbox {
     if (bytes > this.#limitBytes) return false;
     // Most connections have almost nothing waiting, so the sum over the user's connections is only computed for the
     // others.
-    if (bytes <= FLOOR_BYTES || this.#shared === null) return true;
-    return this.#shared.others.bytes + size <= this.#shared.limitBytes;
+    if (bytes <= FLOOR_BYTES || this.#others === null) return true;
+    return this.#others.bytes + size <= this.#othersLimitBytes;
   }
 
   /** Sends an answer, which is always taken. A client that asks without reading is not read any more until it reads. */

@@ -9,12 +9,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Rights } from "../../feed/rights.ts";
 import { TidewireError } from "../../protocol/errors.ts";
-import {
-  authorizeParsed,
-  type BoundLookup,
-  type EffectiveQuery,
-  LookupsNeeded,
-} from "../../rules/authorize.ts";
+import { authorizeParsed, type EffectiveQuery } from "../../rules/authorize.ts";
+import { type BoundLookup, LookupsNeeded } from "../../rules/bind-rule.ts";
 import { sendSubscribed } from "./answers.ts";
 import { Attachment } from "./attachment.ts";
 import { endFor } from "./end-subscription.ts";

@@ -21,15 +21,14 @@ const REFUSALS_PER_SECOND = 1;
 export class RequestRates {
   readonly #context: Pick<GatewayContext, "limits" | "metrics">;
   readonly #requests: RateLimit;
-  readonly #refreshes: RateLimit;
-  readonly #refusals: RateLimit;
+  /** Created on first use. A new bucket is full, as an unused one would be. */
+  #refreshes: RateLimit | null = null;
+  #refusals: RateLimit | null = null;
 
   constructor(context: Pick<GatewayContext, "limits" | "metrics">, nowMs: number) {
     const { limits } = context;
     this.#context = context;
     this.#requests = new RateLimit(limits.requestsPerSecond, limits.requestBurst, nowMs);
-    this.#refreshes = new RateLimit(limits.refreshesPerMinute / 60, limits.refreshBurst, nowMs);
-    this.#refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
   }
 
   /**
@@ -38,9 +37,12 @@ export class RequestRates {
    */
   charge(message: ClientMessage, bytes: number, nowMs: number): void {
     this.#charge(costOf(message, bytes), nowMs);
-    if (message.type !== "refresh" || this.#refreshes.take(1, nowMs)) return;
+    if (message.type !== "refresh") return;
+    const { limits } = this.#context;
+    this.#refreshes ??= new RateLimit(limits.refreshesPerMinute / 60, limits.refreshBurst, nowMs);
+    if (this.#refreshes.take(1, nowMs)) return;
     this.#context.metrics.limitHits.inc({ limit: "refreshesPerMinute", outcome: "refused" });
-    const value = this.#context.limits.refreshesPerMinute;
+    const value = limits.refreshesPerMinute;
     throw new TidewireError(
       "too-many-requests",
       `more than ${value} refreshes a minute: slow down`,
@@ -65,6 +67,7 @@ export class RequestRates {
     const details = id === undefined ? limit : { ...limit, id };
     const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };
     // The first refusals are errors. A client that continues is disconnected.
+    this.#refusals ??= new RateLimit(REFUSALS_PER_SECOND, REFUSALS_BURST, nowMs);
     const closeCode = this.#refusals.take(1, nowMs) ? undefined : CLOSE_CODES.abuse;
     throw new ClientError("too-many-requests", text, closeCode, extras);
   }

@@ -7,12 +7,8 @@ import type { Identity } from "../../auth/verify-token.ts";
 import type { Ticket } from "../../feed/ticket.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { StartReason, SubscribeMessage } from "../../protocol/messages.ts";
-import {
-  authorizeParsed,
-  type EffectiveQuery,
-  LookupsNeeded,
-  type LookupValues,
-} from "../../rules/authorize.ts";
+import { authorizeParsed, type EffectiveQuery } from "../../rules/authorize.ts";
+import { LookupsNeeded, type LookupValues } from "../../rules/bind-rule.ts";
 import type { Loss } from "../rights/lost-rights.ts";
 import { isSameToken } from "../rights/ticket-terms.ts";
 import { HeldLookups, type RightsOwner } from "./held-lookups.ts";

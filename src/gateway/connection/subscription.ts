@@ -1,3 +1,4 @@
+import type { SubscriptionCharge } from "../../feed/account.ts";
 import type { ParsedRequest } from "../../rules/authorize.ts";
 import type { Attachment } from "./attachment.ts";
 import type { HeldLookups } from "./held-lookups.ts";
@@ -8,8 +9,8 @@ export interface Requested {
   readonly request: ParsedRequest;
   /** The sets on which its rights depend. */
   readonly lookups: HeldLookups;
-  /** Returns the charges of the subscription to the user's account. */
-  readonly giveBack: () => void;
+  /** The charge to the user's account. */
+  readonly charge: SubscriptionCharge;
 }
 
 /** A subscription that waits for the sets on which its rights depend. */
@@ -23,16 +24,16 @@ export class Subscription implements Requested {
   readonly id: string;
   readonly request: ParsedRequest;
   readonly lookups: HeldLookups;
-  readonly giveBack: () => void;
+  readonly charge: SubscriptionCharge;
   #attachment: Attachment;
   #isAnswered = false;
   #isPostponed = false;
 
-  constructor({ id, request, lookups, giveBack }: Requested, attachment: Attachment) {
+  constructor({ id, request, lookups, charge }: Requested, attachment: Attachment) {
     this.id = id;
     this.request = request;
     this.lookups = lookups;
-    this.giveBack = giveBack;
+    this.charge = charge;
     this.#attachment = attachment;
   }
 

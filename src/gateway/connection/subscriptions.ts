@@ -4,6 +4,7 @@
  */
 import type { HistoryEntry } from "../../feed/history.ts";
 import { Limiter } from "../../feed/limiter.ts";
+import { SmallMap } from "../../feed/small-map.ts";
 import type { Attachment } from "./attachment.ts";
 import { PendingSubscriptions } from "./pending-subscriptions.ts";
 import { Signal } from "./signal.ts";
@@ -32,22 +33,24 @@ const labelOf = ({ query: { database, collectionName } }: Pick<Attachment, "quer
  * subscription that has ended holds no lookup and is counted nowhere.
  */
 export class Subscriptions implements Iterable<Subscription> {
-  readonly #byId = new Map<string, Subscription>();
+  readonly #byId = new SmallMap<string, Subscription>();
   /** By the key of the live query. */
-  readonly #attachments = new Map<string, Attachment>();
+  readonly #attachments = new SmallMap<string, Attachment>();
   readonly #gauge: Gauge;
-  readonly #snapshotTurns: Limiter;
+  readonly #snapshotsMost: number;
+  /** Created for the first snapshot. */
+  #snapshotTurns: Limiter | null = null;
   /** Notifies of every event after which `isBehind` may be false or `pending` be empty. */
   readonly changes = new Signal();
   readonly pending = new PendingSubscriptions(this.changes);
   #lastNumber = 0;
   /** By the key of the live query, in the order of use. */
-  readonly #numbers = new Map<string, number>();
+  readonly #numbers = new SmallMap<string, number>();
 
   /** @param snapshotsMost How many snapshots this connection may read at the same time. */
   constructor(gauge: Gauge, snapshotsMost: number) {
     this.#gauge = gauge;
-    this.#snapshotTurns = new Limiter(snapshotsMost);
+    this.#snapshotsMost = snapshotsMost;
   }
 
   /** The number of active subscriptions, and of those that wait for their authorization. */
@@ -57,7 +60,7 @@ export class Subscriptions implements Iterable<Subscription> {
 
   /** Iterates over a copy, so that a subscription may end during the iteration. */
   [Symbol.iterator](): Iterator<Subscription> {
-    return [...this.#byId.values()][Symbol.iterator]();
+    return this.#byId.values()[Symbol.iterator]();
   }
 
   /** Whether the id is in use, also by a subscription that waits for its authorization. */
@@ -92,8 +95,8 @@ export class Subscriptions implements Iterable<Subscription> {
     const number = this.#attachments.get(key)?.number ?? this.#numbers.get(key) ?? ++this.#lastNumber;
     this.#numbers.delete(key);
     this.#numbers.set(key, number);
-    const [oldest] = this.#numbers.keys();
-    if (this.#numbers.size > NUMBERS_MAX && oldest !== undefined) this.#numbers.delete(oldest);
+    const [oldest] = this.#numbers.size > NUMBERS_MAX ? this.#numbers.keys() : [];
+    if (oldest !== undefined) this.#numbers.delete(oldest);
     return number;
   }
 
@@ -113,7 +116,7 @@ export class Subscriptions implements Iterable<Subscription> {
     const present = this.#attachments.get(key);
     this.#attachments.set(key, attachment);
     if (present === undefined || present === attachment) return;
-    for (const id of [...present.ids]) {
+    for (const id of present.ids.keys()) {
       const subscription = this.#byId.get(id);
       if (subscription !== undefined) this.#move(subscription, attachment);
       attachment.join(id);
@@ -152,7 +155,7 @@ export class Subscriptions implements Iterable<Subscription> {
     if (!this.holds(subscription)) return;
     this.#byId.delete(subscription.id);
     this.#gauge.dec(labelOf(subscription.attachment));
-    subscription.giveBack();
+    subscription.charge.giveBack();
     try {
       this.release(subscription);
     } finally {
@@ -162,7 +165,7 @@ export class Subscriptions implements Iterable<Subscription> {
   }
 
   servedBy(attachment: Pick<Attachment, "ids">): Subscription[] {
-    return [...attachment.ids].flatMap((id) => {
+    return attachment.ids.keys().flatMap((id) => {
       const subscription = this.#byId.get(id);
       return subscription?.attachment === attachment ? [subscription] : [];
     });
@@ -178,7 +181,8 @@ export class Subscriptions implements Iterable<Subscription> {
 
   /** Settles after an event that may be the last one for which `isBehind` or a pending subscription waits. */
   mayHaveCaughtUp(): Promise<void> {
-    const windows = [...this.#attachments.values()]
+    const windows = this.#attachments
+      .values()
       .filter(({ delivery }) => !delivery.liveQuery.state.isCurrent)
       .map(({ delivery }) => delivery.liveQuery.state.becomesCurrent());
     return Promise.race([this.changes.next(), ...windows]);
@@ -189,6 +193,7 @@ export class Subscriptions implements Iterable<Subscription> {
    * @returns A function that returns the turn.
    */
   snapshotTurn(): Promise<() => void> {
+    this.#snapshotTurns ??= new Limiter(this.#snapshotsMost);
     return this.#snapshotTurns.acquire();
   }
 

@@ -6,6 +6,25 @@ export interface SocketLimits {
   readonly perAddress: number;
 }
 
+/** One counted socket. */
+export class CountedSocket {
+  readonly #end: (network: string | null) => void;
+  readonly #network: string | null;
+  #isCounted = true;
+
+  /** @param network For which it is counted; `null` for a trusted proxy. */
+  constructor(network: string | null, end: (network: string | null) => void) {
+    this.#network = network;
+    this.#end = end;
+  }
+
+  /** Ends the count. Further calls do nothing. */
+  release(): void {
+    if (this.#isCounted) this.#end(this.#network);
+    this.#isCounted = false;
+  }
+}
+
 /** The limit that refuses a socket. */
 export type SocketLimitReached = "node-full" | "address-limit";
 
@@ -18,6 +37,8 @@ export class OpenSockets {
   readonly #proxies: TrustedProxies | null;
   readonly #byNetwork = new Map<string, number>();
   #count = 0;
+  /** One for all sockets. */
+  readonly #end = (network: string | null): void => this.#change(network, -1);
 
   constructor(limits: SocketLimits, proxies: TrustedProxies | null) {
     this.#limits = limits;
@@ -36,18 +57,11 @@ export class OpenSockets {
     return this.#count >= this.#limits.total ? "node-full" : null;
   }
 
-  /**
-   * Counts a socket.
-   * @returns A function that ends the count. Further calls do nothing.
-   */
-  add(remoteAddress: string | undefined): () => void {
+  /** Counts a socket, until it is released. */
+  add(remoteAddress: string | undefined): CountedSocket {
     const network = this.#networkOf(remoteAddress);
     this.#change(network, 1);
-    let isCounted = true;
-    return () => {
-      if (isCounted) this.#change(network, -1);
-      isCounted = false;
-    };
+    return new CountedSocket(network, this.#end);
   }
 
   #change(network: string | null, by: 1 | -1): void {

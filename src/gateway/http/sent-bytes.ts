@@ -1,11 +1,12 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
-import { type GuardParts, guarded } from "../../metrics/guard.ts";
+import { type GuardParts, guarded, sharedGuarded } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 
 /** Counts the bytes sent on a server's sockets, whatever transport uses them. */
 export class SentBytes {
   readonly #guard: GuardParts;
+  readonly #onClose: (this: Socket) => void;
   readonly #counter: Metrics["bytesSent"];
   /** The bytes counted so far, for each open socket. */
   readonly #counted = new Map<Socket, number>();
@@ -13,19 +14,17 @@ export class SentBytes {
   constructor(guard: GuardParts, counter: Metrics["bytesSent"]) {
     this.#guard = guard;
     this.#counter = counter;
+    this.#onClose = sharedGuarded(
+      () => guard,
+      "sent-bytes.close",
+      (socket: Socket) => this.#ended(socket),
+    );
   }
 
   follow(server: Server): void {
-    const ended = (socket: Socket) => {
-      this.#count(socket);
-      this.#counted.delete(socket);
-    };
     const begun = (socket: Socket) => {
       this.#counted.set(socket, 0);
-      socket.once(
-        "close",
-        guarded(this.#guard, "sent-bytes.close", () => ended(socket)),
-      );
+      socket.on("close", this.#onClose);
     };
     server.on("connection", guarded(this.#guard, "sent-bytes.connection", begun));
   }
@@ -33,6 +32,11 @@ export class SentBytes {
   /** Counts the bytes sent since the last call. */
   count(): void {
     for (const socket of this.#counted.keys()) this.#count(socket);
+  }
+
+  #ended(socket: Socket): void {
+    this.#count(socket);
+    this.#counted.delete(socket);
   }
 
   #count(socket: Socket): void {

@@ -5,8 +5,8 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
-import { type GuardParts, guarded, runGuarded } from "../../metrics/guard.ts";
-import type { OpenSockets, SocketLimitReached } from "./open-sockets.ts";
+import { type GuardParts, guarded, runGuarded, sharedGuarded } from "../../metrics/guard.ts";
+import type { CountedSocket, OpenSockets, SocketLimitReached } from "./open-sockets.ts";
 
 /** Why a socket was closed; the label of `tidewire_sockets_refused_total`. */
 export type SocketRefusal =
@@ -26,13 +26,43 @@ export interface SocketGuardParts {
   readonly onRefused: (reason: SocketRefusal) => void;
 }
 
-interface Watched {
+/** One accepted socket. */
+class Watched {
   readonly socket: Socket;
-  /** Ends the count of the socket. */
-  readonly release: () => void;
-  /** Answers that have not ended. All but the first wait for the one before them. */
-  readonly answering: Set<ServerResponse>;
+  readonly peer: string;
+  readonly counted: CountedSocket;
+  /**
+   * Answers that have not ended; `null` if there were none. All but the first wait for the one before them. A WebSocket
+   * has none.
+   */
+  #answering: Set<ServerResponse> | null = null;
+
+  constructor(socket: Socket, peer: string, counted: CountedSocket) {
+    this.socket = socket;
+    this.peer = peer;
+    this.counted = counted;
+  }
+
+  get answering(): ReadonlySet<ServerResponse> {
+    return this.#answering ?? NO_ANSWERS;
+  }
+
+  begin(response: ServerResponse): void {
+    this.#answering ??= new Set();
+    this.#answering.add(response);
+  }
+
+  end(response: ServerResponse): void {
+    this.#answering?.delete(response);
+  }
 }
+
+const NO_ANSWERS: ReadonlySet<ServerResponse> = new Set();
+
+/** The entry of a socket. */
+const WATCHED = Symbol("watched");
+
+type WatchedSocket = Socket & { [WATCHED]?: Watched };
 
 /**
  * Counts every accepted socket, and closes those over a limit before TLS or HTTP sees them. When the total is exceeded,
@@ -43,9 +73,16 @@ export class SocketGuard {
   readonly #watched = new Map<string, Watched>();
   /** Sockets without a request in progress, the longest idle first. */
   readonly #idle = new Map<string, Watched>();
+  /** One listener for all sockets. */
+  readonly #onClose: (this: Socket) => void;
 
   constructor(server: Server | TlsServer, parts: SocketGuardParts) {
     this.#parts = parts;
+    this.#onClose = sharedGuarded(
+      () => parts.guard,
+      "socket.close",
+      ({ [WATCHED]: watched }: WatchedSocket) => watched !== undefined && this.#forget(watched),
+    );
     // Node's own listeners would set up a parser or TLS for a socket that is refused, so they are called from here.
     const accept = server.listeners("connection");
     server.removeAllListeners("connection");
@@ -82,7 +119,7 @@ export class SocketGuard {
     this.#idle.delete(peerOf(request.socket));
   }
 
-  #admit(socket: Socket): boolean {
+  #admit(socket: WatchedSocket): boolean {
     const { sockets, onRefused } = this.#parts;
     let reached = sockets.limitReached(socket.remoteAddress);
     if (reached === "node-full" && this.#evict()) reached = sockets.limitReached(socket.remoteAddress);
@@ -92,20 +129,17 @@ export class SocketGuard {
       return false;
     }
     const peer = peerOf(socket);
-    const watched = {
-      socket,
-      release: sockets.add(socket.remoteAddress),
-      answering: new Set<ServerResponse>(),
-    };
+    const watched = new Watched(socket, peer, sockets.add(socket.remoteAddress));
+    socket[WATCHED] = watched;
     this.#watched.set(peer, watched);
     this.#idle.set(peer, watched);
-    const forget = () => this.#forget(peer, watched);
-    socket.once("close", guarded(this.#parts.guard, "socket.close", forget));
+    socket.on("close", this.#onClose);
     return true;
   }
 
-  #forget(peer: string, watched: Watched): void {
-    watched.release();
+  #forget(watched: Watched): void {
+    const { peer } = watched;
+    watched.counted.release();
     // Ports are reused, so the entry may belong to a newer socket by now.
     if (this.#watched.get(peer) === watched) this.#watched.delete(peer);
     if (this.#idle.get(peer) === watched) this.#idle.delete(peer);
@@ -121,9 +155,9 @@ export class SocketGuard {
   #evict(): boolean {
     const [oldest] = this.#idle;
     if (oldest === undefined) return false;
-    const [peer, watched] = oldest;
+    const [, watched] = oldest;
     this.#parts.onRefused("evicted");
-    this.#forget(peer, watched);
+    this.#forget(watched);
     watched.socket.destroy();
     return true;
   }
@@ -138,10 +172,10 @@ export class SocketGuard {
       watched.socket.destroy();
       return;
     }
-    watched.answering.add(response);
+    watched.begin(response);
     this.#idle.delete(peer);
     const answered = () => {
-      watched.answering.delete(response);
+      watched.end(response);
       const isOpen = this.#watched.get(peer) === watched && !watched.socket.destroyed;
       if (isOpen && watched.answering.size === 0) this.#idle.set(peer, watched);
     };

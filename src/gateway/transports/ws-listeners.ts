@@ -1,8 +1,10 @@
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
+import { sharedGuarded } from "../../metrics/guard.ts";
 import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import { ClientError } from "../connection/client-error.ts";
 import type { Connection } from "../connection/connection.ts";
+import type { Inbox } from "../connection/inbox.ts";
 import { readMessage } from "../connection/incoming.ts";
 import type { OpenedConnection } from "../connection/open-connection.ts";
 import { ControlFrames } from "./control-frames.ts";
@@ -27,67 +29,140 @@ const BROKEN_FRAMES: Readonly<Record<number, { readonly code: CloseCode; readonl
  * closes of the service, have a reason.
  */
 export class ServerWebSocket extends WebSocket {
-  #onBrokenFrame: (status: number) => void = () => {};
+  #link: WsLink | null = null;
 
-  /** Registers a listener that is called before the library closes because of a frame that it refuses. */
-  beforeRefusal(listener: (status: number) => void): void {
-    this.#onBrokenFrame = listener;
+  /** The connection behind the WebSocket, which exists before the first event. */
+  get link(): WsLink {
+    if (this.#link === null) throw new Error("a WebSocket has no connection yet");
+    return this.#link;
+  }
+
+  joinTo(link: WsLink): void {
+    this.#link = link;
   }
 
   override close(status?: number, reason?: string | Buffer): void {
     const isRefusal = status !== undefined && reason === undefined && this.readyState === WebSocket.OPEN;
-    if (isRefusal) this.#onBrokenFrame(status);
+    // Before the library closes because of a frame that it refuses.
+    if (isRefusal && this.#link !== null) onBrokenFrame.call(this.#link, status);
     super.close(status, reason);
   }
 }
+
+/** The connection behind the socket of a WebSocket. */
+const LINK = Symbol("link");
+
+type LinkedSocket = Socket & { [LINK]?: WsLink };
+
+/** Handles the events of one WebSocket. All WebSockets share the listeners, which find the connection here. */
+class WsLink {
+  readonly connection: Connection;
+  readonly #ws: ServerWebSocket;
+  readonly #transport: WsTransport;
+  readonly #inbox: Inbox;
+  /** Created for the first ping or pong. */
+  #frames: ControlFrames | null = null;
+
+  constructor(ws: ServerWebSocket, transport: WsTransport, { connection, inbox }: OpenedConnection) {
+    this.connection = connection;
+    this.#ws = ws;
+    this.#transport = transport;
+    this.#inbox = inbox;
+  }
+
+  received(data: Buffer, isBinary: boolean): void {
+    const { connection } = this;
+    if (this.#transport.compression !== null) freeInflater(this.#ws);
+    if (isBinary) {
+      refuse(connection, CLOSE_CODES.malformedMessage, "a message must be a text frame", "binary");
+      return;
+    }
+    const { limits } = connection.context;
+    this.#inbox.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
+  }
+
+  pinged(data: Buffer): void {
+    if (!this.#isWithinRate()) return;
+    this.#inbox.heard();
+    this.connection.outbox.pong(data);
+  }
+
+  ponged(): void {
+    if (this.#isWithinRate()) this.#inbox.heard();
+  }
+
+  /** The library reports an error after it has closed: see `ServerWebSocket`. */
+  failed(): void {
+    this.#transport.cutOffSoon();
+  }
+
+  /** Whether a control frame is within the rate and should be processed. */
+  #isWithinRate(): boolean {
+    if (this.connection.isClosed) return false;
+    const nowMs = Date.now();
+    this.#frames ??= new ControlFrames(this.connection.context, nowMs);
+    if (this.#frames.take(nowMs)) return true;
+    refuseFlood(this.connection);
+    return false;
+  }
+}
+
+const linkGuarded = <E, A extends readonly unknown[]>(
+  where: string,
+  linkOf: (emitter: E) => WsLink,
+  run: (link: WsLink, ...args: A) => void,
+) =>
+  sharedGuarded<E, A>(
+    (emitter) => linkOf(emitter).connection.context,
+    where,
+    (emitter, ...args) => run(linkOf(emitter), ...args),
+    (emitter, fault) => linkOf(emitter).connection.fail(fault),
+  );
+
+// The listeners are registered on WebSockets of this class only: see `followWebSocket`.
+const ofWebSocket = (ws: WebSocket): WsLink => (ws as ServerWebSocket).link;
+
+const onMessage = linkGuarded("ws.message", ofWebSocket, (link, data: Buffer, isBinary: boolean) =>
+  link.received(data, isBinary),
+);
+const onPing = linkGuarded("ws.ping", ofWebSocket, (link, data: Buffer) => link.pinged(data));
+const onPong = linkGuarded("ws.pong", ofWebSocket, (link) => link.ponged());
+const onError = linkGuarded("ws.error", ofWebSocket, (link) => link.failed());
+const onClose = linkGuarded("ws.close", ofWebSocket, ({ connection }, code: number) =>
+  connection.transportEnded(codeOfClient(code)),
+);
+const onBrokenFrame = linkGuarded(
+  "ws.refusal",
+  (link: WsLink) => link,
+  ({ connection }, status: number) => refuseFrame(connection, status),
+);
+const onSocketClose = linkGuarded(
+  "ws.socket",
+  (socket: LinkedSocket) => {
+    const link = socket[LINK];
+    if (link === undefined) throw new Error("a socket has no WebSocket");
+    return link;
+  },
+  ({ connection }) => connection.transportEnded(NO_CLOSE_FRAME),
+);
 
 /** Passes all events of a WebSocket to its connection. */
 export function followWebSocket(
   ws: ServerWebSocket,
   socket: Socket,
   transport: WsTransport,
-  { connection, inbox }: OpenedConnection,
+  opened: OpenedConnection,
 ): void {
-  const { limits } = connection.context;
-  ws.beforeRefusal(connection.guarded("ws.refusal", (status: number) => refuseFrame(connection, status)));
-  const received = (data: Buffer, isBinary: boolean) => {
-    if (transport.compression !== null) freeInflater(ws);
-    if (isBinary)
-      refuse(connection, CLOSE_CODES.malformedMessage, "a message must be a text frame", "binary");
-    else inbox.receive(readMessage(data.toString("utf8"), data.length, limits), Date.now());
-  };
-  const frames = new ControlFrames(connection.context, Date.now());
-  /** Whether a control frame is within the rate and should be processed. */
-  const isWithinRate = () => {
-    if (connection.isClosed) return false;
-    if (frames.take(Date.now())) return true;
-    refuseFlood(connection);
-    return false;
-  };
-  const pinged = (data: Buffer) => {
-    if (!isWithinRate()) return;
-    inbox.heard();
-    connection.outbox.pong(data);
-  };
-  const ponged = () => {
-    if (isWithinRate()) inbox.heard();
-  };
-  ws.on("message", connection.guarded("ws.message", received));
-  ws.on("ping", connection.guarded("ws.ping", pinged));
-  ws.on("pong", connection.guarded("ws.pong", ponged));
-  // The connection is closed already at this point: see `ServerWebSocket`.
-  ws.on(
-    "error",
-    connection.guarded("ws.error", () => transport.cutOffSoon()),
-  );
-  ws.on(
-    "close",
-    connection.guarded("ws.close", (code: number) => connection.transportEnded(codeOfClient(code))),
-  );
-  socket.on(
-    "close",
-    connection.guarded("ws.socket", () => connection.transportEnded(NO_CLOSE_FRAME)),
-  );
+  const link = new WsLink(ws, transport, opened);
+  const linked: LinkedSocket = socket;
+  ws.joinTo(link);
+  linked[LINK] = link;
+  ws.on("message", onMessage);
+  ws.on("ping", onPing);
+  ws.on("pong", onPong);
+  ws.on("error", onError);
+  ws.on("close", onClose);
+  socket.on("close", onSocketClose);
 }
 
 /** Closes the connection without reading more: see `WsTransport.close`. */

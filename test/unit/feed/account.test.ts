@@ -17,11 +17,11 @@ const outbox = (bufferedBytes = 0) => ({ bufferedBytes });
 
 test("a user has as many subscriptions as the limit allows over all connections, and not one more", () => {
   const { account, refused } = open({ subscriptionsPerUser: 2 });
-  const giveBack = account.subscribe(100);
+  const charge = account.subscribe(100);
   account.subscribe(100);
   expect(() => account.subscribe(100)).toThrow("limits.subscriptionsPerUser");
   expect(refused).toEqual(["subscriptionsPerUser"]);
-  giveBack();
+  charge.giveBack();
   account.subscribe(100);
   expect(account.subscriptions).toBe(2);
 });
@@ -29,23 +29,23 @@ test("a user has as many subscriptions as the limit allows over all connections,
 test("the requests of a user take as much memory as the limit allows, and not one byte more", () => {
   const { account } = open({ userRequestBytes: 2_000 });
   account.subscribe(1_500);
-  const giveBack = account.subscribe(500);
+  const charge = account.subscribe(500);
   expect(() => account.subscribe(1)).toThrow(
     expect.objectContaining({
       code: "too-many-subscriptions",
       details: { limit: "userRequestBytes", value: 2_000 },
     }),
   );
-  giveBack();
+  charge.giveBack();
   account.subscribe(1);
 });
 
 test("refunds the charge of a subscription once, however often it is requested", () => {
   const { account } = open();
   account.subscribe(100);
-  const giveBack = account.subscribe(200);
-  giveBack();
-  giveBack();
+  const charge = account.subscribe(200);
+  charge.giveBack();
+  charge.giveBack();
   expect([account.subscriptions, account.requestBytes]).toEqual([1, 100]);
 });
 
@@ -129,7 +129,8 @@ test("whatever is taken and given back in whatever order, an account ends empty"
       const [one, socket] = [liveQuery(), outbox()];
       const load = { windowBytes: random.int(0, 100), filterWork: random.int(1, 100) };
       try {
-        taken.push(account.subscribe(random.int(1, 2_000)));
+        const charge = account.subscribe(random.int(1, 2_000));
+        taken.push(() => charge.giveBack());
       } catch {
         expect(taken.length, `seed ${seed}`).toBeGreaterThan(0);
       }

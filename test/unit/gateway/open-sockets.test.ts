@@ -15,10 +15,10 @@ test("takes as many sockets from an address as the limit says, and not one more;
 
 test("a socket that closed makes room once, however often that is said", () => {
   const sockets = new OpenSockets({ total: 10, perAddress: 2 }, null);
-  const release = sockets.add("127.0.0.1");
+  const counted = sockets.add("127.0.0.1");
   sockets.add("127.0.0.1");
-  release();
-  release();
+  counted.release();
+  counted.release();
   expect(sockets.count).toBe(1);
   expect(sockets.limitReached("127.0.0.1")).toBeNull();
   sockets.add("127.0.0.1");

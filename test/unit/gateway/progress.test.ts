@@ -1,4 +1,5 @@
 import { beforeEach, expect, test, vi } from "vitest";
+import { SubscriptionCharge } from "../../../src/feed/account.ts";
 import type { Feed } from "../../../src/feed/feed.ts";
 import { Attachment } from "../../../src/gateway/connection/attachment.ts";
 import type { AttachmentOwner } from "../../../src/gateway/connection/attachment-owner.ts";
@@ -70,7 +71,7 @@ function connect() {
     id,
     request: {} as never,
     lookups: { release: () => {} } as HeldLookups,
-    giveBack: () => {},
+    charge: new SubscriptionCharge(0, () => {}),
   });
   const subscribe = (id: string, attachment = attach(id)) => {
     const subscription = new Subscription(requested(id), attachment);

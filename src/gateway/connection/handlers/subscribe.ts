@@ -3,19 +3,16 @@
  * token, the client's mind), so the function checks after each wait whether its answer is still wanted and still right.
  */
 import { holderOf } from "../../../auth/subject.ts";
+import type { HistoryEntry } from "../../../feed/history.ts";
 import { Rights } from "../../../feed/rights.ts";
 import { noteFault } from "../../../metrics/guard.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../../protocol/messages.ts";
-import {
-  authorizeParsed,
-  type EffectiveQuery,
-  LookupsNeeded,
-  type QueryRequest,
-} from "../../../rules/authorize.ts";
+import { authorizeParsed, type EffectiveQuery, type QueryRequest } from "../../../rules/authorize.ts";
+import { LookupsNeeded } from "../../../rules/bind-rule.ts";
 import { sendSubscribed } from "../answers.ts";
 import { Attachment } from "../attachment.ts";
-import { HeldLookups } from "../held-lookups.ts";
+import { HeldLookups, type RightsOwner } from "../held-lookups.ts";
 import { reauthorize, reauthorizeSoon } from "../reauthorization.ts";
 import { noteRefused, toStartRequest } from "../resume-check.ts";
 import { type Asked, Subscription } from "../subscription.ts";
@@ -32,16 +29,9 @@ export async function handleSubscribe(
   const text = JSON.stringify(asksFor);
   const { requests, rules } = connection.context;
   const request = requests.parse(asksFor, rules.limits, text);
-  const lookups: HeldLookups = new HeldLookups(connection.context.feed, {
-    // From the moment the subscription exists, a change of its sets changes its rights, at that very commit.
-    rightsChanged: (at) => {
-      const subscription = connection.subscriptions.get(id);
-      if (subscription?.lookups === lookups) reauthorize(connection, subscription, at);
-    },
-    rightsFailed: (error) => connection.fail(noteFault(connection.context, "rights.lookup", error)),
-  });
-  const giveBack = connection.login.account.subscribe(sizeOf(text));
-  const asked = { id, request, lookups, giveBack, isOver: false };
+  const lookups = new HeldLookups(connection.context.feed, new SubscribedRights(connection, id));
+  const charge = connection.login.account.subscribe(sizeOf(text));
+  const asked = { id, request, lookups, charge, isOver: false };
   try {
     let query = grant(connection, asked);
     while (query instanceof LookupsNeeded) {
@@ -61,8 +51,30 @@ export async function handleSubscribe(
     connection.subscriptions.pending.remove(asked);
     if (connection.subscriptions.get(id)?.lookups !== lookups) {
       lookups.release();
-      giveBack();
+      charge.giveBack();
     }
+  }
+}
+
+/** Changes the rights of a subscription when its sets change. */
+class SubscribedRights implements RightsOwner {
+  readonly #connection: SubscriptionHost;
+  readonly #id: string;
+
+  constructor(connection: SubscriptionHost, id: string) {
+    this.#connection = connection;
+    this.#id = id;
+  }
+
+  /** From the moment the subscription exists, a change of its sets changes its rights, at that very commit. */
+  rightsChanged(lookups: HeldLookups, at: HistoryEntry | null): void {
+    const subscription = this.#connection.subscriptions.get(this.#id);
+    // Another subscription may use the id by now.
+    if (subscription?.lookups === lookups) reauthorize(this.#connection, subscription, at);
+  }
+
+  rightsFailed(error: unknown): void {
+    this.#connection.fail(noteFault(this.#connection.context, "rights.lookup", error));
   }
 }
 
@@ -128,6 +140,7 @@ async function subscribe(
   attachment.openBy(open(connection, subscription, rights, message));
   try {
     await attachment.opened;
+    attachment.noteOpened();
   } catch (error) {
     // A client that has unsubscribed meanwhile was answered already, and may have used the id again.
     const isAwaited = attachment.ids.has(id);
