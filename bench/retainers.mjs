@@ -38,13 +38,22 @@ const KINDS = {
   documents: { contender: "tidewire-in-process", count: 10_000, rooms: 1e9, rest: {} },
 };
 
+/** Snapshots are not kept for further clients: that memory has a limit of its own, whatever the number of live queries. */
+const NO_SNAPSHOTS = { snapshotCacheBytes: 0, lingerMs: 0 };
+
 async function measure({ contender, count, rooms, rest }, directory) {
   const { startEmbeddedMongod } = await dist("source/embedded-mongod.js");
   const log = (fields, text) => process.stderr.write(`${text} ${JSON.stringify(fields)}\n`);
   const logger = { info: () => {}, warn: log, error: log };
   const mongod = await startEmbeddedMongod({ dataDir: join(directory, "mongodb"), logger });
   try {
-    const parts = { uri: mongod.uri, database: "retainers", directory, heap: directory };
+    const parts = {
+      uri: mongod.uri,
+      database: "retainers",
+      directory,
+      heap: directory,
+      watches: { limits: NO_SNAPSHOTS },
+    };
     const lane = await Lane.start(contender, contender, parts);
     const filters = Array.from({ length: WARM + count }, (_, i) => ({ room: i % rooms }));
     await lane.open(filters.slice(0, WARM), rest);

@@ -23,6 +23,8 @@ const SETTLE_MS = 50;
 /** A server takes so long to write its profile. */
 const PROFILE_MS = 3_000;
 const HEAP_NAME = "heap";
+/** Tidewire drops once a second what it no longer keeps. */
+const SWEEP_MS = 3_000;
 
 const MAIN = fileURLToPath(new URL("dist/cli/main.js", ROOT));
 
@@ -213,6 +215,7 @@ export class Lane {
 
   /** Writes the heap of the server. @returns The file. */
   async heapSnapshot() {
+    await pause(SWEEP_MS);
     const file = join(this.#heap, `${HEAP_NAME}-${++this.#heaps}.heapsnapshot`);
     this.#server.signal();
     while (!existsSync(file)) await pause(100);

@@ -58,7 +58,8 @@ const deployment = new Deployment(
   new EpochStore(stateDatabase),
   async () => (await identifyDeployment(client)).id,
 );
-const feed = new Feed(HistoryOptions.parse({}), FeedLimits.parse({}), {
+const limits = FeedLimits.parse(options.limits ?? {});
+const feed = new Feed(HistoryOptions.parse({}), limits, {
   reader: new MongoSnapshots(client),
   deployment,
   idleAgeMs: 2_000,
@@ -88,7 +89,7 @@ while (!feed.timeline.isReady) await new Promise((resolve) => setTimeout(resolve
 
 const terms = {
   rights: UNCONDITIONAL,
-  account: new Account(FeedLimits.parse({}), () => {}),
+  account: new Account(limits, () => {}),
 };
 
 serve({

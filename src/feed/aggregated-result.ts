@@ -13,23 +13,39 @@ import type { AggregatePlan } from "./aggregate-plan.ts";
 import { readGroup, readSpare } from "./aggregate-rows.ts";
 import { spareStages } from "./aggregate-stages.ts";
 import { type Change, UNKNOWN } from "./change.ts";
+import { documentQueryOf } from "./document-query.ts";
 import type { Evaluation } from "./evaluation.ts";
 import { SPARE_DOCUMENTS } from "./extreme.ts";
 import { Group } from "./group.ts";
 import { groupKey } from "./group-id.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { Found, KeptResult, ResultKind } from "./kept-result.ts";
+import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { WindowMember } from "./result-state.ts";
+import { SmallMap } from "./small-map.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Touched } from "./window-changes.ts";
 
-/** The parts of one live query that its groups use. */
-export interface AggregateParts {
+/** The parts that the groups of all live queries share. */
+interface SharedParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
-  /** Creates the query that finds the documents. */
-  readonly query: () => SnapshotQuery;
-  readonly plan: AggregatePlan;
+  /** How long MongoDB may work on one read, in milliseconds. */
+  readonly snapshotTimeMs: number;
+}
+
+/** The live query of the groups. */
+export interface AggregateOwner {
   readonly evaluation: Evaluation;
+  readonly spec: LiveQuerySpec;
+}
+
+/** The parts of one live query that its groups use. */
+interface AggregateParts {
+  readonly reader: Pick<SnapshotReader, "readAt">;
+  readonly plan: AggregatePlan;
+  readonly owner: AggregateOwner;
+  /** The query that finds the documents. */
+  readonly documentQuery: SnapshotQuery;
 }
 
 /** The columns of one group of which no value is known any more. */
@@ -50,7 +66,8 @@ export class AggregatedResult implements KeptResult {
   readonly loadedAt: bigint;
   /** The cluster time at which values were last read, apart from reads of the whole result. */
   #readAt = 0n;
-  #groups = new Map<string, Group>();
+  /** Most aggregates are of one group. */
+  #groups = new SmallMap<string, Group>();
   #heldBytes = 0;
 
   private constructor(parts: AggregateParts, loadedAt: bigint) {
@@ -80,17 +97,17 @@ export class AggregatedResult implements KeptResult {
   }
 
   get visible(): readonly WindowMember[] {
-    return [...this.#groups].map(([id, { id: idValue, row }]) => ({ id, idValue, document: row }));
+    return this.#groups.values().map(({ id, row }) => ({ id: groupKey(id), idValue: id, document: row }));
   }
 
   apply(entry: HistoryEntry): Found {
     if (entry.commit.clusterTime <= this.loadedAt) return [];
-    return runThrough(this.applyTouched(entry, this.#parts.evaluation.touchedBy(entry.commit.events)));
+    return runThrough(this.applyTouched(entry, this.#parts.owner.evaluation.touchedBy(entry.commit.events)));
   }
 
   /** Finds the effect of a commit on the documents, in steps. */
   *touchedInSteps({ commit }: HistoryEntry): Steps<Touched | typeof UNKNOWN> {
-    return yield* this.#parts.evaluation.touchedInSteps(commit.events);
+    return yield* this.#parts.owner.evaluation.touchedInSteps(commit.events);
   }
 
   *applyTouched({ commit }: HistoryEntry, touched: Touched | typeof UNKNOWN): Steps<Found> {
@@ -179,12 +196,12 @@ export class AggregatedResult implements KeptResult {
     clusterTime: bigint,
     causes: ReadonlyMap<string, Cause>,
   ): Promise<Change[] | typeof UNKNOWN> {
-    const { reader, query, plan } = this.#parts;
+    const { reader, documentQuery, plan } = this.#parts;
     this.#readAt = clusterTime;
     const reads = exhausted.reduce((sum, { columns }) => sum + columns.length, 0);
     if (reads > SPARE_READS_MAX) {
       const before = this.#groups;
-      const answers = await reader.readAt(plan.loadQuery(query()), clusterTime);
+      const answers = await reader.readAt(plan.loadQuery(documentQuery), clusterTime);
       if (answers.length > plan.groupsMax) return UNKNOWN;
       this.#load(answers);
       this.#keepRows(before);
@@ -195,7 +212,7 @@ export class AggregatedResult implements KeptResult {
         const column = plan.columns.extremes[index];
         if (column === undefined) continue;
         const stages = spareStages(plan.aggregate.by, group.id, column, SPARE_DOCUMENTS);
-        const answers = await reader.readAt({ ...query(), stages }, clusterTime);
+        const answers = await reader.readAt({ ...documentQuery, stages }, clusterTime);
         this.#heldBytes -= group.heldBytes;
         group.extremes[index]?.load(readSpare(answers), answers.length < SPARE_DOCUMENTS);
         this.#heldBytes += group.heldBytes;
@@ -205,7 +222,7 @@ export class AggregatedResult implements KeptResult {
 
   #load(answers: readonly Uint8Array[]): void {
     const { plan } = this.#parts;
-    this.#groups = new Map();
+    this.#groups = new SmallMap();
     this.#heldBytes = 0;
     for (const answer of answers) this.#add(readGroup(answer, plan.columns));
     // An aggregate that does not group has always one row, even without documents.
@@ -221,9 +238,10 @@ export class AggregatedResult implements KeptResult {
    * The groups were read again. The rows that followers have are kept, to compare them with the new ones; also those of
    * groups that have left.
    */
-  #keepRows(before: ReadonlyMap<string, Group>): void {
-    for (const [key, { id, row }] of before) {
+  #keepRows(before: SmallMap<string, Group>): void {
+    for (const { id, row } of before.values()) {
       if (row.length === 0) continue;
+      const key = groupKey(id);
       let group = this.#groups.get(key);
       if (group === undefined) {
         group = new Group(id, this.#parts.plan.columns);
@@ -242,21 +260,33 @@ const tooManyGroups = (most: number) =>
   );
 
 /** Makes the groups of one live query. It is a class, because closures would be memory of each live query. */
-export class AggregateKind implements ResultKind {
-  readonly #parts: AggregateParts;
+export class AggregateKind implements ResultKind, AggregateParts {
+  readonly plan: AggregatePlan;
+  readonly owner: AggregateOwner;
+  readonly #shared: SharedParts;
 
-  constructor(parts: AggregateParts) {
-    this.#parts = parts;
+  constructor(shared: SharedParts, plan: AggregatePlan, owner: AggregateOwner) {
+    this.#shared = shared;
+    this.plan = plan;
+    this.owner = owner;
+  }
+
+  get reader(): SharedParts["reader"] {
+    return this.#shared.reader;
+  }
+
+  get documentQuery(): SnapshotQuery {
+    return documentQueryOf(this.owner.spec, this.#shared.snapshotTimeMs);
   }
 
   /** Built on each call, for the same reason. */
   get loadQuery(): SnapshotQuery {
-    return this.#parts.plan.loadQuery(this.#parts.query());
+    return this.plan.loadQuery(this.documentQuery);
   }
 
   *prepareInSteps(): Steps<void> {}
 
   load(answers: readonly Uint8Array[], clusterTime: bigint): KeptResult {
-    return AggregatedResult.loaded(this.#parts, answers, clusterTime);
+    return AggregatedResult.loaded(this, answers, clusterTime);
   }
 }

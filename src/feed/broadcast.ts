@@ -14,6 +14,7 @@ import type { Follower } from "./follower.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
 import { mergeEntries } from "./merge-entries.ts";
+import { SmallSet } from "./small-set.ts";
 
 /** One chunk for each value mode that some follower uses. */
 type Chunks = { [mode in ValueMode]?: Chunk };
@@ -32,7 +33,7 @@ const FOLLOWERS_STEP = 64;
 /** Records the changes of one live query in its log, and delivers them to its followers. */
 export class Broadcast {
   /** The followers that are up to date. Others first read the log at their own pace. */
-  readonly followers = new Set<Follower>();
+  readonly followers = new SmallSet<Follower>();
   readonly #log: ChangeLog;
   readonly #encoder: ChangeEncoder;
   readonly #metrics: Metrics;

@@ -2,12 +2,11 @@
  * One live query: evaluation, log, broadcast and state of one effective query. Most of a node's memory is in its live
  * queries, so parts that few of them need are created on first use.
  */
-import { toMongo } from "../match/to-mongo.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { type AggregatePlan, planOf } from "./aggregate-plan.ts";
-import { AggregateKind } from "./aggregated-result.ts";
+import { AggregateKind, type AggregateOwner } from "./aggregated-result.ts";
 import { Broadcast } from "./broadcast.ts";
 import { type LacksEncoding, type LogPosition, type NextChunk, toChunks } from "./catch-up-chunks.ts";
 import { type Change, UNKNOWN } from "./change.ts";
@@ -15,6 +14,7 @@ import { ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import { ChangeLog, type EncodedBudget, type EncodedEntry } from "./change-log.ts";
 import type { Chunk, EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
+import { documentQueryOf } from "./document-query.ts";
 import { Evaluation } from "./evaluation.ts";
 import type { Follower } from "./follower.ts";
 import type { History, HistoryEntry } from "./history.ts";
@@ -22,11 +22,12 @@ import type { ResultKind } from "./kept-result.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LogBudget } from "./log-budget.ts";
 import type { CommitCursors, LogEntry } from "./log-entry.ts";
-import { Pace } from "./pace.ts";
+import { Pace, type Pacer } from "./pace.ts";
 import { isLong } from "./pieces.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
+import type { SmallSet } from "./small-set.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { Stateful } from "./stateful.ts";
 import { Stateless } from "./stateless.ts";
@@ -71,7 +72,7 @@ export interface OplogMessages {
  * them once for each value mode, and keeps them while the history reaches back to them. Its `ResultState` decides how:
  * `Stateless` for an unsorted result, `Stateful` for a sorted one and for the groups of an aggregate.
  */
-export class LiveQuery {
+export class LiveQuery implements Pacer, AggregateOwner {
   readonly number: number;
   readonly spec: LiveQuerySpec;
   readonly namespace: string;
@@ -117,58 +118,32 @@ export class LiveQuery {
   }
 
   #newState(): ResultState {
-    const { reader, timeline, onWindowChanged, onWindowLost, onExtendFailed } = this.#parts;
-    const kept = {
-      history: this.#history,
-      evaluation: this.evaluation,
-      log: this.#log,
-      broadcast: this.#broadcast,
-      pacer: this,
-    };
+    const { evaluation } = this;
+    const [log, broadcast] = [this.#log, this.#broadcast];
     const kind = this.#kindOfResult();
-    if (kind === null) return new Stateless(kept);
-    return new Stateful({
-      reader,
-      timeline,
-      kind,
-      log: this.#log,
-      broadcast: this.#broadcast,
-      pacer: this,
-      onChanged: () => onWindowChanged(this),
-      onLost: onWindowLost,
-      onExtendFailed,
-    });
+    if (kind !== null) return new Stateful(this.#parts, { kind, log, broadcast, owner: this });
+    return new Stateless({ history: this.#history, evaluation, log, broadcast, pacer: this });
   }
 
   /** `null` for a result of which nothing is kept. */
   #kindOfResult(): ResultKind | null {
     const { evaluation } = this;
     const { reader } = this.#parts;
-    if (this.#plan !== null)
-      return new AggregateKind({ reader, evaluation, plan: this.#plan, query: () => this.#documentQuery });
+    if (this.#plan !== null) return new AggregateKind(this.#parts, this.#plan, this);
     if (this.#windowSpec === null) return null;
-    const query = this.#documentQuery;
+    const query = documentQueryOf(this.spec, this.#parts.snapshotTimeMs);
     return windowKind({ reader, query, spec: this.#windowSpec, evaluation, pacer: this });
-  }
-
-  /**
-   * The query that finds the documents. It is built on each call, because it is rarely needed, and keeping it would cost
-   * every live query memory.
-   */
-  get #documentQuery(): SnapshotQuery {
-    const { filter, database, collectionName: collection } = this.spec;
-    return { database, collection, filter: toMongo(filter), maxTimeMs: this.#parts.snapshotTimeMs };
   }
 
   /** Reads the result. */
   get snapshotQuery(): SnapshotQuery {
-    const query = this.#documentQuery;
+    const query = documentQueryOf(this.spec, this.#parts.snapshotTimeMs);
     if (this.#plan !== null) return this.#plan.loadQuery(query);
     return this.#windowSpec === null ? query : WindowedResult.loadQuery(query, this.#windowSpec);
   }
 
   /** The followers that are up to date. Others first read the log at their own pace. */
-  get followers(): Set<Follower> {
+  get followers(): SmallSet<Follower> {
     return this.#broadcast.followers;
   }
 

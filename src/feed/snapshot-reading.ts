@@ -5,12 +5,12 @@
 import { encodeDocument } from "../match/encode.ts";
 import { encodeDocumentInSteps } from "../match/encode-steps.ts";
 import { SMALL_BYTES } from "../match/steps.ts";
-import { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { Chunk, headOf } from "./chunk.ts";
 import { AFTER, type Position } from "./cursor.ts";
 import type { LiveQuery } from "./live-query.ts";
+import { readWindow, tooLarge } from "./read-window.ts";
 import type { ReadingCharge } from "./reading-charge.ts";
 import type { SharedCompression } from "./shared-compression.ts";
 import type { Slices } from "./slices.ts";
@@ -38,7 +38,8 @@ export class SnapshotReading implements HoldsBatches {
   readonly liveQuery: LiveQuery;
   readonly mode: ValueMode;
   readonly #limits: SnapshotLimits;
-  readonly #cursor: OpenSnapshot;
+  /** `null` once everything was read. A kept reading must not keep the cursor and its session. */
+  #cursor: OpenSnapshot | null;
   /** The cluster time at which the result is exact. */
   readonly clusterTime: bigint;
   /** The cursor in all batches. */
@@ -47,8 +48,8 @@ export class SnapshotReading implements HoldsBatches {
   #batches: Chunk[] = [];
   #dropped = 0;
   #heldBytes = 0;
-  /** The batches whose compressed form is counted. */
-  readonly #compressed = new WeakSet<Chunk>();
+  /** The batches whose compressed form is counted. Created for the first one. */
+  #compressed: WeakSet<Chunk> | null = null;
   #rest: string[] = [];
   #restBytes = 0;
   /**
@@ -58,9 +59,9 @@ export class SnapshotReading implements HoldsBatches {
   #raw: Uint8Array[] = [];
   /**
    * The charge for the documents of a sorted result, which is kept as a whole; `null` if documents are read while they
-   * are sent.
+   * are sent, and once it was released.
    */
-  readonly #charge: ReadingCharge | null;
+  #charge: ReadingCharge | null;
   readonly #memory: SnapshotMemory;
   readonly #newSlices: () => Slices;
   readonly #onLeft: (reading: SnapshotReading) => void;
@@ -172,13 +173,18 @@ export class SnapshotReading implements HoldsBatches {
     this.#onLeft(this);
     if (this.#complete) return;
     this.#fail();
-    this.#cursor.close();
+    this.#cursor?.close();
   }
 
   #fail(): void {
     this.#failed = true;
     this.#raw = [];
+    this.#release();
+  }
+
+  #release(): void {
     this.#charge?.release();
+    this.#charge = null;
   }
 
   get readers(): number {
@@ -212,7 +218,8 @@ export class SnapshotReading implements HoldsBatches {
   /** Compresses a batch, once for all who read it. The compressed form is kept as long as the batch. */
   async compress(batch: Chunk, compression: SharedCompression): Promise<void> {
     await compression.prepare(batch);
-    if (this.#compressed.has(batch) || !this.#batches.includes(batch)) return;
+    if (this.#compressed?.has(batch) || !this.#batches.includes(batch)) return;
+    this.#compressed ??= new WeakSet();
     this.#compressed.add(batch);
     this.#heldBytes += batch.deflated?.bytes ?? 0;
     if (this.#readers > 0) this.#memory.note(this);
@@ -236,13 +243,15 @@ export class SnapshotReading implements HoldsBatches {
         if (this.#raw.length > 0) await new Promise((resolve) => setImmediate(resolve));
         return;
       }
-      if (this.#cursor.exhausted) {
+      const cursor = this.#cursor;
+      if (cursor === null || cursor.exhausted) {
         this.#complete = true;
-        this.#charge?.release();
+        this.#cursor = null;
+        this.#release();
         this.#close(true);
         return;
       }
-      this.#raw = (await this.#runLimited(() => this.#cursor.next())).toReversed();
+      this.#raw = (await this.#runLimited(() => cursor.next())).toReversed();
     }
   }
 
@@ -295,7 +304,7 @@ export class SnapshotReading implements HoldsBatches {
   }
 
   #sizeOf(batch: Chunk): number {
-    return batch.size + (this.#compressed.has(batch) ? (batch.deflated?.bytes ?? 0) : 0);
+    return batch.size + (this.#compressed?.has(batch) ? (batch.deflated?.bytes ?? 0) : 0);
   }
 }
 
@@ -305,63 +314,6 @@ async function readRest(cursor: OpenSnapshot, raw: Uint8Array[]): Promise<Uint8A
     for (const document of batch) raw.push(document);
   return raw;
 }
-
-/**
- * Reads a window completely, with a few documents beyond its limit, or all groups. They give the live query its state,
- * and the documents within the limit, or the rows, are sent.
- */
-async function readWindow(
-  liveQuery: LiveQuery,
-  cursor: OpenSnapshot,
-  { limits, timeline, charge: newCharge }: SnapshotParts,
-): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
-  if (!cursor.exact) {
-    const path = liveQuery.spec.aggregate === null ? "sort" : "aggregate";
-    throw new TidewireError(
-      "bad-request",
-      `a capped collection has neither sorted results nor aggregates: leave ${path} out`,
-      { path },
-    );
-  }
-  const charge = newCharge();
-  try {
-    const documents: Uint8Array[] = [];
-    for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
-      charge.add(bytesOf(batch));
-      for (const document of batch) documents.push(document);
-    }
-    const { limit, aggregate } = liveQuery.spec;
-    if (aggregate !== null)
-      return { documents: await loadGroups(liveQuery, cursor, documents, timeline), charge };
-    if (limit === null && documents.length > limits.snapshotDocuments)
-      throw tooLarge(limits.snapshotDocuments);
-    await liveQuery.state.prepareLoad(documents);
-    while (!timeline.isSettled) await timeline.settles;
-    liveQuery.state.load(documents, cursor.clusterTime);
-    const spare = documents.splice(limit ?? documents.length);
-    charge.sub(bytesOf(spare));
-    return { documents, charge };
-  } catch (error) {
-    charge.release();
-    throw error;
-  }
-}
-
-/** Gives the live query its groups. @returns The rows. */
-async function loadGroups(
-  { state }: LiveQuery,
-  { clusterTime }: OpenSnapshot,
-  answers: readonly Uint8Array[],
-  timeline: Timeline,
-): Promise<Uint8Array[]> {
-  const rows = state.visibleIn(answers, clusterTime).flatMap(({ document }) => document ?? []);
-  while (!timeline.isSettled) await timeline.settles;
-  state.load(answers, clusterTime);
-  return rows;
-}
-
-const bytesOf = (documents: readonly Uint8Array[]) =>
-  documents.reduce((bytes, document) => bytes + document.length, 0);
 
 /** The parts that a snapshot reading works with. */
 export interface SnapshotParts {
@@ -388,10 +340,3 @@ export interface SnapshotParts {
     since: bigint,
   ) => Promise<{ raw: Uint8Array[]; clusterTime: bigint }>;
 }
-
-const tooLarge = (most: number) =>
-  new TidewireError(
-    "snapshot-too-large",
-    `the result has more than ${most} documents: use sort with limit, narrow the filter, or subscribe with "snapshot": false`,
-    { limit: "snapshotDocuments", value: most },
-  );

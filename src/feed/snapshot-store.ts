@@ -56,6 +56,8 @@ export class SnapshotStore {
   readonly #indexes: IndexCheck;
   readonly #reads: Limiter;
   readonly #memory: SnapshotMemory;
+  /** One for all readings, because each is kept for a while. */
+  readonly #readingParts: Omit<SnapshotParts, "charge">;
   readonly #opening = new Map<string, Promise<SnapshotReading>>();
   /** In the order of reading, the newest last. */
   readonly #readings = new Map<string, { reading: SnapshotReading; untilMs: number }>();
@@ -66,6 +68,18 @@ export class SnapshotStore {
     this.#parts = parts;
     this.#reads = new Limiter(limits.snapshotConcurrency);
     this.#memory = new SnapshotMemory(limits.snapshotBytes, () => parts.metrics.snapshotsShed.inc());
+    const { reader, newSlices, cursors, timeline } = parts;
+    this.#readingParts = {
+      memory: this.#memory,
+      newSlices,
+      onLeft: (reading) => this.#left(reading),
+      reader,
+      limits,
+      cursorOf: (clusterTime) => cursors.ofReading(clusterTime),
+      timeline,
+      runLimited: (work) => this.runLimited(work),
+      makeExact: (query, raw, from) => makeExact(query, raw, from, parts),
+    };
   }
 
   /**
@@ -179,20 +193,9 @@ export class SnapshotStore {
     since: bigint,
     charge: () => ReadingCharge,
   ): Promise<SnapshotReading> {
-    const { reader, timeline, cursors, metrics } = this.#parts;
+    const { timeline, metrics } = this.#parts;
     const end = metrics.snapshotTime.startTimer();
-    const parts: SnapshotParts = {
-      memory: this.#memory,
-      newSlices: this.#parts.newSlices,
-      onLeft: (reading) => this.#left(reading),
-      reader,
-      limits: this.#limits,
-      cursorOf: (clusterTime) => cursors.ofReading(clusterTime),
-      timeline,
-      runLimited: (work) => this.runLimited(work),
-      makeExact: (query, raw, from) => makeExact(query, raw, from, this.#parts),
-      charge,
-    };
+    const parts: SnapshotParts = { ...this.#readingParts, charge };
     for (let attempt = 1; ; attempt++) {
       try {
         await this.runLimited(() => this.checkIndex(liveQuery));

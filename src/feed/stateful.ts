@@ -17,21 +17,25 @@ import type { SnapshotReader } from "./snapshot-reader.ts";
 import type { Timeline } from "./timeline.ts";
 import type { Touched } from "./window-changes.ts";
 
-/** The parts that `Stateful` works with. */
-export interface StatefulParts {
+/** The parts that the results of all live queries share. */
+export interface StatefulParts<Owner> {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
+  /** A result could not be kept up to date, and is read again. */
+  readonly onWindowLost: (error: unknown) => void;
+  /** The past of a result could not be read. The caller starts over. */
+  readonly onExtendFailed: (error: unknown) => void;
+  /** The memory of the result of a live query may have changed. */
+  readonly onWindowChanged: (owner: Owner) => void;
+}
+
+/** The parts of one live query. */
+export interface OwnParts<Owner> {
   readonly kind: ResultKind;
   readonly log: ChangeLog;
   readonly broadcast: Broadcast;
-  /** Divides work on earlier commits. */
-  readonly pacer: Pacer;
-  /** Called when the memory of the result may have changed. */
-  readonly onChanged: () => void;
-  /** Called when the result could not be kept up to date. It is read again. */
-  readonly onLost: (error: unknown) => void;
-  /** Called when the past of the result could not be read. The caller starts over. */
-  readonly onExtendFailed: (error: unknown) => void;
+  /** The live query, which divides work on earlier commits. */
+  readonly owner: Owner;
 }
 
 /** The changes of one commit, or a promise of them. */
@@ -45,11 +49,13 @@ const NOT_WAITING = Promise.resolve();
  * A result that is kept in memory: the window of a sorted result, or the groups of an aggregate. It sometimes must ask the
  * database. Until the answer arrives, later commits wait in the history.
  */
-export class Stateful implements ResultState {
+export class Stateful<Owner extends Pacer> implements ResultState {
   readonly isStateless = false;
-  readonly #parts: StatefulParts;
+  readonly #parts: StatefulParts<Owner>;
   readonly #kind: ResultKind;
-  readonly #history: History;
+  readonly #log: ChangeLog;
+  readonly #broadcast: Broadcast;
+  readonly #owner: Owner;
   /** `undefined` before the result is loaded, and after it was lost. */
   #result: KeptResult | undefined;
   /** The entry that the result has processed while it waits for the database; `null` if it does not wait. */
@@ -59,10 +65,16 @@ export class Stateful implements ResultState {
   /** Grows when work in progress has become void. Each asynchronous step compares it after a wait. */
   #generation = 0;
 
-  constructor(parts: StatefulParts) {
+  constructor(parts: StatefulParts<Owner>, { kind, log, broadcast, owner }: OwnParts<Owner>) {
     this.#parts = parts;
-    this.#kind = parts.kind;
-    this.#history = parts.timeline.history;
+    this.#kind = kind;
+    this.#log = log;
+    this.#broadcast = broadcast;
+    this.#owner = owner;
+  }
+
+  get #history(): History {
+    return this.#parts.timeline.history;
   }
 
   get isLoaded(): boolean {
@@ -103,7 +115,7 @@ export class Stateful implements ResultState {
 
   apply(entry: HistoryEntry): boolean {
     if (this.#result === undefined || entry.commit.clusterTime <= this.#result.loadedAt) {
-      this.#parts.log.restart(entry.seq);
+      this.#log.restart(entry.seq);
       return false;
     }
     if (this.#waitsAt !== null) return false;
@@ -124,7 +136,7 @@ export class Stateful implements ResultState {
   }
 
   async prepareLoad(documents: readonly Uint8Array[]): Promise<void> {
-    const pace = this.#parts.pacer.newPace();
+    const pace = this.#owner.newPace();
     await pace.through(this.#kind.prepareInSteps(documents));
     pace.stop();
   }
@@ -133,7 +145,7 @@ export class Stateful implements ResultState {
     const seq = this.#history.seqAt(clusterTime);
     if (this.#result !== undefined || seq === null) return;
     this.#adopt(this.#kind.load(documents, clusterTime));
-    this.#parts.log.restart(seq);
+    this.#log.restart(seq);
     this.#catchUpAdopted();
   }
 
@@ -141,7 +153,7 @@ export class Stateful implements ResultState {
     this.#result = undefined;
     this.#waitsAt = null;
     this.#generation++;
-    this.#parts.onChanged();
+    this.#parts.onWindowChanged(this.#owner);
   }
 
   /** `lose` has ended all work in progress. */
@@ -159,8 +171,8 @@ export class Stateful implements ResultState {
 
   #note(entry: HistoryEntry, changes: Found): boolean {
     if (!(changes instanceof Promise)) {
-      this.#parts.onChanged();
-      return this.#parts.broadcast.note(entry, changes);
+      this.#parts.onWindowChanged(this.#owner);
+      return this.#broadcast.note(entry, changes);
     }
     this.#waiting = this.#catchUp(entry, changes);
     return false;
@@ -170,22 +182,23 @@ export class Stateful implements ResultState {
     this.#result = result;
     this.#waitsAt = null;
     this.#generation++;
-    this.#parts.onChanged();
+    this.#parts.onWindowChanged(this.#owner);
   }
 
   /** Applies the entries of the history that are later than a state that was just loaded. */
   #catchUpAdopted(): void {
-    const first = this.#history.next(this.#parts.log.coveredFrom);
+    const first = this.#history.next(this.#log.coveredFrom);
     if (first !== undefined) this.#waiting = this.#catchUp(first, this.#result?.apply(first) ?? []);
   }
 
   /** Processes the history from an entry whose changes are being read, as long as the database must be asked. */
   async #catchUp(first: HistoryEntry, firstChanges: Found): Promise<void> {
-    const { timeline, broadcast, pacer, onChanged, onLost } = this.#parts;
+    const { timeline } = this.#parts;
+    const broadcast = this.#broadcast;
     const generation = this.#generation;
     let entry: HistoryEntry | undefined = first;
     let changes = firstChanges;
-    const pace = pacer.newPace();
+    const pace = this.#owner.newPace();
     pace.stop();
     this.#waitsAt = first.seq - 1;
     try {
@@ -198,7 +211,7 @@ export class Stateful implements ResultState {
         while (!timeline.isSettled) await timeline.settles;
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
-        onChanged();
+        this.#parts.onWindowChanged(this.#owner);
         if (broadcast.note(entry, found)) runThrough(broadcast.flush(() => this.lose()));
         pace.resume();
         if (pace.isOver) await pace.keep();
@@ -225,7 +238,7 @@ export class Stateful implements ResultState {
       this.#waitsAt = null;
     } catch (error) {
       if (generation !== this.#generation) return;
-      onLost(error);
+      this.#parts.onWindowLost(error);
       this.lose();
       runThrough(broadcast.startOverAll());
     }
@@ -262,7 +275,9 @@ export class Stateful implements ResultState {
    * the beginning of the log.
    */
   async #extendTo(seq: number): Promise<boolean> {
-    const { reader, timeline, kind, log, pacer } = this.#parts;
+    const { reader, timeline } = this.#parts;
+    const log = this.#log;
+    const kind = this.#kind;
     const at = this.#history.timeAfter(seq);
     if (at === null) return false;
     const generation = this.#generation;
@@ -270,7 +285,7 @@ export class Stateful implements ResultState {
     await this.prepareLoad(documents);
     const result = kind.load(documents, at);
     const found: LogEntry[] = [];
-    const pace = pacer.newPace();
+    const pace = this.#owner.newPace();
     pace.stop();
     let done = seq;
     const target = () => (this.#result === undefined ? this.#history.headSeq : log.coveredFrom);

@@ -29,12 +29,16 @@ const PATH_MAX = 500;
 /** The values of a request that names none. */
 const COUNT: AggregateValue = { name: "count", operator: "count", path: null };
 
+/** A request that names nothing. Most counters are this one, and share it. */
+const COUNT_ALL: Aggregate = { by: null, values: [COUNT] };
+
 /** Parses the `aggregate` of a request. @throws {TidewireError} `bad-request` */
 export function parseAggregate(given: unknown): Aggregate {
   const { by, values, ...others } = entriesOf(given, "aggregate");
   const unknown = Object.keys(others)[0];
   if (unknown !== undefined)
     throw refusal("aggregate", `has no field ${quote(unknown)}: it has by and values`);
+  if (by === undefined && values === undefined) return COUNT_ALL;
   return { by: parseBy(by), values: values === undefined ? [COUNT] : parseValues(values) };
 }
 

@@ -4,6 +4,7 @@
  * matching, because most filters read one or two fields of a document.
  */
 import { BSON } from "mongodb";
+import { longLivedCopy } from "./long-lived.ts";
 
 /** The BSON types, by the byte that precedes the value (bsonspec.org). `missing` is our own, for an absent field. */
 export const BSON_TYPE = {
@@ -44,9 +45,14 @@ export function byteAt(bytes: Uint8Array, offset: number): number {
   return bytes[offset] ?? 0;
 }
 
-/** The same memory as a Buffer, whose string functions are native. */
+/** V8 keeps an array of at most this many bytes inside of the object, until something asks for its `buffer`. */
+const INLINE_BYTES = 64;
+
+/** The same bytes as a Buffer, whose string functions are native. To be read only, because it may be a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (Buffer.isBuffer(bytes)) return bytes;
+  if (bytes.length <= INLINE_BYTES) return Buffer.from(bytes);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** The text of a string, code or symbol value. Invalid UTF-8 is read as U+FFFD. */
@@ -159,11 +165,15 @@ export function* elementsOf(bytes: Uint8Array, start = 0): Generator<BsonElement
   }
 }
 
-/** Converts a JavaScript or `bson` value to raw BSON. Numbers become Int32 if possible, as in the driver. */
+/**
+ * Converts a JavaScript or `bson` value to raw BSON. Numbers become Int32 if possible, as in the driver. Most of these
+ * values become part of a filter, and are kept.
+ */
 export function fromJs(value: unknown): BsonValue {
-  const bytes = BSON.serialize({ v: value }, { ignoreUndefined: false });
-  const type = byteAt(bytes, 4);
-  return { type, bytes, start: 7, end: valueEnd(type, bytes, 7) };
+  const document = BSON.serialize({ v: value }, { ignoreUndefined: false });
+  const type = byteAt(document, 4);
+  const bytes = longLivedCopy(document.subarray(7, valueEnd(type, document, 7)));
+  return { type, bytes, start: 0, end: bytes.length };
 }
 
 /**

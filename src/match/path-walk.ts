@@ -5,16 +5,39 @@
 import { AmbiguousPath, type PathPart } from "./ambiguous-path.ts";
 import { afterCString, BSON_TYPE, byteAt, valueEnd } from "./bson-value.ts";
 import { findField, isNamed, someElement, type ValueTest } from "./elements.ts";
+import { longLivedCopy } from "./long-lived.ts";
 import { isIndex } from "./paths.ts";
 
 /** Tests the values of one path, in the document or array that starts at `at`, until one test succeeds. */
 export type PathWalk = (bytes: Uint8Array, at: number, test: ValueTest) => boolean;
 
-/** @param expandsLeaf Whether an array at the end of the path also yields its elements, as for most operators. */
+/** How many walks are kept, and the longest path of which one is, in characters. The oldest is dropped first. */
+const WALKS_MAX = 1_000;
+const KEPT_PATH_MAX = 100;
+
+/** The walks of paths that filters name, because thousands of live queries differ only in the values. */
+const walks = { plain: new Map<string, PathWalk>(), expanding: new Map<string, PathWalk>() };
+
+/**
+ * Makes the walk of a path. Equal paths share one.
+ * @param expandsLeaf Whether an array at the end of the path also yields its elements, as for most operators.
+ */
 export function compilePath(dottedPath: string, expandsLeaf: boolean): PathWalk {
+  if (dottedPath.length > KEPT_PATH_MAX) return newWalk(dottedPath, expandsLeaf);
+  const kept = expandsLeaf ? walks.expanding : walks.plain;
+  const known = kept.get(dottedPath);
+  if (known !== undefined) return known;
+  const walk = newWalk(dottedPath, expandsLeaf);
+  const [oldest] = kept.size < WALKS_MAX ? [] : kept.keys();
+  if (oldest !== undefined) kept.delete(oldest);
+  kept.set(dottedPath, walk);
+  return walk;
+}
+
+function newWalk(dottedPath: string, expandsLeaf: boolean): PathWalk {
   const parts = dottedPath
     .split(".")
-    .map((part) => ({ name: Buffer.from(part, "utf8"), isIndex: isIndex(part) }));
+    .map((part) => ({ name: longLivedCopy(Buffer.from(part, "utf8")), isIndex: isIndex(part) }));
   if (AmbiguousPath.is(parts)) {
     const path = new AmbiguousPath(parts, expandsLeaf);
     return (bytes, at, test) => path.walk(bytes, at, test);

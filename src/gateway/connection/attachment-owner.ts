@@ -3,7 +3,7 @@
  * reading messages, and lets tests build one without a transport.
  */
 import type { Identity } from "../../auth/verify-token.ts";
-import type { SmallMap } from "../../feed/small-map.ts";
+import type { SmallSet } from "../../feed/small-set.ts";
 import type { Fault } from "../../metrics/guard.ts";
 import type { ServerMessage } from "../../protocol/messages.ts";
 import type { GatewayContext } from "../context.ts";
@@ -11,7 +11,7 @@ import type { Login } from "./login.ts";
 import type { Outbox } from "./outbox.ts";
 
 /** The ids of the subscriptions that an attachment serves. */
-export type Ids = Pick<SmallMap<string, true>, "size" | "has" | "keys">;
+export type Ids = Pick<SmallSet<string>, "size" | "has"> & Iterable<string>;
 
 /** The parts of a connection that an attachment needs. */
 export interface AttachmentOwner {

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { type Deferred, deferred } from "../../feed/deferred.ts";
 import type { Delivery } from "../../feed/delivery.ts";
 import type { Rights } from "../../feed/rights.ts";
-import { SmallMap } from "../../feed/small-map.ts";
+import { SmallSet } from "../../feed/small-set.ts";
 import { noteFault } from "../../metrics/guard.ts";
 import type { EffectiveQuery } from "../../rules/authorize.ts";
 import type { AttachmentOwner, Ids } from "./attachment-owner.ts";
@@ -30,7 +30,7 @@ export class Attachment {
   /** The number of the live query in messages. Each connection numbers its own live queries. */
   readonly number: number;
   readonly start: AttachmentStart;
-  readonly #ids = new SmallMap<string, true>();
+  readonly #ids = new SmallSet<string>();
   /** The ids whose rights are undecided; `null` while there are none. */
   #undecided: Set<string> | null = null;
   /** Settles when no rights are undecided, or nothing more will be written. */
@@ -94,7 +94,7 @@ export class Attachment {
   }
 
   join(id: string): void {
-    this.#ids.set(id, true);
+    this.#ids.add(id);
   }
 
   leave(id: string): void {

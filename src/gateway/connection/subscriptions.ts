@@ -116,7 +116,7 @@ export class Subscriptions implements Iterable<Subscription> {
     const present = this.#attachments.get(key);
     this.#attachments.set(key, attachment);
     if (present === undefined || present === attachment) return;
-    for (const id of present.ids.keys()) {
+    for (const id of [...present.ids]) {
       const subscription = this.#byId.get(id);
       if (subscription !== undefined) this.#move(subscription, attachment);
       attachment.join(id);
@@ -165,7 +165,7 @@ export class Subscriptions implements Iterable<Subscription> {
   }
 
   servedBy(attachment: Pick<Attachment, "ids">): Subscription[] {
-    return attachment.ids.keys().flatMap((id) => {
+    return [...attachment.ids].flatMap((id) => {
       const subscription = this.#byId.get(id);
       return subscription?.attachment === attachment ? [subscription] : [];
     });

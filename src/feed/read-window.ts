@@ -1,0 +1,82 @@
+/**
+ * Reads the results that are kept in memory: sorted windows, and the groups of aggregates. Such a result is read as a
+ * whole, before any of it is sent.
+ */
+import { TidewireError } from "../protocol/errors.ts";
+import type { LiveQuery } from "./live-query.ts";
+import type { FeedLimits } from "./options.ts";
+import type { ReadingCharge } from "./reading-charge.ts";
+import type { OpenSnapshot } from "./snapshot-reader.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** The parts that reading a kept result needs. */
+interface WindowReadingParts {
+  readonly limits: Pick<FeedLimits, "snapshotDocuments">;
+  readonly timeline: Timeline;
+  readonly charge: () => ReadingCharge;
+}
+
+/**
+ * Reads a window completely, with a few documents beyond its limit, or all groups. They give the live query its state,
+ * and the documents within the limit, or the rows, are sent.
+ */
+export async function readWindow(
+  liveQuery: LiveQuery,
+  cursor: OpenSnapshot,
+  { limits, timeline, charge: newCharge }: WindowReadingParts,
+): Promise<{ documents: Uint8Array[]; charge: ReadingCharge }> {
+  if (!cursor.exact) {
+    const path = liveQuery.spec.aggregate === null ? "sort" : "aggregate";
+    throw new TidewireError(
+      "bad-request",
+      `a capped collection has neither sorted results nor aggregates: leave ${path} out`,
+      { path },
+    );
+  }
+  const charge = newCharge();
+  try {
+    const documents: Uint8Array[] = [];
+    for (let batch = await cursor.next(); batch.length > 0; batch = await cursor.next()) {
+      charge.add(bytesOf(batch));
+      for (const document of batch) documents.push(document);
+    }
+    const { limit, aggregate } = liveQuery.spec;
+    if (aggregate !== null)
+      return { documents: await loadGroups(liveQuery, cursor, documents, timeline), charge };
+    if (limit === null && documents.length > limits.snapshotDocuments)
+      throw tooLarge(limits.snapshotDocuments);
+    await liveQuery.state.prepareLoad(documents);
+    while (!timeline.isSettled) await timeline.settles;
+    liveQuery.state.load(documents, cursor.clusterTime);
+    const spare = documents.splice(limit ?? documents.length);
+    charge.sub(bytesOf(spare));
+    return { documents, charge };
+  } catch (error) {
+    charge.release();
+    throw error;
+  }
+}
+
+/** Gives the live query its groups. @returns The rows. */
+async function loadGroups(
+  { state }: LiveQuery,
+  { clusterTime }: OpenSnapshot,
+  answers: readonly Uint8Array[],
+  timeline: Timeline,
+): Promise<Uint8Array[]> {
+  const rows = state.visibleIn(answers, clusterTime).flatMap(({ document }) => document ?? []);
+  while (!timeline.isSettled) await timeline.settles;
+  state.load(answers, clusterTime);
+  return rows;
+}
+
+const bytesOf = (documents: readonly Uint8Array[]) =>
+  documents.reduce((bytes, document) => bytes + document.length, 0);
+
+/** The error for a result of too many documents. */
+export const tooLarge = (most: number) =>
+  new TidewireError(
+    "snapshot-too-large",
+    `the result has more than ${most} documents: use sort with limit, narrow the filter, or subscribe with "snapshot": false`,
+    { limit: "snapshotDocuments", value: most },
+  );
