@@ -39,6 +39,8 @@ const POSITION_BYTES = 20;
 const TAG_BYTES = 16;
 const HIDDEN_BYTES = EPOCH_BYTES + NONCE_BYTES + POSITION_BYTES + TAG_BYTES;
 const MARK = 0x7469_6465;
+/** How many decoded cursors are kept. */
+const KNOWN_MAX = 256;
 
 /** The epoch that a cursor names, whether or not the cursor is genuine. */
 export const epochOf = (cursor: string): string =>
@@ -81,6 +83,8 @@ export class CursorCodec {
   /** Reused buffers. One pair is enough, because encoding never waits. */
   readonly #cursor = Buffer.alloc(CURSOR_BYTES);
   readonly #block = Buffer.alloc(BLOCK_BYTES);
+  /** Genuine cursors that were decoded. Clients that return together often come from the same positions. */
+  readonly #known = new Map<string, PublishedPosition>();
 
   constructor(epoch: Epoch) {
     this.epoch = epoch.id;
@@ -119,6 +123,22 @@ export class CursorCodec {
 
   /** Decodes a cursor. Never throws, because cursors come from clients. */
   decode(cursor: string): DecodedCursor {
+    const known = this.#known.get(cursor);
+    if (known !== undefined) return known.position;
+    const position = this.#decode(cursor);
+    if (typeof position === "string") return position;
+    if (this.#known.size >= KNOWN_MAX) this.#known.clear();
+    this.#known.set(cursor, { position, cursor });
+    return position;
+  }
+
+  /** The position of a cursor, as one object for all clients at it; `null` if the cursor has none. */
+  published(cursor: string): PublishedPosition | null {
+    const position = this.decode(cursor);
+    return typeof position === "string" ? null : (this.#known.get(cursor) ?? { position, cursor });
+  }
+
+  #decode(cursor: string): DecodedCursor {
     const bytes = Buffer.from(cursor, "base64url");
     const isOfOurs = bytes.length === CURSOR_BYTES || bytes.length === HIDDEN_BYTES;
     // Re-encoding refuses other spellings of the same bytes.

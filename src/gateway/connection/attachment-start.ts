@@ -37,8 +37,7 @@ export class AttachmentStart {
   get sent(): PublishedPosition | null {
     if (this.#sent?.cursor === this.#sentCursor) return this.#sent;
     const { feed } = this.#owner.context;
-    const position = this.#sentCursor === "" ? "invalid" : feed.timeline.codec.decode(this.#sentCursor);
-    this.#sent = typeof position === "string" ? null : { position, cursor: this.#sentCursor };
+    this.#sent = this.#sentCursor === "" ? null : feed.timeline.codec.published(this.#sentCursor);
     return this.#sent;
   }
 
