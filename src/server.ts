@@ -7,6 +7,7 @@ import type { EditPlan, EditProblems } from "./admin/plan-edit.ts";
 import { type Ask, onlyProcess } from "./admin/questions.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
+import type { Feed } from "./feed/feed.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
@@ -168,10 +169,7 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   runSource(basics, source);
   // Stopped before the source, which may wait for a rule set.
   basics.onStop(async () => followed?.stop());
-  const headAgeMs = () => {
-    const { timeline } = feed;
-    return timeline.isReady ? state.clock.nowMs() - Number(timeline.headTime >> 32n) * 1_000 : 0;
-  };
+  const headAgeMs = () => headAgeOf(feed, state);
   const majority = watchMajority(basics, state, headAgeMs);
   const readiness = () =>
     readinessOf({ node, id, source, feed, gateway, keeper, revocations, majority, rules: edits });
@@ -185,7 +183,7 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
     readiness,
     publicServer,
     plan: (text) => edits.plan(text),
-    ask: adminAnswers(basics, state, { client, feed, gateway, revocations, readiness, headAgeMs }),
+    ask: adminAnswers(basics, state, { ...parts, revocations, context, edits, readiness, headAgeMs }),
     prepare: (edited) => edits.prepare(edited),
     noteRejectedReload: () => edits.reject(),
     async drain() {
@@ -196,6 +194,10 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
     stop: stopAll,
   };
 }
+
+/** The age of the head of the change stream, in milliseconds; 0 until there is one. */
+const headAgeOf = ({ timeline }: Feed, { clock }: SharedState): number =>
+  timeline.isReady ? clock.nowMs() - Number(timeline.headTime >> 32n) * 1_000 : 0;
 
 /** Watches until the node stops. */
 function watchMajority(basics: Basics, { deployment }: SharedState, headAgeMs: () => number): MajorityWatch {

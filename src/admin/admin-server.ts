@@ -19,6 +19,7 @@ import type { Handlers } from "./api/endpoints.ts";
 import { overviewHandlers } from "./api/overview-handlers.ts";
 import { planHandlers } from "./api/plan-handler.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
+import { rulesHandlers } from "./api/rules-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
 import { ConsoleFiles } from "./console-files.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
@@ -108,6 +109,7 @@ class AdminHandler {
       ...connectionHandlers(processes, acts),
       ...revocationHandlers(processes, acts),
       ...auditHandlers(processes),
+      ...rulesHandlers(processes, acts),
     };
     this.#api = new ApiRouter(this.#access, admin, handlers);
     this.#console = admin.console ? new ConsoleFiles() : null;

@@ -1,4 +1,3 @@
-import type { Feed } from "../feed/feed.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { AuditStore } from "../source/audit-store.ts";
 import type { NodeStatus, NodeStatusStore } from "../source/node-status-store.ts";
@@ -6,14 +5,15 @@ import { type Revocation, type RevocationStore, revocationBytes } from "../sourc
 import { connectionAnswers } from "./connection-answers.ts";
 import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
-import type { Answers, Ask, NotRevoked } from "./questions.ts";
+import type { Answers, Ask, NotRevoked, RulesInForce } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
+import { type TryParts, tryAnswers } from "./try-answers.ts";
 
 /** The parts of a node from which the questions of admins are answered. */
-export interface NodeAnswersParts {
+export interface NodeAnswersParts extends TryParts {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
-  readonly feed: Feed;
+  readonly rulesInForce: () => RulesInForce;
   readonly plan: PlanQuery;
   readonly status: () => Promise<NodeStatus>;
   readonly samples: LoadSamples;
@@ -39,6 +39,8 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
       return null;
     },
     audit: (page) => answer(() => audit.list(page)),
+    rules: () => parts.rulesInForce(),
+    ...tryAnswers(parts),
     ...revocationAnswers(parts),
   };
   return async (question, value) => answers[question](value);

@@ -2,6 +2,7 @@
  * The questions that the admin listener asks the processes that serve clients. It may run in another process, so that
  * every question and every answer is plain data.
  */
+import type { QueryRequest, Subject } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
 import type { Revocation } from "../source/revocation-store.ts";
@@ -110,6 +111,50 @@ export interface LiveQueryDetail extends LiveQueryRow {
   readonly snapshot: { readonly indexes: readonly string[]; readonly readsEverything: boolean } | null;
 }
 
+/** The rules in force, as text. */
+export interface RulesInForce {
+  readonly generation: number;
+  readonly text: string;
+}
+
+/** A request of a user that an admin tries. */
+export interface TriedRequest {
+  /** `null` for an anonymous user. */
+  readonly subject: Subject | null;
+  readonly request: QueryRequest;
+  /** The `_id` of one document, as Extended JSON; `undefined` for none. */
+  readonly documentId: unknown;
+  /** Whether the answer may hold contents of documents. */
+  readonly mayReadDocuments: boolean;
+}
+
+/** The decision about one document. */
+export interface TriedDocument {
+  readonly found: boolean;
+  readonly visible: boolean;
+  readonly because: string;
+  readonly stored: unknown;
+  readonly shown: unknown;
+  readonly hiddenFields: readonly string[];
+}
+
+/** The outcome of a tried request. */
+export interface TriedResult {
+  readonly outcome: string;
+  readonly reason: string | null;
+  readonly rules: readonly { readonly name: string; readonly applies: boolean; readonly because: string }[];
+  readonly query: {
+    readonly rule: string;
+    readonly namespace: string;
+    readonly filter: string;
+    readonly fields: string | null;
+    readonly aggregate: string | null;
+    readonly snapshotAllowed: boolean;
+  } | null;
+  readonly documents: { readonly shown: readonly unknown[]; readonly hasMore: boolean } | null;
+  readonly document: TriedDocument | null;
+}
+
 /** Why tokens were not revoked, in words. */
 export interface NotRevoked {
   readonly refused: string;
@@ -130,6 +175,8 @@ export interface Questions {
   liveQueries: { with: LiveQuerySearch; gives: readonly LiveQueryRow[] };
   /** `null` if the process has no such live query. */
   liveQuery: { with: string; gives: LiveQueryDetail | null };
+  rules: { with: undefined; gives: RulesInForce };
+  tryRequest: { with: TriedRequest; gives: TriedResult };
   addAudit: { with: AuditEntry; gives: null };
   audit: { with: AuditPage; gives: readonly AuditRecord[] };
   revocations: { with: undefined; gives: readonly Revocation[] };

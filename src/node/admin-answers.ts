@@ -2,15 +2,19 @@ import { nodeAnswers } from "../admin/node-answers.ts";
 import { sampleLoad, statusOf } from "../admin/overview-answers.ts";
 import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
+import { rulesText } from "../config/rules-file.ts";
 import type { Feed } from "../feed/feed.ts";
+import type { GatewayContext } from "../gateway/context.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { packageVersion } from "../metrics/process-metrics.ts";
 import { AuditStore } from "../source/audit-store.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { RevocationStore } from "../source/revocation-store.ts";
+import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { planSnapshot } from "../source/snapshot-plan.ts";
 import type { Basics } from "./basics.ts";
 import type { Pipeline } from "./pipeline.ts";
+import type { RuleEdits } from "./rule-edits.ts";
 import type { SharedState } from "./shared-state.ts";
 import { reportStatus } from "./status-reports.ts";
 
@@ -19,6 +23,9 @@ interface AdminAnswersParts extends Pick<Pipeline, "revocations"> {
   readonly client: MongoAccess;
   readonly feed: Feed;
   readonly gateway: Gateway;
+  /** Holds the rules in force, and their time. */
+  readonly context: Pick<GatewayContext, "rules" | "clock">;
+  readonly edits: RuleEdits;
   readonly readiness: () => Readiness;
   /** Age of the head of the change stream. */
   readonly headAgeMs: () => number;
@@ -28,7 +35,7 @@ interface AdminAnswersParts extends Pick<Pipeline, "revocations"> {
 export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAnswersParts): Ask {
   const { config, node, id, log, metrics } = basics;
   const { database, answer } = state;
-  const { client, feed, gateway, revocations, readiness, headAgeMs } = parts;
+  const { client, feed, gateway, revocations, readiness, headAgeMs, context, edits } = parts;
   const load = {
     log,
     metrics,
@@ -47,6 +54,9 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     names: { node, id },
     gateway,
     feed,
+    rules: () => ({ rules: context.rules, nowMs: context.clock.nowMs }),
+    open: (query, after) => SnapshotCursor.open(client, query, after),
+    rulesInForce: () => ({ generation: edits.generation, text: rulesText(edits.config) }),
     plan: (query) => planSnapshot(client, query),
     status,
     samples,

@@ -185,8 +185,9 @@ export class RuleEdits {
 }
 
 /** The part of a configuration that rules are made of, which holds no secret. */
-const rulesOf = ({ mongodb: { database }, collections, limits }: Config): RulesSource => ({
+const rulesOf = ({ mongodb: { database }, collections, limits, rules }: Config): RulesSource => ({
   mongodb: { database },
   collections,
   limits,
+  rules,
 });

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { AdminOptions } from "../../gateway/admin-options.ts";
+import { isMongoFailure } from "../../source/mongo.ts";
 import { type AdminAccess, AdminRefusal } from "../access/admin-access.ts";
 import { answerJson } from "../answer-json.ts";
 import { readBody } from "../read-body.ts";
@@ -54,8 +55,9 @@ export class ApiRouter {
       answerJson(response, response.statusCode, spec.answer.parse(given));
     } catch (error) {
       if (error instanceof AdminRefusal) return error;
-      if (!(error instanceof ApiError)) throw error;
-      refuse(response, error);
+      if (isMongoFailure(error)) refuse(response, unavailable(error));
+      else if (error instanceof ApiError) refuse(response, error);
+      else throw error;
     }
     return null;
   }
@@ -77,6 +79,9 @@ export class ApiRouter {
     return body === "text" ? text : fieldsOfJson(text, request.headers["content-type"]);
   }
 }
+
+const unavailable = (cause: Error) =>
+  new ApiError(503, "unavailable", "MongoDB does not answer, or refuses this: try again later", { cause });
 
 const roleOf = (role: Exclude<EndpointRole, "anyone">) => (role === "any-admin" ? null : role);
 

@@ -42,6 +42,8 @@ const samples = (connection: string, liveQuery: string): Readonly<Record<Operati
   revocations: {},
   revoke: { body: { sub: "somebody" } },
   undoRevocation: { body: { sub: "nobody" }, status: 404 },
+  rules: {},
+  tryAs: { body: { collection: "items", claims: { sub: "ada" } } },
   plan: { body: "mongodb: { database: x }\ncollections: { items: { rules: [{ name: all }] } }\n" },
   audit: {},
 });

@@ -1,0 +1,82 @@
+/** The rules in force, and requests that an admin tries under them. */
+import { z } from "zod";
+import type { EndpointSpec } from "./endpoint.ts";
+
+/** `GET /rules`: the rules in force. */
+export const RULES = {
+  method: "GET",
+  path: "/rules",
+  role: "view",
+  summary: "The rules in force, as a configuration would have them.",
+  request: z.strictObject({}),
+  answer: z.strictObject({
+    generation: z.int(),
+    text: z.string().describe("YAML, with environment variables filled in. POST /plan takes it, edited."),
+  }),
+} as const satisfies EndpointSpec;
+
+const json = z.record(z.string(), z.unknown());
+
+/** `POST /try`: a request of a user, tried. */
+export const TRY = {
+  method: "POST",
+  path: "/try",
+  role: "view",
+  summary:
+    "Try a request of a user under the rules in force. Documents, and values that lookups read, only with the role documents.",
+  request: z.strictObject({
+    claims: json
+      .nullable()
+      .default(null)
+      .describe("The claims of the user's token; null: an anonymous user."),
+    collection: z.string().min(1).max(255).describe("The name that clients use."),
+    filter: json.optional().describe("The client's own filter."),
+    fields: z.array(z.string()).max(1_000).optional().describe("The client's own fields."),
+    sort: z
+      .array(z.tuple([z.string(), z.union([z.literal(1), z.literal(-1)])]))
+      .max(32)
+      .optional(),
+    limit: z.int().min(1).optional(),
+    aggregate: json.optional(),
+    documentId: z
+      .unknown()
+      .optional()
+      .describe("The _id of one document, as Extended JSON: who decides about it?"),
+  }),
+  answer: z.strictObject({
+    outcome: z.string().describe("allowed, or the code of the error that the client receives."),
+    reason: z.string().nullable().describe("Why it is refused, in more detail than the client receives."),
+    rules: z.array(z.strictObject({ name: z.string(), applies: z.boolean(), because: z.string() })),
+    query: z
+      .strictObject({
+        rule: z.string(),
+        namespace: z.string(),
+        filter: z
+          .string()
+          .describe("The effective filter. Without the role documents, lookups are empty sets in it."),
+        fields: z.string().nullable(),
+        aggregate: z.string().nullable(),
+        snapshotAllowed: z.boolean(),
+      })
+      .nullable()
+      .describe("Null if the request is refused."),
+    documents: z
+      .strictObject({
+        shown: z.array(z.unknown()).describe("At most 20, and about 1 MiB, as the user would see them."),
+        hasMore: z.boolean(),
+      })
+      .nullable()
+      .describe("Null without the role documents, for a refused request, and for an aggregate."),
+    document: z
+      .strictObject({
+        found: z.boolean(),
+        visible: z.boolean(),
+        because: z.string().describe("The clause that decides."),
+        stored: z.unknown().describe("The document as it is stored."),
+        shown: z.unknown().describe("The part that the user would see; null if it is not visible."),
+        hiddenFields: z.array(z.string()).describe("Fields that the user would not see, at most 200."),
+      })
+      .nullable()
+      .describe("Null without documentId, and without the role documents."),
+  }),
+} as const satisfies EndpointSpec;

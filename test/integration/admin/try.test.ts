@@ -1,0 +1,157 @@
+/** The rules in force and requests that an admin tries, compared with the answers that clients receive. */
+import { expect, test } from "vitest";
+import { digestOf } from "../../../src/admin/access/digest.ts";
+import { API } from "../../../src/admin/api/endpoint.ts";
+import { startTestService } from "../../support/service.ts";
+
+const VIEWER = "the-secret-of-an-admin-who-may-only-view";
+const READER = "the-secret-of-an-admin-who-may-see-documents";
+const tokens = [
+  { name: "viewer", sha256: digestOf(VIEWER).toString("hex"), roles: ["view"] },
+  { name: "reader", sha256: digestOf(READER).toString("hex"), roles: ["view", "documents"] },
+];
+const COLLECTIONS = {
+  orders: {
+    lookups: { shops: { collection: "members", filter: { user: "%%user.sub" }, value: "shop" } },
+    rules: [
+      { name: "staff", when: { "%%user.roles": "staff" } },
+      { name: "shop", filter: { shop: { $in: "%%lookup.shops" } }, fields: { exclude: ["margin"] } },
+    ],
+  },
+};
+
+type Row = Readonly<Record<string, unknown>>;
+interface Tried extends Row {
+  readonly query: Row | null;
+  readonly documents: { readonly shown: readonly Row[]; readonly hasMore: boolean } | null;
+  readonly document: Row | null;
+}
+
+async function start() {
+  const started = await startTestService({
+    collections: COLLECTIONS,
+    server: { admin: { port: 0, tokens } },
+    rules: { nowStep: "30s" },
+  });
+  const { db, service } = started;
+  await db.collection("members").insertMany([
+    { user: "ada", shop: "secret-shop-of-ada" },
+    { user: "bob", shop: "b" },
+  ]);
+  const orders = Array.from({ length: 30 }, (_, n) => ({
+    _id: n as never,
+    shop: n < 25 ? "secret-shop-of-ada" : "b",
+    price: n,
+    margin: { rate: n, note: "<script>alert(1)</script>" },
+  }));
+  await db.collection("orders").insertMany(orders);
+  await started.settled();
+  const url = `http://127.0.0.1:${service.adminAddress.port}${API}`;
+  const ask = async (secret: string, path: string, body?: unknown) => {
+    const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+    const init = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
+    const answer = await fetch(url + path, init);
+    return { answer, text: await answer.text() };
+  };
+  const tried = async (secret: string, body: unknown) => {
+    const { text } = await ask(secret, "/try", body);
+    return { text, body: JSON.parse(text) as Tried }; // as the endpoint answers
+  };
+  return { ...started, ask, tried };
+}
+
+const ADA = { claims: { sub: "ada" }, collection: "orders" };
+
+test("a try shows what the client receives, and the decision about one document", async () => {
+  const { tried, connect } = await start();
+  const client = await connect({ sub: "ada" });
+  await client.ask({
+    type: "subscribe",
+    id: "1",
+    collection: "orders",
+    filter: { price: { $lt: 3 } },
+  });
+  const snapshot = await client.until(({ type }) => type === "snapshot");
+  const { body } = await tried(READER, { ...ADA, filter: { price: { $lt: 3 } }, documentId: 27 });
+  expect(body).toMatchObject({
+    outcome: "allowed",
+    reason: null,
+    rules: [
+      { name: "staff", applies: false },
+      { name: "shop", applies: true },
+    ],
+    query: { rule: "shop", fields: expect.stringContaining("margin") },
+    documents: { hasMore: false },
+    document: {
+      found: true,
+      visible: false,
+      because: expect.stringContaining("shop"),
+      shown: null,
+      hiddenFields: [],
+    },
+  });
+  const prices = (rows: readonly Row[] = []) => rows.map(({ _id }) => _id);
+  expect(prices(body.documents?.shown)).toEqual(prices(snapshot?.["docs"] as readonly Row[]));
+  expect(body.documents?.shown[0]).not.toHaveProperty("margin");
+  const { body: other } = await tried(READER, { ...ADA, documentId: 1 });
+  expect(other.document).toMatchObject({
+    visible: true,
+    hiddenFields: ["margin"],
+    stored: { margin: { rate: 1 } },
+  });
+  expect(other.documents).toMatchObject({ hasMore: true });
+  expect(other.documents?.shown).toHaveLength(20);
+  expect((await tried(READER, { ...ADA, documentId: 99 })).body.document).toMatchObject({ found: false });
+  const sorted = (await tried(READER, { ...ADA, sort: [["price", -1]], limit: 2 })).body.documents;
+  expect(sorted).toMatchObject({ shown: [{ price: 24 }, { price: 23 }], hasMore: false });
+});
+
+test("without the role documents nothing of a document is in the answer, not even what lookups read", async () => {
+  const { tried } = await start();
+  const { text, body } = await tried(VIEWER, { ...ADA, documentId: 1, filter: { price: 1 } });
+  expect(body).toMatchObject({
+    outcome: "allowed",
+    documents: null,
+    document: null,
+    query: { rule: "shop" },
+  });
+  expect(text).not.toContain("secret-shop-of-ada");
+  expect((await tried(READER, ADA)).text).toContain("secret-shop-of-ada");
+});
+
+test("a refusal has the client's code and the reason; every try is in the audit", async () => {
+  const { tried, ask } = await start();
+  const refused = await tried(READER, { ...ADA, filter: { margin: 1 } });
+  expect(refused.body).toMatchObject({ outcome: "forbidden", query: null, documents: null });
+  // An anonymous client cannot tell a collection that it may not see from one that does not exist.
+  const anonymous = await tried(VIEWER, { collection: "orders" });
+  expect(anonymous.body).toMatchObject({ outcome: "unknown-collection", reason: "no rule applies" });
+  expect((await tried(VIEWER, { ...ADA, collection: "nothing" })).body).toMatchObject({
+    outcome: "unknown-collection",
+  });
+  const { text } = await ask(VIEWER, "/audit");
+  expect(JSON.parse(text)).toMatchObject({
+    entries: [
+      { act: "try-as", admin: "viewer", target: { collection: "nothing", sub: "ada" } },
+      { act: "try-as", admin: "viewer", target: { collection: "orders", sub: null } },
+      { act: "try-as", admin: "reader", target: { collection: "orders", sub: "ada" } },
+    ],
+  });
+});
+
+test("markup in documents is data: JSON that no browser takes for a page", async () => {
+  const { ask } = await start();
+  const { answer, text } = await ask(READER, "/try", { claims: { roles: "staff" }, collection: "orders" });
+  expect(text).toContain("<script>");
+  expect(answer.headers.get("content-type")).toBe("application/json; charset=utf-8");
+  expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+  expect(answer.headers.get("content-security-policy")).toContain("default-src 'none'");
+});
+
+test("the rules in force are a text that a plan accepts, and finds to be no edit", async () => {
+  const { ask } = await start();
+  const { generation, text } = JSON.parse((await ask(VIEWER, "/rules")).text);
+  expect(generation).toBe(1);
+  expect(text).toContain("%%lookup.shops");
+  expect(text).toContain("nowStep: 30000ms");
+});
