@@ -26,3 +26,7 @@ export function failureText(error: unknown): string {
   const sentence = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
 }
+
+/** Whether the same request would be refused again, for example because the connection has ended. */
+export const isFinal = (error: unknown): boolean =>
+  error instanceof ApiFailure && error.status < 500 && error.status !== 429;

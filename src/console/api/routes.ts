@@ -8,7 +8,18 @@ export const ROUTES = {
   logIn: ["POST", "/session"],
   whoAmI: ["GET", "/session"],
   logOut: ["DELETE", "/session"],
+  overview: ["GET", "/overview"],
+  connections: ["GET", "/connections"],
+  connection: ["GET", "/connections/{id}"],
+  disconnect: ["POST", "/connections/{id}/disconnect"],
+  reauthorize: ["POST", "/connections/{id}/reauthorize"],
+  liveQueries: ["GET", "/live-queries"],
+  liveQuery: ["GET", "/live-queries/{id}"],
+  revocations: ["GET", "/revocations"],
+  revoke: ["POST", "/revocations"],
+  undoRevocation: ["POST", "/revocations/undo"],
   plan: ["POST", "/plan"],
+  audit: ["GET", "/audit"],
 } as const satisfies { readonly [O in Operation]?: RouteOf<O> };
 
 /** An endpoint that the console uses. */

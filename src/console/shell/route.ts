@@ -1,5 +1,5 @@
-import { useSyncExternalStore } from "react";
-import { hrefOf } from "./address.ts";
+import { useMemo, useSyncExternalStore } from "react";
+import { hrefOf, parseRoute } from "./address.ts";
 
 /** Shows another view. */
 export function goTo(view: string, fields?: Readonly<Record<string, string>>): void {
@@ -13,3 +13,9 @@ const subscribe = (onChange: () => void) => {
 
 /** The hash of the address. */
 export const useHash = (): string => useSyncExternalStore(subscribe, () => location.hash);
+
+/** The fields of the search in the address. */
+export function useFields(): Readonly<Record<string, string>> {
+  const hash = useHash();
+  return useMemo(() => parseRoute(hash).fields, [hash]);
+}

@@ -61,6 +61,11 @@ interface RailProps {
 
 function Rail({ views, current, onLogOut, onHelp }: RailProps): ReactNode {
   const { name, roles } = useSession();
+  const link = useRef<HTMLAnchorElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: on a phone the navigation scrolls sideways to the new view.
+  useEffect(() => {
+    link.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [current]);
   return (
     <header className="rail">
       <a className="brand" href="#/">
@@ -71,7 +76,11 @@ function Rail({ views, current, onLogOut, onHelp }: RailProps): ReactNode {
         <ul>
           {views.map(({ path, title }) => (
             <li key={path}>
-              <a href={hrefOf(path)} aria-current={path === current?.path ? "page" : undefined}>
+              <a
+                ref={path === current?.path ? link : undefined}
+                href={hrefOf(path)}
+                aria-current={path === current?.path ? "page" : undefined}
+              >
                 {title}
               </a>
             </li>

@@ -16,10 +16,45 @@ export interface View {
 /** The views in the order of the navigation. Each is a chunk of its own. */
 export const VIEWS: readonly View[] = [
   {
+    path: "overview",
+    title: "Overview",
+    key: "o",
+    role: "view",
+    Component: lazy(() => import("../overview/overview-view.tsx")),
+  },
+  {
     path: "rules",
     title: "Rules",
     key: "r",
     role: "view",
     Component: lazy(() => import("../rules/rules-view.tsx")),
+  },
+  {
+    path: "connections",
+    title: "Connections",
+    key: "c",
+    role: "view",
+    Component: lazy(() => import("../connections/connections-view.tsx")),
+  },
+  {
+    path: "live-queries",
+    title: "Live queries",
+    key: "l",
+    role: "view",
+    Component: lazy(() => import("../live-queries/live-queries-view.tsx")),
+  },
+  {
+    path: "revocations",
+    title: "Revocations",
+    key: "v",
+    role: "view",
+    Component: lazy(() => import("../revocations/revocations-view.tsx")),
+  },
+  {
+    path: "audit",
+    title: "Audit",
+    key: "a",
+    role: "view",
+    Component: lazy(() => import("../audit/audit-view.tsx")),
   },
 ];
