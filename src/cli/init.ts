@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { amount } from "../protocol/amount.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
@@ -177,7 +178,7 @@ async function nextSteps(
   const notes = [
     ...(found.collections.length === 0
       ? [`The configuration holds the example collection ${EXAMPLE.name}: write the names of your own.`]
-      : [`The configuration lists ${found.collections.length} collections of ${found.database}.`]),
+      : [`The configuration lists ${amount(found.collections.length, "collection")} of ${found.database}.`]),
     ...(found.leftOut.length === 0
       ? []
       : [`Left out, as change streams do not report them: ${found.leftOut.join(", ")}.`]),

@@ -1,6 +1,8 @@
 /** The output of `tidewire plan`. */
+
 import type { EditPlan } from "../admin/plan-edit.ts";
 import type { EffectCounts } from "../gateway/plan-rules.ts";
+import { amount } from "../protocol/amount.ts";
 import {
   type CollectionDiff,
   isSameRules,
@@ -55,7 +57,7 @@ export function liveText({ generation, live }: EditPlan): string {
   const width = Math.max(20, ...rows.map(([label]) => label.length));
   const line = (label: string, cells: readonly string[]) =>
     `${label.padEnd(width)}${cells.map((cell, index) => cell.padStart((COLUMNS[index]?.length ?? 0) + 2)).join("")}`;
-  const head = `live: ${live.subscriptions} subscriptions of ${live.connections} connections, rules of generation ${generation}`;
+  const head = `live: ${amount(live.subscriptions, "subscription")} of ${amount(live.connections, "connection")}, rules of generation ${generation}`;
   return [
     head,
     ...(rows.length === 0 ? [] : [line("", COLUMNS)]),
@@ -65,7 +67,7 @@ export function liveText({ generation, live }: EditPlan): string {
         COLUMNS.map((column) => String(effects[column])),
       ),
     ),
-    `  ${live.newLiveQueries} live queries that nobody follows now: at most so many snapshots would be read`,
+    `  ${amount(live.newLiveQueries, "live query", "live queries")} that nobody follows now: at most so many snapshots would be read`,
     "nothing was applied",
   ].join("\n");
 }

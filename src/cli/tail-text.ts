@@ -1,3 +1,4 @@
+import { amount } from "../protocol/amount.ts";
 import type { ServerMessage } from "../protocol/messages.ts";
 import type { FollowEnd, FollowState } from "../terminal/followed-query.ts";
 import { type Paint, paintWith } from "../terminal/paint.ts";
@@ -28,7 +29,7 @@ export class TailWriter {
         const out = message.docs.map((doc) => `= ${JSON.stringify(doc)}`);
         if (!message.last) return { out };
         const { length } = out;
-        const what = this.#documents === 1 ? "1 document" : `${this.#documents} documents`;
+        const what = amount(this.#documents, "document");
         return { ...(length > 0 ? { out } : {}), note: `${what}; changes follow as they come` };
       }
       case "added":

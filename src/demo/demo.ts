@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { MongoClient } from "mongodb";
 import { loadConfig } from "../config/config.ts";
 import { deferred } from "../feed/deferred.ts";
+import { amount } from "../protocol/amount.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
 import { Child } from "./child.ts";
@@ -186,7 +187,9 @@ async function check(
       }
       const equal = await watcher.equalsFind(client.db(database));
       const { length } = watcher.view.documents;
-      show.note(`${watcher.viewer.name} holds ${length} orders, ${equal ? "as" : "NOT as"} find shows them`);
+      show.note(
+        `${watcher.viewer.name} holds ${amount(length, "order")}, ${equal ? "as" : "NOT as"} find shows them`,
+      );
       allEqual &&= equal;
     }
     return allEqual;

@@ -3,9 +3,11 @@
  * which are subtracted and added. Only a minimum or a maximum can be lost this way, if all known values have left; then
  * it is read from the database at the cluster time of that commit.
  */
+
 import { oneSpelling } from "../match/one-spelling.ts";
 import { runThrough, StepPace, type Steps } from "../match/steps.ts";
 import { NULL } from "../match/write-bson.ts";
+import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { Cause } from "../protocol/messages.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
@@ -255,7 +257,7 @@ export class AggregatedResult implements KeptResult {
 const tooManyGroups = (most: number) =>
   new TidewireError(
     "snapshot-too-large",
-    `the aggregate has more than ${most} groups: group by a path with fewer values, or narrow the filter`,
+    `the aggregate has more than ${amount(most, "group")}: group by a path with fewer values, or narrow the filter`,
     { limit: "aggregateGroups", value: most },
   );
 

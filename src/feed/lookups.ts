@@ -3,12 +3,14 @@
  * any later change is sent, because a user who has left a room must not see its next message. Subscriptions with the
  * same filter share one set, so that a set is read from MongoDB once.
  */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BsonValue } from "../match/bson-value.ts";
 import type { Steps } from "../match/steps.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { type GuardParts, noteFault } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { byNamespace, type StreamEvent } from "../source/change-event.ts";
 import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
@@ -311,7 +313,7 @@ export class Lookups {
 const tooMany = (value: number) =>
   new TidewireError(
     "snapshot-too-large",
-    `a lookup of the rule finds more than ${value} documents or values`,
+    `a lookup of the rule finds more than ${amount(value, "document or value", "documents or values")}`,
     {
       limit: "lookupValues",
       value,

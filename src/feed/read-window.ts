@@ -2,6 +2,7 @@
  * Reads the results that are kept in memory: sorted windows, and the groups of aggregates. Such a result is read as a
  * whole, before any of it is sent.
  */
+import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { FeedLimits } from "./options.ts";
@@ -77,6 +78,6 @@ const bytesOf = (documents: readonly Uint8Array[]) =>
 export const tooLarge = (most: number) =>
   new TidewireError(
     "snapshot-too-large",
-    `the result has more than ${most} documents: use sort with limit, narrow the filter, or subscribe with "snapshot": false`,
+    `the result has more than ${amount(most, "document")}: use sort with limit, narrow the filter, or subscribe with "snapshot": false`,
     { limit: "snapshotDocuments", value: most },
   );

@@ -2,12 +2,14 @@
  * All clients of this node. The gateway registers connections, applies limits across them, and performs the operations
  * that concern all at once: an edit of the rules, a revoked token, the shutdown.
  */
+
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
 import type { HistoryEntry } from "../feed/history.ts";
 import { guarded, noteFault } from "../metrics/guard.ts";
+import { amount } from "../protocol/amount.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { ClientError } from "./connection/client-error.ts";
@@ -352,7 +354,7 @@ function endThoseOf(connection: Connection, namespace: string): void {
 const tooMany = (limit: string, value: number) =>
   new ClientError(
     "too-many-requests",
-    `more than ${value} connections (limits.${limit})`,
+    `more than ${amount(value, "connection")} (limits.${limit})`,
     CLOSE_CODES.tooManyConnections,
     { details: { limit, value }, retryAfterMs: RETRY_WHEN_FULL_MS },
   );

@@ -2,6 +2,7 @@
  * Parses the filter of a client or a rule into our own tree. Anything that is not understood exactly is refused by
  * name, because a condition that was ignored or misunderstood would show documents that the author wanted to exclude.
  */
+import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { type BsonValue, fromJs } from "./bson-value.ts";
 import { closest } from "./did-you-mean.ts";
@@ -310,7 +311,7 @@ class FilterParser {
 
   #descend(location: Location): Location {
     if (location.depth >= this.#maxDepth) {
-      throw refusal(`the filter is deeper than ${this.#maxDepth} levels`, location);
+      throw refusal(`the filter is deeper than ${amount(this.#maxDepth, "level")}`, location);
     }
     return { ...location, depth: location.depth + 1 };
   }

@@ -2,6 +2,7 @@
  * Decides which fields of a document are visible, as a tree with the server's projection semantics. Rules hide fields
  * with it, so it must also hide them from filters and sorts, which could otherwise reveal their values.
  */
+import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { asBuffer, BSON_TYPE } from "./bson-value.ts";
 import { isIndex, pathFault, quote } from "./paths.ts";
@@ -46,7 +47,7 @@ function buildTree(paths: readonly string[], keepsRest: boolean, maxNodes: numbe
     if (fault !== undefined) throw refusal(path, fault);
     nodes += addPath(root, path, !keepsRest);
     if (nodes > maxNodes) {
-      const reason = `makes more than ${maxNodes} names in all (limits.projectionNodes): list fewer or shorter paths`;
+      const reason = `makes more than ${amount(maxNodes, "name")} in all (limits.projectionNodes): list fewer or shorter paths`;
       throw refusal(path, reason);
     }
   }

@@ -2,6 +2,7 @@
  * Sort keys and their order. The order must be that of `find().sort()` for every document, including arrays and mixed
  * types, because a window combines documents that the server sorted with documents that the service sorts.
  */
+import { amount } from "../protocol/amount.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { SortSpec } from "../protocol/messages.ts";
 import type { BsonValue } from "./bson-value.ts";
@@ -36,7 +37,7 @@ export function parseSort(input: unknown, maxPaths: number): SortSpec {
   }
   if (input.length > maxPaths) {
     const details = { limit: "sortPaths", value: maxPaths };
-    throw new TidewireError("bad-filter", `a sort has at most ${maxPaths} paths`, details);
+    throw new TidewireError("bad-filter", `a sort has at most ${amount(maxPaths, "path")}`, details);
   }
   const paths = new Set<string>();
   let indexes = 0;

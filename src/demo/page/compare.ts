@@ -1,7 +1,7 @@
 import type { Client, Query } from "tidewire/client";
+import { amount } from "../../protocol/amount.ts";
 import type { Order } from "../order.ts";
 import { api, pause } from "./api.ts";
-import { count } from "./element.ts";
 
 /** The result of a comparison, and its text for the page. */
 export interface Verdict {
@@ -29,7 +29,7 @@ export async function compareWithFind(viewer: string, client: Client, query: Que
         found = canonical(docs);
         held = canonical(query.getState().data);
         if (held === found)
-          return { isEqual: true, text: `equals find at ${time()}: ${count(docs.length, "order")}` };
+          return { isEqual: true, text: `equals find at ${time()}: ${amount(docs.length, "order")}` };
       }
     } catch (error) {
       // The client has disconnected again, or the service has just exited. It may come back meanwhile.

@@ -29,7 +29,3 @@ export function setText(target: Element, text: string): void {
 
 /** The text with its first letter in upper case. */
 export const capitalized = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
-
-/** A number with its noun, such as `1 order` or `2 orders`. */
-export const count = (number: number, one: string, many = `${one}s`) =>
-  `${number} ${number === 1 ? one : many}`;

@@ -1,7 +1,8 @@
+import { amount } from "../../protocol/amount.ts";
 import type { RulesText } from "../page-api.ts";
 import type { Mark } from "../view.ts";
 import { api, pause, rulesGeneration } from "./api.ts";
-import { byId, capitalized, count, element, setText } from "./element.ts";
+import { byId, capitalized, element, setText } from "./element.ts";
 import { diffLines } from "./text-diff.ts";
 
 /** Suggested edits: a part of the rules, and its replacement. */
@@ -152,7 +153,7 @@ export class RulesPanel {
     const words: Readonly<Record<Mark, string>> = { "+": "entered", "~": "changed", "-": "left" };
     const texts = Array.from(this.#granted, ([viewer, effects]) => {
       const parts = Array.from(effects, ([effect, number]) =>
-        effect in words ? `${count(number, "order")} ${words[effect as Mark]}` : effect,
+        effect in words ? `${amount(number, "order")} ${words[effect as Mark]}` : effect,
       );
       return `${capitalized(viewer)}: ${parts.join(", ")}`;
     });

@@ -6,13 +6,14 @@ import {
   type Query,
   type Status,
 } from "tidewire/client";
+import { amount } from "../../protocol/amount.ts";
 import type { Order } from "../order.ts";
 import type { BoardAnswer } from "../page-api.ts";
 import type { Applied, Shown } from "../view.ts";
 import { api } from "./api.ts";
 import { type CardParts, type Count, CUT, cardElement, makeParts } from "./card-layout.ts";
 import { compareWithFind } from "./compare.ts";
-import { capitalized, count, setText } from "./element.ts";
+import { capitalized, setText } from "./element.ts";
 import { Line } from "./line.ts";
 import type { Hearing } from "./log-panel.ts";
 import { OrderTable } from "./order-table.ts";
@@ -102,7 +103,7 @@ export class ViewerCard {
       data: (docs) => {
         this.#table.show(docs, this.#isFirst);
         this.#isFirst = false;
-        setText(this.#parts.count, count(docs.length, "order"));
+        setText(this.#parts.count, amount(docs.length, "order"));
       },
       change: (change) => this.#change(change),
       status: (status) => {
@@ -155,7 +156,7 @@ export class ViewerCard {
   #resumed(missed: number): void {
     this.#add("resumed", 1);
     this.#add("madeUp", missed);
-    const text = `resumed at cursor …${this.#from.slice(-6)}: ${count(missed, "missed change")} caught up`;
+    const text = `resumed at cursor …${this.#from.slice(-6)}: ${amount(missed, "missed change")} caught up`;
     this.#events.announce(`${this.#title} is back, ${text}`);
     void this.compare(text);
   }

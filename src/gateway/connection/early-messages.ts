@@ -2,6 +2,7 @@
  * Queues messages that arrive while the first token is being verified. Clients need not wait for `welcome` before they
  * subscribe, which saves a round trip; the queue is bounded, because its client is not authenticated yet.
  */
+import { amount } from "../../protocol/amount.ts";
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { EARLY_LARGEST_MESSAGES } from "../../protocol/request-limits.ts";
 import type { GatewayContext } from "../context.ts";
@@ -55,7 +56,7 @@ export class EarlyMessages {
     const value = this.#context.limits[limit];
     const text =
       limit === "earlyMessages"
-        ? `more than ${value} messages before welcome (limits.earlyMessages)`
+        ? `more than ${amount(value, "message")} before welcome (limits.earlyMessages)`
         : `the messages before welcome are larger than ${EARLY_LARGEST_MESSAGES} times limits.messageBytes`;
     this.take();
     this.#context.metrics.limitHits.inc({ limit: "earlyMessages", outcome: "refused" });

@@ -2,6 +2,7 @@
  * Applies rate limits to messages. The first refusals are answers with the time to wait; a client that ignores them is
  * disconnected, because even refusing costs time.
  */
+import { amount } from "../../protocol/amount.ts";
 import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
@@ -45,7 +46,7 @@ export class RequestRates {
     const value = limits.refreshesPerMinute;
     throw new TidewireError(
       "too-many-requests",
-      `more than ${value} refreshes a minute: slow down`,
+      `more than ${amount(value, "refresh", "refreshes")} a minute: slow down`,
       { limit: "refreshesPerMinute", value },
       { retryAfterMs: this.#refreshes.waitMs(1) },
     );
@@ -62,7 +63,7 @@ export class RequestRates {
   #charge(cost: number, nowMs: number, id?: string): void {
     if (this.#requests.take(cost, nowMs)) return;
     const { requestsPerSecond } = this.#context.limits;
-    const text = `more than ${requestsPerSecond} requests a second: slow down`;
+    const text = `more than ${amount(requestsPerSecond, "request")} a second: slow down`;
     const limit = { limit: "requestsPerSecond", value: requestsPerSecond };
     const details = id === undefined ? limit : { ...limit, id };
     const extras = { details, retryAfterMs: this.#requests.waitMs(cost) };

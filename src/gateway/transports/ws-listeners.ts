@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import { sharedGuarded } from "../../metrics/guard.ts";
+import { amount } from "../../protocol/amount.ts";
 import { CLOSE_CODES, type CloseCode } from "../../protocol/close-codes.ts";
 import { ClientError } from "../connection/client-error.ts";
 import type { Connection } from "../connection/connection.ts";
@@ -168,7 +169,7 @@ export function followWebSocket(
 /** Closes the connection without reading more: see `WsTransport.close`. */
 function refuseFlood(connection: Connection): void {
   const value = connection.context.limits.requestsPerSecond;
-  const text = `more than ${value} pings and pongs a second`;
+  const text = `more than ${amount(value, "ping or pong", "pings and pongs")} a second`;
   const details = { limit: "requestsPerSecond", value };
   const error = new ClientError("too-many-requests", text, CLOSE_CODES.abuse, { details });
   connection.close(CLOSE_CODES.abuse, "too-many-requests", error);

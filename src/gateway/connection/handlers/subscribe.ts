@@ -2,10 +2,12 @@
  * Handles `subscribe`. Between the authorization and the first byte several things can change (rules, lookups, the
  * token, the client's mind), so the function checks after each wait whether its answer is still wanted and still right.
  */
+
 import { holderOf } from "../../../auth/subject.ts";
 import type { HistoryEntry } from "../../../feed/history.ts";
 import { Rights } from "../../../feed/rights.ts";
 import { noteFault } from "../../../metrics/guard.ts";
+import { amount } from "../../../protocol/amount.ts";
 import { TidewireError } from "../../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../../protocol/messages.ts";
 import { authorizeParsed, type EffectiveQuery, type QueryRequest } from "../../../rules/authorize.ts";
@@ -100,7 +102,7 @@ function checkId(connection: SubscriptionHost, id: string): void {
     const details = { limit: "subscriptions", value: most };
     throw new TidewireError(
       "too-many-subscriptions",
-      `a connection has at most ${most} subscriptions`,
+      `a connection has at most ${amount(most, "subscription")}`,
       details,
     );
   }
