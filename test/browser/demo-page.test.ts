@@ -154,12 +154,17 @@ test.skipIf(isBrowserMissing)(
   },
 );
 
+/** In how many lines the numbers of each card are. */
+const LINES_OF_NUMBERS = `Array.from(document.querySelectorAll(".numbers"), ({ children }) =>
+  new Set(Array.from(children, (number) => number.getBoundingClientRect().top)).size)`;
+
 test.skipIf(isBrowserMissing)("fits the width of a phone, a tablet and a laptop", async () => {
   const { page } = await open();
   await page.locator(".card.ada tr.entered").first().waitFor();
-  for (const width of [390, 768, 1280]) {
+  for (const width of [390, 768, 1090, 1280, 1440]) {
     await page.setViewportSize({ width, height: 844 });
     expect(await page.evaluate<number>("document.documentElement.scrollWidth"), `${width}`).toBe(width);
+    expect(await page.evaluate<number[]>(LINES_OF_NUMBERS), `${width}`).toEqual([1, 1, 1]);
   }
 });
 
