@@ -1,11 +1,16 @@
 import { parseArgs } from "node:util";
+import { loadConfig } from "../config/config.ts";
 import { loadRules } from "../config/load-rules.ts";
+import { compileRules, type RulesSource } from "../rules/compile-rules.ts";
 import { diffRules } from "../rules/diff-rules.ts";
+import { RequestStore } from "../source/request-store.ts";
 import type { Io } from "../terminal/io.ts";
 import { adminTokenOf, adminUrl } from "./ask-node.ts";
 import { askForPlan } from "./ask-plan.ts";
 import { type Command, DEFAULT_CONFIG, UsageError } from "./command.ts";
 import { diffText, liveText } from "./plan-text.ts";
+import { replayRecorded, replayText } from "./recorded.ts";
+import { withStateDatabase } from "./state-database.ts";
 
 const HELP = `Usage: tidewire plan --config FILE [--against FILE] [--admin URL] [options]
 
@@ -19,6 +24,7 @@ Options:
       --admin URL      a running node, by its admin listener: compare with its rules, and count its subscriptions.
                        Needs an admin token with the role view: from TIDEWIRE_ADMIN_TOKEN, or else server.admin.token
                        of --config
+      --recorded       also replay the requests that the nodes have recorded (rules.record), with the connection of --config
       --json           print JSON, for machines
 
 Effects on a live subscription:
@@ -46,6 +52,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
       config: { type: "string", short: "c" },
       against: { type: "string" },
       admin: { type: "string" },
+      recorded: { type: "boolean" },
       json: { type: "boolean" },
     },
   });
@@ -61,14 +68,32 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     for (const { path, message } of answer.problems) io.err(`${values.config}: ${path}: ${message}`);
     return 1;
   }
+  const replay = values.recorded
+    ? await replayOver(values.config, values.against ?? DEFAULT_CONFIG, edited, io)
+    : undefined;
   // Between two files more can be shown; the node does not give away the rules that it has.
   const diff = ofFiles ?? answer?.diff;
-  if (values.json) io.out(JSON.stringify({ ...answer, diff }, null, 2));
+  if (values.json)
+    io.out(
+      JSON.stringify({ ...answer, diff, ...(replay === undefined ? {} : { recorded: replay }) }, null, 2),
+    );
   else {
     if (diff !== undefined) io.out(diffText(diff));
     if (answer !== undefined) io.out(`\n${liveText(answer)}`);
+    if (replay !== undefined) io.out(`\n${replay === null ? NOTHING_RECORDED : replayText(replay)}`);
   }
   return 0;
+}
+
+const NOTHING_RECORDED = "recorded: nothing. Set rules.record, for example to 7d, and restart the nodes";
+
+/** Replays recorded requests under the current and the edited rules. */
+async function replayOver(file: string, against: string, edited: RulesSource, io: Io) {
+  const inForce = compileRules((await loadRules(against, io.env)).source);
+  const config = await loadConfig(file, io.env);
+  return withStateDatabase(config, (_client, database) =>
+    replayRecorded(new RequestStore(database), inForce, compileRules(edited), io.now()),
+  );
 }
 
 /** `tidewire plan`: the effect of an edit before it is saved. */

@@ -12,6 +12,7 @@ import type { GatewayLimits } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Refusals } from "./refusals.ts";
 import type { LostRights } from "./rights/lost-rights.ts";
+import type { RequestRecorder } from "./rights/request-recorder.ts";
 import type { RuleClock } from "./rights/rule-clock.ts";
 import type { RuleTimes } from "./rights/rule-times.ts";
 import type { RulesAhead } from "./rights/rules-ahead.ts";
@@ -45,6 +46,8 @@ export interface GatewayContext {
   readonly ruleTimes: RuleTimes;
   /** `null` if the rules come from a file. */
   readonly rulesAhead: RulesAhead | null;
+  /** `null` if requests are not recorded. */
+  readonly recorder: RequestRecorder | null;
   /** The clock of `%%now`. */
   readonly clock: RuleClock;
 }

@@ -134,6 +134,11 @@ const COUNTERS = {
     ["where"],
   ],
   bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
+  recordedRequests: [
+    "tidewire_recorded_requests_total",
+    "Requests recorded for replays, by outcome.",
+    ["outcome"],
+  ],
   rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],
   jwksFetches: ["tidewire_jwks_fetches_total", "Fetches of the key set, by outcome.", ["outcome"]],
   workerRestarts: [

@@ -5,6 +5,7 @@ import { TicketSealer } from "../feed/ticket.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import { Refusals } from "../gateway/refusals.ts";
 import { LostRights, type LostRightsStore } from "../gateway/rights/lost-rights.ts";
+import { RequestRecorder, type SaveRequests } from "../gateway/rights/request-recorder.ts";
 import { RuleClock } from "../gateway/rights/rule-clock.ts";
 import { Trust } from "../gateway/rights/trust.ts";
 import { type UrlKeyParts, UrlKeys } from "../gateway/rights/url-keys.ts";
@@ -12,6 +13,8 @@ import type { SocketIoOptions } from "../gateway/socketio/socketio-endpoint.ts";
 import { compileRules } from "../rules/compile-rules.ts";
 import { ParsedRequests } from "../rules/parsed-requests.ts";
 import { LostRightStore } from "../source/lost-right-store.ts";
+import { isMongoFailure } from "../source/mongo.ts";
+import { RequestStore } from "../source/request-store.ts";
 import { StartupError } from "../source/startup-error.ts";
 import { UrlKeyStore } from "../source/url-key-store.ts";
 import type { Basics } from "./basics.ts";
@@ -20,7 +23,7 @@ import type { SharedState } from "./shared-state.ts";
 
 /** Builds everything that the connections of a node work with. */
 export function gatewayContext(
-  { config, id, log, metrics }: Basics,
+  basics: Basics,
   state: SharedState,
   {
     feed,
@@ -29,6 +32,7 @@ export function gatewayContext(
     rulesAhead,
   }: Pick<GatewayContext, "feed" | "ruleTimes" | "rulesAhead"> & Pick<Pipeline, "revocations">,
 ): GatewayContext {
+  const { config, id, log, metrics } = basics;
   const tickets = new TicketSealer(state.sealer);
   return {
     node: id,
@@ -52,12 +56,26 @@ export function gatewayContext(
     requests: new ParsedRequests(),
     ruleTimes,
     rulesAhead,
+    recorder: recorderOf(basics, state),
     clock: new RuleClock(config.rules.nowStepMs, Date.now()),
   };
 }
 
 const compressionOf = ({ server }: Config, metrics: Basics["metrics"]): SharedCompression | null =>
   server.compression === "off" ? null : new SharedCompression(server.compressionMinBytes, metrics);
+
+function recorderOf(
+  { config, log, metrics, onStop }: Basics,
+  { database, answer }: SharedState,
+): RequestRecorder | null {
+  const { recordMs } = config.rules;
+  if (recordMs === undefined) return null;
+  const store = new RequestStore(database);
+  const save: SaveRequests = (...batch) => answer(() => store.save(...batch));
+  const recorder = new RequestRecorder(recordMs, { save, isOutage: isMongoFailure, log, metrics });
+  onStop(async () => recorder.stop());
+  return recorder;
+}
 
 /**
  * Loads the package `socket.io` if it is configured, because it is an optional dependency.

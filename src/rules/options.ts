@@ -70,6 +70,15 @@ export const RulesOptions = z.strictObject({
     .describe(
       "How long the change stream waits for a new rule set to be compiled and its collections to be checked. After that the node keeps the rules in force and is not ready.",
     ),
+  recordMs: z
+    .int()
+    .min(60_000)
+    .max(90 * 24 * 3_600_000)
+    .optional()
+    .meta({ examples: [7 * 24 * 3_600_000] })
+    .describe(
+      "For how long distinct requests of clients are recorded in the state database, at most 10,000, with the claims that rules read and without documents. A draft of the rules can be replayed over them. Unset: nothing is recorded.",
+    ),
   nowStepMs: z
     .int()
     .min(1_000)

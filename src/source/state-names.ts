@@ -11,6 +11,7 @@ export const STATE_COLLECTIONS = [
   "keys",
   "lostRights",
   "nodes",
+  "requests",
   "revocations",
   "ruleSets",
   "rules",

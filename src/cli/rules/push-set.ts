@@ -6,7 +6,7 @@ import { termsOf } from "../../config/rule-set.ts";
 import { type Draft, judgeDraft, type TextFile } from "../../config/rule-set-draft.ts";
 import { formatSize } from "../../config/units.ts";
 import { warningsOf } from "../../config/warnings.ts";
-import type { RulesSource } from "../../rules/compile-rules.ts";
+import { compileRules, type RulesSource } from "../../rules/compile-rules.ts";
 import { diffRules, isSameRules, type RulesDiff } from "../../rules/diff-rules.ts";
 import type { SavedRuleSet } from "../../source/rule-set-store.ts";
 import { StartupError } from "../../source/startup-error.ts";
@@ -14,6 +14,7 @@ import type { Io } from "../../terminal/io.ts";
 import { adminTokenOf, adminUrl } from "../ask-node.ts";
 import { askForPlan } from "../ask-plan.ts";
 import { diffText, liveText } from "../plan-text.ts";
+import { replayRecorded, replayText } from "../recorded.ts";
 import { failureText, placed, testsBeside } from "../test-rules.ts";
 import { userName } from "../user-name.ts";
 import { awaitNodes } from "./acknowledgements.ts";
@@ -166,7 +167,7 @@ async function apply(
   draft: Draft,
   base: SavedRuleSet | null,
   edit: EditSettings,
-  { config, sets, audit }: RulesDatabase,
+  { config, sets, audit, requests }: RulesDatabase,
   io: Io,
 ): Promise<number | null> {
   const next: RulesSource = { ...config, collections: draft.collections };
@@ -179,6 +180,11 @@ async function apply(
   if (base === null) io.out("this is the first rule set");
   if (diff !== null) io.out(diffText(diff));
   if (live !== null) io.out(`\n${liveText(live).replace(/\nnothing was applied$/, "")}`);
+  if (base !== null && diff !== null) {
+    const inForce = compileRules(sourceOf(base, config));
+    const replay = await replayRecorded(requests, inForce, draft.rules, io.now());
+    if (replay !== null) io.out(`\n${replayText(replay)}`);
+  }
   if (edit.isDryRun) {
     io.out("nothing was applied (--dry-run)");
     return 0;

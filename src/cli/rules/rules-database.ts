@@ -5,6 +5,7 @@ import { readRuleSet, termsOf } from "../../config/rule-set.ts";
 import type { RulesSource } from "../../rules/compile-rules.ts";
 import { AuditStore } from "../../source/audit-store.ts";
 import { NodeRulesStore } from "../../source/node-rules-store.ts";
+import { RequestStore } from "../../source/request-store.ts";
 import { RuleSetStore, type SavedRuleSet } from "../../source/rule-set-store.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import type { Io } from "../../terminal/io.ts";
@@ -22,6 +23,7 @@ export interface RulesDatabase {
   readonly sets: RuleSetStore;
   readonly nodes: NodeRulesStore;
   readonly audit: AuditStore;
+  readonly requests: RequestStore;
   /** Whether nodes of the configuration read their rules there. */
   readonly isUsed: boolean;
 }
@@ -43,6 +45,7 @@ export async function withRuleSets<T>(
         config,
         sets: new RuleSetStore(database),
         nodes: new NodeRulesStore(database),
+        requests: new RequestStore(database),
         audit: new AuditStore(database, hostname(), config.server.admin.auditForMs),
         isUsed: from === "database",
       }),

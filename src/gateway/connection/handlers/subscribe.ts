@@ -46,6 +46,8 @@ export async function handleSubscribe(
     // In the same turn as the authorization, so that an edit of the rules finds the subscription either unjudged or
     // complete.
     await subscribe(connection, asked, query, message);
+    const { recorder } = connection.context;
+    recorder?.note(connection.context.rules, connection.identity, asksFor, Date.now());
   } catch (error) {
     await noteRefused(connection, message, error);
     if (!asked.isOver) throw error; // a client that has unsubscribed meanwhile was answered by that
