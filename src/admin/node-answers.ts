@@ -5,7 +5,7 @@ import { type Revocation, type RevocationStore, revocationBytes } from "../sourc
 import { connectionAnswers } from "./connection-answers.ts";
 import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
-import type { Answers, Ask, NotRevoked, RulesInForce } from "./questions.ts";
+import type { Answers, Ask, DraftTests, NotRevoked, RulesInForce, TestedDraft } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
 
@@ -14,6 +14,7 @@ export interface NodeAnswersParts extends TryParts {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
   readonly rulesInForce: () => RulesInForce;
+  readonly testRules: (draft: TestedDraft) => Promise<DraftTests>;
   readonly plan: PlanQuery;
   readonly status: () => Promise<NodeStatus>;
   readonly samples: LoadSamples;
@@ -40,6 +41,7 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
     },
     audit: (page) => answer(() => audit.list(page)),
     rules: () => parts.rulesInForce(),
+    testRules: (draft) => parts.testRules(draft),
     ...tryAnswers(parts),
     ...revocationAnswers(parts),
   };

@@ -117,6 +117,33 @@ export interface RulesInForce {
   readonly text: string;
 }
 
+/** A draft of rules as text, and a file of tests; `null` if the draft has tests of its own, or none. */
+export interface TestedDraft {
+  readonly text: string;
+  readonly tests: string | null;
+}
+
+/** A place in a text. */
+interface At {
+  readonly line: number;
+  readonly column: number;
+  readonly path: string;
+}
+
+/** One expectation of a test that does not hold. */
+export interface FailedExpectation extends At {
+  readonly test: string;
+  readonly collection: string;
+  readonly expected: string;
+  readonly found: string;
+  readonly because: string | null;
+}
+
+/** The outcome of the tests of a draft, or everything that is wrong with the texts. */
+export type DraftTests =
+  | { readonly problems: readonly (At & { readonly message: string })[] }
+  | { readonly tests: number; readonly failed: number; readonly failures: readonly FailedExpectation[] };
+
 /** A request of a user that an admin tries. */
 export interface TriedRequest {
   /** `null` for an anonymous user. */
@@ -176,6 +203,7 @@ export interface Questions {
   /** `null` if the process has no such live query. */
   liveQuery: { with: string; gives: LiveQueryDetail | null };
   rules: { with: undefined; gives: RulesInForce };
+  testRules: { with: TestedDraft; gives: DraftTests };
   tryRequest: { with: TriedRequest; gives: TriedResult };
   addAudit: { with: AuditEntry; gives: null };
   audit: { with: AuditPage; gives: readonly AuditRecord[] };

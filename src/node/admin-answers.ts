@@ -2,6 +2,8 @@ import { nodeAnswers } from "../admin/node-answers.ts";
 import { sampleLoad, statusOf } from "../admin/overview-answers.ts";
 import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
+import { testDraft } from "../config/draft-tests.ts";
+import { termsOf } from "../config/rule-set.ts";
 import { rulesText } from "../config/rules-file.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { GatewayContext } from "../gateway/context.ts";
@@ -56,6 +58,12 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     feed,
     rules: () => ({ rules: context.rules, nowMs: context.clock.nowMs }),
     open: (query, after) => SnapshotCursor.open(client, query, after),
+    testRules: (draft) => {
+      const terms = termsOf(edits.config);
+      const { anonymous } = edits.config.auth;
+      const { planTimeoutMs } = config.server.admin;
+      return testDraft({ ...draft, terms, anonymous, nowMs: Date.now() }, planTimeoutMs);
+    },
     rulesInForce: () => ({ generation: edits.generation, text: rulesText(edits.config) }),
     plan: (query) => planSnapshot(client, query),
     status,

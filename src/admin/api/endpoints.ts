@@ -5,7 +5,7 @@ import type { Call } from "./endpoint.ts";
 import { LIVE_QUERIES, LIVE_QUERY, OVERVIEW } from "./overview-endpoints.ts";
 import { PLAN } from "./plan-endpoint.ts";
 import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
-import { RULES, TRY } from "./rules-endpoints.ts";
+import { RULES, TEST_RULES, TRY } from "./rules-endpoints.ts";
 import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
 
 /** Every endpoint of the API, by its operation. There is no other way into it. */
@@ -25,6 +25,7 @@ export const ENDPOINTS = {
   undoRevocation: UNDO_REVOCATION,
   rules: RULES,
   tryAs: TRY,
+  testRules: TEST_RULES,
   plan: PLAN,
   audit: AUDIT,
 } as const;

@@ -15,6 +15,46 @@ export const RULES = {
   }),
 } as const satisfies EndpointSpec;
 
+const at = { line: z.int(), column: z.int(), path: z.string() };
+
+/** `POST /test-rules`: the tests of a draft. */
+export const TEST_RULES = {
+  method: "POST",
+  path: "/test-rules",
+  role: "view",
+  summary: "Run the tests of a draft of the rules. Nothing takes effect, and no document is read.",
+  request: z.strictObject({
+    text: z.string().describe("A text with the section collections, such as a configuration."),
+    tests: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe("A file of tests; null if the text has tests of its own."),
+  }),
+  answer: z.union([
+    z.strictObject({
+      tests: z.int(),
+      failed: z.int(),
+      failures: z
+        .array(
+          z.strictObject({
+            ...at,
+            test: z.string(),
+            collection: z.string(),
+            expected: z.string(),
+            found: z.string(),
+            because: z.string().nullable(),
+          }),
+        )
+        .describe("At most 100."),
+    }),
+    z
+      .strictObject({ problems: z.array(z.strictObject({ ...at, message: z.string() })) })
+      .describe("The texts have mistakes (status 422)."),
+  ]),
+  otherStatuses: { 422: "The texts have mistakes." },
+} as const satisfies EndpointSpec;
+
 const json = z.record(z.string(), z.unknown());
 
 /** `POST /try`: a request of a user, tried. */

@@ -44,6 +44,7 @@ const samples = (connection: string, liveQuery: string): Readonly<Record<Operati
   undoRevocation: { body: { sub: "nobody" }, status: 404 },
   rules: {},
   tryAs: { body: { collection: "items", claims: { sub: "ada" } } },
+  testRules: { body: { text: "collections: { items: { rules: [{ name: all }] } }\n" } },
   plan: { body: "mongodb: { database: x }\ncollections: { items: { rules: [{ name: all }] } }\n" },
   audit: {},
 });

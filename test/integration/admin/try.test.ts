@@ -1,5 +1,5 @@
 /** The rules in force and requests that an admin tries, compared with the answers that clients receive. */
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { digestOf } from "../../../src/admin/access/digest.ts";
 import { API } from "../../../src/admin/api/endpoint.ts";
 import { startTestService } from "../../support/service.ts";
@@ -154,4 +154,67 @@ test("the rules in force are a text that a plan accepts, and finds to be no edit
   expect(generation).toBe(1);
   expect(text).toContain("%%lookup.shops");
   expect(text).toContain("nowStep: 30000ms");
+});
+
+const DRAFT = `
+collections:
+  orders:
+    rules:
+      - name: own
+        filter: { owner: "%%user.sub" }
+`;
+const TESTS = `
+tests:
+  - name: an owner sees the order
+    as: { sub: ada }
+    collection: orders
+    documents:
+      - visible: { _id: 1, owner: ada }
+  - name: a wrong expectation
+    as: { sub: ada }
+    collection: orders
+    documents:
+      - visible: { _id: 2, owner: bob }
+`;
+
+test("the tests of a draft run without taking effect, and a mistake has its place", async () => {
+  const { ask } = await start();
+  const ran = async (body: unknown) => {
+    const { answer, text } = await ask(VIEWER, "/test-rules", body);
+    return { status: answer.status, body: JSON.parse(text) };
+  };
+  expect(await ran({ text: DRAFT, tests: TESTS })).toEqual({
+    status: 200,
+    body: {
+      tests: 2,
+      failed: 1,
+      failures: [
+        {
+          test: "a wrong expectation",
+          collection: "orders",
+          expected: "visible",
+          found: "hidden",
+          because: '{"owner":"ada"} does not hold',
+          line: 12,
+          column: expect.any(Number),
+          path: "tests[1].documents[0].visible",
+        },
+      ],
+    },
+  });
+  expect(await ran({ text: DRAFT + TESTS.trimStart() })).toMatchObject({
+    status: 200,
+    body: { tests: 2, failed: 1 },
+  });
+  const wrong = await ran({ text: DRAFT.replace("%%user.sub", "%%nobody") });
+  expect(wrong).toMatchObject({
+    status: 422,
+    body: { problems: [{ line: 6, message: expect.any(String) }] },
+  });
+  process.env["TIDEWIRE_DRAFT_SECRET"] = "a-secret-of-the-node";
+  onTestFinished(() => void delete process.env["TIDEWIRE_DRAFT_SECRET"]);
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
+  const named = await ran({ text: DRAFT.replace("%%user.sub", "${TIDEWIRE_DRAFT_SECRET}") });
+  expect(named.status).toBe(422);
+  expect(JSON.stringify(named)).not.toContain("a-secret-of-the-node");
 });
