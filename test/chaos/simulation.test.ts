@@ -4,10 +4,10 @@ import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
 import { Simulation, type SimulationOptions } from "./simulation.ts";
 
 const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
-  { operations: 28_000, images: "auto", stepsDown: false },
-  { operations: 24_000, images: "off", stepsDown: false },
-  { operations: 28_000, images: "auto", stepsDown: false },
-  { operations: 20_000, images: "auto", stepsDown: true },
+  { operations: 28_000, images: "auto", from: "file", stepsDown: false },
+  { operations: 24_000, images: "off", from: "file", stepsDown: false },
+  { operations: 28_000, images: "auto", from: "database", stepsDown: false },
+  { operations: 20_000, images: "auto", from: "file", stepsDown: true },
 ];
 
 const first = startSeed("simulation");
@@ -16,7 +16,7 @@ const runs = Array.from({ length: FUZZ_FACTOR }, (_, round) =>
 ).flat();
 
 test.each(runs)(
-  "[G1] clients hold what find gives, in windows, by lookups and as deltas, through edits, refreshes, cuts and kills (seed $seed, images $images, step-downs $stepsDown)",
+  "[G1] clients hold what find gives, in windows, by lookups and as deltas, through edits, refreshes, cuts and kills (seed $seed, images $images, rules from $from, step-downs $stepsDown)",
   async (options) => {
     onTestFinished(({ task }) => {
       if (task.result?.state === "fail")

@@ -8,6 +8,7 @@ import { type ReplicaSet, startReplicaSet, testDatabase, until } from "../suppor
 import { Oracle } from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
 import { RandomWriter } from "../support/random-writer.ts";
+import { pushRules } from "../support/rule-sets.ts";
 import { signToken, testConfig } from "../support/service.ts";
 import { type ServiceConfig, type SpawnedService, spawnService } from "../support/spawn-service.ts";
 import {
@@ -32,6 +33,8 @@ export interface SimulationOptions {
   readonly seed: number;
   readonly operations: number;
   readonly images: "auto" | "off";
+  /** Where the rules are, and so how an edit takes effect. */
+  readonly from: "file" | "database";
   /** Three members, whose primary steps down now and then. */
   readonly stepsDown: boolean;
 }
@@ -112,7 +115,7 @@ export class Simulation {
         mongodb: { images: options.images, awaitTime: "100ms" },
         server: { heartbeat: "1s" },
         history: { window },
-        rules: { nowStep: "1s" },
+        rules: { nowStep: "1s", from: options.from },
         limits: {
           requestBurst: 100_000,
           linger: "1s",
@@ -125,6 +128,7 @@ export class Simulation {
     };
     const db = mongo.db(name);
     await Promise.all([db.createCollection(THINGS), db.createCollection(MEMBERS)]);
+    if (options.from === "database") await pushRules(mongo, name, rules.collections);
     const service = await spawnService({ config: config(rules) });
     const simulation = new Simulation(options, random, rules, {
       mongo,
@@ -331,8 +335,11 @@ export class Simulation {
     };
     const before = await generation();
     for (const app of this.#apps) app.isSettled = false;
-    await this.#service.writeConfig(this.#config(rules));
-    this.#service.signal("SIGHUP");
+    if (this.#options.from === "database") await pushRules(this.#mongo, this.#database, rules.collections);
+    else {
+      await this.#service.writeConfig(this.#config(rules));
+      this.#service.signal("SIGHUP");
+    }
     await expect.poll(generation, PATIENCE).toBeGreaterThan(before);
     this.#rules = rules;
     for (const app of this.#apps) await this.#settle(app, () => {});

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { startSeed } from "../property/seed.ts";
 import { testDatabase, until } from "../support/mongod.ts";
 import { Random } from "../support/random.ts";
+import { pushRules } from "../support/rule-sets.ts";
 import { signToken, testConfig } from "../support/service.ts";
 import type { SpawnedService } from "../support/spawn-service.ts";
 import { isRunning, pidsOf, scrape, spawnWorkers } from "../support/worker-fleet.ts";
@@ -174,6 +175,37 @@ test("an edit of the rules takes effect in all workers, one that cannot be had i
   const [fresh] = await connectAll(url, 1);
   const snapshot = await fresh?.until((message) => message.type === "snapshot");
   expect(snapshot, "what only another one may see").toMatchObject({ docs: [], last: true });
+});
+
+test("a rule set of the database takes effect in all workers, each reports it, and a worker that is new has it", async () => {
+  const { name: database, uri, client: mongo } = await testDatabase();
+  onTestFinished(() =>
+    mongo
+      .db(`${database}-state`)
+      .dropDatabase()
+      .then(() => {}),
+  );
+  await pushRules(mongo, database, EVERYONE);
+  const config = testConfig(uri, database, { collections: EVERYONE, rules: { from: "database" } });
+  const { service, health, url } = await spawnWorkers(config, 2);
+  const clients = await connectAll(url, 2);
+  await mongo.db(database).collection("items").insertOne({ owner: "u2" });
+  for (const client of clients) await client.until(({ type }) => type === "added");
+  await pushRules(mongo, database, NOBODY_ELSE);
+  for (const client of clients) {
+    expect(await client.until(({ type }) => type === "removed")).toMatchObject({ cause: "grant" });
+  }
+  await expect.poll(async () => (await health()).rulesGeneration, PATIENCE).toBe(2);
+  const reported = () =>
+    mongo.db(`${database}-state`).collection("nodes").countDocuments({ "rules.generation": 2 });
+  await expect.poll(reported, PATIENCE).toBe(2);
+  const [pid = 0] = pidsOf(await health());
+  process.kill(pid, "SIGKILL");
+  await expect
+    .poll(async () => (await health()).ready && !pidsOf(await health()).includes(pid), PATIENCE)
+    .toBe(true);
+  expect((await health()).workers).toMatchObject([{ rulesGeneration: 2 }, { rulesGeneration: 2 }]);
+  expect(service.log.filter((line) => line.includes("the edited rules are in force"))).toHaveLength(2);
 });
 
 test("SIGTERM lets all workers hand their clients over, and they end in good order, as does the embedded mongod", async () => {
