@@ -12,7 +12,7 @@ it. The entry holds only the SHA-256 of the secret. The secret is printed this o
 
 Options:
       --name NAME   the name of its holder, which the audit shows
-      --role ROLE   view: see everything but documents; act: disconnect, re-authorize, revoke, trace; edit: rules;
+      --role ROLE   view: see everything but documents; act: disconnect, re-authorize, revoke; edit: rules;
                     documents: see the contents of documents. May be repeated
       --json        print JSON, for machines
 

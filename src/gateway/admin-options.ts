@@ -38,7 +38,7 @@ const TokenOptions = z.strictObject({
     .readonly()
     .meta({ examples: [["view"]] })
     .describe(
-      "view: everything but documents; act: disconnect, re-authorize, revoke, trace; edit: rules; documents: contents of documents.",
+      "view: everything but documents; act: disconnect, re-authorize, revoke; edit: rules; documents: contents of documents.",
     ),
 });
 
