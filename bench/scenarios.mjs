@@ -334,7 +334,7 @@ const connecting = ({ connecting: count }) => {
       lane("tidewire", { name: "tidewire, two round trips", rest: { isPatient: true } }),
       lane("tidewire", { name: "tidewire, a token each", rest: { tokens }, rules: ruleOfUsers }),
     ],
-    targets: [{ lane: "tidewire", atMost: 500 }],
+    targets: [{ lane: "tidewire", against: "limit-ws", atMost: 1.5 }],
   };
 };
 
