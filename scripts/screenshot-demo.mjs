@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
-import { toIndexedPng } from "./indexed-png.mjs";
+import { smallPicture } from "./page-pixels.mjs";
 
 const root = new URL("..", import.meta.url).pathname;
 const outdir = resolve(process.argv[2] ?? join(root, "docs"));
@@ -73,30 +73,10 @@ async function take(url, colorScheme) {
   await marked.first().waitFor({ timeout: 60_000 });
   const file = join(outdir, colorScheme === "light" ? "demo.png" : "demo-dark.png");
   await page.mouse.move(0, 0);
-  const png = toIndexedPng(await pixelsOf(await page.screenshot({ fullPage: true })));
+  const png = await smallPicture(browser, await page.screenshot({ fullPage: true }));
   await writeFile(file, png);
   console.log(`${file}: ${Math.round(png.length / 1_000)} kB`);
   await page.getByRole("button", { name: "Restore" }).click();
   await page.getByText("In force after").waitFor();
   await page.close();
-}
-
-/** Lets the browser read its own picture: Node has no decoder. */
-async function pixelsOf(png) {
-  const page = await browser.newPage();
-  const { width, height, base64 } = await page.evaluate(
-    async (url) => {
-      const image = await createImageBitmap(await (await fetch(url)).blob());
-      const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
-      context.drawImage(image, 0, 0);
-      const { data } = context.getImageData(0, 0, image.width, image.height);
-      let text = "";
-      for (let at = 0; at < data.length; at += 8_192)
-        text += String.fromCharCode(...data.subarray(at, at + 8_192));
-      return { width: image.width, height: image.height, base64: btoa(text) };
-    },
-    `data:image/png;base64,${png.toString("base64")}`,
-  );
-  await page.close();
-  return { width, height, rgba: Buffer.from(base64, "base64") };
 }

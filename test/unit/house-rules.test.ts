@@ -75,11 +75,16 @@ test("the top level holds what belongs there, and nothing else", () => {
   expect([...top].filter((name) => !TOP_LEVEL.has(name))).toEqual([]);
 });
 
-/** Made by scripts/screenshot-demo.mjs. */
-const PICTURES = ["docs/demo.png", "docs/demo-dark.png"];
+/** Made by scripts/screenshot-demo.mjs and scripts/screenshot-console.mjs. */
+const PICTURES = [
+  "docs/demo.png",
+  "docs/demo-dark.png",
+  "docs/console-rules.png",
+  "docs/console-overview.png",
+];
 const PICTURE_BYTES_MAX = 150_000;
 
-test("nothing binary is committed but the pictures of the README, and those are small", () => {
+test("nothing binary is committed but the pictures of the pages, and those are small", () => {
   const binary = texts.filter(({ text }) => text.includes("\0")).map(({ name }) => name);
   expect(binary.filter((name) => !PICTURES.includes(name))).toEqual([]);
   for (const name of PICTURES) expect(statSync(join(ROOT, name)).size).toBeLessThanOrEqual(PICTURE_BYTES_MAX);

@@ -19,6 +19,8 @@ export const ROUTES = {
   revoke: ["POST", "/revocations"],
   undoRevocation: ["POST", "/revocations/undo"],
   plan: ["POST", "/plan"],
+  rules: ["GET", "/rules"],
+  tryAs: ["POST", "/try"],
   audit: ["GET", "/audit"],
 } as const satisfies { readonly [O in Operation]?: RouteOf<O> };
 

@@ -1,24 +1,19 @@
-import { type ReactNode, useRef } from "react";
+import { type ReactNode, useRef, useState } from "react";
+import { failureText } from "../api/failures.ts";
+import { useSession } from "../shell/session.ts";
+import { draftOf } from "./begin.ts";
 import type { Draft } from "./draft.ts";
 
 interface OpenDraftProps {
   readonly onOpen: (draft: Draft) => void;
 }
 
-/** The smallest configuration that the node accepts. */
-const SKELETON = `mongodb:
-  database: shop
-
-collections:
-  orders:
-    rules:
-      - name: customer
-        filter: { customerId: "%%user.sub" }
-`;
-
 /** Shown while there is no draft: says how to begin one. */
 export function OpenDraft({ onOpen }: OpenDraftProps): ReactNode {
+  const { api } = useSession();
   const input = useRef<HTMLInputElement>(null);
+  const [error, setError] = useState<unknown>(null);
+  const readInForce = () => api.call("rules", {}).then((rules) => onOpen(draftOf(rules)), setError);
   const read = async (file: File | undefined) => {
     if (file === undefined) return;
     const text = await file.text();
@@ -34,11 +29,10 @@ export function OpenDraft({ onOpen }: OpenDraftProps): ReactNode {
       }}
       aria-label="Begin a draft"
     >
-      <h2>Open the configuration of this node</h2>
+      <h2>Begin with the rules in force, or with a file</h2>
       <p>
-        Choose its file, usually <code>tidewire.yaml</code>, or drop it here. It is sent to the node to be
-        checked and compared with the rules in force; variables such as <code>${"{MONGODB_URI}"}</code> are
-        not filled in.
+        The rules in force have variables of the environment filled in. A file of yours, which you can drop
+        here as well, keeps its comments and its variables; they are not filled in.
       </p>
       <input
         ref={input}
@@ -49,15 +43,17 @@ export function OpenDraft({ onOpen }: OpenDraftProps): ReactNode {
         tabIndex={-1}
         onChange={(event) => void read(event.target.files?.[0])}
       />
+      {error === null ? null : (
+        <p className="bad" role="alert">
+          {failureText(error)}
+        </p>
+      )}
       <div className="actions">
-        <button type="button" className="primary" onClick={() => input.current?.click()}>
-          Open a file …
+        <button type="button" className="primary" onClick={() => void readInForce()}>
+          Edit the rules in force
         </button>
-        <button
-          type="button"
-          onClick={() => onOpen({ name: "tidewire.yaml", base: SKELETON, text: SKELETON })}
-        >
-          Begin with an example
+        <button type="button" onClick={() => input.current?.click()}>
+          Open a file …
         </button>
       </div>
     </section>

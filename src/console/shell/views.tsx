@@ -30,6 +30,13 @@ export const VIEWS: readonly View[] = [
     Component: lazy(() => import("../rules/rules-view.tsx")),
   },
   {
+    path: "try",
+    title: "Try",
+    key: "t",
+    role: "view",
+    Component: lazy(() => import("../try/try-view.tsx")),
+  },
+  {
     path: "connections",
     title: "Connections",
     key: "c",

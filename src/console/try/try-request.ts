@@ -1,0 +1,73 @@
+import type { SentTo } from "../../admin/api/endpoints.ts";
+
+/** The fields of the form, as texts. */
+export interface TryForm {
+  /** JSON, or a token, of which only the claims are used. Empty: an anonymous user. */
+  readonly user: string;
+  readonly collection: string;
+  /** JSON; empty: every document. */
+  readonly filter: string;
+  /** JSON, or a plain text for a string; empty: none. */
+  readonly documentId: string;
+}
+
+/** Mistakes by field. */
+export type TryFaults = Partial<Record<keyof TryForm, string>>;
+
+/** The request of a form, or its mistakes. */
+export function tryRequestOf(
+  form: TryForm,
+): { readonly request: SentTo<"tryAs"> } | { readonly faults: TryFaults } {
+  const faults: TryFaults = {};
+  const claims = objectOf(claimsText(form.user.trim()));
+  if (claims === undefined) faults.user = "a JSON object of claims, or a token";
+  const filter = objectOf(form.filter);
+  if (filter === undefined) faults.filter = 'a JSON object, such as {"status": "ready"}';
+  const collection = form.collection.trim();
+  if (collection === "") faults.collection = "the name of a collection";
+  if (claims === undefined || filter === undefined || Object.keys(faults).length > 0) return { faults };
+  return {
+    request: {
+      claims,
+      collection,
+      ...(filter === null ? {} : { filter }),
+      ...(form.documentId.trim() === "" ? {} : { documentId: idOf(form.documentId.trim()) }),
+    },
+  };
+}
+
+const TOKEN = /^[\w-]+\.([\w-]+)\.[\w-]*$/;
+
+/** The claims of a token as text. The page sends the claims alone: the signature is not checked. */
+function claimsText(user: string): string {
+  const [, payload] = TOKEN.exec(user) ?? [];
+  if (payload === undefined) return user;
+  try {
+    const bytes = Uint8Array.from(atob(payload.replaceAll("-", "+").replaceAll("_", "/")), (char) =>
+      char.charCodeAt(0),
+    );
+    return new TextDecoder().decode(bytes);
+  } catch {
+    // Not base64: reported as what is no JSON.
+    return user;
+  }
+}
+
+/** `null` for an empty text; `undefined` for a text that is no JSON object. */
+function objectOf(text: string): Record<string, unknown> | null | undefined {
+  if (text.trim() === "") return null;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function idOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
