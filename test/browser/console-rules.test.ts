@@ -77,6 +77,32 @@ test.skipIf(isBrowserMissing)(
   },
 );
 
+const TESTS = `tests:
+  - name: ben sees no margin
+    as: { sub: ben }
+    collection: orders
+    rule: customer
+    documents:
+      - visible: { _id: 1, customer: ben, margin: 2 }
+        shown: { _id: 1, customer: ben }
+`;
+
+test.skipIf(isBrowserMissing)("runs the tests of a draft while it is being edited", async () => {
+  const { page, text } = await openRules();
+  const tests = page.getByRole("region", { name: "Tests of the rules" });
+  await tests.getByLabel("Tests, in YAML").fill(TESTS);
+  await tests.getByText("passed", { exact: true }).waitFor();
+  await write(page, text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+  await tests.getByText("failed", { exact: true }).waitFor();
+  await tests.locator("strong", { hasText: "ben sees no margin" }).waitFor();
+  await page.reload();
+  await tests.getByText("failed", { exact: true }).waitFor();
+  expect(await accessibilityFaults(page)).toEqual([]);
+  expect(await tooNarrow(page)).toEqual([]);
+  await tests.getByLabel("Tests, in YAML").fill("tests: 3");
+  await tests.getByText("not run").waitFor();
+});
+
 test.skipIf(isBrowserMissing)("completes options from the schema of the configuration", async () => {
   const { page } = await openRules();
   await write(page, " ");

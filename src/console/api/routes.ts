@@ -20,6 +20,7 @@ export const ROUTES = {
   undoRevocation: ["POST", "/revocations/undo"],
   plan: ["POST", "/plan"],
   rules: ["GET", "/rules"],
+  testRules: ["POST", "/test-rules"],
   tryAs: ["POST", "/try"],
   audit: ["GET", "/audit"],
 } as const satisfies { readonly [O in Operation]?: RouteOf<O> };

@@ -6,4 +6,5 @@ export const draftOf = ({ generation, text }: AnswerOf<"rules">): Draft => ({
   name: `rules-of-generation-${generation}.yaml`,
   base: text,
   text,
+  tests: "",
 });

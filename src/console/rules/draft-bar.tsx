@@ -12,7 +12,8 @@ interface DraftBarProps {
 export function DraftBar({ draft, onChange }: DraftBarProps): ReactNode {
   const isEdited = draft.text !== draft.base;
   const close = () => {
-    if (!isEdited || confirm("Discard the edits of this draft? They are not saved anywhere.")) onChange(null);
+    const isLost = isEdited || draft.tests !== "";
+    if (!isLost || confirm("Discard the draft and its tests? They are not saved anywhere.")) onChange(null);
   };
   return (
     <div className="bar">

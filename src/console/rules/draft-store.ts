@@ -28,4 +28,6 @@ export function keepDraft(draft: Draft | null): boolean {
 const isDraft = (stored: unknown): stored is Draft =>
   typeof stored === "object" &&
   stored !== null &&
-  ["name", "base", "text"].every((field) => typeof (stored as Record<string, unknown>)[field] === "string");
+  ["name", "base", "text", "tests"].every(
+    (field) => typeof (stored as Record<string, unknown>)[field] === "string",
+  );

@@ -5,4 +5,6 @@ export interface Draft {
   /** The text before any edit. */
   readonly base: string;
   readonly text: string;
+  /** A file of tests; empty if there is none. */
+  readonly tests: string;
 }

@@ -17,7 +17,7 @@ export function OpenDraft({ onOpen }: OpenDraftProps): ReactNode {
   const read = async (file: File | undefined) => {
     if (file === undefined) return;
     const text = await file.text();
-    onOpen({ name: file.name, base: text, text });
+    onOpen({ name: file.name, base: text, text, tests: "" });
   };
   return (
     <section

@@ -6,6 +6,7 @@ import { keepDraft, readDraft } from "./draft-store.ts";
 import { Editor } from "./editor.tsx";
 import { OpenDraft } from "./open-draft.tsx";
 import { PlanPanel } from "./plan-panel.tsx";
+import { TestsPanel } from "./tests-panel.tsx";
 import { useCheck } from "./use-check.ts";
 
 const LEAD =
@@ -58,6 +59,11 @@ function Workbench({ draft, isKept, onChange }: WorkbenchProps): ReactNode {
         />
         <PlanPanel check={check} onLine={onLine} />
       </div>
+      <TestsPanel
+        draft={draft}
+        isValid={check.problems.length === 0}
+        onTests={(tests) => onChange({ ...draft, tests })}
+      />
     </>
   );
 }

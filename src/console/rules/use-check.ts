@@ -1,13 +1,11 @@
-import { useDeferredValue, useEffect, useMemo, useState } from "react";
-import { ApiFailure } from "../api/failures.ts";
+import { useDeferredValue, useMemo } from "react";
 import { useSession } from "../shell/session.ts";
 import type { Plan, Problem } from "./problem.ts";
+import { useLatest } from "./use-latest.ts";
 import { checkYaml } from "./yaml-check.ts";
 
 /** A pause in typing that begins a check by the node. */
 const PAUSE_MS = 150;
-/** The node plans one edit at a time, so that another admin may be first. */
-const BUSY_RETRY_MS = 500;
 
 /** The state of a draft. */
 export interface Check {
@@ -21,53 +19,23 @@ export interface Check {
   readonly error: unknown;
 }
 
-/** The answer of the node about one text. */
-interface Checked {
-  readonly text: string;
-  readonly problems: readonly Problem[];
-  readonly plan: Plan | null;
-  readonly error: unknown;
-}
-
 /** Checks a draft while it is being edited: in the page at once, and by the node after a short pause. */
 export function useCheck(text: string): Check {
   const { api } = useSession();
-  const [checked, setChecked] = useState<Checked | null>(null);
-  const [attempt, setAttempt] = useState(0);
+  const { value, error, isPending } = useLatest(
+    text,
+    (signal) => api.call("plan", text, { signal }),
+    PAUSE_MS,
+  );
   // The key that was typed appears first, because the check of a large text takes longer than a frame.
   const shown = useDeferredValue(text);
   const ownProblems = useMemo(() => checkYaml(shown), [shown]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new attempt repeats the request for the same text.
-  useEffect(() => {
-    const abort = new AbortController();
-    const retry = () => setAttempt((before) => before + 1);
-    let retryTimer: ReturnType<typeof setTimeout> | undefined;
-    const timer = setTimeout(() => {
-      api.call("plan", text, { signal: abort.signal }).then(
-        (answer) => {
-          if ("problems" in answer) setChecked({ text, problems: answer.problems, plan: null, error: null });
-          else setChecked({ text, problems: [], plan: answer, error: null });
-        },
-        (error: unknown) => {
-          if (abort.signal.aborted) return;
-          const isBusy = error instanceof ApiFailure && error.code === "busy";
-          if (!isBusy) setChecked({ text, problems: [], plan: null, error });
-          retryTimer = setTimeout(retry, isBusy ? BUSY_RETRY_MS : 4 * BUSY_RETRY_MS);
-        },
-      );
-    }, PAUSE_MS);
-    return () => {
-      clearTimeout(timer);
-      clearTimeout(retryTimer);
-      abort.abort();
-    };
-  }, [api, text, attempt]);
-  const isPending = checked === null || checked.text !== text;
-  const isUnknown = isPending || checked.error !== null;
+  const isChecked = !isPending && value !== null;
+  const problems = value !== null && "problems" in value ? value.problems : [];
   return {
-    problems: isUnknown ? ownProblems : checked.problems,
-    plan: checked?.plan ?? null,
+    problems: isChecked ? problems : ownProblems,
+    plan: value === null || "problems" in value ? null : value,
     isPending,
-    error: checked?.error ?? null,
+    error,
   };
 }
