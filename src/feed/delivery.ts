@@ -1,4 +1,3 @@
-import { runThrough } from "../match/steps.ts";
 import type { StartReason, ValueMode } from "../protocol/messages.ts";
 import type { Account } from "./account.ts";
 import type { LogPosition } from "./catch-up-chunks.ts";
@@ -28,7 +27,6 @@ import { newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./deliv
 import type { Follower } from "./follower.ts";
 import { canMove, type GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
-import type { LogEntry } from "./log-entry.ts";
 import type { Sink } from "./sink.ts";
 
 /** With more consecutive reads of the oplog than this, the history is too short for this client. */
@@ -96,18 +94,9 @@ export class Delivery implements Follower {
     return this.isLive ? 0 : Math.max(0, this.#context.parts.timeline.headSeq - this.#after);
   }
 
-  get after(): number {
-    return this.#after;
-  }
-
   /** Whether the client is up to date, so that changes are written as they arrive. */
   get isLive(): boolean {
-    return this.#phase === "live" && this.liveQuery.state.isCurrent && !this.isHeldBack;
-  }
-
-  /** Whether the client only lacks rows that are held back to be merged. */
-  get isHeldBack(): boolean {
-    return this.#phase === "live" && this.liveQuery.broadcast.heldSeq > this.#after;
+    return this.#phase === "live" && this.liveQuery.state.isCurrent;
   }
 
   /**
@@ -152,8 +141,8 @@ export class Delivery implements Follower {
     this.#enter("close", newCatchUpWork());
   }
 
-  deliver(chunk: Chunk | null, { after, written }: LogPosition): void {
-    if (chunk === null || this.#sink.write(chunk)) {
+  deliver(chunk: Chunk, { after, written }: LogPosition): void {
+    if (this.#sink.write(chunk)) {
       this.#after = after;
       this.#written = written;
       return;
@@ -165,22 +154,6 @@ export class Delivery implements Follower {
     this.#enter("catch-up", newCatchUpWork());
     this.#written = begun;
     this.#startSteps();
-  }
-
-  readLog(): void {
-    if (this.#phase !== "live") return;
-    this.#enter("catch-up", newCatchUpWork());
-    this.#startSteps();
-  }
-
-  /**
-   * Sends the rows that are held back, to this client or to all followers. The client then has the state of this very
-   * point. While a batch is being delivered there is no such point.
-   */
-  sendHeld(to: "this" | "all"): void {
-    if (!this.isHeldBack || !this.#context.parts.timeline.isSettled) return;
-    if (to === "this") this.liveQuery.broadcast.handHeld(this);
-    else runThrough(this.liveQuery.flush(true));
   }
 
   startOver(): void {
@@ -244,8 +217,6 @@ export class Delivery implements Follower {
     const sink = this.#sink;
     const { timeline } = parts;
     let encoded: EncodedEntry | undefined;
-    let isReplaced = false;
-    let hasRoom = false;
     while (step.isCurrent()) {
       // A live query may have recorded a commit that it has not delivered to its followers yet.
       if (!timeline.isSettled) {
@@ -263,11 +234,6 @@ export class Delivery implements Follower {
         if (await liveQuery.extend(this.#after)) continue;
         return step.isCurrent() ? this.#continueFromOplog(step) : "abandoned";
       }
-      // Only once before each write, because otherwise a client might receive no rows while they keep changing.
-      if (encoded !== undefined && !isReplaced && this.#isOutdated(encoded, log)) {
-        encoded = undefined;
-        isReplaced = true;
-      }
       const position = { after: this.#after, written: this.#written };
       const next = liveQuery.nextChunk(log, position, this.mode, encoded);
       if (next === "unknown") return "history-lost";
@@ -276,17 +242,12 @@ export class Delivery implements Follower {
         return "live";
       }
       if ("lacking" in next) {
-        // Rows are merged when there is room for them, because later ones replace them until then.
-        if (hasRoom || next.lacking.cursors === undefined)
-          encoded = await liveQuery.encodeEntry(next.lacking, this.mode);
-        else if (await sink.room(1)) hasRoom = true;
-        else return "abandoned";
+        encoded = await liveQuery.encodeEntry(next.lacking, this.mode);
       } else if (!sink.write(next.chunk)) {
         if (!(await sink.room(next.chunk.size))) return "abandoned";
-        isReplaced = false;
-        hasRoom = true;
+        // Rows may have changed again meanwhile. As long as none of them was written, only the latest ones matter.
+        if (encoded?.entry.cursors !== undefined && this.#written === 0) encoded = undefined;
       } else {
-        isReplaced = false;
         this.#after = next.after;
         this.#written = next.written;
         this.#position = next.written === 0 ? timeline.history.positionAt(next.after) : null;
@@ -294,11 +255,6 @@ export class Delivery implements Follower {
       }
     }
     return "abandoned";
-  }
-
-  /** Whether rows of an aggregate may have changed again since they were merged, and none of them was written. */
-  #isOutdated({ entry }: EncodedEntry, log: readonly LogEntry[]): boolean {
-    return entry.cursors !== undefined && this.#written === 0 && (log.at(-1)?.seq ?? 0) > entry.seq;
   }
 
   /** The history evicted the next commits while the missed ones were being sent. The oplog may still contain them. */
@@ -326,7 +282,7 @@ export class Delivery implements Follower {
     this.#oplogReads = 0;
     this.#position = null;
     this.#phase = DELIVERY_TRANSITIONS[this.#phase]["caught-up"];
-    this.liveQuery.broadcast.join(this);
+    this.liveQuery.followers.add(this);
     this.#sink.becameLive(afterCatchUp);
   }
 
@@ -349,7 +305,7 @@ export class Delivery implements Follower {
   #enter(event: DeliveryEvent, work: Work): void {
     if (this.#work !== work) releaseWork(this.#work);
     // First, because a delivery that is not live reads the log, and a flush would write the same change a second time.
-    if (this.#phase === "live") this.liveQuery.broadcast.followers.delete(this);
+    if (this.#phase === "live") this.liveQuery.followers.delete(this);
     this.#phase = DELIVERY_TRANSITIONS[this.#phase][event];
     this.#work = work;
     this.#written = 0;

@@ -47,7 +47,6 @@ export class LiveQueries implements WindowAdmission {
     this.#parts = parts;
     this.#shared = {
       ...sharedPartsOf(limits, parts),
-      onHeld: (liveQuery, dueMs) => parts.held.hold(liveQuery, dueMs),
       onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
       onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
     };
@@ -221,8 +220,8 @@ export class LiveQueries implements WindowAdmission {
 function sharedPartsOf(
   { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax, aggregateGroups: aggregateGroupsMax }: FeedLimits,
   parts: LiveQueriesParts,
-): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork" | "onHeld"> {
-  const { reader, timeline, encoder, budget, logBudget, newSlices, held, metrics, log, catchUps } = parts;
+): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork"> {
+  const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = parts;
   return {
     reader,
     timeline,
@@ -230,7 +229,6 @@ function sharedPartsOf(
     budget,
     logBudget,
     newSlices,
-    rowPace: held.pace,
     metrics,
     snapshotTimeMs,
     sortedDocumentsMax,

@@ -41,7 +41,9 @@ export function sendSubscribed(
   const { id, attachment } = subscription;
   subscription.noteAnswered();
   const { metrics } = connection.context;
-  const cursor = start === "shared" ? sharedCursor(connection, attachment) : attachment.start.cursor;
+  // A shared attachment may not have been delivered up to the head yet, because a batch is being delivered.
+  const isUpToDate = start === "shared" && attachment.delivery.isLive;
+  const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.start.cursor;
   metrics.subscriptionStarts.inc({ start });
   connection.send({
     type: "subscribed",
@@ -53,14 +55,4 @@ export function sendSubscribed(
     ...(reason === undefined ? {} : { reason }),
     ...rest,
   });
-}
-
-/** The cursor up to which the client has the live query, for one more subscription to it. */
-function sharedCursor({ progress }: SubscriptionHost, attachment: Attachment): string {
-  const { delivery, start } = attachment;
-  if (delivery.isLive) return progress.cursorOf(attachment);
-  // Rows are held back, so the head is later than the client's state.
-  if (delivery.isHeldBack) return start.sent?.cursor ?? start.cursor;
-  // A batch is being delivered, or the client is behind.
-  return start.cursor;
 }

@@ -205,7 +205,6 @@ function reattach(
   // Only a state that belongs to this subscription alone, and that is complete up to this point, can become the state
   // of another live query.
   const isAtPoint = at !== null || feed.timeline.isSettled;
-  if (at === null) previous.delivery.sendHeld("all");
   const isItsOwn = together || previous.ids.size === 1;
   const isKnown = isAtPoint && previous.delivery.isLive && isItsOwn && previous.serves(id);
   subscriptions.release(subscription);

@@ -19,7 +19,6 @@ beforeEach(() => {
 
 interface FakeDelivery {
   isLive: boolean;
-  sendHeld: () => void;
   liveQuery: { state: { isCurrent: boolean; becomesCurrent: () => Promise<void> } };
 }
 
@@ -36,7 +35,7 @@ function connect() {
     cursors: { published: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     subscribe: () => {
       const liveQuery = { state: { isCurrent: true, becomesCurrent: async () => {} } };
-      const delivery: FakeDelivery = { isLive: true, sendHeld: () => {}, liveQuery };
+      const delivery: FakeDelivery = { isLive: true, liveQuery };
       deliveries.push(delivery);
       return delivery;
     },
@@ -159,24 +158,6 @@ test("[3.2] no watermark goes out while a delivery catches up, or a batch is bei
   timeline.isSettled = false;
   progress.sendWatermark();
   expect(watermarks()).toBe(0);
-});
-
-test("[3.4] a watermark and a fence take the rows that are held back, between two batches", () => {
-  const { progress, subscribe, deliveries, timeline, wait, watermarks } = connect();
-  subscribe("a");
-  const delivery = deliveries[0] as FakeDelivery;
-  delivery.isLive = false;
-  delivery.sendHeld = () => {
-    delivery.isLive = true;
-  };
-  timeline.isSettled = false;
-  progress.sendWatermark();
-  expect([delivery.isLive, watermarks()]).toEqual([false, 0]);
-  timeline.isSettled = true;
-  progress.sendWatermark();
-  expect([delivery.isLive, watermarks()]).toEqual([true, 1]);
-  delivery.isLive = false;
-  expect(wait().isOver).toBe(true);
 });
 
 test("a fence is answered in the turn in which nothing is missing, when that is so at once", async () => {
