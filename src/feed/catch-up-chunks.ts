@@ -7,8 +7,13 @@ import { UNKNOWN } from "./change.ts";
 import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { LogEntry } from "./log-entry.ts";
 
-/** The size at which chunks of catch-up are cut, in bytes. A small outbox then takes them one by one. */
+/**
+ * The size at which chunks of catch-up are cut, in bytes. The smallest outbox then takes them one by one. A chunk of
+ * several messages that is larger than the outbox would never be taken.
+ */
 const CHUNK_BYTES = 64 * 1_024;
+/** Bytes that the number of the live query may add to a message (see `Chunk.numbered`). */
+const NUMBER_BYTES = 8;
 /** The same for changes that are delivered live: most outboxes are empty, and each chunk costs each connection a write. */
 export const LIVE_CHUNK_BYTES = 256 * 1_024;
 
@@ -59,7 +64,7 @@ export function cutChunk(
       const message = encoded[index] as EncodedMessage; // the loop keeps the index in range
       const bytes = Buffer.byteLength(message.text);
       // At least one message per chunk, however large, or the catch-up would never advance.
-      if (messages.length > 0 && size + bytes > mostBytes) {
+      if (messages.length > 0 && size + bytes > mostBytes - NUMBER_BYTES * (messages.length + 1)) {
         return { chunk: new Chunk(messages, size), after, written: index };
       }
       messages.push(message);
@@ -77,7 +82,7 @@ export function* toChunks(messages: readonly EncodedMessage[]): Steps<Chunk[]> {
   let size = 0;
   for (const message of messages) {
     const bytes = Buffer.byteLength(message.text);
-    if (next.length > 0 && size + bytes > CHUNK_BYTES) {
+    if (next.length > 0 && size + bytes > CHUNK_BYTES - NUMBER_BYTES * (next.length + 1)) {
       chunks.push(new Chunk(next, size));
       next = [];
       size = 0;

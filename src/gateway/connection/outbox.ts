@@ -127,7 +127,12 @@ export class Outbox {
   /** Settles when `size` more bytes would be taken; `false` if the connection has ended. */
   async room(size: number): Promise<boolean> {
     while (!this.#ended) {
-      if (this.bufferedBytes === 0 || this.#fits(size)) return true;
+      if (this.#fits(size)) return true;
+      if (this.bufferedBytes === 0) {
+        // It can only be taken alone. Should it be refused again, the sender must not ask again in the same turn.
+        await new Promise(setImmediate);
+        return !this.#ended;
+      }
       await this.#transport.flushed();
       // A socket that was reset is unusable at once, but reports it in a later turn, so that turn must run first.
       await new Promise(setImmediate);
