@@ -44,6 +44,8 @@ class Reader implements Sink {
     throw error;
   }
 
+  noteUnchanged(): void {}
+
   becameLive(): void {
     this.live++;
   }

@@ -85,6 +85,7 @@ async function makeFeed(counted) {
       counted.deliveries += chunk.messages.length;
       return true;
     },
+    noteUnchanged: () => {},
     becameLive: () => {},
   };
   const account = new Account(LIMITS, () => {});

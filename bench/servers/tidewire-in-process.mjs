@@ -41,6 +41,7 @@ const sink = {
   mayRead: async () => true,
   snapshotTurn: async () => () => {},
   reset: () => {},
+  noteUnchanged: () => {},
   becameLive: () => {},
   failed: (error) => {
     throw error;

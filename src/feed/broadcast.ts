@@ -96,7 +96,10 @@ export class Broadcast {
     this.#pending = null;
     this.#prepared = null;
     // Changes of one batch may cancel each other.
-    if (merged?.changes.length === 0) return NOTHING;
+    if (merged?.changes.length === 0) {
+      for (const follower of this.followers) follower.skipTo(merged);
+      return NOTHING;
+    }
     const count = this.#count(pending);
     if (count === UNKNOWN) {
       onUnknown();

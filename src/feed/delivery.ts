@@ -27,6 +27,7 @@ import { newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./deliv
 import type { Follower } from "./follower.ts";
 import { canMove, type GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
+import type { LogEntry } from "./log-entry.ts";
 import type { Sink } from "./sink.ts";
 
 /** With more consecutive reads of the oplog than this, the history is too short for this client. */
@@ -156,6 +157,12 @@ export class Delivery implements Follower {
     this.#startSteps();
   }
 
+  skipTo({ seq, entry }: LogEntry): void {
+    this.#after = seq;
+    this.#written = 0;
+    this.#sink.noteUnchanged(entry.cursor);
+  }
+
   startOver(): void {
     const before = this.#phase;
     // Nothing may be written before the client knows the subscription. `run` resets it then.
@@ -238,6 +245,8 @@ export class Delivery implements Follower {
       const next = liveQuery.nextChunk(log, position, this.mode, encoded);
       if (next === "unknown") return "history-lost";
       if (next === "nothing") {
+        const last = log.at(-1);
+        if (last !== undefined) this.skipTo(last);
         this.#joinLive();
         return "live";
       }

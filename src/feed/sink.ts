@@ -16,6 +16,11 @@ export interface Sink {
    * @returns `false` if there is no room for it; nothing was taken then.
    */
   write(chunk: Chunk): boolean;
+  /**
+   * The changes up to a cursor cancel each other, so nothing is written, and the client has the state of the cursor.
+   * A watermark must not name an earlier point, because in between the state was another one.
+   */
+  noteUnchanged(cursor: string): void;
   /** Settles when there is room for `size` bytes, or when nothing waits at all; `false` if the connection has ended. */
   room(size: number): Promise<boolean>;
   /**

@@ -60,9 +60,10 @@ test.skipIf(isBrowserMissing)(
     await expect.poll(() => shown(page), PATIENCE).toEqual(["rum open"]);
     await page.getByLabel("Show").selectOption("all");
     await asFound();
-    // The first query was kept for a moment, and was there at once.
-    expect(wire.sent("subscribe").length).toBe(2);
-    await expect.poll(() => wire.sent("unsubscribe").length, PATIENCE).toBe(1);
+    // The first query is kept for a moment. A slow machine may need longer than that, and then subscribes once more.
+    const following = () => wire.sent("subscribe").length - wire.sent("unsubscribe").length;
+    await expect.poll(following, PATIENCE).toBe(1);
+    expect(wire.sent("subscribe").length).toBeLessThanOrEqual(3);
     expect(wire.sockets.length).toBe(1);
   },
 );

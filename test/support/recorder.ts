@@ -41,6 +41,8 @@ export class Recorder implements Sink {
     return true;
   }
 
+  noteUnchanged(_cursor: string): void {}
+
   async room(): Promise<boolean> {
     while (!this.hasRoom && !this.closed) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     return !this.closed;

@@ -55,6 +55,10 @@ export class AttachmentSink implements Sink {
     }
   }
 
+  noteUnchanged(cursor: string): void {
+    this.attachment.start.noteSent(cursor);
+  }
+
   async room(size: number): Promise<boolean> {
     while (this.attachment.deciding !== null) await this.attachment.deciding;
     return this.attachment.connection.outbox.room(size);

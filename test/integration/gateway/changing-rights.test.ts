@@ -82,8 +82,8 @@ test.each(["edited", "restarted"])(
         .then((shut) => shut.stop());
     await items.insertOne({ _id: 1, text: "SECRET" });
     await items.deleteOne({ _id: 1 });
-    await now();
-    if (how === "edited") await edit(OPEN);
+    // An edit of a file takes effect where the stream of the node is.
+    if (how === "edited") await setup.settled().then(() => edit(OPEN));
     else url = `ws://127.0.0.1:${(await anotherNode(setup, OPEN)).address.port}/v1/ws`;
     const after = await WsClient.connect(url, { token: await signToken({ sub: "u" }) });
     onTestFinished(() => after.socket.terminate());
