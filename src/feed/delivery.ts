@@ -236,6 +236,12 @@ export class Delivery implements Follower {
         await liveQuery.state.reaches(this.#after);
         continue;
       }
+      // A result that was read ahead of the stream records no changes before the stream has arrived there.
+      const { loadedAt } = liveQuery.state;
+      if (timeline.settledTime < loadedAt) {
+        if (!(await step.streamReaches(loadedAt))) return "abandoned";
+        continue;
+      }
       const log = liveQuery.after(this.#after);
       if (log === undefined) {
         if (await liveQuery.extend(this.#after)) continue;

@@ -26,6 +26,11 @@ export interface ResultState {
   readonly isCurrent: boolean;
   /** The entry of the history up to which the changes are known. */
   readonly knownSeq: number;
+  /**
+   * The cluster time of the read that gave the state, which the stream may not have reached yet. Changes up to there are
+   * not recorded. 0 for a state that was not read.
+   */
+  readonly loadedAt: bigint;
   /** The number of documents that are tracked in memory. */
   readonly trackedDocuments: number;
   /** Memory of the state, in bytes. */

@@ -97,6 +97,10 @@ export class Stateful<Owner extends Pacer> implements ResultState {
     return this.#result?.heldBytes ?? 0;
   }
 
+  get loadedAt(): bigint {
+    return this.#result?.loadedAt ?? 0n;
+  }
+
   get visible(): readonly WindowMember[] | null {
     return this.#result === undefined || this.#waitsAt !== null ? null : this.#result.visible;
   }

@@ -70,6 +70,10 @@ export class Stateless implements ResultState {
     return NONE_VISIBLE;
   }
 
+  get loadedAt(): bigint {
+    return 0n;
+  }
+
   get knownSeq(): number {
     return this.#history.headSeq;
   }
