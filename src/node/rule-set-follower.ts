@@ -52,11 +52,11 @@ export class RuleSetFollower implements StateFollower {
 
   lose(): void {
     // The rules stay in force. `prepare` reads which set they should be.
-    this.#ready.clear();
+    this.#forget();
   }
 
   async prepare(clusterTime: bigint): Promise<void> {
-    this.#ready.clear();
+    this.#forget();
     const query = { ...this.#collection, filter: { _id: IN_FORCE }, maxTimeMs: READ_MS };
     const cursor = await this.#parts.reader.open(query, clusterTime);
     try {
@@ -146,7 +146,10 @@ export class RuleSetFollower implements StateFollower {
   #editOf(event: StreamEvent): { readonly set: number } | string | null {
     if (event.operation === "replaced-collection") return this.#goneProblem();
     const isInForce = BSON.deserialize(event.documentKey)["_id"] === IN_FORCE;
-    if (event.operation === "delete") return isInForce ? this.#goneProblem() : null;
+    if (event.operation === "delete") {
+      this.#parts.loader.forgetAhead();
+      return isInForce ? this.#goneProblem() : null;
+    }
     if (event.after === undefined) return isInForce ? UNREADABLE : null;
     if (isInForce) return readInForce(event.after);
     this.#compileAhead(event.after);
@@ -157,9 +160,15 @@ export class RuleSetFollower implements StateFollower {
     try {
       this.#parts.loader.compileAhead(parseRuleSet(document));
     } catch (error) {
+      this.#parts.loader.forgetAhead();
       // The set may never come into force. If it does, reading it reports this again.
       this.#parts.log.debug({ err: error }, "a rule set could not be compiled ahead");
     }
+  }
+
+  #forget(): void {
+    this.#ready.clear();
+    this.#parts.loader.forgetAhead();
   }
 
   #goneProblem = (): string =>

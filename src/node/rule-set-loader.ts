@@ -55,6 +55,14 @@ export class RuleSetLoader {
     if (this.#ahead.size > AHEAD_MAX && oldest !== undefined) this.#ahead.delete(oldest);
   }
 
+  /**
+   * Forgets what was compiled ahead. The number of a set that was discarded is used again, and without the events in
+   * between the next set of that number would be taken for it.
+   */
+  forgetAhead(): void {
+    this.#ahead.clear();
+  }
+
   /** Prepares a set within `rules.applyTimeout`. Never rejects. */
   async obtain(number: number): Promise<ReadySet | Behind> {
     const { applyTimeoutMs } = this.#parts.edits.config.rules;

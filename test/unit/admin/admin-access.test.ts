@@ -91,8 +91,12 @@ test("the claims of a JWT grant the roles whose filter they match", async () => 
   const support = bearer(await jwt({ sub: "bob", groups: ["support"] }));
   expect(await refusalOf(own.admit(support, LOOK, 0))).toBeNull();
   expect((await refusalOf(own.admit(support, ACT, 0)))?.reason).toBe("role");
-  const nobody = bearer(await jwt({ sub: "eve" }));
-  expect((await refusalOf(own.admit(nobody, LOOK, 0)))?.reason).toBe("role");
+  // The login service knows people who are no admins. They cannot even log in, or read protected metrics.
+  const nobody = await jwt({ sub: "eve" });
+  expect((await refusalOf(own.admit(bearer(nobody), { role: null, changes: false }, 0)))?.reason).toBe(
+    "token",
+  );
+  expect((await refusalOf(own.logIn(nobody, 0)))?.reason).toBe("token");
   const forged = bearer(await jwt({ sub: "eve", groups: ["ops"] }, `${JWT_SECRET}!`));
   expect((await refusalOf(own.admit(forged, LOOK, 0)))?.reason).toBe("token");
   const expired = bearer(await jwt({ sub: "ada", groups: ["ops"] }, JWT_SECRET, -60));
