@@ -39,6 +39,8 @@ test("connections are listed by user, address and collection, in pages that miss
     const client = await connect({ sub });
     await client.ask({ type: "subscribe", id: "1", collection: sub === "bob" ? "notes" : "items" });
   }
+  const listed = async () => JSON.stringify((await ask("/connections")).body);
+  await expect.poll(listed).not.toContain('"isBehind":true');
   const all = (await ask("/connections")).body;
   expect(all.next).toBeNull();
   expect(all.connections).toHaveLength(5);
