@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
-import { Hint } from "../ui/hint.tsx";
+import { type ColumnHead, ColumnHeads } from "../ui/column-heads.tsx";
 import { duration } from "../ui/numbers.ts";
 import { Scroll } from "../ui/scroll.tsx";
 import { ago, dateTime } from "../ui/times.ts";
@@ -8,10 +8,7 @@ import { ago, dateTime } from "../ui/times.ts";
 type Overview = AnswerOf<"overview">;
 type Node = Overview["nodes"][number];
 
-interface Column {
-  readonly title: string;
-  readonly hint: string;
-  readonly isNumber?: boolean;
+interface Column extends ColumnHead {
   readonly cell: (node: Node, nowMs: number) => ReactNode;
 }
 
@@ -90,11 +87,7 @@ export const NodesTable = ({ nodes, isComplete, nowMs }: NodesTableProps): React
       <table>
         <thead>
           <tr>
-            {COLUMNS.map(({ title, hint, isNumber }) => (
-              <th scope="col" key={title} className={isNumber === true ? "number" : undefined}>
-                <Hint text={hint}>{title}</Hint>
-              </th>
-            ))}
+            <ColumnHeads columns={COLUMNS} />
           </tr>
         </thead>
         <tbody>

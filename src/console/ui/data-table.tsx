@@ -1,13 +1,9 @@
 import { type ReactNode, type UIEvent, useEffect, useRef, useState } from "react";
-import { Hint } from "./hint.tsx";
+import { type ColumnHead, ColumnHeads } from "./column-heads.tsx";
 import { visibleRows } from "./visible-rows.ts";
 
 /** A column of a table. */
-export interface Column<Row> {
-  readonly title: string;
-  /** The meaning and the unit. */
-  readonly hint: string;
-  readonly isNumber?: boolean;
+export interface Column<Row> extends ColumnHead {
   /** A part of the width. */
   readonly share: number;
   readonly cell: (row: Row) => ReactNode;
@@ -59,11 +55,7 @@ export function DataTable<Row>({ label, columns, rows, keyOf, onEnd }: DataTable
         </colgroup>
         <thead>
           <tr aria-rowindex={1}>
-            {columns.map(({ title, hint, isNumber }) => (
-              <th scope="col" key={title} className={isNumber === true ? "number" : undefined}>
-                <Hint text={hint}>{title}</Hint>
-              </th>
-            ))}
+            <ColumnHeads columns={columns} />
           </tr>
         </thead>
         <tbody>
