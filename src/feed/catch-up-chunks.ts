@@ -14,6 +14,10 @@ import type { LogEntry } from "./log-entry.ts";
 const CHUNK_BYTES = 64 * 1_024;
 /** Bytes that the number of the live query may add to a message (see `Chunk.numbered`). */
 const NUMBER_BYTES = 8;
+
+/** Whether so many messages fit into a chunk, whatever number the live query has on a connection. */
+const fits = (messages: number, bytes: number, mostBytes: number): boolean =>
+  bytes + NUMBER_BYTES * messages <= mostBytes;
 /** The same for changes that are delivered live: most outboxes are empty, and each chunk costs each connection a write. */
 export const LIVE_CHUNK_BYTES = 256 * 1_024;
 
@@ -64,7 +68,7 @@ export function cutChunk(
       const message = encoded[index] as EncodedMessage; // the loop keeps the index in range
       const bytes = Buffer.byteLength(message.text);
       // At least one message per chunk, however large, or the catch-up would never advance.
-      if (messages.length > 0 && size + bytes > mostBytes - NUMBER_BYTES * (messages.length + 1)) {
+      if (messages.length > 0 && !fits(messages.length + 1, size + bytes, mostBytes)) {
         return { chunk: new Chunk(messages, size), after, written: index };
       }
       messages.push(message);
@@ -82,7 +86,7 @@ export function* toChunks(messages: readonly EncodedMessage[]): Steps<Chunk[]> {
   let size = 0;
   for (const message of messages) {
     const bytes = Buffer.byteLength(message.text);
-    if (next.length > 0 && size + bytes > CHUNK_BYTES - NUMBER_BYTES * (next.length + 1)) {
+    if (next.length > 0 && !fits(next.length + 1, size + bytes, CHUNK_BYTES)) {
       chunks.push(new Chunk(next, size));
       next = [];
       size = 0;
