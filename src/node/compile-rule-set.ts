@@ -53,3 +53,15 @@ export async function compileRuleSet(set: SavedRuleSet, config: Config): Promise
 /** The identities of the rules of a set. */
 export const identitiesOf = ({ collections }: RuleSet): Set<string> =>
   new Set([...collections.values()].flatMap(({ rules }) => rules.map(({ identity }) => identity)));
+
+/**
+ * Reads the identities of the rules of earlier sets.
+ * @returns A function whose answer is `null` for a set that this node cannot compile.
+ */
+export const identitiesUnder =
+  (config: Config) =>
+  (set: SavedRuleSet): Promise<ReadonlySet<string> | null> =>
+    compileRuleSet(set, config).then(
+      ({ rules }) => identitiesOf(rules),
+      () => null,
+    );

@@ -15,7 +15,7 @@ import { IN_FORCE, parseInForce, RuleSetStore } from "../source/rule-set-store.t
 import { StartupError } from "../source/startup-error.ts";
 import { checkStateNames, prefixed } from "../source/state-names.ts";
 import type { Basics } from "./basics.ts";
-import { type CompiledSet, compileRuleSet, identitiesOf } from "./compile-rule-set.ts";
+import { type CompiledSet, compileRuleSet, identitiesOf, identitiesUnder } from "./compile-rule-set.ts";
 import { interruptedRules } from "./interrupted-rules.ts";
 import type { RuleEdits } from "./rule-edits.ts";
 import { RuleSetFollower } from "./rule-set-follower.ts";
@@ -80,11 +80,7 @@ async function interruptedAtStart(
   const store = new RuleSetStore(database);
   return interruptedRules(set, identitiesOf(rules), (identity) => lastKnown.get(identity) ?? 0, {
     load: (number) => store.load(number),
-    identities: (earlier) =>
-      compileRuleSet(earlier, config).then(
-        (compiled) => identitiesOf(compiled.rules),
-        () => null,
-      ),
+    identities: identitiesUnder(config),
   });
 }
 

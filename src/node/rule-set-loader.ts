@@ -10,6 +10,7 @@ import {
   type CompiledSet,
   compileRuleSet,
   identitiesOf,
+  identitiesUnder,
   type ReadySet,
 } from "./compile-rule-set.ts";
 import { interruptedRules } from "./interrupted-rules.ts";
@@ -124,11 +125,7 @@ export class RuleSetLoader {
     const lastKnown = (identity: string) => (edits.hasInForce(identity) ? generation : 0);
     return interruptedRules(set, identitiesOf(rules), lastKnown, {
       load,
-      identities: (earlier) =>
-        compileRuleSet(earlier, config).then(
-          (compiled) => identitiesOf(compiled.rules),
-          () => null,
-        ),
+      identities: identitiesUnder(config),
     });
   }
 }
