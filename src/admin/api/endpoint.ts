@@ -15,7 +15,7 @@ export type EndpointRole = AdminRole | "anyone" | "any-admin";
 /** One endpoint: everything that the router, the OpenAPI description and the tests need to know about it. */
 export interface EndpointSpec {
   readonly method: "GET" | "POST" | "DELETE";
-  /** Below `/api/v1`; `{name}` stands for one segment, which is a field of the request. */
+  /** The path below `/api/v1`. A segment `{name}` matches any text, which becomes the field `name` of the request. */
   readonly path: string;
   readonly role: EndpointRole;
   readonly summary: string;
