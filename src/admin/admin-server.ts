@@ -21,6 +21,7 @@ import { planHandlers } from "./api/plan-handler.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
 import { rulesHandlers } from "./api/rules-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
+import { traceHandlers } from "./api/trace-handlers.ts";
 import { ConsoleFiles } from "./console-files.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
 import type { EditPlan, EditProblems } from "./plan-edit.ts";
@@ -110,6 +111,7 @@ class AdminHandler {
       ...revocationHandlers(processes, acts),
       ...auditHandlers(processes),
       ...rulesHandlers(processes, acts),
+      ...traceHandlers(processes, acts),
     };
     this.#api = new ApiRouter(this.#access, admin, handlers);
     this.#console = admin.console ? new ConsoleFiles() : null;

@@ -7,12 +7,15 @@ import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
 import type { Answers, Ask, DraftTests, NotRevoked, RulesInForce, TestedDraft } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
+import { traceAnswers } from "./trace/trace-answers.ts";
+import type { Traces } from "./trace/traces.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
 
 /** The parts of a node from which the questions of admins are answered. */
 export interface NodeAnswersParts extends TryParts {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
+  readonly traces: Traces;
   readonly rulesInForce: () => RulesInForce;
   readonly testRules: (draft: TestedDraft) => Promise<DraftTests>;
   readonly plan: PlanQuery;
@@ -43,6 +46,7 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
     rules: () => parts.rulesInForce(),
     testRules: (draft) => parts.testRules(draft),
     ...tryAnswers(parts),
+    ...traceAnswers(parts),
     ...revocationAnswers(parts),
   };
   return async (question, value) => answers[question](value);

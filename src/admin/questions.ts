@@ -8,6 +8,7 @@ import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts"
 import type { Revocation } from "../source/revocation-store.ts";
 
 import type { LoadSample } from "./rates.ts";
+import type { TraceRead, TraceStart, TraceState, TraceToStart } from "./trace/traced.ts";
 
 /** A page of connections, in the order of their ids. */
 export interface ConnectionSearch {
@@ -205,6 +206,11 @@ export interface Questions {
   rules: { with: undefined; gives: RulesInForce };
   testRules: { with: TestedDraft; gives: DraftTests };
   tryRequest: { with: TriedRequest; gives: TriedResult };
+  startTrace: { with: TraceToStart; gives: TraceStart };
+  /** `null` if the process has no such trace. */
+  readTrace: { with: TraceRead; gives: TraceState | null };
+  /** Whether the process had such a trace. */
+  stopTrace: { with: string; gives: boolean };
   addAudit: { with: AuditEntry; gives: null };
   audit: { with: AuditPage; gives: readonly AuditRecord[] };
   revocations: { with: undefined; gives: readonly Revocation[] };

@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
+import type { CommitTraceSlot } from "./commit-trace.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { Lookups } from "./lookups.ts";
@@ -23,6 +24,7 @@ export interface DispatchParts {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly work: WorkMeter;
+  readonly trace: CommitTraceSlot;
   /**
    * Called when a live query cannot be kept up to date. It must be removed, because the state of its followers is
    * unknown.
@@ -77,6 +79,7 @@ export class Dispatch {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
     if (lookups.areKept) yield* lookups.apply(entry, () => this.flush());
+    this.#parts.trace.observer?.arrived(entry);
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
       if (index === undefined) continue;
@@ -150,7 +153,7 @@ export class Dispatch {
     // A live query may be removed while a commit is being distributed.
     if (liveQuery.isRetired) return;
     try {
-      if (liveQuery.apply(entry)) this.#changed.add(liveQuery);
+      if (liveQuery.apply(entry)) this.#noteChanged(liveQuery, entry);
     } catch (error) {
       this.#parts.onFailed(liveQuery, error);
     }
@@ -159,10 +162,15 @@ export class Dispatch {
   *#offerInSteps(liveQuery: LiveQuery, entry: HistoryEntry): Generator<void, void> {
     if (liveQuery.isRetired) return;
     try {
-      if (yield* this.#flushing(liveQuery.applyInSteps(entry))) this.#changed.add(liveQuery);
+      if (yield* this.#flushing(liveQuery.applyInSteps(entry))) this.#noteChanged(liveQuery, entry);
     } catch (error) {
       this.#parts.onFailed(liveQuery, error);
     }
+  }
+
+  #noteChanged(liveQuery: LiveQuery, entry: HistoryEntry): void {
+    this.#changed.add(liveQuery);
+    this.#parts.trace.observer?.matched(liveQuery, entry);
   }
 
   /**

@@ -14,6 +14,7 @@ import type { Account } from "./account.ts";
 import { CatchUps } from "./catch-ups.ts";
 import { EncodedBudget } from "./change-log.ts";
 import { ClientCursors } from "./client-cursors.ts";
+import type { CommitTraceSlot } from "./commit-trace.ts";
 import { Delivery } from "./delivery.ts";
 import type { DeliveryParts, DeliveryTerms } from "./delivery-parts.ts";
 import { DocumentEncoder } from "./document-encoder.ts";
@@ -21,6 +22,7 @@ import type { StateFollower } from "./followed-collection.ts";
 import { GrantDiffs } from "./grant-diffs.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQueries } from "./live-queries.ts";
+import type { LiveQuery } from "./live-query.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
 import type { LiveQueryView } from "./live-query-view.ts";
 import { LogBudget } from "./log-budget.ts";
@@ -63,6 +65,7 @@ export class Feed implements CommitSink {
   readonly timeline: Timeline;
   readonly cursors: ClientCursors;
   readonly lookups: Lookups;
+  readonly trace: CommitTraceSlot = { observer: null };
   readonly #metrics: Metrics;
   readonly #encoder: DocumentEncoder;
   readonly #budget: EncodedBudget;
@@ -107,6 +110,7 @@ export class Feed implements CommitSink {
       lookups,
       snapshots,
       catchUps,
+      trace: this.trace,
       isOwn: (namespace) => stateFollowers.has(namespace),
       onHandedOut,
     });
@@ -169,6 +173,7 @@ export class Feed implements CommitSink {
 
   /** Takes a batch of commits. Settles when every live query has processed it. The next batch must wait for that. */
   async accept(batch: CommitBatch): Promise<void> {
+    this.trace.observer?.received();
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
     const { deliveriesMade } = this.#metrics;
     const deliveredBefore = deliveriesMade.total;
@@ -260,6 +265,17 @@ export class Feed implements CommitSink {
   /** Each live query as an admin sees it. */
   views(): Iterable<LiveQueryView> {
     return this.#liveQueries.views();
+  }
+
+  /** The live queries of a collection. */
+  *liveQueriesOf(namespace: string): Generator<LiveQuery, void> {
+    for (const liveQuery of this.#liveQueries) if (liveQuery.namespace === namespace) yield liveQuery;
+  }
+
+  /** The live query with a number of this node. It is for admins, who are few, so that no index is kept. */
+  liveQueryBy(number: number): LiveQuery | undefined {
+    for (const liveQuery of this.#liveQueries) if (liveQuery.number === number) return liveQuery;
+    return undefined;
   }
 
   get liveQueries(): number {

@@ -38,7 +38,7 @@ const TokenOptions = z.strictObject({
     .readonly()
     .meta({ examples: [["view"]] })
     .describe(
-      "view: everything but documents; act: disconnect, re-authorize, revoke; edit: rules; documents: contents of documents.",
+      "view: everything but documents; act: disconnect, re-authorize, revoke, trace; edit: rules; documents: contents of documents.",
     ),
 });
 
@@ -121,6 +121,18 @@ export const AdminOptions = z
       .max(3_650 * 86_400_000)
       .default(365 * 86_400_000)
       .describe("How long the audit keeps the acts of admins. MongoDB removes older entries."),
+    traces: z
+      .int()
+      .min(0)
+      .max(20)
+      .default(4)
+      .describe("Traces that run at a time in each process; 0: none. POST /api/v1/traces refuses one more."),
+    traceEvents: z
+      .int()
+      .min(10)
+      .max(10_000)
+      .default(500)
+      .describe("Entries that a trace keeps. A new one replaces the oldest. Each takes up to about 20 KiB."),
     console: z
       .boolean()
       .default(true)

@@ -8,6 +8,7 @@ import type { TicketSealer } from "../feed/ticket.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import type { ParsedRequests } from "../rules/parsed-requests.ts";
+import type { ClientTrace } from "./client-trace.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Refusals } from "./refusals.ts";
@@ -48,6 +49,8 @@ export interface GatewayContext {
   readonly rulesAhead: RulesAhead | null;
   /** `null` if requests are not recorded. */
   readonly recorder: RequestRecorder | null;
+  /** Observes clients while an admin follows one; `null` while nobody traces. */
+  trace: ClientTrace | null;
   /** The clock of `%%now`. */
   readonly clock: RuleClock;
 }

@@ -86,6 +86,11 @@ const COUNTERS = {
     "Requests that the admin listener refused because of their sender, by reason.",
     ["reason"],
   ],
+  traceEvents: [
+    "tidewire_trace_events_total",
+    "Change events that concern the subject of a trace, by outcome.",
+    ["outcome"],
+  ],
   connectionsClosed: [
     "tidewire_connections_closed_total",
     "Connections that ended, by close code.",
@@ -226,6 +231,7 @@ const GAUGES = {
     [],
   ],
   adminSessions: ["tidewire_admin_sessions", "Sessions of admins.", []],
+  traces: ["tidewire_traces", "Traces of admins that run.", []],
   buildInfo: ["tidewire_build_info", "1, with the versions of Tidewire and of Node.", ["version", "node"]],
   workers: ["tidewire_workers", "Processes that serve clients.", []],
 } as const;

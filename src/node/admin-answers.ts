@@ -2,6 +2,7 @@ import { nodeAnswers } from "../admin/node-answers.ts";
 import { sampleLoad, statusOf } from "../admin/overview-answers.ts";
 import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
+import { Traces } from "../admin/trace/traces.ts";
 import { testDraft } from "../config/draft-tests.ts";
 import { termsOf } from "../config/rule-set.ts";
 import { rulesText } from "../config/rules-file.ts";
@@ -26,7 +27,7 @@ interface AdminAnswersParts extends Pick<Pipeline, "revocations"> {
   readonly feed: Feed;
   readonly gateway: Gateway;
   /** Holds the rules in force, and their time. */
-  readonly context: Pick<GatewayContext, "rules" | "clock">;
+  readonly context: Pick<GatewayContext, "rules" | "clock" | "trace">;
   readonly edits: RuleEdits;
   readonly readiness: () => Readiness;
   /** Age of the head of the change stream. */
@@ -52,10 +53,23 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     const { ready, status: word, rulesGeneration, lastReload } = readiness();
     return [ready, word, rulesGeneration, lastReload].join(" ");
   };
+  const names = { node, id };
+  const serverNowMs = () => state.clock.nowMs();
+  const traces = new Traces(config.server.admin, {
+    names,
+    feed,
+    gateway,
+    context,
+    serverNowMs,
+    log,
+    metrics,
+  });
+  basics.onStop(async () => traces.stop());
   return nodeAnswers({
-    names: { node, id },
+    names,
     gateway,
     feed,
+    traces,
     rules: () => ({ rules: context.rules, nowMs: context.clock.nowMs }),
     open: (query, after) => SnapshotCursor.open(client, query, after),
     testRules: (draft) => {

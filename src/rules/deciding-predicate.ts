@@ -8,27 +8,68 @@ import { encodeValue } from "../match/encode.ts";
 import type { Filter } from "../match/filter.ts";
 import { filterToBson } from "../match/to-mongo.ts";
 
-/** Whether a document matches, and the part of the filter that decides it, in words. */
-export function deciding(filter: Filter, document: Uint8Array): { matches: boolean; because: string } {
-  const matches = compileFilter(filter)(document);
-  return { matches, because: because(filter, document, matches) };
+/** A filter as text. */
+type FilterText = (filter: Filter) => string;
+
+/** Whether a document matches, and why. */
+export interface Deciding {
+  readonly matches: boolean;
+  /** The part of the filter that decides it, in words. */
+  readonly because: string;
+  /** The path of the deciding condition; `null` if no single condition decides. */
+  readonly path: string | null;
 }
 
-function because(filter: Filter, document: Uint8Array, matches: boolean): string {
-  if (filter.op === "path") return `${predicateText(filter)} ${matches ? "holds" : "does not hold"}`;
+/**
+ * Whether a document matches, and the part of the filter that decides it.
+ * @param text How conditions are written in the reason.
+ */
+export function deciding(filter: Filter, document: Uint8Array, text: FilterText = predicateText): Deciding {
+  const matches = compileFilter(filter)(document);
+  return { matches, ...reason(filter, document, matches, text) };
+}
+
+function reason(
+  filter: Filter,
+  document: Uint8Array,
+  matches: boolean,
+  text: FilterText,
+): Pick<Deciding, "because" | "path"> {
+  if (filter.op === "path")
+    return { because: `${text(filter)} ${matches ? "holds" : "does not hold"}`, path: filter.path };
   const branch = (wanted: boolean) =>
     filter.filters.find((inner) => compileFilter(inner)(document) === wanted);
   if (filter.op === "$and") {
+    const [only] = filter.filters;
     const failed = matches ? undefined : branch(false);
-    if (failed !== undefined) return because(failed, document, false);
-    return filter.filters.length === 0 ? "it asks for nothing" : `${predicateText(filter)} holds`;
+    if (failed !== undefined) return reason(failed, document, false, text);
+    if (only === undefined) return { because: "it asks for nothing", path: null };
+    if (filter.filters.length === 1) return reason(only, document, matches, text);
+    return { because: `${text(filter)} holds`, path: null };
   }
   const met = branch(true);
-  if (met !== undefined) {
-    const inner = because(met, document, true);
-    return filter.op === "$or" ? inner : `${inner}, which $nor forbids`;
+  if (met === undefined) return { because: `no branch of ${filter.op} holds: ${text(filter)}`, path: null };
+  const inner = reason(met, document, true, text);
+  return filter.op === "$or" ? inner : { ...inner, because: `${inner.because}, which $nor forbids` };
+}
+
+/** A filter as `predicateText` writes it, without any of its values, which may come from documents and tokens. */
+export function redactedText(filter: Filter): string {
+  return JSON.stringify(toRedacted(filter));
+}
+
+const REDACTED = "…";
+
+function toRedacted(filter: Filter): Readonly<Record<string, unknown>> {
+  if (filter.op === "path") {
+    const { op } = filter.predicate;
+    const operator = op === "$elemMatchValue" ? "$elemMatch" : op;
+    return { [filter.path]: op === "$eq" ? REDACTED : { [operator]: REDACTED } };
   }
-  return `no branch of ${filter.op} holds: ${predicateText(filter)}`;
+  const parts = filter.filters.map(toRedacted);
+  if (filter.op !== "$and") return { [filter.op]: parts };
+  const paths = parts.flatMap((part) => Object.keys(part));
+  return new Set(paths).size === paths.length ? Object.assign({}, ...parts) : { $and: parts };
 }
 
 /** A filter as JSON in the form of `find`, with a single `$eq` and a plain conjunction in the short notation. */

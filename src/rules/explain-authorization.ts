@@ -71,7 +71,8 @@ function reasonOf(error: TidewireError, rules: Explanation["rules"]): string {
   return error.message;
 }
 
-function explainRules(rules: RuleSet, subject: Subject | null, name: string): Explanation["rules"] {
+/** Which rule of a collection applies to a user, and why each other one does not. */
+export function explainRules(rules: RuleSet, subject: Subject | null, name: string): Explanation["rules"] {
   const explained: { name: string; applies: boolean; because: string }[] = [];
   for (const rule of rules.collections.get(name)?.rules ?? []) {
     const earlier = explained.find(({ applies }) => applies);

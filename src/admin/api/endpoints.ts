@@ -7,6 +7,7 @@ import { PLAN } from "./plan-endpoint.ts";
 import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
 import { RULES, TEST_RULES, TRY } from "./rules-endpoints.ts";
 import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
+import { READ_TRACE, START_TRACE, STOP_TRACE } from "./trace-endpoints.ts";
 
 /** Every endpoint of the API, by its operation. There is no other way into it. */
 export const ENDPOINTS = {
@@ -27,6 +28,9 @@ export const ENDPOINTS = {
   tryAs: TRY,
   testRules: TEST_RULES,
   plan: PLAN,
+  startTrace: START_TRACE,
+  readTrace: READ_TRACE,
+  stopTrace: STOP_TRACE,
   audit: AUDIT,
 } as const;
 

@@ -45,6 +45,11 @@ export function sendSubscribed(
   const isUpToDate = start === "shared" && attachment.delivery.isLive;
   const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.start.cursor;
   metrics.subscriptionStarts.inc({ start });
+  connection.context.trace?.started(
+    connection,
+    subscription,
+    reason === undefined ? start : `${start}: ${reason}`,
+  );
   connection.send({
     type: "subscribed",
     id,

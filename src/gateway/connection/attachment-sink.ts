@@ -48,6 +48,7 @@ export class AttachmentSink implements Sink {
     try {
       const isWritten = connection.outbox.write(chunk.numbered(number));
       if (isWritten) start.noteSent(chunk.cursor);
+      connection.context.trace?.offered(this.attachment, chunk, isWritten);
       return isWritten;
     } catch (error) {
       this.#fail("delivery.write", error);

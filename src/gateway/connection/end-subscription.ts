@@ -13,6 +13,7 @@ import type { Subscriptions } from "./subscriptions.ts";
 
 /** The parts of a connection that ending a subscription needs. */
 export interface SubscriptionOwner {
+  readonly id: string;
   readonly context: GatewayContext;
   readonly identity: Identity | null;
   readonly subscriptions: Subscriptions;
@@ -32,6 +33,7 @@ export function endSubscription(
   reason: UnsubscribedReason,
 ): void {
   owner.subscriptions.remove(subscription);
+  owner.context.trace?.ended(owner, subscription, reason);
   owner.send({ type: "unsubscribed", id: subscription.id, reason });
 }
 
@@ -47,6 +49,7 @@ export function endFor(
 ): void {
   try {
     owner.subscriptions.remove(subscription);
+    owner.context.trace?.ended(owner, subscription, error instanceof TidewireError ? error.code : "internal");
     const isSaidByReason = error instanceof TidewireError && SAID_BY_REASON.has(error.code);
     if (isSaidByReason) noteRuleFailure(owner, error);
     else owner.sendError(error, subscription.id);

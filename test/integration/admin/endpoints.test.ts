@@ -27,8 +27,12 @@ interface Sample {
   readonly status?: number;
 }
 
-/** A sample for each endpoint. A new endpoint needs an entry. @param connection The id of an open connection. */
-const samples = (connection: string, liveQuery: string): Readonly<Record<Operation, Sample>> => ({
+/** A sample for each endpoint, with ids of things that exist. A new endpoint needs an entry. */
+const samples = (
+  connection: string,
+  liveQuery: string,
+  trace: string,
+): Readonly<Record<Operation, Sample>> => ({
   logIn: { body: { token: secretOf(ALL) } },
   whoAmI: {},
   logOut: {},
@@ -46,6 +50,9 @@ const samples = (connection: string, liveQuery: string): Readonly<Record<Operati
   tryAs: { body: { collection: "items", claims: { sub: "ada" } } },
   testRules: { body: { text: "collections: { items: { rules: [{ name: all }] } }\n" } },
   plan: { body: "mongodb: { database: x }\ncollections: { items: { rules: [{ name: all }] } }\n" },
+  startTrace: { body: { sub: "ada" } },
+  readTrace: { path: `/traces/${trace}` },
+  stopTrace: { path: `/traces/${trace}` },
   audit: {},
 });
 
@@ -71,7 +78,11 @@ async function start() {
     await idIn("connections", "/connections"),
     await idIn("liveQueries", "/live-queries"),
   ] as const;
-  return { service, port, sample: samples(...ids) };
+  const body = JSON.stringify({ sub: "ada" });
+  const headers = { ...bearer(ALL), "content-type": "application/json" };
+  const started = await fetch(`http://127.0.0.1:${port}${API}/traces`, { method: "POST", headers, body });
+  const trace = (await started.json()) as { readonly id: string };
+  return { service, port, sample: samples(...ids, trace.id) };
 }
 
 type Started = Awaited<ReturnType<typeof start>>;
@@ -216,7 +227,7 @@ test("without credentials on loopback, a URL logs in once and leads to a page wi
   expect([first.status, first.headers.get("location")]).toEqual([303, "/"]);
   expect(first.headers.get("set-cookie")).toContain("HttpOnly; SameSite=Strict");
   const [cookie = ""] = (first.headers.get("set-cookie") ?? "").split(";");
-  const own = { port: service.adminAddress.port, sample: samples("", "") };
+  const own = { port: service.adminAddress.port, sample: samples("", "", "") };
   expect(JSON.parse((await call(own, "whoAmI", { cookie })).text)).toMatchObject({ roles: ADMIN_ROLES });
   expect((await open()).status).toBe(401);
   const { service: configured } = await start();

@@ -50,6 +50,7 @@ export async function handleSubscribe(
     recorder?.note(connection.context.rules, connection.identity, asksFor, Date.now());
   } catch (error) {
     await noteRefused(connection, message, error);
+    connection.context.trace?.refused(connection, asked, error);
     if (!asked.isOver) throw error; // a client that has unsubscribed meanwhile was answered by that
   } finally {
     connection.subscriptions.pending.remove(asked);

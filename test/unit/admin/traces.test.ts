@@ -1,0 +1,113 @@
+/** What traces may cost, and that an error of one ends only that one. */
+import { expect, test } from "vitest";
+import { TraceLog } from "../../../src/admin/trace/trace-log.ts";
+import { Traces, type TracesParts } from "../../../src/admin/trace/traces.ts";
+import type { LiveQuery } from "../../../src/feed/live-query.ts";
+import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { compileRules } from "../../../src/rules/compile-rules.ts";
+import { deciding, redactedText } from "../../../src/rules/deciding-predicate.ts";
+import { guardParts } from "../../support/guard-parts.ts";
+import { commitOf, docOf, insertOf, newTimeline } from "../feed/feed-parts.ts";
+
+const RULES = compileRules({
+  mongodb: { database: "db" },
+  collections: {},
+  limits: {} as never,
+  rules: { nowStepMs: 1_000 } as never,
+});
+
+function traces(liveQueriesOf: (namespace: string) => Iterable<LiveQuery> = () => []) {
+  const guard = guardParts();
+  const feed = { trace: { observer: null }, liveQueriesOf } as TracesParts["feed"];
+  const context: TracesParts["context"] = { rules: RULES, trace: null };
+  const hub = new Traces(
+    { traces: 2, traceEvents: 10 },
+    {
+      names: { node: "n", id: "0123456789ab" },
+      feed,
+      gateway: { each: () => [].values() },
+      context,
+      serverNowMs: () => Date.now(),
+      ...guard,
+    },
+  );
+  const begin = (id: string, namespace: string) =>
+    hub.start(
+      { id, subject: { kind: "sub", sub: "" }, endsAtMs: Date.now() + 60_000, keepsDocuments: false },
+      { kind: "document", namespace, idKey: KEY },
+    );
+  const read = (id: string) => hub.read({ id, after: null, mayReadDocuments: false }, 0);
+  const timeline = newTimeline();
+  let at = 0;
+  const commit = (collection: string) =>
+    hub.arrived(timeline.append(commitOf(++at, [insertOf({ _id: 1 }, collection)])));
+  const outcome = async (name: string) => {
+    const { values } = await guard.metrics.traceEvents.get();
+    return values.find(({ labels }) => labels["outcome"] === name)?.value ?? 0;
+  };
+  return { hub, feed, context, begin, read, commit, outcome, ...guard };
+}
+
+/** The key of the `_id` 1, as `valueKey` writes it. */
+const KEY = "10:1";
+
+test("an error ends its own trace, is counted, and leaves the others and the loop alone", async () => {
+  const { hub, feed, context, begin, read, commit, metrics } = traces((namespace) => {
+    if (namespace === "db.broken") throw new Error("a bug");
+    return [];
+  });
+  expect([await begin("a", "db.broken"), await begin("b", "db.things")]).toEqual(["started", "started"]);
+  commit("broken");
+  commit("things");
+  expect([read("a")?.ended, read("b")?.ended]).toEqual(["fault", null]);
+  expect(read("b")?.entries).toHaveLength(1);
+  expect((await metrics.unexpectedErrors.get()).values).toMatchObject([
+    { labels: { where: "admin.trace" }, value: 1 },
+  ]);
+  expect(feed.trace.observer).toBe(hub);
+  hub.end("b");
+  expect([feed.trace.observer, context.trace]).toEqual([null, null]);
+});
+
+test("events that would take more than a tenth of a second are skipped and counted until the next one", async () => {
+  const { begin, read, commit, outcome, hub } = traces(() => {
+    const untilMs = performance.now() + 110;
+    while (performance.now() < untilMs);
+    return [];
+  });
+  await begin("a", "db.things");
+  commit("things");
+  commit("things");
+  expect(read("a")).toMatchObject({ entries: [{}], skipped: 1 });
+  expect([await outcome("recorded"), await outcome("skipped")]).toEqual([1, 1]);
+  hub.stop();
+});
+
+test("a log keeps its newest entries, and gives each again only after it has changed", () => {
+  const dropped: object[] = [];
+  const log = new TraceLog<{ readonly n: number }>(3, (entry) => dropped.push(entry));
+  const entries = [1, 2, 3, 4].map((n) => ({ n }));
+  for (const entry of entries.slice(0, 3)) log.add(entry);
+  expect([dropped, log.dropped]).toEqual([[], 0]);
+  expect(log.since(0, 2)).toEqual({ entries: [{ n: 1 }, { n: 2 }], version: 2, hasMore: true });
+  expect(log.since(2, 2)).toEqual({ entries: [{ n: 3 }], version: 3, hasMore: false });
+  log.add(entries[3] ?? { n: 0 });
+  expect([dropped, log.dropped]).toEqual([[{ n: 1 }], 1]);
+  for (const entry of entries.slice(0, 2)) log.touch(entry);
+  expect(log.since(4, 10)).toEqual({ entries: [{ n: 2 }], version: 5, hasMore: false });
+});
+
+test.each([
+  [{ a: 1 }, '{"a":"…"}'],
+  [{ a: { $gt: 5, $lt: 9 } }, '{"$and":[{"a":{"$gt":"…"}},{"a":{"$lt":"…"}}]}'],
+  [{ $or: [{ a: "x" }, { b: { $in: ["x"] } }] }, '{"$or":[{"a":"…"},{"b":{"$in":"…"}}]}'],
+  [{ a: { $not: { $eq: "x" } } }, '{"a":{"$not":"…"}}'],
+  [{ a: { $elemMatch: { b: "x" } } }, '{"a":{"$elemMatch":"…"}}'],
+  [{ a: { $elemMatch: { $gt: 3 } }, b: { $type: "string" } }, '{"a":{"$elemMatch":"…"},"b":{"$type":"…"}}'],
+  [{}, "{}"],
+])("the redacted text of %j has no value", (filter, text) => {
+  const limits = { regex: "any", maxDepth: 10, maxPredicates: 10, maxValues: 10 } as const;
+  const parsed = parseFilter(filter, limits as never);
+  expect(redactedText(parsed)).toBe(text);
+  expect(deciding(parsed, docOf({ a: "secret" }), redactedText).because).not.toMatch(/secret|x"|[0-9]/);
+});
