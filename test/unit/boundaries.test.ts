@@ -58,6 +58,7 @@ const GATEWAY_ORDER = [
   "limits.ts",
   "rights",
   "refusals.ts",
+  "client-trace.ts",
   "context.ts",
   "connection",
   "transports",

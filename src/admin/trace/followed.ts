@@ -1,5 +1,5 @@
 import type { LiveQuery } from "../../feed/live-query.ts";
-import type { Attachment } from "../../gateway/connection/attachment.ts";
+import type { TracedAttachment } from "../../gateway/client-trace.ts";
 import type { RecordedSend } from "./recorded.ts";
 
 /** How many subscribers of one trace are watched. The others receive the same changes, and are only counted. */
@@ -9,7 +9,7 @@ const OF_LIVE_QUERY_MAX = 5;
 
 /** A subscriber whose deliveries are observed. */
 export interface Watched {
-  readonly attachment: Attachment;
+  readonly attachment: TracedAttachment;
   /** The id of its connection, as admins see it. */
   readonly connection: string;
   readonly sub: string | null;
@@ -37,7 +37,7 @@ export class Followed {
     return this.#byAttachment.get(attachment);
   }
 
-  watch(attachment: Attachment, who: Pick<Watched, "connection" | "sub">): void {
+  watch(attachment: TracedAttachment, who: Pick<Watched, "connection" | "sub">): void {
     if (this.#byAttachment.has(attachment)) return;
     if (this.#byAttachment.size >= WATCHED_MAX) this.#dropDetached();
     if (this.#byAttachment.size >= WATCHED_MAX) return;

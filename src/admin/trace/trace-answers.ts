@@ -47,7 +47,7 @@ function subjectOf({ names, feed, rules }: TraceAnswersParts, subject: TraceSubj
   return { kind: "document", namespace, idKey: valueKey(idOf(key)) };
 }
 
-/** What this process has sent, of a text such as `0a1b.12,2c3d.7`. */
+/** The version that the reader has of this process, from a text such as `0a1b.12,2c3d.7`. */
 function versionOf(after: string | null, process: string): number {
   for (const part of after?.split(",") ?? []) {
     const [of, version] = part.split(".");

@@ -2,7 +2,7 @@ import { idOf } from "../../feed/change.ts";
 import type { Chunk } from "../../feed/chunk.ts";
 import type { HistoryEntry } from "../../feed/history.ts";
 import type { LiveQuery } from "../../feed/live-query.ts";
-import type { Attachment } from "../../gateway/connection/attachment.ts";
+import type { TracedAttachment } from "../../gateway/client-trace.ts";
 import { encodeDocument, encodeValue } from "../../match/encode.ts";
 import { EVERYTHING } from "../../match/projection.ts";
 import { valueKey } from "../../match/value-key.ts";
@@ -263,7 +263,7 @@ export class Trace {
   }
 
   /** Whether subscriptions of this user, or to this live query or collection, belong to the subject. */
-  isAbout(sub: string | null, attachment: Attachment | null): boolean {
+  isAbout(sub: string | null, attachment: TracedAttachment | null): boolean {
     const subject = this.#subject;
     if (subject.kind === "sub") return sub === subject.sub;
     if (attachment === null) return false;
@@ -273,7 +273,7 @@ export class Trace {
       : liveQuery.namespace === subject.namespace;
   }
 
-  watch(attachment: Attachment, who: Pick<Watched, "connection" | "sub">): void {
+  watch(attachment: TracedAttachment, who: Pick<Watched, "connection" | "sub">): void {
     this.#followed.watch(attachment, who);
   }
 

@@ -8,9 +8,13 @@ import type { CommitTrace } from "../../feed/commit-trace.ts";
 import type { Feed } from "../../feed/feed.ts";
 import type { HistoryEntry } from "../../feed/history.ts";
 import type { LiveQuery } from "../../feed/live-query.ts";
-import type { ClientTrace, TracedClient } from "../../gateway/client-trace.ts";
-import type { Attachment } from "../../gateway/connection/attachment.ts";
-import type { Subscription } from "../../gateway/connection/subscription.ts";
+import type {
+  ClientTrace,
+  TracedAttachment,
+  TracedClient,
+  TracedRequest,
+  TracedSubscription,
+} from "../../gateway/client-trace.ts";
 import type { GatewayContext } from "../../gateway/context.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
 import { guarded, noteFault } from "../../metrics/guard.ts";
@@ -150,15 +154,11 @@ export class Traces implements CommitTrace, ClientTrace {
     if (isWritten) this.#each((trace) => trace.sent(attachment, chunk, now()));
   }
 
-  started(client: TracedClient, subscription: Subscription, how: string): void {
+  started(client: TracedClient, subscription: TracedSubscription, how: string): void {
     this.#each((trace) => this.#noteStarted(trace, client, subscription, how));
   }
 
-  refused(
-    client: TracedClient,
-    { id, request }: Parameters<ClientTrace["refused"]>[1],
-    error: unknown,
-  ): void {
+  refused(client: TracedClient, { id, request }: TracedRequest, error: unknown): void {
     const outcome = `refused: ${error instanceof TidewireError ? error.code : "internal"}`;
     this.#each((trace) => {
       if (trace.isAbout(client.identity?.sub ?? null, null))
@@ -166,7 +166,7 @@ export class Traces implements CommitTrace, ClientTrace {
     });
   }
 
-  ended(client: TracedClient, { id, request, attachment }: Subscription, reason: string): void {
+  ended(client: TracedClient, { id, request, attachment }: TracedSubscription, reason: string): void {
     const outcome = `ended: ${reason}`;
     this.#each((trace) => {
       if (trace.isAbout(client.identity?.sub ?? null, attachment))
@@ -177,7 +177,7 @@ export class Traces implements CommitTrace, ClientTrace {
   #noteStarted(
     trace: Trace,
     client: TracedClient,
-    { id, request, attachment }: Subscription,
+    { id, request, attachment }: TracedSubscription,
     outcome: string,
   ): void {
     const sub = client.identity?.sub ?? null;
@@ -191,7 +191,7 @@ export class Traces implements CommitTrace, ClientTrace {
     trace: Trace,
     client: TracedClient,
     about: Pick<TracedRights, "subscription" | "collection" | "outcome">,
-    attachment: Attachment | null = null,
+    attachment: TracedAttachment | null = null,
   ): void {
     if (!trace.recordsRights) return;
     const { context, names } = this.#parts;

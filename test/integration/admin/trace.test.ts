@@ -127,7 +127,7 @@ test("a user's trace shows each event, the rule and clause that decide, what was
   expect(removed?.decisions).toMatchObject([{ effect: "removed", sends: [{ messages: ["removed"] }] }]);
 });
 
-test("without the role documents nothing of a document is in the answer, whoever has begun the trace", async () => {
+test("without the role documents nothing of a document is in the answer, and the admin who begins a trace needs it as well", async () => {
   const started = await start();
   const client = await follower(started, { sub: "ada" });
   const byReader = await started.trace({ sub: "ada" });

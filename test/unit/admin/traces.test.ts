@@ -1,4 +1,4 @@
-/** What traces may cost, and that an error of one ends only that one. */
+/** The limits of traces, and the effect of an error in one of them. */
 import { expect, test } from "vitest";
 import { TraceLog } from "../../../src/admin/trace/trace-log.ts";
 import { Traces, type TracesParts } from "../../../src/admin/trace/traces.ts";
