@@ -19,6 +19,7 @@ import type { Handlers } from "./api/endpoints.ts";
 import { overviewHandlers } from "./api/overview-handlers.ts";
 import { planHandlers } from "./api/plan-handler.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
+import { ruleSetHandlers } from "./api/rule-set-handlers.ts";
 import { rulesHandlers } from "./api/rules-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
 import { traceHandlers } from "./api/trace-handlers.ts";
@@ -112,6 +113,7 @@ class AdminHandler {
       ...auditHandlers(processes),
       ...rulesHandlers(processes, acts),
       ...traceHandlers(processes, acts),
+      ...ruleSetHandlers({ processes, acts, plan: parts.plan }),
     };
     this.#api = new ApiRouter(this.#access, admin, handlers);
     this.#console = admin.console ? new ConsoleFiles() : null;

@@ -5,8 +5,9 @@ import { type Revocation, type RevocationStore, revocationBytes } from "../sourc
 import { connectionAnswers } from "./connection-answers.ts";
 import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
-import type { Answers, Ask, DraftTests, NotRevoked, RulesInForce, TestedDraft } from "./questions.ts";
+import type { Answers, Ask, NotRevoked } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
+import type { RuleSetQuestions } from "./rule-set-questions.ts";
 import { traceAnswers } from "./trace/trace-answers.ts";
 import type { Traces } from "./trace/traces.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
@@ -16,8 +17,8 @@ export interface NodeAnswersParts extends TryParts {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
   readonly traces: Traces;
-  readonly rulesInForce: () => RulesInForce;
-  readonly testRules: (draft: TestedDraft) => Promise<DraftTests>;
+  /** The answers about rule sets, and about drafts of the rules. */
+  readonly ruleSets: Pick<Answers, keyof RuleSetQuestions>;
   readonly plan: PlanQuery;
   readonly status: () => Promise<NodeStatus>;
   readonly samples: LoadSamples;
@@ -43,8 +44,7 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
       return null;
     },
     audit: (page) => answer(() => audit.list(page)),
-    rules: () => parts.rulesInForce(),
-    testRules: (draft) => parts.testRules(draft),
+    ...parts.ruleSets,
     ...tryAnswers(parts),
     ...traceAnswers(parts),
     ...revocationAnswers(parts),

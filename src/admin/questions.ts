@@ -6,8 +6,8 @@ import type { QueryRequest, Subject } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
 import type { Revocation } from "../source/revocation-store.ts";
-
 import type { LoadSample } from "./rates.ts";
+import type { RuleSetQuestions } from "./rule-set-questions.ts";
 import type { TraceRead, TraceStart, TraceState, TraceToStart } from "./trace/traced.ts";
 
 /** A page of connections, in the order of their ids. */
@@ -112,39 +112,6 @@ export interface LiveQueryDetail extends LiveQueryRow {
   readonly snapshot: { readonly indexes: readonly string[]; readonly readsEverything: boolean } | null;
 }
 
-/** The rules in force, as text. */
-export interface RulesInForce {
-  readonly generation: number;
-  readonly text: string;
-}
-
-/** A draft of rules as text, and a file of tests; `null` if the draft has tests of its own, or none. */
-export interface TestedDraft {
-  readonly text: string;
-  readonly tests: string | null;
-}
-
-/** A place in a text. */
-interface At {
-  readonly line: number;
-  readonly column: number;
-  readonly path: string;
-}
-
-/** One expectation of a test that does not hold. */
-export interface FailedExpectation extends At {
-  readonly test: string;
-  readonly collection: string;
-  readonly expected: string;
-  readonly found: string;
-  readonly because: string | null;
-}
-
-/** The outcome of the tests of a draft, or everything that is wrong with the texts. */
-export type DraftTests =
-  | { readonly problems: readonly (At & { readonly message: string })[] }
-  | { readonly tests: number; readonly failed: number; readonly failures: readonly FailedExpectation[] };
-
 /** A request of a user that an admin tries. */
 export interface TriedRequest {
   /** `null` for an anonymous user. */
@@ -189,7 +156,7 @@ export interface NotRevoked {
 }
 
 /** Every question, with its argument and its answer. */
-export interface Questions {
+export interface Questions extends RuleSetQuestions {
   connections: { with: ConnectionSearch; gives: readonly ConnectionRow[] };
   /** `null` if the process has no such connection. */
   connection: { with: string; gives: ConnectionDetail | null };
@@ -203,8 +170,6 @@ export interface Questions {
   liveQueries: { with: LiveQuerySearch; gives: readonly LiveQueryRow[] };
   /** `null` if the process has no such live query. */
   liveQuery: { with: string; gives: LiveQueryDetail | null };
-  rules: { with: undefined; gives: RulesInForce };
-  testRules: { with: TestedDraft; gives: DraftTests };
   tryRequest: { with: TriedRequest; gives: TriedResult };
   startTrace: { with: TraceToStart; gives: TraceStart };
   /** `null` if the process has no such trace. */

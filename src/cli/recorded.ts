@@ -1,6 +1,6 @@
 /** The replay of recorded requests, for the commands that plan an edit of the rules. */
 import type { RuleSet } from "../rules/compile-rules.ts";
-import { type RecordedRequest, type Replay, replayRequests } from "../rules/replay-requests.ts";
+import { parseRecorded, type Replay, replayRequests } from "../rules/replay-requests.ts";
 import type { RequestStore } from "../source/request-store.ts";
 
 const EFFECTS = ["unchanged", "gains", "loses", "changes", "refused", "allowed", "unknown"] as const;
@@ -17,8 +17,7 @@ export async function replayRecorded(
 ): Promise<Replay | null> {
   const texts = await store.all(nowMs);
   if (texts.length === 0) return null;
-  const recorded = texts.map((text) => JSON.parse(text) as RecordedRequest); // as `RequestRecorder` writes it
-  return replayRequests(recorded, inForce, draft, nowMs);
+  return replayRequests(parseRecorded(texts), inForce, draft, nowMs);
 }
 
 /** The result of a replay, for a terminal. */

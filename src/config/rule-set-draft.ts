@@ -11,6 +11,7 @@ import { sectionOf } from "./examine.ts";
 import { type RuleSetTerms, readCollections, readRuleSet } from "./rule-set.ts";
 import { collectionsText, joinTests, testsText } from "./rule-set-text.ts";
 import { parseRuleTests } from "./rule-tests.ts";
+import { formatSize } from "./units.ts";
 
 /** One file, as text. */
 export interface TextFile {
@@ -80,6 +81,21 @@ export function judgeDraft(
       ...outcome,
     },
   };
+}
+
+/** A plan that would be larger is not saved with its set. In characters of JSON. */
+const PLAN_MAX = 128 * 1_024;
+
+/** The effect of a set as it is saved with the set, for display; `null` if it is too large to keep. */
+export function planToKeep(plan: { readonly diff: unknown; readonly live: unknown }): object | null {
+  return JSON.stringify(plan).length > PLAN_MAX ? null : plan;
+}
+
+/** Why a set must not be saved, whatever its content is: it is larger than `rules.setBytes`. `null` if it fits. */
+export function tooLarge({ collections, tests }: Draft["text"], setBytes: number): string | null {
+  const bytes = Buffer.byteLength(collections) + Buffer.byteLength(tests);
+  if (bytes <= setBytes) return null;
+  return `the set takes ${bytes} bytes, more than rules.setBytes (${formatSize(setBytes)})`;
 }
 
 /** The number under `parent`; a problem if it is no number; `null` if it is absent. */

@@ -37,12 +37,19 @@ export const termsOf = ({ mongodb: { database, stateDatabase }, limits, rules }:
  */
 export function readRuleSet(text: string, name: string, terms: RuleSetTerms): ReadRuleSet {
   // The environment was filled in when the set was made: all nodes must read the same rules.
-  return readCollections(readConfigText(COLLECTIONS_KEY + indented(text), name, {}), terms);
+  return readCollections(readConfigText(ruleSetText(text), name, {}), terms);
 }
+
+/** The section `collections` of a file, with the collections of a saved set. */
+export const ruleSetText = (collections: string): string => COLLECTIONS_KEY + indented(collections);
+
+/** The parts of a text that a rule set is made of; the empty path is the text as a whole. */
+const SET_PATH = /^(?:$|(?:parent|collections|now|given|tests)\b)/;
 
 /** Reads the collections of a text, and nothing else of it. */
 export function readCollections(source: ConfigText, terms: RuleSetTerms): ReadRuleSet {
-  const problems: ConfigProblem[] = [...source.problems];
+  // Other sections of a configuration may name variables that are not set here.
+  const problems: ConfigProblem[] = source.problems.filter(({ path }) => SET_PATH.test(path));
   const refused = () => ({ ok: false, problems: inFileOrder(problems) }) as const;
   if (problems.length > 0) return refused();
   const report = reporter(source, problems);

@@ -145,20 +145,22 @@ export const AdminOptions = z
       .min(1_024)
       .max(16 * 1_048_576)
       .default(262_144)
-      .describe("Largest body that the API for admins accepts; planBytes applies to plans instead."),
+      .describe(
+        "Largest body that the API for admins accepts; planBytes applies to drafts of the rules instead.",
+      ),
     planBytes: z
       .int()
       .min(1_024)
       .max(16 * 1_048_576)
       .default(1_048_576)
-      .describe("Largest configuration whose effect POST /api/v1/plan computes."),
+      .describe("Largest draft of the rules that the API for admins plans, tests, replays or applies."),
     planTimeoutMs: z
       .int()
       .min(1_000)
       .max(120_000)
       .default(20_000)
       .describe(
-        "How long POST /api/v1/plan may take to read a configuration while the service does other work.",
+        "How long the API for admins may take to read a draft of the rules while the service does other work.",
       ),
   })
   .refine(

@@ -3,9 +3,6 @@ import { sampleLoad, statusOf } from "../admin/overview-answers.ts";
 import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import { Traces } from "../admin/trace/traces.ts";
-import { testDraft } from "../config/draft-tests.ts";
-import { termsOf } from "../config/rule-set.ts";
-import { rulesText } from "../config/rules-file.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -18,6 +15,7 @@ import { planSnapshot } from "../source/snapshot-plan.ts";
 import type { Basics } from "./basics.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { RuleEdits } from "./rule-edits.ts";
+import { ruleSetAnswers } from "./rule-set-answers.ts";
 import type { SharedState } from "./shared-state.ts";
 import { reportStatus } from "./status-reports.ts";
 
@@ -72,13 +70,7 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     traces,
     rules: () => ({ rules: context.rules, nowMs: context.clock.nowMs }),
     open: (query, after) => SnapshotCursor.open(client, query, after),
-    testRules: (draft) => {
-      const terms = termsOf(edits.config);
-      const { anonymous } = edits.config.auth;
-      const { planTimeoutMs } = config.server.admin;
-      return testDraft({ ...draft, terms, anonymous, nowMs: Date.now() }, planTimeoutMs);
-    },
-    rulesInForce: () => ({ generation: edits.generation, text: rulesText(edits.config) }),
+    ruleSets: ruleSetAnswers(config, state, edits),
     plan: (query) => planSnapshot(client, query),
     status,
     samples,

@@ -2,8 +2,9 @@ import type { Logger } from "pino";
 import { type EditPlan, type EditProblems, planEdit } from "../admin/plan-edit.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import type { Config } from "../config/config.ts";
-import { readEdit } from "../config/edit-reader.ts";
+import { type EditToRead, type ReadEdit, readEdit } from "../config/edit-reader.ts";
 import { namesOf } from "../config/namespaces.ts";
+import { termsOf } from "../config/rule-set.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { HistoryEntry } from "../feed/history.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -12,6 +13,7 @@ import type { RuleTimes } from "../gateway/rights/rule-times.ts";
 import type { RulesAhead } from "../gateway/rights/rules-ahead.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { compileRulesInTurns, type RulesSource } from "../rules/compile-rules.ts";
+import type { Replay } from "../rules/replay-requests.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper } from "../source/image-keeper.ts";
 import type { MongoAccess } from "../source/mongo.ts";
@@ -84,10 +86,23 @@ export class RuleEdits {
 
   /** Works out the effect of an edit, given as the text of a configuration. */
   async plan(text: string): Promise<EditPlan | EditProblems> {
-    const edit = await readEdit({ text, inForce: rulesOf(this.#inForce) }, this.#planTimeoutMs);
-    return "problems" in edit
-      ? edit
-      : planEdit(this.#parts.gateway, this.#generation, edit.source, edit.diff);
+    const generation = this.#generation;
+    const edit = await this.#read(text, null);
+    return "problems" in edit ? edit : planEdit(this.#parts.gateway, generation, edit.source, edit.diff);
+  }
+
+  /** Replays recorded requests under an edit, given as the text of a configuration. @param texts Each as JSON. */
+  async replay(text: string, texts: readonly string[], nowMs: number): Promise<Replay | EditProblems> {
+    const edit = await this.#read(text, { texts, nowMs });
+    if ("problems" in edit) return edit;
+    if (edit.replay === null) throw new Error("the thread has replayed nothing");
+    return edit.replay;
+  }
+
+  #read(text: string, recorded: EditToRead["recorded"]): Promise<ReadEdit> {
+    const { rules } = this.#inForce;
+    const terms = rules.from === "database" ? termsOf(this.#inForce) : null;
+    return readEdit({ text, inForce: rulesOf(this.#inForce), terms, recorded }, this.#planTimeoutMs);
   }
 
   /**

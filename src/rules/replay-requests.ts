@@ -60,9 +60,14 @@ const TURN_MS = 10;
 /** Two sets are equal if their lookups are. Their values are unknown here. */
 const opaque: LookupValues = (lookup) => [fromJs(`the values of ${lookup.key}`)];
 
+/** Reads recorded requests one by one, while they are replayed: parsing all of them first would be one long turn. */
+export function* parseRecorded(texts: Iterable<string>): Generator<RecordedRequest> {
+  for (const text of texts) yield JSON.parse(text) as RecordedRequest; // as `RequestRecorder` writes it
+}
+
 /** Judges every request under both rule sets, in turns of a few milliseconds. */
 export async function replayRequests(
-  recorded: readonly RecordedRequest[],
+  recorded: Iterable<RecordedRequest>,
   inForce: RuleSet,
   draft: RuleSet,
   nowMs: number,
@@ -80,8 +85,10 @@ export async function replayRequests(
   const sides: Sides = { inForce, draft, nowMs, isSameLimit };
   const samples: Replay["samples"][number][] = [];
   const sampled = new Map<ReplayedEffect, number>();
+  let requests = 0;
   let turnEndsMs = performance.now() + TURN_MS;
   for (const each of recorded) {
+    requests++;
     const effect = effectOn(each, sides);
     effects[effect]++;
     const count = sampled.get(effect) ?? 0;
@@ -93,7 +100,7 @@ export async function replayRequests(
     await new Promise(setImmediate);
     turnEndsMs = performance.now() + TURN_MS;
   }
-  return { requests: recorded.length, effects, samples };
+  return { requests, effects, samples };
 }
 
 function effectOn(each: RecordedRequest, { inForce, draft, nowMs, isSameLimit }: Sides): ReplayedEffect {

@@ -43,6 +43,12 @@ export interface RuleSetDraft {
   readonly testResult: RuleSetTestResult | null;
 }
 
+/** A saved set without its content, as a list shows it. */
+export type RuleSetSummary = Pick<
+  SavedRuleSet,
+  "number" | "author" | "message" | "at" | "parent" | "testResult"
+>;
+
 /** A saved rule set. */
 export interface SavedRuleSet extends RuleSetDraft {
   readonly number: number;
@@ -66,6 +72,16 @@ const SetDocument = z.object({
   plan: z.unknown(),
   testResult: z.object({ tests: z.int(), failed: z.int() }).nullable(),
 });
+const SummaryDocument = SetDocument.pick({
+  _id: true,
+  author: true,
+  message: true,
+  at: true,
+  parent: true,
+  testResult: true,
+});
+/** The fields of a summary, for MongoDB. */
+const SUMMARY = { author: 1, message: 1, at: 1, parent: 1, testResult: 1 } as const;
 const InForceDocument = z.object({ _id: z.literal(IN_FORCE), set: z.int(), parent: z.int() });
 interface AnyDocument {
   _id: number | typeof IN_FORCE;
@@ -145,6 +161,28 @@ export class RuleSetStore {
       next = set.parent;
     }
     return history;
+  }
+
+  /**
+   * As `history`, without the content of the sets.
+   * @param before Only sets before this one; `null` begins with the set in force.
+   */
+  async summaries(most: number, before: number | null): Promise<RuleSetSummary[]> {
+    const start = before ?? (await this.inForce())?.set ?? 0;
+    const summaries: RuleSetSummary[] = [];
+    // A set has a greater number than its parent. The sets in between lost against another one.
+    const found = this.#collection
+      .find({ _id: { $lte: start } } as Filter<AnyDocument>, { ...MAJORITY_READ, projection: SUMMARY })
+      .sort({ _id: -1 });
+    let next = start;
+    for await (const document of found) {
+      if (document._id !== next) continue;
+      const { _id: number, ...summary } = SummaryDocument.parse(document);
+      if (number !== before) summaries.push({ number, ...summary });
+      next = summary.parent;
+      if (next === 0 || summaries.length >= most) break;
+    }
+    return summaries;
   }
 
   /**

@@ -69,10 +69,10 @@ export class ApiRouter {
 
   async #readFields(
     request: IncomingMessage,
-    { body }: EndpointSpec,
+    { body, isLarge = body === "text" }: EndpointSpec,
   ): Promise<string | Record<string, unknown>> {
     const { planBytes, requestBytes } = this.#limits;
-    const [bytesMax, option] = body === "text" ? [planBytes, "planBytes"] : [requestBytes, "requestBytes"];
+    const [bytesMax, option] = isLarge ? [planBytes, "planBytes"] : [requestBytes, "requestBytes"];
     const text = await readBody(request, bytesMax);
     if (text === null)
       throw new ApiError(413, "too-large", `larger than ${bytesMax} bytes (server.admin.${option})`);

@@ -21,6 +21,8 @@ export interface EndpointSpec {
   readonly summary: string;
   /** The form of the body of a `POST`. Default: JSON. */
   readonly body?: "text";
+  /** Whether a JSON body may be as large as a plan (`server.admin.planBytes`), as every text may. */
+  readonly isLarge?: boolean;
   /** The fields of the query of a `GET`, or of the body of a `POST`, and those of the path. */
   readonly request: z.ZodType;
   readonly answer: z.ZodType;

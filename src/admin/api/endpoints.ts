@@ -5,6 +5,15 @@ import type { Call } from "./endpoint.ts";
 import { LIVE_QUERIES, LIVE_QUERY, OVERVIEW } from "./overview-endpoints.ts";
 import { PLAN } from "./plan-endpoint.ts";
 import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
+import {
+  APPLY_RULES,
+  REPLAY,
+  REVERT_RULES,
+  RULE_HISTORY,
+  RULE_NODES,
+  RULE_SET,
+  RULE_SET_DIFF,
+} from "./rule-set-endpoints.ts";
 import { RULES, TEST_RULES, TRY } from "./rules-endpoints.ts";
 import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
 import { READ_TRACE, START_TRACE, STOP_TRACE } from "./trace-endpoints.ts";
@@ -25,6 +34,13 @@ export const ENDPOINTS = {
   revoke: REVOKE,
   undoRevocation: UNDO_REVOCATION,
   rules: RULES,
+  ruleHistory: RULE_HISTORY,
+  ruleSet: RULE_SET,
+  ruleSetDiff: RULE_SET_DIFF,
+  ruleNodes: RULE_NODES,
+  replay: REPLAY,
+  applyRules: APPLY_RULES,
+  revertRules: REVERT_RULES,
   tryAs: TRY,
   testRules: TEST_RULES,
   plan: PLAN,

@@ -16,7 +16,8 @@ const rule = z.strictObject({
   parts: z.array(part),
 });
 
-const diff = z.strictObject({
+/** How two rule sets differ. */
+export const diff = z.strictObject({
   limits: z.array(part),
   collections: z.array(
     z.strictObject({
@@ -38,7 +39,8 @@ const effects = z.strictObject({
   unknown: count,
 });
 
-const live = z.strictObject({
+/** The effect on subscriptions. */
+export const live = z.strictObject({
   connections: count,
   subscriptions: count,
   newLiveQueries: count.describe("Live queries that nobody follows now."),
@@ -51,7 +53,8 @@ const live = z.strictObject({
   ),
 });
 
-const problem = z.strictObject({
+/** A mistake in a text. */
+export const problem = z.strictObject({
   line: z.int(),
   column: z.int(),
   path: z.string(),

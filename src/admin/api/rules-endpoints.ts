@@ -11,11 +11,39 @@ export const RULES = {
   request: z.strictObject({}),
   answer: z.strictObject({
     generation: z.int(),
-    text: z.string().describe("YAML, with environment variables filled in. POST /plan takes it, edited."),
+    from: z.enum(["file", "database"]).describe("Where the rules of this node come from (rules.from)."),
+    text: z
+      .string()
+      .describe(
+        "YAML, with environment variables filled in. With rules.from: database, the set in force with its comments. POST /plan and POST /rules/apply take it, edited.",
+      ),
+    tests: z.string().describe("The tests of the set in force, in YAML; empty if there are none."),
+    parent: z
+      .int()
+      .nullable()
+      .describe("The set in force, for `parent` of POST /rules/apply; null if the rules are in the file."),
   }),
 } as const satisfies EndpointSpec;
 
 const at = { line: z.int(), column: z.int(), path: z.string() };
+
+/** The outcome of the tests of a draft. */
+export const outcome = z.strictObject({
+  tests: z.int(),
+  failed: z.int(),
+  failures: z
+    .array(
+      z.strictObject({
+        ...at,
+        test: z.string(),
+        collection: z.string(),
+        expected: z.string(),
+        found: z.string(),
+        because: z.string().nullable(),
+      }),
+    )
+    .describe("At most 100."),
+});
 
 /** `POST /test-rules`: the tests of a draft. */
 export const TEST_RULES = {
@@ -23,6 +51,7 @@ export const TEST_RULES = {
   path: "/test-rules",
   role: "view",
   summary: "Run the tests of a draft of the rules. Nothing takes effect, and no document is read.",
+  isLarge: true,
   request: z.strictObject({
     text: z.string().describe("A text with the section collections, such as a configuration."),
     tests: z
@@ -32,22 +61,7 @@ export const TEST_RULES = {
       .describe("A file of tests; null if the text has tests of its own."),
   }),
   answer: z.union([
-    z.strictObject({
-      tests: z.int(),
-      failed: z.int(),
-      failures: z
-        .array(
-          z.strictObject({
-            ...at,
-            test: z.string(),
-            collection: z.string(),
-            expected: z.string(),
-            found: z.string(),
-            because: z.string().nullable(),
-          }),
-        )
-        .describe("At most 100."),
-    }),
+    outcome,
     z
       .strictObject({ problems: z.array(z.strictObject({ ...at, message: z.string() })) })
       .describe("The texts have mistakes (status 422)."),

@@ -1,9 +1,10 @@
 import type { AggregateRequest } from "../../protocol/messages.ts";
 import type { QueryRequest } from "../../rules/authorize.ts";
 import type { Processes } from "../questions.ts";
+import type { TestedDraft } from "../rule-set-questions.ts";
 import type { Acts } from "./acts.ts";
-import { ApiError } from "./endpoint.ts";
 import type { Handlers } from "./endpoints.ts";
+import { oneAtATime } from "./one-at-a-time.ts";
 import { senderOf } from "./session-handlers.ts";
 
 type RulesHandlers = Pick<Handlers, "rules" | "tryAs" | "testRules">;
@@ -11,7 +12,7 @@ type RulesHandlers = Pick<Handlers, "rules" | "tryAs" | "testRules">;
 /** The handlers of the rules in force, and of drafts. */
 export const rulesHandlers = (processes: Processes, acts: Acts): RulesHandlers => ({
   rules: () => processes.one("rules", undefined),
-  testRules: oneAtATime(async ({ response }, draft) => {
+  testRules: oneAtATime("another draft is being tested", async ({ response }, draft: TestedDraft) => {
     const tested = await processes.one("testRules", draft);
     if ("problems" in tested) response.statusCode = 422;
     return tested;
@@ -37,17 +38,3 @@ export const rulesHandlers = (processes: Processes, acts: Acts): RulesHandlers =
     return acts.run(call, "try-as", target, () => processes.one("tryRequest", tried));
   },
 });
-
-/** Each test of a draft takes a thread and memory, so that a second one at the same time is refused. */
-function oneAtATime(run: RulesHandlers["testRules"]): RulesHandlers["testRules"] {
-  let isBusy = false;
-  return async (call, request) => {
-    if (isBusy) throw new ApiError(429, "busy", "another draft is being tested: try again in a moment");
-    isBusy = true;
-    try {
-      return await run(call, request);
-    } finally {
-      isBusy = false;
-    }
-  };
-}

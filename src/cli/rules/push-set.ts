@@ -2,12 +2,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { formatProblem, readConfigFile } from "../../config/config.ts";
 import { readConfigText } from "../../config/config-text.ts";
-import { termsOf } from "../../config/rule-set.ts";
-import { type Draft, judgeDraft, type TextFile } from "../../config/rule-set-draft.ts";
-import { formatSize } from "../../config/units.ts";
+import { ruleSetText, termsOf } from "../../config/rule-set.ts";
+import { type Draft, judgeDraft, planToKeep, type TextFile, tooLarge } from "../../config/rule-set-draft.ts";
 import { warningsOf } from "../../config/warnings.ts";
 import { compileRules, type RulesSource } from "../../rules/compile-rules.ts";
-import { diffRules, isSameRules, type RulesDiff } from "../../rules/diff-rules.ts";
+import { diffRules, isSameRules } from "../../rules/diff-rules.ts";
 import type { SavedRuleSet } from "../../source/rule-set-store.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import type { Io } from "../../terminal/io.ts";
@@ -44,9 +43,6 @@ const NOT_USED =
   "note: nodes of this configuration still read their rules from the file. Set rules.from to database in it, remove its " +
   "section collections, and restart them";
 
-/** A plan that would be larger is not saved. In characters of JSON. */
-const PLAN_MAX = 128 * 1_024;
-
 /** `tidewire rules push`: puts the collections of a file in force. */
 export async function pushFile(file: string, edit: EditSettings, at: At): Promise<number> {
   const text = await readConfigFile(file);
@@ -77,7 +73,7 @@ export async function revertTo(number: number, edit: EditSettings, at: At): Prom
       const set = await loadSet(database, number);
       const inForce = await database.sets.inForce();
       const base = inForce === null ? null : await database.sets.load(inForce.set);
-      const text = `collections:\n${set.collections.replace(/^(?=.)/gm, "  ")}`;
+      const text = ruleSetText(set.collections);
       const tests = set.tests === "" ? [] : [{ file: `tests of rule set ${number}`, text: set.tests }];
       const draft = judge({ file: `rule set ${number}`, text }, tests, database, { ...at.io, env: {} });
       if (draft === null) return 1;
@@ -113,11 +109,8 @@ function judge(given: TextFile, tests: readonly TextFile[], { config }: RulesDat
   const { draft } = judged;
   for (const warning of warningsOf(readConfigText(given.text, given.file, io.env)))
     io.err(`warning: ${formatProblem(warning)}`);
-  const bytes = Buffer.byteLength(draft.text.collections) + Buffer.byteLength(draft.text.tests);
-  if (bytes > config.rules.setBytes)
-    return refuse(
-      `the set takes ${bytes} bytes, more than rules.setBytes (${formatSize(config.rules.setBytes)})`,
-    );
+  const size = tooLarge(draft.text, config.rules.setBytes);
+  if (size !== null) return refuse(size);
   if (draft.failed > 0) {
     for (const { failure, source } of draft.failures) io.err(`${failureText(placed(failure, source))}\n`);
     return refuse(
@@ -201,7 +194,7 @@ async function apply(
       message: edit.message,
       at: new Date(io.now()),
       parent,
-      plan: fitting({ diff, live }),
+      plan: planToKeep({ diff, live: live?.live ?? null }),
       testResult: tests === 0 ? null : { tests, failed },
     },
     config.rules.setsKept,
@@ -237,14 +230,6 @@ async function livePlan(next: RulesSource, { admin }: EditSettings, token: strin
     `the node at ${admin} could not apply this`,
     answer.problems.map(({ path, message }) => `${path}: ${message}`),
   );
-}
-
-function fitting(plan: {
-  readonly diff: RulesDiff | null;
-  readonly live: { readonly live: unknown } | null;
-}) {
-  const kept = { diff: plan.diff, live: plan.live?.live ?? null };
-  return JSON.stringify(kept).length > PLAN_MAX ? null : kept;
 }
 
 /** The file has the set in force now, so that the next edit can start from it. */

@@ -9,6 +9,7 @@ import { ADMIN_ROLES, type AdminRole } from "../../../src/gateway/admin-options.
 import { startTestService } from "../../support/service.ts";
 
 const COLLECTIONS = { items: { rules: [{ name: "all" }] } };
+const DRAFT = 'collections: { items: { rules: [{ name: own, filter: { owner: "%%user.sub" } }] } }\n';
 
 const secretOf = (roles: readonly AdminRole[]) => `a secret for ${roles.join(" and ")}`.replaceAll(" ", "-");
 const entryOf = (roles: readonly AdminRole[]) => ({
@@ -47,6 +48,13 @@ const samples = (
   revoke: { body: { sub: "somebody" } },
   undoRevocation: { body: { sub: "nobody" }, status: 404 },
   rules: {},
+  ruleHistory: {},
+  ruleSet: { path: "/rules/sets/1" },
+  ruleSetDiff: { path: "/rules/sets/1/diff?to=1" },
+  ruleNodes: {},
+  replay: { body: DRAFT },
+  applyRules: { body: { text: DRAFT, message: "an edit", parent: 1 } },
+  revertRules: { body: { number: 1, parent: 1 } },
   tryAs: { body: { collection: "items", claims: { sub: "ada" } } },
   testRules: { body: { text: "collections: { items: { rules: [{ name: all }] } }\n" } },
   plan: { body: "mongodb: { database: x }\ncollections: { items: { rules: [{ name: all }] } }\n" },
@@ -62,6 +70,7 @@ const specOf = (operation: Operation): EndpointSpec => ENDPOINTS[operation];
 async function start() {
   const { service, connect } = await startTestService({
     collections: COLLECTIONS,
+    rules: { from: "database" },
     server: {
       admin: { port: 0, tokens: [entryOf(ALL), ...ALL.map((role) => entryOf(without(role)))] },
     },
