@@ -22,6 +22,9 @@ export const ROUTES = {
   rules: ["GET", "/rules"],
   testRules: ["POST", "/test-rules"],
   tryAs: ["POST", "/try"],
+  startTrace: ["POST", "/traces"],
+  readTrace: ["GET", "/traces/{id}"],
+  stopTrace: ["DELETE", "/traces/{id}"],
   audit: ["GET", "/audit"],
 } as const satisfies { readonly [O in Operation]?: RouteOf<O> };
 

@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
+import { hrefOf } from "../shell/address.ts";
 import { useSession } from "../shell/session.ts";
 import { Act } from "../ui/act.tsx";
 import { Dialog } from "../ui/dialog.tsx";
@@ -59,7 +60,7 @@ function Details({ id, onActed }: DetailsProps): ReactNode {
       {roles.has("act") ? (
         <Acts connection={value} onActed={onActed} />
       ) : (
-        <p className="hint">To disconnect, re-authorize or revoke, a token needs the role act.</p>
+        <p className="hint">To trace, disconnect, re-authorize or revoke, a token needs the role act.</p>
       )}
     </div>
   );
@@ -117,6 +118,17 @@ function Acts({ connection: { id, sub }, onActed }: ActsProps): ReactNode {
   const { api } = useSession();
   return (
     <div className="acts">
+      {sub === null ? null : (
+        <div className="act">
+          <div>
+            <strong>Trace</strong>
+            <p className="hint">Shows each change for {sub}, the decision about it, and what is sent.</p>
+          </div>
+          <a className="button" href={hrefOf("trace", { sub })}>
+            Trace this user
+          </a>
+        </div>
+      )}
       <Act
         title="Re-authorize"
         explanation="Applies the rules in force to its subscriptions once more. Does not last: the next edit of the rules does the same."

@@ -1,5 +1,7 @@
 import type { ReactNode } from "react";
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
+import { hrefOf } from "../shell/address.ts";
+import { useSession } from "../shell/session.ts";
 import { Dialog } from "../ui/dialog.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -25,6 +27,7 @@ export const LiveQueryDialog = ({ id, onClose }: LiveQueryDialogProps): ReactNod
 );
 
 function Details({ id }: { readonly id: string }): ReactNode {
+  const { roles } = useSession();
   const { value, error } = useAnswer("liveQuery", { id }, REFRESH_MS);
   if (value === null) return error === null ? <p className="hint">Loading …</p> : <Failure error={error} />;
   const { namespace, node, filter, fields, aggregate, sort, limit } = value;
@@ -64,6 +67,13 @@ function Details({ id }: { readonly id: string }): ReactNode {
         </p>
       )}
       <Snapshot snapshot={value.snapshot} filter={filter} />
+      {roles.has("act") ? (
+        <div className="actions">
+          <a className="button" href={hrefOf("trace", { liveQuery: id })}>
+            Trace this live query
+          </a>
+        </div>
+      ) : null}
     </div>
   );
 }

@@ -51,6 +51,13 @@ export const VIEWS: readonly View[] = [
     Component: lazy(() => import("../live-queries/live-queries-view.tsx")),
   },
   {
+    path: "trace",
+    title: "Trace",
+    key: "f",
+    role: "act",
+    Component: lazy(() => import("../trace/trace-view.tsx")),
+  },
+  {
     path: "revocations",
     title: "Revocations",
     key: "v",

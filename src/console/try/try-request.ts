@@ -1,4 +1,5 @@
 import type { SentTo } from "../../admin/api/endpoints.ts";
+import { readValue } from "../trace/subject.ts";
 
 /** The fields of the form, as texts. */
 export interface TryForm {
@@ -31,7 +32,7 @@ export function tryRequestOf(
       claims,
       collection,
       ...(filter === null ? {} : { filter }),
-      ...(form.documentId.trim() === "" ? {} : { documentId: idOf(form.documentId.trim()) }),
+      ...(form.documentId.trim() === "" ? {} : { documentId: readValue(form.documentId.trim()) }),
     },
   };
 }
@@ -61,13 +62,5 @@ function objectOf(text: string): Record<string, unknown> | null | undefined {
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
   } catch {
     return undefined;
-  }
-}
-
-function idOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
   }
 }

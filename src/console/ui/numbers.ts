@@ -27,6 +27,12 @@ export function duration(ms: number): string {
   return `${Math.floor(ms / 86_400_000)} d`;
 }
 
+/** A short time between two steps: `0.08 ms`, `1.4 ms`, `12 ms`, `3.4 s`. */
+export function lag(ms: number): string {
+  if (ms >= 100) return duration(ms);
+  return `${ms >= 10 ? Math.round(ms) : Number(ms.toPrecision(2))} ms`;
+}
+
 /** A rate: `0.2/s`, `1,250/s`. */
 export const rate = (perSecond: number): string =>
   `${perSecond >= 100 ? Math.round(perSecond).toLocaleString("en") : digits(Math.round(perSecond * 10) / 10)}/s`;
