@@ -52,6 +52,10 @@ interface Reason {
 }
 
 function reasonOf(document: Uint8Array, filter: Filter): Reason {
+  if (filter.op === "$and" && filter.filters.length === 0) {
+    const because = "the effective filter has no condition";
+    return { matches: true, because, redacted: because };
+  }
   const { matches, because, path } = deciding(filter, document, cutText(predicateText));
   const value = path === null ? "" : `; ${JSON.stringify(path)} is ${valueText(path, document)}`;
   const redacted = deciding(filter, document, cutText(redactedText)).because;

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import { bytes, lag } from "../ui/numbers.ts";
-import type { ChangeEntry } from "./entries.ts";
+import { BADGES, type ChangeEntry } from "./entries.ts";
 
 type Decision = ChangeEntry["decisions"][number];
 type Send = Decision["sends"][number];
@@ -12,8 +12,6 @@ const EFFECTS = {
   none: "no effect",
   unknown: "unknown",
 } as const;
-
-const BADGES = { added: "good", changed: "accent", removed: "bad", none: "", unknown: "warn" } as const;
 
 /** The decision of one live query about an event: the clause that decides, the match, and the deliveries. */
 export const DecisionCard = ({ decision }: { readonly decision: Decision }): ReactNode => {

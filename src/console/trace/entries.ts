@@ -7,6 +7,15 @@ export type ChangeEntry = Extract<Entry, { readonly kind: "change" }>;
 /** A decision about rights. */
 export type RightsEntry = Extract<Entry, { readonly kind: "rights" }>;
 
+/** The badge of each effect. */
+export const BADGES = {
+  added: "good",
+  changed: "accent",
+  removed: "bad",
+  none: "",
+  unknown: "warn",
+} as const;
+
 /** The page keeps no more entries than this. */
 export const ENTRIES_MAX = 1_000;
 
@@ -52,11 +61,55 @@ export function sentText({ decisions }: ChangeEntry): string {
   return parts.join(", ") || "nothing";
 }
 
-/** From the write to the last outbox, in milliseconds; `null` if nothing was sent, or the server does not say when. */
-export function totalLag({ readAfterMs, decisions }: ChangeEntry): number | null {
+/** The lags of the way from the write to one outbox, in milliseconds. */
+export interface Lags {
+  readonly read: number;
+  readonly match: number;
+  readonly send: number;
+}
+
+export const sumOf = ({ read, match, send }: Lags): number => read + match + send;
+
+/** The lags to the last outbox; `null` if nothing was sent, or the server does not say when it was written. */
+export function lastLags({ readAfterMs, decisions }: ChangeEntry): Lags | null {
   if (readAfterMs === null) return null;
-  const sent = decisions.flatMap(({ matchedAfterMs, sends }) =>
-    sends.flatMap(({ afterMs }) => (afterMs === null ? [] : [readAfterMs + (matchedAfterMs ?? 0) + afterMs])),
+  const all = decisions.flatMap(({ matchedAfterMs, sends }) =>
+    sends.flatMap(({ afterMs }) =>
+      afterMs === null ? [] : [{ read: readAfterMs, match: matchedAfterMs ?? 0, send: afterMs }],
+    ),
   );
-  return sent.length === 0 ? null : Math.max(...sent);
+  return all.reduce<Lags | null>(
+    (most, one) => (most === null || sumOf(one) > sumOf(most) ? one : most),
+    null,
+  );
+}
+
+/** From the write to the last outbox, in milliseconds. */
+export function totalLag(entry: ChangeEntry): number | null {
+  const lags = lastLags(entry);
+  return lags === null ? null : sumOf(lags);
+}
+
+/** The fields of a document that an event has changed; `null` unless both documents are there and complete. */
+export function changedFields({ before, after }: Pick<ChangeEntry, "before" | "after">): string[] | null {
+  const [was, is] = [objectOf(before), objectOf(after)];
+  if (was === null || is === null) return null;
+  const names = new Set([...Object.keys(was), ...Object.keys(is)]);
+  return [...names].filter((name) => JSON.stringify(was[name]) !== JSON.stringify(is[name]));
+}
+
+/** A document in lines, or as it is if the node has cut it. */
+export function documentText(text: string | null): string {
+  if (text === null) return "no document";
+  const document = objectOf(text);
+  return document === null ? text : JSON.stringify(document, null, 2);
+}
+
+function objectOf(text: string | null): Readonly<Record<string, unknown>> | null {
+  if (text === null) return null;
+  try {
+    return JSON.parse(text) as Readonly<Record<string, unknown>>; // the node writes objects
+  } catch {
+    return null; // the node has cut it
+  }
 }

@@ -4,7 +4,15 @@ import { Facts } from "../ui/facts.tsx";
 import { lag } from "../ui/numbers.ts";
 import { preciseClock } from "../ui/times.ts";
 import { DecisionCard } from "./decision-card.tsx";
-import { type ChangeEntry, type Entry, type RightsEntry, totalLag } from "./entries.ts";
+import {
+  type ChangeEntry,
+  changedFields,
+  documentText,
+  type Entry,
+  lastLags,
+  type RightsEntry,
+  totalLag,
+} from "./entries.ts";
 import { Redacted } from "./trace-table.tsx";
 
 interface EntryDialogProps {
@@ -60,6 +68,7 @@ function Change({ entry, redacted }: { readonly entry: ChangeEntry; readonly red
           ["Write to outbox", total === null ? "nothing was sent" : lag(total)],
         ]}
       />
+      <LagBar entry={entry} />
       <ol className="steps">
         <li>
           <strong>Written</strong> <span className="hint">cluster time {entry.clusterTime}</span>
@@ -89,21 +98,70 @@ function Change({ entry, redacted }: { readonly entry: ChangeEntry; readonly red
   );
 }
 
+const STEPS = [
+  ["read", "write to read"],
+  ["match", "read to match"],
+  ["send", "match to outbox"],
+] as const;
+
+/** The share of each step in the way to the last outbox. */
+function LagBar({ entry }: { readonly entry: ChangeEntry }): ReactNode {
+  const lags = lastLags(entry);
+  if (lags === null) return null;
+  return (
+    <div>
+      <div className="lag-bar" aria-hidden="true">
+        {STEPS.map(([step]) => (
+          <span key={step} className={step} style={{ flexGrow: Math.max(0.001, lags[step]) }} />
+        ))}
+      </div>
+      <p className="lag-legend">
+        {STEPS.map(([step, title]) => (
+          <span key={step}>
+            <i className={step} />
+            {title}: {lag(lags[step])}
+          </span>
+        ))}
+      </p>
+    </div>
+  );
+}
+
+function Changed({ entry }: { readonly entry: ChangeEntry }): ReactNode {
+  const fields = changedFields(entry);
+  if (fields === null) return null;
+  return (
+    <p>
+      Changed fields:{" "}
+      {fields.length === 0
+        ? "none"
+        : fields.map((name) => (
+            <span key={name}>
+              <code className="badge accent">{name}</code>{" "}
+            </span>
+          ))}
+    </p>
+  );
+}
+
 const Contents = ({ entry, redacted }: { readonly entry: ChangeEntry; readonly redacted: boolean }) =>
   redacted ? (
     <p className="notice">
       The document is <Redacted />: it needs the role documents, when the trace begins and when it is read.
     </p>
   ) : (
-    <div className="beside">
-      <figure>
-        <figcaption>Before</figcaption>
-        <pre>{entry.before ?? "no document"}</pre>
-      </figure>
-      <figure>
-        <figcaption>After</figcaption>
-        <pre>{entry.after ?? "no document"}</pre>
-      </figure>
+    <div>
+      <Changed entry={entry} />
+      <div className="beside">
+        <figure>
+          <figcaption>Before</figcaption>
+          <pre>{documentText(entry.before)}</pre>
+        </figure>
+        <figure>
+          <figcaption>After</figcaption>
+          <pre>{documentText(entry.after)}</pre>
+        </figure>
+      </div>
     </div>
   );
 

@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { lag } from "../ui/numbers.ts";
 import { preciseClock } from "../ui/times.ts";
-import { type ChangeEntry, decisionText, type Entry, hasEffect, sentText, totalLag } from "./entries.ts";
+import { BADGES, type ChangeEntry, decisionText, type Entry, sentText, totalLag } from "./entries.ts";
 
 /** Stands for a value that the reader may not see. */
 export const Redacted = (): ReactNode => <span className="badge redacted">redacted</span>;
@@ -54,7 +54,12 @@ const columnsOf = (redacted: boolean, onOpen: (key: string) => void): readonly C
     hint: "The effect on the results of the live queries, or the outcome for the subscription.",
     share: 4,
     cell: (entry) => (
-      <span className={badgeOf(entry)}>{entry.kind === "rights" ? entry.outcome : decisionText(entry)}</span>
+      <span className="decisions">
+        <span className={badgeOf(entry)}>
+          {entry.kind === "rights" ? entry.outcome : decisionText(entry)}
+        </span>
+        <span className="hint">{rulesText(entry)}</span>
+      </span>
     ),
   },
   {
@@ -74,7 +79,16 @@ const columnsOf = (redacted: boolean, onOpen: (key: string) => void): readonly C
 
 function badgeOf(entry: Entry): string {
   if (entry.kind === "rights") return /refused|ended/.test(entry.outcome) ? "badge bad" : "badge good";
-  return hasEffect(entry) ? "badge accent" : "badge";
+  const effects = new Set(entry.decisions.map(({ effect }) => effect).filter((effect) => effect !== "none"));
+  const [only] = effects;
+  if (only === undefined) return "badge";
+  return effects.size > 1 ? "badge accent" : `badge ${BADGES[only]}`;
+}
+
+/** The rules behind the decisions. */
+function rulesText(entry: Entry): string {
+  if (entry.kind === "rights") return entry.rule ?? "";
+  return [...new Set(entry.decisions.flatMap(({ rules }) => rules))].join(", ");
 }
 
 function lagText(entry: ChangeEntry): string {

@@ -187,7 +187,7 @@ test("a live query's trace names its followers; a document's trace names the liv
   await expect.poll(async () => (await ofQuery.changes()).length).toBe(2);
   const [, seven] = await ofQuery.changes();
   expect(seven?.decisions).toMatchObject([
-    { liveQuery, effect: "added", rules: ["staff"], because: "it asks for nothing" },
+    { liveQuery, effect: "added", rules: ["staff"], because: "the effective filter has no condition" },
   ]);
   expect(seven?.decisions[0]?.sends.map(({ sub }) => sub).sort()).toEqual(["x", "y"]);
   expect(await ofDocument.changes()).toMatchObject([{ documentId: "7" }]);

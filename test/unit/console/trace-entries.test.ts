@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import {
   type ChangeEntry,
+  changedFields,
   decisionText,
   ENTRIES_MAX,
   type Entry,
@@ -90,6 +91,12 @@ test("an event is summed up: its effects, its deliveries, and the lag from the w
   ]);
   expect([hasEffect(entry), hasEffect(change(2, { decisions: [decision("none")] }))]).toEqual([true, false]);
   expect([decisionText(change(2)), sentText(change(2))]).toEqual(["no live query", "nothing"]);
+});
+
+test("changed fields are named if both documents are there and complete", () => {
+  const of = (before: string | null, after: string | null) => changedFields({ before, after });
+  expect(of('{"a":1,"b":[1],"c":2}', '{"a":1,"b":[2],"d":3}')).toEqual(["b", "c", "d"]);
+  expect([of(null, "{}"), of('{"a":"cut…', "{}")]).toEqual([null, null]);
 });
 
 test.each([
