@@ -48,7 +48,7 @@ export function decisionText({ decisions, otherLiveQueries }: ChangeEntry): stri
   return parts.join(", ") || "no live query";
 }
 
-/** What was sent of an event, in few words. */
+/** The deliveries of an event, in few words. */
 export function sentText({ decisions }: ChangeEntry): string {
   const sends = decisions.flatMap((decision) => decision.sends);
   const others = decisions.reduce((sum, { otherSends }) => sum + otherSends, 0);

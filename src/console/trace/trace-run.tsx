@@ -129,7 +129,7 @@ function TraceBar({ trace: { id, answer } }: { readonly trace: FollowedTrace }):
       {redacted ? (
         <span
           className="badge warn"
-          title="Values need the role documents, of the reader and of whoever began it."
+          title="The reader and the admin who began the trace need the role documents."
         >
           values redacted
         </span>
