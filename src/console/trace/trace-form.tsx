@@ -3,7 +3,7 @@ import { goTo } from "../shell/route.ts";
 import { useSession } from "../shell/session.ts";
 import { TryField } from "../try/try-field.tsx";
 import { Failure } from "../ui/failure.tsx";
-import { formOf, type Kind, type SubjectFaults, subjectOf } from "./subject.ts";
+import { formOf, type Kind, type SubjectFaults, type SubjectForm, subjectOf } from "./subject.ts";
 
 const KINDS: readonly (readonly [Kind, string])[] = [
   ["sub", "A user"],
@@ -17,6 +17,63 @@ const TIMES: readonly (readonly [seconds: number, text: string])[] = [
   [300, "5 minutes"],
   [600, "10 minutes"],
 ];
+
+interface KindChoiceProps {
+  readonly kind: Kind;
+  readonly onKind: (kind: Kind) => void;
+}
+
+const KindChoice = ({ kind, onKind }: KindChoiceProps): ReactNode => (
+  <fieldset className="choice">
+    <legend>Follow</legend>
+    {KINDS.map(([name, title]) => (
+      <label key={name}>
+        <input type="radio" name="kind" checked={kind === name} onChange={() => onKind(name)} />
+        <span>{title}</span>
+      </label>
+    ))}
+  </fieldset>
+);
+
+interface SubjectFieldsProps {
+  readonly kind: Kind;
+  readonly field: (name: Exclude<keyof SubjectForm, "kind">) => {
+    readonly value: string;
+    readonly fault: string | undefined;
+    readonly onValue: (value: string) => void;
+  };
+}
+
+function SubjectFields({ kind, field }: SubjectFieldsProps): ReactNode {
+  if (kind === "sub")
+    return (
+      <TryField
+        {...field("sub")}
+        title="User (sub)"
+        hint="The exact sub of the user's token. The user may connect later."
+        isSearch
+      />
+    );
+  if (kind === "live-query")
+    return (
+      <TryField
+        {...field("liveQuery")}
+        title="Live query"
+        hint="The id, as Live queries shows it. Trace this live query fills it in."
+        isSearch
+      />
+    );
+  return (
+    <div className="pair">
+      <TryField {...field("collection")} title="Collection" hint="The name that clients use." isSearch />
+      <TryField
+        {...field("documentId")}
+        title="Document (_id)"
+        hint={'A text, a number, or Extended JSON such as {"$oid": "…"}.'}
+      />
+    </div>
+  );
+}
 
 /** Chooses the subject of a trace and begins it. @param fields The subject in the address. */
 export function TraceForm({ fields }: { readonly fields: Readonly<Record<string, string>> }): ReactNode {
@@ -44,51 +101,15 @@ export function TraceForm({ fields }: { readonly fields: Readonly<Record<string,
       setPhase({ isBusy: false, error });
     }
   };
-  const field = (name: Exclude<keyof typeof form, "kind">) => ({
+  const field = (name: Exclude<keyof SubjectForm, "kind">) => ({
     value: form[name],
     fault: faults[name],
     onValue: (value: string) => setForm({ ...form, [name]: value }),
   });
   return (
     <form className="panel stack form trace-form" onSubmit={(event) => void submit(event)}>
-      <fieldset className="choice">
-        <legend>Follow</legend>
-        {KINDS.map(([kind, title]) => (
-          <label key={kind}>
-            <input
-              type="radio"
-              name="kind"
-              checked={form.kind === kind}
-              onChange={() => setForm({ ...form, kind })}
-            />
-            <span>{title}</span>
-          </label>
-        ))}
-      </fieldset>
-      {form.kind === "sub" ? (
-        <TryField
-          {...field("sub")}
-          title="User (sub)"
-          hint="The exact sub of the user's token. The user may connect later."
-          isSearch
-        />
-      ) : form.kind === "live-query" ? (
-        <TryField
-          {...field("liveQuery")}
-          title="Live query"
-          hint="The id, as Live queries shows it. Trace this live query fills it in."
-          isSearch
-        />
-      ) : (
-        <div className="pair">
-          <TryField {...field("collection")} title="Collection" hint="The name that clients use." isSearch />
-          <TryField
-            {...field("documentId")}
-            title="Document (_id)"
-            hint={'A text, a number, or Extended JSON such as {"$oid": "…"}.'}
-          />
-        </div>
-      )}
+      <KindChoice kind={form.kind} onKind={(kind) => setForm({ ...form, kind })} />
+      <SubjectFields kind={form.kind} field={field} />
       <label className="field">
         <span>For</span>
         <select value={seconds} onChange={({ target }) => setSeconds(Number(target.value))}>
