@@ -30,7 +30,7 @@ export interface Readiness {
   /** The outcome of the last edit. `rejected` means that the rules in force are older than the file. */
   readonly lastReload: "none" | "applied" | "rejected";
   /** The rule set of the database that should be in force and cannot be applied, and why; `null` if there is none. */
-  readonly rulesBehind: { readonly set: number; readonly problem: string } | null;
+  readonly rulesBehind: RulesBehind | null;
   readonly stream: string;
   /** For how long the change stream has been down, and why; `null` while it is up. */
   readonly streamDown: StreamDown | null;
@@ -41,7 +41,17 @@ export interface Readiness {
   readonly images: Readonly<Record<string, ImagesInUse>>;
 }
 
-/** The answer of the public listener: no names of hosts or collections, and no number of clients. */
+/** A rule set that this node cannot apply. */
+export interface RulesBehind {
+  /** Its number; 0 if no set is known to be in force. */
+  readonly set: number;
+  /** It may quote the rules, so it is for admins. */
+  readonly problem: string;
+  /** The beginning of the time in which this node has not followed the rules, in ISO 8601. */
+  readonly since: string;
+}
+
+/** The answer of the public listener: no names of hosts or collections, no text of rules, and no number of clients. */
 export interface PublicReadiness {
   readonly ready: boolean;
   readonly status: Readiness["status"];
@@ -49,12 +59,14 @@ export interface PublicReadiness {
   readonly node: string;
   readonly rulesGeneration: number;
   readonly lastReload: Readiness["lastReload"];
+  readonly rulesBehind: Pick<RulesBehind, "since"> | null;
 }
 
 /** The part of the readiness that strangers may see. */
 export function toPublicReadiness(readiness: Readiness): PublicReadiness {
-  const { ready, status, id, rulesGeneration, lastReload } = readiness;
-  return { ready, status, node: id, rulesGeneration, lastReload };
+  const { ready, status, id, rulesGeneration, lastReload, rulesBehind: behind } = readiness;
+  const rulesBehind = behind === null ? null : { since: behind.since };
+  return { ready, status, node: id, rulesGeneration, lastReload, rulesBehind };
 }
 
 /** An id that says nothing about the host, new at each start. */

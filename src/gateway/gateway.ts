@@ -48,6 +48,8 @@ export interface RulesEffect {
 export interface RulesEdit {
   /** Called in the turn in which the rules take effect. */
   readonly atOnce?: () => void;
+  /** A cluster time at which the rules were in force already; the head of the stream may be older. Default: the head. */
+  readonly at?: bigint;
   /** See `RuleTimes.replace`. */
   readonly wasInterrupted?: (identity: string) => boolean;
   /** Asked when the turn of the edit has come: another edit may have been faster. */
@@ -134,16 +136,15 @@ export class Gateway implements ConnectionEvents {
    */
   async replaceRules(rules: RuleSet, edit: RulesEdit = {}): Promise<RulesEffect | null> {
     const { feed, ruleTimes } = this.#context;
-    const { atOnce, wasInterrupted, isWanted = () => true } = edit;
+    const { atOnce = () => {}, at = 0n, wasInterrupted, isWanted = () => true } = edit;
     let total: RulesEffect | null = null;
     await feed.exclusively((slices) => {
       if (!isWanted()) return undefined;
       const counted = { changed: 0, ended: 0 };
       total = counted;
-      const now = feed.timeline.isReady ? feed.timeline.headTime : 0n;
-      ruleTimes.replace(rules, now, wasInterrupted);
-      this.#setRules(rules);
-      atOnce?.();
+      const head = feed.timeline.isReady ? feed.timeline.headTime : 0n;
+      ruleTimes.replace(rules, head > at ? head : at, wasInterrupted);
+      this.#switchTo(rules, atOnce);
       return slices.run(this.#reauthorizeEach(counted));
     });
     return total;
@@ -156,16 +157,26 @@ export class Gateway implements ConnectionEvents {
    */
   *replaceRulesAt(rules: RuleSet, entry: HistoryEntry, atOnce: () => void): Generator<void, RulesEffect> {
     const total = { changed: 0, ended: 0 };
-    this.#setRules(rules);
-    atOnce();
+    this.#switchTo(rules, atOnce);
     yield* this.#reauthorizeEach(total, entry);
     return total;
   }
 
-  #setRules(rules: RuleSet): void {
-    this.#context.rules = rules;
-    this.#context.clock.setStep(rules.nowStepMs, Date.now());
-    this.#nowSteps.schedule();
+  /**
+   * Authorizes by other rules from here on. If a step fails, no connection may go on under the earlier rules, so all of
+   * them end, and their clients come back under the new ones.
+   */
+  #switchTo(rules: RuleSet, atOnce: () => void): void {
+    try {
+      this.#context.rules = rules;
+      this.#context.clock.setStep(rules.nowStepMs, Date.now());
+      this.#nowSteps.schedule();
+      atOnce();
+    } catch (error) {
+      const fault = noteFault(this.#context, "gateway.rules", error);
+      for (const connection of [...this.#connections.keys()]) connection.fail(fault);
+      throw error;
+    }
   }
 
   *#reauthorizeEach(
@@ -173,9 +184,15 @@ export class Gateway implements ConnectionEvents {
     at: ChangePoint = null,
   ): Generator<void, void> {
     for (const connection of this.#connections.keys()) {
-      const { changed, ended } = reauthorizeAll(connection, at);
-      total.changed += changed;
-      total.ended += ended;
+      try {
+        const { changed, ended } = reauthorizeAll(connection, at);
+        total.changed += changed;
+        total.ended += ended;
+      } catch (error) {
+        // It may still be under the earlier rules. The other connections must not be.
+        total.ended += connection.subscriptions.size;
+        connection.fail(noteFault(this.#context, "gateway.rules", error));
+      }
       yield;
     }
   }

@@ -9,7 +9,7 @@ import { packageVersion } from "../metrics/process-metrics.ts";
 import { compileRules } from "../rules/compile-rules.ts";
 import { answerOf, STATE_TIMEOUT_MS } from "../source/mongo.ts";
 import { MongoSnapshots } from "../source/mongo-snapshots.ts";
-import { NodeRulesStore } from "../source/node-rules-store.ts";
+import { type NodeRules, NodeRulesStore } from "../source/node-rules-store.ts";
 import type { ReplaceableClient } from "../source/replaceable-client.ts";
 import { IN_FORCE, parseInForce, RuleSetStore } from "../source/rule-set-store.ts";
 import { StartupError } from "../source/startup-error.ts";
@@ -100,6 +100,10 @@ export function rulesAheadOf(
   return new RulesAhead(set.number, read, log);
 }
 
+/** The report of this node about a set that it cannot apply. */
+const reportOf = (behind: RuleEdits["rulesBehind"]): NodeRules["behind"] =>
+  behind === null ? null : { set: behind.set, problem: behind.problem };
+
 /** The parts of a node that following needs. */
 interface FollowParts {
   readonly config: Config;
@@ -121,6 +125,7 @@ export function followRuleSets(basics: Basics, parts: FollowParts): FollowedRule
     loader,
     edits,
     reader,
+    headTime: () => (feed.timeline.isReady ? feed.timeline.headTime : 0n),
     log,
     metrics,
     onChange: () => reports.report(),
@@ -132,7 +137,7 @@ export function followRuleSets(basics: Basics, parts: FollowParts): FollowedRule
     rulesNow: () => ({
       generation: edits.generation,
       clusterTime: follower.tookEffectAt,
-      behind: edits.rulesBehind,
+      behind: reportOf(edits.rulesBehind),
     }),
   });
   feed.followState(follower);

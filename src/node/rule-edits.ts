@@ -42,7 +42,7 @@ export class RuleEdits {
   #inForce: Config;
   #generation: number;
   #lastReload: Readiness["lastReload"] = "none";
-  #behind: Behind | null = null;
+  #behind: Readiness["rulesBehind"] = null;
 
   /** @param generation That of the rules in `config`. */
   constructor(parts: RuleEditsParts, config: Config, generation: number) {
@@ -69,13 +69,14 @@ export class RuleEdits {
   }
 
   /** The rule set that should be in force and is not; `null` if there is none. */
-  get rulesBehind(): Behind | null {
+  get rulesBehind(): Readiness["rulesBehind"] {
     return this.#behind;
   }
 
   /** Notes whether the rules in force are those that should be. */
   noteBehind(behind: Behind | null): void {
-    this.#behind = behind;
+    const since = this.#behind?.since ?? new Date().toISOString();
+    this.#behind = behind === null ? null : { ...behind, since };
     this.#parts.metrics.rulesBehind.set(behind === null ? 0 : 1);
   }
 
@@ -142,12 +143,15 @@ export class RuleEdits {
 
   /**
    * Puts a rule set in force between two commits.
+   * @param at A cluster time at which it was in force. New rules count from there on, or from the last commit if that
+   *   is later.
    * @param isWanted Asked just before.
    * @returns Whether it was put in force.
    */
-  async takeEffectNow(ready: ReadySet, isWanted: () => boolean): Promise<boolean> {
+  async takeEffectNow(ready: ReadySet, at: bigint, isWanted: () => boolean): Promise<boolean> {
     const { set, rules, interrupted } = ready;
     const effect = await this.#parts.gateway.replaceRules(rules, {
+      at,
       atOnce: () => this.#adopt(ready),
       wasInterrupted: (identity) => interrupted.has(identity),
       isWanted,

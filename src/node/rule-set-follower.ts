@@ -9,21 +9,32 @@ import type { HistoryEntry } from "../feed/history.ts";
 import type { SnapshotReader } from "../feed/snapshot-reader.ts";
 import { noteFault, runGuarded } from "../metrics/guard.ts";
 import type { Commit, StreamEvent } from "../source/change-event.ts";
+import { isMongoFailure } from "../source/mongo.ts";
 import type { Namespace } from "../source/preflight.ts";
 import { IN_FORCE, parseInForce, parseRuleSet } from "../source/rule-set-store.ts";
 import type { Behind, ReadySet } from "./compile-rule-set.ts";
+import type { RuleEdits } from "./rule-edits.ts";
 import type { RuleSetLoader, RuleSetLoaderParts } from "./rule-set-loader.ts";
+import { Attempt, RuleSetRetries } from "./rule-set-retries.ts";
 
 /** The parts that the follower works with. */
-export interface RuleSetFollowerParts extends Pick<RuleSetLoaderParts, "edits" | "log" | "metrics"> {
-  readonly loader: RuleSetLoader;
-  readonly reader: Pick<SnapshotReader, "open">;
+export interface RuleSetFollowerParts extends Pick<RuleSetLoaderParts, "log" | "metrics"> {
+  readonly loader: Pick<RuleSetLoader, "obtain" | "compileAhead" | "forgetAhead">;
+  readonly edits: Pick<
+    RuleEdits,
+    "generation" | "rulesBehind" | "noteBehind" | "reject" | "takeEffectAt" | "takeEffectNow"
+  >;
+  readonly reader: Pick<SnapshotReader, "open" | "readAt">;
+  /** The cluster time up to which commits were accepted; 0 before the first. */
+  readonly headTime: () => bigint;
   /** Called when the rules in force have changed, or cannot change. */
   readonly onChange: () => void;
 }
 
-/** Pause before a set that could not be applied is tried again. Most such faults need an admin. In milliseconds. */
-const RETRY_MS = 10_000;
+/** The number in a report that no set is known to be in force. Sets have numbers from 1 on. */
+const NO_SET = 0;
+/** The set that the document in force names, or why it names none. */
+type InForceEdit = { readonly set: number } | string;
 /** Limit of one read of the document in force, in milliseconds. */
 const READ_MS = 10_000;
 
@@ -37,7 +48,7 @@ export class RuleSetFollower implements StateFollower {
   /** The rules contain every edit up to this cluster time. The stream may still deliver earlier ones. */
   #readAt = 0n;
   #tookEffectAt = 0n;
-  #retryAtMs = Number.POSITIVE_INFINITY;
+  readonly #retries = new RuleSetRetries();
 
   constructor(collection: Namespace, parts: RuleSetFollowerParts) {
     this.#collection = collection;
@@ -53,35 +64,26 @@ export class RuleSetFollower implements StateFollower {
   lose(): void {
     // The rules stay in force. `prepare` reads which set they should be.
     this.#forget();
+    this.#retries.stop();
+    runGuarded(this.#parts, "rules.lose", () => this.#retries.cancel());
   }
 
   async prepare(clusterTime: bigint): Promise<void> {
     this.#forget();
-    const query = { ...this.#collection, filter: { _id: IN_FORCE }, maxTimeMs: READ_MS };
-    const cursor = await this.#parts.reader.open(query, clusterTime);
-    try {
-      const [document] = await cursor.next();
-      const edit = document === undefined ? this.#goneProblem() : readInForce(document);
-      if (typeof edit === "string") this.#fallBehind({ set: 0, problem: edit });
-      else await this.#applyNow(edit.set, () => true);
-      this.#readAt = cursor.clusterTime;
-    } finally {
-      cursor.close();
-    }
+    await this.#retries.instead(() => this.#prepare(clusterTime));
   }
 
   ready(commits: readonly Commit[]): Promise<void> | undefined {
-    const edits: { readonly identity: string; readonly set: number }[] = [];
+    /** The last edit of each commit, by the identity of the commit. */
+    const edits = new Map<string, InForceEdit>();
     for (const { clusterTime, identity, events } of commits) {
       if (clusterTime <= this.#readAt) continue;
       for (const event of events) {
         const edit = event.namespace === this.namespace ? this.#editOf(event) : null;
-        if (edit === null) continue;
-        if (typeof edit === "string") this.#ready.set(identity, { set: 0, problem: edit });
-        else edits.push({ identity, set: edit.set });
+        if (edit !== null) edits.set(identity, edit);
       }
     }
-    return edits.length === 0 ? undefined : this.#obtainAll(edits);
+    return edits.size === 0 ? undefined : this.#retries.instead(() => this.#obtainAll(edits));
   }
 
   apply(): void {
@@ -110,40 +112,90 @@ export class RuleSetFollower implements StateFollower {
 
   sweep(nowMs: number): void {
     const { edits } = this.#parts;
-    const behind = edits.rulesBehind;
-    if (behind === null || behind.set === 0 || nowMs < this.#retryAtMs) return;
-    this.#retryAtMs = Number.POSITIVE_INFINITY;
-    runGuarded(this.#parts, "rules.retry", async () => {
-      try {
-        await this.#applyNow(behind.set, () => edits.rulesBehind === behind);
-      } finally {
-        if (edits.rulesBehind !== null) this.#retryAtMs = Date.now() + RETRY_MS;
-      }
-    });
+    // The set of a commit that is about to be applied must be compared with the rules that it was compiled against.
+    if (edits.rulesBehind === null || this.#ready.size > 0) return;
+    runGuarded(this.#parts, "rules.retry", () =>
+      this.#retries.begin(nowMs, async (attempt) => {
+        try {
+          await this.#tryAgain(attempt);
+        } finally {
+          if (edits.rulesBehind !== null) this.#retries.later();
+        }
+      }),
+    );
   }
 
-  async #obtainAll(edits: readonly { readonly identity: string; readonly set: number }[]): Promise<void> {
-    for (const { identity, set } of edits) this.#ready.set(identity, await this.#parts.loader.obtain(set));
+  async #prepare(clusterTime: bigint): Promise<void> {
+    const cursor = await this.#parts.reader.open(this.#inForceQuery, clusterTime);
+    try {
+      const [document] = await cursor.next();
+      const edit = this.#inForceOf(document);
+      if (typeof edit === "string") this.#fallBehind({ set: NO_SET, problem: edit });
+      // The set came into force by this cluster time, and maybe later than the last commit that was accepted.
+      else await this.#applyNow(edit.set, cursor.clusterTime);
+      this.#readAt = cursor.clusterTime;
+    } finally {
+      cursor.close();
+    }
+  }
+
+  async #obtainAll(edits: ReadonlyMap<string, InForceEdit>): Promise<void> {
+    for (const [identity, edit] of edits) {
+      const ready =
+        typeof edit === "string" ? { set: NO_SET, problem: edit } : await this.#parts.loader.obtain(edit.set);
+      this.#ready.set(identity, ready);
+    }
+  }
+
+  /** Tries once more to put the set in force that should be. No commit of the collection is applied meanwhile. */
+  async #tryAgain(attempt: Attempt): Promise<void> {
+    const { edits, log, headTime } = this.#parts;
+    const { set = NO_SET } = edits.rulesBehind ?? {};
+    const head = headTime();
+    const at = head > this.#readAt ? head : this.#readAt;
+    try {
+      const edit = set === NO_SET ? await this.#inForceAt(at) : { set };
+      if (typeof edit !== "string") await this.#applyNow(edit.set, at, attempt);
+      else await attempt.change(async () => this.#fallBehind({ set: NO_SET, problem: edit }));
+    } catch (err) {
+      if (!isMongoFailure(err)) throw err;
+      log.debug({ err }, "the rule set in force could not be read; the next attempt repeats it");
+    }
   }
 
   /**
    * Puts a set in force between two commits, because its own commit was not delivered.
-   * @param isWanted Whether no later set has taken effect meanwhile.
+   * @param at A cluster time at which it was in force.
    */
-  async #applyNow(set: number, isWanted: () => boolean): Promise<void> {
+  async #applyNow(set: number, at: bigint, attempt = new Attempt()): Promise<void> {
     const { loader, edits } = this.#parts;
-    if (set === edits.generation) {
-      this.#isUpToDate(this.#tookEffectAt);
-      return;
-    }
-    const ready = await loader.obtain(set);
-    if (!isWanted()) return;
-    if ("problem" in ready) this.#fallBehind(ready);
-    else if (await edits.takeEffectNow(ready, isWanted)) this.#isUpToDate(0n);
+    const ready = set === edits.generation ? null : await loader.obtain(set);
+    await attempt.change(async () => {
+      if (ready === null) this.#isUpToDate(this.#tookEffectAt);
+      else if ("problem" in ready) this.#fallBehind(ready);
+      else if (await edits.takeEffectNow(ready, at, () => attempt.isWanted)) this.#isUpToDate(0n);
+    });
+  }
+
+  get #inForceQuery() {
+    return {
+      ...this.#collection,
+      filter: { _id: IN_FORCE },
+      maxTimeMs: READ_MS,
+    };
+  }
+
+  async #inForceAt(clusterTime: bigint): Promise<InForceEdit> {
+    const [document] = await this.#parts.reader.readAt(this.#inForceQuery, clusterTime);
+    return this.#inForceOf(document);
+  }
+
+  #inForceOf(document: Uint8Array | undefined): InForceEdit {
+    return document === undefined ? this.#goneProblem() : readInForce(document);
   }
 
   /** The effect of an event: a set comes into force, or a problem; `null` for none. */
-  #editOf(event: StreamEvent): { readonly set: number } | string | null {
+  #editOf(event: StreamEvent): InForceEdit | null {
     if (event.operation === "replaced-collection") return this.#goneProblem();
     const isInForce = BSON.deserialize(event.documentKey)["_id"] === IN_FORCE;
     if (event.operation === "delete") {
@@ -178,7 +230,7 @@ export class RuleSetFollower implements StateFollower {
     const { log, edits, onChange } = this.#parts;
     if (edits.rulesBehind !== null) log.info({ set: edits.generation }, "the rules are those in force again");
     this.#tookEffectAt = tookEffectAt;
-    this.#retryAtMs = Number.POSITIVE_INFINITY;
+    this.#retries.stop();
     edits.noteBehind(null);
     onChange();
   }
@@ -186,7 +238,7 @@ export class RuleSetFollower implements StateFollower {
   #fallBehind(behind: Behind): void {
     const { log, edits, onChange } = this.#parts;
     const before = edits.rulesBehind;
-    this.#retryAtMs = Date.now() + RETRY_MS;
+    this.#retries.later();
     edits.noteBehind(behind);
     if (before?.set === behind.set && before.problem === behind.problem) return;
     edits.reject();
@@ -201,7 +253,7 @@ export class RuleSetFollower implements StateFollower {
 const UNREADABLE =
   "the document that names the rule set in force was edited by hand, and cannot be read as of that time";
 
-function readInForce(document: Uint8Array): { readonly set: number } | string {
+function readInForce(document: Uint8Array): InForceEdit {
   try {
     return parseInForce(document);
   } catch {

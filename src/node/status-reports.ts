@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { guarded } from "../metrics/guard.ts";
 import { isMongoFailure } from "../source/mongo.ts";
-import { type NodeStatus, NodeStatusStore } from "../source/node-status-store.ts";
+import { type NodeStatus, NodeStatusStore, STATUS_REPORT_MS } from "../source/node-status-store.ts";
 import type { Basics } from "./basics.ts";
 import type { SharedState } from "./shared-state.ts";
 
-/** How often a node reports, in milliseconds. */
-const REPORT_MS = 10_000;
 /** How long a node that stops waits until its document is removed, in milliseconds. */
 const REMOVE_WITHIN_MS = 1_000;
 
@@ -40,7 +38,7 @@ export function reportStatus(
     }
   };
   const check = guarded(basics, "node.status", () => {
-    if (last.mark === mark() && Date.now() - last.atMs < REPORT_MS) return undefined;
+    if (last.mark === mark() && Date.now() - last.atMs < STATUS_REPORT_MS) return undefined;
     reporting ??= attempt().finally(() => {
       reporting = undefined;
     });

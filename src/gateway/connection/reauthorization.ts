@@ -215,18 +215,19 @@ function reattach(
     return;
   }
   const point = feed.cursors.grantPoint(at);
-  const attachment = Attachment.attach(
-    connection,
-    query,
-    wantsSnapshot,
-    new Rights(point.clusterTime, subscription.lookups.sets),
-  );
+  // After a lost position the rules may be younger than the point: their set came into force in a commit that was missed.
+  const ruleSince = context.ruleTimes.sinceOf(query.ruleIdentity);
+  const isRuleYounger = ruleSince > point.clusterTime;
+  const grantedAt = isRuleYounger ? ruleSince : point.clusterTime;
+  const rights = new Rights(grantedAt, subscription.lookups.sets);
+  const attachment = Attachment.attach(connection, query, wantsSnapshot, rights);
   subscriptions.serve(subscription, attachment);
   subscriptions.follow(attachment);
   const { delivery } = attachment;
   const from = previous.delivery.liveQuery;
   // A client that asked for no documents has none, and does not receive those that become visible.
-  const moves = isKnown && wantsSnapshot && present === undefined && delivery.canMoveFrom(from);
+  const canMove = isKnown && wantsSnapshot && present === undefined && !isRuleYounger;
+  const moves = canMove && delivery.canMoveFrom(from);
   const started = moves ? delivery.openMoved(from, point) : delivery.reopen("rights-changed");
   // The ticket begins with the new rights. After a move, the cursor sent with it is from before them.
   attachment.start.decide(started);

@@ -197,7 +197,14 @@ test("the admin listener answers under loopback names alone; probes get health w
     const { status, text } = await ask(port, "/readyz", { host });
     expect([status, JSON.parse(text)]).toEqual([
       200,
-      { ready: true, status: "ready", node: service.id, rulesGeneration: 1, lastReload: "none" },
+      {
+        ready: true,
+        status: "ready",
+        node: service.id,
+        rulesGeneration: 1,
+        lastReload: "none",
+        rulesBehind: null,
+      },
     ]);
   }
   for (const host of ["localhost", `localhost:${port}`, `127.0.0.1:${port}`, "[::1]:8481"])

@@ -1,7 +1,14 @@
 /** Rules in the database: an edit takes effect at its commit, on every node, and a node that cannot follow says so. */
+import { MongoServerError } from "mongodb";
 import { pino } from "pino";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { deferred } from "../../../src/feed/deferred.ts";
+import { Subscriptions } from "../../../src/gateway/connection/subscriptions.ts";
 import { startService } from "../../../src/server.ts";
+import { ChangeSource } from "../../../src/source/change-source.ts";
+import { RawChangeStream } from "../../../src/source/change-stream.ts";
+import { fromTimestamp } from "../../../src/source/cluster-time.ts";
+import { RuleTimeStore } from "../../../src/source/rule-time-store.ts";
 import { testDatabase, until } from "../../support/mongod.ts";
 import { pushRules } from "../../support/rule-sets.ts";
 import { signToken, startTestService, testConfig, toConfig } from "../../support/service.ts";
@@ -71,6 +78,124 @@ test("a set that the node cannot compile leaves the last one in force, and the n
   await pushRules(client, name, OWN);
   await until("ready", async () => service.readiness().ready || undefined);
   expect(service.readiness()).toMatchObject({ status: "ready", rulesGeneration: 3, rulesBehind: null });
+});
+
+test("[G5] rules that came into force while the stream position was lost show nothing from before", async () => {
+  const { service, client, db, name, connect, now } = await startTestService({
+    collections: OWN,
+    history: { window: "60s" },
+    ...DATABASE,
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  const items = db.collection<{ _id: string; owner: string }>("items");
+  await items.insertMany([
+    { _id: "kept", owner: "ben" },
+    { _id: "gone before the edit", owner: "ben" },
+  ]);
+  const ada = await connect({ sub: "ada" });
+  await ada.ask({ type: "subscribe", id: "all", collection: "items" });
+  await ada.fence(await now());
+  const [frozen, lost] = [deferred(), deferred()];
+  const next = RawChangeStream.prototype.next;
+  let isLost = false;
+  vi.spyOn(RawChangeStream.prototype, "next").mockImplementation(async function (this: RawChangeStream, ms) {
+    if (isLost) return next.call(this, ms);
+    frozen.resolve();
+    await lost.promise;
+    isLost = true;
+    throw new MongoServerError({ code: 286, codeName: "ChangeStreamHistoryLost", message: "injected" });
+  });
+  await frozen.promise;
+  await items.deleteOne({ _id: "gone before the edit" });
+  await pushRules(client, name, EVERYONE);
+  const editedAt = fromTimestamp(await now());
+  lost.resolve();
+  await until("generation 2", async () => service.readiness().rulesGeneration === 2 || undefined);
+  await until(
+    "the remaining document",
+    async () => JSON.stringify(ada.received).includes("kept") || undefined,
+  );
+  expect(JSON.stringify(ada.received)).not.toContain("gone before");
+  const times = new RuleTimeStore(client.db(`${name}-state`));
+  const since = await until("the time of the new rule", async () => {
+    const { since: saved } = await times.load();
+    return saved.size === 1 ? [...saved.values()][0] : undefined;
+  });
+  expect(since).toBeGreaterThanOrEqual(editedAt);
+});
+
+test("[G5] a fault in the middle of an edit ends the connection that it concerns, and all others follow the edit", async () => {
+  const { service, client, db, name, connect, now } = await startTestService({
+    collections: EVERYONE,
+    ...DATABASE,
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  const items = db.collection<{ _id: string; owner: string }>("items");
+  const [victim, other] = [await connect({ sub: "victim" }), await connect({ sub: "other" })];
+  for (const each of [victim, other]) {
+    await each.ask({ type: "subscribe", id: "all", collection: "items" });
+    await each.fence(await now());
+  }
+  const iterate = Subscriptions.prototype[Symbol.iterator];
+  let faults = 0;
+  vi.spyOn(Subscriptions.prototype, Symbol.iterator).mockImplementation(function (this: Subscriptions) {
+    if (faults++ === 0) throw new Error("injected");
+    return iterate.call(this);
+  });
+  await pushRules(client, name, OWN);
+  await until("generation 2", async () => service.readiness().rulesGeneration === 2 || undefined);
+  expect(service.readiness()).toMatchObject({ ready: true, rulesBehind: null });
+  await items.insertOne({ _id: "of another", owner: "ben" });
+  await items.insertOne({ _id: "own", owner: "other" });
+  await other.until(({ type }) => type === "added");
+  expect(await victim.untilClosed()).toMatchObject({ code: 1011 });
+  for (const each of [victim, other]) expect(JSON.stringify(each.received)).not.toContain("of another");
+});
+
+test("[G5] an edit that fails while it takes effect ends every connection, and the node tries it again", async () => {
+  const { service, client, db, name, connect } = await startTestService({
+    collections: EVERYONE,
+    ...DATABASE,
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  const ada = await connect({ sub: "ada" });
+  await ada.ask({ type: "subscribe", id: "all", collection: "items" });
+  vi.spyOn(ChangeSource.prototype, "watch").mockImplementationOnce(() => {
+    throw new Error("injected");
+  });
+  await pushRules(client, name, {
+    ...OWN,
+    others: { rules: [{ name: "everyone" }] },
+  });
+  expect(await ada.untilClosed()).toMatchObject({ code: 1011 });
+  await db.collection("items").insertOne({ owner: "ben" });
+  expect(service.readiness()).toMatchObject({
+    status: "rules-behind",
+    rulesBehind: { set: 2, problem: expect.stringContaining("unexpected error"), since: expect.any(String) },
+  });
+  await until("ready by itself", async () => service.readiness().ready || undefined);
+  expect(service.readiness()).toMatchObject({ rulesGeneration: 2 });
+  expect(JSON.stringify(ada.received)).not.toContain("ben");
+});
+
+test("the public /readyz says since when a node does not follow the rules, and quotes none", async () => {
+  const { service, client, name } = await startTestService({ collections: EVERYONE, ...DATABASE });
+  await pushRules(client, name, {
+    items: { rules: [{ name: "a", filter: { $where: "secret()" } }] },
+  });
+  await until("not ready", async () => !service.readiness().ready || undefined);
+  const read = async (port: number) => (await fetch(`http://127.0.0.1:${port}/readyz`)).json();
+  expect(await read(service.address.port)).toEqual({
+    ready: false,
+    status: "rules-behind",
+    node: service.id,
+    rulesGeneration: 1,
+    lastReload: "rejected",
+    rulesBehind: { since: expect.stringMatching(/^\d{4}-.*Z$/) },
+  });
+  expect(await read(service.adminAddress.port)).toMatchObject({
+    rulesBehind: { set: 2, problem: expect.stringContaining("$where"), since: expect.any(String) },
+  });
 });
 
 /** Another node on the same deployment. */
