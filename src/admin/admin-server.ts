@@ -4,6 +4,7 @@ import { Registry } from "prom-client";
 import { hasCredentials } from "../gateway/admin-options.ts";
 import { createSmallServer, type Listening } from "../gateway/http/listener.ts";
 import type { ServerOptions } from "../gateway/options.ts";
+import { FaultLog } from "../metrics/fault-log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { AdminAccess, AdminRefusal } from "./access/admin-access.ts";
 import { Credentials } from "./access/credentials.ts";
@@ -32,7 +33,10 @@ import { setSecurityHeaders } from "./security-headers.ts";
 /** The sources of the admin listener's answers. */
 export interface AdminParts {
   readonly server: ServerOptions;
-  readonly counters: Pick<Metrics, "adminRefused" | "adminSessions" | "socketsRefused" | "unexpectedErrors">;
+  readonly counters: Pick<
+    Metrics,
+    "adminRefused" | "adminSessions" | "adminSessionsEnded" | "socketsRefused" | "unexpectedErrors"
+  >;
   /** In Prometheus' text format. */
   readonly metrics: () => Promise<string>;
   readonly readiness: AskReadiness;
@@ -95,14 +99,20 @@ class AdminHandler {
   readonly #sessions: Sessions;
   readonly #api: ApiRouter;
   readonly #console: ConsoleFiles | null;
+  readonly #faults: FaultLog;
 
   constructor(parts: AdminParts, oneTime: OneTimeToken | null) {
     const { admin } = parts.server;
     const { counters, log, processes } = parts;
     const acts = new Acts(processes);
     this.#parts = parts;
-    this.#health = new HealthRoutes(parts.readiness, { log, metrics: counters });
-    this.#sessions = new Sessions(admin, (count) => counters.adminSessions.set(count));
+    const guard = { log, metrics: counters };
+    this.#health = new HealthRoutes(parts.readiness, guard);
+    this.#faults = new FaultLog(guard, "admin.request");
+    this.#sessions = new Sessions(admin, {
+      counted: (sessions) => counters.adminSessions.set(sessions),
+      ended: (limit) => counters.adminSessionsEnded.inc({ limit }),
+    });
     this.#access = new AdminAccess(admin, new Credentials(admin, oneTime, log), this.#sessions, Date.now());
     const handlers: Handlers = {
       ...sessionHandlers(this.#access, this.#sessions),
@@ -127,10 +137,7 @@ class AdminHandler {
     this.#answer(request, response).catch((error: unknown) => {
       // A client that has gone needs no answer.
       if (request.destroyed && !request.complete) return;
-      this.#parts.log.error(
-        { err: error, path: pathOf(request) },
-        "an admin's request could not be answered",
-      );
+      this.#faults.note(error, "a request to the admin listener could not be answered");
       if (response.headersSent) response.destroy();
       else answerJson(response, 500, { error: "this failed; the log says why", code: "internal" });
     });
@@ -187,7 +194,7 @@ class AdminHandler {
       answerJson(response, 405, { error: "open this URL in a browser", code: "unknown-method" });
       return null;
     }
-    const admin = await this.#access.logIn(token, nowMs);
+    const admin = await this.#access.logIn(token, request.socket.remoteAddress ?? "", nowMs);
     if (admin instanceof AdminRefusal) return admin;
     beginSession(this.#sessions, admin, { request, response, nowMs });
     response.writeHead(303, { location: "/", "cache-control": "no-store" }).end();

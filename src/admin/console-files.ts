@@ -26,7 +26,7 @@ const CACHE = { page: "no-cache", asset: "public, max-age=31536000, immutable" }
 
 const compress = promisify(gzip);
 
-/** The page of the console and its assets, read at the first request. */
+/** The page of the console and its assets, read at the first request. After a failure the next request reads them again. */
 export class ConsoleFiles {
   readonly #directory: string;
   #files: Promise<ReadonlyMap<string, ConsoleFile>> | null = null;
@@ -38,7 +38,10 @@ export class ConsoleFiles {
 
   /** @returns `false` if this is not a path of the console, or the console was not built. */
   async answer(path: string, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
-    this.#files ??= this.#read();
+    this.#files ??= this.#read().catch((error: unknown) => {
+      this.#files = null;
+      throw error;
+    });
     const file = (await this.#files).get(path);
     if (file === undefined) return false;
     if (request.method !== "GET" && request.method !== "HEAD") {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
+import type { AdminParts } from "../admin/admin-server.ts";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Processes, Question, Questions } from "../admin/questions.ts";
 import { type Readiness, randomNodeId } from "../admin/readiness.ts";
@@ -9,7 +10,7 @@ import { TrustedProxies } from "../gateway/http/client-network.ts";
 import { socketsByFileLimit } from "../gateway/http/file-limit.ts";
 import { socketLimitsOf } from "../gateway/http/listener.ts";
 import { OpenSockets } from "../gateway/http/open-sockets.ts";
-import { createMetrics, type Metrics } from "../metrics/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { processMetrics } from "../metrics/process-metrics.ts";
 import { editWorkers } from "./edit-workers.ts";
 import { HandOut } from "./hand-out.ts";
@@ -58,8 +59,9 @@ export class Fleet {
     this.#mongodbUri = mongodbUri;
     this.#count = workers;
     this.#log = log;
-    const { workerRestarts, connectionsRefused, socketsRefused, adminRefused, adminSessions } = this.#metrics;
-    const admins = [adminRefused, adminSessions];
+    const { workerRestarts, connectionsRefused, socketsRefused } = this.#metrics;
+    const { adminRefused, adminSessions, adminSessionsEnded } = this.#metrics;
+    const admins = [adminRefused, adminSessions, adminSessionsEnded];
     const counted = [
       workerRestarts,
       connectionsRefused,
@@ -92,7 +94,7 @@ export class Fleet {
   }
 
   /** The metrics that this process itself counts. */
-  get counters(): Pick<Metrics, "adminRefused" | "adminSessions" | "socketsRefused" | "unexpectedErrors"> {
+  get counters(): AdminParts["counters"] {
     return this.#metrics;
   }
 

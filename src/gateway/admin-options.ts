@@ -108,7 +108,15 @@ export const AdminOptions = z
       .min(1)
       .max(10_000)
       .default(100)
-      .describe("Sessions of admins at a time. One more ends the oldest."),
+      .describe("Sessions of all admins at a time. One more ends the oldest."),
+    sessionsPerAdmin: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(10)
+      .describe(
+        "Sessions of one admin at a time, by the name in the audit. One more ends the oldest of that admin, so that no admin ends the sessions of others.",
+      ),
     sessionLifetimeMs: z
       .int()
       .min(60_000)

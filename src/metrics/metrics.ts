@@ -91,6 +91,11 @@ const COUNTERS = {
     "Change events that concern the subject of a trace, by outcome.",
     ["outcome"],
   ],
+  adminSessionsEnded: [
+    "tidewire_admin_sessions_ended_total",
+    "Sessions of admins that a limit has ended, by the limit.",
+    ["limit"],
+  ],
   connectionsClosed: [
     "tidewire_connections_closed_total",
     "Connections that ended, by close code.",

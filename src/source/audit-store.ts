@@ -9,6 +9,9 @@ import type { StateDatabase } from "./state-database.ts";
 
 const COLLECTION = "audit";
 
+/** Characters of one text of a target. Some come from clients and from requests, which may be much longer. */
+const TEXT_MAX = 500;
+
 /** One act of an admin. */
 export interface AuditEntry {
   /** The name of the admin. */
@@ -70,7 +73,8 @@ export class AuditStore {
   async add({ admin, act, target, from }: AuditEntry, nowMs: number): Promise<void> {
     await this.#expiry.ensure(this.#collection).catch(() => {}); // it only saves space, and the user of a command may lack the right
     const expiresAt = new Date(nowMs + this.#keptForMs);
-    const entry = { _id: new ObjectId(), at: new Date(nowMs), admin, act, target, from, expiresAt };
+    const at = new Date(nowMs);
+    const entry = { _id: new ObjectId(), at, admin, act, target: cut(target), from, expiresAt };
     await this.#collection.insertOne({ ...entry, node: this.#node }, MAJORITY_WRITE);
   }
 
@@ -89,3 +93,12 @@ export class AuditStore {
     }));
   }
 }
+
+/** A target with texts of bounded length. */
+const cut = (target: AuditEntry["target"]): AuditEntry["target"] =>
+  Object.fromEntries(
+    Object.entries(target).map(([name, value]) => [
+      name,
+      typeof value === "string" && value.length > TEXT_MAX ? `${value.slice(0, TEXT_MAX)}…` : value,
+    ]),
+  );

@@ -2,19 +2,21 @@ import type { IncomingMessage } from "node:http";
 import type { AdminOptions, AdminRole } from "../../gateway/admin-options.ts";
 import { RateLimit } from "../../gateway/connection/rate-limit.ts";
 import { HostNames } from "../../gateway/http/host-names.ts";
+import { TidewireError } from "../../protocol/errors.ts";
 import type { Admin } from "./admin.ts";
 import type { Credentials } from "./credentials.ts";
 import { sessionIdOf } from "./session-cookie.ts";
 import { hasCsrf, type Session, type Sessions } from "./sessions.ts";
+import { VerifyBudget } from "./verify-budget.ts";
 
 /** The label of `tidewire_admin_refused_total`. */
-export type AdminRefusalReason = "host" | "origin" | "token" | "token-rate" | "csrf" | "role";
+export type AdminRefusalReason = "host" | "origin" | "token" | "token-rate" | "issuer" | "csrf" | "role";
 
 /** The answer to a request that may not reach the admin listener. */
 export class AdminRefusal extends Error {
   override readonly name = "AdminRefusal";
   readonly reason: AdminRefusalReason;
-  readonly status: 401 | 403 | 421 | 429;
+  readonly status: 401 | 403 | 421 | 429 | 503;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
@@ -61,12 +63,14 @@ export class AdminAccess {
   readonly #credentials: Credentials;
   readonly #sessions: Sessions;
   readonly #wrongTokens: RateLimit;
+  readonly #verifications: VerifyBudget;
 
   constructor({ hosts }: AdminOptions, credentials: Credentials, sessions: Sessions, nowMs: number) {
     this.#hosts = new HostNames(hosts);
     this.#credentials = credentials;
     this.#sessions = sessions;
     this.#wrongTokens = new RateLimit(WRONG_TOKENS.rate, WRONG_TOKENS.burst, nowMs);
+    this.#verifications = new VerifyBudget(nowMs);
   }
 
   /** Whether the request was made under a name of this listener. */
@@ -96,7 +100,7 @@ export class AdminAccess {
     const admitted =
       authorization === undefined
         ? await this.#admitSession(request, need, nowMs)
-        : await this.#admitToken(authorization, nowMs);
+        : await this.#admitToken(authorization, request.socket.remoteAddress ?? "", nowMs);
     if (admitted instanceof AdminRefusal) return admitted;
     if (need.role === null || admitted.admin.roles.has(need.role)) return admitted;
     return new AdminRefusal("role", 403, `this needs the role ${need.role}, which this admin does not have`);
@@ -105,9 +109,10 @@ export class AdminAccess {
   /**
    * Identifies an admin who logs in.
    * @param secret A token, a JWT, or the token of a one-time URL, which it uses up.
+   * @param from The address of the sender.
    */
-  async logIn(secret: string, nowMs: number): Promise<Admin | AdminRefusal> {
-    return (await this.#credentials.identify(secret, true)) ?? this.#refuseToken(true, nowMs);
+  logIn(secret: string, from: string, nowMs: number): Promise<Admin | AdminRefusal> {
+    return this.#identify(secret, { from, mayUseUp: true, nowMs });
   }
 
   async #admitSession(
@@ -116,7 +121,8 @@ export class AdminAccess {
     nowMs: number,
   ): Promise<Admitted | AdminRefusal> {
     const id = sessionIdOf(request);
-    if (id !== null) await this.#credentials.tick(nowMs);
+    // An invented id must not make the listener ask a login service for its keys.
+    if (id !== null && this.#sessions.find(id, nowMs) !== null) await this.#credentials.tick(nowMs);
     const session = id === null ? null : this.#sessions.find(id, nowMs);
     if (session === null) return this.#refuseToken(false, nowMs);
     const header = request.headers[CSRF_HEADER];
@@ -126,10 +132,37 @@ export class AdminAccess {
     return new AdminRefusal("csrf", 403, text);
   }
 
-  async #admitToken(authorization: string, nowMs: number): Promise<Admitted | AdminRefusal> {
+  async #admitToken(authorization: string, from: string, nowMs: number): Promise<Admitted | AdminRefusal> {
     const [, token] = /^Bearer ([\x21-\x7e]+)$/i.exec(authorization) ?? [];
-    const admin = token === undefined ? null : await this.#credentials.identify(token, false);
-    return admin === null ? this.#refuseToken(true, nowMs) : { admin, session: null };
+    if (token === undefined) return this.#refuseToken(true, nowMs);
+    const admin = await this.#identify(token, { from, mayUseUp: false, nowMs });
+    return admin instanceof AdminRefusal ? admin : { admin, session: null };
+  }
+
+  async #identify(
+    secret: string,
+    {
+      from,
+      mayUseUp,
+      nowMs,
+    }: {
+      readonly from: string;
+      readonly mayUseUp: boolean;
+      readonly nowMs: number;
+    },
+  ): Promise<Admin | AdminRefusal> {
+    const beforeVerifying = () => {
+      const waitMs = this.#verifications.take(from, nowMs);
+      if (waitMs > 0) throw tooManyTokens(waitMs);
+    };
+    try {
+      const admin = await this.#credentials.identify(secret, { mayUseUp, beforeVerifying });
+      return admin ?? this.#refuseToken(true, nowMs);
+    } catch (error) {
+      if (error instanceof AdminRefusal) return error;
+      if (error instanceof TidewireError && error.code === "unavailable") return noKeys(error);
+      throw error;
+    }
   }
 
   /**
@@ -138,14 +171,23 @@ export class AdminAccess {
    */
   #refuseToken(isWrong: boolean, nowMs: number): AdminRefusal {
     if (!this.#credentials.exist) return new AdminRefusal("token", 403, NONE_SET);
-    if (!this.#wrongTokens.take(1, nowMs)) {
-      const seconds = Math.max(1, Math.ceil(this.#wrongTokens.waitMs(1) / 1_000));
-      const text = "too many requests without the right token: wait";
-      return new AdminRefusal("token-rate", 429, text, { "retry-after": String(seconds) });
-    }
+    if (!this.#wrongTokens.take(1, nowMs)) return tooManyTokens(this.#wrongTokens.waitMs(1));
     const text = isWrong
       ? "this is no token of server.admin, or it was used or has expired"
       : "this needs a token of server.admin, sent as Authorization: Bearer SECRET, or a session";
     return new AdminRefusal("token", 401, text, { "www-authenticate": "Bearer" });
   }
+}
+
+const retryAfter = (waitMs: number) => ({ "retry-after": String(Math.max(1, Math.ceil(waitMs / 1_000))) });
+
+const tooManyTokens = (waitMs: number): AdminRefusal =>
+  new AdminRefusal("token-rate", 429, "too many requests without the right token: wait", retryAfter(waitMs));
+
+/** The refusal of a JWT that cannot be checked. It may be right, so the status is not that of a wrong one. */
+function noKeys({ retryAfterMs = 1_000 }: TidewireError): AdminRefusal {
+  const text =
+    "the signing keys of server.admin.jwt cannot be fetched, so no JWT can be checked: try again later, or use a token " +
+    "of server.admin.tokens. The log says why";
+  return new AdminRefusal("issuer", 503, text, retryAfter(retryAfterMs));
 }

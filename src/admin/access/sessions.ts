@@ -10,10 +10,20 @@ export interface Session {
   readonly endsAtMs: number;
 }
 
-/** The limits of all sessions together. */
+/** The limits of sessions. */
 export interface SessionLimits {
+  /** Of all admins together. */
   readonly sessions: number;
+  readonly sessionsPerAdmin: number;
   readonly sessionLifetimeMs: number;
+}
+
+/** Receives what happens to sessions, for metrics. */
+export interface SessionsListener {
+  /** The number of sessions has changed. */
+  counted(sessions: number): void;
+  /** A limit has ended a session. */
+  ended(limit: "sessions" | "sessionsPerAdmin"): void;
 }
 
 /**
@@ -22,25 +32,29 @@ export interface SessionLimits {
  */
 export class Sessions {
   readonly #limits: SessionLimits;
-  readonly #onCount: (sessions: number) => void;
+  readonly #listener: SessionsListener;
   /** The oldest first. */
   readonly #byDigest = new Map<string, Session>();
 
-  constructor(limits: SessionLimits, onCount: (sessions: number) => void) {
+  constructor(limits: SessionLimits, listener: SessionsListener) {
     this.#limits = limits;
-    this.#onCount = onCount;
+    this.#listener = listener;
   }
 
-  /** Begins a session under an id that no request has named before. One session too many ends the oldest. */
+  /**
+   * Begins a session under an id that no request has named before. One session too many ends the oldest: that of the
+   * admin first, so that the logins of one admin do not end the sessions of others.
+   */
   begin(admin: Admin, nowMs: number): { readonly id: string; readonly session: Session } {
     this.#sweep(nowMs);
     const id = newSecret();
     const lastMs = nowMs + this.#limits.sessionLifetimeMs;
     const session = { admin, csrf: newSecret(), endsAtMs: Math.min(lastMs, admin.expiresAtMs ?? lastMs) };
     this.#byDigest.set(keyOf(id), session);
-    const [oldest] = this.#byDigest.keys();
-    if (this.#byDigest.size > this.#limits.sessions && oldest !== undefined) this.#byDigest.delete(oldest);
-    this.#onCount(this.#byDigest.size);
+    const own = [...this.#byDigest].filter(([, other]) => other.admin.name === admin.name);
+    this.#endOldest("sessionsPerAdmin", own);
+    this.#endOldest("sessions", [...this.#byDigest]);
+    this.#listener.counted(this.#byDigest.size);
     return { id, session };
   }
 
@@ -55,7 +69,17 @@ export class Sessions {
 
   end(id: string): void {
     this.#byDigest.delete(keyOf(id));
-    this.#onCount(this.#byDigest.size);
+    this.#listener.counted(this.#byDigest.size);
+  }
+
+  #endOldest(
+    limit: "sessions" | "sessionsPerAdmin",
+    sessions: readonly (readonly [key: string, session: Session])[],
+  ): void {
+    const [oldest] = sessions;
+    if (sessions.length <= this.#limits[limit] || oldest === undefined) return;
+    this.#byDigest.delete(oldest[0]);
+    this.#listener.ended(limit);
   }
 
   #sweep(nowMs: number): void {

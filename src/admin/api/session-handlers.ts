@@ -25,6 +25,9 @@ export function senderOf({ sender }: Call): Admitted {
   return sender;
 }
 
+/** Whether the sender may see the contents of documents. */
+export const mayReadDocuments = (call: Call): boolean => senderOf(call).admin.roles.has("documents");
+
 const answerOf = ({ name, roles }: Admin, session: Session | null) => ({
   name,
   roles: [...roles],
@@ -39,7 +42,7 @@ export function sessionHandlers(
 ): Pick<Handlers, "logIn" | "whoAmI" | "logOut"> {
   return {
     logIn: async (call, { token }) => {
-      const admin = await access.logIn(token, call.nowMs);
+      const admin = await access.logIn(token, call.from, call.nowMs);
       if (admin instanceof AdminRefusal) throw admin;
       return answerOf(admin, beginSession(sessions, admin, call));
     },

@@ -1,13 +1,16 @@
-import type { IncomingMessage } from "node:http";
-import { SignJWT } from "jose";
+import { once } from "node:events";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { pino } from "pino";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { AdminAccess, AdminRefusal, type Need } from "../../../src/admin/access/admin-access.ts";
 import { Credentials } from "../../../src/admin/access/credentials.ts";
 import { digestOf } from "../../../src/admin/access/digest.ts";
 import { OneTimeToken } from "../../../src/admin/access/one-time-token.ts";
 import { Sessions } from "../../../src/admin/access/sessions.ts";
 import { AdminOptions } from "../../../src/gateway/admin-options.ts";
+import { recordingLog } from "../../support/node.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
 const VIEW = "a-secret-that-may-only-view";
@@ -23,18 +26,27 @@ const FULL = {
   },
 };
 
-function access(options: object = FULL, oneTime: OneTimeToken | null = null) {
+function access(
+  options: object = FULL,
+  oneTime: OneTimeToken | null = null,
+  log = pino({ level: "silent" }),
+) {
   const parsed = AdminOptions.parse(options);
-  const sessions = new Sessions(parsed, () => {});
-  const credentials = new Credentials(parsed, oneTime, pino({ level: "silent" }));
+  const sessions = new Sessions(parsed, { counted: () => {}, ended: () => {} });
+  const credentials = new Credentials(parsed, oneTime, log);
   return { own: new AdminAccess(parsed, credentials, sessions, 0), sessions };
 }
 
 /** A request as far as access looks at it. */
-const request = (headers: Record<string, string> = {}) =>
-  ({ headers: { host: "127.0.0.1:8481", ...headers } }) as unknown as IncomingMessage; // nothing else is looked at
+const request = (headers: Record<string, string> = {}, remoteAddress = "127.0.0.1") => {
+  const looked = {
+    headers: { host: "127.0.0.1:8481", ...headers },
+    socket: { remoteAddress },
+  };
+  return looked as unknown as IncomingMessage; // nothing else is looked at
+};
 
-const bearer = (token: string) => request({ authorization: `Bearer ${token}` });
+const bearer = (token: string, from?: string) => request({ authorization: `Bearer ${token}` }, from);
 const LOOK: Need = { role: "view", changes: false };
 const ACT: Need = { role: "act", changes: true };
 
@@ -75,7 +87,10 @@ test("the right token passes, anything else is refused with the way to send one"
 
 test("a token has the roles of its entry, and no others", async () => {
   const { own } = access();
-  expect(await own.admit(bearer(VIEW), LOOK, 0)).toMatchObject({ admin: { name: "viewer" }, session: null });
+  expect(await own.admit(bearer(VIEW), LOOK, 0)).toMatchObject({
+    admin: { name: "token:viewer" },
+    session: null,
+  });
   for (const role of ["act", "edit", "documents"] as const) {
     const refusal = await refusalOf(own.admit(bearer(VIEW), { role, changes: false }, 0));
     expect([refusal?.status, refusal?.reason]).toEqual([403, "role"]);
@@ -87,7 +102,9 @@ test("a token has the roles of its entry, and no others", async () => {
 test("the claims of a JWT grant the roles whose filter they match", async () => {
   const { own } = access();
   const ops = bearer(await jwt({ sub: "ada", groups: ["ops"] }));
-  expect(await own.admit(ops, ACT, 0)).toMatchObject({ admin: { name: "ada" } });
+  expect(await own.admit(ops, ACT, 0)).toMatchObject({
+    admin: { name: "jwt::ada" },
+  });
   const support = bearer(await jwt({ sub: "bob", groups: ["support"] }));
   expect(await refusalOf(own.admit(support, LOOK, 0))).toBeNull();
   expect((await refusalOf(own.admit(support, ACT, 0)))?.reason).toBe("role");
@@ -96,7 +113,7 @@ test("the claims of a JWT grant the roles whose filter they match", async () => 
   expect((await refusalOf(own.admit(bearer(nobody), { role: null, changes: false }, 0)))?.reason).toBe(
     "token",
   );
-  expect((await refusalOf(own.logIn(nobody, 0)))?.reason).toBe("token");
+  expect((await refusalOf(own.logIn(nobody, "", 0)))?.reason).toBe("token");
   const forged = bearer(await jwt({ sub: "eve", groups: ["ops"] }, `${JWT_SECRET}!`));
   expect((await refusalOf(own.admit(forged, LOOK, 0)))?.reason).toBe("token");
   const expired = bearer(await jwt({ sub: "ada", groups: ["ops"] }, JWT_SECRET, -60));
@@ -122,29 +139,107 @@ test("wrong tokens are limited in rate, at a login, too, and never keep the righ
   const statuses: unknown[] = [];
   for (let index = 0; index < 30; index++) {
     const refused =
-      index % 2 === 0 ? refusalOf(own.admit(bearer("wrong"), LOOK, 0)) : refusalOf(own.logIn("wrong", 0));
+      index % 2 === 0 ? refusalOf(own.admit(bearer("wrong"), LOOK, 0)) : refusalOf(own.logIn("wrong", "", 0));
     statuses.push((await refused)?.status);
   }
   expect(statuses).toEqual([...Array(20).fill(401), ...Array(10).fill(429)]);
   const late = await refusalOf(own.admit(bearer("wrong"), LOOK, 0));
   expect(late?.headers).toEqual({ "retry-after": "1" });
   expect(await refusalOf(own.admit(bearer(TOKEN), LOOK, 0))).toBeNull();
-  expect(await refusalOf(own.logIn(TOKEN, 0))).toBeNull();
+  expect(await refusalOf(own.logIn(TOKEN, "", 0))).toBeNull();
   expect((await refusalOf(own.admit(bearer("wrong"), LOOK, 1_000)))?.status).toBe(401);
   expect((await refusalOf(own.admit(bearer("wrong"), LOOK, 1_000)))?.status).toBe(429);
+});
+
+/** A login service with a key set. `stop` makes it unreachable. */
+async function startIssuer() {
+  const { privateKey, publicKey } = await generateKeyPair("ES256");
+  const keys = [{ ...(await exportJWK(publicKey)), kid: "1", alg: "ES256" }];
+  let fetches = 0;
+  const http = createServer((_request, response) => {
+    fetches++;
+    response.setHeader("connection", "close").end(JSON.stringify({ keys }));
+  });
+  await once(http.listen(0, "127.0.0.1"), "listening");
+  const { port } = http.address() as AddressInfo; // it listens on a port
+  const stop = () => new Promise((resolve) => http.close(resolve));
+  onTestFinished(() => void http.close());
+  const sign = () =>
+    new SignJWT({ sub: "ada" })
+      .setProtectedHeader({ alg: "ES256", kid: "1" })
+      .setExpirationTime("1h")
+      .sign(privateKey);
+  const jwtOptions = {
+    algorithms: ["ES256"],
+    jwksUri: `http://127.0.0.1:${port}/keys`,
+    when: { view: { "%%user.sub": "ada" } },
+  };
+  return {
+    options: { ...FULL, jwt: jwtOptions },
+    sign,
+    stop,
+    fetches: () => fetches,
+  };
+}
+
+test("while the keys of JWTs cannot be fetched, a JWT is answered with 503 and the log has one line, and tokens pass", async () => {
+  const issuer = await startIssuer();
+  await issuer.stop();
+  const { log, warnings } = recordingLog();
+  const { own } = access(issuer.options, null, log);
+  const given = await issuer.sign();
+  for (let index = 0; index < 5; index++) {
+    const refusal = await refusalOf(
+      index % 2 === 0 ? own.admit(bearer(given), LOOK, 0) : own.logIn(given, "", 0),
+    );
+    expect([refusal?.status, refusal?.reason]).toEqual([503, "issuer"]);
+    expect(refusal?.message).toContain("server.admin.jwt");
+    expect(Number(refusal?.headers["retry-after"])).toBeGreaterThan(0);
+  }
+  expect(warnings()).toEqual(["the signing keys of server.admin.jwt could not be fetched"]);
+  expect(await refusalOf(own.admit(bearer(TOKEN), ACT, 0))).toBeNull();
+});
+
+test("a request with an invented session causes no question to the login service", async () => {
+  const issuer = await startIssuer();
+  const { own } = access(issuer.options);
+  expect(await refusalOf(own.admit(bearer(await issuer.sign()), LOOK, 0))).toBeNull();
+  const tomorrow = Date.now() + 86_400_000;
+  const invented = request({ cookie: "tidewire-admin-8481=invented" });
+  expect((await refusalOf(own.admit(invented, LOOK, tomorrow)))?.reason).toBe("token");
+  expect(issuer.fetches()).toBe(1);
+});
+
+test("the verification of unproven JWTs is limited by address, and neither other addresses nor proven JWTs notice", async () => {
+  const { own } = access();
+  const proven = await jwt({ sub: "ada", groups: ["ops"] });
+  expect(await refusalOf(own.admit(bearer(proven, "192.0.2.1"), LOOK, 0))).toBeNull();
+  // One verification was for the JWT above.
+  for (let index = 1; index < 50; index++) {
+    const forged = await jwt({ sub: `${index}` }, `${JWT_SECRET}!`);
+    await own.admit(bearer(forged, "192.0.2.1"), LOOK, 0);
+  }
+  const unproven = await jwt({ sub: "bob", groups: ["ops"] });
+  const refusal = await refusalOf(own.admit(bearer(unproven, "192.0.2.1"), LOOK, 0));
+  expect([refusal?.status, refusal?.reason]).toEqual([429, "token-rate"]);
+  expect(await refusalOf(own.admit(bearer(unproven, "192.0.2.2"), LOOK, 0))).toBeNull();
+  expect(await refusalOf(own.admit(bearer(proven, "192.0.2.1"), LOOK, 0))).toBeNull();
+  expect(await refusalOf(own.admit(bearer(TOKEN, "192.0.2.1"), LOOK, 0))).toBeNull();
+  const another = await jwt({ sub: "eve", groups: ["ops"] });
+  expect(await refusalOf(own.admit(bearer(another, "192.0.2.1"), LOOK, 1_000))).toBeNull();
 });
 
 test("a one-time token logs in once, and opens nothing by itself", async () => {
   const oneTime = new OneTimeToken();
   const { own } = access({}, oneTime);
   expect((await refusalOf(own.admit(bearer(oneTime.secret), LOOK, 0)))?.status).toBe(401);
-  expect(await own.logIn(oneTime.secret, 0)).toMatchObject({ name: "one-time URL" });
-  expect((await refusalOf(own.logIn(oneTime.secret, 0)))?.status).toBe(401);
+  expect(await own.logIn(oneTime.secret, "", 0)).toMatchObject({ name: "url" });
+  expect((await refusalOf(own.logIn(oneTime.secret, "", 0)))?.status).toBe(401);
 });
 
 test("a session passes with its cookie, and changes something only with its CSRF token", async () => {
   const { own, sessions } = access();
-  const admin = await own.logIn(TOKEN, 0);
+  const admin = await own.logIn(TOKEN, "", 0);
   if (admin instanceof AdminRefusal) throw admin;
   const { id, session } = sessions.begin(admin, 0);
   const with_ = (headers: Record<string, string>) =>

@@ -1,6 +1,6 @@
 /** The files of the console: how browsers may keep them, and what has no answer. */
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,6 +9,10 @@ import { expect, onTestFinished, test } from "vitest";
 import { ConsoleFiles } from "../../../src/admin/console-files.ts";
 
 async function serve(isBuilt = true): Promise<string> {
+  return (await start(isBuilt)).url;
+}
+
+async function start(isBuilt = true) {
   const directory = await mkdtemp(join(tmpdir(), "tidewire-console-"));
   if (isBuilt) {
     await mkdir(join(directory, "assets"));
@@ -20,7 +24,8 @@ async function serve(isBuilt = true): Promise<string> {
   const files = new ConsoleFiles(`${directory}/`);
   const server = createServer(async (request, response) => {
     const path = (request.url ?? "").split("?")[0] ?? "";
-    if (!(await files.answer(path, request, response))) response.writeHead(404).end();
+    const isAnswered = await files.answer(path, request, response).catch(() => null);
+    if (isAnswered !== true) response.writeHead(isAnswered === null ? 500 : 404).end();
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
   onTestFinished(async () => {
@@ -28,7 +33,10 @@ async function serve(isBuilt = true): Promise<string> {
     server.close();
     await rm(directory, { recursive: true });
   });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    directory,
+  };
 }
 
 test("browsers ask for the page each time, and keep assets, whose names change with their content", async () => {
@@ -71,3 +79,11 @@ test("only reading is possible", async () => {
 
 test("without a build there is no console", async () =>
   expect((await fetch(`${await serve(false)}/`)).status).toBe(404));
+
+test("files that could not be read are read again", async () => {
+  const { url, directory } = await start();
+  await rename(join(directory, "index.html"), join(directory, "away.html"));
+  expect((await fetch(`${url}/`)).status).toBe(500);
+  await rename(join(directory, "away.html"), join(directory, "index.html"));
+  expect((await fetch(`${url}/`)).status).toBe(200);
+});
