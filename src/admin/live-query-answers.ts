@@ -1,6 +1,7 @@
 import type { Feed } from "../feed/feed.ts";
 import type { LiveQueryView } from "../feed/live-query-view.ts";
 import { toMongo } from "../match/to-mongo.ts";
+import { blankLookups } from "../rules/blank-lookups.ts";
 import { predicateText } from "../rules/deciding-predicate.ts";
 import { describeAggregate } from "../rules/describe-aggregate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
@@ -24,9 +25,13 @@ export function liveQueryAnswers(
   plan: PlanQuery,
 ): Pick<Answers, "liveQueries" | "liveQuery"> {
   const idOf = ({ number }: LiveQueryView) => `${names.id}.${number}`;
-  const rowOf = (view: LiveQueryView, sort: LiveQuerySort, textMax = TEXT_MAX): LiveQueryRow => {
+  const rowOf = (
+    view: LiveQueryView,
+    { sort, mayReadDocuments }: Pick<LiveQuerySearch, "sort" | "mayReadDocuments">,
+    textMax = TEXT_MAX,
+  ): LiveQueryRow => {
     const { spec, namespace, subscribers, costMs, heldBytes, trackedDocuments, resets, isIndexed } = view;
-    const text = predicateText(spec.filter);
+    const text = predicateText(mayReadDocuments ? spec.filter : blankLookups(spec.filter));
     return {
       id: idOf(view),
       key: keyOf(sort, view, idOf(view)),
@@ -50,14 +55,14 @@ export function liveQueryAnswers(
       const { sort, after, limit } = search;
       const key = (view: LiveQueryView) => keyOf(sort, view, idOf(view));
       const found = await firstAfter(feed.views(), key, { after, limit }, (view) => isMeant(view, search));
-      return found.map((view) => rowOf(view, sort));
+      return found.map((view) => rowOf(view, search));
     },
-    liveQuery: async (id): Promise<LiveQueryDetail | null> => {
-      for (const view of feed.views()) {
-        if (idOf(view) !== id) continue;
-        return { ...rowOf(view, "id", Number.POSITIVE_INFINITY), snapshot: await snapshotOf(view, plan) };
-      }
-      return null;
+    liveQuery: async ({ id, mayReadDocuments }): Promise<LiveQueryDetail | null> => {
+      const [node, number] = id.split(".");
+      const view = node === names.id ? feed.view(Number(number)) : undefined;
+      if (view === undefined) return null;
+      const row = rowOf(view, { sort: "id", mayReadDocuments }, Number.POSITIVE_INFINITY);
+      return { ...row, snapshot: await snapshotOf(view, plan) };
     },
   };
 }

@@ -84,7 +84,12 @@ export interface LiveQuerySearch {
   readonly after?: string | undefined;
   /** Only live queries of this collection, with or without its database. */
   readonly collection?: string | undefined;
+  /** Whether filters show the values that lookups have read, which are values of documents. */
+  readonly mayReadDocuments: boolean;
 }
+
+/** The question for one live query. */
+export type LiveQueryAsked = Pick<LiveQuerySearch, "mayReadDocuments"> & { readonly id: string };
 
 /** One live query in a list; see `LiveQueryView`. */
 export interface LiveQueryRow {
@@ -169,7 +174,7 @@ export interface Questions extends RuleSetQuestions {
   fleet: { with: undefined; gives: readonly ReportedStatus[] };
   liveQueries: { with: LiveQuerySearch; gives: readonly LiveQueryRow[] };
   /** `null` if the process has no such live query. */
-  liveQuery: { with: string; gives: LiveQueryDetail | null };
+  liveQuery: { with: LiveQueryAsked; gives: LiveQueryDetail | null };
   tryRequest: { with: TriedRequest; gives: TriedResult };
   startTrace: { with: TraceToStart; gives: TraceStart };
   /** `null` if the process has no such trace. */

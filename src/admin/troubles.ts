@@ -14,7 +14,7 @@ export interface Trouble {
   readonly link: string;
 }
 
-/** A node that has not reported for this long counts as gone, in milliseconds: three reports. */
+/** A node that has not reported for this long counts as gone, in milliseconds. A failover of MongoDB ends sooner. */
 const GONE_MS = 30_000;
 
 type Condition = Omit<Trouble, "nodes">;

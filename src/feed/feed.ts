@@ -272,10 +272,14 @@ export class Feed implements CommitSink {
     for (const liveQuery of this.#liveQueries) if (liveQuery.namespace === namespace) yield liveQuery;
   }
 
-  /** The live query with a number of this node. It is for admins, who are few, so that no index is kept. */
+  /** The live query with a number of this node. */
   liveQueryBy(number: number): LiveQuery | undefined {
-    for (const liveQuery of this.#liveQueries) if (liveQuery.number === number) return liveQuery;
-    return undefined;
+    return this.#liveQueries.byNumber(number);
+  }
+
+  /** One live query as an admin sees it; `undefined` if it has ended. */
+  view(number: number): LiveQueryView | undefined {
+    return this.#liveQueries.view(number);
   }
 
   get liveQueries(): number {

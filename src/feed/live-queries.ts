@@ -38,6 +38,8 @@ export class LiveQueries implements WindowAdmission {
   readonly #parts: LiveQueriesParts;
   readonly #shared: LiveQueryParts;
   readonly #byKey = new Map<string, LiveQuery>();
+  /** The same ones, for admins, who name a live query by its number. */
+  readonly #byNumber = new Map<number, LiveQuery>();
   readonly #holdings: Holdings;
   readonly #windows: WindowBudget;
   readonly #work: WorkMeter;
@@ -76,6 +78,10 @@ export class LiveQueries implements WindowAdmission {
 
   get(key: string): LiveQuery | undefined {
     return this.#byKey.get(key);
+  }
+
+  byNumber(number: number): LiveQuery | undefined {
+    return this.#byNumber.get(number);
   }
 
   [Symbol.iterator](): IterableIterator<LiveQuery> {
@@ -137,20 +143,28 @@ export class LiveQueries implements WindowAdmission {
 
   /** Each live query as an admin sees it. */
   *views(): Generator<LiveQueryView, void> {
-    for (const liveQuery of this.#byKey.values()) {
-      const deliveries = this.#holdings.deliveriesOf(liveQuery);
-      yield {
-        number: liveQuery.number,
-        namespace: liveQuery.namespace,
-        spec: liveQuery.spec,
-        subscribers: deliveries.length,
-        costMs: this.#work.meanMs(liveQuery),
-        heldBytes: liveQuery.state.heldBytes,
-        trackedDocuments: liveQuery.state.trackedDocuments,
-        resets: deliveries.reduce((sum, { resets }) => sum + resets, 0),
-        isIndexed: this.dispatch.isIndexed(liveQuery),
-      };
-    }
+    for (const liveQuery of this.#byKey.values()) yield this.#viewOf(liveQuery);
+  }
+
+  /** One live query as an admin sees it; `undefined` if it has ended. */
+  view(number: number): LiveQueryView | undefined {
+    const liveQuery = this.#byNumber.get(number);
+    return liveQuery === undefined ? undefined : this.#viewOf(liveQuery);
+  }
+
+  #viewOf(liveQuery: LiveQuery): LiveQueryView {
+    const deliveries = this.#holdings.deliveriesOf(liveQuery);
+    return {
+      number: liveQuery.number,
+      namespace: liveQuery.namespace,
+      spec: liveQuery.spec,
+      subscribers: deliveries.length,
+      costMs: this.#work.meanMs(liveQuery),
+      heldBytes: liveQuery.state.heldBytes,
+      trackedDocuments: liveQuery.state.trackedDocuments,
+      resets: deliveries.reduce((sum, { resets }) => sum + resets, 0),
+      isIndexed: this.dispatch.isIndexed(liveQuery),
+    };
   }
 
   /** Voids the state of all live queries. */
@@ -181,6 +195,7 @@ export class LiveQueries implements WindowAdmission {
   #create(spec: LiveQuerySpec): LiveQuery {
     const liveQuery = this.detached(spec);
     this.#byKey.set(spec.key, liveQuery);
+    this.#byNumber.set(liveQuery.number, liveQuery);
     this.#holdings.add(liveQuery);
     this.dispatch.add(liveQuery);
     return liveQuery;
@@ -204,6 +219,7 @@ export class LiveQueries implements WindowAdmission {
   #remove(liveQuery: LiveQuery): void {
     this.#holdings.remove(liveQuery);
     if (this.#byKey.get(liveQuery.spec.key) === liveQuery) this.#byKey.delete(liveQuery.spec.key);
+    this.#byNumber.delete(liveQuery.number);
     this.dispatch.remove(liveQuery);
     this.#work.forget(liveQuery);
     this.#parts.snapshots.drop(liveQuery);

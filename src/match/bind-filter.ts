@@ -8,6 +8,7 @@ import { BSON_TYPE, type BsonElement, type BsonValue, byteAt, elementsOf } from 
 import type {
   Filter,
   FilterTemplate,
+  ListOperator,
   Operand,
   OperandList,
   Placeholder,
@@ -45,7 +46,7 @@ function bindPredicate(predicate: PredicateTemplate, resolve: PlaceholderResolve
     case "$in":
     case "$nin":
     case "$all":
-      return { op: predicate.op, values: bindList(predicate.values, resolve) };
+      return bindListOperator(predicate.op, predicate.values, resolve);
     case "$exists":
     case "$type":
     case "$size":
@@ -61,9 +62,9 @@ function bindOperand(operand: Operand, resolve: PlaceholderResolver): BsonValue 
   return "placeholder" in operand ? bindable(resolve.one(operand)) : operand;
 }
 
-function bindList(values: OperandList, resolve: PlaceholderResolver): readonly BsonValue[] {
-  if ("placeholder" in values) return resolve.many(values).map(bindable);
-  return values.map((value) => bindOperand(value, resolve));
+function bindListOperator(op: ListOperator, values: OperandList, resolve: PlaceholderResolver): Predicate {
+  if ("placeholder" in values) return { op, values: resolve.many(values).map(bindable), from: values };
+  return { op, values: values.map((value) => bindOperand(value, resolve)) };
 }
 
 function bindable(value: BsonValue): BsonValue {

@@ -21,7 +21,8 @@ export type LogicalOperator = "$and" | "$or" | "$nor";
 /** A condition on one path. `V` is an operand, `L` a list of operands. */
 type PredicateOf<V, L> =
   | { readonly op: ComparisonOperator; readonly value: V }
-  | { readonly op: ListOperator; readonly values: L }
+  /** `from`: the placeholder that the whole list has replaced. */
+  | { readonly op: ListOperator; readonly values: L; readonly from?: Placeholder }
   | { readonly op: "$exists"; readonly exists: boolean }
   /** BSON type bytes, as in `BSON_TYPE`. The alias `number` is expanded to its four types. */
   | { readonly op: "$type"; readonly types: readonly number[] }

@@ -4,11 +4,14 @@
  */
 import type { Collection } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
+import { MAJORITY_TIMEOUT_MS } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** The collection has one document per node. Other parts of the service may keep fields of their own in it. */
 const COLLECTION = "nodes";
 
+/** How often a node reports, in milliseconds. */
+export const STATUS_REPORT_MS = 5_000;
 /** After this long MongoDB may remove the document of a node that reports no more, in milliseconds. */
 const KEPT_MS = 60 * 60_000;
 /** Nodes of one answer. */
@@ -76,16 +79,19 @@ export class NodeStatusStore {
 
   /** The nodes that have reported within the last hour, by name. */
   async all(): Promise<ReportedStatus[]> {
-    const found = await this.#collection
-      .aggregate<NodeStatus & { ageMs: number }>([
-        { $match: { "status.at": { $exists: true } } },
-        { $sort: { _id: 1 } },
-        { $limit: NODES_MAX },
-        { $set: { "status.ageMs": { $toDouble: { $subtract: ["$$NOW", "$status.at"] } } } },
-        { $replaceWith: "$status" },
-        { $unset: "at" },
-      ])
-      .toArray();
-    return found;
+    const stages = [
+      { $match: { "status.at": { $exists: true } } },
+      { $sort: { _id: 1 } },
+      { $limit: NODES_MAX },
+      {
+        $set: {
+          "status.ageMs": { $toDouble: { $subtract: ["$$NOW", "$status.at"] } },
+        },
+      },
+      { $replaceWith: "$status" },
+      { $unset: "at" },
+    ];
+    const limited = { maxTimeMS: MAJORITY_TIMEOUT_MS };
+    return this.#collection.aggregate<NodeStatus & { ageMs: number }>(stages, limited).toArray();
   }
 }

@@ -13,6 +13,9 @@ const node = z.strictObject({
   version: z.string(),
   startedAt: z.iso.datetime(),
   reportedAgoMs: z.number().describe("How long ago the node reported; 0 for a node of this listener."),
+  isSilent: z
+    .boolean()
+    .describe("Whether the node has missed two reports. It has probably ended, and the totals leave it out."),
   ready: z.boolean(),
   status: z.string().describe("As in /readyz."),
   headAgeMs: z.number().describe("Age of the head of the change stream."),
@@ -52,7 +55,9 @@ export const OVERVIEW = {
     isComplete: z
       .boolean()
       .describe("False if MongoDB does not answer: only the nodes of this listener are listed."),
-    totals: z.strictObject({ connections: count, subscriptions: count, liveQueries: count }),
+    totals: z
+      .strictObject({ nodes: count, connections: count, subscriptions: count, liveQueries: count })
+      .describe("Of the nodes that are not silent."),
     troubles: z.array(trouble).describe("The gravest first."),
     samples: z.array(sample).describe("The load of the nodes of this listener, the oldest first, every 5 s."),
   }),
@@ -64,7 +69,9 @@ const row = {
   namespace: z.string(),
   filter: z
     .string()
-    .describe("The effective filter, with the rule and the claims in it. A list shows its beginning."),
+    .describe(
+      "The effective filter, with the rule and the claims in it. A list shows its beginning. Values that lookups have read need the role documents; without it the name of the lookup is in their place.",
+    ),
   fields: z.string().nullable().describe("The visible fields; null for an aggregate."),
   aggregate: z.string().nullable(),
   sort: z.string().nullable(),

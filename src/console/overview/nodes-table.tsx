@@ -20,8 +20,13 @@ const COLUMNS: readonly Column[] = [
   },
   {
     title: "Status",
-    hint: "ready: it takes clients. Otherwise its status as in /readyz.",
-    cell: ({ ready, status }) => <span className={ready ? "badge good" : "badge bad"}>{status}</span>,
+    hint: "ready: it takes clients. silent: it has missed two reports, so that it has probably ended. Otherwise its status as in /readyz.",
+    cell: ({ ready, status, isSilent, reportedAgoMs }) =>
+      isSilent ? (
+        <span className="badge warn">silent for {duration(reportedAgoMs)}</span>
+      ) : (
+        <span className={ready ? "badge good" : "badge bad"}>{status}</span>
+      ),
   },
   {
     title: "Reported",

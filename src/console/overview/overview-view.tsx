@@ -71,12 +71,12 @@ interface Total {
   readonly value: number;
 }
 
-function Totals({ overview: { nodes, totals } }: { readonly overview: Overview }): ReactNode {
+function Totals({ overview: { totals } }: { readonly overview: Overview }): ReactNode {
   const rows: readonly Total[] = [
     {
       title: "Nodes",
-      hint: "Nodes that reported lately. A worker is a node of its own.",
-      value: nodes.length,
+      hint: "Nodes that have not missed two reports. A worker is a node of its own.",
+      value: totals.nodes,
     },
     { title: "Connections", hint: "Authenticated clients of all nodes.", value: totals.connections },
     { title: "Subscriptions", hint: "Active subscriptions of all connections.", value: totals.subscriptions },

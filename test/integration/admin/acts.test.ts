@@ -116,7 +116,7 @@ test("disconnect closes one connection with 4003, says that it does not last, an
     {
       id: expect.any(String),
       at: expect.stringMatching(/Z$/),
-      admin: "ada",
+      admin: "token:ada",
       act: "disconnect",
       target: { connection: id, sub: "ada", address: "127.0.0.1" },
       from: "127.0.0.1",
@@ -165,7 +165,10 @@ test("revoke, its list and its undo work by the API and by the command, and are 
   });
   const entries = await audit();
   expect(entries.map(({ act }) => act)).toEqual(["revoke", "undo-revocation", "undo-revocation", "revoke"]);
-  expect(entries[0]).toMatchObject({ admin: "ada", target: { sub: "bob", jti: "7", issuedBefore: null } });
+  expect(entries[0]).toMatchObject({
+    admin: "token:ada",
+    target: { sub: "bob", jti: "7", issuedBefore: null },
+  });
 });
 
 test("the command on the state database leaves an entry as well", async () => {

@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { API } from "../../../src/admin/api/endpoint.ts";
 import { startService } from "../../../src/server.ts";
+import { until } from "../../support/mongod.ts";
 import { startTestService, toConfig } from "../../support/service.ts";
 
 const TOKEN = "a-token-for-the-admins-of-a-test-0123456789";
@@ -59,13 +60,14 @@ test("the overview has every node of the fleet, from any of them, until a node s
   const { totals, isComplete, nodes, troubles } = await overview();
   expect(isComplete).toBe(true);
   expect(troubles).toEqual([]);
-  expect(totals).toEqual({ connections: 1, subscriptions: 1, liveQueries: 1 });
+  expect(totals).toEqual({ nodes: 2, connections: 1, subscriptions: 1, liveQueries: 1 });
   expect(nodes[0]).toEqual({
     node: "rack-1",
     id: one.service.id,
     version: expect.stringMatching(/^\d+\.\d+\.\d+/),
     startedAt: expect.stringMatching(/Z$/),
     reportedAgoMs: 0,
+    isSilent: false,
     ready: true,
     status: "ready",
     headAgeMs: expect.any(Number),
@@ -84,6 +86,28 @@ test("the overview has every node of the fleet, from any of them, until a node s
   expect((await one.ask(`/connections/${id}/disconnect`, "POST")).status).toBe(404);
   await other.stop();
   await expect.poll(async () => (await overview()).nodes.length, PATIENCE).toBe(1);
+});
+
+test("a node that was killed is silent after two reports that it missed, and the totals leave it out", async () => {
+  const { ask, client, name } = await start();
+  const nodes = client.db(`${name}-state`).collection<{ _id: string; status: object }>("nodes");
+  const reported = async () => {
+    const own = await nodes.findOne({ _id: "rack-1" });
+    return own !== null && "id" in own.status ? own.status : undefined;
+  };
+  const status = await until("the report of the node", reported);
+  const overviewWith = async (secondsAgo: number) => {
+    const at = new Date(Date.now() - secondsAgo * 1_000);
+    const killed = { ...status, node: "rack-0", id: "000000000000", connections: 7, at };
+    await nodes.updateOne({ _id: "rack-0" }, { $set: { status: killed } }, { upsert: true });
+    return (await ask("/overview")).body;
+  };
+  const late = await overviewWith(3);
+  expect(late.nodes).toMatchObject([{ node: "rack-0", isSilent: false }, { node: "rack-1" }]);
+  expect(late.totals).toMatchObject({ nodes: 2, connections: 7 });
+  const silent = await overviewWith(12);
+  expect(silent.nodes).toMatchObject([{ node: "rack-0", isSilent: true }, { isSilent: false }]);
+  expect(silent.totals).toMatchObject({ nodes: 1, connections: 0 });
 });
 
 test("the load is sampled: deliveries appear as a rate", async () => {

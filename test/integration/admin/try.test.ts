@@ -1,7 +1,8 @@
 /** The rules in force and requests that an admin tries, compared with the answers that clients receive. */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { digestOf } from "../../../src/admin/access/digest.ts";
 import { API } from "../../../src/admin/api/endpoint.ts";
+import { Feed } from "../../../src/feed/feed.ts";
 import { startTestService } from "../../support/service.ts";
 
 const VIEWER = "the-secret-of-an-admin-who-may-only-view";
@@ -132,11 +133,38 @@ test("a refusal has the client's code and the reason; every try is in the audit"
   const { text } = await ask(VIEWER, "/audit");
   expect(JSON.parse(text)).toMatchObject({
     entries: [
-      { act: "try-as", admin: "viewer", target: { collection: "nothing", sub: "ada" } },
-      { act: "try-as", admin: "viewer", target: { collection: "orders", sub: null } },
-      { act: "try-as", admin: "reader", target: { collection: "orders", sub: "ada" } },
+      { act: "try-as", admin: "token:viewer", target: { collection: "nothing", sub: "ada" } },
+      { act: "try-as", admin: "token:viewer", target: { collection: "orders", sub: null } },
+      { act: "try-as", admin: "token:reader", target: { collection: "orders", sub: "ada" } },
     ],
   });
+});
+
+test("a text of a request is cut in the audit when it is longer than 500 characters", async () => {
+  const { tried, ask } = await start();
+  const longest = "x".repeat(500);
+  for (const sub of [longest, `${longest}x`]) await tried(VIEWER, { ...ADA, claims: { sub } });
+  const { entries } = JSON.parse((await ask(VIEWER, "/audit")).text);
+  const subs = entries.map(({ target }: { target: Row }) => target["sub"]);
+  expect(subs).toEqual([`${longest}…`, longest]);
+});
+
+test("the filter of a live query shows the values that a lookup has read to the role documents alone", async () => {
+  const { ask, connect } = await start();
+  const client = await connect({ sub: "ada" });
+  await client.ask({ type: "subscribe", id: "1", collection: "orders", filter: { price: 7 } });
+  const [{ id }] = JSON.parse((await ask(READER, "/live-queries?collection=orders")).text).liveQueries;
+  const views = vi.spyOn(Feed.prototype, "views");
+  onTestFinished(() => views.mockRestore());
+  for (const path of [`/live-queries/${id}`, "/live-queries"]) {
+    const { text } = await ask(VIEWER, path);
+    expect(text).toContain("%%lookup.shops");
+    expect(text).toContain('\\"price\\":7');
+    expect(text).not.toContain("secret-shop-of-ada");
+    expect((await ask(READER, path)).text).toContain("secret-shop-of-ada");
+    // One live query is found by its number, and no view of the others is made.
+    if (path.endsWith(id)) expect(views).not.toHaveBeenCalled();
+  }
 });
 
 test("markup in documents is data: JSON that no browser takes for a page", async () => {
