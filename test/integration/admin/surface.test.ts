@@ -145,6 +145,7 @@ test("the id of a node is another one after each start, and the admin listener s
     node: one.service.id,
     rulesGeneration: 1,
     lastReload: "none",
+    rulesBehind: null,
   });
   expect(await readyz(one.service.adminAddress.port)).toMatchObject({
     node: NODE,
