@@ -59,7 +59,7 @@ export function liveQueryAnswers(
     },
     liveQuery: async ({ id, mayReadDocuments }): Promise<LiveQueryDetail | null> => {
       const [node, number] = id.split(".");
-      const view = node === names.id ? feed.view(Number(number)) : undefined;
+      const [view] = node === names.id ? feed.views(Number(number)) : [];
       if (view === undefined) return null;
       const row = rowOf(view, { sort: "id", mayReadDocuments }, Number.POSITIVE_INFINITY);
       return { ...row, snapshot: await snapshotOf(view, plan) };

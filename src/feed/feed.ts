@@ -262,9 +262,12 @@ export class Feed implements CommitSink {
     return this.#liveQueries.get(key) !== undefined;
   }
 
-  /** Each live query as an admin sees it. */
-  views(): Iterable<LiveQueryView> {
-    return this.#liveQueries.views();
+  /**
+   * Each live query as an admin sees it.
+   * @param only The number of the only one that is wanted; it may have ended.
+   */
+  views(only?: number): Iterable<LiveQueryView> {
+    return this.#liveQueries.views(only);
   }
 
   /** The live queries of a collection. */
@@ -275,11 +278,6 @@ export class Feed implements CommitSink {
   /** The live query with a number of this node. */
   liveQueryBy(number: number): LiveQuery | undefined {
     return this.#liveQueries.byNumber(number);
-  }
-
-  /** One live query as an admin sees it; `undefined` if it has ended. */
-  view(number: number): LiveQueryView | undefined {
-    return this.#liveQueries.view(number);
   }
 
   get liveQueries(): number {

@@ -141,15 +141,11 @@ export class LiveQueries implements WindowAdmission {
     }
   }
 
-  /** Each live query as an admin sees it. */
-  *views(): Generator<LiveQueryView, void> {
-    for (const liveQuery of this.#byKey.values()) yield this.#viewOf(liveQuery);
-  }
-
-  /** One live query as an admin sees it; `undefined` if it has ended. */
-  view(number: number): LiveQueryView | undefined {
-    const liveQuery = this.#byNumber.get(number);
-    return liveQuery === undefined ? undefined : this.#viewOf(liveQuery);
+  /** Each live query as an admin sees it, or the one with a number. */
+  *views(only?: number): Generator<LiveQueryView, void> {
+    const one = only === undefined ? undefined : this.#byNumber.get(only);
+    const wanted = only === undefined ? this.#byKey.values() : one === undefined ? [] : [one];
+    for (const liveQuery of wanted) yield this.#viewOf(liveQuery);
   }
 
   #viewOf(liveQuery: LiveQuery): LiveQueryView {
