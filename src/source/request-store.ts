@@ -4,6 +4,7 @@
  */
 import type { Collection } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
+import { STATE_TIMEOUT_MS } from "./mongo.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 const COLLECTION = "requests";
@@ -57,7 +58,7 @@ export class RequestStore {
   /** The requests, the latest first. */
   async all(nowMs: number): Promise<string[]> {
     const found = await this.#collection
-      .find({ expiresAt: { $gt: new Date(nowMs) } })
+      .find({ expiresAt: { $gt: new Date(nowMs) } }, { maxTimeMS: STATE_TIMEOUT_MS })
       .sort({ expiresAt: -1 })
       .limit(REQUESTS_MAX)
       .toArray();
@@ -67,7 +68,7 @@ export class RequestStore {
   /** By `_id`, because many requests of one batch expire at the same moment. */
   async #trim(): Promise<void> {
     const beyond = await this.#collection
-      .find({}, { projection: { _id: 1 } })
+      .find({}, { projection: { _id: 1 }, maxTimeMS: STATE_TIMEOUT_MS })
       .sort({ expiresAt: -1, _id: 1 })
       .skip(REQUESTS_MAX)
       .limit(REQUESTS_MAX)

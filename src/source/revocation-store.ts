@@ -6,7 +6,7 @@
 import { BSON, type Collection } from "mongodb";
 import { z } from "zod";
 import { ExpiryIndex } from "./expiry-index.ts";
-import { MAJORITY_READ, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
+import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE, NoMajorityError } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** The name of the collection in the state database, without the prefix that it may have. */
@@ -132,10 +132,10 @@ export class RevocationStore {
   /** Size of the revocations that have not expired, in bytes, as nodes count it. */
   async bytes(nowMs: number): Promise<number> {
     const [sum] = await this.#collection
-      .aggregate<{ bytes: number }>([
-        { $match: notExpired(nowMs) },
-        { $group: { _id: null, bytes: { $sum: { $bsonSize: "$$ROOT" } } } },
-      ])
+      .aggregate<{ bytes: number }>(
+        [{ $match: notExpired(nowMs) }, { $group: { _id: null, bytes: { $sum: { $bsonSize: "$$ROOT" } } } }],
+        { maxTimeMS: MAJORITY_TIMEOUT_MS },
+      )
       .toArray();
     return sum?.bytes ?? 0;
   }
