@@ -5,7 +5,8 @@ import { signToken, startTestService, type TestServiceOptions } from "../../supp
 import { SocketIoClient } from "../../support/socketio-client.ts";
 import type { Received, WsClient } from "../../support/ws-client.ts";
 
-const STEP_MS = 2_000;
+/** A busy machine needs up to seconds for what a test does within one step. */
+const STEP_MS = 4_000;
 
 const COLLECTIONS = {
   /** Shown until they run out. */
@@ -43,8 +44,8 @@ async function start(options: Partial<TestServiceOptions> = {}) {
   return { ...started, things, members };
 }
 
-/** The step after the one at hand, and some more. */
-const stepAfter = (more = 0) => (Math.floor(Date.now() / STEP_MS) + 1 + more) * STEP_MS;
+/** The step after the one at hand. */
+const stepAfter = () => (Math.floor(Date.now() / STEP_MS) + 1) * STEP_MS;
 
 const sleepUntil = (ms: number) =>
   new Promise((resolve) => setTimeout(resolve, Math.max(0, ms - Date.now())));
@@ -52,6 +53,31 @@ const sleepUntil = (ms: number) =>
 /** Early in a step, so that what a test does before the next one is done by then. */
 async function earlyInStep() {
   if (Date.now() % STEP_MS > STEP_MS / 4) await sleepUntil(stepAfter() + 50);
+}
+
+/**
+ * Does work that must end before the next step. On a machine that is too busy for that, it is repeated.
+ * @param work Takes the time of the step. It must be possible more than once.
+ */
+async function beforeStep<T>(work: (step: Date) => Promise<T>): Promise<T> {
+  for (;;) {
+    await earlyInStep();
+    const step = new Date(stepAfter());
+    const done = await work(step);
+    if (Date.now() < step.getTime()) return done;
+  }
+}
+
+/** Settles when a client that follows `offers` has seen so many steps from message number `from` on. */
+async function untilSteps(watcher: WsClient, from: number, count: number): Promise<void> {
+  let next = from;
+  for (let seen = 0; seen < count; seen++) {
+    const isStep = ({ type, id, start: how }: Received) =>
+      type === "subscribed" && id === "offers" && how !== "snapshot";
+    const moved = await watcher.until(isStep, next);
+    if (moved === undefined) throw new Error(`closed: ${JSON.stringify(watcher.closed)}`);
+    next = watcher.received.indexOf(moved) + 1;
+  }
 }
 
 const brief = ({ type, start: how, cause, doc, _id }: Received) => {
@@ -197,24 +223,29 @@ test.each([
   "a client that comes back after a step resumes %s, and receives nothing that was out of sight",
   async (_, request) => {
     const { connect, things, now } = await start();
-    await earlyInStep();
-    const [gone, begins] = [new Date(stepAfter()), new Date(stepAfter())];
-    await things.insertMany([
-      { _id: "stays", publishAt: new Date(0), expiresAt: new Date(Date.now() + 3_600_000), n: 1 },
-      { _id: "goes", publishAt: new Date(0), expiresAt: gone, n: 2 },
-      { _id: "comes", publishAt: begins, expiresAt: new Date(Date.now() + 3_600_000), n: 3 },
-    ]);
-    const places = new Map<string, object>();
-    const first = await connect({ sub: "u1" });
-    for (const collection of ["offers", "posts"]) {
-      const { ticket } = await first.ask({ type: "subscribe", id: collection, collection, ...request });
-      const { cursor } = await first.fence(await now());
-      places.set(collection, { cursor, ticket });
-    }
-    await first.close();
+    const watcher = await connect({ sub: "u2" });
+    await watcher.ask({ type: "subscribe", id: "offers", collection: "offers" });
+    const later = new Date(Date.now() + 3_600_000);
+    const { places, from } = await beforeStep(async (step) => {
+      await things.deleteMany({});
+      await things.insertMany([
+        { _id: "stays", publishAt: new Date(0), expiresAt: later, n: 1 },
+        { _id: "goes", publishAt: new Date(0), expiresAt: step, n: 2 },
+        { _id: "comes", publishAt: step, expiresAt: later, n: 3 },
+      ]);
+      const left = new Map<string, object>();
+      const first = await connect({ sub: "u1" });
+      for (const collection of ["offers", "posts"]) {
+        const { ticket } = await first.ask({ type: "subscribe", id: collection, collection, ...request });
+        const { cursor } = await first.fence(await now());
+        left.set(collection, { cursor, ticket });
+      }
+      await first.close();
+      return { places: left, from: watcher.received.length };
+    });
     await things.updateOne({ _id: "comes" }, { $set: { n: 30 } });
     await things.updateOne({ _id: "stays" }, { $set: { n: 10 } });
-    await sleepUntil(stepAfter(1) + 100);
+    await untilSteps(watcher, from, 2);
     await things.updateOne({ _id: "goes" }, { $set: { n: 20 } });
     const second = await connect({ sub: "u1" });
     for (const collection of ["offers", "posts"]) {
