@@ -103,7 +103,11 @@ test("applies a draft with its tests, moves the subscriptions, and every node ac
   const again = { ...draft, parent: 2, message: "again" };
   expect((await ask("/rules/apply", again)).body).toMatchObject({ applied: null, isSame: true });
   expect((await ask("/audit")).body.entries).toMatchObject([
-    { admin: "ada", act: "apply-rules", target: { parent: 1, author: "ada", message: "owners only" } },
+    {
+      admin: "token:ada",
+      act: "apply-rules",
+      target: { parent: 1, author: "token:ada", message: "owners only" },
+    },
   ]);
 });
 
@@ -121,8 +125,8 @@ test("lists the sets in pages, shows one, compares two, and reverts to one as a 
   const history = await ask("/rules/history?limit=2");
   expect(history.body).toMatchObject({
     sets: [
-      { number: 3, parent: 2, author: "ben", message: "edit 2", testResult: null },
-      { number: 2, parent: 1, author: "ada" },
+      { number: 3, parent: 2, author: "token:ben", message: "edit 2", testResult: null },
+      { number: 2, parent: 1, author: "token:ada" },
     ],
     next: 2,
   });
@@ -154,7 +158,7 @@ test("lists the sets in pages, shows one, compares two, and reverts to one as a 
   });
   expect((await ask("/rules")).body.text).toContain("own-1");
   const [entry] = (await ask("/audit?act=revert-rules")).body.entries;
-  expect(entry).toMatchObject({ admin: "ada", target: { parent: 3 } });
+  expect(entry).toMatchObject({ admin: "token:ada", target: { parent: 3 } });
   // A set that another version has written.
   const sets = client.db(`${name}-state`).collection<{ _id: number }>("ruleSets");
   await sets.updateOne({ _id: 1 }, { $set: { collections: "items: { rules: [{ nme: x }] }" } });
@@ -216,7 +220,7 @@ test("an edit that starts from another set than the one in force is refused, wit
         inForce: 3,
         since: [
           { number: 3, author: "ada" },
-          { number: 2, author: "ben", message: "quicker" },
+          { number: 2, author: "token:ben", message: "quicker" },
         ],
       },
     },

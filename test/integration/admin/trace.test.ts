@@ -229,7 +229,9 @@ test("a start has its entry in the audit before it begins, and needs one subject
   const { ask, trace } = await start();
   await trace({ sub: "ada", seconds: 5 });
   const { body } = await ask<AnswerOf<"audit">>("GET", "/audit?act=trace");
-  expect(body.entries).toMatchObject([{ admin: "reader", act: "trace", target: { sub: "ada", seconds: 5 } }]);
+  expect(body.entries).toMatchObject([
+    { admin: "token:reader", act: "trace", target: { sub: "ada", seconds: 5 } },
+  ]);
   for (const [subject, status, code] of [
     [{}, 400, "bad-request"],
     [{ sub: "a", liveQuery: "0123456789ab.1" }, 400, "bad-request"],
