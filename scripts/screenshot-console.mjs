@@ -42,6 +42,25 @@ try {
   await page.locator("h1").click();
   await take(page, "console-rules.png");
 
+  await nav.getByRole("link", { name: "Try" }).click();
+  await page.getByLabel("User").fill('{ "sub": "ben" }');
+  await page.getByLabel("Collection").fill("orders");
+  await page.getByRole("button", { name: "Try", exact: true }).click();
+  await page.locator(".document .new").first().waitFor();
+  await page.locator(".compared").scrollIntoViewIfNeeded();
+  await take(page, "console-try.png");
+
+  await nav.getByRole("link", { name: "Trace" }).click();
+  await page.getByLabel("User (sub)").fill("ben");
+  await page.getByRole("button", { name: "Start the trace" }).click();
+  const entries = page.getByRole("table", { name: "Entries" });
+  await entries.getByText("changed", { exact: true }).nth(3).waitFor();
+  await page.getByRole("button", { name: "Hold the list" }).click();
+  await entries.getByRole("row").filter({ hasText: "changed" }).first().getByRole("button").click();
+  await page.getByRole("dialog").getByText("Sent", { exact: true }).waitFor();
+  await take(page, "console-trace.png");
+  await page.keyboard.press("Escape");
+
   // The charts are worth a picture after some samples.
   await nav.getByRole("link", { name: "Overview" }).click();
   const samples = () => document.querySelectorAll(".chart canvas").length > 0;

@@ -6,6 +6,7 @@ import type { QueryRequest, Subject } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
 import type { Revocation } from "../source/revocation-store.ts";
+import type { EditProblems } from "./plan-edit.ts";
 import type { LoadSample } from "./rates.ts";
 import type { RuleSetQuestions } from "./rule-set-questions.ts";
 import type { TraceRead, TraceStart, TraceState, TraceToStart } from "./trace/traced.ts";
@@ -126,6 +127,8 @@ export interface TriedRequest {
   readonly documentId: unknown;
   /** Whether the answer may hold contents of documents. */
   readonly mayReadDocuments: boolean;
+  /** The text of a configuration, under whose rules the request is tried as well; `null` for none. */
+  readonly draft: string | null;
 }
 
 /** The decision about one document. */
@@ -133,13 +136,15 @@ export interface TriedDocument {
   readonly found: boolean;
   readonly visible: boolean;
   readonly because: string;
+  /** The path of the condition that decides, and the values there, as text; `null` if no single condition decides. */
+  readonly decided: { readonly path: string; readonly value: string } | null;
   readonly stored: unknown;
   readonly shown: unknown;
   readonly hiddenFields: readonly string[];
 }
 
-/** The outcome of a tried request. */
-export interface TriedResult {
+/** The outcome of a tried request under one set of rules. */
+export interface TriedOutcome {
   readonly outcome: string;
   readonly reason: string | null;
   readonly rules: readonly { readonly name: string; readonly applies: boolean; readonly because: string }[];
@@ -153,6 +158,16 @@ export interface TriedResult {
   } | null;
   readonly documents: { readonly shown: readonly unknown[]; readonly hasMore: boolean } | null;
   readonly document: TriedDocument | null;
+  /** What the answer lacks, and why; `null` if nothing. */
+  readonly note: string | null;
+  /** By collection, documents from which the lookups would read the same; `null` if they cannot be made up. */
+  readonly given: Readonly<Record<string, readonly unknown[]>> | null;
+}
+
+/** The outcome under the rules in force, and under a draft. */
+export interface TriedResult extends TriedOutcome {
+  /** `null` without a draft. */
+  readonly draft: TriedOutcome | EditProblems | null;
 }
 
 /** Why tokens were not revoked, in words. */
@@ -175,7 +190,8 @@ export interface Questions extends RuleSetQuestions {
   liveQueries: { with: LiveQuerySearch; gives: readonly LiveQueryRow[] };
   /** `null` if the process has no such live query. */
   liveQuery: { with: LiveQueryAsked; gives: LiveQueryDetail | null };
-  tryRequest: { with: TriedRequest; gives: TriedResult };
+  /** `busy`: another draft is being compiled. */
+  tryRequest: { with: TriedRequest; gives: TriedResult | "busy" };
   startTrace: { with: TraceToStart; gives: TraceStart };
   /** `null` if the process has no such trace. */
   readTrace: { with: TraceRead; gives: TraceState | null };

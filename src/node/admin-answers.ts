@@ -3,6 +3,7 @@ import { sampleLoad, statusOf } from "../admin/overview-answers.ts";
 import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
 import { Traces } from "../admin/trace/traces.ts";
+import { namesOf } from "../config/namespaces.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -69,6 +70,8 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     feed,
     traces,
     rules: () => ({ rules: context.rules, nowMs: context.clock.nowMs }),
+    compileDraft: (text) => edits.compile(text),
+    isFollowed: (namespace) => namesOf(edits.config).includes(namespace),
     open: (query, after) => SnapshotCursor.open(client, query, after),
     ruleSets: ruleSetAnswers(config, state, edits),
     plan: (query) => planSnapshot(client, query),

@@ -12,7 +12,7 @@ import { totalOf } from "../gateway/plan-rules.ts";
 import type { RuleTimes } from "../gateway/rights/rule-times.ts";
 import type { RulesAhead } from "../gateway/rights/rules-ahead.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { compileRulesInTurns, type RulesSource } from "../rules/compile-rules.ts";
+import { compileRulesInTurns, type RuleSet, type RulesSource } from "../rules/compile-rules.ts";
 import type { Replay } from "../rules/replay-requests.ts";
 import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper } from "../source/image-keeper.ts";
@@ -90,6 +90,12 @@ export class RuleEdits {
     const generation = this.#generation;
     const edit = await this.#read(text, null);
     return "problems" in edit ? edit : planEdit(this.#parts.gateway, generation, edit.source, edit.diff);
+  }
+
+  /** Compiles the rules of an edit, given as the text of a configuration. */
+  async compile(text: string): Promise<RuleSet | EditProblems> {
+    const edit = await this.#read(text, null);
+    return "problems" in edit ? edit : compileRulesInTurns(edit.source);
   }
 
   /** Replays recorded requests under an edit, given as the text of a configuration. @param texts Each as JSON. */

@@ -29,6 +29,8 @@ export interface DocumentVerdict {
   readonly visible: boolean;
   /** The predicate that decides. */
   readonly because: string;
+  /** The path of that predicate; `null` if no single one decides. */
+  readonly path: string | null;
   /** The part that the client would see, as Extended JSON text. */
   readonly shown: string | null;
 }
@@ -100,9 +102,9 @@ function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; b
 }
 
 function judge(query: EffectiveQuery, document: Uint8Array): DocumentVerdict {
-  const { matches, because } = deciding(query.filter, document);
+  const { matches, because, path } = deciding(query.filter, document);
   // Of an aggregate the client sees no document.
   const isShown = matches && query.aggregate === null;
   const shown = isShown ? encodeDocument(document, query.projection, "ejson") : null;
-  return { visible: matches, because, shown };
+  return { visible: matches, because, path, shown };
 }

@@ -71,13 +71,60 @@ export const TEST_RULES = {
 
 const json = z.record(z.string(), z.unknown());
 
+const outcomeUnderRules = {
+  outcome: z.string().describe("allowed, or the code of the error that the client receives."),
+  reason: z.string().nullable().describe("Why it is refused, in more detail than the client receives."),
+  rules: z.array(z.strictObject({ name: z.string(), applies: z.boolean(), because: z.string() })),
+  query: z
+    .strictObject({
+      rule: z.string(),
+      namespace: z.string(),
+      filter: z
+        .string()
+        .describe("The effective filter. Without the role documents, lookups are empty sets in it."),
+      fields: z.string().nullable(),
+      aggregate: z.string().nullable(),
+      snapshotAllowed: z.boolean(),
+    })
+    .nullable()
+    .describe("Null if the request is refused."),
+  documents: z
+    .strictObject({
+      shown: z.array(z.unknown()).describe("At most 20, and about 1 MiB, as the user would see them."),
+      hasMore: z.boolean(),
+    })
+    .nullable()
+    .describe("Null without the role documents, for a refused request, and for an aggregate."),
+  document: z
+    .strictObject({
+      found: z.boolean(),
+      visible: z.boolean(),
+      because: z.string().describe("The clause that decides."),
+      decided: z
+        .strictObject({ path: z.string(), value: z.string() })
+        .nullable()
+        .describe("The path of that clause and the values there; null if no single condition decides."),
+      stored: z.unknown().describe("The document as it is stored."),
+      shown: z.unknown().describe("The part that the user would see; null if it is not visible."),
+      hiddenFields: z.array(z.string()).describe("Fields that the user would not see, at most 200."),
+    })
+    .nullable()
+    .describe("Null without documentId, and without the role documents."),
+  note: z.string().nullable().describe("The part that the answer lacks, and its reason."),
+  given: z
+    .record(z.string(), z.array(z.unknown()))
+    .nullable()
+    .describe("Documents from which the lookups would read the same, for the given of a rule test."),
+};
+
 /** `POST /try`: a request of a user, tried. */
 export const TRY = {
   method: "POST",
   path: "/try",
   role: "view",
+  isLarge: true,
   summary:
-    "Try a request of a user under the rules in force. Documents, and values that lookups read, only with the role documents.",
+    "Try a request of a user under the rules in force, and under a draft. Documents, and values that lookups read, only with the role documents.",
   request: z.strictObject({
     claims: json
       .nullable()
@@ -96,41 +143,20 @@ export const TRY = {
       .unknown()
       .optional()
       .describe("The _id of one document, as Extended JSON: who decides about it?"),
+    draft: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe("A text as POST /plan takes it: the request is tried under its rules as well."),
   }),
   answer: z.strictObject({
-    outcome: z.string().describe("allowed, or the code of the error that the client receives."),
-    reason: z.string().nullable().describe("Why it is refused, in more detail than the client receives."),
-    rules: z.array(z.strictObject({ name: z.string(), applies: z.boolean(), because: z.string() })),
-    query: z
-      .strictObject({
-        rule: z.string(),
-        namespace: z.string(),
-        filter: z
-          .string()
-          .describe("The effective filter. Without the role documents, lookups are empty sets in it."),
-        fields: z.string().nullable(),
-        aggregate: z.string().nullable(),
-        snapshotAllowed: z.boolean(),
-      })
+    ...outcomeUnderRules,
+    draft: z
+      .union([
+        z.strictObject(outcomeUnderRules),
+        z.strictObject({ problems: z.array(z.strictObject({ ...at, message: z.string() })) }),
+      ])
       .nullable()
-      .describe("Null if the request is refused."),
-    documents: z
-      .strictObject({
-        shown: z.array(z.unknown()).describe("At most 20, and about 1 MiB, as the user would see them."),
-        hasMore: z.boolean(),
-      })
-      .nullable()
-      .describe("Null without the role documents, for a refused request, and for an aggregate."),
-    document: z
-      .strictObject({
-        found: z.boolean(),
-        visible: z.boolean(),
-        because: z.string().describe("The clause that decides."),
-        stored: z.unknown().describe("The document as it is stored."),
-        shown: z.unknown().describe("The part that the user would see; null if it is not visible."),
-        hiddenFields: z.array(z.string()).describe("Fields that the user would not see, at most 200."),
-      })
-      .nullable()
-      .describe("Null without documentId, and without the role documents."),
+      .describe("The same under the draft, or its mistakes; null without one."),
   }),
 } as const satisfies EndpointSpec;

@@ -1,96 +1,124 @@
 import { type FormEvent, type ReactNode, useState } from "react";
-import type { AnswerOf } from "../../admin/api/endpoints.ts";
+import type { SentTo } from "../../admin/api/endpoints.ts";
+import { readDraft } from "../rules/draft-store.ts";
+import { hrefOf } from "../shell/address.ts";
 import { useSession } from "../shell/session.ts";
 import { Empty } from "../ui/empty.tsx";
-import { Failure } from "../ui/failure.tsx";
 import { Page } from "../ui/page.tsx";
+import { keepForm, readForm } from "./kept-form.ts";
+import { LiveResult } from "./live-result.tsx";
 import { TryField } from "./try-field.tsx";
 import { type TryFaults, type TryForm, tryRequestOf } from "./try-request.ts";
-import { TryResult } from "./try-result.tsx";
 
 const LEAD =
-  "Ask as a user would, under the rules in force: which rule applies, why, and what the user would see. Each try has an entry in the audit.";
-
-const BLANK: TryForm = { user: '{ "sub": "ada" }', collection: "", filter: "", documentId: "" };
-
-type Phase =
-  | { readonly kind: "idle" | "busy" }
-  | { readonly kind: "failed"; readonly error: unknown }
-  | { readonly kind: "answered"; readonly answer: AnswerOf<"tryAs"> };
+  "Ask as a user would, under the rules in force and under your draft: which rule applies, why, and what the user would see. Each try has an entry in the audit.";
 
 /** Tries a request of a user. */
 export default function TryView(): ReactNode {
-  const { api, roles } = useSession();
-  const [form, setForm] = useState(BLANK);
+  const [form, setForm] = useState(() => readForm().form);
   const [faults, setFaults] = useState<TryFaults>({});
-  const [phase, setPhase] = useState<Phase>({ kind: "idle" });
-  const field = (name: keyof TryForm) => ({
-    value: form[name],
-    fault: faults[name],
-    onValue: (value: string) => setForm({ ...form, [name]: value }),
-  });
-  const submit = async (event: FormEvent) => {
+  const [withDraft, setWithDraft] = useState(true);
+  const [request, setRequest] = useState(() =>
+    readForm().wasTried ? requestOf(readForm().form, true) : null,
+  );
+  const draft = readDraft();
+  const change = (edited: TryForm) => {
+    setForm(edited);
+    keepForm(edited, request !== null);
+  };
+  const submit = (event: FormEvent) => {
     event.preventDefault();
     const read = tryRequestOf(form);
     setFaults("faults" in read ? read.faults : {});
     if ("faults" in read) return;
-    setPhase({ kind: "busy" });
-    try {
-      setPhase({ kind: "answered", answer: await api.call("tryAs", read.request) });
-    } catch (error) {
-      setPhase({ kind: "failed", error });
-    }
+    keepForm(form, true);
+    setRequest(requestOf(form, withDraft));
   };
+  const field = (name: keyof TryForm) => ({
+    value: form[name],
+    fault: faults[name],
+    onValue: (value: string) => change({ ...form, [name]: value }),
+  });
   return (
     <Page title="Try" lead={LEAD}>
-      <div className="workbench">
-        <form className="panel stack form" onSubmit={(event) => void submit(event)}>
-          <TryField
-            {...field("user")}
-            title="User"
-            rows={6}
-            hint="The claims as JSON, or a token: the page reads its claims and sends nothing else of it. Empty: an anonymous user."
-          />
+      <form className="panel form try-form" onSubmit={submit}>
+        <TryField
+          {...field("user")}
+          title="User"
+          rows={6}
+          hint="The claims as JSON, or a token: the page reads its claims and sends nothing else of it. Empty: an anonymous user."
+        />
+        <div className="stack">
           <TryField {...field("collection")} title="Collection" hint="The name that clients use." isSearch />
           <TryField
             {...field("filter")}
             title="Filter of the client"
-            rows={3}
+            rows={2}
             hint="JSON. Empty: every document."
           />
-          {roles.has("documents") ? (
-            <TryField
-              {...field("documentId")}
-              title="One document (_id)"
-              hint={'To see what decides about it. A text, a number, or Extended JSON such as {"$oid": "…"}.'}
-            />
-          ) : (
+        </div>
+        <div className="stack">
+          <DocumentField {...field("documentId")} />
+          {draft === null ? (
             <p className="hint">
-              To see documents and what decides about one, a token needs the role documents.
+              To compare with other rules, begin a draft in <a href={hrefOf("rules")}>Rules</a>.
             </p>
+          ) : (
+            <label className="check">
+              <input
+                type="checkbox"
+                checked={withDraft}
+                onChange={({ target }) => setWithDraft(target.checked)}
+              />
+              <span>
+                Compare with the draft <code>{draft.name}</code>
+              </span>
+            </label>
           )}
           <div className="actions">
-            <button type="submit" className="primary" disabled={phase.kind === "busy"}>
+            <button type="submit" className="primary">
               Try
             </button>
           </div>
-        </form>
-        <Result phase={phase} />
-      </div>
+        </div>
+      </form>
+      <section aria-label="Result">
+        {request === null ? (
+          <Empty title="Nothing was tried yet">
+            Write the claims of a user and the name of a collection. The result stays up to date while you
+            look at it.
+          </Empty>
+        ) : (
+          <LiveResult request={request} />
+        )}
+      </section>
     </Page>
   );
 }
 
-const Result = ({ phase }: { readonly phase: Phase }): ReactNode => (
-  <section aria-label="Result" aria-busy={phase.kind === "busy"}>
-    {phase.kind === "answered" ? (
-      <TryResult answer={phase.answer} />
-    ) : phase.kind === "failed" ? (
-      <Failure error={phase.error} />
-    ) : (
-      <Empty title={phase.kind === "busy" ? "Asking the node …" : "Nothing was tried yet"}>
-        Write the claims of a user and the name of a collection.
-      </Empty>
-    )}
-  </section>
-);
+/** The request of a form that has no mistakes. */
+function requestOf(form: TryForm, withDraft: boolean): SentTo<"tryAs"> | null {
+  const read = tryRequestOf(form);
+  if ("faults" in read) return null;
+  const draft = withDraft ? (readDraft()?.text ?? null) : null;
+  return { ...read.request, draft };
+}
+
+function DocumentField(field: {
+  readonly value: string;
+  readonly fault: string | undefined;
+  readonly onValue: (value: string) => void;
+}): ReactNode {
+  const { roles } = useSession();
+  if (!roles.has("documents"))
+    return (
+      <p className="hint">To see documents and what decides about one, a token needs the role documents.</p>
+    );
+  return (
+    <TryField
+      {...field}
+      title="One document (_id)"
+      hint={'To see what decides about it. A text, a number, or Extended JSON such as {"$oid": "…"}.'}
+    />
+  );
+}

@@ -246,3 +246,72 @@ test("the tests of a draft run without taking effect, and a mistake has its plac
   expect(named.status).toBe(422);
   expect(JSON.stringify(named)).not.toContain("a-secret-of-the-node");
 });
+
+/** A draft that shows cheap orders of the own shops, and hides the price instead of the margin. */
+const OWN_SHOPS = (more = "") => `
+mongodb: { database: DATABASE }
+collections:
+  orders:
+    lookups: { shops: { collection: members, filter: { user: "%%user.sub" }, value: shop } }
+    rules: [{ name: own, filter: { shop: { $in: "%%lookup.shops" }, price: { $lt: 5 } }, fields: { exclude: [price] } }]
+${more}`;
+
+test("a try under a draft answers for both sets of rules, with the value that decides and documents for a test", async () => {
+  const { tried, name } = await start();
+  const draft = OWN_SHOPS().replace("DATABASE", name);
+  const { body } = await tried(READER, { ...ADA, documentId: 7, draft });
+  expect(body).toMatchObject({
+    query: { rule: "shop" },
+    document: { visible: true, hiddenFields: ["margin"] },
+    given: { members: [{ user: "ada", shop: "secret-shop-of-ada" }] },
+    note: null,
+    draft: {
+      outcome: "allowed",
+      query: { rule: "own" },
+      document: {
+        visible: false,
+        because: '{"price":{"$lt":5}} does not hold',
+        decided: { path: "price", value: "7" },
+      },
+      documents: { hasMore: false },
+    },
+  });
+  const shownBy = (of: Tried) => of.documents?.shown.map(({ _id }) => _id) ?? [];
+  expect(shownBy(body["draft"] as Tried)).toEqual([0, 1, 2, 3, 4]);
+  expect(shownBy(body)).toEqual(Array.from({ length: 20 }, (_, n) => n));
+  expect(JSON.stringify(body["draft"])).not.toContain('"margin":{"$');
+
+  const { body: wrong } = await tried(READER, { ...ADA, draft: "collections: { orders: { rules: 3 } }" });
+  expect(wrong).toMatchObject({ outcome: "allowed", draft: { problems: [{ line: 1 }] } });
+});
+
+test("a draft reads no collection that the service does not follow, and no document for admins without the role", async () => {
+  const { tried, name, db } = await start();
+  await db.collection("salaries").insertOne({ _id: 1 as never, amount: "secret-amount" });
+  const draft = OWN_SHOPS("  salaries: { rules: [{ name: all }] }").replace("DATABASE", name);
+  const salaries = { claims: { sub: "ada" }, collection: "salaries", documentId: 1, draft };
+  const { body, text } = await tried(READER, salaries);
+  expect(text).not.toContain("secret-amount");
+  expect(body).toMatchObject({
+    outcome: "unknown-collection",
+    draft: { outcome: "allowed", documents: null, document: null, note: expect.stringContaining("salaries") },
+  });
+  const { body: viewed, text: viewedText } = await tried(VIEWER, { ...ADA, documentId: 7, draft });
+  expect(viewedText).not.toContain("secret-shop");
+  expect(viewed).toMatchObject({
+    documents: null,
+    given: null,
+    draft: { documents: null, document: null, given: null },
+  });
+});
+
+test("a page that repeats a try has one entry in the audit, and another request or reader has its own", async () => {
+  const { tried, name, client } = await start();
+  const entries = () => client.db(`${name}-state`).collection("audit").countDocuments({ act: "try-as" });
+  for (let n = 0; n < 3; n++) await tried(READER, ADA);
+  expect(await entries()).toBe(1);
+  await tried(VIEWER, ADA);
+  await tried(READER, { ...ADA, filter: { price: 1 } });
+  await tried(READER, { ...ADA, draft: OWN_SHOPS().replace("DATABASE", name) });
+  expect(await entries()).toBe(4);
+});
