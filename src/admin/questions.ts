@@ -158,7 +158,7 @@ export interface TriedOutcome {
   } | null;
   readonly documents: { readonly shown: readonly unknown[]; readonly hasMore: boolean } | null;
   readonly document: TriedDocument | null;
-  /** What the answer lacks, and why; `null` if nothing. */
+  /** The part that the answer lacks, and its reason; `null` if nothing is missing. */
   readonly note: string | null;
   /** By collection, documents from which the lookups would read the same; `null` if they cannot be made up. */
   readonly given: Readonly<Record<string, readonly unknown[]>> | null;

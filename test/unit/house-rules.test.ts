@@ -80,6 +80,8 @@ const PICTURES = [
   "docs/demo.png",
   "docs/demo-dark.png",
   "docs/console-rules.png",
+  "docs/console-trace.png",
+  "docs/console-try.png",
   "docs/console-overview.png",
 ];
 const PICTURE_BYTES_MAX = 150_000;

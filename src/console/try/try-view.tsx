@@ -21,7 +21,6 @@ export default function TryView(): ReactNode {
   const [request, setRequest] = useState(() =>
     readForm().wasTried ? requestOf(readForm().form, true) : null,
   );
-  const draft = readDraft();
   const change = (edited: TryForm) => {
     setForm(edited);
     keepForm(edited, request !== null);
@@ -59,22 +58,7 @@ export default function TryView(): ReactNode {
         </div>
         <div className="stack">
           <DocumentField {...field("documentId")} />
-          {draft === null ? (
-            <p className="hint">
-              To compare with other rules, begin a draft in <a href={hrefOf("rules")}>Rules</a>.
-            </p>
-          ) : (
-            <label className="check">
-              <input
-                type="checkbox"
-                checked={withDraft}
-                onChange={({ target }) => setWithDraft(target.checked)}
-              />
-              <span>
-                Compare with the draft <code>{draft.name}</code>
-              </span>
-            </label>
-          )}
+          <DraftChoice isChosen={withDraft} onChoice={setWithDraft} />
           <div className="actions">
             <button type="submit" className="primary">
               Try
@@ -82,17 +66,44 @@ export default function TryView(): ReactNode {
           </div>
         </div>
       </form>
-      <section aria-label="Result">
-        {request === null ? (
-          <Empty title="Nothing was tried yet">
-            Write the claims of a user and the name of a collection. The result stays up to date while you
-            look at it.
-          </Empty>
-        ) : (
-          <LiveResult request={request} />
-        )}
-      </section>
+      <Result request={request} />
     </Page>
+  );
+}
+
+const Result = ({ request }: { readonly request: SentTo<"tryAs"> | null }): ReactNode => (
+  <section aria-label="Result">
+    {request === null ? (
+      <Empty title="Nothing was tried yet">
+        Write the claims of a user and the name of a collection. The result stays up to date while you look at
+        it.
+      </Empty>
+    ) : (
+      <LiveResult request={request} />
+    )}
+  </section>
+);
+
+interface DraftChoiceProps {
+  readonly isChosen: boolean;
+  readonly onChoice: (isChosen: boolean) => void;
+}
+
+function DraftChoice({ isChosen, onChoice }: DraftChoiceProps): ReactNode {
+  const draft = readDraft();
+  if (draft === null)
+    return (
+      <p className="hint">
+        To compare with other rules, begin a draft in <a href={hrefOf("rules")}>Rules</a>.
+      </p>
+    );
+  return (
+    <label className="check">
+      <input type="checkbox" checked={isChosen} onChange={({ target }) => onChoice(target.checked)} />
+      <span>
+        Compare with the draft <code>{draft.name}</code>
+      </span>
+    </label>
   );
 }
 
