@@ -83,6 +83,7 @@ test("judges a document by the predicate that decides, and shows what is seen of
   expect(explain(user, { customerId: "u2", region: "eu" }).document).toEqual({
     visible: false,
     because: '{"customerId":"u1"} does not hold',
+    path: "customerId",
     shown: null,
   });
   expect(explain(user, { customerId: "u1", region: "us" }).document?.because).toBe(
