@@ -4,22 +4,9 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
 import { isBrowserMissing, PATIENCE } from "../support/browser.ts";
-import { accessibilityFaults, openConsole, showView, tooNarrow } from "../support/console.ts";
+import { accessibilityFaults, editor, openConsole, showView, tooNarrow, write } from "../support/console.ts";
 
-const editor = (page: Page) => page.locator(".cm-content");
 const effect = (page: Page) => page.getByRole("region", { name: "Effect of the draft" });
-
-/** Replaces the text by a paste, as a person does. (`fill` makes the browser insert styled elements.) */
-async function write(page: Page, text: string): Promise<void> {
-  await editor(page).focus();
-  await page.keyboard.press("Control+a");
-  await page.evaluate(`{
-    const clipboardData = new DataTransfer();
-    clipboardData.setData("text/plain", ${JSON.stringify(text)});
-    document.querySelector(".editor").shadowRoot.activeElement
-      .dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
-  }`);
-}
 
 /** Opens the configuration of the demo in the editor. */
 async function openRules() {

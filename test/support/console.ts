@@ -65,3 +65,18 @@ export async function tooNarrow(page: Page): Promise<number[]> {
   await page.setViewportSize({ width: 1440, height: 900 });
   return found;
 }
+
+/** The editor of the rules. */
+export const editor = (page: Page) => page.locator(".cm-content");
+
+/** Replaces the text by a paste, as a person does. (`fill` makes the browser insert styled elements.) */
+export async function write(page: Page, text: string): Promise<void> {
+  await editor(page).focus();
+  await page.keyboard.press("Control+a");
+  await page.evaluate(`{
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", ${JSON.stringify(text)});
+    document.querySelector(".editor").shadowRoot.activeElement
+      .dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  }`);
+}

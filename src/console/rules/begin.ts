@@ -1,10 +1,9 @@
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
-import type { Draft } from "./draft.ts";
+import { type Draft, draftOfSet } from "./draft.ts";
 
 /** A draft that begins with the rules in force. */
-export const draftOf = ({ generation, text }: AnswerOf<"rules">): Draft => ({
-  name: `rules-of-generation-${generation}.yaml`,
-  base: text,
-  text,
-  tests: "",
-});
+export function draftOf({ generation, text, tests, parent }: AnswerOf<"rules">): Draft {
+  if (parent !== null) return draftOfSet({ number: parent, text, tests });
+  const name = `rules-of-generation-${generation}.yaml`;
+  return { name, base: text, text, tests: "", baseTests: "", parent: null, message: "" };
+}

@@ -25,9 +25,14 @@ export function keepDraft(draft: Draft | null): boolean {
   }
 }
 
-const isDraft = (stored: unknown): stored is Draft =>
-  typeof stored === "object" &&
-  stored !== null &&
-  ["name", "base", "text", "tests"].every(
-    (field) => typeof (stored as Record<string, unknown>)[field] === "string",
+function isDraft(stored: unknown): stored is Draft {
+  if (typeof stored !== "object" || stored === null) return false;
+  const fields = stored as Record<string, unknown>; // the condition has checked that it is an object
+  const { parent } = fields;
+  return (
+    ["name", "base", "text", "tests", "baseTests", "message"].every(
+      (field) => typeof fields[field] === "string",
+    ) &&
+    (parent === null || typeof parent === "number")
   );
+}

@@ -2,22 +2,23 @@ import { type ReactNode, useRef, useState } from "react";
 import { failureText } from "../api/failures.ts";
 import { useSession } from "../shell/session.ts";
 import { draftOf } from "./begin.ts";
-import type { Draft } from "./draft.ts";
+import { type Draft, draftOfFile } from "./draft.ts";
 
 interface OpenDraftProps {
+  /** Whether drafts are rule sets, because the rules are in the database. */
+  readonly isRuleSet: boolean;
   readonly onOpen: (draft: Draft) => void;
 }
 
 /** Shown while there is no draft: says how to begin one. */
-export function OpenDraft({ onOpen }: OpenDraftProps): ReactNode {
+export function OpenDraft({ isRuleSet, onOpen }: OpenDraftProps): ReactNode {
   const { api } = useSession();
   const input = useRef<HTMLInputElement>(null);
   const [error, setError] = useState<unknown>(null);
   const readInForce = () => api.call("rules", {}).then((rules) => onOpen(draftOf(rules)), setError);
   const read = async (file: File | undefined) => {
     if (file === undefined) return;
-    const text = await file.text();
-    onOpen({ name: file.name, base: text, text, tests: "" });
+    onOpen(draftOfFile(file.name, await file.text()));
   };
   return (
     <section
@@ -31,8 +32,9 @@ export function OpenDraft({ onOpen }: OpenDraftProps): ReactNode {
     >
       <h2>Begin with the rules in force, or with a file</h2>
       <p>
-        The rules in force have variables of the environment filled in. A file of yours, which you can drop
-        here as well, keeps its comments and its variables; they are not filled in.
+        {isRuleSet
+          ? "The rule set in force has its comments and its tests. Of a file, which you can drop here as well, only the collections and the tests count."
+          : "The rules in force have variables of the environment filled in. A file of yours, which you can drop here as well, keeps its comments and its variables; they are not filled in."}
       </p>
       <input
         ref={input}

@@ -1,69 +1,81 @@
 import { type ReactNode, useCallback, useState } from "react";
+import { hrefOf } from "../shell/address.ts";
+import { goTo, useFields } from "../shell/route.ts";
+import { useSession } from "../shell/session.ts";
+import { Failure } from "../ui/failure.tsx";
 import { Page } from "../ui/page.tsx";
+import { useAnswer } from "../ui/use-answer.ts";
 import type { Draft } from "./draft.ts";
-import { DraftBar } from "./draft-bar.tsx";
 import { keepDraft, readDraft } from "./draft-store.ts";
-import { Editor } from "./editor.tsx";
+import { History } from "./history.tsx";
 import { OpenDraft } from "./open-draft.tsx";
-import { PlanPanel } from "./plan-panel.tsx";
-import { TestsPanel } from "./tests-panel.tsx";
-import { useCheck } from "./use-check.ts";
+import { Workbench } from "./workbench.tsx";
 
-const LEAD =
+/** How often the page asks whether another admin has applied something. */
+const REFRESH_MS = 3_000;
+
+const FILE_LEAD =
   "Edit a copy of the configuration and see its effect on the users of this moment. Nothing takes effect here.";
+const VIEWER_LEAD =
+  "Edit a copy of the rules and see its effect on the users of this moment. Nothing takes effect here.";
+const DATABASE_LEAD =
+  "Edit the rules, see the effect on the users of this moment, and apply them to every node at one commit.";
 
-/** The rules: an editor, and the effect of the draft beside it. */
+/** The rules: an editor with the effect of the draft beside it, and the history of the rule sets. */
 export default function RulesView(): ReactNode {
+  const { roles } = useSession();
   const [draft, setDraft] = useState(readDraft);
   const [isKept, setIsKept] = useState(true);
+  const isHistory = useFields()["show"] === "history";
+  const { value, error, reload } = useAnswer("ruleNodes", {}, REFRESH_MS);
   const change = useCallback((edited: Draft | null) => {
     setDraft(edited);
     setIsKept(keepDraft(edited));
   }, []);
+  const isRuleSet = value?.from === "database";
   return (
-    <Page title="Rules" lead={LEAD}>
-      {draft === null ? (
-        <OpenDraft onOpen={change} />
+    <Page
+      title="Rules"
+      lead={!isRuleSet ? FILE_LEAD : roles.has("edit") ? DATABASE_LEAD : VIEWER_LEAD}
+      actions={isRuleSet ? <Tabs isHistory={isHistory} inForce={value.inForce} /> : undefined}
+    >
+      {value === null ? (
+        error === null ? (
+          <p className="starting">Loading …</p>
+        ) : (
+          <Failure error={error} onRetry={reload} />
+        )
+      ) : isRuleSet && isHistory ? (
+        <History
+          inForce={value.inForce}
+          onReverted={reload}
+          onDraft={(opened) => {
+            change(opened);
+            goTo("rules");
+          }}
+        />
+      ) : draft === null ? (
+        <OpenDraft isRuleSet={isRuleSet} onOpen={change} />
       ) : (
-        <Workbench draft={draft} isKept={isKept} onChange={change} />
+        <Workbench draft={draft} isKept={isKept} state={value} onChange={change} onApplied={reload} />
       )}
     </Page>
   );
 }
 
-interface WorkbenchProps {
-  readonly draft: Draft;
-  /** Whether the draft would survive a reload. */
-  readonly isKept: boolean;
-  readonly onChange: (draft: Draft | null) => void;
+interface TabsProps {
+  readonly isHistory: boolean;
+  readonly inForce: number;
 }
 
-function Workbench({ draft, isKept, onChange }: WorkbenchProps): ReactNode {
-  const check = useCheck(draft.text);
-  const [goal, setGoal] = useState<{ line: number; request: number } | null>(null);
-  const onLine = (line: number) => setGoal((before) => ({ line, request: (before?.request ?? 0) + 1 }));
-  return (
-    <>
-      <DraftBar draft={draft} onChange={onChange} />
-      {isKept ? null : (
-        <p className="notice warn" role="status">
-          The browser cannot keep this draft over a reload, because its store is full. Save the file.
-        </p>
-      )}
-      <div className="workbench">
-        <Editor
-          text={draft.text}
-          problems={check.problems}
-          onText={(text) => onChange({ ...draft, text })}
-          goal={goal}
-        />
-        <PlanPanel check={check} onLine={onLine} />
-      </div>
-      <TestsPanel
-        draft={draft}
-        isValid={check.problems.length === 0}
-        onTests={(tests) => onChange({ ...draft, tests })}
-      />
-    </>
-  );
-}
+const Tabs = ({ isHistory, inForce }: TabsProps): ReactNode => (
+  <nav className="tabs" aria-label="Parts of the rules">
+    <span className="badge good">set {inForce} in force</span>
+    <a href={hrefOf("rules")} aria-current={isHistory ? undefined : "page"}>
+      Editor
+    </a>
+    <a href={hrefOf("rules", { show: "history" })} aria-current={isHistory ? "page" : undefined}>
+      History
+    </a>
+  </nav>
+);

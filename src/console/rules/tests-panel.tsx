@@ -6,6 +6,7 @@ import { count } from "../ui/numbers.ts";
 import { save } from "../ui/save.ts";
 import { collectionsText } from "./collections-text.ts";
 import type { Draft } from "./draft.ts";
+import { TestFailures } from "./test-failures.tsx";
 import { useLatest } from "./use-latest.ts";
 
 /** Longer than that of the check, because a run takes a thread of the node. */
@@ -13,64 +14,32 @@ const PAUSE_MS = 400;
 
 interface TestsPanelProps {
   readonly draft: Draft;
+  /** Whether the tests are saved with the draft, as a rule set. */
+  readonly isRuleSet: boolean;
   /** Whether the draft has no mistakes. */
   readonly isValid: boolean;
   readonly onTests: (tests: string) => void;
 }
 
 /** The tests of the rules, run on the draft while either is being edited. */
-export function TestsPanel({ draft: { text, tests }, isValid, onTests }: TestsPanelProps): ReactNode {
+export function TestsPanel({
+  draft: { text, tests },
+  isRuleSet,
+  isValid,
+  onTests,
+}: TestsPanelProps): ReactNode {
   const { api } = useSession();
-  const id = useId();
-  const input = useRef<HTMLInputElement>(null);
   const key = tests.trim() === "" || !isValid ? null : JSON.stringify([text, tests]);
   const latest = useLatest(
     key,
     (signal) => api.call("testRules", { text: collectionsText(text), tests }, { signal }),
     PAUSE_MS,
   );
-  const read = async (file: File | undefined) => {
-    if (file !== undefined) onTests(await file.text());
-  };
   return (
     <section className="panel stack tests" aria-label="Tests of the rules" aria-busy={latest.isPending}>
       <h2>Tests</h2>
       <div className="workbench">
-        <div className="field">
-          <label htmlFor={id}>Tests, in YAML</label>
-          <textarea
-            id={id}
-            rows={12}
-            spellCheck={false}
-            value={tests}
-            onChange={({ target }) => onTests(target.value)}
-            aria-describedby={`${id}-hint`}
-          />
-          <p id={`${id}-hint`} className="hint">
-            As in a file for <code>tidewire test-rules</code>. No document is read, and nothing takes effect.
-          </p>
-          <input
-            ref={input}
-            type="file"
-            className="visually-hidden"
-            accept=".yaml,.yml,.json"
-            aria-label="File of tests"
-            tabIndex={-1}
-            onChange={(event) => void read(event.target.files?.[0])}
-          />
-          <div className="actions">
-            <button type="button" onClick={() => input.current?.click()}>
-              Open tests …
-            </button>
-            <button
-              type="button"
-              disabled={tests === ""}
-              onClick={() => save("tidewire.test.yaml", tests, "application/yaml")}
-            >
-              Save the tests
-            </button>
-          </div>
-        </div>
+        <TestsField tests={tests} isRuleSet={isRuleSet} onTests={onTests} />
         <div role="status">
           {key === null ? (
             <NoOutcome isValid={isValid} />
@@ -84,6 +53,61 @@ export function TestsPanel({ draft: { text, tests }, isValid, onTests }: TestsPa
         </div>
       </div>
     </section>
+  );
+}
+
+interface TestsFieldProps {
+  readonly tests: string;
+  readonly isRuleSet: boolean;
+  readonly onTests: (tests: string) => void;
+}
+
+/** The text of the tests, with the ways to open and save it. */
+function TestsField({ tests, isRuleSet, onTests }: TestsFieldProps): ReactNode {
+  const id = useId();
+  const input = useRef<HTMLInputElement>(null);
+  const read = async (file: File | undefined) => {
+    if (file !== undefined) onTests(await file.text());
+  };
+  return (
+    <div className="field">
+      <label htmlFor={id}>Tests, in YAML</label>
+      <textarea
+        id={id}
+        rows={12}
+        spellCheck={false}
+        value={tests}
+        onChange={({ target }) => onTests(target.value)}
+        aria-describedby={`${id}-hint`}
+      />
+      <p id={`${id}-hint`} className="hint">
+        As in a file for <code>tidewire test-rules</code>.{" "}
+        {isRuleSet
+          ? "They are saved with the rules. A draft with a failing test cannot be applied."
+          : "No document is read, and nothing takes effect."}
+      </p>
+      <input
+        ref={input}
+        type="file"
+        className="visually-hidden"
+        accept=".yaml,.yml,.json"
+        aria-label="File of tests"
+        tabIndex={-1}
+        onChange={(event) => void read(event.target.files?.[0])}
+      />
+      <div className="actions">
+        <button type="button" onClick={() => input.current?.click()}>
+          Open tests …
+        </button>
+        <button
+          type="button"
+          disabled={tests === ""}
+          onClick={() => save("tidewire.test.yaml", tests, "application/yaml")}
+        >
+          Save the tests
+        </button>
+      </div>
+    </div>
   );
 }
 
@@ -111,32 +135,11 @@ function Outcome({ answer }: { readonly answer: AnswerOf<"testRules"> }): ReactN
         </ul>
       </>
     );
-  const { tests, failed, failures } = answer;
-  if (failed === 0)
+  if (answer.failed === 0)
     return (
       <p>
-        <span className="badge good">passed</span> {count(tests, "test")}
+        <span className="badge good">passed</span> {count(answer.tests, "test")}
       </p>
     );
-  return (
-    <>
-      <h3>
-        <span className="badge bad">failed</span> {failed} of {count(tests, "test")}
-      </h3>
-      <ul className="parts failures">
-        {failures.map(({ line, column, test, collection, expected, found, because }) => (
-          <li key={`${line}:${column}:${test}`}>
-            <strong>{test}</strong>{" "}
-            <span className="hint">
-              line {line}, <code>{collection}</code>
-            </span>
-            <p>
-              Expected {expected}, found {found}.
-            </p>
-            {because === null ? null : <p className="hint">{because}</p>}
-          </li>
-        ))}
-      </ul>
-    </>
-  );
+  return <TestFailures outcome={answer} />;
 }

@@ -7,6 +7,14 @@ import { checkYaml } from "./yaml-check.ts";
 /** A pause in typing that begins a check by the node. */
 const PAUSE_MS = 150;
 
+/** The rules that a draft is compared with. */
+interface Checked {
+  /** Whether only the collections of the draft count, because the rules are in the database. */
+  readonly isRuleSet: boolean;
+  /** The set in force. With another one, the same draft has another effect. */
+  readonly inForce: number;
+}
+
 /** The state of a draft. */
 export interface Check {
   /** By the node, or by the page until the node has answered. */
@@ -19,17 +27,19 @@ export interface Check {
   readonly error: unknown;
 }
 
-/** Checks a draft while it is being edited: in the page at once, and by the node after a short pause. */
-export function useCheck(text: string): Check {
+/**
+ * Checks a draft while it is being edited: in the page at once, and by the node after a short pause.
+ */
+export function useCheck(text: string, { isRuleSet, inForce }: Checked): Check {
   const { api } = useSession();
   const { value, error, isPending } = useLatest(
-    text,
+    `${inForce}\n${text}`,
     (signal) => api.call("plan", text, { signal }),
     PAUSE_MS,
   );
   // The key that was typed appears first, because the check of a large text takes longer than a frame.
   const shown = useDeferredValue(text);
-  const ownProblems = useMemo(() => checkYaml(shown), [shown]);
+  const ownProblems = useMemo(() => checkYaml(shown, isRuleSet), [shown, isRuleSet]);
   const isChecked = !isPending && value !== null;
   const problems = value !== null && "problems" in value ? value.problems : [];
   return {

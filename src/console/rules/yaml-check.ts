@@ -17,11 +17,19 @@ const OUTER = new Set([
 ]);
 const PROBLEMS_MAX = 100;
 
+/** Sections of a draft that the node ignores, if a draft is a rule set. */
+const isOfSet = ({ instanceLocation }: OutputUnit) => /^#(?:$|\/collections(?:$|\/))/.test(instanceLocation);
+
+/** A draft of the rules has no section `auth`, for example. The node reports a section that it needs. */
+const isMissingSection = ({ keyword, instanceLocation }: OutputUnit) =>
+  keyword === "required" && instanceLocation === "#";
+
 /**
  * Checks a draft in the page, at once: its syntax, and the names and types of its options. The node checks everything,
  * and its answer replaces this one.
+ * @param isRuleSet Whether the draft is a rule set, of which only the collections count.
  */
-export function checkYaml(text: string): readonly Problem[] {
+export function checkYaml(text: string, isRuleSet = false): readonly Problem[] {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, merge: true, prettyErrors: false });
   const at = (offset: number) => {
@@ -35,6 +43,7 @@ export function checkYaml(text: string): readonly Problem[] {
   const { valid, errors } = validator.validate(document.toJS({ maxAliasCount: 100 }));
   if (valid) return [];
   return leavesOf(errors)
+    .filter((error) => !isMissingSection(error) && (!isRuleSet || isOfSet(error)))
     .slice(0, PROBLEMS_MAX)
     .map((error) => {
       const steps = stepsOf(error.instanceLocation);

@@ -227,7 +227,7 @@ test("an edit that starts from another set than the one in force is refused, wit
   });
   expect((await ask("/rules/revert", { number: 1, parent: 2 })).status).toBe(409);
   expect((await ask("/rules/apply", { ...draft, parent: 7 })).body.conflict).toMatchObject({ since: [] });
-  expect((await ask("/audit?admin=ada")).body.entries).toEqual([]);
+  expect((await ask("/audit?admin=token:ada")).body.entries).toEqual([]);
   // Of edits at the same time, one wins, and the others receive a conflict or wait for their turn.
   const racing = await Promise.all(
     ["ada", "ben", "ada"].map((admin, at) =>

@@ -15,4 +15,4 @@ test("the patch of a draft turns the file into the draft", () => {
 });
 
 test("a draft without edits has no patch", () =>
-  expect(patchOf({ name: "a", base: "x", text: "x", tests: "" })).toBe(""));
+  expect(patchOf({ name: "a", base: "x", text: "x" })).toBe(""));

@@ -126,7 +126,15 @@ describe("a rule test of an outcome", () => {
 });
 
 describe("a test is added", () => {
-  const draft = { name: "r.yaml", base: "", text: "collections: {}\n", tests: "" };
+  const draft = {
+    name: "r.yaml",
+    base: "",
+    text: "collections: {}\n",
+    tests: "",
+    baseTests: "",
+    parent: null,
+    message: "",
+  };
 
   test("to the file of tests, whose comments stay", () => {
     const first = withTest(draft, { name: "a" });

@@ -40,3 +40,16 @@ test("accepts a configuration of 2,000 rules", () => {
   const text = `${HEAD}collections:\n  orders:\n    rules:\n${rules.join("")}`;
   expect(checkYaml(text)).toEqual([]);
 });
+
+test("a draft of rules needs no other section, and of a rule set only the collections are checked", () => {
+  const rules = "collections:\n  orders:\n    rules: [{ name: a }]\n";
+  expect(checkYaml(rules)).toEqual([]);
+  const set = `parent: 4\ntests: []\nserver: { nonsense: 1 }\n${rules}`;
+  expect(checkYaml(set)).not.toEqual([]);
+  expect(checkYaml(set, true)).toEqual([]);
+  expect(checkYaml(set.replace("name: a", "nam: a"), true)).toMatchObject([
+    { path: "collections.orders.rules.0" },
+    { path: "collections.orders.rules.0.nam" },
+  ]);
+  expect(checkYaml("collections: 3\n", true)).toMatchObject([{ path: "collections" }]);
+});
