@@ -3,57 +3,57 @@
  * all of them, which makes the cost of a change nearly independent of the number of subscribers.
  */
 import type { Steps } from "../match/steps.ts";
-import type { ChangeTallies, Metrics } from "../metrics/metrics.ts";
-import type { ValueMode } from "../protocol/messages.ts";
-import { cutChunk, LIVE_CHUNK_BYTES, type LogPosition } from "./catch-up-chunks.ts";
-import { isLargeChange, UNKNOWN } from "./change.ts";
-import { CHANGES_STEP, type ChangeEncoder, takesSteps } from "./change-encoder.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { type Change, UNKNOWN } from "./change.ts";
+import { type ChangeEncoder, takesSteps } from "./change-encoder.ts";
 import type { ChangeLog } from "./change-log.ts";
-import { Chunk, type EncodedMessage } from "./chunk.ts";
 import type { Follower } from "./follower.ts";
+import { type Chunks, Handout, NOTHING, type Prepared, put } from "./handout.ts";
+import { HeldRows, type RowPace, type TakenRows } from "./held-rows.ts";
 import type { HistoryEntry } from "./history.ts";
 import { type LogEntry, toLogEntry } from "./log-entry.ts";
-import { mergeEntries } from "./merge-entries.ts";
+import { MergedEntries } from "./merge-entries.ts";
 import { SmallSet } from "./small-set.ts";
 
-/** One chunk for each value mode that some follower uses. */
-type Chunks = { [mode in ValueMode]?: Chunk };
-
-/** The messages of a commit, for each value mode that some follower uses. */
-interface Prepared {
-  readonly entry: HistoryEntry;
-  readonly messages: Map<ValueMode, readonly EncodedMessage[]>;
+/** Held rows as one entry, with the chunks that were made of it. */
+interface EarlyRows {
+  /** For followers that have received everything up to this entry. */
+  readonly after: number;
+  readonly entry: LogEntry & { readonly changes: readonly Change[] };
+  readonly chunks: Chunks;
 }
-
-const NOTHING: readonly undefined[] = [];
-
-/** How many followers are served before the event loop runs other work. */
-const FOLLOWERS_STEP = 64;
 
 /** Records the changes of one live query in its log, and delivers them to its followers. */
 export class Broadcast {
   /** The followers that are up to date. Others first read the log at their own pace. */
   readonly followers = new SmallSet<Follower>();
   readonly #log: ChangeLog;
-  readonly #encoder: ChangeEncoder;
-  readonly #metrics: Metrics;
-  readonly #changes: ChangeTallies;
-  readonly #merges: boolean;
+  readonly #handout: Handout;
+  /** Of an aggregate, whose changes are merged; `null` for all others. */
+  readonly #pace: RowPace | null;
+  /** Created for the first change of an aggregate. */
+  #rows: HeldRows | null = null;
   /** Entries recorded since the last flush; `null` if there are none. */
   #pending: LogEntry[] | null = null;
+  /** The rows that a follower of an aggregate received before the others, for those who lack the same. */
+  #early: EarlyRows | null = null;
   /** A commit whose messages were encoded in advance for the next flush. */
   #prepared: Prepared | null = null;
 
   /**
    * @param collection The label of its changes in the metrics.
-   * @param merges Whether only the last of several changes of a document counts.
+   * @param pace How often rows are sent, for an aggregate, of which only the last change of each row counts.
    */
-  constructor(log: ChangeLog, encoder: ChangeEncoder, metrics: Metrics, collection: string, merges = false) {
+  constructor(
+    log: ChangeLog,
+    encoder: ChangeEncoder,
+    metrics: Metrics,
+    collection: string,
+    pace: RowPace | null = null,
+  ) {
     this.#log = log;
-    this.#encoder = encoder;
-    this.#metrics = metrics;
-    this.#changes = metrics.changesBy(collection);
-    this.#merges = merges;
+    this.#handout = new Handout(this.followers, encoder, metrics, collection);
+    this.#pace = pace;
   }
 
   /**
@@ -62,10 +62,7 @@ export class Broadcast {
    */
   *prepare(entry: HistoryEntry, changes: LogEntry["changes"]): Steps<void> {
     if (changes === UNKNOWN || !takesSteps(changes)) return;
-    const prepared: Prepared = { entry, messages: new Map() };
-    for (const mode of new Set([...this.followers].map((follower) => follower.mode)))
-      prepared.messages.set(mode, yield* this.#encoder.encodeCommitInSteps(changes, entry, mode));
-    this.#prepared = prepared;
+    this.#prepared = yield* this.#handout.prepare(entry, changes);
   }
 
   /**
@@ -76,9 +73,27 @@ export class Broadcast {
     const logEntry = toLogEntry(entry, changes);
     if (logEntry === null) return false;
     this.#log.push(logEntry);
-    if (this.#pending === null) this.#pending = [logEntry];
+    if (this.#pace !== null) {
+      this.#rows ??= new HeldRows(this.#pace);
+      this.#rows.add(logEntry);
+    } else if (this.#pending === null) this.#pending = [logEntry];
     else this.#pending.push(logEntry);
     return true;
+  }
+
+  /** Until when the changes since the last flush are held back, by the clock of the rows; `null` if they are not. */
+  get heldUntilMs(): number | null {
+    return this.followers.size === 0 ? null : (this.#rows?.dueMs ?? null);
+  }
+
+  /** Whether only the last change of each row counts, so that changes may be held back and merged. */
+  get mergesRows(): boolean {
+    return this.#pace !== null;
+  }
+
+  /** Number of the last entry that is held back, which a follower may have received early; 0 if there is none. */
+  get heldSeq(): number {
+    return this.#rows?.lastSeq ?? 0;
   }
 
   /**
@@ -87,129 +102,107 @@ export class Broadcast {
    * @returns The remaining work, step by step. Only many followers or long commits leave any.
    */
   flush(onUnknown: () => void): Iterable<void> {
-    const noted = this.#pending;
-    const last = noted?.at(-1);
-    if (noted === null || last === undefined) return NOTHING;
-    const merged = this.#merges && noted.length > 1 ? mergeEntries(noted) : null;
-    const pending = merged === null ? noted : [merged];
-    const prepared = merged === null ? this.#prepared : null;
+    const held = this.#rows?.take();
+    if (held != null) return this.#flushRows(held, onUnknown);
+    const pending = this.#pending;
+    const prepared = this.#prepared;
     this.#pending = null;
     this.#prepared = null;
-    // Changes of one batch may cancel each other.
-    if (merged?.changes.length === 0) {
-      for (const follower of this.followers) follower.skipTo(merged);
-      return NOTHING;
-    }
-    const count = this.#count(pending);
-    if (count === UNKNOWN) {
-      onUnknown();
-      return this.startOverAll();
-    }
-    this.#metrics.deliveriesMade.inc(this.followers.size * pending.length);
-    if (merged !== null) return this.#handMerged(merged);
-    if (count > CHANGES_STEP || this.followers.size > FOLLOWERS_STEP)
-      return this.#handInSteps(pending, prepared);
-    const chunks: Chunks = {};
-    const position = { after: last.seq, written: 0 };
-    for (const follower of this.followers) {
-      // A follower that fails, or a mode that cannot be encoded, must not affect the others.
-      try {
-        const chunk = chunks[follower.mode] ?? this.#chunkOf(pending, follower.mode);
-        chunks[follower.mode] = chunk;
-        follower.deliver(chunk, position);
-      } catch (error) {
-        follower.fail(error);
-      }
-    }
-    return NOTHING;
+    if (pending === null) return NOTHING;
+    this.#handout.noteChanges(pending);
+    return this.#handout.hand(pending, prepared, this.followers) ?? this.#startOver(onUnknown);
   }
 
-  /**
-   * Delivers the changes of several commits as those of one, in one chunk. A follower that had received a part of them
-   * could not continue from the log, which contains the commits themselves. The groups of an aggregate bound the chunk.
-   */
-  *#handMerged(merged: LogEntry): Generator<void, void> {
-    for (const [mode, followers] of this.#byMode()) {
-      try {
-        const encoded = yield* this.#encodeInSteps([merged], mode, null);
-        const chunk = new Chunk(encoded.get(merged) ?? []);
-        yield* this.#handToAll(followers, chunk, { after: merged.seq, written: 0 });
-      } catch (error) {
-        this.#failThose(followers, error);
-      }
-    }
+  #flushRows({ pieces, all }: TakenRows, onUnknown: () => void): Iterable<void> {
+    const prepared = this.#prepared;
+    this.forget();
+    const merged = all.toEntry();
+    if (merged === null) return this.#startOver(onUnknown);
+    this.#handout.noteChanges([merged]);
+    this.#handout.noteMerged(all.changeCount - merged.changes.length);
+    const byPiece = this.#byPiece(pieces);
+    const lackAll = byPiece.get(0) ?? [];
+    // Mostly no follower has received a part early.
+    if (lackAll.length === this.followers.size) return this.#handRows(merged, lackAll, prepared);
+    return this.#handPieces(pieces, byPiece);
   }
 
-  /**
-   * Delivers long commits piece by piece. One chunk of all of it would take a turn of its own to build and to number, and
-   * would fit into no outbox.
-   */
-  *#handInSteps(pending: readonly LogEntry[], prepared: Prepared | null): Generator<void, void> {
-    for (const [mode, followers] of this.#byMode()) {
-      try {
-        const encoded = yield* this.#encodeInSteps(pending, mode, prepared);
-        yield* this.#handChunks(pending, encoded, followers);
-      } catch (error) {
-        this.#failThose(followers, error);
-      }
-    }
-  }
-
-  *#handChunks(
-    pending: readonly LogEntry[],
-    encoded: ReadonlyMap<LogEntry, readonly EncodedMessage[]>,
-    followers: readonly Follower[],
+  /** Delivers to followers that lack different rows, a step for each group of them. */
+  *#handPieces(
+    pieces: readonly MergedEntries[],
+    byPiece: ReadonlyMap<number, readonly Follower[]>,
   ): Generator<void, void> {
-    const encode = (entry: LogEntry) => encoded.get(entry) ?? [];
-    let position: LogPosition = { after: (pending[0]?.seq ?? 0) - 1, written: 0 };
-    for (let first = 0; ; ) {
-      while (pending[first] !== undefined && (pending[first]?.seq ?? 0) <= position.after) first++;
-      const next = cutChunk(pending.slice(first), position, encode, LIVE_CHUNK_BYTES);
-      if (typeof next === "string" || "lacking" in next) return;
-      yield* this.#handToAll(followers, next.chunk, next);
-      position = next;
+    for (const [index, followers] of byPiece) {
+      const entry = MergedEntries.joined(pieces.slice(index))?.toEntry();
+      const present = followers.filter((follower) => this.followers.has(follower));
+      if (entry != null) yield* this.#handRows(entry, present, null);
       yield;
     }
   }
 
-  /**
-   * The followers of now, by their value mode. No follower joins during a pause, because catch-ups wait until the batch has
-   * ended. A follower that leaves is skipped.
-   */
-  #byMode(): Map<ValueMode, Follower[]> {
-    const byMode = new Map<ValueMode, Follower[]>();
+  #handRows(entry: LogEntry, followers: readonly Follower[], prepared: Prepared | null): Iterable<void> {
+    // Changes may cancel each other.
+    if (entry.changes.length === 0) {
+      for (const follower of followers) follower.skipTo(entry);
+      return NOTHING;
+    }
+    const isOne = entry.cursors === undefined;
+    const rest = isOne ? this.#handout.hand([entry], prepared, followers) : null;
+    return rest ?? this.#handout.handMerged(entry, followers);
+  }
+
+  /** The followers by the index of the first piece that they lack. Some have received the first ones before the others. */
+  #byPiece(pieces: readonly MergedEntries[]): Map<number, Follower[]> {
+    const byPiece = new Map<number, Follower[]>();
     for (const follower of this.followers) {
-      const known = byMode.get(follower.mode);
-      if (known === undefined) byMode.set(follower.mode, [follower]);
-      else known.push(follower);
+      const index = pieces.findIndex(({ firstSeq }) => firstSeq > follower.after);
+      if (index >= 0) put(byPiece, index, follower);
     }
-    return byMode;
+    return byPiece;
   }
 
-  *#handToAll(followers: readonly Follower[], chunk: Chunk, position: LogPosition): Generator<void, void> {
-    let served = 0;
-    for (const follower of followers) {
-      this.#hand(follower, chunk, position);
-      if (++served % FOLLOWERS_STEP === 0) yield;
-    }
+  /** A follower is up to date, and receives the next changes as they arrive. */
+  join(follower: Follower): void {
+    this.followers.add(follower);
+    this.#rows?.cut();
   }
 
-  /** A follower that has left meanwhile, because it is slow, reads the log by itself. */
-  #failThose(followers: readonly Follower[], error: unknown): void {
-    for (const follower of followers) if (this.followers.has(follower)) follower.fail(error);
+  /** Delivers everything that is held back to one follower now, and to the others at their time. */
+  handHeld(follower: Follower): void {
+    const early = this.#earlyRows(follower.after);
+    if (early === null) return;
+    const { entry, chunks } = early;
+    // Without the entries in the log, the client would have to read the result again.
+    if (takesSteps(entry.changes) && this.#log.after(follower.after) !== undefined) {
+      follower.readLog();
+      return;
+    }
+    this.#rows?.cut();
+    if (entry.changes.length === 0) follower.skipTo(entry);
+    else this.#handout.handAlone(follower, entry, chunks);
   }
 
-  #hand(follower: Follower, chunk: Chunk, position: LogPosition): void {
-    if (!this.followers.has(follower)) return;
-    try {
-      follower.deliver(chunk, position);
-    } catch (error) {
-      follower.fail(error);
-    }
+  /** The held rows for a follower that has received everything up to entry `after`; `null` if it lacks nothing. */
+  #earlyRows(after: number): EarlyRows | null {
+    const rows = this.#rows;
+    if (rows === null || rows.lastSeq <= after) return null;
+    const known = this.#early;
+    // Many clients receive their watermark in the same turn.
+    if (known?.entry.seq === rows.lastSeq && known.after === after) return known;
+    const entry = MergedEntries.joined(rows.since(after))?.toEntry();
+    if (entry == null || entry.changes === UNKNOWN) return null;
+    this.#early = { after, entry: { ...entry, changes: entry.changes }, chunks: {} };
+    return this.#early;
+  }
+
+  #startOver(onUnknown: () => void): Iterable<void> {
+    onUnknown();
+    return this.startOverAll();
   }
 
   /** Makes all followers read the result again. */
   *startOverAll(): Generator<void, void> {
+    this.forget();
     for (const follower of [...this.followers]) {
       try {
         follower.startOver();
@@ -222,45 +215,9 @@ export class Broadcast {
 
   /** Drops everything recorded since the last flush. */
   forget(): void {
+    this.#rows?.forget();
+    this.#early = null;
     this.#pending = null;
     this.#prepared = null;
-  }
-
-  /**
-   * Counts changes by their type, for the metrics.
-   * @returns Their number. A change of a large document counts as too many for one step.
-   */
-  #count(entries: readonly LogEntry[]): number | typeof UNKNOWN {
-    const tallies = this.#changes;
-    let count = 0;
-    for (const { changes } of entries) {
-      if (changes === UNKNOWN) return UNKNOWN;
-      for (const change of changes) {
-        tallies[change.type].inc();
-        count += isLargeChange(change) ? CHANGES_STEP + 1 : 1;
-      }
-    }
-    return count;
-  }
-
-  #chunkOf(entries: readonly LogEntry[], mode: ValueMode): Chunk {
-    const messages: EncodedMessage[] = [];
-    for (const entry of entries) this.#encoder.encodeLive(entry, mode, messages);
-    return new Chunk(messages);
-  }
-
-  *#encodeInSteps(
-    entries: readonly LogEntry[],
-    mode: ValueMode,
-    prepared: Prepared | null,
-  ): Generator<void, Map<LogEntry, readonly EncodedMessage[]>> {
-    const encoded = new Map<LogEntry, readonly EncodedMessage[]>();
-    for (const entry of entries) {
-      const known = prepared?.entry === entry.entry ? prepared.messages.get(mode) : undefined;
-      const messages: EncodedMessage[] = [];
-      if (known === undefined) yield* this.#encoder.encodeLiveInSteps(entry, mode, messages);
-      encoded.set(entry, known ?? messages);
-    }
-    return encoded;
   }
 }

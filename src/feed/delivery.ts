@@ -90,14 +90,23 @@ export class Delivery implements Follower {
     return this.#phase;
   }
 
-  /** Commits between what was written and the head of the change stream; 0 while the delivery is live. */
+  /** Commits between what was written and the head of the change stream; 0 while changes are written as they arrive. */
   get lagCommits(): number {
-    return this.isLive ? 0 : Math.max(0, this.#context.parts.timeline.headSeq - this.#after);
+    return this.#phase === "live" ? 0 : Math.max(0, this.#context.parts.timeline.headSeq - this.#after);
   }
 
-  /** Whether the client is up to date, so that changes are written as they arrive. */
+  get after(): number {
+    return this.#after;
+  }
+
+  /** Whether the client lacks nothing, not even rows that are held back, and changes are written as they arrive. */
   get isLive(): boolean {
-    return this.#phase === "live" && this.liveQuery.state.isCurrent;
+    return this.#phase === "live" && this.liveQuery.state.isCurrent && !this.isHeldBack;
+  }
+
+  /** Whether the client only lacks rows that are held back to be merged. */
+  get isHeldBack(): boolean {
+    return this.#phase === "live" && this.liveQuery.broadcast.heldSeq > this.#after;
   }
 
   /**
@@ -163,6 +172,25 @@ export class Delivery implements Follower {
     this.#sink.noteUnchanged(entry.cursor);
   }
 
+  readLog(): void {
+    if (this.#phase !== "live") return;
+    this.#enter("catch-up", newCatchUpWork());
+    this.#startSteps();
+  }
+
+  /**
+   * Sends the rows that are held back to this client, which then has the state of this very point. While a batch is being
+   * delivered there is no such point. A failure ends this delivery alone. Never throws.
+   */
+  sendHeld(): void {
+    if (!this.isHeldBack || !this.#context.parts.timeline.isSettled) return;
+    try {
+      this.liveQuery.broadcast.handHeld(this);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   startOver(): void {
     const before = this.#phase;
     // Nothing may be written before the client knows the subscription. `run` resets it then.
@@ -224,6 +252,8 @@ export class Delivery implements Follower {
     const sink = this.#sink;
     const { timeline } = parts;
     let encoded: EncodedEntry | undefined;
+    let isMergedAgain = false;
+    let hasRoom = false;
     while (step.isCurrent()) {
       // A live query may have recorded a commit that it has not delivered to its followers yet.
       if (!timeline.isSettled) {
@@ -247,6 +277,11 @@ export class Delivery implements Follower {
         if (await liveQuery.extend(this.#after)) continue;
         return step.isCurrent() ? this.#continueFromOplog(step) : "abandoned";
       }
+      // Rows are merged again only once before each write, or a client might receive none while they keep changing.
+      if (encoded !== undefined && !isMergedAgain && this.#isOutdated(encoded, log)) {
+        encoded = undefined;
+        isMergedAgain = true;
+      }
       const position = { after: this.#after, written: this.#written };
       const next = liveQuery.nextChunk(log, position, this.mode, encoded);
       if (next === "unknown") return "history-lost";
@@ -257,12 +292,20 @@ export class Delivery implements Follower {
         return "live";
       }
       if ("lacking" in next) {
-        encoded = await liveQuery.encodeEntry(next.lacking, this.mode);
+        // Rows are merged when there is room for them, because later ones replace them until then.
+        if (hasRoom || next.lacking.cursors === undefined)
+          encoded = await liveQuery.encodeEntry(next.lacking, this.mode);
+        else {
+          // An ended connection has no room, and drops what is written to it.
+          await sink.room(1);
+          hasRoom = true;
+        }
       } else if (!sink.write(next.chunk)) {
         if (!(await sink.room(next.chunk.size))) return "abandoned";
-        // Rows may have changed again meanwhile. As long as none of them was written, only the latest ones matter.
-        if (encoded?.entry.cursors !== undefined && this.#written === 0) encoded = undefined;
+        isMergedAgain = false;
+        hasRoom = true;
       } else {
+        isMergedAgain = false;
         this.#after = next.after;
         this.#written = next.written;
         this.#position = next.written === 0 ? timeline.history.positionAt(next.after) : null;
@@ -270,6 +313,11 @@ export class Delivery implements Follower {
       }
     }
     return "abandoned";
+  }
+
+  /** Whether rows of an aggregate may have changed again since they were merged, and none of them was written. */
+  #isOutdated({ entry }: EncodedEntry, log: readonly LogEntry[]): boolean {
+    return entry.cursors !== undefined && this.#written === 0 && (log.at(-1)?.seq ?? 0) > entry.seq;
   }
 
   /** The history evicted the next commits while the missed ones were being sent. The oplog may still contain them. */
@@ -297,7 +345,7 @@ export class Delivery implements Follower {
     this.#oplogReads = 0;
     this.#position = null;
     this.#phase = DELIVERY_TRANSITIONS[this.#phase]["caught-up"];
-    this.liveQuery.followers.add(this);
+    this.liveQuery.broadcast.join(this);
     this.#sink.becameLive(afterCatchUp);
   }
 
@@ -320,7 +368,7 @@ export class Delivery implements Follower {
   #enter(event: DeliveryEvent, work: Work): void {
     if (this.#work !== work) releaseWork(this.#work);
     // First, because a delivery that is not live reads the log, and a flush would write the same change a second time.
-    if (this.#phase === "live") this.liveQuery.followers.delete(this);
+    if (this.#phase === "live") this.liveQuery.broadcast.followers.delete(this);
     this.#phase = DELIVERY_TRANSITIONS[this.#phase][event];
     this.#work = work;
     this.#written = 0;

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitTraceSlot } from "./commit-trace.ts";
+import type { HeldQueries } from "./held-queries.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { Lookups } from "./lookups.ts";
@@ -25,6 +26,8 @@ export interface DispatchParts {
   readonly metrics: Metrics;
   readonly work: WorkMeter;
   readonly trace: CommitTraceSlot;
+  /** The live queries that hold changes back. */
+  readonly held: HeldQueries<LiveQuery>;
   /**
    * Called when a live query cannot be kept up to date. It must be removed, because the state of its followers is
    * unknown.
@@ -69,6 +72,7 @@ export class Dispatch {
     // Clients choose the collections, so indexes without live queries would accumulate.
     if (index?.size === 0) this.#byNamespace.delete(liveQuery.namespace);
     this.#changed.delete(liveQuery);
+    this.#parts.held.drop(liveQuery);
   }
 
   /**
@@ -78,7 +82,7 @@ export class Dispatch {
   *apply(entry: HistoryEntry): Generator<void, void> {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
-    if (lookups.areKept) yield* lookups.apply(entry, () => this.flush());
+    if (lookups.areKept) yield* lookups.apply(entry, () => this.flushAll());
     this.#parts.trace.observer?.arrived(entry);
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
       const index = this.#byNamespace.get(namespace);
@@ -136,17 +140,39 @@ export class Dispatch {
     }
   }
 
-  /** Writes all changes found since the last flush. Changes that are found together cost each connection one write. */
+  /**
+   * Writes all changes found since the last flush, except those that their live query holds back. Changes that are found
+   * together cost each connection one write.
+   */
   *flush(): Generator<void, void> {
     for (const liveQuery of this.#changed) {
       this.#changed.delete(liveQuery);
-      try {
-        yield* liveQuery.flush();
-      } catch (error) {
-        this.#parts.onFailed(liveQuery, error);
-      }
+      yield* this.#contained(liveQuery, () => liveQuery.flush());
     }
     this.#parts.onHandedOut();
+  }
+
+  /** Writes everything, also the changes that are held back, so that every client has the state of this point. */
+  *flushAll(): Generator<void, void> {
+    yield* this.flush();
+    for (const liveQuery of this.#parts.held.takeAll())
+      yield* this.#contained(liveQuery, () => liveQuery.flush(true));
+    this.#parts.onHandedOut();
+  }
+
+  /** Writes the changes that have been held back for long enough. */
+  *flushDue(): Generator<void, void> {
+    for (const liveQuery of this.#parts.held.takeDue())
+      yield* this.#contained(liveQuery, () => liveQuery.flush());
+    this.#parts.onHandedOut();
+  }
+
+  *#contained(liveQuery: LiveQuery, work: () => Iterable<void>): Generator<void, void> {
+    try {
+      yield* work();
+    } catch (error) {
+      this.#parts.onFailed(liveQuery, error);
+    }
   }
 
   #offer(liveQuery: LiveQuery, entry: HistoryEntry): void {

@@ -20,6 +20,7 @@ import type { DeliveryParts, DeliveryTerms } from "./delivery-parts.ts";
 import { DocumentEncoder } from "./document-encoder.ts";
 import type { StateFollower } from "./followed-collection.ts";
 import { GrantDiffs } from "./grant-diffs.ts";
+import { HeldQueries } from "./held-queries.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQueries } from "./live-queries.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -72,6 +73,7 @@ export class Feed implements CommitSink {
   readonly #logBudget: LogBudget;
   readonly #snapshots: SnapshotStore;
   readonly #slices: Slices;
+  readonly #held: HeldQueries<LiveQuery>;
   readonly #liveQueries: LiveQueries;
   readonly #deliveryParts: DeliveryParts;
   /** The service's own collections, by namespace. */
@@ -101,9 +103,12 @@ export class Feed implements CommitSink {
     const snapshots = new SnapshotStore(limits, shared);
     const lookups = new Lookups(limits, shared);
     const stateFollowers = new Map<string, StateFollower>();
+    const releaseDue = () => this.#releaseDue();
+    const held = new HeldQueries<LiveQuery>(limits.aggregateIntervalMs, parts, releaseDue);
     const liveQueries = new LiveQueries(limits, {
       ...shared,
       slices,
+      held,
       encoder,
       budget,
       logBudget,
@@ -126,6 +131,7 @@ export class Feed implements CommitSink {
     this.#logBudget = logBudget;
     this.#snapshots = snapshots;
     this.#slices = slices;
+    this.#held = held;
     this.#liveQueries = liveQueries;
     this.#deliveryParts = { ...shared, snapshots, windows: liveQueries, grants, catchUps };
     this.#stateFollowers = stateFollowers;
@@ -137,6 +143,7 @@ export class Feed implements CommitSink {
 
   stop(): void {
     clearInterval(this.#sweeper);
+    this.#held.stop();
   }
 
   /**
@@ -191,6 +198,14 @@ export class Feed implements CommitSink {
     if (deliveriesMade.total > deliveredBefore) this.#noteLag(batch);
   }
 
+  /** Delivers the rows that have been held back for long enough, as if their commits arrived now. */
+  async #releaseDue(): Promise<void> {
+    const rest = this.timeline.handOut(() => this.#slices.run(this.#liveQueries.dispatch.flushDue()));
+    if (rest === undefined) return;
+    await rest;
+    this.timeline.advances.announce();
+  }
+
   #noteLag({ commits }: CommitBatch): void {
     const wallTimeMs = commits.at(-1)?.wallTimeMs ?? null;
     if (wallTimeMs !== null) this.#metrics.deliveryLag.observe(Math.max(0, Date.now() - wallTimeMs) / 1_000);
@@ -201,7 +216,7 @@ export class Feed implements CommitSink {
     for (const commit of batch.commits) {
       const entry = timeline.append(commit);
       // The changes found so far were allowed under the state before this commit, so they are written first.
-      if (commit.events.some(this.#isState)) yield* this.#liveQueries.dispatch.flush();
+      if (commit.events.some(this.#isState)) yield* this.#liveQueries.dispatch.flushAll();
       // Documents of the service's own collections take effect before anything else processes their commit.
       for (const follower of this.#stateFollowers.values()) {
         follower.apply(commit, () => {});

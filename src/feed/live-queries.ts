@@ -49,6 +49,7 @@ export class LiveQueries implements WindowAdmission {
     this.#parts = parts;
     this.#shared = {
       ...sharedPartsOf(limits, parts),
+      onHeld: (liveQuery, dueMs) => parts.held.hold(liveQuery, dueMs),
       onWindowChanged: (liveQuery) => this.#windows.changed(liveQuery),
       onCatchUpWork: (liveQuery, ms) => this.#work.noteCatchUp(liveQuery, ms),
     };
@@ -232,8 +233,8 @@ export class LiveQueries implements WindowAdmission {
 function sharedPartsOf(
   { snapshotTimeMs, snapshotDocuments: sortedDocumentsMax, aggregateGroups: aggregateGroupsMax }: FeedLimits,
   parts: LiveQueriesParts,
-): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork"> {
-  const { reader, timeline, encoder, budget, logBudget, newSlices, metrics, log, catchUps } = parts;
+): Omit<LiveQueryParts, "onWindowChanged" | "onCatchUpWork" | "onHeld"> {
+  const { reader, timeline, encoder, budget, logBudget, newSlices, held, metrics, log, catchUps } = parts;
   return {
     reader,
     timeline,
@@ -241,6 +242,7 @@ function sharedPartsOf(
     budget,
     logBudget,
     newSlices,
+    rowPace: held.pace,
     metrics,
     snapshotTimeMs,
     sortedDocumentsMax,

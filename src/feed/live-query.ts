@@ -16,7 +16,8 @@ import type { Chunk, EncodedMessage } from "./chunk.ts";
 import type { DocumentEncoder } from "./document-encoder.ts";
 import { documentQueryOf } from "./document-query.ts";
 import { Evaluation } from "./evaluation.ts";
-import type { Follower } from "./follower.ts";
+import { NOTHING } from "./handout.ts";
+import type { RowPace } from "./held-rows.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import type { ResultKind } from "./kept-result.ts";
 import type { LiveQuerySpec } from "./live-query-spec.ts";
@@ -27,7 +28,6 @@ import { isLong } from "./pieces.ts";
 import type { ResultState } from "./result-state.ts";
 import type { OplogBatch } from "./shared-stream.ts";
 import type { Slices } from "./slices.ts";
-import type { SmallSet } from "./small-set.ts";
 import type { SnapshotReader } from "./snapshot-reader.ts";
 import { Stateful } from "./stateful.ts";
 import { Stateless } from "./stateless.ts";
@@ -50,6 +50,10 @@ export interface LiveQueryParts {
   readonly sortedDocumentsMax: number;
   /** How many groups an aggregate may have. */
   readonly aggregateGroupsMax: number;
+  /** How often the rows of an aggregate are sent. */
+  readonly rowPace: RowPace;
+  /** Changes are held back until `dueMs`, by the clock of `rowPace`. `flush` is to be called then. */
+  readonly onHeld: (liveQuery: LiveQuery, dueMs: number) => void;
   /** A result that is kept in memory could not be kept up to date, and is read again. */
   readonly onWindowLost: (error: unknown) => void;
   /** The past of a result could not be read. The caller starts over. */
@@ -82,11 +86,11 @@ export class LiveQuery implements Pacer, AggregateOwner {
   readonly #plan: AggregatePlan | null;
   readonly evaluation: Evaluation;
   readonly state: ResultState;
+  readonly broadcast: Broadcast;
   readonly #parts: LiveQueryParts;
   readonly #history: History;
   readonly #encoder: ChangeEncoder;
   readonly #log: ChangeLog;
-  readonly #broadcast: Broadcast;
   /** Created on first use, because most live queries never need it, and each map costs the garbage collector time. */
   #fromOplog: WeakMap<OplogBatch, Map<ValueMode, Promise<readonly OplogMessages[]>>> | undefined;
   #fromGrants: WeakMap<readonly Change[], Map<ValueMode, Promise<readonly Chunk[]>>> | undefined;
@@ -107,19 +111,19 @@ export class LiveQuery implements Pacer, AggregateOwner {
     this.#history = parts.timeline.history;
     this.#encoder = new ChangeEncoder(spec, parts.encoder);
     this.#log = new ChangeLog(this.#history, this.#encoder, parts, this.#plan !== null);
-    this.#broadcast = new Broadcast(
+    this.broadcast = new Broadcast(
       this.#log,
       this.#encoder,
       parts.metrics,
       this.namespace,
-      this.#plan !== null,
+      this.#plan === null ? null : parts.rowPace,
     );
     this.state = this.#newState();
   }
 
   #newState(): ResultState {
     const { evaluation } = this;
-    const [log, broadcast] = [this.#log, this.#broadcast];
+    const [log, broadcast] = [this.#log, this.broadcast];
     const kind = this.#kindOfResult();
     if (kind !== null) return new Stateful(this.#parts, { kind, log, broadcast, owner: this });
     return new Stateless({ history: this.#history, evaluation, log, broadcast, pacer: this });
@@ -140,11 +144,6 @@ export class LiveQuery implements Pacer, AggregateOwner {
     const query = documentQueryOf(this.spec, this.#parts.snapshotTimeMs);
     if (this.#plan !== null) return this.#plan.loadQuery(query);
     return this.#windowSpec === null ? query : WindowedResult.loadQuery(query, this.#windowSpec);
-  }
-
-  /** The followers that are up to date. Others first read the log at their own pace. */
-  get followers(): SmallSet<Follower> {
-    return this.#broadcast.followers;
   }
 
   /** Whether the live query was removed, so that no commit concerns it any more. */
@@ -170,9 +169,15 @@ export class LiveQuery implements Pacer, AggregateOwner {
     return this.state.applyInSteps(entry);
   }
 
-  /** Delivers the changes since the last flush to all followers. */
-  flush(): Iterable<void> {
-    return this.#broadcast.flush(() => this.state.lose());
+  /**
+   * Delivers the changes since the last flush to all followers, or holds them back.
+   * @param atOnce Also what is held back.
+   */
+  flush(atOnce = false): Iterable<void> {
+    const dueMs = atOnce ? null : this.broadcast.heldUntilMs;
+    if (dueMs === null) return this.broadcast.flush(() => this.state.lose());
+    this.#parts.onHeld(this, dueMs);
+    return NOTHING;
   }
 
   /**
@@ -290,7 +295,7 @@ export class LiveQuery implements Pacer, AggregateOwner {
 
   /** Drops the state: the order of commits was broken, or the live query was removed. */
   forget(): void {
-    this.#broadcast.forget();
+    this.broadcast.forget();
     this.state.lose();
     this.#log.restart(this.#history.headSeq);
   }

@@ -3,21 +3,103 @@ import { type Change, idOf, UNKNOWN } from "./change.ts";
 import type { LogEntry } from "./log-entry.ts";
 
 /**
- * Merges the changes of several commits into one entry, for rows of an aggregate. Each message contains a whole row, so
- * only the last change of a row matters. A client that disconnects in between resumes from before the first commit.
+ * The changes of several commits as one entry, for rows of an aggregate. Each message contains a whole row, so only the
+ * last change of a row matters, and the memory depends on the number of rows alone. A client that disconnects in between
+ * resumes from before the first commit.
+ */
+export class MergedEntries {
+  readonly #first: LogEntry;
+  #last: LogEntry;
+  /** The last change of each row, by the key of its `_id`. Created for the second entry. */
+  #rows: Map<string, Change> | undefined;
+  #changes: number;
+  #isUnknown: boolean;
+
+  constructor(first: LogEntry) {
+    this.#first = first;
+    this.#last = first;
+    this.#isUnknown = first.changes === UNKNOWN;
+    this.#changes = first.changes === UNKNOWN ? 0 : first.changes.length;
+  }
+
+  /** Joins entries that follow each other; `null` if there are none. */
+  static joined([first, ...others]: readonly MergedEntries[]): MergedEntries | null {
+    if (first === undefined || others.length === 0) return first ?? null;
+    const all = new MergedEntries(first.#first);
+    all.#rows = new Map(first.#rows ?? rowsOf(first.#first));
+    all.#changes = first.#changes;
+    all.#isUnknown = first.#isUnknown;
+    for (const next of others) {
+      for (const change of next.#rowChanges) note(all.#rows, change);
+      all.#changes += next.#changes;
+      all.#isUnknown ||= next.#isUnknown;
+      all.#last = next.#last;
+    }
+    return all;
+  }
+
+  get firstSeq(): number {
+    return this.#first.seq;
+  }
+
+  get lastSeq(): number {
+    return this.#last.seq;
+  }
+
+  /** Whether some changes are unknown, so that there is no merged entry. */
+  get isUnknown(): boolean {
+    return this.#isUnknown;
+  }
+
+  /** The number of changes that were added. */
+  get changeCount(): number {
+    return this.#changes;
+  }
+
+  /** The number of rows that differ in the end. */
+  get rowCount(): number {
+    return this.#rows?.size ?? this.#changes;
+  }
+
+  get #rowChanges(): Iterable<Change> {
+    return (this.#rows ?? rowsOf(this.#first)).values();
+  }
+
+  /** Adds the entry that follows the last one. */
+  add(entry: LogEntry): void {
+    this.#last = entry;
+    if (entry.changes === UNKNOWN) this.#isUnknown = true;
+    if (this.#isUnknown || entry.changes === UNKNOWN) return;
+    this.#rows ??= rowsOf(this.#first);
+    for (const change of entry.changes) note(this.#rows, change);
+    this.#changes += entry.changes.length;
+  }
+
+  /** The one entry that was added, or a merged one; `null` if some changes are unknown. */
+  toEntry(): LogEntry | null {
+    if (this.#isUnknown) return null;
+    if (this.#rows === undefined) return this.#first;
+    const { seq, entry } = this.#last;
+    const cursors = { last: entry.cursor, others: this.#first.entry.cursorBefore };
+    return { seq, changes: [...this.#rows.values()], entry, cursors, encoded: undefined };
+  }
+}
+
+/**
+ * Merges entries of a log.
  * @returns `null` if some changes are unknown.
  */
-export function mergeEntries(entries: readonly LogEntry[]): LogEntry | null {
-  const first = entries[0];
-  const last = entries.at(-1);
-  if (first === undefined || last === undefined) return null;
-  const merged = new Map<string, Change>();
-  for (const { changes } of entries) {
-    if (changes === UNKNOWN) return null;
-    for (const change of changes) note(merged, change);
-  }
-  const cursors = { last: last.entry.cursor, others: first.entry.cursorBefore };
-  return { seq: last.seq, changes: [...merged.values()], entry: last.entry, cursors, encoded: undefined };
+export function mergeEntries([first, ...others]: readonly LogEntry[]): LogEntry | null {
+  if (first === undefined) return null;
+  const merged = new MergedEntries(first);
+  for (const entry of others) merged.add(entry);
+  return merged.toEntry();
+}
+
+function rowsOf({ changes }: LogEntry): Map<string, Change> {
+  const rows = new Map<string, Change>();
+  if (changes !== UNKNOWN) for (const change of changes) note(rows, change);
+  return rows;
 }
 
 function note(merged: Map<string, Change>, change: Change): void {

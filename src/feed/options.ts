@@ -117,6 +117,14 @@ export const FeedLimits = z.strictObject({
     .describe(
       "Groups that one aggregate may have; with more, the subscription ends with snapshot-too-large.",
     ),
+  aggregateIntervalMs: z
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(50)
+    .describe(
+      "The shortest time between two sends of the rows of one aggregate; changes in between are merged. The first change after a quiet time is sent at once. If many rows change again and again, they are held back for up to twenty times as long. 0s: each batch of commits is sent.",
+    ),
   lookupValues: z
     .int()
     .min(1)

@@ -34,8 +34,13 @@ export interface OwnParts<Owner> {
   readonly kind: ResultKind;
   readonly log: ChangeLog;
   readonly broadcast: Broadcast;
-  /** The live query, which divides work on earlier commits. */
+  /** The live query, which divides work on earlier commits, and delivers the changes that were found late. */
   readonly owner: Owner;
+}
+
+/** Delivers the changes that were found late. */
+interface Flushing {
+  flush(): Iterable<void>;
 }
 
 /** The changes of one commit, or a promise of them. */
@@ -49,7 +54,7 @@ const NOT_WAITING = Promise.resolve();
  * A result that is kept in memory: the window of a sorted result, or the groups of an aggregate. It sometimes must ask the
  * database. Until the answer arrives, later commits wait in the history.
  */
-export class Stateful<Owner extends Pacer> implements ResultState {
+export class Stateful<Owner extends Pacer & Flushing> implements ResultState {
   readonly isStateless = false;
   readonly #parts: StatefulParts<Owner>;
   readonly #kind: ResultKind;
@@ -216,7 +221,7 @@ export class Stateful<Owner extends Pacer> implements ResultState {
         if (generation !== this.#generation) return;
         this.#waitsAt = entry.seq;
         this.#parts.onWindowChanged(this.#owner);
-        if (broadcast.note(entry, found)) runThrough(broadcast.flush(() => this.lose()));
+        if (broadcast.note(entry, found)) runThrough(this.#owner.flush());
         pace.resume();
         if (pace.isOver) await pace.keep();
         let next: HistoryEntry | undefined;

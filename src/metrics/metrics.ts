@@ -39,6 +39,11 @@ const COUNTERS = {
     "Changes of live queries, before they are multiplied by subscribers.",
     ["collection", "type"],
   ],
+  changesMerged: [
+    "tidewire_changes_merged_total",
+    "Changes of rows of aggregates that were merged with a later change of the same row, and not sent.",
+    [],
+  ],
   deliveries: ["tidewire_deliveries_total", "Changes handed to connections.", []],
   snapshots: ["tidewire_snapshots_total", "Snapshots, by how they were served.", ["collection", "served"]],
   indexChecks: [

@@ -195,7 +195,7 @@ export class Trace {
       const watched = this.#followed.of(liveQuery);
       for (const one of watched) this.#expect(one, change, decision);
       if (this.#subject.kind !== "sub")
-        decision.otherSends = Math.max(0, liveQuery.followers.size - watched.size);
+        decision.otherSends = Math.max(0, liveQuery.broadcast.followers.size - watched.size);
       this.#log.touch(change);
     }
   }

@@ -41,9 +41,7 @@ export function sendSubscribed(
   const { id, attachment } = subscription;
   subscription.noteAnswered();
   const { metrics } = connection.context;
-  // A shared attachment may not have been delivered up to the head yet, because a batch is being delivered.
-  const isUpToDate = start === "shared" && attachment.delivery.isLive;
-  const cursor = isUpToDate ? connection.progress.cursorOf(attachment) : attachment.start.cursor;
+  const cursor = start === "shared" ? sharedCursor(connection, attachment) : attachment.start.cursor;
   metrics.subscriptionStarts.inc({ start });
   connection.context.trace?.started(
     connection,
@@ -60,4 +58,16 @@ export function sendSubscribed(
     ...(reason === undefined ? {} : { reason }),
     ...rest,
   });
+}
+
+/** The cursor up to which the client has the live query, for one more subscription to it. */
+function sharedCursor({ context, progress }: SubscriptionHost, attachment: Attachment): string {
+  const { delivery, start } = attachment;
+  const { mergesRows } = delivery.liveQuery.broadcast;
+  if (delivery.isLive && (!mergesRows || context.feed.timeline.isSettled))
+    return progress.cursorOf(attachment);
+  // Rows are held back, or are being delivered, so the settled head may be later than the client's state.
+  if (delivery.isLive || delivery.isHeldBack) return start.sent?.cursor ?? start.cursor;
+  // The client is behind.
+  return start.cursor;
 }

@@ -76,8 +76,10 @@ function silence(connection: SubscriptionHost): Affected[] {
     const error = outcome === "differs" ? null : outcome.error;
     // Without rights nothing of the subscription continues. With different rights its state may become part of the new
     // one.
-    if (error === null) attachment.suspend(id);
-    else connection.subscriptions.release(subscription);
+    if (error === null) {
+      attachment.delivery.sendHeld();
+      attachment.suspend(id);
+    } else connection.subscriptions.release(subscription);
     affected.push({ subscription, error });
   }
   return affected;

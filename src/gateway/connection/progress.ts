@@ -3,8 +3,10 @@
  * client resume past changes that it never received, so every subscription of the connection must be up to date in the
  * same turn.
  */
+
 import type { Feed } from "../../feed/feed.ts";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
+import { amount } from "../../protocol/amount.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Attachment } from "./attachment.ts";
@@ -65,7 +67,7 @@ export class Progress {
   /** Sends "everything up to this cursor was delivered", or remembers to do so once nothing is missing. */
   sendWatermark(): void {
     this.#owesWatermark = true;
-    if (!this.#isCaughtUp || !this.#feed.timeline.isReady) return;
+    if (!this.#feed.timeline.isReady || !this.#catchesUp()) return;
     this.#owesWatermark = false;
     this.#watermarkAtMs = nextWatermarkMs(Date.now(), this.#heartbeatMs);
     this.#outbox.send({ type: "watermark", cursor: this.nextCursor() });
@@ -96,7 +98,7 @@ export class Progress {
     });
     const timer = setTimeout(late, deadlineMs - Date.now());
     try {
-      while (this.#subscriptions.pending.size > 0 || !this.#isCaughtUp) {
+      while (this.#subscriptions.pending.size > 0 || !this.#catchesUp()) {
         if (this.#isOver) return;
         if (isLate) {
           throw new TidewireError(
@@ -123,7 +125,7 @@ export class Progress {
    */
   holdFence(most: number): () => void {
     if (this.#fences >= most) {
-      const text = `${most} fences wait on this connection already`;
+      const text = `${amount(most, "fence waits", "fences wait")} on this connection already`;
       throw new TidewireError("too-many-requests", text, { limit: "fences", value: most });
     }
     this.#fences++;
@@ -136,12 +138,20 @@ export class Progress {
     this.#subscriptions.changes.notify();
   }
 
-  get #starts(): AttachmentStart[] {
-    return Array.from(this.#subscriptions.attachments, ({ start }) => start);
+  /**
+   * Sends the rows that are held back to this client, because a watermark and a fence do not wait for their time.
+   * @returns Whether nothing is missing now.
+   */
+  #catchesUp(): boolean {
+    if (!this.#feed.timeline.isSettled) return false;
+    const { attachments } = this.#subscriptions;
+    for (const { delivery } of attachments) if (!delivery.isLive && !delivery.isHeldBack) return false;
+    for (const { delivery } of attachments) delivery.sendHeld();
+    return !this.#subscriptions.isBehind;
   }
 
-  get #isCaughtUp(): boolean {
-    return this.#feed.timeline.isSettled && !this.#subscriptions.isBehind;
+  get #starts(): AttachmentStart[] {
+    return Array.from(this.#subscriptions.attachments, ({ start }) => start);
   }
 }
 

@@ -205,6 +205,9 @@ function reattach(
   // Only a state that belongs to this subscription alone, and that is complete up to this point, can become the state
   // of another live query.
   const isAtPoint = at !== null || feed.timeline.isSettled;
+  if (at === null && previous.deciding === null) previous.delivery.sendHeld();
+  // A failure to send them has ended the subscription.
+  if (!subscriptions.holds(subscription)) return;
   const isItsOwn = together || previous.ids.size === 1;
   const isKnown = isAtPoint && previous.delivery.isLive && isItsOwn && previous.serves(id);
   subscriptions.release(subscription);

@@ -33,6 +33,8 @@ test("a slow consumer receives the latest rows and not each of their changes, al
   for (let round = 1; round <= 3; round++) await things.updateMany({}, { $set: { n: round } });
   await things.deleteMany({ _id: { $lt: 10 } });
   await settled(world);
+  // The greatest values of groups may still be read. Rows that change by that are sent again.
+  await delivery.liveQuery.state.becomesCurrent();
   sink.drain();
   // While the pieces are written, the log grows.
   for (let round = 0; round < 20; round++) await things.updateOne({ _id: 100 + round }, { $inc: { n: 10 } });
@@ -42,8 +44,8 @@ test("a slow consumer receives the latest rows and not each of their changes, al
   expect(sink.errors).toEqual([]);
   expect(changes.filter(({ type }) => type === "reset")).toEqual([]);
   expect(changes.filter(({ type }) => type === "removed")).toHaveLength(10);
-  // Of 1,510 changes: what was made ready before it had room, the rows of then, and what came while it caught up.
-  expect(changes.length).toBeLessThanOrEqual(2 * 500 + 20);
+  // Of 1,510 changes: the rows of the moment in which there was room, and the changes that came while it caught up.
+  expect(changes.length).toBeLessThanOrEqual(500 + 20);
   assertRows(sink.state.values(), await groupsAt(db, "things", {}, aggregate, time), aggregate, "at the end");
 });
 

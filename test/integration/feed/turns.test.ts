@@ -104,12 +104,16 @@ test.skipIf(process.platform !== "linux")(
     await fence();
     await longestTurnMs(service);
     messages = 0;
+    const startedMs = performance.now();
     await rows.updateMany({}, [{ $set: { v: { $add: [10, { $mod: ["$_id", 7] }] } } }]);
     await fence();
     const turnMs = await longestTurnMs(service);
-    console.log(`moves between groups: ${messages} messages for ${COUNT} commits, longest turn ${turnMs} ms`);
-    // One by one, each commit changes two rows. The faster the service is, the smaller are the batches that it merges.
-    expect(messages).toBeLessThanOrEqual(2 * COUNT);
+    const seconds = (performance.now() - startedMs) / 1_000;
+    console.log(
+      `moves between groups: ${messages} messages for ${COUNT} commits in ${seconds.toFixed(1)} s, longest turn ${turnMs} ms`,
+    );
+    // Five groups leave and seven come. They are sent about six times in the first second, and then once a second.
+    expect(messages).toBeLessThanOrEqual((5 + 7) * (8 + 2 * seconds));
     expect(
       query
         .getState()

@@ -151,7 +151,7 @@ test("[4] a membership that is withdrawn takes its documents out of the rows at 
   expect(seen.map(({ type, cause }) => [type, cause])).toEqual([["added", "grant"]]);
 });
 
-test("[G6] ten thousand documents that one updateMany moves are no more messages than changed rows, and end exactly", async () => {
+test("[G6] ten thousand documents that one updateMany moves are few messages, and end exactly", async () => {
   const { connect, db, now } = await startTestService({ collections: ORDERS, history: { window: "300s" } });
   const orders = db.collection<Order>("orders");
   const count = 10_000;
@@ -160,6 +160,7 @@ test("[G6] ten thousand documents that one updateMany moves are no more messages
   await client.ask(ask);
   await client.fence(await now());
   const before = client.received.length;
+  const startedMs = performance.now();
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   await orders.updateMany({}, [
@@ -168,11 +169,12 @@ test("[G6] ten thousand documents that one updateMany moves are no more messages
   await client.fence(await now());
   delay.disable();
   const changes = client.received.slice(before).filter(({ type }) => /added|changed|removed/.test(type));
+  const seconds = (performance.now() - startedMs) / 1_000;
   console.log(
-    `storm: ${changes.length} messages for ${count} commits, longest pause ${(delay.max / 1e6).toFixed(0)} ms`,
+    `storm: ${changes.length} messages for ${count} commits in ${seconds.toFixed(1)} s, longest pause ${(delay.max / 1e6).toFixed(0)} ms`,
   );
-  // One by one, each commit changes two rows. The faster the service is, the smaller are the batches that it merges.
-  expect(changes.length).toBeLessThanOrEqual(2 * count);
+  // Five groups leave and seven come. They are sent about six times in the first second, and then once a second.
+  expect(changes.length).toBeLessThanOrEqual((5 + 7) * (8 + 2 * seconds));
   const expected = await orders
     .aggregate([
       {

@@ -126,6 +126,7 @@ class Client {
   /** Sends a watermark as `Progress.sendWatermark` does. */
   watermark(): Position | null {
     if (!this.#feed.timeline.isSettled) return null;
+    this.rows.delivery.sendHeld();
     if (!this.rows.delivery.isLive || !this.plain.delivery.isLive) return null;
     const cursor = this.#position.next([this.rows.start, this.plain.start]);
     return this.#feed.timeline.codec.published(cursor)?.position ?? null;
@@ -222,6 +223,8 @@ test.each(Array.from({ length: 20 }, (_, round) => seed + round))(
     makeWait(random.fork(), waits);
     const world = await startFeed(new ScriptedReader(), {
       history: { bytes: 64 * 1_048_576, cursorStepMs: 1_000 },
+      // Rows are sent at once, or are held back for a moment.
+      limits: { aggregateIntervalMs: random.pick([0, 20, 200]) },
       ...(pauses ? { sliceClock: hastyClock(random.fork()) } : {}),
     });
     const writer = new Writer(world, random);

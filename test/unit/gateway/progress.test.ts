@@ -19,6 +19,8 @@ beforeEach(() => {
 
 interface FakeDelivery {
   isLive: boolean;
+  isHeldBack: boolean;
+  sendHeld: () => void;
   liveQuery: { state: { isCurrent: boolean; becomesCurrent: () => Promise<void> } };
 }
 
@@ -35,7 +37,7 @@ function connect() {
     cursors: { published: { cursor: "head", position: { clusterTime: 1n, within: 0 } } },
     subscribe: () => {
       const liveQuery = { state: { isCurrent: true, becomesCurrent: async () => {} } };
-      const delivery: FakeDelivery = { isLive: true, liveQuery };
+      const delivery: FakeDelivery = { isLive: true, isHeldBack: false, sendHeld: () => {}, liveQuery };
       deliveries.push(delivery);
       return delivery;
     },
@@ -158,6 +160,31 @@ test("[3.2] no watermark goes out while a delivery catches up, or a batch is bei
   timeline.isSettled = false;
   progress.sendWatermark();
   expect(watermarks()).toBe(0);
+});
+
+test("[3.4] a watermark and a fence take the rows that are held back, between two batches", () => {
+  const { progress, subscribe, deliveries, timeline, wait, watermarks } = connect();
+  subscribe("a");
+  const delivery = deliveries[0] as FakeDelivery;
+  const holdBack = () => Object.assign(delivery, { isLive: false, isHeldBack: true });
+  holdBack();
+  delivery.sendHeld = () => {
+    Object.assign(delivery, { isLive: true, isHeldBack: false });
+  };
+  timeline.isSettled = false;
+  progress.sendWatermark();
+  expect([delivery.isLive, watermarks()]).toEqual([false, 0]);
+  timeline.isSettled = true;
+  progress.sendWatermark();
+  expect([delivery.isLive, watermarks()]).toEqual([true, 1]);
+  holdBack();
+  expect(wait().isOver).toBe(true);
+  // Another subscription is behind, so the rows would be sent early for nothing.
+  holdBack();
+  subscribe("b");
+  Object.assign(deliveries[1] ?? {}, { isLive: false });
+  progress.sendWatermark();
+  expect([delivery.isHeldBack, watermarks()]).toEqual([true, 1]);
 });
 
 test("a fence is answered in the turn in which nothing is missing, when that is so at once", async () => {
