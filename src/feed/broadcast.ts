@@ -167,19 +167,20 @@ export class Broadcast {
     this.#rows?.cut();
   }
 
-  /** Delivers everything that is held back to one follower now, and to the others at their time. */
-  handHeld(follower: Follower): void {
+  /**
+   * Delivers everything that is held back to one follower now, and to the others at their time.
+   * @returns `false` if there are too many rows for one turn. The follower must read them from the log.
+   */
+  handHeld(follower: Follower): boolean {
     const early = this.#earlyRows(follower.after);
-    if (early === null) return;
+    if (early === null) return true;
     const { entry, chunks } = early;
     // Without the entries in the log, the client would have to read the result again.
-    if (takesSteps(entry.changes) && this.#log.after(follower.after) !== undefined) {
-      follower.readLog();
-      return;
-    }
+    if (takesSteps(entry.changes) && this.#log.after(follower.after) !== undefined) return false;
     this.#rows?.cut();
     if (entry.changes.length === 0) follower.skipTo(entry);
     else this.#handout.handAlone(follower, entry, chunks);
+    return true;
   }
 
   /** The held rows for a follower that has received everything up to entry `after`; `null` if it lacks nothing. */

@@ -172,12 +172,6 @@ export class Delivery implements Follower {
     this.#sink.noteUnchanged(entry.cursor);
   }
 
-  readLog(): void {
-    if (this.#phase !== "live") return;
-    this.#enter("catch-up", newCatchUpWork());
-    this.#startSteps();
-  }
-
   /**
    * Sends the rows that are held back to this client, which then has the state of this very point. While a batch is being
    * delivered there is no such point. A failure ends this delivery alone. Never throws.
@@ -185,7 +179,9 @@ export class Delivery implements Follower {
   sendHeld(): void {
     if (!this.isHeldBack || !this.#context.parts.timeline.isSettled) return;
     try {
-      this.liveQuery.broadcast.handHeld(this);
+      if (this.liveQuery.broadcast.handHeld(this)) return;
+      this.#enter("catch-up", newCatchUpWork());
+      this.#startSteps();
     } catch (error) {
       this.fail(error);
     }

@@ -12,8 +12,6 @@ export interface Follower {
   deliver(chunk: Chunk, position: LogPosition): void;
   /** The next changes, up to this entry, cancel each other. */
   skipTo(entry: LogEntry): void;
-  /** Reads the next changes from the log at its own pace, because they are too many for one turn. */
-  readLog(): void;
   /** The result can no longer be derived from the change events, so it must be read again. */
   startOver(): void;
   /** The changes could not be computed or written because of a bug, so the follower ends. Never throws. */
