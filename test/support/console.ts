@@ -22,14 +22,18 @@ export async function openConsole(options: BrowserContextOptions = {}) {
   await page.getByRole("navigation", { name: "Views" }).waitFor();
   const [, token = ""] = /#login=(\w+)/.exec(url) ?? [];
   const origin = new URL(url).origin;
-  const kill = async () => {
-    await fetch(`${new URL(demoUrl).origin}/demo/api/kill`, {
+  const post = async (path: string, body: object) =>
+    fetch(`${new URL(demoUrl).origin}/demo/api/${path}`, {
       method: "POST",
       headers: { origin: new URL(demoUrl).origin, "content-type": "application/json" },
-      body: "{}",
-    }).catch(() => {}); // the service may exit before its answer arrives
+      body: JSON.stringify(body),
+    });
+  const kill = async () => {
+    await post("kill", {}).catch(() => {}); // the service may exit before its answer arrives
   };
-  return { ...started, page, origin, token, demoUrl, kill };
+  /** The demo writes nothing more, so that no order of the test is delivered or changes its customer. */
+  const pause = async () => expect((await post("rate", { rate: 0 })).ok).toBe(true);
+  return { ...started, page, origin, token, demoUrl, kill, pause };
 }
 
 /** Shows a view, and waits until it has its title. */
