@@ -1,8 +1,10 @@
 import { parseArgs } from "node:util";
 import { parseDuration } from "../config/units.ts";
 import type { Io } from "../terminal/io.ts";
+import { type AdminNode, adminTokenOf, adminUrl } from "./ask-node.ts";
 import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
 import { diffSets } from "./rules/diff-sets.ts";
+import { pullFromNode, pushAtNode, revertAtNode } from "./rules/edit-at-node.ts";
 import { logSets } from "./rules/log-sets.ts";
 import { pullSet } from "./rules/pull-set.ts";
 import { type EditSettings, pushFile, revertTo } from "./rules/push-set.ts";
@@ -16,6 +18,7 @@ const HELP = `Usage: tidewire rules push FILE -m TEXT [options]
 
 Edits rules that are in the database (rules.from: database). Each edit is a rule set with a number, which never changes.
 The commands write to the state database (mongodb.stateDatabase) with the configuration's own connection; no node has to run.
+With --admin URL, a running node does it, and neither the configuration nor access to MongoDB is needed.
 Nodes follow through their change streams, and all of them apply an edit at the same commit. The audit keeps who did it.
 
   push    Puts the collections of FILE in force, with its rule tests: those in FILE, or else every *.test.yaml beside it. Refuses
@@ -31,8 +34,9 @@ Options:
   -m, --message TEXT  the reason of the edit, for the log
       --author NAME   default: your user name on this machine
       --dry-run       check, test and show the effect; apply nothing
-      --admin URL     also count the live subscriptions that the edit affects, on this node. Needs an admin token
-                      with the role view: from TIDEWIRE_ADMIN_TOKEN, or else server.admin.token of --config
+      --admin URL     push, revert or pull through this node, by its admin listener. It also counts the live subscriptions
+                      that the edit affects. Needs an admin token in TIDEWIRE_ADMIN_TOKEN with the role edit (view for
+                      pull); its holder is the author
       --wait DURATION how long to wait until every running node has applied the edit (default 30s; 0s: not at all)
       --force         overwrite FILE, whatever it contains
       --limit N       how many sets (default 20)
@@ -51,6 +55,7 @@ Examples:
   tidewire rules log
   tidewire rules diff 4 5
   tidewire rules revert 4 -m "margins were wrong"
+  tidewire rules push rules.yaml -m "managers see margins" --admin http://127.0.0.1:8481
 
 Exit codes: 0 done, 1 nothing was applied, or a node does not follow, 2 the command line is invalid.`;
 
@@ -79,7 +84,7 @@ const parse = (args: readonly string[]) =>
 const ALLOWED: Readonly<Record<string, readonly (keyof Values)[]>> = {
   push: ["message", "author", "dry-run", "admin", "wait"],
   revert: ["message", "author", "dry-run", "admin", "wait"],
-  pull: ["force"],
+  pull: ["force", "admin"],
   log: ["limit", "json"],
   diff: ["json"],
 };
@@ -94,17 +99,20 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     );
   refuseOthers(name, args, allowed);
   const at = { configPath: values.config, io };
+  const node = nodeOf(values, io);
   if (name === "push") {
-    const [file] = operandsOf(name, operands, ["FILE"]);
-    return pushFile(file ?? "", editOf(values, "apply-rules", null), at);
+    const [file = ""] = operandsOf(name, operands, ["FILE"]);
+    const edit = editOf(values, "apply-rules", null);
+    return node === null ? pushFile(file, edit, at) : pushAtNode(node, file, edit, io);
   }
   if (name === "revert") {
-    const [number] = numbersOf(name, operands, ["N"]);
-    return revertTo(number ?? 0, editOf(values, "revert-rules", `Revert to rule set ${number}`), at);
+    const [number = 0] = numbersOf(name, operands, ["N"]);
+    const edit = editOf(values, "revert-rules", `Revert to rule set ${number}`);
+    return node === null ? revertTo(number, edit, at) : revertAtNode(node, number, edit, io);
   }
   if (name === "pull") {
     const [file = "rules.yaml"] = operandsOf(name, operands, [], ["FILE"]);
-    return pullSet(file, values.force, at);
+    return node === null ? pullSet(file, values.force, at) : pullFromNode(node, file, values.force, io);
   }
   if (name === "log") {
     operandsOf(name, operands, []);
@@ -116,6 +124,14 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
   const [from, to] = numbersOf(name, operands, ["A"], ["B"]);
   return diffSets(from ?? 0, to ?? null, values.json, at);
+}
+
+/** The node that does it; `null` if the command works on the database itself. */
+function nodeOf({ admin, author }: Values, io: Io): AdminNode | null {
+  if (admin === undefined) return null;
+  if (author !== undefined)
+    throw new UsageError("with --admin the author is the holder of the token: leave --author out");
+  return { url: adminUrl(admin), token: adminTokenOf(io, "") };
 }
 
 function refuseOthers(name: string, args: readonly string[], allowed: readonly string[]): void {
@@ -139,7 +155,7 @@ function editOf(values: Values, act: EditSettings["act"], fallback: string | nul
   const waitMs = parseDuration(values.wait);
   if (waitMs === undefined || waitMs > WAIT_MS_MAX)
     throw new UsageError("--wait takes a duration of at most 1h: --wait 30s");
-  return { act, message, author, isDryRun: values["dry-run"], admin: values.admin, waitMs };
+  return { act, message, author, isDryRun: values["dry-run"], waitMs };
 }
 
 function operandsOf(

@@ -14,7 +14,7 @@ const hasApplied = ({ generation }: LiveNode, set: number) => generation >= set;
  */
 export async function awaitNodes(
   set: number,
-  nodes: NodeRulesStore,
+  nodes: Pick<NodeRulesStore, "live">,
   io: Pick<Io, "out" | "err">,
   waitMs: number,
 ): Promise<boolean> {

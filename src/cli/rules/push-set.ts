@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { formatProblem, readConfigFile } from "../../config/config.ts";
 import { readConfigText } from "../../config/config-text.ts";
@@ -10,13 +10,12 @@ import { diffRules, isSameRules } from "../../rules/diff-rules.ts";
 import type { SavedRuleSet } from "../../source/rule-set-store.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import type { Io } from "../../terminal/io.ts";
-import { adminTokenOf, adminUrl } from "../ask-node.ts";
-import { askForPlan } from "../ask-plan.ts";
-import { diffText, liveText } from "../plan-text.ts";
+import { diffText } from "../plan-text.ts";
 import { replayRecorded, replayText } from "../recorded.ts";
 import { failureText, placed, testsBeside } from "../test-rules.ts";
 import { userName } from "../user-name.ts";
 import { awaitNodes } from "./acknowledgements.ts";
+import { noteParent } from "./note-parent.ts";
 import {
   type At,
   firstLine,
@@ -34,8 +33,6 @@ export interface EditSettings {
   readonly message: string;
   readonly author: string;
   readonly isDryRun: boolean;
-  /** The admin listener of a node that counts live subscriptions. */
-  readonly admin: string | undefined;
   readonly waitMs: number;
 }
 
@@ -57,7 +54,7 @@ export async function pushFile(file: string, edit: EditSettings, at: At): Promis
       const number = await apply(draft, base, edit, database, at.io);
       if (number === null) return 1;
       if (number === 0) return 0;
-      await noteParent(given, base, number, at.io);
+      if (base !== null) await noteParent(given, base.number, number, at.io);
       if (!database.isUsed) at.io.err(NOT_USED);
       return (await awaitNodes(number, database.nodes, at.io, edit.waitMs)) ? 0 : 1;
     },
@@ -169,10 +166,8 @@ async function apply(
     io.out(`rule set ${base.number} has these rules and tests already: nothing was applied`);
     return 0;
   }
-  const live = await livePlan(next, edit, config.server.admin.token ?? "", io);
   if (base === null) io.out("this is the first rule set");
   if (diff !== null) io.out(diffText(diff));
-  if (live !== null) io.out(`\n${liveText(live).replace(/\nnothing was applied$/, "")}`);
   if (base !== null && diff !== null) {
     const inForce = compileRules(sourceOf(base, config));
     const replay = await replayRecorded(requests, inForce, draft.rules, io.now());
@@ -194,7 +189,7 @@ async function apply(
       message: edit.message,
       at: new Date(io.now()),
       parent,
-      plan: planToKeep({ diff, live: live?.live ?? null }),
+      plan: planToKeep({ diff, live: null }),
       testResult: tests === 0 ? null : { tests, failed },
     },
     config.rules.setsKept,
@@ -219,30 +214,4 @@ function diffFrom(base: SavedRuleSet | null, next: RulesSource, config: RulesDat
     io.err(`warning: the effect is not shown: ${error.message}`);
     return null;
   }
-}
-
-/** The effect on the subscriptions of a running node; `null` if none is asked. */
-async function livePlan(next: RulesSource, { admin }: EditSettings, token: string, io: Io) {
-  if (admin === undefined) return null;
-  const answer = await askForPlan({ url: adminUrl(admin), token: adminTokenOf(io, token) }, next);
-  if (!("problems" in answer)) return answer;
-  throw new StartupError(
-    `the node at ${admin} could not apply this`,
-    answer.problems.map(({ path, message }) => `${path}: ${message}`),
-  );
-}
-
-/** The file has the set in force now, so that the next edit can start from it. */
-async function noteParent(
-  { file, text }: TextFile,
-  base: SavedRuleSet | null,
-  number: number,
-  io: Io,
-): Promise<void> {
-  if (base === null) return;
-  const line = new RegExp(`^parent: *${base.number} *$`, "m");
-  if (!line.test(text)) return;
-  await writeFile(file, text.replace(line, `parent: ${number}`)).catch((error: Error) =>
-    io.err(`parent in ${file} could not be set to ${number}: ${error.message}`),
-  );
 }

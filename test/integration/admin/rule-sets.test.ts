@@ -315,3 +315,23 @@ test("the plan of the API has the numbers that tidewire plan prints", async () =
   const { live, diff } = (await ask("/rules/apply", { text: OWN, parent: 1, dryRun: true })).body;
   expect(JSON.parse(printed.out)).toMatchObject({ live, diff });
 });
+
+test("a draft may take server.admin.planBytes, as every draft, and not a byte more", async () => {
+  const { ask } = await start({ requestBytes: "1KiB", planBytes: "4KiB" });
+  const sized = (bytes: number) => {
+    const edit = { text: OWN, parent: 1, dryRun: true };
+    const padding = bytes - JSON.stringify(edit).length;
+    return { ...edit, text: `${OWN}#${"x".repeat(padding - 1)}` };
+  };
+  const statusOf = (path: string, body: unknown) =>
+    // The service closes the connection without reading the rest, which may reach the client first.
+    ask(path, body)
+      .then(({ status }) => status)
+      .catch(() => 413);
+  expect(await statusOf("/rules/apply", sized(4_096))).toBe(200);
+  expect(await statusOf("/rules/apply", sized(4_097))).toBe(413);
+  const { text } = sized(3_000);
+  expect(await statusOf("/test-rules", { text, tests: null })).toBe(200);
+  expect(await statusOf("/rules/replay", text)).toBe(200);
+  expect(await statusOf("/rules/replay", "#".repeat(4_097))).toBe(413);
+});
