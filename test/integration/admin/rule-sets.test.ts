@@ -1,12 +1,14 @@
 /** Edits of the rules over the API for admins, with the same checks as `tidewire rules push`. */
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { digestOf } from "../../../src/admin/access/digest.ts";
 import { API } from "../../../src/admin/api/endpoint.ts";
 import type { AdminRole } from "../../../src/gateway/admin-options.ts";
 import { configFile, runCommand } from "../../support/command.ts";
-import { until } from "../../support/mongod.ts";
+import { testDatabase, until } from "../../support/mongod.ts";
 import { pushRules } from "../../support/rule-sets.ts";
-import { startTestService } from "../../support/service.ts";
+import { signToken, startTestService, testConfig } from "../../support/service.ts";
+import { spawnService } from "../../support/spawn-service.ts";
+import { WsClient } from "../../support/ws-client.ts";
 
 const secretOf = (name: string) => `the-secret-of-${name}-for-the-console-of-a-test`;
 const tokenOf = (name: string, roles: readonly AdminRole[]) => ({
@@ -38,6 +40,21 @@ const TESTS = `tests:
 // biome-ignore lint/suspicious/noExplicitAny: the answers of many endpoints.
 type Body = any;
 
+/** Asks the API as one admin. */
+const asker = (url: string, admin: string) => async (path: string, body?: unknown) => {
+  const isText = typeof body === "string";
+  const headers = {
+    authorization: `Bearer ${secretOf(admin)}`,
+    "content-type": isText ? "text/plain" : "application/json",
+  };
+  const sent = isText ? body : JSON.stringify(body);
+  const answer = await fetch(
+    url + API + path,
+    body === undefined ? { headers } : { method: "POST", headers, body: sent },
+  );
+  return { status: answer.status, body: (await answer.json()) as Body };
+};
+
 async function start(options: object = {}, rules: object = { from: "database" }) {
   const started = await startTestService({
     collections: EVERYONE,
@@ -45,19 +62,7 @@ async function start(options: object = {}, rules: object = { from: "database" })
     server: { node: "rack-1", admin: { port: 0, tokens: TOKENS, ...options } },
   });
   const url = `http://127.0.0.1:${started.service.adminAddress.port}`;
-  const as = (admin: string) => async (path: string, body?: unknown) => {
-    const isText = typeof body === "string";
-    const headers = {
-      authorization: `Bearer ${secretOf(admin)}`,
-      "content-type": isText ? "text/plain" : "application/json",
-    };
-    const sent = isText ? body : JSON.stringify(body);
-    const answer = await fetch(
-      url + API + path,
-      body === undefined ? { headers } : { method: "POST", headers, body: sent },
-    );
-    return { status: answer.status, body: (await answer.json()) as Body };
-  };
+  const as = (admin: string) => asker(url, admin);
   return { ...started, url, as, ask: as("ada") };
 }
 
@@ -334,4 +339,40 @@ test("a draft may take server.admin.planBytes, as every draft, and not a byte mo
   expect(await statusOf("/test-rules", { text, tests: null })).toBe(200);
   expect(await statusOf("/rules/replay", text)).toBe(200);
   expect(await statusOf("/rules/replay", "#".repeat(4_097))).toBe(413);
+});
+
+test("with workers, an edit has the plan of all of them, and each acknowledges it", async () => {
+  const { client, name, uri } = await testDatabase();
+  onTestFinished(async () => void (await client.db(`${name}-state`).dropDatabase()));
+  await pushRules(client, name, EVERYONE);
+  const server = { node: "rack-1", workers: 2, admin: { port: 0, tokens: TOKENS } };
+  const { mongodb, ...file } = testConfig(uri, name, {
+    collections: {},
+    rules: { from: "database" },
+    server,
+  });
+  // The log says where it listens.
+  const config = { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
+  const { adminUrl, url } = await spawnService({ config });
+  await until("a node that is ready", async () => (await fetch(`${adminUrl}/readyz`)).ok || undefined);
+  const ask = asker(adminUrl, "ada");
+  for (const sub of ["ada", "ben", "cyd", "dan"]) {
+    const socket = `${url.replace("http", "ws")}/v1/ws`;
+    const user = await WsClient.connect(socket, { token: await signToken({ sub }) });
+    onTestFinished(() => user.socket.terminate());
+    await user.ask({ type: "subscribe", id: "1", collection: "items" });
+  }
+  const draft = { text: OWN, message: "owners only", parent: 1 };
+  expect(await ask("/rules/apply", draft)).toMatchObject({
+    status: 200,
+    body: { applied: 2, generation: 1, live: { connections: 4, subscriptions: 4 } },
+  });
+  await until("both workers", async () => {
+    const { nodes } = (await ask("/rules/nodes")).body;
+    return nodes.every(({ generation }: { generation: number }) => generation === 2) && nodes.length === 2
+      ? true
+      : undefined;
+  });
+  expect((await ask("/rules/apply", { ...draft, parent: 2 })).body).toMatchObject({ isSame: true });
+  expect((await ask("/rules/revert", { number: 1, parent: 2 })).body).toMatchObject({ applied: 3 });
 });
