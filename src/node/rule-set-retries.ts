@@ -33,6 +33,8 @@ export class RuleSetRetries {
   readonly #now: () => number;
   #atMs = Number.POSITIVE_INFINITY;
   #current: Attempt | null = null;
+  /** Settles when the changes of all cancelled attempts are complete. */
+  #cancelled: Promise<unknown> = Promise.resolve();
   #others = 0;
 
   constructor(now: () => number = Date.now) {
@@ -64,7 +66,9 @@ export class RuleSetRetries {
   async cancel(): Promise<void> {
     const attempt = this.#current;
     this.#current = null;
-    await attempt?.cancel();
+    // Another caller may be waiting for an attempt that it has cancelled.
+    if (attempt !== null) this.#cancelled = Promise.all([this.#cancelled, attempt.cancel()]);
+    await this.#cancelled;
   }
 
   /** Does other work in place of any attempt: one in progress ends first, and none begins meanwhile. */

@@ -73,10 +73,19 @@ function reasonOf(error: TidewireError, rules: Explanation["rules"]): string {
   return error.message;
 }
 
-/** Which rule of a collection applies to a user, and why each other one does not. */
-export function explainRules(rules: RuleSet, subject: Subject | null, name: string): Explanation["rules"] {
+/**
+ * Which rule of a collection applies to a user, and why each other one does not.
+ * @param most How many rules are explained.
+ */
+export function explainRules(
+  rules: RuleSet,
+  subject: Subject | null,
+  name: string,
+  most = Number.POSITIVE_INFINITY,
+): Explanation["rules"] {
   const explained: { name: string; applies: boolean; because: string }[] = [];
   for (const rule of rules.collections.get(name)?.rules ?? []) {
+    if (explained.length >= most) break;
     const earlier = explained.find(({ applies }) => applies);
     const verdict =
       earlier === undefined

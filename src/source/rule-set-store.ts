@@ -251,7 +251,8 @@ export class RuleSetStore {
 
   /** Removes all but the latest sets, and those that lost against another one. The set in force stays. */
   async prune(keep: number): Promise<void> {
-    const history = await this.history(keep);
+    // Without the contents of the sets, which may be many megabytes.
+    const history = await this.summaries(keep, null);
     const [inForce] = history;
     if (inForce === undefined) return;
     const kept = history.map(({ number }) => number);

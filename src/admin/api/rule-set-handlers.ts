@@ -23,6 +23,11 @@ interface RuleSetParts {
   readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
 }
 
+interface ComparedSets {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** An edit that an admin asks for. */
 interface AskedEdit {
   readonly act: "apply-rules" | "revert-rules";
@@ -42,6 +47,9 @@ export function ruleSetHandlers(parts: RuleSetParts): RuleSetHandlers {
   const replay = oneAtATime("another draft is being replayed", (_call: Call, text: string) =>
     processes.one("replayRequests", text),
   );
+  const compare = oneAtATime("other sets are being compared", (_call: Call, asked: ComparedSets) =>
+    processes.one("diffRuleSets", asked),
+  );
   return {
     ruleHistory: async (_call, { limit, before = null }) => {
       const found = await processes.one("ruleHistory", { limit: limit + 1, before });
@@ -53,9 +61,9 @@ export function ruleSetHandlers(parts: RuleSetParts): RuleSetHandlers {
       const { text, tests, plan, ...summary } = await loadSet(processes, number);
       return { ...rowOf(summary), text, tests, plan };
     },
-    ruleSetDiff: async (_call, { number: from, to: asked }) => {
+    ruleSetDiff: async (call, { number: from, to: asked }) => {
       const to = asked ?? (await processes.one("rulesState", { since: 0 })).inForce;
-      const compared = await processes.one("diffRuleSets", { from, to });
+      const compared = await compare(call, { from, to });
       if (compared === null) throw noSet(`${from} or ${to}`);
       if (!("unreadable" in compared)) return { from, to, ...compared };
       const text = `the sets cannot be compared under this version and this configuration: ${compared.unreadable}`;

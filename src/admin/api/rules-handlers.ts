@@ -1,15 +1,23 @@
+import { createHash } from "node:crypto";
 import type { AggregateRequest } from "../../protocol/messages.ts";
 import type { QueryRequest } from "../../rules/authorize.ts";
 import type { Processes } from "../questions.ts";
 import type { TestedDraft } from "../rule-set-questions.ts";
 import type { Acts } from "./acts.ts";
-import { ApiError } from "./endpoint.ts";
+import { ApiError, type Call } from "./endpoint.ts";
 import type { Handlers } from "./endpoints.ts";
-import { oneAtATime } from "./one-at-a-time.ts";
+import { fewAtATime, oneAtATime } from "./one-at-a-time.ts";
 import { Repeats } from "./repeats.ts";
 import { senderOf } from "./session-handlers.ts";
 
 type RulesHandlers = Pick<Handlers, "rules" | "tryAs" | "testRules">;
+
+type AskedTry = Parameters<Handlers["tryAs"]>[1];
+
+/** Tries at the same time. Each explains all rules of a collection in the loop that serves all clients. */
+const TRIES_MOST = 3;
+/** A token with more claims does not fit into the headers of a request. */
+const CLAIMS_LENGTH_MAX = 32_768;
 
 /** The handlers of the rules in force, and of drafts. */
 export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Repeats()): RulesHandlers => ({
@@ -19,7 +27,10 @@ export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Re
     if ("problems" in tested) response.statusCode = 422;
     return tested;
   }),
-  tryAs: async (call, { claims, documentId, draft, ...request }) => {
+  tryAs: fewAtATime(TRIES_MOST, "other requests are being tried", async (call: Call, asked: AskedTry) => {
+    const { claims, documentId, draft, ...request } = asked;
+    if (JSON.stringify(claims).length > CLAIMS_LENGTH_MAX)
+      throw new ApiError(413, "too-large", `claims have more than ${CLAIMS_LENGTH_MAX} characters as JSON`);
     const sub = claims?.["sub"];
     const { collection } = request;
     const ofDraft = draft === null ? {} : { under: "a draft as well" };
@@ -39,7 +50,7 @@ export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Re
       claims,
       request,
       documentId,
-      draft !== null,
+      tried.draft === null ? null : digestOf(tried.draft),
       tried.mayReadDocuments,
     ]);
     const isRepeated = repeats.has(about, call.nowMs);
@@ -48,10 +59,13 @@ export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Re
     if (answer === "busy")
       throw new ApiError(429, "busy", "another draft is being tried: try again in a moment");
     return answer;
-  },
+  }),
 });
 
-type TriedQuery = Omit<Parameters<RulesHandlers["tryAs"]>[1], "claims" | "documentId" | "draft">;
+/** A draft decides which collections are read, so that a try under another draft is another act. */
+const digestOf = (draft: string): string => createHash("sha256").update(draft).digest("base64");
+
+type TriedQuery = Omit<AskedTry, "claims" | "documentId" | "draft">;
 
 const queryOf = ({ collection, filter, fields, sort, limit, aggregate }: TriedQuery): QueryRequest => ({
   collection,

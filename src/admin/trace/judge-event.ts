@@ -1,6 +1,6 @@
 /** Explains the effect of a change event on a live query, with the same filter and projection that decide about it. */
 
-import type { Filter } from "../../match/filter.ts";
+import type { Filter, Predicate } from "../../match/filter.ts";
 import { projectedEqual } from "../../match/projection.ts";
 import type { Projection } from "../../match/projection-fields.ts";
 import { deciding, predicateText, redactedText } from "../../rules/deciding-predicate.ts";
@@ -10,6 +10,8 @@ import type { TracedEffect } from "./traced.ts";
 
 /** Larger documents take too long to explain in the loop that serves all clients. In bytes. */
 const DOCUMENT_MAX = 256 * 1_024;
+/** Filters with more values, such as those of a lookup, take too long as well. */
+const VALUES_MAX = 500;
 /** Characters of one reason. */
 const TEXT_MAX = 400;
 
@@ -35,6 +37,8 @@ export function judgeEvent(event: StreamEvent, judge: Judge): Judged {
   const { before, after } = event;
   if ((before?.length ?? 0) + (after?.length ?? 0) > DOCUMENT_MAX)
     return said("unknown", "the document is too large to be explained here");
+  if (valuesIn(judge.filter) > VALUES_MAX)
+    return said("unknown", "the effective filter has too many values to be explained here");
   const was = before === undefined ? null : reasonOf(before, judge.filter);
   const is = after === undefined ? null : reasonOf(after, judge.filter);
   if (before === undefined || was === null || !was.matches)
@@ -43,6 +47,18 @@ export function judgeEvent(event: StreamEvent, judge: Judge): Judged {
   if (!is.matches) return explained("removed", is);
   if (projectedEqual(judge.projection, before, after)) return said("none", "no visible field has changed");
   return explained("changed", is);
+}
+
+function valuesIn(filter: Filter): number {
+  if (filter.op === "path") return predicateValues(filter.predicate);
+  return filter.filters.reduce((sum, inner) => sum + valuesIn(inner), 0);
+}
+
+function predicateValues(predicate: Predicate): number {
+  if ("values" in predicate) return predicate.values.length;
+  if ("predicates" in predicate)
+    return predicate.predicates.reduce((sum, inner) => sum + predicateValues(inner), 0);
+  return "filter" in predicate ? valuesIn(predicate.filter) : 1;
 }
 
 interface Reason {

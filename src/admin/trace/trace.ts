@@ -20,7 +20,7 @@ import {
   tracedOf,
 } from "./recorded.ts";
 import { TraceLog } from "./trace-log.ts";
-import type { TracedRights, TraceEnd, TraceState, TraceToStart } from "./traced.ts";
+import type { TracedRights, TraceEnd, TraceState, TraceSubject, TraceToStart } from "./traced.ts";
 
 /** How many events of one commit are recorded. */
 const EVENTS_MAX = 20;
@@ -60,6 +60,8 @@ export class Trace {
   readonly #log: TraceLog<Recorded>;
   readonly #followed: Followed;
   readonly #commits = new Map<string, RecordedCommit>();
+  /** The set of each subscriber that an expected delivery is in. */
+  readonly #pendingOf = new WeakMap<RecordedSend, Set<RecordedSend>>();
   #ended: TraceEnd | null = null;
   #skipped = 0;
   #nextKey = 1;
@@ -91,7 +93,7 @@ export class Trace {
     const { subject, endsAtMs, keepsDocuments } = this.asked;
     const { entries, version, hasMore } = this.#log.since(after, PAGE_MAX);
     return {
-      subject,
+      subject: mayReadDocuments && keepsDocuments ? subject : withoutId(subject),
       endsAtMs,
       ended: this.#ended,
       keepsDocuments,
@@ -120,14 +122,23 @@ export class Trace {
     this.#skipped += events;
   }
 
-  /** Records the events of a commit that concern the subject. @param readAtMs When the node received them. */
-  record(entry: HistoryEntry, events: readonly StreamEvent[], readAtMs: number): void {
+  /**
+   * Records the events of a commit that concern the subject.
+   * @param readAtMs When the node received them.
+   * @param isOverWork Asked before each decision, which may take milliseconds. After that, decisions are only counted.
+   */
+  record(
+    entry: HistoryEntry,
+    events: readonly StreamEvent[],
+    readAtMs: number,
+    isOverWork: () => boolean,
+  ): void {
     const commit: RecordedCommit = { seq: entry.seq, cursor: entry.cursor, changes: new Set() };
     this.skip(Math.max(0, events.length - EVENTS_MAX));
     for (const event of events.slice(0, EVENTS_MAX)) {
       const change = this.#changeOf(event, entry, commit, readAtMs);
       for (const liveQuery of this.#concerned(event.namespace)) {
-        if (change.decisions.length >= DECISIONS_MAX) change.otherLiveQueries++;
+        if (change.decisions.length >= DECISIONS_MAX || isOverWork()) change.otherLiveQueries++;
         else change.decisions.push(this.#decisionOf(event, liveQuery));
       }
       commit.changes.add(change);
@@ -215,6 +226,7 @@ export class Trace {
     };
     decision.sends.push(send);
     pending.add(send);
+    this.#pendingOf.set(send, pending);
     return send;
   }
 
@@ -289,11 +301,17 @@ export class Trace {
   #forget(entry: Recorded): void {
     this.#parts.onDropped();
     if (entry.kind === "rights") return;
-    const { commit } = entry;
+    const { commit, decisions } = entry;
+    // A client that never reads would keep them for as long as the trace runs.
+    for (const { sends } of decisions) for (const send of sends) this.#pendingOf.get(send)?.delete(send);
     commit.changes.delete(entry);
     if (commit.changes.size === 0) this.#commits.delete(commit.cursor);
   }
 }
+
+/** The `_id` of a document is a part of its contents. */
+const withoutId = (subject: TraceSubject): TraceSubject =>
+  "documentId" in subject ? { ...subject, documentId: "…" } : subject;
 
 function contentsOf({ documentKey, before, after }: ChangeEvent) {
   const documentId = cut(encodeValue(idOf(documentKey), "ejson"));

@@ -27,8 +27,12 @@ import type { TracedRights, TraceEnd, TraceRead, TraceStart, TraceState, TraceTo
 
 /** All traces of a process together may work this long in each second, in milliseconds. Further events are skipped. */
 const WORK_MS = 100;
-/** Connections that are examined before other work runs, when a trace begins. */
-const CONNECTIONS_STEP = 500;
+/** How long subscriptions are examined before other work runs, when a trace begins, in milliseconds. */
+const STEP_MS = 10;
+/** Events of a commit whose subject is compared before the time is looked at. */
+const EVENTS_STEP = 256;
+/** Rules that one entry about rights explains. */
+const RULES_MAX = 20;
 
 /** The limits of traces. */
 export interface TraceLimits {
@@ -120,22 +124,43 @@ export class Traces implements CommitTrace, ClientTrace {
 
   arrived(entry: HistoryEntry): void {
     this.#each((trace) => {
-      const events = entry.commit.events.filter((event) => trace.concerns(event));
-      if (events.length > 0) this.#record(trace, entry, events);
+      const work = this.#beginWork();
+      if (work.isOver()) this.#skip(trace, entry.commit.events.length);
+      else this.#record(trace, entry, work.isOver);
+      work.end();
     });
   }
 
-  #record(trace: Trace, entry: HistoryEntry, events: readonly StreamEvent[]): void {
-    const { traceEvents } = this.#parts.metrics;
-    const fromMs = performance.now();
-    if (this.#isOverWork(fromMs)) {
-      trace.skip(events.length);
-      traceEvents.inc({ outcome: "skipped" }, events.length);
-      return;
+  #record(trace: Trace, entry: HistoryEntry, isOverWork: () => boolean): void {
+    const concerned: StreamEvent[] = [];
+    const { events } = entry.commit;
+    for (const [index, event] of events.entries()) {
+      if (index % EVENTS_STEP === EVENTS_STEP - 1 && isOverWork()) {
+        this.#skip(trace, events.length - index);
+        break;
+      }
+      if (trace.concerns(event)) concerned.push(event);
     }
-    trace.record(entry, events, this.#receivedAtMs);
-    traceEvents.inc({ outcome: "recorded" }, events.length);
-    this.#workMs += performance.now() - fromMs;
+    if (concerned.length === 0) return;
+    trace.record(entry, concerned, this.#receivedAtMs, isOverWork);
+    this.#parts.metrics.traceEvents.inc({ outcome: "recorded" }, concerned.length);
+  }
+
+  #skip(trace: Trace, events: number): void {
+    trace.skip(events);
+    this.#parts.metrics.traceEvents.inc({ outcome: "skipped" }, events);
+  }
+
+  /** Work that counts from here on. */
+  #beginWork(): { readonly isOver: () => boolean; readonly end: () => void } {
+    const fromMs = performance.now();
+    const before = this.#isOverWork(fromMs) ? WORK_MS : this.#workMs;
+    return {
+      isOver: () => before + performance.now() - fromMs >= WORK_MS,
+      end: () => {
+        this.#workMs += performance.now() - fromMs;
+      },
+    };
   }
 
   #isOverWork(nowMs: number): boolean {
@@ -195,7 +220,12 @@ export class Traces implements CommitTrace, ClientTrace {
   ): void {
     if (!trace.recordsRights) return;
     const { context, names } = this.#parts;
-    const rules = explainRules(context.rules, client.identity, about.collection).slice(0, 20);
+    const work = this.#beginWork();
+    if (work.isOver()) {
+      this.#skip(trace, 1);
+      return;
+    }
+    const rules = explainRules(context.rules, client.identity, about.collection, RULES_MAX);
     const rights = {
       ...about,
       connection: this.#idOf(client),
@@ -205,6 +235,7 @@ export class Traces implements CommitTrace, ClientTrace {
       rules,
     };
     trace.recordRights(rights, now());
+    work.end();
   }
 
   #idOf({ id }: TracedClient): string {
@@ -212,12 +243,14 @@ export class Traces implements CommitTrace, ClientTrace {
   }
 
   async #noteExisting(trace: Trace): Promise<void> {
-    let seen = 0;
+    let untilMs = performance.now() + STEP_MS;
     for (const connection of this.#parts.gateway.each()) {
       for (const subscription of connection.subscriptions)
         if (trace.isRunning && subscription.isAnswered)
           this.#noteStarted(trace, connection, subscription, "follows");
-      if (++seen % CONNECTIONS_STEP === 0) await new Promise(setImmediate);
+      if (performance.now() < untilMs) continue;
+      await new Promise(setImmediate);
+      untilMs = performance.now() + STEP_MS;
     }
   }
 

@@ -1,9 +1,11 @@
 /** The limits of traces, and the effect of an error in one of them. */
 import { expect, test } from "vitest";
+import { judgeEvent } from "../../../src/admin/trace/judge-event.ts";
 import { TraceLog } from "../../../src/admin/trace/trace-log.ts";
 import { Traces, type TracesParts } from "../../../src/admin/trace/traces.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
+import { EVERYTHING } from "../../../src/match/projection.ts";
 import { compileRules } from "../../../src/rules/compile-rules.ts";
 import { deciding, redactedText } from "../../../src/rules/deciding-predicate.ts";
 import { guardParts } from "../../support/guard-parts.ts";
@@ -110,4 +112,46 @@ test.each([
   const parsed = parseFilter(filter, limits as never);
   expect(redactedText(parsed)).toBe(text);
   expect(deciding(parsed, docOf({ a: "secret" }), redactedText).because).not.toMatch(/secret|x"|[0-9]/);
+});
+
+test.each([
+  [500, "added"],
+  [501, "unknown"],
+])(
+  "a filter with %i values, as of a lookup, has the effect %s, because more of them take too long",
+  (values, effect) => {
+    const limits = { regex: "any", maxDepth: 10, maxPredicates: 10, maxValues: 1_000 } as const;
+    const filter = parseFilter({ a: { $in: Array.from({ length: values }, (_, n) => n) } }, limits as never);
+    const judged = judgeEvent(insertOf({ _id: 1, a: 7 }), { filter, projection: EVERYTHING } as never);
+    expect(judged.effect).toBe(effect);
+  },
+);
+
+test("the decisions of one event share the time of a tenth of a second, and the rest of them is counted", async () => {
+  const slow = {
+    number: 1,
+    namespace: "db.things",
+    get spec() {
+      const untilMs = performance.now() + 60;
+      while (performance.now() < untilMs);
+      return { filter: { op: "$and", filters: [] }, projection: EVERYTHING };
+    },
+  } as unknown as LiveQuery;
+  const { begin, read, commit, hub } = traces(() => Array.from({ length: 9 }, () => slow));
+  await begin("a", "db.things");
+  commit("things");
+  expect(read("a")?.entries).toMatchObject([{ decisions: [{}, {}], otherLiveQueries: 7 }]);
+  hub.stop();
+});
+
+test("the _id of a traced document is shown with the document alone", async () => {
+  const { hub } = traces();
+  const subject = { kind: "document", collection: "things", documentId: "secret" } as const;
+  const asked = { id: "a", subject, endsAtMs: Date.now() + 60_000, keepsDocuments: true };
+  await hub.start(asked, { kind: "document", namespace: "db.things", idKey: KEY });
+  const idFor = (mayReadDocuments: boolean) =>
+    hub.read({ id: "a", after: null, mayReadDocuments }, 0)?.subject;
+  expect(idFor(true)).toMatchObject({ documentId: "secret" });
+  expect(idFor(false)).toMatchObject({ documentId: "…" });
+  hub.stop();
 });

@@ -1,0 +1,89 @@
+/** The bounds of tries and comparisons, which run in the process that serves clients. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { expect, test } from "vitest";
+import { Acts } from "../../../src/admin/api/acts.ts";
+import type { Call } from "../../../src/admin/api/endpoint.ts";
+import { ruleSetHandlers } from "../../../src/admin/api/rule-set-handlers.ts";
+import { rulesHandlers } from "../../../src/admin/api/rules-handlers.ts";
+import type { Processes } from "../../../src/admin/questions.ts";
+
+function parts(roles: readonly string[] = ["view", "documents"]) {
+  const asked: string[] = [];
+  const gates: (() => void)[] = [];
+  const processes = {
+    one: async (question: string) => {
+      asked.push(question);
+      if (question === "tryRequest" || question === "diffRuleSets")
+        await new Promise<void>((resolve) => gates.push(resolve));
+      return { unreadable: "" };
+    },
+  } as unknown as Processes;
+  const admin = { name: "eve", roles: new Set(roles), expiresAtMs: null, isTrusted: () => true };
+  const call: Call = {
+    sender: { admin, session: null } as unknown as Call["sender"],
+    from: "",
+    nowMs: 0,
+    request: {} as IncomingMessage,
+    response: {} as ServerResponse,
+  };
+  const acts = new Acts(processes);
+  const { tryAs } = rulesHandlers(processes, acts);
+  const { ruleSetDiff } = ruleSetHandlers({
+    processes,
+    acts,
+    plan: () => Promise.reject(new Error("unused")),
+  });
+  const open = () => {
+    for (const gate of gates.splice(0)) gate();
+  };
+  const ask = (claims: object, draft: string | null = null) =>
+    tryAs(call, { collection: "orders", claims, draft } as never);
+  return { asked, ask, call, ruleSetDiff, open };
+}
+
+const settle = () => new Promise(setImmediate);
+
+test("a fourth try at the same time is refused, and another one is answered afterwards", async () => {
+  const { ask, open } = parts();
+  const tries = [1, 2, 3].map((n) => ask({ sub: `u${n}` }));
+  await settle();
+  await expect(ask({ sub: "u4" })).rejects.toMatchObject({ status: 429, code: "busy" });
+  open();
+  await Promise.all(tries);
+  const again = ask({ sub: "u4" });
+  await settle();
+  open();
+  await again;
+});
+
+test("claims that no token could carry are refused before anything is evaluated", async () => {
+  const { ask, asked, open } = parts();
+  const claims = (length: number) => ({ sub: "x".repeat(length - '{"sub":""}'.length) });
+  await expect(ask(claims(32_769))).rejects.toMatchObject({ status: 413, code: "too-large" });
+  expect(asked).toEqual([]);
+  const fits = ask(claims(32_768));
+  await settle();
+  open();
+  await fits;
+});
+
+test("a try under another draft is an act of its own, because a draft decides which collections are read", async () => {
+  const { ask, asked, open } = parts();
+  for (const draft of ["a", "a", "b"]) {
+    const answer = ask({ sub: "u" }, draft);
+    await settle();
+    open();
+    await answer;
+  }
+  expect(asked.filter((question) => question !== "tryRequest")).toHaveLength(2);
+});
+
+test("rule sets are compared one at a time, because each comparison takes a thread", async () => {
+  const { ruleSetDiff, call, open } = parts();
+  const compare = async () => ruleSetDiff(call, { number: 1, to: 2 } as never);
+  const first = compare();
+  await settle();
+  await expect(compare()).rejects.toMatchObject({ status: 429, code: "busy" });
+  open();
+  await expect(first).rejects.toMatchObject({ code: "unreadable-set" });
+});
