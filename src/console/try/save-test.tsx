@@ -41,7 +41,8 @@ export function SaveTest({ request, outcome }: SaveTestProps): ReactNode {
           Save as test
         </button>
         <span className="hint">
-          Expects this outcome.
+          Expects this outcome. The test holds the whole document, and every admin can read the tests of
+          applied rules.
           {usesLookups ? " Add the documents of its lookups (given), which cannot be made up." : ""}
         </span>
       </div>
