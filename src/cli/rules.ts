@@ -8,6 +8,7 @@ import { pullFromNode, pushAtNode, revertAtNode } from "./rules/edit-at-node.ts"
 import { logSets } from "./rules/log-sets.ts";
 import { pullSet } from "./rules/pull-set.ts";
 import { type EditSettings, pushFile, revertTo } from "./rules/push-set.ts";
+import { diffAtNode, logAtNode } from "./rules/read-at-node.ts";
 import { userName } from "./user-name.ts";
 
 const HELP = `Usage: tidewire rules push FILE -m TEXT [options]
@@ -34,9 +35,9 @@ Options:
   -m, --message TEXT  the reason of the edit, for the log
       --author NAME   default: your user name on this machine
       --dry-run       check, test and show the effect; apply nothing
-      --admin URL     push, revert or pull through this node, by its admin listener. It also counts the live subscriptions
-                      that the edit affects. Needs an admin token in TIDEWIRE_ADMIN_TOKEN with the role edit (view for
-                      pull); its holder is the author
+      --admin URL     do it through this node, by its admin listener. For push and revert the node also counts the live
+                      subscriptions that the edit affects. Needs an admin token in TIDEWIRE_ADMIN_TOKEN with the role
+                      edit (view for pull, log and diff); its holder is the author
       --wait DURATION how long to wait until every running node has applied the edit (default 30s; 0s: not at all)
       --force         overwrite FILE, whatever it contains
       --limit N       how many sets (default 20)
@@ -56,6 +57,7 @@ Examples:
   tidewire rules diff 4 5
   tidewire rules revert 4 -m "margins were wrong"
   tidewire rules push rules.yaml -m "managers see margins" --admin http://127.0.0.1:8481
+  tidewire rules log --admin http://127.0.0.1:8481
 
 Exit codes: 0 done, 1 nothing was applied, or a node does not follow, 2 the command line is invalid.`;
 
@@ -85,8 +87,8 @@ const ALLOWED: Readonly<Record<string, readonly (keyof Values)[]>> = {
   push: ["message", "author", "dry-run", "admin", "wait"],
   revert: ["message", "author", "dry-run", "admin", "wait"],
   pull: ["force", "admin"],
-  log: ["limit", "json"],
-  diff: ["json"],
+  log: ["limit", "json", "admin"],
+  diff: ["json", "admin"],
 };
 
 async function run(args: readonly string[], io: Io): Promise<number> {
@@ -116,14 +118,13 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
   if (name === "log") {
     operandsOf(name, operands, []);
-    return logSets(
-      values.limit === undefined ? SETS_LISTED : numberOf(values.limit, "--limit"),
-      values.json,
-      at,
-    );
+    const most = values.limit === undefined ? SETS_LISTED : numberOf(values.limit, "--limit");
+    return node === null ? logSets(most, values.json, at) : logAtNode(node, most, values.json, io);
   }
-  const [from, to] = numbersOf(name, operands, ["A"], ["B"]);
-  return diffSets(from ?? 0, to ?? null, values.json, at);
+  const [from = 0, to = null] = numbersOf(name, operands, ["A"], ["B"]);
+  return node === null
+    ? diffSets(from, to, values.json, at)
+    : diffAtNode(node, from, to, values.json, io);
 }
 
 /** The node that does it; `null` if the command works on the database itself. */

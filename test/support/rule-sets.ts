@@ -1,7 +1,7 @@
 /** Rule sets as an admin would push them, without the command line. */
 import type { MongoClient } from "mongodb";
 import { stringify } from "yaml";
-import { RuleSetStore } from "../../src/source/rule-set-store.ts";
+import { type RuleSetDraft, RuleSetStore } from "../../src/source/rule-set-store.ts";
 
 /** A draft of these collections; everything else is of no interest to the test. */
 export const draftOf = (collections: unknown, parent: number) => ({
@@ -15,15 +15,20 @@ export const draftOf = (collections: unknown, parent: number) => ({
   testResult: null,
 });
 
-/** Puts collections in force on top of the set in force. @returns The number of the set. */
+/**
+ * Puts collections in force on top of the set in force.
+ * @param more Other parts of the set.
+ * @returns The number of the set.
+ */
 export async function pushRules(
   client: MongoClient,
   database: string,
   collections: unknown,
+  more: Partial<RuleSetDraft> = {},
 ): Promise<number> {
   const store = new RuleSetStore(client.db(`${database}-state`));
   const parent = (await store.inForce())?.set ?? 0;
-  const number = await store.add(draftOf(collections, parent));
+  const number = await store.add({ ...draftOf(collections, parent), ...more });
   if (!(await store.putInForce(number, parent))) throw new Error("another set came into force");
   return number;
 }

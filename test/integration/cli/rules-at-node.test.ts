@@ -8,7 +8,7 @@ import { digestOf } from "../../../src/admin/access/digest.ts";
 import type { AdminRole } from "../../../src/gateway/admin-options.ts";
 import { runCommand } from "../../support/command.ts";
 import { pushRules } from "../../support/rule-sets.ts";
-import { startTestService } from "../../support/service.ts";
+import { startTestService, testConfig } from "../../support/service.ts";
 
 const EVERYONE = { items: { rules: [{ name: "everyone" }] } };
 const OWN = { items: { rules: [{ name: "own", filter: { owner: "%%user.sub" } }] } };
@@ -36,7 +36,15 @@ async function start(rules: object = { from: "database" }) {
       runCommand(["rules", ...args, "--admin", url, "--config", join(folder, "there-is-none.yaml")], {
         env: { TIDEWIRE_ADMIN_TOKEN: secretOf(admin), OWNER: "%%user.sub" },
       });
-  return { ...started, at: (name: string) => join(folder, name), as, rules: as("ada") };
+  const at = (name: string) => join(folder, name);
+  /** The same command on the database. */
+  const direct = async (...args: string[]) => {
+    const { uri, name } = started;
+    const config = testConfig(uri, name, { collections: EVERYONE, rules: { from: "database" } });
+    await writeFile(at("tidewire.yaml"), stringify(config));
+    return runCommand(["rules", ...args, "--config", at("tidewire.yaml")]);
+  };
+  return { ...started, at, as, direct, rules: as("ada") };
 }
 
 test("pulls, pushes and reverts: with the effect on live subscriptions, and each node that follows", async () => {
@@ -91,6 +99,54 @@ test("pulls, pushes and reverts: with the effect on live subscriptions, and each
     code: 1,
     err: expect.stringContaining("no rule set 9"),
   });
+});
+
+test("log and diff print through a node what they print from the database, and need the role view alone", async () => {
+  const { as, direct, client, name } = await start();
+  const owned = { tests: [{ name: "t", as: { sub: "ada" }, collection: "items", rule: "own" }] };
+  await pushRules(client, name, OWN, {
+    tests: stringify(owned),
+    message: "owners only\n\nbecause",
+    plan: { diff: { limits: [], collections: [] } },
+    testResult: { tests: 1, failed: 0 },
+  });
+  const viewer = as("cyd");
+  for (const command of [
+    ["log"],
+    ["log", "--limit", "1"],
+    ["log", "--json"],
+    ["diff", "1", "2"],
+    ["diff", "1"],
+    ["diff", "2", "1", "--json"],
+    ["diff", "2", "2"],
+  ]) {
+    const expected = await direct(...command);
+    expect(expected).toMatchObject({ code: 0, out: expect.stringMatching(/./) });
+    expect([command, await viewer(...command)]).toEqual([command, expected]);
+  }
+  expect((await viewer("log")).out.split("\n")).toHaveLength(2);
+  expect((await viewer("diff", "1")).out).toMatch(/own[\s\S]*the rule tests differ/);
+  expect(await viewer("diff", "1", "9")).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/no rule set 1 or 9.*tidewire rules log/),
+  });
+  const sets = client.db(`${name}-state`).collection("ruleSets");
+  await sets.updateOne({ _id: 1 as never }, { $set: { collections: "items: 3" } });
+  expect(await viewer("diff", "1", "2")).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/answers 409: the sets cannot be compared/),
+  });
+  expect(await as("nobody")("log")).toMatchObject({ code: 1, err: expect.stringContaining("accept the token") });
+});
+
+test("a log of more sets than the node answers at once has all of them", async () => {
+  const { as, client, name } = await start({}); // so that the node follows none of the edits
+  for (let n = 0; n < 202; n++) await pushRules(client, name, n % 2 === 0 ? OWN : EVERYONE);
+  const { out } = await as("cyd")("log", "--limit", "1000");
+  const numbers = out.split("\n").map((line) => Number(line.slice(2, 6)));
+  expect(numbers).toEqual(Array.from({ length: 202 }, (_, n) => 202 - n));
+  const { out: first } = await as("cyd")("log", "--limit", "201");
+  expect(first).toBe(out.split("\n").slice(0, 201).join("\n"));
 });
 
 test("refuses mistakes, failing tests and other options, and a node whose rules are in its file", async () => {
