@@ -1,3 +1,4 @@
+import type { Identity } from "../auth/verify-token.ts";
 import type { Connection } from "../gateway/connection/connection.ts";
 import type { Subscription } from "../gateway/connection/subscription.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -19,16 +20,25 @@ interface NodeNames {
   readonly id: string;
 }
 
+/** A connection of this process, by the id that admins use. */
+function connectionOf(gateway: Gateway, names: NodeNames, id: string): Connection | undefined {
+  if (!id.startsWith(`${names.id}.`)) return undefined;
+  return gateway.connection(id.slice(names.id.length + 1));
+}
+
+/** The user of a connection, `null` for an anonymous one; `undefined` for no such connection, and before `welcome`. */
+export function identityOf(gateway: Gateway, names: NodeNames, id: string): Identity | null | undefined {
+  const connection = connectionOf(gateway, names, id);
+  return connection === undefined || connection.login.welcomedAtMs === null ? undefined : connection.identity;
+}
+
 /** Answers the questions about connections, from the connections of this process. */
 export function connectionAnswers(
   gateway: Gateway,
   names: NodeNames,
 ): Pick<Answers, "connections" | "connection" | "act"> {
   const idOf = ({ id }: Connection) => `${names.id}.${id}`;
-  const find = (id: string) => {
-    if (!id.startsWith(`${names.id}.`)) return undefined;
-    return gateway.connection(id.slice(names.id.length + 1));
-  };
+  const find = (id: string) => connectionOf(gateway, names, id);
   const rowOf = (connection: Connection): ConnectionRow => ({
     id: idOf(connection),
     node: names.node,

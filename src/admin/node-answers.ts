@@ -2,7 +2,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { AuditStore } from "../source/audit-store.ts";
 import type { NodeStatus, NodeStatusStore } from "../source/node-status-store.ts";
 import { type Revocation, type RevocationStore, revocationBytes } from "../source/revocation-store.ts";
-import { connectionAnswers } from "./connection-answers.ts";
+import { connectionAnswers, identityOf } from "./connection-answers.ts";
 import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
 import type { Answers, Ask, NotRevoked } from "./questions.ts";
@@ -13,7 +13,7 @@ import type { Traces } from "./trace/traces.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
 
 /** The parts of a node from which the questions of admins are answered. */
-export interface NodeAnswersParts extends TryParts {
+export interface NodeAnswersParts extends Omit<TryParts, "identityOf"> {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
   readonly traces: Traces;
@@ -45,7 +45,7 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
     },
     audit: (page) => answer(() => audit.list(page)),
     ...parts.ruleSets,
-    ...tryAnswers(parts),
+    ...tryAnswers({ ...parts, identityOf: (id) => identityOf(gateway, names, id) }),
     ...traceAnswers(parts),
     ...revocationAnswers(parts),
   };

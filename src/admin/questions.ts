@@ -118,16 +118,23 @@ export interface LiveQueryDetail extends LiveQueryRow {
   readonly snapshot: { readonly indexes: readonly string[]; readonly readsEverything: boolean } | null;
 }
 
+/** Claims, `null` for an anonymous user; or the user of a connection, as long as the user has this `sub`. */
+export type TriedAs =
+  | { readonly subject: Subject | null }
+  | { readonly connection: string; readonly sub: string | null };
+
 /** A request of a user that an admin tries. */
 export interface TriedRequest {
-  /** `null` for an anonymous user. */
-  readonly subject: Subject | null;
+  readonly as: TriedAs;
   readonly request: QueryRequest;
   /** The `_id` of one document, as Extended JSON; `undefined` for none. */
   readonly documentId: unknown;
-  /** Whether the answer may hold contents of documents. */
+  /** Whether the answer may hold contents of documents, and claims of a connection. */
   readonly mayReadDocuments: boolean;
-  /** The text of a configuration, under whose rules the request is tried as well; `null` for none. */
+  /**
+   * The text of a configuration, under whose rules the request is tried as well; `null` for none. Only an admin who may
+   * read documents tries a connection under a draft, because conditions of a draft could find out any claim.
+   */
   readonly draft: string | null;
 }
 
@@ -164,8 +171,19 @@ export interface TriedOutcome {
   readonly given: Readonly<Record<string, readonly unknown[]>> | null;
 }
 
+/** The user of a connection, as far as the admin may know. */
+export interface TriedUser {
+  readonly sub: string | null;
+  /** `null` for an anonymous client, and if they are redacted. */
+  readonly claims: Subject["claims"] | null;
+  /** Whether claims, and the values of conditions, are left out. */
+  readonly redacted: boolean;
+}
+
 /** The outcome under the rules in force, and under a draft. */
 export interface TriedResult extends TriedOutcome {
+  /** `null` if the request had claims. */
+  readonly user: TriedUser | null;
   /** `null` without a draft. */
   readonly draft: TriedOutcome | EditProblems | null;
 }
@@ -190,8 +208,8 @@ export interface Questions extends RuleSetQuestions {
   liveQueries: { with: LiveQuerySearch; gives: readonly LiveQueryRow[] };
   /** `null` if the process has no such live query. */
   liveQuery: { with: LiveQueryAsked; gives: LiveQueryDetail | null };
-  /** `busy`: another draft is being compiled. */
-  tryRequest: { with: TriedRequest; gives: TriedResult | "busy" };
+  /** `busy`: another draft is being compiled. `null`: the process has no such connection with such a user. */
+  tryRequest: { with: TriedRequest; gives: TriedResult | "busy" | null };
   startTrace: { with: TraceToStart; gives: TraceStart };
   /** `null` if the process has no such trace. */
   readTrace: { with: TraceRead; gives: TraceState | null };

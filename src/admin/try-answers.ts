@@ -1,4 +1,6 @@
 /** Tries a request under the rules in force, with the code that decides about clients. */
+import assert from "node:assert/strict";
+import type { Identity } from "../auth/verify-token.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { LookupSet } from "../feed/lookup-set.ts";
 import type { BsonValue } from "../match/bson-value.ts";
@@ -6,10 +8,10 @@ import { encodeDocument } from "../match/encode.ts";
 import { EVERYTHING } from "../match/projection.ts";
 import { toMongo } from "../match/to-mongo.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import type { EffectiveQuery } from "../rules/authorize.ts";
+import type { EffectiveQuery, Subject } from "../rules/authorize.ts";
 import { type BoundLookup, LookupsNeeded, type LookupValues } from "../rules/bind-rule.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
-import { predicateText } from "../rules/deciding-predicate.ts";
+import { type FilterText, predicateText, redactedText } from "../rules/deciding-predicate.ts";
 import { valueText } from "../rules/deciding-value.ts";
 import { describeAggregate } from "../rules/describe-aggregate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
@@ -18,7 +20,7 @@ import { readDocument } from "../rules/read-document.ts";
 import type { SnapshotCursor, SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { givenDocuments } from "./given-documents.ts";
 import { hiddenPaths } from "./hidden-paths.ts";
-import type { Answers, TriedDocument, TriedOutcome, TriedRequest } from "./questions.ts";
+import type { Answers, TriedAs, TriedDocument, TriedOutcome, TriedRequest, TriedUser } from "./questions.ts";
 import { type CompileDraft, TryDrafts } from "./try-drafts.ts";
 
 /** Documents of one answer. */
@@ -35,6 +37,8 @@ export interface TryParts {
   readonly rules: () => { readonly rules: RuleSet; readonly nowMs: number };
   readonly open: (query: SnapshotQuery, after: bigint) => Promise<Pick<SnapshotCursor, "next" | "close">>;
   readonly compileDraft: CompileDraft;
+  /** The user of a connection, `null` for an anonymous one; `undefined` if this process has no such connection. */
+  readonly identityOf: (connection: string) => Identity | null | undefined;
   /** Whether the service follows a collection under the rules in force. Of others it reads nothing. */
   readonly isFollowed: (namespace: string) => boolean;
 }
@@ -43,19 +47,48 @@ export interface TryParts {
 export function tryAnswers(parts: TryParts): Pick<Answers, "tryRequest"> {
   const drafts = new TryDrafts(parts.compileDraft);
   return {
-    tryRequest: async (tried) => {
+    tryRequest: async ({ as, ...asked }) => {
+      const found = userOf(parts, as, asked.mayReadDocuments);
+      if (found === null) return null;
+      const { subject, user } = found;
+      const text = user?.redacted === true ? redactedText : predicateText;
+      const tried = { ...asked, subject, text };
+      assert(text === predicateText || tried.draft === null); // conditions of a draft could find out any claim
       const { rules } = parts.rules();
       const compiling = tried.draft === null ? undefined : drafts.compiled(tried.draft, rules);
       if (compiling === null) return "busy";
       const draft = compiling === undefined ? null : await compiling;
-      const inForce = await tryUnder(parts, parts.rules().rules, tried);
+      const inForce = { user, ...(await tryUnder(parts, parts.rules().rules, tried)) };
       if (draft === null || "problems" in draft) return { ...inForce, draft };
       return { ...inForce, draft: await tryUnder(parts, draft, tried) };
     },
   };
 }
 
-async function tryUnder(parts: TryParts, rules: RuleSet, tried: TriedRequest): Promise<TriedOutcome> {
+interface FoundUser {
+  readonly subject: Subject | null;
+  /** `null` if the admin gave the claims. */
+  readonly user: TriedUser | null;
+}
+
+/** The user of a try; `null` if this process has no such connection, or its user has another `sub` now. */
+function userOf({ identityOf }: TryParts, as: TriedAs, mayReadClaims: boolean): FoundUser | null {
+  if ("subject" in as) return { subject: as.subject, user: null };
+  const identity = identityOf(as.connection);
+  if (identity === undefined || (identity?.sub ?? null) !== as.sub) return null;
+  const subject = identity === null ? null : { claims: identity.claims };
+  const claims = mayReadClaims ? (subject?.claims ?? null) : null;
+  return { subject, user: { sub: as.sub, claims, redacted: !mayReadClaims } };
+}
+
+/** A request of a user who was found. */
+interface Tried extends Omit<TriedRequest, "as"> {
+  readonly subject: Subject | null;
+  /** How conditions are written. */
+  readonly text: FilterText;
+}
+
+async function tryUnder(parts: TryParts, rules: RuleSet, tried: Tried): Promise<TriedOutcome> {
   try {
     return await tryRequest(parts, rules, tried);
   } catch (error) {
@@ -78,13 +111,18 @@ async function tryUnder(parts: TryParts, rules: RuleSet, tried: TriedRequest): P
 async function tryRequest(
   parts: TryParts,
   rules: RuleSet,
-  { subject, request, documentId, mayReadDocuments }: TriedRequest,
+  { subject, request, documentId, mayReadDocuments, text }: Tried,
 ): Promise<TriedOutcome> {
   const { nowMs } = parts.rules();
   const explain = (values: LookupValues, document?: Uint8Array) =>
-    explainAuthorization(rules, subject, request, nowMs, document, values);
+    explainAuthorization(rules, subject, request, nowMs, document, values, text);
   // A set holds values of documents.
-  if (!mayReadDocuments) return resultOf(explain(() => []));
+  if (!mayReadDocuments)
+    return resultOf(
+      explain(() => []),
+      {},
+      text,
+    );
   return withLookups(parts, async (values, used) => {
     const explanation = explain(values);
     const { query } = explanation;
@@ -110,14 +148,15 @@ const NOTHING = { documents: null, document: null, note: null, given: null };
 function resultOf(
   { outcome, reason, rules, query }: Explanation,
   read: Partial<Pick<TriedOutcome, "documents" | "document" | "note" | "given">> = {},
+  text: FilterText = predicateText,
 ): TriedOutcome {
-  return { outcome, reason, rules, query: query === null ? null : queryOf(query), ...NOTHING, ...read };
+  return { outcome, reason, rules, query: query === null ? null : queryOf(query, text), ...NOTHING, ...read };
 }
 
-const queryOf = (query: EffectiveQuery): NonNullable<TriedOutcome["query"]> => ({
+const queryOf = (query: EffectiveQuery, text: FilterText): NonNullable<TriedOutcome["query"]> => ({
   rule: query.rule,
   namespace: `${query.database}.${query.collectionName}`,
-  filter: predicateText(query.filter),
+  filter: text(query.filter),
   fields: query.aggregate === null ? describeProjection(query.projection) : null,
   aggregate: query.aggregate === null ? null : describeAggregate(query.aggregate),
   snapshotAllowed: query.snapshotAllowed,

@@ -122,9 +122,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     return node === null ? logSets(most, values.json, at) : logAtNode(node, most, values.json, io);
   }
   const [from = 0, to = null] = numbersOf(name, operands, ["A"], ["B"]);
-  return node === null
-    ? diffSets(from, to, values.json, at)
-    : diffAtNode(node, from, to, values.json, io);
+  return node === null ? diffSets(from, to, values.json, at) : diffAtNode(node, from, to, values.json, io);
 }
 
 /** The node that does it; `null` if the command works on the database itself. */

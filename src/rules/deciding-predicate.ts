@@ -9,7 +9,7 @@ import type { Filter } from "../match/filter.ts";
 import { filterToBson } from "../match/to-mongo.ts";
 
 /** A filter as text. */
-type FilterText = (filter: Filter) => string;
+export type FilterText = (filter: Filter) => string;
 
 /** Whether a document matches, and why. */
 export interface Deciding {

@@ -8,7 +8,7 @@ import { authorize, type EffectiveQuery, type QueryRequest, type Subject } from 
 import type { LookupValues } from "./bind-rule.ts";
 import { ClaimRefused } from "./claims.ts";
 import type { Rule, RuleSet } from "./compile-rules.ts";
-import { deciding } from "./deciding-predicate.ts";
+import { deciding, type FilterText, predicateText } from "./deciding-predicate.ts";
 import { claimsToBson, whenKey } from "./when-document.ts";
 
 /** The decision about one request, rule by rule. */
@@ -40,6 +40,7 @@ export interface DocumentVerdict {
  * @param document A document as BSON. The result says whether and why it is visible.
  * @param lookupValues The values of lookup sets, which are in the database. Default: each set is empty, and the query
  *   names it.
+ * @param text How conditions are written in the reasons.
  * @throws {LookupsNeeded} It names the sets for which `lookupValues` returned `null`.
  */
 export function explainAuthorization(
@@ -49,8 +50,13 @@ export function explainAuthorization(
   nowMs: number,
   document?: Uint8Array,
   lookupValues: LookupValues = () => [],
+  text: FilterText = predicateText,
 ): Explanation {
-  const about = { collection: request.collection, rules: explainRules(rules, subject, request.collection) };
+  const { collection } = request;
+  const about = {
+    collection,
+    rules: explainRules(rules, subject, collection, Number.POSITIVE_INFINITY, text),
+  };
   let query: EffectiveQuery;
   try {
     query = authorize(rules, subject, request, nowMs, lookupValues);
@@ -59,7 +65,7 @@ export function explainAuthorization(
     const reason = reasonOf(error, about.rules);
     return { ...about, outcome: error.code, reason, query: null, document: null };
   }
-  const verdict = document === undefined ? null : judge(query, document);
+  const verdict = document === undefined ? null : judge(query, document, text);
   return { ...about, outcome: "allowed", reason: null, query, document: verdict };
 }
 
@@ -76,12 +82,14 @@ function reasonOf(error: TidewireError, rules: Explanation["rules"]): string {
 /**
  * Which rule of a collection applies to a user, and why each other one does not.
  * @param most How many rules are explained.
+ * @param text How conditions are written in the reasons.
  */
 export function explainRules(
   rules: RuleSet,
   subject: Subject | null,
   name: string,
   most = Number.POSITIVE_INFINITY,
+  text: FilterText = predicateText,
 ): Explanation["rules"] {
   const explained: { name: string; applies: boolean; because: string }[] = [];
   for (const rule of rules.collections.get(name)?.rules ?? []) {
@@ -89,19 +97,23 @@ export function explainRules(
     const earlier = explained.find(({ applies }) => applies);
     const verdict =
       earlier === undefined
-        ? explainRule(rule, subject)
+        ? explainRule(rule, subject, text)
         : { applies: false, because: `not asked: ${earlier.name} applies already` };
     explained.push({ name: rule.name, ...verdict });
   }
   return explained;
 }
 
-function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; because: string } {
+function explainRule(
+  rule: Rule,
+  subject: Subject | null,
+  text: FilterText,
+): { applies: boolean; because: string } {
   if (subject === null && !rule.anonymous) {
     return { applies: false, because: "it does not say anonymous: true, and the user is anonymous" };
   }
   if (rule.when === null) return { applies: true, because: "it has no when, so it is for everybody" };
-  const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}));
+  const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}), text);
   // Converts paths of the document that a `when` is evaluated on to the notation of rules.
   const claims = because.replace(
     /("(?:user|words)\.(?:[^"\\]|\\.)*"):/g,
@@ -110,8 +122,8 @@ function explainRule(rule: Rule, subject: Subject | null): { applies: boolean; b
   return { applies: matches, because: `of its when, ${claims}` };
 }
 
-function judge(query: EffectiveQuery, document: Uint8Array): DocumentVerdict {
-  const { matches, because, path } = deciding(query.filter, document);
+function judge(query: EffectiveQuery, document: Uint8Array, text: FilterText): DocumentVerdict {
+  const { matches, because, path } = deciding(query.filter, document, text);
   // Of an aggregate the client sees no document.
   const isShown = matches && query.aggregate === null;
   const shown = isShown ? encodeDocument(document, query.projection, "ejson") : null;

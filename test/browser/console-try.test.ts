@@ -31,6 +31,32 @@ test.skipIf(isBrowserMissing)("says which rule applies to a user, why, and what 
   await page.getByRole("table", { name: "Acts" }).getByText("try-as").first().waitFor();
 });
 
+test.skipIf(isBrowserMissing)(
+  "tries as the user of a connection, to which Connections has a link",
+  async () => {
+    const { page } = await openConsole();
+    await showView(page, "Connections");
+    await page.getByRole("button", { name: "ada" }).click();
+    await page.getByRole("link", { name: "Try as this client" }).click();
+    await page.getByRole("heading", { level: 1, name: "Try" }).waitFor();
+    expect(await page.getByLabel("A live connection").isChecked()).toBe(true);
+    expect(await page.getByLabel("Collection").inputValue()).toBe("orders");
+    await page.getByRole("button", { name: "Try", exact: true }).click();
+    const result = page.getByRole("region", { name: "Result" });
+    await result.getByText("The user of the connection: ada").waitFor();
+    await result.getByText("allowed", { exact: true }).first().waitFor();
+    await result.locator("pre").getByText('"sub": "ada"').waitFor();
+    expect(await accessibilityFaults(page)).toEqual([]);
+    expect(await tooNarrow(page)).toEqual([]);
+
+    await page.getByLabel("Connection", { exact: true }).fill("");
+    await page.getByRole("button", { name: "Try", exact: true }).click();
+    await page.getByText("This has to be the id of a connection").waitFor();
+    await page.getByLabel("Claims or a token").check();
+    await page.getByLabel("User").waitFor();
+  },
+);
+
 test.skipIf(isBrowserMissing)("begins a draft with the rules in force", async () => {
   const { page } = await openConsole();
   await showView(page, "Rules");
@@ -125,7 +151,8 @@ test.skipIf(isBrowserMissing)("shows HTML in every field of an answer as text", 
     documents,
     document,
   };
-  const answer = { ...outcome, draft: outcome };
+  const user = { sub: HOSTILE, claims: { [HOSTILE]: HOSTILE }, redacted: false };
+  const answer = { ...outcome, user, draft: outcome };
   await page.route("**/api/v1/try", (route) => route.fulfill({ json: answer }));
   await showView(page, "Try");
   await page.getByLabel("Collection").fill(HOSTILE);

@@ -259,8 +259,9 @@ test("the admin listener lists and closes the connections of all workers, and th
   const { service, health, url } = await spawnWorkers(config, 2);
   const clients = await connectAll(url, 4);
   expect(spread(clients)).toEqual([2, 2]);
-  const ask = async (path: string, method = "GET") => {
-    const init = { method, headers: { authorization: `Bearer ${token}` } };
+  const ask = async (path: string, method = "GET", json?: object) => {
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    const init = { method, headers, ...(json === undefined ? {} : { body: JSON.stringify(json) }) };
     const answer = await fetch(`${service.adminUrl}/api/v1${path}`, init);
     return { status: answer.status, body: (await answer.json()) as Listed }; // as the endpoint answers
   };
@@ -272,9 +273,13 @@ test("the admin listener lists and closes the connections of all workers, and th
   expect(new Set(paged.map(({ node }) => node)).size).toBe(2);
   for (const { id } of paged) {
     expect((await ask(`/connections/${id}`)).body).toMatchObject({ id, list: [{ id: "all" }] });
+    expect(await ask("/try", "POST", { connection: id, collection: "items" })).toMatchObject({
+      status: 200,
+      body: { outcome: "allowed", user: { claims: { sub: expect.any(String) } } },
+    });
     expect((await ask(`/connections/${id}/disconnect`, "POST")).status).toBe(200);
   }
   for (const client of clients) expect((await client.untilClosed()).code).toBe(4003);
-  expect((await ask("/audit")).body.entries).toHaveLength(4);
+  expect((await ask("/audit")).body.entries).toHaveLength(8);
   expect((await health()).ready).toBe(true);
 });

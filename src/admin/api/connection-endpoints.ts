@@ -29,10 +29,12 @@ const subscription = z.strictObject({
     .describe("Commits between the delivery and the head of the stream; 0 while it is live."),
 });
 
-const id = z
+/** The id of a connection. */
+export const connectionId = z
   .string()
   .regex(/^[0-9a-f]{12}\.[0-9a-f-]{36}$/, { error: "the id of a connection, as in the list of connections" })
   .describe("The id of the connection.");
+const id = connectionId;
 
 /** `GET /connections`: a page of them. */
 export const CONNECTIONS = {

@@ -17,7 +17,7 @@ export function connectionHandlers(processes: Processes, acts: Acts): Connection
   const act =
     (kind: ConnectionAct) =>
     async (call: Call, { id }: { readonly id: string }) => {
-      const connection = await find(processes, id);
+      const connection = await findConnection(processes, id);
       const target = { connection: id, sub: connection.sub, address: connection.address };
       const effects = await acts.run(call, kind, target, () => processes.all("act", { id, act: kind }));
       const effect = effects.find((one): one is ActEffect => one !== null);
@@ -34,7 +34,7 @@ export function connectionHandlers(processes: Processes, acts: Acts): Connection
       return { connections: page.map(rowOf), next };
     },
     connection: async (_call, { id }) => {
-      const { list, tokenExpiresAtMs, ...row } = await find(processes, id);
+      const { list, tokenExpiresAtMs, ...row } = await findConnection(processes, id);
       return { ...rowOf(row), tokenExpiresAt: timeOrNull(tokenExpiresAtMs), list };
     },
     disconnect: act("disconnect"),
@@ -43,7 +43,7 @@ export function connectionHandlers(processes: Processes, acts: Acts): Connection
 }
 
 /** The refusal of a connection that no process of this listener has. It names the node that has it, if one does. */
-async function notHere(processes: Processes, id: string): Promise<ApiError> {
+export async function notHere(processes: Processes, id: string): Promise<ApiError> {
   const [nodeId] = id.split(".");
   const own = await processes.all("overview", undefined);
   const isOwn = own.some(({ status }) => status.id === nodeId);
@@ -55,7 +55,11 @@ async function notHere(processes: Processes, id: string): Promise<ApiError> {
   return new ApiError(409, "other-node", text);
 }
 
-async function find(processes: Processes, id: string): Promise<ConnectionDetail> {
+/**
+ * A connection of the processes of this listener.
+ * @throws {ApiError} None of them has it.
+ */
+export async function findConnection(processes: Processes, id: string): Promise<ConnectionDetail> {
   const found = await processes.all("connection", id);
   const connection = found.find((one): one is ConnectionDetail => one !== null);
   if (connection === undefined) throw await notHere(processes, id);

@@ -1,5 +1,6 @@
 /** The rules in force, and requests that an admin tries under them. */
 import { z } from "zod";
+import { connectionId } from "./connection-endpoints.ts";
 import type { EndpointSpec } from "./endpoint.ts";
 
 /** `GET /rules`: the rules in force. */
@@ -124,33 +125,51 @@ export const TRY = {
   role: "view",
   isLarge: true,
   summary:
-    "Try a request of a user under the rules in force, and under a draft. Documents, and values that lookups read, only with the role documents.",
-  request: z.strictObject({
-    claims: json
-      .nullable()
-      .default(null)
-      .describe("The claims of the user's token; null: an anonymous user."),
-    collection: z.string().min(1).max(255).describe("The name that clients use."),
-    filter: json.optional().describe("The client's own filter."),
-    fields: z.array(z.string()).max(1_000).optional().describe("The client's own fields."),
-    sort: z
-      .array(z.tuple([z.string(), z.union([z.literal(1), z.literal(-1)])]))
-      .max(32)
-      .optional(),
-    limit: z.int().min(1).optional(),
-    aggregate: json.optional(),
-    documentId: z
-      .unknown()
-      .optional()
-      .describe("The _id of one document, as Extended JSON: who decides about it?"),
-    draft: z
-      .string()
-      .nullable()
-      .default(null)
-      .describe("A text as POST /plan takes it: the request is tried under its rules as well."),
-  }),
+    "Try a request of a user under the rules in force, and under a draft. Documents, values that lookups read, and claims of a connection only with the role documents.",
+  request: z
+    .strictObject({
+      claims: json
+        .nullable()
+        .default(null)
+        .describe("The claims of the user's token; null: an anonymous user."),
+      connection: connectionId
+        .optional()
+        .describe("In place of claims: the id of a live connection, whose user is meant."),
+      collection: z.string().min(1).max(255).describe("The name that clients use."),
+      filter: json.optional().describe("The client's own filter."),
+      fields: z.array(z.string()).max(1_000).optional().describe("The client's own fields."),
+      sort: z
+        .array(z.tuple([z.string(), z.union([z.literal(1), z.literal(-1)])]))
+        .max(32)
+        .optional(),
+      limit: z.int().min(1).optional(),
+      aggregate: json.optional(),
+      documentId: z
+        .unknown()
+        .optional()
+        .describe("The _id of one document, as Extended JSON: who decides about it?"),
+      draft: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe(
+          "A text as POST /plan takes it: the request is tried under its rules as well. With connection only for the role documents.",
+        ),
+    })
+    .refine(({ claims, connection }) => claims === null || connection === undefined, {
+      path: ["connection"],
+      error: "name claims or a connection, not both",
+    }),
   answer: z.strictObject({
     ...outcomeUnderRules,
+    user: z
+      .strictObject({
+        sub: z.string().nullable(),
+        claims: json.nullable().describe("Null without the role documents, and for an anonymous client."),
+        redacted: z.boolean().describe("Whether claims, and the values of all conditions, are left out."),
+      })
+      .nullable()
+      .describe("The user of the connection; null if the request has no connection."),
     draft: z
       .union([
         z.strictObject(outcomeUnderRules),

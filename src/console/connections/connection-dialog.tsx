@@ -57,6 +57,7 @@ function Details({ id, onActed }: DetailsProps): ReactNode {
         ]}
       />
       <Subscriptions connection={value} />
+      <TryLink connection={value} />
       {roles.has("act") ? (
         <Acts connection={value} onActed={onActed} />
       ) : (
@@ -108,6 +109,13 @@ const Subscriptions = ({ connection: { list } }: { readonly connection: Connecti
       </Scroll>
     </>
   );
+
+/** Leads to Try with the user of the connection, and the collection that it follows. */
+const TryLink = ({ connection: { id, list } }: { readonly connection: Connection }): ReactNode => (
+  <p>
+    <a href={hrefOf("try", { connection: id, collection: list[0]?.collection ?? "" })}>Try as this client</a>
+  </p>
+);
 
 interface ActsProps {
   readonly connection: Connection;

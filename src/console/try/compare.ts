@@ -3,7 +3,9 @@ import { count } from "../ui/numbers.ts";
 
 type Answer = AnswerOf<"tryAs">;
 /** The outcome under one set of rules. */
-export type Outcome = Omit<Answer, "draft">;
+export type Outcome = Omit<Answer, "draft" | "user">;
+/** The user of a connection that was tried. */
+export type TriedUser = NonNullable<Answer["user"]>;
 /** Documents of an outcome. */
 type Documents = NonNullable<Outcome["documents"]>;
 

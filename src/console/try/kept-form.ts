@@ -1,6 +1,13 @@
 import type { TryForm } from "./try-request.ts";
 
-const BLANK: TryForm = { user: '{ "sub": "ada" }', collection: "", filter: "", documentId: "" };
+const BLANK: TryForm = {
+  from: "claims",
+  user: '{ "sub": "ada" }',
+  connection: "",
+  collection: "",
+  filter: "",
+  documentId: "",
+};
 
 let form = BLANK;
 let wasTried = false;

@@ -4,7 +4,7 @@ import { Empty } from "../ui/empty.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Stale } from "../ui/stale.tsx";
 import { useAnswer } from "../ui/use-answer.ts";
-import { compareDocuments, differenceText, type Outcome } from "./compare.ts";
+import { compareDocuments, differenceText, type Outcome, type TriedUser } from "./compare.ts";
 import { DocumentsTable } from "./documents-table.tsx";
 import { OutcomeColumn } from "./outcome-column.tsx";
 
@@ -26,13 +26,14 @@ export function LiveResult({ request }: LiveResultProps): ReactNode {
     ) : (
       <Failure error={error} />
     );
-  const { draft, ...inForce } = value;
+  const { draft, user, ...inForce } = value;
   return (
     <div className="stack result">
       <Stale error={error} answeredAtMs={answeredAtMs} />
+      {user === null ? null : <User user={user} />}
       <Summary inForce={inForce} draft={draft} />
       {draft !== null && "problems" in draft ? <Problems problems={draft.problems} /> : null}
-      <Outcomes request={request} inForce={inForce} draft={draft} />
+      <Outcomes request={request} user={user} inForce={inForce} draft={draft} />
     </div>
   );
 }
@@ -41,6 +42,25 @@ interface BothProps {
   readonly inForce: Outcome;
   readonly draft: Draft | null;
 }
+
+/** The user of the connection. */
+const User = ({ user: { sub, claims, redacted } }: { readonly user: TriedUser }): ReactNode => (
+  <div className="panel">
+    <p>
+      The user of the connection: <strong>{sub ?? "without sub"}</strong>
+    </p>
+    {redacted ? (
+      <p className="notice">
+        Claims and the values of conditions are <span className="badge">redacted</span>: for them, a token
+        needs the role documents.
+      </p>
+    ) : claims === null ? (
+      <p className="hint">The client is anonymous.</p>
+    ) : (
+      <pre>{JSON.stringify(claims, null, 2)}</pre>
+    )}
+  </div>
+);
 
 function Summary({ inForce, draft }: BothProps): ReactNode {
   const live = <span className="badge good">live</span>;
@@ -79,14 +99,18 @@ const Problems = ({ problems }: Extract<Draft, { readonly problems: unknown }>):
   </div>
 );
 
-function Outcomes({ request, inForce, draft }: LiveResultProps & BothProps): ReactNode {
+interface OutcomesProps extends LiveResultProps, BothProps {
+  readonly user: TriedUser | null;
+}
+
+function Outcomes({ request, user, inForce, draft }: OutcomesProps): ReactNode {
   const compared = draft === null || "problems" in draft ? null : draft;
   return (
     <>
       <div className={compared === null ? "outcomes" : "outcomes two"}>
-        <OutcomeColumn title="Rules in force" request={request} outcome={inForce} other={compared} />
+        <OutcomeColumn {...{ request, user }} title="Rules in force" outcome={inForce} other={compared} />
         {compared === null ? null : (
-          <OutcomeColumn title="Draft" request={request} outcome={compared} other={inForce} />
+          <OutcomeColumn {...{ request, user }} title="Draft" outcome={compared} other={inForce} />
         )}
       </div>
       <DocumentsTable inForce={inForce} draft={compared} />

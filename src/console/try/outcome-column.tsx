@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { SentTo } from "../../admin/api/endpoints.ts";
 import { Facts } from "../ui/facts.tsx";
-import type { Outcome } from "./compare.ts";
+import type { Outcome, TriedUser } from "./compare.ts";
 import { Decision } from "./decision.tsx";
 import { SaveTest } from "./save-test.tsx";
 
@@ -9,12 +9,14 @@ interface OutcomeColumnProps {
   readonly title: string;
   readonly request: SentTo<"tryAs">;
   readonly outcome: Outcome;
+  /** The user of a connection; `null` if the request has the claims. */
+  readonly user: TriedUser | null;
   /** The outcome beside it; `null` for none. */
   readonly other: Outcome | null;
 }
 
 /** The outcome under one set of rules. Whatever differs from the other one is marked. */
-export function OutcomeColumn({ title, request, outcome, other }: OutcomeColumnProps): ReactNode {
+export function OutcomeColumn({ title, request, outcome, user, other }: OutcomeColumnProps): ReactNode {
   const isAllowed = outcome.outcome === "allowed";
   return (
     <section className="panel stack" aria-label={title}>
@@ -35,7 +37,7 @@ export function OutcomeColumn({ title, request, outcome, other }: OutcomeColumnP
           isDifferent={other?.document != null && other.document.visible !== outcome.document.visible}
         />
       )}
-      <SaveTest request={request} outcome={outcome} />
+      <SaveTest request={request} outcome={outcome} user={user} />
     </section>
   );
 }

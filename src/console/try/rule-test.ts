@@ -1,15 +1,22 @@
 import { isSeq, parseDocument, stringify } from "yaml";
 import type { SentTo } from "../../admin/api/endpoints.ts";
 import type { Draft } from "../rules/draft.ts";
-import type { Outcome } from "./compare.ts";
+import type { Outcome, TriedUser } from "./compare.ts";
 
 type Test = Readonly<Record<string, unknown>>;
 
-/** A rule test that expects an outcome, or `null` for an outcome that no test can expect, such as a malformed filter. */
+/**
+ * A rule test that expects an outcome.
+ * @param user The user of a connection; `null` if the request has the claims.
+ * @returns `null` for an outcome that no test can expect, such as a malformed filter, and if the claims are redacted.
+ */
 export function testOf(
-  { claims = null, collection, filter }: SentTo<"tryAs">,
+  { claims: sent = null, collection, filter }: SentTo<"tryAs">,
   outcome: Outcome,
+  user: TriedUser | null = null,
 ): Test | null {
+  if (user?.redacted === true) return null;
+  const claims = user === null ? sent : user.claims;
   const isRefused = outcome.outcome === "forbidden" || outcome.outcome === "unknown-collection";
   if (!isRefused && outcome.query === null) return null;
   const { document, given } = outcome;

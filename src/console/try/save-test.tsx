@@ -5,21 +5,23 @@ import { draftOf } from "../rules/begin.ts";
 import { keepDraft, readDraft } from "../rules/draft-store.ts";
 import { hrefOf } from "../shell/address.ts";
 import { useSession } from "../shell/session.ts";
-import type { Outcome } from "./compare.ts";
+import type { Outcome, TriedUser } from "./compare.ts";
 import { testOf, withTest } from "./rule-test.ts";
 
 interface SaveTestProps {
   readonly request: SentTo<"tryAs">;
   readonly outcome: Outcome;
+  /** The user of a connection; `null` if the request has the claims. */
+  readonly user: TriedUser | null;
 }
 
 type Saved = { readonly name: string } | { readonly refused: string };
 
 /** Writes a rule test that expects an outcome into the draft, which it begins if there is none. */
-export function SaveTest({ request, outcome }: SaveTestProps): ReactNode {
+export function SaveTest({ request, outcome, user }: SaveTestProps): ReactNode {
   const { api } = useSession();
   const [saved, setSaved] = useState<Saved | null>(null);
-  const test = testOf(request, outcome);
+  const test = testOf(request, outcome, user);
   if (test === null) return null;
   const save = async () => {
     try {
@@ -41,8 +43,9 @@ export function SaveTest({ request, outcome }: SaveTestProps): ReactNode {
           Save as test
         </button>
         <span className="hint">
-          Expects this outcome. The test holds the whole document, and every admin can read the tests of
-          applied rules.
+          Expects this outcome. The test holds the whole document
+          {user === null ? "" : " and the claims of the user"}, and every admin can read the tests of applied
+          rules.
           {usesLookups ? " Add the documents of its lookups (given), which cannot be made up." : ""}
         </span>
       </div>

@@ -3,8 +3,12 @@ import { readValue } from "../trace/subject.ts";
 
 /** The fields of the form, as texts. */
 export interface TryForm {
+  /** Where the user comes from. */
+  readonly from: "claims" | "connection";
   /** JSON, or a token, of which only the claims are used. Empty: an anonymous user. */
   readonly user: string;
+  /** The id of a live connection. */
+  readonly connection: string;
   readonly collection: string;
   /** JSON; empty: every document. */
   readonly filter: string;
@@ -20,21 +24,41 @@ export function tryRequestOf(
   form: TryForm,
 ): { readonly request: SentTo<"tryAs"> } | { readonly faults: TryFaults } {
   const faults: TryFaults = {};
-  const claims = objectOf(claimsText(form.user.trim()));
-  if (claims === undefined) faults.user = "a JSON object of claims, or a token";
+  const user = userOf(form);
+  if ("fault" in user) faults[form.from === "claims" ? "user" : "connection"] = user.fault;
   const filter = objectOf(form.filter);
   if (filter === undefined) faults.filter = 'a JSON object, such as {"status": "ready"}';
   const collection = form.collection.trim();
   if (collection === "") faults.collection = "the name of a collection";
-  if (claims === undefined || filter === undefined || Object.keys(faults).length > 0) return { faults };
+  if ("fault" in user || filter === undefined || Object.keys(faults).length > 0) return { faults };
   return {
     request: {
-      claims,
+      ...user,
       collection,
       ...(filter === null ? {} : { filter }),
       ...(form.documentId.trim() === "" ? {} : { documentId: readValue(form.documentId.trim()) }),
     },
   };
+}
+
+type User =
+  | Pick<SentTo<"tryAs">, "claims">
+  | Pick<SentTo<"tryAs">, "connection">
+  | { readonly fault: string };
+
+function userOf(form: TryForm): User {
+  if (form.from === "connection") {
+    const connection = form.connection.trim();
+    return connection === "" ? { fault: "the id of a connection" } : { connection };
+  }
+  const claims = objectOf(claimsText(form.user.trim()));
+  return claims === undefined ? { fault: "a JSON object of claims, or a token" } : { claims };
+}
+
+/** The form for the fields of an address, such as `#/try?connection=…`. Without a connection it stays as it is. */
+export function formFor(fields: Readonly<Record<string, string>>, form: TryForm): TryForm {
+  const { connection = "", collection = form.collection } = fields;
+  return connection === "" ? form : { ...form, from: "connection", connection, collection };
 }
 
 const TOKEN = /^[\w-]+\.([\w-]+)\.[\w-]*$/;

@@ -1,26 +1,34 @@
-import { type FormEvent, type ReactNode, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import type { SentTo } from "../../admin/api/endpoints.ts";
 import { readDraft } from "../rules/draft-store.ts";
-import { hrefOf } from "../shell/address.ts";
+import { useFields } from "../shell/route.ts";
 import { useSession } from "../shell/session.ts";
 import { Empty } from "../ui/empty.tsx";
 import { Page } from "../ui/page.tsx";
+import { DraftChoice } from "./draft-choice.tsx";
 import { keepForm, readForm } from "./kept-form.ts";
 import { LiveResult } from "./live-result.tsx";
 import { TryField } from "./try-field.tsx";
-import { type TryFaults, type TryForm, tryRequestOf } from "./try-request.ts";
+import { formFor, type TryFaults, type TryForm, tryRequestOf } from "./try-request.ts";
+import { UserFields } from "./user-fields.tsx";
 
 const LEAD =
   "Ask as a user would, under the rules in force and under your draft: which rule applies, why, and what the user would see. Each try has an entry in the audit.";
 
 /** Tries a request of a user. */
 export default function TryView(): ReactNode {
-  const [form, setForm] = useState(() => readForm().form);
+  const { roles } = useSession();
+  const fields = useFields();
+  const [form, setForm] = useState(() => formFor(fields, readForm().form));
   const [faults, setFaults] = useState<TryFaults>({});
   const [withDraft, setWithDraft] = useState(true);
+  const mayCompare = form.from === "claims" || roles.has("documents");
   const [request, setRequest] = useState(() =>
-    readForm().wasTried ? requestOf(readForm().form, true) : null,
+    readForm().wasTried && fields["connection"] === undefined ? requestOf(form, mayCompare) : null,
   );
+  const key = JSON.stringify(fields);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says whether the fields are others.
+  useEffect(() => setForm((edited) => formFor(fields, edited)), [key]);
   const change = (edited: TryForm) => {
     setForm(edited);
     keepForm(edited, request !== null);
@@ -31,9 +39,9 @@ export default function TryView(): ReactNode {
     setFaults("faults" in read ? read.faults : {});
     if ("faults" in read) return;
     keepForm(form, true);
-    setRequest(requestOf(form, withDraft));
+    setRequest(requestOf(form, withDraft && mayCompare));
   };
-  const field = (name: keyof TryForm) => ({
+  const field = (name: Exclude<keyof TryForm, "from">) => ({
     value: form[name],
     fault: faults[name],
     onValue: (value: string) => change({ ...form, [name]: value }),
@@ -41,12 +49,7 @@ export default function TryView(): ReactNode {
   return (
     <Page title="Try" lead={LEAD}>
       <form className="panel form try-form" onSubmit={submit}>
-        <TryField
-          {...field("user")}
-          title="User"
-          rows={6}
-          hint="The claims as JSON, or a token: the page reads its claims and sends nothing else of it. Empty: an anonymous user."
-        />
+        <UserFields from={form.from} onFrom={(from) => change({ ...form, from })} field={field} />
         <div className="stack">
           <TryField {...field("collection")} title="Collection" hint="The name that clients use." isSearch />
           <TryField
@@ -58,7 +61,7 @@ export default function TryView(): ReactNode {
         </div>
         <div className="stack">
           <DocumentField {...field("documentId")} />
-          <DraftChoice isChosen={withDraft} onChoice={setWithDraft} />
+          <DraftChoice isAllowed={mayCompare} isChosen={withDraft} onChoice={setWithDraft} />
           <div className="actions">
             <button type="submit" className="primary">
               Try
@@ -83,29 +86,6 @@ const Result = ({ request }: { readonly request: SentTo<"tryAs"> | null }): Reac
     )}
   </section>
 );
-
-interface DraftChoiceProps {
-  readonly isChosen: boolean;
-  readonly onChoice: (isChosen: boolean) => void;
-}
-
-function DraftChoice({ isChosen, onChoice }: DraftChoiceProps): ReactNode {
-  const draft = readDraft();
-  if (draft === null)
-    return (
-      <p className="hint">
-        To compare with other rules, begin a draft in <a href={hrefOf("rules")}>Rules</a>.
-      </p>
-    );
-  return (
-    <label className="check">
-      <input type="checkbox" checked={isChosen} onChange={({ target }) => onChoice(target.checked)} />
-      <span>
-        Compare with the draft <code>{draft.name}</code>
-      </span>
-    </label>
-  );
-}
 
 /** The request of a form that has no mistakes. */
 function requestOf(form: TryForm, withDraft: boolean): SentTo<"tryAs"> | null {

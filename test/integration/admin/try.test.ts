@@ -3,6 +3,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { digestOf } from "../../../src/admin/access/digest.ts";
 import { API } from "../../../src/admin/api/endpoint.ts";
 import { Feed } from "../../../src/feed/feed.ts";
+import { until } from "../../support/mongod.ts";
 import { startTestService } from "../../support/service.ts";
 
 const VIEWER = "the-secret-of-an-admin-who-may-only-view";
@@ -28,9 +29,10 @@ interface Tried extends Row {
   readonly document: Row | null;
 }
 
-async function start() {
+async function start(collections: Record<string, unknown> = COLLECTIONS, auth: Record<string, unknown> = {}) {
   const started = await startTestService({
-    collections: COLLECTIONS,
+    collections,
+    auth,
     server: { admin: { port: 0, tokens } },
     rules: { nowStep: "30s" },
   });
@@ -138,6 +140,119 @@ test("a refusal has the client's code and the reason; every try is in the audit"
       { act: "try-as", admin: "token:reader", target: { collection: "orders", sub: "ada" } },
     ],
   });
+});
+
+/** Rules whose conditions use several claims. */
+const BY_CLAIMS = {
+  orders: {
+    rules: [
+      { name: "team", when: { "%%user.team": "secret-team-of-others" } },
+      {
+        name: "shop",
+        when: { "%%user.level": { $gte: 3 } },
+        filter: { shop: { $in: "%%user.shops" }, email: "%%user.email" },
+      },
+    ],
+  },
+  members: { rules: [{ name: "all", anonymous: true }] },
+};
+const CYD = {
+  sub: "cyd",
+  level: 4,
+  team: "secret-team",
+  shops: ["secret-shop-1", "secret-shop-2"],
+  email: "cyd@secret.example",
+  unused: "secret-unused",
+};
+
+test("a try as a live connection uses its claims, and shows none of them without the role documents", async () => {
+  const { ask, connect, service, db } = await start(BY_CLAIMS);
+  await db
+    .collection("orders")
+    .insertOne({ _id: 100 as never, shop: "secret-shop-1", email: "cyd@secret.example" });
+  const client = await connect(CYD);
+  const [{ id }] = JSON.parse((await ask(VIEWER, "/connections?sub=cyd")).text).connections;
+  const asked = { connection: id, collection: "orders", documentId: 100 };
+  const { text } = await ask(VIEWER, "/try", asked);
+  expect(text).not.toContain("secret");
+  expect(JSON.parse(text)).toEqual({
+    outcome: "allowed",
+    reason: null,
+    rules: [
+      { name: "team", applies: false, because: 'of its when, {"%%user.team":"…"} does not hold' },
+      { name: "shop", applies: true, because: 'of its when, {"%%user.level":{"$gte":"…"}} holds' },
+    ],
+    query: {
+      rule: "shop",
+      namespace: expect.stringMatching(/\.orders$/),
+      filter: expect.stringMatching(/…/),
+      fields: "all fields",
+      aggregate: null,
+      snapshotAllowed: true,
+    },
+    documents: null,
+    document: null,
+    note: null,
+    given: null,
+    draft: null,
+    user: { sub: "cyd", claims: null, redacted: true },
+  });
+  const whole = JSON.parse((await ask(READER, "/try", asked)).text);
+  expect(whole).toMatchObject({
+    user: { sub: "cyd", claims: CYD, redacted: false },
+    query: { filter: expect.stringContaining("cyd@secret.example") },
+    documents: { shown: [{ _id: 100 }] },
+    document: { visible: true },
+  });
+  const byClaims = { collection: "orders", documentId: 100, claims: CYD };
+  expect(JSON.parse((await ask(READER, "/try", byClaims)).text)).toEqual({ ...whole, user: null });
+  const { entries } = JSON.parse((await ask(VIEWER, "/audit")).text);
+  expect(entries.slice(1)).toMatchObject([
+    { admin: "token:reader", target: { collection: "orders", sub: "cyd", connection: id } },
+    { admin: "token:viewer", target: { collection: "orders", sub: "cyd", connection: id } },
+  ]);
+  expect(JSON.stringify(entries)).not.toContain("secret");
+  client.socket.terminate();
+  await until("the end of the connections", async () => service.readiness().connections === 0 || undefined);
+  const gone = await ask(READER, "/try", asked);
+  expect([gone.answer.status, JSON.parse(gone.text)["code"]]).toEqual([404, "no-connection"]);
+});
+
+test("an admin without the role documents tries no draft as a connection, because its conditions could find out claims", async () => {
+  const { ask, connect, name } = await start(BY_CLAIMS);
+  await connect(CYD);
+  const [{ id }] = JSON.parse((await ask(VIEWER, "/connections?sub=cyd")).text).connections;
+  const draft = `
+mongodb: { database: ${name} }
+collections:
+  orders: { rules: [{ name: probe, when: { "%%user.email": { $regex: "^cyd@" } } }] }
+`;
+  const asked = { connection: id, collection: "orders", draft };
+  const { answer, text } = await ask(VIEWER, "/try", asked);
+  expect([answer.status, JSON.parse(text)["code"]]).toEqual([403, "role"]);
+  expect(JSON.parse((await ask(READER, "/try", asked)).text)).toMatchObject({
+    draft: { outcome: "allowed" },
+  });
+});
+
+test("a connection of an anonymous client is tried as one; ids that are no connection, and claims beside one, are refused", async () => {
+  const { ask, connect } = await start(BY_CLAIMS, { anonymous: true });
+  await connect();
+  const { connections } = JSON.parse((await ask(VIEWER, "/connections")).text);
+  const { id } = connections.find(({ sub }: Row) => sub === null);
+  const tried = async (body: object) => {
+    const { answer, text } = await ask(READER, "/try", { collection: "members", ...body });
+    return { status: answer.status, body: JSON.parse(text) };
+  };
+  expect(await tried({ connection: id })).toMatchObject({
+    status: 200,
+    body: { outcome: "allowed", user: { sub: null, claims: null, redacted: false } },
+  });
+  const [node] = id.split(".");
+  const other = `${node}.00000000-0000-0000-0000-000000000000`;
+  expect(await tried({ connection: other })).toMatchObject({ status: 404, body: { code: "no-connection" } });
+  for (const body of [{ connection: "x" }, { connection: id, claims: {} }])
+    expect(await tried(body)).toMatchObject({ status: 400, body: { code: "bad-request" } });
 });
 
 test("a text of a request is cut in the audit when it is longer than 500 characters", async () => {

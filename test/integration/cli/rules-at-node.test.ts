@@ -136,7 +136,10 @@ test("log and diff print through a node what they print from the database, and n
     code: 1,
     err: expect.stringMatching(/answers 409: the sets cannot be compared/),
   });
-  expect(await as("nobody")("log")).toMatchObject({ code: 1, err: expect.stringContaining("accept the token") });
+  expect(await as("nobody")("log")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("accept the token"),
+  });
 });
 
 test("a log of more sets than the node answers at once has all of them", async () => {

@@ -7,15 +7,30 @@ import { ruleSetHandlers } from "../../../src/admin/api/rule-set-handlers.ts";
 import { rulesHandlers } from "../../../src/admin/api/rules-handlers.ts";
 import type { Processes } from "../../../src/admin/questions.ts";
 
+/** The processes of a listener; the second one holds the connection, as long as `held` says so. */
 function parts(roles: readonly string[] = ["view", "documents"]) {
   const asked: string[] = [];
+  const told: unknown[] = [];
+  const held: { sub: string | null; connectedAtMs: number | null; answers: unknown } = {
+    sub: "ada",
+    connectedAtMs: 0,
+    answers: { outcome: "allowed" },
+  };
   const gates: (() => void)[] = [];
   const processes = {
-    one: async (question: string) => {
+    one: async (question: string, value: unknown) => {
       asked.push(question);
+      if (question === "addAudit") told.push((value as { target: unknown }).target);
       if (question === "tryRequest" || question === "diffRuleSets")
         await new Promise<void>((resolve) => gates.push(resolve));
       return { unreadable: "" };
+    },
+    all: async (question: string, value: unknown) => {
+      if (question === "overview") return [{ status: { id: "n" } }];
+      if (question === "connection") return [null, held];
+      asked.push(question);
+      told.push(value);
+      return [null, held.answers];
     },
   } as unknown as Processes;
   const admin = { name: "eve", roles: new Set(roles), expiresAtMs: null, isTrusted: () => true };
@@ -38,7 +53,9 @@ function parts(roles: readonly string[] = ["view", "documents"]) {
   };
   const ask = (claims: object, draft: string | null = null) =>
     tryAs(call, { collection: "orders", claims, draft } as never);
-  return { asked, ask, call, ruleSetDiff, open };
+  const askAs = (connection: string, draft: string | null = null) =>
+    tryAs(call, { collection: "orders", claims: null, connection, draft } as never);
+  return { asked, told, held, ask, askAs, call, ruleSetDiff, open };
 }
 
 const settle = () => new Promise(setImmediate);
@@ -76,6 +93,41 @@ test("a try under another draft is an act of its own, because a draft decides wh
     await answer;
   }
   expect(asked.filter((question) => question !== "tryRequest")).toHaveLength(2);
+});
+
+test("a try as a connection asks the process that holds it, and its entry in the audit names the user", async () => {
+  const { askAs, asked, told } = parts(["view"]);
+  expect(await askAs("n.1")).toEqual({ outcome: "allowed" });
+  await askAs("n.1");
+  expect(asked).toEqual(["addAudit", "tryRequest", "tryRequest"]);
+  expect(told[0]).toEqual({ collection: "orders", sub: "ada", connection: "n.1" });
+  expect(told[1]).toMatchObject({ as: { connection: "n.1", sub: "ada" }, mayReadDocuments: false });
+  expect(JSON.stringify(told)).not.toContain("claims");
+});
+
+test("another user of the same connection is an act of its own", async () => {
+  const { askAs, asked, held } = parts();
+  await askAs("n.1");
+  held.sub = "ben";
+  await askAs("n.1");
+  expect(asked.filter((question) => question === "addAudit")).toHaveLength(2);
+});
+
+test("a connection is tried under a draft by admins with the role documents alone, as conditions could find out claims", async () => {
+  const refused = parts(["view", "edit", "act"]);
+  await expect(refused.askAs("n.1", "collections: {}")).rejects.toMatchObject({ status: 403, code: "role" });
+  expect(refused.asked).toEqual([]);
+  expect(await parts(["view", "documents"]).askAs("n.1", "collections: {}")).toEqual({ outcome: "allowed" });
+});
+
+test("a connection that has ended, also meanwhile, or has no user yet is refused", async () => {
+  const { askAs, held, asked } = parts();
+  held.answers = null;
+  await expect(askAs("n.1")).rejects.toMatchObject({ status: 404, code: "no-connection" });
+  held.connectedAtMs = null;
+  asked.length = 0;
+  await expect(askAs("n.1")).rejects.toMatchObject({ status: 409, code: "no-user" });
+  expect(asked).toEqual([]);
 });
 
 test("rule sets are compared one at a time, because each comparison takes a thread", async () => {

@@ -123,6 +123,16 @@ describe("a rule test of an outcome", () => {
     });
     expect(testOf(ADA, outcome({ ...refused, outcome: "bad-filter" }))).toBeNull();
   });
+
+  test("has the claims of a connection, and there is none if they are redacted", () => {
+    const request = { connection: "id", collection: "orders" };
+    const user = { sub: "ada", claims: { sub: "ada" }, redacted: false };
+    expect(testOf(request, outcome({}), user)).toMatchObject({ as: { sub: "ada" } });
+    expect(testOf(request, outcome({}), { ...user, sub: null, claims: null })).toMatchObject({
+      anonymous: true,
+    });
+    expect(testOf(request, outcome({}), { ...user, claims: null, redacted: true })).toBeNull();
+  });
 });
 
 describe("a test is added", () => {

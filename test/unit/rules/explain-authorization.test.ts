@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { Collections, Limits } from "../../../src/config/config-schema.ts";
 import type { QueryRequest } from "../../../src/rules/authorize.ts";
 import { compileRules } from "../../../src/rules/compile-rules.ts";
+import { redactedText } from "../../../src/rules/deciding-predicate.ts";
 import { describeProjection } from "../../../src/rules/describe-projection.ts";
 import { explainAuthorization } from "../../../src/rules/explain-authorization.ts";
 
@@ -53,6 +54,25 @@ test("says why each rule applies or does not, by the predicate that decides", ()
   expect(explain({ roles: ["admin"] }).rules[0]?.because).toBe(
     'of its when, {"%%user.active":true} does not hold',
   );
+});
+
+test("with redacted text no reason holds a value of a claim, of the rule or of the document", () => {
+  const request = { collection: "orders", filter: { region: "secret-filter" } };
+  const secret = { sub: "secret-sub", regions: ["secret-region"], roles: ["secret-role"], active: true };
+  const document = BSON.serialize({ customerId: "secret-other", region: "secret-filter" });
+  const explanation = explainAuthorization(
+    rules,
+    { claims: secret },
+    request,
+    0,
+    document,
+    () => [],
+    redactedText,
+  );
+  const { query: _, ...texts } = explanation;
+  expect(JSON.stringify(texts)).not.toContain("secret");
+  expect(texts.rules[0]?.because).toBe('of its when, {"%%user.roles":{"$in":"…"}} does not hold');
+  expect(texts.document).toMatchObject({ visible: false, because: '{"customerId":"…"} does not hold' });
 });
 
 test("says which claim is missing, and that later rules are not tried", () => {
