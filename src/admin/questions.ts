@@ -2,7 +2,7 @@
  * The questions that the admin listener asks the processes that serve clients. It may run in another process, so that
  * every question and every answer is plain data.
  */
-import type { QueryRequest, Subject } from "../rules/authorize.ts";
+import type { QueryRequest } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
 import type { Revocation } from "../source/revocation-store.ts";
@@ -10,6 +10,7 @@ import type { EditProblems } from "./plan-edit.ts";
 import type { LoadSample } from "./rates.ts";
 import type { RuleSetQuestions } from "./rule-set-questions.ts";
 import type { TraceRead, TraceStart, TraceState, TraceToStart } from "./trace/traced.ts";
+import type { TriedAs, TriedUser } from "./tried-user.ts";
 
 /** A page of connections, in the order of their ids. */
 export interface ConnectionSearch {
@@ -118,11 +119,6 @@ export interface LiveQueryDetail extends LiveQueryRow {
   readonly snapshot: { readonly indexes: readonly string[]; readonly readsEverything: boolean } | null;
 }
 
-/** Claims, `null` for an anonymous user; or the user of a connection, as long as the user has this `sub`. */
-export type TriedAs =
-  | { readonly subject: Subject | null }
-  | { readonly connection: string; readonly sub: string | null };
-
 /** A request of a user that an admin tries. */
 export interface TriedRequest {
   readonly as: TriedAs;
@@ -169,15 +165,6 @@ export interface TriedOutcome {
   readonly note: string | null;
   /** By collection, documents from which the lookups would read the same; `null` if they cannot be made up. */
   readonly given: Readonly<Record<string, readonly unknown[]>> | null;
-}
-
-/** The user of a connection, as far as the admin may know. */
-export interface TriedUser {
-  readonly sub: string | null;
-  /** `null` for an anonymous client, and if they are redacted. */
-  readonly claims: Subject["claims"] | null;
-  /** Whether claims, and the values of conditions, are left out. */
-  readonly redacted: boolean;
 }
 
 /** The outcome under the rules in force, and under a draft. */

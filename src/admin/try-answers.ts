@@ -1,6 +1,5 @@
 /** Tries a request under the rules in force, with the code that decides about clients. */
 import assert from "node:assert/strict";
-import type { Identity } from "../auth/verify-token.ts";
 import type { Feed } from "../feed/feed.ts";
 import type { LookupSet } from "../feed/lookup-set.ts";
 import type { BsonValue } from "../match/bson-value.ts";
@@ -20,7 +19,8 @@ import { readDocument } from "../rules/read-document.ts";
 import type { SnapshotCursor, SnapshotQuery } from "../source/snapshot-cursor.ts";
 import { givenDocuments } from "./given-documents.ts";
 import { hiddenPaths } from "./hidden-paths.ts";
-import type { Answers, TriedAs, TriedDocument, TriedOutcome, TriedRequest, TriedUser } from "./questions.ts";
+import type { Answers, TriedDocument, TriedOutcome, TriedRequest } from "./questions.ts";
+import { type IdentityOf, userOf } from "./tried-user.ts";
 import { type CompileDraft, TryDrafts } from "./try-drafts.ts";
 
 /** Documents of one answer. */
@@ -37,8 +37,7 @@ export interface TryParts {
   readonly rules: () => { readonly rules: RuleSet; readonly nowMs: number };
   readonly open: (query: SnapshotQuery, after: bigint) => Promise<Pick<SnapshotCursor, "next" | "close">>;
   readonly compileDraft: CompileDraft;
-  /** The user of a connection, `null` for an anonymous one; `undefined` if this process has no such connection. */
-  readonly identityOf: (connection: string) => Identity | null | undefined;
+  readonly identityOf: IdentityOf;
   /** Whether the service follows a collection under the rules in force. Of others it reads nothing. */
   readonly isFollowed: (namespace: string) => boolean;
 }
@@ -48,7 +47,7 @@ export function tryAnswers(parts: TryParts): Pick<Answers, "tryRequest"> {
   const drafts = new TryDrafts(parts.compileDraft);
   return {
     tryRequest: async ({ as, ...asked }) => {
-      const found = userOf(parts, as, asked.mayReadDocuments);
+      const found = userOf(parts.identityOf, as, asked.mayReadDocuments);
       if (found === null) return null;
       const { subject, user } = found;
       const text = user?.redacted === true ? redactedText : predicateText;
@@ -63,22 +62,6 @@ export function tryAnswers(parts: TryParts): Pick<Answers, "tryRequest"> {
       return { ...inForce, draft: await tryUnder(parts, draft, tried) };
     },
   };
-}
-
-interface FoundUser {
-  readonly subject: Subject | null;
-  /** `null` if the admin gave the claims. */
-  readonly user: TriedUser | null;
-}
-
-/** The user of a try; `null` if this process has no such connection, or its user has another `sub` now. */
-function userOf({ identityOf }: TryParts, as: TriedAs, mayReadClaims: boolean): FoundUser | null {
-  if ("subject" in as) return { subject: as.subject, user: null };
-  const identity = identityOf(as.connection);
-  if (identity === undefined || (identity?.sub ?? null) !== as.sub) return null;
-  const subject = identity === null ? null : { claims: identity.claims };
-  const claims = mayReadClaims ? (subject?.claims ?? null) : null;
-  return { subject, user: { sub: as.sub, claims, redacted: !mayReadClaims } };
 }
 
 /** A request of a user who was found. */

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { AggregateRequest } from "../../protocol/messages.ts";
 import type { QueryRequest } from "../../rules/authorize.ts";
-import type { Processes, TriedAs, TriedRequest } from "../questions.ts";
+import type { Processes, TriedRequest } from "../questions.ts";
 import type { TestedDraft } from "../rule-set-questions.ts";
+import type { TriedAs } from "../tried-user.ts";
 import type { Acts } from "./acts.ts";
 import { findConnection, notHere } from "./connection-handlers.ts";
 import { ApiError, type Call } from "./endpoint.ts";

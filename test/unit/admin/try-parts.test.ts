@@ -2,7 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { Repeats } from "../../../src/admin/api/repeats.ts";
 import { givenDocuments } from "../../../src/admin/given-documents.ts";
+import { userOf } from "../../../src/admin/tried-user.ts";
 import { TryDrafts } from "../../../src/admin/try-drafts.ts";
+import type { Identity } from "../../../src/auth/verify-token.ts";
 import { fromJs } from "../../../src/match/bson-value.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import type { RuleSet } from "../../../src/rules/compile-rules.ts";
@@ -37,6 +39,40 @@ describe("documents from which a lookup reads the same", () => {
     expect(givenDocuments([[lookup({ shop: "other" }), many(1)]])).toBeNull();
     expect(givenDocuments([[lookup({ a: 1 }), many(20)]])?.["members"]).toHaveLength(20);
     expect(givenDocuments([[lookup({ a: 1 }), many(21)]])).toBeNull();
+  });
+});
+
+describe("the user of a try", () => {
+  const claims = { sub: "ada", email: "secret" };
+  const found = (identity: Identity | null | undefined, sub: string | null, mayReadClaims = false) =>
+    userOf(() => identity, { connection: "n.1", sub }, mayReadClaims);
+  const ada = { claims, sub: "ada" } as unknown as Identity;
+
+  test("has the claims of the connection, which only admins with the right receive", () => {
+    expect(found(ada, "ada")).toEqual({
+      subject: { claims },
+      user: { sub: "ada", claims: null, redacted: true },
+    });
+    expect(found(ada, "ada", true)).toEqual({
+      subject: { claims },
+      user: { sub: "ada", claims, redacted: false },
+    });
+    expect(found(null, null, true)).toEqual({
+      subject: null,
+      user: { sub: null, claims: null, redacted: false },
+    });
+  });
+
+  test("is nobody if the connection has ended, or has another user than the audit names", () => {
+    expect(found(undefined, null)).toBeNull();
+    expect(found(ada, "ben")).toBeNull();
+    expect(found(ada, null)).toBeNull();
+    expect(found(null, "ada")).toBeNull();
+  });
+
+  test("is the one of the claims that the admin gives, who knows them", () => {
+    const never = () => expect.fail("no connection is asked for");
+    expect(userOf(never, { subject: { claims } }, false)).toEqual({ subject: { claims }, user: null });
   });
 });
 
