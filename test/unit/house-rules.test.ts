@@ -70,6 +70,10 @@ test("no file holds a path of the machine it was written on", () => {
   expect(linesWith(new RegExp([...here, ...elsewhere].join("|")))).toEqual([]);
 });
 
+test("no file holds the markers of a merge that was not resolved", () => {
+  expect(linesWith(/^(?:<{7}|>{7}) /)).toEqual([]);
+});
+
 test("the top level holds what belongs there, and nothing else", () => {
   const top = new Set(names.map((name) => name.split("/")[0] ?? ""));
   expect([...top].filter((name) => !TOP_LEVEL.has(name))).toEqual([]);
