@@ -1,6 +1,7 @@
 /** The output of `tidewire plan`. */
 
 import type { EditPlan } from "../admin/plan-edit.ts";
+import type { AffectedUser } from "../gateway/affected-users.ts";
 import type { EffectCounts } from "../gateway/plan-rules.ts";
 import { amount } from "../protocol/amount.ts";
 import {
@@ -50,7 +51,7 @@ export function liveText({ generation, live }: EditPlan): string {
   const rows = live.collections.flatMap(({ collection, effects, rules }): [string, EffectCounts][] => [
     [`  ${collection}`, effects],
     ...rules.map(({ from, to, effects: own }): [string, EffectCounts] => [
-      `    ${from === to ? "" : `${from ?? "no rule"} → `}${to ?? "no rule"}`,
+      `    ${rulesText({ from, to })}`,
       own,
     ]),
   ]);
@@ -67,7 +68,30 @@ export function liveText({ generation, live }: EditPlan): string {
         COLUMNS.map((column) => String(effects[column])),
       ),
     ),
+    ...affectedLines(live.affected),
     `  ${amount(live.newLiveQueries, "live query", "live queries")} that nobody follows now: at most so many snapshots would be read`,
     "nothing was applied",
   ].join("\n");
 }
+
+const rulesText = ({ from, to }: Pick<AffectedUser, "from" | "to">) =>
+  `${from === to ? "" : `${from ?? "no rule"} → `}${to ?? "no rule"}`;
+
+const EFFECT_WIDTH = Math.max(...COLUMNS.map((column) => column.length));
+
+function affectedLines(users: readonly AffectedUser[]): string[] {
+  if (users.length === 0) return [];
+  const lines = users.map(({ effect, collection, from, to, ...user }) => {
+    return `    ${effect.padEnd(EFFECT_WIDTH)}  ${nameOf(user)} on ${collection}, ${rulesText({ from, to })}`;
+  });
+  return ["  a sample of the affected users:", ...lines];
+}
+
+function nameOf({ sub, isAnonymous }: Pick<AffectedUser, "sub" | "isAnonymous">): string {
+  if (isAnonymous) return "anonymous";
+  return sub === null ? "a token without sub" : printable(JSON.stringify(sub));
+}
+
+/** Escapes every character that a terminal does not show as it is: a `sub` is the text of another system. */
+const printable = (text: string) =>
+  text.replaceAll(/\p{C}/gu, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);

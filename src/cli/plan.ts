@@ -15,8 +15,8 @@ import { withStateDatabase } from "./state-database.ts";
 const HELP = `Usage: tidewire plan --config FILE [--against FILE] [--admin URL] [options]
 
 Prints the effect of an edit of the rules before you save it: the rules that change and whether they show more or
-less, and how many live subscriptions would gain, lose or end. It applies nothing. It reads only the rules and limits
-of the configuration.
+less, how many live subscriptions would gain, lose or end, and a sample of their users. It applies nothing. It reads
+only the rules and limits of the configuration.
 
 Options:
   -c, --config FILE    the edited configuration

@@ -1,4 +1,5 @@
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
+import { AffectedUsers } from "../gateway/affected-users.ts";
 import type { EffectCounts, SubscriptionsPlan } from "../gateway/plan-rules.ts";
 
 type CollectionPlan = SubscriptionsPlan["collections"][number];
@@ -22,11 +23,14 @@ function joinLive(a: SubscriptionsPlan, b: SubscriptionsPlan): SubscriptionsPlan
     ({ collection }) => collection,
     joinCollections,
   );
+  const affected = new AffectedUsers();
+  for (const user of [...a.affected, ...b.affected]) affected.add(user);
   return {
     connections: a.connections + b.connections,
     subscriptions: a.subscriptions + b.subscriptions,
     newLiveQueries: a.newLiveQueries + b.newLiveQueries,
     collections: collections.sort((one, other) => (one.collection < other.collection ? -1 : 1)),
+    affected: affected.sample(),
   };
 }
 

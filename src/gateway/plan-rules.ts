@@ -7,6 +7,7 @@ import { authorizeParsed, ruleFor } from "../rules/authorize.ts";
 import { LookupsNeeded } from "../rules/bind-rule.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
+import { type AffectedUser, AffectedUsers } from "./affected-users.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Subscription } from "./connection/subscription.ts";
 
@@ -37,6 +38,8 @@ export interface SubscriptionsPlan {
   /** Live queries that do not exist now. At most this many snapshots would be read. */
   readonly newLiveQueries: number;
   readonly collections: readonly CollectionPlan[];
+  /** A sample of the users with another effect than `unchanged`. */
+  readonly affected: readonly AffectedUser[];
 }
 
 /** How long the authorizations of one turn may take, in milliseconds. Other work runs between the turns. */
@@ -70,6 +73,7 @@ class Counted {
   /** By the keys of both live queries, because many subscriptions share them. */
   readonly #effects = new Map<string, RightsEffect>();
   readonly #newKeys = new Set<string>();
+  readonly #affected = new AffectedUsers();
   #subscriptions = 0;
 
   constructor(candidate: RuleSet, nowMs: number) {
@@ -85,7 +89,12 @@ class Counted {
     };
     const [from, to] = [ruleUnder(connection.context.rules), ruleUnder(this.#candidate)];
     this.#subscriptions++;
-    this.#moveOf(collection, from, to).effects[this.#effectOn(connection, subscription)]++;
+    const effect = this.#effectOn(connection, subscription);
+    this.#moveOf(collection, from, to).effects[effect]++;
+    if (effect === "unchanged") return;
+    const { identity } = connection;
+    const isAnonymous = identity === null;
+    this.#affected.add({ sub: identity?.sub ?? null, isAnonymous, collection, effect, from, to });
   }
 
   plan(connections: number): SubscriptionsPlan {
@@ -94,7 +103,8 @@ class Counted {
       return { collection, effects: totalOf(rules), rules };
     });
     const newLiveQueries = this.#newKeys.size;
-    return { connections, subscriptions: this.#subscriptions, newLiveQueries, collections };
+    const affected = this.#affected.sample();
+    return { connections, subscriptions: this.#subscriptions, newLiveQueries, collections, affected };
   }
 
   #moveOf(collection: string, from: string | null, to: string | null): RuleMove {

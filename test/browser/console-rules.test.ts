@@ -29,6 +29,11 @@ test.skipIf(isBrowserMissing)("shows the effect of a draft on each rule and its 
   await effect(page).getByText("all but courier").waitFor();
   const row = effect(page).getByRole("row", { name: /^customer/ });
   expect(await row.getByRole("cell").allTextContents()).toContain("1");
+  const examples = effect(page).locator("details", { hasText: "Examples of affected users" });
+  // Not open by itself: a draft may affect many users.
+  expect(await examples.getByText("ben", { exact: true }).isVisible()).toBe(false);
+  await examples.locator("summary").click();
+  await examples.getByText("ben", { exact: true }).waitFor();
   const gains = effect(page).getByRole("button", { name: "gains" });
   await gains.focus();
   await page.getByRole("tooltip", { name: /more documents or fields/ }).waitFor();

@@ -51,6 +51,26 @@ export const live = z.strictObject({
       rules: z.array(z.strictObject({ from: z.string().nullable(), to: z.string().nullable(), effects })),
     }),
   ),
+  affected: z
+    .array(
+      z.strictObject({
+        sub: z
+          .string()
+          .nullable()
+          .describe(
+            "At most 200 characters; a longer one ends with …. Null for an anonymous user, and for a token without sub.",
+          ),
+        isAnonymous: z.boolean().describe("Whether the user has no token."),
+        collection: z.string(),
+        effect: z.enum(["ends", "loses", "changes", "gains", "unknown"]),
+        from: z.string().nullable().describe("The rule that applies now; null if none does."),
+        to: z.string().nullable().describe("The rule that would apply; null if none would."),
+      }),
+    )
+    .describe(
+      "A sample of the affected users: at most 20 entries, the most serious effects first, with every effect, collection " +
+        "and pair of rules before a second user of one.",
+    ),
 });
 
 /** A mistake in a text. */

@@ -117,6 +117,8 @@ async function editRules(
   if (dryRun || isSame) return { applied: null, ...effect };
   const author = senderOf(call).admin.name;
   const target = { parent, author, message: firstLine(message) };
+  // A set is kept for long, and its plan needs the numbers alone.
+  const { affected: _, ...counts } = live;
   const applied = await acts.run(call, act, target, () =>
     processes.one("pushSet", {
       text: judged.text,
@@ -124,7 +126,7 @@ async function editRules(
       message,
       atMs: call.nowMs,
       parent,
-      plan: { diff, live },
+      plan: { diff, live: counts },
       testResult: outcome.tests === 0 ? null : { tests: outcome.tests, failed: 0 },
     }),
   );

@@ -2,10 +2,11 @@ import type { ReactNode } from "react";
 import { Hint } from "../ui/hint.tsx";
 import { count } from "../ui/numbers.ts";
 import { Scroll } from "../ui/scroll.tsx";
+import { AffectedUsers } from "./affected-users.tsx";
+import { type Effects, rulesText, SERIOUS } from "./effects.ts";
 import type { Plan } from "./problem.ts";
 
 type Live = Plan["live"];
-type Effects = Live["collections"][number]["effects"];
 
 const COLUMNS: readonly (readonly [keyof Effects, string])[] = [
   ["unchanged", "Subscriptions that show the same documents and fields."],
@@ -15,9 +16,6 @@ const COLUMNS: readonly (readonly [keyof Effects, string])[] = [
   ["ends", "Subscriptions that end, because no rule allows them any more."],
   ["unknown", "Subscriptions whose effect depends on a lookup that was not read yet."],
 ];
-
-/** Effects that an admin should notice. */
-const SERIOUS = new Set<keyof Effects>(["loses", "changes", "ends"]);
 
 /** The effect of a draft on the subscriptions of this moment. */
 export function EffectTable({ live }: { readonly live: Live }): ReactNode {
@@ -55,7 +53,7 @@ export function EffectTable({ live }: { readonly live: Live }): ReactNode {
               ...rules.map(({ from, to, effects: own }) => (
                 <Row
                   key={`${collection} ${from} ${to}`}
-                  label={from === to ? (to ?? "no rule") : `${from ?? "no rule"} → ${to ?? "no rule"}`}
+                  label={rulesText({ from, to })}
                   effects={own}
                   columns={columns}
                 />
@@ -64,6 +62,7 @@ export function EffectTable({ live }: { readonly live: Live }): ReactNode {
           </tbody>
         </table>
       </Scroll>
+      <AffectedUsers users={live.affected} />
       <p className="hint">
         {count(live.newLiveQueries, "live query", "live queries")} would be new. Each reads one snapshot from
         MongoDB.

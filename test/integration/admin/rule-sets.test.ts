@@ -84,9 +84,16 @@ test("applies a draft with its tests, moves the subscriptions, and every node ac
     status: 200,
     body: { applied: null, isSame: false, tests: 1, live: { subscriptions: 1 }, replay: null },
   });
+  expect(planned.body.live.affected).toEqual([
+    { sub: "ada", isAnonymous: false, collection: "items", effect: "loses", from: "everyone", to: "own" },
+  ]);
   expect((await ask("/rules")).body.parent).toBe(1);
   const applied = await ask("/rules/apply", draft);
   expect(applied).toMatchObject({ status: 200, body: { applied: 2, live: planned.body.live } });
+  // A set is kept for long, without the names of users.
+  const { plan } = (await ask("/rules/sets/2")).body;
+  expect(plan.live).toMatchObject({ subscriptions: 1 });
+  expect(JSON.stringify(plan)).not.toContain("ada");
   expect(await client.until(({ type }) => type === "removed")).toMatchObject({ cause: "grant" });
   await until("generation 2", async () => service.readiness().rulesGeneration === 2 || undefined);
   const nodes = async () => (await ask("/rules/nodes")).body;
@@ -363,10 +370,13 @@ test("with workers, an edit has the plan of all of them, and each acknowledges i
     await user.ask({ type: "subscribe", id: "1", collection: "items" });
   }
   const draft = { text: OWN, message: "owners only", parent: 1 };
-  expect(await ask("/rules/apply", draft)).toMatchObject({
+  const applied = await ask("/rules/apply", draft);
+  expect(applied).toMatchObject({
     status: 200,
     body: { applied: 2, generation: 1, live: { connections: 4, subscriptions: 4 } },
   });
+  const { affected } = applied.body.live;
+  expect(affected.map(({ sub }: { sub: string }) => sub).sort()).toEqual(["ada", "ben", "cyd", "dan"]);
   await until("both workers", async () => {
     const { nodes } = (await ask("/rules/nodes")).body;
     return nodes.every(({ generation }: { generation: number }) => generation === 2) && nodes.length === 2

@@ -95,6 +95,14 @@ test("counts the connections that would gain, lose and end, by rule, and the sav
   expect(out).toContain("live: 7 subscriptions of 5 connections, rules of generation 1");
   // One for the staff, one for each of two customers, one for the news.
   expect(out).toContain("4 live queries that nobody follows now");
+  expect(out).toContain(`  a sample of the affected users:
+    ends       "u3" on orders, customer → nobody
+    loses      "u1" on news, all
+    loses      "s1" on orders, staff
+    loses      "s2" on orders, staff
+    changes    "u1" on orders, customer → no u3
+    changes    "u2" on orders, customer → no u3
+`);
 
   // Nothing of it has taken effect.
   for (const client of clients) await client.fence(await now());
@@ -151,12 +159,49 @@ test("rights that follow from an unread set are unknown; those from a known set 
   expect(effectsOf(unknown.out, "news")).toEqual({ unknown: 1 });
 });
 
+test("names a bounded sample of the affected users by sub alone, and anonymous ones as such", async () => {
+  const claim = "a claim that no plan may show";
+  const started = await startTestService({
+    collections: { news: { rules: [{ name: "all", anonymous: true }] } },
+    auth: { anonymous: true },
+    server: WITH_TOKEN,
+  });
+  const long = "l".repeat(201);
+  const users = [null, ...Array.from({ length: 20 }, (_, index) => `u${index}`), long];
+  for (const sub of users) {
+    const client = await (sub === null ? started.connect() : started.connect({ sub, note: claim }));
+    await client.ask({ type: "subscribe", id: "news", collection: "news" });
+  }
+  const { host, port } = started.service.adminAddress;
+  const rules = [
+    { name: "long", when: { "%%user.sub": long } },
+    { name: "public", anonymous: true, filter: { public: true } },
+  ];
+  const file = await configFile({ ...started.file, collections: { news: { rules } } });
+  const { out } = await run(["plan", "--config", file, "--admin", `http://${host}:${port}`, "--json"]);
+  const { live } = JSON.parse(out);
+  expect(live.collections).toMatchObject([{ effects: { unchanged: 1, loses: 21 } }]);
+  const loses = { collection: "news", effect: "loses", from: "all", to: "public" };
+  expect(live.affected).toEqual([
+    { sub: null, isAnonymous: true, ...loses },
+    ...Array.from({ length: 19 }, (_, index) => ({ sub: `u${index}`, isAnonymous: false, ...loses })),
+  ]);
+  expect(out).not.toContain(claim);
+
+  const narrower = rules.map((rule) => (rule.name === "long" ? { ...rule, filter: { public: true } } : rule));
+  const next = await configFile({ ...started.file, collections: { news: { rules: narrower } } });
+  const text = (await run(["plan", "--config", next, "--admin", `http://${host}:${port}`])).out;
+  expect(text).toContain("    loses      anonymous on news, all → public\n");
+  expect(text).toContain(`    loses      "${long.slice(0, 199)}…" on news, all → long\n`);
+});
+
 test("an edit without changes is no change, and renaming a rule changes no rights", async () => {
   const { admin, edit } = await startShop();
   const same = await run(["plan", "--config", await configFile(edit(COLLECTIONS)), "--admin", admin]);
   expect(same.out).toContain("no rule is another");
   expect(effectsOf(same.out, "orders")).toEqual({ unchanged: 5 });
   expect(same.out).toContain("  0 live queries that nobody follows now");
+  expect(same.out).not.toContain("affected");
   const orders = { rules: [STAFF, { ...CUSTOMER, name: "buyer" }] };
   const renamed = await run([
     "plan",

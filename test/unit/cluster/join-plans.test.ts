@@ -8,6 +8,15 @@ const effects = (counts: object) => {
 const plan = (live: EditPlan["live"]): EditPlan => {
   return { generation: 2, diff: { limits: [], collections: [] }, live };
 };
+const affected = (...subs: readonly string[]): EditPlan["live"]["affected"] =>
+  subs.map((sub) => ({
+    sub,
+    isAnonymous: false,
+    collection: "orders",
+    effect: "ends",
+    from: "x",
+    to: null,
+  }));
 const ofOrders = (from: string | null, counts: object) => ({
   collection: "orders",
   effects: effects(counts),
@@ -21,18 +30,21 @@ test("counts add up by collection and by rule", () => {
     subscriptions: 2,
     newLiveQueries: 1,
     collections: [ofOrders("x", { gains: 2 })],
+    affected: affected("ada", "ben"),
   };
   const second = {
     connections: 2,
     subscriptions: 4,
     newLiveQueries: 0,
     collections: [ofOrders("x", { gains: 1, ends: 1 }), things],
+    affected: affected("ben", "cyd"),
   };
   const third = {
     connections: 0,
     subscriptions: 1,
     newLiveQueries: 0,
     collections: [ofOrders(null, { gains: 1 })],
+    affected: [],
   };
   expect(joinPlans([plan(first), plan(second), plan(third)])).toEqual(
     plan({
@@ -50,13 +62,31 @@ test("counts add up by collection and by rule", () => {
           ],
         },
       ],
+      // A user with connections to two workers is named once.
+      affected: affected("ada", "ben", "cyd"),
     }),
   );
 });
 
+test("the sample of many workers is no larger than that of one", () => {
+  const plans = [0, 1, 2].map((worker) => {
+    const subs = Array.from({ length: 20 }, (_, index) => `u${worker * 20 + index}`);
+    return plan({
+      connections: 0,
+      subscriptions: 0,
+      newLiveQueries: 0,
+      collections: [],
+      affected: affected(...subs),
+    });
+  });
+  expect(joinPlans(plans)).toMatchObject({
+    live: { affected: affected(...Array.from({ length: 20 }, (_, index) => `u${index}`)) },
+  });
+});
+
 test("reports the problems of an edit once", () => {
   const wrong = { problems: [{ line: 1, column: 1, path: "rules", message: "missing" }] };
-  const live = { connections: 0, subscriptions: 0, newLiveQueries: 0, collections: [] };
+  const live = { connections: 0, subscriptions: 0, newLiveQueries: 0, collections: [], affected: [] };
   expect(joinPlans([wrong, wrong])).toEqual(wrong);
   expect(joinPlans([plan(live), wrong])).toEqual(wrong);
 });
