@@ -1,6 +1,7 @@
 /** The questions about the rules in force, drafts of them, and rule sets in the database. */
 import type { RulesDiff } from "../rules/diff-rules.ts";
 import type { Replay } from "../rules/replay-requests.ts";
+import type { Untested } from "../rules/rule-coverage.ts";
 import type { EditProblems } from "./plan-edit.ts";
 
 /** The rules in force, as the text from which an edit starts. */
@@ -42,6 +43,8 @@ export interface DraftOutcome {
   readonly tests: number;
   readonly failed: number;
   readonly failures: readonly FailedExpectation[];
+  /** The rules, and the branches of rules, that no test reaches. */
+  readonly untested: readonly Untested[];
 }
 
 /** The outcome of the tests of a draft, or everything that is wrong with the texts. */

@@ -5,7 +5,8 @@ import { ConfigError, formatProblem } from "../config/config.ts";
 import type { ConfigProblem, ConfigText } from "../config/config-text.ts";
 import { type ConfiguredRules, loadRules } from "../config/load-rules.ts";
 import { loadRuleTests } from "../config/rule-tests.ts";
-import { compileRules, type RuleSet } from "../rules/compile-rules.ts";
+import { compileRules } from "../rules/compile-rules.ts";
+import { RuleCoverage, type Untested } from "../rules/rule-coverage.ts";
 import { type RuleTestFailure, testRules as runRuleTests } from "../rules/test-rules.ts";
 import type { Io } from "../terminal/io.ts";
 import { CONFIG_FLAG, type Command } from "./command.ts";
@@ -64,8 +65,8 @@ interface Result {
   readonly failures: readonly Placed[];
   /** Why the configuration or a file of tests could not be used. */
   readonly problems: readonly ConfigProblem[];
-  /** `collection: rule` of every rule that no test reaches. */
-  readonly untested: readonly string[];
+  /** The rules, and the branches of rules, that no test reaches. */
+  readonly untested: readonly Untested[];
 }
 
 async function run(args: readonly string[], io: Io): Promise<number> {
@@ -87,22 +88,21 @@ async function testAll(configFile: string, named: readonly string[], io: Io): Pr
   const rules = configured && compileRules(configured.source);
   if (files.length === 0 && configured !== null) problems.push(noTests(configFile));
   const failures: Placed[] = [];
-  const applied = new Set<string>();
+  const coverage = rules && new RuleCoverage(rules);
   let tests = 0;
   let failed = 0;
   for (const file of files) {
     const loaded = await loadRuleTests(file, io.env, rules);
     if (!loaded.ok) problems.push(...loaded.problems);
     // Mistakes in the tests are reported even if the rules have mistakes.
-    if (!loaded.ok || configured === null || rules === null) continue;
-    const ran = runRuleTests(rules, loaded.tests, { anonymous: configured.anonymous, nowMs: io.now() });
+    if (!loaded.ok || configured === null || rules === null || coverage === null) continue;
+    const settings = { anonymous: configured.anonymous, nowMs: io.now() };
+    const ran = runRuleTests(rules, loaded.tests, settings, coverage);
     tests += ran.tests;
     failed += ran.failed;
-    for (const rule of ran.applied) applied.add(rule);
     failures.push(...ran.failures.map((failure) => placed(failure, loaded.source)));
   }
-  const untested =
-    problems.length > 0 || rules === null ? [] : namesOf(rules).filter((name) => !applied.has(name));
+  const untested = problems.length > 0 || coverage === null ? [] : coverage.untested();
   return { files, tests, failed, failures, problems, untested };
 }
 
@@ -157,21 +157,30 @@ export function placed({ path, ...failure }: RuleTestFailure, source: ConfigText
   return { ...place, ...failure };
 }
 
-const namesOf = (rules: RuleSet) =>
-  [...rules.collections.values()].flatMap(({ name, rules: list }) =>
-    list.map((rule) => `${name}: ${rule.name}`),
-  );
-
 function print({ files, tests, failed, failures, problems, untested }: Result, io: Io): void {
   for (const problem of problems) io.err(formatProblem(problem));
   for (const failure of failures) io.out(`${failureText(failure)}\n`);
-  if (untested.length > 0) io.out(`rules that no test reaches: ${untested.join(", ")}`);
+  const text = untestedText(untested);
+  if (text !== "") io.out(text);
   const counts = [
     ...(failed === 0 ? [] : [`${failed} failed`]),
     `${tests - failed} passed`,
     ...(problems.length === 0 ? [] : ["not all could be run"]),
   ];
   io.out(`tests: ${counts.join(", ")}${files.length === 0 ? "" : ` (${files.join(", ")})`}`);
+}
+
+function untestedText(untested: readonly Untested[]): string {
+  const rules = untested.flatMap(({ collection, rule, part }) =>
+    part === null ? `${collection}: ${rule}` : [],
+  );
+  const branches = untested.flatMap(({ collection, rule, part, branch }) =>
+    part === null ? [] : `  ${collection}: ${rule}, ${part}: ${branch}`,
+  );
+  return [
+    ...(rules.length === 0 ? [] : [`rules that no test reaches: ${rules.join(", ")}`]),
+    ...(branches.length === 0 ? [] : ["branches of $or that no test reaches:", ...branches]),
+  ].join("\n");
 }
 
 /** A longer document is cut. The message says where the document is in the file. */

@@ -4,7 +4,7 @@ import type { JudgedSet } from "../admin/rule-set-questions.ts";
 import type { DraftToJudge } from "./draft-judge.ts";
 import { judgeDraft } from "./rule-set-draft.ts";
 
-/** An admin reads no more problems or failures at once. */
+/** An admin reads no more problems, failures or untested parts at once. */
 const SHOWN_MAX = 100;
 
 function judge({ text, tests, terms, anonymous, nowMs }: DraftToJudge): JudgedSet {
@@ -23,6 +23,7 @@ function judge({ text, tests, terms, anonymous, nowMs }: DraftToJudge): JudgedSe
         const { line, column, path } = source.problem(failure.path, "");
         return { line, column, path, test: name, collection, expected, found, because };
       }),
+      untested: draft.untested.slice(0, SHOWN_MAX),
     },
   };
 }

@@ -3,6 +3,7 @@
  * file or a database.
  */
 import { compileRules, type RuleSet } from "../rules/compile-rules.ts";
+import { RuleCoverage, type Untested } from "../rules/rule-coverage.ts";
 import type { RuleTestFile } from "../rules/rule-test-options.ts";
 import { type RuleTestFailure, type RuleTestRun, testRules } from "../rules/test-rules.ts";
 import type { Config } from "./config.ts";
@@ -41,6 +42,8 @@ export interface Draft {
   readonly failed: number;
   /** Failures with the text of their file, which knows the locations. */
   readonly failures: readonly { readonly failure: RuleTestFailure; readonly source: ConfigText }[];
+  /** The rules, and the branches of rules, that no test reaches. */
+  readonly untested: readonly Untested[];
 }
 
 /** A valid draft, or everything that is wrong with it. */
@@ -109,7 +112,7 @@ function parentOf(source: ConfigText): number | ConfigProblem | null {
   );
 }
 
-interface Tested extends Pick<Draft, "tests" | "failed" | "failures"> {
+interface Tested extends Pick<Draft, "tests" | "failed" | "failures" | "untested"> {
   readonly ok: true;
   readonly testsText: string;
 }
@@ -135,11 +138,13 @@ function runTests(
   if (problems.length > 0) return { ok: false, problems };
   const runs: { readonly run: RuleTestRun; readonly source: ConfigText }[] = [];
   const values: RuleTestFile[] = [];
+  const coverage = new RuleCoverage(parts.rules);
   for (const { read } of parsed) {
     if (!read.ok) continue;
     values.push(read.tests);
     // The paths of tests in the draft itself are the same in the whole text, which knows the lines.
-    runs.push({ run: testRules(parts.rules, read.tests, parts), source: own === "" ? read.source : source });
+    const run = testRules(parts.rules, read.tests, parts, coverage);
+    runs.push({ run, source: own === "" ? read.source : source });
   }
   return {
     ok: true,
@@ -147,6 +152,7 @@ function runTests(
     tests: runs.reduce((sum, { run }) => sum + run.tests, 0),
     failed: runs.reduce((sum, { run }) => sum + run.failed, 0),
     failures: runs.flatMap((ran) => ran.run.failures.map((failure) => ({ failure, source: ran.source }))),
+    untested: coverage.untested(),
   };
 }
 

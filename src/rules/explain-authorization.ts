@@ -9,7 +9,7 @@ import type { LookupValues } from "./bind-rule.ts";
 import { ClaimRefused } from "./claims.ts";
 import type { Rule, RuleSet } from "./compile-rules.ts";
 import { deciding, type FilterText, predicateText } from "./deciding-predicate.ts";
-import { claimsToBson, whenKey } from "./when-document.ts";
+import { claimsToBson, whenText } from "./when-document.ts";
 
 /** The decision about one request, rule by rule. */
 export interface Explanation {
@@ -114,12 +114,7 @@ function explainRule(
   }
   if (rule.when === null) return { applies: true, because: "it has no when, so it is for everybody" };
   const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}), text);
-  // Converts paths of the document that a `when` is evaluated on to the notation of rules.
-  const claims = because.replace(
-    /("(?:user|words)\.(?:[^"\\]|\\.)*"):/g,
-    (_, path: string) => `${JSON.stringify(whenKey(JSON.parse(path) as string))}:`, // JSON in double quotes is a string
-  );
-  return { applies: matches, because: `of its when, ${claims}` };
+  return { applies: matches, because: `of its when, ${whenText(because)}` };
 }
 
 function judge(query: EffectiveQuery, document: Uint8Array, text: FilterText): DocumentVerdict {

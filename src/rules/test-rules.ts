@@ -9,11 +9,12 @@ import { encodeDocument } from "../match/encode.ts";
 import { compilePathValues } from "../match/path-values.ts";
 import { EVERYTHING } from "../match/projection.ts";
 import type { AggregateRequest } from "../protocol/messages.ts";
-import type { QueryRequest } from "./authorize.ts";
+import { grantOf, type QueryRequest, type Subject } from "./authorize.ts";
 import { type BoundLookup, LookupsNeeded, type LookupValues } from "./bind-rule.ts";
 import type { RuleSet } from "./compile-rules.ts";
 import { type Explanation, explainAuthorization } from "./explain-authorization.ts";
 import { readDocument } from "./read-document.ts";
+import type { RuleCoverage } from "./rule-coverage.ts";
 import type { DocumentExpectation, RuleTest, RuleTestFile } from "./rule-test-options.ts";
 import { hasPath, shownDifference } from "./shown-difference.ts";
 
@@ -43,8 +44,6 @@ export interface RuleTestRun {
   /** How many of the tests have one or more failures. */
   readonly failed: number;
   readonly failures: readonly RuleTestFailure[];
-  /** `collection: rule` of every rule that applied in some test. */
-  readonly applied: ReadonlySet<string>;
 }
 
 /** Settings of the configuration that affect the outcome in addition to the rules. */
@@ -61,20 +60,27 @@ type Verdict = Omit<
 > &
   Partial<RuleTestFailure>;
 
-/** Runs the tests of a file, with the function that also decides about clients. */
-export function testRules(rules: RuleSet, file: RuleTestFile, settings: RuleTestSettings): RuleTestRun {
-  const applied = new Set<string>();
+/**
+ * Runs the tests of a file, with the function that also decides about clients.
+ * @param coverage Notes the parts of the rules that the tests reach.
+ */
+export function testRules(
+  rules: RuleSet,
+  file: RuleTestFile,
+  settings: RuleTestSettings,
+  coverage: RuleCoverage,
+): RuleTestRun {
   const failures = file.tests.flatMap((test, index) => {
     const path = ["tests", index];
-    const ask = asker(rules, file, test, settings);
+    const asked = askedBy(file, test, settings);
+    const ask = asker(rules, asked, settings);
     const explanation = ask();
     const about = { test: test.name, claims: test.as ?? null, collection: test.collection, document: null };
     if (typeof explanation === "string") {
       const expected = `documents of ${explanation} under given, as a lookup reads them ([] for none)`;
       return [{ ...about, path, expected, found: "nothing", because: null, rules: [], differences: [] }];
     }
-    const rule = appliedRule(explanation);
-    if (rule !== null) applied.add(`${test.collection}: ${rule}`);
+    noteReached(coverage, rules, asked, explanation, test.documents ?? []);
     return [...judge(test, explanation, ask)].map((verdict) => ({
       ...about,
       rules: explanation.rules,
@@ -84,13 +90,19 @@ export function testRules(rules: RuleSet, file: RuleTestFile, settings: RuleTest
     }));
   });
   const failed = new Set(failures.map(({ path }) => path[1])).size;
-  return { tests: file.tests.length, failed, failures, applied };
+  return { tests: file.tests.length, failed, failures };
 }
 
-type Ask = (document?: Uint8Array) => Explanation | string;
+/** The request of a test, and everything else that decides about it. */
+interface Asked {
+  /** `null` for an anonymous client. */
+  readonly subject: Subject | null;
+  readonly request: QueryRequest;
+  readonly nowMs: number;
+  readonly lookupValues: LookupValues;
+}
 
-/** Explains the request of a test, or names the collections that must be given for that. */
-function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: RuleTestSettings): Ask {
+function askedBy(file: RuleTestFile, test: RuleTest, settings: RuleTestSettings): Asked {
   const { as, collection, filter, fields, sort, limit, snapshot, aggregate } = test;
   const now = test.now ?? file.now;
   const nowMs = now === undefined ? settings.nowMs : Date.parse(now);
@@ -105,9 +117,19 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
     // `authorize` checks its shape.
     ...(aggregate === undefined ? {} : { aggregate: aggregate as AggregateRequest }),
   };
-  const subject = as === undefined ? null : { claims: as };
+  return { subject: as === undefined ? null : { claims: as }, request, nowMs, lookupValues };
+}
+
+type Ask = (document?: Uint8Array) => Explanation | string;
+
+/** Explains the request of a test, or names the collections that must be given for that. */
+function asker(
+  rules: RuleSet,
+  { subject, request, nowMs, lookupValues }: Asked,
+  settings: RuleTestSettings,
+): Ask {
   return (document) => {
-    if (subject === null && !settings.anonymous) return refusedConnection(collection);
+    if (subject === null && !settings.anonymous) return refusedConnection(request.collection);
     try {
       return explainAuthorization(rules, subject, request, nowMs, document, lookupValues);
     } catch (error) {
@@ -115,6 +137,26 @@ function asker(rules: RuleSet, file: RuleTestFile, test: RuleTest, settings: Rul
       return [...new Set(error.lookups.map(({ collectionName }) => collectionName))].join(", ");
     }
   };
+}
+
+/** Notes the rule that applies in a test, and the branches that hold for its user and its documents. */
+function noteReached(
+  coverage: RuleCoverage,
+  rules: RuleSet,
+  { subject, request, nowMs, lookupValues }: Asked,
+  explanation: Explanation,
+  documents: readonly DocumentExpectation[],
+): void {
+  const name = appliedRule(explanation);
+  const rule = rules.collections.get(request.collection)?.rules.find((each) => each.name === name);
+  if (rule === undefined) return;
+  coverage.noteRule(rule, subject?.claims ?? {});
+  if (explanation.query === null) return;
+  const { filter } = grantOf(rules, subject, request.collection, nowMs, lookupValues);
+  for (const { visible, hidden } of documents) {
+    const document = readDocument(visible ?? hidden ?? {});
+    if (document !== undefined) coverage.noteDocument(rule, filter, document);
+  }
 }
 
 /** The result for clients that may not even connect. No rule is evaluated for them. */

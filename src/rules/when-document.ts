@@ -29,6 +29,14 @@ export function whenKey(path: string): string {
   return `%%${root === "words" ? "words:" : ""}user${writeClaimParts(parts.map(unescapeName))}`;
 }
 
+/** Converts the paths in the text of a `when` to the notation of rules. */
+export function whenText(text: string): string {
+  return text.replace(
+    /("(?:user|words)\.(?:[^"\\]|\\.)*"):/g,
+    (_, path: string) => `${JSON.stringify(whenKey(JSON.parse(path) as string))}:`, // JSON in double quotes is a string
+  );
+}
+
 /**
  * The latest claims and their document, because all rules of all subscriptions of one user are evaluated one after
  * another.

@@ -44,6 +44,22 @@ export const outcome = z.strictObject({
       }),
     )
     .describe("At most 100."),
+  untested: z
+    .array(
+      z.strictObject({
+        collection: z.string(),
+        rule: z.string(),
+        part: z.enum(["when", "filter"]).nullable().describe("Null if the rule applies in no test."),
+        branch: z
+          .string()
+          .nullable()
+          .describe(
+            "A branch of $or that holds for no user to whom the rule applies (when), or in no document of a test that the " +
+              "rule shows (filter). At most 400 characters. Null if the rule applies in no test.",
+          ),
+      }),
+    )
+    .describe("The parts of the rules that no test reaches, at most 100."),
 });
 
 /** `POST /test-rules`: the tests of a draft. */

@@ -7,7 +7,7 @@ type Affected = Plan["live"]["affected"];
 /** A sample of the users that a draft affects. The service bounds it. */
 export const AffectedUsers = ({ users }: { readonly users: Affected }): ReactNode =>
   users.length === 0 ? null : (
-    <details className="affected">
+    <details>
       <summary>Examples of affected users ({users.length})</summary>
       <ul className="parts">
         {users.map((user) => (

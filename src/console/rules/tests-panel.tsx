@@ -7,6 +7,7 @@ import { save } from "../ui/save.ts";
 import { collectionsText } from "./collections-text.ts";
 import type { Draft } from "./draft.ts";
 import { TestFailures } from "./test-failures.tsx";
+import { UntestedParts } from "./untested-parts.tsx";
 import { useLatest } from "./use-latest.ts";
 
 /** Longer than that of the check, because a run takes a thread of the node. */
@@ -135,11 +136,16 @@ function Outcome({ answer }: { readonly answer: AnswerOf<"testRules"> }): ReactN
         </ul>
       </>
     );
-  if (answer.failed === 0)
-    return (
-      <p>
-        <span className="badge good">passed</span> {count(answer.tests, "test")}
-      </p>
-    );
-  return <TestFailures outcome={answer} />;
+  return (
+    <div className="stack-small">
+      {answer.failed === 0 ? (
+        <p>
+          <span className="badge good">passed</span> {count(answer.tests, "test")}
+        </p>
+      ) : (
+        <TestFailures outcome={answer} />
+      )}
+      <UntestedParts untested={answer.untested} />
+    </div>
+  );
 }

@@ -343,6 +343,21 @@ test("the tests of a draft run without taking effect, and a mistake has its plac
           path: "tests[1].documents[0].visible",
         },
       ],
+      untested: [],
+    },
+  });
+  const branches = DRAFT.replace(
+    '{ owner: "%%user.sub" }',
+    '{ $or: [{ owner: "%%user.sub" }, { open: true }] }',
+  );
+  const rest = "      - { name: rest }\n";
+  expect(await ran({ text: branches + rest, tests: TESTS })).toMatchObject({
+    status: 200,
+    body: {
+      untested: [
+        { collection: "orders", rule: "own", part: "filter", branch: '{"open":true}' },
+        { collection: "orders", rule: "rest", part: null, branch: null },
+      ],
     },
   });
   expect(await ran({ text: DRAFT + TESTS.trimStart() })).toMatchObject({

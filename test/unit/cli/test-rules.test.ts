@@ -57,6 +57,34 @@ test("the rules of the example configuration do what its tests say, and each rul
   expect(out).toMatch(/^tests: 8 passed \(.*config\/tidewire\.test\.yaml\)$/);
 });
 
+test("names the branches of $or that the tests of all files together do not reach", async () => {
+  const rules = `
+collections:
+  orders:
+    rules:
+      - name: own
+        when: { $or: [{ "%%user.role": staff }, { "%%user.sub": { $exists: true } }] }
+        filter: { $or: [{ owner: "%%user.sub" }, { public: true }] }
+`;
+  const config = CONFIG.slice(0, CONFIG.indexOf("collections:")) + rules.trimStart();
+  const seen = (document: string) => oneTest(`documents: [{ visible: ${document} }]`);
+  const one = await run({ "t.yaml": config, "t.test.yaml": seen("{ _id: 1, owner: ada }") });
+  expect(one).toMatchObject({ code: 0 });
+  expect(one.out).toBe(`branches of $or that no test reaches:
+  orders: own, when: {"%%user.role":"staff"}
+  orders: own, filter: {"public":true}
+tests: 1 passed (t.test.yaml)`);
+  const two = await run({
+    "t.yaml": config,
+    "t.test.yaml": seen("{ _id: 1, owner: ada }"),
+    "t.more.test.yaml": oneTest(
+      "documents: [{ visible: { _id: 1, public: true } }]",
+      "as: { role: staff, sub: b }",
+    ),
+  });
+  expect(two.out).toBe("tests: 2 passed (t.more.test.yaml, t.test.yaml)");
+});
+
 test("the example in the command's help is a file of tests that can be run", async () => {
   const { out } = await runIn("--help");
   const example = out.slice(out.indexOf("  tests:\n"), out.indexOf("Exit codes:")).replace(", … }", " }");
@@ -392,7 +420,13 @@ test("--json says the same for machines", async () => {
       },
     ],
     problems: [],
-    untested: ["orders: staff", "news: public", "top: few", "counts: numbers", "messages: member"],
+    untested: [
+      ["orders", "staff"],
+      ["news", "public"],
+      ["top", "few"],
+      ["counts", "numbers"],
+      ["messages", "member"],
+    ].map(([collection, rule]) => ({ collection, rule, part: null, branch: null })),
   });
   const broken = await run({ "t.test.yaml": oneTest("expct: forbidden") }, "--json");
   expect(broken.code).toBe(1);
