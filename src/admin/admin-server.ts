@@ -20,6 +20,7 @@ import type { Handlers } from "./api/endpoints.ts";
 import { overviewHandlers } from "./api/overview-handlers.ts";
 import { planHandlers } from "./api/plan-handler.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
+import { ruleNamesHandlers } from "./api/rule-names-handler.ts";
 import { ruleSetHandlers } from "./api/rule-set-handlers.ts";
 import { rulesHandlers } from "./api/rules-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
@@ -122,6 +123,7 @@ class AdminHandler {
       ...revocationHandlers(processes, acts),
       ...auditHandlers(processes),
       ...rulesHandlers(processes, acts),
+      ...ruleNamesHandlers(processes),
       ...traceHandlers(processes, acts),
       ...ruleSetHandlers({ processes, acts, plan: parts.plan }),
     };

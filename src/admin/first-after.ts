@@ -1,5 +1,4 @@
-/** How long one turn of a search may take, in milliseconds. Other work runs between the turns. */
-const TURN_MS = 5;
+import { Turns } from "./turns.ts";
 
 /**
  * The first items after a key, in the order of their keys. Memory is bounded by `limit`, whatever the number of items,
@@ -12,12 +11,9 @@ export async function firstAfter<T>(
   isWanted: (item: T) => boolean,
 ): Promise<T[]> {
   const found: { readonly key: string; readonly item: T }[] = [];
-  let turnEndsMs = performance.now() + TURN_MS;
+  const turns = new Turns();
   for (const item of items) {
-    if (performance.now() >= turnEndsMs) {
-      await new Promise(setImmediate);
-      turnEndsMs = performance.now() + TURN_MS;
-    }
+    await turns.pause();
     const key = keyOf(item);
     const last = found.at(-1);
     const isTooLate = found.length >= limit && last !== undefined && key >= last.key;

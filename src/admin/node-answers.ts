@@ -4,6 +4,7 @@ import type { NodeStatus, NodeStatusStore } from "../source/node-status-store.ts
 import { type Revocation, type RevocationStore, revocationBytes } from "../source/revocation-store.ts";
 import { connectionAnswers, identityOf } from "./connection-answers.ts";
 import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
+import { type NameParts, nameAnswers } from "./names/name-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
 import type { Answers, Ask, NotRevoked } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
@@ -13,7 +14,7 @@ import type { Traces } from "./trace/traces.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
 
 /** The parts of a node from which the questions of admins are answered. */
-export interface NodeAnswersParts extends Omit<TryParts, "identityOf"> {
+export interface NodeAnswersParts extends Omit<TryParts, "identityOf">, Pick<NameParts, "sample"> {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
   readonly traces: Traces;
@@ -46,6 +47,7 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
     audit: (page) => answer(() => audit.list(page)),
     ...parts.ruleSets,
     ...tryAnswers({ ...parts, identityOf: (id) => identityOf(gateway, names, id) }),
+    ...nameAnswers(parts),
     ...traceAnswers(parts),
     ...revocationAnswers(parts),
   };

@@ -6,6 +6,7 @@ import type { QueryRequest } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
 import type { Revocation } from "../source/revocation-store.ts";
+import type { ClaimParts } from "./names/claim-names.ts";
 import type { EditProblems } from "./plan-edit.ts";
 import type { LoadSample } from "./rates.ts";
 import type { RuleSetQuestions } from "./rule-set-questions.ts";
@@ -175,6 +176,14 @@ export interface TriedResult extends TriedOutcome {
   readonly draft: TriedOutcome | EditProblems | null;
 }
 
+/** Names for the editor of rules. */
+export interface RuleNames {
+  /** By the names that clients use. */
+  readonly collections: readonly string[];
+  /** The fields of one collection; `null` if none was named. */
+  readonly fields: readonly { readonly path: string; readonly types: readonly string[] }[] | null;
+}
+
 /** Why tokens were not revoked, in words. */
 export interface NotRevoked {
   readonly refused: string;
@@ -197,6 +206,9 @@ export interface Questions extends RuleSetQuestions {
   liveQuery: { with: LiveQueryAsked; gives: LiveQueryDetail | null };
   /** `busy`: another draft is being compiled. `null`: the process has no such connection with such a user. */
   tryRequest: { with: TriedRequest; gives: TriedResult | "busy" | null };
+  /** With the fields of a collection, if it is named. `null` if the rules in force have no such collection. */
+  ruleNames: { with: string | null; gives: RuleNames | null };
+  claimNames: { with: undefined; gives: readonly ClaimParts[] };
   startTrace: { with: TraceToStart; gives: TraceStart };
   /** `null` if the process has no such trace. */
   readTrace: { with: TraceRead; gives: TraceState | null };

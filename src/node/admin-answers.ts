@@ -11,6 +11,7 @@ import { packageVersion } from "../metrics/process-metrics.ts";
 import { AuditStore } from "../source/audit-store.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { RevocationStore } from "../source/revocation-store.ts";
+import { sampleDocuments } from "../source/sample-documents.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
 import { planSnapshot } from "../source/snapshot-plan.ts";
 import type { Basics } from "./basics.ts";
@@ -32,6 +33,9 @@ interface AdminAnswersParts extends Pick<Pipeline, "revocations"> {
   /** Age of the head of the change stream. */
   readonly headAgeMs: () => number;
 }
+
+/** Documents of one sample, whose fields the editor of rules offers, and how long the server may work on it. */
+const SAMPLE = { documents: 100, maxTimeMs: 2_000 };
 
 /** Answers the questions of admins about this node, samples its load, and reports its status to the fleet. */
 export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAnswersParts): Ask {
@@ -73,6 +77,7 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     compileDraft: (text) => edits.compile(text),
     isFollowed: (namespace) => namesOf(edits.config).includes(namespace),
     open: (query, after) => SnapshotCursor.open(client, query, after),
+    sample: (namespace) => sampleDocuments(client, namespace, SAMPLE),
     ruleSets: ruleSetAnswers(config, state, edits),
     plan: (query) => planSnapshot(client, query),
     status,

@@ -5,6 +5,7 @@ import type { Call } from "./endpoint.ts";
 import { LIVE_QUERIES, LIVE_QUERY, OVERVIEW } from "./overview-endpoints.ts";
 import { PLAN } from "./plan-endpoint.ts";
 import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
+import { RULE_NAMES } from "./rule-names-endpoint.ts";
 import {
   APPLY_RULES,
   REPLAY,
@@ -38,6 +39,7 @@ export const ENDPOINTS = {
   ruleSet: RULE_SET,
   ruleSetDiff: RULE_SET_DIFF,
   ruleNodes: RULE_NODES,
+  ruleNames: RULE_NAMES,
   replay: REPLAY,
   applyRules: APPLY_RULES,
   revertRules: REVERT_RULES,

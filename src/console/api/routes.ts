@@ -24,6 +24,7 @@ export const ROUTES = {
   ruleSet: ["GET", "/rules/sets/{number}"],
   ruleSetDiff: ["GET", "/rules/sets/{number}/diff"],
   ruleNodes: ["GET", "/rules/nodes"],
+  ruleNames: ["GET", "/rules/names"],
   replay: ["POST", "/rules/replay"],
   applyRules: ["POST", "/rules/apply"],
   revertRules: ["POST", "/rules/revert"],

@@ -54,6 +54,7 @@ const samples = (
   ruleSet: { path: "/rules/sets/1" },
   ruleSetDiff: { path: "/rules/sets/1/diff?to=1" },
   ruleNodes: {},
+  ruleNames: { path: "/rules/names?collection=items" },
   replay: { body: DRAFT },
   applyRules: { body: { text: DRAFT, message: "an edit", parent: 1 } },
   revertRules: { body: { number: 1, parent: 1 } },
