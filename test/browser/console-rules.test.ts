@@ -107,6 +107,36 @@ test.skipIf(isBrowserMissing)("completes options from the schema of the configur
   await expect.poll(() => editor(page).textContent(), PATIENCE).toContain("collections:");
 });
 
+/** The editor ignores Enter for 75 ms after a list has opened, by the clock of the page. */
+const acceptFirst = async (page: Page, name: RegExp) => {
+  await page.getByRole("option", { name, selected: true }).waitFor();
+  await page.evaluate(`new Promise((resolve) => {
+    const openedMs = performance.now();
+    const step = () => (performance.now() - openedMs > 100 ? resolve() : requestAnimationFrame(step));
+    step();
+  })`);
+  await page.keyboard.press("Enter");
+};
+
+test.skipIf(isBrowserMissing)("completes names of fields and claims, from the node", async () => {
+  const { page } = await openRules();
+  await write(page, "collections:\n  orders:\n    rules:\n      - name: a\n        filter: ");
+  await editor(page).pressSequentially("{ cust");
+  await acceptFirst(page, /^customer/);
+  await editor(page).pressSequentially('"%%us');
+  await acceptFirst(page, /^%%user\./);
+  await expect.poll(() => editor(page).textContent(), PATIENCE).toMatch(/\{ customer: "%%user\.\w+"\}/);
+
+  // Options are completed although the node does not answer with names.
+  await page.route("**/api/v1/rules/names*", (route) => route.abort());
+  await page.reload();
+  await write(page, "collections:\n  orders:\n    rules:\n      - name: a\n        ");
+  await editor(page).pressSequentially("filt");
+  await acceptFirst(page, /^filter/);
+  await editor(page).pressSequentially("{ cust");
+  await expect.poll(() => editor(page).textContent(), PATIENCE).toContain("filter: { cust}");
+});
+
 test.skipIf(isBrowserMissing)(
   "keeps a draft over a reload, a killed node, and the end of the session",
   async () => {

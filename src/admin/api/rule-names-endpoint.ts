@@ -28,7 +28,7 @@ export const RULE_NAMES = {
     claims: z
       .array(z.string())
       .describe(
-        "Claims in the tokens of at most 5,000 connections of each process of this node, as rules write them. At most 200, with * as for fields.",
+        "Claims in the tokens of at most 5,000 connections of each process of this node, as rules write them. At most 200, with * as for fields. Kept for a minute.",
       ),
   }),
 } as const satisfies EndpointSpec;

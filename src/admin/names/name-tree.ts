@@ -5,7 +5,7 @@ const KEYS_MAX = 50;
 /** Characters of a path. */
 const LENGTH_MAX = 200;
 /** Names of one tree, which bounds its memory. */
-const NODES_MAX = 5_000;
+const NODES_MAX = 10_000;
 
 /** Replaces the keys of a map. */
 const ANY_KEY = "*";
@@ -71,7 +71,7 @@ export class NameTree {
     const known = parent.children.get(key);
     known?.types.add(type);
     if (known !== undefined) return known;
-    // A tree that is full shows fewer names. A part of the keys of a map would be data.
+    // A full tree folds as well: with the keys that fit, a map would show data.
     if (parent.children.size >= KEYS_MAX || this.#nodes >= NODES_MAX) {
       this.#fold(parent).add(type);
       return null;
@@ -110,7 +110,8 @@ export class NameTree {
     ];
     // The list grows while it is read.
     for (const { parts, node } of waiting) {
-      if (node.mapTypes !== null) found.push({ parts: [...parts, ANY_KEY], types: [...node.mapTypes].sort() });
+      if (node.mapTypes !== null)
+        found.push({ parts: [...parts, ANY_KEY], types: [...node.mapTypes].sort() });
       for (const [key, child] of [...node.children].sort(([a], [b]) => (a < b ? -1 : 1))) {
         const path = [...parts, key];
         found.push({ parts: path, types: [...child.types].sort() });

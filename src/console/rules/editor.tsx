@@ -1,6 +1,8 @@
 import { type ReactNode, useEffect, useRef } from "react";
+import { useSession } from "../shell/session.ts";
 import { makeEditor, type RulesEditor } from "./make-editor.ts";
 import type { Problem } from "./problem.ts";
+import { RuleNames } from "./rule-names.ts";
 
 interface EditorProps {
   readonly text: string;
@@ -17,12 +19,19 @@ export function Editor({ text, problems, onText, goal }: EditorProps): ReactNode
   const report = useRef(onText);
   report.current = onText;
   const first = useRef(text);
+  const { api } = useSession();
   useEffect(() => {
     if (host.current === null) return;
-    const made = makeEditor(host.current, first.current, (edited) => report.current(edited));
+    const names = new RuleNames((collection) =>
+      api.call("ruleNames", collection === null ? {} : { collection }),
+    );
+    const made = makeEditor(host.current, first.current, {
+      onText: (edited) => report.current(edited),
+      names,
+    });
     editor.current = made;
     return () => made.destroy();
-  }, []);
+  }, [api]);
   useEffect(() => editor.current?.setText(text), [text]);
   useEffect(() => editor.current?.showProblems(problems), [problems]);
   useEffect(() => {

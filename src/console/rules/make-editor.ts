@@ -20,8 +20,10 @@ import {
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { completeYaml } from "./complete.ts";
+import { completeNames } from "./complete-names.ts";
 import { editorTheme } from "./editor-theme.ts";
 import type { Problem } from "./problem.ts";
+import type { RuleNames } from "./rule-names.ts";
 
 /** An editor in the page. */
 export interface RulesEditor {
@@ -43,7 +45,11 @@ const highlight = HighlightStyle.define([
  * Makes an editor in a shadow tree. There its styles are constructed style sheets, which the content security policy
  * of the page allows. In the page itself they would be inline styles, which it forbids.
  */
-export function makeEditor(host: HTMLElement, text: string, onText: (text: string) => void): RulesEditor {
+export function makeEditor(
+  host: HTMLElement,
+  text: string,
+  { onText, names }: { readonly onText: (text: string) => void; readonly names: RuleNames },
+): RulesEditor {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   const view = new EditorView({
     root,
@@ -63,7 +69,7 @@ export function makeEditor(host: HTMLElement, text: string, onText: (text: strin
         lintGutter(),
         yaml(),
         syntaxHighlighting(highlight),
-        autocompletion({ override: [completeYaml], icons: false }),
+        autocompletion({ override: [completeYaml, completeNames(names)], icons: false }),
         keymap.of([...defaultKeymap, ...historyKeymap, ...completionKeymap, ...lintKeymap, indentWithTab]),
         EditorView.contentAttributes.of({ "aria-label": "The configuration, in YAML", tabindex: "0" }),
         EditorView.updateListener.of(({ docChanged, state }) => {

@@ -7,6 +7,7 @@ import { ruleNamesHandlers } from "../../../src/admin/api/rule-names-handler.ts"
 import { claimNames, joinClaimNames } from "../../../src/admin/names/claim-names.ts";
 import { fieldNames } from "../../../src/admin/names/field-names.ts";
 import { nameAnswers } from "../../../src/admin/names/name-answers.ts";
+import { NameTree } from "../../../src/admin/names/name-tree.ts";
 import type { Processes } from "../../../src/admin/questions.ts";
 import { FUZZ_FACTOR, startSeed } from "../../property/seed.ts";
 
@@ -84,7 +85,9 @@ describe("fields", () => {
   });
 
   test("read 2,000 objects of a document, the outer ones first", async () => {
-    const inner = Array.from({ length: 20 }, () => ({ b: Array.from({ length: 20 }, () => ({ c: { d: 1 } })) }));
+    const inner = Array.from({ length: 20 }, () => ({
+      b: Array.from({ length: 20 }, () => ({ c: { d: 1 } })),
+    }));
     // 1 root, 20 elements, 400 elements, 400 objects for each of the lists.
     expect(await pathsIn({ l: inner, m: inner })).toContain("m.b.c.d");
     const more = { ...keys(4, "l", inner), z: inner };
@@ -136,6 +139,25 @@ describe("claims", () => {
     expect(joinClaimNames([one, folded])).toEqual(["%%user.orgs", "%%user.orgs.*"]);
     expect(joinClaimNames([folded, one])).toEqual(["%%user.orgs", "%%user.orgs.*"]);
   });
+});
+
+test("a tree has at most 10,000 names, and folds a parent that has no room for its keys", () => {
+  const tree = new NameTree(() => true);
+  const add = (...path: string[]) => {
+    let node: ReturnType<typeof tree.add> = tree.root;
+    for (const key of path) node = node === null ? null : tree.add(node, key, "int");
+    return node;
+  };
+  for (let n = 0; n < 49; n++)
+    for (let m = 0; m < 50; m++) for (let k = 0; k < 3; k++) add(`a${n}`, `b${m}`, `c${k}`);
+  // 49 + 2,450 + 7,350 names, and 151 more.
+  for (let m = 0; m < 50; m++) for (let k = 0; k < 2; k++) add("last", `b${m}`, `c${k}`);
+  const room = add("last", "b0");
+  expect(room?.children.size).toBe(2);
+  expect(add("last", "b0", "new")).toBeNull();
+  expect(room?.mapTypes).toEqual(new Set(["int"]));
+  // Folding has made room.
+  expect(add("last", "b1", "new")).not.toBeNull();
 });
 
 test("no value of a document or a token is in the answer", async () => {
