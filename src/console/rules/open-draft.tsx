@@ -1,6 +1,7 @@
-import { type ReactNode, useRef, useState } from "react";
+import { type ReactNode, useState } from "react";
 import { failureText } from "../api/failures.ts";
 import { useSession } from "../shell/session.ts";
+import { FileButton } from "../ui/file-button.tsx";
 import { draftOf } from "./begin.ts";
 import { type Draft, draftOfFile } from "./draft.ts";
 
@@ -13,20 +14,17 @@ interface OpenDraftProps {
 /** Shown while there is no draft: says how to begin one. */
 export function OpenDraft({ isRuleSet, onOpen }: OpenDraftProps): ReactNode {
   const { api } = useSession();
-  const input = useRef<HTMLInputElement>(null);
   const [error, setError] = useState<unknown>(null);
   const readInForce = () => api.call("rules", {}).then((rules) => onOpen(draftOf(rules)), setError);
-  const read = async (file: File | undefined) => {
-    if (file === undefined) return;
-    onOpen(draftOfFile(file.name, await file.text()));
-  };
+  const read = async (file: File) => onOpen(draftOfFile(file.name, await file.text()));
   return (
     <section
       className="empty drop"
       onDragOver={(event) => event.preventDefault()}
       onDrop={(event) => {
         event.preventDefault();
-        void read(event.dataTransfer.files[0]);
+        const [file] = event.dataTransfer.files;
+        if (file !== undefined) void read(file);
       }}
       aria-label="Begin a draft"
     >
@@ -36,15 +34,6 @@ export function OpenDraft({ isRuleSet, onOpen }: OpenDraftProps): ReactNode {
           ? "The rule set in force has its comments and its tests. Of a file, which you can drop here as well, only the collections and the tests count."
           : "The rules in force have variables of the environment filled in. A file of yours, which you can drop here as well, keeps its comments and its variables; they are not filled in."}
       </p>
-      <input
-        ref={input}
-        type="file"
-        className="visually-hidden"
-        accept=".yaml,.yml,.json"
-        aria-label="Configuration file"
-        tabIndex={-1}
-        onChange={(event) => void read(event.target.files?.[0])}
-      />
       {error === null ? null : (
         <p className="bad" role="alert">
           {failureText(error)}
@@ -54,9 +43,9 @@ export function OpenDraft({ isRuleSet, onOpen }: OpenDraftProps): ReactNode {
         <button type="button" className="primary" onClick={() => void readInForce()}>
           Edit the rules in force
         </button>
-        <button type="button" onClick={() => input.current?.click()}>
+        <FileButton label="Configuration file" onFile={read}>
           Open a file …
-        </button>
+        </FileButton>
       </div>
     </section>
   );

@@ -1,7 +1,8 @@
-import { type ReactNode, useId, useRef } from "react";
+import { type ReactNode, useId } from "react";
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
 import { useSession } from "../shell/session.ts";
 import { Failure } from "../ui/failure.tsx";
+import { FileButton } from "../ui/file-button.tsx";
 import { count } from "../ui/numbers.ts";
 import { save } from "../ui/save.ts";
 import { collectionsText } from "./collections-text.ts";
@@ -66,10 +67,7 @@ interface TestsFieldProps {
 /** The text of the tests, with the ways to open and save it. */
 function TestsField({ tests, isRuleSet, onTests }: TestsFieldProps): ReactNode {
   const id = useId();
-  const input = useRef<HTMLInputElement>(null);
-  const read = async (file: File | undefined) => {
-    if (file !== undefined) onTests(await file.text());
-  };
+  const read = async (file: File) => onTests(await file.text());
   return (
     <div className="field">
       <label htmlFor={id}>Tests, in YAML</label>
@@ -87,19 +85,10 @@ function TestsField({ tests, isRuleSet, onTests }: TestsFieldProps): ReactNode {
           ? "They are saved with the rules. A draft with a failing test cannot be applied."
           : "No document is read, and nothing takes effect."}
       </p>
-      <input
-        ref={input}
-        type="file"
-        className="visually-hidden"
-        accept=".yaml,.yml,.json"
-        aria-label="File of tests"
-        tabIndex={-1}
-        onChange={(event) => void read(event.target.files?.[0])}
-      />
       <div className="actions">
-        <button type="button" onClick={() => input.current?.click()}>
+        <FileButton label="File of tests" onFile={read}>
           Open tests …
-        </button>
+        </FileButton>
         <button
           type="button"
           disabled={tests === ""}
