@@ -9,6 +9,7 @@ export const STATE_COLLECTIONS = [
   "checkpoints",
   "epochs",
   "keys",
+  "leases",
   "lostRights",
   "nodes",
   "requests",

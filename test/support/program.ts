@@ -39,6 +39,10 @@ export class Program {
     return this.lines.filter((line) => line["type"] === type);
   }
 
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   async stop(): Promise<void> {
     if (this.#code !== undefined) return;
     this.#child.kill("SIGKILL");
