@@ -1,8 +1,7 @@
 import type { Feed } from "../feed/feed.ts";
 import type { LiveQueryView } from "../feed/live-query-view.ts";
 import { toMongo } from "../match/to-mongo.ts";
-import { blankLookups } from "../rules/blank-lookups.ts";
-import { predicateText } from "../rules/deciding-predicate.ts";
+import { predicateText, redactedText } from "../rules/deciding-predicate.ts";
 import { describeAggregate } from "../rules/describe-aggregate.ts";
 import { describeProjection } from "../rules/describe-projection.ts";
 import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
@@ -31,7 +30,8 @@ export function liveQueryAnswers(
     textMax = TEXT_MAX,
   ): LiveQueryRow => {
     const { spec, namespace, subscribers, costMs, heldBytes, trackedDocuments, resets, isIndexed } = view;
-    const text = predicateText(mayReadDocuments ? spec.filter : blankLookups(spec.filter));
+    // The values come from claims, from documents that lookups read, and from requests.
+    const text = (mayReadDocuments ? predicateText : redactedText)(spec.filter);
     return {
       id: idOf(view),
       key: keyOf(sort, view, idOf(view)),

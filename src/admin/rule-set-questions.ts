@@ -2,6 +2,7 @@
 import type { RulesDiff } from "../rules/diff-rules.ts";
 import type { Replay } from "../rules/replay-requests.ts";
 import type { Untested } from "../rules/rule-coverage.ts";
+import type { Pushed } from "../source/rule-set-store.ts";
 import type { EditProblems } from "./plan-edit.ts";
 
 /** The rules in force, as the text from which an edit starts. */
@@ -104,6 +105,9 @@ export interface SetToPush extends Omit<SetSummary, "number"> {
   readonly plan: { readonly diff: unknown; readonly live: unknown };
 }
 
+/** Whether a set is in force. `unsaved`: it was not saved, so it never comes into force. The rest is as in `Pushed`. */
+export type PushedSet = Pushed | { readonly number: null; readonly outcome: "unsaved" };
+
 /** Every question about the rules, with its argument and its answer. */
 export interface RuleSetQuestions {
   rules: { with: undefined; gives: RulesInForce };
@@ -128,6 +132,5 @@ export interface RuleSetQuestions {
   judgeSet: { with: TestedDraft; gives: JudgedSet };
   /** `null` if no request is recorded. */
   replayRequests: { with: string; gives: Replay | EditProblems | null };
-  /** The number of the new set; `null` if another set came into force meanwhile. */
-  pushSet: { with: SetToPush; gives: number | null };
+  pushSet: { with: SetToPush; gives: PushedSet };
 }

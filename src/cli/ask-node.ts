@@ -39,6 +39,7 @@ export const adminTokenOf = ({ env }: Io, configured: string): string =>
 
 /**
  * Asks a running node.
+ * @param ifUnconfirmed What to say of an act if its answer is lost; `null` if it is none.
  * @throws {StartupError} It does not answer.
  */
 export async function askNode(
@@ -46,6 +47,7 @@ export async function askNode(
   method: "GET" | "POST",
   path: string,
   body: { readonly text: string } | { readonly json: unknown } | null = null,
+  ifUnconfirmed: string | null = null,
 ): Promise<NodeAnswer> {
   const headers: Record<string, string> = token === "" ? {} : { authorization: `Bearer ${token}` };
   if (body !== null && "json" in body) headers["content-type"] = "application/json";
@@ -63,7 +65,7 @@ export async function askNode(
     return { status: response.status, body: parseObject(await response.text()) };
   } catch (cause) {
     const text = `${url.origin} does not answer: is the node running, and is that its server.admin listener?`;
-    throw new StartupError(text, [], { cause });
+    throw new StartupError(text, ifUnconfirmed === null ? [] : [ifUnconfirmed], { cause });
   }
 }
 

@@ -22,7 +22,7 @@ Options:
   -c, --config FILE    the edited configuration
       --against FILE   the current rules (default config/tidewire.yaml, unless --admin is given)
       --admin URL      a running node, by its admin listener: compare with its rules, and count its subscriptions.
-                       Needs an admin token with the role view: from TIDEWIRE_ADMIN_TOKEN, or else server.admin.token
+                       Needs an admin token with the role edit: from TIDEWIRE_ADMIN_TOKEN, or else server.admin.token
                        of --config
       --recorded       also replay the requests that the nodes have recorded (rules.record), with the connection of --config
       --json           print JSON, for machines

@@ -5,6 +5,11 @@ import type { Io } from "../terminal/io.ts";
 import { type AdminNode, askNode, unexpected } from "./ask-node.ts";
 import { dateOf, textOf } from "./revocation-text.ts";
 
+/** Said of a write without an answer. */
+export const UNCONFIRMED =
+  "the change of the revocations is not confirmed, and may have taken effect: look at tidewire revoke --list as soon as MongoDB " +
+  "answers, and repeat the command, which does no harm";
+
 type Which = Pick<Revocation, "sub" | "iss" | "jti">;
 
 /** The action that the command line asks for. */
@@ -29,7 +34,7 @@ const Listed = z.object({
 export async function revokeAtNode(node: AdminNode, asked: AskedRevocation, io: Io): Promise<number> {
   if (asked.do === "list") return list(node, io);
   if (asked.do === "undo") {
-    const answer = await askNode(node, "POST", "/revocations/undo", { json: asked.which });
+    const answer = await askNode(node, "POST", "/revocations/undo", { json: asked.which }, UNCONFIRMED);
     if (answer.body["code"] === "no-revocation") {
       io.err(String(answer.body["error"]));
       return 1;
@@ -41,7 +46,7 @@ export async function revokeAtNode(node: AdminNode, asked: AskedRevocation, io: 
   const { expiresAtMs, issuedBeforeMs, ...which } = asked.revocation;
   const before = issuedBeforeMs === null ? {} : { issuedBefore: dateOf(issuedBeforeMs) };
   const json = { ...which, ...before, forMs: expiresAtMs - io.now() };
-  const answer = await askNode(node, "POST", "/revocations", { json });
+  const answer = await askNode(node, "POST", "/revocations", { json }, UNCONFIRMED);
   if (answer.status !== 200) throw unexpected(node, answer);
   io.out(`revoked until ${dateOf(expiresAtMs)}: ${textOf(asked.revocation)}`);
   return 0;

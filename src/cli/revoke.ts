@@ -12,8 +12,8 @@ import type { Io } from "../terminal/io.ts";
 import { adminTokenOf, adminUrl } from "./ask-node.ts";
 import { CONFIG_FLAG, type Command, UsageError } from "./command.ts";
 import { dateOf, textOf } from "./revocation-text.ts";
-import { type AskedRevocation, revokeAtNode } from "./revoke-at-node.ts";
-import { withStateDatabase } from "./state-database.ts";
+import { type AskedRevocation, revokeAtNode, UNCONFIRMED } from "./revoke-at-node.ts";
+import { type NoteAct, withStateDatabase } from "./state-database.ts";
 import { userName } from "./user-name.ts";
 
 const HELP = `Usage: tidewire revoke --sub SUB [options]
@@ -117,15 +117,16 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   if (admin !== undefined)
     return revokeAtNode({ url: adminUrl(admin), token: adminTokenOf(io, "") }, asked, io);
   const config = await loadConfig(configPath, io.env);
-  return withStateDatabase(config, async (client, database) => {
+  return withStateDatabase(config, async (client, database, acting) => {
     const store = new RevocationStore(database);
     if (asked.do === "list") return list(store, io, nowMs);
     const audit = new AuditStore(database, hostname(), config.server.admin.auditForMs);
     if (asked.do === "undo") {
       await audit.add(entryOf("undo-revocation", asked.which), nowMs);
+      acting(UNCONFIRMED);
       return undo(store, asked.which, io);
     }
-    return revoke({ audit, store, client, config, io, nowMs }, asked.revocation);
+    return revoke({ audit, store, client, config, io, nowMs, acting }, asked.revocation);
   });
 }
 
@@ -136,10 +137,11 @@ interface Parts {
   readonly config: Config;
   readonly io: Io;
   readonly nowMs: number;
+  readonly acting: NoteAct;
 }
 
 async function revoke(
-  { audit, store, client, config, io, nowMs }: Parts,
+  { audit, store, client, config, io, nowMs, acting }: Parts,
   revocation: Revocation,
 ): Promise<number> {
   const { revocationBytes: most } = config.auth;
@@ -151,7 +153,9 @@ async function revoke(
     return 1;
   }
   await audit.add(entryOf("revoke", revocation), nowMs);
+  acting(UNCONFIRMED);
   await store.revoke(revocation);
+  acting(null);
   // Only to save space; the user may lack the right, and nodes pass over expired ones anyway.
   await store.cleanUp(nowMs).catch(() => {});
   io.out(`revoked until ${dateOf(revocation.expiresAtMs)}: ${textOf(revocation)}`);

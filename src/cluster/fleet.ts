@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { AdminParts } from "../admin/admin-server.ts";
+import { Outage } from "../admin/outage.ts";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Processes, Question, Questions } from "../admin/questions.ts";
 import { type Readiness, randomNodeId } from "../admin/readiness.ts";
@@ -24,7 +25,8 @@ import { type Slot, Workers } from "./workers.ts";
 const READINESS_WITHIN_MS = 2_000;
 const APPLY_WITHIN_MS = 30_000;
 const PLAN_WITHIN_MS = 30_000;
-const ADMIN_WITHIN_MS = 30_000;
+/** Longer than the slowest answer, an edit of the rules, whose steps have limits of their own. */
+const ADMIN_WITHIN_MS = 45_000;
 
 /** New connections that wait for a worker. */
 const WAITING_MAX = 4_096;
@@ -131,7 +133,7 @@ export class Fleet {
 
   /** The effect of an edit, given as the text of a configuration. */
   async plan(text: string): Promise<EditPlan | EditProblems> {
-    const asked = this.workers.up.map((worker) => worker.ask("plan", text, PLAN_WITHIN_MS));
+    const asked = this.workers.up.map((worker) => forAdmin(worker.ask("plan", text, PLAN_WITHIN_MS)));
     return joinPlans(await Promise.all(asked));
   }
 
@@ -143,7 +145,7 @@ export class Fleet {
       all: ask,
       one: async (question, value) => {
         const [worker] = this.workers.up;
-        if (worker === undefined) throw new WorkerGone("no worker is up");
+        if (worker === undefined) throw new Outage("no worker is up", { stillHappen: false });
         return askWorker(worker, question, value);
       },
     };
@@ -198,7 +200,20 @@ const askWorker = async <Q extends Question>(
   value: Questions[Q]["with"],
 ): Promise<Questions[Q]["gives"]> =>
   // The worker answers the question that it was asked.
-  (await worker.ask("admin", { question, value }, ADMIN_WITHIN_MS)) as Questions[Q]["gives"];
+  (await forAdmin(worker.ask("admin", { question, value }, ADMIN_WITHIN_MS))) as Questions[Q]["gives"];
+
+/**
+ * Waits for the answer of a worker to an admin.
+ * @throws {Outage} The worker gives none. It may have received what it was asked for.
+ */
+async function forAdmin<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof WorkerGone)) throw error;
+    throw new Outage(error.message, { stillHappen: true }, { cause: error });
+  }
+}
 
 /**
  * The sockets that all workers together accept from one address. The primary counts them, as it sees every socket

@@ -57,4 +57,6 @@ export interface Failure {
   readonly message: string;
   /** A `StartupError`: what it says is meant for the admin. */
   readonly isExpected: boolean;
+  /** An outage, and whether what was asked for may still happen; `null` for another error. */
+  readonly outage: { readonly mayStillHappen: boolean } | null;
 }

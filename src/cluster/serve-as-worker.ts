@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Logger } from "pino";
+import { outageOf } from "../admin/outage.ts";
 import type { EditPlan, EditProblems } from "../admin/plan-edit.ts";
 import type { Ask } from "../admin/questions.ts";
 import type { Readiness } from "../admin/readiness.ts";
@@ -110,7 +111,9 @@ class Worker {
     } catch (error) {
       const isExpected = error instanceof StartupError;
       const text = isExpected ? error.message : String(error instanceof Error ? error.stack : error);
-      send({ id, failed: { message: text, isExpected } });
+      const found = outageOf(error);
+      const outage = found === null ? null : { mayStillHappen: found.mayStillHappen };
+      send({ id, failed: { message: text, isExpected, outage } });
     }
   }
 

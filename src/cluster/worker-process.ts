@@ -1,9 +1,10 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { Outage } from "../admin/outage.ts";
 import { type GuardParts, guarded } from "../metrics/guard.ts";
 import { StartupError } from "../source/startup-error.ts";
-import type { FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
+import type { Failure, FromWorker, Requests, RequestType, ToWorker } from "./messages.ts";
 
 const WORKER = fileURLToPath(new URL("../worker.js", import.meta.url));
 
@@ -158,8 +159,7 @@ export class WorkerProcess {
     const asked = this.#asked.get(message.id);
     if ("gives" in message) asked?.settle(message.gives);
     else {
-      const { message: text, isExpected } = message.failed;
-      asked?.fail(isExpected ? new StartupError(text) : new Error(text));
+      asked?.fail(errorOf(message.failed));
     }
   }
 
@@ -181,4 +181,10 @@ export class WorkerProcess {
     this.#held.delete(id);
     onEnded?.();
   }
+}
+
+/** The error of a worker, with the class that it lost on its way. */
+function errorOf({ message, isExpected, outage }: Failure): Error {
+  if (isExpected) return new StartupError(message);
+  return outage === null ? new Error(message) : new Outage(message, { stillHappen: outage.mayStillHappen });
 }

@@ -6,6 +6,7 @@ import { ruleSetText, termsOf } from "../config/rule-set.ts";
 import { planToKeep, tooLarge } from "../config/rule-set-draft.ts";
 import { rulesText } from "../config/rules-file.ts";
 import { diffSetsAside } from "../config/sets-diff.ts";
+import { isMongoFailure } from "../source/mongo.ts";
 import { NodeRulesStore } from "../source/node-rules-store.ts";
 import { RequestStore } from "../source/request-store.ts";
 import { RuleSetStore, type RuleSetSummary } from "../source/rule-set-store.ts";
@@ -90,8 +91,15 @@ function storedSets(
       const { collections, tests, plan } = set;
       return { ...summaryOf(set), text: ruleSetText(collections), tests, plan };
     },
-    pushSet: ({ text, atMs, plan, ...set }) =>
-      answer(() => sets.push({ ...set, ...text, at: new Date(atMs), plan: planToKeep(plan) }, setsKept)),
+    pushSet: async ({ text, atMs, plan, ...set }) => {
+      const draft = { ...set, ...text, at: new Date(atMs), plan: planToKeep(plan) };
+      try {
+        return await sets.push(draft, setsKept, answer);
+      } catch (error) {
+        if (!isMongoFailure(error)) throw error;
+        return { number: null, outcome: "unsaved" };
+      }
+    },
   };
 }
 

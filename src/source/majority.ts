@@ -1,5 +1,6 @@
 /** Options with which the service reads and writes its own state, so that the state survives a failover. */
-import { MongoError, MongoServerError } from "mongodb";
+import { MongoError, MongoServerError, MongoWriteConcernError } from "mongodb";
+import { isMongoFailure } from "./mongo.ts";
 
 /**
  * The server gives up after this long, in milliseconds. Without a limit it would wait as long as the majority is
@@ -37,4 +38,20 @@ export function lacksMajority(error: unknown): boolean {
     error instanceof MongoServerError &&
     (error.code === WRITE_CONCERN_FAILED || error.code === MAX_TIME_EXPIRED)
   );
+}
+
+/**
+ * Errors with which a server refuses a write before it does anything: Unauthorized, DocumentValidationFailure and
+ * BSONObjectTooLarge.
+ */
+const REFUSED = new Set([13, 121, 10_334]);
+
+/**
+ * Whether a write that failed may take effect all the same. It may have reached the server without an answer, or wait for
+ * a majority. Every error that is not known to refuse the write counts, because a wrong "nothing happened" does harm.
+ */
+export function mayStillHappen(error: unknown): error is Error {
+  if (!isMongoFailure(error)) return false;
+  const isAnswer = error instanceof MongoServerError && !(error instanceof MongoWriteConcernError);
+  return !(isAnswer && REFUSED.has(Number(error.code)));
 }

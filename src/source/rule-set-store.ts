@@ -5,7 +5,7 @@
  */
 import { BSON, type Collection, type Filter } from "mongodb";
 import { z } from "zod";
-import { MAJORITY_READ, MAJORITY_WRITE } from "./majority.ts";
+import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE, mayStillHappen } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 /** The name of the collection in the state database, without the prefix that it may have. */
@@ -114,6 +114,19 @@ export function parseInForce(raw: Uint8Array): InForce {
   const { set, parent } = InForceDocument.parse(BSON.deserialize(raw));
   return { set, parent };
 }
+
+/** A set that was saved to be put in force. */
+export interface Pushed {
+  readonly number: number;
+  /**
+   * `lost`: another writer was faster, so it never takes effect. `unconfirmed`: MongoDB has not confirmed that it is in
+   * force, and it may come into force later.
+   */
+  readonly outcome: "applied" | "lost" | "unconfirmed";
+}
+
+/** Waits for one step of a writer, for a limited time. */
+export type AnswerStep = <T>(ask: () => Promise<T>) => Promise<T>;
 
 /** Finds sets, and not the document that names one. */
 const NUMBERED: Filter<AnyDocument> = { _id: { $ne: IN_FORCE } };
@@ -233,14 +246,33 @@ export class RuleSetStore {
   /**
    * Saves a set and puts it in force, if its parent is the set in force.
    * @param keep How many sets are kept.
-   * @returns Its number; `null` if another writer was faster. Then nothing has changed.
+   * @param answer Waits for each step, with a limit. A step that fails may still happen later. A set that is saved
+   *   late does not take effect by that.
+   * @throws {Error} The set was not saved in time, or MongoDB refuses to put it in force. It never takes effect.
    */
-  async push(draft: RuleSetDraft, keep: number): Promise<number | null> {
-    const number = await this.add(draft);
-    const isInForce = await this.putInForce(number, draft.parent);
-    const tidy = isInForce ? this.prune(keep) : this.#discard(number);
-    await tidy.catch(() => {}); // the next push removes the rest
-    return isInForce ? number : null;
+  async push(draft: RuleSetDraft, keep: number, answer: AnswerStep = (ask) => ask()): Promise<Pushed> {
+    const number = await answer(() => this.add(draft));
+    let isInForce: boolean;
+    try {
+      isInForce = await answer(() => this.putInForce(number, draft.parent));
+    } catch (error) {
+      if (!mayStillHappen(error)) throw error;
+      const isConfirmed = await answer(() => this.#isConfirmed(number)).catch(() => false); // MongoDB does not answer this either
+      if (!isConfirmed) return { number, outcome: "unconfirmed" };
+      isInForce = true;
+    }
+    const tidy = () => (isInForce ? this.prune(keep) : this.#discard(number));
+    await answer(tidy).catch(() => {}); // the next push removes the rest
+    return { number, outcome: isInForce ? "applied" : "lost" };
+  }
+
+  /** Whether a set is in force, after all writes that the primary has made so far are confirmed by a majority. */
+  async #isConfirmed(number: number): Promise<boolean> {
+    const found = await this.#collection.findOne({ _id: IN_FORCE, set: number } as Partial<InForceRecord>, {
+      readConcern: "linearizable",
+      maxTimeMS: MAJORITY_TIMEOUT_MS,
+    });
+    return found !== null;
   }
 
   /** Removes a set that was saved and never in force. */

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { AdminOptions } from "../../gateway/admin-options.ts";
-import { isMongoFailure } from "../../source/mongo.ts";
 import { type AdminAccess, AdminRefusal } from "../access/admin-access.ts";
 import { answerJson } from "../answer-json.ts";
+import { outageOf } from "../outage.ts";
 import { readBody } from "../read-body.ts";
 import { ApiError, type Call, type EndpointRole, type EndpointSpec } from "./endpoint.ts";
 import { ENDPOINTS, type Handlers } from "./endpoints.ts";
@@ -55,7 +55,8 @@ export class ApiRouter {
       answerJson(response, response.statusCode, spec.answer.parse(given));
     } catch (error) {
       if (error instanceof AdminRefusal) return error;
-      if (isMongoFailure(error)) refuse(response, unavailable(error));
+      const outage = outageOf(error);
+      if (outage !== null) refuse(response, unavailable(outage));
       else if (error instanceof ApiError) refuse(response, error);
       else throw error;
     }
@@ -80,8 +81,10 @@ export class ApiRouter {
   }
 }
 
-const unavailable = (cause: Error) =>
-  new ApiError(503, "unavailable", "MongoDB does not answer, or refuses this: try again later", { cause });
+const unavailable = (cause: Error) => new ApiError(503, "unavailable", UNAVAILABLE, { cause });
+
+const UNAVAILABLE =
+  "MongoDB does not answer or refuses this, or a worker of the node does not answer: try again later";
 
 const roleOf = (role: Exclude<EndpointRole, "anyone">) => (role === "any-admin" ? null : role);
 

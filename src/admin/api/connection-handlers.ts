@@ -12,6 +12,8 @@ const NOTES: Readonly<Record<ConnectionAct, string>> = {
   reauthorize: "The rules in force were applied once more. Every edit of the rules does the same.",
 };
 
+const UNCONFIRMED = "Look at the connection (GET /api/v1/connections/{id}). To ask again does no harm";
+
 /** The handlers of connections. */
 export function connectionHandlers(processes: Processes, acts: Acts): ConnectionHandlers {
   const act =
@@ -19,7 +21,8 @@ export function connectionHandlers(processes: Processes, acts: Acts): Connection
     async (call: Call, { id }: { readonly id: string }) => {
       const connection = await findConnection(processes, id);
       const target = { connection: id, sub: connection.sub, address: connection.address };
-      const effects = await acts.run(call, kind, target, () => processes.all("act", { id, act: kind }));
+      const asked = { act: kind, target, ifUnconfirmed: UNCONFIRMED };
+      const effects = await acts.run(call, asked, () => processes.all("act", { id, act: kind }));
       const effect = effects.find((one): one is ActEffect => one !== null);
       if (effect === undefined) throw await notHere(processes, id);
       return { ...effect, lasts: false, note: NOTES[kind] };

@@ -22,7 +22,8 @@ const REFUSALS: Readonly<Record<number, string>> = {
   403: "The origin is foreign, the role or the CSRF token is missing.",
   421: "The Host header holds a name that server.admin.hosts does not list.",
   429: "Too many requests without a valid token, or too many of this kind at a time.",
-  503: "MongoDB does not answer, or the signing keys of JWTs of admins cannot be fetched.",
+  503: "MongoDB or a worker of the node does not answer, or the signing keys of JWTs of admins cannot be fetched.",
+  504: "An act is not confirmed: there was no answer in time, so it may have taken effect, or may still do so.",
 };
 
 /** The API as an OpenAPI 3.1 document, written from the table of endpoints (docs/admin-api.json). */

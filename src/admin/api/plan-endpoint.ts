@@ -85,7 +85,8 @@ export const problem = z.strictObject({
 export const PLAN = {
   method: "POST",
   path: "/plan",
-  role: "view",
+  // Conditions of a draft, with the users whom it affects, could find out any claim.
+  role: "edit",
   summary:
     "Compute the effect of an edit of the rules, given as the text of a configuration. Nothing takes effect.",
   body: "text",

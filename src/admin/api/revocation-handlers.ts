@@ -7,6 +7,9 @@ import { timeOf, timeOrNull } from "./times.ts";
 
 type RevocationHandlers = Pick<Handlers, "revocations" | "revoke" | "undoRevocation">;
 
+const UNCONFIRMED =
+  "Look at the revocations (GET /api/v1/revocations) as soon as MongoDB answers, and ask again: that does no harm";
+
 /** Entries of one answer. */
 const SHOWN_MAX = 10_000;
 
@@ -33,15 +36,15 @@ export function revocationHandlers(processes: Processes, acts: Acts): Revocation
       const check = await processes.one("checkRevocation", revocation);
       if (check !== null) throw new ApiError(409, "not-revocable", check.refused);
       const target = { ...rowOf(revocation) };
-      await acts.run(call, "revoke", target, () => processes.one("revoke", revocation));
+      const act = { act: "revoke", target, ifUnconfirmed: UNCONFIRMED };
+      await acts.run(call, act, () => processes.one("revoke", revocation));
       const until = timeOf(revocation.expiresAtMs);
       const note = `It is in the state database until ${until}: it holds on every node, and over restarts.`;
       return { revocation: rowOf(revocation), lasts: true, note };
     },
     undoRevocation: async (call, which) => {
-      const existed = await acts.run(call, "undo-revocation", which, () =>
-        processes.one("undoRevocation", which),
-      );
+      const act = { act: "undo-revocation", target: which, ifUnconfirmed: UNCONFIRMED };
+      const existed = await acts.run(call, act, () => processes.one("undoRevocation", which));
       if (existed)
         return { lasts: true, note: "Such tokens are accepted again, on every node, until they expire." };
       const text = "there is no such revocation; iss and jti have to be the same as in the list";

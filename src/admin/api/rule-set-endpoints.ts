@@ -120,8 +120,7 @@ const replay = z
           claims: z.record(z.string(), z.unknown()).nullable(),
         }),
       )
-      .nullable()
-      .describe("Affected requests, at most 20 for each effect. Null without the role edit."),
+      .describe("Affected requests, at most 20 for each effect."),
   })
   .describe("The effect on recorded requests, whose users may be offline.");
 
@@ -129,7 +128,7 @@ const replay = z
 export const REPLAY = {
   method: "POST",
   path: "/rules/replay",
-  role: "view",
+  role: "edit",
   summary:
     "Replay recorded requests (rules.record) over a draft of the rules. Nothing takes effect, and no document is read.",
   body: "text",
@@ -174,10 +173,19 @@ const edited = z.union([
       }),
     })
     .describe("The parent is not the set in force (status 409)."),
+  z
+    .strictObject({
+      unconfirmed: z.strictObject({
+        set: z.int().describe("The number of the new set."),
+        text: z.string().describe("For a person: what happened, and the next step."),
+      }),
+    })
+    .describe("The set was saved, and may come into force (status 504)."),
 ]);
 const otherStatuses = {
   409: "The parent is not the set in force; or, with an error and a code, the rules are in the file.",
   422: "The draft has mistakes, or its tests fail.",
+  504: "Not confirmed in time: the set may be in force, or come into force later. With an error and a code, its number is not known.",
 };
 
 /** `POST /rules/apply`: puts a draft in force. */

@@ -76,7 +76,8 @@ export function ruleSetHandlers(parts: RuleSetParts): RuleSetHandlers {
     },
     replay: async (call, text) => {
       const replayed = await replay(call, text);
-      if (replayed === null || !("problems" in replayed)) return { replay: shownTo(call, replayed) };
+      if (replayed === null || !("problems" in replayed))
+        return { replay: replayed === null ? null : shown(replayed) };
       call.response.statusCode = 422;
       return replayed;
     },
@@ -113,13 +114,20 @@ async function editRules(
   // The diff says nothing about the parent while this node has other rules in force.
   const base = generation === parent ? await processes.one("ruleSet", parent) : null;
   const isSame = base !== null && isSameRules(diff) && base.tests === judged.text.tests;
-  const effect = { generation, tests: outcome.tests, isSame, diff, live, replay: shownTo(call, replayed) };
+  const effect = {
+    generation,
+    tests: outcome.tests,
+    isSame,
+    diff,
+    live,
+    replay: replayed === null ? null : shown(replayed),
+  };
   if (dryRun || isSame) return { applied: null, ...effect };
   const author = senderOf(call).admin.name;
   const target = { parent, author, message: firstLine(message) };
   // A set is kept for long, and its plan needs the numbers alone.
   const { affected: _, ...counts } = live;
-  const applied = await acts.run(call, act, target, () =>
+  const pushed = await acts.run(call, { act, target, ifUnconfirmed: LOOK }, () =>
     processes.one("pushSet", {
       text: judged.text,
       author,
@@ -130,11 +138,26 @@ async function editRules(
       testResult: outcome.tests === 0 ? null : { tests: outcome.tests, failed: 0 },
     }),
   );
-  if (applied !== null) return { applied, ...effect };
+  const { outcome: end, number } = pushed;
+  if (end === "unsaved") throw new ApiError(503, "unavailable", UNSAVED);
+  if (end === "applied") return { applied: number, ...effect };
+  if (end === "unconfirmed")
+    return answered(call, 504, { unconfirmed: { set: number, text: unconfirmedText(number) } });
   const lost = await conflictWith(processes, parent);
   if (lost !== null) return answered(call, 409, lost);
-  throw new ApiError(503, "unavailable", "another edit was tried at the same time: try again");
+  throw new ApiError(503, "unavailable", EARLIER);
 }
+
+const UNSAVED =
+  "MongoDB does not answer, or refuses this: nothing was applied, and nothing of it will be. Try again later";
+const EARLIER =
+  "nothing was applied, because another edit from the same set is not confirmed yet: try again in a moment";
+const LOOK =
+  "Look at the history before you edit the rules again. To repeat this edit does no harm: it is never applied twice";
+
+const unconfirmedText = (set: number) =>
+  `rule set ${set} is not confirmed yet: MongoDB did not answer in time, so it may be in force, or may still come into force, ` +
+  `or never will. ${LOOK}`;
 
 /** The answer to an edit whose parent is not the set in force; `null` if it is. */
 async function conflictWith(processes: Processes, parent: number) {
@@ -173,19 +196,10 @@ function answered<T>({ response }: Call, status: number, answer: T): T {
   return answer;
 }
 
-/** Samples contain values of requests and claims, so that only editors see them. */
-function shownTo(call: Call, replayed: Replay | null) {
-  if (replayed === null) return null;
-  const { requests, effects, samples } = replayed;
-  const isShown = senderOf(call).admin.roles.has("edit");
-  return {
-    requests,
-    effects,
-    samples: isShown
-      ? samples.map(({ request, ...sample }) => ({ ...sample, request: { ...request } }))
-      : null,
-  };
-}
+const shown = (replayed: Replay) => ({
+  ...replayed,
+  samples: replayed.samples.map(({ request, ...sample }) => ({ ...sample, request: { ...request } })),
+});
 
 const rowOf = ({ atMs, ...set }: SetSummary) => ({ ...set, at: timeOf(atMs) });
 

@@ -169,7 +169,7 @@ export const TRY = {
         .nullable()
         .default(null)
         .describe(
-          "A text as POST /plan takes it: the request is tried under its rules as well. With connection only for the role documents.",
+          "A text as POST /plan takes it: the request is tried under its rules as well. Only for the role edit; with connection for the role documents as well.",
         ),
     })
     .refine(({ claims, connection }) => claims === null || connection === undefined, {

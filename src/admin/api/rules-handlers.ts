@@ -35,6 +35,7 @@ export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Re
       throw new ApiError(413, "too-large", `claims have more than ${CLAIMS_LENGTH_MAX} characters as JSON`);
     const { name, roles } = senderOf(call).admin;
     const mayReadDocuments = roles.has("documents");
+    if (draft !== null && !roles.has("edit")) throw new ApiError(403, "role", DRAFT);
     if (connection !== null && draft !== null && !mayReadDocuments)
       throw new ApiError(403, "role", DRAFT_OF_CONNECTION);
     const as = connection === null ? subjectOf(claims) : await userOf(processes, connection);
@@ -51,7 +52,8 @@ export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Re
       mayReadDocuments,
     ]);
     const isRepeated = repeats.has(about, call.nowMs);
-    const answer = await (isRepeated ? ask() : acts.run(call, "try-as", targetOf(asked, as), ask));
+    const act = { act: "try-as", target: targetOf(asked, as), ifUnconfirmed: null };
+    const answer = await (isRepeated ? ask() : acts.run(call, act, ask));
     if (!isRepeated) repeats.note(about, call.nowMs);
     if (answer === "busy")
       throw new ApiError(429, "busy", "another draft is being tried: try again in a moment");
@@ -59,6 +61,8 @@ export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Re
     return answer;
   }),
 });
+
+const DRAFT = "to try a draft needs the role edit, which this admin does not have";
 
 const DRAFT_OF_CONNECTION =
   "to try a connection under a draft needs the role documents, which this admin does not have: conditions of a draft could find out any claim";

@@ -21,12 +21,17 @@ export function traceHandlers(
       const id = randomUUID();
       const endsAtMs = call.nowMs + 1_000 * request.seconds;
       const asked = { id, subject, endsAtMs, keepsDocuments: mayReadDocuments(call) };
-      await acts.run(call, "trace", { ...targetOf(subject), seconds: request.seconds }, async () => {
-        const starts = await processes.all("startTrace", asked);
-        const refusal = refusalOf(starts);
-        if (refusal === null) return;
-        await processes.all("stopTrace", id);
-        throw refusal;
+      const target = { ...targetOf(subject), seconds: request.seconds };
+      const act = { act: "trace", target, ifUnconfirmed: UNCONFIRMED };
+      await acts.run(call, act, async () => {
+        const stop = () => processes.all("stopTrace", id);
+        try {
+          const refusal = refusalOf(await processes.all("startTrace", asked));
+          if (refusal !== null) throw refusal;
+        } catch (error) {
+          await stop().catch(() => {}); // a process without an answer ends the trace by itself, when its time is over
+          throw error;
+        }
       });
       return { id, endsAt: new Date(endsAtMs).toISOString() };
     },
@@ -57,6 +62,9 @@ export function traceHandlers(
     },
   };
 }
+
+const UNCONFIRMED =
+  "Nobody can read it, and it ends when its time is over. Start another trace as soon as all workers answer";
 
 const noTrace = () =>
   new ApiError(404, "no-trace", "there is no such trace: it has ended, and others have taken its room");

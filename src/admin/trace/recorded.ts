@@ -42,14 +42,23 @@ export interface RecordedChange
   otherLiveQueries: number;
 }
 
+/** A decision about rights, with the reasons as readers without the role `documents` see them. */
+export interface RecordedRights extends TracedRights {
+  /** The same with values, if the trace keeps them. */
+  readonly withValues: TracedRights["rules"] | null;
+}
+
 /** An entry of a trace. */
-export type Recorded = RecordedChange | TracedRights;
+export type Recorded = RecordedChange | RecordedRights;
 
 const NO_CONTENTS = { documentId: null, before: null, after: null };
 
 /** The form for a reader. */
 export function tracedOf(entry: Recorded, mayReadDocuments: boolean): TracedEntry {
-  if (entry.kind === "rights") return entry;
+  if (entry.kind === "rights") {
+    const { withValues, ...rights } = entry;
+    return mayReadDocuments && withValues !== null ? { ...rights, rules: withValues } : rights;
+  }
   const { contents, decisions, commit: _, ...rest } = entry;
   const showsValues = mayReadDocuments && contents !== null;
   return {

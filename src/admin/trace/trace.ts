@@ -15,12 +15,13 @@ import {
   type RecordedChange,
   type RecordedCommit,
   type RecordedDecision,
+  type RecordedRights,
   type RecordedSend,
   rounded,
   tracedOf,
 } from "./recorded.ts";
 import { TraceLog } from "./trace-log.ts";
-import type { TracedRights, TraceEnd, TraceState, TraceSubject, TraceToStart } from "./traced.ts";
+import type { TraceEnd, TraceState, TraceSubject, TraceToStart } from "./traced.ts";
 
 /** How many events of one commit are recorded. */
 const EVENTS_MAX = 20;
@@ -294,7 +295,7 @@ export class Trace {
     return this.#subject.kind !== "document";
   }
 
-  recordRights(rights: Omit<TracedRights, "kind" | "key" | "node" | "atMs">, nowMs: number): void {
+  recordRights(rights: Omit<RecordedRights, "kind" | "key" | "node" | "atMs">, nowMs: number): void {
     this.#log.add({ kind: "rights", ...this.#stamp(nowMs), ...rights });
   }
 

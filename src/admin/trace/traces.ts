@@ -20,6 +20,7 @@ import type { Gateway } from "../../gateway/gateway.ts";
 import { guarded, noteFault } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
+import { type FilterText, predicateText, redactedText } from "../../rules/deciding-predicate.ts";
 import { explainRules } from "../../rules/explain-authorization.ts";
 import type { StreamEvent } from "../../source/change-event.ts";
 import { type Subject, Trace, type TraceParts } from "./trace.ts";
@@ -225,14 +226,17 @@ export class Traces implements CommitTrace, ClientTrace {
       this.#skip(trace, 1);
       return;
     }
-    const rules = explainRules(context.rules, client.identity, about.collection, RULES_MAX);
+    // A condition that holds shows a claim of the user.
+    const explained = (text: FilterText) =>
+      explainRules(context.rules, client.identity, about.collection, RULES_MAX, text);
     const rights = {
       ...about,
       connection: this.#idOf(client),
       sub: client.identity?.sub ?? null,
       rule: attachment?.query.rule ?? null,
       liveQuery: attachment === null ? null : `${names.id}.${attachment.delivery.liveQuery.number}`,
-      rules,
+      rules: explained(redactedText),
+      withValues: trace.asked.keepsDocuments ? explained(predicateText) : null,
     };
     trace.recordRights(rights, now());
     work.end();

@@ -17,6 +17,7 @@ import { replayText } from "../recorded.ts";
 import { testsBeside } from "../test-rules.ts";
 import { awaitNodes } from "./acknowledgements.ts";
 import { noteParent } from "./note-parent.ts";
+import { UNCONFIRMED } from "./push-set.ts";
 import { firstLine } from "./rules-database.ts";
 
 /** How an edit is made at a node. Its author is the admin whose token it is. */
@@ -120,7 +121,8 @@ async function ask(
   name: string,
   io: Io,
 ): Promise<number | null> {
-  const answer = await askNode(node, "POST", path, { json });
+  const isAct = !("dryRun" in json && json.dryRun === true);
+  const answer = await askNode(node, "POST", path, { json }, isAct ? UNCONFIRMED : null);
   const body = answer.body as unknown as Edited; // as the endpoint answers, if the status is one of these
   const refuse = (why: string) => {
     io.err(`nothing was applied: ${why}`);
@@ -131,6 +133,12 @@ async function ask(
     for (const { number, author, at, message } of since)
       io.err(`rule set ${number}  ${at}  ${author}  ${firstLine(message)}`);
     io.err(`${text}: tidewire rules pull writes it to a file`);
+    return null;
+  }
+  if ("unconfirmed" in body) {
+    io.err(
+      `rule set ${body.unconfirmed.set} is not confirmed: MongoDB did not answer in time. ${UNCONFIRMED}`,
+    );
     return null;
   }
   if (answer.status === 409)
@@ -169,7 +177,7 @@ function print(edited: Extract<Edited, { readonly applied: unknown }>, io: Io): 
   }
   io.out(diffText(diff));
   io.out(`\n${liveText({ generation, diff, live }).replace(/\nnothing was applied$/, "")}`);
-  if (replay !== null) io.out(`\n${replayText({ ...replay, samples: (replay.samples ?? []) as never })}`);
+  if (replay !== null) io.out(`\n${replayText({ ...replay, samples: replay.samples as never })}`);
   io.out(applied === null ? "nothing was applied (--dry-run)" : `rule set ${applied} is in force`);
 }
 

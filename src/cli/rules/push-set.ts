@@ -36,6 +36,11 @@ export interface EditSettings {
   readonly waitMs: number;
 }
 
+/** Also printed if the whole command runs out of time. */
+export const UNCONFIRMED =
+  "The edit may be in force, or may still come into force, or never will: tidewire rules log shows the set in force. To repeat " +
+  "the command does no harm, because an edit is never applied twice";
+
 const NOT_USED =
   "note: nodes of this configuration still read their rules from the file. Set rules.from to database in it, remove its " +
   "section collections, and restart them";
@@ -157,9 +162,10 @@ async function apply(
   draft: Draft,
   base: SavedRuleSet | null,
   edit: EditSettings,
-  { config, sets, audit, requests }: RulesDatabase,
+  database: RulesDatabase,
   io: Io,
 ): Promise<number | null> {
+  const { config, requests } = database;
   const next: RulesSource = { ...config, collections: draft.collections };
   const diff = diffFrom(base, next, config, io);
   if (base !== null && diff !== null && isSameRules(diff) && draft.text.tests === base.tests) {
@@ -177,31 +183,35 @@ async function apply(
     io.out("nothing was applied (--dry-run)");
     return 0;
   }
-  const { tests, failed, text } = draft;
-  const parent = base?.number ?? 0;
-  const target = { parent, author: edit.author, message: firstLine(edit.message) };
+  const number = await save(draft, base?.number ?? 0, planToKeep({ diff, live: null }), edit, database, io);
+  if (number !== null) io.out(`rule set ${number} is in force`);
+  return number;
+}
+
+/** Saves a draft and puts it in force. @returns Its number; `null` if it is not in force, or nobody knows. */
+async function save(
+  { tests, failed, text }: Draft,
+  parent: number,
+  plan: unknown,
+  edit: EditSettings,
+  { config, sets, audit, acting, answer }: RulesDatabase,
+  io: Io,
+): Promise<number | null> {
+  const { author, message } = edit;
+  const target = { parent, author, message: firstLine(message) };
   const admin = `command line: ${userName()}`;
   await audit.add({ admin, act: edit.act, target, from: hostname() }, io.now());
-  const number = await sets.push(
-    {
-      ...text,
-      author: edit.author,
-      message: edit.message,
-      at: new Date(io.now()),
-      parent,
-      plan: planToKeep({ diff, live: null }),
-      testResult: tests === 0 ? null : { tests, failed },
-    },
-    config.rules.setsKept,
+  const testResult = tests === 0 ? null : { tests, failed };
+  const set = { ...text, author, message, at: new Date(io.now()), parent, plan, testResult };
+  acting(UNCONFIRMED);
+  const { number, outcome } = await sets.push(set, config.rules.setsKept, answer).finally(() => acting(null));
+  if (outcome === "applied") return number;
+  io.err(
+    outcome === "unconfirmed"
+      ? `rule set ${number} is not confirmed: MongoDB did not answer in time. ${UNCONFIRMED}`
+      : "nothing was applied: another rule set came into force just now. tidewire rules log shows it; pull it, and make your edit there",
   );
-  if (number === null) {
-    io.err(
-      "nothing was applied: another rule set came into force just now. tidewire rules log shows it; pull it, and make your edit there",
-    );
-    return null;
-  }
-  io.out(`rule set ${number} is in force`);
-  return number;
+  return null;
 }
 
 /** `null` if there is nothing to compare with. A set that this version cannot read must not prevent its correction. */

@@ -4,12 +4,13 @@ import { formatProblem, loadConfigApartFromRules } from "../../config/config.ts"
 import { readRuleSet, termsOf } from "../../config/rule-set.ts";
 import type { RulesSource } from "../../rules/compile-rules.ts";
 import { AuditStore } from "../../source/audit-store.ts";
+import { answerOf, STATE_TIMEOUT_MS } from "../../source/mongo.ts";
 import { NodeRulesStore } from "../../source/node-rules-store.ts";
 import { RequestStore } from "../../source/request-store.ts";
-import { RuleSetStore, type SavedRuleSet } from "../../source/rule-set-store.ts";
+import { type AnswerStep, RuleSetStore, type SavedRuleSet } from "../../source/rule-set-store.ts";
 import { StartupError } from "../../source/startup-error.ts";
 import type { Io } from "../../terminal/io.ts";
-import { WORK_TIMEOUT_MS, withStateDatabase } from "../state-database.ts";
+import { type NoteAct, WORK_TIMEOUT_MS, withStateDatabase } from "../state-database.ts";
 
 /** Where a command works. */
 export interface At {
@@ -24,6 +25,9 @@ export interface RulesDatabase {
   readonly nodes: NodeRulesStore;
   readonly audit: AuditStore;
   readonly requests: RequestStore;
+  readonly acting: NoteAct;
+  /** Waits for one step of a write, for a limited time. */
+  readonly answer: AnswerStep;
   /** Whether nodes of the configuration read their rules there. */
   readonly isUsed: boolean;
 }
@@ -40,8 +44,10 @@ export async function withRuleSets<T>(
   const { config, from } = await loadConfigApartFromRules(configPath, io.env);
   return withStateDatabase(
     config,
-    (_client, database) =>
+    (client, database, acting) =>
       work({
+        acting,
+        answer: (ask) => answerOf(client, ask, { timeoutMs: STATE_TIMEOUT_MS }),
         config,
         sets: new RuleSetStore(database),
         nodes: new NodeRulesStore(database),

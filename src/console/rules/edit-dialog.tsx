@@ -1,5 +1,5 @@
 import { type ReactNode, useId } from "react";
-import { NoAnswer } from "../api/failures.ts";
+import { ApiFailure, NoAnswer } from "../api/failures.ts";
 import { Dialog } from "../ui/dialog.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { count } from "../ui/numbers.ts";
@@ -8,6 +8,7 @@ import { DiffView, isSameRules } from "./diff-view.tsx";
 import { EffectTable } from "./effect-table.tsx";
 import { ReplayResult } from "./replay-panel.tsx";
 import { TestFailures } from "./test-failures.tsx";
+import { Unconfirmed } from "./unconfirmed.tsx";
 import { type AskedEdit, type Conflict, type EditAnswer, useEdit } from "./use-edit.ts";
 
 /** The effect of an edit that could take effect. */
@@ -32,13 +33,13 @@ export const EditDialog = (props: EditDialogProps): ReactNode => (
 );
 
 function Edit(props: EditDialogProps): ReactNode {
-  const { phase, plan, apply } = useEdit(props);
+  const { phase, plan, apply, onConfirmed } = useEdit(props);
   if (phase.kind === "planning") return <p className="hint">Running the tests, and computing the effect …</p>;
   if (phase.kind === "failed")
     return (
       <div className="stack">
         <Failure error={phase.error} onRetry={() => plan()} />
-        {phase.wasApplying && phase.error instanceof NoAnswer ? (
+        {phase.wasApplying && isUncertain(phase.error) ? (
           <p>
             The edit may have taken effect, or not. Try again as soon as the node answers: an edit is never
             applied twice, because it starts from one set.
@@ -47,6 +48,8 @@ function Edit(props: EditDialogProps): ReactNode {
       </div>
     );
   if (phase.kind === "applied") return <Acknowledgements set={phase.set} onClose={props.onClose} />;
+  if (phase.kind === "unconfirmed")
+    return <Unconfirmed set={phase.set} text={phase.text} onConfirmed={onConfirmed} onRetry={() => plan()} />;
   const { answer } = phase;
   if ("conflict" in answer) return <ConflictNotice conflict={answer.conflict} ways={props.conflictWays} />;
   if ("problems" in answer) return <Problems problems={answer.problems} />;
@@ -62,6 +65,10 @@ function Edit(props: EditDialogProps): ReactNode {
     </div>
   );
 }
+
+/** Whether the edit may have taken effect although it failed. */
+const isUncertain = (error: unknown): boolean =>
+  error instanceof NoAnswer || (error instanceof ApiFailure && error.code === "unconfirmed");
 
 const Summary = ({ effect }: { readonly effect: Effect }): ReactNode => (
   <div className="stack">

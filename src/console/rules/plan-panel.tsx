@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import { useSession } from "../shell/session.ts";
 import { Failure } from "../ui/failure.tsx";
 import { DiffView, isSameRules } from "./diff-view.tsx";
 import { EffectTable } from "./effect-table.tsx";
@@ -18,6 +19,7 @@ interface PlanPanelProps {
 /** The mistakes of a draft, or its effect. */
 export function PlanPanel({ text, inForce, check, onLine }: PlanPanelProps): ReactNode {
   const { problems, plan, isPending, error } = check;
+  const mayPlan = useSession().roles.has("edit");
   return (
     <section className="panel plan" aria-label="Effect of the draft" aria-busy={isPending}>
       <p className="visually-hidden" role="status">
@@ -27,6 +29,11 @@ export function PlanPanel({ text, inForce, check, onLine }: PlanPanelProps): Rea
         <Problems problems={problems} onLine={onLine} />
       ) : error !== null && !isPending ? (
         <Failure error={error} />
+      ) : !mayPlan ? (
+        <p className="hint">
+          To see the effect of a draft on users, a token needs the role <code>edit</code>: conditions of a
+          draft could find out any claim. The tests below run on the draft.
+        </p>
       ) : plan === null ? (
         <p className="hint">Checking …</p>
       ) : (

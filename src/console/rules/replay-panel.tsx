@@ -71,19 +71,14 @@ export const ReplayResult = ({
             {effects[effect].toLocaleString("en")}
           </strong>{" "}
           {text}
-          <Samples samples={samples?.filter((sample) => sample.effect === effect) ?? []} />
+          <Samples samples={samples.filter((sample) => sample.effect === effect)} />
         </li>
       ))}
     </ul>
-    {samples === null ? (
-      <p className="hint">
-        To see the requests themselves, a token needs the role <code>edit</code>.
-      </p>
-    ) : null}
   </>
 );
 
-const Samples = ({ samples }: { readonly samples: NonNullable<Replay["samples"]> }): ReactNode =>
+const Samples = ({ samples }: { readonly samples: Replay["samples"] }): ReactNode =>
   samples.length === 0 ? null : (
     <details>
       <summary>{count(samples.length, "example")}</summary>

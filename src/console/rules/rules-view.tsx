@@ -17,7 +17,7 @@ const REFRESH_MS = 3_000;
 const FILE_LEAD =
   "Edit a copy of the configuration and see its effect on the users of this moment. Nothing takes effect here.";
 const VIEWER_LEAD =
-  "Edit a copy of the rules and see its effect on the users of this moment. Nothing takes effect here.";
+  "Read the rules and their history, and run tests on a copy of them. To see the effect of an edit, or to apply it, a token needs the role edit.";
 const DATABASE_LEAD =
   "Edit the rules, see the effect on the users of this moment, and apply them to every node at one commit.";
 
@@ -36,7 +36,7 @@ export default function RulesView(): ReactNode {
   return (
     <Page
       title="Rules"
-      lead={!isRuleSet ? FILE_LEAD : roles.has("edit") ? DATABASE_LEAD : VIEWER_LEAD}
+      lead={!roles.has("edit") ? VIEWER_LEAD : isRuleSet ? DATABASE_LEAD : FILE_LEAD}
       actions={isRuleSet ? <Tabs isHistory={isHistory} inForce={value.inForce} /> : undefined}
     >
       {value === null ? (

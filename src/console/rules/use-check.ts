@@ -31,9 +31,9 @@ export interface Check {
  * Checks a draft while it is being edited: in the page at once, and by the node after a short pause.
  */
 export function useCheck(text: string, { isRuleSet, inForce }: Checked): Check {
-  const { api } = useSession();
+  const { api, roles } = useSession();
   const { value, error, isPending } = useLatest(
-    `${inForce}\n${text}`,
+    roles.has("edit") ? `${inForce}\n${text}` : null,
     (signal) => api.call("plan", text, { signal }),
     PAUSE_MS,
   );

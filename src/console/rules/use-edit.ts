@@ -4,6 +4,8 @@ import { useSession } from "../shell/session.ts";
 
 /** The answer of the node to an edit, or to its dry run. */
 export type EditAnswer = AnswerOf<"applyRules">;
+/** An answer that says for certain whether the edit is in force. */
+type CertainAnswer = Exclude<EditAnswer, { readonly unconfirmed: unknown }>;
 /** The edits of others that are in the way. */
 export type Conflict = Extract<EditAnswer, { readonly conflict: unknown }>["conflict"];
 
@@ -20,9 +22,11 @@ export interface AskedEdit {
 /** How far an edit has come. */
 export type EditPhase =
   | { readonly kind: "planning" }
-  | { readonly kind: "answered"; readonly answer: EditAnswer }
-  | { readonly kind: "applying"; readonly answer: EditAnswer }
+  | { readonly kind: "answered"; readonly answer: CertainAnswer }
+  | { readonly kind: "applying"; readonly answer: CertainAnswer }
   | { readonly kind: "applied"; readonly set: number }
+  /** MongoDB has not confirmed the new set. */
+  | { readonly kind: "unconfirmed"; readonly set: number; readonly text: string }
   | { readonly kind: "failed"; readonly error: unknown; readonly wasApplying: boolean };
 
 /** Plans an edit, again if it becomes another one, and applies it. */
@@ -32,13 +36,18 @@ export function useEdit({ message, ask, onApplied }: AskedEdit) {
   const isApplied = useRef(false);
   const settle = useRef((_answer: EditAnswer) => {});
   settle.current = (answer) => {
+    if ("unconfirmed" in answer) {
+      setPhase({ kind: "unconfirmed", ...answer.unconfirmed });
+      return;
+    }
     // An answer may have been lost, because the node was killed after the edit.
     const own = "conflict" in answer ? ownEditIn(answer.conflict, name, message) : null;
     const set = "applied" in answer ? answer.applied : own;
-    if (set === null) {
-      setPhase({ kind: "answered", answer });
-      return;
-    }
+    if (set === null) setPhase({ kind: "answered", answer });
+    else confirm.current(set);
+  };
+  const confirm = useRef((_set: number) => {});
+  confirm.current = (set) => {
     isApplied.current = true;
     setPhase({ kind: "applied", set });
     onApplied(set);
@@ -62,7 +71,7 @@ export function useEdit({ message, ask, onApplied }: AskedEdit) {
     plan(abort.signal);
     return () => abort.abort();
   }, [plan]);
-  const apply = async (answer: EditAnswer) => {
+  const apply = async (answer: CertainAnswer) => {
     setPhase({ kind: "applying", answer });
     try {
       settle.current(await ask(message));
@@ -70,7 +79,9 @@ export function useEdit({ message, ask, onApplied }: AskedEdit) {
       setPhase({ kind: "failed", error, wasApplying: true });
     }
   };
-  return { phase, plan, apply };
+  /** The edit is in force after all. */
+  const onConfirmed = useCallback((set: number) => confirm.current(set), []);
+  return { phase, plan, apply, onConfirmed };
 }
 
 /** The number of the set if the only edit in the way is this one itself. */

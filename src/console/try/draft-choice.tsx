@@ -21,8 +21,8 @@ export function DraftChoice({ isAllowed, isChosen, onChoice }: DraftChoiceProps)
   if (!isAllowed)
     return (
       <p className="hint">
-        To compare a live connection with the draft, a token needs the role documents: conditions of a draft
-        could find out any claim.
+        To compare with the draft, a token needs the role edit, and for a live connection the role documents
+        as well: conditions of a draft could find out any claim.
       </p>
     );
   return (

@@ -22,7 +22,7 @@ export default function TryView(): ReactNode {
   const [form, setForm] = useState(() => formFor(fields, readForm().form));
   const [faults, setFaults] = useState<TryFaults>({});
   const [withDraft, setWithDraft] = useState(true);
-  const mayCompare = form.from === "claims" || roles.has("documents");
+  const mayCompare = roles.has("edit") && (form.from === "claims" || roles.has("documents"));
   const [request, setRequest] = useState(() =>
     readForm().wasTried && fields["connection"] === undefined ? requestOf(form, mayCompare) : null,
   );

@@ -283,7 +283,7 @@ test("with rules.from: file, edits are refused with the way to the database, and
   expect((await ask("/rules/replay", `mongodb: { database: x }\n${OWN}`)).body).toEqual({ replay: null });
 });
 
-test("replays recorded requests of users who are offline; only editors see requests and claims", async () => {
+test("replays recorded requests of users who are offline", async () => {
   const { ask, as, connect, client, name } = await start({}, { from: "database", record: "7d" });
   const user = await connect({ sub: "dan" });
   await user.ask({ type: "subscribe", id: "a", collection: "items", filter: { open: true } });
@@ -296,8 +296,7 @@ test("replays recorded requests of users who are offline; only editors see reque
     effects: { unchanged: 0, unknown: 1 },
     samples: [{ effect: "unknown", request: { collection: "items", filter: { open: true } } }],
   });
-  const viewer = await as("cyd")("/rules/replay", OWN);
-  expect(viewer.body.replay).toMatchObject({ requests: 1, samples: null });
+  expect(await as("cyd")("/rules/replay", OWN)).toMatchObject({ status: 403, body: { code: "role" } });
   expect(await ask("/rules/replay", "collections: 3\n")).toMatchObject({
     status: 422,
     body: { problems: [{ path: "collections" }] },
@@ -321,7 +320,7 @@ test("the plan of the API has the numbers that tidewire plan prints", async () =
     },
     "edited.json",
   );
-  const env = { TIDEWIRE_ADMIN_TOKEN: secretOf("cyd") };
+  const env = { TIDEWIRE_ADMIN_TOKEN: secretOf("ben") };
   const printed = await runCommand(["plan", "--config", edited, "--admin", url, "--json"], { env });
   expect(printed.code).toBe(0);
   const { live, diff } = (await ask("/rules/apply", { text: OWN, parent: 1, dryRun: true })).body;

@@ -15,8 +15,9 @@ test("of many writers with one parent exactly one puts its set in force, also if
     const pushed = await Promise.all(
       Array.from({ length: 8 }, (_, n) => sets.push(draftOf(`# ${round} ${n}\n{}`, parent), 100)),
     );
-    const won = pushed.filter((number) => number !== null);
+    const won = pushed.filter(({ outcome }) => outcome === "applied").map(({ number }) => number);
     expect(won).toHaveLength(1);
+    for (const { outcome } of pushed) expect(["applied", "lost"]).toContain(outcome);
     expect(await sets.inForce()).toEqual({ set: won[0], parent });
     parent = won[0] ?? 0;
   }
@@ -29,8 +30,8 @@ test("keys with $ and dots, their order, comments and numbers survive the databa
   const { sets } = await store();
   const text =
     '# mine\norders:\n  rules:\n    - { name: a, filter: { "2": 1.0, "1": 2, "a.b": { $gt: 9007199254740991 } } }\n';
-  const number = await sets.push(draftOf(text, 0), 100);
-  expect(await sets.load(number ?? 0)).toMatchObject({
+  const { number } = await sets.push(draftOf(text, 0), 100);
+  expect(await sets.load(number)).toMatchObject({
     number: 1,
     collections: text,
     parent: 0,
@@ -51,7 +52,7 @@ test("prune keeps the latest sets and removes those that lost, but never a set t
 
 test("a set of another format is refused with a text that says what to do", async () => {
   const { db, sets } = await store();
-  const number = await sets.push(draftOf("{}", 0), 100);
+  const { number } = await sets.push(draftOf("{}", 0), 100);
   await db.collection("ruleSets").updateOne({ _id: number as never }, { $set: { format: 2 } });
-  await expect(sets.load(number ?? 0)).rejects.toThrow(/another format than 1: update this node/);
+  await expect(sets.load(number)).rejects.toThrow(/another format than 1: update this node/);
 });

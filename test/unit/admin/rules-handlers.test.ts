@@ -8,7 +8,7 @@ import { rulesHandlers } from "../../../src/admin/api/rules-handlers.ts";
 import type { Processes } from "../../../src/admin/questions.ts";
 
 /** The processes of a listener; the second one holds the connection, as long as `held` says so. */
-function parts(roles: readonly string[] = ["view", "documents"]) {
+function parts(roles: readonly string[] = ["view", "edit", "documents"]) {
   const asked: string[] = [];
   const told: unknown[] = [];
   const held: { sub: string | null; connectedAtMs: number | null; answers: unknown } = {
@@ -113,11 +113,22 @@ test("another user of the same connection is an act of its own", async () => {
   expect(asked.filter((question) => question === "addAudit")).toHaveLength(2);
 });
 
-test("a connection is tried under a draft by admins with the role documents alone, as conditions could find out claims", async () => {
-  const refused = parts(["view", "edit", "act"]);
-  await expect(refused.askAs("n.1", "collections: {}")).rejects.toMatchObject({ status: 403, code: "role" });
-  expect(refused.asked).toEqual([]);
-  expect(await parts(["view", "documents"]).askAs("n.1", "collections: {}")).toEqual({ outcome: "allowed" });
+test("a draft is tried with the role edit, and as a connection with documents as well, because conditions could find out claims", async () => {
+  for (const roles of [
+    ["view", "edit", "act"],
+    ["view", "act", "documents"],
+  ]) {
+    const refused = parts(roles);
+    await expect(refused.askAs("n.1", "collections: {}")).rejects.toMatchObject({
+      status: 403,
+      code: "role",
+    });
+    expect(refused.asked).toEqual([]);
+  }
+  const viewer = parts(["view", "act", "documents"]);
+  await expect(viewer.ask({}, "collections: {}")).rejects.toMatchObject({ status: 403, code: "role" });
+  expect(viewer.asked).toEqual([]);
+  expect(await parts().askAs("n.1", "collections: {}")).toEqual({ outcome: "allowed" });
 });
 
 test("a connection that has ended, also meanwhile, or has no user yet is refused", async () => {
