@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { RuleSet } from "../../rules/compile-rules.ts";
 
 /**
@@ -26,9 +27,15 @@ export class RuleTimes {
     return this.#since;
   }
 
-  /** The cluster time since which the rule is in force. */
+  /**
+   * The cluster time since which the rule is in force.
+   * @throws {AssertionError} It is not in force, so no request may begin under it. A time made up here would admit cursors
+   *   and snapshots from before the rule.
+   */
   sinceOf(ruleIdentity: string): bigint {
-    return this.#since.get(ruleIdentity) ?? 0n;
+    const since = this.#since.get(ruleIdentity);
+    assert(since !== undefined, "a subscription begins under a rule that is not in force");
+    return since;
   }
 
   /**
