@@ -14,7 +14,7 @@ import type { Traces } from "./trace/traces.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
 
 /** The parts of a node from which the questions of admins are answered. */
-export interface NodeAnswersParts extends Omit<TryParts, "identityOf">, Pick<NameParts, "sample"> {
+export interface NodeAnswersParts extends Omit<TryParts, "identityOf">, Pick<NameParts, "sample" | "stored"> {
   readonly names: { readonly node: string; readonly id: string };
   readonly gateway: Gateway;
   readonly traces: Traces;

@@ -87,7 +87,7 @@ export interface LiveQuerySearch {
   readonly after?: string | undefined;
   /** Only live queries of this collection, with or without its database. */
   readonly collection?: string | undefined;
-  /** Whether filters show the values that lookups have read, which are values of documents. */
+  /** Whether filters show their values, which come from claims, documents and requests. */
   readonly mayReadDocuments: boolean;
 }
 
@@ -180,6 +180,8 @@ export interface TriedResult extends TriedOutcome {
 export interface RuleNames {
   /** By the names that clients use. */
   readonly collections: readonly string[];
+  /** Those of the database. */
+  readonly stored: readonly string[];
   /** The fields of one collection; `null` if none was named. */
   readonly fields: readonly { readonly path: string; readonly types: readonly string[] }[] | null;
 }

@@ -9,6 +9,7 @@ import type { GatewayContext } from "../gateway/context.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { packageVersion } from "../metrics/process-metrics.ts";
 import { AuditStore } from "../source/audit-store.ts";
+import { collectionNames } from "../source/collection-names.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import { RevocationStore } from "../source/revocation-store.ts";
 import { sampleDocuments } from "../source/sample-documents.ts";
@@ -77,6 +78,7 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     compileDraft: (text) => edits.compile(text),
     isFollowed: (namespace) => namesOf(edits.config).includes(namespace),
     open: (query, after) => SnapshotCursor.open(client, query, after),
+    stored: (most) => collectionNames(client, config.mongodb.database, most),
     sample: (namespace) => sampleDocuments(client, namespace, SAMPLE),
     ruleSets: ruleSetAnswers(config, state, edits),
     plan: (query) => planSnapshot(client, query),

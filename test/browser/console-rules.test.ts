@@ -118,24 +118,31 @@ const acceptFirst = async (page: Page, name: RegExp) => {
   await page.keyboard.press("Enter");
 };
 
-test.skipIf(isBrowserMissing)("completes names of fields and claims, from the node", async () => {
-  const { page } = await openRules();
-  await write(page, "collections:\n  orders:\n    rules:\n      - name: a\n        filter: ");
-  await editor(page).pressSequentially("{ cust");
-  await acceptFirst(page, /^customer/);
-  await editor(page).pressSequentially('"%%us');
-  await acceptFirst(page, /^%%user\./);
-  await expect.poll(() => editor(page).textContent(), PATIENCE).toMatch(/\{ customer: "%%user\.\w+"\}/);
+test.skipIf(isBrowserMissing)(
+  "completes names of collections, fields and claims, from the node",
+  async () => {
+    const { page } = await openRules();
+    await write(page, "collections:\n  ");
+    await editor(page).pressSequentially("ord");
+    await acceptFirst(page, /^orders/);
+    await expect.poll(() => editor(page).textContent(), PATIENCE).toBe("collections:  orders: ");
+    await write(page, "collections:\n  orders:\n    rules:\n      - name: a\n        filter: ");
+    await editor(page).pressSequentially("{ cust");
+    await acceptFirst(page, /^customer/);
+    await editor(page).pressSequentially('"%%us');
+    await acceptFirst(page, /^%%user\./);
+    await expect.poll(() => editor(page).textContent(), PATIENCE).toMatch(/\{ customer: "%%user\.\w+"\}/);
 
-  // Options are completed although the node does not answer with names.
-  await page.route("**/api/v1/rules/names*", (route) => route.abort());
-  await page.reload();
-  await write(page, "collections:\n  orders:\n    rules:\n      - name: a\n        ");
-  await editor(page).pressSequentially("filt");
-  await acceptFirst(page, /^filter/);
-  await editor(page).pressSequentially("{ cust");
-  await expect.poll(() => editor(page).textContent(), PATIENCE).toContain("filter: { cust}");
-});
+    // Options are completed although the node does not answer with names.
+    await page.route("**/api/v1/rules/names*", (route) => route.abort());
+    await page.reload();
+    await write(page, "collections:\n  orders:\n    rules:\n      - name: a\n        ");
+    await editor(page).pressSequentially("filt");
+    await acceptFirst(page, /^filter/);
+    await editor(page).pressSequentially("{ cust");
+    await expect.poll(() => editor(page).textContent(), PATIENCE).toContain("filter: { cust}");
+  },
+);
 
 test.skipIf(isBrowserMissing)(
   "keeps a draft over a reload, a killed node, and the end of the session",
@@ -180,3 +187,24 @@ test.skipIf(isBrowserMissing)("shows HTML in names, rules and mistakes as the te
   expect(await page.evaluate<number>("document.querySelectorAll('img, main script').length")).toBe(0);
   expect(await page.title()).toBe("Rules · Tidewire console");
 });
+
+test.skipIf(isBrowserMissing)(
+  "says what to do about a file of rules or tests that cannot be read",
+  async () => {
+    const { page } = await openRules();
+    page.on("dialog", (confirm) => void confirm.accept());
+    const broken = {
+      name: "broken.yaml",
+      mimeType: "application/yaml",
+      buffer: Buffer.from([0xff, 0xfe, 0x41]),
+    };
+    const choose = (label: string, file: typeof broken) => page.getByLabel(label).setInputFiles(file);
+    await choose("File of tests", broken);
+    await page.getByText("Broken.yaml is no text in UTF-8: save it as UTF-8").waitFor();
+    await choose("File of tests", { ...broken, buffer: Buffer.from("tests: []") });
+    await expect.poll(() => page.getByText("is no text in UTF-8").count(), PATIENCE).toBe(0);
+    await page.getByRole("button", { name: "Close", exact: true }).click();
+    await choose("Configuration file", broken);
+    await page.getByText("Broken.yaml is no text in UTF-8: save it as UTF-8").waitFor();
+  },
+);

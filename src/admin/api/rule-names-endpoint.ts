@@ -6,7 +6,7 @@ import type { EndpointSpec } from "./endpoint.ts";
 export const RULE_NAMES = {
   method: "GET",
   path: "/rules/names",
-  role: "view",
+  role: "edit",
   summary:
     "Names that an editor of rules offers: collections, fields of one collection, and claims. No value is in the answer.",
   request: z.strictObject({
@@ -19,6 +19,11 @@ export const RULE_NAMES = {
   }),
   answer: z.strictObject({
     collections: z.array(z.string()).describe("The collections of the rules in force, at most 1,000."),
+    stored: z
+      .array(z.string())
+      .describe(
+        "The collections of mongodb.database that the service's user may use, at most 1,000. Kept for a minute. Empty if MongoDB does not list them.",
+      ),
     fields: z
       .array(z.strictObject({ path: z.string(), types: z.array(z.string()) }))
       .nullable()

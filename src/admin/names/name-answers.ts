@@ -18,16 +18,21 @@ export interface NameParts {
   readonly isFollowed: (namespace: string) => boolean;
   /** Reads some documents of a collection. */
   readonly sample: (namespace: Namespace) => Promise<readonly Uint8Array[]>;
+  /** The names of the collections of the database, at most as many as asked for. */
+  readonly stored: (most: number) => Promise<readonly string[]>;
   readonly gateway: { readonly each: () => Iterable<Pick<Connection, "identity">> };
 }
 
 /** Answers with the names that an editor of rules offers. */
 export function nameAnswers(
-  { rules, isFollowed, sample, gateway }: NameParts,
+  { rules, isFollowed, sample, stored, gateway }: NameParts,
   now: () => number = Date.now,
 ): Pick<Answers, "ruleNames" | "claimNames"> {
   const fields = new KeptForAWhile<readonly NamedPath[]>(now);
   const claims = new KeptForAWhile<readonly ClaimParts[]>(now);
+  const collectionsOf = new KeptForAWhile<readonly string[]>(now);
+  // The other names are of use without these, which the user of the service may have no right to list.
+  const storedNow = () => collectionsOf.of("", () => stored(COLLECTIONS_MAX)).catch(() => []);
   const fieldsOf = async (name: string) => {
     const found = rules().rules.collections.get(name);
     if (found === undefined) return null;
@@ -40,10 +45,14 @@ export function nameAnswers(
   return {
     ruleNames: async (collection) => {
       const collections = [...rules().rules.collections.keys()].slice(0, COLLECTIONS_MAX);
-      if (collection === null) return { collections, fields: null };
+      if (collection === null) return { collections, stored: await storedNow(), fields: null };
       const paths = await fieldsOf(collection);
       if (paths === null) return null;
-      return { collections, fields: paths.map(({ parts, types }) => ({ path: parts.join("."), types })) };
+      return {
+        collections,
+        stored: await storedNow(),
+        fields: paths.map(({ parts, types }) => ({ path: parts.join("."), types })),
+      };
     },
     claimNames: () => claims.of("", () => claimNames(claimsOf(gateway.each()))),
   };

@@ -8,7 +8,7 @@ const isMap = (path: string): boolean => path.endsWith(".*") || path === "*";
 const PLAIN = /^[A-Za-z_][\w.-]*$/;
 const WORDS = /^(?:true|false|null|yes|no|on|off|y|n)$/i;
 
-/** The completion of CodeMirror, from the names of fields and claims that the node knows. */
+/** The completion of CodeMirror, from the names of collections, fields and claims that the node knows. */
 export const completeNames =
   (names: RuleNames): CompletionSource =>
   async ({ state, pos, explicit }: CompletionContext) => {
@@ -35,6 +35,13 @@ async function proposalsFor(wanted: NamesWanted, names: RuleNames): Promise<Comp
     const claims = known?.claims.filter((claim) => !isMap(claim)) ?? [];
     return claims.map((claim) => ({ label: claim.replace("%%", `%%${wanted.conversion}`) }));
   }
+  if (wanted.kind === "collection") {
+    const known = await names.of(null);
+    const { collections = [], stored = [] } = known ?? {};
+    // A key names a collection for clients. Behind it is one of the database.
+    const labels = wanted.isKey ? new Set([...collections, ...stored]) : stored;
+    return Array.from(labels, (label) => ({ label }));
+  }
   const { collection, below } = wanted;
   const known = await names.of(collection);
   const fields = known?.fields?.filter(({ path }) => path.startsWith(below) && !isMap(path)) ?? [];
@@ -54,7 +61,7 @@ function written(
   const end = isClosed ? "" : quote;
   if (quote === '"') return JSON.stringify(label).slice(1, -1) + end;
   if (quote === "'") return label.replaceAll("'", "''") + end;
-  const isPlain = wanted.kind === "field" && PLAIN.test(label) && !WORDS.test(label);
+  const isPlain = wanted.kind !== "claim" && PLAIN.test(label) && !WORDS.test(label);
   const text = isPlain ? label : JSON.stringify(label);
-  return wanted.kind === "field" && wanted.isKey ? `${text}: ` : text;
+  return wanted.kind !== "claim" && wanted.isKey ? `${text}: ` : text;
 }

@@ -19,11 +19,12 @@ export function Editor({ text, problems, onText, goal }: EditorProps): ReactNode
   const report = useRef(onText);
   report.current = onText;
   const first = useRef(text);
-  const { api } = useSession();
+  const { api, roles } = useSession();
+  const mayAsk = roles.has("edit");
   useEffect(() => {
     if (host.current === null) return;
-    const names = new RuleNames((collection) =>
-      api.call("ruleNames", collection === null ? {} : { collection }),
+    const names = new RuleNames(async (collection) =>
+      mayAsk ? api.call("ruleNames", collection === null ? {} : { collection }) : null,
     );
     const made = makeEditor(host.current, first.current, {
       onText: (edited) => report.current(edited),
@@ -31,7 +32,7 @@ export function Editor({ text, problems, onText, goal }: EditorProps): ReactNode
     });
     editor.current = made;
     return () => made.destroy();
-  }, [api]);
+  }, [api, mayAsk]);
   useEffect(() => editor.current?.setText(text), [text]);
   useEffect(() => editor.current?.showProblems(problems), [problems]);
   useEffect(() => {

@@ -4,6 +4,7 @@ import { yamlPositionAt } from "./yaml-path.ts";
 /** The names that are wanted at the cursor, and the text of them that is there already. */
 export type NamesWanted =
   | { readonly kind: "claim"; readonly word: string; readonly conversion: string }
+  | { readonly kind: "collection"; readonly word: string; readonly isKey: boolean }
   | {
       readonly kind: "field";
       readonly word: string;
@@ -13,11 +14,17 @@ export type NamesWanted =
       readonly isKey: boolean;
     };
 
+/** The path to a place in a text. */
+interface Steps {
+  readonly path: readonly (string | number)[];
+  readonly isKey: boolean;
+}
+
 const CLAIM = /%%((?:(?:oid|date|words):)?)[\w.]*$/;
 const WORD = /[\p{L}\p{N}_.-]*$/u;
 const BLOCK_LINE = /^( *(?:- +)*)(?:((?:"[^"]*"|'[^']*'|[^\s#:{["'][^:#]*?)\s*:\s+))?([{[].*)$/;
 
-/** @returns `null` where neither fields nor claims have names. */
+/** @returns `null` where neither collections, fields nor claims have names. */
 export function namesWantedAt(before: string): NamesWanted | null {
   const claim = CLAIM.exec(before);
   if (claim !== null) {
@@ -28,6 +35,7 @@ export function namesWantedAt(before: string): NamesWanted | null {
   const word = WORD.exec(before)?.[0] ?? "";
   const steps = stepsAt(startOf(before, word));
   if (steps === null) return null;
+  if (isCollection(steps)) return { kind: "collection", word, isKey: steps.isKey };
   const [root, collection, rules, rule, part, ...rest] = steps.path;
   if (root !== "collections" || typeof collection !== "string") return null;
   if (rules !== "rules" || typeof rule !== "number") return null;
@@ -40,14 +48,21 @@ export function namesWantedAt(before: string): NamesWanted | null {
   return { kind: "field", word, collection, below: "", isKey: false };
 }
 
+/** Whether a collection is named there: as a key of the rules, or as the collection behind one or behind a lookup. */
+function isCollection({ path, isKey }: Steps): boolean {
+  const [root, ...below] = path;
+  if (root !== "collections") return false;
+  if (isKey) return below.length === 0;
+  const isOfLookup = below.length === 4 && below[1] === "lookups";
+  return below.at(-1) === "collection" && (below.length === 2 || isOfLookup);
+}
+
 /** The text before a word and its opening quote. */
 const startOf = (before: string, word: string): string =>
   before.slice(0, before.length - word.length).replace(/["']$/, "");
 
 /** The whole path at the end of a text, through blocks and brackets. Brackets of earlier lines are not seen. */
-function stepsAt(
-  before: string,
-): { readonly path: readonly (string | number)[]; readonly isKey: boolean } | null {
+function stepsAt(before: string): Steps | null {
   const lineStart = before.lastIndexOf("\n") + 1;
   const line = before.slice(lineStart);
   if (line.trimStart().startsWith("#")) return null;

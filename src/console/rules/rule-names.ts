@@ -8,14 +8,15 @@ const KEPT_MS = 60_000;
 const FAILED_MS = 5_000;
 const KEPT_MAX = 100;
 
-/** The names of fields and claims that the node knows. It is asked for one collection at a time. */
+/** The names of collections, fields and claims that the node knows. It is asked for one collection at a time. */
 export class RuleNames {
-  readonly #ask: (collection: string | null) => Promise<Names>;
+  readonly #ask: (collection: string | null) => Promise<Names | null>;
   readonly #now: () => number;
   readonly #kept = new Map<string | null, { endsMs: number; readonly names: Promise<Names | null> }>();
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(ask: (collection: string | null) => Promise<Names>, now: () => number = Date.now) {
+  /** @param ask Answers `null` if the admin may not see names. */
+  constructor(ask: (collection: string | null) => Promise<Names | null>, now: () => number = Date.now) {
     this.#ask = ask;
     this.#now = now;
   }

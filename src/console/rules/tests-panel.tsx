@@ -3,8 +3,10 @@ import type { AnswerOf } from "../../admin/api/endpoints.ts";
 import { useSession } from "../shell/session.ts";
 import { Failure } from "../ui/failure.tsx";
 import { FileButton } from "../ui/file-button.tsx";
+import { FileFailure } from "../ui/file-failure.tsx";
 import { count } from "../ui/numbers.ts";
 import { save } from "../ui/save.ts";
+import { useFile } from "../ui/use-file.ts";
 import { collectionsText } from "./collections-text.ts";
 import type { Draft } from "./draft.ts";
 import { TestFailures } from "./test-failures.tsx";
@@ -67,7 +69,7 @@ interface TestsFieldProps {
 /** The text of the tests, with the ways to open and save it. */
 function TestsField({ tests, isRuleSet, onTests }: TestsFieldProps): ReactNode {
   const id = useId();
-  const read = async (file: File) => onTests(await file.text());
+  const file = useFile(onTests);
   return (
     <div className="field">
       <label htmlFor={id}>Tests, in YAML</label>
@@ -85,8 +87,9 @@ function TestsField({ tests, isRuleSet, onTests }: TestsFieldProps): ReactNode {
           ? "They are saved with the rules. A draft with a failing test cannot be applied."
           : "No document is read, and nothing takes effect."}
       </p>
+      <FileFailure error={file.error} />
       <div className="actions">
-        <FileButton label="File of tests" onFile={read}>
+        <FileButton label="File of tests" onFile={file.read}>
           Open tests …
         </FileButton>
         <button

@@ -4,7 +4,7 @@ interface FileButtonProps {
   /** The name of the field for assistive technology. */
   readonly label: string;
   readonly children: string;
-  readonly onFile: (file: File) => Promise<void>;
+  readonly onFile: (file: File) => void;
 }
 
 /** A button that opens a file of YAML or JSON. */
@@ -21,7 +21,9 @@ export function FileButton({ label, children, onFile }: FileButtonProps): ReactN
         tabIndex={-1}
         onChange={({ target }) => {
           const file = target.files?.[0];
-          if (file !== undefined) void onFile(file);
+          if (file !== undefined) onFile(file);
+          // The same file can be chosen again, for example after it was corrected.
+          target.value = "";
         }}
       />
       <button type="button" onClick={() => input.current?.click()}>

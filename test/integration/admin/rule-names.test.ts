@@ -10,6 +10,7 @@ const SECRET = "the-secret-of-an-admin-who-may-only-view";
 
 interface Names {
   readonly collections: readonly string[];
+  readonly stored: readonly string[];
   readonly fields: readonly { readonly path: string; readonly types: readonly string[] }[] | null;
   readonly claims: readonly string[];
 }
@@ -20,7 +21,7 @@ async function start() {
     server: {
       admin: {
         port: 0,
-        tokens: [{ name: "viewer", sha256: digestOf(SECRET).toString("hex"), roles: ["view"] }],
+        tokens: [{ name: "viewer", sha256: digestOf(SECRET).toString("hex"), roles: ["edit"] }],
       },
     },
   });
@@ -43,10 +44,12 @@ test("answers with the names of a followed collection and of the connected users
       { customer: null },
     ]);
   await db.collection("others").insertOne({ field: 1 });
+  await db.collection("tidewire.keys").insertOne({ field: 1 });
   await connect({ sub: "secret-sub", org: { role: "secret-role" } });
   const { status, text, names } = await ask("?collection=orders");
   expect(status).toBe(200);
   expect(names.collections).toEqual(["orders"]);
+  expect(names.stored).toEqual(["orders2", "others"]);
   expect(names.fields?.map(({ path }) => path)).toEqual([
     "_id",
     "byId",

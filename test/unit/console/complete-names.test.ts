@@ -7,6 +7,7 @@ import { RuleNames } from "../../../src/console/rules/rule-names.ts";
 const RULE = "collections:\n  orders:\n    rules:\n      - name: a\n        ";
 const NAMES = {
   collections: ["orders"],
+  stored: ["orders2", "past orders"],
   fields: [
     { path: "_id", types: ["int"] },
     { path: "on", types: ["bool"] },
@@ -49,6 +50,17 @@ test("offers the fields of the collection as keys, with quotes where YAML needs 
     "items.sku",
   ]);
   expect((await applied(`${RULE}filter: { items: { $elemMatch: { |`)).texts).toEqual(["sku: "]);
+});
+
+test("offers collections as keys, and those of the database behind a collection and a lookup", async () => {
+  const { asked, texts } = await applied("collections:\n  o|");
+  expect(asked).toEqual([null]);
+  expect(texts).toEqual(["orders: ", "orders2: ", '"past orders": ']);
+  const behind = ["orders2", '"past orders"'];
+  expect((await applied("collections:\n  orders:\n    collection: o|")).texts).toEqual(behind);
+  const lookup = "collections:\n  orders:\n    lookups:\n      mine: { collection: o|";
+  expect((await applied(lookup)).texts).toEqual(behind);
+  expect((await applied("collections: { |")).texts).toHaveLength(3);
 });
 
 test("offers claims after %%, in quotes, which are closed once", async () => {
