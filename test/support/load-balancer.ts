@@ -18,7 +18,7 @@ const LISTENS_WITHIN_MS = 20_000;
 const OLD_CONNECTIONS_END_AFTER = "1s";
 
 /** Ports of nodes on 127.0.0.1. */
-export type Nodes = readonly [number, number];
+export type Nodes = readonly [number, number, ...number[]];
 
 interface Ports {
   readonly plain: number;
@@ -94,7 +94,13 @@ export async function startHaproxy(nodes: Nodes, { bothFile }: Certificate): Pro
   const write = async (ports: Ports) => {
     const text = replaceAll(await readFile(join(ROOT, "config", "haproxy.cfg"), "utf8"), [
       ["10.0.0.11:8480", `127.0.0.1:${nodes[0]}`],
-      ["10.0.0.12:8480", `127.0.0.1:${nodes[1]}`],
+      [
+        "server node2 10.0.0.12:8480",
+        nodes
+          .slice(1)
+          .map((port, n) => `server node${n + 2} 127.0.0.1:${port}`)
+          .join("\n    "),
+      ],
       ["bind :80\n", `bind 127.0.0.1:${ports.plain}\n`],
       ["bind :443 ", `bind 127.0.0.1:${ports.tls} `],
       ["/etc/ssl/live.example.com.pem", bothFile],

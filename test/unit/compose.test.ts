@@ -13,6 +13,8 @@ interface Service {
   readonly build?: string;
   readonly user?: string;
   readonly privileged?: boolean;
+  readonly profiles?: readonly string[];
+  readonly network_mode?: string;
   readonly read_only?: boolean;
   readonly cap_drop?: readonly string[];
   readonly cap_add?: readonly string[];
@@ -84,7 +86,8 @@ test("images are pinned to exact versions", () => {
   const base = Array.from(dockerfile.matchAll(/^FROM (\S+)/gm), ([, image = ""]) => image);
   const images = [...services.flatMap(([, { image = [] }]) => image), ...base];
   expect(images.length).toBeGreaterThanOrEqual(4);
-  for (const image of images) expect(image).toMatch(/^\w+:\d+\.\d+\.\d+(-[a-z-]+)?(@sha256:[0-9a-f]{64})?$/);
+  for (const image of images)
+    expect(image).toMatch(/^(\w+\/)?\w+:v?\d+\.\d+\.\d+(-[a-z-]+)?(@sha256:[0-9a-f]{64})?$/);
   expect(new Set(base).size).toBe(1);
 });
 
@@ -153,4 +156,12 @@ test("the configuration that the image starts with is the one that is mounted", 
   const [, file = ""] = /^CMD \["start", "--config", "([^"]+)"\]$/m.exec(dockerfile) ?? [];
   expect(existsSync(join(ROOT, file))).toBe(true);
   expect(service?.volumes).toContain(`./${file.split("/")[0]}:/app/${file.split("/")[0]}:ro`);
+});
+
+test("Prometheus and Grafana start with the profile monitoring alone, and the admin listener stays on loopback", () => {
+  const monitoring = services.filter(([, { profiles }]) => profiles?.includes("monitoring"));
+  expect(monitoring.map(([name]) => name)).toEqual(["prometheus", "grafana"]);
+  expect(compose.services["prometheus"]?.network_mode).toBe("service:tidewire");
+  expect(read("config/prometheus/prometheus.yml")).toContain(`"127.0.0.1:${defaults.admin.port}"`);
+  expect(compose.services["grafana"]?.ports).toEqual(["127.0.0.1:3000:3000"]);
 });

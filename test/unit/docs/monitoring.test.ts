@@ -1,4 +1,4 @@
-/** The files of config/prometheus agree with the registry and with docs/operations.md. */
+/** The files of config/prometheus and config/grafana agree with the registry and with docs/operations.md. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -40,15 +40,17 @@ function metricsIn(text: string): { metrics: string[]; recorded: string[] } {
   };
 }
 
-test.each(["rules.yml", "alerts.yml", "alerts.test.yml"])(
-  "%s names only metrics that the service has, and records that rules.yml makes",
-  (file) => {
-    const named = metricsIn(read("config", "prometheus", file));
-    expect(named.metrics.length).toBeGreaterThan(5);
-    for (const name of named.metrics) expect(metrics.registry.getSingleMetric(name), name).toBeDefined();
-    for (const name of named.recorded) expect(recorded, name).toContain(name);
-  },
-);
+test.each([
+  "prometheus/rules.yml",
+  "prometheus/alerts.yml",
+  "prometheus/alerts.test.yml",
+  "grafana/tidewire.json",
+])("config/%s names only metrics that the service has, and records that rules.yml makes", (file) => {
+  const named = metricsIn(read("config", file));
+  expect(named.metrics.length).toBeGreaterThan(5);
+  for (const name of named.metrics) expect(metrics.registry.getSingleMetric(name), name).toBeDefined();
+  for (const name of named.recorded) expect(recorded, name).toContain(name);
+});
 
 test("every alert has a severity, its texts, and a paragraph of docs/operations.md that says what to do", () => {
   const page = read("docs", "operations.md");
@@ -69,4 +71,36 @@ test("every alert has a case in which it fires and one in which it does not", ()
   const cases = read("config", "prometheus", "alerts.test.yml");
   for (const { alert } of alerts)
     for (const outcome of ["fires", "rests"]) expect(cases).toContain(`name: ${alert} ${outcome}\n`);
+});
+
+test("every panel of the dashboard has a title, a unit, a place of its own, and the data source that is selected", () => {
+  // Only what is checked below is read.
+  const dashboard = JSON.parse(read("config", "grafana", "tidewire.json")) as {
+    readonly templating: { readonly list: readonly { readonly name: string; readonly type: string }[] };
+    readonly panels: readonly {
+      readonly id: number;
+      readonly type: string;
+      readonly title: string;
+      readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+      readonly fieldConfig?: { readonly defaults: { readonly unit: string } };
+      readonly targets?: readonly { readonly datasource: { readonly uid: string } }[];
+    }[];
+  };
+  expect(dashboard.templating.list).toContainEqual(
+    expect.objectContaining({ name: "datasource", type: "datasource" }),
+  );
+  const { panels } = dashboard;
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+  expect(new Set(panels.map(({ title }) => title)).size).toBe(panels.length);
+  const places = panels.flatMap(({ gridPos: { x, y, w, h } }) => {
+    expect(x + w).toBeLessThanOrEqual(24);
+    return Array.from({ length: w * h }, (_, n) => `${x + (n % w)}:${y + Math.floor(n / w)}`);
+  });
+  expect(new Set(places).size).toBe(places.length);
+  for (const { type, title, fieldConfig, targets = [] } of panels.filter(({ type }) => type !== "row")) {
+    expect(type, title).toBe("timeseries");
+    expect(fieldConfig?.defaults.unit.length, title).toBeGreaterThan(0);
+    expect(targets.length, title).toBeGreaterThan(0);
+    for (const { datasource } of targets) expect(datasource.uid, title).toMatch(/^\$\{datasource\}$/);
+  }
 });

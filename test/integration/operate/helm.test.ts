@@ -1,0 +1,156 @@
+/** config/helm/tidewire, rendered by Helm and compared with the schemas of Kubernetes. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, onTestFinished, type TestContext, test } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import { parseConfig } from "../../../src/config/config.ts";
+import { ROOT } from "../../support/build.ts";
+import { installed, skipWithout } from "../../support/installed.ts";
+import { findHelm, validate } from "../../support/kubernetes.ts";
+
+const run = promisify(execFile);
+const CHART = join(ROOT, "config", "helm", "tidewire");
+const VALUES = {
+  default: [],
+  minimal: ["-f", join(CHART, "ci", "minimal.yaml")],
+  everything: ["-f", join(CHART, "ci", "everything.yaml")],
+};
+type Fields = Record<string, unknown>;
+interface Document {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels: Fields };
+  // Each kind has its own fields; the schemas check them.
+  readonly spec: never;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+async function helmOf(skip: TestContext["skip"]) {
+  const found = await findHelm();
+  if ("missing" in found) return skipWithout(skip, found.missing);
+  return async (command: string, args: readonly string[]) =>
+    (await run(found.helm, [command, ...args], { maxBuffer: 2 ** 24 })).stdout;
+}
+
+const documentsOf = (text: string): Document[] =>
+  parseAllDocuments(text)
+    .map((document) => document.toJS() as Document | null)
+    .filter((document) => document !== null);
+
+function oneOf(documents: readonly Document[], kind: string): Document {
+  const found = documents.find((document) => document.kind === kind);
+  if (found === undefined) throw new Error(`no ${kind}`);
+  return found;
+}
+
+test.for(Object.entries(VALUES))(
+  "the chart with the values %s is accepted by the linter, the oldest and the newest Kubernetes, and the service",
+  async ([name, values], { skip }) => {
+    const helm = await helmOf(skip);
+    await helm("lint", ["--strict", CHART, ...values]);
+    const text = await helm("template", ["live", CHART, "--namespace", "shop", ...values]);
+    const documents = documentsOf(text);
+    const folder = await mkdtemp(join(tmpdir(), "tidewire-helm-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    for (const version of ["1.27", "1.37"]) {
+      const found = await validate(join(folder, "all.yaml"), text, version);
+      if ("missing" in found) skipWithout(skip, found.missing);
+      const { valid, unknown } = found;
+      expect([...unknown].sort()).toEqual(name === "everything" ? ["PrometheusRule", "ServiceMonitor"] : []);
+      expect(valid.length + unknown.length).toBe(documents.length);
+    }
+    const env = { MONGODB_URI: "mongodb://db/?replicaSet=rs0", POD_IP: "10.1.2.3" };
+    const secrets = { TIDEWIRE_JWT_SECRET: "x".repeat(32), TIDEWIRE_ADMIN_TOKEN: "y".repeat(32) };
+    const file = oneOf(documents, "ConfigMap").data["tidewire.yaml"] ?? "";
+    const parsed = parseConfig(file, "tidewire.yaml", { ...env, ...secrets });
+    expect(parsed.ok ? [] : parsed.problems).toEqual([]);
+  },
+);
+
+test("a pod has no rights to spare, the time to drain, and probes on the admin listener", async ({
+  skip,
+}) => {
+  const helm = await helmOf(skip);
+  const documents = documentsOf(await helm("template", ["live", CHART, ...VALUES.everything]));
+  const { template, replicas, strategy } = oneOf(documents, "Deployment").spec as {
+    replicas?: number;
+    strategy: Fields;
+    template: { spec: Fields & { containers: (Fields & { env: Fields[] })[] } };
+  };
+  expect(replicas).toBeUndefined();
+  expect(strategy).toMatchObject({ rollingUpdate: { maxUnavailable: 0 } });
+  expect(template.spec).toMatchObject({
+    terminationGracePeriodSeconds: 77,
+    automountServiceAccountToken: false,
+    securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+  });
+  const [container] = template.spec.containers;
+  expect(container).toMatchObject({
+    image: expect.stringMatching(/@sha256:[0-9a-f]{64}$/),
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    },
+    lifecycle: { preStop: { exec: { command: ["sleep", "7"] } } },
+    livenessProbe: { httpGet: { path: "/livez", port: "admin" } },
+    readinessProbe: { httpGet: { path: "/readyz", port: "admin" } },
+  });
+  // Each variable of the configuration comes from a Secret, or from the pod.
+  for (const { name, valueFrom } of container?.env ?? [])
+    expect([name === "NODE_OPTIONS", valueFrom !== undefined], String(name)).toContain(true);
+  expect(container?.env.filter(({ value }) => value !== undefined).length).toBe(1);
+  const services = documents.filter(({ kind }) => kind === "Service");
+  const ports = services.map(({ spec }) =>
+    (spec as { ports: { name: string }[] }).ports.map(({ name }) => name),
+  );
+  expect(ports).toEqual([["clients"], ["admin"]]);
+  const monitor = oneOf(documents, "ServiceMonitor").spec as {
+    selector: { matchLabels: Fields };
+    jobLabel: string;
+  };
+  expect(services[1]?.metadata.labels).toMatchObject(monitor.selector.matchLabels);
+  expect(services[1]?.metadata.labels[monitor.jobLabel]).toContain("tidewire");
+});
+
+test("the chart holds the rules and the alerts of config/prometheus, and gives them the address of the pages", async ({
+  skip,
+}) => {
+  for (const file of ["rules.yml", "alerts.yml"])
+    expect(
+      await readFile(join(CHART, "files", file), "utf8"),
+      `cp config/prometheus/${file} into the chart`,
+    ).toBe(await readFile(join(ROOT, "config", "prometheus", file), "utf8"));
+  const helm = await helmOf(skip);
+  const documents = documentsOf(await helm("template", ["live", CHART, ...VALUES.everything]));
+  const { spec } = oneOf(documents, "PrometheusRule");
+  const promtool = installed("promtool");
+  if (promtool === undefined) skipWithout(skip, "no promtool");
+  const folder = await mkdtemp(join(tmpdir(), "tidewire-helm-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  await writeFile(join(folder, "rules.yml"), JSON.stringify(spec));
+  const { stdout } = await run(promtool, ["check", "rules", join(folder, "rules.yml")]);
+  const alerts = parse(await readFile(join(CHART, "files", "alerts.yml"), "utf8")) as {
+    groups: { rules: unknown[] }[];
+  };
+  const rules = parse(await readFile(join(CHART, "files", "rules.yml"), "utf8")) as {
+    groups: { rules: unknown[] }[];
+  };
+  const count = [...rules.groups, ...alerts.groups].reduce((sum, group) => sum + group.rules.length, 0);
+  expect(stdout).toContain(`${count} rules found`);
+  expect(JSON.stringify(spec)).toContain(
+    "https://docs.example.com/tidewire/docs/operations.md#tidewirenodedown",
+  );
+});
+
+test.for([
+  ["a password in mongodb.uri", "config.mongodb.uri=mongodb://tidewire:secret@db/"],
+  ["a secret in place of its variable", "config.auth.jwt.secret=0123456789abcdef0123456789abcdef"],
+  ["an admin token in place of its variable", "config.server.admin.token=0123456789abcdef"],
+  ["a misspelled value", "replica=3"],
+])("the chart refuses %s", async ([, set = ""], { skip }) => {
+  const helm = await helmOf(skip);
+  await expect(helm("template", ["live", CHART, "--set-string", set])).rejects.toThrow(/schema/);
+});
