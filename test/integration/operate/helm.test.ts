@@ -1,5 +1,6 @@
 /** config/helm/tidewire, rendered by Helm and compared with the schemas of Kubernetes. */
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +15,7 @@ import { findHelm, validate } from "../../support/kubernetes.ts";
 const run = promisify(execFile);
 const CHART = join(ROOT, "config", "helm", "tidewire");
 const VALUES = {
-  default: [],
+  sharedSecret: ["-f", join(CHART, "ci", "shared-secret.yaml")],
   minimal: ["-f", join(CHART, "ci", "minimal.yaml")],
   everything: ["-f", join(CHART, "ci", "everything.yaml")],
 };
@@ -62,7 +63,10 @@ test.for(Object.entries(VALUES))(
       expect(valid.length + unknown.length).toBe(documents.length);
     }
     const env = { MONGODB_URI: "mongodb://db/?replicaSet=rs0", POD_IP: "10.1.2.3" };
-    const secrets = { TIDEWIRE_JWT_SECRET: "x".repeat(32), TIDEWIRE_ADMIN_TOKEN: "y".repeat(32) };
+    const secrets = {
+      TIDEWIRE_JWT_SECRET: randomBytes(32).toString("hex"),
+      TIDEWIRE_ADMIN_TOKEN: randomBytes(32).toString("hex"),
+    };
     const file = oneOf(documents, "ConfigMap").data["tidewire.yaml"] ?? "";
     const parsed = parseConfig(file, "tidewire.yaml", { ...env, ...secrets });
     expect(parsed.ok ? [] : parsed.problems).toEqual([]);
@@ -150,7 +154,11 @@ test.for([
   ["a secret in place of its variable", "config.auth.jwt.secret=0123456789abcdef0123456789abcdef"],
   ["an admin token in place of its variable", "config.server.admin.token=0123456789abcdef"],
   ["a misspelled value", "replica=3"],
+  ["a configuration without collections", "config.collections=null"],
 ])("the chart refuses %s", async ([, set = ""], { skip }) => {
   const helm = await helmOf(skip);
-  await expect(helm("template", ["live", CHART, "--set-string", set])).rejects.toThrow(/schema/);
+  const args = ["live", CHART, ...VALUES.sharedSecret];
+  await helm("template", args);
+  const option = set.endsWith("=null") ? "--set" : "--set-string";
+  await expect(helm("template", [...args, option, set])).rejects.toThrow(/schema/);
 });
