@@ -60,6 +60,7 @@ class Client {
   /** Takes a change, which it is given whole only where it wants to look at it. */
   onChange = () => count(1);
   extensions;
+  aggregate;
   snapshot = false;
   wantsWhole = false;
 
@@ -154,10 +155,12 @@ serve({
     isPatient = false,
     extensions,
     snapshot = false,
+    aggregate,
   }) {
     const more = filters.map((filter, i) => new Client(filter, tokens[i], isPatient));
     for (const [i, client] of more.entries()) {
       client.extensions = extensions;
+      client.aggregate = aggregate;
       if (snapshot) client.countSnapshots();
       else if (followsCursor) client.followCursor();
       else if (i % sampleEvery === 0) client.noteTimes();

@@ -189,6 +189,34 @@ const counts = ({ counters, scale }) => {
   };
 };
 
+/** Documents that are written at once, so that their texts need not all be in memory. */
+const FILLED_AT_ONCE = 100_000;
+
+const openingCount = ({ counted }) => {
+  // A filter of its own each time: an equal count would share the state of the one before.
+  let opened = 0;
+  const lane = (contender, name) => ({
+    contender,
+    name,
+    open: async (lane) => {
+      for (let rest = counted; rest > 0; rest -= FILLED_AT_ONCE)
+        await lane.fill({ kind: "room", count: Math.min(rest, FILLED_AT_ONCE) });
+    },
+    round: async (lane) => {
+      const { wallMs, cpuMs } = await lane.snapshots([{ n: { $gt: -++opened } }], { aggregate: {} });
+      return { value: wallMs, cpuMs };
+    },
+  });
+  return {
+    name: "opening a count",
+    about: `a live count of ${counted} documents, without an index: from the subscription to its first row, beside the server's own $group`,
+    unit: "ms",
+    reference: "$group",
+    lanes: [lane("limit-group", "$group"), lane("tidewire", "tidewire")],
+    targets: [{ lane: "tidewire", against: "$group", atMost: 1.2 }],
+  };
+};
+
 const ruleOfOwner = [
   {
     name: "owner or shared",
@@ -249,19 +277,23 @@ const latency =
     };
   };
 
+/** What a browser offers, and how Tidewire is configured to take it. */
+const OFFER = "permessage-deflate; client_max_window_bits";
+const SHARED = { compression: "shared" };
+const COMPRESSED = "tidewire, compressed once";
+
 const memory = ({ connections }) => {
   const [few, many] = connections;
-  const lane = (contender, rest = {}) => ({
+  const lane = (contender, { name = contender, filters = sameFilters, parts = {}, how = {} } = {}) => ({
     contender,
-    name: contender,
-    parts: { collectable: true },
-    open: (lane) => lane.open((rest.filters ?? sameFilters)(few)),
+    name,
+    parts: { collectable: true, ...parts },
+    open: (lane) => lane.open(filters(few), how),
     round: async (lane) => {
       const before = await lane.memoryKiB();
-      await lane.open((rest.filters ?? sameFilters)(many).slice(few));
+      await lane.open(filters(many).slice(few), how);
       return { value: ((await lane.memoryKiB()) - before) / (many - few) };
     },
-    ...rest,
   });
   return {
     name: "memory",
@@ -275,6 +307,7 @@ const memory = ({ connections }) => {
       lane("socket.io"),
       lane("tidewire"),
       lane("tidewire", { name: "tidewire, a live query each", filters: roomFilters }),
+      lane("tidewire", { name: COMPRESSED, parts: { listener: SHARED }, how: { extensions: OFFER } }),
     ],
     targets: [{ lane: "tidewire", atMost: 12 }],
   };
@@ -372,15 +405,20 @@ const resume = ({ clients, scale }) => {
   };
 };
 
-const OFFER = "permessage-deflate; client_max_window_bits";
-
 /** Lanes with and without compression, of Tidewire and of the library that it builds on. */
 const compressionLanes = (lane) => [
   lane("limit-ws", "limit-ws"),
   lane("limit-ws", "limit-ws, compressed for each", { watches: { isCompressed: true } }),
   lane("tidewire", "tidewire"),
-  lane("tidewire", "tidewire, compressed once", { listener: { compression: "shared" } }),
+  lane("tidewire", COMPRESSED, { listener: SHARED }),
 ];
+
+/** Opens a lane whose clients offer compression if its name says so. */
+const openCompressed = (clients, name) => (lane) =>
+  lane.open(sameFilters(clients), {
+    sampleEvery: Number.POSITIVE_INFINITY,
+    ...(name.includes("compressed") ? { extensions: OFFER } : {}),
+  });
 
 const compression = ({ clients, scale }) => ({
   name: "compression",
@@ -390,12 +428,8 @@ const compression = ({ clients, scale }) => ({
   lanes: compressionLanes((contender, name, parts = {}) => ({
     contender,
     name,
-    parts: { ...parts, watches: { ...parts.watches, isProse: true } },
-    open: (lane) =>
-      lane.open(sameFilters(clients), {
-        sampleEvery: Number.POSITIVE_INFINITY,
-        ...(name.includes("compressed") ? { extensions: OFFER } : {}),
-      }),
+    parts: { ...parts, watches: { ...parts.watches, proseBytes: 2_000 } },
+    open: openCompressed(clients, name),
     round: async (lane) => {
       const before = await lane.readBytes();
       const measured = await lane.pace({ kind: "prose", count: 50 * scale, perSecond: 25 });
@@ -403,8 +437,34 @@ const compression = ({ clients, scale }) => ({
       return { ...measured, value: perDelivery(measured), bytesEach: bytes / measured.deliveries };
     },
   })),
-  targets: [{ lane: "tidewire, compressed once", against: "tidewire", atMost: 1 }],
+  targets: [{ lane: COMPRESSED, against: "tidewire", atMost: 1 }],
 });
+
+/** Changes shorter than `compressionMinBytes` are sent as they are; the last lane compresses them nevertheless. */
+const compressionInBursts = ({ clients, scale }) => {
+  const small = { listener: { ...SHARED, compressionMinBytes: "64B" } };
+  const lane = (contender, name, parts = {}) => ({
+    contender,
+    name,
+    parts: { ...parts, watches: { ...parts.watches, proseBytes: 240 } },
+    open: openCompressed(clients, name),
+    round: async (lane) => {
+      const size = (contender === "tidewire" ? 100 : 20) * scale;
+      const before = await lane.readBytes();
+      const measured = await lane.burst({ kind: "short prose", count: 5 * size, size });
+      const bytes = (await lane.readBytes()) - before;
+      return { ...measured, value: perDelivery(measured), bytesEach: bytes / measured.deliveries };
+    },
+  });
+  return {
+    name: "compression in bursts",
+    about: `${clients} subscribers of one live query, changes of 300 bytes in bursts; CPU of the server per delivery`,
+    unit: "µs",
+    reference: "limit-ws",
+    lanes: [...compressionLanes(lane), lane("tidewire", `${COMPRESSED} from 64 B`, small)],
+    targets: [{ lane: COMPRESSED, against: "tidewire", atMost: 1.1 }],
+  };
+};
 
 const SNAPSHOT_DOCUMENTS = 10_000;
 
@@ -428,10 +488,7 @@ const compressedSnapshots = ({ scale }) => {
     about: `${readers} clients ask for the same snapshot of ${count} documents at once; CPU of the server per client`,
     unit: "ms",
     reference: "tidewire",
-    lanes: [
-      lane("tidewire", {}),
-      lane("tidewire, compressed once", { compression: "shared" }, { extensions: OFFER }),
-    ],
+    lanes: [lane("tidewire", {}), lane(COMPRESSED, SHARED, { extensions: OFFER })],
     targets: [],
   };
 };
@@ -492,6 +549,7 @@ const FULL = {
   queries: 5_000,
   inProcess: [100, 5_000, 50_000],
   counters: 10_000,
+  counted: 1_000_000,
   windows: [100, 10_000],
   connections: [1_000, 4_000],
   connecting: 5_000,
@@ -502,6 +560,7 @@ const QUICK = {
   queries: 60,
   inProcess: [10, 50, 100],
   counters: 100,
+  counted: 1_000,
   windows: [10, 100],
   connections: [10, 30],
   connecting: 20,
@@ -517,6 +576,7 @@ export function scenarios(isQuick) {
     growth,
     sorted,
     counts,
+    openingCount,
     claims,
     latency(1),
     latency(10),
@@ -526,6 +586,7 @@ export function scenarios(isQuick) {
     connecting,
     resume,
     compression,
+    compressionInBursts,
     compressedSnapshots,
     journal,
     images,

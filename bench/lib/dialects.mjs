@@ -9,8 +9,8 @@ const C = byteOf("c");
 const N = byteOf("n");
 const S = byteOf("s");
 
-const subscribeOf = ({ filter, start, snapshot = false }) =>
-  JSON.stringify({ type: "subscribe", id: "1", collection: "docs", filter, snapshot, ...start });
+const subscribeOf = ({ filter, start, snapshot = false, aggregate }) =>
+  JSON.stringify({ type: "subscribe", id: "1", collection: "docs", filter, snapshot, aggregate, ...start });
 
 const tidewire = {
   path: "/v1/ws",

@@ -50,6 +50,7 @@ const CONTENDERS = {
   "limit-ws": { file: "servers/limit-ws.mjs", dialect: "plain", drive: "broadcast" },
   "limit-stream": { file: "servers/limit-stream.mjs" },
   "limit-stream-raw": { file: "servers/limit-stream.mjs", options: { isRaw: true } },
+  "limit-group": { file: "servers/limit-group.mjs" },
   "limit-route": { file: "servers/limit-route.mjs", dialect: "plain" },
   "diy-watch": { file: "servers/diy-watch.mjs", dialect: "plain" },
   "diy-single": { file: "servers/diy-single.mjs", dialect: "plain" },

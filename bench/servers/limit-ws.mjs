@@ -5,13 +5,16 @@ import { clockMs, options, serve } from "../lib/serve.mjs";
 import { changeText, listen, SUBSCRIBED } from "./common.mjs";
 
 const sockets = new Set();
-const { isProse = false, isCompressed = false } = options;
+/** `proseBytes`: the length of the texts, which are of words then. */
+const { proseBytes, isCompressed = false } = options;
 /** As bytes: a text would be encoded again for each. */
 const frameOf = (text) => Buffer.from(changeText({ _id: "0".repeat(24), n: 1_000_000, room: 1_000, text }));
-/** More texts than a compressor remembers, so that none is a repetition for it. */
-const frames = isProse
-  ? Array.from({ length: 50 }, () => frameOf(proseOf(2_000)))
-  : [frameOf("x".repeat(240))];
+/** More text than a compressor remembers (32 KiB), so that none is a repetition for it. */
+const PROSE_BYTES = 100_000;
+const frames =
+  proseBytes === undefined
+    ? [frameOf("x".repeat(240))]
+    : Array.from({ length: Math.ceil(PROSE_BYTES / proseBytes) }, () => frameOf(proseOf(proseBytes)));
 let onResume = frames[0];
 
 const port = await listen((socket, { isBack }) => {
