@@ -13,6 +13,8 @@ import { COLLECTIONS, describeCounts, FLAWLESS, Fleet } from "./fleet.ts";
 
 /** For each way of catching up. */
 const KILLS = 16 * FUZZ_FACTOR;
+/** Each kill has to fall into a load: the writers write at least so much for each. */
+const WRITES_PER_KILL = 100;
 const DRAINS = 2 * FUZZ_FACTOR;
 const FAILOVERS = 5 * FUZZ_FACTOR;
 const PATIENCE = { timeout: 60_000, interval: 50 };
@@ -84,7 +86,8 @@ test.each([
     await untilFollowing(fleet);
     while (kills < KILLS) kills += await killAndStart(node, fleet, random);
     const counts = await judge(fleet, `kills ${kills}, window ${window}`, seed);
-    expect(counts["perSecond"], "writes per second").toBeGreaterThanOrEqual(200);
+    // Per kill instead of per second, which would depend on the machine.
+    expect(counts["writes"], "writes that the kills fell into").toBeGreaterThan(WRITES_PER_KILL * kills);
     expect((counts["starts"] as Record<string, number>)["resumed"]).toBeGreaterThan(KILLS);
   },
 );
