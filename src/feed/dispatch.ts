@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
 import { byNamespace, type Commit, hasImages } from "../source/change-event.ts";
 import type { CommitTraceSlot } from "./commit-trace.ts";
+import { NOTHING } from "./handout.ts";
 import type { HeldQueries } from "./held-queries.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -145,31 +146,44 @@ export class Dispatch {
    * together cost each connection one write.
    */
   *flush(): Generator<void, void> {
-    for (const liveQuery of this.#changed) {
-      this.#changed.delete(liveQuery);
-      yield* this.#contained(liveQuery, () => liveQuery.flush());
-    }
+    yield* this.#flushChanged();
     this.#parts.onHandedOut();
   }
 
   /** Writes everything, also the changes that are held back, so that every client has the state of this point. */
   *flushAll(): Generator<void, void> {
-    yield* this.flush();
-    for (const liveQuery of this.#parts.held.takeAll())
-      yield* this.#contained(liveQuery, () => liveQuery.flush(true));
+    yield* this.#flushChanged();
+    for (const liveQuery of this.#parts.held.takeAll()) yield* this.#flushOne(liveQuery, true);
     this.#parts.onHandedOut();
   }
 
   /** Writes the changes that have been held back for long enough. */
   *flushDue(): Generator<void, void> {
-    for (const liveQuery of this.#parts.held.takeDue())
-      yield* this.#contained(liveQuery, () => liveQuery.flush());
+    for (const liveQuery of this.#parts.held.takeDue()) yield* this.#flushOne(liveQuery);
     this.#parts.onHandedOut();
   }
 
-  *#contained(liveQuery: LiveQuery, work: () => Iterable<void>): Generator<void, void> {
+  *#flushChanged(): Generator<void, void> {
+    for (const liveQuery of this.#changed) {
+      this.#changed.delete(liveQuery);
+      yield* this.#flushOne(liveQuery);
+    }
+  }
+
+  /** Usually everything is written in this turn. Then no generator is made, because this runs for every change. */
+  #flushOne(liveQuery: LiveQuery, atOnce = false): Iterable<void> {
     try {
-      yield* work();
+      const rest = liveQuery.flush(atOnce);
+      return rest === NOTHING ? NOTHING : this.#contained(liveQuery, rest);
+    } catch (error) {
+      this.#parts.onFailed(liveQuery, error);
+      return NOTHING;
+    }
+  }
+
+  *#contained(liveQuery: LiveQuery, rest: Iterable<void>): Generator<void, void> {
+    try {
+      yield* rest;
     } catch (error) {
       this.#parts.onFailed(liveQuery, error);
     }
