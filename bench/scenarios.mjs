@@ -277,7 +277,7 @@ const latency =
     };
   };
 
-/** What a browser offers, and how Tidewire is configured to take it. */
+/** The extension as browsers offer it, and the option by which Tidewire accepts it. */
 const OFFER = "permessage-deflate; client_max_window_bits";
 const SHARED = { compression: "shared" };
 const COMPRESSED = "tidewire, compressed once";

@@ -181,8 +181,15 @@ export async function readFromOplog(
   if (!liveQuery.state.isStateless) return "history-lost";
   await prepareTrace(context, history.start, history.evictedSeq);
   if (!rights.traceBack(history.start, history.evictedSeq, history)) return "rights-changed";
-  const read = await catchUps.openOplog(position);
-  return read === null ? "history-lost" : { do: "send-oplog", read };
+  // The read ends at a commit of after this point, and the log continues from there, however short the history is.
+  const endHold = history.hold();
+  const read = await catchUps.openOplog(position).catch((error: unknown) => {
+    endHold();
+    throw error;
+  });
+  if (read !== null) return { do: "send-oplog", read, endHold };
+  endHold();
+  return "history-lost";
 }
 
 /** Does most of the work of `traceBack` with pauses. Judges also the commits that arrive during a pause. */

@@ -14,23 +14,34 @@ export interface HeldSnapshot {
   readonly leave: () => void;
 }
 
+/**
+ * Ends a hold of the history (see `History.hold`). A read of the oplog ends at a commit that the history must still
+ * contain when the log of the live query continues from there. May be called again.
+ */
+export type EndHold = () => void;
+
 /** The next step, with the resources that it holds. */
 export type Work =
   /** `opened` is `null` until the snapshot is open. */
   | { readonly do: "send-snapshot"; opened: HeldSnapshot | null }
-  | { readonly do: "send-oplog"; readonly read: OplogRead }
+  | { readonly do: "send-oplog"; readonly read: OplogRead; readonly endHold: EndHold }
   | { readonly do: "send-move"; readonly move: GrantMove }
-  | { readonly do: Extract<DeliveryEvent, "catch-up"> };
+  | { readonly do: Extract<DeliveryEvent, "catch-up">; readonly endHold: EndHold | null };
 
 /** Work that sends a snapshot, and opens it first if `opened` is `null`. */
 export const newSnapshotWork = (opened: HeldSnapshot | null): Work => ({ do: "send-snapshot", opened });
 /** Work that sends the entries in the log of the live query. */
-export const newCatchUpWork = (): Work => ({ do: "catch-up" });
+export const newCatchUpWork = (endHold: EndHold | null = null): Work => ({ do: "catch-up", endHold });
 
-/** Releases the resources of work. */
-export function releaseWork(work: Work): void {
+/** The hold that work has on the history. */
+export const holdOf = (work: Work): EndHold | null => ("endHold" in work ? work.endHold : null);
+
+/** Releases the resources of work, except those that the `next` step takes over. */
+export function releaseWork(work: Work, next?: Work): void {
   if (work.do === "send-snapshot") work.opened?.leave();
   if (work.do === "send-oplog") work.read.end();
+  const endHold = holdOf(work);
+  if (next === undefined || holdOf(next) !== endHold) endHold?.();
 }
 
 /**

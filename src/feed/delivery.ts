@@ -23,7 +23,7 @@ import {
 } from "./delivery-phase.ts";
 import { DeliveryStep, type StepOutcome } from "./delivery-step.ts";
 import { type Sent, sendFromOplog, sendMove, sendSnapshot } from "./delivery-steps.ts";
-import { newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./delivery-work.ts";
+import { holdOf, newCatchUpWork, newSnapshotWork, releaseWork, type Work } from "./delivery-work.ts";
 import type { Follower } from "./follower.ts";
 import { canMove, type GrantPoint } from "./grant-diff.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -232,7 +232,7 @@ export class Delivery implements Follower {
       this.#after = outcome.after;
       this.#position = outcome.position;
     } else if (outcome !== "done") return outcome;
-    this.#enter("catch-up", newCatchUpWork());
+    this.#enter("catch-up", newCatchUpWork(holdOf(work)));
     return "done";
   }
 
@@ -297,6 +297,8 @@ export class Delivery implements Follower {
           hasRoom = true;
         }
       } else if (!sink.write(next.chunk)) {
+        // A slow consumer must not keep the history.
+        holdOf(this.#work)?.();
         if (!(await sink.room(next.chunk.size))) return "abandoned";
         isMergedAgain = false;
         hasRoom = true;
@@ -341,6 +343,7 @@ export class Delivery implements Follower {
     this.#oplogReads = 0;
     this.#position = null;
     this.#phase = DELIVERY_TRANSITIONS[this.#phase]["caught-up"];
+    releaseWork(this.#work);
     this.liveQuery.broadcast.join(this);
     this.#sink.becameLive(afterCatchUp);
   }
@@ -362,7 +365,7 @@ export class Delivery implements Follower {
 
   /** Releases the resources of the current step, and takes another one. */
   #enter(event: DeliveryEvent, work: Work): void {
-    if (this.#work !== work) releaseWork(this.#work);
+    if (this.#work !== work) releaseWork(this.#work, work);
     // First, because a delivery that is not live reads the log, and a flush would write the same change a second time.
     if (this.#phase === "live") this.liveQuery.broadcast.followers.delete(this);
     this.#phase = DELIVERY_TRANSITIONS[this.#phase][event];

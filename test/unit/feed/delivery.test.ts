@@ -115,6 +115,32 @@ test("a resumption that the history overtakes continues from the oplog, without 
   ]);
 });
 
+/** A cluster time some seconds after the beginning. */
+const SECOND = 2 ** 32;
+
+test("a resumption from the oplog joins the live stream however much arrives meanwhile and however short the history is", async () => {
+  const commits = Array.from({ length: 8 }, (_, at) => inserted((at + 1) * SECOND));
+  const { feed, metrics, accept } = await startFeed(new ScriptedReader(), {
+    history: { windowMs: 0, bytes: 1_048_576 },
+    oplog: commits.slice(0, 4),
+  });
+  for (const commit of commits.slice(0, 4)) await accept(commit);
+  expect(feed.timeline.history.evictedSeq).toBe(3);
+  const sink = new Recorder();
+  sink.hasRoom = false;
+  const { started } = await follow(feed, specOf(), sink, resumedAt(SECOND));
+  expect(started.start).toBe("resumed");
+  await settled();
+  for (const commit of commits.slice(4)) await accept(commit);
+  sink.drain();
+  await vi.waitFor(() => expect(sink.live).toBe(1));
+  expect(typesOf(sink)).toEqual(Array.from({ length: 7 }, () => "added"));
+  expect((await metrics.catchUps.get()).values).toMatchObject([{ labels: { from: "oplog" }, value: 1 }]);
+  // Nothing is kept for it any more.
+  await accept(inserted(9 * SECOND));
+  expect(feed.timeline.history.evictedSeq).toBe(8);
+});
+
 test("a window that the history overtakes is reset, because its past cannot be read from the oplog", async () => {
   const { sink } = await overtakenResumption(specOf({}, { sort: [["_id", 1]], limit: 3 }));
   expect(sink.messages).toContainEqual(expect.objectContaining({ type: "reset", reason: "history-lost" }));
