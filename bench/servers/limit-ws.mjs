@@ -16,6 +16,8 @@ const frames =
     ? [frameOf("x".repeat(240))]
     : Array.from({ length: Math.ceil(PROSE_BYTES / proseBytes) }, () => frameOf(proseOf(proseBytes)));
 let onResume = frames[0];
+/** How many texts were sent to everyone. The next burst continues with the texts that follow. */
+let sent = 0;
 
 const port = await listen((socket, { isBack }) => {
   sockets.add(socket);
@@ -36,7 +38,7 @@ serve({
         const wait = start + (i * 1_000) / perSecond - clockMs();
         if (wait > 0) await sleep(wait);
       } else if (i % 10 === 9) await new Promise(setImmediate);
-      const frame = frames[i % frames.length];
+      const frame = frames[sent++ % frames.length];
       for (const socket of sockets) socket.send(frame, { binary: false });
     }
   },
