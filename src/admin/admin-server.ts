@@ -36,7 +36,12 @@ export interface AdminParts {
   readonly server: ServerOptions;
   readonly counters: Pick<
     Metrics,
-    "adminRefused" | "adminSessions" | "adminSessionsEnded" | "socketsRefused" | "unexpectedErrors"
+    | "adminBusy"
+    | "adminRefused"
+    | "adminSessions"
+    | "adminSessionsEnded"
+    | "socketsRefused"
+    | "unexpectedErrors"
   >;
   /** In Prometheus' text format. */
   readonly metrics: () => Promise<string>;
@@ -122,12 +127,14 @@ class AdminHandler {
       ...connectionHandlers(processes, acts),
       ...revocationHandlers(processes, acts),
       ...auditHandlers(processes),
-      ...rulesHandlers(processes, acts),
+      ...rulesHandlers(processes, acts, admin),
       ...ruleNamesHandlers(processes),
       ...traceHandlers(processes, acts),
       ...ruleSetHandlers({ processes, acts, plan: parts.plan }),
     };
-    this.#api = new ApiRouter(this.#access, admin, handlers);
+    this.#api = new ApiRouter(this.#access, admin, handlers, (operation) =>
+      counters.adminBusy.inc({ operation }),
+    );
     this.#console = admin.console ? new ConsoleFiles() : null;
   }
 

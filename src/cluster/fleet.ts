@@ -62,8 +62,8 @@ export class Fleet {
     this.#count = workers;
     this.#log = log;
     const { workerRestarts, connectionsRefused, socketsRefused } = this.#metrics;
-    const { adminRefused, adminSessions, adminSessionsEnded } = this.#metrics;
-    const admins = [adminRefused, adminSessions, adminSessionsEnded];
+    const { adminBusy, adminRefused, adminSessions, adminSessionsEnded } = this.#metrics;
+    const admins = [adminBusy, adminRefused, adminSessions, adminSessionsEnded];
     const counted = [
       workerRestarts,
       connectionsRefused,

@@ -141,6 +141,30 @@ export const AdminOptions = z
       .max(10_000)
       .default(500)
       .describe("Entries that a trace keeps. A new one replaces the oldest. Each takes up to about 20 KiB."),
+    tries: z
+      .int()
+      .min(1)
+      .max(100)
+      .default(3)
+      .describe(
+        "Requests that admins try at a time (POST /api/v1/try). One more is refused. Each explains all rules of a collection in the process that serves clients.",
+      ),
+    nameDocuments: z
+      .int()
+      .min(0)
+      .max(1_000)
+      .default(100)
+      .describe(
+        "Documents at random from which the editor of rules takes the names of fields of one collection; 0: none are read, and no field is completed.",
+      ),
+    jwtChecks: z
+      .int()
+      .min(5)
+      .max(1_000)
+      .default(50)
+      .describe(
+        "Signatures of JWTs that have not identified an admin before, checked per second over time; twice as many at once. One network (an IPv4 address, or an IPv6 /64) has a fifth of it.",
+      ),
     console: z
       .boolean()
       .default(true)

@@ -86,6 +86,16 @@ const COUNTERS = {
     "Bytes of messages that were compressed for all clients together, before (in) and after (out).",
     ["stage"],
   ],
+  adminBusy: [
+    "tidewire_admin_busy_total",
+    "Requests of admins that were refused because others of their kind were running, by operation.",
+    ["operation"],
+  ],
+  nameDocuments: [
+    "tidewire_admin_name_documents_total",
+    "Documents that were read for the names of fields in the editor of rules.",
+    [],
+  ],
   adminRefused: [
     "tidewire_admin_refused_total",
     "Requests that the admin listener refused because of their sender, by reason.",

@@ -35,8 +35,8 @@ interface AdminAnswersParts extends Pick<Pipeline, "revocations"> {
   readonly headAgeMs: () => number;
 }
 
-/** Documents of one sample, whose fields the editor of rules offers, and how long the server may work on it. */
-const SAMPLE = { documents: 100, maxTimeMs: 2_000 };
+/** How long the server may work on a sample of documents, in milliseconds. */
+const SAMPLE_MS = 2_000;
 
 /** Answers the questions of admins about this node, samples its load, and reports its status to the fleet. */
 export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAnswersParts): Ask {
@@ -79,7 +79,14 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     isFollowed: (namespace) => namesOf(edits.config).includes(namespace),
     open: (query, after) => SnapshotCursor.open(client, query, after),
     stored: (most) => collectionNames(client, config.mongodb.database, most),
-    sample: (namespace) => sampleDocuments(client, namespace, SAMPLE),
+    sample: async (namespace) => {
+      const { nameDocuments } = config.server.admin;
+      if (nameDocuments === 0) return [];
+      const limits = { documents: nameDocuments, maxTimeMs: SAMPLE_MS };
+      const documents = await sampleDocuments(client, namespace, limits);
+      metrics.nameDocuments.inc(documents.length);
+      return documents;
+    },
     ruleSets: ruleSetAnswers(config, state, edits),
     plan: (query) => planSnapshot(client, query),
     status,

@@ -65,12 +65,17 @@ export class AdminAccess {
   readonly #wrongTokens: RateLimit;
   readonly #verifications: VerifyBudget;
 
-  constructor({ hosts }: AdminOptions, credentials: Credentials, sessions: Sessions, nowMs: number) {
+  constructor(
+    { hosts, jwtChecks }: AdminOptions,
+    credentials: Credentials,
+    sessions: Sessions,
+    nowMs: number,
+  ) {
     this.#hosts = new HostNames(hosts);
     this.#credentials = credentials;
     this.#sessions = sessions;
     this.#wrongTokens = new RateLimit(WRONG_TOKENS.rate, WRONG_TOKENS.burst, nowMs);
-    this.#verifications = new VerifyBudget(nowMs);
+    this.#verifications = new VerifyBudget(jwtChecks, nowMs);
   }
 
   /** Whether the request was made under a name of this listener. */

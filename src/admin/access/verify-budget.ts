@@ -5,20 +5,23 @@
 import { RateLimit } from "../../gateway/connection/rate-limit.ts";
 import { networkOf, normalizeAddress } from "../../gateway/http/client-network.ts";
 
-/** Verifications per second over time, and at once. */
-const OF_ONE_NETWORK = { rate: 10, burst: 50 };
-const OF_ALL = { rate: 50, burst: 100 };
+/** The part of all verifications per second that one network has, and how many seconds of the rate are taken at once. */
+const SHARE = 1 / 5;
+const AT_ONCE = { ofOneNetwork: 5, ofAll: 2 };
 /** Networks whose rates are remembered. */
 const NETWORKS_MAX = 1_000;
 
 /** Counts verifications for each network and for all together, so that one sender cannot use up the rate of all. */
 export class VerifyBudget {
+  readonly #rate: number;
   readonly #all: RateLimit;
   /** The one that asked longest ago comes first. */
   readonly #byNetwork = new Map<string, RateLimit>();
 
-  constructor(nowMs: number) {
-    this.#all = new RateLimit(OF_ALL.rate, OF_ALL.burst, nowMs);
+  /** @param rate Verifications per second over time, of all networks together. */
+  constructor(rate: number, nowMs: number) {
+    this.#rate = rate;
+    this.#all = new RateLimit(rate, AT_ONCE.ofAll * rate, nowMs);
   }
 
   /**
@@ -33,8 +36,8 @@ export class VerifyBudget {
   }
 
   #bucketOf(network: string, nowMs: number): RateLimit {
-    const bucket =
-      this.#byNetwork.get(network) ?? new RateLimit(OF_ONE_NETWORK.rate, OF_ONE_NETWORK.burst, nowMs);
+    const rate = SHARE * this.#rate;
+    const bucket = this.#byNetwork.get(network) ?? new RateLimit(rate, AT_ONCE.ofOneNetwork * rate, nowMs);
     this.#byNetwork.delete(network);
     this.#byNetwork.set(network, bucket);
     const [oldest] = this.#byNetwork.keys();

@@ -6,7 +6,7 @@ import { answerJson } from "../answer-json.ts";
 import { outageOf } from "../outage.ts";
 import { readBody } from "../read-body.ts";
 import { ApiError, type Call, type EndpointRole, type EndpointSpec } from "./endpoint.ts";
-import { ENDPOINTS, type Handlers } from "./endpoints.ts";
+import { ENDPOINTS, type Handlers, type Operation } from "./endpoints.ts";
 import { matchPath } from "./match-path.ts";
 
 /** The limits of one request. */
@@ -20,8 +20,16 @@ export class ApiRouter {
   readonly #access: AdminAccess;
   readonly #limits: BodyLimits;
   readonly #handlers: Handlers;
+  readonly #onBusy: (operation: Operation) => void;
 
-  constructor(access: AdminAccess, limits: BodyLimits, handlers: Handlers) {
+  /** @param onBusy A request was refused, because others of its kind are running. */
+  constructor(
+    access: AdminAccess,
+    limits: BodyLimits,
+    handlers: Handlers,
+    onBusy: (operation: Operation) => void,
+  ) {
+    this.#onBusy = onBusy;
     this.#access = access;
     this.#limits = limits;
     this.#handlers = handlers;
@@ -57,8 +65,10 @@ export class ApiRouter {
       if (error instanceof AdminRefusal) return error;
       const outage = outageOf(error);
       if (outage !== null) refuse(response, unavailable(outage));
-      else if (error instanceof ApiError) refuse(response, error);
-      else throw error;
+      else if (error instanceof ApiError) {
+        if (error.code === "busy") this.#onBusy(matched.operation);
+        refuse(response, error);
+      } else throw error;
     }
     return null;
   }

@@ -28,7 +28,7 @@ export const RULE_NAMES = {
       .array(z.strictObject({ path: z.string(), types: z.array(z.string()) }))
       .nullable()
       .describe(
-        "The paths in at most 100 documents at random, without indexes of arrays, with the BSON types there. At most 500, of at most 5 segments and 200 characters. A path that ends with * replaces more than 50 keys of one object, which are data. Kept for a minute. Null without collection.",
+        "The paths in at most server.admin.nameDocuments (100) documents at random, without indexes of arrays, with the BSON types there. At most 500, of at most 5 segments and 200 characters. A path that ends with * replaces more than 50 keys of one object, which are data. Kept for a minute. Null without collection.",
       ),
     claims: z
       .array(z.string())

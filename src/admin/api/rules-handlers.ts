@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { AdminOptions } from "../../gateway/admin-options.ts";
 import type { AggregateRequest } from "../../protocol/messages.ts";
 import type { QueryRequest } from "../../rules/authorize.ts";
 import type { Processes, TriedRequest } from "../questions.ts";
@@ -16,50 +17,57 @@ type RulesHandlers = Pick<Handlers, "rules" | "tryAs" | "testRules">;
 
 type AskedTry = Parameters<Handlers["tryAs"]>[1];
 
-/** Tries at the same time. Each explains all rules of a collection in the loop that serves all clients. */
-const TRIES_MOST = 3;
 /** A token with more claims does not fit into the headers of a request. */
 const CLAIMS_LENGTH_MAX = 32_768;
 
 /** The handlers of the rules in force, and of drafts. */
-export const rulesHandlers = (processes: Processes, acts: Acts, repeats = new Repeats()): RulesHandlers => ({
+export const rulesHandlers = (
+  processes: Processes,
+  acts: Acts,
+  { tries }: Pick<AdminOptions, "tries">,
+  repeats = new Repeats(),
+): RulesHandlers => ({
   rules: () => processes.one("rules", undefined),
   testRules: oneAtATime("another draft is being tested", async ({ response }, draft: TestedDraft) => {
     const tested = await processes.one("testRules", draft);
     if ("problems" in tested) response.statusCode = 422;
     return tested;
   }),
-  tryAs: fewAtATime(TRIES_MOST, "other requests are being tried", async (call: Call, asked: AskedTry) => {
-    const { claims, connection = null, documentId, draft, ...request } = asked;
-    if (JSON.stringify(claims).length > CLAIMS_LENGTH_MAX)
-      throw new ApiError(413, "too-large", `claims have more than ${CLAIMS_LENGTH_MAX} characters as JSON`);
-    const { name, roles } = senderOf(call).admin;
-    const mayReadDocuments = roles.has("documents");
-    if (draft !== null && !roles.has("edit")) throw new ApiError(403, "role", DRAFT);
-    if (connection !== null && draft !== null && !mayReadDocuments)
-      throw new ApiError(403, "role", DRAFT_OF_CONNECTION);
-    const as = connection === null ? subjectOf(claims) : await userOf(processes, connection);
-    const tried = { as, request: queryOf(request), documentId, mayReadDocuments, draft };
-    const ask = () =>
-      connection === null ? processes.one("tryRequest", tried) : askHolder(processes, tried);
-    const about = JSON.stringify([
-      name,
-      call.from,
-      as,
-      request,
-      documentId,
-      draft === null ? null : digestOf(draft),
-      mayReadDocuments,
-    ]);
-    const isRepeated = repeats.has(about, call.nowMs);
-    const act = { act: "try-as", target: targetOf(asked, as), ifUnconfirmed: null };
-    const answer = await (isRepeated ? ask() : acts.run(call, act, ask));
-    if (!isRepeated) repeats.note(about, call.nowMs);
-    if (answer === "busy")
-      throw new ApiError(429, "busy", "another draft is being tried: try again in a moment");
-    if (answer === null) throw await notHere(processes, connection ?? "");
-    return answer;
-  }),
+  tryAs: fewAtATime(
+    tries,
+    "other requests are being tried (server.admin.tries)",
+    async (call: Call, asked: AskedTry) => {
+      const { claims, connection = null, documentId, draft, ...request } = asked;
+      if (JSON.stringify(claims).length > CLAIMS_LENGTH_MAX)
+        throw new ApiError(413, "too-large", `claims have more than ${CLAIMS_LENGTH_MAX} characters as JSON`);
+      const { name, roles } = senderOf(call).admin;
+      const mayReadDocuments = roles.has("documents");
+      if (draft !== null && !roles.has("edit")) throw new ApiError(403, "role", DRAFT);
+      if (connection !== null && draft !== null && !mayReadDocuments)
+        throw new ApiError(403, "role", DRAFT_OF_CONNECTION);
+      const as = connection === null ? subjectOf(claims) : await userOf(processes, connection);
+      const tried = { as, request: queryOf(request), documentId, mayReadDocuments, draft };
+      const ask = () =>
+        connection === null ? processes.one("tryRequest", tried) : askHolder(processes, tried);
+      const about = JSON.stringify([
+        name,
+        call.from,
+        as,
+        request,
+        documentId,
+        draft === null ? null : digestOf(draft),
+        mayReadDocuments,
+      ]);
+      const isRepeated = repeats.has(about, call.nowMs);
+      const act = { act: "try-as", target: targetOf(asked, as), ifUnconfirmed: null };
+      const answer = await (isRepeated ? ask() : acts.run(call, act, ask));
+      if (!isRepeated) repeats.note(about, call.nowMs);
+      if (answer === "busy")
+        throw new ApiError(429, "busy", "another draft is being tried: try again in a moment");
+      if (answer === null) throw await notHere(processes, connection ?? "");
+      return answer;
+    },
+  ),
 });
 
 const DRAFT = "to try a draft needs the role edit, which this admin does not have";

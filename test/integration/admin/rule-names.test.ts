@@ -15,12 +15,13 @@ interface Names {
   readonly claims: readonly string[];
 }
 
-async function start() {
+async function start(admin: object = {}) {
   const started = await startTestService({
     collections: { orders: { collection: "orders2", rules: [{ name: "all" }] } },
     server: {
       admin: {
         port: 0,
+        ...admin,
         tokens: [{ name: "viewer", sha256: digestOf(SECRET).toString("hex"), roles: ["edit"] }],
       },
     },
@@ -87,4 +88,19 @@ test("a sample has at most the wanted documents, and about 16 MB of large ones",
   const large = await sample("large");
   expect(large.length).toBeGreaterThan(10);
   expect(large.length).toBeLessThan(18);
+});
+
+test("reads at most server.admin.nameDocuments documents, counts them, and none with 0", async () => {
+  const documents = Array.from({ length: 5 }, (_, n) => ({ [`field${n}`]: 1 }));
+  const fieldsWith = async (nameDocuments: number) => {
+    const { db, ask, service } = await start({ nameDocuments });
+    await db.collection("orders2").insertMany(documents.map((document) => ({ ...document })));
+    const { names } = await ask("?collection=orders");
+    const text = await (await fetch(`http://127.0.0.1:${service.adminAddress.port}/metrics`)).text();
+    const [, read] = /^tidewire_admin_name_documents_total (\d+)$/m.exec(text) ?? [];
+    return [names.fields?.filter(({ path }) => path.startsWith("field")).length, Number(read)];
+  };
+  expect(await fieldsWith(3)).toEqual([3, 3]);
+  expect(await fieldsWith(5)).toEqual([5, 5]);
+  expect(await fieldsWith(0)).toEqual([0, 0]);
 });

@@ -8,7 +8,7 @@ import { rulesHandlers } from "../../../src/admin/api/rules-handlers.ts";
 import type { Processes } from "../../../src/admin/questions.ts";
 
 /** The processes of a listener; the second one holds the connection, as long as `held` says so. */
-function parts(roles: readonly string[] = ["view", "edit", "documents"]) {
+function parts(roles: readonly string[] = ["view", "edit", "documents"], tries = 3) {
   const asked: string[] = [];
   const told: unknown[] = [];
   const held: { sub: string | null; connectedAtMs: number | null; answers: unknown } = {
@@ -42,7 +42,7 @@ function parts(roles: readonly string[] = ["view", "edit", "documents"]) {
     response: {} as ServerResponse,
   };
   const acts = new Acts(processes);
-  const { tryAs } = rulesHandlers(processes, acts);
+  const { tryAs } = rulesHandlers(processes, acts, { tries });
   const { ruleSetDiff } = ruleSetHandlers({
     processes,
     acts,
@@ -71,6 +71,17 @@ test("a fourth try at the same time is refused, and another one is answered afte
   await settle();
   open();
   await again;
+});
+
+test("server.admin.tries says how many tries run at a time", async () => {
+  const { ask, open } = parts(["view"], 1);
+  const first = ask({ sub: "u1" });
+  await settle();
+  await expect(ask({ sub: "u2" })).rejects.toMatchObject({
+    message: expect.stringContaining("server.admin.tries"),
+  });
+  open();
+  await first;
 });
 
 test("claims that no token could carry are refused before anything is evaluated", async () => {
