@@ -1,4 +1,5 @@
 /** The effect of an edit of the rules, computed by the node on which it would take effect. */
+import { deferred } from "../feed/deferred.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { SubscriptionsPlan } from "../gateway/plan-rules.ts";
 import { compileRulesInTurns, type RulesSource } from "../rules/compile-rules.ts";
@@ -44,23 +45,41 @@ function withoutRulesInForce(diff: RulesDiff): RulesDiff {
   return { limits: hide(diff.limits), collections };
 }
 
-/** Plans one edit at a time, because each takes a thread and memory. */
+/**
+ * Plans one edit at a time, because each takes a thread and memory. The next one may wait: an editor asks about its text again
+ * while the plan of its last text is still being computed.
+ */
 export class PlanTurns {
   readonly #plan: (text: string) => Promise<EditPlan | EditProblems>;
-  #isBusy = false;
+  #running: Promise<unknown> | null = null;
+  #isAwaited = false;
 
   constructor(plan: (text: string) => Promise<EditPlan | EditProblems>) {
     this.#plan = plan;
   }
 
-  /** @returns `null` while another edit is being planned. */
-  async plan(text: string): Promise<EditPlan | EditProblems | null> {
-    if (this.#isBusy) return null;
-    this.#isBusy = true;
-    try {
-      return await this.#plan(text);
-    } finally {
-      this.#isBusy = false;
-    }
+  /**
+   * @param gone Aborted when the sender has left. The next one then takes its turn.
+   * @returns `null` while another edit is waiting already, or if the sender has left before its turn.
+   */
+  async plan(text: string, gone: AbortSignal): Promise<EditPlan | EditProblems | null> {
+    while (this.#running !== null) if (!(await this.#turn(this.#running, gone))) return null;
+    const planned = this.#plan(text).finally(() => {
+      this.#running = null;
+    });
+    this.#running = planned.catch(() => {}); // the sender of that edit has the error
+    return planned;
+  }
+
+  async #turn(running: Promise<unknown>, gone: AbortSignal): Promise<boolean> {
+    if (this.#isAwaited) return false;
+    this.#isAwaited = true;
+    const left = deferred();
+    const onLeft = () => left.resolve();
+    gone.addEventListener("abort", onLeft);
+    await Promise.race([running, left.promise]);
+    gone.removeEventListener("abort", onLeft);
+    this.#isAwaited = false;
+    return !gone.aborted;
   }
 }

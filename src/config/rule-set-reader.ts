@@ -1,13 +1,6 @@
-import { type ReadRuleSet, type RuleSetTerms, readRuleSet } from "./rule-set.ts";
+import { type ReadRuleSet, readRuleSet } from "./rule-set.ts";
+import type { RuleSetToRead } from "./rules-thread.ts";
 import { runThread, ThreadLimit } from "./run-thread.ts";
-
-/** A rule set as text, and the configuration with which it is judged. */
-export interface RuleSetToRead {
-  readonly text: string;
-  /** The name of the set in problems. */
-  readonly name: string;
-  readonly terms: RuleSetTerms;
-}
 
 /** A smaller set is read in a few milliseconds, in less time than a thread needs to start. In characters. */
 const THREAD_FROM = 32_768;
@@ -20,7 +13,7 @@ export async function readRuleSetAside(
   if (text.length < THREAD_FROM) return readRuleSet(text, name, terms);
   try {
     const limit = { timeoutMs, option: "rules.applyTimeout" };
-    return (await runThread("rule-set-thread", { text, name, terms }, limit)) as ReadRuleSet; // as the thread sends it
+    return await runThread("readSet", { text, name, terms }, limit);
   } catch (error) {
     if (!(error instanceof ThreadLimit)) throw error;
     return {

@@ -1,44 +1,85 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
+import type { Task, TaskAnswer, Tasks } from "./rules-thread.ts";
 
 /** Limits for reading one text: a small text can need far more memory than its size. */
 const HEAP_MIB_MAX = 256;
+/**
+ * A thread waits this long for the next task. The editor of rules asks after each pause in typing, and a new thread needs half a
+ * second of processor time to load its modules.
+ */
+const KEPT_MS = 300_000;
+/** A thread whose heap has grown beyond this does not wait for another task. */
+const KEPT_HEAP_BYTES = 96 * 1_048_576;
 
 /** A text could not be read within the limits. */
 export class ThreadLimit extends Error {
   override readonly name = "ThreadLimit";
 }
 
+/** The thread that waits for a task. There is at most one. */
+let waiting: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | null = null;
+
 /**
- * Runs one program in a thread of its own, which has no environment and ends after it has answered.
- * @param program Its name in this folder. A thread runs compiled JavaScript; if the sources themselves run, as in
+ * Runs one task in a thread, which has no environment and runs one task at a time.
+ * @param name Of a task of `rules-thread.ts`. A thread runs compiled JavaScript; if the sources themselves run, as in
  *   tests, that is in `dist`.
  * @param option The option that sets `timeoutMs`, for the text.
  * @throws {ThreadLimit} It took too long, or too much memory.
  */
-export async function runThread(
-  program: string,
-  data: unknown,
+export async function runThread<Name extends keyof Tasks>(
+  name: Name,
+  data: Parameters<Tasks[Name]>[0],
   { timeoutMs, option }: { readonly timeoutMs: number; readonly option: string },
-): Promise<unknown> {
+): Promise<Awaited<ReturnType<Tasks[Name]>>> {
+  const thread = takeWaiting() ?? startThread();
+  try {
+    thread.postMessage({ name, data } satisfies Task);
+    const [answer] = await once(thread, "message", { signal: AbortSignal.timeout(timeoutMs) });
+    const { value, heapBytes } = answer as TaskAnswer; // as the thread sends it
+    await keep(thread, heapBytes);
+    return value as Awaited<ReturnType<Tasks[Name]>>; // as the task of this name answers
+  } catch (error) {
+    await thread.terminate();
+    const text = limitOf(error, timeoutMs, option);
+    throw text === null ? error : new ThreadLimit(text, { cause: error });
+  }
+}
+
+function startThread(): Worker {
   const folder = import.meta.url.endsWith(".ts") ? "../../dist/config/" : "./";
-  const thread = new Worker(new URL(`${folder}${program}.js`, import.meta.url), {
-    workerData: data,
+  const thread = new Worker(new URL(`${folder}rules-thread.js`, import.meta.url), {
     env: {},
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
   });
   // After the time is over, the thread may still run out of memory before it has ended.
   thread.on("error", () => {});
-  try {
-    const [answer] = await once(thread, "message", { signal: AbortSignal.timeout(timeoutMs) });
-    return answer;
-  } catch (error) {
-    const text = limitOf(error, timeoutMs, option);
-    throw text === null ? error : new ThreadLimit(text, { cause: error });
-  } finally {
+  thread.once("exit", () => {
+    if (waiting?.thread === thread) takeWaiting();
+  });
+  return thread;
+}
+
+function takeWaiting(): Worker | null {
+  if (waiting === null) return null;
+  const { thread, timer } = waiting;
+  waiting = null;
+  clearTimeout(timer);
+  thread.ref();
+  return thread;
+}
+
+/** Keeps a thread for the next task, or ends it. */
+async function keep(thread: Worker, heapBytes: number): Promise<void> {
+  if (waiting !== null || heapBytes > KEPT_HEAP_BYTES) {
     await thread.terminate();
+    return;
   }
+  // The process may end meanwhile.
+  thread.unref();
+  const timer = setTimeout(() => void takeWaiting()?.terminate(), KEPT_MS).unref();
+  waiting = { thread, timer };
 }
 
 function limitOf(error: unknown, timeoutMs: number, option: string): string | null {

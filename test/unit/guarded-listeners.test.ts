@@ -36,6 +36,13 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
     /^(?:"\w+", failAll|\(\) => setImmediate\(fail\)|fail|failUnlessRead, timeoutMs|failThese, GRACE_MS)$/,
   // This rejects the promise of the caller.
   "source/expiry-index.ts": /^fail, STATE_TIMEOUT_MS$/,
+  // An error ends this thread, and rejects the promise of the caller of `runThread`.
+  "config/rules-thread.ts": /^"message", \(task: Task\) => void run\(task\)/,
+  // These forget and end a thread, and neither can fail.
+  "config/run-thread.ts":
+    /^(?:"exit", \(\) => \{\s+if \(waiting|\(\) => void takeWaiting\(\)\?\.terminate\(\), KEPT_MS$)/,
+  // This resolves the promise of a request that waits.
+  "admin/api/plan-handler.ts": /^"close", \(\) => gone\.abort\(\)$/,
   // A line that cannot be parsed is itself the complaint.
   "source/mongod-process.ts": /^"line", \(line\) => \{\s+if \(line\.includes/,
 };

@@ -9,7 +9,9 @@ export function planHandlers(
   const turns = new PlanTurns(plan);
   return {
     plan: async ({ response }, text) => {
-      const planned = await turns.plan(text);
+      const gone = new AbortController();
+      response.once("close", () => gone.abort());
+      const planned = await turns.plan(text, gone.signal);
       if (planned === null)
         throw new ApiError(429, "busy", "another edit is being planned: try again in a moment");
       if ("problems" in planned) response.statusCode = 422;

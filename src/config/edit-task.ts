@@ -1,18 +1,36 @@
-/** The program of the thread that reads an edit for `readEdit`. */
-import { parentPort, workerData } from "node:worker_threads";
+/** The task of a thread that reads an edit for `readEdit`. */
+import type { EditProblems } from "../admin/plan-edit.ts";
 import { compileRules, type RulesSource } from "../rules/compile-rules.ts";
-import { diffRules } from "../rules/diff-rules.ts";
+import { diffRules, type RulesDiff } from "../rules/diff-rules.ts";
 import { parseRecorded, type Replay, replayRequests } from "../rules/replay-requests.ts";
 import { ConfigError } from "./config.ts";
 import { type ConfigProblem, readConfigText } from "./config-text.ts";
-import type { EditToRead, ReadEdit } from "./edit-reader.ts";
 import { readRules } from "./load-rules.ts";
-import { readCollections } from "./rule-set.ts";
+import { type RuleSetTerms, readCollections } from "./rule-set.ts";
+
+/** An edit as text, and the rules with which it is compared. */
+export interface EditToRead {
+  readonly text: string;
+  readonly inForce: RulesSource;
+  /**
+   * The configuration of the node, if the rules are in the database. A rule set consists of the collections alone, so
+   * that the rest of the text is ignored. `null` if the text is a configuration that would replace the file.
+   */
+  readonly terms: RuleSetTerms | null;
+  /** Recorded requests that are replayed under both, each as JSON; `null` for none. */
+  readonly recorded: { readonly texts: readonly string[]; readonly nowMs: number } | null;
+}
+
+/** The rules of an edit and how they differ from those in force, or everything that is wrong with it. */
+export type ReadEdit =
+  | { readonly source: RulesSource; readonly diff: RulesDiff; readonly replay: Replay | null }
+  | EditProblems;
 
 /** An admin reads no more problems at once. A text that is not YAML may have one in each line. */
 const PROBLEMS_MAX = 100;
 
-async function read(edit: EditToRead): Promise<ReadEdit> {
+/** Reads the text of an edit, and replays recorded requests under it. */
+export async function readEditText(edit: EditToRead): Promise<ReadEdit> {
   const source = sourceOf(edit);
   if (Array.isArray(source))
     return { problems: source.slice(0, PROBLEMS_MAX).map(({ file: _, ...problem }) => problem) };
@@ -38,6 +56,3 @@ async function replay({ inForce, recorded }: EditToRead, source: RulesSource): P
   const { texts, nowMs } = recorded;
   return replayRequests(parseRecorded(texts), compileRules(inForce), compileRules(source), nowMs);
 }
-
-// `readEdit` starts the thread with exactly this data.
-parentPort?.postMessage(await read(workerData as EditToRead));

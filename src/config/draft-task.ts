@@ -1,13 +1,20 @@
-/** The program of the thread that judges a draft for `judgeAside`. */
-import { parentPort, workerData } from "node:worker_threads";
-import type { JudgedSet } from "../admin/rule-set-questions.ts";
-import type { DraftToJudge } from "./draft-judge.ts";
+/** The task of a thread that judges a draft for `judgeAside`. */
+import type { JudgedSet, TestedDraft } from "../admin/rule-set-questions.ts";
+import type { RuleSetTerms } from "./rule-set.ts";
 import { judgeDraft } from "./rule-set-draft.ts";
+
+/** A draft with its tests, and the settings with which both are judged. */
+export interface DraftToJudge extends TestedDraft {
+  readonly terms: RuleSetTerms;
+  readonly anonymous: boolean;
+  readonly nowMs: number;
+}
 
 /** An admin reads no more problems, failures or untested parts at once. */
 const SHOWN_MAX = 100;
 
-function judge({ text, tests, terms, anonymous, nowMs }: DraftToJudge): JudgedSet {
+/** Checks a draft and runs its tests. */
+export function judgeText({ text, tests, terms, anonymous, nowMs }: DraftToJudge): JudgedSet {
   const files = tests === null ? [] : [{ file: "tests", text: tests }];
   // The thread has no environment. Otherwise the answer could reveal the values of variables.
   const judged = judgeDraft({ file: "draft", text }, files, { terms, anonymous, env: {}, nowMs });
@@ -27,6 +34,3 @@ function judge({ text, tests, terms, anonymous, nowMs }: DraftToJudge): JudgedSe
     },
   };
 }
-
-// `judgeAside` starts the thread with exactly this data.
-parentPort?.postMessage(judge(workerData as DraftToJudge));
