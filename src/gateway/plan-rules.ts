@@ -7,6 +7,7 @@ import { authorizeParsed, ruleFor } from "../rules/authorize.ts";
 import { LookupsNeeded } from "../rules/bind-rule.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
+import { sameRule } from "../rules/same-rule.ts";
 import { type AffectedUser, AffectedUsers } from "./affected-users.ts";
 import type { Connection } from "./connection/connection.ts";
 import type { Subscription } from "./connection/subscription.ts";
@@ -83,13 +84,18 @@ class Counted {
 
   add(connection: Connection, subscription: Subscription): void {
     const { collection } = subscription.request;
-    const ruleUnder = (rules: RuleSet) => {
-      const own = rules.collections.get(collection);
-      return (own && ruleFor(own, connection.identity)?.name) ?? null;
+    const { rules } = connection.context;
+    const ruleUnder = ({ collections }: RuleSet) => {
+      const own = collections.get(collection);
+      return (own && ruleFor(own, connection.identity)) ?? null;
     };
-    const [from, to] = [ruleUnder(connection.context.rules), ruleUnder(this.#candidate)];
+    const applies = ruleUnder(rules);
+    const same = applies && sameRule(applies, rules, this.#candidate, collection);
+    const from = applies?.name ?? null;
+    const to = (same ?? ruleUnder(this.#candidate))?.name ?? null;
     this.#subscriptions++;
-    const effect = this.#effectOn(connection, subscription);
+    const isSame = same !== null && !subscription.attachment.isDetached;
+    const effect = isSame ? "unchanged" : this.#effectOn(connection, subscription);
     this.#moveOf(collection, from, to).effects[effect]++;
     if (effect === "unchanged") return;
     const { identity } = connection;

@@ -8,14 +8,16 @@ import {
   authorizeParsed,
   type EffectiveQuery,
   type ParsedRequest,
-  parseRequest,
   type QueryRequest,
+  ruleFor,
 } from "./authorize.ts";
 import type { LookupValues } from "./bind-rule.ts";
 import type { Claims } from "./claims.ts";
 import { type ClaimParts, claimsReadBy, isRecorded } from "./claims-read.ts";
 import type { RuleSet } from "./compile-rules.ts";
+import { ParsedRequests } from "./parsed-requests.ts";
 import { type RightsEffect, rightsEffect } from "./rights-effect.ts";
+import { sameRule } from "./same-rule.ts";
 
 /** A request that a client made. */
 export interface RecordedRequest {
@@ -51,6 +53,8 @@ interface Sides {
   readonly nowMs: number;
   /** Whether both check requests in the same way. */
   readonly isSameLimit: boolean;
+  /** Equal requests are parsed once per side. */
+  readonly parsed: { readonly inForce: ParsedRequests; readonly draft: ParsedRequests };
 }
 
 const SAMPLES_MAX = 20;
@@ -82,7 +86,8 @@ export async function replayRequests(
     unknown: 0,
   };
   const isSameLimit = JSON.stringify(inForce.limits) === JSON.stringify(draft.limits);
-  const sides: Sides = { inForce, draft, nowMs, isSameLimit };
+  const parsed = { inForce: new ParsedRequests(), draft: new ParsedRequests() };
+  const sides: Sides = { inForce, draft, nowMs, isSameLimit, parsed };
   const samples: Replay["samples"][number][] = [];
   const sampled = new Map<ReplayedEffect, number>();
   let requests = 0;
@@ -103,22 +108,37 @@ export async function replayRequests(
   return { requests, effects, samples };
 }
 
-function effectOn(each: RecordedRequest, { inForce, draft, nowMs, isSameLimit }: Sides): ReplayedEffect {
+function effectOn(each: RecordedRequest, sides: Sides): ReplayedEffect {
+  const { inForce, draft, nowMs, isSameLimit } = sides;
   const collection = draft.collections.get(each.request.collection);
   const isKnown = collection === undefined || each.claims === null;
   if (!isKnown && !claimsReadBy(collection).every((parts) => isRecorded(parts, each.reads))) return "unknown";
-  const parsed = parse(each.request, inForce);
+  if (isSameLimit && hasSameRule(each, sides)) return "unchanged";
+  const text = JSON.stringify(each.request);
+  const parsed = parse(each.request, inForce, sides.parsed.inForce, text);
   const before = judge(parsed, each, inForce, nowMs);
-  const again = isSameLimit ? parsed : parse(each.request, draft);
+  const again = isSameLimit ? parsed : parse(each.request, draft, sides.parsed.draft, text);
   const after = judge(again, each, draft, nowMs, before ?? undefined);
   if (before === null) return after === null ? "unchanged" : "allowed";
   return after === null ? "refused" : rightsEffect(before, after);
 }
 
+/** Whether the rule that applies to the user is in the draft as well, so that nothing changes. */
+function hasSameRule({ request, claims }: RecordedRequest, { inForce, draft }: Sides): boolean {
+  const collection = inForce.collections.get(request.collection);
+  const rule = collection && ruleFor(collection, claims === null ? null : { claims });
+  return rule !== undefined && sameRule(rule, inForce, draft, request.collection) !== null;
+}
+
 /** `null` if the request itself is refused, whatever the rules are. */
-function parse(request: QueryRequest, { limits }: RuleSet): ParsedRequest | null {
+function parse(
+  request: QueryRequest,
+  { limits }: RuleSet,
+  requests: ParsedRequests,
+  text: string,
+): ParsedRequest | null {
   try {
-    return parseRequest(request, limits);
+    return requests.parse(request, limits, text);
   } catch (error) {
     if (error instanceof TidewireError) return null;
     throw error;
