@@ -1,4 +1,4 @@
-import { type ReactNode, useCallback, useState } from "react";
+import { type ReactNode, useCallback, useEffect, useState } from "react";
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
 import { useFields } from "../shell/route.ts";
 import { useSession } from "../shell/session.ts";
@@ -9,7 +9,7 @@ import { bytes } from "../ui/numbers.ts";
 import { Page } from "../ui/page.tsx";
 import { SearchForm } from "../ui/search-form.tsx";
 import { ago } from "../ui/times.ts";
-import { type LoadPage, usePages } from "../ui/use-pages.ts";
+import { type LoadPage, type Pages, usePages } from "../ui/use-pages.ts";
 import { ConnectionDialog } from "./connection-dialog.tsx";
 
 type Row = AnswerOf<"connections">["connections"][number];
@@ -79,6 +79,34 @@ const columnsOf = (onOpen: (id: string) => void): readonly Column<Row>[] => [
   },
 ];
 
+/** The list is read again so often while a connection is expected to end. */
+const LEAVING_MS = 200;
+/** A revocation reaches every node within this time, or the list says nothing about it. */
+const LEAVING_WITHIN_MS = 10_000;
+
+/**
+ * Reads the list again until a connection has left it. An act answers when it has taken effect in the database, and the connection
+ * ends a moment later.
+ * @returns Begins that for the connection of an id.
+ */
+function useLeaving({ rows, reload }: Pages<Row>): (id: string) => void {
+  const [leaving, setLeaving] = useState<string | null>(null);
+  const isListed = rows.some(({ id }) => id === leaving);
+  useEffect(() => {
+    if (!isListed) return;
+    const again = setInterval(reload, LEAVING_MS);
+    const giveUp = setTimeout(() => setLeaving(null), LEAVING_WITHIN_MS);
+    return () => {
+      clearInterval(again);
+      clearTimeout(giveUp);
+    };
+  }, [isListed, reload]);
+  return (id) => {
+    setLeaving(id);
+    reload();
+  };
+}
+
 /** The connections of this node: who is connected, and what each client follows. */
 export default function ConnectionsView(): ReactNode {
   const { api } = useSession();
@@ -93,6 +121,7 @@ export default function ConnectionsView(): ReactNode {
     [api, sub, address, collection],
   );
   const pages = usePages(load);
+  const awaitEnd = useLeaving(pages);
   const [opened, setOpened] = useState<string | null>(null);
   const isSearch = sub !== "" || address !== "" || collection !== "";
   return (
@@ -120,7 +149,13 @@ export default function ConnectionsView(): ReactNode {
           )
         }
       />
-      <ConnectionDialog id={opened} onClose={() => setOpened(null)} onActed={pages.reload} />
+      <ConnectionDialog
+        id={opened}
+        onClose={() => setOpened(null)}
+        onActed={() => {
+          if (opened !== null) awaitEnd(opened);
+        }}
+      />
     </Page>
   );
 }
