@@ -6,9 +6,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type ChangeStreamDocument, type Document, MongoClient } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { BEFORE } from "../../src/feed/cursor.ts";
-import { deferred } from "../../src/feed/deferred.ts";
 import { RuleSetStore } from "../../src/source/rule-set-store.ts";
-import { startSeed } from "../property/seed.ts";
+import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
 import { Judge } from "../support/judge.ts";
 import { testDatabase, until } from "../support/mongod.ts";
 import { Oracle, type OracleQuery } from "../support/oracle.ts";
@@ -21,8 +20,10 @@ import { VersionedWriter } from "../support/versioned-writer.ts";
 
 const PATIENCE = { timeout: 120_000, interval: 100 };
 const NODES = 3;
-const EDITS = 40;
-const KILLS = 3;
+/** In CI 40 of them; `npm run soak` makes 500, and `TIDEWIRE_EDITS` any other number. */
+const EDITS = Number(process.env["TIDEWIRE_EDITS"] ?? (FUZZ_FACTOR > 1 ? 500 : 40));
+const KILLS = Math.max(3, Math.floor(EDITS / 25));
+/** Comparisons after single changes. A watermark or a snapshot is always compared. */
 const SAMPLED = 0.02;
 
 /** A rule, and what it lets a user see, in the terms of the server. */
@@ -50,14 +51,17 @@ const VARIANTS: readonly Variant[] = [
 
 const collectionsOf = ({ rule }: Variant) => ({ items: { rules: [rule] } });
 
-/** Pushes and reverts, and records at which cluster time each set came into force. */
+/** Edits and reverts, and records at which cluster time each set came into force. */
 class Editor {
   readonly #store: RuleSetStore;
   readonly #random: Random;
   readonly #byNumber = new Map<number, Variant>();
   readonly #inForceFrom: { readonly time: bigint; readonly variant: Variant }[] = [];
+  #isOver = false;
+  /** Comparisons that wait until it is known which set was in force at their time. */
+  readonly #waiting = new Set<{ readonly time: bigint; readonly resolve: () => void }>();
   edits = 0;
-  lost = 0;
+  reverts = 0;
 
   constructor(mongo: MongoClient, database: string, random: Random) {
     this.#store = new RuleSetStore(mongo.db(`${database}-state`));
@@ -73,7 +77,26 @@ class Editor {
     if (change.operationType !== "replace" || String(change.documentKey._id) !== "inForce") return;
     const variant = this.#byNumber.get(Number(change.fullDocument?.["set"]));
     const time = change.clusterTime?.toBigInt();
-    if (variant !== undefined && time !== undefined) this.#inForceFrom.push({ time, variant });
+    if (variant === undefined || time === undefined) return;
+    this.#inForceFrom.push({ time, variant });
+    for (const each of this.#waiting) if (each.time < time) this.#release(each);
+  }
+
+  /** Resolves when a later set has come into force, or none will: then the set of that time is known. */
+  async known(time: bigint): Promise<void> {
+    if (this.#isOver || (this.#inForceFrom.at(-1)?.time ?? 0n) > time) return;
+    await new Promise<void>((resolve) => this.#waiting.add({ time, resolve }));
+  }
+
+  /** All edits have been recorded. */
+  end(): void {
+    this.#isOver = true;
+    for (const each of this.#waiting) this.#release(each);
+  }
+
+  #release(waiting: { readonly time: bigint; readonly resolve: () => void }): void {
+    this.#waiting.delete(waiting);
+    waiting.resolve();
   }
 
   get recorded(): number {
@@ -90,19 +113,27 @@ class Editor {
     return found.variant;
   }
 
-  /** One edit by two admins at once: one of them wins. */
+  /** One edit by two admins at once: one of them wins. Each third admin reverts to the set before the one in force. */
   async edit(): Promise<void> {
     const parent = (await this.#store.inForce())?.set ?? 0;
-    const variants = [this.#random.pick(VARIANTS), this.#random.pick(VARIANTS)];
+    const admins = [this.#intent(), this.#intent()];
     const pushed = await Promise.all(
-      variants.map(async (variant) => {
+      admins.map(async ({ variant, isRevert }) => {
         const number = await this.#store.add(draftOf(collectionsOf(variant), parent));
         this.#byNumber.set(number, variant);
-        return this.#store.putInForce(number, parent);
+        const isInForce = await this.#store.putInForce(number, parent);
+        if (isInForce && isRevert) this.reverts++;
+        return isInForce;
       }),
     );
     expect(pushed.filter((isInForce) => isInForce)).toHaveLength(1);
     this.edits++;
+  }
+
+  #intent(): { readonly variant: Variant; readonly isRevert: boolean } {
+    const earlier = this.#inForceFrom.at(-2)?.variant;
+    if (earlier !== undefined && this.#random.chance(1 / 3)) return { variant: earlier, isRevert: true };
+    return { variant: this.#random.pick(VARIANTS), isRevert: false };
   }
 }
 
@@ -146,7 +177,6 @@ test("[G1] three nodes switch at the same commit: clients hold what find gives u
   const oracle = new Oracle(mongo, `${database}-state`);
   await until("the first epoch", () => oracle.learnEpoch().catch(() => undefined));
   const judge = new Judge();
-  const edited = deferred();
   const clients: ResumingClient[] = [];
   for (const [index, node] of nodes.entries()) {
     for (const sub of ["u0", "u1"]) {
@@ -165,9 +195,10 @@ test("[G1] three nodes switch at the same commit: clients hold what find gives u
           const kind = by === "watermark" || by === "snapshot" ? by : "change";
           if (kind === "change" && !sampling.chance(SAMPLED)) return;
           const find = async (cursor: string) => {
-            await edited.promise; // only then is it known which set was in force when
             const { clusterTime, within } = oracle.decode(cursor);
-            const variant = editor.at(within === BEFORE ? clusterTime - 1n : clusterTime);
+            const time = within === BEFORE ? clusterTime - 1n : clusterTime;
+            await editor.known(time);
+            const variant = editor.at(time);
             const own = id === "small" ? { v: { $lt: 40 } } : {};
             const query: OracleQuery = {
               database,
@@ -189,12 +220,15 @@ test("[G1] three nodes switch at the same commit: clients hold what find gives u
     (index) => new VersionedWriter(mongo, mongo.db(database), "items", `w${index}`, random.fork()),
   );
   for (const writer of writers) writer.start();
+  const startedMs = performance.now();
+  let kills = 0;
 
   for (let edit = 0; edit < EDITS; edit++) {
     const isKill = (edit + 1) % Math.floor(EDITS / (KILLS + 1)) === 0 && edit + 1 < EDITS;
     const victim = random.pick(nodes);
     const editing = editor.edit();
     if (isKill) await pause(random.int(0, 10));
+    if (isKill) kills++;
     const restarted = isKill ? victim.restart("SIGKILL") : Promise.resolve();
     await editing;
     // While a node is away, the others go on: it meets several edits at once when it is back.
@@ -203,6 +237,7 @@ test("[G1] three nodes switch at the same commit: clients hold what find gives u
     await pause(random.int(0, 200));
   }
   await expect.poll(() => editor.recorded, PATIENCE).toBe(editor.edits + 1);
+  editor.end();
   const inForce = await new RuleSetStore(mongo.db(`${database}-state`)).inForce();
   for (const node of nodes)
     await expect
@@ -212,11 +247,13 @@ test("[G1] three nodes switch at the same commit: clients hold what find gives u
   await expect.poll(() => clients.every(({ isFollowing }) => isFollowing), PATIENCE).toBe(true);
   await pause(2_500); // two more watermarks each
   await Promise.all(clients.map((client) => client.stop()));
-  edited.resolve();
   await judge.settled();
   const { compared, unreadable } = judge;
   const writes = writers.reduce((sum, writer) => sum + writer.writes, 0);
-  console.log(`rule sets: ${editor.edits} edits, ${writes} writes`, compared, { unreadable });
+  const perSecond = Math.round(writes / ((performance.now() - startedMs) / 1_000));
+  const { edits, reverts } = editor;
+  const counts = { edits, reverts, kills, writes, perSecond, ...compared, unreadable };
+  console.log("rule sets:", counts);
   expect(clients.flatMap(({ faults }) => faults).slice(0, 10)).toEqual([]);
   expect(judge.differences.slice(0, 12)).toEqual([]);
   expect(compared.watermark).toBeGreaterThan(50);
