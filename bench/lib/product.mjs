@@ -9,7 +9,7 @@ export const ROOT = new URL("../..", import.meta.url);
 const require = createRequire(new URL("package.json", ROOT));
 
 export const { MongoClient, BSON, ObjectId } = require("mongodb");
-export const { WebSocketServer } = require("ws");
+export const { WebSocket, WebSocketServer } = require("ws");
 
 /** A module of the built product, by its path under `dist/`. */
 export const dist = (path) => import(new URL(`dist/${path}`, ROOT).href);

@@ -40,3 +40,17 @@ test("the benchmark runs: every contender delivers, and every figure is one", as
     for (const { measured } of targets) expect(measured).toBeGreaterThan(0);
   }
 });
+
+test("the benchmark of rule edits runs: every plan, check and replay covers all subscriptions and requests", async () => {
+  const args = ["--quick", "--mongodb", inject("mongodbUri")];
+  const bench = spawn(process.execPath, [join(ROOT, "bench/rules.mjs"), ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  endWithUs(bench);
+  const printed: string[] = [];
+  bench.stdout.on("data", (data) => printed.push(String(data)));
+  expect(await exited(bench)).toEqual({ code: 0, signal: null });
+  const table = printed.join("");
+  for (const row of ["plan, one rule edited", "replay, one rule edited", "delivery to a bystander"])
+    expect(table).toContain(row);
+});
