@@ -17,7 +17,7 @@ import type { Basics, ExtraRoutes } from "./node/basics.ts";
 import { followRuleSets, loadRulesInForce, loadRuleTimes, rulesAheadOf } from "./node/database-rules.ts";
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
 import { MajorityWatch } from "./node/majority-watch.ts";
-import { checkDeployment, openClient } from "./node/open-client.ts";
+import { checkDeployment, openClient, redisOf } from "./node/open-client.ts";
 import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
@@ -142,6 +142,7 @@ export async function startNode(
 async function start(given: Basics, generation: number, stopAll: () => Promise<void>): Promise<RunningNode> {
   const { node, id, log, metrics } = given;
   const socketIo = await socketIoOf(given.config);
+  const redis = await redisOf(given);
   const mongodb = await openClient(given);
   const { client } = mongodb;
   const patience = new StartPatience(client, given.config.mongodb.startTimeoutMs, log);
@@ -155,6 +156,7 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   const pipeline = buildPipeline(basics, mongodb, state, report, {
     onHandedOut: () => gateway.flush(),
     onUnwatchable: (namespace) => gateway.collectionDropped(namespace),
+    redis,
   });
   const { feed, source, keeper, revocations } = pipeline;
   const ruleTimes = await patience.run(() => loadRuleTimes(config, loaded, state));

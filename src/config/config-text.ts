@@ -49,6 +49,7 @@ export interface ConfigText {
  */
 const HIDDEN = [
   "mongodb.uri",
+  "mongodb.tail.redis.url",
   "auth.jwt.secret",
   "auth.jwt.publicKey",
   "auth.jwt.jwksUri",

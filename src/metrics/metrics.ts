@@ -17,6 +17,21 @@ const COUNTERS = {
     "Times the change stream position was lost and everything was reset.",
     [],
   ],
+  tailSwitches: [
+    "tidewire_tail_switches_total",
+    "Times the node began to read the shared tail or MongoDB, by reason.",
+    ["to", "reason"],
+  ],
+  tailEntries: [
+    "tidewire_tail_appended_entries_total",
+    "Entries that this node appended to the shared tail.",
+    [],
+  ],
+  tailAppendedBytes: [
+    "tidewire_tail_appended_bytes_total",
+    "Bytes that this node appended to the shared tail.",
+    [],
+  ],
   checkpoints: ["tidewire_checkpoints_total", "Checkpoints saved.", []],
   checkpointErrors: ["tidewire_checkpoint_errors_total", "Checkpoints that could not be saved.", []],
   imagesMissing: [
@@ -175,6 +190,18 @@ const GAUGES = {
     "Time for which the change stream has been down, under the reason of its last failure; 0 while it is up.",
     ["reason"],
   ],
+  streamSource: [
+    "tidewire_stream_source",
+    "1 for the source that the node reads its changes from, mongodb or tail, else 0.",
+    ["source"],
+  ],
+  tailLeader: ["tidewire_tail_leader", "1 while this node fills the shared tail, else 0.", []],
+  tailBytes: ["tidewire_tail_bytes", "Bytes in the shared tail, on the node that fills it.", []],
+  tailLag: [
+    "tidewire_tail_lag_seconds",
+    "From the leader's read of an event to its arrival on this node, by MongoDB's clock.",
+    [],
+  ],
   images: [
     "tidewire_images",
     "1 if the images of a collection are on, 0 if documents are read at the time of each event.",
@@ -271,6 +298,8 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   rulesReloads: "max",
   streamState: "min",
   streamDownSeconds: "max",
+  tailBytes: "max",
+  tailLag: "max",
   images: "min",
   jwksAge: "max",
   revocations: "max",

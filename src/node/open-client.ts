@@ -5,6 +5,8 @@ import type { MongoAccess } from "../source/mongo.ts";
 import { EMBEDDED_URI } from "../source/options.ts";
 import { type PreflightReport, preflight } from "../source/preflight.ts";
 import { clientOptions, ReplaceableClient } from "../source/replaceable-client.ts";
+import { redisProblem } from "../source/tail/redis-check.ts";
+import { loadRedis, type RedisPackage } from "../source/tail/redis-connection.ts";
 import type { Basics } from "./basics.ts";
 
 /** The client of a node, with the URI of its MongoDB. */
@@ -51,4 +53,16 @@ export async function checkDeployment(
   const revocation = followsState && revocationModeOf(config) !== "off" ? "on" : "off";
   log.info({ version, topology, collections, changeStream: scope, revocation }, "MongoDB checks passed");
   return report;
+}
+
+/**
+ * Loads the package for the shared tail if one is configured, and looks at its Redis.
+ * @throws {StartupError} The package is not installed.
+ */
+export async function redisOf({ config: { mongodb }, log }: Basics): Promise<RedisPackage | null> {
+  if (mongodb.tail === undefined) return null;
+  const redis = await loadRedis();
+  const problem = await redisProblem(redis, mongodb.tail.redis.url);
+  if (problem !== null) log.warn(problem);
+  return redis;
 }

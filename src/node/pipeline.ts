@@ -1,3 +1,4 @@
+import { ReadPreference } from "mongodb";
 import type { Config } from "../config/config.ts";
 import { nameOf, namesOf, ruleSetsOf } from "../config/namespaces.ts";
 import { Feed } from "../feed/feed.ts";
@@ -7,6 +8,7 @@ import { ChangeSource } from "../source/change-source.ts";
 import { ImageKeeper } from "../source/image-keeper.ts";
 import { MongoSnapshots } from "../source/mongo-snapshots.ts";
 import type { PreflightReport } from "../source/preflight.ts";
+import type { RedisPackage } from "../source/tail/redis-connection.ts";
 import type { Basics } from "./basics.ts";
 import type { OpenedClient } from "./open-client.ts";
 import type { SharedState } from "./shared-state.ts";
@@ -30,11 +32,11 @@ interface PipelineEvents {
 
 /** Builds the parts between MongoDB and the live queries; `runSource` lets the change stream begin. */
 export function buildPipeline(
-  { config, node, log, metrics, onStop }: Basics,
+  { config, node, id, log, metrics, onStop }: Basics,
   { client, uri }: OpenedClient,
   { database, deployment, clock }: SharedState,
   report: PreflightReport,
-  { onHandedOut, onUnwatchable }: PipelineEvents,
+  { onHandedOut, onUnwatchable, redis }: PipelineEvents & { readonly redis: RedisPackage | null },
 ): Pipeline {
   const switchOn = report.keepsImages && config.mongodb.images !== "off";
   const keeper = new ImageKeeper(client, log, metrics, { switchOn, onUnwatchable });
@@ -56,7 +58,9 @@ export function buildPipeline(
   const followed = followsRevocations ? followRevocations(config, client, { log, metrics }) : null;
   if (followed !== null) feed.followState(followed.collection);
   const ruleSets = config.rules.from === "database" ? [nameOf(ruleSetsOf(config))] : [];
-  const { connectTimeoutMs, awaitTimeMs, progressTimeoutMs, checkpointIntervalMs } = config.mongodb;
+  const { connectTimeoutMs, awaitTimeMs, progressTimeoutMs, checkpointIntervalMs, stream, tail } =
+    config.mongodb;
+  const serverNowMs = () => clock.nowMs();
   const source: ChangeSource = new ChangeSource(
     {
       uri,
@@ -70,6 +74,9 @@ export function buildPipeline(
       checkpointIntervalMs,
       images: report.keepsImages,
       onNotice: (_operation, namespace) => keeper.look(namespace),
+      readPreference: new ReadPreference(stream.readPreference, stream.tags),
+      tail:
+        redis === null || tail === undefined ? undefined : { options: tail, redis, holder: id, serverNowMs },
     },
     {
       client,

@@ -6,27 +6,28 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoServerError } from "mongodb";
+import { MongoServerError, type ReadPreference } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
-import { type ChangeStreamOptions, RawChangeStream } from "./change-stream.ts";
+import type { ChangeStreamOptions, RawStream } from "./change-stream.ts";
 import { type Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
 import { formatClusterTime } from "./cluster-time.ts";
-import { CommitIntake } from "./commit-intake.ts";
+import { CommitIntake, type TokenScope } from "./commit-intake.ts";
 import type { CommitSink } from "./commit-sink.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
 import { ImageFiller } from "./image-filler.ts";
 import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./mongo.ts";
 import { type CommitBatch, type NoticeHandler, readCommits } from "./read-commits.ts";
-import { clientOptions, ReplaceableClient } from "./replaceable-client.ts";
 import { splitBatch } from "./split-batch.ts";
 import type { StateDatabase } from "./state-database.ts";
 import { classifyStreamError, StreamStalledError } from "./stream-errors.ts";
 import { type StreamDown, StreamOutage } from "./stream-outage.ts";
 import { StreamPosition } from "./stream-position.ts";
 import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
+import { createSupply, type SharedTailAccess, type StreamSupply } from "./stream-supply.ts";
+import { TailLostError } from "./tail/tail-stream.ts";
 
 /** The options of a `ChangeSource`; times are in milliseconds. */
 export interface ChangeSourceOptions {
@@ -52,6 +53,10 @@ export interface ChangeSourceOptions {
   /** Whether the server supports pre- and post-images. */
   readonly images: boolean;
   readonly onNotice: NoticeHandler;
+  /** The members that may serve the stream. Default: the primary. */
+  readonly readPreference?: ReadPreference;
+  /** Default: the node reads MongoDB alone. */
+  readonly tail?: SharedTailAccess | undefined;
 }
 
 /** The state of the stream; `interrupted` until it is open again after a failure. */
@@ -87,9 +92,8 @@ export class ChangeSource {
   readonly #answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly #position = new StreamPosition();
   readonly #intake: CommitIntake;
-  /** A client of its own: the stream's long reads and the snapshots must not take connections from each other. */
-  readonly #client: ReplaceableClient;
-  #stream: RawChangeStream | undefined;
+  readonly #supply: StreamSupply;
+  #stream: RawStream | undefined;
   #watched: ReadonlySet<string>;
   #epoch: Epoch | undefined;
   /**
@@ -131,22 +135,14 @@ export class ChangeSource {
     };
     this.#filler = new ImageFiller(parts.client, onFilled, new Set(options.stateNamespaces));
     this.#outage = new StreamOutage(parts.log, parts.metrics);
-    this.#client = new ReplaceableClient(
-      options.uri,
-      {
-        ...clientOptions(options.connectTimeoutMs),
-        // A client that finds no server within this time is replaced, so that no later operation depends on its
-        // internal state.
-        serverSelectionTimeoutMS: options.connectTimeoutMs + 1_000,
-        socketTimeoutMS: options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
-        readPreference: "primary",
-        appName: "tidewire-stream",
-      },
-      parts,
-      (reason) => parts.log.debug({ reason }, "the change stream's client was replaced"),
-    );
     this.#store = new CheckpointStore(parts.stateDatabase, "default", parts.node);
     this.#answer = (ask) => answerOf(parts.client, ask, { timeoutMs: STATE_TIMEOUT_MS });
+    this.#supply = createSupply(options, {
+      ...parts,
+      answer: this.#answer,
+      through: () => this.#position.through,
+      socketTimeoutMs: options.awaitTimeMs + PATIENCE_MS_MAX + 1_000,
+    });
     const save = (checkpoint: Checkpoint) => this.#answer(() => this.#store.save(checkpoint));
     this.#checkpoints = new CheckpointWriter({ save }, options.checkpointIntervalMs, parts);
     const { sink, log, metrics } = parts;
@@ -181,6 +177,7 @@ export class ChangeSource {
     this.#position.openByTime();
     this.#stream?.close();
     this.#stream = undefined;
+    this.#supply.pipelineChanged();
   }
 
   /** Reads until `signal` aborts, whatever happens to MongoDB. */
@@ -204,7 +201,7 @@ export class ChangeSource {
     this.#metrics.streamState.set(0);
     this.#outage.stop();
     await this.#checkpoints.stop();
-    await this.#client.close();
+    await this.#supply.close();
   }
 
   /**
@@ -212,7 +209,7 @@ export class ChangeSource {
    * @throws The server's error, such as ChangeStreamHistoryLost, at the first step or a later one.
    */
   async *read(from: bigint, signal: AbortSignal): AsyncGenerator<CommitBatch, void, void> {
-    const stream = await RawChangeStream.open(this.#client, { atTime: from }, this.#streamOptions());
+    const stream = await this.#supply.openOwn({ atTime: from }, this.#streamOptions());
     const close = () => stream.close();
     signal.addEventListener("abort", close, { once: true });
     try {
@@ -262,12 +259,12 @@ export class ChangeSource {
 
   /** Whether the oplog still contains `from`. */
   async #reaches(from: bigint): Promise<boolean> {
-    const stream = await RawChangeStream.open(this.#client, { atTime: from }, this.#streamOptions()).catch(
-      (error: unknown) => {
+    const stream = await this.#supply
+      .openOwn({ atTime: from }, this.#streamOptions())
+      .catch((error: unknown) => {
         if (classifyStreamError(error) === "position-lost") return null;
         throw error;
-      },
-    );
+      });
     if (stream === null) return false;
     try {
       await stream.next(1); // with a first batch of size 0, the server looks up the position only here
@@ -280,36 +277,49 @@ export class ChangeSource {
     }
   }
 
-  /** Reads the stream until an invalidate event ends it, or until it must be opened for other collections. */
+  /** Reads the stream until it has to be opened again: after an invalidate event, or for other collections. */
   async #follow(signal: AbortSignal, onProgress: () => void): Promise<void> {
     const watched = this.#watched;
     const scope = { epoch: this.#epoch?.id ?? "", fingerprint: fingerprintOf(watched) };
-    const ruleNamespaces = new Set(this.#options.ruleNamespaces);
-    this.#metrics.streamOpens.inc();
-    const stream = await RawChangeStream.open(this.#client, this.#position.next, this.#streamOptions());
+    const stream = await this.#supply.open(this.#position, {
+      ...scope,
+      watched,
+      stream: this.#streamOptions(),
+    });
     this.#stream = stream;
     try {
       for await (const batch of readCommits(stream, watched, this.#options.onNotice)) {
         if (signal.aborted || watched !== this.#watched) return;
         this.#noteAnswer();
         onProgress();
-        for (const part of splitBatch(await this.#filler.fill(batch), ruleNamespaces)) {
-          await this.#intake.take(part, scope);
-          if (watched === this.#watched) continue;
-          // `watch` was called while the sink worked, so the token of this part belongs to a pipeline that is no longer
-          // used, and the rest of the batch lacks the collections that are watched since.
-          this.#position.openByTime();
-          return;
-        }
-        if (batch.invalidated !== undefined) return;
+        if (!(await this.#take(batch, scope, watched)) || batch.invalidated !== undefined) return;
+        if (await this.#supply.canReturn(this.#position)) return;
       }
       throw new Error("the server has closed the change stream");
     } catch (error) {
       if (watched !== this.#watched) return; // closed by `watch`
-      throw error;
+      if (!(error instanceof TailLostError) || signal.aborted) throw error;
+      // The shared tail is not MongoDB, so nothing is wrong with the position, and no outage has begun.
+      this.#position.openByTime();
+      this.#supply.lostTail(error.reason);
+      if (this.#doubt === "none") this.#doubt = "interrupted";
     } finally {
       stream.close();
     }
+  }
+
+  /** @returns `false` if the stream must be opened again for other collections. */
+  async #take(batch: CommitBatch, scope: TokenScope, watched: ReadonlySet<string>): Promise<boolean> {
+    const ruleNamespaces = new Set(this.#options.ruleNamespaces);
+    for (const part of splitBatch(await this.#filler.fill(batch), ruleNamespaces)) {
+      await this.#intake.take(part, scope);
+      if (watched === this.#watched) continue;
+      // `watch` was called while the sink worked, so the token of this part belongs to a pipeline that is no longer
+      // used, and the rest of the batch lacks the collections that are watched since.
+      this.#position.openByTime();
+      return false;
+    }
+    return true;
   }
 
   #noteAnswer(): void {
@@ -338,7 +348,7 @@ export class ChangeSource {
     if (error instanceof StreamStalledError) this.#stalls++;
     // Only an answer of the server proves that the client works. After any other failure its state is unknown.
     if (!(error instanceof MongoServerError) || failures >= SAME_CLIENT_FAILURES)
-      this.#client.replace(`after ${failures + 1} failures of the change stream`);
+      this.#supply.replaceClient(`after ${failures + 1} failures of the change stream`);
     const most = isLost ? BACKOFF_MS.mostAfterLoss : BACKOFF_MS.most;
     const ceiling = Math.min(most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
     // Half of the wait is random, because all nodes lose the same MongoDB at the same moment.
@@ -354,6 +364,7 @@ export class ChangeSource {
       batchSize: BATCH_SIZE,
       maxAwaitMs: this.#options.awaitTimeMs,
       stallTimeoutMs: this.#patienceMs,
+      readPreference: this.#options.readPreference,
     };
   }
 

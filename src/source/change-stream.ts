@@ -2,7 +2,15 @@
  * One change stream cursor, driven by plain `aggregate` and `getMore` commands. This file knows the server's protocol
  * and no policy: `change-source.ts` decides what follows from an error.
  */
-import { BSON, type ClientSession, type Db, type Document, Long, type MongoClient } from "mongodb";
+import {
+  BSON,
+  type ClientSession,
+  type Db,
+  type Document,
+  Long,
+  type MongoClient,
+  type ReadPreference,
+} from "mongodb";
 import { toTimestamp } from "./cluster-time.ts";
 import { answerOf, clientOf, type MongoAccess } from "./mongo.ts";
 import { RAW, readRawAnswer } from "./raw-answer.ts";
@@ -39,6 +47,8 @@ export interface ChangeStreamOptions {
    * frozen.
    */
   readonly stallTimeoutMs: number;
+  /** The members that may answer. Default: the primary. */
+  readonly readPreference?: ReadPreference | undefined;
 }
 
 /** One answer of the server to a read of the stream. */
@@ -50,6 +60,19 @@ export interface RawBatch {
   readonly isFull: boolean;
   /** The server has closed the cursor, so no batch follows. */
   readonly ended: boolean;
+  /** No transaction and no cluster time continues after this batch. Absent where that is not known. */
+  readonly isAligned?: boolean;
+}
+
+/** The change stream as batches of raw events, read from MongoDB or from the shared tail. */
+export interface RawStream {
+  /**
+   * The next batch.
+   * @param awaitMs How long MongoDB may wait for a first event, in milliseconds.
+   */
+  next(awaitMs?: number): Promise<RawBatch>;
+  /** Ends the stream without waiting. */
+  close(): void;
 }
 
 /**
@@ -118,7 +141,7 @@ const toTokenDocument = (token: Uint8Array): Document => BSON.deserialize(token,
  * silent for `serverSelectionTimeoutMS` after the serving node has died, and gives up on errors that can be survived.
  * The caller decides what follows from an error.
  */
-export class RawChangeStream {
+export class RawChangeStream implements RawStream {
   readonly #options: ChangeStreamOptions;
   readonly #client: MongoClient;
   readonly #session: ClientSession;
@@ -186,7 +209,8 @@ export class RawChangeStream {
   #command(command: Document): Promise<Document> {
     const timeoutMs = this.#options.stallTimeoutMs + this.#options.maxAwaitMs;
     const onTimeout = () => new StreamStalledError(`no answer within ${timeoutMs} ms`);
-    const ask = () => this.#database.command(command, { session: this.#session, ...RAW });
+    const { readPreference = "primary" } = this.#options;
+    const ask = () => this.#database.command(command, { session: this.#session, readPreference, ...RAW });
     return answerOf(this.#client, ask, { timeoutMs, onTimeout });
   }
 

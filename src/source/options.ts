@@ -39,6 +39,73 @@ const databaseName = z
     error: "a database of your own: change streams do not open on admin, local and config",
   });
 
+/** The members of a replica set that may serve the change stream, as MongoDB names them. */
+const READ_PREFERENCES = [
+  "primary",
+  "primaryPreferred",
+  "secondary",
+  "secondaryPreferred",
+  "nearest",
+] as const;
+
+const StreamOptions = z
+  .strictObject({
+    readPreference: z
+      .enum(READ_PREFERENCES)
+      .default("primary")
+      .describe(
+        "The members that may serve the change stream. secondaryPreferred takes this load off the primary, and delays changes by the replication lag. Snapshots and the service's own state stay on the primary.",
+      ),
+    tags: z
+      .array(z.record(z.string(), z.string()))
+      .max(20)
+      .default([])
+      .meta({ examples: [[{ region: "east" }]] })
+      .describe(
+        "Tag sets, the most preferred first: only members that have all tags of a set are chosen. Needs a readPreference other than primary.",
+      ),
+  })
+  .refine(({ readPreference, tags }) => readPreference !== "primary" || tags.length === 0, {
+    error: "no tags with readPreference primary: MongoDB has one primary only",
+    path: ["tags"],
+  });
+/** Which members serve the change stream. */
+export type StreamOptions = z.output<typeof StreamOptions>;
+
+const RedisOptions = z.strictObject({
+  url: z
+    .string()
+    .regex(/^rediss?:\/\/./, { error: "a URL of Redis (redis://… or rediss://…)" })
+    .refine((url) => URL.canParse(url), {
+      error:
+        "a URL of Redis (redis://user:password@host:6379), its user and password percent-encoded: %40 for @, %3A for :, %2F for /",
+    })
+    .meta({ examples: ["redis://127.0.0.1:6379"] })
+    .describe(
+      "URL of a Redis 6.2 or Valkey, with user and password; rediss:// for TLS. It holds documents in clear text for a while.",
+    ),
+  key: z
+    .string()
+    .min(1)
+    .max(200)
+    .default("tidewire-tail")
+    .describe("The names of the keys in Redis begin with this. One for each deployment of MongoDB."),
+  bytes: z
+    .int()
+    .min(16_777_216)
+    .max(17_179_869_184)
+    .default(268_435_456)
+    .describe(
+      "The most bytes of change events that the tail keeps in Redis. A node that is further behind reads MongoDB. Redis needs about a tenth more, for each set of collections that nodes follow.",
+    ),
+});
+
+const TailOptions = z.strictObject({
+  redis: RedisOptions.describe("The Redis that holds the shared change stream."),
+});
+/** Where nodes share one change stream. */
+export type TailOptions = z.output<typeof TailOptions>;
+
 /** The section `mongodb`: where the documents are, and where the service keeps its own state. */
 export const MongodbOptions = z.strictObject({
   uri,
@@ -107,6 +174,10 @@ export const MongodbOptions = z.strictObject({
     .describe(
       "A change stream that does not answer for this long beyond awaitTime is closed and opened again. The time doubles with each attempt until it answers.",
     ),
+  stream: StreamOptions.prefault({}).describe("The members of a replica set that serve the change stream."),
+  tail: TailOptions.optional().describe(
+    "One change stream for all nodes: one node reads MongoDB, and all nodes read its events from Redis. Worth it from about four nodes or workers on.",
+  ),
 });
 /** The section `mongodb`, with durations in milliseconds. */
 export type MongodbOptions = z.output<typeof MongodbOptions>;

@@ -12,7 +12,7 @@ import {
   type StreamEvent,
   toStreamEvents,
 } from "./change-event.ts";
-import type { RawBatch, RawChangeStream } from "./change-stream.ts";
+import type { RawBatch, RawStream } from "./change-stream.ts";
 import { clusterTimeOfToken } from "./cluster-time.ts";
 
 /** Consecutive commits, and how far the stream was read with them. */
@@ -85,7 +85,11 @@ class CommitAssembly {
       this.#add(event);
       if (event.operation === "invalidate") invalidated = rawTokenOf(event);
     }
-    this.#cut = invalidated === undefined ? this.#cutOff(raw) : undefined;
+    if (raw.isAligned === true && this.#open !== undefined) {
+      this.#closeTransaction();
+      this.#aligned = this.#last;
+    }
+    this.#cut = invalidated === undefined && raw.isAligned !== true ? this.#cutOff(raw) : undefined;
     // A batch may complete what was held back without an event of its own that is a safe position. The commits that it
     // hands on must not come again after a reconnection.
     const resumeEvent =
@@ -153,7 +157,7 @@ class CommitAssembly {
  * because a snapshot of that time contains all of them.
  */
 export async function* readCommits(
-  stream: RawChangeStream,
+  stream: Pick<RawStream, "next">,
   watched: ReadonlySet<string>,
   onNotice: NoticeHandler = () => {},
 ): AsyncGenerator<CommitBatch, void, void> {

@@ -1,6 +1,7 @@
 /** [G1 to G5] All at once: what clients hold is what `find` gives under the rights of that moment, whatever happens. */
 import { expect, onTestFinished, test } from "vitest";
 import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
+import { Redis } from "../support/redis.ts";
 import { Simulation, type SimulationOptions } from "./simulation.ts";
 
 const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
@@ -15,9 +16,14 @@ const runs = Array.from({ length: FUZZ_FACTOR }, (_, round) =>
   KINDS.map((kind, index) => ({ ...kind, seed: first + round * KINDS.length + index })),
 ).flat();
 
-test.each(runs)(
+/** Lets every run read the shared tail. */
+const IS_OVER_TAIL = process.env["TIDEWIRE_TAIL"] === "1";
+
+test.for(runs)(
   "[G1] clients hold what find gives, in windows, by lookups and as deltas, through edits, refreshes, cuts and kills (seed $seed, images $images, rules from $from, step-downs $stepsDown)",
-  async (options) => {
+  async (given, { skip }) => {
+    const redis = IS_OVER_TAIL ? await Redis.start(skip) : undefined;
+    const options = { ...given, redisUrl: redis?.url };
     onTestFinished(({ task }) => {
       if (task.result?.state === "fail")
         console.log(`simulation: failed with TIDEWIRE_SEED=${options.seed}`, JSON.stringify(options));

@@ -37,6 +37,8 @@ export interface SimulationOptions {
   readonly from: "file" | "database";
   /** Three members, whose primary steps down now and then. */
   readonly stepsDown: boolean;
+  /** The URL of a Redis: the node and its successors read the shared tail. */
+  readonly redisUrl?: string | undefined;
 }
 
 /** Somebody with a token, some subscriptions, and a connection that comes and goes. */
@@ -112,7 +114,11 @@ export class Simulation {
     const config = ({ collections }: Rules): ServiceConfig => {
       const { mongodb, ...file } = testConfig(uri, name, {
         collections,
-        mongodb: { images: options.images, awaitTime: "100ms" },
+        mongodb: {
+          images: options.images,
+          awaitTime: "100ms",
+          ...(options.redisUrl === undefined ? {} : { tail: { redis: { url: options.redisUrl } } }),
+        },
         server: { heartbeat: "1s" },
         history: { window },
         rules: { nowStep: "1s", from: options.from },

@@ -6,7 +6,7 @@ import { onTestFinished } from "vitest";
 type State = "forwarding" | "cut" | "frozen" | "swallowing";
 
 export class TcpProxy {
-  readonly #target: number;
+  #target: number;
   readonly #sockets = new Set<Socket>();
   /** Sockets whose bytes go nowhere, for as long as they are open. */
   readonly #lost = new WeakSet<Socket>();
@@ -14,6 +14,7 @@ export class TcpProxy {
   #port = 0;
   #state: State = "forwarding";
   #firstAnswerDelayMs = 0;
+  #delayMs = 0;
 
   private constructor(target: number) {
     this.#target = target;
@@ -59,6 +60,18 @@ export class TcpProxy {
   /** The server's first answer on each new connection arrives late by this time; later answers pass at once. */
   delayFirstAnswers(ms: number): void {
     this.#firstAnswerDelayMs = ms;
+  }
+
+  /** New connections lead to another port; open ones are reset. */
+  redirect(target: number): void {
+    this.#target = target;
+    this.#resetAll();
+  }
+
+  /** All data arrive late by this time. A shorter time than before resets every connection, so that no data overtake others. */
+  slowDown(ms: number): void {
+    if (ms < this.#delayMs) this.#resetAll();
+    this.#delayMs = ms;
   }
 
   /** Nobody listens any more, and all connections end. */
@@ -114,7 +127,9 @@ export class TcpProxy {
   #pass(from: Socket, to: Socket): void {
     from.setNoDelay(true);
     from.on("data", (bytes: Buffer) => {
-      if (!this.#lost.has(from)) to.write(bytes);
+      if (this.#lost.has(from)) return;
+      if (this.#delayMs > 0) setTimeout(() => to.write(bytes), this.#delayMs);
+      else to.write(bytes);
     });
     from.on("error", () => from.destroy());
     from.on("close", () => {

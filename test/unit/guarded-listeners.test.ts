@@ -34,6 +34,9 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
   // These reject the promises of those who wait for an answer.
   "source/mongo.ts":
     /^(?:"\w+", failAll|\(\) => setImmediate\(fail\)|fail|failUnlessRead, timeoutMs|failThese, GRACE_MS)$/,
+  // These close the connection, and reject the promise of the caller.
+  "source/tail/redis-connection.ts":
+    /^(?:"error", \(\) => this\.close\(\)|\(\) => setImmediate\(\(\) => setImmediate\(fail\)\), limitMs|\(\) => setImmediate\(fail\)|fail)$/,
   // This rejects the promise of the caller.
   "source/expiry-index.ts": /^fail, STATE_TIMEOUT_MS$/,
   // An error ends this thread, and rejects the promise of the caller of `runThread`.

@@ -1,0 +1,163 @@
+/**
+ * Opens change streams: from a member that the read preference allows, or from the shared tail. Both give the same batches
+ * in the same order, so a node may change from one to the other at any position.
+ */
+import type { ReadPreference } from "mongodb";
+import type { Logger } from "pino";
+import type { Metrics } from "../metrics/metrics.ts";
+import {
+  type ChangeStreamOptions,
+  RawChangeStream,
+  type RawStream,
+  type StreamStart,
+} from "./change-stream.ts";
+import type { Deployment } from "./deployment.ts";
+import type { LeaseParts } from "./lease.ts";
+import { LeaseStore } from "./lease-store.ts";
+import type { TailOptions } from "./options.ts";
+import { clientOptions } from "./replaceable-client.ts";
+import type { StateDatabase } from "./state-database.ts";
+import { StreamHost } from "./stream-host.ts";
+import type { StreamPosition } from "./stream-position.ts";
+import type { RedisPackage } from "./tail/redis-connection.ts";
+import { SharedTail } from "./tail/shared-tail.ts";
+import type { TailScope } from "./tail/tail-leader.ts";
+import type { TailLoss } from "./tail/tail-stream.ts";
+
+/** Where the events of a node come from: values of a label. */
+const SOURCES = ["mongodb", "tail"] as const;
+
+/** Supplies the node with its change stream, and with further ones for catch-up. */
+export class StreamSupply {
+  readonly #host: StreamHost;
+  readonly #tail: SharedTail | null;
+  readonly #metrics: Metrics;
+  /** A stream of the tail that was opened to return to it. */
+  #returning: RawStream | undefined;
+  #source: (typeof SOURCES)[number] | undefined;
+  #reason: TailLoss | "start" | "returned" = "start";
+
+  constructor(host: StreamHost, tail: SharedTail | null, metrics: Metrics) {
+    this.#host = host;
+    this.#tail = tail;
+    this.#metrics = metrics;
+  }
+
+  /** Opens a change stream of MongoDB. */
+  async openOwn(start: StreamStart, options: ChangeStreamOptions): Promise<RawChangeStream> {
+    return RawChangeStream.open(await this.#host.access(), start, options);
+  }
+
+  /** Opens the stream of the node at its position. */
+  async open(position: StreamPosition, scope: TailScope): Promise<RawStream> {
+    const tail = this.#tail;
+    const returning = this.#returning;
+    this.#returning = undefined;
+    // The stream before has been closed.
+    if (returning === undefined) tail?.closed();
+    tail?.enter(scope);
+    const shared = returning ?? (await tail?.open(position.through)) ?? null;
+    if (shared !== null) {
+      position.openByTime();
+      this.#use("tail", returning === undefined ? this.#reason : "returned");
+      return shared;
+    }
+    this.#metrics.streamOpens.inc();
+    const own = await this.openOwn(position.next, scope.stream);
+    this.#use("mongodb", this.#reason);
+    return own;
+  }
+
+  /** Whether the node is to open its stream again, because the shared tail has reached its position. */
+  async canReturn({ through }: StreamPosition): Promise<boolean> {
+    if (this.#tail?.isInviting !== true) return false;
+    this.#returning = (await this.#tail.open(through)) ?? undefined;
+    return this.#returning !== undefined;
+  }
+
+  /** The pipeline has changed, so a stream of the tail of the earlier one is of no use. */
+  pipelineChanged(): void {
+    this.#returning?.close();
+    this.#returning = undefined;
+    this.#tail?.closed();
+  }
+
+  /** The shared tail could not be read any further. */
+  lostTail(reason: TailLoss): void {
+    this.#reason = reason;
+    this.#tail?.left(reason);
+  }
+
+  /** The client of the stream has failed in a way that it may not recover from. */
+  replaceClient(reason: string): void {
+    this.#host.replace(reason);
+  }
+
+  async close(): Promise<void> {
+    this.#returning?.close();
+    await this.#tail?.stop();
+    await this.#host.close();
+  }
+
+  #use(source: (typeof SOURCES)[number], reason: string): void {
+    if (this.#source === source) return;
+    this.#source = source;
+    this.#metrics.tailSwitches.inc({ to: source, reason });
+    for (const name of SOURCES) this.#metrics.streamSource.set({ source: name }, name === source ? 1 : 0);
+  }
+}
+
+/** A shared tail, and the access to it. */
+export interface SharedTailAccess {
+  readonly options: TailOptions;
+  readonly redis: RedisPackage;
+  /** A name for this process that no other process has, and none has had before. */
+  readonly holder: string;
+  /** MongoDB's time in epoch milliseconds. */
+  readonly serverNowMs: () => number;
+}
+
+/** The parts of a node that its streams work with. */
+export interface SupplyParts extends Omit<LeaseParts, "store"> {
+  readonly deployment: Deployment;
+  readonly stateDatabase: StateDatabase;
+  /** The position of the node. */
+  readonly through: () => bigint;
+  readonly socketTimeoutMs: number;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Makes the supply of a node. Its client is its own, so that long reads and snapshots do not take connections from each other. */
+export function createSupply(
+  options: {
+    readonly uri: string;
+    readonly connectTimeoutMs: number;
+    readonly readPreference?: ReadPreference;
+    readonly tail?: SharedTailAccess | undefined;
+  },
+  parts: SupplyParts,
+): StreamSupply {
+  const { uri, connectTimeoutMs, readPreference, tail } = options;
+  const clientSettings = {
+    ...clientOptions(connectTimeoutMs),
+    // A client that finds no server within this time is replaced, so that no later operation depends on its
+    // internal state.
+    serverSelectionTimeoutMS: connectTimeoutMs + 1_000,
+    socketTimeoutMS: parts.socketTimeoutMs,
+    appName: "tidewire-stream",
+  };
+  const preference = readPreference?.mode === "primary" ? undefined : readPreference;
+  const onReplaced = (reason: string) =>
+    parts.log.debug({ reason }, "the change stream's client was replaced");
+  const host = new StreamHost(uri, clientSettings, preference ?? null, parts, onReplaced);
+  if (tail === undefined) return new StreamSupply(host, null, parts.metrics);
+  const shared = new SharedTail(tail.options, {
+    ...parts,
+    ...tail,
+    store: new LeaseStore(parts.stateDatabase),
+    access: () => host.access(),
+    onClientFailed: (reason) => host.replace(reason),
+  });
+  return new StreamSupply(host, shared, parts.metrics);
+}

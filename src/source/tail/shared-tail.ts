@@ -1,0 +1,174 @@
+/**
+ * The shared tail of one node: decides whether the node reads it or a change stream of its own, and takes part in
+ * filling it. Redis is a cache of the oplog: whenever it cannot be used, the node reads MongoDB from its own position.
+ */
+import type { Logger } from "pino";
+import { guarded, runGuarded } from "../../metrics/guard.ts";
+import type { Metrics } from "../../metrics/metrics.ts";
+import type { RawStream } from "../change-stream.ts";
+import type { TailOptions } from "../options.ts";
+import { RedisConnection, RedisError, type RedisPackage } from "./redis-connection.ts";
+import { TailLeader, type TailLeaderParts, type TailScope } from "./tail-leader.ts";
+import { TailLog } from "./tail-log.ts";
+import { SILENCE_MS, type TailLoss, TailLostError, TailStream } from "./tail-stream.ts";
+
+/** The parts that a shared tail works with. */
+export interface SharedTailParts extends Omit<TailLeaderParts, "openLog" | "bytes"> {
+  readonly redis: RedisPackage;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** How often a node looks at a tail that it does not read, in milliseconds. */
+const LOOK_MS = 1_000;
+/** How long the tail may take to reach the position of a node that returns to it, in milliseconds. */
+const JOIN_MS = 250;
+/** Pauses between attempts to return, which double while attempts fail or the node soon leaves again. In milliseconds. */
+const RETURN_MS = { first: 1_000, most: 30_000 };
+
+/** A node's way to the shared tail. */
+export class SharedTail {
+  readonly #options: TailOptions;
+  readonly #parts: SharedTailParts;
+  readonly #timer: NodeJS.Timeout;
+  #scope: TailScope | undefined;
+  #leading: { readonly abort: AbortController; readonly done: Promise<void> } | undefined;
+  /** The connection for looks. A stream takes it over. */
+  #look: TailLog | undefined;
+  #isLooking = false;
+  #isAlive = false;
+  #isReading = false;
+  #failures = 0;
+  #returnAtMs = 0;
+  #joinedAtMs = 0;
+  #stopped = false;
+
+  constructor(options: TailOptions, parts: SharedTailParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const look = guarded(parts, "source.tail", () => this.#lookAtTail());
+    this.#timer = setInterval(look, LOOK_MS).unref();
+  }
+
+  /** Uses the tail of this pipeline from here on. */
+  enter(scope: TailScope): void {
+    const { epoch, fingerprint } = this.#scope ?? {};
+    if (epoch === scope.epoch && fingerprint === scope.fingerprint) return;
+    this.#scope = scope;
+    this.#isAlive = false;
+    this.#look?.close();
+    this.#look = undefined;
+    this.#leading?.abort.abort();
+    this.#lead(scope);
+  }
+
+  /** Whether an attempt to read the tail is due. */
+  get isInviting(): boolean {
+    return !this.#isReading && this.#isAlive && performance.now() >= this.#returnAtMs;
+  }
+
+  /**
+   * Reads the tail from cluster time `from` on, inclusive.
+   * @returns `null` if the node has to read MongoDB itself for now.
+   */
+  async open(from: bigint): Promise<RawStream | null> {
+    if (!this.#isAlive && performance.now() >= this.#returnAtMs) await this.#lookAtTail();
+    if (!this.isInviting || this.#scope === undefined) return null;
+    const { serverNowMs, metrics } = this.#parts;
+    try {
+      const log = await this.#openLog();
+      const onLag = (lagMs: number) => metrics.tailLag.set(lagMs / 1_000);
+      const stream = await TailStream.open(from, JOIN_MS, { log, serverNowMs, onLag }).catch(
+        (error: unknown) => {
+          log.close();
+          throw error;
+        },
+      );
+      this.#isReading = true;
+      this.#joinedAtMs = performance.now();
+      return stream;
+    } catch (error) {
+      this.#noteFailure(error);
+      return null;
+    }
+  }
+
+  /** The node has to leave the tail. */
+  left(reason: TailLoss): void {
+    this.closed();
+    this.#isAlive = false;
+    this.#parts.log.warn({ reason }, "the shared tail is left: reading MongoDB from the same position");
+  }
+
+  /** The node has closed its stream, if it had one. It waits before it returns, because the tail may be the cause. */
+  closed(): void {
+    if (!this.#isReading) return;
+    this.#isReading = false;
+    this.#parts.metrics.tailLag.set(0);
+    if (performance.now() - this.#joinedAtMs > 2 * RETURN_MS.most) this.#failures = 0;
+    this.#waitToReturn();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    this.#look?.close();
+    this.#leading?.abort.abort();
+    await this.#leading?.done;
+  }
+
+  #lead(scope: TailScope): void {
+    const abort = new AbortController();
+    const { bytes } = this.#options.redis;
+    const leader = new TailLeader(scope, { ...this.#parts, bytes, openLog: () => this.#openLog(scope) });
+    const before = this.#leading?.done;
+    let end = () => {};
+    const done = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#leading = { abort, done };
+    runGuarded(this.#parts, "source.tail", async () => {
+      await before;
+      await leader.run(abort.signal).finally(end);
+    });
+  }
+
+  async #openLog(scope: TailScope | undefined = this.#scope): Promise<TailLog> {
+    const { url, key } = this.#options.redis;
+    const connection = await RedisConnection.open(this.#parts.redis, url);
+    return new TailLog(connection, `${key}:${scope?.epoch}:${scope?.fingerprint}`);
+  }
+
+  /** Finds out whether a leader fills the tail, before the node depends on it. */
+  async #lookAtTail(): Promise<void> {
+    const scope = this.#scope;
+    if (this.#isReading || this.#isLooking || this.#stopped || scope === undefined) return;
+    this.#isLooking = true;
+    try {
+      this.#look = this.#look?.isOpen === true ? this.#look : await this.#openLog();
+      const askedAtMs = this.#parts.serverNowMs();
+      const last = await this.#look.last();
+      const readAtMs = last?.entry?.readAtMs ?? 0;
+      const isCurrent = askedAtMs - readAtMs < SILENCE_MS;
+      if (scope === this.#scope) this.#isAlive = isCurrent;
+    } catch (error) {
+      if (!(error instanceof RedisError)) throw error;
+      this.#isAlive = false;
+      this.#parts.log.debug({ reason: error.message }, "the shared tail cannot be looked at");
+    } finally {
+      this.#isLooking = false;
+      if (this.#stopped) this.#look?.close();
+    }
+  }
+
+  #noteFailure(error: unknown): void {
+    if (!(error instanceof TailLostError) && !(error instanceof RedisError)) throw error;
+    this.#parts.log.debug({ reason: error.message }, "the shared tail cannot be joined yet");
+    this.#waitToReturn();
+  }
+
+  #waitToReturn(): void {
+    const waitMs = Math.min(RETURN_MS.most, RETURN_MS.first * 2 ** this.#failures++);
+    this.#returnAtMs = performance.now() + waitMs * (0.5 + Math.random() / 2);
+  }
+}
