@@ -10,6 +10,7 @@ import type { Config } from "./config/config.ts";
 import type { Feed } from "./feed/feed.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
+import { noteFault } from "./metrics/guard.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { adminAnswers } from "./node/admin-answers.ts";
 import { awaitMajority } from "./node/await-majority.ts";
@@ -22,6 +23,7 @@ import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
+import { tracingOf } from "./node/tracing-of.ts";
 import { StartPatience } from "./source/start-patience.ts";
 
 /** A running node, without its listeners. */
@@ -82,9 +84,10 @@ export async function startService(
   log: Logger = pino(config.log),
   extraRoutes: ExtraRoutes = () => false,
 ): Promise<Service> {
-  // Comes before any connection, because a missing package would otherwise be reported only after the wait for a
+  // These come before any connection, because a missing package would otherwise be reported only after the wait for a
   // majority.
   await socketIoOf(config);
+  await tracingOf(config);
   const { port, adminPort } = await awaitMajority(config, log);
   const { publicServer, prepare, plan, ask, ...running } = await startNode(config, log, { extraRoutes });
   const { metrics, readiness } = running;
@@ -132,7 +135,8 @@ export async function startNode(
   const metrics = createMetrics();
   const onStop = (stop: () => Promise<void>) => void started.push(stop);
   try {
-    return await start({ config, node, id, log, metrics, extraRoutes, onStop }, generation, stopAll);
+    const tracing = await tracingOf(config, (error) => noteFault({ log, metrics }, "tracing", error));
+    return await start({ config, node, id, log, metrics, tracing, extraRoutes, onStop }, generation, stopAll);
   } catch (error) {
     await stopAll();
     throw error;

@@ -1,5 +1,6 @@
 /** The program of a worker: what a primary starts for each of `server.workers`. */
 import { serveAsWorker } from "./cluster/serve-as-worker.ts";
+import { logOptionsOf } from "./node/tracing-of.ts";
 import { startNode } from "./server.ts";
 import { openLog } from "./terminal/open-log.ts";
 
@@ -12,5 +13,5 @@ const output = {
 
 serveAsWorker(
   (config, log, generation) => startNode(config, log, { generation }),
-  (options) => openLog(options, output),
+  async (config) => openLog(await logOptionsOf(config), output),
 );

@@ -5,6 +5,7 @@ import { type Config, loadConfigWithWarnings } from "../config/config.ts";
 import { type ConfigEdits, watchConfig } from "../config/watch-config.ts";
 import { awaitMajority } from "../node/await-majority.ts";
 import type { ExtraRoutes } from "../node/basics.ts";
+import { logOptionsOf } from "../node/tracing-of.ts";
 import { startService } from "../server.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
@@ -79,7 +80,7 @@ async function runNode(configPath: string, io: Io, ports: Ports, host?: Host): P
   const { env } = io;
   const { config: loaded, warnings } = await loadConfigWithWarnings(configPath, env);
   const config = withPorts(loaded, ports);
-  const log = openLog(config.log, io);
+  const log = openLog(await logOptionsOf(config), io);
   for (const { path, line, message } of warnings)
     log.warn({ path, line }, `the configuration is valid, but ${message}`);
   // A page of one's own is one process's to answer.

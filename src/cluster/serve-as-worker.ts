@@ -29,7 +29,7 @@ export interface ServedNode {
 export type StartNode = (config: Config, log: Logger, generation: number) => Promise<ServedNode>;
 
 /** Opens the log of this process. */
-export type OpenLog = (options: Config["log"]) => Logger;
+export type OpenLog = (config: Config) => Promise<Logger>;
 
 type Answers = { [T in RequestType]: (value: Requests[T]["with"]) => Promise<Requests[T]["gives"]> };
 
@@ -119,7 +119,7 @@ class Worker {
 
   readonly #answers: Answers = {
     start: async ({ config, generation }) => {
-      const log = this.#openLog(config.log).child({ node: config.server.node });
+      const log = (await this.#openLog(config)).child({ node: config.server.node });
       this.#log = log;
       const node = await this.#startNode(config, log, generation);
       // The server never listens; it receives its connections from the primary. This call starts the checks of their

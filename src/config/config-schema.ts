@@ -45,6 +45,19 @@ export const ConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe("The log, JSON lines on standard output."),
+  tracing: z
+    .strictObject({
+      sampleRatio: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0)
+        .describe(
+          "Share of the batches of changes that have OpenTelemetry spans, from 0 (none) to 1 (all). Needs the package `@opentelemetry/api`, and an SDK that the process loads (docs/operations.md).",
+        ),
+    })
+    .prefault({})
+    .describe("Spans of changes for OpenTelemetry."),
 });
 
 /** The file of a node whose rules are in the database: without collections, which the rule set in force supplies. */

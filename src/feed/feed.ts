@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import { guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { BatchFacts, BatchSpan, Tracing } from "../metrics/tracing.ts";
 import type { StreamEvent } from "../source/change-event.ts";
 import type { CommitSink } from "../source/commit-sink.ts";
 import type { Deployment } from "../source/deployment.ts";
@@ -51,8 +52,17 @@ export interface FeedParts {
   readonly onHandedOut?: () => void;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Makes spans of batches. Default: none. */
+  readonly tracing?: Tracing | null;
   /** The clock of commit slices. Default: the system's. */
   readonly sliceClock?: SliceClock;
+}
+
+/** The oldest commit of a batch waited longest. */
+function factsOf({ commits }: CommitBatch): BatchFacts {
+  const events = commits.reduce((sum, commit) => sum + commit.events.length, 0);
+  const bytes = commits.reduce((sum, commit) => sum + commit.bytes, 0);
+  return { commits: commits.length, events, bytes, writtenAtMs: commits[0]?.wallTimeMs ?? null };
 }
 
 /** How often expired state is removed and gauges are set, in milliseconds. */
@@ -80,6 +90,9 @@ export class Feed implements CommitSink {
   readonly #stateFollowers: Map<string, StateFollower>;
   readonly #isState = ({ namespace }: StreamEvent) => this.#stateFollowers.has(namespace);
   readonly #sweeper: NodeJS.Timeout;
+  readonly #tracing: Tracing | null;
+  /** The span of the batch that is being handed out. No two are at a time. */
+  #span: BatchSpan | null = null;
   #sweepIsDue = false;
 
   constructor(history: HistoryOptions, limits: FeedLimits, parts: FeedParts) {
@@ -117,7 +130,7 @@ export class Feed implements CommitSink {
       catchUps,
       trace: this.trace,
       isOwn: (namespace) => stateFollowers.has(namespace),
-      onHandedOut,
+      onHandedOut: () => (this.#span === null ? onHandedOut() : this.#span.during("write", onHandedOut)),
     });
     const detached = (spec: LiveQuerySpec) => liveQueries.detached(spec);
     const grants = new GrantDiffs(limits.snapshotDocuments, { ...shared, snapshots, detached });
@@ -125,6 +138,7 @@ export class Feed implements CommitSink {
     this.cursors = cursors;
     this.lookups = lookups;
     this.#metrics = metrics;
+    this.#tracing = parts.tracing ?? null;
     metrics.onScrape("publishedHeadAge", () => metrics.publishedHeadAge.set(cursors.publishedAgeSeconds));
     this.#encoder = encoder;
     this.#budget = budget;
@@ -180,6 +194,20 @@ export class Feed implements CommitSink {
 
   /** Takes a batch of commits. Settles when every live query has processed it. The next batch must wait for that. */
   async accept(batch: CommitBatch): Promise<void> {
+    const span = batch.commits.length === 0 ? null : (this.#tracing?.sample(factsOf(batch)) ?? null);
+    if (span === null) return this.#accept(batch, null);
+    const deliveredBefore = this.#metrics.deliveriesMade.total;
+    try {
+      await span.within(() => this.#accept(batch, span));
+      span.end(this.#metrics.deliveriesMade.total - deliveredBefore);
+    } catch (error) {
+      span.fail(error);
+      throw error;
+    }
+  }
+
+  async #accept(batch: CommitBatch, span: BatchSpan | null): Promise<void> {
+    span?.at("order");
     this.trace.observer?.received();
     const endTimer = batch.commits.length > 0 ? this.#metrics.acceptTime.startTimer() : undefined;
     const { deliveriesMade } = this.#metrics;
@@ -188,7 +216,7 @@ export class Feed implements CommitSink {
       const ready = follower.ready(batch.commits);
       if (ready !== undefined) await ready;
     }
-    const rest = this.timeline.handOut(() => this.#slices.run(this.#handOut(batch)));
+    const rest = this.timeline.handOut(() => this.#slices.run(this.#handOut(batch, span)));
     // Usually all work was done in this turn, and no other code has seen an unsettled timeline.
     if (rest !== undefined) await rest;
     if (this.#sweepIsDue) this.#sweep();
@@ -211,8 +239,10 @@ export class Feed implements CommitSink {
     if (wallTimeMs !== null) this.#metrics.deliveryLag.observe(Math.max(0, Date.now() - wallTimeMs) / 1_000);
   }
 
-  *#handOut(batch: CommitBatch): Generator<void, void> {
+  *#handOut(batch: CommitBatch, span: BatchSpan | null): Generator<void, void> {
     const { timeline } = this;
+    span?.at("match");
+    this.#span = span;
     for (const commit of batch.commits) {
       const entry = timeline.append(commit);
       // The changes found so far were allowed under the state before this commit, so they are written first.
@@ -224,7 +254,9 @@ export class Feed implements CommitSink {
       }
       yield* this.#liveQueries.dispatch.apply(entry);
     }
+    span?.at("encode");
     yield* this.#liveQueries.dispatch.flush();
+    this.#span = null;
     timeline.advance(batch.through);
     this.#logBudget.trim(timeline.headSeq);
     this.#encoder.forget();

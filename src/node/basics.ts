@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracing } from "../metrics/tracing.ts";
 
 /** Answers requests on the public listener that are not the service's own; `false` for any other path. */
 export type ExtraRoutes = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -15,6 +16,8 @@ export interface Basics {
   /** The id under which clients see the node. */
   readonly id: string;
   readonly metrics: Metrics;
+  /** `null` unless `tracing.sampleRatio` is above 0. */
+  readonly tracing: Tracing | null;
   /** Registers how a part is stopped; parts are stopped in reverse order. */
   onStop(stop: () => Promise<void>): void;
 }

@@ -32,7 +32,7 @@ interface PipelineEvents {
 
 /** Builds the parts between MongoDB and the live queries; `runSource` lets the change stream begin. */
 export function buildPipeline(
-  { config, node, id, log, metrics, onStop }: Basics,
+  { config, node, id, log, metrics, tracing, onStop }: Basics,
   { client, uri }: OpenedClient,
   { database, deployment, clock }: SharedState,
   report: PreflightReport,
@@ -50,6 +50,7 @@ export function buildPipeline(
     idleAgeMs: idleAgeOf(config),
     serverNowMs: () => clock.nowMs(),
     onHandedOut,
+    tracing,
     log,
     metrics,
   });
