@@ -3,14 +3,15 @@ import { mkdir } from "node:fs/promises";
 import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MongoClient } from "mongodb";
-import { loadConfig } from "../config/config.ts";
+import { type Config, loadConfig } from "../config/config.ts";
 import { deferred } from "../feed/deferred.ts";
 import { amount } from "../protocol/amount.ts";
 import { StartupError } from "../source/startup-error.ts";
 import type { Io } from "../terminal/io.ts";
 import { Child } from "./child.ts";
 import { consoleUrlOf } from "./console-url.ts";
-import { copyDemoConfig } from "./demo-config.ts";
+import { writeServiceConfig } from "./demo-config.ts";
+import { putDemoRulesInForce } from "./first-rules.ts";
 import { COLLECTION } from "./order.ts";
 import { type Place, type Stops, startMongodb, startServiceProcess } from "./processes.ts";
 import { PlainShow, type Show, TerminalShow } from "./show.ts";
@@ -59,9 +60,10 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   const secret = io.env["TIDEWIRE_JWT_SECRET"] || randomBytes(32).toString("hex");
   const adminToken = randomBytes(32).toString("hex");
   const configFile = `${directory}/tidewire.yaml`;
-  await copyDemoConfig(configFile);
-  const { mongodb } = await loadConfig(configFile, { ...io.env, TIDEWIRE_JWT_SECRET: secret });
+  const config = await configure(configFile, { ...io.env, TIDEWIRE_JWT_SECRET: secret });
+  const { mongodb } = config;
   const mongodbUri = await startMongodb(mongodb, `${directory}/mongodb`, io, stops);
+  await putDemoRulesInForce(mongodbUri, config);
 
   const failed = deferred();
   // Before the board is drawn, notes are plain lines.
@@ -96,7 +98,7 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   writer.isUp();
 
   const url = `ws://127.0.0.1:${service.place.port}`;
-  await introduce(io, service.place, configFile, { secret, adminToken });
+  await introduce(io, service.place, { secret, adminToken });
   const watchers: Watcher[] = [];
   if (options.terminal !== undefined)
     show = new TerminalShow(io, watchers, options.terminal, pageOf(service.place));
@@ -123,6 +125,12 @@ async function run(options: DemoOptions, io: Io, stops: Stops): Promise<boolean>
   return orFailed(check(watchers, mongodbUri, mongodb.database, show));
 }
 
+/** Writes the configuration of the service. */
+async function configure(file: string, env: NodeJS.ProcessEnv): Promise<Config> {
+  await writeServiceConfig(file);
+  return loadConfig(file, env);
+}
+
 const pageOf = ({ port }: Pick<Place, "port">) => `http://127.0.0.1:${port}/demo`;
 
 /** The secrets of this run. */
@@ -140,12 +148,7 @@ const environmentOf = (mongodbUri: string, { secret, adminToken }: Secrets) => (
 });
 
 /** The addresses and commands for looking at the demo from outside. */
-async function introduce(
-  io: Io,
-  { port, adminPort }: Place,
-  configFile: string,
-  { secret, adminToken }: Secrets,
-): Promise<void> {
+async function introduce(io: Io, { port, adminPort }: Place, { secret, adminToken }: Secrets): Promise<void> {
   const url = `ws://127.0.0.1:${port}`;
   const [, ben] = VIEWERS;
   const token = signToken(ben, secret);
@@ -164,7 +167,10 @@ async function introduce(
       `Follow ${ben.name}'s orders from another terminal:`,
       `  node ${main} tail --url ${url} --collection ${COLLECTION} --token ${token}`,
       "",
-      `Edit the rules while it runs: ${relative(process.cwd(), configFile)}`,
+      "Edit the rules while it runs: on the page, in the console, or from another terminal:",
+      `  export TIDEWIRE_ADMIN_TOKEN=${adminToken}`,
+      `  node ${main} rules pull rules.yaml --admin http://127.0.0.1:${adminPort}`,
+      `  node ${main} rules push rules.yaml -m "why" --admin http://127.0.0.1:${adminPort}`,
       "",
     ].join("\n"),
   );

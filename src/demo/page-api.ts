@@ -6,14 +6,14 @@ export interface BoardAnswer {
   /** Writes per second. */
   readonly rate: number;
   readonly rules: RulesText;
-  /** The console of the service, with a login. `null` while the service starts. */
-  readonly consoleUrl: string | null;
+  /** The console of the service, with a login. */
+  readonly consoleUrl: string;
 }
 
-/** The rules of the board, as in the configuration file. */
+/** `GET rules`: the rules of the board in force. */
 export interface RulesText {
-  /** The path of the file, relative to the demo's working directory. */
-  readonly file: string;
+  /** The number of the rule set in force. */
+  readonly set: number;
   readonly text: string;
   /** The rules at the start of the demo. */
   readonly original: string;
@@ -28,15 +28,19 @@ export interface TokenAnswer {
   readonly token: string;
 }
 
-/** `POST rules`: the file is written, if the configuration is right with them. */
+/** `POST rules`: puts the rules in force, as a new rule set. */
 export interface RulesRequest {
   readonly text: string;
+  /** The set from which the edit starts. */
+  readonly set: number;
 }
-/** The problems, with their lines in the text. If there are none, the rules were saved. */
+/** The problems, with their lines in the text. If there are none, the rules are in force. */
 export interface RulesAnswer {
   readonly problems: readonly { readonly line: number; readonly message: string }[];
-  /** `false` if the new text means the same rules. Then no new generation follows. */
-  readonly isEdit: boolean;
+  /** The number of the new set; `null` if the new text means the same rules. */
+  readonly set: number | null;
+  /** The set in force if it is another one than that from which the edit starts; otherwise `null`. */
+  readonly inForce: number | null;
 }
 
 /** `POST rate` */

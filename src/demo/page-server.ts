@@ -1,5 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { API as ADMIN_API } from "../admin/api/endpoint.ts";
+import { deferred } from "../feed/deferred.ts";
 import { AsFound } from "./as-found.ts";
+import { BoardRules } from "./board-rules.ts";
 import { consoleUrlOf } from "./console-url.ts";
 import type {
   BoardAnswer,
@@ -8,11 +11,11 @@ import type {
   RateRequest,
   RulesAnswer,
   RulesRequest,
+  RulesText,
   TokenAnswer,
   TokenRequest,
 } from "./page-api.ts";
 import { type PageFile, readPageFiles } from "./page-files.ts";
-import { RulesFile } from "./rules-file.ts";
 import { VIEWERS, type Viewer } from "./viewers.ts";
 import { signToken } from "./watcher.ts";
 
@@ -61,15 +64,17 @@ class Refused extends Error {
 export class PageServer {
   readonly #options: PageOptions;
   readonly #files: ReadonlyMap<string, PageFile>;
-  readonly #rules: RulesFile;
+  readonly #rules: BoardRules;
   readonly #found: AsFound;
   #rate: number;
-  #adminPort: number | null = null;
+  /** The port of the admin listener, once it listens. */
+  #adminPort = 0;
+  readonly #listens = deferred();
 
   private constructor(options: PageOptions, files: ReadonlyMap<string, PageFile>) {
     this.#options = options;
     this.#files = files;
-    this.#rules = new RulesFile(options.configFile, options.env);
+    this.#rules = new BoardRules((path, body) => this.#askAdmin(path, body), options.configFile, options.env);
     this.#found = new AsFound(options.mongodbUri);
     this.#rate = options.rate;
   }
@@ -84,6 +89,7 @@ export class PageServer {
 
   readonly setAdminPort = (port: number): void => {
     this.#adminPort = port;
+    this.#listens.resolve();
   };
 
   /** `false` for what is not under `/demo`. */
@@ -126,6 +132,7 @@ export class PageServer {
 
   async #serve(name: string, request: IncomingMessage): Promise<object> {
     if (request.method === "GET" && name === "board") return this.#board();
+    if (request.method === "GET" && name === "rules") return this.#rules.read() satisfies Promise<RulesText>;
     if (request.method !== "POST") throw new Refused(405, "use POST here");
     // Other pages in the same browser can send requests here, but not under this page's name.
     if (request.headers.origin !== `http://${request.headers.host}`) throw new Refused(403, "not this page");
@@ -148,8 +155,8 @@ export class PageServer {
 
   async #board(): Promise<BoardAnswer> {
     const viewers = VIEWERS.map(({ name, title, sees }) => ({ name, title, sees }));
-    const port = this.#adminPort;
-    const consoleUrl = port === null ? null : consoleUrlOf(port, this.#options.adminToken);
+    await this.#listens.promise;
+    const consoleUrl = consoleUrlOf(this.#adminPort, this.#options.adminToken);
     return { viewers, rate: this.#rate, rules: await this.#rules.read(), consoleUrl };
   }
 
@@ -157,9 +164,26 @@ export class PageServer {
     return { token: signToken(viewerOf(viewer), this.#options.secret, TOKEN_GOOD_FOR) };
   }
 
-  async #saveRules({ text }: Partial<RulesRequest>): Promise<RulesAnswer> {
+  async #saveRules({ text, set }: Partial<RulesRequest>): Promise<RulesAnswer> {
     if (typeof text !== "string") throw new Refused(400, "text is the rules");
-    return this.#rules.write(text);
+    if (typeof set !== "number" || !Number.isInteger(set) || set < 0)
+      throw new Refused(400, "set is the number of the rule set from which the edit starts");
+    return this.#rules.write({ text, set });
+  }
+
+  /** Asks the API for admins of this service, which answers refusals of an edit as data, too. */
+  async #askAdmin(path: string, body?: object): Promise<unknown> {
+    await this.#listens.promise;
+    const url = `http://127.0.0.1:${this.#adminPort}${ADMIN_API}${path}`;
+    const headers = {
+      authorization: `Bearer ${this.#options.adminToken}`,
+      "content-type": "application/json",
+    };
+    const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+    const response = await fetch(url, { headers, ...sent });
+    const answer: unknown = await response.json();
+    if (!response.ok && body === undefined) throw new Refused(503, "the service is starting: try again");
+    return answer;
   }
 
   #setRate({ rate }: Partial<RateRequest>): object {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
 import { isBrowserMissing, PATIENCE } from "../support/browser.ts";
+import { ROOT } from "../support/build.ts";
 import { accessibilityFaults, editor, openConsole, showView, tooNarrow, write } from "../support/console.ts";
 
 const effect = (page: Page) => page.getByRole("region", { name: "Effect of the draft" });
@@ -11,7 +12,7 @@ const effect = (page: Page) => page.getByRole("region", { name: "Effect of the d
 /** Opens the configuration of the demo in the editor. */
 async function openRules() {
   const opened = await openConsole();
-  const original = await readFile(join(opened.directory, ".tidewire/demo/tidewire.yaml"), "utf8");
+  const original = await readFile(join(ROOT, "config/demo.yaml"), "utf8");
   // A plan fills in no variables.
   const text = original.replaceAll(/\$\{TIDEWIRE_DEMO_DATABASE[^}]*\}/g, opened.db.databaseName);
   const file = join(opened.directory, "tidewire.yaml");
@@ -24,7 +25,7 @@ async function openRules() {
 
 test.skipIf(isBrowserMissing)("shows the effect of a draft on each rule and its subscriptions", async () => {
   const { page, text } = await openRules();
-  await write(page, text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+  await write(page, text.replace("exclude: [ margin, courier ]", "exclude: [ courier ]"));
   await effect(page).getByText("more fields").waitFor();
   await effect(page).getByText("all but courier").waitFor();
   const row = effect(page).getByRole("row", { name: /^customer/ });
@@ -42,8 +43,8 @@ test.skipIf(isBrowserMissing)("shows the effect of a draft on each rule and its 
   const saved = page.waitForEvent("download");
   await page.getByRole("button", { name: "Save as patch" }).click();
   const patch = await readFile(await (await saved).path(), "utf8");
-  expect(patch).toContain("-        fields: { exclude: [margin, courier] }");
-  expect(patch).toContain("+        fields: { exclude: [courier] }");
+  expect(patch).toContain("-        fields: { exclude: [ margin, courier ] }");
+  expect(patch).toContain("+        fields: { exclude: [ courier ] }");
 });
 
 test.skipIf(isBrowserMissing)(
@@ -62,7 +63,7 @@ test.skipIf(isBrowserMissing)(
     expect(await accessibilityFaults(page)).toEqual([]);
     await page.unroute("**/api/v1/plan");
     // The page cannot know the operators of filters; the node does.
-    await write(page, text.replace("$in: [admin]", "$inn: [admin]"));
+    await write(page, text.replace("$in: [ admin ]", "$inn: [ admin ]"));
     await effect(page)
       .getByText(/the operator "\$inn" is not supported/)
       .waitFor();
@@ -86,7 +87,7 @@ test.skipIf(isBrowserMissing)("runs the tests of a draft while it is being edite
   await tests.getByText("passed", { exact: true }).waitFor();
   await tests.getByText(/that no test reaches/).click();
   await tests.getByText("orders, admin").waitFor();
-  await write(page, text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+  await write(page, text.replace("exclude: [ margin, courier ]", "exclude: [ courier ]"));
   await tests.getByText("failed", { exact: true }).waitFor();
   await tests.locator("strong", { hasText: "ben sees no margin" }).waitFor();
   await page.reload();
@@ -148,13 +149,13 @@ test.skipIf(isBrowserMissing)(
   "keeps a draft over a reload, a killed node, and the end of the session",
   async () => {
     const { page, text, kill, token } = await openRules();
-    await write(page, text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+    await write(page, text.replace("exclude: [ margin, courier ]", "exclude: [ courier ]"));
     await effect(page).getByText("more fields").waitFor();
     await page.reload();
     await effect(page).getByText("more fields").waitFor();
 
     await kill();
-    await write(page, text.replace("exclude: [margin, courier]", "exclude: [margin]"));
+    await write(page, text.replace("exclude: [ margin, courier ]", "exclude: [ margin ]"));
     // Sessions are in the memory of the node, so that a restart ends them.
     await page.getByText("Your session has ended").waitFor();
     await page.getByLabel("Admin token").fill(token);

@@ -7,8 +7,11 @@ import type { BrowserContextOptions, Page } from "playwright-core";
 import { expect, test } from "vitest";
 import { STATUSES } from "../../src/demo/order.ts";
 import { VIEWERS } from "../../src/demo/viewers.ts";
+import { RuleSetStore } from "../../src/source/rule-set-store.ts";
 import { isBrowserMissing, openPage, PATIENCE } from "../support/browser.ts";
 import { ROOT } from "../support/build.ts";
+import { editor, showView, write } from "../support/console.ts";
+import { draftIn } from "../support/rules-console.ts";
 import { startDemo } from "../support/running.ts";
 
 const NAMES = ["Ada", "Ben", "Cleo"] as const;
@@ -120,14 +123,15 @@ test.skipIf(isBrowserMissing)(
 test.skipIf(isBrowserMissing)(
   "rules that are edited on the page take effect on every view, and wrong ones on none",
   async () => {
-    const { page, demo, directory } = await open();
-    const file = join(directory, ".tidewire/demo/tidewire.yaml");
+    const { page, demo, client, name } = await open();
+    const sets = new RuleSetStore(client.db(`${name}-state`));
+    const inForce = async () => (await sets.history(1))[0]?.collections;
     const original = await readFile(join(ROOT, "config/demo.yaml"), "utf8");
     const margin = card(page, "Ben").getByRole("columnheader", { name: "Margin" });
     expect(await margin.count()).toBe(0);
     await button(page, "Ben sees the margin").click();
     await margin.waitFor();
-    await outcome(page, "+   fields: { exclude: [courier] }");
+    await outcome(page, "+   fields: { exclude: [ courier ] }");
     await outcome(page, "Caused by the rules: Ben:");
     await verdict(page, "Ben", "equals find");
 
@@ -135,15 +139,15 @@ test.skipIf(isBrowserMissing)(
     await standing(page, "Ben", "no rule gives this user access");
     expect(await shown(page, "ben")).toEqual([]);
     await verdict(page, "Ben", "nothing is shown, as no rule allows it");
-    expect(await readFile(file, "utf8")).toContain("$ne: ben");
+    expect(await inForce()).toContain("$ne: ben");
     await demo.line(/no rule gives ben access any more/);
 
     const editor = page.getByLabel("Rules of the collection orders");
     const good = await editor.inputValue();
-    await editor.fill(good.replace("$in: [admin]", "$inn: [admin]"));
+    await editor.fill(good.replace("$in: [ admin ]", "$inn: [ admin ]"));
     await editor.press("Control+Enter");
     await outcome(page, 'line 3: the operator "$inn" is not supported');
-    expect(await readFile(file, "utf8")).not.toContain("$inn");
+    expect(await inForce()).not.toContain("$inn");
 
     await button(page, "Restore").click();
     await standing(page, "Ben", "live");
@@ -174,7 +178,7 @@ test.skipIf(isBrowserMissing)("lights a preset only while its rules are in force
   const isOn = async () => (await preset.getAttribute("aria-pressed")) === "true";
   const editor = page.locator("#rules-text");
   const text = await editor.inputValue();
-  await editor.fill(text.replace("exclude: [margin, courier]", "exclude: [courier]"));
+  await editor.fill(text.replace("exclude: [ margin, courier ]", "exclude: [ courier ]"));
   expect(await isOn()).toBe(false);
   await button(page, "Save").click();
   await expect.poll(isOn, PATIENCE).toBe(true);
@@ -230,5 +234,42 @@ test.skipIf(isBrowserMissing)(
       await page.emulateMedia({ colorScheme });
       expect(await violations(page), colorScheme).toEqual([]);
     }
+  },
+);
+
+test.skipIf(isBrowserMissing)(
+  "an edit that is applied in the console moves the views of the page, and a revert moves them back",
+  async () => {
+    const { page } = await open();
+    const margin = card(page, "Ben").getByRole("columnheader", { name: "Margin" });
+    const opened = page.context().waitForEvent("page");
+    await page.getByRole("link", { name: "console" }).click();
+    const admin = await opened;
+    await showView(admin, "Rules");
+    await admin.getByRole("button", { name: "Edit the rules in force" }).click();
+    await editor(admin).waitFor();
+    const text = await draftIn(admin);
+    await write(admin, text.replace("exclude: [ margin, courier ]", "exclude: [ courier ]"));
+    await admin.getByRole("button", { name: "Apply …" }).click();
+    const dialog = admin.getByRole("dialog");
+    await dialog.getByLabel("Reason, for the history").fill("Ben may see the margin");
+    await dialog.getByRole("button", { name: "Apply", exact: true }).click();
+    await dialog.getByText("Acknowledged by 1 of 1 node.").waitFor();
+    await dialog.getByRole("button", { name: "Done" }).click();
+    await margin.waitFor();
+    await outcome(page, "was applied outside this panel and is in force");
+    expect(await button(page, "Ben sees the margin").getAttribute("aria-pressed")).toBe("true");
+    await verdict(page, "Ben", "equals find");
+
+    await admin.getByRole("link", { name: "History" }).click();
+    await admin.getByRole("button", { name: "Set 1" }).click();
+    await dialog.getByRole("button", { name: "Revert to set 1 …" }).click();
+    await dialog.getByRole("button", { name: "Revert", exact: true }).click();
+    await dialog.getByText("Acknowledged by 1 of 1 node.").waitFor();
+    await margin.waitFor({ state: "detached" });
+    await verdict(page, "Ben", "equals find");
+    // The panel goes on from the set of the console.
+    await button(page, "Ben sees the margin").click();
+    await margin.waitFor();
   },
 );

@@ -118,7 +118,7 @@ test("reports an unusable MongoDB in one line", async () => {
 });
 
 test("the page's service hands out tokens and takes edits from the page alone", async () => {
-  const { demo, directory } = await startDemo(["--rate", "1"]);
+  const { demo, client, name } = await startDemo(["--rate", "1"]);
   const [, page = ""] = await demo.line(/in a browser: (\S+)/);
   const { origin, port } = new URL(page);
   const ask = (name: string, headers: Record<string, string>, body: object = { viewer: "ada" }) =>
@@ -137,13 +137,18 @@ test("the page's service hands out tokens and takes edits from the page alone", 
   expect(await ask("token", { Host: rebound, Origin: `http://${rebound}` })).toBe(403);
   expect(await ask("kill", { Origin: "http://elsewhere.example" })).toBe(403);
 
-  const file = join(directory, ".tidewire/demo/tidewire.yaml");
-  const before = await readFile(file, "utf8");
-  const rules = (text: unknown) => ask("rules", { Origin: origin }, { text });
+  const sets = client.db(`${name}-state`).collection("ruleSets");
+  const before = await sets.find().toArray();
+  expect(before).toMatchObject([{ _id: 1, author: "demo" }, { set: 1 }]);
+  const rules = (text: unknown, set: unknown = 1) => ask("rules", { Origin: origin }, { text, set });
   expect(await rules("- name: everybody\nserver: { origins: [x] }")).toBe(200);
   expect(await rules(7)).toBe(400);
+  expect(await rules("- name: everybody", "1")).toBe(400);
+  expect(
+    await ask("rules", { Origin: "http://elsewhere.example" }, { text: "- name: everybody", set: 1 }),
+  ).toBe(403);
   expect(await ask("rate", { Origin: origin }, { rate: 1e9 })).toBe(400);
   expect(await ask("token", { Origin: origin }, { viewer: "root" })).toBe(400);
   expect(await ask("token", { Origin: origin }, { viewer: "x".repeat(100_000) })).toBe(413);
-  expect(await readFile(file, "utf8")).toBe(before);
+  expect(await sets.find().toArray()).toEqual(before);
 });

@@ -52,5 +52,5 @@ export async function startDemo(args: readonly string[]) {
   const directory = await emptyDirectory();
   const env = { ...process.env, MONGODB_URI: uri, TIDEWIRE_DEMO_DATABASE: name, HOME: directory };
   const demo = new Running(process.execPath, [MAIN, "demo", ...args], directory, env);
-  return { demo, db, directory, env };
+  return { demo, client, db, name, directory, env };
 }

@@ -5,6 +5,7 @@ import type {
   RateRequest,
   RulesAnswer,
   RulesRequest,
+  RulesText,
   TokenAnswer,
   TokenRequest,
 } from "../page-api.ts";
@@ -16,6 +17,7 @@ const post = <Answer>(name: string, body: object) =>
 export const api = {
   board: () => ask<BoardAnswer>("board"),
   token: (request: TokenRequest) => post<TokenAnswer>("token", request),
+  rules: () => ask<RulesText>("rules"),
   saveRules: (request: RulesRequest) => post<RulesAnswer>("rules", request),
   setRate: (request: RateRequest) => post<object>("rate", request),
   find: (request: FindRequest) => post<FindAnswer>("find", request),

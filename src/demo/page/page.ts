@@ -35,10 +35,7 @@ async function start(): Promise<void> {
   byId("people").replaceChildren(...cards.map((card) => card.element));
   setUpRate(rate);
   setUpKill(announce);
-  if (consoleUrl !== null) {
-    byId<HTMLAnchorElement>("console-link").href = consoleUrl;
-    byId("console-hint").hidden = false;
-  }
+  byId<HTMLAnchorElement>("console-link").href = consoleUrl;
 }
 
 start().catch((error: unknown) => {

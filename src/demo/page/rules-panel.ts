@@ -5,17 +5,17 @@ import { api, pause, rulesGeneration } from "./api.ts";
 import { byId, capitalized, element, setText } from "./element.ts";
 import { diffLines } from "./text-diff.ts";
 
-/** Suggested edits: a part of the rules, and its replacement. */
+/** Suggested edits: a part of the rules, and its replacement, in the layout in which a rule set is kept. */
 const PRESETS = [
   {
     title: "Ben sees the margin",
-    off: "fields: { exclude: [margin, courier] }",
-    on: "fields: { exclude: [courier] }",
+    off: "fields: { exclude: [ margin, courier ] }",
+    on: "fields: { exclude: [ courier ] }",
   },
   {
     title: "Cleo sees every ride",
-    off: 'filter: { courier: "%%user.sub", status: { $in: [ready, riding] } }',
-    on: "filter: { status: { $in: [ready, riding] } }",
+    off: 'filter: { courier: "%%user.sub", status: { $in: [ ready, riding ] } }',
+    on: "filter: { status: { $in: [ ready, riding ] } }",
   },
   {
     title: "Ben has no access",
@@ -26,6 +26,8 @@ const PRESETS = [
 
 const IN_FORCE_WITHIN_MS = 15_000;
 const LOOK_EVERY_MS = 100;
+/** How often the page looks whether an edit was applied elsewhere. */
+const WATCH_EVERY_MS = 1_000;
 /** After the rules are in force, the changes that they cause arrive within this time. */
 const SETTLES_WITHIN_MS = 700;
 
@@ -38,7 +40,7 @@ export interface RulesEvents {
   inForce(areOriginal: boolean): void;
 }
 
-/** The panel that shows, edits and saves the rules in the file, and shows the effect of an edit on each viewer. */
+/** The panel that shows and edits the rules in force, and shows the effect of an edit on each viewer. */
 export class RulesPanel {
   readonly #editor = byId<HTMLTextAreaElement>("rules-text");
   readonly #outcome = byId("rules-outcome");
@@ -46,6 +48,10 @@ export class RulesPanel {
   readonly #presets: readonly HTMLButtonElement[];
   readonly #granted = new Map<string, Map<Effect, number>>();
   readonly #original: string;
+  /** The set whose text was last loaded into the editor, or saved from it. */
+  #set: number;
+  /** The latest set that the panel has shown the effect of. */
+  #seen: number;
   #saved: string;
   /** The text that the service has applied; a preset is on if this contains it, whatever the editor holds. */
   #inForce: string;
@@ -53,10 +59,11 @@ export class RulesPanel {
 
   constructor(rules: RulesText, events: RulesEvents) {
     this.#events = events;
+    this.#set = rules.set;
+    this.#seen = rules.set;
     this.#saved = rules.text;
     this.#inForce = rules.text;
     this.#original = rules.original;
-    setText(byId("rules-file"), rules.file);
     this.#presets = PRESETS.map(({ title, off, on }) => {
       const button = element("button", { type: "button", "aria-pressed": "false" }, title);
       button.addEventListener("click", () => {
@@ -75,6 +82,9 @@ export class RulesPanel {
       this.#save(this.#editor.value);
     });
     this.#show(rules.text);
+    this.#showSet();
+    // A service that is killed meanwhile is asked again later.
+    setInterval(() => this.#enqueue(() => this.#look().catch(() => {})), WATCH_EVERY_MS);
   }
 
   /** A viewer received a change of rights. */
@@ -88,14 +98,16 @@ export class RulesPanel {
   #save(text: string): void {
     this.#show(text);
     this.#editor.removeAttribute("aria-invalid");
-    this.#last = this.#last
-      .then(() => this.#saveAndWait(text.trimEnd()))
-      .catch((error: unknown) => {
-        this.#say(
-          "problem",
-          `The rules were not saved: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      });
+    this.#enqueue(() => this.#saveAndWait(text.trimEnd()));
+  }
+
+  #enqueue(run: () => Promise<void>): void {
+    this.#last = this.#last.then(run).catch((error: unknown) => {
+      this.#say(
+        "problem",
+        `The rules were not saved: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    });
   }
 
   async #saveAndWait(text: string): Promise<void> {
@@ -103,48 +115,58 @@ export class RulesPanel {
       this.#say("", "There is nothing to save.");
       return;
     }
-    const before = await rulesGeneration();
     this.#say("", "Saving …");
     this.#granted.clear();
-    const { problems, isEdit } = await api.saveRules({ text });
+    const { problems, set, inForce } = await api.saveRules({ text, set: this.#set });
     if (problems.length > 0) {
       this.#refuse(problems);
+      // The reader has seen that there is another edit, and may replace it.
+      if (inForce !== null) this.#set = inForce;
+      return;
+    }
+    if (set === null) {
+      this.#say("good", "The text means the same rules as those in force, so nothing was applied.");
       return;
     }
     const old = this.#saved;
     this.#saved = text;
-    if (!isEdit) {
-      this.#applied(text);
-      this.#say("good", "Saved. The new text means the same rules as before.");
-      return;
-    }
+    this.#set = set;
     const startedAtMs = performance.now();
-    const generation = await this.#newGeneration(before);
+    await this.#untilInForce(set);
     const tookMs = Math.round(performance.now() - startedAtMs);
-    this.#applied(text);
-    this.#events.inForce(text === this.#original);
-    await pause(SETTLES_WITHIN_MS);
-    this.#say(
-      "good",
-      `In force after ${tookMs} ms, without a restart (generation ${generation}). ${this.#effect()}`,
-    );
+    await this.#applied(text, set);
+    this.#say("good", `In force after ${tookMs} ms, without a restart (rule set ${set}). ${this.#effect()}`);
     this.#outcome.append(diffElement(old, text));
   }
 
-  async #newGeneration(before: number | undefined): Promise<number> {
+  async #untilInForce(set: number): Promise<void> {
     const endMs = performance.now() + IN_FORCE_WITHIN_MS;
     while (performance.now() < endMs) {
-      const now = await rulesGeneration();
-      // A service that was killed meanwhile starts with the new rules and restarts its count.
-      if (now !== undefined && now !== before) return now;
+      if (((await rulesGeneration()) ?? 0) >= set) return;
       await pause(LOOK_EVERY_MS);
     }
-    throw new Error("the file is saved, but the service has not applied it; its log says why");
+    throw new Error("the rule set is saved, but the service has not applied it; its log says why");
+  }
+
+  /** Shows an edit that was applied elsewhere, such as in the console. Text that was not saved stays in the editor. */
+  async #look(): Promise<void> {
+    if (((await rulesGeneration()) ?? 0) <= this.#seen) return;
+    const { set, text } = await api.rules();
+    const old = this.#inForce;
+    if (this.#editor.value.trimEnd() === this.#saved) {
+      this.#set = set;
+      this.#saved = text;
+      this.#show(text);
+    }
+    await this.#applied(text, set);
+    this.#say("good", `Rule set ${set} was applied outside this panel and is in force. ${this.#effect()}`);
+    this.#outcome.append(diffElement(old, text));
+    this.#granted.clear();
   }
 
   #refuse(problems: readonly { readonly line: number; readonly message: string }[]): void {
     this.#editor.setAttribute("aria-invalid", "true");
-    this.#say("problem", "The service would refuse these rules, so the file is unchanged:");
+    this.#say("problem", "Nothing was applied:");
     const items = problems.map(({ line, message }) => element("li", {}, `line ${line}: ${message}`));
     this.#outcome.append(element("ul", {}, ...items));
   }
@@ -165,9 +187,18 @@ export class RulesPanel {
     this.#outcome.replaceChildren(element("p", {}, text));
   }
 
-  #applied(text: string): void {
+  /** Other rules are in force. The changes that they cause arrive soon after. */
+  async #applied(text: string, set: number): Promise<void> {
     this.#inForce = text;
+    this.#seen = set;
     this.#showPresets();
+    this.#showSet();
+    this.#events.inForce(text === this.#original);
+    await pause(SETTLES_WITHIN_MS);
+  }
+
+  #showSet(): void {
+    setText(byId("rules-set"), String(this.#seen));
   }
 
   #show(text: string): void {
@@ -186,7 +217,7 @@ export class RulesPanel {
   }
 }
 
-/** The changed lines of the file, with the lines around them. */
+/** The changed lines of the rules, with the lines around them. */
 function diffElement(before: string, after: string): HTMLElement {
   const lines = diffLines(before, after);
   const isNear = (index: number) =>
@@ -197,5 +228,5 @@ function diffElement(before: string, after: string): HTMLElement {
     if (is === "kept") return element("span", line, `  ${text}`);
     return is === "added" ? element("ins", line, `+ ${text}`) : element("del", line, `- ${text}`);
   });
-  return element("pre", { class: "diff", "aria-label": "changes in the file" }, ...drawn);
+  return element("pre", { class: "diff", "aria-label": "changes of the rules" }, ...drawn);
 }

@@ -1,55 +1,94 @@
-/** The rules panel of the demo's page: it shows the changed lines, and saves valid rules. */
+/** The rules of the demo: their text on the page, the configuration of the service, and the changed lines. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { copyDemoConfig, DEMO_CONFIG } from "../../../src/demo/demo-config.ts";
+import { loadConfig } from "../../../src/config/config.ts";
+import { readConfigText } from "../../../src/config/config-text.ts";
+import { ruleSetText } from "../../../src/config/rule-set.ts";
+import { collectionsText } from "../../../src/config/rule-set-text.ts";
+import { BoardRules } from "../../../src/demo/board-rules.ts";
+import { demoRules, writeServiceConfig } from "../../../src/demo/demo-config.ts";
 import { diffLines } from "../../../src/demo/page/text-diff.ts";
-import { RulesFile } from "../../../src/demo/rules-file.ts";
+import { joinRules, splitRules } from "../../../src/demo/rules-text.ts";
 
-async function rulesFile() {
+const ENV = { TIDEWIRE_JWT_SECRET: "x".repeat(32) };
+
+async function serviceConfig() {
   const directory = await mkdtemp(join(tmpdir(), "tidewire-rules-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   const path = join(directory, "tidewire.yaml");
-  await copyDemoConfig(path);
-  return { path, rules: new RulesFile(path, { TIDEWIRE_JWT_SECRET: "x".repeat(32) }) };
+  await writeServiceConfig(path);
+  return path;
 }
 
-test("the rules are shown without the rest of the file, and saved back leave it as it was", async () => {
-  const { path, rules } = await rulesFile();
-  const before = await readFile(path, "utf8");
-  const { text, original } = await rules.read();
-  expect(text).toBe(original);
-  expect(text).toMatch(/^# Ada sees everything\.\n- name: admin\n/);
-  expect(await rules.write(text)).toEqual({ problems: [], isEdit: false });
-  expect(await readFile(path, "utf8")).toBe(before);
+test("the service of the demo reads its rules from the database, and has no others", async () => {
+  const path = await serviceConfig();
+  expect(await loadConfig(path, ENV)).toMatchObject({ rules: { from: "database" }, collections: {} });
+  expect(await readFile(path, "utf8")).not.toContain("filter:");
+  // The texts of the page's presets are found in the layout in which a rule set is kept.
+  const text = await demoRules();
+  expect(ruleSetText(collectionsText(text, readConfigText(text, "", {}).value))).toBe(text);
+  expect(text).toMatch(/^collections:\n {2}orders:\n {4}rules:\n/);
 });
 
-test("an edit is written; the file that the demo comes with stays", async () => {
-  const { rules } = await rulesFile();
-  const before = await readFile(DEMO_CONFIG, "utf8");
-  const { text } = await rules.read();
-  expect(await rules.write(text.replace("[margin, courier]", "[courier]"))).toEqual({
-    problems: [],
-    isEdit: true,
+test("the rules are shown without the rest of the set, and saved back leave it as it was", async () => {
+  const text = await demoRules();
+  const parts = splitRules(text);
+  expect(parts.rules).toMatch(/^# Ada sees everything\.\n- name: admin\n/);
+  expect(parts.linesBefore).toBe(3);
+  expect(joinRules(parts, parts.rules)).toBe(text);
+  const notes = "  notes:\n    rules:\n      - name: all\n";
+  const more = splitRules(text + notes);
+  expect(more.rules).toBe(parts.rules);
+  expect(joinRules(more, "- name: all")).toBe(
+    `collections:\n  orders:\n    rules:\n      - name: all\n${notes}`,
+  );
+  // An admin may write the set in another way. Then the page shows all of it.
+  const flow = "collections: { orders: { rules: [{ name: all }] } }\n";
+  expect(splitRules(flow).rules).toBe(flow.trimEnd());
+  expect(joinRules(splitRules(flow), flow)).toBe(flow);
+});
+
+test("an edit starts from the set that the page shows, and mistakes have their lines in the text of the page", async () => {
+  const text = await demoRules();
+  const asked: unknown[] = [];
+  const answers: unknown[] = [
+    { applied: 4 },
+    { applied: null, isSame: true },
+    { problems: [{ line: 5, column: 1, path: "", message: "wrong" }] },
+    { conflict: { text: "another edit", inForce: 7, since: [] } },
+  ];
+  const ask = async (path: string, body?: object) => {
+    if (body === undefined) return { text, tests: "tests: []\n", parent: 3 };
+    asked.push([path, body]);
+    return answers.shift();
+  };
+  const rules = new BoardRules(ask, await serviceConfig(), ENV);
+  const shown = await rules.read();
+  expect(shown).toEqual({ set: 3, text: splitRules(text).rules, original: splitRules(text).rules });
+  const write = (edited: string) => rules.write({ text: edited, set: 3 });
+  const edited = shown.text.replace("[ margin, courier ]", "[ courier ]");
+  expect(await write(edited)).toEqual({ problems: [], set: 4, inForce: null });
+  expect(asked).toEqual([
+    [
+      "/rules/apply",
+      {
+        text: text.replace("[ margin, courier ]", "[ courier ]"),
+        tests: "tests: []\n",
+        message: "An edit on the demo's page",
+        parent: 3,
+      },
+    ],
+  ]);
+  expect(await write(shown.text)).toMatchObject({ problems: [], set: null });
+  expect((await write("- name: admin\n  filtr: {}")).problems).toEqual([{ line: 2, message: "wrong" }]);
+  expect(await write(edited)).toEqual({
+    problems: [{ line: 1, message: "another edit" }],
+    set: null,
+    inForce: 7,
   });
-  const edited = await rules.read();
-  expect(edited.text).toContain("exclude: [courier]");
-  expect(edited.original).toBe(text);
-  const reworded = edited.text.replace("# Ada sees everything.", "# Ada sees all.");
-  expect(await rules.write(reworded)).toEqual({ problems: [], isEdit: false });
-  expect(await readFile(DEMO_CONFIG, "utf8")).toBe(before);
-});
-
-test("problems are reported with their lines in the text, and the file is not written", async () => {
-  const { path, rules } = await rulesFile();
-  const before = await readFile(path, "utf8");
-  const wrong = "- name: admin\n  filters: {}\n";
-  const { problems } = await rules.write(wrong);
-  expect(problems).toEqual([{ line: 2, message: expect.stringContaining('unknown key "filters"') }]);
-  // Nothing of the file but the rules can be written: whatever stands there is a part of them.
-  expect((await rules.write("- name: x\nlimits: {}")).problems.length).toBeGreaterThan(0);
-  expect(await readFile(path, "utf8")).toBe(before);
+  expect(Object.keys((await rules.config()).collections)).toEqual(["orders"]);
 });
 
 test.each([
