@@ -69,7 +69,9 @@ test.each([1, 2])("each change is a trace through the five stops, with %d worker
   const socket = await subscribed(service);
   // From here on changes are delivered as they arrive.
   await socket.fence((await client.db("admin").command({ ping: 1 }))["operationTime"]);
-  await db.collection<{ _id: string; secret: string }>("orders").insertOne({ _id: "a", secret: "Ada Lovelace" });
+  await db
+    .collection<{ _id: string; secret: string }>("orders")
+    .insertOne({ _id: "a", secret: "Ada Lovelace" });
   await socket.until(({ type }) => type === "added");
   const rootOf = () => spans().find(({ attributes }) => attributes["tidewire.deliveries"] === 1);
   await expect.poll(rootOf, PATIENCE).toBeDefined();
