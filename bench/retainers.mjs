@@ -16,7 +16,8 @@ const HELP = `Usage: npm run bench:retainers -- [options]
   --contender NAME   of connections: tidewire (default), limit-ws, limit-route
   --count N          how many are added between the snapshots; default: 5000 connections, 10000 live queries
   --rows N           how many shapes are listed; default: 10
-  --filters N        of connections: how many different filters they have; default: 1`;
+  --filters N        of connections: how many different filters they have; default: 1
+  --compressed       of connections: they may receive compressed messages`;
 
 const { values: flags } = parseArgs({
   options: {
@@ -25,6 +26,7 @@ const { values: flags } = parseArgs({
     count: { type: "string" },
     rows: { type: "string", default: "10" },
     filters: { type: "string", default: "1" },
+    compressed: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -32,8 +34,11 @@ const { values: flags } = parseArgs({
 /** Added before the first snapshot, so that everything is loaded and every table exists. */
 const WARM = 1_000;
 
+/** The offer of a browser. */
+const compressed = flags.compressed ? { extensions: "permessage-deflate; client_max_window_bits" } : {};
+
 const KINDS = {
-  connections: { contender: flags.contender, count: 5_000, rooms: Number(flags.filters), rest: {} },
+  connections: { contender: flags.contender, count: 5_000, rooms: Number(flags.filters), rest: compressed },
   counters: { contender: "tidewire-in-process", count: 10_000, rooms: 1e9, rest: { aggregate: {} } },
   documents: { contender: "tidewire-in-process", count: 10_000, rooms: 1e9, rest: {} },
 };
@@ -52,6 +57,7 @@ async function measure({ contender, count, rooms, rest }, directory) {
       database: "retainers",
       directory,
       heap: directory,
+      listener: flags.compressed ? { compression: "shared" } : {},
       watches: { limits: NO_SNAPSHOTS },
     };
     const lane = await Lane.start(contender, contender, parts);

@@ -298,6 +298,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   rulesReloads: "max",
   streamState: "min",
   streamDownSeconds: "max",
+  streamSource: "max",
   tailBytes: "max",
   tailLag: "max",
   images: "min",

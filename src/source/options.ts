@@ -72,13 +72,26 @@ const StreamOptions = z
 /** Which members serve the change stream. */
 export type StreamOptions = z.output<typeof StreamOptions>;
 
+/** Whether the package for Redis can use a URL: its path is the number of a database, and its credentials can be decoded. */
+function isRedisUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { pathname, username, password } = new URL(text);
+  try {
+    decodeURIComponent(username);
+    decodeURIComponent(password);
+  } catch {
+    return false;
+  }
+  return /^\/?\d*$/.test(pathname);
+}
+
 const RedisOptions = z.strictObject({
   url: z
     .string()
     .regex(/^rediss?:\/\/./, { error: "a URL of Redis (redis://… or rediss://…)" })
-    .refine((url) => URL.canParse(url), {
+    .refine(isRedisUrl, {
       error:
-        "a URL of Redis (redis://user:password@host:6379), its user and password percent-encoded: %40 for @, %3A for :, %2F for /",
+        "a URL of Redis (redis://user:password@host:6379/0), its user and password percent-encoded: %40 for @, %3A for :, %2F for /, %25 for %",
     })
     .meta({ examples: ["redis://127.0.0.1:6379"] })
     .describe(

@@ -19,7 +19,11 @@ export class StreamHost {
   readonly #onReplaced: (reason: string) => void;
   /** Knows all members, and serves the streams of the primary. */
   readonly #set: ReplaceableClient;
-  #direct: { readonly host: string; readonly client: ReplaceableClient } | undefined;
+  /**
+   * A client for each member that was chosen. They stay, because streams use them: a catch-up for which the driver chooses
+   * another member must not close the client of the node's stream.
+   */
+  readonly #direct = new Map<string, ReplaceableClient>();
 
   /** @param preference `null` for the primary. */
   constructor(
@@ -44,28 +48,25 @@ export class StreamHost {
     const ask = () => this.#set.db("admin").command({ hello: 1 }, { readPreference });
     const { me } = await answerOf(this.#set, ask, { timeoutMs: CHOICE_MS });
     if (typeof me !== "string") return this.#set; // mongos passes the read preference on
-    if (this.#direct?.host !== me) {
-      const abandoned = this.#direct?.client;
-      const options = { ...this.#options, ...directOptions(this.#set), directConnection: true };
-      const client = new ReplaceableClient(directUri(this.#uri, me), options, this.#parts, this.#onReplaced);
-      this.#direct = { host: me, client };
-      // Not awaited, because the member may not answer any more.
-      abandoned?.close().catch(() => {}); // it is not used again
-      this.#parts.log.info({ member: me }, "the change stream reads from this member");
-    }
-    return this.#direct.client;
+    const known = this.#direct.get(me);
+    if (known !== undefined) return known;
+    const options = { ...this.#options, ...directOptions(this.#set), directConnection: true };
+    const client = new ReplaceableClient(directUri(this.#uri, me), options, this.#parts, this.#onReplaced);
+    this.#direct.set(me, client);
+    this.#parts.log.info({ member: me }, "a change stream reads from this member");
+    return client;
   }
 
   /** Replaces the client of the stream, whatever its state. */
   replace(reason: string): void {
-    const direct = this.#direct;
-    this.#direct = undefined;
-    if (direct === undefined) this.#set.replace(reason);
-    else direct.client.close().catch(() => {}); // the next stream chooses a member again
+    if (this.#direct.size === 0) this.#set.replace(reason);
+    // Not awaited, because a member may not answer any more. The next stream chooses a member again.
+    for (const client of this.#direct.values()) client.close().catch(() => {}); // it is not used again
+    this.#direct.clear();
   }
 
   async close(): Promise<void> {
-    await this.#direct?.client.close();
+    await Promise.all([...this.#direct.values()].map((client) => client.close()));
     await this.#set.close();
   }
 }

@@ -36,9 +36,14 @@ export class StreamSupply {
   #returning: RawStream | undefined;
   #source: (typeof SOURCES)[number] | undefined;
   #reason: TailLoss | "start" | "returned" = "start";
+  /** Counts changes of the pipeline. */
+  #pipelines = 0;
+  readonly #leaderHost: StreamHost | null;
 
-  constructor(host: StreamHost, tail: SharedTail | null, metrics: Metrics) {
+  /** @param leaderHost The clients with which this node fills the tail. Their failures do not end the node's own stream. */
+  constructor(host: StreamHost, leaderHost: StreamHost | null, tail: SharedTail | null, metrics: Metrics) {
     this.#host = host;
+    this.#leaderHost = leaderHost;
     this.#tail = tail;
     this.#metrics = metrics;
   }
@@ -71,12 +76,22 @@ export class StreamSupply {
   /** Whether the node is to open its stream again, because the shared tail has reached its position. */
   async canReturn({ through }: StreamPosition): Promise<boolean> {
     if (this.#tail?.isInviting !== true) return false;
-    this.#returning = (await this.#tail.open(through)) ?? undefined;
-    return this.#returning !== undefined;
+    const pipeline = this.#pipelines;
+    const stream = await this.#tail.open(through);
+    if (stream === null) return false;
+    if (pipeline !== this.#pipelines) {
+      // The collections have changed meanwhile, and the tail that was opened lacks the new ones.
+      stream.close();
+      this.#tail.closed();
+      return false;
+    }
+    this.#returning = stream;
+    return true;
   }
 
   /** The pipeline has changed, so a stream of the tail of the earlier one is of no use. */
   pipelineChanged(): void {
+    this.#pipelines++;
     this.#returning?.close();
     this.#returning = undefined;
     this.#tail?.closed();
@@ -96,6 +111,7 @@ export class StreamSupply {
   async close(): Promise<void> {
     this.#returning?.close();
     await this.#tail?.stop();
+    await this.#leaderHost?.close();
     await this.#host.close();
   }
 
@@ -150,14 +166,16 @@ export function createSupply(
   const preference = readPreference?.mode === "primary" ? undefined : readPreference;
   const onReplaced = (reason: string) =>
     parts.log.debug({ reason }, "the change stream's client was replaced");
-  const host = new StreamHost(uri, clientSettings, preference ?? null, parts, onReplaced);
-  if (tail === undefined) return new StreamSupply(host, null, parts.metrics);
+  const newHost = () => new StreamHost(uri, clientSettings, preference ?? null, parts, onReplaced);
+  const host = newHost();
+  if (tail === undefined) return new StreamSupply(host, null, null, parts.metrics);
+  const leaderHost = newHost();
   const shared = new SharedTail(tail.options, {
     ...parts,
     ...tail,
     store: new LeaseStore(parts.stateDatabase),
-    access: () => host.access(),
-    onClientFailed: (reason) => host.replace(reason),
+    access: () => leaderHost.access(),
+    onClientFailed: (reason) => leaderHost.replace(reason),
   });
-  return new StreamSupply(host, shared, parts.metrics);
+  return new StreamSupply(host, leaderHost, shared, parts.metrics);
 }

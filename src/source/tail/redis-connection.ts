@@ -63,7 +63,13 @@ export class RedisConnection {
 
   /** @throws {RedisError} */
   static async open(redis: RedisPackage, url: string): Promise<RedisConnection> {
-    const connection = new RedisConnection(redis, url);
+    let connection: RedisConnection;
+    try {
+      connection = new RedisConnection(redis, url);
+    } catch {
+      // Without its text, which may quote the URL.
+      throw new RedisError("unreachable", "the package cannot use the URL");
+    }
     await connection.#within(ANSWER_MS, () => connection.#client.connect());
     return connection;
   }

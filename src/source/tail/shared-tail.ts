@@ -145,7 +145,11 @@ export class SharedTail {
     if (this.#isReading || this.#isLooking || this.#stopped || scope === undefined) return;
     this.#isLooking = true;
     try {
-      this.#look = this.#look?.isOpen === true ? this.#look : await this.#openLog();
+      if (this.#look?.isOpen !== true) {
+        const opened = await this.#openLog(scope);
+        if (scope !== this.#scope) return opened.close();
+        this.#look = opened;
+      }
       const askedAtMs = this.#parts.serverNowMs();
       const last = await this.#look.last();
       const readAtMs = last?.entry?.readAtMs ?? 0;

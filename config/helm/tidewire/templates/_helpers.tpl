@@ -32,7 +32,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* The configuration file: the values, under what the chart itself needs. */}}
 {{- define "tidewire.config" -}}
-{{- $hosts := list "localhost" "127.0.0.1" "[::1]" "${POD_IP}" -}}
+{{- $given := dig "server" "admin" "hosts" list .Values.config -}}
+{{- $hosts := concat (list "localhost" "127.0.0.1" "[::1]" "${POD_IP}") $given | uniq -}}
 {{- $admin := dict "host" "0.0.0.0" "port" 8481 "hosts" $hosts -}}
 {{- $own := dict "host" "0.0.0.0" "port" 8480 "drainTimeout" (printf "%ds" (int .Values.drainTimeoutSeconds)) "admin" $admin -}}
 {{- $config := mergeOverwrite (deepCopy .Values.config) (dict "server" $own) -}}
