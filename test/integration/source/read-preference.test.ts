@@ -1,7 +1,9 @@
 /** [G2, G3] The change stream of a secondary: chosen as MongoDB's drivers choose, and as exact as that of the primary. */
 import { type Document, MongoClient, ReadPreference } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
+import { StreamHost } from "../../../src/source/stream-host.ts";
 import { QueryFollower } from "../../support/follower.ts";
+import { guardParts } from "../../support/guard-parts.ts";
 import { type Mongod, type ReplicaSet, startReplicaSet } from "../../support/mongod.ts";
 import { startNode } from "../../support/node.ts";
 import { Oracle } from "../../support/oracle.ts";
@@ -113,3 +115,15 @@ test.runIf(KEEPS_IMAGES)(
     }
   },
 );
+
+test("a stream keeps its client while the driver chooses other members for further streams", async () => {
+  const { set } = await startSet();
+  const host = new StreamHost(set.uri, {}, new ReadPreference("nearest"), guardParts(), () => {});
+  onTestFinished(() => host.close());
+  const first = await host.access();
+  const idOf = async () => (await first.db("admin").command({ hello: 1 }))["connectionId"];
+  const connection = await idOf();
+  const chosen = new Set([first]);
+  await expect.poll(async () => chosen.add(await host.access()).size, PATIENCE).toBeGreaterThan(1);
+  expect(await idOf(), "the connection that streams of the first client use").toBe(connection);
+});
