@@ -63,7 +63,10 @@ test.skipIf(isBrowserMissing)("begins a draft with the rules in force", async ()
   await page.getByRole("button", { name: "Edit the rules in force" }).click();
   const effect = page.getByRole("region", { name: "Effect of the draft" });
   await effect.getByRole("heading", { name: "The same rules as in force" }).waitFor();
-  await page.getByText(/rule-set-\d+\.yaml/).first().waitFor();
+  await page
+    .getByText(/rule-set-\d+\.yaml/)
+    .first()
+    .waitFor();
   expect(await accessibilityFaults(page)).toEqual([]);
 });
 
