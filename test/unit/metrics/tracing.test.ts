@@ -108,7 +108,7 @@ test("the stops of a batch follow each other under one span, from the write on",
 test("a write in the future, by a clock that is ahead, begins now", async () => {
   const before = Date.now();
   (await tracingOf(1)).sample({ ...FACTS, writtenAtMs: before + 60_000 })?.end(0);
-  expect(msOf(finished().root.startTime)).toBeLessThanOrEqual(Date.now());
+  expect(msOf(finished().root.startTime)).toBeLessThan(before + 30_000);
 });
 
 test("a batch that writes very often has a bounded number of spans, and all of its writes", async () => {
