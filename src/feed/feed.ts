@@ -201,6 +201,8 @@ export class Feed implements CommitSink {
       await span.within(() => this.#accept(batch, span));
       span.end(this.#metrics.deliveriesMade.total - deliveredBefore);
     } catch (error) {
+      // The hand-out may have ended in the middle, and later writes are not part of this batch.
+      this.#span = null;
       span.fail(error);
       throw error;
     }
