@@ -7,6 +7,7 @@ import { differencesOf, Oracle, type OracleQuery } from "../support/oracle.ts";
 import type { Random } from "../support/random.ts";
 import { ResumingClient } from "../support/resuming-client.ts";
 import { signToken } from "../support/service.ts";
+import { Silence } from "../support/silence.ts";
 import { VersionLedger } from "../support/version-ledger.ts";
 import { VersionedWriter } from "../support/versioned-writer.ts";
 
@@ -48,6 +49,8 @@ export class Fleet {
   readonly #mongo: MongoClient;
   readonly #oracle: Oracle;
   readonly #writers: readonly VersionedWriter[];
+  /** One for each query that has every document. */
+  readonly #silences: Silence[] = [];
   readonly #startedAtMs = Date.now();
 
   private constructor(options: FleetOptions, mongo: MongoClient) {
@@ -73,7 +76,12 @@ export class Fleet {
     await fleet.#join("u0", { mine: all, few: { ...all, filter: { shown: true }, fields: ["v"] } }, "json");
     await fleet.#join("u1", { mine: all }, "ejson");
     await fleet.#join("u1", { odd: { ...all, filter: { v: { $mod: [2, 1] } } } }, "json");
-    for (const writer of fleet.#writers) writer.start();
+    for (const writer of fleet.#writers) {
+      writer.onWritten = () => {
+        for (const silence of fleet.#silences) silence.written();
+      };
+      writer.start();
+    }
     onTestFinished(() => fleet.#stopWriters());
     return fleet;
   }
@@ -92,6 +100,16 @@ export class Fleet {
     return ledgersOf(this.members).reduce((total, { changes }) => total + changes, 0);
   }
 
+  /** Writes of all writers. */
+  get writes(): number {
+    return this.#writers.reduce((total, { writes }) => total + writes, 0);
+  }
+
+  /** The longest time since this was asked last for which a client received nothing while writes went on, in milliseconds. */
+  takeSilenceMs(): number {
+    return Math.max(...this.#silences.map((silence) => silence.take()));
+  }
+
   /** Ends the writes, waits until everybody has everything, compares with `find`, and gives the counts. */
   async settle(): Promise<Record<string, unknown>> {
     const seconds = (Date.now() - this.#startedAtMs) / 1_000;
@@ -108,7 +126,7 @@ export class Fleet {
   async #join(user: string, requests: Record<string, ModelRequest>, values: "json" | "ejson"): Promise<void> {
     const isStaff = user === "admin";
     const counted = Object.keys(requests).filter((id) => isStaff && requests[id]?.filter === undefined);
-    const ledgers = new Map(counted.map((id) => [id, new VersionLedger()]));
+    const ledgers = new Map(counted.map((id) => [id, this.#newLedger()]));
     const client = new ResumingClient({
       url: this.#options.url,
       requests,
@@ -127,6 +145,12 @@ export class Fleet {
     this.members.push({ client, ledgers, queries });
     client.start();
     onTestFinished(() => client.stop());
+  }
+
+  #newLedger(): VersionLedger {
+    const silence = new Silence();
+    this.#silences.push(silence);
+    return new VersionLedger(() => silence.received());
   }
 
   #queryOf(user: string, { filter = {}, fields }: ModelRequest): OracleQuery {

@@ -190,7 +190,24 @@ export async function startLeader({
   return service;
 }
 
-export async function leads({ adminUrl }: SpawnedService): Promise<boolean> {
-  const text = await (await fetch(`${adminUrl}/metrics`)).text();
-  return /^tidewire_tail_leader 1$/m.test(text);
+/** Whether the service fills the tail. */
+export const leads = (service: SpawnedService): Promise<boolean> =>
+  hasSample(service, "tidewire_tail_leader 1");
+
+/** Whether the service reads the tail. */
+export const readsTail = (service: SpawnedService): Promise<boolean> =>
+  hasSample(service, 'tidewire_stream_source{source="tail"} 1');
+
+/** How often the service has left the tail, by reason. It began to read MongoDB at its start, too, which does not count. */
+export async function departures(service: SpawnedService): Promise<Record<string, number>> {
+  const pattern = /^tidewire_tail_switches_total\{to="mongodb",reason="(?!start")([\w-]+)"\} (\d+)$/gm;
+  const found = [...(await metricsOf(service)).matchAll(pattern)];
+  return Object.fromEntries(found.map(([, reason = "", count]) => [reason, Number(count)]));
+}
+
+const hasSample = async (service: SpawnedService, line: string): Promise<boolean> =>
+  (await metricsOf(service)).split("\n").includes(line);
+
+async function metricsOf({ adminUrl }: SpawnedService): Promise<string> {
+  return (await fetch(`${adminUrl}/metrics`)).text();
 }

@@ -9,6 +9,12 @@ export class VersionLedger {
   /** For people: the first few that were wrong. */
   readonly examples: string[] = [];
   readonly #versions = new Map<string, number>();
+  readonly #onChange: () => void;
+
+  /** @param onChange Called with each change. */
+  constructor(onChange: () => void = () => {}) {
+    this.#onChange = onChange;
+  }
 
   /** Follows a query from its next snapshot on. */
   follow(held: HeldQuery): void {
@@ -27,6 +33,7 @@ export class VersionLedger {
 
   #take(message: ChangeMessage): void {
     this.changes++;
+    this.#onChange();
     if (message.type === "removed") return;
     const { _id, v } = message.doc ?? {};
     if (typeof v !== "number") return;

@@ -29,6 +29,8 @@ export class VersionedWriter {
   readonly #collection: Collection<Versioned>;
   readonly #random: Random;
   readonly #name: string;
+  /** Called after each acknowledged write of documents. */
+  onWritten: () => void = () => {};
   #passing = 0;
   #stopped = false;
   #running: Promise<void> = Promise.resolve();
@@ -69,6 +71,7 @@ export class VersionedWriter {
     const writes = Array.from({ length }, () => this.#write());
     await this.#collection.bulkWrite(writes, { ordered: true });
     this.writes += length;
+    this.onWritten();
   }
 
   /** Several writes to few documents, all or nothing. */
@@ -87,6 +90,7 @@ export class VersionedWriter {
     );
     this.transactions++;
     this.writes += TRANSACTION_WRITES;
+    this.onWritten();
   }
 
   #write(): AnyBulkWriteOperation<Versioned> {
