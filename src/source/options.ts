@@ -102,7 +102,9 @@ const RedisOptions = z.strictObject({
     .min(1)
     .max(200)
     .default("tidewire-tail")
-    .describe("The names of the keys in Redis begin with this. One for each deployment of MongoDB."),
+    .describe(
+      "The names of the keys in Redis begin with this. One for each deployment of MongoDB. Nodes with different keys have a tail and a leader each.",
+    ),
   bytes: z
     .int()
     .min(16_777_216)

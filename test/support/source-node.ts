@@ -22,6 +22,8 @@ export interface SourceNodeOptions {
   readonly database: string;
   /** `undefined` for a node that reads MongoDB alone. */
   readonly redisUrl?: string | undefined;
+  /** Nodes with the same one share a tail. Default: all nodes of the database. */
+  readonly key?: string;
   readonly bytes?: number;
   readonly startBeforeMs?: number;
   readonly readPreference?: ReadPreference;
@@ -61,7 +63,7 @@ export class SourceNode {
       redisUrl === undefined
         ? undefined
         : {
-            options: { redis: { url: redisUrl, key: `tail-${database}`, bytes } },
+            options: { redis: { url: redisUrl, key: options.key ?? `tail-${database}`, bytes } },
             redis,
             holder: this.name,
             serverNowMs: () => clock.nowMs(),

@@ -13,7 +13,7 @@ import { TailLog } from "./tail-log.ts";
 import { SILENCE_MS, type TailLoss, TailLostError, TailStream } from "./tail-stream.ts";
 
 /** The parts that a shared tail works with. */
-export interface SharedTailParts extends Omit<TailLeaderParts, "openLog" | "bytes"> {
+export interface SharedTailParts extends Omit<TailLeaderParts, "openLog" | "key" | "bytes"> {
   readonly redis: RedisPackage;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -119,8 +119,9 @@ export class SharedTail {
 
   #lead(scope: TailScope): void {
     const abort = new AbortController();
-    const { bytes } = this.#options.redis;
-    const leader = new TailLeader(scope, { ...this.#parts, bytes, openLog: () => this.#openLog(scope) });
+    const { key, bytes } = this.#options.redis;
+    const openLog = () => this.#openLog(scope);
+    const leader = new TailLeader(scope, { ...this.#parts, key, bytes, openLog });
     const before = this.#leading?.done;
     let end = () => {};
     const done = new Promise<void>((resolve) => {

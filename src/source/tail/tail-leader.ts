@@ -41,6 +41,8 @@ export interface TailLeaderParts extends LeaseParts {
   /** The position of this process. */
   readonly through: () => bigint;
   readonly serverNowMs: () => number;
+  /** See `mongodb.tail.redis.key`. */
+  readonly key: string;
   readonly bytes: number;
   readonly holder: string;
   readonly log: Logger;
@@ -71,9 +73,10 @@ export class TailLeader {
   /** Leads whenever this process holds the lease, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { epoch, fingerprint } = this.#scope;
-    const { holder, log } = this.#parts;
+    const { key, holder, log } = this.#parts;
+    // Nodes with another key have a tail of their own, perhaps in another Redis, which needs a leader, too.
     const lease = new Lease(
-      { name: `tail.${epoch}.${fingerprint}`, holder, ttlMs: LEASE_TTL_MS },
+      { name: `tail.${key}.${epoch}.${fingerprint}`, holder, ttlMs: LEASE_TTL_MS },
       this.#parts,
     );
     let failures = 0;

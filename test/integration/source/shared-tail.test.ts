@@ -249,6 +249,19 @@ test.runIf(KEEPS_IMAGES)(
 );
 
 test.runIf(KEEPS_IMAGES)(
+  "nodes with another key have a tail and a leader of their own, beside the others",
+  async ({ skip }) => {
+    const fleet = await Fleet.start(skip);
+    const other = await SourceNode.start({ ...fleet.options, key: `other-${fleet.key}` });
+    await fleet.areReading("tail", [other]);
+    expect(await other.isLeader()).toBe(true);
+    fleet.nodes.push(other);
+    await fleet.judge();
+    await fleet.areReading("tail");
+  },
+);
+
+test.runIf(KEEPS_IMAGES)(
   "when the process of the leader is killed, nodes read MongoDB until another one leads",
   async ({ skip }) => {
     let leader: SpawnedService | undefined;
