@@ -4,7 +4,7 @@ import { FUZZ_FACTOR, startSeed } from "../property/seed.ts";
 import { Redis } from "../support/redis.ts";
 import { Simulation, type SimulationOptions } from "./simulation.ts";
 
-const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
+const KINDS: readonly Omit<SimulationOptions, "seed" | "redisUrl">[] = [
   { operations: 28_000, images: "auto", from: "file", stepsDown: false },
   { operations: 24_000, images: "off", from: "file", stepsDown: false },
   { operations: 28_000, images: "auto", from: "database", stepsDown: false },
@@ -12,17 +12,19 @@ const KINDS: readonly Omit<SimulationOptions, "seed">[] = [
 ];
 
 const first = startSeed("simulation");
+/** Lets every run read the shared tail (`1`), or none (`0`). Otherwise the seed decides, and the next seed decides the opposite. */
+const ONLY = process.env["TIDEWIRE_TAIL"];
+const sourceOf = (choice: number) =>
+  (ONLY === undefined ? choice % 2 === 1 : ONLY === "1") ? ("tail" as const) : ("mongodb" as const);
+
 const runs = Array.from({ length: FUZZ_FACTOR }, (_, round) =>
-  KINDS.map((kind, index) => ({ ...kind, seed: first + round * KINDS.length + index })),
+  KINDS.map((kind, index) => ({ ...kind, seed: first + round, source: sourceOf(first + round + index) })),
 ).flat();
 
-/** Lets every run read the shared tail. */
-const IS_OVER_TAIL = process.env["TIDEWIRE_TAIL"] === "1";
-
 test.for(runs)(
-  "[G1] clients hold what find gives, in windows, by lookups and as deltas, through edits, refreshes, cuts and kills (seed $seed, images $images, rules from $from, step-downs $stepsDown)",
-  async (given, { skip }) => {
-    const redis = IS_OVER_TAIL ? await Redis.start(skip) : undefined;
+  "[G1] clients hold what find gives, in windows, by lookups and as deltas, through edits, refreshes, cuts and kills (seed $seed, images $images, rules from $from, step-downs $stepsDown, read from the $source)",
+  async ({ source, ...given }, { skip }) => {
+    const redis = source === "tail" ? await Redis.start(skip) : undefined;
     const options = { ...given, redisUrl: redis?.url };
     onTestFinished(({ task }) => {
       if (task.result?.state === "fail")

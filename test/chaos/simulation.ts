@@ -11,6 +11,7 @@ import { RandomWriter } from "../support/random-writer.ts";
 import { pushRules } from "../support/rule-sets.ts";
 import { signToken, testConfig } from "../support/service.ts";
 import { type ServiceConfig, type SpawnedService, spawnService } from "../support/spawn-service.ts";
+import { readsTail } from "../support/tail-fleet.ts";
 import {
   type Claims,
   findAt,
@@ -154,6 +155,8 @@ export class Simulation {
     const memberships = new Membership(db, this.#random.fork());
     const written = () =>
       writers.reduce((sum, { written: { operations } }) => sum + operations, memberships.operations);
+    const isOverTail = this.#options.redisUrl !== undefined;
+    if (isOverTail) await expect.poll(() => readsTail(this.#service), PATIENCE).toBe(true);
     await this.#everybody(async (app) => {
       await this.#join(app);
       await this.#subscribe(app);
@@ -179,6 +182,8 @@ export class Simulation {
       await this.#untilWatermarked();
       await this.#judge.settled();
       this.#members = memberships.operations;
+      if (isOverTail && (await readsTail(this.#service)))
+        this.#count("bursts read to their end from the tail");
       this.#expectFlawless();
     }
     for (const app of this.#apps) this.#leave(app);
