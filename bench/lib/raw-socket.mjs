@@ -30,13 +30,15 @@ export class RawSocket {
 
   /**
    * @param reader `isChange(bytes, at)`, `onChange(bytes, at, end, isCompressed)`, `onText(text)`, `onOpen()`, `onClose()`, and
-   *   `wantsWhole`: whether changes are handed on only when they are complete.
+   *   `wantsWhole`: whether changes are handed on only when they are complete. An address has some 28,000 ports for
+   *   connections to one other; `localAddress` is another one.
    */
-  constructor({ port, path, protocol, headers = {} }, reader) {
+  constructor({ port, path, protocol, headers = {}, localAddress }, reader) {
     this.#reader = reader;
     this.#socket = connect({
       host: "127.0.0.1",
       port,
+      localAddress,
       noDelay: true,
       onread: {
         buffer: shared,

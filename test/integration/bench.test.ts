@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { ROOT } from "../support/build.ts";
 import { endWithUs, exited } from "../support/guard.ts";
+import { installed, skipWithout } from "../support/installed.ts";
 import { KEEPS_IMAGES } from "../support/server-features.ts";
 
 interface Results {
@@ -42,15 +43,35 @@ test("the benchmark runs: every contender delivers, and every figure is one", as
 });
 
 test("the benchmark of rule edits runs: every plan, check and replay covers all subscriptions and requests", async () => {
+  const table = await tableOf("bench/rules.mjs");
+  for (const row of ["plan, one rule edited", "replay, one rule edited", "delivery to a bystander"])
+    expect(table).toContain(row);
+});
+
+test("the benchmark of fleets runs: every node receives every change, from a stream of its own and from the tail", async ({
+  skip,
+}) => {
+  skip(!KEEPS_IMAGES, "the benchmark measures with images, which MongoDB 5.0 does not keep");
+  if (installed("redis-server") === undefined) return skipWithout(skip, "redis-server is not installed");
+  const table = await tableOf("bench/fleet.mjs");
+  for (const row of ["| 1, a stream each |", "| 3, a stream each |", "| 1, the tail |", "| 3, the tail |"])
+    expect(table).toContain(row);
+});
+
+test("the benchmark of idle connections runs: everybody comes back, and nothing is lost", async () => {
+  const table = await tableOf("bench/idle.mjs");
+  for (const row of ["RSS of each connection", "back after a cut"]) expect(table).toContain(row);
+});
+
+/** Runs a benchmark quickly, and returns its output. */
+async function tableOf(program: string): Promise<string> {
   const args = ["--quick", "--mongodb", inject("mongodbUri")];
-  const bench = spawn(process.execPath, [join(ROOT, "bench/rules.mjs"), ...args], {
+  const bench = spawn(process.execPath, [join(ROOT, program), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   endWithUs(bench);
   const printed: string[] = [];
   bench.stdout.on("data", (data) => printed.push(String(data)));
   expect(await exited(bench)).toEqual({ code: 0, signal: null });
-  const table = printed.join("");
-  for (const row of ["plan, one rule edited", "replay, one rule edited", "delivery to a bystander"])
-    expect(table).toContain(row);
-});
+  return printed.join("");
+}
