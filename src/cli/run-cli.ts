@@ -54,6 +54,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     },
   ],
   ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
+  ["load", { summary: "load a service and check it", load: async () => (await import("./load.ts")).load }],
   [
     "revoke",
     {
@@ -169,6 +170,7 @@ Examples:
                                                       what would this edit do to those who are connected?
   tidewire start                                      run a node
   tidewire tail --collection orders                   follow a live query from the terminal
+  tidewire load --scenario load.yaml                  how fast is it for how many users, and is anything lost?
 
   tidewire help <command>                             options and examples of one command
   tidewire --version                                  the version

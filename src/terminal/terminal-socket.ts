@@ -17,14 +17,18 @@ export class TerminalSocket implements WebSocketLike {
   #problem = "";
   #isClosed = false;
 
-  constructor(url: string, protocols: string[]) {
+  /** @param onBytes Receives the size of each message. */
+  constructor(url: string, protocols: string[], onBytes?: (bytes: number) => void) {
     const socket = new WebSocket(url, protocols, {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       perMessageDeflate: false,
     });
     this.#socket = socket;
     socket.on("open", () => this.onopen?.({}));
-    socket.on("message", (data: RawData) => this.onmessage?.({ data: String(data) }));
+    socket.on("message", (data: RawData) => {
+      onBytes?.(sizeOf(data));
+      this.onmessage?.({ data: String(data) });
+    });
     socket.on("error", (error) => {
       this.#problem = error.message;
     });
@@ -60,6 +64,9 @@ export class TerminalSocket implements WebSocketLike {
     this.onclose?.({ code, reason });
   }
 }
+
+/** `ws` gives a message as one buffer, unless it is asked for fragments. */
+const sizeOf = (data: RawData) => (Array.isArray(data) ? 0 : data.byteLength);
 
 /** The close code that asks a client for the same as an HTTP status before the upgrade does. */
 function codeOfRefusal(status: number): number {

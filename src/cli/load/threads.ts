@@ -1,0 +1,94 @@
+import { Worker } from "node:worker_threads";
+import { StartupError } from "../../source/startup-error.ts";
+import type { GroupCommand, GroupReport } from "./group-thread.ts";
+import type { Interval, ThreadFigures } from "./tally.ts";
+import type { GroupPlan } from "./user-group.ts";
+
+/** Heap of one thread. A client with one subscription and a few documents takes about 20 KiB of it. */
+const HEAP_MIB_MAX = 4_096;
+
+/** The groups of virtual users, each in a thread of its own. */
+export class Threads {
+  /** Settles when every user has its first result or was refused; rejects if a thread ends. */
+  readonly ramped: Promise<void>;
+  /** Rejects if a thread ends by itself. */
+  readonly failed: Promise<never>;
+  readonly #workers: readonly Worker[];
+
+  /** @param onIntervals Receives the reports of all threads, about once a second. */
+  constructor(plans: readonly GroupPlan[], onIntervals: (intervals: readonly Interval[]) => void) {
+    this.#workers = plans.map(startThread);
+    this.failed = Promise.race(this.#workers.map(failureOf));
+    this.failed.catch(() => {}); // each wait for a thread races with it
+    const ramped = this.#workers.map((worker) => reportOf(worker, "ramped"));
+    this.ramped = Promise.race([Promise.all(ramped).then(() => {}), this.failed]);
+    this.ramped.catch(() => {}); // a run that is stopped early does not wait for it
+    const arrived = new Map<Worker, Interval>();
+    for (const worker of this.#workers) {
+      worker.on("message", (report: GroupReport) => {
+        if (report.type !== "interval") return;
+        // A thread that is ahead of a busy one replaces its own report, whose counts are sums.
+        arrived.set(worker, report.interval);
+        if (arrived.size < this.#workers.length) return;
+        onIntervals([...arrived.values()]);
+        arrived.clear();
+      });
+    }
+  }
+
+  measure(isMeasuring: boolean): void {
+    this.#tell({ type: "measure", isMeasuring });
+  }
+
+  /** Rejects if a thread ends before its figures are known. */
+  async finish(finals: readonly number[], withinMs: number): Promise<ThreadFigures[]> {
+    const finished = Promise.all(
+      this.#workers.map(async (worker) => (await reportOf(worker, "finished")).figures),
+    );
+    this.#tell({ type: "finish", finals, withinMs });
+    return Promise.race([finished, this.failed]);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #tell(command: GroupCommand): void {
+    for (const worker of this.#workers) worker.postMessage(command);
+  }
+}
+
+function startThread(plan: GroupPlan): Worker {
+  // A thread runs compiled JavaScript. If the sources themselves run, as in tests, that is in `dist`.
+  const folder = import.meta.url.endsWith(".ts") ? "../../../dist/cli/load/" : "./";
+  return new Worker(new URL(`${folder}group-thread.js`, import.meta.url), {
+    workerData: plan,
+    env: {},
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
+  });
+}
+
+function reportOf<Type extends GroupReport["type"]>(
+  worker: Worker,
+  type: Type,
+): Promise<Extract<GroupReport, { type: Type }>> {
+  return new Promise((resolve) => {
+    const onReport = (report: GroupReport) => {
+      if (report.type !== type) return;
+      worker.off("message", onReport);
+      resolve(report as Extract<GroupReport, { type: Type }>); // compared above
+    };
+    worker.on("message", onReport);
+  });
+}
+
+function failureOf(worker: Worker): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    worker.once("error", (error) => {
+      const isMemory = "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
+      const memory = `a thread needed more than ${HEAP_MIB_MAX} MiB: use more --workers, fewer --connections, or filters with smaller results`;
+      reject(isMemory ? new StartupError(memory, [], { cause: error }) : error);
+    });
+  });
+}

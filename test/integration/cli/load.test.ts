@@ -1,0 +1,332 @@
+/** `tidewire load` against the service, with real writers; and with a network between them that loses and repeats. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MongoClient } from "mongodb";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
+import type { LoadResult } from "../../../src/cli/load/result.ts";
+import { runCommand } from "../../support/command.ts";
+import { startMessageProxy, type Tamper } from "../../support/message-proxy.ts";
+import { startReplicaSet, until } from "../../support/mongod.ts";
+import { SECRET, startTestService, type TestServiceOptions } from "../../support/service.ts";
+
+const COLLECTIONS = {
+  orders: { rules: [{ name: "customer", filter: { customer: "%%user.sub" } }] },
+  items: { rules: [{ name: "all" }] },
+};
+
+/** Two documents for each of four users. */
+const ORDERS = {
+  claims: { sub: "user-{{i}}" },
+  subscriptions: [{ collection: "orders", filter: { customer: "{{user}}" } }],
+  documents: 8,
+  document: { customer: "user-{{d % 4}}", n: "{{d}}" },
+};
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tidewire-load-"));
+  await writeFile(join(folder, "secret"), SECRET);
+  return () => rm(folder, { recursive: true });
+});
+
+async function start(options: Partial<TestServiceOptions> = {}) {
+  const world = await startTestService({ collections: COLLECTIONS, ...options });
+  const url = `ws://127.0.0.1:${world.service.address.port}`;
+  const writing = ["--mongodb", world.uri, "--database", world.name];
+  return { ...world, url, writing };
+}
+
+/** Runs the command with short times. */
+async function load(url: string, scenario: object, args: readonly string[], signal?: AbortSignal) {
+  const json = join(folder, `${Math.random()}.json`);
+  const argv = ["load", "--url", url, "--scenario", JSON.stringify(scenario), "--connections", "4"];
+  const times = ["--ramp", "100", "--warm-up", "0s", "--duration", "2s", "--settle", "5s"];
+  const files = ["--secret-file", join(folder, "secret"), "--json", json];
+  const given = signal === undefined ? {} : { signal };
+  const { code, out, err } = await runCommand([...argv, ...times, ...files, ...args], given);
+  const text = await readFile(json, "utf8");
+  return { code, out, err, result: (text === "" ? null : JSON.parse(text)) as LoadResult };
+}
+
+const SOUND = { lost: 0, repeated: 0, outOfOrder: 0, unmarked: 0, stopped: 0, resets: 0 };
+
+test("every write arrives at the user who sees it, and the times of all are measured", async () => {
+  const { url, writing, db } = await start();
+  const svg = join(folder, "load.svg");
+  const { code, out, result } = await load(url, ORDERS, [...writing, "--rate", "100", "--svg", svg]);
+  expect(out).toMatch(/OK: every write arrived once, in order$/);
+  expect(code).toBe(0);
+  const { counts, writes, connect, snapshot, delivery } = result;
+  expect(counts).toMatchObject({ ...SOUND, ready: 4, attempts: 4, disconnects: 0, snapshotDocuments: 8 });
+  // Each document belongs to one user, so that there is at most one delivery for each write. The first results of the
+  // users contain those from before.
+  expect(writes?.writes).toBeGreaterThan(100);
+  expect(counts.received).toBeLessThanOrEqual(writes?.writes ?? 0);
+  expect(counts.received).toBeGreaterThan(100);
+  expect(connect?.count).toBe(4);
+  expect(snapshot?.count).toBe(4);
+  expect(delivery?.count).toBeGreaterThan(50);
+  expect(delivery?.p50).toBeGreaterThan(0);
+  expect(result).toMatchObject({ unfinished: 0, blind: 0, errors: [], failures: [] });
+  expect(result.series.length).toBeGreaterThan(1);
+  expect(JSON.stringify(result)).not.toContain("mongodb://");
+  expect(await readFile(svg, "utf8")).toMatch(/^<svg /);
+  // The documents of the run are deleted at its end.
+  expect(await db.collection("orders").countDocuments()).toBe(0);
+});
+
+test("several threads and several writers share one run, and users see the documents of all writers", async () => {
+  const { url, writing, db } = await start();
+  const scenario = {
+    subscriptions: [{ collection: "items", fields: ["n"] }],
+    documents: 6,
+    document: { n: 1 },
+  };
+  const more = ["--workers", "2", "--writers", "3", "--rate", "30", "--keep"];
+  const { code, result } = await load(url, scenario, [...writing, ...more]);
+  expect(code).toBe(0);
+  const { counts, writes } = result;
+  expect(counts).toMatchObject({ ...SOUND, ready: 4, snapshotDocuments: 24 });
+  expect(counts.received).toBeLessThanOrEqual((writes?.writes ?? 0) * 4);
+  expect(counts.received).toBeGreaterThan(200);
+  expect(await db.collection("items").countDocuments()).toBe(6);
+});
+
+test("users leave, come back and continue, and nothing is lost meanwhile", async () => {
+  const { url, writing } = await start({ history: { window: "60s" } });
+  const more = ["--leavers", "50%", "--stay", "5s", "--away", "300ms", "--rate", "50", "--duration", "9s"];
+  const { code, result } = await load(url, ORDERS, [...writing, ...more]);
+  expect(code).toBe(0);
+  expect(result.counts).toMatchObject({ ...SOUND, ready: 4, disconnects: 0 });
+  expect(result.resume?.count).toBeGreaterThanOrEqual(2);
+  expect(result.counts.attempts).toBe(4 + (result.resume?.count ?? 0));
+  expect(result.counts.caughtUp).toBeGreaterThan(0);
+});
+
+/** Changes what the first user of the run receives; the connection before it is the probe. */
+function tamperWith(change: (messages: string[]) => readonly string[]): Tamper {
+  let held: string[] = [];
+  let isDone = false;
+  return (message, connection) => {
+    if (isDone || connection !== 1 || JSON.parse(message).type !== "changed") return [message];
+    held.push(message);
+    if (held.length < 3) return [];
+    isDone = true;
+    const messages = held;
+    held = [];
+    return change(messages);
+  };
+}
+
+test.each<[string, (messages: string[]) => readonly string[], object, RegExp]>([
+  [
+    "loses one message",
+    ([first = "", , third = ""]) => [first, third],
+    { lost: 1, repeated: 0, outOfOrder: 0 },
+    /FAILED: 1 deliveries lost$/,
+  ],
+  [
+    "repeats one message",
+    ([first = "", second = "", third = ""]) => [first, second, second, third],
+    { lost: 0, repeated: 1, outOfOrder: 0 },
+    /FAILED: 1 deliveries repeated$/,
+  ],
+  [
+    "swaps two messages",
+    ([first = "", second = "", third = ""]) => [first, third, second],
+    { lost: 0, repeated: 0, outOfOrder: 1 },
+    /FAILED: 1 deliveries out of order$/,
+  ],
+])("a network that %s fails the run", async (_title, change, counts, verdict) => {
+  const { url, writing } = await start();
+  const proxy = await startMessageProxy(url, tamperWith(change));
+  const { code, out, result } = await load(proxy, ORDERS, [...writing, "--rate", "50"]);
+  expect(result.counts).toMatchObject(counts);
+  expect(out).toMatch(verdict);
+  expect(code).toBe(1);
+});
+
+test("a change that never arrives is lost at the end, though no later one shows the gap", async () => {
+  const { url, writing } = await start();
+  let changes = 0;
+  const proxy = await startMessageProxy(url, (message, connection) => {
+    if (connection !== 1 || JSON.parse(message).type !== "changed") return [message];
+    return ++changes > 5 ? [] : [message];
+  });
+  const more = ["--rate", "50", "--settle", "500ms"];
+  const { code, result } = await load(proxy, ORDERS, [...writing, ...more]);
+  // The first user sees a quarter of the writes. Its first result has some of them, and five have arrived.
+  expect(result.counts.lost).toBeLessThanOrEqual(Math.ceil((result.writes?.writes ?? 0) / 4) - 5);
+  expect(result.counts.lost).toBeGreaterThan(3);
+  expect(result.counts).toMatchObject({ repeated: 0, outOfOrder: 0 });
+  expect(code).toBe(1);
+});
+
+test("Ctrl-C ends the run with the results so far", async () => {
+  const { url, writing, db } = await start();
+  const abort = new AbortController();
+  const written = async () => (await db.collection("orders").countDocuments({ "load.n": { $gt: 9 } })) > 0;
+  void until("writes", written).then(() => abort.abort());
+  const args = [...writing, "--rate", "50", "--duration", "10m"];
+  const { code, out, result } = await load(url, ORDERS, args, abort.signal);
+  expect(out).toMatch(/Ended early: it was stopped[\s\S]*OK: every write arrived once, in order$/);
+  expect(result.counts).toMatchObject({ ...SOUND, ready: 4 });
+  expect(result.counts.received).toBeGreaterThan(0);
+  expect(code).toBe(0);
+  expect(await db.collection("orders").countDocuments()).toBe(0);
+});
+
+test.each([
+  ["--max-time", "1s", "--max-time is over"],
+  ["--max-bytes", "2KiB", "--max-bytes were received"],
+])("%s %s ends the run with the results so far", async (flag, value, reason) => {
+  const { url, writing } = await start();
+  const args = [...writing, "--rate", "50", "--duration", "10m", flag, value];
+  const { code, result } = await load(url, ORDERS, args);
+  expect(result).toMatchObject({ endedEarly: reason, failures: [] });
+  expect(code).toBe(0);
+});
+
+test("a percentile above --p99 fails the run", async () => {
+  const { url, writing } = await start();
+  const { code, out } = await load(url, ORDERS, [...writing, "--p99", "1ms"]);
+  expect(out).toMatch(/FAILED: the 99th percentile .* at most 1 ms \(--p99\): it is/);
+  expect(code).toBe(1);
+});
+
+test("subscriptions that see no document of the writers are named, because nothing was checked", async () => {
+  const { url, writing } = await start();
+  const { out, result } = await load(url, { ...ORDERS, document: { customer: "nobody" } }, writing);
+  expect(result.blind).toBe(4);
+  expect(out).toMatch(/4 subscriptions never saw a document of the writers/);
+});
+
+async function closedPort(): Promise<number> {
+  const server = createTcpServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo; // it listens on a port
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function startWebServer(): Promise<Server> {
+  const server = createServer((_request, response) => response.writeHead(404).end("not here"));
+  server.listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  onTestFinished(() => void server.close());
+  return server;
+}
+
+type Mistake = (world: Awaited<ReturnType<typeof start>>) => Promise<{
+  readonly url?: string;
+  readonly scenario?: object;
+  readonly args?: readonly string[];
+}>;
+
+test.each<[string, Mistake, RegExp]>([
+  [
+    "a port where nothing listens",
+    async () => ({ url: `ws://127.0.0.1:${await closedPort()}` }),
+    /ECONNREFUSED[\s\S]*Nothing listens there\. Is the service running\?/,
+  ],
+  [
+    "the port of another server",
+    async () => ({ url: `ws://127.0.0.1:${((await startWebServer()).address() as AddressInfo).port}` }),
+    /HTTP 404: not here[\s\S]*No Tidewire service answers there/,
+  ],
+  [
+    "the port of the admin listener",
+    async ({ service }) => ({ url: `ws://127.0.0.1:${service.adminAddress.port}` }),
+    /not the admin listener/,
+  ],
+  [
+    "a host that does not exist",
+    async () => ({ url: "ws://nowhere.invalid", args: ["--i-own-this-target"] }),
+    /unknown/,
+  ],
+  [
+    "another secret",
+    async () => {
+      await writeFile(join(folder, "other-secret"), "x".repeat(32));
+      return { args: ["--secret-file", join(folder, "other-secret")] };
+    },
+    /unauthenticated[\s\S]*Compare the secret or key with auth\.jwt/,
+  ],
+  [
+    "a collection that is not configured",
+    async () => ({ scenario: { subscriptions: [{ collection: "orderz" }] } }),
+    /unknown-collection[\s\S]*under `collections`/,
+  ],
+  [
+    "a filter that the service refuses",
+    async () => ({ scenario: { subscriptions: [{ collection: "items", filter: { $where: "1" } }] } }),
+    /bad-filter/,
+  ],
+])("%s is reported once, with what to do", async (_title, mistake, message) => {
+  const world = await start();
+  const { url = world.url, scenario = ORDERS, args = [] } = await mistake(world);
+  const { code, err } = await load(url, scenario, args);
+  expect(err).toMatch(message);
+  expect(err).toContain("so no other was tried");
+  expect(code).toBe(1);
+});
+
+test("users without a rule are refused, with the command that explains it", async () => {
+  const rules = [{ name: "staff", when: { "%%user.roles": "staff" } }];
+  const { url } = await start({ collections: { orders: { rules } } });
+  const { code, err } = await load(url, ORDERS, []);
+  expect(err).toMatch(/forbidden[\s\S]*tidewire explain/);
+  expect(code).toBe(1);
+});
+
+test("a service that wants a token says so to a run without one", async () => {
+  const { url } = await start();
+  const argv = ["load", "--url", url, "--scenario", JSON.stringify(ORDERS)];
+  const { code, err } = await runCommand(argv);
+  expect(err).toMatch(/unauthenticated[\s\S]*No token was sent: give --secret-file/);
+  expect(code).toBe(1);
+});
+
+test("more connections than the service permits for one address are named with the limit", async () => {
+  const { url, writing } = await start({ limits: { connectionsPerAddress: 2 } });
+  const { code, out, err, result } = await load(url, ORDERS, [...writing, "--max-time", "3s"]);
+  expect(err).toMatch(/permits 2 connections from one address \(limits\.connectionsPerAddress\).* wants 4/);
+  expect(out).toMatch(/connectionsPerAddress.*[\s\S]*All connections of one machine have one address/);
+  expect(out).toMatch(/FAILED: .*2 users never received a first result/);
+  expect(result.counts.ready).toBe(2);
+  expect(code).toBe(1);
+});
+
+test("a MongoDB that cannot be reached is reported before anything connects to the service", async () => {
+  const { url } = await start();
+  const uri = `mongodb://127.0.0.1:${await closedPort()}/shop?serverSelectionTimeoutMS=500`;
+  const { code, err } = await load(url, ORDERS, ["--mongodb", uri]);
+  expect(err).toMatch(/MongoDB cannot be reached/);
+  expect(code).toBe(1);
+});
+
+test("a validator that refuses the documents is named", async () => {
+  const { url, writing, db } = await start();
+  await db.createCollection("checked", { validator: { total: { $type: "int" } } });
+  const { code, err } = await load(url, ORDERS, [...writing, "--collection", "checked"]);
+  expect(err).toMatch(/the validator of .*\.checked refuses the documents/);
+  expect(code).toBe(1);
+});
+
+test("writers without the right to write are named with the role that they need", async () => {
+  const { url } = await start();
+  const set = await startReplicaSet({ members: 1, auth: true });
+  onTestFinished(() => set.stop());
+  const root = await new MongoClient(set.uri).connect();
+  await root.db("admin").command({ createUser: "app", pwd: "app", roles: [{ role: "read", db: "shop" }] });
+  await root.close();
+  const write = (user: string) =>
+    load(url, ORDERS, ["--mongodb", set.uriFor({ user, password: "app" }), "--database", "shop"]);
+  expect((await write("app")).err).toMatch(
+    /the user of --mongodb may not write to shop\.orders: grant it readWrite on shop/,
+  );
+  expect((await write("nobody")).err).toMatch(/MongoDB refuses the name or the password/);
+});
