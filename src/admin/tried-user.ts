@@ -1,6 +1,6 @@
 /** The user of a request that an admin tries. */
 import type { Identity } from "../auth/verify-token.ts";
-import type { Subject } from "../rules/authorize.ts";
+import type { Subject } from "../rules/grant.ts";
 
 /** Claims, `null` for an anonymous user; or the user of a connection, as long as the user has this `sub`. */
 export type TriedAs =

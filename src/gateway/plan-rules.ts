@@ -3,9 +3,10 @@
  * plan` shows it, so that an admin sees before an edit how many users would lose access.
  */
 import { TidewireError } from "../protocol/errors.ts";
-import { authorizeParsed, ruleFor } from "../rules/authorize.ts";
+import { authorizeParsed } from "../rules/authorize.ts";
 import { LookupsNeeded } from "../rules/bind-rule.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
+import { ruleFor } from "../rules/grant.ts";
 import { type RightsEffect, rightsEffect } from "../rules/rights-effect.ts";
 import { sameRule } from "../rules/same-rule.ts";
 import { type AffectedUser, AffectedUsers } from "./affected-users.ts";
@@ -48,11 +49,15 @@ const TURN_MS = 10;
 
 const noEffects = (): EffectCounts => ({ unchanged: 0, gains: 0, loses: 0, changes: 0, ends: 0, unknown: 0 });
 
-/** Authorizes every subscription under `candidate`, as `reauthorize` would, and counts the effects. */
+/**
+ * Authorizes every subscription under `candidate`, as `reauthorize` would, and counts the effects.
+ * @param gone Ends the work with its reason, because nobody waits for the plan any more.
+ */
 export async function planRules(
   connections: readonly Connection[],
   candidate: RuleSet,
   nowMs: number,
+  gone?: AbortSignal,
 ): Promise<SubscriptionsPlan> {
   const counted = new Counted(candidate, nowMs);
   let turnEndsMs = performance.now() + TURN_MS;
@@ -61,6 +66,7 @@ export async function planRules(
       counted.add(connection, subscription);
       if (performance.now() < turnEndsMs) continue;
       await new Promise(setImmediate);
+      gone?.throwIfAborted();
       turnEndsMs = performance.now() + TURN_MS;
     }
   }

@@ -15,15 +15,16 @@ export type Relation = "equal" | "narrower" | "wider" | "other";
 
 /** The relation between the documents of two filters. Any answer but `other` is certain. */
 export function compareFilters(from: Filter, to: Filter): Relation {
-  if (canonicalFilter(from) === canonicalFilter(to)) return "equal";
-  return relationOf(implies(to, from), implies(from, to));
+  const parts = new Parts();
+  const [there, back] = [stepsWith(parts), stepsWith(parts)];
+  const relation = relationOf(implies(to, from, there), implies(from, to, back));
+  if (relation === "equal" || (there.left > 0 && back.left > 0)) return relation;
+  // The steps were used up before both directions were decided.
+  return parts.canonical(from) === parts.canonical(to) ? "equal" : relation;
 }
 
 /** The relation between the fields of two projections. */
-export function compareProjections(from: Projection, to: Projection): Relation {
-  const both = canonicalProjection(intersectProjections(from, to));
-  return relationOf(both === canonicalProjection(to), both === canonicalProjection(from));
-}
+export const compareProjections = (from: Projection, to: Projection): Relation => relationFrom(from)(to);
 
 /** Combines two relations. Narrower in one and wider in the other gives `other`. */
 export function joinRelations(a: Relation, b: Relation): Relation {
@@ -40,28 +41,30 @@ function relationOf(isWithin: boolean, isAround: boolean): Relation {
 const STEPS_MAX = 5_000;
 
 /** Whether every document that matches `a` provably matches `b`; `false` if not, or if it is unknown. */
-export function implies(a: Filter, b: Filter): boolean {
-  const steps = { left: STEPS_MAX };
-  return impliesAll(conjunctsOf(a), b, steps);
-}
+const implies = (a: Filter, b: Filter, steps: Steps): boolean =>
+  impliesAll(steps.parts.conjunctsOf(a), b, steps);
 
 interface Steps {
   left: number;
+  readonly parts: Parts;
 }
 
+const stepsWith = (parts: Parts): Steps => ({ left: STEPS_MAX, parts });
+
 function impliesAll(given: readonly Filter[], b: Filter, steps: Steps): boolean {
-  return conjunctsOf(b).every((wanted) => impliesOne(given, wanted, steps));
+  return steps.parts.conjunctsOf(b).every((wanted) => impliesOne(given, wanted, steps));
 }
 
 function impliesOne(given: readonly Filter[], wanted: Filter, steps: Steps): boolean {
   if (steps.left <= 0) return false;
   // Compared filters have most parts in common, for example the client's own filter before and after an edit.
-  if (textsOf(given).has(canonical(wanted))) return true;
+  if (steps.parts.textsOf(given).has(steps.parts.canonical(wanted))) return true;
   if (given.some((one) => impliesAlone(one, wanted, steps))) return true;
   if (wanted.op === "$or" && wanted.filters.some((branch) => impliesAll(given, branch, steps))) return true;
   return given.some(
     (one) =>
-      one.op === "$or" && one.filters.every((branch) => impliesOne(conjunctsOf(branch), wanted, steps)),
+      one.op === "$or" &&
+      one.filters.every((branch) => impliesOne(steps.parts.conjunctsOf(branch), wanted, steps)),
   );
 }
 
@@ -72,9 +75,11 @@ function impliesAlone(a: Filter, b: Filter, steps: Steps): boolean {
     return a.path === b.path && holdsToo(a.predicate, b.predicate, steps);
   if (a.op === "$nor" && b.op === "$nor") {
     // None of the branches of `a` holds, so nothing holds that implies one of them.
-    return b.filters.every((branch) => a.filters.some((not) => impliesAll(conjunctsOf(branch), not, steps)));
+    return b.filters.every((branch) =>
+      a.filters.some((not) => impliesAll(steps.parts.conjunctsOf(branch), not, steps)),
+    );
   }
-  return canonical(a) === canonical(b);
+  return steps.parts.canonical(a) === steps.parts.canonical(b);
 }
 
 /** Memoized per node. */
@@ -89,20 +94,58 @@ function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
   };
 }
 
-const canonical = remembered(canonicalFilter);
-const textsOf = remembered((filters: readonly Filter[]) => new Set(filters.map(canonical)));
+/** Most requests have the projections of their rules, so that few pairs are compared very often. */
+const relationFrom = remembered((from: Projection) =>
+  remembered((to: Projection) => {
+    const both = canonicalProjection(intersectProjections(from, to));
+    return relationOf(both === canonicalProjection(to), both === canonicalProjection(from));
+  }),
+);
+
 const keysOf = remembered((values: readonly BsonValue[]) => new Set(values.map(valueKey)));
 
-/** The conditions that must hold, each separately. */
-const conjunctsOf = remembered((filter: Filter): readonly Filter[] => {
-  if (filter.op === "$and") return filter.filters.flatMap(conjunctsOf);
-  if (filter.op === "$nor") return filter.filters.map((branch) => ({ op: "$nor", filters: [branch] }));
-  if (filter.op !== "path" || filter.predicate.op !== "$all" || filter.predicate.values.length === 0) {
-    return [filter];
+/** The parts of the filters of one comparison, each made once. A replay compares thousands of filters and keeps none. */
+class Parts {
+  readonly #texts = new Map<Filter, string>();
+  readonly #conjuncts = new Map<Filter, readonly Filter[]>();
+  readonly #textSets = new Map<readonly Filter[], ReadonlySet<string>>();
+
+  canonical(filter: Filter): string {
+    const known = this.#texts.get(filter);
+    if (known !== undefined) return known;
+    const text = canonicalFilter(filter);
+    this.#texts.set(filter, text);
+    return text;
   }
-  const { path } = filter;
-  return filter.predicate.values.map((value) => ({ op: "path", path, predicate: { op: "$eq", value } }));
-});
+
+  /** The texts of a list that `conjunctsOf` gave. */
+  textsOf(filters: readonly Filter[]): ReadonlySet<string> {
+    const known = this.#textSets.get(filters);
+    if (known !== undefined) return known;
+    const texts = new Set(filters.map((filter) => this.canonical(filter)));
+    this.#textSets.set(filters, texts);
+    return texts;
+  }
+
+  /** The conditions that must hold, each separately. */
+  conjunctsOf(filter: Filter): readonly Filter[] {
+    const known = this.#conjuncts.get(filter);
+    if (known !== undefined) return known;
+    const conjuncts = this.#split(filter);
+    this.#conjuncts.set(filter, conjuncts);
+    return conjuncts;
+  }
+
+  #split(filter: Filter): readonly Filter[] {
+    if (filter.op === "$and") return filter.filters.flatMap((inner) => this.conjunctsOf(inner));
+    if (filter.op === "$nor") return filter.filters.map((branch) => ({ op: "$nor", filters: [branch] }));
+    if (filter.op !== "path" || filter.predicate.op !== "$all" || filter.predicate.values.length === 0) {
+      return [filter];
+    }
+    const { path } = filter;
+    return filter.predicate.values.map((value) => ({ op: "path", path, predicate: { op: "$eq", value } }));
+  }
+}
 
 /** Whether every value that satisfies one predicate also satisfies another, both on the same path. */
 function holdsToo(a: Predicate, b: Predicate, steps: Steps): boolean {
@@ -121,7 +164,7 @@ function holdsToo(a: Predicate, b: Predicate, steps: Steps): boolean {
     return allHoldToo(a.predicates, b.predicates, steps);
   }
   if (a.op === "$elemMatch" && b.op === "$elemMatch")
-    return impliesAll(conjunctsOf(a.filter), b.filter, steps);
+    return impliesAll(steps.parts.conjunctsOf(a.filter), b.filter, steps);
   return canonicalPredicate(a) === canonicalPredicate(b);
 }
 

@@ -18,10 +18,10 @@ import type { Projection } from "../match/projection-fields.ts";
 import { parseSort } from "../match/sort.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import type { AggregateRequest, DocumentMode, SortSpec } from "../protocol/messages.ts";
-import { type BoundLookup, bindRule, grantKey, LookupsNeeded, type LookupValues } from "./bind-rule.ts";
+import type { BoundLookup, LookupValues } from "./bind-rule.ts";
 import { checkAllowed } from "./check-allowed.ts";
-import { ClaimRefused, type Claims, roundNow } from "./claims.ts";
-import type { CollectionRules, RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import type { RequestLimits, Rule, RuleSet } from "./compile-rules.ts";
+import { type AppliedRule, type Grant, grantOf, type Subject } from "./grant.ts";
 import { sharedProjection } from "./shared-projection.ts";
 
 /** A client's request, as in `subscribe` (docs/protocol.md, section 3.1). Its form was checked already. */
@@ -72,20 +72,6 @@ export interface EffectiveQuery {
   readonly key: string;
 }
 
-/** The user of a request. */
-export interface Subject {
-  readonly claims: Claims;
-}
-
-/** A rule could not be evaluated, which is a bug. The user is refused as if no rule applied. */
-export class RuleFailure extends Error {
-  override readonly name = "RuleFailure";
-
-  constructor(rule: string, cause: unknown) {
-    super(`the rule ${JSON.stringify(rule)} could not be evaluated`, { cause });
-  }
-}
-
 /**
  * The part of a request that can be judged without rules. It is kept, because rules judge it again when rights change.
  */
@@ -119,59 +105,6 @@ export function authorize(
   return authorizeParsed(rules, subject, parseRequest(request, rules.limits), nowMs, lookupValues);
 }
 
-/** The grant of the rules to a user in one collection, before any request is considered. */
-export interface Grant {
-  readonly collection: CollectionRules;
-  readonly rule: Rule;
-  /** The filter of the rule, with claims and sets filled in. */
-  readonly filter: Filter;
-  readonly lookups: readonly BoundLookup[];
-  /** The rounded time that replaces `%%now`, in epoch milliseconds; `null` if the rule does not use `%%now`. */
-  readonly nowMs: number | null;
-  /** Equal grants have equal keys. */
-  readonly key: string;
-  /** Whether the rule holds no placeholder, so that all users to whom it applies have this very grant. */
-  readonly isConstant: boolean;
-}
-
-/** The grants of rules whose filters hold no placeholder. Such a rule grants the same to every user it applies to. */
-const constantGrants = new WeakMap<Rule, Grant>();
-
-/**
- * Finds the rule that applies to a user, and fills in claims and sets.
- * @throws {TidewireError} `forbidden`, `unknown-collection`, also if a rule cannot be evaluated.
- * @throws {LookupsNeeded} Sets must be read first.
- */
-export function grantOf(
-  rules: RuleSet,
-  subject: Subject | null,
-  name: string,
-  nowMs: number,
-  lookupValues: LookupValues,
-): Grant {
-  const collection = rules.collections.get(name);
-  if (collection === undefined) throw unknownCollection(name);
-  let asked = "";
-  try {
-    const rule = firstRule(collection, subject, (next) => {
-      asked = next;
-    });
-    if (rule === undefined) throw refusal(name, subject);
-    const roundedMs = roundNow(nowMs, rules.nowStepMs);
-    const known = constantGrants.get(rule);
-    if (known?.collection === collection) return known;
-    const bound = bindRule(collection, rule, subject?.claims ?? {}, roundedMs, lookupValues);
-    const key = grantKey(rule, bound.filter);
-    const grant = { collection, rule, ...bound, nowMs: rule.usesNow ? roundedMs : null, key };
-    if (grant.isConstant) constantGrants.set(rule, grant);
-    return grant;
-    // Any other error is a bug in the evaluation. Rights fail closed: the user is refused, and the log names the rule.
-  } catch (cause) {
-    if (cause instanceof TidewireError || cause instanceof LookupsNeeded) throw cause;
-    throw refusal(name, subject, cause instanceof ClaimRefused ? cause : new RuleFailure(asked, cause));
-  }
-}
-
 /**
  * Like `authorize`, for a request that was parsed before.
  * @param known The earlier result of the same request. If the grant is unchanged, the result is as well.
@@ -189,33 +122,6 @@ export function authorizeParsed(
   const grant = grantOf(rules, subject, request.collection, nowMs, lookupValues);
   if (known?.grant !== grant.key) return sharedQuery(grant, request);
   return { ...known, rule: grant.rule.name, lookups: grant.lookups, nowMs: grant.nowMs };
-}
-
-/**
- * The first rule that serves the subject and whose `when` holds. No other rule applies.
- * @param onAsked Called with the name of each rule before it is evaluated.
- * @throws {Error} A `when` could not be evaluated. No later rule may apply then, because this one might have been the
- *   first.
- */
-function firstRule(
-  collection: CollectionRules,
-  subject: Subject | null,
-  onAsked: (name: string) => void,
-): Rule | undefined {
-  return collection.rules.find((rule) => {
-    onAsked(rule.name);
-    if (subject === null) return rule.anonymous && rule.holds({});
-    return rule.holds(subject.claims);
-  });
-}
-
-/** The rule that applies to a subject; none also if one could not be evaluated. Never throws. */
-export function ruleFor(collection: CollectionRules, subject: Subject | null): Rule | undefined {
-  try {
-    return firstRule(collection, subject, () => {});
-  } catch {
-    return undefined; // `authorize` reports the error
-  }
 }
 
 /**
@@ -273,20 +179,30 @@ function sharedQuery(grant: Grant, request: ParsedRequest): EffectiveQuery {
   return query;
 }
 
+/** The documents and fields of a granted request. */
+export type Shown = Pick<EffectiveQuery, "database" | "collectionName" | "filter" | "projection">;
+
 /**
  * Combines a rule, with its claims filled in, and a request.
  * @throws {TidewireError} `forbidden` if the request asks for more than the rule grants.
  */
-function effectiveQuery(
-  { collection, rule, filter: ruleFilter, lookups, nowMs, key: grant }: Grant,
-  request: ParsedRequest,
-): EffectiveQuery {
+export function shownBy({ collection, rule, filter }: AppliedRule, request: ParsedRequest): Shown {
   checkAllowed(rule, request);
   const { database, collectionName } = collection;
-  // A filter without conditions is left out, so that equal queries get equal keys.
-  const filter = andFilters(...[ruleFilter, request.filter].filter(asksForSomething));
+  return {
+    database,
+    collectionName,
+    // A filter without conditions is left out, so that equal queries get equal keys.
+    filter: andFilters(...[filter, request.filter].filter(asksForSomething)),
+    projection: shownFields(rule, request),
+  };
+}
+
+/** @throws {TidewireError} As `shownBy`. */
+function effectiveQuery(grant: Grant, request: ParsedRequest): EffectiveQuery {
+  const { collection, rule, lookups, nowMs } = grant;
+  const { database, collectionName, filter, projection: shown } = shownBy(grant, request);
   const { sort, limit, documents, aggregate } = request;
-  const shown = shownFields(rule, request);
   const canonicalFields = canonicalProjection(shown);
   const projection = sharedProjection(shown, canonicalFields);
   const identity = [
@@ -316,7 +232,7 @@ function effectiveQuery(
     snapshotAllowed: rule.allow.snapshot,
     requireIndex: rule.allow.requireIndex,
     lookups,
-    grant,
+    grant: grant.key,
     key: createHash("sha256").update(JSON.stringify(identity)).digest("base64url"),
   };
 }
@@ -329,23 +245,4 @@ function shownFields({ projection }: Rule, { fields, aggregate }: ParsedRequest)
 
 function asksForSomething(filter: Filter): boolean {
   return filter.op !== "$and" || filter.filters.length > 0;
-}
-
-/**
- * Refuses a user. Anonymous clients receive the same answer for a collection that they may not see and for one that
- * does not exist.
- */
-function refusal(collection: string, subject: Subject | null, cause?: unknown): TidewireError {
-  if (subject === null) return unknownCollection(collection, cause);
-  return new TidewireError("forbidden", "no rule allows this", { collection }, { cause });
-}
-
-function unknownCollection(collection: string, cause?: unknown): TidewireError {
-  const name = collection.length > 80 ? `${collection.slice(0, 80)}…` : collection;
-  return new TidewireError(
-    "unknown-collection",
-    `there is no collection ${JSON.stringify(name)}`,
-    { collection: name },
-    { cause },
-  );
 }

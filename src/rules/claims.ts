@@ -81,16 +81,16 @@ export function claimResolver(
   lookUpSet: (name: string) => readonly BsonValue[] = () => [],
 ): PlaceholderResolver {
   return {
-    one({ placeholder }) {
-      if (placeholder === NOW) return fromJs(new Date(nowMs));
-      const { claim, convert } = lookUp(claims, placeholder);
+    one(operand) {
+      if (operand.placeholder === NOW) return fromJs(new Date(nowMs));
+      const { claim, convert } = lookUp(claims, operand);
       return convert(claim);
     },
-    many({ placeholder }) {
-      const lookup = lookupOf({ placeholder });
+    many(operand) {
+      const lookup = lookupOf(operand);
       if (lookup !== undefined) return lookUpSet(lookup);
-      if (placeholder === NOW) throw new ClaimRefused("%%now is one value, and a list is needed");
-      const { claim, convert, conversion, name } = lookUp(claims, placeholder);
+      if (operand.placeholder === NOW) throw new ClaimRefused("%%now is one value, and a list is needed");
+      const { claim, convert, conversion, name } = lookUp(claims, operand);
       if (conversion === "words") return wordsOf(textOf(claim, name)).map((word) => fromJs(word));
       if (!Array.isArray(claim)) throw new ClaimRefused(`${name} is not a list, and a list is needed`);
       return claim.map(convert);
@@ -106,9 +106,20 @@ interface LookedUp {
   readonly convert: (value: unknown) => BsonValue;
 }
 
-function lookUp(claims: Claims, placeholder: string): LookedUp {
-  const { conversion, parts } = readClaimPath(placeholder) ?? { conversion: undefined, parts: [] };
-  const name = `the claim ${JSON.stringify(nameOf(parts))}`;
+/** The claim of each placeholder, and its name for explanations. A rule is bound for every user. */
+const claimsOf = new WeakMap<Placeholder, ClaimPath & { readonly name: string }>();
+
+function claimOf(operand: Placeholder): ClaimPath & { readonly name: string } {
+  const known = claimsOf.get(operand);
+  if (known !== undefined) return known;
+  const path = readClaimPath(operand.placeholder) ?? { conversion: undefined, parts: [] };
+  const named = { ...path, name: `the claim ${JSON.stringify(nameOf(path.parts))}` };
+  claimsOf.set(operand, named);
+  return named;
+}
+
+function lookUp(claims: Claims, operand: Placeholder): LookedUp {
+  const { conversion, parts, name } = claimOf(operand);
   const claim = claimAt(claims, parts);
   if (claim === undefined) throw new ClaimRefused(`${name} is missing`);
   const convert = (value: unknown) => fromJs(toValue(value, conversion, name));

@@ -4,11 +4,12 @@
  */
 import { encodeDocument } from "../match/encode.ts";
 import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
-import { authorize, type EffectiveQuery, type QueryRequest, type Subject } from "./authorize.ts";
+import { authorize, type EffectiveQuery, type QueryRequest } from "./authorize.ts";
 import type { LookupValues } from "./bind-rule.ts";
 import { ClaimRefused } from "./claims.ts";
 import type { Rule, RuleSet } from "./compile-rules.ts";
 import { deciding, type FilterText, predicateText } from "./deciding-predicate.ts";
+import type { Subject } from "./grant.ts";
 import { claimsToBson, whenText } from "./when-document.ts";
 
 /** The decision about one request, rule by rule. */

@@ -4,19 +4,14 @@
  */
 import { fromJs } from "../match/bson-value.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import {
-  authorizeParsed,
-  type EffectiveQuery,
-  type ParsedRequest,
-  type QueryRequest,
-  ruleFor,
-} from "./authorize.ts";
+import { type ParsedRequest, type QueryRequest, type Shown, shownBy } from "./authorize.ts";
 import type { LookupValues } from "./bind-rule.ts";
 import type { Claims } from "./claims.ts";
 import { type ClaimParts, claimsReadBy, isRecorded } from "./claims-read.ts";
 import type { RuleSet } from "./compile-rules.ts";
+import { type AppliedRule, appliedRuleOf, ruleFor } from "./grant.ts";
 import { ParsedRequests } from "./parsed-requests.ts";
-import { type RightsEffect, rightsEffect } from "./rights-effect.ts";
+import { type RightsEffect, shownEffect } from "./rights-effect.ts";
 import { sameRule } from "./same-rule.ts";
 
 /** A request that a client made. */
@@ -46,18 +41,17 @@ export interface Replay {
   }[];
 }
 
-/** The two rule sets, and the time at which both are asked. */
-interface Sides {
-  readonly inForce: RuleSet;
-  readonly draft: RuleSet;
-  readonly nowMs: number;
-  /** Whether both check requests in the same way. */
-  readonly isSameLimit: boolean;
-  /** Equal requests are parsed once per side. */
-  readonly parsed: { readonly inForce: ParsedRequests; readonly draft: ParsedRequests };
-}
+/** The verdict of both rule sets on a user in one collection, for every request. `null`: the user is refused. */
+type Verdict =
+  | "unknown"
+  | "unchanged"
+  | { readonly before: AppliedRule | null; readonly after: AppliedRule | null };
 
 const SAMPLES_MAX = 20;
+/** How many verdicts are kept. The oldest is dropped first. */
+const VERDICTS_MAX = 2_000;
+/** The verdict on claims that are longer than this, in characters, is not kept. */
+const USER_TEXT_MAX = 1_024;
 /** How long the authorizations of one turn may take, in milliseconds. Other work runs between the turns. */
 const TURN_MS = 10;
 
@@ -85,16 +79,14 @@ export async function replayRequests(
     allowed: 0,
     unknown: 0,
   };
-  const isSameLimit = JSON.stringify(inForce.limits) === JSON.stringify(draft.limits);
-  const parsed = { inForce: new ParsedRequests(), draft: new ParsedRequests() };
-  const sides: Sides = { inForce, draft, nowMs, isSameLimit, parsed };
+  const comparison = new Comparison(inForce, draft, nowMs);
   const samples: Replay["samples"][number][] = [];
   const sampled = new Map<ReplayedEffect, number>();
   let requests = 0;
   let turnEndsMs = performance.now() + TURN_MS;
   for (const each of recorded) {
     requests++;
-    const effect = effectOn(each, sides);
+    const effect = comparison.effectOn(each);
     effects[effect]++;
     const count = sampled.get(effect) ?? 0;
     if (effect !== "unchanged" && count < SAMPLES_MAX) {
@@ -108,57 +100,91 @@ export async function replayRequests(
   return { requests, effects, samples };
 }
 
-function effectOn(each: RecordedRequest, sides: Sides): ReplayedEffect {
-  const { inForce, draft, nowMs, isSameLimit } = sides;
-  const collection = draft.collections.get(each.request.collection);
-  const isKnown = collection === undefined || each.claims === null;
-  if (!isKnown && !claimsReadBy(collection).every((parts) => isRecorded(parts, each.reads))) return "unknown";
-  if (isSameLimit && hasSameRule(each, sides)) return "unchanged";
-  const text = JSON.stringify(each.request);
-  const parsed = parse(each.request, inForce, sides.parsed.inForce, text);
-  const before = judge(parsed, each, inForce, nowMs);
-  const again = isSameLimit ? parsed : parse(each.request, draft, sides.parsed.draft, text);
-  const after = judge(again, each, draft, nowMs, before ?? undefined);
-  if (before === null) return after === null ? "unchanged" : "allowed";
-  return after === null ? "refused" : rightsEffect(before, after);
+/** Judges requests under two rule sets. Work that several requests have in common is done once. */
+class Comparison {
+  readonly #inForce: RuleSet;
+  readonly #draft: RuleSet;
+  readonly #nowMs: number;
+  /** Whether both check requests in the same way. */
+  readonly #isSameLimit: boolean;
+  /** Equal requests are parsed once per side. */
+  readonly #parsed = { inForce: new ParsedRequests(), draft: new ParsedRequests() };
+  /** By the collection, the claims and their paths. */
+  readonly #verdicts = new Map<string, Verdict>();
+  #last: { readonly text: string; readonly claims: Claims | null } | null = null;
+
+  constructor(inForce: RuleSet, draft: RuleSet, nowMs: number) {
+    this.#inForce = inForce;
+    this.#draft = draft;
+    this.#nowMs = nowMs;
+    this.#isSameLimit = JSON.stringify(inForce.limits) === JSON.stringify(draft.limits);
+  }
+
+  effectOn(each: RecordedRequest): ReplayedEffect {
+    const verdict = this.#verdictOn(each);
+    if (typeof verdict === "string") return verdict;
+    const { request } = each;
+    const text = JSON.stringify(request);
+    const parsed = parse(request, this.#inForce, this.#parsed.inForce, text);
+    const before = shown(verdict.before, parsed);
+    const again = this.#isSameLimit ? parsed : parse(request, this.#draft, this.#parsed.draft, text);
+    const after = shown(verdict.after, again);
+    if (before === null) return after === null ? "unchanged" : "allowed";
+    return after === null ? "refused" : shownEffect(before, after);
+  }
+
+  #verdictOn({ request: { collection }, claims, reads }: RecordedRequest): Verdict {
+    const claimsText = JSON.stringify(claims);
+    const user = `${JSON.stringify([collection, reads])} ${claimsText}`;
+    const known = this.#verdicts.get(user);
+    if (known !== undefined) return known;
+    // Requests of one user follow one another. Rules evaluate equal claims faster if they are the same object.
+    if (this.#last?.text !== claimsText) this.#last = { text: claimsText, claims };
+    const verdict = this.#judge(collection, this.#last.claims, reads);
+    if (user.length > USER_TEXT_MAX) return verdict;
+    if (this.#verdicts.size >= VERDICTS_MAX) {
+      const [oldest] = this.#verdicts.keys();
+      if (oldest !== undefined) this.#verdicts.delete(oldest);
+    }
+    this.#verdicts.set(user, verdict);
+    return verdict;
+  }
+
+  #judge(name: string, claims: Claims | null, reads: readonly ClaimParts[]): Verdict {
+    const collection = this.#draft.collections.get(name);
+    const isKnown = collection === undefined || claims === null;
+    if (!isKnown && !claimsReadBy(collection).every((parts) => isRecorded(parts, reads))) return "unknown";
+    if (this.#isSameLimit && this.#hasSameRule(name, claims)) return "unchanged";
+    const applied = (rules: RuleSet) =>
+      refusedAsNull(() => appliedRuleOf(rules, subjectOf(claims), name, this.#nowMs, opaque));
+    return { before: applied(this.#inForce), after: applied(this.#draft) };
+  }
+
+  /** Whether the rule that applies to the user is in the draft as well, so that nothing changes. */
+  #hasSameRule(name: string, claims: Claims | null): boolean {
+    const collection = this.#inForce.collections.get(name);
+    const rule = collection && ruleFor(collection, subjectOf(claims));
+    return rule !== undefined && sameRule(rule, this.#inForce, this.#draft, name) !== null;
+  }
 }
 
-/** Whether the rule that applies to the user is in the draft as well, so that nothing changes. */
-function hasSameRule({ request, claims }: RecordedRequest, { inForce, draft }: Sides): boolean {
-  const collection = inForce.collections.get(request.collection);
-  const rule = collection && ruleFor(collection, claims === null ? null : { claims });
-  return rule !== undefined && sameRule(rule, inForce, draft, request.collection) !== null;
-}
+const subjectOf = (claims: Claims | null) => (claims === null ? null : { claims });
 
 /** `null` if the request itself is refused, whatever the rules are. */
-function parse(
+const parse = (
   request: QueryRequest,
   { limits }: RuleSet,
   requests: ParsedRequests,
   text: string,
-): ParsedRequest | null {
-  try {
-    return requests.parse(request, limits, text);
-  } catch (error) {
-    if (error instanceof TidewireError) return null;
-    throw error;
-  }
-}
+): ParsedRequest | null => refusedAsNull(() => requests.parse(request, limits, text));
 
-/**
- * `null` if the request is refused.
- * @param known The result under other rules. Most users have the same grant under both, which costs nothing then.
- */
-function judge(
-  parsed: ParsedRequest | null,
-  { claims }: RecordedRequest,
-  rules: RuleSet,
-  nowMs: number,
-  known?: EffectiveQuery,
-): EffectiveQuery | null {
-  if (parsed === null) return null;
+/** `null` if the request is refused. */
+const shown = (rule: AppliedRule | null, parsed: ParsedRequest | null): Shown | null =>
+  rule === null || parsed === null ? null : refusedAsNull(() => shownBy(rule, parsed));
+
+function refusedAsNull<T>(decide: () => T): T | null {
   try {
-    return authorizeParsed(rules, claims === null ? null : { claims }, parsed, nowMs, opaque, known);
+    return decide();
   } catch (error) {
     if (error instanceof TidewireError) return null;
     throw error;

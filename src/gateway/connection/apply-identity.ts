@@ -5,8 +5,8 @@
 import { holderOf } from "../../auth/subject.ts";
 import type { Identity } from "../../auth/verify-token.ts";
 import { noteFault } from "../../metrics/guard.ts";
-import { type Grant, grantOf } from "../../rules/authorize.ts";
 import { LookupsNeeded } from "../../rules/bind-rule.ts";
+import { type Grant, grantOf } from "../../rules/grant.ts";
 import type { GatewayContext } from "../context.ts";
 import { sendTickets } from "./answers.ts";
 import { endFor } from "./end-subscription.ts";

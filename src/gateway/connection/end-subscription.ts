@@ -6,7 +6,7 @@ import type { Identity } from "../../auth/verify-token.ts";
 import { type Fault, noteFault } from "../../metrics/guard.ts";
 import { type ErrorCode, TidewireError } from "../../protocol/errors.ts";
 import type { ServerMessage, UnsubscribedReason } from "../../protocol/messages.ts";
-import { RuleFailure } from "../../rules/authorize.ts";
+import { RuleFailure } from "../../rules/grant.ts";
 import type { GatewayContext } from "../context.ts";
 import type { Subscription } from "./subscription.ts";
 import type { Subscriptions } from "./subscriptions.ts";

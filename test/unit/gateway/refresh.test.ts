@@ -5,8 +5,8 @@ import type { Connection } from "../../../src/gateway/connection/connection.ts";
 import { handleRefresh } from "../../../src/gateway/connection/handlers/refresh.ts";
 import { Login } from "../../../src/gateway/connection/login.ts";
 import { TidewireError } from "../../../src/protocol/errors.ts";
-import { grantOf } from "../../../src/rules/authorize.ts";
 import { compileRules } from "../../../src/rules/compile-rules.ts";
+import { grantOf } from "../../../src/rules/grant.ts";
 
 const RULES = compileRules({
   mongodb: { database: "shop" },
