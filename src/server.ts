@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import { hostname } from "node:os";
 import { type Logger, pino } from "pino";
 import { createAdminServer } from "./admin/admin-server.ts";
-import type { EditPlan, EditProblems } from "./admin/plan-edit.ts";
+import type { PlanText } from "./admin/plan-edit.ts";
 import { type Ask, onlyProcess } from "./admin/questions.ts";
 import { type Readiness, randomNodeId, readinessOf } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
@@ -62,8 +62,7 @@ export interface RunningNode extends Running {
   readonly publicServer: Server;
   /** Checks whether an edit can take effect. @returns A function that applies it. */
   prepare(config: Config): Promise<() => Promise<void>>;
-  /** Computes the effect of an edit, given as the text of a configuration. */
-  plan(text: string): Promise<EditPlan | EditProblems>;
+  readonly plan: PlanText;
   /** Answers the questions of admins about this node. */
   readonly ask: Ask;
 }
@@ -188,7 +187,7 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
     metrics,
     readiness,
     publicServer,
-    plan: (text) => edits.plan(text),
+    plan: (text, gone) => edits.plan(text, gone),
     ask: adminAnswers(basics, state, { ...parts, revocations, context, edits, readiness, headAgeMs }),
     prepare: (edited) => edits.prepare(edited),
     noteRejectedReload: () => edits.reject(),

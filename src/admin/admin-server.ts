@@ -27,7 +27,7 @@ import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
 import { traceHandlers } from "./api/trace-handlers.ts";
 import { ConsoleFiles } from "./console-files.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
-import type { EditPlan, EditProblems } from "./plan-edit.ts";
+import type { PlanText } from "./plan-edit.ts";
 import type { Processes } from "./questions.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 
@@ -47,7 +47,7 @@ export interface AdminParts {
   readonly metrics: () => Promise<string>;
   readonly readiness: AskReadiness;
   /** The effect of an edit, given as the text of a configuration. */
-  readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
+  readonly plan: PlanText;
   /** The processes that serve the clients. */
   readonly processes: Processes;
   readonly log: Logger;

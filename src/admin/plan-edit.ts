@@ -24,15 +24,20 @@ export interface EditProblems {
   }[];
 }
 
+/** Computes the effect of an edit, given as the text of a configuration. `gone` ends it: nobody waits for it any more. */
+export type PlanText = (text: string, gone?: AbortSignal) => Promise<EditPlan | EditProblems>;
+
 /** Nothing takes effect. @param diff Between the rules in force and the candidate. */
 export async function planEdit(
   gateway: Gateway,
   generation: number,
   candidate: RulesSource,
   diff: RulesDiff,
+  gone?: AbortSignal,
 ): Promise<EditPlan> {
   const rules = await compileRulesInTurns(candidate);
-  return { generation, diff: withoutRulesInForce(diff), live: await gateway.planRules(rules) };
+  gone?.throwIfAborted();
+  return { generation, diff: withoutRulesInForce(diff), live: await gateway.planRules(rules, gone) };
 }
 
 function withoutRulesInForce(diff: RulesDiff): RulesDiff {
@@ -50,25 +55,30 @@ function withoutRulesInForce(diff: RulesDiff): RulesDiff {
  * while the plan of its last text is still being computed.
  */
 export class PlanTurns {
-  readonly #plan: (text: string) => Promise<EditPlan | EditProblems>;
+  readonly #plan: PlanText;
   #running: Promise<unknown> | null = null;
   #isAwaited = false;
 
-  constructor(plan: (text: string) => Promise<EditPlan | EditProblems>) {
+  constructor(plan: PlanText) {
     this.#plan = plan;
   }
 
   /**
-   * @param gone Aborted when the sender has left. The next one then takes its turn.
-   * @returns `null` while another edit is waiting already, or if the sender has left before its turn.
+   * @param gone Aborted when the sender has left. The plan ends then, and the next one takes its turn.
+   * @returns `null` while another edit is waiting already, or if the sender has left.
    */
   async plan(text: string, gone: AbortSignal): Promise<EditPlan | EditProblems | null> {
     while (this.#running !== null) if (!(await this.#turn(this.#running, gone))) return null;
-    const planned = this.#plan(text).finally(() => {
+    const planned = this.#plan(text, gone).finally(() => {
       this.#running = null;
     });
     this.#running = planned.catch(() => {}); // the sender of that edit has the error
-    return planned;
+    try {
+      return await planned;
+    } catch (error) {
+      if (gone.aborted && error === gone.reason) return null;
+      throw error;
+    }
   }
 
   async #turn(running: Promise<unknown>, gone: AbortSignal): Promise<boolean> {

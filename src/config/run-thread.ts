@@ -17,8 +17,19 @@ export class ThreadLimit extends Error {
   override readonly name = "ThreadLimit";
 }
 
-/** The thread that waits for a task. There is at most one. */
-let waiting: { readonly thread: Worker; readonly timer: NodeJS.Timeout } | null = null;
+/**
+ * How many threads wait for a task. An editor asks for a replay and for a check of the next text at the same time, and the check would
+ * wait for a new thread if only one were kept.
+ */
+const KEPT_MAX = 2;
+
+interface Waiting {
+  readonly thread: Worker;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** The threads that wait for a task. The one that has waited the shortest time is the last. */
+const waiting: Waiting[] = [];
 
 /**
  * Runs one task in a thread, which has no environment and runs one task at a time.
@@ -32,7 +43,7 @@ export async function runThread<Name extends keyof Tasks>(
   data: Parameters<Tasks[Name]>[0],
   { timeoutMs, option }: { readonly timeoutMs: number; readonly option: string },
 ): Promise<Awaited<ReturnType<Tasks[Name]>>> {
-  const thread = takeWaiting() ?? startThread();
+  const thread = take(waiting.at(-1)) ?? startThread();
   try {
     thread.postMessage({ name, data } satisfies Task);
     const [answer] = await once(thread, "message", { signal: AbortSignal.timeout(timeoutMs) });
@@ -55,31 +66,30 @@ function startThread(): Worker {
   });
   // After the time is over, the thread may still run out of memory before it has ended.
   thread.on("error", () => {});
-  thread.once("exit", () => {
-    if (waiting?.thread === thread) takeWaiting();
-  });
+  thread.once("exit", () => void take(waiting.find((each) => each.thread === thread)));
   return thread;
 }
 
-function takeWaiting(): Worker | null {
-  if (waiting === null) return null;
-  const { thread, timer } = waiting;
-  waiting = null;
-  clearTimeout(timer);
-  thread.ref();
-  return thread;
+/** Takes a thread out of those that wait. */
+function take(taken: Waiting | undefined): Worker | null {
+  if (taken === undefined) return null;
+  waiting.splice(waiting.indexOf(taken), 1);
+  clearTimeout(taken.timer);
+  taken.thread.ref();
+  return taken.thread;
 }
 
 /** Keeps a thread for the next task, or ends it. */
 async function keep(thread: Worker, heapBytes: number): Promise<void> {
-  if (waiting !== null || heapBytes > KEPT_HEAP_BYTES) {
+  if (waiting.length >= KEPT_MAX || heapBytes > KEPT_HEAP_BYTES) {
     await thread.terminate();
     return;
   }
   // The process may end meanwhile.
   thread.unref();
-  const timer = setTimeout(() => void takeWaiting()?.terminate(), KEPT_MS).unref();
-  waiting = { thread, timer };
+  const timer = setTimeout(() => void take(kept)?.terminate(), KEPT_MS).unref();
+  const kept = { thread, timer };
+  waiting.push(kept);
 }
 
 function limitOf(error: unknown, timeoutMs: number, option: string): string | null {

@@ -197,13 +197,10 @@ export class Gateway implements ConnectionEvents {
     }
   }
 
-  /** Counts the effect that new rules would have on all connections, without putting them in force. */
-  planRules(rules: RuleSet): Promise<SubscriptionsPlan> {
-    return planRules(
-      [...this.#connections.keys()],
-      rules,
-      this.#context.clock.at(rules.nowStepMs, Date.now()),
-    );
+  /** Counts the effect that new rules would have on all connections, without putting them in force. See `planRules`. */
+  planRules(rules: RuleSet, gone?: AbortSignal): Promise<SubscriptionsPlan> {
+    const nowMs = this.#context.clock.at(rules.nowStepMs, Date.now());
+    return planRules([...this.#connections.keys()], rules, nowMs, gone);
   }
 
   /** All connections, in the order in which they were made. */

@@ -86,11 +86,12 @@ export class RuleEdits {
     return this.#lastReload;
   }
 
-  /** Works out the effect of an edit, given as the text of a configuration. */
-  async plan(text: string): Promise<EditPlan | EditProblems> {
+  /** Works out the effect of an edit, given as the text of a configuration. See `PlanText`. */
+  async plan(text: string, gone?: AbortSignal): Promise<EditPlan | EditProblems> {
     const generation = this.#generation;
     const edit = await this.#read(text, null);
-    return "problems" in edit ? edit : planEdit(this.#parts.gateway, generation, edit.source, edit.diff);
+    if ("problems" in edit) return edit;
+    return planEdit(this.#parts.gateway, generation, edit.source, edit.diff, gone);
   }
 
   /** Compiles the rules of an edit, given as the text of a configuration. */

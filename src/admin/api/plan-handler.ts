@@ -1,11 +1,9 @@
-import { type EditPlan, type EditProblems, PlanTurns } from "../plan-edit.ts";
+import { type PlanText, PlanTurns } from "../plan-edit.ts";
 import { ApiError } from "./endpoint.ts";
 import type { Handlers } from "./endpoints.ts";
 
 /** The handler of plans of edits. */
-export function planHandlers(
-  plan: (text: string) => Promise<EditPlan | EditProblems>,
-): Pick<Handlers, "plan"> {
+export function planHandlers(plan: PlanText): Pick<Handlers, "plan"> {
   const turns = new PlanTurns(plan);
   return {
     plan: async ({ response }, text) => {

@@ -1,6 +1,6 @@
 import { isSameRules } from "../../rules/diff-rules.ts";
 import type { Replay } from "../../rules/replay-requests.ts";
-import type { EditPlan, EditProblems } from "../plan-edit.ts";
+import type { PlanText } from "../plan-edit.ts";
 import type { Processes } from "../questions.ts";
 import type { SetContent, SetSummary, TestedDraft } from "../rule-set-questions.ts";
 import type { Acts } from "./acts.ts";
@@ -20,7 +20,7 @@ interface RuleSetParts {
   readonly processes: Processes;
   readonly acts: Acts;
   /** The effect of an edit on the subscriptions of all processes. */
-  readonly plan: (text: string) => Promise<EditPlan | EditProblems>;
+  readonly plan: PlanText;
 }
 
 interface ComparedSets {

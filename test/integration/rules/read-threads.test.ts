@@ -1,4 +1,4 @@
-/** The threads that read texts of rules: one waits for the next text, because starting one takes longer than reading. */
+/** The threads that read texts of rules: two wait for the next texts, because starting one takes longer than reading. */
 import { expect, onTestFinished, test } from "vitest";
 import { termsOf } from "../../../src/config/rule-set.ts";
 import { runThread, ThreadLimit } from "../../../src/config/run-thread.ts";
@@ -34,9 +34,13 @@ test("one text after another is read by one thread; two at the same time have a 
   const both = await Promise.all([read(), read("items: []")]);
   expect(both).toMatchObject([{ ok: true }, { ok: false }]);
   expect(threads.started).toBe(1);
-  // Only one of them waits.
   await Promise.all([read(), read()]);
+  expect(threads.started).toBe(1);
+  await Promise.all([read(), read(), read()]);
   expect(threads.started).toBe(2);
+  // Only two of them wait.
+  await Promise.all([read(), read(), read()]);
+  expect(threads.started).toBe(3);
 });
 
 test("a thread that took too long is ended, and the next text has a new one", async () => {

@@ -46,6 +46,22 @@ test("an edit whose sender has left is not planned, and the next one takes its t
   expect(await third).toEqual({ problems: [] });
 });
 
+test("a plan ends when its sender leaves, and the next one takes its turn at once", async () => {
+  const begun: string[] = [];
+  const turns = new PlanTurns((text, gone) => {
+    begun.push(text);
+    if (text !== "first") return Promise.resolve({ problems: [] });
+    return new Promise((_, reject) => gone?.addEventListener("abort", () => reject(gone.reason)));
+  });
+  const leaving = new AbortController();
+  const first = turns.plan("first", leaving.signal);
+  const second = turns.plan("second", STAYS);
+  leaving.abort();
+  expect(await first).toBeNull();
+  expect(await second).toEqual({ problems: [] });
+  expect(begun).toEqual(["first", "second"]);
+});
+
 test("an edit is planned after one that failed", async () => {
   const { turns, ends } = startTurns();
   const first = turns.plan("first", STAYS);
