@@ -19,6 +19,7 @@ import { JoinedMetrics } from "./join-metrics.ts";
 import { joinPlans } from "./join-plans.ts";
 import { type JoinedReadiness, joinReadiness, type WorkerReadiness } from "./join-readiness.ts";
 import type { Edit } from "./messages.ts";
+import { RunningTraces } from "./running-traces.ts";
 import { WorkerGone, type WorkerProcess } from "./worker-process.ts";
 import { type Slot, Workers } from "./workers.ts";
 
@@ -51,6 +52,7 @@ export class Fleet {
   readonly #log: Logger;
   readonly #metrics = createMetrics();
   readonly #joined: JoinedMetrics;
+  readonly #traces = new RunningTraces();
   #config: Config;
   #generation = 1;
   #lastReload: Readiness["lastReload"] = "none";
@@ -90,6 +92,7 @@ export class Fleet {
       log,
       metrics: this.#metrics,
       edit: (number) => this.#editFor(number, this.#config, this.#generation),
+      traces: this.#traces,
       onUp: () => this.handOut.next(),
       onEnded: (worker) => this.#joined.noteEnded(worker),
     });
@@ -139,8 +142,10 @@ export class Fleet {
 
   /** The workers, for questions of admins. */
   get processes(): Processes {
-    const ask: Processes["all"] = (question, value) =>
-      Promise.all(this.workers.up.map((worker) => askWorker(worker, question, value)));
+    const ask: Processes["all"] = (question, value) => {
+      this.#traces.note(question, value);
+      return Promise.all(this.workers.up.map((worker) => askWorker(worker, question, value)));
+    };
     return {
       all: ask,
       one: async (question, value) => {

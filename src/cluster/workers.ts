@@ -3,7 +3,8 @@ import type { Logger } from "pino";
 import { guarded, runGuarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Edit } from "./messages.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import type { RunningTraces, TraceQuestion } from "./running-traces.ts";
+import { WorkerGone, WorkerProcess } from "./worker-process.ts";
 
 /** A start inspects MongoDB, and may switch images on in collections. */
 const START_WITHIN_MS = 120_000;
@@ -31,6 +32,7 @@ export interface WorkersOptions {
   readonly metrics: Metrics;
   /** The current start parameters of a worker. */
   readonly edit: (number: number) => Edit;
+  readonly traces: Pick<RunningTraces, "nextFor">;
   readonly onUp: () => void;
   readonly onEnded: (process: WorkerProcess) => void;
 }
@@ -101,17 +103,33 @@ export class Workers {
     await this.#bringUp(slot);
   }
 
-  /** Starts what the process in the slot is to serve, and brings it to the rules that are in force by then. */
+  /** Starts what the process in the slot is to serve, and brings it to the rules and the traces of that time. */
   async #bringUp({ number, process }: Slot): Promise<void> {
     const started = this.#options.edit(number);
     await process.ask("start", started, START_WITHIN_MS);
-    for (let { generation } = started; generation !== this.#options.edit(number).generation; ) {
+    const followed = new Set<string>();
+    // The worker is up in the turn in which both are found to be current. From then on it is asked like the others.
+    for (let { generation } = started; ; ) {
       const edit = this.#options.edit(number);
-      await process.ask("apply", edit, APPLY_WITHIN_MS);
+      const isCurrent = generation === edit.generation;
+      const question = isCurrent ? this.#options.traces.nextFor(followed, Date.now()) : null;
+      if (question !== null) await this.#follow(process, question);
+      else if (isCurrent) break;
+      else await process.ask("apply", edit, APPLY_WITHIN_MS);
       generation = edit.generation;
     }
     process.noteUp();
     this.#options.onUp();
+  }
+
+  async #follow(process: WorkerProcess, question: TraceQuestion): Promise<void> {
+    try {
+      await process.ask("admin", question, APPLY_WITHIN_MS);
+    } catch (err) {
+      if (err instanceof WorkerGone) throw err;
+      // Clients do not wait for a trace.
+      this.#options.log.warn({ err }, "a worker that was started again could not take up a running trace");
+    }
   }
 
   /** Starts the slot's process again whenever it ends. */

@@ -141,6 +141,11 @@ export const READ_TRACE = {
     next: z.string().describe("For `after` of the next request."),
     dropped: z.int().describe("Entries that newer ones have replaced."),
     skipped: z.int().describe("Events that were not examined, so that no client waits for the trace."),
+    lostWorkers: z
+      .int()
+      .describe(
+        "Workers that ended during the trace, as far as this answer or `after` shows. Their entries are lost. A worker that replaces one takes the trace up, unless it follows a live query.",
+      ),
   }),
 } as const satisfies EndpointSpec;
 

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { Outage } from "../outage.ts";
 import type { Processes } from "../questions.ts";
 import type { TracedEntry, TraceStart, TraceState, TraceSubject } from "../trace/traced.ts";
 import type { Acts } from "./acts.ts";
@@ -20,7 +21,7 @@ export function traceHandlers(
       const subject = subjectOf(request);
       const id = randomUUID();
       const endsAtMs = call.nowMs + 1_000 * request.seconds;
-      const asked = { id, subject, endsAtMs, keepsDocuments: mayReadDocuments(call) };
+      const asked = { id, subject, endsAtMs, keepsDocuments: mayReadDocuments(call), isTakenUp: false };
       const target = { ...targetOf(subject), seconds: request.seconds };
       const act = { act: "trace", target, ifUnconfirmed: UNCONFIRMED };
       await acts.run(call, act, async () => {
@@ -39,10 +40,13 @@ export function traceHandlers(
       const mayRead = mayReadDocuments(call);
       const found = await processes.all("readTrace", { id, after, mayReadDocuments: mayRead });
       const states = found.filter((state) => state !== null);
+      if (found.length === 0) throw new Outage("no worker is up", { stillHappen: false });
       const [first] = states;
       if (first === undefined) throw noTrace();
       const sum = (of: (state: TraceState) => number) =>
         states.reduce((total, state) => total + of(state), 0);
+      const here = states.map(({ next }) => `${next.process}.${next.version}`);
+      const left = leftIn(after, states);
       return {
         subject: first.subject,
         endsAt: new Date(first.endsAtMs).toISOString(),
@@ -50,7 +54,8 @@ export function traceHandlers(
         redacted: !(mayRead && first.keepsDocuments),
         entries: states.flatMap(({ entries }) => entries.map(entryOf)),
         hasMore: states.some(({ hasMore }) => hasMore),
-        next: states.map(({ next }) => `${next.process}.${next.version}`).join(","),
+        next: [...here, ...left].join(","),
+        lostWorkers: Math.max(left.length, states.filter(({ isTakenUp }) => isTakenUp).length),
         dropped: sum(({ dropped }) => dropped),
         skipped: sum(({ skipped }) => skipped),
       };
@@ -66,8 +71,19 @@ export function traceHandlers(
 const UNCONFIRMED =
   "Nobody can read it, and it ends when its time is over. Start another trace as soon as all workers answer";
 
-const noTrace = () =>
-  new ApiError(404, "no-trace", "there is no such trace: it has ended, and others have taken its room");
+const NO_TRACE =
+  "there is no such trace: it has ended, and others have taken its room, or the worker that had it has ended";
+const noTrace = () => new ApiError(404, "no-trace", NO_TRACE);
+
+/** Workers that are remembered after their end. `next` has a limit. */
+const LEFT_MAX = 100;
+
+/** The processes that the reader of a trace has read from, and that have ended since, each with its version. */
+function leftIn(after: string | null, states: readonly TraceState[]): string[] {
+  const here = new Set(states.map(({ next }) => next.process));
+  const known = after?.split(",") ?? [];
+  return known.filter((part) => !here.has(part.split(".")[0] ?? "")).slice(-LEFT_MAX);
+}
 
 function subjectOf({ sub, liveQuery, collection, documentId }: StartRequest): TraceSubject {
   const isDocument = collection !== undefined && documentId !== undefined;

@@ -91,13 +91,14 @@ export class Trace {
   }
 
   read(after: number, mayReadDocuments: boolean): TraceState {
-    const { subject, endsAtMs, keepsDocuments } = this.asked;
+    const { subject, endsAtMs, keepsDocuments, isTakenUp } = this.asked;
     const { entries, version, hasMore } = this.#log.since(after, PAGE_MAX);
     return {
       subject: mayReadDocuments && keepsDocuments ? subject : withoutId(subject),
       endsAtMs,
       ended: this.#ended,
       keepsDocuments,
+      isTakenUp,
       entries: entries.map((entry) => tracedOf(entry, mayReadDocuments)),
       hasMore,
       next: { process: this.#parts.process, version },

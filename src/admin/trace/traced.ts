@@ -19,6 +19,8 @@ export interface TraceToStart {
   readonly endsAtMs: number;
   /** Whether contents of documents are kept, for readers who may see them. */
   readonly keepsDocuments: boolean;
+  /** Whether a process begins later than the others, because it replaces one that has ended. */
+  readonly isTakenUp: boolean;
 }
 
 /** The beginning of a trace in one process. `not-here`: another process may have its subject. */
@@ -118,6 +120,7 @@ export interface TraceState {
   /** `null` while it runs. */
   readonly ended: TraceEnd | null;
   readonly keepsDocuments: boolean;
+  readonly isTakenUp: boolean;
   readonly entries: readonly TracedEntry[];
   /** Whether there are more entries already. */
   readonly hasMore: boolean;

@@ -58,6 +58,7 @@ export function TraceRun({ id }: { readonly id: string }): ReactNode {
           {answer.skipped > 0
             ? `; ${count(answer.skipped, "event")} not examined, so that no client waits for the trace`
             : ""}
+          {answer.lostWorkers > 0 ? `; ${lostText(answer.lostWorkers)}` : ""}
         </span>
       </p>
       <EntryDialog
@@ -72,6 +73,9 @@ export function TraceRun({ id }: { readonly id: string }): ReactNode {
   );
 }
 
+const lostText = (workers: number): string =>
+  `${count(workers, "worker")} of the node ended meanwhile, so that entries may be missing. The next worker continues the trace`;
+
 function newSince(entries: readonly Entry[], held: readonly Entry[]): number {
   const known = new Set(held.map(({ key }) => key));
   return entries.filter(({ key }) => !known.has(key)).length;
@@ -81,7 +85,7 @@ const NoTrace = ({ error }: { readonly error: unknown }): ReactNode =>
   error instanceof ApiFailure && error.code === "no-trace" ? (
     <div className="empty">
       <h2>This trace is gone</h2>
-      <p>It has ended, and the node keeps it no longer.</p>
+      <p>It has ended and the node keeps it no longer, or the worker that had it was restarted.</p>
       <button type="button" className="primary" onClick={() => goTo("trace")}>
         Start another
       </button>

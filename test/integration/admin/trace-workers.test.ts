@@ -118,3 +118,49 @@ test("a trace goes on when a worker that holds none of its connections is killed
   expect((await ask("DELETE", path)).status).toBe(200);
   expect((await read()).ended).toBe("stopped");
 });
+
+test("a worker that is started again takes up the running trace before it serves clients, and the answer says so", async () => {
+  const { service, ask, follow, connectionsOf, orders, health } = await startWorkers();
+  await follow("ada");
+  const [held = ""] = await connectionsOf("ada");
+  const begun = await ask<{ id: string }>("POST", "/traces", { sub: "ada", seconds: 600 });
+  const path = `/traces/${begun.body.id}`;
+  const read = async (after = "") => (await ask<Trace>("GET", path + after)).body;
+  const before = await read();
+  expect(before).toMatchObject({ lostWorkers: 0, entries: [{ kind: "rights" }] });
+  const { workers } = await health();
+  const holder = workers.find((worker) => "id" in worker && worker.id === processOf(held));
+  process.kill(holder?.pid ?? 0, "SIGKILL");
+  await expect.poll(async () => pidsOf(await health()).includes(holder?.pid ?? 0), PATIENCE).toBe(false);
+  await expect.poll(async () => (await read(`?after=${before.next}`)).lostWorkers, PATIENCE).toBe(1);
+  await expect.poll(async () => (await health()).ready, PATIENCE).toBe(true);
+  const old = processesOf(workers.flatMap((worker) => ("id" in worker ? worker.id : [])));
+  const isNew = (id: string) => !old.includes(processOf(id));
+  let connections: string[] = [];
+  while (!connections.some(isNew)) {
+    await follow("ada");
+    connections = await connectionsOf("ada");
+  }
+  await orders.insertOne({ _id: 1, owner: "ada" });
+  const entriesOfNew = async () => (await read()).entries.filter(({ key }) => isNew(key));
+  await expect
+    .poll(async () => (await entriesOfNew()).map(({ kind }) => kind), PATIENCE)
+    .toEqual(["rights", "change"]);
+  expect((await read()).lostWorkers).toBe(1);
+  expect(await scrape(service, "tidewire_traces")).toBe(2);
+  expect((await ask("DELETE", path)).status).toBe(200);
+  expect(await scrape(service, "tidewire_traces")).toBe(0);
+});
+
+test("a worker that is started again does not take up a trace that was stopped", async () => {
+  const { service, ask, health } = await startWorkers();
+  const ids: string[] = [];
+  for (const sub of ["ada", "ben"])
+    ids.push((await ask<{ id: string }>("POST", "/traces", { sub, seconds: 600 })).body.id);
+  await ask("DELETE", `/traces/${ids[0]}`);
+  const [pid = 0] = pidsOf(await health());
+  process.kill(pid, "SIGKILL");
+  await expect.poll(async () => pidsOf(await health()).includes(pid), PATIENCE).toBe(false);
+  await expect.poll(async () => (await health()).ready, PATIENCE).toBe(true);
+  expect(await scrape(service, "tidewire_traces")).toBe(2);
+});

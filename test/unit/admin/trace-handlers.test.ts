@@ -7,11 +7,12 @@ import { traceHandlers } from "../../../src/admin/api/trace-handlers.ts";
 import type { Processes } from "../../../src/admin/questions.ts";
 import type { TraceStart, TraceState } from "../../../src/admin/trace/traced.ts";
 
-const state = (process: string, version: number): TraceState => ({
+const state = (process: string, version: number, isTakenUp = false): TraceState => ({
   subject: { kind: "sub", sub: "ada" },
   endsAtMs: 60_000,
   ended: null,
   keepsDocuments: true,
+  isTakenUp,
   entries: [],
   hasMore: process === "b",
   next: { process, version },
@@ -61,7 +62,24 @@ test("the answers of all workers are one, and its next names the version of each
     dropped: 2,
     skipped: 4,
     redacted: false,
+    lostWorkers: 0,
   });
+});
+
+test("an answer says that a worker has ended, before and after another one replaces it", async () => {
+  const { call, handle } = handlers({ readTrace: [state("a", 4)] });
+  const first = await handle.readTrace(call, { id: "x", after: "a.3,b.5" });
+  expect(first).toMatchObject({ next: "a.4,b.5", lostWorkers: 1 });
+  const replaced = handlers({ readTrace: [state("a", 4), state("c", 1, true)] });
+  const later = await replaced.handle.readTrace(replaced.call, { id: "x", after: first.next });
+  expect(later).toMatchObject({ next: "a.4,c.1,b.5", lostWorkers: 1 });
+  // A reader who begins now has not read from the worker that has ended.
+  expect(await replaced.handle.readTrace(replaced.call, { id: "x" })).toMatchObject({ lostWorkers: 1 });
+});
+
+test("while no worker is up, a trace is not gone", async () => {
+  const { call, handle } = handlers({ readTrace: [] });
+  await expect(handle.readTrace(call, { id: "x" })).rejects.toMatchObject({ name: "Outage" });
 });
 
 test("a trace begins after its entry in the audit, and runs if one worker has the subject", async () => {

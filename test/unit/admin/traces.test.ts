@@ -35,7 +35,13 @@ function traces(liveQueriesOf: (namespace: string) => Iterable<LiveQuery> = () =
   );
   const begin = (id: string, namespace: string) =>
     hub.start(
-      { id, subject: { kind: "sub", sub: "" }, endsAtMs: Date.now() + 60_000, keepsDocuments: false },
+      {
+        id,
+        subject: { kind: "sub", sub: "" },
+        endsAtMs: Date.now() + 60_000,
+        keepsDocuments: false,
+        isTakenUp: false,
+      },
       { kind: "document", namespace, idKey: KEY },
     );
   const read = (id: string) => hub.read({ id, after: null, mayReadDocuments: false }, 0);
@@ -147,7 +153,7 @@ test("the decisions of one event share the time of a tenth of a second, and the 
 test("the _id of a traced document is shown with the document alone", async () => {
   const { hub } = traces();
   const subject = { kind: "document", collection: "things", documentId: "secret" } as const;
-  const asked = { id: "a", subject, endsAtMs: Date.now() + 60_000, keepsDocuments: true };
+  const asked = { id: "a", subject, endsAtMs: Date.now() + 60_000, keepsDocuments: true, isTakenUp: false };
   await hub.start(asked, { kind: "document", namespace: "db.things", idKey: KEY });
   const idFor = (mayReadDocuments: boolean) =>
     hub.read({ id: "a", after: null, mayReadDocuments }, 0)?.subject;
