@@ -8,6 +8,7 @@ import type { SnapshotQuery } from "../source/snapshot-cursor.ts";
 import type { SnapshotPlan } from "../source/snapshot-plan.ts";
 import { firstAfter } from "./first-after.ts";
 import type { Answers, LiveQueryDetail, LiveQueryRow, LiveQuerySearch, LiveQuerySort } from "./questions.ts";
+import { Turns } from "./turns.ts";
 
 /** A filter may be as long as a message. A list shows its beginning. */
 const TEXT_MAX = 1_000;
@@ -55,7 +56,14 @@ export function liveQueryAnswers(
       const { sort, after, limit } = search;
       const key = (view: LiveQueryView) => keyOf(sort, view, idOf(view));
       const found = await firstAfter(feed.views(), key, { after, limit }, (view) => isMeant(view, search));
-      return found.map((view) => rowOf(view, search));
+      const rows: LiveQueryRow[] = [];
+      // A filter may contain ten thousand values of a lookup.
+      const turns = new Turns();
+      for (const view of found) {
+        await turns.pause();
+        rows.push(rowOf(view, search));
+      }
+      return rows;
     },
     liveQuery: async ({ id, mayReadDocuments }): Promise<LiveQueryDetail | null> => {
       const [node, number] = id.split(".");

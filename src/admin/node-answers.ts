@@ -68,7 +68,7 @@ function revocationAnswers({
     return { refused: text };
   };
   return {
-    revocations: () => answer(() => revocations.list(Date.now())),
+    revocations: (page) => answer(() => revocations.page(page, Date.now())),
     checkRevocation: check,
     revoke: async (revocation) => {
       await answer(() => revocations.revoke(revocation));

@@ -5,7 +5,7 @@
 import type { QueryRequest } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
-import type { Revocation } from "../source/revocation-store.ts";
+import type { Revocation, RevocationPage } from "../source/revocation-store.ts";
 import type { ClaimParts } from "./names/claim-names.ts";
 import type { EditProblems } from "./plan-edit.ts";
 import type { LoadSample } from "./rates.ts";
@@ -218,7 +218,7 @@ export interface Questions extends RuleSetQuestions {
   stopTrace: { with: string; gives: boolean };
   addAudit: { with: AuditEntry; gives: null };
   audit: { with: AuditPage; gives: readonly AuditRecord[] };
-  revocations: { with: undefined; gives: readonly Revocation[] };
+  revocations: { with: RevocationPage; gives: readonly Revocation[] };
   /** Whether a revocation would have an effect. */
   checkRevocation: { with: Revocation; gives: NotRevoked | null };
   revoke: { with: Revocation; gives: null };

@@ -1,5 +1,6 @@
 /** `tidewire revoke --admin URL`: a running node revokes the tokens. */
 import { z } from "zod";
+import { PAGE_MAX } from "../admin/api/audit-endpoint.ts";
 import type { Revocation } from "../source/revocation-store.ts";
 import type { Io } from "../terminal/io.ts";
 import { type AdminNode, askNode, unexpected } from "./ask-node.ts";
@@ -28,6 +29,7 @@ const Listed = z.object({
       expiresAt: z.string(),
     }),
   ),
+  next: z.string().nullable(),
 });
 
 /** Does on a node what the command line asks for. @returns The exit code. */
@@ -53,13 +55,19 @@ export async function revokeAtNode(node: AdminNode, asked: AskedRevocation, io: 
 }
 
 async function list(node: AdminNode, io: Io): Promise<number> {
-  const answer = await askNode(node, "GET", "/revocations");
-  const listed = Listed.safeParse(answer.body);
-  if (answer.status !== 200 || !listed.success) throw unexpected(node, answer);
-  for (const { issuedBefore, expiresAt, ...which } of listed.data.revocations) {
-    const issuedBeforeMs = issuedBefore === null ? null : Date.parse(issuedBefore);
-    io.out(`${textOf({ ...which, issuedBeforeMs })}, until ${expiresAt}`);
-  }
-  if (listed.data.revocations.length === 0) io.out("nothing is revoked");
+  let after: string | null = null;
+  do {
+    const page = new URLSearchParams({ limit: String(PAGE_MAX), ...(after === null ? {} : { after }) });
+    const answer = await askNode(node, "GET", `/revocations?${page}`);
+    const listed = Listed.safeParse(answer.body);
+    if (answer.status !== 200 || !listed.success) throw unexpected(node, answer);
+    const { revocations, next } = listed.data;
+    for (const { issuedBefore, expiresAt, ...which } of revocations) {
+      const issuedBeforeMs = issuedBefore === null ? null : Date.parse(issuedBefore);
+      io.out(`${textOf({ ...which, issuedBeforeMs })}, until ${expiresAt}`);
+    }
+    if (after === null && revocations.length === 0) io.out("nothing is revoked");
+    after = next;
+  } while (after !== null);
   return 0;
 }

@@ -3,6 +3,7 @@ import type { AnswerOf } from "../admin/api/endpoints.ts";
 import { ApiClient } from "./api/client.ts";
 import { ApiFailure } from "./api/failures.ts";
 import { Login } from "./shell/login.tsx";
+import { LoginChoice } from "./shell/login-choice.tsx";
 import { takeLoginToken } from "./shell/login-token.ts";
 import { SessionContext } from "./shell/session.ts";
 import { Shell } from "./shell/shell.tsx";
@@ -15,6 +16,8 @@ type Phase =
   | { readonly kind: "asking" }
   | { readonly kind: "failed"; readonly error: unknown }
   | { readonly kind: "out"; readonly hasEnded: boolean; readonly refusal: unknown }
+  /** A link contains another login than the one of this browser. */
+  | { readonly kind: "choice"; readonly session: Session; readonly token: string }
   | { readonly kind: "in"; readonly session: Session };
 
 /** Shows the login, or the views of an admin who has a session. */
@@ -36,19 +39,20 @@ export function App(): ReactNode {
     setPhase({ kind: "asking" });
     const token = takeLoginToken();
     try {
-      if (token !== null) return await logIn(token);
-      return enter(await api.call("whoAmI", {}));
+      const first = token === null ? await api.call("whoAmI", {}) : await logInByLink(api, token);
+      return "token" in first ? setPhase({ kind: "choice", ...first }) : enter(first);
     } catch (error) {
       if (!(error instanceof ApiFailure)) return setPhase({ kind: "failed", error });
       return setPhase({ kind: "out", hasEnded: false, refusal: token === null ? null : error });
     }
-  }, [api, enter, logIn]);
+  }, [api, enter]);
   useEffect(() => void begin(), [begin]);
   const context = useMemo(
     () =>
       phase.kind === "in" ? { api, name: phase.session.name, roles: new Set(phase.session.roles) } : null,
     [api, phase],
   );
+  const showRefusal = (refusal: unknown) => setPhase({ kind: "out", hasEnded: false, refusal });
   const logOut = async () => {
     await api.call("logOut", {});
     setPhase({ kind: "out", hasEnded: false, refusal: null });
@@ -60,6 +64,14 @@ export function App(): ReactNode {
       <main className="login">
         <Failure error={phase.error} onRetry={() => void begin()} />
       </main>
+    );
+  if (phase.kind === "choice")
+    return (
+      <LoginChoice
+        name={phase.session.name}
+        onStay={() => enter(phase.session)}
+        onSwitch={() => logIn(phase.token).catch(showRefusal)}
+      />
     );
   if (phase.kind === "out" || context === null)
     return (
@@ -75,3 +87,26 @@ export function App(): ReactNode {
     </SessionContext.Provider>
   );
 }
+
+/** Logs in with the token of a link. Does nothing yet if this browser has the session of another admin. */
+async function logInByLink(
+  api: ApiClient,
+  token: string,
+): Promise<Session | { readonly session: Session; readonly token: string }> {
+  const session = await holderOf(api);
+  if (session === null) return api.call("logIn", { token });
+  return isSameAdmin(session, await holderOf(api, token)) ? session : { session, token };
+}
+
+/** The admin of the session of this browser, or of a token; `null` if there is none. */
+async function holderOf(api: ApiClient, token?: string): Promise<Session | null> {
+  try {
+    return await api.call("whoAmI", {}, token === undefined ? {} : { token });
+  } catch (error) {
+    if (error instanceof ApiFailure && error.status < 500) return null;
+    throw error;
+  }
+}
+
+const isSameAdmin = (session: Session, other: Session | null): boolean =>
+  other !== null && other.name === session.name && other.roles.join() === session.roles.join();

@@ -112,6 +112,15 @@ const summaryOf = ({ number, author, message, at, parent, testResult }: RuleSetS
   testResult,
 });
 
+/** The rules of a file as text, by their configuration. Writing a large file takes the time of many changes. */
+const fileTexts = new WeakMap<Config, string>();
+
+function fileText(config: Config): string {
+  const text = fileTexts.get(config) ?? rulesText(config);
+  fileTexts.set(config, text);
+  return text;
+}
+
 /** A set keeps the comments of its author. Rules of the file are written again, without its other sections. */
 async function rulesInForce(
   edits: RuleEdits,
@@ -120,7 +129,7 @@ async function rulesInForce(
 ): Promise<RulesInForce> {
   const { generation, config } = edits;
   const { from } = config.rules;
-  if (from === "file") return { generation, from, text: rulesText(config), tests: "", parent: null };
+  if (from === "file") return { generation, from, text: fileText(config), tests: "", parent: null };
   // The set in force in the database, even if this node has not applied it yet: an edit has to start from it.
   const set = await answer(async () => {
     const { set: number } = (await sets.inForce()) ?? { set: generation };

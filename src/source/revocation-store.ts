@@ -30,6 +30,14 @@ interface RevocationDocument {
   expiresAt: Date;
 }
 
+/** A page of the revocations in effect. */
+export interface RevocationPage {
+  readonly limit: number;
+  /** Only revocations after the one with this id. */
+  readonly after?: string | undefined;
+  readonly sub?: string | undefined;
+}
+
 /** Tokens that are refused: all of a user up to a time, or the one with this `jti`. */
 export interface Revocation {
   readonly sub: string;
@@ -127,6 +135,20 @@ export class RevocationStore {
       .sort({ sub: 1, _id: 1 })
       .toArray();
     return (saved as unknown as Buffer[]).map(parseRevocation); // with `raw` the driver returns bytes, against its own types
+  }
+
+  /** Some of the revocations that have not expired, in the order of their ids: by issuer and user. */
+  async page({ limit, after, sub }: RevocationPage, nowMs: number): Promise<Revocation[]> {
+    const filter = {
+      ...notExpired(nowMs),
+      ...(after === undefined ? {} : { _id: { $gt: after } }),
+      ...(sub === undefined ? {} : { sub }),
+    };
+    const found = this.#collection
+      .find(filter, { ...MAJORITY_READ, raw: true })
+      .sort({ _id: 1 })
+      .limit(limit);
+    return ((await found.toArray()) as unknown as Buffer[]).map(parseRevocation); // as in `list`
   }
 
   /** Size of the revocations that have not expired, in bytes, as nodes count it. */

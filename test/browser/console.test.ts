@@ -39,6 +39,27 @@ test.skipIf(isBrowserMissing)("a link of the demo's page opens the console", asy
   await (await opened).getByRole("navigation", { name: "Views" }).waitFor();
 });
 
+test.skipIf(isBrowserMissing)("a link with another login asks before it replaces the session", async () => {
+  const { page, origin, token } = await openConsole();
+  const open = async (link: string) => {
+    await page.goto("about:blank");
+    await page.goto(`${origin}/#login=${link}`);
+  };
+  const views = page.getByRole("navigation", { name: "Views" });
+  await open(token);
+  await views.waitFor();
+  await open("of-somebody-else");
+  await page.getByRole("heading", { name: "Log in as another admin?" }).waitFor();
+  expect(page.url()).not.toContain("somebody");
+  expect(await accessibilityFaults(page)).toEqual([]);
+  await page.getByRole("button", { name: "Stay logged in" }).click();
+  await views.waitFor();
+  // Not a valid encoding, so that the text is the token.
+  await open("%E0");
+  await page.getByRole("button", { name: "Use the login of the link" }).click();
+  await page.getByRole("alert").getByText("This is no token of server.admin").waitFor();
+});
+
 test.skipIf(isBrowserMissing)("is usable by keyboard alone, and lists its keys", async () => {
   const { page } = await openConsole();
   await page.goto(`${page.url().replace(/#.*/, "")}#/nowhere`);

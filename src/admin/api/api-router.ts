@@ -136,9 +136,23 @@ function fieldsOfJson(text: string, contentType: string | undefined): Record<str
   } catch (cause) {
     throw new ApiError(400, "bad-request", "the body is not JSON", { cause });
   }
+  if (isDeeper(value, LEVELS_MAX))
+    throw new ApiError(
+      400,
+      "bad-request",
+      `the body has more than ${LEVELS_MAX} levels of lists and objects`,
+    );
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
   throw new ApiError(400, "bad-request", "the body is not a JSON object");
 }
+
+/** Levels of lists and objects in a body. MongoDB stores no deeper document, and functions that call themselves need a bound. */
+const LEVELS_MAX = 100;
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)));
 
 function parseFields(schema: z.ZodType, fields: unknown): unknown {
   const parsed = schema.safeParse(fields);

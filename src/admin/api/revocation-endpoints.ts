@@ -1,5 +1,6 @@
 /** Revoked tokens, as `tidewire revoke` writes them. */
 import { z } from "zod";
+import { limit } from "./audit-endpoint.ts";
 import type { EndpointSpec } from "./endpoint.ts";
 
 const sub = z.string().min(1).max(1_024).describe("The user, as in the token's sub.");
@@ -17,6 +18,8 @@ const jti = z
   .describe("Only the token with this jti; null: all tokens.");
 
 const DAY_MS = 86_400_000;
+/** An id contains the texts of a revocation as JSON. The headers of a request have room for no more. */
+const AFTER_MAX = 8_192;
 
 const revocation = z.strictObject({
   sub: z.string(),
@@ -34,9 +37,20 @@ export const REVOCATIONS = {
   method: "GET",
   path: "/revocations",
   role: "view",
-  summary: "The revocations in force, at most 10,000, by user.",
-  request: z.strictObject({}),
-  answer: z.strictObject({ revocations: z.array(revocation), isComplete: z.boolean() }),
+  summary: "The revocations in force, by issuer and user.",
+  request: z.strictObject({
+    limit,
+    after: z
+      .string()
+      .max(AFTER_MAX)
+      .optional()
+      .describe("Only revocations after this one: the next of the page before."),
+    sub: z.string().max(1_024).optional().describe("Only revocations of this user."),
+  }),
+  answer: z.strictObject({
+    revocations: z.array(revocation),
+    next: z.string().nullable().describe("For `after` of the next page; null if this is the last one."),
+  }),
 } as const satisfies EndpointSpec;
 
 /** `POST /revocations`: revokes tokens. */

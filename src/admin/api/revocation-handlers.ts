@@ -1,4 +1,4 @@
-import type { Revocation } from "../../source/revocation-store.ts";
+import { type Revocation, revocationId } from "../../source/revocation-store.ts";
 import type { Processes } from "../questions.ts";
 import type { Acts } from "./acts.ts";
 import { ApiError } from "./endpoint.ts";
@@ -9,9 +9,6 @@ type RevocationHandlers = Pick<Handlers, "revocations" | "revoke" | "undoRevocat
 
 const UNCONFIRMED =
   "Look at the revocations (GET /api/v1/revocations) as soon as MongoDB answers, and ask again: that does no harm";
-
-/** Entries of one answer. */
-const SHOWN_MAX = 10_000;
 
 const rowOf = ({ sub, iss, jti, issuedBeforeMs, expiresAtMs }: Revocation) => ({
   sub,
@@ -24,9 +21,11 @@ const rowOf = ({ sub, iss, jti, issuedBeforeMs, expiresAtMs }: Revocation) => ({
 /** The handlers of revocations. */
 export function revocationHandlers(processes: Processes, acts: Acts): RevocationHandlers {
   return {
-    revocations: async () => {
-      const all = await processes.one("revocations", undefined);
-      return { revocations: all.slice(0, SHOWN_MAX).map(rowOf), isComplete: all.length <= SHOWN_MAX };
+    revocations: async (_call, { limit, ...search }) => {
+      const found = await processes.one("revocations", { ...search, limit: limit + 1 });
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      return { revocations: page.map(rowOf), next: last === undefined ? null : revocationId(last) };
     },
     revoke: async (call, { sub, iss, jti, issuedBefore, forMs }) => {
       const { nowMs } = call;

@@ -9,6 +9,8 @@ const CSRF_HEADER = "x-tidewire-csrf";
 /** Options of one request. */
 interface CallOptions {
   readonly signal?: AbortSignal;
+  /** Sent in place of the session. */
+  readonly token?: string;
 }
 
 /** Calls the endpoints of the node that served this page. */
@@ -33,7 +35,7 @@ export class ApiClient {
   async call<O extends Used>(
     operation: O,
     fields: SentTo<O>,
-    { signal }: CallOptions = {},
+    { signal, token }: CallOptions = {},
   ): Promise<AnswerOf<O>> {
     const [method, path] = ROUTES[operation];
     const { url, rest } = urlOf(API + path, method === "GET", fields);
@@ -43,6 +45,7 @@ export class ApiClient {
       headers: {
         ...(rest === null ? {} : { "content-type": isText ? "text/plain" : "application/json" }),
         ...(this.#csrf === null ? {} : { [CSRF_HEADER]: this.#csrf }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       },
       ...(rest === null ? {} : { body: isText ? rest : JSON.stringify(rest) }),
       ...(signal === undefined ? {} : { signal }),

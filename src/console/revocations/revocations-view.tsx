@@ -1,20 +1,21 @@
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useCallback, useState } from "react";
 import type { AnswerOf } from "../../admin/api/endpoints.ts";
+import { useFields } from "../shell/route.ts";
 import { useSession } from "../shell/session.ts";
 import { Act } from "../ui/act.tsx";
-import { type Column, DataTable } from "../ui/data-table.tsx";
+import type { Column } from "../ui/data-table.tsx";
 import { Dialog } from "../ui/dialog.tsx";
 import { Empty } from "../ui/empty.tsx";
-import { Failure } from "../ui/failure.tsx";
+import { ListView } from "../ui/list-view.tsx";
 import { Page } from "../ui/page.tsx";
-import { Stale } from "../ui/stale.tsx";
+import { SearchForm } from "../ui/search-form.tsx";
 import { dateTime } from "../ui/times.ts";
-import { useAnswer } from "../ui/use-answer.ts";
+import { type LoadPage, usePages } from "../ui/use-pages.ts";
 import { RevokeForm } from "./revoke-form.tsx";
 
 type Revocation = AnswerOf<"revocations">["revocations"][number];
 
-const REFRESH_MS = 5_000;
+const FIELDS = [{ name: "sub", title: "User (sub)" }];
 
 const keyOf = ({ sub, iss, jti }: Revocation): string => JSON.stringify([sub, iss, jti]);
 
@@ -48,7 +49,17 @@ const columnsOf = (onOpen: (revocation: Revocation) => void): readonly Column<Re
 /** The revoked tokens. */
 export default function RevocationsView(): ReactNode {
   const { api, roles } = useSession();
-  const { value, error, answeredAtMs, reload } = useAnswer("revocations", {}, REFRESH_MS);
+  const { sub = "" } = useFields();
+  const load = useCallback<LoadPage<Revocation>>(
+    async (after, signal) => {
+      const fields = { limit: 200, after: after ?? undefined, sub };
+      const { revocations, next } = await api.call("revocations", fields, { signal });
+      return { rows: revocations, next };
+    },
+    [api, sub],
+  );
+  const pages = usePages(load);
+  const { reload } = pages;
   const [opened, setOpened] = useState<Revocation | null>(null);
   const [isRevoking, setIsRevoking] = useState(false);
   const mayAct = roles.has("act");
@@ -64,31 +75,24 @@ export default function RevocationsView(): ReactNode {
         ) : undefined
       }
     >
-      {value === null ? (
-        error === null ? (
-          <p className="starting">Loading …</p>
-        ) : (
-          <Failure error={error} onRetry={reload} />
-        )
-      ) : value.revocations.length === 0 ? (
-        <Empty title="No token is revoked">
-          To end the access of a user, revoke their tokens: here, from their connection, or with{" "}
-          <code>tidewire revoke --sub SUB</code>.
-        </Empty>
-      ) : (
-        <>
-          <Stale error={error} answeredAtMs={answeredAtMs} />
-          {value.isComplete ? null : (
-            <p className="notice warn">There are more than these. The API lists at most 10,000.</p>
-          )}
-          <DataTable
-            label="Revocations"
-            columns={columnsOf(setOpened)}
-            rows={value.revocations}
-            keyOf={keyOf}
-          />
-        </>
-      )}
+      <SearchForm view="revocations" fields={FIELDS} values={{ sub }} />
+      <ListView
+        label="Revocations"
+        unit={["revocation", "revocations"]}
+        columns={columnsOf(setOpened)}
+        pages={pages}
+        keyOf={keyOf}
+        empty={
+          sub === "" ? (
+            <Empty title="No token is revoked">
+              To end the access of a user, revoke their tokens: here, from their connection, or with{" "}
+              <code>tidewire revoke --sub SUB</code>.
+            </Empty>
+          ) : (
+            <Empty title="No revocation matches">The search compares the exact sub.</Empty>
+          )
+        }
+      />
       <Dialog title="Revoke tokens" isOpen={isRevoking} onClose={() => setIsRevoking(false)}>
         <RevokeForm onDone={reload} />
       </Dialog>

@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import { visibleText } from "../ui/visible-text.ts";
 import type { Plan } from "./problem.ts";
 
 type Diff = Plan["diff"];
@@ -42,7 +43,7 @@ const Parts = ({ parts }: { readonly parts: Diff["limits"] }): ReactNode =>
       {parts.map(({ part, effect, to }) => (
         <li key={part}>
           <code>{part}</code> {effect === "" ? null : <strong>{effect}</strong>}
-          {to === null ? null : <pre>{to}</pre>}
+          {to === null ? null : <pre>{visibleText(to)}</pre>}
         </li>
       ))}
     </ul>

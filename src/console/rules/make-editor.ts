@@ -15,6 +15,7 @@ import {
   EditorView,
   highlightActiveLine,
   highlightActiveLineGutter,
+  highlightSpecialChars,
   keymap,
   lineNumbers,
 } from "@codemirror/view";
@@ -59,6 +60,7 @@ export function makeEditor(
       extensions: [
         lineNumbers(),
         foldGutter(),
+        highlightSpecialChars(),
         history(),
         drawSelection(),
         indentOnInput(),

@@ -1,5 +1,6 @@
 import { structuredPatch } from "diff";
 import { type ReactNode, useMemo } from "react";
+import { visibleText } from "../ui/visible-text.ts";
 
 /** A longer difference is cut: nobody reads it, and the page would become slow. */
 const LINES_MAX = 2_000;
@@ -26,7 +27,7 @@ export function TextDiff({ label, before, after }: TextDiffProps): ReactNode {
         {lines.slice(0, LINES_MAX).map((line, at) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: the lines of two texts never move.
           <span key={at} className={KINDS[line.charAt(0)]}>
-            {line}
+            {visibleText(line)}
             {"\n"}
           </span>
         ))}

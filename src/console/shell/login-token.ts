@@ -6,5 +6,9 @@ export function takeLoginToken(): string | null {
   const [, token] = LOGIN_LINK.exec(location.hash) ?? [];
   if (token === undefined) return null;
   history.replaceState(null, "", location.pathname);
-  return decodeURIComponent(token);
+  try {
+    return decodeURIComponent(token);
+  } catch {
+    return token; // not encoded: the node refuses it, or it is a token as it is
+  }
 }

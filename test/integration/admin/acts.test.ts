@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { digestOf } from "../../../src/admin/access/digest.ts";
 import { API } from "../../../src/admin/api/endpoint.ts";
+import { revocationId } from "../../../src/source/revocation-store.ts";
 import { configFile, runCommand } from "../../support/command.ts";
 import { startTestService } from "../../support/service.ts";
 
@@ -148,7 +149,7 @@ test("revoke, its list and its undo work by the API and by the command, and are 
     body: { revocation: { sub: "ada", iss: null, jti: null }, lasts: true },
   });
   expect((await ada.untilClosed()).code).toBe(4102);
-  expect((await ask("/revocations")).body).toMatchObject({ isComplete: true, revocations: [{ sub: "ada" }] });
+  expect((await ask("/revocations")).body).toMatchObject({ next: null, revocations: [{ sub: "ada" }] });
   expect(await command(["--list"])).toMatchObject({ code: 0, out: expect.stringContaining('sub "ada"') });
   expect(await command(["--undo", "--sub", "ada"])).toMatchObject({ code: 0 });
   expect(await command(["--undo", "--sub", "ada"])).toMatchObject({
@@ -218,4 +219,36 @@ test("the audit is read in pages, by admin and by act, and expires by an index",
   const entry = await saved.findOne({});
   expect(entry?.["expiresAt"] - entry?.["at"]).toBe(365 * 86_400_000);
   expect(await saved.indexes()).toContainEqual(expect.objectContaining({ expireAfterSeconds: 0 }));
+});
+
+test("revocations are read in pages, of which each costs the same however many there are, and by user", async () => {
+  const { ask, client, name, url } = await start();
+  const expiresAt = new Date(Date.now() + 3_600_000);
+  const saved = Array.from({ length: 450 }, (_, n) => {
+    const [iss, sub] = [n % 2 === 0 ? null : "https://login.example", `user "${String(n).padStart(3, "0")}"`];
+    return {
+      _id: revocationId({ iss, sub, jti: null }),
+      sub,
+      iss,
+      jti: null,
+      issuedBefore: new Date(),
+      expiresAt,
+    };
+  });
+  await client.db(`${name}-state`).collection<(typeof saved)[number]>("revocations").insertMany(saved);
+  const subs: string[] = [];
+  for (let after = ""; ; ) {
+    const { revocations, next } = (await ask(`/revocations?limit=200${after}`)).body;
+    expect(revocations.length).toBeLessThanOrEqual(200);
+    subs.push(...revocations.map(({ sub }) => sub));
+    if (next === null) break;
+    after = `&after=${encodeURIComponent(next)}`;
+  }
+  expect(subs.toSorted()).toEqual(saved.map(({ sub }) => sub).toSorted());
+  expect((await ask("/revocations?limit=201")).status).toBe(400);
+  const one = (await ask(`/revocations?sub=${encodeURIComponent('user "007"')}`)).body;
+  expect(one).toMatchObject({ revocations: [{ sub: 'user "007"' }], next: null });
+  const env = { TIDEWIRE_ADMIN_TOKEN: SECRET };
+  const listed = await runCommand(["revoke", "--admin", url, "--list"], { env });
+  expect(listed.out.split("\n").filter((line) => line.includes("user"))).toHaveLength(450);
 });

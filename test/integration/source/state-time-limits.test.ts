@@ -51,6 +51,7 @@ test("every read and every index of the state has a time limit in the command it
   await requests.all(nowMs);
   const revocations = new RevocationStore(database);
   await revocations.list(nowMs);
+  await revocations.page({ limit: 1 }, nowMs);
   await revocations.bytes(nowMs);
   await revocations.cleanUp(nowMs);
   const sets = new RuleSetStore(database);
