@@ -43,7 +43,7 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
   "config/rules-thread.ts": /^"message", \(task: Task\) => void run\(task\)/,
   // These forget and end a thread, and neither can fail.
   "config/run-thread.ts":
-    /^(?:"exit", \(\) => \{\s+if \(waiting|\(\) => void takeWaiting\(\)\?\.terminate\(\), KEPT_MS$)/,
+    /^(?:"exit", \(\) => void take\(waiting\.find|\(\) => void take\(kept\)\?\.terminate\(\), KEPT_MS$)/,
   // This resolves the promise of a request that waits.
   "admin/api/plan-handler.ts": /^"close", \(\) => gone\.abort\(\)$/,
   // A line that cannot be parsed is itself the complaint.
