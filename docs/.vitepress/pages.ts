@@ -10,6 +10,9 @@ const OUTSIDE: Readonly<Record<string, string>> = {
   "bench/README.md": "bench.md",
   "examples/README.md": "examples/index.md",
   "examples/react/README.md": "examples/react.md",
+  "examples/load/README.md": "examples/load/index.md",
+  "examples/load/k6/README.md": "examples/load/k6.md",
+  "examples/load/jmeter/README.md": "examples/load/jmeter.md",
 };
 
 /** The path of a page on the site; undefined for a file that is not a page. */
