@@ -16,9 +16,9 @@ import { processMetrics } from "../metrics/process-metrics.ts";
 import { editWorkers } from "./edit-workers.ts";
 import { HandOut } from "./hand-out.ts";
 import { JoinedMetrics } from "./join-metrics.ts";
-import { joinPlans } from "./join-plans.ts";
 import { type JoinedReadiness, joinReadiness, type WorkerReadiness } from "./join-readiness.ts";
 import type { Edit } from "./messages.ts";
+import { planInWorkers } from "./plan-in-workers.ts";
 import { RunningTraces } from "./running-traces.ts";
 import { WorkerGone, type WorkerProcess } from "./worker-process.ts";
 import { type Slot, Workers } from "./workers.ts";
@@ -134,16 +134,19 @@ export class Fleet {
     });
   }
 
-  /** The effect of an edit, given as the text of a configuration. */
-  async plan(text: string): Promise<EditPlan | EditProblems> {
-    const asked = this.workers.up.map((worker) => forAdmin(worker.ask("plan", text, PLAN_WITHIN_MS)));
-    return joinPlans(await Promise.all(asked));
+  /** The effect of an edit, given as the text of a configuration. `gone` ends the plan in all workers. */
+  plan(text: string, gone?: AbortSignal): Promise<EditPlan | EditProblems> {
+    const planners = this.workers.up.map((worker) => ({
+      plan: (of: string) => forAdmin(worker.ask("plan", of, PLAN_WITHIN_MS)),
+      endPlan: () => void worker.ask("endPlan", undefined, PLAN_WITHIN_MS).catch(() => {}), // it has ended
+    }));
+    return planInWorkers(planners, text, gone);
   }
 
   /** The workers, for questions of admins. */
   get processes(): Processes {
     const ask: Processes["all"] = (question, value) => {
-      this.#traces.note(question, value);
+      this.#traces.note(question, value, Date.now());
       return Promise.all(this.workers.up.map((worker) => askWorker(worker, question, value)));
     };
     return {

@@ -25,6 +25,8 @@ export interface Requests {
   metrics: { with: undefined; gives: MetricsJson };
   /** The effect of an edit on the worker's subscriptions, given as the text of a configuration. */
   plan: { with: string; gives: EditPlan | EditProblems };
+  /** Nobody waits for the plan any more. */
+  endPlan: { with: undefined; gives: unknown };
   /** A question of an admin about the worker. */
   admin: { with: { readonly question: Question; readonly value: unknown }; gives: unknown };
   /** Whether the worker could take the edit; nothing takes effect yet. */

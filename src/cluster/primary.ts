@@ -79,7 +79,7 @@ async function start(
     counters: fleet.counters,
     metrics: () => fleet.metrics(),
     readiness: () => fleet.readiness(),
-    plan: (text) => fleet.plan(text),
+    plan: (text, gone) => fleet.plan(text, gone),
     processes: fleet.processes,
     log,
   });

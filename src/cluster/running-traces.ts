@@ -10,11 +10,19 @@ export type TraceQuestion =
 export class RunningTraces {
   readonly #byId = new Map<string, TraceToStart>();
 
+  /** How many are kept. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
   /** Notes a question that all workers are about to be asked. */
-  note(question: Question, value: unknown): void {
+  note(question: Question, value: unknown, nowMs: number): void {
     // Each question has its own value.
-    if (question === "startTrace") this.#byId.set((value as TraceToStart).id, value as TraceToStart);
-    else if (question === "stopTrace") this.#byId.delete(value as string);
+    if (question === "startTrace") {
+      // Most traces end by their time, and nobody says so. Without this they would accumulate.
+      for (const [id, { endsAtMs }] of this.#byId) if (endsAtMs <= nowMs) this.#byId.delete(id);
+      this.#byId.set((value as TraceToStart).id, value as TraceToStart);
+    } else if (question === "stopTrace") this.#byId.delete(value as string);
   }
 
   /**

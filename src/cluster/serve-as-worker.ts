@@ -19,7 +19,7 @@ export interface ServedNode {
   readiness(): Readiness;
   /** Finds out whether an edit can take effect. @returns What lets it. */
   prepare(config: Config): Promise<() => Promise<void>>;
-  plan(text: string): Promise<EditPlan | EditProblems>;
+  plan(text: string, gone: AbortSignal): Promise<EditPlan | EditProblems>;
   readonly ask: Ask;
   noteRejectedReload(): void;
   drain(): Promise<void>;
@@ -54,6 +54,8 @@ class Worker {
   readonly #openLog: OpenLog;
   #node: ServedNode | undefined;
   #log: Logger | undefined;
+  /** Ends the plan that is being computed. */
+  #planning: AbortController | undefined;
   #prepared: { generation: number; apply: () => Promise<void> } | undefined;
   /** Connections that have ended, until one message reports all of them to the primary. */
   #closed: number[] = [];
@@ -131,7 +133,12 @@ class Worker {
     },
     readiness: async () => this.#running.readiness(),
     metrics: () => this.#running.metrics.registry.getMetricsAsJSON(),
-    plan: (text) => this.#running.plan(text),
+    plan: (text) => {
+      // The primary plans one edit at a time.
+      this.#planning = new AbortController();
+      return this.#running.plan(text, this.#planning.signal);
+    },
+    endPlan: async () => this.#planning?.abort(),
     // The primary sends the value that belongs to the question.
     admin: ({ question, value }) => this.#running.ask(question, value as never),
     prepare: async (edit) => {
