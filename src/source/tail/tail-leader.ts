@@ -74,7 +74,7 @@ export class TailLeader {
   async run(signal: AbortSignal): Promise<void> {
     const { epoch, fingerprint } = this.#scope;
     const { key, holder, log } = this.#parts;
-    // Nodes with another key have a tail of their own, perhaps in another Redis, which needs a leader, too.
+    // Nodes with another key have a tail of their own, which needs a leader, too. Nodes of one key have one Redis.
     const lease = new Lease(
       { name: `tail.${key}.${epoch}.${fingerprint}`, holder, ttlMs: LEASE_TTL_MS },
       this.#parts,
