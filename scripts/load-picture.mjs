@@ -5,6 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: "string", default: "60" },
     rate: { type: "string", default: "100" },
     readers: { type: "string", default: "20" },
+    workers: { type: "string", default: "1" },
     profile: { type: "string" },
   },
   allowPositionals: true,
@@ -84,11 +86,24 @@ try {
       ...["--url", `ws://127.0.0.1:${port}`, "--scenario", scenarioFile],
       ...["--mongodb", mongod.uri, "--database", "shop", "--rate", values.rate],
       ...["--connections", values.connections, "--ramp", values.ramp, "--duration", `${values.seconds}s`],
+      ...["--workers", values.workers],
       ...["--svg", join(outdir, "load-testing.svg"), "--json", join(directory, "load.json")],
     ],
     { stdio: "inherit", env: { ...process.env, TIDEWIRE_JWT_SECRET: secret } },
   );
+  const { pid } = load;
+  let mostBytes = 0;
+  const watching = setInterval(() => {
+    // Only Linux has this file.
+    const [, kib] =
+      /VmHWM:\s+(\d+)/.exec(
+        existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, "utf8") : "",
+      ) ?? [];
+    mostBytes = Math.max(mostBytes, Number(kib ?? 0) * 1_024);
+  }, 1_000);
   process.exitCode = await new Promise((ended) => load.once("exit", ended));
+  clearInterval(watching);
+  console.log(`the load driver used at most ${Math.round(mostBytes / 1_048_576)} MiB`);
 } finally {
   service.kill("SIGTERM");
   await new Promise((ended) => service.once("exit", ended));

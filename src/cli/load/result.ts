@@ -68,15 +68,15 @@ export function failuresOf(
   p99Ms: number | undefined,
 ): string[] {
   const failures: string[] = [];
-  const note = (count: number, text: string) => {
-    if (count > 0) failures.push(`${number(count)} ${text}`);
+  const note = (count: number, one: string, many: string, text: string) => {
+    if (count > 0) failures.push(`${number(count)} ${count === 1 ? one : many} ${text}`);
   };
-  note(counts.lost, "deliveries lost");
-  note(counts.repeated, "deliveries repeated");
-  note(counts.outOfOrder, "deliveries out of order");
-  note(users - counts.ready, "users never received a first result");
+  note(counts.lost, "delivery", "deliveries", "lost");
+  note(counts.repeated, "delivery", "deliveries", "repeated");
+  note(counts.outOfOrder, "delivery", "deliveries", "out of order");
+  note(users - counts.ready, "user", "users", "never received a first result");
   // Users without a first result are named already.
-  if (counts.ready >= users) note(unfinished, "subscriptions were not live at the end");
+  if (counts.ready >= users) note(unfinished, "subscription", "subscriptions", "not live at the end");
   if (p99Ms !== undefined && (delivery === null || delivery.p99 > p99Ms)) {
     const found = delivery === null ? "nothing was delivered" : `it is ${delivery.p99} ms`;
     failures.push(`the 99th percentile of the delivery times is to be at most ${p99Ms} ms (--p99): ${found}`);

@@ -4,7 +4,7 @@ import type { GroupCommand, GroupReport } from "./group-thread.ts";
 import type { Interval, ThreadFigures } from "./tally.ts";
 import type { GroupPlan } from "./user-group.ts";
 
-/** Heap of one thread. A client with one subscription and a few documents takes about 20 KiB of it. */
+/** Heap of one thread. */
 const HEAP_MIB_MAX = 4_096;
 
 /** The groups of virtual users, each in a thread of its own. */
@@ -60,11 +60,13 @@ export class Threads {
 
 function startThread(plan: GroupPlan): Worker {
   // A thread runs compiled JavaScript. If the sources themselves run, as in tests, that is in `dist`.
-  const folder = import.meta.url.endsWith(".ts") ? "../../../dist/cli/load/" : "./";
+  const isSource = import.meta.url.endsWith(".ts");
+  const folder = isSource ? "../../../dist/cli/load/" : "./";
   return new Worker(new URL(`${folder}group-thread.js`, import.meta.url), {
     workerData: plan,
     env: {},
-    execArgv: [],
+    // The options of a test runner do not fit. Those of Node itself do, such as `--cpu-prof`.
+    ...(isSource ? { execArgv: [] } : {}),
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
   });
 }

@@ -126,19 +126,19 @@ test.each<[string, (messages: string[]) => readonly string[], object, RegExp]>([
     "loses one message",
     ([first = "", , third = ""]) => [first, third],
     { lost: 1, repeated: 0, outOfOrder: 0 },
-    /FAILED: 1 deliveries lost$/,
+    /FAILED: 1 delivery lost$/,
   ],
   [
     "repeats one message",
     ([first = "", second = "", third = ""]) => [first, second, second, third],
     { lost: 0, repeated: 1, outOfOrder: 0 },
-    /FAILED: 1 deliveries repeated$/,
+    /FAILED: 1 delivery repeated$/,
   ],
   [
     "swaps two messages",
     ([first = "", second = "", third = ""]) => [first, third, second],
     { lost: 0, repeated: 0, outOfOrder: 1 },
-    /FAILED: 1 deliveries out of order$/,
+    /FAILED: 1 delivery out of order$/,
   ],
 ])("a network that %s fails the run", async (_title, change, counts, verdict) => {
   const { url, writing } = await start();

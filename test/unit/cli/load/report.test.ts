@@ -123,16 +123,16 @@ test.each<
   ]
 >([
   ["nothing", {}, undefined, []],
-  ["a loss", { lost: 1 }, undefined, ["1 deliveries lost"]],
+  ["a loss", { lost: 1 }, undefined, ["1 delivery lost"]],
   ["a repetition", { repeated: 2 }, undefined, ["2 deliveries repeated"]],
   ["a wrong order", { outOfOrder: 3 }, undefined, ["3 deliveries out of order"]],
   [
     "a user without a result",
     { ready: 99, unfinished: 1 },
     undefined,
-    ["1 users never received a first result"],
+    ["1 user never received a first result"],
   ],
-  ["a user that was lost later", { unfinished: 1 }, undefined, ["1 subscriptions were not live at the end"]],
+  ["a user that was lost later", { unfinished: 1 }, undefined, ["1 subscription not live at the end"]],
   ["a percentile at the limit", {}, 123.456, []],
   ["a percentile above the limit", {}, 123, [expect.stringContaining("it is 123.456 ms")]],
   ["a limit and no delivery", { delivery: null }, 123, [expect.stringContaining("nothing was delivered")]],
