@@ -1,188 +1,11 @@
 import { type Aggregator, Counter, type CounterConfiguration, Gauge, Histogram, Registry } from "prom-client";
+import { COUNTERS, combinationsOf, LABEL_VALUES } from "./counters.ts";
 import { processMetrics, setBuild } from "./process-metrics.ts";
 import { Tally } from "./tally.ts";
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/**
- * Every metric of the service, in the order of the data flow. Units are bytes and seconds, as is usual for Prometheus.
- * No label ever holds a value that came from a client or a document.
- */
-const COUNTERS = {
-  changeEvents: ["tidewire_change_events_total", "Change events read from MongoDB.", ["operation"]],
-  streamOpens: ["tidewire_stream_opens_total", "Times the change stream was opened.", []],
-  streamErrors: ["tidewire_stream_errors_total", "Errors of the change stream, by kind.", ["kind"]],
-  positionLost: [
-    "tidewire_position_lost_total",
-    "Times the change stream position was lost and everything was reset.",
-    [],
-  ],
-  tailSwitches: [
-    "tidewire_tail_switches_total",
-    "Times the node began to read the shared tail or MongoDB, by reason.",
-    ["to", "reason"],
-  ],
-  tailEntries: [
-    "tidewire_tail_appended_entries_total",
-    "Entries that this node appended to the shared tail.",
-    [],
-  ],
-  tailAppendedBytes: [
-    "tidewire_tail_appended_bytes_total",
-    "Bytes that this node appended to the shared tail.",
-    [],
-  ],
-  checkpoints: ["tidewire_checkpoints_total", "Checkpoints saved.", []],
-  checkpointErrors: ["tidewire_checkpoint_errors_total", "Checkpoints that could not be saved.", []],
-  imagesMissing: [
-    "tidewire_images_missing_total",
-    "Change events that lacked a required image, which was read at the time of the event instead.",
-    [],
-  ],
-  imagesUnreadable: [
-    "tidewire_images_unreadable_total",
-    "Change events whose image could not be read either: their live queries started over.",
-    [],
-  ],
-  historyEvicted: [
-    "tidewire_history_evicted_total",
-    "Commits evicted from the history, by reason: its window or its bytes.",
-    ["reason"],
-  ],
-  changes: [
-    "tidewire_changes_total",
-    "Changes of live queries, before they are multiplied by subscribers.",
-    ["collection", "type"],
-  ],
-  changesMerged: [
-    "tidewire_changes_merged_total",
-    "Changes of rows of aggregates that were merged with a later change of the same row, and not sent.",
-    [],
-  ],
-  deliveries: ["tidewire_deliveries_total", "Changes handed to connections.", []],
-  snapshots: ["tidewire_snapshots_total", "Snapshots, by how they were served.", ["collection", "served"]],
-  indexChecks: [
-    "tidewire_index_checks_total",
-    "Snapshots under a rule with allow.requireIndex, by outcome of the index check.",
-    ["outcome"],
-  ],
-  matchSeconds: [
-    "tidewire_match_seconds_total",
-    "Processor time spent on matching commits to live queries.",
-    [],
-  ],
-  subscriptionStarts: ["tidewire_subscription_starts_total", "Subscriptions, by start.", ["start"]],
-  nowMoves: ["tidewire_now_moves_total", "Subscriptions that a step of %%now moved or ended.", []],
-  resets: ["tidewire_resets_total", "Resets of active subscriptions.", ["reason"]],
-  catchUps: ["tidewire_catch_ups_total", "Catch-ups, by source: history or oplog.", ["from"]],
-  lagged: ["tidewire_lagged_total", "Times a connection did not drain and was taken off live delivery.", []],
-  connectionsOpened: [
-    "tidewire_connections_opened_total",
-    "Connections that received welcome.",
-    ["transport"],
-  ],
-  connectionsRefused: [
-    "tidewire_connections_refused_total",
-    "Connections refused before welcome.",
-    ["reason"],
-  ],
-  socketsRefused: [
-    "tidewire_sockets_refused_total",
-    "Sockets closed before they sent a whole request, or because they were too many, by reason.",
-    ["reason"],
-  ],
-  snapshotsShed: [
-    "tidewire_snapshots_shed_total",
-    "Snapshots that lost the batches that were sent already, because all together passed limits.snapshotBytes.",
-    [],
-  ],
-  compressionBytes: [
-    "tidewire_compression_bytes_total",
-    "Bytes of messages that were compressed for all clients together, before (in) and after (out).",
-    ["stage"],
-  ],
-  adminBusy: [
-    "tidewire_admin_busy_total",
-    "Requests of admins that were refused because others of their kind were running, by operation.",
-    ["operation"],
-  ],
-  nameDocuments: [
-    "tidewire_admin_name_documents_total",
-    "Documents that were read for the names of fields in the editor of rules.",
-    [],
-  ],
-  adminRefused: [
-    "tidewire_admin_refused_total",
-    "Requests that the admin listener refused because of their sender, by reason.",
-    ["reason"],
-  ],
-  traceEvents: [
-    "tidewire_trace_events_total",
-    "Change events that concern the subject of a trace, by outcome.",
-    ["outcome"],
-  ],
-  adminSessionsEnded: [
-    "tidewire_admin_sessions_ended_total",
-    "Sessions of admins that a limit has ended, by the limit.",
-    ["limit"],
-  ],
-  connectionsClosed: [
-    "tidewire_connections_closed_total",
-    "Connections that ended, by close code.",
-    ["code"],
-  ],
-  limitHits: [
-    "tidewire_limit_hits_total",
-    "Requests refused, and subscriptions ended, by a limit of their user or of the node.",
-    ["limit", "outcome"],
-  ],
-  tokensRefused: [
-    "tidewire_tokens_refused_total",
-    "Tokens refused, by reason; of connections, refreshes and HTTP requests.",
-    ["reason"],
-  ],
-  urlKeys: [
-    "tidewire_url_keys_total",
-    "Keys for EventSource, by outcome: issued, used, used again by a reconnection, refused, or evicted because their user holds too many.",
-    ["outcome"],
-  ],
-  ruleFailures: [
-    "tidewire_rule_failures_total",
-    "Rules that could not be evaluated for a user, who was refused; a bug, logged as such.",
-    [],
-  ],
-  messagesReceived: ["tidewire_messages_received_total", "Client messages.", ["type"]],
-  earlyMessages: [
-    "tidewire_early_messages_total",
-    "Client messages that arrived before welcome and waited for it.",
-    [],
-  ],
-  messagesUnread: [
-    "tidewire_messages_unread_total",
-    "Client messages refused before their fields were read, by reason.",
-    ["reason"],
-  ],
-  errorsSent: ["tidewire_errors_sent_total", "Errors sent to clients.", ["code"]],
-  unexpectedErrors: [
-    "tidewire_unexpected_errors_total",
-    "Unexpected errors that were contained, by where they were caught.",
-    ["where"],
-  ],
-  bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
-  recordedRequests: [
-    "tidewire_recorded_requests_total",
-    "Requests recorded for replays, by outcome.",
-    ["outcome"],
-  ],
-  rulesReloads: ["tidewire_rules_reloads_total", "Edits of the configuration, by outcome.", ["outcome"]],
-  jwksFetches: ["tidewire_jwks_fetches_total", "Fetches of the key set, by outcome.", ["outcome"]],
-  workerRestarts: [
-    "tidewire_worker_restarts_total",
-    "Workers that exited unexpectedly and were restarted.",
-    [],
-  ],
-} as const;
-
+/** Every gauge of the service, in the order of the data flow. Rules as for `COUNTERS`. */
 const GAUGES = {
   streamState: ["tidewire_stream_up", "1 while the change stream is open, else 0.", []],
   streamDownSeconds: [
@@ -195,6 +18,12 @@ const GAUGES = {
     "1 for the source that the node reads its changes from, mongodb or tail, else 0.",
     ["source"],
   ],
+  collectionsRead: [
+    "tidewire_collections_read",
+    "Configured collections whose changes the node reads, because somebody follows them or did recently.",
+    [],
+  ],
+  tailConfigured: ["tidewire_tail_configured", "1 if mongodb.tail is set, else 0.", []],
   tailLeader: ["tidewire_tail_leader", "1 while this node fills the shared tail, else 0.", []],
   tailBytes: ["tidewire_tail_bytes", "Bytes in the shared tail, on the node that fills it.", []],
   tailLag: [
@@ -299,6 +128,8 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   streamState: "min",
   streamDownSeconds: "max",
   streamSource: "max",
+  collectionsRead: "max",
+  tailConfigured: "max",
   tailBytes: "max",
   tailLag: "max",
   images: "min",
@@ -349,6 +180,8 @@ export function createMetrics() {
       }),
     ) as Record<keyof T, M>;
   const counters = build(COUNTERS, (options) => new Counter({ ...options, registers }));
+  for (const [key, labels] of Object.entries(LABEL_VALUES))
+    for (const values of combinationsOf(labels)) counters[key as keyof typeof counters].inc(values, 0);
   const { changes, changeEvents, deliveries } = counters;
   const tallied = <K extends string>(metric: string, byKey: Record<K, Tally>): Record<K, Tally> => {
     measures.set(metric, () => {

@@ -5,6 +5,8 @@
  * that the server sent.
  */
 
+import type { Namespaces } from "./read-set.ts";
+
 /** The effect of one change event of MongoDB on a document; images are raw BSON, exactly as the server sent them. */
 export interface ChangeEvent {
   readonly operation: "insert" | "update" | "replace" | "delete";
@@ -335,10 +337,13 @@ export function parseEvent(raw: Buffer): ParsedEvent {
 }
 
 const DOCUMENT_OPERATIONS = new Set(["insert", "update", "replace", "delete"]);
+/** Whether an event is a write to one document. */
+export const isDocumentOperation = (operation: string): boolean => DOCUMENT_OPERATIONS.has(operation);
+
 const REPLACING_OPERATIONS = new Set(["drop", "rename", "dropDatabase"]);
 
 /** The effect of an event on the watched namespaces; empty for most events that concern no document. */
-export function toStreamEvents(event: ParsedEvent, watched: ReadonlySet<string>): StreamEvent[] {
+export function toStreamEvents(event: ParsedEvent, watched: Namespaces): StreamEvent[] {
   if (DOCUMENT_OPERATIONS.has(event.operation)) {
     if (!watched.has(event.namespace) || event.documentKey === undefined) return [];
     // Narrowed by the set above.

@@ -6,9 +6,10 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { MongoServerError, type ReadPreference } from "mongodb";
+import { MongoServerError } from "mongodb";
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { ChangeSourceOptions } from "./change-source-options.ts";
 import type { ChangeStreamOptions, RawStream } from "./change-stream.ts";
 import { type Checkpoint, CheckpointStore } from "./checkpoint-store.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
@@ -19,45 +20,16 @@ import type { Deployment } from "./deployment.ts";
 import type { Epoch } from "./epoch-store.ts";
 import { ImageFiller } from "./image-filler.ts";
 import { answerOf, type MongoAccess, STATE_TIMEOUT_MS } from "./mongo.ts";
-import { type CommitBatch, type NoticeHandler, readCommits } from "./read-commits.ts";
+import { type CommitBatch, readCommits } from "./read-commits.ts";
+import { ReadSet } from "./read-set.ts";
+import { ReplicationWatch } from "./replication-watch.ts";
 import { splitBatch } from "./split-batch.ts";
 import type { StateDatabase } from "./state-database.ts";
 import { classifyStreamError, StreamStalledError } from "./stream-errors.ts";
 import { type StreamDown, StreamOutage } from "./stream-outage.ts";
 import { StreamPosition } from "./stream-position.ts";
 import { type FoundStart, findNewStart, findStart } from "./stream-start.ts";
-import { createSupply, type SharedTailAccess, type StreamSupply } from "./stream-supply.ts";
-import { TailLostError } from "./tail/tail-stream.ts";
-
-/** The options of a `ChangeSource`; times are in milliseconds. */
-export interface ChangeSourceOptions {
-  readonly uri: string;
-  /** See `mongodb.connectTimeout`. */
-  readonly connectTimeoutMs: number;
-  /** `database.collection` of every configured collection. */
-  readonly namespaces: readonly string[];
-  /** Namespaces of the service's own collections. Edits of the rules never remove them. */
-  readonly stateNamespaces: readonly string[];
-  /** Those of `stateNamespaces` whose commits may change which collections are watched. */
-  readonly ruleNamespaces: readonly string[];
-  /**
-   * How far before now the first stream begins, in milliseconds, so that the history can serve resumptions right after
-   * a start.
-   */
-  readonly startBeforeMs: number;
-  /** How long the server may hold an idle read, in milliseconds. */
-  readonly awaitTimeMs: number;
-  /** How long an answer may be late before the stream is taken for stalled, in milliseconds. */
-  readonly progressTimeoutMs: number;
-  readonly checkpointIntervalMs: number;
-  /** Whether the server supports pre- and post-images. */
-  readonly images: boolean;
-  readonly onNotice: NoticeHandler;
-  /** The members that may serve the stream. Default: the primary. */
-  readonly readPreference?: ReadPreference;
-  /** Default: the node reads MongoDB alone. */
-  readonly tail?: SharedTailAccess | undefined;
-}
+import { createSupply, type StreamSupply } from "./stream-supply.ts";
 
 /** The state of the stream; `interrupted` until it is open again after a failure. */
 export type SourceState = "starting" | "running" | "interrupted" | "stopped";
@@ -93,8 +65,8 @@ export class ChangeSource {
   readonly #position = new StreamPosition();
   readonly #intake: CommitIntake;
   readonly #supply: StreamSupply;
+  readonly #reads: ReadSet;
   #stream: RawStream | undefined;
-  #watched: ReadonlySet<string>;
   #epoch: Epoch | undefined;
   /**
    * After an interruption nothing has confirmed yet that the server is the same deployment with the same past.
@@ -128,7 +100,8 @@ export class ChangeSource {
     this.#sink = parts.sink;
     this.#log = parts.log;
     this.#metrics = parts.metrics;
-    this.#watched = new Set([...options.namespaces, ...options.stateNamespaces]);
+    const watched = new Set([...options.namespaces, ...options.stateNamespaces]);
+    this.#reads = new ReadSet(watched, () => this.#position.widen());
     const onFilled = (namespace: string) => {
       parts.metrics.imagesMissing.inc();
       parts.onMissingImage(namespace);
@@ -169,15 +142,21 @@ export class ChangeSource {
     return this.#outage.current;
   }
 
-  /** Follows other collections from here on. Commits that were accepted stay valid. */
-  watch(namespaces: readonly string[]): void {
-    this.#watched = new Set([...namespaces, ...this.#options.stateNamespaces]);
+  /**
+   * Follows these collections from here on. Commits that were accepted stay valid.
+   * @param skipped The collections whose changes are not read for now.
+   * @param onRead Called between two batches, once all later ones contain every change of the other collections.
+   */
+  watch(namespaces: readonly string[], skipped?: ReadonlySet<string>, onRead?: () => void): void {
+    const all = new Set([...namespaces, ...this.#options.stateNamespaces]);
+    const isOther = all.size !== this.#reads.all.size || [...all].some((name) => !this.#reads.all.has(name));
+    if (!this.#reads.change(all, skipped, onRead)) return;
     // A resume token is valid only for the pipeline that produced it, and the pipeline is about to change. A cluster
     // time is valid for all.
     this.#position.openByTime();
     this.#stream?.close();
     this.#stream = undefined;
-    this.#supply.pipelineChanged();
+    if (isOther) this.#supply.pipelineChanged();
   }
 
   /** Reads until `signal` aborts, whatever happens to MongoDB. */
@@ -209,11 +188,13 @@ export class ChangeSource {
    * @throws The server's error, such as ChangeStreamHistoryLost, at the first step or a later one.
    */
   async *read(from: bigint, signal: AbortSignal): AsyncGenerator<CommitBatch, void, void> {
-    const stream = await this.#supply.openOwn({ atTime: from }, this.#streamOptions());
+    // All collections, also those that are not read now: this is how their past is read.
+    const { all } = this.#reads;
+    const stream = await this.#supply.openOwn({ atTime: from }, this.#streamOptions(all));
     const close = () => stream.close();
     signal.addEventListener("abort", close, { once: true });
     try {
-      for await (const batch of readCommits(stream, this.#watched)) {
+      for await (const batch of readCommits(stream, all)) {
         if (signal.aborted) return;
         yield await this.#filler.fill(batch);
       }
@@ -260,7 +241,7 @@ export class ChangeSource {
   /** Whether the oplog still contains `from`. */
   async #reaches(from: bigint): Promise<boolean> {
     const stream = await this.#supply
-      .openOwn({ atTime: from }, this.#streamOptions())
+      .openOwn({ atTime: from }, this.#streamOptions(this.#reads.all))
       .catch((error: unknown) => {
         if (classifyStreamError(error) === "position-lost") return null;
         throw error;
@@ -279,29 +260,43 @@ export class ChangeSource {
 
   /** Reads the stream until it has to be opened again: after an invalidate event, or for other collections. */
   async #follow(signal: AbortSignal, onProgress: () => void): Promise<void> {
-    const watched = this.#watched;
-    const scope = { epoch: this.#epoch?.id ?? "", fingerprint: fingerprintOf(watched) };
-    const stream = await this.#supply.open(this.#position, {
-      ...scope,
-      watched,
-      stream: this.#streamOptions(),
-    });
+    const reads = this.#reads;
+    const { all, version } = reads;
+    const isOutdated = () => version !== reads.version;
+    const target = reads.opening();
+    const epoch = this.#epoch?.id ?? "";
+    const shared = { epoch, fingerprint: fingerprintOf(all), watched: all, stream: this.#streamOptions(all) };
+    const stream = await this.#supply.open(this.#position, shared, this.#streamOptions(target));
     this.#stream = stream;
+    const { isShared } = this.#supply;
+    const scope = { epoch, fingerprint: fingerprintOf(isShared ? all : target) };
+    const replication = new ReplicationWatch((least) => this.#deployment.now(least), this.#options.staleMs);
+    const next = async (awaitMs?: number) => {
+      const batch = await replication.next(stream, awaitMs);
+      reads.arrived();
+      return batch;
+    };
     try {
-      for await (const batch of readCommits(stream, watched, this.#options.onNotice)) {
-        if (signal.aborted || watched !== this.#watched) return;
+      if (isOutdated()) return;
+      reads.opened(isShared);
+      const onSkipped = () => this.#metrics.changesSkipped.inc();
+      for await (const batch of readCommits({ next }, reads, this.#options.onNotice, onSkipped)) {
+        await replication.check(batch.through);
+        if (signal.aborted || isOutdated()) return;
         this.#noteAnswer();
         onProgress();
-        if (!(await this.#take(batch, scope, watched)) || batch.invalidated !== undefined) return;
+        if (!(await this.#take(batch, scope, isOutdated)) || batch.invalidated !== undefined) return;
+        reads.accepted();
         if (await this.#supply.canReturn(this.#position)) return;
       }
       throw new Error("the server has closed the change stream");
     } catch (error) {
-      if (watched !== this.#watched) return; // closed by `watch`
-      if (!(error instanceof TailLostError) || signal.aborted) throw error;
+      if (isOutdated()) return; // closed by `watch`
+      const loss = this.#supply.tailLossOf(error);
+      if (loss === null || signal.aborted) throw error;
       // The shared tail is not MongoDB, so nothing is wrong with the position, and no outage has begun.
       this.#position.openByTime();
-      this.#supply.lostTail(error.reason);
+      this.#supply.lostTail(loss);
       if (this.#doubt === "none") this.#doubt = "interrupted";
     } finally {
       stream.close();
@@ -309,17 +304,17 @@ export class ChangeSource {
   }
 
   /** @returns `false` if the stream must be opened again for other collections. */
-  async #take(batch: CommitBatch, scope: TokenScope, watched: ReadonlySet<string>): Promise<boolean> {
+  async #take(batch: CommitBatch, scope: TokenScope, isOutdated: () => boolean): Promise<boolean> {
     const ruleNamespaces = new Set(this.#options.ruleNamespaces);
     for (const part of splitBatch(await this.#filler.fill(batch), ruleNamespaces)) {
+      // `watch` was called meanwhile, so the token of the part before belongs to a pipeline that is no longer used, and this
+      // part lacks the collections that are watched since.
+      if (isOutdated()) break;
       await this.#intake.take(part, scope);
-      if (watched === this.#watched) continue;
-      // `watch` was called while the sink worked, so the token of this part belongs to a pipeline that is no longer
-      // used, and the rest of the batch lacks the collections that are watched since.
-      this.#position.openByTime();
-      return false;
     }
-    return true;
+    if (!isOutdated()) return true;
+    this.#position.openByTime();
+    return false;
   }
 
   #noteAnswer(): void {
@@ -348,18 +343,18 @@ export class ChangeSource {
     if (error instanceof StreamStalledError) this.#stalls++;
     // Only an answer of the server proves that the client works. After any other failure its state is unknown.
     if (!(error instanceof MongoServerError) || failures >= SAME_CLIENT_FAILURES)
-      this.#supply.replaceClient(`after ${failures + 1} failures of the change stream`);
+      this.#supply.replaceClient(`after ${failures + 1} failures of the change stream`, error);
     const most = isLost ? BACKOFF_MS.mostAfterLoss : BACKOFF_MS.most;
     const ceiling = Math.min(most, BACKOFF_MS.first * 2 ** Math.min(failures, 10));
     // Half of the wait is random, because all nodes lose the same MongoDB at the same moment.
     await sleep(ceiling / 2 + (Math.random() * ceiling) / 2, undefined, { signal }).catch(() => {}); // rejects when the source stops
   }
 
-  #streamOptions(): ChangeStreamOptions {
-    const databases = new Set([...this.#watched].map((name) => name.slice(0, name.indexOf("."))));
+  #streamOptions(namespaces: ReadonlySet<string>): ChangeStreamOptions {
+    const databases = new Set([...namespaces].map((name) => name.slice(0, name.indexOf("."))));
     return {
       database: databases.size === 1 ? ([...databases][0] ?? null) : null,
-      namespaces: [...this.#watched],
+      namespaces: [...namespaces],
       images: this.#options.images,
       batchSize: BATCH_SIZE,
       maxAwaitMs: this.#options.awaitTimeMs,

@@ -4,6 +4,7 @@
  */
 import {
   type Commit,
+  isDocumentOperation,
   type ParsedEvent,
   parseEvent,
   rawTokenOf,
@@ -14,6 +15,7 @@ import {
 } from "./change-event.ts";
 import type { RawBatch, RawStream } from "./change-stream.ts";
 import { clusterTimeOfToken } from "./cluster-time.ts";
+import type { Namespaces } from "./read-set.ts";
 
 /** Consecutive commits, and how far the stream was read with them. */
 export interface CommitBatch {
@@ -51,8 +53,9 @@ interface CutTime {
 
 /** Puts the events of one stream together into commits, batch by batch. */
 class CommitAssembly {
-  readonly #watched: ReadonlySet<string>;
+  readonly #watched: Namespaces;
   readonly #onNotice: NoticeHandler;
+  readonly #onSkipped: () => void;
   #open: OpenTransaction | undefined;
   #cut: CutTime | undefined;
   #through = 0n;
@@ -63,9 +66,10 @@ class CommitAssembly {
   /** As `#aligned`, of an earlier cluster time than the last event. */
   #alignedEarlier: ParsedEvent | undefined;
 
-  constructor(watched: ReadonlySet<string>, onNotice: NoticeHandler) {
+  constructor(watched: Namespaces, onNotice: NoticeHandler, onSkipped: () => void) {
     this.#watched = watched;
     this.#onNotice = onNotice;
+    this.#onSkipped = onSkipped;
   }
 
   /** Whether something is held back until the server shows that it is complete. */
@@ -118,7 +122,8 @@ class CommitAssembly {
     if (event.clusterTime !== last?.clusterTime)
       this.#alignedEarlier = this.#aligned ?? (this.#cut === undefined ? undefined : last);
     const events = toStreamEvents(event, this.#watched);
-    if (events.length === 0 || event.operation === "drop" || event.operation === "rename") {
+    if (events.length === 0 && isDocumentOperation(event.operation)) this.#onSkipped();
+    else if (events.length === 0 || event.operation === "drop" || event.operation === "rename") {
       this.#onNotice(event.operation, event.renamedTo ?? event.namespace);
     }
     if (event.transaction !== undefined) this.#open = append(this.#open, event, events);
@@ -155,13 +160,16 @@ class CommitAssembly {
  * transaction become visible together, so an empty answer proves the end. The same holds for the events of one cluster
  * time: MongoDB 8.0 writes several documents at one cluster time without a transaction. They are handed on together,
  * because a snapshot of that time contains all of them.
+ * @param watched The collections whose events are kept. May change between two batches.
+ * @param onSkipped Called for each write to a document of another collection.
  */
 export async function* readCommits(
   stream: Pick<RawStream, "next">,
-  watched: ReadonlySet<string>,
+  watched: Namespaces,
   onNotice: NoticeHandler = () => {},
+  onSkipped: () => void = () => {},
 ): AsyncGenerator<CommitBatch, void, void> {
-  const assembly = new CommitAssembly(watched, onNotice);
+  const assembly = new CommitAssembly(watched, onNotice, onSkipped);
   for (;;) {
     const raw = await stream.next(assembly.isWaiting ? PROBE_MS : undefined);
     const batch = assembly.take(raw);

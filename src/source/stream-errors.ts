@@ -20,6 +20,11 @@ export class StreamStalledError extends Error {
   override readonly name = "StreamStalledError";
 }
 
+/** The member that serves the change stream is behind the primary, and does not advance. */
+export class StaleMemberError extends Error {
+  override readonly name = "StaleMemberError";
+}
+
 /**
  * Errors after which this position can never be read again: the oplog no longer reaches back (ChangeStreamHistoryLost
  * 286; CappedPositionLost 136, which has no label), or the token does not belong to this deployment or pipeline (280,
@@ -49,6 +54,7 @@ export const DOWN_REASONS = [
   "no-answer",
   "no-primary",
   "no-majority",
+  "stale-member",
   "refused",
   "position-lost",
   "other",
@@ -61,6 +67,7 @@ const NO_PRIMARY = new Set([10_107, 13_435, 13_436, 11_600, 11_602, 189, 91]);
 
 /** The reason that an admin sees for an error of the stream. */
 export function downReasonOf(error: unknown): DownReason {
+  if (error instanceof StaleMemberError) return "stale-member";
   if (error instanceof StreamStalledError || error instanceof MongoNetworkTimeoutError) return "no-answer";
   if (error instanceof MongoServerSelectionError) return reasonOfSelection(error);
   if (foundNoServer(error)) return "unreachable";

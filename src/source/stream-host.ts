@@ -1,11 +1,16 @@
 /** Chooses the member of a replica set that serves the change stream. */
-import type { MongoClientOptions, ReadPreference } from "mongodb";
+import { type MongoClientOptions, ReadPreference } from "mongodb";
 import type { GuardParts } from "../metrics/guard.ts";
 import { answerOf, type MongoAccess } from "./mongo.ts";
 import { ReplaceableClient } from "./replaceable-client.ts";
 
 /** How long the choice may take, in milliseconds. It needs one answer of the chosen member. */
 const CHOICE_MS = 10_000;
+/**
+ * After a member was found not to replicate, the primary serves the streams for this long, in milliseconds. By then the driver
+ * knows that the member is stale.
+ */
+const AVOID_MS = 300_000;
 
 /**
  * The driver chooses a server for each command by itself, but a cursor belongs to the member that opened it. So the
@@ -24,6 +29,7 @@ export class StreamHost {
    * another member must not close the client of the node's stream.
    */
   readonly #direct = new Map<string, ReplaceableClient>();
+  #primaryUntilMs = 0;
 
   /** @param preference `null` for the primary. */
   constructor(
@@ -43,8 +49,9 @@ export class StreamHost {
 
   /** The client for a new change stream. */
   async access(): Promise<MongoAccess> {
-    const readPreference = this.#preference;
-    if (readPreference === null) return this.#set;
+    if (this.#preference === null) return this.#set;
+    const mustAvoid = performance.now() < this.#primaryUntilMs;
+    const readPreference = mustAvoid ? ReadPreference.primary : this.#preference;
     const ask = () => this.#set.db("admin").command({ hello: 1 }, { readPreference });
     const { me } = await answerOf(this.#set, ask, { timeoutMs: CHOICE_MS });
     if (typeof me !== "string") return this.#set; // mongos passes the read preference on
@@ -55,6 +62,15 @@ export class StreamHost {
     this.#direct.set(me, client);
     this.#parts.log.info({ member: me }, "a change stream reads from this member");
     return client;
+  }
+
+  /**
+   * A member does not replicate, and the driver may choose it again. With a preference that allows it, the primary serves the
+   * next streams.
+   */
+  avoidSecondaries(): void {
+    if (this.#preference?.mode === "secondary") return;
+    this.#primaryUntilMs = performance.now() + AVOID_MS;
   }
 
   /** Replaces the client of the stream, whatever its state. */

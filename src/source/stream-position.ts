@@ -15,6 +15,10 @@ export class StreamPosition {
   #atThrough = new Set<string>();
   /** Whether commits up to `#through` may arrive again, because the stream was opened by time. */
   #dropsKnown = false;
+  /** Whether all commits of `#through` were accepted that the stream has contained so far. */
+  #isWhole = false;
+  /** Whether commits of `#through` do not count, because they may be of a collection that was left out until then. */
+  #dropsThrough = false;
 
   /** Where to open the stream. */
   get next(): StreamStart {
@@ -31,6 +35,16 @@ export class StreamPosition {
     this.#through = from;
     this.#atThrough.clear();
     this.#dropsKnown = false;
+    this.#isWhole = false;
+    this.#dropsThrough = false;
+  }
+
+  /**
+   * From here on the stream contains collections that it has left out before. Their commits count only from after the
+   * position on: a snapshot of the position contains the others already.
+   */
+  widen(): void {
+    this.#dropsThrough = this.#isWhole;
   }
 
   /**
@@ -43,6 +57,7 @@ export class StreamPosition {
 
   /** The commits that were not accepted before; the same list if none can be known. */
   unknown(commits: readonly Commit[]): readonly Commit[] {
+    if (this.#dropsThrough) return commits.filter(({ clusterTime }) => clusterTime > this.#through);
     if (!this.#dropsKnown) return commits;
     return commits.filter(
       ({ clusterTime, identity }) =>
@@ -56,8 +71,10 @@ export class StreamPosition {
    */
   advance({ commits, through, resumeToken, invalidated }: CommitBatch): boolean {
     const wentBack = through !== 0n && through < this.#through && !this.#dropsKnown;
+    if (through >= this.#through) this.#isWhole = true;
     if (through > this.#through) {
       this.#through = through;
+      this.#dropsThrough = false;
       this.#atThrough.clear();
       this.#dropsKnown = false;
     } else if (wentBack) this.#dropsKnown = true;

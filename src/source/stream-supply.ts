@@ -17,15 +17,19 @@ import { LeaseStore } from "./lease-store.ts";
 import type { TailOptions } from "./options.ts";
 import { clientOptions } from "./replaceable-client.ts";
 import type { StateDatabase } from "./state-database.ts";
+import { StaleMemberError } from "./stream-errors.ts";
 import { StreamHost } from "./stream-host.ts";
 import type { StreamPosition } from "./stream-position.ts";
 import type { RedisPackage } from "./tail/redis-connection.ts";
 import { SharedTail } from "./tail/shared-tail.ts";
 import type { TailScope } from "./tail/tail-leader.ts";
-import type { TailLoss } from "./tail/tail-stream.ts";
+import { TAIL_LOSSES, type TailLoss, TailLostError } from "./tail/tail-stream.ts";
 
 /** Where the events of a node come from: values of a label. */
 const SOURCES = ["mongodb", "tail"] as const;
+/** Why a node has begun to read another source: values of a label. */
+export const SWITCH_REASONS = ["start", "returned", "collections", "stream-failed", ...TAIL_LOSSES] as const;
+type SwitchReason = (typeof SWITCH_REASONS)[number];
 
 /** Supplies the node with its change stream, and with further ones for catch-up. */
 export class StreamSupply {
@@ -35,7 +39,8 @@ export class StreamSupply {
   /** A stream of the tail that was opened to return to it. */
   #returning: RawStream | undefined;
   #source: (typeof SOURCES)[number] | undefined;
-  #reason: TailLoss | "start" | "returned" = "start";
+  /** Why the stream that is opened next may be one of another source. */
+  #reason: SwitchReason = "start";
   /** Counts changes of the pipeline. */
   #pipelines = 0;
   readonly #leaderHost: StreamHost | null;
@@ -53,8 +58,12 @@ export class StreamSupply {
     return RawChangeStream.open(await this.#host.access(), start, options);
   }
 
-  /** Opens the stream of the node at its position. */
-  async open(position: StreamPosition, scope: TailScope): Promise<RawStream> {
+  /**
+   * Opens the stream of the node at its position.
+   * @param scope The shared tail that contains all watched collections.
+   * @param own The options of a change stream of MongoDB, which may contain fewer.
+   */
+  async open(position: StreamPosition, scope: TailScope, own: ChangeStreamOptions): Promise<RawStream> {
     const tail = this.#tail;
     const returning = this.#returning;
     this.#returning = undefined;
@@ -68,9 +77,16 @@ export class StreamSupply {
       return shared;
     }
     this.#metrics.streamOpens.inc();
-    const own = await this.openOwn(position.next, scope.stream);
+    // The token of an entry of the tail belongs to the pipeline of the tail.
+    if (this.isShared) position.openByTime();
+    const stream = await this.openOwn(position.next, own);
     this.#use("mongodb", this.#reason);
-    return own;
+    return stream;
+  }
+
+  /** Whether the stream that was opened last is that of the shared tail. */
+  get isShared(): boolean {
+    return this.#source === "tail";
   }
 
   /** Whether the node is to open its stream again, because the shared tail has reached its position. */
@@ -91,10 +107,17 @@ export class StreamSupply {
 
   /** The pipeline has changed, so a stream of the tail of the earlier one is of no use. */
   pipelineChanged(): void {
+    this.#reason = "collections";
     this.#pipelines++;
     this.#returning?.close();
     this.#returning = undefined;
-    this.#tail?.closed();
+    this.#tail?.closed("collections");
+  }
+
+  /** Why the shared tail has to be left after an error; `null` if the error has nothing to do with it. */
+  tailLossOf(error: unknown): TailLoss | null {
+    if (error instanceof TailLostError) return error.reason;
+    return error instanceof StaleMemberError && this.isShared ? "stale-member" : null;
   }
 
   /** The shared tail could not be read any further. */
@@ -104,8 +127,8 @@ export class StreamSupply {
   }
 
   /** The client of the stream has failed in a way that it may not recover from. */
-  replaceClient(reason: string): void {
-    this.#host.replace(reason);
+  replaceClient(reason: string, error: unknown): void {
+    replaceAfter(this.#host, reason, error);
   }
 
   async close(): Promise<void> {
@@ -115,7 +138,9 @@ export class StreamSupply {
     await this.#host.close();
   }
 
-  #use(source: (typeof SOURCES)[number], reason: string): void {
+  #use(source: (typeof SOURCES)[number], reason: SwitchReason): void {
+    // Until something else is noted, the stream ends by an error or an invalidate event.
+    this.#reason = "stream-failed";
     if (this.#source === source) return;
     this.#source = source;
     this.#metrics.tailSwitches.inc({ to: source, reason });
@@ -151,6 +176,7 @@ export function createSupply(
     readonly connectTimeoutMs: number;
     readonly readPreference?: ReadPreference;
     readonly tail?: SharedTailAccess | undefined;
+    readonly staleMs?: number;
   },
   parts: SupplyParts,
 ): StreamSupply {
@@ -173,9 +199,15 @@ export function createSupply(
   const shared = new SharedTail(tail.options, {
     ...parts,
     ...tail,
+    staleMs: options.staleMs,
     store: new LeaseStore(parts.stateDatabase),
     access: () => leaderHost.access(),
-    onClientFailed: (reason) => leaderHost.replace(reason),
+    onClientFailed: (reason, error) => replaceAfter(leaderHost, reason, error),
   });
   return new StreamSupply(host, leaderHost, shared, parts.metrics);
+}
+
+function replaceAfter(host: StreamHost, reason: string, error: unknown): void {
+  if (error instanceof StaleMemberError) host.avoidSecondaries();
+  host.replace(reason);
 }

@@ -3,5 +3,5 @@ import { createMetrics, type Metrics } from "../../src/metrics/metrics.ts";
 
 /** The parts of a guard, with a log that is discarded. */
 export function guardParts(): { readonly log: Logger; readonly metrics: Metrics } {
-  return { log: pino({ level: "silent" }), metrics: createMetrics() };
+  return { log: pino({ level: process.env["TIDEWIRE_TEST_LOG"] ?? "silent" }), metrics: createMetrics() };
 }

@@ -28,6 +28,7 @@ export interface SourceNodeOptions {
   readonly startBeforeMs?: number;
   readonly readPreference?: ReadPreference;
   readonly collections?: readonly string[];
+  readonly staleMs?: number;
 }
 
 const idOf = (key: Uint8Array) => BSON.EJSON.stringify(BSON.deserialize(key)["_id"]);
@@ -82,6 +83,7 @@ export class SourceNode {
         images: true,
         onNotice: () => {},
         ...(readPreference === undefined ? {} : { readPreference }),
+        ...(options.staleMs === undefined ? {} : { staleMs: options.staleMs }),
         tail,
       },
       {
@@ -130,7 +132,9 @@ export class SourceNode {
   async switches(): Promise<Record<string, number>> {
     const { values } = await this.metrics.tailSwitches.get();
     return Object.fromEntries(
-      values.map(({ labels, value }) => [`${labels["to"]} ${labels["reason"]}`, value]),
+      values
+        .filter(({ value }) => value > 0)
+        .map(({ labels, value }) => [`${labels["to"]} ${labels["reason"]}`, value]),
     );
   }
 

@@ -165,3 +165,15 @@ test("Prometheus and Grafana start with the profile monitoring alone, and the ad
   expect(read("config/prometheus/prometheus.yml")).toContain(`"127.0.0.1:${defaults.admin.port}"`);
   expect(compose.services["grafana"]?.ports).toEqual(["127.0.0.1:3000:3000"]);
 });
+
+test("the image has the package for mongodb.tail, in the version of the lock file and with all that it needs", () => {
+  expect(dockerfile).toContain("mv node_modules/@redis /optional/");
+  expect(dockerfile).toContain("COPY --from=build /optional/@redis ./node_modules/@redis");
+  // The form of npm's own file.
+  const { packages } = JSON.parse(read("package-lock.json")) as {
+    packages: Record<string, { version: string; dependencies?: object }>;
+  };
+  const client = packages["node_modules/@redis/client"];
+  expect(client?.version).toBe(JSON.parse(read("package.json")).devDependencies["@redis/client"]);
+  expect(client?.dependencies, "a dependency of the package has to be copied as well").toBeUndefined();
+});

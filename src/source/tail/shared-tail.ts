@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import { guarded, runGuarded } from "../../metrics/guard.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
+import { SparseLog } from "../../metrics/sparse-log.ts";
 import type { RawStream } from "../change-stream.ts";
 import type { TailOptions } from "../options.ts";
 import { RedisConnection, RedisError, type RedisPackage } from "./redis-connection.ts";
@@ -25,6 +26,8 @@ const LOOK_MS = 1_000;
 const JOIN_MS = 250;
 /** Pauses between attempts to return, which double while attempts fail or the node soon leaves again. In milliseconds. */
 const RETURN_MS = { first: 1_000, most: 30_000 };
+/** A tail that is silent for less than this has only just begun, or has another leader soon. Not logged. In milliseconds. */
+const PASSING_MS = 10_000;
 
 /** A node's way to the shared tail. */
 export class SharedTail {
@@ -41,11 +44,15 @@ export class SharedTail {
   #failures = 0;
   #returnAtMs = 0;
   #joinedAtMs = 0;
+  /** Since when the node does not read the tail. */
+  #unusedSinceMs = performance.now();
+  readonly #failureLog = new SparseLog();
   #stopped = false;
 
   constructor(options: TailOptions, parts: SharedTailParts) {
     this.#options = options;
     this.#parts = parts;
+    parts.metrics.tailConfigured.set(1);
     const look = guarded(parts, "source.tail", () => this.#lookAtTail());
     this.#timer = setInterval(look, LOOK_MS).unref();
   }
@@ -100,10 +107,16 @@ export class SharedTail {
     this.#parts.log.warn({ reason }, "the shared tail is left: reading MongoDB from the same position");
   }
 
-  /** The node has closed its stream, if it had one. It waits before it returns, because the tail may be the cause. */
-  closed(): void {
+  /**
+   * The node has closed its stream, if it had one. It waits before it returns, because the tail may be the cause.
+   * @param reason If the tail is not the cause.
+   */
+  closed(reason?: "collections"): void {
     if (!this.#isReading) return;
+    if (reason !== undefined)
+      this.#parts.log.info({ reason }, "the shared tail is left for the one of the changed collections");
     this.#isReading = false;
+    this.#unusedSinceMs = performance.now();
     this.#parts.metrics.tailLag.set(0);
     if (performance.now() - this.#joinedAtMs > 2 * RETURN_MS.most) this.#failures = 0;
     this.#waitToReturn();
@@ -155,11 +168,13 @@ export class SharedTail {
       const last = await this.#look.last();
       const readAtMs = last?.entry?.readAtMs ?? 0;
       const isCurrent = askedAtMs - readAtMs < SILENCE_MS;
-      if (scope === this.#scope) this.#isAlive = isCurrent;
+      if (scope !== this.#scope) return;
+      this.#isAlive = isCurrent;
+      if (!isCurrent) this.#noteUnusable("silent");
     } catch (error) {
       if (!(error instanceof RedisError)) throw error;
       this.#isAlive = false;
-      this.#parts.log.debug({ reason: error.message }, "the shared tail cannot be looked at");
+      this.#noteUnusable(error.problem, error);
     } finally {
       this.#isLooking = false;
       if (this.#stopped) this.#look?.close();
@@ -168,8 +183,25 @@ export class SharedTail {
 
   #noteFailure(error: unknown): void {
     if (!(error instanceof TailLostError) && !(error instanceof RedisError)) throw error;
-    this.#parts.log.debug({ reason: error.message }, "the shared tail cannot be joined yet");
+    const reason = error instanceof TailLostError ? error.reason : error.problem;
+    this.#noteUnusable(reason, error instanceof TailLostError ? error.cause : error);
     this.#waitToReturn();
+  }
+
+  /** @param error An error of Redis; its text is safe to log. */
+  #noteUnusable(reason: TailLoss, error?: unknown): void {
+    const { metrics, log } = this.#parts;
+    metrics.tailFailedJoins.inc({ reason });
+    const nowMs = performance.now();
+    if (reason === "silent" && nowMs - this.#unusedSinceMs < PASSING_MS) return;
+    const unusedSeconds = Math.round((nowMs - this.#unusedSinceMs) / 1_000);
+    const detail = error instanceof Error ? { redis: error.message } : {};
+    this.#failureLog.write(nowMs, (more) =>
+      log.warn(
+        { reason, ...detail, unusedSeconds, ...more },
+        "the shared tail cannot be read: this node reads MongoDB meanwhile",
+      ),
+    );
   }
 
   #waitToReturn(): void {

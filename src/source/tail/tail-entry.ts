@@ -19,15 +19,17 @@ export interface TailEntry {
   readonly readAtMs: number;
   /** Bytes of all entries up to this one, since the tail began. */
   readonly totalBytes: number;
-  /** Raw change events. */
+  /** Raw change events; one slice of one event if `isCut`. */
   readonly events: readonly Buffer[];
+  /** The event is larger than a part. This part and its neighbours contain slices of it, and nothing else. */
+  readonly isCut: boolean;
 }
 
 /** The fields of an entry in Redis. */
 export const FIELDS = { header: "h", events: "e" } as const;
 
 /** Entries of another version of the format are not read. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** The values of the two fields. */
 export interface EncodedEntry {
@@ -43,6 +45,7 @@ export function encodeEntry(entry: TailEntry): EncodedEntry {
     to: new Timestamp(entry.to),
     part: entry.part,
     last: entry.isLast,
+    cut: entry.isCut,
     at: Long.fromNumber(entry.readAtMs),
     total: Long.fromNumber(entry.totalBytes),
     ...(entry.resumeToken === undefined ? {} : { token: entry.resumeToken }),
@@ -53,15 +56,18 @@ export function encodeEntry(entry: TailEntry): EncodedEntry {
 /** Reads the two fields; `null` if they are not an entry of this format. */
 export function decodeEntry(header: Uint8Array, events: Buffer): TailEntry | null {
   try {
-    const { v, from, to, part, last, at, total, token } = BSON.deserialize(header, { promoteBuffers: true });
+    const { v, from, to, part, last, cut, at, total, token } = BSON.deserialize(header, {
+      promoteBuffers: true,
+    });
     if (v !== VERSION) return null;
-    const split = splitDocuments(events);
+    const split = cut === true ? [events] : splitDocuments(events);
     if (split === null) return null;
     return {
       from: fromTimestamp(from),
       to: fromTimestamp(to),
       part,
       isLast: last,
+      isCut: cut,
       readAtMs: Number(at),
       totalBytes: Number(total),
       resumeToken: token === undefined ? undefined : new Uint8Array(token),

@@ -15,7 +15,8 @@ import type { Deployment } from "../deployment.ts";
 import { Lease, type LeaseParts, type LeaseTerm } from "../lease.ts";
 import { isMongoFailure, type MongoAccess } from "../mongo.ts";
 import { type CommitBatch, readCommits } from "../read-commits.ts";
-import { classifyStreamError, StreamStalledError } from "../stream-errors.ts";
+import { ReplicationWatch } from "../replication-watch.ts";
+import { classifyStreamError, downReasonOf, StaleMemberError, StreamStalledError } from "../stream-errors.ts";
 import { RedisError } from "./redis-connection.ts";
 import { StaleAppendError, type TailLog } from "./tail-log.ts";
 import { BEAT_MS } from "./tail-stream.ts";
@@ -35,7 +36,9 @@ export interface TailLeaderParts extends LeaseParts {
   /** The client for its change stream. */
   readonly access: () => Promise<MongoAccess>;
   /** The client has failed, and is to be replaced. */
-  readonly onClientFailed: (reason: string) => void;
+  readonly onClientFailed: (reason: string, error: unknown) => void;
+  /** See `ReplicationWatch`. */
+  readonly staleMs?: number | undefined;
   /** Connects to Redis. */
   readonly openLog: () => Promise<TailLog>;
   /** The position of this process. */
@@ -52,18 +55,30 @@ export interface TailLeaderParts extends LeaseParts {
 const LEASE_TTL_MS = 5_000;
 /** After a failure of MongoDB the leader tries again, in milliseconds. */
 const RETRY_MS = 250;
-/** A process whose connection to Redis has failed lets others lead for a while, in milliseconds. */
-const STAY_OUT_MS = { first: 1_000, most: 30_000 };
+/** A leader that could read nothing from MongoDB for this long gives the lease up, in milliseconds. */
+const FAILING_MS = 10_000;
+/**
+ * Pauses before a process that has lost or given up the lease competes again, which double. After a failure of MongoDB the first
+ * one is longer than the pause between two looks of the other candidates, so that one of them takes the lease. In milliseconds.
+ */
+const STAY_OUT_MS = { first: 1_000, firstAfterMongo: 8_000, most: 30_000 };
 /**
  * A new leader continues a tail that ends up to this long before its own position, in seconds. Readers that are still in it
  * need not leave. A longer stretch would be read for nobody.
  */
 const CONTINUED_SECONDS = 30;
 
+/** This process cannot read MongoDB, although it holds the lease. Another process may have a connection that works. */
+class LeaderFailedError extends Error {
+  override readonly name = "LeaderFailedError";
+}
+
 /** A candidate for filling the tail of one pipeline. */
 export class TailLeader {
   readonly #scope: TailScope;
   readonly #parts: TailLeaderParts;
+  /** When MongoDB has last answered a read of the stream, or when the term began. */
+  #answeredAtMs = 0;
 
   constructor(scope: TailScope, parts: TailLeaderParts) {
     this.#scope = scope;
@@ -84,16 +99,19 @@ export class TailLeader {
       const term = await lease.compete(signal);
       if (term === null) return;
       const startedAtMs = performance.now();
+      let firstMs = STAY_OUT_MS.first;
       try {
         await this.#lead(term, signal);
       } catch (error) {
         if (!isExpected(error)) noteFault(this.#parts, "source.tail", error);
-        else log.warn({ reason: error.message }, "the shared tail cannot be filled from here");
+        else
+          log.warn({ err: error.cause, reason: error.message }, "the shared tail cannot be filled from here");
+        if (error instanceof LeaderFailedError) firstMs = STAY_OUT_MS.firstAfterMongo;
       } finally {
         await term.release();
       }
-      if (performance.now() - startedAtMs > STAY_OUT_MS.most) failures = 0;
-      const restMs = Math.min(STAY_OUT_MS.most, STAY_OUT_MS.first * 2 ** failures++);
+      if (performance.now() - startedAtMs > 2 * STAY_OUT_MS.most) failures = 0;
+      const restMs = Math.min(STAY_OUT_MS.most, firstMs * 2 ** failures++);
       await pause(restMs * (0.5 + Math.random() / 2), signal);
     }
   }
@@ -106,16 +124,21 @@ export class TailLeader {
     ends.addEventListener("abort", close, { once: true });
     metrics.tailLeader.set(1);
     log.info({ fence: String(term.fence) }, "this node fills the shared tail");
+    this.#answeredAtMs = performance.now();
     try {
       while (!ends.aborted) {
         try {
           await this.#fill(tail, ends);
         } catch (error) {
           if (ends.aborted) return;
-          if (!isMongoFailure(error) && !(error instanceof StreamStalledError)) throw error;
-          log.debug({ err: error }, "the shared tail is not filled; trying again");
+          const isStale = error instanceof StaleMemberError;
+          if (!isMongoFailure(error) && !isStale && !(error instanceof StreamStalledError)) throw error;
           if (!(error instanceof MongoServerError))
-            onClientFailed("the change stream of the shared tail failed");
+            onClientFailed("the change stream of the shared tail failed", error);
+          if (isStale) throw toLeaderFailure(error);
+          // The lease is renewed by another connection, so it would never end by itself.
+          if (performance.now() - this.#answeredAtMs > FAILING_MS) throw toLeaderFailure(error);
+          log.debug({ err: error }, "the shared tail is not filled; trying again");
           await pause(RETRY_MS, ends);
         }
       }
@@ -177,8 +200,12 @@ export class TailLeader {
     const close = () => source.close();
     ends.addEventListener("abort", close, { once: true });
     const waiting: Buffer[] = [];
+    const replication = new ReplicationWatch(
+      (least) => this.#parts.deployment.now(least),
+      this.#parts.staleMs,
+    );
     const next = async (awaitMs?: number) => {
-      const batch = await source.next(awaitMs);
+      const batch = await replication.next(source, awaitMs);
       for (const event of batch.events) waiting.push(event);
       return batch;
     };
@@ -187,6 +214,8 @@ export class TailLeader {
     try {
       for await (const batch of readCommits({ next }, watched)) {
         if (ends.aborted) return null;
+        this.#answeredAtMs = performance.now();
+        await replication.check(batch.through);
         const to = batch.through > through ? batch.through : through;
         // Without this, each answer that only proves the end of a transaction would be an entry.
         if (to > through || performance.now() - appendedAtMs > BEAT_MS / 2) {
@@ -228,6 +257,9 @@ function takeUpTo(waiting: Buffer[], to: bigint): Buffer[] {
 }
 
 const isExpected = (error: unknown): error is Error =>
-  error instanceof RedisError || error instanceof StaleAppendError;
+  error instanceof RedisError || error instanceof StaleAppendError || error instanceof LeaderFailedError;
+
+const toLeaderFailure = (cause: Error) =>
+  new LeaderFailedError(`this node cannot read MongoDB's changes: ${downReasonOf(cause)}`, { cause });
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {}); // rejects when the signal aborts

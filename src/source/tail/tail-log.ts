@@ -17,8 +17,11 @@ export interface ReadEntry {
   readonly entry: TailEntry | null;
 }
 
-/** Entries of one read. An entry has up to a mebibyte, unless one event has more. */
-const READ_COUNT = 32;
+/**
+ * Entries of one read. Each has at most a mebibyte of events (`PART_BYTES`), so that a read holds at most as much as one answer
+ * of MongoDB, 16 MiB.
+ */
+export const READ_COUNT = 16;
 /** How much later than the end of its wait a read may answer, in milliseconds. */
 const READ_GRACE_MS = 500;
 /** An abandoned tail is removed after this long, in seconds. */

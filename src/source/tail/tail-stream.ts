@@ -3,19 +3,23 @@ import { parseEvent } from "../change-event.ts";
 import type { RawBatch, RawStream } from "../change-stream.ts";
 import { RedisError } from "./redis-connection.ts";
 import { type EntryId, idBefore, type TailEntry } from "./tail-entry.ts";
-import type { ReadEntry, TailLog } from "./tail-log.ts";
+import { READ_COUNT, type ReadEntry, type TailLog } from "./tail-log.ts";
 
 /** Why a node does not read the tail: values of a label. */
-export type TailLoss =
-  | "behind"
-  | "gap"
-  | "trimmed"
-  | "silent"
-  | "slow"
-  | "unreadable"
-  | "unreachable"
-  | "no-answer"
-  | "refused";
+export const TAIL_LOSSES = [
+  "behind",
+  "gap",
+  "trimmed",
+  "silent",
+  "slow",
+  "stale-member",
+  "unreadable",
+  "unreachable",
+  "no-answer",
+  "refused",
+] as const;
+/** See `TAIL_LOSSES`. */
+export type TailLoss = (typeof TAIL_LOSSES)[number];
 
 /** The tail can no longer be read without a gap, or without delay. The node opens a change stream of its own. */
 export class TailLostError extends Error {
@@ -51,6 +55,8 @@ interface Pending {
   readonly from: bigint;
   readonly to: bigint;
   readonly events: Buffer[];
+  /** Slices of an event whose end has not arrived. */
+  slices: Buffer[];
   nextPart: number;
 }
 
@@ -122,8 +128,9 @@ export class TailStream implements RawStream {
     if (this.#isClosed) throw new TailLostError("unreachable");
     const last = entries.at(-1)?.entry;
     if (last === undefined) throw new TailLostError("silent");
-    // A reader that is behind for its own reasons receives old entries at once.
-    if (last !== null && performance.now() - askedAtMs > WAITED_MS) {
+    // A reader that is behind for its own reasons receives old entries at once, and mostly as many as it may.
+    const hasWaited = performance.now() - askedAtMs > WAITED_MS && entries.length < READ_COUNT;
+    if (last !== null && hasWaited) {
       const lagMs = this.#parts.serverNowMs() - last.readAtMs;
       this.#parts.onLag(Math.max(0, lagMs));
       if (lagMs > SLOW_MS) throw new TailLostError("slow");
@@ -148,22 +155,34 @@ export class TailStream implements RawStream {
 
   /** All events of an entry, once its last part has arrived. */
   #join(entry: TailEntry): readonly Buffer[] | null {
-    const { from, to, part, isLast, events } = entry;
-    if (part === 0) {
-      this.#pending = undefined; // a new leader begins the entry again
-      if (isLast) return events;
-      this.#pending = { from, to, events: [...events], nextPart: 1 };
-      return null;
-    }
-    const pending = this.#pending;
-    if (pending?.nextPart !== part || pending.from !== from || pending.to !== to)
+    const { from, to, part, isLast, isCut, events } = entry;
+    // A new leader begins an unfinished entry again.
+    if (part === 0) this.#pending = undefined;
+    if (part === 0 && isLast && !isCut) return events;
+    const pending = this.#pending ?? { from, to, events: [], slices: [], nextPart: 0 };
+    if (pending.nextPart !== part || pending.from !== from || pending.to !== to)
       throw new TailLostError("gap");
-    for (const event of events) pending.events.push(event);
     pending.nextPart++;
+    this.#pending = pending;
+    if (isCut) joinSlices(pending, events);
+    else for (const event of events) pending.events.push(event);
     if (!isLast) return null;
+    if (pending.slices.length > 0) throw new TailLostError("unreadable");
     this.#pending = undefined;
     return pending.events;
   }
+}
+
+/** Puts the slices of a large event together. Its first four bytes give its length. */
+function joinSlices(pending: Pending, slices: readonly Buffer[]): void {
+  pending.slices.push(...slices);
+  const [first] = pending.slices;
+  const bytes = pending.slices.reduce((sum, { length }) => sum + length, 0);
+  const expected = first === undefined || first.length < 4 ? 0 : first.readInt32LE(0);
+  if (bytes > expected) throw new TailLostError("unreadable");
+  if (bytes < expected) return;
+  pending.events.push(Buffer.concat(pending.slices));
+  pending.slices = [];
 }
 
 async function asLoss<T>(read: () => Promise<T>): Promise<T> {

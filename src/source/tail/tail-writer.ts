@@ -14,8 +14,8 @@ export interface TailRange {
   readonly resumeToken: Uint8Array | undefined;
 }
 
-/** Events of one part, in bytes, unless a single event has more. */
-const PART_BYTES = 1024 * 1024;
+/** The most events of one part, in bytes. A larger event is cut into parts of its own. */
+export const PART_BYTES = 1024 * 1024;
 /** Header, ids and Redis' own bookkeeping for each entry, in bytes. */
 const ENTRY_BYTES = 256;
 /** After a trim this share of the limit is left, so that not every entry trims. */
@@ -79,10 +79,10 @@ export class TailWriter {
   async append({ from, to, events, resumeToken }: TailRange): Promise<void> {
     const parts = partsOf(events);
     const readAtMs = this.#parts.serverNowMs();
-    for (const [part, some] of parts.entries()) {
+    for (const [part, content] of parts.entries()) {
       const isLast = part === parts.length - 1;
       const token = isLast ? resumeToken : undefined;
-      await this.#add({ from, to, part, isLast, readAtMs, resumeToken: token, totalBytes: 0, events: some });
+      await this.#add({ from, to, part, isLast, readAtMs, resumeToken: token, totalBytes: 0, ...content });
     }
     await this.#keep();
   }
@@ -133,16 +133,28 @@ export class TailWriter {
   }
 }
 
-function partsOf(events: readonly Buffer[]): Buffer[][] {
-  const parts: Buffer[][] = [[]];
+type Part = Pick<TailEntry, "events" | "isCut">;
+
+/** Divides events into parts of at most `PART_BYTES`; one part without events if there are none. */
+export function partsOf(events: readonly Buffer[]): Part[] {
+  const parts: Part[] = [];
+  let open: Buffer[] = [];
   let bytes = 0;
+  const close = () => {
+    if (open.length > 0) parts.push({ events: open, isCut: false });
+    open = [];
+    bytes = 0;
+  };
   for (const event of events) {
-    if (bytes > 0 && bytes + event.length > PART_BYTES) {
-      parts.push([]);
-      bytes = 0;
+    if (bytes + event.length > PART_BYTES) close();
+    if (event.length > PART_BYTES)
+      for (let at = 0; at < event.length; at += PART_BYTES)
+        parts.push({ events: [event.subarray(at, at + PART_BYTES)], isCut: true });
+    else {
+      open.push(event);
+      bytes += event.length;
     }
-    parts.at(-1)?.push(event);
-    bytes += event.length;
   }
-  return parts;
+  close();
+  return parts.length > 0 ? parts : [{ events: [], isCut: false }];
 }

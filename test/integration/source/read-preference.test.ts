@@ -127,3 +127,40 @@ test("a stream keeps its client while the driver chooses other members for furth
   await expect.poll(async () => chosen.add(await host.access()).size, PATIENCE).toBeGreaterThan(1);
   expect(await idOf(), "the connection that streams of the first client use").toBe(connection);
 });
+
+/** Stops and continues the application of the oplog on a member, which goes on answering reads. */
+async function setReplication(member: Mongod, mode: "off" | "alwaysOn"): Promise<void> {
+  const client = new MongoClient(member.uri);
+  try {
+    await client.db("admin").command({ configureFailPoint: "rsSyncApplyStop", mode });
+  } finally {
+    await client.close();
+  }
+}
+
+test.runIf(KEEPS_IMAGES).for([["secondaryPreferred"], ["secondary"]] as const)(
+  "with %s, a node notices that its member does not replicate, says so, and loses nothing",
+  async ([mode]) => {
+    const { set, client } = await startSet();
+    await createThings(client);
+    const tagged = await tagOne(set, client);
+    const readPreference = new ReadPreference(mode, [{ use: "streams" }]);
+    const options = { client, uri: set.uri, database: "shop", readPreference, staleMs: 3_000 };
+    const node = await SourceNode.start(options);
+    await expect.poll(() => serves(tagged), PATIENCE).toBe(true);
+    await countUp(client, [1, 2]);
+    await node.equalsFind(client, "shop");
+    await setReplication(tagged, "alwaysOn");
+    await countUp(client, [1, 2, 3]);
+    const { streamErrors } = node.metrics;
+    const errors = async () => (await streamErrors.get()).values.reduce((sum, { value }) => sum + value, 0);
+    await expect.poll(errors, PATIENCE).toBeGreaterThan(0);
+    if (mode === "secondary") {
+      await expect.poll(() => node.source.down?.reason, PATIENCE).toBe("stale-member");
+      await setReplication(tagged, "off");
+    } else await expect.poll(async () => serves(await set.primary()), PATIENCE).toBe(true);
+    await countUp(client, [1, 2, 3]);
+    await node.equalsFind(client, "shop");
+    await setReplication(tagged, "off");
+  },
+);

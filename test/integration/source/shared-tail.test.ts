@@ -7,6 +7,7 @@ import { KEEPS_IMAGES } from "../../support/server-features.ts";
 import { PATIENCE, SourceNode } from "../../support/source-node.ts";
 import type { SpawnedService } from "../../support/spawn-service.ts";
 import { Fleet, hold, leads, leftCount, startLeader, type Thing, Writer } from "../../support/tail-fleet.ts";
+import { TcpProxy } from "../../support/tcp-proxy.ts";
 
 /** Each situation makes all nodes leave the tail, and lets them return. */
 const SITUATIONS: readonly [
@@ -307,5 +308,46 @@ test.runIf(KEEPS_IMAGES)(
       await fleet.areReading("tail");
     }
     await fleet.judge();
+  },
+);
+
+test.runIf(KEEPS_IMAGES)(
+  "a leader whose own connection to MongoDB has failed gives way to a node that can read",
+  async ({ skip }) => {
+    const redis = await Redis.start(skip);
+    const { client, name, uri, db } = await testDatabase();
+    onTestFinished(async () => void (await client.db(`${name}-state`).dropDatabase()));
+    await db.createCollection("things", { changeStreamPreAndPostImages: { enabled: true } });
+    const proxy = await TcpProxy.start(Number(new URL(uri).port));
+    const options = { client, uri, database: name, redisUrl: redis.url };
+    // Its lease does not use this connection.
+    const failing = await SourceNode.start({
+      ...options,
+      uri: `mongodb://127.0.0.1:${proxy.port}/?directConnection=true`,
+    });
+    await expect.poll(() => failing.isLeader(), PATIENCE).toBe(true);
+    const other = await SourceNode.start(options);
+    proxy.cut();
+    await expect.poll(() => other.isLeader(), PATIENCE).toBe(true);
+    expect(await failing.isLeader()).toBe(false);
+    await db.collection<Thing>("things").insertOne({ _id: 1, v: 1 });
+    for (const node of [failing, other]) await node.equalsFind(client, name);
+    expect(await failing.reads(), "its own stream is still cut off").toBe("tail");
+  },
+);
+
+test.runIf(KEEPS_IMAGES)(
+  "a node that leaves the tail because the collections have changed says so",
+  async ({ skip }) => {
+    const redis = await Redis.start(skip);
+    const { client, name, uri } = await testDatabase();
+    onTestFinished(async () => void (await client.db(`${name}-state`).dropDatabase()));
+    const node = await SourceNode.start({ client, uri, database: name, redisUrl: redis.url });
+    await expect.poll(() => node.reads(), PATIENCE).toBe("tail");
+    node.source.watch([`${name}.things`, `${name}.others`]);
+    await expect
+      .poll(async () => Object.keys(await node.switches()), PATIENCE)
+      .toContain("mongodb collections");
+    await expect.poll(() => node.reads(), PATIENCE).toBe("tail");
   },
 );

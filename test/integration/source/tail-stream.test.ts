@@ -5,12 +5,13 @@ import { expect, onTestFinished, type TestContext, test } from "vitest";
 import { redisProblem } from "../../../src/source/tail/redis-check.ts";
 import { loadRedis, RedisConnection, RedisError } from "../../../src/source/tail/redis-connection.ts";
 import { encodeEntry, type TailEntry } from "../../../src/source/tail/tail-entry.ts";
-import { StaleAppendError, TailLog } from "../../../src/source/tail/tail-log.ts";
+import { READ_COUNT, StaleAppendError, TailLog } from "../../../src/source/tail/tail-log.ts";
 import { TailStream } from "../../../src/source/tail/tail-stream.ts";
-import { TailWriter } from "../../../src/source/tail/tail-writer.ts";
+import { PART_BYTES, TailWriter } from "../../../src/source/tail/tail-writer.ts";
 import { guardParts } from "../../support/guard-parts.ts";
 import { freePort } from "../../support/mongod.ts";
 import { Redis } from "../../support/redis.ts";
+import { TcpProxy } from "../../support/tcp-proxy.ts";
 
 const eventAt = (clusterTime: number) =>
   Buffer.from(BSON.serialize({ operationType: "insert", clusterTime: new Timestamp(BigInt(clusterTime)) }));
@@ -24,6 +25,7 @@ const toEntry = ({ times = [], ...fields }: Sketch): TailEntry => ({
   to: 0n,
   part: 0,
   isLast: true,
+  isCut: false,
   resumeToken: undefined,
   readAtMs: Date.now(),
   totalBytes: 0,
@@ -179,4 +181,80 @@ test("a command that Redis refuses leaves the connection open, and one without a
   expect(connection.isOpen).toBe(false);
   await expect(connection.command(["PING"])).rejects.toBeInstanceOf(RedisError);
   redis.signal("SIGCONT");
+});
+
+test("large events arrive whole, no entry has more than a mebibyte of events, and no read more than sixteen", async ({
+  skip,
+}) => {
+  const { open, log, redis, follow } = await startTail(skip);
+  const { metrics } = guardParts();
+  const parts = { log, bytes: 256 * 1024 * 1024, serverNowMs: () => Date.now(), metrics };
+  const { writer } = await TailWriter.open(parts);
+  const large = (time: number, bytes: number) =>
+    Buffer.from(
+      BSON.serialize({
+        clusterTime: new Timestamp(BigInt(time)),
+        operationType: "insert",
+        text: "x".repeat(bytes),
+      }),
+    );
+  const events = [
+    eventAt(5),
+    large(6, 15 * PART_BYTES),
+    large(7, PART_BYTES / 2),
+    large(8, 2 * PART_BYTES),
+    eventAt(9),
+  ];
+  await writer.append({ from: 0n, to: 9n, events, resumeToken: undefined });
+  for (let time = 10; time < 50; time++)
+    await writer.append({
+      from: BigInt(time - 1),
+      to: BigInt(time),
+      events: [large(time, PART_BYTES - 200)],
+      resumeToken: undefined,
+    });
+  for (const entry of (await redis.ask("XRANGE", "tail", "-", "+", "COUNT", "5")) as [string, string[]][])
+    expect(entry[1].reduce((sum, { length }) => sum + length, 0)).toBeLessThan(PART_BYTES + 1_000);
+  const reads = (await (await open()).read({ clusterTime: 9n, index: 2n ** 64n - 1n }, 100)).length;
+  expect(reads).toBe(READ_COUNT);
+  const stream = await follow(1);
+  const received: Buffer[] = [];
+  while (received.length < events.length + 40) {
+    const batch = await stream.next();
+    expect(batch.events.length).toBeLessThanOrEqual(READ_COUNT + events.length);
+    received.push(...batch.events);
+  }
+  expect(received.slice(0, events.length).map((event, at) => event.equals(events[at] as Buffer))).toEqual(
+    events.map(() => true),
+  );
+  expect(timesOf(received.slice(events.length))).toEqual(Array.from({ length: 40 }, (_, n) => 10 + n));
+});
+
+test("an event whose last slice is missing makes the entry unreadable", async ({ skip }) => {
+  const { append, follow } = await startTail(skip);
+  await append("10-0", { from: 0n, to: 10n, times: [3] });
+  await append("20-0", { from: 10n, to: 20n, isCut: true, events: [Buffer.from([200, 0, 0, 0, 1, 2])] });
+  const stream = await follow(1);
+  await expect(stream.next()).rejects.toEqual(lossOf("unreadable"));
+});
+
+test("a stream that is behind reads old entries however long each read takes, and is not called slow", async ({
+  skip,
+}) => {
+  const { redis, append } = await startTail(skip);
+  const proxy = await TcpProxy.start(redis.port);
+  proxy.slowDown(20); // longer than a read that finds entries usually takes
+  const startedAtMs = Date.now();
+  const old = startedAtMs - 600_000;
+  for (let time = 1; time <= 40; time++)
+    await append(`${time}-0`, { from: BigInt(time - 1), to: BigInt(time), times: [time], readAtMs: old });
+  await append("41-0", { from: 40n, to: 41n, times: [41] });
+  const url = `redis://127.0.0.1:${proxy.port}`;
+  const log = new TailLog(await RedisConnection.open(redisPackage, url), "tail");
+  onTestFinished(() => log.close());
+  const parts = { log, serverNowMs: () => startedAtMs, onLag: () => {} };
+  const stream = await TailStream.open(1n, 1_000, parts);
+  const received: number[] = [];
+  while (received.length < 41) received.push(...timesOf((await stream.next()).events));
+  expect(received).toEqual(Array.from({ length: 41 }, (_, n) => n + 1));
 });

@@ -135,7 +135,10 @@ test("a resumption from the oplog joins the live stream however much arrives mea
   sink.drain();
   await vi.waitFor(() => expect(sink.live).toBe(1));
   expect(typesOf(sink)).toEqual(Array.from({ length: 7 }, () => "added"));
-  expect((await metrics.catchUps.get()).values).toMatchObject([{ labels: { from: "oplog" }, value: 1 }]);
+  expect((await metrics.catchUps.get()).values).toMatchObject([
+    { labels: { from: "history" }, value: 0 },
+    { labels: { from: "oplog" }, value: 1 },
+  ]);
   // Nothing is kept for it any more.
   await accept(inserted(9 * SECOND));
   expect(feed.timeline.history.evictedSeq).toBe(8);

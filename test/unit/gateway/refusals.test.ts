@@ -46,7 +46,8 @@ test("those that follow are one line a minute, with their number", async () => {
   expect(lines).toHaveLength(2);
   refusals.flush(120_000);
   expect(lines[2]).toMatchObject({ count: 1 });
-  expect((await metrics.connectionsRefused.get()).values).toMatchObject([{ value: 1_001 }]);
+  const { values } = await metrics.connectionsRefused.get();
+  expect(values.filter(({ value }) => value > 0)).toMatchObject([{ value: 1_001 }]);
 });
 
 test("after a minute without a refusal the next one is logged at once again", () => {

@@ -82,3 +82,22 @@ test("a new order of commits knows of none before it", () => {
   position.openByTime();
   expect(unknownTo(position, commitAt(9n, "b"))).toEqual(["b"]);
 });
+
+test("after collections were added, commits of the position itself do not count, and all later ones do", () => {
+  const position = accepted();
+  position.widen();
+  position.openByTime();
+  const again = [commitAt(5n, "b"), commitAt(5n, "of a new collection"), commitAt(6n, "e")];
+  expect(unknownTo(position, ...again)).toEqual(["e"]);
+  position.advance(batchOf(5n));
+  expect(unknownTo(position, ...again)).toEqual(["e"]);
+  position.advance(batchOf(6n, commitAt(6n, "e")));
+  expect(unknownTo(position, commitAt(6n, "f"))).toEqual(["f"]);
+});
+
+test("before anything was read, collections that are added miss nothing", () => {
+  const position = new StreamPosition();
+  position.begin(5n);
+  position.widen();
+  expect(unknownTo(position, commitAt(5n, "a"))).toEqual(["a"]);
+});
