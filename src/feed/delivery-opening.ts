@@ -63,6 +63,8 @@ export async function openDelivery(
   request: StartRequest,
   isWanted: () => boolean,
 ): Promise<Opening> {
+  const reading = context.parts.interest.ensure(context.liveQuery.namespace);
+  if (reading !== undefined) await reading;
   if (request.refused !== null) return openFresh(context, "reset", request.refused, isWanted);
   if (request.resumeFrom === null)
     return openFresh(context, context.wantsSnapshot ? "snapshot" : "live", undefined, isWanted);
@@ -150,7 +152,7 @@ async function openResumed(
   if (located === "ahead") return refuse("cursor-invalid", false);
   if (position.clusterTime < rights.grantedAt) return refuse("rights-changed", false);
   const { history } = timeline;
-  if (located !== "too-old" && history.holds(liveQuery.namespace, located.seq)) {
+  if (located !== "too-old" && history.holds(liveQuery.namespace, position)) {
     // A client that had lost access must not receive the changes from that period.
     if (!rights.traceBack(position, located.seq, history)) return refuse("rights-changed");
     catchUps.noteFromHistory();

@@ -8,6 +8,7 @@ import type { Account } from "./account.ts";
 import type { CatchUps } from "./catch-ups.ts";
 import type { ClientCursors } from "./client-cursors.ts";
 import type { GrantDiffs } from "./grant-diffs.ts";
+import type { Interest } from "./interest.ts";
 import type { LiveQuery } from "./live-query.ts";
 import type { WindowAdmission } from "./reading-charge.ts";
 import type { Rights } from "./rights.ts";
@@ -24,6 +25,7 @@ export interface DeliveryParts {
   readonly windows: WindowAdmission;
   readonly grants: Pick<GrantDiffs, "moveSince" | "moveSinceTime" | "read">;
   readonly catchUps: CatchUps;
+  readonly interest: Pick<Interest, "ensure">;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Makes slices for work that must let other work run in between. */

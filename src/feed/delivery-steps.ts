@@ -6,7 +6,7 @@ import { TidewireError } from "../protocol/errors.ts";
 import { toChunks } from "./catch-up-chunks.ts";
 import { UNKNOWN } from "./change.ts";
 import type { EncodedMessage } from "./chunk.ts";
-import type { Position } from "./cursor.ts";
+import { AFTER, type Position } from "./cursor.ts";
 import type { DeliveryStep, StepOutcome } from "./delivery-step.ts";
 import { openHeldSnapshot, type Work } from "./delivery-work.ts";
 import type { GrantMove } from "./grant-diff.ts";
@@ -130,7 +130,9 @@ async function copyFromOplog(step: DeliveryStep, read: OplogRead): Promise<Sent 
     }
     const located = await step.untilAvailable(() => timeline.locate(batch.until));
     if (located === null || !step.isCurrent()) return "abandoned";
-    if (typeof located === "string" || !timeline.history.holds(liveQuery.namespace, located.seq)) continue;
+    // All commits of that cluster time have been read, whichever of them the position names.
+    const readThrough = { ...batch.until, within: AFTER };
+    if (typeof located === "string" || !timeline.history.holds(liveQuery.namespace, readThrough)) continue;
     return { after: located.seq, position: batch.until };
   }
   return "history-lost";

@@ -61,6 +61,9 @@ export async function openHeldSnapshot(
   }
   let held: HeldSnapshot | null = null;
   try {
+    // Only after an edit of the rules that has moved a subscription to another collection.
+    const contained = parts.interest.ensure(liveQuery.namespace);
+    if (contained !== undefined) await contained;
     const charge = () => parts.windows.chargeReading(account);
     const reading = await parts.snapshots.open(liveQuery, sink.mode, rights.since, charge);
     const leave = () => {

@@ -62,6 +62,11 @@ export class Dispatch {
     index.add(liveQuery, liveQuery.spec.filter);
   }
 
+  /** The collections with a live query. */
+  get namespaces(): Iterable<string> {
+    return this.#byNamespace.keys();
+  }
+
   /** Whether commits find it by a value of its filter. */
   isIndexed(liveQuery: LiveQuery): boolean {
     return this.#byNamespace.get(liveQuery.namespace)?.isIndexed(liveQuery) ?? false;

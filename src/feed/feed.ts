@@ -22,6 +22,7 @@ import { DocumentEncoder } from "./document-encoder.ts";
 import type { StateFollower } from "./followed-collection.ts";
 import { GrantDiffs } from "./grant-diffs.ts";
 import { HeldQueries } from "./held-queries.ts";
+import { type CollectionReader, Interest } from "./interest.ts";
 import { Limiter } from "./limiter.ts";
 import { LiveQueries } from "./live-queries.ts";
 import type { LiveQuery } from "./live-query.ts";
@@ -44,6 +45,8 @@ export interface FeedParts {
   readonly deployment: Pick<Deployment, "now">;
   /** Reads commits from the oplog, from a cluster time on, inclusive. */
   readonly readOplog: (from: bigint, signal: AbortSignal) => AsyncGenerator<CommitBatch, void, void>;
+  /** Default: the stream contains all collections at any time. */
+  readonly collections?: CollectionReader;
   /** The age that the position of an idle stream reaches before it advances, in milliseconds. */
   readonly idleAgeMs: number;
   /** MongoDB's clock, in epoch milliseconds. Default: this machine's. */
@@ -81,6 +84,7 @@ export class Feed implements CommitSink {
   readonly #encoder: DocumentEncoder;
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
+  readonly #interest: Interest;
   readonly #snapshots: SnapshotStore;
   readonly #slices: Slices;
   readonly #held: HeldQueries<LiveQuery>;
@@ -112,7 +116,8 @@ export class Feed implements CommitSink {
       metrics.catchUpStreams.set(held),
     );
     const catchUps = new CatchUps(oplogReads, { timeline, metrics, log });
-    const shared = { reader, deployment, timeline, cursors, newSlices, metrics, log };
+    const interest = new Interest(parts.collections ?? null, { timeline, log, metrics });
+    const shared = { reader, deployment, timeline, cursors, interest, newSlices, metrics, log };
     const snapshots = new SnapshotStore(limits, shared);
     const lookups = new Lookups(limits, shared);
     const stateFollowers = new Map<string, StateFollower>();
@@ -135,6 +140,7 @@ export class Feed implements CommitSink {
     const detached = (spec: LiveQuerySpec) => liveQueries.detached(spec);
     const grants = new GrantDiffs(limits.snapshotDocuments, { ...shared, snapshots, detached });
     this.timeline = timeline;
+    this.#interest = interest;
     this.cursors = cursors;
     this.lookups = lookups;
     this.#metrics = metrics;
@@ -168,9 +174,9 @@ export class Feed implements CommitSink {
     this.#stateFollowers.set(follower.namespace, follower);
   }
 
-  /** Follows these collections from now on. */
-  follow(namespaces: readonly string[]): void {
-    if (namespaces.length > 0) this.timeline.history.follow(namespaces);
+  /** The configured collections are others from now on. To be called between two batches. */
+  watch(namespaces: readonly string[]): void {
+    this.#interest.watch(namespaces);
   }
 
   lost(): void {
@@ -338,6 +344,7 @@ export class Feed implements CommitSink {
     this.#sweepIsDue = !this.timeline.isSettled;
     if (this.#sweepIsDue) return;
     const now = Date.now();
+    this.#sweepInterest();
     this.#liveQueries.sweep(now);
     this.#logBudget.prune();
     if (this.timeline.isReady) this.#logBudget.trim(this.timeline.headSeq);
@@ -347,5 +354,11 @@ export class Feed implements CommitSink {
     this.#metrics.encodedBytes.set(this.#budget.usedBytes);
     this.#metrics.encodeCacheBytes.set(this.#encoder.heldBytes);
     this.#metrics.changeLogBytes.set(this.#logBudget.usedBytes);
+  }
+
+  #sweepInterest(): void {
+    // An admin who traces a document sees its changes, whether somebody follows the collection or not.
+    if (this.trace.observer !== null) this.#interest.ensureAll();
+    this.#interest.sweep([...this.#liveQueries.dispatch.namespaces, ...this.lookups.namespaces]);
   }
 }

@@ -53,6 +53,9 @@ export interface HeadMark {
 /** The entry that a position follows; `too-old` or `ahead` if the history does not contain it. */
 export type Located = { readonly seq: number } | "too-old" | "ahead";
 
+/** Later than every cluster time. */
+const NEVER = 2n ** 64n;
+
 /** Memory of an entry besides its events, in bytes; measured and rounded up. */
 const ENTRY_OVERHEAD_BYTES = 512;
 
@@ -70,8 +73,11 @@ export class History {
   /** No further commit of this time or an earlier one will arrive. At first nothing of `#from` itself has arrived. */
   #headTime: bigint;
   #lastEvicted: HistoryEntry | undefined;
-  /** Collections that were added at run time, by the entry from which they are followed. */
-  readonly #followedFrom = new Map<string, number>();
+  /**
+   * Collections whose events are complete only after a cluster time, because they were not read until then; `NEVER` for those
+   * that are not read now.
+   */
+  readonly #completeAfter = new Map<string, bigint>();
 
   /** In the order in which they began. */
   readonly #holds = new Set<{ readonly seq: number }>();
@@ -96,6 +102,8 @@ export class History {
     this.#from = from;
     this.#headTime = from - 1n;
     this.#lastEvicted = undefined;
+    for (const [namespace, after] of this.#completeAfter)
+      if (after !== NEVER) this.#completeAfter.delete(namespace);
     this.#report();
   }
 
@@ -179,14 +187,19 @@ export class History {
     return seq < this.evictedSeq ? null : this.after(seq);
   }
 
-  /** Follows these collections from now on. The history contains none of their earlier events. */
-  follow(namespaces: readonly string[]): void {
-    for (const namespace of namespaces) this.#followedFrom.set(namespace, this.headSeq);
+  /**
+   * The history contains these collections from now on, and none of their earlier events; or it contains no further events
+   * of them, until this is called again.
+   */
+  follow(namespaces: readonly string[], when: "from-now" | "no-longer" = "from-now"): void {
+    const after = when === "from-now" ? this.#headTime : NEVER;
+    for (const namespace of namespaces) this.#completeAfter.set(namespace, after);
   }
 
-  /** Whether the history covers all events of a collection after entry `seq`, apart from evicted ones. */
-  holds(namespace: string, seq: number): boolean {
-    return seq >= (this.#followedFrom.get(namespace) ?? 0);
+  /** Whether the history covers all events of a collection after a position, apart from evicted ones. */
+  holds(namespace: string, { clusterTime, within }: Position): boolean {
+    const after = this.#completeAfter.get(namespace);
+    return after === undefined || clusterTime > after || (clusterTime === after && within === AFTER);
   }
 
   /** The entry that follows number `seq`, if it has arrived; `seq` must not be below `evictedSeq`. */

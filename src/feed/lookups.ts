@@ -17,6 +17,7 @@ import { foundNoServer, isMongoFailure } from "../source/mongo.ts";
 import { tookTooLong } from "../source/snapshot-cursor.ts";
 import { UNKNOWN } from "./change.ts";
 import type { HistoryEntry } from "./history.ts";
+import type { Interest } from "./interest.ts";
 import { type LookupDelta, type LookupHolder, LookupSet, type LookupSpec } from "./lookup-set.ts";
 import { mongoUnavailable } from "./mongo-unavailable.ts";
 import type { FeedLimits } from "./options.ts";
@@ -46,6 +47,7 @@ interface Kept {
 export interface LookupsParts extends GuardParts {
   readonly reader: Pick<SnapshotReader, "readAt">;
   readonly timeline: Timeline;
+  readonly interest: Pick<Interest, "ensure">;
   readonly metrics: Metrics;
   readonly newSlices: () => Slices;
 }
@@ -114,6 +116,11 @@ export class Lookups {
   /** Whether a set still takes commits into account. A set that was lost does not. */
   keeps(set: LookupSet): boolean {
     return this.#byKey.get(set.spec.key)?.set === set;
+  }
+
+  /** The collections of the sets that are kept or read. */
+  get namespaces(): Iterable<string> {
+    return this.#byNamespace.keys();
   }
 
   /** Whether any set is kept, so that commits must be applied here. */
@@ -275,7 +282,10 @@ export class Lookups {
   async #load(set: LookupSet): Promise<void> {
     const { database, collectionName: collection, filter } = set.spec;
     const { lookupValues, snapshotTimeMs: maxTimeMs } = this.#limits;
-    const { reader, timeline } = this.#parts;
+    const { reader, timeline, interest } = this.#parts;
+    // Before the first read, because the set is brought forward from there by the commits of the collection.
+    const contained = interest.ensure(set.namespace);
+    if (contained !== undefined) await contained;
     // One more than the limit, because only an extra document shows that the limit is exceeded.
     const query = { database, collection, filter: toMongo(filter), limit: lookupValues + 1, maxTimeMs };
     for (let attempt = 1; ; attempt++) {

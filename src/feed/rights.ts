@@ -62,10 +62,10 @@ export class Rights {
    * position, the check covers only what the history holds.
    * @param seq The entry of the position, or the first one that the history holds.
    */
-  traceBack({ clusterTime }: Position, seq: number, history: History): boolean {
+  traceBack(position: Position, seq: number, history: History): boolean {
     return this.sets.every((set) =>
-      set.traceBack(clusterTime, () =>
-        history.holds(set.namespace, seq) ? history.entriesAfter(seq) : null,
+      set.traceBack(position.clusterTime, () =>
+        history.holds(set.namespace, position) ? history.entriesAfter(seq) : null,
       ),
     );
   }
@@ -81,11 +81,11 @@ export class Rights {
   }
 
   /** Does most of the work of `traceBack` with the same arguments, in steps. */
-  *prepareTrace({ clusterTime }: Position, seq: number, history: History): Steps<void> {
+  *prepareTrace(position: Position, seq: number, history: History): Steps<void> {
     for (const set of this.sets) {
-      if (!set.mustTrace(clusterTime) || !history.holds(set.namespace, seq)) continue;
+      if (!set.mustTrace(position.clusterTime) || !history.holds(set.namespace, position)) continue;
       const entries = history.entriesAfter(seq);
-      if (entries !== null) yield* set.traceInSteps(clusterTime, entries);
+      if (entries !== null) yield* set.traceInSteps(position.clusterTime, entries);
     }
   }
 

@@ -2,6 +2,7 @@ import { ReadPreference } from "mongodb";
 import type { Config } from "../config/config.ts";
 import { nameOf, namesOf, ruleSetsOf } from "../config/namespaces.ts";
 import { Feed } from "../feed/feed.ts";
+import type { CollectionReader } from "../feed/interest.ts";
 import { followRevocations, revocationModeOf } from "../follow-revocations.ts";
 import type { Revocations } from "../gateway/rights/revocations.ts";
 import { ChangeSource } from "../source/change-source.ts";
@@ -47,6 +48,7 @@ export function buildPipeline(
     reader: new MongoSnapshots(client),
     deployment,
     readOplog: (from, signal) => source.read(from, signal),
+    collections: collectionReaderOf(config, keeper, () => source),
     idleAgeMs: idleAgeOf(config),
     serverNowMs: () => clock.nowMs(),
     onHandedOut,
@@ -75,7 +77,7 @@ export function buildPipeline(
       checkpointIntervalMs,
       images: report.keepsImages,
       onNotice: (_operation, namespace) => keeper.look(namespace),
-      readPreference: new ReadPreference(stream.readPreference, stream.tags),
+      readPreference: readPreferenceOf(stream),
       tail:
         redis === null || tail === undefined ? undefined : { options: tail, redis, holder: id, serverNowMs },
     },
@@ -92,6 +94,42 @@ export function buildPipeline(
   );
   return { feed, source, keeper, revocations: followed?.revocations ?? null };
 }
+
+/** @param sourceOf Gives the change source, which is built after the feed. */
+function collectionReaderOf(
+  config: Config,
+  keeper: ImageKeeper,
+  sourceOf: () => ChangeSource,
+): CollectionReader {
+  let notRead: ReadonlySet<string> = new Set();
+  return {
+    namespaces: namesOf(config),
+    unfollowedAfterMs: unfollowedAfterOf(config),
+    watch: (namespaces, skipped, onRead) => {
+      const returned = [...notRead].filter((namespace) => !skipped.has(namespace));
+      notRead = skipped;
+      sourceOf().watch(namespaces, skipped, () => {
+        onRead();
+        // Nothing has shown whether they were created again meanwhile, or have lost their images.
+        for (const namespace of returned) keeper.look(namespace);
+      });
+    },
+  };
+}
+
+/** As long as the history reaches back, a client that returns finds the changes of its collection there. */
+const unfollowedAfterOf = ({ mongodb, history }: Config): number => {
+  const { unfollowedAfterMs } = mongodb.stream;
+  return unfollowedAfterMs === 0 ? Number.POSITIVE_INFINITY : Math.max(unfollowedAfterMs, history.windowMs);
+};
+
+/** The driver does not choose a member that is further behind than this, in seconds. It accepts no less. */
+const STALENESS_SECONDS = 90;
+
+const readPreferenceOf = ({ readPreference, tags }: Config["mongodb"]["stream"]): ReadPreference =>
+  readPreference === "primary"
+    ? ReadPreference.primary
+    : new ReadPreference(readPreference, tags, { maxStalenessSeconds: STALENESS_SECONDS });
 
 /** A server without writes moves the stream on every so often. */
 const NO_OP_INTERVAL_MS = 10_000;

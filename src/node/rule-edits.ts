@@ -15,7 +15,6 @@ import type { RulesAhead } from "../gateway/rights/rules-ahead.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { compileRulesInTurns, type RuleSet, type RulesSource } from "../rules/compile-rules.ts";
 import type { Replay } from "../rules/replay-requests.ts";
-import type { ChangeSource } from "../source/change-source.ts";
 import type { ImageKeeper } from "../source/image-keeper.ts";
 import type { MongoAccess } from "../source/mongo.ts";
 import type { RuleTimeStore } from "../source/rule-time-store.ts";
@@ -26,7 +25,6 @@ import { type AddedCollections, checkAddedCollections, warnOfUnapplied } from ".
 interface RuleEditsParts {
   readonly client: MongoAccess;
   readonly feed: Feed;
-  readonly source: ChangeSource;
   readonly keeper: ImageKeeper;
   readonly gateway: Gateway;
   readonly ruleTimes: RuleTimes;
@@ -200,14 +198,12 @@ export class RuleEdits {
   }
 
   #followCollections(edited: Config, added: AddedCollections): void {
-    const { keeper, feed, source, log } = this.#parts;
+    const { keeper, feed, log } = this.#parts;
     if (namesOf(edited).join() === namesOf(this.#inForce).join()) return;
     keeper.follow(added);
     keeper.keepOnly(namesOf(edited));
     if (added.length > 0) log.info({ collections: added }, "more collections are followed");
-    // Before the first order of commits begins, there is no history that lacks them.
-    if (feed.timeline.isReady) feed.follow(added.map(({ namespace }) => namespace));
-    source.watch(namesOf(edited));
+    feed.watch(namesOf(edited));
   }
 }
 

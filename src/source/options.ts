@@ -64,6 +64,14 @@ const StreamOptions = z
       .describe(
         "Tag sets, the most preferred first: only members that have all tags of a set are chosen. Needs a readPreference other than primary.",
       ),
+    unfollowedAfterMs: z
+      .int()
+      .min(0)
+      .max(7 * 86_400_000)
+      .default(0)
+      .describe(
+        "How long a collection keeps being read after its last subscription and lookup on this node, such as 1h; at least history.window. The next one waits some milliseconds until the node reads the collection again. 0ms: all configured collections are read at any time.",
+      ),
   })
   .refine(({ readPreference, tags }) => readPreference !== "primary" || tags.length === 0, {
     error: "no tags with readPreference primary: MongoDB has one primary only",

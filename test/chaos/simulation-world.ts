@@ -7,6 +7,8 @@ import { groupOf, type Oracle, type OracleQuery, type Result } from "../support/
 import type { Random } from "../support/random.ts";
 
 export const THINGS = "things";
+/** Collections that somebody follows only now and then. They have the same rules, and the same kinds of documents. */
+export const RARE = ["rare0", "rare1"] as const;
 export const MEMBERS = "members";
 export const SUBS = ["u0", "u1", "u2"] as const;
 export const GROUPS = ["apple", "apricot", "banana", "cherry"] as const;
@@ -89,7 +91,9 @@ export function randomRules(random: Random): Rules {
   const staff = { name: "staff", when: { "%%user.roles": { $in: ["admin"] } } };
   const customer = { name: "customer", filter: shape.inFile, ...(fields === null ? {} : { fields }) };
   return {
-    collections: { [THINGS]: { lookups: LOOKUPS, rules: [staff, customer] } },
+    collections: Object.fromEntries(
+      [THINGS, ...RARE].map((name) => [name, { lookups: LOOKUPS, rules: [staff, customer] }]),
+    ),
     grantOf: (claims) => {
       if (claims.roles.includes("admin"))
         return { usesGroups: false, filter: () => ({}), projection: null, visible: VISIBLE };
@@ -127,6 +131,8 @@ const SORTS: readonly (readonly [string, 1 | -1])[][] = [
   ],
 ];
 
+const randomCollection = (random: Random) => (random.chance(0.08) ? random.pick(RARE) : THINGS);
+
 /** Something that every grant of the world allows, so that an edit of the rules ends nothing by chance. */
 export function randomRequest(random: Random): ModelRequest {
   if (random.chance(0.25)) return randomAggregate(random);
@@ -134,7 +140,7 @@ export function randomRequest(random: Random): ModelRequest {
   const sort = random.pick(SORTS.filter((keys) => keys.every(([path]) => INCLUDED.includes(path))));
   const fields = random.chance(0.25) ? random.some(["n", "owner", "meta", "tags", "v"], 0.5) : [];
   return {
-    collection: THINGS,
+    collection: randomCollection(random),
     ...(random.chance(0.6) ? { filter: randomFilter(random, INCLUDED) } : {}),
     ...(fields.length === 0 ? {} : { fields }),
     ...(isSorted ? { sort } : {}),
@@ -159,7 +165,7 @@ function randomAggregate(random: Random): ModelRequest {
   const names = random.some(Object.keys(VALUES), 0.4);
   const values = Object.fromEntries(names.map((name) => [name, VALUES[name] ?? { count: true as const }]));
   return {
-    collection: THINGS,
+    collection: randomCollection(random),
     ...(random.chance(0.5) ? { filter: randomFilter(random, INCLUDED) } : {}),
     aggregate: { ...(isWhole ? {} : { by }), ...(names.length === 0 ? {} : { values }) },
   };
@@ -180,7 +186,7 @@ export async function findAt(
     request.fields === undefined ? [] : [Object.fromEntries(request.fields.map((path) => [path, 1]))];
   const query: OracleQuery = {
     database,
-    collection: THINGS,
+    collection: request.collection,
     filter: { $and: [grant.filter(groups), asked] },
     projections:
       request.aggregate !== undefined

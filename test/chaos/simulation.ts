@@ -17,6 +17,7 @@ import {
   findAt,
   GROUPS,
   MEMBERS,
+  RARE,
   type Rules,
   randomClaims,
   randomRequest,
@@ -74,6 +75,7 @@ export class Simulation {
   readonly #config: (rules: Rules) => ServiceConfig;
   #rules: Rules;
   #members = 0;
+  #collectionsRead = 0;
 
   private constructor(
     options: SimulationOptions,
@@ -118,6 +120,7 @@ export class Simulation {
         mongodb: {
           images: options.images,
           awaitTime: "100ms",
+          stream: { unfollowedAfter: "1s" },
           ...(options.redisUrl === undefined ? {} : { tail: { redis: { url: options.redisUrl } } }),
         },
         server: { heartbeat: "1s" },
@@ -134,7 +137,7 @@ export class Simulation {
       return { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
     };
     const db = mongo.db(name);
-    await Promise.all([db.createCollection(THINGS), db.createCollection(MEMBERS)]);
+    await Promise.all([THINGS, MEMBERS, ...RARE].map((collection) => db.createCollection(collection)));
     if (options.from === "database") await pushRules(mongo, name, rules.collections);
     const service = await spawnService({ config: config(rules) });
     const simulation = new Simulation(options, random, rules, {
@@ -151,7 +154,9 @@ export class Simulation {
   /** Runs to the end and compares all the way. @returns Counts, for the log. */
   async run(): Promise<Record<string, unknown>> {
     const db = this.#mongo.db(this.#database);
-    const writers = [0, 1].map(() => new RandomWriter(this.#mongo, db, THINGS, this.#random.fork()));
+    const writers = [THINGS, THINGS, ...RARE].map(
+      (collection) => new RandomWriter(this.#mongo, db, collection, this.#random.fork()),
+    );
     const memberships = new Membership(db, this.#random.fork());
     const written = () =>
       writers.reduce((sum, { written: { operations } }) => sum + operations, memberships.operations);
@@ -165,7 +170,7 @@ export class Simulation {
     while (written() < this.#options.operations) {
       let isWriting = true;
       const writing = Promise.all([
-        ...writers.map((writer) => patiently(writer, burst / 2)),
+        ...writers.map((writer) => patiently(writer, burst / writers.length)),
         memberships.write(() => isWriting),
       ]);
       const end = written() + burst;
@@ -175,6 +180,7 @@ export class Simulation {
       })();
       while (isWriting) {
         await this.#act();
+        await this.#noteReading();
         await pause(this.#random.int(0, 60)); // so that the writes get their turn
       }
       await Promise.all([writing, enough]);
@@ -213,6 +219,19 @@ export class Simulation {
     else if (choice < 0.95) await this.#refresh(app);
     else if (choice < 0.985) await this.#edit();
     else await this.#strike();
+  }
+
+  /** Counts how often the service was seen to leave out a collection, and to read it again. */
+  async #noteReading(): Promise<void> {
+    if (!this.#random.chance(0.1)) return;
+    const text = await fetch(`${this.#service.adminUrl}/metrics`).then(
+      (answer) => answer.text(),
+      () => "",
+    );
+    const read = Number(/^tidewire_collections_read (\d+)$/m.exec(text)?.[1] ?? this.#collectionsRead);
+    if (read < this.#collectionsRead) this.#count("collections left out");
+    if (read > this.#collectionsRead) this.#count("collections read again");
+    this.#collectionsRead = read;
   }
 
   #count(what: string, by = 1): void {

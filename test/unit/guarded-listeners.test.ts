@@ -39,6 +39,7 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
     /^(?:"error", \(\) => this\.close\(\)|\(\) => setImmediate\(\(\) => setImmediate\(fail\)\), limitMs|\(\) => setImmediate\(fail\)|fail)$/,
   // This rejects the promise of the caller.
   "source/expiry-index.ts": /^fail, STATE_TIMEOUT_MS$/,
+  "feed/interest.ts": /^\(\) => reject\(error\), READ_TIMEOUT_MS$/,
   // An error ends this thread, and rejects the promise of the caller of `runThread`.
   "config/rules-thread.ts": /^"message", \(task: Task\) => void run\(task\)/,
   // These forget and end a thread, and neither can fail.

@@ -128,5 +128,8 @@ export async function startFeed(
 
 const NO_TOKEN = { resumeToken: undefined, invalidated: undefined };
 
+/** The interest of a feed whose stream contains all collections at any time. */
+export const ALWAYS_READ = { ensure: () => undefined };
+
 /** Lets everything happen that needs no clock and no input. */
 export const settled = () => new Promise<void>((resolve) => setImmediate(resolve));

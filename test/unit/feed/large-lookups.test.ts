@@ -17,6 +17,7 @@ import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { ChangeEvent } from "../../../src/source/change-event.ts";
 import { FRESH, follow, Recorder } from "../../support/recorder.ts";
 import {
+  ALWAYS_READ,
   appendTo,
   commitOf,
   docOf,
@@ -63,7 +64,14 @@ function start(lookupValues: number) {
   const timeline = newTimeline();
   appendTo(timeline, commitOf(1));
   const { newSlices, pauses } = countingSlices();
-  const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }), newSlices };
+  const parts = {
+    reader,
+    timeline,
+    interest: ALWAYS_READ,
+    metrics: createMetrics(),
+    log: pino({ level: "silent" }),
+    newSlices,
+  };
   return { reader, timeline, lookups: new Lookups(FeedLimits.parse({ lookupValues }), parts), pauses };
 }
 
@@ -124,7 +132,14 @@ test("a lookup that was read too long ago is unavailable, and not prepared for e
   const timeline = newTimeline({ bytes: 1_000 });
   appendTo(timeline, commitOf(1));
   const { newSlices } = countingSlices();
-  const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }), newSlices };
+  const parts = {
+    reader,
+    timeline,
+    interest: ALWAYS_READ,
+    metrics: createMetrics(),
+    log: pino({ level: "silent" }),
+    newSlices,
+  };
   const lookups = new Lookups(FeedLimits.parse({}), parts);
   reader.answer = () => {
     for (let offset = 2; offset < 9; offset++) appendTo(timeline, commitOf(offset));

@@ -17,6 +17,7 @@ import { createMetrics } from "../../../src/metrics/metrics.ts";
 import type { StreamEvent } from "../../../src/source/change-event.ts";
 import { follow, Recorder } from "../../support/recorder.ts";
 import {
+  ALWAYS_READ,
   appendTo,
   commitOf,
   docOf,
@@ -87,7 +88,14 @@ async function startLookups(limits: object = {}) {
   const timeline = newTimeline();
   appendTo(timeline, commitOf(1));
   const newSlices = () => new Slices(0, { now: () => performance.now(), yield: settled });
-  const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }), newSlices };
+  const parts = {
+    reader,
+    timeline,
+    interest: ALWAYS_READ,
+    metrics: createMetrics(),
+    log: pino({ level: "silent" }),
+    newSlices,
+  };
   const lookups = new Lookups(FeedLimits.parse(limits), parts);
   const acquire = (user: string, count = COUNT) => {
     reader.answer = () => Array.from({ length: count }, (_, n) => ({ _id: n, user, room: `room ${n}` }));

@@ -7,7 +7,7 @@ import { FeedLimits } from "../../../src/feed/options.ts";
 import { Slices } from "../../../src/feed/slices.ts";
 import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
-import { appendTo, commitOf, eventOf, FROM, insertOf, newTimeline } from "./feed-parts.ts";
+import { ALWAYS_READ, appendTo, commitOf, eventOf, FROM, insertOf, newTimeline } from "./feed-parts.ts";
 import { ScriptedReader } from "./scripted-reader.ts";
 
 /** Rooms of ada. */
@@ -25,7 +25,14 @@ function start(limits: Partial<FeedLimits> = {}, newSlices = () => new Slices(50
   reader.answer = () => [member(1, "a")];
   const timeline = newTimeline();
   appendTo(timeline, commitOf(1));
-  const parts = { reader, timeline, metrics: createMetrics(), log: pino({ level: "silent" }), newSlices };
+  const parts = {
+    reader,
+    timeline,
+    interest: ALWAYS_READ,
+    metrics: createMetrics(),
+    log: pino({ level: "silent" }),
+    newSlices,
+  };
   const lookups = new Lookups(FeedLimits.parse(limits), parts);
   /** Hands out a commit. @returns How often earlier changes were written first. */
   const apply = (...[offset, events]: Parameters<typeof commitOf>) => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { BEFORE } from "../../../src/feed/cursor.ts";
+import { AFTER, BEFORE, CursorCodec } from "../../../src/feed/cursor.ts";
 import { deferred } from "../../../src/feed/deferred.ts";
 import { HistoryOptions } from "../../../src/feed/options.ts";
 import { Timeline } from "../../../src/feed/timeline.ts";
@@ -81,9 +81,25 @@ test("a collection that was added while running has no past in the history", () 
   const { history } = newTimeline();
   history.append(commitOf(1));
   history.follow(["db.new"]);
-  expect([history.holds("db.new", 0), history.holds("db.new", 1), history.holds("db.old", 0)]).toEqual([
+  const holds = (namespace: string, offset: number, within = BEFORE) =>
+    history.holds(namespace, { clusterTime: FROM + BigInt(offset), within });
+  // A commit of the same cluster time may have been left out.
+  expect([holds("db.new", 1), holds("db.new", 1, 7), holds("db.new", 1, AFTER)]).toEqual([
+    false,
     false,
     true,
-    true,
   ]);
+  expect([holds("db.new", 2), holds("db.old", 0)]).toEqual([true, true]);
+  history.follow(["db.new"], "no-longer");
+  expect(holds("db.new", 2), "nobody follows it").toBe(false);
+});
+
+test("a new order of commits contains all collections from its beginning, except those that nobody follows", () => {
+  const { history } = newTimeline();
+  history.append(commitOf(9));
+  history.follow(["db.new"]);
+  history.follow(["db.idle"], "no-longer");
+  history.begin(new CursorCodec(epochOf("0123abcd")), FROM);
+  const start = { clusterTime: FROM, within: BEFORE };
+  expect([history.holds("db.new", start), history.holds("db.idle", start)]).toEqual([true, false]);
 });
