@@ -59,11 +59,12 @@ Results:
 
 Examples:
   tidewire load --scenario load.yaml --mongodb "$MONGODB_URI" --database shop
-  tidewire load --scenario load.yaml --connections 2000 --ramp 200 --rate 50 --mongodb "$MONGODB_URI" --database shop --svg load.svg
+  tidewire load --scenario load.yaml --connections 100 --ramp 200 --rate 50 --mongodb "$MONGODB_URI" --database shop --svg load.svg
   tidewire load --scenario '{"subscriptions":[{"collection":"orders"}]}' --duration 10s
 
 Ctrl-C ends the run with the results so far. Exit codes: 0 every write arrived once and in order; 1 one was lost,
-repeated or out of order, a user was refused, or --p99 was exceeded; 2 the command line or the scenario has a mistake.`;
+repeated or out of order, something was not checked, a user was refused, a writer failed, or --p99 was exceeded; 2 the
+command line or the scenario has a mistake, or the target is on another machine.`;
 
 /** Without a terminal, a line of progress is written this often, in seconds. */
 const PROGRESS_EVERY = 5;

@@ -3,8 +3,11 @@ import { once } from "node:events";
 import { onTestFinished } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 
-/** Decides about one message of the service: the messages that the client receives in its place. */
-export type Tamper = (message: string, connection: number) => readonly string[];
+/**
+ * Decides about one message of the service: the messages that the client receives in its place. `cut`: the connection of
+ * the client breaks.
+ */
+export type Tamper = (message: string, connection: number) => readonly string[] | "cut";
 
 /** Listens on a port that the system picks, until the test is over. @returns The URL to give to clients. */
 export async function startMessageProxy(target: string, tamper: Tamper): Promise<string> {
@@ -22,7 +25,9 @@ export async function startMessageProxy(target: string, tamper: Tamper): Promise
       for (const text of early) upstream.send(text);
     });
     upstream.on("message", (data) => {
-      for (const text of tamper(String(data), number)) client.send(text);
+      const messages = tamper(String(data), number);
+      if (messages === "cut") client.terminate();
+      else for (const text of messages) client.send(text);
     });
     upstream.on("error", () => client.terminate());
     upstream.on("close", () => client.close());

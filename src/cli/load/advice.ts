@@ -26,7 +26,10 @@ const ADVICE: readonly (readonly [pattern: RegExp, advice: string])[] = [
     "This machine has no port left for another connection: use fewer --connections, or more machines",
   ],
   [/ECONNRESET|EPIPE/, "The connection was reset: the log of the service or of a proxy says why"],
-  [/ETIMEDOUT|timed out|nothing heard/i, "Nobody answers there: check the host, the port and the firewall"],
+  [
+    /ETIMEDOUT|timed out|nothing heard/i,
+    "The host does not answer: check the host, the port and the firewall",
+  ],
   [
     /HTTP 404/,
     "No Tidewire service answers there. --url takes the public listener (server.port, default 8480), not the admin listener",

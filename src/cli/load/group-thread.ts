@@ -5,8 +5,10 @@ import { type GroupPlan, UserGroup } from "./user-group.ts";
 
 /** A command for a thread. */
 export type GroupCommand =
-  | { readonly type: "measure"; readonly isMeasuring: boolean }
-  | { readonly type: "finish"; readonly finals: readonly number[]; readonly withinMs: number };
+  | { readonly type: "measure"; readonly fromMs: number; readonly toMs: number }
+  | { readonly type: "finish"; readonly finals: readonly number[]; readonly withinMs: number }
+  /** Shortens the wait of `finish`. */
+  | { readonly type: "hurry"; readonly withinMs: number };
 
 /** A report of a thread. */
 export type GroupReport =
@@ -16,10 +18,11 @@ export type GroupReport =
 
 const report = (message: GroupReport) => parentPort?.postMessage(message);
 
-const group = new UserGroup(workerData as GroupPlan); // as `load-threads.ts` gives it
+const group = new UserGroup(workerData as GroupPlan); // as `threads.ts` gives it
 
 parentPort?.on("message", (command: GroupCommand) => {
-  if (command.type === "measure") group.measure(command.isMeasuring);
+  if (command.type === "measure") group.measure(command.fromMs, command.toMs);
+  else if (command.type === "hurry") group.hurry(command.withinMs);
   else {
     void group.finish(command.finals, command.withinMs).then((figures) => {
       report({ type: "finished", figures });

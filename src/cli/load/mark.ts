@@ -14,7 +14,7 @@ export interface Mark {
   readonly writer: number;
   /** Counts the writes of the writer. */
   readonly seq: number;
-  /** The clock of the writer just before the write, in epoch milliseconds with fractions. */
+  /** When the write was due, in epoch milliseconds with fractions. A stalled writer makes it later. */
   readonly at: number;
 }
 

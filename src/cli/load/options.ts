@@ -16,6 +16,8 @@ export interface WriterTarget {
   readonly writers: number;
   readonly rate: number;
   readonly keepsDocuments: boolean;
+  /** The user says that the deployment is theirs, wherever its members are. */
+  readonly isOwned: boolean;
 }
 
 /** Everything that a run is given. */
@@ -140,10 +142,11 @@ interface WritingFlags {
   readonly writers: string;
   readonly rate: string;
   readonly keep: boolean;
+  readonly "i-own-this-target": boolean;
 }
 
 function readWriting(flags: WritingFlags, scenario: ScenarioText): WriterTarget | undefined {
-  const { mongodb: uri, keep: keepsDocuments } = flags;
+  const { mongodb: uri, keep: keepsDocuments, "i-own-this-target": isOwned } = flags;
   if (uri === undefined) {
     const needing = (["database", "collection"] as const).find((name) => flags[name] !== undefined);
     if (needing !== undefined)
@@ -161,7 +164,8 @@ function readWriting(flags: WritingFlags, scenario: ScenarioText): WriterTarget 
       `--writers ${writers} is more than documents (${documents}) of the scenario: each writer needs a document`,
     );
   }
-  return { uri, database, collection, writers, rate: numberFlag("rate", flags.rate), keepsDocuments };
+  const rate = numberFlag("rate", flags.rate);
+  return { uri, database, collection, writers, rate, keepsDocuments, isOwned };
 }
 
 function wholeFlag(name: string, text: string, least: number, most: number): number {

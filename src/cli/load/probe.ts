@@ -6,6 +6,7 @@ import { refusalText } from "./report.ts";
 import { number } from "./result.ts";
 import { compileScenario } from "./scenario.ts";
 import { type ErrorCount, Tally } from "./tally.ts";
+import { orAborted } from "./until.ts";
 import { countingSocket } from "./user-group.ts";
 import { VirtualUser } from "./virtual-user.ts";
 
@@ -19,7 +20,8 @@ export type ServiceLimits = Readonly<Record<string, number>>;
  * Connects the first user of the scenario alone. A mistake in the URL, the token or a filter is then reported once, with
  * what to do, in place of thousands of failures.
  * @returns The limits of the service.
- * @throws {StartupError} The user did not receive a first result.
+ * @param signal Ends it. Its reason says why.
+ * @throws {StartupError} The user did not receive a first result, or the signal was given.
  */
 export async function probe(options: LoadOptions, signal: AbortSignal): Promise<ServiceLimits> {
   const { url, scenario, credentials, run } = options;
@@ -36,7 +38,8 @@ export async function probe(options: LoadOptions, signal: AbortSignal): Promise<
     limits = message.limits;
   };
   const onSettled = () => settle();
-  const user = new VirtualUser({ url, token, requests, run, WebSocket, onSettled, onWelcome }, tally);
+  const terms = { url, token, requests, run, written: undefined };
+  const user = new VirtualUser({ ...terms, WebSocket, onSettled, onWelcome }, tally);
   const timeout = setTimeout(
     () =>
       settle({
@@ -46,13 +49,14 @@ export async function probe(options: LoadOptions, signal: AbortSignal): Promise<
       }),
     PROBE_TIMEOUT_MS,
   );
-  const onAbort = () => settle();
-  signal.addEventListener("abort", onAbort);
-  user.start();
-  const error = await settled;
-  clearTimeout(timeout);
-  signal.removeEventListener("abort", onAbort);
-  user.end();
+  let error: ErrorCount | undefined;
+  try {
+    user.start();
+    error = await orAborted(settled, signal);
+  } finally {
+    clearTimeout(timeout);
+    user.end();
+  }
   if (error === undefined) return limits;
   const lacksToken = credentials.kind === "none" && error.code === "unauthenticated";
   const hint = lacksToken

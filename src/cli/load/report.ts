@@ -7,6 +7,12 @@ import { type LoadResult, ms, number, type Second } from "./result.ts";
 const COLUMNS = ["count", "min", "mean", "p50", "p90", "p95", "p99", "p999", "max"] as const;
 const HEADINGS = ["count", "min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"];
 const ERRORS_SHOWN = 10;
+/** Writers look for due writes every 10 ms. A lag far above that is a stall, and not their rhythm. */
+const LAG_MS_SHOWN = 100;
+/** Timers of a healthy thread are a few milliseconds late. */
+const LOOP_DELAY_MS_SHOWN = 20;
+/** Below this share of the delivery times, the delay of the driver itself does not change what they say. */
+const LOOP_DELAY_SHARE = 0.25;
 
 /** The report that a run ends with. */
 export function reportText(result: LoadResult, paint: Paint): string {
@@ -71,7 +77,7 @@ function deliveryLines({ counts, series }: LoadResult, paint: Paint): string[] {
   ];
   if (counts.caughtUp > 0)
     lines.push(
-      `            ${number(counts.caughtUp)} of the deliveries were missed while away and came at the return`,
+      `            ${number(counts.caughtUp)} of the deliveries were missed while users were away on purpose or arrived for the first time`,
     );
   if (counts.resets > 0) {
     lines.push(
@@ -96,16 +102,12 @@ function errorLines({ errors, counts }: LoadResult, paint: Paint): string[] {
   ];
 }
 
-function noteLines({ blind, writes, writing, counts, delivery }: LoadResult, paint: Paint): string[] {
+function noteLines(result: LoadResult, paint: Paint): string[] {
+  const { writes, writing, counts, delivery, loopDelay, leftover } = result;
   const notes: string[] = [];
-  if (writing !== null && blind > 0) {
+  if (writing === null && counts.unmarked > 0 && delivery === null) {
     notes.push(
-      `${number(blind)} subscriptions never saw a document of the writers, so nothing was checked for them. Compare \`filter\` with \`document\` in the scenario, --collection with the collection, and the rules with the claims.`,
-    );
-  }
-  if (counts.unmarked > 0 && delivery === null) {
-    notes.push(
-      "The changes had no mark: the rule hides the field `load`, or the collection has other writers. Allow the field, and delivery times can be measured.",
+      "The changes had no mark, so no delivery time was measured: give --mongodb, and `tidewire load` writes with marks.",
     );
   }
   if (writes !== null && writes.writes < writes.wanted * 0.95) {
@@ -113,6 +115,20 @@ function noteLines({ blind, writes, writing, counts, delivery }: LoadResult, pai
       `The writers were slower than asked: ${number(writes.writes)} of ${number(writes.wanted)} writes. MongoDB or this machine is at its limit; use more --writers, or a lower --rate.`,
     );
   }
+  if (writes !== null && writes.lagMs >= LAG_MS_SHOWN) {
+    notes.push(
+      `Writes were made up to ${ms(writes.lagMs)} ms after they were due, because MongoDB or this machine stalled. Delivery times begin when a write is due, so they contain this.`,
+    );
+  }
+  if (
+    loopDelay !== null &&
+    loopDelay.p99 >= Math.max(LOOP_DELAY_MS_SHOWN, (delivery?.p99 ?? 0) * LOOP_DELAY_SHARE)
+  ) {
+    notes.push(
+      `The load driver itself was late by ${ms(loopDelay.p99)} ms (99th percentile of its event loop delay; ${ms(loopDelay.max)} ms at most). The times say little about the service: use more --workers, fewer --connections, or another machine.`,
+    );
+  }
+  if (leftover !== null) notes.push(leftover);
   return notes.flatMap((note) => ["", paint.yellow(note)]);
 }
 
@@ -126,7 +142,7 @@ function verdict({ failures, endedEarly, writing }: LoadResult, paint: Paint): s
   return [...early, paint.green(`OK: ${checked}`)];
 }
 
-/** A service that refuses one user refuses all, so that this is all there is to say. */
+/** An error of the first user, with the advice for it. */
 export function refusalText(code: string, message: string): string {
   const advice = adviceFor({ code, message });
   return `${code}: ${message || "(no text)"}${advice === undefined ? "" : `\n${advice}.`}`;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { adviceFor } from "./advice.ts";
 import { summaryOf, sumOf } from "./histogram.ts";
+import { type LoopDelay, LoopWatch, worstOf } from "./loop-delay.ts";
 import { preciseNow } from "./mark.ts";
 import type { LoadOptions } from "./options.ts";
 import { lowLimits, probe } from "./probe.ts";
@@ -27,24 +28,45 @@ export interface LoadEvents {
  * Runs a load test.
  * @param signal Ends it, with the results so far.
  * @throws {StartupError} It could not begin; the text says what to do.
+ * @throws {UsageError} MongoDB has members on other machines.
  */
 export async function runLoad(
   options: LoadOptions,
   events: LoadEvents,
   signal: AbortSignal,
 ): Promise<LoadResult> {
-  const { writing, run } = options;
   checkOpenFiles(options.connections);
+  // One signal ends every part of the run, with the reason for its end.
+  const end = new AbortController();
+  const onAbort = () => end.abort("it was stopped");
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort);
+  const timer = setTimeout(() => end.abort("--max-time is over"), options.maxTimeMs);
+  try {
+    return await runUntil(options, events, end.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+async function runUntil(options: LoadOptions, events: LoadEvents, signal: AbortSignal): Promise<LoadResult> {
+  const { writing, run } = options;
   const scenario = compileScenario(options.scenario);
-  const writers = writing === undefined ? undefined : await Writers.open({ ...writing, run, scenario });
+  const writers =
+    writing === undefined ? undefined : await Writers.open({ ...writing, run, scenario }, signal);
+  let leftover: string | null = null;
+  let result: LoadResult;
   try {
     const limits = await probe(options, signal);
     for (const note of lowLimits(limits, options)) events.note(note);
-    return await new LoadRun(options, writers, events).run(signal);
+    result = await new LoadRun(options, writers, events).run(signal);
   } finally {
     await writers?.stop();
-    await writers?.close(writing?.keepsDocuments ?? false);
+    leftover = (await writers?.close(writing?.keepsDocuments ?? false)) ?? null;
+    if (leftover !== null) events.note(leftover);
   }
+  return { ...result, leftover };
 }
 
 /** One run, from the first connection to the last delivery. */
@@ -55,6 +77,9 @@ class LoadRun {
   readonly #series: Second[] = [];
   readonly #startedAtMs = preciseNow();
   readonly #early = new AbortController();
+  readonly #loop = new LoopWatch();
+  #loopDelay: LoopDelay | null = null;
+  #writerFailure: string | null = null;
   #phase: Phase = "ramp";
   #endedEarly: string | null = null;
   #before: { counts: UserCounts; writes: number; atMs: number } = {
@@ -70,16 +95,13 @@ class LoadRun {
   }
 
   async run(signal: AbortSignal): Promise<LoadResult> {
-    const { maxTimeMs } = this.#options;
-    const onAbort = () => this.#endEarly("it was stopped");
+    const onAbort = () => this.#endEarly(String(signal.reason));
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
-    const timer = setTimeout(() => this.#endEarly("--max-time is over"), maxTimeMs);
     const threads = new Threads(this.#plans(), (intervals) => this.#second(intervals));
     try {
       return this.#result(await this.#phases(threads));
     } finally {
-      clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
       await threads.stop();
     }
@@ -87,19 +109,32 @@ class LoadRun {
 
   async #phases(threads: Threads): Promise<ThreadFigures[]> {
     const { connections, ramp, warmUpMs, durationMs, settleMs } = this.#options;
-    this.#writers?.start((error) => this.#endEarly(`a writer failed: ${error.message}`));
+    this.#writers?.start((error) => this.#writerFailed(error.message));
     const rampMs = (connections / ramp) * 1_000 + RAMP_GRACE_MS;
     await this.#wait(rampMs, threads.ramped);
     this.#phase = "warm-up";
     await this.#wait(warmUpMs, threads.failed);
     this.#phase = "measure";
-    threads.measure(true);
+    this.#loop.start();
+    const fromMs = preciseNow();
+    threads.measure(fromMs, fromMs + durationMs);
     await this.#wait(durationMs, threads.failed);
-    threads.measure(false);
+    // Writes that were due in the measured part are part of the result, however late they arrive.
+    threads.measure(fromMs, Math.min(fromMs + durationMs, preciseNow()));
     this.#phase = "settle";
     const finals = (await this.#writers?.stop()) ?? [];
-    const withinMs = this.#endedEarly === null ? settleMs : Math.min(settleMs, EARLY_SETTLE_MS);
-    return threads.finish(finals, withinMs);
+    if (this.#writers?.isStuck === true) this.#writerFailed("MongoDB did not acknowledge the last writes");
+    this.#loopDelay = this.#loop.stop();
+    const finished = threads.finish(finals, settleMs);
+    const hurry = () => threads.hurry(EARLY_SETTLE_MS);
+    if (this.#early.signal.aborted) hurry();
+    this.#early.signal.addEventListener("abort", hurry);
+    return finished;
+  }
+
+  #writerFailed(reason: string): void {
+    this.#writerFailure ??= reason;
+    this.#endEarly(`a writer failed: ${reason}`);
   }
 
   /** Waits for a time, unless the run ends early or `until` settles before. */
@@ -112,7 +147,7 @@ class LoadRun {
   }
 
   #endEarly(reason: string): void {
-    if (this.#endedEarly !== null || this.#phase === "settle") return;
+    if (this.#endedEarly !== null) return;
     this.#endedEarly = reason;
     this.#events.note(`${reason}: the run ends with the results so far`);
     this.#early.abort();
@@ -122,11 +157,14 @@ class LoadRun {
     const { url, scenario, credentials, run, connections, ramp, workers, leavers, stayMs, awayMs } =
       this.#options;
     const threads = Math.min(workers, connections);
+    const target = this.#options.writing?.collection;
+    const isFollowed = scenario.subscriptions.some(({ collection }) => collection === target);
     return Array.from({ length: threads }, (_plan, first) => ({
       url,
       scenario,
       credentials,
       run: this.#writers === undefined ? undefined : run,
+      written: isFollowed ? target : undefined,
       first,
       step: threads,
       users: Math.ceil((connections - first) / threads),
@@ -177,8 +215,11 @@ class LoadRun {
     const counts = addCounts(threads.map((figures) => figures.counts));
     const unfinished = sum((figures) => figures.unfinished);
     const delivery = total((figures) => figures.delivery);
-    // A run that was stopped early may not have begun all users.
-    const users = this.#endedEarly === null ? connections : counts.users;
+    const blind = sum((figures) => figures.blind);
+    const writes = this.#writers?.figures ?? null;
+    const writerFailure = this.#writerFailure;
+    // A run that was stopped early may not have begun all users, and some may be connecting without fault.
+    const users = this.#endedEarly === null ? connections : counts.users - sum((figures) => figures.arriving);
     const errors = addErrors(threads.map((figures) => figures.errors)).map((error) => {
       const advice = adviceFor(error);
       return advice === undefined ? error : { ...error, advice };
@@ -192,7 +233,7 @@ class LoadRun {
       workers,
       scenario,
       // Without the URI, which may have a password.
-      writing: writing === undefined ? null : placeOf(writing),
+      writing: writing === undefined ? null : namespaceOf(writing),
       warmUpMs,
       durationMs,
       endedEarly: this.#endedEarly,
@@ -202,16 +243,19 @@ class LoadRun {
       resume: total((figures) => figures.resume),
       counts,
       unfinished,
-      blind: sum((figures) => figures.blind),
-      writes: this.#writers?.figures ?? null,
+      blind,
+      writes,
+      writerFailure,
+      leftover: null, // known when the documents have been deleted
+      loopDelay: worstOf([this.#loopDelay, ...threads.map((figures) => figures.loopDelay)]),
       errors,
       series: this.#series,
-      failures: failuresOf({ counts, unfinished, users, delivery }, p99Ms),
+      failures: failuresOf({ counts, unfinished, blind, users, delivery, writes, writerFailure }, p99Ms),
     };
   }
 }
 
-const placeOf = ({ database, collection, writers, rate }: NonNullable<LoadOptions["writing"]>) => ({
+const namespaceOf = ({ database, collection, writers, rate }: NonNullable<LoadOptions["writing"]>) => ({
   database,
   collection,
   writers,

@@ -4,7 +4,10 @@ import type { Mark } from "./mark.ts";
 export interface DeliveryCounts {
   /** Changes that arrived with a mark. */
   received: number;
-  /** Writes of a document that were skipped: a later write of it arrived, or the run ended without them. */
+  /**
+   * Writes of a document that were skipped: a later write of it arrived, or the run ended without them. A document that a
+   * later snapshot lacks counts once.
+   */
   lost: number;
   /** Writes that arrived although the same or a later write of the document had arrived before. */
   repeated: number;
@@ -54,8 +57,12 @@ export class SequenceCheck {
     return this.#last.size;
   }
 
-  /** A snapshot has arrived: the first one, or one that replaces everything. */
-  snapshot(marks: Iterable<Mark>): void {
+  /**
+   * A snapshot has arrived: the first one, or one that replaces everything. No document of a run is deleted before its
+   * end, so a known one that is missing is lost.
+   * @param areRightsChanged Other rules hold for the user, so that documents may be missing.
+   */
+  snapshot(marks: Iterable<Mark>, areRightsChanged = false): void {
     const before = this.#last;
     this.#last = new Map();
     this.#missing = undefined;
@@ -66,6 +73,11 @@ export class SequenceCheck {
       else if (known !== undefined) this.#counts.replaced += mark.n - known;
       this.#last.set(key, Math.max(mark.n, known ?? 0));
       this.#advanceWriter(mark);
+    }
+    if (areRightsChanged) return;
+    for (const key of before.keys()) {
+      // Another run deletes its documents when it ends.
+      if (typeof key === "number" && !this.#last.has(key)) this.#counts.lost++;
     }
   }
 
@@ -106,6 +118,13 @@ export class SequenceCheck {
     for (const [key, last] of this.#last)
       if (typeof key === "number") remaining += Math.max(0, (finals[key] ?? 0) - last);
     return remaining;
+  }
+
+  /** Whether every write of its run has arrived. */
+  hasAll(finals: readonly number[]): boolean {
+    for (const [key, last] of this.#last)
+      if (typeof key === "number" && last < (finals[key] ?? 0)) return false;
+    return true;
   }
 
   #documentKey({ run, doc }: Mark): Key {

@@ -1,5 +1,6 @@
 import type { Histogram } from "node:perf_hooks";
-import { newHistogram, recordMs } from "./histogram.ts";
+import { newHistogram, recordMs, sumOf } from "./histogram.ts";
+import type { LoopDelay } from "./loop-delay.ts";
 import { type DeliveryCounts, noDeliveries } from "./sequence.ts";
 
 /** Distinct errors of a thread that are kept. Their texts are from the service, so there could be any number. */
@@ -29,7 +30,10 @@ export interface UserCounts extends DeliveryCounts {
   disconnects: number;
   /** Changes without a mark: of other writers, or because a rule hides the mark. */
   unmarked: number;
-  /** Changes that had been missed while a user was away. They are checked, but their delay is not a delivery time. */
+  /**
+   * Changes from the time when a user had left on purpose or had not arrived yet. They are checked, but their delay is not
+   * a delivery time.
+   */
   caughtUp: number;
   snapshotDocuments: number;
   resets: number;
@@ -54,8 +58,12 @@ export interface ThreadFigures {
   readonly delivery: Histogram;
   /** Subscriptions that were not live at the end, so that their deliveries could not be checked to the end. */
   readonly unfinished: number;
-  /** Subscriptions whose result never had a document of this run. */
+  /** Subscriptions of the written collection whose result never had a document of this run. */
   readonly blind: number;
+  /** Users that were connecting when the run ended, and had met no error. */
+  readonly arriving: number;
+  /** Of the event loop of this thread while measured; `null` if nothing was measured. */
+  readonly loopDelay: LoopDelay | null;
 }
 
 const noCounts = (): UserCounts => ({
@@ -83,16 +91,19 @@ export class Tally {
   readonly #errors = new Map<string, ErrorCount>();
   readonly #onError: (error: ErrorCount) => void;
   #interval = newHistogram(2);
-  #isMeasuring = false;
+  #measured = { fromMs: Number.POSITIVE_INFINITY, toMs: Number.POSITIVE_INFINITY };
 
   /** @param onError Receives each error when it occurs. */
   constructor(onError: (error: ErrorCount) => void = () => {}) {
     this.#onError = onError;
   }
 
-  /** Whether delivery times count for the result. They do not during the warm-up. */
-  measure(isMeasuring: boolean): void {
-    this.#isMeasuring = isMeasuring;
+  /**
+   * Sets the measured part of the run, in epoch milliseconds. Deliveries of its writes count for the result whenever they
+   * arrive, because the slowest ones arrive when the measured part is over.
+   */
+  measure(fromMs: number, toMs: number): void {
+    this.#measured = { fromMs, toMs };
   }
 
   connected(ms: number): void {
@@ -110,9 +121,11 @@ export class Tally {
     recordMs(this.#resume, ms);
   }
 
-  delivered(ms: number): void {
-    recordMs(this.#interval, ms);
-    if (this.#isMeasuring) recordMs(this.#delivery, ms);
+  /** @param dueMs When the write was due. */
+  delivered(dueMs: number, nowMs: number): void {
+    const { fromMs, toMs } = this.#measured;
+    recordMs(this.#interval, nowMs - dueMs);
+    if (dueMs >= fromMs && dueMs < toMs) recordMs(this.#delivery, nowMs - dueMs);
   }
 
   error(code: string, message: string): void {
@@ -130,7 +143,12 @@ export class Tally {
     return { counts: { ...this.counts }, delivery, errors: this.#errorList() };
   }
 
-  figures(unfinished: number, blind: number): ThreadFigures {
+  figures(
+    unfinished: number,
+    blind: number,
+    arriving: number,
+    loopDelay: LoopDelay | null = null,
+  ): ThreadFigures {
     return {
       counts: { ...this.counts },
       errors: this.#errorList(),
@@ -140,12 +158,19 @@ export class Tally {
       delivery: this.#delivery,
       unfinished,
       blind,
+      arriving,
+      loopDelay,
     };
   }
 
   #errorList(): ErrorCount[] {
     return [...this.#errors.values()].map((error) => ({ ...error }));
   }
+}
+
+/** Joins two intervals of one thread. Counts are sums since its start, so those of the later one are enough. */
+export function mergeIntervals(earlier: Interval, later: Interval): Interval {
+  return { ...later, delivery: sumOf([earlier.delivery, later.delivery], 2) };
 }
 
 /** Adds the counts of threads up. */

@@ -11,9 +11,18 @@ const WS_PATH = "/v1/ws";
  */
 export function readTarget(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^(ws|http)s?:$/.test(url.protocol) || url.search !== "" || url.hash !== "") {
+  // The URL is part of the report and of `--json`, which people pass on.
+  if (url !== undefined && (url.username !== "" || url.password !== "")) {
     throw new UsageError(
-      `--url takes the service's URL, such as ws://127.0.0.1:8480 or wss://live.example.com; it is ${JSON.stringify(text)}`,
+      "--url has a name or password, which would be part of the results: leave it out. Users authenticate with tokens " +
+        "(--secret-file, --key-file or --tokens)",
+    );
+  }
+  if (url === undefined || !/^(ws|http)s?:$/.test(url.protocol) || url.search !== "" || url.hash !== "") {
+    // A query may have a token, and a text that is no URL may have anything.
+    const given = /[@?#]/.test(text) ? "" : `; it is ${JSON.stringify(text)}`;
+    throw new UsageError(
+      `--url takes the service's URL, such as ws://127.0.0.1:8480 or wss://live.example.com, without a query${given}`,
     );
   }
   url.protocol = url.protocol.replace("http", "ws");
@@ -42,14 +51,39 @@ export function isLoopback(host: string): boolean {
   return bare === "localhost" || bare === "::1" || /^127\.\d+\.\d+\.\d+$/.test(bare);
 }
 
-/** The hosts of a MongoDB URI. @throws {UsageError} */
+/**
+ * The members of a deployment that are not on this machine. A driver that knows one member learns of all others from it,
+ * and writes to their primary.
+ * @param members Addresses with ports, as the driver reports them.
+ */
+export function otherMembers(members: Iterable<string>): string[] {
+  // A socket of the file system is on this machine.
+  return [...members].filter((member) => !member.startsWith("/") && !isLoopback(member.replace(/:\d+$/, "")));
+}
+
+/**
+ * Refuses a deployment with members on other machines.
+ * @param members As for `otherMembers`.
+ * @throws {UsageError}
+ */
+export function checkMembers(members: Iterable<string>, isOwned: boolean): void {
+  const others = isOwned ? [] : otherMembers(members);
+  if (others.length === 0) return;
+  throw new UsageError(
+    `the deployment of --mongodb has members that are not on this machine: ${others.join(", ")}. The writers would write to its ` +
+      "primary. If it is yours and you may load it, add --i-own-this-target",
+  );
+}
+
+/** The hosts that a MongoDB URI names, and its proxy. @throws {UsageError} */
 export function hostsOf(uri: string | undefined): string[] {
   if (uri === undefined) return [];
   try {
-    const { hosts, srvHost } = new MongoClient(uri).options;
-    if (srvHost !== undefined) return [srvHost];
+    const { hosts, srvHost, proxyHost } = new MongoClient(uri).options;
+    const proxies = proxyHost === undefined ? [] : [proxyHost];
+    if (srvHost !== undefined) return [srvHost, ...proxies];
     // A socket of the file system is on this machine.
-    return hosts.map(({ host }) => host ?? "localhost");
+    return [...hosts.map(({ host }) => host ?? "localhost"), ...proxies];
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UsageError(

@@ -70,7 +70,11 @@ function compileExpression(text: string, names: Names, path: string): (values: V
   const unknown = operators.find((operator) => !/^[-+*/%]$/.test(operator));
   if (unknown !== undefined) fail(`${unknown} is not an operator: use + - * / %`);
   for (const [at, operator] of operators.entries()) {
-    if (/[/%]/.test(operator) && Number(tokens[at * 2 + 2]) === 0) fail("it divides by 0");
+    const divisor = tokens[at * 2 + 2] ?? "";
+    if (!/[/%]/.test(operator)) continue;
+    if (Number(divisor) === 0) fail("it divides by 0");
+    // Every number begins at 0.
+    if (NAME.test(divisor)) fail(`it divides by ${divisor}, which begins at 0: divide by a whole number`);
   }
   const [first] = operands;
   if (operators.length === 0 && first !== undefined) return first;

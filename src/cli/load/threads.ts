@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { StartupError } from "../../source/startup-error.ts";
 import type { GroupCommand, GroupReport } from "./group-thread.ts";
-import type { Interval, ThreadFigures } from "./tally.ts";
+import { type Interval, mergeIntervals, type ThreadFigures } from "./tally.ts";
 import type { GroupPlan } from "./user-group.ts";
 
 /** Heap of one thread. */
@@ -27,8 +27,12 @@ export class Threads {
     for (const worker of this.#workers) {
       worker.on("message", (report: GroupReport) => {
         if (report.type !== "interval") return;
-        // A thread that is ahead of a busy one replaces its own report, whose counts are sums.
-        arrived.set(worker, report.interval);
+        // A thread that is ahead of a busy one reports again before the busy one does.
+        const earlier = arrived.get(worker);
+        arrived.set(
+          worker,
+          earlier === undefined ? report.interval : mergeIntervals(earlier, report.interval),
+        );
         if (arrived.size < this.#workers.length) return;
         onIntervals([...arrived.values()]);
         arrived.clear();
@@ -36,8 +40,14 @@ export class Threads {
     }
   }
 
-  measure(isMeasuring: boolean): void {
-    this.#tell({ type: "measure", isMeasuring });
+  /** Sets the measured part of the run, in epoch milliseconds. */
+  measure(fromMs: number, toMs: number): void {
+    this.#tell({ type: "measure", fromMs, toMs });
+  }
+
+  /** Shortens the wait of `finish`. */
+  hurry(withinMs: number): void {
+    this.#tell({ type: "hurry", withinMs });
   }
 
   /** Rejects if a thread ends before its figures are known. */

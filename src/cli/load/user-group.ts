@@ -1,6 +1,7 @@
 import type { WebSocketConstructor } from "../../client/client.ts";
 import { TerminalSocket } from "../../terminal/terminal-socket.ts";
 import { type Credentials, TokenSource } from "./credentials.ts";
+import { LoopWatch } from "./loop-delay.ts";
 import { compileScenario, type ScenarioText } from "./scenario.ts";
 import { type Interval, Tally, type ThreadFigures } from "./tally.ts";
 import { VirtualUser } from "./virtual-user.ts";
@@ -17,6 +18,8 @@ export interface GroupPlan {
   readonly scenario: ScenarioText;
   readonly credentials: Credentials;
   readonly run: string | undefined;
+  /** The collection that is written, if the scenario subscribes to it: only its subscriptions must see documents. */
+  readonly written: string | undefined;
   /** The numbers of its users. */
   readonly first: number;
   readonly step: number;
@@ -45,14 +48,16 @@ export class UserGroup {
   readonly #timers = new Set<NodeJS.Timeout>();
   #reporting: NodeJS.Timeout | undefined;
   #ramping: NodeJS.Timeout | undefined;
+  readonly #loop = new LoopWatch();
   #isFinishing = false;
+  #deadlineMs = Number.POSITIVE_INFINITY;
 
   constructor(plan: GroupPlan) {
     this.#plan = plan;
   }
 
   start(events: GroupEvents): void {
-    const { scenario, credentials, first, step, users, perSecond, run, url } = this.#plan;
+    const { scenario, credentials, first, step, users, perSecond, run, written, url } = this.#plan;
     const compiled = compileScenario(scenario);
     const tokens = new TokenSource(credentials);
     const WebSocket = countingSocket((bytes) => {
@@ -69,7 +74,10 @@ export class UserGroup {
         const i = first + this.#users.length * step;
         const { claims, requests } = compiled.user(i);
         const token = tokens.of(i, claims);
-        const user = new VirtualUser({ url, token, requests, run, WebSocket, onSettled }, this.#tally);
+        const user = new VirtualUser(
+          { url, token, requests, run, written, WebSocket, onSettled },
+          this.#tally,
+        );
         this.#users.push(user);
         user.start();
         this.#scheduleLeave(user, i);
@@ -81,8 +89,15 @@ export class UserGroup {
     if (users === 0) events.ramped();
   }
 
-  measure(isMeasuring: boolean): void {
-    this.#tally.measure(isMeasuring);
+  /** Sets the measured part of the run, in epoch milliseconds. */
+  measure(fromMs: number, toMs: number): void {
+    this.#tally.measure(fromMs, toMs);
+    this.#loop.start();
+  }
+
+  /** Shortens the wait of `finish`. */
+  hurry(withinMs: number): void {
+    this.#deadlineMs = Math.min(this.#deadlineMs, performance.now() + withinMs);
   }
 
   /**
@@ -95,19 +110,33 @@ export class UserGroup {
     clearInterval(this.#ramping);
     for (const timer of this.#timers) clearTimeout(timer);
     for (const user of this.#users) user.return();
-    const deadlineMs = performance.now() + withinMs;
-    const isComplete = () => this.#users.every((user) => user.isStopped || user.hasAll(finals));
-    while (!isComplete() && performance.now() < deadlineMs)
-      await new Promise((resolve) => setTimeout(resolve, SETTLE_POLL_MS));
+    const loopDelay = this.#loop.stop();
+    this.hurry(withinMs);
+    await this.#settled(finals);
     clearInterval(this.#reporting);
     const sum = (of: (user: VirtualUser) => number) => this.#users.reduce((all, user) => all + of(user), 0);
     this.#tally.counts.lost += sum((user) => user.remaining(finals));
     const figures = this.#tally.figures(
       sum((user) => user.unfinished),
       sum((user) => user.blind),
+      sum((user) => (user.isArriving ? 1 : 0)),
+      loopDelay,
     );
     for (const user of this.#users) user.end();
     return figures;
+  }
+
+  /** Waits until every user has every write, or until the deadline. */
+  async #settled(finals: readonly number[]): Promise<void> {
+    const lacks = (user: VirtualUser) => !user.isStopped && !user.hasAll(finals);
+    // This loop receives the deliveries as well, so that it looks at those users only that lacked something before. At
+    // the end it looks at all, because a user may have lost its connection meanwhile.
+    let pending = this.#users.filter(lacks);
+    while (pending.length > 0 && performance.now() < this.#deadlineMs) {
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_POLL_MS));
+      pending = pending.filter(lacks);
+      if (pending.length === 0) pending = this.#users.filter(lacks);
+    }
   }
 
   #scheduleLeave(user: VirtualUser, i: number): void {

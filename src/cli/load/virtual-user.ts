@@ -17,6 +17,8 @@ export interface VirtualUserOptions {
   /** The run whose deliveries are checked to the end. */
   readonly run: string | undefined;
   readonly WebSocket: WebSocketConstructor;
+  /** The collection whose subscriptions must see documents of the run; `undefined`: those of all must. */
+  readonly written: string | undefined;
   /** All subscriptions are live for the first time, or the user has ended. */
   readonly onSettled: () => void;
   readonly onWelcome?: (message: WelcomeMessage) => void;
@@ -26,6 +28,8 @@ type Doc = Record<string, unknown>;
 
 interface Followed {
   readonly check: SequenceCheck;
+  /** Whether the writers write to its collection. */
+  readonly isWritten: boolean;
   isLive: boolean;
   /** Whether a document of the run was ever part of its result. */
   hasSeen: boolean;
@@ -37,12 +41,16 @@ export class VirtualUser {
   readonly #tally: Tally;
   readonly #followed: Followed[] = [];
   readonly #options: VirtualUserOptions;
-  /** `away`: it has left for a while; `stopped`: the service has refused it permanently. */
-  #phase: "arriving" | "present" | "returning" | "away" | "stopped" = "arriving";
+  /**
+   * `cut`: its connection ended although it wanted to stay; `away`: it has left for a while; `stopped`: the service has
+   * refused it permanently.
+   */
+  #phase: "arriving" | "present" | "cut" | "returning" | "away" | "stopped" = "arriving";
   #isConnected = false;
   #beganAtMs: number | undefined;
   #attemptAtMs = 0;
   #hasSettled = false;
+  #hasFailed = false;
   /** The error that announced the end of the connection, so that the end is not counted again. */
   #lastError: ErrorMessage | undefined;
 
@@ -67,6 +75,11 @@ export class VirtualUser {
   /** Whether the service has refused it permanently. */
   get isStopped(): boolean {
     return this.#phase === "stopped";
+  }
+
+  /** Whether it is connecting for the first time, and has met no error. */
+  get isArriving(): boolean {
+    return this.#phase === "arriving" && !this.#hasFailed;
   }
 
   /** Connects for the first time. */
@@ -101,7 +114,7 @@ export class VirtualUser {
 
   /** Whether all its subscriptions are live and have received every write. */
   hasAll(finals: readonly number[]): boolean {
-    return this.#isLive && this.#followed.every(({ check }) => check.remaining(finals) === 0);
+    return this.#isLive && this.#followed.every(({ check }) => check.hasAll(finals));
   }
 
   /** How many writes its live subscriptions have not received yet. */
@@ -109,16 +122,17 @@ export class VirtualUser {
     return this.#followed.reduce((sum, { isLive, check }) => sum + (isLive ? check.remaining(finals) : 0), 0);
   }
 
-  /** Subscriptions that are not live. */
+  /** Subscriptions that are not live, without those of a user that is still arriving. */
   get unfinished(): number {
+    if (this.isArriving) return 0;
     return this.#phase === "stopped"
       ? this.#followed.length
       : this.#followed.filter(({ isLive }) => !isLive).length;
   }
 
-  /** Live subscriptions that never had a document of the run in their result. */
+  /** Live subscriptions of the written collection that never had a document of the run in their result. */
   get blind(): number {
-    return this.#followed.filter(({ isLive, hasSeen }) => isLive && !hasSeen).length;
+    return this.#followed.filter(({ isLive, isWritten, hasSeen }) => isLive && isWritten && !hasSeen).length;
   }
 
   get #isLive(): boolean {
@@ -126,8 +140,10 @@ export class VirtualUser {
   }
 
   #follow({ collection, filter, fields }: UserRequest): void {
-    const check = new SequenceCheck(this.#options.run, this.#tally.counts);
-    const followed: Followed = { check, isLive: false, hasSeen: false };
+    const { run, written } = this.#options;
+    const check = new SequenceCheck(run, this.#tally.counts);
+    const isWritten = written === undefined || written === collection;
+    const followed: Followed = { check, isWritten, isLive: false, hasSeen: false };
     this.#followed.push(followed);
     const all = this.#client.collection<Doc>(collection).find(filter);
     const query = fields === undefined ? all : all.fields(...fields);
@@ -147,7 +163,7 @@ export class VirtualUser {
         counts.snapshotDocuments += change.docs.length;
         if (change.reason !== undefined) counts.resets++;
         followed.hasSeen ||= marks.some((mark) => this.#isOwn(mark));
-        followed.check.snapshot(marks);
+        followed.check.snapshot(marks, change.reason === "rights-changed");
         break;
       }
       case "removed": {
@@ -166,7 +182,9 @@ export class VirtualUser {
   #delivered(followed: Followed, mark: Mark): void {
     followed.hasSeen ||= this.#isOwn(mark);
     if (!followed.check.change(mark)) return;
-    if (followed.isLive) this.#tally.delivered(preciseNow() - mark.at);
+    // A user that had left on purpose could not receive. One whose connection was cut has waited for this write.
+    const hasWaited = followed.isLive || this.#phase === "present" || this.#phase === "cut";
+    if (hasWaited) this.#tally.delivered(mark.at, preciseNow());
     else this.#tally.counts.caughtUp++;
   }
 
@@ -186,7 +204,7 @@ export class VirtualUser {
     if (!this.#isLive) return;
     const tookMs = preciseNow() - (this.#beganAtMs ?? 0);
     if (this.#phase === "arriving") this.#tally.ready(tookMs);
-    else if (this.#phase === "returning") this.#tally.resumed(tookMs);
+    else if (this.#phase === "returning" || this.#phase === "cut") this.#tally.resumed(tookMs);
     this.#phase = "present";
     this.#settle();
   }
@@ -218,11 +236,17 @@ export class VirtualUser {
         }
         this.#lastError = undefined;
         if (message.type !== "error") return;
+        this.#hasFailed = true;
         if (message.id === undefined) this.#lastError = message;
         this.#tally.error(errorKey(message), message.message);
       },
       cut: (code, reason) => {
         if (this.#isConnected) counts.disconnects++;
+        this.#hasFailed = true;
+        if (this.#phase === "present") {
+          this.#phase = "cut";
+          this.#beganAtMs = preciseNow();
+        }
         this.#disconnected();
         if (this.#lastError === undefined) this.#tally.error(closeKey(code, reason), reason);
         this.#lastError = undefined;

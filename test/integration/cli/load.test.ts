@@ -169,9 +169,10 @@ test("Ctrl-C ends the run with the results so far", async () => {
   const { url, writing, db } = await start();
   const abort = new AbortController();
   const written = async () => (await db.collection("orders").countDocuments({ "load.n": { $gt: 9 } })) > 0;
-  void until("writes", written).then(() => abort.abort());
+  // If nothing is written, the run ends all the same, and the test fails there.
+  const stopped = until("writes", written).finally(() => abort.abort());
   const args = [...writing, "--rate", "50", "--duration", "10m"];
-  const { code, out, result } = await load(url, ORDERS, args, abort.signal);
+  const [{ code, out, result }] = await Promise.all([load(url, ORDERS, args, abort.signal), stopped]);
   expect(out).toMatch(/Ended early: it was stopped[\s\S]*OK: every write arrived once, in order$/);
   expect(result.counts).toMatchObject({ ...SOUND, ready: 4 });
   expect(result.counts.received).toBeGreaterThan(0);
@@ -199,9 +200,121 @@ test("a percentile above --p99 fails the run", async () => {
 
 test("subscriptions that see no document of the writers are named, because nothing was checked", async () => {
   const { url, writing } = await start();
-  const { out, result } = await load(url, { ...ORDERS, document: { customer: "nobody" } }, writing);
+  const { code, out, result } = await load(url, { ...ORDERS, document: { customer: "nobody" } }, writing);
   expect(result.blind).toBe(4);
-  expect(out).toMatch(/4 subscriptions never saw a document of the writers/);
+  expect(out).toMatch(/FAILED: 4 subscriptions never saw a document of the writers/);
+  expect(code).toBe(1);
+});
+
+test("subscriptions of a collection that the writers do not write need not see a document", async () => {
+  const { url, writing } = await start();
+  const subscriptions = [...ORDERS.subscriptions, { collection: "items" }];
+  const { code, result } = await load(url, { ...ORDERS, subscriptions }, writing);
+  expect(result).toMatchObject({ blind: 0, failures: [] });
+  expect(code).toBe(0);
+});
+
+test("a rule that hides the marks fails the run, because nothing was checked", async () => {
+  const rules = [{ name: "customer", filter: { customer: "%%user.sub" }, fields: { exclude: ["load"] } }];
+  const { url, writing } = await start({ collections: { orders: { rules } } });
+  const { code, out } = await load(url, ORDERS, writing);
+  expect(out).toMatch(/FAILED: no change had a mark, so nothing was checked.*the field `load`/);
+  expect(code).toBe(1);
+});
+
+test("an outage is part of the delivery times, and the time until users are live again is that of `resume`", async () => {
+  const { url, writing } = await start({ history: { window: "60s" } });
+  let changes = 0;
+  const proxy = await startMessageProxy(url, (message, connection) => {
+    const isChange = connection === 1 && JSON.parse(message).type === "changed";
+    return isChange && ++changes === 5 ? "cut" : [message];
+  });
+  const { code, out, result } = await load(proxy, ORDERS, [...writing, "--rate", "50"]);
+  expect(result.counts).toMatchObject({ ...SOUND, disconnects: 1, caughtUp: 0 });
+  expect(result.resume?.count).toBe(1);
+  // The message that was cut off arrived with the resumption, so its delivery contains the outage.
+  expect(result.delivery?.max).toBeGreaterThanOrEqual((result.resume?.min ?? 0) - 1);
+  expect(out).toMatch(/^resume +1 /m);
+  expect(code).toBe(0);
+});
+
+test("--max-time ends a run that waits for deliveries at the end", async () => {
+  const { url, writing } = await start();
+  const proxy = await startMessageProxy(url, (message, connection) =>
+    connection === 1 && JSON.parse(message).type === "changed" ? [] : [message],
+  );
+  const times = ["--duration", "1s", "--settle", "10m", "--max-time", "4s"];
+  const { code, result } = await load(proxy, ORDERS, [...writing, "--rate", "50", ...times]);
+  expect(result.endedEarly).toBe("--max-time is over");
+  expect(result.counts.lost).toBeGreaterThan(0);
+  expect(code).toBe(1);
+});
+
+test("Ctrl-C ends a run whose first user has no answer", async () => {
+  const abort = new AbortController();
+  const silent = createTcpServer(() => abort.abort()).listen(0, "127.0.0.1");
+  onTestFinished(() => void silent.close());
+  await new Promise((resolve) => silent.once("listening", resolve));
+  const { port } = silent.address() as AddressInfo; // it listens on a port
+  const { code, err } = await load(`ws://127.0.0.1:${port}`, ORDERS, [], abort.signal);
+  expect(err).toMatch(/the run has ended before it began: it was stopped/);
+  expect(code).toBe(1);
+});
+
+/** A replica set of its own, to which the writers write. The users do not see its documents. */
+async function startWriterSet() {
+  const set = await startReplicaSet({ members: 1 });
+  onTestFinished(() => set.stop());
+  const [member] = set.members;
+  if (member === undefined) throw new Error("no member");
+  const client = await new MongoClient(set.uri).connect();
+  onTestFinished(() => client.close());
+  const orders = client.db("shop").collection("orders");
+  const written = async () => (await orders.countDocuments({ "load.n": { $gt: 2 } })) > 0;
+  return { member, client, orders, written, args: ["--mongodb", set.uri, "--database", "shop"] };
+}
+
+test.each<[string, NodeJS.Signals, RegExp]>([
+  ["ends", "SIGKILL", /a writer failed: MongoDB cannot be reached/],
+  ["does not answer", "SIGSTOP", /a writer failed: MongoDB did not acknowledge the last writes/],
+])(
+  "a MongoDB that %s costs no result, and the report says what remains there",
+  async (_title, signal, failure) => {
+    const { url } = await start();
+    const { member, written, args } = await startWriterSet();
+    const abort = new AbortController();
+    const lost = until("writes", written).then(async () => {
+      await member.kill(signal);
+      if (signal === "SIGSTOP") abort.abort();
+    });
+    const times = ["--rate", "50", "--duration", "10m", "--max-time", "3m"];
+    const [{ code, out, result }] = await Promise.all([
+      load(url, ORDERS, [...args, ...times], abort.signal),
+      lost,
+    ]);
+    if (signal === "SIGSTOP") await member.kill("SIGCONT");
+    expect(result.failures[0]).toMatch(failure);
+    expect(result.writes?.writes).toBeGreaterThan(0);
+    expect(result.leftover).toMatch(
+      /^Up to 8 documents of this run \(load-\w+-…\) may remain in shop\.orders/,
+    );
+    expect(out).toContain(`.deleteMany({ _id: {"$gte":"load-${result.run}-","$lt":"load-${result.run}."} })`);
+    expect(code).toBe(1);
+  },
+);
+
+test("a deployment with a member on another machine is refused before the first write", async () => {
+  const { url } = await start();
+  const { client, orders, args } = await startWriterSet();
+  const admin = client.db("admin");
+  const { config } = await admin.command({ replSetGetConfig: 1 });
+  config.members.push({ _id: 1, host: "db.invalid:27017", priority: 0, votes: 0 });
+  config.version++;
+  await admin.command({ replSetReconfig: config });
+  const { code, err } = await load(url, ORDERS, args);
+  expect(err).toMatch(/members that are not on this machine: db\.invalid:27017.*--i-own-this-target/);
+  expect(code).toBe(2);
+  expect(await orders.countDocuments()).toBe(0);
 });
 
 async function closedPort(): Promise<number> {

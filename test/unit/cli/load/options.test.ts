@@ -8,7 +8,13 @@ import { readCredentials, TokenSource } from "../../../../src/cli/load/credentia
 import { readOptions } from "../../../../src/cli/load/options.ts";
 import { lowLimits } from "../../../../src/cli/load/probe.ts";
 import { compileScenario, readScenario } from "../../../../src/cli/load/scenario.ts";
-import { checkOpenFiles, databaseOf, hostsOf, isLoopback } from "../../../../src/cli/load/target.ts";
+import {
+  checkOpenFiles,
+  databaseOf,
+  hostsOf,
+  isLoopback,
+  otherMembers,
+} from "../../../../src/cli/load/target.ts";
 import { runCommand } from "../../../support/command.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
@@ -40,6 +46,21 @@ test.each<[string, string[], RegExp]>([
     /load and _id are set by the writers/,
   ],
   ["a URL that is none", ["--scenario", SCENARIO, "--url", "8480"], /--url takes the service's URL/],
+  [
+    "a URL with a password",
+    ["--scenario", SCENARIO, "--url", "ws://ann:geheim@127.0.0.1:8480"],
+    /--url has a name or password.*--secret-file/,
+  ],
+  [
+    "a URL with a query",
+    ["--scenario", SCENARIO, "--url", "ws://127.0.0.1:8480/?token=geheim"],
+    /--url takes the service's URL.*without a query/,
+  ],
+  [
+    "a URL that cannot be read and has a password",
+    ["--scenario", SCENARIO, "--url", "ws://ann:geheim@127.0.0.1:port"],
+    /--url takes the service's URL/,
+  ],
   ["a URL of another kind", ["--scenario", SCENARIO, "--url", "mongodb://127.0.0.1"], /--url takes/],
   [
     "another machine",
@@ -52,6 +73,11 @@ test.each<[string, string[], RegExp]>([
     /db\.example\.com is not this machine/,
   ],
   ["a URI that is none", ["--scenario", SCENARIO, "--mongodb", "localhost"], /--mongodb takes a URI/],
+  [
+    "a MongoDB behind a proxy on another machine",
+    ["--scenario", SCENARIO, "--mongodb", "mongodb://127.0.0.1/shop?proxyHost=gate.example.com"],
+    /gate\.example\.com is not this machine/,
+  ],
   [
     "a MongoDB without a database",
     ["--scenario", SCENARIO, "--mongodb", "mongodb://127.0.0.1"],
@@ -95,6 +121,7 @@ test.each<[string, string[], RegExp]>([
 ])("%s is refused with what to do, before anything connects", async (_title, args, message) => {
   const { code, err } = await load(...args);
   expect(err).toMatch(message);
+  expect(err).not.toContain("geheim");
   expect(code).toBe(2);
 });
 
@@ -123,9 +150,19 @@ test.each<[string, boolean]>([
 
 test("the hosts and the database of a MongoDB URI are found", () => {
   expect(hostsOf("mongodb://a:27017,[::1]:2/x")).toEqual(["a", "::1"]);
+  expect(hostsOf("mongodb://a/x?proxyHost=p&proxyPort=1080")).toEqual(["a", "p"]);
   expect(hostsOf("mongodb+srv://cluster.example.com/x")).toEqual(["cluster.example.com"]);
   expect(databaseOf("mongodb://u:p@a,b/my%20shop?w=1")).toBe("my shop");
   expect(databaseOf("mongodb://a/?w=1")).toBeUndefined();
+});
+
+test("members of a replica set on other machines are found among those that MongoDB reports", () => {
+  const members = ["127.0.0.1:27017", "[::1]:27018", "localhost:27019", "/tmp/mongodb-27017.sock"];
+  expect(otherMembers(members)).toEqual([]);
+  expect(otherMembers([...members, "db1.example.com:27017", "10.0.0.5:27017"])).toEqual([
+    "db1.example.com:27017",
+    "10.0.0.5:27017",
+  ]);
 });
 
 test("a limit of open files that is too low is reported with the command that raises it", () => {

@@ -4,7 +4,7 @@ import { newHistogram, recordMs, summaryOf, sumOf } from "../../../../src/cli/lo
 import { pictureOf } from "../../../../src/cli/load/picture.ts";
 import { progressText, reportText } from "../../../../src/cli/load/report.ts";
 import { failuresOf, type LoadResult, type Second } from "../../../../src/cli/load/result.ts";
-import { addCounts, addErrors, Tally } from "../../../../src/cli/load/tally.ts";
+import { addCounts, addErrors, mergeIntervals, Tally } from "../../../../src/cli/load/tally.ts";
 import { paintWith } from "../../../../src/terminal/paint.ts";
 import { parseXml } from "../../../support/parse-xml.ts";
 
@@ -34,6 +34,8 @@ const second = (seconds: number, phase: Second["phase"], more: Partial<Second> =
   ...more,
 });
 
+const FINE = { writes: 1_500, wanted: 1_500, lagMs: 3, behindMs: 0 };
+
 const RESULT: LoadResult = {
   run: "0123",
   url: "ws://127.0.0.1:8480",
@@ -53,7 +55,10 @@ const RESULT: LoadResult = {
   counts: { ...addCounts([]), ready: 100, received: 12_345, bytes: 3 * 1_048_576, attempts: 100 },
   unfinished: 0,
   blind: 0,
-  writes: { writes: 1_500, wanted: 1_500 },
+  writes: FINE,
+  writerFailure: null,
+  leftover: null,
+  loopDelay: { p99: 1, max: 4 },
   errors: [],
   series: [
     second(1, "ramp", { p50: null, p99: null, max: null }),
@@ -86,24 +91,30 @@ test.each<[string, Partial<LoadResult>, RegExp]>([
   [
     "what they had missed",
     { counts: { ...RESULT.counts, caughtUp: 7 } },
-    /7 of the deliveries were missed while away/,
+    /7 of the deliveries were missed while users were away on purpose/,
   ],
   ["resets", { counts: { ...RESULT.counts, resets: 2, replaced: 30 } }, /2 resets: .* replaced 30 writes/],
   [
-    "subscriptions that saw nothing",
-    { blind: 3 },
-    /3 subscriptions never saw .*Compare `filter` with `document`/,
-  ],
-  [
-    "changes without a mark",
-    { delivery: null, counts: { ...RESULT.counts, unmarked: 9 } },
-    /the rule hides the field `load`/,
+    "changes of another program",
+    { writing: null, writes: null, delivery: null, counts: { ...RESULT.counts, unmarked: 9 } },
+    /The changes had no mark, so no delivery time was measured: give --mongodb/,
   ],
   [
     "writers that are too slow",
-    { writes: { writes: 94, wanted: 100 } },
+    { writes: { writes: 94, wanted: 100, lagMs: 0, behindMs: 0 } },
     /The writers were slower than asked: 94 of 100/,
   ],
+  [
+    "writers that were late",
+    { writes: { writes: 100, wanted: 100, lagMs: 5_000, behindMs: 0 } },
+    /Writes were made up to 5,000 ms after they were due/,
+  ],
+  [
+    "a load driver that was late",
+    { loopDelay: { p99: 31, max: 400 } },
+    /The load driver itself was late .* 31\.0 ms.*400 ms.*--workers/,
+  ],
+  ["documents that remain", { leftover: "8 documents were not deleted" }, /8 documents were not deleted/],
   ["an early end", { endedEarly: "it was stopped" }, /Ended early: it was stopped/],
   ["no writers", { writing: null, writes: null }, /no writers \(no --mongodb\)[\s\S]*OK: nothing failed/],
   ["a failure", { failures: ["3 deliveries lost"] }, /FAILED: 3 deliveries lost/],
@@ -114,14 +125,17 @@ test.each<[string, Partial<LoadResult>, RegExp]>([
   ],
 ])("the report names %s", (_title, more, text) => expect(report(more)).toMatch(text));
 
-test.each<
-  [
-    string,
-    Partial<Pick<LoadResult, "unfinished" | "delivery"> & LoadResult["counts"]>,
-    number | undefined,
-    string[],
-  ]
->([
+test.each<[string, Partial<LoadResult>]>([
+  ["a delay of the driver below 20 ms", { loopDelay: { p99: 19, max: 400 }, delivery: null }],
+  ["a delay of the driver far below the delivery times", { loopDelay: { p99: 30, max: 400 } }],
+  ["writers that were hardly late", { writes: { ...FINE, lagMs: 99 } }],
+])("the report does not warn about %s", (_title, more) =>
+  expect(report(more)).not.toMatch(/late|after they were due/),
+);
+
+type Judged = Partial<Omit<Parameters<typeof failuresOf>[0], "counts"> & LoadResult["counts"]>;
+
+test.each<[string, Judged, number | undefined, (string | RegExp)[]]>([
   ["nothing", {}, undefined, []],
   ["a loss", { lost: 1 }, undefined, ["1 delivery lost"]],
   ["a repetition", { repeated: 2 }, undefined, ["2 deliveries repeated"]],
@@ -134,14 +148,64 @@ test.each<
   ],
   ["a user that was lost later", { unfinished: 1 }, undefined, ["1 subscription not live at the end"]],
   ["a percentile at the limit", {}, 123.456, []],
-  ["a percentile above the limit", {}, 123, [expect.stringContaining("it is 123.456 ms")]],
-  ["a limit and no delivery", { delivery: null }, 123, [expect.stringContaining("nothing was delivered")]],
+  ["a percentile above the limit", {}, 123, [/it is 123\.456 ms/]],
+  ["a limit and no delivery", { delivery: null }, 123, [/nothing was delivered/]],
+  [
+    "a limit and writes that were never made",
+    { writes: { ...FINE, behindMs: 124 } },
+    123.456,
+    [/the writers were 124 ms behind/],
+  ],
+  ["writes that were never made, within the limit", { writes: { ...FINE, behindMs: 123 } }, 123.456, []],
+  [
+    "one subscription that saw no document",
+    { blind: 1 },
+    undefined,
+    [/^1 subscription never saw a document .*compare `filter` with `document`/],
+  ],
+  ["no writers and no document", { blind: 1, received: 0, writes: null }, undefined, []],
+  [
+    "writes that did not arrive at all",
+    { received: 0 },
+    undefined,
+    [/^no write arrived, so nothing was checked/],
+  ],
+  [
+    "changes without a mark",
+    { received: 0, unmarked: 9 },
+    undefined,
+    [/^no change had a mark, so nothing was checked.*the field `load`/],
+  ],
+  [
+    "writers that wrote nothing",
+    { received: 0, writes: { ...FINE, writes: 0 } },
+    undefined,
+    [/^no write was made, so nothing was checked.*--duration/],
+  ],
+  [
+    "a writer that failed",
+    { writerFailure: "MongoDB cannot be reached" },
+    undefined,
+    [/^a writer failed: MongoDB cannot be reached/],
+  ],
 ])(
   "a run fails because of %s",
-  (_title, { unfinished = 0, delivery = SUMMARY, ...counts }, p99Ms, failures) =>
-    expect(
-      failuresOf({ users: 100, unfinished, delivery, counts: { ...RESULT.counts, ...counts } }, p99Ms),
-    ).toEqual(failures),
+  (_title, { users = 100, unfinished = 0, blind = 0, delivery = SUMMARY, ...more }, p99Ms, failures) => {
+    const { writes = FINE, writerFailure = null, ...counts } = more;
+    const found = failuresOf(
+      {
+        users,
+        unfinished,
+        blind,
+        delivery,
+        writes,
+        writerFailure,
+        counts: { ...RESULT.counts, ...counts },
+      },
+      p99Ms,
+    );
+    expect(found).toEqual(failures.map((text) => expect.stringMatching(text)));
+  },
 );
 
 test("progress is one line", () => {
@@ -194,16 +258,39 @@ test("times outside of the range of a histogram are recorded at its ends", () =>
   expect(summaryOf(histogram)).toMatchObject({ count: 3, min: 0.001 });
 });
 
-test("only delivery times of the measured part count for the result, and all for the intervals", () => {
+test("deliveries of writes from the measured part count for the result, whenever they arrive", () => {
   const tally = new Tally();
-  tally.delivered(1);
-  tally.measure(true);
-  tally.delivered(2);
-  tally.measure(false);
-  tally.delivered(3);
-  expect(tally.takeInterval().delivery.count).toBe(3);
+  tally.delivered(100, 150); // before the window is known
+  tally.measure(200, 300);
+  tally.delivered(199.9, 250);
+  tally.delivered(200, 205);
+  tally.delivered(299, 9_000); // arrives long after the measured part
+  tally.delivered(300, 301);
+  expect(tally.takeInterval().delivery.count).toBe(5);
   expect(tally.takeInterval().delivery.count).toBe(0);
-  expect(tally.figures(0, 0).delivery.count).toBe(1);
+  const { delivery } = tally.figures(0, 0, 0);
+  expect(summaryOf(delivery)).toMatchObject({ count: 2, min: 5 });
+  expect(summaryOf(delivery)?.max).toBeGreaterThan(8_600);
+});
+
+test("a measured part that ends early counts no write that was due later", () => {
+  const tally = new Tally();
+  tally.measure(200, 300);
+  tally.measure(200, 250);
+  tally.delivered(260, 270);
+  expect(tally.figures(0, 0, 0).delivery.count).toBe(0);
+});
+
+test("a report of a thread that replaces an earlier one keeps its delivery times", () => {
+  const tally = new Tally();
+  tally.delivered(0, 5_000);
+  const first = tally.takeInterval();
+  tally.counts.received = 7;
+  tally.delivered(0, 1);
+  const both = mergeIntervals(first, tally.takeInterval());
+  expect(both.counts.received).toBe(7);
+  expect(summaryOf(both.delivery)).toMatchObject({ count: 2, min: 1 });
+  expect(summaryOf(both.delivery)?.max).toBeGreaterThan(4_900);
 });
 
 test("errors are counted by code, with their first text, up to a number of codes", () => {

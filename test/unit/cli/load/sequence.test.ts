@@ -12,14 +12,16 @@ function markOf(write: Write): Mark {
   return { run: "run", doc, n, writer: 0, seq: 2 * n + doc, at: 0 };
 }
 
-function check(...events: (Write | { snapshot: Write[] } | { removed: Write })[]) {
+function check(
+  ...events: (Write | { snapshot: Write[]; areRightsChanged?: boolean } | { removed: Write })[]
+) {
   const counts = noDeliveries();
   const sequence = new SequenceCheck("run", counts);
   sequence.snapshot([markOf("a0"), markOf("b0")]);
   for (const event of events) {
     if (typeof event === "string") sequence.change(markOf(event));
     else if ("removed" in event) sequence.removed(markOf(event.removed));
-    else sequence.snapshot(event.snapshot.map(markOf));
+    else sequence.snapshot(event.snapshot.map(markOf), event.areRightsChanged);
   }
   const { lost, repeated, outOfOrder } = counts;
   return { lost, repeated, outOfOrder, counts, sequence };
@@ -95,4 +97,25 @@ test("at the end, writes that have not arrived remain", () => {
   const { sequence } = check("a1", "b1", "a2");
   expect(sequence.remaining([2, 1])).toBe(0);
   expect(sequence.remaining([4, 2])).toBe(3);
+});
+
+test("a document that a later snapshot lacks is lost, because the documents of a run are not deleted", () => {
+  expect(check("a1", "b1", { snapshot: ["a2"] })).toMatchObject({ ...fine, lost: 1 });
+});
+
+test.each<[string, Parameters<typeof check>]>([
+  ["it had left the result before", ["b1", { removed: "b1" }, { snapshot: ["a0"] }]],
+  ["the rights of the user have changed", [{ snapshot: ["a0"], areRightsChanged: true }]],
+])("a document that a later snapshot lacks is not lost if %s", (_title, events) => {
+  const { sequence, lost } = check(...events);
+  expect(lost).toBe(0);
+  expect(sequence.remaining([0, 9])).toBe(0);
+});
+
+test("a document of another run may be missing, because that run deletes it at its end", () => {
+  const counts = noDeliveries();
+  const sequence = new SequenceCheck("run", counts);
+  sequence.snapshot([{ ...markOf("a0"), run: "other" }]);
+  sequence.snapshot([]);
+  expect(counts.lost).toBe(0);
 });

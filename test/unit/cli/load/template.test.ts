@@ -39,6 +39,8 @@ test.each([
   ["{{user + 1}}", /user is a text/],
   ["{{i % 0}}", /divides by 0/],
   ["{{i / 0}}", /divides by 0/],
+  ["{{10 % i}}", /divides by i, which begins at 0/],
+  ["{{1 + 10 / i}}", /divides by i, which begins at 0/],
   ["{{i", /has \{\{ or \}\} without the other/],
   ["i}}", /has \{\{ or \}\} without the other/],
   ["{{i + $}}", /\$ is neither a name nor a whole number/],
