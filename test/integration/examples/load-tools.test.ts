@@ -30,7 +30,7 @@ async function start(tamper: Tamper = (message) => [message]) {
     // Without the defaults of the schema, which are not used here.
     scenario: compileScenario({ ...scenario, documents: 10 }),
   });
-  onTestFinished(() => writers.close(true));
+  onTestFinished(async () => void (await writers.close(true)));
   onTestFinished(async () => void (await writers.stop()));
   writers.start((error) => {
     throw error;
