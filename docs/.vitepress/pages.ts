@@ -12,6 +12,7 @@ const OUTSIDE: Readonly<Record<string, string>> = {
   "examples/react/README.md": "examples/react.md",
   "examples/load/README.md": "examples/load/index.md",
   "examples/load/k6/README.md": "examples/load/k6.md",
+  "examples/load/gatling/README.md": "examples/load/gatling.md",
   "examples/load/jmeter/README.md": "examples/load/jmeter.md",
 };
 

@@ -119,10 +119,13 @@ async function mavenProject(name: keyof typeof MAVEN, skip: TestContext["skip"])
 }
 
 const MAVEN = {
+  gatling: ["--quiet", "--batch-mode", "compile", "exec:exec"],
   jmeter: ["--quiet", "--batch-mode", "process-resources", "exec:exec"],
 };
 
 const CASES = [
+  ["gatling", "passes", undefined],
+  ["gatling", "fails if a change is lost", losing],
   ["jmeter", "passes", undefined],
   ["jmeter", "fails if a change is lost", losing],
 ] as const;
