@@ -12,6 +12,9 @@ const COLLECTION = "requests";
 /** How many requests are kept. The ones that were not made for the longest time are removed first. */
 export const REQUESTS_MAX = 10_000;
 
+/** Requests that are read at once. Decoding all of them in one turn would delay clients. */
+const READ_BATCH = 500;
+
 /** A request as text, which keeps the order of its keys and names that begin with `$`. */
 export interface SavedRequest {
   /** A digest of the text: equal requests are one. */
@@ -61,6 +64,7 @@ export class RequestStore {
       .find({ expiresAt: { $gt: new Date(nowMs) } }, { maxTimeMS: STATE_TIMEOUT_MS })
       .sort({ expiresAt: -1 })
       .limit(REQUESTS_MAX)
+      .batchSize(READ_BATCH)
       .toArray();
     return found.map(({ text }) => text);
   }

@@ -23,6 +23,8 @@ const NODES = 3;
 /** In CI 40 of them; `npm run soak` makes 500, and `TIDEWIRE_EDITS` any other number. */
 const EDITS = Number(process.env["TIDEWIRE_EDITS"] ?? (FUZZ_FACTOR > 1 ? 500 : 40));
 const KILLS = Math.max(3, Math.floor(EDITS / 25));
+/** A busy machine takes more than a second for an edit, and several for a kill. */
+const TIMEOUT_MS = Math.max(1_200_000, EDITS * 6_000);
 /** Comparisons after single changes. A watermark or a snapshot is always compared. */
 const SAMPLED = 0.02;
 
@@ -159,102 +161,106 @@ async function startNodes(uri: string, database: string): Promise<SpawnedService
 const readyz = async (node: SpawnedService) =>
   (await (await fetch(`${node.adminUrl}/readyz`)).json()) as { ready: boolean; rulesGeneration: number };
 
-test("[G1] three nodes switch at the same commit: clients hold what find gives under the set in force, through kills", async () => {
-  const random = new Random(startSeed("rule-sets"));
-  const { uri, name: database } = await testDatabase();
-  const mongo = await MongoClient.connect(uri);
-  onTestFinished(() => mongo.close());
-  const [first] = VARIANTS;
-  if (first === undefined) throw new Error("there are variants");
-  const editor = new Editor(mongo, database, random.fork());
-  editor.note(await pushRules(mongo, database, collectionsOf(first)), first);
-  editor.begin(first);
-  const recorder = mongo.db(`${database}-state`).collection("ruleSets").watch();
-  onTestFinished(() => recorder.close());
-  recorder.on("change", (change) => editor.record(change as ChangeStreamDocument));
+test(
+  "[G1] three nodes switch at the same commit: clients hold what find gives under the set in force, through kills",
+  async () => {
+    const random = new Random(startSeed("rule-sets"));
+    const { uri, name: database } = await testDatabase();
+    const mongo = await MongoClient.connect(uri);
+    onTestFinished(() => mongo.close());
+    const [first] = VARIANTS;
+    if (first === undefined) throw new Error("there are variants");
+    const editor = new Editor(mongo, database, random.fork());
+    editor.note(await pushRules(mongo, database, collectionsOf(first)), first);
+    editor.begin(first);
+    const recorder = mongo.db(`${database}-state`).collection("ruleSets").watch();
+    onTestFinished(() => recorder.close());
+    recorder.on("change", (change) => editor.record(change as ChangeStreamDocument));
 
-  const nodes = await startNodes(uri, database);
-  const oracle = new Oracle(mongo, `${database}-state`);
-  await until("the first epoch", () => oracle.learnEpoch().catch(() => undefined));
-  const judge = new Judge();
-  const clients: ResumingClient[] = [];
-  for (const [index, node] of nodes.entries()) {
-    for (const sub of ["u0", "u1"]) {
-      const sampling = random.fork();
-      const client = new ResumingClient({
-        url: () => `${node.url.replace("http", "ws")}/v1/ws`,
-        requests: {
-          all: { collection: "items" },
-          small: { collection: "items", filter: { v: { $lt: 40 } } },
-        },
-        random: random.fork(),
-        values: "json",
-        token: await signToken({ sub }),
-        decode: (cursor) => oracle.decode(cursor),
-        onPoint: (held, id, by) => {
-          const kind = by === "watermark" || by === "snapshot" ? by : "change";
-          if (kind === "change" && !sampling.chance(SAMPLED)) return;
-          const find = async (cursor: string) => {
-            const { clusterTime, within } = oracle.decode(cursor);
-            const time = within === BEFORE ? clusterTime - 1n : clusterTime;
-            await editor.known(time);
-            const variant = editor.at(time);
-            const own = id === "small" ? { v: { $lt: 40 } } : {};
-            const query: OracleQuery = {
-              database,
-              collection: "items",
-              filter: { $and: [variant.filter(sub), own] },
-              projections: variant.projections,
+    const nodes = await startNodes(uri, database);
+    const oracle = new Oracle(mongo, `${database}-state`);
+    await until("the first epoch", () => oracle.learnEpoch().catch(() => undefined));
+    const judge = new Judge();
+    const clients: ResumingClient[] = [];
+    for (const [index, node] of nodes.entries()) {
+      for (const sub of ["u0", "u1"]) {
+        const sampling = random.fork();
+        const client = new ResumingClient({
+          url: () => `${node.url.replace("http", "ws")}/v1/ws`,
+          requests: {
+            all: { collection: "items" },
+            small: { collection: "items", filter: { v: { $lt: 40 } } },
+          },
+          random: random.fork(),
+          values: "json",
+          token: await signToken({ sub }),
+          decode: (cursor) => oracle.decode(cursor),
+          onPoint: (held, id, by) => {
+            const kind = by === "watermark" || by === "snapshot" ? by : "change";
+            if (kind === "change" && !sampling.chance(SAMPLED)) return;
+            const find = async (cursor: string) => {
+              const { clusterTime, within } = oracle.decode(cursor);
+              const time = within === BEFORE ? clusterTime - 1n : clusterTime;
+              await editor.known(time);
+              const variant = editor.at(time);
+              const own = id === "small" ? { v: { $lt: 40 } } : {};
+              const query: OracleQuery = {
+                database,
+                collection: "items",
+                filter: { $and: [variant.filter(sub), own] },
+                projections: variant.projections,
+              };
+              return oracle.find(query, cursor, "json");
             };
-            return oracle.find(query, cursor, "json");
-          };
-          judge.compare(held, find, kind, () => `node ${index}, ${sub}, ${id}`);
-        },
-      });
-      client.start();
-      clients.push(client);
+            judge.compare(held, find, kind, () => `node ${index}, ${sub}, ${id}`);
+          },
+        });
+        client.start();
+        clients.push(client);
+      }
     }
-  }
-  onTestFinished(() => Promise.all(clients.map((client) => client.stop())).then(() => {}));
-  const writers = [0, 1, 2].map(
-    (index) => new VersionedWriter(mongo, mongo.db(database), "items", `w${index}`, random.fork()),
-  );
-  for (const writer of writers) writer.start();
-  const startedMs = performance.now();
-  let kills = 0;
+    onTestFinished(() => Promise.all(clients.map((client) => client.stop())).then(() => {}));
+    const writers = [0, 1, 2].map(
+      (index) => new VersionedWriter(mongo, mongo.db(database), "items", `w${index}`, random.fork()),
+    );
+    for (const writer of writers) writer.start();
+    const startedMs = performance.now();
+    let kills = 0;
 
-  for (let edit = 0; edit < EDITS; edit++) {
-    const isKill = (edit + 1) % Math.floor(EDITS / (KILLS + 1)) === 0 && edit + 1 < EDITS;
-    const victim = random.pick(nodes);
-    const editing = editor.edit();
-    if (isKill) await pause(random.int(0, 10));
-    if (isKill) kills++;
-    const restarted = isKill ? victim.restart("SIGKILL") : Promise.resolve();
-    await editing;
-    // While a node is away, the others go on: it meets several edits at once when it is back.
-    for (let more = 0; isKill && more < 3; more++) await editor.edit();
-    await restarted;
-    await pause(random.int(0, 200));
-  }
-  await expect.poll(() => editor.recorded, PATIENCE).toBe(editor.edits + 1);
-  editor.end();
-  const inForce = await new RuleSetStore(mongo.db(`${database}-state`)).inForce();
-  for (const node of nodes)
-    await expect
-      .poll(() => readyz(node), PATIENCE)
-      .toMatchObject({ ready: true, rulesGeneration: inForce?.set });
-  await Promise.all(writers.map((writer) => writer.stop()));
-  await expect.poll(() => clients.every(({ isFollowing }) => isFollowing), PATIENCE).toBe(true);
-  await pause(2_500); // two more watermarks each
-  await Promise.all(clients.map((client) => client.stop()));
-  await judge.settled();
-  const { compared, unreadable } = judge;
-  const writes = writers.reduce((sum, writer) => sum + writer.writes, 0);
-  const perSecond = Math.round(writes / ((performance.now() - startedMs) / 1_000));
-  const { edits, reverts } = editor;
-  const counts = { edits, reverts, kills, writes, perSecond, ...compared, unreadable };
-  console.log("rule sets:", counts);
-  expect(clients.flatMap(({ faults }) => faults).slice(0, 10)).toEqual([]);
-  expect(judge.differences.slice(0, 12)).toEqual([]);
-  expect(compared.watermark).toBeGreaterThan(50);
-});
+    for (let edit = 0; edit < EDITS; edit++) {
+      const isKill = (edit + 1) % Math.floor(EDITS / (KILLS + 1)) === 0 && edit + 1 < EDITS;
+      const victim = random.pick(nodes);
+      const editing = editor.edit();
+      if (isKill) await pause(random.int(0, 10));
+      if (isKill) kills++;
+      const restarted = isKill ? victim.restart("SIGKILL") : Promise.resolve();
+      await editing;
+      // While a node is away, the others go on: it meets several edits at once when it is back.
+      for (let more = 0; isKill && more < 3; more++) await editor.edit();
+      await restarted;
+      await pause(random.int(0, 200));
+    }
+    await expect.poll(() => editor.recorded, PATIENCE).toBe(editor.edits + 1);
+    editor.end();
+    const inForce = await new RuleSetStore(mongo.db(`${database}-state`)).inForce();
+    for (const node of nodes)
+      await expect
+        .poll(() => readyz(node), PATIENCE)
+        .toMatchObject({ ready: true, rulesGeneration: inForce?.set });
+    await Promise.all(writers.map((writer) => writer.stop()));
+    await expect.poll(() => clients.every(({ isFollowing }) => isFollowing), PATIENCE).toBe(true);
+    await pause(2_500); // two more watermarks each
+    await Promise.all(clients.map((client) => client.stop()));
+    await judge.settled();
+    const { compared, unreadable } = judge;
+    const writes = writers.reduce((sum, writer) => sum + writer.writes, 0);
+    const perSecond = Math.round(writes / ((performance.now() - startedMs) / 1_000));
+    const { edits, reverts } = editor;
+    const counts = { edits, reverts, kills, writes, perSecond, ...compared, unreadable };
+    console.log("rule sets:", counts);
+    expect(clients.flatMap(({ faults }) => faults).slice(0, 10)).toEqual([]);
+    expect(judge.differences.slice(0, 12)).toEqual([]);
+    expect(compared.watermark).toBeGreaterThan(50);
+  },
+  TIMEOUT_MS,
+);
