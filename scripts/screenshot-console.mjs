@@ -44,13 +44,15 @@ try {
   await page.locator("h1").click();
   await take(page, "console-rules.png");
 
+  // As high as the form with its choices, both outcomes and the documents.
+  await page.setViewportSize({ width: 1280, height: 1720 });
   await nav.getByRole("link", { name: "Try" }).click();
   await page.getByLabel("User").fill('{ "sub": "ben" }');
   await page.getByLabel("Collection").fill("orders");
   await page.getByRole("button", { name: "Try", exact: true }).click();
   await page.locator(".document .new").first().waitFor();
-  await page.locator(".compared").scrollIntoViewIfNeeded();
   await take(page, "console-try.png");
+  await page.setViewportSize({ width: 1280, height: 800 });
 
   await nav.getByRole("link", { name: "Trace" }).click();
   await page.getByLabel("User (sub)").fill("ben");

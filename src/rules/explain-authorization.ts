@@ -115,7 +115,7 @@ function explainRule(
   }
   if (rule.when === null) return { applies: true, because: "it has no when, so it is for everybody" };
   const { matches, because } = deciding(rule.when, claimsToBson(subject?.claims ?? {}), text);
-  return { applies: matches, because: `of its when, ${whenText(because)}` };
+  return { applies: matches, because: `when ${whenText(because)}` };
 }
 
 function judge(query: EffectiveQuery, document: Uint8Array, text: FilterText): DocumentVerdict {

@@ -85,7 +85,7 @@ const Summary = ({ effect }: { readonly effect: Effect }): ReactNode => (
     <div className="stack-small">
       <DiffView diff={effect.diff} />
     </div>
-    <div>
+    <div className="stack-small">
       <EffectTable live={effect.live} />
     </div>
     {effect.replay === null ? null : (

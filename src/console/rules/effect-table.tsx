@@ -8,13 +8,14 @@ import type { Plan } from "./problem.ts";
 
 type Live = Plan["live"];
 
+/** The serious ones first: a phone shows two or three of them. */
 const COLUMNS: readonly (readonly [keyof Effects, string])[] = [
-  ["unchanged", "Subscriptions that show the same documents and fields."],
-  ["gains", "Subscriptions that show more documents or fields."],
+  ["ends", "Subscriptions that end, because no rule allows them any more."],
   ["loses", "Subscriptions that show fewer documents or fields."],
   ["changes", "Subscriptions that show other documents or fields: some appear and some disappear."],
-  ["ends", "Subscriptions that end, because no rule allows them any more."],
+  ["gains", "Subscriptions that show more documents or fields."],
   ["unknown", "Subscriptions whose effect depends on a lookup that was not read yet."],
+  ["unchanged", "Subscriptions that show the same documents and fields."],
 ];
 
 /** The effect of a draft on the subscriptions of this moment. */

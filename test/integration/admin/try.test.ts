@@ -183,8 +183,8 @@ test("a try as a live connection uses its claims, and shows none of them without
     outcome: "allowed",
     reason: null,
     rules: [
-      { name: "team", applies: false, because: 'of its when, {"%%user.team":"…"} does not hold' },
-      { name: "shop", applies: true, because: 'of its when, {"%%user.level":{"$gte":"…"}} holds' },
+      { name: "team", applies: false, because: 'when {"%%user.team":"…"} does not hold' },
+      { name: "shop", applies: true, because: 'when {"%%user.level":{"$gte":"…"}} holds' },
     ],
     query: {
       rule: "shop",

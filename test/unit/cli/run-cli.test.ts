@@ -216,7 +216,7 @@ test("explain prints rules, filter, fields and the document's verdict", async ()
   expect(out.split("\n")).toEqual([
     'allowed: the user {"sub":"u1"} on orders',
     "rules:",
-    '    staff: of its when, {"%%user.roles":{"$in":["admin"]}} does not hold',
+    '    staff: when {"%%user.roles":{"$in":["admin"]}} does not hold',
     "  → customer: it has no when, so it is for everybody",
     'filter: {"customerId":"u1","status":"open"}',
     "fields: all but margin",

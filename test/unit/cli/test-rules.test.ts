@@ -121,8 +121,8 @@ test("a failure reports its location, the rule that applied, the deciding predic
   const { code, out, err } = await run({ "t.test.yaml": tests });
   expect({ code, err }).toEqual({ code: 1, err: "" });
   const about = `  user      {"sub":"ada"} on orders
-  rules       staff: of its when, {"%%user.roles":{"$in":["admin"]}} does not hold
-            → customer: of its when, {"%%user.sub":{"$exists":true}} holds`;
+  rules       staff: when {"%%user.roles":{"$in":["admin"]}} does not hold
+            → customer: when {"%%user.sub":{"$exists":true}} holds`;
   expect(out).toBe(`t.test.yaml:5:5: customers see their own orders
 ${about}
   expected  rule staff

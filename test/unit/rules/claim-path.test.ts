@@ -148,7 +148,7 @@ test("an explanation names claims as the rules do", () => {
     0,
   );
   expect(explained.map(({ because }) => because)).toEqual([
-    'of its when, {"%%user[\\"https://example.com/roles\\"].0":"admin"} does not hold',
-    'of its when, {"%%words:user.scope":"orders:read"} does not hold',
+    'when {"%%user[\\"https://example.com/roles\\"].0":"admin"} does not hold',
+    'when {"%%words:user.scope":"orders:read"} does not hold',
   ]);
 });

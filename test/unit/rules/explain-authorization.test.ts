@@ -46,14 +46,12 @@ test("says why each rule applies or does not, by the predicate that decides", ()
     {
       name: "staff",
       applies: false,
-      because: 'of its when, {"%%user.roles":{"$in":["admin"]}} does not hold',
+      because: 'when {"%%user.roles":{"$in":["admin"]}} does not hold',
     },
-    { name: "customer", applies: true, because: 'of its when, {"%%user.sub":{"$exists":true}} holds' },
+    { name: "customer", applies: true, because: 'when {"%%user.sub":{"$exists":true}} holds' },
     { name: "rest", applies: false, because: "not asked: customer applies already" },
   ]);
-  expect(explain({ roles: ["admin"] }).rules[0]?.because).toBe(
-    'of its when, {"%%user.active":true} does not hold',
-  );
+  expect(explain({ roles: ["admin"] }).rules[0]?.because).toBe('when {"%%user.active":true} does not hold');
 });
 
 test("with redacted text no reason holds a value of a claim, of the rule or of the document", () => {
@@ -71,7 +69,7 @@ test("with redacted text no reason holds a value of a claim, of the rule or of t
   );
   const { query: _, ...texts } = explanation;
   expect(JSON.stringify(texts)).not.toContain("secret");
-  expect(texts.rules[0]?.because).toBe('of its when, {"%%user.roles":{"$in":"…"}} does not hold');
+  expect(texts.rules[0]?.because).toBe('when {"%%user.roles":{"$in":"…"}} does not hold');
   expect(texts.document).toMatchObject({ visible: false, because: '{"customerId":"…"} does not hold' });
 });
 
