@@ -12,17 +12,17 @@ const RETRIES_MAX = 20;
 const PER_ADDRESS = 5_000;
 
 const clients = [];
-const totals = { lost: 0, twice: 0, cut: 0, retries: 0, starts: {} };
+const totals = { lost: 0, twice: 0, cut: 0, retries: 0, starts: {}, reasons: {} };
 
 class Client {
   /** The number of the last change. */
   n = 0;
+  isDropped = true;
   #room;
   #token;
   #localAddress;
   #position = {};
   #socket;
-  #isDropped = true;
   #settle = () => {};
   /** The number that settles a connection. */
   #wanted = 0;
@@ -44,15 +44,16 @@ class Client {
   }
 
   drop() {
-    this.#isDropped = true;
+    this.isDropped = true;
     this.#socket.drop();
   }
 
   #try(wanted) {
     return new Promise((resolve, reject) => {
-      this.#isDropped = false;
+      this.isDropped = false;
       this.#wanted = wanted;
       let isSubscribed = false;
+      let reason = "before the upgrade";
       this.#settle = () => {
         if (isSubscribed && this.n >= this.#wanted) resolve(true);
       };
@@ -62,7 +63,11 @@ class Client {
           wantsWhole: true,
           isChange,
           onChange: (bytes, start, end) => this.#take(JSON.parse(bytes.toString("utf8", start, end))),
+          onCloseFrame: (code) => {
+            reason = `code ${code}`;
+          },
           onOpen: () => {
+            reason = "after the upgrade";
             this.#send({ type: "hello", token: this.#token });
             const filter = { room: this.#room };
             const request = { id: "1", collection: "docs", filter, snapshot: false, ...this.#position };
@@ -81,8 +86,9 @@ class Client {
           },
           onRefused: (text) => reject(new Error(`refused: ${text}`)),
           onClose: () => {
-            if (this.#socket !== socket || this.#isDropped) return;
+            if (this.#socket !== socket || this.isDropped) return;
             if (isSubscribed) totals.cut++;
+            totals.reasons[reason] = (totals.reasons[reason] ?? 0) + 1;
             resolve(false);
           },
         },
@@ -139,8 +145,8 @@ serve({
     );
   },
 
-  /** How many clients have not received change `n`. */
-  behind: ({ n }) => clients.filter((client) => client.n < n).length,
+  /** How many clients that are connected have not received change `n`. */
+  behind: ({ n }) => clients.filter((client) => !client.isDropped && client.n < n).length,
 
   totals: () => totals,
 });

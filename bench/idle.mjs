@@ -125,9 +125,11 @@ async function connectAll(service, clients) {
   const emptyKiB = await collectedRssOf(service);
   const share = CONNECTIONS / PROCESSES;
   const startedMs = performance.now();
+  const emptyMs = cpuOf(service);
   const open = (i) => ({ from: i * share, count: share, liveQueries: LIVE_QUERIES });
   await callAll(clients, "open", open);
   const connectMs = performance.now() - startedMs;
+  const connectMicros = (1_000 * (cpuOf(service) - emptyMs)) / CONNECTIONS;
   await sleep(IDLE_MS);
   const beforeMs = cpuOf(service);
   await sleep(IDLE_MS);
@@ -136,6 +138,7 @@ async function connectAll(service, clients) {
   const collectedKiB = (await collectedRssOf(service)) - emptyKiB;
   return {
     perSecond: CONNECTIONS / (connectMs / 1_000),
+    connectMicros,
     idleShare: (100 * idleMs) / IDLE_MS,
     asIsKiB: asIsKiB / CONNECTIONS,
     collectedKiB: collectedKiB / CONNECTIONS,
@@ -147,6 +150,7 @@ async function connectAll(service, clients) {
 async function cutAndReturn(service, clients, docs) {
   await callAll(clients, "cut", () => ({ count: CUT / PROCESSES }));
   await write(docs, CHANGES);
+  await untilAllHave(clients, CHANGES);
   const beforeMs = cpuOf(service);
   const startedMs = performance.now();
   const returning = callAll(clients, "comeBack", () => ({ withinMs: WITHIN_MS, wanted: CHANGES }));
@@ -178,6 +182,7 @@ function tableOf(connected, { times, allMs, eachMicros }, totals) {
     ["RSS of each connection after a collection, KiB", shown(connected.collectedKiB)],
     ["RSS of the node, MiB", shown(connected.totalMiB)],
     ["connected per second", shown(connected.perSecond)],
+    ["CPU time of each connect, µs", shown(connected.connectMicros)],
     ["CPU time while all are idle, % of a core", shown(connected.idleShare)],
     [`${CUT} back after a cut: p50, ms`, shown(p50)],
     [`${CUT} back after a cut: p99, ms`, shown(p99)],
@@ -218,7 +223,10 @@ async function measure(service, mongo) {
   const clients = await Promise.all(Array.from({ length: PROCESSES }, fork));
   const connected = await connectAll(service, clients);
   const returned = await cutAndReturn(service, clients, docs);
-  const totals = totalsOf(await callAll(clients, "totals"));
+  const all = await callAll(clients, "totals");
+  const totals = totalsOf(all);
+  if (totals.retries > 0)
+    process.stderr.write(`failed attempts: ${JSON.stringify(all.map(({ reasons }) => reasons))}\n`);
   await Promise.all(clients.map((client) => client.stop()));
   if (totals.lost + totals.twice + totals.cut > 0 || totals.resumed !== CUT)
     throw new Error(`not everybody has everything once: ${JSON.stringify(totals)}`);

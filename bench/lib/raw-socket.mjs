@@ -29,7 +29,7 @@ export class RawSocket {
   #reader;
 
   /**
-   * @param reader `isChange(bytes, at)`, `onChange(bytes, at, end, isCompressed)`, `onText(text)`, `onOpen()`, `onClose()`, and
+   * @param reader `isChange(bytes, at)`, `onChange(bytes, at, end, isCompressed)`, `onText(text)`, `onOpen()`, `onClose()`, maybe `onCloseFrame(code)`, and
    *   `wantsWhole`: whether changes are handed on only when they are complete. An address has some 28,000 ports for
    *   connections to one other; `localAddress` is another one.
    */
@@ -139,7 +139,10 @@ export class RawSocket {
       if (isChange) this.#reader.onChange(bytes, start, end, isCompressed);
       else if (opcode === TEXT) this.#reader.onText(bytes.toString("utf8", start, end));
       else if (opcode === PING) this.send(bytes.subarray(start, end), PONG);
-      else if (opcode === CLOSE) this.#socket.end();
+      else if (opcode === CLOSE) {
+        this.#reader.onCloseFrame?.(size < 2 ? 1005 : bytes.readUInt16BE(start));
+        this.#socket.end();
+      }
       at = end;
     }
     return at;
