@@ -64,6 +64,7 @@ const sidebar = [
       page("API for admins", "/admin-api"),
       page("Security", "/security"),
       page("Performance", "/performance"),
+      page("Capacity", "/capacity"),
       page("Load tests", "/load-testing"),
     ],
   },
