@@ -71,5 +71,8 @@ const sizeOf = (data: RawData) => (Array.isArray(data) ? 0 : data.byteLength);
 /** The close code that asks a client for the same as an HTTP status before the upgrade does. */
 function codeOfRefusal(status: number): number {
   if (status === 403) return CLOSE_CODES.notAllowed;
-  return status === 429 || status >= 500 ? CLOSE_CODES.overloaded : CLOSE_CODES.malformedMessage;
+  // With 408, a busy machine has delayed the request, so that another attempt may succeed.
+  return status === 408 || status === 429 || status >= 500
+    ? CLOSE_CODES.overloaded
+    : CLOSE_CODES.malformedMessage;
 }

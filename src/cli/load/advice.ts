@@ -27,6 +27,10 @@ const ADVICE: readonly (readonly [pattern: RegExp, advice: string])[] = [
   ],
   [/ECONNRESET|EPIPE/, "The connection was reset: the log of the service or of a proxy says why"],
   [
+    /HTTP 408|handshake has timed out/,
+    "The service, or this machine, is too busy to accept connections at this rate: use a slower --ramp",
+  ],
+  [
     /ETIMEDOUT|timed out|nothing heard/i,
     "The host does not answer: check the host, the port and the firewall",
   ],

@@ -313,6 +313,8 @@ test.each<[string, string, RegExp]>([
     /one address\. Raise.*--connections/,
   ],
   ["close 1013 connectRatePerAddress", "HTTP 429: …", /--ramp/],
+  ["close 1013 HTTP 408", 'HTTP 408: {"code":"bad-request"}', /too busy.*slower --ramp/],
+  ["close 1006", "Opening handshake has timed out", /too busy.*slower --ramp/],
   ["too-many-requests connectionsPerUser", "more than 50", /Number them in the scenario/],
   ["unauthenticated", "the token is not valid", /Compare the secret or key with auth\.jwt/],
   ["forbidden", "no rule", /tidewire explain/],
