@@ -109,7 +109,7 @@ function uncheckedOf({ writes, blind, counts }: Judged, hasFailed: boolean): str
   }
   if (blind > 0) {
     return [
-      `${number(blind)} ${blind === 1 ? "subscription" : "subscriptions"} never saw a document of the writers, so nothing was checked for them: compare \`filter\` with \`document\` in the scenario, --collection with the collection, and the rules with the claims`,
+      `${number(blind)} ${blind === 1 ? "subscription" : "subscriptions"} never saw a document of the writers, so nothing was checked for them: compare \`filter\` with \`document\` in the scenario, --collection with the collection, and the rules with the claims. The rules must show the field \`load\` as well`,
     ];
   }
   if (counts.received > 0 || hasFailed) return [];

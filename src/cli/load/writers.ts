@@ -1,5 +1,5 @@
 /** The writers of a load run: they keep updating numbered documents, each at its rate. */
-import { type Collection, MongoClient, MongoServerError } from "mongodb";
+import { type Collection, MongoBulkWriteError, MongoClient, MongoServerError } from "mongodb";
 import { isMongoFailure } from "../../source/mongo.ts";
 import { unreachable } from "../../source/start-patience.ts";
 import { StartupError } from "../../source/startup-error.ts";
@@ -251,7 +251,8 @@ export class Writers {
     this.#writes += updates.length;
   }
 
-  async #failure(error: unknown): Promise<Error> {
+  async #failure(thrown: unknown): Promise<Error> {
+    const error = causeOfBulk(thrown);
     const { database, collection } = this.#options;
     const namespace = `${database}.${collection}`;
     if (error instanceof MongoServerError) {
@@ -269,6 +270,12 @@ export class Writers {
     if (isMongoFailure(error)) return unreachable(error, this.#client);
     return error instanceof Error ? error : new Error(String(error));
   }
+}
+
+/** The driver reports the failure of a connection during a bulk as an error of the server, which contains it. */
+function causeOfBulk(error: unknown): unknown {
+  const cause: unknown = error instanceof MongoBulkWriteError ? error.errorResponse : undefined;
+  return cause instanceof Error ? cause : error;
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
