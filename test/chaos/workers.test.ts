@@ -269,7 +269,7 @@ test("the admin listener lists and closes the connections of all workers, and th
   const first = (await ask("/connections?limit=3")).body;
   const rest = (await ask(`/connections?limit=3&after=${first.next}`)).body;
   const paged = [...first.connections, ...rest.connections];
-  // What a connection is doing may differ between two answers.
+  // The state of a connection may change between two answers.
   const idsOf = (connections: Listed["connections"]) => connections.map(({ id }) => id);
   expect(idsOf(paged)).toEqual(idsOf(await listed()));
   expect(new Set(paged.map(({ node }) => node)).size).toBe(2);
