@@ -29,7 +29,8 @@ function createPublic(server: object, limits: object = {}, onRequest: RequestLis
   /** The counts of `tidewire_sockets_refused_total`, by reason. */
   const refused = async () => {
     const { values } = await metrics.socketsRefused.get();
-    return Object.fromEntries(values.map(({ labels, value }) => [labels["reason"], value]));
+    const counted = values.filter(({ value }) => value > 0); // every reason begins with 0
+    return Object.fromEntries(counted.map(({ labels, value }) => [labels["reason"], value]));
   };
   const open = async () => (await metrics.sockets.get()).values[0]?.value;
   return { listener, refused, open };
