@@ -1,7 +1,15 @@
 import { expect, test } from "vitest";
+import type { Metrics } from "../../../src/metrics/metrics.ts";
 import { CLOSE_CODES } from "../../../src/protocol/close-codes.ts";
 import { COLLECTIONS } from "../../support/http-service.ts";
 import { startTestService } from "../../support/service.ts";
+
+/** The connections that were closed, by their code. Every known code begins with 0. */
+async function countsOf({ metrics }: { readonly metrics: Metrics }): Promise<Record<string, number>> {
+  const { values } = await metrics.connectionsClosed.get();
+  const counted = values.filter(({ value }) => value > 0);
+  return Object.fromEntries(counted.map(({ labels, value }) => [String(labels["code"]), value]));
+}
 
 test("a client that closes with a code of its own choosing is counted under other, whichever it chose", async () => {
   const { service, connect } = await startTestService({ collections: COLLECTIONS });
@@ -13,9 +21,10 @@ test("a client that closes with a code of its own choosing is counted under othe
     await client.untilClosed();
   }
   await expect.poll(() => service.readiness().connections).toBe(0);
-  const { values } = await service.metrics.connectionsClosed.get();
-  const counts = Object.fromEntries(values.map(({ labels, value }) => [labels["code"], value]));
-  expect(counts).toEqual({ other: chosen.length, ...Object.fromEntries(standard.map((code) => [code, 1])) });
+  expect(await countsOf(service)).toEqual({
+    other: chosen.length,
+    ...Object.fromEntries(standard.map((code) => [code, 1])),
+  });
 });
 
 test("a close by the service is counted under its own code", async () => {
@@ -23,6 +32,5 @@ test("a close by the service is counted under its own code", async () => {
   const client = await connect({ sub: "u1" });
   client.socket.send("no JSON");
   expect((await client.untilClosed()).code).toBe(CLOSE_CODES.malformedMessage);
-  const { values } = await service.metrics.connectionsClosed.get();
-  expect(values.map(({ labels }) => labels["code"])).toEqual(["4400"]);
+  expect(await countsOf(service)).toEqual({ 4400: 1 });
 });
