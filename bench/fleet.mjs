@@ -4,19 +4,19 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createClient } from "@redis/client";
 import { clockMs, Fleet } from "./lib/fleet-nodes.mjs";
 import { nameOf, summarize, tablesOf, verdictsOf } from "./lib/fleet-report.mjs";
 import { cpuMs, cpuMsWithEnded, profiled, Worker } from "./lib/processes.mjs";
-import { dist, MongoClient, ROOT } from "./lib/product.mjs";
+import { dist, MongoClient } from "./lib/product.mjs";
+import { writeDocs } from "./lib/report.mjs";
 import { quantile } from "./lib/statistics.mjs";
 
 const HELP = `Usage: npm run bench:fleet -- [options]
@@ -168,15 +168,6 @@ async function measure(fleet, variant, servers) {
   }
 }
 
-/** Puts the result between the two marks of the page. */
-async function writeDocs(text) {
-  const page = fileURLToPath(new URL("docs/performance.md", ROOT));
-  const [begin, end] = ["<!-- fleet -->", "<!-- /fleet -->"];
-  const before = await readFile(page, "utf8");
-  const from = before.indexOf(begin) + begin.length;
-  await writeFile(page, `${before.slice(0, from)}\n\n${text}\n\n${before.slice(before.indexOf(end))}`);
-}
-
 function resultOf(rounds) {
   const rows = summarize(rounds);
   const machine = `${cpus().length} × ${cpus()[0].model.trim()}, Node ${process.version}`;
@@ -225,7 +216,7 @@ async function main() {
     const result = resultOf(rounds);
     process.stdout.write(`${result}\n`);
     if (flags.json !== undefined) await writeFile(flags.json, JSON.stringify(rounds, null, 2));
-    if (flags.docs) await writeDocs(result);
+    if (flags.docs) await writeDocs("fleet", result);
     await Promise.all([first, ...others, bare].map((worker) => worker.stop()));
   } finally {
     await mongo.close();

@@ -3,7 +3,7 @@
  * a second: `npm run bench:idle -- --help`.
  */
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { COLLECTABLE, cpuMs, rssKiB, startProgram, Worker } from "./lib/processes.mjs";
 import { dist, MongoClient, ROOT } from "./lib/product.mjs";
+import { writeDocs } from "./lib/report.mjs";
 import { quantile } from "./lib/statistics.mjs";
 import { SECRET } from "./lib/tokens.mjs";
 
@@ -206,15 +207,6 @@ function tableOf(connected, { times, allMs, eachMicros }, totals) {
   return [["|  |  |", "| --- | ---: |", ...lines].join("\n"), verdicts.join("\n")].join("\n\n");
 }
 
-/** Puts the result between the two marks of the page. */
-async function writeDocs(text) {
-  const page = fileURLToPath(new URL("docs/performance.md", ROOT));
-  const [begin, end] = ["<!-- idle -->", "<!-- /idle -->"];
-  const before = await readFile(page, "utf8");
-  const from = before.indexOf(begin) + begin.length;
-  await writeFile(page, `${before.slice(0, from)}\n\n${text}\n\n${before.slice(before.indexOf(end))}`);
-}
-
 async function measure(service, mongo) {
   const docs = mongo.db(DATABASE).collection("docs");
   const pad = "x".repeat(240);
@@ -246,7 +238,7 @@ async function main() {
     const about = `${CONNECTIONS} connections, ${LIVE_QUERIES} live queries${workers}, ${cpus().length} × ${cpus()[0].model.trim()}, Node ${process.version}.`;
     const result = `${about}\n\n${table}`;
     process.stdout.write(`${result}\n`);
-    if (flags.docs) await writeDocs(result);
+    if (flags.docs) await writeDocs("idle", result);
   } finally {
     await mongo.close();
     await mongod.stop();

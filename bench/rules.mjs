@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { isBrowserMissing, timeMarks } from "./lib/editor-marks.mjs";
 import { cpuMsWithEnded, profiled, startProgram, Worker } from "./lib/processes.mjs";
 import { dist, MongoClient, ROOT } from "./lib/product.mjs";
+import { writeDocs } from "./lib/report.mjs";
 import { rulesText } from "./lib/rule-sets.mjs";
 import { quantile } from "./lib/statistics.mjs";
 import { SECRET } from "./lib/tokens.mjs";
@@ -209,15 +210,6 @@ function verdictsOf(rows) {
   });
 }
 
-/** Puts the result between the two marks of the page. */
-async function writeDocs(text) {
-  const page = fileURLToPath(new URL("docs/performance.md", ROOT));
-  const [begin, end] = ["<!-- rules -->", "<!-- /rules -->"];
-  const before = await readFile(page, "utf8");
-  const from = before.indexOf(begin) + begin.length;
-  await writeFile(page, `${before.slice(0, from)}\n\n${text}\n\n${before.slice(before.indexOf(end))}`);
-}
-
 const shown = (ms) => (ms < 10 ? ms.toFixed(1) : String(Math.round(ms)));
 
 function tableOf(rows) {
@@ -277,7 +269,7 @@ async function main() {
     const about = `${users} connections, ${users * KEPT} subscriptions, ${rounds} rounds, ${cpus().length} × ${cpus()[0].model.trim()}, Node ${process.version}.`;
     const result = [about, tableOf(rows), verdictsOf(rows).join("\n")].join("\n\n");
     process.stdout.write(`${result}\n`);
-    if (flags.docs) await writeDocs(result);
+    if (flags.docs) await writeDocs("rules", result);
   } finally {
     await mongod.stop();
     await rm(directory, { recursive: true, force: true });

@@ -1,4 +1,7 @@
 /** Medians over the rounds, ratios within each round, and the tables. */
+import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { ROOT } from "./product.mjs";
 import { median } from "./statistics.mjs";
 
 /** Values and ratios of one scenario; ratios are of one round each, as the machine is not the same in the next. */
@@ -115,4 +118,18 @@ function targetText({ lane, against, atMost, atLeast, measured, isMet }) {
   const wanted = atMost === undefined ? `at least ${shown(atLeast)}` : `at most ${shown(atMost)}`;
   const of = against === undefined ? lane : `${lane} / ${against}`;
   return `  ${isMet ? "met" : "MISSED"}: ${of}: ${shown(measured)}, wanted ${wanted}`;
+}
+
+/**
+ * Puts a result between the two marks of `docs/performance.md`.
+ * @param name In the marks, such as `rules`.
+ */
+export async function writeDocs(name, text) {
+  const file = fileURLToPath(new URL("docs/performance.md", ROOT));
+  const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const page = await readFile(file, "utf8");
+  const from = page.indexOf(begin) + begin.length;
+  const to = page.indexOf(end, from);
+  if (!page.includes(begin) || to < 0) throw new Error(`${file} needs the marks ${begin} and ${end}`);
+  await writeFile(file, `${page.slice(0, from)}\n\n${text}\n\n${page.slice(to)}`);
 }
