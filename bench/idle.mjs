@@ -41,15 +41,19 @@ const { values: flags } = parseArgs({
 });
 const CONNECTIONS = Number(flags.connections ?? (flags.quick ? 200 : 20_000));
 const LIVE_QUERIES = Number(flags["live-queries"] ?? (flags.quick ? 10 : 1_000));
-const CUT = Number(flags.cut ?? CONNECTIONS / 4);
+/** A multiple of the number of processes, which have equal shares. */
+const CUT = Number(flags.cut ?? Math.floor(CONNECTIONS / 8) * 2);
 const CHANGES = Number(flags.changes ?? 10);
 const WORKERS = Number(flags.workers ?? 1);
+/** Of clients. */
 const PROCESSES = 2;
 const WITHIN_MS = 1_000;
 /** How long the connections are idle before they are measured, and while their CPU time is. */
 const IDLE_MS = flags.quick ? 500 : 30_000;
 const DATABASE = `bench-idle-${randomBytes(4).toString("hex")}`;
 const MAIN = fileURLToPath(new URL("dist/cli/main.js", ROOT));
+/** Open files of a service besides those of its connections. */
+const OTHER_FILES = 200;
 
 /** Everybody connects from one machine, at once. All other limits are the defaults. */
 const LIMITS = {
@@ -225,8 +229,19 @@ async function measure(service, mongo) {
   return tableOf(connected, returned, totals);
 }
 
+/** Each process of the service holds its share of the connections as open files. */
+function checkOpenFiles() {
+  const { soft } = process.report.getReport().userLimits.open_files;
+  const needed = CONNECTIONS / WORKERS + OTHER_FILES;
+  if (soft === "unlimited" || soft >= needed) return;
+  throw new Error(
+    `${CONNECTIONS} connections need ${needed} open files in a process, and ulimit -n is ${soft}: raise it, use more --workers, or fewer --connections`,
+  );
+}
+
 async function main() {
   if (flags.help) return process.stdout.write(`${HELP}\n`);
+  checkOpenFiles();
   const directory = await mkdtemp(join(tmpdir(), "tidewire-idle-"));
   const mongod = await startMongod(directory);
   const mongo = await new MongoClient(mongod.uri).connect();

@@ -15,22 +15,22 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 /**
- * Measured on two virtual cores under Node 20, while other work kept them busy. CPU times are in microseconds. A pair is for a write among many, and for a write
+ * Measured on two virtual cores under Node 20, without other work. CPU times are in microseconds. A pair is for a write among many, and for a write
  * alone: the difference is paid once for each batch.
  */
 const COSTS = {
-  mongodWrite: { among: 116, alone: 1_660 },
-  mongodStream: { among: 46, alone: 188 },
-  redisWrite: { among: 1.6, alone: 119 },
-  redisRead: { among: 0.67, alone: 12.6 },
+  mongodWrite: { among: 97, alone: 1_830 },
+  mongodStream: { among: 25, alone: 301 },
+  redisWrite: { among: 1.3, alone: 145 },
+  redisRead: { among: 0.43, alone: 25.8 },
   /** The node that fills the tail, in addition to what every node does. */
-  lead: { among: 20, alone: 1_000 },
-  read: { among: 17.4, alone: 227 },
+  lead: { among: 16, alone: 1_230 },
+  read: { among: 17.4, alone: 272 },
   deliver: 11,
   /** Each idle connection, each second. */
-  idle: 4.2,
+  idle: 4.9,
   resume: 254,
-  connectionKiB: 10.5,
+  connectionKiB: 9.1,
 };
 
 /** The limits of one mongod, one Redis and one node. */

@@ -41,6 +41,8 @@ export class StreamSupply {
   #source: (typeof SOURCES)[number] | undefined;
   /** Why the stream that is opened next may be one of another source. */
   #reason: SwitchReason = "start";
+  /** Whether the last attempt to open a change stream of MongoDB has failed, so that only the shared tail is left. */
+  #hasOnlyTail = false;
   /** Counts changes of the pipeline. */
   #pipelines = 0;
   readonly #leaderHost: StreamHost | null;
@@ -70,7 +72,8 @@ export class StreamSupply {
     // The stream before has been closed.
     if (returning === undefined) tail?.closed();
     tail?.enter(scope);
-    const shared = returning ?? (await tail?.open(position.through)) ?? null;
+    const need = this.#hasOnlyTail ? "only-source" : "alternative";
+    const shared = returning ?? (await tail?.open(position.through, need)) ?? null;
     if (shared !== null) {
       position.openByTime();
       this.#use("tail", returning === undefined ? this.#reason : "returned");
@@ -79,7 +82,9 @@ export class StreamSupply {
     this.#metrics.streamOpens.inc();
     // The token of an entry of the tail belongs to the pipeline of the tail.
     if (this.isShared) position.openByTime();
+    this.#hasOnlyTail = true; // unless the next line succeeds
     const stream = await this.openOwn(position.next, own);
+    this.#hasOnlyTail = false;
     this.#use("mongodb", this.#reason);
     return stream;
   }
@@ -93,7 +98,7 @@ export class StreamSupply {
   async canReturn({ through }: StreamPosition): Promise<boolean> {
     if (this.#tail?.isInviting !== true) return false;
     const pipeline = this.#pipelines;
-    const stream = await this.#tail.open(through);
+    const stream = await this.#tail.open(through, "alternative");
     if (stream === null) return false;
     if (pipeline !== this.#pipelines) {
       // The collections have changed meanwhile, and the tail that was opened lacks the new ones.

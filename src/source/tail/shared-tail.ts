@@ -11,7 +11,7 @@ import type { TailOptions } from "../options.ts";
 import { RedisConnection, RedisError, type RedisPackage } from "./redis-connection.ts";
 import { TailLeader, type TailLeaderParts, type TailScope } from "./tail-leader.ts";
 import { TailLog } from "./tail-log.ts";
-import { SILENCE_MS, type TailLoss, TailLostError, TailStream } from "./tail-stream.ts";
+import { SILENCE_MS, type TailLoss, TailLostError, type TailPatience, TailStream } from "./tail-stream.ts";
 
 /** The parts that a shared tail works with. */
 export interface SharedTailParts extends Omit<TailLeaderParts, "openLog" | "key" | "bytes"> {
@@ -22,8 +22,16 @@ export interface SharedTailParts extends Omit<TailLeaderParts, "openLog" | "key"
 
 /** How often a node looks at a tail that it does not read, in milliseconds. */
 const LOOK_MS = 1_000;
-/** How long the tail may take to reach the position of a node that returns to it, in milliseconds. */
-const JOIN_MS = 250;
+/** How much a node depends on the tail: whether it can read MongoDB instead. */
+export type TailNeed = "alternative" | "only-source";
+/**
+ * How long the tail may take to reach the position of a node that returns to it, and how old an entry may be that arrives, in
+ * milliseconds. A node that reads MongoDB waits without changes meanwhile. A node that cannot read MongoDB loses nothing.
+ */
+const PATIENCE: Readonly<Record<TailNeed, TailPatience>> = {
+  alternative: { joinMs: 250, slowMs: 2_000 },
+  "only-source": { joinMs: 5_000, slowMs: 30_000 },
+};
 /** Pauses between attempts to return, which double while attempts fail or the node soon leaves again. In milliseconds. */
 const RETURN_MS = { first: 1_000, most: 30_000 };
 /** A tail that is silent for less than this has only just begun, or has another leader soon. Not logged. In milliseconds. */
@@ -76,16 +84,18 @@ export class SharedTail {
 
   /**
    * Reads the tail from cluster time `from` on, inclusive.
+   * @param need A node that cannot read MongoDB does not wait for the end of the pause between attempts.
    * @returns `null` if the node has to read MongoDB itself for now.
    */
-  async open(from: bigint): Promise<RawStream | null> {
+  async open(from: bigint, need: TailNeed): Promise<RawStream | null> {
+    if (need === "only-source") this.#returnAtMs = 0;
     if (!this.#isAlive && performance.now() >= this.#returnAtMs) await this.#lookAtTail();
     if (!this.isInviting || this.#scope === undefined) return null;
     const { serverNowMs, metrics } = this.#parts;
     try {
       const log = await this.#openLog();
       const onLag = (lagMs: number) => metrics.tailLag.set(lagMs / 1_000);
-      const stream = await TailStream.open(from, JOIN_MS, { log, serverNowMs, onLag }).catch(
+      const stream = await TailStream.open(from, PATIENCE[need], { log, serverNowMs, onLag }).catch(
         (error: unknown) => {
           log.close();
           throw error;

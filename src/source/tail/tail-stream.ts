@@ -36,10 +36,16 @@ export class TailLostError extends Error {
 export const BEAT_MS = 500;
 /** Without an entry for this long, the leader or Redis is taken for gone. In milliseconds. */
 export const SILENCE_MS = 1_500;
-/** An entry that arrives this long after the leader read its events is too late. In milliseconds. */
-export const SLOW_MS = 2_000;
 /** A read that took longer than this has waited for a new entry, in milliseconds. */
 const WAITED_MS = 5;
+
+/** How long a node waits for a tail that it reads, in milliseconds. */
+export interface TailPatience {
+  /** The time in which the tail has to reach the node's position. */
+  readonly joinMs: number;
+  /** An entry that arrives this long after the leader read its events is too late. */
+  readonly slowMs: number;
+}
 
 /** The parts that the stream works with. */
 export interface TailStreamParts {
@@ -65,6 +71,7 @@ const LIVE = { isFull: false, ended: false, isAligned: true } as const;
 /** Reads entries of the tail, and checks that nothing is missing between them. */
 export class TailStream implements RawStream {
   readonly #parts: TailStreamParts;
+  readonly #slowMs: number;
   #lastId: EntryId;
   /** Every event up to this cluster time was returned, or is before the start. */
   #through: bigint;
@@ -72,8 +79,9 @@ export class TailStream implements RawStream {
   #first: readonly ReadEntry[];
   #isClosed = false;
 
-  private constructor(parts: TailStreamParts, from: bigint, first: readonly ReadEntry[]) {
+  private constructor(parts: TailStreamParts, slowMs: number, from: bigint, first: readonly ReadEntry[]) {
     this.#parts = parts;
+    this.#slowMs = slowMs;
     this.#lastId = idBefore(from);
     this.#through = from - 1n;
     this.#first = first;
@@ -81,16 +89,19 @@ export class TailStream implements RawStream {
 
   /**
    * Begins with the events of cluster time `from`, like `startAtOperationTime`.
-   * @param waitMs How long the tail may take to reach that time.
    * @throws {TailLostError} The tail does not contain that time.
    */
-  static async open(from: bigint, waitMs: number, parts: TailStreamParts): Promise<TailStream> {
-    const first = await asLoss(() => parts.log.read(idBefore(from), waitMs));
+  static async open(
+    from: bigint,
+    { joinMs, slowMs }: TailPatience,
+    parts: TailStreamParts,
+  ): Promise<TailStream> {
+    const first = await asLoss(() => parts.log.read(idBefore(from), joinMs));
     const [oldest] = first;
     if (oldest === undefined) throw new TailLostError("behind");
     if (oldest.entry === null) throw new TailLostError("unreadable");
     if (oldest.entry.from >= from || oldest.entry.part !== 0) throw new TailLostError("trimmed");
-    return new TailStream(parts, from, first);
+    return new TailStream(parts, slowMs, from, first);
   }
 
   /**
@@ -133,7 +144,7 @@ export class TailStream implements RawStream {
     if (last !== null && hasWaited) {
       const lagMs = this.#parts.serverNowMs() - last.readAtMs;
       this.#parts.onLag(Math.max(0, lagMs));
-      if (lagMs > SLOW_MS) throw new TailLostError("slow");
+      if (lagMs > this.#slowMs) throw new TailLostError("slow");
     }
     return entries;
   }

@@ -331,7 +331,8 @@ test.runIf(KEEPS_IMAGES)(
     await expect.poll(() => other.isLeader(), PATIENCE).toBe(true);
     expect(await failing.isLeader()).toBe(false);
     await db.collection<Thing>("things").insertOne({ _id: 1, v: 1 });
-    await other.equalsFind(client, name);
+    for (const node of [failing, other]) await node.equalsFind(client, name);
+    expect(await failing.reads(), "its own stream is still cut off").toBe("tail");
   },
 );
 

@@ -49,7 +49,11 @@ async function startTail(skip: TestContext["skip"]) {
     );
   };
   const follow = async (from: number) =>
-    TailStream.open(BigInt(from), 100, { log: await open(), serverNowMs: () => Date.now(), onLag: () => {} });
+    TailStream.open(
+      BigInt(from),
+      { joinMs: 100, slowMs: 2_000 },
+      { log: await open(), serverNowMs: () => Date.now(), onLag: () => {} },
+    );
   return { redis, open, log, append, follow };
 }
 
@@ -253,7 +257,7 @@ test("a stream that is behind reads old entries however long each read takes, an
   const log = new TailLog(await RedisConnection.open(redisPackage, url), "tail");
   onTestFinished(() => log.close());
   const parts = { log, serverNowMs: () => startedAtMs, onLag: () => {} };
-  const stream = await TailStream.open(1n, 1_000, parts);
+  const stream = await TailStream.open(1n, { joinMs: 1_000, slowMs: 2_000 }, parts);
   const received: number[] = [];
   while (received.length < 41) received.push(...timesOf((await stream.next()).events));
   expect(received).toEqual(Array.from({ length: 41 }, (_, n) => n + 1));
