@@ -19,6 +19,7 @@ const TOP_LEVEL = new Set([
   "README.md",
   "SECURITY.md",
   "bench",
+  "clients",
   "config",
   "docker-compose.yml",
   "docs",
@@ -108,11 +109,11 @@ const isPage = (name: string) => name.endsWith(".md");
 /** This file names the forbidden words. */
 const OWN_NAME = "test/unit/house-rules.test.ts";
 /** Folders of code that keep to it. */
-const PLAIN_FOLDERS = ["bench", "docs/.vitepress", "examples", "scripts", "src", "test"];
+const PLAIN_FOLDERS = ["bench", "clients", "docs/.vitepress", "examples", "scripts", "src", "test"];
 const isPlain = (name: string) =>
   isPage(name) ||
   (name !== OWN_NAME &&
-    /\.(?:ts|tsx|mjs)$/.test(name) &&
+    /\.(?:ts|tsx|mjs|py)$/.test(name) &&
     PLAIN_FOLDERS.some((folder) => name.startsWith(`${folder}/`)));
 
 /** Titles of tests are quoted as they are. */
