@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from tidewire import Follower, Message, Refused
+from minimal_client import Follower, Message, Refused
 
 SHOWN = {"subscribed", "snapshot", "added", "changed", "removed", "reset", "unsubscribed", "error"}
 

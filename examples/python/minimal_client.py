@@ -1,4 +1,4 @@
-"""A small client of Tidewire's wire protocol, version 1 (docs/protocol.md), over a WebSocket.
+"""The least client of Tidewire's wire protocol, version 1 (docs/protocol.md), over a WebSocket.
 
 It follows one live query and keeps its documents as they are in MongoDB, for this user: says hello, subscribes,
 applies changes, and after a break resumes where it was. Whole documents only, and in no order: a `sort` or
@@ -153,7 +153,7 @@ class Follower:
             self._wait_ms = message["retryAfterMs"]
 
     def _judge(self, code: int, reason: str) -> None:
-        """What a close code says is to be done, by its range (protocol, section 5)."""
+        """Reacts to a close code by its range (protocol, section 5)."""
         if 4100 <= code <= 4199:
             self._tokens_tried += 1
             if self.token is not None and self._tokens_tried < TOKENS_MAX:
