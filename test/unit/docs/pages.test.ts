@@ -8,6 +8,7 @@ import { ROOT } from "../../support/build.ts";
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 
 const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+  .concat(["clients/python/README.md", "examples/README.md", "examples/django/README.md"])
   .concat(
     readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".md"))
