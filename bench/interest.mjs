@@ -28,6 +28,10 @@ for (const name of ["busy", "idle"]) {
   await collection.insertMany(Array.from({ length: 1_000 }, (_, _id) => ({ _id, n: 0, pad })));
 }
 
+const until = async (is) => {
+  while (!(await is())) await sleep(50);
+};
+
 async function startNode(number, unfollowedAfter) {
   const file = join(directory, `node-${number}.json`);
   const rules = { rules: [{ name: "all", anonymous: true }] };
@@ -52,6 +56,9 @@ async function startNode(number, unfollowedAfter) {
     });
   });
   child.removeAllListeners("exit");
+  // A node listens before its change stream has begun, and refuses subscriptions until then.
+  const isReady = async () => (await fetch(`http://127.0.0.1:${ports.adminPort}/readyz`)).ok;
+  await until(isReady);
   const metric = async (name) => {
     const text = await (await fetch(`http://127.0.0.1:${ports.adminPort}/metrics`)).text();
     return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1]);
@@ -84,9 +91,6 @@ function mongodMs() {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
-const until = async (is) => {
-  while (!(await is())) await sleep(50);
-};
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 async function writeIdle() {
