@@ -19,6 +19,7 @@ import { followRuleSets, loadRulesInForce, loadRuleTimes, rulesAheadOf } from ".
 import { gatewayContext, socketIoOf } from "./node/gateway-context.ts";
 import { MajorityWatch } from "./node/majority-watch.ts";
 import { checkDeployment, openClient, redisOf } from "./node/open-client.ts";
+import { openPresence } from "./node/open-presence.ts";
 import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
@@ -165,6 +166,8 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   const ruleTimes = await patience.run(() => loadRuleTimes(config, loaded, state));
   const rulesAhead = loaded === null ? null : rulesAheadOf(loaded, client, log);
   const context = gatewayContext(basics, state, { feed, revocations, ruleTimes, rulesAhead });
+  // Before the gateway, which ends the connections while entries can still be saved.
+  await patience.run(() => openPresence(basics, state, context));
   const gateway: Gateway = new Gateway(context, socketIo);
   basics.onStop(async () => gateway.stop());
   const rules = { ruleTimes, rulesAhead, ruleTimeStore: state.rules };

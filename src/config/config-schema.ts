@@ -3,6 +3,7 @@ import { AuthOptions } from "../auth/options.ts";
 import { FeedLimits, HistoryOptions } from "../feed/options.ts";
 import { GatewayLimits } from "../gateway/limits.ts";
 import { ServerOptions, TicketOptions } from "../gateway/options.ts";
+import { PresenceOptions } from "../presence/options.ts";
 import { CollectionOptions, FilterLimits, RulesOptions } from "../rules/options.ts";
 import { MongodbOptions } from "../source/options.ts";
 
@@ -35,6 +36,9 @@ export const ConfigSchema = z.strictObject({
   rules: RulesOptions.prefault({}).describe("How rules are evaluated."),
   collections: Collections.describe(
     "The collections and their rules, under the names that clients use. Not with `rules.from: database`.",
+  ),
+  presence: PresenceOptions.optional().describe(
+    "Presence: the rooms in which users are (docs/protocol.md, section 3.5). With this section, the collection `presence` is that of the entries. Unset: no client may enter.",
   ),
   limits: Limits.prefault({}).describe("Limits. Every limit has a default."),
   history: HistoryOptions.prefault({}).describe("Commits kept in memory for fast resumption."),

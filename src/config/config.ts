@@ -6,6 +6,7 @@ import type { ConfigSchema } from "./config-schema.ts";
 import { type ConfigProblem, type ConfigText, readConfigText } from "./config-text.ts";
 import { examine, inFileOrder, sectionOf } from "./examine.ts";
 import { fileProblems } from "./file-problems.ts";
+import { withPresencePlaced } from "./namespaces.ts";
 import { decodeUtf8, NotUtf8 } from "./utf8.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -97,7 +98,7 @@ export async function loadConfigApartFromRules(
 function judge(source: ConfigText, file: string): ParsedConfig {
   const { problems, config } = examine(source);
   if (config === undefined || problems.length > 0) return { ok: false, problems };
-  return { ok: true, config: deepFreeze(withAbsolutePaths(config, file)) };
+  return { ok: true, config: deepFreeze(withPresencePlaced(withAbsolutePaths(config, file))) };
 }
 
 /** @throws {ConfigError} The one problem that it cannot be read. */

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { PRESENCE } from "../rules/presence-options.ts";
 import { STATE_PREFIX } from "../source/mongo.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import type { Path } from "./config-text.ts";
@@ -7,16 +8,27 @@ const SYSTEM_DATABASES = new Set(["admin", "local", "config"]);
 
 /** Contradictions between sections that are each valid; paths as in the file. */
 export function* crossProblems(config: Judged): Generator<{ readonly path: Path; readonly message: string }> {
-  const { mongodb, collections, limits } = config;
+  const { mongodb, collections, limits, presence } = config;
+  for (const [lookup, { database, collection }] of Object.entries(presence?.lookups ?? {})) {
+    const path: Path = ["presence", "lookups", lookup];
+    const problem = stateProblem(mongodb, database ?? mongodb.database, collection, path, "collection");
+    if (problem !== null) yield problem;
+  }
   for (const [name, options] of Object.entries(collections)) {
     const { database, rules } = options;
+    const isEntries = presence !== undefined && name === PRESENCE;
     const path: Path = ["collections", name, "database"];
     if (database !== undefined && SYSTEM_DATABASES.has(database)) {
       const message = `found ${database}; allowed: a database of your own, as change streams do not open on ${database}`;
       yield { path, message };
     }
     // The keys that seal tickets are in this database, so no rule may ever reach it.
-    yield* stateProblems(mongodb, name, options);
+    if (isEntries) yield* placeProblems(options);
+    yield* stateProblems(
+      mongodb,
+      name,
+      isEntries ? { ...options, database: undefined, collection: undefined } : options,
+    );
     for (const [index, { allow }] of rules.entries()) {
       if (allow.maxLimit === undefined || allow.maxLimit <= limits.windowSize) continue;
       const message = `found ${allow.maxLimit}; allowed: at most limits.windowSize (${limits.windowSize}). Lower it, or raise windowSize`;
@@ -28,10 +40,19 @@ export function* crossProblems(config: Judged): Generator<{ readonly path: Path;
 type Whole = z.output<typeof ConfigSchema>;
 type Databases = Pick<Whole["mongodb"], "database" | "stateDatabase">;
 /** The parts that can contradict each other. */
-interface Judged extends Pick<Whole, "collections" | "limits"> {
+interface Judged extends Pick<Whole, "collections" | "limits" | "presence"> {
   readonly mongodb: Databases;
 }
 type Problem = { readonly path: Path; readonly message: string };
+
+/** The entries of presence have a place of their own. */
+function* placeProblems(options: Whole["collections"][string]): Generator<Problem> {
+  for (const field of ["database", "collection"] as const) {
+    if (options[field] === undefined) continue;
+    const message = `found ${options[field]}; allowed: nothing, as the service keeps the entries of the section presence in mongodb.stateDatabase. Remove it, or give this collection another name`;
+    yield { path: ["collections", PRESENCE, field], message };
+  }
+}
 
 /** A collection in the state database must not be one of the service's own. */
 function* stateProblems(
@@ -42,18 +63,8 @@ function* stateProblems(
   const own = options.database ?? database;
   const at: Path = ["collections", name];
   const isMixed = database === stateDatabase;
-  const problemOf = (of: string, collection: string, path: Path, field: string): Problem | null => {
-    if (of !== stateDatabase) return null;
-    if (!isMixed) {
-      const reason =
-        "the service keeps its keys in mongodb.stateDatabase, which is a database of its own here";
-      const message = `found ${of}; allowed: another database, as ${reason}. Write another one`;
-      return { path: [...path, "database"], message };
-    }
-    if (!collection.startsWith(STATE_PREFIX)) return null;
-    const message = `found ${collection}; allowed: a name that does not begin with ${STATE_PREFIX}, as the service's own collections have such names in mongodb.stateDatabase. Name another collection`;
-    return { path: field === "" ? path : [...path, field], message };
-  };
+  const problemOf = (of: string, collection: string, path: Path, field: string): Problem | null =>
+    stateProblem({ database, stateDatabase }, of, collection, path, field);
   const field = options.collection === undefined ? "" : "collection";
   const found = problemOf(own, options.collection ?? name, at, field);
   if (found !== null) yield found;
@@ -63,4 +74,23 @@ function* stateProblems(
     const problem = problemOf(of, collection, [...at, "lookups", lookup], "collection");
     if (problem !== null) yield problem;
   }
+}
+
+/** Why a collection may not be named; `null` if it may. The keys that seal tickets are in the state database. */
+function stateProblem(
+  { database, stateDatabase }: Databases,
+  of: string,
+  collection: string,
+  path: Path,
+  field: string,
+): Problem | null {
+  if (of !== stateDatabase) return null;
+  if (database !== stateDatabase) {
+    const reason = "the service keeps its keys in mongodb.stateDatabase, which is a database of its own here";
+    const message = `found ${of}; allowed: another database, as ${reason}. Write another one`;
+    return { path: [...path, "database"], message };
+  }
+  if (!collection.startsWith(STATE_PREFIX)) return null;
+  const message = `found ${collection}; allowed: a name that does not begin with ${STATE_PREFIX}, as the service's own collections have such names in mongodb.stateDatabase. Name another collection`;
+  return { path: field === "" ? path : [...path, field], message };
 }

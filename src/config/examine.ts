@@ -1,13 +1,15 @@
 import type { z } from "zod";
+import { PresenceOptions } from "../presence/options.ts";
 import { compileRules, RulesRefused, type RulesSource } from "../rules/compile-rules.ts";
 import { RulesOptions } from "../rules/options.ts";
-import { EMBEDDED_URI } from "../source/options.ts";
+import { DEFAULT_STATE_DATABASE, EMBEDDED_URI } from "../source/options.ts";
 import { uriProblem } from "../source/uri-problem.ts";
 import { Collections, ConfigSchema, DatabaseConfigSchema, Limits } from "./config-schema.ts";
 import type { ConfigProblem, ConfigText } from "./config-text.ts";
 import { crossProblems } from "./cross-problems.ts";
 import { type Report, toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";
+import { withPresencePlaced } from "./namespaces.ts";
 
 /** The result of examining a file, valid or not. */
 interface Examined {
@@ -65,12 +67,18 @@ export function rulesAlone(codeForm: unknown): RulesSource | undefined {
   if (!collections.success) return undefined;
   const limits = Limits.safeParse(sectionOf(codeForm, "limits") ?? {});
   const rules = RulesOptions.safeParse(sectionOf(codeForm, "rules") ?? {});
-  return {
-    mongodb: { database: String(sectionOf(sectionOf(codeForm, "mongodb"), "database") ?? "") },
+  const mongodb = sectionOf(codeForm, "mongodb");
+  const { data: presence } = PresenceOptions.safeParse(sectionOf(codeForm, "presence"));
+  return withPresencePlaced({
+    mongodb: {
+      database: String(sectionOf(mongodb, "database") ?? ""),
+      stateDatabase: String(sectionOf(mongodb, "stateDatabase") ?? DEFAULT_STATE_DATABASE),
+    },
     rules: rules.data ?? RulesOptions.parse({}),
     collections: collections.data,
     limits: limits.data ?? Limits.parse({}),
-  };
+    presence,
+  });
 }
 
 /** The value under a key of an unknown value. */
@@ -98,8 +106,8 @@ export function reportRules(rules: RulesSource | undefined, source: ConfigText, 
     compileRules(rules);
   } catch (error) {
     if (!(error instanceof RulesRefused)) throw error;
-    for (const { path, at, message } of error.problems) {
-      report(source.inside(["collections", ...path], at), message);
+    for (const { path, at, message, section = "collections" } of error.problems) {
+      report(source.inside([section, ...path], at), message);
     }
   }
 }

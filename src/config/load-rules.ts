@@ -13,7 +13,7 @@ export interface ConfiguredRules {
 }
 
 /** The parts of a file that contain it; the empty path is the file as a whole. */
-const RULES_PATH = /^(?:$|(?:collections|limits|rules)\b|auth\.anonymous$)/;
+const RULES_PATH = /^(?:$|(?:collections|limits|rules|presence)\b|auth\.anonymous$)/;
 
 const ELSEWHERE =
   "the rules are in the database. `tidewire rules pull rules.yaml` writes them to a file: name that file with --config";

@@ -9,6 +9,7 @@ import { crossProblems } from "./cross-problems.ts";
 import { inFileOrder, reporter, reportRules, sectionOf } from "./examine.ts";
 import { toCodeForm } from "./file-form.ts";
 import { fileIssues } from "./issue-text.ts";
+import { withPresencePlaced } from "./namespaces.ts";
 import { COLLECTIONS_KEY } from "./rule-set-text.ts";
 
 /** The parts of a configuration with which a rule set is judged. None of them is secret. */
@@ -16,6 +17,7 @@ export type RuleSetTerms = {
   readonly mongodb: Pick<Config["mongodb"], "database" | "stateDatabase">;
   readonly limits: Config["limits"];
   readonly rules: Config["rules"];
+  readonly presence: Config["presence"];
 };
 
 /** The collections of a set that is valid, or everything that is wrong with it. */
@@ -24,11 +26,12 @@ export type ReadRuleSet =
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /** The terms of a configuration, without the rest. */
-export const termsOf = ({ mongodb: { database, stateDatabase }, limits, rules }: Config): RuleSetTerms => ({
+export const termsOf = ({
   mongodb: { database, stateDatabase },
   limits,
   rules,
-});
+  presence,
+}: Config): RuleSetTerms => ({ mongodb: { database, stateDatabase }, limits, rules, presence });
 
 /**
  * Reads the collections of a saved set, as a node does.
@@ -64,7 +67,8 @@ export function readCollections(source: ConfigText, terms: RuleSetTerms): ReadRu
   const { collections } = parsed.data;
   for (const { path, message } of crossProblems({ ...terms, collections })) report(path, message);
   reportRules({ ...terms, collections }, source, report);
-  return problems.length > 0 ? refused() : { ok: true, collections };
+  if (problems.length > 0) return refused();
+  return { ok: true, collections: withPresencePlaced({ ...terms, collections }).collections };
 }
 
 const indented = (text: string) =>

@@ -10,7 +10,7 @@ export function warningsOf(source: ConfigText): ConfigProblem[] {
 }
 
 const isCondition = (path: Path) =>
-  path[0] === "collections" && (path.includes("filter") || path.includes("when"));
+  (path[0] === "collections" || path[0] === "presence") && (path.includes("filter") || path.includes("when"));
 
 function* warnings(source: ConfigText, value: unknown, path: Path): Generator<ConfigProblem> {
   if (typeof value === "string" && isCondition(path)) {

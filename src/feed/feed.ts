@@ -3,7 +3,7 @@
  * commit: state of the service, rights, live queries, then the head advances.
  */
 import type { Logger } from "pino";
-import { guarded } from "../metrics/guard.ts";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { BatchFacts, BatchSpan, Tracing } from "../metrics/tracing.ts";
 import type { StreamEvent } from "../source/change-event.ts";
@@ -19,7 +19,7 @@ import type { CommitTraceSlot } from "./commit-trace.ts";
 import { Delivery } from "./delivery.ts";
 import type { DeliveryParts, DeliveryTerms } from "./delivery-parts.ts";
 import { DocumentEncoder } from "./document-encoder.ts";
-import type { StateFollower } from "./followed-collection.ts";
+import type { CollectionObserver, StateFollower } from "./followed-collection.ts";
 import { GrantDiffs } from "./grant-diffs.ts";
 import { HeldQueries } from "./held-queries.ts";
 import { type CollectionReader, Interest } from "./interest.ts";
@@ -81,6 +81,7 @@ export class Feed implements CommitSink {
   readonly lookups: Lookups;
   readonly trace: CommitTraceSlot = { observer: null };
   readonly #metrics: Metrics;
+  readonly #guard: GuardParts;
   readonly #encoder: DocumentEncoder;
   readonly #budget: EncodedBudget;
   readonly #logBudget: LogBudget;
@@ -92,6 +93,8 @@ export class Feed implements CommitSink {
   readonly #deliveryParts: DeliveryParts;
   /** The service's own collections, by namespace. */
   readonly #stateFollowers: Map<string, StateFollower>;
+  /** Receive the events of a collection before its live queries do, by namespace. */
+  readonly #observers = new Map<string, (event: StreamEvent) => void>();
   readonly #isState = ({ namespace }: StreamEvent) => this.#stateFollowers.has(namespace);
   readonly #sweeper: NodeJS.Timeout;
   readonly #tracing: Tracing | null;
@@ -144,6 +147,7 @@ export class Feed implements CommitSink {
     this.cursors = cursors;
     this.lookups = lookups;
     this.#metrics = metrics;
+    this.#guard = parts;
     this.#tracing = parts.tracing ?? null;
     metrics.onScrape("publishedHeadAge", () => metrics.publishedHeadAge.set(cursors.publishedAgeSeconds));
     this.#encoder = encoder;
@@ -170,8 +174,12 @@ export class Feed implements CommitSink {
    * Adds a follower of a collection of the service's own. To be called before the stream begins, which must cover the
    * namespace.
    */
-  followState(follower: StateFollower): void {
-    this.#stateFollowers.set(follower.namespace, follower);
+  followState(follower: StateFollower | CollectionObserver): void {
+    if (!("observe" in follower)) this.#stateFollowers.set(follower.namespace, follower);
+    else {
+      const observe = guarded(this.#guard, "feed.observe", (event: StreamEvent) => follower.observe(event));
+      this.#observers.set(follower.namespace, observe);
+    }
   }
 
   /** The configured collections are others from now on. To be called between two batches. */
@@ -255,6 +263,8 @@ export class Feed implements CommitSink {
       const entry = timeline.append(commit);
       // The changes found so far were allowed under the state before this commit, so they are written first.
       if (commit.events.some(this.#isState)) yield* this.#liveQueries.dispatch.flushAll();
+      if (this.#observers.size > 0)
+        for (const event of commit.events) this.#observers.get(event.namespace)?.(event);
       // Documents of the service's own collections take effect before anything else processes their commit.
       for (const follower of this.#stateFollowers.values()) {
         follower.apply(commit, () => {});
@@ -359,6 +369,7 @@ export class Feed implements CommitSink {
   #sweepInterest(): void {
     // An admin who traces a document sees its changes, whether somebody follows the collection or not.
     if (this.trace.observer !== null) this.#interest.ensureAll();
-    this.#interest.sweep([...this.#liveQueries.dispatch.namespaces, ...this.lookups.namespaces]);
+    const { namespaces } = this.#liveQueries.dispatch;
+    this.#interest.sweep([...namespaces, ...this.lookups.namespaces, ...this.#observers.keys()]);
   }
 }

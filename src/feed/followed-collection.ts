@@ -36,6 +36,13 @@ export interface StateFollower {
   sweep(nowMs: number): void;
 }
 
+/** Receives the events of a collection before its live queries do. The collection is read, whether somebody follows it or not. */
+export interface CollectionObserver {
+  /** `database.collection`. */
+  readonly namespace: string;
+  observe(event: StreamEvent): void;
+}
+
 /** The definition of a followed collection: which documents are read, how many, and how they are parsed. */
 export interface FollowedSpec<T> {
   readonly database: string;

@@ -11,6 +11,7 @@ import type { ParsedRequests } from "../rules/parsed-requests.ts";
 import type { ClientTrace } from "./client-trace.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
+import type { Presence } from "./presence.ts";
 import type { Refusals } from "./refusals.ts";
 import type { LostRights } from "./rights/lost-rights.ts";
 import type { RequestRecorder } from "./rights/request-recorder.ts";
@@ -49,6 +50,8 @@ export interface GatewayContext {
   readonly rulesAhead: RulesAhead | null;
   /** `null` if requests are not recorded. */
   readonly recorder: RequestRecorder | null;
+  /** The rooms in which users are; `null` without the section `presence`. It is set once, before the first client. */
+  presence: Presence | null;
   /** Observes clients while an admin follows one; `null` while nobody traces. */
   trace: ClientTrace | null;
   /** The clock of `%%now`. */

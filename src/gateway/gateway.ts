@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
 import type { Account } from "../feed/account.ts";
 import type { HistoryEntry } from "../feed/history.ts";
-import { guarded, noteFault } from "../metrics/guard.ts";
+import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
 import { amount } from "../protocol/amount.ts";
 import { CLOSE_CODES } from "../protocol/close-codes.ts";
 import type { RuleSet } from "../rules/compile-rules.ts";
@@ -195,6 +195,7 @@ export class Gateway implements ConnectionEvents {
       }
       yield;
     }
+    if (this.#context.presence !== null) yield* this.#context.presence.judgeAll(false);
   }
 
   /** Counts the effect that new rules would have on all connections, without putting them in force. See `planRules`. */
@@ -240,6 +241,7 @@ export class Gateway implements ConnectionEvents {
       // An error with one client must not save the others, whose tokens are not trusted either.
       connection.guarded("gateway.trust", () => closeIfUntrusted(connection))();
     }
+    runGuarded(this.#context, "gateway.trust", () => this.#context.presence?.endUntrusted());
   }
 
   /** Ends the subscriptions of a collection that can no longer be watched. */

@@ -78,6 +78,7 @@ export class NowSteps {
       );
       yield;
     }
+    if (this.#context.presence !== null) yield* this.#context.presence.judgeAll(true);
   }
 
   /** Reads the lookup sets of the next step, so that no subscription must be silent while they are read. */

@@ -168,6 +168,16 @@ export const COUNTERS = {
     "Client messages refused before their fields were read, by reason.",
     ["reason"],
   ],
+  presenceWrites: [
+    "tidewire_presence_writes_total",
+    "Entries of presence that were written or deleted, by operation.",
+    ["operation"],
+  ],
+  presenceLeft: [
+    "tidewire_presence_left_total",
+    "Entries of presence that this node ended, by reason.",
+    ["reason"],
+  ],
   errorsSent: ["tidewire_errors_sent_total", "Errors sent to clients.", ["code"]],
   unexpectedErrors: [
     "tidewire_unexpected_errors_total",
@@ -264,7 +274,11 @@ export const LABEL_VALUES = {
     ],
   },
   urlKeys: { outcome: ["issued", "used", "used-again", "refused", "evicted"] },
-  messagesReceived: { type: ["hello", "subscribe", "unsubscribe", "refresh", "fence", "ping"] },
+  messagesReceived: {
+    type: ["hello", "subscribe", "unsubscribe", "refresh", "fence", "enter", "leave", "ping"],
+  },
+  presenceWrites: { operation: ["put", "delete"] },
+  presenceLeft: { reason: ["requested", "expired", "forbidden", "lost"] },
   messagesUnread: { reason: ["bytes", "depth", "nodes", "malformed", "binary", "frame"] },
   errorsSent: {
     code: [

@@ -91,6 +91,21 @@ const GAUGES = {
   subscriptions: ["tidewire_subscriptions", "Subscriptions of all connections.", ["collection"]],
   sockets: ["tidewire_sockets", "Open sockets of the public listener, with or without a request yet.", []],
   connections: ["tidewire_connections", "Connections.", []],
+  presenceEntries: [
+    "tidewire_presence_entries",
+    "Entries of presence on this node, those included whose connection has ended.",
+    [],
+  ],
+  presenceClaims: [
+    "tidewire_presence_claims",
+    "Entries of presence that other nodes have written, and that are on this node now.",
+    [],
+  ],
+  presenceDepartures: [
+    "tidewire_presence_departures",
+    "Entries of presence that this node deletes as soon as no other node claims them.",
+    [],
+  ],
   userAccounts: ["tidewire_user_accounts", "Users with charges on this node.", []],
   revocations: ["tidewire_revocations", "Revocations in force.", []],
   revocationBytes: ["tidewire_revocation_bytes", "Bytes of revocations in memory.", []],

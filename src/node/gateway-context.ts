@@ -57,6 +57,7 @@ export function gatewayContext(
     ruleTimes,
     rulesAhead,
     recorder: recorderOf(basics, state),
+    presence: null,
     trace: null,
     clock: new RuleClock(config.rules.nowStepMs, Date.now()),
   };

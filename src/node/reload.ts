@@ -45,7 +45,22 @@ export function warnOfUnapplied(current: Config, next: Config, log: Logger): voi
   const always = ["mongodb", "server", "auth", "limits", "history", "tickets", "log"] as const;
   // With the rules of a file, an edit of this section takes effect together with them.
   const sections = current.rules.from === "database" ? ([...always, "rules"] as const) : always;
-  const differs = sections.filter((name) => JSON.stringify(current[name]) !== JSON.stringify(next[name]));
+  const differs: string[] = sections.filter(
+    (name) => JSON.stringify(current[name]) !== JSON.stringify(next[name]),
+  );
+  if (!isPresenceApplied(current, next)) differs.push("presence");
   if (differs.length > 0)
     log.warn({ sections: differs }, "these sections were edited, too: restart to apply them");
+}
+
+/** With the rules of a file, its rules take effect together with those of the collections, and nothing else of it. */
+function isPresenceApplied(
+  { presence: current, rules: { from } }: Config,
+  { presence: next }: Config,
+): boolean {
+  const rest = (presence: Config["presence"]) =>
+    JSON.stringify(
+      presence === undefined || from === "database" ? presence : { ...presence, rules: null, lookups: null },
+    );
+  return rest(current) === rest(next);
 }

@@ -208,9 +208,10 @@ export class RuleEdits {
 }
 
 /** The part of a configuration that rules are made of, which holds no secret. */
-const rulesOf = ({ mongodb: { database }, collections, limits, rules }: Config): RulesSource => ({
+const rulesOf = ({ mongodb: { database }, collections, limits, rules, presence }: Config): RulesSource => ({
   mongodb: { database },
   collections,
   limits,
   rules,
+  presence,
 });

@@ -77,6 +77,22 @@ export interface FenceMessage {
   id: string;
   operationTime: { $timestamp: { t: number; i: number } };
 }
+/**
+ * Enters a room (section 3.5). `tab` identifies the client over reconnections. With the `id` of an entry, replaces its
+ * `data`.
+ */
+export interface EnterMessage {
+  type: "enter";
+  id: string;
+  room: string;
+  tab: string;
+  data?: Readonly<Record<string, unknown>>;
+}
+/** Leaves the room of the entry `id`, at once. */
+export interface LeaveMessage {
+  type: "leave";
+  id: string;
+}
 /** Asks for a `pong` with the same `nonce`. */
 export interface PingMessage {
   type: "ping";
@@ -89,6 +105,8 @@ export type ClientMessage =
   | UnsubscribeMessage
   | RefreshMessage
   | FenceMessage
+  | EnterMessage
+  | LeaveMessage
   | PingMessage;
 
 /** The reason why a document moved: the write, a change of rights, or another document of a limited window. */
@@ -239,6 +257,19 @@ export interface FencedMessage {
   id: string;
   cursor: string;
 }
+/** Answers `enter`: the entry is saved, or was there before. */
+export interface EnteredMessage {
+  type: "entered";
+  id: string;
+}
+/** Why an entry has ended. After `lost` the client enters again. */
+export type LeftReason = "requested" | "forbidden" | "lost";
+/** The entry `id` has ended. */
+export interface LeftMessage {
+  type: "left";
+  id: string;
+  reason: LeftReason;
+}
 /** Answers `ping`. */
 export interface PongMessage {
   type: "pong";
@@ -261,4 +292,6 @@ export type ServerMessage =
   | ErrorMessage
   | DrainingMessage
   | FencedMessage
+  | EnteredMessage
+  | LeftMessage
   | PongMessage;

@@ -2,25 +2,31 @@
  * Compiles the rules of the configuration. Every fault is found here, when the configuration is loaded: a rule that
  * failed only when a certain user asks would fail in production.
  */
-import { createHash } from "node:crypto";
-import { bindFilter } from "../match/bind-filter.ts";
-import { fromJs } from "../match/bson-value.ts";
 import { compileFilter } from "../match/compile-filter.ts";
-import type { Filter, FilterTemplate, Placeholder } from "../match/filter.ts";
+import type { Filter, FilterTemplate } from "../match/filter.ts";
 import { parseFilter, parseFilterTemplate } from "../match/parse-filter.ts";
-import { EVERYTHING, excludeProjection, includeProjection, isHiddenPath } from "../match/projection.ts";
+import {
+  EVERYTHING,
+  excludeProjection,
+  includeProjection,
+  intersectProjections,
+  isHiddenPath,
+} from "../match/projection.ts";
 import type { Projection } from "../match/projection-fields.ts";
 import { TidewireError } from "../protocol/errors.ts";
-import { type Claims, lookupOf, NOW, PlaceholderRefused, readPlaceholder } from "./claims.ts";
+import { type Claims, PlaceholderRefused, readPlaceholder } from "./claims.ts";
 import {
   type CollectionOptions,
   type FieldsOptions,
   type FilterLimits,
   type LookupOptions,
-  type RuleOptions,
+  RuleOptions,
   RulesOptions,
 } from "./options.ts";
 import { placeholderFaults, type RulePart } from "./placeholder-faults.ts";
+import { PRESENCE, type PresenceRuleOptions, type PresenceRules } from "./presence-options.ts";
+import { ruleIdentities } from "./rule-identities.ts";
+import { singleLookup, usesNow } from "./template-placeholders.ts";
 import { claimsToBson, whenPath } from "./when-document.ts";
 
 /** The limits of clients' requests. */
@@ -71,9 +77,20 @@ export interface LookupTemplate {
   readonly value: string;
 }
 
+/** The part `allow` of a rule of presence. */
+export type PresenceAllowance = PresenceRuleOptions["allow"];
+
+/** The rules of presence. They have the form of the rules of a collection whose documents are the entries. */
+export interface CompiledPresence {
+  readonly entries: CollectionRules;
+  readonly allowances: ReadonlyMap<Rule, PresenceAllowance>;
+}
+
 /** All rules of a configuration. They are replaced together or not at all. */
 export interface RuleSet {
   readonly collections: ReadonlyMap<string, CollectionRules>;
+  /** Absent if there is no presence. */
+  readonly presence?: CompiledPresence;
   readonly limits: RequestLimits;
   /** The step to which `%%now` is rounded down, in milliseconds. */
   readonly nowStepMs: number;
@@ -85,6 +102,8 @@ export interface RuleProblem {
   /** The location inside the filter at `path`, as dotted keys. */
   readonly at: string;
   readonly message: string;
+  /** The section of `path`. Default: `collections`. */
+  readonly section?: "presence";
 }
 
 /** Upper limits for rules. The admin writes the rules, so these limits only catch accidents. */
@@ -100,6 +119,7 @@ export interface RulesSource {
   readonly mongodb: { readonly database: string };
   readonly collections: Readonly<Record<string, CollectionOptions>>;
   readonly limits: RequestLimits;
+  readonly presence?: PresenceRules | undefined;
 }
 
 /** Rules with faults. None of them may be used. */
@@ -108,7 +128,11 @@ export class RulesRefused extends Error {
   readonly problems: readonly RuleProblem[];
 
   constructor(problems: readonly RuleProblem[]) {
-    super(problems.map(({ path, message }) => `collections.${path.join(".")}: ${message}`).join("\n"));
+    super(
+      problems
+        .map(({ path, message, section = "collections" }) => `${section}.${path.join(".")}: ${message}`)
+        .join("\n"),
+    );
     this.problems = problems;
   }
 }
@@ -143,6 +167,7 @@ function* compileSteps({
   collections,
   limits,
   rules: evaluation,
+  presence: entering,
 }: RulesSource): Generator<undefined, RuleSet> {
   const { nowStepMs } = evaluation ?? RulesOptions.parse({});
   const problems: RuleProblem[] = [];
@@ -153,8 +178,10 @@ function* compileSteps({
     const lookups = compileLookups(options.lookups ?? {}, database, (path, message, at = "") =>
       problems.push({ path: [name, "lookups", ...path], at, message }),
     );
-    const identities = identitiesOf(options, database);
+    const identities = ruleIdentities(options, database);
     const rules: Rule[] = [];
+    // The service keeps fields of its own in the entries.
+    const hidden = entering !== undefined && name === PRESENCE ? OWN_FIELDS : EVERYTHING;
     for (const [index, rule] of options.rules.entries()) {
       const report: Report = (path, message, at = "") =>
         problems.push({ path: [name, "rules", index, ...path], at, message });
@@ -162,37 +189,48 @@ function* compileSteps({
         report(["name"], `a second rule ${JSON.stringify(rule.name)}; names are unique`);
       names.add(rule.name);
       const { value: identity = "" } = identities.next();
-      rules.push({ ...compileRule(rule, lookups, report), identity });
+      rules.push({ ...compileRule(rule, lookups, report, hidden), identity });
       yield;
     }
     compiled.set(name, { name, database, collectionName: options.collection ?? name, lookups, rules });
     yield;
   }
+  const presence = entering === undefined ? undefined : compilePresence(entering, mongodb.database, problems);
   if (problems.length > 0) throw new RulesRefused(problems);
-  return { collections: compiled, limits, nowStepMs };
+  return { collections: compiled, limits, nowStepMs, ...(presence === undefined ? {} : { presence }) };
 }
 
-/**
- * Digests of the rules of a collection. A rule grants its documents to users to whom no earlier rule applies, so each
- * digest covers the earlier rules as well. The name does not matter. One running hash serves all rules, because hashing
- * the earlier ones again for each rule took seconds for some thousand rules.
- */
-function* identitiesOf(
-  { collection, lookups, rules }: CollectionOptions,
+/** The fields of an entry that no client ever sees, whatever the rules say. */
+const OWN_FIELDS = excludeProjection(["node"]);
+
+function compilePresence(
+  options: PresenceRules,
   database: string,
-): Generator<string, undefined> {
-  const text = (value: unknown) => JSON.stringify([value]).slice(1, -1);
-  const head = [database, collection, lookups].map(text).join();
-  const running = createHash("sha256").update(`[${head},[`);
-  let separator = "";
-  for (const rule of rules) {
-    yield running
-      .copy()
-      .update(`],${text({ ...rule, name: undefined })}]`)
-      .digest("base64url");
-    running.update(separator + text([rule.anonymous, rule.when]));
-    separator = ",";
+  problems: RuleProblem[],
+): CompiledPresence {
+  const report =
+    (...before: (string | number)[]): Report =>
+    (path, message, at = "") =>
+      problems.push({ path: [...before, ...path], at, message, section: "presence" });
+  const lookups = compileLookups(options.lookups ?? {}, database, report("lookups"));
+  const names = new Set<string>();
+  const allowances = new Map<Rule, PresenceAllowance>();
+  for (const [index, { allow, ...written }] of options.rules.entries()) {
+    const reportRule = report("rules", index);
+    if (names.has(written.name))
+      reportRule(["name"], `a second rule ${JSON.stringify(written.name)}; names are unique`);
+    names.add(written.name);
+    const rule = compileRule(RuleOptions.parse(written), lookups, reportRule, EVERYTHING);
+    allowances.set({ ...rule, identity: "" }, allow);
   }
+  const entries = {
+    name: PRESENCE,
+    database,
+    collectionName: PRESENCE,
+    lookups,
+    rules: [...allowances.keys()],
+  };
+  return { entries, allowances };
 }
 
 type Entries = Readonly<Record<string, unknown>>;
@@ -222,10 +260,12 @@ function compileRule(
   rule: RuleOptions,
   lookups: ReadonlyMap<string, LookupTemplate>,
   report: Report,
+  hidden: Projection,
 ): Omit<Rule, "identity"> {
   const when = rule.when === undefined ? null : compileWhen(rule.when, report);
   const test = when === null ? null : compileFilter(when);
-  const projection = compileFields(rule.fields, report);
+  const shown = compileFields(rule.fields, report);
+  const projection = hidden === EVERYTHING ? shown : intersectProjections(shown, hidden);
   // The defaults are not in the schema: a digest of the rule must not change with a version that brings a new option.
   const {
     sort = null,
@@ -308,38 +348,6 @@ function compileRuleFilter(input: Entries, lookups: readonly string[], report: R
     report(["filter"], `${single} is a list: it may only be the whole operand of $in, $nin or $all`);
   }
   return template;
-}
-
-/** A lookup that is used where one value is required. */
-function singleLookup(template: FilterTemplate): string | null {
-  const found = placeholdersOf(template).single.findLast((operand) => lookupOf(operand) !== undefined);
-  return found?.placeholder ?? null;
-}
-
-function usesNow(template: FilterTemplate, lookups: ReadonlyMap<string, LookupTemplate>): boolean {
-  const { single, lists } = placeholdersOf(template);
-  if (single.some(({ placeholder }) => placeholder === NOW)) return true;
-  const named = lists.flatMap((operand) => lookups.get(lookupOf(operand) ?? "") ?? []);
-  return named.some(({ filter }) =>
-    placeholdersOf(filter).single.some(({ placeholder }) => placeholder === NOW),
-  );
-}
-
-/** The placeholders of a template, separated by whether one value or a list replaces them. */
-function placeholdersOf(template: FilterTemplate): { single: Placeholder[]; lists: Placeholder[] } {
-  const single: Placeholder[] = [];
-  const lists: Placeholder[] = [];
-  bindFilter(template, {
-    one: (operand) => {
-      single.push(operand);
-      return fromJs(0);
-    },
-    many: (operand) => {
-      lists.push(operand);
-      return [];
-    },
-  });
-  return { single, lists };
 }
 
 /** Whether a dotted location equals another one or is inside it. */

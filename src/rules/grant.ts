@@ -6,7 +6,7 @@ import type { Filter } from "../match/filter.ts";
 import { TidewireError } from "../protocol/errors.ts";
 import { type BoundLookup, bindRule, grantKey, LookupsNeeded, type LookupValues } from "./bind-rule.ts";
 import { ClaimRefused, type Claims, roundNow } from "./claims.ts";
-import type { CollectionRules, Rule, RuleSet } from "./compile-rules.ts";
+import type { CollectionRules, CompiledPresence, Rule, RuleSet } from "./compile-rules.ts";
 
 /** The user of a request. */
 export interface Subject {
@@ -81,6 +81,22 @@ export const appliedRuleOf = (
     bindApplied(rules, subject, collection, rule, nowMs, lookupValues),
   );
 
+/**
+ * The rule of presence that applies to a user.
+ * @throws {TidewireError} As `grantOf`.
+ * @throws {LookupsNeeded} As `grantOf`.
+ */
+export const presenceRuleOf = (
+  rules: RuleSet,
+  { entries }: CompiledPresence,
+  subject: Subject,
+  nowMs: number,
+  lookupValues: LookupValues,
+): AppliedRule =>
+  applyRule(entries, subject, (collection, rule) =>
+    bindApplied(rules, subject, collection, rule, nowMs, lookupValues),
+  );
+
 /** Finds the rule that applies to a user. Refuses the user if there is none, or if it cannot be applied. */
 function applyRules<T>(
   rules: RuleSet,
@@ -90,6 +106,15 @@ function applyRules<T>(
 ): T {
   const collection = rules.collections.get(name);
   if (collection === undefined) throw unknownCollection(name);
+  return applyRule(collection, subject, apply);
+}
+
+function applyRule<T>(
+  collection: CollectionRules,
+  subject: Subject | null,
+  apply: (collection: CollectionRules, rule: Rule) => T,
+): T {
+  const { name } = collection;
   let asked = "";
   try {
     const rule = firstRule(collection, subject, (next) => {

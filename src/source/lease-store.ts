@@ -14,7 +14,20 @@ interface LeaseDocument {
   data: Document | null;
   /** The server's time of the last renewal. Admins read it; no decision uses it. */
   at: Date;
+  /** The things that the holder works on, if other processes must know them. They end with the holder. */
+  items?: string[];
+  /** Grows whenever items are removed. */
+  removals?: Long;
 }
+
+/** A lease in a list of leases. */
+export interface ListedLease extends SeenLease {
+  readonly name: string;
+  readonly removals: bigint;
+}
+
+/** A change of the items of a lease. MongoDB takes one or the other in an update. */
+export type ItemsChange = { readonly add: readonly string[] } | { readonly remove: readonly string[] };
 
 /** The state of a lease, and the data that its holders have saved. */
 export interface StoredLease extends SeenLease {
@@ -61,6 +74,7 @@ export class LeaseStore {
     const update = {
       $set: { holder, ttlMs },
       $inc: { fence: Long.ONE, renewals: Long.ONE },
+      $unset: { items: "" as const },
       $currentDate: { at: true as const },
     };
     const taken = await this.#collection.findOneAndUpdate(asSeen, update, {
@@ -79,15 +93,73 @@ export class LeaseStore {
     return this.#update(name, fence, data === undefined ? {} : { data });
   }
 
+  /** Like `renew`, with a change of the items. To be repeated after a failure, which may have taken effect. */
+  async renewItems(name: string, fence: bigint, change: ItemsChange | null): Promise<boolean> {
+    if (change === null) return this.#update(name, fence, {});
+    if ("add" in change)
+      return this.#update(name, fence, {}, { $push: { items: { $each: [...change.add] } } });
+    return this.#update(name, fence, {}, { $pullAll: { items: [...change.remove] } }, { removals: Long.ONE });
+  }
+
+  /** Counts a sign of life for all leases of a holder. */
+  async renewAll(holder: string): Promise<void> {
+    const update = { $inc: { renewals: Long.ONE }, $currentDate: { at: true as const } };
+    await this.#collection.updateMany({ holder }, update, MAJORITY_WRITE);
+  }
+
+  /** Releases all leases of a holder. */
+  async releaseAll(holder: string): Promise<void> {
+    const update = { $set: { holder: null }, $inc: { renewals: Long.ONE } };
+    await this.#collection.updateMany({ holder }, update, MAJORITY_WRITE);
+  }
+
+  /** All leases whose names begin with `prefix`, without data and items. */
+  async list(prefix: string): Promise<ListedLease[]> {
+    const options = { ...MAJORITY_READ, ...NO_DECODING_TO_NUMBERS, readPreference: "primary" as const };
+    const found = await this.#collection
+      .find(namesWith(prefix), { ...options, projection: { data: 0, items: 0 } })
+      .toArray();
+    return found.map((lease) => ({
+      ...toLease(lease),
+      name: lease._id,
+      removals: lease.removals?.toBigInt() ?? 0n,
+    }));
+  }
+
+  /** Those of the given items that any lease has whose name begins with `prefix`. */
+  async itemsAmong(prefix: string, items: readonly string[]): Promise<Set<string>> {
+    const options = { ...MAJORITY_READ, readPreference: "primary" as const };
+    const $setIntersection = [{ $ifNull: ["$items", []] }, { $literal: items }];
+    const found = await this.#collection
+      .aggregate<{ items: string[] }>(
+        [{ $match: namesWith(prefix) }, { $project: { items: { $setIntersection } } }],
+        options,
+      )
+      .toArray();
+    return new Set(found.flatMap((lease) => lease.items));
+  }
+
+  /** Removes a lease that nobody needs any more. Another holder keeps it. */
+  async remove(name: string, fence: bigint): Promise<void> {
+    await this.#collection.deleteOne({ _id: name, fence: Long.fromBigInt(fence) }, MAJORITY_WRITE);
+  }
+
   /** Lets another process take the lease at once. */
   async release(name: string, fence: bigint): Promise<void> {
     await this.#update(name, fence, { holder: null });
   }
 
-  async #update(name: string, fence: bigint, set: Document): Promise<boolean> {
+  async #update(
+    name: string,
+    fence: bigint,
+    set: Document,
+    items: Document = {},
+    counted: Document = {},
+  ): Promise<boolean> {
     const update = {
       ...(Object.keys(set).length === 0 ? {} : { $set: set }),
-      $inc: { renewals: Long.ONE },
+      ...items,
+      $inc: { renewals: Long.ONE, ...counted },
       $currentDate: { at: true as const },
     };
     const { matchedCount } = await this.#collection.updateOne(
@@ -117,6 +189,9 @@ export class LeaseStore {
     }
   }
 }
+
+/** All names with a prefix. */
+const namesWith = (prefix: string) => ({ _id: { $gte: prefix, $lt: `${prefix}\uffff` } });
 
 const toLease = ({ holder, fence, renewals, ttlMs, data }: LeaseDocument): StoredLease => ({
   holder,

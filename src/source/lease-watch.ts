@@ -22,8 +22,14 @@ const MARGIN = 0.25;
  * holder asked for its last renewal before the candidate could see it, so by then the holder has stopped believing.
  */
 export class LeaseWatch {
+  readonly #extraMs: number;
   #seen: SeenLease | null = null;
   #seenAtMs = 0;
+
+  /** @param extraMs How much longer a lease must stay as it is, also if its holder has released it. */
+  constructor(extraMs = 0) {
+    this.#extraMs = extraMs;
+  }
 
   /**
    * Notes an answer of the state database.
@@ -32,9 +38,9 @@ export class LeaseWatch {
    * @returns For how long the lease must stay as it is until it may be taken, in milliseconds; 0 if it may be taken now.
    */
   waitMs(lease: SeenLease | null, askedAtMs: number, answeredAtMs: number): number {
-    if (lease === null || lease.holder === null) return 0;
-    const { fence, renewals, ttlMs } = lease;
-    const waitMs = ttlMs * (1 + MARGIN);
+    if (lease === null || (lease.holder === null && this.#extraMs === 0)) return 0;
+    const { fence, renewals, ttlMs, holder } = lease;
+    const waitMs = holder === null ? this.#extraMs : Math.max(ttlMs * (1 + MARGIN), ttlMs + this.#extraMs);
     if (this.#seen?.fence !== fence || this.#seen.renewals !== renewals) {
       this.#seen = lease;
       // The later one of the two times: the holder may have renewed until just before the answer.

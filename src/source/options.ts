@@ -18,6 +18,9 @@ export const EMBEDDED_URI = "embedded";
  */
 export const DEFAULT_DATA_DIR = ".tidewire/mongodb";
 
+/** The default database of the service's own state. */
+export const DEFAULT_STATE_DATABASE = "tidewire";
+
 const uri = z
   .string()
   .regex(/^(embedded$|mongodb:\/\/.|mongodb\+srv:\/\/.)/, {
@@ -142,7 +145,7 @@ export const MongodbOptions = z.strictObject({
       "Pre- and post-images: auto enables them if possible, required refuses to start without them, off uses none.",
     ),
   stateDatabase: databaseName
-    .default("tidewire")
+    .default(DEFAULT_STATE_DATABASE)
     .describe(
       "Database of the service's own state: checkpoints, keys, revocations. If it also contains collections of the rules, the names of the service's own collections begin with tidewire.",
     ),

@@ -12,6 +12,7 @@ export const STATE_COLLECTIONS = [
   "leases",
   "lostRights",
   "nodes",
+  "presence",
   "requests",
   "revocations",
   "ruleSets",

@@ -27,6 +27,7 @@ export interface TestServiceOptions {
   readonly history?: Record<string, unknown>;
   readonly rules?: Record<string, unknown>;
   readonly auth?: Record<string, unknown>;
+  readonly presence?: Record<string, unknown> | undefined;
   readonly mongodb?: Record<string, unknown>;
   /** Shorter than the configuration allows, for tests that want many watermarks. */
   readonly heartbeatMs?: number;
@@ -72,6 +73,7 @@ export function testConfig(
     },
     history: { window: "0s", ...options.history },
     rules: { ...options.rules },
+    ...(options.presence === undefined ? {} : { presence: options.presence }),
     log: { level: "silent" },
   };
 }

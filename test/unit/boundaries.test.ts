@@ -4,7 +4,17 @@ import { dirname, join, normalize, sep } from "node:path";
 import { expect, test } from "vitest";
 import { ROOT } from "../support/build.ts";
 
-const BEFORE_ADMIN = ["protocol", "metrics", "match", "auth", "rules", "source", "feed", "gateway"];
+const BEFORE_ADMIN = [
+  "protocol",
+  "metrics",
+  "match",
+  "auth",
+  "rules",
+  "source",
+  "feed",
+  "gateway",
+  "presence",
+];
 
 /** Folder → what it may import besides itself. Type imports count: they bind as well. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -16,6 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   source: ["protocol", "metrics"],
   feed: ["protocol", "metrics", "match", "source"],
   gateway: ["protocol", "metrics", "auth", "rules", "feed"],
+  presence: ["protocol", "metrics", "match", "auth", "rules", "source", "feed", "gateway"],
   admin: BEFORE_ADMIN,
   config: [...BEFORE_ADMIN, "admin"],
   "app-services": ["protocol", "match", "config"],
@@ -59,6 +70,7 @@ const GATEWAY_ORDER = [
   "rights",
   "refusals.ts",
   "client-trace.ts",
+  "presence.ts",
   "context.ts",
   "connection",
   "transports",

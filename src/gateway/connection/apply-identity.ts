@@ -18,6 +18,7 @@ import { type WorkTurns, workTurns } from "./work-turns.ts";
 
 /** The parts of a connection that a newer token changes. */
 export interface IdentityHost extends SubscriptionHost {
+  readonly isClosed: boolean;
   readonly login: SubscriptionHost["login"] & Pick<Login, "replace" | "expiresAtMs">;
 }
 
@@ -40,6 +41,7 @@ export async function applyIdentity(
 ): Promise<void> {
   try {
     connection.login.replace(identity);
+    connection.context.presence?.identityChanged(connection);
     const affected = silence(connection);
     connection.send({ type: "refreshed", expires: connection.login.expiresAtMs });
     for (const { subscription, error } of affected) {

@@ -193,6 +193,7 @@ export class Connection {
     this.outbox.end();
     this.subscriptions.end();
     this.progress.end();
+    this.context.presence?.ended(this, code === CLOSE_CODES.keyUnknown || code === CLOSE_CODES.tokenRevoked);
     this.context.metrics.connectionsClosed.inc({ code: closeCodeLabel(code) });
     if (this.login.isWelcomed) {
       const seconds = Math.round((Date.now() - (this.login.welcomedAtMs ?? Date.now())) / 1_000);

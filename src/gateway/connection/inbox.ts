@@ -11,6 +11,7 @@ import { ClientError } from "./client-error.ts";
 import type { Refused } from "./connection.ts";
 import type { ConnectionClock } from "./connection-clock.ts";
 import { type Arrived, EarlyMessages } from "./early-messages.ts";
+import { handleEnter, handleLeave } from "./handlers/enter.ts";
 import { type FenceHost, handleFence } from "./handlers/fence.ts";
 import { authenticate, type HelloHost, handleHello } from "./handlers/hello.ts";
 import { handleRefresh, type RefreshHost } from "./handlers/refresh.ts";
@@ -123,7 +124,9 @@ export class Inbox {
     if (message.type !== "hello" && isFirst) throw helloFirst();
     try {
       // A message that frees resources is never refused.
-      const givesBack = message.type === "unsubscribe" && connection.subscriptions.has(message.id);
+      const givesBack =
+        (message.type === "unsubscribe" && connection.subscriptions.has(message.id)) ||
+        (message.type === "leave" && connection.context.presence?.has(connection, message.id) === true);
       if (!givesBack) this.#rates.charge(message, incoming.bytes, nowMs);
       const handled = this.#dispatch(message);
       if (!isFirst && (message.type === "hello" || message.type === "subscribe")) this.#helloIsOver = true;
@@ -162,6 +165,10 @@ export class Inbox {
         return handleRefresh(connection, message);
       case "fence":
         return handleFence(connection, message);
+      case "enter":
+        return handleEnter(connection, message);
+      case "leave":
+        return handleLeave(connection, message);
       case "ping":
         return connection.send({
           type: "pong",

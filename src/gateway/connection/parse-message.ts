@@ -20,6 +20,31 @@ const filter = z.custom<Record<string, unknown>>(
   { error: "expected an object" },
 );
 
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** Text that MongoDB stores as it is. */
+const storable = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((text) => !LONE_SURROGATE.test(text), { error: "expected well-formed Unicode" });
+
+/** Data of a client that is stored. Names that begin with $ mean something to MongoDB. */
+const data = z.custom<Readonly<Record<string, unknown>>>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value) && hasPlainNames(value),
+  { error: "expected an object without names that begin with $" },
+);
+
+/** The depth is limited where the message is read. */
+function hasPlainNames(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  if (Array.isArray(value)) return value.every(hasPlainNames);
+  return Object.entries(value).every(
+    ([name, item]) => !name.startsWith("$") && !name.includes("\0") && hasPlainNames(item),
+  );
+}
+
 /** Passed on unchanged, because the aggregate has its own parser as well. */
 const aggregate = z.custom<AggregateRequest>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
@@ -71,6 +96,14 @@ const MESSAGES = {
     id,
     operationTime: z.strictObject({ $timestamp: z.strictObject({ t: uint32, i: uint32 }) }),
   }),
+  enter: z.strictObject({
+    type: z.literal("enter"),
+    id,
+    room: storable(200),
+    tab: storable(64),
+    data: data.optional(),
+  }),
+  leave: z.strictObject({ type: z.literal("leave"), id }),
   ping: z.strictObject({
     type: z.literal("ping"),
     nonce: z.union([z.string().max(200), z.number()]).optional(),

@@ -74,8 +74,8 @@ export class RequestRates {
   }
 }
 
-/** The cost of a message against the rate limit. Only a filter can be large and expensive to check. */
+/** The cost of a message against the rate limit. Only a filter, or the data of an entry, can be large. */
 function costOf(message: ClientMessage, bytes: number): number {
-  if (message.type !== "subscribe" || message.filter === undefined) return 1;
-  return requestCost(bytes);
+  const isLarge = (message.type === "subscribe" && message.filter !== undefined) || message.type === "enter";
+  return isLarge ? requestCost(bytes) : 1;
 }

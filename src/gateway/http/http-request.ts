@@ -3,7 +3,13 @@
  * can use them; the result is the same message as over a WebSocket, and passes the same checks.
  */
 import type { IncomingMessage } from "node:http";
-import { type SubscribeMessage, VALUE_MODES, type ValueMode } from "../../protocol/messages.ts";
+import {
+  type ClientMessage,
+  type EnterMessage,
+  type SubscribeMessage,
+  VALUE_MODES,
+  type ValueMode,
+} from "../../protocol/messages.ts";
 import { checkShape, type MessageLimits } from "../connection/incoming.ts";
 import { badRequest, checkMessage, type Problem } from "../connection/parse-message.ts";
 
@@ -82,6 +88,34 @@ export function parseUrlRequest(url: string, kind: "sse" | "poll", limits: Messa
   };
 }
 
+/**
+ * Reads the URL of `/v1/enter`.
+ * @throws {TidewireError} `bad-request`
+ */
+export function parseEnterUrl(url: string, limits: MessageLimits): Omit<EnterMessage, "type" | "id"> {
+  return checkEnter(readParameters(url, ["room", "tab", "data"]), limits);
+}
+
+/**
+ * Reads the URL of `/v1/leave`.
+ * @throws {TidewireError} `bad-request`
+ */
+export function parseLeaveUrl(url: string, limits: MessageLimits): Pick<EnterMessage, "room" | "tab"> {
+  return checkEnter(readParameters(url, ["room", "tab"]), limits);
+}
+
+/** Applies the same checks as for a message over a WebSocket. */
+function checkEnter(parameters: ReadonlyMap<string, string>, limits: MessageLimits): EnterMessage {
+  const text = parameters.get("data");
+  const data = text === undefined ? undefined : parseJson(text);
+  if (text !== undefined && data === undefined)
+    throw badRequest([{ path: "data", reason: "expected JSON, percent-encoded" }]);
+  const { room, tab } = Object.fromEntries(parameters);
+  const given = { type: "enter", id: SUBSCRIPTION_ID, room, tab, data };
+  // The schema keeps the type, so the result is an `enter`.
+  return checkPresent(given, limits) as EnterMessage;
+}
+
 /** The token of `Authorization: Bearer`; empty if nothing follows the word. Other schemes are for proxies. */
 export function bearerOf({ headers: { authorization = "" } }: IncomingMessage): string | undefined {
   if (!/^Bearer(?: |$)/i.test(authorization)) return undefined;
@@ -90,11 +124,15 @@ export function bearerOf({ headers: { authorization = "" } }: IncomingMessage): 
 
 /** Applies the same checks as for a message over a WebSocket. */
 function checkSubscribe(given: Record<string, unknown>, limits: MessageLimits): SubscribeMessage {
+  // The schema keeps the type, so the result is a `subscribe`.
+  return checkPresent(given, limits) as SubscribeMessage;
+}
+
+function checkPresent(given: Record<string, unknown>, limits: MessageLimits): ClientMessage {
   const present = Object.entries(given).filter(([, value]) => value !== undefined);
   const message = checkShape(Object.fromEntries(present), limits);
   if ("unread" in message) throw message.error;
-  // The schema keeps the type, so the result is a `subscribe`.
-  return checkMessage(message.fields) as SubscribeMessage;
+  return checkMessage(message.fields);
 }
 
 const TOKEN_NAME = /^(?:(?:access|id|auth|bearer)?[-_]?token|jwt|bearer|auth|authorization)$/i;

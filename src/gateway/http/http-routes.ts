@@ -5,6 +5,7 @@ import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { SubscribeMessage } from "../../protocol/messages.ts";
 import { ClientError, toErrorMessage } from "../connection/client-error.ts";
+import { presenceOf } from "../connection/handlers/enter.ts";
 import { identify } from "../connection/handlers/hello.ts";
 import type { OpenConnection, OpenedConnection } from "../connection/open-connection.ts";
 import type { Transport } from "../connection/transport.ts";
@@ -17,7 +18,7 @@ import { NO_CLOSE_FRAME } from "../transports/ws.ts";
 import type { Admission } from "./admission.ts";
 import { answerPreflight, isPreflight } from "./cors.ts";
 import { chargeConnect, checkOrigin } from "./http-admission.ts";
-import { bearerOf, parseUrlRequest, type UrlRequest } from "./http-request.ts";
+import { bearerOf, parseEnterUrl, parseLeaveUrl, parseUrlRequest, type UrlRequest } from "./http-request.ts";
 
 const SSE_PATH = "/v1/sse";
 /** The close code of a connection whose answer was sent completely. */
@@ -45,6 +46,8 @@ export class HttpRoutes {
       [SSE_PATH, { method: "GET", serve: this.#stream.bind(this) }],
       ["/v1/poll", { method: "GET", serve: this.#poll.bind(this) }],
       ["/v1/key", { method: "POST", serve: this.#giveKey.bind(this) }],
+      ["/v1/enter", { method: "POST", serve: this.#enter.bind(this) }],
+      ["/v1/leave", { method: "POST", serve: this.#leave.bind(this) }],
     ]);
     // One timer for all streams, because each comment is only three bytes.
     const comment = guarded(context, "http.comment", () => this.#comment());
@@ -173,6 +176,21 @@ export class HttpRoutes {
     // An empty token is refused, so that anonymous clients receive no key.
     const identity = await identify(this.#context, bearerOf(request) ?? "", address);
     if (identity !== null) answerJson(response, 200, await this.#context.urlKeys.issue(identity));
+  }
+
+  /** [3.5] Clients without a WebSocket repeat this within the ttl. */
+  async #enter(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
+    const presence = presenceOf(this.#context);
+    const entry = parseEnterUrl(request.url ?? "", this.#context.limits);
+    await presence.enterOnce(await identify(this.#context, bearerOf(request), address), entry);
+    answerJson(response, 200, { type: "entered", ttl: presence.ttlMs });
+  }
+
+  async #leave(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
+    const presence = presenceOf(this.#context);
+    const entry = parseLeaveUrl(request.url ?? "", this.#context.limits);
+    await presence.leaveOnce(await identify(this.#context, bearerOf(request), address), entry);
+    answerJson(response, 200, { type: "left", reason: "requested" });
   }
 
   #comment(): void {

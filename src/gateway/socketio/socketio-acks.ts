@@ -15,6 +15,8 @@ const ANSWERS: ReadonlyMap<string, ServerMessage["type"]> = new Map<
   ["subscribe", "subscribed"],
   ["unsubscribe", "unsubscribed"],
   ["fence", "fenced"],
+  ["enter", "entered"],
+  ["leave", "left"],
   ["refresh", "refreshed"],
   ["ping", "pong"],
 ]);
@@ -53,9 +55,10 @@ export class Acknowledgements {
       this.#forget(key, first);
       first(message);
     }
-    if (message.type !== "unsubscribed") return;
-    // A subscription that ended before it was active is answered by its end alone.
-    const asked = keyOf("subscribed", id);
+    const begin = message.type === "unsubscribed" ? "subscribed" : message.type === "left" ? "entered" : null;
+    if (begin === null) return;
+    // A subscription or an entry that ended before it was active is answered by its end alone.
+    const asked = keyOf(begin, id);
     for (const acknowledge of this.#waiting.get(asked) ?? []) acknowledge(message);
     this.#waiting.delete(asked);
   }

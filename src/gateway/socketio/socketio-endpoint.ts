@@ -13,6 +13,7 @@ import { CLOSE_CODES } from "../../protocol/close-codes.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { ErrorMessage, HelloMessage } from "../../protocol/messages.ts";
 import type { RuleSet } from "../../rules/compile-rules.ts";
+import { PRESENCE } from "../../rules/presence-options.ts";
 import { ClientError, toErrorMessage } from "../connection/client-error.ts";
 import { identify } from "../connection/handlers/hello.ts";
 import { checkShape } from "../connection/incoming.ts";
@@ -47,7 +48,7 @@ export interface SocketIoGateway {
 
 const PATHS = new Set(["/socket.io", "/socket.io/"]);
 /** Messages with an `id`, which a client of Socket.IO may omit. */
-const HAVE_ID = new Set(["subscribe", "fence"]);
+const HAVE_ID = new Set(["subscribe", "fence", "enter"]);
 
 /** A database, in the form of its namespace. */
 interface View {
@@ -286,7 +287,8 @@ export class SocketIoEndpoint {
     const known = this.#views.get(namespace);
     if (known !== undefined) return known;
     const database = namespace === "/" ? this.#database : namespace.slice(1);
-    const view = { context: narrowed(this.#context, database), events: new SocketIoEvents(namespace) };
+    const context = narrowed(this.#context, database, database === this.#database);
+    const view = { context, events: new SocketIoEvents(namespace) };
     // A client can ask for any name. Only existing ones are kept.
     if (view.context.rules.collections.size > 0) this.#views.set(namespace, view);
     return view;
@@ -303,8 +305,11 @@ function checkPolling({ url = "" }: IncomingMessage): void {
   throw new TidewireError("bad-request", "polling by JSONP (the parameter j) is not served", { path: "j" });
 }
 
-/** The same context with the rules of one database alone. An edit of the rules is visible through it. */
-function narrowed(context: GatewayContext, database: string): GatewayContext {
+/**
+ * The same context with the rules of one database alone. An edit of the rules is visible through it.
+ * @param isDefault Whether the entries of presence, which are in the state database, belong to it.
+ */
+function narrowed(context: GatewayContext, database: string, isDefault: boolean): GatewayContext {
   let whole: RuleSet | undefined;
   let part = context.rules;
   return {
@@ -312,7 +317,10 @@ function narrowed(context: GatewayContext, database: string): GatewayContext {
     get rules() {
       if (whole === context.rules) return part;
       whole = context.rules;
-      const own = [...whole.collections].filter(([, collection]) => collection.database === database);
+      const hasPresence = isDefault && whole.presence !== undefined;
+      const own = [...whole.collections].filter(
+        ([name, collection]) => collection.database === database || (hasPresence && name === PRESENCE),
+      );
       part = { ...whole, collections: new Map(own) };
       return part;
     },

@@ -96,6 +96,8 @@ test.each<[metric: keyof typeof LABEL_VALUES, label: string, values: readonly st
       unsubscribe: true,
       refresh: true,
       fence: true,
+      enter: true,
+      leave: true,
       ping: true,
     }),
   ],

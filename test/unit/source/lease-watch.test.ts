@@ -55,3 +55,16 @@ test.each<[title: string, looks: readonly Look[]]>([
   for (const [seen, askedAtMs, answeredAtMs, waitMs] of looks)
     expect(watch.waitMs(seen, askedAtMs, answeredAtMs)).toBe(waitMs);
 });
+
+test("with extra time it waits that much longer, also for a lease that was released", () => {
+  const watch = new LeaseWatch(2_000);
+  expect(watch.waitMs(lease(1, 1), 0, 10)).toBe(3_000);
+  expect(watch.waitMs(lease(1, 1), 3_009, 3_020)).toBe(1);
+  expect(watch.waitMs(lease(1, 1), 3_010, 3_020)).toBe(0);
+  expect(watch.waitMs(lease(1, 2, null), 3_030, 3_040)).toBe(2_000);
+  expect(watch.waitMs(lease(1, 2, null), 5_040, 5_050)).toBe(0);
+});
+
+test("extra time that is shorter than the margin changes nothing", () => {
+  expect(new LeaseWatch(100).waitMs(lease(1, 1), 0, 0)).toBe(1_250);
+});

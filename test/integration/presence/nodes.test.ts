@@ -1,0 +1,107 @@
+/** Presence on several nodes: clients that move between them, and nodes that end. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, onTestFinished, test } from "vitest";
+import { change, changesOf, enter, PATIENCE, startPresence } from "../../support/presence.ts";
+import { signToken } from "../../support/service.ts";
+import { WsClient } from "../../support/ws-client.ts";
+
+async function connectTo(url: string, sub: string): Promise<WsClient> {
+  const client = await WsClient.connect(url, { token: await signToken({ sub }) });
+  onTestFinished(() => client.socket.terminate());
+  return client;
+}
+
+test("a client that moves to another node and back within the ttl was never away, and no entry is written", async () => {
+  const { url, addNode, follow, countWrites } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  let ada = await connectTo(url, "ada");
+  await enter(ada, "r1");
+  await change(follower, "added");
+  const writes = await countWrites();
+  for (const at of [other.url, url, other.url, other.url, url, other.url]) {
+    ada.socket.terminate();
+    await sleep(700);
+    ada = await connectTo(at, "ada");
+    expect(await enter(ada, "r1")).toMatchObject({ type: "entered" });
+  }
+  // Longer than the ttl after the last move.
+  await sleep(4_500);
+  expect(await writes()).toBe(0);
+  expect(changesOf(follower)).toHaveLength(1);
+  const cutAtMs = performance.now();
+  ada.socket.terminate();
+  await change(follower, "removed");
+  expect(performance.now() - cutAtMs).toBeGreaterThan(3_000);
+});
+
+test("the entries of a node that stops stay for the ttl, and those that have moved stay on", async () => {
+  const { url, addNode, follow, countWrites, entries, state } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  const subs = Array.from({ length: 50 }, (_, i) => `u${i}`);
+  for (const sub of [...subs, "lost"]) await enter(await connectTo(other.url, sub), "r1");
+  await expect.poll(() => changesOf(follower).length, PATIENCE).toBe(51);
+  const writes = await countWrites();
+  await other.service.stop();
+  const moved = await Promise.all(subs.map((sub) => connectTo(url, sub)));
+  for (const client of moved) expect(await enter(client, "r1")).toMatchObject({ type: "entered" });
+  expect(await change(follower, "removed")).toBeDefined();
+  // The one write is the end of the client that did not return.
+  expect(await writes()).toBe(1);
+  expect(
+    await entries
+      .find()
+      .map(({ user }) => user)
+      .toArray(),
+  ).not.toContain("lost");
+  // Longer than it takes to look at all entries again.
+  await sleep(2_000);
+  expect(changesOf(follower)).toHaveLength(52);
+  for (const client of moved) client.socket.terminate();
+  await expect.poll(() => entries.countDocuments(), PATIENCE).toBe(0);
+  // The lease of the node that has stopped is gone with its entries.
+  const leases = state.collection<{ _id: string }>("leases");
+  await expect.poll(() => leases.countDocuments({ _id: /^presence\// }), PATIENCE).toBe(1);
+});
+
+test("a tab that leaves on one node while another still keeps it is gone, and the other client is asked to enter again", async () => {
+  const { url, addNode, follow } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  const [here, there] = [await connectTo(url, "ada"), await connectTo(other.url, "ada")];
+  await enter(here, "r1");
+  await enter(there, "r1");
+  await there.ask({ type: "leave", id: "e" });
+  await change(follower, "removed");
+  expect(await change(here, "left")).toEqual({ type: "left", id: "e", reason: "lost" });
+  expect(await enter(here, "r1")).toMatchObject({ type: "entered" });
+});
+
+test("data that changes on another node stays with the entry", async () => {
+  const { url, addNode, follow, entries } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  const first = await connectTo(url, "ada");
+  await enter(first, "r1", { data: { n: 1 } });
+  first.socket.terminate();
+  const second = await connectTo(other.url, "ada");
+  await enter(second, "r1", { data: { n: 2 } });
+  await change(follower, "changed");
+  // Longer than the ttl after the first node has lost the client.
+  await sleep(4_500);
+  expect(await entries.find().toArray()).toMatchObject([{ data: { n: 2 } }]);
+  expect(changesOf(follower).map(({ type }) => type)).toEqual(["added", "changed"]);
+});
+
+test("entries that somebody else deletes are lost to their clients, who enter again", async () => {
+  const { connect, entries, follow } = await startPresence();
+  const follower = await follow("r1");
+  const ada = await connect({ sub: "ada" });
+  await enter(ada, "r1");
+  await change(follower, "added");
+  await entries.deleteMany({});
+  expect(await change(ada, "left")).toMatchObject({ reason: "lost" });
+  expect(await enter(ada, "r1")).toMatchObject({ type: "entered" });
+  expect(await entries.countDocuments()).toBe(1);
+});
