@@ -2,6 +2,7 @@
  * Bundles the client for pages without a build step, and prints what it weighs.
  *   node scripts/bundle-client.mjs [directory]     (default: dist/browser; prints nothing with --quiet)
  * tidewire.js         an ES module; what few need is in http-transport.js, which it fetches when that is needed
+ * presence.js         presence, as a module of its own beside tidewire.js
  * tidewire.global.js  one classic script, which makes the global `tidewire`
  */
 import { readdir, readFile, rm } from "node:fs/promises";
@@ -16,7 +17,7 @@ const outdir =
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
-  abandoned advance asked askLater attempted becameReady countRefusal delayMs forget gotToken greeting hasToken
+  abandoned advance areNeeded asked askLater attempted becameReady companion countRefusal delayMs forget gotToken greeting hasToken
   heard isCurrent isDraining isReady isServed isUsed lastError listen momentWithin nextDelayMs note noteExpiry pauseMs
   prune renewed restore resumed resumeFailed resumePoint resuming rightsMoved sendPaced serves startOver
   trace upgradeMs views waitAtLeast watchers welcomed withNewToken
@@ -48,6 +49,7 @@ await build({
   entryPoints: [
     { in: entry, out: "tidewire" },
     { in: join(root, "src", "client", "http-transport.ts"), out: "http-transport" },
+    { in: join(root, "src", "client", "presence", "presence.ts"), out: "presence" },
   ],
   format: "esm",
   plugins: [fetchedWhenNeeded],

@@ -1,5 +1,5 @@
 /**
- * Builds the demo's page into dist/demo/page. It loads the client as pages without a build step do: the module
+ * Builds the demo's page into dist/demo/page. It loads the client as pages without a build step do: the modules
  * that scripts/bundle-client.mjs has made, and nothing else of ours.
  *   node scripts/bundle-demo.mjs
  */
@@ -19,7 +19,7 @@ await build({
   target: "es2022",
   format: "esm",
   outdir,
-  alias: { "tidewire/client": "./client/tidewire.js" },
-  external: ["./client/tidewire.js"],
+  alias: { "tidewire/client/presence": "./client/presence.js", "tidewire/client": "./client/tidewire.js" },
+  external: ["./client/tidewire.js", "./client/presence.js"],
 });
 await copyFile(join(source, "index.html"), join(outdir, "index.html"));

@@ -13,8 +13,11 @@ const outdir = process.argv[2] ?? join(dist, "client-package");
 /** The name in `exports`, and the module without its ending. */
 const ENTRIES = {
   ".": "client/client",
+  "./presence": "client/presence/presence",
   "./react": "react/react",
+  "./react/presence": "react/presence",
   "./vue": "vue/vue",
+  "./vue/presence": "vue/presence",
   "./tanstack-db": "tanstack-db/tanstack-db",
 };
 const FRAMEWORKS = ["@tanstack/db", "react", "vue"];

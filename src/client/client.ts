@@ -4,6 +4,7 @@
  */
 import type { ValueMode } from "../protocol/messages.ts";
 import { checkOptions } from "./check-options.ts";
+import type { Companion } from "./companion.ts";
 import { toEjson } from "./ejson.ts";
 import type { OperationTime } from "./fences.ts";
 import { HeldWindows } from "./held-windows.ts";
@@ -219,6 +220,11 @@ export class Client {
    */
   fence(operationTime: OperationTime): Promise<void> {
     return this.#session.fence(operationTime);
+  }
+
+  /** @internal Lets another entry of the package use the connection. Returns how to end it if nothing needs it. */
+  attach(companion: Companion): () => void {
+    return this.#session.attach(companion);
   }
 
   #heldOf(request: LiveRequest): QueryState<Doc> {

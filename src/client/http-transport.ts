@@ -26,6 +26,18 @@ interface PollAnswer extends Pick<SubscribedMessage, "start" | "reason" | "curso
   readonly messages: ServerMessage[];
 }
 
+/** Requests other than streams are answered without a welcome, and the session expects one. */
+const WELCOME: WelcomeMessage = {
+  type: "welcome",
+  connection: "",
+  node: "",
+  heartbeat: HEARTBEAT_MS,
+  user: null,
+  expires: null,
+  reconnect: FIRST_ADVICE,
+  limits: {},
+};
+
 /** The connection must be given up. */
 class Broken extends Error {
   readonly code: number;
@@ -74,6 +86,27 @@ export class HttpTransport implements Transport {
     }
   }
 
+  /**
+   * Sends a request that is answered at once.
+   * @returns The answer, which may be an error; `undefined` if the connection was given up.
+   */
+  async post(path: string, query: Readonly<Record<string, string>>): Promise<ServerMessage | undefined> {
+    try {
+      const signal = AbortSignal.timeout(this.#target.connectTimeoutMs);
+      const init = { method: "POST", keepalive: true, signal };
+      const got = await this.#fetch(`${path}?${new URLSearchParams(query)}`, init);
+      if (this.#ended) return undefined;
+      if (!(got instanceof Response)) return got;
+      const answer = (await got.json()) as ServerMessage; // the service sends nothing else
+      if (this.#ended) return undefined;
+      this.#welcome(WELCOME);
+      return answer;
+    } catch (error) {
+      if (!this.#ended) this.#broke(error);
+      return undefined;
+    }
+  }
+
   /** A request that hangs is detected by its own silence. */
   check(): void {}
 
@@ -95,13 +128,19 @@ export class HttpTransport implements Transport {
     } catch (error) {
       const { reason }: { reason?: unknown } = request.signal;
       if (this.#ended || (request.signal.aborted && !(reason instanceof Broken))) return;
-      const broken = [reason, error].find((candidate) => candidate instanceof Broken);
-      this.end();
-      // Any other error of `fetch` means that no response arrived.
-      this.#events.closed(broken?.code ?? BROKEN, broken?.message ?? String(error));
+      this.#broke(reason instanceof Broken ? reason : error);
     } finally {
       watchdog.stop();
     }
+  }
+
+  #broke(error: unknown): void {
+    this.end();
+    // Any other error of `fetch` means that no response arrived.
+    this.#events.closed(
+      error instanceof Broken ? error.code : BROKEN,
+      error instanceof Error ? error.message : String(error),
+    );
   }
 
   async #stream(subscribe: SubscribeMessage, signal: AbortSignal, watchdog: Watchdog): Promise<void> {
@@ -141,16 +180,7 @@ export class HttpTransport implements Transport {
       const answer: PollAnswer = JSON.parse(text); // the form of section 7; any other fails here or below
       signal.throwIfAborted();
       const { start, reason, messages, cursor, ticket } = answer;
-      this.#welcome({
-        type: "welcome",
-        connection: "",
-        node: "",
-        heartbeat: HEARTBEAT_MS,
-        user: null,
-        expires: null,
-        reconnect: FIRST_ADVICE,
-        limits: {},
-      });
+      this.#welcome(WELCOME);
       const { id } = subscribe;
       this.#deliver(
         { type: "subscribed", id, query: 0, start, cursor, ticket, ...(reason && { reason }) },
@@ -176,7 +206,7 @@ export class HttpTransport implements Transport {
     request: SubscribeMessage & { wait?: number },
     signal: AbortSignal,
   ): Promise<Response | undefined> {
-    const { url, token, values } = this.#target;
+    const { values } = this.#target;
     const { type: _type, id, documents: _documents, filter, fields, sort, aggregate, ...rest } = request;
     const query = new URLSearchParams({ values });
     for (const [name, value] of Object.entries({ filter, sort, aggregate })) {
@@ -184,12 +214,22 @@ export class HttpTransport implements Transport {
     }
     if (fields !== undefined) query.set("fields", fields.join());
     for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
+    const got = await this.#fetch(`${path}?${query}`, { signal });
+    this.#reached();
+    if (got instanceof Response) return got;
+    this.#deliver({ ...got, id }, id);
+    return undefined;
+  }
+
+  /**
+   * @returns The response, or the error of the service.
+   * @throws {Broken} The connection must be given up.
+   */
+  async #fetch(path: string, init: RequestInit): Promise<Response | ErrorMessage> {
+    const { url, token } = this.#target;
     const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-    const response = await this.#target.fetch(`${url}/v1/${path}?${query}`, { headers, signal });
-    if (response.ok) {
-      this.#reached();
-      return response;
-    }
+    const response = await this.#target.fetch(`${url}/v1/${path}`, { headers, ...init });
+    if (response.ok) return response;
     // A body without these fields was made by a proxy.
     const error = (await response.json().catch(() => undefined)) as Partial<ErrorMessage> | undefined;
     if (typeof error?.code !== "string" || typeof error.retry !== "string") {
@@ -200,9 +240,7 @@ export class HttpTransport implements Transport {
       this.#events.message(refusal, undefined);
       throw new Broken(error.retry === "token" ? TOKEN_EXPIRED : NOT_AUTHENTICATED, refusal.message);
     }
-    this.#reached();
-    this.#deliver({ ...refusal, id }, id);
-    return undefined;
+    return refusal;
   }
 
   #reached(): void {

@@ -1,10 +1,6 @@
 import type { TidewireError } from "../protocol/errors.ts";
-import type {
-  ErrorMessage,
-  ServerMessage,
-  SubscribedMessage,
-  UnsubscribedMessage,
-} from "../protocol/messages.ts";
+import type { ServerMessage } from "../protocol/messages.ts";
+import type { Companion } from "./companion.ts";
 import { deliver } from "./deliver.ts";
 import { EarlyRoom } from "./early-room.ts";
 import { Fences, type OperationTime } from "./fences.ts";
@@ -15,7 +11,7 @@ import { watchPage } from "./page.ts";
 import { Reconnect } from "./reconnect.ts";
 import type { ConnectionState, SessionOptions } from "./session-options.ts";
 import { StateHolder } from "./state-holder.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import { type Answer, Subscriptions } from "./subscriptions.ts";
 import { Timers } from "./timers.ts";
 import { clientClosed, endError, toError } from "./to-error.ts";
 import { TokenRenewal } from "./token-renewal.ts";
@@ -98,7 +94,7 @@ export class Session {
       this.#setState("idle");
       for (const result of this.#subscriptions.list) result.advance("restart");
     }
-    if (this.#subscriptions.results.size > 0) this.#begin();
+    if (this.#subscriptions.areNeeded) this.#begin();
   }
 
   /** Ends the connection and all queries. @param error Omitted if the application closed the client. */
@@ -107,7 +103,16 @@ export class Session {
     this.#endAll();
     this.#fences.fail(this.#stopped);
     for (const result of this.#subscriptions.list) result.stop(error);
+    this.#subscriptions.companion?.stopped(this.#stopped);
     this.#setState("stopped", error);
+  }
+
+  /** @returns Ends the connection if nothing needs it any more. */
+  attach(companion: Companion): () => void {
+    this.#subscriptions.attach(companion);
+    if (this.#stopped !== undefined) companion.stopped(this.#stopped);
+    else if (this.#isAllowed) this.#begin();
+    return () => this.#endIfUnused();
   }
 
   add(result: LiveResult): void {
@@ -212,6 +217,7 @@ export class Session {
   #receive(link: Link, message: ServerMessage, scope: string | undefined): void {
     link.heard(message);
     const trace = message.type === "welcome" ? undefined : this.#options.trace;
+    if (this.#subscriptions.companion?.receive(link, message)) return;
     const wasInUse = link === this.#link;
     if (wasInUse) trace?.message(message);
     switch (message.type) {
@@ -250,11 +256,7 @@ export class Session {
     if (!wasInUse && link === this.#link) trace?.message(message);
   }
 
-  #answered(
-    link: Link,
-    message: SubscribedMessage | UnsubscribedMessage | ErrorMessage,
-    scope: string | undefined,
-  ): void {
+  #answered(link: Link, message: Answer, scope: string | undefined): void {
     const subscriptions = this.#subscriptions;
     // Messages of the old connection about a query that the new one has taken over are ignored.
     if (link === this.#link && subscriptions.isServed(message.id, this.#next)) return;
@@ -334,20 +336,17 @@ export class Session {
     this.#link = this.#next;
     this.#next = undefined;
     this.#subscriptions.lost(link, this.#links());
-    if (this.#link !== undefined) this.#takeOver(this.#link);
-    else {
+    if (this.#link !== undefined) {
+      // The old connection broke before the new one had answered every request.
+      this.#subscriptions.takenOver(this.#link);
+      this.#setState("connecting");
+      this.#connected(this.#link);
+    } else {
       const { lastError } = link;
       const error = lastError === undefined ? endError(code, reason, cause) : toError(lastError);
       if (isTooEarly) this.#options.onRecovering(error);
       this.#comeBack(link, isTooEarly ? BROKEN : code, lastError?.message ?? reason, error);
     }
-  }
-
-  /** The old connection broke before the new one had answered every request. */
-  #takeOver(link: Link): void {
-    this.#subscriptions.takenOver(link);
-    this.#setState("connecting");
-    this.#connected(link);
   }
 
   #comeBack(link: Link, code: number, reason: string, error: TidewireError): void {
@@ -378,7 +377,7 @@ export class Session {
   }
 
   #endIfUnused(): void {
-    if (this.#subscriptions.results.size > 0 || this.#stopped !== undefined) return;
+    if (this.#subscriptions.areNeeded || this.#stopped !== undefined) return;
     this.#endAll();
     this.#fences.pass();
     this.#setState("idle");

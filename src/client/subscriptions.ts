@@ -9,6 +9,7 @@ import type {
   SubscribeMessage,
   UnsubscribedMessage,
 } from "../protocol/messages.ts";
+import type { Companion } from "./companion.ts";
 import type { Link } from "./link.ts";
 import type { LiveResult } from "./live-result.ts";
 import { toError } from "./to-error.ts";
@@ -26,6 +27,9 @@ const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
   "collection-dropped": "unknown-collection",
   config: "unknown-collection",
 };
+
+/** The messages that answer or end a subscription, or report an error. */
+export type Answer = SubscribedMessage | UnsubscribedMessage | ErrorMessage;
 
 /** Events of subscriptions, for the session. */
 export interface SubscriptionsEvents {
@@ -47,9 +51,25 @@ export class Subscriptions {
   /** Results that were requested on a connection, in the order of the messages. */
   readonly #sent = new WeakMap<Link, Set<LiveResult>>();
 
+  #companion: Companion | undefined;
+
   constructor(events: SubscriptionsEvents, random: () => number) {
     this.#events = events;
     this.#random = random;
+  }
+
+  /** Another user of the connection, which asks and receives along with the subscriptions. */
+  get companion(): Companion | undefined {
+    return this.#companion;
+  }
+
+  attach(companion: Companion): void {
+    this.#companion = companion;
+  }
+
+  /** Whether anything needs the connection. */
+  get areNeeded(): boolean {
+    return this.results.size > 0 || this.#companion?.isNeeded === true;
   }
 
   /** The kept copy of a result was read. */
@@ -89,6 +109,7 @@ export class Subscriptions {
     for (const result of this.list) {
       if (!link.asked.has(result) && !link.serves.has(result)) this.ask(link, result);
     }
+    this.#companion?.ask(link);
   }
 
   /** The old connection broke before the new one had answered every request. */

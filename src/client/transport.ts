@@ -54,6 +54,8 @@ export interface Transport {
   readonly kind: TransportKind;
   /** Sends a message. One-way transports accept only `subscribe` and `unsubscribe`, and ignore other messages. */
   send(message: ClientMessage): void;
+  /** Sends a request that is answered at once, on transports whose requests are answered by themselves. */
+  post?(path: string, query: Readonly<Record<string, string>>): Promise<ServerMessage | undefined>;
   /** The network may have changed: checks soon whether the service can still be reached. */
   check(): void;
   /** Ends it at once. */

@@ -45,6 +45,15 @@ export function collectionsOf(page: string, headings?: readonly string[]): Recor
   return Object.assign({}, ...rules.map(({ text }) => parseYaml(text).collections));
 }
 
+/** The section `presence` of a page, if it has one. */
+export function presenceOf(page: string, headings?: readonly string[]): Record<string, unknown> | undefined {
+  const found = blocksOf(page).find(
+    ({ language, text, heading }) =>
+      language === "yaml" && /^presence:/m.test(text) && (headings?.includes(heading) ?? true),
+  );
+  return found === undefined ? undefined : parseYaml(found.text).presence;
+}
+
 /** A folder inside the package: from there, `tidewire/client` is what was built. */
 export async function guideFolder(): Promise<{ folder: string; remove: () => Promise<void> }> {
   await mkdir(join(ROOT, "dist"), { recursive: true });

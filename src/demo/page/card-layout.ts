@@ -47,6 +47,7 @@ export function cardElement(
   role: string,
   parts: CardParts,
   numbers: HTMLElement,
+  onlookers: HTMLElement,
 ): HTMLElement {
   const heading = `${name}-name`;
   // `Object.entries` types its keys as strings; they are the keys of the table.
@@ -64,6 +65,7 @@ export function cardElement(
       element("div", { class: "who" }, who, parts.sees),
       element("div", { class: "standing" }, parts.state, parts.count),
     ),
+    onlookers,
     numbers,
     element("div", { class: "board", tabindex: "0", role: "group", "aria-labelledby": heading }, parts.table),
     element(

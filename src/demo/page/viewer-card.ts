@@ -16,6 +16,7 @@ import { compareWithFind } from "./compare.ts";
 import { capitalized, setText } from "./element.ts";
 import { Line } from "./line.ts";
 import type { Hearing } from "./log-panel.ts";
+import { Onlookers } from "./onlookers.ts";
 import { OrderTable } from "./order-table.ts";
 import type { Effect } from "./rules-panel.ts";
 import { StatusNumbers } from "./status-numbers.ts";
@@ -83,7 +84,8 @@ export class ViewerCard {
     });
     this.#query = this.#client.collection<Order>("orders").find();
     const numbers = new StatusNumbers(this.#client);
-    this.element = cardElement(this.name, this.#title, role, this.#parts, numbers.element);
+    const { element: onlookers } = new Onlookers(this.#client);
+    this.element = cardElement(this.name, this.#title, role, this.#parts, numbers.element, onlookers);
     this.showRights(viewer.sees);
     this.#parts.plug.addEventListener("click", () => this.#toggle());
     this.#parts.check.addEventListener("click", () => void this.compare());

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { type Client, createClient } from "../../../src/client/client.ts";
 import { ROOT } from "../../support/build.ts";
-import { blockUnder, collectionsOf, guideFolder, writeModule } from "../../support/guide.ts";
+import { blockUnder, collectionsOf, guideFolder, presenceOf, writeModule } from "../../support/guide.ts";
 import { testDatabase } from "../../support/mongod.ts";
 import { signToken, startTestService } from "../../support/service.ts";
 
@@ -27,7 +27,10 @@ async function codeOf(page: string, heading: string, more = 'from "tidewire/clie
 }
 
 async function serve(page: string, headings?: readonly string[]) {
-  const { service, db } = await startTestService({ collections: collectionsOf(page, headings) });
+  const { service, db } = await startTestService({
+    collections: collectionsOf(page, headings),
+    presence: presenceOf(page, headings),
+  });
   const clientFor = (claims: Record<string, unknown>): Client => {
     const client = createClient({
       url: `http://127.0.0.1:${service.address.port}`,
@@ -116,29 +119,27 @@ test("order board: orders move from column to column; a customer sees no margin,
   expect(JSON.stringify([ada.all, kitchen.last()]).match(/margin/g)).toHaveLength(1);
 });
 
-test("presence: who beats is here, and leaves with the document", async () => {
+test("presence: who is here and who types, until they leave; and when somebody was last seen", async () => {
   const { client, backend } = await codeOf("recipes.md", "Presence");
   const { db, clientFor } = await serve("recipes.md", ["Presence"]);
   await addMember(db, "tea", "ada");
-  await backend.prepare(db);
-  const here = screen<string[]>();
-  let beats = 0;
-  const stop = client.followPresence(clientFor({ sub: "ada" }), "tea", here.show, () => {
-    beats++;
-    void backend.seen(db, "tea", "ada");
-  });
-  onTestFinished(stop);
-  await expect.poll(here.last, PATIENCE).toEqual(["ada"]);
-  await backend.seen(db, "tea", "ben");
-  await db
-    .collection("presence")
-    .insertOne({ roomId: "tea", userId: "old", seenAt: new Date(Date.now() - 90_000) });
-  await backend.seen(db, "rum", "eve");
-  await expect.poll(here.last, PATIENCE).toEqual(["ada", "ben"]);
-  // As the index does it, a minute later.
-  await db.collection("presence").deleteMany({ userId: { $in: ["ben", "old"] } });
-  await expect.poll(here.last, PATIENCE).toEqual(["ada"]);
-  expect(beats).toBeGreaterThan(0);
+  await addMember(db, "tea", "ben");
+  const here = screen<[readonly string[], readonly string[]]>();
+  const [adas, bens] = [clientFor({ sub: "ada" }), clientFor({ sub: "ben" })];
+  const ada = client.joinRoom(adas, "tea", (all: string[], typing: string[]) => here.show([all, typing]));
+  const ben = client.joinRoom(bens, "tea", () => {});
+  client.joinRoom(clientFor({ sub: "eve" }), "tea", () => {});
+  await expect.poll(here.last, PATIENCE).toEqual([["ada", "ben"], []]);
+  ben.typing();
+  await expect.poll(here.last, PATIENCE).toEqual([["ada", "ben"], ["ben"]]);
+  await expect.poll(here.last, PATIENCE).toEqual([["ada", "ben"], []]);
+  ben.leave();
+  await expect.poll(here.last, PATIENCE).toEqual([["ada"], []]);
+  await db.collection<{ _id: string }>("people").insertOne({ _id: "ben" });
+  await backend.seen(db, "ben");
+  const people = adas.collection<{ _id: string; lastSeenAt?: string }>("people").find();
+  expect((await people.snapshot())[0]?.lastSeenAt).toBeDefined();
+  ada.leave();
 });
 
 test("badge: counts the unread messages, reports the new ones, and nothing else", async () => {

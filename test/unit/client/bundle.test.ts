@@ -23,16 +23,16 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 const read = (name: string) => readFile(join(directory, name), "utf8");
 const gzipped = (text: string) => gzipSync(text, { level: 9 }).length;
 
-test("the module is one file that weighs at most 12.1 kB, gzipped; what few need is fetched when it is needed", async () => {
+test("the module is one file that weighs at most 12.2 kB, gzipped; what few need is fetched when it is needed", async () => {
   const module = await read("tidewire.js");
-  expect(gzipped(module)).toBeLessThanOrEqual(12_100);
+  expect(gzipped(module)).toBeLessThanOrEqual(12_200);
   expect(module).not.toMatch(/(?:^|[;}\s])(?:import|export)[^;"'(]*?from\s*"/);
   expect(module).toContain('import("./http-transport.js")');
   expect(await read("http-transport.js")).toContain("HttpTransport");
 });
 
-test("the classic script weighs at most 13.7 kB, gzipped, with everything in it", async () => {
-  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(13_700);
+test("the classic script weighs at most 13.9 kB, gzipped, with everything in it", async () => {
+  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(13_900);
 });
 
 test("the script says what each file weighs", () => {

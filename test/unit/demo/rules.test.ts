@@ -25,7 +25,7 @@ async function serviceConfig() {
 test("the service of the demo reads its rules from the database, and has no others", async () => {
   const path = await serviceConfig();
   expect(await loadConfig(path, ENV)).toMatchObject({ rules: { from: "database" }, collections: {} });
-  expect(await readFile(path, "utf8")).not.toContain("filter:");
+  expect(await readFile(path, "utf8")).not.toContain("collections:");
   // The texts of the page's presets are found in the layout in which a rule set is kept.
   const text = await demoRules();
   expect(ruleSetText(collectionsText(text, readConfigText(text, "", {}).value))).toBe(text);
@@ -42,7 +42,7 @@ test("the rules are shown without the rest of the set, and saved back leave it a
   const more = splitRules(text + notes);
   expect(more.rules).toBe(parts.rules);
   expect(joinRules(more, "- name: all")).toBe(
-    `collections:\n  orders:\n    rules:\n      - name: all\n${notes}`,
+    `collections:\n  orders:\n    rules:\n      - name: all\n${parts.tail}${notes}`,
   );
   // An admin may write the set in another way. Then the page shows all of it.
   const flow = "collections: { orders: { rules: [{ name: all }] } }\n";
@@ -88,7 +88,7 @@ test("an edit starts from the set that the page shows, and mistakes have their l
     set: null,
     inForce: 7,
   });
-  expect(Object.keys((await rules.config()).collections)).toEqual(["orders"]);
+  expect(Object.keys((await rules.config()).collections)).toEqual(["orders", "presence"]);
 });
 
 test.each([
