@@ -88,6 +88,7 @@ export class Dispatch {
   *apply(entry: HistoryEntry): Generator<void, void> {
     const { lookups, slices, work } = this.#parts;
     this.#countMissingImages(entry.commit);
+    work.beginCommit();
     if (lookups.areKept) yield* lookups.apply(entry, () => this.flushAll());
     this.#parts.trace.observer?.arrived(entry);
     for (const [namespace, events] of byNamespace(entry.commit.events)) {
@@ -122,6 +123,7 @@ export class Dispatch {
         expensive.push(liveQuery);
         continue;
       }
+      if (work.isTight) work.shed(liveQuery);
       if (inSteps) yield* this.#offerInSteps(liveQuery, entry);
       else this.#offer(liveQuery, entry);
       fromMs = this.#note(liveQuery, fromMs);
@@ -140,6 +142,7 @@ export class Dispatch {
     yield* this.flush();
     for (const liveQuery of expensive) {
       const fromMs = slices.workMs;
+      if (work.isTight) work.shed(liveQuery);
       if (inSteps) yield* this.#offerInSteps(liveQuery, entry);
       else this.#offer(liveQuery, entry);
       if (slices.isOver(this.#note(liveQuery, fromMs))) yield* this.#endSlice();
@@ -229,7 +232,7 @@ export class Dispatch {
     return nowMs;
   }
 
-  /** Writes the changes before other work runs. A user who exceeds the allowance is stopped before the next commit. */
+  /** Writes the changes before other work runs. A user who exceeds the allowance is stopped within the commit. */
   *#endSlice(): Generator<void, void> {
     const { work } = this.#parts;
     yield* this.flush();

@@ -3,6 +3,7 @@
  * so besides the estimate in `filter-cost.ts` the real time is measured and charged to users.
  */
 import type { Logger } from "pino";
+import { queryWork } from "../match/filter-work.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Account } from "./account.ts";
 import type { Holdings } from "./holdings.ts";
@@ -18,7 +19,9 @@ const CHEAP_MS = 0.05;
 /** A mean time for one commit below this, in milliseconds, is dropped. */
 const FORGOTTEN_MS = 0.005;
 /** Time of work between two judgements, in milliseconds. It is short, so that no budget can be exceeded by much. */
-const JUDGE_AFTER_MS = 50;
+const JUDGE_AFTER_MS = 25;
+/** A live query whose evaluation is expected to take longer than this, in milliseconds, may end without it. */
+const SHED_MS = 0.5;
 
 /** An index that finds live queries. All live queries in it share the time of a search. */
 interface Searched {
@@ -54,6 +57,11 @@ export class WorkMeter {
    */
   readonly #means = new Map<LiveQuery, number>();
   readonly #searches = new Map<Searched, { ms: number }>();
+  /**
+   * Users who have exceeded their allowance during the present commit, with the time that a unit of estimated work of
+   * their live queries took, in milliseconds.
+   */
+  readonly #exhausted = new Map<Account, number>();
   #sinceMs = 0;
   #judgedCpuMs: number;
 
@@ -94,6 +102,34 @@ export class WorkMeter {
   forget(liveQuery: LiveQuery): void {
     this.#spent.delete(liveQuery);
     this.#means.delete(liveQuery);
+  }
+
+  /** A commit begins. Users who exceeded their allowance during the one before have paid for it. */
+  beginCommit(): void {
+    this.#exhausted.clear();
+  }
+
+  /** Whether a user has exceeded the allowance during the present commit. Then `shed` has to see each live query first. */
+  get isTight(): boolean {
+    return this.#exhausted.size > 0;
+  }
+
+  /**
+   * Ends an expensive live query before its evaluation, if all its users have exceeded their allowance during this
+   * commit. Otherwise hundreds of expensive live queries of one user would each be evaluated once before they end, and
+   * the changes of all other users would wait for the sum.
+   */
+  shed(liveQuery: LiveQuery): void {
+    const accounts = [...this.#parts.holdings.accountsOf(liveQuery)];
+    const isTooMuch = (account: Account) => {
+      const msPerUnit = this.#exhausted.get(account);
+      if (msPerUnit === undefined) return false;
+      const meanMs = this.meanMs(liveQuery);
+      return (meanMs === 0 ? msPerUnit * queryWork(liveQuery.spec) : meanMs) >= SHED_MS;
+    };
+    if (accounts.length === 0 || !accounts.every(isTooMuch)) return;
+    for (const account of accounts)
+      this.#parts.end(liveQuery, account, account.errorOf("workPerUser", "ended"));
   }
 
   /** Whether so much was done since the last judgement that the next one cannot wait for the timer. */
@@ -156,9 +192,11 @@ export class WorkMeter {
 
   #endCostliest(account: Account, by: { liveQuery: LiveQuery; ms: number }[], overMs: number): void {
     let left = overMs;
+    let msPerUnit = 0;
     for (const { liveQuery, ms } of by.sort((a, b) => b.ms - a.ms)) {
       if (left <= 0) break;
       left -= ms;
+      msPerUnit = Math.max(msPerUnit, ms / Math.max(1, queryWork(liveQuery.spec)));
       const { namespace } = liveQuery;
       const perCommitMs = Number(this.meanMs(liveQuery).toFixed(3));
       this.#parts.log.warn(
@@ -168,6 +206,7 @@ export class WorkMeter {
       this.#parts.end(liveQuery, account, account.errorOf("workPerUser", "ended"));
     }
     account.work.forgive();
+    this.#exhausted.set(account, msPerUnit);
   }
 
   /**

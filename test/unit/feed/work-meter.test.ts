@@ -5,7 +5,10 @@ import type { Holdings } from "../../../src/feed/holdings.ts";
 import type { LiveQuery } from "../../../src/feed/live-query.ts";
 import { FeedLimits } from "../../../src/feed/options.ts";
 import { WorkMeter } from "../../../src/feed/work-meter.ts";
+import { parseFilter } from "../../../src/match/parse-filter.ts";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
+
+const FILTER = parseFilter({ tags: { $elemMatch: { a: 1 } } }, { regex: "prefix" });
 
 /** A meter, users with 100 ms a second, and who holds what. */
 function start() {
@@ -33,7 +36,8 @@ function start() {
   });
   const user = () => new Account(limits, () => {});
   const hold = (...accounts: Account[]) => {
-    const liveQuery = { namespace: "d.c" } as LiveQuery; // all that the meter looks at
+    const spec = { filter: FILTER, sort: null };
+    const liveQuery = { namespace: "d.c", spec } as unknown as LiveQuery; // all that the meter looks at
     holders.set(liveQuery, new Set(accounts));
     return liveQuery;
   };
@@ -58,6 +62,24 @@ test("the costliest live queries of a user who passes the budget end, and as few
     code: "too-many-subscriptions",
     details: { limit: "workPerUser", value: 100 },
   });
+});
+
+test("during a commit that exhausts a user, the live queries that were not evaluated end, unless they are cheap or followed by others", () => {
+  const { meter, user, hold, work, ended } = start();
+  const [one, other] = [user(), user()];
+  const [first, cheap, second, shared] = [hold(one), hold(one), hold(one), hold(one, other)];
+  work(cheap, 0.06);
+  meter.judge(1_000);
+  meter.beginCommit();
+  expect(meter.isTight).toBe(false);
+  work(first, 130);
+  meter.judge(1_001);
+  expect(meter.isTight).toBe(true);
+  for (const liveQuery of [cheap, second, shared]) meter.shed(liveQuery);
+  expect(ended.map(([liveQuery]) => liveQuery)).toEqual([first, second]);
+  expect(ended[1]?.[2]).toMatchObject({ details: { limit: "workPerUser" } });
+  meter.beginCommit();
+  expect(meter.isTight).toBe(false);
 });
 
 test("nothing ends as long as the budget lasts, second after second", () => {
