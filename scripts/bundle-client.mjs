@@ -17,10 +17,12 @@ const outdir =
 const entry = join(root, "src", "client", "client.ts");
 /** Members of classes that no application sees, and that no message contains. Their names are shortened. */
 const INTERNAL = `
-  abandoned advance areNeeded asked askLater attempted becameReady companion countRefusal delayMs forget gotToken greeting hasToken
-  heard isCurrent isDraining isReady isServed isUsed lastError listen momentWithin nextDelayMs note noteExpiry pauseMs
-  prune renewed restore resumed resumeFailed resumePoint resuming rightsMoved sendPaced serves startOver
-  trace upgradeMs views waitAtLeast watchers welcomed withNewToken
+  abandoned acquire advance areNeeded askAll askLater asked attempted becameReady companion countRefusal delayMs
+  disconnected forget gotToken greeting hasBeenWelcomed hasToken heard initialOf isCurrent isDraining isReady
+  isServed isUsed lastError later lay listen momentWithin nextDelayMs note noteExpiry onEnded onHidden
+  onRecovering pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
+  serves startOver stateOf takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast watchers welcomed
+  withNewToken
 `;
 const common = {
   bundle: true,

@@ -5,21 +5,12 @@
  */
 import { copyFile, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
+import { clientEntries } from "./client-entries.mjs";
 
 const root = new URL("..", import.meta.url).pathname;
 const dist = join(root, "dist");
 const outdir = process.argv[2] ?? join(dist, "client-package");
 
-/** The name in `exports`, and the module without its ending. */
-const ENTRIES = {
-  ".": "client/client",
-  "./presence": "client/presence/presence",
-  "./react": "react/react",
-  "./react/presence": "react/presence",
-  "./vue": "vue/vue",
-  "./vue/presence": "vue/presence",
-  "./tanstack-db": "tanstack-db/tanstack-db",
-};
 const FRAMEWORKS = ["@tanstack/db", "react", "vue"];
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)["'](\.[^"']+)["']/g;
 
@@ -38,8 +29,9 @@ async function reachable(file, found = new Set()) {
 }
 
 const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+const entries = clientEntries(manifest);
 const files = new Set();
-for (const entry of Object.values(ENTRIES))
+for (const { path: entry } of entries)
   for (const ending of [".js", ".d.ts"]) for (const file of await reachable(entry + ending)) files.add(file);
 
 await rm(outdir, { recursive: true, force: true });
@@ -71,10 +63,7 @@ const own = {
   files: ["dist", "README.md", "LICENSE"],
   exports: {
     ...Object.fromEntries(
-      Object.entries(ENTRIES).map(([name, path]) => [
-        name,
-        { types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` },
-      ]),
+      entries.map(({ name, path }) => [name, { types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` }]),
     ),
     "./package.json": "./package.json",
   },

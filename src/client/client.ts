@@ -2,12 +2,15 @@
  * The client of a Tidewire service, for browsers and Node. Applications import this file only; everything that it
  * exports is public API.
  */
+import type { TidewireError } from "../protocol/errors.ts";
 import type { ValueMode } from "../protocol/messages.ts";
 import { checkOptions } from "./check-options.ts";
 import type { Companion } from "./companion.ts";
 import { toEjson } from "./ejson.ts";
 import type { OperationTime } from "./fences.ts";
 import { HeldWindows } from "./held-windows.ts";
+import { type Initial, InitialResults } from "./initial.ts";
+import type { Inspector } from "./inspector.ts";
 import { type LiveRequest, LiveResult } from "./live-result.ts";
 import { Persistence, type PersistOptions } from "./persistence.ts";
 import { type FindOptions, Query, type QueryHost } from "./query.ts";
@@ -19,12 +22,14 @@ import type { TokenProvider } from "./tokens.ts";
 import type { Trace } from "./trace.ts";
 import type { TransportKind, WebSocketConstructor } from "./transport.ts";
 import type { Filter, QueryState } from "./types.ts";
+import type { ValueCodec } from "./value-codec.ts";
 import { type Logger, Warnings } from "./warnings.ts";
 
 export { TidewireError } from "../protocol/errors.ts";
 export type { Avg, Count, GroupId, GroupValues, Max, Min, Row, Sum } from "./aggregates.ts";
 export { avg, count, max, min, sum } from "./aggregates.ts";
 export type { OperationTime } from "./fences.ts";
+export type { Initial } from "./initial.ts";
 export type { PersistOptions, Saved, Store } from "./persistence.ts";
 export type { FindOptions, Query } from "./query.ts";
 export type { ReconnectOptions } from "./reconnect.ts";
@@ -61,10 +66,15 @@ export interface ClientOptions {
    * connects.
    */
   readonly autoConnect?: boolean;
-  /** How values in documents are encoded: `"json"` (the default), or lossless MongoDB Extended JSON. */
-  readonly values?: ValueMode;
+  /**
+   * How values in documents are encoded: `"json"` (the default), lossless MongoDB Extended JSON, or `native` of
+   * `tidewire/client/native`.
+   */
+  readonly values?: ValueMode | ValueCodec;
   /** Keeps results, so that a reloaded page continues from them. */
   readonly persist?: PersistOptions;
+  /** Results that a server has read for this page (`prefetch`). The client shows them at once, and resumes from them. */
+  readonly initial?: Initial;
   /** The permitted transports, best first. Default: WebSocket, SSE and long polling. */
   readonly transports?: readonly TransportKind[];
   /** A WebSocket class for runtimes without one (Node before 22), for example that of the package `ws`. */
@@ -89,6 +99,8 @@ export interface ClientOptions {
    */
   readonly logger?: Logger | false | undefined;
   readonly random?: () => number;
+  /** Shows what the client does: `createDevtools()` of `tidewire/devtools`. */
+  readonly devtools?: Inspector | undefined;
 }
 
 const DEFAULTS = {
@@ -103,9 +115,15 @@ const DEFAULTS = {
  * Makes a client. It connects when a query is followed, not before.
  * @throws {TypeError} An option is missing or malformed.
  */
-export function createClient(options: ClientOptions): Client {
+export function createClient<S extends object = Untyped>(options: ClientOptions): Client<S> {
   return new Client(options);
 }
+
+/** The schema of a client whose collections have no types of their own. */
+export type Untyped = Readonly<Record<never, never>>;
+
+/** The names of the collections of a schema, or any name without one. */
+type NameIn<S> = [keyof S] extends [never] ? string : keyof S & string;
 
 /** A collection, under its name in the service's configuration. */
 export class Collection<T extends object> {
@@ -129,8 +147,11 @@ export class Collection<T extends object> {
   }
 }
 
-/** One user's access to a service: one connection for all queries. */
-export class Client {
+/**
+ * One user's access to a service: one connection for all queries. `S` has the type of the documents of each collection, as
+ * `tidewire types` writes it.
+ */
+export class Client<S extends object = Untyped> {
   readonly #session: Session;
   readonly #persistence: Persistence | undefined;
   readonly #lingerMs: number;
@@ -141,22 +162,31 @@ export class Client {
   readonly #host: QueryHost;
   readonly #warnings: Warnings;
   readonly #held = new HeldWindows();
+  readonly #initial: InitialResults;
   readonly #lacksWebSocket: boolean;
+  readonly #devtools: Inspector | undefined;
+  readonly #codec: ValueCodec | undefined;
   #count = 0;
 
   /** @internal */
-  constructor(options: ClientOptions, trace?: Trace) {
+  constructor(options: ClientOptions, trace: Trace | undefined = options.devtools) {
     const given = { ...DEFAULTS, ...options };
+    const codec = typeof given.values === "string" ? undefined : given.values;
+    const values = typeof given.values === "string" ? given.values : given.values.mode;
     const { url, transports, WebSocket } = checkOptions(options);
     const warnings = new Warnings(options.logger, url);
     this.#warnings = warnings;
     this.#lacksWebSocket = options.transports === undefined && WebSocket === undefined;
+    this.#devtools = options.devtools;
+    this.#codec = codec;
     this.#lingerMs = given.lingerMs;
-    this.#scope = `${url} ${given.values} `;
+    this.#initial = new InitialResults(options.initial, values, codec);
+    this.#scope = `${url} ${values} `;
     this.#persistence = options.persist === undefined ? undefined : new Persistence(options.persist);
     this.#session = new Session(
       {
         ...given,
+        values,
         url,
         token: options.token,
         transports,
@@ -175,9 +205,21 @@ export class Client {
       options.autoConnect ?? true,
     );
     this.#host = {
-      stateOf: (key, request) => this.#results.get(key)?.state ?? this.#heldOf(request),
+      stateOf: (key, request) =>
+        this.#results.get(key)?.state ?? this.#initial.unusedStateOf(key) ?? this.#heldOf(request),
+      initialOf: (key) => this.#initial.stateOf(key),
       acquire: (key, request) => this.#acquire(key, request),
+      client: this,
+      values,
     };
+    const results = this.#results;
+    const session = this.#session;
+    options.devtools?.attach({
+      get state() {
+        return session.state;
+      },
+      results: () => results.values(),
+    });
   }
 
   /** The state of the connection, and its transport. */
@@ -185,7 +227,10 @@ export class Client {
     return this.#session.state;
   }
 
-  collection<T extends object = Record<string, unknown>>(name: string): Collection<T> {
+  /** A collection, under its name in the service's configuration. */
+  collection<N extends keyof S & string>(name: N): Collection<S[N] & object>;
+  collection<T extends object = Record<string, unknown>>(name: NameIn<S>): Collection<T>;
+  collection<T extends object>(name: string): Collection<T> {
     return new Collection(this.#host, name);
   }
 
@@ -219,7 +264,9 @@ export class Client {
    * @throws {TidewireError} `unavailable` if that takes too long.
    */
   fence(operationTime: OperationTime): Promise<void> {
-    return this.#session.fence(operationTime);
+    const settled = this.#session.fence(operationTime);
+    this.#devtools?.fence(operationTime, settled);
+    return settled;
   }
 
   /** @internal Lets another entry of the package use the connection. Returns how to end it if nothing needs it. */
@@ -238,16 +285,24 @@ export class Client {
       this.#lingering.delete(known);
       return known;
     }
-    const result = new LiveResult(`${++this.#count}`, this.#scope + key, request, this.#heldOf(request), {
+    const events = {
       abandoned: () => this.#abandoned(key, result),
-      moved: () => this.#persistence?.moved(result),
-      heard: (error) => this.#warnings.heard(error),
-      unheard: (error) => this.#warnings.unheard(error, request.collection),
-    });
+      moved: () => {
+        this.#persistence?.moved(result);
+        this.#devtools?.moved(result);
+      },
+      heard: (error: TidewireError) => this.#warnings.heard(error),
+      unheard: (error: TidewireError) => this.#warnings.unheard(error, request.collection),
+    };
+    const id = `${++this.#count}`;
+    const held = this.#heldOf(request);
+    const result = new LiveResult(id, this.#scope + key, request, held, events, this.#codec);
     if (this.#lacksWebSocket) this.#warnings.noWebSocket();
     this.#results.set(key, result);
     this.#session.add(result);
-    if (this.#persistence === undefined) this.#session.ready(result);
+    const initial = this.#initial.take(key);
+    if (initial !== undefined) result.restore(initial);
+    if (this.#persistence === undefined || initial !== undefined) this.#session.ready(result);
     else void this.#restore(result, this.#persistence);
     return result;
   }

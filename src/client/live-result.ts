@@ -8,6 +8,7 @@ import type { Saved } from "./persistence.ts";
 import type { Doc } from "./result-set.ts";
 import { type Status, type StatusEvent, TRANSITIONS } from "./status.ts";
 import type { Change, Observer, QueryState } from "./types.ts";
+import type { ValueCodec } from "./value-codec.ts";
 import { View, type Watcher } from "./view.ts";
 
 /** A request to the service. Equal requests share a result. */
@@ -19,6 +20,12 @@ export const UNUSED: QueryState<never> = Object.freeze({
   status: "connecting",
   error: undefined,
 });
+
+/**
+ * What is shown in place of the documents of the service. It returns the same array for the same documents as long as it
+ * would show the same.
+ */
+export type Overlay = (docs: readonly Doc[]) => readonly Doc[];
 
 /** An observer with two more events. */
 export interface Listener extends Observer<Doc> {
@@ -55,6 +62,7 @@ export class LiveResult implements Watcher {
   /** Consecutive refusals of the subscription. */
   #refusals = 0;
   readonly #events: LiveResultEvents;
+  readonly #codec: ValueCodec | undefined;
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
   #error: TidewireError | undefined;
@@ -62,6 +70,7 @@ export class LiveResult implements Watcher {
   /** The documents that are shown until there is a result. */
   #initial: readonly Doc[];
   #hasResult = false;
+  #overlay: Overlay | undefined;
   #reported: QueryState<Doc>;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   /** How long the last report took, in milliseconds. */
@@ -74,11 +83,13 @@ export class LiveResult implements Watcher {
     request: LiveRequest,
     initial: QueryState<Doc>,
     events: LiveResultEvents,
+    codec?: ValueCodec,
   ) {
     this.id = id;
     this.key = key;
     this.request = request;
     this.#events = events;
+    this.#codec = codec;
     this.#state = initial;
     this.#reported = initial;
     this.#initial = initial.data;
@@ -104,12 +115,19 @@ export class LiveResult implements Watcher {
   }
 
   get state(): QueryState<Doc> {
-    const data = this.#hasResult ? this.view.list : this.#initial;
+    const docs = this.#hasResult ? this.#docs : this.#initial;
+    const data = this.#overlay === undefined ? docs : this.#overlay(docs);
     const { data: before, status, error } = this.#state;
     if (data !== before || status !== this.#status || error !== this.#error) {
       this.#state = Object.freeze({ data, status: this.#status, error: this.#error });
     }
     return this.#state;
+  }
+
+  /** The documents of the service, in the form of the application. */
+  get #docs(): readonly Doc[] {
+    const { list } = this.#view;
+    return this.#codec === undefined ? list : this.#codec.list(list);
   }
 
   /** The cursor and the ticket with which to resume. */
@@ -121,8 +139,8 @@ export class LiveResult implements Watcher {
 
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
-    if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.view.list });
-    if (this.#hasResult) call(listener.data, this.view.list);
+    if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.#docs });
+    if (this.#hasResult) call(listener.data, this.state.data);
     call(listener.status, this.#status);
     if (this.#status === "stopped") {
       call(listener.stopped, this.#error);
@@ -140,6 +158,15 @@ export class LiveResult implements Watcher {
     this.changed({ type: "snapshot", docs: this.view.list });
   }
 
+  /**
+   * Shows the documents as `overlay` returns them, from now on, and reports that at once. Observers of changes, and the
+   * kept copy, see what the service has sent.
+   */
+  lay(overlay: Overlay | undefined): void {
+    this.#overlay = overlay;
+    this.#flush();
+  }
+
   /** Shows this view from now on. */
   show(view: View): void {
     const before = this.#view;
@@ -152,8 +179,9 @@ export class LiveResult implements Watcher {
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
     this.#initial = UNUSED.data;
+    const seen = this.#codec === undefined ? change : this.#codec.change(change);
     // Iterates over a copy of the listeners, here and below, because a listener may remove itself or add another one.
-    for (const { change: notify } of [...this.#listeners]) call(notify, change);
+    for (const { change: notify } of [...this.#listeners]) call(notify, seen);
     // A report copies the result, and a page may redraw all of it. The pause leaves half of the time for arriving
     // messages.
     this.#flushTimer ??= setTimeout(() => this.#flush(), Math.min(this.#flushMs, FLUSH_PAUSE_MAX_MS));

@@ -3,11 +3,13 @@
  * cost, and becomes active when it is followed.
  */
 import { TidewireError } from "../protocol/errors.ts";
-import type { AggregateRequest, DocumentMode, SortSpec } from "../protocol/messages.ts";
+import type { AggregateRequest, DocumentMode, SortSpec, ValueMode } from "../protocol/messages.ts";
 import type { Count, GroupId, GroupValues, Row } from "./aggregates.ts";
 import { ChangeQueue } from "./change-queue.ts";
+import type { OperationTime } from "./fences.ts";
 import type { Listener, LiveRequest, LiveResult } from "./live-result.ts";
 import type { Doc } from "./result-set.ts";
+import type { ConnectionState } from "./session-options.ts";
 import { clientClosed } from "./to-error.ts";
 import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 
@@ -15,8 +17,20 @@ import type { Change, Observer, Path, Projected, QueryState } from "./types.ts";
 export interface QueryHost {
   /** The state of a request, followed or not. */
   stateOf(key: string, request: LiveRequest): QueryState<Doc>;
+  /** The state of a request as a server has rendered it; `undefined` if it has not. */
+  initialOf(key: string): QueryState<Doc> | undefined;
   /** The shared result of a request. The caller must listen to it at once. */
   acquire(key: string, request: LiveRequest): LiveResult;
+  /** The client itself, for the other entries of the package. */
+  readonly client: Connected;
+  readonly values: ValueMode;
+}
+
+/** The parts of a client that concern its connection. */
+export interface Connected {
+  readonly state: ConnectionState;
+  onState(listener: (state: ConnectionState) => void): () => void;
+  fence(operationTime: OperationTime): Promise<void>;
 }
 
 /** How the documents of a query are delivered. */

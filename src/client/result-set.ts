@@ -4,7 +4,8 @@
 export type Doc = Readonly<Record<string, unknown>>;
 
 /** The key of an `_id` of any type: its JSON, in which `1` and `"1"` differ. */
-export const keyOf = (id: unknown): string => JSON.stringify(id) ?? "";
+export const keyOf = (id: unknown): string =>
+  typeof id === "bigint" ? `${id}n` : (JSON.stringify(id) ?? "");
 
 /** A document between its neighbours. The set's own node is before the first and after the last. */
 interface Place {

@@ -1,0 +1,13 @@
+// The parts of a query that the other entries of the package use, and applications do not see.
+import type { LiveRequest } from "./live-result.ts";
+import type { Query, QueryHost } from "./query.ts";
+
+/** A query of any type. */
+// biome-ignore lint/suspicious/noExplicitAny: a query of one type is none of another one, in either direction.
+export type AnyQuery = Query<any, any>;
+
+/** The client's side of a query. */
+export const hostOf = ({ client }: AnyQuery): QueryHost => client as QueryHost; // a query has no other one
+
+/** The request of a query: its key is the JSON of it. */
+export const requestOf = ({ key }: AnyQuery): LiveRequest => JSON.parse(key);
