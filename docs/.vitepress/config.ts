@@ -46,6 +46,7 @@ const sidebar = [
     text: "Clients",
     items: [
       page("Client library", "/clients"),
+      page("Writes", "/writes"),
       page("Protocol", "/protocol"),
       page("SSE and polling", "/transports"),
       page("Socket.IO", "/socketio"),

@@ -16,6 +16,7 @@ import { SECRET } from "../../support/service.ts";
 
 const PAGES = [
   "clients.md",
+  "writes.md",
   "start.md",
   "recipes.md",
   "moving/from-app-services.md",
@@ -30,12 +31,17 @@ import type { Client } from "tidewire/client";
 declare global {
   const client: Client;
   const url: string, userId: string;
+  namespace JSX {
+    type Element = import("react").JSX.Element;
+  }
   const token: () => Promise<string>;
   const app: { use(plugin: unknown): void };
   const props: { status: "open" | "paid" };
   const render: (orders: readonly Order[]) => void, badge: (text: string) => void, report: (code: string) => void;
   const api: { insertOrders(orders: unknown[]): Promise<{ operationTime: { t: number; i: number } }> };
   const List: (props: { orders: readonly Order[]; stale: boolean; error: unknown }) => null;
+  /** Its types are a package of their own. */
+  module "express";
   interface Order { _id: string; status: "open" | "paid"; total: number; at: string }
 }
 `;
