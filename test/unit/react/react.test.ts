@@ -1,10 +1,18 @@
 // @vitest-environment happy-dom
-import { act, createElement, type ReactNode, StrictMode, Suspense, use, useState } from "react";
+import { act, Component, createElement, type ReactNode, StrictMode, Suspense, use, useState } from "react";
 import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { type Client, createClient, type Query, type QueryState } from "../../../src/client/client.ts";
-import { TidewireProvider, useLiveQuery, useTidewire } from "../../../src/react/react.ts";
+import { useLiveInfinite } from "../../../src/react/infinite.ts";
+import { useOptimisticWrite } from "../../../src/react/optimistic.ts";
+import {
+  TidewireProvider,
+  useConnection,
+  useLiveQuery,
+  useLiveQuerySuspense,
+  useTidewire,
+} from "../../../src/react/react.ts";
 import { FakeService } from "../../support/fake-service.ts";
 import { added, answerSnapshot } from "../../support/scripted-client.ts";
 
@@ -227,4 +235,132 @@ test("a component shows counts and groups, row by row", async () => {
     await new Promise((resolve) => setTimeout(resolve, 0));
   });
   expect(container.textContent).toBe("1: 3");
+});
+
+test("a derived value renders again only when it has changed, also for a function of its own in every render", async () => {
+  const setup = setUp();
+  let renders = 0;
+  function Open(): ReactNode {
+    renders++;
+    const query = useTidewire().collection<Order>("orders").find();
+    const odd = useLiveQuery(
+      query,
+      ({ data }) => data.filter(({ _id }) => _id % 2 === 1).map(({ _id }) => _id),
+      (a, b) => a.join() === b.join(),
+    );
+    return odd.join();
+  }
+  await setup.render(createElement(Open));
+  await goLive(setup, [{ _id: 1 }, { _id: 2 }]);
+  expect(setup.container.textContent).toBe("1");
+  const before = renders;
+  const tell = (id: number) =>
+    act(async () => {
+      setup.service.socket.tell(added(id, `c${id}`));
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    });
+  await tell(4);
+  await tell(6);
+  expect(renders).toBe(before);
+  await tell(7);
+  expect(setup.container.textContent).toBe("1,7");
+});
+
+test("shows the state of the connection", async () => {
+  const setup = setUp();
+  const Sign = (): ReactNode => useConnection().status;
+  const both = createElement("p", null, createElement(Sign), " ", createElement(Orders));
+  await setup.render(both);
+  await goLive(setup, []);
+  expect(setup.container.textContent).toBe("connected live: ");
+  await act(async () => setup.service.socket.drop());
+  expect(setup.container.textContent).toBe("offline offline: ");
+  expect(renderToString(createElement(TidewireProvider, { client: setup.client }, createElement(Sign)))).toBe(
+    "idle",
+  );
+});
+
+function Suspended({ a = 1 }: { a?: number }): ReactNode {
+  const { status, data } = useLiveQuerySuspense(useTidewire().collection<Order>("orders").find({ a }));
+  return `${status}: ${data.map(({ _id }) => _id).join()}`;
+}
+
+const withFallback = (props = {}) =>
+  createElement(Suspense, { fallback: "wait" }, createElement(Suspended, props));
+
+test("a component suspends until the first result is there, and not when the connection is lost after that", async () => {
+  const setup = setUp();
+  await setup.render(withFallback());
+  expect(setup.container.textContent).toBe("wait");
+  await goLive(setup, []);
+  await vi.waitFor(() => expect(setup.container.textContent).toBe("live: "));
+  await act(async () => setup.service.socket.drop());
+  expect(setup.container.textContent).toBe("offline: ");
+  expect(setup.service.socket.of("subscribe").length).toBe(1);
+});
+
+test("a suspended component that stops throws the reason to the error boundary, and nothing renders on the server", async () => {
+  const setup = setUp();
+  class Boundary extends Component<{ children?: ReactNode }, { text?: string }> {
+    override state: { text?: string } = {};
+    static getDerivedStateFromError = (error: Error) => ({ text: error.message });
+    override render = () => this.state.text ?? this.props.children;
+  }
+  const log = vi.spyOn(console, "error").mockImplementation(() => {});
+  onTestFinished(() => log.mockRestore());
+  await setup.render(createElement(Boundary, null, withFallback()));
+  await act(async () => {
+    setup.service.socket.welcome();
+    const { id } = setup.service.socket.last("subscribe");
+    setup.service.socket.tell({ type: "error", id, code: "forbidden", message: "not yours", retry: "never" });
+  });
+  await vi.waitFor(() => expect(setup.container.textContent).toBe("not yours"));
+});
+
+test("an optimistic write is shown at once, counted until it is settled, and its error is reported", async () => {
+  const setup = setUp();
+  let write: ReturnType<typeof useOptimisticWrite<Order, Order>>["write"] | undefined;
+  function Form(): ReactNode {
+    const query = useTidewire().collection<Order>("orders").find({ a: 1 });
+    const writes = useOptimisticWrite(query);
+    if (write !== undefined) expect(writes.write).toBe(write);
+    write = writes.write;
+    return ` ${writes.pending} ${String(writes.error)}`;
+  }
+  await setup.render(createElement("p", null, createElement(Orders), createElement(Form)));
+  await goLive(setup, [{ _id: 1 }]);
+  let refuse: (error: Error) => void = () => {};
+  await act(async () => {
+    write?.({ insert: { _id: 2, a: 1 } }, new Promise((_, reject) => (refuse = reject))).catch(() => {});
+  });
+  expect(setup.container.textContent).toBe("live: 1,2 1 undefined");
+  await act(async () => refuse(new Error("full")));
+  expect(setup.container.textContent).toBe("live: 1 0 Error: full");
+});
+
+test("a list grows by pages, and keeps what is shown while one arrives", async () => {
+  const setup = setUp();
+  let more = () => {};
+  function List(): ReactNode {
+    const query = useTidewire().collection<Order>("orders").find().sort("_id");
+    const list = useLiveInfinite(query, 1);
+    more = list.more;
+    return `${list.data.map(({ _id }) => _id).join()} ${list.hasMore} ${list.isLoadingMore}`;
+  }
+  await setup.render(createElement(List));
+  await goLive(setup, [{ _id: 1 }]);
+  expect(setup.container.textContent).toBe("1 true false");
+  await act(async () => more());
+  expect(setup.container.textContent).toBe("1 true true");
+  const { socket } = setup.service;
+  const answer = (at: number, docs: object[]) => {
+    const id = socket.of("subscribe")[at]?.id ?? "";
+    const query = at + 1;
+    socket.tell({ type: "subscribed", id, query, start: "snapshot", cursor: "c1", ticket: "t" });
+    socket.tell({ type: "snapshot", query, docs: docs as never, cursor: "c1", last: true });
+  };
+  await act(async () => answer(1, [{ _id: 1 }]));
+  expect(setup.container.textContent).toBe("1 true true");
+  await act(async () => answer(2, []));
+  expect(setup.container.textContent).toBe("1 false false");
 });

@@ -3,7 +3,9 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { createApp, createSSRApp, defineComponent, effectScope, h, nextTick, ref } from "vue";
 import { renderToString } from "vue/server-renderer";
 import { createClient } from "../../../src/client/client.ts";
-import { tidewire, useLiveQuery, useTidewire } from "../../../src/vue/vue.ts";
+import { useLiveInfinite } from "../../../src/vue/infinite.ts";
+import { useOptimisticWrite } from "../../../src/vue/optimistic.ts";
+import { tidewire, useConnection, useLiveQuery, useTidewire } from "../../../src/vue/vue.ts";
 import { FakeService } from "../../support/fake-service.ts";
 import { added, answerSnapshot } from "../../support/scripted-client.ts";
 
@@ -148,4 +150,88 @@ test("a scope follows a count", async () => {
   service.socket.welcome();
   answerSnapshot(service.socket, [{ _id: null, count: 4 }]);
   await vi.waitFor(() => expect(live?.data.value[0]?.count).toBe(4));
+});
+
+test("a derived value changes only when it is another one", async () => {
+  const { service, client } = setUp();
+  const scope = effectScope();
+  onTestFinished(() => scope.stop());
+  const query = client.collection<Order>("orders").find();
+  const odd = scope.run(() =>
+    useLiveQuery(
+      query,
+      ({ data }) => data.filter(({ _id }) => _id % 2 === 1).map(({ _id }) => _id),
+      (a, b) => a.join() === b.join(),
+    ),
+  )!;
+  await opened(service);
+  service.socket.welcome();
+  answerSnapshot(service.socket, [{ _id: 1 }]);
+  const before = odd.value;
+  expect(before).toEqual([1]);
+  service.socket.tell(added(2, "c2"));
+  await vi.waitFor(() => expect(query.getState().data.length).toBe(2));
+  expect(odd.value).toBe(before);
+  service.socket.tell(added(3, "c3"));
+  await vi.waitFor(() => expect(odd.value).toEqual([1, 3]));
+});
+
+test("shows the state of the connection", async () => {
+  const { service, client } = setUp();
+  const Sign = defineComponent(() => {
+    const connection = useConnection();
+    return () => [connection.value.status, " ", h(Orders)];
+  });
+  const container = document.createElement("div");
+  const app = createApp(Sign);
+  app.use(tidewire(client));
+  app.mount(container as unknown as Parameters<typeof app.mount>[0]); // an element of happy-dom
+  onTestFinished(() => app.unmount());
+  await opened(service);
+  service.socket.welcome();
+  await vi.waitFor(() => expect(container.textContent).toMatch(/^connected /));
+  service.socket.drop();
+  await vi.waitFor(() => expect(container.textContent).toMatch(/^(?:offline|connecting) .*unavailable/));
+});
+
+test("an optimistic write is shown at once, counted until it is settled, and its error is reported", async () => {
+  const { service, client } = setUp();
+  const scope = effectScope();
+  onTestFinished(() => scope.stop());
+  const query = client.collection<Order>("orders").find();
+  const { data, writes } = scope.run(() => ({
+    data: useLiveQuery(query).data,
+    writes: useOptimisticWrite(() => query),
+  }))!;
+  await opened(service);
+  service.socket.welcome();
+  answerSnapshot(service.socket, [{ _id: 1 }]);
+  let refuse: (error: Error) => void = () => {};
+  const done = writes.write({ remove: 1 }, () => new Promise((_, reject) => (refuse = reject)));
+  expect([data.value, writes.pending.value, writes.error.value]).toEqual([[], 1, undefined]);
+  const failure = new Error("no");
+  refuse(failure);
+  await expect(done).rejects.toBe(failure);
+  expect([data.value, writes.pending.value, writes.error.value]).toEqual([[{ _id: 1 }], 0, failure]);
+});
+
+test("a list grows by pages, and begins again with another query", async () => {
+  const { service, client } = setUp();
+  const scope = effectScope();
+  onTestFinished(() => scope.stop());
+  const a = ref(1);
+  const list = scope.run(() =>
+    useLiveInfinite(() => client.collection<Order>("orders").find({ a: a.value }).sort("_id"), 1),
+  )!;
+  await opened(service);
+  service.socket.welcome();
+  answerSnapshot(service.socket, [{ _id: 1 }]);
+  expect([list.data.value.length, list.hasMore.value, list.isLoadingMore.value]).toEqual([1, true, false]);
+  list.more();
+  expect([list.data.value.length, list.isLoadingMore.value]).toEqual([1, true]);
+  a.value = 2;
+  await nextTick();
+  answerSnapshot(service.socket, [], 2);
+  await vi.waitFor(() => expect(list.status.value).toBe("live"));
+  expect([list.data.value, list.hasMore.value, list.isLoadingMore.value]).toEqual([[], false, false]);
 });
