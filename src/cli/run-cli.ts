@@ -53,6 +53,10 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
       load: async () => (await import("./import-app-services.ts")).importAppServices,
     },
   ],
+  [
+    "types",
+    { summary: "write the types of documents", load: async () => (await import("./types.ts")).types },
+  ],
   ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
   ["load", { summary: "load a service and check it", load: async () => (await import("./load.ts")).load }],
   [
