@@ -1,9 +1,9 @@
 /** A live query as a collection of TanStack DB. */
 import type { CollectionConfig, SyncConfig, UtilsRecord } from "@tanstack/db";
 import type { Change, Client, OperationTime, Query } from "../client/client.ts";
+import { type Key, keyFor, keyOf } from "./key.ts";
 
-/** The key of a document: its `_id`, or the JSON of an `_id` that is neither a string nor a number. */
-export type Key = string | number;
+export type { Key };
 
 /** Functions that the collection offers besides those of TanStack DB. */
 export interface TidewireUtils extends UtilsRecord {
@@ -33,7 +33,7 @@ type Write<R extends object> = Parameters<SyncConfig<R, Key>["sync"]>[0];
  * @param own `onInsert` and the like, which write through the backend: Tidewire has no writes.
  */
 export function tidewireCollectionOptions<T extends object, R extends object>(
-  client: Client,
+  client: Pick<Client, "fence">,
   query: Query<T, R>,
   own: Own<R> = {},
 ): TidewireCollectionConfig<R> {
@@ -66,10 +66,6 @@ export function tidewireCollectionOptions<T extends object, R extends object>(
     },
   };
 }
-
-const keyOf = (doc: object): Key => keyFor((doc as { readonly _id?: unknown })._id); // every document has one
-const keyFor = (id: unknown): Key =>
-  typeof id === "string" || typeof id === "number" ? id : JSON.stringify(id);
 
 /** Applies changes to the collection. Changes that arrive together are one transaction. */
 class Sync<R extends object> {
