@@ -21,8 +21,8 @@ const INTERNAL = `
   disconnected forget gotToken greeting hasBeenWelcomed hasToken heard initialOf isCurrent isDraining isReady
   isServed isUsed lastError later lay listen momentWithin nextDelayMs note noteExpiry onEnded onHidden
   onRecovering pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
-  serves startOver stateOf takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast watchers welcomed
-  withNewToken
+  serves startOver stateOf take takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast wasEarly
+  watchers welcomed withNewToken
 `;
 const common = {
   bundle: true,

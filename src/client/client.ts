@@ -171,8 +171,8 @@ export class Client<S extends object = Untyped> {
   /** @internal */
   constructor(options: ClientOptions, trace: Trace | undefined = options.devtools) {
     const given = { ...DEFAULTS, ...options };
-    const codec = typeof given.values === "string" ? undefined : given.values;
-    const values = typeof given.values === "string" ? given.values : given.values.mode;
+    const [values, codec] =
+      typeof given.values === "string" ? [given.values] : [given.values.mode, given.values];
     const { url, transports, WebSocket } = checkOptions(options);
     const warnings = new Warnings(options.logger, url);
     this.#warnings = warnings;
@@ -212,14 +212,7 @@ export class Client<S extends object = Untyped> {
       client: this,
       values,
     };
-    const results = this.#results;
-    const session = this.#session;
-    options.devtools?.attach({
-      get state() {
-        return session.state;
-      },
-      results: () => results.values(),
-    });
+    options.devtools?.attach({ client: this, results: this.#results });
   }
 
   /** The state of the connection, and its transport. */

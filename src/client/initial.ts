@@ -19,7 +19,7 @@ export class InitialResults {
   constructor(initial: Initial | undefined, mode: ValueMode, codec: ValueCodec | undefined) {
     this.#left = new Map(initial?.values === mode ? Object.entries(initial.results) : []);
     for (const [key, { docs }] of this.#left) {
-      const data = codec === undefined ? docs : codec.list(docs);
+      const data = codec?.list(docs) ?? docs;
       this.#states.set(key, Object.freeze({ data, status: "connecting", error: undefined }));
     }
   }

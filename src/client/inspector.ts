@@ -5,8 +5,8 @@ import type { Trace } from "./trace.ts";
 
 /** The parts of a client that developer tools show. */
 export interface Inspected {
-  readonly state: ConnectionState;
-  results(): Iterable<LiveResult>;
+  readonly client: { readonly state: ConnectionState };
+  readonly results: ReadonlyMap<string, LiveResult>;
 }
 
 /** Receives what a client does. `createDevtools` of `tidewire/devtools` makes one. */

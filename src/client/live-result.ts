@@ -22,7 +22,7 @@ export const UNUSED: QueryState<never> = Object.freeze({
 });
 
 /**
- * What is shown in place of the documents of the service. It returns the same array for the same documents as long as it
+ * Gives the documents that are shown in place of those of the service. It returns the same array for the same documents as long as it
  * would show the same.
  */
 export type Overlay = (docs: readonly Doc[]) => readonly Doc[];
@@ -116,7 +116,7 @@ export class LiveResult implements Watcher {
 
   get state(): QueryState<Doc> {
     const docs = this.#hasResult ? this.#docs : this.#initial;
-    const data = this.#overlay === undefined ? docs : this.#overlay(docs);
+    const data = this.#overlay?.(docs) ?? docs;
     const { data: before, status, error } = this.#state;
     if (data !== before || status !== this.#status || error !== this.#error) {
       this.#state = Object.freeze({ data, status: this.#status, error: this.#error });
@@ -127,7 +127,7 @@ export class LiveResult implements Watcher {
   /** The documents of the service, in the form of the application. */
   get #docs(): readonly Doc[] {
     const { list } = this.#view;
-    return this.#codec === undefined ? list : this.#codec.list(list);
+    return this.#codec?.list(list) ?? list;
   }
 
   /** The cursor and the ticket with which to resume. */
@@ -179,7 +179,7 @@ export class LiveResult implements Watcher {
   changed(change: Change<Doc>): void {
     this.#hasResult = true;
     this.#initial = UNUSED.data;
-    const seen = this.#codec === undefined ? change : this.#codec.change(change);
+    const seen = this.#codec?.change(change) ?? change;
     // Iterates over a copy of the listeners, here and below, because a listener may remove itself or add another one.
     for (const { change: notify } of [...this.#listeners]) call(notify, seen);
     // A report copies the result, and a page may redraw all of it. The pause leaves half of the time for arriving

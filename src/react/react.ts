@@ -109,7 +109,7 @@ const IDLE: ConnectionState = Object.freeze({ status: "idle", transport: "ws", e
 /** How long a result that no component has shown yet is followed after it has arrived, in milliseconds. */
 const UNSHOWN_MS = 5_000;
 
-/** What components wait for, by client and query. A component that waits has no state of its own. */
+/** The arrivals for which components wait, by client and query. A component that waits has no state of its own. */
 const waiting = new WeakMap<object, Map<string, Promise<void>>>();
 
 function arrivalOf<T extends object, R>(query: Query<T, R>): Promise<void> {

@@ -78,7 +78,7 @@ class Subsets<T extends object> {
   readonly #followed = new Map<string, Followed>();
   /** How many live queries hold each row. */
   readonly #held = new Map<Key, number>();
-  /** What each request has acquired. TanStack DB releases it by the same object. */
+  /** The live queries that each request has acquired. TanStack DB releases them by the same object. */
   readonly #acquired = new Map<LoadSubsetOptions, readonly string[]>();
   #isOpen = false;
 

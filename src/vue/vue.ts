@@ -42,7 +42,7 @@ type Source<T extends object, R> = MaybeRefOrGetter<Query<T, R> | null | undefin
  */
 export function useLiveQuery<T extends object, R>(query: Source<T, R>): LiveQuery<R>;
 /**
- * Follows a query, and derives a value from its state. What depends on the value is updated only when it has changed.
+ * Follows a query, and derives a value from its state. Its dependents are updated only when the value has changed.
  * @param isEqual Whether two values are the same. The first one is kept then. Default: `Object.is`.
  */
 export function useLiveQuery<T extends object, R, S>(

@@ -36,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   react: ["protocol", "client"],
   vue: ["protocol", "client"],
   "tanstack-db": ["protocol", "client"],
+  devtools: ["protocol", "client"],
   console: ["admin"],
 };
 
@@ -56,6 +57,7 @@ const NEVER_FROM: Readonly<Record<string, RegExp>> = {
   react: /^(node:|mongodb$|bson$|zod|ws$)/,
   vue: /^(node:|mongodb$|bson$|zod|ws$)/,
   "tanstack-db": /^(node:|mongodb$|bson$|zod|ws$)/,
+  devtools: /^(node:|mongodb$|bson$|zod|ws$)/,
   console: /^(node:|mongodb$|bson$|zod|ws$)/,
   match: /^node:(?!assert|buffer|string_decoder|util)/,
 };

@@ -13,6 +13,7 @@ const NOT_THE_SERVICE = [
   "react",
   "vue",
   "tanstack-db",
+  "devtools",
   "console",
   "terminal",
   "cli",

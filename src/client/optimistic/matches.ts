@@ -8,7 +8,7 @@ import { classOf, compareValues, plainOf, valuesAt } from "../values.ts";
 
 type Answer = boolean | undefined;
 
-/** What the client knows of the documents that it judges. */
+/** The client's knowledge of the documents that it judges. */
 export interface Knowledge {
   /** Whether the client sees what is at a path. */
   readonly isVisible: (path: string) => boolean;

@@ -46,7 +46,7 @@ function of<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): V {
  * Shows a change in a query at once, and makes the write. The change stays shown until the service has sent the write. If
  * the write fails, it is shown no more.
  * @param query The query, or all queries that the change may concern.
- * @param write The write, or a function that makes it. What it returns has the `operationTime` of the write, which the
+ * @param write The write, or a function that makes it. Its result has the `operationTime` of the write, which the
  *   driver gives to the backend.
  * @returns What the write returns, once all queries show it.
  * @throws The error of the write.

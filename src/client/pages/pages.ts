@@ -62,7 +62,7 @@ export class Pages<R> {
   /** Why the last next arrangement was given up. */
   #failure: TidewireError | undefined;
   #state: PagesState<R>;
-  /** What the state was made of, and its documents. */
+  /** The parts of the state, and its documents. */
   #from: readonly unknown[] = [];
   #docs: readonly (readonly Doc[])[] = [];
 

@@ -23,16 +23,16 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 const read = (name: string) => readFile(join(directory, name), "utf8");
 const gzipped = (text: string) => gzipSync(text, { level: 9 }).length;
 
-test("the module is one file that weighs at most 12.3 kB, gzipped; what few need is fetched when it is needed", async () => {
+test("the module is one file that weighs at most 12.4 kB, gzipped; what few need is fetched when it is needed", async () => {
   const module = await read("tidewire.js");
-  expect(gzipped(module)).toBeLessThanOrEqual(12_300);
+  expect(gzipped(module)).toBeLessThanOrEqual(12_400);
   expect(module).not.toMatch(/(?:^|[;}\s])(?:import|export)[^;"'(]*?from\s*"/);
   expect(module).toContain('import("./http-transport.js")');
   expect(await read("http-transport.js")).toContain("HttpTransport");
 });
 
-test("the classic script weighs at most 13.9 kB, gzipped, with everything in it", async () => {
-  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(13_900);
+test("the classic script weighs at most 14.2 kB, gzipped, with everything in it", async () => {
+  expect(gzipped(await read("tidewire.global.js"))).toBeLessThanOrEqual(14_200);
 });
 
 test("the script says what each file weighs", () => {
