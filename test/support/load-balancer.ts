@@ -43,14 +43,17 @@ export interface LoadBalancer {
 }
 
 /** A certificate for 127.0.0.1 that signs itself; without a directory of its own, good until the test is over. */
-export async function makeCertificate(inDirectory?: string): Promise<Certificate> {
+export async function makeCertificate(
+  inDirectory?: string,
+  names: readonly string[] = ["IP:127.0.0.1"],
+): Promise<Certificate> {
   const directory = inDirectory ?? (await temporaryDirectory());
   const [certFile, keyFile, bothFile] = ["cert.pem", "key.pem", "both.pem"].map((name) =>
     join(directory, name),
   );
   assert(certFile !== undefined && keyFile !== undefined && bothFile !== undefined);
   const what = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"];
-  const whom = ["-subj", "/CN=tidewire test", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const whom = ["-subj", "/CN=tidewire test", "-addext", `subjectAltName=${names.join()}`];
   await run("openssl", ["req", ...what, ...whom, "-keyout", keyFile, "-out", certFile]);
   const ca = await readFile(certFile, "utf8");
   await writeFile(bothFile, ca + (await readFile(keyFile, "utf8")));

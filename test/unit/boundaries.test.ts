@@ -20,6 +20,7 @@ const BEFORE_ADMIN = [
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   metrics: [],
+  outbound: [],
   match: ["protocol"],
   auth: ["protocol"],
   rules: ["protocol", "match"],
@@ -27,6 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   feed: ["protocol", "metrics", "match", "source"],
   gateway: ["protocol", "metrics", "auth", "rules", "feed"],
   presence: ["protocol", "metrics", "match", "auth", "rules", "source", "feed", "gateway"],
+  sinks: ["protocol", "metrics", "outbound", "source"],
   admin: BEFORE_ADMIN,
   config: [...BEFORE_ADMIN, "admin"],
   "app-services": ["protocol", "match", "config"],
