@@ -58,6 +58,7 @@ const sidebar = [
     text: "Service",
     items: [
       page("Rules", "/rules"),
+      page("Targets of sinks", "/sink-targets"),
       page("Configuration", "/configuration"),
       page("Deployment", "/deployment"),
       page("Operations", "/operations"),

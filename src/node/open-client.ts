@@ -61,7 +61,7 @@ export async function checkDeployment(
  */
 export async function redisOf({ config: { mongodb }, log }: Basics): Promise<RedisPackage | null> {
   if (mongodb.tail === undefined) return null;
-  const redis = await loadRedis();
+  const redis = await loadRedis("mongodb.tail");
   const problem = await redisProblem(redis, mongodb.tail.redis.url);
   if (problem !== null) log.warn(problem);
   return redis;

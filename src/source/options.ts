@@ -96,18 +96,20 @@ function isRedisUrl(text: string): boolean {
   return /^\/?\d*$/.test(pathname);
 }
 
+/** The URL of a Redis or Valkey. */
+export const redisUrl = z
+  .string()
+  .regex(/^rediss?:\/\/./, { error: "a URL of Redis (redis://… or rediss://…)" })
+  .refine(isRedisUrl, {
+    error:
+      "a URL of Redis (redis://user:password@host:6379/0), its user and password percent-encoded: %40 for @, %3A for :, %2F for /, %25 for %",
+  })
+  .meta({ examples: ["redis://127.0.0.1:6379"] });
+
 const RedisOptions = z.strictObject({
-  url: z
-    .string()
-    .regex(/^rediss?:\/\/./, { error: "a URL of Redis (redis://… or rediss://…)" })
-    .refine(isRedisUrl, {
-      error:
-        "a URL of Redis (redis://user:password@host:6379/0), its user and password percent-encoded: %40 for @, %3A for :, %2F for /, %25 for %",
-    })
-    .meta({ examples: ["redis://127.0.0.1:6379"] })
-    .describe(
-      "URL of a Redis 6.2 or Valkey, with user and password; rediss:// for TLS. It holds documents in clear text for a while.",
-    ),
+  url: redisUrl.describe(
+    "URL of a Redis 6.2 or Valkey, with user and password; rediss:// for TLS. It holds documents in clear text for a while.",
+  ),
   key: z
     .string()
     .min(1)

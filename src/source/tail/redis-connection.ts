@@ -9,14 +9,14 @@ export type RedisPackage = typeof import("@redis/client");
 
 /**
  * Loads the package.
+ * @param option The option that needs it, as the file spells it.
  * @throws {StartupError} It is not installed.
  */
-export async function loadRedis(): Promise<RedisPackage> {
+export async function loadRedis(option: string): Promise<RedisPackage> {
   try {
     return await import("@redis/client");
   } catch (cause) {
-    const text =
-      "mongodb.tail needs a package that is not installed: npm install @redis/client@6, or remove mongodb.tail";
+    const text = `${option} needs a package that is not installed: npm install @redis/client@6, or remove ${option}`;
     throw new StartupError(text, [], { cause });
   }
 }
@@ -47,7 +47,7 @@ export class RedisConnection {
   readonly #client: Client;
   #isOpen = true;
 
-  private constructor(redis: RedisPackage, url: string) {
+  private constructor(redis: RedisPackage, url: string, limitMs: number) {
     this.#redis = redis;
     this.#url = url;
     // The same replies from every version of Redis and Valkey.
@@ -56,21 +56,24 @@ export class RedisConnection {
       RESP: 2,
       disableOfflineQueue: true,
       disableClientInfo: true,
-      socket: { reconnectStrategy: false, connectTimeout: ANSWER_MS },
+      socket: { reconnectStrategy: false, connectTimeout: limitMs },
     }) as unknown as Client; // the options narrow the type to RESP 2, which nothing here uses
     this.#client.on("error", () => this.close());
   }
 
-  /** @throws {RedisError} */
-  static async open(redis: RedisPackage, url: string): Promise<RedisConnection> {
+  /**
+   * @param limitMs How long it may take, in milliseconds.
+   * @throws {RedisError}
+   */
+  static async open(redis: RedisPackage, url: string, limitMs = ANSWER_MS): Promise<RedisConnection> {
     let connection: RedisConnection;
     try {
-      connection = new RedisConnection(redis, url);
+      connection = new RedisConnection(redis, url, limitMs);
     } catch {
       // Without its text, which may quote the URL.
       throw new RedisError("unreachable", "the package cannot use the URL");
     }
-    await connection.#within(ANSWER_MS, () => connection.#client.connect());
+    await connection.#within(limitMs, () => connection.#client.connect());
     return connection;
   }
 

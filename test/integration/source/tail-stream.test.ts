@@ -169,7 +169,9 @@ test("no error of a connection contains the password", async ({ skip }) => {
   );
   expect(unreachable).toContain("check host, port");
   expect(`${refused} ${unreachable}`).not.toMatch(/p%40ss|p@ss/);
-  expect(await redisProblem(await loadRedis(), `redis://:another@127.0.0.1:${redis.port}`)).toBeNull();
+  expect(
+    await redisProblem(await loadRedis("mongodb.tail"), `redis://:another@127.0.0.1:${redis.port}`),
+  ).toBeNull();
 });
 
 test("a command that Redis refuses leaves the connection open, and one without an answer closes it", async ({

@@ -1,0 +1,45 @@
+/** The meaning of a webhook receiver's answer (docs/sink-targets.md has the same table). */
+import type { SafeAnswer } from "../../outbound/safe-request.ts";
+import type { SendResult } from "../target.ts";
+
+/**
+ * Answers that concern the receiver and not one message: the login, the rate, the load, a proxy without its backend.
+ * Every other status may be about one message, and must not stop the others.
+ */
+const ABOUT_THE_RECEIVER: ReadonlySet<number> = new Set([401, 407, 408, 425, 429, 502, 503, 504]);
+
+/** The longest wait that a receiver may ask for, in milliseconds. */
+const RETRY_AFTER_MAX_MS = 24 * 3_600_000;
+
+/** A date as HTTP writes it (IMF-fixdate). `Date.parse` alone accepts much more. */
+const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+
+/** The wait that a receiver asks for by `Retry-After`, in milliseconds; `undefined` without a valid one. */
+export function retryAfterMs(value: string | undefined, nowMs: number): number | undefined {
+  const text = value?.trim() ?? "";
+  const waitMs = /^\d+$/.test(text)
+    ? Number(text) * 1_000
+    : HTTP_DATE.test(text)
+      ? Date.parse(text) - nowMs
+      : Number.NaN;
+  return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), RETRY_AFTER_MAX_MS);
+}
+
+/**
+ * @param secrets Texts that a receiver may send back, and that no log may contain.
+ * @param nowMs Wall time.
+ */
+export function toSendResult(answer: SafeAnswer, secrets: readonly string[], nowMs: number): SendResult {
+  const { status } = answer;
+  if (status >= 200 && status <= 299) return { kind: "accepted" };
+  const excerpt = secrets.reduce((text, secret) => text.replaceAll(secret, "…"), answer.excerpt);
+  const reason = `the receiver answered ${status}${excerpt === "" ? "" : `: ${excerpt}`}`;
+  if (status === 410) return { kind: "gone", reason };
+  const kind = isAboutTheReceiver(status) ? "unavailable" : "refused";
+  const waitMs = retryAfterMs(answer.headers["retry-after"], nowMs);
+  return waitMs === undefined ? { kind, reason } : { kind, reason, retryAfterMs: waitMs };
+}
+
+/** A redirect is, too: the URL is wrong for every message. From 520 on, proxies report a backend that does not answer. */
+const isAboutTheReceiver = (status: number) =>
+  status < 400 || status >= 520 || ABOUT_THE_RECEIVER.has(status);

@@ -1,0 +1,77 @@
+import { expect, test } from "vitest";
+import { retryAfterMs, toSendResult } from "../../../src/sinks/targets/webhook-result.ts";
+
+const NOW = Date.parse("2026-03-01T12:00:00Z");
+const answer = (status: number, headers = {}, excerpt = "") => ({ status, headers, excerpt });
+
+test.each([
+  [200, "accepted"],
+  [202, "accepted"],
+  [204, "accepted"],
+  [299, "accepted"],
+  [300, "unavailable"],
+  [301, "unavailable"],
+  [302, "unavailable"],
+  [307, "unavailable"],
+  [308, "unavailable"],
+  [400, "refused"],
+  [401, "unavailable"],
+  [403, "refused"],
+  [404, "refused"],
+  [407, "unavailable"],
+  [408, "unavailable"],
+  [409, "refused"],
+  [410, "gone"],
+  [413, "refused"],
+  [422, "refused"],
+  [425, "unavailable"],
+  [429, "unavailable"],
+  [500, "refused"],
+  [501, "refused"],
+  [502, "unavailable"],
+  [503, "unavailable"],
+  [504, "unavailable"],
+  [521, "unavailable"],
+  [599, "unavailable"],
+])("the status %i means %s", (status, kind) => {
+  expect(toSendResult(answer(status), [], NOW)).toMatchObject({ kind });
+});
+
+test("a reason contains status and excerpt, and no secret", () => {
+  const echoed = answer(400, {}, "no such token: Bearer abc123, Bearer abc123");
+  expect(toSendResult(echoed, ["Bearer abc123"], NOW)).toEqual({
+    kind: "refused",
+    reason: "the receiver answered 400: no such token: …, …",
+  });
+  expect(toSendResult(answer(503), [], NOW)).toEqual({
+    kind: "unavailable",
+    reason: "the receiver answered 503",
+  });
+});
+
+test.each<[string | undefined, number | undefined]>([
+  ["0", 0],
+  ["1", 1_000],
+  [" 120 ", 120_000],
+  ["86400", 86_400_000],
+  ["86401", 86_400_000],
+  ["99999999999999999999999", 86_400_000],
+  ["Sun, 01 Mar 2026 12:00:30 GMT", 30_000],
+  ["Sun, 01 Mar 2026 11:00:00 GMT", 0],
+  ["Mon, 01 Mar 2027 12:00:00 GMT", 86_400_000],
+  ["Sun, 99 Mar 2026 12:00:30 GMT", undefined],
+  ["2026-03-01T12:00:30Z", undefined],
+  ["-1", undefined],
+  ["1.5", undefined],
+  ["soon", undefined],
+  ["", undefined],
+  [undefined, undefined],
+])("Retry-After: %s asks for %s ms", (value, ms) => {
+  expect(retryAfterMs(value, NOW)).toBe(ms);
+  const result = toSendResult(answer(429, { "retry-after": value }), [], NOW);
+  expect(result).toEqual({
+    kind: "unavailable",
+    reason: "the receiver answered 429",
+    ...(ms === undefined ? {} : { retryAfterMs: ms }),
+  });
+});
