@@ -24,6 +24,7 @@ import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
+import { startSinks } from "./node/start-sinks.ts";
 import { tracingOf } from "./node/tracing-of.ts";
 import { StartPatience } from "./source/start-patience.ts";
 
@@ -175,6 +176,7 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   const edits = new RuleEdits(parts, config, loaded?.set.number ?? generation);
   const followed = loaded === null ? null : followRuleSets(basics, { config, client, state, feed, edits });
   runSource(basics, source);
+  const sinks = await patience.run(() => startSinks(basics, { client, state, gateway, context }));
   // Stopped before the source, which may wait for a rule set.
   basics.onStop(async () => followed?.stop());
   const headAgeMs = () => headAgeOf(feed, state);
@@ -196,6 +198,8 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
     noteRejectedReload: () => edits.reject(),
     async drain() {
       publicServer.close();
+      // Their connections would keep the gateway waiting.
+      await sinks?.stop();
       await gateway.drain(config.server.drainTimeoutMs);
       await stopAll();
     },

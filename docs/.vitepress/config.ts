@@ -61,6 +61,7 @@ const sidebar = [
       page("Targets of sinks", "/sink-targets"),
       page("Configuration", "/configuration"),
       page("Deployment", "/deployment"),
+      page("Sinks", "/sinks"),
       page("Operations", "/operations"),
       page("Console", "/console"),
       page("API for admins", "/admin-api"),

@@ -24,6 +24,7 @@ import { ruleNamesHandlers } from "./api/rule-names-handler.ts";
 import { ruleSetHandlers } from "./api/rule-set-handlers.ts";
 import { rulesHandlers } from "./api/rules-handlers.ts";
 import { beginSession, sessionHandlers } from "./api/session-handlers.ts";
+import { sinkHandlers } from "./api/sink-handlers.ts";
 import { traceHandlers } from "./api/trace-handlers.ts";
 import { ConsoleFiles } from "./console-files.ts";
 import { type AskReadiness, HealthRoutes } from "./health.ts";
@@ -129,6 +130,7 @@ class AdminHandler {
       ...auditHandlers(processes),
       ...rulesHandlers(processes, acts, admin),
       ...ruleNamesHandlers(processes),
+      ...sinkHandlers(processes, acts),
       ...traceHandlers(processes, acts),
       ...ruleSetHandlers({ processes, acts, plan: parts.plan }),
     };

@@ -9,6 +9,7 @@ import { overviewAnswers } from "./overview-answers.ts";
 import type { Answers, Ask, NotRevoked } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
 import type { RuleSetQuestions } from "./rule-set-questions.ts";
+import type { SinkQuestions } from "./sink-questions.ts";
 import { traceAnswers } from "./trace/trace-answers.ts";
 import type { Traces } from "./trace/traces.ts";
 import { type TryParts, tryAnswers } from "./try-answers.ts";
@@ -20,6 +21,7 @@ export interface NodeAnswersParts extends Omit<TryParts, "identityOf">, Pick<Nam
   readonly traces: Traces;
   /** The answers about rule sets, and about drafts of the rules. */
   readonly ruleSets: Pick<Answers, keyof RuleSetQuestions>;
+  readonly sinks: Pick<Answers, keyof SinkQuestions>;
   readonly plan: PlanQuery;
   readonly status: () => Promise<NodeStatus>;
   readonly samples: LoadSamples;
@@ -46,6 +48,7 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
     },
     audit: (page) => answer(() => audit.list(page)),
     ...parts.ruleSets,
+    ...parts.sinks,
     ...tryAnswers({ ...parts, identityOf: (id) => identityOf(gateway, names, id) }),
     ...nameAnswers(parts),
     ...traceAnswers(parts),

@@ -10,6 +10,7 @@ import type { ClaimParts } from "./names/claim-names.ts";
 import type { EditProblems } from "./plan-edit.ts";
 import type { LoadSample } from "./rates.ts";
 import type { RuleSetQuestions } from "./rule-set-questions.ts";
+import type { SinkQuestions } from "./sink-questions.ts";
 import type { TraceRead, TraceStart, TraceState, TraceToStart } from "./trace/traced.ts";
 import type { TriedAs, TriedUser } from "./tried-user.ts";
 
@@ -192,7 +193,7 @@ export interface NotRevoked {
 }
 
 /** Every question, with its argument and its answer. */
-export interface Questions extends RuleSetQuestions {
+export interface Questions extends RuleSetQuestions, SinkQuestions {
   connections: { with: ConnectionSearch; gives: readonly ConnectionRow[] };
   /** `null` if the process has no such connection. */
   connection: { with: string; gives: ConnectionDetail | null };

@@ -33,6 +33,9 @@ export interface Identity {
   readonly signedBy: string;
 }
 
+/** `signedBy` of a user whose claims are in the configuration. No key has such a name: those contain a space. */
+export const BY_CONFIGURATION = "configuration";
+
 /** Why a token was refused; `details.reason` of `unauthenticated`. */
 export type TokenReason =
   | "missing"

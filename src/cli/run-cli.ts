@@ -66,6 +66,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
       load: async () => (await import("./revoke.ts")).revokeTokens,
     },
   ],
+  ["sinks", { summary: "show sinks, and act on them", load: async () => (await import("./sinks.ts")).sinks }],
   [
     "rotate-keys",
     {

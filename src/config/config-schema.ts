@@ -5,6 +5,7 @@ import { GatewayLimits } from "../gateway/limits.ts";
 import { ServerOptions, TicketOptions } from "../gateway/options.ts";
 import { PresenceOptions } from "../presence/options.ts";
 import { CollectionOptions, FilterLimits, RulesOptions } from "../rules/options.ts";
+import { SinksOptions } from "../sinks/options.ts";
 import { MongodbOptions } from "../source/options.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -42,6 +43,9 @@ export const ConfigSchema = z.strictObject({
   ),
   limits: Limits.prefault({}).describe("Limits. Every limit has a default."),
   history: HistoryOptions.prefault({}).describe("Commits kept in memory for fast resumption."),
+  sinks: SinksOptions.default({}).describe(
+    "Changes of results for receivers that keep no connection, such as webhooks, by names of your own (docs/sinks.md).",
+  ),
   tickets: TicketOptions.prefault({}).describe("How long clients may resume, and across which tokens."),
   log: z
     .strictObject({

@@ -1,5 +1,7 @@
 import type { z } from "zod";
+import { TidewireError } from "../protocol/errors.ts";
 import { PRESENCE } from "../rules/presence-options.ts";
+import { parseSinkRequest } from "../sinks/sink-request.ts";
 import { STATE_PREFIX } from "../source/mongo.ts";
 import type { ConfigSchema } from "./config-schema.ts";
 import type { Path } from "./config-text.ts";
@@ -35,12 +37,33 @@ export function* crossProblems(config: Judged): Generator<{ readonly path: Path;
       yield { path: ["collections", name, "rules", index, "allow", "maxLimit"], message };
     }
   }
+  yield* sinkProblems(config);
+}
+
+/** A sink asks as a client does, and a refusal at run time would be a sink that never begins. */
+function* sinkProblems({ sinks, collections, limits, rules }: Judged): Generator<Problem> {
+  for (const [name, sink] of Object.entries(sinks)) {
+    if (rules.from === "file" && !Object.hasOwn(collections, sink.collection)) {
+      const message = `found ${sink.collection}; allowed: a name of the section collections. Add it there, with an empty list of rules if no client may see it`;
+      yield { path: ["sinks", name, "collection"], message };
+    }
+    try {
+      parseSinkRequest(sink, limits);
+    } catch (error) {
+      if (!(error instanceof TidewireError)) throw error;
+      const path = sink.aggregate !== undefined && error.code === "bad-request" ? "aggregate" : "filter";
+      yield {
+        path: ["sinks", name, path],
+        message: `${error.message}. Write it as a client's request may have it`,
+      };
+    }
+  }
 }
 
 type Whole = z.output<typeof ConfigSchema>;
 type Databases = Pick<Whole["mongodb"], "database" | "stateDatabase">;
 /** The parts that can contradict each other. */
-interface Judged extends Pick<Whole, "collections" | "limits" | "presence"> {
+interface Judged extends Pick<Whole, "collections" | "limits" | "presence" | "sinks" | "rules"> {
   readonly mongodb: Databases;
 }
 type Problem = { readonly path: Path; readonly message: string };

@@ -65,7 +65,7 @@ export function readCollections(source: ConfigText, terms: RuleSetTerms): ReadRu
     return refused();
   }
   const { collections } = parsed.data;
-  for (const { path, message } of crossProblems({ ...terms, collections })) report(path, message);
+  for (const { path, message } of crossProblems({ ...terms, collections, sinks: {} })) report(path, message);
   reportRules({ ...terms, collections }, source, report);
   if (problems.length > 0) return refused();
   return { ok: true, collections: withPresencePlaced({ ...terms, collections }).collections };

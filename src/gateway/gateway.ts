@@ -6,7 +6,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
-import type { Account } from "../feed/account.ts";
+import { Account, type AccountLimits } from "../feed/account.ts";
 import type { HistoryEntry } from "../feed/history.ts";
 import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
 import { amount } from "../protocol/amount.ts";
@@ -201,7 +201,11 @@ export class Gateway implements ConnectionEvents {
   /** Counts the effect that new rules would have on all connections, without putting them in force. See `planRules`. */
   planRules(rules: RuleSet, gone?: AbortSignal): Promise<SubscriptionsPlan> {
     const nowMs = this.#context.clock.at(rules.nowStepMs, Date.now());
-    return planRules([...this.#connections.keys()], rules, nowMs, gone);
+    // A part of the node that rules do not judge has rules of its own.
+    const judged = [...this.#connections.keys()].filter(
+      ({ context }) => context.rules === this.#context.rules,
+    );
+    return planRules(judged, rules, nowMs, gone);
   }
 
   /** All connections, in the order in which they were made. */
@@ -340,6 +344,23 @@ export class Gateway implements ConnectionEvents {
     return opened;
   }
 
+  /**
+   * Opens a connection for a part of the node itself, with claims from the configuration. Everything that ends or
+   * changes the rights of clients reaches it. It counts toward no limit of users and addresses.
+   * @param context That of this gateway, or one that begins with it.
+   */
+  openInside(transport: Transport, name: string, context: GatewayContext, nowMs: number): OpenedConnection {
+    const events: ConnectionEvents = {
+      onIdentified: () => new Account(UNLIMITED, () => {}),
+      onClosed: (connection) => this.onClosed(connection),
+    };
+    const opened = openConnection(context, transport, name, events, nowMs);
+    this.#connections.set(opened.connection, opened.clock);
+    this.#admission.connected(name);
+    this.#context.metrics.connections.set(this.#connections.size);
+    return opened;
+  }
+
   /** The limit that the connection just registered has exceeded; `null` if none. */
   #overLimit(address: string): ClientError | null {
     if (this.#draining) {
@@ -358,6 +379,18 @@ export class Gateway implements ConnectionEvents {
     return tooMany("connectionsPerAddress", this.#context.limits.connectionsPerAddress);
   }
 }
+
+/** Beyond everything that a configuration may ask for. Not infinite, because allowances are computed with it. */
+const MOST = 1e15;
+const UNLIMITED: AccountLimits = {
+  subscriptionsPerUser: MOST,
+  liveQueriesPerUser: MOST,
+  lingeringPerUser: MOST,
+  userRequestBytes: MOST,
+  userWindowBytes: MOST,
+  filterWorkPerUser: MOST,
+  workPerUserMs: MOST,
+};
 
 function endThoseOf(connection: Connection, namespace: string): void {
   for (const subscription of connection.subscriptions) {

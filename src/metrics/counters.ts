@@ -82,6 +82,31 @@ export const COUNTERS = {
   resets: ["tidewire_resets_total", "Resets of active subscriptions.", ["reason"]],
   catchUps: ["tidewire_catch_ups_total", "Catch-ups, by source: history or oplog.", ["from"]],
   lagged: ["tidewire_lagged_total", "Times a connection did not drain and was taken off live delivery.", []],
+  sinkDelivered: [
+    "tidewire_sink_delivered_total",
+    "Messages that the target of a sink has accepted.",
+    ["sink"],
+  ],
+  sinkFailed: [
+    "tidewire_sink_failed_total",
+    "Attempts to deliver one message that the target of a sink has refused.",
+    ["sink"],
+  ],
+  sinkParked: [
+    "tidewire_sink_parked_total",
+    "Messages of a sink that were given up after the last attempt.",
+    ["sink"],
+  ],
+  sinkLost: [
+    "tidewire_sink_lost_total",
+    "Messages of a sink that had to wait and were too large for the state database.",
+    ["sink"],
+  ],
+  sinkResets: [
+    "tidewire_sink_resets_total",
+    "Times a sink began again because changes were missing, by reason.",
+    ["sink", "reason"],
+  ],
   connectionsOpened: [
     "tidewire_connections_opened_total",
     "Connections that received welcome.",
@@ -224,7 +249,7 @@ export const LABEL_VALUES = {
   subscriptionStarts: { start: ["snapshot", "resumed", "live", "shared", "reset", "moved"] },
   resets: { reason: ["history-lost", "lagged"] },
   catchUps: { from: ["history", "oplog"] },
-  connectionsOpened: { transport: ["ws", "sse", "poll", "socketio"] },
+  connectionsOpened: { transport: ["ws", "sse", "poll", "socketio", "sink"] },
   connectionsRefused: {
     reason: [
       ...[

@@ -111,6 +111,27 @@ const GAUGES = {
   revocationBytes: ["tidewire_revocation_bytes", "Bytes of revocations in memory.", []],
   jwksAge: ["tidewire_jwks_age_seconds", "Seconds since the key set was last fetched.", []],
   outboxBytes: ["tidewire_outbox_bytes", "Bytes that wait for connections to drain.", []],
+  sinkLeading: ["tidewire_sink_leading", "1 while this node runs the sink, else 0.", ["sink"]],
+  sinkLag: [
+    "tidewire_sink_lag_seconds",
+    "Age of the oldest message of a sink that its target has not accepted, on the node that runs the sink.",
+    ["sink"],
+  ],
+  sinkSpooledMessages: [
+    "tidewire_sink_spooled_messages",
+    "Messages of a sink that wait in the state database, on the node that runs the sink.",
+    ["sink"],
+  ],
+  sinkSpooledBytes: [
+    "tidewire_sink_spooled_bytes",
+    "Bytes of messages of a sink that wait in the state database, on the node that runs the sink.",
+    ["sink"],
+  ],
+  sinkParkedMessages: [
+    "tidewire_sink_parked_messages",
+    "Parked messages of a sink, on the node that runs the sink.",
+    ["sink"],
+  ],
   rulesGeneration: [
     "tidewire_rules_generation",
     "Generation of the rules in force; grows with each applied edit.",

@@ -20,6 +20,7 @@ import type { Pipeline } from "./pipeline.ts";
 import type { RuleEdits } from "./rule-edits.ts";
 import { ruleSetAnswers } from "./rule-set-answers.ts";
 import type { SharedState } from "./shared-state.ts";
+import { sinkAnswers } from "./sink-answers.ts";
 import { reportStatus } from "./status-reports.ts";
 
 /** The parts of a node that admins ask about. */
@@ -88,6 +89,7 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
       return documents;
     },
     ruleSets: ruleSetAnswers(config, state, edits),
+    sinks: sinkAnswers(config, state, client),
     plan: (query) => planSnapshot(client, query),
     status,
     samples,

@@ -17,6 +17,9 @@ export const STATE_COLLECTIONS = [
   "revocations",
   "ruleSets",
   "rules",
+  "sinkParked",
+  "sinkSpool",
+  "sinks",
   "urlKeys",
 ] as const;
 

@@ -29,6 +29,7 @@ export interface TestServiceOptions {
   readonly auth?: Record<string, unknown>;
   readonly presence?: Record<string, unknown> | undefined;
   readonly mongodb?: Record<string, unknown>;
+  readonly sinks?: Record<string, unknown>;
   /** Shorter than the configuration allows, for tests that want many watermarks. */
   readonly heartbeatMs?: number;
   /** As well, for tests that want tickets to end. */
@@ -74,6 +75,7 @@ export function testConfig(
     history: { window: "0s", ...options.history },
     rules: { ...options.rules },
     ...(options.presence === undefined ? {} : { presence: options.presence }),
+    ...(options.sinks === undefined ? {} : { sinks: options.sinks }),
     log: { level: "silent" },
   };
 }

@@ -17,6 +17,7 @@ import {
 } from "./rule-set-endpoints.ts";
 import { RULES, TEST_RULES, TRY } from "./rules-endpoints.ts";
 import { LOG_IN, LOG_OUT, WHO_AM_I } from "./session-endpoints.ts";
+import { PARKED_MESSAGES, PAUSE_SINK, REPLAY_PARKED, RESUME_SINK, SINKS } from "./sink-endpoints.ts";
 import { READ_TRACE, START_TRACE, STOP_TRACE } from "./trace-endpoints.ts";
 
 /** Every endpoint of the API, by its operation. There is no other way into it. */
@@ -46,6 +47,11 @@ export const ENDPOINTS = {
   tryAs: TRY,
   testRules: TEST_RULES,
   plan: PLAN,
+  sinks: SINKS,
+  pauseSink: PAUSE_SINK,
+  resumeSink: RESUME_SINK,
+  parkedMessages: PARKED_MESSAGES,
+  replayParked: REPLAY_PARKED,
   startTrace: START_TRACE,
   readTrace: READ_TRACE,
   stopTrace: STOP_TRACE,

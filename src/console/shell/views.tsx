@@ -51,6 +51,13 @@ export const VIEWS: readonly View[] = [
     Component: lazy(() => import("../live-queries/live-queries-view.tsx")),
   },
   {
+    path: "sinks",
+    title: "Sinks",
+    key: "s",
+    role: "view",
+    Component: lazy(() => import("../sinks/sinks-view.tsx")),
+  },
+  {
     path: "trace",
     title: "Trace",
     key: "f",

@@ -5,7 +5,7 @@ import type { ServerMessage } from "../../protocol/messages.ts";
 
 /** Carries one connection's messages to its client. It is the only part of a connection that differs by transport. */
 export interface Transport {
-  readonly kind: "ws" | "sse" | "poll" | "socketio";
+  readonly kind: "ws" | "sse" | "poll" | "socketio" | "sink";
   /** Bytes passed to `write` and `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number;
   /** Bytes that the operating system has taken so far. It grows as long as a slow client reads at all. */

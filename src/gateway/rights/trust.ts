@@ -5,7 +5,13 @@
 import type { Logger } from "pino";
 import { createVerifiers } from "../../auth/issuers.ts";
 import { type JwtOptions, toleranceOf } from "../../auth/options.ts";
-import { hasExpired, type Identity, tokenRefusal, type Verifier } from "../../auth/verify-token.ts";
+import {
+  BY_CONFIGURATION,
+  hasExpired,
+  type Identity,
+  tokenRefusal,
+  type Verifier,
+} from "../../auth/verify-token.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { TidewireError } from "../../protocol/errors.ts";
 import type { Revocations } from "./revocations.ts";
@@ -83,14 +89,14 @@ export class Trust {
    * a signing key had to be fetched or a single-use key had to be spent.
    */
   refusalOf(identity: Identity, nowMs = Date.now()): TidewireError | null {
-    if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
+    if (!this.#isSigned(identity)) return tokenRefusal("key-unknown");
     if (hasExpired(identity, this.#clockToleranceMs, nowMs)) return tokenRefusal("expired");
     return this.#revocations?.refusalOf(identity, nowMs) ?? null;
   }
 
   /** Why a connection must end; `null` if it may stay. */
   endOf(identity: Identity): TidewireError | null {
-    if (!this.#verifier.isTrusted(identity.signedBy)) return tokenRefusal("key-unknown");
+    if (!this.#isSigned(identity)) return tokenRefusal("key-unknown");
     return this.#revocations?.endOf(identity) ?? null;
   }
 
@@ -112,6 +118,10 @@ export class Trust {
     this.#verifier.tick(nowMs).catch((error: unknown) => {
       this.#log.error({ err: error }, "the signing keys could not be kept up to date");
     });
+  }
+
+  #isSigned({ signedBy }: Identity): boolean {
+    return signedBy === BY_CONFIGURATION || this.#verifier.isTrusted(signedBy);
   }
 
   #changed(): void {

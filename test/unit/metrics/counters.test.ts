@@ -16,8 +16,21 @@ import type { StreamFailure } from "../../../src/source/stream-errors.ts";
 import { SWITCH_REASONS } from "../../../src/source/stream-supply.ts";
 import { TAIL_LOSSES } from "../../../src/source/tail/tail-stream.ts";
 
-/** Values that only the running service knows: names of collections and operations, and the many places of a guard. */
-const UNKNOWN_BEFOREHAND = ["changes", "snapshots", "adminBusy", "unexpectedErrors"];
+/**
+ * Values that only the running service knows: names of collections, sinks and operations, and the many places of a
+ * guard.
+ */
+const UNKNOWN_BEFOREHAND = [
+  "changes",
+  "snapshots",
+  "adminBusy",
+  "unexpectedErrors",
+  "sinkDelivered",
+  "sinkFailed",
+  "sinkParked",
+  "sinkLost",
+  "sinkResets",
+];
 
 /** The compiler refuses a record that lacks a value of the type, or has another one. */
 const all = <T extends string>(values: Record<T, true>) => Object.keys(values);
@@ -58,7 +71,7 @@ test.each<[metric: keyof typeof LABEL_VALUES, label: string, values: readonly st
   [
     "connectionsOpened",
     "transport",
-    all<Transport["kind"]>({ ws: true, sse: true, poll: true, socketio: true }),
+    all<Transport["kind"]>({ ws: true, sse: true, poll: true, socketio: true, sink: true }),
   ],
   [
     "socketsRefused",

@@ -1,0 +1,158 @@
+/** Follows the live query of a sink, by a connection inside the process. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { GatewayContext } from "../gateway/context.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import { CLOSE_CODES } from "../protocol/close-codes.ts";
+import type { ServerMessage, SubscribedMessage } from "../protocol/messages.ts";
+import type { SinkOptions } from "./options.ts";
+import { identityOf, sinkContext } from "./sink-context.ts";
+import { MessageMaker } from "./sink-message.ts";
+import type { SinkRun } from "./sink-run.ts";
+import { type SinkInput, SinkTransport } from "./sink-transport.ts";
+
+/** The parts that a follower works with. */
+export interface SinkFollowerParts {
+  readonly name: string;
+  readonly options: SinkOptions;
+  readonly gateway: Pick<Gateway, "openInside">;
+  readonly context: GatewayContext;
+  readonly run: Pick<SinkRun, "take" | "note" | "position">;
+  /** The position cannot be continued: changes may be missing. */
+  readonly onReset: (reason: string) => void;
+  /** Why the live query cannot be followed at the moment; `null` when it is followed. */
+  readonly onTrouble: (trouble: string | null) => void;
+  readonly log: Logger;
+}
+
+/** The id of the only subscription of a sink's connection. */
+const ID = "sink";
+const RETRY_FIRST_MS = 200;
+const RETRY_MAX_MS = 30_000;
+
+/** Connects and follows until `signal` aborts. A connection that ends is replaced by one that resumes. */
+export async function followSink(parts: SinkFollowerParts, signal: AbortSignal): Promise<void> {
+  const { timeline } = parts.context.feed;
+  for (let failures = 0; !signal.aborted; ) {
+    if (!timeline.isReady) {
+      await Promise.race([timeline.advances.next(), abortOf(signal)]);
+      continue;
+    }
+    const following = new Following(parts);
+    const wasFollowing = await following.run(signal);
+    failures = wasFollowing ? 1 : failures + 1;
+    const pauseMs = Math.min(RETRY_FIRST_MS * 2 ** (failures - 1), RETRY_MAX_MS);
+    await sleep(pauseMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => {}); // rejects on abort
+  }
+}
+
+const abortOf = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
+/** One connection. */
+class Following {
+  readonly #parts: SinkFollowerParts;
+  readonly #maker: MessageMaker;
+  readonly #transport = new SinkTransport();
+  /** Valid for the cursors from here on. */
+  #ticket = "";
+  /** A snapshot is on its way, whose documents do not form a result before its end. */
+  #awaitsSnapshot = false;
+  #isFollowing = false;
+
+  constructor(parts: SinkFollowerParts) {
+    const { name, options, context } = parts;
+    this.#parts = parts;
+    this.#maker = new MessageMaker({
+      sink: name,
+      collection: options.collection,
+      timeOf: (cursor) => timeOf(context, cursor),
+    });
+  }
+
+  /** @returns Whether the live query was followed before the connection ended. */
+  async run(signal: AbortSignal): Promise<boolean> {
+    const { name, options, gateway, context } = this.#parts;
+    const own = sinkContext(context, options);
+    const nowMs = Date.now();
+    const { connection, inbox } = gateway.openInside(this.#transport, `sink ${name}`, own, nowMs);
+    const end = () => connection.terminate(CLOSE_CODES.serviceRestart);
+    signal.addEventListener("abort", end, { once: true });
+    try {
+      await inbox.authenticateByRequest(async () => identityOf(options), options.values);
+      inbox.receive({ fields: this.#request(), bytes: 0 }, nowMs);
+      for (let input = await this.#transport.next(); input !== null; input = await this.#transport.next())
+        if (!signal.aborted && !(await this.#handle(input))) break;
+    } finally {
+      signal.removeEventListener("abort", end);
+      end();
+    }
+    return this.#isFollowing;
+  }
+
+  #request(): Record<string, unknown> {
+    const { collection, snapshot } = this.#parts.options;
+    return { type: "subscribe", id: ID, collection, snapshot, ...this.#parts.run.position };
+  }
+
+  /** @returns Whether to go on with this connection. */
+  async #handle(input: SinkInput): Promise<boolean> {
+    if (input.kind === "message") return this.#handleMessage(input.message);
+    const { run } = this.#parts;
+    const messages = this.#maker.make(input.text);
+    const position = input.resumeFrom === null ? null : { cursor: input.resumeFrom, ticket: this.#ticket };
+    const last = messages.pop();
+    for (const message of messages) await run.take(message, null);
+    if (last !== undefined) await run.take(last, position);
+    else if (position !== null) run.note(position);
+    if (position !== null) this.#awaitsSnapshot = false;
+    return true;
+  }
+
+  #handleMessage(message: ServerMessage): boolean {
+    const { run, onTrouble } = this.#parts;
+    switch (message.type) {
+      case "subscribed":
+        this.#subscribed(message);
+        return true;
+      case "watermark":
+        if (!this.#awaitsSnapshot && this.#isFollowing)
+          run.note({ cursor: message.cursor, ticket: this.#ticket });
+        return true;
+      case "tickets":
+        this.#ticket = message.tickets[ID] ?? this.#ticket;
+        return true;
+      case "reset":
+        // The saved position may still be good, if the sink was only too slow. The answer to it decides.
+        return false;
+      case "unsubscribed":
+        onTrouble(`the rules end the subscription: ${message.reason}`);
+        return false;
+      case "error":
+        onTrouble(`${message.code}: ${message.message}`);
+        return false;
+      default:
+        return true;
+    }
+  }
+
+  #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): void {
+    const { run, options, onReset, onTrouble } = this.#parts;
+    this.#ticket = ticket;
+    this.#isFollowing = true;
+    onTrouble(null);
+    if (start === "reset") onReset(reason ?? "history-lost");
+    this.#awaitsSnapshot = start === "snapshot" || (start === "reset" && options.snapshot);
+    // After `moved` the difference follows, and the position is not before its end.
+    if (start !== "moved" && !this.#awaitsSnapshot) run.note({ cursor, ticket });
+  }
+}
+
+/** The cluster time of a cursor is a time in whole seconds, and the same on every node. */
+function timeOf({ feed }: GatewayContext, cursor: string): number | null {
+  const position = feed.timeline.codec.decode(cursor);
+  return typeof position === "string" ? null : Number(position.clusterTime >> 32n) * 1_000;
+}

@@ -1,0 +1,431 @@
+/**
+ * Brings the messages of a sink to its target, while this process is the holder of the sink's lease.
+ *
+ * - A message goes to the target directly, and the position moves on when the target has it.
+ * - While the target is down or slow, or the sink is paused, messages go to the spool in the state database, and the
+ *   position moves on with that. They are sent in their order when the target takes messages again.
+ * - A message that the target refuses waits in a lane of the spool, together with later messages of its key. Other keys
+ *   pass. After the last attempt it is parked, and the rest of its lane follows.
+ */
+import type { Logger } from "pino";
+import { type GuardParts, guarded } from "../metrics/guard.ts";
+import { Courier, type Parcel } from "./courier.ts";
+import { Lanes } from "./lanes.ts";
+import type { SinkOptions } from "./options.ts";
+import { outageDelayMs, retryDelayMs } from "./retry-schedule.ts";
+import type { SinkLedger } from "./sink-ledger.ts";
+import { SinkProgress } from "./sink-progress.ts";
+import type { ParkedMessage, SinkPosition, SinkStore } from "./sink-store.ts";
+import { SinkWriter } from "./sink-writer.ts";
+import { isStorable, sizeOf } from "./stored-message.ts";
+import type { SendResult, SinkMessage, Target } from "./target.ts";
+
+/** Why a run has ended. */
+export type RunEnd =
+  | { readonly kind: "superseded" }
+  | { readonly kind: "gone"; readonly reason: string }
+  | { readonly kind: "spool-full"; readonly limit: "bytes" | "age" }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+/** The parts that a run works with. */
+export interface SinkRunParts extends GuardParts {
+  readonly name: string;
+  readonly options: SinkOptions;
+  readonly fence: bigint;
+  readonly store: SinkStore;
+  readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
+  readonly target: Target;
+  readonly ledger: SinkLedger;
+  /** Whether this process still holds the lease. A process that was frozen learns it only by asking. */
+  readonly isHeld: () => boolean;
+  readonly log: Logger;
+  /** Called once, when nothing more can be done. */
+  readonly onEnd: (end: RunEnd) => void;
+}
+
+/** Messages that are in memory before they go to the spool. */
+const WINDOW = 1_000;
+/** How long messages wait for a slow target in memory before they go to the spool, in milliseconds. */
+const SLOW_MS = 1_000;
+/** How much of the main queue, and of a lane, is read from the spool at a time. */
+const LOAD = { messages: 200, bytes: 4 * 1_048_576 };
+const LOAD_LANE = { messages: 20, bytes: 1_048_576 };
+/** How long to wait for a message in flight before its lane is read, in milliseconds. */
+const IN_FLIGHT_MS = 100;
+/** With more keys that wait for a retry, the whole sink waits. */
+const LANES_MAX = 10_000;
+/** How long messages in flight may take when the run stops, in milliseconds. */
+const STOP_MS = 5_000;
+
+/** One run: from the state that the holder has found, until the lease, the target or the spool ends it. */
+export class SinkRun {
+  readonly #parts: SinkRunParts;
+  readonly #courier: Courier;
+  readonly #writer: SinkWriter;
+  readonly #lanes: Lanes;
+  readonly #progress: SinkProgress;
+  /** The last point that was taken. */
+  #followed: SinkPosition | null;
+  #lastSeq: number;
+  /** Whether new messages go to the spool. */
+  #isSpooling: boolean;
+  /** The last message that went to the main queue of the spool. */
+  #spooledSeq = 0;
+  /** Up to this message, the main queue has been handed to the courier. */
+  #loadedSeq = 0;
+  /** Parcels were taken back, so that the spool has to be read again from its beginning. */
+  #mustReload = false;
+  #isLoading = false;
+  #isPaused: boolean;
+  /** Attempts in vain since the target last took a message. */
+  #failures = 0;
+  #outage: NodeJS.Timeout | null = null;
+  #isOver = false;
+
+  constructor(parts: SinkRunParts, isPaused: boolean) {
+    const { ledger, options, target, store, answer, name, fence, log } = parts;
+    this.#parts = parts;
+    this.#isPaused = isPaused;
+    this.#progress = new SinkProgress(ledger.position);
+    this.#followed = ledger.position;
+    this.#lastSeq = ledger.lastSeq;
+    this.#spooledSeq = ledger.lastSeq;
+    this.#isSpooling = ledger.spooledMessages > 0 || isPaused;
+    const failed = (error: unknown) => this.#end({ kind: "failed", error });
+    this.#courier = new Courier(target, options.concurrency, {
+      maySend: parts.isHeld,
+      settled: (parcel, result) => this.#settled(parcel, result),
+      failed,
+    });
+    this.#writer = new SinkWriter({
+      save: (writes) => answer(() => store.save(name, fence, writes)),
+      state: () => ledger.state(this.#progress.position, this.#lastSeq),
+      superseded: () => this.#end({ kind: "superseded" }),
+      failed,
+      log,
+    });
+    this.#lanes = new Lanes(parts, (lane) => this.#runLane(lane).catch(failed));
+  }
+
+  /** Takes over the messages that wait for a retry, and begins. */
+  async start(): Promise<void> {
+    const { answer, store, name } = this.#parts;
+    for (const { lane, dueAtMs } of await answer(() => store.lanes(name, LANES_MAX)))
+      this.#lanes.block(lane, dueAtMs);
+    this.#proceed();
+  }
+
+  /** The point from which the live query has to be followed; `null` for a fresh start. What came before is here. */
+  get position(): SinkPosition | null {
+    return this.#followed;
+  }
+
+  /** When the oldest message in memory arrived, in epoch milliseconds; `null` if there is none. */
+  get oldestMs(): number | null {
+    return this.#courier.oldestMs;
+  }
+
+  /** The state has changed otherwise. */
+  touch(): void {
+    this.#writer.touch();
+  }
+
+  /** Takes a point up to which nothing is to be sent. */
+  note(position: SinkPosition): void {
+    const seq = ++this.#lastSeq;
+    this.#followed = position;
+    this.#progress.arrive(seq, position);
+    this.#progress.settle(seq);
+    this.#writer.touch();
+  }
+
+  /**
+   * Takes a message. Settles when the next one may be given.
+   * @param position The point after it; `null` where a sink must not resume.
+   */
+  async take(message: SinkMessage, position: SinkPosition | null): Promise<void> {
+    const seq = ++this.#lastSeq;
+    const parcel: Parcel = {
+      seq,
+      message,
+      bytes: sizeOf(message),
+      atMs: Date.now(),
+      attempts: 0,
+      lane: undefined,
+    };
+    this.#followed = position ?? this.#followed;
+    this.#progress.arrive(seq, position);
+    if (!this.#isSpooling && this.#courier.isFull(WINDOW)) await this.#waitForTarget(parcel);
+    if (this.#isOver) return;
+    // While the main queue of the spool is in use, the lane of a key holds only messages from before it.
+    if (this.#isSpooling) this.#spool(parcel, null);
+    else if (this.#lanes.has(message.key)) this.#spool(parcel, message.key);
+    else {
+      this.#courier.add(parcel);
+      return;
+    }
+    await this.#writer.room();
+  }
+
+  /** Sends a parked message again, after everything that has arrived so far. */
+  async replay({ message, atMs }: ParkedMessage): Promise<void> {
+    const seq = ++this.#lastSeq;
+    this.#beginSpooling(seq);
+    this.#spool({ seq, message, bytes: sizeOf(message), atMs, attempts: 0, lane: undefined }, null);
+    this.forget(message.id);
+    // It would be found among the parked ones again before that.
+    await this.#writer.flush();
+    this.#proceed();
+  }
+
+  /** Removes a parked message. */
+  forget(id: string): void {
+    this.#parts.ledger.noteParked(-1);
+    this.#writer.unpark(id);
+  }
+
+  pause(isPaused: boolean): void {
+    if (this.#isPaused === isPaused) return;
+    this.#isPaused = isPaused;
+    if (isPaused) this.#takeBack();
+    this.#proceed();
+  }
+
+  /** Stops: waits a moment for the messages in flight, and saves everything. */
+  async stop(): Promise<void> {
+    const timer = setTimeout(() => this.#courier.stop(), STOP_MS);
+    this.#isPaused = true;
+    this.#courier.withdraw();
+    this.#lanes.suspend();
+    await this.#courier.idle();
+    clearTimeout(timer);
+    this.#writer.touch();
+    const late = setTimeout(() => this.#writer.end(), STOP_MS);
+    await this.#writer.flush();
+    clearTimeout(late);
+    this.abandon();
+  }
+
+  /** Ends without saving anything more. */
+  abandon(): void {
+    this.#isOver = true;
+    this.#courier.stop();
+    this.#writer.end();
+    this.#lanes.suspend();
+    if (this.#outage !== null) clearTimeout(this.#outage);
+  }
+
+  get #isHalted(): boolean {
+    return this.#isOver || this.#isPaused || this.#outage !== null;
+  }
+
+  #end(end: RunEnd): void {
+    if (this.#isOver) return;
+    this.abandon();
+    this.#parts.onEnd(end);
+  }
+
+  /** The target is slower than the changes. If that goes on, they go to the spool, so that the position moves on. */
+  async #waitForTarget({ seq }: Parcel): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SLOW_MS);
+    });
+    await Promise.race([this.#courier.below(WINDOW), late]);
+    clearTimeout(timer);
+    if (!this.#courier.isFull(WINDOW)) return;
+    this.#beginSpooling(seq);
+    this.#proceed();
+  }
+
+  /** From this message on, messages go to the spool. Those before it are with the courier. */
+  #beginSpooling(seq: number): void {
+    if (this.#isSpooling) return;
+    this.#isSpooling = true;
+    this.#loadedSeq = seq - 1;
+  }
+
+  /** @param lane `null` for the main queue, or the key. */
+  #spool(parcel: Parcel, lane: string | null, retry?: { dueAtMs: number; reason: string }): void {
+    const { seq, message, bytes, atMs, attempts } = parcel;
+    const { ledger, options, name, log } = this.#parts;
+    if (parcel.lane === undefined) {
+      if (!isStorable(message, bytes)) {
+        log.error(
+          { sink: name, event: message.id },
+          "a message is too large for the state database, and is lost",
+        );
+        ledger.noteLost();
+        this.#progress.settle(seq);
+        return;
+      }
+      ledger.noteSpooled(bytes);
+    }
+    const { dueAtMs = null, reason = null } = retry ?? {};
+    this.#writer.spool({ seq, lane, message, atMs, attempts, dueAtMs, reason });
+    if (lane === null) this.#spooledSeq = Math.max(this.#spooledSeq, seq);
+    else this.#lanes.noteAdded(lane);
+    // The write that saves the message saves the position as well.
+    this.#progress.settle(seq);
+    if (ledger.spooledBytes > options.spool.bytes) this.#end({ kind: "spool-full", limit: "bytes" });
+  }
+
+  #settled(parcel: Parcel, result: SendResult): void {
+    if (this.#isOver) return;
+    if (result.kind === "accepted") this.#accepted(parcel);
+    else if (result.kind === "refused") this.#refused(parcel, result.reason, result.retryAfterMs ?? 0);
+    else if (result.kind === "unavailable") this.#unavailable(parcel, result.reason, result.retryAfterMs);
+    else this.#end({ kind: "gone", reason: result.reason });
+  }
+
+  #accepted(parcel: Parcel): void {
+    const { ledger, log, name } = this.#parts;
+    if (this.#failures > 0) log.info({ sink: name }, "the target takes messages again");
+    if (ledger.trouble !== null) ledger.noteTrouble(null);
+    this.#failures = 0;
+    this.#courier.hurry();
+    ledger.noteDelivered();
+    this.#left(parcel);
+    if (parcel.lane !== undefined && parcel.lane !== null) this.#continueLane(parcel.lane);
+  }
+
+  /** The message is at the target, or parked. */
+  #left({ seq, lane, bytes }: Parcel): void {
+    if (lane !== undefined) {
+      this.#parts.ledger.noteSpooled(-bytes);
+      this.#writer.remove(seq);
+    }
+    this.#progress.settle(seq);
+    this.#writer.touch();
+  }
+
+  #refused(parcel: Parcel, reason: string, retryAfterMs: number): void {
+    const { ledger, options, name, log } = this.#parts;
+    const { key } = parcel.message;
+    const attempts = parcel.attempts + 1;
+    ledger.noteFailed();
+    const delayMs = retryDelayMs(attempts, options.retry);
+    if (delayMs === null) {
+      log.warn({ sink: name, event: parcel.message.id, attempts, reason }, "a message was parked");
+      const { message, atMs } = parcel;
+      this.#writer.park({ message, reason, attempts, atMs, parkedAtMs: Date.now() });
+      ledger.noteParked(1);
+      this.#left(parcel);
+      if (typeof parcel.lane === "string") this.#continueLane(parcel.lane);
+      return;
+    }
+    if (this.#lanes.size >= LANES_MAX && !this.#lanes.has(key)) {
+      this.#unavailable(parcel, `it refuses messages of more than ${LANES_MAX} documents`, delayMs);
+      return;
+    }
+    const dueAtMs = Date.now() + Math.max(delayMs, retryAfterMs);
+    log.info({ sink: name, event: parcel.message.id, attempts, reason }, "the target refused a message");
+    this.#spool({ ...parcel, attempts }, key, { dueAtMs, reason });
+    for (const later of this.#courier.withdrawKey(key)) if (later.lane !== key) this.#spool(later, key);
+    this.#lanes.block(key, dueAtMs);
+  }
+
+  /** The target is down: everything goes to the spool, and the target is tried again later. */
+  #unavailable(parcel: Parcel, reason: string, retryAfterMs?: number): void {
+    const { name, log, ledger } = this.#parts;
+    if (parcel.lane === undefined) this.#spool(parcel, null);
+    this.#takeBack();
+    if (typeof parcel.lane === "string") this.#lanes.block(parcel.lane, 0);
+    if (this.#outage !== null || this.#isOver) return;
+    if (this.#failures === 0)
+      log.warn({ sink: name, reason }, "the target cannot be reached; messages are spooled");
+    this.#failures++;
+    ledger.noteTrouble(reason);
+    this.#writer.touch();
+    const over = guarded(this.#parts, "sinks.outage", () => {
+      this.#outage = null;
+      this.#courier.tiptoe();
+      this.#proceed();
+    });
+    this.#outage = setTimeout(over, retryAfterMs ?? outageDelayMs(this.#failures)).unref();
+  }
+
+  /** Puts everything that is not in flight into the spool. */
+  #takeBack(): void {
+    this.#isSpooling = true;
+    this.#mustReload = true;
+    this.#lanes.suspend();
+    for (const parcel of this.#courier.withdraw()) {
+      if (parcel.lane === undefined) this.#spool(parcel, null);
+      else if (parcel.lane !== null) this.#lanes.block(parcel.lane, 0);
+    }
+  }
+
+  /** Goes on where the spool has messages to send. */
+  #proceed(): void {
+    if (this.#isHalted) return;
+    if (!this.#mustReload) this.#lanes.wake();
+    if (this.#isLoading || !this.#isSpooling) return;
+    this.#isLoading = true;
+    this.#load()
+      .catch((error: unknown) => this.#end({ kind: "failed", error }))
+      .finally(() => {
+        this.#isLoading = false;
+        // The reason to stop may have ended while the last step was under way.
+        if (this.#isSpooling) this.#proceed();
+      });
+  }
+
+  /** Hands the main queue of the spool to the courier, until it is empty. */
+  async #load(): Promise<void> {
+    while (this.#isSpooling && !this.#isHalted) {
+      if (this.#mustReload) {
+        // What is in flight is not to be sent twice.
+        await this.#courier.idle();
+        if (this.#isHalted) return;
+        this.#mustReload = false;
+        this.#loadedSeq = 0;
+        this.#lanes.wake();
+      }
+      await this.#courier.below(LOAD.messages / 2);
+      const spooledSeq = this.#spooledSeq;
+      await this.#writer.flush();
+      if (this.#isHalted || this.#mustReload) continue;
+      const { parcels, isAll } = await this.#read(null, this.#loadedSeq, LOAD);
+      if (this.#isHalted || this.#mustReload) continue;
+      for (const parcel of parcels) {
+        this.#loadedSeq = parcel.seq;
+        const { key } = parcel.message;
+        if (this.#lanes.has(key)) this.#spool(parcel, key);
+        else this.#courier.add(parcel);
+      }
+      if (isAll && this.#spooledSeq === spooledSeq) this.#isSpooling = false;
+    }
+  }
+
+  async #read(
+    lane: string | null,
+    after: number,
+    limits: typeof LOAD,
+  ): Promise<{ parcels: Parcel[]; isAll: boolean }> {
+    const { answer, store, name } = this.#parts;
+    const { messages, isAll } = await answer(() => store.spooled(name, lane, after, limits));
+    const parcels = messages.map(({ seq, message, atMs, attempts }): Parcel => {
+      return { seq, message, bytes: sizeOf(message), atMs, attempts, lane };
+    });
+    return { parcels, isAll };
+  }
+
+  /** Sends the messages of a lane, whose time has come. */
+  async #runLane(lane: string): Promise<void> {
+    if (this.#courier.has(lane)) {
+      this.#lanes.block(lane, Date.now() + IN_FLIGHT_MS);
+      return;
+    }
+    await this.#writer.flush();
+    const { parcels } = await this.#read(lane, 0, LOAD_LANE);
+    if (this.#isHalted) this.#lanes.block(lane, 0);
+    else if (parcels.length === 0) this.#lanes.finish(lane);
+    else for (const parcel of parcels) this.#courier.add(parcel);
+  }
+
+  /** One message of a lane has left. When all that were read have left, the rest follows. */
+  #continueLane(lane: string): void {
+    if (!this.#courier.has(lane)) this.#lanes.block(lane, 0);
+  }
+}

@@ -1,0 +1,431 @@
+/**
+ * The state of sinks in the state database: positions, the spool of waiting messages, and parked messages.
+ *
+ * Only the newest holder of a sink's lease may write. Its fencing number is in the document of the sink, and every write
+ * names it. Writes to more than that document are transactions, whose last statement is the write to it. So a frozen
+ * former holder changes nothing, neither positions nor spools.
+ */
+import { type AnyBulkWriteOperation, type ClientSession, type Collection, Long } from "mongodb";
+import { MAJORITY_READ, MAJORITY_WRITE } from "../source/majority.ts";
+import { clientOf, type MongoAccess } from "../source/mongo.ts";
+import type { StateDatabase } from "../source/state-database.ts";
+import { fromStored, type StoredMessage, sizeOf, toStored } from "./stored-message.ts";
+import type { SinkMessage } from "./target.ts";
+
+/** A point from which a sink resumes: a cursor, and the ticket that makes it valid. */
+export interface SinkPosition {
+  readonly cursor: string;
+  readonly ticket: string;
+}
+
+/** A message that waits in the spool. */
+export interface SpooledMessage {
+  /** Its place in the order of arrival. */
+  readonly seq: number;
+  /** `null` for the main queue, or the key whose messages wait for a retry. */
+  readonly lane: string | null;
+  readonly message: SinkMessage;
+  readonly atMs: number;
+  readonly attempts: number;
+  /** When the next attempt is due; `null` unless it is the first message of a lane. */
+  readonly dueAtMs: number | null;
+  readonly reason: string | null;
+}
+
+/** A message that was given up. */
+export interface ParkedMessage {
+  readonly message: SinkMessage;
+  readonly reason: string;
+  readonly attempts: number;
+  readonly atMs: number;
+  readonly parkedAtMs: number;
+}
+
+/** Why a sink began again, or ended. */
+export interface SinkNote {
+  readonly at: Date;
+  readonly reason: string;
+}
+
+/** The state of one sink. Only its holder writes it, except for `isPaused` and `disabled`. */
+export interface SinkState {
+  readonly position: SinkPosition | null;
+  readonly lastSeq: number;
+  readonly spooledMessages: number;
+  readonly spooledBytes: number;
+  readonly delivered: number;
+  readonly failed: number;
+  readonly parked: number;
+  readonly resets: number;
+  readonly lastReset: SinkNote | null;
+  /** Why nothing is sent at the moment; `null` if nothing is wrong. */
+  readonly trouble: string | null;
+  /** When the oldest message that was not delivered arrived. */
+  readonly oldestAt: Date | null;
+  /** The spool is being emptied, because it was too large. */
+  readonly isEmptying: boolean;
+}
+
+/** The decisions of admins and of the target about a sink. */
+export interface SinkControl {
+  readonly isPaused: boolean;
+  /** Set when the target wants no more messages. */
+  readonly disabled: SinkNote | null;
+}
+
+interface SinkDocument extends SinkState, SinkControl {
+  _id: string;
+  fence: Long;
+  /** The name of the node. */
+  node: string;
+  at: Date;
+}
+
+interface Place {
+  sink: string;
+  seq: number;
+}
+
+interface SpoolDocument extends StoredMessage {
+  _id: Place;
+  sink: string;
+  lane: string | null;
+  seq: number;
+  at: Date;
+  attempts: number;
+  dueAt: Date | null;
+  reason: string | null;
+}
+
+interface ParkedDocument extends StoredMessage {
+  _id: { sink: string; id: string };
+  sink: string;
+  at: Date;
+  parkedAt: Date;
+  attempts: number;
+  reason: string;
+  /** Whether an admin wants it to be sent again. */
+  replay: boolean;
+}
+
+/** Writes of a holder that take effect together. */
+export interface SinkWrites {
+  readonly state: SinkState;
+  readonly spool: readonly SpooledMessage[];
+  /** Messages that have left the spool, by their places. */
+  readonly delivered: readonly number[];
+  readonly park: readonly ParkedMessage[];
+  /** Messages that are no longer parked, by their ids. */
+  readonly unpark: readonly string[];
+}
+
+const NEW_STATE: SinkState = {
+  position: null,
+  lastSeq: 0,
+  spooledMessages: 0,
+  spooledBytes: 0,
+  delivered: 0,
+  failed: 0,
+  parked: 0,
+  resets: 0,
+  lastReset: null,
+  trouble: null,
+  oldestAt: null,
+  isEmptying: false,
+};
+const NEW_CONTROL: SinkControl = { isPaused: false, disabled: null };
+
+/** Messages that are removed at a time when a spool is emptied. */
+const EMPTY_STEP = 1_000;
+
+const READ = { ...MAJORITY_READ, readPreference: "primary" as const };
+
+/** Stores the state of all sinks. */
+export class SinkStore {
+  readonly #database: StateDatabase;
+  readonly #access: MongoAccess;
+
+  /** @param access The client of the database, for transactions. */
+  constructor(database: StateDatabase, access: MongoAccess) {
+    this.#database = database;
+    this.#access = access;
+  }
+
+  get #sinks(): Collection<SinkDocument> {
+    return this.#database.collection<SinkDocument>("sinks");
+  }
+
+  get #spool(): Collection<SpoolDocument> {
+    return this.#database.collection<SpoolDocument>("sinkSpool");
+  }
+
+  get #parked(): Collection<ParkedDocument> {
+    return this.#database.collection<ParkedDocument>("sinkParked");
+  }
+
+  /** Creates the indexes, and with them the collections. A transaction cannot do that on every version of MongoDB. */
+  async prepare(): Promise<void> {
+    await this.#sinks.createIndex({ at: 1 });
+    await this.#spool.createIndexes([
+      { key: { sink: 1, lane: 1, seq: 1 } },
+      { key: { sink: 1, dueAt: 1 }, partialFilterExpression: { dueAt: { $type: "date" } } },
+    ]);
+    await this.#parked.createIndexes([
+      { key: { sink: 1, "_id.id": 1 } },
+      { key: { sink: 1, parkedAt: 1 } },
+      { key: { sink: 1, replay: 1 } },
+    ]);
+  }
+
+  /**
+   * Writes the fencing number of a new holder, and reads the state that its predecessor has left.
+   * @returns `null` if there is a newer holder already.
+   */
+  async begin(sink: string, fence: bigint, node: string): Promise<{ readonly state: SinkState; readonly control: SinkControl } | null> {
+    const mine = Long.fromBigInt(fence);
+    await this.#sinks.updateOne(
+      { _id: sink },
+      { $setOnInsert: { ...NEW_STATE, ...NEW_CONTROL, fence: Long.ZERO, node, at: new Date() } },
+      { upsert: true, ...MAJORITY_WRITE },
+    );
+    const found = await this.#sinks.findOneAndUpdate(
+      { _id: sink, fence: { $lte: mine } },
+      { $set: { fence: mine, node, at: new Date() } },
+      { returnDocument: "after", ...MAJORITY_WRITE },
+    );
+    if (found === null) return null;
+    const { _id, fence: _fence, node: _node, at: _at, isPaused, disabled, ...state } = found;
+    return { state, control: { isPaused, disabled } };
+  }
+
+  /**
+   * Saves the writes of a holder, all or none. Saving them again does no harm.
+   * @returns `false` if there is a newer holder. Nothing was saved then.
+   */
+  async save(sink: string, fence: bigint, writes: SinkWrites): Promise<boolean> {
+    const { spool, delivered, park, unpark } = writes;
+    if (spool.length + delivered.length + park.length + unpark.length === 0)
+      return this.#saveState(sink, fence, writes.state);
+    const session = clientOf(this.#access).startSession();
+    try {
+      return await session.withTransaction(() => this.#saveAll(sink, fence, writes, session), {
+        ...MAJORITY_WRITE,
+        readConcern: { level: "majority" },
+      });
+    } catch (error) {
+      if (error instanceof NewerHolder) return false;
+      throw error;
+    } finally {
+      await session.endSession();
+    }
+  }
+
+  async #saveAll(
+    sink: string,
+    fence: bigint,
+    { state, spool, delivered, park, unpark }: SinkWrites,
+    session: ClientSession,
+  ): Promise<true> {
+    const changes: AnyBulkWriteOperation<SpoolDocument>[] = spool.map((message) => {
+      const { _id, ...replacement } = toSpoolDocument(sink, message);
+      return { replaceOne: { filter: { _id }, replacement, upsert: true } };
+    });
+    if (delivered.length > 0) {
+      const places = delivered.map((seq) => ({ sink, seq }));
+      changes.push({ deleteMany: { filter: { _id: { $in: places } } } });
+    }
+    if (changes.length > 0) await this.#spool.bulkWrite(changes, { session, ordered: true });
+    if (park.length + unpark.length > 0) {
+      const parks: AnyBulkWriteOperation<ParkedDocument>[] = park.map((message) => {
+        const { _id, ...replacement } = toParkedDocument(sink, message);
+        return { replaceOne: { filter: { _id }, replacement, upsert: true } };
+      });
+      const ids = unpark.map((id) => ({ sink, id }));
+      if (ids.length > 0) parks.push({ deleteMany: { filter: { _id: { $in: ids } } } });
+      await this.#parked.bulkWrite(parks, { session, ordered: true });
+    }
+    // Last, because a transaction that has written the document keeps a new holder waiting until it ends.
+    if (!(await this.#saveState(sink, fence, state, session))) throw new NewerHolder();
+    return true;
+  }
+
+  async #saveState(sink: string, fence: bigint, state: SinkState, session?: ClientSession): Promise<boolean> {
+    const { matchedCount } = await this.#sinks.updateOne(
+      { _id: sink, fence: Long.fromBigInt(fence) },
+      { $set: { ...state, at: new Date() } },
+      session === undefined ? MAJORITY_WRITE : { session },
+    );
+    return matchedCount === 1;
+  }
+
+  /**
+   * The messages of a queue from a place on, in their order.
+   * @returns As many as the limits allow, and at least one if there is one.
+   */
+  async spooled(
+    sink: string,
+    lane: string | null,
+    afterSeq: number,
+    { messages: most, bytes: mostBytes }: { readonly messages: number; readonly bytes: number },
+  ): Promise<{ messages: SpooledMessage[]; isAll: boolean }> {
+    const cursor = this.#spool
+      .find({ sink, lane, seq: { $gt: afterSeq } }, READ)
+      .sort({ seq: 1 })
+      .limit(most);
+    const messages: SpooledMessage[] = [];
+    let bytes = 0;
+    for await (const found of cursor) {
+      const spooled = toSpooledMessage(found);
+      messages.push(spooled);
+      bytes += sizeOf(spooled.message);
+      if (bytes >= mostBytes) return { messages, isAll: false };
+    }
+    return { messages, isAll: messages.length < most };
+  }
+
+  /** The keys whose messages wait for a retry, with the time of the next attempt. */
+  async lanes(sink: string, limit: number): Promise<{ lane: string; dueAtMs: number }[]> {
+    const found = await this.#spool
+      .find({ sink, dueAt: { $type: "date" } }, { ...READ, projection: { lane: 1, dueAt: 1 } })
+      .limit(limit)
+      .toArray();
+    return found.map(({ lane, dueAt }) => ({ lane: lane ?? "", dueAtMs: dueAt?.getTime() ?? 0 }));
+  }
+
+  /** When the oldest spooled message arrived, in epoch milliseconds; `null` if there is none. */
+  async oldestSpooledMs(sink: string): Promise<number | null> {
+    const options = { ...READ, projection: { at: 1 }, sort: { seq: 1 } as const };
+    const heads = await Promise.all([
+      this.#spool.findOne({ sink, lane: null }, options),
+      this.#spool.findOne({ sink, dueAt: { $type: "date" } }, { ...options, sort: { at: 1 } }),
+    ]);
+    const times = heads.flatMap((head) => (head === null ? [] : [head.at.getTime()]));
+    return times.length === 0 ? null : Math.min(...times);
+  }
+
+  /** Removes some messages of a spool that was given up. @returns Whether there are more. */
+  async emptySome(sink: string): Promise<boolean> {
+    const found = await this.#spool
+      .find({ sink }, { ...READ, projection: { _id: 1 } })
+      .limit(EMPTY_STEP)
+      .toArray();
+    const filter = { _id: { $in: found.map(({ _id }) => _id) } };
+    if (found.length > 0) await this.#spool.deleteMany(filter, MAJORITY_WRITE);
+    return found.length === EMPTY_STEP;
+  }
+
+  /** The decisions of admins and of the target; `null` before the first start of the sink. */
+  async control(sink: string): Promise<SinkControl | null> {
+    const projection = { isPaused: 1, disabled: 1 };
+    return this.#sinks.findOne({ _id: sink }, { ...READ, projection });
+  }
+
+  /** Decides whether a sink sends. @returns Whether there is such a sink. */
+  async setControl(sink: string, control: SinkControl): Promise<boolean> {
+    const { matchedCount } = await this.#sinks.updateOne(
+      { _id: sink },
+      { $set: { ...control } },
+      MAJORITY_WRITE,
+    );
+    return matchedCount === 1;
+  }
+
+  /** The state of every sink that has ever started. */
+  async states(): Promise<(SinkState & SinkControl & { readonly name: string; readonly node: string })[]> {
+    const found = await this.#sinks.find({}, READ).sort({ _id: 1 }).toArray();
+    return found.map(({ _id, fence: _fence, ...state }) => ({ ...state, name: _id }));
+  }
+
+  /** Parked messages, the oldest first. */
+  async parked(
+    sink: string,
+    { limit, after, replay }: { readonly limit: number; readonly after?: string; readonly replay?: boolean },
+  ): Promise<ParkedMessage[]> {
+    const found = await this.#parked
+      .find(
+        {
+          sink,
+          ...(replay === undefined ? {} : { replay }),
+          ...(after === undefined ? {} : { "_id.id": { $gt: after } }),
+        },
+        READ,
+      )
+      .sort({ "_id.id": 1 })
+      .limit(limit)
+      .toArray();
+    return found.map(toParkedMessage);
+  }
+
+  /** The ids of the oldest parked messages. */
+  async oldestParked(sink: string, limit: number): Promise<string[]> {
+    const found = await this.#parked
+      .find({ sink }, { ...READ, projection: { _id: 1 } })
+      .sort({ parkedAt: 1 })
+      .limit(limit)
+      .toArray();
+    return found.map(({ _id }) => _id.id);
+  }
+
+  /**
+   * Asks the holder of a sink to send parked messages again.
+   * @param ids `null` for all of them.
+   * @returns How many there are.
+   */
+  async askReplay(sink: string, ids: readonly string[] | null): Promise<number> {
+    const which = ids === null ? { sink } : { _id: { $in: ids.map((id) => ({ sink, id })) } };
+    const { matchedCount } = await this.#parked.updateMany(which, { $set: { replay: true } }, MAJORITY_WRITE);
+    return matchedCount;
+  }
+}
+
+/** Aborts a transaction of a former holder. */
+class NewerHolder extends Error {
+  override readonly name = "NewerHolder";
+}
+
+const toSpoolDocument = (
+  sink: string,
+  { seq, lane, message, atMs, attempts, dueAtMs, reason }: SpooledMessage,
+): SpoolDocument => ({
+  _id: { sink, seq },
+  sink,
+  lane,
+  seq,
+  at: new Date(atMs),
+  attempts,
+  dueAt: dueAtMs === null ? null : new Date(dueAtMs),
+  reason,
+  ...toStored(message),
+});
+
+const toSpooledMessage = (found: SpoolDocument): SpooledMessage => ({
+  seq: Number(found.seq),
+  lane: found.lane,
+  message: fromStored(found),
+  atMs: found.at.getTime(),
+  attempts: found.attempts,
+  dueAtMs: found.dueAt?.getTime() ?? null,
+  reason: found.reason,
+});
+
+const toParkedDocument = (
+  sink: string,
+  { message, reason, attempts, atMs, parkedAtMs }: ParkedMessage,
+): ParkedDocument => ({
+  _id: { sink, id: message.id },
+  sink,
+  at: new Date(atMs),
+  parkedAt: new Date(parkedAtMs),
+  attempts,
+  reason,
+  replay: false,
+  ...toStored(message),
+});
+
+const toParkedMessage = (found: ParkedDocument): ParkedMessage => ({
+  message: fromStored(found),
+  reason: found.reason,
+  attempts: found.attempts,
+  atMs: found.at.getTime(),
+  parkedAtMs: found.parkedAt.getTime(),
+});

@@ -1,0 +1,181 @@
+/** Sinks of real nodes that are killed and frozen while writers write: nothing is lost, and almost nothing repeated. */
+import { setTimeout as pause } from "node:timers/promises";
+import { type Collection, MongoClient } from "mongodb";
+import { expect, onTestFinished, test } from "vitest";
+import { FUZZ_FACTOR } from "../property/seed.ts";
+import { testDatabase } from "../support/mongod.ts";
+import { testConfig } from "../support/service.ts";
+import { type SpawnedService, spawnService } from "../support/spawn-service.ts";
+import { WebhookReceiver } from "../support/webhook-receiver.ts";
+
+const PATIENCE = { timeout: 120_000, interval: 50 };
+/** 50 with TIDEWIRE_FUZZ=20, as under `npm run soak`. */
+const KILLS = Math.ceil(2.5 * FUZZ_FACTOR);
+/** Writes per second. */
+const RATE = 200;
+/** How long a node works before it is killed, at random between these, in milliseconds. */
+const LIFE_MS = [8_000, 12_000] as const;
+const DOCUMENTS = 50;
+
+interface Counted {
+  _id: number;
+  n: number;
+}
+
+/** Counts documents up at a steady rate, each one in turn. */
+class Writer {
+  readonly counts: number[] = new Array(DOCUMENTS).fill(0);
+  readonly #collection: Collection<Counted>;
+  readonly #done: Promise<void>;
+  #isStopped = false;
+  writes = 0;
+
+  constructor(collection: Collection<Counted>) {
+    this.#collection = collection;
+    this.#done = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const startedMs = performance.now();
+    while (!this.#isStopped) {
+      const _id = this.writes % DOCUMENTS;
+      const n = (this.counts[_id] ?? 0) + 1;
+      await this.#collection.updateOne({ _id }, { $set: { n } }, { upsert: true });
+      this.counts[_id] = n;
+      this.writes++;
+      const aheadMs = (this.writes / RATE) * 1_000 - (performance.now() - startedMs);
+      if (aheadMs > 0) await pause(aheadMs);
+    }
+  }
+}
+
+const leads = async ({ pid, adminUrl }: SpawnedService): Promise<boolean> => {
+  if (pid === undefined) return false;
+  const text = await fetch(`${adminUrl}/metrics`).then(
+    (answer) => answer.text(),
+    () => "",
+  );
+  return /^tidewire_sink_leading\{[^}]*\} 1$/m.test(text);
+};
+
+/** Two nodes with one sink, a receiver, and a writer. */
+async function start() {
+  const receiver = await WebhookReceiver.start();
+  const { name, uri } = await testDatabase();
+  const client = await new MongoClient(uri).connect();
+  const state = client.db(`${name}-state`);
+  onTestFinished(async () => {
+    await state.dropDatabase();
+    await client.close();
+  });
+  const { mongodb, ...file } = testConfig(uri, name, {
+    collections: { counted: { rules: [] } },
+    sinks: { all: { collection: "counted", to: receiver.to } },
+  });
+  const config = { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
+  const nodes = await Promise.all([spawnService({ config }), spawnService({ config })]);
+  const leader = async (): Promise<SpawnedService> => {
+    let found: SpawnedService | undefined;
+    const find = async () => {
+      for (const node of nodes) if (await leads(node)) found = node;
+      return found !== undefined;
+    };
+    await expect.poll(find, PATIENCE).toBe(true);
+    return found as SpawnedService;
+  };
+  await leader();
+  const sinks = state.collection<{ _id: string; position: unknown }>("sinks");
+  await expect
+    .poll(async () => (await sinks.findOne({ _id: "all" }))?.position ?? null, PATIENCE)
+    .not.toBeNull();
+  const writer = new Writer(client.db(name).collection<Counted>("counted"));
+  onTestFinished(() => writer.stop());
+  return { receiver, nodes, leader, writer, sinks };
+}
+
+type World = Awaited<ReturnType<typeof start>>;
+
+/** Each document has counted up without a gap and without a step back, repetitions apart. @returns The repetitions. */
+function judge({ receiver, writer }: Pick<World, "receiver" | "writer">): number {
+  const seen = new Map<string, string>();
+  const values: number[][] = writer.counts.map(() => []);
+  let repeated = 0;
+  for (const { id, subject, data } of receiver.accepted) {
+    const content = `${subject} ${String(data.doc?.["n"])}`;
+    if (seen.has(id)) {
+      repeated++;
+      expect(seen.get(id)).toBe(content);
+      continue;
+    }
+    seen.set(id, content);
+    values[Number(subject)]?.push(Number(data.doc?.["n"]));
+  }
+  for (const [document, count] of writer.counts.entries())
+    expect(values[document]).toEqual(Array.from({ length: count }, (_, index) => index + 1));
+  return repeated;
+}
+
+const total = ({ counts }: Writer) => counts.reduce((sum, count) => sum + count, 0);
+
+test(
+  "loses nothing and repeats almost nothing when the node that runs a sink is killed",
+  async () => {
+    const world = await start();
+    const { receiver, writer, leader } = world;
+    for (let kill = 0; kill < KILLS; kill++) {
+      const node = await leader();
+      const before = receiver.accepted.length;
+      await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(before);
+      await pause(LIFE_MS[0] + Math.random() * (LIFE_MS[1] - LIFE_MS[0]));
+      await node.kill("SIGKILL");
+      await node.start();
+    }
+    await writer.stop();
+    await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(total(writer));
+    const repeated = judge(world);
+    const share = (100 * repeated) / receiver.accepted.length;
+    console.log(
+      `${KILLS} kills, ${receiver.accepted.length} sent, ${repeated} of them twice (${share.toFixed(3)} %)`,
+    );
+    // A few kills say little about a share; each repeats what was on its way.
+    expect(repeated).toBeLessThanOrEqual(Math.max(0.001 * receiver.accepted.length, KILLS * 16));
+  },
+  60_000 + KILLS * 60_000,
+);
+
+test("a holder that was frozen changes nothing when it wakes up", async () => {
+  const world = await start();
+  const { receiver, writer, leader, nodes, sinks } = world;
+  const frozen = await leader();
+  await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(100);
+  frozen.signal("SIGSTOP");
+  const other = nodes.find((node) => node !== frozen) as SpawnedService;
+  await expect.poll(() => leads(other), PATIENCE).toBe(true);
+  const taken = receiver.accepted.length;
+  await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(taken + 200);
+  const fence = (await sinks.findOne({ _id: "all" }))?.["fence" as keyof object];
+  frozen.signal("SIGCONT");
+  await expect.poll(() => leads(frozen), PATIENCE).toBe(false);
+  const after = receiver.accepted.length;
+  await expect.poll(() => receiver.accepted.length, PATIENCE).toBeGreaterThan(after + 200);
+  await writer.stop();
+  await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(total(writer));
+  expect((await sinks.findOne({ _id: "all" }))?.["fence" as keyof object]).toEqual(fence);
+  // What the frozen process had sent arrives at most once more.
+  expect(judgeUnordered(world)).toBeLessThanOrEqual(32);
+}, 300_000);
+
+/** A request that was frozen on its way may arrive late, so only completeness is judged. @returns The repetitions. */
+function judgeUnordered({ receiver, writer }: Pick<World, "receiver" | "writer">): number {
+  const contents = new Map(
+    receiver.accepted.map(({ id, subject, data }) => [id, `${subject} ${String(data.doc?.["n"])}`]),
+  );
+  expect(contents.size).toBe(total(writer));
+  expect(new Set(contents.values()).size).toBe(total(writer));
+  return receiver.accepted.length - contents.size;
+}

@@ -1,0 +1,176 @@
+/** Sinks whose target is down, refuses a message, is gone or is slow; and what admins decide about them. */
+import { MongoClient } from "mongodb";
+import { expect, test } from "vitest";
+import { SinkStore } from "../../../src/sinks/sink-store.ts";
+import { startTestService } from "../../support/service.ts";
+import { type ReceivedEvent, WebhookReceiver } from "../../support/webhook-receiver.ts";
+
+const PATIENCE = { timeout: 60_000, interval: 20 };
+const FAST = { attempts: 3, first: "50ms", factor: 1, max: "50ms" };
+
+interface Order {
+  _id: number;
+  status: string;
+  n?: number;
+}
+
+/** A service with one sink, `late`, which follows already. */
+async function startSink(receiver: WebhookReceiver, sink: Record<string, unknown> = {}) {
+  const started = await startTestService({
+    collections: { orders: { rules: [] } },
+    sinks: {
+      late: { collection: "orders", filter: { status: "late" }, to: receiver.to, retry: FAST, ...sink },
+    },
+  });
+  const client = await new MongoClient(started.uri).connect();
+  const state = client.db(`${started.name}-state`);
+  const store = new SinkStore(state, client);
+  const stateOf = async () => (await store.states())[0];
+  await expect.poll(async () => (await stateOf())?.position ?? null, PATIENCE).not.toBeNull();
+  const orders = started.db.collection<Order>("orders");
+  const insert = (from: number, count: number) =>
+    orders.insertMany(
+      Array.from({ length: count }, (_, index) => ({ _id: from + index, status: "late", n: 0 })),
+    );
+  return { ...started, client, store, stateOf, orders, insert };
+}
+
+test("a target that is down receives everything afterwards, in order, from the state database", async () => {
+  const receiver = await WebhookReceiver.start();
+  const { orders, insert, stateOf, client } = await startSink(receiver);
+  await receiver.close();
+  await insert(0, 300);
+  for (let n = 1; n <= 5; n++) await orders.updateMany({}, { $set: { n } });
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(1_800);
+  expect((await stateOf())?.trouble).toContain("ECONNREFUSED");
+  await receiver.open();
+  await receiver.holds(1_800);
+  await receiver.rests();
+  expect(new Set(receiver.ids).size).toBe(1_800);
+  for (let id = 0; id < 300; id++) expect(receiver.valuesOf(String(id), "n")).toEqual([0, 1, 2, 3, 4, 5]);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  expect((await stateOf())?.trouble).toBeNull();
+  await client.close();
+});
+
+test("a message that the target refuses is parked, later changes of its document follow, and others pass", async () => {
+  const receiver = await WebhookReceiver.start();
+  const isPoison = ({ subject, data }: ReceivedEvent) => subject === "7" && data.doc?.["n"] === 0;
+  receiver.respond = (event) => (isPoison(event) ? 500 : 200);
+  const { orders, insert, store, stateOf, client } = await startSink(receiver);
+  await insert(0, 20);
+  await orders.updateMany({}, { $set: { n: 1 } });
+  await receiver.holds(39);
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(1);
+  const [parked] = await store.parked("late", { limit: 10 });
+  expect(parked).toMatchObject({ attempts: 3, message: { key: "7", event: { data: { doc: { n: 0 } } } } });
+  expect(receiver.valuesOf("7", "n")).toEqual([1]);
+  expect(receiver.valuesOf("8", "n")).toEqual([0, 1]);
+  // It is sent again, under the same id, when an admin asks for that.
+  receiver.respond = () => 200;
+  expect(await store.askReplay("late", null)).toBe(1);
+  await receiver.holds(40);
+  expect(receiver.accepted.at(-1)?.id).toBe(parked?.message.id);
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(0);
+  await client.close();
+});
+
+test("a document that is refused for a while blocks nobody, and its changes arrive in order", async () => {
+  const receiver = await WebhookReceiver.start();
+  let refusals = 0;
+  receiver.respond = ({ subject }) => (subject === "3" && refusals++ < 2 ? 500 : 200);
+  const { orders, insert, stateOf, client } = await startSink(receiver, { retry: { ...FAST, attempts: 5 } });
+  await insert(0, 10);
+  for (let n = 1; n <= 4; n++) await orders.updateMany({}, { $set: { n } });
+  await receiver.holds(50);
+  expect(receiver.valuesOf("3", "n")).toEqual([0, 1, 2, 3, 4]);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  // The lane is over, so that the next change is not spooled.
+  await orders.updateOne({ _id: 3 }, { $set: { n: 5 } });
+  await receiver.holds(51);
+  await client.close();
+});
+
+test("a paused sink sends nothing and loses nothing", async () => {
+  const receiver = await WebhookReceiver.start();
+  const { insert, store, stateOf, client } = await startSink(receiver);
+  await store.setControl("late", { isPaused: true, disabled: null });
+  await expect
+    .poll(async () => {
+      await insert(Math.floor(Math.random() * 1e9), 1);
+      return (await stateOf())?.spooledMessages;
+    }, PATIENCE)
+    .toBeGreaterThan(0);
+  const before = receiver.requests;
+  await insert(0, 50);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBeGreaterThanOrEqual(50);
+  expect(receiver.requests).toBe(before);
+  await store.setControl("late", { isPaused: false, disabled: null });
+  await receiver.holds(before + 50);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  expect(new Set(receiver.ids).size).toBe(receiver.ids.length);
+  await client.close();
+});
+
+test("a target that answers 410 disables the sink, and it goes on when an admin resumes it", async () => {
+  const receiver = await WebhookReceiver.start();
+  receiver.respond = () => 410;
+  const { insert, store, stateOf, client } = await startSink(receiver);
+  await insert(0, 1);
+  await expect.poll(async () => (await stateOf())?.disabled?.reason, PATIENCE).toContain("410");
+  receiver.respond = () => 200;
+  const before = receiver.requests;
+  await insert(1, 10);
+  await receiver.rests();
+  expect(receiver.requests).toBe(before);
+  await store.setControl("late", { isPaused: false, disabled: null });
+  await receiver.holds(11);
+  await client.close();
+});
+
+test("a sink whose spool is full begins again with the present result, and says so", async () => {
+  const receiver = await WebhookReceiver.start();
+  const { orders, insert, stateOf, client, service } = await startSink(receiver, {
+    snapshot: true,
+    spool: { bytes: "64KiB" },
+  });
+  await receiver.close();
+  await insert(0, 100);
+  for (let n = 1; n <= 10; n++) await orders.updateMany({}, { $set: { n } });
+  await expect.poll(async () => (await stateOf())?.resets, PATIENCE).toBeGreaterThan(0);
+  expect((await stateOf())?.lastReset?.reason).toBe("spool-bytes");
+  const metrics = await service.metrics.registry.metrics();
+  expect(metrics).toMatch(/tidewire_sink_resets_total\{sink="late",reason="spool-bytes"\} [1-9]/);
+  await receiver.open();
+  const complete = () => Array.from({ length: 100 }, (_, id) => receiver.valuesOf(String(id), "n").at(-1));
+  await expect.poll(() => complete().every((n) => n === 10), PATIENCE).toBe(true);
+  expect(receiver.accepted.some(({ data }) => data.cause === "snapshot")).toBe(true);
+  await client.close();
+});
+
+test("only the newest holder writes: a frozen one changes neither position nor spool nor parked messages", async () => {
+  const receiver = await WebhookReceiver.start();
+  const { client, name } = await startSink(receiver);
+  const store = new SinkStore(client.db(`${name}-state`), client);
+  const old = await store.begin("other", 1n, "a");
+  expect(old?.state).toMatchObject({ position: null });
+  expect(await store.begin("other", 2n, "b")).not.toBeNull();
+  expect(await store.begin("other", 1n, "a")).toBeNull();
+  const event = { specversion: "1.0", id: "m", source: "/", type: "t", data: {} };
+  const message = { id: "m", key: "1", event };
+  const spooled = { seq: 1, lane: null, message, atMs: 0, attempts: 0, dueAtMs: null, reason: null };
+  const parked = { message, reason: "refused", attempts: 1, atMs: 0, parkedAtMs: 0 };
+  if (old === null) throw new Error("the sink has a state");
+  const state = { ...old.state, position: { cursor: "c", ticket: "t" } };
+  const writes = { state, spool: [spooled], delivered: [], park: [parked], unpark: [] };
+  expect(await store.save("other", 1n, writes)).toBe(false);
+  const nothing = { spool: [], delivered: [], park: [], unpark: [] };
+  expect(await store.save("other", 1n, { state, ...nothing })).toBe(false);
+  expect(await store.parked("other", { limit: 1 })).toEqual([]);
+  const limits = { messages: 10, bytes: 1_000 };
+  expect((await store.spooled("other", null, 0, limits)).messages).toEqual([]);
+  expect((await store.states()).find((sink) => sink.name === "other")?.position).toBeNull();
+  expect(await store.save("other", 2n, writes)).toBe(true);
+  expect((await store.spooled("other", null, 0, limits)).messages).toEqual([spooled]);
+  await client.close();
+});

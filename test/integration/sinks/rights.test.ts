@@ -1,0 +1,90 @@
+/** Sinks with claims of the configuration: the rules judge them as they judge a client. */
+import { MongoClient } from "mongodb";
+import { expect, test } from "vitest";
+import { SinkStore } from "../../../src/sinks/sink-store.ts";
+import { RevocationStore } from "../../../src/source/revocation-store.ts";
+import { startTestService, toConfig } from "../../support/service.ts";
+import { WebhookReceiver } from "../../support/webhook-receiver.ts";
+
+const PATIENCE = { timeout: 60_000, interval: 20 };
+const OWN = { name: "own", filter: { owner: "%%user.sub" }, fields: { exclude: ["secret"] } };
+
+interface Order {
+  _id: number;
+  owner: string;
+  city?: string;
+  secret?: number;
+}
+
+async function start(rule: Record<string, unknown> = OWN) {
+  const receiver = await WebhookReceiver.start();
+  const started = await startTestService({
+    collections: { orders: { rules: [rule] } },
+    sinks: { ada: { collection: "orders", as: { sub: "ada" }, snapshot: true, to: receiver.to } },
+  });
+  const client = await new MongoClient(started.uri).connect();
+  const state = client.db(`${started.name}-state`);
+  const store = new SinkStore(state, client);
+  const stateOf = async () => (await store.states())[0];
+  await expect.poll(async () => (await stateOf())?.position ?? null, PATIENCE).not.toBeNull();
+  return { ...started, receiver, client, state, stateOf, orders: started.db.collection<Order>("orders") };
+}
+
+test("sends what the rules show to the user of the sink, and nothing else", async () => {
+  const { receiver, orders, client } = await start();
+  await orders.insertMany([
+    { _id: 1, owner: "ada", secret: 1 },
+    { _id: 2, owner: "bob" },
+    { _id: 3, owner: "ada" },
+  ]);
+  await receiver.holds(2);
+  expect(receiver.accepted.map(({ subject }) => subject).sort()).toEqual(["1", "3"]);
+  expect(JSON.stringify(receiver.accepted)).not.toContain("secret");
+  await client.close();
+});
+
+test("an edit of the rules reaches a sink: what it may not see any more is removed", async () => {
+  const { receiver, orders, file, service, client } = await start();
+  await orders.insertMany([
+    { _id: 1, owner: "ada", city: "Oslo" },
+    { _id: 2, owner: "ada", city: "Rome" },
+  ]);
+  await receiver.holds(2);
+  const rule = { ...OWN, filter: { owner: "%%user.sub", city: "Oslo" } };
+  await service.reload(toConfig({ ...file, collections: { orders: { rules: [rule] } } }));
+  await receiver.holds(3);
+  expect(receiver.accepted.at(-1)).toMatchObject({ subject: "2", data: { type: "removed", cause: "grant" } });
+  await orders.updateOne({ _id: 2 }, { $set: { secret: 3 } });
+  await orders.insertOne({ _id: 3, owner: "ada", city: "Oslo" });
+  await receiver.holds(4);
+  expect(receiver.accepted.at(-1)?.subject).toBe("3");
+  await client.close();
+});
+
+test("a revoked user's sink sends nothing more, until the revocation is undone", async () => {
+  const { receiver, orders, state, stateOf, client } = await start();
+  const revocations = new RevocationStore(state);
+  const which = { iss: null, sub: "ada", jti: null };
+  const nowMs = Date.now();
+  await revocations.revoke({ ...which, issuedBeforeMs: nowMs, expiresAtMs: nowMs + 3_600_000 });
+  await expect.poll(async () => (await stateOf())?.trouble, PATIENCE).toContain("unauthenticated");
+  await orders.insertOne({ _id: 1, owner: "ada" });
+  await receiver.rests();
+  expect(receiver.requests).toBe(0);
+  await revocations.undo(which);
+  await receiver.holds(1);
+  expect(receiver.accepted[0]?.subject).toBe("1");
+  await client.close();
+});
+
+test("a sink whose claims no rule admits waits, and names the reason", async () => {
+  const receiver = await WebhookReceiver.start();
+  const { uri, name } = await startTestService({
+    collections: { orders: { rules: [{ ...OWN, when: { "%%user.roles": "admin" } }] } },
+    sinks: { ada: { collection: "orders", as: { sub: "ada" }, to: receiver.to } },
+  });
+  const client = await new MongoClient(uri).connect();
+  const store = new SinkStore(client.db(`${name}-state`), client);
+  await expect.poll(async () => (await store.states())[0]?.trouble, PATIENCE).toContain("forbidden");
+  await client.close();
+});
