@@ -78,9 +78,12 @@ export function allowedText(schema: z.core.$ZodType, codeKey: string): string {
   if (inner instanceof z.ZodArray) return "a list that is not empty";
   if (inner instanceof z.ZodObject) return `a map of ${Object.keys(inner.shape).map(fileKey).join(", ")}`;
   if (inner instanceof z.ZodRecord)
-    return inner.valueType instanceof z.ZodUnknown ? "a filter, as a map" : "a map";
+    return inner.valueType instanceof z.ZodUnknown && FILTERS.has(codeKey) ? "a filter, as a map" : "a map";
   return "another value";
 }
+
+/** Maps of anything with these names are filters; others hold claims, for example. */
+const FILTERS = new Set(["filter", "when"]);
 
 const fileKey = (codeKey: string) => unitOf(codeKey)?.fileKey ?? codeKey;
 

@@ -1,6 +1,7 @@
 /** Sends messages to a target: those of one key one after another, those of different keys at the same time. */
 import { setMaxListeners } from "node:events";
 import { type Deferred, deferred } from "../feed/deferred.ts";
+import { sizeOf } from "./stored-message.ts";
 import type { SendResult, SinkMessage, Target } from "./target.ts";
 
 /** A message on its way to the target. */
@@ -15,6 +16,16 @@ export interface Parcel {
   /** The queue of the spool that holds it; `undefined` if it is in memory alone. */
   readonly lane: string | null | undefined;
 }
+
+/** A message that has just arrived. */
+export const newParcel = (seq: number, message: SinkMessage, atMs: number): Parcel => ({
+  seq,
+  message,
+  bytes: sizeOf(message),
+  atMs,
+  attempts: 0,
+  lane: undefined,
+});
 
 /** Receives the outcome of each attempt. */
 export interface CourierEvents {

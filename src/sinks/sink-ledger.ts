@@ -1,5 +1,5 @@
 import type { Metrics } from "../metrics/metrics.ts";
-import type { SinkNote, SinkPosition, SinkState } from "./sink-store.ts";
+import type { SinkNote, SinkPosition, SinkState } from "./sink-documents.ts";
 
 /** The metrics of sinks. */
 export type SinkMetrics = Pick<

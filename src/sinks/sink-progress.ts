@@ -1,4 +1,4 @@
-import type { SinkPosition } from "./sink-store.ts";
+import type { SinkPosition } from "./sink-documents.ts";
 
 interface Arrival {
   readonly seq: number;

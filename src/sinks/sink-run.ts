@@ -7,41 +7,18 @@
  * - A message that the target refuses waits in a lane of the spool, together with later messages of its key. Other keys
  *   pass. After the last attempt it is parked, and the rest of its lane follows.
  */
-import type { Logger } from "pino";
-import { type GuardParts, guarded } from "../metrics/guard.ts";
-import { Courier, type Parcel } from "./courier.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { guarded } from "../metrics/guard.ts";
+import { Courier, newParcel, type Parcel } from "./courier.ts";
 import { Lanes } from "./lanes.ts";
-import type { SinkOptions } from "./options.ts";
-import { outageDelayMs, retryDelayMs } from "./retry-schedule.ts";
-import type { SinkLedger } from "./sink-ledger.ts";
+import { Outage } from "./outage.ts";
+import { retryDelayMs } from "./retry-schedule.ts";
+import type { ParkedMessage, SinkPosition, SpooledMessage } from "./sink-documents.ts";
 import { SinkProgress } from "./sink-progress.ts";
-import type { ParkedMessage, SinkPosition, SinkStore } from "./sink-store.ts";
+import type { RunEnd, SinkRunParts } from "./sink-run-parts.ts";
 import { SinkWriter } from "./sink-writer.ts";
-import { isStorable, sizeOf } from "./stored-message.ts";
-import type { SendResult, SinkMessage, Target } from "./target.ts";
-
-/** Why a run has ended. */
-export type RunEnd =
-  | { readonly kind: "superseded" }
-  | { readonly kind: "gone"; readonly reason: string }
-  | { readonly kind: "spool-full"; readonly limit: "bytes" | "age" }
-  | { readonly kind: "failed"; readonly error: unknown };
-
-/** The parts that a run works with. */
-export interface SinkRunParts extends GuardParts {
-  readonly name: string;
-  readonly options: SinkOptions;
-  readonly fence: bigint;
-  readonly store: SinkStore;
-  readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
-  readonly target: Target;
-  readonly ledger: SinkLedger;
-  /** Whether this process still holds the lease. A process that was frozen learns it only by asking. */
-  readonly isHeld: () => boolean;
-  readonly log: Logger;
-  /** Called once, when nothing more can be done. */
-  readonly onEnd: (end: RunEnd) => void;
-}
+import { isStorable } from "./stored-message.ts";
+import type { SendResult, SinkMessage } from "./target.ts";
 
 /** Messages that are in memory before they go to the spool. */
 const WINDOW = 1_000;
@@ -77,9 +54,7 @@ export class SinkRun {
   #mustReload = false;
   #isLoading = false;
   #isPaused: boolean;
-  /** Attempts in vain since the target last took a message. */
-  #failures = 0;
-  #outage: NodeJS.Timeout | null = null;
+  readonly #outage: Outage;
   #isOver = false;
 
   constructor(parts: SinkRunParts, isPaused: boolean) {
@@ -89,7 +64,6 @@ export class SinkRun {
     this.#progress = new SinkProgress(ledger.position);
     this.#followed = ledger.position;
     this.#lastSeq = ledger.lastSeq;
-    this.#spooledSeq = ledger.lastSeq;
     this.#isSpooling = ledger.spooledMessages > 0 || isPaused;
     const failed = (error: unknown) => this.#end({ kind: "failed", error });
     this.#courier = new Courier(target, options.concurrency, {
@@ -104,6 +78,10 @@ export class SinkRun {
       failed,
       log,
     });
+    this.#outage = new Outage(parts, () => {
+      this.#courier.tiptoe();
+      this.#proceed();
+    });
     this.#lanes = new Lanes(parts, (lane) => this.#runLane(lane).catch(failed));
   }
 
@@ -115,7 +93,7 @@ export class SinkRun {
     this.#proceed();
   }
 
-  /** The point from which the live query has to be followed; `null` for a fresh start. What came before is here. */
+  /** The point from which the live query has to be followed; `null` for a fresh start. */
   get position(): SinkPosition | null {
     return this.#followed;
   }
@@ -145,14 +123,7 @@ export class SinkRun {
    */
   async take(message: SinkMessage, position: SinkPosition | null): Promise<void> {
     const seq = ++this.#lastSeq;
-    const parcel: Parcel = {
-      seq,
-      message,
-      bytes: sizeOf(message),
-      atMs: Date.now(),
-      attempts: 0,
-      lane: undefined,
-    };
+    const parcel = newParcel(seq, message, Date.now());
     this.#followed = position ?? this.#followed;
     this.#progress.arrive(seq, position);
     if (!this.#isSpooling && this.#courier.isFull(WINDOW)) await this.#waitForTarget(parcel);
@@ -171,7 +142,7 @@ export class SinkRun {
   async replay({ message, atMs }: ParkedMessage): Promise<void> {
     const seq = ++this.#lastSeq;
     this.#beginSpooling(seq);
-    this.#spool({ seq, message, bytes: sizeOf(message), atMs, attempts: 0, lane: undefined }, null);
+    this.#spool(newParcel(seq, message, atMs), null);
     this.forget(message.id);
     // It would be found among the parked ones again before that.
     await this.#writer.flush();
@@ -193,14 +164,20 @@ export class SinkRun {
 
   /** Stops: waits a moment for the messages in flight, and saves everything. */
   async stop(): Promise<void> {
-    const timer = setTimeout(() => this.#courier.stop(), STOP_MS);
+    const timer = setTimeout(
+      guarded(this.#parts, "sinks.stop", () => this.#courier.stop()),
+      STOP_MS,
+    );
     this.#isPaused = true;
     this.#courier.withdraw();
     this.#lanes.suspend();
     await this.#courier.idle();
     clearTimeout(timer);
     this.#writer.touch();
-    const late = setTimeout(() => this.#writer.end(), STOP_MS);
+    const late = setTimeout(
+      guarded(this.#parts, "sinks.stop", () => this.#writer.end()),
+      STOP_MS,
+    );
     await this.#writer.flush();
     clearTimeout(late);
     this.abandon();
@@ -212,11 +189,11 @@ export class SinkRun {
     this.#courier.stop();
     this.#writer.end();
     this.#lanes.suspend();
-    if (this.#outage !== null) clearTimeout(this.#outage);
+    this.#outage.stop();
   }
 
   get #isHalted(): boolean {
-    return this.#isOver || this.#isPaused || this.#outage !== null;
+    return this.#isOver || this.#isPaused || this.#outage.isWaiting;
   }
 
   #end(end: RunEnd): void {
@@ -227,12 +204,10 @@ export class SinkRun {
 
   /** The target is slower than the changes. If that goes on, they go to the spool, so that the position moves on. */
   async #waitForTarget({ seq }: Parcel): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, SLOW_MS);
-    });
+    const abort = new AbortController();
+    const late = sleep(SLOW_MS, undefined, { signal: abort.signal }).catch(() => {}); // it rejects on abort
     await Promise.race([this.#courier.below(WINDOW), late]);
-    clearTimeout(timer);
+    abort.abort();
     if (!this.#courier.isFull(WINDOW)) return;
     this.#beginSpooling(seq);
     this.#proceed();
@@ -280,9 +255,9 @@ export class SinkRun {
 
   #accepted(parcel: Parcel): void {
     const { ledger, log, name } = this.#parts;
-    if (this.#failures > 0) log.info({ sink: name }, "the target takes messages again");
+    if (this.#outage.isGoingOn) log.info({ sink: name }, "the target takes messages again");
     if (ledger.trouble !== null) ledger.noteTrouble(null);
-    this.#failures = 0;
+    this.#outage.end();
     this.#courier.hurry();
     ledger.noteDelivered();
     this.#left(parcel);
@@ -331,18 +306,12 @@ export class SinkRun {
     if (parcel.lane === undefined) this.#spool(parcel, null);
     this.#takeBack();
     if (typeof parcel.lane === "string") this.#lanes.block(parcel.lane, 0);
-    if (this.#outage !== null || this.#isOver) return;
-    if (this.#failures === 0)
+    if (this.#outage.isWaiting || this.#isOver) return;
+    if (!this.#outage.isGoingOn)
       log.warn({ sink: name, reason }, "the target cannot be reached; messages are spooled");
-    this.#failures++;
+    this.#outage.begin(retryAfterMs);
     ledger.noteTrouble(reason);
     this.#writer.touch();
-    const over = guarded(this.#parts, "sinks.outage", () => {
-      this.#outage = null;
-      this.#courier.tiptoe();
-      this.#proceed();
-    });
-    this.#outage = setTimeout(over, retryAfterMs ?? outageDelayMs(this.#failures)).unref();
   }
 
   /** Puts everything that is not in flight into the spool. */
@@ -375,7 +344,7 @@ export class SinkRun {
   async #load(): Promise<void> {
     while (this.#isSpooling && !this.#isHalted) {
       if (this.#mustReload) {
-        // What is in flight is not to be sent twice.
+        // A message in flight must not be sent twice.
         await this.#courier.idle();
         if (this.#isHalted) return;
         this.#mustReload = false;
@@ -405,10 +374,10 @@ export class SinkRun {
   ): Promise<{ parcels: Parcel[]; isAll: boolean }> {
     const { answer, store, name } = this.#parts;
     const { messages, isAll } = await answer(() => store.spooled(name, lane, after, limits));
-    const parcels = messages.map(({ seq, message, atMs, attempts }): Parcel => {
-      return { seq, message, bytes: sizeOf(message), atMs, attempts, lane };
-    });
-    return { parcels, isAll };
+    const toParcel = ({ seq, message, atMs, attempts }: SpooledMessage): Parcel => {
+      return { ...newParcel(seq, message, atMs), attempts, lane };
+    };
+    return { parcels: messages.map(toParcel), isAll };
   }
 
   /** Sends the messages of a lane, whose time has come. */

@@ -9,104 +9,22 @@ import { type AnyBulkWriteOperation, type ClientSession, type Collection, Long }
 import { MAJORITY_READ, MAJORITY_WRITE } from "../source/majority.ts";
 import { clientOf, type MongoAccess } from "../source/mongo.ts";
 import type { StateDatabase } from "../source/state-database.ts";
-import { fromStored, type StoredMessage, sizeOf, toStored } from "./stored-message.ts";
-import type { SinkMessage } from "./target.ts";
-
-/** A point from which a sink resumes: a cursor, and the ticket that makes it valid. */
-export interface SinkPosition {
-  readonly cursor: string;
-  readonly ticket: string;
-}
-
-/** A message that waits in the spool. */
-export interface SpooledMessage {
-  /** Its place in the order of arrival. */
-  readonly seq: number;
-  /** `null` for the main queue, or the key whose messages wait for a retry. */
-  readonly lane: string | null;
-  readonly message: SinkMessage;
-  readonly atMs: number;
-  readonly attempts: number;
-  /** When the next attempt is due; `null` unless it is the first message of a lane. */
-  readonly dueAtMs: number | null;
-  readonly reason: string | null;
-}
-
-/** A message that was given up. */
-export interface ParkedMessage {
-  readonly message: SinkMessage;
-  readonly reason: string;
-  readonly attempts: number;
-  readonly atMs: number;
-  readonly parkedAtMs: number;
-}
-
-/** Why a sink began again, or ended. */
-export interface SinkNote {
-  readonly at: Date;
-  readonly reason: string;
-}
-
-/** The state of one sink. Only its holder writes it, except for `isPaused` and `disabled`. */
-export interface SinkState {
-  readonly position: SinkPosition | null;
-  readonly lastSeq: number;
-  readonly spooledMessages: number;
-  readonly spooledBytes: number;
-  readonly delivered: number;
-  readonly failed: number;
-  readonly parked: number;
-  readonly resets: number;
-  readonly lastReset: SinkNote | null;
-  /** Why nothing is sent at the moment; `null` if nothing is wrong. */
-  readonly trouble: string | null;
-  /** When the oldest message that was not delivered arrived. */
-  readonly oldestAt: Date | null;
-  /** The spool is being emptied, because it was too large. */
-  readonly isEmptying: boolean;
-}
-
-/** The decisions of admins and of the target about a sink. */
-export interface SinkControl {
-  readonly isPaused: boolean;
-  /** Set when the target wants no more messages. */
-  readonly disabled: SinkNote | null;
-}
-
-interface SinkDocument extends SinkState, SinkControl {
-  _id: string;
-  fence: Long;
-  /** The name of the node. */
-  node: string;
-  at: Date;
-}
-
-interface Place {
-  sink: string;
-  seq: number;
-}
-
-interface SpoolDocument extends StoredMessage {
-  _id: Place;
-  sink: string;
-  lane: string | null;
-  seq: number;
-  at: Date;
-  attempts: number;
-  dueAt: Date | null;
-  reason: string | null;
-}
-
-interface ParkedDocument extends StoredMessage {
-  _id: { sink: string; id: string };
-  sink: string;
-  at: Date;
-  parkedAt: Date;
-  attempts: number;
-  reason: string;
-  /** Whether an admin wants it to be sent again. */
-  replay: boolean;
-}
+import {
+  NEW_CONTROL,
+  NEW_STATE,
+  type ParkedDocument,
+  type ParkedMessage,
+  type SinkControl,
+  type SinkDocument,
+  type SinkState,
+  type SpoolDocument,
+  type SpooledMessage,
+  toParkedDocument,
+  toParkedMessage,
+  toSpoolDocument,
+  toSpooledMessage,
+} from "./sink-documents.ts";
+import { sizeOf } from "./stored-message.ts";
 
 /** Writes of a holder that take effect together. */
 export interface SinkWrites {
@@ -119,21 +37,11 @@ export interface SinkWrites {
   readonly unpark: readonly string[];
 }
 
-const NEW_STATE: SinkState = {
-  position: null,
-  lastSeq: 0,
-  spooledMessages: 0,
-  spooledBytes: 0,
-  delivered: 0,
-  failed: 0,
-  parked: 0,
-  resets: 0,
-  lastReset: null,
-  trouble: null,
-  oldestAt: null,
-  isEmptying: false,
-};
-const NEW_CONTROL: SinkControl = { isPaused: false, disabled: null };
+/**
+ * A position that is rolled back with a failed primary repeats messages, and loses none. Waiting for a majority would make
+ * each crash of a node repeat several times as many.
+ */
+const POSITION_WRITE = { writeConcern: { w: 1 } } as const;
 
 /** Messages that are removed at a time when a spool is emptied. */
 const EMPTY_STEP = 1_000;
@@ -181,7 +89,11 @@ export class SinkStore {
    * Writes the fencing number of a new holder, and reads the state that its predecessor has left.
    * @returns `null` if there is a newer holder already.
    */
-  async begin(sink: string, fence: bigint, node: string): Promise<{ readonly state: SinkState; readonly control: SinkControl } | null> {
+  async begin(
+    sink: string,
+    fence: bigint,
+    node: string,
+  ): Promise<{ readonly state: SinkState; readonly control: SinkControl } | null> {
     const mine = Long.fromBigInt(fence);
     await this.#sinks.updateOne(
       { _id: sink },
@@ -253,7 +165,7 @@ export class SinkStore {
     const { matchedCount } = await this.#sinks.updateOne(
       { _id: sink, fence: Long.fromBigInt(fence) },
       { $set: { ...state, at: new Date() } },
-      session === undefined ? MAJORITY_WRITE : { session },
+      session === undefined ? POSITION_WRITE : { session },
     );
     return matchedCount === 1;
   }
@@ -382,50 +294,3 @@ export class SinkStore {
 class NewerHolder extends Error {
   override readonly name = "NewerHolder";
 }
-
-const toSpoolDocument = (
-  sink: string,
-  { seq, lane, message, atMs, attempts, dueAtMs, reason }: SpooledMessage,
-): SpoolDocument => ({
-  _id: { sink, seq },
-  sink,
-  lane,
-  seq,
-  at: new Date(atMs),
-  attempts,
-  dueAt: dueAtMs === null ? null : new Date(dueAtMs),
-  reason,
-  ...toStored(message),
-});
-
-const toSpooledMessage = (found: SpoolDocument): SpooledMessage => ({
-  seq: Number(found.seq),
-  lane: found.lane,
-  message: fromStored(found),
-  atMs: found.at.getTime(),
-  attempts: found.attempts,
-  dueAtMs: found.dueAt?.getTime() ?? null,
-  reason: found.reason,
-});
-
-const toParkedDocument = (
-  sink: string,
-  { message, reason, attempts, atMs, parkedAtMs }: ParkedMessage,
-): ParkedDocument => ({
-  _id: { sink, id: message.id },
-  sink,
-  at: new Date(atMs),
-  parkedAt: new Date(parkedAtMs),
-  attempts,
-  reason,
-  replay: false,
-  ...toStored(message),
-});
-
-const toParkedMessage = (found: ParkedDocument): ParkedMessage => ({
-  message: fromStored(found),
-  reason: found.reason,
-  attempts: found.attempts,
-  atMs: found.at.getTime(),
-  parkedAtMs: found.parkedAt.getTime(),
-});

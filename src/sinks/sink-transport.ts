@@ -20,7 +20,7 @@ export type SinkInput =
 const MESSAGE_BYTES = 512;
 
 /**
- * Queues the messages of one connection until the sink takes them. What waits counts as buffered, so that the outbox of
+ * Queues the messages of one connection until the sink takes them. Waiting messages count as buffered, so that the outbox of
  * the connection bounds it.
  */
 export class SinkTransport implements Transport {

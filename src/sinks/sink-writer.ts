@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type Deferred, deferred } from "../feed/deferred.ts";
 import { isMongoFailure } from "../source/mongo.ts";
-import type { ParkedMessage, SinkState, SinkWrites, SpooledMessage } from "./sink-store.ts";
+import type { ParkedMessage, SinkState, SpooledMessage } from "./sink-documents.ts";
+import type { SinkWrites } from "./sink-store.ts";
 import { sizeOf } from "./stored-message.ts";
 
 /** The parts that a writer works with. */
@@ -24,7 +25,7 @@ const BUFFER_BYTES = 1_048_576;
  * The shortest time between two writes of the position alone, in milliseconds. A process that is killed sends again what
  * was accepted since the last write, so that a longer time means more repetitions.
  */
-const POSITION_GAP_MS = 5;
+const POSITION_GAP_MS = 2;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 2_000;
 

@@ -166,7 +166,7 @@ test("a holder that was frozen changes nothing when it wakes up", async () => {
   await writer.stop();
   await expect.poll(() => new Set(receiver.ids).size, PATIENCE).toBe(total(writer));
   expect((await sinks.findOne({ _id: "all" }))?.["fence" as keyof object]).toEqual(fence);
-  // What the frozen process had sent arrives at most once more.
+  // The frozen process had sent a few messages, which arrive at most once more.
   expect(judgeUnordered(world)).toBeLessThanOrEqual(32);
 }, 300_000);
 

@@ -5,7 +5,7 @@ const maker = () => new MessageMaker({ sink: "late", collection: "orders", timeO
 const change = (cursor: string, id: unknown) =>
   JSON.stringify({ type: "changed", query: 1, cursor, cause: "update", doc: { _id: id, n: 1 } });
 
-test("the id is that of the commit and the document, whoever makes it", () => {
+test("the id names the commit and the document, and is the same on every node", () => {
   const [message] = maker().make(change("c1", "a"));
   expect(maker().make(change("c1", "a"))[0]?.id).toBe(message?.id);
   expect(maker().make(change("c2", "a"))[0]?.id).not.toBe(message?.id);

@@ -1,0 +1,29 @@
+import type { Logger } from "pino";
+import type { GuardParts } from "../metrics/guard.ts";
+import type { SinkOptions } from "./options.ts";
+import type { SinkLedger } from "./sink-ledger.ts";
+import type { SinkStore } from "./sink-store.ts";
+import type { Target } from "./target.ts";
+
+/** Why a run has ended. */
+export type RunEnd =
+  | { readonly kind: "superseded" }
+  | { readonly kind: "gone"; readonly reason: string }
+  | { readonly kind: "spool-full"; readonly limit: "bytes" | "age" }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+/** The parts that a run works with. */
+export interface SinkRunParts extends GuardParts {
+  readonly name: string;
+  readonly options: SinkOptions;
+  readonly fence: bigint;
+  readonly store: SinkStore;
+  readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
+  readonly target: Target;
+  readonly ledger: SinkLedger;
+  /** Whether this process still holds the lease. A process that was frozen learns it only by asking. */
+  readonly isHeld: () => boolean;
+  readonly log: Logger;
+  /** Called once, when nothing more can be done. */
+  readonly onEnd: (end: RunEnd) => void;
+}
