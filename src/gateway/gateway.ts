@@ -6,7 +6,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Identity } from "../auth/verify-token.ts";
-import { Account, type AccountLimits } from "../feed/account.ts";
+import type { Account } from "../feed/account.ts";
 import type { HistoryEntry } from "../feed/history.ts";
 import { guarded, noteFault, runGuarded } from "../metrics/guard.ts";
 import { amount } from "../protocol/amount.ts";
@@ -31,7 +31,7 @@ import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio/socketio-endpoint.ts";
 import { joinedWrites } from "./transports/joined-writes.ts";
 import { Upgrades } from "./upgrades.ts";
-import { UserAccounts } from "./user-accounts.ts";
+import { UserAccounts, unlimitedAccount } from "./user-accounts.ts";
 
 /** How often deadlines are checked, in milliseconds; ten times per heartbeat if that is more often. */
 const TICK_MS = 1_000;
@@ -351,7 +351,7 @@ export class Gateway implements ConnectionEvents {
    */
   openInside(transport: Transport, name: string, context: GatewayContext, nowMs: number): OpenedConnection {
     const events: ConnectionEvents = {
-      onIdentified: () => new Account(UNLIMITED, () => {}),
+      onIdentified: unlimitedAccount,
       onClosed: (connection) => this.onClosed(connection),
     };
     const opened = openConnection(context, transport, name, events, nowMs);
@@ -379,18 +379,6 @@ export class Gateway implements ConnectionEvents {
     return tooMany("connectionsPerAddress", this.#context.limits.connectionsPerAddress);
   }
 }
-
-/** Beyond everything that a configuration may ask for. Not infinite, because allowances are computed with it. */
-const MOST = 1e15;
-const UNLIMITED: AccountLimits = {
-  subscriptionsPerUser: MOST,
-  liveQueriesPerUser: MOST,
-  lingeringPerUser: MOST,
-  userRequestBytes: MOST,
-  userWindowBytes: MOST,
-  filterWorkPerUser: MOST,
-  workPerUserMs: MOST,
-};
 
 function endThoseOf(connection: Connection, namespace: string): void {
   for (const subscription of connection.subscriptions) {

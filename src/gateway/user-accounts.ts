@@ -40,3 +40,18 @@ export class UserAccounts {
     return this.#byKey.values();
   }
 }
+
+/** Beyond everything that a configuration may ask for. Not infinite, because allowances are computed with it. */
+const MOST = 1e15;
+const UNLIMITED: AccountLimits = {
+  subscriptionsPerUser: MOST,
+  liveQueriesPerUser: MOST,
+  lingeringPerUser: MOST,
+  userRequestBytes: MOST,
+  userWindowBytes: MOST,
+  filterWorkPerUser: MOST,
+  workPerUserMs: MOST,
+};
+
+/** The account of a part of the node itself, to which no limit of users applies. */
+export const unlimitedAccount = (): Account => new Account(UNLIMITED, () => {});
