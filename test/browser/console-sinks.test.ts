@@ -1,15 +1,24 @@
 /** The view of sinks in the console, for a sink whose target refuses a message. */
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { digestOf } from "../../src/admin/access/digest.ts";
 import { isBrowserMissing, openPage, PATIENCE } from "../support/browser.ts";
 import { accessibilityFaults, showView, tooNarrow } from "../support/console.ts";
-import { startTestService } from "../support/service.ts";
+import { testDatabase } from "../support/mongod.ts";
+import { testConfig } from "../support/service.ts";
+import { spawnService } from "../support/spawn-service.ts";
 import { WebhookReceiver } from "../support/webhook-receiver.ts";
 
 test.skipIf(isBrowserMissing)("shows sinks and their parked messages, and acts on them", async () => {
   const receiver = await WebhookReceiver.start();
   receiver.respond = () => 422;
-  const { service, db } = await startTestService({
+  const secret = "the-secret-of-an-admin-of-sinks-in-a-browser";
+  const { db, name, uri, client } = await testDatabase();
+  onTestFinished(async () => void (await client.db(`${name}-state`).dropDatabase()));
+  const { mongodb, ...file } = testConfig(uri, name, {
     collections: { orders: { rules: [] } },
+    server: {
+      admin: { tokens: [{ name: "ada", sha256: digestOf(secret).toString("hex"), roles: ["view", "act"] }] },
+    },
     sinks: {
       "late-orders": {
         collection: "orders",
@@ -19,8 +28,13 @@ test.skipIf(isBrowserMissing)("shows sinks and their parked messages, and acts o
       },
     },
   });
+  const service = await spawnService({
+    config: { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } },
+  });
   const page = await openPage({ viewport: { width: 1440, height: 900 } });
-  await page.goto(service.adminLoginUrl ?? "");
+  await page.goto(service.adminUrl);
+  await page.getByLabel("Admin token").fill(secret);
+  await page.getByLabel("Admin token").press("Enter");
   await showView(page, "Sinks");
   const rows = page.getByRole("table", { name: "Sinks" }).getByRole("row");
   await rows.nth(1).getByText("running", { exact: true }).waitFor();
