@@ -11,6 +11,10 @@ import { WebhookReceiver } from "../support/webhook-receiver.ts";
 const PATIENCE = { timeout: 120_000, interval: 50 };
 /** 50 with TIDEWIRE_FUZZ=20, as under `npm run soak`. */
 const KILLS = Math.ceil(2.5 * FUZZ_FACTOR);
+/** A few kills say little about a share, so that only long runs judge it, on a machine of their own. */
+const IS_LONG = FUZZ_FACTOR >= 10;
+/** Messages that one kill may repeat on a busy machine, where a write of the position takes up to a second. */
+const UNSAVED_MAX = 250;
 /** Writes per second. */
 const RATE = 200;
 /** How long a node works before it is killed, at random between these, in milliseconds. */
@@ -142,8 +146,7 @@ test(
     console.log(
       `${KILLS} kills, ${receiver.accepted.length} sent, ${repeated} of them twice (${share.toFixed(3)} %)`,
     );
-    // A few kills say little about a share; each repeats what was on its way.
-    expect(repeated).toBeLessThanOrEqual(Math.max(0.001 * receiver.accepted.length, KILLS * 16));
+    expect(repeated).toBeLessThanOrEqual(IS_LONG ? 0.001 * receiver.accepted.length : KILLS * UNSAVED_MAX);
   },
   60_000 + KILLS * 60_000,
 );
