@@ -7,14 +7,14 @@ RUN npm ci
 COPY tsconfig.json ./
 COPY src ./src
 COPY scripts ./scripts
-# The package for mongodb.tail is an optional peer without dependencies. The image has it in the version of package-lock.json.
-RUN npm run prepack && mkdir /optional && mv node_modules/@redis /optional/ && npm prune --omit=dev
+# The packages for Redis and RabbitMQ are optional peers without dependencies. The image has them in the versions of package-lock.json.
+RUN npm run prepack && mkdir /optional && mv node_modules/@redis node_modules/amqplib /optional/ && npm prune --omit=dev
 
 FROM node:22.22.2-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=build /app/node_modules ./node_modules
-COPY --from=build /optional/@redis ./node_modules/@redis
+COPY --from=build /optional ./node_modules
 COPY --from=build /app/dist ./dist
 COPY package.json LICENSE ./
 USER node

@@ -167,13 +167,15 @@ test("Prometheus and Grafana start with the profile monitoring alone, and the ad
 });
 
 test("the image has the package for mongodb.tail, in the version of the lock file and with all that it needs", () => {
-  expect(dockerfile).toContain("mv node_modules/@redis /optional/");
-  expect(dockerfile).toContain("COPY --from=build /optional/@redis ./node_modules/@redis");
+  expect(dockerfile).toContain("mv node_modules/@redis node_modules/amqplib /optional/");
+  expect(dockerfile).toContain("COPY --from=build /optional ./node_modules");
   // The form of npm's own file.
   const { packages } = JSON.parse(read("package-lock.json")) as {
     packages: Record<string, { version: string; dependencies?: object }>;
   };
-  const client = packages["node_modules/@redis/client"];
-  expect(client?.version).toBe(JSON.parse(read("package.json")).devDependencies["@redis/client"]);
-  expect(client?.dependencies, "a dependency of the package has to be copied as well").toBeUndefined();
+  for (const name of ["@redis/client", "amqplib"]) {
+    const client = packages[`node_modules/${name}`];
+    expect(client?.version).toBe(JSON.parse(read("package.json")).devDependencies[name]);
+    expect(client?.dependencies, `a dependency of ${name} has to be copied as well`).toBeUndefined();
+  }
 });

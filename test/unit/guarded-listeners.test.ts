@@ -41,6 +41,10 @@ const HANDLES_ITS_OWN: Readonly<Record<string, RegExp>> = {
   // This rejects the promise of the caller.
   "source/expiry-index.ts": /^fail, STATE_TIMEOUT_MS$/,
   "feed/interest.ts": /^\(\) => reject\(error\), READ_TIMEOUT_MS$/,
+  "sinks/targets/within.ts": /^fail, limitMs$/,
+  // This adds a listener that does nothing.
+  "sinks/targets/kafka-target.ts":
+    /^"connecting", \(\{ connection \}\) => connection\.on\("error", \(\) => \{\}\)$/,
   // An error ends this thread, and rejects the promise of the caller of `runThread`.
   "config/rules-thread.ts": /^"message", \(task: Task\) => void run\(task\)/,
   // These forget and end a thread, and neither can fail.

@@ -116,8 +116,103 @@ const RedisOptions = z.strictObject({
 /** A stream in Redis. */
 export type RedisTargetOptions = z.output<typeof RedisOptions>;
 
+/** Whether the package for AMQP can use a URL. */
+function isAmqpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  try {
+    decodeURIComponent(username);
+    decodeURIComponent(password);
+  } catch {
+    return false;
+  }
+  return /^amqps?:$/.test(protocol) && hostname !== "";
+}
+
+/** AMQP writes these names with their length in one byte. */
+const shortString = (least: number) =>
+  z
+    .string()
+    .min(least)
+    .refine((text) => Buffer.byteLength(text) <= 255, { error: "at most 255 bytes" });
+
+const AmqpOptions = z.strictObject({
+  url: z
+    .string()
+    .refine(isAmqpUrl, {
+      error:
+        "a URL of RabbitMQ (amqp://user:password@host:5672/vhost or amqps://…), its parts percent-encoded: %2F for the vhost /",
+    })
+    .meta({ examples: ["amqps://tidewire:secret@rabbitmq.internal"] })
+    .describe("URL of the broker, with user and password; amqps:// for TLS."),
+  exchange: shortString(0)
+    .meta({ examples: ["orders"] })
+    .describe(
+      'The exchange, which must exist. "": the default exchange, whose routing keys are names of queues.',
+    ),
+  routingKey: shortString(0).default("").describe("The routing key of every message."),
+  mandatory: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Whether a message that no queue takes makes the target unavailable. false: the broker drops such a message.",
+    ),
+  batch: batch(1_000, 100).describe("Messages that are published before the confirmations are awaited."),
+  timeoutMs: timeoutMs.describe(
+    "How long the broker may take to accept a connection or to confirm messages.",
+  ),
+});
+/** An exchange of an AMQP broker. */
+export type AmqpOptions = z.output<typeof AmqpOptions>;
+
+const KafkaOptions = z.strictObject({
+  brokers: z
+    .array(z.string().regex(/^[A-Za-z0-9_.-]+:\d{1,5}$/, { error: "host:port" }))
+    .min(1)
+    .max(20)
+    .readonly()
+    .meta({ examples: [["kafka-1.internal:9092", "kafka-2.internal:9092"]] })
+    .describe("Brokers to ask first, as host:port."),
+  topic: z
+    .string()
+    .regex(/^(?!__)[A-Za-z0-9._-]{1,249}$/, { error: "a topic: letters, digits and . _ -, at most 249" })
+    .meta({ examples: ["late-orders"] })
+    .describe("The topic, which must exist. The key of a message is the `_id` in canonical Extended JSON."),
+  clientId: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,200}$/, { error: "letters, digits and . _ -, at most 200" })
+    .default("tidewire")
+    .describe("The name under which brokers see this client."),
+  tls: z.boolean().default(false).describe("Whether connections use TLS."),
+  sasl: z
+    .strictObject({
+      mechanism: z.enum(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]).describe("The mechanism of the login."),
+      username: z
+        .string()
+        .min(1)
+        .max(500)
+        .meta({ examples: ["tidewire"] })
+        .describe("The user."),
+      password: z
+        .string()
+        .min(1)
+        .max(500)
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: the configuration has this syntax for environment variables.
+        .meta({ examples: ["${KAFKA_PASSWORD}"] })
+        .describe("The password. Use PLAIN only with tls."),
+    })
+    .optional()
+    .describe("The login. Unset: none."),
+  batch: batch(1_000, 100).describe("Messages per request."),
+  timeoutMs: timeoutMs.describe("How long Kafka may take to accept a connection or to confirm a request."),
+});
+/** A topic in Kafka. */
+export type KafkaOptions = z.output<typeof KafkaOptions>;
+
 const TARGETS = z.strictObject({
   webhook: WebhookOptions.optional().describe("An HTTP receiver, by Standard Webhooks."),
+  kafka: KafkaOptions.optional().describe("A topic in Kafka. Needs the package `@platformatic/kafka`."),
+  amqp: AmqpOptions.optional().describe("An exchange of RabbitMQ. Needs the package `amqplib`."),
   redis: RedisOptions.optional().describe("A stream in Redis (XADD). Needs the package `@redis/client`."),
 });
 

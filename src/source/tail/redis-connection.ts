@@ -3,6 +3,7 @@
  * again. Errors and log lines never contain the URL, which may hold a password.
  */
 import { StartupError } from "../startup-error.ts";
+import { withoutCredentials } from "../without-credentials.ts";
 
 /** The package that talks to Redis, an optional dependency. */
 export type RedisPackage = typeof import("@redis/client");
@@ -121,19 +122,5 @@ export class RedisConnection {
     const text = withoutCredentials(error instanceof Error ? error.message : String(error), this.#url);
     const isRefusal = error instanceof this.#redis.ErrorReply;
     return new RedisError(isRefusal ? "refused" : "unreachable", text);
-  }
-}
-
-function withoutCredentials(text: string, url: string): string {
-  const { username, password } = URL.canParse(url) ? new URL(url) : { username: "", password: "" };
-  const secrets = [url, password, decoded(password), username].filter((part) => part !== "");
-  return secrets.reduce((shown, secret) => shown.replaceAll(secret, "…"), text);
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
   }
 }

@@ -95,11 +95,10 @@ test("a Redis that hangs is unavailable after the timeout, and serves again afte
   const { redis, target } = await start(skip, { timeoutMs: 1_000 });
   expect(await target.send([sinkMessage("a")], forever())).toEqual([ACCEPTED]);
   redis.signal("SIGSTOP");
-  for (let attempt = 0; attempt < 2; attempt++) {
-    expect(await target.send([sinkMessage("b")], forever())).toEqual([
-      { kind: "unavailable", reason: "Redis: Redis did not answer within 1000 ms" },
-    ]);
-  }
+  const unanswered = [{ kind: "unavailable", reason: "Redis: Redis did not answer within 1000 ms" }];
+  // The system may stop the process a little later.
+  await expect.poll(() => target.send([sinkMessage("b")], forever())).toEqual(unanswered);
+  expect(await target.send([sinkMessage("b")], forever())).toEqual(unanswered);
   redis.signal("SIGCONT");
   await expect.poll(() => target.send([sinkMessage("c")], forever())).toEqual([ACCEPTED]);
 });

@@ -32,6 +32,63 @@ test("a Redis needs a URL and a stream", () => {
   });
 });
 
+test("a Kafka needs brokers and a topic", () => {
+  const kafka = { brokers: ["kafka-1.internal:9092", "127.0.0.1:9093"], topic: "late-orders" };
+  expect(targetSchema.parse({ kafka }).kafka).toEqual({
+    ...kafka,
+    clientId: "tidewire",
+    tls: false,
+    batch: 100,
+    timeoutMs: 15_000,
+  });
+});
+
+test.each<[object, number]>([
+  [{ brokers: [] }, 1],
+  [{ brokers: ["kafka-1.internal"] }, 1],
+  [{ brokers: ["http://kafka-1.internal:9092"] }, 1],
+  [{ brokers: Array(21).fill("kafka:9092") }, 1],
+  [{ brokers: Array(20).fill("kafka:9092") }, 0],
+  [{ topic: "__consumer_offsets" }, 1],
+  [{ topic: "late orders" }, 1],
+  [{ topic: "x".repeat(250) }, 1],
+  [{ topic: "x".repeat(249) }, 0],
+  [{ sasl: { mechanism: "PLAIN", username: "ada", password: "secret" } }, 0],
+  [{ sasl: { mechanism: "GSSAPI", username: "ada", password: "secret" } }, 1],
+  [{ sasl: { mechanism: "SCRAM-SHA-256", username: "ada" } }, 1],
+])("the options of Kafka %j have %i mistakes", (change, count) => {
+  const kafka = { brokers: ["kafka:9092"], topic: "late-orders" };
+  expect(problemsOf({ kafka: { ...kafka, ...change } })).toHaveLength(count);
+});
+
+test("an AMQP broker needs a URL and an exchange", () => {
+  const amqp = { url: "amqps://user:p%40ss@rabbitmq.internal/%2F", exchange: "orders" };
+  expect(targetSchema.parse({ amqp }).amqp).toEqual({
+    ...amqp,
+    routingKey: "",
+    mandatory: true,
+    batch: 100,
+    timeoutMs: 15_000,
+  });
+});
+
+test.each([
+  ["amqp://rabbitmq.internal", true],
+  ["amqp://127.0.0.1:5672/vhost?heartbeat=5", true],
+  ["amqp://user:p%ss@rabbitmq.internal", false],
+  ["amqp://", false],
+  ["http://rabbitmq.internal", false],
+  ["rabbitmq.internal", false],
+])("the URL of a broker %s is valid: %s", (url, isValid) => {
+  expect(problemsOf({ amqp: { url, exchange: "" } }).length).toBe(isValid ? 0 : 1);
+});
+
+test.each(["exchange", "routingKey"])("%s has at most 255 bytes", (option) => {
+  const amqp = { url: "amqp://127.0.0.1", exchange: "orders" };
+  expect(problemsOf({ amqp: { ...amqp, [option]: "x".repeat(255) } })).toEqual([]);
+  expect(problemsOf({ amqp: { ...amqp, [option]: "ü".repeat(128) } })).toHaveLength(1);
+});
+
 test("a sink has exactly one target", () => {
   const redis = { url: "redis://127.0.0.1:6379", stream: "orders" };
   for (const value of [{}, { ...webhook(), redis }])
