@@ -3,6 +3,7 @@
  * receiver must not be able to reach a private network through the service, to keep it waiting, or to fill its memory:
  * addresses are checked when the connection is made, redirects are not followed, and time and answer are bounded.
  */
+import { setMaxListeners } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import { isIP } from "node:net";
@@ -136,6 +137,8 @@ function exchange(
     const expire = selfGuarded(reject, () => stop("timeout", `no complete answer within ${timeoutMs} ms`));
     const timer = setTimeout(expire, endsAtMs - performance.now());
     const cancel = () => stop("aborted", "the request was cancelled");
+    // Many requests at the same time may have one signal. Node would take their listeners for a leak.
+    setMaxListeners(0, signal);
     signal.addEventListener("abort", cancel, { once: true });
     const release = () => {
       clearTimeout(timer);

@@ -1,4 +1,5 @@
 /** A stream in Redis. Each batch is one transaction, so that no part of it is missing and none is out of order. */
+import { setMaxListeners } from "node:events";
 import {
   loadRedis,
   RedisConnection,
@@ -41,6 +42,8 @@ export class RedisTarget implements Target {
 
   async #sendAll(messages: readonly SinkMessage[], signal: AbortSignal): Promise<SendResult> {
     const cancel = () => this.#connection?.close();
+    // Many batches at the same time have one signal. Node would take their listeners for a leak.
+    setMaxListeners(0, signal);
     signal.addEventListener("abort", cancel, { once: true });
     try {
       const connection = await this.#open();

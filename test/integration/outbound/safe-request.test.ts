@@ -121,12 +121,18 @@ test("an origin gets at most 64 requests at a time; the others wait", async () =
     waiting.push(response);
   });
   const sender = anySender();
-  const sending = Promise.all(Array.from({ length: 70 }, () => sender.send(toRequest(url))));
+  const warnings: Error[] = [];
+  const warn = (warning: Error) => warnings.push(warning);
+  process.on("warning", warn);
+  onTestFinished(() => void process.off("warning", warn));
+  const request = toRequest(url);
+  const sending = Promise.all(Array.from({ length: 70 }, () => sender.send(request)));
   await expect.poll(() => served).toBe(64);
   for (const response of waiting.splice(0)) response.end();
   await expect.poll(() => served).toBe(70);
   for (const response of waiting) response.end();
   expect((await sending).map(({ status }) => status)).toEqual(Array(70).fill(200));
+  expect(warnings).toEqual([]);
 });
 
 test("a new connection that is closed without an answer is a failure, and nothing is repeated", async () => {

@@ -111,19 +111,23 @@ test("writes to Kafka, survives its death, and says why a message is not taken",
 
   // A broker that hangs is given up after the timeout, and a signal ends the wait at once.
   const hasty = await kafkaAt(kafka.address, { timeoutMs: 2_000 });
-  await expect.poll(() => hasty.send([sinkMessage("h0")], forever())).toEqual([ACCEPTED]);
+  await expect.poll(() => hasty.send([sinkMessage("h0", '"h"')], forever())).toEqual([ACCEPTED]);
   kafka.signal("SIGSTOP");
   onTestFinished(() => kafka.signal("SIGCONT"));
   const unanswered = [{ kind: "unavailable", reason: "Kafka: no answer within 2000 ms" }];
   // The system may stop the process a little later.
-  await expect.poll(() => hasty.send([sinkMessage("h1")], forever())).toEqual(unanswered);
-  expect(await hasty.send([sinkMessage("h1")], forever())).toMatchObject([{ kind: "unavailable" }]);
+  await expect.poll(() => hasty.send([sinkMessage("h1", '"h"')], forever())).toEqual(unanswered);
+  expect(await hasty.send([sinkMessage("h1", '"h"')], forever())).toMatchObject([{ kind: "unavailable" }]);
   const abort = new AbortController();
-  const sending = target.send([sinkMessage("h2")], abort.signal);
+  const sending = target.send([sinkMessage("h2", '"h"')], abort.signal);
   abort.abort();
   expect(await sending).toEqual([{ kind: "unavailable", reason: "Kafka: the sink is stopping" }]);
   kafka.signal("SIGCONT");
   await expect.poll(() => hasty.send([sinkMessage("h3", '"h"')], forever())).toEqual([ACCEPTED]);
+  // The broker has taken the unanswered ones meanwhile, and must not take the next one for one of them.
+  const hung = (await read(kafka, "h3")).filter(({ key }) => key === '"h"').map(({ event }) => event.id);
+  expect(hung[0]).toBe("h0");
+  expect(hung.at(-1)).toBe("h3");
 });
 
 test("a Kafka that nobody runs is unavailable at once", async () => {
