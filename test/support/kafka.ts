@@ -18,17 +18,23 @@ const run = promisify(execFile);
 const POM = join(ROOT, "test", "support", "kafka-pom.xml");
 const INSTALL_TIMEOUT_MS = 200_000;
 
+interface Installed {
+  /** The program. */
+  readonly java: string;
+  readonly jars: string;
+}
+
 /** The jars of the broker, fetched once. A text that says why there are none. */
-async function installKafka(): Promise<{ jars: string } | { missing: string }> {
-  if (installed("mvn") === undefined || installed("java") === undefined)
-    return { missing: "no mvn or no java" };
+async function installKafka(): Promise<Installed | { missing: string }> {
+  const java = installed("java");
+  if (installed("mvn") === undefined || java === undefined) return { missing: "no mvn or no java" };
   const jars = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "tidewire", "kafka-4.1.0");
   try {
     await installOnce(jars, (folder) => {
       const copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", `-DoutputDirectory=${folder}`];
       return run("mvn", ["-q", "-B", "-f", POM, ...copy], { timeout: INSTALL_TIMEOUT_MS });
     });
-    return { jars };
+    return { java, jars };
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     return { missing: `Kafka could not be fetched: ${reason}` };
@@ -42,14 +48,14 @@ export class Kafka {
   readonly port: number;
   /** A listener that requires SASL/PLAIN: user `ada`, password `s3cret-word`. */
   readonly saslPort: number;
-  readonly #jars: string;
+  readonly #installed: Installed;
   readonly #file: string;
   #broker: ChildProcess | undefined;
 
-  private constructor(ports: { port: number; saslPort: number }, jars: string, file: string) {
+  private constructor(ports: { port: number; saslPort: number }, found: Installed, file: string) {
     this.port = ports.port;
     this.saslPort = ports.saslPort;
-    this.#jars = jars;
+    this.#installed = found;
     this.#file = file;
   }
 
@@ -62,11 +68,11 @@ export class Kafka {
     const ports = { port: await freePort(), saslPort: await freePort() };
     const file = join(directory, "server.properties");
     await writeFile(file, settings(directory, ports, await freePort()));
-    const kafka = new Kafka(ports, found.jars, file);
+    const kafka = new Kafka(ports, found, file);
     onTestFinished(() => kafka.stop());
     const id = randomBytes(16).toString("base64url");
     const format = ["kafka.tools.StorageTool", "format", "--cluster-id", id, "--config", file];
-    await run("java", [...JVM, "-cp", join(found.jars, "*"), ...format], { timeout: INSTALL_TIMEOUT_MS });
+    await run(found.java, [...JVM, "-cp", join(found.jars, "*"), ...format], { timeout: INSTALL_TIMEOUT_MS });
     await kafka.start();
     return kafka;
   }
@@ -78,16 +84,17 @@ export class Kafka {
   /** Starts the broker, with the data of before. */
   async start(): Promise<void> {
     assert(this.#broker === undefined, "already running");
+    const { java, jars } = this.#installed;
     const log = join(ROOT, "test", "support", "kafka-log.properties");
     const args = [
       ...JVM,
       `-Dlog4j2.configurationFile=${log}`,
       "-cp",
-      join(this.#jars, "*"),
+      join(jars, "*"),
       "kafka.Kafka",
       this.#file,
     ];
-    const broker = spawn("java", args, { stdio: ["ignore", "pipe", "pipe"] });
+    const broker = spawn(java, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#broker = broker;
     endWithUs(broker);
     const { stdout, stderr } = broker;
