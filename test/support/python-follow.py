@@ -1,9 +1,10 @@
-"""A program with the Python client, for tests: follows a query, and prints each change as a JSON line.
+"""A program with the Python client, for tests: follows queries of a collection, and prints each change as a JSON line.
 
-    python-follow.py '{"url": …, "collection": …, "filter": {…}, "query": {…}, "store": …, "connect": {…}}'
+    python-follow.py '{"url": …, "collection": …, "queries": [{"filter": {…}, "sort": …}], "store": …, "connect": {…}}'
 
-It compares the result that the changes give with `query.documents` whenever the loop has caught up, and prints a
-difference as {"type": "complaint"}. The token is that of TIDEWIRE_TOKEN, or one of `tokenSeconds` signed with
+Each line names the query by its number, `q`. Whenever a loop has caught up, the program compares the result of its changes
+with `query.documents`, and prints a difference as {"type": "complaint"}, and the order of a sorted result as
+{"type": "order"}. The token is that of TIDEWIRE_TOKEN, or one of `tokenSeconds` signed with
 TIDEWIRE_JWT_SECRET. With `holdAt` the loop stops reading after so many changes until the file `until` exists; with `blocks` it
 stops the whole event loop as well.
 """
@@ -53,19 +54,56 @@ def print_welcome(message: Any) -> None:
         write(message["type"], start=message.get("start"))
 
 
-def apply(held: dict[str, Any], change: tidewire.Change) -> None:
-    if isinstance(change, Snapshot):
-        held.clear()
-        held.update({json.dumps(document["_id"]): document for document in change.documents})
-        write("snapshot", docs=list(change.documents), reason=change.reason)
-    elif isinstance(change, Removed):
-        held.pop(json.dumps(change.id), None)
-        write("removed", _id=change.id, cause=change.cause)
-    else:
-        held[json.dumps(change.document["_id"])] = change.document
-        write("added" if isinstance(change, Added) else "changed", doc=change.document, cause=change.cause)
-        if isinstance(change, Changed) and "query" not in OPTIONS and change.previous is None:
-            write("complaint", text=f"no document before {change!r}")
+class Following:
+    """A loop over the changes of one query."""
+
+    def __init__(self, client: tidewire.Client, number: int, options: dict[str, Any]) -> None:
+        self.number = number
+        self.holds = options.get("snapshot", True)
+        self.is_sorted = "sort" in options
+        self.query = client.query(OPTIONS["collection"], **options)
+        self.held: dict[str, Any] = {}
+
+    def write(self, kind: str, **fields: Any) -> None:
+        write(kind, q=self.number, **fields)
+
+    async def run(self) -> None:
+        changes = self.query.changes()
+        count = 0
+        async for change in changes:
+            count += 1
+            self.apply(change)
+            if self.holds and changes._queue.is_empty:
+                self.compare()
+            if count == OPTIONS.get("holdAt"):
+                await hold(self.query, changes)
+
+    def apply(self, change: tidewire.Change) -> None:
+        held = self.held
+        if isinstance(change, Snapshot):
+            held.clear()
+            held.update({json.dumps(document["_id"]): document for document in change.documents})
+            self.write("snapshot", docs=list(change.documents), reason=change.reason)
+        elif isinstance(change, Removed):
+            before = held.pop(json.dumps(change.id), None)
+            if self.holds and change.document != before:
+                self.write("complaint", text=f"{before} before {change!r}")
+            self.write("removed", _id=change.id, cause=change.cause)
+        else:
+            key = json.dumps(change.document["_id"])
+            before = held.get(key)
+            if self.holds and before != (change.previous if isinstance(change, Changed) else None):
+                self.write("complaint", text=f"{before} before {change!r}")
+            held[key] = change.document
+            kind = "added" if isinstance(change, Added) else "changed"
+            self.write(kind, doc=change.document, cause=change.cause)
+
+    def compare(self) -> None:
+        documents = self.query.documents
+        if self.held != {json.dumps(document["_id"]): document for document in documents}:
+            self.write("complaint", text=f"the changes give {self.held}, the query {documents}")
+        if self.is_sorted:
+            self.write("order", ids=[document["_id"] for document in documents])
 
 
 async def hold(query: tidewire.Query, changes: tidewire.Changes) -> None:
@@ -77,7 +115,17 @@ async def hold(query: tidewire.Query, changes: tidewire.Changes) -> None:
         else:
             await asyncio.sleep(0.02)
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    write("continuing", rss=rss, waiting=len(changes._queue._waiting), documents=len(query.documents))
+    write("continuing", rss=rss, waiting=len(changes._queue), documents=len(query.documents))
+
+
+async def print_statuses(client: tidewire.Client) -> None:
+    shown = None
+    while True:
+        if client.status != shown:
+            shown = client.status
+            write("status", status=shown)
+        assert client._changed is not None
+        await client._changed.wait()
 
 
 async def main() -> None:
@@ -85,20 +133,11 @@ async def main() -> None:
     options = {"reconnect": {"minMs": 5, "maxMs": 100, "attemptsPerMinute": 10_000}, **OPTIONS.get("connect", {})}
     client = tidewire.connect(OPTIONS["url"], token=token, store=store, scope="u1", **options)
     client._options = dataclasses.replace(client._options, trace=print_welcome)
-    query = client.query(OPTIONS["collection"], OPTIONS.get("filter"), **OPTIONS.get("query", {}))
-    held: dict[str, Any] = {}
-    count = 0
     async with client:
-        changes = query.changes()
-        async for change in changes:
-            count += 1
-            apply(held, change)
-            if changes._queue._waiting or not OPTIONS.get("query", {}).get("snapshot", True):
-                pass
-            elif held != {json.dumps(document["_id"]): document for document in query.documents}:
-                write("complaint", text=f"the changes give {held}, the query {query.documents}")
-            if count == OPTIONS.get("holdAt"):
-                await hold(query, changes)
+        statuses = asyncio.create_task(print_statuses(client))
+        queries = enumerate(OPTIONS.get("queries", [{}]))
+        await asyncio.gather(*(Following(client, number, options).run() for number, options in queries))
+        statuses.cancel()
 
 
 try:

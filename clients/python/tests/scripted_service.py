@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,14 @@ LIMITS = {"requestBurst": 100, "requestsPerSecond": 50, "earlyMessages": 32, "me
 
 async def within(waiting: Any) -> Any:
     return await asyncio.wait_for(waiting, PATIENCE_S)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits until something holds that no event announces."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it does not hold in time"
+        await asyncio.sleep(0.001)
 
 
 class Peer:
@@ -47,9 +56,21 @@ class Peer:
     async def welcome(self, **fields: Any) -> Message:
         """Receives `hello`, and answers it."""
         hello = await self.receive("hello")
+        await self.send_welcome(**fields)
+        return hello
+
+    async def send_welcome(self, **fields: Any) -> None:
         given = {"heartbeat": 60_000, "expires": None, "reconnect": QUICK, "limits": LIMITS, **fields}
         await self.send("welcome", connection="c", node="n", user="u1", **given)
-        return hello
+
+    async def is_silent(self) -> None:
+        """Waits for the answer to a WebSocket ping, before which every message that was sent has arrived."""
+        await within(await self._socket.ping())
+        try:
+            message = await asyncio.wait_for(self._socket.recv(), 0.01)
+        except asyncio.TimeoutError:
+            return
+        raise AssertionError(message)
 
     async def subscribed(self, start: str = "snapshot", query: int = 1, **fields: Any) -> Message:
         """Receives `subscribe`, and answers it."""

@@ -43,7 +43,7 @@ class QueueTest(unittest.IsolatedAsyncioTestCase):
         changes = queue(10)
         for number in range(10_000):
             changes.push(change(number))
-        self.assertLessEqual(len(changes._waiting), 10)
+        self.assertLessEqual(len(changes), 10)
 
     async def test_without_a_result_nothing_is_replaced_and_the_owner_learns_when_there_is_room(self) -> None:
         drained: list[int] = []

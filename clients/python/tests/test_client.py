@@ -14,7 +14,9 @@ from typing import Any
 import tidewire
 from tidewire import Added, Removed, Snapshot
 
-from .scripted_service import LIMITS, QUICK, Peer, ScriptedService, within
+from tidewire._tokens import Tokens
+
+from .scripted_service import LIMITS, QUICK, Peer, ScriptedService, until, within
 
 
 class ClientTest(unittest.IsolatedAsyncioTestCase):
@@ -126,6 +128,21 @@ class ConnectionTest(ClientTest):
         await self.service.accept()
         await self.service.accept()
 
+    async def test_a_service_that_takes_fewer_early_messages_receives_none_on_the_next_connection(self) -> None:
+        client = await self.client()
+        async with self.following(client) as (_, changes):
+            peer = await self.service.accept()
+            await peer.receive("hello")
+            await peer.receive("subscribe")
+            await peer.close(4400)
+            peer = await self.service.accept()
+            await peer.receive("hello")
+            await peer.is_silent()
+            await peer.send_welcome()
+            await peer.subscribed()
+            await peer.snapshot(1)
+            await within(changes.__anext__())
+
     async def test_a_hopeless_code_stops_the_client_with_the_error_before_it(self) -> None:
         client = await self.client()
         async with self.following(client) as (query, changes):
@@ -214,6 +231,45 @@ class TokenTest(ClientTest):
         # Half of the time that is left is over.
         await peer.send("refreshed", expires=time.time() * 1_000 + 400)
         self.assertEqual((await peer.receive("refresh"))["token"], "third")
+
+    async def test_a_token_is_renewed_by_the_clock_if_the_service_sends_no_notice(self) -> None:
+        tokens = iter(["first", "second"])
+        await self.client(token=lambda: next(tokens))
+        peer = await self.service.accept()
+        await peer.welcome(expires=time.time() * 1_000 + 200)
+        self.assertEqual((await peer.receive("refresh"))["token"], "second")
+
+    async def test_a_refused_token_leaves_the_connection_and_the_query_says_why(self) -> None:
+        tokens = iter(["first", "second"])
+        client = await self.client(token=lambda: next(tokens))
+        async with self.following(client) as (query, changes):
+            peer = await self.service.accept()
+            await peer.welcome()
+            await peer.subscribed()
+            await peer.send("expiring", inMs=60_000)
+            await peer.receive("refresh")
+            await peer.send("error", code="forbidden", message="another user", retry="never")
+            await until(lambda: query.error is not None)
+            self.assertEqual((str(query.error), client.status), ("forbidden: another user", "connected"))
+            await peer.snapshot(1)
+            await within(changes.__anext__())
+            self.assertEqual((query.error, query.status), (None, "live"))
+
+    async def test_callers_at_the_same_time_share_a_request_and_the_end_of_one_is_not_that_of_the_other(self) -> None:
+        asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        calls: list[int] = []
+
+        async def token() -> str:
+            calls.append(1)
+            return await asked
+
+        tokens = Tokens(token)
+        first, second = (asyncio.create_task(tokens.get(True)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        asked.set_result("token")
+        self.assertEqual((await within(second), len(calls)), ("token", 1))
 
     async def test_a_source_that_fails_is_asked_again(self) -> None:
         calls: list[int] = []
@@ -309,6 +365,26 @@ class QueryTest(ClientTest):
             with self.assertRaises(tidewire.ForbiddenError):
                 await within(refused.__anext__())
             self.assertEqual(await within(other.__anext__()), Snapshot([{"_id": 1}]))
+
+    async def test_an_id_that_was_requested_twice_is_followed_all_the_same(self) -> None:
+        client = await self.client()
+        async with self.following(client) as (query, changes):
+            peer = await self.service.accept()
+            await peer.welcome()
+            subscribe = await peer.receive("subscribe")
+            await peer.send("error", id=subscribe["id"], code="duplicate-id", message="twice", retry="never")
+            await peer.send("subscribed", id=subscribe["id"], query=1, start="snapshot", cursor="c1", ticket="t1")
+            await peer.snapshot(1)
+            await within(changes.__anext__())
+
+    async def test_a_query_that_is_left_before_the_welcome_ends_after_it(self) -> None:
+        client = await self.client(linger=0)
+        async with self.following(client):
+            peer = await self.service.accept()
+            await peer.receive("hello")
+            subscribe = await peer.receive("subscribe")
+        await peer.send_welcome()
+        self.assertEqual((await peer.receive("unsubscribe"))["id"], subscribe["id"])
 
     async def test_a_temporary_refusal_is_asked_again_on_the_same_connection(self) -> None:
         client = await self.client()
@@ -430,6 +506,9 @@ class PauseTest(ClientTest):
             peer = await self.service.accept()
             await peer.welcome()
             self.assertNotIn("snapshot", await peer.subscribed("resumed", query=1))
+            fence = asyncio.create_task(client.fence((1, 1)))
+            await peer.send("fenced", id=(await peer.receive("fence"))["id"], cursor="c2")
+            await within(fence)
             await within(changes.__anext__())
             self.assertEqual((await peer.receive("subscribe"))["cursor"], "c2")
 
@@ -458,7 +537,94 @@ class DrainTest(ClientTest):
             await old.closed()
 
 
+    async def test_messages_of_the_old_connection_no_longer_count_for_a_query_that_the_new_one_serves(self) -> None:
+        client = await self.client()
+        async with self.following(client) as (first, _), self.following(client, filter={"a": 1}) as (second, _):
+            old = await self.service.accept()
+            await old.welcome()
+            for query in (1, 2):
+                await old.subscribed(query=query)
+                await old.snapshot(query, query=query)
+            await within(first.snapshot())
+            await within(second.snapshot())
+            await old.send("draining", withinMs=10)
+            new = await self.service.accept()
+            await new.welcome()
+            fence = asyncio.create_task(client.fence((1, 1)))
+            await old.receive("fence")
+            await new.subscribed("resumed")
+            await new.added(5, "c5")
+            await until(lambda: len(first.documents) == 2)
+            await old.send("unsubscribed", id="1", reason="forbidden")
+            await old.added(9, "c9", query=1)
+            await new.subscribed("resumed", query=2)
+            # The new connection is the current one now, and receives the unanswered fences again.
+            await new.send("fenced", id=(await new.receive("fence"))["id"], cursor="c9")
+            await within(fence)
+            self.assertEqual((first.documents, first.status), ([{"_id": 1}, {"_id": 5}], "catching-up"))
+
+    async def test_a_query_is_not_live_if_the_old_connection_breaks_before_the_new_one_has_answered(self) -> None:
+        client = await self.client()
+        async with self.following(client) as (query, _):
+            old = await self.service.accept()
+            await old.welcome()
+            await old.subscribed()
+            await old.snapshot(1)
+            await within(query.snapshot())
+            await old.send("draining", withinMs=10)
+            new = await self.service.accept()
+            await new.receive("hello")
+            old.cut()
+            await until(lambda: query.status != "live")
+            self.assertEqual((query.status, client.status), ("connecting", "connecting"))
+            await new.send_welcome()
+            await new.subscribed("resumed")
+            await new.send("watermark", cursor="c2")
+            await within(query.snapshot())
+            self.assertEqual(client.status, "connected")
+
+
 class PersistenceTest(ClientTest):
+    async def test_a_loop_that_is_left_receives_the_change_in_hand_again(self) -> None:
+        store = tidewire.MemoryStore()
+        client = await self.client(store=store, scope="u1", store_interval=0.01, linger=60)
+        query = client.query("orders", snapshot=False)
+        changes = query.changes()
+        peer = await self.service.accept()
+        await peer.welcome()
+        await peer.subscribed("live")
+        await peer.added(1, "c2")
+        await within(changes.__anext__())
+        waiting = asyncio.ensure_future(changes.__anext__())
+        await until(lambda: bool(store._kept))
+        await peer.added(2, "c3")
+        await within(waiting)
+        await peer.added(3, "c4")
+        await peer.send("watermark", cursor="c5")
+        await within(query.snapshot())
+        await changes.aclose()
+        await peer.receive("unsubscribe")
+        changes = query.changes()
+        subscribe = await peer.receive("subscribe")
+        self.assertEqual((subscribe["cursor"], [kept.cursor for kept in store._kept.values()]), ("c2", ["c2"]))
+
+    async def test_nothing_is_stored_beyond_the_change_at_which_one_of_two_loops_was_left(self) -> None:
+        store = tidewire.MemoryStore()
+        client = await self.client(store=store, scope="u1", store_interval=0.001)
+        query = client.query("orders", snapshot=False)
+        left, other = query.changes(), query.changes()
+        peer = await self.service.accept()
+        await peer.welcome()
+        await peer.subscribed("live")
+        await peer.added(1, "c2")
+        await within(left.__anext__())
+        await left.aclose()
+        for number in range(2, 6):
+            await within(other.__anext__())
+            await peer.added(number, f"c{number + 1}")
+            await asyncio.sleep(0.02)  # several times as long as a state would wait
+        self.assertLessEqual({kept.cursor for kept in store._kept.values()}, {"c1"})
+
     async def test_the_next_process_resumes_after_the_last_change_that_was_processed(self) -> None:
         store = tidewire.MemoryStore()
         options: dict[str, Any] = {"token": "token", "store": store, "scope": "u1", "store_interval": 0.01}
@@ -468,18 +634,18 @@ class PersistenceTest(ClientTest):
             await peer.welcome()
             await peer.subscribed()
             await peer.snapshot(1)
+            await within(changes.__anext__())
+            waiting = asyncio.ensure_future(changes.__anext__())
+            await until(lambda: bool(store._kept))
             await peer.added(2, "c2")
             await peer.added(3, "c3")
-            await within(changes.__anext__())
-            await within(changes.__anext__())  # the first is processed, the second is in hand
+            await within(waiting)  # the snapshot is processed, and this change is in hand
         async with tidewire.connect(self.service.url, **options) as client:
-            query = client.query("orders")
-            changes = query.changes()
+            changes = client.query("orders").changes()
+            self.assertEqual(await within(changes.__anext__()), Snapshot([{"_id": 1}], "stored"))
             peer = await self.service.accept()
             await peer.welcome()
-            subscribe = await peer.receive("subscribe")
-            # The service has sent the snapshot and its changes together, and nothing between them was stored.
-            self.assertNotEqual(subscribe.get("cursor"), "c3")
+            self.assertEqual((await peer.receive("subscribe"))["cursor"], "c1")
 
     async def test_a_loop_that_waits_for_more_has_processed_everything(self) -> None:
         store = tidewire.MemoryStore()

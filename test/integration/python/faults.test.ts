@@ -1,22 +1,27 @@
 /** Programs with the client for Python, while the service is killed and the network cut: against the server's own `find`. */
-import { randomInt } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Db } from "mongodb";
 import { beforeAll, expect, onTestFinished, type TestContext, test } from "vitest";
-import { ROOT } from "../../support/build.ts";
 import { skipWithout } from "../../support/installed.ts";
 import { testDatabase } from "../../support/mongod.ts";
-import { Program } from "../../support/program.ts";
-import { pythonEnv, pythonWith } from "../../support/python.ts";
-import { Random } from "../../support/random.ts";
-import { SECRET, signToken, startTestService, testConfig } from "../../support/service.ts";
+import { pythonWith } from "../../support/python.ts";
+import {
+  followThings,
+  foundThings,
+  judge,
+  type Line,
+  linesOf,
+  PATIENCE,
+  seededRandom,
+  untilShown,
+} from "../../support/python-program.ts";
+import { startTestService, testConfig } from "../../support/service.ts";
 import { type ServiceConfig, spawnService } from "../../support/spawn-service.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 import { VersionedWriter } from "../../support/versioned-writer.ts";
 
-const PATIENCE = { timeout: 120_000 };
 const COLLECTIONS = { things: { rules: [{ name: "all", when: { "%%user.sub": { $exists: true } } }] } };
 
 let python: Awaited<ReturnType<typeof pythonWith>>;
@@ -25,62 +30,6 @@ beforeAll(async () => {
 });
 const pythonOrSkip = (skip: TestContext["skip"]): string =>
   "python" in python ? python.python : skipWithout(skip, python.missing);
-
-interface Line {
-  readonly type: string;
-  readonly doc?: { readonly _id: string; readonly v: number };
-  readonly docs?: readonly { readonly _id: string; readonly v: number }[];
-  readonly _id?: string;
-}
-
-/** Starts a program that follows `things`. */
-async function follow(command: string, options: object): Promise<Program> {
-  const script = join(ROOT, "test", "support", "python-follow.py");
-  return new Program(command, [script, JSON.stringify({ collection: "things", ...options })], {
-    ...pythonEnv(),
-    TIDEWIRE_TOKEN: await signToken({ sub: "u1" }),
-    TIDEWIRE_JWT_SECRET: SECRET,
-  });
-}
-
-/** Every write adds one to the `v` of its document, so a missed or a repeated change shows. */
-function judge(lines: readonly Line[]) {
-  const held = new Map<string, number>();
-  const wrong: string[] = [];
-  let changes = 0;
-  for (const { type, doc, docs, _id } of lines) {
-    if (type === "snapshot") held.clear();
-    for (const one of docs ?? []) held.set(one._id, one.v);
-    if (type === "removed") held.delete(String(_id));
-    if (type === "complaint") wrong.push(JSON.stringify(lines.find((line) => line.type === "complaint")));
-    if (doc === undefined) continue;
-    changes++;
-    const before = held.get(doc._id) ?? 0;
-    if (doc.v !== before + 1) wrong.push(`${doc._id}: ${doc.v} after ${before}`);
-    held.set(doc._id, doc.v);
-  }
-  return { held, wrong, changes };
-}
-
-const found = async (db: Db) => {
-  const things = await db.collection<{ _id: string; v: number }>("things").find().toArray();
-  return new Map(things.map(({ _id, v }) => [_id, v]));
-};
-const linesOf = (program: Program) => program.lines as unknown as Line[]; // the program prints them so
-
-/** Waits until the program shows what `find` gives. */
-async function untilAsFound(db: Db, program: Program): Promise<void> {
-  const expected = await found(db);
-  await expect
-    .poll(() => [Object.fromEntries(judge(linesOf(program)).held), program.errors], PATIENCE)
-    .toEqual([Object.fromEntries(expected), []]);
-}
-
-function seeded(): Random {
-  const seed = Number(process.env["TIDEWIRE_TEST_SEED"] ?? randomInt(2 ** 31));
-  console.log(`seed ${seed}`);
-  return new Random(seed);
-}
 
 async function emptyFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tidewire-python-"));
@@ -102,11 +51,11 @@ test("[G2] [G3] the service is killed and the network cut: the program loses not
   skip,
 }) => {
   const command = pythonOrSkip(skip);
-  const random = seeded();
+  const random = seededRandom();
   const { client, db, service } = await startSpawned();
   const proxy = await TcpProxy.start(service.listening.port);
   const url = `http://127.0.0.1:${proxy.port}`;
-  const program = await follow(command, { url, connect: { silence: 1.5 } });
+  const program = await followThings(command, { url, connect: { silence: 1.5 } });
   await expect.poll(() => [program.ofType("snapshot").length, program.errors], PATIENCE).toEqual([1, []]);
   const writer = new VersionedWriter(client, db, "things", "w", random);
   writer.start();
@@ -132,8 +81,8 @@ test("[G2] [G3] the service is killed and the network cut: the program loses not
   });
   await through(() => service.restart("SIGTERM"));
   await writer.stop();
-  await untilAsFound(db, program);
-  const { wrong, changes } = judge(linesOf(program));
+  await untilShown(program, await foundThings(db));
+  const { wrong, changes } = judge(linesOf(program), true);
   expect(wrong).toEqual([]);
   expect(changes).toBeGreaterThan(100);
   expect(program.ofType("snapshot")).toHaveLength(1);
@@ -148,22 +97,22 @@ test("a program that is interrupted and started again continues from its store, 
   const command = pythonOrSkip(skip);
   const { client, db, service } = await startTestService({ collections: COLLECTIONS });
   const url = `http://127.0.0.1:${service.address.port}`;
-  const writer = new VersionedWriter(client, db, "things", "w", seeded());
+  const writer = new VersionedWriter(client, db, "things", "w", seededRandom());
   const store = join(await emptyFolder(), "state");
   writer.start();
   const lines: Line[] = [];
   for (let count = 0; count < 3; count++) {
-    const program = await follow(command, { url, store });
-    const added = () => [judge(linesOf(program)).changes > 30, program.errors];
+    const program = await followThings(command, { url, store });
+    const added = () => [judge(linesOf(program), true).changes > 30, program.errors];
     await expect.poll(added, PATIENCE).toEqual([true, []]);
     program.signal("SIGINT");
     await expect.poll(() => program.code, PATIENCE).toBe(0);
     lines.push(...linesOf(program));
   }
   await writer.stop();
-  const program = await follow(command, { url, store });
-  const expected = await found(db);
-  const all = () => judge([...lines, ...linesOf(program)]);
+  const program = await followThings(command, { url, store });
+  const expected = await foundThings(db);
+  const all = () => judge([...lines, ...linesOf(program)], true);
   await expect.poll(() => all().held, PATIENCE).toEqual(expected);
   const starts = [...lines, ...program.lines].filter(({ type }) => type === "subscribed");
   expect(starts.map((line) => (line as { start?: string }).start)).toEqual([
@@ -179,28 +128,28 @@ test("a program that is killed and started again processes every change at least
   const command = pythonOrSkip(skip);
   const { client, db, service } = await startTestService({ collections: COLLECTIONS });
   const url = `http://127.0.0.1:${service.address.port}`;
-  const writer = new VersionedWriter(client, db, "things", "w", seeded());
+  const writer = new VersionedWriter(client, db, "things", "w", seededRandom());
   const options = {
     url,
     store: join(await emptyFolder(), "state"),
-    query: { snapshot: false },
+    queries: [{ snapshot: false }],
     connect: { store_interval: 0.05 },
   };
   const lines: Line[] = [];
-  let program = await follow(command, options);
+  let program = await followThings(command, options);
   await expect.poll(() => [program.ofType("subscribed").length, program.errors], PATIENCE).toEqual([1, []]);
   writer.start();
   for (let count = 0; count < 3; count++) {
-    const stored = () => judge(linesOf(program)).changes > 60;
+    const stored = () => judge(linesOf(program), true).changes > 60;
     await expect.poll(stored, PATIENCE).toBe(true);
     await program.stop(); // SIGKILL
     lines.push(...linesOf(program));
-    program = await follow(command, options);
+    program = await followThings(command, options);
   }
   await writer.stop();
-  const expected = await found(db);
+  const expected = await foundThings(db);
   const last = () => {
-    const versions = new Map<string, number>();
+    const versions = new Map<string | number, number>();
     for (const { doc } of [...lines, ...linesOf(program)]) {
       if (doc === undefined) continue;
       // At least once: a version may come again, and none may be missing.
@@ -241,7 +190,7 @@ test.each([false, true])(
     const url = `http://127.0.0.1:${service.address.port}`;
     const until = join(await emptyFolder(), "until");
     await writeMuch(db, 100);
-    const program = await follow(python.python, {
+    const program = await followThings(python.python, {
       url,
       holdAt: 1,
       until,
@@ -252,8 +201,8 @@ test.each([false, true])(
     await writeMuch(db, 4_000); // 80 MB
     await writeFile(until, "");
     await expect
-      .poll(() => [Object.fromEntries(judge(linesOf(program)).held), program.errors], PATIENCE)
-      .toEqual([Object.fromEntries(await found(db)), []]);
+      .poll(() => [Object.fromEntries(judge(linesOf(program), true).held), program.errors], PATIENCE)
+      .toEqual([Object.fromEntries(await foundThings(db)), []]);
     const [holding] = program.ofType("holding") as { rss: number }[];
     const [continuing] = program.ofType("continuing") as {
       rss: number;
@@ -268,18 +217,47 @@ test.each([false, true])(
   },
 );
 
+test("a slow loop without a snapshot pauses its query, keeps little in memory, and receives every change once", async ({
+  skip,
+}) => {
+  const command = pythonOrSkip(skip);
+  const { db, service } = await startTestService({ collections: COLLECTIONS });
+  const until = join(await emptyFolder(), "until");
+  const program = await followThings(command, {
+    url: `http://127.0.0.1:${service.address.port}`,
+    holdAt: 1,
+    until,
+    queries: [{ snapshot: false }],
+    connect: { queue_limit: 50 },
+  });
+  await expect.poll(() => [program.ofType("subscribed").length, program.errors], PATIENCE).toEqual([1, []]);
+  await writeMuch(db, 100);
+  await expect.poll(() => program.ofType("holding").length, PATIENCE).toBe(1);
+  await writeMuch(db, 1_000);
+  await writeFile(until, "");
+  await untilShown(program, await foundThings(db));
+  const { wrong, changes } = judge(linesOf(program), true);
+  expect([wrong, changes]).toEqual([[], 1_100]);
+  const [{ waiting }] = program.ofType("continuing") as [{ waiting: number }];
+  expect(waiting).toBeLessThanOrEqual(50);
+  expect(program.ofType("subscribed").length).toBeGreaterThan(1);
+});
+
 test("tokens are renewed on the open connection: no connection ends, and no change is lost", async ({
   skip,
 }) => {
   const command = pythonOrSkip(skip);
   const { client, db, service } = await startTestService({ collections: COLLECTIONS });
-  const program = await follow(command, { url: `http://127.0.0.1:${service.address.port}`, tokenSeconds: 3 });
+  const program = await followThings(command, {
+    url: `http://127.0.0.1:${service.address.port}`,
+    tokenSeconds: 3,
+  });
   await expect.poll(() => [program.ofType("snapshot").length, program.errors], PATIENCE).toEqual([1, []]);
-  const writer = new VersionedWriter(client, db, "things", "w", seeded());
+  const writer = new VersionedWriter(client, db, "things", "w", seededRandom());
   writer.start();
   await expect.poll(() => program.ofType("token").length, PATIENCE).toBeGreaterThan(3);
   await writer.stop();
-  await untilAsFound(db, program);
-  expect(judge(linesOf(program)).wrong).toEqual([]);
+  await untilShown(program, await foundThings(db));
+  expect(judge(linesOf(program), true).wrong).toEqual([]);
   expect(program.ofType("welcome")).toHaveLength(1);
 });

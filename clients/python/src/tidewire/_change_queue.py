@@ -60,6 +60,14 @@ class ChangeQueue:
         """Whether the loop has processed every change: it waits for the next one."""
         return not self._is_processing and not self._waiting
 
+    def __len__(self) -> int:
+        return self._changes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the loop has received every change."""
+        return self._changes == 0
+
     @property
     def is_full(self) -> bool:
         return self._changes >= self._limit
