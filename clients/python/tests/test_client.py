@@ -584,6 +584,74 @@ class DrainTest(ClientTest):
             self.assertEqual(client.status, "connected")
 
 
+class PresenceTest(ClientTest):
+    async def test_a_client_is_in_a_room_until_the_end_of_the_block_with_the_last_data(self) -> None:
+        client = await self.client()
+        entering = asyncio.create_task(self.enterAsyncContext(client.enter("r1", {"n": 1})))
+        peer = await self.service.accept()
+        await peer.welcome()
+        enter = await peer.receive("enter")
+        self.assertEqual((enter["room"], enter["data"]), ("r1", {"n": 1}))
+        await peer.send("entered", id=enter["id"])
+        entry = await within(entering)
+        self.assertEqual(entry.status, "present")
+        entry.update({"n": 1})
+        entry.update({"n": 2})
+        self.assertEqual(await peer.receive("enter"), {**enter, "data": {"n": 2}})
+        # Another part of the program shares the entry.
+        async with client.enter("r1"):
+            pass
+        await entry.__aexit__(None, None, None)
+        self.assertEqual(await peer.receive("leave"), {"type": "leave", "id": enter["id"]})
+        self.assertEqual((entry.status, entry.error), ("left", None))
+
+    async def test_it_enters_again_with_the_same_tab_after_a_cut_and_after_its_entry_was_lost(self) -> None:
+        client = await self.client()
+        entering = asyncio.create_task(self.enterAsyncContext(client.enter("r1")))
+        peer = await self.service.accept()
+        await peer.welcome()
+        first = await peer.receive("enter")
+        self.assertNotIn("data", first)
+        await peer.send("entered", id=first["id"])
+        entry = await within(entering)
+        peer.cut()
+        await until(lambda: entry.status == "entering")
+        peer = await self.service.accept()
+        await peer.welcome()
+        self.assertEqual(await peer.receive("enter"), first)
+        await peer.send("entered", id=first["id"])
+        await peer.send("left", id=first["id"], reason="lost")
+        self.assertEqual(await peer.receive("enter"), first)
+
+    async def test_a_refusal_raises_and_a_right_that_is_withdrawn_ends_the_entry(self) -> None:
+        client = await self.client()
+        peer = await self.service.accept()
+        await peer.welcome()
+        entering = asyncio.create_task(self.enterAsyncContext(client.enter("r1")))
+        enter = await peer.receive("enter")
+        await peer.send("error", id=enter["id"], code="forbidden", message="no rule", retry="never")
+        with self.assertRaises(tidewire.ForbiddenError):
+            await within(entering)
+        entering = asyncio.create_task(self.enterAsyncContext(client.enter("r2")))
+        enter = await peer.receive("enter")
+        await peer.send("entered", id=enter["id"])
+        entry = await within(entering)
+        await peer.send("left", id=enter["id"], reason="forbidden")
+        await until(lambda: entry.status == "left")
+        self.assertIsInstance(entry.error, tidewire.ForbiddenError)
+
+    async def test_a_room_that_is_left_before_the_answer_is_left_after_it(self) -> None:
+        client = await self.client()
+        peer = await self.service.accept()
+        await peer.welcome()
+        entering = asyncio.create_task(client.enter("r1").__aenter__())
+        enter = await peer.receive("enter")
+        entering.cancel()
+        await peer.receive("leave")
+        await peer.send("entered", id=enter["id"])
+        self.assertEqual((await peer.receive("leave"))["id"], enter["id"])
+
+
 class PersistenceTest(ClientTest):
     async def test_a_loop_that_is_left_receives_the_change_in_hand_again(self) -> None:
         store = tidewire.MemoryStore()

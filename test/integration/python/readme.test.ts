@@ -20,7 +20,9 @@ const COLLECTIONS = {
   orders: {
     rules: [{ name: "customer", filter: { customerId: "%%user.sub" }, fields: { exclude: ["margin"] } }],
   },
+  presence: { rules: [{ name: "everyone" }] },
 };
+const PRESENCE = { rules: [{ name: "anyone" }] };
 
 /** The programs by the headings above them. */
 const PROGRAMS = new Map(
@@ -63,7 +65,10 @@ async function start(heading: string, python: string) {
 
 /** Runs a program against a service of its own. */
 async function startProgram(text: string, python: string) {
-  const { db, name, service, uri, settled } = await startTestService({ collections: COLLECTIONS });
+  const { db, name, service, uri, settled } = await startTestService({
+    collections: COLLECTIONS,
+    presence: PRESENCE,
+  });
   const orders = db.collection<{ _id: number; customerId: string; status: string; total?: number }>("orders");
   await orders.insertMany([
     { _id: 1, customerId: "ada", status: "open", total: 5 },
@@ -104,6 +109,7 @@ test("every program of the README is tested here", () => {
     "Without asyncio",
     "Counts and groups",
     "Read your own writes",
+    "Presence",
     "A program that is started again",
     "Tokens",
     "Errors",
@@ -167,6 +173,12 @@ test("the program that writes sees its own write, as a type of bson", async ({ s
   const [shown = ""] = await program.line(/^[0-9a-f]{24}$/);
   const added = await orders.findOne({ customerId: "ada", status: { $exists: false } } as object);
   expect(String(added?._id)).toBe(shown);
+});
+
+test("the program in a room sees itself, and its new data", async ({ skip }) => {
+  const { program } = await start("Presence", pythonOrSkip(skip));
+  await program.line(/^\[\('ada', \{'typing': False\}\)\]$/);
+  await program.line(/^\[\('ada', \{'typing': True\}\)\]$/);
 });
 
 test("the program that is started again prints the changes from the time when it did not run", async ({

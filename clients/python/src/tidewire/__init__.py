@@ -23,6 +23,7 @@ from ._errors import (
     UnknownCollectionError,
 )
 from ._fences import OperationTime
+from ._presence import Entry, EntryStatus
 from ._query import Changes, Query
 from ._session import ConnectionStatus
 from ._status import Status
@@ -43,6 +44,8 @@ __all__ = [
     "ClosedError",
     "ConnectionStatus",
     "Document",
+    "Entry",
+    "EntryStatus",
     "FileStore",
     "ForbiddenError",
     "MemoryStore",

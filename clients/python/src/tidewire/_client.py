@@ -14,6 +14,7 @@ from ._errors import BadRequestError, ClosedError, TidewireError
 from ._fences import OperationTime
 from ._live_result import LiveResult, Request
 from ._persistence import Persistence
+from ._presence import Entry
 from ._query import Query
 from ._session import ConnectionStatus, Session, SessionOptions
 from ._stores import Store
@@ -218,6 +219,14 @@ class Client:
         too long.
         """
         await self._active().fence(operation_time)
+
+    def enter(self, room: str, data: Mapping[str, Any] | None = None) -> Entry:
+        """Is in a room: `async with client.enter("room-1", {"typing": False}) as entry`.
+
+        `query("presence", {"room": "room-1"})` follows who is in it. The client enters again after each reconnection, so
+        that others see one stay. Entries of the same room share it: it ends with the last, and the last data count.
+        """
+        return Entry(lambda: self._active().rooms, room, data)
 
     # The host of the queries
 

@@ -12,6 +12,7 @@ from ._errors import ClosedError, TidewireError, from_message
 from ._fences import Fences, OperationTime
 from ._link import Link
 from ._live_result import LiveResult
+from ._presence import Rooms
 from ._reconnect import Reconnect
 from ._requests import EarlyRoom
 from ._result_set import Decode
@@ -56,6 +57,7 @@ class Session:
         self._renewal = TokenRenewal(self._tokens, self)
         self._subscriptions = Subscriptions(self, options.random)
         self._fences = Fences()
+        self._rooms = Rooms(self, options.random)
         self._early = EarlyRoom()
         self._status: ConnectionStatus = "connecting"
         self._error: TidewireError | None = None
@@ -77,6 +79,11 @@ class Session:
         """Why it has stopped, or why the last attempt failed."""
         return self._error
 
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms that the client is in."""
+        return self._rooms
+
     def start(self) -> None:
         self._connect(False)
 
@@ -91,6 +98,7 @@ class Session:
             return
         self._end_all()
         self._fences.fail(error or ClosedError())
+        self._rooms.stop(error)
         self._set_status("stopped", error)
         for result in self._subscriptions.list:
             result.stop(error)
@@ -130,6 +138,14 @@ class Session:
         await self._fences.add(operation_time, send)
 
     # The connection
+
+    def open_links(self) -> list[Link]:
+        """The connections that take requests."""
+        return [link for link in self._links() if link.requests.is_open]
+
+    def later(self, delay_ms: float, work: Callable[[], None]) -> None:
+        """Calls a function after a while, unless the session has stopped by then."""
+        self._later(delay_ms, work)
 
     def _links(self) -> list[Link]:
         return [link for link in (self._link, self._next) if link is not None]
@@ -203,6 +219,7 @@ class Session:
     def link_opened(self, link: Link) -> None:
         link.open_early(self._early.room)
         self._subscriptions.ask_all(link)
+        self._rooms.ask_all(link)
 
     def link_message(self, link: Link, message: Message) -> None:
         if link not in self._links():
@@ -234,6 +251,8 @@ class Session:
         elif kind == "watermark":
             for view in list(link.views.values()):
                 view.watermark(message["cursor"])
+        elif kind in ("entered", "left", "error") and self._rooms.receive(link, message):
+            pass
         elif kind in ("subscribed", "unsubscribed", "error"):
             self._answered(link, message)
         elif kind == "welcome":
@@ -327,6 +346,7 @@ class Session:
             return
         log.info("disconnected, next attempt in %d ms: %s", step.delay_ms, error)
         self._subscriptions.disconnected(error)
+        self._rooms.disconnected()
         self._set_status("offline", error)
         self._later(step.delay_ms, lambda: self._connect(step.with_new_token))
 

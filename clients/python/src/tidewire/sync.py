@@ -11,12 +11,12 @@ import asyncio
 import concurrent.futures
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from . import _client as aio
-from . import _query
+from . import _presence, _query
 from ._changes import Change, Document
 from ._errors import TidewireError
 from ._fences import OperationTime
@@ -172,6 +172,35 @@ class Query:
         self._thread.run(self._query.__aexit__(kind, error, trace))
 
 
+class Entry:
+    """The own entry in a room, as `tidewire.Entry`: `with client.enter(room) as entry`."""
+
+    def __init__(self, thread: _LoopThread, entry: _presence.Entry) -> None:
+        self._thread = thread
+        self._entry = entry
+
+    @property
+    def status(self) -> _presence.EntryStatus:
+        return self._entry.status
+
+    @property
+    def error(self) -> TidewireError | None:
+        return self._entry.error
+
+    def update(self, data: Mapping[str, Any]) -> None:
+        """Replaces the data that others see."""
+        self._thread.call(lambda: self._entry.update(data))
+
+    def __enter__(self) -> Entry:
+        self._thread.run(self._entry.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.run(self._entry.__aexit__(kind, error, trace))
+
+
 def _makes_query(
     make: Callable[Concatenate[aio.Client, P], _query.Query],
 ) -> Callable[Concatenate[Client, P], Query]:
@@ -234,6 +263,10 @@ class Client:
     def fence(self, operation_time: OperationTime, timeout: float | None = None) -> None:
         """Waits until every query shows the writes up to this time: read your own writes."""
         self._running().run(_within(self._client.fence(operation_time), timeout))
+
+    def enter(self, room: str, data: Mapping[str, Any] | None = None) -> Entry:
+        """Is in a room until the end of the `with` block; see `tidewire.Client.enter`."""
+        return Entry(self._running(), self._client.enter(room, data))
 
     def _running(self) -> _LoopThread:
         if self._thread is None:
