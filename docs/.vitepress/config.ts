@@ -46,6 +46,7 @@ const sidebar = [
     text: "Clients",
     items: [
       page("Client library", "/clients"),
+      page("Client for Python", "/python"),
       page("Writes", "/writes"),
       page("Protocol", "/protocol"),
       page("SSE and polling", "/transports"),

@@ -11,6 +11,7 @@ test.each([
   ["docs/moving/from-firestore.md", "moving/from-firestore.md"],
   ["CHANGELOG.md", "changelog.md"],
   ["examples/README.md", "examples/index.md"],
+  ["clients/python/README.md", "python.md"],
   ["README.md", undefined],
   ["src/feed/notes.md", undefined],
 ])("%s is the page %s of the site", (file, page) => expect(toPage(file)).toBe(page));
@@ -46,7 +47,7 @@ test("the navigation names only pages that exist", () => {
   const config = readFileSync(join(ROOT, "docs", ".vitepress", "config.ts"), "utf8");
   const named = Array.from(config.matchAll(/page\("[^"]+", "\/([^"]*)"\)/g), ([, path = ""]) => path);
   expect(named.length).toBeGreaterThan(20);
-  const docs = ["", "decisions/", "examples/", "changelog", "contributing", "bench", "reporting"];
+  const docs = ["", "decisions/", "examples/", "changelog", "contributing", "bench", "reporting", "python"];
   for (const path of named.filter((one) => !docs.includes(one))) {
     expect(() => readFileSync(join(ROOT, "docs", `${path}.md`)), path).not.toThrow();
   }
