@@ -12,7 +12,7 @@ window.client = createTabClient({ url: ${JSON.stringify(url)}, token: async () =
 window.query = client.collection("todos").find().sort("text");
 window.states = [];
 query.subscribe(({ data, status }) => {
-  states.push(status);
+  states.push(status + data.length);
   document.getElementById("root").textContent = status + ": " + data.map(({ text }) => text).join();
 });
 `;
@@ -70,7 +70,11 @@ test.skipIf(isBrowserMissing)(
     for (const tab of others) await shows(tab, "live: a");
     await first.close();
     await todos.insertOne({ text: "b" });
-    for (const tab of others) await shows(tab, "live: a,b");
+    for (const tab of others) {
+      await shows(tab, "live: a,b");
+      const states = await tab.evaluate<string[]>("states");
+      expect(states.slice(states.indexOf("live1")).filter((state) => state.endsWith("0"))).toEqual([]);
+    }
     await expect.poll(connections, PATIENCE).toBe(1);
     // A tab that only followed leaves nothing behind.
     await others[1]?.close();

@@ -93,7 +93,7 @@ export class TabConnection {
     const leave = result.listen({
       state: answer,
       change: (change) => {
-        if (isAnswered) this.#forward(query, change);
+        if (isAnswered) this.#forward(query, change, wanted.snapshot !== false);
       },
       stopped: (error) => {
         this.#followed.delete(id);
@@ -124,7 +124,7 @@ export class TabConnection {
     this.#send({ type: "snapshot", query, docs: [...docs], cursor, last: true });
   }
 
-  #forward(query: number, change: Change<Doc>): void {
+  #forward(query: number, change: Change<Doc>, wantsSnapshot: boolean): void {
     switch (change.type) {
       case "snapshot":
         // Without documents of its own, the tab learns that there is a gap.
@@ -134,7 +134,7 @@ export class TabConnection {
           ticket: TICKET,
           reason: change.reason === "lagged" ? "lagged" : "history-lost",
         });
-        this.#snapshot(query, change.docs, "tab");
+        if (wantsSnapshot) this.#snapshot(query, change.docs, "tab");
         break;
       case "removed":
         this.#send({ type: "removed", query, cursor: change.cursor, cause: change.cause, _id: change._id });
