@@ -37,11 +37,12 @@ declare global {
   const token: () => Promise<string>;
   const app: { use(plugin: unknown): void };
   const props: { status: "open" | "paid" };
-  const render: (orders: readonly Order[]) => void, badge: (text: string) => void, report: (code: string) => void;
+  const render: (rows: readonly object[]) => void, badge: (text: string) => void, report: (code: string) => void;
   const api: { insertOrders(orders: unknown[]): Promise<{ operationTime: { t: number; i: number } }> };
   const List: (props: { orders: readonly Order[]; stale: boolean; error: unknown }) => null;
   /** Its types are a package of their own. */
   module "express";
+  const Faces: (props: { users: readonly string[]; stale: boolean; error: unknown }) => null;
   interface Order { _id: string; status: "open" | "paid"; total: number; at: string }
 }
 `;
