@@ -1,7 +1,7 @@
 /**
  * Serves a page among the examples, and does what is your backend's part: it writes orders with the ordinary
  * driver, and hands out tokens. Tidewire's part is in the page.
- *   node examples/serve.mjs react          or: vue, script-tag
+ *   node examples/serve.mjs react          or: vue, push, script-tag
  *
  * --port N           where it listens (default 5173, which config/tidewire.yaml lets connect)
  * --token-life TIME  how long a token is good (default 5m)
@@ -29,7 +29,8 @@ const { values, positionals } = parseArgs({
 const { MONGODB_URI, TIDEWIRE_JWT_SECRET } = process.env;
 const [example = ""] = positionals;
 const folder = join(root, "examples", example);
-if (!existsSync(join(folder, "index.html"))) throw new Error("say which example: react, vue or script-tag");
+if (!existsSync(join(folder, "index.html")))
+  throw new Error("say which example: react, vue, push or script-tag");
 if (!MONGODB_URI || !TIDEWIRE_JWT_SECRET) throw new Error("set MONGODB_URI and TIDEWIRE_JWT_SECRET");
 
 const orders = new MongoClient(MONGODB_URI).db(values.database).collection("orders");
@@ -41,6 +42,8 @@ const files = new Map([
 ]);
 const main = ["main.tsx", "main.ts"].map((name) => join(folder, name)).find(existsSync);
 if (main !== undefined) files.set("/main.js", ["text/javascript", await bundle(main)]);
+const worker = join(folder, "sw.js");
+if (existsSync(worker)) files.set("/sw.js", ["text/javascript", await readFile(worker)]);
 
 /** As any bundler does it; `tidewire` is found as in a project that has it installed. */
 async function bundle(entry) {

@@ -10,6 +10,7 @@ import type { Config } from "./config/config.ts";
 import type { Feed } from "./feed/feed.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { closeServer, type Listening, listen } from "./gateway/http/listener.ts";
+import { sharedParts } from "./gateway/shared-parts.ts";
 import { noteFault } from "./metrics/guard.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { adminAnswers } from "./node/admin-answers.ts";
@@ -22,6 +23,7 @@ import { checkDeployment, openClient, redisOf } from "./node/open-client.ts";
 import { openPresence } from "./node/open-presence.ts";
 import { buildPipeline, runSource } from "./node/pipeline.ts";
 import { buildPublicServer } from "./node/public-server.ts";
+import { startPush } from "./node/push.ts";
 import { RuleEdits } from "./node/rule-edits.ts";
 import { openState, type SharedState } from "./node/shared-state.ts";
 import { startSinks } from "./node/start-sinks.ts";
@@ -169,7 +171,8 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   const context = gatewayContext(basics, state, { feed, revocations, ruleTimes, rulesAhead });
   // Before the gateway, which ends the connections while entries can still be saved.
   await patience.run(() => openPresence(basics, state, context));
-  const gateway: Gateway = new Gateway(context, socketIo);
+  const shared = sharedParts(context);
+  const gateway: Gateway = new Gateway(context, shared, socketIo);
   basics.onStop(async () => gateway.stop());
   const rules = { ruleTimes, rulesAhead, ruleTimeStore: state.rules };
   const parts = { client, feed, source, keeper, gateway, ...rules, metrics, log };
@@ -183,7 +186,8 @@ async function start(given: Basics, generation: number, stopAll: () => Promise<v
   const majority = watchMajority(basics, state, headAgeMs);
   const readiness = () =>
     readinessOf({ node, id, source, feed, gateway, keeper, revocations, majority, rules: edits });
-  const publicServer = buildPublicServer(basics, gateway, readiness);
+  const push = startPush(basics, state, { feed, context, ...shared });
+  const publicServer = buildPublicServer(basics, gateway, readiness, push);
   metrics.workers.set(1);
   return {
     node,

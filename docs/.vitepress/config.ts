@@ -48,6 +48,7 @@ const sidebar = [
       page("Client library", "/clients"),
       page("Client for Python", "/python"),
       page("Writes", "/writes"),
+      page("Push notifications", "/push"),
       page("Protocol", "/protocol"),
       page("SSE and polling", "/transports"),
       page("Socket.IO", "/socketio"),

@@ -19,6 +19,7 @@ import { API } from "./api/endpoint.ts";
 import type { Handlers } from "./api/endpoints.ts";
 import { overviewHandlers } from "./api/overview-handlers.ts";
 import { planHandlers } from "./api/plan-handler.ts";
+import { pushHandlers } from "./api/push-handlers.ts";
 import { revocationHandlers } from "./api/revocation-handlers.ts";
 import { ruleNamesHandlers } from "./api/rule-names-handler.ts";
 import { ruleSetHandlers } from "./api/rule-set-handlers.ts";
@@ -126,6 +127,7 @@ class AdminHandler {
       ...planHandlers(parts.plan),
       ...overviewHandlers(processes),
       ...connectionHandlers(processes, acts),
+      ...pushHandlers(processes, acts),
       ...revocationHandlers(processes, acts),
       ...auditHandlers(processes),
       ...rulesHandlers(processes, acts, admin),

@@ -1,12 +1,13 @@
 import type { Gateway } from "../gateway/gateway.ts";
 import type { AuditStore } from "../source/audit-store.ts";
 import type { NodeStatus, NodeStatusStore } from "../source/node-status-store.ts";
+import type { PushStore, SavedRegistration } from "../source/push-store.ts";
 import { type Revocation, type RevocationStore, revocationBytes } from "../source/revocation-store.ts";
 import { connectionAnswers, identityOf } from "./connection-answers.ts";
 import { liveQueryAnswers, type PlanQuery } from "./live-query-answers.ts";
 import { type NameParts, nameAnswers } from "./names/name-answers.ts";
 import { overviewAnswers } from "./overview-answers.ts";
-import type { Answers, Ask, NotRevoked } from "./questions.ts";
+import type { Answers, Ask, NotRevoked, PushRow } from "./questions.ts";
 import type { LoadSamples } from "./rates.ts";
 import type { RuleSetQuestions } from "./rule-set-questions.ts";
 import type { SinkQuestions } from "./sink-questions.ts";
@@ -27,6 +28,7 @@ export interface NodeAnswersParts extends Omit<TryParts, "identityOf">, Pick<Nam
   readonly samples: LoadSamples;
   readonly fleet: Pick<NodeStatusStore, "all">;
   readonly audit: AuditStore;
+  readonly pushes: Pick<PushStore, "page" | "remove">;
   readonly revocations: RevocationStore;
   /** Why a revocation would have no effect on this node; `null` if it would have one. */
   readonly whyNotFollowed: string | null;
@@ -52,10 +54,30 @@ export function nodeAnswers(parts: NodeAnswersParts): Ask {
     ...tryAnswers({ ...parts, identityOf: (id) => identityOf(gateway, names, id) }),
     ...nameAnswers(parts),
     ...traceAnswers(parts),
+    ...pushAnswers(parts),
     ...revocationAnswers(parts),
   };
   return async (question, value) => answers[question](value);
 }
+
+function pushAnswers({ pushes, answer }: NodeAnswersParts): Pick<Answers, "pushes" | "removePush"> {
+  return {
+    pushes: async (page) => (await answer(() => pushes.page(page, Date.now()))).map(pushRowOf),
+    removePush: (id) => answer(() => pushes.remove(null, id)),
+  };
+}
+
+const pushRowOf = ({ request, identity, pending, ...rest }: SavedRegistration): PushRow => ({
+  id: rest.id,
+  sub: identity.sub,
+  collection: request.collection,
+  on: request.on,
+  pushService: new URL(request.endpoint).host,
+  createdAtMs: rest.createdAtMs,
+  expiresAtMs: rest.expiresAtMs,
+  suspended: rest.suspended,
+  attempts: pending?.attempts ?? null,
+});
 
 function revocationAnswers({
   revocations,

@@ -5,6 +5,7 @@
 import type { QueryRequest } from "../rules/authorize.ts";
 import type { AuditEntry, AuditPage, AuditRecord } from "../source/audit-store.ts";
 import type { NodeStatus, ReportedStatus } from "../source/node-status-store.ts";
+import type { PushPage } from "../source/push-store.ts";
 import type { Revocation, RevocationPage } from "../source/revocation-store.ts";
 import type { ClaimParts } from "./names/claim-names.ts";
 import type { EditProblems } from "./plan-edit.ts";
@@ -192,6 +193,22 @@ export interface NotRevoked {
   readonly refused: string;
 }
 
+/** A push registration, without its filter, its data and the keys of the browser. */
+export interface PushRow {
+  readonly id: string;
+  readonly sub: string;
+  readonly collection: string;
+  readonly on: readonly string[];
+  /** The host of the endpoint. */
+  readonly pushService: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  /** Why nothing is sent at the moment; `null` if the registration is active. */
+  readonly suspended: string | null;
+  /** How often the waiting push has failed; `null` if none is saved. */
+  readonly attempts: number | null;
+}
+
 /** Every question, with its argument and its answer. */
 export interface Questions extends RuleSetQuestions, SinkQuestions {
   connections: { with: ConnectionSearch; gives: readonly ConnectionRow[] };
@@ -223,6 +240,9 @@ export interface Questions extends RuleSetQuestions, SinkQuestions {
   /** Whether a revocation would have an effect. */
   checkRevocation: { with: Revocation; gives: NotRevoked | null };
   revoke: { with: Revocation; gives: null };
+  pushes: { with: PushPage; gives: readonly PushRow[] };
+  /** Whether there was such a registration. */
+  removePush: { with: string; gives: boolean };
   undoRevocation: { with: Pick<Revocation, "iss" | "sub" | "jti">; gives: boolean };
 }
 

@@ -47,6 +47,13 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     },
   ],
   [
+    "vapid-keys",
+    {
+      summary: "create keys for push registrations",
+      load: async () => (await import("./vapid-keys.ts")).vapidKeys,
+    },
+  ],
+  [
     "import-app-services",
     {
       summary: "convert an Atlas App Services app to rules",

@@ -4,6 +4,7 @@ import { FeedLimits, HistoryOptions } from "../feed/options.ts";
 import { GatewayLimits } from "../gateway/limits.ts";
 import { ServerOptions, TicketOptions } from "../gateway/options.ts";
 import { PresenceOptions } from "../presence/options.ts";
+import { PushLimits, PushOptions } from "../push/options.ts";
 import { CollectionOptions, FilterLimits, RulesOptions } from "../rules/options.ts";
 import { SinksOptions } from "../sinks/options.ts";
 import { MongodbOptions } from "../source/options.ts";
@@ -14,6 +15,7 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
 export const Limits = z.strictObject({
   ...GatewayLimits.shape,
   ...FeedLimits.shape,
+  ...PushLimits.shape,
   ...FilterLimits.shape,
 });
 /** The section `limits`, with sizes in bytes and durations in milliseconds. */
@@ -47,6 +49,9 @@ export const ConfigSchema = z.strictObject({
     "Changes of results for receivers that keep no connection, such as webhooks, by names of your own (docs/sinks.md).",
   ),
   tickets: TicketOptions.prefault({}).describe("How long clients may resume, and across which tokens."),
+  push: PushOptions.prefault({}).describe(
+    "Push registrations: notifications for users who are not connected.",
+  ),
   log: z
     .strictObject({
       level: z.enum(LOG_LEVELS).default("info").describe("Lowest level that is written."),

@@ -38,6 +38,7 @@ export function* crossProblems(config: Judged): Generator<{ readonly path: Path;
     }
   }
   yield* sinkProblems(config);
+  yield* templateProblems(config);
 }
 
 /** A sink asks as a client does, and a refusal at run time would be a sink that never begins. */
@@ -65,6 +66,8 @@ type Databases = Pick<Whole["mongodb"], "database" | "stateDatabase">;
 /** The parts that can contradict each other. */
 interface Judged extends Pick<Whole, "collections" | "limits" | "presence" | "sinks" | "rules"> {
   readonly mongodb: Databases;
+  /** Absent where a rule set is judged alone. */
+  readonly push?: Pick<Whole["push"], "templates">;
 }
 type Problem = { readonly path: Path; readonly message: string };
 
@@ -74,6 +77,17 @@ function* placeProblems(options: Whole["collections"][string]): Generator<Proble
     if (options[field] === undefined) continue;
     const message = `found ${options[field]}; allowed: nothing, as the service keeps the entries of the section presence in mongodb.stateDatabase. Remove it, or give this collection another name`;
     yield { path: ["collections", PRESENCE, field], message };
+  }
+}
+
+/** A misspelt name would leave notifications without a text. With rules in the database the names are not known here. */
+function* templateProblems({ push, collections }: Judged): Generator<Problem> {
+  const names = Object.keys(collections);
+  if (names.length === 0) return;
+  for (const name of Object.keys(push?.templates ?? {})) {
+    if (Object.hasOwn(collections, name)) continue;
+    const message = `found ${name}; allowed: a name under collections (${names.join(", ")})`;
+    yield { path: ["push", "templates", name], message };
   }
 }
 

@@ -22,44 +22,29 @@ import type { ChangePoint } from "./connection/subscriptions.ts";
 import { closeIfUntrusted } from "./connection/token-end.ts";
 import type { Transport } from "./connection/transport.ts";
 import type { GatewayContext } from "./context.ts";
-import { Admission } from "./http/admission.ts";
-import { connectionsByFileLimit } from "./http/file-limit.ts";
+import type { HostedConnections } from "./hosted-connections.ts";
+import type { Admission } from "./http/admission.ts";
 import { HttpRoutes } from "./http/http-routes.ts";
 import { SentBytes } from "./http/sent-bytes.ts";
 import { NowSteps } from "./now-steps.ts";
 import { planRules, type SubscriptionsPlan } from "./plan-rules.ts";
+import type { RulesEdit, RulesEffect } from "./rules-edit.ts";
+import type { SharedParts } from "./shared-parts.ts";
 import { SocketIoEndpoint, type SocketIoOptions } from "./socketio/socketio-endpoint.ts";
 import { joinedWrites } from "./transports/joined-writes.ts";
 import { Upgrades } from "./upgrades.ts";
-import { UserAccounts, unlimitedAccount } from "./user-accounts.ts";
+import { type UserAccounts, unlimitedAccount } from "./user-accounts.ts";
 
 /** How often deadlines are checked, in milliseconds; ten times per heartbeat if that is more often. */
 const TICK_MS = 1_000;
 /** After this time a client may try a full node again, in milliseconds. */
 const RETRY_WHEN_FULL_MS = 5_000;
 
-/** The effect of a rule edit on active subscriptions. */
-export interface RulesEffect {
-  readonly changed: number;
-  readonly ended: number;
-}
-
-/** Details of an edit of the rules. */
-export interface RulesEdit {
-  /** Called in the turn in which the rules take effect. */
-  readonly atOnce?: () => void;
-  /** A cluster time at which the rules were in force already; the head of the stream may be older. Default: the head. */
-  readonly at?: bigint;
-  /** See `RuleTimes.replace`. */
-  readonly wasInterrupted?: (identity: string) => boolean;
-  /** Asked when the turn of the edit has come: another edit may have been faster. */
-  readonly isWanted?: () => boolean;
-}
-
 /** All clients of this node: admits them, keeps their deadlines, and hands them over when the node shuts down. */
 export class Gateway implements ConnectionEvents {
   readonly #context: GatewayContext;
   readonly #admission: Admission;
+  readonly #hosted: HostedConnections;
   readonly #connections = new Map<Connection, ConnectionClock>();
   readonly #http: HttpRoutes;
   readonly #socketIo: SocketIoEndpoint | null;
@@ -74,12 +59,15 @@ export class Gateway implements ConnectionEvents {
   readonly #lastHasLeft = new AbortController();
 
   /** @param socketIo The options of Socket.IO; `null` if it is not served. */
-  constructor(context: GatewayContext, socketIo: SocketIoOptions | null = null) {
+  constructor(
+    context: GatewayContext,
+    { admission, accounts, hosted }: SharedParts,
+    socketIo: SocketIoOptions | null = null,
+  ) {
     this.#context = context;
-    this.#admission = new Admission(context.limits, context.server, connectionsByFileLimit(), Date.now());
-    this.#accounts = new UserAccounts(context.limits, (limit, outcome) =>
-      context.metrics.limitHits.inc({ limit, outcome }),
-    );
+    this.#admission = admission;
+    this.#accounts = accounts;
+    this.#hosted = hosted;
     const open = this.#open.bind(this);
     this.#http = new HttpRoutes(context, this.#admission, open);
     const own = { open, overLimit: (address: string) => this.#overLimit(address) };
@@ -90,7 +78,7 @@ export class Gateway implements ConnectionEvents {
     context.metrics.onScrape("bytesSent", () => this.#sentBytes.count());
     context.metrics.onScrape("outboxBytes", () => context.metrics.outboxBytes.set(this.#outboxBytes()));
     context.trust.onChange(() => this.closeUntrusted());
-    this.#nowSteps = new NowSteps(context, () => this.#connections.keys());
+    this.#nowSteps = new NowSteps(context, () => this.#everyConnection());
     this.#nowSteps.schedule();
     const tick = guarded(context, "gateway.tick", () => this.#tick());
     this.#ticker = setInterval(tick, this.#tickMs).unref();
@@ -174,7 +162,7 @@ export class Gateway implements ConnectionEvents {
       atOnce();
     } catch (error) {
       const fault = noteFault(this.#context, "gateway.rules", error);
-      for (const connection of [...this.#connections.keys()]) connection.fail(fault);
+      for (const connection of [...this.#everyConnection()]) connection.fail(fault);
       throw error;
     }
   }
@@ -183,7 +171,7 @@ export class Gateway implements ConnectionEvents {
     total: { changed: number; ended: number },
     at: ChangePoint = null,
   ): Generator<void, void> {
-    for (const connection of this.#connections.keys()) {
+    for (const connection of this.#everyConnection()) {
       try {
         const { changed, ended } = reauthorizeAll(connection, at);
         total.changed += changed;
@@ -202,13 +190,19 @@ export class Gateway implements ConnectionEvents {
   planRules(rules: RuleSet, gone?: AbortSignal): Promise<SubscriptionsPlan> {
     const nowMs = this.#context.clock.at(rules.nowStepMs, Date.now());
     // A part of the node that rules do not judge has rules of its own.
-    const judged = [...this.#connections.keys()].filter(
+    const judged = [...this.#everyConnection()].filter(
       ({ context }) => context.rules === this.#context.rules,
     );
     return planRules(judged, rules, nowMs, gone);
   }
 
-  /** All connections, in the order in which they were made. */
+  /** Everything to which rights apply. */
+  *#everyConnection(): Generator<Connection, void> {
+    yield* this.#connections.keys();
+    yield* this.#hosted.keys();
+  }
+
+  /** The connections of clients, in the order in which they were made. */
   each(): IterableIterator<Connection> {
     return this.#connections.keys();
   }
@@ -241,7 +235,7 @@ export class Gateway implements ConnectionEvents {
 
   /** Ends the connections whose token is no longer trusted. */
   closeUntrusted(): void {
-    for (const connection of [...this.#connections.keys()]) {
+    for (const connection of [...this.#everyConnection()]) {
       // An error with one client must not save the others, whose tokens are not trusted either.
       connection.guarded("gateway.trust", () => closeIfUntrusted(connection))();
     }
@@ -250,7 +244,7 @@ export class Gateway implements ConnectionEvents {
 
   /** Ends the subscriptions of a collection that can no longer be watched. */
   collectionDropped(namespace: string): void {
-    for (const connection of this.#connections.keys()) {
+    for (const connection of this.#everyConnection()) {
       connection.guarded("gateway.collectionDropped", () => endThoseOf(connection, namespace))();
     }
   }
@@ -280,7 +274,7 @@ export class Gateway implements ConnectionEvents {
     clearInterval(this.#ticker);
     this.#nowSteps.stop();
     this.#http.stop();
-    for (const connection of [...this.#connections.keys()])
+    for (const connection of [...this.#everyConnection()])
       connection.guarded("gateway.stop", () => connection.terminate(CLOSE_CODES.serviceRestart))();
     this.#socketIo?.stop();
   }
@@ -321,6 +315,7 @@ export class Gateway implements ConnectionEvents {
       }
     }
     this.#accounts.sweep(nowMs);
+    this.#hosted.sweep(nowMs);
     this.#context.refusals.flush(nowMs);
     this.#context.metrics.userAccounts.set(this.#accounts.size);
   }

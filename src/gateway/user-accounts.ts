@@ -1,5 +1,6 @@
 import type { Identity } from "../auth/verify-token.ts";
 import { Account, type AccountLimits, type OnLimit } from "../feed/account.ts";
+import type { LiveQuery } from "../feed/live-query.ts";
 import { networkOf } from "./http/client-network.ts";
 
 /**
@@ -29,6 +30,13 @@ export class UserAccounts {
     const account = new Account(this.#limits, this.#onLimit);
     this.#byKey.set(key, account);
     return account;
+  }
+
+  /** Whether a user who can be distinguished follows a live query by one of these accounts. */
+  follows({ subject }: Identity, liveQuery: LiveQuery): boolean {
+    const account = subject === null ? undefined : this.#byKey.get(`subject ${subject}`);
+    for (const held of account?.held ?? []) if (held === liveQuery) return true;
+    return false;
   }
 
   /** Drops the accounts to which nothing is charged. */

@@ -210,6 +210,21 @@ export const COUNTERS = {
     ["where"],
   ],
   bytesSent: ["tidewire_sent_bytes_total", "Bytes handed to sockets.", []],
+  pushes: [
+    "tidewire_pushes_total",
+    "Changes of push registrations, by outcome: accepted by the push service, collapsed into a later one, skipped because the user is connected, withdrawn with the rights, retried, dropped after too many attempts, refused by the push service, or gone with the browser's subscription.",
+    ["outcome"],
+  ],
+  pushRemoved: [
+    "tidewire_push_removed_total",
+    "Push registrations that were removed, by reason.",
+    ["reason"],
+  ],
+  pushResets: [
+    "tidewire_push_resets_total",
+    "Times a push registration could not continue where it was and began at the head.",
+    [],
+  ],
   recordedRequests: [
     "tidewire_recorded_requests_total",
     "Requests recorded for replays, by outcome.",
@@ -249,7 +264,7 @@ export const LABEL_VALUES = {
   subscriptionStarts: { start: ["snapshot", "resumed", "live", "shared", "reset", "moved"] },
   resets: { reason: ["history-lost", "lagged"] },
   catchUps: { from: ["history", "oplog"] },
-  connectionsOpened: { transport: ["ws", "sse", "poll", "socketio", "sink"] },
+  connectionsOpened: { transport: ["ws", "sse", "poll", "socketio", "sink", "push"] },
   connectionsRefused: {
     reason: [
       ...[
@@ -288,7 +303,7 @@ export const LABEL_VALUES = {
     limit: [
       ...["subscriptionsPerUser", "liveQueriesPerUser", "userRequestBytes", "userWindowBytes"],
       ...["filterWorkPerUser", "workPerUser", "windowBytes", "controlFrames", "refreshesPerMinute"],
-      "earlyMessages",
+      ...["earlyMessages", "pushPerUser", "pushRegistrations"],
     ],
     outcome: ["refused", "ended"],
   },
@@ -312,6 +327,10 @@ export const LABEL_VALUES = {
       "internal",
     ],
   },
+  pushes: {
+    outcome: [...["accepted", "collapsed", "skipped", "withdrawn", "retried", "dropped", "refused", "gone"]],
+  },
+  pushRemoved: { reason: ["deleted", "expired", "gone", "revoked"] },
   recordedRequests: { outcome: ["saved", "dropped"] },
   rulesReloads: { outcome: ["applied", "rejected"] },
   jwksFetches: { outcome: ["changed", "failed", "expired"] },

@@ -132,6 +132,21 @@ const GAUGES = {
     "Parked messages of a sink, on the node that runs the sink.",
     ["sink"],
   ],
+  pushRegistrations: [
+    "tidewire_push_registrations",
+    "Push registrations that this process serves, by state.",
+    ["state"],
+  ],
+  pushPartitions: [
+    "tidewire_push_partitions",
+    "Partitions of push registrations that this process serves, of 8.",
+    [],
+  ],
+  pushWaiting: [
+    "tidewire_push_waiting",
+    "Pushes that no push service has accepted yet, at most one for each registration.",
+    [],
+  ],
   rulesGeneration: [
     "tidewire_rules_generation",
     "Generation of the rules in force; grows with each applied edit.",
@@ -190,6 +205,7 @@ interface Options extends Pick<CounterConfiguration<string>, "name" | "help" | "
 type MeasuredOnScrape =
   | "bytesSent"
   | "sockets"
+  | "pushRegistrations"
   | "outboxBytes"
   | "streamDownSeconds"
   | "publishedHeadAge"

@@ -11,6 +11,7 @@ import { packageVersion } from "../metrics/process-metrics.ts";
 import { AuditStore } from "../source/audit-store.ts";
 import { collectionNames } from "../source/collection-names.ts";
 import type { MongoAccess } from "../source/mongo.ts";
+import { PushStore } from "../source/push-store.ts";
 import { RevocationStore } from "../source/revocation-store.ts";
 import { sampleDocuments } from "../source/sample-documents.ts";
 import { SnapshotCursor } from "../source/snapshot-cursor.ts";
@@ -95,6 +96,7 @@ export function adminAnswers(basics: Basics, state: SharedState, parts: AdminAns
     samples,
     fleet: reportStatus(basics, state, { status, mark }),
     audit: new AuditStore(database, node, config.server.admin.auditForMs),
+    pushes: new PushStore(database),
     revocations: new RevocationStore(database),
     whyNotFollowed:
       revocations === null

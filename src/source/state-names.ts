@@ -13,6 +13,7 @@ export const STATE_COLLECTIONS = [
   "lostRights",
   "nodes",
   "presence",
+  "pushes",
   "requests",
   "revocations",
   "ruleSets",

@@ -6,7 +6,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Document } from "mongodb";
 import { expect, test } from "vitest";
 import { BEFORE } from "../../src/feed/cursor.ts";
+import { renderTexts } from "../../src/push/render.ts";
 import { Oracle, type OracleQuery } from "../support/oracle.ts";
+import { PushClient } from "../support/push-client.ts";
+import { PushEndpoint } from "../support/push-endpoint.ts";
+import { pushSection } from "../support/push-world.ts";
 import { Random } from "../support/random.ts";
 import { startTestService } from "../support/service.ts";
 import type { Received, WsClient } from "../support/ws-client.ts";
@@ -30,6 +34,13 @@ const SUBSCRIPTIONS = 4;
 const WRITES = 120;
 const ATTACKS = 40;
 const ATTACKERS = 10;
+const REGISTRATIONS = 4;
+/** Asks for everything that a document may have, hidden or not. */
+const TEMPLATE = {
+  title: "{{_id}} {{owner}} {{team}} {{level}} {{public}} {{secret}}",
+  body: "{{readers}} {{meta.hidden}} {{meta.shown}} {{acl.0.who}} {{acl.0.can}} {{acl.0.note}}",
+  url: "/{{_id}}/{{secret}}/{{meta.hidden}}",
+};
 
 type Setup = Awaited<ReturnType<typeof setUp>>;
 
@@ -63,7 +74,9 @@ async function setUp(random: Random) {
     },
     // Attackers are to find their places in the history, and to be refused for better reasons.
     history: { window: "60s" },
+    push: pushSection({ templates: Object.fromEntries(names.map((name) => [name, TEMPLATE])) }),
   });
+  const endpoint = await PushEndpoint.start();
   for (const name of names) {
     const documents = Array.from({ length: 8 }, (_, n) => ({ ...randomFields(random), _id: `${name}-${n}` }));
     await setup.db.collection<{ _id: string }>(name).insertMany(documents);
@@ -73,7 +86,7 @@ async function setUp(random: Random) {
   const startTime: bigint = (await setup.now()).toBigInt();
   const results = new Map<string, ReadonlyMap<string, string>>();
   const mixedUp = new Set<string>();
-  return { ...setup, names, rules, oracle, startTime, results, mixedUp, written: [] as Written[] };
+  return { ...setup, endpoint, names, rules, oracle, startTime, results, mixedUp, written: [] as Written[] };
 }
 
 const requestOf = ({ collection, ...rest }: LeakRequest) => ({ type: "subscribe", collection, ...rest });
@@ -94,6 +107,60 @@ async function follow(
   }
   expect(answer, what).toMatchObject({ type: "subscribed" });
   return { client, id, claims, request, query: expected.query, answer, from };
+}
+
+interface Registered {
+  readonly browser: string;
+  readonly query: OracleQuery;
+  readonly since: bigint;
+}
+
+/** Registers for notifications, and holds the answer to the rules. */
+async function register(
+  setup: Setup,
+  claims: Claims,
+  { collection, filter = {} }: LeakRequest,
+  browser: string,
+): Promise<Registered | undefined> {
+  const { service, client, name, endpoint, oracle } = setup;
+  const request = { collection, filter };
+  const expected = await expectedOf(setup, setup.rules.get(collection) ?? [], claims, request);
+  const user = new PushClient(() => `http://127.0.0.1:${service.address.port}`, { ...claims });
+  const on = ["added", "changed", "removed"];
+  const { status, body } = await user.register(endpoint.subscription(browser), { ...request, on });
+  const what = JSON.stringify({ body, claims, request, rules: setup.rules.get(collection) });
+  if (expected === "forbidden") {
+    expect([status, body["code"]], what).toEqual([403, "forbidden"]);
+    return undefined;
+  }
+  expect(status, what).toBe(201);
+  const pushes = client.db(`${name}-state`).collection<{ _id: string; start: { cursor: string } }>("pushes");
+  const saved = await pushes.findOne({ _id: String(body["id"]) });
+  const { clusterTime } = oracle.decode(saved?.start.cursor ?? "");
+  return { browser, query: expected.query, since: clusterTime };
+}
+
+async function openRegistrations({ service }: Setup): Promise<number> {
+  const { values } = await service.metrics.pushRegistrations.get();
+  return values.find(({ labels }) => labels["state"] === "open")?.value ?? 0;
+}
+
+/** Holds everything that a push service received to what was due, and waits for the latest change. */
+async function judgePushes(setup: Setup, { browser, query, since }: Registered): Promise<number> {
+  const due = (await dueAfter(setup, query, since)).map(([kind, text]) => {
+    const document = kind === "removed" ? { _id: JSON.parse(text) } : JSON.parse(text);
+    return JSON.stringify({ ...renderTexts(TEMPLATE, document), change: kind });
+  });
+  const received = () =>
+    setup.endpoint.accepted(browser).map(({ title, body, url, change, ...rest }) => {
+      expect(Object.keys(rest).sort()).toEqual(["collection", "registration"]);
+      return JSON.stringify({ title, body, url, change });
+    });
+  const last = due.at(-1);
+  if (last === undefined) await pause(50);
+  else await expect.poll(received).toContain(last);
+  for (const payload of received()) expect(due, JSON.stringify({ query, payload })).toContain(payload);
+  return received().length;
 }
 
 async function write(setup: Setup, command: Document): Promise<void> {
@@ -301,13 +368,25 @@ async function runRound(seed: number): Promise<Record<string, number>> {
   for (let index = 0; index < USERS; index++) {
     for (let n = 0; n < SUBSCRIPTIONS; n++) await join(index);
   }
+  const registered: Registered[] = [];
+  for (const [index, claims] of users.entries()) {
+    for (let n = 0; n < REGISTRATIONS; n++) {
+      const request = randomRequest(random, random.pick(setup.names));
+      const one = await register(setup, claims, request, `${index}-${n}`);
+      if (one !== undefined) registered.push(one);
+    }
+  }
+  // Served from now on, so that most changes are sent by themselves instead of being caught up with.
+  await expect.poll(async () => openRegistrations(setup)).toBe(registered.length);
   for (let n = 0; n < WRITES; n++) {
     await write(setup, randomWrite(random, random.pick(setup.names)));
+    await pause(2);
     if (random.chance(0.05)) await join(random.int(0, USERS - 1));
     if (random.chance(0.05)) await pause(5);
   }
   for (const client of connections) await client.fence(await setup.now());
   for (const one of followed) await judge(setup, one);
+  for (const one of registered) counts["pushes"] = (counts["pushes"] ?? 0) + (await judgePushes(setup, one));
   if (followed.length > 0) {
     // Some at a time, since each waits for the stream to come by.
     for (let n = 0; n < ATTACKS; n += ATTACKERS) {

@@ -27,12 +27,13 @@ export interface ExampleOptions {
   readonly tokenLife?: string;
   readonly auth?: Record<string, unknown>;
   readonly origins?: readonly string[];
+  readonly push?: Record<string, unknown>;
 }
 
 /** Mongod, service, a proxy that breaks things before it, and the example's own server; `url` is the page. */
 export async function startExample(
   name: string,
-  { tokenLife = "5m", auth = {}, origins = ["*"] }: ExampleOptions = {},
+  { tokenLife = "5m", auth = {}, origins = ["*"], push = {} }: ExampleOptions = {},
 ) {
   const { client, db, name: database, uri } = await testDatabase();
   onTestFinished(async () => {
@@ -44,7 +45,7 @@ export async function startExample(
     sseRetry: "100ms",
     reconnect: { min: "200ms", max: "2s" },
   };
-  const file = testConfig(uri, database, { collections: COLLECTIONS, server });
+  const file = testConfig(uri, database, { collections: COLLECTIONS, server, push });
   const config = {
     ...file,
     auth: { ...(file["auth"] as object), ...auth },

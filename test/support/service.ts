@@ -30,6 +30,7 @@ export interface TestServiceOptions {
   readonly presence?: Record<string, unknown> | undefined;
   readonly mongodb?: Record<string, unknown>;
   readonly sinks?: Record<string, unknown>;
+  readonly push?: Record<string, unknown>;
   /** Shorter than the configuration allows, for tests that want many watermarks. */
   readonly heartbeatMs?: number;
   /** As well, for tests that want tickets to end. */
@@ -76,6 +77,7 @@ export function testConfig(
     rules: { ...options.rules },
     ...(options.presence === undefined ? {} : { presence: options.presence }),
     ...(options.sinks === undefined ? {} : { sinks: options.sinks }),
+    ...(options.push === undefined ? {} : { push: options.push }),
     log: { level: "silent" },
   };
 }

@@ -4,6 +4,7 @@ import { CONNECTION, CONNECTIONS, DISCONNECT, REAUTHORIZE } from "./connection-e
 import type { Call } from "./endpoint.ts";
 import { LIVE_QUERIES, LIVE_QUERY, OVERVIEW } from "./overview-endpoints.ts";
 import { PLAN } from "./plan-endpoint.ts";
+import { PUSHES, REMOVE_PUSH } from "./push-endpoints.ts";
 import { REVOCATIONS, REVOKE, UNDO_REVOCATION } from "./revocation-endpoints.ts";
 import { RULE_NAMES } from "./rule-names-endpoint.ts";
 import {
@@ -35,6 +36,8 @@ export const ENDPOINTS = {
   revocations: REVOCATIONS,
   revoke: REVOKE,
   undoRevocation: UNDO_REVOCATION,
+  pushes: PUSHES,
+  removePush: REMOVE_PUSH,
   rules: RULES,
   ruleHistory: RULE_HISTORY,
   ruleSet: RULE_SET,

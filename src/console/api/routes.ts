@@ -18,6 +18,8 @@ export const ROUTES = {
   revocations: ["GET", "/revocations"],
   revoke: ["POST", "/revocations"],
   undoRevocation: ["POST", "/revocations/undo"],
+  pushes: ["GET", "/pushes"],
+  removePush: ["DELETE", "/pushes/{id}"],
   plan: ["POST", "/plan"],
   rules: ["GET", "/rules"],
   ruleHistory: ["GET", "/rules/history"],

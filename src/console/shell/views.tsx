@@ -72,6 +72,13 @@ export const VIEWS: readonly View[] = [
     Component: lazy(() => import("../revocations/revocations-view.tsx")),
   },
   {
+    path: "push",
+    title: "Push",
+    key: "p",
+    role: "view",
+    Component: lazy(() => import("../push/push-view.tsx")),
+  },
+  {
     path: "audit",
     title: "Audit",
     key: "a",

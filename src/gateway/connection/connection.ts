@@ -183,9 +183,10 @@ export class Connection {
     return { connection: this.id, user: this.identity?.sub ?? null, address: this.address };
   }
 
-  /** Each poll is a connection of its own. At `info` they would fill the log. */
+  /** Each poll and each push registration is a connection of its own. At `info` they would fill the log. */
   get #logLevel(): "info" | "debug" {
-    return this.#transport.kind === "poll" ? "debug" : "info";
+    const { kind } = this.#transport;
+    return kind === "poll" || kind === "push" ? "debug" : "info";
   }
 
   #end(code: number | null): void {

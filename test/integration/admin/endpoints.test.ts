@@ -49,6 +49,8 @@ const samples = (
   revocations: {},
   revoke: { body: { sub: "somebody" } },
   undoRevocation: { body: { sub: "nobody" }, status: 404 },
+  pushes: { contains: '"registrations":[]' },
+  removePush: { path: "/pushes/nothing", status: 404 },
   rules: {},
   ruleHistory: {},
   ruleSet: { path: "/rules/sets/1" },

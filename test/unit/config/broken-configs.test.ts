@@ -16,6 +16,7 @@ const withJwt = (text: string) => withAuth(`{ jwt: ${text} }`);
 const withServer = (text: string) => `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nserver: ${text}\n`;
 const withLimits = (text: string) => `${MONGODB}\n${AUTH}\n${COLLECTIONS}\nlimits: ${text}\n`;
 const withCollections = (text: string) => `${MONGODB}\n${AUTH}\ncollections: ${text}\n`;
+const withPush = (text: string) => `${MONGODB}\n${AUTH}\n${COLLECTIONS}\npush: ${text}\n`;
 const withMixed = (text: string) =>
   `mongodb: { database: s, stateDatabase: s }\n${AUTH}\ncollections: ${text}\n`;
 const withRule = (text: string) => withCollections(`{ orders: { rules: [{ name: r, ${text} }] } }`);
@@ -49,6 +50,31 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
   ["no auth", `${MONGODB}\n${COLLECTIONS}\n`, "1:1 auth", /missing: a map of jwt/],
   ["no collections", `${MONGODB}\n${AUTH}\n`, "1:1 collections", /missing/],
   ["an endless nesting", `a: ${"[".repeat(80)}${"]".repeat(80)}`, "1:68 a", /64 levels/],
+  // push.
+  [
+    "texts for a misspelt collection",
+    withPush("{ templates: { ordrs: { title: x } } }"),
+    "4:29 push.templates.ordrs",
+    /found ordrs; allowed: a name under collections \(orders\)/,
+  ],
+  [
+    "a template with braces that are no placeholder",
+    withPush("{ templates: { orders: { title: '{{a b}}' } } }"),
+    "4:39 push.templates.orders.title",
+    /braces that are no placeholder; allowed: \{\{path\}\}/,
+  ],
+  [
+    "a VAPID key that is none",
+    withPush("{ vapid: { subject: 'mailto:a@b.c', publicKey: abc, privateKey: '${SECRET}' } }"),
+    "4:54 push.vapid.publicKey",
+    /not a public key of P-256.*vapid-keys/,
+  ],
+  [
+    "a VAPID subject that nobody can reach",
+    withPush("{ vapid: { subject: ops, publicKey: abc, privateKey: '${SECRET}' } }"),
+    "4:27 push.vapid.subject",
+    /allowed: a mailto: or https: address/,
+  ],
   // Environment variables.
   [
     "an unset variable",

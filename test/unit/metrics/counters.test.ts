@@ -71,7 +71,7 @@ test.each<[metric: keyof typeof LABEL_VALUES, label: string, values: readonly st
   [
     "connectionsOpened",
     "transport",
-    all<Transport["kind"]>({ ws: true, sse: true, poll: true, socketio: true, sink: true }),
+    all<Transport["kind"]>({ ws: true, sse: true, poll: true, socketio: true, sink: true, push: true }),
   ],
   [
     "socketsRefused",

@@ -1,0 +1,241 @@
+/** Push registrations: who may make them, what is sent, and that nothing is sent without a right (docs/protocol.md, section 7.1). */
+import { jwtVerify } from "jose";
+import { expect, test } from "vitest";
+import { PushClient } from "../../support/push-client.ts";
+import { ORDERS, startPushService } from "../../support/push-world.ts";
+import { startTestService } from "../../support/service.ts";
+
+test("[7.1] a user who is not connected receives a document that matches, with the texts of its visible fields", async () => {
+  const { as, endpoint, orders } = await startPushService({ urgency: "high", ttl: "1h" });
+  const browser = endpoint.subscription("browser");
+  const id = await as("ada").registered(browser, { filter: { status: "open" }, data: { page: 1 } });
+  await orders.insertOne({ _id: "other", number: 1, owner: "bob", status: "open" });
+  await orders.insertOne({ _id: "sent", number: 2, owner: "ada", status: "sent" });
+  await orders.insertOne({ _id: "o/3", number: 3, owner: "ada", status: "open", item: "tea", margin: 99 });
+  await endpoint.until(({ title }) => title === "Order 3");
+  const [push] = endpoint.received;
+  expect(endpoint.received).toHaveLength(1);
+  expect(push?.payload).toEqual({
+    title: "Order 3",
+    body: "tea for ada",
+    url: "/orders/o%2F3",
+    data: { page: 1 },
+    collection: "orders",
+    change: "added",
+    registration: id,
+  });
+  expect(push?.headers).toMatchObject({
+    ttl: "3600",
+    urgency: "high",
+    topic: id,
+    "content-encoding": "aes128gcm",
+    authorization: expect.stringMatching(/^vapid t=[\w.-]+, k=[\w-]{87}$/),
+  });
+});
+
+test("[7.1] on: a document that matches at last, that changes, and that leaves, each only where it is asked for", async () => {
+  const { as, endpoint, orders } = await startPushService();
+  const ada = as("ada");
+  const [added, changed, removed] = ["added", "changed", "removed"].map((name) =>
+    endpoint.subscription(name),
+  );
+  await ada.registered(added!, { filter: { status: "open" } });
+  await ada.registered(changed!, { filter: { status: "open" }, on: ["changed"] });
+  await ada.registered(removed!, { filter: { status: "open" }, on: ["removed"] });
+  await orders.insertOne({ _id: 1, number: 1, owner: "ada", status: "new" });
+  await orders.updateOne({ _id: 1 }, { $set: { status: "open" } });
+  await expect.poll(() => endpoint.accepted("added")).toHaveLength(1);
+  await orders.updateOne({ _id: 1 }, { $set: { item: "tea" } });
+  await expect.poll(() => endpoint.accepted("changed")).toHaveLength(1);
+  await orders.deleteOne({ _id: 1 });
+  await expect.poll(() => endpoint.accepted("removed")).toHaveLength(1);
+  expect(endpoint.accepted().map(({ change, title, body }) => [change, title, body])).toEqual([
+    ["added", "Order 1", " for ada"],
+    ["changed", "Order 1 is open", "tea for ada"],
+    ["removed", "An order has left", undefined],
+  ]);
+});
+
+test("[7.1] an equal request renews the registration, and each user lists and removes only their own", async () => {
+  const { as, endpoint, orders, pushes } = await startPushService();
+  const [ada, bob] = [as("ada"), as("bob")];
+  const browser = endpoint.subscription();
+  const first = await ada.register(browser, { data: 1 });
+  const second = await ada.register(browser, { data: 2 });
+  expect([first.status, second.status, second.body["id"]]).toEqual([201, 201, first.body["id"]]);
+  const id = String(first.body["id"]);
+  expect(await ada.list()).toEqual([
+    {
+      id,
+      collection: "orders",
+      filter: {},
+      on: ["added"],
+      endpoint: browser.endpoint,
+      data: 2,
+      expires: second.body["expires"],
+      state: "active",
+    },
+  ]);
+  expect(await bob.list()).toEqual([]);
+  expect((await bob.remove(id)).body).toEqual({ removed: false });
+  await orders.insertOne({ _id: 1, owner: "ada" });
+  await endpoint.until(({ data }) => data === 2);
+  expect((await ada.remove(id)).body).toEqual({ removed: true });
+  expect((await ada.remove(id)).body).toEqual({ removed: false });
+  await orders.insertOne({ _id: 2, owner: "ada" });
+  await expect.poll(() => pushes.countDocuments()).toBe(0);
+  expect(endpoint.accepted()).toHaveLength(1);
+  expect(await ada.list()).toEqual([]);
+});
+
+test("[7.1] GET names the key that browsers need, and nobody without a user gets anything", async () => {
+  const { as, base, endpoint } = await startPushService();
+  const { body } = await as("ada").ask("GET", "/v1/push");
+  expect(body["key"]).toMatch(/^[\w-]{87}$/);
+  const anonymous = await fetch(`${base}/v1/push`);
+  expect([anonymous.status, ((await anonymous.json()) as { code: string }).code]).toEqual([
+    401,
+    "unauthenticated",
+  ]);
+  const nobody = new PushClient(() => base, { role: "admin" });
+  expect((await nobody.register(endpoint.subscription())).body).toMatchObject({
+    code: "unauthenticated",
+    retry: "never",
+  });
+  expect((await as("ada").ask("PUT", "/v1/push")).status).toBe(405);
+  expect((await as("ada").ask("GET", "/v1/push/abc")).status).toBe(405);
+  expect((await as("ada").ask("GET", "/v1/push/abc/def")).status).toBe(404);
+});
+
+test("[7.1] a request is refused as a subscribe is, and what the endpoint cannot be", async () => {
+  const { as, endpoint, pushes } = await startPushService();
+  const [ada, browser] = [as("ada"), endpoint.subscription()];
+  const codeOf = async (options: object) => {
+    const { status, body } = await ada.register(browser, options);
+    return [status, body["code"]];
+  };
+  expect(await codeOf({ collection: "notes" })).toEqual([403, "forbidden"]);
+  expect(await codeOf({ collection: "none" })).toEqual([404, "unknown-collection"]);
+  expect(await codeOf({ filter: { $where: "1" } })).toEqual([400, "bad-filter"]);
+  expect(await codeOf({ filter: { margin: 1 } })).toEqual([403, "forbidden"]);
+  expect(await codeOf({ sort: [["at", 1]] })).toEqual([400, "bad-request"]);
+  expect(await codeOf({ data: "x".repeat(1_023) })).toEqual([400, "bad-request"]);
+  expect(await codeOf({ data: "x".repeat(70_000) })).toEqual([400, "bad-request"]);
+  const secret = { ...browser, endpoint: "https://user:hunter2@127.0.0.1/" };
+  const refused = await ada.register(secret);
+  expect([refused.status, JSON.stringify(refused.body)]).toEqual([
+    400,
+    expect.not.stringContaining("hunter2"),
+  ]);
+  const deep = JSON.parse(`${'{"a":'.repeat(200)}1${"}".repeat(200)}`);
+  expect(await codeOf({ filter: deep })).toEqual([400, "bad-request"]);
+  expect(await pushes.countDocuments()).toBe(0);
+});
+
+test("[7.1] pages of other origins may not register, and a preflight names the methods", async () => {
+  const { base } = await startPushService({}, { server: { origins: ["https://app.example.com"] } });
+  const ask = (origin: string, path = "/v1/push") =>
+    fetch(`${base}${path}`, {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization",
+      },
+    });
+  const allowed = await ask("https://app.example.com");
+  expect([allowed.status, allowed.headers.get("access-control-allow-methods")]).toEqual([204, "GET, POST"]);
+  expect(
+    (await ask("https://app.example.com", "/v1/push/abc")).headers.get("access-control-allow-methods"),
+  ).toBe("DELETE");
+  expect((await ask("https://evil.example.com")).status).toBe(403);
+});
+
+test("[7.1] limits.pushPerUser and limits.pushRegistrations, on both sides, also for requests that arrive together", async () => {
+  const { as, endpoint, metric } = await startPushService(
+    {},
+    { limits: { pushPerUser: 3, pushRegistrations: 5 } },
+  );
+  const ada = as("ada");
+  const answers = await Promise.all(Array.from({ length: 6 }, () => ada.register(endpoint.subscription())));
+  const statuses = answers.map(({ status }) => status).sort();
+  expect(statuses).toEqual([201, 201, 201, 429, 429, 429]);
+  expect(answers.find(({ status }) => status === 429)?.body).toMatchObject({
+    code: "too-many-subscriptions",
+    details: { limit: expect.stringMatching(/^push/) },
+  });
+  expect(await ada.list()).toHaveLength(3);
+  expect(await metric("tidewire_limit_hits_total")).toBe(3);
+});
+
+test("[7.1] without VAPID keys there are no registrations", async () => {
+  const { service } = await startTestService({ collections: ORDERS });
+  const response = await fetch(`http://127.0.0.1:${service.address.port}/v1/push`, { method: "POST" });
+  expect([response.status, ((await response.json()) as { error: string }).error]).toEqual([
+    404,
+    expect.not.stringContaining("push"),
+  ]);
+});
+
+test("[7.1] a registration outlives its token", async () => {
+  const { base, endpoint, orders } = await startPushService();
+  const expiresInSeconds = 2;
+  const ada = new PushClient(() => base, { sub: "ada" }, expiresInSeconds);
+  await ada.registered(endpoint.subscription());
+  await expect.poll(async () => (await ada.ask("GET", "/v1/push")).status).toBe(401);
+  await orders.insertOne({ _id: 1, owner: "ada" });
+  await endpoint.until(() => true);
+});
+
+test("[7.1] a registration ends after push.lifetime or with the browser's subscription", async () => {
+  const { as, endpoint, orders, pushes, metric } = await startPushService();
+  const ada = as("ada");
+  const soon = Date.now() + 2_000;
+  const { body } = await ada.register({ ...endpoint.subscription("soon"), expirationTime: soon as never });
+  expect(body["expires"]).toBe(soon);
+  const { body: lasting } = await ada.register(endpoint.subscription("lasting"));
+  expect(Number(lasting["expires"])).toBeGreaterThan(Date.now() + 29 * 86_400_000);
+  await expect.poll(() => pushes.countDocuments()).toBe(1);
+  expect(await metric("tidewire_push_removed_total")).toBe(1);
+  await orders.insertOne({ _id: 1, owner: "ada" });
+  await endpoint.until(() => true);
+  expect(endpoint.received.map(({ browser }) => browser)).toEqual(["lasting"]);
+});
+
+test("[7.1] push.skipConnected skips a user who follows the same live query, and nobody else", async () => {
+  const { as, endpoint, orders, connect, outcomes, settled } = await startPushService({
+    skipConnected: true,
+  });
+  const filter = { status: "open" };
+  await as("ada").registered(endpoint.subscription("ada"), { filter });
+  await as("bob").registered(endpoint.subscription("bob"), { filter });
+  const client = await connect({ sub: "ada" });
+  await client.ask({ type: "subscribe", id: "q", collection: "orders", filter });
+  await orders.insertOne({ _id: 1, owner: "ada", status: "open" });
+  await orders.insertOne({ _id: 2, owner: "bob", status: "open" });
+  await endpoint.until(({ body }) => String(body).includes("bob"));
+  await expect.poll(async () => (await outcomes())["skipped"]).toBe(1);
+  client.socket.terminate();
+  await settled();
+  await orders.insertOne({ _id: 3, owner: "ada", status: "open" });
+  await expect.poll(() => endpoint.accepted("ada")).toHaveLength(1);
+});
+
+test("the token of a push service is signed with the configured keys", async () => {
+  const { as, endpoint, orders } = await startPushService();
+  const ada = as("ada");
+  await ada.registered(endpoint.subscription());
+  await orders.insertOne({ _id: 1, owner: "ada" });
+  await endpoint.until(() => true);
+  const { authorization = "" } = endpoint.received[0]?.headers ?? {};
+  const [, token = "", key = ""] = /^vapid t=(\S+), k=(\S+)$/.exec(authorization) ?? [];
+  expect(key).toBe((await ada.ask("GET", "/v1/push")).body["key"]);
+  const point = Buffer.from(key, "base64url");
+  const [x, y] = [point.subarray(1, 33), point.subarray(33)].map((part) => part.toString("base64url"));
+  const { payload } = await jwtVerify(
+    token,
+    { kty: "EC", crv: "P-256", x: String(x), y: String(y) },
+    { audience: endpoint.url },
+  );
+  expect(payload.sub).toBe("mailto:ops@example.com");
+});
