@@ -34,12 +34,17 @@ const inSharedThreads = {
 
 /**
  * A machine that is shared with others may stop a process for seconds in the middle of a test. In CI such a test runs once
- * more, and `.ci/run` names it. The unit tests wait for nothing, and what a random search finds is a fault even if it does
+ * more, and `.ci/run` names it. The unit tests wait for nothing, and a fault that a random search finds is a fault even if it does
  * not happen again, so those suites have no second try; nor has any suite outside CI.
  */
 const withSecondTry = { ...withMongod, retry: process.env["CI"] === "true" ? 1 : 0 };
 
-/** The suites that need a mongod or built files run on two cores: a file at a time keeps them steady. */
+/** These suites use both cores, and measure times. */
+const busy = { ...withMongod, testTimeout: 1_200_000 };
+
+/** These suites wait for processes, sockets and browsers a third of the time, so a third file at a time saves that. */
+const waiting = { ...withSecondTry, maxWorkers: 3, sequence: { sequencer: LongestFirst, groupOrder: 1 } };
+
 export default defineConfig({
   root: new URL("..", import.meta.url).pathname,
   test: {
@@ -51,12 +56,12 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       project("unit", { ...inSharedThreads, testTimeout: 60_000 }),
-      project("integration", withSecondTry),
-      project("conformance", withSecondTry),
-      project("proxies", withSecondTry),
-      project("browser", withSecondTry),
-      project("property", { ...withMongod, testTimeout: 1_200_000 }),
-      project("chaos", { ...withMongod, testTimeout: 1_200_000 }),
+      project("property", busy),
+      project("chaos", busy),
+      project("integration", waiting),
+      project("conformance", waiting),
+      project("proxies", waiting),
+      project("browser", waiting),
     ],
   },
 });

@@ -127,8 +127,12 @@ async function loadOfOthers(world: Awaited<ReturnType<typeof setUp>>): Promise<n
   return sum / LOADS;
 }
 
+/** Other work of the machine may begin in the middle of an attack. Nothing here is random, so a fault of the service fails both tries. */
+const SECOND_TRY = { retry: process.env["CI"] === "true" ? 1 : 0 };
+
 test.each(ATTACKS.map(({ name, start }) => [name, start] as const))(
   "a bystander's changes arrive in time while another user %s",
+  SECOND_TRY,
   async (_name, start) => {
     const world = await setUp();
     let load = await loadOfOthers(world);

@@ -61,7 +61,7 @@ class FuzzSocket {
   }
 
   static async open(url: string, onText: (text: string) => void): Promise<FuzzSocket> {
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(url, { handshakeTimeout: PATIENCE_MS });
     const opened = new FuzzSocket(socket, onText);
     await Promise.race([once(socket, "open"), once(socket, "close")]);
     return opened;
@@ -228,8 +228,9 @@ function urlFrom(text: string, path: string, random: Random): string {
   // Half an escape, an escape of no character, a part twice: as they come.
   if (random.chance(0.05))
     parameters.push(random.pick(["%", "%zz=1", "%ff=%c0", "filter=[", "limit=1", "a=%00", "key=x"]));
+  // First, because the end of a long URL is cut off.
   const wait = path === "/v1/poll" ? ["wait=0"] : [];
-  return `${path}?${[...parameters, ...wait].join("&")}`.slice(0, URL_MAX);
+  return `${path}?${[...wait, ...parameters].join("&")}`.slice(0, URL_MAX);
 }
 
 /** `JSON.stringify` has no stack for the deepest values, and a URL no room. */
@@ -245,6 +246,7 @@ function jsonOf(value: unknown): string {
 async function ask(url: string, token: string, agent: Agent): Promise<{ status: number; text: string }> {
   const headers = { Authorization: `Bearer ${token}` };
   const sent = request(url, { agent, headers });
+  sent.setTimeout(2 * PATIENCE_MS, () => sent.destroy(new Error(`no answer: ${url.slice(0, 500)}`)));
   sent.end();
   const [response] = (await once(sent, "response")) as [IncomingMessage];
   const status = response.statusCode ?? 0;
