@@ -274,7 +274,8 @@ test("shows the state of the connection", async () => {
   await goLive(setup, []);
   expect(setup.container.textContent).toBe("connected live: ");
   await act(async () => setup.service.socket.drop());
-  expect(setup.container.textContent).toBe("offline offline: ");
+  // The client connects again after some milliseconds.
+  expect(setup.container.textContent).toMatch(/^(?:offline offline|connecting connecting): $/);
   expect(renderToString(createElement(TidewireProvider, { client: setup.client }, createElement(Sign)))).toBe(
     "idle",
   );
