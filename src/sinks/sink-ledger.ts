@@ -108,6 +108,14 @@ export class SinkLedger {
     this.#metrics.sinkLag.set({ sink: this.#name }, lag);
   }
 
+  /** This process does not run the sink any more. Its gauges must not go on saying what they said last. */
+  retire(): void {
+    const sink = this.#name;
+    const { sinkLag, sinkSpooledMessages, sinkSpooledBytes, sinkParkedMessages } = this.#metrics;
+    for (const gauge of [sinkLag, sinkSpooledMessages, sinkSpooledBytes, sinkParkedMessages])
+      gauge.set({ sink }, 0);
+  }
+
   /** The sink begins again, because changes are missing. */
   noteReset(lastReset: SinkNote): void {
     this.#set({ resets: this.#state.resets + 1, lastReset });

@@ -123,6 +123,7 @@ export class Sink {
   /** @returns Why the run has ended; `null` because the term or this node ends. */
   async #runOnce({ term, ledger, target, ask, isPaused, signal }: Holding): Promise<RunEnd | null> {
     const { store, log, metrics, gateway, context } = this.#parts;
+    let followTrouble: string | null = null;
     const over = new AbortController();
     const ends: RunEnd[] = [];
     const onEnd = (why: RunEnd) => {
@@ -141,7 +142,9 @@ export class Sink {
     const onTrouble = (trouble: string | null) => {
       if (trouble !== null && trouble !== ledger.trouble)
         log.warn({ trouble }, "the sink cannot follow its live query");
-      ledger.noteTrouble(trouble);
+      // The trouble of the target is another one.
+      if (trouble !== null || ledger.trouble === followTrouble) ledger.noteTrouble(trouble);
+      followTrouble = trouble;
       run.touch();
     };
     const follower = {
@@ -169,6 +172,7 @@ export class Sink {
     // A former holder must not send anything more. This node still holds the lease when it stops by itself.
     if (ends.length === 0 && !term.signal.aborted) await run.stop();
     run.abandon();
+    ledger.retire();
     return ends[0] ?? null;
   }
 

@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { createMetrics } from "../../../src/metrics/metrics.ts";
+import { NEW_STATE } from "../../../src/sinks/sink-documents.ts";
+import { SinkLedger } from "../../../src/sinks/sink-ledger.ts";
+
+const readingOf = async (gauge: { get(): Promise<{ values: { value: number }[] }> }) =>
+  (await gauge.get()).values[0]?.value;
+
+test("a process that does not run the sink any more shows nothing as waiting", async () => {
+  const metrics = createMetrics();
+  const ledger = new SinkLedger("late", NEW_STATE, metrics);
+  ledger.noteSpooled(300);
+  ledger.noteParked(1);
+  ledger.noteOldest(1_000, 61_000);
+  expect(await readingOf(metrics.sinkLag)).toBe(60);
+  expect(await readingOf(metrics.sinkSpooledBytes)).toBe(300);
+  ledger.retire();
+  for (const gauge of [
+    metrics.sinkLag,
+    metrics.sinkSpooledMessages,
+    metrics.sinkSpooledBytes,
+    metrics.sinkParkedMessages,
+  ])
+    expect(await readingOf(gauge)).toBe(0);
+});
+
+test("counts never fall below nothing, and an empty spool has no bytes", () => {
+  const ledger = new SinkLedger("late", NEW_STATE, createMetrics());
+  ledger.noteSpooled(300);
+  ledger.noteSpooled(-299);
+  expect([ledger.spooledMessages, ledger.spooledBytes]).toEqual([0, 0]);
+  ledger.noteParked(-1);
+  expect(ledger.parked).toBe(0);
+});
