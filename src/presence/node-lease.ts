@@ -73,7 +73,7 @@ export class NodeLease {
     if (this.#renewing !== null) await this.#renewing;
     const { store, answer, log } = this.#parts;
     try {
-      await answer(() => store.releaseAll(this.holder));
+      await answer(() => store.releaseAll(LEASE_PREFIX, this.holder));
     } catch (err) {
       log.debug({ err }, "the lease of presence could not be released; it ends by itself");
     }

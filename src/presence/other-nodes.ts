@@ -101,7 +101,7 @@ export class OtherNodes {
     const nowMs = performance.now();
     if (nowMs - this.#renewedAtMs >= RENEW_MS) {
       this.#renewedAtMs = nowMs;
-      await answer(() => leases.renewAll(own.holder));
+      await answer(() => leases.renewAll(LEASE_PREFIX, own.holder));
     }
     for (const [name, fence] of this.#estates) {
       const node = nodeOf(name);

@@ -101,16 +101,19 @@ export class LeaseStore {
     return this.#update(name, fence, {}, { $pullAll: { items: [...change.remove] } }, { removals: Long.ONE });
   }
 
-  /** Counts a sign of life for all leases of a holder. */
-  async renewAll(holder: string): Promise<void> {
+  /**
+   * Counts a sign of life for all leases of a holder whose names begin with `prefix`. Other leases of the same process
+   * have terms of their own: a lease whose term has ended must not seem alive.
+   */
+  async renewAll(prefix: string, holder: string): Promise<void> {
     const update = { $inc: { renewals: Long.ONE }, $currentDate: { at: true as const } };
-    await this.#collection.updateMany({ holder }, update, MAJORITY_WRITE);
+    await this.#collection.updateMany({ ...namesWith(prefix), holder }, update, MAJORITY_WRITE);
   }
 
-  /** Releases all leases of a holder. */
-  async releaseAll(holder: string): Promise<void> {
+  /** Releases all leases of a holder whose names begin with `prefix`. */
+  async releaseAll(prefix: string, holder: string): Promise<void> {
     const update = { $set: { holder: null }, $inc: { renewals: Long.ONE } };
-    await this.#collection.updateMany({ holder }, update, MAJORITY_WRITE);
+    await this.#collection.updateMany({ ...namesWith(prefix), holder }, update, MAJORITY_WRITE);
   }
 
   /** All leases whose names begin with `prefix`, without data and items. */

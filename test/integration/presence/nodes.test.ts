@@ -37,6 +37,11 @@ test("a client that moves to another node and back within the ttl was never away
 
 test("the entries of a node that stops stay for the ttl, and those that have moved stay on", async () => {
   const { url, addNode, follow, countWrites, entries, state } = await startPresence();
+  const leases = state.collection<{ _id: string; holder: string; renewals: number }>("leases");
+  const own = await leases.findOne({ _id: /^presence\// });
+  if (own === null) throw new Error("the node has no lease");
+  // Another part of the same node holds a lease, and has lost it, so that nobody may renew it.
+  await leases.insertOne({ ...own, _id: "sink orders" });
   const other = await addNode();
   const follower = await follow("r1");
   const subs = Array.from({ length: 50 }, (_, i) => `u${i}`);
@@ -61,8 +66,8 @@ test("the entries of a node that stops stay for the ttl, and those that have mov
   for (const client of moved) client.socket.terminate();
   await expect.poll(() => entries.countDocuments(), PATIENCE).toBe(0);
   // The lease of the node that has stopped is gone with its entries.
-  const leases = state.collection<{ _id: string }>("leases");
   await expect.poll(() => leases.countDocuments({ _id: /^presence\// }), PATIENCE).toBe(1);
+  expect(await leases.findOne({ _id: "sink orders" })).toMatchObject({ renewals: own.renewals });
 });
 
 test("a tab that leaves on one node while another still keeps it is gone, and the other client is asked to enter again", async () => {

@@ -173,3 +173,13 @@ test("a save with the fence of an earlier holder is refused, also when that hold
   await store.release("work", 1n);
   expect(await store.read("work")).toMatchObject({ holder: "b", fence: 2n, data: { n: 2 } });
 });
+
+test("a holder that renews or releases its leases of one prefix leaves its other leases to their own terms", async () => {
+  const { db } = await testDatabase();
+  const store = new LeaseStore(db);
+  for (const name of ["presence/a", "presence/b", "work"]) await store.take(name, null, "a", TTL_MS);
+  await store.renewAll("presence/", "a");
+  await store.releaseAll("presence/", "a");
+  expect(await store.read("presence/b")).toMatchObject({ holder: null, renewals: 3n });
+  expect(await store.read("work")).toMatchObject({ holder: "a", renewals: 1n });
+});
