@@ -55,7 +55,7 @@ export async function startPresence(options: PresenceTestOptions = {}) {
   };
 }
 
-async function writesSince(oplog: Collection, namespace: string, since: Timestamp): Promise<number> {
+export async function writesSince(oplog: Collection, namespace: string, since: Timestamp): Promise<number> {
   const ts = { $gt: since };
   const found = await oplog
     .find({ ts, $or: [{ ns: namespace, op: { $in: ["i", "u", "d"] } }, { "o.applyOps.ns": namespace }] })
