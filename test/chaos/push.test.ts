@@ -29,7 +29,7 @@ test("the latest change of every registration arrives, whichever node is killed,
   const { uri, name, client } = await testDatabase();
   onTestFinished(async () => void (await client.db(`${name}-state`).dropDatabase()));
   const endpoint = await PushEndpoint.start();
-  const push = pushSection();
+  const push = pushSection({ leaseTtl: "2s" });
   const nodes = [await spawn(uri, name, push), await spawn(uri, name, push)];
   const users = Array.from({ length: USERS }, (_, n) => `user-${n}`);
   for (const [index, user] of users.entries()) {

@@ -41,7 +41,8 @@ export const pushSection = (options: Record<string, unknown> = {}) => ({
   retryMax: "300ms",
   // A busy machine may need many of these short pauses.
   attempts: 100,
-  leaseTtl: "1s",
+  // A busy machine may stop a process for seconds, and a lease that ends makes another start.
+  leaseTtl: "20s",
   ...options,
 });
 
