@@ -74,10 +74,7 @@ export class SinkStore {
   /** Creates the indexes, and with them the collections. A transaction cannot do that on every version of MongoDB. */
   async prepare(): Promise<void> {
     await this.#sinks.createIndex({ at: 1 });
-    await this.#spool.createIndexes([
-      { key: { sink: 1, lane: 1, seq: 1 } },
-      { key: { sink: 1, dueAt: 1 }, partialFilterExpression: { dueAt: { $type: "date" } } },
-    ]);
+    await this.#spool.createIndexes([{ key: { sink: 1, lane: 1, seq: 1 } }, { key: { sink: 1, at: 1 } }]);
     await this.#parked.createIndexes([
       { key: { sink: 1, "_id.id": 1 } },
       { key: { sink: 1, parkedAt: 1 } },
@@ -195,24 +192,28 @@ export class SinkStore {
     return { messages, isAll: messages.length < most };
   }
 
-  /** The keys whose messages wait for a retry, with the time of the next attempt. */
+  /**
+   * The keys whose messages wait for a retry, with the time of the next attempt. A lane whose first message has left has
+   * no time: its holder has ended before the rest was sent, and it is due now.
+   */
   async lanes(sink: string, limit: number): Promise<{ lane: string; dueAtMs: number }[]> {
-    const found = await this.#spool
-      .find({ sink, dueAt: { $type: "date" } }, { ...READ, projection: { lane: 1, dueAt: 1 } })
-      .limit(limit)
-      .toArray();
-    return found.map(({ lane, dueAt }) => ({ lane: lane ?? "", dueAtMs: dueAt?.getTime() ?? 0 }));
+    // In the order of the index, so that MongoDB need not read the messages behind the first one of each lane.
+    const found = this.#spool.aggregate<{ _id: string; dueAt: Date | null }>(
+      [
+        { $match: { sink, lane: { $type: "string" } } },
+        { $sort: { sink: 1, lane: 1, seq: 1 } },
+        { $group: { _id: "$lane", dueAt: { $first: "$dueAt" } } },
+        { $limit: limit },
+      ],
+      READ,
+    );
+    return (await found.toArray()).map(({ _id, dueAt }) => ({ lane: _id, dueAtMs: dueAt?.getTime() ?? 0 }));
   }
 
   /** When the oldest spooled message arrived, in epoch milliseconds; `null` if there is none. */
   async oldestSpooledMs(sink: string): Promise<number | null> {
-    const options = { ...READ, projection: { at: 1 }, sort: { seq: 1 } as const };
-    const heads = await Promise.all([
-      this.#spool.findOne({ sink, lane: null }, options),
-      this.#spool.findOne({ sink, dueAt: { $type: "date" } }, { ...options, sort: { at: 1 } }),
-    ]);
-    const times = heads.flatMap((head) => (head === null ? [] : [head.at.getTime()]));
-    return times.length === 0 ? null : Math.min(...times);
+    const oldest = await this.#spool.findOne({ sink }, { ...READ, projection: { at: 1 }, sort: { at: 1 } });
+    return oldest?.at.getTime() ?? null;
   }
 
   /** Removes some messages of a spool that was given up. @returns Whether there are more. */

@@ -1,8 +1,10 @@
 /** Sinks whose target is down, refuses a message, is gone or is slow; and what admins decide about them. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { MongoClient } from "mongodb";
 import { expect, test } from "vitest";
+import { startService } from "../../../src/server.ts";
 import { SinkStore } from "../../../src/sinks/sink-store.ts";
-import { startTestService } from "../../support/service.ts";
+import { startTestService, toConfig } from "../../support/service.ts";
 import { type ReceivedEvent, WebhookReceiver } from "../../support/webhook-receiver.ts";
 
 const PATIENCE = { timeout: 60_000, interval: 20 };
@@ -88,6 +90,40 @@ test("a document that is refused for a while blocks nobody, and its changes arri
   // The lane is over, so that the next change is not spooled.
   await orders.updateOne({ _id: 3 }, { $set: { n: 5 } });
   await receiver.holds(51);
+  await client.close();
+});
+
+test("the rest of a lane is sent by the next holder if the first message has left before the stop", async () => {
+  const receiver = await WebhookReceiver.start();
+  const { orders, insert, stateOf, store, client, service, file } = await startSink(receiver, {
+    retry: { ...FAST, attempts: 100 },
+  });
+  let refuses = true;
+  let stopping: Promise<void> | null = null;
+  let wasAnswered = false;
+  receiver.respond = async ({ subject }) => {
+    if (subject !== "3") return 200;
+    if (refuses) return 500;
+    // The stop begins while the first message is in flight, so that the others are taken back.
+    stopping ??= service.stop();
+    if (!wasAnswered) await sleep(100);
+    wasAnswered = true;
+    return 200;
+  };
+  await insert(3, 1);
+  for (let n = 1; n <= 3; n++) await orders.updateOne({ _id: 3 }, { $set: { n } });
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(4);
+  refuses = false;
+  await expect.poll(() => stopping, PATIENCE).not.toBeNull();
+  await stopping;
+  expect((await stateOf())?.spooledMessages).toBe(3);
+  expect(await store.lanes("late", 10)).toEqual([{ lane: "3", dueAtMs: 0 }]);
+  expect(await store.oldestSpooledMs("late")).not.toBeNull();
+  const second = await startService(toConfig(file));
+  await receiver.holds(4);
+  expect(receiver.valuesOf("3", "n")).toEqual([0, 1, 2, 3]);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  await second.stop();
   await client.close();
 });
 
