@@ -24,6 +24,11 @@ export interface PartitionParts extends PushParts {
 
 /** How often everything that is due is done, in milliseconds. */
 const TICK_MS = 1_000;
+/**
+ * How long the position waits for pushes that are on their way, in milliseconds. Most are accepted within this time, and
+ * are never saved.
+ */
+const UNSAVED_MS = 2_000;
 /** How long the position waits for registrations that are being opened, in milliseconds. */
 const OPENING_MS = 30_000;
 /** Registrations that are opened at once. The others follow in later turns. */
@@ -38,6 +43,8 @@ export class Partition implements Holder {
   #removed: SavedRegistration[] = [];
   #position: string | null;
   #beganAtMs = Date.now();
+  /** Since when the position has waited; `null` if it is up to date. */
+  #waitsSinceMs: number | null = null;
 
   constructor(number: number, term: LeaseTerm, parts: PartitionParts) {
     this.#number = number;
@@ -151,19 +158,23 @@ export class Partition implements Holder {
     const nowMs = Date.now();
     const head = feed.timeline.codec.encode(feed.timeline.settledHead.position);
     const waitsForOpening = mayWait && nowMs - this.#beganAtMs < OPENING_MS;
+    // Of the position, not of each push: somewhere in a busy partition a push has always just begun.
+    const waitsForPushes = mayWait && nowMs - (this.#waitsSinceMs ?? nowMs) < UNSAVED_MS;
     let isComplete = true;
     const found = [];
     for (const registration of this.#held.values()) {
       const isOpening = registration.phase === "opening";
-      const unsaved = registration.collect(head, nowMs, isOpening ? waitsForOpening : mayWait);
+      const unsaved = registration.collect(head, nowMs, isOpening ? waitsForOpening : waitsForPushes);
       if (unsaved === "wait") isComplete = false;
       else if (unsaved !== null) found.push({ ...unsaved, of: registration.saved });
     }
     const states = found.map(({ of: { id, revision }, set }) => ({ id, revision, set }));
     if (!(await store.save(states, this.#term.fence))) isComplete = false;
     for (const { saved } of found) saved();
-    if (!isComplete || head === this.#position) return;
-    if (await this.#term.save({ cursor: head })) this.#position = head;
+    this.#waitsSinceMs ??= nowMs;
+    if (!isComplete || (head !== this.#position && !(await this.#term.save({ cursor: head })))) return;
+    this.#position = head;
+    this.#waitsSinceMs = null;
   }
 
   /** The next turn tries again. */

@@ -39,8 +39,6 @@ export interface UnsavedPush {
 
 /** Pause of a push while rights are being decided, or while MongoDB does not answer, in milliseconds. */
 const UNDECIDED_MS = 500;
-/** A push that was accepted within this time is never saved, in milliseconds. */
-const UNSAVED_MS = 2_000;
 
 /** Holds at most one push that waits, and one that is being sent. */
 export class PushOutbox implements Sending {
@@ -103,7 +101,7 @@ export class PushOutbox implements Sending {
 
   /**
    * The push that is to be saved.
-   * @param mayWait Whether one that has just arrived may be left out.
+   * @param mayWait Whether one that was not tried yet may be left out.
    * @returns `wait` if it is; `null` if there is nothing to save.
    */
   collect(nowMs: number, mayWait: boolean): UnsavedPush | "wait" | null {
@@ -115,7 +113,7 @@ export class PushOutbox implements Sending {
       this.#savedAttempts = attempts;
     };
     if (push === null) return { pending: null, saved };
-    if (mayWait && attempts === 0 && nowMs - push.atMs < UNSAVED_MS) return "wait";
+    if (mayWait && attempts === 0) return "wait";
     const { kind, atMs } = push;
     const rest = { kind, atMs, attempts, dueMs: Number.isFinite(dueMs) ? dueMs : nowMs };
     return { pending: { ...rest, body: this.#encrypted(push) }, saved };

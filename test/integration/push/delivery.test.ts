@@ -1,5 +1,6 @@
 /** The way from a change to the push service: retries, collapse, rights that are withdrawn, other holders. */
 import { expect, test } from "vitest";
+import { deferred } from "../../../src/feed/deferred.ts";
 import { PARTITIONS, partitionOf } from "../../../src/push/partition-of.ts";
 import { LeaseStore } from "../../../src/source/lease-store.ts";
 import { RevocationStore } from "../../../src/source/revocation-store.ts";
@@ -144,6 +145,31 @@ test("[G5] a revocation of the token removes the registration at its commit", as
   await expect.poll(() => pushes.countDocuments()).toBe(1);
   expect(endpoint.accepted("ada")).toEqual([]);
   expect((await ada.register(endpoint.subscription())).status).toBe(401);
+});
+
+test("a busy query whose push service is slow does not hold the position of its partition back", async () => {
+  const { as, endpoint, orders, client, name, pushes } = await startPushService({ timeout: "2m" });
+  await as("ada").registered(endpoint.subscription(), { on: ["added", "changed"] });
+  const asked = deferred();
+  endpoint.answerBy(() => {
+    asked.resolve();
+    return new Promise(() => {});
+  });
+  await orders.insertOne({ _id: 1, owner: "ada", n: 0 });
+  await asked.promise;
+  const leases = new LeaseStore(client.db(`${name}-state`));
+  const lease = `push-${(await pushes.findOne())?.["partition"]}`;
+  let changes = 0;
+  // The first move may belong to a look that began before the push.
+  for (let moves = 0; moves < 2; moves++) {
+    const before = (await leases.read(lease))?.data?.["cursor"];
+    const afterChange = async () => {
+      await orders.updateOne({ _id: 1 }, { $set: { n: ++changes } });
+      return (await leases.read(lease))?.data?.["cursor"];
+    };
+    await expect.poll(afterChange, { interval: 100 }).not.toEqual(before);
+  }
+  expect((await pushes.findOne())?.["pending"]).toMatchObject({ attempts: 0 });
 });
 
 /** A node on a database of its own, so that it can be stopped and followed by another. */
