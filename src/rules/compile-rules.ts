@@ -200,8 +200,8 @@ function* compileSteps({
   return { collections: compiled, limits, nowStepMs, ...(presence === undefined ? {} : { presence }) };
 }
 
-/** The fields of an entry that no client ever sees, whatever the rules say. */
-const OWN_FIELDS = excludeProjection(["node"]);
+/** The fields of an entry that nobody outside of the service ever sees, whatever the rules say. */
+export const OWN_FIELDS = excludeProjection(["node"]);
 
 function compilePresence(
   options: PresenceRules,

@@ -7,7 +7,9 @@ import { BY_CONFIGURATION, type Identity } from "../auth/verify-token.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import { RuleTimes } from "../gateway/rights/rule-times.ts";
 import { EVERYTHING } from "../match/projection.ts";
-import type { CollectionRules, Rule, RuleSet } from "../rules/compile-rules.ts";
+import type { Projection } from "../match/projection-fields.ts";
+import { type CollectionRules, OWN_FIELDS, type Rule, type RuleSet } from "../rules/compile-rules.ts";
+import { PRESENCE } from "../rules/presence-options.ts";
 import type { SinkOptions } from "./options.ts";
 import { SinkRequests } from "./sink-request.ts";
 
@@ -55,38 +57,44 @@ export function sinkContext(context: GatewayContext, options: SinkOptions): Gate
 
 const opened = new WeakMap<RuleSet, Map<string, RuleSet>>();
 
-/** Rules that show everybody all of one collection, which has to be one of the configured collections. */
+/**
+ * Rules that show everybody all of one collection, which has to be one of the configured collections. The fields of the
+ * service's own in the entries of presence stay hidden.
+ */
 function openRules(rules: RuleSet, name: string): RuleSet {
   const byName = opened.get(rules) ?? new Map<string, RuleSet>();
   opened.set(rules, byName);
   const known = byName.get(name);
   if (known !== undefined) return known;
   const collection = rules.collections.get(name);
+  const hidden = rules.presence !== undefined && name === PRESENCE ? OWN_FIELDS : EVERYTHING;
   const made: RuleSet = {
     ...rules,
-    collections: collection === undefined ? new Map() : new Map([[name, openCollection(collection)]]),
+    collections: collection === undefined ? new Map() : new Map([[name, openCollection(collection, hidden)]]),
   };
   byName.set(name, made);
   return made;
 }
 
-const openCollection = ({ name, database, collectionName }: CollectionRules): CollectionRules => ({
+const openCollection = (
+  { name, database, collectionName }: CollectionRules,
+  projection: Projection,
+): CollectionRules => ({
   name,
   database,
   collectionName,
   lookups: new Map(),
   // Like the digest of any rule, it names everything on which the meaning of the rule depends.
-  rules: [{ ...OPEN, identity: `sink ${database}.${collectionName}` }],
+  rules: [{ ...OPEN, projection, identity: `sink ${database}.${collectionName}` }],
 });
 
-const OPEN: Omit<Rule, "identity"> = {
+const OPEN: Omit<Rule, "identity" | "projection"> = {
   name: "sink",
   anonymous: true,
   when: null,
   holds: () => true,
   filter: { op: "$and", filters: [] },
   usesNow: false,
-  projection: EVERYTHING,
   allow: {
     sort: null,
     maxLimit: null,
