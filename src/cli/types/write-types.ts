@@ -24,7 +24,6 @@ const LONG = "{ $numberLong: string }";
 const DOUBLE = "{ $numberDouble: string }";
 const DECIMAL = "{ $numberDecimal: string }";
 const BINARY = "{ $binary: { base64: string; subType: string } }";
-const UUID = "{ $uuid: string }";
 
 /** A value mode, or `native` of `tidewire/client/native`. */
 export const TYPE_MODES = [...VALUE_MODES, "native"] as const;
@@ -40,7 +39,7 @@ const TYPES: Readonly<Record<TypeMode, Alternatives>> = {
     decimal: [DECIMAL],
     number: ["number", "bigint", DECIMAL],
     date: ["Date"],
-    binData: ["Uint8Array", BINARY, UUID],
+    binData: ["Uint8Array", BINARY],
     regex: ["{ $regularExpression: { pattern: string; options: string } }"],
   },
   ejson: {
@@ -51,7 +50,7 @@ const TYPES: Readonly<Record<TypeMode, Alternatives>> = {
     decimal: [DECIMAL],
     number: ["number", LONG, DOUBLE, DECIMAL],
     date: ["{ $date: string | { $numberLong: string } }"],
-    binData: [BINARY, UUID],
+    binData: [BINARY],
     regex: ["{ $regularExpression: { pattern: string; options: string } }"],
   },
 };
