@@ -26,6 +26,10 @@ const log = { info() {}, warn: console.error, error: console.error };
 const mongod = await startEmbeddedMongod({ dataDir: join(directory, "mongodb"), logger: log });
 const mongo = await new MongoClient(mongod.uri).connect();
 
+const until = async (is) => {
+  while (!(await is())) await sleep(50);
+};
+
 async function startNode(number) {
   const file = join(directory, `node-${number}.json`);
   const many = 1_000_000;
@@ -51,14 +55,16 @@ async function startNode(number) {
   const child = spawn(process.execPath, [MAIN, "start", "--config", file], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const port = await new Promise((resolve, reject) => {
+  const { port, adminPort } = await new Promise((resolve, reject) => {
     child.once("exit", (code) => reject(new Error(`a node ended with ${code}`)));
     createInterface({ input: child.stdout }).on("line", (line) => {
-      const { msg, port } = JSON.parse(line);
-      if (msg === "listening") resolve(port);
+      const { msg, ...ports } = JSON.parse(line);
+      if (msg === "listening") resolve(ports);
     });
   });
   child.removeAllListeners("exit");
+  // A node listens before its change stream has begun, and refuses subscriptions until then.
+  await until(async () => (await fetch(`http://127.0.0.1:${adminPort}/readyz`)).ok);
   return { child, port };
 }
 
@@ -133,9 +139,6 @@ async function writesSince(ts) {
     .toArray();
   return found.length;
 }
-const until = async (is) => {
-  while (!(await is())) await sleep(50);
-};
 const quantile = (values, q) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 const inGroups = async (items, size, run) => {
