@@ -90,6 +90,8 @@ class Stay {
   readonly id = ID + ++count;
   readonly room: string;
   data: object | undefined;
+  /** `data` as it was given: the application may change the object, and give it again. */
+  json: string | undefined;
   users = 0;
   attempts = 0;
   /** Repeats the request, on a connection that keeps no entry. */
@@ -101,6 +103,14 @@ class Stay {
 
   constructor(room: string) {
     this.room = room;
+  }
+
+  /** @returns Whether the data are others than before. */
+  give(data: object): boolean {
+    const { json } = this;
+    this.json = JSON.stringify(data);
+    this.data = data;
+    return this.json !== json;
   }
 
   set(status: EntryState["status"], error?: TidewireError): void {
@@ -131,7 +141,7 @@ class Rooms implements Companion {
     const stay = known;
     stay.users++;
     const isNew = stay.users === 1;
-    if (data !== undefined) stay.data = data;
+    if (data !== undefined) stay.give(data);
     if (isNew || data !== undefined) this.#askEverywhere(stay);
     let hasLeft = false;
     return {
@@ -140,9 +150,7 @@ class Rooms implements Companion {
       },
       update: (next) => {
         if (hasLeft || stay.state.status === "left") return;
-        const isSame = JSON.stringify(next) === JSON.stringify(stay.data);
-        stay.data = next;
-        if (!isSame) this.#askEverywhere(stay);
+        if (stay.give(next)) this.#askEverywhere(stay);
       },
       leave: () => {
         if (hasLeft) return;

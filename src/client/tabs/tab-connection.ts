@@ -26,6 +26,8 @@ const WELCOME: WelcomeMessage = {
   limits: LIMITS,
 };
 const TICKET = "tab";
+const NO_ROOMS =
+  "a client that shares its connection between tabs cannot enter rooms: use createClient for presence";
 
 /** A subscription of a tab. */
 interface Followed {
@@ -69,6 +71,13 @@ export class TabConnection {
       case "ping":
         this.#send({ type: "pong", ...(message.nonce === undefined ? {} : { nonce: message.nonce }) });
         break;
+      case "enter":
+        // A room would belong to the leading tab, and not to the one that asked.
+        this.#send({
+          ...errorMessage(message.id, new TidewireError("bad-request", NO_ROOMS)),
+          retry: "never",
+        });
+        break;
       default:
         break; // the one client has a token of its own
     }
@@ -90,12 +99,17 @@ export class TabConnection {
       isAnswered = true;
       this.#start(id, query, result, held !== undefined);
     };
-    const leave = result.listen({
+    let hasStopped = false;
+    let leave: (() => void) | undefined;
+    leave = result.listen({
       state: answer,
       change: (change) => {
         if (isAnswered) this.#forward(query, change, wanted.snapshot !== false);
       },
       stopped: (error) => {
+        // The one client keeps a result as long as somebody listens. This may run within `listen`.
+        hasStopped = true;
+        leave?.();
         this.#followed.delete(id);
         const reason = new TidewireError("unavailable", "the tab that leads has closed its client");
         // The client of the leading tab has tried again as long as it could help.
@@ -108,16 +122,22 @@ export class TabConnection {
           });
       },
     });
+    if (hasStopped) {
+      leave();
+      return;
+    }
     this.#followed.set(id, { leave });
     answer();
   }
 
   #start(id: string, query: number, result: LiveResult, isResumption: boolean): void {
     const cursor = result.view.cursor ?? "tab";
-    const start = result.request.snapshot === false ? "live" : isResumption ? "reset" : "snapshot";
+    const wantsSnapshot = result.request.snapshot !== false;
+    // The changes between the tab's position and this one were not forwarded, so a query without a snapshot has a gap.
+    const start = isResumption ? "reset" : wantsSnapshot ? "snapshot" : "live";
     const reason = start === "reset" ? ({ reason: "history-lost" } as const) : {};
     this.#send({ type: "subscribed", id, query, start, cursor, ticket: TICKET, ...reason });
-    if (start !== "live") this.#snapshot(query, result.view.list, cursor);
+    if (wantsSnapshot) this.#snapshot(query, result.view.list, cursor);
   }
 
   #snapshot(query: number, docs: readonly Doc[], cursor: string): void {

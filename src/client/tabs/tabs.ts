@@ -35,7 +35,12 @@ export function createTabClient<S extends object = Untyped>({
   const name = `tidewire ${JSON.stringify([String(options.url), mode, scope])}`;
   const known = groups.get(name);
   const { initial: _initial, devtools: _devtools, ...own } = options;
-  const group = known ?? new TabGroup(name, meeting, () => createClient({ ...own, values: mode }));
+  const group =
+    known ??
+    new TabGroup(name, meeting, () => {
+      // It connects when the first tab does.
+      return createClient({ ...own, values: mode, autoConnect: true });
+    });
   groups.set(name, group);
   class Socket {
     constructor() {

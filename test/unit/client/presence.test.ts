@@ -31,6 +31,17 @@ test("connects for an entry alone, and ends the connection with it", async () =>
   expect(client.state.status).toBe("idle");
 });
 
+test("sends data that the application has changed within the same object", async () => {
+  const { service, entry } = await connected();
+  const data = { n: 2 };
+  entry.update(data);
+  await pass(1_000);
+  data.n = 3;
+  entry.update(data);
+  await pass(1_000);
+  expect(service.socket.last("enter")).toMatchObject({ data: { n: 3 } });
+});
+
 test("sends the data that are newest when it can, and not those that are as before", async () => {
   const { service, entry } = await connected();
   const sent = () => service.socket.sent.filter(({ type }) => type === "enter");
