@@ -55,6 +55,16 @@ export interface SinkState {
   readonly oldestAt: Date | null;
   /** The spool is being emptied, because it was too large. */
   readonly isEmptying: boolean;
+  /** Grows with each save, so that a delayed one cannot undo a newer one. */
+  readonly saves: number;
+}
+
+/** One run of a holder. A write of an earlier holder, or of an earlier run of the same holder, has no effect. */
+export interface SinkTurn {
+  /** The fencing number of the lease. */
+  readonly fence: bigint;
+  /** Grows with each run. */
+  readonly run: number;
 }
 
 /** The decisions of admins and of the target about a sink. */
@@ -68,6 +78,7 @@ export interface SinkControl {
 export interface SinkDocument extends SinkState, SinkControl {
   _id: string;
   fence: Long;
+  run: number;
   /** The name of the node. */
   node: string;
   at: Date;
@@ -116,6 +127,7 @@ export const NEW_STATE: SinkState = {
   trouble: null,
   oldestAt: null,
   isEmptying: false,
+  saves: 0,
 };
 /** No decision has been made about the sink. */
 export const NEW_CONTROL: SinkControl = { isPaused: false, disabled: null };

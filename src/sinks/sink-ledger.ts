@@ -62,9 +62,9 @@ export class SinkLedger {
     return this.#state.isEmptying;
   }
 
-  /** The state to save, with the position of this moment. */
+  /** The state of one save, with the position of this moment. */
   state(position: SinkPosition | null, lastSeq: number): SinkState {
-    this.#set({ position, lastSeq });
+    this.#set({ position, lastSeq, saves: this.#state.saves + 1 });
     return this.#state;
   }
 

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { GuardParts } from "../metrics/guard.ts";
 import type { SinkOptions } from "./options.ts";
+import type { SinkTurn } from "./sink-documents.ts";
 import type { SinkLedger } from "./sink-ledger.ts";
 import type { SinkStore } from "./sink-store.ts";
 import type { Target } from "./target.ts";
@@ -16,7 +17,7 @@ export type RunEnd =
 export interface SinkRunParts extends GuardParts {
   readonly name: string;
   readonly options: SinkOptions;
-  readonly fence: bigint;
+  readonly turn: SinkTurn;
   readonly store: SinkStore;
   readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly target: Target;

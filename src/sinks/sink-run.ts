@@ -58,7 +58,7 @@ export class SinkRun {
   #isOver = false;
 
   constructor(parts: SinkRunParts, isPaused: boolean) {
-    const { ledger, options, target, store, answer, name, fence, log } = parts;
+    const { ledger, options, target, store, answer, name, turn, log } = parts;
     this.#parts = parts;
     this.#isPaused = isPaused;
     this.#progress = new SinkProgress(ledger.position);
@@ -72,7 +72,7 @@ export class SinkRun {
       failed,
     });
     this.#writer = new SinkWriter({
-      save: (writes) => answer(() => store.save(name, fence, writes)),
+      save: (writes) => answer(() => store.save(name, turn, writes)),
       state: () => ledger.state(this.#progress.position, this.#lastSeq),
       superseded: () => this.#end({ kind: "superseded" }),
       failed,

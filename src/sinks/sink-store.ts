@@ -2,8 +2,12 @@
  * The state of sinks in the state database: positions, the spool of waiting messages, and parked messages.
  *
  * Only the newest holder of a sink's lease may write. Its fencing number is in the document of the sink, and every write
- * names it. Writes to more than that document are transactions, whose last statement is the write to it. So a frozen
- * former holder changes nothing, neither positions nor spools.
+ * names it. Writes to more than that document are transactions, whose last statement is the write to it. A spool is emptied
+ * without a transaction, but only up to a message that every newer holder knows. So a frozen former holder changes nothing
+ * that is still needed, neither positions nor spools.
+ *
+ * A transaction may go on after its holder has given up waiting for the answer. So every save has a number, and a save has
+ * no effect after a newer one, or in a later run of the same holder.
  */
 import { type AnyBulkWriteOperation, type ClientSession, type Collection, Long } from "mongodb";
 import { MAJORITY_READ, MAJORITY_WRITE } from "../source/majority.ts";
@@ -16,7 +20,9 @@ import {
   type ParkedMessage,
   type SinkControl,
   type SinkDocument,
+  type SinkNote,
   type SinkState,
+  type SinkTurn,
   type SpoolDocument,
   type SpooledMessage,
   toParkedDocument,
@@ -83,46 +89,46 @@ export class SinkStore {
   }
 
   /**
-   * Writes the fencing number of a new holder, and reads the state that its predecessor has left.
+   * Begins a run: writes the fencing number of its holder, and reads the state that its predecessor has left.
    * @returns `null` if there is a newer holder already.
    */
   async begin(
     sink: string,
     fence: bigint,
     node: string,
-  ): Promise<{ readonly state: SinkState; readonly control: SinkControl } | null> {
+  ): Promise<{ readonly state: SinkState; readonly control: SinkControl; readonly turn: SinkTurn } | null> {
     const mine = Long.fromBigInt(fence);
     await this.#sinks.updateOne(
       { _id: sink },
-      { $setOnInsert: { ...NEW_STATE, ...NEW_CONTROL, fence: Long.ZERO, node, at: new Date() } },
+      { $setOnInsert: { ...NEW_STATE, ...NEW_CONTROL, fence: Long.ZERO, run: 0, node, at: new Date() } },
       { upsert: true, ...MAJORITY_WRITE },
     );
     const found = await this.#sinks.findOneAndUpdate(
       { _id: sink, fence: { $lte: mine } },
-      { $set: { fence: mine, node, at: new Date() } },
+      { $set: { fence: mine, node, at: new Date() }, $inc: { run: 1 } },
       { returnDocument: "after", ...MAJORITY_WRITE },
     );
     if (found === null) return null;
-    const { _id, fence: _fence, node: _node, at: _at, isPaused, disabled, ...state } = found;
-    return { state, control: { isPaused, disabled } };
+    const { _id, fence: _fence, run, node: _node, at: _at, isPaused, disabled, ...state } = found;
+    return { state, control: { isPaused, disabled }, turn: { fence, run } };
   }
 
   /**
    * Saves the writes of a holder, all or none. Saving them again does no harm.
-   * @returns `false` if there is a newer holder. Nothing was saved then.
+   * @returns `false` if there is a newer holder, run or save. Nothing was saved then.
    */
-  async save(sink: string, fence: bigint, writes: SinkWrites): Promise<boolean> {
+  async save(sink: string, turn: SinkTurn, writes: SinkWrites): Promise<boolean> {
     const { spool, delivered, park, unpark } = writes;
     if (spool.length + delivered.length + park.length + unpark.length === 0)
-      return this.#saveState(sink, fence, writes.state);
+      return this.#saveState(sink, turn, writes.state);
     const session = clientOf(this.#access).startSession();
     try {
-      return await session.withTransaction(() => this.#saveAll(sink, fence, writes, session), {
+      return await session.withTransaction(() => this.#saveAll(sink, turn, writes, session), {
         ...MAJORITY_WRITE,
         readConcern: { level: "majority" },
       });
     } catch (error) {
-      if (error instanceof NewerHolder) return false;
+      if (error instanceof Outdated) return false;
       throw error;
     } finally {
       await session.endSession();
@@ -131,7 +137,7 @@ export class SinkStore {
 
   async #saveAll(
     sink: string,
-    fence: bigint,
+    turn: SinkTurn,
     { state, spool, delivered, park, unpark }: SinkWrites,
     session: ClientSession,
   ): Promise<true> {
@@ -154,13 +160,19 @@ export class SinkStore {
       await this.#parked.bulkWrite(parks, { session, ordered: true });
     }
     // Last, because a transaction that has written the document keeps a new holder waiting until it ends.
-    if (!(await this.#saveState(sink, fence, state, session))) throw new NewerHolder();
+    if (!(await this.#saveState(sink, turn, state, session))) throw new Outdated();
     return true;
   }
 
-  async #saveState(sink: string, fence: bigint, state: SinkState, session?: ClientSession): Promise<boolean> {
+  async #saveState(
+    sink: string,
+    turn: SinkTurn,
+    state: SinkState,
+    session?: ClientSession,
+  ): Promise<boolean> {
     const { matchedCount } = await this.#sinks.updateOne(
-      { _id: sink, fence: Long.fromBigInt(fence) },
+      // A repetition finds its own number. A failed primary may have rolled the last ones back.
+      { ...documentOf(sink, turn), saves: { $lte: state.saves } },
       { $set: { ...state, at: new Date() } },
       session === undefined ? POSITION_WRITE : { session },
     );
@@ -216,10 +228,14 @@ export class SinkStore {
     return oldest?.at.getTime() ?? null;
   }
 
-  /** Removes some messages of a spool that was given up. @returns Whether there are more. */
-  async emptySome(sink: string): Promise<boolean> {
+  /**
+   * Removes some messages of a spool that was given up.
+   * @param upToSeq The last one of them. Those of a newer holder come after it.
+   * @returns Whether there are more.
+   */
+  async emptySome(sink: string, upToSeq: number): Promise<boolean> {
     const found = await this.#spool
-      .find({ sink }, { ...READ, projection: { _id: 1 } })
+      .find({ sink, seq: { $lte: upToSeq } }, { ...READ, projection: { _id: 1 } })
       .limit(EMPTY_STEP)
       .toArray();
     const filter = { _id: { $in: found.map(({ _id }) => _id) } };
@@ -243,10 +259,20 @@ export class SinkStore {
     return matchedCount === 1;
   }
 
+  /** Notes that the target wants no more messages. @returns `false` if there is a newer holder or run. */
+  async disable(sink: string, turn: SinkTurn, disabled: SinkNote): Promise<boolean> {
+    const { matchedCount } = await this.#sinks.updateOne(
+      documentOf(sink, turn),
+      { $set: { disabled } },
+      MAJORITY_WRITE,
+    );
+    return matchedCount === 1;
+  }
+
   /** The state of every sink that has ever started. */
   async states(): Promise<(SinkState & SinkControl & { readonly name: string; readonly node: string })[]> {
     const found = await this.#sinks.find({}, READ).sort({ _id: 1 }).toArray();
-    return found.map(({ _id, fence: _fence, ...state }) => ({ ...state, name: _id }));
+    return found.map(({ _id, fence: _fence, run: _run, ...state }) => ({ ...state, name: _id }));
   }
 
   /** Parked messages, the oldest first. */
@@ -291,7 +317,14 @@ export class SinkStore {
   }
 }
 
-/** Aborts a transaction of a former holder. */
-class NewerHolder extends Error {
-  override readonly name = "NewerHolder";
+/** The document of a sink, if nobody has begun a later run. */
+const documentOf = (sink: string, { fence, run }: SinkTurn) => ({
+  _id: sink,
+  fence: Long.fromBigInt(fence),
+  run,
+});
+
+/** Aborts a transaction that comes too late. */
+class Outdated extends Error {
+  override readonly name = "Outdated";
 }

@@ -8,6 +8,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { Lease, type LeaseParts, type LeaseTerm } from "../source/lease.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { SinkOptions } from "./options.ts";
+import type { SinkTurn } from "./sink-documents.ts";
 import { followSink } from "./sink-follower.ts";
 import { SinkLedger } from "./sink-ledger.ts";
 import { SinkRun } from "./sink-run.ts";
@@ -103,15 +104,16 @@ export class Sink {
         // Each run begins with what is saved, because the one before may have ended between two writes.
         const begun = await ask(() => store.begin(this.#name, term.fence, node));
         if (begun === null) return;
+        const { turn } = begun;
         const { isPaused, disabled } = begun.control;
         const ledger = new SinkLedger(this.#name, begun.state, metrics);
-        if (ledger.isEmptying) await this.#emptySpool(term, ledger, ask);
+        if (ledger.isEmptying) await this.#emptySpool(turn, ledger, ask);
         if (disabled !== null) {
           await pause(TICK_MS, signal);
           continue;
         }
         log.info({ fence: String(term.fence) }, "this node runs the sink");
-        const holding = { term, ledger, target, ask, isPaused, signal };
+        const holding = { term, turn, ledger, target, ask, isPaused, signal };
         const end = await this.#runOnce(holding);
         if (end === null || signal.aborted || !(await this.#goesOn(end, holding))) return;
       }
@@ -121,7 +123,7 @@ export class Sink {
   }
 
   /** @returns Why the run has ended; `null` because the term or this node ends. */
-  async #runOnce({ term, ledger, target, ask, isPaused, signal }: Holding): Promise<RunEnd | null> {
+  async #runOnce({ term, turn, ledger, target, ask, isPaused, signal }: Holding): Promise<RunEnd | null> {
     const { store, log, metrics, gateway, context } = this.#parts;
     let followTrouble: string | null = null;
     const over = new AbortController();
@@ -130,7 +132,7 @@ export class Sink {
       ends.push(why);
       over.abort();
     };
-    const parts = { name: this.#name, options: this.#options, fence: term.fence, store, target, ledger };
+    const parts = { name: this.#name, options: this.#options, turn, store, target, ledger };
     const isHeld = () => term.isHeld;
     const run = new SinkRun({ ...parts, isHeld, answer: ask, onEnd, log, metrics }, isPaused);
     await run.start();
@@ -177,7 +179,7 @@ export class Sink {
   }
 
   /** Reacts to the end of a run. @returns Whether there is to be another one. */
-  async #goesOn(end: RunEnd, { term, ledger, ask, signal }: Holding): Promise<boolean> {
+  async #goesOn(end: RunEnd, { turn, ledger, ask, signal }: Holding): Promise<boolean> {
     const { store, log } = this.#parts;
     switch (end.kind) {
       case "superseded":
@@ -189,13 +191,13 @@ export class Sink {
           "the target wants no more messages; the sink is disabled until tidewire sinks resume",
         );
         const disabled = { at: new Date(), reason };
-        await ask(() => store.setControl(this.#name, { isPaused: false, disabled }));
+        await ask(() => store.disable(this.#name, turn, disabled));
         return true;
       }
       case "spool-full":
         this.#noteReset(ledger, `spool-${end.limit}`);
         ledger.dropSpool();
-        await this.#emptySpool(term, ledger, ask);
+        await this.#emptySpool(turn, ledger, ask);
         return true;
       case "failed":
         noteFault(this.#parts, "sinks.run", end.error);
@@ -215,16 +217,17 @@ export class Sink {
   }
 
   /** Removes the messages of a spool that was too large. */
-  async #emptySpool(term: LeaseTerm, ledger: SinkLedger, ask: Ask): Promise<void> {
+  async #emptySpool(turn: SinkTurn, ledger: SinkLedger, ask: Ask): Promise<void> {
     const { store } = this.#parts;
     const nothing = { spool: [], delivered: [], park: [], unpark: [] };
     const save = () => {
       const state = ledger.state(null, ledger.lastSeq);
-      return ask(() => store.save(this.#name, term.fence, { state, ...nothing }));
+      return ask(() => store.save(this.#name, turn, { state, ...nothing }));
     };
     // Before the first message is removed, because a position would promise that they are in the spool.
     if (!(await save())) return;
-    while (await ask(() => store.emptySome(this.#name)));
+    const { lastSeq } = ledger;
+    while (await ask(() => store.emptySome(this.#name, lastSeq)));
     ledger.noteEmptied();
     await save();
   }
@@ -278,6 +281,7 @@ export class Sink {
 
 interface Holding {
   readonly term: LeaseTerm;
+  readonly turn: SinkTurn;
   readonly ledger: SinkLedger;
   readonly target: Target;
   readonly ask: Ask;

@@ -183,30 +183,3 @@ test("a sink whose spool is full begins again with the present result, and says 
   expect(receiver.accepted.some(({ data }) => data.cause === "snapshot")).toBe(true);
   await client.close();
 });
-
-test("only the newest holder writes: a frozen one changes neither position nor spool nor parked messages", async () => {
-  const receiver = await WebhookReceiver.start();
-  const { client, name } = await startSink(receiver);
-  const store = new SinkStore(client.db(`${name}-state`), client);
-  const old = await store.begin("other", 1n, "a");
-  expect(old?.state).toMatchObject({ position: null });
-  expect(await store.begin("other", 2n, "b")).not.toBeNull();
-  expect(await store.begin("other", 1n, "a")).toBeNull();
-  const event = { specversion: "1.0", id: "m", source: "/", type: "t", data: {} };
-  const message = { id: "m", key: "1", event };
-  const spooled = { seq: 1, lane: null, message, atMs: 0, attempts: 0, dueAtMs: null, reason: null };
-  const parked = { message, reason: "refused", attempts: 1, atMs: 0, parkedAtMs: 0 };
-  if (old === null) throw new Error("the sink has a state");
-  const state = { ...old.state, position: { cursor: "c", ticket: "t" } };
-  const writes = { state, spool: [spooled], delivered: [], park: [parked], unpark: [] };
-  expect(await store.save("other", 1n, writes)).toBe(false);
-  const nothing = { spool: [], delivered: [], park: [], unpark: [] };
-  expect(await store.save("other", 1n, { state, ...nothing })).toBe(false);
-  expect(await store.parked("other", { limit: 1 })).toEqual([]);
-  const limits = { messages: 10, bytes: 1_000 };
-  expect((await store.spooled("other", null, 0, limits)).messages).toEqual([]);
-  expect((await store.states()).find((sink) => sink.name === "other")?.position).toBeNull();
-  expect(await store.save("other", 2n, writes)).toBe(true);
-  expect((await store.spooled("other", null, 0, limits)).messages).toEqual([spooled]);
-  await client.close();
-});
