@@ -29,11 +29,18 @@ export class Outage {
   begin(retryAfterMs: number | undefined): void {
     if (this.#timer !== null) return;
     this.#failures++;
-    const retry = guarded(this.#parts, "sinks.outage", () => {
-      this.#timer = null;
-      this.#onRetry();
-    });
-    this.#timer = setTimeout(retry, retryAfterMs ?? outageDelayMs(this.#failures)).unref();
+    const retry = guarded(this.#parts, "sinks.outage", () => this.retryNow());
+    // A receiver may ask for a longer wait, and not for none: it would be asked in a loop while it is down.
+    const delayMs = Math.max(outageDelayMs(this.#failures), retryAfterMs ?? 0);
+    this.#timer = setTimeout(retry, delayMs).unref();
+  }
+
+  /** Ends the wait, if there is one. */
+  retryNow(): void {
+    if (this.#timer === null) return;
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#onRetry();
   }
 
   /** The target has taken a message. */

@@ -12,8 +12,9 @@ import { guarded } from "../metrics/guard.ts";
 import { Courier, newParcel, type Parcel } from "./courier.ts";
 import { Lanes } from "./lanes.ts";
 import { Outage } from "./outage.ts";
+import { LOAD, LOAD_LANE, readSpool } from "./read-spool.ts";
 import { retryDelayMs } from "./retry-schedule.ts";
-import type { ParkedMessage, SinkPosition, SpooledMessage } from "./sink-documents.ts";
+import type { ParkedMessage, SinkPosition } from "./sink-documents.ts";
 import { SinkProgress } from "./sink-progress.ts";
 import type { RunEnd, SinkRunParts } from "./sink-run-parts.ts";
 import { SinkWriter } from "./sink-writer.ts";
@@ -24,9 +25,6 @@ import type { SendResult, SinkMessage } from "./target.ts";
 const WINDOW = 1_000;
 /** How long messages wait for a slow target in memory before they go to the spool, in milliseconds. */
 const SLOW_MS = 1_000;
-/** How much of the main queue, and of a lane, is read from the spool at a time. */
-const LOAD = { messages: 200, bytes: 4 * 1_048_576 };
-const LOAD_LANE = { messages: 20, bytes: 1_048_576 };
 /** How long to wait for a message in flight before its lane is read, in milliseconds. */
 const IN_FLIGHT_MS = 100;
 /** With more keys that wait for a retry, the whole sink waits. */
@@ -122,12 +120,14 @@ export class SinkRun {
    * @param position The point after it; `null` where a sink must not resume.
    */
   async take(message: SinkMessage, position: SinkPosition | null): Promise<void> {
+    const atMs = Date.now();
+    if (!this.#isSpooling && this.#courier.isFull(WINDOW)) await this.#waitForTarget();
+    if (this.#isOver) return;
+    // After the wait, because a replayed message may have come first and begun the spool at its own place.
     const seq = ++this.#lastSeq;
-    const parcel = newParcel(seq, message, Date.now());
+    const parcel = newParcel(seq, message, atMs);
     this.#followed = position ?? this.#followed;
     this.#progress.arrive(seq, position);
-    if (!this.#isSpooling && this.#courier.isFull(WINDOW)) await this.#waitForTarget(parcel);
-    if (this.#isOver) return;
     // While the main queue of the spool is in use, the lane of a key holds only messages from before it.
     if (this.#isSpooling) this.#spool(parcel, null);
     else if (this.#lanes.has(message.key)) this.#spool(parcel, message.key);
@@ -139,10 +139,11 @@ export class SinkRun {
   }
 
   /** Sends a parked message again, after everything that has arrived so far. */
-  async replay({ message, atMs }: ParkedMessage): Promise<void> {
+  async replay({ message }: ParkedMessage): Promise<void> {
     const seq = ++this.#lastSeq;
     this.#beginSpooling(seq);
-    this.#spool(newParcel(seq, message, atMs), null);
+    // It begins to wait now. Its first arrival may be longer ago than the spool's age allows.
+    this.#spool(newParcel(seq, message, Date.now()), null);
     this.forget(message.id);
     // It would be found among the parked ones again before that.
     await this.#writer.flush();
@@ -159,6 +160,8 @@ export class SinkRun {
     if (this.#isPaused === isPaused) return;
     this.#isPaused = isPaused;
     if (isPaused) this.#takeBack();
+    // An admin who resumes the sink does not wait for the next attempt, which a receiver may have put off for a day.
+    else this.#outage.retryNow();
     this.#proceed();
   }
 
@@ -203,13 +206,13 @@ export class SinkRun {
   }
 
   /** The target is slower than the changes. If that goes on, they go to the spool, so that the position moves on. */
-  async #waitForTarget({ seq }: Parcel): Promise<void> {
+  async #waitForTarget(): Promise<void> {
     const abort = new AbortController();
     const late = sleep(SLOW_MS, undefined, { signal: abort.signal }).catch(() => {}); // it rejects on abort
     await Promise.race([this.#courier.below(WINDOW), late]);
     abort.abort();
     if (!this.#courier.isFull(WINDOW)) return;
-    this.#beginSpooling(seq);
+    this.#beginSpooling(this.#lastSeq + 1);
     this.#proceed();
   }
 
@@ -279,7 +282,8 @@ export class SinkRun {
     const { key } = parcel.message;
     const attempts = parcel.attempts + 1;
     ledger.noteFailed();
-    const delayMs = retryDelayMs(attempts, options.retry);
+    const isTooOld = Date.now() - parcel.atMs > options.spool.ageMs;
+    const delayMs = isTooOld ? null : retryDelayMs(attempts, options.retry);
     if (delayMs === null) {
       log.warn({ sink: name, event: parcel.message.id, attempts, reason }, "a message was parked");
       const { message, atMs } = parcel;
@@ -355,7 +359,7 @@ export class SinkRun {
       const spooledSeq = this.#spooledSeq;
       await this.#writer.flush();
       if (this.#isHalted || this.#mustReload) continue;
-      const { parcels, isAll } = await this.#read(null, this.#loadedSeq, LOAD);
+      const { parcels, isAll } = await readSpool(this.#parts, null, this.#loadedSeq, LOAD);
       if (this.#isHalted || this.#mustReload) continue;
       for (const parcel of parcels) {
         this.#loadedSeq = parcel.seq;
@@ -367,19 +371,6 @@ export class SinkRun {
     }
   }
 
-  async #read(
-    lane: string | null,
-    after: number,
-    limits: typeof LOAD,
-  ): Promise<{ parcels: Parcel[]; isAll: boolean }> {
-    const { answer, store, name } = this.#parts;
-    const { messages, isAll } = await answer(() => store.spooled(name, lane, after, limits));
-    const toParcel = ({ seq, message, atMs, attempts }: SpooledMessage): Parcel => {
-      return { ...newParcel(seq, message, atMs), attempts, lane };
-    };
-    return { parcels: messages.map(toParcel), isAll };
-  }
-
   /** Sends the messages of a lane, whose time has come. */
   async #runLane(lane: string): Promise<void> {
     if (this.#courier.has(lane)) {
@@ -387,7 +378,7 @@ export class SinkRun {
       return;
     }
     await this.#writer.flush();
-    const { parcels } = await this.#read(lane, 0, LOAD_LANE);
+    const { parcels } = await readSpool(this.#parts, lane, 0, LOAD_LANE);
     if (this.#isHalted) this.#lanes.block(lane, 0);
     else if (parcels.length === 0) this.#lanes.finish(lane);
     else for (const parcel of parcels) this.#courier.add(parcel);

@@ -228,6 +228,13 @@ export class SinkStore {
     return oldest?.at.getTime() ?? null;
   }
 
+  /** When the first message of the main queue arrived, in epoch milliseconds; `null` if the queue is empty. */
+  async firstQueuedMs(sink: string): Promise<number | null> {
+    const options = { ...READ, projection: { at: 1 }, sort: { seq: 1 } as const };
+    const first = await this.#spool.findOne({ sink, lane: null }, options);
+    return first?.at.getTime() ?? null;
+  }
+
   /**
    * Removes some messages of a spool that was given up.
    * @param upToSeq The last one of them. Those of a newer holder come after it.

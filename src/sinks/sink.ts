@@ -256,7 +256,10 @@ export class Sink {
       const before = ledger.oldestMs;
       ledger.noteOldest(times.length === 0 ? null : Math.min(...times), nowMs);
       if (ledger.oldestMs !== before) run.touch();
-      if (spooledMs !== null && nowMs - spooledMs > spool.ageMs && !until.aborted)
+      // Messages of a lane are parked one by one instead, so that a document that is refused takes no others with it.
+      const isOld = spooledMs !== null && nowMs - spooledMs > spool.ageMs;
+      const queuedMs = isOld ? await answer(() => store.firstQueuedMs(this.#name)) : null;
+      if (queuedMs !== null && nowMs - queuedMs > spool.ageMs && !until.aborted)
         onEnd({ kind: "spool-full", limit: "age" });
       if (ledger.parked > 0) await this.#lookAtParked(run, ledger.parked - parked, until);
     } catch (error) {

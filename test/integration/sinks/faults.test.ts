@@ -127,6 +127,21 @@ test("the rest of a lane is sent by the next holder if the first message has lef
   await client.close();
 });
 
+test("a document that is refused for longer than the spool's age is parked, and the sink is not reset", async () => {
+  const receiver = await WebhookReceiver.start();
+  receiver.respond = ({ subject }) => (subject === "3" ? 500 : 200);
+  const { orders, insert, stateOf, client } = await startSink(receiver, {
+    retry: { ...FAST, attempts: 100 },
+    spool: { age: "3s" },
+  });
+  await insert(0, 5);
+  for (let n = 1; n <= 3; n++) await orders.updateOne({ _id: 3 }, { $set: { n } });
+  await expect.poll(async () => (await stateOf())?.parked, PATIENCE).toBe(4);
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(0);
+  expect((await stateOf())?.resets).toBe(0);
+  await client.close();
+});
+
 test("a paused sink sends nothing and loses nothing", async () => {
   const receiver = await WebhookReceiver.start();
   const { insert, store, stateOf, client } = await startSink(receiver);
