@@ -42,7 +42,17 @@ export async function checkAddedCollections(
 
 /** Warns of edited sections that need a restart, so that nobody takes such an edit for done. */
 export function warnOfUnapplied(current: Config, next: Config, log: Logger): void {
-  const always = ["mongodb", "server", "auth", "limits", "history", "tickets", "push", "log"] as const;
+  const always = [
+    "mongodb",
+    "server",
+    "auth",
+    "limits",
+    "history",
+    "tickets",
+    "push",
+    "sinks",
+    "log",
+  ] as const;
   // With the rules of a file, an edit of this section takes effect together with them.
   const sections = current.rules.from === "database" ? ([...always, "rules"] as const) : always;
   const differs: string[] = sections.filter(

@@ -32,8 +32,9 @@ export function sinkAnswers(
       if (!isSink(name)) return null;
       const page = { limit, ...(after === undefined ? {} : { after }) };
       const parked = await answer(() => store.parked(name, page));
-      return parked.map(({ message, ...rest }) => ({
+      return parked.map(({ message, excerpt, ...rest }) => ({
         ...rest,
+        reason: mayReadDocuments && excerpt !== "" ? `${rest.reason}: ${excerpt}` : rest.reason,
         id: message.id,
         event: mayReadDocuments ? message.event : null,
       }));

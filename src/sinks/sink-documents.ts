@@ -27,6 +27,8 @@ export interface SpooledMessage {
 export interface ParkedMessage {
   readonly message: SinkMessage;
   readonly reason: string;
+  /** The beginning of the target's answer, which may quote the message; empty without one. */
+  readonly excerpt: string;
   readonly attempts: number;
   readonly atMs: number;
   readonly parkedAtMs: number;
@@ -55,6 +57,8 @@ export interface SinkState {
   readonly oldestAt: Date | null;
   /** The spool is being emptied, because it was too large. */
   readonly isEmptying: boolean;
+  /** The last message before the sink began from nothing. */
+  readonly freshSeq: number;
   /** Grows with each save, so that a delayed one cannot undo a newer one. */
   readonly saves: number;
 }
@@ -109,6 +113,7 @@ export interface ParkedDocument extends StoredMessage {
   parkedAt: Date;
   attempts: number;
   reason: string;
+  excerpt: string;
   /** Whether an admin wants it to be sent again. */
   replay: boolean;
 }
@@ -127,8 +132,13 @@ export const NEW_STATE: SinkState = {
   trouble: null,
   oldestAt: null,
   isEmptying: false,
+  freshSeq: 0,
   saves: 0,
 };
+/** Whether a snapshot has begun that its holder has not completed. */
+export const isInterrupted = ({ position, lastSeq, freshSeq }: SinkState): boolean =>
+  position === null && lastSeq > freshSeq;
+
 /** No decision has been made about the sink. */
 export const NEW_CONTROL: SinkControl = { isPaused: false, disabled: null };
 
@@ -162,7 +172,7 @@ export const toSpooledMessage = (found: SpoolDocument): SpooledMessage => ({
 /** Makes the document of a parked message. */
 export const toParkedDocument = (
   sink: string,
-  { message, reason, attempts, atMs, parkedAtMs }: ParkedMessage,
+  { message, reason, excerpt, attempts, atMs, parkedAtMs }: ParkedMessage,
 ): ParkedDocument => ({
   _id: { sink, id: message.id },
   sink,
@@ -170,6 +180,7 @@ export const toParkedDocument = (
   parkedAt: new Date(parkedAtMs),
   attempts,
   reason,
+  excerpt,
   replay: false,
   ...toStored(message),
 });
@@ -178,6 +189,7 @@ export const toParkedDocument = (
 export const toParkedMessage = (found: ParkedDocument): ParkedMessage => ({
   message: fromStored(found),
   reason: found.reason,
+  excerpt: found.excerpt,
   attempts: found.attempts,
   atMs: found.at.getTime(),
   parkedAtMs: found.parkedAt.getTime(),

@@ -17,7 +17,7 @@ export interface SinkFollowerParts {
   readonly options: SinkOptions;
   readonly gateway: Pick<Gateway, "openInside">;
   readonly context: GatewayContext;
-  readonly run: Pick<SinkRun, "take" | "note" | "position">;
+  readonly run: Pick<SinkRun, "take" | "note" | "position" | "allow">;
   /** The position cannot be continued: changes may be missing. */
   readonly onReset: (reason: string) => void;
   /** Why the live query cannot be followed at the moment; `null` when it is followed. */
@@ -88,6 +88,7 @@ class Following {
         if (!signal.aborted && !(await this.#handle(input))) break;
     } finally {
       signal.removeEventListener("abort", end);
+      if (!signal.aborted) this.#parts.run.allow(false);
       end();
     }
     return this.#isFollowing;
@@ -140,11 +141,16 @@ class Following {
   }
 
   #subscribed({ start, reason, cursor, ticket }: SubscribedMessage): void {
-    const { run, options, onReset, onTrouble } = this.#parts;
+    const { run, options, onReset, onTrouble, log } = this.#parts;
     this.#ticket = ticket;
+    // A sink without a snapshot reports no difference between old and new rights, so the target misses nothing.
+    const isEdit = this.#isFollowing && reason === "rights-changed" && !options.snapshot;
     this.#isFollowing = true;
     onTrouble(null);
-    if (start === "reset") onReset(reason ?? "history-lost");
+    if (start === "reset" && isEdit)
+      log.info("the rights of the sink have changed; it goes on under the new ones");
+    else if (start === "reset") onReset(reason ?? "history-lost");
+    run.allow(true);
     this.#awaitsSnapshot = start === "snapshot" || (start === "reset" && options.snapshot);
     // After `moved` the difference follows, and the position is not before its end.
     if (start !== "moved" && !this.#awaitsSnapshot) run.note({ cursor, ticket });

@@ -118,7 +118,7 @@ export class SinkLedger {
 
   /** The sink begins again, because changes are missing. */
   noteReset(lastReset: SinkNote): void {
-    this.#set({ resets: this.#state.resets + 1, lastReset });
+    this.#set({ resets: this.#state.resets + 1, lastReset, freshSeq: this.#state.lastSeq });
   }
 
   /** The messages in the spool are given up. */

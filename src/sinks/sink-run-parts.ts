@@ -10,7 +10,8 @@ import type { Target } from "./target.ts";
 export type RunEnd =
   | { readonly kind: "superseded" }
   | { readonly kind: "gone"; readonly reason: string }
-  | { readonly kind: "spool-full"; readonly limit: "bytes" | "age" }
+  /** The messages that wait must not be sent any more. */
+  | { readonly kind: "reset"; readonly reason: "spool-bytes" | "spool-age" | "rights-changed" }
   | { readonly kind: "failed"; readonly error: unknown };
 
 /** The parts that a run works with. */

@@ -32,6 +32,8 @@ const LANES_MAX = 10_000;
 /** How long messages in flight may take when the run stops, in milliseconds. */
 const STOP_MS = 5_000;
 
+type Refusal = Extract<SendResult, { kind: "refused" }>;
+
 /** One run: from the state that the holder has found, until the lease, the target or the spool ends it. */
 export class SinkRun {
   readonly #parts: SinkRunParts;
@@ -52,6 +54,8 @@ export class SinkRun {
   #mustReload = false;
   #isLoading = false;
   #isPaused: boolean;
+  /** Whether the rules show the sink anything. Without claims, no rule applies. */
+  #isAllowed: boolean;
   readonly #outage: Outage;
   #isOver = false;
 
@@ -59,6 +63,7 @@ export class SinkRun {
     const { ledger, options, target, store, answer, name, turn, log } = parts;
     this.#parts = parts;
     this.#isPaused = isPaused;
+    this.#isAllowed = options.as === undefined;
     this.#progress = new SinkProgress(ledger.position);
     this.#followed = ledger.position;
     this.#lastSeq = ledger.lastSeq;
@@ -165,22 +170,25 @@ export class SinkRun {
     this.#proceed();
   }
 
+  /** The live query of a sink with claims has begun or ended. Without one, nothing shows that it may still send. */
+  allow(isAllowed: boolean): void {
+    if (this.#parts.options.as === undefined || this.#isAllowed === isAllowed) return;
+    this.#isAllowed = isAllowed;
+    if (!isAllowed) this.#takeBack();
+    this.#proceed();
+  }
+
   /** Stops: waits a moment for the messages in flight, and saves everything. */
   async stop(): Promise<void> {
-    const timer = setTimeout(
-      guarded(this.#parts, "sinks.stop", () => this.#courier.stop()),
-      STOP_MS,
-    );
+    const later = (act: () => void) => setTimeout(guarded(this.#parts, "sinks.stop", act), STOP_MS);
+    const timer = later(() => this.#courier.stop());
     this.#isPaused = true;
     this.#courier.withdraw();
     this.#lanes.suspend();
     await this.#courier.idle();
     clearTimeout(timer);
     this.#writer.touch();
-    const late = setTimeout(
-      guarded(this.#parts, "sinks.stop", () => this.#writer.end()),
-      STOP_MS,
-    );
+    const late = later(() => this.#writer.end());
     await this.#writer.flush();
     clearTimeout(late);
     this.abandon();
@@ -196,7 +204,7 @@ export class SinkRun {
   }
 
   get #isHalted(): boolean {
-    return this.#isOver || this.#isPaused || this.#outage.isWaiting;
+    return this.#isOver || this.#isPaused || !this.#isAllowed || this.#outage.isWaiting;
   }
 
   #end(end: RunEnd): void {
@@ -245,13 +253,13 @@ export class SinkRun {
     else this.#lanes.noteAdded(lane);
     // The write that saves the message saves the position as well.
     this.#progress.settle(seq);
-    if (ledger.spooledBytes > options.spool.bytes) this.#end({ kind: "spool-full", limit: "bytes" });
+    if (ledger.spooledBytes > options.spool.bytes) this.#end({ kind: "reset", reason: "spool-bytes" });
   }
 
   #settled(parcel: Parcel, result: SendResult): void {
     if (this.#isOver) return;
     if (result.kind === "accepted") this.#accepted(parcel);
-    else if (result.kind === "refused") this.#refused(parcel, result.reason, result.retryAfterMs ?? 0);
+    else if (result.kind === "refused") this.#refused(parcel, result);
     else if (result.kind === "unavailable") this.#unavailable(parcel, result.reason, result.retryAfterMs);
     else this.#end({ kind: "gone", reason: result.reason });
   }
@@ -277,17 +285,18 @@ export class SinkRun {
     this.#writer.touch();
   }
 
-  #refused(parcel: Parcel, reason: string, retryAfterMs: number): void {
+  #refused(parcel: Parcel, { reason, excerpt = "", retryAfterMs = 0 }: Refusal): void {
     const { ledger, options, name, log } = this.#parts;
     const { key } = parcel.message;
     const attempts = parcel.attempts + 1;
     ledger.noteFailed();
+    log.debug({ sink: name, event: parcel.message.id, excerpt }, "the answer of the target");
     const isTooOld = Date.now() - parcel.atMs > options.spool.ageMs;
     const delayMs = isTooOld ? null : retryDelayMs(attempts, options.retry);
     if (delayMs === null) {
       log.warn({ sink: name, event: parcel.message.id, attempts, reason }, "a message was parked");
       const { message, atMs } = parcel;
-      this.#writer.park({ message, reason, attempts, atMs, parkedAtMs: Date.now() });
+      this.#writer.park({ message, reason, excerpt, attempts, atMs, parkedAtMs: Date.now() });
       ledger.noteParked(1);
       this.#left(parcel);
       if (typeof parcel.lane === "string") this.#continueLane(parcel.lane);

@@ -8,7 +8,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { Lease, type LeaseParts, type LeaseTerm } from "../source/lease.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { SinkOptions } from "./options.ts";
-import type { SinkTurn } from "./sink-documents.ts";
+import { isInterrupted, type SinkTurn } from "./sink-documents.ts";
 import { followSink } from "./sink-follower.ts";
 import { SinkLedger } from "./sink-ledger.ts";
 import { SinkRun } from "./sink-run.ts";
@@ -112,6 +112,7 @@ export class Sink {
           await pause(TICK_MS, signal);
           continue;
         }
+        if (isInterrupted(begun.state)) this.#noteReset(ledger, "snapshot-interrupted");
         log.info({ fence: String(term.fence) }, "this node runs the sink");
         const holding = { term, turn, ledger, target, ask, isPaused, signal };
         const end = await this.#runOnce(holding);
@@ -138,6 +139,12 @@ export class Sink {
     await run.start();
     const until = AbortSignal.any([signal, over.signal]);
     const onReset = (reason: string) => {
+      // They were decided under rights that have ended.
+      if (reason === "rights-changed" && ledger.spooledMessages > 0) {
+        run.abandon();
+        onEnd({ kind: "reset", reason });
+        return;
+      }
       this.#noteReset(ledger, reason);
       run.touch();
     };
@@ -194,8 +201,8 @@ export class Sink {
         await ask(() => store.disable(this.#name, turn, disabled));
         return true;
       }
-      case "spool-full":
-        this.#noteReset(ledger, `spool-${end.limit}`);
+      case "reset":
+        this.#noteReset(ledger, end.reason);
         ledger.dropSpool();
         await this.#emptySpool(turn, ledger, ask);
         return true;
@@ -260,7 +267,7 @@ export class Sink {
       const isOld = spooledMs !== null && nowMs - spooledMs > spool.ageMs;
       const queuedMs = isOld ? await answer(() => store.firstQueuedMs(this.#name)) : null;
       if (queuedMs !== null && nowMs - queuedMs > spool.ageMs && !until.aborted)
-        onEnd({ kind: "spool-full", limit: "age" });
+        onEnd({ kind: "reset", reason: "spool-age" });
       if (ledger.parked > 0) await this.#lookAtParked(run, ledger.parked - parked, until);
     } catch (error) {
       if (!isMongoFailure(error)) throw error; // the next tick looks again

@@ -5,20 +5,27 @@ import type { CloudEventV1 } from "cloudevents";
 export interface SinkMessage {
   /** Equal over retries, restarts and nodes. */
   readonly id: string;
-  /** The canonical Extended JSON of the document's `_id`. Messages with equal keys arrive in order. */
+  /** The document's `_id` as JSON, in the form of the sink's `values`. Messages with equal keys arrive in order. */
   readonly key: string;
   readonly event: CloudEventV1<unknown>;
+}
+
+/** Why an attempt has failed. */
+interface Failure {
+  readonly reason: string;
+  /** The beginning of the receiver's answer. It may quote the message, so only those who may read documents see it. */
+  readonly excerpt?: string;
 }
 
 /** The result of one attempt to send one message. */
 export type SendResult =
   | { readonly kind: "accepted" }
   /** The receiver has answered, and does not take this message. Other messages may pass. */
-  | { readonly kind: "refused"; readonly reason: string; readonly retryAfterMs?: number }
+  | (Failure & { readonly kind: "refused"; readonly retryAfterMs?: number })
   /** The receiver cannot be reached. All messages wait. */
-  | { readonly kind: "unavailable"; readonly reason: string; readonly retryAfterMs?: number }
+  | (Failure & { readonly kind: "unavailable"; readonly retryAfterMs?: number })
   /** The receiver wants no more messages. The sink is disabled. */
-  | { readonly kind: "gone"; readonly reason: string };
+  | (Failure & { readonly kind: "gone" });
 
 /** Sends messages to one receiver. */
 export interface Target {

@@ -6,7 +6,7 @@ import type { SinkMessage, Target } from "../../src/sinks/target.ts";
 import { makeTarget } from "../../src/sinks/targets/make-target.ts";
 import { targetSchema } from "../../src/sinks/targets/options.ts";
 
-/** @param key The canonical Extended JSON of the `_id`. */
+/** @param key The `_id` as JSON. */
 export function sinkMessage(id: string, key = JSON.stringify(id), data: unknown = { n: 1 }): SinkMessage {
   const event = {
     specversion: "1.0",

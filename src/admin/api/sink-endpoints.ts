@@ -78,7 +78,7 @@ export const PARKED_MESSAGES = {
     messages: z.array(
       z.strictObject({
         id: z.string(),
-        reason: z.string().describe("The last answer of the target."),
+        reason: z.string().describe("The last answer of the target; its text only with the role documents."),
         attempts: z.int(),
         at: time.describe("When the message arrived at the sink."),
         parkedAt: time,

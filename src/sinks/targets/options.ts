@@ -177,7 +177,9 @@ const KafkaOptions = z.strictObject({
     .string()
     .regex(/^(?!__)[A-Za-z0-9._-]{1,249}$/, { error: "a topic: letters, digits and . _ -, at most 249" })
     .meta({ examples: ["late-orders"] })
-    .describe("The topic, which must exist. The key of a message is the `_id` in canonical Extended JSON."),
+    .describe(
+      "The topic, which must exist. The key of a message is the `_id` as JSON, in the form of `values`.",
+    ),
   clientId: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,200}$/, { error: "letters, digits and . _ -, at most 200" })

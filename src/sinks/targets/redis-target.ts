@@ -38,6 +38,9 @@ export class RedisTarget implements Target {
 
   async close(): Promise<void> {
     this.#connection?.close();
+    // A connection that is being opened has nobody who would close it later.
+    const opened = await this.#opening?.catch(() => undefined); // the call that opens it handles the error
+    opened?.close();
   }
 
   async #sendAll(messages: readonly SinkMessage[], signal: AbortSignal): Promise<SendResult> {

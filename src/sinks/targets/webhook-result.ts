@@ -11,6 +11,9 @@ const ABOUT_THE_RECEIVER: ReadonlySet<number> = new Set([401, 407, 408, 425, 429
 /** The longest wait that a receiver may ask for, in milliseconds. */
 const RETRY_AFTER_MAX_MS = 24 * 3_600_000;
 
+/** A shorter beginning of a secret is not recognized at the end of an excerpt, in characters. */
+const SECRET_PART_MIN = 4;
+
 /** A date as HTTP writes it (IMF-fixdate). `Date.parse` alone accepts much more. */
 const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
@@ -32,12 +35,24 @@ export function retryAfterMs(value: string | undefined, nowMs: number): number |
 export function toSendResult(answer: SafeAnswer, secrets: readonly string[], nowMs: number): SendResult {
   const { status } = answer;
   if (status >= 200 && status <= 299) return { kind: "accepted" };
-  const excerpt = secrets.reduce((text, secret) => text.replaceAll(secret, "…"), answer.excerpt);
-  const reason = `the receiver answered ${status}${excerpt === "" ? "" : `: ${excerpt}`}`;
-  if (status === 410) return { kind: "gone", reason };
+  const excerpt = withoutSecrets(answer.excerpt, secrets);
+  const failure = { reason: `the receiver answered ${status}`, ...(excerpt === "" ? {} : { excerpt }) };
+  if (status === 410) return { kind: "gone", ...failure };
   const kind = isAboutTheReceiver(status) ? "unavailable" : "refused";
   const waitMs = retryAfterMs(answer.headers["retry-after"], nowMs);
-  return waitMs === undefined ? { kind, reason } : { kind, reason, retryAfterMs: waitMs };
+  return waitMs === undefined ? { kind, ...failure } : { kind, ...failure, retryAfterMs: waitMs };
+}
+
+/** A receiver may quote a header without its scheme (`Bearer`), and the end of an excerpt may cut a secret off. */
+function withoutSecrets(excerpt: string, secrets: readonly string[]): string {
+  let text = excerpt;
+  for (const secret of secrets.flatMap((value) => [value, ...value.split(" ").slice(1)])) {
+    if (secret === "") continue;
+    text = text.replaceAll(secret, "…");
+    for (let length = secret.length - 1; length >= SECRET_PART_MIN; length--)
+      if (text.endsWith(secret.slice(0, length))) text = `${text.slice(0, -length)}…`;
+  }
+  return text;
 }
 
 /** A redirect is, too: the URL is wrong for every message. From 520 on, proxies report a backend that does not answer. */

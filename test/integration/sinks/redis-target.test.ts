@@ -132,3 +132,18 @@ test("the password of a Redis is in no reason", async ({ skip }) => {
   expect(result).toMatchObject({ kind: "unavailable", reason: expect.stringContaining("WRONGPASS") });
   expect(JSON.stringify(result)).not.toContain("wr0ng-secret");
 });
+
+test("a target that is closed while it connects leaves no connection open", async ({ skip }) => {
+  const { redis, target } = await start(skip);
+  const connections = async () =>
+    String(await redis.ask("CLIENT", "LIST"))
+      .trim()
+      .split("\n").length;
+  const before = await connections();
+  const abort = new AbortController();
+  const sending = target.send(sinkMessages(1), abort.signal);
+  abort.abort();
+  await target.close();
+  await sending;
+  await expect.poll(connections).toBe(before);
+});

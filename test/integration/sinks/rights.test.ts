@@ -16,11 +16,11 @@ interface Order {
   secret?: number;
 }
 
-async function start(rule: Record<string, unknown> = OWN) {
+async function start(rule: Record<string, unknown> = OWN, sink: Record<string, unknown> = {}) {
   const receiver = await WebhookReceiver.start();
   const started = await startTestService({
     collections: { orders: { rules: [rule] } },
-    sinks: { ada: { collection: "orders", as: { sub: "ada" }, snapshot: true, to: receiver.to } },
+    sinks: { ada: { collection: "orders", as: { sub: "ada" }, snapshot: true, to: receiver.to, ...sink } },
   });
   const client = await new MongoClient(started.uri).connect();
   const state = client.db(`${started.name}-state`);
@@ -74,6 +74,43 @@ test("a revoked user's sink sends nothing more, until the revocation is undone",
   await revocations.undo(which);
   await receiver.holds(1);
   expect(receiver.accepted[0]?.subject).toBe("1");
+  await client.close();
+});
+
+test("messages that wait are not sent while the user of the sink is revoked", async () => {
+  const { receiver, orders, state, stateOf, client } = await start();
+  await receiver.close();
+  await orders.insertMany([1, 2, 3].map((_id) => ({ _id, owner: "ada" })));
+  await expect.poll(async () => (await stateOf())?.spooledMessages, PATIENCE).toBe(3);
+  const revocations = new RevocationStore(state);
+  const which = { iss: null, sub: "ada", jti: null };
+  const nowMs = Date.now();
+  await revocations.revoke({ ...which, issuedBeforeMs: nowMs, expiresAtMs: nowMs + 3_600_000 });
+  await expect.poll(async () => (await stateOf())?.trouble, PATIENCE).toContain("unauthenticated");
+  await receiver.open();
+  // Longer than the pause between two attempts at a target that was down.
+  await receiver.rests(2_000);
+  expect(receiver.requests).toBe(0);
+  await revocations.undo(which);
+  await receiver.holds(3);
+  expect(new Set(receiver.accepted.map(({ subject }) => subject))).toEqual(new Set(["1", "2", "3"]));
+  await client.close();
+});
+
+test("an edit of the rules does not reset a sink without a snapshot", async () => {
+  const { receiver, orders, file, service, stateOf, client } = await start(OWN, { snapshot: false });
+  await orders.insertOne({ _id: 1, owner: "ada", city: "Rome" });
+  await receiver.holds(1);
+  const rule = { ...OWN, filter: { owner: "%%user.sub", city: "Oslo" } };
+  await service.reload(toConfig({ ...file, collections: { orders: { rules: [rule] } } }));
+  await orders.insertMany([
+    { _id: 2, owner: "ada", city: "Rome" },
+    { _id: 3, owner: "ada", city: "Oslo" },
+  ]);
+  await receiver.holds(2);
+  expect(receiver.accepted.map(({ subject }) => subject)).toEqual(["1", "3"]);
+  await expect.poll(async () => (await stateOf())?.delivered, PATIENCE).toBe(2);
+  expect((await stateOf())?.resets).toBe(0);
   await client.close();
 });
 

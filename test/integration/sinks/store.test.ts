@@ -35,7 +35,14 @@ test("only the newest holder writes: a frozen one changes neither position nor s
   expect(old.state).toMatchObject({ position: null });
   const { turn } = await begin(2n, "b");
   expect(await store.begin("late", 1n, "a")).toBeNull();
-  const parked = { message: sinkMessage("p"), reason: "refused", attempts: 1, atMs: 0, parkedAtMs: 0 };
+  const parked = {
+    message: sinkMessage("p"),
+    reason: "refused",
+    excerpt: "",
+    attempts: 1,
+    atMs: 0,
+    parkedAtMs: 0,
+  };
   const state = { position: { cursor: "c", ticket: "t" } };
   const writes = { spool: [spooled(1)], park: [parked] };
   expect(await save(old.turn, state, writes)).toBe(false);

@@ -103,7 +103,7 @@ test("of a refused batch, only the message that the receiver does not take is re
   const results = await target.send(sinkMessages(3), forever());
   expect(results).toEqual([
     ACCEPTED,
-    { kind: "refused", reason: "the receiver answered 422: no m1, please" },
+    { kind: "refused", reason: "the receiver answered 422", excerpt: "no m1, please" },
     ACCEPTED,
   ]);
   expect(received).toHaveLength(4);
@@ -127,7 +127,12 @@ test("a receiver that asks for a pause is unavailable for that time, and no reas
   });
   const target = await webhookTo(url, { headers: { authorization: "Bearer abc" } });
   expect(await target.send([sinkMessage("a")], forever())).toEqual([
-    { kind: "unavailable", reason: "the receiver answered 429: slow down, …", retryAfterMs: 30_000 },
+    {
+      kind: "unavailable",
+      reason: "the receiver answered 429",
+      excerpt: "slow down, …",
+      retryAfterMs: 30_000,
+    },
   ]);
 });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { createMetrics } from "../../../src/metrics/metrics.ts";
-import { NEW_STATE } from "../../../src/sinks/sink-documents.ts";
+import { isInterrupted, NEW_STATE } from "../../../src/sinks/sink-documents.ts";
 import { SinkLedger } from "../../../src/sinks/sink-ledger.ts";
 
 const readingOf = async (gauge: { get(): Promise<{ values: { value: number }[] }> }) =>
@@ -31,4 +31,16 @@ test("counts never fall below nothing, and an empty spool has no bytes", () => {
   expect([ledger.spooledMessages, ledger.spooledBytes]).toEqual([0, 0]);
   ledger.noteParked(-1);
   expect(ledger.parked).toBe(0);
+});
+
+test("a snapshot that its holder has not completed is noticed once", () => {
+  const position = { cursor: "c", ticket: "t" };
+  expect(isInterrupted(NEW_STATE)).toBe(false);
+  expect(isInterrupted({ ...NEW_STATE, position, lastSeq: 3 })).toBe(false);
+  const begun = { ...NEW_STATE, lastSeq: 3 };
+  expect(isInterrupted(begun)).toBe(true);
+  const ledger = new SinkLedger("late", begun, createMetrics());
+  ledger.noteReset({ at: new Date(0), reason: "snapshot-interrupted" });
+  expect(isInterrupted(ledger.state(null, 3))).toBe(false);
+  expect(isInterrupted(ledger.state(null, 4))).toBe(true);
 });

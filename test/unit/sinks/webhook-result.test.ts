@@ -37,12 +37,17 @@ test.each([
   expect(toSendResult(answer(status), [], NOW)).toMatchObject({ kind });
 });
 
-test("a reason contains status and excerpt, and no secret", () => {
+test("a reason contains the status alone, and the excerpt is apart from it and without secrets", () => {
   const echoed = answer(400, {}, "no such token: Bearer abc123, Bearer abc123");
   expect(toSendResult(echoed, ["Bearer abc123"], NOW)).toEqual({
     kind: "refused",
-    reason: "the receiver answered 400: no such token: …, …",
+    reason: "the receiver answered 400",
+    excerpt: "no such token: …, …",
   });
+  const quoted = (excerpt: string) => toSendResult(answer(400, {}, excerpt), ["Bearer abc123"], NOW);
+  expect(quoted("no such token: abc123")).toMatchObject({ excerpt: "no such token: …" });
+  expect(quoted("no such token: abc1")).toMatchObject({ excerpt: "no such token: …" });
+  expect(quoted("no such token: Bearer ab")).toMatchObject({ excerpt: "no such token: …" });
   expect(toSendResult(answer(503), [], NOW)).toEqual({
     kind: "unavailable",
     reason: "the receiver answered 503",
