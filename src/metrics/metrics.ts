@@ -147,6 +147,11 @@ const GAUGES = {
     "Pushes that no push service has accepted yet, at most one for each registration.",
     [],
   ],
+  pushHeldBack: [
+    "tidewire_push_held_back",
+    "Pushes that are due and wait, because the requests to their host or for their user are at their limit.",
+    ["by"],
+  ],
   rulesGeneration: [
     "tidewire_rules_generation",
     "Generation of the rules in force; grows with each applied edit.",
@@ -206,6 +211,7 @@ type MeasuredOnScrape =
   | "bytesSent"
   | "sockets"
   | "pushRegistrations"
+  | "pushHeldBack"
   | "outboxBytes"
   | "streamDownSeconds"
   | "publishedHeadAge"

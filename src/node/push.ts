@@ -1,6 +1,7 @@
 import type { Feed } from "../feed/feed.ts";
 import type { GatewayContext } from "../gateway/context.ts";
 import type { SharedParts } from "../gateway/shared-parts.ts";
+import { SparseLog } from "../metrics/sparse-log.ts";
 import { safeRequest } from "../outbound/safe-request.ts";
 import type { AnsweringStore } from "../push/partition.ts";
 import { PushRoutes } from "../push/push-routes.ts";
@@ -41,6 +42,10 @@ export function startPush(
     save: (...given) => answer(() => saved.save(...given)),
     erase: (...given) => answer(() => saved.erase(...given)),
   };
+  const sender = new Sender(options, { log, metrics });
+  metrics.onScrape("pushHeldBack", () => {
+    for (const by of ["host", "user"] as const) metrics.pushHeldBack.set({ by }, sender.heldBack(by));
+  });
   const service = new PushService({
     feed,
     accounts,
@@ -49,7 +54,8 @@ export function startPush(
     log,
     options,
     request: { options, vapid, send: safeRequest },
-    sender: new Sender(options.concurrency, { log, metrics }),
+    sender,
+    refusals: new SparseLog(),
     metrics,
     store,
     leases: new LeaseStore(database),

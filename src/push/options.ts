@@ -134,6 +134,20 @@ export const PushOptions = z.strictObject({
     .max(1_000)
     .default(64)
     .describe("Requests to push services at a time, per process."),
+  concurrencyPerHost: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(32)
+    .describe(
+      "Requests to one host at a time, per process. A host that answers slowly leaves the others to the rest.",
+    ),
+  concurrencyPerUser: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(4)
+    .describe("Requests for registrations of one user at a time, per process: users choose the hosts."),
   attempts: z
     .int()
     .min(1)
@@ -145,7 +159,7 @@ export const PushOptions = z.strictObject({
     .min(10)
     .max(600_000)
     .default(5_000)
-    .describe("Pause before the second attempt; it doubles with each further one."),
+    .describe("Pause before the second attempt, and after a refusal; it doubles with each further one."),
   retryMaxMs: z
     .int()
     .min(10)

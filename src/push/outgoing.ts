@@ -30,6 +30,9 @@ export class Outgoing {
   #inFlight: Push | null = null;
   #attempts: number;
   #dueMs: number;
+  /** Refusals since the last push that was accepted, and until when they keep others back, in epoch milliseconds. */
+  #refusals = 0;
+  #refusedUntilMs = 0;
 
   /** @param saved The push that an earlier holder has saved. */
   constructor(
@@ -53,7 +56,9 @@ export class Outgoing {
 
   /** From when on the waiting push may be sent, in epoch milliseconds; `Infinity` if none waits. */
   get dueMs(): number {
-    return this.#waiting === null || this.#inFlight !== null ? Number.POSITIVE_INFINITY : this.#dueMs;
+    return this.#waiting === null || this.#inFlight !== null
+      ? Number.POSITIVE_INFINITY
+      : Math.max(this.#dueMs, this.#refusedUntilMs);
   }
 
   /** Takes a newer push. @returns Whether it replaces one that was not sent. */
@@ -76,9 +81,25 @@ export class Outgoing {
     return this.#inFlight === push;
   }
 
-  /** The push service has taken the push, or will never take it. */
+  /** The push service has taken the push, or there is nobody to take it. */
   settled(push: Push): void {
     if (this.#inFlight !== push) return;
+    this.#refusals = 0;
+    this.#drop();
+  }
+
+  /**
+   * The push service will never take the push. Later ones are due after a pause that doubles with each refusal, also if
+   * rights change meanwhile: the host may be one that has nothing to do with push services.
+   * @param random From 0 to 1.
+   */
+  refused(push: Push, nowMs: number, random: number): void {
+    if (this.#inFlight !== push) return;
+    this.#refusedUntilMs = nowMs + this.#pauseMs(++this.#refusals) * (0.5 + random / 2);
+    this.#drop();
+  }
+
+  #drop(): void {
     this.#inFlight = null;
     this.#attempts = 0;
     this.#dueMs = 0;
@@ -101,12 +122,11 @@ export class Outgoing {
    */
   failed(push: Push, nowMs: number, askedMs: number, random: number): "retried" | "dropped" | "replaced" {
     if (this.#inFlight !== push) return "replaced";
-    const { attempts, retryFirstMs, retryMaxMs, ttlMs } = this.#options;
+    const { attempts, retryMaxMs, ttlMs } = this.#options;
     this.#inFlight = null;
     this.#attempts++;
     const isReplaced = this.#waiting !== null;
-    // Past the longest pause a higher exponent changes nothing.
-    const pauseMs = Math.min(retryMaxMs, retryFirstMs * 2 ** Math.min(this.#attempts - 1, 30));
+    const pauseMs = this.#pauseMs(this.#attempts);
     this.#dueMs = nowMs + Math.max(pauseMs * (0.5 + random / 2), Math.min(askedMs, retryMaxMs));
     if (isReplaced) {
       // The newer push has all of its attempts, after the pause that the push service needs.
@@ -120,6 +140,13 @@ export class Outgoing {
     }
     this.#waiting = push;
     return "retried";
+  }
+
+  /** Pause after so many failures in a row. */
+  #pauseMs(failures: number): number {
+    const { retryFirstMs, retryMaxMs } = this.#options;
+    // Past the longest pause a higher exponent changes nothing.
+    return Math.min(retryMaxMs, retryFirstMs * 2 ** Math.min(failures - 1, 30));
   }
 
   /** The rights to the change are gone. @returns Whether something was dropped. */

@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { SparseLog } from "../metrics/sparse-log.ts";
 import type { PushState, SavedRegistration } from "../source/push-store.ts";
 import { encryptPayload } from "./encrypt-payload.ts";
 import { Outgoing, type Push, type RetryOptions } from "./outgoing.ts";
@@ -29,6 +30,8 @@ export interface OutboxParts {
   readonly sender: Sender;
   readonly metrics: Pick<Metrics, "pushes">;
   readonly log: Logger;
+  /** Refusals of all registrations: a client chooses who refuses, and how often. */
+  readonly refusals: SparseLog;
 }
 
 /** The waiting push in the form in which it is saved, and the note that it was. */
@@ -62,6 +65,15 @@ export class PushOutbox implements Sending {
     );
     this.#savedPush = push;
     this.#savedAttempts = pending?.attempts ?? 0;
+  }
+
+  get host(): string {
+    // A name with and without the last dot is the same host, and so is one with another port.
+    return new URL(this.#owner.saved.request.endpoint).hostname.replace(/\.$/, "");
+  }
+
+  get user(): string {
+    return this.#owner.saved.identity.subject;
   }
 
   /** Whether a push waits or is being sent. */
@@ -157,7 +169,7 @@ export class PushOutbox implements Sending {
   }
 
   #answered(push: Push, answer: PushAnswer): void {
-    const { metrics, log } = this.#parts;
+    const { metrics, log, refusals } = this.#parts;
     const { host } = new URL(this.#owner.saved.request.endpoint);
     if (answer.outcome === "retry") {
       const outcome = this.#outgoing.failed(push, Date.now(), answer.afterMs, Math.random());
@@ -166,15 +178,19 @@ export class PushOutbox implements Sending {
       return;
     }
     metrics.pushes.inc({ outcome: answer.outcome });
-    this.#outgoing.settled(push);
-    if (answer.outcome === "gone") this.#owner.isGone();
-    if (answer.outcome !== "refused") return;
+    if (answer.outcome !== "refused") {
+      this.#outgoing.settled(push);
+      if (answer.outcome === "gone") this.#owner.isGone();
+      return;
+    }
+    this.#outgoing.refused(push, Date.now(), Math.random());
     const { status } = answer;
     const why =
       status === 0
         ? "its address is private (push.allowPrivate)"
         : "401 and 403 mean other VAPID keys (push.vapid)";
-    log.warn({ host, status, registration: this.#owner.saved.id }, `a push was refused: ${why}`);
+    const fields = { host, status, registration: this.#owner.saved.id };
+    refusals.write(Date.now(), (more) => log.warn({ ...fields, ...more }, `a push was refused: ${why}`));
   }
 
   #encrypted(push: Push): Uint8Array {

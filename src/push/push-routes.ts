@@ -18,6 +18,12 @@ const PATH = "/v1/push";
 /** The id of a registration in the path. */
 const ONE = /^\/v1\/push\/([\w-]{1,64})$/;
 
+/**
+ * Bytes of a body that is too large which are read before the connection is closed. A client that has sent its whole
+ * body reads the refusal; a connection that is closed while bytes arrive may lose it.
+ */
+const DISCARDED_BYTES = 1_048_576;
+
 /** Answers the requests of users about their registrations. */
 export class PushRoutes {
   readonly #context: GatewayContext;
@@ -59,7 +65,7 @@ export class PushRoutes {
     }
     chargeConnect(this.#admission, address, this.#context);
     const identity = await this.#identify(request, address);
-    if (method === "POST") this.#answer(response, await this.#register(request, identity));
+    if (method === "POST") this.#answer(response, await this.#register(request, response, identity));
     else if (id !== undefined) answerJson(response, 200, await this.#registrations.remove(identity, id));
     else answerJson(response, 200, await this.#registrations.list(identity));
   }
@@ -74,9 +80,19 @@ export class PushRoutes {
     throw new TidewireError("unauthenticated", text, { reason: "missing" }, { retry: "never" });
   }
 
-  async #register(request: IncomingMessage, identity: Identity): Promise<Registered> {
+  async #register(
+    request: IncomingMessage,
+    response: ServerResponse,
+    identity: Identity,
+  ): Promise<Registered> {
     const { limits } = this.#context;
     const text = await readBody(request, limits.messageBytes);
+    if (text === null) {
+      if (!request.complete) response.setHeader("Connection", "close"); // nobody reads the rest
+      const details = { limit: "messageBytes", value: limits.messageBytes };
+      const message = `the body has more than ${limits.messageBytes} bytes (limits.messageBytes)`;
+      throw new TidewireError("bad-request", message, details);
+    }
     const bytes = Buffer.byteLength(text);
     const incoming: Incoming = readMessage(text, bytes, limits);
     if ("unread" in incoming) {
@@ -105,16 +121,20 @@ export class PushRoutes {
   }
 }
 
-/** @throws {TidewireError} `bad-request`: the body is too large. Bytes after the limit are not kept. */
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<string> {
+/**
+ * Reads a body as text. The rest of one that is larger than the limit is not kept, and much more than the limit is not
+ * read.
+ * @returns `null` if it is larger.
+ */
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<string | null> {
   const parts: Buffer[] = [];
   let size = 0;
-  // Node types the chunks of a request as `any`; without an encoding they are always buffers.
-  for await (const part of request as AsyncIterable<Buffer>) {
+  // Leaving the loop must not destroy the request, because the refusal is still to be sent on its socket.
+  const read: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+  for await (const part of read) {
     size += part.length;
     if (size <= bytesMax) parts.push(part);
+    else if (size > bytesMax + DISCARDED_BYTES) return null;
   }
-  if (size <= bytesMax) return Buffer.concat(parts).toString("utf8");
-  const text = `the body has more than ${bytesMax} bytes (limits.messageBytes)`;
-  throw new TidewireError("bad-request", text, { limit: "messageBytes", value: bytesMax });
+  return size > bytesMax ? null : Buffer.concat(parts).toString("utf8");
 }

@@ -124,28 +124,37 @@ export class PushStore {
   ): Promise<PushLimit | null> {
     const { id, createdAtMs, expiresAtMs, start, ...fields } = registration;
     await this.#indexes.ensure(this.#collection);
-    const known = await this.#collection.findOne({ _id: id, isRemoved: false }, MAJORITY_READ);
-    const isKnown = known !== null;
-    // An estimate counts in no time. Registrations that are removed soon count, too.
-    if (!isKnown && (await this.#collection.estimatedDocumentCount()) >= limits.pushRegistrations)
-      return "pushRegistrations";
-    // A later start would skip the changes that its holder has not received yet.
-    const continues = isKnown && known.suspended === null && known.start !== null;
-    const set = {
+    const written = {
       ...fields,
-      ...(continues ? {} : { start, behind: null }),
       expiresAt: new Date(expiresAtMs),
       suspended: null,
       isNew: true,
       isRemoved: false,
     };
-    const created = { createdAt: new Date(createdAtMs), pending: null, fence: Long.ZERO };
+    const known = await this.#collection.findOne({ _id: id, isRemoved: false }, MAJORITY_READ);
+    if (known !== null) {
+      // A later start would skip the changes that its holder has not received yet.
+      const continues = known.suspended === null && known.start !== null;
+      const set = { ...written, ...(continues ? {} : { start, behind: null }) };
+      const renewed = await this.#collection.updateOne(
+        { _id: id, isRemoved: false },
+        { $set: set },
+        MAJORITY_WRITE,
+      );
+      // Its user may have removed it meanwhile. It must then count as a new one.
+      if (renewed.matchedCount > 0) return null;
+    }
+    // An estimate counts in no time. Registrations that are removed soon count, too.
+    if ((await this.#collection.estimatedDocumentCount()) >= limits.pushRegistrations)
+      return "pushRegistrations";
+    // The document of one that was removed may still exist. With its time it would pass those made since.
+    const created = { createdAt: new Date(createdAtMs), start, behind: null, pending: null };
     await this.#collection.updateOne(
       { _id: id },
-      { $set: set, $setOnInsert: created },
+      { $set: { ...written, ...created }, $setOnInsert: { fence: Long.ZERO } },
       { upsert: true, ...MAJORITY_WRITE },
     );
-    if (isKnown || !(await this.#isBeyond(registration, limits.pushPerUser))) return null;
+    if (!(await this.#isBeyond(registration, limits.pushPerUser))) return null;
     await this.remove(registration.identity.subject, id);
     return "pushPerUser";
   }

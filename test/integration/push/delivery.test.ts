@@ -67,6 +67,39 @@ test("a push that is refused for good is not repeated, and the next one is tried
   expect(endpoint.received).toHaveLength(2);
 });
 
+test("a host that refuses is called less and less often, and fills no log", async () => {
+  const { as, endpoint, orders, outcomes } = await startPushService({ retryFirst: "30s", retryMax: "10m" });
+  await as("ada").registered(endpoint.subscription("refuses"));
+  await as("bob").registered(endpoint.subscription("accepts"));
+  endpoint.answerBy(({ browser }) => ({ status: browser === "refuses" ? 400 : 201 }));
+  for (let n = 1; n <= 3; n++) {
+    await orders.insertMany(["ada", "bob"].map((owner) => ({ _id: `${owner} ${n}`, owner })));
+    await expect.poll(() => endpoint.accepted("accepts")).toHaveLength(n);
+    // The push for one was offered before the push for the other was, and goes to the same host.
+    await expect.poll(async () => (await outcomes())["refused"]).toBe(1);
+  }
+  expect(endpoint.received.filter(({ browser }) => browser === "refuses")).toHaveLength(1);
+});
+
+test("a slow host of one user has push.concurrencyPerUser requests, and delays nobody else", async () => {
+  const options = { concurrency: 3, concurrencyPerUser: 2, timeout: "2m" };
+  const { as, endpoint, orders, metric } = await startPushService(options);
+  let slow = 0;
+  endpoint.answerBy(({ browser }) => {
+    if (!browser.startsWith("slow-")) return { status: 201 };
+    slow++;
+    return new Promise(() => {});
+  });
+  for (let n = 1; n <= 4; n++) await as("eve").registered(endpoint.subscription(`slow-${n}`));
+  await as("ada").registered(endpoint.subscription("ada"));
+  await orders.insertOne({ _id: 1, owner: "eve" });
+  await expect.poll(() => slow).toBe(2);
+  await expect.poll(() => metric("tidewire_push_held_back")).toBe(2);
+  await orders.insertOne({ _id: 2, number: 2, owner: "ada" });
+  await endpoint.until(({ title }) => title === "Order 2");
+  expect(slow).toBe(2);
+});
+
 test("a redirect is a refusal: the service calls no address that a push service names", async () => {
   const { as, endpoint, orders, outcomes } = await startPushService();
   const other = await PushEndpoint.start();

@@ -1,9 +1,12 @@
 /** Push registrations: who may make them, what is sent, and that nothing is sent without a right (docs/protocol.md, section 7.1). */
+import { connect } from "node:net";
 import { jwtVerify } from "jose";
 import { expect, test } from "vitest";
+import { PushStore } from "../../../src/source/push-store.ts";
+import { testDatabase } from "../../support/mongod.ts";
 import { PushClient } from "../../support/push-client.ts";
 import { ORDERS, startPushService } from "../../support/push-world.ts";
-import { startTestService } from "../../support/service.ts";
+import { signToken, startTestService } from "../../support/service.ts";
 
 test("[7.1] a user who is not connected receives a document that matches, with the texts of its visible fields", async () => {
   const { as, endpoint, orders } = await startPushService({ urgency: "high", ttl: "1h" });
@@ -166,6 +169,56 @@ test("[7.1] limits.pushPerUser and limits.pushRegistrations, on both sides, also
   });
   expect(await ada.list()).toHaveLength(3);
   expect(await metric("tidewire_limit_hits_total")).toBe(3);
+});
+
+test("[7.1] limits.pushPerUser holds for registrations that were removed and made again", async () => {
+  const { client, name } = await testDatabase();
+  const store = new PushStore(client.db(`${name}-state`));
+  const limits = { pushPerUser: 2, pushRegistrations: 100 };
+  let nowMs = Date.now();
+  const put = async (id: string) => {
+    const identity = {
+      claims: "{}",
+      sub: "ada",
+      subject: "ada",
+      issuedAtMs: 1,
+      tokenId: null,
+      signedBy: "k",
+    };
+    const request = { collection: "orders", filter: "{}", on: ["added"], endpoint: "https://push.example/" };
+    const times = { createdAtMs: ++nowMs, expiresAtMs: nowMs + 600_000 };
+    const keys = { p256dh: "", auth: "", data: null };
+    const registration = { id, partition: 0, identity, request: { ...request, ...keys }, ...times };
+    return store.put({ ...registration, start: null, revision: id }, limits);
+  };
+  // No holder erases the removed ones.
+  expect([await put("a"), await put("b"), await put("c")]).toEqual([null, null, "pushPerUser"]);
+  await store.remove("ada", "a");
+  await store.remove("ada", "b");
+  expect([await put("d"), await put("e")]).toEqual([null, null]);
+  expect([await put("a"), await put("b")]).toEqual(["pushPerUser", "pushPerUser"]);
+  expect([await put("d"), await put("e")]).toEqual([null, null]);
+  expect((await store.list("ada", nowMs)).map(({ id }) => id)).toEqual(["d", "e"]);
+});
+
+test("[7.1] a body that is larger than limits.messageBytes is refused, and not read to its end", async () => {
+  const { base } = await startPushService({}, { limits: { messageBytes: "4KiB" } });
+  const token = await signToken({ sub: "ada" });
+  const { hostname, port } = new URL(base);
+  const most = 4_096 + 1_048_576;
+  const socket = connect(Number(port), hostname);
+  const headers = ["host: x", `authorization: Bearer ${token}`, "content-length: 1073741824"];
+  socket.write(`POST /v1/push HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n`);
+  socket.write(Buffer.alloc(most + 1, " "));
+  let answer = "";
+  for await (const part of socket) answer += part;
+  expect(answer).toMatch(/^HTTP\/1.1 400 .*connection: close.*messageBytes/is);
+  const whole = await fetch(`${base}/v1/push`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+    body: " ".repeat(most),
+  });
+  expect([whole.status, whole.headers.get("connection")]).toEqual([400, "keep-alive"]);
 });
 
 test("[7.1] without VAPID keys there are no registrations", async () => {

@@ -72,3 +72,19 @@ test("continues with the push that an earlier holder has saved", () => {
   expect([outgoing.take(699), outgoing.take(700)?.payload]).toEqual([null, "1"]);
   expect(outgoing.failed(saved.push, 800, 0, 1)).toBe("dropped");
 });
+
+test("a refused push is dropped, and each refusal in a row keeps the next one back for longer, also after a withdrawal", () => {
+  const outgoing = new Outgoing(OPTIONS);
+  const dueMs: number[] = [];
+  for (const answer of ["refused", "refused", "withdrawn", "refused", "refused", "accepted", "refused"]) {
+    outgoing.offer(push("1"));
+    const taken = outgoing.take(100_000) as Push;
+    if (answer === "refused") outgoing.refused(taken, 0, 1);
+    else if (answer === "accepted") outgoing.settled(taken);
+    else outgoing.withdraw();
+    outgoing.offer(push("2"));
+    dueMs.push(outgoing.dueMs);
+    outgoing.withdraw();
+  }
+  expect(dueMs).toEqual([1_000, 2_000, 2_000, 4_000, 5_000, 5_000, 1_000]);
+});
