@@ -3,7 +3,7 @@
  * partition. That node stamps each document with the fencing number of its lease, and every later write of it names this
  * number, so that a holder that was frozen cannot overwrite the work of its successor.
  */
-import { type Binary, type Collection, Long } from "mongodb";
+import { type Binary, type Collection, type Document, Long } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
 import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE } from "./majority.ts";
 import type { StateDatabase } from "./state-database.ts";
@@ -104,6 +104,8 @@ const NEW_MAX = 1_000;
 export class PushStore {
   readonly #database: StateDatabase;
   readonly #indexes = new ExpiryIndex({ partition: 1, isNew: 1 }, { "identity.subject": 1 });
+  /** The last new registration of each user that is being saved. */
+  readonly #turns = new Map<string, Promise<PushLimit | null>>();
 
   constructor(stateDatabase: StateDatabase) {
     this.#database = stateDatabase;
@@ -147,6 +149,35 @@ export class PushStore {
     // An estimate counts in no time. Registrations that are removed soon count, too.
     if ((await this.#collection.estimatedDocumentCount()) >= limits.pushRegistrations)
       return "pushRegistrations";
+    const { subject } = registration.identity;
+    // One after the other, so that each counts those before it.
+    const before = this.#turns.get(subject);
+    const turn = (async () => {
+      await before?.catch(() => {}); // its own request reports the error
+      return this.#create(registration, written, limits);
+    })();
+    this.#turns.set(subject, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(subject) === turn) this.#turns.delete(subject);
+    }
+  }
+
+  async #create(
+    {
+      id,
+      createdAtMs,
+      start,
+      identity,
+    }: Pick<SavedRegistration, "id" | "createdAtMs" | "start" | "identity">,
+    written: Document,
+    limits: Readonly<Record<PushLimit, number>>,
+  ): Promise<PushLimit | null> {
+    const others = { "identity.subject": identity.subject, isRemoved: false, _id: { $ne: id } };
+    const most = limits.pushPerUser;
+    if ((await this.#collection.countDocuments(others, { ...MAJORITY_READ, limit: most })) >= most)
+      return "pushPerUser";
     // The document of one that was removed may still exist. With its time it would pass those made since.
     const created = { createdAt: new Date(createdAtMs), start, behind: null, pending: null };
     await this.#collection.updateOne(
@@ -154,12 +185,12 @@ export class PushStore {
       { $set: { ...written, ...created }, $setOnInsert: { fence: Long.ZERO } },
       { upsert: true, ...MAJORITY_WRITE },
     );
-    if (!(await this.#isBeyond(registration, limits.pushPerUser))) return null;
-    await this.remove(registration.identity.subject, id);
+    if (!(await this.#isBeyond({ id, identity }, most))) return null;
+    await this.remove(identity.subject, id);
     return "pushPerUser";
   }
 
-  /** Counted after the write: of requests that arrive together, exactly the surplus is refused. */
+  /** Counted after the write, because other nodes may have written at the same time. */
   async #isBeyond(
     { id, identity }: Pick<SavedRegistration, "id" | "identity">,
     most: number,
