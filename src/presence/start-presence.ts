@@ -39,7 +39,7 @@ export interface PresenceStart extends GuardParts {
 /** Presence of a node that runs. */
 export interface RunningPresence {
   readonly entries: PresenceEntries;
-  /** Writes what waits, and ends the lease. Entries stay for the ttl, for clients that reconnect to other nodes. */
+  /** Writes the waiting changes, and ends the lease. Entries stay for the ttl, for clients that reconnect to other nodes. */
   stop(): Promise<void>;
 }
 

@@ -8,10 +8,11 @@ import type { PushTemplate } from "./options.ts";
 import { PUSH_KINDS, type PushKind } from "./parse-registration.ts";
 import { renderTexts, type ShownDocument, type Texts } from "./render.ts";
 
-/** The latest change of a chunk that a registration asks for, and how many of them it stands for. */
+/** The latest of the changes in a chunk that a registration asks for. */
 export interface LatestChange {
   readonly kind: PushKind;
   readonly message: EncodedMessage;
+  /** The number of these changes, this one included. */
   readonly count: number;
 }
 

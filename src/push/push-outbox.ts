@@ -81,19 +81,22 @@ export class PushOutbox implements Sending {
     return this.#outgoing.unaccepted !== null;
   }
 
-  /** Takes a push. @param count The number of changes that it stands for. */
+  /**
+   * Takes the push of the latest change.
+   * @param count The number of changes since the last call, that one included. The others are collapsed into the push.
+   */
   offer(push: Push, count: number): void {
     const collapsed = count - 1 + (this.#outgoing.offer(push) ? 1 : 0);
     if (collapsed > 0) this.#parts.metrics.pushes.inc({ outcome: "collapsed" }, collapsed);
     this.sendDue(Date.now());
   }
 
-  /** Sends what is due. */
+  /** Hands the waiting push to the sender if it is due. */
   sendDue(nowMs: number): void {
     if (this.#outgoing.dueMs <= nowMs) this.#parts.sender.offer(this);
   }
 
-  /** The rights to what waits are gone. */
+  /** The user has lost the right to the waiting push: drops it, and aborts its request. */
   withdraw(): void {
     if (this.#outgoing.withdraw()) this.#parts.metrics.pushes.inc({ outcome: "withdrawn" });
     this.#request?.abort();

@@ -7,7 +7,7 @@ export interface Sending {
   readonly host: string;
   /** The user to whom the registration belongs. */
   readonly user: string;
-  /** Sends what is due. @returns Whether more is due now. */
+  /** Begins to send a push that is due. @returns Whether another push is due now. */
   sendNext(): Promise<boolean>;
   /** An unexpected error has occurred. Never throws. */
   sendingFailed(): void;

@@ -79,7 +79,7 @@ export class Lanes {
     this.#look();
   }
 
-  /** Sends what is due, and sets the timer for the rest. */
+  /** Sends the messages that are due, and sets the timer for the others. */
   #look(): void {
     clearTimeout(this.#timer);
     this.#timerAtMs = Number.POSITIVE_INFINITY;

@@ -239,7 +239,7 @@ export class Sink {
     await save();
   }
 
-  /** Looks at the decisions of admins, and at the age of what waits. */
+  /** Checks the decisions of admins, and the age of the waiting messages. */
   async #tick(
     run: SinkRun,
     ledger: SinkLedger,
