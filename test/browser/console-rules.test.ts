@@ -181,7 +181,7 @@ test.skipIf(isBrowserMissing)("shows HTML in names, rules and mistakes as the te
       .replace("  orders:", `  ${quoted}:`),
   );
   await effect(page).locator("code", { hasText: HOSTILE }).first().waitFor();
-  await write(page, text.replace("rules:", `${quoted}: 3\n    rules:`));
+  await write(page, text.replace("    rules:", `    ${quoted}: 3\n    rules:`));
   await effect(page)
     .getByRole("button", { name: /<img src=x/ })
     .waitFor();
