@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import unittest
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import tidewire
@@ -17,6 +17,18 @@ from tidewire import Added, Removed, Snapshot
 from tidewire._tokens import Tokens
 
 from .scripted_service import LIMITS, QUICK, Peer, ScriptedService, until, within
+
+
+def once(token: str) -> Callable[[], str]:
+    """A source that gives one token and fails from then on."""
+    tokens = [token]
+
+    def source() -> str:
+        if not tokens:
+            raise OSError("the login service is down")
+        return tokens.pop()
+
+    return source
 
 
 class ClientTest(unittest.IsolatedAsyncioTestCase):
@@ -255,6 +267,20 @@ class TokenTest(ClientTest):
             await within(changes.__anext__())
             self.assertEqual((query.error, query.status), (None, "live"))
 
+    async def test_an_error_of_the_token_ends_with_the_next_message_of_a_live_query(self) -> None:
+        client = await self.client(token=once("first"))
+        async with self.following(client) as (query, changes):
+            peer = await self.service.accept()
+            await peer.welcome()
+            await peer.subscribed()
+            await peer.snapshot(1)
+            await within(changes.__anext__())
+            await peer.send("expiring", inMs=60_000)
+            await until(lambda: query.error is not None)
+            self.assertEqual(query.status, "live")
+            await peer.send("watermark", cursor="c2")
+            await until(lambda: query.error is None)
+
     async def test_callers_at_the_same_time_share_a_request_and_the_end_of_one_is_not_that_of_the_other(self) -> None:
         asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         calls: list[int] = []
@@ -408,6 +434,49 @@ class QueryTest(ClientTest):
             with self.assertRaises(tidewire.ForbiddenError):
                 await within(changes.__anext__())
             self.assertEqual((query.documents, query.status), ([], "stopped"))
+
+    async def test_a_withdrawn_right_hides_the_documents_even_if_the_token_was_not_renewed_before(self) -> None:
+        client = await self.client(token=once("first"))
+        async with self.following(client) as (query, changes):
+            peer = await self.live(client, 1)
+            await within(changes.__anext__())
+            await peer.send("expiring", inMs=60_000)
+            await until(lambda: query.error is not None)
+            await peer.send("unsubscribed", id="1", reason="forbidden")
+            with self.assertRaises(tidewire.ForbiddenError):
+                await within(changes.__anext__())
+            self.assertEqual((query.documents, query.status), ([], "stopped"))
+
+    async def test_a_query_whose_rights_cannot_be_judged_hides_its_documents_and_says_why(self) -> None:
+        for code, details in (("snapshot-too-large", {"limit": "lookupValues"}), ("unavailable", {})):
+            client = await self.client()
+            async with self.following(client) as (query, changes):
+                peer = await self.live(client, 1)
+                await within(changes.__anext__())
+                await peer.send("error", id="1", code=code, message="no", retry="later", details=details)
+                await peer.send("unsubscribed", id="1", reason="forbidden")
+                with self.assertRaises(tidewire.ForbiddenError) as caught:
+                    await within(changes.__anext__())
+                self.assertEqual((query.documents, query.status), ([], "stopped"))
+                self.assertEqual(str(caught.exception.__cause__), f"{code}: no")
+
+    async def test_a_query_ends_with_its_own_error_and_not_with_one_of_the_token(self) -> None:
+        for own in (True, False):
+            client = await self.client(token=once("first"))
+            async with self.following(client) as (query, changes):
+                peer = await self.live(client, 1)
+                await within(changes.__anext__())
+                if own:
+                    limit = {"limit": "workPerUser"}
+                    await peer.send("error", id="1", code="too-many-subscriptions", message="no", details=limit)
+                else:
+                    await peer.send("expiring", inMs=60_000)
+                    await until(lambda: query.error is not None)
+                await peer.send("unsubscribed", id="1", reason="config")
+                expected = tidewire.TooManySubscriptionsError if own else tidewire.UnknownCollectionError
+                with self.assertRaises(expected):
+                    await within(changes.__anext__())
+                self.assertEqual(query.documents, [{"_id": 1}])
 
     async def test_queries_that_the_service_shares_show_the_same_documents(self) -> None:
         client = await self.client()
@@ -742,6 +811,56 @@ class PersistenceTest(ClientTest):
             peer = await self.service.accept()
             await peer.welcome()
             self.assertNotIn("cursor", await peer.receive("subscribe"))
+
+    async def test_a_state_is_not_stored_after_the_right_to_it_was_withdrawn(self) -> None:
+        store = tidewire.MemoryStore()
+        client = await self.client(store=store, scope="u1", store_interval=0.01)
+        query = client.query("orders")
+        changes = query.changes()
+        peer = await self.service.accept()
+        await peer.welcome()
+        await peer.subscribed()
+        await peer.snapshot(1)
+        await within(changes.__anext__())
+        # The state waits until this loop has processed the snapshot, and is void by then.
+        await until(lambda: bool(client._persistence and client._persistence._pending))
+        await peer.send("unsubscribed", id="1", reason="forbidden")
+        await until(lambda: query.status == "stopped")
+        with self.assertRaises(tidewire.ForbiddenError):
+            await within(changes.__anext__())
+        await client.aclose()
+        self.assertEqual(store._kept, {})
+
+    async def test_a_state_that_is_read_after_the_service_has_refused_the_client_is_not_shown(self) -> None:
+        store = tidewire.MemoryStore()
+        options: dict[str, Any] = {"store": store, "scope": "u1"}
+        client = await self.client(**options)
+        async with self.following(client) as (_, changes):
+            peer = await self.service.accept()
+            await peer.welcome()
+            await peer.subscribed()
+            await peer.snapshot(1)
+            await within(changes.__anext__())
+            await asyncio.wait({asyncio.ensure_future(changes.__anext__())}, timeout=0)
+        await client.aclose()
+        self.assertEqual(len(store._kept), 1)
+        is_refused = asyncio.Event()
+
+        class Slow(tidewire.MemoryStore):
+            async def load(self, key: str) -> tidewire.Saved | None:
+                await is_refused.wait()
+                return await store.load(key)
+
+        client = await self.client(**{**options, "store": Slow()})
+        async with client.query("orders") as query:
+            peer = await self.service.accept()
+            await peer.receive("hello")
+            await peer.send("error", code="forbidden", message="this user is locked", retry="never")
+            await peer.close(4403)
+            await until(lambda: client.status == "stopped")
+            is_refused.set()
+            await asyncio.gather(*client._restoring)
+            self.assertEqual((query.documents, query.status), ([], "stopped"))
 
     async def test_a_store_that_fails_counts_as_empty(self) -> None:
         class Failing:

@@ -52,6 +52,7 @@ class LiveResult:
         self._queues: list[ChangeQueue] = []
         self._status: Status = "connecting"
         self._error: TidewireError | None = None
+        self._own_error: TidewireError | None = None
         self._ticket: str | None = None
         self._refusals = 0
         # Whether a loop was left with changes that it had not processed.
@@ -97,6 +98,11 @@ class LiveResult:
     @property
     def error(self) -> TidewireError | None:
         return self._error
+
+    @property
+    def own_error(self) -> TidewireError | None:
+        """The error that concerns this query alone. It says why the service ends the query, if the service does."""
+        return self._own_error
 
     @property
     def is_used(self) -> bool:
@@ -176,7 +182,9 @@ class LiveResult:
     # The service
 
     def restore(self, saved: Saved) -> None:
-        """Takes the state that was stored earlier."""
+        """Takes the state that was stored earlier, unless the user may no longer see it."""
+        if self._is_forbidden:
+            return
         self._view.restore(saved.documents, saved.cursor, saved.tail)
         self._ticket = saved.ticket
         if self.wants_snapshot:
@@ -216,11 +224,12 @@ class LiveResult:
 
     def advance(self, event: StatusEvent) -> None:
         status = TRANSITIONS[self._status].get(event, self._status)
-        if status == self._status:
+        has_recovered = status == "live" and self._error is not None
+        if status == self._status and not has_recovered:
             return
         self._status = status
         if status == "live":
-            self._error = None
+            self._error = self._own_error = None
         self._notify()
 
     def renewed(self, ticket: str) -> None:
@@ -232,23 +241,28 @@ class LiveResult:
     def moved(self) -> None:
         self._owner.moved(self)
 
-    def note(self, error: TidewireError) -> None:
-        """Reports an error after which the client tries again."""
+    def note(self, error: TidewireError, is_own: bool = False) -> None:
+        """Reports an error after which the client tries again. `is_own`: it concerns this query alone."""
         self._error = error
+        self._own_error = error if is_own else None
         self._owner.failed(self, error)
         self._notify()
 
     def stop(self, error: TidewireError | None) -> None:
         """The query has ended permanently, with the error unless the program has closed the client."""
         self._error = error
-        if error is not None and error.code == "forbidden":
-            # The user may no longer see the documents.
-            self._has_result = False
         self.advance("stop")
+        if self._is_forbidden:
+            self._has_result = False
         for queue in list(self._queues):
             queue.end(error)
         if error is not None:
             self._owner.failed(self, error)
+
+    @property
+    def _is_forbidden(self) -> bool:
+        """Whether the user may no longer see the documents."""
+        return self._status == "stopped" and self._error is not None and self._error.code == "forbidden"
 
     def end(self) -> None:
         self._view.watchers.pop(self, None)

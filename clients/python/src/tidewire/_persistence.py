@@ -48,6 +48,7 @@ class Persistence:
     def remove(self, result: LiveResult) -> None:
         """The service has ended the query, so its state is void."""
         self._moved.pop(result, None)
+        self._pending.discard(result)
         key = self._key_of(result)
         self._run(key, lambda: self._store.remove(key))
 
@@ -87,6 +88,8 @@ class Persistence:
         self._pending.add(result)
 
         def reached() -> None:
+            if result not in self._pending:
+                return  # the service has ended the query in the meantime
             self._save(result, saved).add_done_callback(lambda _: self._pending.discard(result))
 
         result.mark(reached, lambda: self._pending.discard(result))

@@ -191,12 +191,12 @@ class Subscriptions:
         if is_answer:
             result.view.resume_failed()
         error = from_message(message)
-        if not is_answer and error.code == "snapshot-too-large":
+        if not is_answer and error.details.get("limit") == "aggregateGroups":
             # An aggregate has grown beyond its limit. Nothing more follows.
             self._end(result, error)
         elif not is_answer:
             # The next message shows whether the subscription continues.
-            result.note(error)
+            result.note(error, is_own=True)
         elif error.retry == "never":
             self._end(result, error)
         else:
@@ -210,12 +210,7 @@ class Subscriptions:
         result = self._results.get(message["id"])
         if result is None:
             return
-        reason = message["reason"]
-        error = result.error
-        if error is None:
-            code = _ENDED.get(reason, "internal")
-            error = error_of(code, f"the service ended the query: {reason}", details={"reason": reason}, retry="never")
-        self._end(result, error)
+        self._end(result, _end_error(message["reason"], result.own_error))
         link.prune()
 
     def lost(self, link: Link, others: Iterable[Link]) -> None:
@@ -268,3 +263,16 @@ class Subscriptions:
                 result.changed(Snapshot(present.documents))
         else:
             raise BrokenAnswerError(f"subscribed with start {start} for query {number}")
+
+
+def _end_error(reason: str, own_error: TidewireError | None) -> TidewireError:
+    """The error of a query that the service has ended.
+
+    A missing right has its own code, whatever was reported before, because the code hides the documents.
+    """
+    if own_error is not None and reason != "forbidden":
+        return own_error
+    code = _ENDED.get(reason, "internal")
+    error = error_of(code, f"the service ended the query: {reason}", details={"reason": reason}, retry="never")
+    error.__cause__ = own_error
+    return error
