@@ -137,6 +137,7 @@ const GAUGES = {
     "Push registrations that this process serves, by state.",
     ["state"],
   ],
+  pushConfigured: ["tidewire_push_configured", "1 if push.vapid is set, else 0.", []],
   pushPartitions: [
     "tidewire_push_partitions",
     "Partitions of push registrations that this process serves, of 8.",
@@ -186,6 +187,7 @@ const JOINED: Readonly<Record<string, Aggregator>> = {
   streamSource: "max",
   collectionsRead: "max",
   tailConfigured: "max",
+  pushConfigured: "max",
   tailBytes: "max",
   tailLag: "max",
   images: "min",

@@ -9,6 +9,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { ErrorMessage, ServerMessage } from "../protocol/messages.ts";
 import type { PushState, SavedRegistration } from "../source/push-store.ts";
 import { Link, type LinkParts, SUBSCRIPTION } from "./link.ts";
+import type { Openings } from "./openings.ts";
 import type { PushOptions } from "./options.ts";
 import { kindOf } from "./parse-registration.ts";
 import { latestChange, payloadOf } from "./payload.ts";
@@ -29,6 +30,8 @@ export interface Holder {
   maySend(id: string): Promise<boolean>;
   /** Removes the registration for good. */
   remove(registration: HeldRegistration, reason: RemovalReason): void;
+  /** Counts the registrations that are being opened. */
+  readonly openings: Pick<Openings, "begun" | "ended">;
 }
 
 /** Why a registration was removed. */
@@ -132,7 +135,7 @@ export class HeldRegistration implements OutboxOwner {
 
   /** Ends without any further push. */
   end(): void {
-    this.#phase = "ended";
+    this.#enter("ended");
     this.#outbox.end();
     this.#link?.close();
     this.#link = null;
@@ -187,7 +190,7 @@ export class HeldRegistration implements OutboxOwner {
       start: this.#start,
       through: this.#through,
     };
-    this.#phase = "opening";
+    this.#enter("opening");
     this.#lastError = null;
     this.#link = new Link(this.#parts, asked, {
       changed: (chunk) => this.#changed(chunk),
@@ -233,7 +236,7 @@ export class HeldRegistration implements OutboxOwner {
     const hasSameRights = continues || (key !== null && key === this.#key);
     if (!hasSameRights) this.#outbox.withdraw();
     this.#key = key;
-    this.#phase = "open";
+    this.#enter("open");
     this.#failures = 0;
     this.#through = cursor;
     this.#ticketsDueMs = Date.now() + this.#ticketsMs;
@@ -288,7 +291,15 @@ export class HeldRegistration implements OutboxOwner {
   #close(phase: "waiting" | "suspended"): void {
     this.#link?.close();
     this.#link = null;
+    this.#enter(phase);
+  }
+
+  #enter(phase: Phase): void {
+    const wasOpening = this.#phase === "opening";
     this.#phase = phase;
+    if (wasOpening === (phase === "opening")) return;
+    if (wasOpening) this.#holder.openings.ended();
+    else this.#holder.openings.begun();
   }
 
   /** The cursor from which this registration must continue, if it is not at the head; `null` if it is. */

@@ -9,6 +9,7 @@ import type { LeaseTerm } from "../source/lease.ts";
 import { isMongoFailure } from "../source/mongo.ts";
 import type { PushStore, SavedRegistration } from "../source/push-store.ts";
 import { HeldRegistration, type Holder, type PushParts, type RemovalReason } from "./held-registration.ts";
+import { Openings } from "./openings.ts";
 
 /** The store, each operation with a timeout. */
 export type AnsweringStore = Pick<
@@ -40,6 +41,7 @@ export class Partition implements Holder {
   readonly #term: LeaseTerm;
   readonly #parts: PartitionParts;
   readonly #held = new Map<string, HeldRegistration>();
+  readonly openings = new Openings();
   #removed: SavedRegistration[] = [];
   #position: string | null;
   #beganAtMs = Date.now();
@@ -97,15 +99,11 @@ export class Partition implements Holder {
       for (const saved of batch) this.#add(saved);
       // The position waits for the first ones until the last ones were begun.
       this.#beganAtMs = Date.now();
-      await this.#untilOpened(OPENING_MAX, ended);
+      await this.openings.untilAtMost(OPENING_MAX, OPENING_MS, ended);
+      // Clients are served between two batches.
+      await new Promise(setImmediate);
       if (ended.aborted) return;
     }
-  }
-
-  async #untilOpened(most: number, ended: AbortSignal): Promise<void> {
-    const opening = () => [...this.#held.values()].filter(({ phase }) => phase === "opening").length;
-    do await new Promise(setImmediate);
-    while (!ended.aborted && opening() > most && Date.now() - this.#beganAtMs < OPENING_MS);
   }
 
   #add(saved: SavedRegistration): void {

@@ -33,6 +33,7 @@ export class PushService {
     this.#parts = parts;
     // Every partition waits for it in two places.
     setMaxListeners(2 * PARTITIONS, this.#stopping.signal);
+    metrics.pushConfigured.set(1);
     metrics.onScrape("pushRegistrations", () => this.#count());
     for (let number = 0; number < PARTITIONS; number++) this.#running.push(this.#serve(number));
   }
