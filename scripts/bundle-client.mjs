@@ -20,7 +20,7 @@ const INTERNAL = `
   abandoned acquire advance areNeeded askAll askLater asked attempted becameReady companion countRefusal delayMs
   disconnected forget gotToken greeting hasBeenWelcomed hasToken heard initialOf isCurrent isDraining isReady
   isServed isUsed lastError later lay listen momentWithin nextDelayMs note noteExpiry onEnded onHidden
-  onRecovering pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
+  onRecovering ownError pauseMs prune renewed restore resumeFailed resumePoint resumed resuming rightsMoved sendPaced
   serves startOver stateOf take takenOver trace unheard unusedStateOf upgradeMs views waitAtLeast wasEarly
   watchers welcomed withNewToken
 `;

@@ -66,6 +66,7 @@ export class LiveResult implements Watcher {
   readonly #listeners = new Set<Listener>();
   #status: Status = "connecting";
   #error: TidewireError | undefined;
+  #ownError: TidewireError | undefined;
   #state: QueryState<Doc>;
   /** The documents that are shown until there is a result. */
   #initial: readonly Doc[];
@@ -137,6 +138,11 @@ export class LiveResult implements Watcher {
     return cursor === undefined || ticket === undefined ? undefined : { cursor, ticket };
   }
 
+  /** The error that concerns this query alone. It says why the service ends the query, if the service does. */
+  get ownError(): TidewireError | undefined {
+    return this.#ownError;
+  }
+
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
     if (this.#hasResult) call(listener.change, { type: "snapshot", docs: this.#docs });
@@ -151,8 +157,9 @@ export class LiveResult implements Watcher {
     };
   }
 
-  /** Takes the documents that were kept from an earlier page load. */
+  /** Takes the documents that were kept from an earlier page load, unless the user may no longer see them. */
   restore({ docs, cursor, ticket }: Saved): void {
+    if (this.#status === "stopped" && this.#error?.code === "forbidden") return;
     this.view.restore(docs, cursor);
     this.#ticket = ticket;
     this.changed({ type: "snapshot", docs: this.view.list });
@@ -191,7 +198,7 @@ export class LiveResult implements Watcher {
     const status = TRANSITIONS[this.#status][event];
     const isNew = status !== this.#status;
     this.#status = status;
-    if (status === "live" || event === "restart") this.#error = undefined;
+    if (status === "live" || event === "restart") this.#error = this.#ownError = undefined;
     this.#flush();
     if (!isNew) return;
     for (const { status: notify } of [...this.#listeners]) {
@@ -212,9 +219,13 @@ export class LiveResult implements Watcher {
     this.#events.moved(this);
   }
 
-  /** Reports an error after which the client tries again by itself. */
-  note(error: TidewireError): void {
+  /**
+   * Reports an error after which the client tries again by itself.
+   * @param isOwn Whether it concerns this query alone.
+   */
+  note(error: TidewireError, isOwn = false): void {
     this.#error = error;
+    this.#ownError = isOwn ? error : undefined;
     this.#flush();
     this.#reportError(error);
   }

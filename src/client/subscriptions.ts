@@ -202,12 +202,12 @@ export class Subscriptions {
     const isAnswer = link.asked.delete(result);
     if (isAnswer) result.view.resumeFailed();
     const error = toError(message);
-    if (!isAnswer && message.code === "snapshot-too-large") {
+    if (!isAnswer && error.details["limit"] === "aggregateGroups") {
       // An aggregate has grown beyond its limit. Nothing more follows.
       this.#end(result, error);
     } else if (!isAnswer) {
       // The next message shows whether the subscription continues.
-      result.note(error);
+      result.note(error, true);
     } else if (message.retry === "never") {
       this.#end(result, error);
     } else {
@@ -222,8 +222,7 @@ export class Subscriptions {
   unsubscribed(link: Link, { id, reason }: UnsubscribedMessage): void {
     const result = this.results.get(id);
     if (result === undefined) return;
-    const text = `the service ended it: ${reason}`;
-    this.#end(result, result.state.error ?? new TidewireError(ENDED[reason], text, { reason }));
+    this.#end(result, endError(reason, result.ownError));
     link.prune();
   }
 
@@ -292,3 +291,12 @@ export class Subscriptions {
     }
   }
 }
+
+/**
+ * The error of a query that the service has ended. A missing right has its own code, whatever was reported before,
+ * because the code hides the documents.
+ */
+const endError = (reason: UnsubscribedMessage["reason"], cause: TidewireError | undefined): TidewireError =>
+  cause !== undefined && reason !== "forbidden"
+    ? cause
+    : new TidewireError(ENDED[reason], `the service ended it: ${reason}`, { reason }, { cause });

@@ -1,21 +1,24 @@
 /** When the same request may succeed: at once, after a pause, with another token, or not at all. */
 export type Retry = "now" | "later" | "token" | "never";
 
-/** Every error code of the protocol (docs/protocol.md, section 5). Never renamed, never reused. */
+/**
+ * Every error code of the protocol (docs/protocol.md, section 5), and when the same request may succeed. Never renamed, never
+ * reused.
+ */
 export const ERROR_CODES = {
-  "bad-request": { retry: "never", httpStatus: 400 },
-  "bad-filter": { retry: "never", httpStatus: 400 },
-  unauthenticated: { retry: "token", httpStatus: 401 },
-  forbidden: { retry: "never", httpStatus: 403 },
-  "unknown-collection": { retry: "never", httpStatus: 404 },
-  "duplicate-id": { retry: "never", httpStatus: 400 },
-  "unknown-id": { retry: "never", httpStatus: 400 },
-  "too-many-subscriptions": { retry: "later", httpStatus: 429 },
-  "too-many-requests": { retry: "later", httpStatus: 429 },
-  "snapshot-too-large": { retry: "never", httpStatus: 429 },
-  unavailable: { retry: "later", httpStatus: 503 },
-  internal: { retry: "later", httpStatus: 500 },
-} as const satisfies Record<string, { retry: Retry; httpStatus: number }>;
+  "bad-request": "never",
+  "bad-filter": "never",
+  unauthenticated: "token",
+  forbidden: "never",
+  "unknown-collection": "never",
+  "duplicate-id": "never",
+  "unknown-id": "never",
+  "too-many-subscriptions": "later",
+  "too-many-requests": "later",
+  "snapshot-too-large": "never",
+  unavailable: "later",
+  internal: "later",
+} as const satisfies Record<string, Retry>;
 /** The code of an error, as clients receive it. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
@@ -48,7 +51,7 @@ export class TidewireError extends Error {
     super(message, extras.cause === undefined ? undefined : { cause: extras.cause });
     this.code = code;
     this.details = details;
-    this.retry = extras.retry ?? ERROR_CODES[code].retry;
+    this.retry = extras.retry ?? ERROR_CODES[code];
     this.retryAfterMs = extras.retryAfterMs;
   }
 }

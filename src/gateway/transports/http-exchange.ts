@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type GuardParts, guarded } from "../../metrics/guard.ts";
-import { ERROR_CODES } from "../../protocol/errors.ts";
+import { HTTP_STATUS } from "../../protocol/http-status.ts";
 import type { ErrorMessage, ServerMessage } from "../../protocol/messages.ts";
 import { takenBytesOf } from "./taken-bytes.ts";
 
@@ -169,7 +169,7 @@ function answerText(response: ServerResponse, status: number, text: string): voi
 export function answerError(
   response: ServerResponse,
   { id: _id, ...error }: ErrorMessage,
-  status: number = ERROR_CODES[error.code].httpStatus,
+  status: number = HTTP_STATUS[error.code],
 ): void {
   if (status === 401) response.setHeader("WWW-Authenticate", "Bearer");
   if (error.retry === "later") response.setHeader("Retry-After", retryAfterSeconds(error.retryAfterMs));

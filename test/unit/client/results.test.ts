@@ -1,6 +1,6 @@
 /** The state of a query, for every answer of the service and over every connection. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type Change, memoryStore } from "../../../src/client/client.ts";
+import { type Change, memoryStore, type Saved } from "../../../src/client/client.ts";
 import type { ServerMessage, SubscribedMessage } from "../../../src/protocol/messages.ts";
 import type { FakeSocket } from "../../support/fake-service.ts";
 import { added, answerSnapshot, pass, scriptedClient, settle } from "../../support/scripted-client.ts";
@@ -529,6 +529,63 @@ test("[3.2, unsubscribed] `forbidden` ends the query, and the forbidden document
   expect(changes.at(-1)).toEqual({ type: "snapshot", docs: [] });
 });
 
+test("[3.2, unsubscribed] `forbidden` hides the documents even if the token was not renewed before", async () => {
+  const token = vi.fn(async () => "t1");
+  const { service, query } = await live([{ _id: 1 }], { token });
+  token.mockRejectedValue(new Error("the login service is down"));
+  service.socket.tell({ type: "expiring", inMs: 60_000 });
+  await settle();
+  expect(query.getState()).toMatchObject({ status: "live", error: { code: "unauthenticated" } });
+  service.socket.tell({ type: "unsubscribed", id: service.socket.last("subscribe").id, reason: "forbidden" });
+  expect(query.getState()).toMatchObject({ status: "stopped", data: [], error: { code: "forbidden" } });
+});
+
+test.each([
+  ["snapshot-too-large", { limit: "lookupValues" }],
+  ["unavailable", {}],
+] as const)(
+  "[3.2, unsubscribed] a query whose rights cannot be judged (%s) hides its documents and says why",
+  async (code, details) => {
+    const { service, query } = await live([{ _id: 1 }]);
+    const { id } = service.socket.last("subscribe");
+    service.socket.tell(
+      { type: "error", id, code, message: "no", retry: "later", details },
+      { type: "unsubscribed", id, reason: "forbidden" },
+    );
+    expect(query.getState()).toMatchObject({
+      status: "stopped",
+      data: [],
+      error: { code: "forbidden", cause: { message: "no" } },
+    });
+  },
+);
+
+test.each([
+  ["its own error", true, "too-many-subscriptions"],
+  ["its own reason, not with an error of the token", false, "unknown-collection"],
+])("[3.2, unsubscribed] a query ends with %s", async (_title, isOwn, code) => {
+  const token = vi.fn(async () => "t1");
+  const { service, query } = await live([{ _id: 1 }], { token });
+  const { id } = service.socket.last("subscribe");
+  if (isOwn) {
+    const details = { limit: "workPerUser" };
+    service.socket.tell({
+      type: "error",
+      id,
+      code: "too-many-subscriptions",
+      message: "no",
+      retry: "later",
+      details,
+    });
+  } else {
+    token.mockRejectedValue(new Error("the login service is down"));
+    service.socket.tell({ type: "expiring", inMs: 60_000 });
+    await settle();
+  }
+  service.socket.tell({ type: "unsubscribed", id, reason: "config" });
+  expect(query.getState()).toMatchObject({ status: "stopped", data: [{ _id: 1 }], error: { code } });
+});
+
 test("[3.2, unsubscribed] a collection that was dropped ends the query", async () => {
   const { service, query } = await live([{ _id: 1 }]);
   const { id } = service.socket.last("subscribe");
@@ -698,6 +755,20 @@ test("a kept result is removed when the query is forbidden", async () => {
   service.socket.tell({ type: "unsubscribed", id: service.socket.last("subscribe").id, reason: "forbidden" });
   await pass(1_000);
   expect(kept.size).toBe(0);
+});
+
+test("a kept result that is read after the service has refused the client is not shown", async () => {
+  let answer: (saved: Saved) => void = () => {};
+  const store = { ...memoryStore(), load: () => new Promise<Saved>((resolve) => (answer = resolve)) };
+  const { service, orders } = scriptedClient({ persist: { store, scope: "u1" } });
+  const query = orders.find();
+  query.subscribe({});
+  await settle();
+  service.socket.open().tell({ type: "error", code: "forbidden", message: "locked", retry: "never" });
+  service.socket.drop(4403);
+  answer({ docs: [{ _id: 1 }], cursor: "c1", ticket: "t1" });
+  await settle();
+  expect(query.getState()).toMatchObject({ status: "stopped", data: [], error: { code: "forbidden" } });
 });
 
 test("a store that fails does no harm", async () => {
