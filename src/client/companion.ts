@@ -10,6 +10,8 @@ export interface Companion {
   ask(link: Link): void;
   /** @returns Whether the message was meant for it. */
   receive(link: Link, message: ServerMessage): boolean;
+  /** A connection has ended that was in use, or that was to replace it. */
+  lost(): void;
   /** The client has stopped. */
   stopped(error: TidewireError): void;
 }

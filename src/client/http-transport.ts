@@ -96,7 +96,7 @@ export class HttpTransport implements Transport {
       const init = { method: "POST", keepalive: true, signal };
       const got = await this.#fetch(`${path}?${new URLSearchParams(query)}`, init);
       if (this.#ended) return undefined;
-      if (!(got instanceof Response)) return got;
+      if (isRefusal(got)) return got;
       const answer = (await got.json()) as ServerMessage; // the service sends nothing else
       if (this.#ended) return undefined;
       this.#welcome(WELCOME);
@@ -216,7 +216,7 @@ export class HttpTransport implements Transport {
     for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
     const got = await this.#fetch(`${path}?${query}`, { signal });
     this.#reached();
-    if (got instanceof Response) return got;
+    if (!isRefusal(got)) return got;
     this.#deliver({ ...got, id }, id);
     return undefined;
   }
@@ -261,3 +261,6 @@ export class HttpTransport implements Transport {
     this.#events.message("id" in message ? { ...message, id } : message, id);
   }
 }
+
+/** `instanceof Response` would not know the answers of a `fetch` that the application has given, or of another window. */
+const isRefusal = (got: Response | ErrorMessage): got is ErrorMessage => "code" in got;

@@ -232,6 +232,7 @@ export class Subscriptions {
       if (!others.some((other) => other.asked.has(result))) result.view.resumeFailed();
     }
     link.asked.clear();
+    this.#companion?.lost();
   }
 
   #end(result: LiveResult, error: TidewireError): void {

@@ -61,6 +61,7 @@ export class Pages<R> {
   readonly #stops = new Map<string, () => void>();
   /** Why the last next arrangement was given up. */
   #failure: TidewireError | undefined;
+  /** The last state that was read. The application may read one that its listeners have not received yet. */
   #state: PagesState<R>;
   /** The parts of the state, and its documents. */
   #from: readonly unknown[] = [];
@@ -86,8 +87,13 @@ export class Pages<R> {
    * @param listener Receives every state, at once and after every change.
    */
   subscribe = (listener: (state: PagesState<R>) => void): (() => void) => {
-    // Another object for each call, because the same function may listen twice.
-    const own = (state: PagesState<R>) => listener(state);
+    // One for each call, because the same function may listen twice, and each call has received other states.
+    let received: PagesState<R> | undefined;
+    const own = (state: PagesState<R>) => {
+      if (state === received) return;
+      received = state;
+      listener(state);
+    };
     this.#listeners.add(own);
     if (this.#listeners.size === 1) this.#follow();
     own(this.getState());
@@ -147,10 +153,8 @@ export class Pages<R> {
   }
 
   #changed(): void {
-    const before = this.#state;
     this.#advance();
     const state = this.getState();
-    if (state === before) return;
     for (const listener of [...this.#listeners]) listener(state);
   }
 

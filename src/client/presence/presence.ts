@@ -98,6 +98,8 @@ class Stay {
   timer: ReturnType<typeof setTimeout> | undefined;
   /** The connections on which a request waits, which takes the data of the moment in which it is sent. */
   readonly waiting = new Set<Link>();
+  /** The connections on which the service has confirmed the entry. */
+  readonly confirmed = new Set<Link>();
   readonly listeners = new Set<(state: EntryState) => void>();
   state: EntryState = { status: "entering", error: undefined };
 
@@ -184,12 +186,21 @@ class Rooms implements Companion {
     }
     if (message.type === "entered") {
       stay.attempts = 0;
+      stay.confirmed.add(link);
       stay.set("present");
     } else if (message.type === "error") this.#refused(stay, link, message);
     else if (message.reason === "forbidden")
       this.#drop(stay, new TidewireError("forbidden", "the right to be in the room was withdrawn"));
     else this.#ask(stay, link);
     return true;
+  }
+
+  /** The service keeps an entry for a while. Whether that is long enough shows when it answers again. */
+  lost(): void {
+    for (const stay of this.#byRoom.values()) {
+      for (const link of stay.confirmed) if (!link.requests.isOpen) stay.confirmed.delete(link);
+      if (stay.confirmed.size === 0) stay.set("entering");
+    }
   }
 
   stopped(error: TidewireError): void {

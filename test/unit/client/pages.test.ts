@@ -110,6 +110,17 @@ test("keeps what is shown until the longer list is complete, and shows it at onc
   expect(answers.open).toEqual([]);
 });
 
+test("listeners receive a change although somebody has read the state before", async () => {
+  const { list, socket, states } = await live();
+  socket.tell({ type: "changed", query: 1, cursor: "c2", cause: "update", doc: { _id: 1, n: 1 } });
+  const read = list.getState();
+  expect(read.data[0]).toEqual({ _id: 1, n: 1 });
+  const late: PagesState<Row>[] = [];
+  list.subscribe((state) => void late.push(state));
+  await pass(200);
+  expect([states.at(-1), late]).toEqual([read, [read]]);
+});
+
 test("a document that arrives in one page before it leaves another one is shown once", async () => {
   const { list, socket, answers, shown } = await live();
   list.more();

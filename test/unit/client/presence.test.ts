@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type EntryState, enter, whoIsIn } from "../../../src/client/presence/presence.ts";
 import { tabId } from "../../../src/client/presence/tab.ts";
+import type { FakeSocket } from "../../support/fake-service.ts";
 import { pass, scriptedClient, settle } from "../../support/scripted-client.ts";
 
 beforeEach(() => vi.useFakeTimers());
@@ -57,11 +58,35 @@ test("enters again after a reconnection, with the same tab", async () => {
   const { service, statuses } = await connected();
   const first = service.socket.last("enter");
   service.socket.drop();
+  expect(statuses()).toEqual(["entering", "present", "entering"]);
   await pass(1_000);
   service.socket.open();
   service.socket.welcome();
   expect(service.socket.last("enter")).toEqual(first);
-  expect(statuses()).toEqual(["entering", "present"]);
+  service.socket.tell({ type: "entered", id: first.id });
+  expect(statuses()).toEqual(["entering", "present", "entering", "present"]);
+});
+
+test("stays present while a node hands the connection over, unless the old connection breaks too early", async () => {
+  const { service, id, statuses } = await connected();
+  service.socket.tell({ type: "draining", withinMs: 0 });
+  await pass(10_000);
+  const [old, next] = service.sockets as [FakeSocket, FakeSocket];
+  expect(service.sockets).toHaveLength(2);
+  old.drop();
+  expect(statuses().at(-1)).toBe("entering");
+  next.open();
+  next.welcome();
+  next.tell({ type: "entered", id });
+  expect(statuses().at(-1)).toBe("present");
+  next.tell({ type: "draining", withinMs: 0 });
+  await pass(10_000);
+  const third = service.socket;
+  third.open();
+  third.welcome();
+  third.tell({ type: "entered", id });
+  next.drop();
+  expect(statuses()).toEqual(["entering", "present", "entering", "present"]);
 });
 
 test("enters again when the entry was lost, and not when it was forbidden", async () => {
