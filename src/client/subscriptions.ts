@@ -2,7 +2,7 @@
  * The subscriptions of a client and how they start. A start depends on the answer of the service and on what the client
  * already shows; queries with the same live query share a view, so one answer may concern several of them.
  */
-import { type ErrorCode, TidewireError } from "../protocol/errors.ts";
+import { TidewireError } from "../protocol/errors.ts";
 import type {
   ErrorMessage,
   SubscribedMessage,
@@ -20,13 +20,6 @@ import { View } from "./view.ts";
  */
 const ASK_AGAIN_MS = 1_000;
 const ASK_AGAIN_MAX_MS = 30_000;
-
-const ENDED: Readonly<Record<UnsubscribedMessage["reason"], ErrorCode>> = {
-  requested: "internal",
-  forbidden: "forbidden",
-  "collection-dropped": "unknown-collection",
-  config: "unknown-collection",
-};
 
 /** The messages that answer or end a subscription, or report an error. */
 export type Answer = SubscribedMessage | UnsubscribedMessage | ErrorMessage;
@@ -294,10 +287,11 @@ export class Subscriptions {
 }
 
 /**
- * The error of a query that the service has ended. A missing right has its own code, whatever was reported before,
- * because the code hides the documents.
+ * The error of a query that the service has ended. A missing right always has its own code, because the code hides the
+ * documents.
  */
-const endError = (reason: UnsubscribedMessage["reason"], cause: TidewireError | undefined): TidewireError =>
-  cause !== undefined && reason !== "forbidden"
-    ? cause
-    : new TidewireError(ENDED[reason], `the service ended it: ${reason}`, { reason }, { cause });
+function endError(reason: UnsubscribedMessage["reason"], own: TidewireError | undefined): TidewireError {
+  const code = reason === "forbidden" ? reason : "unknown-collection";
+  if (own !== undefined && (code !== "forbidden" || own.code === code)) return own;
+  return new TidewireError(code, `the service ended it: ${reason}`, { reason }, { cause: own });
+}

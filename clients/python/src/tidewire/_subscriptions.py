@@ -22,13 +22,6 @@ Message = Mapping[str, Any]
 _ASK_AGAIN_MS = 1_000
 _ASK_AGAIN_MAX_MS = 30_000
 
-_ENDED = {
-    "requested": "internal",
-    "forbidden": "forbidden",
-    "collection-dropped": "unknown-collection",
-    "config": "unknown-collection",
-}
-
 
 class BrokenAnswerError(Exception):
     """An answer of the service makes no sense."""
@@ -268,11 +261,11 @@ class Subscriptions:
 def _end_error(reason: str, own_error: TidewireError | None) -> TidewireError:
     """The error of a query that the service has ended.
 
-    A missing right has its own code, whatever was reported before, because the code hides the documents.
+    A missing right always has its own code, because the code hides the documents.
     """
-    if own_error is not None and reason != "forbidden":
+    code = "forbidden" if reason == "forbidden" else "unknown-collection"
+    if own_error is not None and (code != "forbidden" or own_error.code == code):
         return own_error
-    code = _ENDED.get(reason, "internal")
     error = error_of(code, f"the service ended the query: {reason}", details={"reason": reason}, retry="never")
     error.__cause__ = own_error
     return error
