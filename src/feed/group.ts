@@ -61,7 +61,7 @@ export class Group {
   makeRow({ fields }: AggregateColumns): Uint8Array {
     const entries: [string, BsonValue][] = [["_id", this.id]];
     for (const field of fields) entries.push([field.name, this.#valueOf(field)]);
-    return new Uint8Array(bytesOf(documentOf(entries)));
+    return bytesOf(documentOf(entries));
   }
 
   #valueOf(field: AggregateColumns["fields"][number]): BsonValue {

@@ -20,11 +20,11 @@ export function filterToBson(filter: Filter): BsonValue {
 /** Predicates of one path, all of which must hold. A repeated operator keeps its last value, as in an object. */
 function predicatesToBson(predicates: readonly Predicate[]): BsonValue {
   const elements = predicates.filter(({ op }) => op === "$elemMatch" || op === "$elemMatchValue");
-  if (elements.length < 2) return documentOf(new Map(predicates.flatMap(predicateToBson)));
+  if (elements.length < 2) return documentOf([...new Map(predicates.flatMap(predicateToBson))]);
   // An object has each key once, so several `$elemMatch` are written with `$all`.
   const others = predicates.filter((predicate) => !elements.includes(predicate));
   const all = elements.map((element) => documentOf(predicateToBson(element)));
-  return documentOf(new Map([["$all", arrayOf(all)], ...others.flatMap(predicateToBson)]));
+  return documentOf([...new Map([["$all", arrayOf(all)], ...others.flatMap(predicateToBson)])]);
 }
 
 type Entry = readonly [operator: string, value: BsonValue];
