@@ -13,8 +13,8 @@ export interface Parcel {
   readonly atMs: number;
   /** Attempts so far. */
   readonly attempts: number;
-  /** The queue of the spool that holds it; `undefined` if it is in memory alone. */
-  readonly lane: string | null | undefined;
+  /** The queue of the spool that holds it; `undefined` if it is in memory alone. A message in memory may be copied to the spool. */
+  lane: string | null | undefined;
 }
 
 /** A message that has just arrived. */
@@ -38,6 +38,8 @@ export interface CourierEvents {
 
 /** Messages on their way take at most about this much memory, in bytes. */
 const BYTES_MAX = 16 * 1_048_576;
+/** A message leaves the spool by a transaction, which is slower than a write of the position, and covers more messages. */
+const SPOOLED_EXPOSED_MAX = 200;
 
 /** Holds the messages that are to be sent now, and sends them. */
 export class Courier {
@@ -51,6 +53,8 @@ export class Courier {
   #ready: string[] = [];
   readonly #busy = new Set<string>();
   #sends = 0;
+  /** Messages in flight, and those that the target has accepted while the state database does not know it yet. */
+  #exposed = 0;
   #limit: number;
   #size = 0;
   #bytes = 0;
@@ -94,6 +98,12 @@ export class Courier {
     this.#limit = 1;
   }
 
+  /** The state database knows that the target has accepted so many messages. */
+  noteSaved(count: number): void {
+    this.#exposed -= count;
+    this.#pump();
+  }
+
   hurry(): void {
     if (this.#limit === this.#concurrency) return;
     this.#limit = this.#concurrency;
@@ -110,6 +120,12 @@ export class Courier {
     this.#size++;
     this.#bytes += parcel.bytes;
     this.#pump();
+  }
+
+  /** Messages that are in memory alone, in the order of arrival, including those in flight. */
+  unsaved(): Parcel[] {
+    const parcels = [...this.#queues.values()].flat().filter(({ lane }) => lane === undefined);
+    return parcels.sort((a, b) => a.seq - b.seq);
   }
 
   /** Takes back everything that is not in flight. @returns It in the order of arrival. */
@@ -152,13 +168,26 @@ export class Courier {
     this.#depart();
   }
 
+  /** Whether the next request may begin. A process that is killed repeats what is exposed, so that is bounded. */
+  get #mayExpose(): boolean {
+    if (this.#sends >= this.#limit) return false;
+    const [first] = this.#queues.get(this.#ready[0] ?? "") ?? [];
+    const most = this.#limit * this.#batch;
+    return this.#exposed < (first?.lane === undefined ? most : Math.max(most, SPOOLED_EXPOSED_MAX));
+  }
+
+  get #batch(): number {
+    return Math.max(1, this.#target.batchSize);
+  }
+
   #pump(): void {
-    while (this.#sends < this.#limit && this.#ready.length > 0 && !this.#abort.signal.aborted) {
+    while (this.#ready.length > 0 && this.#mayExpose && !this.#abort.signal.aborted) {
       if (!this.#events.maySend()) return;
-      const keys = this.#ready.splice(0, Math.max(1, this.#target.batchSize));
+      const keys = this.#ready.splice(0, this.#batch);
       const parcels = keys.flatMap((key) => this.#queues.get(key)?.[0] ?? []);
       for (const key of keys) this.#busy.add(key);
       this.#sends++;
+      this.#exposed += parcels.length;
       this.#send(parcels).catch((error: unknown) => this.#events.failed(error));
     }
   }
@@ -175,6 +204,8 @@ export class Courier {
       this.#size--;
       this.#bytes -= parcel.bytes;
       const result = results[index] ?? { kind: "refused", reason: "the target gave no result" };
+      // An accepted message stays exposed until `noteSaved`.
+      if (result.kind !== "accepted") this.#exposed--;
       this.#events.settled(parcel, result);
       const rest = this.#queues.get(key);
       // The handler may have added messages of this key, or taken them back.

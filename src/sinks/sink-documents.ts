@@ -43,6 +43,8 @@ export interface SinkNote {
 /** The state of one sink. Only its holder writes it, except for `isPaused` and `disabled`. */
 export interface SinkState {
   readonly position: SinkPosition | null;
+  /** The ids of messages after the position that the target has, or the spool. */
+  readonly ahead: readonly string[];
   readonly lastSeq: number;
   readonly spooledMessages: number;
   readonly spooledBytes: number;
@@ -121,6 +123,7 @@ export interface ParkedDocument extends StoredMessage {
 /** The state of a sink that has never begun. */
 export const NEW_STATE: SinkState = {
   position: null,
+  ahead: [],
   lastSeq: 0,
   spooledMessages: 0,
   spooledBytes: 0,

@@ -33,6 +33,10 @@ export class SinkLedger {
     return this.#state.position;
   }
 
+  get ahead(): readonly string[] {
+    return this.#state.ahead;
+  }
+
   get lastSeq(): number {
     return this.#state.lastSeq;
   }
@@ -63,8 +67,8 @@ export class SinkLedger {
   }
 
   /** The state of one save, with the position of this moment. */
-  state(position: SinkPosition | null, lastSeq: number): SinkState {
-    this.#set({ position, lastSeq, saves: this.#state.saves + 1 });
+  state(position: SinkPosition | null, lastSeq: number, ahead: readonly string[] = []): SinkState {
+    this.#set({ position, ahead, lastSeq, saves: this.#state.saves + 1 });
     return this.#state;
   }
 

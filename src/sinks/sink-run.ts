@@ -11,11 +11,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { guarded } from "../metrics/guard.ts";
 import { Courier, newParcel, type Parcel } from "./courier.ts";
 import { Lanes } from "./lanes.ts";
+import { MainQueue } from "./main-queue.ts";
 import { Outage } from "./outage.ts";
-import { LOAD, LOAD_LANE, readSpool } from "./read-spool.ts";
+import { LOAD_LANE, readSpool } from "./read-spool.ts";
 import { retryDelayMs } from "./retry-schedule.ts";
 import type { ParkedMessage, SinkPosition } from "./sink-documents.ts";
-import { SinkProgress } from "./sink-progress.ts";
+import { AHEAD_MAX, SinkProgress } from "./sink-progress.ts";
 import type { RunEnd, SinkRunParts } from "./sink-run-parts.ts";
 import { SinkWriter } from "./sink-writer.ts";
 import { isStorable } from "./stored-message.ts";
@@ -44,15 +45,7 @@ export class SinkRun {
   /** The last point that was taken. */
   #followed: SinkPosition | null;
   #lastSeq: number;
-  /** Whether new messages go to the spool. */
-  #isSpooling: boolean;
-  /** The last message that went to the main queue of the spool. */
-  #spooledSeq = 0;
-  /** Up to this message, the main queue has been handed to the courier. */
-  #loadedSeq = 0;
-  /** Parcels were taken back, so that the spool has to be read again from its beginning. */
-  #mustReload = false;
-  #isLoading = false;
+  readonly #queue: MainQueue;
   #isPaused: boolean;
   /** Whether the rules show the sink anything. Without claims, no rule applies. */
   #isAllowed: boolean;
@@ -64,10 +57,9 @@ export class SinkRun {
     this.#parts = parts;
     this.#isPaused = isPaused;
     this.#isAllowed = options.as === undefined;
-    this.#progress = new SinkProgress(ledger.position);
+    this.#progress = new SinkProgress(ledger.position, ledger.ahead);
     this.#followed = ledger.position;
     this.#lastSeq = ledger.lastSeq;
-    this.#isSpooling = ledger.spooledMessages > 0 || isPaused;
     const failed = (error: unknown) => this.#end({ kind: "failed", error });
     this.#courier = new Courier(target, options.concurrency, {
       maySend: parts.isHeld,
@@ -76,11 +68,28 @@ export class SinkRun {
     });
     this.#writer = new SinkWriter({
       save: (writes) => answer(() => store.save(name, turn, writes)),
-      state: () => ledger.state(this.#progress.position, this.#lastSeq),
+      state: () => ledger.state(this.#progress.position, this.#lastSeq, this.#progress.ahead),
+      saved: (accepted) => this.#courier.noteSaved(accepted),
       superseded: () => this.#end({ kind: "superseded" }),
       failed,
       log,
     });
+    this.#queue = new MainQueue(
+      {
+        ...parts,
+        courier: this.#courier,
+        writer: this.#writer,
+        isHalted: () => this.#isHalted,
+        onReload: () => this.#lanes.wake(),
+        onParcel: (parcel) => {
+          const { key } = parcel.message;
+          if (this.#lanes.has(key)) this.#spool(parcel, key);
+          else this.#courier.add(parcel);
+        },
+        failed,
+      },
+      ledger.spooledMessages > 0 || isPaused,
+    );
     this.#outage = new Outage(parts, () => {
       this.#courier.tiptoe();
       this.#proceed();
@@ -111,11 +120,17 @@ export class SinkRun {
     this.#writer.touch();
   }
 
+  /** The live query goes on from elsewhere, so that messages after the position do not arrive again. */
+  noteReset(): void {
+    this.#progress.forgetKnown();
+    this.#writer.touch();
+  }
+
   /** Takes a point up to which nothing is to be sent. */
   note(position: SinkPosition): void {
     const seq = ++this.#lastSeq;
     this.#followed = position;
-    this.#progress.arrive(seq, position);
+    this.#progress.arrive(seq, null, position);
     this.#progress.settle(seq);
     this.#writer.touch();
   }
@@ -126,15 +141,18 @@ export class SinkRun {
    */
   async take(message: SinkMessage, position: SinkPosition | null): Promise<void> {
     const atMs = Date.now();
-    if (!this.#isSpooling && this.#courier.isFull(WINDOW)) await this.#waitForTarget();
+    if (!this.#queue.isInUse && this.#courier.isFull(WINDOW)) await this.#waitForTarget();
     if (this.#isOver) return;
     // After the wait, because a replayed message may have come first and begun the spool at its own place.
     const seq = ++this.#lastSeq;
     const parcel = newParcel(seq, message, atMs);
     this.#followed = position ?? this.#followed;
-    this.#progress.arrive(seq, position);
+    if (this.#progress.arrive(seq, message.id, position)) {
+      this.#writer.touch();
+      return;
+    }
     // While the main queue of the spool is in use, the lane of a key holds only messages from before it.
-    if (this.#isSpooling) this.#spool(parcel, null);
+    if (this.#queue.isInUse) this.#spool(parcel, null);
     else if (this.#lanes.has(message.key)) this.#spool(parcel, message.key);
     else {
       this.#courier.add(parcel);
@@ -224,11 +242,23 @@ export class SinkRun {
     this.#proceed();
   }
 
-  /** From this message on, messages go to the spool. Those before it are with the courier. */
+  /** From this message on, messages go to the spool. */
   #beginSpooling(seq: number): void {
-    if (this.#isSpooling) return;
-    this.#isSpooling = true;
-    this.#loadedSeq = seq - 1;
+    if (this.#queue.isInUse) return;
+    this.#queue.begin(seq);
+    this.#copyToSpool();
+  }
+
+  /**
+   * Copies the messages of the courier to the spool. Otherwise the next holder would send later messages of the spool
+   * first, because it finds these only in the live query.
+   */
+  #copyToSpool(): void {
+    for (const parcel of this.#courier.unsaved()) {
+      if (!isStorable(parcel.message, parcel.bytes)) continue; // it may still reach the target
+      this.#spool(parcel, null);
+      parcel.lane = null;
+    }
   }
 
   /** @param lane `null` for the main queue, or the key. */
@@ -249,7 +279,7 @@ export class SinkRun {
     }
     const { dueAtMs = null, reason = null } = retry ?? {};
     this.#writer.spool({ seq, lane, message, atMs, attempts, dueAtMs, reason });
-    if (lane === null) this.#spooledSeq = Math.max(this.#spooledSeq, seq);
+    if (lane === null) this.#queue.noteAdded(seq);
     else this.#lanes.noteAdded(lane);
     // The write that saves the message saves the position as well.
     this.#progress.settle(seq);
@@ -271,6 +301,7 @@ export class SinkRun {
     this.#outage.end();
     this.#courier.hurry();
     ledger.noteDelivered();
+    this.#writer.noteAccepted();
     this.#left(parcel);
     if (parcel.lane !== undefined && parcel.lane !== null) this.#continueLane(parcel.lane);
   }
@@ -281,8 +312,14 @@ export class SinkRun {
       this.#parts.ledger.noteSpooled(-bytes);
       this.#writer.remove(seq);
     }
-    this.#progress.settle(seq);
+    this.#settle(seq);
     this.#writer.touch();
+  }
+
+  #settle(seq: number): void {
+    this.#progress.settle(seq);
+    // One message that takes long must not hold the position back for ever, because the save names all that came after it.
+    if (this.#progress.held >= AHEAD_MAX) this.#copyToSpool();
   }
 
   #refused(parcel: Parcel, { reason, excerpt = "", retryAfterMs = 0 }: Refusal): void {
@@ -329,9 +366,9 @@ export class SinkRun {
 
   /** Puts everything that is not in flight into the spool. */
   #takeBack(): void {
-    this.#isSpooling = true;
-    this.#mustReload = true;
+    this.#queue.reload();
     this.#lanes.suspend();
+    this.#copyToSpool();
     for (const parcel of this.#courier.withdraw()) {
       if (parcel.lane === undefined) this.#spool(parcel, null);
       else if (parcel.lane !== null) this.#lanes.block(parcel.lane, 0);
@@ -341,43 +378,8 @@ export class SinkRun {
   /** Goes on where the spool has messages to send. */
   #proceed(): void {
     if (this.#isHalted) return;
-    if (!this.#mustReload) this.#lanes.wake();
-    if (this.#isLoading || !this.#isSpooling) return;
-    this.#isLoading = true;
-    this.#load()
-      .catch((error: unknown) => this.#end({ kind: "failed", error }))
-      .finally(() => {
-        this.#isLoading = false;
-        // The reason to stop may have ended while the last step was under way.
-        if (this.#isSpooling) this.#proceed();
-      });
-  }
-
-  /** Hands the main queue of the spool to the courier, until it is empty. */
-  async #load(): Promise<void> {
-    while (this.#isSpooling && !this.#isHalted) {
-      if (this.#mustReload) {
-        // A message in flight must not be sent twice.
-        await this.#courier.idle();
-        if (this.#isHalted) return;
-        this.#mustReload = false;
-        this.#loadedSeq = 0;
-        this.#lanes.wake();
-      }
-      await this.#courier.below(LOAD.messages / 2);
-      const spooledSeq = this.#spooledSeq;
-      await this.#writer.flush();
-      if (this.#isHalted || this.#mustReload) continue;
-      const { parcels, isAll } = await readSpool(this.#parts, null, this.#loadedSeq, LOAD);
-      if (this.#isHalted || this.#mustReload) continue;
-      for (const parcel of parcels) {
-        this.#loadedSeq = parcel.seq;
-        const { key } = parcel.message;
-        if (this.#lanes.has(key)) this.#spool(parcel, key);
-        else this.#courier.add(parcel);
-      }
-      if (isAll && this.#spooledSeq === spooledSeq) this.#isSpooling = false;
-    }
+    if (!this.#queue.mustReload) this.#lanes.wake();
+    this.#queue.proceed();
   }
 
   /** Sends the messages of a lane, whose time has come. */

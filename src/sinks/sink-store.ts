@@ -110,7 +110,12 @@ export class SinkStore {
     );
     if (found === null) return null;
     const { _id, fence: _fence, run, node: _node, at: _at, isPaused, disabled, ...state } = found;
-    return { state, control: { isPaused, disabled }, turn: { fence, run } };
+    return {
+      // The document may be of a version that saved less.
+      state: { ...NEW_STATE, ...state },
+      control: { isPaused, disabled },
+      turn: { fence, run },
+    };
   }
 
   /**

@@ -13,6 +13,8 @@ export interface SinkWriterParts {
   readonly save: (writes: SinkWrites) => Promise<boolean>;
   /** The state at this moment, in which everything that was given to the writer so far has taken effect. */
   readonly state: () => SinkState;
+  /** The state database knows that the target has accepted so many more messages. */
+  readonly saved: (accepted: number) => void;
   /** Another process is the holder, so that nothing can be saved any more. */
   readonly superseded: () => void;
   readonly failed: (error: unknown) => void;
@@ -38,6 +40,8 @@ export class SinkWriter {
   readonly #spool = new Map<number, SpooledMessage | typeof REMOVED>();
   readonly #parked = new Map<string, ParkedMessage | typeof REMOVED>();
   #bytes = 0;
+  /** Messages that the target has accepted, and that no write covers so far. */
+  #accepted = 0;
   #isDirty = false;
   #isRunning = false;
   #isOver = false;
@@ -74,6 +78,12 @@ export class SinkWriter {
     this.touch();
   }
 
+  /** The target has accepted a message. */
+  noteAccepted(): void {
+    this.#accepted++;
+    this.touch();
+  }
+
   /** The state has changed. */
   touch(): void {
     this.#isDirty = true;
@@ -107,9 +117,12 @@ export class SinkWriter {
     await null;
     while (this.#isDirty && !this.#isOver) {
       const writes = this.#take();
+      const accepted = this.#accepted;
+      this.#accepted = 0;
       this.#begun++;
       if (!(await this.#save(writes))) break;
       this.#ended++;
+      this.#parts.saved(accepted);
       this.#notify();
       const isPositionAlone = writes.spool.length + writes.delivered.length === 0;
       if (isPositionAlone && this.#isDirty) await sleep(POSITION_GAP_MS);

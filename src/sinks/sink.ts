@@ -146,7 +146,7 @@ export class Sink {
         return;
       }
       this.#noteReset(ledger, reason);
-      run.touch();
+      run.noteReset();
     };
     const onTrouble = (trouble: string | null) => {
       if (trouble !== null && trouble !== ledger.trouble)

@@ -44,6 +44,19 @@ function courierOf(
   concurrency: number,
   settled: (parcel: Parcel, result: SendResult) => void = () => {},
 ) {
+  const courier = unsavedCourierOf(target, concurrency, (one, result) => {
+    settled(one, result);
+    if (result.kind === "accepted") queueMicrotask(() => courier.noteSaved(1));
+  });
+  return courier;
+}
+
+/** A courier whose acceptances the state database does not know before the test says so. */
+function unsavedCourierOf(
+  target: Target,
+  concurrency: number,
+  settled: (parcel: Parcel, result: SendResult) => void = () => {},
+): Courier {
   const failed = (error: unknown) => {
     throw error;
   };
@@ -119,4 +132,52 @@ test("tries a target that was down with one request at a time", async () => {
   expect(target.sent).toHaveLength(1);
   courier.hurry();
   expect(target.sent).toHaveLength(3);
+});
+
+test("sends no more while the acceptance of `concurrency` messages is not saved", async () => {
+  const target = new HeldTarget();
+  const courier = unsavedCourierOf(target, 2);
+  for (const key of ["a", "b", "c", "d", "e"]) courier.add(parcel(1, key));
+  await target.answer(ACCEPTED);
+  await target.answer(ACCEPTED);
+  expect(target.sent).toEqual([["a1"], ["b1"]]);
+  courier.noteSaved(1);
+  expect(target.sent).toHaveLength(3);
+  courier.noteSaved(1);
+  expect(target.sent).toHaveLength(4);
+});
+
+test("a message that was not accepted does not wait for a save", async () => {
+  const target = new HeldTarget();
+  const courier = unsavedCourierOf(target, 1);
+  for (const key of ["a", "b"]) courier.add(parcel(1, key));
+  await target.answer({ kind: "refused", reason: "no" });
+  expect(target.sent).toEqual([["a1"], ["b1"]]);
+});
+
+test("messages of the spool have a larger bound, and batches count by their messages", async () => {
+  const target = new HeldTarget(10);
+  const courier = unsavedCourierOf(target, 1);
+  let sent = 0;
+  const acceptAll = async () => {
+    for (; sent < target.sent.length; sent++) await target.answer(...Array<SendResult>(10).fill(ACCEPTED));
+    return target.sent.flat().length;
+  };
+  // The first message leaves alone, because the others come later.
+  for (let n = 0; n < 30; n++) courier.add(parcel(n, `k${n}`));
+  expect(await acceptAll()).toBe(11);
+  courier.noteSaved(11);
+  expect(await acceptAll()).toBe(21);
+  courier.withdraw();
+  for (let n = 30; n < 300; n++) courier.add({ ...parcel(n, `k${n}`), lane: null });
+  expect(await acceptAll()).toBe(21 + 191);
+  courier.noteSaved(191);
+  expect(await acceptAll()).toBe(21 + 270);
+});
+
+test("names the messages that are in memory alone, those in flight included", () => {
+  const courier = unsavedCourierOf(new HeldTarget(), 1);
+  courier.add({ ...parcel(3, "c"), lane: null });
+  for (const next of [parcel(2, "b"), parcel(1, "a")]) courier.add(next);
+  expect(courier.unsaved().map(({ seq }) => seq)).toEqual([1, 2]);
 });
