@@ -29,16 +29,9 @@ export class SinkLedger {
     this.#publish();
   }
 
-  get position(): SinkPosition | null {
-    return this.#state.position;
-  }
-
-  get ahead(): readonly string[] {
-    return this.#state.ahead;
-  }
-
-  get lastSeq(): number {
-    return this.#state.lastSeq;
+  /** The point that was saved last. */
+  get saved(): Pick<SinkState, "position" | "ahead" | "lastSeq"> {
+    return this.#state;
   }
 
   get spooledMessages(): number {

@@ -13,8 +13,8 @@ import { Courier, newParcel, type Parcel } from "./courier.ts";
 import { Lanes } from "./lanes.ts";
 import { MainQueue } from "./main-queue.ts";
 import { Outage } from "./outage.ts";
-import { LOAD_LANE, readSpool } from "./read-spool.ts";
 import { retryDelayMs } from "./retry-schedule.ts";
+import { runLane } from "./run-lane.ts";
 import type { ParkedMessage, SinkPosition } from "./sink-documents.ts";
 import { AHEAD_MAX, SinkProgress } from "./sink-progress.ts";
 import type { RunEnd, SinkRunParts } from "./sink-run-parts.ts";
@@ -26,8 +26,6 @@ import type { SendResult, SinkMessage } from "./target.ts";
 const WINDOW = 1_000;
 /** How long messages wait for a slow target in memory before they go to the spool, in milliseconds. */
 const SLOW_MS = 1_000;
-/** How long to wait for a message in flight before its lane is read, in milliseconds. */
-const IN_FLIGHT_MS = 100;
 /** With more keys that wait for a retry, the whole sink waits. */
 const LANES_MAX = 10_000;
 /** How long messages in flight may take when the run stops, in milliseconds. */
@@ -57,9 +55,10 @@ export class SinkRun {
     this.#parts = parts;
     this.#isPaused = isPaused;
     this.#isAllowed = options.as === undefined;
-    this.#progress = new SinkProgress(ledger.position, ledger.ahead);
-    this.#followed = ledger.position;
-    this.#lastSeq = ledger.lastSeq;
+    const { position, ahead, lastSeq } = ledger.saved;
+    this.#progress = new SinkProgress(position, ahead);
+    this.#followed = position;
+    this.#lastSeq = lastSeq;
     const failed = (error: unknown) => this.#end({ kind: "failed", error });
     this.#courier = new Courier(target, options.concurrency, {
       maySend: parts.isHeld,
@@ -74,27 +73,20 @@ export class SinkRun {
       failed,
       log,
     });
-    this.#queue = new MainQueue(
-      {
-        ...parts,
-        courier: this.#courier,
-        writer: this.#writer,
-        isHalted: () => this.#isHalted,
-        onReload: () => this.#lanes.wake(),
-        onParcel: (parcel) => {
-          const { key } = parcel.message;
-          if (this.#lanes.has(key)) this.#spool(parcel, key);
-          else this.#courier.add(parcel);
-        },
-        failed,
-      },
-      ledger.spooledMessages > 0 || isPaused,
-    );
+    const isHalted = () => this.#isHalted;
+    const sending = { ...parts, courier: this.#courier, writer: this.#writer, isHalted, failed };
+    const onReload = () => this.#lanes.wake();
+    const onParcel = (parcel: Parcel) => {
+      const { key } = parcel.message;
+      if (this.#lanes.has(key)) this.#spool(parcel, key);
+      else this.#courier.add(parcel);
+    };
+    this.#queue = new MainQueue({ ...sending, onReload, onParcel }, ledger.spooledMessages > 0 || isPaused);
     this.#outage = new Outage(parts, () => {
       this.#courier.tiptoe();
       this.#proceed();
     });
-    this.#lanes = new Lanes(parts, (lane) => this.#runLane(lane).catch(failed));
+    this.#lanes = new Lanes(parts, (lane) => runLane(lane, this.#lanes, sending).catch(failed));
   }
 
   /** Takes over the messages that wait for a retry, and begins. */
@@ -375,24 +367,10 @@ export class SinkRun {
     }
   }
 
-  /** Goes on where the spool has messages to send. */
   #proceed(): void {
     if (this.#isHalted) return;
     if (!this.#queue.mustReload) this.#lanes.wake();
     this.#queue.proceed();
-  }
-
-  /** Sends the messages of a lane, whose time has come. */
-  async #runLane(lane: string): Promise<void> {
-    if (this.#courier.has(lane)) {
-      this.#lanes.block(lane, Date.now() + IN_FLIGHT_MS);
-      return;
-    }
-    await this.#writer.flush();
-    const { parcels } = await readSpool(this.#parts, lane, 0, LOAD_LANE);
-    if (this.#isHalted) this.#lanes.block(lane, 0);
-    else if (parcels.length === 0) this.#lanes.finish(lane);
-    else for (const parcel of parcels) this.#courier.add(parcel);
   }
 
   /** One message of a lane has left. When all that were read have left, the rest follows. */

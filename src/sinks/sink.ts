@@ -228,12 +228,12 @@ export class Sink {
     const { store } = this.#parts;
     const nothing = { spool: [], delivered: [], park: [], unpark: [] };
     const save = () => {
-      const state = ledger.state(null, ledger.lastSeq);
+      const state = ledger.state(null, ledger.saved.lastSeq);
       return ask(() => store.save(this.#name, turn, { state, ...nothing }));
     };
     // Before the first message is removed, because a position would promise that they are in the spool.
     if (!(await save())) return;
-    const { lastSeq } = ledger;
+    const { lastSeq } = ledger.saved;
     while (await ask(() => store.emptySome(this.#name, lastSeq)));
     ledger.noteEmptied();
     await save();
