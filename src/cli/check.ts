@@ -53,7 +53,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
       return 0;
     }
     for (const warning of warnings) io.err(`warning: ${formatProblem(warning)}`);
-    io.out(summary(values.config, config));
+    io.out(configSummary(values.config, config));
     if (connected !== null) {
       for (const warning of connected.warnings) io.err(`warning: ${warning}`);
       io.out(connected.text);
@@ -66,7 +66,8 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-function summary(file: string, config: Config): string {
+/** The collections of a valid configuration, and who has access to each. */
+export function configSummary(file: string, config: Config): string {
   const lines = Object.entries(config.collections).map(([name, collection]) => {
     const { database = config.mongodb.database, collection: stored = name } = collection as CollectionOptions;
     const rules = collection.rules.map(ruleText).join(", then ");

@@ -65,6 +65,7 @@ const COMMANDS: ReadonlyMap<string, Entry> = new Map([
     { summary: "write the types of documents", load: async () => (await import("./types.ts")).types },
   ],
   ["tail", { summary: "follow a live query", load: async () => (await import("./tail.ts")).tail }],
+  ["mcp", { summary: "offer read-only tools to agents", load: async () => (await import("./mcp.ts")).mcp }],
   ["load", { summary: "load a service and check it", load: async () => (await import("./load.ts")).load }],
   [
     "revoke",

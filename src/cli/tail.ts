@@ -3,6 +3,7 @@ import { VALUE_MODES, type ValueMode } from "../protocol/messages.ts";
 import { FollowedQuery, type FollowOptions } from "../terminal/followed-query.ts";
 import type { Io } from "../terminal/io.ts";
 import { type Command, objectFlag, UsageError } from "./command.ts";
+import { DEFAULT_SERVICE_URL, serviceUrl, withoutPath } from "./service-url.ts";
 import { endText, stateText, type TailText, TailWriter } from "./tail-text.ts";
 
 const HELP = `Usage: tidewire tail --collection NAME [options]
@@ -30,14 +31,11 @@ Examples:
 
 Ctrl-C stops it. Exit code 1: the service refused the subscription, or ended it permanently.`;
 
-const DEFAULT_URL = "ws://127.0.0.1:8480";
-const WS_PATH = "/v1/ws";
-
 async function run(args: readonly string[], io: Io): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      url: { type: "string", default: DEFAULT_URL },
+      url: { type: "string", default: DEFAULT_SERVICE_URL },
       token: { type: "string" },
       collection: { type: "string" },
       filter: { type: "string" },
@@ -50,7 +48,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   });
   if (values.collection === undefined)
     throw new UsageError("--collection is needed: the name that the configuration gives it");
-  const url = urlFlag(values.url);
+  const url = serviceUrl(values.url);
   const token = values.token ?? io.env["TIDEWIRE_TOKEN"];
   const mode = values.values === undefined ? undefined : valuesFlag(values.values);
   const request: FollowOptions["request"] = {
@@ -69,7 +67,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     if (text !== undefined) note(text);
   };
   const follower = new FollowedQuery({
-    url: url.slice(0, -WS_PATH.length),
+    url: withoutPath(url),
     token: async () => token,
     // There is only one token. When it expires, the user has to get another one.
     hasNewTokens: false,
@@ -88,20 +86,6 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   if (values.json && end.why === "refused") note(end.error.message);
   note(text);
   return 1;
-}
-
-/** Takes the URL of the service as people have it at hand: without a path, or of its HTTP side. */
-function urlFlag(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^(ws|http)s?:$/.test(url.protocol)) {
-    throw new UsageError(
-      "--url takes the service's URL, such as ws://127.0.0.1:8480 or wss://live.example.com",
-    );
-  }
-  url.protocol = url.protocol.replace("http", "ws");
-  const path = url.pathname.replace(/\/+$/, "");
-  url.pathname = path.endsWith(WS_PATH) ? path : path + WS_PATH;
-  return url.href;
 }
 
 function valuesFlag(text: string): ValueMode {

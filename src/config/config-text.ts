@@ -59,10 +59,18 @@ const HIDDEN = [
   "server.admin.jwt.secret",
   "server.admin.jwt.publicKey",
   "server.admin.jwt.jwksUri",
+  "push.vapid.privateKey",
 ];
-function isHidden(path: Path): boolean {
+/** The same for the options of a sink's target, wherever they are in it. */
+const HIDDEN_IN_SINKS = ["url", "secret", "password", "headers"];
+
+/** Whether the value at a path may be a secret. */
+export function isHidden(path: Path): boolean {
   // The same options stand in each entry of a list.
-  const names = path.filter((part) => typeof part === "string").join(".");
+  const parts = path.filter((part) => typeof part === "string");
+  if (parts[0] === "sinks" && parts[2] === "to" && parts.some((part) => HIDDEN_IN_SINKS.includes(part)))
+    return true;
+  const names = parts.join(".");
   return HIDDEN.some((name) => names === name || names.startsWith(`${name}.`));
 }
 

@@ -14,7 +14,7 @@ import type { Io } from "../../terminal/io.ts";
 import { type AdminNode, askNode, unexpected } from "../ask-node.ts";
 import { diffText, liveText } from "../plan-text.ts";
 import { replayText } from "../recorded.ts";
-import { testsBeside } from "../test-rules.ts";
+import { testsBeside } from "../run-rule-tests.ts";
 import { awaitNodes } from "./acknowledgements.ts";
 import { noteParent } from "./note-parent.ts";
 import { UNCONFIRMED } from "./push-set.ts";

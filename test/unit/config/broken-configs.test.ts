@@ -401,6 +401,18 @@ const BROKEN: readonly (readonly [string, string, string, RegExp])[] = [
     /found a string that is not shown here.*at least 32 bytes/,
   ],
   [
+    "a secret of a sink, which is not shown",
+    `${withPush("{}")}sinks: { s: { collection: orders, to: { webhook: { url: "https://x.example", secret: whsec_short } } } }\n`,
+    "5:86 sinks.s.to.webhook.secret",
+    /found a string that is not shown here.*whsec_/,
+  ],
+  [
+    "a URL of a sink with a password, which is not shown",
+    `${withPush("{}")}sinks: { s: { collection: orders, to: { webhook: { url: "https://a:b@x.example" } } } }\n`,
+    "5:57 sinks.s.to.webhook.url",
+    /found a string that is not shown here/,
+  ],
+  [
     "an unknown option in an entry",
     withJwt("[{ algorithms: [HS256], secret: '${SECRET}', isuer: a }]"),
     "3:59 auth.jwt[0].isuer",
