@@ -103,7 +103,7 @@ const GAUGES = {
   ],
   presenceDepartures: [
     "tidewire_presence_departures",
-    "Entries of presence that this node deletes as soon as no other node claims them.",
+    "Entries of presence that nobody may keep any more, and about which this node is to decide.",
     [],
   ],
   userAccounts: ["tidewire_user_accounts", "Users with charges on this node.", []],

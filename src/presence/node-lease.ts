@@ -137,7 +137,8 @@ export class NodeLease {
     for (const id of ids) this.#inFlight.add(id);
     let isMine = true;
     try {
-      isMine = await answer(() => store.renewItems(this.name, this.#fence, change));
+      const { name, holder } = this;
+      isMine = await answer(() => store.renewItems({ name, fence: this.#fence, holder }, change));
       this.#settle(ids, change !== null && "add" in change);
     } catch (error) {
       // The change may have taken effect. Each of the two is harmless when it is repeated.

@@ -7,21 +7,21 @@ import type { Logger } from "pino";
 import type { LeaseStore, ListedLease } from "../source/lease-store.ts";
 import { LeaseWatch } from "../source/lease-watch.ts";
 import type { PresenceStore } from "../source/presence-store.ts";
+import { Claimers } from "./claimers.ts";
 import type { Departures } from "./departures.ts";
+import { Estates } from "./estates.ts";
 import { LEASE_MS, LEASE_PREFIX, type NodeLease } from "./node-lease.ts";
-
-/** Entries of a dead node that are in memory at a time. */
-const IDS_MAX = 50_000;
-/** The leases that this node runs for dead ones are renewed this often, in milliseconds. */
-const RENEW_MS = LEASE_MS / 4;
+import { Orphans } from "./orphans.ts";
 
 /** The parts that the watch works with. */
 export interface OtherNodesParts {
   readonly leases: LeaseStore;
-  readonly entries: Pick<PresenceStore, "idsOf">;
+  readonly entries: PresenceStore;
   readonly answer: <T>(ask: () => Promise<T>) => Promise<T>;
   readonly own: NodeLease;
   readonly departures: Departures;
+  /** Whether an entry is on this node. */
+  readonly isHere: (id: string) => boolean;
   readonly log: Logger;
 }
 
@@ -30,6 +30,7 @@ interface Seen {
   readonly watch: LeaseWatch;
   fence: bigint;
   removals: bigint;
+  hasItems: boolean;
 }
 
 /** The leases of the other nodes. */
@@ -37,86 +38,111 @@ export class OtherNodes {
   readonly #ttlMs: number;
   readonly #parts: OtherNodesParts;
   readonly #seen = new Map<string, Seen>();
-  /** The leases of dead nodes that this node runs, with their fences. */
-  readonly #estates = new Map<string, bigint>();
-  #renewedAtMs = 0;
+  readonly #estates: Estates;
+  readonly #orphans: Orphans;
+  readonly #claimers: Claimers;
 
   constructor(ttlMs: number, parts: OtherNodesParts) {
+    const deadMs = LEASE_MS + ttlMs;
     this.#ttlMs = ttlMs;
     this.#parts = parts;
+    this.#estates = new Estates(performance.now(), parts);
+    this.#orphans = new Orphans(deadMs, { ...parts, estates: this.#estates });
+    this.#claimers = new Claimers(deadMs);
+  }
+
+  /** Whether a lease that may claim entries is not among these names. */
+  isClaimerMissing(names: ReadonlySet<string>): boolean {
+    return this.#claimers.isMissingAmong(names);
   }
 
   /** @throws The error of MongoDB. */
   async look(): Promise<void> {
-    const { leases, answer, own, departures } = this.#parts;
+    const { leases, answer, own, log } = this.#parts;
     const askedAtMs = performance.now();
     const listed = await answer(() => leases.list(LEASE_PREFIX));
     const answeredAtMs = performance.now();
+    for (const name of this.#claimers.note(listed, answeredAtMs))
+      log.warn(
+        { node: nodeOf(name) },
+        "the lease of a node was removed: no entry of presence is deleted now",
+      );
+    await this.#noteEnds(listed);
     for (const lease of listed) {
-      if (this.#noteSeen(lease)) departures.lookAgain();
-      if (lease.name === own.name || this.#isMine(lease)) continue;
-      const waitMs = this.#seen.get(lease.name)?.watch.waitMs(lease, askedAtMs, answeredAtMs);
-      if (waitMs === 0) await this.#takeOver(lease);
+      const { watch } = this.#seenOf(lease.name);
+      const waitMs = watch.waitMs(lease, askedAtMs, answeredAtMs);
+      if (lease.name !== own.name && !this.#isMine(lease) && waitMs === 0) await this.#takeOver(lease);
     }
-    this.#forgetAllBut(new Set(listed.map(({ name }) => name)));
-    await this.#runEstates();
+    const names = new Set(listed.map(({ name }) => name));
+    this.#forgetAllBut(names);
+    await this.#estates.renew(askedAtMs);
+    for (const node of await this.#orphans.look(names, askedAtMs))
+      log.info(
+        { node },
+        "entries of presence name a lease that does not exist: this node decides about them",
+      );
   }
 
-  /** @returns Whether claims may have ended since the last look. */
-  #noteSeen({ name, fence, removals }: ListedLease): boolean {
-    const seen = this.#seen.get(name);
-    if (seen === undefined) {
-      this.#seen.set(name, { watch: new LeaseWatch(this.#ttlMs), fence, removals });
-      return false;
+  /** Decides about entries. @returns Whether more of them wait. @throws The error of MongoDB. */
+  work(): Promise<boolean> {
+    return this.#estates.work(performance.now());
+  }
+
+  /** Finds the entries whose claims have ended since the last look. */
+  async #noteEnds(listed: readonly ListedLease[]): Promise<void> {
+    const { leases, answer } = this.#parts;
+    const since = new Map<string, bigint>();
+    for (const { name, fence, removals } of listed) {
+      const seen = this.#seen.get(name);
+      // The claims of a dead node end when its lease is taken over.
+      if (seen?.hasItems === true && seen.fence !== fence) this.#estates.walkAll();
+      else if (seen !== undefined && seen.removals !== removals) since.set(name, seen.removals);
     }
-    const hasChanged = seen.fence !== fence || seen.removals !== removals;
-    seen.fence = fence;
-    seen.removals = removals;
-    return hasChanged;
+    const read = new Map<string, bigint>();
+    if (since.size > 0) {
+      for (const { name, removals, items } of await answer(() => leases.removedItems(since))) {
+        if (items === null) this.#estates.walkAll();
+        else await this.#estates.claimsEnded(items);
+        read.set(name, removals);
+      }
+    }
+    // Only now: if the state database fails, the next look asks for the same.
+    for (const { name, fence, hasItems, removals } of listed)
+      Object.assign(this.#seenOf(name), { fence, hasItems, removals: read.get(name) ?? removals });
+  }
+
+  #seenOf(name: string): Seen {
+    let seen = this.#seen.get(name);
+    if (seen === undefined) {
+      seen = { watch: new LeaseWatch(this.#ttlMs), fence: 0n, removals: 0n, hasItems: false };
+      this.#seen.set(name, seen);
+    }
+    return seen;
   }
 
   #isMine({ name, fence, holder }: ListedLease): boolean {
-    const known = this.#estates.get(name);
+    const node = nodeOf(name);
+    const known = this.#estates.fenceOf(node);
     if (known === undefined) return false;
     if (known === fence && holder === this.#parts.own.holder) return true;
-    this.#estates.delete(name);
-    this.#parts.departures.forgetAllOf(nodeOf(name));
+    this.#estates.drop(node);
     return false;
   }
 
   async #takeOver(lease: ListedLease): Promise<void> {
-    const { leases, answer, own, log, departures } = this.#parts;
+    const { leases, answer, own, log } = this.#parts;
     const taken = await answer(() => leases.take(lease.name, lease, own.holder, LEASE_MS));
     if (taken === null) return; // another node was faster
-    this.#estates.set(lease.name, taken.fence);
-    // Its claims are gone.
-    departures.lookAgain();
-    log.info({ node: nodeOf(lease.name) }, "a node has ended: this one deletes its entries of presence");
-  }
-
-  /** Entries that are claimed by other nodes stay, and with them the lease that they name. */
-  async #runEstates(): Promise<void> {
-    if (this.#estates.size === 0) return;
-    const { leases, entries, answer, own, departures } = this.#parts;
-    const nowMs = performance.now();
-    if (nowMs - this.#renewedAtMs >= RENEW_MS) {
-      this.#renewedAtMs = nowMs;
-      await answer(() => leases.renewAll(LEASE_PREFIX, own.holder));
-    }
-    for (const [name, fence] of this.#estates) {
-      const node = nodeOf(name);
-      if (departures.countOf(node) > 0) continue;
-      const ids = await answer(() => entries.idsOf(node, IDS_MAX));
-      for (const id of ids) departures.add(id, node);
-      if (ids.length > 0) continue;
-      await answer(() => leases.remove(name, fence));
-      this.#estates.delete(name);
-    }
+    const node = nodeOf(lease.name);
+    this.#estates.add(node, taken.fence);
+    log.info({ node }, "a node has ended: this one deletes its entries of presence");
   }
 
   #forgetAllBut(names: ReadonlySet<string>): void {
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
-    for (const name of this.#estates.keys()) if (!names.has(name)) this.#estates.delete(name);
+    for (const node of [...this.#estates.nodes]) {
+      if (!names.has(LEASE_PREFIX + node)) this.#estates.drop(node);
+    }
   }
 }
 

@@ -52,23 +52,25 @@ export async function startPresence(start: PresenceStart): Promise<RunningPresen
   const store = new PresenceStore(database);
   const leases = new LeaseStore(database);
   await answer(() => store.prepare());
-  // The lease, the departures and the saver ask the entries which of them are here.
+  // The parts ask the entries which of them are here.
   const lease = new NodeLease(id, { store: leases, answer, metrics, log, entries: () => entries.ids() });
   const departures = new Departures({
     leases,
     entries: store,
     answer,
     isHere: (entry) => entries.isHere(entry),
+    isClaimerMissing: (names) => others.isClaimerMissing(names),
     onDeleted: (count) => metrics.presenceWrites.inc({ operation: "delete" }, count),
   });
   const saver = new EntrySaver({ store, answer, lease, departures, metrics, log });
   const entries: PresenceEntries = new PresenceEntries(options, { ...start, saver });
-  const others = new OtherNodes(options.ttlMs, {
+  const others: OtherNodes = new OtherNodes(options.ttlMs, {
     leases,
     entries: store,
     answer,
     own: lease,
     departures,
+    isHere: (entry) => entries.isHere(entry),
     log,
   });
   feed.followState({ namespace, observe: (event) => entries.observed(event) });
@@ -97,6 +99,7 @@ async function run({ entries, departures, others, ...parts }: Run, signal: Abort
   let hasFailed = false;
   while (!signal.aborted) {
     const nowMs = performance.now();
+    let hasMore = false;
     try {
       if (nowMs >= lookAtMs) {
         lookAtMs = nowMs + LOOK_MS;
@@ -106,7 +109,7 @@ async function run({ entries, departures, others, ...parts }: Run, signal: Abort
       hasFailed = false;
       entries.sweep(performance.now());
       parts.metrics.presenceDepartures.set(departures.size);
-      await departures.run();
+      hasMore = await others.work();
     } catch (error) {
       hasFailed = true;
       if (isMongoFailure(error))
@@ -114,6 +117,7 @@ async function run({ entries, departures, others, ...parts }: Run, signal: Abort
       else noteFault(parts, "presence.run", error);
     }
     // A part is random, because all nodes look at the same documents.
-    await sleep(SWEEP_MS * (0.75 + Math.random() / 4), undefined, { signal }).catch(() => {}); // rejects when stopped
+    const pauseMs = hasMore ? 0 : SWEEP_MS * (0.75 + Math.random() / 4);
+    await sleep(pauseMs, undefined, { signal }).catch(() => {}); // rejects when stopped
   }
 }

@@ -110,3 +110,59 @@ test("entries that somebody else deletes are lost to their clients, who enter ag
   expect(await enter(ada, "r1")).toMatchObject({ type: "entered" });
   expect(await entries.countDocuments()).toBe(1);
 });
+
+test("entries that name a lease which does not exist go after the lease and the ttl, and those of members who are connected stay", async () => {
+  const { url, addNode, follow, entries, state } = await startPresence();
+  const other = await addNode();
+  const follower = await follow("r1");
+  const first = await connectTo(other.url, "ada");
+  await enter(first, "r1");
+  await change(follower, "added");
+  // As if nodes had written them whose leases are gone: one of a client who is connected, and one of nobody.
+  await entries.updateMany({}, { $set: { node: "removed" } });
+  first.socket.terminate();
+  const ada = await connectTo(url, "ada");
+  await enter(ada, "r1");
+  const insertedMs = performance.now();
+  await entries.insertOne({ _id: "nobody", room: "r1", user: "eve", data: null, node: "frozen" });
+  expect(await change(follower, "removed")).toMatchObject({ _id: "nobody" });
+  // The lease (5 s) and the ttl (3 s).
+  expect(performance.now() - insertedMs).toBeGreaterThan(8_000);
+  expect(await entries.distinct("user")).toEqual(["ada"]);
+  const leases = state.collection<{ _id: string }>("leases");
+  const named = { _id: { $in: ["presence/removed", "presence/frozen"] } };
+  await expect.poll(() => leases.distinct("_id", named), PATIENCE).toEqual(["presence/removed"]);
+  ada.socket.terminate();
+  // Long before the next walk through all entries.
+  await expect.poll(() => entries.countDocuments(), { ...PATIENCE, timeout: 30_000 }).toBe(0);
+  await expect.poll(() => leases.countDocuments(named), PATIENCE).toBe(0);
+});
+
+test("members who have moved to a node stay while its lease is removed and made again", async () => {
+  const { url, addNode, follow, state } = await startPresence();
+  const leases = state.collection<{ _id: string; items?: string[] }>("leases");
+  const other = await addNode();
+  const follower = await follow("r1");
+  const subs = Array.from({ length: 20 }, (_, i) => `u${i}`);
+  const first = await Promise.all(subs.map((sub) => connectTo(url, sub)));
+  for (const client of first) await enter(client, "r1");
+  await expect.poll(() => changesOf(follower).length, PATIENCE).toBe(20);
+  for (const client of first) client.socket.terminate();
+  const moved = await Promise.all(subs.map((sub) => connectTo(other.url, sub)));
+  for (const client of moved) await enter(client, "r1");
+  const claimer = { [`items.${subs.length - 1}`]: { $exists: true } };
+  await expect.poll(() => leases.findOne(claimer), PATIENCE).not.toBeNull();
+  // Again and again, so that it is missing when the first node decides, whenever that is.
+  const end = performance.now() + 4_500;
+  let removed = 0;
+  while (performance.now() < end) {
+    removed += (await leases.deleteOne({ "items.0": { $exists: true } })).deletedCount;
+    await sleep(50);
+  }
+  expect(removed).toBeGreaterThan(0);
+  await sleep(9_000);
+  expect(changesOf(follower)).toHaveLength(20);
+  expect(moved.map(({ received }) => received.filter(({ type }) => type === "left"))).toEqual(
+    subs.map(() => []),
+  );
+});
