@@ -1,75 +1,28 @@
 /** Presence while nodes are killed and clients are cut off at random: nobody leaves who was away for less than the ttl. */
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
-import { testDatabase } from "../support/mongod.ts";
-import { enter, PATIENCE, writesSince } from "../support/presence.ts";
+import { expect, test } from "vitest";
+import { enter, PATIENCE } from "../support/presence.ts";
+import { connectTo, follow, startFleet } from "../support/presence-fleet.ts";
 import { Random } from "../support/random.ts";
-import { signToken, testConfig } from "../support/service.ts";
-import { type SpawnedService, spawnService } from "../support/spawn-service.ts";
-import { WsClient } from "../support/ws-client.ts";
+import type { SpawnedService } from "../support/spawn-service.ts";
 
 const TTL_MS = 4_000;
 const LEASE_MS = 5_000;
 const FACTOR = Number(process.env["TIDEWIRE_FUZZ"] ?? 1);
 
-const urlOf = ({ url }: SpawnedService) => `${url.replace("http", "ws")}/v1/ws`;
-
-async function startNodes(count: number) {
-  const { client, name, uri } = await testDatabase();
-  onTestFinished(async () => void (await client.db(`${name}-state`).dropDatabase()));
-  const { mongodb, ...file } = testConfig(uri, name, {
-    collections: { presence: { rules: [{ name: "everyone" }] } },
-    presence: { ttl: `${TTL_MS}ms`, rules: [{ name: "anyone" }] },
-  });
-  const config = { ...file, mongodb: mongodb as Record<string, unknown>, log: { level: "info" } };
-  const nodes = await Promise.all(Array.from({ length: count }, () => spawnService({ config })));
-  const isReady = async () => {
-    const answers = await Promise.all(nodes.map(({ adminUrl }) => fetch(`${adminUrl}/readyz`)));
-    return answers.every(({ ok }) => ok);
-  };
-  await expect.poll(isReady, PATIENCE).toBe(true);
-  const state = client.db(`${name}-state`);
-  const now = async () => (await client.db("admin").command({ ping: 1 }))["operationTime"];
-  const writes = (since: Parameters<typeof writesSince>[2]) =>
-    writesSince(client.db("local").collection("oplog.rs"), `${name}-state.presence`, since);
-  return { nodes, entries: state.collection("presence"), now, writes };
-}
-
-async function connect(node: SpawnedService, sub: string): Promise<WsClient> {
-  const client = await WsClient.connect(urlOf(node), { token: await signToken({ sub }) });
-  onTestFinished(() => client.socket.terminate());
-  return client;
-}
-
-/** Follows a room. @returns The users that are seen, and those that were seen to leave, in order. */
-async function follow(node: SpawnedService) {
-  const shown = new Map<unknown, string>();
-  const left: string[] = [];
-  const follower = await connect(node, "follower");
-  follower.onMessage = (message) => {
-    const docs = message.type === "snapshot" ? message.docs : message.type === "added" ? [message.doc] : [];
-    for (const { _id, user } of docs) shown.set(_id, String(user));
-    if (message.type !== "removed") return;
-    left.push(shown.get(message._id) ?? "somebody unknown");
-    shown.delete(message._id);
-  };
-  await follower.ask({ type: "subscribe", id: "p", collection: "presence", filter: { room: "r1" } });
-  return { shown, left };
-}
-
 test("clients of a killed node that enter elsewhere never leave, without a write, and the others leave in time", async () => {
-  const { nodes, now, writes, entries } = await startNodes(2);
+  const { nodes, now, writes, entries } = await startFleet(2, TTL_MS);
   const [stays, dies] = nodes as [SpawnedService, SpawnedService];
   const { shown, left } = await follow(stays);
   const subs = Array.from({ length: 200 }, (_, i) => `u${i}`);
-  for (const sub of subs) await enter(await connect(dies, sub), "r1");
+  for (const sub of subs) await enter(await connectTo(dies, sub), "r1");
   await expect.poll(() => shown.size, PATIENCE).toBe(200);
   const [moving, lost] = [subs.slice(0, 150), subs.slice(150)];
   const since = await now();
   await dies.kill("SIGKILL");
   const killedMs = performance.now();
-  const moved = await Promise.all(moving.map((sub) => connect(stays, sub)));
+  const moved = await Promise.all(moving.map((sub) => connectTo(stays, sub)));
   await Promise.all(moved.map((client) => enter(client, "r1")));
   expect(await writes(since)).toBe(0);
   await expect.poll(() => left.length, PATIENCE).toBe(lost.length);
@@ -88,13 +41,13 @@ test("nobody leaves by hundreds of cuts shorter than the ttl, while nodes are ki
   const seed = Number(process.env["TIDEWIRE_SEED"] ?? randomInt(2 ** 31));
   console.log(`presence: TIDEWIRE_SEED=${seed}`);
   const random = new Random(seed);
-  const { nodes, entries } = await startNodes(3);
+  const { nodes, entries } = await startFleet(3, TTL_MS);
   const [stable] = nodes as [SpawnedService];
   const { shown, left } = await follow(stable);
   const members = await Promise.all(
     Array.from({ length: 40 }, async (_, i) => {
       const node = nodes[i % nodes.length] as SpawnedService;
-      const client = await connect(node, `u${i}`);
+      const client = await connectTo(node, `u${i}`);
       await enter(client, "r1");
       return { sub: `u${i}`, client };
     }),
@@ -105,7 +58,7 @@ test("nobody leaves by hundreds of cuts shorter than the ttl, while nodes are ki
     for (;;) {
       try {
         const node = random.pick(nodes);
-        const client = await connect(node, member.sub);
+        const client = await connectTo(node, member.sub);
         if ((await enter(client, "r1")).type === "entered") {
           member.client = client;
           return;
