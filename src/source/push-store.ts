@@ -6,6 +6,7 @@
 import { type Binary, type Collection, type Document, Long } from "mongodb";
 import { ExpiryIndex } from "./expiry-index.ts";
 import { MAJORITY_READ, MAJORITY_TIMEOUT_MS, MAJORITY_WRITE } from "./majority.ts";
+import { PushPlaces } from "./push-places.ts";
 import type { StateDatabase } from "./state-database.ts";
 
 const COLLECTION = "pushes";
@@ -85,6 +86,9 @@ interface PushDocument {
   fence: Long;
 }
 
+/** A registration as a client makes it. */
+type NewRegistration = Omit<SavedRegistration, "behind" | "pending" | "suspended" | "isRemoved">;
+
 /** Which limit refuses a new registration. */
 export type PushLimit = "pushPerUser" | "pushRegistrations";
 
@@ -95,6 +99,7 @@ export interface PushPage {
   readonly sub?: string | undefined;
 }
 
+const PRIMARY_READ = { ...MAJORITY_READ, readPreference: "primary" } as const;
 /** Documents that are read at once. Decoding all of them in one turn would delay clients. */
 const READ_BATCH = 200;
 /** Documents of one answer to the question for new ones. The others follow with the next question. */
@@ -104,11 +109,11 @@ const NEW_MAX = 1_000;
 export class PushStore {
   readonly #database: StateDatabase;
   readonly #indexes = new ExpiryIndex({ partition: 1, isNew: 1 }, { "identity.subject": 1 });
-  /** The last new registration of each user that is being saved. */
-  readonly #turns = new Map<string, Promise<PushLimit | null>>();
+  readonly #places: PushPlaces;
 
   constructor(stateDatabase: StateDatabase) {
     this.#database = stateDatabase;
+    this.#places = new PushPlaces(stateDatabase);
   }
 
   get #collection(): Collection<PushDocument> {
@@ -121,7 +126,7 @@ export class PushStore {
    * @returns The limit that refuses it; `null` if it was saved.
    */
   async put(
-    registration: Omit<SavedRegistration, "behind" | "pending" | "suspended" | "isRemoved">,
+    registration: NewRegistration,
     limits: Readonly<Record<PushLimit, number>>,
   ): Promise<PushLimit | null> {
     const { id, createdAtMs, expiresAtMs, start, ...fields } = registration;
@@ -149,61 +154,32 @@ export class PushStore {
     // An estimate counts in no time. Registrations that are removed soon count, too.
     if ((await this.#collection.estimatedDocumentCount()) >= limits.pushRegistrations)
       return "pushRegistrations";
-    const { subject } = registration.identity;
-    // One after the other, so that each counts those before it.
-    const before = this.#turns.get(subject);
-    const turn = (async () => {
-      await before?.catch(() => {}); // its own request reports the error
-      return this.#create(registration, written, limits);
-    })();
-    this.#turns.set(subject, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(subject) === turn) this.#turns.delete(subject);
-    }
+    return this.#create(registration, written, limits.pushPerUser);
   }
 
   async #create(
-    {
-      id,
-      createdAtMs,
-      start,
-      identity,
-    }: Pick<SavedRegistration, "id" | "createdAtMs" | "start" | "identity">,
+    { id, createdAtMs, start, identity: { subject } }: NewRegistration,
     written: Document,
-    limits: Readonly<Record<PushLimit, number>>,
+    most: number,
   ): Promise<PushLimit | null> {
-    const others = { "identity.subject": identity.subject, isRemoved: false, _id: { $ne: id } };
-    const most = limits.pushPerUser;
-    if ((await this.#collection.countDocuments(others, { ...MAJORITY_READ, limit: most })) >= most)
-      return "pushPerUser";
-    // The document of one that was removed may still exist. With its time it would pass those made since.
+    const made = async () => {
+      const found = await this.#collection
+        .find({ "identity.subject": subject, isRemoved: false }, { projection: { _id: 1 }, ...PRIMARY_READ })
+        .limit(most + 1)
+        .toArray();
+      return found.map(({ _id }) => _id);
+    };
+    if (!(await this.#places.take(subject, id, most, made))) return "pushPerUser";
+    // The document of one that was removed may still exist. It must then count as a new one.
     const created = { createdAt: new Date(createdAtMs), start, behind: null, pending: null };
     await this.#collection.updateOne(
       { _id: id },
       { $set: { ...written, ...created }, $setOnInsert: { fence: Long.ZERO } },
       { upsert: true, ...MAJORITY_WRITE },
     );
-    if (!(await this.#isBeyond({ id, identity }, most))) return null;
-    await this.remove(identity.subject, id);
-    return "pushPerUser";
-  }
-
-  /** Counted after the write, because other nodes may have written at the same time. */
-  async #isBeyond(
-    { id, identity }: Pick<SavedRegistration, "id" | "identity">,
-    most: number,
-  ): Promise<boolean> {
-    const first = await this.#collection
-      .find(
-        { "identity.subject": identity.subject, isRemoved: false },
-        { projection: { _id: 1 }, ...MAJORITY_READ },
-      )
-      .sort({ createdAt: 1, _id: 1 })
-      .limit(most)
-      .toArray();
-    return first.length === most && !first.some(({ _id }) => _id === id);
+    // If the write fails, the place stays taken for a while: it may have taken effect.
+    await this.#places.release(subject, id);
+    return null;
   }
 
   /** The registrations of a user. */

@@ -14,6 +14,7 @@ export const STATE_COLLECTIONS = [
   "nodes",
   "presence",
   "pushes",
+  "pushUsers",
   "requests",
   "revocations",
   "ruleSets",

@@ -1,6 +1,7 @@
 /** Push registrations: who may make them, what is sent, and that nothing is sent without a right (docs/protocol.md, section 7.1). */
 import { connect } from "node:net";
 import { jwtVerify } from "jose";
+import type { Db } from "mongodb";
 import { expect, test } from "vitest";
 import { PushStore } from "../../../src/source/push-store.ts";
 import { testDatabase } from "../../support/mongod.ts";
@@ -171,26 +172,33 @@ test("[7.1] limits.pushPerUser and limits.pushRegistrations, on both sides, also
   expect(await metric("tidewire_limit_hits_total")).toBe(3);
 });
 
-test("[7.1] limits.pushPerUser holds for registrations that were removed and made again", async () => {
-  const { client, name } = await testDatabase();
-  const store = new PushStore(client.db(`${name}-state`));
-  const limits = { pushPerUser: 2, pushRegistrations: 100 };
-  let nowMs = Date.now();
-  const put = async (id: string) => {
-    const identity = {
-      claims: "{}",
-      sub: "ada",
-      subject: "ada",
-      issuedAtMs: 1,
-      tokenId: null,
-      signedBy: "k",
-    };
-    const request = { collection: "orders", filter: "{}", on: ["added"], endpoint: "https://push.example/" };
+/** Registrations of one user, as a node writes them whose clock is `skewMs` ahead. */
+function registering(state: Db, skewMs = 0) {
+  const store = new PushStore(state);
+  let nowMs = Date.now() + skewMs;
+  const identity = {
+    claims: "{}",
+    sub: "ada",
+    subject: "ada",
+    issuedAtMs: 1,
+    tokenId: null,
+    signedBy: "k",
+  };
+  const request = { collection: "orders", filter: "{}", on: ["added"], endpoint: "https://push.example/" };
+  const put = async (id: string, pushPerUser: number) => {
     const times = { createdAtMs: ++nowMs, expiresAtMs: nowMs + 600_000 };
     const keys = { p256dh: "", auth: "", data: null };
     const registration = { id, partition: 0, identity, request: { ...request, ...keys }, ...times };
+    const limits = { pushPerUser, pushRegistrations: 1_000 };
     return store.put({ ...registration, start: null, revision: id }, limits);
   };
+  return { store, put, list: () => store.list("ada", Date.now()) };
+}
+
+test("[7.1] limits.pushPerUser holds for registrations that were removed and made again", async () => {
+  const { client, name } = await testDatabase();
+  const { store, put: putWithin, list } = registering(client.db(`${name}-state`));
+  const put = (id: string) => putWithin(id, 2);
   // No holder erases the removed ones.
   expect([await put("a"), await put("b"), await put("c")]).toEqual([null, null, "pushPerUser"]);
   await store.remove("ada", "a");
@@ -198,7 +206,40 @@ test("[7.1] limits.pushPerUser holds for registrations that were removed and mad
   expect([await put("d"), await put("e")]).toEqual([null, null]);
   expect([await put("a"), await put("b")]).toEqual(["pushPerUser", "pushPerUser"]);
   expect([await put("d"), await put("e")]).toEqual([null, null]);
-  expect((await store.list("ada", nowMs)).map(({ id }) => id)).toEqual(["d", "e"]);
+  expect((await list()).map(({ id }) => id)).toEqual(["d", "e"]);
+});
+
+test("[7.1] limits.pushPerUser is exact over nodes whose clocks differ, for requests that arrive together", async () => {
+  const { client, name } = await testDatabase();
+  const state = client.db(`${name}-state`);
+  const nodes = [0, -60_000, 60_000].map((skewMs) => registering(state, skewMs));
+  for (let most = 1; most <= 15; most++) {
+    const asked = nodes.flatMap(({ put }, n) => [0, 1, 2].map((i) => put(`${most}-${n}-${i}`, most)));
+    const answers = await Promise.all(asked);
+    expect(answers.filter((refusal) => refusal === null)).toHaveLength(1);
+    expect(await nodes[0]?.list()).toHaveLength(most);
+  }
+});
+
+test("[7.1] the place of a registration that a node began and never made is free after a minute", async () => {
+  const { client, name } = await testDatabase();
+  const state = client.db(`${name}-state`);
+  const { put, list } = registering(state);
+  await put("a", 2);
+  const users = state.collection<{ _id: string; pending: { id: string; at: Date }[] }>("pushUsers");
+  const begun = (ageMs: number) =>
+    users.updateOne({ _id: "ada" }, [
+      { $set: { pending: [{ id: "b", at: { $subtract: ["$$NOW", ageMs] } }] } },
+    ]);
+  await begun(30_000);
+  expect(await put("c", 2)).toBe("pushPerUser");
+  // The registration itself may be asked for again.
+  expect(await put("b", 2)).toBeNull();
+  expect(await put("c", 2)).toBe("pushPerUser");
+  await begun(60_001);
+  expect(await put("c", 3)).toBeNull();
+  expect((await list()).map(({ id }) => id)).toEqual(["a", "b", "c"]);
+  expect((await users.findOne({ _id: "ada" }))?.pending).toEqual([]);
 });
 
 test("[7.1] a body that is larger than limits.messageBytes is refused, and not read to its end", async () => {
