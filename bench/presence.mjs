@@ -142,16 +142,18 @@ async function writesSince(ts) {
 const quantile = (values, q) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 const inGroups = async (items, size, run) => {
-  for (let at = 0; at < items.length; at += size) await Promise.all(items.slice(at, at + size).map(run));
+  for (let at = 0; at < items.length; at += size)
+    await Promise.all(items.slice(at, at + size).map((item, i) => run(item, at + i)));
 };
 
 const nodes = [await startNode(0), await startNode(1)];
 const followers = [await follow(nodes[0]), await follow(nodes[1])];
 const members = [];
 const early = Array.from({ length: MEMBERS - MEASURED_JOINS }, (_, i) => `early-${i}`);
-await inGroups(early, 200, async (sub) => {
-  const client = await connect(nodes[members.length % 2], sub);
-  members.push({ client, node: members.length % 2 });
+await inGroups(early, 200, async (sub, i) => {
+  const node = i % 2;
+  const client = await connect(nodes[node], sub);
+  members.push({ client, node });
   await enter(client);
 });
 await until(() => followers[0].users.size >= early.length);
@@ -164,12 +166,13 @@ const late = [];
 await inGroups(
   Array.from({ length: MEASURED_JOINS }, (_, i) => `late-${i}`),
   200,
-  async (sub) => {
-    const node = late.length % 2;
+  async (sub, i) => {
+    const node = i % 2;
     late.push({ client: await connect(nodes[node], sub), node });
   },
 );
 const delays = [];
+const answers = [];
 const startedMs = performance.now();
 await Promise.all(
   late.map(async ({ client, node }, i) => {
@@ -177,13 +180,14 @@ await Promise.all(
     // Seen by the follower of the other node.
     const seen = new Promise((resolve) => followers[1 - node].arrived.set(client.sub, resolve));
     const sentMs = performance.now();
-    void enter(client);
+    const answered = enter(client).then(() => answers.push(performance.now() - sentMs));
     delays.push((await seen) - sentMs);
+    await answered;
   }),
 );
 members.push(...late);
 console.log(
-  `join visible on the other node: p50 ${quantile(delays, 0.5).toFixed(0)} ms, p99 ${quantile(delays, 0.99).toFixed(0)} ms`,
+  `join visible on the other node: p50 ${quantile(delays, 0.5).toFixed(0)} ms, p99 ${quantile(delays, 0.99).toFixed(0)} ms; answered: p50 ${quantile(answers, 0.5).toFixed(0)} ms, p99 ${quantile(answers, 0.99).toFixed(0)} ms`,
 );
 
 // Cuts shorter than the ttl, at random, to the same node or the other.
